@@ -1,0 +1,43 @@
+"""What can go wrong, said in one sentence: what was asked, what we got, what would work."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class TrackkitError(Exception):
+    """Anything trackkit refuses or cannot do; `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class RequestError(TrackkitError):
+    """The request is wrong: an unknown name, a breakdown that cannot apply, a parameter of the wrong type."""
+
+    exit_code = 2
+
+
+class DataError(TrackkitError):
+    """The data is refused: unreadable, of no known format, or without what the question needs."""
+
+    exit_code = 3
+
+
+class ReportError(TrackkitError):
+    """A report failed to run; the failed notebook is kept beside the place of the report."""
+
+    exit_code = 4
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` for the nearest known word, or the known words when none is near.
+
+    >>> did_you_mean("open_rat", ["open_rate", "click_rate"])
+    " Did you mean 'open_rate'?"
+    >>> did_you_mean("zzz", ["a", "b"])
+    ' Known: a, b.'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    return f" Known: {', '.join(names)}." if names else ""

@@ -1,0 +1,283 @@
+"""The canonical tables: every column's name, type and meaning. Data only; nothing here reads or computes.
+
+Instants are UTC, ids are text (they exceed 2^53, and arrive in hexadecimal), rates are fractions, null means unknown.
+Columns marked *derived* are filled by `enrich` from the other tables and are never read from a source.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+INSTANT = pl.Datetime("us", "UTC")
+
+# What happened to a message; the platform's link types map onto the last column of LINK_TYPES.
+EVENT_TYPES = (
+    "queued", "sent", "delivered", "deferred", "bounced", "rejected", "failed", "autoresponded",
+    "opened", "clicked", "complained", "unsubscribed", "subscribed",
+    "mirror_page", "web_visited", "transaction", "unknown",
+)  # fmt: skip
+LINK_TYPES = {1: "clicked", 2: "opened", 3: "unsubscribed", 4: "web_visited", 5: "transaction", 6: "mirror_page"}
+
+# The platform's delivery-log status codes; 3 and 4 are success (spec, 1.8 and A5).
+STATUSES = {
+    0: "excluded", 1: "delivered", 2: "failed", 3: "delivered", 4: "delivered",
+    5: "in_progress", 6: "pending", 7: "cancelled", 8: "prepared",
+}  # fmt: skip
+STATUS_CLASSES = ("excluded", "delivered", "failed", "in_progress", "pending", "cancelled", "prepared", "unknown")
+FAILURE_TYPES = {0: "not_defined", 1: "soft", 2: "hard", 3: "ignored"}
+FAILURE_REASONS = {
+    0: "Not defined", 1: "User unknown", 2: "Invalid domain", 3: "Unreachable", 4: "Account disabled",
+    5: "Mailbox full", 6: "Not connected", 7: "Address not specified", 8: "Denylisted address",
+    9: "Address in quarantine", 10: "Double", 11: "Excluded by SQL rule", 12: "Excluded after arbitration",
+    14: "Bad-quality address", 15: "Unqualified address", 16: "Not eligible for the offers",
+    17: "Target limited in size", 20: "Refused", 25: "Error ignored", 127: "Control address",
+}  # fmt: skip
+FORMATS = ("html", "text")
+MESSAGE_TYPES = {0: "e-mail", 1: "SMS", 2: "phone", 3: "direct mail", 4: "fax", 40: "push", 120: "other"}
+STATES = {
+    0: "Being edited", 11: "Targeting pending", 12: "Counting in progress", 13: "Arbitration in progress",
+    15: "Target ready", 21: "Personalization pending", 22: "Personalization in progress", 25: "Message finalized",
+    37: "Personalization or count failed", 45: "Ready to be delivered", 51: "Start pending", 55: "In progress",
+    61: "Recovery pending", 62: "Recovery in progress", 71: "Pause requested", 72: "Pause in progress",
+    75: "Paused", 85: "Stopped", 87: "Failed", 95: "Finished", 100: "Deleted",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a canonical table."""
+
+    name: str
+    dtype: pl.DataType
+    meaning: str
+    derived: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One canonical table: its grain, its key, and the column whose values say which rows a load touches."""
+
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Column names and types, in order."""
+        return {column.name: column.dtype for column in self.columns}
+
+    @property
+    def sourced(self) -> dict[str, pl.DataType]:
+        """The columns that a source may fill: all but the derived ones."""
+        return {column.name: column.dtype for column in self.columns if not column.derived}
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """The columns that `enrich` fills."""
+        return tuple(column.name for column in self.columns if column.derived)
+
+    @property
+    def by_delivery(self) -> bool:
+        """Whether each row belongs to a delivery, so that a load replaces whole deliveries."""
+        return "delivery_id" in self.schema and self.name in ("message", "event", "collapsed")
+
+
+TEXT, COUNT, AMOUNT, FLAG, CODE = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean(), pl.Int16()
+
+DELIVERY = Table(
+    "delivery", "one row per delivery (one send action)", ("delivery_id",),
+    (
+        Column("delivery_id", TEXT, "key of the delivery"),
+        Column("internal_name", TEXT, "unique internal name"),
+        Column("label", TEXT, "label shown to people"),
+        Column("subject", TEXT, "subject of the message"),
+        Column("message_type", CODE, "channel code, 0 e-mail"),
+        Column("state", CODE, "state code, 95 finished"),
+        Column("delivery_mode", CODE, "0 external, 1 bulk, 2 descriptive, 4 mid-sourcing"),
+        Column("is_model", FLAG, "a template of deliveries, never sent"),
+        Column("is_proof", FLAG, "a proof, left out of averages and totals"),
+        Column("typology_id", TEXT, "typology, which the platform average compares within"),
+        Column("contact_at", INSTANT, "planned contact instant"),
+        Column("started_at", INSTANT, "first message sent"),
+        Column("ended_at", INSTANT, "last message sent"),
+        Column("validity_at", INSTANT, "deadline of the delivery"),
+        Column("targeted", COUNT, "initial population, recipients"),
+        Column("rejected", COUNT, "recipients dropped by rules at analysis"),
+        Column("to_deliver", COUNT, "messages to deliver after analysis"),
+        Column("text_messages", COUNT, "messages sent in text format, which cannot be open-tracked"),
+        Column("new_quarantines", COUNT, "addresses quarantined following the delivery"),
+        Column("message_size", COUNT, "bytes per message"),
+    ),
+)  # fmt: skip
+LINK = Table(
+    "link", "one row per tracked link of a delivery; link_id is unique in a store", ("link_id",),
+    (
+        Column("link_id", TEXT, "key of the tracked link"),
+        Column("delivery_id", TEXT, "its delivery; null for links shared by all (the open, web tags)"),
+        Column("type_code", CODE, "1 click, 2 open, 3 opt-out, 4 web, 5 transaction, 6 mirror page"),
+        Column("label", TEXT, "label of the link"),
+        Column("category", TEXT, "category of the link"),
+        Column("url", TEXT, "original URL"),
+        Column("tag_id", TEXT, "web-tracking tag"),
+        Column("occurrence", COUNT, "which occurrence of the URL in the content, from 1"),
+    ),
+)  # fmt: skip
+MESSAGE = Table(
+    "message", "one row per message prepared: one recipient of one delivery", ("message_id",),
+    (
+        Column("delivery_id", TEXT, "its delivery"),
+        Column("message_id", TEXT, "key of the message (the platform's broadlog id)"),
+        Column("recipient_id", TEXT, "its recipient; null when not linked"),
+        Column("address", TEXT, "address used at sending time"),
+        Column("status_code", CODE, "the platform's status code"),
+        Column("status_at", INSTANT, "last change of status: the sending instant of a sent message"),
+        Column("is_seed", FLAG, "a control address, left out of success"),
+        Column("failure_id", TEXT, "the shared failure message"),
+        Column("status", pl.Enum(STATUS_CLASSES), "what the status code means", derived=True),
+        Column("domain", TEXT, "mail domain of the address, lower case", derived=True),
+        Column("country", TEXT, "country code of the recipient", derived=True),
+        Column("failure_type", CODE, "0 not defined, 1 soft, 2 hard, 3 ignored", derived=True),
+        Column("failure_reason", CODE, "reason code of a failure", derived=True),
+    ),
+)  # fmt: skip
+EVENT = Table(
+    "event", "one row per thing that happened to one message", ("event_id", "log_server"),
+    (
+        Column("delivery_id", TEXT, "its delivery; null when the hit belongs to none"),
+        Column("message_id", TEXT, "its message; null when unknown"),
+        Column("occurred_at", INSTANT, "when it happened; null if the source does not say"),
+        Column("event_id", TEXT, "the log id, decimal, without the server's prefix"),
+        Column("log_server", TEXT, "the redirection server's prefix of the log id; null from table exports"),
+        Column("recipient_id", TEXT, "its recipient, from the hit or from its message"),
+        Column("person_id", TEXT, "browser identity (permanent cookie), lower case; null when refused or empty"),
+        Column("link_id", TEXT, "the link hit"),
+        Column("reported_type", pl.Enum(EVENT_TYPES), "the event type where the source itself says it"),
+        Column("raw_event_type", TEXT, "the source's own word for the type, verbatim"),
+        Column("message_format", pl.Enum(FORMATS), "format of the message part that was hit"),
+        Column("user_agent", TEXT, "user agent as given: text, or the platform's hash"),
+        Column("ip", TEXT, "address as logged; never shown in reports"),
+        Column("collapse_seconds", pl.Int32(), "window in which a repeated open counts once; 0 for exports"),
+        Column("source", TEXT, "name of the format it was read from"),
+        Column("source_file", TEXT, "file it was read from, relative to the source named"),
+        Column("source_row", COUNT, "line or row in that file, from 1"),
+        Column("event_type", pl.Enum(EVENT_TYPES), "what happened: reported, or by the link's type", derived=True),
+        Column("domain", TEXT, "mail domain of the message's address", derived=True),
+        Column("country", TEXT, "country code of the recipient", derived=True),
+        Column("is_seed", FLAG, "the message went to a control address", derived=True),
+        Column("link_label", TEXT, "label of the link", derived=True),
+        Column("link_category", TEXT, "category of the link", derived=True),
+        Column("url", TEXT, "original URL of the link", derived=True),
+        Column("amount", AMOUNT, "amount of a transaction, in the sender's one currency", derived=True),
+        Column("articles", COUNT, "articles of a transaction", derived=True),
+        Column("tag_id", TEXT, "web-tracking tag", derived=True),
+        Column("device", TEXT, "device family", derived=True),
+        Column("operating_system", TEXT, "operating-system family", derived=True),
+        Column("browser", TEXT, "browser family", derived=True),
+        Column("browser_version", TEXT, "browser's major version", derived=True),
+    ),
+)  # fmt: skip
+COLLAPSED = Table(
+    "collapsed", "one row per repeated open set aside because it counts once with an earlier one",
+    EVENT.key, EVENT.columns,
+)  # fmt: skip
+WEB_EVENT = Table(
+    "web_event", "one row per web hit that carries parameters", ("event_id",),
+    (
+        Column("event_id", TEXT, "the log id of the hit"),
+        Column("amount", AMOUNT, "amount of the transaction"),
+        Column("articles", COUNT, "articles of the transaction"),
+        Column("tag_id", TEXT, "web-tracking tag"),
+    ),
+)  # fmt: skip
+RECIPIENT = Table(
+    "recipient", "one row per recipient", ("recipient_id",),
+    (
+        Column("recipient_id", TEXT, "key of the recipient"),
+        Column("email", TEXT, "e-mail address"),
+        Column("email_format", CODE, "0 undefined, 1 text, 2 HTML"),
+        Column("is_denylisted", FLAG, "no longer to be contacted"),
+        Column("country", TEXT, "country code"),
+    ),
+)  # fmt: skip
+FAILURE = Table(
+    "failure", "one row per failure message shared by many messages", ("failure_id",),
+    (
+        Column("failure_id", TEXT, "key of the failure message"),
+        Column("failure_type", CODE, "0 not defined, 1 soft, 2 hard, 3 ignored"),
+        Column("failure_reason", CODE, "reason code"),
+        Column("first_text", TEXT, "first text received from the mail server"),
+    ),
+)  # fmt: skip
+EXCLUSION = Table(
+    "exclusion", "one row per recipient rejected from a delivery at analysis", ("delivery_id", "recipient_id", "rule"),
+    (
+        Column("delivery_id", TEXT, "the delivery"),
+        Column("recipient_id", TEXT, "the recipient rejected"),
+        Column("rule", TEXT, "the rule that rejected it"),
+    ),
+)  # fmt: skip
+USER_AGENT = Table(
+    "user_agent", "one row per user agent", ("user_agent",),
+    (
+        Column("user_agent", TEXT, "text, or the platform's hash"),
+        Column("device", TEXT, "device family"),
+        Column("operating_system", TEXT, "operating-system family"),
+        Column("browser", TEXT, "browser family"),
+        Column("browser_version", TEXT, "browser's version"),
+    ),
+)  # fmt: skip
+SUBSCRIPTION = Table(
+    "subscription", "one row per act of subscribing to, or leaving, a service",
+    ("service_id", "recipient_id", "occurred_at", "action"),
+    (
+        Column("service_id", TEXT, "the information service"),
+        Column("recipient_id", TEXT, "who acted"),
+        Column("action", CODE, "1 subscribe, 0 unsubscribe"),
+        Column("occurred_at", INSTANT, "when"),
+        Column("delivery_id", TEXT, "the delivery that led to it"),
+    ),
+)  # fmt: skip
+SERVICE = Table(
+    "service", "one row per information service", ("service_id",),
+    (Column("service_id", TEXT, "key of the service"), Column("label", TEXT, "label shown to people")),
+)  # fmt: skip
+PAGE_HIT = Table(
+    "page_hit", "one row per displayed page of a web application",
+    ("occurred_at", "web_application", "page", "step", "person_id", "recipient_id"),
+    (
+        Column("occurred_at", INSTANT, "when"),
+        Column("web_application", TEXT, "the web application"),
+        Column("page", TEXT, "the page displayed"),
+        Column("step", CODE, "stage of the page on its path"),
+        Column("person_id", TEXT, "browser identity"),
+        Column("recipient_id", TEXT, "who, when known"),
+        Column("delivery_id", TEXT, "traffic source, when known"),
+        Column("web_optout", CODE, "opt-out cookie: 0 allowed, 1 refused, null not chosen"),
+    ),
+)  # fmt: skip
+CONTENT = Table(
+    "content", "one row per delivery and format: the message as sent", ("delivery_id", "message_format"),
+    (
+        Column("delivery_id", TEXT, "the delivery"),
+        Column("message_format", TEXT, "html or text"),
+        Column("body", TEXT, "the message content with its tracked links"),
+    ),
+)  # fmt: skip
+QUARANTINE = Table(
+    "quarantine", "one row per line that could not be read", ("source_file", "source_row", "reason"),
+    (
+        Column("source_file", TEXT, "file of the line, relative to the source named"),
+        Column("source_row", COUNT, "line or row in that file, from 1"),
+        Column("source", TEXT, "name of the format"),
+        Column("reason", TEXT, "what was wrong, in words"),
+        Column("text", TEXT, "the line as it stood, at most 10,000 characters"),
+    ),
+)  # fmt: skip
+TABLES = {
+    table.name: table
+    for table in (
+        DELIVERY, LINK, MESSAGE, EVENT, COLLAPSED, WEB_EVENT, RECIPIENT, FAILURE, EXCLUSION, USER_AGENT,
+        SUBSCRIPTION, SERVICE, PAGE_HIT, CONTENT, QUARANTINE,
+    )
+}  # fmt: skip

@@ -1,0 +1,43 @@
+"""The canonical tables as they stood at one instant: what a store, or a load in memory, hands to every question."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.errors import RequestError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Named lazy frames, one per canonical table that was loaded, and the reports of the loads behind them."""
+
+    frames: Mapping[str, pl.LazyFrame]
+    as_of: datetime | None = None
+    loads: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+
+    def has(self, table: str) -> bool:
+        """Return whether any load brought this table; a question on a missing one answers null, never 0."""
+        return table in self.frames
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """Return the lazy frame of a canonical table, empty (with its columns) when no load brought it.
+
+        >>> Snapshot({}).scan("delivery").collect().height
+        0
+        """
+        if table not in schema.TABLES:
+            raise RequestError(f"There is no table {table!r}.{did_you_mean(table, schema.TABLES)}")
+        empty = pl.LazyFrame(schema=schema.TABLES[table].schema)
+        return self.frames.get(table, empty)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{schema.TABLES[name].grain}</td>"
+            f"<td style='text-align:right'>{frame.select(pl.len()).collect().item():,}</td></tr>"
+            for name, frame in self.frames.items()
+        )
+        return f"<table><tr><th>table</th><th>grain</th><th>rows</th></tr>{rows}</table>"
