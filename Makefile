@@ -1,0 +1,67 @@
+# Everything a person or CI starts. `make` alone says what there is; each target works on a fresh clone as the only command.
+
+PYTHON ?= python3
+USE_PIP ?=
+PYTEST_ARGS ?= -n 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCKS := requirements.txt requirements-uv.txt
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+.DEFAULT_GOAL := help
+.PHONY: help report test lab lint lock clean env chromium
+
+help: ## say what there is
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@echo '  variables:    PYTHON=python3.12 (which Python to build on), USE_PIP=1 (install with pip, not uv)'
+
+report: $(READY) ## write a demo instance, ingest it, and render every report of every delivery
+	$(BIN)/trackkit demo raw --seed 1
+	$(BIN)/trackkit ingest raw --store store
+	$(BIN)/trackkit run --store store --out reports
+	@printf '\nOpen in a browser: %s\n' '$(CURDIR)/reports/index.html'
+
+test: $(READY) chromium ## run every test
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lab: $(READY) ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=.
+
+lint: $(READY) ## check the style of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
+	$(COMPILE) --upgrade --group bootstrap --output-file requirements-uv.txt
+	$(COMPILE) --upgrade --extra lab --group test --group dev --group build pyproject.toml --output-file requirements.txt
+	@$(MAKE) --no-print-directory env
+
+clean: ## remove all that make wrote: the environment, the demo, its store and reports
+	rm -rf $(VENV) raw store reports build dist .pytest_cache .ruff_cache .hypothesis
+
+env: $(READY)
+
+# One environment for all targets. uv installs the lock in seconds; where it cannot (a mirror that only pip knows), pip does.
+$(READY): pyproject.toml $(LOCKS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "trackkit needs Python 3.11 or later, and '$(PYTHON)' is not: say which one, as in 'make PYTHON=python3.12 report'." >&2; exit 2; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "'$(PYTHON)' cannot make an environment: on Debian and Ubuntu 'apt install python3-venv' mends that." >&2; \
+	  rm -rf $(VENV); exit 2; }
+	@test -n '$(USE_PIP)' || $(BIN)/pip install --quiet --require-hashes -r requirements-uv.txt || \
+	  echo "uv could not be installed; going on with pip." >&2
+	@if test -z '$(USE_PIP)' && $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt; then :; else \
+	  echo "Installing with pip: a minute or two." >&2; \
+	  $(BIN)/pip install --quiet --require-hashes -r requirements.txt; fi
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+# The tests in a browser skip without one, saying so; as root on Debian it is installed.
+chromium:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
+	  apt-get -qq update </dev/null >/dev/null && apt-get -qq install --no-install-recommends chromium fonts-dejavu-core </dev/null >/dev/null; } || \
+	  echo "No Chromium: the tests in a browser will be skipped ('apt install chromium' brings it)." >&2
