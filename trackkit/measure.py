@@ -1,0 +1,300 @@
+"""The engine: canonical tables and metric names in, one tidy frame out; counts first, rates last.
+
+The same frame feeds notebooks, HTML, CSV and the prompt. Distinct counts are measured at the grain asked for, never
+added up from a finer one; only formulas declared *per delivery* are worked out for each delivery and then added.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import polars as pl
+
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.metrics import (
+    BREAKDOWNS,
+    METRICS,
+    Condition,
+    Count,
+    Difference,
+    Distinct,
+    Estimate,
+    Formula,
+    Metric,
+    Ratio,
+    Total,
+    breakdowns_of,
+    lineage,
+    sources_of,
+)
+
+
+class Tables(Protocol):
+    """What a question is asked of: a store, a snapshot of it, or a load in memory."""
+
+    def has(self, table: str) -> bool:
+        """Whether the table was loaded."""
+        ...
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """The rows of a canonical table."""
+        ...
+
+
+def measure(
+    tables: Tables,
+    metrics: str | Sequence[str] | None = None,
+    by: str | Sequence[str] = "delivery_id",
+    delivery: str | Sequence[str] | None = None,
+    where: str | None = None,
+    timezone: str = "UTC",
+) -> pl.DataFrame:
+    """Measure metrics, one row per group of `by`, the parts of every rate included.
+
+    In: the canonical tables `delivery`, `message` and `event`. Out: the `by` columns (none for a single total row), the
+    metrics in the order asked, then the counts that rates are made of. Counts are Int64, amounts Float64 in the
+    sender's currency, rates Float64 fractions that may exceed 1; a rate on an empty or unknown denominator, and a count
+    whose table was never loaded, is null. `hour` and `day` are cut in `timezone`. Without `delivery`, proofs and models
+    are left out; `where` is a SQL condition on the breakdown columns, such as `domain = 'post.example'`.
+
+    Raises RequestError for an unknown metric, breakdown, delivery or time zone, and for a breakdown that a metric's
+    rows do not carry. Definitions: METRICS.md.
+
+    >>> from trackkit.snapshot import Snapshot
+    >>> clicks = pl.LazyFrame({"delivery_id": ["7"] * 3, "message_id": ["a", "a", "b"], "is_seed": [False] * 3,
+    ...                        "event_type": ["clicked", "opened", "opened"]})
+    >>> measure(Snapshot({"event": clicks}), "click_to_open_rate").to_dicts()
+    [{'delivery_id': '7', 'click_to_open_rate': 0.5, 'unique_clicks': 1, 'unique_opens': 2}]
+    """
+    groups = _known(by, BREAKDOWNS, "breakdown")
+    condition = _condition(where)
+    columns = {*groups, *(condition.meta.root_names() if condition is not None else ())}
+    names = _applicable(columns) if metrics is None else _known(metrics, METRICS, "metric")
+    for name in names:
+        _refuse_misfit(name, columns)
+    rows = _Rows(tables, _known_text(delivery), condition, _known_zone(timezone))
+    measured = _measured(rows, names, groups)
+    _refuse_unknown_deliveries(rows)
+    parts = [part for name in names for part in lineage(name)]
+    return _sorted(measured, groups).select(*groups, *dict.fromkeys([*names, *parts]))
+
+
+class _Rows:
+    """The rows that a question is about: each source, restricted to deliveries, control addresses and a condition."""
+
+    def __init__(self, tables: Tables, delivery: list[str] | None, where: pl.Expr | None, timezone: str) -> None:
+        self.tables, self.delivery, self.where, self.timezone = tables, delivery, where, timezone
+
+    def has(self, source: str) -> bool:
+        return self.tables.has(source)
+
+    def of(self, source: str) -> pl.LazyFrame:
+        rows = self._selected(source)
+        if source == "event":
+            rows = self._timed(rows.filter(~pl.col("is_seed").fill_null(False)))
+        return rows if self.where is None else rows.filter(self.where)
+
+    def deliveries(self) -> pl.LazyFrame:
+        """Every delivery asked about, so that one where nothing happened still has its row."""
+        return self._selected("delivery").select("delivery_id").unique()
+
+    def _selected(self, source: str) -> pl.LazyFrame:
+        rows = self.tables.scan(source)
+        if self.delivery is not None:
+            return rows.filter(pl.col("delivery_id").is_in(self.delivery))
+        return rows.filter(pl.col("delivery_id").is_not_null()).join(self._set_aside(), "delivery_id", how="anti")
+
+    def _set_aside(self) -> pl.LazyFrame:
+        unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
+        return self.tables.scan("delivery").filter(unsent).select("delivery_id")
+
+    def _timed(self, events: pl.LazyFrame) -> pl.LazyFrame:
+        if "occurred_at" not in events.collect_schema():
+            return events
+        local = pl.col("occurred_at").dt.convert_time_zone(self.timezone)
+        return events.with_columns(hour=local.dt.truncate("1h"), day=local.dt.date())
+
+
+def _measured(rows: _Rows, names: Iterable[str], groups: list[str]) -> pl.DataFrame:
+    """Count at the grain asked; add what is worked out per delivery; divide last."""
+    needed = list(dict.fromkeys(part for name in names for part in lineage(name)))
+    metrics = [METRICS[name] for name in needed]
+    measured = _counted(rows, [metric for metric in metrics if metric.source], groups)
+    per_delivery = [metric for metric in metrics if isinstance(metric.formula, Difference | Estimate)]
+    if per_delivery:
+        measured = _joined(measured, _added_over_deliveries(rows, per_delivery, groups), groups)
+    ratios = [_divided(metric.formula).alias(metric.name) for metric in metrics if isinstance(metric.formula, Ratio)]
+    return measured.with_columns(ratios)
+
+
+def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+    """One row per group found in any source; 0 where a loaded source has no row of the group."""
+    found: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        found.setdefault(metric.source, []).append(metric)
+    frames = [_aggregated(rows, source, members, groups) for source, members in found.items()]
+    if groups == ["delivery_id"]:
+        frames.append(rows.deliveries())
+    joined, *others = pl.collect_all(frames)
+    for frame in others:
+        joined = _joined(joined, frame, groups)
+    return joined.with_columns(_completed(rows, metric) for metric in metrics)
+
+
+def _joined(left: pl.DataFrame, right: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
+    return left.join(right, on=groups, how="full", coalesce=True, nulls_equal=True) if groups else left.hstack(right)
+
+
+def _aggregated(rows: _Rows, source: str, metrics: list[Metric], groups: list[str]) -> pl.LazyFrame:
+    aggregates = [_expression(metric.formula).alias(metric.name) for metric in metrics]
+    aggregates.append(pl.lit(True).alias(f"in {source}"))
+    found = rows.of(source)
+    return found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)
+
+
+def _completed(rows: _Rows, metric: Metric) -> pl.Expr:
+    """A group without rows counts 0, unless its table was never loaded or is the one that states the counts."""
+    if not rows.has(metric.source):
+        return pl.lit(None, dtype=_dtype(metric)).alias(metric.name)
+    value = pl.col(metric.name).cast(_dtype(metric))
+    if metric.source == "delivery":
+        return value
+    return pl.when(pl.col(f"in {metric.source}").is_null()).then(0).otherwise(value).alias(metric.name)
+
+
+def _dtype(metric: Metric) -> pl.DataType:
+    return pl.Float64() if metric.unit == "currency" else pl.Int64()
+
+
+def _expression(formula: Formula) -> pl.Expr:
+    match formula:
+        case Count(where):
+            return _meets(where).sum() if where else pl.len()
+        case Distinct(column, where):
+            return pl.col(column).filter(_meets(where) & pl.col(column).is_not_null()).n_unique()
+        case Total(column, where):
+            values = pl.col(column).filter(_meets(where))
+            return pl.when((values.count() > 0) | (values.len() == 0)).then(values.sum())
+    raise AssertionError(f"{formula} is made of other metrics")
+
+
+def _meets(where: Condition) -> pl.Expr:
+    """True where every column holds one of the values allowed; never null."""
+    tests = [_is_one_of(pl.col(column), values) for column, values in where.items()]
+    return pl.all_horizontal(tests) if tests else pl.lit(True)
+
+
+def _is_one_of(column: pl.Expr, values: tuple[object, ...]) -> pl.Expr:
+    known = pl.any_horizontal([column == value for value in values if value is not None])
+    return known.fill_null(None in values)
+
+
+def _added_over_deliveries(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+    """Formulas worked out for each delivery on its own, then added up within each group."""
+    grain = list(dict.fromkeys([*groups, "delivery_id"]))
+    parts = [METRICS[part] for part in dict.fromkeys(part for metric in metrics for part in metric.parents)]
+    worked_out = _counted(rows, parts, grain).select(
+        *grain, *(_worked_out(metric.formula).alias(metric.name) for metric in metrics)
+    )
+    sums = [_sum_of_known(metric.name) for metric in metrics]
+    return worked_out.group_by(groups).agg(sums) if groups else worked_out.select(sums)
+
+
+def _sum_of_known(name: str) -> pl.Expr:
+    values = pl.col(name)
+    return pl.when(values.count() > 0).then(values.sum()).alias(name)
+
+
+def _worked_out(formula: Formula) -> pl.Expr:
+    match formula:
+        case Difference(minuend, subtrahend):
+            return (pl.col(minuend) - pl.col(subtrahend)).clip(lower_bound=0)
+        case Estimate(counted, whole, unseen):
+            seen = pl.col(whole) - pl.col(unseen).fill_null(0)
+            # Whole numbers, rounding half up, so that no engine's floating point can differ.
+            scaled = (2 * pl.col(counted) * pl.col(whole) + seen) // (2 * seen)
+            return pl.when(seen > 0).then(scaled).when(seen == 0).then(0)
+    raise AssertionError(f"{formula} is not worked out per delivery")
+
+
+def _divided(formula: Ratio) -> pl.Expr:
+    denominator = pl.col(formula.denominator)
+    return pl.when(denominator > 0).then(pl.col(formula.numerator).cast(pl.Float64) / denominator.cast(pl.Float64))
+
+
+def _sorted(measured: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
+    """Numbers in text sort as numbers, unknown groups last."""
+    if not groups:
+        return measured
+    keys = [
+        key
+        for column in groups
+        for key in (
+            [pl.col(column).cast(pl.Int64, strict=False), pl.col(column)]
+            if measured.schema[column] == pl.String
+            else [pl.col(column)]
+        )
+    ]
+    return measured.sort(keys, nulls_last=True)
+
+
+def _refuse_unknown_deliveries(rows: _Rows) -> None:
+    for name in rows.delivery or ():
+        if not _is_known(rows.tables, name):
+            known = rows.tables.scan("delivery").select("delivery_id").collect()["delivery_id"].drop_nulls()
+            raise RequestError(f"There is no delivery {name!r} here.{did_you_mean(name, known.head(1_000))}")
+
+
+def _is_known(tables: Tables, delivery: str) -> bool:
+    found = [
+        tables.scan(table).filter(pl.col("delivery_id") == delivery).select("delivery_id").head(1)
+        for table in ("delivery", "message", "event", "link")
+    ]
+    return any(frame.height for frame in pl.collect_all(found))
+
+
+def _known(asked: str | Sequence[str], known: Iterable[str], what: str) -> list[str]:
+    names = [asked] if isinstance(asked, str) else list(asked)
+    for name in names:
+        if name not in set(known):
+            raise RequestError(f"There is no {what} {name!r}.{did_you_mean(name, known)}")
+    return names
+
+
+def _known_text(delivery: str | Sequence[str] | None) -> list[str] | None:
+    if delivery is None:
+        return None
+    return [delivery] if isinstance(delivery, str) else [str(name) for name in delivery]
+
+
+def _known_zone(timezone: str) -> str:
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise RequestError(f"There is no time zone {timezone!r}; try 'UTC' or 'Europe/Paris'.") from None
+    return timezone
+
+
+def _condition(where: str | None) -> pl.Expr | None:
+    if not where:
+        return None
+    try:
+        condition = pl.sql_expr(where)
+    except pl.exceptions.PolarsError as error:
+        hint = "Try \"domain = 'post.example'\"."
+        raise RequestError(f"The condition {where!r} is not understood: {error}. {hint}") from None
+    _known(condition.meta.root_names(), BREAKDOWNS, "column to filter by")
+    return condition
+
+
+def _applicable(columns: set[str]) -> list[str]:
+    return [name for name in METRICS if columns <= set(breakdowns_of(name))]
+
+
+def _refuse_misfit(name: str, columns: set[str]) -> None:
+    fits = breakdowns_of(name)
+    if wrong := sorted(columns - set(fits)):
+        raise RequestError(
+            f"{name} is measured on {' and '.join(sorted(sources_of(name)))} rows, which have no {wrong[0]}; "
+            f"it can be broken down by {', '.join(fits)}."
+        )
