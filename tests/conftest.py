@@ -1,0 +1,77 @@
+"""What many tests share: a browser that no run skips unseen, one small demo instance and its store."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+QUIET = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update",
+         "disable-sync")  # fmt: skip
+DEMO_SEED, DEMO_DELIVERIES, DEMO_RECIPIENTS = 1, 4, 120
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of Chromium; without one the test skips, or fails where TRACKKIT_REQUIRE_BROWSER=1 says it must not."""
+    found = next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        why = f"No browser: none of {', '.join(CHROMIUM_NAMES)} is on the PATH; `apt install chromium` brings one."
+        if os.environ.get("TRACKKIT_REQUIRE_BROWSER") == "1":
+            pytest.fail(why)
+        pytest.skip(why)
+    return found
+
+
+@pytest.fixture
+def browser(chromium: str) -> Iterator[Any]:
+    """A fresh headless Chromium (a playwright Browser), its own for each test."""
+    from playwright.sync_api import sync_playwright
+
+    flags = [f"--{flag}" for flag in QUIET] + (["--no-sandbox"] if os.geteuid() == 0 else [])
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`once(name, make)`: a folder made by one worker, `make(folder)`, and shared by all. Read it, never change it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder = shared / f"once_{name}"
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                building = folder.with_suffix(".part")
+                shutil.rmtree(building, ignore_errors=True)
+                make(building)
+                building.rename(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def demo_raw(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """A small demo instance folder (read only: shared by every test and worker)."""
+    from trackkit import demo
+
+    def make(folder: Path) -> None:
+        demo.write(folder, seed=DEMO_SEED, deliveries=DEMO_DELIVERIES, recipients=DEMO_RECIPIENTS)
+
+    return once("demo_raw", make)
+
+
+@pytest.fixture(scope="session")
+def demo_store(demo_raw: Path, once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """The folder of a store holding the small demo instance (read only)."""
+    from trackkit.store import open_store
+
+    return once("demo_store", lambda folder: open_store(str(folder)).ingest(str(demo_raw)) and None)
