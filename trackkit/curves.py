@@ -1,0 +1,192 @@
+"""When things happened after the launch: time to reach each share of the total, cumulated curves, a timeline.
+
+Three series, as the platform's "Tracking statistics": opens, clicks (of e-mail links only) and transactions. Only dated
+events can stand on a time axis, so the totals here are those of dated events.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from fractions import Fraction
+
+import polars as pl
+
+from trackkit.deliveries import Tables, counted_events, launch, require_delivery, require_timezone
+from trackkit.errors import RequestError, did_you_mean
+
+SERIES = {"opens": "opened", "clicks": "clicked", "transactions": "transaction"}
+SERIES_TYPE = pl.Enum(list(SERIES))
+TIMESCALES = {"1h": 1, "3h": 3, "24h": 24}
+TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def time_to_reach(
+    tables: Tables,
+    delivery: str,
+    shares: Sequence[float] = TENTHS,
+    bucket_minutes: int = 10,
+    period_hours: float | None = None,
+) -> pl.DataFrame:
+    """Return how long after the launch each series had reached each share of its total: one row per series and share.
+
+    Columns: `series`; `share` (fraction of the total); `after` (duration), the end of the first bucket of
+    `bucket_minutes` in which the cumulated count is at least share x total, less the launch; `shown`, the same in the
+    platform's words ("1h 10mn"); `reached`, the cumulated count there; `total`, the events of the period. An empty
+    series has null for all but `total`. What happened before the launch falls in the first bucket; the period is
+    launch <= instant < launch + `period_hours`, all of time by default. Raises RequestError for an unknown delivery,
+    a share outside 0-1, or a bucket or period that is not positive.
+    """
+    _check(shares, bucket_minutes, period_hours)
+    counts = _buckets(tables, delivery, timedelta(minutes=bucket_minutes), period_hours).collect()
+    totals = _totals(counts)
+    reached = counts.select("series", "bucket", reached="cumulated").sort("reached")
+    return (
+        _needed(totals, shares)
+        .sort("needed")
+        .join_asof(
+            reached,
+            left_on="needed",
+            right_on="reached",
+            by="series",
+            strategy="forward",
+            coalesce=False,
+            check_sortedness=False,
+        )
+        .with_columns(after=(pl.col("bucket") + 1) * pl.lit(timedelta(minutes=bucket_minutes)))
+        .sort("series", "order")
+        .select("series", "share", "after", _words("after").alias("shown"), "reached", "total")
+    )
+
+
+def pareto(
+    tables: Tables,
+    delivery: str,
+    shares: Sequence[float] = TENTHS,
+    bucket_minutes: int = 10,
+    period_hours: float | None = None,
+) -> pl.DataFrame:
+    """Return `time_to_reach` as the platform prints it: one row per share, one column of words per series.
+
+    Columns: `share`, `opens`, `clicks`, `transactions` ("20mn", "1h 10mn"; null where the series is empty).
+    """
+    reached = time_to_reach(tables, delivery, shares, bucket_minutes, period_hours)
+    columns = [reached.filter(pl.col("series") == series)["shown"].alias(series) for series in SERIES]
+    return pl.DataFrame([pl.Series("share", [float(share) for share in shares], pl.Float64), *columns])
+
+
+def cumulative_activity(
+    tables: Tables, delivery: str, every: str = "1h", period_hours: float | None = None
+) -> pl.DataFrame:
+    """Return the growing count of each series since the launch: one row per series and bucket with events.
+
+    Columns: `hours` (since the launch, at the end of the bucket; 0 is the origin, where nothing had happened);
+    `series`; `count` in the bucket; `cumulated`; `total`; `share` (cumulated / total, null for an empty series).
+    `every` is a view of the platform: "1h", "3h" or "24h". A bucket where only another series has events is there
+    too, so areas can be drawn one above the other; quiet buckets are not.
+    """
+    hours = _timescale(every)
+    _check((), hours, period_hours)
+    counts = _buckets(tables, delivery, timedelta(hours=hours), period_hours).collect()
+    origin = pl.DataFrame({"bucket": [-1]}, schema={"bucket": pl.Int64})
+    grid = pl.concat([origin, counts.select("bucket").unique()]).join(_series_frame(), how="cross")
+    running = pl.col("count").cum_sum().over("series", order_by="bucket")
+    return (
+        grid.join(counts, on=["series", "bucket"], how="left")
+        .with_columns(pl.col("count").fill_null(0), hours=(pl.col("bucket") + 1) * hours)
+        .with_columns(cumulated=running, total=pl.col("count").sum().over("series"))
+        .with_columns(share=_share("cumulated", "total"))
+        .sort("series", "hours")
+        .select("hours", "series", "count", "cumulated", "total", "share")
+    )
+
+
+def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "UTC") -> pl.DataFrame:
+    """Return what happened when by the clock of `timezone`: one row per series and bucket with events.
+
+    Columns: `starts_at` (start of the bucket, in that zone), `series`, `count`. `every` is "1h", "3h" or "24h";
+    the last is a calendar day of the zone, 23 or 25 hours when the clocks change. Undated events are left out.
+    """
+    _timescale(every)
+    zoned = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    key = require_delivery(tables, delivery)
+    return (
+        _series_events(tables, key)
+        .group_by(starts_at=zoned.dt.truncate("1d" if every == "24h" else every), series="series")
+        .agg(count=pl.len().cast(pl.Int64))
+        .sort("starts_at", "series")
+        .collect()
+    )
+
+
+def _series_events(tables: Tables, delivery: str) -> pl.LazyFrame:
+    """The dated events of the three series: `occurred_at`, `series`."""
+    names = {event_type: name for name, event_type in SERIES.items()}
+    event_type = pl.col("event_type").cast(pl.String)
+    return (
+        counted_events(tables, delivery)
+        .filter(event_type.is_in(list(names)), pl.col("occurred_at").is_not_null())
+        .select("occurred_at", series=event_type.replace_strict(names, return_dtype=SERIES_TYPE))
+    )
+
+
+def _buckets(tables: Tables, delivery: str, width: timedelta, period_hours: float | None) -> pl.LazyFrame:
+    """Count per series and bucket since the launch: `series`, `bucket` (0 the first), `count`, `cumulated`."""
+    start = pl.lit(launch(tables, delivery).at, dtype=pl.Datetime("us", "UTC"))
+    since = (pl.col("occurred_at") - start).dt.total_microseconds()
+    events = _series_events(tables, str(delivery)).with_columns(since=since)
+    if period_hours is not None:
+        events = events.filter(pl.col("since") < min(round(period_hours * 3_600_000_000), 2**62))
+    return (
+        events.group_by("series", bucket=pl.col("since").clip(lower_bound=0) // (width // timedelta(microseconds=1)))
+        .agg(count=pl.len().cast(pl.Int64))
+        .with_columns(cumulated=pl.col("count").cum_sum().over("series", order_by="bucket"))
+        .sort("series", "bucket")
+    )
+
+
+def _totals(counts: pl.DataFrame) -> dict[str, int]:
+    sums = counts.group_by("series").agg(pl.col("count").sum())
+    return dict.fromkeys(SERIES, 0) | dict(sums.with_columns(pl.col("series").cast(pl.String)).iter_rows())
+
+
+def _needed(totals: dict[str, int], shares: Sequence[float]) -> pl.DataFrame:
+    """The count that is at least each share of each total; exact, where 0.55 x 100 in floats would ask for 56."""
+    rows = [
+        (series, order, float(share), math.ceil(Fraction(str(share)) * total) if total else None, total)
+        for series, total in totals.items()
+        for order, share in enumerate(shares)
+    ]
+    columns = {"series": SERIES_TYPE, "order": pl.Int64, "share": pl.Float64, "needed": pl.Int64, "total": pl.Int64}
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def _words(column: str) -> pl.Expr:
+    """A duration as the platform prints it: "20mn", "1h", "1h 10mn"."""
+    minutes = pl.col(column).dt.total_minutes()
+    hours, rest = pl.format("{}h", minutes // 60), pl.format("{}mn", minutes % 60)
+    both = pl.concat_str([hours, rest], separator=" ")
+    return pl.when(minutes < 60).then(rest).when(minutes % 60 == 0).then(hours).otherwise(both)
+
+
+def _share(part: str, whole: str) -> pl.Expr:
+    return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole))
+
+
+def _series_frame() -> pl.DataFrame:
+    return pl.DataFrame({"series": list(SERIES)}, schema={"series": SERIES_TYPE})
+
+
+def _timescale(every: str) -> int:
+    if every not in TIMESCALES:
+        raise RequestError(f"There is no timescale {every!r}.{did_you_mean(str(every), TIMESCALES)}")
+    return TIMESCALES[every]
+
+
+def _check(shares: Sequence[float], bucket: float, period_hours: float | None) -> None:
+    """Refuse what has no answer, before any data is read."""
+    wrong = [share for share in shares if not 0 < share <= 1]
+    if wrong:
+        raise RequestError(f"A share is a fraction above 0 and at most 1, such as 0.5; got {wrong[0]!r}.")
+    for name, value in (("bucket", bucket), ("period", period_hours)):
+        if value is not None and not 0 < value < math.inf:
+            raise RequestError(f"A {name} is a positive time; got {value!r}.")

@@ -1,0 +1,105 @@
+"""Facts about one delivery that several analyses need: that it exists, when it was launched, which others compare."""
+
+from datetime import datetime
+from typing import NamedTuple, Protocol
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from trackkit.errors import RequestError, did_you_mean
+
+AVERAGE_MONTHS = 6  # the platform average looks back this many calendar months
+
+
+class Tables(Protocol):
+    """What every analysis reads: a `Snapshot` or an open store."""
+
+    def scan(self, table: str) -> pl.LazyFrame: ...
+    def has(self, table: str) -> bool: ...
+
+
+class Launch(NamedTuple):
+    """When a delivery was launched, and which fact says so."""
+
+    at: datetime | None
+    basis: str | None
+
+
+def of_delivery(tables: Tables, table: str, delivery: str) -> pl.LazyFrame:
+    """Return the rows of one delivery in a table that has `delivery_id`."""
+    return tables.scan(table).filter(pl.col("delivery_id") == delivery)
+
+
+def counted_events(tables: Tables, delivery: str) -> pl.LazyFrame:
+    """Return the events of one delivery that figures are made of: all but those of control addresses, as `measure`."""
+    return of_delivery(tables, "event", delivery).filter(~pl.col("is_seed").fill_null(False))
+
+
+def require_delivery(tables: Tables, delivery: str) -> str:
+    """Return the id as text, or refuse a delivery that no table mentions.
+
+    Raises RequestError naming the nearest known id: an empty report for a mistyped id would look like a fact.
+    """
+    key = str(delivery)
+    if any(_mentions(tables, table, key) for table in ("delivery", "event", "message", "link")):
+        return key
+    known = tables.scan("delivery").select("delivery_id").collect().to_series()
+    raise RequestError(f"There is no delivery {key!r} in these tables.{did_you_mean(key, known.head(1000))}")
+
+
+def _mentions(tables: Tables, table: str, delivery: str) -> bool:
+    return of_delivery(tables, table, delivery).select("delivery_id").head(1).collect().height > 0
+
+
+def require_timezone(timezone: str) -> str:
+    """Return the name of a time zone, or refuse one that the zone database does not hold.
+
+    >>> require_timezone("Europe/Paris")
+    'Europe/Paris'
+    """
+    try:
+        ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError, TypeError) as error:
+        raise RequestError(f"There is no time zone {timezone!r}; try 'Europe/Paris' or 'UTC'.") from error
+    return timezone
+
+
+def launch(tables: Tables, delivery: str) -> Launch:
+    """Return when a delivery was launched: its first message, else its planned contact, else its first dated event.
+
+    `basis` is "started_at", "contact_at" or "first_event"; both fields are None when nothing is dated.
+    Raises RequestError when the delivery is unknown.
+    """
+    key = require_delivery(tables, delivery)
+    planned = of_delivery(tables, "delivery", key).select("started_at", "contact_at").head(1).collect()
+    for basis in planned.columns if planned.height else ():
+        if (instant := planned.item(0, basis)) is not None:
+            return Launch(instant, basis)
+    first = counted_events(tables, key).select(pl.col("occurred_at").min()).collect().item()
+    return Launch(first, None if first is None else "first_event")
+
+
+def comparable(tables: Tables, delivery: str) -> pl.DataFrame:
+    """Return the deliveries that the platform average of this one is made of: one row each, with `launched_at`.
+
+    They were launched in the six calendar months before this delivery: launch - 6 months <= theirs < launch (a day
+    that the earlier month lacks becomes its last day). Same typology and same channel, two unknown ones being the
+    same; proofs, models and this delivery itself are left out, and so is what was never dated.
+    """
+    here = launch(tables, delivery).at
+    launched = pl.coalesce("started_at", "contact_at").alias("launched_at")
+    kinds = ("typology_id", "message_type")
+    others = tables.scan("delivery").with_columns(launched)
+    own = others.filter(pl.col("delivery_id") == str(delivery)).select(*kinds).head(1)
+    start = pl.lit(here, dtype=pl.Datetime("us", "UTC")).dt.offset_by(f"-{AVERAGE_MONTHS}mo")
+    return (
+        others.join(own, on=kinds, how="inner", nulls_equal=True)
+        .filter(pl.col("delivery_id") != str(delivery), ~_is("is_proof"), ~_is("is_model"))
+        .filter(pl.col("launched_at") >= start, pl.col("launched_at") < here)
+        .sort("launched_at", "delivery_id")
+        .collect()
+    )
+
+
+def _is(flag: str) -> pl.Expr:
+    return pl.col(flag).fill_null(False)

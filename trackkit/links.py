@@ -1,0 +1,226 @@
+"""Which links were clicked: the table "most visited links", its chart per day, the header figures, the URLs tab.
+
+A click on a link is here any hit on it that is not an open: opt-out, mirror page and web pages are in the list and in
+its total, as on the platform, so the total may exceed the cumulated clicks of the header, which are e-mail clicks only.
+"""
+
+import math
+
+import polars as pl
+
+from trackkit.deliveries import (
+    Tables,
+    comparable,
+    counted_events,
+    launch,
+    of_delivery,
+    require_delivery,
+    require_timezone,
+)
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.measure import measure
+from trackkit.metrics import METRICS
+from trackkit.schema import LINK_TYPES
+
+OTHERS, TOTAL = "Others", "Total"
+ROWS = pl.Enum(["link", "others", "total"])
+# What stands for a link that lacks the text grouped by: the next that it has.
+NAMED_BY = {
+    "label": ("link_label", "url", "link_id"),
+    "url": ("url", "link_label", "link_id"),
+    "category": ("link_category",),
+}
+UNNAMED = {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)"}
+FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
+FIGURE_LABELS = ("Reactivity", "Distinct clicks", "Cumulated clicks")
+EVENT_LABELS = {
+    "opened": "Open", "clicked": "Email click", "unsubscribed": "Opt-out", "web_visited": "Web",
+    "transaction": "Transaction", "mirror_page": "Mirror page",
+}  # fmt: skip
+
+
+def link_clicks(
+    tables: Tables, delivery: str, by: str = "label", top: int = 10, hours: float | None = None
+) -> pl.DataFrame:
+    """Return the most visited links of a delivery: one row per link of the top, then "Others" and "Total".
+
+    Columns: `rank` (from 1; null for the two last rows); `row` ("link", "others" or "total"); `link`, its label, URL or
+    category as asked `by`; `clicks`; `total`, the same in each row, counted by itself; `share`, clicks / total, null
+    without clicks. Links are grouped by their exact text, case and spaces included; equal counts stand in the order of
+    their text. A link without a label goes by its URL, and the other way round. `hours` keeps what happened before
+    launch + `hours`. Raises RequestError for an unknown delivery or `by`, or a `top` or `hours` that is not positive.
+    """
+    clicks = _link_hits(tables, delivery, by, hours)
+    ranked = _ranked(clicks, top)
+    measured = clicks.select(link=pl.lit(TOTAL), clicks=pl.len().cast(pl.Int64), row=pl.lit("total", ROWS)).collect()
+    others = ranked.filter(pl.col("rank").is_null()).select(
+        link=pl.lit(OTHERS), clicks=pl.col("clicks").sum(), row=pl.lit("others", ROWS)
+    )
+    top_links = ranked.drop_nulls("rank").with_columns(row=pl.lit("link", ROWS))
+    return (
+        pl.concat([top_links, others, measured], how="diagonal")
+        .with_columns(total=pl.lit(measured["clicks"].item(), pl.Int64))
+        .select("rank", "row", "link", "clicks", "total", share=_share())
+    )
+
+
+def clicks_per_day(
+    tables: Tables,
+    delivery: str,
+    by: str = "label",
+    top: int = 10,
+    hours: float | None = None,
+    timezone: str = "UTC",
+    every: str = "day",
+) -> pl.DataFrame:
+    """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
+
+    Columns: `day` (date in `timezone`; of a month its first), `rank`, `row` ("link" or "others"), `link`, `clicks`.
+    `every` is "day" or "month", for long spans. Days without a click and undated clicks are not there.
+    """
+    periods = {"day": "1d", "month": "1mo"}
+    if every not in periods:
+        raise RequestError(f"There is no period {every!r}.{did_you_mean(str(every), periods)}")
+    local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    clicks = _link_hits(tables, delivery, by, hours)
+    ranks = _ranked(clicks, top).select("link", "rank").lazy()
+    other = pl.col("rank").is_null()
+    return (
+        clicks.filter(pl.col("occurred_at").is_not_null())
+        .join(ranks, on="link")
+        .with_columns(
+            link=pl.when(other).then(pl.lit(OTHERS)).otherwise("link"),
+            row=pl.when(other).then(pl.lit("others", ROWS)).otherwise(pl.lit("link", ROWS)),
+        )
+        .group_by("rank", "row", "link", day=local.dt.date().dt.truncate(periods[every]))
+        .agg(clicks=pl.len().cast(pl.Int64))
+        .sort("day", "rank", nulls_last=True)
+        .select("day", "rank", "row", "link", "clicks")
+        .collect()
+    )
+
+
+def click_figures(tables: Tables, delivery: str) -> pl.DataFrame:
+    """Return the three header figures with their platform average: one row each for the rates of `FIGURES`.
+
+    Columns: `metric`, `label` (the platform's words), `numerator_name`, `numerator`, `denominator_name`, `denominator`,
+    `rate`; `platform_average`, the rate of the sums (`average_numerator` / `average_denominator`) over the
+    `deliveries` of `comparable` that have the rate; `mean_of_rates`, the plain mean over the same ones. The first is
+    what the platform's sums of indicators give; both are null when nothing compares. Raises RequestError for an unknown delivery.
+    """
+    key = require_delivery(tables, delivery)
+    peers = comparable(tables, key)["delivery_id"].to_list()
+    own = measure(tables, FIGURES, delivery=[key])
+    others = measure(tables, FIGURES, delivery=peers) if peers else own.clear()
+    rows = [_figure(own, others, name, label) for name, label in zip(FIGURES, FIGURE_LABELS, strict=True)]
+    return pl.concat(rows)
+
+
+def tracked_links(tables: Tables, delivery: str) -> pl.DataFrame:
+    """Return the URLs tab of a delivery: one row per tracked link, most clicked first, never clicked ones included.
+
+    Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `clicks` (hits that are
+    no opens), `recipients` (distinct messages among them), `total` (clicks on all links), `share` (clicks / total).
+    A link that was hit but is in no list of links is there with what its hits say; hits that do not say which link
+    make one row with a null `link_id`. Opens are no link here. Raises RequestError for an unknown delivery.
+    """
+    key = require_delivery(tables, delivery)
+    declared = of_delivery(tables, "link", key).filter(pl.col("type_code").ne_missing(2)).collect()
+    hits = _all_link_hits(tables, key).group_by("link_id").agg(_hit_columns()).collect()
+    listed = declared.join(hits, on="link_id", how="full", coalesce=True, nulls_equal=True)
+    either = [pl.coalesce(column, f"hit_{column}").alias(column) for column in ("label", "category", "url")]
+    return (
+        listed.with_columns(pl.col("clicks", "recipients").fill_null(0), *either, type=_type_label())
+        .with_columns(total=pl.col("clicks").sum())
+        .with_columns(share=_share())
+        .sort(pl.col("clicks"), pl.col("link_id").cast(pl.Int64, strict=False), "link_id",
+              descending=[True, False, False], nulls_last=True)
+        .select("link_id", "label", "category", "url", "type", "occurrence", "clicks", "recipients", "total", "share")
+    )  # fmt: skip
+
+
+def event_label(event_type: pl.Expr) -> pl.Expr:
+    """Return the platform's word for an event type ("Open", "Email click"...), and its name in words for any other."""
+    name = event_type.cast(pl.String)
+    words = name.str.replace_all("_", " ")
+    capital = words.str.slice(0, 1).str.to_uppercase() + words.str.slice(1)
+    return name.replace_strict(EVENT_LABELS, default=capital, return_dtype=pl.String)
+
+
+def _all_link_hits(tables: Tables, delivery: str) -> pl.LazyFrame:
+    """Every hit on a link that is not an open; an e-mail click counts even if its source does not say on which link."""
+    event_type = pl.col("event_type").cast(pl.String)
+    on_link = pl.col("link_id").is_not_null() | (event_type == "clicked").fill_null(False)
+    return counted_events(tables, delivery).filter(event_type.ne_missing("opened"), on_link)
+
+
+def _link_hits(tables: Tables, delivery: str, by: str, hours: float | None) -> pl.LazyFrame:
+    """The clicks of a table of links: `link` (what they are grouped by), `occurred_at`."""
+    if by not in NAMED_BY:
+        raise RequestError(f"Links cannot be grouped by {by!r}.{did_you_mean(str(by), NAMED_BY)}")
+    hits = _all_link_hits(tables, require_delivery(tables, delivery))
+    if hours is not None:
+        hits = hits.filter(pl.col("occurred_at") < _end(tables, delivery, hours))
+    names = [pl.when(pl.col(column) != "").then(pl.col(column)) for column in NAMED_BY[by]]
+    return hits.select("occurred_at", link=pl.coalesce(*names, pl.lit(UNNAMED[by])))
+
+
+def _end(tables: Tables, delivery: str, hours: float) -> pl.Expr:
+    if not 0 < hours < math.inf:
+        raise RequestError(f"A time filter is a positive number of hours; got {hours!r}.")
+    start = pl.lit(launch(tables, delivery).at, dtype=pl.Datetime("us", "UTC"))
+    return start + pl.duration(microseconds=min(round(hours * 3_600_000_000), 2**60))
+
+
+def _ranked(clicks: pl.LazyFrame, top: int) -> pl.DataFrame:
+    """Every link with its clicks, most clicked first; `rank` is null after the top."""
+    if not (isinstance(top, int) and top > 0):
+        raise RequestError(f"The number of links to show is a whole number from 1; got {top!r}.")
+    counts = clicks.group_by("link").agg(clicks=pl.len().cast(pl.Int64))
+    ordered = counts.sort("clicks", "link", descending=[True, False]).with_row_index("rank", offset=1)
+    position = pl.col("rank").cast(pl.Int64)
+    return ordered.with_columns(rank=pl.when(position <= top).then(position)).collect()
+
+
+def _hit_columns() -> list[pl.Expr]:
+    return [
+        pl.len().cast(pl.Int64).alias("clicks"),
+        pl.col("message_id").drop_nulls().n_unique().cast(pl.Int64).alias("recipients"),
+        _only("link_label").alias("hit_label"),
+        _only("link_category").alias("hit_category"),
+        _only("url").alias("hit_url"),
+        pl.col("event_type").cast(pl.String).drop_nulls().min().alias("hit_type"),
+    ]
+
+
+def _only(column: str) -> pl.Expr:
+    """The one value that all hits agree on."""
+    values = pl.col(column).drop_nulls()
+    return pl.when(values.n_unique() == 1).then(values.min())
+
+
+def _type_label() -> pl.Expr:
+    declared = pl.col("type_code").replace_strict(LINK_TYPES, default=None, return_dtype=pl.String)
+    return event_label(pl.coalesce(declared, "hit_type"))
+
+
+def _share() -> pl.Expr:
+    return pl.when(pl.col("total") > 0).then(pl.col("clicks") / pl.col("total"))
+
+
+def _figure(own: pl.DataFrame, others: pl.DataFrame, name: str, label: str) -> pl.DataFrame:
+    """One header figure: this delivery's, and the two averages over the others."""
+    metric = METRICS[name]
+    parts = [metric.numerator, metric.denominator]
+    known = others.drop_nulls(name)
+    sums = known.select(average_numerator=pl.col(parts[0]).sum(), average_denominator=pl.col(parts[1]).sum())
+    average = sums.select(
+        pl.all(),
+        platform_average=pl.when(pl.last() > 0).then(pl.first() / pl.last()),
+        deliveries=pl.lit(known.height, pl.Int64),
+    )
+    values = own.select(numerator=parts[0], denominator=parts[1], rate=name)
+    names = pl.DataFrame(
+        {"metric": [name], "label": [label], "numerator_name": [parts[0]], "denominator_name": [parts[1]]}
+    )
+    return pl.concat([names, values, average, known.select(mean_of_rates=pl.col(name).mean())], how="horizontal")
