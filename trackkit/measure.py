@@ -5,11 +5,10 @@ added up from a finer one; only formulas declared *per delivery* are worked out 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
+from trackkit.deliveries import Tables, require_delivery, require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.metrics import (
     BREAKDOWNS,
@@ -27,18 +26,6 @@ from trackkit.metrics import (
     lineage,
     sources_of,
 )
-
-
-class Tables(Protocol):
-    """What a question is asked of: a store, a snapshot of it, or a load in memory."""
-
-    def has(self, table: str) -> bool:
-        """Whether the table was loaded."""
-        ...
-
-    def scan(self, table: str) -> pl.LazyFrame:
-        """The rows of a canonical table."""
-        ...
 
 
 def measure(
@@ -72,9 +59,8 @@ def measure(
     names = _applicable(columns) if metrics is None else _known(metrics, METRICS, "metric")
     for name in names:
         _refuse_misfit(name, columns)
-    rows = _Rows(tables, _known_text(delivery), condition, _known_zone(timezone))
+    rows = _Rows(tables, _required(tables, delivery), condition, require_timezone(timezone))
     measured = _measured(rows, names, groups)
-    _refuse_unknown_deliveries(rows)
     parts = [part for name in names for part in lineage(name)]
     return _sorted(measured, groups).select(*groups, *dict.fromkeys([*names, *parts]))
 
@@ -238,21 +224,6 @@ def _sorted(measured: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
     return measured.sort(keys, nulls_last=True)
 
 
-def _refuse_unknown_deliveries(rows: _Rows) -> None:
-    for name in rows.delivery or ():
-        if not _is_known(rows.tables, name):
-            known = rows.tables.scan("delivery").select("delivery_id").collect()["delivery_id"].drop_nulls()
-            raise RequestError(f"There is no delivery {name!r} here.{did_you_mean(name, known.head(1_000))}")
-
-
-def _is_known(tables: Tables, delivery: str) -> bool:
-    found = [
-        tables.scan(table).filter(pl.col("delivery_id") == delivery).select("delivery_id").head(1)
-        for table in ("delivery", "message", "event", "link")
-    ]
-    return any(frame.height for frame in pl.collect_all(found))
-
-
 def _known(asked: str | Sequence[str], known: Iterable[str], what: str) -> list[str]:
     names = [asked] if isinstance(asked, str) else list(asked)
     for name in names:
@@ -261,18 +232,11 @@ def _known(asked: str | Sequence[str], known: Iterable[str], what: str) -> list[
     return names
 
 
-def _known_text(delivery: str | Sequence[str] | None) -> list[str] | None:
+def _required(tables: Tables, delivery: str | Sequence[str] | None) -> list[str] | None:
     if delivery is None:
         return None
-    return [delivery] if isinstance(delivery, str) else [str(name) for name in delivery]
-
-
-def _known_zone(timezone: str) -> str:
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise RequestError(f"There is no time zone {timezone!r}; try 'UTC' or 'Europe/Paris'.") from None
-    return timezone
+    asked = [delivery] if isinstance(delivery, str | int) else delivery
+    return [require_delivery(tables, name) for name in asked]
 
 
 def _condition(where: str | None) -> pl.Expr | None:

@@ -1,0 +1,49 @@
+"""trackkit: raw e-mail tracking logs to exact indicators and reports. The front door.
+
+    import trackkit as tk
+    store = tk.open_store("store")
+    tk.measure(store, ["delivered", "unique_opens", "open_rate"])
+
+Names load when they are first used, so that a question at the prompt does not wait for the plotting libraries.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trackkit import charts, clickmap, curves, links, logs, tables
+    from trackkit.measure import measure
+    from trackkit.metrics import METRICS
+    from trackkit.report import open_page, render
+    from trackkit.store import load, open_store
+
+__version__ = "0.1.0"
+
+# name -> (module, attribute), an attribute of "" being the module itself
+_DOORS = {
+    "load": ("store", "load"),
+    "open_store": ("store", "open_store"),
+    "measure": ("measure", "measure"),
+    "METRICS": ("metrics", "METRICS"),
+    "render": ("report", "render"),
+    "open_page": ("report", "open_page"),
+    "links": ("links", ""),
+    "curves": ("curves", ""),
+    "clickmap": ("clickmap", ""),
+    "logs": ("logs", ""),
+    "charts": ("charts", ""),
+    "tables": ("tables", ""),
+}
+__all__ = [*_DOORS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DOORS:
+        raise AttributeError(f"trackkit has no {name!r}; it has {', '.join(_DOORS)}.")
+    module, attribute = _DOORS[name]
+    found = import_module(f"trackkit.{module}")
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,61 @@
+"""The registry written out for people and programs: METRICS.md and `trackkit metrics` both come from here."""
+
+from trackkit.metrics import BREAKDOWNS, METRICS, Metric, breakdowns_of, sources_of
+
+_HEAD = """# Metrics
+
+Made from `trackkit/metrics.py` by `make metrics`; a test fails when this page is out of date. Counts are whole numbers,
+rates fractions that may exceed 1, and a rate on an empty denominator is null. *Measured on* names the rows counted:
+`delivery` one row per delivery, `message` one per message prepared, `event` one per counted hit (hits of control
+addresses left out). *Higher is* tells the direction.
+"""
+
+
+def records() -> list[dict[str, object]]:
+    """Return one record per metric: name, label, unit, source, formula, definition, reference, and what it breaks by.
+
+    >>> records()[0]["name"]
+    'targeted'
+    """
+    return [_record(metric) for metric in METRICS.values()]
+
+
+def _record(metric: Metric) -> dict[str, object]:
+    return {
+        "name": metric.name,
+        "label": metric.label,
+        "platform_label": metric.platform_label or None,
+        "unit": metric.unit,
+        "source": metric.source or " and ".join(sorted(sources_of(metric.name))),
+        "formula": str(metric.formula),
+        "definition": metric.definition,
+        "reference": metric.reference,
+        "higher_is": metric.higher_is,
+        "numerator": metric.numerator,
+        "denominator": metric.denominator,
+        "breakdowns": list(breakdowns_of(metric.name)),
+    }
+
+
+def page() -> str:
+    """Return METRICS.md: a summary table, then one section per metric, then the breakdowns."""
+    rows = [f"| [`{m.name}`](#{m.name}) | {m.label} | {m.platform_label} | {m.unit} |" for m in METRICS.values()]
+    summary = ["| name | label | platform's label | unit |", "|---|---|---|---|", *rows]
+    return "\n".join([_HEAD, *summary, "", *(_section(metric) for metric in METRICS.values()), _by()])
+
+
+def _section(metric: Metric) -> str:
+    record = _record(metric)
+    facts = [
+        f"- **formula**: {record['formula']}",
+        f"- **measured on**: {record['source']}",
+        f"- **unit**: {metric.unit}; higher is {metric.higher_is}",
+        f"- **broken down by**: {', '.join(breakdowns_of(metric.name))}",
+        f"- **reference**: {metric.reference}",
+    ]
+    return "\n".join([f"## {metric.name}", "", f"**{metric.label}.** {metric.definition}", "", *facts, ""])
+
+
+def _by() -> str:
+    rows = [f"| `{column}` | {', '.join(carriers)} |" for column, carriers in BREAKDOWNS.items()]
+    return "\n".join(["## Breakdowns", "", "| column | rows that carry it |", "|---|---|", *rows, ""])
