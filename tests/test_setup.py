@@ -26,7 +26,7 @@ NOT_IMPORTED = {
     "pyarrow": "what `.to_pandas()` goes through",
     "sqlalchemy": "SQL sources (contract, section 3), still to come",
 }
-INDEX_OPTION = re.compile(r"^\s*(-i|-f|--(extra-|no-)?index(-url)?|--find-" + "links|--trusted-host)", re.M)
+INDEX_OPTION = re.compile(r"^\s*(-i|-f|--(extra-|no-)?index(-url)?|--find-" + "links|--trusted-" + "host)", re.M)
 
 
 def _requirements(*groups: str) -> Iterator[Requirement]:

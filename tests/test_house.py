@@ -1,0 +1,216 @@
+"""The rules of the house, executed: which way imports point, sizes, docstrings, clean notebooks, no machine's traces."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "trackkit"
+BODY, MODULE = 30, 250
+
+# The layers: each module and what it may import. A new module needs a line here: say where it belongs.
+GROUND = {"errors", "schema", "snapshot"}
+ANALYSIS = {"links", "curves", "clickmap", "logs", "deliveries"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "schema": {"errors"},
+    "snapshot": {"errors", "schema"},
+    "resources": {"errors"},
+    # data in
+    "sources": GROUND | {"sources"},
+    "dedupe": GROUND,
+    "enrich": GROUND,
+    "store": GROUND | {"sources", "dedupe", "enrich"},
+    "demo": GROUND | {"demo"},
+    # numbers
+    "metrics": {"errors", "schema"},
+    "measure": GROUND | {"metrics"},
+    **{name: GROUND | {"metrics", "measure"} | ANALYSIS - {name} for name in ANALYSIS},
+    # shown: a frame and the registry in, never a load or a measurement
+    "theme": {"errors", "resources"},
+    "charts": {"errors", "schema", "resources", "theme", "metrics"},
+    "tables": {"errors", "schema", "resources", "theme", "metrics"},
+    "template": {"errors", "resources", "metrics", "theme"},
+}
+MAY_IMPORT["report"] = set(MAY_IMPORT)
+MAY_IMPORT["__init__"] = {*MAY_IMPORT, "runs"}
+MAY_IMPORT["runs"] = {*MAY_IMPORT, "report"} - {"__init__"}
+MAY_IMPORT["cli"] = set(MAY_IMPORT)
+MAY_IMPORT["__main__"] = {"cli"}
+
+# Larger than the house aims at, each with its reason. An entry that is no longer true must go.
+LARGE_MODULES = {
+    "schema.py": "data only: every column of every table",
+    "metrics.py": "data only: one block per metric",
+}
+LONG_FUNCTIONS: dict[str, str] = {}
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def _modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _room(path: Path) -> str:
+    """The module, or the folder of many like modules, that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _ids(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _tracked() -> list[Path]:
+    """Every file that is, or is about to be, in a commit."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def _internal_imports(path: Path) -> Iterator[str]:
+    """Rooms of trackkit that a file imports, wherever in the file it does."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from _relative(path, node)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from _rooms(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from _rooms(alias.name for alias in node.names)
+
+
+def _relative(path: Path, node: ast.ImportFrom) -> Iterator[str]:
+    package = ("trackkit", *path.relative_to(PACKAGE).parent.parts)
+    base = ".".join((*package[: len(package) - node.level + 1], *([node.module] if node.module else [])))
+    yield from _rooms(f"{base}.{alias.name}" for alias in node.names)
+
+
+def _rooms(names: Iterator[str]) -> Iterator[str]:
+    for name in names:
+        top, *rest = name.split(".")
+        if top == "trackkit":
+            is_room = rest and ((PACKAGE / f"{rest[0]}.py").exists() or (PACKAGE / rest[0]).is_dir())
+            yield rest[0] if is_room else "__init__"
+
+
+@pytest.mark.parametrize("path", _modules(), ids=_ids)
+def test_imports_point_only_as_the_layers_say(path: Path) -> None:
+    room = _room(path)
+    assert room in MAY_IMPORT, f"{room} is new: give it a line in MAY_IMPORT, saying what it may import"
+    beyond = set(_internal_imports(path)) - MAY_IMPORT[room] - {room}
+    assert not beyond, f"{room} may not import {', '.join(sorted(beyond))}"
+
+
+def test_nothing_imports_the_notebooks() -> None:
+    for path in _modules():
+        named = {getattr(node, "module", None) or "" for node in ast.walk(_tree(path))}
+        assert not any(name.split(".")[0] == "notebooks" for name in named), path
+
+
+def test_importing_the_front_door_is_light() -> None:
+    heavy = {"papermill", "jupyterlab", "nbconvert", "pandas", "altair", "great_tables", "vl_convert"}
+    code = f"import sys, trackkit; print(*sorted(set({sorted(heavy)!r}) & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == [], "these are loaded when first needed, so that a question at the prompt answers at once"
+
+
+def _functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{_ids(path)}:{node.name}", node
+
+
+def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_no_function_is_long_without_a_reason() -> None:
+    long = {name for path in _modules() for name, node in _functions(path) if _length(node) > BODY}
+    assert long == set(LONG_FUNCTIONS), "shorten it, or list it in LONG_FUNCTIONS with the reason"
+
+
+def test_no_module_is_large_without_a_reason() -> None:
+    lines = {path.name: path.read_text("utf-8").count("\n") for path in _modules()}
+    assert {name for name, count in lines.items() if count > MODULE} <= set(LARGE_MODULES)
+
+
+@pytest.mark.parametrize("path", _modules(), ids=_ids)
+def test_what_is_public_has_a_docstring(path: Path) -> None:
+    tree = _tree(path)
+    missing = [] if ast.get_docstring(tree) else ["the module"]
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    for owner in (tree, *classes):
+        missing += [
+            node.name
+            for node in owner.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and not node.name.startswith("_")
+            and not ast.get_docstring(node)
+        ]
+    assert missing == []
+
+
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts], ids=_ids)
+def test_notebooks_are_stripped_and_enter_by_the_front_door(path: Path) -> None:
+    notebook = json.loads(path.read_text("utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code), "commit notebooks without outputs"
+    assert set(notebook["metadata"]) <= {"kernelspec", "language_info"}
+    imports = [
+        line for cell in code for line in "".join(cell["source"]).splitlines() if re.match(r"(from|import) ", line)
+    ]
+    assert not [line for line in imports if re.match(r"(from trackkit\.|import trackkit\.)", line)]
+
+
+HOSTS = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("debian", "org"),
+                                        ("anaconda", "org"))]  # fmt: skip
+NOT_OURS = {
+    "a path of one machine": re.compile(r"(?<![\w.~$}])/(root|wo" + r"rk|farm|home/[a-z]+|Users/[a-z]+)/(?!\*)"),
+    "an index option": re.compile("--(?:extra-)?index-" + "url|--find-" + "links|--trusted-" + "host"),
+    "a registry host": re.compile("|".join(map(re.escape, HOSTS))),
+}
+
+
+@pytest.mark.parametrize("what", NOT_OURS)
+def test_nothing_of_one_machine_is_committed(what: str) -> None:
+    found = []
+    for path in _tracked():
+        if path.suffix in {".png", ".parquet", ".gz", ".zst"}:
+            continue
+        lines = path.read_text("utf-8", errors="replace").splitlines()
+        found += [f"{_ids(path)}:{place}" for place, line in enumerate(lines, 1) if NOT_OURS[what].search(line)]
+    assert found == []
+
+
+LOADS = re.compile(
+    r"""(?:src|href|action|data)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?(?:https?:)?//|@import""", re.I
+)
+
+
+def test_no_template_loads_anything_from_the_network() -> None:
+    templates = [path for path in (ROOT / "reports_templates").rglob("*") if path.is_file()]
+    assert templates
+    assert [_ids(path) for path in templates if LOADS.search(path.read_text("utf-8"))] == []
+
+
+def test_ruff_is_content() -> None:
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
+    assert ruff, "ruff is in the lock: run the tests in the environment that make builds"
+    for check in (["check"], ["format", "--check"]):
+        said = subprocess.run([ruff, *check, "."], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert said.returncode == 0, said.stdout + said.stderr
