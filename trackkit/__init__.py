@@ -34,7 +34,10 @@ _DOORS = {
     "charts": ("charts", ""),
     "tables": ("tables", ""),
 }
-__all__ = [*_DOORS, "__version__"]
+__all__ = [
+    "METRICS", "charts", "clickmap", "curves", "links", "load", "logs", "measure", "open_page", "open_store", "render",
+    "tables",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -46,4 +49,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return [*__all__, "__version__"]

@@ -1,4 +1,4 @@
-"""A frame written for other programs and for the prompt, safe to open: no cell becomes a formula or moves the cursor."""
+"""A frame written for other programs and for the prompt: no cell becomes a formula or moves the cursor."""
 
 from typing import IO
 
@@ -15,9 +15,12 @@ def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
     >>> spreadsheet_safe(pl.DataFrame({"label": ["=1+1", "-5", "Home"]}))["label"].to_list()
     ["'=1+1", '-5', 'Home']
     """
-    text = pl.col(pl.String)
+    return frame.with_columns(_led(pl.col(name)) for name, dtype in frame.schema.items() if dtype == pl.String)
+
+
+def _led(text: pl.Expr) -> pl.Expr:
     risky = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)
-    return frame.with_columns(pl.when(risky).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).name.keep())
+    return pl.when(risky).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).name.keep()
 
 
 def write_csv(frame: pl.DataFrame, file: IO[bytes]) -> None:
