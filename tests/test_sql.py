@@ -1,0 +1,172 @@
+"""Every metric and every breakdown against SQL in DuckDB, written from the spec over the raw files themselves.
+
+The SQL shares nothing with trackkit: it reads the CSV files and raw log lines of a random instance, joins and counts.
+"""
+
+import duckdb
+import polars as pl
+import pytest
+
+from tests.instance import write_instance
+from trackkit.measure import measure
+from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of
+from trackkit.store import open_store
+
+VIEWS = """
+CREATE VIEW url AS SELECT * FROM read_csv('{0}/tracking_url.csv', all_varchar=true);
+CREATE VIEW raw AS SELECT
+    ('0x' || substr(column00, 4))::BIGINT AS id, column01::TIMESTAMP AS at, ('0x' || column02)::BIGINT AS message,
+    ('0x' || column03)::BIGINT AS delivery, ('0x' || column04)::BIGINT AS url, column06 AS person, column07 AS fmt,
+    column09 AS agent
+    FROM read_csv('{0}/redir/log/*.log', delim='\t', header=false, all_varchar=true, quote='', escape='');
+CREATE VIEW tab AS SELECT iTrackingLogId::BIGINT AS id, tsLog::TIMESTAMP AS at, iBroadLogId::BIGINT AS message,
+    iDeliveryId::BIGINT AS delivery, iUrlId::BIGINT AS url, sSourceId AS person, NULL AS fmt, iUserAgent AS agent
+    FROM read_csv('{0}/tracking_log.csv', all_varchar=true);
+CREATE VIEW log AS SELECT id, any_value(at) AS at, any_value(message) AS message, any_value(delivery) AS delivery,
+    any_value(url) AS url, any_value(person) AS person, max(fmt) AS fmt, any_value(agent) AS agent
+    FROM (SELECT * FROM raw UNION ALL SELECT * FROM tab) GROUP BY id;
+CREATE VIEW delivery AS SELECT iDeliveryId AS delivery_id, iTotalTarget::BIGINT AS targeted, iReject::BIGINT AS rejected,
+    iToDeliver::BIGINT AS to_deliver, iText::BIGINT AS text_messages, iNewQuarantine::BIGINT AS new_quarantines
+    FROM read_csv('{0}/delivery.csv', all_varchar=true) WHERE iFCP <> '1' AND iIsModel <> '1';
+CREATE VIEW message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id, b.iStatus AS status, b.iIsSeed AS seed,
+    nullif(lower(split_part(coalesce(b.sAddress, ''), '@', 2)), '') AS domain,
+    CASE WHEN r.sCountryCode NOT IN ('', 'XX') THEN r.sCountryCode END AS country,
+    f.iFailureReason::BIGINT AS failure_reason
+    FROM read_csv('{0}/broadlog.csv', all_varchar=true) b
+    LEFT JOIN read_csv('{0}/recipient.csv', all_varchar=true) r ON b.iRecipientId = r.iRecipientId
+    LEFT JOIN read_csv('{0}/broadlog_msg.csv', all_varchar=true) f ON b.iMsgId = f.iBroadLogMsgId
+    WHERE b.iDeliveryId IN (SELECT delivery_id FROM delivery);
+CREATE VIEW event AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message, 0) AS msg,
+    CASE WHEN l.person NOT IN ('', '-') THEN lower(l.person) END AS person,
+    CASE WHEN l.url = 1 THEN 2 ELSE u.iType::INT END AS type, l.url::VARCHAR AS link_id,
+    u.sLabel AS link_label, u.sCategory AS link_category,
+    date_trunc('hour', l.at) AS hour, l.at::DATE AS day,
+    CASE l.fmt WHEN 'h' THEN 'html' WHEN 't' THEN 'text' END AS message_format,
+    m.domain, m.country, w.dAmount::DOUBLE AS amount, w.iArticle::BIGINT AS articles,
+    a.sDevice AS device, a.sOSName AS operating_system, a.sBrowserName AS browser, a.sBrowserVersion AS browser_version
+    FROM log l
+    LEFT JOIN url u ON l.url = u.iTrackingUrlId::BIGINT
+    LEFT JOIN message m ON l.message = m.id::BIGINT
+    LEFT JOIN read_csv('{0}/web_tracking_log.csv', all_varchar=true) w ON l.id = w.iTrackingLogId::BIGINT
+    LEFT JOIN read_csv('{0}/user_agent.csv', all_varchar=true) a ON l.agent = a.iHashKey
+    WHERE coalesce(m.seed, '0') = '0' AND l.delivery::VARCHAR IN (SELECT delivery_id FROM delivery);
+"""
+COUNTED = {
+    "delivery": {name: f"sum({name})::BIGINT" for name in
+                 ("targeted", "rejected", "to_deliver", "text_messages", "new_quarantines")},
+    "message": {
+        "processed": "count(*) FILTER (status IN ('1','3','4','2','8'))",
+        "delivered": "count(*) FILTER (status IN ('1','3','4') AND seed = '0')",
+        "failed": "count(*) FILTER (status = '2')",
+        "hard_bounces": "count(*) FILTER (status = '2' AND failure_reason = 1)",
+        "soft_bounces": "count(*) FILTER (status = '2' AND failure_reason IN (2, 3, 4, 5, 6, 20))",
+        "complaints": "count(*) FILTER (status = '2' AND failure_reason = 8)",
+    },
+    "event": {
+        "unique_opens": "count(DISTINCT msg)",
+        "total_opens": "count(*) FILTER (type = 2)",
+        "unique_clicks": "count(DISTINCT CASE WHEN type = 1 THEN msg END)",
+        "unique_people_clicks": "count(DISTINCT CASE WHEN type = 1 THEN person END)",
+        "total_clicks": "count(*) FILTER (type = 1)",
+        "unsubscribe_clicks": "count(*) FILTER (type = 3)",
+        "mirror_page_clicks": "count(*) FILTER (type = 6)",
+        "web_visits": "count(*) FILTER (type IN (4, 5))",
+        "transactions": "count(*) FILTER (type = 5)",
+        "transaction_amount": "CASE WHEN count(*) FILTER (type = 5) = 0 THEN 0 ELSE sum(amount) FILTER (type = 5) END",
+        "transaction_articles": "CASE WHEN count(*) FILTER (type = 5) = 0 THEN 0 ELSE sum(articles) FILTER (type = 5) END::BIGINT",
+    },
+}  # fmt: skip
+ZERO = {name for source in ("message", "event") for name in COUNTED[source]}
+RATES = {
+    "delivery_rate": ("delivered", "to_deliver"), "open_rate": ("unique_opens", "delivered"),
+    "click_rate": ("unique_people_clicks", "delivered"), "recipient_click_rate": ("unique_clicks", "delivered"),
+    "total_click_rate": ("total_clicks", "delivered"), "click_to_open_rate": ("unique_clicks", "unique_opens"),
+    "estimated_click_to_open_rate": ("unique_clicks", "estimated_unique_opens"),
+    "unsubscribe_rate": ("unsubscribe_clicks", "delivered"), "complaint_rate": ("complaints", "delivered"),
+    "hard_bounce_rate": ("hard_bounces", "processed"), "soft_bounce_rate": ("soft_bounces", "processed"),
+    "average_transaction_amount": ("transaction_amount", "transactions"),
+    "average_articles_per_transaction": ("transaction_articles", "transactions"),
+    "amount_per_message": ("transaction_amount", "to_deliver"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[1, 2, 3], ids=lambda seed: f"seed {seed}")
+def both(request, tmp_path_factory):
+    """The same random instance as a trackkit store and as DuckDB views on its raw files."""
+    folder = write_instance(tmp_path_factory.mktemp("sql") / "raw", seed=request.param)
+    store = open_store(str(folder.parent / "store"))
+    store.ingest(str(folder), collapse_minutes=0)
+    connection = duckdb.connect()
+    connection.execute(VIEWS.format(folder))
+    return store, connection
+
+
+def _by_sql(connection, columns: tuple[str, ...], source: str) -> pl.DataFrame:
+    aggregates = ", ".join(f"{sql} AS {name}" for name, sql in COUNTED[source].items())
+    keys = ", ".join(columns)
+    return connection.sql(f"SELECT {keys}, {aggregates} FROM {source} GROUP BY {keys}").pl()
+
+
+def _expected(connection, columns: tuple[str, ...]) -> pl.DataFrame:
+    """All that SQL can count for a breakdown, rates divided from those counts."""
+    carriers = [source for source in COUNTED if all(source in BREAKDOWNS[column] for column in columns)]
+    joined = _by_sql(connection, columns, carriers[0])
+    for source in carriers[1:]:
+        joined = joined.join(_by_sql(connection, columns, source), on=columns, how="full", coalesce=True, nulls_equal=True)
+    joined = joined.with_columns(pl.col(name).fill_null(0) for name in ZERO & set(joined.columns)
+                                 if name not in ("transaction_amount", "transaction_articles"))  # fmt: skip
+    if "delivery_id" in columns or "event" not in carriers:
+        joined = _estimated(joined)
+    else:
+        forwards = connection.sql(
+            f"SELECT {', '.join(columns)}, sum(greatest(0, people - clickers))::BIGINT AS estimated_forwards FROM ("
+            f"SELECT {', '.join(columns)}, delivery_id, count(DISTINCT CASE WHEN type = 1 THEN person END) AS people, "
+            f"count(DISTINCT CASE WHEN type = 1 THEN msg END) AS clickers FROM event GROUP BY ALL) GROUP BY ALL"
+        ).pl()
+        joined = joined.join(forwards, on=columns, how="left", nulls_equal=True)
+    return joined.with_columns(
+        pl.when(pl.col(below) > 0).then(pl.col(above).cast(float) / pl.col(below).cast(float)).alias(name)
+        for name, (above, below) in RATES.items()
+        if {above, below} <= set(joined.columns)
+    )
+
+
+def _estimated(joined: pl.DataFrame) -> pl.DataFrame:
+    if "unique_clicks" in joined.columns:
+        forwards = pl.max_horizontal(pl.lit(0), pl.col("unique_people_clicks") - pl.col("unique_clicks"))
+        joined = joined.with_columns(estimated_forwards=forwards)
+    if {"to_deliver", "unique_opens"} <= set(joined.columns):
+        joined = duckdb.sql("""
+            SELECT *, CASE WHEN to_deliver - text0 > 0 THEN floor(unique_opens * to_deliver / (to_deliver - text0) + 0.5)
+                           WHEN to_deliver = text0 THEN 0 END::BIGINT AS estimated_unique_opens,
+                      CASE WHEN to_deliver - text0 > 0 THEN floor(total_opens * to_deliver / (to_deliver - text0) + 0.5)
+                           WHEN to_deliver = text0 THEN 0 END::BIGINT AS estimated_total_opens
+            FROM (SELECT *, coalesce(text_messages, 0) AS text0 FROM joined)""").pl()
+    return joined
+
+
+@pytest.mark.parametrize("column", BREAKDOWNS)
+def test_every_metric_by_every_breakdown(both, column):
+    store, connection = both
+    expected = _expected(connection, (column,))
+    measured = measure(store, by=column)
+    names = [name for name in METRICS if column in breakdowns_of(name)]
+    assert set(names) <= set(expected.columns), "the SQL lacks a metric"
+    assert _rows(measured, column, names) == _rows(expected, column, names)
+
+
+@pytest.mark.parametrize("columns", [("delivery_id", "domain"), ("day", "link_label", "device"), ("domain", "country")])
+def test_several_breakdowns_at_once(both, columns):
+    store, connection = both
+    expected = _expected(connection, columns)
+    names = [name for name in METRICS if set(columns) <= set(breakdowns_of(name))]
+    assert _rows(measure(store, by=columns), columns, names) == _rows(expected, columns, names)
+
+
+def _rows(frame: pl.DataFrame, keys: str | tuple[str, ...], names: list[str]) -> dict[tuple, dict[str, object]]:
+    """Rows by group; amounts to a millionth, since the order of adding floats is free; all else to the last digit."""
+    keys = (keys,) if isinstance(keys, str) else keys
+    shown = frame.with_columns(pl.col(key).cast(pl.String) for key in keys if frame.schema[key] == pl.Enum)
+    shown = shown.with_columns(pl.col(key).dt.replace_time_zone(None).cast(pl.Datetime("us"))
+                               for key in keys if isinstance(frame.schema[key], pl.Datetime))  # fmt: skip
+    return {tuple(row[key] for key in keys): {name: row[name] for name in names} for row in shown.to_dicts()}

@@ -1,0 +1,217 @@
+"""Unattended work: which reports are due, rendering them side by side, and the index and manifest that say what is there.
+
+A report is due when what it is made of has changed since the manifest last saw it made: its notebook, its template, the
+page's skin, its parameters, this version of trackkit, or a load that changed its delivery.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from trackkit import __version__, resources
+from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.report import REPORTS, render
+from trackkit.store import Store, open_store
+
+MANIFEST, INDEX, LOCK = "manifest.json", "index.html", ".lock"
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One report of one delivery, and the fingerprint of all that it is made of."""
+
+    report: str
+    delivery: str
+    lang: str
+    parameters: dict[str, Any]
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Its name in the manifest."""
+        return f"{self.delivery}/{self.report}/{self.lang}"
+
+
+@dataclass
+class RunSummary:
+    """What a run did: names of jobs rendered, left as they were, and failed with why."""
+
+    index: Path
+    rendered: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        counts = f"{len(self.rendered)} rendered, {len(self.unchanged)} unchanged, {len(self.failed)} failed"
+        failures = [f"  {name}: {error}" for name, error in self.failed.items()]
+        return "\n".join([f"Reports: {counts}.", *failures, str(self.index)])
+
+
+def run(
+    store: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    reports: list[str] | None = None,
+    delivery: list[str] | None = None,
+    since: str | date | None = None,
+    jobs: int | None = None,
+    lang: str = "en",
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Render every due delivery × report into `out`, then write `index.html` and `manifest.json`.
+
+    Proofs and models are left out unless named in `delivery`; `since` keeps deliveries launched on or after a date, UTC;
+    `jobs` reports are rendered at once (by default one per core, four at most). A failed report does not stop the others.
+    Raises RequestError for an unknown report, delivery or date, or when another run is writing to the same folder.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), jobs, lang, progress)
+    except Timeout:
+        raise RequestError(f"Another run is writing to {folder}; wait for it, or give another --out.") from None
+
+
+def _run(
+    store: Store,
+    folder: Path,
+    reports: list[str],
+    delivery: list[str] | None,
+    since: date | None,
+    jobs: int | None,
+    lang: str,
+    progress: Progress | None,
+) -> RunSummary:
+    manifest = _Manifest.read(folder)
+    planned = [job for name in deliveries(store, delivery, since) for job in _jobs(store, name, reports, lang)]
+    due = [job for job in planned if not manifest.holds(job)]
+    summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
+    with ThreadPoolExecutor(jobs or min(os.cpu_count() or 1, 4)) as pool:
+        rendering = {pool.submit(_rendered, store, job, folder): job for job in due}
+        for done, finished in enumerate(as_completed(rendering), start=1):
+            _note(manifest, summary, rendering[finished], finished.result())
+            if progress:
+                progress(done, len(due), rendering[finished].name)
+    manifest.write()
+    from trackkit.index import write_index
+
+    write_index(store, folder, manifest.entries)
+    return summary
+
+
+def _rendered(store: Store, job: Job, folder: Path) -> dict[str, Any]:
+    """Render one job; an error is an answer, so that the others go on."""
+    started = time.monotonic()
+    try:
+        path = render(job.report, store.location, folder, delivery=job.delivery, lang=job.lang, parameters=job.parameters)
+    except TrackkitError as error:
+        return {"status": "failed", "error": str(error)}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    seconds = round(time.monotonic() - started, 3)
+    return {"status": "done", "path": path.relative_to(folder).as_posix(), "sha256": digest, "seconds": seconds}
+
+
+def _note(manifest: "_Manifest", summary: RunSummary, job: Job, result: dict[str, Any]) -> None:
+    manifest.entries[job.name] = {**asdict(job), **result, "rendered_at": datetime.now(UTC).isoformat()}
+    manifest.save_now_and_then()
+    if result["status"] == "done":
+        summary.rendered.append(job.name)
+    else:
+        summary.failed[job.name] = result["error"]
+
+
+class _Manifest:
+    """What is in the folder, and from what each report was made; saved as the run goes, so that it can be resumed."""
+
+    def __init__(self, folder: Path, entries: dict[str, dict[str, Any]]) -> None:
+        self.folder, self.entries, self._saved = folder, entries, time.monotonic()
+
+    @classmethod
+    def read(cls, folder: Path) -> "_Manifest":
+        try:
+            entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["reports"]
+        except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: everything is due
+            entries = {}
+        return cls(folder, entries)
+
+    def holds(self, job: Job) -> bool:
+        entry = self.entries.get(job.name, {})
+        made = entry.get("status") == "done" and entry.get("key") == job.key
+        return made and (self.folder / entry["path"]).is_file()
+
+    def save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved > 1:
+            self.write()
+
+    def write(self) -> None:
+        content = {"trackkit": __version__, "reports": dict(sorted(self.entries.items()))}
+        beside = self.folder / f"{MANIFEST}.part"
+        beside.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        beside.replace(self.folder / MANIFEST)
+        self._saved = time.monotonic()
+
+
+def deliveries(store: Store, named: list[str] | None = None, since: date | None = None) -> list[str]:
+    """Return the deliveries that reports are made for, latest launch first: those named, else all but proofs and models."""
+    launched = pl.coalesce("started_at", "contact_at")
+    unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
+    rows = store.scan("delivery").select("delivery_id", launched=launched, unsent=unsent).collect()
+    mentioned = [store.scan(table).select("delivery_id").unique() for table in ("message", "event")]
+    others = pl.concat(pl.collect_all(mentioned)).unique().join(rows, "delivery_id", how="anti").drop_nulls()
+    known = pl.concat([rows, others], how="diagonal").sort("launched", "delivery_id", descending=True, nulls_last=True)
+    if named is not None:
+        return [_require(name, known["delivery_id"].to_list()) for name in named]
+    kept = known.filter(~pl.col("unsent").fill_null(False))
+    return (kept if since is None else kept.filter(pl.col("launched").dt.date() >= since))["delivery_id"].to_list()
+
+
+def _require(name: str, known: list[str]) -> str:
+    if name not in set(known):
+        raise RequestError(f"There is no delivery {name!r} in the store.{did_you_mean(name, known[:1000])}")
+    return name
+
+
+def _jobs(store: Store, delivery: str, reports: list[str], lang: str) -> Iterator[Job]:
+    for report in reports:
+        parts = [__version__, _made_of(report), lang, store.watermarks.get(delivery, "")]
+        yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
+
+
+def _made_of(report: str) -> str:
+    """Fingerprint of the files behind a report: notebook, template and the page's skin."""
+    digest = hashlib.sha256()
+    skin = resources.folder("reports_templates/html")
+    for path in (
+        resources.find(f"notebooks/reports/{report}.ipynb"),
+        resources.find(f"reports_templates/{report}.toml"),
+        *sorted(path for path in skin.rglob("*") if path.is_file()),
+    ):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _chosen(reports: list[str] | None) -> list[str]:
+    for name in reports or ():
+        if name not in REPORTS:
+            raise RequestError(f"There is no report {name!r}.{did_you_mean(name, REPORTS)}")
+    return reports or list(REPORTS)
+
+
+def _day(since: str | date | None) -> date | None:
+    if since is None or isinstance(since, date):
+        return since
+    try:
+        return date.fromisoformat(since)
+    except ValueError:
+        raise RequestError(f"--since takes a date such as 2026-11-01, not {since!r}.") from None
