@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tests.instance import write_instance
-from trackkit.measure import measure
+from trackkit.engine import measure
 from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of
 from trackkit.store import open_store
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trackkit import charts, clickmap, curves, links, logs, tables
-    from trackkit.measure import measure
+    from trackkit.engine import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page, render
     from trackkit.store import load, open_store

@@ -5,7 +5,7 @@ import pytest
 
 from tests.spec.golden import DELIVERY_ID, golden, tables
 from trackkit.errors import RequestError
-from trackkit.measure import measure
+from trackkit.engine import measure
 from trackkit.metrics import METRICS, breakdowns_of
 
 
