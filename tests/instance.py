@@ -1,4 +1,4 @@
-"""A small random instance folder, written with nothing of trackkit, for comparing with an independent implementation."""
+"""A small random instance folder, written with nothing of trackkit, to compare with an independent implementation."""
 
 import csv
 import random
@@ -14,7 +14,7 @@ AGENTS = {
 
 
 def write_instance(folder: Path, seed: int, deliveries: int = 5, messages: int = 400, hits: int = 4_000) -> Path:
-    """Write deliveries, links, messages, recipients and hits; some hits in raw logs, some in the table, some in both."""
+    """Write deliveries, links, messages, recipients and hits; hits in raw logs, in the table, or in both."""
     chance = random.Random(seed)
     recipients = [(number, f"r{number}@d{chance.randint(0, 3)}.example", chance.choice(["FR", "BR", "", "XX"]))
                   for number in range(1, 80)]  # fmt: skip
@@ -28,7 +28,8 @@ def write_instance(folder: Path, seed: int, deliveries: int = 5, messages: int =
     in_table = [row for row in hit if row["place"] in ("table", "both")]
     _table(folder, "delivery", "iDeliveryId,sLabel,iIsModel,iFCP,iTypologyId,tsBroadStart,iTotalTarget,iReject,"
            "iToDeliver,iText,iNewQuarantine", [_delivery(chance, key) for key in range(1, deliveries + 1)])  # fmt: skip
-    _table(folder, "tracking_url", "iTrackingUrlId,iDeliveryId,iType,sLabel,sCategory,sSource,sTagId,iOccurrence", links)
+    columns = "iTrackingUrlId,iDeliveryId,iType,sLabel,sCategory,sSource,sTagId,iOccurrence"
+    _table(folder, "tracking_url", columns, links)
     _table(folder, "broadlog", "iBroadLogId,iDeliveryId,iRecipientId,sAddress,iStatus,iMsgId,tsEvent,iIsSeed", sent)
     _table(folder, "broadlog_msg", "iBroadLogMsgId,iFailureType,iFailureReason,sFirstText",
            [[key, 2, reason, "said no"] for key, reason in enumerate((1, 2, 3, 5, 8, 20, 0), start=1)])  # fmt: skip
@@ -36,9 +37,11 @@ def write_instance(folder: Path, seed: int, deliveries: int = 5, messages: int =
            [[key, address, 2, 0, country] for key, address, country in recipients])  # fmt: skip
     _table(folder, "user_agent", "iHashKey,sBrowserName,sBrowserVersion,sOSName,sDevice",
            [[key, *words] for key, words in AGENTS.items()])  # fmt: skip
-    _table(folder, "tracking_log", "iTrackingLogId,tsLog,iUrlId,iBroadLogId,iDeliveryId,iRecipientId,sSourceId,iUserAgent",
-           [[row["id"], f"{row['at']:%Y-%m-%d %H:%M:%S}", row["url"], row["message"], row["delivery"], 0, row["person"],
-             row["agent"]] for row in in_table])  # fmt: skip
+    columns = "iTrackingLogId,tsLog,iUrlId,iBroadLogId,iDeliveryId,iRecipientId,sSourceId,iUserAgent"
+    _table(folder, "tracking_log", columns, [
+        [row["id"], f"{row['at']:%Y-%m-%d %H:%M:%S}", row["url"], row["message"], row["delivery"], 0, row["person"],
+         row["agent"]] for row in in_table
+    ])  # fmt: skip
     _table(folder, "web_tracking_log", "iTrackingLogId,dAmount,iArticle,sTagId",
            [[row["id"], chance.randint(1, 400) / 4, chance.randint(1, 5), "buy"] for row in in_table if row["id"] % 3])
     _raw_log(folder, [row for row in hit if row["place"] in ("raw", "both")])
@@ -48,7 +51,8 @@ def write_instance(folder: Path, seed: int, deliveries: int = 5, messages: int =
 def _delivery(chance: random.Random, key: int) -> list[object]:
     to_deliver = chance.choice([100, 137, 50, ""])
     return [key, f"Delivery {key}", 0, int(key == 3), 1, "2026-03-01 06:00:00", chance.randint(100, 200),
-            chance.choice([0, 7, ""]), to_deliver, chance.choice([0, 13, 50, ""]), chance.choice([0, 2, ""])]  # fmt: skip
+            chance.choice([0, 7, ""]), to_deliver, chance.choice([0, 13, 50, ""]),
+            chance.choice([0, 2, ""])]  # fmt: skip
 
 
 def _message(chance: random.Random, number: int, deliveries: int, recipients: list) -> list[object]:
@@ -63,8 +67,8 @@ def _hit(chance: random.Random, number: int, sent: list, links: list, deliveries
     own = [row[0] for row in links if row[1] == delivery]
     person = chance.choice(["", "-", f"p{chance.randint(1, 30)}", f"P{chance.randint(1, 30)}", f"m{message}"])
     return {
-        "id": number, "message": message, "delivery": delivery, "url": chance.choice([1, *own, 999_999]), "person": person,
-        "at": START + timedelta(seconds=chance.randint(0, 40 * 3600)), "agent": chance.choice([*AGENTS, 0]),
+        "id": number, "message": message, "delivery": delivery, "url": chance.choice([1, *own, 999_999]),
+        "person": person, "at": START + timedelta(seconds=chance.randint(0, 40 * 3600)), "agent": chance.choice([*AGENTS, 0]),
         "format": chance.choice("hht"), "place": chance.choice(["raw", "table", "both"]),
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ from trackkit.metrics import METRICS, breakdowns_of
         ({"metrics": "open_rat"}, "There is no metric 'open_rat'. Did you mean 'open_rate'?"),
         ({"metrics": "open_rate", "by": "domian"}, "There is no breakdown 'domian'. Did you mean 'domain'?"),
         ({"delivery": "231"}, "There is no delivery '231' in these tables. Did you mean '230'?"),
-        ({"timezone": "Europe/Pari"}, "There is no time zone 'Europe/Pari'; give a name such as 'Europe/Paris' or 'UTC'."),
+        ({"timezone": "Europe/Pari"}, "There is no time zone 'Europe/Pari'; try 'Europe/Paris' or 'UTC'."),
         ({"where": "domian = 'x'"}, "There is no column to filter by 'domian'. Did you mean 'domain'?"),
         (
             {"metrics": "open_rate", "by": "link_id"},

@@ -25,8 +25,8 @@ CREATE VIEW tab AS SELECT iTrackingLogId::BIGINT AS id, tsLog::TIMESTAMP AS at, 
 CREATE VIEW log AS SELECT id, any_value(at) AS at, any_value(message) AS message, any_value(delivery) AS delivery,
     any_value(url) AS url, any_value(person) AS person, max(fmt) AS fmt, any_value(agent) AS agent
     FROM (SELECT * FROM raw UNION ALL SELECT * FROM tab) GROUP BY id;
-CREATE VIEW delivery AS SELECT iDeliveryId AS delivery_id, iTotalTarget::BIGINT AS targeted, iReject::BIGINT AS rejected,
-    iToDeliver::BIGINT AS to_deliver, iText::BIGINT AS text_messages, iNewQuarantine::BIGINT AS new_quarantines
+CREATE VIEW delivery AS SELECT iDeliveryId AS delivery_id, iTotalTarget::BIGINT AS targeted,
+    iReject::BIGINT AS rejected, iToDeliver::BIGINT AS to_deliver, iText::BIGINT AS text_messages, iNewQuarantine::BIGINT AS new_quarantines
     FROM read_csv('{0}/delivery.csv', all_varchar=true) WHERE iFCP <> '1' AND iIsModel <> '1';
 CREATE VIEW message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id, b.iStatus AS status, b.iIsSeed AS seed,
     nullif(lower(split_part(coalesce(b.sAddress, ''), '@', 2)), '') AS domain,
@@ -72,8 +72,10 @@ COUNTED = {
         "mirror_page_clicks": "count(*) FILTER (type = 6)",
         "web_visits": "count(*) FILTER (type IN (4, 5))",
         "transactions": "count(*) FILTER (type = 5)",
-        "transaction_amount": "CASE WHEN count(*) FILTER (type = 5) = 0 THEN 0 ELSE sum(amount) FILTER (type = 5) END",
-        "transaction_articles": "CASE WHEN count(*) FILTER (type = 5) = 0 THEN 0 ELSE sum(articles) FILTER (type = 5) END::BIGINT",
+        "transaction_amount": "CASE WHEN coalesce(max((type = 5)::INT), 0) = 0 THEN 0 "
+                              "ELSE sum(amount) FILTER (type = 5) END",
+        "transaction_articles": "CASE WHEN coalesce(max((type = 5)::INT), 0) = 0 THEN 0 "
+                                "ELSE sum(articles) FILTER (type = 5) END::BIGINT",
     },
 }  # fmt: skip
 ZERO = {name for source in ("message", "event") for name in COUNTED[source]}
@@ -112,7 +114,8 @@ def _expected(connection, columns: tuple[str, ...]) -> pl.DataFrame:
     carriers = [source for source in COUNTED if all(source in BREAKDOWNS[column] for column in columns)]
     joined = _by_sql(connection, columns, carriers[0])
     for source in carriers[1:]:
-        joined = joined.join(_by_sql(connection, columns, source), on=columns, how="full", coalesce=True, nulls_equal=True)
+        other = _by_sql(connection, columns, source)
+        joined = joined.join(other, on=columns, how="full", coalesce=True, nulls_equal=True)
     joined = joined.with_columns(pl.col(name).fill_null(0) for name in ZERO & set(joined.columns)
                                  if name not in ("transaction_amount", "transaction_articles"))  # fmt: skip
     if "delivery_id" in columns or "event" not in carriers:
@@ -136,12 +139,14 @@ def _estimated(joined: pl.DataFrame) -> pl.DataFrame:
         forwards = pl.max_horizontal(pl.lit(0), pl.col("unique_people_clicks") - pl.col("unique_clicks"))
         joined = joined.with_columns(estimated_forwards=forwards)
     if {"to_deliver", "unique_opens"} <= set(joined.columns):
-        joined = duckdb.sql("""
-            SELECT *, CASE WHEN to_deliver - text0 > 0 THEN floor(unique_opens * to_deliver / (to_deliver - text0) + 0.5)
-                           WHEN to_deliver = text0 THEN 0 END::BIGINT AS estimated_unique_opens,
-                      CASE WHEN to_deliver - text0 > 0 THEN floor(total_opens * to_deliver / (to_deliver - text0) + 0.5)
-                           WHEN to_deliver = text0 THEN 0 END::BIGINT AS estimated_total_opens
-            FROM (SELECT *, coalesce(text_messages, 0) AS text0 FROM joined)""").pl()
+        scaled = "floor({0} * to_deliver / (to_deliver - text0) + 0.5)"
+        cases = [
+            f"CASE WHEN to_deliver > text0 THEN {scaled.format(name)} WHEN to_deliver = text0 THEN 0 END::BIGINT "
+            f"AS estimated_{name}"
+            for name in ("unique_opens", "total_opens")
+        ]
+        known = "(SELECT *, coalesce(text_messages, 0) AS text0 FROM joined)"
+        joined = duckdb.sql(f"SELECT *, {', '.join(cases)} FROM {known}").pl()
     return joined
 
 
