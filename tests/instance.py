@@ -68,7 +68,8 @@ def _hit(chance: random.Random, number: int, sent: list, links: list, deliveries
     person = chance.choice(["", "-", f"p{chance.randint(1, 30)}", f"P{chance.randint(1, 30)}", f"m{message}"])
     return {
         "id": number, "message": message, "delivery": delivery, "url": chance.choice([1, *own, 999_999]),
-        "person": person, "at": START + timedelta(seconds=chance.randint(0, 40 * 3600)), "agent": chance.choice([*AGENTS, 0]),
+        "person": person, "at": START + timedelta(seconds=chance.randint(0, 40 * 3600)),
+        "agent": chance.choice([*AGENTS, 0]),
         "format": chance.choice("hht"), "place": chance.choice(["raw", "table", "both"]),
     }  # fmt: skip
 

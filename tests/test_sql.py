@@ -26,7 +26,8 @@ CREATE VIEW log AS SELECT id, any_value(at) AS at, any_value(message) AS message
     any_value(url) AS url, any_value(person) AS person, max(fmt) AS fmt, any_value(agent) AS agent
     FROM (SELECT * FROM raw UNION ALL SELECT * FROM tab) GROUP BY id;
 CREATE VIEW delivery AS SELECT iDeliveryId AS delivery_id, iTotalTarget::BIGINT AS targeted,
-    iReject::BIGINT AS rejected, iToDeliver::BIGINT AS to_deliver, iText::BIGINT AS text_messages, iNewQuarantine::BIGINT AS new_quarantines
+    iReject::BIGINT AS rejected, iToDeliver::BIGINT AS to_deliver, iText::BIGINT AS text_messages,
+    iNewQuarantine::BIGINT AS new_quarantines
     FROM read_csv('{0}/delivery.csv', all_varchar=true) WHERE iFCP <> '1' AND iIsModel <> '1';
 CREATE VIEW message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id, b.iStatus AS status, b.iIsSeed AS seed,
     nullif(lower(split_part(coalesce(b.sAddress, ''), '@', 2)), '') AS domain,
