@@ -17,8 +17,8 @@ from trackkit.deliveries import (
     require_delivery,
     require_timezone,
 )
+from trackkit.engine import measure
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.measure import measure
 from trackkit.metrics import METRICS
 from trackkit.schema import LINK_TYPES
 
@@ -106,7 +106,8 @@ def click_figures(tables: Tables, delivery: str) -> pl.DataFrame:
     Columns: `metric`, `label` (the platform's words), `numerator_name`, `numerator`, `denominator_name`, `denominator`,
     `rate`; `platform_average`, the rate of the sums (`average_numerator` / `average_denominator`) over the
     `deliveries` of `comparable` that have the rate; `mean_of_rates`, the plain mean over the same ones. The first is
-    what the platform's sums of indicators give; both are null when nothing compares. Raises RequestError for an unknown delivery.
+    what the platform's sums of indicators give; both are null when nothing compares. Raises RequestError for an
+    unknown delivery.
     """
     key = require_delivery(tables, delivery)
     peers = comparable(tables, key)["delivery_id"].to_list()

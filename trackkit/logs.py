@@ -1,0 +1,156 @@
+"""The Tracking tabs: every hit of a delivery or of a recipient, newest first; and tables made safe for a spreadsheet.
+
+A log lists what was logged: hits of control addresses are in it, though figures leave them out. Network addresses are
+never a column. E-mail addresses are one only when asked for.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import polars as pl
+
+from trackkit.deliveries import Tables, require_delivery, require_timezone
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.links import EVENT_LABELS, event_label
+
+# Name -> heading: the platform's words where it has them.
+COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "occurred_at": "Date", "label": "Label", "type": "Type", "recipient_id": "Recipient",
+        "person_id": "Requester UUID", "url": "URL", "document": "Document", "category": "Category",
+        "email": "E-mail address", "domain": "Domain", "country": "Country", "delivery_id": "Delivery",
+        "message_id": "Message", "event_id": "Log", "log_server": "Log server", "link_id": "Tracked link",
+        "message_format": "Format", "device": "Device", "operating_system": "Operating system", "browser": "Browser",
+        "browser_version": "Browser version", "amount": "Amount", "articles": "Articles", "tag_id": "Tag",
+        "is_seed": "Control address",
+    }
+)  # fmt: skip
+DELIVERY_COLUMNS = ("occurred_at", "label", "type", "recipient_id", "person_id")
+RECIPIENT_COLUMNS = ("label", "url", "occurred_at", "document", "type")
+COMPUTED = {
+    "label": pl.col("link_label"),
+    "category": pl.col("link_category"),
+    "type": event_label(pl.col("event_type")),
+}
+# A cell that a spreadsheet would take for a formula: an ASCII or full-width = + - @, or a control that it strips.
+FORMULA = r"^[\s\x00]*[=+\-@＝＋－＠]|^[\t\r\n\x00]"
+PLAIN_NUMBER = r"^[+-]?[0-9]+([.,][0-9]+)?$"
+
+
+def tracking_log(
+    tables: Tables,
+    delivery: str | None = None,
+    recipient: str | None = None,
+    columns: Sequence[str] | None = None,
+    limit: int | None = None,
+    timezone: str = "UTC",
+) -> pl.DataFrame:
+    """Return the Tracking tab of a delivery, or of a recipient over all deliveries: one row per hit, newest first.
+
+    `columns` are names of `COLUMNS` (whose values are the headings), by default the platform's: for a delivery date,
+    label, type, recipient and requester UUID; for a recipient label, URL, date, document (the delivery's label) and
+    type. `occurred_at` is in `timezone`; undated hits come last. `limit` keeps the newest. Raises RequestError when
+    neither a delivery nor a recipient is given, when one is unknown, or for an unknown column.
+    """
+    if delivery is None and recipient is None:
+        raise RequestError("A tracking log is that of a delivery or of a recipient; say which.")
+    chosen = _chosen(columns, DELIVERY_COLUMNS if recipient is None else RECIPIENT_COLUMNS)
+    hits = _newest_first(_hits(tables, delivery, recipient))
+    if limit is not None:
+        hits = hits.head(_positive(limit))
+    joined = _with_email(tables, _with_document(tables, hits, chosen), chosen)
+    local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    return joined.with_columns(**COMPUTED, occurred_at=local).select(chosen).collect()
+
+
+def headings(frame: pl.DataFrame) -> dict[str, str]:
+    """Return the heading of each column of a tracking log.
+
+    >>> headings(pl.DataFrame(schema=["occurred_at", "type"]))
+    {'occurred_at': 'Date', 'type': 'Type'}
+    """
+    return {column: COLUMNS[column] for column in frame.columns}
+
+
+def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with an apostrophe before each text cell or heading that a spreadsheet would run as a formula.
+
+    Columns of numbers, and texts that are plain numbers, are left as they are.
+
+    >>> spreadsheet_safe(pl.DataFrame({"label": ["=1+1", "-5", "Home"], "n": [-1, 2, 3]})).rows()
+    [("'=1+1", -1), ('-5', 2), ('Home', 3)]
+    """
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String or dtype in (pl.Categorical, pl.Enum)]
+    safe = frame.with_columns(_neutralised(pl.col(name).cast(pl.String)).alias(name) for name in texts)
+    names = pl.Series(frame.columns, dtype=pl.String).to_frame("name").select(_neutralised(pl.col("name")))
+    return safe.rename(dict(zip(frame.columns, names.to_series(), strict=True)))
+
+
+def _neutralised(text: pl.Expr) -> pl.Expr:
+    runs = text.str.contains(FORMULA) & ~text.str.contains(PLAIN_NUMBER)
+    return pl.when(runs).then(pl.lit("'") + text).otherwise(text)
+
+
+def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> pl.LazyFrame:
+    """What the tracking log holds: opens and whatever else hit a link, not what a mail server reported."""
+    tracked = pl.col("event_type").cast(pl.String).is_in(list(EVENT_LABELS)) | pl.col("link_id").is_not_null()
+    hits = tables.scan("event").filter(tracked)
+    if delivery is not None:
+        hits = hits.filter(pl.col("delivery_id") == require_delivery(tables, delivery))
+    if recipient is not None:
+        hits = hits.filter(pl.col("recipient_id") == _require_recipient(tables, recipient))
+    return hits
+
+
+def _require_recipient(tables: Tables, recipient: str) -> str:
+    key = str(recipient)
+    asked = pl.col("recipient_id") == key
+    rows = [
+        tables.scan(table).filter(asked).select("recipient_id").head(1) for table in ("recipient", "message", "event")
+    ]
+    if not any(found.height for found in pl.collect_all(rows)):
+        raise RequestError(f"There is no recipient {key!r} in these tables; give the id of one, not an address.")
+    return key
+
+
+def _newest_first(hits: pl.LazyFrame) -> pl.LazyFrame:
+    """By instant, and hits of one instant by their log id, so that the order is always the same."""
+    keys = [pl.col("occurred_at"), pl.col("event_id").str.len_chars(), pl.col("event_id"), pl.col("log_server")]
+    return hits.sort(keys, descending=True, nulls_last=True)
+
+
+def _with_document(tables: Tables, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
+    if "document" not in chosen:
+        return hits
+    labels = tables.scan("delivery").select(
+        "delivery_id", document=pl.coalesce("label", "internal_name", "delivery_id")
+    )
+    joined = hits.join(labels, on="delivery_id", how="left", maintain_order="left")
+    return joined.with_columns(document=pl.coalesce("document", "delivery_id"))
+
+
+def _with_email(tables: Tables, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
+    """The recipient's address, else the one that the message was sent to."""
+    if "email" not in chosen:
+        return hits
+    recipients = tables.scan("recipient").select("recipient_id", "email").unique("recipient_id", keep="any")
+    messages = tables.scan("message").select("delivery_id", "message_id", "address")
+    joined = hits.join(recipients, on="recipient_id", how="left", maintain_order="left")
+    joined = joined.join(messages, on=["delivery_id", "message_id"], how="left", maintain_order="left")
+    return joined.with_columns(email=pl.coalesce("email", "address"))
+
+
+def _chosen(columns: Sequence[str] | None, default: Sequence[str]) -> list[str]:
+    chosen = list(default if columns is None else [columns] if isinstance(columns, str) else columns)
+    for name in chosen:
+        if name not in COLUMNS:
+            raise RequestError(f"A tracking log has no column {name!r}.{did_you_mean(str(name), COLUMNS)}")
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise RequestError(f"A tracking log needs at least one column, each once; got {chosen!r}.")
+    return chosen
+
+
+def _positive(limit: int) -> int:
+    if limit < 1:
+        raise RequestError(f"A limit is a number of hits from 1; got {limit!r}.")
+    return limit
