@@ -1,4 +1,4 @@
-"""The Tracking tabs: every hit of a delivery or of a recipient, newest first; and tables made safe for a spreadsheet.
+"""The Tracking tabs: every hit of a delivery or of a recipient, newest first.
 
 A log lists what was logged: hits of control addresses are in it, though figures leave them out. Network addresses are
 never a column. E-mail addresses are one only when asked for.
@@ -32,9 +32,6 @@ COMPUTED = {
     "category": pl.col("link_category"),
     "type": event_label(pl.col("event_type")),
 }
-# A cell that a spreadsheet would take for a formula: an ASCII or full-width = + - @, or a control that it strips.
-FORMULA = r"^[\s\x00]*[=+\-@＝＋－＠]|^[\t\r\n\x00]"
-PLAIN_NUMBER = r"^[+-]?[0-9]+([.,][0-9]+)?$"
 
 
 def tracking_log(
@@ -70,25 +67,6 @@ def headings(frame: pl.DataFrame) -> dict[str, str]:
     {'occurred_at': 'Date', 'type': 'Type'}
     """
     return {column: COLUMNS[column] for column in frame.columns}
-
-
-def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with an apostrophe before each text cell or heading that a spreadsheet would run as a formula.
-
-    Columns of numbers, and texts that are plain numbers, are left as they are.
-
-    >>> spreadsheet_safe(pl.DataFrame({"label": ["=1+1", "-5", "Home"], "n": [-1, 2, 3]})).rows()
-    [("'=1+1", -1), ('-5', 2), ('Home', 3)]
-    """
-    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String or dtype in (pl.Categorical, pl.Enum)]
-    safe = frame.with_columns(_neutralised(pl.col(name).cast(pl.String)).alias(name) for name in texts)
-    names = pl.Series(frame.columns, dtype=pl.String).to_frame("name").select(_neutralised(pl.col("name")))
-    return safe.rename(dict(zip(frame.columns, names.to_series(), strict=True)))
-
-
-def _neutralised(text: pl.Expr) -> pl.Expr:
-    runs = text.str.contains(FORMULA) & ~text.str.contains(PLAIN_NUMBER)
-    return pl.when(runs).then(pl.lit("'") + text).otherwise(text)
 
 
 def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> pl.LazyFrame:

@@ -1,4 +1,4 @@
-"""The platform's own worked example (John, Marie, Florian, Henry) as canonical, enriched tables, and a way to write others."""
+"""The platform's own example (John, Marie, Florian, Henry) as canonical, enriched tables; and a way to write others."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,7 +24,8 @@ HITS: tuple[tuple[int, str, str, str | None], ...] = (
     (6, "4", "13", HENRY[0]), (6, "4", "13", HENRY[1]), (7, "4", "12", HENRY[2]), (7, "4", "11", HENRY[3]),
     (14, "2", "1", None),
 )  # fmt: skip
-LINKS = {
+Links = Mapping[str, tuple[str | None, int, str | None, str | None]]
+LINKS: Links = {
     "1": (None, 2, "Open", None),
     "11": (DELIVERY_ID, 1, "Home", "https://shop.example/"),
     "12": (DELIVERY_ID, 1, "Offers", "https://shop.example/offers"),
@@ -44,8 +45,9 @@ def tables(**rows: Sequence[Mapping[str, Any]]) -> Snapshot:
     return Snapshot(frames)
 
 
-def hit(event_id: int, occurred_at: datetime | None, message_id: str | None, link_id: str,
-        links: Mapping[str, tuple[str | None, int, str | None, str | None]], **more: Any) -> dict[str, Any]:  # fmt: skip
+def hit(
+    event_id: int, occurred_at: datetime | None, message_id: str | None, link_id: str, links: Links = LINKS, **more: Any
+) -> dict[str, Any]:  # fmt: skip
     """One enriched row of `event`, its type, label and URL taken from its link."""
     _, type_code, label, url = links[link_id]
     return {
@@ -69,7 +71,7 @@ def golden() -> Snapshot:
         for key, name in PEOPLE.items()
     ]  # fmt: skip
     events = [
-        hit(number, at(15, minute), message_id, link_id, LINKS, person_id=person_id)
+        hit(number, at(15, minute), message_id, link_id, person_id=person_id)
         for number, (minute, message_id, link_id, person_id) in enumerate(HITS, start=1)
     ]
     return tables(
