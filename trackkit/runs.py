@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from trackkit import __version__, resources
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.index import write_index
 from trackkit.report import REPORTS, render
 from trackkit.store import Store, open_store
 
@@ -104,9 +105,7 @@ def _run(
             if progress:
                 progress(done, len(due), rendering[finished].name)
     manifest.write()
-    from trackkit.index import write_index
-
-    write_index(store, folder, manifest.entries)
+    write_index(store.snapshot(), folder, manifest.entries)
     return summary
 
 
@@ -114,7 +113,9 @@ def _rendered(store: Store, job: Job, folder: Path) -> dict[str, Any]:
     """Render one job; an error is an answer, so that the others go on."""
     started = time.monotonic()
     try:
-        path = render(job.report, store.location, folder, delivery=job.delivery, lang=job.lang, parameters=job.parameters)
+        path = render(
+            job.report, store.location, folder, delivery=job.delivery, lang=job.lang, parameters=job.parameters
+        )
     except TrackkitError as error:
         return {"status": "failed", "error": str(error)}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

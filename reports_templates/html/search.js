@@ -1,0 +1,16 @@
+// Hides the deliveries that do not hold every word typed. Loads nothing.
+(function () {
+  "use strict";
+  const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  const box = document.getElementById("search");
+  const rows = [...document.querySelectorAll("#deliveries tbody tr")].map((row) => [row, plain(row.textContent)]);
+  box.addEventListener("input", () => {
+    const words = plain(box.value).split(/\s+/).filter(Boolean);
+    let found = 0;
+    rows.forEach(([row, text]) => {
+      row.hidden = !words.every((word) => text.includes(word));
+      found += row.hidden ? 0 : 1;
+    });
+    document.getElementById("found").textContent = words.length ? `${found} of ${rows.length}` : "";
+  });
+})();

@@ -1,0 +1,101 @@
+"""The page that lists what a run made: deliveries × reports, each delivery's headline figures, a box to search them."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from trackkit import __version__, resources
+from trackkit.engine import measure
+from trackkit.metrics import METRICS
+from trackkit.report import REPORTS
+from trackkit.snapshot import Snapshot
+from trackkit.theme import css_variables, theme
+from trackkit.wording import figure, instant, plain
+
+SKIN = "reports_templates/html"
+HEADLINES = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_rate", "unsubscribe_rate")
+NAME = "index.html"
+
+
+def write_index(tables: Snapshot, folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Write `index.html` beside the reports of a manifest's entries, in one piece, and return its path.
+
+    One row per delivery that has a report, the latest launch first. The page loads nothing and runs one script, named by
+    its hash in its content-security policy.
+    """
+    environment = Environment(
+        loader=FileSystemLoader([str(place) for place in resources.folders(SKIN)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    html = environment.get_template("runs.html.j2").render(_page(tables, entries))
+    beside = folder / f".{NAME}.part"
+    beside.write_text(html, encoding="utf-8", newline="\n")
+    return beside.replace(folder / NAME)
+
+
+def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    made = sorted({entry["report"] for entry in entries.values()}, key=list(REPORTS).index)
+    return {
+        "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'",
+        "style": Markup(css_variables(theme()) + resources.find(f"{SKIN}/style.css").read_text("utf-8")),
+        "script": Markup(script),
+        "titles": {name: REPORTS[name].title for name in made},
+        "headlines": [METRICS[name].label for name in HEADLINES],
+        "rows": _rows(tables, entries, made),
+        "calculated": instant(datetime.now(UTC), seconds=True),
+        "version": __version__,
+    }
+
+
+def _rows(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], made: list[str]) -> list[dict[str, Any]]:
+    """One row per delivery: its words, its figures with their parts, and where its reports are."""
+    links: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for entry in entries.values():
+        links.setdefault(entry["delivery"], {})[entry["report"]] = entry
+    facts = _facts(tables, list(links))
+    return [
+        {
+            "id": plain(fact["delivery_id"]),
+            "label": plain(fact["label"] or fact["delivery_id"]),
+            "subject": plain(fact["subject"] or ""),
+            "launched": instant(fact["launched_at"]),
+            "figures": [_figure(name, fact) for name in HEADLINES],
+            "reports": [_link(links[fact["delivery_id"]].get(report)) for report in made],
+        }
+        for fact in facts
+    ]
+
+
+def _facts(tables: Snapshot, deliveries: list[str]) -> list[dict[str, Any]]:
+    measured = measure(tables, HEADLINES, delivery=deliveries)
+    words = tables.scan("delivery").select(
+        "delivery_id", "label", "subject", launched_at=pl.coalesce("started_at", "contact_at")
+    )
+    joined = measured.lazy().join(words, "delivery_id", how="left").collect()
+    return joined.sort("launched_at", "delivery_id", descending=True, nulls_last=True).to_dicts()
+
+
+def _figure(name: str, fact: Mapping[str, Any]) -> dict[str, str]:
+    metric = METRICS[name]
+    parts = (metric.numerator, metric.denominator)
+    of = " / ".join(figure(part, fact[part]) for part in parts if part)
+    return {"value": figure(name, fact[name]), "of": of}
+
+
+def _link(entry: Mapping[str, Any] | None) -> dict[str, str] | None:
+    if entry is None:
+        return None
+    if entry["status"] == "done":
+        return {"href": entry["path"], "error": ""}
+    return {"href": "", "error": plain(entry["error"])}
