@@ -27,8 +27,8 @@ NAME = "index.html"
 def write_index(tables: Snapshot, folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> Path:
     """Write `index.html` beside the reports of a manifest's entries, in one piece, and return its path.
 
-    One row per delivery that has a report, the latest launch first. The page loads nothing and runs one script, named by
-    its hash in its content-security policy.
+    One row per delivery that has a report, the latest launch first. The page loads nothing and runs one script, named
+    by its hash in its content-security policy.
     """
     environment = Environment(
         loader=FileSystemLoader([str(place) for place in resources.folders(SKIN)]),

@@ -1,4 +1,4 @@
-"""Unattended work: which reports are due, rendering them side by side, and the index and manifest that say what is there.
+"""Unattended work: which reports are due, rendering them side by side, and the index and manifest of what is there.
 
 A report is due when what it is made of has changed since the manifest last saw it made: its notebook, its template, the
 page's skin, its parameters, this version of trackkit, or a load that changed its delivery.
@@ -71,9 +71,9 @@ def run(
 ) -> RunSummary:
     """Render every due delivery × report into `out`, then write `index.html` and `manifest.json`.
 
-    Proofs and models are left out unless named in `delivery`; `since` keeps deliveries launched on or after a date, UTC;
-    `jobs` reports are rendered at once (by default one per core, four at most). A failed report does not stop the others.
-    Raises RequestError for an unknown report, delivery or date, or when another run is writing to the same folder.
+    Proofs and models are left out unless named in `delivery`; `since` keeps deliveries launched on or after a date,
+    UTC; `jobs` reports are rendered at once (by default one per core, four at most). A failed report does not stop the
+    others. Raises RequestError for an unknown report, delivery or date, or when another run is writing to the same folder.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ class _Manifest:
 
 
 def deliveries(store: Store, named: list[str] | None = None, since: date | None = None) -> list[str]:
-    """Return the deliveries that reports are made for, latest launch first: those named, else all but proofs and models."""
+    """Return the deliveries to report on, latest launch first: those named, else all but proofs and models."""
     launched = pl.coalesce("started_at", "contact_at")
     unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
     rows = store.scan("delivery").select("delivery_id", launched=launched, unsent=unsent).collect()
