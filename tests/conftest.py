@@ -61,10 +61,10 @@ def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[
 @pytest.fixture(scope="session")
 def demo_raw(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A small demo instance folder (read only: shared by every test and worker)."""
-    from trackkit import demo
+    from trackkit.demo import write_demo
 
     def make(folder: Path) -> None:
-        demo.write(folder, seed=DEMO_SEED, deliveries=DEMO_DELIVERIES, recipients=DEMO_RECIPIENTS)
+        write_demo(folder, seed=DEMO_SEED, deliveries=DEMO_DELIVERIES, recipients=DEMO_RECIPIENTS)
 
     return once("demo_raw", make)
 

@@ -1,4 +1,4 @@
-"""The rules of the house, executed: which way imports point, sizes, docstrings, clean notebooks, no machine's traces."""
+"""The rules of the house, executed: imports, sizes, docstrings, clean notebooks, no traces of one machine."""
 
 import ast
 import json

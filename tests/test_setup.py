@@ -18,12 +18,11 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = ("requirements.txt", "requirements-uv.txt")
-CONDA_NAMES = {"great_tables": "great-tables", "playwright-python": "playwright", "python-duckdb": "duckdb"}
+CONDA_NAMES = {"playwright-python": "playwright", "python-duckdb": "duckdb"}
 # Declared, and used without an import: each with its reason.
 NOT_IMPORTED = {
     "ipykernel": "the kernel that runs every notebook",
-    "nbclient": "papermill's engine; its errors are ours to catch",
-    "pyarrow": "what `.to_pandas()` goes through",
+    "pandas": "what `.to_pandas()` gives",
     "sqlalchemy": "SQL sources (contract, section 3), still to come",
 }
 INDEX_OPTION = re.compile(r"^\s*(-i|-f|--(extra-|no-)?index(-url)?|--find-" + "links|--trusted-" + "host)", re.M)
@@ -72,7 +71,9 @@ def test_environment_yml_agrees_with_pyproject() -> None:
     offered = {line.split(" ")[0]: Requirement(line.replace("_", "-")) for line in lines}
     assert str(offered.pop("python").specifier) == PROJECT["project"]["requires-python"]
     assert offered.pop("pip").specifier == ""
-    conda = {CONDA_NAMES.get(name, name).split("[")[0]: (one.specifier, one.extras) for name, one in offered.items()}
+    conda = {
+        canonicalize_name(CONDA_NAMES.get(name, one.name)): (one.specifier, one.extras) for name, one in offered.items()
+    }
     declared = _declared("core", "lab", "test", "dev", "build")
     assert conda == {name: (one.specifier, one.extras) for name, one in declared.items()}
     assert all("/" not in channel for channel in given["channels"])

@@ -1,0 +1,143 @@
+"""The notebooks for people: they run, and in a real JupyterLab their charts are drawn."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import papermill
+import pytest
+from traitlets.config import Config
+
+EXPLORE = Path(__file__).resolve().parents[1] / "notebooks" / "explore"
+NOTEBOOKS = sorted(EXPLORE.glob("*.ipynb"))
+CHART = "application/vnd.vegalite.v5+json"
+HOME_FOLDERS = ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
+                "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")  # fmt: skip
+
+
+def _charts(notebook: Path) -> int:
+    return len(re.findall(r"\bcharts\.\w+\(", notebook.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_for_people_runs(notebook: Path, demo_store: Path, tmp_path: Path) -> None:
+    # a socket of its own for each kernel: ports collide when several tests start kernels at once
+    with tempfile.TemporaryDirectory() as sockets:
+        ran = papermill.execute_notebook(
+            str(notebook),
+            str(tmp_path / notebook.name),
+            parameters={"store_path": str(demo_store)},
+            progress_bar=False,
+            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}}),
+        )
+    outputs = [output for cell in ran.cells if cell.cell_type == "code" for output in cell.outputs]
+    drawn = [output.data[CHART] for output in outputs if CHART in output.get("data", {})]
+    assert len(drawn) == _charts(notebook)
+    assert all(chart["description"] for chart in drawn)
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
+
+
+def test_no_chart_asks_jupyterlab_for_the_width_of_its_container() -> None:
+    """It draws off screen, where a container has no width: no picture comes of it, so it starts again, for ever."""
+    source = (EXPLORE.parents[1] / "trackkit" / "charts.py").read_text("utf-8")
+    assert not re.search(r"width\s*=\s*[\"']container", source)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def lab(chromium: str, demo_store: Path, tmp_path: Path) -> Iterator[str]:
+    """Address of a JupyterLab on this machine only, with the notebooks beside a copy of the demo store."""
+    shutil.copytree(EXPLORE, tmp_path / "site" / "notebooks" / "explore")
+    (tmp_path / "site" / "store").symlink_to(demo_store)
+    token, port = secrets.token_hex(24), _free_port()
+    own = {name: str(tmp_path / name.lower()) for name in HOME_FOLDERS}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+               "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", "--LabApp.news_url=None",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+               f"--ServerApp.root_dir={tmp_path / 'site'}"]  # fmt: skip
+    with (tmp_path / "lab.log").open("w") as log:
+        server = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/api?token={token}", server, tmp_path / "lab.log")
+            yield f"http://127.0.0.1:{port}/lab/tree/notebooks/explore/{{name}}?token={token}&reset"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(300):
+        assert server.poll() is None, f"JupyterLab did not start:\n{log.read_text()}"
+        try:
+            urllib.request.urlopen(address, timeout=5)
+            return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"JupyterLab did not answer within a minute:\n{log.read_text()}")
+
+
+def _run_all_cells(page: Any) -> None:
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.get_by_text("Kernel status: Idle").first.wait_for(state="attached")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+@pytest.mark.browser
+def test_charts_draw_in_a_real_jupyterlab(lab: str, browser: Any, tmp_path: Path) -> None:
+    notebook = NOTEBOOKS[0]
+    page = browser.new_page(viewport={"width": 1280, "height": 4000})
+    page.set_default_timeout(60_000)
+    stumbles: list[str] = []
+    page.on("pageerror", lambda error: stumbles.append(str(error)))
+    page.goto(lab.format(name=notebook.name))
+    _run_all_cells(page)
+    drawn = page.locator(".jp-RenderedVegaLite :is(canvas, svg.marks)")
+    for place in range(_charts(notebook)):
+        drawn.nth(place).wait_for()
+    _settle(page)
+    page.screenshot(path=_shot(tmp_path, "lab.png"))
+    assert stumbles == []
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    sizes = [drawn.nth(place).bounding_box() for place in range(drawn.count())]
+    assert len(sizes) == _charts(notebook)
+    assert all(size and size["width"] > 300 and size["height"] > 60 for size in sizes), json.dumps(sizes)
+    assert all(_has_ink(page, place) for place in range(drawn.count()))
+
+
+def _settle(page: Any) -> None:
+    """Wait until all cells have run: none shows a star for its number."""
+    page.wait_for_function("!document.querySelector('.jp-InputArea-prompt')?.textContent.includes('*')")
+    page.get_by_text("Kernel status: Idle").first.wait_for(state="attached")
+
+
+def _has_ink(page: Any, place: int) -> bool:
+    """Whether a canvas holds more than its background: at least three colours."""
+    colours = """place => {
+        const canvas = document.querySelectorAll('.jp-RenderedVegaLite canvas')[place];
+        const image = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return new Set(new Uint32Array(image.data.buffer)).size;
+    }"""
+    return page.evaluate(colours, place) >= 3
+
+
+def _shot(tmp_path: Path, name: str) -> str:
+    """Where the picture goes; TRACKKIT_SHOTS keeps it for a person to look at."""
+    kept = os.environ.get("TRACKKIT_SHOTS")
+    return str(Path(kept or tmp_path) / name)
