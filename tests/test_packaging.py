@@ -1,4 +1,4 @@
-"""Installed from its wheel alone, in an empty folder, trackkit does its whole job: notebooks and templates travel with it."""
+"""Installed from its wheel alone, in an empty folder, trackkit does its whole job."""
 
 import os
 import re
