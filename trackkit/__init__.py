@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackkit import charts, clickmap, curves, links, logs, tables
+    from trackkit import charts, clickmap, curves, links, logs, messages, tables
     from trackkit.engine import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page, render
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 _DOORS = {
     "load": ("store", "load"),
     "open_store": ("store", "open_store"),
-    "measure": ("measure", "measure"),
+    "measure": ("engine", "measure"),
     "METRICS": ("metrics", "METRICS"),
     "render": ("report", "render"),
     "open_page": ("report", "open_page"),
@@ -31,12 +31,13 @@ _DOORS = {
     "curves": ("curves", ""),
     "clickmap": ("clickmap", ""),
     "logs": ("logs", ""),
+    "messages": ("messages", ""),
     "charts": ("charts", ""),
     "tables": ("tables", ""),
 }
 __all__ = [
-    "METRICS", "charts", "clickmap", "curves", "links", "load", "logs", "measure", "open_page", "open_store", "render",
-    "tables",
+    "METRICS", "charts", "clickmap", "curves", "links", "load", "logs", "measure", "messages", "open_page", "open_store",
+    "render", "tables",
 ]  # fmt: skip
 
 

@@ -1,0 +1,222 @@
+"""Tidy frame in, altair chart out. Every chart says in words what it shows, and can be restyled by its caller.
+
+Importing this module makes charts draw with the colours of `reports_templates/html/theme.toml`, in JupyterLab and in
+a report alike: altair's own renderers either need a network or emit a type that notebooks refuse.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from trackkit.metrics import METRICS
+from trackkit.theme import chart_config, theme
+
+MIME = "application/vnd.vegalite.v5+json"
+# Pixels, in JupyterLab; a report's page widens charts to its own. Never "container": JupyterLab then draws for ever.
+WIDTH = 620
+SERIES = {"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"}
+# Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
+ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? format(datum.value / 24, ',') + ' d' : datum.value + ' h'"
+ELAPSED_STEPS = (1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 672)
+
+
+def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    return {MIME: spec, "text/plain": spec.get("description", "chart")}
+
+
+@alt.theme.register("trackkit", enable=True)
+def _theme() -> alt.theme.ThemeConfig:
+    return alt.theme.ThemeConfig(config=chart_config(theme()))  # type: ignore[typeddict-item]
+
+
+alt.renderers.register("trackkit", _bundle)
+alt.renderers.enable("trackkit")
+alt.data_transformers.enable("default", max_rows=20_000)
+
+
+def chart(rows: pl.DataFrame, description: str) -> alt.Chart:
+    """Start a chart (a report's page widens it to its own width); `description` is what a screen reader says of it."""
+    return alt.Chart(rows, description=description, width=WIDTH, height=260)
+
+
+def pareto_curve(
+    cumulated: pl.DataFrame, kind: str = "area", labels: Mapping[str, str] | None = None
+) -> alt.LayerChart:
+    """Draw which share of each series' total had happened how long after the launch.
+
+    In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
+    or "line". A series without events is not drawn.
+    """
+    rows = _named(cumulated.filter(pl.col("total") > 0), labels)
+    base = chart(rows, "Share of the total of each series, by time since the launch.").encode(
+        x=alt.X("hours:Q", title="Time since the launch", axis=_elapsed(rows["hours"])),
+        y=alt.Y("share:Q", title="Share of the total", stack=None, axis=alt.Axis(format=".0%", tickCount=5)),
+        color=_colour("name", labels),
+        tooltip=[
+            alt.Tooltip("name:N", title="Series"),
+            alt.Tooltip("hours:Q", title="Hours since the launch", format=",.0f"),
+            alt.Tooltip("cumulated:Q", title="Cumulated", format=",.0f"),
+            alt.Tooltip("total:Q", title="Total", format=",.0f"),
+            alt.Tooltip("share:Q", title="Share", format=".2%"),
+        ],
+    )
+    area = base.mark_area(opacity=0.15 if kind == "area" else 0.0, aria=False)
+    return alt.layer(area, base.mark_line(aria=False), description=base.description)
+
+
+def activity_columns(activity: pl.DataFrame, every: str = "1h", labels: Mapping[str, str] | None = None) -> alt.Chart:
+    """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
+
+    In: the frame of `curves.activity` (`starts_at`, in the zone shown; `series`, `count`).
+    """
+    starts = pl.col("starts_at").dt.replace_time_zone(None)
+    length = timedelta(hours=int(every.removesuffix("h")))
+    rows = _named(activity, labels).with_columns(
+        starts_at=_instant(starts),
+        ends_at=_instant(starts + 0.92 * length),
+        when=starts.dt.strftime("%d %b %Y %H:%M"),
+    )
+    return (
+        chart(rows, "Opens, clicks and transactions of each period, by the clock.")
+        .mark_bar(aria=False, cornerRadiusEnd=0)
+        .encode(
+            x=_time_axis("starts_at", rows),
+            x2="ends_at",
+            y=alt.Y("count:Q", title="Events", axis=_whole_numbers()),
+            color=_colour("name", labels),
+            order=alt.Order("place:Q"),
+            tooltip=[
+                alt.Tooltip("when:N", title="From"),
+                alt.Tooltip("name:N", title="Series"),
+                alt.Tooltip("count:Q", title="Events", format=",.0f"),
+            ],
+        )
+    )
+
+
+def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None) -> alt.Chart:
+    """Draw the clicks of each day, one colour per link of the table and the last one for the others.
+
+    In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`).
+    """
+    day = pl.col("day").cast(pl.Datetime("ms"))
+    rows = per_day.select(
+        "link",
+        "clicks",
+        # The others come last, even if a link is itself called "Others".
+        place=pl.col("rank").cast(pl.Int64).fill_null(1_000_000),
+        starts_at=_instant(day),
+        ends_at=_instant(day + timedelta(hours=22)),
+        when=day.dt.strftime("%a %d %b %Y"),
+    ).with_columns(key=_link_key(labels))
+    return (
+        chart(rows.drop("link"), "Clicks of each day, by link.")
+        .mark_bar(aria=False, cornerRadiusEnd=0)
+        .encode(
+            x=_time_axis("starts_at", rows),
+            x2="ends_at",
+            y=alt.Y("clicks:Q", title="Clicks", axis=_whole_numbers()),
+            color=alt.Color("key:N", scale=_link_colours(rows), legend=alt.Legend(orient="bottom", columns=2)),
+            order=alt.Order("place:Q"),
+            tooltip=[
+                alt.Tooltip("when:N", title="Day"),
+                alt.Tooltip("key:N", title="Link"),
+                alt.Tooltip("clicks:Q", title="Clicks", format=",.0f"),
+            ],
+        )
+    )
+
+
+def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str]) -> alt.LayerChart:
+    """Draw rates by group, the first as a wide pale bar, the others as thinner bars over it, largest group first.
+
+    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar.
+    """
+    wide = pl.concat([_one_rate(measured, by, name, place) for place, name in enumerate(rates)])
+    names = [METRICS[name].label for name in rates]
+    base = chart(wide, f"{', '.join(names)}, by {by.replace('_', ' ')}.").encode(
+        x=alt.X("rate:Q", title=None, axis=alt.Axis(format="%", tickCount=6, grid=True)),
+        y=alt.Y("group:N", title=None, sort=alt.EncodingSortField("order"), axis=alt.Axis(grid=False)),
+        color=alt.Color("name:N", scale=alt.Scale(domain=names)),
+        tooltip=[
+            alt.Tooltip("group:N", title=by.replace("_", " ").capitalize()),
+            alt.Tooltip("name:N", title="Rate"),
+            alt.Tooltip("rate:Q", title="Value", format=".2%"),
+            alt.Tooltip("numerator:Q", title="Numerator", format=",.0f"),
+            alt.Tooltip("denominator:Q", title="Denominator", format=",.0f"),
+        ],
+    )
+    bars = [
+        base.transform_filter(alt.datum.place == place).mark_bar(size=max(4, 18 - 9 * place), aria=False)
+        for place in range(len(rates))
+    ]
+    return alt.layer(*bars, description=base.description).properties(width=WIDTH, height=alt.Step(26))
+
+
+def _named(rows: pl.DataFrame, labels: Mapping[str, str] | None) -> pl.DataFrame:
+    """Add the words of each series, and its place, which is fixed so that its colour is."""
+    names = SERIES | dict(labels or {})
+    places = {name: place for place, name in enumerate(names)}
+    series = pl.col("series").cast(pl.String)
+    return rows.with_columns(
+        name=series.replace_strict(names, return_dtype=pl.String),
+        place=series.replace_strict(places, return_dtype=pl.Int64),
+    ).drop("series")
+
+
+def _colour(field: str, labels: Mapping[str, str] | None) -> alt.Color:
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list((SERIES | dict(labels or {})).values())))
+
+
+def _link_key(labels: Mapping[str, str] | None) -> pl.Expr:
+    others = pl.lit((labels or {}).get("others", "Others"))
+    return pl.when(pl.col("place") == 1_000_000).then(others + " ").otherwise(pl.col("link").str.slice(0, 200))
+
+
+def _link_colours(rows: pl.DataFrame) -> alt.Scale:
+    """One colour per link in the order of rank; the theme's last colour for the others."""
+    series = theme().light.series
+    keys = rows.sort("place").unique("key", maintain_order=True).select("key", "place")
+    colours = [
+        series[-1] if place == 1_000_000 else series[rank % (len(series) - 1)]
+        for rank, place in enumerate(keys["place"])
+    ]
+    return alt.Scale(domain=keys["key"].to_list(), range=colours)
+
+
+def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int) -> pl.DataFrame:
+    metric = METRICS[name]
+    return measured.with_row_index("order").select(
+        pl.col("order").cast(pl.Int64),
+        group=pl.col(by).cast(pl.String).fill_null("(unknown)"),
+        name=pl.lit(metric.label),
+        place=pl.lit(place),
+        rate=name,
+        numerator=metric.numerator,
+        denominator=metric.denominator,
+    )
+
+
+def _instant(clock: pl.Expr) -> pl.Expr:
+    """What the clocks of the zone showed, taken for UTC, in milliseconds: so no reader's own zone can shift it."""
+    return clock.dt.replace_time_zone("UTC").dt.epoch("ms")
+
+
+def _time_axis(column: str, rows: pl.DataFrame) -> alt.X:
+    span = timedelta(milliseconds=(rows[column].max() - rows[column].min()) if rows.height else 0)
+    axis = alt.Axis(format="%d %b", tickCount="day" if span < timedelta(days=14) else 10)
+    axis = axis if span >= timedelta(days=4) else alt.Axis()
+    return alt.X(f"{column}:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+
+
+def _whole_numbers() -> alt.Axis:
+    return alt.Axis(format=",.0f", tickMinStep=1, tickCount=5)
+
+
+def _elapsed(hours: pl.Series) -> alt.Axis:
+    longest = int(hours.max() or 1)
+    step = next((step for step in ELAPSED_STEPS if longest / step <= 12), ELAPSED_STEPS[-1])
+    return alt.Axis(values=list(range(0, longest + 1, step)), labelExpr=ELAPSED_LABEL)

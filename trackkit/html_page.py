@@ -1,0 +1,195 @@
+"""An executed report notebook and its template -> one self-contained HTML page that loads nothing and trusts no text.
+
+The page runs two scripts, Vega and our few lines that draw with it, both named by their hash in the page's
+content-security policy; whatever else a hostile log brings cannot run. Charts travel as JSON, escaped.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from nbconvert.exporters import TemplateExporter
+from nbformat import NotebookNode
+
+from trackkit import __version__, notebook, resources
+from trackkit.charts import MIME as CHART
+from trackkit.page import MIME as HEADER
+from trackkit.template import Section, Template
+from trackkit.theme import Theme, by_variable, css_variables, theme
+from trackkit.wording import instant, plain
+
+SKIN = "reports_templates/html"
+MOST_ROWS = 500  # of the table behind a chart
+_OWN_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
+_OWN_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a page says of its own making."""
+
+    report: str
+    parameters: Mapping[str, Any]
+    timezone: str
+    lang: str = "en"
+
+
+class _Exporter(TemplateExporter):
+    """nbconvert with our own template, where every value is escaped unless it is marked safe."""
+
+    output_mimetype = "text/html"
+    file_extension = ".html"
+
+    def default_filters(self) -> Iterable[tuple[str, Any]]:
+        return [("script_json", script_json)]
+
+    def _create_environment(self) -> Environment:
+        environment = super()._create_environment()
+        environment.autoescape = True
+        environment.undefined = StrictUndefined
+        return environment
+
+
+def export(executed: NotebookNode, template: Template, made: Made) -> str:
+    """Return the page of an executed notebook: sections in the template's order, in its words."""
+    exporter = _Exporter(template_paths=[str(folder) for folder in resources.folders(SKIN)])
+    exporter.template_file = "index.html.j2"
+    html, _ = exporter.from_notebook_node(executed, {"page": _page(executed, template, made)})
+    return html
+
+
+def script_json(value: Any) -> Markup:
+    """Return JSON that cannot end the script element it stands in, nor open a comment there.
+
+    >>> script_json("</script>")
+    Markup('"\\u003c/script\\u003e"')
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)
+
+
+def _page(executed: NotebookNode, template: Template, made: Made) -> dict[str, Any]:
+    """Everything the template of the page may show; plain data only."""
+    colours = theme()
+    sections = [_section(section, executed, colours, place) for place, section in enumerate(template.section, 1)]
+    drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
+    style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
+    scripts = [vega(), resources.find(f"{SKIN}/draw.js").read_text("utf-8")] if drawn else []
+    header = _header(executed)
+    return {
+        "lang": made.lang, "title": template.title, "text": _paragraphs(template.text), "header": header,
+        "sections": sections, "style": Markup(style), "scripts": [Markup(script) for script in scripts],
+        "policy": _policy(scripts), "report": made.report, "version": __version__, "timezone": made.timezone,
+        "calculated": instant(datetime.now(UTC), made.timezone, seconds=True),
+        "parameters": {name: plain(value) for name, value in made.parameters.items()},
+    }  # fmt: skip
+
+
+def _header(executed: NotebookNode) -> dict[str, Any]:
+    for cell in notebook.code_cells(executed):
+        for data in _shown(cell):
+            if HEADER in data:
+                return data[HEADER]
+    return {"heading": "", "subtitle": "", "facts": [], "notes": [], "data_through": "", "loads": []}
+
+
+def _section(section: Section, executed: NotebookNode, colours: Theme, place: int) -> dict[str, Any]:
+    cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
+    pieces = [piece for cell in cells for data in _shown(cell) if (piece := _piece(data, colours))]
+    for number, piece in enumerate(pieces, 1):
+        piece["id"] = f"s{place}-{number}"
+    wanted = section.show or ["chart", "table"]
+    kept = [piece for kind in wanted for piece in pieces if piece["kind"] == kind] if section.show else pieces
+    return {
+        "name": section.name, "title": section.title, "text": _paragraphs(section.text), "width": section.width,
+        "pieces": kept,
+    }  # fmt: skip
+
+
+def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
+    """The outputs of a cell that were meant to be shown; what it printed or warned of is not."""
+    return [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+
+
+def _piece(data: Mapping[str, Any], colours: Theme) -> dict[str, Any] | None:
+    if CHART in data:
+        return _chart(json.loads(json.dumps(data[CHART])), colours)
+    if "text/html" in data:
+        return {"kind": "table", "html": Markup(_without_own_style(data["text/html"]))}
+    return {"kind": "table", "text": plain(data.get("text/plain", ""))} if HEADER not in data else None
+
+
+def _without_own_style(html: str) -> str:
+    """Our tables wear the page's style; a table that an analyst made otherwise keeps its own."""
+    return _OWN_STYLE.sub("", html, count=1) if _OWN_TABLE.match(html) else html
+
+
+def _chart(spec: dict[str, Any], colours: Theme) -> dict[str, Any]:
+    """A chart whose colours follow the reader's screen, and the table behind it."""
+    spec.pop("$schema", None)
+    rows = [row for data in (spec.get("datasets") or {}).values() for row in data]
+    config = {key: value for key, value in spec.items() if key not in ("datasets", "data")}
+    drawn = _recoloured(config, by_variable(colours)) | {key: spec[key] for key in ("datasets", "data") if key in spec}
+    return {
+        "kind": "chart", "spec": drawn | {"background": "transparent", "width": "container"}, "empty": not rows,
+        "description": plain(spec.get("description", "Chart")), **_table_behind(spec, rows),
+    }  # fmt: skip
+
+
+def _recoloured(part: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(part, dict):
+        return {key: _recoloured(value, names) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_recoloured(value, names) for value in part]
+    return names.get(part.lower(), part) if isinstance(part, str) else part
+
+
+def _table_behind(spec: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of a chart as a table: the fields of its tooltip, for those who cannot see or hover it."""
+    encoding = next(
+        (layer["encoding"] for layer in [spec, *spec.get("layer", [])] if "tooltip" in layer.get("encoding", {})), {}
+    )
+    fields = [field for field in encoding.get("tooltip", []) if "field" in field]
+    return {
+        "columns": [field.get("title") or field["field"] for field in fields],
+        "rows": [[_cell(row.get(field["field"]), field) for field in fields] for row in rows[:MOST_ROWS]],
+        "left_out": max(0, len(rows) - MOST_ROWS),
+    }
+
+
+def _cell(value: Any, field: Mapping[str, Any]) -> str:
+    if value is None:
+        return "n/a"
+    return format(value, field["format"]) if "format" in field and isinstance(value, int | float) else plain(value)
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
+
+
+def _policy(scripts: list[str]) -> str:
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@lru_cache(maxsize=1)
+def vega() -> str:
+    """Return Vega's bundle for one page, closed in so that its short global names touch nothing else."""
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;")
+    safe = re.sub(r"<(?=/script|!--)", r"\\x3c", bundle, flags=re.IGNORECASE)
+    return f"(function(){{{safe}\n}})();"

@@ -1,0 +1,51 @@
+"""Messages and what became of them: a recipient's deliveries, or the recipients of a delivery."""
+
+import polars as pl
+
+from trackkit.deliveries import Tables, require_delivery
+from trackkit.errors import RequestError
+
+
+def messages(
+    tables: Tables, delivery: str | None = None, recipient: str | None = None, limit: int | None = None
+) -> pl.DataFrame:
+    """Return the messages of a delivery, of a recipient, or of both: one row per message, the latest acted on first.
+
+    Columns: `recipient_id`, `document` (label of the delivery), `status_at` (UTC), `status`, `opens`, `clicks` (e-mail
+    links only), `hits` (of any kind), `last_hit_at` (UTC). Messages that are in no delivery log but were hit are not
+    there. `limit` keeps the first. Raises RequestError when neither id is given, or the delivery is unknown.
+    """
+    if delivery is None and recipient is None:
+        raise RequestError("Messages are those of a delivery or of a recipient; say which.")
+    chosen, hits = tables.scan("message"), tables.scan("event")
+    if delivery is not None:
+        key = pl.col("delivery_id") == require_delivery(tables, delivery)
+        chosen, hits = chosen.filter(key), hits.filter(key)
+    if recipient is not None:
+        chosen = chosen.filter(pl.col("recipient_id") == recipient)
+    counted = _named(tables, chosen).join(_hits(hits), on="message_id", how="left")
+    rows = counted.with_columns(pl.col("opens", "clicks", "hits").fill_null(0)).sort(
+        "last_hit_at", "status_at", "message_id", descending=True, nulls_last=True
+    )
+    columns = ("recipient_id", "document", "status_at", "status", "opens", "clicks", "hits", "last_hit_at")
+    return (rows if limit is None else rows.head(limit)).select(columns).collect()
+
+
+def _named(tables: Tables, chosen: pl.LazyFrame) -> pl.LazyFrame:
+    labels = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
+    joined = chosen.join(labels, on="delivery_id", how="left")
+    return joined.with_columns(document=pl.coalesce("document", "delivery_id"), status=pl.col("status").cast(pl.String))
+
+
+def _hits(events: pl.LazyFrame) -> pl.LazyFrame:
+    kind = pl.col("event_type").cast(pl.String)
+    return (
+        events.filter(pl.col("message_id").is_not_null())
+        .group_by("message_id")
+        .agg(
+            opens=(kind == "opened").sum().cast(pl.Int64),
+            clicks=(kind == "clicked").sum().cast(pl.Int64),
+            hits=pl.len().cast(pl.Int64),
+            last_hit_at=pl.col("occurred_at").max(),
+        )
+    )

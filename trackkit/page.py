@@ -1,0 +1,159 @@
+"""What a report notebook starts with: the tables, the analyst's words, and the head of the report.
+
+The head says whose figures these are, the facts that identify it, and how far the data goes.
+"""
+
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+
+from trackkit.deliveries import require_delivery, require_timezone
+from trackkit.errors import RequestError
+from trackkit.schema import MESSAGE_TYPES, STATES
+from trackkit.snapshot import Snapshot
+from trackkit.template import Section, Template, template
+from trackkit.wording import instant, number, plain
+
+MIME = "application/vnd.trackkit.header+json"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands above a report; shows itself in JupyterLab, and travels to the page as data."""
+
+    heading: str
+    subtitle: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    data_through: str = ""
+    loads: list[str] = field(default_factory=list)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in self.facts)
+        html = Markup("<h1>{}</h1><p>{}</p><dl>{}</dl>").format(self.heading, self.subtitle, rows)
+        return {MIME: asdict(self), "text/html": str(html), "text/plain": self.heading}
+
+
+@dataclass(frozen=True)
+class Page:
+    """An opened report: its tables, and `page["links"]`, the analyst's section of that name; shown, it is the head."""
+
+    tables: Snapshot
+    template: Template
+    header: Header
+    delivery: str | None
+    recipient: str | None
+
+    def __getitem__(self, name: str) -> Section:
+        """Return what the analyst chose for a section; RequestError when the template does not list it."""
+        return self.template[name]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return self.header._repr_mimebundle_()
+
+
+def open_page(
+    report: str,
+    store: str | os.PathLike[str] | Snapshot,
+    delivery: str = "",
+    recipient: str = "",
+    timezone: str = "UTC",
+    lang: str = "en",
+) -> Page:
+    """Open a report on a store (a folder or a URL), or on tables in memory, for one delivery, one recipient or both.
+
+    Raises RequestError for an unknown report, delivery, recipient, time zone or language, and for neither id given.
+    """
+    tables = store if isinstance(store, Snapshot) else _snapshot(store)
+    require_timezone(timezone)
+    if delivery:
+        require_delivery(tables, delivery)
+    if recipient:
+        require_recipient(tables, recipient)
+    if not (delivery or recipient):
+        raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
+    header = recipient_header if recipient else delivery_header
+    about = header(tables, recipient or delivery, timezone)
+    return Page(tables, template(report, lang), about, delivery or None, recipient or None)
+
+
+def require_recipient(tables: Snapshot, recipient: str) -> str:
+    """Return the id of a recipient, or refuse one that no table mentions."""
+    for table in ("recipient", "message", "event"):
+        found = tables.scan(table).filter(pl.col("recipient_id") == recipient).select("recipient_id").head(1)
+        if found.collect().height:
+            return recipient
+    raise RequestError(f"There is no recipient {recipient!r} in these tables.")
+
+
+def _snapshot(store: str | os.PathLike[str]) -> Snapshot:
+    from trackkit.store import open_store
+
+    return open_store(store).snapshot()
+
+
+def delivery_header(tables: Snapshot, delivery: str, timezone: str) -> Header:
+    """Describe a delivery: label, subject, state, dates, size; and say what a reader must know before trusting it."""
+    found = tables.scan("delivery").filter(pl.col("delivery_id") == delivery).head(1).collect()
+    facts = found.row(0, named=True) if found.height else {}
+    label = facts.get("label") or facts.get("internal_name") or f"Delivery {delivery}"
+    shown = [
+        ("Delivery", delivery),
+        ("State", _code(facts.get("state"), STATES)),
+        ("Channel", _code(facts.get("message_type"), MESSAGE_TYPES)),
+        ("First message", instant(facts.get("started_at"), timezone)),
+        ("Last message", instant(facts.get("ended_at"), timezone)),
+        ("Planned contact", "" if facts.get("started_at") else instant(facts.get("contact_at"), timezone)),
+        ("Messages to deliver", "" if facts.get("to_deliver") is None else number(facts["to_deliver"])),
+    ]
+    hits = tables.scan("event").filter(pl.col("delivery_id") == delivery)
+    return _header(tables, label, facts.get("subject") or "", shown, hits, _warnings(facts), timezone)
+
+
+def recipient_header(tables: Snapshot, recipient: str, timezone: str) -> Header:
+    """Describe a recipient by id alone: a report carries no address."""
+    messages = tables.scan("message").filter(pl.col("recipient_id") == recipient)
+    hits = tables.scan("event").filter(pl.col("recipient_id") == recipient)
+    count = messages.select(pl.len()).collect().item()
+    shown = [("Recipient", recipient), ("Messages prepared", number(count))]
+    return _header(tables, f"Recipient {recipient}", "", shown, hits, [], timezone)
+
+
+def _header(
+    tables: Snapshot,
+    heading: str,
+    subtitle: str,
+    facts: list[tuple[str, str]],
+    hits: pl.LazyFrame,
+    notes: list[str],
+    timezone: str,
+) -> Header:
+    count, last = hits.select(pl.len(), pl.col("occurred_at").max()).collect().row(0)
+    facts = [*facts, ("Hits", number(count)), ("Last hit", instant(last, timezone))]
+    if not count:
+        notes = [*notes, "No hit has been recorded yet: what is counted on hits is 0, and rates on them are n/a."]
+    return Header(
+        heading=plain(heading)[:300],
+        subtitle=plain(subtitle)[:500],
+        facts=[(name, plain(value)[:120]) for name, value in facts if value],
+        notes=notes,
+        data_through=instant(_newest(tables), timezone),
+        loads=[plain(load.get("load_id", "")) for load in tables.loads if load.get("load_id")][:50],
+    )
+
+
+def _warnings(facts: dict[str, Any]) -> list[str]:
+    notes = [] if facts else ["This delivery is in no delivery table: only what its hits and messages say is known."]
+    notes += ["This is a proof: averages and totals leave it out."] if facts.get("is_proof") else []
+    return notes + (["This is a delivery template, never sent."] if facts.get("is_model") else [])
+
+
+def _newest(tables: Snapshot) -> Any:
+    return tables.scan("event").select(pl.col("occurred_at").max()).collect().item()
+
+
+def _code(code: int | None, words: dict[int, str]) -> str:
+    return "" if code is None else words.get(code, f"code {code}")

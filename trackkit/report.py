@@ -1,0 +1,211 @@
+"""Template + notebook + parameters -> executed notebook -> one self-contained HTML file.
+
+A report is a notebook in `notebooks/reports/` and a TOML of the same stem in `reports_templates/`. Its parameters are
+checked before anything runs, and a report that fails leaves the failed notebook beside its place, never half a page.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+from pydantic import TypeAdapter, ValidationError
+
+from trackkit import notebook, resources
+from trackkit.deliveries import require_timezone
+from trackkit.errors import ReportError, RequestError, did_you_mean
+from trackkit.notebook import Parameter
+from trackkit.page import Page, open_page
+from trackkit.template import ParameterChoice, Template, check, template
+
+__all__ = ["REPORTS", "Page", "Report", "check", "open_page", "render", "report_path"]
+
+IDS = ("delivery", "recipient")
+GIVEN_APART = ("store", "lang")  # arguments of their own, not to be given among the parameters
+
+
+@dataclass(frozen=True)
+class Report:
+    """One standard report: its name, its title, what it is about, and its parameters."""
+
+    name: str
+    title: str
+    scope: str
+    parameters: tuple[Parameter, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, for `trackkit reports --json`."""
+        return {
+            "name": self.name, "title": self.title, "scope": self.scope,
+            "parameters": [asdict(parameter) for parameter in self.parameters],
+        }  # fmt: skip
+
+
+class _Reports(Mapping[str, Report]):
+    """The reports whose notebooks are found now: local copies hide the shipped ones."""
+
+    def __getitem__(self, name: str) -> Report:
+        return _report(name)[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(resources.files(notebook.NOTEBOOKS, "*.ipynb"))
+
+    def __len__(self) -> int:
+        return len(resources.files(notebook.NOTEBOOKS, "*.ipynb"))
+
+    def __contains__(self, name: object) -> bool:
+        return name in resources.files(notebook.NOTEBOOKS, "*.ipynb")
+
+
+REPORTS: Mapping[str, Report] = _Reports()
+
+
+def render(
+    report: str,
+    store: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    delivery: str | None = None,
+    lang: str = "en",
+    parameters: Mapping[str, Any] | None = None,
+) -> Path:
+    """Render one report into the folder `out` and return the path of its HTML file, which loads nothing.
+
+    `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
+    The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
+    parameter, value, delivery or language; DataError for refused data; ReportError when the notebook fails, which is
+    then kept beside as `<name>.failed.ipynb` while no page is written.
+    """
+    found, words, book = _report(report, lang)
+    given = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
+    values = _values(found, given, words)
+    path = _path(found, Path(out), values, lang)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    failed = path.with_suffix(".failed.ipynb")
+    arguments = {"store": str(store), "lang": lang, **values}
+    declared = {parameter.name for parameter in found.parameters}
+    from trackkit.execute import execute
+    from trackkit.html_page import Made, export
+
+    executed = execute(_trimmed(book, words), {key: arguments[key] for key in arguments if key in declared}, failed)
+    shown = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
+    _write(path, export(executed, words, Made(report, shown, values.get("timezone", "UTC"), lang)))
+    failed.unlink(missing_ok=True)
+    return path
+
+
+def report_path(
+    report: str,
+    out: str | os.PathLike[str],
+    delivery: str | None = None,
+    lang: str = "en",
+    parameters: Mapping[str, Any] | None = None,
+) -> Path:
+    """Return where `render` puts a report with these arguments; nothing is run. Raises RequestError as `render`."""
+    found, words, _ = _report(report, lang)
+    given = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
+    return _path(found, Path(out), _values(found, given, words), lang)
+
+
+def _report(name: str, lang: str = "en") -> tuple[Report, Template, NotebookNode]:
+    """Read a report's template and notebook; refuse a name that is none, however it is spelt."""
+    if name not in REPORTS:
+        raise RequestError(f"There is no report {name!r}.{did_you_mean(str(name), REPORTS)}")
+    path = resources.find(f"{notebook.NOTEBOOKS}/{name}.ipynb")
+    book, words = notebook.read(path), template(name, lang)
+    chosen = [_settled(each, words.parameters.get(each.name)) for each in notebook.parameters(book, path)]
+    offered = tuple(each for each in chosen if each.name not in GIVEN_APART)
+    scope = "recipient" if "recipient" in {each.name for each in offered} else "delivery"
+    return Report(name, words.title, scope, offered), words, book
+
+
+def _settled(parameter: Parameter, choice: ParameterChoice | None) -> Parameter:
+    if choice is None:
+        return parameter
+    default = parameter.default if choice.default is None else choice.default
+    return replace(parameter, default=_typed(parameter, default), choices=tuple(choice.choices))
+
+
+def _values(report: Report, given: Mapping[str, Any], words: Template) -> dict[str, Any]:
+    """Return a value for each parameter, of its type; refuse what is unknown, missing or does not fit."""
+    known = {parameter.name: parameter for parameter in report.parameters}
+    for name in given:
+        if name not in known:
+            raise RequestError(f"{report.name} has no parameter {str(name)!r}.{did_you_mean(str(name), known)}")
+    values = {name: _typed(each, given[name]) if name in given else each.default for name, each in known.items()}
+    if not any(values.get(name) for name in IDS):
+        needed = " or ".join(name for name in IDS if name in known)
+        raise RequestError(f"{report.name} needs a {needed}: give its id.")
+    if "timezone" in values:
+        require_timezone(values["timezone"])
+    return values
+
+
+def _typed(parameter: Parameter, value: Any) -> Any:
+    """Return a value as the parameter's type; text from a command line is converted, nonsense is refused."""
+    kind = notebook.TYPES[parameter.type]
+    try:
+        if isinstance(value, bool) and kind is not bool:
+            raise ValueError
+        typed = TypeAdapter(kind).validate_python(value)
+        if not _is_sound(typed):
+            raise ValueError
+    except (ValidationError, ValueError):
+        shown = repr(value)[:80]
+        raise RequestError(f"Parameter {parameter.name} is of type {parameter.type}; got {shown}.") from None
+    if parameter.choices and typed not in parameter.choices:
+        choices = ", ".join(map(str, parameter.choices))
+        raise RequestError(f"Parameter {parameter.name} is one of {choices}; got {str(value)[:80]!r}.")
+    return typed
+
+
+def _is_sound(value: Any) -> bool:
+    match value:
+        case bool():
+            return True
+        case int():
+            return abs(value) < 2**63
+        case float():
+            return math.isfinite(value)
+        case str():
+            return len(value) <= 10_000 and value.isprintable()
+    return False
+
+
+def _path(report: Report, out: Path, values: Mapping[str, Any], lang: str) -> Path:
+    """Name the file from allowed letters and a hash, so that no id leads elsewhere and no two ids share a file."""
+    defaults = {parameter.name: parameter.default for parameter in report.parameters}
+    told = {name: value for name, value in values.items() if name in IDS or value != defaults[name]}
+    digest = hashlib.sha256(json.dumps([report.name, lang, told], sort_keys=True).encode()).hexdigest()[:8]
+    about = "-".join(_slug(values[name]) for name in IDS if values.get(name))
+    path = out / f"{_slug(report.name)}-{about}-{digest}.html"
+    if not path.resolve().parent.is_relative_to(out.resolve()):
+        raise ReportError(f"The report would be written outside {out}.")
+    return path
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[:40] or "id"
+
+
+def _trimmed(book: NotebookNode, words: Template) -> NotebookNode:
+    """Leave out the cells of sections that the analyst dropped: they need not run."""
+    kept = [cell for cell in book.cells if (name := notebook.section_of(cell)) is None or name in words.names]
+    return NotebookNode({**book, "cells": kept})
+
+
+def _write(path: Path, html: str) -> None:
+    """Write beside and rename, so that the good name never holds half a report."""
+    beside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(html)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

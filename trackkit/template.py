@@ -1,0 +1,228 @@
+"""What an analyst writes: one TOML per report that chooses, orders and words its sections. It can define no formula."""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from trackkit import notebook, resources
+from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.metrics import METRICS
+from trackkit.theme import THEME, theme
+
+TEMPLATES = "reports_templates"
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ParameterChoice(_Strict):
+    """What the analyst settles for one parameter of the notebook: its default, and the values allowed."""
+
+    default: bool | int | float | str | None = None
+    choices: list[bool | int | float | str] = []
+
+
+class Section(_Strict):
+    """One section of a report: its words, and those choices that the notebook's section offers."""
+
+    name: Name
+    title: Words
+    text: Annotated[str, StringConstraints(max_length=4_000)] = ""
+    width: Literal["full", "half"] = "full"
+    show: list[Literal["chart", "table"]] = []
+    # What follows is read by notebooks, each section reading some of it.
+    metrics: list[str] | None = None
+    charted: list[str] | None = None
+    columns: list[str] | None = None
+    labels: dict[str, Words] = {}
+    categories: dict[str, Words] | None = None
+    top: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    shares: list[Annotated[float, Field(gt=0, le=1)]] | None = None
+    chart: Literal["area", "line", "bars"] | None = None
+
+
+PAGE_OPTIONS = {"name", "title", "text", "width", "show"}
+OPTIONS = set(Section.model_fields) - PAGE_OPTIONS
+
+
+class Template(_Strict):
+    """The words and choices of one report; `template["links"]` is the section of that name."""
+
+    title: Words
+    text: Annotated[str, StringConstraints(max_length=4_000)] = ""
+    parameters: dict[str, ParameterChoice] = {}
+    section: list[Section] = Field(min_length=1)
+
+    def __getitem__(self, name: str) -> Section:
+        """Return a section by name; RequestError when the template does not list it."""
+        for section in self.section:
+            if section.name == name:
+                return section
+        raise RequestError(f"The template lists no section {name!r}.{did_you_mean(name, self.names)}")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the sections, in the analyst's order."""
+        return [section.name for section in self.section]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a template or a notebook, where, and what would work."""
+
+    path: str
+    section: str
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = [self.path, self.section and f"section {self.section!r}", self.key and f"key {self.key!r}"]
+        return f"{', '.join(part for part in place if part)}: {self.message}"
+
+
+def template(report: str, lang: str = "en") -> Template:
+    """Return the template of a report; RequestError naming file, section, key and the nearest valid word.
+
+    The local copy in `reports_templates/` wins over the shipped one. `lang` is the language of its words; only `en`.
+
+    >>> template("tracking_indicators").title
+    'Tracking indicators'
+    """
+    if lang != "en":
+        raise RequestError(f"There are no words in {lang!r} yet; known: en.")
+    path = resources.find(f"{TEMPLATES}/{report}.toml")
+    found, problems = _parsed(path)
+    problems += _misfits(found, path) if found else []
+    if problems:
+        raise RequestError(str(problems[0]))
+    assert found
+    return found
+
+
+def check(folder: str | Path | None = None) -> list[Problem]:
+    """Validate every report template and notebook, and the theme; return all that is wrong, in file order.
+
+    Without `folder`, the ones that `render` would use; with it, those of a folder written by `trackkit init`.
+    """
+    templates = _files(folder, TEMPLATES, "*.toml")
+    notebooks = _files(folder, notebook.NOTEBOOKS, "*.ipynb")
+    problems = [problem for path in templates.values() for problem in _template_problems(path, notebooks)]
+    problems += [problem for stem, path in notebooks.items() for problem in _notebook_problems(stem, path, templates)]
+    return problems + _theme_problems(folder)
+
+
+def _files(folder: str | Path | None, relative: str, pattern: str) -> dict[str, Path]:
+    if folder is None:
+        return resources.files(relative, pattern)
+    return {path.stem: path for path in sorted((Path(folder) / relative).glob(pattern))}
+
+
+def _template_problems(path: Path, notebooks: dict[str, Path]) -> list[Problem]:
+    found, problems = _parsed(path)
+    return problems + (_misfits(found, path, notebooks.get(path.stem)) if found else [])
+
+
+def _notebook_problems(stem: str, path: Path, templates: dict[str, Path]) -> list[Problem]:
+    try:
+        faults = notebook.faults(notebook.read(path), path)
+        if stem not in templates:
+            resources.find(f"{TEMPLATES}/{stem}.toml")
+    except TrackkitError as error:
+        faults = [str(error)]
+    return [Problem(str(path), "", "", fault) for fault in faults]
+
+
+def _theme_problems(folder: str | Path | None) -> list[Problem]:
+    path = Path(folder) / THEME if folder else None
+    try:
+        found = theme(path if path and path.exists() else None)
+    except RequestError as error:
+        return [Problem(str(path or THEME), "", "", str(error))]
+    if len(found.light.series) != len(found.dark.series):
+        return [Problem(str(path or THEME), "", "series", "light and dark must have as many colours.")]
+    return []
+
+
+def _parsed(path: Path) -> tuple[Template | None, list[Problem]]:
+    raw: dict[str, Any] = {}
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+        found = Template.model_validate(raw)
+    except ValidationError as error:
+        return None, [_problem(path, raw, dict(fault)) for fault in error.errors()]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return None, [Problem(str(path), "", "", f"it is not TOML: {error}.")]
+    return found, _doubles(found, path)
+
+
+def _problem(path: Path, raw: dict[str, Any], fault: dict[str, Any]) -> Problem:
+    """Turn a complaint of pydantic into file, section, key, and the nearest valid word."""
+    where = [str(part) for part in fault["loc"]]
+    in_section = where[0] == "section" and len(where) > 1
+    section = _section_name(raw, int(where[1])) if in_section else ""
+    key = ".".join(where[2:] if in_section else where)
+    message = f"{fault['msg']}, got {str(fault['input'])[:80]!r}."
+    if fault["type"] == "extra_forbidden":
+        known = Section.model_fields if in_section else Template.model_fields
+        message = f"there is no such key.{did_you_mean(where[-1], known)}"
+    return Problem(str(path), section, key, message)
+
+
+def _section_name(raw: dict[str, Any], place: int) -> str:
+    section = raw["section"][place]
+    return str(section.get("name", place + 1)) if isinstance(section, dict) else str(place + 1)
+
+
+def _doubles(found: Template, path: Path) -> list[Problem]:
+    names = found.names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return [Problem(str(path), name, "name", "this section is listed twice.") for name in twice]
+
+
+def _misfits(found: Template, path: Path, place: Path | None = None) -> list[Problem]:
+    """Compare a template with its notebook: sections, parameters and choices that the notebook does not have."""
+    try:
+        place = place or resources.find(f"{notebook.NOTEBOOKS}/{path.stem}.ipynb")
+        book = notebook.read(place)
+        used, declared = notebook.options_used(book, place), notebook.parameters(book, place)
+    except RequestError as error:
+        return [Problem(str(path), "", "", f"its notebook cannot be read: {error}")]
+    problems = [
+        Problem(str(path), "", f"parameters.{name}", f"there is no such parameter.{_near(name, declared)}")
+        for name in found.parameters
+        if name not in {parameter.name for parameter in declared}
+    ]
+    for section in found.section:
+        problems += [Problem(str(path), section.name, key, text) for key, text in _section_misfits(section, used)]
+    return problems
+
+
+def _near(name: str, declared: Iterable[notebook.Parameter]) -> str:
+    return did_you_mean(name, [parameter.name for parameter in declared])
+
+
+def _section_misfits(section: Section, used: dict[str, set[str]]) -> list[tuple[str, str]]:
+    if section.name not in used:
+        return [("name", f"the notebook has no such section.{did_you_mean(section.name, used)}")]
+    offered = used[section.name] & OPTIONS
+    given = section.model_fields_set & OPTIONS
+    problems = [
+        (key, f"this section does not offer it; it offers: {', '.join(sorted(offered)) or 'nothing'}.")
+        for key in sorted(given - offered)
+    ]
+    problems += [(key, "this section needs it.") for key in sorted(offered - given - {"labels"})]
+    problems += [
+        (key, f"there is no metric {name!r}.{did_you_mean(name, METRICS)}")
+        for key, names in (("metrics", section.metrics), ("charted", section.charted))
+        for name in names or []
+        if name not in METRICS
+    ]
+    wrong = [name for name in section.charted or [] if name not in (section.metrics or [])]
+    return problems + [("charted", f"{name!r} is not among the metrics of this section.") for name in wrong]

@@ -1,0 +1,118 @@
+"""The colours and fonts of `reports_templates/html/theme.toml`, for the page's style and for altair's charts alike."""
+
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from trackkit import resources
+from trackkit.errors import RequestError
+
+THEME = "reports_templates/html/theme.toml"
+
+Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+Font = Annotated[str, StringConstraints(pattern=r"^[\w ,\"'-]+$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Fonts(_Strict):
+    """Font stacks, system fonts only, since a report loads nothing."""
+
+    text: Font
+    mono: Font
+
+
+class Colours(_Strict):
+    """One set of colours; `series` are those of a chart's series, the last for what is left over."""
+
+    page: Colour
+    panel: Colour
+    ink: Colour
+    muted: Colour
+    line: Colour
+    soft: Colour
+    accent: Colour
+    warn: Colour
+    series: list[Colour] = Field(min_length=4, max_length=24)
+
+    def named(self) -> dict[str, str]:
+        """Return every colour under the name of its CSS variable."""
+        plain = {name: value for name, value in self if isinstance(value, str)}
+        return plain | {f"series-{place}": colour for place, colour in enumerate(self.series, 1)}
+
+
+class Theme(_Strict):
+    """All colours and fonts of a report."""
+
+    fonts: Fonts
+    light: Colours
+    dark: Colours
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, changed_at: int) -> Theme:
+    try:
+        return Theme.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"{path} is not TOML: {error}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RequestError(f"{path}: {where}: {first['msg']}; a colour is written '#1f6f8b'.") from None
+
+
+def theme(path: Path | None = None) -> Theme:
+    """Read the theme, the local copy before the shipped one; RequestError names the key that is wrong.
+
+    >>> theme().light.ink
+    '#1b2228'
+    """
+    place = path or resources.find(THEME)
+    return _read(place, place.stat().st_mtime_ns)
+
+
+def css_variables(chosen: Theme) -> str:
+    """Return the theme as CSS custom properties: light, dark where the reader's screen is, light again on paper."""
+    fonts = f"--text: {chosen.fonts.text}; --mono: {chosen.fonts.mono};"
+    light, dark = _declarations(chosen.light), _declarations(chosen.dark)
+    return (
+        f":root {{ color-scheme: light dark; {fonts} {light} }}\n"
+        f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+    )
+
+
+def _declarations(colours: Colours) -> str:
+    return " ".join(f"--{name}: {value};" for name, value in colours.named().items())
+
+
+def by_variable(chosen: Theme) -> dict[str, str]:
+    """Return, for each light colour, the CSS variable that follows the reader's screen: what the page draws with."""
+    return {value.lower(): f"var(--{name})" for name, value in reversed(chosen.light.named().items())}
+
+
+def chart_config(chosen: Theme) -> dict[str, Any]:
+    """Return altair's configuration, in the light colours; the page replaces them by its CSS variables."""
+    light = chosen.light
+    words = {"labelColor": light.muted, "titleColor": light.muted, "labelFontSize": 11, "titleFontSize": 11}
+    lines = {"gridColor": light.line, "domainColor": light.line, "tickColor": light.line}
+    return {
+        "background": light.panel,
+        "font": chosen.fonts.text,
+        "view": {"stroke": None, "continuousHeight": 260, "continuousWidth": 620},
+        "axis": words | lines | {"titleFontWeight": "normal", "labelLimit": 260},
+        "axisX": {"grid": False, "titlePadding": 8},
+        "axisY": {"domain": False, "ticks": False, "titlePadding": 10, "labelPadding": 6},
+        "legend": words | {"orient": "top", "title": None, "symbolType": "square", "labelColor": light.ink},
+        "title": {"color": light.ink, "fontSize": 13, "anchor": "start", "fontWeight": 600},
+        "text": {"color": light.ink, "fontSize": 11},
+        "rule": {"color": light.muted},
+        "mark": {"color": light.accent},
+        "bar": {"cornerRadiusEnd": 2},
+        "line": {"strokeWidth": 2},
+        "range": {"category": light.series},
+    }
