@@ -1,0 +1,115 @@
+"""A synthetic platform: an instance folder as the platform leaves it, invented from a seed, with the truth beside it.
+
+The folder holds every file of the contract's instance folder. `truth/`, which no reader loads, says of every hit what
+it really was (`truth/events.parquet`) and what a load must count (`truth/summary.json`). Same seed, same bytes.
+"""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from trackkit.demo.acts import leave, write_page_hits, write_subscriptions
+from trackkit.demo.hits import make_hits
+from trackkit.demo.logs import DAILY, FIRST_IDS, WEEKLY, LogFiles, make_lines, route, with_fate, with_ids
+from trackkit.demo.mailing import make_mailing
+from trackkit.demo.people import People, make_people, make_standing
+from trackkit.demo.plan import Plan, plan_deliveries, table_window
+from trackkit.demo.scene import KINDS, Scene
+from trackkit.demo.summary import DemoSummary, Truth, count_hits
+from trackkit.demo.tables import (
+    compress_exclusions,
+    delivery_row,
+    write_content,
+    write_delivery,
+    write_dimensions,
+    write_hits,
+    write_links,
+    write_messages,
+)  # fmt: skip
+from trackkit.errors import RequestError
+
+__all__ = ["KINDS", "DemoSummary", "write_demo"]
+FIRST_MESSAGE = 102_000_001
+_FOLDERS = ("redir/log", "broadlog", "tracking_log", "content", "truth")
+_MARK = "demo.json"
+
+
+def write_demo(folder: str | Path, seed: int = 1, deliveries: int = 12, recipients: int = 5_000) -> DemoSummary:
+    """Write a synthetic instance folder and return how much of everything it holds.
+
+    `deliveries` counts those sent to the public; two proofs and a template come on top. It takes 12 for every role (all
+    in text, hostile words, read by nobody, under way, paused) and some 1,000 recipients for every oddity. Raises
+    RequestError when a number is too small or the folder holds anything but an earlier demo, which is replaced.
+
+    >>> import tempfile
+    >>> summary = write_demo(tempfile.mkdtemp(), deliveries=3, recipients=200)
+    >>> summary.deliveries, summary.log_lines > 100
+    (3, True)
+    """
+    folder = Path(folder)
+    _prepare(folder, {"seed": seed, "deliveries": deliveries, "recipients": recipients})
+    people = make_people(recipients, seed)
+    plans = plan_deliveries(deliveries, seed)
+    weekly = deliveries * recipients <= 1_000_000
+    files = LogFiles(folder / "redir/log", seed, WEEKLY if weekly else DAILY)
+    counts = _write_mailings(folder, people, plans, files)
+    write_links(folder, plans)
+    counts["page_hits"] = write_page_hits(folder, people, [plan.delivery_id for plan in plans if plan.is_real], seed)
+    compress_exclusions(folder)
+    counts["log_lines"], counts["corrupt_lines"] = files.age()
+    summary = DemoSummary.of(folder, seed, counts)
+    (folder / "truth/summary.json").write_text(json.dumps(summary.to_dict(), indent=1) + "\n", "utf-8")
+    return summary
+
+
+def _prepare(folder: Path, request: dict[str, int]) -> None:
+    """Make the folder ready: empty, or emptied of an earlier demo and of nothing else."""
+    for name, number in request.items():
+        if number < (0 if name == "seed" else 1):
+            raise RequestError(f"A demo cannot have {number} as {name}; give 1 or more.")
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "truth" / _MARK).is_file():
+            raise RequestError(f"{folder} is not empty and holds no earlier demo; name a new or an empty folder.")
+        _remove_demo(folder)
+    for name in _FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "truth" / _MARK).write_text(json.dumps(request) + "\n", "utf-8")
+
+
+def _remove_demo(folder: Path) -> None:
+    for name in ("redir", "broadlog", "tracking_log", "content", "truth"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (
+        "delivery.csv", "tracking_url.csv", "exclusion.part", "exclusion.csv.gz", "recipient.csv.zst", "service.csv",
+        "user_agent.parquet", "broadlog_msg.tsv", "web_tracking_log.csv", "subscription_history.tsv",
+        "web_page_hit.csv.gz",
+    ):  # fmt: skip
+        (folder / name).unlink(missing_ok=True)
+
+
+def _write_mailings(folder: Path, people: People, plans: list[Plan], files: LogFiles) -> Counter[str]:
+    """Make up and write one delivery after the other, so that memory holds one at a time."""
+    standing = make_standing(people, files.seed)
+    counts: Counter[str] = Counter(recipients=people.count)
+    rows, left, counters, message = [], [], list(FIRST_IDS), FIRST_MESSAGE
+    window = table_window(plans)
+    with Truth(folder / "truth/events.parquet") as truth:
+        for plan in plans:
+            mailing = make_mailing(plan, people, standing, message, files.seed)
+            message += mailing.recipient.size
+            scene = Scene(people, mailing, np.random.default_rng([files.seed, 4, plan.number]), *window)
+            hits = with_fate(scene, with_ids(scene, make_hits(scene), counters))
+            route(files, hits, make_lines(scene, hits))
+            write_hits(folder, scene, hits)
+            write_messages(folder, mailing, people)
+            truth.add(scene, hits)
+            left.append(leave(scene, hits, standing))
+            rows.append(delivery_row(mailing, write_content(folder, mailing)))
+            counts += count_hits(scene, hits)
+    write_dimensions(folder, people, standing)
+    write_subscriptions(folder, people, left, files.seed)
+    write_delivery(folder, rows)
+    return counts

@@ -1,0 +1,159 @@
+"""What happens to the messages of one delivery: people read, click and forward; each hit with its true kind."""
+
+import numpy as np
+import polars as pl
+
+from trackkit.demo import clients
+from trackkit.demo.machines import prefetched_opens, scanner_clicks
+from trackkit.demo.people import APPLE, GOOGLE, MACHINE_IPS, YAHOO
+from trackkit.demo.plan import HOUR, NOW
+from trackkit.demo.scene import (
+    FORWARD,
+    HUMAN,
+    MINUTE,
+    OPENED,
+    PROOF,
+    PROXY_OPEN,
+    SCHEMA,
+    SECOND,
+    SEED,
+    Scene,
+    make_rows,
+)  # fmt: skip
+from trackkit.demo.web import visitors, web_hits
+
+
+def make_hits(scene: Scene) -> pl.DataFrame:
+    """Return every hit up to the demo's now, in order of time; none for a delivery that nobody read."""
+    role = scene.mailing.plan.role
+    if role in ("silent", "model"):
+        return pl.DataFrame(schema=SCHEMA)
+    clicks = [scanner_clicks(scene)]
+    if role == "proof":
+        opens, clicks = [], [control_hits(scene, PROOF)]
+    else:
+        readers, first = _readers(scene)
+        opens = [people_opens(scene, readers, first), prefetched_opens(scene)]
+        clicks += [people_clicks(scene, readers, first), forwards(scene, readers, first), control_hits(scene, SEED)]
+    hits = pl.concat([*opens, *clicks])
+    hits = pl.concat([hits, web_hits(scene, hits), visitors(scene)])
+    hits = hits.with_columns(pl.col("at") // 10 * 10)
+    hits = with_repeats(scene, hits).filter(
+        (pl.col("at") <= NOW) & ((pl.col("at") >= scene.table_only) | ~pl.col("is_repeat"))
+    )
+    return hits.sort("at", "message", "slot", "person", maintain_order=True)
+
+
+def _readers(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Messages that somebody reads, and when first; text messages included, whose opens nobody sees."""
+    mailing = scene.mailing
+    public = np.flatnonzero(mailing.is_read & (mailing.recipient >= 0))
+    recipient = mailing.recipient[public]
+    warmth = {"offer": 0.8, "hostile": 0.75, "text": 0.8}.get(mailing.plan.role, 1.0)
+    read = scene.rng.random(public.size) < scene.people.fondness[recipient] * warmth
+    readers, recipient = public[read], recipient[read]
+    return readers, scene.later(mailing.sent_at[readers], 3.2 * HOUR, 1.5, scene.people.hours[recipient])
+
+
+def people_opens(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.DataFrame:
+    """Opens by people: in their own client, or through the proxy of their mail provider."""
+    people, rng = scene.people, scene.rng
+    recipient = scene.mailing.recipient[readers]
+    # Apple's protection shows the prefetched picture: most of its people's own opens leave no trace.
+    seen = ~scene.mailing.is_text[readers] & ((people.proxy[recipient] != APPLE) | (rng.random(readers.size) < 0.2))
+    readers, first = readers[seen], first[seen]
+    again = np.repeat(np.arange(readers.size), rng.poisson(0.7, readers.size))
+    message = np.concatenate([readers, readers[again]])
+    recipient = scene.mailing.recipient[message]
+    at = np.concatenate([first, scene.later(first[again], 20 * HOUR, 1.4, people.hours[recipient[readers.size :]])])
+    return _opens_as(scene, message, recipient, at)
+
+
+def _opens_as(scene: Scene, message: np.ndarray, recipient: np.ndarray, at: np.ndarray) -> pl.DataFrame:
+    people, rng = scene.people, scene.rng
+    proxy = people.proxy[recipient]
+    elsewhere = rng.random(message.size) < 0.18
+    client = np.where(elsewhere, people.second_client[recipient], people.client[recipient])
+    client[proxy == GOOGLE], client[proxy == YAHOO] = clients.GOOGLE, clients.YAHOO
+    if scene.mailing.plan.role == "hostile":
+        odd = rng.random(message.size) < 0.05
+        client[odd] = clients.HOSTILE + np.arange(odd.sum()) % 2
+    proxied = np.isin(proxy, (GOOGLE, YAHOO))
+    known = (rng.random(message.size) < 0.5) & ~proxied & ~people.refuses[recipient]
+    person = np.where(known, people.person[recipient] + elsewhere.astype(np.uint64), 0).astype(np.uint64)
+    new = people.refuses[recipient] & ~proxied & (rng.random(message.size) < 0.4)
+    person[new] = scene.fresh(int(new.sum()))
+    address = np.where(proxied, MACHINE_IPS + recipient % 400, people.address[recipient])
+    return make_rows(np.where(proxied, PROXY_OPEN, HUMAN), message, at, OPENED, person, client, address)
+
+
+def people_clicks(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.DataFrame:
+    """Clicks by people, seconds after reading; those who refuse cookies are a new person at each click."""
+    people, rng, plan = scene.people, scene.rng, scene.mailing.plan
+    share = {"offer": 0.22, "hostile": 0.22}.get(plan.role, 0.26)
+    clicked = rng.random(readers.size) < np.where(scene.mailing.is_text[readers], 0.12, share)
+    readers, first = readers[clicked], first[clicked]
+    turn = np.repeat(np.arange(readers.size), 1 + rng.poisson(1.1, readers.size))
+    message = readers[turn]
+    recipient = scene.mailing.recipient[message]
+    at = first[turn] + (rng.exponential(90, turn.size) * SECOND).astype(np.int64) + 4 * SECOND
+    elsewhere = (rng.random(readers.size) < 0.12)[turn]
+    person = people.person[recipient] + elsewhere.astype(np.uint64)
+    refused = people.refuses[recipient]
+    person[refused] = scene.fresh(int(refused.sum()))
+    client = np.where(elsewhere, people.second_client[recipient], people.client[recipient])
+    client = np.array(clients.CLICK_CLIENTS)[client]
+    return make_rows(HUMAN, message, at, scene.links(message.size), person, client, people.address[recipient])
+
+
+def forwards(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.DataFrame:
+    """A reader passes the message on: another browser opens it, and may click, under the same message."""
+    rng = scene.rng
+    passed = rng.random(readers.size) < np.where(scene.mailing.is_text[readers], 0, 0.03)
+    readers = readers[passed]
+    at = scene.later(first[passed], 5 * HOUR, 1.2)
+    person, address = scene.fresh(readers.size), rng.integers(0, MACHINE_IPS, readers.size)
+    client = scene.people.client[rng.integers(0, scene.people.count, readers.size)]
+    turn = np.repeat(np.arange(readers.size), rng.choice([0, 1, 2, 3], readers.size, p=[0.5, 0.2, 0.2, 0.1]))
+    wait = (rng.uniform(5, 300, turn.size) * SECOND).astype(np.int64)
+    clicks = make_rows(
+        FORWARD, readers[turn], at[turn] + wait, scene.links(turn.size), person[turn],
+        np.array(clients.CLICK_CLIENTS)[client[turn]], address[turn],
+    )  # fmt: skip
+    return pl.concat([make_rows(FORWARD, readers, at, OPENED, person, client, address), clicks])
+
+
+def control_hits(scene: Scene, kind: int) -> pl.DataFrame:
+    """The team reads its own control addresses and proofs: an open and two clicks each."""
+    mailing = scene.mailing
+    message = np.flatnonzero((mailing.recipient < 0) & mailing.is_read)
+    at = mailing.sent_at[message] + (scene.rng.uniform(1, 20, message.size) * MINUTE).astype(np.int64)
+    person = np.arange(1, message.size + 1, dtype=np.uint64) + np.uint64(1 << 60)
+    html = ~mailing.is_text[message]
+    shown = make_rows(kind, message[html], at[html], OPENED, person[html], 30, 3)
+    turn = np.repeat(np.arange(message.size), 2)
+    wait = (scene.rng.uniform(5, 90, turn.size) * SECOND).astype(np.int64)
+    return pl.concat(
+        [shown, make_rows(kind, message[turn], at[turn] + wait, scene.links(turn.size), person[turn], 30, 3)]
+    )
+
+
+def with_repeats(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
+    """Open some messages again within a minute: hits that count once, beside some that just count twice.
+
+    Other opens of one message are kept three minutes apart, so that which ones collapse is known by construction:
+    a repeat 5 to 50 s after its open collapses; one 70 s after it counts, even 40 s after a repeat that collapsed.
+    """
+    is_open = pl.col("slot") == OPENED
+    opens = hits.filter(is_open).sort("message", "at", maintain_order=True)
+    opens = opens.filter(((pl.col("at").diff() > 3 * MINUTE) | (pl.col("message").diff() != 0)).fill_null(True))
+    dice = scene.rng.random(opens.height)
+    once = _shifted(scene, opens.filter(pl.Series(dice < 0.04)), (5, 50), True)
+    chained = opens.filter(pl.Series(dice > 0.985))
+    chain = [_shifted(scene, chained, (30, 45), True), _shifted(scene, chained, (70, 75), False)]
+    return pl.concat([hits.filter(~is_open), opens, once, *chain])
+
+
+def _shifted(scene: Scene, opens: pl.DataFrame, seconds: tuple[int, int], repeat: bool) -> pl.DataFrame:
+    wait = pl.Series(scene.rng.uniform(*seconds, opens.height) * 100).cast(pl.Int64) * 10
+    return opens.with_columns(at=pl.col("at") + wait, is_repeat=pl.lit(repeat))

@@ -1,0 +1,210 @@
+"""The raw redirection logs: lines written file by file as servers do, then aged: shuffled, and damaged here and there.
+
+Two servers, each with its own counter of log ids; some ids occur on both. A few lines are written twice, in two files,
+and a few arrive in a later file than their time. Corrupt lines are additions: no hit is lost to them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import polars as pl
+
+from trackkit.demo.clients import CLIENTS
+from trackkit.demo.people import addresses, hexadecimal, uuids
+from trackkit.demo.plan import DAY, FIRST, NOW, WEB_TAGS
+from trackkit.demo.scene import Scene
+from trackkit.demo.words import FIRST_NAMES
+
+DAILY, WEEKLY = DAY, 7 * DAY
+SERVERS = ("50", "51")
+FIRST_IDS = (0xFD7EC86, (1 << 53) + 1)  # the sample's counter, and one that no float can hold
+INSTANT = "%Y-%m-%dT%H:%M:%S%.3f"
+_CLIENTS, _ADDRESSES = pl.Series([client.text for client in CLIENTS]), addresses()
+_NAMES = pl.Series([f"p1={quote(name)}" for name in FIRST_NAMES])
+_TAGS = pl.Series([f"tagid={tag}" for *_, tag in WEB_TAGS])
+CORRUPTIONS = ("truncated", "missing field", "bad hexadecimal", "binary")
+
+
+@dataclass(frozen=True)
+class LogFiles:
+    """The log folder: one file per server and range of time, of a day or a week."""
+
+    folder: Path
+    seed: int
+    range_ms: int
+
+    @property
+    def ranges(self) -> int:
+        """How many ranges of time the files cover."""
+        return -(-(NOW - FIRST) // self.range_ms)
+
+    def path(self, server: int, place: int) -> Path:
+        """Return the file of a server for a range of time."""
+        start, end = (pl.from_epoch(pl.Series([FIRST + (place + step) * self.range_ms]), "ms").dt for step in (0, 1))
+        hours = f"{start.strftime('%Y%m%dT%H')[0]}-{end.strftime('%Y%m%dT%H')[0]}"
+        return self.folder / f"0x{SERVERS[server]}_{hours}.log"
+
+    def append(self, lines: pl.DataFrame) -> None:
+        """Add `line`s to the end of their files, given by `server` and `place`."""
+        for (server, place), part in lines.sort("server", "place", maintain_order=True).group_by(
+            ["server", "place"], maintain_order=True
+        ):
+            with self.path(server, place).open("ab") as file:
+                file.write(("\n".join(part["line"]) + "\n").encode())
+
+    def age(self) -> tuple[int, int]:
+        """Put each file nearly in order of time and damage it; return how many lines there are, how many corrupt."""
+        found = sorted(self.folder.glob("*.log"))
+        counts = [self._age_one(path, number) for number, path in enumerate(found)]
+        return sum(lines for lines, _ in counts), sum(corrupt for _, corrupt in counts)
+
+    def _age_one(self, path: Path, number: int) -> tuple[int, int]:
+        rng = np.random.default_rng([self.seed, 5, number])
+        lines = pl.Series(path.read_bytes().split(b"\n")[:-1], dtype=pl.Binary)
+        order = lines.cast(pl.String).str.slice(20, 22).arg_sort().to_numpy()
+        rank = np.empty(order.size)
+        rank[order] = np.arange(order.size)
+        stray = rng.random(order.size) < 0.01
+        rank[stray] += rng.uniform(-60, 60, int(stray.sum()))
+        corrupt = corrupt_lines(lines, rng)
+        rank = np.concatenate([rank, rng.uniform(0, order.size, len(corrupt))])
+        lines = pl.concat([lines, corrupt]).gather(np.argsort(rank, kind="stable"))
+        cut = number % 5 == 2
+        ending = b"\n" + lines[0][: 40 + number % 20] if cut else b"\n"  # the server died writing its last line
+        path.write_bytes(b"\n".join(lines.to_list()) + ending)
+        return lines.len() + cut, corrupt.len() + cut
+
+
+def corrupt_lines(lines: pl.Series, rng: np.random.Generator) -> pl.Series:
+    """Return damaged copies of some lines, of every kind that the published check refuses."""
+    sound = lines.cast(pl.String)
+    # A forwarded-for chain can hide a lost field, and a short line a cut one.
+    sound = sound.filter(sound.str.contains(r"\t[0-9.]+$") & (sound.str.len_chars() > 130))
+    count = min(sound.len(), max(1, lines.len() // 400))
+    taken = sound.gather(rng.choice(sound.len(), count, replace=False)) if count else sound
+    made = [
+        _corrupt(line, CORRUPTIONS[int(kind)], rng) for line, kind in zip(taken, rng.integers(0, 4, count), strict=True)
+    ]
+    return pl.Series(made, dtype=pl.Binary)
+
+
+def _corrupt(line: str, kind: str, rng: np.random.Generator) -> bytes:
+    fields = line.split("\t")
+    if kind == "truncated":
+        return line[: int(rng.integers(10, 90))].encode()
+    if kind == "missing field":
+        return "\t".join(fields[:7] + fields[8:]).encode()
+    if kind == "bad hexadecimal":
+        return "\t".join([*fields[:2], f"{fields[2]}zz", *fields[3:]]).encode()
+    return bytes(rng.integers(0, 256, 80, dtype=np.uint8)).replace(b"\n", b"?").replace(b"\r", b"?") + b"\xff\x00"
+
+
+def with_ids(scene: Scene, hits: pl.DataFrame, counters: list[int]) -> pl.DataFrame:
+    """Give every hit its server and log id, advancing the counters; a few ids of each letter occur on both servers."""
+    server = hits["address"].to_numpy() % len(SERVERS)
+    number = np.empty(server.size, dtype=np.uint64)
+    for place in range(len(SERVERS)):
+        mine = server == place
+        number[mine] = counters[place] + np.arange(mine.sum(), dtype=np.uint64)
+        counters[place] += int(mine.sum())
+    late = hits["at"].to_numpy() >= scene.table_end
+    if scene.mailing.plan.role == "letter":
+        first, second = (np.flatnonzero(late & (server == place))[:3] for place in (0, 1))
+        number[second[: first.size]] = number[first[: second.size]]
+    text = _log_ids(server, number)
+    return hits.with_columns(server=server.astype(np.int8), number=number, log_id=text)
+
+
+def _log_ids(server: np.ndarray, number: np.ndarray) -> pl.Series:
+    digits = hexadecimal(number, 16)
+    upper = pl.concat_str(pl.lit("50x"), pl.lit(digits.str.to_uppercase()))
+    lower = pl.concat_str(pl.lit("51x"), pl.lit(digits))
+    return pl.select(pl.when(pl.lit(pl.Series(server == 0))).then(upper).otherwise(lower)).to_series()
+
+
+def with_fate(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
+    """Say which hits are undated, late (in the next file), written twice, or count their articles as `2l`."""
+    dice = scene.rng.random(hits.height)
+    raw = pl.col("in_raw")
+    place, recent = pl.int_range(pl.len()), pl.col("at") >= scene.table_end
+    hits = hits.with_columns(in_raw=pl.col("at") >= scene.table_only, in_table=~recent & ~pl.col("is_repeat"))
+    return hits.with_columns(
+        is_undated=(place % 1999 == 700) & (pl.col("slot") > 0) & recent,
+        is_misread=(place % 37 == 5) & (pl.col("cents") > 0) & recent,
+        is_late=pl.lit(pl.Series(dice < 0.003)) & raw,
+        raw_lines=raw.cast(pl.Int8) + (raw & pl.lit(pl.Series(dice > 0.995))),
+    )
+
+
+def make_lines(scene: Scene, hits: pl.DataFrame) -> pl.Series:
+    """Return the raw line of each hit."""
+    mailing, (ids, types) = scene.mailing, scene.slots
+    message, slot = hits["message"].to_numpy(), hits["slot"].to_numpy()
+    ours = message >= 0
+    at = pl.from_epoch(hits["at"], "ms").dt.strftime(INSTANT).str.slice(0, 22)
+    letter = np.where(ours & mailing.is_text[message], 1, 0)
+    columns = [
+        hits["log_id"],
+        pl.select(pl.when(pl.lit(hits["is_undated"])).then(pl.lit("")).otherwise(pl.lit(at))).to_series(),
+        hexadecimal(np.where(ours, mailing.first_message + message, 0)),
+        hexadecimal(np.where(ours, mailing.plan.delivery_id, 0)),
+        hexadecimal(ids[slot]),
+        pl.Series(["0"]).gather(np.zeros(hits.height, dtype=np.uint32)),
+        _persons(hits),
+        pl.Series(["h", "t"]).gather(letter),
+        _parameters(scene, hits, types.size - len(WEB_TAGS)),
+        _CLIENTS.gather(hits["client"]),
+        _ADDRESSES.gather(hits["address"]),
+    ]
+    return pl.select(pl.concat_str(*(pl.lit(column) for column in columns), separator="\t")).to_series()
+
+
+def _persons(hits: pl.DataFrame) -> pl.Series:
+    """UUIDs; on opens, every seventh in capitals, as some servers write them."""
+    text = uuids(hits["person"].to_numpy())
+    capitals = (hits["slot"] == 0) & (hits["number"] % 7 == 3)
+    return pl.select(
+        pl.when(pl.lit(capitals)).then(pl.lit(text).str.to_uppercase()).otherwise(pl.lit(text))
+    ).to_series()
+
+
+def _parameters(scene: Scene, hits: pl.DataFrame, first_tag: int) -> pl.Series:
+    """The extra parameters: a web hit's tag, amount and articles, the value of a personalised link, or none."""
+    personal = [place for place, link in enumerate(scene.mailing.plan.links, 1) if "<%=" in link.url]
+    slot, names = pl.lit(hits["slot"]), _NAMES.gather(hits["message"].to_numpy() % len(FIRST_NAMES))
+    tag = pl.lit(_TAGS.gather(np.maximum(hits["slot"].to_numpy() - first_tag, 0)))
+    empty = pl.when(pl.lit(hits["number"] % 6 == 1)).then(pl.lit("-")).otherwise(pl.lit(""))
+    letter = pl.when(pl.lit(hits["is_misread"])).then(pl.lit("l")).otherwise(pl.lit(""))
+    bought = pl.concat_str(
+        tag, pl.lit("&amount="), pl.lit(amounts(hits)), pl.lit("&article="), pl.lit(hits["articles"]), letter
+    )
+    return pl.select(
+        pl.when(pl.lit(hits["cents"]) > 0).then(bought)
+        .when(slot >= first_tag).then(tag)
+        .when(slot.is_in(personal)).then(pl.lit(names))
+        .otherwise(empty)
+    ).to_series()  # fmt: skip
+
+
+def amounts(hits: pl.DataFrame) -> pl.Series:
+    """Return the amounts as decimal text, from whole cents.
+
+    >>> amounts(pl.DataFrame({"cents": [4990, 105]})).to_list()
+    ['49.90', '1.05']
+    """
+    cents = pl.col("cents")
+    text = pl.concat_str((cents // 100).cast(pl.String), pl.lit("."), (cents % 100).cast(pl.String).str.zfill(2))
+    return hits.select(text).to_series()
+
+
+def route(files: LogFiles, hits: pl.DataFrame, lines: pl.Series) -> None:
+    """Write lines to their server's file of the time, late ones to the next, second copies to the other server's."""
+    last = files.ranges - 1
+    place = ((pl.col("at") - FIRST) // files.range_ms + pl.col("is_late")).clip(0, last)
+    routed = hits.select("server", "raw_lines", place=place).with_columns(line=lines)
+    again = routed.filter(pl.col("raw_lines") == 2).with_columns(
+        server=(1 - pl.col("server")).cast(pl.Int8), place=(pl.col("place") + 1).clip(0, last)
+    )
+    files.append(pl.concat([routed.filter(pl.col("raw_lines") > 0), again]))

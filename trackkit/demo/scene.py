@@ -1,0 +1,77 @@
+"""One delivery seen as a scene: its people, its messages, the dice, and the frame in which its hits are written."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from trackkit.demo.mailing import Mailing
+from trackkit.demo.people import People
+from trackkit.demo.plan import HOUR, OPEN, OPEN_ID, WEB_TAGS
+
+KINDS = ("human", "forward", "seed", "proof", "proxy_open", "prefetch", "scanner", "visitor")
+HUMAN, FORWARD, SEED, PROOF, PROXY_OPEN, PREFETCH, SCANNED, VISITOR = range(len(KINDS))
+MINUTE, SECOND = 60_000, 1000
+OPENED = 0  # the slot of the open; the delivery's links follow, then the web tags
+SCHEMA = {
+    "message": pl.Int64, "at": pl.Int64, "slot": pl.Int16, "person": pl.UInt64, "client": pl.Int16,
+    "address": pl.Int32, "kind": pl.Int8, "is_repeat": pl.Boolean, "cents": pl.Int64, "articles": pl.Int64,
+}  # fmt: skip
+# Share of the day's activity by local hour.
+_DAY = np.array([2, 1, 1, 1, 1, 2, 5, 8, 10, 9, 8, 8, 9, 8, 7, 7, 7, 8, 9, 10, 10, 9, 6, 4]) / 10
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One delivery with the people who got it, the dice, and how far back raw logs and the table export reach."""
+
+    people: People
+    mailing: Mailing
+    rng: np.random.Generator
+    table_only: int
+    table_end: int
+
+    @property
+    def slots(self) -> tuple[np.ndarray, np.ndarray]:
+        """The link id and the type code of every slot."""
+        links = [(link.link_id, link.type_code) for link in self.mailing.plan.links]
+        rows = [(OPEN_ID, OPEN), *links, *(tag[:2] for tag in WEB_TAGS)]
+        ids, types = zip(*rows, strict=True)
+        return np.array(ids), np.array(types)
+
+    def fresh(self, count: int) -> np.ndarray:
+        """Return persons never seen before: new cookies."""
+        return self.rng.integers(1 << 61, 1 << 62, count, dtype=np.uint64)
+
+    def choose(self, share: float | np.ndarray, among: np.ndarray) -> np.ndarray:
+        """Return a random part of `among`."""
+        return among[self.rng.random(among.size) < share]
+
+    def later(self, at: np.ndarray, median: float, spread: float, hours: np.ndarray | int = 0) -> np.ndarray:
+        """Return instants a log-normal while after `at`, redrawn when they fall in the local night."""
+        drawn = at + self.rng.lognormal(np.log(median), spread, at.size).astype(np.int64)
+        hours = np.broadcast_to(hours, at.shape)
+        for _ in range(5):
+            local = (drawn // HOUR + hours) % 24
+            asleep = np.flatnonzero(self.rng.random(at.size) > _DAY[local])
+            drawn[asleep] = at[asleep] + self.rng.lognormal(np.log(median), spread, asleep.size).astype(np.int64)
+        return drawn
+
+    def links(self, count: int) -> np.ndarray:
+        """Return the slots of `count` clicks by people, popular links more often."""
+        weights = np.array([link.weight for link in self.mailing.plan.links])
+        return 1 + self.rng.choice(weights.size, count, p=weights / weights.sum())
+
+
+def make_rows(
+    kind: int | np.ndarray, message: np.ndarray, at: np.ndarray, slot: int | np.ndarray, person: int | np.ndarray,
+    client: int | np.ndarray, address: int | np.ndarray,
+) -> pl.DataFrame:  # fmt: skip
+    """Return hits as a frame, single values repeated."""
+    values = {
+        "message": message, "at": at, "slot": slot, "person": person, "client": client, "address": address,
+        "kind": kind, "is_repeat": False, "cents": 0, "articles": 0,
+    }  # fmt: skip
+    return pl.DataFrame(
+        {name: np.broadcast_to(value, message.shape).copy() for name, value in values.items()}, schema_overrides=SCHEMA
+    ).cast(SCHEMA)

@@ -1,0 +1,141 @@
+"""The truth about the demo: what every hit really was, and what a correct load of it must count."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from trackkit.demo.logs import SERVERS
+from trackkit.demo.plan import NOW
+from trackkit.demo.scene import KINDS, Scene
+from trackkit.schema import LINK_TYPES
+
+
+@dataclass(frozen=True)
+class DemoSummary:
+    """What one demo holds, and so what a load of its whole folder must report.
+
+    `log_lines` = `corrupt_lines` + `duplicate_lines` (a line written twice) + hits in the raw logs. `kinds` and `types`
+    count the events to keep, after `duplicates` (second copies, and hits in both logs and table) and `repeated_opens`.
+    """
+
+    folder: Path
+    seed: int
+    now: datetime
+    deliveries: int
+    proofs: int
+    recipients: int
+    messages: int
+    exclusions: int
+    page_hits: int
+    log_lines: int
+    corrupt_lines: int
+    duplicate_lines: int
+    late_lines: int
+    table_rows: int
+    rows_in_both: int
+    repeated_opens: int
+    undated: int
+    events: int
+    kinds: dict[str, int]
+    types: dict[str, int]
+
+    @property
+    def duplicates(self) -> int:
+        """How many lines and rows tell of a hit that another one tells of already."""
+        return self.duplicate_lines + self.rows_in_both
+
+    @classmethod
+    def of(cls, folder: Path, seed: int, counts: Mapping[str, int]) -> "DemoSummary":
+        """Return the summary of what was counted while writing."""
+        plain = {name: counts.get(name, 0) for name in cls.__annotations__ if cls.__annotations__[name] is int}
+        groups = {
+            group: {name.split(":")[1]: count for name, count in sorted(counts.items()) if name.startswith(f"{group}:")}
+            for group in ("kinds", "types")
+        }
+        return cls(folder=folder, now=datetime.fromtimestamp(NOW / 1000, UTC), **plain | {"seed": seed}, **groups)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as JSON can hold them, without the folder: the same for the same seed."""
+        return {**asdict(self), "now": self.now.isoformat(), "duplicates": self.duplicates} | {"folder": "."}
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{name} {count:,}" for name, count in self.kinds.items())
+        return (
+            f"{self.folder}: a synthetic instance, seed {self.seed}.\n"
+            f"{self.deliveries} deliveries, {self.proofs} proofs, {self.recipients:,} recipients, "
+            f"{self.messages:,} messages.\n"
+            f"{self.log_lines:,} log lines ({self.corrupt_lines:,} corrupt, {self.duplicate_lines:,} written twice), "
+            f"{self.table_rows:,} tracking-log rows ({self.rows_in_both:,} in both) tell of {self.events:,} events and "
+            f"{self.repeated_opens:,} repeated opens: {kinds}."
+        )
+
+
+def count_hits(scene: Scene, hits: pl.DataFrame) -> Counter[str]:
+    """Count one delivery: its messages, its lines, and its events by kind and type."""
+    mailing = scene.mailing
+    kept = hits.filter(~pl.col("is_repeat"))
+    counts = Counter(
+        deliveries=int(mailing.plan.is_real), proofs=int(mailing.plan.role == "proof"),
+        messages=mailing.recipient.size, exclusions=mailing.excluded.size, events=kept.height,
+        log_lines=hits["raw_lines"].sum(), duplicate_lines=(hits["raw_lines"] == 2).sum(),
+        late_lines=hits["is_late"].sum(), table_rows=hits["in_table"].sum(),
+        rows_in_both=(hits["in_table"] & hits["in_raw"]).sum(), repeated_opens=hits["is_repeat"].sum(),
+        undated=kept["is_undated"].sum(),
+    )  # fmt: skip
+    counts.update({f"kinds:{KINDS[kind]}": count for kind, count in kept["kind"].value_counts().iter_rows()})
+    codes = pl.Series(scene.slots[1]).gather(kept["slot"])
+    counts.update({f"types:{LINK_TYPES[code]}": count for code, count in codes.value_counts().iter_rows()})
+    return counts
+
+
+class Truth:
+    """The file of the truth, one row group per delivery."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> "Truth":
+        return self
+
+    def add(self, scene: Scene, hits: pl.DataFrame) -> None:
+        """Write the hits of one delivery."""
+        rows = truth(scene, hits).to_arrow(compat_level=pl.CompatLevel.oldest())
+        self.writer = self.writer or pq.ParquetWriter(self.path, rows.schema, compression="zstd")
+        self.writer.write_table(rows)
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer:
+            self.writer.close()
+
+
+def truth(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per hit: its keys as a load knows them, its true kind, and where it was written."""
+    mailing, (ids, types) = scene.mailing, scene.slots
+    message, slot = hits["message"].to_numpy(), hits["slot"].to_numpy()
+    ours = pl.lit(pl.Series(message >= 0))
+    names = pl.Series([LINK_TYPES.get(code) for code in range(max(LINK_TYPES) + 1)])
+    bought = pl.lit(hits["cents"]) > 0
+    return pl.select(
+        pl.lit(hits["log_id"]).alias("log_id"),
+        pl.lit(pl.Series(SERVERS).gather(hits["server"])).alias("log_server"),
+        pl.lit(hits["number"]).cast(pl.String).alias("event_id"),
+        pl.when(ours).then(pl.lit(str(mailing.plan.delivery_id))).alias("delivery_id"),
+        pl.when(ours).then(pl.lit(pl.Series(mailing.first_message + message))).cast(pl.String).alias("message_id"),
+        pl.when(~pl.lit(hits["is_undated"])).then(pl.lit(pl.from_epoch(hits["at"], "ms").dt.replace_time_zone("UTC")))
+        .dt.cast_time_unit("us").alias("occurred_at"),
+        pl.lit(pl.Series(ids[slot])).cast(pl.String).alias("link_id"),
+        pl.lit(names.gather(types[slot])).alias("event_type"),
+        pl.lit(pl.Series(KINDS).gather(hits["kind"])).alias("kind"),
+        pl.lit(hits["is_repeat"]).alias("is_repeat"),
+        pl.lit(hits["raw_lines"]).alias("raw_lines"),
+        pl.lit(hits["in_table"]).alias("in_table"),
+        pl.when(bought).then(pl.lit(hits["cents"]) / 100).alias("amount"),
+        pl.when(bought & ~pl.lit(hits["is_misread"])).then(pl.lit(hits["articles"])).alias("articles"),
+    )  # fmt: skip

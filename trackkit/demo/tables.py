@@ -1,0 +1,162 @@
+"""The table exports of the instance, each in another of the variants that the contract allows."""
+
+import gzip
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from trackkit.demo.clients import CLIENTS
+from trackkit.demo.content import html_content, text_content
+from trackkit.demo.logs import amounts
+from trackkit.demo.mailing import FIRST_FAILURE, Mailing
+from trackkit.demo.people import FIRST_RECIPIENT, People, Standing, uuids
+from trackkit.demo.plan import DAY, OPEN, OPEN_ID, WEB_TAGS, Plan
+from trackkit.demo.scene import Scene
+from trackkit.demo.words import COUNTRIES, FAILURES, FIRST_NAMES, SITE
+from trackkit.schema import FAILURE_REASONS
+
+SPACED, ZULU = "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%.3fZ"
+SERVICES = {801: "Weekly letter: la lettre préférée", 802: "Promoções & offres"}
+_HASHES = pl.Series([int(value) for value in np.random.default_rng(99).integers(-(2**31), 2**31, len(CLIENTS))])
+
+
+def instants(milliseconds: Sequence[int | None] | np.ndarray, pattern: str = SPACED) -> pl.Series:
+    """Return instants as text; null for null and 0."""
+    values = pl.Series(milliseconds, dtype=pl.Int64)
+    return pl.from_epoch(values.replace(0, None), "ms").dt.strftime(pattern)
+
+
+def write_delivery(folder: Path, rows: Sequence[dict[str, object]]) -> None:
+    """`delivery.csv`: UTF-8 with a byte-order mark, commas, SQL names."""
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    moments = [name for name in frame.columns if name.startswith("ts")]
+    frame = frame.with_columns(instants(frame[name].to_list()).alias(name) for name in moments)
+    frame.write_csv(folder / "delivery.csv", include_bom=True)
+
+
+def delivery_row(mailing: Mailing, size: int) -> dict[str, object]:
+    """Return the row of `delivery` of one mailing, whose messages have `size` bytes; instants in milliseconds."""
+    plan = mailing.plan
+    state = {"running": 55, "paused": 75, "model": 0}.get(plan.role, 95)
+    sent = mailing.sent_at[mailing.sent_at > 0]
+    count = mailing.recipient.size
+    return {
+        "iDeliveryId": plan.delivery_id, "sInternalName": f"DM{plan.delivery_id}", "sLabel": plan.label,
+        "sSubject": plan.theme.subject, "iMessageType": 0, "iState": state, "iDeliveryMode": 1,
+        "iIsModel": int(plan.role == "model"), "iFCP": int(plan.role == "proof"), "iTypologyId": plan.typology,
+        "tsContact": plan.start, "tsBroadStart": int(sent.min()) if sent.size else 0,
+        "tsBroadEnd": int(sent.max()) if sent.size and state == 95 else 0, "tsValidity": plan.start + 5 * DAY,
+        "iTotalTarget": count + mailing.excluded.size, "iReject": mailing.excluded.size, "iToDeliver": count,
+        "iText": int(mailing.is_text.sum()), "iNewQuarantine": mailing.new_quarantines, "iMessageSize": size,
+        "sOperator": "invented",
+    }  # fmt: skip
+
+
+def write_content(folder: Path, mailing: Mailing) -> int:
+    """`content/<id>.html` and `.txt`; a delivery all in text has no HTML. Return the bytes of a message."""
+    plan, size = mailing.plan, 0
+    writers = {"txt": text_content} if plan.role == "text" else {"html": html_content, "txt": text_content}
+    for ending, write in writers.items():
+        data = write(plan, mailing.first_message).encode()
+        (folder / "content" / f"{plan.delivery_id}.{ending}").write_bytes(data)
+        size += len(data)
+    return size
+
+
+def write_links(folder: Path, plans: Sequence[Plan]) -> None:
+    """`tracking_url.csv`: Latin-1, semicolons, SQL names in lower case."""
+    shared = [(OPEN_ID, 0, OPEN, "Open", None, None, None, 1)]
+    shared += [(key, 0, code, label, category, f"{SITE}/{tag}", tag, 1) for key, code, label, category, tag in WEB_TAGS]
+    owned = [
+        (link.link_id, plan.delivery_id, link.type_code, link.label, link.category, link.url, None, link.occurrence)
+        for plan in plans for link in plan.links
+    ]  # fmt: skip
+    names = ["itrackingurlid", "ideliveryid", "itype", "slabel", "scategory", "ssource", "stagid", "ioccurrence"]
+    text = pl.DataFrame(shared + owned, schema=names, orient="row", infer_schema_length=None).write_csv(separator=";")
+    (folder / "tracking_url.csv").write_bytes(text.encode("latin-1"))
+
+
+def write_messages(folder: Path, mailing: Mailing, people: People) -> None:
+    """A part of `broadlog/`: Parquet, SQL names; and of `exclusion.csv`, before it is compressed."""
+    path = folder / "broadlog" / f"part-{mailing.plan.number:04}.parquet"
+    mailing.frame(people).write_parquet(path, compression="zstd", row_group_size=250_000)
+    rules = pl.Series([FAILURE_REASONS[code] for code in mailing.rule.tolist()], dtype=pl.String)
+    frame = pl.DataFrame({
+        "ideliveryid": np.full(mailing.rule.size, mailing.plan.delivery_id),
+        "irecipientid": mailing.excluded + FIRST_RECIPIENT, "srule": rules,
+    })  # fmt: skip
+    with (folder / "exclusion.part").open("ab") as file:
+        frame.write_csv(file, include_header=file.tell() == 0)
+
+
+def write_hits(folder: Path, scene: Scene, hits: pl.DataFrame) -> None:
+    """A part of `tracking_log/`: commas, Zstandard, XPath names; and of `web_tracking_log.csv`: semicolons."""
+    found = hits.filter("in_table")
+    if found.is_empty():
+        return
+    mailing, ids = scene.mailing, scene.slots[0]
+    message = found["message"].to_numpy()
+    ours = message >= 0
+    recipient = np.where(ours, mailing.recipient[message], -1)
+    pl.DataFrame({
+        "@id": found["number"],
+        "@logDate": instants(found["at"].to_numpy(), ZULU),
+        "[@url-id]": ids[found["slot"].to_numpy()],
+        "[@broadLog-id]": np.where(ours, mailing.first_message + message, 0),
+        "[@delivery-id]": np.where(ours, mailing.plan.delivery_id, 0),
+        "[@recipient-id]": np.where(recipient < 0, 0, recipient + FIRST_RECIPIENT),
+        "[@source-id]": uuids(found["person"].to_numpy()),
+        "@sourceType": pl.Series(["web"]).gather(np.zeros(found.height, dtype=np.uint32)),
+        "@userAgent": _HASHES.gather(found["client"]),
+    }).write_csv(folder / "tracking_log" / f"part-{mailing.plan.number:04}.csv.zst", compression="zstd")  # fmt: skip
+    web = found.filter(pl.col("slot") > len(mailing.plan.links))
+    tags = pl.Series([tag for *_, tag in WEB_TAGS]).gather(web["slot"].to_numpy() - len(mailing.plan.links) - 1)
+    bought = pl.lit(web["cents"]) > 0
+    frame = pl.select(
+        pl.lit(web["number"]).alias("iTrackingLogId"),
+        pl.when(bought).then(pl.lit(amounts(web))).alias("dAmount"),
+        pl.when(bought).then(pl.lit(web["articles"])).alias("iArticle"),
+        pl.lit(tags).alias("sTagId"),
+    )
+    with (folder / "web_tracking_log.csv").open("ab") as file:
+        frame.write_csv(file, separator=";", include_header=file.tell() == 0)
+
+
+def write_dimensions(folder: Path, people: People, standing: Standing) -> None:
+    """The small tables: `recipient` in tabs and Zstandard, `user_agent` in Parquet, `broadlog_msg` and `service`."""
+    number = np.arange(people.count)
+    country = pl.Series([code for code, *_ in COUNTRIES]).gather(people.country)
+    none = pl.lit(pl.Series(number % 40 == 9))
+    pl.select(
+        pl.lit(pl.Series(number + FIRST_RECIPIENT)).alias("iRecipientId"),
+        pl.when(pl.lit(pl.Series(~standing.without_address))).then(pl.lit(people.email)).alias("sEmail"),
+        pl.lit(pl.Series(people.email_format)).alias("iEmailFormat"),
+        pl.lit(pl.Series(standing.denylisted)).cast(pl.Int8).alias("iBlackList"),
+        pl.when(none).then(pl.lit("XX")).otherwise(pl.lit(country)).alias("sCountryCode"),
+        pl.lit(pl.Series(FIRST_NAMES).gather(number * 7 % len(FIRST_NAMES))).alias("sFirstName"),
+    ).write_csv(folder / "recipient.csv.zst", separator="\t", compression="zstd")
+    pl.DataFrame({
+        "iHashKey": _HASHES, "sBrowserName": [client.browser for client in CLIENTS],
+        "sBrowserVersion": [client.version for client in CLIENTS], "sOSName": [client.system for client in CLIENTS],
+        "sDevice": [client.device for client in CLIENTS],
+    }).write_parquet(folder / "user_agent.parquet", row_group_size=1000)  # fmt: skip
+    rows = [(FIRST_FAILURE + place, kind, reason, text) for place, (reason, kind, text, _) in enumerate(FAILURES)]
+    names = ["iBroadLogMsgId", "iFailureType", "iFailureReason", "sFirstText"]
+    pl.DataFrame(rows, schema=names, orient="row").write_csv(folder / "broadlog_msg.tsv", separator="\t")
+    services = pl.DataFrame({"iServiceId": list(SERVICES), "sLabel": list(SERVICES.values())})
+    (folder / "service.csv").write_bytes(services.write_csv(separator=";").encode("latin-1"))
+
+
+def compress_exclusions(folder: Path) -> None:
+    """`exclusion.csv.gz`: commas, SQL names in lower case, gzip without a time in it."""
+    plain = folder / "exclusion.part"
+    with (
+        plain.open("rb") as source,
+        (folder / "exclusion.csv.gz").open("wb") as target,
+        gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0) as packed,
+    ):
+        shutil.copyfileobj(source, packed)
+    plain.unlink()
