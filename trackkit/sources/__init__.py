@@ -1,0 +1,116 @@
+"""Raw material to canonical frames: files and folders in; lazy frames, refused lines and an account of each out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+import polars as pl
+
+from trackkit.errors import DataError, RequestError, did_you_mean
+from trackkit.sources import adobe, mailchimp, redirection, tables
+from trackkit.sources.detect import Choice, choose
+from trackkit.sources.files import Found, find
+from trackkit.sources.report import LoadReport, SourceReport
+from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
+from trackkit.sources.values import Clock
+
+__all__ = ["FORMATS", "Format", "LoadReport", "RawLoad", "SourceReport", "read"]
+
+_LOG_COLLAPSE_MINUTES = 1.0  # the platform's own importer merges repeated opens of one minute; exports went through it
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that can be read: its name, what it is, and how it is recognised."""
+
+    name: str
+    what: str
+    recognised: str
+
+
+FORMATS = {
+    one.name: one
+    for one in (
+        Format(redirection.NAME, "Adobe Campaign Classic, raw redirection log",
+               "'.log' files in 'redir/log', or lines of the published form"),
+        Format(adobe.EXPORT, "Adobe Campaign Classic, exported tables and the flattened tracking archive",
+               "files named after a table ('delivery', 'broadlog', 'tracking_log', …), or its headers"),
+        Format(adobe.CONTENT, "Adobe Campaign Classic, message content",
+               "'content/<delivery id>.html' or '.txt'"),
+        Format(mailchimp.NAME, "Mailchimp activity exports",
+               "files named after a table ('campaign_recipient_activity', …), or its headers"),
+    )
+}  # fmt: skip
+_MAPS = (*adobe.MAPS, *mailchimp.MAPS)
+_FINISH: dict[str, Callable[[dict[str, pl.LazyFrame]], dict[str, pl.LazyFrame]]] = {mailchimp.NAME: mailchimp.finish}
+
+
+def read(
+    source: str | Path, staging: Path, format: str = "auto", timezone: str = "UTC",
+    collapse_minutes: float | None = None, progress: Callable[[str], None] | None = None,
+) -> RawLoad:
+    """Read a file, a folder (an instance folder, say) or a glob into canonical frames over Parquet in `staging`.
+
+    `timezone` is the zone of instants that carry no offset. `collapse_minutes` is the window in which a repeated
+    open counts once: 1 for raw logs, 0 for exports, unless given. `progress` is told each file before it is read.
+    Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
+    source can be recognised. A bad line is never an error: it is in `quarantine`.
+    """  # fmt: skip
+    _check_request(source, format, collapse_minutes)
+    clock, found = Clock(timezone), find(source)
+    chosen = [(one, choose(one, _MAPS, format)) for one in found]
+    known = [(one, choice) for one, choice in chosen if choice.format]
+    if not known:
+        raise DataError(_nothing_recognised(source, chosen, format))
+    staging.mkdir(parents=True, exist_ok=True)
+    folder = Path(mkdtemp(prefix="load-", dir=staging))
+    staged = []
+    for one, choice in known:
+        if progress:
+            progress(one.relative)
+        staged.append(_stage(one, choice, folder, clock, collapse_minutes, alone=len(found) == 1))
+    ignored = {one.relative: choice.why for one, choice in chosen if not choice.format}
+    return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored), _FINISH)
+
+
+def _check_request(source: str | Path, format: str, collapse_minutes: float | None) -> None:
+    if "://" in str(source):
+        raise DataError(f"Databases cannot be read yet; export the tables of {_without_secrets(str(source))} to files.")
+    if format != "auto" and format not in FORMATS:
+        raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*FORMATS, 'auto'])}")
+    if collapse_minutes is not None and not 0 <= collapse_minutes <= 1440:
+        raise RequestError(f"Opens can be collapsed within 0 to 1440 minutes, not {collapse_minutes}.")
+
+
+def _without_secrets(url: str) -> str:
+    return url.partition("://")[0] + "://…"
+
+
+def _stage(found: Found, choice: Choice, folder: Path, clock: Clock, minutes: float | None, alone: bool) -> Staged:
+    default = _LOG_COLLAPSE_MINUTES if choice.format == redirection.NAME else 0.0
+    seconds = round(60 * (default if minutes is None else minutes))
+    try:
+        if choice.table_map:
+            return tables.stage(found, choice.table_map, folder, clock, seconds)
+        if choice.format == adobe.CONTENT:
+            return adobe.stage_content(found)
+        return redirection.stage(found, folder, clock, seconds)
+    except DataError as error:  # one damaged file does not hold up the others
+        if alone:
+            raise
+        return _unreadable(found, choice, str(error))
+
+
+def _unreadable(found: Found, choice: Choice, reason: str) -> Staged:
+    table = choice.table_map.table if choice.table_map else "event"
+    report = SourceReport(found.relative, choice.format or "", table, read=1, quarantined=1)
+    return Staged(report, {}, quarantine_frame([(1, reason, "")], report))
+
+
+def _nothing_recognised(source: str | Path, chosen: list[tuple[Found, Choice]], format: str) -> str:
+    seen = "; ".join(f"{one.relative} ({choice.why})" for one, choice in chosen[:5]) or "no files"
+    more = f" and {len(chosen) - 5:,} more" if len(chosen) > 5 else ""
+    wanted = FORMATS.values() if format == "auto" else [FORMATS[format]]
+    would = "; ".join(f"{one.name}: {one.recognised}" for one in wanted)
+    return f"Nothing in {str(source)!r} is of a format that can be read: found {seen}{more}. Recognised are {would}."

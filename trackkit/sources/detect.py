@@ -1,0 +1,84 @@
+"""Which format a file is of, by its place and name first, then by its headers or its first lines; and why."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from trackkit.errors import DataError
+from trackkit.sources import adobe, files, redirection
+from trackkit.sources.files import Found
+from trackkit.sources.maps import TableMap, plain_name
+from trackkit.sources.sheets import EXTENSIONS, dialect
+
+_LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
+_PART = re.compile(r"(?:[-_. ]*(?:part|chunk)?[-_. ]*\d[\d_.T:-]*)+$", re.IGNORECASE)
+_LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a file is: a format, the table map for a table file, and the reason; no format when it is not known."""
+
+    format: str | None
+    why: str
+    table_map: TableMap | None = None
+
+
+def choose(found: Found, maps: Sequence[TableMap], format: str = "auto") -> Choice:
+    """Return what a file is, among all formats or within the one named."""
+    lower = found.path.name.lower()
+    if format in ("auto", redirection.NAME) and (chosen := _as_log(found, format)):
+        return chosen
+    if format in ("auto", adobe.CONTENT) and adobe.is_content(found):
+        return Choice(adobe.CONTENT, "a page or text in the folder 'content', named after a delivery")
+    if not lower.endswith(EXTENSIONS):
+        return Choice(None, "neither a log, a table nor message content")
+    return _as_table(found, [one for one in maps if format in ("auto", one.format)])
+
+
+def _as_log(found: Found, format: str) -> Choice | None:
+    if format == redirection.NAME:
+        return Choice(redirection.NAME, "as asked")
+    is_log = bool(_LOG_NAME.search(found.path.name))
+    if is_log and found.path.parent.parts[-2:] == ("redir", "log"):
+        return Choice(redirection.NAME, "a log in the folder 'redir/log'")
+    if (is_log or found.path.name.lower().endswith((".txt", ".tsv", ".gz", ".zst"))) and redirection.looks_like(
+        files.head(found.path)
+    ):
+        return Choice(redirection.NAME, "its lines have the form of the redirection log")
+    return None
+
+
+def _as_table(found: Found, maps: Sequence[TableMap]) -> Choice:
+    named = next((one for name in _names(found) for one in maps if name in map(plain_name, one.stems)), None)
+    if named:
+        try:
+            headers = dialect(found, named.known).headers
+        except DataError:  # damaged, which its reader will say
+            return Choice(named.format, f"named as '{named.name}'", named)
+        lacking = named.missing(headers)
+        if not lacking:
+            return Choice(named.format, f"named as '{named.name}', with its headers", named)
+    fitting = [(one.known(headers), one) for one in maps if not one.missing(headers := _headers(found, one))]
+    best = max(fitting, key=lambda pair: pair[0], default=(0, None))
+    if best[1] and best[0] >= _LEAST_HEADERS:
+        return Choice(best[1].format, f"its headers are those of '{best[1].name}'", best[1])
+    if named:
+        return Choice(None, f"named as '{named.name}', but without a column for {', '.join(lacking)}")
+    return Choice(None, "its headers are those of no known table")
+
+
+def _headers(found: Found, table_map: TableMap) -> list[str]:
+    try:
+        return dialect(found, table_map.known).headers
+    except DataError:
+        return []
+
+
+def _names(found: Found) -> list[str]:
+    """Return the names that may say what a file is: its own, then those of its folders, a folder of parts being one."""
+    path = PurePosixPath(found.relative)
+    names = [path.name, *reversed(path.parts[:-1]), found.path.parent.name]
+    stems = [re.sub(r"(?i)(\.(csv|tsv|txt|parquet|gz|zst|snappy))+$", "", name) for name in names]
+    return [plain_name(name) for stem in stems for name in (stem, _PART.sub("", stem)) if plain_name(name)]

@@ -1,0 +1,107 @@
+"""Declarative maps: which header of a table file is which canonical column, and of what kind. Data, and its lookup."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import polars as pl
+
+from trackkit import schema
+
+KINDS = {
+    "text": pl.String(), "id": pl.String(), "count": pl.Int64(), "amount": pl.Float64(), "flag": pl.Boolean(),
+    "code": pl.Int16(), "instant": schema.INSTANT,
+}  # fmt: skip
+
+
+_PREFIXES = ("ts", "i", "s", "d", "m")  # the letter of the type that begins an SQL name
+
+
+def plain_name(header: str) -> str:
+    """Return a header as it is compared: letters and digits only, in lower case.
+
+    >>> plain_name("[@delivery-id]"), plain_name("iDeliveryId"), plain_name("[url/@type]")
+    ('deliveryid', 'ideliveryid', 'urltype')
+    """
+    return "".join(letter for letter in header.lower() if letter.isalnum())
+
+
+def _spellings(header: str) -> Iterator[str]:
+    yield plain_name(header)
+    typed = (letter for letter in _PREFIXES if header.startswith(letter) and header[len(letter) :][:1].isupper())
+    prefix = next(typed, "")
+    if prefix:
+        yield plain_name(header.removeprefix(prefix))
+    if prefix == "i":
+        yield plain_name("u" + header[1:])  # the same key as a UUID, in version 8
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A canonical column, its kind (text, id, count, amount, flag, code, instant) and the headers that it may have.
+
+    The first header found wins. Two fields of one column fill each other's gaps, the earlier first. A row is refused
+    when a `required` column is empty or a cell is not of its kind. `words` are names that stand for codes. `table`
+    names another canonical table, of which this file tells something too.
+    """
+
+    column: str
+    kind: str
+    headers: tuple[str, ...]
+    required: bool = False
+    words: Mapping[str, int] = field(default_factory=dict)
+    table: str = ""
+
+    @cached_property
+    def aliases(self) -> tuple[str, ...]:
+        """The headers as they are compared, SQL names with and without the letter of their type."""
+        return tuple(dict.fromkeys(name for header in self.headers for name in _spellings(header)))
+
+    @property
+    def inner(self) -> str:
+        """The column's name while the file is read: that of another table carries the table's name."""
+        return f"{self.table}.{self.column}" if self.table else self.column
+
+
+@dataclass(frozen=True, eq=False)
+class TableMap:
+    """How the rows of one kind of table file become rows of a canonical table, and tell of others.
+
+    `stems` are the names that such a file may have; `derive` makes columns of those read (canonical names; those of
+    other tables as `table.column`), in order; `unknown_type` gives the word of a type that has no canonical one;
+    `zone` is the zone of instants where the format itself fixes it.
+    """
+
+    name: str
+    format: str
+    table: str
+    fields: tuple[Field, ...]
+    stems: tuple[str, ...] = ()
+    derive: Mapping[str, pl.Expr] = field(default_factory=dict)
+    unknown_type: pl.Expr | None = None
+    zone: str | None = None
+
+    def match(self, headers: list[str]) -> dict[Field, int]:
+        """Return the place of each field that some header names."""
+        places: dict[str, int] = {}
+        for place, header in enumerate(headers):
+            places.setdefault(plain_name(header), place)
+        first = {one: next((places[a] for a in one.aliases if a in places), None) for one in self.fields}
+        return {one: place for one, place in first.items() if place is not None}
+
+    def known(self, headers: list[str]) -> int:
+        """Return how many headers the map knows."""
+        return len(self.match(headers))
+
+    def missing(self, headers: list[str]) -> list[str]:
+        """Return the columns without which no row can be read, and which no header names."""
+        found = {one.inner for one in self.match(headers)}
+        return sorted({one.inner for one in self.fields if one.required} - found)
+
+    @property
+    def columns(self) -> dict[str, list[Field]]:
+        """The fields by the column that they fill."""
+        columns: dict[str, list[Field]] = {}
+        for one in self.fields:
+            columns.setdefault(one.inner, []).append(one)
+        return columns

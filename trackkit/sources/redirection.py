@@ -1,0 +1,203 @@
+"""The raw redirection log: one tab-separated line per hit, checked against the platform's published pattern.
+
+Blank lines are not lines: they are neither read nor refused, but they count in the numbering of lines.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.sources import values
+from trackkit.sources.files import NOT_UTF8, Found, mend
+from trackkit.sources.report import SourceReport
+from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame, refused, staged_path
+from trackkit.sources.values import Clock
+
+NAME = "adobe_redirection_log"
+# [[:print:]] is every character but the controls, as the C library has it in a UTF-8 locale; letters and digits are
+# ASCII. Beyond the published pattern, what follows the x of the log id must be hexadecimal, at least one digit.
+_PRINT = r"[^\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]*"
+_HEX, _ADDRESS = r"[0-9a-fA-F]*", r"[0-9a-fA-F.:]*"
+_SHAPES = {
+    "log id": r"[0-9A-Za-z]{2}x[0-9a-fA-F]+", "instant": r"[0-9T:.-]*", "broadlog id": _HEX, "delivery id": _HEX,
+    "url id": _HEX, "flags": r"[0-9A-Za-z]*", "person id": r"[0-9A-Za-z-]*", "message format": _PRINT,
+    "extra parameters": _PRINT, "user agent": _PRINT, "IP address": rf"{_ADDRESS}(?:,{_PRINT})?",
+}  # fmt: skip
+_FIELDS = len(_SHAPES)
+CHECK = "^" + r"\t".join(_SHAPES.values()) + rf"(?:\t{_PRINT})?$"
+# What stands in the place of the mistakes' names, for the reason of a refusal.
+_EXPECTED = {
+    "log id": "two characters, x and hexadecimal digits", "instant": "digits and T : . -",
+    "broadlog id": "hexadecimal", "delivery id": "hexadecimal", "url id": "hexadecimal",
+    "flags": "letters and digits", "person id": "letters, digits and hyphens",
+    "message format": "printable", "extra parameters": "printable", "user agent": "printable",
+    "IP address": "an address, alone or followed by a comma and the forwarded-for chain",
+}  # fmt: skip
+_IDS = ("log id", "broadlog id", "delivery id", "url id")
+
+
+def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int) -> Staged:
+    """Read one raw log into Parquet in `folder`: event rows, web_event rows, refused lines and the report.
+
+    Streamed: memory does not grow with the file. A log cut short is read up to the cut; the cut line is refused.
+    """
+    target = staged_path(folder, "parquet")
+    report = SourceReport(found.relative, NAME, "event")
+    cut = None
+    try:
+        _sink(found.path, target, clock)
+    except (pl.exceptions.ComputeError, OSError):  # not UTF-8, or a packed file cut short
+        cut = mend(found.path, staged_path(folder, "log"), allow_latin1=False)
+        _sink(cut.path, target, clock)
+    rows = pl.scan_parquet(target)
+    _count(report, rows, clock)
+    bad = _refused_lines(rows, report)
+    if cut and cut.reason:
+        where = 1 + pl.scan_lines(cut.path).select(pl.len()).collect().item()
+        bad.extend(quarantine_frame([(where, _cut_reason(cut.reason), cut.cut or "")], report))
+        report.read += 1
+        report.quarantined += 1
+    if cut:
+        cut.path.unlink()
+    events = _events(rows.filter(pl.col("refused").is_null()), report, collapse_seconds)
+    return Staged(report, {"event": events, **_web_events(rows, report, folder)}, bad)
+
+
+def _cut_reason(reason: str) -> str:
+    return f"the file is cut here and the rest of it is lost: {reason}"
+
+
+def looks_like(first: bytes) -> bool:
+    """Return whether some line among the first bytes of a file is a line of a redirection log."""
+    lines = pl.Series("line", first.decode("utf-8", "replace").splitlines(), dtype=pl.String)
+    return bool(lines.str.contains(CHECK).any())
+
+
+def _sink(path: Path, target: Path, clock: Clock) -> None:
+    lines = pl.scan_lines(path, name="line", row_index_name="source_row", row_index_offset=1)
+    lines = lines.with_columns(pl.col("line").str.strip_prefix("\ufeff")).filter(pl.col("line") != "")
+    names = [*_SHAPES, "forwarded for"]
+    parts = pl.col("line").str.split_exact("\t", _FIELDS).struct.rename_fields(names)
+    hexadecimal = {f"{name} value": values.hexadecimal(pl.col(name)) for name in _IDS[1:]}
+    parsed = (
+        lines.with_columns(parts.alias("part"), matches=pl.col("line").str.contains(CHECK)).unnest("part")
+        .with_columns(server=pl.col("log id").str.slice(0, 2), number=pl.col("log id").str.slice(3))
+        .with_columns(local=values.log_instant(pl.col("instant")), **hexadecimal)
+        .with_columns(**{"log id value": values.hexadecimal(pl.col("number"))})
+    )  # fmt: skip
+    unreal = [_lost(pl.col("instant"), pl.col("local"))]
+    unreal += [_lost(pl.col(name), pl.col(f"{name} value")) for name in _IDS]
+    parsed = parsed.with_columns(accepted=pl.col("matches") & ~pl.any_horizontal(unreal))
+    parsed.select(**_columns(clock)).sink_parquet(target, **STAGED)
+
+
+def _lost(text: pl.Expr, value: pl.Expr) -> pl.Expr:
+    return (text != "") & value.is_null()
+
+
+def _columns(clock: Clock) -> dict[str, pl.Expr]:
+    accepted, link = pl.col("accepted"), pl.col("url id value")
+    parameters = pl.col("extra parameters")
+    return {
+        "delivery_id": _key("delivery id"), "message_id": _key("broadlog id"),
+        "occurred_at": clock.to_utc(pl.col("local")), "event_id": pl.col("log id value").cast(pl.String),
+        "log_server": pl.col("server"), "person_id": _text(pl.col("person id").str.to_lowercase()),
+        "link_id": _key("url id"),
+        "reported_type": pl.when(link == 1).then(pl.lit("opened")).cast(pl.Enum(schema.EVENT_TYPES)),
+        "message_format": pl.col("message format").replace_strict(
+            {"h": "html", "t": "text"}, default=None, return_dtype=pl.Enum(schema.FORMATS)
+        ),
+        "user_agent": _text(pl.col("user agent")), "ip": _text(pl.col("IP address").str.extract(r"^([^,]*)")),
+        "source_row": pl.col("source_row").cast(pl.Int64),
+        "parameters": pl.when(accepted & parameters.str.contains("(?:^|&)(?:tagid|amount|article)="))
+        .then(parameters),
+        "oddity": pl.when(accepted).then(clock.oddity(pl.col("local"))),
+        "refused": pl.when(~accepted).then(pl.col("line")),
+    }  # fmt: skip
+
+
+def _key(name: str) -> pl.Expr:
+    value = pl.col(f"{name} value")
+    return pl.when(value != 0).then(value).cast(pl.String)
+
+
+def _text(text: pl.Expr) -> pl.Expr:
+    return pl.when(~text.is_in(["", "-"])).then(text)
+
+
+def _events(accepted: pl.LazyFrame, report: SourceReport, collapse_seconds: int) -> pl.LazyFrame:
+    void = {name: pl.lit(None, dtype) for name, dtype in schema.EVENT.sourced.items()}
+    known = accepted.collect_schema().names()
+    written = {name: pl.col(name) for name in void if name in known}
+    said = {
+        "collapse_seconds": pl.lit(collapse_seconds, pl.Int32), "source": pl.lit(report.format),
+        "source_file": pl.lit(report.path),
+    }  # fmt: skip
+    return accepted.select(**(void | written | said)).select(handed_on("event"))
+
+
+def _count(report: SourceReport, rows: pl.LazyFrame, clock: Clock) -> None:
+    accepted = pl.col("refused").is_null()
+    totals = rows.select(
+        read=pl.len(), refused=(~accepted).sum(), undated=(accepted & pl.col("occurred_at").is_null()).sum(),
+        twice=(pl.col("oddity") == 1).sum(), skipped=(pl.col("oddity") == 2).sum(),
+    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
+    report.read, report.quarantined, report.undated = totals["read"], totals["refused"], totals["undated"]
+    report.assumptions += clock.notes(totals["read"] - totals["refused"], totals["twice"], totals["skipped"])
+
+
+def _web_events(rows: pl.LazyFrame, report: SourceReport, folder: Path) -> dict[str, pl.LazyFrame]:
+    """Return the hits that carry a tag, an amount or articles; what is no number is left empty and counted."""
+    tag, amount, article = values.extra_parameters(pl.col("parameters"))
+    hits = rows.filter(pl.col("parameters").is_not_null()).select(
+        "event_id", "source_row", tag_id=tag, amount_text=amount, article_text=article
+    )
+    hits = hits.filter(pl.any_horizontal(pl.col("tag_id", "amount_text", "article_text").is_not_null())).with_columns(
+        amount=values.number(pl.col("amount_text")), articles=values.whole(pl.col("article_text")),
+        source_file=pl.lit(report.path),
+    )  # fmt: skip
+    target = staged_path(folder, "parquet")
+    hits.sink_parquet(target, **STAGED)
+    web = pl.scan_parquet(target)
+    wrong = {"amount": _lost(pl.col("amount_text"), pl.col("amount")),
+             "article": _lost(pl.col("article_text"), pl.col("articles"))}  # fmt: skip
+    counts = web.select(pl.len(), **{name: lost.sum() for name, lost in wrong.items()}).collect().row(0, named=True)
+    for name in wrong:
+        if counts[name]:
+            report.assumptions.append(f"{counts[name]:,} values of '{name}' that are no number were left empty")
+    return {"web_event": web.select(handed_on("web_event"))} if counts["len"] else {}
+
+
+def _refused_lines(rows: pl.LazyFrame, report: SourceReport) -> pl.DataFrame:
+    lines = rows.filter(pl.col("refused").is_not_null()).select("source_row", line="refused")
+    lines = lines.with_columns(parts=pl.col("line").str.split("\t"))
+    return refused(lines.select("source_row", reason=_reason(), text="line").collect(), report)
+
+
+def _reason() -> pl.Expr:
+    count, line = pl.col("parts").list.len(), pl.col("line")
+    given = f"{_FIELDS} fields expected, got {{}}"
+    reasons = [
+        pl.when(line.str.contains(NOT_UTF8, literal=True)).then(pl.lit("not UTF-8")),
+        pl.when(line.str.contains("\x00", literal=True)).then(pl.lit("the line holds a NUL byte")),
+        pl.when(count < _FIELDS).then(pl.format(given, count)),
+        pl.when(count > _FIELDS + 1).then(pl.format(given, count)),
+    ]
+    reasons += [_field_reason(place, name) for place, name in enumerate(_SHAPES)]
+    return pl.coalesce(*reasons, pl.lit("the forwarded-for chain is not printable"))
+
+
+def _field_reason(place: int, name: str) -> pl.Expr:
+    text = pl.col("parts").list.get(place, null_on_oob=True)
+    shown = text.str.head(100)
+    misshapen = pl.when(~text.str.contains(f"^{_SHAPES[name]}$"))
+    reason = misshapen.then(pl.format(f"the {name} '{{}}' is not {_EXPECTED[name]}", shown))
+    if name == "instant":
+        absent = _lost(text, values.log_instant(text))
+        return pl.coalesce(reason, pl.when(absent).then(pl.format("the instant '{}' does not exist", shown)))
+    if name in _IDS:
+        digits = text.str.slice(3) if name == "log id" else text
+        large = _lost(digits, values.hexadecimal(digits))
+        return pl.coalesce(reason, pl.when(large).then(pl.format(f"the {name} '{{}}' exceeds 64 bits", shown)))
+    return reason

@@ -1,0 +1,138 @@
+"""What a load did, file by file: how many lines were read, and what became of each of them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+_COUNTS = ("read", "kept", "duplicate", "collapsed", "quarantined", "undated")
+
+
+@dataclass
+class SourceReport:
+    """One file: `read` = `kept` + `duplicate` + `collapsed` + `quarantined`, once the store has settled it.
+
+    Counts are lines (raw logs; blank lines are not lines) or rows (tables; the header is not a row). A source
+    fills `read`, `quarantined`, `undated` and what it assumed; de-duplication fills the rest.
+    """
+
+    path: str
+    format: str
+    table: str
+    read: int = 0
+    kept: int = 0
+    duplicate: int = 0
+    collapsed: int = 0
+    quarantined: int = 0
+    undated: int = 0
+    unknown_types: dict[str, int] = field(default_factory=dict)
+    assumptions: list[str] = field(default_factory=list)
+    ignored_columns: list[str] = field(default_factory=list)
+
+    @property
+    def accepted(self) -> int:
+        """Rows handed on for the file's own table."""
+        return self.read - self.quarantined
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every line is accounted for."""
+        return self.read == self.kept + self.duplicate + self.collapsed + self.quarantined
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the file's entry of the load report, in the shape that `trackkit ingest --json` prints."""
+        return {
+            "path": self.path, "format": self.format, "table": self.table,
+            **{name: getattr(self, name) for name in _COUNTS},
+            "unknown_types": dict(self.unknown_types), "assumptions": list(self.assumptions),
+            "ignored_columns": list(self.ignored_columns),
+        }  # fmt: skip
+
+
+@dataclass
+class LoadReport:
+    """A load of one or several sources; `event_types` counts the kept events by type (filled by the store).
+
+    >>> report = LoadReport([SourceReport("a.log", "adobe_redirection_log", "event", read=3, kept=2, quarantined=1)])
+    >>> report.total("read"), report.is_settled
+    (3, True)
+    >>> print(report)
+    a.log  adobe_redirection_log -> event: 3 read = 2 kept + 0 duplicate + 0 collapsed + 1 quarantined
+    """
+
+    sources: list[SourceReport] = field(default_factory=list)
+    event_types: dict[str, int] = field(default_factory=dict)
+    ignored_files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every line of every file is accounted for."""
+        return all(source.is_settled for source in self.sources)
+
+    def total(self, count: str) -> int:
+        """Return one count (`read`, `kept`, `duplicate`, `collapsed`, `quarantined`, `undated`) over all files."""
+        return sum(getattr(source, count) for source in self.sources)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report in the shape that `trackkit ingest --json` prints."""
+        return {
+            "sources": [source.to_dict() for source in self.sources],
+            "event_types": dict(self.event_types),
+            "ignored_files": dict(self.ignored_files),
+        }
+
+    @classmethod
+    def from_dict(cls, written: Mapping[str, Any]) -> "LoadReport":
+        """Rebuild a report from what `to_dict` gave."""
+        sources = [SourceReport(**source) for source in written["sources"]]
+        return cls(sources, dict(written["event_types"]), dict(written.get("ignored_files", {})))
+
+    @classmethod
+    def merged(cls, reports: Iterable["LoadReport"]) -> "LoadReport":
+        """Return one report of several loads, their files in order."""
+        whole, types = cls(), Counter[str]()
+        for report in reports:
+            whole.sources += report.sources
+            whole.ignored_files |= report.ignored_files
+            types.update(report.event_types)
+        whole.event_types = dict(types)
+        return whole
+
+    def __str__(self) -> str:
+        lines = [line for source in self.sources for line in _source_lines(source)]
+        lines += [f"{path}  not read: {why}" for path, why in self.ignored_files.items()]
+        if self.event_types:
+            lines.append("events: " + ", ".join(f"{count:,} {name}" for name, count in self.event_types.items()))
+        return "\n".join(lines) or "nothing was read"
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in ("file", "format", "table", *_COUNTS, "notes"))
+        rows = "".join(_html_row(source) for source in self.sources)
+        left = "".join(f"<li>{escape(path)}: {escape(why)}</li>" for path, why in self.ignored_files.items())
+        return f"<table><tr>{head}</tr>{rows}</table>" + (f"<p>Not read:</p><ul>{left}</ul>" if left else "")
+
+
+def _source_lines(source: SourceReport) -> list[str]:
+    parts = " + ".join(f"{getattr(source, name):,} {name}" for name in _COUNTS[1:5])
+    head = f"{source.path}  {source.format} -> {source.table}: {source.read:,} read = {parts}"
+    return [head, *(f"    {note}" for note in _notes(source))]
+
+
+def _notes(source: SourceReport) -> list[str]:
+    notes = list(source.assumptions)
+    if source.undated:
+        notes.append(f"{source.undated:,} undated")
+    if source.unknown_types:
+        words = ", ".join(f"{word!r} {count:,}" for word, count in source.unknown_types.items())
+        notes.append(f"unknown types: {words}")
+    if source.ignored_columns:
+        more = f" and {len(source.ignored_columns) - 8} more" if len(source.ignored_columns) > 8 else ""
+        notes.append("columns not used: " + ", ".join(source.ignored_columns[:8]) + more)
+    return notes
+
+
+def _html_row(source: SourceReport) -> str:
+    words = "".join(f"<td>{escape(word)}</td>" for word in (source.path, source.format, source.table))
+    counts = "".join(f"<td style='text-align:right'>{getattr(source, name):,}</td>" for name in _COUNTS)
+    return f"<tr>{words}{counts}<td>{'<br>'.join(escape(note) for note in _notes(source))}</td></tr>"

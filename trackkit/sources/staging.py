@@ -1,0 +1,96 @@
+"""What a source hands on: rows of one file written to Parquet, what was refused, and the whole raw load."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.sources.report import LoadReport, SourceReport
+
+TEXT_LIMIT = 10_000  # characters of a refused line that are kept
+Finish = Callable[[dict[str, pl.LazyFrame]], dict[str, pl.LazyFrame]]
+# Parquet files in staging are read once, soon, and thrown away: the fastest codec, not the smallest.
+STAGED = {"compression": "lz4", "statistics": False}
+
+
+@dataclass
+class Staged:
+    """One file of a source, read: frames over Parquet in the staging folder, refused lines, and its report."""
+
+    report: SourceReport
+    frames: dict[str, pl.LazyFrame]
+    quarantine: pl.DataFrame
+    secondary: dict[str, pl.LazyFrame] = field(default_factory=dict)
+
+
+@dataclass
+class RawLoad:
+    """Canonical frames as a source gives them (sourced columns, `source_file`, `source_row`), not yet de-duplicated.
+
+    `quarantine` holds the refused lines (schema.QUARANTINE); `report` accounts for every line of every file.
+    """
+
+    frames: dict[str, pl.LazyFrame]
+    quarantine: pl.DataFrame
+    report: LoadReport
+
+
+def handed_on(table: str) -> list[str]:
+    """Return the columns of a frame that a source hands on: the sourced ones and where each row came from."""
+    columns = schema.TABLES[table].sourced
+    return [*columns, *(name for name in ("source_file", "source_row") if name not in columns)]
+
+
+def quarantine_frame(rows: Iterable[tuple[int, str, str]], report: SourceReport) -> pl.DataFrame:
+    """Return refused lines given as (row, reason, text), in the shape of schema.QUARANTINE."""
+    columns = {"source_row": pl.Int64, "reason": pl.String, "text": pl.String}
+    return refused(pl.DataFrame(list(rows), schema=columns, orient="row"), report)
+
+
+def refused(lines: pl.DataFrame, report: SourceReport) -> pl.DataFrame:
+    """Complete refused lines (`source_row`, `reason`, `text`) with where they came from."""
+    return lines.select(
+        source_file=pl.lit(report.path), source_row=pl.col("source_row").cast(pl.Int64),
+        source=pl.lit(report.format), reason="reason", text=pl.col("text").str.head(TEXT_LIMIT),
+    )  # fmt: skip
+
+
+def staged_path(folder: Path, kind: str) -> Path:
+    """Return a new path in the staging folder."""
+    return folder / f"{uuid4().hex}.{kind}"
+
+
+def combine(staged: list[Staged], report: LoadReport, finish: Mapping[str, Finish]) -> RawLoad:
+    """Join the frames of all files, each format first finishing its own (what one of its files tells of another).
+
+    A row that a table file describes wins over one gleaned from another table.
+    """
+    frames: dict[str, list[pl.LazyFrame]] = {}
+    for format in dict.fromkeys(one.report.format for one in staged):
+        own = _joined(one.frames for one in staged if one.report.format == format)
+        for table, frame in finish.get(format, dict)(own).items():
+            frames.setdefault(table, []).append(frame)
+    whole = {table: pl.concat(parts) for table, parts in frames.items()}
+    for table, frame in _joined(one.secondary for one in staged).items():
+        whole[table] = _beside(whole.get(table), frame, table)
+    bad = [one.quarantine for one in staged if one.quarantine.height]
+    return RawLoad(whole, pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema), report)
+
+
+def _joined(parts: Iterable[Mapping[str, pl.LazyFrame]]) -> dict[str, pl.LazyFrame]:
+    frames: dict[str, list[pl.LazyFrame]] = {}
+    for part in parts:
+        for table, frame in part.items():
+            frames.setdefault(table, []).append(frame)
+    return {table: pl.concat(same) for table, same in frames.items()}
+
+
+def _beside(own: pl.LazyFrame | None, gleaned: pl.LazyFrame, table: str) -> pl.LazyFrame:
+    key = list(schema.TABLES[table].key)
+    others = [name for name in handed_on(table) if name not in key]
+    # The same thing is gleaned from many rows: the largest value known, so that no order of files matters.
+    single = gleaned.group_by(key).agg(pl.col(others).max()).select(handed_on(table))
+    return single if own is None else pl.concat([own, single.join(own, on=key, how="anti")])

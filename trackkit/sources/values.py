@@ -1,0 +1,163 @@
+"""Text to values, whole columns at a time: each function takes and returns a polars expression, null for no value.
+
+A caller tells a wrong value from a missing one by looking at the text: text there, value null, is wrong.
+"""
+
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from trackkit.errors import RequestError, did_you_mean
+
+_MISSING = ("", "NULL", "null", "\\N")
+_WHOLE = r"^[+-]?\d{1,18}(?:\.0+)?$"
+_NUMBER = r"^[+-]?\d{1,15}(?:\.\d*)?(?:[eE][+-]?\d{1,2})?$"
+_DECIMAL_COMMA = r"^([+-]?\d{1,15}),(\d{1,2}|\d{4,15})$"  # 1,234 could be a thousand: not a number
+_ID = r"^(?:-?\d+|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})$"
+_TRUE, _FALSE = ("1", "true", "yes", "t", "y"), ("0", "false", "no", "f", "n")
+_LOG_INSTANT = r"^\d{4}-\d{2}-\d{2}T[0-2]\d:[0-5]\d:[0-5]\d(?:\.\d*)?$"
+_INSTANT = (
+    r"^(?P<date>\d{4}-\d{2}-\d{2}|\d{4}/\d{2}/\d{2})"
+    r"(?:[T ](?P<time>\d{2}:\d{2})(?P<second>:[0-5]\d)?(?:[.,](?P<fraction>\d+))?"
+    r" ?(?:(?P<zulu>Z|UTC)|(?P<hours>[+-]\d{2}):?(?P<minutes>\d{2})?)?)?$"
+)
+PERCENT = {f"%{code:02X}": chr(code) for code in range(0x20, 0x7F)} | {"+": " "}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The zone of instants that carry no offset. In a gap or an overlap of the zone, the earlier offset applies."""
+
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        try:
+            zoneinfo.ZoneInfo(self.zone)
+        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+            known = did_you_mean(self.zone, zoneinfo.available_timezones() if len(self.zone) < 64 else ())
+            near = known if "Did you mean" in known else " Name one as 'Europe/Paris'."
+            raise RequestError(f"{self.zone!r} is no time zone.{near}") from None
+
+    def to_utc(self, local: pl.Expr) -> pl.Expr:
+        """Return naive local instants as UTC."""
+        if self.zone == "UTC":
+            return local.dt.replace_time_zone("UTC")
+        day = pl.duration(hours=25)  # past the widest gap (a whole day, in Samoa): the offset before the change
+        plain = local.dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null")
+        skipped = (local - day).dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null") + day
+        return pl.coalesce(plain, skipped).dt.convert_time_zone("UTC")
+
+    def oddity(self, local: pl.Expr) -> pl.Expr:
+        """Return 1 for an instant that the clocks showed twice, 2 for one that they skipped, else null."""
+        if self.zone == "UTC":
+            return pl.lit(None, pl.Int8)
+        early, late = (
+            local.dt.replace_time_zone(self.zone, ambiguous=which, non_existent="null")
+            for which in ("earliest", "latest")
+        )
+        skipped = early.is_null() & local.is_not_null()
+        return pl.when(skipped).then(2).when(early != late).then(1).otherwise(None).cast(pl.Int8)
+
+    def notes(self, instants: int, twice: int, skipped: int) -> list[str]:
+        """Return what was assumed about so many instants without an offset, of which some fell on a clock change."""
+        said = [f"instants carry no offset and were read as {self.zone}"] if instants else []
+        if twice:
+            said.append(f"{twice:,} instants that the clocks of {self.zone} showed twice were read as the earlier one")
+        if skipped:
+            said.append(f"{skipped:,} instants that the clocks of {self.zone} skipped were moved on by the gap")
+        return said
+
+
+def present(text: pl.Expr) -> pl.Expr:
+    """Return trimmed text, null for the ways in which exports write nothing."""
+    trimmed = text.str.strip_chars()
+    return pl.when(trimmed.is_in(_MISSING)).then(None).otherwise(trimmed)
+
+
+def hexadecimal(text: pl.Expr) -> pl.Expr:
+    """Return hexadecimal text as an unsigned 64-bit integer; null when empty, not hexadecimal or larger."""
+    return text.str.to_integer(base=16, dtype=pl.UInt64, strict=False)
+
+
+def identifier(text: pl.Expr) -> pl.Expr:
+    """Return an id as text: decimal without leading zeros, or a UUID in lower case. Never by way of a float."""
+    plain = present(text).str.to_lowercase().str.replace(r"^(-?\d{1,15})\.0+$", "$1")
+    short = plain.str.replace(r"^(-?)0+(\d)", "$1$2")
+    return pl.when(plain.str.contains(_ID)).then(pl.when(plain.str.contains("-")).then(plain).otherwise(short))
+
+
+def reference(text: pl.Expr) -> pl.Expr:
+    """Return an id as `identifier` does, null for 0: the platform's null key."""
+    value = identifier(text)
+    return pl.when(value != "0").then(value)
+
+
+def is_nothing(text: pl.Expr) -> pl.Expr:
+    """Whether text stands for a null key: empty, or zeros."""
+    return present(text).is_null() | present(text).str.contains(r"^0+(?:\.0+)?$")
+
+
+def whole(text: pl.Expr) -> pl.Expr:
+    """Return a whole number; null when it is none."""
+    plain = present(text)
+    return pl.when(plain.str.contains(_WHOLE)).then(plain.str.replace(r"\.0+$", "")).cast(pl.Int64, strict=False)
+
+
+def number(text: pl.Expr) -> pl.Expr:
+    """Return a decimal number, point or comma; null when it is none or could be read in two ways."""
+    plain = present(text).str.replace(_DECIMAL_COMMA, "$1.$2")
+    return pl.when(plain.str.contains(_NUMBER)).then(plain).cast(pl.Float64, strict=False)
+
+
+def flag(text: pl.Expr) -> pl.Expr:
+    """Return 0/1, true/false, yes/no as a Boolean."""
+    word = present(text).str.to_lowercase()
+    return pl.when(word.is_in(_TRUE)).then(True).when(word.is_in(_FALSE)).then(False)
+
+
+def code(text: pl.Expr, words: Mapping[str, int]) -> pl.Expr:
+    """Return a code, given as a number or as one of the words that the platform shows for it."""
+    plain = present(text)
+    known = plain.str.to_lowercase().replace_strict(dict(words), default=None, return_dtype=pl.Int64) if words else None
+    value = whole(text) if known is None else pl.coalesce(whole(text), known)
+    return value.cast(pl.Int16, strict=False)
+
+
+def log_instant(text: pl.Expr) -> pl.Expr:
+    """Return the naive instant of a redirection-log line, cut to the microsecond; null when it does not exist."""
+    return _real(pl.when(text.str.contains(_LOG_INSTANT)).then(text.str.strip_suffix(".")), "T")
+
+
+def instant(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Return the naive instant of an export's date-time, and its offset from UTC in minutes where it has one.
+
+    Read are `YYYY-MM-DD` or `YYYY/MM/DD`, alone or with `hh:mm`, `hh:mm:ss`, a fraction, and `Z` or an offset.
+    """
+    part = present(text).str.extract_groups(_INSTANT).struct
+    date, time = part.field("date").str.replace_all("/", "-"), part.field("time").fill_null("00:00")
+    second, fraction = part.field("second").fill_null(":00"), part.field("fraction").fill_null("0")
+    local = _real(pl.concat_str(date, pl.lit(" "), time, second, pl.lit("."), fraction), " ")
+    hours, minutes = part.field("hours").cast(pl.Int32, strict=False), part.field("minutes").fill_null("00")
+    offset = hours.abs() * 60 + minutes.cast(pl.Int32, strict=False)
+    signed = pl.when(part.field("hours").str.starts_with("-")).then(-offset).otherwise(offset)
+    return local, pl.when(part.field("zulu").is_not_null()).then(0).otherwise(signed)
+
+
+def _real(text: pl.Expr, between: str) -> pl.Expr:
+    value = text.str.to_datetime(f"%Y-%m-%d{between}%H:%M:%S%.f", time_unit="us", strict=False)
+    # Year 0 and 9999 are none that Python can hold in every zone.
+    return pl.when(value.dt.year().is_between(1, 9998)).then(value)
+
+
+def extra_parameters(text: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    """Return `tagid`, `amount` and `article` of a hit's extra parameters, as text, by complete name=value pairs.
+
+    The platform cuts the field at 64 characters by default, so the last pair of so long a field may be cut: left out.
+    """
+    whole_pairs = pl.when(text.str.len_chars() >= 64).then(text.str.replace(r"(?:^|&)[^&]*$", "")).otherwise(text)
+    tag, amount, article = (
+        whole_pairs.str.extract(rf"(?:^|&){name}=([^&]+)(?:&|$)") for name in ("tagid", "amount", "article")
+    )
+    return tag.str.replace_many(list(PERCENT), list(PERCENT.values()), ascii_case_insensitive=True), amount, article
