@@ -36,8 +36,8 @@ _DOORS = {
     "tables": ("tables", ""),
 }
 __all__ = [
-    "METRICS", "charts", "clickmap", "curves", "links", "load", "logs", "measure", "messages", "open_page", "open_store",
-    "render", "tables",
+    "METRICS", "charts", "clickmap", "curves", "links", "load", "logs", "measure", "messages", "open_page",
+    "open_store", "render", "tables",
 ]  # fmt: skip
 
 

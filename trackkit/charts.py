@@ -81,11 +81,11 @@ def activity_columns(activity: pl.DataFrame, every: str = "1h", labels: Mapping[
     )
     return (
         chart(rows, "Opens, clicks and transactions of each period, by the clock.")
-        .mark_bar(aria=False, cornerRadiusEnd=0)
+        .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
             x=_time_axis("starts_at", rows),
             x2="ends_at",
-            y=alt.Y("count:Q", title="Events", axis=_whole_numbers()),
+            y=alt.Y("count:Q", title="Events", stack="zero", axis=_whole_numbers()),
             color=_colour("name", labels),
             order=alt.Order("place:Q"),
             tooltip=[
@@ -114,11 +114,11 @@ def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None) -
     ).with_columns(key=_link_key(labels))
     return (
         chart(rows.drop("link"), "Clicks of each day, by link.")
-        .mark_bar(aria=False, cornerRadiusEnd=0)
+        .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
             x=_time_axis("starts_at", rows),
             x2="ends_at",
-            y=alt.Y("clicks:Q", title="Clicks", axis=_whole_numbers()),
+            y=alt.Y("clicks:Q", title="Clicks", stack="zero", axis=_whole_numbers()),
             color=alt.Color("key:N", scale=_link_colours(rows), legend=alt.Legend(orient="bottom", columns=2)),
             order=alt.Order("place:Q"),
             tooltip=[
@@ -139,7 +139,7 @@ def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str]) -> alt.Laye
     names = [METRICS[name].label for name in rates]
     base = chart(wide, f"{', '.join(names)}, by {by.replace('_', ' ')}.").encode(
         x=alt.X("rate:Q", title=None, axis=alt.Axis(format="%", tickCount=6, grid=True)),
-        y=alt.Y("group:N", title=None, sort=alt.EncodingSortField("order"), axis=alt.Axis(grid=False)),
+        y=alt.Y("group:N", title=None, sort=_groups(wide), axis=alt.Axis(grid=False)),
         color=alt.Color("name:N", scale=alt.Scale(domain=names)),
         tooltip=[
             alt.Tooltip("group:N", title=by.replace("_", " ").capitalize()),
@@ -153,7 +153,7 @@ def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str]) -> alt.Laye
         base.transform_filter(alt.datum.place == place).mark_bar(size=max(4, 18 - 9 * place), aria=False)
         for place in range(len(rates))
     ]
-    return alt.layer(*bars, description=base.description).properties(width=WIDTH, height=alt.Step(26))
+    return alt.layer(*bars, description=base.description).properties(width=WIDTH, height=26 * measured.height)
 
 
 def _named(rows: pl.DataFrame, labels: Mapping[str, str] | None) -> pl.DataFrame:
@@ -168,7 +168,8 @@ def _named(rows: pl.DataFrame, labels: Mapping[str, str] | None) -> pl.DataFrame
 
 
 def _colour(field: str, labels: Mapping[str, str] | None) -> alt.Color:
-    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list((SERIES | dict(labels or {})).values())))
+    names = list((SERIES | dict(labels or {})).values())
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1))
 
 
 def _link_key(labels: Mapping[str, str] | None) -> pl.Expr:
@@ -200,6 +201,10 @@ def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int) -> pl.Data
     )
 
 
+def _groups(wide: pl.DataFrame) -> list[str]:
+    return wide.sort("order").unique("group", maintain_order=True)["group"].to_list()
+
+
 def _instant(clock: pl.Expr) -> pl.Expr:
     """What the clocks of the zone showed, taken for UTC, in milliseconds: so no reader's own zone can shift it."""
     return clock.dt.replace_time_zone("UTC").dt.epoch("ms")
@@ -207,9 +212,9 @@ def _instant(clock: pl.Expr) -> pl.Expr:
 
 def _time_axis(column: str, rows: pl.DataFrame) -> alt.X:
     span = timedelta(milliseconds=(rows[column].max() - rows[column].min()) if rows.height else 0)
-    axis = alt.Axis(format="%d %b", tickCount="day" if span < timedelta(days=14) else 10)
-    axis = axis if span >= timedelta(days=4) else alt.Axis()
-    return alt.X(f"{column}:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+    written = "%H:%M" if span < timedelta(hours=20) else "%a %H:%M" if span < timedelta(days=4) else "%d %b"
+    count = "day" if timedelta(days=4) <= span < timedelta(days=14) else 8
+    return alt.X(f"{column}:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(format=written, tickCount=count))
 
 
 def _whole_numbers() -> alt.Axis:

@@ -22,6 +22,7 @@ from nbformat import NotebookNode
 
 from trackkit import __version__, notebook, resources
 from trackkit.charts import MIME as CHART
+from trackkit.charts import WIDTH
 from trackkit.page import MIME as HEADER
 from trackkit.template import Section, Template
 from trackkit.theme import Theme, by_variable, css_variables, theme
@@ -140,9 +141,10 @@ def _chart(spec: dict[str, Any], colours: Theme) -> dict[str, Any]:
     spec.pop("$schema", None)
     rows = [row for data in (spec.get("datasets") or {}).values() for row in data]
     config = {key: value for key, value in spec.items() if key not in ("datasets", "data")}
+    wide = {"width": "container"} if spec.get("width") == WIDTH else {}
     drawn = _recoloured(config, by_variable(colours)) | {key: spec[key] for key in ("datasets", "data") if key in spec}
     return {
-        "kind": "chart", "spec": drawn | {"background": "transparent", "width": "container"}, "empty": not rows,
+        "kind": "chart", "spec": drawn | {"background": "transparent"} | wide, "empty": not rows,
         "description": plain(spec.get("description", "Chart")), **_table_behind(spec, rows),
     }  # fmt: skip
 
