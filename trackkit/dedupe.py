@@ -1,0 +1,246 @@
+"""One thing that happened counts once: copies of an event merge, repeated opens are set aside, newer rows replace.
+
+Events settle in any order, and settling settled rows again, with or without new ones, gives what settling everything
+at once gives: so a store settles only the deliveries that a load touches.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from trackkit.schema import Table
+
+IS_NEW = "is_new"  # the row came with this load; rows without the column are all new
+FILE = "file"  # number of the file, in its load, that is about the row; null: gleaned elsewhere, or there before
+FILLED = "filled"  # which values an event has from an export's copy of it: bit i stands for FILLABLE[i]
+FILLABLE = ("message_id", "occurred_at", "recipient_id", "person_id", "link_id", "reported_type", "raw_event_type",
+            "message_format", "user_agent", "ip")  # fmt: skip
+FROM_MESSAGE = 1 << 30  # bit of FILLED: the recipient is the message's, and enrichment will take it again
+_GROUP = ["delivery_id", "event_id"]
+_KEY = [*_GROUP, "log_server"]
+_PLACE = ["source_file", "source_row", "source", FILE]  # where a row was read stays together
+# A later status of a message brings its own failure, or none; what else is known of the message stays.
+_STATUS = ("status_code", "status_at", "failure_id")
+
+
+class Settled(NamedTuple):
+    """Events that count, repeated opens set aside, and how many rows were copies of another."""
+
+    kept: pl.DataFrame
+    collapsed: pl.DataFrame
+    duplicates: int
+
+
+class Replaced(NamedTuple):
+    """A table after a load: its rows, the rows that are new or changed, and per file how many rows made them so."""
+
+    rows: pl.DataFrame
+    changed: pl.DataFrame
+    kept: dict[int, int]
+
+
+def settle_events(events: pl.DataFrame) -> Settled:
+    """Merge copies and set repeated opens aside; any order or repetition of the rows gives the same result.
+
+    In: rows of `event` (sourced columns; `event_type` where enriched, else `reported_type`, says what is an open).
+    Out: one row per log id and server of a delivery, with `is_new` and `filled`; rules: `merge_copies`,
+    `set_repeats_aside`.
+
+    >>> from trackkit import schema
+    >>> row = {"delivery_id": "7", "event_id": "1", "log_server": "50", "message_id": "a", "reported_type": "opened"}
+    >>> settled = settle_events(pl.DataFrame([row, row], schema=schema.EVENT.sourced))
+    >>> settled.kept.height, settled.duplicates
+    (1, 1)
+    """
+    unique = merge_copies(events)
+    kept, collapsed = set_repeats_aside(unique)
+    return Settled(kept, collapsed, events.height - unique.height)
+
+
+def merge_copies(events: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per log id and server within a delivery; `is_new` holds where no copy was there before.
+
+    A row without delivery belongs to the delivery that its log id has elsewhere. Copies that differ (a damaged line)
+    give the smallest value of each column. A row of a table export has no server: it is a copy of the raw row with its
+    log id, fills the nulls of that row, and its smaller `collapse_seconds` holds. Where two servers used that log id,
+    it cannot say which it means and fills neither. Rows without log id are copies of nothing.
+    """
+    rows = events
+    for name, default in ((IS_NEW, pl.lit(True)), (FILLED, pl.lit(0, pl.Int32))):
+        rows = rows if name in rows.columns else rows.with_columns(default.alias(name))
+    if rows["delivery_id"].null_count():
+        elsewhere = pl.col("delivery_id").min().over("event_id")
+        rows = rows.with_columns(delivery_id=pl.when(_has_id()).then(pl.coalesce("delivery_id", elsewhere)))
+    is_copied = _has_id() & (pl.len().over(_GROUP) > 1)
+    single, copied = rows.filter(~is_copied), rows.filter(is_copied)
+    return pl.concat([single, _merged(copied).select(rows.columns)]) if copied.height else rows
+
+
+def _has_id() -> pl.Expr:
+    return pl.col("event_id").is_not_null()
+
+
+def _merged(copied: pl.DataFrame) -> pl.DataFrame:
+    values = [name for name in copied.columns if name not in (*_KEY, *_PLACE, IS_NEW)]
+    place = [name for name in _PLACE if name in copied.columns]
+    first = pl.col(place).sort_by("source_file", "source_row", nulls_last=True).first()
+    aggregates = [pl.col(values).min(), first, pl.col(IS_NEW).all()]
+    single = pl.concat([_own_part(copied), _export_part(copied)]).group_by(_KEY).agg(aggregates)
+    single = single.with_columns(
+        collapse_seconds=pl.col("collapse_seconds").min().over(_GROUP),
+        servers=pl.col("log_server").drop_nulls().n_unique().over(_GROUP),
+    )
+    is_export = pl.col("log_server").is_null()
+    exports, raw = single.filter(is_export), single.filter(~is_export)
+    alone = exports.filter(pl.col("servers") == 0)
+    return pl.concat([alone, _filled(raw, exports.filter(pl.col("servers") == 1))])
+
+
+def _is_filled(name: str) -> pl.Expr:
+    bits = 1 << FILLABLE.index(name) | (FROM_MESSAGE if name == "recipient_id" else 0)
+    return (pl.col(FILLED) & bits) != 0
+
+
+def _own_part(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows as their own source gave them: without what an export or a message has filled in."""
+    own = [pl.when(~_is_filled(name)).then(name).alias(name) for name in FILLABLE]
+    return rows.with_columns(*own, pl.lit(0, pl.Int32).alias(FILLED))
+
+
+def _export_part(rows: pl.DataFrame) -> pl.DataFrame:
+    """What exports gave to rows that were merged before, as the rows of an export."""
+    bits = pl.col(FILLED) & ~pl.lit(FROM_MESSAGE, pl.Int32)
+    given = [pl.when((bits & 1 << i) != 0).then(name).alias(name) for i, name in enumerate(FILLABLE)]
+    part = rows.filter(bits != 0).with_columns(*given, pl.lit(None, pl.String).alias("log_server"))
+    return part.with_columns(pl.lit(0, pl.Int32).alias(FILLED))
+
+
+def _filled(raw: pl.DataFrame, exports: pl.DataFrame) -> pl.DataFrame:
+    given = exports.select(*_GROUP, **{f"given {name}": name for name in (*FILLABLE, IS_NEW)})
+    both = raw.join(given, on=_GROUP, how="left", nulls_equal=True)
+    is_given = [pl.col(name).is_null() & pl.col(f"given {name}").is_not_null() for name in FILLABLE]
+    bits = [pl.when(given).then(pl.lit(1 << i, pl.Int32)).otherwise(0) for i, given in enumerate(is_given)]
+    return both.with_columns(
+        *(pl.coalesce(name, f"given {name}").alias(name) for name in FILLABLE),
+        pl.sum_horizontal(bits).cast(pl.Int32).alias(FILLED),
+        (pl.col(IS_NEW) & pl.col(f"given {IS_NEW}").fill_null(True)).alias(IS_NEW),
+    ).select(raw.columns)
+
+
+def set_repeats_aside(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split events into those that count and the repeated opens: (kept, collapsed).
+
+    Per message and person (an unknown person is one person), in order of time: an open less than its `collapse_seconds`
+    after the last open that counts does not count. Opens without message or instant always count.
+    """
+    kind = "event_type" if "event_type" in events.columns else "reported_type"
+    is_open = (pl.col(kind) == "opened") & pl.col("message_id").is_not_null() & pl.col("occurred_at").is_not_null()
+    order = ["message_id", "person_id", "occurred_at", "event_id", "log_server"]
+    opens = (
+        events.lazy()
+        .select(*order, "collapse_seconds", is_open=is_open)
+        .with_row_index("row")
+        .filter(pl.col("is_open") & (pl.col("is_open").sum().over("message_id", "person_id") > 1))
+        .sort(order)
+        .collect()
+    )
+    is_repeat = np.zeros(events.height, dtype=bool)
+    is_repeat[opens["row"].filter(_repeats(opens)).to_numpy()] = True
+    mask = pl.Series(is_repeat)
+    return events.filter(~mask), events.filter(mask)
+
+
+def _repeats(opens: pl.DataFrame) -> pl.Series:
+    """Which of the sorted opens do not count: all that the chain of counted opens jumps over."""
+    if opens.is_empty():
+        return pl.Series(dtype=pl.Boolean)
+    is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in ("message_id", "person_id"))
+    gaps = opens.select(pl.col("occurred_at").dt.epoch("us").diff().fill_null(0)).to_series().to_numpy()
+    first = opens.select(is_first).to_series().to_numpy().copy()
+    first[0] = True
+    window = opens.select(pl.col("collapse_seconds").fill_null(0).cast(pl.Int64) * 1_000_000).to_series().to_numpy()
+    # Beyond the longest window a distance need not be exact; a border between persons is such a distance.
+    far = window.max() + 1
+    clock = np.cumsum(np.where(first, far, np.minimum(gaps, far)))
+    counted = first | (gaps >= window)
+    return pl.Series(~_reached(counted, _successors(clock, window)))
+
+
+def _successors(clock: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """For each open, the next that counts if it counts: the first later one at least its own window away."""
+    size = len(clock)
+    following = np.full(size + 1, size)
+    for width in np.unique(window):
+        members = np.flatnonzero(window == width)
+        if width > 0:
+            place = np.searchsorted(clock[members], clock + width)
+        else:
+            place = np.searchsorted(members, np.arange(size), side="right")
+        following[:size] = np.minimum(following[:size], np.append(members, size)[place])
+    return following
+
+
+def _reached(counted: np.ndarray, following: np.ndarray) -> np.ndarray:
+    """Everything that chains from the opens known to count reach, by doubling the jump: no step per open."""
+    reached, jump = np.append(counted, False), following
+    while True:
+        targets = jump[:-1][reached[:-1]]
+        if reached[targets[targets < len(counted)]].all():
+            return reached[:-1]
+        reached[targets] = True
+        jump = jump[jump]
+
+
+def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -> Replaced:
+    """Put new rows of a table other than events in the place of older ones with their key.
+
+    In: sourced columns, `new` with `file` and in the order it was read. Out: one row per key. The last row of a
+    key wins, but a value that it lacks does not erase a known one; of a message the latest `status_at` wins, and brings
+    its failure. `kept` counts, by file, the new rows that won and changed something; all others are duplicates.
+    """
+    key, names = list(table.key), list(table.sourced)
+    last = _last(new, key, names)
+    if stored is None or stored.is_empty():
+        return Replaced(last.select(names), last.select(names), _by_file(last))
+    known = stored.select(names).with_columns(is_known=pl.lit(True))
+    both = last.join(known, on=key, how="left", nulls_equal=True, suffix=" before")
+    others = [name for name in names if name not in key]
+    is_changed = [pl.col(name).ne_missing(f"{name} before") for name in others]
+    newer = both.with_columns(_newer(others)).filter(pl.any_horizontal(pl.col("is_known").is_null(), *is_changed))
+    changed = newer.select(names)
+    rest = stored.select(names).join(changed, on=key, how="anti", nulls_equal=True)
+    return Replaced(pl.concat([rest, changed]), changed, _by_file(newer))
+
+
+def _last(new: pl.DataFrame, key: list[str], names: list[str]) -> pl.DataFrame:
+    """One row per key: the last known value of each column, and the file of the last row."""
+    rows = new.select(*names, FILE)
+    rows = rows.sort("status_at", maintain_order=True) if "status_at" in names else rows
+    is_single = pl.len().over(key) == 1
+    single, several = rows.filter(is_single), rows.filter(~is_single)
+    last = {name: pl.col(name).last(ignore_nulls=True) for name in rows.columns if name not in key}
+    if "status_code" in names:
+        with_status = pl.col("status_code").is_not_null()
+        last |= {name: pl.col(name).filter(with_status).last() for name in _STATUS}
+    merged = several.group_by(key, maintain_order=True).agg(**last).select(rows.columns)
+    return pl.concat([single, merged]) if several.height else rows
+
+
+def _newer(columns: list[str]) -> list[pl.Expr]:
+    """The values after a load: the new ones where known; of a message, unless its status is an earlier one."""
+    is_later = pl.col(FILE).is_not_null()
+    if "status_at" in columns:
+        before, at = pl.col("status_at before"), pl.col("status_at")
+        is_later = pl.col("status_code").is_not_null() & (before.is_null() | (at >= before).fill_null(False))
+    return [
+        pl.when(is_later)
+        .then(name if name in _STATUS else pl.coalesce(name, f"{name} before"))
+        .otherwise(pl.coalesce(f"{name} before", *([] if name in _STATUS else [name])))
+        .alias(name)
+        for name in columns
+    ]
+
+
+def _by_file(rows: pl.DataFrame) -> dict[int, int]:
+    return dict(rows.filter(pl.col(FILE).is_not_null()).group_by(FILE).len().iter_rows())

@@ -1,0 +1,74 @@
+"""Which files a store holds already, known by their bytes, so that loading a growing folder reads only what is new.
+
+Nothing depends on it but time: rows that are read again are copies of those that are there.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trackkit.lake import Lake
+from trackkit.sources import mailchimp
+from trackkit.sources.files import Found
+from trackkit.sources.report import LoadReport, SourceReport
+
+# Formats whose files tell of one another, so that none can be left out of a reading.
+JOINED = {mailchimp.NAME}
+
+
+class Fingerprints:
+    """Which files were loaded before: by their bytes, their place in the source and the options they were read with."""
+
+    def __init__(self, lake: Lake, asked: Mapping[str, Any]) -> None:
+        self.asked = json.dumps({name: asked[name] for name in sorted(asked)})
+        self.loads: dict[str, dict[str, Any]] = {}
+        self.seen: dict[str, tuple[str, Any]] = {}
+        loads = lake.loads("load_id", "loaded_at", "report", "fingerprints")
+        for row in [] if loads is None else loads.iter_rows(named=True):
+            self.loads[row["load_id"]] = row
+            self.seen |= {mark: (row["load_id"], what) for mark, what in json.loads(row["fingerprints"]).items()}
+
+    def of(self, file: Found) -> str:
+        """Return the fingerprint of a file."""
+        with file.path.open("rb") as content:
+            digest = hashlib.file_digest(content, "blake2b")
+        digest.update(f"\0{file.relative}\0{self.asked}".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:40]
+
+    def unread(self, files: list[Found], prints: Mapping[str, str]) -> list[Found]:
+        """Return the files to be read; those that tell of one another are read together or not at all."""
+        new = [one for one in files if prints[one.relative] not in self.seen]
+        together = [one for one in files if self._formats(prints[one.relative]) & JOINED]
+        return [one for one in files if one in new or one in together] if new else []
+
+    def _formats(self, mark: str) -> set[str]:
+        return {source.format for source in self.report(mark, "").sources} if mark in self.seen else set()
+
+    def report(self, mark: str, path: str) -> LoadReport:
+        """Return the report of a file that was loaded before: every line is a copy of one that is there."""
+        load_id, what = self.seen[mark]
+        if isinstance(what, str):
+            return LoadReport(ignored_files={path: what})
+        load = self.loads[load_id]
+        when = f"{load['loaded_at']:%Y-%m-%d %H:%M} UTC"
+        note = f"the same file was loaded on {when} (load {load_id}); it was not read again"
+        written = LoadReport.from_dict(json.loads(load["report"]))
+        return LoadReport([_as_duplicate(written.sources[number], note) for number in what])
+
+
+def _as_duplicate(source: SourceReport, note: str) -> SourceReport:
+    return SourceReport(
+        source.path, source.format, source.table, read=source.read, duplicate=source.accepted,
+        quarantined=source.quarantined, assumptions=[note],
+    )  # fmt: skip
+
+
+def view(folder: Path, files: list[Found]) -> Path:
+    """Make a folder that shows only some files of a source, each at its place."""
+    for one in files:
+        link = folder / one.relative
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(one.path.resolve())
+    return folder

@@ -1,0 +1,56 @@
+"""How deliveries lie in buckets: runs of whole deliveries in order of their id, cut where a bucket grows too large.
+
+A fence is the first delivery of a bucket; a delivery lies in the bucket of the last fence that is not beyond it.
+"""
+
+import polars as pl
+
+from trackkit.lake import BUCKET, FENCE, OWN
+
+BUCKET_ROWS = 500_000  # a bucket half as large again is cut
+CHUNK_ROWS = 1_000_000  # rows settled at once, of all tables; one larger delivery is a chunk of its own
+NO_DELIVERY = 0  # the bucket of rows without delivery
+
+
+def first_fences() -> pl.DataFrame:
+    """Return the fences of an empty store: one bucket for every delivery."""
+    return pl.DataFrame({BUCKET: [1], "first_delivery": [""]}, schema=OWN[FENCE])
+
+
+def bucket_of(deliveries: pl.Series, fences: pl.DataFrame) -> pl.Series:
+    """Return the bucket of each delivery id.
+
+    >>> fences = pl.DataFrame({"bucket": [1, 2], "first_delivery": ["", "m"]})
+    >>> bucket_of(pl.Series(["a", "m", None, "z"]), fences).to_list()
+    [1, 2, 0, 2]
+    """
+    place = fences["first_delivery"].search_sorted(deliveries.fill_null(""), side="right") - 1
+    found = fences[BUCKET].gather(place)
+    return found.zip_with(deliveries.is_not_null(), pl.Series([NO_DELIVERY], dtype=found.dtype))
+
+
+def plan(sizes: pl.DataFrame, fences: pl.DataFrame) -> pl.DataFrame:
+    """Say where each delivery goes: (delivery_id, rows, bucket, piece, is_cut, chunk), in order.
+
+    In: (delivery_id, rows), every delivery of the buckets concerned, with its rows after the load. `piece` is the
+    bucket after the load: one that has grown too large is cut into pieces, the first of which keeps its number.
+    """
+    rows = sizes.with_columns(bucket_of(sizes["delivery_id"], fences).alias(BUCKET)).sort("delivery_id")
+    total, before = pl.col("rows").sum().over(BUCKET), pl.col("rows").cum_sum().over(BUCKET) - pl.col("rows")
+    is_cut = (total > BUCKET_ROWS * 3 // 2) & (pl.col(BUCKET) != NO_DELIVERY)
+    rows = rows.with_columns(is_cut=is_cut, part=pl.when(is_cut).then(before // BUCKET_ROWS).otherwise(0))
+    is_further = (pl.col("part") != pl.col("part").shift()) & (pl.col(BUCKET) == pl.col(BUCKET).shift())
+    rows = rows.with_columns(further=is_further.fill_null(False))
+    number = fences[BUCKET].max() + pl.col("further").cum_sum()
+    rows = rows.with_columns(piece=pl.when(pl.col("part") > 0).then(number).otherwise(BUCKET).cast(pl.Int32))
+    rows = rows.with_columns(start=pl.col("rows").cum_sum() - pl.col("rows"))
+    chunk = pl.col("start").first().over("piece") // CHUNK_ROWS
+    return rows.with_columns(chunk=chunk.cast(pl.Int32)).drop("part", "further", "start")
+
+
+def cut_fences(planned: pl.DataFrame, fences: pl.DataFrame) -> pl.DataFrame:
+    """Return the fences after a plan: those there were, and one more for each further piece."""
+    further = planned.filter(pl.col("piece") != pl.col(BUCKET))
+    added = further.group_by("piece").agg(first_delivery=pl.col("delivery_id").min())
+    both = pl.concat([fences, added.select(pl.col("piece").alias(BUCKET), "first_delivery")])
+    return both.sort("first_delivery")
