@@ -72,13 +72,13 @@ def people_opens(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.Dat
 def _opens_as(scene: Scene, message: np.ndarray, recipient: np.ndarray, at: np.ndarray) -> pl.DataFrame:
     people, rng = scene.people, scene.rng
     proxy = people.proxy[recipient]
+    proxied = np.isin(proxy, (GOOGLE, YAHOO))
     elsewhere = rng.random(message.size) < 0.18
     client = np.where(elsewhere, people.second_client[recipient], people.client[recipient])
     client[proxy == GOOGLE], client[proxy == YAHOO] = clients.GOOGLE, clients.YAHOO
     if scene.mailing.plan.role == "hostile":
-        odd = rng.random(message.size) < 0.05
+        odd = ~proxied & (rng.random(message.size) < 0.05)
         client[odd] = clients.HOSTILE + np.arange(odd.sum()) % 2
-    proxied = np.isin(proxy, (GOOGLE, YAHOO))
     known = (rng.random(message.size) < 0.5) & ~proxied & ~people.refuses[recipient]
     person = np.where(known, people.person[recipient] + elsewhere.astype(np.uint64), 0).astype(np.uint64)
     new = people.refuses[recipient] & ~proxied & (rng.random(message.size) < 0.4)

@@ -5,6 +5,7 @@ and a few arrive in a later file than their time. Corrupt lines are additions: n
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,8 +43,8 @@ class LogFiles:
 
     def path(self, server: int, place: int) -> Path:
         """Return the file of a server for a range of time."""
-        start, end = (pl.from_epoch(pl.Series([FIRST + (place + step) * self.range_ms]), "ms").dt for step in (0, 1))
-        hours = f"{start.strftime('%Y%m%dT%H')[0]}-{end.strftime('%Y%m%dT%H')[0]}"
+        start, end = (FIRST + (place + step) * self.range_ms for step in (0, 1))
+        hours = "-".join(f"{datetime.fromtimestamp(at // 1000, UTC):%Y%m%dT%H}" for at in (start, end))
         return self.folder / f"0x{SERVERS[server]}_{hours}.log"
 
     def append(self, lines: pl.DataFrame) -> None:

@@ -100,12 +100,14 @@ def _offers(count: int) -> list[Draft]:
     shares = _sizes(count, 9, 0.55)
     first, last = NOW - 68 * DAY - 8 * HOUR, NOW - 29 * HOUR
     themes = {"hostile": HOSTILE_THEME, "silent": SILENT_THEME}
-    drafts = []
+    drafts, plain = [], count - sum(role in themes for role in roles)
     for place, role in enumerate(roles):
-        theme = themes.get(role, OFFERS[place % len(OFFERS)])
+        turn = max(0, place - (count - plain))  # the first ones may be special
+        theme = themes.get(role, OFFERS[turn % len(OFFERS)])
+        label = theme.label if role in themes else _numbered(theme, turn, len(OFFERS))
         start = last - (count - 1 - place) * (last - first) // max(count - 1, 1)
         share = 0.02 if role == "silent" else shares[place]
-        drafts.append((role, theme, _numbered(theme, place, len(OFFERS)), start, OFFER, share))
+        drafts.append((role, theme, label, start, OFFER, share))
     return drafts
 
 
