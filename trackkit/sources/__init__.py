@@ -58,7 +58,8 @@ def read(
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """  # fmt: skip
     _check_request(source, format, collapse_minutes)
-    clock, found = Clock(timezone), find(source)
+    inside = staging.resolve()
+    clock, found = Clock(timezone), [one for one in find(source) if inside not in one.path.resolve().parents]
     chosen = [(one, choose(one, _MAPS, format)) for one in found]
     known = [(one, choice) for one, choice in chosen if choice.format]
     if not known:

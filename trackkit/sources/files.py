@@ -85,6 +85,14 @@ def head(path: Path, size: int = 1 << 16) -> bytes:
     return bytes(gathered[:size])
 
 
+def tail(path: Path, size: int = 16) -> bytes:
+    """Return the last unpacked bytes of a file that can be read."""
+    end = b""
+    for block in _blocks(path, Trouble()):
+        end = (end + block)[-size:]
+    return end
+
+
 @dataclass
 class Trouble:
     """What stopped the reading of a packed file before its end, or None."""

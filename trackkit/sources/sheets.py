@@ -25,6 +25,8 @@ SEPARATORS = (",", ";", "\t")
 _PACKED = ("", ".gz", ".zst")
 EXTENSIONS = (".parquet", *(f".{kind}{packed}" for kind in ("csv", "tsv", "txt") for packed in _PACKED))
 _BLOCK = 1 << 23
+_UNCLOSED = "a quote is never closed: the rest of the file stands inside it"
+_LONG = "a quote is never closed, or one row is longer than 8 MB"
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ class Dialect:
 class Sheet:
     """A table file opened for reading: its cells as text in columns c0, c1, …, with `source_row`.
 
-    `ragged` (row, cells found, text) and `trouble` (what stopped the reading) are filled while `cells` is collected.
+    `ragged` (row, reason, text) and `trouble` (what stopped the reading) are filled while `cells` is collected.
     """
 
     headers: list[str]
     cells: pl.LazyFrame
     separator: str = ","
-    ragged: list[tuple[int, int, str]] = field(default_factory=list)
+    ragged: list[tuple[int, str, str]] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
 
 
@@ -100,25 +102,38 @@ def open_sheet(found: Found, knows: Callable[[list[str]], int] = len) -> Sheet:
 
 def _batches(path: Path, sheet: Sheet, start: int, layout: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield the well-formed rows with their numbers; ragged rows and what stopped the reading go to the sheet."""
-    given = 0
+    given, last = 0, None
     try:
         with files.open_bytes(path) as stream:
             files.skip(stream, start)
             for batch in _reader(stream, sheet, layout.names[:-1]):
+                if last is not None:
+                    yield last
                 rows = np.arange(given + 1, given + batch.num_rows + 1)
                 given += batch.num_rows
                 # A row's number is its place among the well-formed ones, and one more for each ragged row before it.
                 before = np.array([row - place for place, (row, _, _) in enumerate(sheet.ragged)], dtype=np.int64)
                 rows += np.searchsorted(before, rows, side="right")
-                yield pa.RecordBatch.from_arrays([*batch.columns, pa.array(rows)], schema=layout)
+                last = pa.RecordBatch.from_arrays([*batch.columns, pa.array(rows)], schema=layout)
     except (pa.ArrowException, OSError) as error:
         if "Empty CSV" not in str(error):  # nothing after the header
-            sheet.trouble.append(str(error).split("\n")[0])
+            sheet.trouble.append(_LONG if "straddling" in str(error) else str(error).split("\n")[0])
+    if last is not None:
+        yield _without_open_end(last, path, sheet)
+
+
+def _without_open_end(last: pa.RecordBatch, path: Path, sheet: Sheet) -> pa.RecordBatch:
+    """Set the last row aside when its last cell runs over lines to the end of the file without a closing quote."""
+    *cells, row = last.slice(last.num_rows - 1).to_pylist()[0].values() if last.num_rows else (0,)
+    if not cells or "\n" not in cells[-1] or files.tail(path).rstrip(b"\r\n").endswith(b'"'):
+        return last
+    sheet.ragged.append((row, _UNCLOSED, sheet.separator.join(cells)))
+    return last.slice(0, last.num_rows - 1)
 
 
 def _reader(stream: pa.NativeFile, sheet: Sheet, names: list[str]) -> Iterator[pa.RecordBatch]:
     def set_aside(row: Any) -> str:
-        sheet.ragged.append((row.number, row.actual_columns, row.text))
+        sheet.ragged.append((row.number, f"{len(names)} cells expected, got {row.actual_columns}", row.text))
         return "skip"
 
     text = {name: pa.string() for name in names}

@@ -144,12 +144,10 @@ class _Reading:
                              or [pl.lit("")])  # fmt: skip
         text = pl.concat_str(self.cells, separator=self.sheet.separator or ",")
         wrong = rows.filter(pl.col("fault").is_not_null()).select("source_row", reason=reason, text=text).collect()
-        expected = f"{len(self.cells)} cells expected, got"
-        ragged = [(row, f"{expected} {count}", text) for row, count, text in self.sheet.ragged]
+        ragged = self.sheet.ragged
         last = rows.select(pl.len()).collect().item() + len(ragged)
-        return pl.concat(
-            [refused(wrong, report), quarantine_frame([*ragged, *self._lost(last + 1)], report)]
-        ).sort("source_row")
+        unread = quarantine_frame([*ragged, *self._lost(last + 1)], report)
+        return pl.concat([refused(wrong, report), unread]).sort("source_row")
 
     def _lost(self, row: int) -> list[tuple[int, str, str]]:
         """Return what stopped the reading of the whole file, as refused rows after the last one read."""
