@@ -29,10 +29,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sanitize": {"errors"},
     # data in: raw logs to the canonical store
     "sources": GROUND,
+    "fingerprints": GROUND,
     "dedupe": GROUND,
     "enrich": GROUND | {"dedupe"},
-    "lake": GROUND | {"dedupe"},
-    "store": GROUND | {"sources", "dedupe", "enrich", "lake"},
+    "lake": GROUND,
+    "layout": GROUND | {"lake"},
+    "rewrite": GROUND | {"dedupe", "enrich", "lake", "layout"},
+    "ingest": GROUND | {"sources", "fingerprints", "dedupe", "lake", "layout", "rewrite"},
+    "store": GROUND | {"sources", "ingest", "lake"},
     "demo": GROUND,
     # numbers: the registry never sees data, and only the engine and the analyses do
     "metrics": {"errors", "schema"},
