@@ -151,18 +151,20 @@ def _place(anchor: lxml.html.HtmlElement) -> Place:
 
 
 def _parsed(body: str) -> lxml.html.HtmlElement | None:
-    """The document, or None where the content holds no element; nesting beyond 2,048 levels is cut by the parser."""
+    """What a reader sees, or None where there is no element; the parser cuts nesting at 2,048 levels."""
     parser = lxml.html.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
     try:
-        return lxml.html.document_fromstring(body.encode("utf-8", "replace"), parser=parser)
+        document = lxml.html.document_fromstring(body.encode("utf-8", "replace"), parser=parser)
     except lxml.etree.ParserError:
         return None
+    lxml.etree.strip_elements(document, *DROPPED, with_tail=False)
+    for verbatim in list(document.iter("plaintext", "xmp")):  # would swallow the badges after it
+        verbatim.tag = "pre"
+    return document
 
 
 def _anchors(document: lxml.html.HtmlElement) -> list[lxml.html.HtmlElement]:
-    """The links that a reader can see, in document order."""
-    linked = (element for element in document.iter("a", "area") if element.get("href") is not None)
-    return [element for element in linked if next(element.iterancestors(*DROPPED), None) is None]
+    return [element for element in document.iter("a", "area") if element.get("href") is not None]
 
 
 def _text_spans(body: str) -> list[tuple[int, int]]:
@@ -243,13 +245,12 @@ def _put_after(element: lxml.html.HtmlElement, badge: str) -> None:
 
 
 def _content(document: lxml.html.HtmlElement) -> str:
-    """The body as a block that keeps the body's own colours."""
-    body = document.find("body")
-    block = document if body is None else body
-    block.tag = "div"
-    if colour := block.get("bgcolor"):
-        block.set("style", f"background-color:{colour};{block.get('style', '')}")
-    return lxml.html.tostring(block, encoding="unicode")
+    """The document as blocks, the body keeping its own colours; whatever a broken message has in its head included."""
+    for block in list(document.iter("html", "head", "body")):
+        block.tag = "div"
+        if colour := block.get("bgcolor"):
+            block.set("style", f"background-color:{colour};{block.get('style', '')}")
+    return lxml.html.tostring(document, encoding="unicode")
 
 
 def _annotated_text(body: str, badges: list[str | None]) -> str:

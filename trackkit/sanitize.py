@@ -21,17 +21,10 @@ TAGS = {
     "samp", "section", "small", "span", "strike", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th",
     "thead", "tr", "tt", "u", "ul", "var", "wbr",
 }  # fmt: skip
-DROPPED = {
-    "script",
-    "style",
+DROPPED = {  # with their content
+    "iframe", "math", "noembed", "noframes", "noscript", "script", "select", "style", "svg", "template", "textarea",
     "title",
-    "textarea",
-    "select",
-    "noscript",
-    "svg",
-    "math",
-    "template",
-}  # with their content
+}  # fmt: skip
 ATTRIBUTES = {
     "*": {"align", "bgcolor", "dir", "height", "lang", "style", "title", "valign", "width"},
     "col": {"span"},
