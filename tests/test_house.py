@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sanitize": {"errors"},
     # data in: raw logs to the canonical store
     "sources": GROUND,
-    "fingerprints": GROUND,
+    "fingerprints": {"sources", "lake"},
     "dedupe": GROUND,
     "enrich": GROUND | {"dedupe"},
     "lake": GROUND,
