@@ -24,7 +24,7 @@ from trackkit.links import tracked_links
 from trackkit.sanitize import BADGE, DROPPED, page, safe_fragment, sentence, too_heavy
 from trackkit.schema import FORMATS
 
-UNBADGED = ("Opt-out", "Mirror page")
+UNBADGED, OF_THE_SITE = ("Opt-out", "Mirror page"), ("Web", "Transaction")
 REDIRECT_ID = re.compile(r"[ht][^,]*,(?P<delivery>[0-9a-fA-F]{1,16}),(?P<link>[0-9a-fA-F]{1,16})")
 TEXT_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s<>\"]+")
 TRAILING = ".,;:!?)]}'"  # what follows an address in a sentence, rather than ends it
@@ -68,6 +68,8 @@ def placed_clicks(tables: Tables, delivery: str, format: str = "html") -> pl.Dat
         .then(pl.lit("opt-out and mirror-page links carry no badge"))
         .when(pl.col("link_id").is_null())
         .then(pl.lit("the log does not say which link"))
+        .when(pl.col("position").is_null() & pl.col("type").is_in(OF_THE_SITE))
+        .then(pl.lit("a page of the site, not a link of the message"))
         .when(pl.col("position").is_null())
         .then(pl.lit("not found in the content" if body is not None else f"no {format} content was loaded"))
     )

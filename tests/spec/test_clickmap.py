@@ -157,6 +157,13 @@ def test_without_content_there_is_a_sentence():
     assert "no html content was loaded" in reasons
 
 
+def test_web_pages_are_in_the_total_and_are_no_link_of_the_message():
+    visit = {"delivery_id": "230", "event_id": "1", "link_id": "22", "event_type": "web_visited", "link_label": "Shop"}
+    found = placed_clicks(tables(event=[visit]), "230").row(0, named=True)
+    assert (found["clicks"], found["share"], found["placed"]) == (1, 1.0, False)
+    assert found["reason"] == "a page of the site, not a link of the message"
+
+
 def test_without_clicks_there_is_no_badge():
     given_ = message(BODY, clicked=["1"])
     assert badges(annotated_message(given_, "230")) == []
