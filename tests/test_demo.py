@@ -22,10 +22,12 @@ from urllib.parse import parse_qs
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
 from trackkit.demo import DemoSummary, write_demo
 from trackkit.errors import RequestError
+from trackkit.store import open_store
 
 SIZE = {"deliveries": 12, "recipients": 2_500}
 # The published check of a line, POSIX classes written out for Python.
@@ -578,3 +580,37 @@ def test_subscriptions_and_web_application(demo: Demo) -> None:
     steps = Counter(row["iStep"] for row in pages)
     assert steps["1"] > steps["2"] > steps["3"] > steps["4"] > 10 and len(pages) == demo.summary.page_hits
     assert {row["iOptOut"] for row in pages} == {"0", "1", ""}
+
+
+# ---- loaded ------------------------------------------------------------------------------------------------------
+
+
+def test_a_load_reports_what_the_summary_says(demo: Demo, tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    sources = store.ingest(str(demo.folder)).to_dict()["sources"]
+    for source in sources:
+        parts = [source[name] for name in ("kept", "duplicate", "collapsed", "quarantined")]
+        assert source["read"] == sum(parts), source["path"]
+    hits = [source for source in sources if source["path"].startswith(("redir/log", "tracking_log"))]
+    totals = {name: sum(source[name] for source in hits) for name in ("read", "kept", "duplicate", "collapsed")}
+    summary = demo.summary
+    assert totals == {
+        "read": summary.log_lines + summary.table_rows, "kept": summary.events, "duplicate": summary.duplicates,
+        "collapsed": summary.repeated_opens,
+    }  # fmt: skip
+    assert sum(source["quarantined"] for source in sources) == summary.corrupt_lines
+    assert sum(source["undated"] for source in hits) == summary.undated
+    assert sum(source["kept"] for source in sources if source["path"].startswith("broadlog/")) == summary.messages
+
+
+def test_a_load_finds_the_true_events(demo: Demo, tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.ingest(str(demo.folder))
+    key, values = (
+        ["event_id", "log_server"],
+        ["event_type", "message_id", "occurred_at", "link_id", "amount", "articles"],
+    )
+    in_raw = pl.when(pl.col("raw_lines") > 0).then("log_server").alias("log_server")  # the table names no server
+    told = demo.truth.filter(~pl.col("is_repeat")).select("event_id", in_raw, *values).sort(key)
+    found = store.scan("event").select(*key, *values).collect().sort(key)
+    assert_frame_equal(found.cast({"event_type": pl.String}), told, check_exact=True)

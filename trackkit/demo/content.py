@@ -10,11 +10,15 @@ from trackkit.demo.plan import MIRROR, OPEN_ID, OPT_OUT, Link, Plan
 from trackkit.demo.words import SHOP, TRACKER
 
 REDIRECT, ATTRIBUTE, TARGET = range(3)
-_LOGO = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAYAAADED76LAAAAIUlEQVR42mP8z8BQz0AEYBxVSF+FjP//"
-    "/68nRiHj0FcIAKV8F/GkFR7xAAAAAElFTkSuQmCC"
+_LOGO = (  # a pebble, 24 pixels wide
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAABgAAAAYCAYAAADgdz34AAAAmElEQVR42mOY1lXBQEvMMGIsYAViNyBOg2I3qBhFFugA8Rkg/k8An4GqJdoCJi"
+    "B+TITB6PgxVC9eC7xBii8d24ITE2GRNy4LXAgZToIlLtgs+E9FC/6jW7CajDAnhFcjW/CfRhhsgSkNLTAFWZBCQwtS6GIBzYOI5pFMl2RKC19g"
+    "LyqohF3wFnYUYu8BLa7pUuHQrcqkCgYAXBv4FdffcwEAAAAASUVORK5CYII="
 )
 _TABLE = 'table role="presentation" cellpadding="0" cellspacing="0"'
+_SHAPES = ("36px", "4px", "36px 4px", "4px 36px 36px")
+_HERO = "color:#ffffff;font-size:36px;line-height:44px;text-decoration:none"
 _CENTRE = "text-align:center"
 _IMPRINT = f"{SHOP}, 7 Quarry Lane, Littlestone. You get this letter because you asked for it."
 _CELL = "font-family:Georgia,'Times New Roman',serif;color:#2b2b2b"
@@ -31,8 +35,11 @@ def html_content(plan: Plan, message_id: int) -> str:
     passed_on = [share(link.category, plain) for share, link in zip(shares, plan.links[9:-2], strict=True)]
     rows = [
         _row(f"{escape(theme.lead)} {mirror('View in your browser', soft)}", f"{soft};font-size:12px"),
-        _row(f'<img src="{_LOGO}" width="16" height="16" alt=""> {SHOP}', f"{plain};font-size:26px;letter-spacing:2px"),
-        _row(hero(theme.title, "color:#ffffff"), f"{tint};padding:64px 28px;font-size:34px;text-align:center"),
+        _row(
+            f'<img src="{_LOGO}" width="24" height="24" alt=""> {SHOP}',
+            f"{plain};{_CENTRE};font-size:26px;letter-spacing:3px",
+        ),
+        _row(hero(theme.title, _HERO), f"{tint};padding:72px 28px;{_CENTRE};border-bottom:6px solid {theme.light}"),
         _row(
             f"<p>{escape(theme.lead)}</p>{again('Read the story', _BUTTON + tint)}",
             f"{_CENTRE};background:{theme.light}",
@@ -81,10 +88,13 @@ def _row(body: str, style: str) -> str:
 
 def _shelf(plan: Plan, products: list[Callable[[str, str], str]]) -> str:
     """Four products, two by two, each a colour block in place of a picture."""
+    dark, light = plan.theme.dark, plan.theme.light
     cells = [
         f'<td width="50%" style="padding:12px"><{_TABLE} width="100%">'
-        f'<tr><td height="130" style="background:{plan.theme.dark if place % 3 else plan.theme.light}">&nbsp;</td></tr>'
-        f'<tr><td style="padding:10px 0">{anchor(name, f"color:{plan.theme.dark}")}</td></tr></table></td>'
+        f'<tr><td height="150" align="center" style="background:{(dark if place % 3 else light)}">'
+        f'<div style="width:72px;height:72px;border-radius:{_SHAPES[place]};background:{light if place % 3 else dark}">'
+        f"&nbsp;</div></td></tr>"
+        f'<tr><td style="padding:10px 0">{anchor(name, f"color:{dark}")}</td></tr></table></td>'
         for place, (anchor, name) in enumerate(zip(products, plan.theme.products, strict=True))
     ]
     rows = "".join(f"<tr>{left}{right}</tr>" for left, right in zip(cells[::2], cells[1::2], strict=True))

@@ -82,7 +82,7 @@ def corrupt_lines(lines: pl.Series, rng: np.random.Generator) -> pl.Series:
     """Return damaged copies of some lines, of every kind that the published check refuses."""
     sound = lines.cast(pl.String)
     # A forwarded-for chain can hide a lost field, and a short line a cut one.
-    sound = sound.filter(sound.str.contains(r"\t[0-9.]+$") & (sound.str.len_chars() > 130))
+    sound = sound.filter(sound.str.contains(r"^([^\t]*\t){10}[0-9.]+$") & (sound.str.len_chars() > 130))
     count = min(sound.len(), max(1, lines.len() // 400))
     taken = sound.gather(rng.choice(sound.len(), count, replace=False)) if count else sound
     made = [

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from trackkit.demo.logs import SERVERS
+from trackkit.demo.logs import SERVERS, amounts
 from trackkit.demo.plan import NOW
 from trackkit.demo.scene import KINDS, Scene
 from trackkit.schema import LINK_TYPES
@@ -136,6 +136,6 @@ def truth(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
         pl.lit(hits["is_repeat"]).alias("is_repeat"),
         pl.lit(hits["raw_lines"]).alias("raw_lines"),
         pl.lit(hits["in_table"]).alias("in_table"),
-        pl.when(bought).then(pl.lit(hits["cents"]) / 100).alias("amount"),
+        pl.when(bought).then(pl.lit(amounts(hits)).cast(pl.Float64)).alias("amount"),
         pl.when(bought & ~pl.lit(hits["is_misread"])).then(pl.lit(hits["articles"])).alias("articles"),
     )  # fmt: skip
