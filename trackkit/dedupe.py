@@ -68,7 +68,7 @@ def merge_copies(events: pl.DataFrame) -> pl.DataFrame:
     """
     rows = events
     for name, default in ((IS_NEW, pl.lit(True)), (FILLED, pl.lit(0, pl.Int32))):
-        rows = rows if name in rows.columns else rows.with_columns(default.alias(name))
+        rows = rows.with_columns((pl.col(name).fill_null(default) if name in rows.columns else default).alias(name))
     if rows["delivery_id"].null_count():
         elsewhere = pl.col("delivery_id").min().over("event_id")
         rows = rows.with_columns(delivery_id=pl.when(_has_id()).then(pl.coalesce("delivery_id", elsewhere)))
@@ -206,7 +206,7 @@ def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -
     known = stored.select(names).with_columns(is_known=pl.lit(True))
     both = last.join(known, on=key, how="left", nulls_equal=True, suffix=" before")
     others = [name for name in names if name not in key]
-    is_changed = [pl.col(name).ne_missing(f"{name} before") for name in others]
+    is_changed = [pl.col(name).ne_missing(pl.col(f"{name} before")) for name in others]
     newer = both.with_columns(_newer(others)).filter(pl.any_horizontal(pl.col("is_known").is_null(), *is_changed))
     changed = newer.select(names)
     rest = stored.select(names).join(changed, on=key, how="anti", nulls_equal=True)
