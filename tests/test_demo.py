@@ -27,7 +27,7 @@ from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
 from trackkit.demo import DemoSummary, write_demo
 from trackkit.errors import RequestError
-from trackkit.store import open_store
+from trackkit.store import Store, open_store
 
 SIZE = {"deliveries": 12, "recipients": 2_500}
 # The published check of a line, POSIX classes written out for Python.
@@ -585,9 +585,15 @@ def test_subscriptions_and_web_application(demo: Demo) -> None:
 # ---- loaded ------------------------------------------------------------------------------------------------------
 
 
-def test_a_load_reports_what_the_summary_says(demo: Demo, tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "store"))
-    sources = store.ingest(str(demo.folder)).to_dict()["sources"]
+@pytest.fixture(scope="module")
+def load(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[dict[str, Any]]]:
+    """A store of the whole demo, and what its load reported of each source."""
+    store = open_store(str(tmp_path_factory.mktemp("store") / "store"))
+    return store, store.ingest(str(demo.folder)).to_dict()["sources"]
+
+
+def test_a_load_reports_what_the_summary_says(demo: Demo, load: tuple[Store, list[dict[str, Any]]]) -> None:
+    _, sources = load
     for source in sources:
         parts = [source[name] for name in ("kept", "duplicate", "collapsed", "quarantined")]
         assert source["read"] == sum(parts), source["path"]
@@ -603,13 +609,10 @@ def test_a_load_reports_what_the_summary_says(demo: Demo, tmp_path: Path) -> Non
     assert sum(source["kept"] for source in sources if source["path"].startswith("broadlog/")) == summary.messages
 
 
-def test_a_load_finds_the_true_events(demo: Demo, tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "store"))
-    store.ingest(str(demo.folder))
-    key, values = (
-        ["event_id", "log_server"],
-        ["event_type", "message_id", "occurred_at", "link_id", "amount", "articles"],
-    )
+def test_a_load_finds_the_true_events(demo: Demo, load: tuple[Store, list[dict[str, Any]]]) -> None:
+    store, _ = load
+    key = ["event_id", "log_server"]
+    values = ["event_type", "message_id", "occurred_at", "link_id", "amount", "articles"]
     in_raw = pl.when(pl.col("raw_lines") > 0).then("log_server").alias("log_server")  # the table names no server
     told = demo.truth.filter(~pl.col("is_repeat")).select("event_id", in_raw, *values).sort(key)
     found = store.scan("event").select(*key, *values).collect().sort(key)
