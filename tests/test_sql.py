@@ -15,14 +15,14 @@ from trackkit.store import open_store
 VIEWS = """
 CREATE VIEW url AS SELECT * FROM read_csv('{0}/tracking_url.csv', all_varchar=true);
 CREATE VIEW raw AS SELECT
-    ('0x' || substr(column00, 4))::BIGINT AS id, column01::TIMESTAMP AS at, ('0x' || column02)::BIGINT AS message,
+    ('0x' || substr(column00, 4))::BIGINT AS id, column01::TIMESTAMP AS moment, ('0x' || column02)::BIGINT AS message,
     ('0x' || column03)::BIGINT AS delivery, ('0x' || column04)::BIGINT AS url, column06 AS person, column07 AS fmt,
     column09 AS agent
     FROM read_csv('{0}/redir/log/*.log', delim='\t', header=false, all_varchar=true, quote='', escape='');
-CREATE VIEW tab AS SELECT iTrackingLogId::BIGINT AS id, tsLog::TIMESTAMP AS at, iBroadLogId::BIGINT AS message,
+CREATE VIEW tab AS SELECT iTrackingLogId::BIGINT AS id, tsLog::TIMESTAMP AS moment, iBroadLogId::BIGINT AS message,
     iDeliveryId::BIGINT AS delivery, iUrlId::BIGINT AS url, sSourceId AS person, NULL AS fmt, iUserAgent AS agent
     FROM read_csv('{0}/tracking_log.csv', all_varchar=true);
-CREATE VIEW log AS SELECT id, any_value(at) AS at, any_value(message) AS message, any_value(delivery) AS delivery,
+CREATE VIEW log AS SELECT id, any_value(moment) AS moment, any_value(message) AS message, any_value(delivery) AS delivery,
     any_value(url) AS url, any_value(person) AS person, max(fmt) AS fmt, any_value(agent) AS agent
     FROM (SELECT * FROM raw UNION ALL SELECT * FROM tab) GROUP BY id;
 CREATE VIEW delivery AS SELECT iDeliveryId AS delivery_id, iTotalTarget::BIGINT AS targeted,
@@ -41,7 +41,7 @@ CREATE VIEW event AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message
     CASE WHEN l.person NOT IN ('', '-') THEN lower(l.person) END AS person,
     CASE WHEN l.url = 1 THEN 2 ELSE u.iType::INT END AS type, l.url::VARCHAR AS link_id,
     u.sLabel AS link_label, u.sCategory AS link_category,
-    date_trunc('hour', l.at) AS hour, l.at::DATE AS day,
+    date_trunc('hour', l.moment) AS hour, l.moment::DATE AS day,
     CASE l.fmt WHEN 'h' THEN 'html' WHEN 't' THEN 'text' END AS message_format,
     m.domain, m.country, w.dAmount::DOUBLE AS amount, w.iArticle::BIGINT AS articles,
     a.sDevice AS device, a.sOSName AS operating_system, a.sBrowserName AS browser, a.sBrowserVersion AS browser_version

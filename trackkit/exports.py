@@ -4,7 +4,7 @@ from typing import IO
 
 import polars as pl
 
-_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
+_FORMULA = r"^\s*[=+\-@\t\r\n＝＋－＠]"
 _NUMBER = r"^[+-]?\d+(\.\d+)?$"
 _INSTANT = "%Y-%m-%dT%H:%M:%S%.f%:z"
 

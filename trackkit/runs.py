@@ -73,7 +73,7 @@ def run(
 
     Proofs and models are left out unless named in `delivery`; `since` keeps deliveries launched on or after a date,
     UTC; `jobs` reports are rendered at once (by default one per core, four at most). A failed report does not stop the
-    others. Raises RequestError for an unknown report, delivery or date, or when another run is writing to the same folder.
+    others. Raises RequestError for an unknown report, delivery or date, or when another run writes to the same folder.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
