@@ -94,7 +94,7 @@ def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 def _run_all_cells(page: Any) -> None:
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-    page.get_by_text("Kernel status: Idle").first.wait_for(state="attached")
+    page.get_by_text("| Idle").wait_for()  # in the status bar: asked sooner, JupyterLab would ask for a kernel
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
@@ -109,10 +109,12 @@ def test_charts_draw_in_a_real_jupyterlab(lab: str, browser: Any, tmp_path: Path
     page.goto(lab.format(name=notebook.name))
     _run_all_cells(page)
     drawn = page.locator(".jp-RenderedVegaLite :is(canvas, svg.marks)")
-    for place in range(_charts(notebook)):
-        drawn.nth(place).wait_for()
-    _settle(page)
-    page.screenshot(path=_shot(tmp_path, "lab.png"))
+    try:
+        for place in range(_charts(notebook)):
+            drawn.nth(place).wait_for()
+        _settle(page)
+    finally:
+        page.screenshot(path=_shot(tmp_path, "lab.png"))
     assert stumbles == []
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
     sizes = [drawn.nth(place).bounding_box() for place in range(drawn.count())]
@@ -122,9 +124,9 @@ def test_charts_draw_in_a_real_jupyterlab(lab: str, browser: Any, tmp_path: Path
 
 
 def _settle(page: Any) -> None:
-    """Wait until all cells have run: none shows a star for its number."""
-    page.wait_for_function("!document.querySelector('.jp-InputArea-prompt')?.textContent.includes('*')")
-    page.get_by_text("Kernel status: Idle").first.wait_for(state="attached")
+    """Wait until all cells have run: each has a number, none a star."""
+    page.wait_for_function("""() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
+        .every(prompt => /\\d/.test(prompt.textContent))""")
 
 
 def _has_ink(page: Any, place: int) -> bool:
