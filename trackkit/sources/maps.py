@@ -62,6 +62,16 @@ class Field:
         """The column's name while the file is read: that of another table carries the table's name."""
         return f"{self.table}.{self.column}" if self.table else self.column
 
+    @property
+    def name(self) -> str:
+        """A name of this field alone, for its value before it is joined with others of its column."""
+        return f"{self.inner} from {' '.join(self.headers)}"
+
+    @property
+    def offset_name(self) -> str:
+        """The name of the offset written beside an instant."""
+        return f"{self.name} offset"
+
 
 @dataclass(frozen=True, eq=False)
 class TableMap:

@@ -75,47 +75,71 @@ class _Reading:
         marked = pl.any_horizontal(pl.col(self.cells).str.contains(NOT_UTF8, literal=True))
         faults = [_Fault(marked, pl.lit("not UTF-8"))] if self.mended else []
         for name, fields in self.table_map.columns.items():
-            read = [one for one in fields if one in self.places]
             if any(one.required for one in fields):
-                filled = pl.any_horizontal([_is_filled(one, pl.col(self.cells[self.places[one]])) for one in read])
-                named = " and ".join(repr(self.sheet.headers[self.places[one]]) for one in read)
-                faults.append(_Fault(~filled, pl.lit(f"no {name} (column {named})")))
+                read = [one for one in fields if one in self.places]
+                empty = pl.all_horizontal([self._is_empty(one).fill_null(False) for one in read])
+                named = " and ".join(repr(self._header(one)) for one in read)
+                faults.append(_Fault(empty, pl.lit(f"no {name} (column {named})")))
         return faults + [self._bad_value(one) for one in self.places if one.kind != "text"]
 
     def _bad_value(self, one: Field) -> _Fault:
-        text, header = pl.col(self.cells[self.places[one]]), self.sheet.headers[self.places[one]]
-        value = values.instant(text)[0] if one.kind == "instant" else _value(one, text, self.clock)
-        what = pl.lit(f"' in column '{header}' is {_EXPECTED[one.kind]}")
-        return _Fault(_is_filled(one, text) & value.is_null(), pl.concat_str(pl.lit("'"), text.str.head(100), what))
+        what = pl.lit(f"' in column '{self._header(one)}' is {_EXPECTED[one.kind]}")
+        reason = pl.concat_str(pl.lit("'"), self._cell(one).str.head(100), what)
+        return _Fault(~self._is_empty(one), reason)
+
+    def _header(self, one: Field) -> str:
+        return self.sheet.headers[self.places[one]]
+
+    def _cell(self, one: Field) -> pl.Expr:
+        return pl.col(self.cells[self.places[one]])
+
+    def _is_empty(self, one: Field) -> pl.Expr:
+        """Whether a cell is empty; null where there is a value, so that its text costs nothing."""
+        rest = pl.when(pl.col(one.name).is_null()).then(self._cell(one))
+        return values.is_nothing(rest) if one.kind == "id" else values.is_missing(rest)
 
     def sink(self, target: Path) -> None:
         """Write the typed columns, the number of the first fault of each row, and the cells of faulty rows."""
-        fault = pl.coalesce(
-            [pl.when(one.wrong).then(pl.lit(place, pl.Int16)) for place, one in enumerate(self.faults)]
-            or [pl.lit(None, pl.Int16)]
-        )
-        typed = {name: self._column(fields) for name, fields in self.table_map.columns.items()}
+        rows = self.sheet.cells.with_columns(self._parsed())
+        fault = [pl.when(one.wrong).then(pl.lit(place, pl.Int16)) for place, one in enumerate(self.faults)]
+        rows = rows.with_columns(fault=pl.coalesce(fault or [pl.lit(None, pl.Int16)]))
         as_stood = [pl.when(pl.col("fault").is_not_null()).then(pl.col(cell)).alias(cell) for cell in self.cells]
-        rows = self.sheet.cells.with_columns(fault=fault)
+        typed = {name: self._column(fields) for name, fields in self.table_map.columns.items()}
         rows = rows.select("source_row", "fault", *as_stood, **typed, **self._clock_tallies())
         for name, expression in self.table_map.derive.items():
             rows = rows.with_columns(expression.alias(name))
         rows.sink_parquet(target, **STAGED)
 
+    def _parsed(self) -> list[pl.Expr]:
+        """Each cell as a value of its kind, once; of an instant, the local time and, apart, the offset in minutes."""
+        parsed = []
+        for one in self.places:
+            if one.kind == "instant":
+                local, offset = values.instant(self._cell(one))
+                parsed += [local.alias(one.name), offset.alias(one.offset_name)]
+            else:
+                parsed.append(_value(one, self._cell(one)).alias(one.name))
+        return parsed
+
     def _column(self, fields: list[Field]) -> pl.Expr:
-        read = [_value(one, pl.col(self.cells[self.places[one]]), self.clock) for one in fields if one in self.places]
+        read = [self._exact(one) if one.kind == "instant" else pl.col(one.name) for one in fields if one in self.places]
         dtype = KINDS[fields[0].kind]
         return pl.coalesce(read).cast(dtype) if read else pl.lit(None, dtype)
 
+    def _exact(self, one: Field) -> pl.Expr:
+        """The instant in UTC: by the offset written beside it, or else by the clock of the source."""
+        local, offset = pl.col(one.name), pl.col(one.offset_name)
+        written = (local - pl.duration(minutes=offset)).dt.replace_time_zone("UTC")
+        return pl.when(offset.is_null()).then(self.clock.to_utc(local)).otherwise(written)
+
     def _clock_tallies(self) -> dict[str, pl.Expr]:
-        texts = [pl.col(self.cells[place]) for one, place in self.places.items() if one.kind == "instant"]
-        read = [values.instant(text) for text in texts]
-        plain = [pl.when(offset.is_null()).then(local) for local, offset in read] or [pl.lit(None, pl.Datetime("us"))]
+        instants = [one for one in self.places if one.kind == "instant"]
+        plain = [pl.when(pl.col(one.offset_name).is_null()).then(pl.col(one.name)) for one in instants]
         odd = [self.clock.oddity(local) for local in plain]
         return {
-            "_local": pl.any_horizontal([local.is_not_null() for local in plain]),
-            "_twice": pl.any_horizontal([(one == 1).fill_null(False) for one in odd]),
-            "_skipped": pl.any_horizontal([(one == 2).fill_null(False) for one in odd]),
+            "_local": pl.any_horizontal([local.is_not_null() for local in plain] or [pl.lit(False)]),
+            "_twice": pl.any_horizontal([(one == 1).fill_null(False) for one in odd] or [pl.lit(False)]),
+            "_skipped": pl.any_horizontal([(one == 2).fill_null(False) for one in odd] or [pl.lit(False)]),
         }
 
     def hand_on(self, target: Path, report: SourceReport, collapse_seconds: int) -> Staged:
@@ -180,22 +204,14 @@ class _Reading:
         return dict(counts.iter_rows())
 
 
-def _value(one: Field, text: pl.Expr, clock: Clock) -> pl.Expr:
+_VALUES = {"id": values.reference, "count": values.whole, "amount": values.number, "flag": values.flag}
+
+
+def _value(one: Field, text: pl.Expr) -> pl.Expr:
     """Return a cell as a value of its kind; null when it is empty, or not of its kind."""
-    if one.kind == "instant":
-        local, offset = values.instant(text)
-        exact = (local - pl.duration(minutes=offset)).dt.replace_time_zone("UTC")
-        return pl.when(offset.is_null()).then(clock.to_utc(local)).otherwise(exact)
     if one.kind == "code":
         return values.code(text, one.words)
-    plain = {"id": values.reference, "count": values.whole, "amount": values.number, "flag": values.flag}
-    return plain[one.kind](text) if one.kind in plain else pl.when(text != "").then(text)
-
-
-def _is_filled(one: Field, text: pl.Expr) -> pl.Expr:
-    if one.kind == "text":
-        return text != ""
-    return ~values.is_nothing(text) if one.kind == "id" else values.present(text).is_not_null()
+    return _VALUES[one.kind](text) if one.kind in _VALUES else pl.when(text != "").then(text)
 
 
 def _canonical(rows: pl.LazyFrame, table: str, renamed: Mapping[str, str]) -> pl.LazyFrame:

@@ -11,17 +11,23 @@ import polars as pl
 
 from trackkit.errors import RequestError, did_you_mean
 
-_MISSING = ("", "NULL", "null", "\\N")
-_WHOLE = r"^[+-]?\d{1,18}(?:\.0+)?$"
-_NUMBER = r"^[+-]?\d{1,15}(?:\.\d*)?(?:[eE][+-]?\d{1,2})?$"
-_DECIMAL_COMMA = r"^([+-]?\d{1,15}),(\d{1,2}|\d{4,15})$"  # 1,234 could be a thousand: not a number
-_ID = r"^(?:-?\d+|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})$"
+# Patterns are anchored and without groups wherever all rows pass through them: such ones run at memory speed.
+_MISSING = r"^\s*(?:NULL|null|\\N)?\s*$"
+_NOTHING = r"^\s*(?:0*(?:\.0)?|NULL|null|\\N)\s*$"
+_WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0+)?$"
+_NUMBER = r"^[+-]?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?$"
+_DECIMAL_COMMA = r"^([+-]?[0-9]{1,15}),([0-9]{1,2}|[0-9]{4,15})$"  # 1,234 could be a thousand: not a number
+_ID = (
+    r"^(?:[0-9]+|[0-9]{1,15}\.0|-[1-9][0-9]*"
+    r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$"
+)
 _TRUE, _FALSE = ("1", "true", "yes", "t", "y"), ("0", "false", "no", "f", "n")
-_LOG_INSTANT = r"^\d{4}-\d{2}-\d{2}T[0-2]\d:[0-5]\d:[0-5]\d(?:\.\d*)?$"
+_LOG_INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]*)?$"
+_PLAIN_INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?$"
 _INSTANT = (
-    r"^(?P<date>\d{4}-\d{2}-\d{2}|\d{4}/\d{2}/\d{2})"
-    r"(?:[T ](?P<time>\d{2}:\d{2})(?P<second>:[0-5]\d)?(?:[.,](?P<fraction>\d+))?"
-    r" ?(?:(?P<zulu>Z|UTC)|(?P<hours>[+-]\d{2}):?(?P<minutes>\d{2})?)?)?$"
+    r"^(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{4}/[0-9]{2}/[0-9]{2})"
+    r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2})(?P<second>:[0-5][0-9])?(?:[.,](?P<fraction>[0-9]+))?"
+    r" ?(?:(?P<zulu>Z|UTC)|(?P<hours>[+-][0-9]{2}):?(?P<minutes>[0-9]{2})?)?)?$"
 )
 PERCENT = {f"%{code:02X}": chr(code) for code in range(0x20, 0x7F)} | {"+": " "}
 
@@ -70,10 +76,14 @@ class Clock:
         return said
 
 
-def present(text: pl.Expr) -> pl.Expr:
-    """Return trimmed text, null for the ways in which exports write nothing."""
-    trimmed = text.str.strip_chars()
-    return pl.when(trimmed.is_in(_MISSING)).then(None).otherwise(trimmed)
+def is_missing(text: pl.Expr) -> pl.Expr:
+    """Whether text is one of the ways in which exports write nothing."""
+    return text.str.contains(_MISSING)
+
+
+def is_nothing(text: pl.Expr) -> pl.Expr:
+    """Whether text stands for no key: missing, or zeros."""
+    return text.str.contains(_NOTHING)
 
 
 def hexadecimal(text: pl.Expr) -> pl.Expr:
@@ -81,47 +91,41 @@ def hexadecimal(text: pl.Expr) -> pl.Expr:
     return text.str.to_integer(base=16, dtype=pl.UInt64, strict=False)
 
 
-def identifier(text: pl.Expr) -> pl.Expr:
-    """Return an id as text: decimal without leading zeros, or a UUID in lower case. Never by way of a float."""
-    plain = present(text).str.to_lowercase().str.replace(r"^(-?\d{1,15})\.0+$", "$1")
-    short = plain.str.replace(r"^(-?)0+(\d)", "$1$2")
-    return pl.when(plain.str.contains(_ID)).then(pl.when(plain.str.contains("-")).then(plain).otherwise(short))
-
-
 def reference(text: pl.Expr) -> pl.Expr:
-    """Return an id as `identifier` does, null for 0: the platform's null key."""
-    value = identifier(text)
-    return pl.when(value != "0").then(value)
+    """Return an id as text: decimal without leading zeros, or a UUID in lower case; null for 0, the platform's null.
 
-
-def is_nothing(text: pl.Expr) -> pl.Expr:
-    """Whether text stands for a null key: empty, or zeros."""
-    return present(text).is_null() | present(text).str.contains(r"^0+(?:\.0+)?$")
+    Never by way of a float: `12.0`, as a column with gaps is often written, is read only where it must be exact.
+    """
+    trimmed = text.str.strip_chars()
+    plain = trimmed.str.strip_suffix(".0").str.to_lowercase().str.replace("^0+([0-9]*)$", "$1")
+    return pl.when(trimmed.str.contains(_ID) & (plain != "")).then(plain)
 
 
 def whole(text: pl.Expr) -> pl.Expr:
     """Return a whole number; null when it is none."""
-    plain = present(text)
-    return pl.when(plain.str.contains(_WHOLE)).then(plain.str.replace(r"\.0+$", "")).cast(pl.Int64, strict=False)
+    trimmed = text.str.strip_chars()
+    digits = trimmed.str.replace(r"\.0+$", "")
+    return pl.when(trimmed.str.contains(_WHOLE)).then(digits).cast(pl.Int64, strict=False)
 
 
 def number(text: pl.Expr) -> pl.Expr:
     """Return a decimal number, point or comma; null when it is none or could be read in two ways."""
-    plain = present(text).str.replace(_DECIMAL_COMMA, "$1.$2")
+    plain = text.str.strip_chars().str.replace(_DECIMAL_COMMA, "$1.$2")
     return pl.when(plain.str.contains(_NUMBER)).then(plain).cast(pl.Float64, strict=False)
 
 
 def flag(text: pl.Expr) -> pl.Expr:
     """Return 0/1, true/false, yes/no as a Boolean."""
-    word = present(text).str.to_lowercase()
+    word = text.str.strip_chars().str.to_lowercase()
     return pl.when(word.is_in(_TRUE)).then(True).when(word.is_in(_FALSE)).then(False)
 
 
 def code(text: pl.Expr, words: Mapping[str, int]) -> pl.Expr:
     """Return a code, given as a number or as one of the words that the platform shows for it."""
-    plain = present(text)
-    known = plain.str.to_lowercase().replace_strict(dict(words), default=None, return_dtype=pl.Int64) if words else None
-    value = whole(text) if known is None else pl.coalesce(whole(text), known)
+    value = whole(text)
+    if words:
+        rest = pl.when(value.is_null()).then(text.str.strip_chars().str.to_lowercase())
+        value = pl.coalesce(value, rest.replace_strict(dict(words), default=None, return_dtype=pl.Int64))
     return value.cast(pl.Int16, strict=False)
 
 
@@ -135,14 +139,16 @@ def instant(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
 
     Read are `YYYY-MM-DD` or `YYYY/MM/DD`, alone or with `hh:mm`, `hh:mm:ss`, a fraction, and `Z` or an offset.
     """
-    part = present(text).str.extract_groups(_INSTANT).struct
+    plain = _real(pl.when(text.str.contains(_PLAIN_INSTANT)).then(text), " ")
+    rest = pl.when(plain.is_null()).then(text.str.strip_chars())  # seldom any: null text costs nothing
+    part = rest.str.extract_groups(_INSTANT).struct
     date, time = part.field("date").str.replace_all("/", "-"), part.field("time").fill_null("00:00")
     second, fraction = part.field("second").fill_null(":00"), part.field("fraction").fill_null("0")
-    local = _real(pl.concat_str(date, pl.lit(" "), time, second, pl.lit("."), fraction), " ")
+    other = _real(pl.concat_str(date, pl.lit(" "), time, second, pl.lit("."), fraction), " ")
     hours, minutes = part.field("hours").cast(pl.Int32, strict=False), part.field("minutes").fill_null("00")
     offset = hours.abs() * 60 + minutes.cast(pl.Int32, strict=False)
     signed = pl.when(part.field("hours").str.starts_with("-")).then(-offset).otherwise(offset)
-    return local, pl.when(part.field("zulu").is_not_null()).then(0).otherwise(signed)
+    return pl.coalesce(plain, other), pl.when(part.field("zulu").is_not_null()).then(0).otherwise(signed)
 
 
 def _real(text: pl.Expr, between: str) -> pl.Expr:
