@@ -42,9 +42,10 @@ def ingest(
     with _alone(lake), _staging(lake) as staging:
         load = Load(lake, staging, asked, progress or (lambda done, total, label: None))
         reports = [load.read(source, number, len(sources)) for number, source in enumerate(sources)]
+        whole = LoadReport.merged(report for pair in reports for report in pair)
         if load.raws:
-            load.commit()
-        return LoadReport.merged(report for pair in reports for report in pair)
+            whole.event_types = load.commit().event_types
+        return whole
 
 
 class Load:
@@ -87,7 +88,7 @@ class Load:
         self.prints |= {prints[path]: why for path, why in raw.report.ignored_files.items() if path in prints}
         self.raws.append(raw)
 
-    def commit(self) -> None:
+    def commit(self) -> LoadReport:
         """Settle what was taken up with what the store holds, write it, and name the new versions: then it counts."""
         report = LoadReport.merged(raw.report for raw in self.raws)
         frames = _numbered(self.raws)
@@ -98,6 +99,7 @@ class Load:
         self._account(report, outcome)
         self._mark(outcome)
         self._finish(report)
+        return report
 
     def _replace(self, name: str, frame: pl.LazyFrame) -> None:
         known = self.before.scan(name).collect() if name in self.versions else None
