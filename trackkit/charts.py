@@ -20,7 +20,8 @@ WIDTH = 620
 SERIES = {"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"}
 # Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? format(datum.value / 24, ',') + ' d' : datum.value + ' h'"
-ELAPSED_STEPS = (1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 672)
+SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
+ELAPSED_TICKS = (0, 1, 3, 6, 12, 24, 48, 96, 168, 336, 504, 672, 1_344, 2_016, 4_032, 8_064)
 
 
 def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -52,7 +53,8 @@ def pareto_curve(
     """
     rows = _named(cumulated.filter(pl.col("total") > 0), labels)
     base = chart(rows, "Share of the total of each series, by time since the launch.").encode(
-        x=alt.X("hours:Q", title="Time since the launch", axis=_elapsed(rows["hours"])),
+        # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
+        x=alt.X("hours:Q", title="Time since the launch", axis=_elapsed(rows["hours"]), scale=SQUARE_ROOT),
         y=alt.Y("share:Q", title="Share of the total", stack=None, axis=alt.Axis(format=".0%", tickCount=5)),
         color=_colour("name", labels),
         tooltip=[
@@ -63,24 +65,30 @@ def pareto_curve(
             alt.Tooltip("share:Q", title="Share", format=".2%"),
         ],
     )
-    area = base.mark_area(opacity=0.15 if kind == "area" else 0.0, aria=False)
+    area = base.mark_area(opacity=0.1 if kind == "area" else 0.0, aria=False)
     return alt.layer(area, base.mark_line(aria=False), description=base.description)
 
 
-def activity_columns(activity: pl.DataFrame, every: str = "1h", labels: Mapping[str, str] | None = None) -> alt.Chart:
+def activity_columns(
+    activity: pl.DataFrame, every: str = "1h", days: int | None = None, labels: Mapping[str, str] | None = None
+) -> alt.Chart:
     """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
 
-    In: the frame of `curves.activity` (`starts_at`, in the zone shown; `series`, `count`).
+    In: the frame of `curves.activity` (`starts_at`, in the zone shown; `series`, `count`). With `days`, only the first
+    ones are drawn, and the description says how many events came later.
     """
+    drawn = activity if days is None else activity.filter(_within(days))
+    later = activity["count"].sum() - drawn["count"].sum()
+    after = f" {later:,} later events are not drawn." if later else ""
     starts = pl.col("starts_at").dt.replace_time_zone(None)
     length = timedelta(hours=int(every.removesuffix("h")))
-    rows = _named(activity, labels).with_columns(
+    rows = _named(drawn, labels).with_columns(
         starts_at=_instant(starts),
         ends_at=_instant(starts + 0.92 * length),
         when=starts.dt.strftime("%d %b %Y %H:%M"),
     )
     return (
-        chart(rows, "Opens, clicks and transactions of each period, by the clock.")
+        chart(rows, f"Opens, clicks and transactions of each period, by the clock.{after}")
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
             x=_time_axis("starts_at", rows),
@@ -116,7 +124,7 @@ def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None) -
         chart(rows.drop("link"), "Clicks of each day, by link.")
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
-            x=_time_axis("starts_at", rows),
+            x=_time_axis("starts_at", rows, daily=True),
             x2="ends_at",
             y=alt.Y("clicks:Q", title="Clicks", stack="zero", axis=_whole_numbers()),
             color=alt.Color("key:N", scale=_link_colours(rows), legend=alt.Legend(orient="bottom", columns=2)),
@@ -210,11 +218,17 @@ def _instant(clock: pl.Expr) -> pl.Expr:
     return clock.dt.replace_time_zone("UTC").dt.epoch("ms")
 
 
-def _time_axis(column: str, rows: pl.DataFrame) -> alt.X:
+def _time_axis(column: str, rows: pl.DataFrame, daily: bool = False) -> alt.X:
     span = timedelta(milliseconds=(rows[column].max() - rows[column].min()) if rows.height else 0)
-    written = "%H:%M" if span < timedelta(hours=20) else "%a %H:%M" if span < timedelta(days=4) else "%d %b"
-    count = "day" if timedelta(days=4) <= span < timedelta(days=14) else 8
-    return alt.X(f"{column}:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(format=written, tickCount=count))
+    short = not daily and span < timedelta(hours=20)
+    written = "%H:%M" if short else "%d %b" if daily or span > timedelta(days=8) else "%a %d, %H:%M"
+    count = "day" if daily and span < timedelta(days=14) else 8
+    axis = alt.Axis(format=written, tickCount=count, labelOverlap=True)
+    return alt.X(f"{column}:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+
+
+def _within(days: int) -> pl.Expr:
+    return pl.col("starts_at") < pl.col("starts_at").min() + timedelta(days=days)
 
 
 def _whole_numbers() -> alt.Axis:
@@ -223,5 +237,5 @@ def _whole_numbers() -> alt.Axis:
 
 def _elapsed(hours: pl.Series) -> alt.Axis:
     longest = int(hours.max() or 1)
-    step = next((step for step in ELAPSED_STEPS if longest / step <= 12), ELAPSED_STEPS[-1])
-    return alt.Axis(values=list(range(0, longest + 1, step)), labelExpr=ELAPSED_LABEL)
+    ticks = [tick for tick in ELAPSED_TICKS if tick <= longest]
+    return alt.Axis(values=ticks, labelExpr=ELAPSED_LABEL, labelOverlap=True)

@@ -96,7 +96,7 @@ def _describe_kernel(folder: Path) -> None:
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     kernel = {
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}",
-                 "--HistoryManager.enabled=False"],
+                 "--HistoryManager.enabled=False", "--log-level=50"],
         "display_name": "trackkit", "language": "python",
         "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
     }  # fmt: skip

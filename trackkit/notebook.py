@@ -18,6 +18,7 @@ from trackkit.errors import RequestError
 NOTEBOOKS = "notebooks/reports"
 PARAMETERS = "parameters"
 SECTION = "section:"
+ALWAYS = ("store", "timezone", "lang")  # parameters of every report
 TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -134,11 +135,11 @@ def _tree(cell: NotebookNode, path: Path) -> ast.Module:
 def faults(notebook: NotebookNode, path: Path) -> list[str]:
     """Return what is wrong with a report notebook, one sentence each: outputs, imports, arithmetic, tied sections."""
     try:
-        parameters(notebook, path)
+        declared = {parameter.name for parameter in parameters(notebook, path)}
         trees = [(cell, _tree(cell, path)) for cell in code_cells(notebook)]
     except RequestError as error:
         return [str(error)]
-    found = []
+    found = [f"it has no parameter {name!r}." for name in ALWAYS if name not in declared]
     if any(cell.outputs or cell.execution_count for cell, _ in trees):
         found.append("it holds outputs; strip them before committing it.")
     for cell, tree in trees:

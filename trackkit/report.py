@@ -89,11 +89,10 @@ def render(
     path.parent.mkdir(parents=True, exist_ok=True)
     failed = path.with_suffix(".failed.ipynb")
     arguments = {"store": str(store), "lang": lang, **values}
-    declared = {parameter.name for parameter in found.parameters}
     from trackkit.execute import execute
     from trackkit.html_page import Made, export
 
-    executed = execute(_trimmed(book, words), {key: arguments[key] for key in arguments if key in declared}, failed)
+    executed = execute(_trimmed(book, words), arguments, failed)
     shown = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
     _write(path, export(executed, words, Made(report, shown, values.get("timezone", "UTC"), lang)))
     failed.unlink(missing_ok=True)

@@ -45,7 +45,9 @@ class Section(_Strict):
     categories: dict[str, Words] | None = None
     top: Annotated[int, Field(ge=1, le=1_000)] | None = None
     shares: list[Annotated[float, Field(gt=0, le=1)]] | None = None
-    chart: Literal["area", "line", "bars"] | None = None
+    chart: Literal["area", "line"] | None = None
+    days: Annotated[int, Field(ge=1, le=400)] | None = None
+    lines: Annotated[int, Field(ge=5, le=400)] | None = None
 
 
 PAGE_OPTIONS = {"name", "title", "text", "width", "show"}

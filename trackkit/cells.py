@@ -1,0 +1,148 @@
+"""The parts that presentation tables are made of: figures, rates with their parts, what is unknown and why.
+
+Whatever is HTML here went through `Markup`, which escapes what is put into it, so no text of a log can become a tag.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from great_tables import GT
+from markupsafe import Markup
+
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.metrics import CURRENCY, METRICS
+from trackkit.wording import figure, instant, number, percent, plain, short
+
+Labels = Mapping[str, str]
+Cell = Markup | str
+# What the cells need where the page's own style is not at hand, as in JupyterLab.
+STYLE = """
+.tk-of{opacity:.7;font-size:.85em;display:block}.tk-beside{display:inline-block;min-width:9em;margin-left:1em}
+.tk-na{opacity:.7;font-style:italic}.tk-bar{display:block;min-width:60px;height:8px}
+.tk-bar>span{display:block;height:8px;background:#1f6f8b}
+.tk-figures{display:flex;gap:2em;flex-wrap:wrap}.tk-figures strong{font-size:2em;display:block}
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a report that is neither chart nor table; its HTML is safe."""
+
+    html: Markup
+
+    def _repr_html_(self) -> str:
+        return f'<div class="tk-block"><style>{STYLE}</style>{self.html}</div>'
+
+
+def presented(rows: list[dict[str, Cell]], columns: Labels, right: Sequence[str] = ()) -> GT:
+    """Build the presentation table of cells; its id comes from its content, so the same figures give the same bytes."""
+    cells = pl.DataFrame(
+        [{name: str(Markup.escape(row[name])) for name in columns} for row in rows],
+        schema=dict.fromkeys(columns, pl.String),
+    )
+    digest = hashlib.sha256(repr((dict(columns), cells.rows())).encode()).hexdigest()[:10]
+    table = GT(cells, id=f"tk-{digest}").cols_label(cases={name: plain(word) for name, word in columns.items()})
+    table = table.fmt(lambda cell: cell, columns=list(columns)).cols_align("left")
+    if numeric := [name for name in columns if name in right]:
+        table = table.cols_align("right", columns=numeric)
+    return table.tab_options(table_additional_css=STYLE.strip().splitlines(), table_font_size="13px")
+
+
+def label_of(name: str) -> str:
+    """Return the words of a metric on the platform's screens, else its own."""
+    return METRICS[name].platform_label or METRICS[name].label
+
+
+def value_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    """Show a count, an amount or an average; an average with its parts beneath."""
+    metric, value = METRICS[name], row[name]
+    if not metric.denominator:
+        return unavailable("not in the data loaded") if value is None else figure(name, value, lang)
+    return rate_cell(row, metric.numerator or name, metric.denominator, lang, name)
+
+
+def rate_cell(
+    row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None, beside: bool = False
+) -> Cell:
+    """Show one metric of a row out of another, with both numbers; `name` is the metric that this is, if it is one."""
+    parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY)
+    if row[top] is None or not row[bottom]:
+        known = row[top] is not None and row[bottom] is not None
+        return unavailable(f"{label_of(bottom)} is 0" if known else "not in the data loaded")
+    rate = row[name] if name else row[top] / row[bottom]
+    words = f"{label_of(top)} / {label_of(bottom)}"
+    shown = figure(name, rate, lang) if name else percent(rate, lang=lang)
+    style = "tk-of tk-beside" if beside else "tk-of"
+    return Markup('{}<span class="{}" title="{}">{}</span>').format(shown, style, words, parts)
+
+
+def fraction(top: float | None, bottom: float | None, lang: str, money: bool = False) -> str:
+    """Return `numerator / denominator` as text."""
+    return f"{number(top, 2 if money else 0, lang)} / {number(bottom, 0, lang)}"
+
+
+def unavailable(why: str) -> Markup:
+    """Show that a figure is not available, and why."""
+    return Markup('<span class="tk-na">n/a<span class="tk-of">{}</span></span>').format(why)
+
+
+def link_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    """Show one column of a link: numbers by locale, the share with its parts, text shortened."""
+    if name == "bar":
+        return _bar(row)
+    value = row[name]
+    if name == "share" and value is not None:
+        parts = fraction(row["clicks"], row["total"], lang)
+        return Markup('{}<span class="tk-of">{}</span>').format(percent(value, lang=lang), parts)
+    if name == "share":
+        return unavailable("no click")
+    if isinstance(value, int):
+        return number(value, lang=lang)
+    if name == "link" and row.get("row") in ("others", "total"):
+        return Markup("<b>{}</b>").format(value)
+    return "" if value is None else short(value)
+
+
+def _bar(row: Mapping[str, Any]) -> Markup:
+    """A bar of the share; its colour is that of the link in the chart of days."""
+    if row["share"] is None or row.get("row") == "total":
+        return Markup("")
+    kind = "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
+    width = f"{100 * row['share']:.1f}"
+    return Markup('<span class="tk-bar"><span class="tk-bar-{}" style="width:{}%"></span></span>').format(kind, width)
+
+
+def log_cell(value: Any, timezone: str) -> Cell:
+    """Show one value of a log: an instant by the clock of a zone, text shortened."""
+    if value is None:
+        return ""
+    if hasattr(value, "isoformat"):
+        return instant(value, timezone, seconds=True)
+    return short(value, 48) if isinstance(value, str) else str(value)
+
+
+def headline(column: str) -> str:
+    """Return a heading for a column of a log.
+
+    >>> headline("last_hit_at")
+    'Last hit'
+    """
+    return column.removesuffix("_at").replace("_", " ").capitalize()
+
+
+def only_row(measured: pl.DataFrame, needed: Sequence[str]) -> dict[str, Any]:
+    """Return the one row of a frame that has the columns needed; RequestError for any other frame."""
+    if measured.height != 1:
+        raise RequestError(f"A metric table shows one row; the frame has {measured.height}. Filter it, or use by=[].")
+    require(needed, measured.columns)
+    return measured.row(0, named=True)
+
+
+def require(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a column that a frame does not have."""
+    for name in names:
+        if name not in known:
+            raise RequestError(f"The frame has no column {name!r}.{did_you_mean(name, known)}")
