@@ -27,6 +27,9 @@ from trackkit.metrics import (
     sources_of,
 )
 
+# Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
+MONEY, AMOUNTS = pl.Decimal(38, 4), ("amount",)
+
 
 def measure(
     tables: Tables,
@@ -160,7 +163,8 @@ def _expression(formula: Formula) -> pl.Expr:
             return pl.col(column).filter(_meets(where) & pl.col(column).is_not_null()).n_unique()
         case Total(column, where):
             values = pl.col(column).filter(_meets(where))
-            return pl.when((values.count() > 0) | (values.len() == 0)).then(values.sum())
+            known = values.cast(MONEY, strict=False) if column in AMOUNTS else values
+            return pl.when((values.count() > 0) | (values.len() == 0)).then(known.sum())
     raise AssertionError(f"{formula} is made of other metrics")
 
 

@@ -203,10 +203,8 @@ def _made_of(report: str) -> str:
 
 
 def _chosen(reports: list[str] | None) -> list[str]:
-    for name in reports or ():
-        if name not in REPORTS:
-            raise RequestError(f"There is no report {name!r}.{did_you_mean(name, REPORTS)}")
-    return reports or list(REPORTS)
+    """Return the reports asked for; a template or notebook that is wrong is refused before anything runs."""
+    return [REPORTS[name].name for name in (REPORTS if reports is None else reports)]
 
 
 def _day(since: str | date | None) -> date | None:

@@ -197,6 +197,13 @@ def test_transactions_of_unknown_amount_are_not_worth_nothing():
     assert measured.to_dicts()[0]["transaction_amount"] is None
 
 
+def test_amounts_add_up_to_the_cent_in_any_order():
+    # In floating point 0.1 + 0.2 + 0.3 is 0.6000000000000001 or 0.6, by the order.
+    events = [{"delivery_id": "D", "event_type": "transaction", "amount": amount} for amount in (0.1, 0.2, 0.3)]
+    for rows in (events, events[::-1]):
+        assert measure(tables(event=rows), "transaction_amount").rows() == [("D", 0.6)]
+
+
 def test_pandas_is_one_step_away():
     handed_over = measure(_ordinary(), "open_rate", delivery="A").to_pandas()
     assert handed_over.loc[0, "open_rate"] == 0.8
