@@ -195,6 +195,8 @@ class Rewrite:
 
 def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
     """Fill `delivery_id` from rows elsewhere with the same key."""
+    if not places:
+        return rows
     known = pl.concat([frame.select(key, place="delivery_id") for frame in places])
     wanted = rows.lazy().select(key).unique()
     known = known.filter(pl.col("place").is_not_null()).join(wanted, on=key, how="semi")
