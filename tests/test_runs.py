@@ -1,0 +1,148 @@
+"""Unattended runs: what is due, that nothing is done twice, that one failure stops no other, what the index says."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+from trackkit import resources
+from trackkit.errors import RequestError
+from trackkit.runs import deliveries, run
+from trackkit.store import open_store
+
+TWO = ["tracking_statistics", "delivery_tracking"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working directory, whose local notebooks and templates win."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def one(demo_store):
+    """The id of one ordinary delivery of the demo."""
+    return deliveries(open_store(str(demo_store)))[0]
+
+
+def test_a_second_run_renders_nothing(here, demo_store, one):
+    first = run(demo_store, here / "out", reports=TWO, delivery=[one])
+    pages = {path: path.read_bytes() for path in (here / "out").glob("*.html") if path.name != "index.html"}
+    assert len(first.rendered) == len(pages) == 2 and not first.failed
+    second = run(demo_store, here / "out", reports=TWO, delivery=[one])
+    assert second.rendered == [] and sorted(second.unchanged) == sorted(first.rendered)
+    assert all(path.read_bytes() == content for path, content in pages.items())
+
+    next(iter(pages)).unlink()
+    third = run(demo_store, here / "out", reports=TWO, delivery=[one])
+    assert len(third.rendered) == 1, "a page that was removed is made again"
+
+    template = here / "reports_templates" / "delivery_tracking.toml"
+    template.parent.mkdir()
+    shipped = resources.find("reports_templates/delivery_tracking.toml").read_text("utf-8")
+    template.write_text(re.sub(r'^title = ".*"', 'title = "Who did what"', shipped, count=1, flags=re.MULTILINE))
+    fourth = run(demo_store, here / "out", reports=TWO, delivery=[one])
+    assert fourth.rendered == [f"{one}/delivery_tracking/en"], "a changed template makes its reports due"
+    page = next((here / "out").glob("delivery_tracking*.html")).read_text("utf-8")
+    assert "Who did what" in page
+
+
+def test_a_late_hit_makes_the_reports_of_its_delivery_due_and_no_other(here, demo_store):
+    store = here / "store"
+    shutil.copytree(demo_store, store)
+    first, second, *_ = deliveries(open_store(str(store)))
+    asked = {"reports": ["delivery_tracking"], "delivery": [first, second]}
+    assert len(run(store, here / "out", **asked).rendered) == 2
+    line = f"50x00000000FFFFFFF1\t2026-11-15T12:00:00.00\t0\t{int(second):x}\t1\t0\t\th\t-\tlate\t192.0.2.1\n"
+    (here / "late.log").write_text(line)
+    report = open_store(str(store)).ingest(str(here / "late.log"))
+    assert report.sources[0].kept == 1
+    assert run(store, here / "out", **asked).rendered == [f"{second}/delivery_tracking/en"]
+
+
+def test_one_failure_stops_no_other(here, demo_store, one):
+    broken = here / "notebooks" / "reports" / "delivery_tracking.ipynb"
+    broken.parent.mkdir(parents=True)
+    book = json.loads(resources.find("notebooks/reports/delivery_tracking.ipynb").read_text("utf-8"))
+    opening = next(cell for cell in book["cells"] if "open_page" in "".join(cell["source"]))
+    opening["source"] = "raise ValueError('as told')"
+    broken.write_text(json.dumps(book))
+    command = [sys.executable, "-m", "trackkit", "run", "--store", str(demo_store), "--out", "out", "--delivery", one,
+               "--reports", ",".join(TWO)]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 4 and "as told" in done.stdout
+    manifest = json.loads((here / "out" / "manifest.json").read_text("utf-8"))["reports"]
+    assert {name.split("/")[1]: entry["status"] for name, entry in manifest.items()} == {
+        "tracking_statistics": "done", "delivery_tracking": "failed",
+    }  # fmt: skip
+    assert len(list((here / "out").glob("delivery_tracking*.html"))) == 0
+    assert len(list((here / "out").glob("delivery_tracking*.failed.ipynb"))) == 1
+
+    shutil.rmtree(here / "notebooks")
+    assert run(demo_store, here / "out", reports=TWO, delivery=[one]).rendered == [f"{one}/delivery_tracking/en"]
+    assert not list((here / "out").glob("*.failed.ipynb")), "a mended report takes its failed notebook away"
+
+
+def test_the_index_lists_deliveries_with_figures_and_links(here, demo_store, one):
+    run(demo_store, here / "out", reports=TWO, delivery=[one])
+    page = BeautifulSoup((here / "out" / "index.html").read_text("utf-8"), "lxml")
+    rows = page.select("#deliveries tbody tr")
+    assert len(rows) == 1 and one in rows[0].get_text()
+    links = [link["href"] for link in rows[0].select("a")]
+    assert len(links) == 2 and all((here / "out" / link).is_file() for link in links)
+    policy = page.find("meta", {"http-equiv": "Content-Security-Policy"})["content"]
+    assert "default-src 'none'" in policy and "unsafe-eval" not in policy
+    assert not page.select("[src], link, [onclick]")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"reports": ["hot_click"]}, "Did you mean 'hot_clicks'?"),
+        ({"delivery": ["nobody"]}, "There is no delivery 'nobody'"),
+        ({"since": "yesterday"}, "2026-11-01"),
+    ],
+)
+def test_wrong_requests(here, demo_store, wrong, words):
+    with pytest.raises(RequestError, match=re.escape(words)):
+        run(demo_store, here / "out", **wrong)
+
+
+def test_proofs_and_models_are_left_out_unless_named(demo_store):
+    store = open_store(str(demo_store))
+    unsent = store.scan("delivery").filter("is_proof").collect()["delivery_id"].to_list()
+    assert unsent and not set(unsent) & set(deliveries(store))
+    assert deliveries(store, unsent[:1]) == unsent[:1]
+
+
+def test_since_keeps_the_later_deliveries(demo_store):
+    store = open_store(str(demo_store))
+    launched = dict(store.scan("delivery").select("delivery_id", "started_at").collect().drop_nulls().iter_rows())
+    every = deliveries(store)
+    border = sorted(launched[name] for name in every if name in launched)[1].date()
+    kept = deliveries(store, since=border)
+    assert kept == [name for name in every if name in launched and launched[name].date() >= border]
+    assert 0 < len(kept) < len(every)
+
+
+@pytest.mark.browser
+def test_search_hides_the_other_deliveries(here, demo_store, browser):
+    run(demo_store, here / "out", reports=["delivery_tracking"])
+    page = browser.new_page()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto((here / "out" / "index.html").as_uri())
+    every = page.locator("#deliveries tbody tr:visible").count()
+    wanted = deliveries(open_store(str(demo_store)))[-1]
+    page.fill("#search", wanted)
+    assert page.locator("#deliveries tbody tr:visible").count() == 1 < every
+    assert page.locator("#found").text_content() == f"1 of {every}"
+    assert all(url.startswith("file:") for url in requests)
