@@ -162,7 +162,8 @@ _EVENT = TableMap(
         _text("raw_event_type", "url/@type", "url-type", "iType", "@type"),
         _text("user_agent", "sUserAgent", "userAgent/@text"),
         _id("user_agent_hash", "iUserAgent", "@userAgent", "@user-agent", "userAgent/@hashKey", "iHashKey"),
-        _code("type_code", {}, table="link"),  # in no column of its own: derived below
+        # In no column of their own: derived below.
+        _code("type_code", {}, table="link"), _id("delivery_id", table="link"),
         _text("label", "url/@label", table="link"), _text("category", "url/@category", table="link"),
         _text("url", "url/@source", table="link"), _text("tag_id", "url/@tagId", "url/@tag-id", table="link"),
         _text("internal_name", "delivery/@internalName", table="delivery"),
@@ -185,6 +186,10 @@ _EVENT = TableMap(
             ).replace("", None),
         ),
         "reported_type": _REPORTED, "link.type_code": _TYPE_CODE,
+        # The open and the web tags are shared by all deliveries.
+        "link.delivery_id": pl.when(
+            (pl.col("link_id") != "1") & ~pl.col("link.type_code").fill_null(1).is_in([2, 4, 5])
+        ).then(pl.col("delivery_id")),
     },
     unknown_type=pl.when(pl.col("reported_type") == "unknown").then(pl.col("raw_event_type")),
 )  # fmt: skip

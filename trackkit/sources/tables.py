@@ -100,7 +100,9 @@ class _Reading:
 
     def sink(self, target: Path) -> None:
         """Write the typed columns, the number of the first fault of each row, and the cells of faulty rows."""
-        rows = self.sheet.cells.with_columns(self._parsed())
+        parsed = {one.name: _value(one, self._cell(one)) for one in self.places if one.kind != "instant"}
+        instants = {one.name: self.cells[place] for one, place in self.places.items() if one.kind == "instant"}
+        rows = values.with_instants(self.sheet.cells.with_columns(**parsed), instants)
         fault = [pl.when(one.wrong).then(pl.lit(place, pl.Int16)) for place, one in enumerate(self.faults)]
         rows = rows.with_columns(fault=pl.coalesce(fault or [pl.lit(None, pl.Int16)]))
         as_stood = [pl.when(pl.col("fault").is_not_null()).then(pl.col(cell)).alias(cell) for cell in self.cells]
@@ -109,17 +111,6 @@ class _Reading:
         for name, expression in self.table_map.derive.items():
             rows = rows.with_columns(expression.alias(name))
         rows.sink_parquet(target, **STAGED)
-
-    def _parsed(self) -> list[pl.Expr]:
-        """Each cell as a value of its kind, once; of an instant, the local time and, apart, the offset in minutes."""
-        parsed = []
-        for one in self.places:
-            if one.kind == "instant":
-                local, offset = values.instant(self._cell(one))
-                parsed += [local.alias(one.name), offset.alias(one.offset_name)]
-            else:
-                parsed.append(_value(one, self._cell(one)).alias(one.name))
-        return parsed
 
     def _column(self, fields: list[Field]) -> pl.Expr:
         read = [self._exact(one) if one.kind == "instant" else pl.col(one.name) for one in fields if one in self.places]

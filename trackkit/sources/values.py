@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
+from polars.expr.struct import ExprStructNameSpace as Parts
 
 from trackkit.errors import RequestError, did_you_mean
 
@@ -18,14 +19,16 @@ _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0+)?$"
 _NUMBER = r"^[+-]?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?$"
 _DECIMAL_COMMA = r"^([+-]?[0-9]{1,15}),([0-9]{1,2}|[0-9]{4,15})$"  # 1,234 could be a thousand: not a number
 _ID = (
-    r"^(?:[0-9]+|[0-9]{1,15}\.0|-[1-9][0-9]*"
+    r"^(?:0*[1-9][0-9]*|0*[1-9][0-9]{0,14}\.0|-[1-9][0-9]*"
     r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$"
 )
 _TRUE, _FALSE = ("1", "true", "yes", "t", "y"), ("0", "false", "no", "f", "n")
-_LOG_INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]*)?$"
-_PLAIN_INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?$"
+# Years 1 to 9998: in the others an instant may have no place in some zone.
+_YEAR = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
+_LOG_INSTANT = rf"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]*)?$"
+_PLAIN_INSTANT = rf"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}} [0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?$"
 _INSTANT = (
-    r"^(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{4}/[0-9]{2}/[0-9]{2})"
+    rf"^(?P<date>{_YEAR}-[0-9]{{2}}-[0-9]{{2}}|{_YEAR}/[0-9]{{2}}/[0-9]{{2}})"
     r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2})(?P<second>:[0-5][0-9])?(?:[.,](?P<fraction>[0-9]+))?"
     r" ?(?:(?P<zulu>Z|UTC)|(?P<hours>[+-][0-9]{2}):?(?P<minutes>[0-9]{2})?)?)?$"
 )
@@ -98,7 +101,7 @@ def reference(text: pl.Expr) -> pl.Expr:
     """
     trimmed = text.str.strip_chars()
     plain = trimmed.str.strip_suffix(".0").str.to_lowercase().str.replace("^0+([0-9]*)$", "$1")
-    return pl.when(trimmed.str.contains(_ID) & (plain != "")).then(plain)
+    return pl.when(trimmed.str.contains(_ID)).then(plain)
 
 
 def whole(text: pl.Expr) -> pl.Expr:
@@ -122,9 +125,9 @@ def flag(text: pl.Expr) -> pl.Expr:
 
 def code(text: pl.Expr, words: Mapping[str, int]) -> pl.Expr:
     """Return a code, given as a number or as one of the words that the platform shows for it."""
-    value = whole(text)
+    value, trimmed = whole(text), text.str.strip_chars()
     if words:
-        rest = pl.when(value.is_null()).then(text.str.strip_chars().str.to_lowercase())
+        rest = pl.when(~trimmed.str.contains(_WHOLE)).then(trimmed.str.to_lowercase())
         value = pl.coalesce(value, rest.replace_strict(dict(words), default=None, return_dtype=pl.Int64))
     return value.cast(pl.Int16, strict=False)
 
@@ -134,27 +137,41 @@ def log_instant(text: pl.Expr) -> pl.Expr:
     return _real(pl.when(text.str.contains(_LOG_INSTANT)).then(text.str.strip_suffix(".")), "T")
 
 
-def instant(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """Return the naive instant of an export's date-time, and its offset from UTC in minutes where it has one.
+def with_instants(rows: pl.LazyFrame, texts: Mapping[str, str]) -> pl.LazyFrame:
+    """Add, for each name and column of date-times, the naive instant under the name and `<name> offset`, in minutes.
 
-    Read are `YYYY-MM-DD` or `YYYY/MM/DD`, alone or with `hh:mm`, `hh:mm:ss`, a fraction, and `Z` or an offset.
+    Read are `YYYY-MM-DD` or `YYYY/MM/DD`, alone or with `hh:mm`, `hh:mm:ss`, a fraction, and `Z` or an offset; the
+    offset is null where none is written. Other texts give null. In steps, as polars would evaluate each use anew.
     """
-    plain = _real(pl.when(text.str.contains(_PLAIN_INSTANT)).then(text), " ")
-    rest = pl.when(plain.is_null()).then(text.str.strip_chars())  # seldom any: null text costs nothing
-    part = rest.str.extract_groups(_INSTANT).struct
+    plain = {name: _real(_where(pl.col(text), _PLAIN_INSTANT), " ") for name, text in texts.items()}
+    rows = rows.with_columns(**plain)
+    rest = {name: pl.when(pl.col(name).is_null()).then(pl.col(text)) for name, text in texts.items()}
+    other = {f"{name} parts": text.str.strip_chars().str.extract_groups(_INSTANT) for name, text in rest.items()}
+    rows = rows.with_columns(**other)
+    whole = {name: pl.coalesce(name, _local(pl.col(f"{name} parts").struct)) for name in texts}
+    offsets = {f"{name} offset": _offset(pl.col(f"{name} parts").struct) for name in texts}
+    return rows.with_columns(**whole, **offsets).drop(other)
+
+
+def _where(text: pl.Expr, pattern: str) -> pl.Expr:
+    return pl.when(text.str.contains(pattern)).then(text)
+
+
+def _local(part: Parts) -> pl.Expr:
     date, time = part.field("date").str.replace_all("/", "-"), part.field("time").fill_null("00:00")
     second, fraction = part.field("second").fill_null(":00"), part.field("fraction").fill_null("0")
-    other = _real(pl.concat_str(date, pl.lit(" "), time, second, pl.lit("."), fraction), " ")
+    return _real(pl.concat_str(date, pl.lit(" "), time, second, pl.lit("."), fraction), " ")
+
+
+def _offset(part: Parts) -> pl.Expr:
     hours, minutes = part.field("hours").cast(pl.Int32, strict=False), part.field("minutes").fill_null("00")
-    offset = hours.abs() * 60 + minutes.cast(pl.Int32, strict=False)
-    signed = pl.when(part.field("hours").str.starts_with("-")).then(-offset).otherwise(offset)
-    return pl.coalesce(plain, other), pl.when(part.field("zulu").is_not_null()).then(0).otherwise(signed)
+    size = hours.abs() * 60 + minutes.cast(pl.Int32, strict=False)
+    signed = pl.when(part.field("hours").str.starts_with("-")).then(-size).otherwise(size)
+    return pl.when(part.field("zulu").is_not_null()).then(0).otherwise(signed)
 
 
 def _real(text: pl.Expr, between: str) -> pl.Expr:
-    value = text.str.to_datetime(f"%Y-%m-%d{between}%H:%M:%S%.f", time_unit="us", strict=False)
-    # Year 0 and 9999 are none that Python can hold in every zone.
-    return pl.when(value.dt.year().is_between(1, 9998)).then(value)
+    return text.str.to_datetime(f"%Y-%m-%d{between}%H:%M:%S%.f", time_unit="us", strict=False)
 
 
 def extra_parameters(text: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
