@@ -148,7 +148,7 @@ def set_repeats_aside(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
     is_repeat = np.zeros(events.height, dtype=bool)
     is_repeat[opens["row"].filter(_repeats(opens)).to_numpy()] = True
     mask = pl.Series(is_repeat)
-    return events.filter(~mask), events.filter(mask)
+    return (events.filter(~mask), events.filter(mask)) if mask.any() else (events, events.clear())
 
 
 def _repeats(opens: pl.DataFrame) -> pl.Series:

@@ -76,7 +76,9 @@ class Rewrite:
     def run(self, changed: Mapping[str, pl.DataFrame], fences: pl.DataFrame, progress: Progress | None) -> Outcome:
         """Rewrite what new rows and changed dimension rows touch; nothing is committed yet."""
         self._attach_loose()
-        planned = plan(self._sizes(self._touched(changed), fences), fences)
+        touched = self._touched(changed)
+        is_touched = pl.col("delivery_id").is_in(touched.implode(), nulls_equal=True)
+        planned = plan(self._sizes(touched, fences), fences).with_columns(is_touched=is_touched)
         outcome = Outcome(cut_fences(planned, fences))
         chunks = planned["chunk"].n_unique()
         self._stage(planned, chunks)
@@ -145,38 +147,36 @@ class Rewrite:
 
     def _rewrite(self, chunk: int, deliveries: pl.DataFrame, outcome: Outcome) -> None:
         buckets = deliveries[BUCKET].unique().to_list()
-        known = deliveries.lazy().select("delivery_id")
-        stored = {
-            name: self.before.scan(name, buckets).join(known, on="delivery_id", how="semi", nulls_equal=True).collect()
-            for name in BY_DELIVERY
-        }
+        touched = deliveries.lazy().filter("is_touched").select("delivery_id")
+        stored = {name: _of(touched, self.before.scan(name, buckets)) for name in BY_DELIVERY}
+        sums = dict(zip(stored, pl.collect_all([_sums(rows) for rows in stored.values()]), strict=True))
         settled = self._settled(chunk, stored, outcome)
-        differ = [_differing(stored[name], rows) for name, rows in settled.items()]
-        outcome.changed += differ
-        for name, ids in zip(settled, differ, strict=True):
-            if name in self.now.versions:
-                self._write(name, settled[name], deliveries, ids)
+        for name in [name for name in BY_DELIVERY if name in self.now.versions]:
+            rows = settled.pop(name).select(stored[name].collect_schema().names())
+            differ = _differing(sums[name], _sums(rows.lazy()).collect())
+            outcome.changed.append(differ)
+            self._write(name, rows, deliveries, differ)
 
-    def _settled(self, chunk: int, stored: dict[str, pl.DataFrame], outcome: Outcome) -> dict[str, pl.DataFrame]:
-        messages = replace_rows(_MESSAGE, stored["message"], self._arriving("message", chunk).collect())
-        events = merge_copies(self._all_events(chunk, stored))
-        enriched_messages = enrich_messages(messages.rows.lazy(), self.now).collect()
-        agents = self._agents(events.lazy())
-        enriched = enrich_events(events.lazy(), enriched_messages.lazy(), self.now, agents).collect()
-        kept, collapsed = set_repeats_aside(enriched)
+    def _settled(self, chunk: int, stored: dict[str, pl.LazyFrame], outcome: Outcome) -> dict[str, pl.DataFrame]:
+        """The touched deliveries of a chunk as they are after the load, and the count of what is new in them."""
+        messages = replace_rows(_MESSAGE, stored["message"].collect(), self._arriving("message", chunk).collect())
+        outcome.kept["message"].append(messages.kept)
+        known = enrich_messages(messages.rows.lazy(), self.now).collect()
+        events = merge_copies(self._all_events(chunk, stored)).lazy()
+        enriched = enrich_events(events, known.lazy(), self.now, self._agents(events))
+        del events
+        kept, collapsed = set_repeats_aside(enriched.collect())
         for name, rows in (("event", kept), ("collapsed", collapsed)):
             outcome.kept[name].append(_count(rows, FILE))
         outcome.event_types.append(_count(kept, "event_type"))
-        outcome.kept["message"].append(messages.kept)
-        found = {"event": kept, "collapsed": collapsed, "message": enriched_messages}
-        return {name: rows.select(stored[name].columns).sort(_ORDER[name]) for name, rows in found.items()}
+        return {"event": kept, "collapsed": collapsed, "message": known}
 
-    def _all_events(self, chunk: int, stored: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    def _all_events(self, chunk: int, stored: dict[str, pl.LazyFrame]) -> pl.DataFrame:
         old = pl.concat([stored[name] for name in _EVENTS])
         if self.has_loose:  # they come with the new rows, whether they found a delivery or not
             old = old.filter(pl.col("delivery_id").is_not_null())
         old = old.select(*schema.EVENT.sourced, FILLED, pl.lit(False).alias(IS_NEW))
-        return pl.concat([old, self._arriving("event", chunk).collect()], how="diagonal")
+        return pl.concat([old, self._arriving("event", chunk)], how="diagonal").collect()
 
     def _agents(self, events: pl.LazyFrame) -> pl.LazyFrame:
         unknown = sorted(set(agent_texts(events)).difference(self.agents["user_agent"]))
@@ -187,10 +187,17 @@ class Rewrite:
         """Replace the buckets with a delivery that differs, and those that are cut; the others keep their files."""
         is_written = pl.col("is_cut") | pl.col("delivery_id").is_in(differ.implode(), nulls_equal=True)
         pieces = deliveries.filter(is_written.any().over("piece"))
-        if pieces.height:
-            places = pieces.select("delivery_id", pl.col("piece").alias(BUCKET))
-            placed = rows.join(places, on="delivery_id", nulls_equal=True, maintain_order="left")
-            self.now.lake.replace(name, placed, pieces["piece"].unique().to_list())
+        if pieces.is_empty():
+            return
+        others = pieces.lazy().filter(~pl.col("is_touched")).select("delivery_id")
+        untouched = _of(others, self.before.scan(name, pieces[BUCKET].unique().to_list())).collect()
+        places = pieces.select("delivery_id", pl.col("piece").alias(BUCKET))
+        placed = pl.concat([rows, untouched]).join(places, on="delivery_id", nulls_equal=True)
+        self.now.lake.replace(name, placed.sort(_ORDER[name]), pieces["piece"].unique().to_list())
+
+
+def _of(deliveries: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.join(deliveries, on="delivery_id", how="semi", nulls_equal=True)
 
 
 def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
@@ -209,11 +216,15 @@ def _count(rows: pl.DataFrame, column: str) -> dict[Any, int]:
     return dict(rows.filter(IS_NEW).group_by(column).len().iter_rows())
 
 
+def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """One number per delivery, which other rows would hardly have; their order does not matter."""
+    columns = rows.collect_schema().names()
+    total = pl.sum_horizontal(pl.col(name).hash(place) for place, name in enumerate(columns))
+    return rows.select("delivery_id", sum=total).group_by("delivery_id").agg(pl.col("sum").sum(), rows=pl.len())
+
+
 def _differing(before: pl.DataFrame, after: pl.DataFrame) -> pl.Series:
     """The deliveries whose rows are not those there were."""
-    sums = [
-        rows.select("delivery_id", sum=rows.hash_rows()).group_by("delivery_id").agg(pl.col("sum").sum())
-        for rows in (before, after.select(before.columns))
-    ]
-    both = sums[0].join(sums[1], on="delivery_id", how="full", coalesce=True, nulls_equal=True)
-    return both.filter(pl.col("sum").ne_missing(pl.col("sum_right")))["delivery_id"]
+    both = before.join(after, on="delivery_id", how="full", coalesce=True, nulls_equal=True)
+    is_other = [pl.col(name).ne_missing(pl.col(f"{name}_right")) for name in ("sum", "rows")]
+    return both.filter(pl.any_horizontal(is_other))["delivery_id"]
