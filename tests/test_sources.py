@@ -193,13 +193,19 @@ def test_a_format_may_be_named(tmp_path: Path) -> None:
     assert read(path, tmp_path, format="adobe_redirection_log").report.total("quarantined") == 1
 
 
-def test_a_damaged_parquet_file_does_not_hold_up_the_others(instance: Path, tmp_path: Path) -> None:
-    pl.DataFrame({"iDeliveryId": [1]}).write_parquet(instance / "delivery.parquet")
-    whole = (instance / "delivery.parquet").read_bytes()
-    (instance / "delivery.parquet").write_bytes(whole[: len(whole) // 2])
+def _scrambled(written: bytearray) -> bytes:
+    written[40:400] = bytes(360)
+    return bytes(written)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_damaged_parquet_file_does_not_hold_up_the_others(instance: Path, tmp_path: Path, cut: bool) -> None:
+    pl.DataFrame({"iDeliveryId": range(1000)}).write_parquet(instance / "delivery.parquet")
+    whole = bytearray((instance / "delivery.parquet").read_bytes())
+    (instance / "delivery.parquet").write_bytes(whole[: len(whole) // 2] if cut else _scrambled(whole))
     load = read(instance, tmp_path)
     [reason] = load.quarantine.filter(pl.col("source_file") == "delivery.parquet")["reason"]
-    assert reason.startswith("delivery.parquet cannot be read as Parquet")
+    assert reason.startswith("delivery.parquet cannot be read as Parquet" if cut else "The Parquet file is damaged")
     assert rows(load, "delivery", "delivery_id") == [("2",)]
 
 

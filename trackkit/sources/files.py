@@ -2,6 +2,7 @@
 
 import codecs
 import glob
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,29 @@ def open_bytes(path: Path) -> pa.NativeFile:
     return pa.input_stream(str(path), compression=packing(path))
 
 
+class Utf8Stream(io.RawIOBase):
+    """The unpacked bytes of a file; reading bytes that are not UTF-8 raises UnicodeDecodeError."""
+
+    def __init__(self, path: Path) -> None:
+        self._bytes = open_bytes(path)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def readable(self) -> bool:
+        """Return True: the stream is for reading."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, at most `size` of them."""
+        block = self._bytes.read(size if size and size > 0 else None)
+        self._decoder.decode(block, final=not block)
+        return block
+
+    def close(self) -> None:
+        """Close the file."""
+        self._bytes.close()
+        super().close()
+
+
 def head(path: Path, size: int = 1 << 16) -> bytes:
     """Return the first unpacked bytes, as many as can be read of a broken file."""
     gathered = bytearray()
@@ -116,7 +140,7 @@ def _blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...] = (_BLOCK, 4096
             trouble.reason = str(error).split("\n")[0]
 
 
-def skip(stream: pa.NativeFile, count: int) -> None:
+def skip(stream: pa.NativeFile | Utf8Stream, count: int) -> None:
     """Pass over the first bytes of a stream that can only be read forward."""
     while count and (block := stream.read(min(count, _BLOCK))):
         count -= len(block)

@@ -104,7 +104,7 @@ def _batches(path: Path, sheet: Sheet, start: int, layout: pa.Schema) -> Iterato
     """Yield the well-formed rows with their numbers; ragged rows and what stopped the reading go to the sheet."""
     given, last = 0, None
     try:
-        with files.open_bytes(path) as stream:
+        with files.Utf8Stream(path) as stream:
             files.skip(stream, start)
             for batch in _reader(stream, sheet, layout.names[:-1]):
                 if last is not None:
@@ -115,7 +115,7 @@ def _batches(path: Path, sheet: Sheet, start: int, layout: pa.Schema) -> Iterato
                 before = np.array([row - place for place, (row, _, _) in enumerate(sheet.ragged)], dtype=np.int64)
                 rows += np.searchsorted(before, rows, side="right")
                 last = pa.RecordBatch.from_arrays([*batch.columns, pa.array(rows)], schema=layout)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if "Empty CSV" not in str(error):  # nothing after the header
             sheet.trouble.append(_LONG if "straddling" in str(error) else str(error).split("\n")[0])
     if last is not None:
@@ -131,7 +131,7 @@ def _without_open_end(last: pa.RecordBatch, path: Path, sheet: Sheet) -> pa.Reco
     return last.slice(0, last.num_rows - 1)
 
 
-def _reader(stream: pa.NativeFile, sheet: Sheet, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _reader(stream: files.Utf8Stream, sheet: Sheet, names: list[str]) -> Iterator[pa.RecordBatch]:
     def set_aside(row: Any) -> str:
         sheet.ragged.append((row.number, f"{len(names)} cells expected, got {row.actual_columns}", row.text))
         return "skip"
@@ -163,7 +163,7 @@ def _open_parquet(found: Found) -> Sheet:
     flat = {name: kind for name, kind in _parquet_schema(found).items() if _is_flat(kind)}
     cells = {f"c{i}": _as_text(pl.col(name), kind).fill_null("") for i, (name, kind) in enumerate(flat.items())}
     rows = pl.scan_parquet(found.path, glob=False).with_row_index("source_row", offset=1)
-    return Sheet(list(flat), rows.select(pl.col("source_row").cast(pl.Int64), **cells))
+    return Sheet(list(flat), rows.select(pl.col("source_row").cast(pl.Int64), **cells), separator="")
 
 
 def _as_text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from trackkit import schema
+from trackkit.errors import DataError
 from trackkit.sources import files, values
 from trackkit.sources.files import NOT_UTF8, Found, Mended
 from trackkit.sources.maps import KINDS, Field, TableMap
@@ -110,7 +111,12 @@ class _Reading:
         rows = rows.select("source_row", "fault", *as_stood, **typed, **self._clock_tallies())
         for name, expression in self.table_map.derive.items():
             rows = rows.with_columns(expression.alias(name))
-        rows.sink_parquet(target, **STAGED)
+        try:
+            rows.sink_parquet(target, **STAGED)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if not self.sheet.separator:  # Parquet, damaged inside; text is never at fault here
+                raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None
+            raise
 
     def _column(self, fields: list[Field]) -> pl.Expr:
         read = [self._exact(one) if one.kind == "instant" else pl.col(one.name) for one in fields if one in self.places]
