@@ -13,6 +13,7 @@ import polars as pl
 
 from trackkit.metrics import METRICS
 from trackkit.theme import chart_config, theme
+from trackkit.wording import plain
 
 MIME = "application/vnd.vegalite.v5+json"
 # Pixels, in JupyterLab; a report's page widens charts to its own. Never "container": JupyterLab then draws for ever.
@@ -21,6 +22,8 @@ SERIES = {"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"}
 # Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? format(datum.value / 24, ',') + ' d' : datum.value + ' h'"
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
+LONGEST_NAME = 80
+OTHERS_PLACE = 1_000_000
 ELAPSED_TICKS = (0, 1, 3, 6, 12, 24, 48, 96, 168, 336, 504, 672, 1_344, 2_016, 4_032, 8_064)
 
 
@@ -111,15 +114,19 @@ def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None) -
     In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`).
     """
     day = pl.col("day").cast(pl.Datetime("ms"))
-    rows = per_day.select(
-        "link",
-        "clicks",
-        # The others come last, even if a link is itself called "Others".
-        place=pl.col("rank").cast(pl.Int64).fill_null(1_000_000),
-        starts_at=_instant(day),
-        ends_at=_instant(day + timedelta(hours=22)),
-        when=day.dt.strftime("%a %d %b %Y"),
-    ).with_columns(key=_link_key(labels))
+    rows = (
+        _readable(per_day, "link")
+        .select(
+            "link",
+            "clicks",
+            # The others come last, even if a link is itself called "Others".
+            place=pl.col("rank").cast(pl.Int64).fill_null(OTHERS_PLACE),
+            starts_at=_instant(day),
+            ends_at=_instant(day + timedelta(hours=22)),
+            when=day.dt.strftime("%a %d %b %Y"),
+        )
+        .with_columns(key=_link_key(labels))
+    )
     return (
         chart(rows.drop("link"), "Clicks of each day, by link.")
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
@@ -143,7 +150,8 @@ def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str]) -> alt.Laye
 
     In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar.
     """
-    wide = pl.concat([_one_rate(measured, by, name, place) for place, name in enumerate(rates)])
+    shown = _readable(measured, by)
+    wide = pl.concat([_one_rate(shown, by, name, place) for place, name in enumerate(rates)])
     names = [METRICS[name].label for name in rates]
     base = chart(wide, f"{', '.join(names)}, by {by.replace('_', ' ')}.").encode(
         x=alt.X("rate:Q", title=None, axis=alt.Axis(format="%", tickCount=6, grid=True)),
@@ -180,9 +188,21 @@ def _colour(field: str, labels: Mapping[str, str] | None) -> alt.Color:
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1))
 
 
+def _readable(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Make log text fit to be shown: without unseen letters, shortened, and still one text for each one before."""
+    texts = rows[column].cast(pl.String).unique().drop_nulls().sort()
+    shown: dict[str, str] = {}
+    for text in texts:
+        words = plain(text)
+        words = words if len(words) <= LONGEST_NAME else f"{words[: LONGEST_NAME - 1]}…"
+        shown[text] = words if words not in shown.values() else f"{words} ({len(shown) + 1})"
+    return rows.with_columns(pl.col(column).cast(pl.String).replace(shown))
+
+
 def _link_key(labels: Mapping[str, str] | None) -> pl.Expr:
-    others = pl.lit((labels or {}).get("others", "Others"))
-    return pl.when(pl.col("place") == 1_000_000).then(others + " ").otherwise(pl.col("link").str.slice(0, 200))
+    """The words of a link in the legend; the others' end in a space, since a link may itself be called "Others"."""
+    others = pl.lit((labels or {}).get("others", "Others") + " ")
+    return pl.when(pl.col("place") == OTHERS_PLACE).then(others).otherwise("link")
 
 
 def _link_colours(rows: pl.DataFrame) -> alt.Scale:
@@ -190,7 +210,7 @@ def _link_colours(rows: pl.DataFrame) -> alt.Scale:
     series = theme().light.series
     keys = rows.sort("place").unique("key", maintain_order=True).select("key", "place")
     colours = [
-        series[-1] if place == 1_000_000 else series[rank % (len(series) - 1)]
+        series[-1] if place == OTHERS_PLACE else series[rank % (len(series) - 1)]
         for rank, place in enumerate(keys["place"])
     ]
     return alt.Scale(domain=keys["key"].to_list(), range=colours)

@@ -27,6 +27,10 @@ from trackkit.errors import ReportError, TrackkitError
 
 CELL_SECONDS = 900
 START_SECONDS = 120
+# altair loads jsonschema, which loads, only if it is there, a grammar of addresses: more than a second for nothing.
+LAUNCH = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; from ipykernel import kernelapp; kernelapp.launch_new_instance()"
+)
 LONGEST_SOCKET_PATH = 80  # systems allow about 100 letters for the path of a socket
 
 
@@ -85,7 +89,8 @@ def _config(folder: Path) -> Config:
     manager: dict[str, Any] = {"connection_file": str(folder / "kernel.json")}
     if os.name == "posix" and len(str(folder)) < LONGEST_SOCKET_PATH:
         manager |= {"transport": "ipc", "ip": str(folder / "k")}
-    return Config({"NotebookClient": {"kernel_manager_class": _Manager}, "KernelManager": manager})
+    client = {"kernel_manager_class": _Manager, "shutdown_kernel": "immediate"}
+    return Config({"NotebookClient": client, "KernelManager": manager})
 
 
 def _describe_kernel(folder: Path) -> None:
@@ -95,8 +100,8 @@ def _describe_kernel(folder: Path) -> None:
     package = str(Path(trackkit.__file__).resolve().parents[1])
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     kernel = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}",
-                 "--HistoryManager.enabled=False", "--log-level=50"],
+        "argv": [sys.executable, "-c", LAUNCH, "-f", "{connection_file}", "--HistoryManager.enabled=False",
+                 "--log-level=50"],
         "display_name": "trackkit", "language": "python",
         "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
     }  # fmt: skip

@@ -3,17 +3,19 @@
 Everything is read from the notebook's text; nothing is run.
 """
 
+from __future__ import annotations
+
 import ast
 import io
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from trackkit.errors import RequestError
+
+if TYPE_CHECKING:  # loading it takes a second or two, which the kernels of reports need not spend
+    from nbformat import NotebookNode
 
 NOTEBOOKS = "notebooks/reports"
 PARAMETERS = "parameters"
@@ -40,6 +42,8 @@ class Parameter:
 
 def read(path: Path) -> NotebookNode:
     """Read a notebook; RequestError when it is not one."""
+    import nbformat
+
     try:
         return nbformat.read(path, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:

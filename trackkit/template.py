@@ -158,7 +158,9 @@ def _parsed(path: Path) -> tuple[Template | None, list[Problem]]:
         raw = tomllib.loads(path.read_text("utf-8"))
         found = Template.model_validate(raw)
     except ValidationError as error:
-        return None, [_problem(path, raw, dict(fault)) for fault in error.errors()]
+        # A misspelt key is the cause of the missing one: say the cause first.
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
+        return None, [_problem(path, raw, dict(fault)) for fault in faults]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         return None, [Problem(str(path), "", "", f"it is not TOML: {error}.")]
     return found, _doubles(found, path)
@@ -174,6 +176,8 @@ def _problem(path: Path, raw: dict[str, Any], fault: dict[str, Any]) -> Problem:
     if fault["type"] == "extra_forbidden":
         known = Section.model_fields if in_section else Template.model_fields
         message = f"there is no such key.{did_you_mean(where[-1], known)}"
+    if fault["type"] == "missing":
+        message = "it is needed and is not there."
     return Problem(str(path), section, key, message)
 
 

@@ -1,0 +1,241 @@
+"""Every standard report, end to end on a real store: what a reader sees, and what no log can make a page do."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from selectolax.lexbor import LexborHTMLParser
+
+import trackkit as tk
+from tests.hostile import ADDRESSES, CANARY, DELIVERY, RECIPIENT, write_hostile
+from trackkit import notebook, resources
+from trackkit.report import REPORTS, render, report_path
+from trackkit.store import open_store
+from trackkit.template import template
+
+NAMES = sorted(REPORTS)
+MARKS = "svg .mark-rect path, svg .mark-line path"
+WITH_CHARTS = {"tracking_indicators": 1, "tracking_statistics": 2, "urls_and_click_streams": 1}
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
+def _render_all(store: Path, out: Path, delivery: str) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda name: render(name, store, out, delivery=delivery), NAMES))
+
+
+@pytest.fixture(scope="session")
+def delivery(demo_store: Path) -> str:
+    """The delivery of the small demo with the most hits."""
+    counts = open_store(demo_store).scan("event").drop_nulls("delivery_id").group_by("delivery_id").len()
+    return counts.sort("len", "delivery_id").collect()["delivery_id"][-1]
+
+
+@pytest.fixture(scope="session")
+def demo_pages(demo_store: Path, delivery: str, once: Once) -> Path:
+    """All reports of that delivery."""
+    return once("demo_pages", lambda folder: _render_all(demo_store, folder, delivery))
+
+
+@pytest.fixture(scope="session")
+def hostile_store(once: Once) -> Path:
+    """A store of the instance whose every text attacks."""
+    raw = once("hostile_raw", lambda folder: write_hostile(folder) and None)
+    return once("hostile_store", lambda folder: open_store(folder).ingest(str(raw)) and None)
+
+
+@pytest.fixture(scope="session")
+def hostile_pages(hostile_store: Path, once: Once) -> Path:
+    """All reports of its delivery, and the tracking of one recipient."""
+
+    def make(folder: Path) -> None:
+        _render_all(hostile_store, folder, DELIVERY)
+        render("recipient_tracking", hostile_store, folder, parameters={"recipient": RECIPIENT})
+
+    return once("hostile_pages", make)
+
+
+def _page(folder: Path, name: str, delivery: str) -> str:
+    return report_path(name, folder, delivery).read_text("utf-8")
+
+
+def _table(page: LexborHTMLParser, section: str) -> list[list[str]]:
+    rows = page.css(f"section#{section} .gt_table tbody tr")
+    return [[cell.text(separator=" ", strip=True) for cell in row.css("td, th")] for row in rows]
+
+
+def test_the_six_reports_of_the_contract_are_there() -> None:
+    assert NAMES == [
+        "delivery_tracking", "hot_clicks", "recipient_tracking", "tracking_indicators", "tracking_statistics",
+        "urls_and_click_streams",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sections_stand_in_the_order_and_words_of_the_template(demo_pages: Path, delivery: str, name: str) -> None:
+    page = LexborHTMLParser(_page(demo_pages, name, delivery))
+    words = template(name)
+    assert [node.attributes["id"] for node in page.css("section")] == words.names
+    assert [node.text() for node in page.css("section h2")] == [section.title for section in words.section]
+    assert all(node.css("table, figure, iframe, .tk-figures, .nothing") for node in page.css("section"))
+    assert page.css_first("header .kicker").text() == words.title
+    assert page.css_first("header dd").text() == delivery
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_loads_nothing_and_says_so_in_its_policy(demo_pages: Path, delivery: str, name: str) -> None:
+    text = _page(demo_pages, name, delivery)
+    page = LexborHTMLParser(text)
+    policy = page.css_first('meta[http-equiv="Content-Security-Policy"]').attributes["content"] or ""
+    assert "default-src 'none'" in policy
+    assert not re.search(r"unsafe-eval|script-src[^;]*unsafe|https?:|\*", policy)
+    for script in page.css("script:not([type])"):
+        digest = base64.b64encode(hashlib.sha256(script.text().encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    for node in page.css("*"):
+        for attribute, value in node.attributes.items():
+            assert not attribute.startswith("on"), (node.tag, attribute)
+            assert attribute not in ("src", "href", "action", "data") or (value or "").startswith("#"), (
+                node.tag,
+                value,
+            )
+    assert not page.css("link, object, embed, base, form")
+    assert "Calculated: " in page.css_first("footer").text()
+    assert "time zone UTC" in page.css_first("footer").text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chart_has_words_and_the_table_behind_it(demo_pages: Path, delivery: str, name: str) -> None:
+    page = LexborHTMLParser(_page(demo_pages, name, delivery))
+    figures = page.css("figure")
+    assert len(figures) == WITH_CHARTS.get(name, 0)
+    for figure in figures:
+        spec = json.loads(figure.css_first("script").text())
+        assert spec["description"] and spec["width"] == "container" and "$schema" not in spec
+        assert "#1f6f8b" not in json.dumps(spec), "colours are variables, which follow the screen"
+        rows = figure.css("details tbody tr")
+        assert rows and all(len(row.css("td")) == len(figure.css("details th")) for row in rows)
+
+
+def test_the_figures_are_those_of_measure(demo_pages: Path, demo_store: Path, delivery: str) -> None:
+    page = LexborHTMLParser(_page(demo_pages, "tracking_indicators", delivery))
+    names = ["to_deliver", "delivered", "estimated_unique_opens", "estimated_total_opens", "unsubscribe_clicks",
+             "mirror_page_clicks", "estimated_forwards", "unique_people_clicks", "total_clicks", "unique_clicks",
+             "web_visits", "transactions"]  # fmt: skip
+    row = tk.measure(tk.open_store(demo_store), names, delivery=delivery).row(0, named=True)
+    sections = ("delivery_statistics", "reception_statistics", "click_streams", "web_tracking")
+    shown = {cells[0]: cells[1:] for section in sections for cells in _table(page, section)}
+    words = {"to_deliver": "Messages to deliver"}
+    for name in names:
+        label = words.get(name) or tk.METRICS[name].platform_label
+        assert shown[label][0].split(" ")[0] == f"{row[name]:,}", name
+    top, bottom = row["total_clicks"], row["delivered"]
+    assert shown["Cumulated clicks"][1] == f"{top / bottom:.2%} {top:,} / {bottom:,}"
+
+
+def test_the_domains_and_the_total_add_up(demo_pages: Path, delivery: str) -> None:
+    rows = _table(LexborHTMLParser(_page(demo_pages, "tracking_indicators", delivery)), "open_and_click_through")
+    *domains, total = [[cell.replace(",", "") for cell in row] for row in rows]
+    assert total[0] == "Total"
+    assert sum(int(row[1]) for row in domains) == int(total[1])
+    opens = [row[3].split(" ")[1] if "n/a" not in row[3] else "0" for row in domains]
+    assert sum(map(int, opens)) == int(total[3].split(" ")[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_address_of_a_recipient_or_a_network_is_shown(
+    demo_pages: Path, demo_store: Path, delivery: str, name: str
+) -> None:
+    text = html.unescape(_page(demo_pages, name, delivery)).lower()
+    store = open_store(demo_store)
+    addresses = store.scan("recipient").select(pl.col("email").str.to_lowercase()).collect()["email"].drop_nulls()
+    ips = store.scan("event").select(pl.col("ip").unique()).collect()["ip"].drop_nulls()
+    assert addresses.len() > 50 and ips.len() > 10
+    assert [address for address in addresses if "@" in address and address in text] == []
+    assert [ip for ip in ips if len(ip) > 6 and ip in text] == []
+
+
+def test_the_same_inputs_give_the_same_bytes(demo_pages: Path, demo_store: Path, delivery: str, tmp_path: Path) -> None:
+    again = render("urls_and_click_streams", demo_store, tmp_path, delivery=delivery)
+    pages = [again.read_text("utf-8"), _page(demo_pages, "urls_and_click_streams", delivery)]
+    first, second = (re.sub(r"Calculated: <time>[^<]*</time>", "", page) for page in pages)
+    assert first == second
+
+
+def test_a_recipient_has_a_report_of_their_own(hostile_pages: Path) -> None:
+    path = report_path("recipient_tracking", hostile_pages, parameters={"recipient": RECIPIENT})
+    page = LexborHTMLParser(path.read_text("utf-8"))
+    assert page.css_first("h1").text() == f"Recipient {RECIPIENT}"
+    logs = _table(page, "logs")
+    assert len(logs) == 10 and {row[-1] for row in logs} == {RECIPIENT}  # messages 1 + n % 30 = 1, of n in 1-300
+    assert [row[0] for row in logs] == sorted((row[0] for row in logs), reverse=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_of_a_log_becomes_an_element(hostile_pages: Path, name: str) -> None:
+    text = _page(hostile_pages, name, DELIVERY)
+    page = LexborHTMLParser(text)
+    scripts = page.css("script:not([type])")
+    assert len(scripts) in (0, 2) and not any(CANARY in script.text() for script in scripts)
+    assert not page.css("img, svg, base, object, embed, form, input, link, meta[http-equiv=refresh]")
+    assert len(page.css("style")) == 1 and len(page.css("iframe")) == (2 if name == "hot_clicks" else 0)
+    for node in page.css("*"):
+        assert not [attribute for attribute in node.attributes if attribute.startswith("on")], node.html
+    for data in page.css('script[type="application/json"]'):
+        assert not re.search(r"[<>&\u2028\u2029]", data.text())
+        json.loads(data.text())
+    for frame in page.css("iframe"):
+        assert frame.attributes.get("sandbox") in (None, "") and "sandbox" in frame.attributes
+        inside = LexborHTMLParser(frame.attributes["srcdoc"] or "")
+        assert not inside.css("script, iframe, form, base, link, [href], [onclick], [onload], [onmouseover]")
+    assert "\u202e" not in re.sub(r"(?s)<iframe.*?</iframe>", "", text), "nothing turns the text around it"
+    assert "49" not in page.css_first("header").text(), "no template language runs on the data"
+    assert not [address for address in ADDRESSES if address in html.unescape(text)]
+    assert len(text) < 3_000_000, "a label of a megabyte is shortened"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("which", ["demo_pages", "hostile_pages"])
+def test_in_a_browser_every_chart_is_drawn_and_nothing_else_happens(
+    request: pytest.FixtureRequest, browser: Any, which: str
+) -> None:
+    folder: Path = request.getfixturevalue(which)
+    for scheme in ("light", "dark") if which == "demo_pages" else ("light",):
+        context = browser.new_context(color_scheme=scheme, offline=True, viewport={"width": 1000, "height": 900})
+        for path in sorted(folder.glob("*.html")):
+            _look_at(context.new_page(), path)
+        context.close()
+
+
+def _look_at(page: Any, path: Path) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    title = page.title()
+    page.wait_for_function("document.querySelectorAll('figure').length === document.querySelectorAll('.drawn').length")
+    marks = page.evaluate(f"[...document.querySelectorAll('figure')].map(f => f.querySelectorAll({MARKS!r}).length)")
+    assert all(count > 0 for count in marks), (path.name, marks)
+    for plot in page.query_selector_all("figure svg .mark-rect path, figure svg .mark-area path")[:4]:
+        plot.hover(force=True)
+    assert page.title() == title and CANARY not in title.split(" · ")[-1], path.name
+    own = [url for url in asked if url != path.as_uri() and not url.startswith("about:")]
+    assert own == [], path.name
+    assert said == [], path.name
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), path.name
+    page.close()
+
+
+def test_every_notebook_has_its_template_and_every_template_its_notebook() -> None:
+    templates = {path.stem for path in resources.folder("reports_templates").glob("*.toml")}
+    assert templates == set(resources.files(notebook.NOTEBOOKS, "*.ipynb"))

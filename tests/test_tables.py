@@ -1,0 +1,148 @@
+"""Presentation tables: every rate with its parts, what is unknown with its reason, no text of a log as a tag."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+from great_tables import GT
+from selectolax.lexbor import LexborHTMLParser
+
+from tests.spec.golden import DELIVERY_ID, golden
+from trackkit import curves, links, tables
+from trackkit.engine import measure
+from trackkit.errors import RequestError
+from trackkit.wording import plain, short
+
+
+def _cells(table: GT) -> list[list[str]]:
+    page = LexborHTMLParser(table.as_raw_html())
+    return [[cell.text(separator=" ", strip=True) for cell in row.css("td")] for row in page.css("tbody tr")]
+
+
+def _heads(table: GT) -> list[str]:
+    return [node.text(strip=True) for node in LexborHTMLParser(table.as_raw_html()).css("thead th")]
+
+
+def test_every_rate_is_shown_over_its_parts() -> None:
+    names = ["delivered", "unique_people_clicks", "total_clicks", "click_to_open_rate"]
+    measured = measure(golden(), names, delivery=DELIVERY_ID)
+    shown = tables.metric_table(measured, names, over="delivered", labels={"total_clicks": "All clicks"})
+    assert _cells(shown) == [
+        ["Success", "4", ""],
+        ["Distinct clicks for the population reached", "6", "150.00% 6 / 4"],
+        ["All clicks", "15", "375.00% 15 / 4"],
+        ["Raw reactivity", "", "66.67% 2 / 3"],
+    ]
+    assert _heads(shown) == ["Indicator", "Value", "Rate, numerator / denominator"]
+
+
+def test_what_is_not_available_says_why() -> None:
+    nothing = pl.DataFrame(
+        {"delivered": [0], "unique_opens": [0], "open_rate": [None], "transactions": [None],
+         "transaction_amount": [None], "average_transaction_amount": [None]},
+        schema_overrides={"open_rate": pl.Float64},
+    )  # fmt: skip
+    names = ["open_rate", "transactions", "average_transaction_amount"]
+    assert _cells(tables.metric_table(nothing, names)) == [
+        ["Open rate", "", "n/a Success is 0"],
+        ["Transactions", "n/a not in the data loaded", ""],
+        ["Average transaction amount", "n/a not in the data loaded", ""],
+    ]
+
+
+def test_domains_fold_into_others_and_the_total_is_its_own() -> None:
+    by_domain = pl.DataFrame(
+        {"domain": ["a.example", "b.example", None, "c.example"], "delivered": [10, 60, 5, 1],
+         "open_rate": [0.5, 0.25, 0.0, 1.0], "unique_opens": [5, 15, 0, 1]}
+    )  # fmt: skip
+    folded = tables.largest(by_domain, "domain", 2)
+    assert folded.rows() == [("b.example", 60, 0.25, 15), ("a.example", 10, 0.5, 5), ("Others", 6, 1 / 6, 1)]
+    total = pl.DataFrame({"delivered": [76], "open_rate": [21 / 76], "unique_opens": [21]})
+    shown = tables.breakdown_table(folded, "domain", ["delivered", "open_rate"], total)
+    assert _cells(shown)[-2:] == [["Others", "6", "16.67% 1 / 6"], ["Total", "76", "27.63% 21 / 76"]]
+    assert tables.largest(by_domain, "domain", 3)["domain"].to_list() == ["b.example", "a.example", None, "c.example"]
+
+
+def test_people_of_the_others_do_not_add_up() -> None:
+    by_link = pl.DataFrame({"domain": ["a", "b", "c", "d"], "delivered": [4, 3, 2, 1], "unique_people_clicks": [1] * 4})
+    assert tables.largest(by_link, "domain", 2)["unique_people_clicks"].to_list() == [1, 1, None]
+
+
+def test_links_others_and_total() -> None:
+    clicks = links.link_clicks(golden(), DELIVERY_ID, top=2)
+    shown = _cells(tables.link_table(clicks, ["rank", "link", "clicks", "share"]))
+    assert shown == [
+        ["1", "Boutique", "6", "40.00% 6 / 15"],
+        ["2", "Home", "5", "33.33% 5 / 15"],
+        ["", "Others", "4", "26.67% 4 / 15"],
+        ["", "Total", "15", "100.00% 15 / 15"],
+    ]
+
+
+def test_time_to_reach() -> None:
+    shown = tables.share_table(curves.pareto(golden(), DELIVERY_ID, shares=[0.5, 0.9]))
+    assert _heads(shown) == ["Share", "Opens", "Clicks", "Transactions"]
+    assert _cells(shown) == [["50%", "10mn", "10mn", "no event"], ["90%", "20mn", "10mn", "no event"]]
+
+
+def test_a_log_is_shown_by_the_clock_of_its_zone() -> None:
+    log = pl.DataFrame(
+        {"occurred_at": [datetime(2026, 1, 1, 12, tzinfo=UTC), None], "label": ["Home", None], "n": [1, 2]}
+    )
+    shown = tables.log_table(log, labels={"label": "Link"}, timezone="America/Sao_Paulo")
+    assert _heads(shown) == ["Occurred", "Link", "N"]
+    assert _cells(shown) == [["2026-01-01 09:00:00", "Home", "1"], ["", "", "2"]]
+
+
+def test_shares_by_category_whatever_its_case() -> None:
+    clicks = pl.DataFrame(
+        {"row": ["link", "link", "total"], "link": ["Facebook", "facebook ", "Total"], "clicks": [2, 3, 5]}
+    )
+    shown = tables.category_table(clicks, {"facebook": "Facebook", "digg": "Digg"})
+    assert _cells(shown) == [["Facebook", "5"], ["Digg", "0"]]
+
+
+@pytest.mark.parametrize("text", ["<script>x</script>", '"><img src=x onerror=x>', "'&<b>", "<!--", "{{7}}"])
+def test_no_text_becomes_a_tag_wherever_it_stands(text: str) -> None:
+    long = text * 40
+    log = pl.DataFrame({"a": [text, long]})
+    measured = pl.DataFrame({"domain": [text], "delivered": [1]})
+    made = [
+        tables.log_table(log, labels={"a": text}),
+        tables.breakdown_table(measured, "domain", ["delivered"], labels={"delivered": text}),
+        tables.metric_table(measured, ["delivered"], labels={"delivered": text}),
+        tables.category_table(pl.DataFrame({"row": ["link"], "link": ["x"], "clicks": [1]}), {"x": text}),
+        tables.message(f"<p>{text}</p>", text),
+    ]
+    for piece in made:
+        page = LexborHTMLParser(piece._repr_html_())
+        assert not page.css("script, img, b:not(td > b)")
+        assert not [node for node in page.css("*") for name in node.attributes if name.startswith("on")]
+        assert text in page.html or text in page.text() or page.css("iframe")
+
+
+def test_long_text_is_shortened_with_the_whole_on_hover() -> None:
+    page = LexborHTMLParser(str(short("start " + "x" * 500 + " end")))
+    span = page.css_first("span")
+    assert span.text().startswith("start ") and span.text().endswith(" end") and len(span.text()) == 80
+    assert span.attributes["title"] == "start " + "x" * 500 + " end"
+
+
+def test_what_misleads_or_identifies_is_taken_out() -> None:
+    assert plain("a\u202eb\u0000c\u2066d\u2028e") == "a\ufffdb\ufffdc\ufffdd\ufffde"
+    assert plain("👩‍👩‍👧 café e\u0301") == "👩‍👩‍👧 café e\u0301"
+    assert plain("?to=jane.roe%40mail.example&x=a@b.example") == "?to=j***%40mail.example&x=a***@b.example"
+
+
+def test_another_frame_is_refused_in_one_sentence() -> None:
+    two = pl.DataFrame({"delivered": [1, 2]})
+    with pytest.raises(RequestError, match="the frame has 2"):
+        tables.metric_table(two, ["delivered"])
+    with pytest.raises(RequestError, match=r"no column 'deliverd'\. Did you mean 'delivered'"):
+        tables.log_table(two, ["deliverd"])
+
+
+def test_the_same_figures_give_the_same_bytes() -> None:
+    measured = pl.DataFrame({"delivered": [1]})
+    first, second = (tables.metric_table(measured, ["delivered"]).as_raw_html() for _ in range(2))
+    assert first == second
