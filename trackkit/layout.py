@@ -8,7 +8,7 @@ import polars as pl
 from trackkit.lake import BUCKET, FENCE, OWN
 
 BUCKET_ROWS = 500_000  # a bucket half as large again is cut
-CHUNK_ROWS = 1_000_000  # rows settled at once, of all tables; one larger delivery is a chunk of its own
+CHUNK_ROWS = 500_000  # rows, of all tables, that are settled at once; one larger delivery is a chunk of its own
 NO_DELIVERY = 0  # the bucket of rows without delivery
 
 

@@ -191,9 +191,10 @@ class Rewrite:
             return
         others = pieces.lazy().filter(~pl.col("is_touched")).select("delivery_id")
         untouched = _of(others, self.before.scan(name, pieces[BUCKET].unique().to_list())).collect()
-        places = pieces.select("delivery_id", pl.col("piece").alias(BUCKET))
-        placed = pl.concat([rows, untouched]).join(places, on="delivery_id", nulls_equal=True)
-        self.now.lake.replace(name, placed.sort(_ORDER[name]), pieces["piece"].unique().to_list())
+        rows = pl.concat([rows, untouched]) if untouched.height else rows
+        bucket = pl.col("delivery_id").replace_strict(pieces["delivery_id"], pieces["piece"], default=None)
+        placed = rows.lazy().sort(_ORDER[name]).with_columns(bucket.alias(BUCKET)).filter(pl.col(BUCKET).is_not_null())
+        self.now.lake.replace(name, placed.collect(), pieces["piece"].unique().to_list())
 
 
 def _of(deliveries: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
