@@ -3,6 +3,7 @@
 PYTHON ?= python3
 USE_PIP ?=
 PYTEST_ARGS ?= -n 2
+LAB_ARGS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,8 +28,12 @@ report: $(READY) ## write a demo instance, ingest it, and render every report of
 test: $(READY) chromium ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lab: $(READY) ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=.
+lab: $(READY) store ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab $(LAB_ARGS) notebooks/explore/01_first_look.ipynb
+
+store: | $(READY)
+	$(BIN)/trackkit demo raw --seed 1
+	$(BIN)/trackkit ingest raw --store store
 
 lint: $(READY) ## check the style of the code
 	$(BIN)/ruff check .
