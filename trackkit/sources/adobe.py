@@ -147,8 +147,9 @@ _TYPE_CODE = values.code(pl.col("raw_event_type"), _LINK_WORDS)
 _REPORTED = (
     pl.when(pl.col("link_id") == "1").then(pl.lit("opened"))
     .when(pl.col("raw_event_type").is_not_null())
-    .then(_TYPE_CODE.replace_strict(schema.LINK_TYPES, default="unknown", return_dtype=pl.String))
+    .then(values.named(_TYPE_CODE, schema.LINK_TYPES).fill_null("unknown"))
 )  # fmt: skip
+_AGENT_PARTS = [f"user_agent.{part}" for part in ("browser", "browser_version", "operating_system", "device")]
 _EVENT = TableMap(
     "tracking_log", EXPORT, "event",
     stems=("tracking_log", "trackinglog", "trackinglogrcp", "nmstrackinglogrcp", "tracking_archive", "archive"),
@@ -180,10 +181,8 @@ _EVENT = TableMap(
         # Parsed parts without a text or a hash make a key of their own.
         "user_agent": pl.coalesce(
             "user_agent", "user_agent_hash",
-            pl.concat_str(
-                "user_agent.browser", "user_agent.browser_version", "user_agent.operating_system",
-                "user_agent.device", separator=" | ", ignore_nulls=True,
-            ).replace("", None),
+            pl.when(pl.any_horizontal(pl.col(_AGENT_PARTS).is_not_null()))
+            .then(pl.concat_str(_AGENT_PARTS, separator=" | ", ignore_nulls=True)),
         ),
         "reported_type": _REPORTED, "link.type_code": _TYPE_CODE,
         # The open and the web tags are shared by all deliveries.

@@ -12,6 +12,7 @@ from polars_hash import CryptographicHashingNameSpace as Hashes
 from trackkit import schema
 from trackkit.sources.maps import Field, TableMap
 from trackkit.sources.staging import handed_on
+from trackkit.sources.values import named
 
 NAME = "mailchimp"
 _STATES = {"save": 0, "schedule": 45, "sending": 55, "paused": 75, "sent": 95}
@@ -83,9 +84,9 @@ def _event(name: str, *fields: Field, derive: Mapping[str, pl.Expr]) -> TableMap
 _ACTIVITY = (Field("action", "text", ("action",), required=True), Field("bounce", "text", ("bounce_type",)))
 _WORDS = {
     "raw_event_type": pl.concat_str("action", "bounce", separator=":", ignore_nulls=True),
-    "reported_type": pl.col("action").replace_strict(
-        {"open": "opened", "click": "clicked", "bounce": "bounced"}, default="unknown", return_dtype=pl.String
-    ),
+    "reported_type": named(
+        pl.col("action"), {"open": "opened", "click": "clicked", "bounce": "bounced"}
+    ).fill_null("unknown"),
 }
 _LEFT = {"raw_event_type": pl.lit("unsubscribe"), "reported_type": pl.lit("unsubscribed")}
 _MEMBERS = TableMap(

@@ -105,9 +105,8 @@ def _columns(clock: Clock) -> dict[str, pl.Expr]:
         "log_server": pl.col("server"), "person_id": _text(pl.col("person id").str.to_lowercase()),
         "link_id": _key("url id"),
         "reported_type": pl.when(link == 1).then(pl.lit("opened")).cast(pl.Enum(schema.EVENT_TYPES)),
-        "message_format": pl.col("message format").replace_strict(
-            {"h": "html", "t": "text"}, default=None, return_dtype=pl.Enum(schema.FORMATS)
-        ),
+        "message_format": values.named(pl.col("message format"), {"h": "html", "t": "text"})
+        .cast(pl.Enum(schema.FORMATS)),
         "user_agent": _text(pl.col("user agent")), "ip": _text(pl.col("IP address").str.extract(r"^([^,]*)")),
         "source_row": pl.col("source_row").cast(pl.Int64),
         "parameters": pl.when(accepted & parameters.str.contains("(?:^|&)(?:tagid|amount|article)="))

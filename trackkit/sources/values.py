@@ -6,6 +6,7 @@ A caller tells a wrong value from a missing one by looking at the text: text the
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 from polars.expr.struct import ExprStructNameSpace as Parts
@@ -123,12 +124,18 @@ def flag(text: pl.Expr) -> pl.Expr:
     return pl.when(word.is_in(_TRUE)).then(True).when(word.is_in(_FALSE)).then(False)
 
 
+def named(value: pl.Expr, names: Mapping[Any, Any]) -> pl.Expr:
+    """Return what a few values are named, null for others. (`replace_strict` would take the whole file into memory.)"""
+    answers = [pl.when(value == key).then(pl.lit(name)) for key, name in names.items()]
+    return pl.coalesce(answers)
+
+
 def code(text: pl.Expr, words: Mapping[str, int]) -> pl.Expr:
     """Return a code, given as a number or as one of the words that the platform shows for it."""
     value, trimmed = whole(text), text.str.strip_chars()
     if words:
         rest = pl.when(~trimmed.str.contains(_WHOLE)).then(trimmed.str.to_lowercase())
-        value = pl.coalesce(value, rest.replace_strict(dict(words), default=None, return_dtype=pl.Int64))
+        value = pl.coalesce(value, named(rest, words))
     return value.cast(pl.Int16, strict=False)
 
 
