@@ -153,6 +153,17 @@ def test_a_dead_kernel_and_a_cell_without_end_are_reports_that_failed(
     assert [path for path in out.iterdir() if path.suffix == ".html"] == []
 
 
+def test_a_wrong_page_template_is_a_report_that_failed(analyst: Callable[..., Path]) -> None:
+    folder = analyst("'fine'")
+    (folder / "reports_templates" / "html").mkdir()
+    skin = folder / "reports_templates" / "html" / "index.html.j2"
+    for wrong, said in (("{{ nothing.there }}", "'nothing' is undefined"), ("a\n{% if %}", "line 2")):
+        skin.write_text(wrong)
+        with pytest.raises(ReportError, match=f"index.html.j2.*{said}"):
+            render(MINE, "store", folder / "out", delivery="1")
+    assert list((folder / "out").iterdir()) == []
+
+
 def test_a_request_that_a_cell_refuses_is_a_refused_request(demo_store: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no delivery 'nobody'"):
         render("delivery_tracking", demo_store, tmp_path, delivery="nobody")

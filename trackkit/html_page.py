@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import vl_convert
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
 from markupsafe import Markup
 from nbconvert.exporters import TemplateExporter
 from nbformat import NotebookNode
@@ -23,6 +23,7 @@ from nbformat import NotebookNode
 from trackkit import __version__, notebook, resources
 from trackkit.charts import MIME as CHART
 from trackkit.charts import WIDTH
+from trackkit.errors import ReportError
 from trackkit.page import MIME as HEADER
 from trackkit.template import Section, Template
 from trackkit.theme import Theme, by_variable, css_variables, theme
@@ -61,15 +62,22 @@ class _Exporter(TemplateExporter):
 
 
 def export(executed: NotebookNode, template: Template, made: Made) -> str:
-    """Return the page of an executed notebook: sections in the template's order, in its words."""
+    """Return the page of an executed notebook: sections in the template's order, in its words.
+
+    Raises ReportError when the page's own template (`index.html.j2`) is wrong.
+    """
     exporter = _Exporter(template_paths=[str(folder) for folder in resources.folders(SKIN)])
     exporter.template_file = "index.html.j2"
-    html, _ = exporter.from_notebook_node(executed, {"page": _page(executed, template, made)})
-    return html
+    try:
+        html, _ = exporter.from_notebook_node(executed, {"page": _page(executed, template, made)})
+    except TemplateError as error:
+        where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
+        raise ReportError(f"{SKIN}/index.html.j2{where}: {error}.") from None
+    return str(html)
 
 
 def script_json(value: Any) -> Markup:
-    """Return JSON that cannot end the script element it stands in, nor open a comment there.
+    r"""Return JSON that cannot end the script element it stands in, nor open a comment there.
 
     >>> script_json("</script>")
     Markup('"\\u003c/script\\u003e"')

@@ -51,7 +51,7 @@ VALUES = {"ident", "number", "percentage", "dimension", "hash", "string", "white
 IMAGES = tuple(f"data:image/{kind};base64," for kind in ("png", "gif", "jpeg", "jpg", "webp"))
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 STYLE = (
-    ":root{color-scheme:light;background:#fff;color:#222;font-family:sans-serif}"
+    ":root{color-scheme:light;background:#fff;color:#222;font-family:sans-serif;print-color-adjust:exact}"
     "a{color:#0b57d0;text-decoration:underline}pre{white-space:pre-wrap;overflow-wrap:anywhere}"
     f".{BADGE}{{display:inline-block;margin:0 .3em;padding:.1em .5em;border-radius:1em;background:#b00020;color:#fff;"
     "font:bold 12px/1.4 sans-serif;text-decoration:none;white-space:nowrap;vertical-align:middle}"
