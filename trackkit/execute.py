@@ -20,7 +20,6 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from traitlets import default
 from traitlets.config import Config
-from zmq import ZMQError
 
 import trackkit
 from trackkit import errors
@@ -66,7 +65,7 @@ def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, fo
         _raise_refusal(error.ename, error.evalue)
         _keep(executed, failed)
         raise ReportError(f"{error.ename} in cell {error.cell_index}: {error.evalue}; kept as {failed}.") from None
-    except (DeadKernelError, CellTimeoutError, RuntimeError, ZMQError) as error:
+    except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
         _keep(executed, failed)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         raise ReportError(f"The report stopped: {type(error).__name__}: {reason}; kept as {failed}.") from None
