@@ -7,104 +7,106 @@ Exit codes: 0 done, 2 the request is wrong, 3 the data is refused, 4 a report fa
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from trackkit import __version__
 from trackkit.errors import RequestError, TrackkitError
 
-app = typer.Typer(
-    name="trackkit",
-    help="Raw e-mail tracking logs to exact indicators and reports.",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+FOLDER = click.Path(path_type=Path)
 
 
-class Output(StrEnum):
-    """How a frame is printed."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
+def _store(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--store", required=True, help="Folder or URL of the store.")(command)
 
 
-StoreOption = Annotated[str, typer.Option("--store", help="Folder or URL of the store.")]
-DeliveryOption = Annotated[
-    list[str] | None, typer.Option("--delivery", help="Only these deliveries; several may follow.", metavar="ID…")
-]
-OutputOption = Annotated[Output, typer.Option("--output", help="How to print.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-TimezoneOption = Annotated[str, typer.Option("--timezone", help="Time zone of hours, days and shown instants.")]
-LangOption = Annotated[str, typer.Option("--lang", help="Language of the report.")]
+def _delivery(command: Callable[..., None]) -> Callable[..., None]:
+    words = "Only these deliveries; several may follow."
+    return click.option("--delivery", multiple=True, metavar="ID…", help=words)(command)
 
 
-@app.callback(invoke_without_command=True)
-def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
+def _timezone(command: Callable[..., None]) -> Callable[..., None]:
+    words = "Time zone of hours, days and shown instants."
+    return click.option("--timezone", default="UTC", show_default=True, help=words)(command)
+
+
+def _lang(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--lang", default="en", show_default=True, help="Language of the reports.")(command)
+
+
+def _output(command: Callable[..., None]) -> Callable[..., None]:
+    choice = click.Choice(["table", "csv", "json", "parquet"])
+    return click.option("--output", type=choice, default="table", show_default=True, help="How to print.")(command)
+
+
+def _columns(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--columns", metavar="a,b", help="Columns, separated by commas.")(command)
+
+
+def _json(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(__version__, message="%(version)s")
+def app(debug: bool) -> None:
+    """Raw e-mail tracking logs to exact indicators and reports."""
 
 
 @app.command()
-def demo(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; made if missing.")],
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
-    deliveries: Annotated[int | None, typer.Option(help="How many deliveries.", min=1)] = None,
-    recipients: Annotated[int | None, typer.Option(help="How many recipients.", min=1)] = None,
-) -> None:
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--seed", default=1, show_default=True, help="Same seed, same bytes.")
+@click.option("--deliveries", type=click.IntRange(1), help="How many deliveries.")
+@click.option("--recipients", type=click.IntRange(1), help="How many recipients.")
+def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None) -> None:
     """Write a synthetic instance folder: raw logs and table exports of an invented sender."""
     from trackkit.demo import write_demo
 
     sizes = {"deliveries": deliveries, "recipients": recipients}
-    print(write_demo(folder, seed=seed, **{name: size for name, size in sizes.items() if size is not None}))
+    click.echo(write_demo(folder, seed=seed, **{name: size for name, size in sizes.items() if size is not None}))
 
 
 @app.command()
+@click.argument("sources", metavar="SOURCE…", nargs=-1, required=True)
+@_store
+@click.option("--format", "format_", default="auto", show_default=True, help="A format; see `trackkit formats`.")
+@click.option("--timezone", default="UTC", show_default=True, help="Time zone of instants without an offset.")
+@click.option(
+    "--collapse-opens", type=click.FloatRange(0), metavar="MINUTES",
+    help="Repeated opens within these minutes count once [1 for raw logs, 0 for exports].",
+)  # fmt: skip
+@_json
 def ingest(
-    source: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Folders, files, globs.")],
-    store: StoreOption,
-    format_: Annotated[str, typer.Option("--format", help="Name of the format; see `trackkit formats`.")] = "auto",
-    timezone: Annotated[str, typer.Option(help="Time zone of instants without an offset.")] = "UTC",
-    collapse_opens: Annotated[
-        float | None,
-        typer.Option(help="Minutes within which repeated opens count once [1 for raw logs, 0 for exports].", min=0),
-    ] = None,
-    as_json: JsonOption = False,
+    sources: tuple[str, ...], store: str, format_: str, timezone: str, collapse_opens: float | None, as_json: bool
 ) -> None:
     """Load raw logs and exports into a store, exactly once: repeating it changes nothing."""
     from trackkit.store import open_store
 
     with _progress("Loading") as progress:
         report = open_store(store).ingest(
-            *source, format=format_, timezone=timezone, collapse_minutes=collapse_opens, progress=progress
+            *sources, format=format_, timezone=timezone, collapse_minutes=collapse_opens, progress=progress
         )
-    _print_json(report.to_dict()) if as_json else print(report)
+    _print_json(report.to_dict()) if as_json else click.echo(str(report))
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the copies go.")]) -> None:
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def init(folder: Path) -> None:
     """Copy notebooks and report templates out of the package, to be changed; later commands prefer them."""
     from trackkit.resources import copy_out
 
     for path in copy_out(folder):
-        print(path)
+        click.echo(path)
 
 
 @app.command()
-def formats(as_json: JsonOption = False) -> None:
+@_json
+def formats(as_json: bool) -> None:
     """List the formats that can be read."""
     from trackkit.sources import FORMATS
 
@@ -113,32 +115,39 @@ def formats(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+@_store
+@click.option("--metrics", metavar="a,b", help="Metrics, separated by commas [all that apply].")
+@click.option("--by", default="delivery_id", show_default=True, help="Breakdowns, by commas; empty for one total.")
+@_delivery
+@click.option("--where", help="SQL condition, as in \"domain = 'post.example'\".")
+@_timezone
+@_output
 def measure(
-    store: StoreOption,
-    metrics: Annotated[str | None, typer.Option(help="Metrics, separated by commas.", metavar="a,b")] = None,
-    by: Annotated[str, typer.Option(help="Breakdowns, separated by commas; empty for one total.")] = "delivery_id",
-    delivery: DeliveryOption = None,
-    where: Annotated[str | None, typer.Option(help="SQL condition, as in \"domain = 'post.example'\".")] = None,
-    timezone: TimezoneOption = "UTC",
-    output: OutputOption = Output.table,
+    store: str,
+    metrics: str | None,
+    by: str,
+    delivery: tuple[str, ...],
+    where: str | None,
+    timezone: str,
+    output: str,
 ) -> None:
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
     from trackkit.engine import measure as measured
     from trackkit.store import open_store
 
-    frame = measured(open_store(store), _list(metrics), _list(by) or [], delivery or None, where, timezone)
-    _print_frame(frame, output)
+    asked = list(delivery) or None
+    _print_frame(measured(open_store(store), _list(metrics), _list(by) or [], asked, where, timezone), output)
 
 
 @app.command()
-def metrics(
-    as_json: JsonOption = False, markdown: Annotated[bool, typer.Option(help="Print METRICS.md.")] = False
-) -> None:
+@_json
+@click.option("--markdown", is_flag=True, help="Print METRICS.md.")
+def metrics(as_json: bool, markdown: bool) -> None:
     """List the metrics: name, label, unit, source, formula, definition, reference."""
     from trackkit.catalogue import page, records
 
     if markdown:
-        sys.stdout.write(page())
+        click.echo(page(), nl=False)
     elif as_json:
         _print_json(records())
     else:
@@ -146,7 +155,8 @@ def metrics(
 
 
 @app.command()
-def reports(as_json: JsonOption = False) -> None:
+@_json
+def reports(as_json: bool) -> None:
     """List the standard reports and their parameters."""
     from trackkit.report import REPORTS
 
@@ -158,89 +168,92 @@ def reports(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+@click.argument("report", metavar="REPORT")
+@_store
+@click.option("--out", required=True, type=FOLDER, help="Folder for the HTML files.")
+@_delivery
+@_lang
+@click.option("-p", "--parameter", multiple=True, metavar="name=value…", help="A parameter of the report.")
 def render(
-    report: Annotated[str, typer.Argument(metavar="REPORT", help="Name of a report; see `trackkit reports`.")],
-    store: StoreOption,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the HTML files.")],
-    delivery: DeliveryOption = None,
-    lang: LangOption = "en",
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", "--parameter", help="A parameter of the report.", metavar="name=value…")
-    ] = None,
+    report: str, store: str, out: Path, delivery: tuple[str, ...], lang: str, parameter: tuple[str, ...]
 ) -> None:
     """Render one report, one self-contained HTML file per delivery, and print its path."""
     from trackkit.report import render as rendered
 
-    given = _parameters(parameter or [])
-    for name in delivery or [None]:
-        print(rendered(report, store, out, delivery=name, lang=lang, parameters=given))
+    given = _parameters(parameter)
+    for name in delivery or (None,):
+        click.echo(rendered(report, store, out, delivery=name, lang=lang, parameters=given))
 
 
 @app.command()
+@_store
+@click.option("--out", required=True, type=FOLDER, help="Folder for reports, index.html and manifest.json.")
+@click.option("--reports", metavar="a,b", help="Reports, separated by commas [all].")
+@_delivery
+@click.option("--since", metavar="DATE", help="Only deliveries launched on or after this date.")
+@click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
+@_lang
 def run(
-    store: StoreOption,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the reports, index.html and manifest.json.")],
-    reports: Annotated[str | None, typer.Option(help="Reports, separated by commas.", metavar="a,b")] = None,
-    delivery: DeliveryOption = None,
-    since: Annotated[str | None, typer.Option(help="Only deliveries launched on or after this date.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Reports rendered at once.", min=1)] = None,
-    lang: LangOption = "en",
+    store: str,
+    out: Path,
+    reports: str | None,
+    delivery: tuple[str, ...],
+    since: str | None,
+    jobs: int | None,
+    lang: str,
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing."""
     from trackkit.runs import run as ran
 
     with _progress("Rendering") as progress:
-        summary = ran(store, out, _list(reports), delivery or None, since, jobs, lang, progress=progress)
-    print(summary)
+        summary = ran(store, out, _list(reports), list(delivery) or None, since, jobs, lang, progress=progress)
+    click.echo(str(summary))
     if summary.failed:
-        raise typer.Exit(4)
+        raise click.exceptions.Exit(4)
 
 
 @app.command()
-def recipient(
-    recipient_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the recipient.")],
-    store: StoreOption,
-    columns: Annotated[str | None, typer.Option(help="Columns, separated by commas.")] = None,
-    timezone: TimezoneOption = "UTC",
-    output: OutputOption = Output.table,
-) -> None:
+@click.argument("recipient_id", metavar="ID")
+@_store
+@_columns
+@_timezone
+@_output
+def recipient(recipient_id: str, store: str, columns: str | None, timezone: str, output: str) -> None:
     """Print a recipient's Tracking tab: URL, instant and delivery (document) of every hit, newest first."""
     from trackkit.logs import tracking_log
     from trackkit.store import open_store
 
-    _print_frame(
-        tracking_log(open_store(store), recipient=recipient_id, columns=_list(columns), timezone=timezone), output
-    )
+    log = tracking_log(open_store(store), recipient=recipient_id, columns=_list(columns), timezone=timezone)
+    _print_frame(log, output)
 
 
 @app.command()
-def tracking(
-    delivery_id: Annotated[str, typer.Argument(metavar="DELIVERY", help="Id of the delivery.")],
-    store: StoreOption,
-    columns: Annotated[str | None, typer.Option(help="Columns, separated by commas.")] = None,
-    timezone: TimezoneOption = "UTC",
-    output: OutputOption = Output.table,
-) -> None:
+@click.argument("delivery_id", metavar="DELIVERY")
+@_store
+@_columns
+@_timezone
+@_output
+def tracking(delivery_id: str, store: str, columns: str | None, timezone: str, output: str) -> None:
     """Print a delivery's Tracking tab, newest first."""
     from trackkit.logs import tracking_log
     from trackkit.store import open_store
 
-    _print_frame(
-        tracking_log(open_store(store), delivery=delivery_id, columns=_list(columns), timezone=timezone), output
-    )
+    log = tracking_log(open_store(store), delivery=delivery_id, columns=_list(columns), timezone=timezone)
+    _print_frame(log, output)
 
 
 @app.command()
-def check(folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder to check.")] = None) -> None:
+@click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
+def check(folder: Path | None) -> None:
     """Check report templates and notebooks, naming file, section, key and the nearest valid word."""
     from trackkit.report import check as checked
 
     problems = checked(folder)
     for problem in problems:
-        print(problem, file=sys.stderr)
+        click.echo(str(problem), err=True)
     if problems:
-        raise typer.Exit(2)
-    print("Templates and notebooks are in order.")
+        raise click.exceptions.Exit(2)
+    click.echo("Templates and notebooks are in order.")
 
 
 def main() -> None:
@@ -248,7 +261,7 @@ def main() -> None:
     arguments = _spread(sys.argv[1:])
     debug = "--debug" in arguments
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="trackkit", standalone_mode=False)
+        code = app.main(arguments, prog_name="trackkit", standalone_mode=False)
     except Exception as error:
         if debug:
             raise
@@ -261,10 +274,11 @@ def main() -> None:
 
 def _explained(error: Exception) -> int:
     """Say one sentence on stderr, and return the exit code that goes with it."""
-    import click
-
     if isinstance(error, click.exceptions.Abort):
         return 130
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return 2
     if isinstance(error, click.ClickException):
         sentence, code = error.format_message(), 2
     elif isinstance(error, TrackkitError):
@@ -321,7 +335,7 @@ def _list(words: str | None) -> list[str] | None:
     return None if words is None else [word.strip() for word in words.split(",") if word.strip()]
 
 
-def _parameters(given: list[str]) -> dict[str, str]:
+def _parameters(given: tuple[str, ...]) -> dict[str, str]:
     for text in given:
         if "=" not in text:
             raise RequestError(f"A parameter is given as name=value, not {text!r}.")
@@ -335,21 +349,21 @@ def _print_json(value: Any) -> None:
 def _print_records(records: list[dict[str, Any]]) -> None:
     import polars as pl
 
-    _print_frame(pl.DataFrame(records, infer_schema_length=None), Output.table)
+    _print_frame(pl.DataFrame(records, infer_schema_length=None), "table")
 
 
-def _print_frame(frame: Any, output: Output) -> None:
+def _print_frame(frame: Any, output: str) -> None:
     from trackkit import exports
 
     binary = sys.stdout.buffer
     match output:
-        case Output.csv:
+        case "csv":
             exports.write_csv(frame, binary)
-        case Output.json:
+        case "json":
             exports.write_json(frame, binary)
-        case Output.parquet:
+        case "parquet":
             frame.write_parquet(binary)
-        case Output.table:
+        case "table":
             print(exports.as_text(frame))
 
 

@@ -110,7 +110,9 @@ def _measured(rows: _Rows, names: Iterable[str], groups: list[str]) -> pl.DataFr
     metrics = [METRICS[name] for name in needed]
     measured = _counted(rows, [metric for metric in metrics if metric.source], groups)
     per_delivery = [metric for metric in metrics if isinstance(metric.formula, Difference | Estimate)]
-    if per_delivery:
+    if "delivery_id" in groups:
+        measured = measured.with_columns(_worked_out(metric.formula).alias(metric.name) for metric in per_delivery)
+    elif per_delivery:
         measured = _joined(measured, _added_over_deliveries(rows, per_delivery, groups), groups)
     ratios = [_divided(metric.formula).alias(metric.name) for metric in metrics if isinstance(metric.formula, Ratio)]
     return measured.with_columns(ratios)
@@ -181,7 +183,7 @@ def _is_one_of(column: pl.Expr, values: tuple[object, ...]) -> pl.Expr:
 
 def _added_over_deliveries(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """Formulas worked out for each delivery on its own, then added up within each group."""
-    grain = list(dict.fromkeys([*groups, "delivery_id"]))
+    grain = [*groups, "delivery_id"]
     parts = [METRICS[part] for part in dict.fromkeys(part for metric in metrics for part in metric.parents)]
     worked_out = _counted(rows, parts, grain).select(
         *grain, *(_worked_out(metric.formula).alias(metric.name) for metric in metrics)

@@ -28,6 +28,8 @@ _CHANNEL_WORDS = {"e-mail": 0, "email": 0, "sms": 1, "phone": 2, "direct mail": 
 _REASON_WORDS = {name.lower(): code for code, name in schema.FAILURE_REASONS.items()}
 _FORMAT_WORDS = {"undefined": 0, "unknown": 0, "text": 1, "html": 2}
 _ACTION_WORDS = {"subscribe": 1, "subscription": 1, "unsubscribe": 0, "unsubscription": 0}
+# As in the raw log, a hyphen is no browser, and letters may come in either case.
+_PERSON = pl.when(pl.col("person_id") != "-").then(pl.col("person_id").str.to_lowercase())
 
 
 def _id(column: str, *headers: str, required: bool = False, table: str = "") -> Field:
@@ -177,7 +179,7 @@ _EVENT = TableMap(
         _text("device", "userAgent/@device", "sDevice", table="user_agent"),
     ),
     derive={
-        "person_id": pl.col("person_id").str.to_lowercase(),
+        "person_id": _PERSON,
         # Parsed parts without a text or a hash make a key of their own.
         "user_agent": pl.coalesce(
             "user_agent", "user_agent_hash",
@@ -232,7 +234,7 @@ _PAGE_HIT = TableMap(
         _id("recipient_id", "iRecipientId", "@recipient-id"), _id("delivery_id", "iDeliveryId", "@delivery-id"),
         _code("web_optout", {}, "iOptOut", "acoptout", "@optOut"),
     ),
-    derive={"person_id": pl.col("person_id").str.to_lowercase()},
+    derive={"person_id": _PERSON},
 )  # fmt: skip
 MAPS = (
     _DELIVERY, _LINK, _MESSAGE, _FAILURE, _EXCLUSION, _RECIPIENT, _EVENT, _USER_AGENT, _WEB_EVENT, _SUBSCRIPTION,
