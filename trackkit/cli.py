@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def formats(as_json: bool) -> None:
     """List the formats that can be read."""
     from trackkit.sources import FORMATS
 
-    records = [found.to_dict() for found in FORMATS.values()]
+    records = [asdict(found) for found in FORMATS.values()]
     _print_json(records) if as_json else _print_records(records)
 
 

@@ -112,9 +112,12 @@ def check(folder: str | Path | None = None) -> list[Problem]:
     """Validate every report template and notebook, and the theme; return all that is wrong, in file order.
 
     Without `folder`, the ones that `render` would use; with it, those of a folder written by `trackkit init`.
+    Raises RequestError for a folder that holds none.
     """
     templates = _files(folder, TEMPLATES, "*.toml")
     notebooks = _files(folder, notebook.NOTEBOOKS, "*.ipynb")
+    if not (templates or notebooks):
+        raise RequestError(f"{folder} holds no notebook or template to check; `trackkit init {folder}` writes them.")
     problems = [problem for path in templates.values() for problem in _template_problems(path, notebooks)]
     problems += [problem for stem, path in notebooks.items() for problem in _notebook_problems(stem, path, templates)]
     return problems + _theme_problems(folder)
