@@ -18,9 +18,10 @@ from filelock import FileLock
 from polars.testing import assert_frame_equal
 
 import trackkit.ingest
+from tests.instance import write_instance
 from trackkit import layout, schema
 from trackkit.errors import DataError, RequestError
-from trackkit.ingest import Load, ingest
+from trackkit.ingest import Load
 from trackkit.lake import Lake
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.staging import RawLoad
@@ -90,6 +91,14 @@ def files(folder: Path, table: str) -> dict[str, str]:
     assert commit is not None
     actions = pl.DataFrame(lake.open(table, commit.versions[table]).get_add_actions(flatten=True))
     return dict(actions.select(pl.col("min.delivery_id").fill_null("no delivery"), "path").iter_rows())
+
+
+@pytest.fixture
+def one_log(tmp_path: Path) -> Path:
+    """A raw log of two opens by two people."""
+    line = "50x{:X}\t2026-01-01T00:00:00.00\t{:x}\t2\t1\t0\tp\th\t\tagent\t1.2.3.4\n"
+    (tmp_path / "raw.log").write_text(line.format(1, 1) + line.format(2, 2))
+    return tmp_path / "raw.log"
 
 
 @pytest.fixture
@@ -185,12 +194,12 @@ open_store(sys.argv[1]).ingest(sys.argv[2])
 """
 
 
-def test_killed_at_ten_instants_then_run_once_gives_the_same_store(
-    demo_raw: Path, demo_store: Path, tmp_path: Path
-) -> None:
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "store"), str(demo_raw)]
+def test_killed_at_ten_instants_then_run_once_gives_the_same_store(tmp_path: Path) -> None:
+    raw = write_instance(tmp_path / "raw", seed=4, messages=150, hits=800)
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "store"), str(raw)]
+    undisturbed = tmp_path / "undisturbed"
     start = time.perf_counter()
-    subprocess.run([*command[:3], str(tmp_path / "undisturbed"), str(demo_raw)], check=True)
+    subprocess.run([*command[:3], str(undisturbed), str(raw)], check=True)
     whole = time.perf_counter() - start
     chance, killed = random.Random(5), 0
     for _ in range(10):
@@ -200,7 +209,8 @@ def test_killed_at_ten_instants_then_run_once_gives_the_same_store(
         killed += running.wait() == -signal.SIGKILL
     assert killed > 3
     subprocess.run(command, check=True)
-    assert_same(contents(open_store(tmp_path / "store")), contents(open_store(demo_store)))
+    assert_same(contents(open_store(tmp_path / "store")), contents(open_store(undisturbed)))
+    assert len(open_store(tmp_path / "store").loads) == 1
     assert not (tmp_path / "store" / ".staging").exists()
 
 
@@ -297,11 +307,11 @@ def test_readers_see_the_old_tables_until_the_commit_and_keep_their_snapshot(tmp
         assert_frame_equal(pinned.scan(name).collect().sort(pl.all().cast(pl.String)), rows)
 
 
-def test_a_refused_source_leaves_the_store_as_it_was(demo_raw: Path, tmp_path: Path) -> None:
+def test_a_refused_source_leaves_the_store_as_it_was(one_log: Path, tmp_path: Path) -> None:
     (tmp_path / "odd.bin").write_bytes(b"\x00\x01")
     store = open_store(tmp_path / "store")
     with pytest.raises(DataError):
-        store.ingest(demo_raw, tmp_path / "odd.bin")
+        store.ingest(one_log, tmp_path / "odd.bin")
     with pytest.raises(RequestError):
         store.snapshot()
 
@@ -430,22 +440,21 @@ def test_reading_a_store_that_does_not_exist_says_how_to_make_one(tmp_path: Path
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_folder_of_other_things_is_not_made_a_store(demo_raw: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(RequestError, match=r"holds 'thesis.txt', so it is no store"):
-        open_store(tmp_path).ingest(demo_raw)
+def test_a_folder_of_other_things_is_not_made_a_store(one_log: Path) -> None:
+    with pytest.raises(RequestError, match=r"holds 'raw.log', so it is no store"):
+        open_store(one_log.parent).ingest(one_log)
     with pytest.raises(RequestError, match="is a file"):
-        open_store(tmp_path / "thesis.txt").ingest(demo_raw)
+        open_store(one_log).ingest(one_log)
 
 
 def test_a_second_load_at_once_waits_then_says_who_was_first(
-    demo_raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trackkit.ingest, "LOCK_SECONDS", 0.2)
     (tmp_path / "store").mkdir()
     with FileLock(tmp_path / "store" / ".lock"), pytest.raises(RequestError, match="Another load"):
-        open_store(tmp_path / "store").ingest(demo_raw)
-    assert open_store(tmp_path / "store").ingest(demo_raw).is_settled
+        open_store(tmp_path / "store").ingest(one_log)
+    assert open_store(tmp_path / "store").ingest(one_log).total("kept") == 2
 
 
 def test_a_store_under_a_url_is_the_same_store(demo_raw: Path, demo_store: Path, tmp_path: Path) -> None:
@@ -484,6 +493,16 @@ def test_the_history_tells_what_was_loaded_when(tmp_path: Path) -> None:
     json.dumps(loads[1]["report"])
 
 
+def test_a_long_history_stays_in_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackkit.ingest, "LOADS_PER_FILE", 3)
+    for number in range(7):
+        add(tmp_path, delivery=[{"delivery_id": "7", "label": str(number)}])
+    store = open_store(tmp_path)
+    assert [one["number"] for one in store.loads] == [1, 2, 3, 4, 5, 6, 7]
+    assert store.scan("delivery").collect()["label"].to_list() == ["6"]
+    assert len(Lake(str(tmp_path)).open("load").file_uris()) == 3  # five loads packed, two since
+
+
 def test_a_store_shows_itself_without_trusting_its_name(tmp_path: Path) -> None:
     store = open_store(tmp_path / "<b>x")
     assert "&lt;b&gt;x" in store._repr_html_() and "<b>" not in store._repr_html_()
@@ -503,7 +522,8 @@ def test_opening_imports_only_what_reading_needs(demo_store: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_ingest_can_be_asked_for_without_progress(demo_raw: Path, tmp_path: Path) -> None:
+def test_a_load_tells_how_far_it_is(one_log: Path, tmp_path: Path) -> None:
     said: list[tuple[int, int, str]] = []
-    ingest(Lake(str(tmp_path / "store")), [str(demo_raw)], ASKED, lambda *told: said.append(told))
-    assert said and all(done <= total for done, total, _ in said)
+    open_store(tmp_path / "store").ingest(one_log, progress=lambda *told: said.append(told))
+    assert [label for _, _, label in said] == ["raw.log", "Settling"]
+    assert all(done <= total for done, total, _ in said)

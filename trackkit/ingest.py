@@ -27,6 +27,7 @@ from trackkit.sources.report import LoadReport
 from trackkit.sources.staging import RawLoad
 
 LOCK_SECONDS = 60  # how long a load waits for another one to end
+LOADS_PER_FILE = 20  # the history is packed this often
 _STAGING, _LOCK = ".staging", ".lock"
 _DIMENSIONS = [name for name in schema.TABLES if name not in BY_DELIVERY]
 
@@ -165,12 +166,11 @@ class Load:
             "versions": json.dumps(self.versions), "report": json.dumps(report.to_dict()),
             "fingerprints": json.dumps(self.prints),
         }  # fmt: skip
-        self._created_log()
-        self.lake.append(LOAD, pl.DataFrame([row], schema=OWN[LOAD]))
-
-    def _created_log(self) -> None:
         if not self.lake.exists(LOAD):
             self.lake.create(LOAD)
+        if row["number"] % LOADS_PER_FILE == 0:
+            self.lake.compact(LOAD)
+        self.lake.append(LOAD, pl.DataFrame([row], schema=OWN[LOAD]))
 
 
 def _numbered(raws: Sequence[RawLoad]) -> dict[str, pl.LazyFrame]:

@@ -73,29 +73,32 @@ class Lake:
         return Commit.of(loads.row(0, named=True)) if loads is not None and loads.height else None
 
     def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame | None:
-        """Return rows of `load` in order, or None where there is no store."""
+        """Return rows of `load` in order, all or the last one, or None where there is no store."""
         try:
-            rows = self._scan(LOAD, self.open(LOAD))
+            table = self.open(LOAD)
         except TableNotFoundError:
             return None
-        rows = rows.top_k(1, by="number") if newest else rows.sort("number")
-        return rows.select(columns).collect()
+        files = _files(table)
+        if newest and files.height:
+            files = files.top_k(1, by="max.number")
+        rows = self._rows(LOAD, files).sort("number").select(columns)
+        return (rows.tail(1) if newest else rows).collect()
 
     def scan(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table at a version, only of some buckets if asked, in order of delivery."""
-        return self._scan(name, self.open(name, version), buckets)
-
-    def _scan(self, name: str, table: DeltaTable, buckets: Collection[int] | None = None) -> pl.LazyFrame:
-        files = pl.DataFrame(table.get_add_actions(flatten=True))
+        files = _files(self.open(name, version))
         if buckets is not None:
             files = files.filter(pl.col(f"partition.{BUCKET}").is_in(list(buckets)))
         if name in BY_DELIVERY:
             files = files.sort(pl.col(r"^min\.delivery_id$"), "path", nulls_last=True)
+        return self._rows(name, files)
+
+    def _rows(self, name: str, files: pl.DataFrame) -> pl.LazyFrame:
         stored = {column: dtype for column, dtype in stored_schema(name).items() if column != BUCKET or name == FENCE}
         if files.is_empty():
             return pl.LazyFrame(schema=stored).with_columns(_as_declared(name))
         # polars' own Delta reader would import pyarrow, which takes longer than the whole question.
-        paths = [f"{self.location}/{path}" for path in (f"{name}/{path}" for path in files["path"])]
+        paths = [f"{self.location}/{name}/{path}" for path in files["path"]]
         rows = pl.scan_parquet(paths, schema=stored, glob=False, missing_columns="insert", extra_columns="ignore")
         return rows.with_columns(_as_declared(name))
 
@@ -145,11 +148,20 @@ class Lake:
     def _present(self) -> Iterator[str]:
         return (name for name in (*schema.TABLES, FENCE, WATERMARK) if self.exists(name))
 
+    def compact(self, name: str) -> None:
+        """Put the rows of many small files into few."""
+        self.open(name).optimize.compact()
+        self.tidied(name)
+
     def tidied(self, name: str) -> int:
         """Delete files that no version of the last week needs; return the table's version."""
         table = self.open(name)
         table.vacuum(dry_run=False, full=True)
         return self.open(name).version()
+
+
+def _files(table: DeltaTable) -> pl.DataFrame:
+    return pl.DataFrame(table.get_add_actions(flatten=True))
 
 
 def stored_schema(name: str) -> dict[str, pl.DataType]:
