@@ -98,6 +98,8 @@ def test_two_links_that_look_alike_when_shortened_stay_two() -> None:
 
 def test_charts_of_nothing_are_charts() -> None:
     tables = golden()
+    unread = pl.DataFrame({"domain": ["a"], "unique_opens": [0], "delivered": [2], "open_rate": [0.0]})
+    assert _rows(charts.rate_bars(unread, "domain", ["open_rate"])) == []
     empty = [
         charts.pareto_curve(curves.cumulative_activity(tables, DELIVERY_ID).clear()),
         charts.activity_columns(curves.activity(tables, DELIVERY_ID).clear(), days=3),

@@ -148,10 +148,12 @@ def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None) -
 def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str]) -> alt.LayerChart:
     """Draw rates by group, the first as a wide pale bar, the others as thinner bars over it, largest group first.
 
-    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar.
+    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar,
+    and where all are 0 nothing is drawn.
     """
     shown = _readable(measured, by)
     wide = pl.concat([_one_rate(shown, by, name, place) for place, name in enumerate(rates)])
+    wide = wide if (wide["rate"] > 0).any() else wide.clear()
     names = [METRICS[name].label for name in rates]
     base = chart(wide, f"{', '.join(names)}, by {by.replace('_', ' ')}.").encode(
         x=alt.X("rate:Q", title=None, axis=alt.Axis(format="%", tickCount=6, grid=True)),

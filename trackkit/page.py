@@ -134,7 +134,7 @@ def _header(
     count, last = hits.select(pl.len(), pl.col("occurred_at").max()).collect().row(0)
     facts = [*facts, ("Hits", number(count)), ("Last hit", instant(last, timezone))]
     if not count:
-        notes = [*notes, "No hit has been recorded yet: what is counted on hits is 0, and rates on them are n/a."]
+        notes = [*notes, "No hit has been recorded yet: opens and clicks are 0."]
     return Header(
         heading=plain(heading)[:300],
         subtitle=plain(subtitle)[:500],
