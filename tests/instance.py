@@ -42,8 +42,12 @@ def write_instance(folder: Path, seed: int, deliveries: int = 5, messages: int =
         [row["id"], f"{row['at']:%Y-%m-%d %H:%M:%S}", row["url"], row["message"], row["delivery"], 0, row["person"],
          row["agent"]] for row in in_table
     ])  # fmt: skip
-    _table(folder, "web_tracking_log", "iTrackingLogId,dAmount,iArticle,sTagId",
-           [[row["id"], chance.randint(1, 400) / 4, chance.randint(1, 5), "buy"] for row in in_table if row["id"] % 3])
+    _table(
+        folder,
+        "web_tracking_log",
+        "iTrackingLogId,dAmount,iArticle,sTagId",
+        [[row["id"], chance.randint(1, 400) / 4, chance.randint(1, 5), "buy"] for row in in_table if row["id"] % 3],
+    )
     _raw_log(folder, [row for row in hit if row["place"] in ("raw", "both")])
     return folder
 

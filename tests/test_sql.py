@@ -22,7 +22,8 @@ CREATE VIEW raw AS SELECT
 CREATE VIEW tab AS SELECT iTrackingLogId::BIGINT AS id, tsLog::TIMESTAMP AS moment, iBroadLogId::BIGINT AS message,
     iDeliveryId::BIGINT AS delivery, iUrlId::BIGINT AS url, sSourceId AS person, NULL AS fmt, iUserAgent AS agent
     FROM read_csv('{0}/tracking_log.csv', all_varchar=true);
-CREATE VIEW log AS SELECT id, any_value(moment) AS moment, any_value(message) AS message, any_value(delivery) AS delivery,
+CREATE VIEW log AS SELECT id, any_value(moment) AS moment, any_value(message) AS message,
+    any_value(delivery) AS delivery,
     any_value(url) AS url, any_value(person) AS person, max(fmt) AS fmt, any_value(agent) AS agent
     FROM (SELECT * FROM raw UNION ALL SELECT * FROM tab) GROUP BY id;
 CREATE VIEW delivery AS SELECT iDeliveryId AS delivery_id, iTotalTarget::BIGINT AS targeted,

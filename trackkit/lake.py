@@ -21,6 +21,7 @@ BUCKET = "bucket"
 # The name is dedupe.FILLED's; numpy, which dedupe needs, would make every opening of a store wait.
 _WITH_FILLED = {"event": {"filled": pl.Int32()}, "collapsed": {"filled": pl.Int32()}}
 ROWS_PER_GROUP = 250_000
+ROWS_PER_WRITE = 1_000_000
 # Tables of the store itself: where each bucket begins, and the load that last changed what is known of a delivery.
 FENCE, WATERMARK, LOAD = "fence", "watermark", "load"
 OWN = {
@@ -32,9 +33,8 @@ OWN = {
     },
 }  # fmt: skip
 BY_DELIVERY = [table.name for table in schema.TABLES.values() if table.by_delivery]
-# A checkpoint every ten commits keeps opening fast; statistics of further columns would only lengthen the log.
-_CONFIGURATION = {"delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": ""}
-_SKIPPING = {LOAD: "number", WATERMARK: "delivery_id", **dict.fromkeys(BY_DELIVERY, "delivery_id")}
+# Statistics of further columns would only lengthen the log.
+_SKIPPING = {LOAD: "number", WATERMARK: "delivery_id", **dict.fromkeys(BY_DELIVERY, "delivery_id,message_id")}
 
 
 class Commit(NamedTuple):
@@ -90,7 +90,7 @@ class Lake:
         if buckets is not None:
             files = files.filter(pl.col(f"partition.{BUCKET}").is_in(list(buckets)))
         if name in BY_DELIVERY:
-            files = files.sort(pl.col(r"^min\.delivery_id$"), "path", nulls_last=True)
+            files = files.sort(pl.col(r"^min\.(delivery|message)_id$"), "path", nulls_last=True)
         return self._rows(name, files)
 
     def _rows(self, name: str, files: pl.DataFrame) -> pl.LazyFrame:
@@ -108,7 +108,9 @@ class Lake:
         write_deltalake(
             f"{self.location}/{name}", pl.DataFrame(schema=stored_schema(name)), mode="ignore",
             partition_by=[BUCKET] if is_cut else None,
-            configuration=_CONFIGURATION | {"delta.dataSkippingStatsColumns": _SKIPPING.get(name, "")},
+            configuration={  # a checkpoint every ten commits keeps opening fast
+                "delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": _SKIPPING.get(name, ""),
+            },
         )  # fmt: skip
         return 0
 
@@ -118,7 +120,10 @@ class Lake:
         if rows.is_empty():
             self.open(name).delete(predicate)
         else:
-            self._write(name, rows, mode="overwrite", predicate=predicate, partition_by=[BUCKET])
+            first, *others = rows.iter_slices(ROWS_PER_WRITE)  # the writer keeps as much again in memory
+            self._write(name, first, mode="overwrite", predicate=predicate, partition_by=[BUCKET])
+            for slice_ in others:
+                self._write(name, slice_, mode="append", partition_by=[BUCKET])
 
     def overwrite(self, name: str, rows: pl.DataFrame) -> None:
         """Put rows in the place of the whole table."""

@@ -152,10 +152,9 @@ class Rewrite:
         sums = dict(zip(stored, pl.collect_all([_sums(rows) for rows in stored.values()]), strict=True))
         settled = self._settled(chunk, stored, outcome)
         for name in [name for name in BY_DELIVERY if name in self.now.versions]:
-            rows = settled.pop(name).select(stored[name].collect_schema().names())
-            differ = _differing(sums[name], _sums(rows.lazy()).collect())
+            differ = _differing(sums[name], _sums(settled[name].lazy()).collect())
             outcome.changed.append(differ)
-            self._write(name, rows, deliveries, differ)
+            self._write(name, settled.pop(name), deliveries, differ)  # handed over: the only copy
 
     def _settled(self, chunk: int, stored: dict[str, pl.LazyFrame], outcome: Outcome) -> dict[str, pl.DataFrame]:
         """The touched deliveries of a chunk as they are after the load, and the count of what is new in them."""
@@ -169,7 +168,8 @@ class Rewrite:
         for name, rows in (("event", kept), ("collapsed", collapsed)):
             outcome.kept[name].append(_count(rows, FILE))
         outcome.event_types.append(_count(kept, "event_type"))
-        return {"event": kept, "collapsed": collapsed, "message": known}
+        found = {"event": kept, "collapsed": collapsed, "message": known}
+        return {name: rows.select(stored[name].collect_schema().names()) for name, rows in found.items()}
 
     def _all_events(self, chunk: int, stored: dict[str, pl.LazyFrame]) -> pl.DataFrame:
         old = pl.concat([stored[name] for name in _EVENTS])
@@ -193,8 +193,10 @@ class Rewrite:
         untouched = _of(others, self.before.scan(name, pieces[BUCKET].unique().to_list())).collect()
         rows = pl.concat([rows, untouched]) if untouched.height else rows
         bucket = pl.col("delivery_id").replace_strict(pieces["delivery_id"], pieces["piece"], default=None)
-        placed = rows.lazy().sort(_ORDER[name]).with_columns(bucket.alias(BUCKET)).filter(pl.col(BUCKET).is_not_null())
-        self.now.lake.replace(name, placed.collect(), pieces["piece"].unique().to_list())
+        placed = rows.lazy().with_columns(bucket.alias(BUCKET)).filter(pl.col(BUCKET).is_not_null())
+        rows = placed.sort(_ORDER[name]).collect()
+        del placed
+        self.now.lake.replace(name, rows, pieces["piece"].unique().to_list())
 
 
 def _of(deliveries: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
