@@ -11,7 +11,8 @@ import pytest
 import vl_convert
 
 from tests.spec.golden import DELIVERY_ID, golden
-from trackkit import charts, curves, links
+from trackkit import charts
+from trackkit.analysis import curves, links
 from trackkit.engine import measure
 from trackkit.theme import theme
 

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from trackkit import schema
-from trackkit.dedupe import FILE, FILLABLE, FILLED, IS_NEW, merge_copies, replace_rows, set_repeats_aside, settle_events
+from trackkit.store.dedupe import (
+    FILE,
+    FILLABLE,
+    FILLED,
+    IS_NEW,
+    merge_copies,
+    replace_rows,
+    set_repeats_aside,
+    settle_events,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 COLUMNS = list(schema.EVENT.sourced)

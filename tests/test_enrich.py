@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from trackkit import schema
-from trackkit.dedupe import FILLED, FROM_MESSAGE
-from trackkit.enrich import AGENT_COLUMNS, enrich_events, enrich_messages, known_agents, parse_agents
 from trackkit.snapshot import Snapshot
+from trackkit.store.dedupe import FILLED, FROM_MESSAGE
+from trackkit.store.enrich import AGENT_COLUMNS, enrich_events, enrich_messages, known_agents, parse_agents
 
 Row = dict[str, Any]
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:115.0) Gecko/20100101 Firefox/115.3"

@@ -9,9 +9,9 @@ import nbformat
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from trackkit import execute, resources
+from trackkit import resources
 from trackkit.errors import ReportError, RequestError
-from trackkit.report import REPORTS, render, report_path
+from trackkit.report import REPORTS, execute, render, report_path
 
 MINE = "mine"
 ALWAYS = 'store: str = "store"  # the store\ntimezone: str = "UTC"  # time zone\nlang: str = "en"  # language\n'

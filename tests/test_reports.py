@@ -16,10 +16,10 @@ from selectolax.lexbor import LexborHTMLParser
 
 import trackkit as tk
 from tests.hostile import ADDRESSES, CANARY, DELIVERY, RECIPIENT, write_hostile
-from trackkit import notebook, resources
-from trackkit.report import REPORTS, render, report_path
+from trackkit import resources
+from trackkit.report import REPORTS, notebook, render, report_path
+from trackkit.report.template import template
 from trackkit.store import open_store
-from trackkit.template import template
 
 NAMES = sorted(REPORTS)
 MARKS = "svg .mark-rect path, svg .mark-line path"

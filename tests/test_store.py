@@ -17,15 +17,15 @@ import pytest
 from filelock import FileLock
 from polars.testing import assert_frame_equal
 
-import trackkit.ingest
+import trackkit.store.ingest
 from tests.instance import write_instance
-from trackkit import layout, schema
+from trackkit import schema
 from trackkit.errors import DataError, RequestError
-from trackkit.ingest import Load
-from trackkit.lake import Lake
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.staging import RawLoad
-from trackkit.store import Store, load, open_store
+from trackkit.store import Store, layout, load, open_store
+from trackkit.store.ingest import Load
+from trackkit.store.lake import Lake
 
 ASKED = {"format": "auto", "timezone": "UTC", "collapse_minutes": None}
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -450,7 +450,7 @@ def test_a_folder_of_other_things_is_not_made_a_store(one_log: Path) -> None:
 def test_a_second_load_at_once_waits_then_says_who_was_first(
     one_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackkit.ingest, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(trackkit.store.ingest, "LOCK_SECONDS", 0.2)
     (tmp_path / "store").mkdir()
     with FileLock(tmp_path / "store" / ".lock"), pytest.raises(RequestError, match="Another load"):
         open_store(tmp_path / "store").ingest(one_log)
@@ -494,7 +494,7 @@ def test_the_history_tells_what_was_loaded_when(tmp_path: Path) -> None:
 
 
 def test_a_long_history_stays_in_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trackkit.ingest, "LOADS_PER_FILE", 3)
+    monkeypatch.setattr(trackkit.store.ingest, "LOADS_PER_FILE", 3)
     for number in range(7):
         add(tmp_path, delivery=[{"delivery_id": "7", "label": str(number)}])
     store = open_store(tmp_path)
@@ -511,7 +511,8 @@ def test_a_store_shows_itself_without_trusting_its_name(tmp_path: Path) -> None:
 
 
 def test_opening_imports_only_what_reading_needs(demo_store: Path) -> None:
-    heavy = ["numpy", "pyarrow", "pandas", "altair", "filelock", "ua_parser", "trackkit.sources", "trackkit.ingest"]
+    heavy = ["numpy", "pyarrow", "pandas", "altair", "filelock", "ua_parser"]
+    heavy += ["trackkit.sources", "trackkit.store.ingest"]
     code = (
         "import sys, polars as pl; from trackkit.store import open_store; "
         f"e = open_store({str(demo_store)!r}).scan('event'); "

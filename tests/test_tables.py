@@ -8,7 +8,8 @@ from great_tables import GT
 from selectolax.lexbor import LexborHTMLParser
 
 from tests.spec.golden import DELIVERY_ID, golden
-from trackkit import curves, links, tables
+from trackkit import tables
+from trackkit.analysis import curves, links
 from trackkit.engine import measure
 from trackkit.errors import RequestError
 from trackkit.wording import plain, short

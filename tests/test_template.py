@@ -6,9 +6,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from trackkit import notebook, resources
+from trackkit import resources
 from trackkit.errors import RequestError
-from trackkit.template import check, template
+from trackkit.report import notebook
+from trackkit.report.template import check, template
 from trackkit.theme import chart_config, css_variables, theme
 
 GOOD = """

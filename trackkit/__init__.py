@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackkit import charts, clickmap, curves, links, logs, messages, tables
+    from trackkit import charts, tables
+    from trackkit.analysis import clickmap, curves, links, logs, messages
     from trackkit.engine import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page, render
@@ -27,11 +28,11 @@ _DOORS = {
     "METRICS": ("metrics", "METRICS"),
     "render": ("report", "render"),
     "open_page": ("report", "open_page"),
-    "links": ("links", ""),
-    "curves": ("curves", ""),
-    "clickmap": ("clickmap", ""),
-    "logs": ("logs", ""),
-    "messages": ("messages", ""),
+    "links": ("analysis.links", ""),
+    "curves": ("analysis.curves", ""),
+    "clickmap": ("analysis.clickmap", ""),
+    "logs": ("analysis.logs", ""),
+    "messages": ("analysis.messages", ""),
     "charts": ("charts", ""),
     "tables": ("tables", ""),
 }

@@ -221,7 +221,7 @@ def run(
 @_output
 def recipient(recipient_id: str, store: str, columns: str | None, timezone: str, output: str) -> None:
     """Print a recipient's Tracking tab: URL, instant and delivery (document) of every hit, newest first."""
-    from trackkit.logs import tracking_log
+    from trackkit.analysis.logs import tracking_log
     from trackkit.store import open_store
 
     log = tracking_log(open_store(store), recipient=recipient_id, columns=_list(columns), timezone=timezone)
@@ -236,7 +236,7 @@ def recipient(recipient_id: str, store: str, columns: str | None, timezone: str,
 @_output
 def tracking(delivery_id: str, store: str, columns: str | None, timezone: str, output: str) -> None:
     """Print a delivery's Tracking tab, newest first."""
-    from trackkit.logs import tracking_log
+    from trackkit.analysis.logs import tracking_log
     from trackkit.store import open_store
 
     log = tracking_log(open_store(store), delivery=delivery_id, columns=_list(columns), timezone=timezone)

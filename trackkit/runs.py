@@ -19,7 +19,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from trackkit import __version__, resources
-from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.errors import RequestError, did_you_mean
 from trackkit.index import write_index
 from trackkit.report import REPORTS, render
 from trackkit.store import Store, open_store
@@ -116,8 +116,8 @@ def _rendered(store: Store, job: Job, folder: Path) -> dict[str, Any]:
         path = render(
             job.report, store.location, folder, delivery=job.delivery, lang=job.lang, parameters=job.parameters
         )
-    except TrackkitError as error:
-        return {"status": "failed", "error": str(error)}
+    except Exception as error:  # whatever it is, a full disk included, the others go on
+        return {"status": "failed", "error": str(error) or type(error).__name__}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     seconds = round(time.monotonic() - started, 3)
     return {"status": "done", "path": path.relative_to(folder).as_posix(), "sha256": digest, "seconds": seconds}

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.spec.golden import DELIVERY_ID, at, golden, hit, tables
-from trackkit.clickmap import annotated_message, content_formats, placed_clicks, placement
+from trackkit.analysis.clickmap import annotated_message, content_formats, placed_clicks, placement
+from trackkit.analysis.sanitize import safe_style
 from trackkit.errors import RequestError
-from trackkit.sanitize import safe_style
 from trackkit.snapshot import Snapshot
 
 LINKS = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.spec.golden import DELIVERY_ID, at, golden, hit, tables
 from tests.spec.randomised import randomised
-from trackkit.curves import TENTHS, activity, cumulative_activity, pareto, time_to_reach
+from trackkit.analysis.curves import TENTHS, activity, cumulative_activity, pareto, time_to_reach
 from trackkit.errors import RequestError
 from trackkit.snapshot import Snapshot
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.spec.golden import DELIVERY_ID, at, golden, hit, tables
 from tests.spec.randomised import randomised
+from trackkit.analysis.links import click_figures, clicks_per_day, link_clicks, tracked_links
 from trackkit.errors import RequestError
-from trackkit.links import click_figures, clicks_per_day, link_clicks, tracked_links
 from trackkit.snapshot import Snapshot
 
 SCREEN = {  # spec 3.4: clicks and whole shares as printed

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import DELIVERY_ID, HENRY, at, golden, tables
+from trackkit.analysis.links import event_label
+from trackkit.analysis.logs import COLUMNS, headings, tracking_log
 from trackkit.errors import RequestError
-from trackkit.links import event_label
-from trackkit.logs import COLUMNS, headings, tracking_log
 from trackkit.schema import EVENT_TYPES
 
 MARIE, FLORIAN, HENRY_DAVIS = "102", "103", "104"

@@ -47,8 +47,12 @@ _FINISH: dict[str, Callable[[dict[str, pl.LazyFrame]], dict[str, pl.LazyFrame]]]
 
 
 def read(
-    source: str | Path, staging: Path, format: str = "auto", timezone: str = "UTC",
-    collapse_minutes: float | None = None, progress: Callable[[str], None] | None = None,
+    source: str | Path,
+    staging: Path,
+    format: str = "auto",
+    timezone: str = "UTC",
+    collapse_minutes: float | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> RawLoad:
     """Read a file, a folder (an instance folder, say) or a glob into canonical frames over Parquet in `staging`.
 

@@ -46,7 +46,8 @@ def _delivery(name: str) -> TableMap:
 
 
 _OF_MESSAGE = (
-    Field("delivery_id", "text", _CAMPAIGN, required=True), Field("recipient_id", "text", _MEMBER, required=True)
+    Field("delivery_id", "text", _CAMPAIGN, required=True),
+    Field("recipient_id", "text", _MEMBER, required=True),
 )
 _MESSAGE_ID = {"message_id": pl.concat_str("delivery_id", "recipient_id", separator=":")}
 
@@ -84,9 +85,9 @@ def _event(name: str, *fields: Field, derive: Mapping[str, pl.Expr]) -> TableMap
 _ACTIVITY = (Field("action", "text", ("action",), required=True), Field("bounce", "text", ("bounce_type",)))
 _WORDS = {
     "raw_event_type": pl.concat_str("action", "bounce", separator=":", ignore_nulls=True),
-    "reported_type": named(
-        pl.col("action"), {"open": "opened", "click": "clicked", "bounce": "bounced"}
-    ).fill_null("unknown"),
+    "reported_type": named(pl.col("action"), {"open": "opened", "click": "clicked", "bounce": "bounced"}).fill_null(
+        "unknown"
+    ),
 }
 _LEFT = {"raw_event_type": pl.lit("unsubscribe"), "reported_type": pl.lit("unsubscribed")}
 _MEMBERS = TableMap(

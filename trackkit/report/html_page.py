@@ -20,12 +20,13 @@ from markupsafe import Markup
 from nbconvert.exporters import TemplateExporter
 from nbformat import NotebookNode
 
-from trackkit import __version__, notebook, resources
+from trackkit import __version__, resources
 from trackkit.charts import MIME as CHART
 from trackkit.charts import WIDTH
 from trackkit.errors import ReportError
-from trackkit.page import MIME as HEADER
-from trackkit.template import Section, Template
+from trackkit.report import notebook
+from trackkit.report.page import MIME as HEADER
+from trackkit.report.template import Section, Template
 from trackkit.theme import Theme, by_variable, css_variables, theme
 from trackkit.wording import instant, plain
 

@@ -5,7 +5,7 @@ A fence is the first delivery of a bucket; a delivery lies in the bucket of the 
 
 import polars as pl
 
-from trackkit.lake import BUCKET, FENCE, OWN
+from trackkit.store.lake import BUCKET, FENCE, OWN
 
 BUCKET_ROWS = 500_000  # a bucket half as large again is cut
 CHUNK_ROWS = 500_000  # rows, of all tables, that are settled at once; one larger delivery is a chunk of its own

@@ -14,8 +14,8 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.errors import RequestError
-from trackkit.lake import WATERMARK, Commit, Lake
 from trackkit.snapshot import Snapshot
+from trackkit.store.lake import WATERMARK, Commit, Lake
 
 if TYPE_CHECKING:
     from trackkit.sources.report import LoadReport
@@ -86,7 +86,7 @@ class Store:
         count once (1 for raw logs, 0 for exports, unless given); `progress(done, total, label)` is told how far it is.
         Raises DataError where a source is refused: then, as after any interruption, the store is as it was.
         """  # fmt: skip
-        from trackkit.ingest import ingest
+        from trackkit.store.ingest import ingest
 
         asked = {"format": format, "timezone": timezone or self.timezone, "collapse_minutes": collapse_minutes}
         report = ingest(self._lake, [fspath(source) for source in sources], asked, progress)

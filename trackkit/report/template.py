@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from trackkit import notebook, resources
+from trackkit import resources
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.metrics import METRICS
+from trackkit.report import notebook
 from trackkit.theme import THEME, theme
 
 TEMPLATES = "reports_templates"

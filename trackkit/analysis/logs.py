@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 import polars as pl
 
+from trackkit.analysis.links import EVENT_LABELS, event_label
 from trackkit.deliveries import Tables, require_delivery, require_timezone
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.links import EVENT_LABELS, event_label
 
 # Name -> heading: the platform's words where it has them.
 COLUMNS: Mapping[str, str] = MappingProxyType(

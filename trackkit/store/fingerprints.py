@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trackkit.lake import Lake
 from trackkit.sources import mailchimp
 from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport, SourceReport
+from trackkit.store.lake import Lake
 
 # Formats whose files tell of one another, so that none can be left out of a reading.
 JOINED = {mailchimp.NAME}

@@ -18,10 +18,10 @@ import lxml.etree
 import lxml.html
 import polars as pl
 
+from trackkit.analysis.links import tracked_links
+from trackkit.analysis.sanitize import BADGE, DROPPED, page, safe_fragment, sentence, too_heavy
 from trackkit.deliveries import Tables, of_delivery, require_delivery
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.links import tracked_links
-from trackkit.sanitize import BADGE, DROPPED, page, safe_fragment, sentence, too_heavy
 from trackkit.schema import FORMATS
 
 UNBADGED, OF_THE_SITE = ("Opt-out", "Mirror page"), ("Web", "Transaction")

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trackkit import notebook, resources
+from trackkit import resources
 from trackkit.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.notebook import Parameter
-from trackkit.page import Page, open_page
-from trackkit.template import ParameterChoice, Template, check, template
+from trackkit.report import notebook
+from trackkit.report.notebook import Parameter
+from trackkit.report.page import Page, open_page
+from trackkit.report.template import ParameterChoice, Template, check, template
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -94,8 +95,8 @@ def render(
     path.parent.mkdir(parents=True, exist_ok=True)
     failed = path.with_suffix(".failed.ipynb")
     arguments = {"store": str(store), "lang": lang, **values}
-    from trackkit.execute import execute
-    from trackkit.html_page import Made, export
+    from trackkit.report.execute import execute
+    from trackkit.report.html_page import Made, export
 
     executed = execute(_trimmed(book, words), arguments, failed)
     shown = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}

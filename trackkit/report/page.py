@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from trackkit.deliveries import require_delivery, require_timezone
 from trackkit.errors import RequestError
+from trackkit.report.template import Section, Template, template
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.snapshot import Snapshot
-from trackkit.template import Section, Template, template
 from trackkit.wording import instant, number, plain
 
 MIME = "application/vnd.trackkit.header+json"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from trackkit import schema
-from trackkit.dedupe import FILLED, FROM_MESSAGE
+from trackkit.store.dedupe import FILLED, FROM_MESSAGE
 
 AGENT_COLUMNS = ("device", "operating_system", "browser", "browser_version")
 # ua-parser names no device for most computers; the platform says PC or Mac, by the operating system.

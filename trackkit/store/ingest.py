@@ -16,15 +16,15 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from trackkit import schema
-from trackkit.dedupe import FILE, FILLED, IS_NEW, replace_rows
 from trackkit.errors import RequestError
-from trackkit.fingerprints import Fingerprints, view
-from trackkit.lake import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake
-from trackkit.layout import first_fences
-from trackkit.rewrite import Outcome, Progress, Rewrite, Tables
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
 from trackkit.sources.staging import RawLoad
+from trackkit.store.dedupe import FILE, FILLED, IS_NEW, replace_rows
+from trackkit.store.fingerprints import Fingerprints, view
+from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake
+from trackkit.store.layout import first_fences
+from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables
 
 LOCK_SECONDS = 60  # how long a load waits for another one to end
 LOADS_PER_FILE = 20  # the history is packed this often

@@ -1,0 +1,182 @@
+"""Delta tables at the versions that one commit names: what the store is written on.
+
+A canonical table is a Delta table of its name. The large ones are cut into buckets: a bucket is a run of whole
+deliveries, in order, and one partition, so that replacing deliveries replaces whole files and reads nothing. The table
+`load` makes a transaction of them: its newest row names the version of every other table, and readers open exactly
+those. What is newer was never committed.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import polars as pl
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+
+from trackkit import schema
+
+BUCKET = "bucket"
+# The name is dedupe.FILLED's; numpy, which dedupe needs, would make every opening of a store wait.
+_WITH_FILLED = {"event": {"filled": pl.Int32()}, "collapsed": {"filled": pl.Int32()}}
+ROWS_PER_GROUP = 250_000
+ROWS_PER_WRITE = 1_000_000
+# Tables of the store itself: where each bucket begins, and the load that last changed what is known of a delivery.
+FENCE, WATERMARK, LOAD = "fence", "watermark", "load"
+OWN = {
+    FENCE: {BUCKET: pl.Int32(), "first_delivery": pl.String()},
+    WATERMARK: {"delivery_id": pl.String(), "load_id": pl.String()},
+    LOAD: {
+        "number": pl.Int64(), "load_id": pl.String(), "loaded_at": schema.INSTANT, "timezone": pl.String(),
+        "versions": pl.String(), "report": pl.String(), "fingerprints": pl.String(),
+    },
+}  # fmt: skip
+BY_DELIVERY = [table.name for table in schema.TABLES.values() if table.by_delivery]
+# Statistics of further columns would only lengthen the log.
+_SKIPPING = {LOAD: "number", WATERMARK: "delivery_id", **dict.fromkeys(BY_DELIVERY, "delivery_id,message_id")}
+
+
+class Commit(NamedTuple):
+    """One load, as the table `load` holds it: what it brought and the version of every table after it."""
+
+    number: int
+    load_id: str
+    loaded_at: datetime
+    timezone: str
+    versions: dict[str, int]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Commit":
+        """Build a commit from a row of `load`."""
+        return cls(*(row[name] for name in cls._fields[:4]), json.loads(row["versions"]))
+
+
+class Lake:
+    """The Delta tables of one store, in a folder or under an object-store URL (credentials from the environment)."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location if location.endswith("://") else location.rstrip("/")
+        self.is_local = "://" not in location
+
+    def open(self, name: str, version: int | None = None) -> DeltaTable:
+        """Open a Delta table, by default as it is now, committed or not."""
+        return DeltaTable(f"{self.location}/{name}", version=version)
+
+    def exists(self, name: str) -> bool:
+        """Return whether the table has been created."""
+        return DeltaTable.is_deltatable(f"{self.location}/{name}")
+
+    def last_commit(self) -> Commit | None:
+        """Return the newest load, or None where nothing was ever committed."""
+        loads = self.loads("number", "load_id", "loaded_at", "timezone", "versions", newest=True)
+        return Commit.of(loads.row(0, named=True)) if loads is not None and loads.height else None
+
+    def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame | None:
+        """Return rows of `load` in order, all or the last one, or None where there is no store."""
+        try:
+            table = self.open(LOAD)
+        except TableNotFoundError:
+            return None
+        files = _files(table)
+        if newest and files.height:
+            files = files.top_k(1, by="max.number")
+        rows = self._rows(LOAD, files).sort("number").select(columns)
+        return (rows.tail(1) if newest else rows).collect()
+
+    def scan(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
+        """Return the rows of a table at a version, only of some buckets if asked, in order of delivery."""
+        files = _files(self.open(name, version))
+        if buckets is not None:
+            files = files.filter(pl.col(f"partition.{BUCKET}").is_in(list(buckets)))
+        if name in BY_DELIVERY:
+            files = files.sort(pl.col(r"^min\.(delivery|message)_id$"), "path", nulls_last=True)
+        return self._rows(name, files)
+
+    def _rows(self, name: str, files: pl.DataFrame) -> pl.LazyFrame:
+        stored = {column: dtype for column, dtype in stored_schema(name).items() if column != BUCKET or name == FENCE}
+        if files.is_empty():
+            return pl.LazyFrame(schema=stored).with_columns(_as_declared(name))
+        # polars' own Delta reader would import pyarrow, which takes longer than the whole question.
+        paths = [f"{self.location}/{name}/{path}" for path in files["path"]]
+        rows = pl.scan_parquet(paths, schema=stored, glob=False, missing_columns="insert", extra_columns="ignore")
+        return rows.with_columns(_as_declared(name))
+
+    def create(self, name: str) -> int:
+        """Create an empty table (version 0)."""
+        is_cut = name in BY_DELIVERY
+        write_deltalake(
+            f"{self.location}/{name}", pl.DataFrame(schema=stored_schema(name)), mode="ignore",
+            partition_by=[BUCKET] if is_cut else None,
+            configuration={  # a checkpoint every ten commits keeps opening fast
+                "delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": _SKIPPING.get(name, ""),
+            },
+        )  # fmt: skip
+        return 0
+
+    def replace(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
+        """Put rows (with `bucket`) in the place of whole buckets; no other file is read or written."""
+        predicate = f"{BUCKET} IN ({', '.join(str(int(bucket)) for bucket in buckets)})"
+        if rows.is_empty():
+            self.open(name).delete(predicate)
+        else:
+            first, *others = rows.iter_slices(ROWS_PER_WRITE)  # the writer keeps as much again in memory
+            self._write(name, first, mode="overwrite", predicate=predicate, partition_by=[BUCKET])
+            for slice_ in others:
+                self._write(name, slice_, mode="append", partition_by=[BUCKET])
+
+    def overwrite(self, name: str, rows: pl.DataFrame) -> None:
+        """Put rows in the place of the whole table."""
+        self._write(name, rows, mode="overwrite")
+
+    def append(self, name: str, rows: pl.DataFrame) -> None:
+        """Add rows."""
+        self._write(name, rows, mode="append")
+
+    def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
+        texts = [pl.col(column).cast(pl.String) for column, dtype in rows.schema.items() if isinstance(dtype, pl.Enum)]
+        properties = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROWS_PER_GROUP)
+        stored = rows.with_columns(texts).select(*stored_schema(name))
+        write_deltalake(f"{self.location}/{name}", stored, writer_properties=properties, **how)
+
+    def recovered(self, commit: Commit | None) -> dict[str, int]:
+        """Undo what an interrupted load left behind; return the version of each table now."""
+        committed, now = (commit.versions if commit else {}), {}
+        for name in self._present():
+            table, version = self.open(name), committed.get(name, 0)
+            if table.version() != version:
+                table.restore(version)
+            if name in committed:
+                now[name] = table.version()
+        return now
+
+    def _present(self) -> Iterator[str]:
+        return (name for name in (*schema.TABLES, FENCE, WATERMARK) if self.exists(name))
+
+    def compact(self, name: str) -> None:
+        """Put the rows of many small files into few."""
+        self.open(name).optimize.compact()
+        self.tidied(name)
+
+    def tidied(self, name: str) -> int:
+        """Delete files that no version of the last week needs; return the table's version."""
+        table = self.open(name)
+        table.vacuum(dry_run=False, full=True)
+        return self.open(name).version()
+
+
+def _files(table: DeltaTable) -> pl.DataFrame:
+    return pl.DataFrame(table.get_add_actions(flatten=True))
+
+
+def stored_schema(name: str) -> dict[str, pl.DataType]:
+    """Return the columns of a Delta table: enumerations as text, and the store's own columns."""
+    columns = OWN[name] if name in OWN else schema.TABLES[name].schema
+    stored = {column: pl.String() if isinstance(dtype, pl.Enum) else dtype for column, dtype in columns.items()}
+    stored |= _WITH_FILLED.get(name, {})
+    return stored | ({BUCKET: pl.Int32()} if name in BY_DELIVERY else {})
+
+
+def _as_declared(name: str) -> list[pl.Expr]:
+    declared = {} if name in OWN else schema.TABLES[name].schema
+    return [pl.col(column).cast(dtype) for column, dtype in declared.items() if isinstance(dtype, pl.Enum)]

@@ -1,0 +1,233 @@
+"""The deliveries that a load touches: found, read, settled, enriched and put back whole, a bounded number at a time.
+
+A delivery is touched by its new events and messages, and by changed rows that its rows refer to. The buckets that hold
+a touched delivery are settled with the new rows; those that come out equal are not written again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.store.dedupe import FILE, FILLED, IS_NEW, merge_copies, replace_rows, set_repeats_aside
+from trackkit.store.enrich import agent_texts, enrich_events, enrich_messages, known_agents, parse_agents
+from trackkit.store.lake import BUCKET, BY_DELIVERY, Lake
+from trackkit.store.layout import NO_DELIVERY, bucket_of, cut_fences, plan
+
+Progress = Callable[[int, int, str], object]
+_EVENTS = ["event", "collapsed"]
+# Which rows are stored with something of a dimension: they change when it does.
+REFERENCES = {
+    "link": ("link_id", _EVENTS),
+    "recipient": ("recipient_id", BY_DELIVERY),
+    "failure": ("failure_id", ["message"]),
+    "user_agent": ("user_agent", _EVENTS),
+    "web_event": ("event_id", _EVENTS),
+}  # fmt: skip
+_ORDER = {"message": ["delivery_id", "message_id"]}
+_ORDER |= {name: [*_ORDER["message"], "occurred_at", "event_id", "log_server"] for name in _EVENTS}
+# A message belongs to one delivery: within it, its id is the key.
+_MESSAGE = replace(schema.MESSAGE, key=("delivery_id", "message_id"))
+
+
+@dataclass
+class Tables:
+    """The tables of a store at given versions; one that is missing is empty."""
+
+    lake: Lake
+    versions: Mapping[str, int]
+
+    def scan(self, table: str, buckets: Sequence[int] | None = None) -> pl.LazyFrame:
+        """Return the rows of a table, all or of some buckets, with the store's own columns."""
+        if table in self.versions:
+            return self.lake.scan(table, self.versions[table], buckets)
+        own = {FILLED: pl.Int32()} if table in _EVENTS else {}
+        return pl.LazyFrame(schema=schema.TABLES[table].schema | own)
+
+
+@dataclass
+class Outcome:
+    """What was rewritten: the fences after it, the deliveries that changed, and the rows that count, by file."""
+
+    fences: pl.DataFrame
+    changed: list[pl.Series] = field(default_factory=list)
+    kept: dict[str, list[dict[int, int]]] = field(default_factory=lambda: {name: [] for name in BY_DELIVERY})
+    event_types: list[dict[str, int]] = field(default_factory=list)
+
+
+@dataclass
+class Rewrite:
+    """One load's work on the tables that are cut by delivery.
+
+    `before` is the store before the load, `now` has its dimensions after the load; `new` are the new rows of `event`
+    and `message`, sourced columns and `file`.
+    """
+
+    before: Tables
+    now: Tables
+    new: dict[str, pl.LazyFrame]
+    staging: Path
+    agents: pl.DataFrame = field(default_factory=lambda: parse_agents([]))
+    has_loose: bool = False
+
+    def run(self, changed: Mapping[str, pl.DataFrame], fences: pl.DataFrame, progress: Progress | None) -> Outcome:
+        """Rewrite what new rows and changed dimension rows touch; nothing is committed yet."""
+        self._attach_loose()
+        touched = self._touched(changed)
+        is_touched = pl.col("delivery_id").is_in(touched.implode(), nulls_equal=True)
+        planned = plan(self._sizes(touched, fences), fences).with_columns(is_touched=is_touched)
+        outcome = Outcome(cut_fences(planned, fences))
+        chunks = planned["chunk"].n_unique()
+        self._stage(planned, chunks)
+        for done, ((chunk,), deliveries) in enumerate(planned.group_by("chunk", maintain_order=True)):
+            if progress:
+                progress(done, chunks, "Settling")
+            self._rewrite(chunk, deliveries, outcome)
+        return outcome
+
+    def _attach_loose(self) -> None:
+        """Find the delivery of events that name none: that of their copy with a delivery, or of their message."""
+        new = self.new["event"]
+        loose_new = new.filter(pl.col("delivery_id").is_null())
+        stored = [self.before.scan(name, [NO_DELIVERY]) for name in _EVENTS]
+        loose_old = pl.concat(stored).select(*schema.EVENT.sourced, FILLED, pl.lit(False).alias(IS_NEW))
+        rows = pl.concat([loose_new, loose_old], how="diagonal").collect()
+        self.has_loose = rows.height > 0
+        if not self.has_loose:
+            return
+        is_new_here = rows[IS_NEW].any()
+        for key, tables in (("event_id", _EVENTS), ("message_id", ["message"])):
+            # What was loose before was looked for then: only new rows can tell more.
+            places = [self.new[name] for name in tables if name in self.new]
+            places += [self.before.scan(name) for name in tables] if is_new_here else []
+            rows = _placed(rows, key, places)
+        attached = self.staging / "loose.parquet"
+        rows.write_parquet(attached, compression="lz4")
+        self.new["event"] = pl.concat(
+            [new.filter(pl.col("delivery_id").is_not_null()), pl.scan_parquet(attached)], how="diagonal"
+        )
+
+    def _touched(self, changed: Mapping[str, pl.DataFrame]) -> pl.Series:
+        frames = [rows.select("delivery_id") for rows in self.new.values()]
+        for table, rows in changed.items():
+            key, users = REFERENCES.get(table, ("", []))
+            keys = rows.lazy().select(key) if users else rows.lazy()
+            if table == "web_event":  # the hit itself is mostly in the same load
+                keys = keys.join(self.new["event"], on=key, how="anti")
+            frames += [self.before.scan(user).join(keys, on=key, how="semi").select("delivery_id") for user in users]
+        return pl.concat(frames).unique().collect().to_series()
+
+    def _sizes(self, touched: pl.Series, fences: pl.DataFrame) -> pl.DataFrame:
+        """Rows of every delivery in the buckets that hold a touched one, as many as there may be after the load."""
+        buckets = bucket_of(touched, fences).unique().to_list()
+        stored = [self.before.scan(name, buckets) for name in BY_DELIVERY]
+        rows = pl.concat([frame.select("delivery_id") for frame in (*stored, *self.new.values())])
+        return rows.group_by("delivery_id").agg(rows=pl.len().cast(pl.Int64)).collect()
+
+    def _stage(self, planned: pl.DataFrame, chunks: int) -> None:
+        """Lay the new rows out by chunk, in one pass over them, so that each is read once."""
+        if chunks <= 1:
+            return
+        goes = planned.lazy().select("delivery_id", "chunk")
+        for name, rows in self.new.items():
+            by_chunk = pl.PartitionBy(self.staging / f"by_chunk_{name}", key="chunk", include_key=False)
+            placed = rows.join(goes, on="delivery_id", how="inner", nulls_equal=True)
+            placed.sink_parquet(by_chunk, mkdir=True, compression="lz4", statistics=False)
+
+    def _arriving(self, name: str, chunk: int) -> pl.LazyFrame:
+        """The new rows of a chunk."""
+        staged = self.staging / f"by_chunk_{name}"
+        if name not in self.new or not staged.exists():
+            return self.new.get(name, pl.LazyFrame(schema=schema.TABLES[name].sourced | {FILE: pl.Int32}))
+        files = sorted((staged / f"chunk={chunk}").glob("*.parquet"))
+        return pl.scan_parquet(files) if files else self.new[name].limit(0)
+
+    def _rewrite(self, chunk: int, deliveries: pl.DataFrame, outcome: Outcome) -> None:
+        buckets = deliveries[BUCKET].unique().to_list()
+        touched = deliveries.lazy().filter("is_touched").select("delivery_id")
+        stored = {name: _of(touched, self.before.scan(name, buckets)) for name in BY_DELIVERY}
+        sums = dict(zip(stored, pl.collect_all([_sums(rows) for rows in stored.values()]), strict=True))
+        settled = self._settled(chunk, stored, outcome)
+        for name in [name for name in BY_DELIVERY if name in self.now.versions]:
+            differ = _differing(sums[name], _sums(settled[name].lazy()).collect())
+            outcome.changed.append(differ)
+            self._write(name, settled.pop(name), deliveries, differ)  # handed over: the only copy
+
+    def _settled(self, chunk: int, stored: dict[str, pl.LazyFrame], outcome: Outcome) -> dict[str, pl.DataFrame]:
+        """The touched deliveries of a chunk as they are after the load, and the count of what is new in them."""
+        messages = replace_rows(_MESSAGE, stored["message"].collect(), self._arriving("message", chunk).collect())
+        outcome.kept["message"].append(messages.kept)
+        known = enrich_messages(messages.rows.lazy(), self.now).collect()
+        events = merge_copies(self._all_events(chunk, stored)).lazy()
+        enriched = enrich_events(events, known.lazy(), self.now, self._agents(events))
+        del events
+        kept, collapsed = set_repeats_aside(enriched.collect())
+        for name, rows in (("event", kept), ("collapsed", collapsed)):
+            outcome.kept[name].append(_count(rows, FILE))
+        outcome.event_types.append(_count(kept, "event_type"))
+        found = {"event": kept, "collapsed": collapsed, "message": known}
+        return {name: rows.select(stored[name].collect_schema().names()) for name, rows in found.items()}
+
+    def _all_events(self, chunk: int, stored: dict[str, pl.LazyFrame]) -> pl.DataFrame:
+        old = pl.concat([stored[name] for name in _EVENTS])
+        if self.has_loose:  # they come with the new rows, whether they found a delivery or not
+            old = old.filter(pl.col("delivery_id").is_not_null())
+        old = old.select(*schema.EVENT.sourced, FILLED, pl.lit(False).alias(IS_NEW))
+        return pl.concat([old, self._arriving("event", chunk)], how="diagonal").collect()
+
+    def _agents(self, events: pl.LazyFrame) -> pl.LazyFrame:
+        unknown = sorted(set(agent_texts(events)).difference(self.agents["user_agent"]))
+        self.agents = pl.concat([self.agents, parse_agents(unknown)])
+        return known_agents(events, self.now, self.agents)
+
+    def _write(self, name: str, rows: pl.DataFrame, deliveries: pl.DataFrame, differ: pl.Series) -> None:
+        """Replace the buckets with a delivery that differs, and those that are cut; the others keep their files."""
+        is_written = pl.col("is_cut") | pl.col("delivery_id").is_in(differ.implode(), nulls_equal=True)
+        pieces = deliveries.filter(is_written.any().over("piece"))
+        if pieces.is_empty():
+            return
+        others = pieces.lazy().filter(~pl.col("is_touched")).select("delivery_id")
+        untouched = _of(others, self.before.scan(name, pieces[BUCKET].unique().to_list())).collect()
+        rows = pl.concat([rows, untouched]) if untouched.height else rows
+        bucket = pl.col("delivery_id").replace_strict(pieces["delivery_id"], pieces["piece"], default=None)
+        placed = rows.lazy().with_columns(bucket.alias(BUCKET)).filter(pl.col(BUCKET).is_not_null())
+        rows = placed.sort(_ORDER[name]).collect()
+        del placed
+        self.now.lake.replace(name, rows, pieces["piece"].unique().to_list())
+
+
+def _of(deliveries: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.join(deliveries, on="delivery_id", how="semi", nulls_equal=True)
+
+
+def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
+    """Fill `delivery_id` from rows elsewhere with the same key."""
+    if not places:
+        return rows
+    known = pl.concat([frame.select(key, place="delivery_id") for frame in places])
+    wanted = rows.lazy().select(key).unique()
+    known = known.filter(pl.col("place").is_not_null()).join(wanted, on=key, how="semi")
+    found = rows.lazy().join(known.group_by(key).agg(pl.col("place").min()), on=key, how="left")
+    return found.with_columns(delivery_id=pl.coalesce("delivery_id", "place")).drop("place").collect()
+
+
+def _count(rows: pl.DataFrame, column: str) -> dict[Any, int]:
+    """How many new rows there are of each value."""
+    return dict(rows.filter(IS_NEW).group_by(column).len().iter_rows())
+
+
+def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """One number per delivery, which other rows would hardly have; their order does not matter."""
+    columns = rows.collect_schema().names()
+    total = pl.sum_horizontal(pl.col(name).hash(place) for place, name in enumerate(columns))
+    return rows.select("delivery_id", sum=total).group_by("delivery_id").agg(pl.col("sum").sum(), rows=pl.len())
+
+
+def _differing(before: pl.DataFrame, after: pl.DataFrame) -> pl.Series:
+    """The deliveries whose rows are not those there were."""
+    both = before.join(after, on="delivery_id", how="full", coalesce=True, nulls_equal=True)
+    is_other = [pl.col(name).ne_missing(pl.col(f"{name}_right")) for name in ("sum", "rows")]
+    return both.filter(pl.any_horizontal(is_other))["delivery_id"]
