@@ -44,7 +44,9 @@ def write_index(tables: Snapshot, folder: Path, entries: Mapping[str, Mapping[st
 def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    made = sorted({entry["report"] for entry in entries.values()}, key=list(REPORTS).index)
+    about_one = {name: entry for name, entry in entries.items() if entry["delivery"] and entry["report"] in REPORTS}
+    about_all = [entry for entry in entries.values() if not entry["delivery"] and entry["report"] in REPORTS]
+    made = sorted({entry["report"] for entry in about_one.values()}, key=list(REPORTS).index)
     return {
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'",
@@ -52,7 +54,8 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]]) -> dict[st
         "script": Markup(script),
         "titles": {name: REPORTS[name].title for name in made},
         "headlines": [METRICS[name].label for name in HEADLINES],
-        "rows": _rows(tables, entries, made),
+        "rows": _rows(tables, about_one, made),
+        "platform": [{"title": REPORTS[entry["report"]].title, **(_link(entry) or {})} for entry in about_all],
         "calculated": instant(datetime.now(UTC), seconds=True),
         "version": __version__,
     }

@@ -25,12 +25,13 @@ from trackkit.report import REPORTS, render
 from trackkit.store import Store, open_store
 
 MANIFEST, INDEX, LOCK = "manifest.json", "index.html", ".lock"
+PLATFORM = "platform"
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One report of one delivery, and the fingerprint of all that it is made of."""
+    """One report of one delivery, or of all (delivery ""), and the fingerprint of all that it is made of."""
 
     report: str
     delivery: str
@@ -41,7 +42,7 @@ class Job:
     @property
     def name(self) -> str:
         """Its name in the manifest."""
-        return f"{self.delivery}/{self.report}/{self.lang}"
+        return f"{self.delivery or PLATFORM}/{self.report}/{self.lang}"
 
 
 @dataclass
@@ -69,7 +70,7 @@ def run(
     lang: str = "en",
     progress: Progress | None = None,
 ) -> RunSummary:
-    """Render every due delivery × report into `out`, then write `index.html` and `manifest.json`.
+    """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
     Proofs and models are left out unless named in `delivery`; `since` keeps deliveries launched on or after a date,
     UTC; `jobs` reports are rendered at once (by default one per core, four at most). A failed report does not stop the
@@ -95,7 +96,7 @@ def _run(
     progress: Progress | None,
 ) -> RunSummary:
     manifest = _Manifest.read(folder)
-    planned = [job for name in deliveries(store, delivery, since) for job in _jobs(store, name, reports, lang)]
+    planned = list(_planned(store, reports, deliveries(store, delivery, since), lang))
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     with ThreadPoolExecutor(jobs or min(os.cpu_count() or 1, 4)) as pool:
@@ -183,10 +184,17 @@ def _require(name: str, known: list[str]) -> str:
     return name
 
 
-def _jobs(store: Store, delivery: str, reports: list[str], lang: str) -> Iterator[Job]:
-    for report in reports:
-        parts = [__version__, _made_of(report), lang, store.watermarks.get(delivery, "")]
-        yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
+def _planned(store: Store, reports: list[str], names: list[str], lang: str) -> Iterator[Job]:
+    """One job per delivery and report; one in all of a report about the whole platform, due after every load."""
+    made_of = {report: _made_of(report) for report in reports}
+    loaded, last = store.watermarks, store.loads[-1]["load_id"]
+    wide = [report for report in reports if REPORTS[report].scope == PLATFORM]
+    for delivery, load, about in [("", last, wide), *((name, loaded.get(name, ""), reports) for name in names)]:
+        for report in about:
+            if delivery and report in wide:
+                continue
+            parts = [__version__, made_of[report], lang, load]
+            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
 
 
 def _made_of(report: str) -> str:

@@ -126,7 +126,7 @@ def _report(name: str, lang: str = "en") -> tuple[Report, Template, NotebookNode
     book, words = notebook.read(path), template(name, lang)
     chosen = [_settled(each, words.parameters.get(each.name)) for each in notebook.parameters(book, path)]
     offered = tuple(each for each in chosen if each.name not in GIVEN_APART)
-    scope = "recipient" if "recipient" in {each.name for each in offered} else "delivery"
+    scope = notebook.scope(book, [each.name for each in offered])
     return Report(name, words.title, scope, offered), words, book
 
 
@@ -144,7 +144,7 @@ def _values(report: Report, given: Mapping[str, Any], words: Template) -> dict[s
         if name not in known:
             raise RequestError(f"{report.name} has no parameter {str(name)!r}.{did_you_mean(str(name), known)}")
     values = {name: _typed(each, given[name]) if name in given else each.default for name, each in known.items()}
-    if not any(values.get(name) for name in IDS):
+    if report.scope != "platform" and not any(values.get(name) for name in IDS):
         needed = " or ".join(name for name in IDS if name in known)
         raise RequestError(f"{report.name} needs a {needed}: give its id.")
     if "timezone" in values:
@@ -188,7 +188,7 @@ def _path(report: Report, out: Path, values: Mapping[str, Any], lang: str) -> Pa
     defaults = {parameter.name: parameter.default for parameter in report.parameters}
     told = {name: value for name, value in values.items() if name in IDS or value != defaults[name]}
     digest = hashlib.sha256(json.dumps([report.name, lang, told], sort_keys=True).encode()).hexdigest()[:8]
-    about = "-".join(_slug(values[name]) for name in IDS if values.get(name))
+    about = "-".join(_slug(values[name]) for name in IDS if values.get(name)) or "platform"
     return out / f"{_slug(report.name)}-{about}-{digest}.html"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,15 @@ def section_of(cell: NotebookNode) -> str | None:
 def sections(notebook: NotebookNode) -> list[str]:
     """Return the sections of a notebook in its own order, each once."""
     return list(dict.fromkeys(name for cell in code_cells(notebook) if (name := section_of(cell))))
+
+
+def scope(notebook: NotebookNode, names: Iterable[str]) -> str:
+    """Return what a report is about, by its metadata or else by its parameters: a recipient, a delivery, or all.
+
+    "platform" in the metadata `trackkit.scope` says that no id is needed, even where one may be given.
+    """
+    declared = notebook.metadata.get("trackkit", {}).get("scope")
+    return declared or next((name for name in ("recipient", "delivery") if name in set(names)), "platform")
 
 
 def parameters(notebook: NotebookNode, path: Path) -> tuple[Parameter, ...]:

@@ -10,8 +10,10 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
+from trackkit import resources
 from trackkit.deliveries import require_delivery, require_timezone
 from trackkit.errors import RequestError
+from trackkit.report import notebook
 from trackkit.report.template import Section, Template, template
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.snapshot import Snapshot
@@ -63,9 +65,10 @@ def open_page(
     timezone: str = "UTC",
     lang: str = "en",
 ) -> Page:
-    """Open a report on a store (a folder or a URL), or on tables in memory, for one delivery, one recipient or both.
+    """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
-    Raises RequestError for an unknown report, delivery, recipient, time zone or language, and for neither id given.
+    Raises RequestError for an unknown report, delivery, recipient, time zone or language, and for neither id given to
+    a report that is about one.
     """
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     require_timezone(timezone)
@@ -73,11 +76,22 @@ def open_page(
         require_delivery(tables, delivery)
     if recipient:
         require_recipient(tables, recipient)
-    if not (delivery or recipient):
+    words = template(report, lang)
+    if not (delivery or recipient or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
-    header = recipient_header if recipient else delivery_header
-    about = header(tables, recipient or delivery, timezone)
-    return Page(tables, template(report, lang), about, delivery or None, recipient or None)
+    return Page(tables, words, _about(tables, delivery, recipient, timezone), delivery or None, recipient or None)
+
+
+def _is_platform_wide(report: str) -> bool:
+    path = resources.find(f"{notebook.NOTEBOOKS}/{report}.ipynb")
+    book = notebook.read(path)
+    return notebook.scope(book, [each.name for each in notebook.parameters(book, path)]) == "platform"
+
+
+def _about(tables: Snapshot, delivery: str, recipient: str, timezone: str) -> Header:
+    if recipient:
+        return recipient_header(tables, recipient, timezone)
+    return delivery_header(tables, delivery, timezone) if delivery else platform_header(tables, timezone)
 
 
 def require_recipient(tables: Snapshot, recipient: str) -> str:
@@ -120,6 +134,25 @@ def recipient_header(tables: Snapshot, recipient: str, timezone: str) -> Header:
     count = messages.select(pl.len()).collect().item()
     shown = [("Recipient", recipient), ("Messages prepared", number(count))]
     return _header(tables, f"Recipient {recipient}", "", shown, hits, [], timezone)
+
+
+def platform_header(tables: Snapshot, timezone: str) -> Header:
+    """Describe everything in the tables: how many deliveries there are, and from when to when they were launched."""
+    real = ~pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
+    launched = pl.coalesce("started_at", "contact_at")
+    count, first, last = (
+        tables.scan("delivery")
+        .filter(real)
+        .select(pl.len(), first=launched.min(), last=launched.max())
+        .collect()
+        .row(0)
+    )
+    shown = [
+        ("Deliveries", number(count)),
+        ("First launch", instant(first, timezone)),
+        ("Last launch", instant(last, timezone)),
+    ]
+    return _header(tables, "All deliveries", "", shown, tables.scan("event"), [], timezone)
 
 
 def _header(
