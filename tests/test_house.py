@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "snapshot": {"errors", "schema"},
     "resources": {"errors"},
     "exports": {"errors"},
+    "language": {"errors", "resources"},  # whoever has words for readers may use it: see the end of this table
     # data in: raw logs to the canonical store
     "sources": GROUND,
     "store": GROUND | {"sources"},
@@ -47,6 +48,20 @@ MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
 MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "store", "report", "index"}
 MAY_IMPORT["__init__"] = {"store", "engine", "metrics", "analysis", "report"} | SHOWN
+for room in (
+    "schema",
+    "metrics",
+    "analysis",
+    "theme",
+    "wording",
+    "charts",
+    "cells",
+    "tables",
+    "report",
+    "index",
+    "runs",
+):
+    MAY_IMPORT[room].add("language")
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}
 

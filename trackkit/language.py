@@ -1,0 +1,174 @@
+"""Words in the reader's language: the English sentence in the code is the key of a gettext catalogue.
+
+    from trackkit.language import say, several, translatable
+
+    say("Time since the launch", lang)
+    say("{rate} of the clicks are placed", lang, rate=percent(share, lang=lang))
+    several("{count} delivery", "{count} deliveries", count, lang)        # {count} by locale
+    SERIES = translatable({"opens": "Opens"})                             # then say(SERIES[name], lang)
+
+A language is a file `reports_templates/locales/<lang>.po`; a local copy wins. `make messages` collects what is written
+in `say("...")`, `several("...", "...")`, `translatable(...)`, in the labels of metrics, in the words of templates and
+in the page's own template. So write whole sentences with named holes, never pieces of one, and never `say(f"...")`.
+Text of a log is data: it is never said. What has no translation is said in English.
+
+Functions that make something to be read (charts, tables) take `lang: str = "en"`, last; notebooks pass `lang=lang`.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from gettext import GNUTranslations, NullTranslations
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trackkit import resources
+from trackkit.errors import RequestError, did_you_mean
+
+if TYPE_CHECKING:  # loaded when a language is first read, since every module with words imports this one
+    from babel.messages.catalog import Catalog, Message
+
+SOURCE = "en"
+LOCALES = "reports_templates/locales"
+_ENGLISH = NullTranslations()
+Words = TypeVar("Words", str, Mapping[Any, str], Iterable[str])
+
+
+def translatable(words: Words) -> Words:
+    """Mark words (a sentence, or the values of a mapping, or a list) that will be said later; return them as they are.
+
+    >>> translatable({"opens": "Opens"})["opens"]
+    'Opens'
+    """
+    return words
+
+
+def say(text: str, lang: str = SOURCE, /, **values: object) -> str:
+    """Return a sentence in a language, its named holes filled; in English where the catalogue has none.
+
+    >>> say("Time since the launch", "pt_BR"), say("{of} of {all}", "en", of=2, all=3)
+    ('Tempo desde o lançamento', '2 of 3')
+    """
+    said = _catalogue(lang).gettext(text) if text else ""
+    return said.format(**values) if values else said
+
+
+def several(one: str, many: str, count: int, lang: str = SOURCE, /, **values: object) -> str:
+    """Return the sentence for a number of things, by the language's own rule of plurals; {count} is the number.
+
+    >>> several("{count} delivery", "{count} deliveries", 1), several("{count} delivery", "{count} deliveries", 1200)
+    ('1 delivery', '1,200 deliveries')
+    """
+    from babel.numbers import format_decimal
+
+    said = _catalogue(lang).ngettext(one, many, count)
+    return said.format(count=format_decimal(count, locale=lang), **values)
+
+
+def said(words: Mapping[str, str], lang: str = SOURCE) -> dict[str, str]:
+    """Return a mapping with its values in a language.
+
+    >>> said({"opens": "Opens"}, "pt_BR")
+    {'opens': 'Aberturas'}
+    """
+    return {name: say(text, lang) for name, text in words.items()}
+
+
+def languages() -> list[str]:
+    """Return the languages there are words in: English, and one for each catalogue.
+
+    >>> languages()
+    ['en', 'pt_BR']
+    """
+    return sorted({SOURCE, *(resources.files(LOCALES, "*.po") if resources.folders(LOCALES) else ())})
+
+
+def require_language(lang: str) -> str:
+    """Return the name of a language, or refuse one that has no catalogue.
+
+    >>> require_language("pt")
+    Traceback (most recent call last):
+    trackkit.errors.RequestError: There are no words in 'pt'. Known: en, pt_BR.
+    """
+    if lang not in languages():
+        raise RequestError(f"There are no words in {str(lang)[:40]!r}.{did_you_mean(str(lang), languages())}")
+    return lang
+
+
+def tag(lang: str) -> str:
+    """Return a language as the web names it.
+
+    >>> tag("pt_BR")
+    'pt-BR'
+    """
+    return lang.replace("_", "-")
+
+
+def holes(text: str) -> set[str]:
+    """Return the names in braces of a sentence; ValueError when its braces do not match.
+
+    >>> sorted(holes("{of} of {all}"))
+    ['all', 'of']
+    """
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def _catalogue(lang: str) -> NullTranslations:
+    if lang == SOURCE:
+        return _ENGLISH
+    try:
+        path = resources.find(f"{LOCALES}/{lang}.po")
+    except RequestError:
+        require_language(lang)
+        raise
+    return _read(path, lang, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _read(path: Path, lang: str, changed_at: int) -> GNUTranslations:
+    """Compile a catalogue in memory; one that could not fill a sentence is refused before any page is made."""
+    from babel.messages.mofile import write_mo
+
+    catalogue = read(path, lang)
+    for message in catalogue:
+        if fault := _misfit(message):
+            raise RequestError(f"{path}: {fault}")
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return GNUTranslations(compiled)
+
+
+def read(path: Path, lang: str) -> Catalog:
+    """Read a gettext catalogue; RequestError when the file is none, or no locale is called so."""
+    from babel import Locale, UnknownLocaleError
+    from babel.messages.pofile import PoFileError, read_po
+
+    try:
+        Locale.parse(lang)
+        with path.open("rb") as file:
+            return read_po(file, locale=lang, abort_invalid=True)
+    except (PoFileError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not a gettext catalogue: {error}.") from None
+    except (UnknownLocaleError, ValueError):
+        raise RequestError(f"{path}: {lang!r} is no language and country such as 'pt_BR' or 'fr'.") from None
+
+
+def _misfit(message: Message) -> str:
+    """What is wrong with a translation: its holes are not those of the English sentence."""
+    texts = [text for text in _texts(message.string) if text] if message.id else []
+    wanted = set().union(*(holes(text) for text in _texts(message.id)))
+    for text in texts:
+        try:
+            if holes(text) != wanted:
+                return f"the translation {text[:80]!r} must have the holes {sorted(wanted)}."
+        except ValueError:
+            return f"the braces of the translation {text[:80]!r} do not match."
+    return ""
+
+
+def _texts(words: str | Iterable[str]) -> list[str]:
+    return [words] if isinstance(words, str) else list(words)
