@@ -6,7 +6,6 @@ share one collide; and its three kinds of failure become one.
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,13 +23,10 @@ from traitlets.config import Config
 import trackkit
 from trackkit import errors
 from trackkit.errors import ReportError, TrackkitError
+from trackkit.report import kernels
 
 CELL_SECONDS = 900
 START_SECONDS = 120
-# altair loads jsonschema, which loads, only if it is there, a grammar of addresses: more than a second for nothing.
-LAUNCH = (
-    "import sys; sys.modules['rfc3987_syntax'] = None; from ipykernel import kernelapp; kernelapp.launch_new_instance()"
-)
 LONGEST_SOCKET_PATH = 80  # systems allow about 100 letters for the path of a socket
 
 
@@ -94,15 +90,15 @@ def _config(folder: Path) -> Config:
 
 
 def _describe_kernel(folder: Path) -> None:
-    """Describe a kernel that is this very interpreter with this very trackkit."""
+    """Describe a kernel that is this very interpreter with this very trackkit, forked from a parent that is ready."""
     place = folder / "kernels" / "trackkit"
     place.mkdir(parents=True)
     package = str(Path(trackkit.__file__).resolve().parents[1])
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     kernel = {
-        "argv": [sys.executable, "-c", LAUNCH, "-f", "{connection_file}", "--HistoryManager.enabled=False",
+        "argv": [*kernels.command(paths), "-f", "{connection_file}", "--HistoryManager.enabled=False",
                  "--log-level=50"],
         "display_name": "trackkit", "language": "python",
-        "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
+        "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths},
     }  # fmt: skip
     (place / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
