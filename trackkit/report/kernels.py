@@ -4,7 +4,7 @@ Most of a report's time would go into starting Python and importing the plotting
 that start no thread (never polars, which does, and could then hang its children), and forks; each child is a kernel of
 its own, with its own environment and folder, and nothing runs in two of them. A small client stands for the kernel
 where jupyter_client wants a process: it passes signals on, ends when the kernel ends, and when it is killed so is the
-kernel. Run as a script, without importing trackkit: `kernels.py serve SOCKET` is the parent, `kernels.py start SOCKET …`
+kernel. Run as a script, without importing trackkit: `kernels.py serve SOCKET` is the parent, `kernels.py start SOCKET`
 a client.
 """
 

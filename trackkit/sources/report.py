@@ -102,6 +102,9 @@ class LoadReport:
     def __str__(self) -> str:
         lines = [line for source in self.sources for line in _source_lines(source)]
         lines += [f"{path}  not read: {why}" for path, why in self.ignored_files.items()]
+        if len(self.sources) > 1:
+            parts = " + ".join(f"{self.total(name):,} {name}" for name in _COUNTS[1:5])
+            lines.append(f"{len(self.sources)} files: {self.total('read'):,} read = {parts}")
         if self.event_types:
             lines.append("events: " + ", ".join(f"{count:,} {name}" for name, count in self.event_types.items()))
         return "\n".join(lines) or "nothing was read"
