@@ -13,11 +13,18 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.language import say, translatable
 from trackkit.metrics import CURRENCY, METRICS
-from trackkit.wording import figure, instant, number, percent, plain, short
+from trackkit.schema import FAILURE_TYPE_LABELS, FORMAT_LABELS, STATUS_LABELS
+from trackkit.wording import NOT_AVAILABLE, figure, instant, number, percent, plain, short
 
 Labels = Mapping[str, str]
 Cell = Markup | str
+NOT_LOADED, NO_CLICK = translatable(("not in the data loaded", "no click"))
+translatable(("{denominator} is 0", "yes", "no"))
+# Columns whose text is our own words, whatever the frame; all other text is data and never translated.
+OURS = ("type", "status", "reason", "failure_type", "device", "message_format")
+VOCABULARY = STATUS_LABELS | FAILURE_TYPE_LABELS | FORMAT_LABELS
 # What the cells need where the page's own style is not at hand, as in JupyterLab.
 STYLE = """
 .tk-of{opacity:.7;font-size:.85em;display:block}.tk-beside{display:inline-block;min-width:9em;margin-left:1em}
@@ -51,16 +58,20 @@ def presented(rows: list[dict[str, Cell]], columns: Labels, right: Sequence[str]
     return table.tab_options(table_additional_css=STYLE.strip().splitlines(), table_font_size="13px")
 
 
-def label_of(name: str) -> str:
-    """Return the words of a metric on the platform's screens, else its own."""
-    return METRICS[name].platform_label or METRICS[name].label
+def label_of(name: str, lang: str = "en") -> str:
+    """Return the words of a metric on the platform's screens, else its own.
+
+    >>> label_of("delivered"), label_of("delivered", "pt_BR")
+    ('Success', 'Entregues')
+    """
+    return say(METRICS[name].platform_label or METRICS[name].label, lang)
 
 
 def value_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     """Show a count, an amount or an average; an average with its parts beneath."""
     metric, value = METRICS[name], row[name]
     if not metric.denominator:
-        return unavailable("not in the data loaded") if value is None else figure(name, value, lang)
+        return unavailable(NOT_LOADED, lang) if value is None else figure(name, value, lang)
     return rate_cell(row, metric.numerator or name, metric.denominator, lang, name)
 
 
@@ -71,9 +82,9 @@ def rate_cell(
     parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY)
     if row[top] is None or not row[bottom]:
         known = row[top] is not None and row[bottom] is not None
-        return unavailable(f"{label_of(bottom)} is 0" if known else "not in the data loaded")
+        return unavailable("{denominator} is 0" if known else NOT_LOADED, lang, denominator=label_of(bottom, lang))
     rate = row[name] if name else row[top] / row[bottom]
-    words = f"{label_of(top)} / {label_of(bottom)}"
+    words = f"{label_of(top, lang)} / {label_of(bottom, lang)}"
     shown = figure(name, rate, lang) if name else percent(rate, lang=lang)
     style = "tk-of tk-beside" if beside else "tk-of"
     return Markup('{}<span class="{}" title="{}">{}</span>').format(shown, style, words, parts)
@@ -84,9 +95,10 @@ def fraction(top: float | None, bottom: float | None, lang: str, money: bool = F
     return f"{number(top, 2 if money else 0, lang)} / {number(bottom, 0, lang)}"
 
 
-def unavailable(why: str) -> Markup:
-    """Show that a figure is not available, and why."""
-    return Markup('<span class="tk-na">n/a<span class="tk-of">{}</span></span>').format(why)
+def unavailable(why: str, lang: str = "en", **values: object) -> Markup:
+    """Show that a figure is not available, and why: an English sentence of ours, with the values of its holes."""
+    cell = Markup('<span class="tk-na">{}<span class="tk-of">{}</span></span>')
+    return cell.format(say(NOT_AVAILABLE, lang), say(why, lang, **values))
 
 
 def link_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
@@ -98,12 +110,23 @@ def link_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
         parts = fraction(row["clicks"], row["total"], lang)
         return Markup('{}<span class="tk-of">{}</span>').format(percent(value, lang=lang), parts)
     if name == "share":
-        return unavailable("no click")
+        return unavailable(NO_CLICK, lang)
     if isinstance(value, int):
         return number(value, lang=lang)
     if name == "link" and row.get("row") in ("others", "total"):
-        return Markup("<b>{}</b>").format(value)
+        return Markup("<b>{}</b>").format(say(value, lang))
+    if name in OURS:
+        return short(spoken(value, lang))
     return "" if value is None else short(value)
+
+
+def spoken(value: str | None, lang: str = "en") -> str:
+    """Return a word of our own vocabulary (a type, a status, a reason) in a language; empty when unknown.
+
+    >>> spoken("in_progress"), spoken("Mirror page", "pt_BR")
+    ('In progress', 'Página espelho')
+    """
+    return say(VOCABULARY.get(value, value), lang) if value else ""
 
 
 def _bar(row: Mapping[str, Any]) -> Markup:
@@ -115,22 +138,29 @@ def _bar(row: Mapping[str, Any]) -> Markup:
     return Markup('<span class="tk-bar"><span class="tk-bar-{}" style="width:{}%"></span></span>').format(kind, width)
 
 
-def log_cell(value: Any, timezone: str) -> Cell:
-    """Show one value of a log: an instant by the clock of a zone, text shortened."""
+def log_cell(value: Any, timezone: str, lang: str = "en", ours: bool = False) -> Cell:
+    """Show one value of a log: an instant by the clock of a zone, a number by locale, text shortened.
+
+    `ours` says that the value is of our own vocabulary, not text of a log.
+    """
     if value is None:
         return ""
     if hasattr(value, "isoformat"):
-        return instant(value, timezone, seconds=True)
-    return short(value, 48) if isinstance(value, str) else str(value)
+        return instant(value, timezone, seconds=True, lang=lang)
+    if isinstance(value, bool):
+        return say("yes" if value else "no", lang)
+    if isinstance(value, int | float):
+        return number(value, 0 if isinstance(value, int) else 2, lang)
+    return short(spoken(value, lang) if ours else value, 48)
 
 
-def headline(column: str) -> str:
+def headline(column: str, lang: str = "en") -> str:
     """Return a heading for a column of a log.
 
-    >>> headline("last_hit_at")
-    'Last hit'
+    >>> headline("last_hit_at"), headline("last_hit_at", "pt_BR")
+    ('Last hit', 'Último acesso')
     """
-    return column.removesuffix("_at").replace("_", " ").capitalize()
+    return say(column.removesuffix("_at").replace("_", " ").capitalize(), lang)
 
 
 def only_row(measured: pl.DataFrame, needed: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from trackkit.language import translatable
+
 INSTANT = pl.Datetime("us", "UTC")
 
 # What happened to a message; the platform's link types map onto the last column of LINK_TYPES.
@@ -24,23 +26,29 @@ STATUSES = {
     5: "in_progress", 6: "pending", 7: "cancelled", 8: "prepared",
 }  # fmt: skip
 STATUS_CLASSES = ("excluded", "delivered", "failed", "in_progress", "pending", "cancelled", "prepared", "unknown")
+STATUS_LABELS = translatable({
+    "excluded": "Excluded", "delivered": "Delivered", "failed": "Failed", "in_progress": "In progress",
+    "pending": "Pending", "cancelled": "Cancelled", "prepared": "Prepared", "unknown": "Unknown",
+})  # fmt: skip
 FAILURE_TYPES = {0: "not_defined", 1: "soft", 2: "hard", 3: "ignored"}
-FAILURE_REASONS = {
+FAILURE_TYPE_LABELS = translatable({"not_defined": "Not defined", "soft": "Soft", "hard": "Hard", "ignored": "Ignored"})
+FAILURE_REASONS = translatable({
     0: "Not defined", 1: "User unknown", 2: "Invalid domain", 3: "Unreachable", 4: "Account disabled",
     5: "Mailbox full", 6: "Not connected", 7: "Address not specified", 8: "Denylisted address",
     9: "Address in quarantine", 10: "Double", 11: "Excluded by SQL rule", 12: "Excluded after arbitration",
     14: "Bad-quality address", 15: "Unqualified address", 16: "Not eligible for the offers",
     17: "Target limited in size", 20: "Refused", 25: "Error ignored", 127: "Control address",
-}  # fmt: skip
+})  # fmt: skip
 FORMATS = ("html", "text")
-MESSAGE_TYPES = {0: "e-mail", 1: "SMS", 2: "phone", 3: "direct mail", 4: "fax", 40: "push", 120: "other"}
-STATES = {
+FORMAT_LABELS = translatable({"html": "HTML", "text": "Text"})
+MESSAGE_TYPES = translatable({0: "e-mail", 1: "SMS", 2: "phone", 3: "direct mail", 4: "fax", 40: "push", 120: "other"})
+STATES = translatable({
     0: "Being edited", 11: "Targeting pending", 12: "Counting in progress", 13: "Arbitration in progress",
     15: "Target ready", 21: "Personalization pending", 22: "Personalization in progress", 25: "Message finalized",
     37: "Personalization or count failed", 45: "Ready to be delivered", 51: "Start pending", 55: "In progress",
     61: "Recovery pending", 62: "Recovery in progress", 71: "Pause requested", 72: "Pause in progress",
     75: "Paused", 85: "Stopped", 87: "Failed", 95: "Finished", 100: "Deleted",
-}  # fmt: skip
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,6 +181,7 @@ EVENT = Table(
         Column("tag_id", TEXT, "web-tracking tag", derived=True),
         Column("device", TEXT, "device family", derived=True),
         Column("operating_system", TEXT, "operating-system family", derived=True),
+        Column("operating_system_version", TEXT, "version of the operating system, the major one", derived=True),
         Column("browser", TEXT, "browser family", derived=True),
         Column("browser_version", TEXT, "browser's major version", derived=True),
     ),
@@ -222,7 +231,7 @@ USER_AGENT = Table(
     (
         Column("user_agent", TEXT, "text, or the platform's hash"),
         Column("device", TEXT, "device family"),
-        Column("operating_system", TEXT, "operating-system family"),
+        Column("operating_system", TEXT, "operating system, family and version in one text"),
         Column("browser", TEXT, "browser family"),
         Column("browser_version", TEXT, "browser's version"),
     ),

@@ -11,6 +11,7 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.cells import (
+    OURS,
     Block,
     Cell,
     Labels,
@@ -25,14 +26,18 @@ from trackkit.cells import (
     require,
     value_cell,
 )
+from trackkit.language import said, say, several, translatable
 from trackkit.metrics import METRICS, PEOPLE
 from trackkit.wording import figure, number, percent, plain, short
 
-OTHERS, TOTAL, UNKNOWN = "Others", "Total", "(unknown)"
-LINK_WORDS = {
+OTHERS, TOTAL, UNKNOWN = translatable(("Others", "Total", "(unknown)"))
+LINK_WORDS = translatable({
     "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id",
     "text": "Words in the message", "reason": "Why", "position": "Place",
-}  # fmt: skip
+})  # fmt: skip
+METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
+CATEGORY_WORDS = translatable({"category": "Network", "clicks": "Shares"})
+NO_EVENT, NOTHING_COMPARES = translatable(("no event", "no comparable delivery"))
 NUMBERS_OF_LINKS = ("rank", "position", "clicks", "recipients", "share", "occurrence")
 
 
@@ -50,14 +55,15 @@ def metric_table(
     """
     row = only_row(measured, [*metrics, *([over] if over else [])])
     rows = [_metric_cells(row, name, over, labels or {}, lang) for name in metrics]
-    columns = {"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"}
-    shown = {name: words for name, words in columns.items() if any(cells[name] for cells in rows)}
+    shown = {name: words for name, words in said(METRIC_WORDS, lang).items() if any(cells[name] for cells in rows)}
     return presented(rows, shown, right=("value", "rate"))
 
 
 def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: Labels, lang: str) -> dict[str, Cell]:
     metric = METRICS[name]
-    label = Markup('<span title="{}">{}</span>').format(metric.definition, labels.get(name, label_of(name)))
+    label = Markup('<span title="{}">{}</span>').format(
+        say(metric.definition, lang), labels.get(name, label_of(name, lang))
+    )
     if metric.is_rate:
         rate = rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name, beside=True)
         return {"label": label, "value": "", "rate": rate}
@@ -79,14 +85,20 @@ def breakdown_table(
     In: a frame of `measure` with the column `by`; `total`, the same metrics in one row measured by themselves, since
     distinct counts do not add up.
     """
-    words = {by: headline(by)} | {name: label_of(name) for name in metrics} | dict(labels or {})
+    words = {by: headline(by, lang)} | {name: label_of(name, lang) for name in metrics} | dict(labels or {})
     rows = [
-        {by: short(UNKNOWN if row[by] is None else row[by]), **_group_cells(row, metrics, lang)}
-        for row in measured.iter_rows(named=True)
+        {by: short(group(row[by], lang)), **_group_cells(row, metrics, lang)} for row in measured.iter_rows(named=True)
     ]
     if total is not None:
-        rows.append({by: Markup("<b>{}</b>").format(TOTAL), **_group_cells(only_row(total, metrics), metrics, lang)})
+        rows.append(
+            {by: Markup("<b>{}</b>").format(say(TOTAL, lang)), **_group_cells(only_row(total, metrics), metrics, lang)}
+        )
     return presented(rows, {name: words[name] for name in (by, *metrics)}, right=metrics)
+
+
+def group(name: str | None, lang: str = "en") -> str:
+    """Return the words of a group: those of the others and of an unknown one in a language, any other as it is."""
+    return say(UNKNOWN if name is None else OTHERS, lang) if name in (None, OTHERS) else str(name)
 
 
 def _group_cells(row: Mapping[str, Any], metrics: Sequence[str], lang: str) -> dict[str, Cell]:
@@ -124,8 +136,8 @@ def share_table(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "e
 
     In: the frame of `curves.pareto`: `share`, then words such as "1h 10mn", null where a series is empty.
     """
-    words = {"share": "Share"} | {name: name.capitalize() for name in rows.columns[1:]} | dict(labels or {})
-    nothing = Markup('<span class="tk-na">no event</span>')
+    words = {name: headline(name, lang) for name in rows.columns} | dict(labels or {})
+    nothing = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
     cells = [
         {"share": percent(row["share"], 0, lang)}
         | {name: nothing if row[name] is None else plain(row[name]) for name in rows.columns[1:]}
@@ -141,9 +153,9 @@ def link_table(links: pl.DataFrame, columns: Sequence[str], labels: Labels | Non
     theirs; `bar` is drawn from `share`. Raises RequestError for a column that is not there.
     """
     require(columns, [*links.columns, "bar"])
-    words = LINK_WORDS | dict(labels or {})
+    words = said(LINK_WORDS, lang) | dict(labels or {})
     rows = [{name: link_cell(row, name, lang) for name in columns} for row in links.iter_rows(named=True)]
-    return presented(rows, {name: words.get(name, headline(name)) for name in columns}, right=NUMBERS_OF_LINKS)
+    return presented(rows, {name: words.get(name, headline(name, lang)) for name in columns}, right=NUMBERS_OF_LINKS)
 
 
 def category_table(links: pl.DataFrame, categories: Labels, labels: Labels | None = None, lang: str = "en") -> GT:
@@ -158,11 +170,15 @@ def category_table(links: pl.DataFrame, categories: Labels, labels: Labels | Non
         {"category": words, "clicks": number(clicks.get(category.lower(), 0), lang=lang)}
         for category, words in categories.items()
     ]
-    return presented(rows, {"category": "Network", "clicks": "Shares"} | dict(labels or {}), right=["clicks"])
+    return presented(rows, said(CATEGORY_WORDS, lang) | dict(labels or {}), right=["clicks"])
 
 
 def log_table(
-    log: pl.DataFrame, columns: Sequence[str] | None = None, labels: Labels | None = None, timezone: str = "UTC"
+    log: pl.DataFrame,
+    columns: Sequence[str] | None = None,
+    labels: Labels | None = None,
+    timezone: str = "UTC",
+    lang: str = "en",
 ) -> GT:
     """Show log rows as they are: instants by the clock of a zone, text shortened, nothing added up.
 
@@ -170,8 +186,11 @@ def log_table(
     """
     chosen = list(columns or log.columns)
     require(chosen, log.columns)
-    words = {name: headline(name) for name in chosen} | dict(labels or {})
-    rows = [{name: log_cell(row[name], timezone) for name in chosen} for row in log.iter_rows(named=True)]
+    words = {name: headline(name, lang) for name in chosen} | dict(labels or {})
+    rows = [
+        {name: log_cell(row[name], timezone, lang, name in OURS) for name in chosen}
+        for row in log.iter_rows(named=True)
+    ]
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
     return presented(rows, {name: words[name] for name in chosen}, right=numeric)
 
@@ -188,15 +207,16 @@ def figures(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "en") 
 def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
     average = figure(row["metric"], row["platform_average"], lang)
     parts = fraction(row["average_numerator"], row["average_denominator"], lang)
-    many = f"{number(row['deliveries'], lang=lang)} {'delivery' if row['deliveries'] == 1 else 'deliveries'}"
-    basis = f"{parts}, {many}" if row["platform_average"] is not None else "no comparable delivery"
+    many = several("{parts}, {count} delivery", "{parts}, {count} deliveries", row["deliveries"], lang, parts=parts)
+    basis = many if row["platform_average"] is not None else say(NOTHING_COMPARES, lang)
     return Markup(
         '<div class="tk-figure"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span>'
-        '<span class="tk-average">Platform average <b>{}</b></span><span class="tk-of">{}</span></div>'
+        '<span class="tk-average">{} <b>{}</b></span><span class="tk-of">{}</span></div>'
     ).format(
-        labels.get(row["metric"], row["label"]),
+        labels.get(row["metric"], say(row["label"], lang)),
         figure(row["metric"], row["rate"], lang),
         fraction(row["numerator"], row["denominator"], lang),
+        say("Platform average", lang),
         average,
         basis,
     )
@@ -205,10 +225,12 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
 def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
     """Say how much of the clicks a click map shows. In: the frame of `clickmap.placement`."""
     row = placed.row(0, named=True)
-    links = f"{number(row['placed_links'], lang=lang)} of {number(row['links'], lang=lang)} tracked links"
-    words = Markup("<p><b>{}</b> of the clicks ({}) are placed, on {}.</p>")
-    share = percent(row["share"], lang=lang)
-    return Block(words.format(share, fraction(row["placed_clicks"], row["total"], lang), links))
+    words = say(
+        "{share} of the clicks ({parts}) are placed, on {placed} of {all} tracked links.", lang,
+        share=percent(row["share"], lang=lang), parts=fraction(row["placed_clicks"], row["total"], lang),
+        placed=number(row["placed_links"], lang=lang), all=number(row["links"], lang=lang),
+    )  # fmt: skip
+    return Block(Markup("<p>{}</p>").format(words))
 
 
 def message(html: str, title: str, lines: int = 40) -> Block:

@@ -2,15 +2,19 @@
 
 import re
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from babel import Locale
+from babel.dates import format_datetime
 from babel.numbers import format_decimal, format_percent
 from markupsafe import Markup
 
+from trackkit.language import SOURCE, say, translatable
 from trackkit.metrics import CURRENCY, METRICS, RATIO
 
-NOT_AVAILABLE = "n/a"
+NOT_AVAILABLE = translatable("n/a")
 LONGEST_TITLE = 600
 # Rates that are so small that two decimals would show nothing (spec, 2.0).
 DECIMALS = {"complaint_rate": 3}
@@ -18,17 +22,24 @@ DECIMALS = {"complaint_rate": 3}
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\uffff]"
 )
+_ELAPSED = translatable(
+    {
+        ("days", "hours"): "{days} d {hours} h", ("days", "minutes"): "{days} d {minutes} min",
+        ("hours", "minutes"): "{hours} h {minutes} min", ("days",): "{days} d", ("hours",): "{hours} h",
+        ("minutes",): "{minutes} min",
+    }
+)  # fmt: skip
 _ADDRESS = re.compile(r"([A-Za-z0-9])[A-Za-z0-9._+%-]{0,63}(@|%40)(?=[A-Za-z0-9-]+\.[A-Za-z])")
 
 
 def number(value: float | None, decimals: int = 0, lang: str = "en") -> str:
     """Return a number as a locale writes it, or `n/a`.
 
-    >>> number(1234567), number(1234.5, 2), number(None)
-    ('1,234,567', '1,234.50', 'n/a')
+    >>> number(1234567), number(1234.5, 2), number(None), number(1234.5, 1, "pt_BR")
+    ('1,234,567', '1,234.50', 'n/a', '1.234,5')
     """
     if value is None:
-        return NOT_AVAILABLE
+        return say(NOT_AVAILABLE, lang)
     return format_decimal(value, format="#,##0" + ("." + "0" * decimals if decimals else ""), locale=lang)
 
 
@@ -38,7 +49,9 @@ def percent(value: float | None, decimals: int = 2, lang: str = "en") -> str:
     >>> percent(0.1296), percent(3.75), percent(None)
     ('12.96%', '375.00%', 'n/a')
     """
-    return NOT_AVAILABLE if value is None else format_percent(value, format=f"#,##0.{'0' * decimals}%", locale=lang)
+    if value is None:
+        return say(NOT_AVAILABLE, lang)
+    return format_percent(value, format=f"#,##0.{'0' * decimals}%", locale=lang)
 
 
 def figure(name: str, value: float | None, lang: str = "en") -> str:
@@ -62,7 +75,7 @@ def plain(value: Any) -> str:
     return _ADDRESS.sub(r"\1***\2", _UNSEEN.sub("\ufffd", str(value)))
 
 
-def short(value: Any, longest: int = 80) -> Markup:
+def short(value: Any, longest: int = 80, lang: str = "en") -> Markup:
     """Return log text as safe HTML, shortened in its middle; the whole shows on hover.
 
     >>> short("<b>")
@@ -71,7 +84,7 @@ def short(value: Any, longest: int = 80) -> Markup:
     Markup('<span title="aaaa...">aaaaaa…aa</span>')
     """
     if value is None:
-        return Markup('<span class="tk-na">unknown</span>')
+        return Markup('<span class="tk-na">{}</span>').format(say("unknown", lang))
     words = plain(value)
     if len(words) <= longest:
         return Markup.escape(words)
@@ -80,28 +93,45 @@ def short(value: Any, longest: int = 80) -> Markup:
     return Markup('<span title="{}">{}</span>').format(words[:LONGEST_TITLE], cut)
 
 
-def instant(value: datetime | date | None, timezone: str = "UTC", seconds: bool = False) -> str:
-    """Return an instant by the clock of a zone, or a date; empty when unknown.
+def instant(
+    value: datetime | date | None, timezone: str = "UTC", seconds: bool = False, lang: str = "en", weekday: bool = False
+) -> str:
+    """Return an instant by the clock of a zone, or a date, as a language writes it; empty when unknown.
 
     >>> from datetime import UTC
     >>> instant(datetime(2026, 11, 23, 14, 5, tzinfo=UTC), "Europe/Paris")
     '2026-11-23 15:05'
+    >>> instant(datetime(2026, 11, 23, 14, 5), lang="pt_BR"), instant(date(2026, 11, 23), lang="pt_BR", weekday=True)
+    ('23/11/2026 14:05', 'seg., 23/11/2026')
     """
     if value is None:
         return ""
-    if not isinstance(value, datetime):
-        return value.isoformat()
-    shown = value.astimezone(ZoneInfo(timezone)) if value.tzinfo else value
-    return shown.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+    pattern = ("EEE, " if weekday else "") + _day_pattern(lang)
+    if isinstance(value, datetime):
+        value = value.astimezone(ZoneInfo(timezone)) if value.tzinfo else value
+        return _written(value.replace(tzinfo=None), pattern + (" HH:mm:ss" if seconds else " HH:mm"), lang)
+    return _written(datetime(value.year, value.month, value.day), pattern, lang)
 
 
-def elapsed(value: timedelta) -> str:
+@lru_cache(maxsize=4_096)
+def _written(clock: datetime, pattern: str, lang: str) -> str:
+    return format_datetime(clock, pattern, locale=lang)
+
+
+@lru_cache(maxsize=32)
+def _day_pattern(lang: str) -> str:
+    """How a language writes a day in numbers; in English the one that Americans and Britons read alike."""
+    pattern = "y-MM-dd" if lang == SOURCE else Locale.parse(lang).date_formats["short"].pattern
+    return re.sub("y+", "y", pattern)
+
+
+def elapsed(value: timedelta, lang: str = "en") -> str:
     """Return a duration in its two largest units.
 
     >>> elapsed(timedelta(minutes=70)), elapsed(timedelta(days=2, hours=3))
     ('1 h 10 min', '2 d 3 h')
     """
     minutes = int(value.total_seconds() // 60)
-    parts = [(minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min")]
-    shown = [f"{count} {unit}" for count, unit in parts if count][:2]
-    return " ".join(shown) or "0 min"
+    parts = {"days": minutes // 1440, "hours": minutes // 60 % 24, "minutes": minutes % 60}
+    known = [name for name, count in parts.items() if count][:2] or ["minutes"]
+    return say(_ELAPSED[tuple(known)], lang, **{name: number(parts[name], lang=lang) for name in known})
