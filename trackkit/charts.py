@@ -4,6 +4,7 @@ Importing this module makes charts draw with the colours of `reports_templates/h
 a report alike: altair's own renderers either need a network or emit a type that notebooks refuse.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,19 +12,22 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from trackkit.cells import headline
+from trackkit.language import said, say, several, translatable
 from trackkit.metrics import METRICS
 from trackkit.theme import chart_config, theme
-from trackkit.wording import plain
+from trackkit.wording import instant, plain
 
 MIME = "application/vnd.vegalite.v5+json"
 # Pixels, in JupyterLab; a report's page widens charts to its own. Never "container": JupyterLab then draws for ever.
 WIDTH = 620
-SERIES = {"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"}
+SERIES = translatable({"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"})
 # Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
-ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? format(datum.value / 24, ',') + ' d' : datum.value + ' h'"
+ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 LONGEST_NAME = 80
 OTHERS_PLACE = 1_000_000
+OTHERS, UNKNOWN = translatable(("Others", "(unknown)"))
 ELAPSED_TICKS = (0, 1, 3, 6, 12, 24, 48, 96, 168, 336, 504, 672, 1_344, 2_016, 4_032, 8_064)
 
 
@@ -47,25 +51,27 @@ def chart(rows: pl.DataFrame, description: str) -> alt.Chart:
 
 
 def pareto_curve(
-    cumulated: pl.DataFrame, kind: str = "area", labels: Mapping[str, str] | None = None
+    cumulated: pl.DataFrame, kind: str = "area", labels: Mapping[str, str] | None = None, lang: str = "en"
 ) -> alt.LayerChart:
     """Draw which share of each series' total had happened how long after the launch.
 
     In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
     or "line". A series without events is not drawn.
     """
-    rows = _named(cumulated.filter(pl.col("total") > 0), labels)
-    base = chart(rows, "Share of the total of each series, by time since the launch.").encode(
+    rows = _named(cumulated.filter(pl.col("total") > 0), labels, lang)
+    base = chart(rows, say("Share of the total of each series, by time since the launch.", lang)).encode(
         # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
-        x=alt.X("hours:Q", title="Time since the launch", axis=_elapsed(rows["hours"]), scale=SQUARE_ROOT),
-        y=alt.Y("share:Q", title="Share of the total", stack=None, axis=alt.Axis(format=".0%", tickCount=5)),
-        color=_colour("name", labels),
+        x=alt.X(
+            "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
+        ),
+        y=alt.Y("share:Q", title=say("Share of the total", lang), stack=None, axis=alt.Axis(format=".0%", tickCount=5)),
+        color=_colour("name", labels, lang),
         tooltip=[
-            alt.Tooltip("name:N", title="Series"),
-            alt.Tooltip("hours:Q", title="Hours since the launch", format=",.0f"),
-            alt.Tooltip("cumulated:Q", title="Cumulated", format=",.0f"),
-            alt.Tooltip("total:Q", title="Total", format=",.0f"),
-            alt.Tooltip("share:Q", title="Share", format=".2%"),
+            alt.Tooltip("name:N", title=say("Series", lang)),
+            alt.Tooltip("hours:Q", title=say("Hours since the launch", lang), format=",.0f"),
+            alt.Tooltip("cumulated:Q", title=say("Cumulated", lang), format=",.0f"),
+            alt.Tooltip("total:Q", title=say("Total", lang), format=",.0f"),
+            alt.Tooltip("share:Q", title=say("Share", lang), format=".2%"),
         ],
     )
     area = base.mark_area(opacity=0.1 if kind == "area" else 0.0, aria=False)
@@ -73,7 +79,11 @@ def pareto_curve(
 
 
 def activity_columns(
-    activity: pl.DataFrame, every: str = "1h", days: int | None = None, labels: Mapping[str, str] | None = None
+    activity: pl.DataFrame,
+    every: str = "1h",
+    days: int | None = None,
+    labels: Mapping[str, str] | None = None,
+    lang: str = "en",
 ) -> alt.Chart:
     """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
 
@@ -82,33 +92,39 @@ def activity_columns(
     """
     drawn = activity if days is None else activity.filter(_within(days))
     later = activity["count"].sum() - drawn["count"].sum()
-    after = f" {later:,} later events are not drawn." if later else ""
+    described = say("Opens, clicks and transactions of each period, by the clock.", lang)
+    if later:
+        described = several(
+            "Opens, clicks and transactions of each period, by the clock. {count} later event is not drawn.",
+            "Opens, clicks and transactions of each period, by the clock. {count} later events are not drawn.",
+            later, lang,
+        )  # fmt: skip
     starts = pl.col("starts_at").dt.replace_time_zone(None)
     length = timedelta(hours=int(every.removesuffix("h")))
-    rows = _named(drawn, labels).with_columns(
+    rows = _named(drawn, labels, lang).with_columns(
         starts_at=_instant(starts),
         ends_at=_instant(starts + 0.92 * length),
-        when=starts.dt.strftime("%d %b %Y %H:%M"),
+        when=_when(starts, lang),
     )
     return (
-        chart(rows, f"Opens, clicks and transactions of each period, by the clock.{after}")
+        chart(rows, described)
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
             x=_time_axis("starts_at", rows),
             x2="ends_at",
-            y=alt.Y("count:Q", title="Events", stack="zero", axis=_whole_numbers()),
-            color=_colour("name", labels),
+            y=alt.Y("count:Q", title=say("Events", lang), stack="zero", axis=_whole_numbers()),
+            color=_colour("name", labels, lang),
             order=alt.Order("place:Q"),
             tooltip=[
-                alt.Tooltip("when:N", title="From"),
-                alt.Tooltip("name:N", title="Series"),
-                alt.Tooltip("count:Q", title="Events", format=",.0f"),
+                alt.Tooltip("when:N", title=say("From", lang)),
+                alt.Tooltip("name:N", title=say("Series", lang)),
+                alt.Tooltip("count:Q", title=say("Events", lang), format=",.0f"),
             ],
         )
     )
 
 
-def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None) -> alt.Chart:
+def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None, lang: str = "en") -> alt.Chart:
     """Draw the clicks of each day, one colour per link of the table and the last one for the others.
 
     In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`).
@@ -123,48 +139,49 @@ def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None) -
             place=pl.col("rank").cast(pl.Int64).fill_null(OTHERS_PLACE),
             starts_at=_instant(day),
             ends_at=_instant(day + timedelta(hours=22)),
-            when=day.dt.strftime("%a %d %b %Y"),
+            when=_when(pl.col("day"), lang),
         )
-        .with_columns(key=_link_key(labels))
+        .with_columns(key=_link_key(labels, lang))
     )
     return (
-        chart(rows.drop("link"), "Clicks of each day, by link.")
+        chart(rows.drop("link"), say("Clicks of each day, by link.", lang))
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
             x=_time_axis("starts_at", rows, daily=True),
             x2="ends_at",
-            y=alt.Y("clicks:Q", title="Clicks", stack="zero", axis=_whole_numbers()),
+            y=alt.Y("clicks:Q", title=say("Clicks", lang), stack="zero", axis=_whole_numbers()),
             color=alt.Color("key:N", scale=_link_colours(rows), legend=alt.Legend(orient="bottom", columns=2)),
             order=alt.Order("place:Q"),
             tooltip=[
-                alt.Tooltip("when:N", title="Day"),
-                alt.Tooltip("key:N", title="Link"),
-                alt.Tooltip("clicks:Q", title="Clicks", format=",.0f"),
+                alt.Tooltip("when:N", title=say("Day", lang)),
+                alt.Tooltip("key:N", title=say("Link", lang)),
+                alt.Tooltip("clicks:Q", title=say("Clicks", lang), format=",.0f"),
             ],
         )
     )
 
 
-def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str]) -> alt.LayerChart:
+def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str], lang: str = "en") -> alt.LayerChart:
     """Draw rates by group, the first as a wide pale bar, the others as thinner bars over it, largest group first.
 
     In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar,
     and where all are 0 nothing is drawn.
     """
     shown = _readable(measured, by)
-    wide = pl.concat([_one_rate(shown, by, name, place) for place, name in enumerate(rates)])
+    wide = pl.concat([_one_rate(shown, by, name, place, lang) for place, name in enumerate(rates)])
     wide = wide if (wide["rate"] > 0).any() else wide.clear()
-    names = [METRICS[name].label for name in rates]
-    base = chart(wide, f"{', '.join(names)}, by {by.replace('_', ' ')}.").encode(
+    names = [say(METRICS[name].label, lang) for name in rates]
+    described = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
+    base = chart(wide, described).encode(
         x=alt.X("rate:Q", title=None, axis=alt.Axis(format="%", tickCount=6, grid=True)),
         y=alt.Y("group:N", title=None, sort=_groups(wide), axis=alt.Axis(grid=False)),
         color=alt.Color("name:N", scale=alt.Scale(domain=names)),
         tooltip=[
-            alt.Tooltip("group:N", title=by.replace("_", " ").capitalize()),
-            alt.Tooltip("name:N", title="Rate"),
-            alt.Tooltip("rate:Q", title="Value", format=".2%"),
-            alt.Tooltip("numerator:Q", title="Numerator", format=",.0f"),
-            alt.Tooltip("denominator:Q", title="Denominator", format=",.0f"),
+            alt.Tooltip("group:N", title=headline(by, lang)),
+            alt.Tooltip("name:N", title=say("Rate", lang)),
+            alt.Tooltip("rate:Q", title=say("Value", lang), format=".2%"),
+            alt.Tooltip("numerator:Q", title=say("Numerator", lang), format=",.0f"),
+            alt.Tooltip("denominator:Q", title=say("Denominator", lang), format=",.0f"),
         ],
     )
     bars = [
@@ -174,9 +191,9 @@ def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str]) -> alt.Laye
     return alt.layer(*bars, description=base.description).properties(width=WIDTH, height=26 * measured.height)
 
 
-def _named(rows: pl.DataFrame, labels: Mapping[str, str] | None) -> pl.DataFrame:
+def _named(rows: pl.DataFrame, labels: Mapping[str, str] | None, lang: str) -> pl.DataFrame:
     """Add the words of each series, and its place, which is fixed so that its colour is."""
-    names = SERIES | dict(labels or {})
+    names = said(SERIES, lang) | dict(labels or {})
     places = {name: place for place, name in enumerate(names)}
     series = pl.col("series").cast(pl.String)
     return rows.with_columns(
@@ -185,8 +202,8 @@ def _named(rows: pl.DataFrame, labels: Mapping[str, str] | None) -> pl.DataFrame
     ).drop("series")
 
 
-def _colour(field: str, labels: Mapping[str, str] | None) -> alt.Color:
-    names = list((SERIES | dict(labels or {})).values())
+def _colour(field: str, labels: Mapping[str, str] | None, lang: str) -> alt.Color:
+    names = list((said(SERIES, lang) | dict(labels or {})).values())
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1))
 
 
@@ -201,9 +218,9 @@ def _readable(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     return rows.with_columns(pl.col(column).cast(pl.String).replace(shown))
 
 
-def _link_key(labels: Mapping[str, str] | None) -> pl.Expr:
+def _link_key(labels: Mapping[str, str] | None, lang: str) -> pl.Expr:
     """The words of a link in the legend; the others' end in a space, since a link may itself be called "Others"."""
-    others = pl.lit((labels or {}).get("others", "Others") + " ")
+    others = pl.lit((labels or {}).get("others", say(OTHERS, lang)) + " ")
     return pl.when(pl.col("place") == OTHERS_PLACE).then(others).otherwise("link")
 
 
@@ -218,17 +235,27 @@ def _link_colours(rows: pl.DataFrame) -> alt.Scale:
     return alt.Scale(domain=keys["key"].to_list(), range=colours)
 
 
-def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int) -> pl.DataFrame:
+def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int, lang: str) -> pl.DataFrame:
     metric = METRICS[name]
     return measured.with_row_index("order").select(
         pl.col("order").cast(pl.Int64),
-        group=pl.col(by).cast(pl.String).fill_null("(unknown)"),
-        name=pl.lit(metric.label),
+        group=_group(by, lang),
+        name=pl.lit(say(metric.label, lang)),
         place=pl.lit(place),
         rate=name,
         numerator=metric.numerator,
         denominator=metric.denominator,
     )
+
+
+def _group(by: str, lang: str) -> pl.Expr:
+    """The words of a group: our own for the others and the unknown, in a language; any other text is data."""
+    return pl.col(by).cast(pl.String).replace({OTHERS: say(OTHERS, lang)}).fill_null(say(UNKNOWN, lang))
+
+
+def _when(clock: pl.Expr, lang: str) -> pl.Expr:
+    """Instants or days as a language writes them; a few thousand at most, since each is a column of a chart."""
+    return clock.map_elements(lambda value: instant(value, lang=lang, weekday=True), return_dtype=pl.String)
 
 
 def _groups(wide: pl.DataFrame) -> list[str]:
@@ -257,7 +284,15 @@ def _whole_numbers() -> alt.Axis:
     return alt.Axis(format=",.0f", tickMinStep=1, tickCount=5)
 
 
-def _elapsed(hours: pl.Series) -> alt.Axis:
+def _elapsed(hours: pl.Series, lang: str) -> alt.Axis:
     longest = int(hours.max() or 1)
     ticks = [tick for tick in ELAPSED_TICKS if tick <= longest]
-    return alt.Axis(values=ticks, labelExpr=ELAPSED_LABEL, labelOverlap=True)
+    days = _expression(say("{days} d", lang), "{days}", "format(datum.value / 24, ',')")
+    short = _expression(say("{hours} h", lang), "{hours}", "datum.value")
+    return alt.Axis(values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True)
+
+
+def _expression(words: str, hole: str, value: str) -> str:
+    """Words with one hole as a Vega expression."""
+    before, _, after = words.partition(hole)
+    return f"{json.dumps(before)} + {value} + {json.dumps(after)}"
