@@ -247,6 +247,24 @@ _DECLARED = (
         reference=f"{INDICATORS}, indicators/@successWithoutSeeds",
     ),
     Metric(
+        name="delivered_with_seeds", label="Delivered messages, control addresses included", platform_label="Success",
+        unit=MESSAGES, source="message", formula=count({"status": ("delivered",)}), higher_is=BETTER,
+        definition="Messages delivered with success, those to control addresses included.",
+        reference=f"{SUMMARY}, indicators/@success",
+    ),
+    Metric(
+        name="pending", label="Messages pending", platform_label="Pending", unit=MESSAGES, source="message",
+        formula=count({"status": ("pending", "in_progress")}), higher_is=WORSE,
+        definition="Messages that are ready, or handed over, and of which nothing is known yet.",
+        reference="Adobe Campaign Classic, Delivery statuses, 5 and 6",
+    ),
+    Metric(
+        name="cancelled", label="Messages cancelled", platform_label="Delivery cancelled", unit=MESSAGES,
+        source="message", formula=count({"status": ("cancelled",)}), higher_is=WORSE,
+        definition="Messages cancelled by an operator, or still pending at the deadline.",
+        reference="Adobe Campaign Classic, Delivery statuses, 7",
+    ),
+    Metric(
         name="failed", label="Failed messages", platform_label="Errors", unit=MESSAGES, source="message",
         formula=count(IS_FAILED), higher_is=WORSE,
         definition="Messages that failed, at sending or by a later bounce.",
@@ -367,6 +385,33 @@ _DECLARED = (
         name="delivery_rate", label="Delivery rate", unit=RATIO, formula=ratio("delivered", "to_deliver"),
         definition="Delivered messages out of messages to deliver.",
         reference=f"{SUMMARY}, Success", higher_is=BETTER,
+    ),
+    Metric(
+        name="rejection_rate", label="Rejection rate", unit=RATIO, formula=ratio("rejected", "targeted"),
+        definition="Rejected recipients out of targeted recipients.",
+        reference=f"{SUMMARY}, Messages rejected by the rule", higher_is=WORSE,
+    ),
+    Metric(
+        name="progress_rate", label="Progress", unit=RATIO, formula=ratio("processed", "to_deliver"),
+        definition="Messages processed out of messages to deliver.",
+        reference="Adobe Campaign Classic, list of deliveries, Processed", higher_is=BETTER,
+    ),
+    Metric(
+        name="acceptance_rate", label="Acceptance rate", unit=RATIO,
+        formula=ratio("delivered_with_seeds", "processed"),
+        definition="Delivered messages, control addresses included, out of messages processed.",
+        reference=f"{STATISTICS}, Delivered", higher_is=BETTER,
+    ),
+    Metric(
+        name="failure_rate", label="Failure rate", unit=RATIO, formula=ratio("failed", "to_deliver"),
+        definition="Failed messages out of messages to deliver.",
+        reference=f"{SUMMARY}, Errors", higher_is=WORSE,
+    ),
+    Metric(
+        name="new_quarantine_rate", label="New-quarantine rate", unit=RATIO,
+        formula=ratio("new_quarantines", "to_deliver"),
+        definition="Addresses put into quarantine out of messages to deliver.",
+        reference=f"{SUMMARY}, New quarantines", higher_is=WORSE,
     ),
     Metric(
         name="open_rate", label="Open rate", unit=RATIO, formula=ratio("unique_opens", "delivered"),
