@@ -8,8 +8,9 @@ from pathlib import Path
 START = datetime(2026, 3, 1, 6)
 LINK_TYPES = (1, 1, 1, 1, 3, 4, 5, 6, 10)
 AGENTS = {
-    11: ("Safari", "17", "iOS", "iPhone"), 12: ("Google Chrome", "129", "Windows", "PC"),
+    11: ("Safari", "17", "iOS 17", "iPhone"), 12: ("Google Chrome", "129", "Windows 10", "PC"),
     13: ("Firefox", "131", "Unix", "PC"), 14: ("Safari", "18", "Mac OS", "PC"),
+    15: ("Safari", "18", "Mac OS X", "Mac"), 16: ("MS Internet Explorer", "8", "Windows XP", "PC"),
 }  # fmt: skip
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from trackkit import schema
 from trackkit.snapshot import Snapshot
+from trackkit.store.agents import AGENT_COLUMNS
 from trackkit.store.dedupe import FILLED, FROM_MESSAGE
-from trackkit.store.enrich import AGENT_COLUMNS, enrich_events, enrich_messages, known_agents, parse_agents
+from trackkit.store.enrich import enrich_events, enrich_messages, known_agents
 
 Row = dict[str, Any]
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:115.0) Gecko/20100101 Firefox/115.3"
@@ -122,38 +123,13 @@ def test_a_web_hit_has_its_amount() -> None:
     assert (found["amount"], found["articles"], found["tag_id"]) == (9.5, 2, "t")
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (WINDOWS, ("PC", "Windows", "Firefox", "115")),
-        ("Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:109.0) Gecko/20100101 Firefox/119.0",
-         ("PC", "Ubuntu", "Firefox", "119")),
-        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/16.1 Safari/"
-         "605.1.15", ("Mac", "Mac OS X", "Safari", "16")),
-        ("Mozilla/5.0 (iPad; CPU OS 16_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/16.0 Mobile/"
-         "15E148 Safari/604.1", ("iPad", "iOS", "Mobile Safari", "16")),
-        ("Mozilla/5.0 (Linux; Android 13; SM-G991B) AppleWebKit/537.36 Chrome/119.0 Mobile Safari/537.36",
-         ("Samsung SM-G991B", "Android", "Chrome", "119")),
-        ("Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
-         ("PC", "Windows", "GmailImageProxy", None)),
-        ("YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html",
-         ("Spider", None, "YahooMailProxy", None)),
-        ("Mozilla/5.0", (None, None, None, None)),
-        ("=cmd|'/c calc'!A1", (None, None, None, None)),
-    ],
-)  # fmt: skip
-def test_a_user_agent_is_parsed(text: str, expected: tuple[str | None, ...]) -> None:
-    assert parse_agents([text]).row(0) == (text, *expected)
-
-
-def test_a_huge_user_agent_costs_no_more_than_a_long_one() -> None:
-    assert parse_agents([WINDOWS + "x" * 1_000_000]).row(0)[1:] == ("PC", "Windows", "Firefox", "115")
-
-
 def test_the_platforms_words_for_a_user_agent_come_first_and_a_bare_hash_says_nothing() -> None:
     events = rows_of("event", *({"user_agent": agent} for agent in ("-123", "77", WINDOWS, WINDOWS, None)))
     own = [{"user_agent": "-123", "device": "iPhone", "browser": "AppleWebKit", "browser_version": "605.1.15"}]
     found = {row[0]: row[1:] for row in known_agents(events, tables(user_agent=own)).collect().iter_rows()}
-    assert found == {"-123": ("iPhone", None, "AppleWebKit", "605"), WINDOWS: ("PC", "Windows", "Firefox", "115")}
+    assert found == {
+        "-123": ("iPhone", None, None, "AppleWebKit", "605"),
+        WINDOWS: ("PC", "Windows", "10", "Firefox", "115"),
+    }
     assert event({"user_agent": "77"})["device"] is None
-    assert [event({"user_agent": WINDOWS})[name] for name in AGENT_COLUMNS] == ["PC", "Windows", "Firefox", "115"]
+    assert [event({"user_agent": WINDOWS})[name] for name in AGENT_COLUMNS] == ["PC", "Windows", "10", "Firefox", "115"]

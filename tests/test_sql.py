@@ -45,7 +45,11 @@ CREATE VIEW event AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message
     date_trunc('hour', l.moment) AS hour, l.moment::DATE AS day,
     CASE l.fmt WHEN 'h' THEN 'html' WHEN 't' THEN 'text' END AS message_format,
     m.domain, m.country, w.dAmount::DOUBLE AS amount, w.iArticle::BIGINT AS articles,
-    a.sDevice AS device, a.sOSName AS operating_system, a.sBrowserName AS browser, a.sBrowserVersion AS browser_version
+    CASE WHEN a.sDevice = 'PC' AND a.sOSName LIKE 'Mac%' THEN 'Mac' ELSE a.sDevice END AS device,
+    split_part(a.sOSName, ' ', 1) || CASE WHEN a.sOSName LIKE 'Mac%' THEN ' OS' ELSE '' END AS operating_system,
+    nullif(split_part(replace(replace(a.sOSName, 'Mac OS X', 'Mac_'), 'Mac OS', 'Mac_'), ' ', 2), '')
+        AS operating_system_version,
+    a.sBrowserName AS browser, a.sBrowserVersion AS browser_version
     FROM log l
     LEFT JOIN url u ON l.url = u.iTrackingUrlId::BIGINT
     LEFT JOIN message m ON l.message = m.id::BIGINT

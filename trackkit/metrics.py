@@ -30,6 +30,7 @@ BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "day": ("event",),
         "device": ("event",),
         "operating_system": ("event",),
+        "operating_system_version": ("event",),
         "browser": ("event",),
         "browser_version": ("event",),
         "message_format": ("event",),

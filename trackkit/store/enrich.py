@@ -3,23 +3,13 @@
 Everything here is a pure function of its frames. Late dimension rows are handled by enriching again.
 """
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.store.agents import in_one_vocabulary, parse_agents
 from trackkit.store.dedupe import FILLED, FROM_MESSAGE
-
-AGENT_COLUMNS = ("device", "operating_system", "browser", "browser_version")
-# ua-parser names no device for most computers; the platform says PC or Mac, by the operating system.
-COMPUTERS = {
-    "Windows": "PC", "Linux": "PC", "Ubuntu": "PC", "Fedora": "PC", "Debian": "PC", "Red Hat": "PC", "SUSE": "PC",
-    "Linux Mint": "PC", "Arch Linux": "PC", "Gentoo": "PC", "CentOS": "PC", "Mandriva": "PC", "Slackware": "PC",
-    "PCLinuxOS": "PC", "Kubuntu": "PC", "Chrome OS": "PC", "FreeBSD": "PC", "OpenBSD": "PC", "NetBSD": "PC",
-    "Solaris": "PC", "Mac OS X": "Mac", "Mac OS": "Mac",
-}  # fmt: skip
-LONGEST_AGENT = 1000  # characters of a user agent that are looked at: longer ones are attacks
 
 
 class Tables(Protocol):
@@ -57,13 +47,19 @@ def enrich_events(
     further = [name for name in events.collect_schema() if name not in schema.EVENT.schema]
     rows = _with_message(events, messages).join(links, on="link_id", how="left").with_columns(event_type=_event_type())
     rows = rows.join(_needed(tables, "recipient", "recipient_id", ["country"], rows), on="recipient_id", how="left")
-    web = _needed(tables, "web_event", "event_id", ["amount", "articles", "tag_id"], events)
     agents = known_agents(events, tables) if agents is None else agents
-    return (
-        rows.join(web, on="event_id", how="left")
-        .join(agents, on="user_agent", how="left")
-        .select(*schema.EVENT.schema, *further)
-    )
+    rows = _with_parameters(rows, tables)
+    return rows.join(agents, on="user_agent", how="left").select(*schema.EVENT.schema, *further)
+
+
+def _with_parameters(rows: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """Fill what a web hit carried: from the line of its own server, and from the export, which names no server."""
+    columns = ["amount", "articles", "tag_id"]
+    web = _needed(tables, "web_event", "event_id", ["log_server", *columns], rows)
+    exported = web.filter(pl.col("log_server").is_null()).select("event_id", *columns)
+    both = rows.join(web, on=["event_id", "log_server"], how="left", nulls_equal=True)
+    both = both.join(exported, on="event_id", how="left", suffix=" exported")
+    return both.with_columns(pl.coalesce(name, f"{name} exported").alias(name) for name in columns)
 
 
 def _needed(tables: Tables, table: str, key: str, columns: list[str], rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -99,36 +95,13 @@ def known_agents(events: pl.LazyFrame, tables: Tables, parsed: pl.DataFrame | No
 
     `parsed` gives texts that are parsed already (see `parse_agents`).
     """
-    own = tables.scan("user_agent").select("user_agent", *AGENT_COLUMNS)
-    own = own.join(events.select("user_agent").unique(), on="user_agent", how="semi")
+    told = tables.scan("user_agent").select(*schema.USER_AGENT.schema)
+    own = in_one_vocabulary(told.join(events.select("user_agent").unique(), on="user_agent", how="semi"))
     parsed = parse_agents(agent_texts(events)) if parsed is None else parsed
-    both = pl.concat([own, parsed.lazy().join(own, on="user_agent", how="anti")])
-    return both.with_columns(browser_version=pl.col("browser_version").str.extract(r"^\s*([^.]+)"))
+    return pl.concat([own, parsed.lazy().join(own, on="user_agent", how="anti")])
 
 
 def agent_texts(events: pl.LazyFrame) -> list[str]:
     """Return the distinct user-agent texts; numbers are the platform's hashes, which say nothing by themselves."""
     agents = events.select(pl.col("user_agent").unique()).filter(pl.col("user_agent").str.contains(r"[^\d\s-]"))
     return agents.collect().to_series().to_list()
-
-
-def parse_agents(texts: Iterable[str]) -> pl.DataFrame:
-    """Parse user-agent texts: one row per text with device, operating system, browser and its major version.
-
-    Families are ua-parser's; a computer is "PC" or "Mac", as the platform says. Mail proxies stay visible as browsers.
-
-    >>> parse_agents(["Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:115.0) Gecko/20100101 Firefox/115.0"]).row(0)[1:]
-    ('PC', 'Windows', 'Firefox', '115')
-    """
-    from ua_parser import parse  # 0.1 s of patterns: only a load needs them
-
-    rows = [(text, *_families(parse(text[:LONGEST_AGENT]))) for text in texts]
-    columns = dict.fromkeys(("user_agent", *AGENT_COLUMNS), pl.String)
-    return pl.DataFrame(rows, schema=columns, orient="row")
-
-
-def _families(result: Any) -> tuple[str | None, ...]:
-    system = result.os.family if result.os else None
-    device = result.device.family if result.device else COMPUTERS.get(system)
-    browser = result.user_agent
-    return device, system, browser.family if browser else None, browser.major if browser else None

@@ -134,10 +134,11 @@ class Lake:
         self._write(name, rows, mode="append")
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
+        """Write rows; a table from before a column was declared takes it up, its old rows having null there."""
         texts = [pl.col(column).cast(pl.String) for column, dtype in rows.schema.items() if isinstance(dtype, pl.Enum)]
         properties = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROWS_PER_GROUP)
         stored = rows.with_columns(texts).select(*stored_schema(name))
-        write_deltalake(f"{self.location}/{name}", stored, writer_properties=properties, **how)
+        write_deltalake(f"{self.location}/{name}", stored, schema_mode="merge", writer_properties=properties, **how)
 
     def recovered(self, commit: Commit | None) -> dict[str, int]:
         """Undo what an interrupted load left behind; return the version of each table now."""
