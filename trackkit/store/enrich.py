@@ -47,19 +47,13 @@ def enrich_events(
     further = [name for name in events.collect_schema() if name not in schema.EVENT.schema]
     rows = _with_message(events, messages).join(links, on="link_id", how="left").with_columns(event_type=_event_type())
     rows = rows.join(_needed(tables, "recipient", "recipient_id", ["country"], rows), on="recipient_id", how="left")
+    web = _needed(tables, "web_event", "event_id", ["amount", "articles", "tag_id"], events)
     agents = known_agents(events, tables) if agents is None else agents
-    rows = _with_parameters(rows, tables)
-    return rows.join(agents, on="user_agent", how="left").select(*schema.EVENT.schema, *further)
-
-
-def _with_parameters(rows: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Fill what a web hit carried: from the line of its own server, and from the export, which names no server."""
-    columns = ["amount", "articles", "tag_id"]
-    web = _needed(tables, "web_event", "event_id", ["log_server", *columns], rows)
-    exported = web.filter(pl.col("log_server").is_null()).select("event_id", *columns)
-    both = rows.join(web, on=["event_id", "log_server"], how="left", nulls_equal=True)
-    both = both.join(exported, on="event_id", how="left", suffix=" exported")
-    return both.with_columns(pl.coalesce(name, f"{name} exported").alias(name) for name in columns)
+    return (
+        rows.join(web, on="event_id", how="left")
+        .join(agents, on="user_agent", how="left")
+        .select(*schema.EVENT.schema, *further)
+    )
 
 
 def _needed(tables: Tables, table: str, key: str, columns: list[str], rows: pl.LazyFrame) -> pl.LazyFrame:

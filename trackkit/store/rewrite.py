@@ -100,17 +100,11 @@ class Rewrite:
         if not self.has_loose:
             return
         is_new_here = rows[IS_NEW].any()
-        is_export = pl.col("log_server").is_null()
-        for keys, tables, theirs, ours in (
-            (["event_id", "log_server"], _EVENTS, True, True),  # a copy of the same server, or from the same export
-            (["event_id"], _EVENTS, is_export, True),  # an export's copy
-            (["event_id"], _EVENTS, True, is_export),  # an export is a copy of any server's
-            (["message_id"], ["message"], True, True),
-        ):
+        for key, tables in (("event_id", _EVENTS), ("message_id", ["message"])):
             # What was loose before was looked for then: only new rows can tell more.
             places = [self.new[name] for name in tables if name in self.new]
             places += [self.before.scan(name) for name in tables] if is_new_here else []
-            rows = _placed(rows, keys, [frame.filter(theirs) for frame in places], ours)
+            rows = _placed(rows, key, places)
         attached = self.staging / "loose.parquet"
         rows.write_parquet(attached, compression="lz4")
         self.new["event"] = pl.concat(
@@ -210,16 +204,15 @@ def _of(deliveries: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.join(deliveries, on="delivery_id", how="semi", nulls_equal=True)
 
 
-def _placed(rows: pl.DataFrame, keys: list[str], places: list[pl.LazyFrame], ours: pl.Expr | bool) -> pl.DataFrame:
-    """Fill `delivery_id` of `ours` from rows elsewhere with the same keys."""
+def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
+    """Fill `delivery_id` from rows elsewhere with the same key."""
     if not places:
         return rows
-    known = pl.concat([frame.select(*keys, place="delivery_id") for frame in places])
-    wanted = rows.lazy().select(keys).unique()
-    known = known.filter(pl.col("place").is_not_null()).join(wanted, on=keys, how="semi", nulls_equal=True)
-    found = rows.lazy().join(known.group_by(keys).agg(pl.col("place").min()), on=keys, how="left", nulls_equal=True)
-    place = pl.when(pl.lit(ours) if isinstance(ours, bool) else ours).then("place")
-    return found.with_columns(delivery_id=pl.coalesce("delivery_id", place)).drop("place").collect()
+    known = pl.concat([frame.select(key, place="delivery_id") for frame in places])
+    wanted = rows.lazy().select(key).unique()
+    known = known.filter(pl.col("place").is_not_null()).join(wanted, on=key, how="semi")
+    found = rows.lazy().join(known.group_by(key).agg(pl.col("place").min()), on=key, how="left")
+    return found.with_columns(delivery_id=pl.coalesce("delivery_id", "place")).drop("place").collect()
 
 
 def _count(rows: pl.DataFrame, column: str) -> dict[Any, int]:
