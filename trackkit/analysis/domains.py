@@ -1,0 +1,182 @@
+"""Mail domains in classes: the analysts' list first, else the registered domain, the smaller ones together as Others.
+
+A table by domain is measured on tables whose `domain` is its class, so that people are told apart within a class, and
+within the others, and never added up.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+from publicsuffixlist import PublicSuffixList
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from trackkit import resources, schema
+from trackkit.deliveries import Tables
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.snapshot import Snapshot
+
+LIST = "reports_templates/domains.toml"
+OTHERS = "Others"
+LONGEST = 253  # letters of a domain name; what is longer is none
+RANK = ["first", "messages", "hits"]
+RANKS: Mapping[str, pl.Expr] = {"messages": pl.len(), "failures": (pl.col("status") == "failed").sum()}
+_NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+[a-z][a-z0-9-]*[a-z0-9]")
+
+ClassName = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
+Domain = Annotated[str, StringConstraints(pattern=rf"^{_NAME.pattern}$", max_length=LONGEST)]
+
+
+class DomainList(BaseModel):
+    """The analysts' list: each class with its mail domains."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    classes: dict[ClassName, Annotated[list[Domain], Field(min_length=1)]]
+
+    @property
+    def by_domain(self) -> dict[str, str]:
+        """The class of each domain listed."""
+        return {domain: name for name, domains in self.classes.items() for domain in domains}
+
+
+def domain_list(path: Path | None = None) -> DomainList:
+    """Read the analysts' list of domains, the local copy before the shipped one.
+
+    Raises RequestError naming the file, the key and what would work.
+
+    >>> domain_list().by_domain["googlemail.com"]
+    'Gmail'
+    """
+    place = path or resources.find(LIST)
+    return _read(place, place.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, changed_at: int) -> DomainList:
+    try:
+        found = DomainList.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not TOML: {error}.") from None
+    except ValidationError as error:
+        raise RequestError(f"{path}: {_fault(dict(error.errors()[0]))}") from None
+    if fault := next(_faults(found), None):
+        raise RequestError(f"{path}: {fault}")
+    return found
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"key {key!r}: there is no such key.{did_you_mean(key, DomainList.model_fields)}"
+    if fault["type"] == "missing":
+        return f"key {key!r}: it is needed and is not there."
+    if fault["type"] == "string_pattern_mismatch":
+        return f"key {key!r}: {fault['input'][:80]!r} is no mail domain in small letters; try 'gmail.com'."
+    return f'key {key!r}: {fault["msg"]}, got {str(fault["input"])[:80]!r}; try "Gmail" = ["gmail.com"].'
+
+
+def _faults(found: DomainList) -> Iterable[str]:
+    """What a list of the right shape can still have wrong."""
+    if OTHERS in found.classes:
+        yield f"key 'classes.{OTHERS}': this name is kept for what no table shows by itself."
+    owner: dict[str, str] = {}
+    for name, domains in found.classes.items():
+        for domain in domains:
+            if owner.setdefault(domain, name) != name:
+                yield f"key 'classes.{name}': {domain!r} is in the class {owner[domain]!r} already."
+
+
+def class_of(domain: str, listed: Mapping[str, str]) -> str:
+    """Return the class of one mail domain: its class in the list, or its nearest parent's, else its registered domain.
+
+    What is no name of a domain (an address of numbers, one word) stays as it is; names in other scripts are written as
+    the mail system writes them.
+
+    >>> class_of("News.Shop.co.uk", {}), class_of("[10.0.0.1]", {}), class_of("eu.a.example", {"a.example": "A"})
+    ('shop.co.uk', '[10.0.0.1]', 'A')
+    """
+    if len(domain) > LONGEST:
+        return domain
+    name = _ascii(domain.strip().rstrip(".").lower())
+    parts = name.split(".")
+    parents = (".".join(parts[place:]) for place in range(len(parts) - 1))
+    if found := next((listed[parent] for parent in parents if parent in listed), None):
+        return found
+    return (_suffixes().privatesuffix(name) or name) if _NAME.fullmatch(name) else name
+
+
+def _ascii(name: str) -> str:
+    try:
+        return name if name.isascii() else name.encode("idna").decode("ascii")
+    except UnicodeError:
+        return name
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> PublicSuffixList:
+    """The public suffixes that the package brings with it: nothing is fetched."""
+    return PublicSuffixList(only_icann=True)
+
+
+def by_class(
+    tables: Tables, delivery: str | Sequence[str] | None = None, top: int = 10, ranked_by: str = "messages"
+) -> Snapshot:
+    """Return the tables with the class of each mail domain as `domain`, ready for `measure(..., by="domain")`.
+
+    `message` and `event` hold the rows of `delivery` only (one id, several, or None for all). Their `domain` is an
+    ordered category: the `top` classes with most messages (`ranked_by` "messages"; of a tie, in the order of their
+    names) or most failed ones ("failures"), then "Others"; a lone class beyond the top stays itself. Without messages
+    hits rank. An unknown domain stays null. Raises RequestError for a `top` or `ranked_by` that cannot be, or a wrong
+    list of domains.
+    """
+    if not (isinstance(top, int) and top > 0):
+        raise RequestError(f"The number of domains to show is a whole number from 1; got {top!r}.")
+    if ranked_by not in RANKS:
+        raise RequestError(f"Domains are not ranked by {ranked_by!r}.{did_you_mean(str(ranked_by), RANKS)}")
+    frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
+    carriers = {name: _of(frames[name], delivery) for name in ("message", "event") if name in frames}
+    classes = _classes(carriers, top, ranked_by)
+    order = classes.sort("place")["class"].unique(maintain_order=True)
+    shown = pl.col("domain").replace_strict(
+        classes["domain"], classes["class"], default=None, return_dtype=pl.Enum(order)
+    )
+    return Snapshot(frames | {name: rows.with_columns(domain=shown) for name, rows in carriers.items()})
+
+
+def _of(rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
+    if delivery is None:
+        return rows
+    return rows.filter(pl.col("delivery_id").is_in([delivery] if isinstance(delivery, str) else list(delivery)))
+
+
+def _classes(carriers: Mapping[str, pl.LazyFrame], top: int, ranked_by: str) -> pl.DataFrame:
+    """Every domain with the class shown for it and the class's place: `domain`, `class`, `place`."""
+    counts = [_counts(rows, name, ranked_by) for name, rows in carriers.items()]
+    empty = pl.LazyFrame(schema={"domain": pl.String} | dict.fromkeys(RANK, pl.Int64))
+    domains = pl.concat([empty, *counts]).group_by("domain").sum().collect()
+    listed = domain_list().by_domain
+    names = pl.Series("class", [class_of(domain, listed) for domain in domains["domain"]], pl.String)
+    largest_first = [*RANK, "class"]
+    ranked = (
+        domains.with_columns(names)
+        .group_by("class")
+        .agg(pl.col(RANK).sum())
+        .sort(largest_first, descending=[name != "class" for name in largest_first])
+        .with_row_index("place")
+    )
+    kept = top if ranked.height > top + 1 else ranked.height
+    shown = pl.when(pl.col("place") < kept).then("class").otherwise(pl.lit(OTHERS))
+    placed = domains.select("domain", names).join(ranked.select("class", "place"), on="class")
+    return placed.select("domain", shown.alias("class"), pl.col("place").clip(0, kept))
+
+
+def _counts(rows: pl.LazyFrame, table: str, ranked_by: str) -> pl.LazyFrame:
+    """What ranks the domains of a table: failures if asked for, then messages, then hits."""
+    none = pl.lit(0)
+    of_messages = [RANKS[ranked_by], pl.len(), none] if table == "message" else [none, none, pl.len()]
+    sizes = [size.cast(pl.Int64).alias(name) for name, size in zip(RANK, of_messages, strict=True)]
+    return rows.filter(pl.col("domain").is_not_null()).group_by("domain").agg(sizes)
