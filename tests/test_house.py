@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": {"metrics"},
     "deliveries": GROUND,
     "engine": GROUND | {"metrics", "deliveries"},
-    "analysis": GROUND | {"metrics", "deliveries", "engine"},
+    "analysis": GROUND | {"resources", "metrics", "deliveries", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
     "wording": {"errors", "metrics"},

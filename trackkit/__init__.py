@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trackkit import charts, tables
-    from trackkit.analysis import clickmap, curves, links, logs, messages
+    from trackkit.analysis import bounces, clickmap, curves, domains, links, logs, messages, sending
     from trackkit.engine import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page, render
@@ -32,13 +32,16 @@ _DOORS = {
     "curves": ("analysis.curves", ""),
     "clickmap": ("analysis.clickmap", ""),
     "logs": ("analysis.logs", ""),
+    "domains": ("analysis.domains", ""),
+    "sending": ("analysis.sending", ""),
+    "bounces": ("analysis.bounces", ""),
     "messages": ("analysis.messages", ""),
     "charts": ("charts", ""),
     "tables": ("tables", ""),
 }
 __all__ = [
-    "METRICS", "charts", "clickmap", "curves", "links", "load", "logs", "measure", "messages", "open_page",
-    "open_store", "render", "tables",
+    "METRICS", "bounces", "charts", "clickmap", "curves", "domains", "links", "load", "logs", "measure", "messages",
+    "open_page", "open_store", "render", "sending", "tables",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from trackkit import resources
+from trackkit.analysis.domains import LIST, domain_list
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.metrics import METRICS
 from trackkit.report import notebook
@@ -110,18 +111,18 @@ def template(report: str, lang: str = "en") -> Template:
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:
-    """Validate every report template and notebook, and the theme; return all that is wrong, in file order.
+    """Validate every report template and notebook, the theme and the list of domains; return all that is wrong, in file order.
 
     Without `folder`, the ones that `render` would use; with it, those of a folder written by `trackkit init`.
     Raises RequestError for a folder that holds none.
     """
-    templates = _files(folder, TEMPLATES, "*.toml")
+    templates = {stem: path for stem, path in _files(folder, TEMPLATES, "*.toml").items() if path.name not in LIST}
     notebooks = _files(folder, notebook.NOTEBOOKS, "*.ipynb")
     if not (templates or notebooks):
         raise RequestError(f"{folder} holds no notebook or template to check; `trackkit init {folder}` writes them.")
     problems = [problem for path in templates.values() for problem in _template_problems(path, notebooks)]
     problems += [problem for stem, path in notebooks.items() for problem in _notebook_problems(stem, path, templates)]
-    return problems + _theme_problems(folder)
+    return problems + _theme_problems(folder) + _list_problems(folder)
 
 
 def _files(folder: str | Path | None, relative: str, pattern: str) -> dict[str, Path]:
@@ -153,6 +154,15 @@ def _theme_problems(folder: str | Path | None) -> list[Problem]:
         return [Problem(str(path or THEME), "", "", str(error))]
     if len(found.light.series) != len(found.dark.series):
         return [Problem(str(path or THEME), "", "series", "light and dark must have as many colours.")]
+    return []
+
+
+def _list_problems(folder: str | Path | None) -> list[Problem]:
+    path = Path(folder) / LIST if folder else None
+    try:
+        domain_list(path if path and path.exists() else None)
+    except RequestError as error:
+        return [Problem(str(path or LIST), "", "", str(error))]
     return []
 
 
