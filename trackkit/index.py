@@ -13,8 +13,10 @@ from markupsafe import Markup
 
 from trackkit import __version__, resources
 from trackkit.engine import measure
+from trackkit.language import say, tag
 from trackkit.metrics import METRICS
 from trackkit.report import REPORTS
+from trackkit.report.html_page import speech
 from trackkit.snapshot import Snapshot
 from trackkit.theme import css_variables, theme
 from trackkit.wording import figure, instant, plain
@@ -24,24 +26,26 @@ HEADLINES = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_ra
 NAME = "index.html"
 
 
-def write_index(tables: Snapshot, folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_index(tables: Snapshot, folder: Path, entries: Mapping[str, Mapping[str, Any]], lang: str = "en") -> Path:
     """Write `index.html` beside the reports of a manifest's entries, in one piece, and return its path.
 
-    One row per delivery that has a report, the latest launch first. The page loads nothing and runs one script, named
-    by its hash in its content-security policy.
+    One row per delivery that has a report in that language, the latest launch first. The page loads nothing and runs
+    one script, named by its hash in its content-security policy.
     """
     environment = Environment(
         loader=FileSystemLoader([str(place) for place in resources.folders(SKIN)]),
         autoescape=True,
         undefined=StrictUndefined,
     )
-    html = environment.get_template("runs.html.j2").render(_page(tables, entries))
+    environment.globals |= speech(lang)
+    spoken = {name: entry for name, entry in entries.items() if entry["lang"] == lang}
+    html = environment.get_template("runs.html.j2").render(_page(tables, spoken, lang))
     beside = folder / f".{NAME}.part"
     beside.write_text(html, encoding="utf-8", newline="\n")
     return beside.replace(folder / NAME)
 
 
-def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str) -> dict[str, Any]:
     script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     about_one = {name: entry for name, entry in entries.items() if entry["delivery"] and entry["report"] in REPORTS}
@@ -52,16 +56,21 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]]) -> dict[st
         "img-src data:; base-uri 'none'; form-action 'none'",
         "style": Markup(css_variables(theme()) + resources.find(f"{SKIN}/style.css").read_text("utf-8")),
         "script": Markup(script),
-        "titles": {name: REPORTS[name].title for name in made},
-        "headlines": [METRICS[name].label for name in HEADLINES],
-        "rows": _rows(tables, about_one, made),
-        "platform": [{"title": REPORTS[entry["report"]].title, **(_link(entry) or {})} for entry in about_all],
-        "calculated": instant(datetime.now(UTC), seconds=True),
+        "titles": {name: say(REPORTS[name].title, lang) for name in made},
+        "headlines": [say(METRICS[name].label, lang) for name in HEADLINES],
+        "rows": _rows(tables, about_one, made, lang),
+        "platform": [
+            {"title": say(REPORTS[entry["report"]].title, lang), **(_link(entry) or {})} for entry in about_all
+        ],
+        "calculated": instant(datetime.now(UTC), seconds=True, lang=lang),
         "version": __version__,
+        "lang": tag(lang),
     }
 
 
-def _rows(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], made: list[str]) -> list[dict[str, Any]]:
+def _rows(
+    tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], made: list[str], lang: str
+) -> list[dict[str, Any]]:
     """One row per delivery: its words, its figures with their parts, and where its reports are."""
     links: dict[str, dict[str, Mapping[str, Any]]] = {}
     for entry in entries.values():
@@ -72,8 +81,8 @@ def _rows(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], made: list
             "id": plain(fact["delivery_id"]),
             "label": plain(fact["label"] or fact["delivery_id"]),
             "subject": plain(fact["subject"] or ""),
-            "launched": instant(fact["launched_at"]),
-            "figures": [_figure(name, fact) for name in HEADLINES],
+            "launched": instant(fact["launched_at"], lang=lang),
+            "figures": [_figure(name, fact, lang) for name in HEADLINES],
             "reports": [_link(links[fact["delivery_id"]].get(report)) for report in made],
         }
         for fact in facts
@@ -89,11 +98,11 @@ def _facts(tables: Snapshot, deliveries: list[str]) -> list[dict[str, Any]]:
     return joined.sort("launched_at", "delivery_id", descending=True, nulls_last=True).to_dicts()
 
 
-def _figure(name: str, fact: Mapping[str, Any]) -> dict[str, str]:
+def _figure(name: str, fact: Mapping[str, Any], lang: str) -> dict[str, str]:
     metric = METRICS[name]
     parts = (metric.numerator, metric.denominator)
-    of = " / ".join(figure(part, fact[part]) for part in parts if part)
-    return {"value": figure(name, fact[name]), "of": of}
+    of = " / ".join(figure(part, fact[part], lang) for part in parts if part)
+    return {"value": figure(name, fact[name], lang), "of": of}
 
 
 def _link(entry: Mapping[str, Any] | None) -> dict[str, str] | None:

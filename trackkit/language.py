@@ -108,23 +108,31 @@ def tag(lang: str) -> str:
 
 
 def holes(text: str) -> set[str]:
-    """Return the names in braces of a sentence; ValueError when its braces do not match.
+    """Return the names in braces of a sentence; a brace without its partner is a hole of that name.
 
-    >>> sorted(holes("{of} of {all}"))
-    ['all', 'of']
+    >>> sorted(holes("{of} of {all}")), holes("100 }")
+    (['all', 'of'], {'100 }'})
     """
-    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-
-
-def _catalogue(lang: str) -> NullTranslations:
-    if lang == SOURCE:
-        return _ENGLISH
     try:
-        path = resources.find(f"{LOCALES}/{lang}.po")
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+    except ValueError:
+        return {text}
+
+
+def catalogue_file(lang: str) -> Path | None:
+    """Return the catalogue of a language, the local copy before the shipped one; none for English, the source."""
+    if lang == SOURCE:
+        return None
+    try:
+        return resources.find(f"{LOCALES}/{lang}.po")
     except RequestError:
         require_language(lang)
         raise
-    return _read(path, lang, path.stat().st_mtime_ns)
+
+
+def _catalogue(lang: str) -> NullTranslations:
+    path = catalogue_file(lang)
+    return _ENGLISH if path is None else _read(path, lang, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
@@ -159,14 +167,14 @@ def read(path: Path, lang: str) -> Catalog:
 
 def _misfit(message: Message) -> str:
     """What is wrong with a translation: its holes are not those of the English sentence."""
-    texts = [text for text in _texts(message.string) if text] if message.id else []
+    if not message.id:  # the head of the catalogue
+        return ""
     wanted = set().union(*(holes(text) for text in _texts(message.id)))
-    for text in texts:
-        try:
-            if holes(text) != wanted:
-                return f"the translation {text[:80]!r} must have the holes {sorted(wanted)}."
-        except ValueError:
-            return f"the braces of the translation {text[:80]!r} do not match."
+    for text in filter(None, _texts(message.string)):
+        if holes(text) != wanted:
+            return (
+                f"the translation {text[:80]!r} must have these names in braces: {', '.join(sorted(wanted)) or 'none'}."
+            )
     return ""
 
 

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from trackkit import __version__, resources
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.index import write_index
+from trackkit.language import catalogue_file, require_language
 from trackkit.report import REPORTS, render
 from trackkit.store import Store, open_store
 
@@ -74,8 +75,10 @@ def run(
 
     Proofs and models are left out unless named in `delivery`; `since` keeps deliveries launched on or after a date,
     UTC; `jobs` reports are rendered at once (by default one per core, four at most). A failed report does not stop the
-    others. Raises RequestError for an unknown report, delivery or date, or when another run writes to the same folder.
+    others. Raises RequestError for an unknown report, delivery, date or language, or when another run writes to the
+    same folder.
     """
+    require_language(lang)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -106,7 +109,7 @@ def _run(
             if progress:
                 progress(done, len(due), rendering[finished].name)
     manifest.write()
-    write_index(store.snapshot(), folder, manifest.entries)
+    write_index(store.snapshot(), folder, manifest.entries, lang)
     return summary
 
 
@@ -186,7 +189,7 @@ def _require(name: str, known: list[str]) -> str:
 
 def _planned(store: Store, reports: list[str], names: list[str], lang: str) -> Iterator[Job]:
     """One job per delivery and report; one in all of a report about the whole platform, due after every load."""
-    made_of = {report: _made_of(report) for report in reports}
+    made_of = {report: _made_of(report, lang) for report in reports}
     loaded, last = store.watermarks, store.loads[-1]["load_id"]
     wide = [report for report in reports if REPORTS[report].scope == PLATFORM]
     for delivery, load, about in [("", last, wide), *((name, loaded.get(name, ""), reports) for name in names)]:
@@ -197,14 +200,15 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str) -> I
             yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
 
 
-def _made_of(report: str) -> str:
-    """Fingerprint of the files behind a report: notebook, template and the page's skin."""
+def _made_of(report: str, lang: str) -> str:
+    """Fingerprint of the files behind a report: notebook, template, the page's skin and the words of the language."""
     digest = hashlib.sha256()
     skin = resources.folder("reports_templates/html")
     for path in (
         resources.find(f"notebooks/reports/{report}.ipynb"),
         resources.find(f"reports_templates/{report}.toml"),
         *sorted(path for path in skin.rglob("*") if path.is_file()),
+        *filter(None, [catalogue_file(lang)]),
     ):
         digest.update(path.read_bytes())
     return digest.hexdigest()

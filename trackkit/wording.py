@@ -66,6 +66,30 @@ def figure(name: str, value: float | None, lang: str = "en") -> str:
     return number(value, 2 if metric.unit == CURRENCY or metric.denominator else 0, lang)
 
 
+@lru_cache(maxsize=32)
+def chart_locale(lang: str) -> dict[str, Any]:
+    """Return how charts write numbers and days in a language: Vega's `config.locale`.
+
+    >>> chart_locale("pt_BR")["number"]["decimal"], chart_locale("pt_BR")["time"]["days"][0]
+    (',', 'domingo')
+    """
+    words = Locale.parse(lang)
+    marks = words.number_symbols["latn"]
+    week = [6, 0, 1, 2, 3, 4, 5]  # Vega's weeks start on Sunday, Babel's days on Monday
+    day = {width: [words.days["format"][width][place] for place in week] for width in ("wide", "abbreviated")}
+    month = {width: list(words.months["format"][width].values()) for width in ("wide", "abbreviated")}
+    return {
+        "number": {
+            "decimal": marks["decimal"], "thousands": marks["group"], "grouping": [3], "currency": ["", ""],
+        },
+        "time": {
+            "dateTime": "%d/%m/%Y %H:%M", "date": "%d/%m/%Y", "time": "%H:%M", "periods": ["AM", "PM"],
+            "days": day["wide"], "shortDays": [name.rstrip(".") for name in day["abbreviated"]],
+            "months": month["wide"], "shortMonths": [name.rstrip(".") for name in month["abbreviated"]],
+        },
+    }  # fmt: skip
+
+
 def plain(value: Any) -> str:
     """Return log text without unseen or direction-changing letters and without mail addresses.
 

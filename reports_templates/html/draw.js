@@ -20,7 +20,7 @@
     window.vegaEmbed(plot, spec, options).then(
       () => figure.classList.add("drawn"),
       (error) => {
-        plot.textContent = "This chart could not be drawn; its figures are in the table below.";
+        plot.textContent = plot.dataset.failed;
         console.error(error);
       },
     );

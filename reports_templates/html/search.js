@@ -2,6 +2,7 @@
 (function () {
   "use strict";
   const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  const told = document.getElementById("found");
   const box = document.getElementById("search");
   const rows = [...document.querySelectorAll("#deliveries tbody tr")].map((row) => [row, plain(row.textContent)]);
   box.addEventListener("input", () => {
@@ -11,6 +12,7 @@
       row.hidden = !words.every((word) => text.includes(word));
       found += row.hidden ? 0 : 1;
     });
-    document.getElementById("found").textContent = words.length ? `${found} of ${rows.length}` : "";
+    const sentence = told.dataset.words.replace("{found}", found).replace("{all}", rows.length);
+    told.textContent = words.length ? sentence : "";
   });
 })();

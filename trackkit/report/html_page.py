@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,14 +24,16 @@ from trackkit import __version__, resources
 from trackkit.charts import MIME as CHART
 from trackkit.charts import WIDTH
 from trackkit.errors import ReportError
+from trackkit.language import SOURCE, say, several, tag
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.template import Section, Template
 from trackkit.theme import Theme, by_variable, css_variables, theme
-from trackkit.wording import instant, plain
+from trackkit.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 SKIN = "reports_templates/html"
 MOST_ROWS = 500  # of the table behind a chart
+_D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _OWN_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _OWN_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
 
@@ -69,12 +71,22 @@ def export(executed: NotebookNode, template: Template, made: Made) -> str:
     """
     exporter = _Exporter(template_paths=[str(folder) for folder in resources.folders(SKIN)])
     exporter.template_file = "index.html.j2"
+    exporter.environment.globals |= speech(made.lang)
     try:
         html, _ = exporter.from_notebook_node(executed, {"page": _page(executed, template, made)})
     except TemplateError as error:
         where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
         raise ReportError(f"{SKIN}/index.html.j2{where}: {error}.") from None
     return str(html)
+
+
+def speech(lang: str) -> dict[str, Callable[..., str]]:
+    """Return what a page's template speaks with: `say("...")`, and `several("...", "...", count)`."""
+
+    def in_number(one: str, many: str, count: int, **values: object) -> str:
+        return several(one, many, count, lang, **values)
+
+    return {"say": lambda text, **values: say(text, lang, **values), "several": in_number}
 
 
 def script_json(value: Any) -> Markup:
@@ -92,16 +104,18 @@ def script_json(value: Any) -> Markup:
 def _page(executed: NotebookNode, template: Template, made: Made) -> dict[str, Any]:
     """Everything the template of the page may show; plain data only."""
     colours = theme()
-    sections = [_section(section, executed, colours, place) for place, section in enumerate(template.section, 1)]
+    sections = [
+        _section(section, executed, colours, place, made.lang) for place, section in enumerate(template.section, 1)
+    ]
     drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
     style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
     scripts = [vega(), resources.find(f"{SKIN}/draw.js").read_text("utf-8")] if drawn else []
     header = _header(executed)
     return {
-        "lang": made.lang, "title": template.title, "text": _paragraphs(template.text), "header": header,
+        "lang": tag(made.lang), "title": template.title, "text": _paragraphs(template.text), "header": header,
         "sections": sections, "style": Markup(style), "scripts": [Markup(script) for script in scripts],
         "policy": _policy(scripts), "report": made.report, "version": __version__, "timezone": made.timezone,
-        "calculated": instant(datetime.now(UTC), made.timezone, seconds=True),
+        "calculated": instant(datetime.now(UTC), made.timezone, seconds=True, lang=made.lang),
         "parameters": {name: plain(value) for name, value in made.parameters.items()},
     }  # fmt: skip
 
@@ -111,14 +125,14 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
         for data in _shown(cell):
             if HEADER in data:
                 return data[HEADER]
-    return {"heading": "", "subtitle": "", "facts": [], "notes": [], "data_through": "", "loads": []}
+    return {"heading": "", "subtitle": "", "facts": [], "notes": [], "remarks": [], "data_through": "", "loads": []}
 
 
-def _section(section: Section, executed: NotebookNode, colours: Theme, place: int) -> dict[str, Any]:
+def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
     cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
-    pieces = [piece for cell in cells for data in _shown(cell) if (piece := _piece(data, colours))]
-    for number, piece in enumerate(pieces, 1):
-        piece["id"] = f"s{place}-{number}"
+    pieces = [piece for cell in cells for data in _shown(cell) if (piece := _piece(data, colours, lang))]
+    for nth, piece in enumerate(pieces, 1):
+        piece["id"] = f"s{place}-{nth}"
     wanted = section.show or ["chart", "table"]
     kept = [piece for kind in wanted for piece in pieces if piece["kind"] == kind] if section.show else pieces
     return {
@@ -132,9 +146,9 @@ def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
     return [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
 
 
-def _piece(data: Mapping[str, Any], colours: Theme) -> dict[str, Any] | None:
+def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any] | None:
     if CHART in data:
-        return _chart(json.loads(json.dumps(data[CHART])), colours)
+        return _chart(json.loads(json.dumps(data[CHART])), colours, lang)
     if "text/html" in data:
         return {"kind": "table", "html": Markup(_without_own_style(data["text/html"]))}
     return {"kind": "table", "text": plain(data.get("text/plain", ""))} if HEADER not in data else None
@@ -145,16 +159,20 @@ def _without_own_style(html: str) -> str:
     return _OWN_STYLE.sub("", html, count=1) if _OWN_TABLE.match(html) else html
 
 
-def _chart(spec: dict[str, Any], colours: Theme) -> dict[str, Any]:
+def _chart(spec: dict[str, Any], colours: Theme, lang: str) -> dict[str, Any]:
     """A chart whose colours follow the reader's screen, and the table behind it."""
     spec.pop("$schema", None)
+    if lang != SOURCE:
+        # Axes say in English what they are to screen readers; the description and the table behind say it better.
+        silent = {part: spec.get("config", {}).get(part, {}) | {"aria": False} for part in ("axis", "legend")}
+        spec["config"] = spec.get("config", {}) | {"locale": chart_locale(lang)} | silent
     rows = [row for data in (spec.get("datasets") or {}).values() for row in data]
     config = {key: value for key, value in spec.items() if key not in ("datasets", "data")}
     wide = {"width": "container"} if spec.get("width") == WIDTH else {}
     drawn = _recoloured(config, by_variable(colours)) | {key: spec[key] for key in ("datasets", "data") if key in spec}
     return {
         "kind": "chart", "spec": drawn | {"background": "transparent"} | wide, "empty": not rows,
-        "description": plain(spec.get("description", "Chart")), **_table_behind(spec, rows),
+        "description": plain(spec.get("description") or say("Chart", lang)), **_table_behind(spec, rows, lang),
     }  # fmt: skip
 
 
@@ -166,7 +184,7 @@ def _recoloured(part: Any, names: Mapping[str, str]) -> Any:
     return names.get(part.lower(), part) if isinstance(part, str) else part
 
 
-def _table_behind(spec: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _table_behind(spec: Mapping[str, Any], rows: list[dict[str, Any]], lang: str) -> dict[str, Any]:
     """The figures of a chart as a table: the fields of its tooltip, for those who cannot see or hover it."""
     encoding = next(
         (layer["encoding"] for layer in [spec, *spec.get("layer", [])] if "tooltip" in layer.get("encoding", {})), {}
@@ -174,15 +192,21 @@ def _table_behind(spec: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[s
     fields = [field for field in encoding.get("tooltip", []) if "field" in field]
     return {
         "columns": [field.get("title") or field["field"] for field in fields],
-        "rows": [[_cell(row.get(field["field"]), field) for field in fields] for row in rows[:MOST_ROWS]],
+        "rows": [[_cell(row.get(field["field"]), field, lang) for field in fields] for row in rows[:MOST_ROWS]],
         "left_out": max(0, len(rows) - MOST_ROWS),
     }
 
 
-def _cell(value: Any, field: Mapping[str, Any]) -> str:
+def _cell(value: Any, field: Mapping[str, Any], lang: str) -> str:
+    """Write a value of a chart as its tooltip does, by the language's own marks."""
     if value is None:
-        return "n/a"
-    return format(value, field["format"]) if "format" in field and isinstance(value, int | float) else plain(value)
+        return say(NOT_AVAILABLE, lang)
+    if not isinstance(value, int | float) or "format" not in field:
+        return plain(value)
+    known = _D3_FORMAT.fullmatch(field["format"])
+    if known is None:
+        return format(value, field["format"])
+    return (percent if known["kind"] == "%" else number)(value, int(known["decimals"]), lang)
 
 
 def _paragraphs(text: str) -> list[str]:

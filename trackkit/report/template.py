@@ -1,23 +1,33 @@
 """What an analyst writes: one TOML per report that chooses, orders and words its sections. It can define no formula."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo
 
 from trackkit import resources
 from trackkit.analysis.domains import LIST, domain_list
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.language import require_language, say
 from trackkit.metrics import METRICS
 from trackkit.report import notebook
 from trackkit.theme import THEME, theme
 
 TEMPLATES = "reports_templates"
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-Words = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def _in_language(text: str, info: ValidationInfo) -> str:
+    """Say words as they are read, where the reader of the template gives a way to say them."""
+    return info.context["say"](text) if info.context else text
+
+
+# What readers see, and so is translated; every other text of a template is a name.
+Words = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_in_language)]
+Prose = Annotated[str, StringConstraints(max_length=4_000), AfterValidator(_in_language)]
 
 
 class _Strict(BaseModel):
@@ -36,7 +46,7 @@ class Section(_Strict):
 
     name: Name
     title: Words
-    text: Annotated[str, StringConstraints(max_length=4_000)] = ""
+    text: Prose = ""
     width: Literal["full", "half"] = "full"
     show: list[Literal["chart", "table"]] = []
     # What follows is read by notebooks, each section reading some of it.
@@ -60,7 +70,7 @@ class Template(_Strict):
     """The words and choices of one report; `template["links"]` is the section of that name."""
 
     title: Words
-    text: Annotated[str, StringConstraints(max_length=4_000)] = ""
+    text: Prose = ""
     parameters: dict[str, ParameterChoice] = {}
     section: list[Section] = Field(min_length=1)
 
@@ -94,15 +104,15 @@ class Problem:
 def template(report: str, lang: str = "en") -> Template:
     """Return the template of a report; RequestError naming file, section, key and the nearest valid word.
 
-    The local copy in `reports_templates/` wins over the shipped one. `lang` is the language of its words; only `en`.
+    The local copy in `reports_templates/` wins over the shipped one. `lang` is the language of its words, in English
+    where the catalogue has none. RequestError also for an unknown language.
 
-    >>> template("tracking_indicators").title
-    'Tracking indicators'
+    >>> template("tracking_indicators").title, template("tracking_indicators", "pt_BR").title
+    ('Tracking indicators', 'Indicadores de rastreamento')
     """
-    if lang != "en":
-        raise RequestError(f"There are no words in {lang!r} yet; known: en.")
+    require_language(lang)
     path = resources.find(f"{TEMPLATES}/{report}.toml")
-    found, problems = _parsed(path)
+    found, problems = _parsed(path, lambda text: say(text, lang))
     problems += _misfits(found, path) if found else []
     if problems:
         raise RequestError(str(problems[0]))
@@ -166,11 +176,11 @@ def _list_problems(folder: str | Path | None) -> list[Problem]:
     return []
 
 
-def _parsed(path: Path) -> tuple[Template | None, list[Problem]]:
+def _parsed(path: Path, say: Callable[[str], str] | None = None) -> tuple[Template | None, list[Problem]]:
     raw: dict[str, Any] = {}
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
-        found = Template.model_validate(raw)
+        found = Template.model_validate(raw, context=say and {"say": say})
     except ValidationError as error:
         # A misspelt key is the cause of the missing one: say the cause first.
         faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
