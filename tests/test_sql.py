@@ -67,6 +67,9 @@ COUNTED = {
         "hard_bounces": "count(*) FILTER (status = '2' AND failure_reason = 1)",
         "soft_bounces": "count(*) FILTER (status = '2' AND failure_reason IN (2, 3, 4, 5, 6, 20))",
         "complaints": "count(*) FILTER (status = '2' AND failure_reason = 8)",
+        "delivered_with_seeds": "count(*) FILTER (status IN ('1','3','4'))",
+        "pending": "count(*) FILTER (status IN ('5', '6'))",
+        "cancelled": "count(*) FILTER (status = '7')",
     },
     "event": {
         "unique_opens": "count(DISTINCT msg)",
@@ -95,6 +98,9 @@ RATES = {
     "average_transaction_amount": ("transaction_amount", "transactions"),
     "average_articles_per_transaction": ("transaction_articles", "transactions"),
     "amount_per_message": ("transaction_amount", "to_deliver"),
+    "rejection_rate": ("rejected", "targeted"), "progress_rate": ("processed", "to_deliver"),
+    "acceptance_rate": ("delivered_with_seeds", "processed"), "failure_rate": ("failed", "to_deliver"),
+    "new_quarantine_rate": ("new_quarantines", "to_deliver"),
 }  # fmt: skip
 
 
