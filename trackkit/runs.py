@@ -207,6 +207,7 @@ def _made_of(report: str, lang: str) -> str:
     for path in (
         resources.find(f"notebooks/reports/{report}.ipynb"),
         resources.find(f"reports_templates/{report}.toml"),
+        resources.find("reports_templates/domains.toml"),
         *sorted(path for path in skin.rglob("*") if path.is_file()),
         *filter(None, [catalogue_file(lang)]),
     ):

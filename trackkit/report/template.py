@@ -126,7 +126,7 @@ def check(folder: str | Path | None = None) -> list[Problem]:
     Without `folder`, the ones that `render` would use; with it, those of a folder written by `trackkit init`.
     Raises RequestError for a folder that holds none.
     """
-    templates = {stem: path for stem, path in _files(folder, TEMPLATES, "*.toml").items() if path.name not in LIST}
+    templates = {stem: path for stem, path in _files(folder, TEMPLATES, "*.toml").items() if stem != Path(LIST).stem}
     notebooks = _files(folder, notebook.NOTEBOOKS, "*.ipynb")
     if not (templates or notebooks):
         raise RequestError(f"{folder} holds no notebook or template to check; `trackkit init {folder}` writes them.")
