@@ -1,0 +1,180 @@
+"""Web tracking: which delivery brought a visit to the site, and what the visits of a delivery came to.
+
+A visit is a page displayed: a hit of link type 4 (page of the site) or 5 (transaction), or a page of a web application.
+"""
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.analysis.consent import require_word, share
+from trackkit.deliveries import Tables, require_timezone
+from trackkit.language import translatable
+from trackkit.snapshot import Snapshot
+
+MODES = ("session", "permanent", "anonymous")
+OPTIONS = ("last", "forced")
+ATTRIBUTION = pl.Enum(["direct", "forced", "last", "retro", "none"])
+ATTRIBUTION_LABELS = translatable(
+    {
+        "direct": "By the session: the visit follows a click",
+        "forced": "By the page: its tag names the delivery",
+        "last": "By the permanent cookie: the last delivery before",
+        "retro": "Afterwards: the visitor later clicked in a message",
+        "none": "To no delivery",
+    }
+)
+ORIGIN = pl.Enum(["site", "web_application"])
+TIMESCALES = {"1h": "1h", "3h": "3h", "24h": "1d"}
+SERIES = pl.Enum(["pages", "transactions"])
+
+# How a row was read says nothing about the visit.
+_PROVENANCE = {"source", "source_file", "source_row", "reported_type", "raw_event_type", "collapse_seconds", "ip"}
+_OF_EVENT = [name for name in schema.EVENT.schema if name not in _PROVENANCE]
+_OF_PAGE = ("web_application", "page", "step", "web_optout")
+_IN_MESSAGE = ("clicked", "unsubscribed", "mirror_page")  # clicks that only a message offers
+# What a visit takes over from the hit that it is tied to.
+_TAKEN = ("delivery_id", "message_id", "recipient_id", "is_seed", "domain", "country")
+
+
+def attribute_web(tables: Tables, mode: str = "session", option: str = "last") -> pl.DataFrame:
+    """Tie every visit to the delivery that brought it: one row per visit, in order of time; the store is not changed.
+
+    Out: the columns of `event` but those on how a row was read; `origin` ("site", or "web_application" for a
+    `page_hit`, whose `web_application`, `page`, `step` and `web_optout` follow); `attribution`. `delivery_id` and
+    `message_id` are those tied to, both null for "none". Each mode includes the one before:
+
+    - "session": "direct", the row itself states delivery and message (of a web application, the delivery), which is
+      what the session cookie holds;
+    - "permanent": by the permanent cookie, that is the same `person_id`. With `option` "last" the visit takes the
+      delivery and message of the latest hit of that person, before or at its instant, that states both; "forced": the
+      delivery that the row names without a message, as the page's tag does;
+    - "anonymous": "retro", what is still untied takes those of the person's first later click in a message.
+
+    Undated visits and those without `person_id` are tied by what they state alone. Raises RequestError for another
+    mode or option.
+    """
+    require_word("mode", mode, MODES)
+    require_word("option", option, OPTIONS)
+    visits = _visits(tables)
+    states = pl.col("message_id").is_not_null() | (pl.col("origin") == "web_application")
+    is_direct = pl.col("delivery_id").is_not_null() & states
+    direct, others = visits.filter(is_direct).with_columns(_kind("direct")), visits.filter(~is_direct)
+    tied = [direct]
+    if mode != "session" and option == "forced":
+        tied.append(others.filter(pl.col("delivery_id").is_not_null()).with_columns(_kind("forced")))
+        others = others.filter(pl.col("delivery_id").is_null())
+    others = others.with_columns(pl.lit(None, pl.String).alias(name) for name in ("delivery_id", "message_id"))
+    others = others.with_columns(_kind("none"))
+    if mode != "session" and option == "last":
+        others = _followed(others, _identified(tables, others), "last", "backward")
+    if mode == "anonymous":
+        clicks = _identified(tables, others).filter(pl.col("event_type").cast(pl.String).is_in(_IN_MESSAGE))
+        others = _followed(others, clicks, "retro", "forward")
+    return pl.concat([*tied, others], how="diagonal").sort(_in_time(), nulls_last=True).collect()
+
+
+def counted_tables(tables: Tables, visits: pl.DataFrame) -> Snapshot:
+    """Return the tables with the counted visits to the site as their only events, to `measure` web metrics on.
+
+    In: `visits` of `attribute_web`, through `with_consent`. Other tables are as they were.
+    """
+    counted = visits.lazy().filter(pl.col("is_counted"), pl.col("origin") == "site")
+    frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
+    return Snapshot(frames | ({"event": counted.select(_OF_EVENT)} if tables.has("event") else {}))
+
+
+def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
+    """Return how many counted visits each kind of attribution brought: one row per kind, in the order of `ATTRIBUTION`.
+
+    In: `visits` through `with_consent`. Columns: `attribution`; of this delivery `visits` to the site, their `total`
+    and `share`, and `application_pages` of web applications; then `all_visits`, `all_total`, `all_share`, the same of
+    all deliveries and of none. Control addresses are left out; a share of nothing is null.
+    """
+    counted = visits.filter("is_counted", ~pl.col("is_seed").fill_null(False))
+    is_site, is_own = pl.col("origin") == "site", pl.col("delivery_id") == delivery
+    counts = counted.group_by("attribution").agg(
+        visits=(is_site & is_own).sum().cast(pl.Int64),
+        application_pages=(~is_site & is_own).sum().cast(pl.Int64),
+        all_visits=is_site.sum().cast(pl.Int64),
+    )
+    kinds = pl.DataFrame({"attribution": ATTRIBUTION.categories}, schema={"attribution": ATTRIBUTION})
+    rows = kinds.join(counts, on="attribution", how="left", maintain_order="left").with_columns(
+        pl.col("visits", "application_pages", "all_visits").fill_null(0)
+    )
+    totals = rows.with_columns(total=pl.col("visits").sum(), all_total=pl.col("all_visits").sum())
+    return totals.select(
+        "attribution", "visits", "total", share("visits", "total"), "application_pages",
+        "all_visits", "all_total", share("all_visits", "all_total").alias("all_share"),
+    )  # fmt: skip
+
+
+def visit_activity(visits: pl.DataFrame, delivery: str, every: str = "24h", timezone: str = "UTC") -> pl.DataFrame:
+    """Return a delivery's counted visits by the clock of `timezone`: one row per period of `every` and series.
+
+    In: `visits` through `with_consent`. Columns: `starts_at` (in that zone), `series` ("pages", without transactions;
+    "transactions"), `count`. `every` is "1h", "3h" or "24h", a calendar day. Undated visits are left out.
+    """
+    require_word("timescale", every, tuple(TIMESCALES))
+    local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    bought = pl.col("event_type").cast(pl.String) == "transaction"
+    series = pl.when(bought).then(pl.lit("transactions")).otherwise(pl.lit("pages")).cast(SERIES)
+    return (
+        of_delivery(visits, delivery)
+        .filter("is_counted", pl.col("origin") == "site", pl.col("occurred_at").is_not_null())
+        .group_by(starts_at=local.dt.truncate(TIMESCALES[every]), series=series)
+        .agg(count=pl.len().cast(pl.Int64))
+        .sort("starts_at", "series")
+    )
+
+
+def of_delivery(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
+    """Return the visits tied to a delivery, those of control addresses left out, as every count does."""
+    return visits.filter(pl.col("delivery_id") == delivery, ~pl.col("is_seed").fill_null(False))
+
+
+def _visits(tables: Tables) -> pl.LazyFrame:
+    """Every visit as it is stored: hits on pages of the site, and pages of web applications."""
+    is_visit = pl.col("event_type").cast(pl.String).is_in(["web_visited", "transaction"])
+    hits = tables.scan("event").filter(is_visit).select(*_OF_EVENT, origin=pl.lit("site").cast(ORIGIN))
+    pages = tables.scan("page_hit").select(
+        "occurred_at", "person_id", "recipient_id", "delivery_id", *_OF_PAGE,
+        event_type=pl.lit("web_visited").cast(schema.EVENT.schema["event_type"]),
+        origin=pl.lit("web_application").cast(ORIGIN),
+    )  # fmt: skip
+    kinds = hits.collect_schema()
+    return pl.concat([hits.cast({"event_type": schema.EVENT.schema["event_type"]}), pages], how="diagonal").select(
+        *kinds, *_OF_PAGE
+    )
+
+
+def _identified(tables: Tables, visits: pl.LazyFrame) -> pl.LazyFrame:
+    """The hits that say whose browser it is: dated, with delivery, message and person; of the visits' persons only."""
+    needed = ("occurred_at", "person_id", "delivery_id", "message_id")
+    persons = visits.select("person_id").drop_nulls().unique()
+    hits = tables.scan("event").filter(pl.all_horizontal(pl.col(needed).is_not_null()))
+    return hits.join(persons, on="person_id", how="semi")
+
+
+def _followed(visits: pl.LazyFrame, hits: pl.LazyFrame, kind: str, strategy: str) -> pl.LazyFrame:
+    """Tie untied visits to the person's nearest hit in one direction of time; of several at one instant, the last."""
+    nearest = hits.sort(_in_time()).unique(["person_id", "occurred_at"], keep="last", maintain_order=True)
+    told = {name: f"told_{name}" for name in _TAKEN}
+    nearest = nearest.select("person_id", "occurred_at", *_TAKEN).rename(told).sort("occurred_at")
+    able = (pl.col("attribution") == "none") & pl.all_horizontal(pl.col("person_id", "occurred_at").is_not_null())
+    joined = visits.filter(able).sort("occurred_at").join_asof(
+        nearest, on="occurred_at", by="person_id", strategy=strategy, check_sortedness=False
+    )  # fmt: skip
+    found = pl.col("told_delivery_id").is_not_null()
+    taken = [pl.coalesce(name, told[name]).alias(name) for name in _TAKEN]
+    tied = joined.with_columns(
+        *taken, attribution=pl.when(found).then(pl.lit(kind)).otherwise(pl.lit("none")).cast(ATTRIBUTION)
+    )
+    return pl.concat([visits.filter(~able), tied.drop(told.values())])
+
+
+def _in_time() -> list[pl.Expr]:
+    return [pl.col("occurred_at"), pl.col("event_id").str.len_chars(), pl.col("event_id"), pl.col("log_server")]
+
+
+def _kind(kind: str) -> pl.Expr:
+    return pl.lit(kind).cast(ATTRIBUTION).alias("attribution")
