@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": {"errors", "schema", "metrics"} | SHOWN,
 }
 # reports: page by page, then the run of many; the front door only for the version and where the package is
-MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "store"} | SHOWN
+MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "analysis", "store"} | SHOWN
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
 MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "store", "report", "index"}
 MAY_IMPORT["__init__"] = {"store", "engine", "metrics", "analysis", "report"} | SHOWN

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -69,6 +70,17 @@ def section_of(cell: NotebookNode) -> str | None:
 def sections(notebook: NotebookNode) -> list[str]:
     """Return the sections of a notebook in its own order, each once."""
     return list(dict.fromkeys(name for cell in code_cells(notebook) if (name := section_of(cell))))
+
+
+def section_texts(path: Path) -> dict[str, str]:
+    """Return the text of each section's cells, read without the library that checks notebooks, as kernels need it."""
+    texts: dict[str, str] = {}
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        for tag in cell["metadata"].get("tags", []) if cell["cell_type"] == "code" else []:
+            if tag.startswith(SECTION):
+                name = tag.removeprefix(SECTION)
+                texts[name] = texts.get(name, "") + "".join(cell["source"]) + "\n"
+    return texts
 
 
 def scope(notebook: NotebookNode, names: Iterable[str]) -> str:

@@ -1,41 +1,54 @@
 """What a report notebook starts with: the tables, the analyst's words, and the head of the report.
 
-The head says whose figures these are, the facts that identify it, and how far the data goes.
+The head says whose figures these are, the facts that identify it, how far the data goes, and
+what its figures cannot say.
 """
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import polars as pl
 from markupsafe import Markup
 
 from trackkit import resources
+from trackkit.analysis import limits
 from trackkit.deliveries import require_delivery, require_timezone
 from trackkit.errors import RequestError
-from trackkit.report import notebook
+from trackkit.language import say, translatable
+from trackkit.report import notebook, notes
 from trackkit.report.template import Section, Template, template
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.snapshot import Snapshot
 from trackkit.wording import instant, number, plain
 
+# The names of facts, said where the head is made.
+translatable((
+    "Delivery", "State", "Channel", "First message", "Last message", "Planned contact", "Messages to deliver",
+    "Recipient", "Messages prepared", "Deliveries", "First launch", "Last launch", "Hits", "Last hit",
+))  # fmt: skip
 MIME = "application/vnd.trackkit.header+json"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What stands above a report; shows itself in JupyterLab, and travels to the page as data."""
+    """What stands above a report; shows itself in JupyterLab, and travels to the page as data.
+
+    `notes` change how the figures are to be read; `remarks` say what they are made of.
+    """
 
     heading: str
     subtitle: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     data_through: str = ""
     loads: list[str] = field(default_factory=list)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in self.facts)
-        html = Markup("<h1>{}</h1><p>{}</p><dl>{}</dl>").format(self.heading, self.subtitle, rows)
+        told = Markup("").join(Markup("<li>{}</li>").format(note) for note in [*self.notes, *self.remarks])
+        html = Markup("<h1>{}</h1><p>{}</p><dl>{}</dl><ul>{}</ul>").format(self.heading, self.subtitle, rows, told)
         return {MIME: asdict(self), "text/html": str(html), "text/plain": self.heading}
 
 
@@ -79,7 +92,9 @@ def open_page(
     words = template(report, lang)
     if not (delivery or recipient or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
-    return Page(tables, words, _about(tables, delivery, recipient, timezone), delivery or None, recipient or None)
+    found = limits.limits(tables, delivery or None, recipient or None, notes.needs(report, words))
+    header = _with_limits(_about(tables, delivery, recipient, timezone, lang), found, timezone, lang)
+    return Page(tables, words, header, delivery or None, recipient or None)
 
 
 def _is_platform_wide(report: str) -> bool:
@@ -88,10 +103,18 @@ def _is_platform_wide(report: str) -> bool:
     return notebook.scope(book, [each.name for each in notebook.parameters(book, path)]) == "platform"
 
 
-def _about(tables: Snapshot, delivery: str, recipient: str, timezone: str) -> Header:
+def _with_limits(header: Header, found: pl.DataFrame, timezone: str, lang: str) -> Header:
+    """Add what the figures cannot say, and how far the data goes."""
+    warnings, remarks = notes.sentences(found, timezone, lang)
+    newest = found.filter(pl.col("limit") == "age")["at"]
+    through = instant(newest.item(), timezone, lang=lang) if newest.len() else ""
+    return replace(header, notes=[*header.notes, *warnings], remarks=remarks, data_through=through)
+
+
+def _about(tables: Snapshot, delivery: str, recipient: str, timezone: str, lang: str) -> Header:
     if recipient:
-        return recipient_header(tables, recipient, timezone)
-    return delivery_header(tables, delivery, timezone) if delivery else platform_header(tables, timezone)
+        return recipient_header(tables, recipient, timezone, lang)
+    return delivery_header(tables, delivery, timezone, lang) if delivery else platform_header(tables, timezone, lang)
 
 
 def require_recipient(tables: Snapshot, recipient: str) -> str:
@@ -109,34 +132,34 @@ def _snapshot(store: str | os.PathLike[str]) -> Snapshot:
     return open_store(store).snapshot()
 
 
-def delivery_header(tables: Snapshot, delivery: str, timezone: str) -> Header:
-    """Describe a delivery: label, subject, state, dates, size; and say what a reader must know before trusting it."""
+def delivery_header(tables: Snapshot, delivery: str, timezone: str, lang: str = "en") -> Header:
+    """Describe a delivery: label, subject, state, dates and size."""
     found = tables.scan("delivery").filter(pl.col("delivery_id") == delivery).head(1).collect()
     facts = found.row(0, named=True) if found.height else {}
-    label = facts.get("label") or facts.get("internal_name") or f"Delivery {delivery}"
+    label = facts.get("label") or facts.get("internal_name") or say("Delivery {id}", lang, id=delivery)
     shown = [
         ("Delivery", delivery),
-        ("State", _code(facts.get("state"), STATES)),
-        ("Channel", _code(facts.get("message_type"), MESSAGE_TYPES)),
-        ("First message", instant(facts.get("started_at"), timezone)),
-        ("Last message", instant(facts.get("ended_at"), timezone)),
-        ("Planned contact", "" if facts.get("started_at") else instant(facts.get("contact_at"), timezone)),
-        ("Messages to deliver", "" if facts.get("to_deliver") is None else number(facts["to_deliver"])),
+        ("State", _code(facts.get("state"), STATES, lang)),
+        ("Channel", _code(facts.get("message_type"), MESSAGE_TYPES, lang)),
+        ("First message", instant(facts.get("started_at"), timezone, lang=lang)),
+        ("Last message", instant(facts.get("ended_at"), timezone, lang=lang)),
+        ("Planned contact", "" if facts.get("started_at") else instant(facts.get("contact_at"), timezone, lang=lang)),
+        ("Messages to deliver", "" if facts.get("to_deliver") is None else number(facts["to_deliver"], lang=lang)),
     ]
     hits = tables.scan("event").filter(pl.col("delivery_id") == delivery)
-    return _header(tables, label, facts.get("subject") or "", shown, hits, _warnings(facts), timezone)
+    return _header(tables, label, facts.get("subject") or "", shown, hits, timezone, lang)
 
 
-def recipient_header(tables: Snapshot, recipient: str, timezone: str) -> Header:
+def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str = "en") -> Header:
     """Describe a recipient by id alone: a report carries no address."""
     messages = tables.scan("message").filter(pl.col("recipient_id") == recipient)
     hits = tables.scan("event").filter(pl.col("recipient_id") == recipient)
     count = messages.select(pl.len()).collect().item()
-    shown = [("Recipient", recipient), ("Messages prepared", number(count))]
-    return _header(tables, f"Recipient {recipient}", "", shown, hits, [], timezone)
+    shown = [("Recipient", recipient), ("Messages prepared", number(count, lang=lang))]
+    return _header(tables, say("Recipient {id}", lang, id=recipient), "", shown, hits, timezone, lang)
 
 
-def platform_header(tables: Snapshot, timezone: str) -> Header:
+def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header:
     """Describe everything in the tables: how many deliveries there are, and from when to when they were launched."""
     real = ~pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
     launched = pl.coalesce("started_at", "contact_at")
@@ -148,11 +171,11 @@ def platform_header(tables: Snapshot, timezone: str) -> Header:
         .row(0)
     )
     shown = [
-        ("Deliveries", number(count)),
-        ("First launch", instant(first, timezone)),
-        ("Last launch", instant(last, timezone)),
+        ("Deliveries", number(count, lang=lang)),
+        ("First launch", instant(first, timezone, lang=lang)),
+        ("Last launch", instant(last, timezone, lang=lang)),
     ]
-    return _header(tables, "All deliveries", "", shown, tables.scan("event"), [], timezone)
+    return _header(tables, say("All deliveries", lang), "", shown, tables.scan("event"), timezone, lang)
 
 
 def _header(
@@ -161,32 +184,20 @@ def _header(
     subtitle: str,
     facts: list[tuple[str, str]],
     hits: pl.LazyFrame,
-    notes: list[str],
     timezone: str,
+    lang: str,
 ) -> Header:
     count, last = hits.select(pl.len(), pl.col("occurred_at").max()).collect().row(0)
-    facts = [*facts, ("Hits", number(count)), ("Last hit", instant(last, timezone))]
-    if not count:
-        notes = [*notes, "No hit has been recorded yet: opens and clicks are 0."]
+    facts = [*facts, ("Hits", number(count, lang=lang)), ("Last hit", instant(last, timezone, lang=lang))]
     return Header(
         heading=plain(heading)[:300],
         subtitle=plain(subtitle)[:500],
-        facts=[(name, plain(value)[:120]) for name, value in facts if value],
-        notes=notes,
-        data_through=instant(_newest(tables), timezone),
+        facts=[(say(name, lang), plain(value)[:120]) for name, value in facts if value],
         loads=[plain(load.get("load_id", "")) for load in tables.loads if load.get("load_id")][:50],
     )
 
 
-def _warnings(facts: dict[str, Any]) -> list[str]:
-    notes = [] if facts else ["This delivery is in no delivery table: only what its hits and messages say is known."]
-    notes += ["This is a proof: averages and totals leave it out."] if facts.get("is_proof") else []
-    return notes + (["This is a delivery template, never sent."] if facts.get("is_model") else [])
-
-
-def _newest(tables: Snapshot) -> Any:
-    return tables.scan("event").select(pl.col("occurred_at").max()).collect().item()
-
-
-def _code(code: int | None, words: dict[int, str]) -> str:
-    return "" if code is None else words.get(code, f"code {code}")
+def _code(code: int | None, words: dict[int, str], lang: str) -> str:
+    if code is None:
+        return ""
+    return say(words[code], lang) if code in words else say("code {code}", lang, code=code)

@@ -1,0 +1,131 @@
+"""What the figures of a report cannot say, in the reader's words: the frame of `limits` as sentences.
+
+Also which tables each section of a report reads, from its notebook and its template, so that a missing table is told
+by the sections that miss it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from trackkit import resources
+from trackkit.analysis.limits import NEEDS, metric_needs
+from trackkit.language import say, translatable
+from trackkit.metrics import METRICS
+from trackkit.report import notebook
+from trackkit.report.template import Section, Template
+from trackkit.schema import STATES
+from trackkit.wording import instant, number
+
+# A table that was not loaded: what a reader misses by it.
+MISSING = translatable(
+    {
+        "delivery": "No table of deliveries was loaded: population, messages to deliver, text messages, state and "
+        "dates are unknown.",
+        "message": "No delivery log was loaded: success, errors and bounces are unknown, and every rate over them.",
+        "event": "No tracking log was loaded: opens, clicks and visits are unknown.",
+        "link": "No list of tracked links was loaded: labels and categories are unknown, and what a hit was is known "
+        "only where its log says so.",
+        "web_event": "No parameters of web hits were loaded: amounts and articles of transactions are unknown.",
+        "failure": "No failure messages were loaded: the reasons of errors are unknown, and so are hard and soft "
+        "bounces.",
+        "exclusion": "No exclusion log was loaded: why recipients were rejected is unknown.",
+        "recipient": "No table of recipients was loaded: countries are unknown.",
+        "subscription": "No history of subscriptions was loaded: who joined or left a service is unknown.",
+        "service": "No table of services was loaded: services go by their id.",
+        "page_hit": "No pages of web applications were loaded: conversion and bounce rates are unknown.",
+        "content": "No message content was loaded: clicks cannot be placed on the message.",
+    }
+)
+# Everything else. Holes: {count}, {total}, {at}, {until}, {state}.
+WORDS = translatable(
+    {
+        "not_listed": "This delivery is in no table of deliveries: only what its hits and messages say is known.",
+        "proof": "This is a proof: averages and totals leave it out.",
+        "model": "This is a delivery template, never sent.",
+        "not_sent": "The delivery has not been sent (state: {state}).",
+        "running": "The delivery is still running (state: {state}): its figures will change.",
+        "ended_early": "The delivery ended early (state: {state}): not every message may have been sent.",
+        "valid": "The delivery is valid until {until}, and the data goes to {at}: its figures are provisional.",
+        "late_bounces": "Late bounces may arrive until {until}, and the data goes to {at}: success is provisional.",
+        "waiting": "Messages not sent yet: {count} of {total}.",
+        "purged": "The delivery log holds no message of this delivery, perhaps because it was purged: success and "
+        "every rate over it are unknown.",
+        "tracking_missing": "Tracking is missing: {count} messages were delivered and not one hit is known. Opens and "
+        "clicks of 0 mean unknown here.",
+        "no_hit": "No hit has been recorded: opens and clicks are 0.",
+        "text_only": "All messages are text ({count}): no open can be seen, so the estimates are 0.",
+        "text_some": "Text messages, whose opens cannot be seen: {count} of {total}. The estimates allow for them.",
+        "text_unknown": "How many messages are text is unknown: estimated opens equal those counted.",
+        "seeds": "Messages to control addresses, left out of success: {count}.",
+        "seed_hits": "Hits of control addresses, left out of every count: {count} of {total}.",
+        "unknown_links": "Hits on links that no list of links names: {count} of {total}.",
+        "unknown_messages": "Hits whose message is not in the delivery log: {count} of {total}. They count in totals.",
+        "nameless": "Hits that name no message: {count} of {total}. They count in totals, never as recipients.",
+        "undated": "Hits without a date: {count} of {total}. They count in totals, and in no curve.",
+        "unknown_types": "Hits of an unknown type: {count} of {total}. They count as opened messages only.",
+        "quarantined": "Lines of all loads that could not be read, kept apart: {count}.",
+        "age": "The newest hit known is of {at}; the last load was made on {until}.",
+        "undated_data": "No hit carries a date, so how old the data is, is unknown.",
+        "deliveries_running": "Deliveries still running, whose figures will change: {count} of {total}.",
+        "deliveries_untracked": "Deliveries with success and no hit, where tracking is missing: {count} of {total}.",
+        "deliveries_set_aside": "Proofs and templates, left out of averages and totals: {count} of {total} deliveries.",
+        "deliveries_text_unknown": "Deliveries whose number of text messages is unknown: {count} of {total}. "
+        "Their estimated opens equal those counted.",
+        "without_delivery": "Hits that belong to no delivery, left out of every figure: {count} of {total}.",
+        "unlisted_deliveries": "Hits in deliveries that are in no table of deliveries: {count} of {total}.",
+    }
+)
+
+CONCERNS = translatable("{sentence} Concerned: {sections}.")
+_WORD = re.compile(r"\"(\w+)\"")
+_CALLED = re.compile(r"\btk\.(\w+)(\.\w+)?")
+
+
+def sentences(limits: pl.DataFrame, timezone: str = "UTC", lang: str = "en") -> tuple[list[str], list[str]]:
+    """Return the warnings and the notes of a report, one sentence or two each.
+
+    In: the frame of `limits.limits`. Instants are told by the clock of `timezone`, numbers as `lang` writes them.
+    """
+    told = [(row["weight"], _sentence(row, timezone, lang)) for row in limits.iter_rows(named=True)]
+    return tuple([words for weight, words in told if weight == kind] for kind in ("warning", "note"))
+
+
+def _sentence(row: Mapping[str, Any], timezone: str, lang: str) -> str:
+    if row["limit"] == "missing":
+        sentence = say(MISSING[row["table"]], lang)
+        sections = ", ".join(row["concerns"])
+        return say(CONCERNS, lang, sentence=sentence, sections=sections) if sections else sentence
+    values = {name: _shown(row[name], timezone, lang) for name in ("count", "total", "at", "until")}
+    state = say(STATES[row["code"]], lang) if row["code"] in STATES else str(row["code"])
+    return say(WORDS[row["limit"]], lang, state=state, **values)
+
+
+def _shown(value: int | datetime | None, timezone: str, lang: str) -> str:
+    return instant(value, timezone, lang=lang) if isinstance(value, datetime) else number(value, lang=lang)
+
+
+def needs(report: str, words: Template) -> dict[str, list[str]]:
+    """Return the tables that a report reads, each with the titles of the sections that read it, in their order.
+
+    Where every section reads a table, its list is empty: the sentence is about the whole report.
+    """
+    texts = notebook.section_texts(resources.find(f"{notebook.NOTEBOOKS}/{report}.ipynb"))
+    read = {section.title: _tables(texts.get(section.name, ""), section) for section in words.section}
+    tables = dict.fromkeys(table for found in read.values() for table in sorted(found))
+    told = {table: [title for title, found in read.items() if table in found] for table in tables}
+    return {table: titles if len(titles) < len(read) else [] for table, titles in told.items()}
+
+
+def _tables(text: str, section: Section) -> set[str]:
+    """What a section's cells call, and the metrics that they or the template name."""
+    by_call = [NEEDS.get(f"{room}{name}", NEEDS.get(room, ())) for room, name in _CALLED.findall(text)]
+    words = [*(section.metrics or []), *_WORD.findall(text)]
+    return _union(by_call) | _union(metric_needs(word) for word in words if word in METRICS)
+
+
+def _union(groups: Iterable[Iterable[str]]) -> set[str]:
+    return {table for group in groups for table in group}
