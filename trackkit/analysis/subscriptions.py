@@ -1,0 +1,227 @@
+"""Who joined and left the information services: the platform's "Subscription tracking", and its curves.
+
+Figures come from the history of acts alone. A subscription lasts from the act that began it, so one who subscribes
+again while subscribed is no newer; at one instant, leaving comes after joining. Acts without an instant, a service or a
+known action are left out; those without a recipient are acts, but make nobody a subscriber.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from trackkit.deliveries import Tables, require_timezone
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.schema import INSTANT
+
+# The platform's periods: hours by the clock, months by the calendar (UTC).
+PERIODS = {"24H": "-24h", "48H": "-48h", "1 week": "-168h", "2 weeks": "-336h", "1 month": "-1mo", "6 months": "-6mo"}
+PERIOD = pl.Enum(list(PERIODS))
+SERIES = pl.Enum(["subscriptions", "unsubscriptions", "evolution"])
+ACTIONS = {1: "subscriptions", 0: "unsubscriptions"}
+COUNTS = ("subscribers", "registered", "subscriptions", "unsubscriptions")
+RATES = ("evolution", "evolution_rate", "remaining", "loyalty")
+
+
+def subscription_progress(
+    tables: Tables, service: str = "", as_of: str | datetime = "", timezone: str = "UTC"
+) -> pl.DataFrame:
+    """Return how each service gained and lost subscribers: one row per service and period before `as_of`.
+
+    Columns: `service_id`, `service` (label, else id), `period`, `starts_at`, `as_of` (UTC), `subscribers` (at `as_of`),
+    `registered` (those of them who already were before `starts_at`), `subscriptions` and `unsubscriptions` (acts with
+    `starts_at` < instant <= `as_of`), then those of `with_rates`. The service with most subscribers comes first.
+    Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
+    without a zone is in `timezone`. Empty, it is the last act of all services, never the wall clock. Raises
+    RequestError for an unknown service or time zone, and for an `as_of` that is neither.
+    """
+    acts = _acts(tables)
+    now = _instant(as_of, timezone) or acts.select(pl.col("occurred_at").max()).collect().item()
+    past = acts.filter(pl.col("occurred_at") <= pl.lit(now, INSTANT))
+    people, periods = _people(past), _periods(now)
+    counted = [
+        _counts(people, past, start).with_columns(period=pl.lit(period, PERIOD), starts_at=pl.lit(start, INSTANT))
+        for period, start in periods.items()
+    ]
+    grid = pl.LazyFrame({"period": list(periods)}, schema={"period": PERIOD})
+    rows = _services(tables, service).join(grid, how="cross")
+    found = rows.join(pl.concat(counted), on=["service_id", "period"], how="left").collect()
+    unknown = pl.lit(0 if tables.has("subscription") else None, pl.Int64)
+    return (
+        with_rates(found.with_columns(pl.col(*COUNTS).fill_null(unknown)))
+        .with_columns(
+            as_of=pl.lit(now, INSTANT), starts_at=pl.col("period").replace_strict(periods, return_dtype=INSTANT)
+        )
+        .sort("subscribers", "service", "service_id", "period", descending=[True, False, False, False])
+        .select("service_id", "service", "period", "starts_at", "as_of", *COUNTS, *RATES)
+    )
+
+
+def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
+    """Add what the platform works out of `registered`, `subscriptions` and `unsubscriptions`, whatever the grain.
+
+    `evolution`, subscriptions less unsubscriptions, signed; `evolution_rate`, evolution / registered; `remaining`,
+    registered + evolution; `loyalty`, 1 - unsubscriptions / remaining. A rate is null unless what it is out of is
+    above 0; loyalty is below 0 where more left than remain.
+
+    >>> counts = pl.DataFrame({"registered": [200], "subscriptions": [10], "unsubscriptions": [10]})
+    >>> with_rates(counts).select("evolution", "evolution_rate", "loyalty").rows()
+    [(0, 0.0, 0.95)]
+    """
+    evolution = pl.col("subscriptions") - pl.col("unsubscriptions")
+    rows = counted.with_columns(evolution=evolution, remaining=pl.col("registered") + evolution)
+    kept = pl.col("remaining") - pl.col("unsubscriptions")
+    return rows.with_columns(
+        evolution_rate=pl.when(pl.col("registered") > 0).then(pl.col("evolution") / pl.col("registered")),
+        loyalty=pl.when(pl.col("remaining") > 0).then(kept / pl.col("remaining")),
+    )
+
+
+def subscription_curves(
+    tables: Tables,
+    service: str = "",
+    as_of: str | datetime = "",
+    period: str = "6 months",
+    timezone: str = "UTC",
+    top: int | None = None,
+) -> pl.DataFrame:
+    """Return the growing number of acts in a period: one row per service, series and day that had acts.
+
+    Columns: `service_id`, `service`, `series` ("subscriptions", "unsubscriptions" and "evolution", the first less the
+    second), `day` (date in `timezone`), `count` (of the day), `cumulated` (since the period began). Each series of a
+    service starts at 0 on the day before the period and lasts to the day of `as_of`. `top` keeps the services with most
+    subscribers. Raises RequestError as `subscription_progress`, and for an unknown period.
+    """
+    chosen = _of_period(subscription_progress(tables, service, as_of, timezone), period)
+    drawn = chosen.drop_nulls(["subscribers", "as_of"]).head(chosen.height if top is None else top)
+    changes = _changes(_acts_in(tables, drawn).with_columns(day=_day("occurred_at", timezone)))
+    return (
+        pl.concat([changes, *_ends(drawn, timezone)])
+        .group_by("service_id", "service", "day", series=pl.col("series").cast(SERIES))
+        .agg(pl.col("count").sum())
+        .with_columns(cumulated=pl.col("count").cum_sum().over("service_id", "series", order_by="day"))
+        .join(drawn.lazy().with_row_index("place").select("service_id", "place"), on="service_id")
+        .sort("place", "series", "day")
+        .select("service_id", "service", "series", "day", "count", "cumulated")
+        .collect()
+    )
+
+
+def acts_by_delivery(
+    tables: Tables, service: str = "", as_of: str | datetime = "", period: str = "6 months", timezone: str = "UTC"
+) -> pl.DataFrame:
+    """Return which deliveries people joined or left from in a period: one row per delivery, most left first.
+
+    Columns: `delivery_id` (null for acts that name none), `delivery` (its label, else its id), `subscriptions`,
+    `unsubscriptions`, `total` (the unsubscriptions of all rows), `share` (unsubscriptions / total, null when 0).
+    Raises RequestError as `subscription_curves`.
+    """
+    chosen = _of_period(subscription_progress(tables, service, as_of, timezone), period)
+    labels = tables.scan("delivery").select("delivery_id", delivery=pl.coalesce("label", "internal_name"))
+    return (
+        _acts_in(tables, chosen)
+        .group_by("delivery_id")
+        .agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
+        .join(labels, on="delivery_id", how="left")
+        .with_columns(delivery=pl.coalesce("delivery", "delivery_id"), total=pl.col("unsubscriptions").sum())
+        .with_columns(share=pl.when(pl.col("total") > 0).then(pl.col("unsubscriptions") / pl.col("total")))
+        .sort("unsubscriptions", "subscriptions", "delivery_id", descending=[True, True, False], nulls_last=True)
+        .select("delivery_id", "delivery", "subscriptions", "unsubscriptions", "total", "share")
+        .collect()
+    )
+
+
+def _acts(tables: Tables) -> pl.LazyFrame:
+    """The acts that figures are made of, with `kind`, "subscriptions" or "unsubscriptions"."""
+    kind = pl.col("action").replace_strict(ACTIONS, default=None, return_dtype=pl.String)
+    acts = tables.scan("subscription").with_columns(kind=kind)
+    return acts.drop_nulls(["service_id", "occurred_at", "kind"])
+
+
+def _people(acts: pl.LazyFrame) -> pl.LazyFrame:
+    """Whoever is subscribed after these acts: `service_id`, `recipient_id`, `since`."""
+    who, at = ["service_id", "recipient_id"], pl.col("occurred_at")
+    known = acts.drop_nulls("recipient_id")
+    left = known.filter(pl.col("kind") == "unsubscriptions").group_by(who).agg(left_at=at.max())
+    joined = known.filter(pl.col("kind") == "subscriptions").join(left, on=who, how="left")
+    return joined.filter((at > pl.col("left_at")).fill_null(True)).group_by(who).agg(since=at.min())
+
+
+def _counts(people: pl.LazyFrame, acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
+    begin = pl.lit(start, INSTANT)
+    before = (pl.col("since") < begin).sum().cast(pl.Int64)
+    standing = people.group_by("service_id").agg(subscribers=pl.len().cast(pl.Int64), registered=before)
+    moved = acts.filter(pl.col("occurred_at") > begin).group_by("service_id")
+    moves = moved.agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
+    return standing.join(moves, on="service_id", how="full", coalesce=True)
+
+
+def _number_of(kind: str) -> pl.Expr:
+    return (pl.col("kind") == kind).sum().cast(pl.Int64)
+
+
+def _periods(now: datetime | None) -> dict[str, datetime | None]:
+    """The instant at which each period begins."""
+    instant = pl.lit(now, INSTANT)
+    starts = pl.select(instant.dt.offset_by(back).alias(period) for period, back in PERIODS.items())
+    return starts.row(0, named=True)
+
+
+def _services(tables: Tables, service: str) -> pl.LazyFrame:
+    """The services asked about, by label: those declared, and those that only acts name."""
+    declared = tables.scan("service").select("service_id", service="label")
+    acted = _acts(tables).select("service_id", service=pl.lit(None, pl.String)).unique()
+    rows = pl.concat([declared, acted.join(declared, on="service_id", how="anti")])
+    named = rows.with_columns(service=pl.coalesce("service", "service_id")).unique("service_id").collect()
+    if service and service not in named["service_id"]:
+        hint = did_you_mean(service, named["service_id"].head(1000))
+        raise RequestError(f"There is no service {service[:80]!r} in these tables.{hint}")
+    return (named.filter(pl.col("service_id") == service) if service else named).lazy()
+
+
+def _of_period(progress: pl.DataFrame, period: str) -> pl.DataFrame:
+    if period not in PERIODS:
+        raise RequestError(f"There is no period {str(period)[:80]!r}.{did_you_mean(str(period), PERIODS)}")
+    return progress.filter(pl.col("period") == period)
+
+
+def _acts_in(tables: Tables, chosen: pl.DataFrame) -> pl.LazyFrame:
+    """The acts of the services and the period of some rows of progress."""
+    within = (pl.col("occurred_at") > pl.col("starts_at")) & (pl.col("occurred_at") <= pl.col("as_of"))
+    return _acts(tables).join(chosen.lazy(), on="service_id").filter(within)
+
+
+def _changes(acts: pl.LazyFrame) -> pl.LazyFrame:
+    """What each day changed in each series: a departure is one unsubscription and one less in all."""
+    signed = pl.when(pl.col("kind") == "subscriptions").then(1).otherwise(-1)
+    series = [
+        acts.with_columns(series="kind", count=pl.lit(1, pl.Int64)),
+        acts.with_columns(series=pl.lit("evolution"), count=signed.cast(pl.Int64)),
+    ]
+    return pl.concat(series).select("service_id", "service", "day", "series", "count")
+
+
+def _ends(drawn: pl.DataFrame, timezone: str) -> list[pl.LazyFrame]:
+    """No change, on the day before the period and on its last: where each series begins and ends."""
+    series = drawn.lazy().join(pl.LazyFrame({"series": SERIES.categories}), how="cross")
+    days = (_day("starts_at", timezone) - timedelta(days=1), _day("as_of", timezone))
+    return [series.select("service_id", "service", day, "series", count=pl.lit(0, pl.Int64)) for day in days]
+
+
+def _day(column: str, timezone: str) -> pl.Expr:
+    return pl.col(column).dt.convert_time_zone(timezone).dt.date().alias("day")
+
+
+def _instant(as_of: str | datetime, timezone: str) -> datetime | None:
+    """The instant asked for; a date stands for its end, the last microsecond of the day; None when empty."""
+    zone = ZoneInfo(require_timezone(timezone))
+    if as_of == "":
+        return None
+    try:
+        given = as_of if isinstance(as_of, datetime) else datetime.fromisoformat(as_of)
+        if isinstance(as_of, str) and len(as_of) <= len("2026-11-15"):
+            given = datetime.combine(date.fromisoformat(as_of), time.max)
+        return (given if given.tzinfo else given.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        example = "'2026-11-15' or '2026-11-15T20:00'"
+        raise RequestError(f"An instant is written as {example}; got {str(as_of)[:80]!r}.") from None
