@@ -27,6 +27,8 @@ ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 LONGEST_NAME = 80
 OTHERS_PLACE = 1_000_000
+LENGTHS = {f"{hours}h": timedelta(hours=hours) for hours in (1, 3, 24)}
+LENGTHS |= {"half_hour": timedelta(minutes=30), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 OTHERS, UNKNOWN = translatable(("Others", "(unknown)"))
 ELAPSED_TICKS = (0, 1, 3, 6, 12, 24, 48, 96, 168, 336, 504, 672, 1_344, 2_016, 4_032, 8_064)
 
@@ -58,14 +60,14 @@ def pareto_curve(
     In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
     or "line". A series without events is not drawn.
     """
-    rows = _named(cumulated.filter(pl.col("total") > 0), labels, lang)
+    rows = named_series(cumulated.filter(pl.col("total") > 0), labels, lang)
     base = chart(rows, say("Share of the total of each series, by time since the launch.", lang)).encode(
         # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
         x=alt.X(
             "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
         ),
         y=alt.Y("share:Q", title=say("Share of the total", lang), stack=None, axis=alt.Axis(format=".0%", tickCount=5)),
-        color=_colour("name", labels, lang),
+        color=series_colour("name", labels, lang),
         tooltip=[
             alt.Tooltip("name:N", title=say("Series", lang)),
             alt.Tooltip("hours:Q", title=say("Hours since the launch", lang), format=",.0f"),
@@ -87,7 +89,8 @@ def activity_columns(
 ) -> alt.Chart:
     """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
 
-    In: the frame of `curves.activity` (`starts_at`, in the zone shown; `series`, `count`). With `days`, only the first
+    In: the frame of `curves.activity` or `activities.activity_over_time` (`starts_at`, in the zone shown; `series`,
+    `count`). With `days`, only the first
     ones are drawn, and the description says how many events came later.
     """
     drawn = activity if days is None else activity.filter(_within(days))
@@ -100,20 +103,19 @@ def activity_columns(
             later, lang,
         )  # fmt: skip
     starts = pl.col("starts_at").dt.replace_time_zone(None)
-    length = timedelta(hours=int(every.removesuffix("h")))
-    rows = _named(drawn, labels, lang).with_columns(
-        starts_at=_instant(starts),
-        ends_at=_instant(starts + 0.92 * length),
-        when=_when(starts, lang),
+    rows = named_series(drawn, labels, lang).with_columns(
+        starts_at=clock_instant(starts),
+        ends_at=clock_instant(starts + 0.92 * LENGTHS[every]),
+        when=written(starts, lang),
     )
     return (
         chart(rows, described)
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
-            x=_time_axis("starts_at", rows),
+            x=time_axis("starts_at", rows),
             x2="ends_at",
-            y=alt.Y("count:Q", title=say("Events", lang), stack="zero", axis=_whole_numbers()),
-            color=_colour("name", labels, lang),
+            y=alt.Y("count:Q", title=say("Events", lang), stack="zero", axis=whole_numbers()),
+            color=series_colour("name", labels, lang),
             order=alt.Order("place:Q"),
             tooltip=[
                 alt.Tooltip("when:N", title=say("From", lang)),
@@ -131,15 +133,15 @@ def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None, l
     """
     day = pl.col("day").cast(pl.Datetime("ms"))
     rows = (
-        _readable(per_day, "link")
+        readable(per_day, "link")
         .select(
             "link",
             "clicks",
             # The others come last, even if a link is itself called "Others".
             place=pl.col("rank").cast(pl.Int64).fill_null(OTHERS_PLACE),
-            starts_at=_instant(day),
-            ends_at=_instant(day + timedelta(hours=22)),
-            when=_when(pl.col("day"), lang),
+            starts_at=clock_instant(day),
+            ends_at=clock_instant(day + timedelta(hours=22)),
+            when=written(pl.col("day"), lang),
         )
         .with_columns(key=_link_key(labels, lang))
     )
@@ -147,9 +149,9 @@ def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None, l
         chart(rows.drop("link"), say("Clicks of each day, by link.", lang))
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
-            x=_time_axis("starts_at", rows, daily=True),
+            x=time_axis("starts_at", rows, daily=True),
             x2="ends_at",
-            y=alt.Y("clicks:Q", title=say("Clicks", lang), stack="zero", axis=_whole_numbers()),
+            y=alt.Y("clicks:Q", title=say("Clicks", lang), stack="zero", axis=whole_numbers()),
             color=alt.Color("key:N", scale=_link_colours(rows), legend=alt.Legend(orient="bottom", columns=2)),
             order=alt.Order("place:Q"),
             tooltip=[
@@ -167,7 +169,7 @@ def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str], lang: str =
     In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar,
     and where all are 0 nothing is drawn.
     """
-    shown = _readable(measured, by)
+    shown = readable(measured, by)
     wide = pl.concat([_one_rate(shown, by, name, place, lang) for place, name in enumerate(rates)])
     wide = wide if (wide["rate"] > 0).any() else wide.clear()
     names = [say(METRICS[name].label, lang) for name in rates]
@@ -191,7 +193,7 @@ def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str], lang: str =
     return alt.layer(*bars, description=base.description).properties(width=WIDTH, height=26 * measured.height)
 
 
-def _named(rows: pl.DataFrame, labels: Mapping[str, str] | None, lang: str) -> pl.DataFrame:
+def named_series(rows: pl.DataFrame, labels: Mapping[str, str] | None, lang: str) -> pl.DataFrame:
     """Add the words of each series, and its place, which is fixed so that its colour is."""
     names = said(SERIES, lang) | dict(labels or {})
     places = {name: place for place, name in enumerate(names)}
@@ -202,12 +204,13 @@ def _named(rows: pl.DataFrame, labels: Mapping[str, str] | None, lang: str) -> p
     ).drop("series")
 
 
-def _colour(field: str, labels: Mapping[str, str] | None, lang: str) -> alt.Color:
+def series_colour(field: str, labels: Mapping[str, str] | None, lang: str) -> alt.Color:
+    """Return the colour of each series, the same whatever is drawn."""
     names = list((said(SERIES, lang) | dict(labels or {})).values())
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1))
 
 
-def _readable(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+def readable(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     """Make log text fit to be shown: without unseen letters, shortened, and still one text for each one before."""
     texts = rows[column].cast(pl.String).unique().drop_nulls().sort()
     shown: dict[str, str] = {}
@@ -253,7 +256,7 @@ def _group(by: str, lang: str) -> pl.Expr:
     return pl.col(by).cast(pl.String).replace({OTHERS: say(OTHERS, lang)}).fill_null(say(UNKNOWN, lang))
 
 
-def _when(clock: pl.Expr, lang: str) -> pl.Expr:
+def written(clock: pl.Expr, lang: str) -> pl.Expr:
     """Instants or days as a language writes them; a few thousand at most, since each is a column of a chart."""
     return clock.map_elements(lambda value: instant(value, lang=lang, weekday=True), return_dtype=pl.String)
 
@@ -262,12 +265,13 @@ def _groups(wide: pl.DataFrame) -> list[str]:
     return wide.sort("order").unique("group", maintain_order=True)["group"].to_list()
 
 
-def _instant(clock: pl.Expr) -> pl.Expr:
+def clock_instant(clock: pl.Expr) -> pl.Expr:
     """What the clocks of the zone showed, taken for UTC, in milliseconds: so no reader's own zone can shift it."""
     return clock.dt.replace_time_zone("UTC").dt.epoch("ms")
 
 
-def _time_axis(column: str, rows: pl.DataFrame, daily: bool = False) -> alt.X:
+def time_axis(column: str, rows: pl.DataFrame, daily: bool = False) -> alt.X:
+    """Return the axis of a column of clock instants, written as its span asks."""
     span = timedelta(milliseconds=(rows[column].max() - rows[column].min()) if rows.height else 0)
     short = not daily and span < timedelta(hours=20)
     written = "%H:%M" if short else "%d %b" if daily or span > timedelta(days=8) else "%a %d, %H:%M"
@@ -280,7 +284,8 @@ def _within(days: int) -> pl.Expr:
     return pl.col("starts_at") < pl.col("starts_at").min() + timedelta(days=days)
 
 
-def _whole_numbers() -> alt.Axis:
+def whole_numbers() -> alt.Axis:
+    """Return an axis of counts."""
     return alt.Axis(format=",.0f", tickMinStep=1, tickCount=5)
 
 

@@ -30,9 +30,25 @@ def of_delivery(tables: Tables, table: str, delivery: str) -> pl.LazyFrame:
     return tables.scan(table).filter(pl.col("delivery_id") == delivery)
 
 
-def counted_events(tables: Tables, delivery: str) -> pl.LazyFrame:
-    """Return the events of one delivery that figures are made of: all but those of control addresses, as `measure`."""
-    return of_delivery(tables, "event", delivery).filter(~pl.col("is_seed").fill_null(False))
+def counted_events(tables: Tables, delivery: str = "") -> pl.LazyFrame:
+    """Return the events that figures are made of, as `measure`: all but those of control addresses.
+
+    Of one delivery, or, without an id, of all that are no proofs or models.
+    """
+    events = of_delivery(tables, "event", delivery) if delivery else _of_all(tables)
+    return events.filter(~pl.col("is_seed").fill_null(False))
+
+
+def _of_all(tables: Tables) -> pl.LazyFrame:
+    set_aside = tables.scan("delivery").filter(_is("is_proof") | _is("is_model")).select("delivery_id")
+    events = tables.scan("event").filter(pl.col("delivery_id").is_not_null())
+    return events.join(set_aside, on="delivery_id", how="anti")
+
+
+def is_link_hit() -> pl.Expr:
+    """True for every hit on a link that is no open; an e-mail click counts even if its source says no link."""
+    event_type = pl.col("event_type").cast(pl.String)
+    return event_type.ne_missing("opened") & (pl.col("link_id").is_not_null() | event_type.eq_missing("clicked"))
 
 
 def require_delivery(tables: Tables, delivery: str) -> str:

@@ -110,7 +110,7 @@ def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "
     zoned = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
     key = require_delivery(tables, delivery)
     return (
-        _series_events(tables, key)
+        series_events(tables, key)
         .group_by(starts_at=zoned.dt.truncate("1d" if every == "24h" else every), series="series")
         .agg(count=pl.len().cast(pl.Int64))
         .sort("starts_at", "series")
@@ -118,8 +118,8 @@ def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "
     )
 
 
-def _series_events(tables: Tables, delivery: str) -> pl.LazyFrame:
-    """The dated events of the three series: `occurred_at`, `series`."""
+def series_events(tables: Tables, delivery: str) -> pl.LazyFrame:
+    """Return the dated events of the three series of a delivery: `occurred_at`, `series`."""
     names = {event_type: name for name, event_type in SERIES.items()}
     event_type = pl.col("event_type").cast(pl.String)
     return (
@@ -133,7 +133,7 @@ def _buckets(tables: Tables, delivery: str, width: timedelta, period_hours: floa
     """Count per series and bucket since the launch: `series`, `bucket` (0 the first), `count`, `cumulated`."""
     start = pl.lit(launch(tables, delivery).at, dtype=pl.Datetime("us", "UTC"))
     since = (pl.col("occurred_at") - start).dt.total_microseconds()
-    events = _series_events(tables, str(delivery)).with_columns(since=since)
+    events = series_events(tables, str(delivery)).with_columns(since=since)
     if period_hours is not None:
         events = events.filter(pl.col("since") < min(round(period_hours * 3_600_000_000), 2**62))
     return (

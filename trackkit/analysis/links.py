@@ -12,6 +12,7 @@ from trackkit.deliveries import (
     Tables,
     comparable,
     counted_events,
+    is_link_hit,
     launch,
     of_delivery,
     require_delivery,
@@ -19,10 +20,11 @@ from trackkit.deliveries import (
 )
 from trackkit.engine import measure
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.language import translatable
 from trackkit.metrics import METRICS
 from trackkit.schema import LINK_TYPES
 
-OTHERS, TOTAL = "Others", "Total"
+OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
 # What stands for a link that lacks the text grouped by: the next that it has.
 NAMED_BY = {
@@ -30,13 +32,18 @@ NAMED_BY = {
     "url": ("url", "link_label", "link_id"),
     "category": ("link_category",),
 }
-UNNAMED = {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)"}
+UNNAMED = translatable({"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)"})
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
-FIGURE_LABELS = ("Reactivity", "Distinct clicks", "Cumulated clicks")
-EVENT_LABELS = {
+FIGURE_LABELS = translatable(("Reactivity", "Distinct clicks", "Cumulated clicks"))
+EVENT_LABELS = translatable({
     "opened": "Open", "clicked": "Email click", "unsubscribed": "Opt-out", "web_visited": "Web",
     "transaction": "Transaction", "mirror_page": "Mirror page",
-}  # fmt: skip
+})  # fmt: skip
+# What `event_label` makes of the other event types.
+translatable((
+    "Queued", "Sent", "Delivered", "Deferred", "Bounced", "Rejected", "Failed", "Autoresponded", "Complained",
+    "Subscribed", "Unknown",
+))  # fmt: skip
 
 
 def link_clicks(
@@ -149,10 +156,7 @@ def event_label(event_type: pl.Expr) -> pl.Expr:
 
 
 def _all_link_hits(tables: Tables, delivery: str) -> pl.LazyFrame:
-    """Every hit on a link that is not an open; an e-mail click counts even if its source does not say on which link."""
-    event_type = pl.col("event_type").cast(pl.String)
-    on_link = pl.col("link_id").is_not_null() | (event_type == "clicked").fill_null(False)
-    return counted_events(tables, delivery).filter(event_type.ne_missing("opened"), on_link)
+    return counted_events(tables, delivery).filter(is_link_hit())
 
 
 def _link_hits(tables: Tables, delivery: str, by: str, hours: float | None) -> pl.LazyFrame:

@@ -45,6 +45,8 @@ BROWSERS = {
     # What the platform calls AppleWebKit is Apple Mail (see `analysis.audience`): no browser says so little.
     "apple mail": "AppleWebKit", "mobile safari ui/wkwebview": "AppleWebKit",
 }  # fmt: skip
+# What fetches images in a reader's place: what it says of a device and a system is not the reader's.
+PROXIES = ("GmailImageProxy", "YahooMailProxy")
 _BARE_MOZILLA = re.compile(r"Mozilla/(\d+)[.\d]*\s*")
 _WEBKIT = re.compile(r"AppleWebKit/(\d+)")
 
@@ -75,7 +77,8 @@ def in_one_vocabulary(agents: pl.LazyFrame) -> pl.LazyFrame:
 def parse_agents(texts: Iterable[str]) -> pl.DataFrame:
     """Parse user-agent texts: one row per text with device, operating system, browser and their major versions.
 
-    A mail proxy stays visible as a browser; a bare "Mozilla/5.0", which the mail proxies of Apple send, is "Mozilla".
+    A mail proxy stays visible as a browser, and tells no device or system; a bare "Mozilla/5.0", which the mail
+    proxies of Apple send, is "Mozilla".
 
     >>> parse_agents(["Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:115.0) Gecko/20100101 Firefox/115.0"]).row(0)[1:]
     ('PC', 'Windows', '10', 'Firefox', '115')
@@ -97,6 +100,8 @@ def _parts(result: Any, text: str) -> tuple[str | None, ...]:
         browser = (browser[0], found[1])
     elif found := _BARE_MOZILLA.fullmatch(text):
         browser = ("Mozilla", found[1])
+    if browser[0] in PROXIES:
+        return None, None, *browser
     if result.os is None:
         return device, None, *browser
     version = ".".join(filter(None, (result.os.major, result.os.minor)))
