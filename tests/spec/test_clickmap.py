@@ -150,12 +150,12 @@ def test_text_messages_are_escaped_and_marked():
 
 
 def test_without_content_there_is_a_sentence():
-    assert "No html content was loaded" in annotated_message(message("x", "text"), "230")
+    assert "No HTML content was loaded" in annotated_message(message("x", "text"), "230")
     assert "No text content was loaded" in annotated_message(message("x"), "230", "text")
-    assert "No html content was loaded" in annotated_message(message(" \n "), "230")
+    assert "No HTML content was loaded" in annotated_message(message(" \n "), "230")
     assert content_formats(message(None), "230") == [] and content_formats(message("x", "text"), "230") == ["text"]
     reasons = placed_clicks(message("x", "text"), "230")["reason"].unique().to_list()
-    assert "no html content was loaded" in reasons
+    assert "no HTML content was loaded" in reasons
 
 
 def test_web_pages_are_in_the_total_and_are_no_link_of_the_message():

@@ -22,6 +22,7 @@ from trackkit.analysis.links import tracked_links
 from trackkit.analysis.sanitize import BADGE, DROPPED, page, safe_fragment, sentence, too_heavy
 from trackkit.deliveries import Tables, of_delivery, require_delivery
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.language import say, several, translatable
 from trackkit.schema import FORMATS
 
 UNBADGED, OF_THE_SITE = ("Opt-out", "Mirror page"), ("Web", "Transaction")
@@ -45,6 +46,19 @@ class Match(NamedTuple):
     by: str | None
 
 
+# Why a link has no badge.
+NO_BADGE, NO_LINK, NO_PLACE, NOT_FOUND = translatable((
+    "opt-out and mirror-page links carry no badge", "the log does not say which link",
+    "a page of the site, not a link of the message", "not found in the content",
+))  # fmt: skip
+NO_CONTENT = translatable({"html": "no HTML content was loaded", "text": "no text content was loaded"})
+NONE_LOADED = translatable({
+    "html": "No HTML content was loaded for this delivery.", "text": "No text content was loaded for this delivery.",
+})  # fmt: skip
+TOO_LARGE = translatable({
+    "html": "The HTML content of this delivery is too large to be shown.",
+    "text": "The text content of this delivery is too large to be shown.",
+})  # fmt: skip
 NO_MATCH = Match(None, None)
 
 
@@ -65,13 +79,13 @@ def placed_clicks(tables: Tables, delivery: str, format: str = "html") -> pl.Dat
     half_up = (200 * pl.col("clicks") + pl.col("total")) // (2 * pl.col("total"))
     reasons = (
         pl.when(hidden)
-        .then(pl.lit("opt-out and mirror-page links carry no badge"))
+        .then(pl.lit(NO_BADGE))
         .when(pl.col("link_id").is_null())
-        .then(pl.lit("the log does not say which link"))
+        .then(pl.lit(NO_LINK))
         .when(pl.col("position").is_null() & pl.col("type").is_in(OF_THE_SITE))
-        .then(pl.lit("a page of the site, not a link of the message"))
+        .then(pl.lit(NO_PLACE))
         .when(pl.col("position").is_null())
-        .then(pl.lit("not found in the content" if body is not None else f"no {format} content was loaded"))
+        .then(pl.lit(NOT_FOUND if body is not None else NO_CONTENT[format]))
     )
     return (
         links.join(found, on="link_id", how="left", maintain_order="left")
@@ -107,7 +121,7 @@ def content_formats(tables: Tables, delivery: str) -> list[str]:
     return [format for format in FORMATS if format in loaded]
 
 
-def annotated_message(tables: Tables, delivery: str, format: str = "html") -> str:
+def annotated_message(tables: Tables, delivery: str, format: str = "html", lang: str = "en") -> str:
     """Return the message as a safe page with a badge after each placed link: the whole percent of clicks on it.
 
     The page fetches and runs nothing and its links lead nowhere (see `sanitize`): it is meant for
@@ -117,18 +131,19 @@ def annotated_message(tables: Tables, delivery: str, format: str = "html") -> st
     """
     body = _body(tables, delivery, format)
     if body is None or not body.strip():
-        return sentence(f"No {format} content was loaded for this delivery.")
+        return sentence(say(NONE_LOADED[format], lang))
     if too_heavy(body):
-        return sentence(f"The {format} content of this delivery is too large to be shown.")
+        return sentence(say(TOO_LARGE[format], lang))
     placed = placed_clicks(tables, delivery, format).filter("placed").drop_nulls("percent")
-    badges = {row["link_id"]: _badge(row["percent"], row["clicks"]) for row in placed.iter_rows(named=True)}
+    badges = {row["link_id"]: _badge(row["percent"], row["clicks"], lang) for row in placed.iter_rows(named=True)}
     matches = _matches(_places(body, format), tracked_links(tables, delivery), str(delivery))
     at_place = [badges.get(match.link_id) for match in matches]
     return _annotated_html(body, at_place) if format == "html" else _annotated_text(body, at_place)
 
 
-def _badge(percent: int, clicks: int) -> str:
-    return f'<span class="{BADGE}" title="{clicks} click{"" if clicks == 1 else "s"}">{percent}%</span>'
+def _badge(percent: int, clicks: int, lang: str) -> str:
+    words = several("{count} click", "{count} clicks", clicks, lang)
+    return f'<span class="{BADGE}" title="{escape(words)}">{percent}%</span>'
 
 
 def _body(tables: Tables, delivery: str, format: str) -> str | None:

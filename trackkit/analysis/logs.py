@@ -12,10 +12,11 @@ import polars as pl
 from trackkit.analysis.links import EVENT_LABELS, event_label
 from trackkit.deliveries import Tables, require_delivery, require_timezone
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.language import say, translatable
 
 # Name -> heading: the platform's words where it has them.
 COLUMNS: Mapping[str, str] = MappingProxyType(
-    {
+    translatable({
         "occurred_at": "Date", "label": "Label", "type": "Type", "recipient_id": "Recipient",
         "person_id": "Requester UUID", "url": "URL", "document": "Document", "category": "Category",
         "email": "E-mail address", "domain": "Domain", "country": "Country", "delivery_id": "Delivery",
@@ -23,7 +24,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "message_format": "Format", "device": "Device", "operating_system": "Operating system", "browser": "Browser",
         "browser_version": "Browser version", "amount": "Amount", "articles": "Articles", "tag_id": "Tag",
         "is_seed": "Control address",
-    }
+    })
 )  # fmt: skip
 DELIVERY_COLUMNS = ("occurred_at", "label", "type", "recipient_id", "person_id")
 RECIPIENT_COLUMNS = ("label", "url", "occurred_at", "document", "type")
@@ -60,13 +61,13 @@ def tracking_log(
     return joined.with_columns(**COMPUTED, occurred_at=local).select(chosen).collect()
 
 
-def headings(frame: pl.DataFrame) -> dict[str, str]:
+def headings(frame: pl.DataFrame, lang: str = "en") -> dict[str, str]:
     """Return the heading of each column of a tracking log.
 
     >>> headings(pl.DataFrame(schema=["occurred_at", "type"]))
     {'occurred_at': 'Date', 'type': 'Type'}
     """
-    return {column: COLUMNS[column] for column in frame.columns}
+    return {column: say(COLUMNS[column], lang) for column in frame.columns}
 
 
 def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> pl.LazyFrame:
