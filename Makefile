@@ -61,7 +61,7 @@ $(READY): pyproject.toml $(LOCKS)
 	  rm -rf $(VENV); exit 2; }
 	@test -n '$(USE_PIP)' || $(BIN)/pip install --quiet --require-hashes -r requirements-uv.txt || \
 	  echo "uv could not be installed; going on with pip." >&2
-	@if test -z '$(USE_PIP)' && $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt; then :; else \
+	@if test -z '$(USE_PIP)' && $(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.txt; then :; else \
 	  echo "Installing with pip: a minute or two." >&2; \
 	  $(BIN)/pip install --quiet --require-hashes -r requirements.txt; fi
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --no-index --editable .
