@@ -1,0 +1,152 @@
+"""Messages that failed: why and in which domain, each way round, and the words that the mail servers gave.
+
+Types are the platform's seven reasons of failure. What failed for another reason is one more type, "Other", which is
+there only when something did, so that the types always add up to all failed messages.
+"""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from trackkit.analysis.domains import by_class
+from trackkit.deliveries import Tables, of_delivery, require_delivery
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.language import translatable
+from trackkit.metrics import METRICS, Count
+from trackkit.schema import FAILURE_REASONS
+
+REASONS = (1, 2, 3, 4, 5, 6, 20)
+OTHER = translatable("Other")
+UNKNOWN = translatable("(unknown)")
+TYPES = [*(FAILURE_REASONS[reason] for reason in REASONS), OTHER]
+ROWS = pl.Enum(["group", "detail", "seven", "total"])
+WAYS = {"type": ("type", "domain"), "domain": ("domain", "type")}
+COLUMNS = (
+    "row", "type", "domain", "errors", "contribution_of", "contribution", "breakdown_of", "breakdown",
+)  # fmt: skip
+
+
+def bounces(tables: Tables, delivery: str, by: str = "type", top: int = 10) -> pl.DataFrame:
+    """Return the failed messages of a delivery by type, or by domain, and each group by the other: see `row`.
+
+    Rows, in the order of the platform's types and of the domains with most failures: `row` is "group" (one type, or
+    one domain), "detail" (a type in a domain; only those that failed), "seven" (the platform's total of its seven
+    types; only beside an "Other"), "total" (all failed messages). Columns: `type` and `domain` (a class of
+    `domains.by_class` of the `top`), null where the row is about all; `errors`, messages; `contribution`, errors out of
+    `contribution_of`: all errors, for a detail those of its group; `breakdown`, errors out of `breakdown_of`: all
+    messages processed, by domain those of that domain. Shares are null when nothing failed or was processed; every
+    count is null when no log of messages was loaded. Control addresses count. Raises RequestError for an unknown
+    delivery or `by`.
+    """
+    if by not in WAYS:
+        raise RequestError(f"Bounces are not grouped by {by!r}.{did_you_mean(str(by), WAYS)}")
+    messages = _processed(tables, require_delivery(tables, delivery), top)
+    if not tables.has("message"):
+        return _unknown(by)
+    errors = messages.filter(pl.col("type").is_not_null())
+    rows = pl.concat([_groups(errors, messages, by), _details(errors, by), _totals(errors)], how="diagonal")
+    return _shares(_compared(rows, messages, by))
+
+
+def failures(tables: Tables, delivery: str, top: int = 10) -> pl.DataFrame:
+    """Return the messages of mail servers behind the failures of a delivery, the most frequent first: `top` of them.
+
+    Columns: `reason` (the platform's word), `failure_type` (its code, 1 soft, 2 hard), `first_text` (as received:
+    text of a log), `messages`, `failed` (all failed messages), `share` (messages / failed). Those without a failure
+    message go by their reason; unknown ones are null. Raises RequestError for an unknown delivery.
+    """
+    key = require_delivery(tables, delivery)
+    texts = tables.scan("failure").select("failure_id", "first_text")
+    named = ["reason", "failure_type", "first_text"]
+    return (
+        of_delivery(tables, "message", key)
+        .filter(pl.col("status") == "failed")
+        .join(texts, on="failure_id", how="left")
+        .with_columns(reason=pl.col("failure_reason").replace_strict(FAILURE_REASONS, default=None))
+        .group_by(*named, "failure_id")
+        .agg(messages=pl.len().cast(pl.Int64))
+        .with_columns(failed=pl.col("messages").sum())
+        .with_columns(share=pl.col("messages") / pl.col("failed"))
+        .sort("messages", *named, "failure_id", descending=[True, False, False, False, False], nulls_last=True)
+        .head(top)
+        .select(*named, "messages", "failed", "share")
+        .collect()
+    )
+
+
+def _processed(tables: Tables, delivery: str, top: int) -> pl.DataFrame:
+    """The messages processed, counted: `domain`, `type` (null when not failed), `messages`; both in their order."""
+    formula = METRICS["processed"].formula
+    assert isinstance(formula, Count)
+    status = pl.col("status").cast(pl.String)
+    words: Mapping[int, str] = {reason: FAILURE_REASONS[reason] for reason in REASONS}
+    kind = pl.col("failure_reason").replace_strict(words, default=OTHER, return_dtype=pl.String)
+    classed = by_class(tables, delivery, top, ranked_by="failures").scan("message")
+    return (
+        classed.filter(status.is_in(formula.where["status"]))
+        .group_by("domain", type=pl.when(status == "failed").then(kind))
+        .agg(messages=pl.len().cast(pl.Int64))
+        .sort("domain", nulls_last=True)
+        .with_columns(pl.col("domain").cast(pl.String).fill_null(UNKNOWN))
+        .collect()
+    )
+
+
+def _groups(errors: pl.DataFrame, messages: pl.DataFrame, by: str) -> pl.DataFrame:
+    """One row per type, failed or not, or per domain that a message was processed for."""
+    counts = errors.group_by(by).agg(errors=pl.col("messages").sum())
+    found = _types(errors) if by == "type" else messages["domain"].unique(maintain_order=True).to_list()
+    listed = pl.DataFrame({by: found}, schema={by: pl.String})
+    rows = listed.join(counts, on=by, how="left", maintain_order="left").with_columns(pl.col("errors").fill_null(0))
+    return rows.with_columns(row=pl.lit("group", ROWS), contribution_of=pl.lit(errors["messages"].sum(), pl.Int64))
+
+
+def _types(errors: pl.DataFrame) -> list[str]:
+    """The seven types, and the other one where something failed for another reason."""
+    return TYPES if OTHER in errors["type"] else TYPES[:-1]
+
+
+def _details(errors: pl.DataFrame, by: str) -> pl.DataFrame:
+    group, other = WAYS[by]
+    order = errors["domain"].unique(maintain_order=True).to_list()
+    places = {"type": pl.Enum(TYPES), "domain": pl.Enum(order)}
+    return (
+        errors.sort(pl.col(group).cast(places[group]), pl.col(other).cast(places[other]))
+        .select(group, other, errors="messages", row=pl.lit("detail", ROWS))
+        .with_columns(contribution_of=pl.col("errors").sum().over(group))
+    )
+
+
+def _totals(errors: pl.DataFrame) -> pl.DataFrame:
+    count = errors["messages"].sum()
+    rows = [("total", count)]
+    if OTHER in errors["type"]:
+        rows.insert(0, ("seven", errors.filter(pl.col("type") != OTHER)["messages"].sum()))
+    frame = pl.DataFrame(rows, schema={"row": ROWS, "errors": pl.Int64}, orient="row")
+    return frame.with_columns(contribution_of=pl.lit(count, pl.Int64))
+
+
+def _compared(rows: pl.DataFrame, messages: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Add what a breakdown is out of: all messages processed, or those of the row's own domain."""
+    processed = pl.lit(messages["messages"].sum(), pl.Int64)
+    if by == "type":
+        return rows.with_columns(breakdown_of=processed)
+    own = messages.group_by("domain").agg(breakdown_of=pl.col("messages").sum())
+    joined = rows.join(own, on="domain", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("breakdown_of").fill_null(processed))
+
+
+def _shares(rows: pl.DataFrame) -> pl.DataFrame:
+    shares = [
+        pl.when(pl.col(f"{name}_of") > 0).then(pl.col("errors") / pl.col(f"{name}_of")).alias(name)
+        for name in ("contribution", "breakdown")
+    ]
+    return rows.with_columns(shares).select(COLUMNS)
+
+
+def _unknown(by: str) -> pl.DataFrame:
+    """The rows that are always there, with nothing known in them."""
+    rows = [{"row": "group", "type": kind} for kind in TYPES[:-1] if by == "type"] + [{"row": "total"}]
+    schema = {"row": ROWS, "type": pl.String, "domain": pl.String}
+    counts = dict.fromkeys(("errors", "contribution_of", "breakdown_of"), pl.Int64)
+    return _shares(pl.DataFrame(rows, schema=schema | counts, orient="row"))

@@ -1,0 +1,211 @@
+"""How a delivery is sent: who was left out and why, how fast messages go out, and whether the rest will be in time."""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from trackkit.deliveries import Tables, launch, of_delivery, require_delivery, require_timezone
+from trackkit.engine import measure
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.language import translatable
+from trackkit.schema import FAILURE_REASONS, INSTANT
+
+OUTCOMES = {"delivered": "success", "failed": "errors"}
+OUTCOME = pl.Enum(["success", "errors"])
+TIMESCALES = {"1m": 60, "10m": 600, "1h": 3_600, "3h": 10_800, "24h": 86_400}  # seconds
+MOST_BUCKETS = 72  # that "auto" draws
+HOUR = timedelta(hours=1)
+EXCLUSION_ROWS = pl.Enum(["rule", "unlisted", "total"])
+UNLISTED = translatable("(rule not in the data loaded)")
+UNNAMED = translatable("(no rule named)")
+NOT_STARTED, RUNNING, PAUSED, OVER = "not started", "running", "paused", "over"
+PHASES: Mapping[int, str] = (
+    dict.fromkeys((0, 11, 12, 13, 15, 21, 22, 25, 37, 45, 51), NOT_STARTED)
+    | dict.fromkeys((55, 61, 62), RUNNING)
+    | dict.fromkeys((71, 72, 75), PAUSED)
+    | dict.fromkeys((85, 87, 95, 100), OVER)
+)
+OUTLOOKS = ("in time", "late", "overdue")
+
+
+def exclusions(tables: Tables, delivery: str) -> pl.DataFrame:
+    """Return who was left out at analysis, and why: one row per rule, most recipients first, then the rest and a total.
+
+    Columns: `row` ("rule"; "unlisted", those that the delivery says were rejected beyond the ones listed by rule;
+    "total"), `rule`, `recipients`; `rejected` (all of them) and `contribution` (recipients / rejected); `targeted` (the
+    initial population, null if unknown) and `share` (recipients / targeted). A rule given as the code of a reason has
+    the reason's words. Recipients are null when neither the delivery nor a list of exclusions was loaded. Raises
+    RequestError for an unknown delivery.
+    """
+    key = require_delivery(tables, delivery)
+    stated = measure(tables, ["rejected", "targeted"], delivery=key)
+    targeted, rejected = stated.select("targeted", "rejected").row(0) if stated.height else (None, None)
+    listed = _by_rule(tables, key)
+    known = listed["recipients"].sum() if tables.has("exclusion") else None
+    every = known if rejected is None else max(rejected, known or 0)
+    rest = [] if not every or every == known else [("unlisted", UNLISTED, every - (known or 0))]
+    tail = pl.DataFrame([*rest, ("total", None, every)], schema=listed.schema, orient="row")
+    return (
+        pl.concat([listed, tail])
+        .with_columns(rejected=pl.lit(every, pl.Int64), targeted=pl.lit(targeted, pl.Int64))
+        .with_columns(contribution=_out_of("recipients", "rejected"), share=_out_of("recipients", "targeted"))
+    )
+
+
+def throughput(
+    tables: Tables, delivery: str, every: str = "auto", hours: float | None = None, timezone: str = "UTC"
+) -> pl.DataFrame:
+    """Return how fast messages went out, by the clock of `timezone`: one row per period and outcome with messages.
+
+    Columns: `starts_at` (start of the period, in that zone), `seconds` (its length), `series` ("success" or "errors"),
+    `messages`; `messages_per_hour` (messages x 3600 / seconds); `bits_per_second` (messages x size x 8 / seconds), null
+    when the size of a message is unknown. `every` is "1m", "10m", "1h", "3h", "24h" (a calendar day, 23 or 25 hours
+    when the clocks change) or "auto": the shortest that makes no more than 72 periods. Only what happened before launch
+    + `hours` is there; without `hours`, what happened up to the last success, since bounces trickle in for days. A
+    message is in the period of its last change of status. Raises RequestError for an unknown delivery, zone or `every`,
+    or `hours` that are not positive.
+    """
+    zone = require_timezone(timezone)
+    dated = _dated(tables, require_delivery(tables, delivery)).filter(_before(tables, delivery, hours)).collect()
+    step = _step(dated, every)
+    clock = pl.col("status_at").dt.convert_time_zone(zone).dt.truncate(step)
+    seconds = (pl.col("starts_at").dt.offset_by(step) - pl.col("starts_at")).dt.total_seconds()
+    size = _fact(tables, delivery, "message_size")
+    return (
+        dated.group_by(starts_at=clock, series="series")
+        .agg(messages=pl.len().cast(pl.Int64))
+        .with_columns(seconds=seconds)
+        .with_columns(
+            messages_per_hour=pl.col("messages") * 3_600 / pl.col("seconds"),
+            bits_per_second=pl.col("messages") * pl.lit(size, pl.Int64) * 8 / pl.col("seconds"),
+        )
+        .sort("starts_at", "series")
+        .select("starts_at", "seconds", "series", "messages", "messages_per_hour", "bits_per_second")
+    )
+
+
+def pace(tables: Tables, delivery: str) -> pl.DataFrame:
+    """Return how far a delivery is, how fast it goes and when it will be done, against its deadline: one row.
+
+    Counts (null without a log of messages): `to_deliver`, `processed`, `pending`, `cancelled`. Instants (UTC):
+    `started_at`, the first message; `last_at`, the last success known; `validity_at`, the deadline; `as_of`, the newest
+    load. `sent`, the messages whose outcome is dated up to `last_at`; `messages_per_hour`, sent / (last_at -
+    started_at); `busiest_hour`, the most messages of any 60 minutes. `phase` is "not started", "running", "paused",
+    "over" or null, by the state of the delivery. While messages are pending and the pace is known: `hours_needed`,
+    pending / messages_per_hour; and, unless paused, `ends_at`, last_at + hours_needed, a projection that holds only
+    while the pace does. `outlook` compares it with the deadline: "in time", "late"; "overdue" when the deadline had
+    passed at the newest load and messages are still pending; null when that cannot be said. Raises RequestError for an
+    unknown delivery.
+    """
+    key = require_delivery(tables, delivery)
+    counted = ["to_deliver", "processed", "pending", "cancelled"]
+    measured = measure(tables, counted, delivery=key)
+    row: dict[str, Any] = dict.fromkeys(counted) | (measured.row(0, named=True) if measured.height else {})
+    state = _fact(tables, key, "state")
+    row |= _speed(tables, key)
+    row |= {"validity_at": _fact(tables, key, "validity_at"), "as_of": getattr(tables, "as_of", None)}
+    row |= {"phase": PHASES.get(state) if state is not None else None}
+    return pl.DataFrame([row | _projection(row)], schema=PACE)
+
+
+PACE = {
+    "phase": pl.String, "to_deliver": pl.Int64, "processed": pl.Int64, "pending": pl.Int64, "cancelled": pl.Int64,
+    "started_at": INSTANT, "last_at": INSTANT, "sent": pl.Int64, "messages_per_hour": pl.Float64,
+    "busiest_hour": pl.Int64, "hours_needed": pl.Float64, "ends_at": INSTANT, "validity_at": INSTANT, "as_of": INSTANT,
+    "outlook": pl.String,
+}  # fmt: skip
+
+
+def _by_rule(tables: Tables, delivery: str) -> pl.DataFrame:
+    """The exclusions listed: `row`, `rule`, `recipients`."""
+    words = {str(code): reason for code, reason in FAILURE_REASONS.items()}
+    rule = pl.col("rule").str.strip_chars().replace(words)
+    named = pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED))
+    return (
+        of_delivery(tables, "exclusion", delivery)
+        .group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule=named)
+        .agg(recipients=pl.len().cast(pl.Int64))
+        .sort("recipients", "rule", descending=[True, False])
+        .collect()
+    )
+
+
+def _dated(tables: Tables, delivery: str) -> pl.LazyFrame:
+    """The messages whose outcome is known and dated: `status_at`, `series`."""
+    status = pl.col("status").cast(pl.String)
+    return (
+        of_delivery(tables, "message", delivery)
+        .filter(status.is_in(list(OUTCOMES)), pl.col("status_at").is_not_null())
+        .select("status_at", series=status.replace_strict(OUTCOMES, return_dtype=OUTCOME))
+    )
+
+
+def _before(tables: Tables, delivery: str, hours: float | None) -> pl.Expr:
+    if hours is None:
+        last = pl.col("status_at").filter(pl.col("series") == "success").max()
+        return (pl.col("status_at") <= last).fill_null(True)
+    if not 0 < hours < math.inf:
+        raise RequestError(f"A period is a positive number of hours; got {hours!r}.")
+    start = pl.lit(launch(tables, delivery).at, INSTANT)
+    return pl.col("status_at") < start + pl.duration(microseconds=min(round(hours * 3_600_000_000), 2**60))
+
+
+def _step(dated: pl.DataFrame, every: str) -> str:
+    """The length of a period as polars writes it; a day is one of the calendar."""
+    if every not in ("auto", *TIMESCALES):
+        raise RequestError(f"There is no timescale {every!r}.{did_you_mean(str(every), ['auto', *TIMESCALES])}")
+    if every == "auto":
+        span = (dated["status_at"].max() - dated["status_at"].min()).total_seconds() if dated.height else 0
+        fitting = [name for name, seconds in TIMESCALES.items() if span / seconds < MOST_BUCKETS]
+        every = fitting[0] if fitting else "24h"
+    return "1d" if every == "24h" else every
+
+
+def _fact(tables: Tables, delivery: str, column: str) -> Any:
+    found = of_delivery(tables, "delivery", delivery).select(column).head(1).collect()
+    return found.item() if found.height else None
+
+
+def _speed(tables: Tables, delivery: str) -> dict[str, Any]:
+    """First and last message, messages between, and the two paces."""
+    dated = _dated(tables, delivery).filter(_before(tables, delivery, None)).sort("status_at").collect()
+    successes = dated.filter(pl.col("series") == "success")["status_at"]
+    first = _fact(tables, delivery, "started_at") or dated["status_at"].min()
+    last: datetime | None = successes.max()
+    spent = (last - first) / HOUR if first is not None and last is not None else 0
+    in_an_hour = dated.rolling("status_at", period="1h").agg(pl.len())["len"].max() if dated.height else None
+    return {
+        "started_at": first, "last_at": last, "sent": dated.height if tables.has("message") else None,
+        "messages_per_hour": dated.height / spent if spent > 0 else None, "busiest_hour": in_an_hour,
+    }  # fmt: skip
+
+
+def _projection(row: Mapping[str, Any]) -> dict[str, Any]:
+    """When the rest will be sent if the pace holds, and how that compares with the deadline."""
+    if not row["pending"] or row["phase"] == OVER:
+        return {"hours_needed": None, "ends_at": None, "outlook": None}
+    needed = row["pending"] / row["messages_per_hour"] if row["messages_per_hour"] else None
+    ends = None if needed is None or row["phase"] == PAUSED else _later(row["last_at"], needed)
+    return {"hours_needed": needed, "ends_at": ends, "outlook": _outlook(ends, row["validity_at"], row["as_of"])}
+
+
+def _later(instant: datetime, hours: float) -> datetime | None:
+    try:
+        return instant + timedelta(hours=hours)
+    except OverflowError:  # at this pace, after the year 9999
+        return None
+
+
+def _outlook(ends: datetime | None, deadline: datetime | None, as_of: datetime | None) -> str | None:
+    if deadline is None:
+        return None
+    if as_of is not None and as_of > deadline:
+        return "overdue"
+    return None if ends is None else "in time" if ends <= deadline else "late"
+
+
+def _out_of(part: str, whole: str) -> pl.Expr:
+    return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole))
