@@ -1,5 +1,6 @@
 """Facts about one delivery that several analyses need: that it exists, when it was launched, which others compare."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
@@ -61,6 +62,14 @@ def require_delivery(tables: Tables, delivery: str) -> str:
         return key
     known = tables.scan("delivery").select("delivery_id").collect().to_series()
     raise RequestError(f"There is no delivery {key!r} in these tables.{did_you_mean(key, known.head(1000))}")
+
+
+def require_deliveries(tables: Tables, deliveries: Iterable[str]) -> list[str]:
+    """Return ids as text, or refuse them as `require_delivery`; many are looked up at once."""
+    keys = [str(name) for name in deliveries]
+    known = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys)).select("delivery_id").collect()
+    declared = set(known["delivery_id"])
+    return [key if key in declared else require_delivery(tables, key) for key in keys]
 
 
 def _mentions(tables: Tables, table: str, delivery: str) -> bool:

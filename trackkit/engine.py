@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from trackkit.deliveries import Tables, require_delivery, require_timezone
+from trackkit.deliveries import Tables, require_deliveries, require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.metrics import (
     BREAKDOWNS,
@@ -85,6 +85,8 @@ class _Rows:
 
     def deliveries(self) -> pl.LazyFrame:
         """Every delivery asked about, so that one where nothing happened still has its row."""
+        if self.delivery is not None:
+            return pl.LazyFrame({"delivery_id": self.delivery}, schema={"delivery_id": pl.String}).unique()
         return self._selected("delivery").select("delivery_id").unique()
 
     def _selected(self, source: str) -> pl.LazyFrame:
@@ -241,8 +243,7 @@ def _known(asked: str | Sequence[str], known: Iterable[str], what: str) -> list[
 def _required(tables: Tables, delivery: str | Sequence[str] | None) -> list[str] | None:
     if delivery is None:
         return None
-    asked = [delivery] if isinstance(delivery, str | int) else delivery
-    return [require_delivery(tables, name) for name in asked]
+    return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else delivery)
 
 
 def _condition(where: str | None) -> pl.Expr | None:

@@ -1,0 +1,94 @@
+"""Several deliveries side by side and together: which ones, and their figures, with a total measured by itself.
+
+Distinct people are counted again over all the deliveries, never added; estimates and forwards are worked out for each
+delivery and then added (see `engine`). So the total is no sum of the rows above it, and rates are those of the total.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from trackkit.deliveries import AVERAGE_MONTHS, Tables, require_deliveries
+from trackkit.engine import measure
+from trackkit.errors import RequestError
+
+MOST = 1_000  # a report of more rows is read by nobody (spec, 2.0)
+
+
+class SideBySide(NamedTuple):
+    """The metrics of each delivery, and the same ones of all of them together, in one row."""
+
+    rows: pl.DataFrame
+    total: pl.DataFrame
+
+
+def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> pl.DataFrame:
+    """Return the deliveries asked about: one row each, with `delivery_id`, `delivery` (its words) and `launched_at`.
+
+    `deliveries` are ids, or one text of ids with commas between them; they stand in the order asked, each once. Empty:
+    all those launched in the six calendar months up to the latest launch of all, the latest first, proofs and models
+    left out. A delivery that no table dates was launched with its first hit. `delivery` is the label, else the internal
+    name, else the id; equal ones are told apart by their id. Raises RequestError for an unknown id, and for more than a
+    thousand deliveries.
+    """
+    asked = _ids(deliveries)
+    keys = require_deliveries(tables, asked) if asked else None
+    found = _known(tables, keys)
+    chosen = _of_the_last_months(found) if keys is None else _in_order(found, keys)
+    if chosen.height > MOST:
+        raise RequestError(f"A report holds at most {MOST:,} deliveries; there are {chosen.height:,}: name fewer ids.")
+    return _told_apart(chosen).select("delivery_id", "delivery", "launched_at")
+
+
+def side_by_side(tables: Tables, metrics: Sequence[str], deliveries: str | Sequence[str] = "") -> SideBySide:
+    """Return metrics of several deliveries, and of all of them together, measured again.
+
+    `rows` has one row per delivery, in the order of `chosen_deliveries` and with its columns, then those of `measure`;
+    `total` is one row. Raises RequestError as `chosen_deliveries` and `measure`.
+    """
+    chosen = chosen_deliveries(tables, deliveries)
+    keys = chosen["delivery_id"].to_list()
+    measured = measure(tables, metrics, by="delivery_id", delivery=keys)
+    rows = chosen.join(measured, on="delivery_id", how="left", maintain_order="left")
+    return SideBySide(rows, measure(tables, metrics, by=[], delivery=keys))
+
+
+def _ids(deliveries: str | Sequence[str]) -> list[str]:
+    given = deliveries.split(",") if isinstance(deliveries, str) else [str(key) for key in deliveries]
+    return list(dict.fromkeys(key.strip() for key in given if key.strip()))
+
+
+def _known(tables: Tables, keys: list[str] | None) -> pl.DataFrame:
+    """Each delivery that is declared or was hit: its words, when it was launched, and whether it is a real one."""
+    declared, hits = tables.scan("delivery"), tables.scan("event").drop_nulls("delivery_id")
+    if keys is not None:
+        asked = pl.col("delivery_id").is_in(keys)
+        declared, hits = declared.filter(asked), hits.filter(asked)
+    first = hits.group_by("delivery_id").agg(first_hit_at=pl.col("occurred_at").min())
+    joined = declared.unique("delivery_id").join(first, on="delivery_id", how="full", coalesce=True)
+    unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
+    return joined.select(
+        "delivery_id", delivery=pl.coalesce("label", "internal_name", "delivery_id"),
+        launched_at=pl.coalesce("started_at", "contact_at", "first_hit_at"), is_real=~unsent,
+    ).collect()  # fmt: skip
+
+
+def _of_the_last_months(found: pl.DataFrame) -> pl.DataFrame:
+    launched, back = pl.col("launched_at"), f"-{AVERAGE_MONTHS}mo"
+    real = found.filter("is_real")
+    recent = real.filter(launched >= launched.max().dt.offset_by(back))
+    return recent.sort("launched_at", "delivery_id", descending=[True, False])
+
+
+def _in_order(found: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """The deliveries asked for, in that order; one that only its messages or links mention is known by its id."""
+    order = pl.DataFrame({"delivery_id": keys}, schema={"delivery_id": pl.String})
+    rows = order.join(found, on="delivery_id", how="left", maintain_order="left")
+    return rows.with_columns(delivery=pl.coalesce("delivery", "delivery_id"))
+
+
+def _told_apart(chosen: pl.DataFrame) -> pl.DataFrame:
+    alike = pl.col("delivery").is_duplicated()
+    with_id = pl.format("{} ({})", "delivery", "delivery_id")
+    return chosen.with_columns(delivery=pl.when(alike).then(with_id).otherwise("delivery"))

@@ -1,0 +1,186 @@
+"""Sharing to social networks: which networks messages were shared on, what came of it, and when.
+
+A share is a hit on a link whose category is the name of a network, whatever its case; opens and pages of the site are
+none. A shared message is seen where its page is tracked: hits on pages of the site whose link has such a category, by
+whoever was not sent the message. Where no such page is tracked, what came of the shares is unknown, not 0.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from trackkit.deliveries import Tables, require_deliveries, require_timezone
+from trackkit.engine import measure
+from trackkit.errors import RequestError, did_you_mean
+
+NETWORKS = ("email", "facebook", "twitter", "delicious", "digg", "google", "linkedin")
+NETWORK_ROWS, PERIOD_ROWS = pl.Enum(["network", "total"]), pl.Enum(["period", "undated", "total"])
+EVERY = {"day": "1d", "week": "1w", "month": "1mo"}
+PAGES, PAGE_LINKS = ("web_visited", "transaction"), (4, 5)
+ACTIVITIES = ("new_contacts", "shared_opens", "opens", "shares")
+Deliveries = str | Sequence[str] | None
+
+
+def social_sharing(tables: Tables, delivery: Deliveries = None, networks: Sequence[str] = NETWORKS) -> pl.DataFrame:
+    """Return the shares of one delivery, several or all, and what came of them: one row per network, then the total.
+
+    Columns: `network` (as asked; null in the total), `row` ("network" or "total"); `shares`, `total_shares`,
+    `share_breakdown` (shares / total_shares); `to_deliver`, `sharing_rate` (shares / to_deliver); `targeted`,
+    `targeted_rate` (shares / targeted, the platform's own formula); `opens` (displays of a shared page),
+    `total_opens`, `open_breakdown` (opens / total_opens); `open_rate` (opens / shares); `added_open_rates`, in the
+    total alone: the sum of the networks' rates, which the platform prints there. A rate on nothing is null, and so is
+    a count that cannot be known. Without `delivery`, proofs and models are left out. Raises RequestError for an unknown
+    delivery.
+    """
+    chosen = _chosen(tables, delivery)
+    wanted = _wanted(networks)
+    hits = _hits(tables, chosen, wanted).group_by("network", "kind").agg(pl.len().cast(pl.Int64)).collect()
+    counted = wanted.with_columns(
+        _count_of(hits, "shares", _shares_are_known(tables)),
+        _count_of(hits, "opens", _displays_are_known(tables, wanted)),
+        row=pl.lit("network", NETWORK_ROWS),
+    ).with_columns(network="name")
+    total = counted.select(_added("shares"), _added("opens"), row=pl.lit("total", NETWORK_ROWS))
+    population = measure(tables, ["to_deliver", "targeted"], by=[], delivery=chosen)
+    rows = pl.concat([counted, total], how="diagonal").with_columns(
+        total_shares=pl.lit(total["shares"].item(), pl.Int64), total_opens=pl.lit(total["opens"].item(), pl.Int64)
+    )
+    return _with_rates(rows.join(population, how="cross"))
+
+
+def sharing_activity(
+    tables: Tables,
+    delivery: Deliveries = None,
+    every: str = "month",
+    timezone: str = "UTC",
+    networks: Sequence[str] = NETWORKS,
+    last: int | None = None,
+) -> pl.DataFrame:
+    """Return what sharing brought over time: one row per day, week or month that had any, and one for the total.
+
+    Columns: `starts_on` (first day of the period in `timezone`; weeks start on Monday), `row` ("period", "undated" or
+    "total"); `new_contacts`, distinct recipients seen on a shared page who were not sent the message; `shared_opens`,
+    displays of a shared page; `opens`, all opens; `shares`. A contact of two months is one in the total. `last` keeps
+    the newest periods; the total is of all. Raises RequestError for an unknown delivery, period or time zone.
+    """
+    if every not in EVERY:
+        raise RequestError(f"There is no period {str(every)[:80]!r}.{did_you_mean(str(every), EVERY)}")
+    local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone)).dt.date()
+    wanted, chosen = _wanted(networks), _chosen(tables, delivery)
+    opens = _events(tables, chosen).filter(_is("opened"), pl.col("delivery_id").is_not_null())
+    hits = pl.concat(
+        [
+            acts.select("recipient_id", "kind", starts_on=local.dt.truncate(EVERY[every]))
+            for acts in (
+                _hits(tables, chosen, wanted).with_columns(kind=pl.col("kind").replace("opens", "shared_opens")),
+                opens.with_columns(kind=pl.lit("opens")),
+            )
+        ]
+    ).collect()
+    known = _known(tables, wanted)
+    periods = hits.group_by("starts_on").agg(known).sort("starts_on")
+    dated = periods.drop_nulls("starts_on").with_columns(row=pl.lit("period", PERIOD_ROWS))
+    undated = periods.filter(pl.col("starts_on").is_null()).with_columns(row=pl.lit("undated", PERIOD_ROWS))
+    total = hits.select(known).with_columns(row=pl.lit("total", PERIOD_ROWS))
+    newest = dated if last is None else dated.tail(last)
+    return pl.concat([newest, undated, total], how="diagonal").select("starts_on", "row", *ACTIVITIES)
+
+
+def _wanted(networks: Sequence[str]) -> pl.DataFrame:
+    """The networks asked for: `name`, and `network`, what their category is compared by."""
+    names = pl.DataFrame({"name": list(networks)}, schema={"name": pl.String})
+    return names.with_columns(network=_folded("name")).unique("network", keep="first", maintain_order=True)
+
+
+def _folded(column: str) -> pl.Expr:
+    return pl.col(column).str.strip_chars().str.to_lowercase()
+
+
+def _is(*types: str) -> pl.Expr:
+    return pl.col("event_type").cast(pl.String).is_in(types).fill_null(False)
+
+
+def _hits(tables: Tables, chosen: list[str] | None, wanted: pl.DataFrame) -> pl.LazyFrame:
+    """What happened on the links of the networks, with `network` and `kind`: "shares", or "opens" of a shared page."""
+    of_networks = (
+        _events(tables, chosen)
+        .with_columns(network=_folded("link_category"))
+        .filter(pl.col("network").is_in(wanted["network"].to_list()))
+    )
+    shares = of_networks.filter(~_is("opened", *PAGES), pl.col("delivery_id").is_not_null())
+    sent = tables.scan("message").select("delivery_id", "recipient_id").drop_nulls().unique()
+    displays = of_networks.filter(_is(*PAGES), pl.col("message_id").is_null())
+    by_others = displays.join(sent, on=["delivery_id", "recipient_id"], how="anti")
+    return pl.concat([shares.with_columns(kind=pl.lit("shares")), by_others.with_columns(kind=pl.lit("opens"))])
+
+
+def _events(tables: Tables, chosen: list[str] | None) -> pl.LazyFrame:
+    """The events that figures are made of, of some deliveries or of all but proofs and models."""
+    events = tables.scan("event").filter(~pl.col("is_seed").fill_null(False))
+    if chosen is not None:
+        return events.filter(pl.col("delivery_id").is_in(chosen))
+    unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
+    return events.join(tables.scan("delivery").filter(unsent).select("delivery_id"), on="delivery_id", how="anti")
+
+
+def _chosen(tables: Tables, delivery: Deliveries) -> list[str] | None:
+    if delivery is None or delivery == "":
+        return None
+    return require_deliveries(tables, [delivery] if isinstance(delivery, str) else delivery)
+
+
+def _shares_are_known(tables: Tables) -> bool:
+    """Whether hits were loaded, and the links whose categories say what they are."""
+    return tables.has("event") and tables.has("link")
+
+
+def _displays_are_known(tables: Tables, wanted: pl.DataFrame) -> bool:
+    """Whether a page of the site is tracked for any of the networks."""
+    of_network = _folded("category").is_in(wanted["network"].to_list())
+    pages = tables.scan("link").filter(pl.col("type_code").is_in(PAGE_LINKS), of_network).head(1)
+    return tables.has("event") and pages.collect().height > 0
+
+
+def _known(tables: Tables, wanted: pl.DataFrame) -> list[pl.Expr]:
+    """The activities of a group of hits, each null where it cannot be known."""
+    kind, pages = pl.col("kind"), _displays_are_known(tables, wanted)
+    contacts = pl.col("recipient_id").filter(kind == "shared_opens").drop_nulls().n_unique()
+    counts = [contacts, *((kind == name).sum() for name in ACTIVITIES[1:])]
+    known = [pages, pages, tables.has("event"), _shares_are_known(tables)]
+    return [
+        (count if sure else pl.lit(None)).cast(pl.Int64).alias(name)
+        for name, count, sure in zip(ACTIVITIES, counts, known, strict=True)
+    ]
+
+
+def _count_of(hits: pl.DataFrame, kind: str, known: bool) -> pl.Expr:
+    if not known:
+        return pl.lit(None, pl.Int64).alias(kind)
+    counts = hits.filter(pl.col("kind") == kind)
+    network = pl.col("network")
+    return network.replace_strict(counts["network"], counts["len"], default=0, return_dtype=pl.Int64).alias(kind)
+
+
+def _added(column: str) -> pl.Expr:
+    return pl.when(pl.col(column).count() == pl.len()).then(pl.col(column).sum()).alias(column)
+
+
+def _with_rates(rows: pl.DataFrame) -> pl.DataFrame:
+    rated = rows.with_columns(
+        share_breakdown=_ratio("shares", "total_shares"),
+        sharing_rate=_ratio("shares", "to_deliver"),
+        targeted_rate=_ratio("shares", "targeted"),
+        open_breakdown=_ratio("opens", "total_opens"),
+        open_rate=_ratio("opens", "shares"),
+    )
+    rates = rated.filter(pl.col("row").cast(pl.String) == "network")["open_rate"].drop_nulls()
+    is_total = pl.col("row").cast(pl.String) == "total"
+    added = pl.when(is_total).then(pl.lit(rates.sum() if rates.len() else None, pl.Float64))
+    return rated.with_columns(added_open_rates=added).select(
+        "network", "row", "shares", "total_shares", "share_breakdown", "to_deliver", "sharing_rate", "targeted",
+        "targeted_rate", "opens", "total_opens", "open_breakdown", "open_rate", "added_open_rates",
+    )  # fmt: skip
+
+
+def _ratio(top: str, bottom: str) -> pl.Expr:
+    return pl.when(pl.col(bottom) > 0).then(pl.col(top) / pl.col(bottom))
