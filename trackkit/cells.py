@@ -30,6 +30,7 @@ STYLE = """
 .tk-of{opacity:.7;font-size:.85em;display:block}.tk-beside{display:inline-block;min-width:9em;margin-left:1em}
 .tk-na{opacity:.7;font-style:italic}.tk-bar{display:block;min-width:60px;height:8px}
 .tk-bar>span{display:block;height:8px;background:#1f6f8b}
+.tk-over{display:block;color:#a2561a;font-weight:600;font-size:.85em}
 .tk-figures{display:flex;gap:2em;flex-wrap:wrap}.tk-figures strong{font-size:2em;display:block}
 """
 

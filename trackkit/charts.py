@@ -163,11 +163,17 @@ def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None, l
     )
 
 
-def rate_bars(measured: pl.DataFrame, by: str, rates: Sequence[str], lang: str = "en") -> alt.LayerChart:
+def rate_bars(
+    measured: pl.DataFrame,
+    by: str,
+    rates: Sequence[str],
+    lang: str = "en",
+    ceilings: Mapping[str, float] | None = None,
+) -> alt.LayerChart:
     """Draw rates by group, the first as a wide pale bar, the others as thinner bars over it, largest group first.
 
     In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar,
-    and where all are 0 nothing is drawn.
+    and where all are 0 nothing is drawn. A dashed line stands at the one of `ceilings` of a rate.
     """
     shown = readable(measured, by)
     wide = pl.concat([_one_rate(shown, by, name, place, lang) for place, name in enumerate(rates)])
