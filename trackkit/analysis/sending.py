@@ -28,7 +28,6 @@ PHASES: Mapping[int, str] = (
     | dict.fromkeys((71, 72, 75), PAUSED)
     | dict.fromkeys((85, 87, 95, 100), OVER)
 )
-OUTLOOKS = ("in time", "late", "overdue")
 
 
 def exclusions(tables: Tables, delivery: str) -> pl.DataFrame:

@@ -1,0 +1,108 @@
+"""Charts of sending: shares of a whole as bars, and how fast messages went out."""
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import polars as pl
+from markupsafe import Markup
+
+from trackkit.cells import Block, Labels, headline, label_of, only_row, spoken
+from trackkit.charts import WIDTH, chart, clock_instant, readable, time_axis, written
+from trackkit.language import said, say, translatable
+
+OUTCOMES = translatable({"success": "Success", "errors": "Errors"})
+SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
+SPEED_FORMATS = {"messages_per_hour": ",.0f", "bits_per_second": ",.3~s"}
+NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
+MOST_BARS = 30
+
+
+def share_bars(
+    rows: pl.DataFrame, by: str, part: str, whole: str, share: str, lang: str = "en", description: str = ""
+) -> alt.Chart:
+    """Draw one bar per group, as long as its share, in the order of the rows: the first 30.
+
+    In: a frame with a text column `by`, the counts `part` and `whole`, and `share`, part / whole. The total and a
+    group without a name or a share have no bar. `description` says in words what is drawn.
+    """
+    named = rows.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
+    words = {name: spoken(name, lang) for name in named[by].cast(pl.String).unique()}
+    shown = readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
+    drawn = shown.select(group=by, part=part, whole=whole, share=share)
+    drawn = drawn if (drawn["part"] > 0).any() else drawn.clear()
+    bars = chart(drawn, description or say("Shares, the figures behind them on demand.", lang)).mark_bar(
+        size=14, aria=False
+    )
+    return bars.properties(width=WIDTH, height=24 * max(1, drawn.height)).encode(
+        x=alt.X("share:Q", title=None, axis=alt.Axis(format="%", tickCount=6, grid=True)),
+        y=alt.Y("group:N", title=None, sort=drawn["group"].to_list(), axis=alt.Axis(grid=False)),
+        tooltip=[
+            alt.Tooltip("group:N", title=headline(by, lang)),
+            alt.Tooltip("share:Q", title=say("Share", lang), format=".2%"),
+            alt.Tooltip("part:Q", title=say("Numerator", lang), format=",.0f"),
+            alt.Tooltip("whole:Q", title=say("Denominator", lang), format=",.0f"),
+        ],
+    )
+
+
+def metric_bars(
+    measured: pl.DataFrame, metrics: Sequence[str], over: str, labels: Labels | None = None, lang: str = "en"
+) -> alt.Chart:
+    """Draw counts of one row of `measure` as bars, each as long as its share of the count `over`.
+
+    In: a frame of `measure` with one row that holds `metrics` and `over`. An unknown count has no bar.
+    """
+    row = only_row(measured, [*metrics, over])
+    words = {name: label_of(name, lang) for name in (*metrics, over)} | dict(labels or {})
+    counts = [(words[name], row[name], row[over]) for name in metrics]
+    schema = {"indicator": pl.String, "count": pl.Int64, "whole": pl.Int64}
+    rows = pl.DataFrame(counts, schema=schema, orient="row").with_columns(
+        share=pl.when(pl.col("whole") > 0).then(pl.col("count") / pl.col("whole"))
+    )
+    described = say("Each count out of: {whole}.", lang, whole=words[over])
+    return share_bars(rows, "indicator", "count", "whole", "share", lang, described)
+
+
+def throughput_columns(
+    throughput: pl.DataFrame, speed: str = "messages_per_hour", labels: Labels | None = None, lang: str = "en"
+) -> alt.Chart | Block:
+    """Draw how fast messages went out, by the clock: one column per period, success and errors one on the other.
+
+    In: the frame of `sending.throughput`; `speed` is "messages_per_hour" or "bits_per_second". Where messages have no
+    known size, bits per second are a sentence that says so.
+    """
+    if throughput.height and throughput[speed].null_count() == throughput.height:
+        return Block(Markup('<p class="nothing">{}</p>').format(say(NO_SIZE, lang)))
+    rows = _periods(throughput, speed, said(OUTCOMES, lang) | dict(labels or {}), lang)
+    title, written_as = say(SPEEDS[speed], lang), SPEED_FORMATS[speed]
+    described = say("{speed} in each period, by the clock: success and errors.", lang, speed=title)
+    columns = chart(rows, described).mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
+    return columns.properties(height=220).encode(
+        x=time_axis("starts_at", rows),
+        x2="ends_at",
+        y=alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=written_as, tickCount=5)),
+        color=alt.Color("name:N", scale=alt.Scale(domain=rows.sort("place")["name"].unique(maintain_order=True))),
+        order=alt.Order("place:Q"),
+        tooltip=[
+            alt.Tooltip("when:N", title=say("From", lang)),
+            alt.Tooltip("name:N", title=say("Series", lang)),
+            alt.Tooltip("speed:Q", title=title, format=written_as),
+            alt.Tooltip("messages:Q", title=say("Messages", lang), format=",.0f"),
+            alt.Tooltip("seconds:Q", title=say("Seconds", lang), format=",.0f"),
+        ],
+    )
+
+
+def _periods(throughput: pl.DataFrame, speed: str, words: Mapping[str, str], lang: str) -> pl.DataFrame:
+    starts = pl.col("starts_at").dt.replace_time_zone(None)
+    series = pl.col("series").cast(pl.String)
+    return throughput.select(
+        "messages",
+        "seconds",
+        starts_at=clock_instant(starts),
+        ends_at=clock_instant(starts + pl.duration(seconds="seconds") * 0.92),
+        when=written(starts, lang),
+        name=series.replace_strict(words, return_dtype=pl.String),
+        place=series.replace_strict({name: place for place, name in enumerate(OUTCOMES)}, return_dtype=pl.Int64),
+        speed=speed,
+    )
