@@ -11,8 +11,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackkit import charts, tables
-    from trackkit.analysis import bounces, clickmap, curves, domains, links, logs, messages, sending
+    from trackkit import audience_charts, audience_tables, charts, tables, visits
+    from trackkit.analysis import (
+        activities,
+        audience,
+        bounces,
+        clickmap,
+        consent,
+        curves,
+        domains,
+        links,
+        logs,
+        messages,
+        sending,
+        web,
+        webapp,
+    )
     from trackkit.engine import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page, render
@@ -36,12 +50,24 @@ _DOORS = {
     "sending": ("analysis.sending", ""),
     "bounces": ("analysis.bounces", ""),
     "messages": ("analysis.messages", ""),
+    "story": ("analysis.story", ""),
+    "recipes": ("analysis.recipes", ""),
+    "limits": ("analysis.limits", ""),
+    "activities": ("analysis.activities", ""),
+    "audience": ("analysis.audience", ""),
+    "audience_charts": ("audience_charts", ""),
+    "audience_tables": ("audience_tables", ""),
+    "consent": ("analysis.consent", ""),
+    "web": ("analysis.web", ""),
+    "webapp": ("analysis.webapp", ""),
+    "visits": ("visits", ""),
     "charts": ("charts", ""),
     "tables": ("tables", ""),
 }
 __all__ = [
-    "METRICS", "bounces", "charts", "clickmap", "curves", "domains", "links", "load", "logs", "measure", "messages",
-    "open_page", "open_store", "render", "sending", "tables",
+    "METRICS", "activities", "audience", "audience_charts", "audience_tables", "bounces", "charts", "clickmap",
+    "consent", "curves", "domains", "limits", "links", "load", "logs", "measure", "messages", "open_page", "open_store",
+    "recipes", "render", "sending", "story", "tables", "visits", "web", "webapp",
 ]  # fmt: skip
 
 

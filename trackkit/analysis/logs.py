@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import polars as pl
 
-from trackkit.analysis.links import EVENT_LABELS, event_label
+from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
 from trackkit.deliveries import Tables, require_delivery, require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
@@ -28,6 +28,15 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 DELIVERY_COLUMNS = ("occurred_at", "label", "type", "recipient_id", "person_id")
 RECIPIENT_COLUMNS = ("label", "url", "occurred_at", "document", "type")
+# The same for the URLs tab of a recipient.
+URL_COLUMNS: Mapping[str, str] = MappingProxyType(
+    translatable({
+        "label": "Label", "url": "URL", "type": "Type", "category": "Category", "clicks": "Clicks",
+        "deliveries": "Deliveries", "latest_document": "Latest document", "first_hit_at": "First click",
+        "last_hit_at": "Last click", "recipients": "Recipients",
+    })
+)  # fmt: skip
+TABS = ("logs", "urls")
 COMPUTED = {
     "label": pl.col("link_label"),
     "category": pl.col("link_category"),
@@ -61,13 +70,71 @@ def tracking_log(
     return joined.with_columns(**COMPUTED, occurred_at=local).select(chosen).collect()
 
 
+def clicked_urls(
+    tables: Tables,
+    delivery: str | None = None,
+    recipient: str | None = None,
+    columns: Sequence[str] | None = None,
+    limit: int | None = None,
+    timezone: str = "UTC",
+) -> pl.DataFrame:
+    """Return every tracked URL that a recipient clicked, over all deliveries still in the tables: one row per URL.
+
+    `columns` are names of `URL_COLUMNS`, by default all but `recipients`: label, URL, type and category (together what
+    a row is), `clicks` (hits that are no opens), `deliveries` (how many), `latest_document` (its label),
+    `first_hit_at` and `last_hit_at` in `timezone`, `recipients` (how many, for a delivery). Most clicked first, then
+    the latest. `limit` keeps the first. Raises RequestError as `tracking_log`.
+    """
+    if delivery is None and recipient is None:
+        raise RequestError("A list of URLs is that of a delivery or of a recipient; say which.")
+    chosen = _chosen(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
+    clicks = _hits(tables, delivery, recipient).filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))
+    named = _with_document(tables, clicks, ["document"]).with_columns(**COMPUTED)
+    urls = named.group_by("label", "url", "type", "category").agg(
+        clicks=pl.len().cast(pl.Int64),
+        deliveries=pl.col("delivery_id").drop_nulls().n_unique().cast(pl.Int64),
+        recipients=pl.col("recipient_id").drop_nulls().n_unique().cast(pl.Int64),
+        latest_document=pl.col("document").sort_by("occurred_at", "event_id", nulls_last=False).last(),
+        first_hit_at=pl.col("occurred_at").min(),
+        last_hit_at=pl.col("occurred_at").max(),
+    )
+    local = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(require_timezone(timezone))
+    order = ["clicks", "last_hit_at", "label", "url", "type", "category"]
+    ranked = urls.sort(order, descending=[True, True, False, False, False, False], nulls_last=True).with_columns(local)
+    return (ranked if limit is None else ranked.head(_positive(limit))).select(chosen).collect()
+
+
+def tracking_tab(
+    tables: Tables,
+    tab: str = "logs",
+    delivery: str | None = None,
+    recipient: str | None = None,
+    columns: Sequence[str] | None = None,
+    timezone: str = "UTC",
+) -> pl.DataFrame:
+    """Return a sub-tab of the Tracking tab by its name: "logs" (`tracking_log`) or "urls".
+
+    The URLs are those that a recipient clicked (`clicked_urls`), or all tracked links of a delivery, never clicked ones
+    included (`links.tracked_links`). Raises RequestError for another name, and as those functions do.
+    """
+    if tab not in TABS:
+        raise RequestError(f"There is no tab {tab!r}.{did_you_mean(str(tab), TABS)}")
+    if tab == "logs":
+        return tracking_log(tables, delivery, recipient, columns, timezone=timezone)
+    if recipient is not None or delivery is None:
+        return clicked_urls(tables, delivery, recipient, columns, timezone=timezone)
+    links = tracked_links(tables, delivery)
+    return links.select(_chosen(columns, links.columns, dict.fromkeys(links.columns, "")))
+
+
 def headings(frame: pl.DataFrame, lang: str = "en") -> dict[str, str]:
-    """Return the heading of each column of a tracking log.
+    """Return the heading of each column of a tracking log, or of a recipient's URLs.
 
     >>> headings(pl.DataFrame(schema=["occurred_at", "type"]))
     {'occurred_at': 'Date', 'type': 'Type'}
     """
-    return {column: say(COLUMNS[column], lang) for column in frame.columns}
+    words = {**COLUMNS, **URL_COLUMNS}
+    return {column: say(words[column], lang) for column in frame.columns}
 
 
 def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> pl.LazyFrame:
@@ -119,11 +186,11 @@ def _with_email(tables: Tables, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl
     return joined.with_columns(email=pl.coalesce("email", "address"))
 
 
-def _chosen(columns: Sequence[str] | None, default: Sequence[str]) -> list[str]:
+def _chosen(columns: Sequence[str] | None, default: Sequence[str], known: Mapping[str, str] = COLUMNS) -> list[str]:
     chosen = list(default if columns is None else [columns] if isinstance(columns, str) else columns)
     for name in chosen:
-        if name not in COLUMNS:
-            raise RequestError(f"A tracking log has no column {name!r}.{did_you_mean(str(name), COLUMNS)}")
+        if name not in known:
+            raise RequestError(f"A tracking log has no column {name!r}.{did_you_mean(str(name), known)}")
     if not chosen or len(set(chosen)) < len(chosen):
         raise RequestError(f"A tracking log needs at least one column, each once; got {chosen!r}.")
     return chosen

@@ -1,0 +1,123 @@
+"""Questions that users of the platform ask its query editor, as functions: who did not open, who did what, who most.
+
+Each returns recipients, to be joined or exported; addresses are in none of them. Deliveries that are proofs or models,
+and messages to control addresses, are left out.
+"""
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from trackkit.deliveries import Tables, counted_events, of_delivery, require_delivery
+from trackkit.errors import RequestError
+
+BEHAVIOURS = pl.Enum(["clicked", "opened", "inactive"])
+_HITS = ("opened", "clicked", "unsubscribed", "mirror_page", "web_visited", "transaction")
+
+
+def no_open_in(tables: Tables, days: float, until: datetime | None = None) -> pl.DataFrame:
+    """Return the recipients who opened nothing in the last `days` days: one row per recipient, by id.
+
+    Columns: `recipient_id`, `messages` (delivered to them in those days), `last_open_at` (UTC, the latest one before;
+    null when they never opened). A hit on the open pixel counts, as on the platform; a click without one does not.
+    `until` is the end of the days, by default the newest instant in the tracking log. Raises RequestError when `days`
+    is not positive, or nothing is dated and `until` is not given.
+    """
+    if not days > 0:
+        raise RequestError(f"A number of days is positive; got {days!r}.")
+    end = until or tables.scan("event").select(pl.col("occurred_at").max()).collect().item()
+    if end is None:
+        raise RequestError("No hit carries a date, so there are no last days; give `until`.")
+    start = end - timedelta(days=days)
+    is_open = (pl.col("event_type").cast(pl.String) == "opened") & (pl.col("occurred_at") <= end)
+    opened = (
+        _sent(tables, "event").filter(is_open).group_by("recipient_id").agg(last_open_at=pl.col("occurred_at").max())
+    )
+    delivered = _delivered(_sent(tables, "message")).filter(pl.col("status_at").is_between(start, end))
+    counts = delivered.group_by("recipient_id").agg(messages=pl.len().cast(pl.Int64))
+    return (
+        _everyone(tables)
+        .join(opened, on="recipient_id", how="left")
+        .filter((pl.col("last_open_at") < start).fill_null(True))
+        .join(counts, on="recipient_id", how="left")
+        .select("recipient_id", pl.col("messages").fill_null(0), "last_open_at")
+        .sort(pl.col("recipient_id").cast(pl.Int64, strict=False), "recipient_id")
+        .collect()
+    )
+
+
+def behaviour(tables: Tables, delivery: str) -> pl.DataFrame:
+    """Return what each recipient of a delivery did with it: one row per message delivered, by message.
+
+    Columns: `recipient_id`, `message_id`, `behaviour`: "clicked" (on an e-mail link), "opened" (any other hit: whoever
+    reaches the redirection server has displayed the message) or "inactive". The three add up to the success.
+    Raises RequestError for an unknown delivery.
+    """
+    key = require_delivery(tables, delivery)
+    kind = pl.col("event_type").cast(pl.String)
+    acts = (
+        counted_events(tables, key)
+        .filter(pl.col("message_id").is_not_null())
+        .group_by("message_id")
+        .agg(clicked=(kind == "clicked").any())
+    )
+    did = (
+        pl.when(pl.col("clicked")).then(pl.lit("clicked")).when(pl.col("clicked").is_not_null()).then(pl.lit("opened"))
+    )
+    return (
+        _delivered(of_delivery(tables, "message", key))
+        .join(acts, on="message_id", how="left")
+        .select("recipient_id", "message_id", behaviour=did.otherwise(pl.lit("inactive")).cast(BEHAVIOURS))
+        .sort(pl.col("message_id").cast(pl.Int64, strict=False), "message_id")
+        .collect()
+    )
+
+
+def hits_per_recipient(
+    tables: Tables, since: datetime | None = None, until: datetime | None = None, label_contains: str = ""
+) -> pl.DataFrame:
+    """Return how many logs each recipient has, the most active first: one row per recipient with at least one.
+
+    `since` <= the hit < `until`, where given; `label_contains` keeps deliveries whose label holds that text, whatever
+    its case. Columns: `recipient_id`, `hits`, `opens`, `clicks`, `deliveries`, `last_hit_at` (UTC).
+    """
+    kind = pl.col("event_type").cast(pl.String)
+    hits = _sent(tables, "event").filter(kind.is_in(_HITS) | pl.col("link_id").is_not_null())
+    if since is not None:
+        hits = hits.filter(pl.col("occurred_at") >= since)
+    if until is not None:
+        hits = hits.filter(pl.col("occurred_at") < until)
+    if label_contains:
+        label = pl.col("label").str.to_lowercase().str.contains(label_contains.lower(), literal=True)
+        hits = hits.join(tables.scan("delivery").filter(label), on="delivery_id", how="semi")
+    return (
+        hits.filter(pl.col("recipient_id").is_not_null())
+        .group_by("recipient_id")
+        .agg(
+            hits=pl.len().cast(pl.Int64),
+            opens=(kind == "opened").sum().cast(pl.Int64),
+            clicks=(kind == "clicked").sum().cast(pl.Int64),
+            deliveries=pl.col("delivery_id").drop_nulls().n_unique().cast(pl.Int64),
+            last_hit_at=pl.col("occurred_at").max(),
+        )
+        .sort(
+            "hits", pl.col("recipient_id").cast(pl.Int64, strict=False), "recipient_id", descending=[True, False, False]
+        )
+        .collect()
+    )
+
+
+def _sent(tables: Tables, table: str) -> pl.LazyFrame:
+    """Rows of real deliveries, control addresses left out."""
+    set_aside = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
+    rows = tables.scan(table).filter(~pl.col("is_seed").fill_null(False))
+    return rows.join(tables.scan("delivery").filter(set_aside), on="delivery_id", how="anti")
+
+
+def _delivered(messages: pl.LazyFrame) -> pl.LazyFrame:
+    return messages.filter(pl.col("status").cast(pl.String) == "delivered", ~pl.col("is_seed").fill_null(False))
+
+
+def _everyone(tables: Tables) -> pl.LazyFrame:
+    known = [tables.scan("recipient").select("recipient_id"), _sent(tables, "message").select("recipient_id")]
+    return pl.concat(known).filter(pl.col("recipient_id").is_not_null()).unique()

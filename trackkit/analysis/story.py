@@ -1,0 +1,138 @@
+"""The story of one recipient, or of one delivery, in the order of time: sent, opened, clicked, bought, left.
+
+Only what is dated is told. Pages of web applications are not: they belong to visitors, who may have refused tracking.
+"""
+
+import polars as pl
+
+from trackkit.analysis.links import event_label
+from trackkit.deliveries import Tables, require_delivery, require_timezone
+from trackkit.errors import RequestError
+from trackkit.language import translatable
+
+# In the order shown, the beginning first.
+ACT_LABELS = translatable(
+    {
+        "sent": "Sent", "failed": "Failed", "opened": "Opened", "clicked": "Clicked", "visited": "Visited the site",
+        "bought": "Bought", "joined": "Joined", "left": "Left", "other": "Other hits",
+    }
+)  # fmt: skip
+ACTS = pl.Enum(list(ACT_LABELS))
+_OF_EVENTS = {
+    "sent": "sent", "delivered": "sent", "bounced": "failed", "rejected": "failed", "failed": "failed",
+    "opened": "opened", "clicked": "clicked", "mirror_page": "clicked", "web_visited": "visited",
+    "transaction": "bought", "subscribed": "joined", "unsubscribed": "left", "complained": "left",
+}  # fmt: skip
+_NOT_TOLD = ("queued", "deferred", "autoresponded")
+_OF_MESSAGES = {"delivered": "sent", "failed": "failed"}
+COLUMNS = ("occurred_at", "act", "type", "label", "document", "amount", "delivery_id", "recipient_id")
+
+
+def timeline(tables: Tables, recipient: str | None = None, delivery: str | None = None) -> pl.DataFrame:
+    """Return what happened to a recipient over all deliveries, or in one delivery: one row per act, the oldest first.
+
+    Columns: `occurred_at` (UTC), `act` (a name of `ACT_LABELS`), `type` (the platform's word), `label` (of the link, or
+    of the service joined or left), `document` (label of the delivery), `amount` of a purchase, `delivery_id`,
+    `recipient_id`. The sending comes from the delivery log, else from events; joining and leaving also from the
+    history of subscriptions. Undated acts are left out. Raises RequestError when neither id is given, or the delivery
+    is unknown.
+    """
+    if recipient is None and delivery is None:
+        raise RequestError("A timeline is that of a recipient or of a delivery; say which.")
+    asked = [] if recipient is None else [pl.col("recipient_id") == recipient]
+    asked += [] if delivery is None else [pl.col("delivery_id") == require_delivery(tables, delivery)]
+    sent = _of_messages(tables.scan("message").filter(*asked))
+    told = pl.concat(
+        [sent, _of_events(tables.scan("event").filter(*asked), sent), _of_subscriptions(tables, asked)], how="diagonal"
+    )
+    names = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
+    return (
+        told.filter(pl.col("occurred_at").is_not_null())
+        .join(names, on="delivery_id", how="left")
+        .with_columns(pl.coalesce("document", "delivery_id").alias("document"))
+        .sort("occurred_at", "act", "label", "delivery_id", "recipient_id", nulls_last=True)
+        .select(COLUMNS)
+        .collect()
+    )
+
+
+def _of_messages(messages: pl.LazyFrame) -> pl.LazyFrame:
+    status = pl.col("status").cast(pl.String)
+    return messages.filter(status.is_in(list(_OF_MESSAGES))).select(
+        "delivery_id",
+        "recipient_id",
+        "message_id",
+        occurred_at="status_at",
+        act=status.replace_strict(_OF_MESSAGES, return_dtype=ACTS),
+        type=event_label(status.replace({"delivered": "sent"})),
+    )
+
+
+def _of_events(events: pl.LazyFrame, sent: pl.LazyFrame) -> pl.LazyFrame:
+    """The acts of events; those that a delivery log tells of the same message are not told twice."""
+    kind = pl.col("event_type").cast(pl.String)
+    acts = events.filter(~kind.is_in(_NOT_TOLD).fill_null(False)).select(
+        "occurred_at",
+        "delivery_id",
+        "recipient_id",
+        "message_id",
+        "amount",
+        act=kind.replace_strict(_OF_EVENTS, default="other", return_dtype=ACTS),
+        type=event_label(kind),
+        label=pl.coalesce("link_label", "url"),
+    )
+    by_log = pl.col("act").is_in(["sent", "failed"])
+    logged = sent.filter(pl.col("message_id").is_not_null()).select("message_id", "act").unique()
+    reported = acts.filter(by_log).join(logged, on=["message_id", "act"], how="anti")
+    return pl.concat([acts.filter(~by_log), reported])
+
+
+def _of_subscriptions(tables: Tables, asked: list[pl.Expr]) -> pl.LazyFrame:
+    services = tables.scan("service").select("service_id", label="label")
+    joined = pl.col("action") == 1
+    return (
+        tables.scan("subscription")
+        .filter(*asked)
+        .join(services, on="service_id", how="left")
+        .select(
+            "occurred_at",
+            "delivery_id",
+            "recipient_id",
+            label=pl.coalesce("label", "service_id"),
+            act=pl.when(joined).then(pl.lit("joined", ACTS)).otherwise(pl.lit("left", ACTS)),
+            type=event_label(pl.when(joined).then(pl.lit("subscribed")).otherwise(pl.lit("unsubscribed"))),
+        )
+    )
+
+
+def gathered(acts: pl.DataFrame, periods: int = 90, timezone: str = "UTC") -> pl.DataFrame:
+    """Gather the acts of a timeline that are too near to be drawn apart: one row per act and period.
+
+    In: the frame of `timeline`. Its whole span is cut into `periods`. Columns: `act`, `at` (the mean of the
+    instants), `first_at`, `last_at`, by the clock of `timezone`; `count`; `documents`, how many deliveries; `document`,
+    where they are one. Two acts stay two rows unless they are the same within one period.
+
+    >>> from datetime import UTC, datetime
+    >>> days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 1, 9)]
+    >>> acts = pl.DataFrame({"occurred_at": days, "act": "sent", "document": list("ABB"), "delivery_id": list("122")})
+    >>> gathered(acts).select("act", "count", "documents", "document").rows()
+    [('sent', 2, 2, None), ('sent', 1, 1, 'B')]
+    """
+    instant = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    elapsed = (pl.col("occurred_at") - pl.col("occurred_at").min()).dt.total_microseconds()
+    period = (elapsed * periods // (elapsed.max() + 1)).alias("period")
+    alone = pl.col("delivery_id").drop_nulls().n_unique() == 1
+    return (
+        acts.with_columns(period, instant)
+        .group_by("act", "period")
+        .agg(
+            at=pl.col("occurred_at").mean(),
+            first_at=pl.col("occurred_at").min(),
+            last_at=pl.col("occurred_at").max(),
+            count=pl.len().cast(pl.Int64),
+            documents=pl.col("delivery_id").drop_nulls().n_unique().cast(pl.Int64),
+            document=pl.when(alone).then(pl.col("document").drop_nulls().first()),
+        )
+        .sort("first_at", "act")
+        .drop("period")
+    )
