@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab lint metrics lock clean env chromium
+.PHONY: help report test lab lint metrics messages lock clean env chromium
 
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,9 @@ lint: $(READY) ## check the style of the code
 
 metrics: $(READY) ## write METRICS.md from the registry
 	$(BIN)/trackkit metrics --markdown > METRICS.md.part && mv METRICS.md.part METRICS.md
+
+messages: $(READY) ## bring the catalogues of languages in step with what the reports say
+	$(BIN)/python -m trackkit.phrases
 
 lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
 	$(COMPILE) --upgrade --group bootstrap --output-file requirements-uv.txt

@@ -57,7 +57,7 @@ class Section(_Strict):
     categories: dict[str, Words] | None = None
     top: Annotated[int, Field(ge=1, le=1_000)] | None = None
     shares: list[Annotated[float, Field(gt=0, le=1)]] | None = None
-    chart: Literal["area", "line"] | None = None
+    chart: Literal["area", "line", "share", "count"] | None = None
     days: Annotated[int, Field(ge=1, le=400)] | None = None
     lines: Annotated[int, Field(ge=5, le=400)] | None = None
 
@@ -118,6 +118,13 @@ def template(report: str, lang: str = "en") -> Template:
         raise RequestError(str(problems[0]))
     assert found
     return found
+
+
+def words_of(path: Path) -> tuple[list[str], list[str]]:
+    """Return what a template says to readers, sentence by sentence, and the columns that it chooses."""
+    said: list[str] = []
+    found, _ = _parsed(path, lambda text: said.append(text) or text)
+    return said, [column for section in (found.section if found else []) for column in section.columns or []]
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:
