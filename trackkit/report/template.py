@@ -128,7 +128,7 @@ def words_of(path: Path) -> tuple[list[str], list[str]]:
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:
-    """Validate every report template and notebook, the theme and the list of domains; return all that is wrong, in file order.
+    """Validate every report template and notebook, the theme, the list of domains; return what is wrong, in file order.
 
     Without `folder`, the ones that `render` would use; with it, those of a folder written by `trackkit init`.
     Raises RequestError for a folder that holds none.
