@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackkit import audience_charts, audience_tables, charts, tables, visits
+    from trackkit import audience_charts, audience_tables, charts, sending_charts, sending_tables, tables, visits
     from trackkit.analysis import (
         activities,
         audience,
@@ -63,11 +63,13 @@ _DOORS = {
     "visits": ("visits", ""),
     "charts": ("charts", ""),
     "tables": ("tables", ""),
+    "sending_charts": ("sending_charts", ""),
+    "sending_tables": ("sending_tables", ""),
 }
 __all__ = [
     "METRICS", "activities", "audience", "audience_charts", "audience_tables", "bounces", "charts", "clickmap",
     "consent", "curves", "domains", "limits", "links", "load", "logs", "measure", "messages", "open_page", "open_store",
-    "recipes", "render", "sending", "story", "tables", "visits", "web", "webapp",
+    "recipes", "render", "sending", "sending_charts", "sending_tables", "story", "tables", "visits", "web", "webapp",
 ]  # fmt: skip
 
 

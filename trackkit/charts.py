@@ -196,7 +196,16 @@ def rate_bars(
         base.transform_filter(alt.datum.place == place).mark_bar(size=max(4, 18 - 9 * place), aria=False)
         for place in range(len(rates))
     ]
-    return alt.layer(*bars, description=base.description).properties(width=WIDTH, height=26 * measured.height)
+    lines = [_ceilings(ceilings, names, lang)] if ceilings and wide.height else []
+    layers = alt.layer(*bars, *lines, description=base.description)
+    return layers.properties(width=WIDTH, height=26 * measured.height)
+
+
+def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) -> alt.Chart:
+    """A dashed line at the ceiling of each rate, in the colour of its bars."""
+    rows = pl.DataFrame({"name": [say(METRICS[name].label, lang) for name in ceilings], "rate": list(ceilings.values())})
+    colour = alt.Color("name:N", scale=alt.Scale(domain=names))
+    return alt.Chart(rows).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False).encode(x="rate:Q", color=colour)
 
 
 def act_timeline(acts: pl.DataFrame, labels: Mapping[str, str], lang: str = "en") -> alt.Chart:

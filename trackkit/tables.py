@@ -79,20 +79,22 @@ def breakdown_table(
     total: pl.DataFrame | None = None,
     labels: Labels | None = None,
     lang: str = "en",
+    ceilings: Mapping[str, float] | None = None,
 ) -> GT:
     """Show metrics side by side, one row per group; each rate above its numerator / denominator.
 
     In: a frame of `measure` with the column `by`; `total`, the same metrics in one row measured by themselves, since
-    distinct counts do not add up.
+    distinct counts do not add up. A rate above its one of `ceilings` is marked, in words and not by colour alone.
     """
+    highest = ceilings or {}
     words = {by: headline(by, lang)} | {name: label_of(name, lang) for name in metrics} | dict(labels or {})
     rows = [
-        {by: short(group(row[by], lang)), **_group_cells(row, metrics, lang)} for row in measured.iter_rows(named=True)
+        {by: short(group(row[by], lang)), **_group_cells(row, metrics, highest, lang)}
+        for row in measured.iter_rows(named=True)
     ]
     if total is not None:
-        rows.append(
-            {by: Markup("<b>{}</b>").format(say(TOTAL, lang)), **_group_cells(only_row(total, metrics), metrics, lang)}
-        )
+        cells = _group_cells(only_row(total, metrics), metrics, highest, lang)
+        rows.append({by: Markup("<b>{}</b>").format(say(TOTAL, lang)), **cells})
     return presented(rows, {name: words[name] for name in (by, *metrics)}, right=metrics)
 
 
@@ -101,8 +103,17 @@ def group(name: str | None, lang: str = "en") -> str:
     return say(UNKNOWN if name is None else OTHERS, lang) if name in (None, OTHERS) else str(name)
 
 
-def _group_cells(row: Mapping[str, Any], metrics: Sequence[str], lang: str) -> dict[str, Cell]:
-    return {name: value_cell(row, name, lang) for name in metrics}
+def _group_cells(
+    row: Mapping[str, Any], metrics: Sequence[str], ceilings: Mapping[str, float], lang: str
+) -> dict[str, Cell]:
+    cells = {name: value_cell(row, name, lang) for name in metrics}
+    over = {name: limit for name, limit in ceilings.items() if name in cells and (row[name] or 0) > limit}
+    return cells | {name: _marked(cells[name], limit, lang) for name, limit in over.items()}
+
+
+def _marked(cell: Cell, ceiling: float, lang: str) -> Cell:
+    words = say("above {ceiling}", lang, ceiling=percent(ceiling, 0 if ceiling * 100 % 1 == 0 else 2, lang))
+    return Markup('{}<span class="tk-over">▲ {}</span>').format(cell, words)
 
 
 def largest(measured: pl.DataFrame, by: str, top: int) -> pl.DataFrame:

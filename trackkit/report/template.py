@@ -60,6 +60,7 @@ class Section(_Strict):
     chart: Literal["area", "line", "share", "count"] | None = None
     days: Annotated[int, Field(ge=1, le=400)] | None = None
     lines: Annotated[int, Field(ge=5, le=400)] | None = None
+    ceilings: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
 
 
 PAGE_OPTIONS = {"name", "title", "text", "width", "show"}
@@ -257,7 +258,7 @@ def _section_misfits(section: Section, used: dict[str, set[str]]) -> list[tuple[
     problems += [(key, "this section needs it.") for key in sorted(offered - given - {"labels"})]
     problems += [
         (key, f"there is no metric {name!r}.{did_you_mean(name, METRICS)}")
-        for key, names in (("metrics", section.metrics), ("charted", section.charted))
+        for key, names in (("metrics", section.metrics), ("charted", section.charted), ("ceilings", section.ceilings))
         for name in names or []
         if name not in METRICS
     ]
