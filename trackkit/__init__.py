@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackkit import audience_charts, audience_tables, charts, sending_charts, sending_tables, tables, visits
+    from trackkit import audience_charts, audience_tables, charts, sending_charts, sending_tables, tables, web_charts, web_tables
     from trackkit.analysis import (
         activities,
         audience,
@@ -60,7 +60,8 @@ _DOORS = {
     "consent": ("analysis.consent", ""),
     "web": ("analysis.web", ""),
     "webapp": ("analysis.webapp", ""),
-    "visits": ("visits", ""),
+    "web_charts": ("web_charts", ""),
+    "web_tables": ("web_tables", ""),
     "charts": ("charts", ""),
     "tables": ("tables", ""),
     "sending_charts": ("sending_charts", ""),
@@ -69,7 +70,7 @@ _DOORS = {
 __all__ = [
     "METRICS", "activities", "audience", "audience_charts", "audience_tables", "bounces", "charts", "clickmap",
     "consent", "curves", "domains", "limits", "links", "load", "logs", "measure", "messages", "open_page", "open_store",
-    "recipes", "render", "sending", "sending_charts", "sending_tables", "story", "tables", "visits", "web", "webapp",
+    "recipes", "render", "sending", "sending_charts", "sending_tables", "story", "tables", "web", "web_charts", "web_tables", "webapp",
 ]  # fmt: skip
 
 

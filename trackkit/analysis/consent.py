@@ -9,11 +9,9 @@ import polars as pl
 
 from trackkit.deliveries import Tables
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.language import translatable
 
 CONSENTS, HISTORIES = ("opt-out", "opt-in"), ("drop", "keep")
 CHOICE = pl.Enum(["allowed", "undecided", "refused"])
-CHOICE_LABELS = translatable({"allowed": "Tracking allowed", "undecided": "Not decided", "refused": "Tracking refused"})
 _ALL = "everything"
 _BEGINNING = pl.datetime(1, 1, 1, time_unit="us", time_zone="UTC")
 

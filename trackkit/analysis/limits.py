@@ -43,6 +43,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "clickmap": ("event", "link", "content"),
         "logs": ("event", "link"),
         "messages": ("message", "event", "link"),
+        "web": ("event", "link", "page_hit"),
+        "webapp": ("page_hit",),
         "story": ("message", "event", "link"),
     }
 )

@@ -31,8 +31,11 @@ NAMED_BY = {
     "label": ("link_label", "url", "link_id"),
     "url": ("url", "link_label", "link_id"),
     "category": ("link_category",),
+    "tag": ("tag_id", "link_label", "url", "link_id"),
 }
-UNNAMED = translatable({"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)"})
+UNNAMED = translatable(
+    {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)", "tag": "(no tag)"}
+)
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
 FIGURE_LABELS = translatable(("Reactivity", "Distinct clicks", "Cumulated clicks"))
 EVENT_LABELS = translatable({

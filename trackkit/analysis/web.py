@@ -8,21 +8,11 @@ import polars as pl
 from trackkit import schema
 from trackkit.analysis.consent import require_word, share
 from trackkit.deliveries import Tables, require_timezone
-from trackkit.language import translatable
 from trackkit.snapshot import Snapshot
 
 MODES = ("session", "permanent", "anonymous")
 OPTIONS = ("last", "forced")
 ATTRIBUTION = pl.Enum(["direct", "forced", "last", "retro", "none"])
-ATTRIBUTION_LABELS = translatable(
-    {
-        "direct": "By the session: the visit follows a click",
-        "forced": "By the page: its tag names the delivery",
-        "last": "By the permanent cookie: the last delivery before",
-        "retro": "Afterwards: the visitor later clicked in a message",
-        "none": "To no delivery",
-    }
-)
 ORIGIN = pl.Enum(["site", "web_application"])
 TIMESCALES = {"1h": "1h", "3h": "3h", "24h": "1d"}
 SERIES = pl.Enum(["pages", "transactions"])

@@ -24,9 +24,8 @@ def applications(tables: Tables, web_application: str = "") -> list[str]:
     if not web_application:
         return names
     if web_application not in names:
-        raise RequestError(
-            f"There is no web application {web_application[:80]!r}.{did_you_mean(web_application, names)}"
-        )
+        near = did_you_mean(web_application, names)
+        raise RequestError(f"There is no web application {web_application[:80]!r}.{near}")
     return [web_application]
 
 
@@ -99,34 +98,35 @@ def funnel(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
 
 
 def traffic_sources(
-    tables: Tables, pages: pl.DataFrame, external_delivery: str = "", order: str = "any"
+    tables: Tables, pages: pl.DataFrame, external_delivery: str = "", order: str = "any", top: int = 10
 ) -> pl.DataFrame:
-    """Return where the visitors came from: one row per web application and source delivery, the largest first.
+    """Return where the visitors came from: one row per web application and source, the largest first.
 
     In: the frame of `counted_pages`. The source of a visitor is the first found: the delivery in the cookie, of the
     visitor's earliest page that has one; else `external_delivery`, the external delivery set in the application or,
-    failing that, in its target mapping. Columns: `web_application`; `delivery_id` and `source` (its label), both null
-    when nothing is known; `found_by` ("cookie", "application", "nothing"); `visitors`, their `total` in the application
-    and `share`; `started`, `converted` and `conversion_rate`, as in `conversion`, of this source's visitors.
+    failing that, in its target mapping. Columns: `web_application`; `rank`, null for the others after the `top`;
+    `found_by` ("cookie", "application", "nothing", null for the others); `delivery_id` and `source` (its label), null
+    when there is none; `visitors`, their `total` in the application, `share`; `started`, `converted` and
+    `conversion_rate` of this source's visitors, as in `conversion`.
     """
-    counted = _counted(pages)
     cookie = pl.col("delivery_id").sort_by("occurred_at", nulls_last=True).drop_nulls().first()
-    sources = counted.group_by("web_application", "visitor").agg(cookie=cookie).with_columns(
+    found = _counted(pages).group_by("web_application", "visitor").agg(cookie=cookie).with_columns(
         delivery_id=pl.coalesce("cookie", pl.lit(external_delivery or None, pl.String)),
         found_by=pl.when(pl.col("cookie").is_not_null()).then(pl.lit("cookie"))
         .otherwise(pl.lit("application" if external_delivery else "nothing")).cast(FOUND_BY),
     )  # fmt: skip
-    key = ["web_application", "delivery_id", "found_by"]
-    rows = sources.join(_progress(pages, order), on=["web_application", "visitor"], how="left").group_by(key).agg(
-        visitors=_count(), started=pl.col("is_started").sum().cast(pl.Int64),
-        converted=pl.col("is_converted").sum().cast(pl.Int64),
-    )  # fmt: skip
-    rows = _labelled(tables, rows).with_columns(total=pl.col("visitors").sum().over("web_application"))
-    ranked = rows.sort(["web_application", -pl.col("visitors"), "delivery_id", "found_by"], nulls_last=True)
-    return ranked.select(
-        "web_application", "delivery_id", "source", "found_by", "visitors", "total", share("visitors", "total"),
+    progress = found.join(_progress(pages, order), on=["web_application", "visitor"], how="left")
+    rows = _ranked(progress, top).join(_labels(tables), on="delivery_id", how="left", maintain_order="left")
+    return rows.with_columns(total=pl.col("visitors").sum().over("web_application")).select(
+        "web_application", "rank", "found_by", "delivery_id", pl.coalesce("source", "delivery_id"),
+        "visitors", "total", share("visitors", "total"),
         "started", "converted", share("converted", "started").alias("conversion_rate"),
     )  # fmt: skip
+
+
+def of_application(pages: pl.DataFrame, web_application: str) -> pl.DataFrame:
+    """Return the pages of one web application."""
+    return pages.filter(pl.col("web_application") == web_application)
 
 
 def choices(pages: pl.DataFrame) -> pl.DataFrame:
@@ -194,10 +194,30 @@ def _progress(pages: pl.DataFrame, order: str) -> pl.DataFrame:
     )
 
 
-def _labelled(tables: Tables, rows: pl.DataFrame) -> pl.DataFrame:
-    labels = tables.scan("delivery").select("delivery_id", source=pl.coalesce("label", "internal_name")).collect()
-    found = rows.join(labels, on="delivery_id", how="left", maintain_order="left")
-    return found.with_columns(source=pl.coalesce("source", "delivery_id"))
+def _ranked(progress: pl.DataFrame, top: int) -> pl.DataFrame:
+    """Visitors by source, the largest first, those after the top in one row."""
+    if not (isinstance(top, int) and top > 0):
+        raise RequestError(f"The number of sources to show is a whole number from 1; got {top!r}.")
+    counts = [_count().alias("visitors"), *(_true(f"is_{name}").alias(name) for name in ("started", "converted"))]
+    source = ("web_application", "found_by", "delivery_id")
+    ordered = ["web_application", -pl.col("visitors"), "found_by", "delivery_id"]
+    sources = progress.group_by(source).agg(counts).sort(ordered, nulls_last=True)
+    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("web_application")
+    ranked = sources.with_columns(rank=pl.when(rank <= top).then(rank))
+    others = ranked.filter(pl.col("rank").is_null()).group_by("web_application").agg(
+        pl.col("visitors", "started", "converted").sum()
+    )  # fmt: skip
+    both = pl.concat([ranked.drop_nulls("rank"), others], how="diagonal")
+    return both.sort("web_application", "rank", nulls_last=True)
+
+
+def _labels(tables: Tables) -> pl.DataFrame:
+    labels = tables.scan("delivery").select("delivery_id", source=pl.coalesce("label", "internal_name"))
+    return labels.unique("delivery_id", keep="any").collect()
+
+
+def _true(column: str) -> pl.Expr:
+    return pl.col(column).sum().cast(pl.Int64)
 
 
 def _count() -> pl.Expr:

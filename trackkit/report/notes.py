@@ -36,7 +36,8 @@ MISSING = translatable(
         "recipient": "No table of recipients was loaded: countries are unknown.",
         "subscription": "No history of subscriptions was loaded: who joined or left a service is unknown.",
         "service": "No table of services was loaded: services go by their id.",
-        "page_hit": "No pages of web applications were loaded: conversion and bounce rates are unknown.",
+        "page_hit": "No pages of web applications were loaded: conversion and bounce rates are unknown, and so is who "
+        "refused web tracking.",
         "content": "No message content was loaded: clicks cannot be placed on the message.",
     }
 )

@@ -1,0 +1,133 @@
+"""Web tracking and web applications drawn, from the frames of `analysis.web` and `analysis.webapp`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from trackkit.charts import (
+    LENGTHS,
+    LONGEST_NAME,
+    WIDTH,
+    chart,
+    clock_instant,
+    readable,
+    time_axis,
+    whole_numbers,
+    written,
+)
+from trackkit.language import said, say, translatable
+from trackkit.wording import number, percent, plain
+
+SERIES = translatable({"pages": "Pages", "transactions": "Transactions"})
+NO_SOURCE, OTHERS = translatable(("(no delivery known)", "Others"))
+ROOM = 1.15  # the axis goes further than the longest bar, for the figure written beside it
+
+
+def visit_columns(
+    activity: pl.DataFrame, every: str = "24h", labels: Mapping[str, str] | None = None, lang: str = "en"
+) -> alt.Chart:
+    """Draw the pages displayed and the transactions of each period, by the clock. In: `web.visit_activity`."""
+    names = said(SERIES, lang) | dict(labels or {})
+    starts = pl.col("starts_at").dt.replace_time_zone(None)
+    rows = activity.select(
+        name=pl.col("series").cast(pl.String).replace(names), place=pl.col("series").to_physical(), count="count",
+        starts_at=clock_instant(starts), ends_at=clock_instant(starts + 0.92 * LENGTHS[every]),
+        when=written(starts if every != "24h" else starts.dt.date(), lang),
+    )  # fmt: skip
+    return (
+        chart(rows, say("Pages and transactions of each period, by the clock.", lang))
+        .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
+        .encode(
+            x=time_axis("starts_at", rows, daily=every == "24h"),
+            x2="ends_at",
+            y=alt.Y("count:Q", title=say("Pages displayed", lang), stack="zero", axis=whole_numbers()),
+            color=alt.Color("name:N", scale=alt.Scale(domain=list(names.values()))),
+            order=alt.Order("place:Q"),
+            tooltip=[
+                alt.Tooltip("when:N", title=say("From", lang)),
+                alt.Tooltip("name:N", title=say("Series", lang)),
+                alt.Tooltip("count:Q", title=say("Pages displayed", lang), format=",.0f"),
+            ],
+        )
+    )
+
+
+def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
+    """Draw how many visitors of one web application got how far, and, paler, who were lost since the step before.
+
+    In: the frame of `webapp.funnel`, of one application, whose name is the title.
+    """
+    kept, lost = say("Came this far", lang), say("Lost since the step before", lang)
+    shown = readable(steps, "page").with_columns(
+        step=pl.format("{}. {}", "place", pl.col("page").fill_null("")),
+        said=_beside("visitors", "share", lang),
+    )
+    columns = ("place", "step", "share", "started", "loss_rate", "said")
+    long = pl.concat([
+        shown.select(*columns, name=pl.lit(kept), nth=pl.lit(0), count="visitors"),
+        shown.drop_nulls("lost").select(*columns, name=pl.lit(lost), nth=pl.lit(1), count="lost"),
+    ])  # fmt: skip
+    base = _bars(long, say("Visitors at each step of the path, and those lost since the step before.", lang), "step")
+    bars = base.mark_bar(size=22, aria=False, cornerRadiusEnd=0).encode(
+        color=alt.Color("name:N", scale=alt.Scale(domain=[kept, lost]), legend=alt.Legend(orient="top")),
+        opacity=alt.condition(alt.datum.nth == 1, alt.value(0.35), alt.value(1)),
+        order=alt.Order("nth:Q"),
+        tooltip=[
+            alt.Tooltip("step:N", title=say("Step", lang)),
+            alt.Tooltip("name:N", title=say("Series", lang)),
+            alt.Tooltip("count:Q", title=say("Visitors", lang), format=",.0f"),
+            alt.Tooltip("share:Q", title=say("Share of those who began", lang), format=".2%"),
+        ],
+    )
+    return _with_words(bars, base, alt.datum.nth == 0, steps)
+
+
+def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
+    """Draw where the visitors of one web application came from. In: the frame of `webapp.traffic_sources`."""
+    rows = readable(sources.with_columns(source=source_name(lang)), "source").select(
+        place=pl.int_range(pl.len()), source=pl.col("source"), count="visitors", share="share",
+        said=_beside("visitors", "share", lang),
+    )  # fmt: skip
+    base = _bars(rows, say("Visitors by traffic source.", lang), "source")
+    bars = base.mark_bar(size=16, aria=False).encode(
+        tooltip=[
+            alt.Tooltip("source:N", title=say("Traffic source", lang)),
+            alt.Tooltip("count:Q", title=say("Visitors", lang), format=",.0f"),
+            alt.Tooltip("share:Q", title=say("Share of visitors", lang), format=".2%"),
+        ],
+    )
+    return _with_words(bars, base, alt.datum.count >= 0, sources)
+
+
+def _bars(rows: pl.DataFrame, described: str, group: str) -> alt.Chart:
+    longest = max(1, rows.group_by(group).agg(pl.col("count").sum())["count"].max() or 0)
+    groups = rows.sort("place").unique(group, maintain_order=True)[group].to_list()
+    return chart(rows, described).encode(
+        x=alt.X("count:Q", title=None, axis=whole_numbers(), scale=alt.Scale(domainMax=ROOM * longest, nice=False)),
+        y=alt.Y(f"{group}:N", title=None, sort=groups, axis=alt.Axis(grid=False, labelLimit=260)),
+    )
+
+
+def _with_words(bars: alt.Chart, base: alt.Chart, which: Any, rows: pl.DataFrame) -> alt.LayerChart:
+    """Bars with the figure written at the end of each, under the name of the web application."""
+    text = base.transform_filter(which).mark_text(align="left", dx=5, aria=False).encode(text="said:N")
+    names = rows["web_application"].unique().to_list()
+    title = plain(names[0])[:LONGEST_NAME] if len(names) == 1 else ""
+    height = 34 * max(1, rows.height)
+    drawn = alt.layer(bars, text, description=base.description)
+    return drawn.properties(width=WIDTH, height=height, title=alt.Title(title, anchor="start"))
+
+
+def _beside(count: str, share: str, lang: str) -> pl.Expr:
+    """A count and its share as words; a few rows, each a bar."""
+    return pl.struct(count, share).map_elements(
+        lambda row: f"{number(row[count], lang=lang)} ({percent(row[share], 1, lang)})", return_dtype=pl.String
+    )
+
+
+def source_name(lang: str) -> pl.Expr:
+    """The label of the source delivery; our own words for the others and for no source."""
+    nowhere, others = pl.lit(say(NO_SOURCE, lang)), pl.lit(say(OTHERS, lang))
+    return pl.when(pl.col("rank").is_null()).then(others).otherwise(pl.coalesce("source", nowhere))

@@ -1,0 +1,158 @@
+"""Web tracking and web applications in presentation tables, of the frames of `analysis.web`, `webapp`, `consent`."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+from great_tables import GT
+from markupsafe import Markup
+
+from trackkit.cells import Block, Cell, Labels, fraction, headline, presented, require, unavailable
+from trackkit.language import said, say, translatable
+from trackkit.web_charts import source_name
+from trackkit.wording import number, percent, short
+
+Rates = Mapping[str, tuple[str, str]]
+NO_RATE, NOBODY = translatable(("{denominator} is 0", "No web application was visited."))
+ATTRIBUTION = translatable(
+    {
+        "attribution": "Tied to a delivery", "visits": "This delivery", "share": "Share",
+        "application_pages": "In web applications", "all_visits": "All deliveries", "all_share": "Share of all",
+        "total": "This delivery", "all_total": "All deliveries",
+    }
+)  # fmt: skip
+KINDS = translatable(
+    {
+        "direct": "By the session: the visit follows a click",
+        "forced": "By the page: its tag names the delivery",
+        "last": "By the permanent cookie: the last delivery before",
+        "retro": "Afterwards: the visitor later clicked in a message",
+        "none": "To no delivery",
+    }
+)
+CONSENT = translatable(
+    {
+        "web_application": "Web application", "web_choice": "Choice about web tracking", "is_counted": "In the figures",
+        "visitors": "Visitors", "share": "Share of visitors", "pages": "Pages displayed", "total": "All visitors",
+    }
+)  # fmt: skip
+CHOICES = translatable(
+    {"allowed": "Allowed", "undecided": "Not decided", "refused": "Refused", "True": "yes", "False": "no, left out"}
+)
+CONVERSION = translatable(
+    {
+        "web_application": "Web application", "visitors": "Visitors", "started": "On the first page",
+        "converted": "On every page", "conversion_rate": "Conversion rate", "bounced": "On the first page only",
+        "bounce_rate": "Bounce rate", "left_out_rate": "Visitors left out", "everyone": "All visitors",
+    }
+)  # fmt: skip
+FUNNEL = translatable(
+    {
+        "place": "Step", "page": "Page", "displayed": "Displayed by", "visitors": "Came this far",
+        "share": "Share of those who began", "lost": "Lost", "loss_rate": "Loss since the step before",
+        "started": "On the first page", "before": "At the step before",
+    }
+)  # fmt: skip
+SOURCES = translatable(
+    {
+        "rank": "#", "source": "Traffic source", "found_by": "Found in", "visitors": "Visitors",
+        "share": "Share of visitors", "conversion_rate": "Conversion rate", "total": "All visitors",
+        "started": "On the first page",
+    }
+)  # fmt: skip
+FOUND_BY = translatable({"cookie": "the cookie", "application": "the web application"}) | {"nothing": ""}
+
+
+def attribution_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+    """Show how many visits each kind of attribution brought. In: the frame of `web.attribution_counts`."""
+    rates = {"share": ("visits", "total"), "all_share": ("all_visits", "all_total")}
+    columns = ("attribution", "visits", "share", "application_pages", "all_visits", "all_share")
+    return count_table(counts, columns, rates, said(ATTRIBUTION, lang) | dict(labels or {}), KINDS, lang)
+
+
+def consent_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+    """Show what visitors chose about web tracking and who is left out. In: the frame of `consent.consent_counts`."""
+    columns = [name for name in CONSENT if name in counts.columns and name != "total"]
+    words = said(CONSENT, lang) | dict(labels or {})
+    return count_table(counts, columns, {"share": ("visitors", "total")}, words, CHOICES, lang)
+
+
+def conversion_table(conversion: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+    """Show the conversion and bounce rates of web applications. In: the frame of `webapp.conversion`."""
+    rates = {
+        "conversion_rate": ("converted", "started"), "bounce_rate": ("bounced", "started"),
+        "left_out_rate": ("left_out", "everyone"),
+    }  # fmt: skip
+    columns = ("web_application", "visitors", "conversion_rate", "bounce_rate", "left_out_rate")
+    return count_table(conversion, columns, rates, said(CONVERSION, lang) | dict(labels or {}), lang=lang)
+
+
+def funnel_table(steps: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+    """Show how many visitors got how far, and the loss of each step. In: the frame of `webapp.funnel`."""
+    rates = {"share": ("visitors", "started"), "loss_rate": ("lost", "before")}
+    columns = ("place", "page", "displayed", "visitors", "share", "lost", "loss_rate")
+    return count_table(steps, columns, rates, said(FUNNEL, lang) | dict(labels or {}), lang=lang)
+
+
+def source_table(sources: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+    """Show where visitors came from, and what became of them. In: the frame of `webapp.traffic_sources`."""
+    rates = {"share": ("visitors", "total"), "conversion_rate": ("converted", "started")}
+    columns = ("rank", "source", "found_by", "visitors", "share", "conversion_rate")
+    named = sources.with_columns(source=source_name(lang))
+    return count_table(named, columns, rates, said(SOURCES, lang) | dict(labels or {}), FOUND_BY, lang)
+
+
+def count_table(
+    rows: pl.DataFrame,
+    columns: Sequence[str],
+    rates: Rates = MappingProxyType({}),
+    labels: Labels | None = None,
+    words: Labels | None = None,
+    lang: str = "en",
+) -> GT:
+    """Show any tidy frame: one row per row, the `columns` in order, each rate above its numerator / denominator.
+
+    `rates` gives the numerator and denominator columns of a rate; `labels` the headings, in the reader's language;
+    `words` our own words for values of enumerations and flags, all other text being data. Raises RequestError for a
+    column that is not there.
+    """
+    headings = {name: headline(name, lang) for name in rows.columns} | dict(labels or {})
+    require([*columns, *(part for parts in rates.values() for part in parts)], rows.columns)
+    ours = [name for name in columns if isinstance(rows.schema[name], pl.Enum | pl.Boolean)]
+    cells = [
+        {name: _cell(row, name, rates, headings, words or {}, name in ours, lang) for name in columns}
+        for row in rows.iter_rows(named=True)
+    ]
+    numeric = [name for name in columns if rows.schema[name].is_numeric()]
+    return presented(cells, {name: headings[name] for name in columns}, right=numeric)
+
+
+def _cell(
+    row: Mapping[str, Any], name: str, rates: Rates, headings: Labels, words: Labels, is_ours: bool, lang: str
+) -> Cell:
+    value = row[name]
+    if name in rates:
+        return _rate(row, name, rates[name], headings, lang)
+    if value is None:
+        return ""
+    if is_ours:
+        return say(words.get(str(value), str(value)), lang)
+    return number(value, lang=lang) if isinstance(value, int) else short(value)
+
+
+def _rate(row: Mapping[str, Any], name: str, parts: tuple[str, str], headings: Labels, lang: str) -> Cell:
+    """A rate with its parts; nothing where it has no meaning, as the loss of a first step, and why where it is 0/0."""
+    top, bottom = (row[part] for part in parts)
+    if bottom is None:
+        return ""
+    if row[name] is None:
+        return unavailable(NO_RATE, lang, denominator=headings[parts[1]])
+    shown = Markup('{}<span class="tk-of" title="{} / {}">{}</span>')
+    words = [headings[part] for part in parts]
+    return shown.format(percent(row[name], lang=lang), *words, fraction(top, bottom, lang))
+
+
+def nobody(applications: Sequence[str], lang: str = "en") -> Block:
+    """Say that no web application was visited; nothing when there is one."""
+    return Block(Markup("") if applications else Markup("<p>{}</p>").format(say(NOBODY, lang)))
