@@ -203,7 +203,8 @@ def rate_bars(
 
 def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) -> alt.Chart:
     """A dashed line at the ceiling of each rate, in the colour of its bars."""
-    rows = pl.DataFrame({"name": [say(METRICS[name].label, lang) for name in ceilings], "rate": list(ceilings.values())})
+    labels = [say(METRICS[name].label, lang) for name in ceilings]
+    rows = pl.DataFrame({"name": labels, "rate": list(ceilings.values())})
     colour = alt.Color("name:N", scale=alt.Scale(domain=names))
     return alt.Chart(rows).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False).encode(x="rate:Q", color=colour)
 
