@@ -202,12 +202,15 @@ def test_killed_at_ten_instants_then_run_once_gives_the_same_store(tmp_path: Pat
     subprocess.run([*command[:3], str(undisturbed), str(raw)], check=True)
     whole = time.perf_counter() - start
     chance, killed = random.Random(5), 0
-    for _ in range(10):
+    while killed < 10:
         running = subprocess.Popen(command)
-        time.sleep(whole * chance.uniform(0.3, 1.0))
+        time.sleep(whole * chance.uniform(0.2, 0.9))
         running.send_signal(signal.SIGKILL)
-        killed += running.wait() == -signal.SIGKILL
-    assert killed > 3
+        if running.wait() == -signal.SIGKILL:
+            killed += 1
+        else:  # it was done before: a machine that is faster now than when it was timed
+            shutil.rmtree(tmp_path / "store")
+            whole *= 0.8
     subprocess.run(command, check=True)
     assert_same(contents(open_store(tmp_path / "store")), contents(open_store(undisturbed)))
     assert len(open_store(tmp_path / "store").loads) == 1
