@@ -40,12 +40,17 @@ def _lang(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _output(command: Callable[..., None]) -> Callable[..., None]:
-    choice = click.Choice(["table", "csv", "json", "parquet"])
+    choice = click.Choice(["table", "csv", "json", "parquet", "xlsx"])
     return click.option("--output", type=choice, default="table", show_default=True, help="How to print.")(command)
 
 
 def _columns(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--columns", metavar="a,b", help="Columns, separated by commas.")(command)
+
+
+def _tab(command: Callable[..., None]) -> Callable[..., None]:
+    choice = click.Choice(["logs", "urls"])
+    return click.option("--tab", type=choice, default="logs", show_default=True, help="Which sub-tab.")(command)
 
 
 def _json(command: Callable[..., None]) -> Callable[..., None]:
@@ -137,7 +142,9 @@ def measure(
     from trackkit.store import open_store
 
     asked = list(delivery) or None
-    _print_frame(measured(open_store(store), _list(metrics), _list(by) or [], asked, where, timezone), output)
+    frame = measured(open_store(store), _list(metrics), _list(by) or [], asked, where, timezone)
+    filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": timezone}
+    _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
 
 
 @app.command()
@@ -216,31 +223,46 @@ def run(
 @app.command()
 @click.argument("recipient_id", metavar="ID")
 @_store
+@_tab
 @_columns
 @_timezone
 @_output
-def recipient(recipient_id: str, store: str, columns: str | None, timezone: str, output: str) -> None:
-    """Print a recipient's Tracking tab: URL, instant and delivery (document) of every hit, newest first."""
-    from trackkit.analysis.logs import tracking_log
-    from trackkit.store import open_store
-
-    log = tracking_log(open_store(store), recipient=recipient_id, columns=_list(columns), timezone=timezone)
-    _print_frame(log, output)
+def recipient(recipient_id: str, store: str, tab: str, columns: str | None, timezone: str, output: str) -> None:
+    """Print a recipient's Tracking tab over all deliveries: every hit, newest first, or the URLs clicked."""
+    _print_tab(f"recipient {recipient_id}", store, tab, {"recipient": recipient_id}, columns, timezone, output)
 
 
 @app.command()
 @click.argument("delivery_id", metavar="DELIVERY")
 @_store
+@_tab
 @_columns
 @_timezone
 @_output
-def tracking(delivery_id: str, store: str, columns: str | None, timezone: str, output: str) -> None:
-    """Print a delivery's Tracking tab, newest first."""
-    from trackkit.analysis.logs import tracking_log
+def tracking(delivery_id: str, store: str, tab: str, columns: str | None, timezone: str, output: str) -> None:
+    """Print a delivery's Tracking tab: every hit, newest first, or its tracked links with their clicks."""
+    _print_tab(f"delivery {delivery_id}", store, tab, {"delivery": delivery_id}, columns, timezone, output)
+
+
+def _print_tab(
+    whose: str, store: str, tab: str, asked: dict[str, str], columns: str | None, timezone: str, output: str
+) -> None:
+    from trackkit.analysis.logs import tracking_tab
     from trackkit.store import open_store
 
-    log = tracking_log(open_store(store), delivery=delivery_id, columns=_list(columns), timezone=timezone)
-    _print_frame(log, output)
+    tables = open_store(store)
+    rows = tracking_tab(tables, tab, columns=_list(columns), timezone=timezone, **asked)
+    about = {"What": f"Tracking tab of {whose}, {tab}", "Columns": ", ".join(rows.columns), "Time zone": timezone}
+    _print_frame(rows, output, lambda: about | _known(store, tables.snapshot(), asked, timezone))
+
+
+def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dict[str, str]:
+    """What a reader of the rows should know of the data behind them."""
+    from trackkit.analysis.limits import NEEDS, limits
+    from trackkit.report.notes import sentences
+
+    said = sentences(limits(tables, needs=dict.fromkeys(NEEDS["logs"], ()), **asked), timezone)
+    return {"Store": store, "About the data": "\n".join(line for lines in said for line in lines)}
 
 
 @app.command()
@@ -353,10 +375,13 @@ def _print_records(records: list[dict[str, Any]]) -> None:
     _print_frame(pl.DataFrame(records, infer_schema_length=None), "table")
 
 
-def _print_frame(frame: Any, output: str) -> None:
+def _print_frame(frame: Any, output: str, about: Callable[[], dict[str, str]] = dict) -> None:
+    """Print a frame; `about` says, for a workbook, what it is."""
     from trackkit import exports
 
     binary = sys.stdout.buffer
+    if output in ("parquet", "xlsx") and sys.stdout.isatty():
+        raise RequestError(f"{output} is not for a terminal; redirect it, as in `> rows.{output}`.")
     match output:
         case "csv":
             exports.write_csv(frame, binary)
@@ -364,6 +389,8 @@ def _print_frame(frame: Any, output: str) -> None:
             exports.write_json(frame, binary)
         case "parquet":
             frame.write_parquet(binary)
+        case "xlsx":
+            exports.write_xlsx(frame, binary, about())
         case "table":
             print(exports.as_text(frame))
 

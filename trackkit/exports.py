@@ -1,12 +1,22 @@
 """A frame written for other programs and for the prompt: no cell becomes a formula or moves the cursor."""
 
-from typing import IO
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import IO, Any
 
 import polars as pl
+
+from trackkit.errors import RequestError
 
 _FORMULA = r"^\s*[=+\-@\t\r\n＝＋－＠]"
 _NUMBER = r"^[+-]?\d+(\.\d+)?$"
 _INSTANT = "%Y-%m-%dT%H:%M:%S%.f%:z"
+# What a worksheet holds: rows under its head; digits of a number; the first day it can date.
+MOST_ROWS, LARGEST_NUMBER, FIRST_YEAR = 1_048_575, 10**15, 1900
+_SHEET = {
+    "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "constant_memory": True,
+}  # fmt: skip
+_NOT_XML = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
 
 
 def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
@@ -32,6 +42,85 @@ def write_json(frame: pl.DataFrame, file: IO[bytes]) -> None:
     """Write a JSON array of records: null as null, instants as ISO 8601 with their offset."""
     instants = pl.col(pl.Datetime("us", "*")).dt.to_string(_INSTANT)
     file.write(_plain(frame).with_columns(instants).write_json().encode() + b"\n")
+
+
+def write_xlsx(frame: pl.DataFrame, file: IO[bytes], about: Mapping[str, object] | None = None) -> None:
+    """Write a workbook: the rows in a sheet "Data", and `about` (what, when, which filters) in a sheet "About".
+
+    Text is text, never a formula, a link or a number; counts and rates are numbers; instants are dates by the clock of
+    their own time zone, which About names. Raises RequestError for more rows than a worksheet holds.
+    """
+    if frame.height > MOST_ROWS:
+        raise RequestError(f"A worksheet holds {MOST_ROWS:,} rows; there are {frame.height:,}. Try csv or parquet.")
+    from xlsxwriter import Workbook  # 50 ms, that only this output spends
+
+    made = datetime.now(UTC)
+    with Workbook(file, _SHEET) as book:
+        book.set_properties({"title": "trackkit", "created": made})
+        sheet = book.add_worksheet("Data")
+        _fill(book, sheet, _plain(frame))
+        zone = {"Time zone": zones} if (zones := _zones(frame)) else {}
+        facts = {**(about or {}), **zone, "Rows": frame.height, "Made at": f"{made:%Y-%m-%d %H:%M} UTC"}
+        _tell(book, book.add_worksheet("About"), facts)
+
+
+def _fill(book: Any, sheet: Any, frame: pl.DataFrame) -> None:
+    head = book.add_format({"bold": True, "bottom": 1})
+    shown = frame.with_columns(pl.col(pl.String).str.replace_all(_NOT_XML, "\ufffd"))
+    for place, name in enumerate(shown.columns):
+        sheet.set_column(place, place, _width(shown[name]))
+        sheet.write_string(0, place, name, head)
+    sheet.freeze_panes(1, 0)
+    if shown.width:
+        sheet.autofilter(0, 0, max(1, shown.height), shown.width - 1)
+    cells = [_cell(book, sheet, dtype) for dtype in shown.dtypes]
+    for row, values in enumerate(shown.iter_rows(), start=1):  # by rows, since a sheet is written that way
+        for place, value in enumerate(values):
+            if value is not None:
+                cells[place](row, place, value)
+
+
+def _cell(book: Any, sheet: Any, dtype: pl.DataType) -> Callable[[int, int, Any], object]:
+    """How the cells of a column are written, by its type."""
+    if dtype == pl.Boolean:
+        return sheet.write_boolean
+    if dtype.is_numeric():
+        return lambda row, place, value: _number(sheet, row, place, value)
+    if dtype in (pl.Date, pl.Datetime):
+        form = book.add_format({"num_format": "yyyy-mm-dd" if dtype == pl.Date else "yyyy-mm-dd hh:mm:ss"})
+        return lambda row, place, value: _instant(sheet, row, place, value, form)
+    return lambda row, place, value: sheet.write_string(row, place, str(value))
+
+
+def _number(sheet: Any, row: int, place: int, value: float) -> None:
+    """A number, or its digits as text where a spreadsheet would change them."""
+    exact = abs(value) < LARGEST_NUMBER  # false for what is not a number, too
+    sheet.write_number(row, place, value) if exact else sheet.write_string(row, place, str(value))
+
+
+def _instant(sheet: Any, row: int, place: int, value: Any, form: Any) -> None:
+    if value.year < FIRST_YEAR:
+        sheet.write_string(row, place, value.isoformat())
+    else:
+        sheet.write_datetime(row, place, value.replace(tzinfo=None) if isinstance(value, datetime) else value, form)
+
+
+def _width(column: pl.Series) -> float:
+    longest = column.head(200).cast(pl.String, strict=False).str.len_chars().max() or 0
+    return min(60, max(10, len(column.name) + 3, longest + 1))
+
+
+def _zones(frame: pl.DataFrame) -> str:
+    zones = {dtype.time_zone or "UTC" for dtype in frame.dtypes if isinstance(dtype, pl.Datetime)}
+    return ", ".join(sorted(zones))
+
+
+def _tell(book: Any, sheet: Any, facts: Mapping[str, object]) -> None:
+    sheet.set_column(0, 0, 16, book.add_format({"bold": True}))
+    sheet.set_column(1, 1, 100, book.add_format({"text_wrap": True}))
+    for row, (name, value) in enumerate((name, value) for name, value in facts.items() if value not in (None, "")):
+        sheet.write_string(row, 0, name)
+        sheet.write_string(row, 1, str(value))
 
 
 def as_text(frame: pl.DataFrame) -> str:
