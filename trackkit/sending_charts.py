@@ -12,7 +12,7 @@ from trackkit.language import said, say, translatable
 
 OUTCOMES = translatable({"success": "Success", "errors": "Errors"})
 SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
-SPEED_FORMATS = {"messages_per_hour": ",.0f", "bits_per_second": ",.3~s"}
+AXES = {"messages_per_hour": ",.0f", "bits_per_second": "~s"}
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
 MOST_BARS = 30
 
@@ -22,10 +22,12 @@ def share_bars(
 ) -> alt.Chart:
     """Draw one bar per group, as long as its share, in the order of the rows: the first 30.
 
-    In: a frame with a text column `by`, the counts `part` and `whole`, and `share`, part / whole. The total and a
-    group without a name or a share have no bar. `description` says in words what is drawn.
+    In: a frame with a text column `by`, the counts `part` and `whole`, and `share`, part / whole; of one with a column
+    `row`, the details are left out. The total and a group without a name or a share have no bar. `description` says in
+    words what is drawn.
     """
-    named = rows.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
+    groups = rows.filter(pl.col("row").cast(pl.String) != "detail") if "row" in rows.columns else rows
+    named = groups.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
     words = {name: spoken(name, lang) for name in named[by].cast(pl.String).unique()}
     shown = readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
     drawn = shown.select(group=by, part=part, whole=whole, share=share)
@@ -74,19 +76,19 @@ def throughput_columns(
     if throughput.height and throughput[speed].null_count() == throughput.height:
         return Block(Markup('<p class="nothing">{}</p>').format(say(NO_SIZE, lang)))
     rows = _periods(throughput, speed, said(OUTCOMES, lang) | dict(labels or {}), lang)
-    title, written_as = say(SPEEDS[speed], lang), SPEED_FORMATS[speed]
+    title = say(SPEEDS[speed], lang)
     described = say("{speed} in each period, by the clock: success and errors.", lang, speed=title)
     columns = chart(rows, described).mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
     return columns.properties(height=220).encode(
         x=time_axis("starts_at", rows),
         x2="ends_at",
-        y=alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=written_as, tickCount=5)),
+        y=alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=AXES[speed], tickCount=5)),
         color=alt.Color("name:N", scale=alt.Scale(domain=rows.sort("place")["name"].unique(maintain_order=True))),
         order=alt.Order("place:Q"),
         tooltip=[
             alt.Tooltip("when:N", title=say("From", lang)),
             alt.Tooltip("name:N", title=say("Series", lang)),
-            alt.Tooltip("speed:Q", title=title, format=written_as),
+            alt.Tooltip("speed:Q", title=title, format=",.0f"),
             alt.Tooltip("messages:Q", title=say("Messages", lang), format=",.0f"),
             alt.Tooltip("seconds:Q", title=say("Seconds", lang), format=",.0f"),
         ],
