@@ -1,0 +1,154 @@
+"""Charts of the audience: when it acts, what it opens with, which browsers and systems it uses day by day."""
+
+from collections.abc import Mapping
+
+import altair as alt
+import polars as pl
+from babel.dates import get_day_names
+
+from trackkit.charts import (
+    OTHERS,
+    SERIES,
+    UNKNOWN,
+    WIDTH,
+    chart,
+    clock_instant,
+    readable,
+    series_colour,
+    time_axis,
+    whole_numbers,
+    written,
+)
+from trackkit.language import said, say, translatable
+from trackkit.theme import theme
+
+Labels = Mapping[str, str]
+KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})
+
+
+def slot_names(every: str, lang: str = "en") -> list[str]:
+    """Return the words of the slots of a folded clock: weekdays from Monday, hours or half-hours from midnight.
+
+    >>> slot_names("day")[0], slot_names("half_hour")[3]
+    ('Monday', '01:30')
+    """
+    if every == "day":
+        days = get_day_names("wide", "stand-alone", locale=lang)
+        return [str(days[number]).capitalize() for number in range(7)]
+    minutes = 60 if every == "hour" else 30
+    return [f"{start // 60:02}:{start % 60:02}" for start in range(0, 24 * 60, minutes)]
+
+
+def folded_columns(
+    folded: pl.DataFrame, every: str, measured: str = "share", labels: Labels | None = None, lang: str = "en"
+) -> alt.Chart:
+    """Draw when in the week or the day each series happens, its columns side by side.
+
+    In: the frame of `activities.folded_activity`. `measured` is "share", of the total of each series, so that few
+    transactions show beside many opens; or "count". A series without events is not drawn.
+    """
+    words = said(SERIES, lang) | dict(labels or {})
+    names = slot_names(every, lang)
+    series = pl.col("series").cast(pl.String)
+    rows = folded.filter(pl.col("total") > 0).with_columns(
+        when=pl.col("slot").replace_strict(dict(enumerate(names)), return_dtype=pl.String),
+        name=series.replace_strict(words, return_dtype=pl.String),
+        place=series.replace_strict({name: place for place, name in enumerate(words)}, return_dtype=pl.Int64),
+    )
+    values = {"share": ("Share of the total", alt.Axis(format="%", tickCount=5)), "count": ("Events", whole_numbers())}
+    title, axis = values[measured]
+    shown = alt.Axis(labelAngle=0, labelOverlap=True)
+    return (
+        chart(rows.drop("series"), say("When each series happens, by the clock of the report.", lang))
+        .mark_bar(aria=False, cornerRadiusEnd=0)
+        .encode(
+            x=alt.X("when:N", title=None, sort=names, scale=alt.Scale(domain=names, paddingInner=0.2), axis=shown),
+            xOffset=alt.XOffset("place:O"),
+            y=alt.Y(f"{measured}:Q", title=say(title, lang), axis=axis),
+            color=series_colour("name", labels, lang),
+            tooltip=[
+                alt.Tooltip("when:N", title=say("When", lang)),
+                alt.Tooltip("name:N", title=say("Series", lang)),
+                alt.Tooltip("count:Q", title=say("Events", lang), format=",.0f"),
+                alt.Tooltip("total:Q", title=say("Total", lang), format=",.0f"),
+                alt.Tooltip("share:Q", title=say("Share", lang), format=".2%"),
+            ],
+        )
+    )
+
+
+translatable(("Share of the total", "Events"))
+
+
+def opens_bars(opens: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> alt.Chart:
+    """Draw opens by name, the most first, each bar divided into computers, mobiles and unknown devices.
+
+    In: the frame of `audience.opens_by`.
+    """
+    words = said(KINDS, lang) | dict(labels or {})
+    named = _with_names(opens.filter(pl.col("row").cast(pl.String) != "total"), lang)
+    rows = named.unpivot(list(KINDS), index=["label", "opens", "total"], variable_name="kind", value_name="count")
+    rows = rows.filter(pl.col("count") > 0).with_columns(
+        place=pl.col("kind").replace_strict({kind: place for place, kind in enumerate(KINDS)}, return_dtype=pl.Int64),
+        kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
+    )
+    kinds, colours = [words[kind] for kind in KINDS], theme().light.series
+    scale = alt.Scale(domain=kinds, range=[colours[0], colours[1], colours[-1]])
+    return (
+        chart(rows, say("Opens of each name, on computers, on mobiles and on unknown devices.", lang))
+        .properties(width=WIDTH, height=max(60, 26 * named.height))
+        .mark_bar(size=16, aria=False)
+        .encode(
+            x=alt.X("count:Q", title=say("Opens", lang), stack="zero", axis=_counts()),
+            y=alt.Y("label:N", title=None, sort=named["label"].to_list(), axis=alt.Axis(grid=False)),
+            color=alt.Color("kind:N", scale=scale),
+            order=alt.Order("place:Q"),
+            tooltip=[
+                alt.Tooltip("label:N", title=say("Name", lang)),
+                alt.Tooltip("kind:N", title=say("Device", lang)),
+                alt.Tooltip("count:Q", title=say("Opens", lang), format=",.0f"),
+                alt.Tooltip("opens:Q", title=say("Opens of the name", lang), format=",.0f"),
+                alt.Tooltip("total:Q", title=say("Opens in all", lang), format=",.0f"),
+            ],
+        )
+    )
+
+
+def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
+    """Draw the share of the visitors that each name had: a dot per day, the larger the more visitors, a line per week.
+
+    In: the frame of `audience.history`.
+    """
+    day = pl.col("day").cast(pl.Datetime("ms"))
+    rows = _with_names(history, lang).with_columns(starts_at=clock_instant(day), when=written(pl.col("day"), lang))
+    title = say("Share of the day's visitors", lang)
+    names = rows.sort("rank").unique("label", maintain_order=True)["label"].to_list()
+    base = chart(rows.drop("day", "name"), say("Share of the visitors of each day, by name.", lang)).encode(
+        x=time_axis("starts_at", rows, daily=True),
+        y=alt.Y("rate:Q", title=title, axis=alt.Axis(format="%", tickCount=5)),
+        color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1)),
+        tooltip=[
+            alt.Tooltip("when:N", title=say("Day", lang)),
+            alt.Tooltip("label:N", title=say("Name", lang)),
+            alt.Tooltip("visitors:Q", title=say("Visitors", lang), format=",.0f"),
+            alt.Tooltip("day_visitors:Q", title=say("Visitors of the day", lang), format=",.0f"),
+            alt.Tooltip("rate:Q", title=say("Share", lang), format=".2%"),
+            alt.Tooltip("week_rate:Q", title=say("Share, last seven days", lang), format=".2%"),
+        ],
+    )
+    # The line is that of the last seven days: a day of one visitor is at 0 % or 100 %, and its dot is small.
+    line = base.mark_line(aria=False).encode(y=alt.Y("week_rate:Q", title=title))
+    dots = base.mark_circle(aria=False, opacity=0.5)
+    dots = dots.encode(size=alt.Size("day_visitors:Q", scale=alt.Scale(range=[6, 160]), legend=None))
+    return alt.layer(dots, line, description=base.description).properties(width=WIDTH, height=260)
+
+
+def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
+    """Add `label`, the name as shown; our own words end in a space, since a browser may itself be called "Others"."""
+    is_others = pl.col("row").cast(pl.String) == "others" if "row" in rows.columns else pl.lit(False)
+    label = pl.when(is_others).then(pl.lit(say(OTHERS, lang) + " ")).otherwise("name")
+    return readable(rows, "name").with_columns(label=label.fill_null(say(UNKNOWN, lang) + " "))
+
+
+def _counts() -> alt.Axis:
+    return alt.Axis(format=",.0f", tickMinStep=1, tickCount=6, grid=True)

@@ -1,0 +1,109 @@
+"""Tables of the audience: names in order of use, each rate over its parts; what happened in each slot of a clock."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from great_tables import GT
+from markupsafe import Markup
+
+from trackkit.audience_charts import slot_names
+from trackkit.cells import Cell, Labels, fraction, headline, presented, require, unavailable
+from trackkit.charts import OTHERS, SERIES, UNKNOWN
+from trackkit.language import said, say, translatable
+from trackkit.tables import TOTAL
+from trackkit.wording import number, percent, short
+
+WORDS = translatable({
+    "rank": "#", "name": "Name", "version": "Version", "bar": "", "opens": "Opens", "share": "Share of opens",
+    "mobile": "Opens on mobiles", "mobile_share": "Share of opens on mobiles", "visitors": "Visitors",
+    "pages": "Pages viewed", "usage_rate": "Usage rate", "visitors_per_day": "Visitors per day",
+    "pages_per_day": "Pages viewed per day", "relative_rate": "Relative rate", "global_rate": "Global rate",
+    "computer": "Opens on computers", "unknown": "Opens on unknown devices", "when": "When",
+})  # fmt: skip
+# Each rate with its numerator and denominator.
+RATES = {
+    "share": ("opens", "total"), "mobile_share": ("mobile", "mobile_total"), "usage_rate": ("visitors", "total"),
+    "relative_rate": ("visitors", "name_visitors"), "global_rate": ("visitors", "total"),
+}  # fmt: skip
+AVERAGES = {"visitors_per_day": ("visitors", "days"), "pages_per_day": ("pages", "days")}
+NOTHING, NO_DAY = translatable(("nothing to divide by", "no day with a hit"))
+
+
+def audience_table(rows: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en") -> GT:
+    """Show names, versions, or both, in order of use; each rate and average over its numerator / denominator.
+
+    In: the frame of `audience.opens_by`, `usage` or `versions`. `columns` are among theirs; `bar` is drawn from the
+    first rate among them. Raises RequestError for a column that is not there.
+    """
+    require(columns, [*rows.columns, "bar"])
+    words = said(WORDS, lang) | dict(labels or {})
+    drawn = next((name for name in columns if name in RATES), None)
+    cells = [
+        {name: _bar(row, drawn) if name == "bar" else _cell(row, name, lang) for name in columns}
+        for row in rows.iter_rows(named=True)
+    ]
+    texts = ("name", "version", "bar")
+    shown = {name: words.get(name, headline(name, lang)) for name in columns}
+    return presented(cells, shown, right=[name for name in columns if name not in texts])
+
+
+def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None, lang: str = "en") -> GT:
+    """Show what happened in each slot of a clock: one row per slot, one column per series, then the totals.
+
+    In: the frame of `activities.folded_activity`.
+    """
+    words = said(WORDS, lang) | said(SERIES, lang) | dict(labels or {})
+    series = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
+    names = slot_names(every, lang)
+    rows: list[dict[str, Cell]] = [
+        {"when": names[slot]} | {str(row["series"]): _counted(row, lang) for row in of_slot.iter_rows(named=True)}
+        for (slot,), of_slot in folded.group_by("slot", maintain_order=True)
+    ]
+    totals = dict(folded.select(pl.col("series").cast(pl.String), "total").unique().iter_rows())
+    rows.append({"when": Markup("<b>{}</b>").format(say(TOTAL, lang))}
+                | {name: number(totals[name], lang=lang) for name in series})  # fmt: skip
+    return presented(rows, {name: words[name] for name in ("when", *series)}, right=series)
+
+
+def _cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    if name in RATES or name in AVERAGES:
+        return _rate(row, name, lang)
+    if name in ("name", "version"):
+        return _name(row, name, lang)
+    return "" if row[name] is None else number(row[name], lang=lang)
+
+
+def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    top, bottom = (RATES | AVERAGES)[name]
+    if row[name] is None:
+        return unavailable(NO_DAY if bottom == "days" else NOTHING, lang)
+    value = percent(row[name], lang=lang) if name in RATES else number(row[name], 2, lang)
+    return _over(value, fraction(row[top], row[bottom], lang))
+
+
+def _counted(row: Mapping[str, Any], lang: str) -> Cell:
+    count = number(row["count"], lang=lang)
+    if row["share"] is None:
+        return count
+    return _over(count, f"{percent(row['share'], lang=lang)} ({fraction(row['count'], row['total'], lang)})")
+
+
+def _over(value: str, parts: str) -> Markup:
+    return Markup('{}<span class="tk-of">{}</span>').format(value, parts)
+
+
+def _name(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    ours = {"others": OTHERS, "total": TOTAL}.get(row["row"])
+    if ours and (name == "version" or "version" not in row):  # the others of a name, or of all names
+        return Markup("<b>{}</b>").format(say(ours, lang))
+    return say(UNKNOWN, lang) if row[name] is None else short(row[name], lang=lang)
+
+
+def _bar(row: Mapping[str, Any], rate: str | None) -> Markup:
+    """A bar of the first rate, as wide as the rate; the total needs none."""
+    if rate is None or row[rate] is None or row["row"] == "total":
+        return Markup("")
+    kind = "others" if row["row"] == "others" else "1"
+    width = f"{100 * min(row[rate], 1):.1f}"
+    return Markup('<span class="tk-bar"><span class="tk-bar-{}" style="width:{}%"></span></span>').format(kind, width)
