@@ -15,6 +15,13 @@ SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_secon
 AXES = {"messages_per_hour": ",.0f", "bits_per_second": "~s"}
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
 MOST_BARS = 30
+DRAWN = translatable(
+    {
+        "rule": "Recipients left out by each rule, out of the initial population.",
+        "type": "Errors of each type, out of all errors.",
+        "domain": "Errors in each domain, out of the messages processed of that domain.",
+    }
+)
 
 
 def share_bars(
@@ -32,9 +39,7 @@ def share_bars(
     shown = readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
     drawn = shown.select(group=by, part=part, whole=whole, share=share)
     drawn = drawn if (drawn["part"] > 0).any() else drawn.clear()
-    bars = chart(drawn, description or say("Shares, the figures behind them on demand.", lang)).mark_bar(
-        size=14, aria=False
-    )
+    bars = chart(drawn, description or say(DRAWN.get(by, ""), lang)).mark_bar(size=14, aria=False)
     return bars.properties(width=WIDTH, height=24 * max(1, drawn.height)).encode(
         x=alt.X("share:Q", title=None, axis=alt.Axis(format="%", tickCount=6, grid=True)),
         y=alt.Y("group:N", title=None, sort=drawn["group"].to_list(), axis=alt.Axis(grid=False)),

@@ -47,6 +47,8 @@ OUTLOOKS = translatable(
         "late": "At the pace so far the last message goes out {margin} after the deadline of {deadline}.",
         "overdue": "The deadline of {deadline} had passed when the data was loaded, with {pending} messages pending: "
         "the delivery is late, or what is known of it is old.",
+        "behind": "At the pace so far the last message would have gone out before the data was loaded, and {pending} "
+        "are still pending: the sending has slowed down, or what is known of it is old.",
         "no deadline": "At the pace so far the rest needs {needed}; the deadline is not in the data loaded.",
         "no pace": "{pending} messages are pending; none was dated as sent yet, so that there is no pace to project.",
         "done": "No message is pending.",
@@ -194,7 +196,8 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
     if row["ends_at"] is not None:
         deadline = instant(row["validity_at"], timezone, lang=lang)
         beneath = say("deadline {deadline}", lang, deadline=deadline) if deadline else ""
-        figures["ends"] = (instant(row["ends_at"], timezone, lang=lang), beneath)
+        when = Markup('<span class="tk-when">{}</span>').format(instant(row["ends_at"], timezone, lang=lang))
+        figures["ends"] = (when, beneath)
     return figures
 
 
@@ -221,8 +224,8 @@ def _verdict(row: Mapping[str, Any]) -> str:
         return "unknown"
     if not row["pending"]:
         return "done"
-    if row["outlook"] == "overdue":
-        return "overdue"
+    if row["outlook"] in ("overdue", "behind"):
+        return row["outlook"]
     if row["hours_needed"] is None:
         return "no pace"
     return "paused" if row["phase"] == "paused" else row["outlook"] or "no deadline"
@@ -241,4 +244,4 @@ def _outlook(row: Mapping[str, Any], timezone: str, lang: str) -> str:
 
 
 def _mood(row: Mapping[str, Any]) -> str:
-    return "note" if _verdict(row) in ("late", "overdue", "stopped") else "words"
+    return "note" if _verdict(row) in ("late", "overdue", "behind", "stopped") else "words"

@@ -31,7 +31,7 @@ def bounces(tables: Tables, delivery: str, by: str = "type", top: int = 10) -> p
 
     Rows, in the order of the platform's types and of the domains with most failures: `row` is "group" (one type, or
     one domain), "detail" (a type in a domain; only those that failed), "seven" (the platform's total of its seven
-    types; only beside an "Other"), "total" (all failed messages). Columns: `type` and `domain` (a class of
+    types; only by type, beside an "Other"), "total" (all failed messages). Columns: `type` and `domain` (a class of
     `domains.by_class` of the `top`), null where the row is about all; `errors`, messages; `contribution`, errors out of
     `contribution_of`: all errors, for a detail those of its group; `breakdown`, errors out of `breakdown_of`: all
     messages processed, by domain those of that domain. Shares are null when nothing failed or was processed; every
@@ -44,7 +44,7 @@ def bounces(tables: Tables, delivery: str, by: str = "type", top: int = 10) -> p
     if not tables.has("message"):
         return _unknown(by)
     errors = messages.filter(pl.col("type").is_not_null())
-    rows = pl.concat([_groups(errors, messages, by), _details(errors, by), _totals(errors)], how="diagonal")
+    rows = pl.concat([_groups(errors, messages, by), _details(errors, by), _totals(errors, by)], how="diagonal")
     return _shares(_compared(rows, messages, by))
 
 
@@ -117,10 +117,10 @@ def _details(errors: pl.DataFrame, by: str) -> pl.DataFrame:
     )
 
 
-def _totals(errors: pl.DataFrame) -> pl.DataFrame:
+def _totals(errors: pl.DataFrame, by: str) -> pl.DataFrame:
     count = errors["messages"].sum()
     rows = [("total", count)]
-    if OTHER in errors["type"]:
+    if by == "type" and OTHER in errors["type"]:
         rows.insert(0, ("seven", errors.filter(pl.col("type") != OTHER)["messages"].sum()))
     frame = pl.DataFrame(rows, schema={"row": ROWS, "errors": pl.Int64}, orient="row")
     return frame.with_columns(contribution_of=pl.lit(count, pl.Int64))

@@ -95,9 +95,9 @@ def pace(tables: Tables, delivery: str) -> pl.DataFrame:
     started_at); `busiest_hour`, the most messages of any 60 minutes. `phase` is "not started", "running", "paused",
     "over" or null, by the state of the delivery. While messages are pending and the pace is known: `hours_needed`,
     pending / messages_per_hour; and, unless paused, `ends_at`, last_at + hours_needed, a projection that holds only
-    while the pace does. `outlook` compares it with the deadline: "in time", "late"; "overdue" when the deadline had
-    passed at the newest load and messages are still pending; null when that cannot be said. Raises RequestError for an
-    unknown delivery.
+    while the pace does. `outlook` compares: "in time" and "late" with the deadline; "overdue" when the deadline had
+    passed at the newest load, "behind" when the projected end had, and messages are still pending; null when that
+    cannot be said. What the data itself has refuted is not projected. Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
     counted = ["to_deliver", "processed", "pending", "cancelled"]
@@ -188,7 +188,9 @@ def _projection(row: Mapping[str, Any]) -> dict[str, Any]:
         return {"hours_needed": None, "ends_at": None, "outlook": None}
     needed = row["pending"] / row["messages_per_hour"] if row["messages_per_hour"] else None
     ends = None if needed is None or row["phase"] == PAUSED else _later(row["last_at"], needed)
-    return {"hours_needed": needed, "ends_at": ends, "outlook": _outlook(ends, row["validity_at"], row["as_of"])}
+    outlook = _outlook(ends, row["validity_at"], row["as_of"])
+    refuted = outlook in ("overdue", "behind")
+    return {"hours_needed": needed, "ends_at": None if refuted else ends, "outlook": outlook}
 
 
 def _later(instant: datetime, hours: float) -> datetime | None:
@@ -199,11 +201,11 @@ def _later(instant: datetime, hours: float) -> datetime | None:
 
 
 def _outlook(ends: datetime | None, deadline: datetime | None, as_of: datetime | None) -> str | None:
-    if deadline is None:
-        return None
-    if as_of is not None and as_of > deadline:
+    if as_of is not None and deadline is not None and as_of > deadline:
         return "overdue"
-    return None if ends is None else "in time" if ends <= deadline else "late"
+    if as_of is not None and ends is not None and as_of > ends:
+        return "behind"
+    return None if ends is None or deadline is None else "in time" if ends <= deadline else "late"
 
 
 def _out_of(part: str, whole: str) -> pl.Expr:
