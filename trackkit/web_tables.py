@@ -18,8 +18,8 @@ NO_RATE, NOBODY = translatable(("{denominator} is 0", "No web application was vi
 ATTRIBUTION = translatable(
     {
         "attribution": "Tied to a delivery", "visits": "This delivery", "share": "Share",
-        "application_pages": "In web applications", "all_visits": "All deliveries", "all_share": "Share of all",
-        "total": "This delivery", "all_total": "All deliveries",
+        "application_pages": "In web applications", "all_visits": "All visits", "all_share": "Share of all",
+        "total": "This delivery", "all_total": "All visits",
     }
 )  # fmt: skip
 KINDS = translatable(

@@ -7,7 +7,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.consent import require_word, share
-from trackkit.deliveries import Tables, require_timezone
+from trackkit.deliveries import Tables, require_delivery, require_timezone
 from trackkit.snapshot import Snapshot
 
 MODES = ("session", "permanent", "anonymous")
@@ -63,14 +63,20 @@ def attribute_web(tables: Tables, mode: str = "session", option: str = "last") -
     return pl.concat([*tied, others], how="diagonal").sort(_in_time(), nulls_last=True).collect()
 
 
-def counted_tables(tables: Tables, visits: pl.DataFrame) -> Snapshot:
+def counted_tables(tables: Tables, visits: pl.DataFrame, delivery: str = "") -> Snapshot:
     """Return the tables with the counted visits to the site as their only events, to `measure` web metrics on.
 
-    In: `visits` of `attribute_web`, through `with_consent`. Other tables are as they were.
+    In: `visits` of `attribute_web`, through `with_consent`. Other tables are as they were, but that `delivery` is known
+    even if only its e-mail events, which are not here, told of it. RequestError when nothing does.
     """
     counted = visits.lazy().filter(pl.col("is_counted"), pl.col("origin") == "site")
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
-    return Snapshot(frames | ({"event": counted.select(_OF_EVENT)} if tables.has("event") else {}))
+    frames |= {"event": counted.select(_OF_EVENT)} if tables.has("event") else {}
+    if delivery:
+        listed, asked = tables.scan("delivery"), pl.LazyFrame({"delivery_id": [require_delivery(tables, delivery)]})
+        unlisted = asked.join(listed, on="delivery_id", how="anti")
+        frames["delivery"] = pl.concat([listed, unlisted], how="diagonal")
+    return Snapshot(frames)
 
 
 def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
