@@ -7,6 +7,7 @@ within the others, and never added up.
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from trackkit.snapshot import Snapshot
 
 LIST = "reports_templates/domains.toml"
 OTHERS = "Others"
+CARRIERS = ("message", "event")  # the tables that have a domain
 LONGEST = 253  # letters of a domain name; what is longer is none
 RANK = ["first", "messages", "hits"]
 RANKS: Mapping[str, pl.Expr] = {"messages": pl.len(), "failures": (pl.col("status") == "failed").sum()}
@@ -138,13 +140,24 @@ def by_class(
     if ranked_by not in RANKS:
         raise RequestError(f"Domains are not ranked by {ranked_by!r}.{did_you_mean(str(ranked_by), RANKS)}")
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
-    carriers = {name: _of(frames[name], delivery) for name in ("message", "event") if name in frames}
+    carriers = {name: _of(frames[name], delivery) for name in CARRIERS if name in frames}
     classes = _classes(carriers, top, ranked_by)
-    order = classes.sort("place")["class"].unique(maintain_order=True)
-    shown = pl.col("domain").replace_strict(
-        classes["domain"], classes["class"], default=None, return_dtype=pl.Enum(order)
-    )
-    return Snapshot(frames | {name: rows.with_columns(domain=shown) for name, rows in carriers.items()})
+    order = pl.Enum(classes.sort("place")["class"].unique(maintain_order=True))
+    shown = pl.col("domain").replace_strict(classes["domain"], classes["class"], default=None, return_dtype=order)
+    classed = {name: rows.with_columns(domain=shown) for name, rows in carriers.items()}
+    return _Classed(frames | classed, getattr(tables, "as_of", None), order=order)
+
+
+@dataclass(frozen=True)
+class _Classed(Snapshot):
+    """Tables whose domains are classes, also those of a table that was never loaded: they are joined."""
+
+    order: pl.Enum = field(default_factory=lambda: pl.Enum([]))
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """Return the frame of a table, its `domain` a class."""
+        rows = super().scan(table)
+        return rows.with_columns(pl.col("domain").cast(self.order)) if table in CARRIERS else rows
 
 
 def _of(rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
