@@ -19,7 +19,7 @@ BODY, MODULE = 30, 275  # lines; the house aims at 8 and 250
 # The layers, each room (a module, or a folder of like ones) with what it may import. A new room needs a line here.
 GROUND = {"errors", "schema", "snapshot"}
 SHOWN = {"charts", "tables", "web_charts", "web_tables", "sending_charts", "sending_tables", "cells"}
-SHOWN |= {"audience_charts", "audience_tables", "wording", "theme"}
+SHOWN |= {"platform_charts", "platform_tables", "audience_charts", "audience_tables", "wording", "theme"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "schema": {"errors"},
@@ -47,6 +47,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sending_tables": {"schema", "language"} | SHOWN,
     "audience_charts": {"language"} | SHOWN,
     "audience_tables": {"language"} | SHOWN,
+    "platform_charts": {"language"} | SHOWN,
+    "platform_tables": {"language"} | SHOWN,
     "web_charts": {"language"} | SHOWN,
     "web_tables": {"language"} | SHOWN,
 }

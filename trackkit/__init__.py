@@ -11,7 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackkit import audience_charts, audience_tables, charts, sending_charts, sending_tables, tables, web_charts, web_tables
+    from trackkit import (
+        audience_charts,
+        audience_tables,
+        charts,
+        platform_charts,
+        platform_tables,
+        sending_charts,
+        sending_tables,
+        tables,
+        web_charts,
+        web_tables,
+    )
     from trackkit.analysis import (
         activities,
         audience,
@@ -24,6 +35,9 @@ if TYPE_CHECKING:
         logs,
         messages,
         sending,
+        several,
+        sharing,
+        subscriptions,
         web,
         webapp,
     )
@@ -57,6 +71,11 @@ _DOORS = {
     "audience": ("analysis.audience", ""),
     "audience_charts": ("audience_charts", ""),
     "audience_tables": ("audience_tables", ""),
+    "several": ("analysis.several", ""),
+    "sharing": ("analysis.sharing", ""),
+    "subscriptions": ("analysis.subscriptions", ""),
+    "platform_charts": ("platform_charts", ""),
+    "platform_tables": ("platform_tables", ""),
     "consent": ("analysis.consent", ""),
     "web": ("analysis.web", ""),
     "webapp": ("analysis.webapp", ""),
@@ -70,7 +89,8 @@ _DOORS = {
 __all__ = [
     "METRICS", "activities", "audience", "audience_charts", "audience_tables", "bounces", "charts", "clickmap",
     "consent", "curves", "domains", "limits", "links", "load", "logs", "measure", "messages", "open_page", "open_store",
-    "recipes", "render", "sending", "sending_charts", "sending_tables", "story", "tables", "web", "web_charts", "web_tables", "webapp",
+    "platform_charts", "platform_tables", "recipes", "render", "sending", "sending_charts", "sending_tables", "several",
+    "sharing", "story", "subscriptions", "tables", "web", "web_charts", "web_tables", "webapp",
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ PERIOD = pl.Enum(list(PERIODS))
 SERIES = pl.Enum(["subscriptions", "unsubscriptions", "evolution"])
 ACTIONS = {1: "subscriptions", 0: "unsubscriptions"}
 COUNTS = ("subscribers", "registered", "subscriptions", "unsubscriptions")
-RATES = ("evolution", "evolution_rate", "remaining", "loyalty")
+RATES = ("evolution", "evolution_rate", "remaining", "kept", "loyalty")
 
 
 def subscription_progress(
@@ -61,19 +61,20 @@ def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
     """Add what the platform works out of `registered`, `subscriptions` and `unsubscriptions`, whatever the grain.
 
     `evolution`, subscriptions less unsubscriptions, signed; `evolution_rate`, evolution / registered; `remaining`,
-    registered + evolution; `loyalty`, 1 - unsubscriptions / remaining. A rate is null unless what it is out of is
-    above 0; loyalty is below 0 where more left than remain.
+    registered + evolution; `kept`, remaining less unsubscriptions; `loyalty`, kept / remaining, which is the platform's
+    1 - unsubscriptions / remaining. A rate is null unless what it is out of is above 0; loyalty is below 0 where more
+    left than remain.
 
     >>> counts = pl.DataFrame({"registered": [200], "subscriptions": [10], "unsubscriptions": [10]})
     >>> with_rates(counts).select("evolution", "evolution_rate", "loyalty").rows()
     [(0, 0.0, 0.95)]
     """
     evolution = pl.col("subscriptions") - pl.col("unsubscriptions")
-    rows = counted.with_columns(evolution=evolution, remaining=pl.col("registered") + evolution)
-    kept = pl.col("remaining") - pl.col("unsubscriptions")
-    return rows.with_columns(
+    remaining = pl.col("registered") + evolution
+    kept = remaining - pl.col("unsubscriptions")
+    return counted.with_columns(evolution=evolution, remaining=remaining, kept=kept).with_columns(
         evolution_rate=pl.when(pl.col("registered") > 0).then(pl.col("evolution") / pl.col("registered")),
-        loyalty=pl.when(pl.col("remaining") > 0).then(kept / pl.col("remaining")),
+        loyalty=pl.when(pl.col("remaining") > 0).then(pl.col("kept") / pl.col("remaining")),
     )
 
 

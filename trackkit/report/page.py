@@ -6,6 +6,7 @@ what its figures cannot say.
 
 import os
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -13,9 +14,10 @@ from markupsafe import Markup
 
 from trackkit import resources
 from trackkit.analysis import limits
+from trackkit.analysis.several import chosen_deliveries
 from trackkit.deliveries import require_delivery, require_timezone
 from trackkit.errors import RequestError
-from trackkit.language import say, translatable
+from trackkit.language import say, several, translatable
 from trackkit.report import notebook, notes
 from trackkit.report.template import Section, Template, template
 from trackkit.schema import MESSAGE_TYPES, STATES
@@ -61,6 +63,7 @@ class Page:
     header: Header
     delivery: str | None
     recipient: str | None
+    deliveries: tuple[str, ...] = ()  # those chosen, of a report on several
 
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
@@ -77,11 +80,13 @@ def open_page(
     recipient: str = "",
     timezone: str = "UTC",
     lang: str = "en",
+    deliveries: str | None = None,
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
-    Raises RequestError for an unknown report, delivery, recipient, time zone or language, and for neither id given to
-    a report that is about one.
+    `deliveries`, if given, are the ids of several with commas between them, or "" for those of the last months: the
+    ones meant are `page.deliveries`. Raises RequestError for an unknown report, delivery, recipient, time zone or
+    language, and for neither id given to a report that is about one.
     """
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     require_timezone(timezone)
@@ -93,6 +98,10 @@ def open_page(
     if not (delivery or recipient or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
     found = limits.limits(tables, delivery or None, recipient or None, notes.needs(report, words))
+    if deliveries is not None:
+        chosen = chosen_deliveries(tables, deliveries)
+        header = _with_limits(selection_header(tables, chosen, timezone, lang), found, timezone, lang)
+        return Page(tables, words, header, None, None, tuple(chosen["delivery_id"]))
     header = _with_limits(_about(tables, delivery, recipient, timezone, lang), found, timezone, lang)
     return Page(tables, words, header, delivery or None, recipient or None)
 
@@ -170,12 +179,24 @@ def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header
         .collect()
         .row(0)
     )
-    shown = [
-        ("Deliveries", number(count, lang=lang)),
+    shown = [("Deliveries", number(count, lang=lang)), *_launches(first, last, timezone, lang)]
+    return _header(tables, say("All deliveries", lang), "", shown, tables.scan("event"), timezone, lang)
+
+
+def selection_header(tables: Snapshot, chosen: pl.DataFrame, timezone: str, lang: str = "en") -> Header:
+    """Describe several deliveries, those of `several.chosen_deliveries`: how many, launched from when to when."""
+    heading = several("{count} delivery", "{count} deliveries", chosen.height, lang)
+    launched = chosen["launched_at"]
+    hits = tables.scan("event").filter(pl.col("delivery_id").is_in(chosen["delivery_id"].to_list()))
+    shown = _launches(launched.min(), launched.max(), timezone, lang)  # type: ignore[arg-type]
+    return _header(tables, heading, "", shown, hits, timezone, lang)
+
+
+def _launches(first: datetime | None, last: datetime | None, timezone: str, lang: str) -> list[tuple[str, str]]:
+    return [
         ("First launch", instant(first, timezone, lang=lang)),
         ("Last launch", instant(last, timezone, lang=lang)),
     ]
-    return _header(tables, say("All deliveries", lang), "", shown, tables.scan("event"), timezone, lang)
 
 
 def _header(

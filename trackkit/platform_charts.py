@@ -1,0 +1,154 @@
+"""Charts beyond one delivery: shares by network and over time, what became of subscriptions to services."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+import altair as alt
+import polars as pl
+from babel.dates import format_skeleton
+
+from trackkit.charts import WIDTH, chart, clock_instant, time_axis, whole_numbers, written
+from trackkit.language import said, say, translatable
+from trackkit.theme import theme
+from trackkit.wording import instant, plain
+
+Labels = Mapping[str, str]
+SHARING = translatable({"shares": "Sharing activities", "opens": "Opens of shared pages"})
+ACTIVITY = translatable({
+    "shares": "Sharing activities", "shared_opens": "Opens of shared pages", "new_contacts": "New contacts",
+})  # fmt: skip
+SUBSCRIPTIONS = translatable({
+    "subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions", "evolution": "Evolution",
+})  # fmt: skip
+LENGTHS = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=28)}
+WEEK = translatable("Week of {day}")
+
+
+def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> alt.Chart:
+    """Draw the shares on each network and, where they are known, the opens of what was shared beneath.
+
+    In: the frame of `sharing.social_sharing`. Where nothing was shared nothing is drawn.
+    """
+    words = said(SHARING, lang)
+    named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(
+        name=pl.col("network").replace(dict(networks))
+    )
+    rows = named.unpivot(["shares", "opens"], index=["name"], variable_name="kind", value_name="count").drop_nulls()
+    rows = rows if rows["count"].sum() else rows.clear()
+    totals = rows.group_by("kind").agg(total=pl.col("count").sum())
+    rows = rows.join(totals, on="kind", maintain_order="left").with_columns(
+        share=pl.when(pl.col("total") > 0).then(pl.col("count") / pl.col("total")),
+        place=(pl.col("kind") == "opens").cast(pl.Int64),
+        kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
+    )
+    kinds = [words[name] for name in words if words[name] in rows["kind"].to_list()]
+    return (
+        chart(rows, say("Sharing activities, and opens of shared pages, by network.", lang))
+        .properties(width=WIDTH, height=30 * max(1, named.height))
+        .mark_bar(aria=False)
+        .encode(
+            x=alt.X("count:Q", title=None, axis=alt.Axis(format=",.0f", tickMinStep=1, tickCount=6, grid=True)),
+            y=alt.Y("name:N", title=None, sort=named["name"].to_list(), axis=alt.Axis(grid=False)),
+            yOffset=alt.YOffset("place:O"),
+            color=alt.Color("kind:N", scale=alt.Scale(domain=kinds)),
+            tooltip=[
+                alt.Tooltip("name:N", title=say("Network", lang)),
+                alt.Tooltip("kind:N", title=say("Series", lang)),
+                alt.Tooltip("count:Q", title=say("Value", lang), format=",.0f"),
+                alt.Tooltip("total:Q", title=say("Total", lang), format=",.0f"),
+                alt.Tooltip("share:Q", title=say("Share", lang), format=".2%"),
+            ],
+        )
+    )
+
+
+def activity_columns(
+    activity: pl.DataFrame, every: str = "month", labels: Labels | None = None, lang: str = "en"
+) -> alt.Chart:
+    """Draw sharing activities, opens of shared pages and new contacts over time, one colour each.
+
+    In: the frame of `sharing.sharing_activity`. All opens are left to the table: there are a hundred times as many. An
+    activity that is unknown, or that never happened, is not drawn.
+    """
+    words = said(ACTIVITY, lang) | dict(labels or {})
+    kinds = {name: words[name] for name in ACTIVITY}
+    rows = activity.drop_nulls("starts_on").unpivot(
+        list(kinds), index="starts_on", variable_name="kind", value_name="count"
+    )
+    rows = rows.filter(pl.col("count") > 0)
+    clock, places = pl.col("starts_on").cast(pl.Datetime("ms")), {kind: place for place, kind in enumerate(kinds)}
+    rows = rows.with_columns(
+        starts_at=clock_instant(clock),
+        ends_at=clock_instant(clock + 0.9 * LENGTHS[every]),
+        when=pl.Series([period_name(day, every, lang) for day in rows["starts_on"]], dtype=pl.String),
+        place=pl.col("kind").replace_strict(places, return_dtype=pl.Int64),
+        kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String),
+    ).drop("starts_on")
+    drawn = [kind for kind in kinds.values() if kind in rows["kind"].to_list()]
+    colours = [theme().light.series[place] for place, kind in enumerate(kinds.values()) if kind in drawn]
+    return (
+        chart(rows, say("What sharing brought in each period.", lang))
+        .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
+        .encode(
+            x=time_axis("starts_at", rows, daily=True),
+            x2="ends_at",
+            y=alt.Y("count:Q", title=say("Events", lang), stack="zero", axis=whole_numbers()),
+            color=alt.Color("kind:N", scale=alt.Scale(domain=drawn, range=colours)),
+            order=alt.Order("place:Q"),
+            tooltip=[
+                alt.Tooltip("when:N", title=say("Period", lang)),
+                alt.Tooltip("kind:N", title=say("Series", lang)),
+                alt.Tooltip("count:Q", title=say("Value", lang), format=",.0f"),
+            ],
+        )
+    )
+
+
+def subscription_charts(curves: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> list[alt.Chart]:
+    """Draw the growing numbers of subscriptions and unsubscriptions, and their difference: one chart per service.
+
+    In: the frame of `subscriptions.subscription_curves`.
+    """
+    return [
+        _curves(of_service, labels or {}, lang) for _, of_service in curves.group_by("service_id", maintain_order=True)
+    ]
+
+
+def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
+    words = said(SUBSCRIPTIONS, lang) | dict(labels)
+    series = pl.col("series").cast(pl.String)
+    rows = curves.select(
+        "count", "cumulated",
+        name=series.replace_strict(words, return_dtype=pl.String),
+        starts_at=clock_instant(pl.col("day").cast(pl.Datetime("ms"))),
+        when=written(pl.col("day"), lang),
+    )  # fmt: skip
+    service = plain(curves["service"].first())[:80]
+    return (
+        chart(rows, say("Acts of {service} since the period began.", lang, service=service))
+        .properties(title=alt.Title(service, anchor="start"), height=200)
+        .mark_line(aria=False, interpolate="step-after")
+        .encode(
+            x=time_axis("starts_at", rows, daily=True),
+            y=alt.Y("cumulated:Q", title=say("Cumulated", lang), axis=whole_numbers()),
+            color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values()))),
+            tooltip=[
+                alt.Tooltip("when:N", title=say("Day", lang)),
+                alt.Tooltip("name:N", title=say("Series", lang)),
+                alt.Tooltip("count:Q", title=say("Of the day", lang), format=",.0f"),
+                alt.Tooltip("cumulated:Q", title=say("Cumulated", lang), format=",.0f"),
+            ],
+        )
+    )
+
+
+def period_name(day: date, every: str, lang: str = "en") -> str:
+    """Return the words of a period that starts on a day.
+
+    >>> period_name(date(2026, 11, 1), "month"), period_name(date(2026, 11, 2), "week")
+    ('November 2026', 'Week of 2026-11-02')
+    """
+    if every == "month":
+        return str(format_skeleton("yMMMM", day, locale=lang))
+    shown = instant(day, lang=lang, weekday=every == "day")
+    return say(WEEK, lang, day=shown) if every == "week" else shown

@@ -1,0 +1,218 @@
+"""Tables beyond one delivery: shares by network and over time, subscriptions to services, deliveries side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from great_tables import GT
+from markupsafe import Markup
+
+from trackkit.cells import (
+    NOT_LOADED,
+    Cell,
+    Labels,
+    fraction,
+    headline,
+    label_of,
+    only_row,
+    presented,
+    require,
+    unavailable,
+    value_cell,
+)
+from trackkit.language import said, say, several, translatable
+from trackkit.platform_charts import period_name
+from trackkit.tables import TOTAL
+from trackkit.wording import NOT_AVAILABLE, instant, number, percent, short
+
+NETWORK_WORDS = translatable({
+    "network": "Network", "shares": "Sharing activities", "share_breakdown": "Breakdown of sharing activities",
+    "sharing_rate": "Sharing rate", "targeted_rate": "Sharing rate of the initial population",
+    "opens": "Opens of shared pages", "open_breakdown": "Breakdown of opens", "open_rate": "Opens per sharing activity",
+    "added_open_rates": "Sum of the rates",
+})  # fmt: skip
+ACTIVITY_WORDS = translatable({
+    "starts_on": "Period", "new_contacts": "New contacts", "shared_opens": "Opens of shared pages",
+    "opens": "Opens of the message", "shares": "Sharing activities",
+})  # fmt: skip
+SERVICE_WORDS = translatable({
+    "service": "Service", "period": "Period", "subscribers": "Subscribers to date", "registered": "Registered",
+    "subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions", "evolution": "Evolution",
+    "evolution_rate": "Evolution rate", "loyalty": "Loyalty", "delivery": "Delivery",
+    "share": "Share of unsubscriptions",
+})  # fmt: skip
+PERIODS = translatable({
+    "24H": "24 hours", "48H": "48 hours", "1 week": "1 week", "2 weeks": "2 weeks", "1 month": "1 month",
+    "6 months": "6 months",
+})  # fmt: skip
+NO_PAGE, NOTHING = translatable(("no page of a shared message is tracked", "nothing to divide by"))
+NOBODY, NONE_LEFT = translatable(("nobody was registered", "nobody left"))
+NO_DATE, NO_DELIVERY = translatable(("Without a date", "(no delivery named)"))
+# Each rate with its numerator and denominator, and why there may be none.
+RATES = {
+    "share_breakdown": ("shares", "total_shares", NOTHING), "sharing_rate": ("shares", "to_deliver", NOTHING),
+    "targeted_rate": ("shares", "targeted", NOTHING), "open_breakdown": ("opens", "total_opens", NOTHING),
+    "open_rate": ("opens", "shares", NOTHING), "evolution_rate": ("evolution", "registered", NOBODY),
+    "loyalty": ("kept", "remaining", NOBODY), "share": ("unsubscriptions", "total", NONE_LEFT),
+}  # fmt: skip
+OF_PAGES = ("open_breakdown", "open_rate", "added_open_rates", "new_contacts", "shared_opens")
+TEXTS = ("network", "starts_on", "service", "period", "delivery")
+
+
+def network_table(
+    sharing: pl.DataFrame, columns: Sequence[str], networks: Labels, labels: Labels | None = None, lang: str = "en"
+) -> GT:
+    """Show the shares of each network and what came of them, each rate over its numerator / denominator.
+
+    In: the frame of `sharing.social_sharing`. `columns` are among its own; `networks` maps each network to words. What
+    cannot be known says why in the total. Raises RequestError for a column that is not there.
+    """
+    require(columns, sharing.columns)
+    rows = [
+        {name: _network(row, networks, lang) if name == "network" else _share(row, name, lang) for name in columns}
+        for row in sharing.iter_rows(named=True)
+    ]
+    return _table(rows, columns, NETWORK_WORDS, labels, lang)
+
+
+def activity_table(
+    activity: pl.DataFrame, columns: Sequence[str], every: str = "month", labels: Labels | None = None, lang: str = "en"
+) -> GT:
+    """Show what sharing brought, one row per period, then the total, which counts each contact once.
+
+    In: the frame of `sharing.sharing_activity`. Raises RequestError for a column that is not there.
+    """
+    require(columns, activity.columns)
+    rows = [
+        {name: _period(row, every, lang) if name == "starts_on" else _share(row, name, lang) for name in columns}
+        for row in activity.iter_rows(named=True)
+    ]
+    return _table(rows, columns, ACTIVITY_WORDS, labels, lang)
+
+
+def progress_table(
+    progress: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en"
+) -> GT:
+    """Show each service, with its subscribers to date, and one row per period; each rate over its parts.
+
+    In: the frame of `subscriptions.subscription_progress`. `columns` are among its own. Raises RequestError for a
+    column that is not there.
+    """
+    require(columns, progress.columns)
+    first = progress.with_columns(is_first=pl.col("service_id").is_first_distinct())
+    rows = [{name: _act(row, name, lang) for name in columns} for row in first.iter_rows(named=True)]
+    return _table(rows, columns, SERVICE_WORDS, labels, lang)
+
+
+def departures_table(
+    by_delivery: pl.DataFrame, columns: Sequence[str], top: int = 20, labels: Labels | None = None, lang: str = "en"
+) -> GT:
+    """Show the `top` deliveries that most people left from. In: the frame of `subscriptions.acts_by_delivery`."""
+    require(columns, by_delivery.columns)
+    rows = [{name: _act(row, name, lang) for name in columns} for row in by_delivery.head(top).iter_rows(named=True)]
+    return _table(rows, columns, SERVICE_WORDS, labels, lang)
+
+
+def comparison_table(
+    rows: pl.DataFrame,
+    total: pl.DataFrame,
+    metrics: Sequence[str],
+    labels: Labels | None = None,
+    timezone: str = "UTC",
+    lang: str = "en",
+) -> GT:
+    """Show metrics of several deliveries, one row each under the day of its launch, then all of them together.
+
+    In: the two frames of `several.side_by_side`. Each rate stands over its numerator / denominator. Raises
+    RequestError for a metric that is not there.
+    """
+    words = (
+        {"delivery": headline("delivery", lang)} | {name: label_of(name, lang) for name in metrics} | dict(labels or {})
+    )
+    together = only_row(total, metrics)
+    cells: list[dict[str, Cell]] = [
+        {"delivery": _delivery(row["delivery"], instant(row["launched_at"], timezone, lang=lang))}
+        | {name: value_cell(row, name, lang) for name in metrics}
+        for row in rows.iter_rows(named=True)
+    ]
+    name = Markup("<b>{}</b>").format(say(TOTAL, lang))
+    cells.append({"delivery": name} | {metric: value_cell(together, metric, lang) for metric in metrics})
+    return presented(cells, {name: words[name] for name in ("delivery", *metrics)}, right=metrics)
+
+
+def signed(value: int, lang: str = "en") -> str:
+    """Return a difference with its sign; none before 0.
+
+    >>> signed(1200), signed(-3), signed(0)
+    ('+1,200', '-3', '0')
+    """
+    return f"{'+' if value > 0 else ''}{number(value, lang=lang)}"
+
+
+def _table(rows: list[dict[str, Cell]], columns: Sequence[str], words: Labels, labels: Labels | None, lang: str) -> GT:
+    named = said(words, lang) | dict(labels or {})
+    shown = {name: named.get(name, headline(name, lang)) for name in columns}
+    return presented(rows, shown, right=[name for name in columns if name not in TEXTS])
+
+
+def _network(row: Mapping[str, Any], networks: Labels, lang: str) -> Cell:
+    if row["row"] == "total":
+        return Markup("<b>{}</b>").format(say(TOTAL, lang))
+    return str(networks.get(row["network"], row["network"]))
+
+
+def _period(row: Mapping[str, Any], every: str, lang: str) -> Cell:
+    if row["row"] == "period":
+        return period_name(row["starts_on"], every, lang)
+    return say(NO_DATE, lang) if row["row"] == "undated" else Markup("<b>{}</b>").format(say(TOTAL, lang))
+
+
+def _share(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    """A count of sharing, or a rate over its parts; where a whole column is unknown, the total says why once."""
+    if row[name] is not None and name != "added_open_rates":
+        return _rate(row, name, lang) if name in RATES else number(row[name], lang=lang)
+    if row[name] is not None:
+        return percent(row[name], lang=lang)
+    if name in RATES and all(row[part] is not None for part in RATES[name][:2]):
+        return unavailable(NOTHING, lang)
+    if row["row"] != "total":
+        unknown = Markup('<span class="tk-na">{}</span>').format(say(NOT_AVAILABLE, lang))
+        return "" if name == "added_open_rates" else unknown
+    of_pages = name in OF_PAGES or (name == "opens" and "network" in row)
+    return unavailable(NO_PAGE if of_pages and row["shares"] is not None else NOT_LOADED, lang)
+
+
+def _act(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    """One column of a service or a delivery: its words, a count, a signed difference, or a rate over its parts."""
+    value = row[name]
+    if name == "service":
+        return _service(row, lang) if row["is_first"] else ""
+    if name == "delivery":
+        return say(NO_DELIVERY, lang) if value is None else short(value)
+    if name == "period":
+        return say(PERIODS[value], lang)
+    if name in RATES:
+        return _rate(row, name, lang)
+    if value is None:
+        return unavailable(NOT_LOADED, lang)
+    return signed(value, lang) if name == "evolution" else number(value, lang=lang)
+
+
+def _service(row: Mapping[str, Any], lang: str) -> Cell:
+    if row["subscribers"] is None:
+        return short(row["service"])
+    many = several("{count} subscriber to date", "{count} subscribers to date", row["subscribers"], lang)
+    return Markup('<b>{}</b><span class="tk-of">{}</span>').format(short(row["service"]), many)
+
+
+def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    top, bottom, nothing = RATES[name]
+    if row[name] is None:
+        return unavailable(NOT_LOADED if row[top] is None else nothing, lang)
+    sign = "+" if name == "evolution_rate" and row[name] > 0 else ""
+    shown = f"{sign}{percent(row[name], lang=lang)}"
+    return Markup('{}<span class="tk-of">{}</span>').format(shown, fraction(row[top], row[bottom], lang))
+
+
+def _delivery(name: str, launched: str) -> Markup:
+    return Markup('{}<span class="tk-of">{}</span>').format(short(name, 60), launched)
