@@ -125,7 +125,9 @@ def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFr
     found: dict[str, list[Metric]] = {}
     for metric in metrics:
         found.setdefault(metric.source, []).append(metric)
-    frames = [_aggregated(rows, source, members, groups) for source, members in found.items()]
+    # A source that was not loaded has no group, and its columns need not be of the types that the others brought.
+    sources = [source for source in found if rows.has(source)] or list(found)
+    frames = [_aggregated(rows, source, found[source], groups) for source in sources]
     if groups == ["delivery_id"]:
         frames.append(rows.deliveries())
     joined, *others = pl.collect_all(frames)

@@ -45,7 +45,17 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "messages": ("message", "event", "link"),
         "web": ("event", "link", "page_hit"),
         "webapp": ("page_hit",),
+        "consent": ("page_hit",),
         "story": ("message", "event", "link"),
+        "sending": ("delivery", "message"),
+        "sending.exclusions": ("delivery", "exclusion"),
+        "bounces": ("message", "failure"),
+        "activities": ("event", "link"),
+        "audience": ("event", "link"),
+        "sharing": ("event", "link"),
+        "several": ("delivery",),
+        "subscriptions": ("subscription", "service"),
+        "domains": (),
     }
 )
 _BEHIND = {

@@ -1,0 +1,44 @@
+"""A report's notebook run here, without a kernel: its cells in order, and what each of them shows."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from trackkit import resources
+from trackkit.report import notebook
+
+
+def run(report: str, **parameters: Any) -> list[tuple[str | None, Any]]:
+    """Run every code cell of a report on the parameters given (`store` may be a Snapshot); return (section, shown)."""
+    path = Path(resources.find(f"{notebook.NOTEBOOKS}/{report}.ipynb"))
+    shown: list[tuple[str | None, Any]] = []
+    names: dict[str, Any] = {}
+    known = {each.name for each in notebook.parameters(notebook.read(path), path)}
+    for cell in notebook.code_cells(notebook.read(path)):
+        section = notebook.section_of(cell)
+        names["display"] = lambda value, section=section: shown.append((section, value))
+        value = _cell(cell.source, names)
+        if value is not None:
+            shown.append((section, value))
+        if notebook.PARAMETERS in notebook.tags(cell):
+            names |= {name: value for name, value in parameters.items() if name in known}
+    return shown
+
+
+def _cell(source: str, names: dict[str, Any]) -> Any:
+    """Run a cell, and return the value of its last expression, as a notebook shows it."""
+    tree = ast.parse(source)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "<cell>", "exec"), names)
+    return eval(compile(ast.Expression(last.value), "<cell>", "eval"), names) if last else None
+
+
+def texts(value: Any) -> str:
+    """What a reader sees of an output: the words of a table, or the title and the data of a chart."""
+    if hasattr(value, "to_dict"):
+        return str(value.to_dict())
+    if hasattr(value, "as_raw_html"):
+        return value.as_raw_html()
+    if hasattr(value, "_repr_mimebundle_"):
+        return str(value._repr_mimebundle_())
+    return value._repr_html_()
