@@ -133,7 +133,8 @@ def test_nothing_loaded_is_nothing_shown():
 SECOND = """
 with hit as (select rowid, *, coalesce(person_id, 'recipient ' || recipient_id) as visitor from page_hit),
 refused as (select visitor from (select visitor, web_optout, row_number() over (partition by visitor
-    order by occurred_at desc nulls last, web_optout desc) as nth from hit where web_optout is not null and visitor is not null)
+    order by occurred_at desc nulls last, web_optout desc) as nth from hit
+    where web_optout is not null and visitor is not null)
     where nth = 1 and web_optout = 1),
 shut as (select h.* from hit h where (select web_optout from hit c where c.visitor = h.visitor
     and c.web_optout is not null and c.occurred_at <= h.occurred_at

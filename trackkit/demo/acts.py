@@ -10,8 +10,11 @@ from trackkit.demo.plan import DAY, NOW, OPT_OUT
 from trackkit.demo.scene import HUMAN, SECOND, Scene
 from trackkit.demo.tables import SERVICES, instants
 
-PAGES = ("Welcome", "Your details", "Question", "Thank you")
-APPLICATION = "Concours d'automne"
+# Each web application with its pages, and how far visitors walk on it.
+APPLICATIONS = {
+    "Concours d'automne": (("Welcome", "Your details", "Question", "Thank you"), (0.34, 0.2, 0.12, 0.34)),
+    "Preference centre": (("Sign in", "Your preferences", "Saved"), (0.22, 0.3, 0.48)),
+}
 LETTER_SERVICE, OFFER_SERVICE = SERVICES
 
 
@@ -56,20 +59,43 @@ def write_page_hits(folder: Path, people: People, deliveries: list[int], seed: i
     """`web_page_hit.csv.gz`: tabs, SQL names. Each visitor walks from the first page as far as patience goes."""
     rng = np.random.default_rng([seed, 9])
     visitors = max(30, people.count // 12)
-    reached = rng.choice([1, 2, 3, 4], visitors, p=[0.34, 0.2, 0.12, 0.34])
-    turn = np.repeat(np.arange(visitors), reached)
-    step = np.arange(turn.size) - np.repeat(np.cumsum(reached) - reached, reached)
-    start = NOW - (rng.random(visitors) * 45 * DAY).astype(np.int64)
-    known = rng.random(visitors) < 0.5
-    recipient = np.where(known, rng.integers(0, people.count, visitors) + FIRST_RECIPIENT, 0)
-    source = np.where(known, rng.choice(deliveries, visitors), 0)
-    consent = pl.Series([None, 0, 1], dtype=pl.Int64).gather(rng.choice(3, visitors, p=[0.6, 0.33, 0.07])[turn])
-    frame = pl.DataFrame({
-        "tsLog": instants(np.minimum((start[turn] + step * 35 * SECOND), NOW)),
-        "sWebAppName": pl.Series([APPLICATION]).gather(np.zeros(turn.size, dtype=np.uint32)),
-        "sPageName": pl.Series(PAGES).gather(step), "iStep": step + 1,
-        "sSourceId": uuids(rng.integers(1 << 59, 1 << 60, visitors, dtype=np.uint64))[turn],
-        "iRecipientId": recipient[turn], "iDeliveryId": source[turn], "iOptOut": consent,
-    })  # fmt: skip
+    counts = (visitors, max(10, visitors // 3))
+    frame = pl.concat([
+        _walks(rng, people, deliveries, application, count)
+        for application, count in zip(APPLICATIONS, counts, strict=True)
+    ])  # fmt: skip
+    frame = frame.with_columns(tsLog=instants(frame["tsLog"].to_numpy()))
     frame.write_csv(folder / "web_page_hit.csv.gz", separator="\t", compression="gzip")
     return frame.height
+
+
+def _walks(
+    rng: np.random.Generator, people: People, deliveries: list[int], application: str, visitors: int
+) -> pl.DataFrame:
+    """The pages that visitors of one web application display; some come in by the second, from a bookmark."""
+    pages, patience = APPLICATIONS[application]
+    begun = (rng.random(visitors) < 0.04).astype(np.int64)
+    shown = np.minimum(rng.choice(len(pages), visitors, p=patience) + 1, len(pages) - begun)
+    turn = np.repeat(np.arange(visitors), shown)
+    nth = np.arange(turn.size) - np.repeat(np.cumsum(shown) - shown, shown)
+    step = begun[turn] + nth
+    start = NOW - (rng.random(visitors) * 45 * DAY).astype(np.int64)
+    # Half come by a link of a delivery and are known; the others are nobody's, with a cookie of their own.
+    known = rng.random(visitors) < 0.5
+    number = rng.integers(0, people.count, visitors)
+    person = np.where(known, people.person[number], rng.integers(1 << 59, 1 << 60, visitors, dtype=np.uint64))
+    return pl.DataFrame({
+        "tsLog": np.minimum(start[turn] + nth * 35 * SECOND, NOW),
+        "sWebAppName": pl.Series([application]).gather(np.zeros(turn.size, dtype=np.uint32)),
+        "sPageName": pl.Series(pages).gather(step), "iStep": step + 1, "sSourceId": uuids(person)[turn],
+        "iRecipientId": np.where(known, number + FIRST_RECIPIENT, 0)[turn],
+        "iDeliveryId": np.where(known, rng.choice(deliveries, visitors), 0)[turn],
+        "iOptOut": _choices(rng, turn, nth, visitors),
+    })  # fmt: skip
+
+
+def _choices(rng: np.random.Generator, turn: np.ndarray, nth: np.ndarray, visitors: int) -> pl.Series:
+    """What the opt-out cookie says at each page: some choose in the banner of the first page, most never."""
+    choice = rng.choice(3, visitors, p=[0.6, 0.32, 0.08])
+    decided = nth >= rng.integers(0, 2, visitors)[turn]
+    return pl.Series([None, 0, 1], dtype=pl.Int64).gather(np.where(decided, choice[turn], 0))

@@ -36,7 +36,7 @@ def make_hits(scene: Scene) -> pl.DataFrame:
         opens = [people_opens(scene, readers, first), prefetched_opens(scene)]
         clicks += [people_clicks(scene, readers, first), forwards(scene, readers, first), control_hits(scene, SEED)]
     hits = pl.concat([*opens, *clicks])
-    hits = pl.concat([hits, web_hits(scene, hits), visitors(scene)])
+    hits = pl.concat([hits, web_hits(scene, hits), visitors(scene, hits)])
     hits = hits.with_columns(pl.col("at") // 10 * 10)
     hits = with_repeats(scene, hits).filter(
         (pl.col("at") <= NOW) & ((pl.col("at") >= scene.table_only) | ~pl.col("is_repeat"))

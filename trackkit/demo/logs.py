@@ -150,7 +150,7 @@ def make_lines(scene: Scene, hits: pl.DataFrame) -> pl.Series:
         hits["log_id"],
         pl.select(pl.when(pl.lit(hits["is_undated"])).then(pl.lit("")).otherwise(pl.lit(at))).to_series(),
         hexadecimal(np.where(ours, mailing.first_message + message, 0)),
-        hexadecimal(np.where(ours, mailing.plan.delivery_id, 0)),
+        hexadecimal(np.where(ours | hits["is_named"].to_numpy(), mailing.plan.delivery_id, 0)),
         hexadecimal(ids[slot]),
         pl.Series(["0"]).gather(np.zeros(hits.height, dtype=np.uint32)),
         _persons(hits),

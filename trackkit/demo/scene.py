@@ -16,6 +16,7 @@ OPENED = 0  # the slot of the open; the delivery's links follow, then the web ta
 SCHEMA = {
     "message": pl.Int64, "at": pl.Int64, "slot": pl.Int16, "person": pl.UInt64, "client": pl.Int16,
     "address": pl.Int32, "kind": pl.Int8, "is_repeat": pl.Boolean, "cents": pl.Int64, "articles": pl.Int64,
+    "is_named": pl.Boolean,  # a hit outside any session whose page names the delivery
 }  # fmt: skip
 # Share of the day's activity by local hour.
 _DAY = np.array([2, 1, 1, 1, 1, 2, 5, 8, 10, 9, 8, 8, 9, 8, 7, 7, 7, 8, 9, 10, 10, 9, 6, 4]) / 10
@@ -71,6 +72,7 @@ def make_rows(
     values = {
         "message": message, "at": at, "slot": slot, "person": person, "client": client, "address": address,
         "kind": kind, "is_repeat": False, "cents": 0, "articles": 0,
+        "is_named": False,
     }  # fmt: skip
     return pl.DataFrame(
         {name: np.broadcast_to(value, message.shape).copy() for name, value in values.items()}, schema_overrides=SCHEMA

@@ -126,7 +126,7 @@ def truth(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
         pl.lit(hits["log_id"]).alias("log_id"),
         pl.lit(pl.Series(SERVERS).gather(hits["server"])).alias("log_server"),
         pl.lit(hits["number"]).cast(pl.String).alias("event_id"),
-        pl.when(ours).then(pl.lit(str(mailing.plan.delivery_id))).alias("delivery_id"),
+        pl.when(ours | pl.lit(hits["is_named"])).then(pl.lit(str(mailing.plan.delivery_id))).alias("delivery_id"),
         pl.when(ours).then(pl.lit(pl.Series(mailing.first_message + message))).cast(pl.String).alias("message_id"),
         pl.when(~pl.lit(hits["is_undated"])).then(pl.lit(pl.from_epoch(hits["at"], "ms").dt.replace_time_zone("UTC")))
         .dt.cast_time_unit("us").alias("occurred_at"),

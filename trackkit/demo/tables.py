@@ -106,7 +106,7 @@ def write_hits(folder: Path, scene: Scene, hits: pl.DataFrame) -> None:
         "@logDate": instants(found["at"].to_numpy(), ZULU),
         "[@url-id]": ids[found["slot"].to_numpy()],
         "[@broadLog-id]": np.where(ours, mailing.first_message + message, 0),
-        "[@delivery-id]": np.where(ours, mailing.plan.delivery_id, 0),
+        "[@delivery-id]": np.where(ours | found["is_named"].to_numpy(), mailing.plan.delivery_id, 0),
         "[@recipient-id]": np.where(recipient < 0, 0, recipient + FIRST_RECIPIENT),
         "[@source-id]": uuids(found["person"].to_numpy()),
         "@sourceType": pl.Series(["web"]).gather(np.zeros(found.height, dtype=np.uint32)),

@@ -1,10 +1,14 @@
-"""Hits on the shop's pages: visits and purchases that follow a click, and visitors who come from nowhere."""
+"""Hits on the shop's pages: visits and purchases that follow a click, and visits outside any session.
+
+Those are of people who clicked and come back another day, who came before they ever clicked, whom a page of the
+delivery's own brought, and of people whom nobody knows.
+"""
 
 import numpy as np
 import polars as pl
 
 from trackkit.demo.people import MACHINE_IPS
-from trackkit.demo.plan import CLICK, HOUR, WEB_TAGS
+from trackkit.demo.plan import CLICK, DAY, HOUR, WEB_TAGS
 from trackkit.demo.scene import FORWARD, HUMAN, SECOND, VISITOR, Scene, make_rows
 
 
@@ -20,18 +24,47 @@ def web_hits(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
         at=pl.col("at") + pl.Series(rng.uniform(3, 400, pages.height) * SECOND).cast(pl.Int64),
         slot=pl.Series(first_tag + rng.choice(3, pages.height, p=[0.35, 0.5, 0.15])).cast(pl.Int16),
     )
-    buyers = visits.filter(pl.Series(rng.random(visits.height) < 0.2))
-    bought = buyers.with_columns(
+    return pl.concat([pages, _bought(scene, visits, 0.2)])
+
+
+def _bought(scene: Scene, visits: pl.DataFrame, share: float) -> pl.DataFrame:
+    """The purchases that some visits end in, minutes later."""
+    rng = scene.rng
+    buyers = visits.filter(pl.Series(rng.random(visits.height) < share))
+    return buyers.with_columns(
         at=pl.col("at") + pl.Series(rng.uniform(410, 1500, buyers.height) * SECOND).cast(pl.Int64),
-        slot=pl.lit(types.size - 1, pl.Int16),
+        slot=pl.lit(scene.slots[1].size - 1, pl.Int16),
         cents=pl.Series(rng.lognormal(np.log(3900), 0.7, buyers.height)).cast(pl.Int64),
         articles=pl.Series(1 + rng.poisson(0.9, buyers.height)).cast(pl.Int64),
     )
-    return pl.concat([pages, bought])
 
 
-def visitors(scene: Scene) -> pl.DataFrame:
-    """Visits of the shop outside any session: they belong to no message and no delivery."""
+def visitors(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
+    """Visits of the shop outside any session: they belong to no message, and but for a few to no delivery."""
+    clicks = hits.filter((pl.col("kind") == HUMAN) & (pl.col("slot") > 0)).unique("person", keep="first", maintain_order=True)
+    recipient = scene.mailing.recipient[clicks["message"].to_numpy()]
+    # Who refuses cookies is somebody else when coming back.
+    known = clicks.filter(pl.Series(~scene.people.refuses[recipient]))
+    later = _outside(scene, known, 0.14, scene.rng.uniform(0.6, 6, known.height) * DAY)
+    before = _outside(scene, known, 0.04, scene.rng.uniform(-30, -2, known.height) * HOUR)
+    unknown = _unknown(scene)
+    named = unknown.filter(pl.Series(scene.rng.random(unknown.height) < 0.3 * scene.mailing.plan.is_real))
+    named = named.with_columns(pl.col("at") + 7 * HOUR, person=pl.Series(scene.fresh(named.height)), is_named=True)
+    return pl.concat([later, _bought(scene, later, 0.25), before, unknown, named])
+
+
+def _outside(scene: Scene, clicks: pl.DataFrame, share: float, after: np.ndarray) -> pl.DataFrame:
+    """A page seen by some of those who clicked, some time after the click, or before it."""
+    rng, tags = scene.rng, scene.slots[1].size - len(WEB_TAGS)
+    moved = clicks.with_columns(
+        at=pl.col("at") + pl.Series(after).cast(pl.Int64), message=pl.lit(-1, pl.Int64), kind=pl.lit(VISITOR, pl.Int8),
+        slot=pl.Series(tags + rng.choice(3, clicks.height, p=[0.5, 0.35, 0.15])).cast(pl.Int16),
+    )  # fmt: skip
+    return moved.filter(pl.Series(rng.random(clicks.height) < share))
+
+
+def _unknown(scene: Scene) -> pl.DataFrame:
+    """Visits by people whom no message ever brought."""
     count = max(3, scene.mailing.recipient.size // 300)
     at = scene.later(np.full(count, scene.mailing.plan.start), 20 * HOUR, 1.0)
     slot = scene.slots[1].size - len(WEB_TAGS) + scene.rng.integers(0, 3, count)
