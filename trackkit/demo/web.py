@@ -41,7 +41,9 @@ def _bought(scene: Scene, visits: pl.DataFrame, share: float) -> pl.DataFrame:
 
 def visitors(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
     """Visits of the shop outside any session: they belong to no message, and but for a few to no delivery."""
-    clicks = hits.filter((pl.col("kind") == HUMAN) & (pl.col("slot") > 0)).unique("person", keep="first", maintain_order=True)
+    clicks = hits.filter((pl.col("kind") == HUMAN) & (pl.col("slot") > 0)).unique(
+        "person", keep="first", maintain_order=True
+    )
     recipient = scene.mailing.recipient[clicks["message"].to_numpy()]
     # Who refuses cookies is somebody else when coming back.
     known = clicks.filter(pl.Series(~scene.people.refuses[recipient]))
