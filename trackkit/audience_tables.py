@@ -8,7 +8,7 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.audience_charts import slot_names
-from trackkit.cells import Cell, Labels, fraction, headline, presented, require, unavailable
+from trackkit.cells import Block, Cell, Labels, fraction, headline, presented, require, unavailable
 from trackkit.charts import OTHERS, SERIES, UNKNOWN
 from trackkit.language import said, say, translatable
 from trackkit.tables import TOTAL
@@ -28,15 +28,20 @@ RATES = {
 }  # fmt: skip
 AVERAGES = {"visitors_per_day": ("visitors", "days"), "pages_per_day": ("pages", "days")}
 NOTHING, NO_DAY = translatable(("nothing to divide by", "no day with a hit"))
+NO_HIT = translatable("There is no such hit in this period.")
 
 
-def audience_table(rows: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en") -> GT:
+def audience_table(
+    rows: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en"
+) -> GT | Block:
     """Show names, versions, or both, in order of use; each rate and average over its numerator / denominator.
 
     In: the frame of `audience.opens_by`, `usage` or `versions`. `columns` are among theirs; `bar` is drawn from the
-    first rate among them. Raises RequestError for a column that is not there.
+    first rate among them; a frame without rows is a sentence. Raises RequestError for a column that is not there.
     """
     require(columns, [*rows.columns, "bar"])
+    if rows.is_empty():
+        return Block(Markup('<p class="nothing">{}</p>').format(say(NO_HIT, lang)))
     words = said(WORDS, lang) | dict(labels or {})
     drawn = next((name for name in columns if name in RATES), None)
     cells = [
