@@ -107,7 +107,8 @@ def chart_config(chosen: Theme) -> dict[str, Any]:
         "axis": words | lines | {"titleFontWeight": "normal", "labelLimit": 260},
         "axisX": {"grid": False, "titlePadding": 8},
         "axisY": {"domain": False, "ticks": False, "titlePadding": 10, "labelPadding": 6},
-        "legend": words | {"orient": "top", "title": None, "symbolType": "square", "labelColor": light.ink},
+        "legend": words
+        | {"orient": "top", "title": None, "symbolType": "square", "labelColor": light.ink, "labelLimit": 320},
         "title": {"color": light.ink, "fontSize": 13, "anchor": "start", "fontWeight": 600},
         "text": {"color": light.ink, "fontSize": 11},
         "rule": {"color": light.muted},
