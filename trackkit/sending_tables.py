@@ -55,6 +55,8 @@ OUTLOOKS = translatable(
         "unknown": "What became of the messages is not in the data loaded.",
     }
 )
+UNKNOWN = OUTLOOKS["unknown"]
+NO_PACE, NONE_TO_DELIVER = translatable(("too few messages are dated", "no message to deliver"))
 
 
 def exclusion_table(exclusions: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
@@ -92,7 +94,8 @@ def bounce_details(bounces: pl.DataFrame, by: str = "type", labels: Labels | Non
     inner = "domain" if by == "type" else "type"
     details = bounces.filter(pl.col("row") == "detail").partition_by(by, maintain_order=True)
     parts = [_detail(rows, by, inner, labels or {}, lang) for rows in details]
-    return Block(Markup("").join(parts) or Markup('<p class="nothing">{}</p>').format(say(NO_FAILURE, lang)))
+    known = bounces.filter(pl.col("row") == "total")["errors"].null_count() == 0
+    return Block(Markup("").join(parts)) if parts else _nothing(NO_FAILURE if known else UNKNOWN, lang)
 
 
 def failure_table(failures: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
@@ -100,8 +103,8 @@ def failure_table(failures: pl.DataFrame, labels: Labels | None = None, lang: st
 
     In: the frame of `bounces.failures`.
     """
-    if not failures.height:
-        return Block(Markup('<p class="nothing">{}</p>').format(say(NO_FAILURE, lang)))
+    if not failures["messages"].count():
+        return _nothing(UNKNOWN if failures.height else NO_FAILURE, lang)
     rows = [
         {
             "reason": short(spoken(row["reason"], lang) or None, lang=lang),
@@ -163,6 +166,10 @@ def _group(row: Mapping[str, Any], by: str, lang: str) -> Cell:
     return short(spoken(row[by], lang))
 
 
+def _nothing(why: str, lang: str) -> Block:
+    return Block(Markup('<p class="nothing">{}</p>').format(say(why, lang)))
+
+
 def _total(lang: str) -> Markup:
     return Markup("<b>{}</b>").format(say(TOTAL, lang))
 
@@ -187,11 +194,17 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
     spent = several("{count} message in {spent}", "{count} messages in {spent}", row["sent"] or 0, lang,
                     spent=elapsed(since, lang) if since is not None else "") if since is not None else ""  # fmt: skip
     needed = "" if row["hours_needed"] is None else _needs(row, lang)
+    parts = fraction(row["processed"], row["to_deliver"], lang)
+    none = NONE_TO_DELIVER if row["to_deliver"] == 0 else NOT_LOADED
+    undated = NOT_LOADED if row["sent"] is None else NO_PACE
     figures: dict[str, tuple[Cell, str]] = {
-        "progress": (percent(share, lang=lang), fraction(row["processed"], row["to_deliver"], lang)),
-        "speed": (number(row["messages_per_hour"], lang=lang), spent),
-        "busiest": (number(row["busiest_hour"], lang=lang), ""),
-        "pending": (number(row["pending"], lang=lang), needed),
+        "progress": (percent(share, lang=lang), say(none, lang) if share is None else parts),
+        "speed": (
+            number(row["messages_per_hour"], lang=lang),
+            spent if row["messages_per_hour"] else say(undated, lang),
+        ),
+        "busiest": (number(row["busiest_hour"], lang=lang), "" if row["busiest_hour"] else say(undated, lang)),
+        "pending": (number(row["pending"], lang=lang), say(NOT_LOADED, lang) if row["pending"] is None else needed),
     }
     if row["ends_at"] is not None:
         deadline = instant(row["validity_at"], timezone, lang=lang)

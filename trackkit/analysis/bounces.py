@@ -21,6 +21,8 @@ UNKNOWN = translatable("(unknown)")
 TYPES = [*(FAILURE_REASONS[reason] for reason in REASONS), OTHER]
 ROWS = pl.Enum(["group", "detail", "seven", "total"])
 WAYS = {"type": ("type", "domain"), "domain": ("domain", "type")}
+FAILURES = {"reason": pl.String, "failure_type": pl.Int16, "first_text": pl.String}
+FAILURES |= {"messages": pl.Int64, "failed": pl.Int64, "share": pl.Float64}
 COLUMNS = (
     "row", "type", "domain", "errors", "contribution_of", "contribution", "breakdown_of", "breakdown",
 )  # fmt: skip
@@ -53,9 +55,12 @@ def failures(tables: Tables, delivery: str, top: int = 10) -> pl.DataFrame:
 
     Columns: `reason` (the platform's word), `failure_type` (its code, 1 soft, 2 hard), `first_text` (as received:
     text of a log), `messages`, `failed` (all failed messages), `share` (messages / failed). Those without a failure
-    message go by their reason; unknown ones are null. Raises RequestError for an unknown delivery.
+    message go by their reason; unknown ones are null, and one row is all null when no log of messages was loaded.
+    Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
+    if not tables.has("message"):
+        return pl.DataFrame([{}], schema=FAILURES)
     texts = tables.scan("failure").select("failure_id", "first_text")
     named = ["reason", "failure_type", "first_text"]
     return (
@@ -69,7 +74,7 @@ def failures(tables: Tables, delivery: str, top: int = 10) -> pl.DataFrame:
         .with_columns(share=pl.col("messages") / pl.col("failed"))
         .sort("messages", *named, "failure_id", descending=[True, False, False, False, False], nulls_last=True)
         .head(top)
-        .select(*named, "messages", "failed", "share")
+        .select(*FAILURES)
         .collect()
     )
 
