@@ -41,6 +41,9 @@ NO_EVENT, NOTHING_COMPARES = translatable(("no event", "no comparable delivery")
 NUMBERS_OF_LINKS = ("rank", "position", "clicks", "recipients", "share", "occurrence")
 
 
+SHORT_PAGE = 1_000  # letters of HTML
+
+
 def metric_table(
     measured: pl.DataFrame,
     metrics: Sequence[str],
@@ -245,6 +248,10 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
 
 
 def message(html: str, title: str, lines: int = 40) -> Block:
-    """Show the page of `clickmap.annotated_message` in a frame, `lines` high, that runs and shares nothing."""
+    """Show the page of `clickmap.annotated_message` in a frame that runs and shares nothing.
+
+    The frame is `lines` high, or low where there is hardly a message: one sentence in a large frame looks broken.
+    """
+    lines = lines if len(html) > SHORT_PAGE else 4
     frame = Markup('<iframe sandbox srcdoc="{}" title="{}" style="height:{}em"></iframe>')
     return Block(frame.format(str(html), title, round(lines * 1.2)))

@@ -31,7 +31,7 @@ TABLES = (
 )  # fmt: skip
 _WARNINGS = {
     "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
-    "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "deliveries_running", "deliveries_untracked",
+    "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running", "deliveries_untracked",
 }  # fmt: skip
 
 # What the analyses of the front door read, for a report to say what a missing table costs it.
@@ -188,8 +188,7 @@ def _hit_limits(tables: Tables, hits: Mapping[str, int], of_recipient: bool) -> 
     yield from _counted("unknown_messages", hits["unknown_messages"], total)
     yield from _counted("nameless", hits["nameless"], total)
     yield from _counted("undated", hits["undated"], total)
-    if tables.has("link"):
-        yield from _counted("unknown_types", hits["unknown_types"], total)
+    yield from _counted("unknown_types" if tables.has("link") else "unclassified", hits["unknown_types"], total)
     if of_recipient:
         yield from _counted("unlisted_deliveries", hits["unlisted_deliveries"], total)
 
@@ -204,7 +203,7 @@ def _delivery_limits(tables: Tables, key: str, hits: Mapping[str, int], newest: 
     yield from _counted("waiting", sent["waiting"], sent["messages"])
     if tables.has("message") and not sent["messages"] and (hits["total"] or facts.get("to_deliver")):
         yield Limit("purged")
-    if tables.has("event") and not hits["total"]:
+    if tables.has("event") and not hits["total"] and _is_sent(facts):
         yield Limit("tracking_missing", sent["delivered"]) if sent["delivered"] else Limit("no_hit")
     if facts:
         yield from _text(facts.get("text_messages"), facts.get("to_deliver"))
@@ -240,7 +239,7 @@ def _finality(facts: Mapping[str, Any], through: datetime | None) -> Iterator[Li
     late = last and last + LATE_BOUNCES
     if facts.get("is_model"):
         return
-    if state is not None and state <= LAST_BEFORE_SENDING:
+    if not _is_sent(facts):
         yield Limit("not_sent", code=state)
     elif state in RUNNING:
         yield Limit("running", code=state, until=facts.get("validity_at"))
@@ -251,6 +250,11 @@ def _finality(facts: Mapping[str, Any], through: datetime | None) -> Iterator[Li
             yield Limit("valid", at=through, until=facts["validity_at"])
         elif through and late and late > through:
             yield Limit("late_bounces", at=through, until=late)
+
+
+def _is_sent(facts: Mapping[str, Any]) -> bool:
+    state = facts.get("state")
+    return not facts.get("is_model") and (state is None or state > LAST_BEFORE_SENDING)
 
 
 def _text(text: int | None, to_deliver: int | None) -> Iterator[Limit]:

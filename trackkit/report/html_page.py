@@ -35,6 +35,7 @@ SKIN = "reports_templates/html"
 MOST_ROWS = 500  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _OWN_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
+_NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
 _OWN_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
 
 
@@ -150,8 +151,9 @@ def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any]
     if CHART in data:
         return _chart(json.loads(json.dumps(data[CHART])), colours, lang)
     if "text/html" in data:
-        return {"kind": "table", "html": Markup(_without_own_style(data["text/html"]))}
-    return {"kind": "table", "text": plain(data.get("text/plain", ""))} if HEADER not in data else None
+        html = _without_own_style(data["text/html"])
+        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html))}
+    return {"kind": "table", "empty": False, "text": plain(data.get("text/plain", ""))} if HEADER not in data else None
 
 
 def _without_own_style(html: str) -> str:

@@ -58,7 +58,7 @@ WORDS = translatable(
         "tracking_missing": "Tracking is missing: {count} messages were delivered and not one hit is known. Opens and "
         "clicks of 0 mean unknown here.",
         "no_hit": "No hit has been recorded: opens and clicks are 0.",
-        "text_only": "All messages are text ({count}): no open can be seen, so the estimates are 0.",
+        "text_only": "All messages are text ({count}): no open can be seen but by a click, and the estimates are 0.",
         "text_some": "Text messages, whose opens cannot be seen: {count} of {total}. The estimates allow for them.",
         "text_unknown": "How many messages are text is unknown: estimated opens equal those counted.",
         "seeds": "Messages to control addresses, left out of success: {count}.",
@@ -68,6 +68,8 @@ WORDS = translatable(
         "nameless": "Hits that name no message: {count} of {total}. They count in totals, never as recipients.",
         "undated": "Hits without a date: {count} of {total}. They count in totals, and in no curve.",
         "unknown_types": "Hits of an unknown type: {count} of {total}. They count as opened messages only.",
+        "unclassified": "What {count} of {total} hits were is unknown without the list of tracked links: they are in no "
+        "count of clicks, visits or purchases.",
         "quarantined": "Lines of all loads that could not be read, kept apart: {count}.",
         "age": "The newest hit known is of {at}; the last load was made on {until}.",
         "undated_data": "No hit carries a date, so how old the data is, is unknown.",
