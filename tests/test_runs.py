@@ -103,6 +103,14 @@ def test_the_index_lists_deliveries_with_figures_and_links(here, demo_store, one
     assert not page.select("[src], link, [onclick]")
 
 
+def test_a_report_about_all_deliveries_is_made_once(here, demo_store, one):
+    made = run(demo_store, here / "out", reports=["subscription_tracking", "browsers"], delivery=[one])
+    assert sorted(made.rendered) == ["platform/browsers/en", "platform/subscription_tracking/en"] and not made.failed
+    page = BeautifulSoup((here / "out" / "index.html").read_text("utf-8"), "lxml")
+    assert len(page.select(".across a")) == 2
+    assert run(demo_store, here / "out", reports=["subscription_tracking", "browsers"]).rendered == []
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -118,7 +118,7 @@ def _rendered(store: Store, job: Job, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     try:
         path = render(
-            job.report, store.location, folder, delivery=job.delivery, lang=job.lang, parameters=job.parameters
+            job.report, store.location, folder, delivery=job.delivery or None, lang=job.lang, parameters=job.parameters
         )
     except Exception as error:  # whatever it is, a full disk included, the others go on
         return {"status": "failed", "error": str(error) or type(error).__name__}
