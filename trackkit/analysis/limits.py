@@ -31,7 +31,8 @@ TABLES = (
 )  # fmt: skip
 _WARNINGS = {
     "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
-    "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running", "deliveries_untracked",
+    "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running",
+    "deliveries_untracked",
 }  # fmt: skip
 
 # What the analyses of the front door read, for a report to say what a missing table costs it.

@@ -68,8 +68,8 @@ WORDS = translatable(
         "nameless": "Hits that name no message: {count} of {total}. They count in totals, never as recipients.",
         "undated": "Hits without a date: {count} of {total}. They count in totals, and in no curve.",
         "unknown_types": "Hits of an unknown type: {count} of {total}. They count as opened messages only.",
-        "unclassified": "What {count} of {total} hits were is unknown without the list of tracked links: they are in no "
-        "count of clicks, visits or purchases.",
+        "unclassified": "What {count} of {total} hits were is unknown without the list of tracked links: they are in "
+        "no count of clicks, visits or purchases.",
         "quarantined": "Lines of all loads that could not be read, kept apart: {count}.",
         "age": "The newest hit known is of {at}; the last load was made on {until}.",
         "undated_data": "No hit carries a date, so how old the data is, is unknown.",
