@@ -1,7 +1,7 @@
 """Charts beyond one delivery: shares by network and over time, what became of subscriptions to services."""
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 
 import altair as alt
 import polars as pl
@@ -17,10 +17,8 @@ SHARING = translatable({"shares": "Sharing activities", "opens": "Opens of share
 ACTIVITY = translatable({
     "shares": "Sharing activities", "shared_opens": "Opens of shared pages", "new_contacts": "New contacts",
 })  # fmt: skip
-SUBSCRIPTIONS = translatable({
-    "subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions", "evolution": "Evolution",
-})  # fmt: skip
-LENGTHS = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=28)}
+SUBSCRIPTIONS = translatable({"subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions"})
+LENGTHS = {"day": "1d", "week": "1w", "month": "1mo"}
 WEEK = translatable("Week of {day}")
 
 
@@ -79,7 +77,7 @@ def activity_columns(
     clock, places = pl.col("starts_on").cast(pl.Datetime("ms")), {kind: place for place, kind in enumerate(kinds)}
     rows = rows.with_columns(
         starts_at=clock_instant(clock),
-        ends_at=clock_instant(clock + 0.9 * LENGTHS[every]),
+        ends_at=clock_instant(clock + 0.95 * (clock.dt.offset_by(LENGTHS[every]) - clock)),
         when=pl.Series([period_name(day, every, lang) for day in rows["starts_on"]], dtype=pl.String),
         place=pl.col("kind").replace_strict(places, return_dtype=pl.Int64),
         kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String),
@@ -90,9 +88,9 @@ def activity_columns(
         chart(rows, say("What sharing brought in each period.", lang))
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
-            x=time_axis("starts_at", rows, daily=True),
+            x=_month_axis() if every == "month" else time_axis("starts_at", rows, daily=True),
             x2="ends_at",
-            y=alt.Y("count:Q", title=say("Events", lang), stack="zero", axis=whole_numbers()),
+            y=alt.Y("count:Q", title=None, stack="zero", axis=whole_numbers()),
             color=alt.Color("kind:N", scale=alt.Scale(domain=drawn, range=colours)),
             order=alt.Order("place:Q"),
             tooltip=[
@@ -104,8 +102,13 @@ def activity_columns(
     )
 
 
+def _month_axis() -> alt.X:
+    axis = alt.Axis(format="%b %Y", tickCount="month", labelOverlap=True)
+    return alt.X("starts_at:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+
+
 def subscription_charts(curves: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> list[alt.Chart]:
-    """Draw the growing numbers of subscriptions and unsubscriptions, and their difference: one chart per service.
+    """Draw the growing numbers of subscriptions and unsubscriptions: one chart per service.
 
     In: the frame of `subscriptions.subscription_curves`.
     """

@@ -26,10 +26,9 @@ from trackkit.tables import TOTAL
 from trackkit.wording import NOT_AVAILABLE, instant, number, percent, short
 
 NETWORK_WORDS = translatable({
-    "network": "Network", "shares": "Sharing activities", "share_breakdown": "Breakdown of sharing activities",
-    "sharing_rate": "Sharing rate", "targeted_rate": "Sharing rate of the initial population",
-    "opens": "Opens of shared pages", "open_breakdown": "Breakdown of opens", "open_rate": "Opens per sharing activity",
-    "added_open_rates": "Sum of the rates",
+    "network": "Network", "shares": "Sharing activities", "share_breakdown": "Breakdown",
+    "sharing_rate": "Sharing rate", "targeted_rate": "Sharing rate of the initial population", "opens": "Opens",
+    "open_breakdown": "Breakdown of opens", "open_rate": "Rate of opens", "added_open_rates": "Sum of the rates",
 })  # fmt: skip
 ACTIVITY_WORDS = translatable({
     "starts_on": "Period", "new_contacts": "New contacts", "shared_opens": "Opens of shared pages",
@@ -45,7 +44,7 @@ PERIODS = translatable({
     "24H": "24 hours", "48H": "48 hours", "1 week": "1 week", "2 weeks": "2 weeks", "1 month": "1 month",
     "6 months": "6 months",
 })  # fmt: skip
-NO_PAGE, NOTHING = translatable(("no page of a shared message is tracked", "nothing to divide by"))
+NO_PAGE, NOTHING = translatable(("no shared page is tracked", "nothing to divide by"))
 NOBODY, NONE_LEFT = translatable(("nobody was registered", "nobody left"))
 NO_DATE, NO_DELIVERY = translatable(("Without a date", "(no delivery named)"))
 # Each rate with its numerator and denominator, and why there may be none.
@@ -55,7 +54,7 @@ RATES = {
     "open_rate": ("opens", "shares", NOTHING), "evolution_rate": ("evolution", "registered", NOBODY),
     "loyalty": ("kept", "remaining", NOBODY), "share": ("unsubscriptions", "total", NONE_LEFT),
 }  # fmt: skip
-OF_PAGES = ("open_breakdown", "open_rate", "added_open_rates", "new_contacts", "shared_opens")
+COUNTS = ("shares", "opens", "shared_opens", "new_contacts")
 TEXTS = ("network", "starts_on", "service", "period", "delivery")
 
 
@@ -91,16 +90,24 @@ def activity_table(
 
 
 def progress_table(
-    progress: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en"
+    progress: pl.DataFrame,
+    columns: Sequence[str],
+    labels: Labels | None = None,
+    timezone: str = "UTC",
+    lang: str = "en",
 ) -> GT:
-    """Show each service, with its subscribers to date, and one row per period; each rate over its parts.
+    """Show each service, with its subscribers at the instant looked back from, and one row per period.
 
     In: the frame of `subscriptions.subscription_progress`. `columns` are among its own. Raises RequestError for a
     column that is not there.
     """
     require(columns, progress.columns)
-    first = progress.with_columns(is_first=pl.col("service_id").is_first_distinct())
-    rows = [{name: _act(row, name, lang) for name in columns} for row in first.iter_rows(named=True)]
+    first = pl.col("service_id").is_first_distinct()
+    rows = [
+        {name: _act(row, name, lang) for name in columns}
+        | {"service": _service(row, timezone, lang) if row["is_first"] else ""}
+        for row in progress.with_columns(is_first=first).iter_rows(named=True)
+    ]
     return _table(rows, columns, SERVICE_WORDS, labels, lang)
 
 
@@ -168,29 +175,28 @@ def _period(row: Mapping[str, Any], every: str, lang: str) -> Cell:
 
 
 def _share(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    """A count of sharing, or a rate over its parts; where a whole column is unknown, the total says why once."""
+    """A count of sharing, or a rate over its parts; where counts are unknown, the total says why once."""
     if row[name] is not None and name != "added_open_rates":
         return _rate(row, name, lang) if name in RATES else number(row[name], lang=lang)
     if row[name] is not None:
         return percent(row[name], lang=lang)
     if name in RATES and all(row[part] is not None for part in RATES[name][:2]):
         return unavailable(NOTHING, lang)
-    if row["row"] != "total":
-        unknown = Markup('<span class="tk-na">{}</span>').format(say(NOT_AVAILABLE, lang))
-        return "" if name == "added_open_rates" else unknown
-    of_pages = name in OF_PAGES or (name == "opens" and "network" in row)
+    if name == "added_open_rates" and row["row"] != "total":
+        return ""
+    if name not in COUNTS or row["row"] != "total":
+        return Markup('<span class="tk-na">{}</span>').format(say(NOT_AVAILABLE, lang))
+    of_pages = name in ("new_contacts", "shared_opens") or (name == "opens" and "network" in row)
     return unavailable(NO_PAGE if of_pages and row["shares"] is not None else NOT_LOADED, lang)
 
 
 def _act(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     """One column of a service or a delivery: its words, a count, a signed difference, or a rate over its parts."""
     value = row[name]
-    if name == "service":
-        return _service(row, lang) if row["is_first"] else ""
     if name == "delivery":
         return say(NO_DELIVERY, lang) if value is None else short(value)
-    if name == "period":
-        return say(PERIODS[value], lang)
+    if name in TEXTS:
+        return say(PERIODS[value], lang) if name == "period" else short(value)
     if name in RATES:
         return _rate(row, name, lang)
     if value is None:
@@ -198,11 +204,15 @@ def _act(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     return signed(value, lang) if name == "evolution" else number(value, lang=lang)
 
 
-def _service(row: Mapping[str, Any], lang: str) -> Cell:
+def _service(row: Mapping[str, Any], timezone: str, lang: str) -> Cell:
     if row["subscribers"] is None:
         return short(row["service"])
-    many = several("{count} subscriber to date", "{count} subscribers to date", row["subscribers"], lang)
-    return Markup('<b>{}</b><span class="tk-of">{}</span>').format(short(row["service"]), many)
+    at = instant(row["as_of"], timezone, lang=lang)
+    many = several("{count} subscriber", "{count} subscribers", row["subscribers"], lang)
+    to_date = many if not at else several(
+        "{count} subscriber on {at}", "{count} subscribers on {at}", row["subscribers"], lang, at=at
+    )  # fmt: skip
+    return Markup('<b>{}</b><span class="tk-of">{}</span>').format(short(row["service"]), to_date)
 
 
 def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
@@ -215,4 +225,5 @@ def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
 
 
 def _delivery(name: str, launched: str) -> Markup:
-    return Markup('{}<span class="tk-of">{}</span>').format(short(name, 60), launched)
+    wide = Markup('<span style="display:inline-block;min-width:15em">{}</span><span class="tk-of">{}</span>')
+    return wide.format(short(name, 60), launched)

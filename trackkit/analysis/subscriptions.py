@@ -17,8 +17,8 @@ from trackkit.schema import INSTANT
 # The platform's periods: hours by the clock, months by the calendar (UTC).
 PERIODS = {"24H": "-24h", "48H": "-48h", "1 week": "-168h", "2 weeks": "-336h", "1 month": "-1mo", "6 months": "-6mo"}
 PERIOD = pl.Enum(list(PERIODS))
-SERIES = pl.Enum(["subscriptions", "unsubscriptions", "evolution"])
 ACTIONS = {1: "subscriptions", 0: "unsubscriptions"}
+SERIES = pl.Enum(list(ACTIONS.values()))
 COUNTS = ("subscribers", "registered", "subscriptions", "unsubscriptions")
 RATES = ("evolution", "evolution_rate", "remaining", "kept", "loyalty")
 
@@ -44,7 +44,7 @@ def subscription_progress(
         for period, start in periods.items()
     ]
     grid = pl.LazyFrame({"period": list(periods)}, schema={"period": PERIOD})
-    rows = _services(tables, service).join(grid, how="cross")
+    rows = services(tables, service).lazy().join(grid, how="cross")
     found = rows.join(pl.concat(counted), on=["service_id", "period"], how="left").collect()
     unknown = pl.lit(0 if tables.has("subscription") else None, pl.Int64)
     return (
@@ -88,16 +88,18 @@ def subscription_curves(
 ) -> pl.DataFrame:
     """Return the growing number of acts in a period: one row per service, series and day that had acts.
 
-    Columns: `service_id`, `service`, `series` ("subscriptions", "unsubscriptions" and "evolution", the first less the
-    second), `day` (date in `timezone`), `count` (of the day), `cumulated` (since the period began). Each series of a
-    service starts at 0 on the day before the period and lasts to the day of `as_of`. `top` keeps the services with most
-    subscribers. Raises RequestError as `subscription_progress`, and for an unknown period.
+    Columns: `service_id`, `service`, `series` ("subscriptions" or "unsubscriptions"), `day` (date in `timezone`),
+    `count` (of the day), `cumulated` (since the period began). Each series of a service starts at 0 on the day before
+    the period and lasts to the day of `as_of`. `top` keeps the services with most subscribers. Raises RequestError as
+    `subscription_progress`, and for an unknown period.
     """
     chosen = _of_period(subscription_progress(tables, service, as_of, timezone), period)
     drawn = chosen.drop_nulls(["subscribers", "as_of"]).head(chosen.height if top is None else top)
-    changes = _changes(_acts_in(tables, drawn).with_columns(day=_day("occurred_at", timezone)))
+    acts = _acts_in(tables, drawn).select(
+        "service_id", "service", _day("occurred_at", timezone), series="kind", count=pl.lit(1, pl.Int64)
+    )
     return (
-        pl.concat([changes, *_ends(drawn, timezone)])
+        pl.concat([acts, *_ends(drawn, timezone)])
         .group_by("service_id", "service", "day", series=pl.col("series").cast(SERIES))
         .agg(pl.col("count").sum())
         .with_columns(cumulated=pl.col("count").cum_sum().over("service_id", "series", order_by="day"))
@@ -130,6 +132,21 @@ def acts_by_delivery(
         .select("delivery_id", "delivery", "subscriptions", "unsubscriptions", "total", "share")
         .collect()
     )
+
+
+def services(tables: Tables, service: str = "") -> pl.DataFrame:
+    """Return the services, or the one asked for: one row each, with `service_id` and `service`, its label, else its id.
+
+    Those that only acts name are there too. Raises RequestError for an unknown service.
+    """
+    declared = tables.scan("service").select("service_id", service="label")
+    acted = _acts(tables).select("service_id", service=pl.lit(None, pl.String)).unique()
+    rows = pl.concat([declared, acted.join(declared, on="service_id", how="anti")])
+    named = rows.with_columns(service=pl.coalesce("service", "service_id")).unique("service_id").collect()
+    if service and service not in named["service_id"]:
+        hint = did_you_mean(service, named["service_id"].head(1000))
+        raise RequestError(f"There is no service {service[:80]!r} in these tables.{hint}")
+    return named.filter(pl.col("service_id") == service) if service else named.sort("service", "service_id")
 
 
 def _acts(tables: Tables) -> pl.LazyFrame:
@@ -168,18 +185,6 @@ def _periods(now: datetime | None) -> dict[str, datetime | None]:
     return starts.row(0, named=True)
 
 
-def _services(tables: Tables, service: str) -> pl.LazyFrame:
-    """The services asked about, by label: those declared, and those that only acts name."""
-    declared = tables.scan("service").select("service_id", service="label")
-    acted = _acts(tables).select("service_id", service=pl.lit(None, pl.String)).unique()
-    rows = pl.concat([declared, acted.join(declared, on="service_id", how="anti")])
-    named = rows.with_columns(service=pl.coalesce("service", "service_id")).unique("service_id").collect()
-    if service and service not in named["service_id"]:
-        hint = did_you_mean(service, named["service_id"].head(1000))
-        raise RequestError(f"There is no service {service[:80]!r} in these tables.{hint}")
-    return (named.filter(pl.col("service_id") == service) if service else named).lazy()
-
-
 def _of_period(progress: pl.DataFrame, period: str) -> pl.DataFrame:
     if period not in PERIODS:
         raise RequestError(f"There is no period {str(period)[:80]!r}.{did_you_mean(str(period), PERIODS)}")
@@ -190,16 +195,6 @@ def _acts_in(tables: Tables, chosen: pl.DataFrame) -> pl.LazyFrame:
     """The acts of the services and the period of some rows of progress."""
     within = (pl.col("occurred_at") > pl.col("starts_at")) & (pl.col("occurred_at") <= pl.col("as_of"))
     return _acts(tables).join(chosen.lazy(), on="service_id").filter(within)
-
-
-def _changes(acts: pl.LazyFrame) -> pl.LazyFrame:
-    """What each day changed in each series: a departure is one unsubscription and one less in all."""
-    signed = pl.when(pl.col("kind") == "subscriptions").then(1).otherwise(-1)
-    series = [
-        acts.with_columns(series="kind", count=pl.lit(1, pl.Int64)),
-        acts.with_columns(series=pl.lit("evolution"), count=signed.cast(pl.Int64)),
-    ]
-    return pl.concat(series).select("service_id", "service", "day", "series", "count")
 
 
 def _ends(drawn: pl.DataFrame, timezone: str) -> list[pl.LazyFrame]:

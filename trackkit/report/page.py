@@ -15,6 +15,7 @@ from markupsafe import Markup
 from trackkit import resources
 from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries
+from trackkit.analysis.subscriptions import services
 from trackkit.deliveries import require_delivery, require_timezone
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
@@ -28,6 +29,7 @@ from trackkit.wording import instant, number, plain
 translatable((
     "Delivery", "State", "Channel", "First message", "Last message", "Planned contact", "Messages to deliver",
     "Recipient", "Messages prepared", "Deliveries", "First launch", "Last launch", "Hits", "Last hit",
+    "Services", "Acts", "First act", "Last act",
 ))  # fmt: skip
 MIME = "application/vnd.trackkit.header+json"
 
@@ -81,12 +83,14 @@ def open_page(
     timezone: str = "UTC",
     lang: str = "en",
     deliveries: str | None = None,
+    service: str | None = None,
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
     `deliveries`, if given, are the ids of several with commas between them, or "" for those of the last months: the
-    ones meant are `page.deliveries`. Raises RequestError for an unknown report, delivery, recipient, time zone or
-    language, and for neither id given to a report that is about one.
+    ones meant are `page.deliveries`. `service`, if given, is the id of an information service, or "" for all. Raises
+    RequestError for an unknown report, delivery, recipient, service, time zone or language, and for neither id given to
+    a report that is about one.
     """
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     require_timezone(timezone)
@@ -98,6 +102,10 @@ def open_page(
     if not (delivery or recipient or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
     found = limits.limits(tables, delivery or None, recipient or None, notes.needs(report, words))
+    if service is not None:
+        told = found.filter(pl.col("limit").is_in(["missing", "quarantined"]))
+        header = _with_limits(service_header(tables, service, timezone, lang), told, timezone, lang)
+        return Page(tables, words, header, None, None)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
         header = _with_limits(selection_header(tables, chosen, timezone, lang), found, timezone, lang)
@@ -117,6 +125,7 @@ def _with_limits(header: Header, found: pl.DataFrame, timezone: str, lang: str) 
     warnings, remarks = notes.sentences(found, timezone, lang)
     newest = found.filter(pl.col("limit") == "age")["at"]
     through = instant(newest.item(), timezone, lang=lang) if newest.len() else ""
+    through = through or header.data_through
     return replace(header, notes=[*header.notes, *warnings], remarks=remarks, data_through=through)
 
 
@@ -192,6 +201,29 @@ def selection_header(tables: Snapshot, chosen: pl.DataFrame, timezone: str, lang
     return _header(tables, heading, "", shown, hits, timezone, lang)
 
 
+def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "en") -> Header:
+    """Describe an information service, or all: from when to when people joined and left them."""
+    found = services(tables, service)
+    acts = tables.scan("subscription").filter(pl.col("service_id").is_in(found["service_id"].to_list()))
+    at = pl.col("occurred_at")
+    count, first, last = acts.select(pl.len(), first=at.min(), last=at.max()).collect().row(0)
+    shown = [
+        ("Services", number(found.height, lang=lang)),
+        ("Acts", number(count, lang=lang)),
+        ("First act", instant(first, timezone, lang=lang)),
+        ("Last act", instant(last, timezone, lang=lang)),
+    ]
+    heading = found["service"].item() if service else say("All services", lang)
+    return Header(
+        heading=plain(heading)[:300], facts=[(say(name, lang), value) for name, value in shown if value],
+        data_through=instant(last, timezone, lang=lang), loads=_loads(tables),
+    )  # fmt: skip
+
+
+def _loads(tables: Snapshot) -> list[str]:
+    return [plain(load.get("load_id", "")) for load in tables.loads if load.get("load_id")][:50]
+
+
 def _launches(first: datetime | None, last: datetime | None, timezone: str, lang: str) -> list[tuple[str, str]]:
     return [
         ("First launch", instant(first, timezone, lang=lang)),
@@ -214,7 +246,7 @@ def _header(
         heading=plain(heading)[:300],
         subtitle=plain(subtitle)[:500],
         facts=[(say(name, lang), plain(value)[:120]) for name, value in facts if value],
-        loads=[plain(load.get("load_id", "")) for load in tables.loads if load.get("load_id")][:50],
+        loads=_loads(tables),
     )
 
 
