@@ -95,13 +95,6 @@ def activity_columns(
     """
     drawn = activity if days is None else activity.filter(_within(days))
     later = activity["count"].sum() - drawn["count"].sum()
-    described = say("Opens, clicks and transactions of each period, by the clock.", lang)
-    if later:
-        described = several(
-            "Opens, clicks and transactions of each period, by the clock. {count} later event is not drawn.",
-            "Opens, clicks and transactions of each period, by the clock. {count} later events are not drawn.",
-            later, lang,
-        )  # fmt: skip
     starts = pl.col("starts_at").dt.replace_time_zone(None)
     rows = named_series(drawn, labels, lang).with_columns(
         starts_at=clock_instant(starts),
@@ -109,7 +102,7 @@ def activity_columns(
         when=written(starts, lang),
     )
     return (
-        chart(rows, described)
+        chart(rows, _activity_described(later, lang))
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
             x=time_axis("starts_at", rows),
@@ -124,6 +117,17 @@ def activity_columns(
             ],
         )
     )
+
+
+def _activity_described(later: int, lang: str) -> str:
+    described = say("Opens, clicks and transactions of each period, by the clock.", lang)
+    if not later:
+        return described
+    return several(
+        "Opens, clicks and transactions of each period, by the clock. {count} later event is not drawn.",
+        "Opens, clicks and transactions of each period, by the clock. {count} later events are not drawn.",
+        later, lang,
+    )  # fmt: skip
 
 
 def click_days(per_day: pl.DataFrame, labels: Mapping[str, str] | None = None, lang: str = "en") -> alt.Chart:
