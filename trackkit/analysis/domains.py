@@ -64,7 +64,9 @@ def _read(path: Path, changed_at: int) -> DomainList:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not TOML: {error}.") from None
     except ValidationError as error:
-        raise RequestError(f"{path}: {_fault(dict(error.errors()[0]))}") from None
+        # A misspelt key is the cause of the missing one: say the cause.
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
+        raise RequestError(f"{path}: {_fault(dict(faults[0]))}") from None
     if fault := next(_faults(found), None):
         raise RequestError(f"{path}: {fault}")
     return found

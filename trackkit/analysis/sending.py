@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.analysis.shares import out_of
 from trackkit.deliveries import Tables, launch, of_delivery, require_delivery, require_timezone
 from trackkit.engine import measure
 from trackkit.errors import RequestError, did_you_mean
@@ -50,7 +51,7 @@ def exclusions(tables: Tables, delivery: str) -> pl.DataFrame:
     return (
         pl.concat([listed, tail])
         .with_columns(rejected=pl.lit(every, pl.Int64), targeted=pl.lit(targeted, pl.Int64))
-        .with_columns(contribution=_out_of("recipients", "rejected"), share=_out_of("recipients", "targeted"))
+        .with_columns(contribution=out_of("recipients", "rejected"), share=out_of("recipients", "targeted"))
     )
 
 
@@ -148,7 +149,7 @@ def _before(tables: Tables, delivery: str, hours: float | None) -> pl.Expr:
         return (pl.col("status_at") <= last).fill_null(True)
     if not 0 < hours < math.inf:
         raise RequestError(f"A period is a positive number of hours; got {hours!r}.")
-    start = pl.lit(launch(tables, delivery).at, INSTANT)
+    start = pl.coalesce(pl.lit(launch(tables, delivery).at, INSTANT), pl.col("status_at").min())
     return pl.col("status_at") < start + pl.duration(microseconds=min(round(hours * 3_600_000_000), 2**60))
 
 
@@ -206,7 +207,3 @@ def _outlook(ends: datetime | None, deadline: datetime | None, as_of: datetime |
     if as_of is not None and ends is not None and as_of > ends:
         return "behind"
     return None if ends is None or deadline is None else "in time" if ends <= deadline else "late"
-
-
-def _out_of(part: str, whole: str) -> pl.Expr:
-    return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole))
