@@ -103,7 +103,7 @@ class TestTheScreensOfThePlatform:
         rows = [(count, "gmail.com", "failed", reason) for reason, count in errors.items()]
         details = bounces(sent(*rows), KEY, by="domain").filter(pl.col("row") == "detail")
         assert [rounded(share) for share in details["contribution"]] == [13.25, 1.0, 75.46, 0.45, 6.82, 3.03]
-        # The ten others of the screen's 42441 are in no type there; here they are "Other", and in what shares are out of.
+        # The ten others of the 42441 are in no type there; here they are "Other", and in what shares are out of.
         found = bounces(sent(*rows, (10, "gmail.com", "failed", 8)), KEY, by="domain")
         assert found.filter(pl.col("type") == "Other").select("errors", "contribution_of").rows() == [(10, 42441)]
 
