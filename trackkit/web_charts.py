@@ -71,7 +71,7 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     ])  # fmt: skip
     base = _bars(long, say("Visitors at each step of the path, and those lost since the step before.", lang), "step")
     bars = base.mark_bar(size=22, aria=False, cornerRadiusEnd=0).encode(
-        color=alt.Color("name:N", scale=alt.Scale(domain=[kept, lost]), legend=alt.Legend(orient="top")),
+        color=alt.Color("name:N", scale=alt.Scale(domain=[kept, lost]), legend=alt.Legend(orient="top", labelLimit=0)),
         opacity=alt.condition(alt.datum.nth == 1, alt.value(0.35), alt.value(1)),
         order=alt.Order("nth:Q"),
         tooltip=[

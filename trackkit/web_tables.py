@@ -19,7 +19,7 @@ ATTRIBUTION = translatable(
     {
         "attribution": "Tied to a delivery", "visits": "This delivery", "share": "Share",
         "application_pages": "In web applications", "all_visits": "All visits", "all_share": "Share of all",
-        "total": "This delivery", "all_total": "All visits",
+        "total": "Pages of this delivery", "all_total": "All visits",
     }
 )  # fmt: skip
 KINDS = translatable(
@@ -71,15 +71,19 @@ def attribution_table(counts: pl.DataFrame, labels: Labels | None = None, lang: 
     return count_table(counts, columns, rates, said(ATTRIBUTION, lang) | dict(labels or {}), KINDS, lang)
 
 
-def consent_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+def consent_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
     """Show what visitors chose about web tracking and who is left out. In: the frame of `consent.consent_counts`."""
+    if counts.is_empty():
+        return nobody([], lang)
     columns = [name for name in CONSENT if name in counts.columns and name != "total"]
     words = said(CONSENT, lang) | dict(labels or {})
     return count_table(counts, columns, {"share": ("visitors", "total")}, words, CHOICES, lang)
 
 
-def conversion_table(conversion: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+def conversion_table(conversion: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
     """Show the conversion and bounce rates of web applications. In: the frame of `webapp.conversion`."""
+    if conversion.is_empty():
+        return nobody([], lang)
     rates = {
         "conversion_rate": ("converted", "started"), "bounce_rate": ("bounced", "started"),
         "left_out_rate": ("left_out", "everyone"),

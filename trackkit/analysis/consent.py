@@ -13,6 +13,7 @@ from trackkit.errors import RequestError, did_you_mean
 CONSENTS, HISTORIES = ("opt-out", "opt-in"), ("drop", "keep")
 CHOICE = pl.Enum(["allowed", "undecided", "refused"])
 _ALL = "everything"
+_RULE = {"allowed": True, "undecided": None, "refused": False}  # whatever kind of consent is asked for
 _BEGINNING = pl.datetime(1, 1, 1, time_unit="us", time_zone="UTC")
 
 
@@ -54,8 +55,9 @@ def consent_counts(visits: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
     """Return what visitors chose, and who is left out: one row per choice (and value of `by`), as in `CHOICE`.
 
     In: visits, or page hits, through `with_consent`, restricted to what is asked about. Columns: `by` if given;
-    `web_choice`; `is_counted`, whether that choice is (null when nobody made it); `visitors` (distinct), `total` (all
-    distinct visitors), `share`; `pages` displayed. Pages without any visitor id are counted, their visitors are not.
+    `web_choice`; `is_counted`, whether that choice is (null for "undecided" when nobody is); `visitors` (distinct),
+    `total` (all distinct visitors), `share`; `pages` displayed. Pages without any visitor id are counted, their
+    visitors are not.
     """
     rows = visits.with_columns(visitor(), **({} if by else {_ALL: pl.lit(True)}))
     group = by or _ALL
@@ -68,7 +70,8 @@ def consent_counts(visits: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
         totals = pl.DataFrame({_ALL: [True], "total": [0]})
     grid = totals.sort(group, nulls_last=True).join(choices, how="cross", maintain_order="left_right")
     found = grid.join(counts, on=[group, "web_choice"], how="left", nulls_equal=True, maintain_order="left")
-    found = found.with_columns(pl.col("visitors", "pages").fill_null(0))
+    rule = pl.col("web_choice").cast(pl.String).replace_strict(_RULE, return_dtype=pl.Boolean)
+    found = found.with_columns(pl.col("visitors", "pages").fill_null(0), pl.coalesce("is_counted", rule))
     columns = ("web_choice", "is_counted", "visitors", "total", share("visitors", "total"), "pages")
     return found.select(*([by] if by else []), *columns)
 
