@@ -101,7 +101,7 @@ def opens_bars(opens: pl.DataFrame, labels: Labels | None = None, lang: str = "e
         .encode(
             x=alt.X("count:Q", title=say("Opens", lang), stack="zero", axis=_counts()),
             y=alt.Y("label:N", title=None, sort=named["label"].to_list(), axis=alt.Axis(grid=False)),
-            color=alt.Color("kind:N", scale=scale),
+            color=alt.Color("kind:N", scale=scale, legend=alt.Legend(columns=2)),
             order=alt.Order("place:Q"),
             tooltip=[
                 alt.Tooltip("label:N", title=say("Name", lang)),
@@ -126,7 +126,7 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     base = chart(rows.drop("day", "name"), say("Share of the visitors of each day, by name.", lang)).encode(
         x=time_axis("starts_at", rows, daily=True),
         y=alt.Y("rate:Q", title=title, axis=alt.Axis(format="%", tickCount=5)),
-        color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1)),
+        color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1, columns=3)),
         tooltip=[
             alt.Tooltip("when:N", title=say("Day", lang)),
             alt.Tooltip("label:N", title=say("Name", lang)),
