@@ -60,8 +60,11 @@ def _texts(words: Any) -> list[str]:
 def test_every_sentence_is_translated_and_no_other(lang: str) -> None:
     messages = {m.id if isinstance(m.id, str) else tuple(m.id): m for m in _catalogue(lang) if m.id}
     spoken = phrases()
-    assert not spoken.keys() - messages.keys(), "new sentences: `make messages`, then translate them"
-    assert not messages.keys() - spoken.keys(), "sentences that nobody says any more: `make messages`"
+    new, stale = (
+        sorted(map(str, one.keys() - other.keys())) for one, other in ((spoken, messages), (messages, spoken))
+    )
+    assert new == [], "new sentences: `make messages`, then translate them"
+    assert stale == [], "sentences that nobody says any more: `make messages`"
     assert [key for key, message in messages.items() if message.fuzzy or not all(_texts(message.string))] == []
 
 
@@ -182,7 +185,9 @@ def _content(body: str) -> set[str]:
 
 
 def _is_data(text: str, data: set[str]) -> bool:
-    return text in data or all(part.strip() in data or not _has_words(part) for part in re.split(r"[,/·]| \(|^\d+\. ", text))
+    return text in data or all(
+        part.strip() in data or not _has_words(part) for part in re.split(r"[,/·]| \(|^\d+\. ", text)
+    )
 
 
 def _has_words(text: str) -> bool:
