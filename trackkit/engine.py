@@ -214,8 +214,18 @@ def _worked_out(formula: Formula) -> pl.Expr:
 
 
 def _divided(formula: Ratio) -> pl.Expr:
-    denominator = pl.col(formula.denominator)
-    return pl.when(denominator > 0).then(pl.col(formula.numerator).cast(pl.Float64) / denominator.cast(pl.Float64))
+    return quotient(formula.numerator, formula.denominator)
+
+
+def quotient(numerator: str, denominator: str) -> pl.Expr:
+    """Return one column divided by another, as exactly as Float64 can; null where the denominator is not above 0.
+
+    >>> pl.DataFrame({"part": [3, 0]}).with_columns(whole=5).select(quotient("part", "whole")).to_series().to_list()
+    [0.6, 0.0]
+    """
+    top, bottom = pl.col(numerator).cast(pl.Float64), pl.col(denominator).cast(pl.Float64)
+    # Polars divides by a column that is one value throughout as times 1/value, where 3/5 is not 0.6.
+    return pl.when(bottom > 0).then(top / (bottom + 0 * top)).alias(numerator)
 
 
 def _sorted(measured: pl.DataFrame, groups: list[str]) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from trackkit.deliveries import Tables, require_deliveries, require_timezone
-from trackkit.engine import measure
+from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 
 NETWORKS = ("email", "facebook", "twitter", "delicious", "digg", "google", "linkedin")
@@ -167,11 +167,11 @@ def _added(column: str) -> pl.Expr:
 
 def _with_rates(rows: pl.DataFrame) -> pl.DataFrame:
     rated = rows.with_columns(
-        share_breakdown=_ratio("shares", "total_shares"),
-        sharing_rate=_ratio("shares", "to_deliver"),
-        targeted_rate=_ratio("shares", "targeted"),
-        open_breakdown=_ratio("opens", "total_opens"),
-        open_rate=_ratio("opens", "shares"),
+        share_breakdown=quotient("shares", "total_shares"),
+        sharing_rate=quotient("shares", "to_deliver"),
+        targeted_rate=quotient("shares", "targeted"),
+        open_breakdown=quotient("opens", "total_opens"),
+        open_rate=quotient("opens", "shares"),
     )
     rates = rated.filter(pl.col("row").cast(pl.String) == "network")["open_rate"].drop_nulls()
     is_total = pl.col("row").cast(pl.String) == "total"
@@ -180,7 +180,3 @@ def _with_rates(rows: pl.DataFrame) -> pl.DataFrame:
         "network", "row", "shares", "total_shares", "share_breakdown", "to_deliver", "sharing_rate", "targeted",
         "targeted_rate", "opens", "total_opens", "open_breakdown", "open_rate", "added_open_rates",
     )  # fmt: skip
-
-
-def _ratio(top: str, bottom: str) -> pl.Expr:
-    return pl.when(pl.col(bottom) > 0).then(pl.col(top) / pl.col(bottom))

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from trackkit.deliveries import Tables, require_timezone
+from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import INSTANT
 
@@ -73,8 +74,7 @@ def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
     remaining = pl.col("registered") + evolution
     kept = remaining - pl.col("unsubscriptions")
     return counted.with_columns(evolution=evolution, remaining=remaining, kept=kept).with_columns(
-        evolution_rate=pl.when(pl.col("registered") > 0).then(pl.col("evolution") / pl.col("registered")),
-        loyalty=pl.when(pl.col("remaining") > 0).then(pl.col("kept") / pl.col("remaining")),
+        evolution_rate=quotient("evolution", "registered"), loyalty=quotient("kept", "remaining")
     )
 
 
@@ -127,7 +127,7 @@ def acts_by_delivery(
         .agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
         .join(labels, on="delivery_id", how="left")
         .with_columns(delivery=pl.coalesce("delivery", "delivery_id"), total=pl.col("unsubscriptions").sum())
-        .with_columns(share=pl.when(pl.col("total") > 0).then(pl.col("unsubscriptions") / pl.col("total")))
+        .with_columns(share=quotient("unsubscriptions", "total"))
         .sort("unsubscriptions", "subscriptions", "delivery_id", descending=[True, True, False], nulls_last=True)
         .select("delivery_id", "delivery", "subscriptions", "unsubscriptions", "total", "share")
         .collect()
