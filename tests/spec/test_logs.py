@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 
+import duckdb
 import polars as pl
 import pytest
 
 from tests.spec.golden import DELIVERY_ID, HENRY, at, golden, tables
+from tests.spec.randomised import randomised
 from trackkit.analysis.links import event_label
-from trackkit.analysis.logs import COLUMNS, headings, tracking_log
+from trackkit.analysis.logs import COLUMNS, clicked_urls, headings, tracking_log, tracking_tab
 from trackkit.errors import RequestError
 from trackkit.schema import EVENT_TYPES
 
@@ -124,3 +126,69 @@ def test_order_does_not_depend_on_the_order_of_the_rows():
     logs = [tracking_log(tables(event=given), "1", columns=columns).rows() for given in (rows, rows[::-1])]
     assert logs[0] == logs[1]
     assert logs[0][:4] == [("11", "51"), ("11", "50"), ("11", None), ("10", "51")]
+
+
+def test_golden_urls_of_one_recipient():
+    urls = clicked_urls(golden(), recipient=HENRY_DAVIS, timezone="Europe/Paris")
+    assert urls.columns == ["label", "url", "type", "category", "clicks", "deliveries", "latest_document",
+                            "first_hit_at", "last_hit_at"]  # fmt: skip
+    assert urls.select("label", "type", "clicks", "deliveries", "latest_document").rows() == [
+        ("Boutique", "Email click", 2, 1, "Golden"), ("Home", "Email click", 1, 1, "Golden"),
+        ("Offers", "Email click", 1, 1, "Golden"),
+    ]  # fmt: skip
+    assert f"{urls['last_hit_at'][0]:%H:%M %Z}" == "16:06 CET"
+    assert clicked_urls(golden(), recipient=MARIE).height == 0, "an open is no URL"
+    every = clicked_urls(golden(), DELIVERY_ID, columns=["label", "clicks", "recipients"], limit=2)
+    assert every.rows() == [("Boutique", 6, 2), ("Home", 5, 2)]
+
+
+def test_urls_accumulate_over_deliveries_and_keep_apart_what_differs():
+    clicked = {"recipient_id": "1", "event_type": "clicked", "link_label": "Home", "url": "https://a.example/"}
+    rows = [(1, "d1", {}), (2, "d2", {}), (3, None, {}), (4, "d2", {"link_label": "home"}),
+            (5, "d2", {"event_type": "unsubscribed"}), (6, "d9", {"recipient_id": "2"}), (None, "d3", {})]  # fmt: skip
+    events = [
+        clicked | {"delivery_id": owner, "event_id": str(n), "occurred_at": n and at(n), "link_id": "5"} | more
+        for n, owner, more in rows
+    ]
+    given = tables(event=events, delivery=[{"delivery_id": "d2", "label": "Two"}])
+    urls = clicked_urls(given, recipient="1").select("label", "type", "clicks", "deliveries", "latest_document")
+    assert urls.rows() == [
+        ("Home", "Email click", 4, 3, None), ("Home", "Opt-out", 1, 1, "Two"), ("home", "Email click", 1, 1, "Two")
+    ]  # fmt: skip
+
+
+def test_a_tab_is_named():
+    assert tracking_tab(golden(), "logs", DELIVERY_ID).equals(tracking_log(golden(), DELIVERY_ID))
+    assert tracking_tab(golden(), "urls", recipient=HENRY_DAVIS).equals(clicked_urls(golden(), recipient=HENRY_DAVIS))
+    links = tracking_tab(golden(), "urls", DELIVERY_ID, columns=["label", "clicks"])
+    assert links.rows() == [("Boutique", 6), ("Home", 5), ("Offers", 4)]
+    for options, words in (
+        ({"tab": "url"}, "Did you mean 'urls'"),
+        ({"tab": "urls", "columns": ["clics"]}, "'clicks'"),
+    ):
+        with pytest.raises(RequestError, match=words):
+            tracking_tab(golden(), delivery=DELIVERY_ID, **options)
+    with pytest.raises(RequestError, match="say which"):
+        clicked_urls(golden())
+
+
+SECOND = """
+select link_label, url, count(*), epoch_us(min(occurred_at)), epoch_us(max(occurred_at)) from event
+where delivery_id = '7' and event_type is distinct from 'opened'
+  and (link_id is not null or event_type in ('clicked','unsubscribed','mirror_page','web_visited','transaction'))
+group by link_label, url, link_category, event_type order by 3 desc, 5 desc nulls last, 1, 2
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_urls_agree_with_sql_on_random_data(seed):
+    given = randomised(seed)
+    event = given.scan("event").with_columns(pl.col("event_type").cast(pl.String)).collect()
+    with duckdb.connect(":memory:") as database:
+        database.execute("set timezone = 'UTC'")
+        database.register("event", event.to_arrow())
+        expected = database.execute(SECOND).fetchall()
+    micros = pl.col("first_hit_at", "last_hit_at").dt.epoch("us")
+    urls = clicked_urls(given, "7").select("label", "url", "clicks", micros).rows()
+    assert [row[2] for row in urls] == [row[2] for row in expected]
+    assert sorted(map(repr, urls)) == sorted(map(repr, expected))
