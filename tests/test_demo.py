@@ -25,6 +25,8 @@ import pytest
 from polars.testing import assert_frame_equal
 from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
+from trackkit.analysis.consent import with_consent
+from trackkit.analysis.web import attribute_web
 from trackkit.demo import DemoSummary, write_demo
 from trackkit.errors import RequestError
 from trackkit.store import Store, open_store
@@ -617,3 +619,13 @@ def test_a_load_finds_the_true_events(demo: Demo, load: tuple[Store, list[dict[s
     told = demo.truth.filter(~pl.col("is_repeat")).select("event_id", in_raw, *values).sort(key)
     found = store.scan("event").select(*key, *values).collect().sort(key)
     assert_frame_equal(found.cast({"event_type": pl.String}), told, check_exact=True)
+
+
+def test_visits_of_every_attribution_and_every_choice(load: tuple[Store, list[dict[str, Any]]]) -> None:
+    store, _ = load
+    last, forced = (attribute_web(store.snapshot(), "anonymous", option) for option in ("last", "forced"))
+    assert set(last["attribution"]) | set(forced["attribution"]) == {"direct", "forced", "last", "retro", "none"}
+    bought = last.filter(attribution="last", event_type="transaction")
+    assert bought.height > 3 and bought["amount"].null_count() == 0  # as Florence, the day after
+    site = with_consent(store.snapshot(), last).filter(origin="site")
+    assert set(site["web_choice"]) == {"allowed", "undecided", "refused"}

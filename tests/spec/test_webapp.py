@@ -20,6 +20,8 @@ from trackkit.analysis.webapp import (
 )
 from trackkit.errors import RequestError
 from trackkit.snapshot import Snapshot
+from trackkit.web_charts import funnel_bars, source_bars
+from trackkit.web_tables import consent_table, conversion_table, funnel_table, source_table
 
 
 def hit(minute: int, person: str | None, step: int | None, **more):
@@ -178,3 +180,31 @@ def test_the_funnel_agrees_with_sql(seed):
             expected = base.execute(SECOND.format(any_order=any_order))
             found = funnel(pages, order).select("web_application", "step", "visitors", "displayed").rows()
             assert found == expected.fetchall(), order
+
+
+# ---- shown -------------------------------------------------------------------------------------------------------
+
+
+def test_bars_and_tables_show_each_source_and_step_once():
+    deliveries = [{"delivery_id": key, "label": "<b>Letter"} for key in ("7", "8")]
+    rows = [hit(1, "ann", 1, delivery_id="7"), hit(1, "bob", 1, delivery_id="8"), hit(2, "bob", 2)]
+    given = tables(page_hit=rows, delivery=deliveries)
+    pages = counted_pages(given)
+    drawn = source_bars(traffic_sources(given, pages)).to_dict()
+    told = [row["source"] for rows in drawn["datasets"].values() for row in rows]
+    assert told == ["<b>Letter", "<b>Letter (2)"]  # two deliveries of one label are two bars
+    shown = [row["said"] for rows in funnel_bars(funnel(pages)).to_dict()["datasets"].values() for row in rows]
+    assert shown == ["2 (100.0%)", "1 (50.0%)", "1 (50.0%)"]
+    html = source_table(traffic_sources(given, pages)).as_raw_html()
+    assert "&lt;b&gt;Letter" in html and "<b>Letter" not in html and "50.00%" in html and "1 / 2" in html
+    steps = funnel_table(funnel(pages)).as_raw_html()
+    assert "Loss since the step before" in steps and "1 / 2" in steps and "n/a" not in steps
+
+
+def test_a_rate_of_nobody_says_why():
+    nobody = counted_pages(tables(page_hit=[hit(1, "eve", 1, web_optout=1)]))
+    html = conversion_table(conversion(nobody)).as_raw_html()
+    assert html.count("On the first page is 0") == 2 and "100.00%" in html
+    empty = counted_pages(Snapshot({}))
+    assert "No web application was visited." in conversion_table(conversion(empty))._repr_html_()
+    assert "No web application was visited." in consent_table(choices(empty))._repr_html_()
