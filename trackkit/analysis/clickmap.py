@@ -51,14 +51,11 @@ NO_BADGE, NO_LINK, NO_PLACE, NOT_FOUND = translatable((
     "opt-out and mirror-page links carry no badge", "the log does not say which link",
     "a page of the site, not a link of the message", "not found in the content",
 ))  # fmt: skip
+NOTHING_TO_SHOW = translatable(
+    {"html": "No HTML content was loaded for this delivery.", "text": "No text content was loaded for this delivery."}
+)
 NO_CONTENT = translatable({"html": "no HTML content was loaded", "text": "no text content was loaded"})
-NONE_LOADED = translatable({
-    "html": "No HTML content was loaded for this delivery.", "text": "No text content was loaded for this delivery.",
-})  # fmt: skip
-TOO_LARGE = translatable({
-    "html": "The HTML content of this delivery is too large to be shown.",
-    "text": "The text content of this delivery is too large to be shown.",
-})  # fmt: skip
+TOO_LARGE = translatable("The content of this delivery is too large to be shown.")
 NO_MATCH = Match(None, None)
 
 
@@ -131,9 +128,9 @@ def annotated_message(tables: Tables, delivery: str, format: str = "html", lang:
     """
     body = _body(tables, delivery, format)
     if body is None or not body.strip():
-        return sentence(say(NONE_LOADED[format], lang))
+        return sentence(say(NOTHING_TO_SHOW[format], lang))
     if too_heavy(body):
-        return sentence(say(TOO_LARGE[format], lang))
+        return sentence(say(TOO_LARGE, lang))
     placed = placed_clicks(tables, delivery, format).filter("placed").drop_nulls("percent")
     badges = {row["link_id"]: _badge(row["percent"], row["clicks"], lang) for row in placed.iter_rows(named=True)}
     matches = _matches(_places(body, format), tracked_links(tables, delivery), str(delivery))
