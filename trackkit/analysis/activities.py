@@ -8,6 +8,7 @@ import polars as pl
 
 from trackkit.analysis.curves import SERIES, SERIES_TYPE, series_events
 from trackkit.deliveries import Tables, require_delivery, require_timezone
+from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 
 INTERVALS = {"half_hour": "30m", "hour": "1h", "day": "1d"}
@@ -34,7 +35,7 @@ def folded_activity(
         .join(counts, on=["slot", "series"], how="left")
         .with_columns(pl.col("count").fill_null(0))
         .with_columns(total=pl.col("count").sum().over("series"))
-        .with_columns(share=pl.when(pl.col("total") > 0).then(pl.col("count") / pl.col("total")))
+        .with_columns(share=quotient("count", "total"))
     )
 
 

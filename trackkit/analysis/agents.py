@@ -9,6 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from trackkit.deliveries import Tables, counted_events, require_delivery, require_timezone
+from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 
 PERIOD_DAYS = 183  # six months, the period of the platform's reports
@@ -106,4 +107,4 @@ def top_rows(counts: pl.DataFrame, count: str, top: int, total: pl.DataFrame) ->
 
 def share_of(part: str, whole: str) -> pl.Expr:
     """Return a part out of a whole, null where that is 0."""
-    return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole))
+    return quotient(part, whole)

@@ -8,6 +8,7 @@ link of a message) and `subscription.action` (leaving one service). Web choices 
 import polars as pl
 
 from trackkit.deliveries import Tables
+from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 
 CONSENTS, HISTORIES = ("opt-out", "opt-in"), ("drop", "keep")
@@ -78,7 +79,7 @@ def consent_counts(visits: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
 
 def share(part: str, whole: str) -> pl.Expr:
     """Return `share`, a part out of a whole; null when the whole is 0."""
-    return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole)).alias("share")
+    return quotient(part, whole).alias("share")
 
 
 def _distinct() -> pl.Expr:

@@ -12,6 +12,7 @@ from fractions import Fraction
 import polars as pl
 
 from trackkit.deliveries import Tables, counted_events, launch, require_delivery, require_timezone
+from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 
 SERIES = {"opens": "opened", "clicks": "clicked", "transactions": "transaction"}
@@ -169,7 +170,7 @@ def _words(column: str) -> pl.Expr:
 
 
 def _share(part: str, whole: str) -> pl.Expr:
-    return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole))
+    return quotient(part, whole)
 
 
 def _series_frame() -> pl.DataFrame:

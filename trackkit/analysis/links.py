@@ -18,7 +18,7 @@ from trackkit.deliveries import (
     require_delivery,
     require_timezone,
 )
-from trackkit.engine import measure
+from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS
@@ -213,7 +213,7 @@ def _type_label() -> pl.Expr:
 
 
 def _share() -> pl.Expr:
-    return pl.when(pl.col("total") > 0).then(pl.col("clicks") / pl.col("total"))
+    return quotient("clicks", "total")
 
 
 def _figure(own: pl.DataFrame, others: pl.DataFrame, name: str, label: str) -> pl.DataFrame:
