@@ -28,7 +28,7 @@ def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> p
 
     `deliveries` are ids, or one text of ids with commas between them; they stand in the order asked, each once. Empty:
     all those launched in the six calendar months up to the latest launch of all, the latest first, proofs and models
-    left out. A delivery that no table dates was launched with its first hit. `delivery` is the label, else the internal
+    left out; and simply all where none is dated. A launch that no table dates is the first hit. `delivery` is the label, else the internal
     name, else the id; equal ones are told apart by their id. Raises RequestError for an unknown id, and for more than a
     thousand deliveries.
     """
@@ -77,8 +77,8 @@ def _known(tables: Tables, keys: list[str] | None) -> pl.DataFrame:
 def _of_the_last_months(found: pl.DataFrame) -> pl.DataFrame:
     launched, back = pl.col("launched_at"), f"-{AVERAGE_MONTHS}mo"
     real = found.filter("is_real")
-    recent = real.filter(launched >= launched.max().dt.offset_by(back))
-    return recent.sort("launched_at", "delivery_id", descending=[True, False])
+    recent = (launched >= launched.max().dt.offset_by(back)) | launched.max().is_null()
+    return real.filter(recent).sort("launched_at", "delivery_id", descending=[True, False])
 
 
 def _in_order(found: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
