@@ -28,9 +28,9 @@ def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> p
 
     `deliveries` are ids, or one text of ids with commas between them; they stand in the order asked, each once. Empty:
     all those launched in the six calendar months up to the latest launch of all, the latest first, proofs and models
-    left out; and simply all where none is dated. A launch that no table dates is the first hit. `delivery` is the label, else the internal
-    name, else the id; equal ones are told apart by their id. Raises RequestError for an unknown id, and for more than a
-    thousand deliveries.
+    left out; and simply all where none is dated. A launch that no table dates is the first hit. `delivery` is the
+    label, else the internal name, else the id; equal ones are told apart by their id. Raises RequestError for an
+    unknown id, and for more than a thousand deliveries.
     """
     asked = _ids(deliveries)
     keys = require_deliveries(tables, asked) if asked else None
