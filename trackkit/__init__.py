@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         platform_tables,
         sending_charts,
         sending_tables,
+        story_charts,
         tables,
         web_charts,
         web_tables,
@@ -85,12 +86,13 @@ _DOORS = {
     "tables": ("tables", ""),
     "sending_charts": ("sending_charts", ""),
     "sending_tables": ("sending_tables", ""),
+    "story_charts": ("story_charts", ""),
 }
 __all__ = [
     "METRICS", "activities", "audience", "audience_charts", "audience_tables", "bounces", "charts", "clickmap",
     "consent", "curves", "domains", "limits", "links", "load", "logs", "measure", "messages", "open_page", "open_store",
     "platform_charts", "platform_tables", "recipes", "render", "sending", "sending_charts", "sending_tables", "several",
-    "sharing", "story", "subscriptions", "tables", "web", "web_charts", "web_tables", "webapp",
+    "sharing", "story", "story_charts", "subscriptions", "tables", "web", "web_charts", "web_tables", "webapp",
 ]  # fmt: skip
 
 

@@ -213,47 +213,6 @@ def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) ->
     return alt.Chart(rows).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False).encode(x="rate:Q", color=colour)
 
 
-def act_timeline(acts: pl.DataFrame, labels: Mapping[str, str], lang: str = "en") -> alt.Chart:
-    """Draw a story in the order of time: one lane per kind of act, one dot per moment, the larger the more acts.
-
-    In: the frame of `story.gathered` (`act`, `at`, `first_at`, `last_at`, `count`, `documents`, `document`); `labels`
-    are the words of the acts, in the order of the lanes. A lane where nothing happened is not drawn.
-    """
-    words = said(labels, lang)
-    act = pl.col("act").cast(pl.String)
-    lanes = [words[name] for name in words if name in set(acts["act"].cast(pl.String))]
-    clocks = [pl.col(name).dt.replace_time_zone(None) for name in ("at", "first_at", "last_at")]
-    many = [several("{count} delivery", "{count} deliveries", count, lang) for count in acts["documents"]]
-    rows = (
-        readable(acts, "document")
-        .with_columns(*clocks, name=act.replace_strict(words, return_dtype=pl.String))
-        .with_columns(
-            document=pl.coalesce("document", pl.Series(many, dtype=pl.String)),
-            since=written(pl.col("first_at"), lang),
-            until=written(pl.col("last_at"), lang),
-            at=clock_instant(pl.col("at")),
-        )
-        .select("name", "at", "since", "until", "count", "document")
-    )
-    most = max(10, rows["count"].max() or 0)
-    dots = chart(rows, say("What happened when: sent, opened, clicked, bought, left.", lang)).mark_circle(
-        opacity=0.75, stroke=theme().light.panel, strokeWidth=1, aria=False
-    )
-    return dots.properties(height=40 * max(2, len(lanes)) + 20).encode(
-        x=time_axis("at", rows).scale(type="utc", padding=20),
-        y=alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False)),
-        color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values())), legend=None),
-        size=alt.Size("count:Q", scale=alt.Scale(type="sqrt", domain=[1, most], range=[80, 700]), legend=None),
-        tooltip=[
-            alt.Tooltip("name:N", title=say("Act", lang)),
-            alt.Tooltip("since:N", title=say("From", lang)),
-            alt.Tooltip("until:N", title=say("To", lang)),
-            alt.Tooltip("count:Q", title=say("Times", lang), format=",.0f"),
-            alt.Tooltip("document:N", title=say("Document", lang)),
-        ],
-    )
-
-
 def named_series(rows: pl.DataFrame, labels: Mapping[str, str] | None, lang: str) -> pl.DataFrame:
     """Add the words of each series, and its place, which is fixed so that its colour is."""
     names = said(SERIES, lang) | dict(labels or {})

@@ -258,7 +258,8 @@ def _print_tab(
 
 def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dict[str, str]:
     """What a reader of the rows should know of the data behind them."""
-    from trackkit.analysis.limits import NEEDS, limits
+    from trackkit.analysis.limits import limits
+    from trackkit.analysis.needs import NEEDS
     from trackkit.report.notes import sentences
 
     said = sentences(limits(tables, needs=dict.fromkeys(NEEDS["logs"], ()), **asked), timezone)

@@ -10,7 +10,8 @@ import pytest
 
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from tests.spec.randomised import randomised
-from trackkit.analysis.limits import NEEDS, TABLES, limits, metric_needs
+from trackkit.analysis.limits import TABLES, limits
+from trackkit.analysis.needs import NEEDS, metric_needs
 from trackkit.report import REPORTS, notebook
 from trackkit.report.notes import MISSING, WORDS, needs, sentences
 from trackkit.report.template import template
@@ -218,7 +219,7 @@ def test_every_analysis_that_a_report_calls_says_what_it_reads(report):
     rooms = {path.stem for path in (Path(__file__).parents[2] / "trackkit" / "analysis").glob("[a-z]*.py")}
     texts = notebook.section_texts(files(notebook.NOTEBOOKS, "*.ipynb")[report])
     called = {room for text in texts.values() for room in re.findall(r"\btk\.(\w+)", text)}
-    assert sorted(called & rooms - {name.split(".")[0] for name in NEEDS}) == [], "add it to limits.NEEDS"
+    assert sorted(called & rooms - {name.split(".")[0] for name in NEEDS}) == [], "add it to analysis/needs.py"
 
 
 def test_the_golden_example_ends_the_day_it_was_sent():

@@ -6,10 +6,10 @@ import pytest
 
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from tests.spec.randomised import randomised
-from trackkit import charts
 from trackkit.analysis.story import ACT_LABELS, ACTS, COLUMNS, gathered, timeline
 from trackkit.errors import RequestError
 from trackkit.schema import EVENT_TYPES
+from trackkit.story_charts import act_timeline
 
 
 def acts(given, **asked) -> list[tuple]:
@@ -119,6 +119,6 @@ def test_a_story_of_any_length_is_drawn_with_few_dots(many, lang):
              "occurred_at": at(n % 24, n % 60, day=1 + n % 28)} for n in range(many)]  # fmt: skip
     told = gathered(timeline(tables(event=hits), recipient="r"), timezone="America/Sao_Paulo")
     assert told["count"].sum() == many and told.height <= min(many, 2 * 90)
-    spec = charts.act_timeline(told, ACT_LABELS, lang).to_dict()
+    spec = act_timeline(told, ACT_LABELS, lang).to_dict()
     dots = next(iter(spec["datasets"].values()))
     assert len(dots) == told.height and spec["description"]

@@ -6,14 +6,12 @@ the clock of the machine: what is final is judged by the newest instant in the d
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from trackkit import schema
 from trackkit.deliveries import Tables, require_delivery
-from trackkit.metrics import METRICS, Distinct, Total, lineage, sources_of
 
 WEIGHTS = pl.Enum(["warning", "note"])
 RUNNING, ENDED_EARLY, LAST_BEFORE_SENDING = (51, 55, 61, 62, 71, 72, 75), (85, 87), 45
@@ -33,35 +31,6 @@ _WARNINGS = {
     "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
     "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running",
     "deliveries_untracked",
-}  # fmt: skip
-
-# What the analyses of the front door read, for a report to say what a missing table costs it.
-NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "links": ("event", "link"),
-        "links.click_figures": ("delivery", "message", "event", "link"),
-        "curves": ("event", "link"),
-        "clickmap": ("event", "link", "content"),
-        "logs": ("event", "link"),
-        "messages": ("message", "event", "link"),
-        "web": ("event", "link", "page_hit"),
-        "webapp": ("page_hit",),
-        "consent": ("page_hit",),
-        "story": ("message", "event", "link"),
-        "sending": ("delivery", "message"),
-        "sending.exclusions": ("delivery", "exclusion"),
-        "bounces": ("message", "failure"),
-        "activities": ("event", "link"),
-        "audience": ("event", "link"),
-        "sharing": ("event", "link"),
-        "several": ("delivery",),
-        "subscriptions": ("subscription", "service"),
-        "domains": (),
-    }
-)
-_BEHIND = {
-    "failure_reason": "failure", "failure_type": "failure", "amount": "web_event", "articles": "web_event",
-    "event_type": "link",
 }  # fmt: skip
 
 
@@ -119,18 +88,6 @@ def _of(tables: Tables, delivery: str | None, recipient: str | None) -> Iterator
         yield Limit("age", at=newest, until=getattr(tables, "as_of", None))
     elif hits["total"]:
         yield Limit("undated_data")
-
-
-def metric_needs(name: str) -> set[str]:
-    """Return the tables that a metric is made of, those included that only describe its rows.
-
-    >>> sorted(metric_needs("hard_bounce_rate"))
-    ['failure', 'message']
-    """
-    formulas = [METRICS[part].formula for part in lineage(name)]
-    columns = {formula.column for formula in formulas if isinstance(formula, Distinct | Total)}
-    columns |= {column for formula in formulas for column in getattr(formula, "where", ())}
-    return sources_of(name) | {_BEHIND[column] for column in columns if column in _BEHIND}
 
 
 def _missing(tables: Tables, needs: Mapping[str, Sequence[str]] | None) -> Iterator[Limit]:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import resources
-from trackkit.analysis.limits import NEEDS, metric_needs
+from trackkit.analysis.needs import NEEDS, metric_needs
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
 from trackkit.report import notebook

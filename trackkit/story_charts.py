@@ -1,0 +1,66 @@
+"""The story of a recipient drawn, from the frame of `analysis.story`."""
+
+from collections.abc import Mapping
+
+import altair as alt
+import polars as pl
+
+from trackkit.charts import chart, clock_instant, readable, time_axis, written
+from trackkit.language import said, say, several
+from trackkit.theme import theme
+
+LANE, SMALLEST, LARGEST = 40, 80, 700  # pixels of height, and of area
+MANY = 10  # acts that the largest dot stands for, at least
+
+
+def act_timeline(acts: pl.DataFrame, labels: Mapping[str, str], lang: str = "en") -> alt.Chart:
+    """Draw a story in the order of time: one lane per kind of act, one dot per moment, the larger the more acts.
+
+    In: the frame of `story.gathered` (`act`, `at`, `first_at`, `last_at`, `count`, `documents`, `document`); `labels`
+    are the words of the acts, in the order of the lanes. A lane where nothing happened is not drawn.
+    """
+    words = said(labels, lang)
+    rows = _moments(acts, words, lang)
+    lanes = [word for word in words.values() if word in set(rows["name"])]
+    most = max(MANY, rows["count"].max() or 0)
+    dots = chart(rows, say("What happened when: sent, opened, clicked, bought, left.", lang)).mark_circle(
+        opacity=0.75, stroke=theme().light.panel, strokeWidth=1, aria=False
+    )
+    return dots.properties(height=LANE * max(2, len(lanes)) + LANE // 2).encode(
+        x=time_axis("at", rows).scale(type="utc", padding=20),
+        y=alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False)),
+        color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values())), legend=None),
+        size=alt.Size(
+            "count:Q", scale=alt.Scale(type="sqrt", domain=[1, most], range=[SMALLEST, LARGEST]), legend=None
+        ),
+        tooltip=_tooltip(lang),
+    )
+
+
+def _tooltip(lang: str) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("name:N", title=say("Act", lang)),
+        alt.Tooltip("since:N", title=say("From", lang)),
+        alt.Tooltip("until:N", title=say("To", lang)),
+        alt.Tooltip("count:Q", title=say("Times", lang), format=",.0f"),
+        alt.Tooltip("document:N", title=say("Document", lang)),
+    ]
+
+
+def _moments(acts: pl.DataFrame, words: Mapping[str, str], lang: str) -> pl.DataFrame:
+    """The dots, in words; where several deliveries had part in one, it says how many."""
+    many = [several("{count} delivery", "{count} deliveries", count, lang) for count in acts["documents"]]
+    clocks = [pl.col(name).dt.replace_time_zone(None) for name in ("at", "first_at", "last_at")]
+    name = pl.col("act").cast(pl.String).replace_strict(words, return_dtype=pl.String)
+    return (
+        readable(acts, "document")
+        .with_columns(*clocks, name=name)
+        .select(
+            "name",
+            "count",
+            at=clock_instant(pl.col("at")),
+            since=written(pl.col("first_at"), lang),
+            until=written(pl.col("last_at"), lang),
+            document=pl.coalesce("document", pl.Series(many, dtype=pl.String)),
+        )
+    )
