@@ -18,8 +18,9 @@ NO_RATE, NOBODY = translatable(("{denominator} is 0", "No web application was vi
 ATTRIBUTION = translatable(
     {
         "attribution": "Tied to a delivery", "visits": "This delivery", "share": "Share",
-        "application_pages": "In web applications", "all_visits": "All visits", "all_share": "Share of all",
-        "total": "Pages of this delivery", "all_total": "All visits",
+        "application_pages": "In web applications", "outside": "Of all, outside a session",
+        "outside_share": "Share of those", "total": "Pages of this delivery",
+        "outside_total": "All pages outside a session",
     }
 )  # fmt: skip
 KINDS = translatable(
@@ -66,8 +67,8 @@ FOUND_BY = translatable({"cookie": "the cookie", "application": "the web applica
 
 def attribution_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
     """Show how many visits each kind of attribution brought. In: the frame of `web.attribution_counts`."""
-    rates = {"share": ("visits", "total"), "all_share": ("all_visits", "all_total")}
-    columns = ("attribution", "visits", "share", "application_pages", "all_visits", "all_share")
+    rates = {"share": ("visits", "total"), "outside_share": ("outside", "outside_total")}
+    columns = ("attribution", "visits", "share", "application_pages", "outside", "outside_share")
     return count_table(counts, columns, rates, said(ATTRIBUTION, lang) | dict(labels or {}), KINDS, lang)
 
 
@@ -148,7 +149,7 @@ def _cell(
 def _rate(row: Mapping[str, Any], name: str, parts: tuple[str, str], headings: Labels, lang: str) -> Cell:
     """A rate with its parts; nothing where it has no meaning, as the loss of a first step, and why where it is 0/0."""
     top, bottom = (row[part] for part in parts)
-    if bottom is None:
+    if bottom is None or top is None:
         return ""
     if row[name] is None:
         return unavailable(NO_RATE, lang, denominator=headings[parts[1]])

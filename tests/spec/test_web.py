@@ -341,3 +341,27 @@ def test_choices_agree_with_sql(seed):
             counts = consent_counts(with_consent(given, visits, history=history))
             rows = counts.filter(pl.col("pages") > 0).select(pl.col("web_choice").cast(pl.String), "visitors", "pages")
             assert sorted(rows.rows()) == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_reading_one_delivery_gives_the_same_figures_as_reading_all(seed):
+    given = randomised(seed)
+    for mode in MODES:
+        for option in OPTIONS:
+            every = with_consent(given, attribute_web(given, mode, option))
+            one = with_consent(given, attribute_web(given, mode, option, delivery="7"))
+            assert_frame_equal(of_delivery(one, "7"), of_delivery(every, "7"), check_row_order=False)
+            assert attribution_counts(one, "7").equals(attribution_counts(every, "7"))
+
+
+def test_visits_outside_a_session_are_shared_out_over_the_kinds():
+    given = tables(event=[
+        event(1, 1, "clicked"), event(2, 2, "web_visited"), event(3, 3, "web_visited", sent=None),
+        event(4, 3, "web_visited", PAUL, sent=None), event(5, 3, "transaction", PAUL, sent=("8", "2")),
+    ])  # fmt: skip
+    visits = with_consent(given, attribute_web(given, "permanent", delivery="7"))
+    counts = attribution_counts(visits, "7").select("attribution", "visits", "share", "outside", "outside_share")
+    assert counts.rows() == [
+        ("direct", 1, 1 / 2, None, None), ("forced", 0, 0.0, 0, 0.0), ("last", 1, 1 / 2, 1, 1 / 2),
+        ("retro", 0, 0.0, 0, 0.0), ("none", 0, 0.0, 1, 1 / 2),
+    ]  # fmt: skip

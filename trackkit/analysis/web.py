@@ -26,12 +26,13 @@ _IN_MESSAGE = ("clicked", "unsubscribed", "mirror_page")  # clicks that only a m
 _TAKEN = ("delivery_id", "message_id", "recipient_id", "is_seed", "domain", "country")
 
 
-def attribute_web(tables: Tables, mode: str = "session", option: str = "last") -> pl.DataFrame:
+def attribute_web(tables: Tables, mode: str = "session", option: str = "last", delivery: str = "") -> pl.DataFrame:
     """Tie every visit to the delivery that brought it: one row per visit, in order of time; the store is not changed.
 
     Out: the columns of `event` but those on how a row was read; `origin` ("site", or "web_application" for a
     `page_hit`, whose `web_application`, `page`, `step` and `web_optout` follow); `attribution`. `delivery_id` and
-    `message_id` are those tied to, both null for "none". Each mode includes the one before:
+    `message_id` are those tied to, both null for "none". With `delivery`, visits of other deliveries' sessions are left
+    out, which spares reading them; all visits outside a session are there. Each mode includes the one before:
 
     - "session": "direct", the row itself states delivery and message (of a web application, the delivery), which is
       what the session cookie holds;
@@ -41,26 +42,25 @@ def attribute_web(tables: Tables, mode: str = "session", option: str = "last") -
     - "anonymous": "retro", what is still untied takes those of the person's first later click in a message.
 
     Undated visits and those without `person_id` are tied by what they state alone. Raises RequestError for another
-    mode or option.
+    mode or option, or an unknown delivery.
     """
     require_word("mode", mode, MODES)
     require_word("option", option, OPTIONS)
-    visits = _visits(tables)
-    states = pl.col("message_id").is_not_null() | (pl.col("origin") == "web_application")
-    is_direct = pl.col("delivery_id").is_not_null() & states
-    direct, others = visits.filter(is_direct).with_columns(_kind("direct")), visits.filter(~is_direct)
-    tied = [direct]
+    known = pl.col("delivery_id").is_not_null()
+    of_session = pl.col("delivery_id") == require_delivery(tables, delivery) if delivery else known
+    direct = _visits(tables, of_session & pl.col("message_id").is_not_null(), of_session)
+    others = _visits(tables, ~known | pl.col("message_id").is_null(), ~known)
+    tied = [direct.with_columns(_kind("direct"))]
     if mode != "session" and option == "forced":
-        tied.append(others.filter(pl.col("delivery_id").is_not_null()).with_columns(_kind("forced")))
-        others = others.filter(pl.col("delivery_id").is_null())
+        tied.append(others.filter(known).with_columns(_kind("forced")))
+        others = others.filter(~known)
     others = others.with_columns(pl.lit(None, pl.String).alias(name) for name in ("delivery_id", "message_id"))
     others = others.with_columns(_kind("none"))
     if mode != "session" and option == "last":
         others = _followed(others, _identified(tables, others), "last", "backward")
     if mode == "anonymous":
-        clicks = _identified(tables, others).filter(pl.col("event_type").cast(pl.String).is_in(_IN_MESSAGE))
-        others = _followed(others, clicks, "retro", "forward")
-    return pl.concat([*tied, others], how="diagonal").sort(_in_time(), nulls_last=True).collect()
+        others = _followed(others, _identified(tables, others, _IN_MESSAGE), "retro", "forward")
+    return pl.concat([*tied, others]).sort(_in_time(), nulls_last=True)
 
 
 def counted_tables(tables: Tables, visits: pl.DataFrame, delivery: str = "") -> Snapshot:
@@ -83,24 +83,25 @@ def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     """Return how many counted visits each kind of attribution brought: one row per kind, in the order of `ATTRIBUTION`.
 
     In: `visits` through `with_consent`. Columns: `attribution`; of this delivery `visits` to the site, their `total`
-    and `share`, and `application_pages` of web applications; then `all_visits`, `all_total`, `all_share`, the same of
-    all deliveries and of none. Control addresses are left out; a share of nothing is null.
+    and `share`, and `application_pages` of web applications; of all deliveries and of none, the visits to the site
+    outside a session: `outside`, `outside_total`, `outside_share`, null for "direct". Control addresses are left out; a
+    share of nothing is null.
     """
     counted = visits.filter("is_counted", ~pl.col("is_seed").fill_null(False))
     is_site, is_own = pl.col("origin") == "site", pl.col("delivery_id") == delivery
     counts = counted.group_by("attribution").agg(
         visits=(is_site & is_own).sum().cast(pl.Int64),
         application_pages=(~is_site & is_own).sum().cast(pl.Int64),
-        all_visits=is_site.sum().cast(pl.Int64),
+        outside=is_site.sum().cast(pl.Int64),
     )
     kinds = pl.DataFrame({"attribution": ATTRIBUTION.categories}, schema={"attribution": ATTRIBUTION})
+    outside = pl.when(pl.col("attribution") != "direct").then(pl.col("outside").fill_null(0))
     rows = kinds.join(counts, on="attribution", how="left", maintain_order="left").with_columns(
-        pl.col("visits", "application_pages", "all_visits").fill_null(0)
+        pl.col("visits", "application_pages").fill_null(0), outside=outside
     )
-    totals = rows.with_columns(total=pl.col("visits").sum(), all_total=pl.col("all_visits").sum())
-    return totals.select(
+    return rows.with_columns(total=pl.col("visits").sum(), outside_total=pl.col("outside").sum()).select(
         "attribution", "visits", "total", share("visits", "total"), "application_pages",
-        "all_visits", "all_total", share("all_visits", "all_total").alias("all_share"),
+        "outside", "outside_total", share("outside", "outside_total").alias("outside_share"),
     )  # fmt: skip
 
 
@@ -128,30 +129,32 @@ def of_delivery(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     return visits.filter(pl.col("delivery_id") == delivery, ~pl.col("is_seed").fill_null(False))
 
 
-def _visits(tables: Tables) -> pl.LazyFrame:
-    """Every visit as it is stored: hits on pages of the site, and pages of web applications."""
+def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:
+    """The visits that meet a condition, as they are stored: hits on pages of the site, pages of web applications."""
     is_visit = pl.col("event_type").cast(pl.String).is_in(["web_visited", "transaction"])
-    hits = tables.scan("event").filter(is_visit).select(*_OF_EVENT, origin=pl.lit("site").cast(ORIGIN))
-    pages = tables.scan("page_hit").select(
+    kind = schema.EVENT.schema["event_type"]
+    hits = tables.scan("event").filter(of_site).filter(is_visit).select(*_OF_EVENT, origin=_origin("site"))
+    pages = tables.scan("page_hit").filter(of_pages).select(
         "occurred_at", "person_id", "recipient_id", "delivery_id", *_OF_PAGE,
-        event_type=pl.lit("web_visited").cast(schema.EVENT.schema["event_type"]),
-        origin=pl.lit("web_application").cast(ORIGIN),
+        event_type=pl.lit("web_visited").cast(kind), origin=_origin("web_application"),
     )  # fmt: skip
-    kinds = hits.collect_schema()
-    return pl.concat([hits.cast({"event_type": schema.EVENT.schema["event_type"]}), pages], how="diagonal").select(
-        *kinds, *_OF_PAGE
-    )
+    both = pl.concat([hits.cast({"event_type": kind}), pages], how="diagonal")
+    return both.select(*_OF_EVENT, "origin", *_OF_PAGE).collect()
 
 
-def _identified(tables: Tables, visits: pl.LazyFrame) -> pl.LazyFrame:
-    """The hits that say whose browser it is: dated, with delivery, message and person; of the visits' persons only."""
-    needed = ("occurred_at", "person_id", "delivery_id", "message_id")
-    persons = visits.select("person_id").drop_nulls().unique()
-    hits = tables.scan("event").filter(pl.all_horizontal(pl.col(needed).is_not_null()))
-    return hits.join(persons, on="person_id", how="semi")
+def _identified(tables: Tables, visits: pl.DataFrame, kinds: tuple[str, ...] = ()) -> pl.DataFrame:
+    """The hits that say whose browser it is: dated, with delivery, message and person; of untied visitors only."""
+    untied = visits.filter(pl.col("attribution") == "none", pl.col("occurred_at").is_not_null())
+    persons = untied["person_id"].drop_nulls().unique()
+    # A list of persons, not a join: it reaches the file, so that other columns are read for their rows alone.
+    hits = tables.scan("event").filter(pl.col("person_id").is_in(persons.implode()))
+    stated = pl.all_horizontal(pl.col("occurred_at", "delivery_id", "message_id").is_not_null())
+    of_kind = pl.col("event_type").cast(pl.String).is_in(kinds) if kinds else pl.lit(True)
+    wanted = ("person_id", "occurred_at", "event_id", "log_server", *_TAKEN)
+    return (hits if persons.len() else hits.clear()).filter(stated, of_kind).select(wanted).collect()
 
 
-def _followed(visits: pl.LazyFrame, hits: pl.LazyFrame, kind: str, strategy: str) -> pl.LazyFrame:
+def _followed(visits: pl.DataFrame, hits: pl.DataFrame, kind: str, strategy: str) -> pl.DataFrame:
     """Tie untied visits to the person's nearest hit in one direction of time; of several at one instant, the last."""
     nearest = hits.sort(_in_time()).unique(["person_id", "occurred_at"], keep="last", maintain_order=True)
     told = {name: f"told_{name}" for name in _TAKEN}
@@ -166,6 +169,10 @@ def _followed(visits: pl.LazyFrame, hits: pl.LazyFrame, kind: str, strategy: str
         *taken, attribution=pl.when(found).then(pl.lit(kind)).otherwise(pl.lit("none")).cast(ATTRIBUTION)
     )
     return pl.concat([visits.filter(~able), tied.drop(told.values())])
+
+
+def _origin(name: str) -> pl.Expr:
+    return pl.lit(name).cast(ORIGIN)
 
 
 def _in_time() -> list[pl.Expr]:
