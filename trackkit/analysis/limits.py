@@ -108,20 +108,20 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
         *([pl.col("delivery_id") == delivery] if delivery else []),
         *([pl.col("recipient_id") == recipient] if recipient else []),
     )
-    is_open = (pl.col("event_type").cast(pl.String) == "opened").fill_null(False)
+    is_open = (pl.col("event_type") == "opened").fill_null(False)
     counts = events.select(
         total=pl.len(),
         seeds=pl.col("is_seed").sum(),
         undated=pl.col("occurred_at").is_null().sum(),
         nameless=pl.col("message_id").is_null().sum(),
         without_delivery=pl.col("delivery_id").is_null().sum(),
-        unknown_types=(pl.col("event_type").cast(pl.String).fill_null("unknown") == "unknown").sum(),
+        unknown_types=(pl.col("event_type").is_null() | (pl.col("event_type") == "unknown")).sum(),
     )
     frames = pl.collect_all(
         [
             counts,
             _orphans(tables, events.filter(~is_open), "link", "link_id"),
-            _orphans(tables, events, "message", "message_id"),
+            _unlogged(tables, events, delivery, recipient),
             _orphans(tables, events, "delivery", "delivery_id"),
             every.select(pl.col("occurred_at").max()),
         ]
@@ -131,12 +131,24 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
     return frames[0].row(0, named=True) | orphans, frames[4].item()
 
 
-def _orphans(tables: Tables, events: pl.LazyFrame, table: str, key: str) -> pl.LazyFrame:
-    """How many hits name a row that a loaded table does not have."""
+def _orphans(
+    tables: Tables, events: pl.LazyFrame, table: str, key: str, listed: pl.LazyFrame | None = None
+) -> pl.LazyFrame:
+    """How many hits name a row that a loaded table, or those of its rows that are `listed`, does not have."""
     if not tables.has(table):
         return pl.LazyFrame({"len": [0]})
+    known = (tables.scan(table) if listed is None else listed).select(key)
     by_key = events.filter(pl.col(key).is_not_null()).group_by(key).len()
-    return by_key.join(tables.scan(table).select(key), on=key, how="anti").select(pl.col("len").sum())
+    return by_key.join(known, on=key, how="anti").select(pl.col("len").sum())
+
+
+def _unlogged(tables: Tables, events: pl.LazyFrame, delivery: str | None, recipient: str | None) -> pl.LazyFrame:
+    """Hits without their message in the delivery log; never for all of them, where it would take longest."""
+    if not (delivery or recipient):
+        return pl.LazyFrame({"len": [0]})
+    log = tables.scan("message")
+    listed = log.filter(pl.col("delivery_id") == delivery) if delivery else log
+    return _orphans(tables, events, "message", "message_id", listed)
 
 
 def _hit_limits(tables: Tables, hits: Mapping[str, int], of_recipient: bool) -> Iterator[Limit]:
@@ -229,12 +241,10 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
         set_aside=pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
     )
     real = deliveries.filter(~pl.col("set_aside"))
-    delivered = tables.scan("message").filter(
-        pl.col("status").cast(pl.String) == "delivered", ~pl.col("is_seed").fill_null(False)
-    )
+    delivered = tables.scan("message").filter(pl.col("status") == "delivered", ~pl.col("is_seed").fill_null(False))
     untracked = (
-        real.join(delivered, on="delivery_id", how="semi")
-        .join(tables.scan("event"), on="delivery_id", how="anti")
+        real.join(delivered.select("delivery_id").unique(), on="delivery_id", how="semi")
+        .join(tables.scan("event").select("delivery_id").unique(), on="delivery_id", how="anti")
         .select(pl.len())
     )
     seeds = tables.scan("message").select(pl.col("is_seed").sum())
