@@ -108,13 +108,12 @@ def _month_axis() -> alt.X:
 
 
 def subscription_charts(curves: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> list[alt.Chart]:
-    """Draw the growing numbers of subscriptions and unsubscriptions: one chart per service.
+    """Draw the growing numbers of subscriptions and unsubscriptions: one chart per service, an empty one without any.
 
     In: the frame of `subscriptions.subscription_curves`.
     """
-    return [
-        _curves(of_service, labels or {}, lang) for _, of_service in curves.group_by("service_id", maintain_order=True)
-    ]
+    services = [of_service for _, of_service in curves.group_by("service_id", maintain_order=True)]
+    return [_curves(of_service, labels or {}, lang) for of_service in services or [curves]]
 
 
 def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
@@ -126,7 +125,7 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
         starts_at=clock_instant(pl.col("day").cast(pl.Datetime("ms"))),
         when=written(pl.col("day"), lang),
     )  # fmt: skip
-    service = plain(curves["service"].first())[:80]
+    service = plain(curves["service"].first() or "")[:80]
     return (
         chart(rows, say("Acts of {service} since the period began.", lang, service=service))
         .properties(title=alt.Title(service, anchor="start"), height=200)

@@ -130,16 +130,17 @@ def comparison_table(
 ) -> GT:
     """Show metrics of several deliveries, one row each under the day of its launch, then all of them together.
 
-    In: the two frames of `several.side_by_side`. Each rate stands over its numerator / denominator. Raises
-    RequestError for a metric that is not there.
+    In: the two frames of `several.side_by_side`. Each rate stands over its numerator / denominator; what is unknown of
+    all says why in the total. Raises RequestError for a metric that is not there.
     """
     words = (
         {"delivery": headline("delivery", lang)} | {name: label_of(name, lang) for name in metrics} | dict(labels or {})
     )
     together = only_row(total, metrics)
+    known = [name for name in metrics if together[name] is not None]
     cells: list[dict[str, Cell]] = [
         {"delivery": _delivery(row["delivery"], instant(row["launched_at"], timezone, lang=lang))}
-        | {name: value_cell(row, name, lang) for name in metrics}
+        | {name: value_cell(row, name, lang) if name in known else _not_available(lang) for name in metrics}
         for row in rows.iter_rows(named=True)
     ]
     name = Markup("<b>{}</b>").format(say(TOTAL, lang))
@@ -175,19 +176,24 @@ def _period(row: Mapping[str, Any], every: str, lang: str) -> Cell:
 
 
 def _share(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    """A count of sharing, or a rate over its parts; where counts are unknown, the total says why once."""
+    """A count of sharing, or a rate over its parts; where there is none, the total says why once."""
     if row[name] is not None and name != "added_open_rates":
         return _rate(row, name, lang) if name in RATES else number(row[name], lang=lang)
     if row[name] is not None:
         return percent(row[name], lang=lang)
-    if name in RATES and all(row[part] is not None for part in RATES[name][:2]):
-        return unavailable(NOTHING, lang)
+    nothing = name in RATES and all(row[part] is not None for part in RATES[name][:2])
     if name == "added_open_rates" and row["row"] != "total":
         return ""
-    if name not in COUNTS or row["row"] != "total":
-        return Markup('<span class="tk-na">{}</span>').format(say(NOT_AVAILABLE, lang))
+    if row["row"] != "total" or (name not in COUNTS and not nothing):
+        return _not_available(lang)
+    if nothing:
+        return unavailable(NOTHING, lang)
     of_pages = name in ("new_contacts", "shared_opens") or (name == "opens" and "network" in row)
     return unavailable(NO_PAGE if of_pages and row["shares"] is not None else NOT_LOADED, lang)
+
+
+def _not_available(lang: str) -> Cell:
+    return Markup('<span class="tk-na">{}</span>').format(say(NOT_AVAILABLE, lang))
 
 
 def _act(row: Mapping[str, Any], name: str, lang: str) -> Cell:
