@@ -63,7 +63,7 @@ def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> a
 def activity_columns(
     activity: pl.DataFrame, every: str = "month", labels: Labels | None = None, lang: str = "en"
 ) -> alt.Chart:
-    """Draw sharing activities, opens of shared pages and new contacts over time, one colour each.
+    """Draw sharing activities, opens of shared pages and new contacts over time, side by side in each period.
 
     In: the frame of `sharing.sharing_activity`. All opens are left to the table: there are a hundred times as many. An
     activity that is unknown, or that never happened, is not drawn.
@@ -74,25 +74,26 @@ def activity_columns(
         list(kinds), index="starts_on", variable_name="kind", value_name="count"
     )
     rows = rows.filter(pl.col("count") > 0)
-    clock, places = pl.col("starts_on").cast(pl.Datetime("ms")), {kind: place for place, kind in enumerate(kinds)}
+    drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
+    rows = rows.with_columns(kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String))
+    places = {label: place for place, label in enumerate(drawn)} or {"": 0}
+    place = pl.col("kind").replace_strict(places, return_dtype=pl.Int64)
+    clock = pl.col("starts_on").cast(pl.Datetime("ms"))
+    slot = (clock.dt.offset_by(LENGTHS[every]) - clock) * 0.95 / max(1, len(drawn))
     rows = rows.with_columns(
-        starts_at=clock_instant(clock),
-        ends_at=clock_instant(clock + 0.95 * (clock.dt.offset_by(LENGTHS[every]) - clock)),
+        starts_at=clock_instant(clock + slot * place),
+        ends_at=clock_instant(clock + slot * (place + 1)),
         when=pl.Series([period_name(day, every, lang) for day in rows["starts_on"]], dtype=pl.String),
-        place=pl.col("kind").replace_strict(places, return_dtype=pl.Int64),
-        kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String),
     ).drop("starts_on")
-    drawn = [kind for kind in kinds.values() if kind in rows["kind"].to_list()]
-    colours = [theme().light.series[place] for place, kind in enumerate(kinds.values()) if kind in drawn]
+    colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
     return (
         chart(rows, say("What sharing brought in each period.", lang))
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
             x=_month_axis() if every == "month" else time_axis("starts_at", rows, daily=True),
             x2="ends_at",
-            y=alt.Y("count:Q", title=None, stack="zero", axis=whole_numbers()),
+            y=alt.Y("count:Q", title=None, stack=None, axis=whole_numbers()),
             color=alt.Color("kind:N", scale=alt.Scale(domain=drawn, range=colours)),
-            order=alt.Order("place:Q"),
             tooltip=[
                 alt.Tooltip("when:N", title=say("Period", lang)),
                 alt.Tooltip("kind:N", title=say("Series", lang)),

@@ -1,0 +1,96 @@
+"""Charts and tables beyond one delivery: what is unknown says why once, no text of a log becomes a tag."""
+
+import polars as pl
+import pytest
+from selectolax.lexbor import LexborHTMLParser
+
+from tests.spec.golden import at, golden, tables
+from tests.spec.test_sharing import display, instance, share
+from trackkit.analysis.several import side_by_side
+from trackkit.analysis.sharing import NETWORKS, sharing_activity, social_sharing
+from trackkit.analysis.subscriptions import acts_by_delivery, subscription_curves, subscription_progress
+from trackkit.errors import RequestError
+from trackkit.platform_charts import activity_columns, network_bars, subscription_charts
+from trackkit.platform_tables import activity_table, comparison_table, departures_table, network_table, progress_table
+
+WORDS = {name: name.capitalize() for name in NETWORKS}
+HOSTILE = "<script>document.title='pwned'</script>"
+
+
+def cells(table) -> list[list[str]]:
+    page = LexborHTMLParser(table.as_raw_html())
+    assert not page.css("script")
+    rows = page.css("tbody tr")
+    return [[cell.text(separator=" ", strip=True) for cell in row.css("td, th")] for row in rows]
+
+
+def letters(*acts: tuple[str, str, int, int]):
+    rows = [{"service_id": service, "recipient_id": who, "action": action, "occurred_at": at(12, day=day)}
+            for service, who, action, day in acts]  # fmt: skip
+    return tables(subscription=rows, service=[{"service_id": "8", "label": HOSTILE}])
+
+
+def test_networks_and_their_total():
+    given = instance(share(), share(), share("12"), display(), display())
+    shown = cells(network_table(social_sharing(given, "7"), ["network", "shares", "sharing_rate", "open_rate"], WORDS))
+    assert shown[1] == ["Facebook", "2", "50.00% 2 / 4", "100.00% 2 / 2"]
+    assert shown[0] == ["Email", "0", "0.00% 0 / 4", "n/a"]
+    assert shown[-1] == ["Total", "3", "75.00% 3 / 4", "66.67% 2 / 3"]
+
+
+def test_an_unknown_column_says_why_once():
+    given = instance(share(), links={"10": (1, "facebook")})
+    shown = cells(network_table(social_sharing(given, "7"), ["network", "opens", "open_rate"], WORDS))
+    assert shown[1] == ["Facebook", "n/a", "n/a"] and shown[-1] == ["Total", "n/a no shared page is tracked", "n/a"]
+    periods = cells(activity_table(sharing_activity(given, "7"), ["starts_on", "new_contacts", "shares"]))
+    assert periods == [["February 2012", "n/a", "1"], ["Total", "n/a no shared page is tracked", "1"]]
+    with pytest.raises(RequestError, match="no column 'share'"):
+        network_table(social_sharing(given, "7"), ["share"], WORDS)
+
+
+def test_what_is_drawn_of_sharing():
+    sharing = social_sharing(instance(share(), display()), "7")
+    assert set(_rows(network_bars(sharing, WORDS))["kind"]) == {"Sharing activities", "Opens of shared pages"}
+    assert _rows(network_bars(social_sharing(instance(), "7"), WORDS)).is_empty()
+    drawn = _rows(activity_columns(sharing_activity(instance(share(), display(recipient_id="9")), "7")))
+    assert drawn.sort("starts_at")["kind"].to_list() == ["Sharing activities", "Opens of shared pages", "New contacts"]
+    assert drawn["ends_at"].max() < at(0, day=29).timestamp() * 1000 + 86_400_000
+    assert _rows(activity_columns(sharing_activity(instance(), "7"))).is_empty()
+
+
+def _rows(chart) -> pl.DataFrame:
+    (rows,) = chart.to_dict()["datasets"].values()
+    return pl.DataFrame(rows)
+
+
+def test_services_and_their_periods():
+    given = letters(("8", "a", 1, 1), ("8", "b", 1, 19), ("8", "a", 0, 20), ("9", "a", 1, 20), ("9", "b", 1, 20))
+    columns = ["service", "period", "registered", "evolution", "evolution_rate", "loyalty"]
+    shown = cells(progress_table(subscription_progress(given), columns, timezone="Europe/Paris"))
+    nobody = "n/a nobody was registered"
+    assert shown[0] == ["9 2 subscribers on 2012-02-20 13:00", "24 hours", "0", "+2", nobody, "100.00% 2 / 2"]
+    assert shown[6][0] == f"{HOSTILE} 1 subscriber on 2012-02-20 13:00" and shown[7][0] == ""
+    # in two days b joined and a left, so that of the none registered none remains
+    assert shown[7][2:] == ["0", "0", nobody, nobody]
+    unloaded = subscription_progress(tables(service=[{"service_id": "8"}]))
+    assert cells(progress_table(unloaded, ["service", "loyalty"]))[0] == ["8", "n/a not in the data loaded"]
+
+
+def test_departures_and_curves():
+    given = letters(("8", "a", 1, 1), ("8", "a", 0, 20))
+    columns = ["delivery", "unsubscriptions", "share"]
+    assert cells(departures_table(acts_by_delivery(given), columns)) == [["(no delivery named)", "1", "100.00% 1 / 1"]]
+    (chart,) = subscription_charts(subscription_curves(given))
+    assert chart.to_dict()["title"]["text"] == HOSTILE and _rows(chart)["cumulated"].max() == 1
+    (empty,) = subscription_charts(subscription_curves(tables()))
+    assert _rows(empty).is_empty()
+
+
+def test_deliveries_side_by_side():
+    side, total = side_by_side(golden(), ["unique_opens", "open_rate", "complaint_rate"])
+    shown = cells(comparison_table(side, total, ["unique_opens", "open_rate"], {"unique_opens": "Opened"}))
+    assert shown == [["Golden 2012-02-20 15:00", "3", "75.00% 3 / 4"], ["Total", "3", "75.00% 3 / 4"]]
+    hits = tables(event=golden().scan("event").collect().to_dicts())
+    side, total = side_by_side(hits, ["unique_opens", "open_rate"])
+    assert cells(comparison_table(side, total, ["unique_opens", "open_rate"])) == [
+        ["230 2012-02-20 15:01", "3", "n/a"], ["Total", "3", "n/a not in the data loaded"]]  # fmt: skip
