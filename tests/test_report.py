@@ -50,7 +50,7 @@ def test_the_registry_tells_each_report_and_its_parameters() -> None:
         "name": "top", "type": "int", "default": 10, "help": "how many links to show before the others", "choices": (),
     }  # fmt: skip
     assert by_name["by"]["choices"] == ("label", "url", "category")
-    assert {report.scope for report in REPORTS.values()} == {"delivery", "recipient"}
+    assert {report.scope for report in REPORTS.values()} == {"delivery", "recipient", "platform"}
     assert REPORTS["recipient_tracking"].scope == "recipient"
     json.dumps([report.to_dict() for report in REPORTS.values()])
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_rendered_is_refused_before_anything_runs(
 
 
 def test_only_known_languages() -> None:
-    with pytest.raises(RequestError, match="known: en"):
+    with pytest.raises(RequestError, match="Known: en, pt_BR"):
         report_path("tracking_statistics", "out", "1", lang="xx")
 
 

@@ -22,14 +22,21 @@ from trackkit.report.template import template
 from trackkit.store import open_store
 
 NAMES = sorted(REPORTS)
-MARKS = "svg .mark-rect path, svg .mark-line path"
-WITH_CHARTS = {"tracking_indicators": 1, "tracking_statistics": 2, "urls_and_click_streams": 1}
+MARKS = ", ".join(f"svg .mark-{mark} path" for mark in ("rect", "line", "area", "symbol"))
+WITHOUT_CHARTS = {"delivery_tracking", "hot_clicks"}  # and where the small demo has nothing to draw
+WITHOUT_CHARTS |= {"bounces", "delivery_statistics"}
+ABOUT_ONE = [name for name in NAMES if REPORTS[name].scope != "platform"]
 Once = Callable[[str, Callable[[Path], None]], Path]
 
 
 def _render_all(store: Path, out: Path, delivery: str) -> None:
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda name: render(name, store, out, delivery=delivery), NAMES))
+        list(pool.map(lambda name: render(name, store, out, delivery=_about(name, delivery)), NAMES))
+
+
+def _about(name: str, delivery: str) -> str | None:
+    """The delivery, for a report that can be about one."""
+    return delivery if "delivery" in {parameter.name for parameter in REPORTS[name].parameters} else None
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +71,7 @@ def hostile_pages(hostile_store: Path, once: Once) -> Path:
 
 
 def _page(folder: Path, name: str, delivery: str) -> str:
-    return report_path(name, folder, delivery).read_text("utf-8")
+    return report_path(name, folder, _about(name, delivery)).read_text("utf-8")
 
 
 def _table(page: LexborHTMLParser, section: str) -> list[list[str]]:
@@ -72,10 +79,12 @@ def _table(page: LexborHTMLParser, section: str) -> list[list[str]]:
     return [[cell.text(separator=" ", strip=True) for cell in row.css("td, th")] for row in rows]
 
 
-def test_the_six_reports_of_the_contract_are_there() -> None:
+def test_the_reports_of_the_contract_are_there() -> None:
     assert NAMES == [
-        "delivery_tracking", "hot_clicks", "recipient_tracking", "tracking_indicators", "tracking_statistics",
-        "urls_and_click_streams",
+        "bounces", "breakdown_of_opens", "browsers", "cumulative", "delivery_dashboard", "delivery_statistics",
+        "delivery_summary", "delivery_throughput", "delivery_tracking", "hot_clicks", "operating_systems",
+        "recipient_tracking", "sharing_activity", "social_sharing", "subscription_tracking", "tracking_indicators",
+        "tracking_statistics", "urls_and_click_streams", "user_activities", "web_application", "web_tracking",
     ]  # fmt: skip
 
 
@@ -87,7 +96,8 @@ def test_sections_stand_in_the_order_and_words_of_the_template(demo_pages: Path,
     assert [node.text() for node in page.css("section h2")] == [section.title for section in words.section]
     assert all(node.css("table, figure, iframe, .tk-figures, .nothing") for node in page.css("section"))
     assert page.css_first("header .kicker").text() == words.title
-    assert page.css_first("header dd").text() == delivery
+    if name in ABOUT_ONE:
+        assert page.css_first("header dd").text() == delivery
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -116,7 +126,7 @@ def test_a_page_loads_nothing_and_says_so_in_its_policy(demo_pages: Path, delive
 def test_a_chart_has_words_and_the_table_behind_it(demo_pages: Path, delivery: str, name: str) -> None:
     page = LexborHTMLParser(_page(demo_pages, name, delivery))
     figures = page.css("figure")
-    assert len(figures) == WITH_CHARTS.get(name, 0)
+    assert figures or name in WITHOUT_CHARTS
     for figure in figures:
         spec = json.loads(figure.css_first("script").text())
         assert spec["description"] and spec["width"] == "container" and "$schema" not in spec
@@ -197,7 +207,8 @@ def test_no_text_of_a_log_becomes_an_element(hostile_pages: Path, name: str) -> 
         inside = LexborHTMLParser(frame.attributes["srcdoc"] or "")
         assert not inside.css("script, iframe, form, base, link, [href], [onclick], [onload], [onmouseover]")
     assert "\u202e" not in re.sub(r"(?s)<iframe.*?</iframe>", "", text), "nothing turns the text around it"
-    assert "49" not in page.css_first("header").text(), "no template language runs on the data"
+    if name in ABOUT_ONE:
+        assert "49" not in page.css_first("header").text(), "no template language runs on the data"
     assert not [address for address in ADDRESSES if address in html.unescape(text)]
     assert len(text) < 3_000_000, "a label of a megabyte is shortened"
 
@@ -227,7 +238,8 @@ def _look_at(page: Any, path: Path) -> None:
     marks = page.evaluate(f"[...document.querySelectorAll('figure')].map(f => f.querySelectorAll({MARKS!r}).length)")
     assert all(count > 0 for count in marks), (path.name, marks)
     for plot in page.query_selector_all("figure svg .mark-rect path, figure svg .mark-area path")[:4]:
-        plot.hover(force=True)
+        for event in ("pointermove", "mousemove"):  # a path may reach beyond the screen, where no pointer goes
+            plot.dispatch_event(event)
     assert page.title() == title and CANARY not in title.split(" · ")[-1], path.name
     own = [url for url in asked if url != path.as_uri() and not url.startswith("about:")]
     assert own == [], path.name
