@@ -28,7 +28,7 @@ TABLES = (
     "page_hit", "content",
 )  # fmt: skip
 _WARNINGS = {
-    "delivery", "message", "event", "subscription", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
+    "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
     "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running",
     "deliveries_untracked",
 }  # fmt: skip

@@ -103,7 +103,11 @@ def open_page(
         raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
     found = limits.limits(tables, delivery or None, recipient or None, notes.needs(report, words))
     if service is not None:
-        told = found.filter(pl.col("limit").is_in(["missing", "quarantined"]))
+        told = found.filter(pl.col("limit").is_in(["missing", "quarantined"])).with_columns(
+            weight=pl.when(pl.col("table") == "subscription")
+            .then(pl.lit("warning", limits.WEIGHTS))
+            .otherwise("weight")
+        )
         header = _with_limits(service_header(tables, service, timezone, lang), told, timezone, lang)
         return Page(tables, words, header, None, None)
     if deliveries is not None:
