@@ -86,11 +86,11 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
 
 def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     """Draw where the visitors of one web application came from. In: the frame of `webapp.traffic_sources`."""
-    # Two deliveries may have one label, and one delivery may be found in two ways: each is a bar of its own.
-    nth = pl.int_range(1, pl.len() + 1).over("source")
-    alike = pl.when(nth > 1).then(pl.format("{} ({})", "source", nth)).otherwise("source")
-    rows = readable(sources.with_columns(source=source_name(lang)), "source").select(
-        place=pl.int_range(pl.len()), source=alike, count="visitors", share="share",
+    # Numbered as in the table, since two deliveries may have one label, and one delivery may be found in two ways.
+    name = source_name(lang)
+    numbered = pl.when(pl.col("rank").is_null()).then(name).otherwise(pl.format("{}. {}", "rank", name))
+    rows = readable(sources.with_columns(source=numbered), "source").select(
+        place=pl.int_range(pl.len()), source="source", count="visitors", share="share",
         said=_beside("visitors", "share", lang),
     )  # fmt: skip
     base = _bars(rows, say("Visitors by traffic source.", lang), "source")
