@@ -111,6 +111,15 @@ def test_a_report_about_all_deliveries_is_made_once(here, demo_store, one):
     assert run(demo_store, here / "out", reports=["subscription_tracking", "browsers"]).rendered == []
 
 
+def test_the_index_lists_only_deliveries_of_the_store(here, demo_store, one):
+    run(demo_store, here / "out", reports=["delivery_tracking"], delivery=[one])
+    (here / "other.log").write_text("50x01\t2026-11-15T12:00:00.00\t1\tff\t1\t0\t\th\t-\tagent\t192.0.2.1\n")
+    open_store(str(here / "other")).ingest(str(here / "other.log"))
+    assert run(here / "other", here / "out", reports=["delivery_tracking"]).rendered == ["255/delivery_tracking/en"]
+    page = BeautifulSoup((here / "out" / "index.html").read_text("utf-8"), "lxml")
+    assert [row.get_text(" ").split()[-1] for row in page.select("#deliveries tbody th")] == ["255"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

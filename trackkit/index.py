@@ -48,7 +48,10 @@ def write_index(tables: Snapshot, folder: Path, entries: Mapping[str, Mapping[st
 def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str) -> dict[str, Any]:
     script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    about_one = {name: entry for name, entry in entries.items() if entry["delivery"] and entry["report"] in REPORTS}
+    known = _known(tables)  # a folder may hold reports of another store, or of a delivery that was erased
+    about_one = {
+        name: entry for name, entry in entries.items() if entry["delivery"] in known and entry["report"] in REPORTS
+    }
     about_all = [entry for entry in entries.values() if not entry["delivery"] and entry["report"] in REPORTS]
     made = sorted({entry["report"] for entry in about_one.values()}, key=list(REPORTS).index)
     return {
@@ -66,6 +69,12 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str)
         "version": __version__,
         "lang": tag(lang),
     }
+
+
+def _known(tables: Snapshot) -> set[str]:
+    """Every delivery that some table mentions."""
+    mentioned = [tables.scan(table).select("delivery_id").unique() for table in ("delivery", "message", "event")]
+    return set(pl.concat(pl.collect_all(mentioned))["delivery_id"].drop_nulls())
 
 
 def _rows(
