@@ -116,8 +116,8 @@ def _measured(rows: _Rows, names: Iterable[str], groups: list[str]) -> pl.DataFr
         measured = measured.with_columns(_worked_out(metric.formula).alias(metric.name) for metric in per_delivery)
     elif per_delivery:
         measured = _joined(measured, _added_over_deliveries(rows, per_delivery, groups), groups)
-    ratios = [_divided(metric.formula).alias(metric.name) for metric in metrics if isinstance(metric.formula, Ratio)]
-    return measured.with_columns(ratios)
+    rates = [metric for metric in metrics if isinstance(metric.formula, Ratio)]
+    return measured.with_columns(quotient(*metric.parents).alias(metric.name) for metric in rates)
 
 
 def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
@@ -211,10 +211,6 @@ def _worked_out(formula: Formula) -> pl.Expr:
             scaled = (2 * pl.col(counted) * pl.col(whole) + seen) // (2 * seen)
             return pl.when(seen > 0).then(scaled).when(seen == 0).then(0)
     raise AssertionError(f"{formula} is not worked out per delivery")
-
-
-def _divided(formula: Ratio) -> pl.Expr:
-    return quotient(formula.numerator, formula.denominator)
 
 
 def quotient(numerator: str, denominator: str) -> pl.Expr:

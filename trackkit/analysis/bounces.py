@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from trackkit.analysis.domains import by_class
-from trackkit.analysis.shares import out_of
 from trackkit.deliveries import Tables, of_delivery, require_delivery
+from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Count
@@ -72,7 +72,7 @@ def failures(tables: Tables, delivery: str, top: int = 10) -> pl.DataFrame:
         .group_by(*named, "failure_id")
         .agg(messages=pl.len().cast(pl.Int64))
         .with_columns(failed=pl.col("messages").sum())
-        .with_columns(share=out_of("messages", "failed"))
+        .with_columns(share=quotient("messages", "failed"))
         .sort("messages", *named, "failure_id", descending=[True, False, False, False, False], nulls_last=True)
         .head(top)
         .select(*FAILURES)
@@ -143,7 +143,7 @@ def _compared(rows: pl.DataFrame, messages: pl.DataFrame, by: str) -> pl.DataFra
 
 
 def _shares(rows: pl.DataFrame) -> pl.DataFrame:
-    shares = {name: out_of("errors", f"{name}_of") for name in ("contribution", "breakdown")}
+    shares = {name: quotient("errors", f"{name}_of") for name in ("contribution", "breakdown")}
     return rows.with_columns(**shares).select(COLUMNS)
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.analysis.shares import out_of
 from trackkit.deliveries import Tables, launch, of_delivery, require_delivery, require_timezone
-from trackkit.engine import measure
+from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT
@@ -51,7 +50,7 @@ def exclusions(tables: Tables, delivery: str) -> pl.DataFrame:
     return (
         pl.concat([listed, tail])
         .with_columns(rejected=pl.lit(every, pl.Int64), targeted=pl.lit(targeted, pl.Int64))
-        .with_columns(contribution=out_of("recipients", "rejected"), share=out_of("recipients", "targeted"))
+        .with_columns(contribution=quotient("recipients", "rejected"), share=quotient("recipients", "targeted"))
     )
 
 
