@@ -40,6 +40,7 @@ FAILURE_REASONS = translatable({
     17: "Target limited in size", 20: "Refused", 25: "Error ignored", 127: "Control address",
 })  # fmt: skip
 FORMATS = ("html", "text")
+BOUNCE_CLASSES = ("hard", "soft", "block", "undetermined")
 FORMAT_LABELS = translatable({"html": "HTML", "text": "Text"})
 MESSAGE_TYPES = translatable({0: "e-mail", 1: "SMS", 2: "phone", 3: "direct mail", 4: "fax", 40: "push", 120: "other"})
 STATES = translatable({
@@ -165,6 +166,18 @@ EVENT = Table(
         Column("message_format", pl.Enum(FORMATS), "format of the message part that was hit"),
         Column("user_agent", TEXT, "user agent as given: text, or the platform's hash"),
         Column("ip", TEXT, "address as logged; never shown in reports"),
+        Column("address", TEXT, "e-mail address as the source gives it; never shown in reports"),
+        Column("vendor_id", TEXT, "the sender's own id of the event, where it gives one"),
+        Column("bounce_class", pl.Enum(BOUNCE_CLASSES), "of a bounce: hard, soft, block (by policy), undetermined"),
+        Column("bounce_reason", TEXT, "of a bounce: the sender's category, verbatim"),
+        Column("diagnostic", TEXT, "what the receiving mail server said, verbatim"),
+        Column("smtp_status", TEXT, "enhanced status code, as 5.1.1"),
+        Column("is_machine", FLAG, "the sender says a machine did it; false: a person did; null: says nothing"),
+        Column("machine_reason", TEXT, "why the sender thinks so: apple, gmail, generic, proxy_open"),
+        Column("is_first", FLAG, "the sender says it is the first of its kind for the message"),
+        Column("link_position", COUNT, "place of the link in the message, as the sender counts"),
+        Column("tags", TEXT, "the sender's tags or categories, as a JSON array"),
+        Column("attributes", TEXT, "what else the sender tells of the event, as a JSON object"),
         Column("collapse_seconds", pl.Int32(), "window in which a repeated open counts once; 0 for exports"),
         Column("source", TEXT, "name of the format it was read from"),
         Column("source_file", TEXT, "file it was read from, relative to the source named"),
