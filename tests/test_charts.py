@@ -13,6 +13,7 @@ import vl_convert
 from tests.spec.golden import DELIVERY_ID, golden
 from trackkit import charts
 from trackkit.analysis import curves, links
+from trackkit.charts.canvas import WIDTH
 from trackkit.engine import measure
 from trackkit.theme import theme
 
@@ -38,7 +39,7 @@ def test_a_chart_is_valid_drawable_and_says_what_it_is(name: str) -> None:
     chart = _drawn()[name]
     spec = chart.to_dict()
     assert spec["description"].endswith(".")
-    assert spec["width"] == charts.WIDTH, "JupyterLab draws a container's width for ever"
+    assert spec["width"] == WIDTH, "JupyterLab draws a container's width for ever"
     assert spec["config"]["mark"] == {"color": theme().light.accent}
     svg = vl_convert.vegalite_to_svg(spec)
     assert svg.count("<path") > 3 and "NaN" not in svg
@@ -47,7 +48,7 @@ def test_a_chart_is_valid_drawable_and_says_what_it_is(name: str) -> None:
 
 
 def test_a_notebook_takes_what_a_chart_shows() -> None:
-    (bundle, _) = charts.alt.renderers.get()(_drawn()["click_days"].to_dict()), None
+    (bundle, _) = alt.renderers.get()(_drawn()["click_days"].to_dict()), None
     assert set(bundle) == {"application/vnd.vegalite.v5+json", "text/plain"}
     assert bundle["text/plain"] == "Clicks of each day, by link."
     output = nbformat.v4.new_output("display_data", data=bundle)

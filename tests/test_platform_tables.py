@@ -9,9 +9,9 @@ from tests.spec.test_sharing import display, instance, share
 from trackkit.analysis.several import side_by_side
 from trackkit.analysis.sharing import NETWORKS, sharing_activity, social_sharing
 from trackkit.analysis.subscriptions import acts_by_delivery, subscription_curves, subscription_progress
+from trackkit.charts.platform import network_bars, sharing_columns, subscription_charts
 from trackkit.errors import RequestError
-from trackkit.platform_charts import activity_columns, network_bars, subscription_charts
-from trackkit.platform_tables import activity_table, comparison_table, departures_table, network_table, progress_table
+from trackkit.tables.platform import activity_table, comparison_table, departures_table, network_table, progress_table
 
 WORDS = {name: name.capitalize() for name in NETWORKS}
 HOSTILE = "<script>document.title='pwned'</script>"
@@ -52,10 +52,10 @@ def test_what_is_drawn_of_sharing():
     sharing = social_sharing(instance(share(), display()), "7")
     assert set(_rows(network_bars(sharing, WORDS))["kind"]) == {"Sharing activities", "Opens of shared pages"}
     assert _rows(network_bars(social_sharing(instance(), "7"), WORDS)).is_empty()
-    drawn = _rows(activity_columns(sharing_activity(instance(share(), display(recipient_id="9")), "7")))
+    drawn = _rows(sharing_columns(sharing_activity(instance(share(), display(recipient_id="9")), "7")))
     assert drawn.sort("starts_at")["kind"].to_list() == ["Sharing activities", "Opens of shared pages", "New contacts"]
     assert drawn["ends_at"].max() < at(0, day=29).timestamp() * 1000 + 86_400_000
-    assert _rows(activity_columns(sharing_activity(instance(), "7"))).is_empty()
+    assert _rows(sharing_columns(sharing_activity(instance(), "7"))).is_empty()
 
 
 def _rows(chart) -> pl.DataFrame:

@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import at, tables
-from trackkit import charts, sending_charts, sending_tables
+from trackkit import charts
+from trackkit import tables as shown_tables
 from trackkit.analysis.bounces import bounces, failures
 from trackkit.analysis.sending import exclusions, pace, throughput
 from trackkit.engine import measure
@@ -55,31 +56,31 @@ def test_texts_of_logs_cannot_become_tags():
     given = instance()
     by_type, by_domain = bounces(given, KEY), bounces(given, KEY, by="domain")
     shown = [
-        html(sending_tables.failure_table(failures(given, KEY))),
-        html(sending_tables.bounce_table(by_domain, "domain")),
-        html(sending_tables.bounce_details(by_domain, "domain")),
-        html(sending_tables.bounce_details(by_type, "type")),
-        html(sending_tables.exclusion_table(exclusions(given, KEY))),
+        html(shown_tables.sending.failure_table(failures(given, KEY))),
+        html(shown_tables.sending.bounce_table(by_domain, "domain")),
+        html(shown_tables.sending.bounce_details(by_domain, "domain")),
+        html(shown_tables.sending.bounce_details(by_type, "type")),
+        html(shown_tables.sending.exclusion_table(exclusions(given, KEY))),
     ]
     assert not any(tag in text for text in shown for tag in ("<script", "<i>", "<u>"))
     assert "&lt;script" in shown[0] and "john.doe" not in shown[0]
 
 
 def test_a_group_that_opens_holds_its_details():
-    shown = html(sending_tables.bounce_details(bounces(instance(), KEY), "type"))
+    shown = html(shown_tables.sending.bounce_details(bounces(instance(), KEY), "type"))
     assert shown.count("<details>") == 1 and "1 error<" in shown and "1 / 50" in shown
 
 
 @pytest.mark.parametrize(("given", "words"), [(EMPTY, "Nothing failed."), (MISSING, "not in the data loaded")])
 def test_nothing_failed_is_not_nothing_known(given, words):
-    assert words in html(sending_tables.failure_table(failures(given, KEY)))
-    assert words in html(sending_tables.bounce_details(bounces(given, KEY)))
+    assert words in html(shown_tables.sending.failure_table(failures(given, KEY)))
+    assert words in html(shown_tables.sending.bounce_details(bounces(given, KEY)))
 
 
 def test_bits_need_the_size_of_a_message():
     known, unknown = (throughput(given, KEY) for given in (instance(message_size=1000), instance()))
-    assert sending_charts.throughput_columns(known, "bits_per_second").to_dict()["mark"]["type"] == "bar"
-    assert "size of a message is not in the data" in html(sending_charts.throughput_columns(unknown, "bits_per_second"))
+    assert charts.sending.throughput_columns(known, "bits_per_second").to_dict()["mark"]["type"] == "bar"
+    assert "size of a message is not in the data" in html(charts.sending.throughput_columns(unknown, "bits_per_second"))
 
 
 @pytest.mark.parametrize(
@@ -105,19 +106,19 @@ def test_bits_need_the_size_of_a_message():
 def test_how_a_delivery_stands_is_said_in_a_sentence(row, words):
     usual = pace(instance(), KEY).to_dicts()[0] | {"pending": 5, "hours_needed": 2.0}
     frame = pl.DataFrame([usual | row], schema=pace(EMPTY, KEY).schema)
-    assert words in html(sending_tables.pace_figures(frame))
+    assert words in html(shown_tables.sending.pace_figures(frame))
 
 
 @pytest.mark.parametrize("given", [EMPTY, MISSING])
 def test_an_empty_delivery_is_calm(given):
     for chart in (
-        sending_charts.share_bars(exclusions(given, KEY), "rule", "recipients", "targeted", "share"),
-        sending_charts.share_bars(bounces(given, KEY), "type", "errors", "contribution_of", "contribution"),
-        sending_charts.metric_bars(
+        charts.sending.share_bars(exclusions(given, KEY), "rule", "recipients", "targeted", "share"),
+        charts.sending.share_bars(bounces(given, KEY), "type", "errors", "contribution_of", "contribution"),
+        charts.sending.metric_bars(
             measure(given, ["processed", "to_deliver"], delivery=KEY), ["processed"], "to_deliver"
         ),
-        sending_charts.throughput_columns(throughput(given, KEY)),
+        charts.sending.throughput_columns(throughput(given, KEY)),
     ):
         assert not any(chart.to_dict()["datasets"].values())
-    assert "n/a" in html(sending_tables.exclusion_table(exclusions(given, KEY)))
-    assert "n/a" in html(sending_tables.pace_figures(pace(given, KEY)))
+    assert "n/a" in html(shown_tables.sending.exclusion_table(exclusions(given, KEY)))
+    assert "n/a" in html(shown_tables.sending.pace_figures(pace(given, KEY)))

@@ -11,19 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackkit import (
-        audience_charts,
-        audience_tables,
-        charts,
-        platform_charts,
-        platform_tables,
-        sending_charts,
-        sending_tables,
-        story_charts,
-        tables,
-        web_charts,
-        web_tables,
-    )
+    from trackkit import charts, tables
     from trackkit.analysis import (
         activities,
         audience,
@@ -70,29 +58,19 @@ _DOORS = {
     "limits": ("analysis.limits", ""),
     "activities": ("analysis.activities", ""),
     "audience": ("analysis.audience", ""),
-    "audience_charts": ("audience_charts", ""),
-    "audience_tables": ("audience_tables", ""),
     "several": ("analysis.several", ""),
     "sharing": ("analysis.sharing", ""),
     "subscriptions": ("analysis.subscriptions", ""),
-    "platform_charts": ("platform_charts", ""),
-    "platform_tables": ("platform_tables", ""),
     "consent": ("analysis.consent", ""),
     "web": ("analysis.web", ""),
     "webapp": ("analysis.webapp", ""),
-    "web_charts": ("web_charts", ""),
-    "web_tables": ("web_tables", ""),
     "charts": ("charts", ""),
     "tables": ("tables", ""),
-    "sending_charts": ("sending_charts", ""),
-    "sending_tables": ("sending_tables", ""),
-    "story_charts": ("story_charts", ""),
 }
 __all__ = [
-    "METRICS", "activities", "audience", "audience_charts", "audience_tables", "bounces", "charts", "clickmap",
-    "consent", "curves", "domains", "limits", "links", "load", "logs", "measure", "messages", "open_page", "open_store",
-    "platform_charts", "platform_tables", "recipes", "render", "sending", "sending_charts", "sending_tables", "several",
-    "sharing", "story", "story_charts", "subscriptions", "tables", "web", "web_charts", "web_tables", "webapp",
+    "METRICS", "activities", "audience", "bounces", "charts", "clickmap", "consent", "curves", "domains", "limits",
+    "links", "load", "logs", "measure", "messages", "open_page", "open_store", "recipes", "render", "sending",
+    "several", "sharing", "story", "subscriptions", "tables", "web", "webapp",
 ]  # fmt: skip
 
 

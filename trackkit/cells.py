@@ -13,13 +13,14 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.language import say, translatable
+from trackkit.language import said, say, translatable
 from trackkit.metrics import CURRENCY, METRICS
 from trackkit.schema import FAILURE_TYPE_LABELS, FORMAT_LABELS, STATUS_LABELS
 from trackkit.wording import NOT_AVAILABLE, figure, instant, number, percent, plain, short
 
 Labels = Mapping[str, str]
 Cell = Markup | str
+OTHERS, TOTAL, UNKNOWN = translatable(("Others", "Total", "(unknown)"))
 NOT_LOADED, NO_CLICK = translatable(("not in the data loaded", "no click"))
 translatable(("{denominator} is 0", "yes", "no"))
 # Columns whose text is our own words, whatever the frame; all other text is data and never translated.
@@ -96,6 +97,28 @@ def fraction(top: float | None, bottom: float | None, lang: str, money: bool = F
     return f"{number(top, 2 if money else 0, lang)} / {number(bottom, 0, lang)}"
 
 
+def over(shown: str, parts: str, title: str = "") -> Markup:
+    """Show a figure above what it is made of."""
+    said_of = Markup(' title="{}"').format(title) if title else ""
+    return Markup('{}<span class="tk-of"{}>{}</span>').format(shown, said_of, parts)
+
+
+def bold(words: str) -> Markup:
+    """Show our own words, such as those of a total, apart from the names of a log."""
+    return Markup("<b>{}</b>").format(words)
+
+
+def nothing(why: str, lang: str = "en") -> Block:
+    """Say in a sentence of ours, given in English, why there is neither table nor chart."""
+    return Block(Markup('<p class="nothing">{}</p>').format(say(why, lang)))
+
+
+def headings(columns: Sequence[str], words: Labels, labels: Labels | None, lang: str) -> dict[str, str]:
+    """Return what stands above each column: the label of a template, else our words, else the name of the column."""
+    named = said(words, lang) | dict(labels or {})
+    return {name: named[name] if name in named else headline(name, lang) for name in columns}
+
+
 def unavailable(why: str, lang: str = "en", **values: object) -> Markup:
     """Show that a figure is not available, and why: an English sentence of ours, with the values of its holes."""
     cell = Markup('<span class="tk-na">{}<span class="tk-of">{}</span></span>')
@@ -109,13 +132,13 @@ def link_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     value = row[name]
     if name == "share" and value is not None:
         parts = fraction(row["clicks"], row["total"], lang)
-        return Markup('{}<span class="tk-of">{}</span>').format(percent(value, lang=lang), parts)
+        return over(percent(value, lang=lang), parts)
     if name == "share":
         return unavailable(NO_CLICK, lang)
     if isinstance(value, int):
         return number(value, lang=lang)
     if name == "link" and row.get("row") in ("others", "total"):
-        return Markup("<b>{}</b>").format(say(value, lang))
+        return bold(say(value, lang))
     if name in OURS:
         return short(spoken(value, lang))
     return "" if value is None else short(value)

@@ -2,21 +2,15 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.snapshot import Tables
 
 AVERAGE_MONTHS = 6  # the platform average looks back this many calendar months
-
-
-class Tables(Protocol):
-    """What every analysis reads: a `Snapshot` or an open store."""
-
-    def scan(self, table: str) -> pl.LazyFrame: ...
-    def has(self, table: str) -> bool: ...
 
 
 class Launch(NamedTuple):

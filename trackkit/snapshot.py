@@ -3,12 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
+
+
+class Tables(Protocol):
+    """What every question reads, and enrichment too: a `Snapshot`, an open store, or its tables as a load sees them."""
+
+    def scan(self, table: str) -> pl.LazyFrame: ...
+    def has(self, table: str) -> bool: ...
 
 
 @dataclass(frozen=True)

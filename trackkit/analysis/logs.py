@@ -59,12 +59,9 @@ def tracking_log(
     type. `occurred_at` is in `timezone`; undated hits come last. `limit` keeps the newest. Raises RequestError when
     neither a delivery nor a recipient is given, when one is unknown, or for an unknown column.
     """
-    if delivery is None and recipient is None:
-        raise RequestError("A tracking log is that of a delivery or of a recipient; say which.")
+    hits = _hits(tables, delivery, recipient)
     chosen = _chosen(columns, DELIVERY_COLUMNS if recipient is None else RECIPIENT_COLUMNS)
-    hits = _newest_first(_hits(tables, delivery, recipient))
-    if limit is not None:
-        hits = hits.head(_positive(limit))
+    hits = _first(_newest_first(hits), limit)
     joined = _with_email(tables, _with_document(tables, hits, chosen), chosen)
     local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
     return joined.with_columns(**COMPUTED, occurred_at=local).select(chosen).collect()
@@ -85,10 +82,9 @@ def clicked_urls(
     `first_hit_at` and `last_hit_at` in `timezone`, `recipients` (how many, for a delivery). Most clicked first, then
     the latest. `limit` keeps the first. Raises RequestError as `tracking_log`.
     """
-    if delivery is None and recipient is None:
-        raise RequestError("A list of URLs is that of a delivery or of a recipient; say which.")
+    hits = _hits(tables, delivery, recipient)
     chosen = _chosen(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
-    clicks = _hits(tables, delivery, recipient).filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))
+    clicks = hits.filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))
     named = _with_document(tables, clicks, ["document"]).with_columns(**COMPUTED)
     urls = named.group_by("label", "url", "type", "category").agg(
         clicks=pl.len().cast(pl.Int64),
@@ -101,7 +97,7 @@ def clicked_urls(
     local = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(require_timezone(timezone))
     order = ["clicks", "last_hit_at", "label", "url", "type", "category"]
     ranked = urls.sort(order, descending=[True, True, False, False, False, False], nulls_last=True).with_columns(local)
-    return (ranked if limit is None else ranked.head(_positive(limit))).select(chosen).collect()
+    return _first(ranked, limit).select(chosen).collect()
 
 
 def tracking_tab(
@@ -139,6 +135,8 @@ def headings(frame: pl.DataFrame, lang: str = "en") -> dict[str, str]:
 
 def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> pl.LazyFrame:
     """What the tracking log holds: opens and whatever else hit a link, not what a mail server reported."""
+    if delivery is None and recipient is None:
+        raise RequestError("A Tracking tab is that of a delivery or of a recipient; say which.")
     tracked = pl.col("event_type").cast(pl.String).is_in(list(EVENT_LABELS)) | pl.col("link_id").is_not_null()
     hits = tables.scan("event").filter(tracked)
     if delivery is not None:
@@ -196,7 +194,7 @@ def _chosen(columns: Sequence[str] | None, default: Sequence[str], known: Mappin
     return chosen
 
 
-def _positive(limit: int) -> int:
-    if limit < 1:
-        raise RequestError(f"A limit is a number of hits from 1; got {limit!r}.")
-    return limit
+def _first(rows: pl.LazyFrame, limit: int | None) -> pl.LazyFrame:
+    if limit is not None and limit < 1:
+        raise RequestError(f"A limit is a number of rows from 1; got {limit!r}.")
+    return rows if limit is None else rows.head(limit)

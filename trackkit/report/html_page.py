@@ -21,8 +21,8 @@ from nbconvert.exporters import TemplateExporter
 from nbformat import NotebookNode
 
 from trackkit import __version__, resources
-from trackkit.charts import MIME as CHART
-from trackkit.charts import WIDTH
+from trackkit.charts.canvas import MIME as CHART
+from trackkit.charts.canvas import WIDTH
 from trackkit.errors import ReportError
 from trackkit.language import SOURCE, say, several, tag
 from trackkit.report import notebook

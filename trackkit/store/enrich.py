@@ -3,19 +3,12 @@
 Everything here is a pure function of its frames. Late dimension rows are handled by enriching again.
 """
 
-from typing import Protocol
-
 import polars as pl
 
 from trackkit import schema
+from trackkit.snapshot import Tables
 from trackkit.store.agents import in_one_vocabulary, parse_agents
 from trackkit.store.dedupe import FILLED, FROM_MESSAGE
-
-
-class Tables(Protocol):
-    """Where enrichment finds the other tables: a `Snapshot`, or anything that scans canonical tables by name."""
-
-    def scan(self, table: str) -> pl.LazyFrame: ...
 
 
 def enrich_messages(messages: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:

@@ -41,9 +41,13 @@ class Tables:
     lake: Lake
     versions: Mapping[str, int]
 
+    def has(self, table: str) -> bool:
+        """Return whether any load brought this table."""
+        return table in self.versions
+
     def scan(self, table: str, buckets: Sequence[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table, all or of some buckets, with the store's own columns."""
-        if table in self.versions:
+        if self.has(table):
             return self.lake.scan(table, self.versions[table], buckets)
         own = {FILLED: pl.Int32()} if table in _EVENTS else {}
         return pl.LazyFrame(schema=schema.TABLES[table].schema | own)
@@ -152,7 +156,7 @@ class Rewrite:
         stored = {name: _of(touched, self.before.scan(name, buckets)) for name in BY_DELIVERY}
         sums = dict(zip(stored, pl.collect_all([_sums(rows) for rows in stored.values()]), strict=True))
         settled = self._settled(chunk, stored, outcome)
-        for name in [name for name in BY_DELIVERY if name in self.now.versions]:
+        for name in [name for name in BY_DELIVERY if self.now.has(name)]:
             differ = _differing(sums[name], _sums(settled[name].lazy()).collect())
             outcome.changed.append(differ)
             self._write(name, settled.pop(name), deliveries, differ)  # handed over: the only copy

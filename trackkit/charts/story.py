@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from trackkit.charts import chart, clock_instant, readable, time_axis, written
+from trackkit.charts.canvas import WHOLE, Labels, chart, clock_instant, readable, time_axis, tip, written
 from trackkit.language import said, say, several
 from trackkit.theme import theme
 
@@ -13,7 +13,7 @@ LANE, SMALLEST, LARGEST = 40, 80, 700  # pixels of height, and of area
 MANY = 10  # acts that the largest dot stands for, at least
 
 
-def act_timeline(acts: pl.DataFrame, labels: Mapping[str, str], lang: str = "en") -> alt.Chart:
+def act_timeline(acts: pl.DataFrame, labels: Labels, lang: str = "en") -> alt.Chart:
     """Draw a story in the order of time: one lane per kind of act, one dot per moment, the larger the more acts.
 
     In: the frame of `story.gathered` (`act`, `at`, `first_at`, `last_at`, `count`, `documents`, `document`); `labels`
@@ -39,11 +39,11 @@ def act_timeline(acts: pl.DataFrame, labels: Mapping[str, str], lang: str = "en"
 
 def _tooltip(lang: str) -> list[alt.Tooltip]:
     return [
-        alt.Tooltip("name:N", title=say("Act", lang)),
-        alt.Tooltip("since:N", title=say("From", lang)),
-        alt.Tooltip("until:N", title=say("To", lang)),
-        alt.Tooltip("count:Q", title=say("Times", lang), format=",.0f"),
-        alt.Tooltip("document:N", title=say("Document", lang)),
+        tip("name", say("Act", lang)),
+        tip("since", say("From", lang)),
+        tip("until", say("To", lang)),
+        tip("count", say("Times", lang), WHOLE),
+        tip("document", say("Document", lang)),
     ]
 
 

@@ -8,12 +8,25 @@ import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
-from trackkit.cells import NOT_LOADED, Block, Cell, Labels, fraction, presented, spoken, unavailable
+from trackkit.cells import (
+    NOT_LOADED,
+    TOTAL,
+    Block,
+    Cell,
+    Labels,
+    bold,
+    fraction,
+    nothing,
+    over,
+    presented,
+    spoken,
+    unavailable,
+)
 from trackkit.language import said, say, several, translatable
 from trackkit.schema import FAILURE_TYPES
 from trackkit.wording import elapsed, instant, number, percent, short
 
-TOTAL, SEVEN = translatable(("Total", "The platform's seven types"))
+SEVEN = translatable("The platform's seven types")
 NOTHING_FAILED, NONE_PROCESSED, NO_FAILURE = translatable(("nothing failed", "no message processed", "Nothing failed."))
 NO_ONE_REJECTED, NO_TARGET = translatable(("no one rejected", "the initial population is not in the data loaded"))
 EXCLUSION_WORDS = translatable(
@@ -66,7 +79,7 @@ def exclusion_table(exclusions: pl.DataFrame, labels: Labels | None = None, lang
     """
     rows = [
         {
-            "rule": _total(lang) if row["row"] == "total" else short(spoken(row["rule"], lang)),
+            "rule": bold(say(TOTAL, lang)) if row["row"] == "total" else short(spoken(row["rule"], lang)),
             "recipients": _count(row["recipients"], lang),
             "contribution": _share(row, "recipients", "rejected", NO_ONE_REJECTED, lang),
             "share": _share(row, "recipients", "targeted", NO_TARGET, lang),
@@ -95,7 +108,7 @@ def bounce_details(bounces: pl.DataFrame, by: str = "type", labels: Labels | Non
     details = bounces.filter(pl.col("row") == "detail").partition_by(by, maintain_order=True)
     parts = [_detail(rows, by, inner, labels or {}, lang) for rows in details]
     known = bounces.filter(pl.col("row") == "total")["errors"].null_count() == 0
-    return Block(Markup("").join(parts)) if parts else _nothing(NO_FAILURE if known else UNKNOWN, lang)
+    return Block(Markup("").join(parts)) if parts else nothing(NO_FAILURE if known else UNKNOWN, lang)
 
 
 def failure_table(failures: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
@@ -104,7 +117,7 @@ def failure_table(failures: pl.DataFrame, labels: Labels | None = None, lang: st
     In: the frame of `bounces.failures`.
     """
     if not failures["messages"].count():
-        return _nothing(UNKNOWN if failures.height else NO_FAILURE, lang)
+        return nothing(UNKNOWN if failures.height else NO_FAILURE, lang)
     rows = [
         {
             "reason": short(spoken(row["reason"], lang) or None, lang=lang),
@@ -162,16 +175,8 @@ def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels, lang: str) 
 
 def _group(row: Mapping[str, Any], by: str, lang: str) -> Cell:
     if row["row"] in ("total", "seven"):
-        return Markup("<b>{}</b>").format(say(TOTAL if row["row"] == "total" else SEVEN, lang))
+        return bold(say(TOTAL if row["row"] == "total" else SEVEN, lang))
     return short(spoken(row[by], lang))
-
-
-def _nothing(why: str, lang: str) -> Block:
-    return Block(Markup('<p class="nothing">{}</p>').format(say(why, lang)))
-
-
-def _total(lang: str) -> Markup:
-    return Markup("<b>{}</b>").format(say(TOTAL, lang))
 
 
 def _count(value: int | None, lang: str) -> Cell:
@@ -184,7 +189,7 @@ def _share(row: Mapping[str, Any], part: str, whole: str, empty: str, lang: str)
         known = row[part] is not None and (row[whole] == 0 or empty == NO_TARGET)
         return unavailable(empty if known else NOT_LOADED, lang)
     parts = fraction(row[part], row[whole], lang)
-    return Markup('{}<span class="tk-of">{}</span>').format(percent(row[part] / row[whole], lang=lang), parts)
+    return over(percent(row[part] / row[whole], lang=lang), parts)
 
 
 def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tuple[Cell, str]]:

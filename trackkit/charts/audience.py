@@ -1,28 +1,29 @@
 """Charts of the audience: when it acts, what it opens with, which browsers and systems it uses day by day."""
 
-from collections.abc import Mapping
-
 import altair as alt
 import polars as pl
 from babel.dates import get_day_names
 
-from trackkit.charts import (
-    OTHERS,
-    SERIES,
-    UNKNOWN,
-    WIDTH,
+from trackkit.cells import OTHERS, UNKNOWN
+from trackkit.charts.canvas import (
+    SHARE,
+    WHOLE,
+    Labels,
+    along,
+    bars,
     chart,
     clock_instant,
+    named_series,
     readable,
     series_colour,
     time_axis,
+    tip,
     whole_numbers,
     written,
 )
 from trackkit.language import said, say, translatable
 from trackkit.theme import theme
 
-Labels = Mapping[str, str]
 KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})
 
 
@@ -47,19 +48,15 @@ def folded_columns(
     In: the frame of `activities.folded_activity`. `measured` is "share", of the total of each series, so that few
     transactions show beside many opens; or "count". A series without events is not drawn.
     """
-    words = said(SERIES, lang) | dict(labels or {})
     names = slot_names(every, lang)
-    series = pl.col("series").cast(pl.String)
-    rows = folded.filter(pl.col("total") > 0).with_columns(
-        when=pl.col("slot").replace_strict(dict(enumerate(names)), return_dtype=pl.String),
-        name=series.replace_strict(words, return_dtype=pl.String),
-        place=series.replace_strict({name: place for place, name in enumerate(words)}, return_dtype=pl.Int64),
+    rows = named_series(folded.filter(pl.col("total") > 0), labels, lang).with_columns(
+        when=pl.col("slot").replace_strict(dict(enumerate(names)), return_dtype=pl.String)
     )
     values = {"share": ("Share of the total", alt.Axis(format="%", tickCount=5)), "count": ("Events", whole_numbers())}
     title, axis = values[measured]
     shown = alt.Axis(labelAngle=0, labelOverlap=True)
     return (
-        chart(rows.drop("series"), say("When each series happens, by the clock of the report.", lang))
+        chart(rows, say("When each series happens, by the clock of the report.", lang))
         .mark_bar(aria=False, cornerRadiusEnd=0)
         .encode(
             x=alt.X("when:N", title=None, sort=names, scale=alt.Scale(domain=names, paddingInner=0.2), axis=shown),
@@ -67,11 +64,11 @@ def folded_columns(
             y=alt.Y(f"{measured}:Q", title=say(title, lang), axis=axis),
             color=series_colour("name", labels, lang),
             tooltip=[
-                alt.Tooltip("when:N", title=say("When", lang)),
-                alt.Tooltip("name:N", title=say("Series", lang)),
-                alt.Tooltip("count:Q", title=say("Events", lang), format=",.0f"),
-                alt.Tooltip("total:Q", title=say("Total", lang), format=",.0f"),
-                alt.Tooltip("share:Q", title=say("Share", lang), format=".2%"),
+                tip("when", say("When", lang)),
+                tip("name", say("Series", lang)),
+                tip("count", say("Events", lang), WHOLE),
+                tip("total", say("Total", lang), WHOLE),
+                tip("share", say("Share", lang), SHARE),
             ],
         )
     )
@@ -94,23 +91,19 @@ def opens_bars(opens: pl.DataFrame, labels: Labels | None = None, lang: str = "e
     )
     kinds, colours = [words[kind] for kind in KINDS], theme().light.series
     scale = alt.Scale(domain=kinds, range=[colours[0], colours[1], colours[-1]])
-    return (
-        chart(rows, say("Opens of each name, on computers, on mobiles and on unknown devices.", lang))
-        .properties(width=WIDTH, height=max(60, 26 * named.height))
-        .mark_bar(size=16, aria=False)
-        .encode(
-            x=alt.X("count:Q", title=say("Opens", lang), stack="zero", axis=_counts()),
-            y=alt.Y("label:N", title=None, sort=named["label"].to_list(), axis=alt.Axis(grid=False)),
-            color=alt.Color("kind:N", scale=scale, legend=alt.Legend(columns=2)),
-            order=alt.Order("place:Q"),
-            tooltip=[
-                alt.Tooltip("label:N", title=say("Name", lang)),
-                alt.Tooltip("kind:N", title=say("Device", lang)),
-                alt.Tooltip("count:Q", title=say("Opens", lang), format=",.0f"),
-                alt.Tooltip("opens:Q", title=say("Opens of the name", lang), format=",.0f"),
-                alt.Tooltip("total:Q", title=say("Opens in all", lang), format=",.0f"),
-            ],
-        )
+    described = say("Opens of each name, on computers, on mobiles and on unknown devices.", lang)
+    x = alt.X("count:Q", title=say("Opens", lang), stack="zero", axis=along(WHOLE))
+    drawn = bars(rows, described, x, "label", named["label"].to_list(), 26).mark_bar(size=16, aria=False)
+    return drawn.encode(
+        color=alt.Color("kind:N", scale=scale, legend=alt.Legend(columns=2)),
+        order=alt.Order("place:Q"),
+        tooltip=[
+            tip("label", say("Name", lang)),
+            tip("kind", say("Device", lang)),
+            tip("count", say("Opens", lang), WHOLE),
+            tip("opens", say("Opens of the name", lang), WHOLE),
+            tip("total", say("Opens in all", lang), WHOLE),
+        ],
     )
 
 
@@ -128,19 +121,19 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         y=alt.Y("rate:Q", title=title, axis=alt.Axis(format="%", tickCount=5)),
         color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1, columns=3)),
         tooltip=[
-            alt.Tooltip("when:N", title=say("Day", lang)),
-            alt.Tooltip("label:N", title=say("Name", lang)),
-            alt.Tooltip("visitors:Q", title=say("Visitors", lang), format=",.0f"),
-            alt.Tooltip("day_visitors:Q", title=say("Visitors of the day", lang), format=",.0f"),
-            alt.Tooltip("rate:Q", title=say("Share", lang), format=".2%"),
-            alt.Tooltip("week_rate:Q", title=say("Share, last seven days", lang), format=".2%"),
+            tip("when", say("Day", lang)),
+            tip("label", say("Name", lang)),
+            tip("visitors", say("Visitors", lang), WHOLE),
+            tip("day_visitors", say("Visitors of the day", lang), WHOLE),
+            tip("rate", say("Share", lang), SHARE),
+            tip("week_rate", say("Share, last seven days", lang), SHARE),
         ],
     )
     # The line is that of the last seven days: a day of one visitor is at 0 % or 100 %, and its dot is small.
     line = base.mark_line(aria=False).encode(y=alt.Y("week_rate:Q", title=title))
     dots = base.mark_circle(aria=False, opacity=0.5)
     dots = dots.encode(size=alt.Size("day_visitors:Q", scale=alt.Scale(range=[6, 160]), legend=None))
-    return alt.layer(dots, line, description=base.description).properties(width=WIDTH, height=260)
+    return alt.layer(dots, line, description=base.description)
 
 
 def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
@@ -148,7 +141,3 @@ def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
     is_others = pl.col("row").cast(pl.String) == "others" if "row" in rows.columns else pl.lit(False)
     label = pl.when(is_others).then(pl.lit(say(OTHERS, lang) + " ")).otherwise("name")
     return readable(rows, "name").with_columns(label=label.fill_null(say(UNKNOWN, lang) + " "))
-
-
-def _counts() -> alt.Axis:
-    return alt.Axis(format=",.0f", tickMinStep=1, tickCount=6, grid=True)

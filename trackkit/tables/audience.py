@@ -7,11 +7,25 @@ import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
-from trackkit.audience_charts import slot_names
-from trackkit.cells import Block, Cell, Labels, fraction, headline, presented, require, unavailable
-from trackkit.charts import OTHERS, SERIES, UNKNOWN
-from trackkit.language import said, say, translatable
-from trackkit.tables import TOTAL
+from trackkit.cells import (
+    OTHERS,
+    TOTAL,
+    UNKNOWN,
+    Block,
+    Cell,
+    Labels,
+    bold,
+    fraction,
+    headings,
+    nothing,
+    over,
+    presented,
+    require,
+    unavailable,
+)
+from trackkit.charts.audience import slot_names
+from trackkit.charts.canvas import SERIES
+from trackkit.language import say, translatable
 from trackkit.wording import number, percent, short
 
 WORDS = translatable({
@@ -31,7 +45,7 @@ NOTHING, NO_DAY = translatable(("nothing to divide by", "no day with a hit"))
 NO_HIT = translatable("There is no such hit in this period.")
 
 
-def audience_table(
+def name_table(
     rows: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en"
 ) -> GT | Block:
     """Show names, versions, or both, in order of use; each rate and average over its numerator / denominator.
@@ -41,16 +55,15 @@ def audience_table(
     """
     require(columns, [*rows.columns, "bar"])
     if rows.is_empty():
-        return Block(Markup('<p class="nothing">{}</p>').format(say(NO_HIT, lang)))
-    words = said(WORDS, lang) | dict(labels or {})
+        return nothing(NO_HIT, lang)
     drawn = next((name for name in columns if name in RATES), None)
     cells = [
         {name: _bar(row, drawn) if name == "bar" else _cell(row, name, lang) for name in columns}
         for row in rows.iter_rows(named=True)
     ]
     texts = ("name", "version", "bar")
-    shown = {name: words.get(name, headline(name, lang)) for name in columns}
-    return presented(cells, shown, right=[name for name in columns if name not in texts])
+    right = [name for name in columns if name not in texts]
+    return presented(cells, headings(columns, WORDS, labels, lang), right)
 
 
 def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None, lang: str = "en") -> GT:
@@ -58,7 +71,6 @@ def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None,
 
     In: the frame of `activities.folded_activity`.
     """
-    words = said(WORDS, lang) | said(SERIES, lang) | dict(labels or {})
     series = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
     names = slot_names(every, lang)
     rows: list[dict[str, Cell]] = [
@@ -66,9 +78,9 @@ def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None,
         for (slot,), of_slot in folded.group_by("slot", maintain_order=True)
     ]
     totals = dict(folded.select(pl.col("series").cast(pl.String), "total").unique().iter_rows())
-    rows.append({"when": Markup("<b>{}</b>").format(say(TOTAL, lang))}
+    rows.append({"when": bold(say(TOTAL, lang))}
                 | {name: number(totals[name], lang=lang) for name in series})  # fmt: skip
-    return presented(rows, {name: words[name] for name in ("when", *series)}, right=series)
+    return presented(rows, headings(("when", *series), WORDS | SERIES, labels, lang), right=series)
 
 
 def _cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
@@ -84,24 +96,20 @@ def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     if row[name] is None:
         return unavailable(NO_DAY if bottom == "days" else NOTHING, lang)
     value = percent(row[name], lang=lang) if name in RATES else number(row[name], 2, lang)
-    return _over(value, fraction(row[top], row[bottom], lang))
+    return over(value, fraction(row[top], row[bottom], lang))
 
 
 def _counted(row: Mapping[str, Any], lang: str) -> Cell:
     count = number(row["count"], lang=lang)
     if row["share"] is None:
         return count
-    return _over(count, f"{percent(row['share'], lang=lang)} ({fraction(row['count'], row['total'], lang)})")
-
-
-def _over(value: str, parts: str) -> Markup:
-    return Markup('{}<span class="tk-of">{}</span>').format(value, parts)
+    return over(count, f"{percent(row['share'], lang=lang)} ({fraction(row['count'], row['total'], lang)})")
 
 
 def _name(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     ours = {"others": OTHERS, "total": TOTAL}.get(row["row"])
     if ours and (name == "version" or "version" not in row):  # the others of a name, or of all names
-        return Markup("<b>{}</b>").format(say(ours, lang))
+        return bold(say(ours, lang))
     return say(UNKNOWN, lang) if row[name] is None else short(row[name], lang=lang)
 
 

@@ -9,20 +9,23 @@ from markupsafe import Markup
 
 from trackkit.cells import (
     NOT_LOADED,
+    TOTAL,
     Cell,
     Labels,
+    bold,
     fraction,
+    headings,
     headline,
     label_of,
     only_row,
+    over,
     presented,
     require,
     unavailable,
     value_cell,
 )
-from trackkit.language import said, say, several, translatable
-from trackkit.platform_charts import period_name
-from trackkit.tables import TOTAL
+from trackkit.charts.platform import period_name
+from trackkit.language import say, several, translatable
 from trackkit.wording import NOT_AVAILABLE, instant, number, percent, short
 
 NETWORK_WORDS = translatable({
@@ -143,7 +146,7 @@ def comparison_table(
         | {name: value_cell(row, name, lang) if name in known else _not_available(lang) for name in metrics}
         for row in rows.iter_rows(named=True)
     ]
-    name = Markup("<b>{}</b>").format(say(TOTAL, lang))
+    name = bold(say(TOTAL, lang))
     cells.append({"delivery": name} | {metric: value_cell(together, metric, lang) for metric in metrics})
     return presented(cells, {name: words[name] for name in ("delivery", *metrics)}, right=metrics)
 
@@ -158,21 +161,20 @@ def signed(value: int, lang: str = "en") -> str:
 
 
 def _table(rows: list[dict[str, Cell]], columns: Sequence[str], words: Labels, labels: Labels | None, lang: str) -> GT:
-    named = said(words, lang) | dict(labels or {})
-    shown = {name: named.get(name, headline(name, lang)) for name in columns}
-    return presented(rows, shown, right=[name for name in columns if name not in TEXTS])
+    right = [name for name in columns if name not in TEXTS]
+    return presented(rows, headings(columns, words, labels, lang), right)
 
 
 def _network(row: Mapping[str, Any], networks: Labels, lang: str) -> Cell:
     if row["row"] == "total":
-        return Markup("<b>{}</b>").format(say(TOTAL, lang))
+        return bold(say(TOTAL, lang))
     return str(networks.get(row["network"], row["network"]))
 
 
 def _period(row: Mapping[str, Any], every: str, lang: str) -> Cell:
     if row["row"] == "period":
         return period_name(row["starts_on"], every, lang)
-    return say(NO_DATE, lang) if row["row"] == "undated" else Markup("<b>{}</b>").format(say(TOTAL, lang))
+    return say(NO_DATE, lang) if row["row"] == "undated" else bold(say(TOTAL, lang))
 
 
 def _share(row: Mapping[str, Any], name: str, lang: str) -> Cell:
@@ -218,7 +220,7 @@ def _service(row: Mapping[str, Any], timezone: str, lang: str) -> Cell:
     to_date = many if not at else several(
         "{count} subscriber on {at}", "{count} subscribers on {at}", row["subscribers"], lang, at=at
     )  # fmt: skip
-    return Markup('<b>{}</b><span class="tk-of">{}</span>').format(short(row["service"]), to_date)
+    return over(bold(short(row["service"])), to_date)
 
 
 def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
@@ -227,7 +229,7 @@ def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
         return unavailable(NOT_LOADED if row[top] is None else nothing, lang)
     sign = "+" if name == "evolution_rate" and row[name] > 0 else ""
     shown = f"{sign}{percent(row[name], lang=lang)}"
-    return Markup('{}<span class="tk-of">{}</span>').format(shown, fraction(row[top], row[bottom], lang))
+    return over(shown, fraction(row[top], row[bottom], lang))
 
 
 def _delivery(name: str, launched: str) -> Markup:

@@ -8,9 +8,9 @@ import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
-from trackkit.cells import Block, Cell, Labels, fraction, headline, presented, require, unavailable
-from trackkit.language import said, say, translatable
-from trackkit.web_charts import source_name
+from trackkit.cells import Block, Cell, Labels, fraction, headings, nothing, over, presented, require, unavailable
+from trackkit.charts.web import source_name
+from trackkit.language import say, translatable
 from trackkit.wording import number, percent, short
 
 Rates = Mapping[str, tuple[str, str]]
@@ -69,35 +69,35 @@ def attribution_table(counts: pl.DataFrame, labels: Labels | None = None, lang: 
     """Show how many visits each kind of attribution brought. In: the frame of `web.attribution_counts`."""
     rates = {"share": ("visits", "total"), "outside_share": ("outside", "outside_total")}
     columns = ("attribution", "visits", "share", "application_pages", "outside", "outside_share")
-    return count_table(counts, columns, rates, said(ATTRIBUTION, lang) | dict(labels or {}), KINDS, lang)
+    return count_table(counts, columns, rates, headings(counts.columns, ATTRIBUTION, labels, lang), KINDS, lang)
 
 
 def consent_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
     """Show what visitors chose about web tracking and who is left out. In: the frame of `consent.consent_counts`."""
     if counts.is_empty():
-        return nobody([], lang)
+        return nothing(NOBODY, lang)
     columns = [name for name in CONSENT if name in counts.columns and name != "total"]
-    words = said(CONSENT, lang) | dict(labels or {})
+    words = headings(counts.columns, CONSENT, labels, lang)
     return count_table(counts, columns, {"share": ("visitors", "total")}, words, CHOICES, lang)
 
 
 def conversion_table(conversion: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
     """Show the conversion and bounce rates of web applications. In: the frame of `webapp.conversion`."""
     if conversion.is_empty():
-        return nobody([], lang)
+        return nothing(NOBODY, lang)
     rates = {
         "conversion_rate": ("converted", "started"), "bounce_rate": ("bounced", "started"),
         "left_out_rate": ("left_out", "everyone"),
     }  # fmt: skip
     columns = ("web_application", "visitors", "conversion_rate", "bounce_rate", "left_out_rate")
-    return count_table(conversion, columns, rates, said(CONVERSION, lang) | dict(labels or {}), lang=lang)
+    return count_table(conversion, columns, rates, headings(conversion.columns, CONVERSION, labels, lang), lang=lang)
 
 
 def funnel_table(steps: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
     """Show how many visitors got how far, and the loss of each step. In: the frame of `webapp.funnel`."""
     rates = {"share": ("visitors", "started"), "loss_rate": ("lost", "before")}
     columns = ("place", "page", "displayed", "visitors", "share", "lost", "loss_rate")
-    return count_table(steps, columns, rates, said(FUNNEL, lang) | dict(labels or {}), lang=lang)
+    return count_table(steps, columns, rates, headings(steps.columns, FUNNEL, labels, lang), lang=lang)
 
 
 def source_table(sources: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
@@ -105,40 +105,44 @@ def source_table(sources: pl.DataFrame, labels: Labels | None = None, lang: str 
     rates = {"share": ("visitors", "total"), "conversion_rate": ("converted", "started")}
     columns = ("rank", "source", "found_by", "visitors", "share", "conversion_rate")
     named = sources.with_columns(source=source_name(lang))
-    return count_table(named, columns, rates, said(SOURCES, lang) | dict(labels or {}), FOUND_BY, lang)
+    return count_table(named, columns, rates, headings(named.columns, SOURCES, labels, lang), FOUND_BY, lang)
+
+
+def nobody(applications: Sequence[str], lang: str = "en") -> Block:
+    """Say that no web application was visited; nothing when there is one."""
+    return Block(Markup("")) if applications else nothing(NOBODY, lang)
 
 
 def count_table(
     rows: pl.DataFrame,
     columns: Sequence[str],
-    rates: Rates = MappingProxyType({}),
-    labels: Labels | None = None,
-    words: Labels | None = None,
+    rates: Rates,
+    headed: Labels,
+    words: Labels = MappingProxyType({}),
     lang: str = "en",
 ) -> GT:
     """Show any tidy frame: one row per row, the `columns` in order, each rate above its numerator / denominator.
 
-    `rates` gives the numerator and denominator columns of a rate; `labels` the headings, in the reader's language;
+    `rates` gives the numerator and denominator columns of a rate; `headed` the headings, in the reader's language;
     `words` our own words for values of enumerations and flags, all other text being data. Raises RequestError for a
     column that is not there.
     """
-    headings = {name: headline(name, lang) for name in rows.columns} | dict(labels or {})
     require([*columns, *(part for parts in rates.values() for part in parts)], rows.columns)
     ours = [name for name in columns if isinstance(rows.schema[name], pl.Enum | pl.Boolean)]
     cells = [
-        {name: _cell(row, name, rates, headings, words or {}, name in ours, lang) for name in columns}
+        {name: _cell(row, name, rates, headed, words, name in ours, lang) for name in columns}
         for row in rows.iter_rows(named=True)
     ]
     numeric = [name for name in columns if rows.schema[name].is_numeric()]
-    return presented(cells, {name: headings[name] for name in columns}, right=numeric)
+    return presented(cells, {name: headed[name] for name in columns}, right=numeric)
 
 
 def _cell(
-    row: Mapping[str, Any], name: str, rates: Rates, headings: Labels, words: Labels, is_ours: bool, lang: str
+    row: Mapping[str, Any], name: str, rates: Rates, headed: Labels, words: Labels, is_ours: bool, lang: str
 ) -> Cell:
     value = row[name]
     if name in rates:
-        return _rate(row, name, rates[name], headings, lang)
+        return _rate(row, name, rates[name], headed, lang)
     if value is None:
         return ""
     if is_ours:
@@ -146,18 +150,12 @@ def _cell(
     return number(value, lang=lang) if isinstance(value, int) else short(value)
 
 
-def _rate(row: Mapping[str, Any], name: str, parts: tuple[str, str], headings: Labels, lang: str) -> Cell:
+def _rate(row: Mapping[str, Any], name: str, parts: tuple[str, str], headed: Labels, lang: str) -> Cell:
     """A rate with its parts; nothing where it has no meaning, as the loss of a first step, and why where it is 0/0."""
     top, bottom = (row[part] for part in parts)
     if bottom is None or top is None:
         return ""
     if row[name] is None:
-        return unavailable(NO_RATE, lang, denominator=headings[parts[1]])
-    shown = Markup('{}<span class="tk-of" title="{} / {}">{}</span>')
-    words = [headings[part] for part in parts]
-    return shown.format(percent(row[name], lang=lang), *words, fraction(top, bottom, lang))
-
-
-def nobody(applications: Sequence[str], lang: str = "en") -> Block:
-    """Say that no web application was visited; nothing when there is one."""
-    return Block(Markup("") if applications else Markup("<p>{}</p>").format(say(NOBODY, lang)))
+        return unavailable(NO_RATE, lang, denominator=headed[parts[1]])
+    words = " / ".join(headed[part] for part in parts)
+    return over(percent(row[name], lang=lang), fraction(top, bottom, lang), words)

@@ -1,18 +1,29 @@
 """Charts beyond one delivery: shares by network and over time, what became of subscriptions to services."""
 
-from collections.abc import Mapping
 from datetime import date
 
 import altair as alt
 import polars as pl
 from babel.dates import format_skeleton
 
-from trackkit.charts import WIDTH, chart, clock_instant, time_axis, whole_numbers, written
+from trackkit.charts.canvas import (
+    SHARE,
+    WHOLE,
+    Labels,
+    along,
+    bars,
+    chart,
+    clock_instant,
+    columns,
+    time_axis,
+    tip,
+    whole_numbers,
+    written,
+)
 from trackkit.language import said, say, translatable
 from trackkit.theme import theme
 from trackkit.wording import instant, plain
 
-Labels = Mapping[str, str]
 SHARING = translatable({"shares": "Sharing activities", "opens": "Opens of shared pages"})
 ACTIVITY = translatable({
     "shares": "Sharing activities", "shared_opens": "Opens of shared pages", "new_contacts": "New contacts",
@@ -40,27 +51,26 @@ def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> a
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
     kinds = [words[name] for name in words if words[name] in rows["kind"].to_list()]
+    described = say("Sharing activities, and opens of shared pages, by network.", lang)
+    x = alt.X("count:Q", title=None, axis=along(WHOLE))
     return (
-        chart(rows, say("Sharing activities, and opens of shared pages, by network.", lang))
-        .properties(width=WIDTH, height=30 * max(1, named.height))
+        bars(rows, described, x, "name", named["name"].to_list(), 30)
         .mark_bar(aria=False)
         .encode(
-            x=alt.X("count:Q", title=None, axis=alt.Axis(format=",.0f", tickMinStep=1, tickCount=6, grid=True)),
-            y=alt.Y("name:N", title=None, sort=named["name"].to_list(), axis=alt.Axis(grid=False)),
             yOffset=alt.YOffset("place:O"),
             color=alt.Color("kind:N", scale=alt.Scale(domain=kinds)),
             tooltip=[
-                alt.Tooltip("name:N", title=say("Network", lang)),
-                alt.Tooltip("kind:N", title=say("Series", lang)),
-                alt.Tooltip("count:Q", title=say("Value", lang), format=",.0f"),
-                alt.Tooltip("total:Q", title=say("Total", lang), format=",.0f"),
-                alt.Tooltip("share:Q", title=say("Share", lang), format=".2%"),
+                tip("name", say("Network", lang)),
+                tip("kind", say("Series", lang)),
+                tip("count", say("Value", lang), WHOLE),
+                tip("total", say("Total", lang), WHOLE),
+                tip("share", say("Share", lang), SHARE),
             ],
         )
     )
 
 
-def activity_columns(
+def sharing_columns(
     activity: pl.DataFrame, every: str = "month", labels: Labels | None = None, lang: str = "en"
 ) -> alt.Chart:
     """Draw sharing activities, opens of shared pages and new contacts over time, side by side in each period.
@@ -76,31 +86,30 @@ def activity_columns(
     rows = rows.filter(pl.col("count") > 0)
     drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
     rows = rows.with_columns(kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String))
-    places = {label: place for place, label in enumerate(drawn)} or {"": 0}
+    colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
+    columns_beside = columns(
+        _side_by_side(rows, drawn, every, lang),
+        say("What sharing brought in each period.", lang),
+        alt.Y("count:Q", title=None, stack=None, axis=whole_numbers()),
+        alt.Color("kind:N", scale=alt.Scale(domain=drawn, range=colours)),
+        [tip("when", say("Period", lang)), tip("kind", say("Series", lang)), tip("count", say("Value", lang), WHOLE)],
+        daily=True,
+    )
+    return columns_beside.encode(x=_month_axis()) if every == "month" else columns_beside
+
+
+def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: str, lang: str) -> pl.DataFrame:
+    """Where the column of each kind stands within its period."""
+    places = {label: place for place, label in enumerate(kinds)} or {"": 0}
     place = pl.col("kind").replace_strict(places, return_dtype=pl.Int64)
     clock = pl.col("starts_on").cast(pl.Datetime("ms"))
-    slot = (clock.dt.offset_by(LENGTHS[every]) - clock) * 0.95 / max(1, len(drawn))
-    rows = rows.with_columns(
+    slot = (clock.dt.offset_by(LENGTHS[every]) - clock) * 0.95 / max(1, len(kinds))
+    return rows.with_columns(
+        place=place,
         starts_at=clock_instant(clock + slot * place),
         ends_at=clock_instant(clock + slot * (place + 1)),
         when=pl.Series([period_name(day, every, lang) for day in rows["starts_on"]], dtype=pl.String),
     ).drop("starts_on")
-    colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
-    return (
-        chart(rows, say("What sharing brought in each period.", lang))
-        .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
-        .encode(
-            x=_month_axis() if every == "month" else time_axis("starts_at", rows, daily=True),
-            x2="ends_at",
-            y=alt.Y("count:Q", title=None, stack=None, axis=whole_numbers()),
-            color=alt.Color("kind:N", scale=alt.Scale(domain=drawn, range=colours)),
-            tooltip=[
-                alt.Tooltip("when:N", title=say("Period", lang)),
-                alt.Tooltip("kind:N", title=say("Series", lang)),
-                alt.Tooltip("count:Q", title=say("Value", lang), format=",.0f"),
-            ],
-        )
-    )
 
 
 def _month_axis() -> alt.X:
@@ -136,10 +145,10 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
             y=alt.Y("cumulated:Q", title=say("Cumulated", lang), axis=whole_numbers()),
             color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values()))),
             tooltip=[
-                alt.Tooltip("when:N", title=say("Day", lang)),
-                alt.Tooltip("name:N", title=say("Series", lang)),
-                alt.Tooltip("count:Q", title=say("Of the day", lang), format=",.0f"),
-                alt.Tooltip("cumulated:Q", title=say("Cumulated", lang), format=",.0f"),
+                tip("when", say("Day", lang)),
+                tip("name", say("Series", lang)),
+                tip("count", say("Of the day", lang), WHOLE),
+                tip("cumulated", say("Cumulated", lang), WHOLE),
             ],
         )
     )

@@ -1,5 +1,6 @@
 """Tidy frame in, presentation table out. Every rate shows its numerator and denominator; what is unknown says why.
 
+Here are the tables of any subject; those of one stand in a module of its name, as in `tables.audience.name_table`.
 Tables are `great_tables` objects, to be restyled by their caller.
 """
 
@@ -11,11 +12,16 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.cells import (
+    OTHERS,
     OURS,
+    TOTAL,
+    UNKNOWN,
     Block,
     Cell,
     Labels,
+    bold,
     fraction,
+    headings,
     headline,
     label_of,
     link_cell,
@@ -28,9 +34,11 @@ from trackkit.cells import (
 )
 from trackkit.language import said, say, several, translatable
 from trackkit.metrics import METRICS, PEOPLE
+from trackkit.tables import audience, platform, sending, web
 from trackkit.wording import figure, number, percent, plain, short
 
-OTHERS, TOTAL, UNKNOWN = translatable(("Others", "Total", "(unknown)"))
+__all__ = ["audience", "breakdown_table", "category_table", "figures", "largest", "link_table", "log_table", "message",
+           "metric_table", "placement", "platform", "sending", "share_table", "web"]  # fmt: skip
 LINK_WORDS = translatable({
     "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id",
     "text": "Words in the message", "reason": "Why", "position": "Place",
@@ -97,7 +105,7 @@ def breakdown_table(
     ]
     if total is not None:
         cells = _group_cells(only_row(total, metrics), metrics, highest, lang)
-        rows.append({by: Markup("<b>{}</b>").format(say(TOTAL, lang)), **cells})
+        rows.append({by: bold(say(TOTAL, lang)), **cells})
     return presented(rows, {name: words[name] for name in (by, *metrics)}, right=metrics)
 
 
@@ -167,9 +175,8 @@ def link_table(links: pl.DataFrame, columns: Sequence[str], labels: Labels | Non
     theirs; `bar` is drawn from `share`. Raises RequestError for a column that is not there.
     """
     require(columns, [*links.columns, "bar"])
-    words = said(LINK_WORDS, lang) | dict(labels or {})
     rows = [{name: link_cell(row, name, lang) for name in columns} for row in links.iter_rows(named=True)]
-    return presented(rows, {name: words.get(name, headline(name, lang)) for name in columns}, right=NUMBERS_OF_LINKS)
+    return presented(rows, headings(columns, LINK_WORDS, labels, lang), right=NUMBERS_OF_LINKS)
 
 
 def category_table(links: pl.DataFrame, categories: Labels, labels: Labels | None = None, lang: str = "en") -> GT:
@@ -200,13 +207,12 @@ def log_table(
     """
     chosen = list(columns or log.columns)
     require(chosen, log.columns)
-    words = {name: headline(name, lang) for name in chosen} | dict(labels or {})
     rows = [
         {name: log_cell(row[name], timezone, lang, name in OURS) for name in chosen}
         for row in log.iter_rows(named=True)
     ]
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
-    return presented(rows, {name: words[name] for name in chosen}, right=numeric)
+    return presented(rows, headings(chosen, {}, labels, lang), right=numeric)
 
 
 def figures(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> Block:

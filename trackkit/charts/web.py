@@ -1,19 +1,22 @@
 """Web tracking and web applications drawn, from the frames of `analysis.web` and `analysis.webapp`."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from trackkit.charts import (
+from trackkit.cells import OTHERS
+from trackkit.charts.canvas import (
     LENGTHS,
     LONGEST_NAME,
-    WIDTH,
-    chart,
-    clock_instant,
+    SHARE,
+    WHOLE,
+    Labels,
+    bars,
+    by_the_clock,
+    columns,
     readable,
-    time_axis,
+    tip,
     whole_numbers,
     written,
 )
@@ -21,36 +24,31 @@ from trackkit.language import said, say, translatable
 from trackkit.wording import number, percent, plain
 
 SERIES = translatable({"pages": "Pages", "transactions": "Transactions"})
-NO_SOURCE, OTHERS = translatable(("(no delivery known)", "Others"))
+NO_SOURCE = translatable("(no delivery known)")
 ROOM = 1.25  # the axis goes further than the longest bar, for the figure written beside it
 
 
 def visit_columns(
-    activity: pl.DataFrame, every: str = "24h", labels: Mapping[str, str] | None = None, lang: str = "en"
+    activity: pl.DataFrame, every: str = "24h", labels: Labels | None = None, lang: str = "en"
 ) -> alt.Chart:
     """Draw the pages displayed and the transactions of each period, by the clock. In: `web.visit_activity`."""
-    names = said(SERIES, lang) | dict(labels or {})
+    names, daily = said(SERIES, lang) | dict(labels or {}), every == "24h"
     starts = pl.col("starts_at").dt.replace_time_zone(None)
+    days = {"when": written(starts.dt.date(), lang)} if daily else {}
     rows = activity.select(
-        name=pl.col("series").cast(pl.String).replace(names), place=pl.col("series").to_physical(), count="count",
-        starts_at=clock_instant(starts), ends_at=clock_instant(starts + 0.92 * LENGTHS[every]),
-        when=written(starts if every != "24h" else starts.dt.date(), lang),
-    )  # fmt: skip
-    return (
-        chart(rows, say("Pages and transactions of each period, by the clock.", lang))
-        .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
-        .encode(
-            x=time_axis("starts_at", rows, daily=every == "24h"),
-            x2="ends_at",
-            y=alt.Y("count:Q", title=say("Pages displayed", lang), stack="zero", axis=whole_numbers()),
-            color=alt.Color("name:N", scale=alt.Scale(domain=list(names.values()))),
-            order=alt.Order("place:Q"),
-            tooltip=[
-                alt.Tooltip("when:N", title=say("From", lang)),
-                alt.Tooltip("name:N", title=say("Series", lang)),
-                alt.Tooltip("count:Q", title=say("Pages displayed", lang), format=",.0f"),
-            ],
-        )
+        "count",
+        name=pl.col("series").cast(pl.String).replace(names),
+        place=pl.col("series").to_physical(),
+        **by_the_clock(starts, LENGTHS[every], lang) | days,
+    )
+    pages = say("Pages displayed", lang)
+    return columns(
+        rows,
+        say("Pages and transactions of each period, by the clock.", lang),
+        alt.Y("count:Q", title=pages, stack="zero", axis=whole_numbers()),
+        alt.Color("name:N", scale=alt.Scale(domain=list(names.values()))),
+        [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", pages, WHOLE)],
+        daily,
     )
 
 
@@ -70,18 +68,18 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         shown.drop_nulls("lost").select(*columns, name=pl.lit(lost), nth=pl.lit(1), count="lost"),
     ])  # fmt: skip
     base = _bars(long, say("Visitors at each step of the path, and those lost since the step before.", lang), "step")
-    bars = base.mark_bar(size=22, aria=False, cornerRadiusEnd=0).encode(
+    drawn = base.mark_bar(size=22, aria=False, cornerRadiusEnd=0).encode(
         color=alt.Color("name:N", scale=alt.Scale(domain=[kept, lost]), legend=alt.Legend(orient="top", labelLimit=0)),
         opacity=alt.condition(alt.datum.nth == 1, alt.value(0.35), alt.value(1)),
         order=alt.Order("nth:Q"),
         tooltip=[
-            alt.Tooltip("step:N", title=say("Step", lang)),
-            alt.Tooltip("name:N", title=say("Series", lang)),
-            alt.Tooltip("count:Q", title=say("Visitors", lang), format=",.0f"),
-            alt.Tooltip("share:Q", title=say("Share of those who began", lang), format=".2%"),
+            tip("step", say("Step", lang)),
+            tip("name", say("Series", lang)),
+            tip("count", say("Visitors", lang), WHOLE),
+            tip("share", say("Share of those who began", lang), SHARE),
         ],
     )
-    return _with_words(bars, base, alt.datum.nth == 0, steps)
+    return _with_words(drawn, base, alt.datum.nth == 0, steps)
 
 
 def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -94,33 +92,30 @@ def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         said=_beside("visitors", "share", lang),
     )  # fmt: skip
     base = _bars(rows, say("Visitors by traffic source.", lang), "source")
-    bars = base.mark_bar(size=16, aria=False).encode(
+    drawn = base.mark_bar(size=16, aria=False).encode(
         tooltip=[
-            alt.Tooltip("source:N", title=say("Traffic source", lang)),
-            alt.Tooltip("count:Q", title=say("Visitors", lang), format=",.0f"),
-            alt.Tooltip("share:Q", title=say("Share of visitors", lang), format=".2%"),
+            tip("source", say("Traffic source", lang)),
+            tip("count", say("Visitors", lang), WHOLE),
+            tip("share", say("Share of visitors", lang), SHARE),
         ],
     )
-    return _with_words(bars, base, alt.datum.count >= 0, sources)
+    return _with_words(drawn, base, alt.datum.count >= 0, sources)
 
 
 def _bars(rows: pl.DataFrame, described: str, group: str) -> alt.Chart:
     longest = max(1, rows.group_by(group).agg(pl.col("count").sum())["count"].max() or 0)
     groups = rows.sort("place").unique(group, maintain_order=True)[group].to_list()
-    return chart(rows, described).encode(
-        x=alt.X("count:Q", title=None, axis=whole_numbers(), scale=alt.Scale(domainMax=ROOM * longest, nice=False)),
-        y=alt.Y(f"{group}:N", title=None, sort=groups, axis=alt.Axis(grid=False, labelLimit=260)),
-    )
+    room = alt.Scale(domainMax=ROOM * longest, nice=False)
+    return bars(rows, described, alt.X("count:Q", title=None, axis=whole_numbers(), scale=room), group, groups, 34)
 
 
-def _with_words(bars: alt.Chart, base: alt.Chart, which: Any, rows: pl.DataFrame) -> alt.LayerChart:
+def _with_words(drawn: alt.Chart, base: alt.Chart, which: Any, rows: pl.DataFrame) -> alt.LayerChart:
     """Bars with the figure written at the end of each, under the name of the web application."""
     text = base.transform_filter(which).mark_text(align="left", dx=5, aria=False).encode(text="said:N")
     names = rows["web_application"].unique().to_list()
     title = plain(names[0])[:LONGEST_NAME] if len(names) == 1 else ""
-    height = 34 * max(1, rows.height)
-    drawn = alt.layer(bars, text, description=base.description)
-    return drawn.properties(width=WIDTH, height=height, title=alt.Title(title, anchor="start"))
+    layers = alt.layer(drawn, text, description=base.description)
+    return layers.properties(title=alt.Title(title, anchor="start"))
 
 
 def _beside(count: str, share: str, lang: str) -> pl.Expr:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 import polars as pl
-from markupsafe import Markup
 
-from trackkit.cells import Block, Labels, headline, label_of, only_row, spoken
-from trackkit.charts import WIDTH, chart, clock_instant, readable, time_axis, written
+from trackkit.cells import Block, Labels, headline, label_of, nothing, only_row, spoken
+from trackkit.charts.canvas import SHARE, WHOLE, along, bars, by_the_clock, columns, readable, tip
 from trackkit.language import said, say, translatable
 
 OUTCOMES = translatable({"success": "Success", "errors": "Errors"})
@@ -39,16 +38,19 @@ def share_bars(
     shown = readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
     drawn = shown.select(group=by, part=part, whole=whole, share=share)
     drawn = drawn if (drawn["part"] > 0).any() else drawn.clear()
-    bars = chart(drawn, description or say(DRAWN.get(by, ""), lang)).mark_bar(size=14, aria=False)
-    return bars.properties(width=WIDTH, height=24 * max(1, drawn.height)).encode(
-        x=alt.X("share:Q", title=None, axis=alt.Axis(format="%", tickCount=6, grid=True)),
-        y=alt.Y("group:N", title=None, sort=drawn["group"].to_list(), axis=alt.Axis(grid=False)),
-        tooltip=[
-            alt.Tooltip("group:N", title=headline(by, lang)),
-            alt.Tooltip("share:Q", title=say("Share", lang), format=".2%"),
-            alt.Tooltip("part:Q", title=say("Numerator", lang), format=",.0f"),
-            alt.Tooltip("whole:Q", title=say("Denominator", lang), format=",.0f"),
-        ],
+    described = description or say(DRAWN.get(by, ""), lang)
+    x = alt.X("share:Q", title=None, axis=along("%"))
+    return (
+        bars(drawn, described, x, "group", drawn["group"].to_list(), 24)
+        .mark_bar(size=14, aria=False)
+        .encode(
+            tooltip=[
+                tip("group", headline(by, lang)),
+                tip("share", say("Share", lang), SHARE),
+                tip("part", say("Numerator", lang), WHOLE),
+                tip("whole", say("Denominator", lang), WHOLE),
+            ],
+        )
     )
 
 
@@ -79,25 +81,24 @@ def throughput_columns(
     known size, bits per second are a sentence that says so.
     """
     if throughput.height and throughput[speed].null_count() == throughput.height:
-        return Block(Markup('<p class="nothing">{}</p>').format(say(NO_SIZE, lang)))
+        return nothing(NO_SIZE, lang)
     rows = _periods(throughput, speed, said(OUTCOMES, lang) | dict(labels or {}), lang)
     title = say(SPEEDS[speed], lang)
     described = say("{speed} in each period, by the clock: success and errors.", lang, speed=title)
-    columns = chart(rows, described).mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
-    return columns.properties(height=220).encode(
-        x=time_axis("starts_at", rows),
-        x2="ends_at",
-        y=alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=AXES[speed], tickCount=5)),
-        color=alt.Color("name:N", scale=alt.Scale(domain=rows.sort("place")["name"].unique(maintain_order=True))),
-        order=alt.Order("place:Q"),
-        tooltip=[
-            alt.Tooltip("when:N", title=say("From", lang)),
-            alt.Tooltip("name:N", title=say("Series", lang)),
-            alt.Tooltip("speed:Q", title=title, format=",.0f"),
-            alt.Tooltip("messages:Q", title=say("Messages", lang), format=",.0f"),
-            alt.Tooltip("seconds:Q", title=say("Seconds", lang), format=",.0f"),
+    drawn = columns(
+        rows,
+        described,
+        alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=AXES[speed], tickCount=5)),
+        alt.Color("name:N", scale=alt.Scale(domain=rows.sort("place")["name"].unique(maintain_order=True))),
+        [
+            tip("when", say("From", lang)),
+            tip("name", say("Series", lang)),
+            tip("speed", title, WHOLE),
+            tip("messages", say("Messages", lang), WHOLE),
+            tip("seconds", say("Seconds", lang), WHOLE),
         ],
     )
+    return drawn.properties(height=220)
 
 
 def _periods(throughput: pl.DataFrame, speed: str, words: Mapping[str, str], lang: str) -> pl.DataFrame:
@@ -106,9 +107,7 @@ def _periods(throughput: pl.DataFrame, speed: str, words: Mapping[str, str], lan
     return throughput.select(
         "messages",
         "seconds",
-        starts_at=clock_instant(starts),
-        ends_at=clock_instant(starts + pl.duration(seconds="seconds") * 0.92),
-        when=written(starts, lang),
+        **by_the_clock(starts, pl.duration(seconds="seconds"), lang),
         name=series.replace_strict(words, return_dtype=pl.String),
         place=series.replace_strict({name: place for place, name in enumerate(OUTCOMES)}, return_dtype=pl.Int64),
         speed=speed,
