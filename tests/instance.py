@@ -50,6 +50,8 @@ def write_instance(folder: Path, seed: int, deliveries: int = 5, messages: int =
         [[row["id"], chance.randint(1, 400) / 4, chance.randint(1, 5), "buy"] for row in in_table if row["id"] % 3],
     )
     _raw_log(folder, [row for row in hit if row["place"] in ("raw", "both")])
+    _table(folder, "web_page_hit", "tsLog,sWebAppName,sPageName,iStep,sSourceId,iRecipientId,iDeliveryId,iOptOut",
+           [_page_hit(chance, number) for number in range(60)])  # fmt: skip
     return folder
 
 
@@ -77,6 +79,14 @@ def _hit(chance: random.Random, number: int, sent: list, links: list, deliveries
         "agent": chance.choice([*AGENTS, 0]),
         "format": chance.choice("hht"), "place": chance.choice(["raw", "table", "both"]),
     }  # fmt: skip
+
+
+def _page_hit(chance: random.Random, number: int) -> list[object]:
+    """Few visitors refuse, some for a while; some are known by their recipient alone, some choices have no date."""
+    at = START + timedelta(seconds=chance.randint(-3600, 40 * 3600))
+    person = chance.choice(["", "-", *(f"{chance.choice('pP')}{chance.randint(1, 12)}" for _ in range(4))])
+    return [chance.choice(["", *[f"{at:%Y-%m-%d %H:%M:%S}"] * 9]), "form", f"page {number}", 1, person,
+            chance.choice([0, chance.randint(1, 79)]), 0, chance.choices(["", 0, 1, 7], [4, 3, 2, 1])[0]]  # fmt: skip
 
 
 def _table(folder: Path, name: str, header: str, rows: list) -> None:

@@ -34,8 +34,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"errors", "schema"},
     "catalogue": {"metrics"},
     "deliveries": GROUND,
-    "engine": GROUND | {"metrics", "deliveries"},
-    "analysis": GROUND | {"resources", "metrics", "deliveries", "engine"},
+    "refusals": GROUND,
+    "engine": GROUND | {"metrics", "deliveries", "refusals"},
+    "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
     "wording": {"errors", "metrics"},

@@ -31,6 +31,7 @@ CREATE VIEW delivery AS SELECT iDeliveryId AS delivery_id, iTotalTarget::BIGINT 
     iNewQuarantine::BIGINT AS new_quarantines
     FROM read_csv('{0}/delivery.csv', all_varchar=true) WHERE iFCP <> '1' AND iIsModel <> '1';
 CREATE VIEW message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id, b.iStatus AS status, b.iIsSeed AS seed,
+    nullif(b.iRecipientId, '0') AS recipient,
     nullif(lower(split_part(coalesce(b.sAddress, ''), '@', 2)), '') AS domain,
     CASE WHEN r.sCountryCode NOT IN ('', 'XX') THEN r.sCountryCode END AS country,
     f.iFailureReason::BIGINT AS failure_reason
@@ -38,13 +39,13 @@ CREATE VIEW message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id,
     LEFT JOIN read_csv('{0}/recipient.csv', all_varchar=true) r ON b.iRecipientId = r.iRecipientId
     LEFT JOIN read_csv('{0}/broadlog_msg.csv', all_varchar=true) f ON b.iMsgId = f.iBroadLogMsgId
     WHERE b.iDeliveryId IN (SELECT delivery_id FROM delivery);
-CREATE VIEW event AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message, 0) AS msg,
+CREATE VIEW hit AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message, 0) AS msg,
     CASE WHEN l.person NOT IN ('', '-') THEN lower(l.person) END AS person,
     CASE WHEN l.url = 1 THEN 2 ELSE u.iType::INT END AS type, l.url::VARCHAR AS link_id,
     u.sLabel AS link_label, u.sCategory AS link_category,
     date_trunc('hour', l.moment) AS hour, l.moment::DATE AS day,
     CASE l.fmt WHEN 'h' THEN 'html' WHEN 't' THEN 'text' END AS message_format,
-    m.domain, m.country, w.dAmount::DOUBLE AS amount, w.iArticle::BIGINT AS articles,
+    m.domain, m.country, m.recipient, l.moment, w.dAmount::DOUBLE AS amount, w.iArticle::BIGINT AS articles,
     CASE WHEN a.sDevice = 'PC' AND a.sOSName LIKE 'Mac%' THEN 'Mac' ELSE a.sDevice END AS device,
     split_part(a.sOSName, ' ', 1) || CASE WHEN a.sOSName LIKE 'Mac%' THEN ' OS' ELSE '' END AS operating_system,
     nullif(split_part(replace(replace(a.sOSName, 'Mac OS X', 'Mac_'), 'Mac OS', 'Mac_'), ' ', 2), '')
@@ -56,6 +57,16 @@ CREATE VIEW event AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message
     LEFT JOIN read_csv('{0}/web_tracking_log.csv', all_varchar=true) w ON l.id = w.iTrackingLogId::BIGINT
     LEFT JOIN read_csv('{0}/user_agent.csv', all_varchar=true) a ON l.agent = a.iHashKey
     WHERE coalesce(m.seed, '0') = '0' AND l.delivery::VARCHAR IN (SELECT delivery_id FROM delivery);
+CREATE VIEW choice AS SELECT CASE WHEN sSourceId NOT IN ('', '-') THEN lower(sSourceId)
+    ELSE 'recipient ' || nullif(iRecipientId, '0') END AS visitor,
+    coalesce(nullif(tsLog, '')::TIMESTAMP, '0001-01-01') AS since, iOptOut::INT AS chosen
+    FROM read_csv('{0}/web_page_hit.csv', all_varchar=true) WHERE iOptOut IN ('0', '1');
+CREATE VIEW event AS SELECT *, type IN (4, 5) AND (
+    (SELECT max(chosen) FROM choice c WHERE c.visitor = h.visitor AND since =
+        (SELECT max(since) FROM choice d WHERE d.visitor = h.visitor)) = 1
+    OR (SELECT max(chosen) FROM choice c WHERE c.visitor = h.visitor AND since =
+        (SELECT max(since) FROM choice d WHERE d.visitor = h.visitor AND d.since <= h.moment)) = 1
+    ) IS TRUE AS refused FROM (SELECT *, coalesce(person, 'recipient ' || recipient) AS visitor FROM hit) h;
 """
 COUNTED = {
     "delivery": {name: f"sum({name})::BIGINT" for name in
@@ -79,12 +90,13 @@ COUNTED = {
         "total_clicks": "count(*) FILTER (type = 1)",
         "unsubscribe_clicks": "count(*) FILTER (type = 3)",
         "mirror_page_clicks": "count(*) FILTER (type = 6)",
-        "web_visits": "count(*) FILTER (type IN (4, 5))",
-        "transactions": "count(*) FILTER (type = 5)",
-        "transaction_amount": "CASE WHEN coalesce(max((type = 5)::INT), 0) = 0 THEN 0 "
-                              "ELSE sum(amount) FILTER (type = 5) END",
-        "transaction_articles": "CASE WHEN coalesce(max((type = 5)::INT), 0) = 0 THEN 0 "
-                                "ELSE sum(articles) FILTER (type = 5) END::BIGINT",
+        "web_visits": "count(*) FILTER (type IN (4, 5) AND NOT refused)",
+        "refused_visits": "count(*) FILTER (refused)",
+        "transactions": "count(*) FILTER (type = 5 AND NOT refused)",
+        "transaction_amount": "CASE WHEN coalesce(max((type = 5 AND NOT refused)::INT), 0) = 0 THEN 0 "
+                              "ELSE sum(amount) FILTER (type = 5 AND NOT refused) END",
+        "transaction_articles": "CASE WHEN coalesce(max((type = 5 AND NOT refused)::INT), 0) = 0 THEN 0 "
+                                "ELSE sum(articles) FILTER (type = 5 AND NOT refused) END::BIGINT",
     },
 }  # fmt: skip
 ZERO = {name for source in ("message", "event") for name in COUNTED[source]}

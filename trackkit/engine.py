@@ -26,6 +26,7 @@ from trackkit.metrics import (
     lineage,
     sources_of,
 )
+from trackkit.refusals import with_refusals
 
 # Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
 MONEY, AMOUNTS = pl.Decimal(38, 4), ("amount",)
@@ -41,11 +42,12 @@ def measure(
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
 
-    In: the canonical tables `delivery`, `message` and `event`. Out: the `by` columns (none for a single total row), the
-    metrics in the order asked, then the counts that rates are made of. Counts are Int64, amounts Float64 in the
-    sender's currency, rates Float64 fractions that may exceed 1; a rate on an empty or unknown denominator, and a count
-    whose table was never loaded, is null. `hour` and `day` are cut in `timezone`. Without `delivery`, proofs and models
-    are left out; `where` is a SQL condition on the breakdown columns, such as `domain = 'post.example'`.
+    In: the canonical tables `delivery`, `message`, `event`, and `page_hit` for who refused web tracking. Out: the `by`
+    columns (none for a single total row), the metrics in the order asked, then the counts that rates are made of.
+    Counts are Int64, amounts Float64 in the sender's currency, rates Float64 fractions that may exceed 1; a rate on an
+    empty or unknown denominator, and a count whose table was never loaded, is null. `hour` and `day` are cut in
+    `timezone`. Without `delivery`, proofs and models are left out; `where` is a SQL condition on the breakdown columns,
+    such as `domain = 'post.example'`.
 
     Raises RequestError for an unknown metric, breakdown, delivery or time zone, and for a breakdown that a metric's
     rows do not carry. Definitions: METRICS.md.
@@ -144,17 +146,24 @@ def _aggregated(rows: _Rows, source: str, metrics: list[Metric], groups: list[st
     aggregates = [_expression(metric.formula).alias(metric.name) for metric in metrics]
     aggregates.append(pl.lit(True).alias(f"in {source}"))
     found = rows.of(source)
+    if any("is_refused" in _where(metric) for metric in metrics):
+        found = with_refusals(rows.tables, found)
     return found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)
 
 
 def _completed(rows: _Rows, metric: Metric) -> pl.Expr:
     """A group without rows counts 0, unless its table was never loaded or is the one that states the counts."""
-    if not rows.has(metric.source):
+    asks_who_refused = None not in _where(metric).get("is_refused", (None,))
+    if not rows.has(metric.source) or (asks_who_refused and not rows.has("page_hit")):
         return pl.lit(None, dtype=_dtype(metric)).alias(metric.name)
     value = pl.col(metric.name).cast(_dtype(metric))
     if metric.source == "delivery":
         return value
     return pl.when(pl.col(f"in {metric.source}").is_null()).then(0).otherwise(value).alias(metric.name)
+
+
+def _where(metric: Metric) -> Condition:
+    return getattr(metric.formula, "where", {})
 
 
 def _dtype(metric: Metric) -> pl.DataType:

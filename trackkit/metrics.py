@@ -37,6 +37,9 @@ BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
+# Columns of `event` that are not stored: cut from its instant in the time zone asked for, and told by `refusals`.
+MADE = ("hour", "day", "is_refused")
+
 Condition = Mapping[str, tuple[object, ...]]
 ALWAYS: Condition = MappingProxyType({})
 
@@ -194,7 +197,11 @@ def estimate(counted: str, whole: str, unseen: str) -> Estimate:
 
 IS_OPEN: Condition = {"event_type": ("opened",)}
 IS_CLICK: Condition = {"event_type": ("clicked",)}
-IS_TRANSACTION: Condition = {"event_type": ("transaction",)}
+# Of who refused web tracking nothing counts; where nothing says who did, everything.
+ON_SITE: Condition = {"event_type": ("web_visited", "transaction")}
+NOT_REFUSED: Condition = {"is_refused": (False, None)}
+IS_VISIT: Condition = {**ON_SITE, **NOT_REFUSED}
+IS_TRANSACTION: Condition = {"event_type": ("transaction",), **NOT_REFUSED}
 IS_FAILED: Condition = {"status": ("failed",)}
 NOT_SEED: Condition = {"is_seed": (False, None)}
 
@@ -359,26 +366,33 @@ _DECLARED = (
     # ---- what they did on the site ----
     Metric(
         name="web_visits", label="Pages visited", platform_label="Visited pages", unit=EVENTS, source="event",
-        formula=count({"event_type": ("web_visited", "transaction")}), higher_is=BETTER,
-        definition="Pages of the site displayed, transactions included.",
+        formula=count(IS_VISIT), higher_is=BETTER,
+        definition="Pages of the site displayed, transactions included; visitors who refused web tracking left out.",
         reference=f"{INDICATORS}, @totalWebPage",
+    ),
+    Metric(
+        name="refused_visits", label="Pages left out, web tracking refused", unit=EVENTS, source="event",
+        formula=count({**ON_SITE, "is_refused": (True,)}),
+        definition="Pages of the site displayed, transactions included, by visitors who refused web tracking: they are "
+        "in no other figure of the site.",
+        reference="Adobe Campaign Classic, Web application tracking opt-out",
     ),
     Metric(
         name="transactions", label="Transactions", platform_label="Transactions", unit=EVENTS, source="event",
         formula=count(IS_TRANSACTION), higher_is=BETTER,
-        definition="Hits on links of the transaction type.",
+        definition="Hits on links of the transaction type; visitors who refused web tracking left out.",
         reference=f"{INDICATORS}, @transaction",
     ),
     Metric(
         name="transaction_amount", label="Amount of transactions", platform_label="Total amount", unit=CURRENCY,
         source="event", formula=total("amount", IS_TRANSACTION), higher_is=BETTER,
-        definition="Amounts of the transactions, in the sender's one currency.",
+        definition="Amounts of the transactions counted, in the sender's one currency.",
         reference=f"{INDICATORS}, @amount",
     ),
     Metric(
         name="transaction_articles", label="Articles of transactions", platform_label="Articles", unit=ARTICLES,
         source="event", formula=total("articles", IS_TRANSACTION), higher_is=BETTER,
-        definition="Articles of the transactions.",
+        definition="Articles of the transactions counted.",
         reference=f"{INDICATORS}, @article",
     ),
     # ---- rates ----

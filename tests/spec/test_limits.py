@@ -211,7 +211,7 @@ def test_a_report_knows_which_sections_read_which_tables():
     assert read["message"] == ["Delivery statistics", "Reception statistics", "Open and click-through rate",
                                "Generated click streams"]  # fmt: skip
     assert needs("hot_clicks", template("hot_clicks"))["content"] == [], "every section"
-    assert metric_needs("amount_per_message") == {"delivery", "event", "web_event", "link"}
+    assert metric_needs("amount_per_message") == {"delivery", "event", "web_event", "link", "page_hit"}
 
 
 @pytest.mark.parametrize("report", sorted(REPORTS))

@@ -8,7 +8,7 @@ import pytest
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from trackkit import schema
 from trackkit.engine import measure
-from trackkit.metrics import BREAKDOWNS, METRICS, Estimate, Ratio, breakdowns_of, lineage, sources_of
+from trackkit.metrics import BREAKDOWNS, MADE, METRICS, Estimate, Ratio, breakdowns_of, lineage, sources_of
 
 # Delivery A, an ordinary one. Ten messages: six delivered (one of them a seed), three failed, one pending.
 STATUSES = [
@@ -33,6 +33,8 @@ HITS = [
     ("A4", "web_visited", "30", "p5", 10, "PC", None, None),
     ("A4", "transaction", "31", "p5", 11, "PC", 20.5, 2),
     ("A4", "transaction", "31", "p5", 12, "PC", 9.5, 1),
+    ("A1", "web_visited", "30", "p6", 93, "iPhone", None, None),  # p6 refused web tracking
+    ("A1", "transaction", "31", "p6", 94, "iPhone", 100.0, 9),
     (None, "opened", "1", None, 13, "PC", None, None),
     (SEED, "clicked", "10", "s1", 14, "PC", None, None),
 ]
@@ -57,7 +59,8 @@ def _ordinary():
         for number, (message, kind, link, person, minute, device, amount, articles) in enumerate(HITS)
     ]  # fmt: skip
     proof = {"delivery_id": "P", "event_id": "99", "message_id": "P1", "event_type": "clicked", "person_id": "p1"}
-    return tables(delivery=deliveries, message=messages, event=[*events, proof])
+    refusal = {"person_id": "p6", "web_optout": 1, "occurred_at": at(23, 50), "web_application": "A", "page": "P"}
+    return tables(delivery=deliveries, message=messages, event=[*events, proof], page_hit=[refusal])
 
 
 # Worked out by hand from the rows above, metric by metric.
@@ -76,6 +79,7 @@ EXPECTED = {
     "unique_clicks": 2,        # A1 A2
     "unique_people_clicks": 3, # p1 p2 p3
     "total_clicks": 4, "unsubscribe_clicks": 1, "mirror_page_clicks": 1, "estimated_forwards": 1,
+    "refused_visits": 2,       # both of p6, though the refusal came later
     "web_visits": 3, "transactions": 2, "transaction_amount": 30.0, "transaction_articles": 3,
     "delivery_rate": 0.5, "open_rate": 0.8, "click_rate": 0.6, "recipient_click_rate": 0.4, "total_click_rate": 0.8,
     "click_to_open_rate": 0.5, "estimated_click_to_open_rate": 0.4, "unsubscribe_rate": 0.2, "complaint_rate": 0.2,
@@ -230,14 +234,13 @@ class TestRegistry:
 
     @pytest.mark.parametrize("metric", [m for m in METRICS.values() if m.source], ids=lambda metric: metric.name)
     def test_reads_only_declared_columns(self, metric):
-        columns = set(schema.TABLES[metric.source].schema)
+        columns = {*schema.TABLES[metric.source].schema, *MADE}
         used = {getattr(metric.formula, "column", None)} | set(getattr(metric.formula, "where", {}))
         assert used - {None} <= columns
 
     def test_breakdowns_are_columns_of_their_sources(self):
-        made = {"hour", "day"}  # cut from occurred_at in the report's time zone
         for column, carriers in BREAKDOWNS.items():
-            assert all(column in made or column in schema.TABLES[table].schema for table in carriers)
+            assert all(column in MADE or column in schema.TABLES[table].schema for table in carriers)
 
     def test_every_metric_can_be_broken_down_by_delivery(self):
         assert all("delivery_id" in breakdowns_of(name) and sources_of(name) for name in METRICS)

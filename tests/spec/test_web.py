@@ -9,7 +9,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tests.spec.golden import at, tables
+from trackkit.analysis.activities import folded_activity
 from trackkit.analysis.consent import consent_counts, with_consent
+from trackkit.analysis.curves import activity
+from trackkit.analysis.limits import limits
 from trackkit.analysis.web import (
     MODES,
     OPTIONS,
@@ -21,6 +24,7 @@ from trackkit.analysis.web import (
 )
 from trackkit.engine import measure
 from trackkit.errors import RequestError
+from trackkit.refusals import with_refusals
 from trackkit.snapshot import Snapshot
 
 FLORENCE, PAUL = "aaaa-florence", "bbbb-paul"
@@ -239,6 +243,63 @@ def test_nothing_loaded_is_nothing_counted():
     assert visits.is_empty() and consent_counts(visits)["visitors"].to_list() == [0, 0, 0]
     assert attribution_counts(visits, "7")["share"].null_count() == 5
     assert measure(counted_tables(Snapshot({}), visits), "web_visits", by=[])["web_visits"].item() is None
+
+
+FIGURES = ["web_visits", "transactions", "transaction_amount", "average_transaction_amount", "refused_visits"]
+# Florence opens, clicks, displays two pages and buys for 40; Paul buys for 7; a recipient without cookie sees a page.
+BOTH = [
+    event(1, 20, "opened"), event(2, 20, "clicked"), event(3, 20, "web_visited"), event(4, 20, "web_visited"),
+    event(5, 20, "transaction", amount=40.0), event(6, 20, "transaction", PAUL, ("7", "2"), amount=7.0),
+    event(7, 20, "web_visited", None, ("7", "3")),
+]  # fmt: skip
+MAIL = ["unique_opens", "total_opens", "unique_clicks", "total_clicks", "unique_people_clicks", "click_to_open_rate"]
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        ([], (5, 2, 47.0, 23.5, 0)),
+        ([page(59, optout=0), page(59, PAUL)], (5, 2, 47.0, 23.5, 0)),
+        ([page(59, optout=1)], (2, 1, 7.0, 7.0, 3)),  # refused after all visits: the history goes too
+        ([page(59, None, 1, recipient_id="r3")], (4, 2, 47.0, 23.5, 1)),
+        ([page(0, optout=1), page(4, optout=0)], (4, 2, 47.0, 23.5, 1)),  # refused until minute 4, then allowed
+        ([page(0, PAUL, 0), page(0, PAUL, 1)], (4, 1, 40.0, 40.0, 1)),  # two choices at one instant
+        ([page(1, PAUL, 0), page(0, PAUL, 1) | {"occurred_at": None}], (5, 2, 47.0, 23.5, 0)),
+    ],
+)
+def test_who_refused_is_in_no_web_figure_and_in_every_figure_of_e_mail(choices, expected):
+    given, untold = tables(event=BOTH, page_hit=choices), tables(event=BOTH)
+    assert measure(given, FIGURES, delivery="7").select(FIGURES).row(0) == expected
+    assert measure(given, MAIL).equals(measure(untold, MAIL))
+    # the same as the report on web tracking by default, and as the curves
+    visits = with_consent(given, attribute_web(given))
+    assert measure(counted_tables(given, visits), FIGURES[:4]).select(FIGURES[:4]).row(0) == expected[:4]
+    over_time = dict(activity(given, "7", "24h").select(pl.col("series").cast(str), "count").rows())
+    assert over_time == {"opens": 1, "clicks": 1, "transactions": expected[1]}
+    folded = folded_activity(given, "7", series="transactions").filter(pl.col("count") > 0)
+    assert folded["count"].to_list() == [expected[1]]
+
+
+def test_how_many_are_left_out_is_unknown_without_the_pages_that_tell():
+    assert measure(tables(event=BOTH), FIGURES).select(FIGURES).row(0) == (5, 2, 47.0, 23.5, None)
+    given = tables(event=[*BOTH, event(8, 20, "web_visited", is_seed=True)], page_hit=[page(59, optout=1)])
+    told = limits(given, "7").filter(pl.col("limit") == "refused_visits")
+    assert told.select("count", "total", "weight").rows() == [(3, 5, "note")]
+    assert limits(tables(event=BOTH, page_hit=[page(59)]), "7").filter(pl.col("limit") == "refused_visits").is_empty()
+
+
+def test_a_choice_of_consent_is_not_taken_twice():
+    given = tables(event=VISITS, page_hit=REFUSED_AT_2)
+    kept = with_consent(given, attribute_web(given), history="keep")
+    assert measure(counted_tables(given, kept, "7"), "web_visits", delivery="7")["web_visits"].item() == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_refusals_agree_with_the_default_of_consent(seed):
+    given = randomised(seed)
+    flagged = with_refusals(given, given.scan("event")).filter("is_refused").collect()
+    visits = with_consent(given, attribute_web(given)).filter(pl.col("origin") == "site", ~pl.col("is_counted"))
+    assert sorted(flagged["event_id"]) == sorted(visits["event_id"]) and flagged.height > 0
 
 
 # ---- the same by a second implementation ------------------------------------------------------------------------

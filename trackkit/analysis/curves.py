@@ -14,6 +14,7 @@ import polars as pl
 from trackkit.deliveries import Tables, counted_events, launch, require_delivery, require_timezone
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.refusals import with_refusals
 
 SERIES = {"opens": "opened", "clicks": "clicked", "transactions": "transaction"}
 SERIES_TYPE = pl.Enum(list(SERIES))
@@ -120,12 +121,16 @@ def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "
 
 
 def series_events(tables: Tables, delivery: str) -> pl.LazyFrame:
-    """Return the dated events of the three series of a delivery: `occurred_at`, `series`."""
+    """Return the dated events of the three series of a delivery: `occurred_at`, `series`.
+
+    Transactions of who refused web tracking are left out, as `measure` does.
+    """
     names = {event_type: name for name, event_type in SERIES.items()}
     event_type = pl.col("event_type").cast(pl.String)
+    dated = counted_events(tables, delivery).filter(event_type.is_in(list(names)), pl.col("occurred_at").is_not_null())
     return (
-        counted_events(tables, delivery)
-        .filter(event_type.is_in(list(names)), pl.col("occurred_at").is_not_null())
+        with_refusals(tables, dated)
+        .filter(~pl.col("is_refused").fill_null(False))
         .select("occurred_at", series=event_type.replace_strict(names, return_dtype=SERIES_TYPE))
     )
 

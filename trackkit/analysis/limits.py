@@ -12,6 +12,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.deliveries import Tables, require_delivery
+from trackkit.refusals import is_visit, with_refusals
 
 WEIGHTS = pl.Enum(["warning", "note"])
 RUNNING, ENDED_EARLY, LAST_BEFORE_SENDING = (51, 55, 61, 62, 71, 72, 75), (85, 87), 45
@@ -109,7 +110,10 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
         *([pl.col("recipient_id") == recipient] if recipient else []),
     )
     is_open = (pl.col("event_type") == "opened").fill_null(False)
-    counts = events.select(
+    visits = is_visit() & ~pl.col("is_seed").fill_null(False)
+    counts = with_refusals(tables, events).select(
+        visits=visits.sum(),
+        refused=(visits & pl.col("is_refused")).sum(),
         total=pl.len(),
         seeds=pl.col("is_seed").sum(),
         undated=pl.col("occurred_at").is_null().sum(),
@@ -154,6 +158,7 @@ def _unlogged(tables: Tables, events: pl.LazyFrame, delivery: str | None, recipi
 def _hit_limits(tables: Tables, hits: Mapping[str, int], of_recipient: bool) -> Iterator[Limit]:
     total = hits["total"]
     yield from _counted("seed_hits", hits["seeds"], total)
+    yield from _counted("refused_visits", hits["refused"], hits["visits"])
     yield from _counted("unknown_links", hits["unknown_links"], total)
     yield from _counted("unknown_messages", hits["unknown_messages"], total)
     yield from _counted("nameless", hits["nameless"], total)

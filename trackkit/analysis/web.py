@@ -8,6 +8,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.analysis.consent import require_word, share
 from trackkit.deliveries import Tables, require_delivery, require_timezone
+from trackkit.refusals import is_visit
 from trackkit.snapshot import Snapshot
 
 MODES = ("session", "permanent", "anonymous")
@@ -66,11 +67,12 @@ def attribute_web(tables: Tables, mode: str = "session", option: str = "last", d
 def counted_tables(tables: Tables, visits: pl.DataFrame, delivery: str = "") -> Snapshot:
     """Return the tables with the counted visits to the site as their only events, to `measure` web metrics on.
 
-    In: `visits` of `attribute_web`, through `with_consent`. Other tables are as they were, but that `delivery` is known
+    In: `visits` of `attribute_web`, through `with_consent`, which has decided whose visits count: so `page_hit`, which
+    tells who refused, is not among them. Other tables are as they were, but that `delivery` is known
     even if only its e-mail events, which are not here, told of it. RequestError when nothing does.
     """
     counted = visits.lazy().filter(pl.col("is_counted"), pl.col("origin") == "site")
-    frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
+    frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name) and name != "page_hit"}
     frames |= {"event": counted.select(_OF_EVENT)} if tables.has("event") else {}
     if delivery:
         listed, asked = tables.scan("delivery"), pl.LazyFrame({"delivery_id": [require_delivery(tables, delivery)]})
@@ -131,9 +133,8 @@ def of_delivery(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
 
 def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:
     """The visits that meet a condition, as they are stored: hits on pages of the site, pages of web applications."""
-    is_visit = pl.col("event_type").cast(pl.String).is_in(["web_visited", "transaction"])
     kind = schema.EVENT.schema["event_type"]
-    hits = tables.scan("event").filter(of_site).filter(is_visit).select(*_OF_EVENT, origin=_origin("site"))
+    hits = tables.scan("event").filter(of_site).filter(is_visit()).select(*_OF_EVENT, origin=_origin("site"))
     pages = tables.scan("page_hit").filter(of_pages).select(
         "occurred_at", "person_id", "recipient_id", "delivery_id", *_OF_PAGE,
         event_type=pl.lit("web_visited").cast(kind), origin=_origin("web_application"),

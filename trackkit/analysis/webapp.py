@@ -6,9 +6,10 @@ web tracking are left out of every figure with their whole history, and counted 
 
 import polars as pl
 
-from trackkit.analysis.consent import consent_counts, share, visitor, with_consent
+from trackkit.analysis.consent import consent_counts, share, with_consent
 from trackkit.deliveries import Tables
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.refusals import visitor
 
 UNNAMED = "(no name)"
 FOUND_BY = pl.Enum(["cookie", "application", "nothing"])

@@ -63,6 +63,8 @@ WORDS = translatable(
         "text_unknown": "How many messages are text is unknown: estimated opens equal those counted.",
         "seeds": "Messages to control addresses, left out of success: {count}.",
         "seed_hits": "Hits of control addresses, left out of every count: {count} of {total}.",
+        "refused_visits": "Pages of the site displayed by visitors who refused web tracking, left out of every figure "
+        "of the site: {count} of {total}.",
         "unknown_links": "Hits on links that no list of links names: {count} of {total}.",
         "unknown_messages": "Hits whose message is not in the delivery log: {count} of {total}. They count in totals.",
         "nameless": "Hits that name no message: {count} of {total}. They count in totals, never as recipients.",
