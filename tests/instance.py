@@ -7,6 +7,7 @@ from pathlib import Path
 
 START = datetime(2026, 3, 1, 6)
 LINK_TYPES = (1, 1, 1, 1, 3, 4, 5, 6, 10)
+DOMAINS = ("d0.example", "news.d0.example", "d1.example", "d2.example", "gmail.com", "googlemail.com", "orange.fr")
 AGENTS = {
     11: ("Safari", "17", "iOS 17", "iPhone"), 12: ("Google Chrome", "129", "Windows 10", "PC"),
     13: ("Firefox", "131", "Unix", "PC"), 14: ("Safari", "18", "Mac OS", "PC"),
@@ -17,7 +18,7 @@ AGENTS = {
 def write_instance(folder: Path, seed: int, deliveries: int = 5, messages: int = 400, hits: int = 4_000) -> Path:
     """Write deliveries, links, messages, recipients and hits; hits in raw logs, in the table, or in both."""
     chance = random.Random(seed)
-    recipients = [(number, f"r{number}@d{chance.randint(0, 3)}.example", chance.choice(["FR", "BR", "", "XX"]))
+    recipients = [(number, f"r{number}@{chance.choice(DOMAINS)}", chance.choice(["FR", "BR", "", "XX"]))
                   for number in range(1, 80)]  # fmt: skip
     links = [[1, 0, 2, "Open", "", "", "", 1]] + [
         [100 * delivery + number, delivery, chance.choice(LINK_TYPES), chance.choice(["Home", "Offre é", "a,b", ""]),

@@ -48,8 +48,10 @@ def test_prompt_and_html_agree(demo_store, busiest, at_the_prompt, tmp_path):
     cells = _cells(tk.render("tracking_indicators", demo_store, tmp_path, delivery=busiest))
     counted = ("to_deliver", "estimated_unique_opens", "estimated_total_opens", "unsubscribe_clicks",
                "mirror_page_clicks", "estimated_forwards", "unique_people_clicks", "total_clicks", "unique_clicks",
-               "web_visits", "transactions", "transaction_amount", "transaction_articles")  # fmt: skip
-    shown = {name: cells[METRICS[name].platform_label.replace("be delivered", "deliver")][0] for name in counted}
+               "web_visits", "transactions", "transaction_amount", "transaction_articles",
+               "refused_visits")  # fmt: skip
+    labels = {name: METRICS[name].platform_label or METRICS[name].label for name in counted}
+    shown = {name: cells[label.replace("be delivered", "deliver")][0] for name, label in labels.items()}
     assert shown == {name: figure(name, at_the_prompt[name]) for name in counted}
     rate = cells["Estimated recipient reactivity"][-1]
     parts = f"{figure('unique_clicks', at_the_prompt['unique_clicks'])} / "

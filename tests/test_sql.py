@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.instance import write_instance
+from trackkit.analysis.domains import by_class
 from trackkit.engine import measure
 from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of
 from trackkit.store import open_store
@@ -22,7 +23,7 @@ CREATE VIEW raw AS SELECT
 CREATE VIEW tab AS SELECT iTrackingLogId::BIGINT AS id, tsLog::TIMESTAMP AS moment, iBroadLogId::BIGINT AS message,
     iDeliveryId::BIGINT AS delivery, iUrlId::BIGINT AS url, sSourceId AS person, NULL AS fmt, iUserAgent AS agent
     FROM read_csv('{0}/tracking_log.csv', all_varchar=true);
-CREATE VIEW log AS SELECT id, any_value(moment) AS moment, any_value(message) AS message,
+CREATE TABLE log AS SELECT id, any_value(moment) AS moment, any_value(message) AS message,
     any_value(delivery) AS delivery,
     any_value(url) AS url, any_value(person) AS person, max(fmt) AS fmt, any_value(agent) AS agent
     FROM (SELECT * FROM raw UNION ALL SELECT * FROM tab) GROUP BY id;
@@ -30,7 +31,7 @@ CREATE VIEW delivery AS SELECT iDeliveryId AS delivery_id, iTotalTarget::BIGINT 
     iReject::BIGINT AS rejected, iToDeliver::BIGINT AS to_deliver, iText::BIGINT AS text_messages,
     iNewQuarantine::BIGINT AS new_quarantines
     FROM read_csv('{0}/delivery.csv', all_varchar=true) WHERE iFCP <> '1' AND iIsModel <> '1';
-CREATE VIEW message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id, b.iStatus AS status, b.iIsSeed AS seed,
+CREATE TABLE message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id, b.iStatus AS status, b.iIsSeed AS seed,
     nullif(b.iRecipientId, '0') AS recipient,
     nullif(lower(split_part(coalesce(b.sAddress, ''), '@', 2)), '') AS domain,
     CASE WHEN r.sCountryCode NOT IN ('', 'XX') THEN r.sCountryCode END AS country,
@@ -39,7 +40,7 @@ CREATE VIEW message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id,
     LEFT JOIN read_csv('{0}/recipient.csv', all_varchar=true) r ON b.iRecipientId = r.iRecipientId
     LEFT JOIN read_csv('{0}/broadlog_msg.csv', all_varchar=true) f ON b.iMsgId = f.iBroadLogMsgId
     WHERE b.iDeliveryId IN (SELECT delivery_id FROM delivery);
-CREATE VIEW hit AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message, 0) AS msg,
+CREATE TABLE hit AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message, 0) AS msg,
     CASE WHEN l.person NOT IN ('', '-') THEN lower(l.person) END AS person,
     CASE WHEN l.url = 1 THEN 2 ELSE u.iType::INT END AS type, l.url::VARCHAR AS link_id,
     u.sLabel AS link_label, u.sCategory AS link_category,
@@ -57,11 +58,11 @@ CREATE VIEW hit AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message, 
     LEFT JOIN read_csv('{0}/web_tracking_log.csv', all_varchar=true) w ON l.id = w.iTrackingLogId::BIGINT
     LEFT JOIN read_csv('{0}/user_agent.csv', all_varchar=true) a ON l.agent = a.iHashKey
     WHERE coalesce(m.seed, '0') = '0' AND l.delivery::VARCHAR IN (SELECT delivery_id FROM delivery);
-CREATE VIEW choice AS SELECT CASE WHEN sSourceId NOT IN ('', '-') THEN lower(sSourceId)
+CREATE TABLE choice AS SELECT CASE WHEN sSourceId NOT IN ('', '-') THEN lower(sSourceId)
     ELSE 'recipient ' || nullif(iRecipientId, '0') END AS visitor,
     coalesce(nullif(tsLog, '')::TIMESTAMP, '0001-01-01') AS since, iOptOut::INT AS chosen
     FROM read_csv('{0}/web_page_hit.csv', all_varchar=true) WHERE iOptOut IN ('0', '1');
-CREATE VIEW event AS SELECT *, type IN (4, 5) AND (
+CREATE TABLE event AS SELECT *, type IN (4, 5) AND (
     (SELECT max(chosen) FROM choice c WHERE c.visitor = h.visitor AND since =
         (SELECT max(since) FROM choice d WHERE d.visitor = h.visitor)) = 1
     OR (SELECT max(chosen) FROM choice c WHERE c.visitor = h.visitor AND since =
@@ -190,6 +191,48 @@ def test_several_breakdowns_at_once(both, columns):
     expected = _expected(connection, columns)
     names = [name for name in METRICS if set(columns) <= set(breakdowns_of(name))]
     assert _rows(measure(store, by=columns), columns, names) == _rows(expected, columns, names)
+
+
+# Spec 3.7, the screen of domains: a class of the analysts' list, else the registered domain; the largest, then Others.
+SCREEN = """
+CREATE OR REPLACE VIEW classed AS SELECT *, CASE WHEN domain IN ('gmail.com', 'googlemail.com') THEN 'Gmail'
+    WHEN domain = 'orange.fr' THEN 'Orange' WHEN domain = 'news.d0.example' THEN 'd0.example' ELSE domain END AS class
+    FROM message WHERE delivery_id = '{key}';
+CREATE OR REPLACE VIEW placed AS SELECT class, count(*) OVER () AS many,
+    row_number() OVER (ORDER BY count(*) DESC, max(hits) DESC, class) AS place FROM classed c LEFT JOIN (SELECT m.class AS of, count(*) AS hits FROM log l
+    JOIN classed m ON l.message = m.id::BIGINT GROUP BY ALL) ON of = class WHERE class IS NOT NULL GROUP BY class;
+CREATE OR REPLACE VIEW shown AS SELECT class, CASE WHEN many <= {top} + 1 OR place <= {top} THEN class ELSE 'Others' END
+    AS name, least(place, {top} + 1) AS place FROM placed;
+CREATE OR REPLACE VIEW screen_message AS SELECT c.* EXCLUDE (domain), s.name AS domain
+    FROM classed c LEFT JOIN shown s USING (class);
+CREATE OR REPLACE VIEW screen_event AS SELECT e.* EXCLUDE (domain), m.domain
+    FROM event e LEFT JOIN screen_message m ON e.msg = m.id::BIGINT WHERE e.delivery_id = '{key}';
+"""
+OF_DOMAINS = ["processed", "acceptance_rate", "hard_bounce_rate", "soft_bounce_rate", "delivered", "unique_opens",
+              "open_rate", "unique_people_clicks", "click_rate", "unsubscribe_clicks", "unsubscribe_rate"]  # fmt: skip
+
+
+@pytest.mark.parametrize("top", [2, 10])
+@pytest.mark.parametrize("key", ["1", "2", "4"])
+def test_the_screen_of_domains(both, key, top):
+    store, connection = both
+    connection.execute(SCREEN.format(key=key, top=top))
+    counted = []
+    for source in ("message", "event"):
+        aggregates = ", ".join(f"{sql} AS {name}" for name, sql in COUNTED[source].items())
+        counted.append(connection.sql(f"SELECT domain, {aggregates} FROM screen_{source} GROUP BY domain").pl())
+    expected = counted[0].join(counted[1], on="domain", how="full", coalesce=True, nulls_equal=True).fill_null(0)
+    expected = expected.with_columns(
+        pl.when(pl.col(below) > 0).then(pl.col(above).cast(float) / pl.col(below).cast(float)).alias(name)
+        for name, (above, below) in RATES.items()
+        if name in OF_DOMAINS
+    )
+    found = measure(by_class(store, key, top), OF_DOMAINS, by="domain", delivery=key)
+    assert _rows(found, "domain", OF_DOMAINS) == _rows(expected, "domain", OF_DOMAINS)
+    placed = connection.sql("SELECT name FROM shown GROUP BY name ORDER BY min(place)").fetchall()
+    order = [name for (name,) in placed]
+    assert [name for name in found["domain"] if name is not None] == order
+    assert order[-1] == "Others" if top == 2 else {"Gmail", "Orange", "d0.example"} <= set(order)
 
 
 def _rows(frame: pl.DataFrame, keys: str | tuple[str, ...], names: list[str]) -> dict[tuple, dict[str, object]]:

@@ -95,14 +95,6 @@ def test_a_log_is_shown_by_the_clock_of_its_zone() -> None:
     assert _cells(shown) == [["2026-01-01 09:00:00", "Home", "1"], ["", "", "2"]]
 
 
-def test_shares_by_category_whatever_its_case() -> None:
-    clicks = pl.DataFrame(
-        {"row": ["link", "link", "total"], "link": ["Facebook", "facebook ", "Total"], "clicks": [2, 3, 5]}
-    )
-    shown = tables.category_table(clicks, {"facebook": "Facebook", "digg": "Digg"})
-    assert _cells(shown) == [["Facebook", "5"], ["Digg", "0"]]
-
-
 @pytest.mark.parametrize("text", ["<script>x</script>", '"><img src=x onerror=x>', "'&<b>", "<!--", "{{7}}"])
 def test_no_text_becomes_a_tag_wherever_it_stands(text: str) -> None:
     long = text * 40
@@ -112,7 +104,6 @@ def test_no_text_becomes_a_tag_wherever_it_stands(text: str) -> None:
         tables.log_table(log, labels={"a": text}),
         tables.breakdown_table(measured, "domain", ["delivered"], labels={"delivered": text}),
         tables.metric_table(measured, ["delivered"], labels={"delivered": text}),
-        tables.category_table(pl.DataFrame({"row": ["link"], "link": ["x"], "clicks": [1]}), {"x": text}),
         tables.message(f"<p>{text}</p>", text),
     ]
     for piece in made:

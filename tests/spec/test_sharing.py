@@ -95,6 +95,12 @@ def test_opens_are_displays_by_others_than_those_sent_the_message():
     assert found["twitter"] == (0, 0, 0.0, None)
 
 
+def test_who_refused_web_tracking_displayed_no_shared_page():
+    refusal = {"person_id": "p", "web_optout": 1, "web_application": "A", "page": "P", "occurred_at": at(9)}
+    given = instance(display(person_id="p"), display(person_id="q"), share(person_id="p"), page_hit=[refusal])
+    assert by_network(given, "shares", "opens")["facebook"] == (1, 1)
+
+
 def test_what_cannot_be_known_is_null():
     untracked = instance(share(), links={key: LINKS[key] for key in ("10", "22")})
     assert by_network(untracked, "shares", "opens", "open_rate")[None] == (1, None, None)

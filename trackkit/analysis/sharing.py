@@ -2,7 +2,8 @@
 
 A share is a hit on a link whose category is the name of a network, whatever its case; opens and pages of the site are
 none. A shared message is seen where its page is tracked: hits on pages of the site whose link has such a category, by
-whoever was not sent the message. Where no such page is tracked, what came of the shares is unknown, not 0.
+whoever was not sent the message and did not refuse web tracking. Where no such page is tracked, what came of the shares
+is unknown, not 0.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ import polars as pl
 from trackkit.deliveries import Tables, require_deliveries, require_timezone
 from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.refusals import VISITS, with_refusals
 
 NETWORKS = ("email", "facebook", "twitter", "delicious", "digg", "google", "linkedin")
 NETWORK_ROWS, PERIOD_ROWS = pl.Enum(["network", "total"]), pl.Enum(["period", "undated", "total"])
 EVERY = {"day": "1d", "week": "1w", "month": "1mo"}
-PAGES, PAGE_LINKS = ("web_visited", "transaction"), (4, 5)
+PAGE_LINKS = (4, 5)
 ACTIVITIES = ("new_contacts", "shared_opens", "opens", "shares")
 Deliveries = str | Sequence[str] | None
 
@@ -107,9 +109,10 @@ def _hits(tables: Tables, chosen: list[str] | None, wanted: pl.DataFrame) -> pl.
         .with_columns(network=_folded("link_category"))
         .filter(pl.col("network").is_in(wanted["network"].to_list()))
     )
-    shares = of_networks.filter(~_is("opened", *PAGES), pl.col("delivery_id").is_not_null())
+    shares = of_networks.filter(~_is("opened", *VISITS), pl.col("delivery_id").is_not_null())
     sent = tables.scan("message").select("delivery_id", "recipient_id").drop_nulls().unique()
-    displays = of_networks.filter(_is(*PAGES), pl.col("message_id").is_null())
+    displays = with_refusals(tables, of_networks.filter(_is(*VISITS), pl.col("message_id").is_null()))
+    displays = displays.filter(~pl.col("is_refused").fill_null(False)).drop("is_refused")
     by_others = displays.join(sent, on=["delivery_id", "recipient_id"], how="anti")
     return pl.concat([shares.with_columns(kind=pl.lit("shares")), by_others.with_columns(kind=pl.lit("opens"))])
 

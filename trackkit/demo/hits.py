@@ -20,7 +20,7 @@ from trackkit.demo.scene import (
     Scene,
     make_rows,
 )  # fmt: skip
-from trackkit.demo.web import visitors, web_hits
+from trackkit.demo.web import shared_pages, visitors, web_hits
 
 
 def make_hits(scene: Scene) -> pl.DataFrame:
@@ -36,7 +36,7 @@ def make_hits(scene: Scene) -> pl.DataFrame:
         opens = [people_opens(scene, readers, first), prefetched_opens(scene)]
         clicks += [people_clicks(scene, readers, first), forwards(scene, readers, first), control_hits(scene, SEED)]
     hits = pl.concat([*opens, *clicks])
-    hits = pl.concat([hits, web_hits(scene, hits), visitors(scene, hits)])
+    hits = pl.concat([hits, web_hits(scene, hits), visitors(scene, hits), shared_pages(scene, hits)])
     hits = hits.with_columns(pl.col("at") // 10 * 10)
     hits = with_repeats(scene, hits).filter(
         (pl.col("at") <= NOW) & ((pl.col("at") >= scene.table_only) | ~pl.col("is_repeat"))

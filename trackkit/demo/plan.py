@@ -18,7 +18,8 @@ CLICK, OPEN, OPT_OUT, WEB, TRANSACTION, MIRROR = 1, 2, 3, 4, 5, 6
 # link_id, type, label, category, tag: rows shared by all deliveries
 WEB_TAGS = (
     (21, WEB, "Shop home", "web", "home"), (22, WEB, "Product page", "web", "product"),
-    (23, WEB, "Basket", "web", "basket"), (24, TRANSACTION, "Order confirmed", "order", "order"),
+    (23, WEB, "Basket", "web", "basket"), (25, WEB, "Shared on Facebook", "facebook", "facebook"),
+    (26, WEB, "Shared on Twitter", "twitter", "twitter"), (24, TRANSACTION, "Order confirmed", "order", "order"),
 )  # fmt: skip
 
 

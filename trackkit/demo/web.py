@@ -1,7 +1,7 @@
 """Hits on the shop's pages: visits and purchases that follow a click, and visits outside any session.
 
 Those are of people who clicked and come back another day, who came before they ever clicked, whom a page of the
-delivery's own brought, and of people whom nobody knows.
+delivery's own brought, of people with whom a reader shared the message, and of people whom nobody knows.
 """
 
 import numpy as np
@@ -10,6 +10,7 @@ import polars as pl
 from trackkit.demo.people import MACHINE_IPS
 from trackkit.demo.plan import CLICK, DAY, HOUR, WEB_TAGS
 from trackkit.demo.scene import FORWARD, HUMAN, SECOND, VISITOR, Scene, make_rows
+from trackkit.demo.words import NETWORKS
 
 
 def web_hits(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
@@ -53,6 +54,22 @@ def visitors(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
     named = unknown.filter(pl.Series(scene.rng.random(unknown.height) < 0.3 * scene.mailing.plan.is_real))
     named = named.with_columns(pl.col("at") + 7 * HOUR, person=pl.Series(scene.fresh(named.height)), is_named=True)
     return pl.concat([later, _bought(scene, later, 0.25), before, unknown, named])
+
+
+def shared_pages(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
+    """Pages that people display because a reader shared the message: strangers, brought by the delivery's own page."""
+    rng, links, first_tag = scene.rng, scene.mailing.plan.links, scene.slots[1].size - len(WEB_TAGS)
+    page_of = {category: first_tag + place for place, (*_, category, _) in enumerate(WEB_TAGS) if category in NETWORKS}
+    pages = {slot: page_of[link.category] for slot, link in enumerate(links, 1) if link.category in page_of}
+    shares = hits.filter((pl.col("kind") == HUMAN) & pl.col("slot").is_in(list(pages)))
+    seen = shares[np.repeat(np.arange(shares.height), rng.poisson(1.6, shares.height))]
+    at = scene.later(seen["at"].to_numpy(), 6 * HOUR, 1.2)
+    slot = np.array([pages[place] for place in seen["slot"]], dtype=np.int16)
+    client, address = rng.integers(0, scene.people.count, seen.height), rng.integers(0, MACHINE_IPS, seen.height)
+    strangers = make_rows(
+        VISITOR, np.full(seen.height, -1), at, slot, scene.fresh(seen.height), scene.people.client[client], address
+    )
+    return strangers.with_columns(is_named=pl.lit(True))
 
 
 def _outside(scene: Scene, clicks: pl.DataFrame, share: float, after: np.ndarray) -> pl.DataFrame:

@@ -37,14 +37,13 @@ from trackkit.metrics import METRICS, PEOPLE
 from trackkit.tables import audience, platform, sending, web
 from trackkit.wording import figure, number, percent, plain, short
 
-__all__ = ["audience", "breakdown_table", "category_table", "figures", "largest", "link_table", "log_table", "message",
+__all__ = ["audience", "breakdown_table", "figures", "largest", "link_table", "log_table", "message",
            "metric_table", "placement", "platform", "sending", "share_table", "web"]  # fmt: skip
 LINK_WORDS = translatable({
     "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id",
     "text": "Words in the message", "reason": "Why", "position": "Place",
 })  # fmt: skip
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
-CATEGORY_WORDS = translatable({"category": "Network", "clicks": "Shares"})
 NO_EVENT, NOTHING_COMPARES = translatable(("no event", "no comparable delivery"))
 NUMBERS_OF_LINKS = ("rank", "position", "clicks", "recipients", "share", "occurrence")
 
@@ -177,21 +176,6 @@ def link_table(links: pl.DataFrame, columns: Sequence[str], labels: Labels | Non
     require(columns, [*links.columns, "bar"])
     rows = [{name: link_cell(row, name, lang) for name in columns} for row in links.iter_rows(named=True)]
     return presented(rows, headings(columns, LINK_WORDS, labels, lang), right=NUMBERS_OF_LINKS)
-
-
-def category_table(links: pl.DataFrame, categories: Labels, labels: Labels | None = None, lang: str = "en") -> GT:
-    """Show the clicks on links of the categories asked for, in the order asked, 0 where there was none.
-
-    In: the frame of `links.link_clicks(..., by="category")`; `categories` maps a category, whatever its case, to words.
-    """
-    known = links.filter(pl.col("row").cast(pl.String) == "link")
-    folded = known.group_by(pl.col("link").str.strip_chars().str.to_lowercase()).agg(pl.col("clicks").sum())
-    clicks = dict(folded.iter_rows())
-    rows: list[dict[str, Cell]] = [
-        {"category": words, "clicks": number(clicks.get(category.lower(), 0), lang=lang)}
-        for category, words in categories.items()
-    ]
-    return presented(rows, said(CATEGORY_WORDS, lang) | dict(labels or {}), right=["clicks"])
 
 
 def log_table(
