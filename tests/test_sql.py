@@ -31,8 +31,8 @@ CREATE VIEW delivery AS SELECT iDeliveryId AS delivery_id, iTotalTarget::BIGINT 
     iReject::BIGINT AS rejected, iToDeliver::BIGINT AS to_deliver, iText::BIGINT AS text_messages,
     iNewQuarantine::BIGINT AS new_quarantines
     FROM read_csv('{0}/delivery.csv', all_varchar=true) WHERE iFCP <> '1' AND iIsModel <> '1';
-CREATE TABLE message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id, b.iStatus AS status, b.iIsSeed AS seed,
-    nullif(b.iRecipientId, '0') AS recipient,
+CREATE TABLE message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id, b.iStatus AS status,
+    b.iIsSeed AS seed, nullif(b.iRecipientId, '0') AS recipient,
     nullif(lower(split_part(coalesce(b.sAddress, ''), '@', 2)), '') AS domain,
     CASE WHEN r.sCountryCode NOT IN ('', 'XX') THEN r.sCountryCode END AS country,
     f.iFailureReason::BIGINT AS failure_reason
@@ -199,8 +199,9 @@ CREATE OR REPLACE VIEW classed AS SELECT *, CASE WHEN domain IN ('gmail.com', 'g
     WHEN domain = 'orange.fr' THEN 'Orange' WHEN domain = 'news.d0.example' THEN 'd0.example' ELSE domain END AS class
     FROM message WHERE delivery_id = '{key}';
 CREATE OR REPLACE VIEW placed AS SELECT class, count(*) OVER () AS many,
-    row_number() OVER (ORDER BY count(*) DESC, max(hits) DESC, class) AS place FROM classed c LEFT JOIN (SELECT m.class AS of, count(*) AS hits FROM log l
-    JOIN classed m ON l.message = m.id::BIGINT GROUP BY ALL) ON of = class WHERE class IS NOT NULL GROUP BY class;
+    row_number() OVER (ORDER BY count(*) DESC, max(hits) DESC, class) AS place FROM classed c LEFT JOIN (
+        SELECT m.class AS of, count(*) AS hits FROM log l JOIN classed m ON l.message = m.id::BIGINT GROUP BY ALL
+    ) ON of = class WHERE class IS NOT NULL GROUP BY class;
 CREATE OR REPLACE VIEW shown AS SELECT class, CASE WHEN many <= {top} + 1 OR place <= {top} THEN class ELSE 'Others' END
     AS name, least(place, {top} + 1) AS place FROM placed;
 CREATE OR REPLACE VIEW screen_message AS SELECT c.* EXCLUDE (domain), s.name AS domain

@@ -69,6 +69,11 @@ def test_people_of_the_others_do_not_add_up() -> None:
     assert tables.largest(by_link, "domain", 2)["unique_people_clicks"].to_list() == [1, 1, None]
 
 
+def test_no_link_clicked_is_a_sentence() -> None:
+    none = links.link_clicks(golden(), DELIVERY_ID, hours=1e-9)
+    assert "Nothing to list." in tables.link_table(none, ["rank", "link", "clicks"])._repr_html_()
+
+
 def test_links_others_and_total() -> None:
     clicks = links.link_clicks(golden(), DELIVERY_ID, top=2)
     shown = _cells(tables.link_table(clicks, ["rank", "link", "clicks", "share"]))

@@ -21,6 +21,7 @@ MIME = "application/vnd.vegalite.v5+json"
 WIDTH = 620
 LONGEST_NAME = 80
 WHOLE, SHARE = ",.0f", ".2%"  # how tooltips write counts and fractions
+WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # up to a count of 1 the least step still lets a half through
 FILLED = 0.92  # of a period, so that columns stand apart
 SERIES = translatable({"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"})
 LENGTHS = {f"{hours}h": timedelta(hours=hours) for hours in (1, 3, 24)}
@@ -137,10 +138,10 @@ def time_axis(column: str, rows: pl.DataFrame, daily: bool = False) -> alt.X:
 
 def whole_numbers() -> alt.Axis:
     """Return the axis of counts that columns or lines rise along."""
-    return alt.Axis(format=WHOLE, tickMinStep=1, tickCount=5)
+    return alt.Axis(format=WHOLE, tickMinStep=1, tickCount=5, labelExpr=WHOLE_ONLY)
 
 
 def along(written: str) -> alt.Axis:
     """Return the axis that bars lie along, of counts (WHOLE) or of whole percents ("%")."""
-    step = {"tickMinStep": 1} if written == WHOLE else {}
-    return alt.Axis(format=written, tickCount=6, grid=True, **step)
+    whole = {"tickMinStep": 1, "labelExpr": WHOLE_ONLY} if written == WHOLE else {}
+    return alt.Axis(format=written, tickCount=6, grid=True, **whole)

@@ -26,6 +26,7 @@ from trackkit.cells import (
     label_of,
     link_cell,
     log_cell,
+    nothing,
     only_row,
     presented,
     rate_cell,
@@ -44,7 +45,7 @@ LINK_WORDS = translatable({
     "text": "Words in the message", "reason": "Why", "position": "Place",
 })  # fmt: skip
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
-NO_EVENT, NOTHING_COMPARES = translatable(("no event", "no comparable delivery"))
+NO_EVENT, NOTHING_COMPARES, NO_LINK = translatable(("no event", "no comparable delivery", "Nothing to list."))
 NUMBERS_OF_LINKS = ("rank", "position", "clicks", "recipients", "share", "occurrence")
 
 
@@ -158,22 +159,27 @@ def share_table(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "e
     In: the frame of `curves.pareto`: `share`, then words such as "1h 10mn", null where a series is empty.
     """
     words = {name: headline(name, lang) for name in rows.columns} | dict(labels or {})
-    nothing = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
+    none = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
     cells = [
         {"share": percent(row["share"], 0, lang)}
-        | {name: nothing if row[name] is None else plain(row[name]) for name in rows.columns[1:]}
+        | {name: none if row[name] is None else plain(row[name]) for name in rows.columns[1:]}
         for row in rows.iter_rows(named=True)
     ]
     return presented(cells, words, right=rows.columns[1:])
 
 
-def link_table(links: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en") -> GT:
+def link_table(
+    links: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en"
+) -> GT | Block:
     """Show links with their clicks, a bar, and each one's share over its numerator / denominator.
 
     In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks`. `columns` are among
-    theirs; `bar` is drawn from `share`. Raises RequestError for a column that is not there.
+    theirs; `bar` is drawn from `share`; where no link was clicked it is a sentence. Raises RequestError for a column
+    that is not there.
     """
     require(columns, [*links.columns, "bar"])
+    if "row" in links.columns and not (links["row"].cast(pl.String) == "link").any():
+        return nothing(NO_LINK, lang)
     rows = [{name: link_cell(row, name, lang) for name in columns} for row in links.iter_rows(named=True)]
     return presented(rows, headings(columns, LINK_WORDS, labels, lang), right=NUMBERS_OF_LINKS)
 
