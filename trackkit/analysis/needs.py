@@ -31,7 +31,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 _BEHIND = {
     "failure_reason": "failure", "failure_type": "failure", "amount": "web_event", "articles": "web_event",
-    "event_type": "link",
+    "event_type": "link", "is_complaint": "failure",
 }  # fmt: skip
 
 

@@ -20,10 +20,11 @@ from trackkit.errors import RequestError
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
 from trackkit.sources.staging import RawLoad
-from trackkit.store.dedupe import FILE, FILLED, IS_NEW, replace_rows
+from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import Fingerprints, view
 from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake
 from trackkit.store.layout import first_fences
+from trackkit.store.replace import replace_rows
 from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables
 
 LOCK_SECONDS = 60  # how long a load waits for another one to end
@@ -106,7 +107,7 @@ class Load:
         known = self.before.scan(name).collect() if name in self.versions else None
         replaced = replace_rows(schema.TABLES[name], known, frame.collect())
         self._created(name)
-        if replaced.changed.height:
+        if replaced.is_other:
             self.lake.overwrite(name, replaced.rows)
             self.versions[name] = self.lake.tidied(name)
         self.changed[name] = replaced.changed

@@ -18,8 +18,6 @@ from deltalake.exceptions import TableNotFoundError
 from trackkit import schema
 
 BUCKET = "bucket"
-# The name is dedupe.FILLED's; numpy, which dedupe needs, would make every opening of a store wait.
-_WITH_FILLED = {"event": {"filled": pl.Int32()}, "collapsed": {"filled": pl.Int32()}}
 ROWS_PER_GROUP = 250_000
 ROWS_PER_WRITE = 1_000_000
 # Tables of the store itself: where each bucket begins, and the load that last changed what is known of a delivery.
@@ -32,6 +30,9 @@ OWN = {
         "versions": pl.String(), "report": pl.String(), "fingerprints": pl.String(),
     },
 }  # fmt: skip
+# Which values of a row are not its own source's. The name is dedupe.FILLED's; numpy, which dedupe needs, would make
+# every opening of a store wait.
+_FILLED = {"filled": pl.Int32()}
 BY_DELIVERY = [table.name for table in schema.TABLES.values() if table.by_delivery]
 # Statistics of further columns would only lengthen the log.
 _SKIPPING = {LOAD: "number", WATERMARK: "delivery_id", **dict.fromkeys(BY_DELIVERY, "delivery_id,message_id")}
@@ -174,7 +175,7 @@ def stored_schema(name: str) -> dict[str, pl.DataType]:
     """Return the columns of a Delta table: enumerations as text, and the store's own columns."""
     columns = OWN[name] if name in OWN else schema.TABLES[name].schema
     stored = {column: pl.String() if isinstance(dtype, pl.Enum) else dtype for column, dtype in columns.items()}
-    stored |= _WITH_FILLED.get(name, {})
+    stored |= {} if name in OWN else _FILLED
     return stored | ({BUCKET: pl.Int32()} if name in BY_DELIVERY else {})
 
 
