@@ -60,8 +60,9 @@ def limits(
     `needs` says which tables are used, and what for (`{"failure": ["Bounces"]}`); without it a missing table of any
     kind is told. Columns: `limit`, its name ("running", "unknown_links", or "missing" for a table); `weight`, "warning"
     where figures must be read otherwise, else "note"; `table` of a missing table; `concerns`, the sections that miss
-    it, or the first of the deliveries meant; `count` and `total` (hits, messages or deliveries); `code`, the state of the delivery; `at` and `until` (UTC). A report says them in
-    words. A limit that does not apply has no row. Raises RequestError for an unknown delivery.
+    it, or the first of the deliveries meant; `count` and `total` (hits, messages or deliveries); `code`, the state of
+    the delivery; `at` and `until` (UTC). A report says them in words. A limit that does not apply has no row. Raises
+    RequestError for an unknown delivery.
 
     >>> from trackkit.snapshot import Snapshot
     >>> limits(Snapshot({}), needs={"event": ["Opens"]}).select("limit", "table", "concerns").rows()
