@@ -69,9 +69,10 @@ def measure(
 
 
 # What tells that counts of a source are not all told.
+_IS_UNCLASSIFIED = pl.col("event_type").cast(pl.String).fill_null("unknown") == "unknown"
 _UNKNOWN = {
     "message": [~pl.col("has_messages")],
-    "event": [is_hit(), pl.col("reported_type").is_null(), pl.col("event_type").cast(pl.String).eq_missing("unknown")],
+    "event": [~pl.col("is_seed").fill_null(False), pl.col("reported_type").is_null(), _IS_UNCLASSIFIED],
 }
 
 
