@@ -132,6 +132,23 @@ def test_an_open_without_delivery_finds_that_of_its_message(tmp_path: Path) -> N
         assert measure(open_store(tmp_path / str(place)), "unique_opens").rows() == [("7", 1)]
 
 
+def test_a_late_event_changes_its_own_delivery_and_marks_no_other(tmp_path: Path) -> None:
+    deliveries = [str(number) for number in range(1, 5)]
+    add(tmp_path, event=[sending("delivered", f"m{one}", delivery_id=one) for one in deliveries])
+    store = open_store(tmp_path)
+    names = ["delivered", "failed", "hard_bounces", "unique_opens"]
+    before, marked = measure(store, names), store.watermarks
+    late = {"event": [bounced("hard", "m2", 100, delivery_id="2"), sending("opened", "m2", 99, delivery_id=None)]}
+    add(tmp_path, **late)
+    later = open_store(tmp_path)
+    after = measure(later, names)
+    assert after.filter(delivery_id="2").row(0) == ("2", 0, 1, 1, 1)
+    assert after.filter(pl.col("delivery_id") != "2").equals(before.filter(pl.col("delivery_id") != "2"))
+    assert {one for one in deliveries if later.watermarks[one] != marked[one]} == {"2"}
+    marks = later.watermarks
+    assert add(tmp_path, **late).total("duplicate") == 2 and open_store(tmp_path).watermarks == marks
+
+
 @st.composite
 def event(draw: st.DrawFn) -> Row:
     """An event among few messages, instants and words, so that ties are common."""
