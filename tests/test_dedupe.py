@@ -18,10 +18,10 @@ from trackkit.store.dedupe import (
     FILLED,
     IS_NEW,
     merge_copies,
-    replace_rows,
     set_repeats_aside,
     settle_events,
 )
+from trackkit.store.replace import replace_rows
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 COLUMNS = list(schema.EVENT.sourced)

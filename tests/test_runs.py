@@ -67,6 +67,29 @@ def test_a_late_hit_makes_the_reports_of_its_delivery_due_and_no_other(here, dem
     assert run(store, here / "out", **asked).rendered == [f"{second}/delivery_tracking/en"]
 
 
+def test_a_late_bounce_of_a_feed_makes_the_reports_of_its_delivery_due_and_no_other(here):
+    head = "action,campaign_id,member_id,timestamp,bounce_type,url\n"
+    folder = here / "raw"
+    folder.mkdir()
+    (folder / "campaign.csv").write_text("id,title,send_time,status\n" + "".join(
+        f"c{one},Campaign {one},2026-01-0{one} 10:00:00,sent\n" for one in (1, 2)))  # fmt: skip
+    sends = "".join(f"c{one},m{one}\n" for one in (1, 2))
+    (folder / "campaign_recipient.csv").write_text(f"campaign_id,member_id\n{sends}")
+    opened = "".join(f"open,c{one},m{one},2026-01-0{one} 11:00:00,,\n" for one in (1, 2))
+    (folder / "campaign_recipient_activity.csv").write_text(head + opened)
+    store = open_store(str(here / "store"))
+    store.ingest(folder)
+    asked = {"reports": ["delivery_tracking"]}
+    assert len(run(here / "store", here / "out", **asked).rendered) == 2
+    (here / "late").mkdir()
+    late = here / "late" / "campaign_recipient_activity.csv"
+    late.write_text(f"{head}bounce,c2,m2,2026-01-09 10:00:00,hard,\n")
+    store.ingest(late)
+    assert run(here / "store", here / "out", **asked).rendered == ["c2/delivery_tracking/en"]
+    store.ingest(late.rename(here / "campaign_recipient_activity.csv"))  # a copy is nothing new
+    assert run(here / "store", here / "out", **asked).rendered == []
+
+
 def test_one_failure_stops_no_other(here, demo_store, one):
     broken = here / "notebooks" / "reports" / "delivery_tracking.ipynb"
     broken.parent.mkdir(parents=True)

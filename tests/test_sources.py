@@ -10,6 +10,7 @@ import pytest
 from trackkit import schema, sources
 from trackkit.errors import DataError, RequestError
 from trackkit.sources import LoadReport, SourceReport
+from trackkit.store import load as load_in_memory
 
 LOG = "50x{:x}\t2024-01-02T03:04:05.6\t1\t2\t{:x}\t0\tABC\th\t{}\tUA\t10.0.0.1\n"
 
@@ -142,7 +143,12 @@ def test_a_table_of_its_own_wins_over_what_the_archive_tells(tmp_path: Path) -> 
         archive_csv="@id,[@delivery-id],[delivery/@label]\n1,2,old name\n2,3,only here\n",
         delivery_csv="iDeliveryId,sLabel\n2,New name\n",
     )
-    assert rows(read(folder, tmp_path), "delivery", "delivery_id", "label") == [("2", "New name"), ("3", "only here")]
+    told = rows(read(folder, tmp_path), "delivery", "delivery_id", "label", "source_file")
+    assert told == [
+        ("2", "New name", "delivery.csv"), ("2", "old name", "archive.csv"), ("3", "only here", "archive.csv")
+    ]  # fmt: skip
+    stored = load_in_memory(folder).scan("delivery").select("delivery_id", "label").sort("delivery_id")
+    assert stored.collect().rows() == [("2", "New name"), ("3", "only here")]
 
 
 def test_failures_inlined_on_the_delivery_log(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.snapshot import Tables
 
@@ -26,18 +27,23 @@ def of_delivery(tables: Tables, table: str, delivery: str) -> pl.LazyFrame:
 
 
 def counted_events(tables: Tables, delivery: str = "") -> pl.LazyFrame:
-    """Return the events that figures are made of, as `measure`: all but those of control addresses.
+    """Return the events that figures are made of, as `measure`: hits, but those of control addresses.
 
     Of one delivery, or, without an id, of all that are no proofs or models.
     """
     events = of_delivery(tables, "event", delivery) if delivery else _of_all(tables)
-    return events.filter(~pl.col("is_seed").fill_null(False))
+    return events.filter(~pl.col("is_seed").fill_null(False), is_hit())
 
 
 def _of_all(tables: Tables) -> pl.LazyFrame:
     set_aside = tables.scan("delivery").filter(_is("is_proof") | _is("is_model")).select("delivery_id")
     events = tables.scan("event").filter(pl.col("delivery_id").is_not_null())
     return events.join(set_aside, on="delivery_id", how="anti")
+
+
+def is_hit() -> pl.Expr:
+    """True for what somebody did with a message before them, of unknown type included; not for sends and bounces."""
+    return ~pl.col("event_type").cast(pl.String).is_in(schema.NO_HITS).fill_null(False)
 
 
 def is_link_hit() -> pl.Expr:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from trackkit.deliveries import Tables, require_deliveries, require_timezone
+from trackkit.deliveries import Tables, is_hit, require_deliveries, require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.metrics import (
     BREAKDOWNS,
@@ -70,6 +70,14 @@ def measure(
     return _sorted(measured, groups).select(*groups, *dict.fromkeys([*names, *parts]))
 
 
+# What tells that counts of a source are not all told.
+_IS_UNCLASSIFIED = pl.col("event_type").cast(pl.String).fill_null("unknown") == "unknown"
+_UNKNOWN = {
+    "message": [~pl.col("has_messages")],
+    "event": [~pl.col("is_seed").fill_null(False), pl.col("reported_type").is_null(), _IS_UNCLASSIFIED],
+}
+
+
 class _Rows:
     """The rows that a question is about: each source, restricted to deliveries, control addresses and a condition."""
 
@@ -82,8 +90,23 @@ class _Rows:
     def of(self, source: str) -> pl.LazyFrame:
         rows = self._selected(source)
         if source == "event":
-            rows = self._timed(rows.filter(~pl.col("is_seed").fill_null(False)))
+            rows = self._timed(rows.filter(~pl.col("is_seed").fill_null(False), is_hit()))
         return rows if self.where is None else rows.filter(self.where)
+
+    def unknown(self, source: str, groups: list[str]) -> pl.DataFrame | None:
+        """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
+
+        Of messages: those with events of a delivery of which it is not known what was sent. Of events: those with hits
+        that only a list of links could classify, where none was loaded.
+        """
+        if not (self.has("event") and self.has(source)) or (source == "event" and self.has("link")):
+            return None
+        events, tests = self._timed(self._selected("event")), _UNKNOWN[source]
+        if not {name for test in tests for name in test.meta.root_names()} <= set(events.collect_schema()):
+            return None
+        where = self.where is not None and all("event" in BREAKDOWNS[name] for name in self.where.meta.root_names())
+        found = events.filter(*tests, *([self.where] if where else []))
+        return found.with_columns(is_unknown=True).select(*groups, "is_unknown").unique().collect()
 
     def deliveries(self) -> pl.LazyFrame:
         """Every delivery asked about, so that one where nothing happened still has its row."""
@@ -118,6 +141,8 @@ def _measured(rows: _Rows, names: Iterable[str], groups: list[str]) -> pl.DataFr
         measured = measured.with_columns(_worked_out(metric.formula).alias(metric.name) for metric in per_delivery)
     elif per_delivery:
         measured = _joined(measured, _added_over_deliveries(rows, per_delivery, groups), groups)
+        counted = [pl.when(pl.col(metric.parents[0]).is_not_null()).then(metric.name) for metric in per_delivery]
+        measured = measured.with_columns(counted)
     rates = [metric for metric in metrics if isinstance(metric.formula, Ratio)]
     return measured.with_columns(quotient(*metric.parents).alias(metric.name) for metric in rates)
 
@@ -135,7 +160,30 @@ def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFr
     joined, *others = pl.collect_all(frames)
     for frame in others:
         joined = _joined(joined, frame, groups)
-    return joined.with_columns(_completed(rows, metric) for metric in metrics)
+    return _with_unknown(rows, joined.with_columns(_completed(rows, metric) for metric in metrics), metrics, groups)
+
+
+def _with_unknown(rows: _Rows, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+    """Counts that cannot be known are null: neither 0, nor only what is known of them."""
+    shared = [column for column in groups if "event" in BREAKDOWNS[column]]
+    for source in _UNKNOWN:
+        names = [metric.name for metric in metrics if metric.source == source and _needs_all_told(metric)]
+        unknown = rows.unknown(source, shared) if names else None
+        if unknown is None or unknown.is_empty():
+            continue
+        known = pl.lit(False)
+        if shared:
+            counted = counted.join(unknown, on=shared, how="left", nulls_equal=True, maintain_order="left")
+            known = pl.col("is_unknown").is_null()
+        counted = counted.with_columns(pl.when(known).then(name).alias(name) for name in names)
+        counted = counted.drop("is_unknown", strict=False)
+    return counted
+
+
+def _needs_all_told(metric: Metric) -> bool:
+    """Whether a count misses what is not told: every count of messages, and of events those of a type but the open."""
+    types = metric.formula.where.get("event_type", ()) if isinstance(metric.formula, Count | Distinct | Total) else ()
+    return metric.source == "message" or bool(set(types) - {"opened"})
 
 
 def _joined(left: pl.DataFrame, right: pl.DataFrame, groups: list[str]) -> pl.DataFrame:

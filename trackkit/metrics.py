@@ -292,8 +292,8 @@ _DECLARED = (
     ),
     Metric(
         name="complaints", label="Complaints", platform_label="Complaints", unit=MESSAGES, source="message",
-        formula=count(dict(IS_FAILED) | {"failure_reason": (8,)}), higher_is=WORSE,
-        definition="Failed messages to an address denylisted by a complaint (reason 8).",
+        formula=count({"is_complaint": (True,)}), higher_is=WORSE,
+        definition="Messages reported as spam: failed with reason 8, or named by a complaint of a sender's own log.",
         reference=f"{INDICATORS}, @status=2 and msg/@failureReason=8",
     ),
     # ---- what recipients did ----

@@ -18,6 +18,10 @@ EVENT_TYPES = (
     "opened", "clicked", "complained", "unsubscribed", "subscribed",
     "mirror_page", "web_visited", "transaction", "unknown",
 )  # fmt: skip
+# What tells that a message was handed over to be sent; the verdicts alone would be a delivery of failures only.
+HANDED_OVER = ("queued", "sent", "delivered", "deferred")
+# What befell a message or an address; everything else is a hit: somebody had the message before them.
+NO_HITS = (*HANDED_OVER, "bounced", "rejected", "failed", "autoresponded", "complained", "subscribed")
 LINK_TYPES = {1: "clicked", 2: "opened", 3: "unsubscribed", 4: "web_visited", 5: "transaction", 6: "mirror_page"}
 
 # The platform's delivery-log status codes; 3 and 4 are success (spec, 1.8 and A5).
@@ -148,6 +152,8 @@ MESSAGE = Table(
         Column("country", TEXT, "country code of the recipient", derived=True),
         Column("failure_type", CODE, "0 not defined, 1 soft, 2 hard, 3 ignored", derived=True),
         Column("failure_reason", CODE, "reason code of a failure", derived=True),
+        Column("is_complaint", FLAG, "reported as spam: by its failure's reason, or by an event", derived=True),
+        Column("is_implied", FLAG, "no table tells of it: events of its sending do", derived=True),
     ),
 )  # fmt: skip
 EVENT = Table(
@@ -183,7 +189,8 @@ EVENT = Table(
         Column("source_file", TEXT, "file it was read from, relative to the source named"),
         Column("source_row", COUNT, "line or row in that file, from 1"),
         Column("event_type", pl.Enum(EVENT_TYPES), "what happened: reported, or by the link's type", derived=True),
-        Column("domain", TEXT, "mail domain of the message's address", derived=True),
+        Column("has_messages", FLAG, "what was sent in its delivery is known", derived=True),
+        Column("domain", TEXT, "mail domain of the message's address, else of the event's", derived=True),
         Column("country", TEXT, "country code of the recipient", derived=True),
         Column("is_seed", FLAG, "the message went to a control address", derived=True),
         Column("link_label", TEXT, "label of the link", derived=True),

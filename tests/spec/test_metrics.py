@@ -48,7 +48,7 @@ def _ordinary():
     ]
     messages = [
         {"delivery_id": "A", "message_id": f"A{number}", "status": status, "failure_reason": reason, "domain": domain,
-         "country": country, "is_seed": f"A{number}" == SEED}
+         "country": country, "is_seed": f"A{number}" == SEED, "is_complaint": reason == 8}
         for number, (status, reason, domain, country) in enumerate(STATUSES, start=1)
     ]  # fmt: skip
     domains = {message["message_id"]: message["domain"] for message in messages}

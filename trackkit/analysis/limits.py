@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from trackkit import schema
-from trackkit.deliveries import Tables, require_delivery
+from trackkit.analysis.unlogged import reasons_are_told, unlogged, with_events
+from trackkit.deliveries import Tables, is_hit, require_delivery
 from trackkit.refusals import is_visit, with_refusals
 
 WEIGHTS = pl.Enum(["warning", "note"])
 RUNNING, ENDED_EARLY, LAST_BEFORE_SENDING = (51, 55, 61, 62, 71, 72, 75), (85, 87), 45
 LATE_BOUNCES = timedelta(days=7)  # a server may bounce a message up to a week later (spec, 1.10)
+NAMED = 5  # as many deliveries are named by a limit
 WAITING = ("pending", "in_progress", "prepared")
 SCHEMA = {
     "limit": pl.String(), "weight": WEIGHTS, "table": pl.String(), "concerns": pl.List(pl.String()),
@@ -31,7 +33,7 @@ TABLES = (
 _WARNINGS = {
     "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
     "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running",
-    "deliveries_untracked",
+    "deliveries_untracked", "only_failures", "deliveries_unlogged",
 }  # fmt: skip
 
 
@@ -58,9 +60,10 @@ def limits(
 
     `needs` says which tables are used, and what for (`{"failure": ["Bounces"]}`); without it a missing table of any
     kind is told. Columns: `limit`, its name ("running", "unknown_links", or "missing" for a table); `weight`, "warning"
-    where figures must be read otherwise, else "note"; `table` and `concerns` of a missing table; `count` and `total`
-    (hits, messages or deliveries); `code`, the state of the delivery; `at` and `until` (UTC). A report says them in
-    words. A limit that does not apply has no row. Raises RequestError for an unknown delivery.
+    where figures must be read otherwise, else "note"; `table` of a missing table; `concerns`, the sections that miss
+    it, or the first of the deliveries meant; `count` and `total` (hits, messages or deliveries); `code`, the state of
+    the delivery; `at` and `until` (UTC). A report says them in words. A limit that does not apply has no row. Raises
+    RequestError for an unknown delivery.
 
     >>> from trackkit.snapshot import Snapshot
     >>> limits(Snapshot({}), needs={"event": ["Opens"]}).select("limit", "table", "concerns").rows()
@@ -93,7 +96,8 @@ def _of(tables: Tables, delivery: str | None, recipient: str | None) -> Iterator
 
 def _missing(tables: Tables, needs: Mapping[str, Sequence[str]] | None) -> Iterator[Limit]:
     for table in TABLES:
-        if not tables.has(table) and (needs is None or table in needs):
+        is_missing = not tables.has(table) and not (table == "failure" and reasons_are_told(tables))
+        if is_missing and (needs is None or table in needs):
             yield Limit("missing", table=table, concerns=list((needs or {}).get(table, ())))
 
 
@@ -106,6 +110,7 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
     """Count the hits asked about, by what is wrong with them; and find the newest one of all."""
     every = tables.scan("event")
     events = every.filter(
+        is_hit(),
         *([pl.col("delivery_id") == delivery] if delivery else []),
         *([pl.col("recipient_id") == recipient] if recipient else []),
     )
@@ -130,8 +135,8 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
             every.select(pl.col("occurred_at").max()),
         ]
     )
-    names = ("unknown_links", "unknown_messages", "unlisted_deliveries")
-    orphans = {name: frame.item() for name, frame in zip(names, frames[1:4], strict=True)}
+    links, messages, deliveries = (frame.item() for frame in frames[1:4])
+    orphans = {"unknown_links": links, "unknown_messages": messages, "unlisted_deliveries": deliveries}
     return frames[0].row(0, named=True) | orphans, frames[4].item()
 
 
@@ -178,6 +183,8 @@ def _delivery_limits(tables: Tables, key: str, hits: Mapping[str, int], newest: 
     yield from _counted("waiting", sent["waiting"], sent["messages"])
     if tables.has("message") and not sent["messages"] and (hits["total"] or facts.get("to_deliver")):
         yield Limit("purged")
+    elif tables.has("message") and key in unlogged(tables, real=False):
+        yield Limit("only_failures", sent["messages"])
     if tables.has("event") and not hits["total"] and _is_sent(facts):
         yield Limit("tracking_missing", sent["delivered"]) if sent["delivered"] else Limit("no_hit")
     if facts:
@@ -249,7 +256,7 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
     delivered = tables.scan("message").filter(pl.col("status") == "delivered", ~pl.col("is_seed").fill_null(False))
     untracked = (
         real.join(delivered.select("delivery_id").unique(), on="delivery_id", how="semi")
-        .join(tables.scan("event").select("delivery_id").unique(), on="delivery_id", how="anti")
+        .join(tables.scan("event").filter(is_hit()).select("delivery_id").unique(), on="delivery_id", how="anti")
         .select(pl.len())
     )
     seeds = tables.scan("message").select(pl.col("is_seed").sum())
@@ -263,6 +270,8 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
     yield from _counted("deliveries_running", of_real["running"], of_real["real"])
     if tables.has("event"):
         yield from _counted("deliveries_untracked", found[2].item(), of_real["real"])
+    if tables.has("message") and len(unsent := unlogged(tables)):
+        yield Limit("deliveries_unlogged", len(unsent), with_events(tables), concerns=list(unsent[:NAMED]))
     yield from _counted("deliveries_set_aside", set_aside, every)
     yield from _counted("deliveries_text_unknown", of_real["text_unknown"], of_real["real"])
     yield from _counted("seeds", found[3].item())

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from trackkit.deliveries import Tables, require_delivery
+from trackkit.deliveries import Tables, is_hit, require_delivery
 from trackkit.errors import RequestError
 
 
@@ -40,7 +40,7 @@ def _named(tables: Tables, chosen: pl.LazyFrame) -> pl.LazyFrame:
 def _hits(events: pl.LazyFrame) -> pl.LazyFrame:
     kind = pl.col("event_type").cast(pl.String)
     return (
-        events.filter(pl.col("message_id").is_not_null())
+        events.filter(pl.col("message_id").is_not_null(), is_hit())
         .group_by("message_id")
         .agg(
             opens=(kind == "opened").sum().cast(pl.Int64),

@@ -31,7 +31,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 _BEHIND = {
     "failure_reason": "failure", "failure_type": "failure", "amount": "web_event", "articles": "web_event",
-    "event_type": "link", "is_refused": "page_hit",
+    "event_type": "link", "is_refused": "page_hit", "is_complaint": "failure",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from trackkit.metrics import METRICS
 from trackkit.report import notebook
 from trackkit.report.template import Section, Template
 from trackkit.schema import STATES
-from trackkit.wording import instant, number
+from trackkit.wording import instant, number, plain
 
 # A table that was not loaded: what a reader misses by it.
 MISSING = translatable(
@@ -41,7 +41,7 @@ MISSING = translatable(
         "content": "No message content was loaded: clicks cannot be placed on the message.",
     }
 )
-# Everything else. Holes: {count}, {total}, {at}, {until}, {state}.
+# Everything else. Holes: {count}, {total}, {at}, {until}, {state}, {deliveries}.
 WORDS = translatable(
     {
         "not_listed": "This delivery is in no table of deliveries: only what its hits and messages say is known.",
@@ -55,6 +55,10 @@ WORDS = translatable(
         "waiting": "Messages not sent yet: {count} of {total}.",
         "purged": "The delivery log holds no message of this delivery, perhaps because it was purged: success and "
         "every rate over it are unknown.",
+        "only_failures": "Of this delivery only failures and complaints are told ({count} messages), and not what was "
+        "sent: success, errors and every rate over them are unknown.",
+        "deliveries_unlogged": "Deliveries of which it is unknown what was sent: {count} of {total} ({deliveries}). "
+        "Their success, errors and bounces are unknown, and so is every total that holds them.",
         "tracking_missing": "Tracking is missing: {count} messages were delivered and not one hit is known. Opens and "
         "clicks of 0 mean unknown here.",
         "no_hit": "No hit has been recorded: opens and clicks are 0.",
@@ -106,7 +110,13 @@ def _sentence(row: Mapping[str, Any], timezone: str, lang: str) -> str:
         return say(CONCERNS, lang, sentence=sentence, sections=sections) if sections else sentence
     values = {name: _shown(row[name], timezone, lang) for name in ("count", "total", "at", "until")}
     state = say(STATES[row["code"]], lang) if row["code"] in STATES else str(row["code"])
-    return say(WORDS[row["limit"]], lang, state=state, **values)
+    return say(WORDS[row["limit"]], lang, state=state, deliveries=_named(row), **values)
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """The deliveries concerned; more than are named end in an ellipsis."""
+    names = [plain(str(name))[:60] for name in row["concerns"]]
+    return ", ".join([*names, "…"] if names and row["count"] > len(names) else names)
 
 
 def _shown(value: int | datetime | None, timezone: str, lang: str) -> str:

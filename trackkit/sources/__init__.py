@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-import polars as pl
-
 from trackkit.errors import DataError, RequestError, did_you_mean
 from trackkit.sources import adobe, mailchimp, redirection, tables
 from trackkit.sources.detect import Choice, choose
@@ -43,7 +41,6 @@ FORMATS = {
     )
 }  # fmt: skip
 _MAPS = (*adobe.MAPS, *mailchimp.MAPS)
-_FINISH: dict[str, Callable[[dict[str, pl.LazyFrame]], dict[str, pl.LazyFrame]]] = {mailchimp.NAME: mailchimp.finish}
 
 
 def read(
@@ -76,7 +73,7 @@ def read(
             progress(one.relative)
         staged.append(_stage(one, choice, folder, clock, collapse_minutes, alone=len(found) == 1))
     ignored = {one.relative: choice.why for one, choice in chosen if not choice.format}
-    return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored), _FINISH)
+    return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
 
 
 def _check_request(source: str | Path, format: str, collapse_minutes: float | None) -> None:

@@ -1,7 +1,8 @@
 """Mailchimp activity exports: campaigns and automations, their recipients, members, activity and unsubscribes.
 
 No event has an id: one is derived from everything that tells two events apart, the URL included (two clicks in one
-second are normal). Instants carry no offset and are UTC. A message is a campaign and a member.
+second are normal). Instants carry no offset and are UTC. A message is a campaign and a member; its address and instant
+are those of the member and the campaign, which settling knows whatever was loaded first.
 """
 
 from collections.abc import Mapping
@@ -9,15 +10,13 @@ from collections.abc import Mapping
 import polars as pl
 from polars_hash import CryptographicHashingNameSpace as Hashes
 
-from trackkit import schema
 from trackkit.sources.maps import Field, TableMap
-from trackkit.sources.staging import handed_on
 from trackkit.sources.values import named
 
 NAME = "mailchimp"
 _STATES = {"save": 0, "schedule": 45, "sending": 55, "paused": 75, "sent": 95}
 _FORMATS = {"text": 1, "html": 2}
-_BOUNCES = {"soft": 1, "hard": 2}
+_BOUNCES = {"soft": "soft", "hard": "hard"}
 _CAMPAIGN, _MEMBER = ("campaign_id", "automation_email_id"), ("member_id", "email_id")
 
 
@@ -88,6 +87,7 @@ _WORDS = {
     "reported_type": named(pl.col("action"), {"open": "opened", "click": "clicked", "bounce": "bounced"}).fill_null(
         "unknown"
     ),
+    "bounce_class": pl.when(pl.col("action") == "bounce").then(named(pl.col("bounce"), _BOUNCES)),
 }
 _LEFT = {"raw_event_type": pl.lit("unsubscribe"), "reported_type": pl.lit("unsubscribed")}
 _MEMBERS = TableMap(
@@ -106,34 +106,3 @@ MAPS = (
     _event("automation_recipient_activity", *_ACTIVITY, derive=_WORDS),
     _event("unsubscribe", derive=_LEFT),
 )  # fmt: skip
-
-
-def finish(frames: dict[str, pl.LazyFrame]) -> dict[str, pl.LazyFrame]:
-    """Give messages what other files of the same load tell: address, sending instant, and failure where one bounced."""
-    if "message" not in frames:
-        return frames
-    messages = frames["message"]
-    if "recipient" in frames:
-        known = frames["recipient"].group_by("recipient_id").agg(known=pl.col("email").max())
-        messages = messages.join(known, on="recipient_id", how="left").with_columns(address="known").drop("known")
-    if "delivery" in frames:
-        sent = frames["delivery"].group_by("delivery_id").agg(sent=pl.col("started_at").max())
-        messages = messages.join(sent, on="delivery_id", how="left").with_columns(status_at="sent").drop("sent")
-    if "event" not in frames:
-        return frames | {"message": messages}
-    bounces = frames["event"].filter(pl.col("reported_type") == "bounced")
-    bounces = bounces.group_by("message_id").agg(bounced=pl.col("raw_event_type").min())  # hard before soft
-    messages = messages.join(bounces, on="message_id", how="left").with_columns(
-        status_code=pl.when(pl.col("bounced").is_not_null()).then(2).otherwise("status_code").cast(pl.Int16),
-        failure_id=pl.lit("mailchimp ") + pl.col("bounced"),
-    )
-    return frames | {"message": messages.select(handed_on("message")), "failure": _failures()}
-
-
-def _failures() -> pl.LazyFrame:
-    rows = [
-        {"failure_id": f"mailchimp bounce:{word}", "failure_type": code, "first_text": f"Mailchimp: {word} bounce"}
-        for word, code in _BOUNCES.items()
-    ]
-    types = schema.FAILURE.sourced | {"source_file": pl.String(), "source_row": pl.Int64()}
-    return pl.LazyFrame(rows, schema=types)

@@ -1,6 +1,6 @@
 """What a source hands on: rows of one file written to Parquet, what was refused, and the whole raw load."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -11,7 +11,6 @@ from trackkit import schema
 from trackkit.sources.report import LoadReport, SourceReport
 
 TEXT_LIMIT = 10_000  # characters of a refused line that are kept
-Finish = Callable[[dict[str, pl.LazyFrame]], dict[str, pl.LazyFrame]]
 # Parquet files in staging are read once, soon, and thrown away: the fastest codec, not the smallest.
 STAGED = {"compression": "lz4", "statistics": False}
 
@@ -63,17 +62,12 @@ def staged_path(folder: Path, kind: str) -> Path:
     return folder / f"{uuid4().hex}.{kind}"
 
 
-def combine(staged: list[Staged], report: LoadReport, finish: Mapping[str, Finish]) -> RawLoad:
-    """Join the frames of all files, each format first finishing its own (what one of its files tells of another).
+def combine(staged: list[Staged], report: LoadReport) -> RawLoad:
+    """Join the frames of all files; rows gleaned from another table stand after those of a table's own files.
 
-    A row that a table file describes wins over one gleaned from another table.
+    The store tells them apart by `source_file`: what a table's own file states wins over what others tell.
     """
-    frames: dict[str, list[pl.LazyFrame]] = {}
-    for format in dict.fromkeys(one.report.format for one in staged):
-        own = _joined(one.frames for one in staged if one.report.format == format)
-        for table, frame in finish.get(format, dict)(own).items():
-            frames.setdefault(table, []).append(frame)
-    whole = {table: pl.concat(parts) for table, parts in frames.items()}
+    whole = _joined(one.frames for one in staged)
     for table, frame in _joined(one.secondary for one in staged).items():
         whole[table] = _beside(whole.get(table), frame, table)
     bad = [one.quarantine for one in staged if one.quarantine.height]
@@ -93,4 +87,4 @@ def _beside(own: pl.LazyFrame | None, gleaned: pl.LazyFrame, table: str) -> pl.L
     others = [name for name in handed_on(table) if name not in key]
     # The same thing is gleaned from many rows: the largest value known, so that no order of files matters.
     single = gleaned.group_by(key).agg(pl.col(others).max()).select(handed_on(table))
-    return single if own is None else pl.concat([own, single.join(own, on=key, how="anti")])
+    return single if own is None else pl.concat([own, single])

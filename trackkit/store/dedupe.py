@@ -1,4 +1,4 @@
-"""One thing that happened counts once: copies of an event merge, repeated opens are set aside, newer rows replace.
+"""One thing that happened counts once: copies of an event merge, repeated opens are set aside.
 
 Events settle in any order, and settling settled rows again, with or without new ones, gives what settling everything
 at once gives: so a store settles only the deliveries that a load touches.
@@ -9,19 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from trackkit.schema import Table
-
 IS_NEW = "is_new"  # the row came with this load; rows without the column are all new
 FILE = "file"  # number of the file, in its load, that is about the row; null: gleaned elsewhere, or there before
-FILLED = "filled"  # which values an event has from an export's copy of it: bit i stands for FILLABLE[i]
+FILLED = "filled"  # which values of a row are not its own: bit i of an event from an export's copy, of FILLABLE[i]
 FILLABLE = ("message_id", "occurred_at", "recipient_id", "person_id", "link_id", "reported_type", "raw_event_type",
             "message_format", "user_agent", "ip")  # fmt: skip
 FROM_MESSAGE = 1 << 30  # bit of FILLED: the recipient is the message's, and enrichment will take it again
 _GROUP = ["delivery_id", "event_id"]
 _KEY = [*_GROUP, "log_server"]
 _PLACE = ["source_file", "source_row", "source", FILE]  # where a row was read stays together
-# A later status of a message brings its own failure, or none; what else is known of the message stays.
-_STATUS = ("status_code", "status_at", "failure_id")
 
 
 class Settled(NamedTuple):
@@ -30,14 +26,6 @@ class Settled(NamedTuple):
     kept: pl.DataFrame
     collapsed: pl.DataFrame
     duplicates: int
-
-
-class Replaced(NamedTuple):
-    """A table after a load: its rows, the rows that are new or changed, and per file how many rows made them so."""
-
-    rows: pl.DataFrame
-    changed: pl.DataFrame
-    kept: dict[int, int]
 
 
 def settle_events(events: pl.DataFrame) -> Settled:
@@ -190,57 +178,3 @@ def _reached(counted: np.ndarray, following: np.ndarray) -> np.ndarray:
             return reached[:-1]
         reached[targets] = True
         jump = jump[jump]
-
-
-def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -> Replaced:
-    """Put new rows of a table other than events in the place of older ones with their key.
-
-    In: sourced columns, `new` with `file` and in the order it was read. Out: one row per key. The last row of a
-    key wins, but a value that it lacks does not erase a known one; of a message the latest `status_at` wins, and brings
-    its failure. `kept` counts, by file, the new rows that won and changed something; all others are duplicates.
-    """
-    key, names = list(table.key), list(table.sourced)
-    last = _last(new, key, names)
-    if stored is None or stored.is_empty():
-        return Replaced(last.select(names), last.select(names), _by_file(last))
-    known = stored.select(names).with_columns(is_known=pl.lit(True))
-    both = last.join(known, on=key, how="left", nulls_equal=True, suffix=" before")
-    others = [name for name in names if name not in key]
-    is_changed = [pl.col(name).ne_missing(pl.col(f"{name} before")) for name in others]
-    newer = both.with_columns(_newer(others)).filter(pl.any_horizontal(pl.col("is_known").is_null(), *is_changed))
-    changed = newer.select(names)
-    rest = stored.select(names).join(changed, on=key, how="anti", nulls_equal=True)
-    return Replaced(pl.concat([rest, changed]), changed, _by_file(newer))
-
-
-def _last(new: pl.DataFrame, key: list[str], names: list[str]) -> pl.DataFrame:
-    """One row per key: the last known value of each column, and the file of the last row."""
-    rows = new.select(*names, FILE)
-    rows = rows.sort("status_at", maintain_order=True) if "status_at" in names else rows
-    is_single = pl.len().over(key) == 1
-    single, several = rows.filter(is_single), rows.filter(~is_single)
-    last = {name: pl.col(name).last(ignore_nulls=True) for name in rows.columns if name not in key}
-    if "status_code" in names:
-        with_status = pl.col("status_code").is_not_null()
-        last |= {name: pl.col(name).filter(with_status).last() for name in _STATUS}
-    merged = several.group_by(key, maintain_order=True).agg(**last).select(rows.columns)
-    return pl.concat([single, merged]) if several.height else rows
-
-
-def _newer(columns: list[str]) -> list[pl.Expr]:
-    """The values after a load: the new ones where known; of a message, unless its status is an earlier one."""
-    is_later = pl.col(FILE).is_not_null()
-    if "status_at" in columns:
-        before, at = pl.col("status_at before"), pl.col("status_at")
-        is_later = pl.col("status_code").is_not_null() & (before.is_null() | (at >= before).fill_null(False))
-    return [
-        pl.when(is_later)
-        .then(name if name in _STATUS else pl.coalesce(name, f"{name} before"))
-        .otherwise(pl.coalesce(f"{name} before", *([] if name in _STATUS else [name])))
-        .alias(name)
-        for name in columns
-    ]
-
-
-def _by_file(rows: pl.DataFrame) -> dict[int, int]:
-    return dict(rows.filter(pl.col(FILE).is_not_null()).group_by(FILE).len().iter_rows())

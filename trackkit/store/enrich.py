@@ -9,22 +9,77 @@ from trackkit import schema
 from trackkit.snapshot import Tables
 from trackkit.store.agents import in_one_vocabulary, parse_agents
 from trackkit.store.dedupe import FILLED, FROM_MESSAGE
+from trackkit.store.implied import deliveries_known, told_by_events, with_implied
+
+BORROWED = ("address", "status_at")  # what a message may have from its recipient and its delivery
+COMPLAINT = 8  # the platform's reason of a failure: "Denylisted address"
 
 
-def enrich_messages(messages: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Fill the derived columns of `message` from `recipient` and `failure`; one row per message in and out."""
-    status = pl.col("status_code").replace_strict(schema.STATUSES, default="unknown", return_dtype=pl.String)
+def enrich_messages(messages: pl.LazyFrame, tables: Tables, told: pl.LazyFrame | None = None) -> pl.LazyFrame:
+    """Fill the derived columns of `message` from `recipient` and `failure`, and from what events tell.
+
+    `told` is what the events of the same deliveries tell (`told_by_events`). One row per message in, and one more out
+    for each that only events tell of. A failure told by events stands against a table that says sent.
+    """
+    further = [name for name in messages.collect_schema() if name not in schema.MESSAGE.schema]
+    told = told_by_events(pl.LazyFrame(schema=schema.EVENT.sourced)) if told is None else told
     failures = tables.scan("failure").select("failure_id", "failure_type", "failure_reason")
+    rows = with_implied(messages.select(*schema.MESSAGE.sourced, *further), told)
     return (
-        messages.select(*schema.MESSAGE.sourced)
-        .with_columns(
-            status=status.fill_null("unknown").cast(schema.MESSAGE.schema["status"]),
-            domain=pl.col("address").str.strip_chars().str.to_lowercase().str.extract(r"@([^@]+)$"),
-        )
-        .join(_needed(tables, "recipient", "recipient_id", ["country"], messages), on="recipient_id", how="left")
+        rows.with_columns(status=_status(), domain=_domain("address"))
+        .join(_needed(tables, "recipient", "recipient_id", ["country"], rows), on="recipient_id", how="left")
         .join(failures, on="failure_id", how="left")
-        .select(*schema.MESSAGE.schema)
+        .with_columns(_failure("failure_type", "told_type"), _failure("failure_reason", "told_reason"))
+        .with_columns(is_complaint=_is_complaint(), status=pl.col("status").cast(schema.MESSAGE.schema["status"]))
+        .select(*schema.MESSAGE.schema, *further)
     )
+
+
+def own_messages(stored: pl.LazyFrame) -> pl.LazyFrame:
+    """Return stored messages as tables stated them: without implied ones and without what was borrowed."""
+    own = [pl.when(pl.col(FILLED).fill_null(0) == 0).then(name).alias(name) for name in BORROWED]
+    return stored.filter(~pl.col("is_implied").fill_null(False)).with_columns(own)
+
+
+def with_borrowed(messages: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
+    """Give messages whose table has neither address nor instant those of their recipient and their delivery.
+
+    One row per message in and out; `filled` is 1 where something was borrowed, so that `own_messages` can undo it.
+    """
+    emails = _needed(tables, "recipient", "recipient_id", ["email"], messages)
+    starts = _needed(tables, "delivery", "delivery_id", ["started_at"], messages)
+    rows = messages.join(emails, on="recipient_id", how="left").join(starts, on="delivery_id", how="left")
+    is_bare = pl.all_horizontal(pl.col(BORROWED).is_null())
+    is_filled = is_bare & pl.any_horizontal(pl.col("email", "started_at").is_not_null())
+    return rows.with_columns(
+        address=pl.when(is_bare).then("email").otherwise("address"),
+        status_at=pl.when(is_bare).then("started_at").otherwise("status_at"),
+        **{FILLED: is_filled.cast(pl.Int32)},
+    ).drop("email", "started_at")
+
+
+def _domain(address: str) -> pl.Expr:
+    return pl.col(address).str.strip_chars().str.to_lowercase().str.extract(r"@([^@]+)$")
+
+
+def _status() -> pl.Expr:
+    by_code = pl.col("status_code").replace_strict(schema.STATUSES, default="unknown", return_dtype=pl.String)
+    stated = by_code.fill_null("unknown")
+    return pl.when(_is_told_failed(stated) | pl.col("is_implied")).then("told_status").otherwise(stated)
+
+
+def _is_told_failed(stated: pl.Expr) -> pl.Expr:
+    return pl.col("told_status").eq_missing("failed") & ~stated.is_in(["failed", "excluded", "cancelled"])
+
+
+def _failure(name: str, told: str) -> pl.Expr:
+    """What a table says of a failure, else what events say of the same one."""
+    return pl.when(pl.col("status") == "failed").then(pl.coalesce(name, told)).otherwise(name).alias(name)
+
+
+def _is_complaint() -> pl.Expr:
+    by_failure = (pl.col("status") == "failed") & (pl.col("failure_reason") == COMPLAINT)
+    return by_failure.fill_null(False) | pl.col("told_complaint").fill_null(False)
 
 
 def enrich_events(
@@ -39,6 +94,9 @@ def enrich_events(
     links = tables.scan("link").select("link_id", "type_code", link_label="label", link_category="category", url="url")
     further = [name for name in events.collect_schema() if name not in schema.EVENT.schema]
     rows = _with_message(events, messages).join(links, on="link_id", how="left").with_columns(event_type=_event_type())
+    rows = rows.join(deliveries_known(events, messages).with_columns(has_messages=True), on="delivery_id", how="left")
+    is_known = pl.when(pl.col("delivery_id").is_not_null()).then(pl.col("has_messages").fill_null(False))
+    rows = rows.with_columns(has_messages=is_known)
     rows = rows.join(_needed(tables, "recipient", "recipient_id", ["country"], rows), on="recipient_id", how="left")
     web = _needed(tables, "web_event", "event_id", ["amount", "articles", "tag_id"], events)
     agents = known_agents(events, tables) if agents is None else agents
@@ -57,9 +115,10 @@ def _needed(tables: Tables, table: str, key: str, columns: list[str], rows: pl.L
 def _with_message(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFrame:
     key = ["delivery_id", "message_id"]
     known = messages.filter(pl.col("message_id").is_not_null())
-    known = known.select(*key, "domain", "is_seed", message_recipient="recipient_id")
+    known = known.select(*key, message_domain="domain", is_seed="is_seed", message_recipient="recipient_id")
     sourced = [name for name in events.collect_schema() if name not in schema.EVENT.derived]
     rows = events.select(sourced).join(known, on=key, how="left", nulls_equal=True)
+    rows = rows.with_columns(domain=pl.coalesce("message_domain", _domain("address"))).drop("message_domain")
     if FILLED not in sourced:
         return rows.with_columns(recipient_id=pl.coalesce("recipient_id", "message_recipient"))
     own = pl.when((pl.col(FILLED) & FROM_MESSAGE) == 0).then("recipient_id")

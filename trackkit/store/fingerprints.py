@@ -9,13 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trackkit.sources import mailchimp
 from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.store.lake import Lake
-
-# Formats whose files tell of one another, so that none can be left out of a reading.
-JOINED = {mailchimp.NAME}
 
 
 class Fingerprints:
@@ -38,13 +34,8 @@ class Fingerprints:
         return digest.hexdigest()[:40]
 
     def unread(self, files: list[Found], prints: Mapping[str, str]) -> list[Found]:
-        """Return the files to be read; those that tell of one another are read together or not at all."""
-        new = [one for one in files if prints[one.relative] not in self.seen]
-        together = [one for one in files if self._formats(prints[one.relative]) & JOINED]
-        return [one for one in files if one in new or one in together] if new else []
-
-    def _formats(self, mark: str) -> set[str]:
-        return {source.format for source in self.report(mark, "").sources} if mark in self.seen else set()
+        """Return the files to be read."""
+        return [one for one in files if prints[one.relative] not in self.seen]
 
     def report(self, mark: str, path: str) -> LoadReport:
         """Return the report of a file that was loaded before: every line is a copy of one that is there."""

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import random
 import shutil
 import tempfile
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from deltalake.exceptions import CommitFailedError
 from filelock import FileLock, Timeout
 
 from trackkit import schema
@@ -20,13 +23,16 @@ from trackkit.errors import RequestError
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
 from trackkit.sources.staging import RawLoad
-from trackkit.store.dedupe import FILE, FILLED, IS_NEW, replace_rows
+from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import Fingerprints, view
-from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake
+from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake, OvertakenError
 from trackkit.store.layout import first_fences
+from trackkit.store.replace import replace_rows
 from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables
 
 LOCK_SECONDS = 60  # how long a load waits for another one to end
+ATTEMPTS = 6  # how often a load begins again because another one came between
+PATIENCE = 8.0  # seconds without a sign of life after which another machine's unfinished load is taken for dead
 LOADS_PER_FILE = 20  # the history is packed this often
 _STAGING, _LOCK = ".staging", ".lock"
 _DIMENSIONS = [name for name in schema.TABLES if name not in BY_DELIVERY]
@@ -38,14 +44,15 @@ def ingest(
     """Load sources into a store in one commit; `asked` are the options of `sources.read`.
 
     Out: the report of every file; one whose bytes were loaded before, with the same options, is not read again. Raises
-    DataError where a source is refused, RequestError where the place is no store or another load holds it.
+    DataError where a source is refused, RequestError where the place is no store, another load holds it, or others
+    wrote to it at the same time again and again.
     """
     with _alone(lake), _staging(lake) as staging:
         load = Load(lake, staging, asked, progress or (lambda done, total, label: None))
         reports = [load.read(source, number, len(sources)) for number, source in enumerate(sources)]
         whole = LoadReport.merged(report for pair in reports for report in pair)
         if load.raws:
-            whole.event_types = load.commit().event_types
+            whole.event_types = load.commit_among_others().event_types
         return whole
 
 
@@ -54,15 +61,10 @@ class Load:
 
     def __init__(self, lake: Lake, staging: Path, asked: Mapping[str, Any], progress: Progress) -> None:
         self.lake, self.staging, self.asked, self.progress = lake, staging, asked, progress
-        self.last = lake.last_commit()
-        self.before = Tables(lake, lake.recovered(self.last))
-        self.versions = dict(self.before.versions)
         self.earlier = Fingerprints(lake, asked)
         self.load_id = uuid.uuid4().hex
         self.raws: list[RawLoad] = []
         self.prints: dict[str, Any] = {}
-        self.changed: dict[str, pl.DataFrame] = {}
-        self.kept: Counter[int] = Counter()
 
     def read(self, source: str | Path, number: int = 0, total: int = 1) -> list[LoadReport]:
         """Read what is new of a source; return its reports: of files known already, and of those read."""
@@ -89,8 +91,32 @@ class Load:
         self.prints |= {prints[path]: why for path, why in raw.report.ignored_files.items() if path in prints}
         self.raws.append(raw)
 
+    def commit_among_others(self) -> LoadReport:
+        """Commit; where another machine's load came between, once more on top of what it left."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return self.commit()
+            except (OvertakenError, CommitFailedError) as error:
+                overtaken = error if isinstance(error, OvertakenError) else OvertakenError(self.lake.location)
+            time.sleep(random.uniform(0, PATIENCE * 2**attempt / 8))
+        raise overtaken
+
+    def _begin(self) -> None:
+        """Start from the last commit; another machine's load that is still writing is waited for."""
+        self.lake.begin(self.load_id)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not self.lake.is_local and time.monotonic() < deadline and self.lake.is_written_by_others(PATIENCE):
+            time.sleep(PATIENCE / 20)
+        self.lake.begin(self.load_id)
+        self.last = self.lake.last_commit()
+        self.before = Tables(self.lake, self.lake.recovered(self.last))
+        self.versions = dict(self.before.versions)
+        self.changed: dict[str, pl.DataFrame] = {}
+        self.kept: Counter[int] = Counter()
+
     def commit(self) -> LoadReport:
         """Settle what was taken up with what the store holds, write it, and name the new versions: then it counts."""
+        self._begin()
         report = LoadReport.merged(raw.report for raw in self.raws)
         frames = _numbered(self.raws)
         for name in _DIMENSIONS:
@@ -106,7 +132,7 @@ class Load:
         known = self.before.scan(name).collect() if name in self.versions else None
         replaced = replace_rows(schema.TABLES[name], known, frame.collect())
         self._created(name)
-        if replaced.changed.height:
+        if replaced.is_other:
             self.lake.overwrite(name, replaced.rows)
             self.versions[name] = self.lake.tidied(name)
         self.changed[name] = replaced.changed
@@ -124,7 +150,7 @@ class Load:
         new.setdefault("event", _shaped("event", pl.LazyFrame()))
         new["event"] = new["event"].with_columns(pl.lit(True).alias(IS_NEW), pl.lit(0, pl.Int32).alias(FILLED))
         fences = self.before.scan(FENCE).collect() if FENCE in self.versions else first_fences()
-        work = Rewrite(self.before, Tables(self.lake, self.versions), new, self.staging)
+        work = Rewrite(self.before, Tables(self.lake, self.versions), new, Path(tempfile.mkdtemp(dir=self.staging)))
         outcome = work.run(self.changed, fences, self.progress)
         if not outcome.fences.equals(fences) or FENCE not in self.versions:
             self._put(FENCE, outcome.fences)
@@ -166,11 +192,9 @@ class Load:
             "versions": json.dumps(self.versions), "report": json.dumps(report.to_dict()),
             "fingerprints": json.dumps(self.prints),
         }  # fmt: skip
-        if not self.lake.exists(LOAD):
-            self.lake.create(LOAD)
-        if row["number"] % LOADS_PER_FILE == 0:
+        if row["number"] % LOADS_PER_FILE == 0 and self.last:
             self.lake.compact(LOAD)
-        self.lake.append(LOAD, pl.DataFrame([row], schema=OWN[LOAD]))
+        self.lake.commit(row)
 
 
 def _numbered(raws: Sequence[RawLoad]) -> dict[str, pl.LazyFrame]:

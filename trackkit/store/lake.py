@@ -4,22 +4,25 @@ A canonical table is a Delta table of its name. The large ones are cut into buck
 deliveries, in order, and one partition, so that replacing deliveries replaces whole files and reads nothing. The table
 `load` makes a transaction of them: its newest row names the version of every other table, and readers open exactly
 those. What is newer was never committed.
+
+Loads on several machines may write at once: each entry in the log of a table names its load, and what a load commits
+are versions with none but its own entries since the version it began from. Of two loads with one number one is refused.
 """
 
 import json
+import time
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import polars as pl
-from deltalake import DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from trackkit import schema
+from trackkit.errors import RequestError
 
 BUCKET = "bucket"
-# The name is dedupe.FILLED's; numpy, which dedupe needs, would make every opening of a store wait.
-_WITH_FILLED = {"event": {"filled": pl.Int32()}, "collapsed": {"filled": pl.Int32()}}
 ROWS_PER_GROUP = 250_000
 ROWS_PER_WRITE = 1_000_000
 # Tables of the store itself: where each bucket begins, and the load that last changed what is known of a delivery.
@@ -32,9 +35,21 @@ OWN = {
         "versions": pl.String(), "report": pl.String(), "fingerprints": pl.String(),
     },
 }  # fmt: skip
+# Which values of a row are not its own source's. The name is dedupe.FILLED's; numpy, which dedupe needs, would make
+# every opening of a store wait.
+_FILLED = {"filled": pl.Int32()}
 BY_DELIVERY = [table.name for table in schema.TABLES.values() if table.by_delivery]
 # Statistics of further columns would only lengthen the log.
 _SKIPPING = {LOAD: "number", WATERMARK: "delivery_id", **dict.fromkeys(BY_DELIVERY, "delivery_id,message_id")}
+
+
+class OvertakenError(RequestError):
+    """Another load wrote at the same time: nothing of this one counts, and it can be repeated."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(
+            f"Another load wrote to {location!r} at the same time, and this one lost: nothing was kept; load again."
+        )
 
 
 class Commit(NamedTuple):
@@ -58,10 +73,41 @@ class Lake:
     def __init__(self, location: str) -> None:
         self.location = location if location.endswith("://") else location.rstrip("/")
         self.is_local = "://" not in location
+        self._writer, self._began, self._loads_began = "", dict[str, int](), 0
 
     def open(self, name: str, version: int | None = None) -> DeltaTable:
         """Open a Delta table, by default as it is now, committed or not."""
         return DeltaTable(f"{self.location}/{name}", version=version)
+
+    def begin(self, load_id: str) -> None:
+        """Write as this load from now on; what others commit after this moment refuses its commit."""
+        self._writer, self._began = load_id, {}
+        self._loads_began = self.open(LOAD).version() if self.exists(LOAD) else 0
+
+    def is_written_by_others(self, seconds: float) -> bool:
+        """Return whether another load has written something lately that it has not committed yet."""
+        commit, now = self.last_commit(), time.time() * 1000
+        versions = commit.versions if commit else {}
+        for name in self._present():
+            table = self.open(name)
+            newest = table.history(1)[0] if table.version() > versions.get(name, 0) else {}
+            if newest.get("load_id", self._writer) != self._writer and newest["timestamp"] > now - seconds * 1000:
+                return True
+        return False
+
+    def _signed(self, number: int | None = None) -> CommitProperties:
+        """What each entry of this load carries; `number`, of the commit itself, is given to one load only."""
+        transactions = None if number is None else [Transaction(LOAD, number)]
+        return CommitProperties(custom_metadata={"load_id": self._writer}, app_transactions=transactions)
+
+    def _own_version(self, name: str) -> int:
+        """The version of a table now, if this load alone has written to it since it began."""
+        table = self.open(name)
+        version, began = table.version(), self._began.get(name, 0)
+        entries = table.history(version - began) if version > began else []
+        if any(entry.get("load_id") != self._writer for entry in entries):
+            raise OvertakenError(self.location)
+        return version
 
     def exists(self, name: str) -> bool:
         """Return whether the table has been created."""
@@ -107,7 +153,7 @@ class Lake:
         is_cut = name in BY_DELIVERY
         write_deltalake(
             f"{self.location}/{name}", pl.DataFrame(schema=stored_schema(name)), mode="ignore",
-            partition_by=[BUCKET] if is_cut else None,
+            partition_by=[BUCKET] if is_cut else None, commit_properties=self._signed(),
             configuration={  # a checkpoint every ten commits keeps opening fast
                 "delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": _SKIPPING.get(name, ""),
             },
@@ -118,7 +164,7 @@ class Lake:
         """Put rows (with `bucket`) in the place of whole buckets; no other file is read or written."""
         predicate = f"{BUCKET} IN ({', '.join(str(int(bucket)) for bucket in buckets)})"
         if rows.is_empty():
-            self.open(name).delete(predicate)
+            self.open(name).delete(predicate, commit_properties=self._signed())
         else:
             first, *others = rows.iter_slices(ROWS_PER_WRITE)  # the writer keeps as much again in memory
             self._write(name, first, mode="overwrite", predicate=predicate, partition_by=[BUCKET])
@@ -129,26 +175,36 @@ class Lake:
         """Put rows in the place of the whole table."""
         self._write(name, rows, mode="overwrite")
 
-    def append(self, name: str, rows: pl.DataFrame) -> None:
-        """Add rows."""
-        self._write(name, rows, mode="append")
+    def commit(self, row: Mapping[str, Any]) -> None:
+        """Add the row of a load to `load`: then it counts, unless another load has committed since this one began."""
+        if not self.exists(LOAD):
+            self.create(LOAD)
+        try:
+            self._write(LOAD, pl.DataFrame([row], schema=OWN[LOAD]), mode="append")
+        except CommitFailedError as error:
+            raise OvertakenError(self.location) from error
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
         """Write rows; a table from before a column was declared takes it up, its old rows having null there."""
         texts = [pl.col(column).cast(pl.String) for column, dtype in rows.schema.items() if isinstance(dtype, pl.Enum)]
         properties = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROWS_PER_GROUP)
         stored = rows.with_columns(texts).select(*stored_schema(name))
-        write_deltalake(f"{self.location}/{name}", stored, schema_mode="merge", writer_properties=properties, **how)
+        number = rows["number"].item() if name == LOAD else None
+        table = self.open(name, self._loads_began) if name == LOAD else self.open(name)
+        how |= {"writer_properties": properties, "commit_properties": self._signed(number)}
+        write_deltalake(table, stored, schema_mode="merge", **how)
 
     def recovered(self, commit: Commit | None) -> dict[str, int]:
         """Undo what an interrupted load left behind; return the version of each table now."""
         committed, now = (commit.versions if commit else {}), {}
         for name in self._present():
             table, version = self.open(name), committed.get(name, 0)
-            if table.version() != version:
-                table.restore(version)
+            is_other = table.version() != version
+            if is_other:
+                table.restore(version, commit_properties=self._signed())
+            self._began[name] = table.version() - is_other
             if name in committed:
-                now[name] = table.version()
+                now[name] = self._own_version(name)
         return now
 
     def _present(self) -> Iterator[str]:
@@ -156,14 +212,13 @@ class Lake:
 
     def compact(self, name: str) -> None:
         """Put the rows of many small files into few."""
-        self.open(name).optimize.compact()
-        self.tidied(name)
+        self.open(name).optimize.compact(commit_properties=self._signed())
+        self.open(name).vacuum(dry_run=False, full=True, commit_properties=self._signed())
 
     def tidied(self, name: str) -> int:
-        """Delete files that no version of the last week needs; return the table's version."""
-        table = self.open(name)
-        table.vacuum(dry_run=False, full=True)
-        return self.open(name).version()
+        """Delete files that no version of the last week needs; return the table's version, all of it this load's."""
+        self.open(name).vacuum(dry_run=False, full=True, commit_properties=self._signed())
+        return self._own_version(name)
 
 
 def _files(table: DeltaTable) -> pl.DataFrame:
@@ -174,7 +229,7 @@ def stored_schema(name: str) -> dict[str, pl.DataType]:
     """Return the columns of a Delta table: enumerations as text, and the store's own columns."""
     columns = OWN[name] if name in OWN else schema.TABLES[name].schema
     stored = {column: pl.String() if isinstance(dtype, pl.Enum) else dtype for column, dtype in columns.items()}
-    stored |= _WITH_FILLED.get(name, {})
+    stored |= {} if name in OWN else _FILLED
     return stored | ({BUCKET: pl.Int32()} if name in BY_DELIVERY else {})
 
 

@@ -13,15 +13,25 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.store.agents import parse_agents
-from trackkit.store.dedupe import FILE, FILLED, IS_NEW, merge_copies, replace_rows, set_repeats_aside
-from trackkit.store.enrich import agent_texts, enrich_events, enrich_messages, known_agents
+from trackkit.store.dedupe import FILE, FILLED, IS_NEW, merge_copies, set_repeats_aside
+from trackkit.store.enrich import (
+    agent_texts,
+    enrich_events,
+    enrich_messages,
+    known_agents,
+    own_messages,
+    with_borrowed,
+)
+from trackkit.store.implied import VERDICTS, told_by_events
 from trackkit.store.lake import BUCKET, BY_DELIVERY, Lake
 from trackkit.store.layout import NO_DELIVERY, bucket_of, cut_fences, plan
+from trackkit.store.replace import replace_rows
 
 Progress = Callable[[int, int, str], object]
 _EVENTS = ["event", "collapsed"]
 # Which rows are stored with something of a dimension: they change when it does.
 REFERENCES = {
+    "delivery": ("delivery_id", ["message"]),
     "link": ("link_id", _EVENTS),
     "recipient": ("recipient_id", BY_DELIVERY),
     "failure": ("failure_id", ["message"]),
@@ -39,7 +49,7 @@ class Tables:
     """The tables of a store at given versions; one that is missing is empty."""
 
     lake: Lake
-    versions: Mapping[str, int]
+    versions: dict[str, int]
 
     def has(self, table: str) -> bool:
         """Return whether any load brought this table."""
@@ -49,7 +59,7 @@ class Tables:
         """Return the rows of a table, all or of some buckets, with the store's own columns."""
         if self.has(table):
             return self.lake.scan(table, self.versions[table], buckets)
-        own = {FILLED: pl.Int32()} if table in _EVENTS else {}
+        own = {FILLED: pl.Int32()} if table in BY_DELIVERY else {}
         return pl.LazyFrame(schema=schema.TABLES[table].schema | own)
 
 
@@ -104,9 +114,10 @@ class Rewrite:
         if not self.has_loose:
             return
         is_new_here = rows[IS_NEW].any()
-        for key, tables in (("event_id", _EVENTS), ("message_id", ["message"])):
+        implying = new.filter(pl.col("reported_type").cast(pl.String).is_in(list(VERDICTS)))
+        for key, tables, told in (("event_id", _EVENTS, new), ("message_id", ["message"], implying)):
             # What was loose before was looked for then: only new rows can tell more.
-            places = [self.new[name] for name in tables if name in self.new]
+            places = [told, *(self.new[name] for name in tables if name in self.new and name != "event")]
             places += [self.before.scan(name) for name in tables] if is_new_here else []
             rows = _placed(rows, key, places)
         attached = self.staging / "loose.parquet"
@@ -156,6 +167,8 @@ class Rewrite:
         stored = {name: _of(touched, self.before.scan(name, buckets)) for name in BY_DELIVERY}
         sums = dict(zip(stored, pl.collect_all([_sums(rows) for rows in stored.values()]), strict=True))
         settled = self._settled(chunk, stored, outcome)
+        if settled["message"].height and not self.now.has("message"):  # no table told of them: events did
+            self.now.versions["message"] = self.now.lake.create("message")
         for name in [name for name in BY_DELIVERY if self.now.has(name)]:
             differ = _differing(sums[name], _sums(settled[name].lazy()).collect())
             outcome.changed.append(differ)
@@ -163,10 +176,12 @@ class Rewrite:
 
     def _settled(self, chunk: int, stored: dict[str, pl.LazyFrame], outcome: Outcome) -> dict[str, pl.DataFrame]:
         """The touched deliveries of a chunk as they are after the load, and the count of what is new in them."""
-        messages = replace_rows(_MESSAGE, stored["message"].collect(), self._arriving("message", chunk).collect())
+        stated = own_messages(stored["message"]).collect()
+        messages = replace_rows(_MESSAGE, stated, self._arriving("message", chunk).collect())
         outcome.kept["message"].append(messages.kept)
-        known = enrich_messages(messages.rows.lazy(), self.now).collect()
         events = merge_copies(self._all_events(chunk, stored)).lazy()
+        rows = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
+        known = enrich_messages(rows, self.now, told_by_events(events)).collect()
         enriched = enrich_events(events, known.lazy(), self.now, self._agents(events))
         del events
         kept, collapsed = set_repeats_aside(enriched.collect())

@@ -1,0 +1,96 @@
+"""Messages that only events tell of: senders without a table of messages say "sent", "delivered", "bounced" one by one.
+
+Everything here is a pure function of the set of events of a delivery, so that no order or split of loads matters.
+"""
+
+import polars as pl
+
+from trackkit import schema
+
+_KEY = ["delivery_id", "message_id"]
+# What became of a message by an event of its sending, from the weakest word to the strongest at one instant.
+VERDICTS = {
+    "complained": "unknown", "queued": "in_progress", "sent": "in_progress", "deferred": "in_progress",
+    "rejected": "excluded", "delivered": "delivered", "failed": "failed", "bounced": "failed",
+}  # fmt: skip
+_SETTLED = ("excluded", "delivered", "failed")
+# A bounce in the platform's type and reason: hard counts as hard, soft and block as soft, and the rest as neither.
+_HARD, _SOFT, _MAILBOX_FULL, _BLOCK, _UNDETERMINED = (2, 1), (1, 3), (1, 5), (1, 20), (0, 0)
+
+
+def told_by_events(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Return what events say of messages: one row per delivery and message with an event of sending or a complaint.
+
+    In: events of whole deliveries, one row each (sourced columns). Out: `delivery_id`, `message_id`, the smallest
+    `address` and `recipient_id`; `told_status` and `told_at` by the latest verdict (of one instant the worst; a failure
+    without a date is the latest), or "in_progress" without one; `told_type` and `told_reason`, the codes of a failure;
+    `told_complaint`. Opens and clicks tell nothing.
+    """
+    kind = pl.col("reported_type").cast(pl.String)
+    columns = ("address", "recipient_id", "occurred_at", "bounce_class", "smtp_status")
+    is_told = kind.is_in(list(VERDICTS)) & pl.all_horizontal(pl.col(_KEY).is_not_null())
+    rows = events.filter(is_told).select(*_KEY, *columns, kind=kind)
+    status = pl.col("kind").replace_strict(VERDICTS, return_dtype=pl.String)
+    rows = rows.with_columns(told_status=status).with_columns(_failure())
+    last = pl.col("told_status", "told_at", "told_type", "told_reason").last()
+    return (
+        rows.with_columns(told_at="occurred_at")
+        .sort(_rank())
+        .group_by(_KEY, maintain_order=True)
+        .agg(pl.col("address", "recipient_id").min(), last, told_complaint=(pl.col("kind") == "complained").any())
+    )
+
+
+def _rank() -> list[pl.Expr]:
+    """The order in which the last event of a message decides; equal ones say the same."""
+    is_failure = pl.col("told_status") == "failed"
+    at = pl.col("occurred_at").dt.epoch("us")
+    strength = pl.col("kind").replace_strict({kind: rank for rank, kind in enumerate(VERDICTS)}, return_dtype=pl.Int8)
+    return [
+        pl.col("kind") != "complained",
+        pl.col("told_status").is_in(_SETTLED),
+        is_failure & at.is_null(),
+        at.fill_null(-(2**63)),
+        strength,
+        pl.col("told_type").fill_null(-1),
+        pl.col("told_reason").fill_null(-1),
+    ]
+
+
+def _failure() -> list[pl.Expr]:
+    """The platform's codes of a failure, by the class of the bounce; null for what did not fail."""
+    bounce = pl.col("bounce_class").cast(pl.String)
+    is_full = pl.col("smtp_status").str.ends_with(".2.2").fill_null(False)
+    return [
+        pl.when(pl.col("told_status") != "failed").then(None)
+        .when(bounce == "hard").then(_HARD[place])
+        .when((bounce == "soft") & is_full).then(_MAILBOX_FULL[place])
+        .when(bounce == "soft").then(_SOFT[place])
+        .when(bounce == "block").then(_BLOCK[place])
+        .otherwise(_UNDETERMINED[place]).cast(pl.Int16).alias(name)
+        for place, name in enumerate(("told_type", "told_reason"))
+    ]  # fmt: skip
+
+
+def with_implied(messages: pl.LazyFrame, told: pl.LazyFrame) -> pl.LazyFrame:
+    """Return messages with what events tell beside them, and a row for each message that only events tell of.
+
+    In: `messages` (sourced columns) of the same deliveries as `told`. Out: sourced columns, those of `told`, and
+    `is_implied`. An implied message was sent when its verdict says; the columns that only a table knows are null.
+    """
+    columns = [*_KEY, "told_status", "told_at", "told_type", "told_reason", "told_complaint"]
+    stated = messages.join(told.select(columns), on=_KEY, how="left", nulls_equal=True)
+    implied = told.join(messages, on=_KEY, how="anti").with_columns(status_at="told_at", is_implied=True)
+    return pl.concat([stated.with_columns(is_implied=False), implied], how="diagonal")
+
+
+def deliveries_known(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the deliveries of which it is known what was sent, one row each.
+
+    By a table of messages, or by events of handing over. Only bounces and complaints, as some senders forward them,
+    tell what failed and not of how many.
+    """
+    kind = pl.col("reported_type").cast(pl.String)
+    told = events.filter(kind.is_in(schema.HANDED_OVER), pl.col("message_id").is_not_null())
+    stated = messages.filter(~pl.col("is_implied").fill_null(False))
+    return pl.concat([told.select("delivery_id"), stated.select("delivery_id")]).unique()
