@@ -1,12 +1,13 @@
 """Which format a file is of, by its place and name first, then by its headers or its first lines; and why."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from trackkit.errors import DataError
-from trackkit.sources import adobe, files, redirection
+from trackkit.sources import adobe, files, framing, recognise, redirection
+from trackkit.sources.feed import Feed
 from trackkit.sources.files import Found
 from trackkit.sources.maps import TableMap, plain_name
 from trackkit.sources.sheets import EXTENSIONS, dialect
@@ -23,15 +24,20 @@ class Choice:
     format: str | None
     why: str
     table_map: TableMap | None = None
+    feed: Feed | None = None
 
 
-def choose(found: Found, maps: Sequence[TableMap], format: str = "auto") -> Choice:
+def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], format: str = "auto") -> Choice:
     """Return what a file is, among all formats or within the one named."""
+    if format in feeds:
+        return Choice(format, "as asked", feed=feeds[format])
     lower = found.path.name.lower()
     if format in ("auto", redirection.NAME) and (chosen := _as_log(found, format)):
         return chosen
     if format in ("auto", adobe.CONTENT) and adobe.is_content(found):
         return Choice(adobe.CONTENT, "a page or text in the folder 'content', named after a delivery")
+    if format == "auto" and (chosen := _as_feed(found, feeds)):
+        return chosen
     if not lower.endswith(EXTENSIONS):
         return Choice(None, "neither a log, a table nor message content")
     return _as_table(found, [one for one in maps if format in ("auto", one.format)])
@@ -48,6 +54,13 @@ def _as_log(found: Found, format: str) -> Choice | None:
     ):
         return Choice(redirection.NAME, "its lines have the form of the redirection log")
     return None
+
+
+def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
+    if found.path.name.lower().endswith(".parquet") or not framing.looks_like(files.head(found.path, 4096)):
+        return None
+    feed, why = recognise.of_records(found.path, feeds)
+    return Choice(feed.name if feed else None, why, feed=feed)
 
 
 def _as_table(found: Found, maps: Sequence[TableMap]) -> Choice:

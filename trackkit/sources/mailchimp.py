@@ -7,27 +7,17 @@ second are normal). Instants carry no offset and are UTC. A message is a campaig
 from collections.abc import Mapping
 
 import polars as pl
-from polars_hash import CryptographicHashingNameSpace as Hashes
 
 from trackkit import schema
 from trackkit.sources.maps import Field, TableMap
 from trackkit.sources.staging import handed_on
-from trackkit.sources.values import named
+from trackkit.sources.values import digest, named
 
 NAME = "mailchimp"
 _STATES = {"save": 0, "schedule": 45, "sending": 55, "paused": 75, "sent": 95}
 _FORMATS = {"text": 1, "html": 2}
 _BOUNCES = {"soft": 1, "hard": 2}
 _CAMPAIGN, _MEMBER = ("campaign_id", "automation_email_id"), ("member_id", "email_id")
-
-
-def digest(*columns: str) -> pl.Expr:
-    """Return a hash (128 bits, in hexadecimal) of columns: the same on every machine, null and empty told apart."""
-    parts = [pl.col(column).cast(pl.String) for column in columns]
-    # The lengths come first, so that no two lists of values make the same text.
-    lengths = [part.str.len_bytes().cast(pl.String).fill_null("-") for part in parts]
-    text = pl.concat_str(*lengths, pl.lit(":"), *(part.fill_null("") for part in parts), separator=" ")
-    return Hashes(text).sha2_256().str.head(32)
 
 
 def _delivery(name: str) -> TableMap:

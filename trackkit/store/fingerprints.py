@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trackkit.sources import mailchimp
+from trackkit.sources.feed import maps_behind
 from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.store.lake import Lake
@@ -22,7 +23,8 @@ class Fingerprints:
     """Which files were loaded before: by their bytes, their place in the source and the options they were read with."""
 
     def __init__(self, lake: Lake, asked: Mapping[str, Any]) -> None:
-        self.asked = json.dumps({name: asked[name] for name in sorted(asked)})
+        maps = [place.read_text("utf-8", "replace") for place in maps_behind(str(asked["format"]))]
+        self.asked = json.dumps([{name: asked[name] for name in sorted(asked)}, *maps])
         self.loads: dict[str, dict[str, Any]] = {}
         self.seen: dict[str, tuple[str, Any]] = {}
         loads = lake.loads("load_id", "loaded_at", "report", "fingerprints")

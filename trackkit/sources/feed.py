@@ -1,0 +1,269 @@
+"""Formats as data: the grammar of a map (TOML), its checks, and where maps are found. `docs/formats.md` explains it.
+
+The maps of the package are in `trackkit/sources/formats`; a user's own are `formats/*.toml` in the working folder, and
+win over the package's where they have its name.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from trackkit import schema
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.sources.paths import alternatives
+from trackkit.sources.values import Clock
+
+BUILT_IN, LOCAL = Path(__file__).parent / "formats", "formats"
+Engine = Literal["json", "table", "access_log"]
+EventType = Literal[schema.EVENT_TYPES]  # type: ignore[valid-type]
+BounceClass = Literal[schema.BOUNCE_CLASSES]  # type: ignore[valid-type]
+
+
+def _paths(text: str) -> str:
+    try:
+        alternatives(text)
+    except RequestError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
+def _zone(text: str) -> str:
+    try:
+        return Clock(text).zone
+    except RequestError as error:
+        raise ValueError(str(error)) from None
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+Paths = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_paths)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Condition = dict[Paths, str | list[str] | bool]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Recognise(_Strict):
+    """What says that a record is of the format: all of `all`, one of `any`, none of `none` have a value."""
+
+    all: list[Paths] = []
+    any: list[Paths] = []
+    none: list[Paths] = []
+    files: list[Name] = []  # tables: names that a file may have
+    because: str = ""
+
+
+class Recipients(_Strict):
+    """A list in the record, of which each element gives an event; `unless` has a value where the list tells nothing."""
+
+    of: Paths
+    unless: Paths | None = None
+
+
+class Reading(_Strict):
+    """How the text of a column is read: where it lies, and what is done to it."""
+
+    of: Paths
+    until: str = ""  # what follows the first of these characters is left out
+    without: str = ""  # these characters are taken off both ends
+    after: str = ""  # a text put before
+    hexadecimal: bool = False
+    with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
+    words: dict[str, str] = {}
+
+
+class Columns(_Strict):
+    """Columns of `event` that are read as they are."""
+
+    occurred_at: Paths | Reading | None = None
+    delivery_id: Paths | Reading | None = None
+    message_id: Paths | Reading | None = None
+    vendor_id: Paths | Reading | None = None
+    address: Paths | Reading | None = None
+    recipient_id: Paths | Reading | None = None
+    person_id: Paths | Reading | None = None
+    link_id: Paths | Reading | None = None
+    message_format: Paths | Reading | None = None
+    user_agent: Paths | Reading | None = None
+    ip: Paths | Reading | None = None
+    bounce_reason: Paths | Reading | None = None
+    diagnostic: Paths | Reading | None = None
+    smtp_status: Paths | Reading | None = None
+    is_machine: Paths | Reading | None = None
+    machine_reason: Paths | Reading | None = None
+    is_first: Paths | Reading | None = None
+    link_position: Paths | Reading | None = None
+    tags: Paths | Reading | None = None
+
+    def readings(self) -> dict[str, Reading]:
+        """Return the columns that the map reads, each with how."""
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: one if isinstance(one, Reading) else Reading(of=one) for name, one in given.items() if one}
+
+
+class Link(_Strict):
+    """What is told of a link that was clicked: its address and its label."""
+
+    url: Paths | Reading | None = None
+    label: Paths | Reading | None = None
+
+
+class Delivery(_Strict):
+    """What is told of a delivery."""
+
+    label: Paths | Reading | None = None
+    subject: Paths | Reading | None = None
+
+
+class Rule(_Strict):
+    """What holds of an event under conditions on the record; of several rules that say something, the first holds."""
+
+    when: Condition = Field(min_length=1)
+    event_type: EventType | None = None
+    bounce_class: BounceClass | None = None
+    is_machine: bool | None = None
+    machine_reason: str | None = None
+    is_first: bool | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Rule":
+        if not self.said():
+            raise ValueError("the rule says nothing; give it an event_type, a bounce_class, is_machine or is_first")
+        return self
+
+    def said(self) -> dict[str, Any]:
+        """Return what the rule says, by column."""
+        return {name: value for name, value in self if name != "when" and value is not None}
+
+
+class Feed(_Strict):
+    """A format: how it is recognised, where its records lie, and what each value of a record means."""
+
+    name: Name
+    what: str
+    engine: Engine
+    source: str = ""  # the vendor's page that documents it
+    zone: Annotated[str, AfterValidator(_zone)] | None = None
+    recognise: Recognise
+    unwrap: list[Paths] = []
+    ping: Condition = {}  # a record that is no event
+    recipients: Recipients | None = None
+    word: list[Paths] = Field(min_length=1)
+    words: dict[str, EventType] = {}
+    columns: Columns
+    link: Link = Link()
+    delivery: Delivery = Delivery()
+    attributes: list[Paths] = []
+    rule: list[Rule] = []
+    hit: list[Pattern] = []  # access logs: the paths that are hits, with named groups
+
+    @model_validator(mode="after")
+    def _fits_its_engine(self) -> "Feed":
+        if self.engine == "access_log" and not self.hit:
+            raise ValueError("an access log needs 'hit', the regular expressions of the paths that count")
+        if self.engine == "json" and not (self.recognise.all or self.recognise.any):
+            raise ValueError("'recognise' names nothing; give it 'all' or 'any', paths that every record has")
+        return self
+
+    @property
+    def recognised(self) -> str:
+        """How a file of the format is recognised, in words."""
+        return self.recognise.because or f"records with {', '.join(self.recognise.all)}"
+
+    def used(self) -> list[str]:
+        """Return every single path that the map reads, tags and attributes aside."""
+        whole = [*self.word, *(one.of for one in self.readings().values()), *self.ping, *self.recognised_by()]
+        whole += [one.with_address for one in self.readings().values() if one.with_address]
+        whole += [written for rule in self.rule for written in rule.when]
+        return list(dict.fromkeys(single for written in whole for single in alternatives(written)))
+
+    def recognised_by(self) -> Iterator[str]:
+        """Yield the paths that say what a record is."""
+        yield from (*self.recognise.all, *self.recognise.any, *self.recognise.none)
+
+    def readings(self) -> dict[str, Reading]:
+        """Return everything that is read, by canonical column; of other tables as `table.column`."""
+        further = {"link": self.link, "delivery": self.delivery}
+        given = {f"{table}.{name}": one for table, model in further.items() for name, one in model if one}
+        given = {name: one if isinstance(one, Reading) else Reading(of=one) for name, one in given.items()}
+        return self.columns.readings() | given
+
+
+def read_feed(place: Path) -> Feed:
+    """Return the map of a TOML file; RequestError names the file, the key and the nearest valid word."""
+    try:
+        return Feed.model_validate(tomllib.loads(place.read_text("utf-8")))
+    except ValidationError as error:
+        raise RequestError(f"{place}: {'; '.join(_said(one) for one in error.errors()[:3])}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RequestError(f"{place} cannot be read as TOML: {error}") from None
+
+
+def _said(error: Any) -> str:
+    keys = [str(key) for key in error["loc"] if not isinstance(key, str) or key not in ("Reading", "function-after")]
+    where = ".".join(key for key in keys if "[" not in key) or "the map"
+    word, context = keys[-1] if keys else "", error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        return f"{where}: there is no key {word!r}.{did_you_mean(word, _known_keys(keys[:-1]))}"
+    if error["type"] == "literal_error":
+        known = re.findall(r"'([^']+)'", context["expected"])
+        return f"{where}: {str(error['input'])[:100]!r} is not known.{did_you_mean(str(error['input']), known)}"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _known_keys(keys: list[str]) -> list[str]:
+    sections = {"recognise": Recognise, "recipients": Recipients, "columns": Columns, "link": Link, "rule": Rule,
+                "delivery": Delivery}  # fmt: skip
+    model = sections.get(keys[0], Feed) if keys else Feed
+    inner = len([key for key in keys if not key.isdigit()]) > 1
+    return list((Reading if inner else model).model_fields)
+
+
+@cache
+def _built_in() -> dict[str, Feed]:
+    return {place.stem: read_feed(place) for place in sorted(BUILT_IN.glob("*.toml"))}
+
+
+def local_maps(folder: Path | None = None) -> list[Path]:
+    """Return the maps of a folder, of the working folder by default."""
+    return sorted(((folder or Path()) / LOCAL).glob("*.toml"))
+
+
+def maps_behind(format: str) -> list[Path]:
+    """Return the maps, other than the package's, that a load of this format goes by: changed, they read anew."""
+    return [place for place in (Path(format),) if place.suffix == ".toml" and place.is_file()] or local_maps()
+
+
+def feeds() -> dict[str, Feed]:
+    """Return every map that is known, by name, those of the working folder first.
+
+    >>> feeds()["sendgrid"].engine
+    'json'
+    """
+    own = {one.name: one for one in map(read_feed, local_maps())}
+    return own | {name: one for name, one in _built_in().items() if name not in own}
+
+
+def check_maps(folder: Path | None = None) -> list[str]:
+    """Return what is wrong with the maps in `formats` of a folder, the working folder by default."""
+    problems = []
+    for place in local_maps(folder):
+        try:
+            read_feed(place)
+        except RequestError as error:
+            problems.append(str(error))
+    return problems

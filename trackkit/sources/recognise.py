@@ -1,0 +1,42 @@
+"""Which declared format records are of: that whose marks most of the first records bear; and the reason in words."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from trackkit.sources import framing
+from trackkit.sources.feed import Feed
+from trackkit.sources.paths import ENVELOPE, alternatives, follow, path
+from trackkit.sources.records import opened
+
+_SAMPLE = 50  # records looked at
+
+
+def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
+    """Return the format of a file of JSON records and why; None, and what was seen, where none fits."""
+    sample = [one for one in islice(framing.records(file), _SAMPLE) if isinstance(one, dict)]
+    marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if feed.engine == "json"}
+    best = max(marks, key=lambda name: marks[name], default="")
+    if not best or not marks[best]:
+        keys = ", ".join(list(sample[0])[:6]) if sample else "none"
+        return None, f"JSON, but its records are those of no known format (keys: {keys})"
+    return feeds[best], feeds[best].recognised
+
+
+def _bearing(sample: list[dict[str, Any]], feed: Feed) -> int:
+    steps = [path(written) for written in feed.unwrap]
+    inner = [pair for record in sample for pair in islice(opened(record, steps), _SAMPLE)]
+    return sum(_bears(record, envelope, feed) for record, envelope in inner)
+
+
+def _bears(record: Any, envelope: Any, feed: Feed) -> bool:
+    marks = feed.recognise
+    has_all = all(_has(record, envelope, written) for written in marks.all)
+    has_any = not marks.any or any(_has(record, envelope, written) for written in marks.any)
+    return has_all and has_any and not any(_has(record, envelope, written) for written in marks.none)
+
+
+def _has(record: Any, envelope: Any, written: str) -> bool:
+    singles = map(path, alternatives(written))
+    return any(follow(envelope if one.scope == ENVELOPE else record, one) is not None for one in singles)
