@@ -6,7 +6,6 @@ win over the package's where they have its name.
 
 import re
 import tomllib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -63,7 +62,7 @@ class Recognise(_Strict):
     all: list[Paths] = []
     any: list[Paths] = []
     none: list[Paths] = []
-    files: list[Name] = []  # tables: names that a file may have
+    files: list[Name] = []  # tables: names of files that stand for one of `any`; `^.file` is the one it has
     because: str = ""
 
 
@@ -75,15 +74,23 @@ class Recipients(_Strict):
 
 
 class Reading(_Strict):
-    """How the text of a column is read: where it lies, and what is done to it."""
+    """How the text of a column is read: where it lies, what is done to it, and when."""
 
     of: Paths
     until: str = ""  # what follows the first of these characters is left out
     without: str = ""  # these characters are taken off both ends
     after: str = ""  # a text put before
     hexadecimal: bool = False
+    joined: Paths | list[Paths] = []  # further values, put after the first and a colon; without one there is none
+    written: str = ""  # an instant's form, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
+    when: Condition = {}  # read only where this holds
     with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
     words: dict[str, str] = {}
+
+    def used(self) -> list[str]:
+        """Return what is read of a record: the value, and all that bears on it."""
+        joined = [self.joined] if isinstance(self.joined, str) else self.joined
+        return [self.of, *([self.with_address] if self.with_address else []), *joined, *self.when]
 
 
 class Columns(_Strict):
@@ -156,6 +163,7 @@ class Feed(_Strict):
     name: Name
     what: str
     engine: Engine
+    also: list[Literal["json"]] = []  # a table map that reads JSON records of the same names too
     source: str = ""  # the vendor's page that documents it
     zone: Annotated[str, AfterValidator(_zone)] | None = None
     recognise: Recognise
@@ -175,7 +183,7 @@ class Feed(_Strict):
     def _fits_its_engine(self) -> "Feed":
         if self.engine == "access_log" and not self.hit:
             raise ValueError("an access log needs 'hit', the regular expressions of the paths that count")
-        if self.engine == "json" and not (self.recognise.all or self.recognise.any):
+        if self.engine != "access_log" and not (self.recognise.all or self.recognise.any):
             raise ValueError("'recognise' names nothing; give it 'all' or 'any', paths that every record has")
         return self
 
@@ -185,15 +193,11 @@ class Feed(_Strict):
         return self.recognise.because or f"records with {', '.join(self.recognise.all)}"
 
     def used(self) -> list[str]:
-        """Return every single path that the map reads, tags and attributes aside."""
-        whole = [*self.word, *(one.of for one in self.readings().values()), *self.ping, *self.recognised_by()]
-        whole += [one.with_address for one in self.readings().values() if one.with_address]
+        """Return every single path that events are made of, tags and attributes aside."""
+        whole = [*self.word, *self.ping]
+        whole += [written for one in self.readings().values() for written in one.used()]
         whole += [written for rule in self.rule for written in rule.when]
         return list(dict.fromkeys(single for written in whole for single in alternatives(written)))
-
-    def recognised_by(self) -> Iterator[str]:
-        """Yield the paths that say what a record is."""
-        yield from (*self.recognise.all, *self.recognise.any, *self.recognise.none)
 
     def readings(self) -> dict[str, Reading]:
         """Return everything that is read, by canonical column; of other tables as `table.column`."""

@@ -15,7 +15,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import values
-from trackkit.sources.feed import Feed, Reading
+from trackkit.sources.feed import Condition, Feed, Reading
 from trackkit.sources.paths import alternatives
 from trackkit.sources.values import Clock
 
@@ -88,6 +88,11 @@ class Mapping:
         if one.words:
             text = pl.coalesce(values.named(text, one.words), text)
         text = pl.when(text != "").then(text)
+        if one.joined:
+            further = [one.joined] if isinstance(one.joined, str) else one.joined
+            text = pl.concat_str(text, *map(_first, further), separator=":")
+        if one.when:
+            text = pl.when(_holds(one.when)).then(text)
         return pl.lit(one.after) + text if one.after else text
 
     def _dated(self, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -98,7 +103,9 @@ class Mapping:
         since = values.epoch(pl.col("occurred_at text"))
         rest = pl.when(since.is_null()).then(pl.col("occurred_at text")).str.replace(r"([.,][0-9]{6})[0-9]+", "$1")
         rows = values.with_instants(rows.with_columns(since=since, rest=rest), {"written": "rest"})
-        local, offset = pl.col("written"), pl.col("written offset")
+        form, local, offset = self.readings["occurred_at"].written, pl.col("written"), pl.col("written offset")
+        if form:
+            local = pl.coalesce(pl.col("rest").str.to_datetime(form, time_unit="us", strict=False), local)
         exact = (local - pl.duration(minutes=offset)).dt.replace_time_zone("UTC")
         is_local = offset.is_null() & local.is_not_null()
         return rows.with_columns(
@@ -110,9 +117,8 @@ class Mapping:
         """What rules and words say; the first that holds wins, and rules come before words."""
         said: dict[str, list[pl.Expr]] = {}
         for rule in self.feed.rule:
-            holds = pl.all_horizontal([meets(paths, wanted) for paths, wanted in rule.when.items()])
             for name, value in rule.said().items():
-                said.setdefault(name, []).append(pl.when(holds).then(pl.lit(value)))
+                said.setdefault(name, []).append(pl.when(_holds(rule.when)).then(pl.lit(value)))
         raw = pl.col("raw_event_type")
         words = [pl.when(_is(raw, word)).then(pl.lit(kind)) for word, kind in self.feed.words.items()]
         kind = pl.coalesce([*said.pop("event_type", []), *words, pl.lit("unknown")])
@@ -175,8 +181,7 @@ class Mapping:
         return pl.lit("sha256:") + values.digest(*_KEY, *further[self.wishes.dedupe])
 
     def _ping(self) -> pl.Expr:
-        conditions = [meets(paths, wanted) for paths, wanted in self.feed.ping.items()]
-        asked = pl.all_horizontal(conditions) if conditions else pl.lit(False)
+        asked = _holds(self.feed.ping) if self.feed.ping else pl.lit(False)
         return pl.col("raw_event_type").is_null() & (asked | pl.col("is_empty"))
 
     def _fault(self) -> pl.Expr:
@@ -196,6 +201,10 @@ def _first(written: str) -> pl.Expr:
     """The first of several paths that has a value."""
     singles = [pl.lit(one[1:]) if one.startswith("=") else pl.col(one) for one in alternatives(written)]
     return pl.coalesce(singles)
+
+
+def _holds(when: Condition) -> pl.Expr:
+    return pl.all_horizontal([meets(paths, wanted) for paths, wanted in when.items()])
 
 
 def meets(written: str, wanted: Any) -> pl.Expr:

@@ -7,17 +7,19 @@ from pathlib import Path
 import polars as pl
 
 from trackkit import schema
-from trackkit.sources import records
+from trackkit.sources import files, framing, records, tabular
 from trackkit.sources.feed import Feed
 from trackkit.sources.files import Found
 from trackkit.sources.mapping import TOLD, Mapping, Wishes
 from trackkit.sources.records import Batch
 from trackkit.sources.report import SourceReport
+from trackkit.sources.sheets import is_parquet
 from trackkit.sources.staging import Staged, handed_on, quarantine_frame, staged_path
 from trackkit.sources.values import Clock
 
-ENGINES: dict[str, Callable[[Found, Mapping], Iterator[Batch]]] = {
-    "json": lambda found, mapping: records.batches(found.path, mapping.feed, mapping.paths),
+ENGINES: dict[str, Callable[[Found, Mapping, Path], Iterator[Batch]]] = {
+    "json": lambda found, mapping, folder: records.batches(found.path, mapping.feed, mapping.paths),
+    "table": tabular.batches,
 }
 _NEEDED = [*schema.EVENT.sourced, *TOLD, "link.type_code", "recipient_key", "local", "oddity", "is_shared",
            "exact", "loose"]  # fmt: skip
@@ -31,9 +33,16 @@ def stage(found: Found, feed: Feed, folder: Path, clock: Clock, collapse_seconds
     report = SourceReport(found.relative, feed.name, "event")
     mapping = Mapping(feed, Clock(feed.zone) if feed.zone else clock, wishes)
     work = _Work(mapping, report, folder, collapse_seconds)
-    for batch in ENGINES[feed.engine](found, mapping):
+    for batch in ENGINES[_engine(found, feed)](found, mapping, folder):
         work.take(batch)
     return work.hand_on()
+
+
+def _engine(found: Found, feed: Feed) -> str:
+    """Return the engine for a file: a table map may read records of the same names too."""
+    if "json" not in feed.also or is_parquet(found.path):
+        return feed.engine
+    return "json" if framing.looks_like(files.head(found.path, 4096)) else feed.engine
 
 
 @dataclass
@@ -58,6 +67,7 @@ class _Work:
         rows = self.mapping.rows(cells).with_row_index("place").collect()
         wrong = rows.filter(pl.col("refused").is_not_null()).select("source_row", "refused", "place")
         self.bad += batch.broken
+        self.report.assumptions += batch.notes
         self.bad += [(row, reason, batch.text(place)) for row, reason, place in wrong.iter_rows()]
         self.pings += rows["is_ping"].sum()
         kept = rows.filter(pl.col("refused").is_null() & ~pl.col("is_ping"))

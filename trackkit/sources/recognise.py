@@ -16,7 +16,7 @@ _SAMPLE = 50  # records looked at
 def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
     """Return the format of a file of JSON records and why; None, and what was seen, where none fits."""
     sample = [one for one in islice(framing.records(file), _SAMPLE) if isinstance(one, dict)]
-    marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if feed.engine == "json"}
+    marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if "json" in (feed.engine, *feed.also)}
     best = max(marks, key=lambda name: marks[name], default="")
     if not best or not marks[best]:
         keys = ", ".join(list(sample[0])[:6]) if sample else "none"

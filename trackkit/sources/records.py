@@ -4,7 +4,7 @@ The parser is Python's own, in C, since it alone keeps what the formats need: wh
 map knows, and the rest of a file of which one record is broken. From the cells on, work is done on whole columns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path as FilePath
@@ -26,7 +26,8 @@ class Batch:
 
     cells: pl.DataFrame
     broken: list[tuple[int, str, str]] = field(default_factory=list)
-    originals: list[Any] = field(default_factory=list)
+    originals: Sequence[Any] | pl.Series = ()
+    notes: list[str] = field(default_factory=list)  # what was assumed of the file
 
     def text(self, place: int) -> str:
         """Return the text of a row, by its place in `cells`."""

@@ -1,0 +1,223 @@
+"""The engine for tables of declared formats: rows (`sheets`) become cells, named by the paths of a map (`headers`).
+
+Every cell stays text, so that no id passes through a number. What no column of an event holds is kept as attributes.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path as FilePath
+from typing import Any
+
+import polars as pl
+
+from trackkit.errors import DataError
+from trackkit.sources import files, framing
+from trackkit.sources.files import NOT_UTF8, Found, Mended
+from trackkit.sources.headers import FILE, Headers, called
+from trackkit.sources.mapping import Mapping
+from trackkit.sources.paths import RECORD, Path, Rows, alternatives, as_json, lists, path, texts
+from trackkit.sources.records import Batch
+from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
+from trackkit.sources.staging import STAGED, staged_path
+from trackkit.sources.values import is_missing
+
+ROWS = 50_000  # laid side by side at once
+_BROKEN = object()
+
+
+def batches(found: Found, wanted: Mapping, folder: FilePath) -> Iterator[Batch]:
+    """Yield the rows of a table file as cells, numbered from 1, the header left out; at least one batch.
+
+    Of a file that is not UTF-8 or cut short, what can be read is read from a copy.
+    Errors: DataError for damaged Parquet, or a file without headers.
+    """
+    table = _opened(found, wanted, folder)
+    broken, notes = [*table.sheet.ragged, *table.lost()], table.notes()
+    for rows in _slices(table.staged):
+        batch = table.batch(rows)
+        batch.broken += broken
+        batch.notes += notes
+        broken, notes = [], []
+        yield batch
+    table.staged.unlink()
+
+
+def _opened(found: Found, wanted: Mapping, folder: FilePath) -> "_Table":
+    table = _staged(found, found, wanted, folder)
+    if not table.sheet.trouble or is_parquet(found.path):
+        return table
+    table.staged.unlink()
+    mended = files.mend(found.path, staged_path(folder, "csv"), allow_latin1=True)
+    table = _staged(Found(mended.path, found.relative), found, wanted, folder, mended)
+    mended.path.unlink()
+    return table
+
+
+def _staged(copy: Found, found: Found, wanted: Mapping, folder: FilePath, mended: Mended | None = None) -> "_Table":
+    """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
+    sheet, staged = open_sheet(copy, lambda some: Headers(some).known(wanted.feed)), staged_path(folder, "parquet")
+    if not sheet.headers:
+        raise DataError(f"{found.relative} has no headers; the first line of a table names its columns.")
+    try:
+        sheet.cells.sink_parquet(staged, **STAGED)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if sheet.separator:  # text is never at fault here
+            raise
+        raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None
+    return _Table(found, wanted, sheet, staged, mended)
+
+
+def _slices(staged: FilePath) -> Iterator[pl.DataFrame]:
+    rows = pl.scan_parquet(staged, glob=False)
+    height = rows.select(pl.len()).collect().item()
+    for start in range(0, max(height, 1), ROWS):
+        yield rows.slice(start, ROWS).collect()
+
+
+@dataclass
+class _Table:
+    """A table file, its cells on disk, and the map by which it is read."""
+
+    found: Found
+    mapping: Mapping
+    sheet: Sheet
+    staged: FilePath
+    mended: Mended | None = None
+    parsed: dict[str, list[Any]] = field(default_factory=dict)
+
+    @cached_property
+    def headers(self) -> Headers:
+        return Headers(self.sheet.headers)
+
+    @cached_property
+    def json_cells(self) -> list[str]:
+        """The cells that hold JSON text of which the map reads a part."""
+        written = [*self.mapping.paths, *self.tags, *self.mapping.feed.attributes]
+        places = filter(None, map(self.headers.place, written))
+        return list(dict.fromkeys(cell for cell, inner in places if inner))
+
+    @cached_property
+    def tags(self) -> list[str]:
+        one = self.mapping.feed.columns.readings().get("tags")
+        return alternatives(one.of) if one else []
+
+    def lost(self) -> list[tuple[int, str, str]]:
+        """Return what stopped the reading of the whole file, as broken rows after the last one."""
+        lost = [f"the rest of the file cannot be read: {trouble}" for trouble in self.sheet.trouble]
+        if self.mended and self.mended.cut is not None:
+            lost.append(f"the file is cut here and the rest of it is lost: {self.mended.reason}")
+        text = (self.mended.cut if self.mended else None) or ""
+        height = pl.scan_parquet(self.staged, glob=False).select(pl.len()).collect().item() if lost else 0
+        last = height + len(self.sheet.ragged)
+        return [(last + place, reason, text) for place, reason in enumerate(lost, 1)]
+
+    def notes(self) -> list[str]:
+        """Return what was assumed of the file, and what of it is not read."""
+        said = ["the text is not UTF-8 and was read as Latin-1"] if self.mended and self.mended.is_latin1 else []
+        if is_parquet(self.found.path):
+            whole = pl.read_parquet_schema(self.found.path)
+            inner = [name for name in whole if name not in self.sheet.headers]
+            said += [f"columns of lists, structures or bytes are not read: {', '.join(inner)}"] if inner else []
+        return said
+
+    def batch(self, rows: pl.DataFrame) -> Batch:
+        """Return rows as cells; those that are no UTF-8 or no JSON are broken."""
+        text = pl.concat_str(self.headers.cells, separator=self.sheet.separator or ",").alias("as it stood")
+        rows = rows.with_columns(text).with_columns(pl.when(~is_missing(pl.col(self.headers.cells))).then(
+            pl.col(self.headers.cells)).name.keep())  # fmt: skip
+        self.parsed = {cell: [_parsed(value) for value in rows[cell]] for cell in self.json_cells}
+        rows = rows.with_columns(self._wrong())
+        is_sound = rows["wrong"].is_null()
+        self.parsed = {
+            cell: [v for v, keep in zip(some, is_sound, strict=True) if keep] for cell, some in self.parsed.items()
+        }
+        broken = rows.filter(~is_sound).select("source_row", "wrong", "as it stood").rows()
+        rows = rows.filter(is_sound)
+        return Batch(self._cells(rows), broken, rows["as it stood"])
+
+    def _wrong(self) -> pl.Expr:
+        reasons = []
+        if self.mended:
+            marked = pl.any_horizontal(pl.col(self.headers.cells).str.contains(NOT_UTF8, literal=True))
+            reasons.append(pl.when(marked).then(pl.lit("not UTF-8")))
+        for cell, some in self.parsed.items():
+            header = self.sheet.headers[self.headers.cells.index(cell)]
+            is_bad = pl.lit(pl.Series([value is _BROKEN for value in some], dtype=pl.Boolean))
+            reasons.append(pl.when(is_bad).then(pl.lit(f"no JSON in column '{header[:100]}'")))
+        return pl.coalesce([*reasons, pl.lit(None, pl.String)]).alias("wrong")
+
+    def _cells(self, rows: pl.DataFrame) -> pl.DataFrame:
+        own = pl.repeat(called(self.mapping.feed, self.found), rows.height, dtype=pl.String, eager=True)
+        columns = {one: own if one == FILE else self._texts(rows, one) for one in self.mapping.paths}
+        no = pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
+        return pl.DataFrame(
+            {"source_row": rows["source_row"], **columns, "is_shared": no, "is_empty": no, "tags": self._tags(rows),
+             "attributes": self._attributes(rows)}
+        )  # fmt: skip
+
+    def _texts(self, rows: pl.DataFrame, written: str) -> pl.Series:
+        place = self.headers.place(written)
+        if place is None:
+            return pl.repeat(None, rows.height, dtype=pl.String, eager=True)
+        return rows[place[0]] if place[1] is None else _series(texts(self._values(rows, written)))
+
+    def _values(self, rows: pl.DataFrame, written: str) -> list[Any]:
+        """Return the values of a path: JSON where the cell holds some, else the text of the cell."""
+        place = self.headers.place(written)
+        if place is None:
+            return [None] * rows.height
+        cell, inner = place
+        if cell not in self.parsed:
+            return rows[cell].to_list()
+        return Rows(self.parsed[cell], []).values(inner or Path("", RECORD, ()))
+
+    def _tags(self, rows: pl.DataFrame) -> pl.Series:
+        tags: list[str | None] = [None] * rows.height
+        for one in self.tags:
+            tags = [old or new for old, new in zip(tags, lists(self._values(rows, one)), strict=True)]
+        return _series(tags)
+
+    def _attributes(self, rows: pl.DataFrame) -> pl.Series:
+        """Return what no column of an event holds: the other columns, and what the map names besides, as JSON."""
+        further = {self._last(one): _members(self._last(one), self._values(rows, one))
+                   for one in self.mapping.feed.attributes if self.headers.place(one)}  # fmt: skip
+        known = {cell for cell, _ in filter(None, map(self.headers.place, [*self.mapping.paths, *self.tags]))}
+        for cell, header in zip(self.headers.cells, self.sheet.headers, strict=True):
+            if cell not in known and header not in further:
+                further[header] = rows.select(_member(pl.col(cell), header)).to_series()
+        if not further:
+            return pl.repeat(None, rows.height, dtype=pl.String, eager=True)
+        whole = pl.DataFrame({f"m{place}": some for place, some in enumerate(further.values())})
+        inner = pl.concat_str(pl.all(), separator=",", ignore_nulls=True)
+        return whole.select(pl.when(inner != "").then(pl.concat_str(pl.lit("{"), inner, pl.lit("}")))).to_series()
+
+    @staticmethod
+    def _last(written: str) -> str:
+        return next(str(step) for step in reversed(path(written).steps) if isinstance(step, str))
+
+
+def _parsed(text: str | None) -> Any:
+    """Return the value of JSON text in a cell; None for other text, `_BROKEN` for what only begins like JSON."""
+    if text is None or text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return framing.loads(text)
+    except (ValueError, RecursionError):
+        return _BROKEN
+
+
+def _member(column: pl.Expr, name: str) -> pl.Expr:
+    written = pl.struct(column.alias(name)).struct.json_encode().str.slice(1).str.head(-1)
+    return pl.when(column.is_not_null()).then(written)
+
+
+def _members(name: str, values: Iterable[Any]) -> pl.Series:
+    return _series([None if value is None else f"{as_json(name)}:{as_json(value)}" for value in values])
+
+
+def _series(values: list[str | None]) -> pl.Series:
+    try:
+        return pl.Series(values, dtype=pl.String)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and no text can hold
+        return pl.Series([v if v is None else v.encode("utf-8", "replace").decode() for v in values], dtype=pl.String)
