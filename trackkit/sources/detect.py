@@ -10,10 +10,11 @@ from trackkit.sources import adobe, files, framing, recognise, redirection
 from trackkit.sources.feed import Feed
 from trackkit.sources.files import Found
 from trackkit.sources.maps import TableMap, plain_name
-from trackkit.sources.sheets import EXTENSIONS, dialect
+from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
 _PART = re.compile(r"(?:[-_. ]*(?:part|chunk)?[-_. ]*\d[\d_.T:-]*)+$", re.IGNORECASE)
+_LOG_HEAD = 1 << 20  # bytes of an access log in which hits are looked for
 _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
 
 
@@ -40,7 +41,8 @@ def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], fo
         return chosen
     if not lower.endswith(EXTENSIONS):
         return Choice(None, "neither a log, a table nor message content")
-    return _as_table(found, [one for one in maps if format in ("auto", one.format)])
+    chosen = _as_table(found, [one for one in maps if format in ("auto", one.format)])
+    return chosen if chosen.format or format != "auto" else _as_feed_table(found, feeds) or chosen
 
 
 def _as_log(found: Found, format: str) -> Choice | None:
@@ -57,10 +59,18 @@ def _as_log(found: Found, format: str) -> Choice | None:
 
 
 def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
-    if found.path.name.lower().endswith(".parquet") or not framing.looks_like(files.head(found.path, 4096)):
+    if is_parquet(found.path):
         return None
-    feed, why = recognise.of_records(found.path, feeds)
-    return Choice(feed.name if feed else None, why, feed=feed)
+    if framing.looks_like(files.head(found.path, 4096)):
+        feed, why = recognise.of_records(found.path, feeds)
+        return Choice(feed.name if feed else None, why, feed=feed)
+    feed, why = recognise.of_lines(files.head(found.path, _LOG_HEAD), feeds)
+    return Choice(feed.name if feed else None, why, feed=feed) if why else None
+
+
+def _as_feed_table(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
+    feed = recognise.of_table(found, feeds)
+    return Choice(feed.name, feed.recognised, feed=feed) if feed else None
 
 
 def _as_table(found: Found, maps: Sequence[TableMap]) -> Choice:

@@ -6,11 +6,11 @@ win over the package's where they have its name.
 
 import re
 import tomllib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from trackkit import schema
@@ -34,9 +34,9 @@ def _paths(text: str) -> str:
 
 def _pattern(text: str) -> str:
     try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+        pl.Series([""]).str.contains(text)
+    except pl.exceptions.ComputeError as error:
+        raise ValueError(f"{text!r} is no regular expression: {str(error).splitlines()[0]}") from None
     return text
 
 
@@ -80,8 +80,10 @@ class Reading(_Strict):
     of: Paths
     until: str = ""  # what follows the first of these characters is left out
     without: str = ""  # these characters are taken off both ends
-    after: str = ""  # a text put before
+    prefix: str = ""  # a text put before
     hexadecimal: bool = False
+    joined: Paths | None = None  # a second value, put after the first and a colon; without it there is none
+    written: str = ""  # an instant's form, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
     with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
     words: dict[str, str] = {}
 
@@ -150,6 +152,13 @@ class Rule(_Strict):
         return {name: value for name, value in self if name != "when" and value is not None}
 
 
+class Hit(_Strict):
+    """A request of an access log that counts: its path, whose named groups are values, and the word for it."""
+
+    path: Pattern
+    word: str
+
+
 class Feed(_Strict):
     """A format: how it is recognised, where its records lie, and what each value of a record means."""
 
@@ -163,18 +172,18 @@ class Feed(_Strict):
     ping: Condition = {}  # a record that is no event
     recipients: Recipients | None = None
     word: list[Paths] = Field(min_length=1)
-    words: dict[str, EventType] = {}
+    words: dict[str, EventType | Literal["by_link"]] = {}  # by_link: what the table of links says
     columns: Columns
     link: Link = Link()
     delivery: Delivery = Delivery()
     attributes: list[Paths] = []
     rule: list[Rule] = []
-    hit: list[Pattern] = []  # access logs: the paths that are hits, with named groups
+    hit: list[Hit] = []  # access logs: the requests that count
 
     @model_validator(mode="after")
     def _fits_its_engine(self) -> "Feed":
         if self.engine == "access_log" and not self.hit:
-            raise ValueError("an access log needs 'hit', the regular expressions of the paths that count")
+            raise ValueError("an access log needs 'hit', the requests that count")
         if self.engine == "json" and not (self.recognise.all or self.recognise.any):
             raise ValueError("'recognise' names nothing; give it 'all' or 'any', paths that every record has")
         return self
@@ -185,15 +194,12 @@ class Feed(_Strict):
         return self.recognise.because or f"records with {', '.join(self.recognise.all)}"
 
     def used(self) -> list[str]:
-        """Return every single path that the map reads, tags and attributes aside."""
-        whole = [*self.word, *(one.of for one in self.readings().values()), *self.ping, *self.recognised_by()]
-        whole += [one.with_address for one in self.readings().values() if one.with_address]
+        """Return every single path that events are made of, tags and attributes aside."""
+        whole = [*self.word, *(one.of for one in self.readings().values()), *self.ping]
+        for one in self.readings().values():
+            whole += [written for written in (one.with_address, one.joined) if written]
         whole += [written for rule in self.rule for written in rule.when]
         return list(dict.fromkeys(single for written in whole for single in alternatives(written)))
-
-    def recognised_by(self) -> Iterator[str]:
-        """Yield the paths that say what a record is."""
-        yield from (*self.recognise.all, *self.recognise.any, *self.recognise.none)
 
     def readings(self) -> dict[str, Reading]:
         """Return everything that is read, by canonical column; of other tables as `table.column`."""
@@ -227,7 +233,7 @@ def _said(error: Any) -> str:
 
 def _known_keys(keys: list[str]) -> list[str]:
     sections = {"recognise": Recognise, "recipients": Recipients, "columns": Columns, "link": Link, "rule": Rule,
-                "delivery": Delivery}  # fmt: skip
+                "delivery": Delivery, "hit": Hit}  # fmt: skip
     model = sections.get(keys[0], Feed) if keys else Feed
     inner = len([key for key in keys if not key.isdigit()]) > 1
     return list((Reading if inner else model).model_fields)

@@ -16,7 +16,7 @@ from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import values
 from trackkit.sources.feed import Feed, Reading
-from trackkit.sources.paths import alternatives
+from trackkit.sources.paths import alternatives, cell
 from trackkit.sources.values import Clock
 
 DEDUPES = ("exact", "loose", "none")
@@ -88,7 +88,8 @@ class Mapping:
         if one.words:
             text = pl.coalesce(values.named(text, one.words), text)
         text = pl.when(text != "").then(text)
-        return pl.lit(one.after) + text if one.after else text
+        text = pl.concat_str(text, _first(one.joined), separator=":") if one.joined else text
+        return pl.lit(one.prefix) + text if one.prefix else text
 
     def _dated(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         if "occurred_at" not in self.readings:
@@ -98,7 +99,10 @@ class Mapping:
         since = values.epoch(pl.col("occurred_at text"))
         rest = pl.when(since.is_null()).then(pl.col("occurred_at text")).str.replace(r"([.,][0-9]{6})[0-9]+", "$1")
         rows = values.with_instants(rows.with_columns(since=since, rest=rest), {"written": "rest"})
-        local, offset = pl.col("written"), pl.col("written offset")
+        form, offset = self.readings["occurred_at"].written, pl.col("written offset")
+        local = pl.col("written")
+        if form:
+            local = pl.coalesce(pl.col("rest").str.to_datetime(form, time_unit="us", strict=False), local)
         exact = (local - pl.duration(minutes=offset)).dt.replace_time_zone("UTC")
         is_local = offset.is_null() & local.is_not_null()
         return rows.with_columns(
@@ -116,6 +120,7 @@ class Mapping:
         raw = pl.col("raw_event_type")
         words = [pl.when(_is(raw, word)).then(pl.lit(kind)) for word, kind in self.feed.words.items()]
         kind = pl.coalesce([*said.pop("event_type", []), *words, pl.lit("unknown")])
+        kind = pl.when(kind != "by_link").then(kind) if "by_link" in self.feed.words.values() else kind
         classes = pl.coalesce(said.pop("bounce_class", [pl.lit(None, pl.String)]))
         return {
             "reported_type": kind.cast(schema.EVENT.schema["reported_type"]),
@@ -194,7 +199,7 @@ class Mapping:
 
 def _first(written: str) -> pl.Expr:
     """The first of several paths that has a value."""
-    singles = [pl.lit(one[1:]) if one.startswith("=") else pl.col(one) for one in alternatives(written)]
+    singles = [pl.lit(one[1:]) if one.startswith("=") else pl.col(cell(one)) for one in alternatives(written)]
     return pl.coalesce(singles)
 
 
