@@ -426,3 +426,228 @@ def test_access_logs_of_others(name: str, tmp_path: Path) -> None:
     assert {one.format for one in load.report.sources} == {name}
     if name != "mautic_access_log":
         assert read(tmp_path / "auto", "\n".join(lines), "nginx.log").report.sources[0].format == name
+
+
+# ---------------------------------------------------------------- Postmark
+
+
+def postmark(kind: str, at: str, **more: Any) -> dict[str, Any]:
+    return {"RecordType": kind, "MessageID": "00000000-0000", "MessageStream": "outbound", "Tag": "welcome",
+            "Recipient": "ann@mail.example", "Metadata": {"a": "b"},
+            at: "2019-11-05T11:33:54.1234567-05:00", **more}  # fmt: skip
+
+
+POSTMARK = [
+    postmark("Delivery", "DeliveredAt", Details="250 OK"),
+    postmark("Open", "ReceivedAt", FirstOpen=True, UserAgent="UA", Geo={"IP": "192.0.2.1"}, ReadSeconds=5),
+    postmark("Open", "ReceivedAt", FirstOpen=False, ReceivedAt="2019-11-05T16:40:00Z"),
+    postmark("Click", "ReceivedAt", OriginalLink="https://a.example", ClickLocation="HTML"),
+    *(postmark("Bounce", "BouncedAt", Type=kind, ID=692560173 + n, Details=f"smtp;{kind}") for n, kind in enumerate((
+        "HardBounce", "SoftBounce", "Transient", "DnsError", "Blocked", "BadEmailAddress", "ManuallyDeactivated",
+        "SpamNotification", "AutoResponder", "AddressChange", "ChallengeVerification", "Unsubscribe", "Subscribe",
+        "OpenRelayTest"))),
+    postmark("SpamComplaint", "BouncedAt", Type="SpamComplaint", ID=692560173, Email="ann@mail.example"),
+    *(postmark("SubscriptionChange", "ChangedAt", SuppressSending=reason is not None, SuppressionReason=reason)
+      for reason in (None, "ManualSuppression", "HardBounce", "SpamComplaint")),
+]  # fmt: skip
+
+
+def test_postmark(tmp_path: Path) -> None:
+    load = read(tmp_path / "in", "\n".join(map(json.dumps, POSTMARK)))
+    assert [one for (one,) in events(load, "reported_type")] == [
+        "delivered", "opened", "opened", "clicked", "bounced", "bounced", "deferred", "deferred",
+        "rejected", "rejected",
+        "rejected", "complained", "autoresponded", "autoresponded", "autoresponded", "unsubscribed", "subscribed",
+        "unknown", "complained", "subscribed", "unsubscribed", "rejected", "rejected",
+    ]  # fmt: skip
+    assert [one for (one,) in events(load, "bounce_class")][4:6] == ["hard", "soft"]
+    assert load.report.sources[0].unknown_types == {"Bounce:OpenRelayTest": 1}
+    assert events(load, "occurred_at", "is_first", "delivery_id", "ip", "is_machine", "message_id")[1] == (
+        datetime(2019, 11, 5, 16, 33, 54, 123456, tzinfo=UTC), True, "welcome", "192.0.2.1", None,
+        "00000000-0000:ann@mail.example",
+    )  # fmt: skip
+    assert len(set(events(load, "event_id"))) == 23  # the bounce and the complaint of one ID stay apart
+    assert events(load, "attributes")[1] == ('{"MessageStream":"outbound","Metadata":{"a":"b"},"ReadSeconds":5}',)
+    assert not any("total opens are unknown" in note for note in load.report.sources[0].assumptions)
+
+
+def test_postmark_that_posts_only_first_opens_says_so(tmp_path: Path) -> None:
+    first = [POSTMARK[1], POSTMARK[1] | {"Recipient": "bob@mail.example"}]
+    (note,) = read(tmp_path / "in", first).report.sources[0].assumptions
+    assert note == "every open is the first of its message: the sender kept no later ones, and total opens are unknown"
+
+
+# ---------------------------------------------------------------- SparkPost
+
+
+def sparkpost(kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, "timestamp": "1454442600", "event_id": "92356927693813856",
+            "message_id": "000443ee14578172be22",
+            "transmission_id": "65832150921904138", "campaign_id": "Example Campaign", "rcpt_to": "ann@mail.example",
+            "raw_rcpt_to": "Ann@Mail.example", "subject": "Summer", "rcpt_tags": ["male", "US"], **more}  # fmt: skip
+
+
+SPARKPOST = [
+    sparkpost("injection"), sparkpost("delivery"), sparkpost("bounce", bounce_class="10", raw_reason="550 no"),
+    sparkpost("bounce", bounce_class=22, event_id="2"), sparkpost("out_of_band", bounce_class="52"),
+    sparkpost("bounce", bounce_class="1", event_id="3"), sparkpost("delay", bounce_class="21"),
+    sparkpost("spam_complaint"),
+    sparkpost("policy_rejection", bounce_class="25"), sparkpost("generation_rejection"),
+    sparkpost("generation_failure"),
+    sparkpost("initial_open", user_agent_parsed={"is_prefetched": True, "is_proxy": True}),
+    sparkpost("open", timestamp="2016-02-02T20:50:00.000Z", user_agent_parsed={"is_prefetched": False}),
+    sparkpost("click", target_link_url="https://a.example", target_link_name="Shop", campaign_id=""),
+    sparkpost("list_unsubscribe"), sparkpost("link_unsubscribe"), sparkpost("sms_status"),
+]  # fmt: skip
+SPARKPOST_ROWS = [
+    ("queued", None), ("delivered", None), ("bounced", "hard"), ("bounced", "soft"), ("bounced", "block"),
+    ("bounced", "undetermined"), ("deferred", None), ("complained", None), ("rejected", None), ("rejected", None),
+    ("failed", None), ("opened", None), ("opened", None), ("clicked", None), ("unsubscribed", None),
+    ("unsubscribed", None), ("unknown", None),
+]  # fmt: skip
+
+
+def test_sparkpost_webhooks_with_pings(tmp_path: Path) -> None:
+    kinds = ("message_event", "track_event", "gen_event")
+    batch = [{"msys": {}}, *({"msys": {kinds[n % 3]: one}} for n, one in enumerate(SPARKPOST)), {"msys": {}}]
+    load = read(tmp_path / "in", batch)
+    assert events(load, "reported_type", "bounce_class") == SPARKPOST_ROWS
+    assert "2 records are the sender's own tests or confirmations and tell of no event" in (
+        load.report.sources[0].assumptions
+    )
+    assert events(load, "address", "delivery_id", "is_machine", "machine_reason")[11:14] == [
+        ("Ann@Mail.example", "Example Campaign", True, "prefetched"),
+        ("Ann@Mail.example", "Example Campaign", False, None), ("Ann@Mail.example", "65832150921904138", None, None),
+    ]  # fmt: skip
+    assert events(load, "occurred_at")[11] == (datetime(2016, 2, 2, 19, 50, tzinfo=UTC),)
+    assert told(load, "link", "url", "label") == [("https://a.example", "Shop")]
+    assert len(set(events(load, "event_id"))) == 17  # though most share an event_id of the sender
+
+
+def test_sparkpost_events_api(tmp_path: Path) -> None:
+    load = read(tmp_path / "in", {"results": SPARKPOST, "total_count": 17, "links": {}})
+    assert events(load, "reported_type", "bounce_class") == SPARKPOST_ROWS
+
+
+def test_both_pixels_of_one_display_are_one_open(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shown = [
+        sparkpost("initial_open"),
+        sparkpost("open", timestamp="1454442601"),
+        sparkpost("open", timestamp="1454449000"),
+    ]
+    (tmp_path / "in" / "events.json").write_text(json.dumps(shown))
+    report = open_store(tmp_path / "store").ingest(tmp_path / "in")
+    assert (report.total("kept"), report.total("collapsed")) == (2, 1)
+
+
+# ---------------------------------------------------------------- Brevo
+
+
+def brevo(event: str, **more: Any) -> dict[str, Any]:
+    return {"event": event, "email": "ann@mail.example", "id": 26224, "date": "2020-10-09 00:00:00", "ts": 1604933619,
+            "ts_event": 1604933654, "ts_epoch": 1604933654123, "message-id": "<2020@smtp.sender.example>",
+            "subject": "Hello", "tag": '["june"]', **more}  # fmt: skip
+
+
+def test_brevo(tmp_path: Path) -> None:
+    words = ("request", "delivered", "hard_bounce", "soft_bounce", "invalid_email", "blocked", "spam",
+             "complaint", "error",
+             "deferred", "opened", "unique_opened", "proxy_open", "unique_proxy_open", "unsubscribe",
+             "wave")  # fmt: skip
+    records = [*map(brevo, words), brevo("click", link="https://a.example"),
+               {"event": "opened", "email": "ann@mail.example", "date": "2020-10-09 02:00:00", "camp_id": 4,
+                "campaign name": "June", "ts_event": 1}]  # fmt: skip
+    load = read(tmp_path / "in", records, timezone="Europe/Paris")
+    assert events(load, "reported_type", "bounce_class", "is_machine", "is_first") == [
+        ("queued", None, None, None), ("delivered", None, None, None), ("bounced", "hard", None, None),
+        ("bounced", "soft", None, None), ("bounced", "hard", None, None), ("rejected", None, None, None),
+        ("complained", None, None, None), ("complained", None, None, None), ("failed", None, None, None),
+        ("deferred", None, None, None), ("opened", None, None, None), ("opened", None, None, True),
+        ("opened", None, True, None), ("opened", None, True, True), ("unsubscribed", None, None, None),
+        ("unknown", None, None, None), ("clicked", None, None, None), ("opened", None, None, None),
+    ]  # fmt: skip
+    assert events(load, "occurred_at", "delivery_id", "tags")[::17] == [
+        (datetime(2020, 11, 9, 14, 54, 14, 123000, tzinfo=UTC), None, '["june"]'),
+        (datetime(2020, 10, 9, 0, 0, tzinfo=UTC), "4", None),
+    ]  # fmt: skip
+    assert events(load, "message_id")[0] == ("2020@smtp.sender.example:ann@mail.example",)
+    assert told(load, "delivery", "delivery_id", "label") == [("4", "June")]
+    assert '"id":26224' in events(load, "attributes")[0][0]
+
+
+def test_brevo_seconds_under_either_name(tmp_path: Path) -> None:
+    older = {name: value for name, value in brevo("opened").items() if name != "ts_epoch"}
+    load = read(tmp_path / "in", [brevo("opened", ts_epoch=1604933654), older | {"s_epoch": 1604933655}])
+    assert events(load, "occurred_at") == [
+        (datetime(2020, 11, 9, 14, 54, 14, tzinfo=UTC),), (datetime(2020, 11, 9, 14, 54, 15, tzinfo=UTC),),
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- Mailjet, Resend
+
+
+def mailjet(event: str, **more: Any) -> dict[str, Any]:
+    return {"event": event, "time": 1433333949, "MessageID": 1152921507291203249, "email": "ann@mail.example",
+            "mj_campaign_id": 7257, "mj_contact_id": 4, "customcampaign": "June", "CustomID": "x",
+            "Payload": "", **more}  # fmt: skip
+
+
+def test_mailjet(tmp_path: Path) -> None:
+    records = [
+        mailjet("sent", smtp_reply="250 ok"), mailjet("open", agent="UA", ip="192.0.2.1", geo="FR"),
+        mailjet("click", url="https://a.example", mj_campaign_id=0),
+        mailjet("bounce", hard_bounce=True, error="user unknown"),
+        mailjet("bounce", hard_bounce=False, error="mailbox full"),
+        mailjet("bounce", hard_bounce=False, error="greylisted"),
+        mailjet("bounce", hard_bounce=True, error="greylisted"),
+        mailjet("blocked", error="preblocked"), mailjet("spam"),
+        mailjet("unsub", mj_campaign_id=0, customcampaign="", mj_contact_id=0), mailjet("wave"),
+    ]  # fmt: skip
+    load = read(tmp_path / "in", records)
+    assert events(load, "reported_type", "bounce_class", "delivery_id") == [
+        ("delivered", None, "7257"), ("opened", None, "7257"), ("clicked", None, "June"), ("bounced", "hard", "7257"),
+        ("bounced", "soft", "7257"), ("deferred", None, "7257"), ("bounced", "hard", "7257"),
+        ("rejected", None, "7257"),
+        ("complained", None, "7257"), ("unsubscribed", None, None), ("unknown", None, "7257"),
+    ]  # fmt: skip
+    assert {one for (one,) in events(load, "message_id")} == {"1152921507291203249"}
+    assert [one for (one,) in events(load, "recipient_id")][8:] == ["4", None, "4"]
+    alone = read(tmp_path / "alone", records[1])  # a bare object, as without grouping
+    assert events(alone, "event_id") == events(load, "event_id")[1:2]
+
+
+def resend(kind: str, **data: Any) -> dict[str, Any]:
+    return {"type": kind, "created_at": "2024-11-22T23:41:12.126Z", "data": {
+        "email_id": "56761188", "created_at": "2024-11-22T23:41:11.894719+00:00", "from": "News <n@sender.example>",
+        "to": ["ann@mail.example"], "subject": "Hello", "broadcast_id": "8b146471",
+        "tags": {"category": "c"}, **data}}  # fmt: skip
+
+
+def test_resend(tmp_path: Path) -> None:
+    bounce = {"message": "no such mailbox", "subType": "General", "type": "Permanent"}
+    link = {
+        "link": "https://a.example",
+        "ipAddress": "192.0.2.1",
+        "userAgent": "UA",
+        "timestamp": "2024-11-24T05:00:57.163Z",
+    }
+    records = [
+        resend("email.sent"), resend("email.scheduled"), resend("email.delivered"), resend("email.delivery_delayed"),
+        resend("email.bounced", bounce=bounce), resend("email.bounced", bounce=bounce | {"type": "Transient"}),
+        resend("email.suppressed"), resend("email.failed", failed={"reason": "quota"}), resend("email.complained"),
+        resend("email.opened"), resend("email.clicked", click=link),
+        resend("email.opened", to=["a@b.example", "c@d.example"]),
+        resend("contact.created"),
+    ]  # fmt: skip
+    load = read(tmp_path / "in", records)
+    assert events(load, "reported_type", "bounce_class", "address") == [
+        (kind, bounced, "ann@mail.example") for kind, bounced in (
+            ("sent", None), ("queued", None), ("delivered", None), ("deferred", None), ("bounced", "hard"),
+            ("bounced", "soft"), ("rejected", None), ("failed", None), ("complained", None), ("opened", None),
+            ("clicked", None))
+    ] + [("opened", None, None), ("unknown", None, "ann@mail.example")]  # fmt: skip
+    assert events(load, "occurred_at", "ip", "delivery_id", "message_id")[10] == (
+        datetime(2024, 11, 24, 5, 0, 57, 163000, tzinfo=UTC), "192.0.2.1", "8b146471", "56761188",
+    )  # fmt: skip
+    assert load.report.sources[0].unknown_types == {"contact.created": 1}

@@ -81,6 +81,7 @@ class Reading(_Strict):
     until: str = ""  # what follows the first of these characters is left out
     without: str = ""  # these characters are taken off both ends
     prefix: str = ""  # a text put before
+    nothing: list[str] = []  # texts that stand for no value, as 0 where a key is meant
     hexadecimal: bool = False
     joined: Paths | None = None  # a second value, put after the first and a colon; without it there is none
     written: str = ""  # an instant's form, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
@@ -168,6 +169,7 @@ class Feed(_Strict):
     source: str = ""  # the vendor's page that documents it
     zone: Annotated[str, AfterValidator(_zone)] | None = None
     recognise: Recognise
+    collapse_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0  # repeated opens within them count once
     unwrap: list[Paths] = []
     ping: Condition = {}  # a record that is no event
     recipients: Recipients | None = None

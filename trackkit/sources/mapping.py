@@ -5,7 +5,7 @@ map says gets a reason in `refused`; a word that the map does not know makes the
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
@@ -77,7 +77,7 @@ class Mapping:
         )  # fmt: skip
 
     def _text(self, one: Reading) -> pl.Expr:
-        text = _first(one.of)
+        text = _first(one.of, one.nothing)
         if one.until:
             text = text.str.splitn(one.until, 2).struct.field("field_0")
         if one.without:
@@ -197,10 +197,10 @@ class Mapping:
         return pl.when(~pl.col("is_ping")).then(pl.coalesce(reasons))
 
 
-def _first(written: str) -> pl.Expr:
+def _first(written: str, nothing: Sequence[str] = ()) -> pl.Expr:
     """The first of several paths that has a value."""
     singles = [pl.lit(one[1:]) if one.startswith("=") else pl.col(cell(one)) for one in alternatives(written)]
-    return pl.coalesce(singles)
+    return pl.coalesce([pl.when(~one.is_in(nothing)).then(one) for one in singles] if nothing else singles)
 
 
 def meets(written: str, wanted: Any) -> pl.Expr:

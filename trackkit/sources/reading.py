@@ -81,11 +81,12 @@ class _Work:
         return Staged(self.report, events, quarantine, _gleaned(rows), rows.select("exact", "loose"))
 
     def _account(self, rows: pl.LazyFrame) -> None:
-        report, odd = self.report, pl.col("oddity")
+        report, odd, is_open = self.report, pl.col("oddity"), pl.col("reported_type") == "opened"
         counts = rows.select(
             kept=pl.len(), undated=pl.col("occurred_at").is_null().sum(), local=pl.col("local").sum(),
             twice=(odd == 1).sum(), skipped=(odd == 2).sum(), shared=pl.col("is_shared").sum(),
             homeless=pl.col("delivery_id").is_null().sum(), by_link=pl.col("reported_type").is_null().sum(),
+            opens=is_open.sum(), later=(is_open & ~pl.col("is_first").fill_null(False)).sum(),
         ).collect(engine="streaming").row(0, named=True)  # fmt: skip
         report.quarantined = len(self.bad)
         report.read, report.undated = counts["kept"] + report.quarantined, counts["undated"]
@@ -94,13 +95,17 @@ class _Work:
         unknown = rows.filter(pl.col("reported_type") == "unknown").group_by("raw_event_type").len()
         report.unknown_types = dict(unknown.sort("raw_event_type").collect().iter_rows())
 
-    def _notes(self, kept: int, shared: int, homeless: int, by_link: int, **_: int) -> Iterator[str]:
+    def _notes(
+        self, kept: int, shared: int, homeless: int, by_link: int, opens: int, later: int, **_: int
+    ) -> Iterator[str]:
         if self.pings:
             yield f"{self.pings:,} records are the sender's own tests or confirmations and tell of no event"
         if shared:
             yield f"{shared:,} events are of messages to several recipients and do not say whose; the address is empty"
         if by_link:
             yield f"{by_link:,} events are of the type that the table of links says; load it too"
+        if opens > 1 and not later:
+            yield "every open is the first of its message: the sender kept no later ones, and total opens are unknown"
         if homeless:
             yield f"{homeless:,} of {kept:,} events name no delivery; --delivery-field says which field does"
 
