@@ -21,7 +21,8 @@ from trackkit.sources.feed import feeds, read_feed
 def click(number: int, **more: Any) -> dict[str, Any]:
     return {
         "event": "click", "timestamp": 1700000000 + number, "email": f"p{number}@mail.example",
-        "sg_event_id": f"e{number}", "sg_message_id": f"m{number}.filter.0", "url": f"https://shop.example/é?n={number}", "category": ["spring"],
+        "sg_event_id": f"e{number}", "sg_message_id": f"m{number}.filter.0",
+        "url": f"https://shop.example/é?n={number}", "category": ["spring"],
         **more,
     }  # fmt: skip
 

@@ -19,7 +19,7 @@ from trackkit.sources.values import Clock
 
 __all__ = ["Format", "LoadReport", "RawLoad", "SourceReport", "formats", "read"]
 
-_LOG_COLLAPSE_MINUTES = 1.0  # the platform's own importer merges repeated opens of one minute; exports went through it
+_LOG_COLLAPSE_SECONDS = 60  # the platform's own importer merges repeated opens of one minute; exports went through it
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,9 @@ def _without_secrets(url: str) -> str:
 def _stage(
     found: Found, choice: Choice, folder: Path, clock: Clock, minutes: float | None, wishes: Wishes, alone: bool
 ) -> Staged:
-    default = _LOG_COLLAPSE_MINUTES if choice.format == redirection.NAME else 0.0
-    seconds = round(60 * (default if minutes is None else minutes))
+    default = _LOG_COLLAPSE_SECONDS if choice.format == redirection.NAME else 0
+    default = choice.feed.collapse_seconds if choice.feed else default
+    seconds = default if minutes is None else round(60 * minutes)
     try:
         if choice.feed:
             return reading.stage(found, choice.feed, folder, clock, seconds, wishes)

@@ -10,9 +10,10 @@ from trackkit.sources.feed import Feed
 from trackkit.sources.files import Found
 from trackkit.sources.headers import names, of_table
 from trackkit.sources.maps import TableMap, plain_name
-from trackkit.sources.sheets import EXTENSIONS, dialect
+from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
+_LOG_HEAD = 1 << 20  # bytes of an access log in which hits are looked for
 _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
 
 
@@ -67,10 +68,13 @@ def _as_log(found: Found, format: str) -> Choice | None:
 
 
 def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
-    if found.path.name.lower().endswith(".parquet") or not framing.looks_like(_head(found)):
+    if is_parquet(found.path):
         return None
-    feed, why = recognise.of_records(found.path, feeds)
-    return Choice(feed.name if feed else None, why, feed=feed)
+    if framing.looks_like(_head(found)):
+        feed, why = recognise.of_records(found.path, feeds)
+        return Choice(feed.name if feed else None, why, feed=feed)
+    feed, why = recognise.of_lines(files.head(found.path, _LOG_HEAD), feeds)
+    return Choice(feed.name if feed else None, why, feed=feed) if why else None
 
 
 def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> Choice:

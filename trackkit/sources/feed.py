@@ -8,48 +8,15 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.sources.notation import BounceClass, Condition, Engine, EventType, Name, Paths, Pattern, Zone
 from trackkit.sources.paths import alternatives
-from trackkit.sources.values import Clock
 
 BUILT_IN, LOCAL = Path(__file__).parent / "formats", "formats"
-Engine = Literal["json", "table", "access_log"]
-EventType = Literal[schema.EVENT_TYPES]  # type: ignore[valid-type]
-BounceClass = Literal[schema.BOUNCE_CLASSES]  # type: ignore[valid-type]
-
-
-def _paths(text: str) -> str:
-    try:
-        alternatives(text)
-    except RequestError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from None
-    return text
-
-
-def _zone(text: str) -> str:
-    try:
-        return Clock(text).zone
-    except RequestError as error:
-        raise ValueError(str(error)) from None
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-Paths = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_paths)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
-Condition = dict[Paths, str | list[str] | bool]
 
 
 class _Strict(BaseModel):
@@ -79,7 +46,8 @@ class Reading(_Strict):
     of: Paths
     until: str = ""  # what follows the first of these characters is left out
     without: str = ""  # these characters are taken off both ends
-    after: str = ""  # a text put before
+    prefix: str = ""  # a text put before
+    nothing: list[str] = []  # texts that stand for no value, as 0 where a key is meant
     hexadecimal: bool = False
     joined: Paths | list[Paths] = []  # further values, put after the first and a colon; without one there is none
     written: str = ""  # an instant's form, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
@@ -157,6 +125,13 @@ class Rule(_Strict):
         return {name: value for name, value in self if name != "when" and value is not None}
 
 
+class Hit(_Strict):
+    """A request of an access log that counts: its path, whose named groups are values, and the word for it."""
+
+    path: Pattern
+    word: str
+
+
 class Feed(_Strict):
     """A format: how it is recognised, where its records lie, and what each value of a record means."""
 
@@ -165,24 +140,25 @@ class Feed(_Strict):
     engine: Engine
     also: list[Literal["json"]] = []  # a table map that reads JSON records of the same names too
     source: str = ""  # the vendor's page that documents it
-    zone: Annotated[str, AfterValidator(_zone)] | None = None
+    zone: Zone | None = None
     recognise: Recognise
+    collapse_seconds: int = Field(0, ge=0, le=86_400)  # repeated opens within them count once
     unwrap: list[Paths] = []
     ping: Condition = {}  # a record that is no event
     recipients: Recipients | None = None
     word: list[Paths] = Field(min_length=1)
-    words: dict[str, EventType] = {}
+    words: dict[str, EventType | Literal["by_link"]] = {}  # by_link: what the table of links says
     columns: Columns
     link: Link = Link()
     delivery: Delivery = Delivery()
     attributes: list[Paths] = []
     rule: list[Rule] = []
-    hit: list[Pattern] = []  # access logs: the paths that are hits, with named groups
+    hit: list[Hit] = []  # access logs: the requests that count
 
     @model_validator(mode="after")
     def _fits_its_engine(self) -> "Feed":
         if self.engine == "access_log" and not self.hit:
-            raise ValueError("an access log needs 'hit', the regular expressions of the paths that count")
+            raise ValueError("an access log needs 'hit', the requests that count")
         if self.engine != "access_log" and not (self.recognise.all or self.recognise.any):
             raise ValueError("'recognise' names nothing; give it 'all' or 'any', paths that every record has")
         return self
@@ -231,7 +207,7 @@ def _said(error: Any) -> str:
 
 def _known_keys(keys: list[str]) -> list[str]:
     sections = {"recognise": Recognise, "recipients": Recipients, "columns": Columns, "link": Link, "rule": Rule,
-                "delivery": Delivery}  # fmt: skip
+                "delivery": Delivery, "hit": Hit}  # fmt: skip
     model = sections.get(keys[0], Feed) if keys else Feed
     inner = len([key for key in keys if not key.isdigit()]) > 1
     return list((Reading if inner else model).model_fields)

@@ -3,7 +3,7 @@
 import codecs
 import glob
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,6 +138,14 @@ def blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...] = (_BLOCK, 4096,
             return
         except (OSError, pa.ArrowException) as error:
             trouble.reason = str(error).split("\n")[0]
+
+
+def decoded(blocks: Iterable[bytes]) -> Iterator[str]:
+    """Yield the text of bytes that come in blocks; what is not UTF-8 becomes `NOT_UTF8`."""
+    decoder = codecs.getincrementaldecoder("utf-8")("trackkit-mark")
+    for block in blocks:
+        yield decoder.decode(block)
+    yield decoder.decode(b"", final=True)
 
 
 def skip(stream: pa.NativeFile | Utf8Stream, count: int) -> None:

@@ -23,7 +23,7 @@ LONGEST = 1 << 26  # characters of one record; a longer one is refused, so that 
 _NEAR = 16  # an error so near the end of what was read may be the end's fault
 _GAP = re.compile(r"[\s,\[\]\x1e\ufeff]*")  # what stands between records
 _FORM = re.compile(r"[A-Za-z][\w.-]*=[^\n]*")
-_BEGIN = re.compile(r"\s*(?:[{\[]|[A-Za-z][\w.-]*=(?:%5B|%7B|\[|\{))", re.IGNORECASE)
+_BEGIN = re.compile(r"\s*(?:[{\[]|[A-Za-z][\w.-]*=(?:%5B|%7B|\[|\{|[^\s&]*&[\w.-]+=))", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def records(path: Path) -> Iterator[Any]:
     if files.head(path, 2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DataError(f"{path.name} is UTF-16 text; save it as UTF-8 and load it again.")
     trouble = files.Trouble()
-    yield from frames(_decoded(files.blocks(path, trouble)))
+    yield from frames(files.decoded(files.blocks(path, trouble)))
     if trouble.reason is not None:
         yield Broken(f"the file is cut here and the rest of it is lost: {trouble.reason}", "")
 
@@ -76,13 +76,6 @@ def frames(blocks: Iterable[str]) -> Iterator[Any]:
     [{'a': 1}, {'b': 2}, {'c': 3}]
     """
     return _Buffer(iter(blocks)).records()
-
-
-def _decoded(blocks: Iterable[bytes]) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8")("trackkit-mark")
-    for block in blocks:
-        yield decoder.decode(block)
-    yield decoder.decode(b"", final=True)
 
 
 class _Buffer:

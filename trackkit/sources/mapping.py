@@ -5,7 +5,7 @@ map says gets a reason in `refused`; a word that the map does not know makes the
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
@@ -16,7 +16,7 @@ from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import values
 from trackkit.sources.feed import Condition, Feed, Reading
-from trackkit.sources.paths import alternatives
+from trackkit.sources.paths import alternatives, cell
 from trackkit.sources.values import Clock
 
 DEDUPES = ("exact", "loose", "none")
@@ -77,7 +77,7 @@ class Mapping:
         )  # fmt: skip
 
     def _text(self, one: Reading) -> pl.Expr:
-        text = _first(one.of)
+        text = _first(one.of, one.nothing)
         if one.until:
             text = text.str.splitn(one.until, 2).struct.field("field_0")
         if one.without:
@@ -93,7 +93,7 @@ class Mapping:
             text = pl.concat_str(text, *map(_first, further), separator=":")
         if one.when:
             text = pl.when(_holds(one.when)).then(text)
-        return pl.lit(one.after) + text if one.after else text
+        return pl.lit(one.prefix) + text if one.prefix else text
 
     def _dated(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         if "occurred_at" not in self.readings:
@@ -122,6 +122,7 @@ class Mapping:
         raw = pl.col("raw_event_type")
         words = [pl.when(_is(raw, word)).then(pl.lit(kind)) for word, kind in self.feed.words.items()]
         kind = pl.coalesce([*said.pop("event_type", []), *words, pl.lit("unknown")])
+        kind = pl.when(kind != "by_link").then(kind) if "by_link" in self.feed.words.values() else kind
         classes = pl.coalesce(said.pop("bounce_class", [pl.lit(None, pl.String)]))
         return {
             "reported_type": kind.cast(schema.EVENT.schema["reported_type"]),
@@ -197,10 +198,10 @@ class Mapping:
         return pl.when(~pl.col("is_ping")).then(pl.coalesce(reasons))
 
 
-def _first(written: str) -> pl.Expr:
+def _first(written: str, nothing: Sequence[str] = ()) -> pl.Expr:
     """The first of several paths that has a value."""
-    singles = [pl.lit(one[1:]) if one.startswith("=") else pl.col(one) for one in alternatives(written)]
-    return pl.coalesce(singles)
+    singles = [pl.lit(one[1:]) if one.startswith("=") else pl.col(cell(one)) for one in alternatives(written)]
+    return pl.coalesce([pl.when(~one.is_in(nothing)).then(one) for one in singles] if nothing else singles)
 
 
 def _holds(when: Condition) -> pl.Expr:

@@ -18,6 +18,7 @@ _STEP = re.compile(r'"([^"]+)"|\[(\d{1,4})\]|([^.\[\]"|]+)')
 _WHOLE = re.compile(rf"(?:{_STEP.pattern})(?:\.?(?:{_STEP.pattern}))*(?:\[\])?")
 RECORD, ENVELOPE, RECIPIENT = "", "^", "@"
 Step = str | int
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ def path(written: str) -> Path:
     return Path(
         text, scope, tuple(quoted or (int(place) if place else name) for quoted, place, name in parts), explodes
     )
+
+
+def cell(written: str) -> str:
+    """Return the name of the column that holds the texts of a single path, which no other column has."""
+    return f"/{written}"
 
 
 def alternatives(written: str) -> list[str]:
@@ -80,7 +86,9 @@ class Rows:
         if not steps:
             return whole
         if (scope, steps) not in self._known:
-            self._known[scope, steps] = _stepped(self._followed(scope, steps[:-1], whole), steps[-1])
+            inner = self._followed(scope, steps[:-1], whole)
+            is_empty = inner.count(None) == len(inner)
+            self._known[scope, steps] = inner if is_empty else _stepped(inner, steps[-1])
         return self._known[scope, steps]
 
 
@@ -101,6 +109,9 @@ def follow(value: Any, one: Path) -> Any:
 
 def texts(values: Iterable[Any]) -> list[str | None]:
     """Return JSON values as text: numbers exactly, of a list its first, an object as JSON, None for nothing."""
+    values = list(values)
+    if values.count(None) == len(values):
+        return values
     return [(v or None) if type(v) is str else None if v is None else _text(v) for v in values]
 
 
@@ -116,11 +127,14 @@ def _text(value: Any) -> str | None:
 
 def as_json(value: Any) -> str:
     """Return a value as JSON text, as it is read by people."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODE(value)
 
 
 def lists(values: Iterable[Any]) -> list[str | None]:
     """Return tags as JSON arrays: of a list its texts, of one text an array of one, None for nothing."""
+    values = list(values)
+    if values.count(None) == len(values):
+        return values
     return [None if v in (None, "", []) else as_json(_tags(v)) for v in values]
 
 

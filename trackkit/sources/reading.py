@@ -1,26 +1,26 @@
 """One file of a declared format, read: its batches of cells become events on disk, and every row is accounted for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from trackkit import schema
-from trackkit.sources import files, framing, records, tabular
+from trackkit.sources import files, framing
 from trackkit.sources.feed import Feed
 from trackkit.sources.files import Found
+from trackkit.sources.hits import Hits
 from trackkit.sources.mapping import TOLD, Mapping, Wishes
-from trackkit.sources.records import Batch
+from trackkit.sources.paths import cell
+from trackkit.sources.records import Batch, Records, Source
 from trackkit.sources.report import SourceReport
 from trackkit.sources.sheets import is_parquet
 from trackkit.sources.staging import Staged, handed_on, quarantine_frame, staged_path
+from trackkit.sources.tabular import Table
 from trackkit.sources.values import Clock
 
-ENGINES: dict[str, Callable[[Found, Mapping, Path], Iterator[Batch]]] = {
-    "json": lambda found, mapping, folder: records.batches(found.path, mapping.feed, mapping.paths),
-    "table": tabular.batches,
-}
+ENGINES: dict[str, type[Source]] = {"json": Records, "table": Table, "access_log": Hits}
 _NEEDED = [*schema.EVENT.sourced, *TOLD, "link.type_code", "recipient_key", "local", "oddity", "is_shared",
            "exact", "loose"]  # fmt: skip
 
@@ -33,9 +33,10 @@ def stage(found: Found, feed: Feed, folder: Path, clock: Clock, collapse_seconds
     report = SourceReport(found.relative, feed.name, "event")
     mapping = Mapping(feed, Clock(feed.zone) if feed.zone else clock, wishes)
     work = _Work(mapping, report, folder, collapse_seconds)
-    for batch in ENGINES[_engine(found, feed)](found, mapping, folder):
+    source = ENGINES[_engine(found, feed)](found, feed, mapping.paths)
+    for batch in source.batches(folder):
         work.take(batch)
-    return work.hand_on()
+    return work.hand_on(source)
 
 
 def _engine(found: Found, feed: Feed) -> str:
@@ -61,13 +62,14 @@ class _Work:
 
     def take(self, batch: Batch) -> None:
         """Map a batch and write what is an event; note the rest."""
+        self.bad += batch.broken
+        if batch.cells is None:
+            return
         cells = batch.cells.lazy().with_columns(
             source_file=pl.lit(self.report.path), collapse_seconds=pl.lit(self.collapse_seconds, pl.Int32)
         )
         rows = self.mapping.rows(cells).with_row_index("place").collect()
         wrong = rows.filter(pl.col("refused").is_not_null()).select("source_row", "refused", "place")
-        self.bad += batch.broken
-        self.report.assumptions += batch.notes
         self.bad += [(row, reason, batch.text(place)) for row, reason, place in wrong.iter_rows()]
         self.pings += rows["is_ping"].sum()
         kept = rows.filter(pl.col("refused").is_null() & ~pl.col("is_ping"))
@@ -75,8 +77,10 @@ class _Work:
         _complete(kept).write_parquet(part, compression="lz4", statistics=False)
         self.parts.append(part)
 
-    def hand_on(self) -> Staged:
+    def hand_on(self, source: Source) -> Staged:
         """Return the events and what they tell of other tables, with what was refused and the account."""
+        self.report.not_events, self.report.ignored_columns = source.not_events, source.ignored
+        self.report.assumptions += source.notes
         if not self.parts:
             self.take(Batch(_no_cells(self.mapping)))
         rows = pl.scan_parquet(self.parts, glob=False)
@@ -86,11 +90,12 @@ class _Work:
         return Staged(self.report, events, quarantine, _gleaned(rows), rows.select("exact", "loose"))
 
     def _account(self, rows: pl.LazyFrame) -> None:
-        report, odd = self.report, pl.col("oddity")
+        report, odd, is_open = self.report, pl.col("oddity"), pl.col("reported_type") == "opened"
         counts = rows.select(
             kept=pl.len(), undated=pl.col("occurred_at").is_null().sum(), local=pl.col("local").sum(),
             twice=(odd == 1).sum(), skipped=(odd == 2).sum(), shared=pl.col("is_shared").sum(),
-            homeless=pl.col("delivery_id").is_null().sum(), exact=pl.col("exact").n_unique(),
+            homeless=pl.col("delivery_id").is_null().sum(), by_link=pl.col("reported_type").is_null().sum(),
+            opens=is_open.sum(), later=(is_open & ~pl.col("is_first").fill_null(False)).sum(),
         ).collect(engine="streaming").row(0, named=True)  # fmt: skip
         report.quarantined = len(self.bad)
         report.read, report.undated = counts["kept"] + report.quarantined, counts["undated"]
@@ -99,11 +104,17 @@ class _Work:
         unknown = rows.filter(pl.col("reported_type") == "unknown").group_by("raw_event_type").len()
         report.unknown_types = dict(unknown.sort("raw_event_type").collect().iter_rows())
 
-    def _notes(self, kept: int, shared: int, homeless: int, **_: int) -> Iterator[str]:
+    def _notes(
+        self, kept: int, shared: int, homeless: int, by_link: int, opens: int, later: int, **_: int
+    ) -> Iterator[str]:
         if self.pings:
             yield f"{self.pings:,} records are the sender's own tests or confirmations and tell of no event"
         if shared:
             yield f"{shared:,} events are of messages to several recipients and do not say whose; the address is empty"
+        if by_link:
+            yield f"{by_link:,} events are of the type that the table of links says; load it too"
+        if opens > 1 and not later:
+            yield "every open is the first of its message: the sender kept no later ones, and total opens are unknown"
         if homeless:
             yield f"{homeless:,} of {kept:,} events name no delivery; --delivery-field says which field does"
 
@@ -142,7 +153,7 @@ def _complete(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _no_cells(mapping: Mapping) -> pl.DataFrame:
-    types = dict.fromkeys([*mapping.paths, "tags", "attributes"], pl.String)
+    types = dict.fromkeys([*map(cell, mapping.paths), "tags", "attributes"], pl.String)
     return pl.DataFrame(schema=types | {"source_row": pl.Int64, "is_shared": pl.Boolean, "is_empty": pl.Boolean})
 
 

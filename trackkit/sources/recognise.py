@@ -5,12 +5,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from trackkit.sources import framing
+import polars as pl
+
+from trackkit.sources import framing, hits
 from trackkit.sources.feed import Feed
 from trackkit.sources.paths import ENVELOPE, alternatives, follow, path
 from trackkit.sources.records import opened
 
 _SAMPLE = 50  # records looked at
+_MOSTLY = 0.5  # of the first lines have the form of an access log, where a file is one
 
 
 def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
@@ -21,6 +24,21 @@ def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]
     if not best or not marks[best]:
         keys = ", ".join(list(sample[0])[:6]) if sample else "none"
         return None, f"JSON, but its records are those of no known format (keys: {keys})"
+    return feeds[best], feeds[best].recognised
+
+
+def of_lines(first: bytes, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
+    """Return the format of an access log by its first lines and why; None, and what was seen, where none fits.
+
+    The reason is empty where the lines are those of no access log.
+    """
+    lines = pl.Series(first.decode("utf-8", "replace").splitlines()[:-1] or [""])
+    if hits.looks_like(lines) < _MOSTLY:
+        return None, ""
+    known = {name: hits.count(lines, feed) for name, feed in feeds.items() if feed.engine == "access_log"}
+    best = max(known, key=lambda name: known[name], default="")
+    if not best or not known[best]:
+        return None, "an access log, but its first lines hold no tracked hits of a known platform"
     return feeds[best], feeds[best].recognised
 
 

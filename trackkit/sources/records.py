@@ -14,20 +14,21 @@ import polars as pl
 
 from trackkit.sources import framing
 from trackkit.sources.feed import Feed
+from trackkit.sources.files import Found
 from trackkit.sources.framing import Broken
-from trackkit.sources.paths import RECORD, Path, Rows, alternatives, as_json, follow, lists, path, texts
+from trackkit.sources.paths import RECORD, Path, Rows, alternatives, as_json, cell, follow, lists, path, texts
 
 BATCH = 20_000  # records laid side by side at once
+_SHAPES = 10_000  # sets of names of records that are remembered
 
 
 @dataclass
 class Batch:
     """Some rows of a source as text cells, the rows that could not be read, and how to show a row as it stood."""
 
-    cells: pl.DataFrame
+    cells: pl.DataFrame | None
     broken: list[tuple[int, str, str]] = field(default_factory=list)
     originals: Sequence[Any] | pl.Series = ()
-    notes: list[str] = field(default_factory=list)  # what was assumed of the file
 
     def text(self, place: int) -> str:
         """Return the text of a row, by its place in `cells`."""
@@ -35,12 +36,31 @@ class Batch:
         return one if isinstance(one, str) else as_json(one).encode("utf-8", "replace").decode()
 
 
-def batches(file: FilePath, feed: Feed, paths: list[str]) -> Iterator[Batch]:
-    """Yield the records of a file as cells, numbered from 1 in the order in which they stand, broken ones included."""
-    spread = _Spread(feed, paths)
-    found = framing.records(file)
-    while chunk := list(islice(found, BATCH)):
-        yield spread.batch(chunk)
+@dataclass
+class Source:
+    """One file being read by a map: the cells that are asked for, and what there is to say of it at the end."""
+
+    found: Found
+    feed: Feed
+    paths: list[str]
+    not_events: int = 0
+    ignored: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def batches(self, folder: FilePath) -> Iterator[Batch]:
+        """Yield the file as cells; `folder` is for what cannot be held in memory."""
+        raise NotImplementedError
+
+
+class Records(Source):
+    """A file of JSON records, numbered from 1 in the order in which they stand, broken ones included."""
+
+    def batches(self, folder: FilePath) -> Iterator[Batch]:
+        """Yield the records as cells."""
+        spread = _Spread(self.feed, self.paths)
+        found = framing.records(self.found.path)
+        while chunk := list(islice(found, BATCH)):
+            yield spread.batch(chunk)
 
 
 def opened(record: Any, steps: list[Path], envelope: Any = None) -> Iterator[tuple[Any, Any]]:
@@ -85,6 +105,7 @@ class _Spread:
         self.steps = [path(written) for written in feed.unwrap]
         self.paths = {written: path(written) for written in paths}
         self.number = 0
+        self.shapes: dict[tuple[str, ...], list[str]] = {}
         tags = feed.columns.readings().get("tags")
         self.tags = [path(one) for one in alternatives(tags.of)] if tags else []
         self.attributes = [path(one) for one in feed.attributes]
@@ -130,7 +151,7 @@ class _Spread:
     def _cells(self, rows: Rows, numbers: list[int], shared: list[bool]) -> pl.DataFrame:
         if not rows.recipients:
             rows.recipients = [None] * len(rows.records)
-        columns = {written: texts(rows.values(one)) for written, one in self.paths.items()}
+        columns = {cell(written): texts(rows.values(one)) for written, one in self.paths.items()}
         tags = [None] * len(numbers)
         for one in reversed(self.tags):
             tags = [new or old for new, old in zip(lists(rows.values(one)), tags, strict=True)]
@@ -142,14 +163,22 @@ class _Spread:
         )  # fmt: skip
 
     def _attributes(self, rows: Rows) -> list[str | None]:
-        known = self.known
-        rest = [{name: v for name, v in record.items() if name not in known} for record in rows.records]
+        rest = [{name: record[name] for name in self._further(record)} for record in rows.records]
         for one in self.attributes:
             name = next(step for step in reversed(one.steps) if isinstance(step, str))
             for further, value in zip(rest, rows.values(one), strict=True):
                 if value is not None:
                     further.setdefault(name, value)
         return [as_json(one) if one else None for one in rest]
+
+    def _further(self, record: dict[str, Any]) -> list[str]:
+        """Return the names in a record that the map does not know; records of the same names are asked once."""
+        names = tuple(record)
+        if names not in self.shapes:
+            if len(self.shapes) > _SHAPES:
+                self.shapes.clear()
+            self.shapes[names] = [name for name in names if name not in self.known]
+        return self.shapes[names]
 
 
 def _refusal(one: Any) -> tuple[str, str]:

@@ -15,9 +15,8 @@ from trackkit.errors import DataError
 from trackkit.sources import files, framing
 from trackkit.sources.files import NOT_UTF8, Found, Mended
 from trackkit.sources.headers import FILE, Headers, called
-from trackkit.sources.mapping import Mapping
-from trackkit.sources.paths import RECORD, Path, Rows, alternatives, as_json, lists, path, texts
-from trackkit.sources.records import Batch
+from trackkit.sources.paths import RECORD, Path, Rows, alternatives, as_json, cell, lists, path, texts
+from trackkit.sources.records import Batch, Source
 from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
 from trackkit.sources.staging import STAGED, staged_path
 from trackkit.sources.values import is_missing
@@ -26,61 +25,58 @@ ROWS = 50_000  # laid side by side at once
 _BROKEN = object()
 
 
-def batches(found: Found, wanted: Mapping, folder: FilePath) -> Iterator[Batch]:
-    """Yield the rows of a table file as cells, numbered from 1, the header left out; at least one batch.
+class Table(Source):
+    """The rows of one table file, numbered from 1, the header left out."""
 
-    Of a file that is not UTF-8 or cut short, what can be read is read from a copy.
-    Errors: DataError for damaged Parquet, or a file without headers.
-    """
-    table = _opened(found, wanted, folder)
-    broken, notes = [*table.sheet.ragged, *table.lost()], table.notes()
-    for rows in _slices(table.staged):
-        batch = table.batch(rows)
-        batch.broken += broken
-        batch.notes += notes
-        broken, notes = [], []
-        yield batch
-    table.staged.unlink()
+    def batches(self, folder: FilePath) -> Iterator[Batch]:
+        """Yield the rows as cells, then what is no row of the table.
 
+        Of a file that is not UTF-8 or cut short, what can be read is read from a copy.
+        Errors: DataError for damaged Parquet, or a file without headers.
+        """
+        table = self._opened(folder)
+        self.notes += table.notes()
+        for rows in _slices(table.staged):
+            yield table.batch(rows)
+        yield Batch(None, [*table.sheet.ragged, *table.lost()])
+        table.staged.unlink()
 
-def _opened(found: Found, wanted: Mapping, folder: FilePath) -> "_Table":
-    table = _staged(found, found, wanted, folder)
-    if not table.sheet.trouble or is_parquet(found.path):
+    def _opened(self, folder: FilePath) -> "_Opened":
+        table = self._staged(self.found, folder)
+        if not table.sheet.trouble or is_parquet(self.found.path):
+            return table
+        table.staged.unlink()
+        mended = files.mend(self.found.path, staged_path(folder, "csv"), allow_latin1=True)
+        table = self._staged(Found(mended.path, self.found.relative), folder, mended)
+        mended.path.unlink()
         return table
-    table.staged.unlink()
-    mended = files.mend(found.path, staged_path(folder, "csv"), allow_latin1=True)
-    table = _staged(Found(mended.path, found.relative), found, wanted, folder, mended)
-    mended.path.unlink()
-    return table
 
-
-def _staged(copy: Found, found: Found, wanted: Mapping, folder: FilePath, mended: Mended | None = None) -> "_Table":
-    """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
-    sheet, staged = open_sheet(copy, lambda some: Headers(some).known(wanted.feed)), staged_path(folder, "parquet")
-    if not sheet.headers:
-        raise DataError(f"{found.relative} has no headers; the first line of a table names its columns.")
-    try:
-        sheet.cells.sink_parquet(staged, **STAGED)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        if sheet.separator:  # text is never at fault here
-            raise
-        raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None
-    return _Table(found, wanted, sheet, staged, mended)
+    def _staged(self, copy: Found, folder: FilePath, mended: Mended | None = None) -> "_Opened":
+        """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
+        sheet, staged = open_sheet(copy, lambda some: Headers(some).known(self.feed)), staged_path(folder, "parquet")
+        if not sheet.headers:
+            raise DataError(f"{copy.relative} has no headers; the first line of a table names its columns.")
+        try:
+            sheet.cells.sink_parquet(staged, **STAGED)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if sheet.separator:  # text is never at fault here
+                raise
+            raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None
+        return _Opened(self, sheet, staged, mended)
 
 
 def _slices(staged: FilePath) -> Iterator[pl.DataFrame]:
     rows = pl.scan_parquet(staged, glob=False)
     height = rows.select(pl.len()).collect().item()
-    for start in range(0, max(height, 1), ROWS):
+    for start in range(0, height, ROWS):
         yield rows.slice(start, ROWS).collect()
 
 
 @dataclass
-class _Table:
-    """A table file, its cells on disk, and the map by which it is read."""
+class _Opened:
+    """A table file opened, its cells on disk."""
 
-    found: Found
-    mapping: Mapping
+    source: Source
     sheet: Sheet
     staged: FilePath
     mended: Mended | None = None
@@ -93,13 +89,13 @@ class _Table:
     @cached_property
     def json_cells(self) -> list[str]:
         """The cells that hold JSON text of which the map reads a part."""
-        written = [*self.mapping.paths, *self.tags, *self.mapping.feed.attributes]
+        written = [*self.source.paths, *self.tags, *self.source.feed.attributes]
         places = filter(None, map(self.headers.place, written))
-        return list(dict.fromkeys(cell for cell, inner in places if inner))
+        return list(dict.fromkeys(column for column, inner in places if inner))
 
     @cached_property
     def tags(self) -> list[str]:
-        one = self.mapping.feed.columns.readings().get("tags")
+        one = self.source.feed.columns.readings().get("tags")
         return alternatives(one.of) if one else []
 
     def lost(self) -> list[tuple[int, str, str]]:
@@ -115,8 +111,8 @@ class _Table:
     def notes(self) -> list[str]:
         """Return what was assumed of the file, and what of it is not read."""
         said = ["the text is not UTF-8 and was read as Latin-1"] if self.mended and self.mended.is_latin1 else []
-        if is_parquet(self.found.path):
-            whole = pl.read_parquet_schema(self.found.path)
+        if is_parquet(self.source.found.path):
+            whole = pl.read_parquet_schema(self.source.found.path)
             inner = [name for name in whole if name not in self.sheet.headers]
             said += [f"columns of lists, structures or bytes are not read: {', '.join(inner)}"] if inner else []
         return said
@@ -126,11 +122,11 @@ class _Table:
         text = pl.concat_str(self.headers.cells, separator=self.sheet.separator or ",").alias("as it stood")
         rows = rows.with_columns(text).with_columns(pl.when(~is_missing(pl.col(self.headers.cells))).then(
             pl.col(self.headers.cells)).name.keep())  # fmt: skip
-        self.parsed = {cell: [_parsed(value) for value in rows[cell]] for cell in self.json_cells}
+        self.parsed = {column: [_parsed(value) for value in rows[column]] for column in self.json_cells}
         rows = rows.with_columns(self._wrong())
         is_sound = rows["wrong"].is_null()
         self.parsed = {
-            cell: [v for v, keep in zip(some, is_sound, strict=True) if keep] for cell, some in self.parsed.items()
+            column: [v for v, keep in zip(some, is_sound, strict=True) if keep] for column, some in self.parsed.items()
         }
         broken = rows.filter(~is_sound).select("source_row", "wrong", "as it stood").rows()
         rows = rows.filter(is_sound)
@@ -141,15 +137,15 @@ class _Table:
         if self.mended:
             marked = pl.any_horizontal(pl.col(self.headers.cells).str.contains(NOT_UTF8, literal=True))
             reasons.append(pl.when(marked).then(pl.lit("not UTF-8")))
-        for cell, some in self.parsed.items():
-            header = self.sheet.headers[self.headers.cells.index(cell)]
+        for column, some in self.parsed.items():
+            header = self.sheet.headers[self.headers.cells.index(column)]
             is_bad = pl.lit(pl.Series([value is _BROKEN for value in some], dtype=pl.Boolean))
             reasons.append(pl.when(is_bad).then(pl.lit(f"no JSON in column '{header[:100]}'")))
         return pl.coalesce([*reasons, pl.lit(None, pl.String)]).alias("wrong")
 
     def _cells(self, rows: pl.DataFrame) -> pl.DataFrame:
-        own = pl.repeat(called(self.mapping.feed, self.found), rows.height, dtype=pl.String, eager=True)
-        columns = {one: own if one == FILE else self._texts(rows, one) for one in self.mapping.paths}
+        own = pl.repeat(called(self.source.feed, self.source.found), rows.height, dtype=pl.String, eager=True)
+        columns = {cell(one): own if one == FILE else self._texts(rows, one) for one in self.source.paths}
         no = pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
         return pl.DataFrame(
             {"source_row": rows["source_row"], **columns, "is_shared": no, "is_empty": no, "tags": self._tags(rows),
@@ -167,10 +163,10 @@ class _Table:
         place = self.headers.place(written)
         if place is None:
             return [None] * rows.height
-        cell, inner = place
-        if cell not in self.parsed:
-            return rows[cell].to_list()
-        return Rows(self.parsed[cell], []).values(inner or Path("", RECORD, ()))
+        column, inner = place
+        if column not in self.parsed:
+            return rows[column].to_list()
+        return Rows(self.parsed[column], []).values(inner or Path("", RECORD, ()))
 
     def _tags(self, rows: pl.DataFrame) -> pl.Series:
         tags: list[str | None] = [None] * rows.height
@@ -181,11 +177,11 @@ class _Table:
     def _attributes(self, rows: pl.DataFrame) -> pl.Series:
         """Return what no column of an event holds: the other columns, and what the map names besides, as JSON."""
         further = {self._last(one): _members(self._last(one), self._values(rows, one))
-                   for one in self.mapping.feed.attributes if self.headers.place(one)}  # fmt: skip
-        known = {cell for cell, _ in filter(None, map(self.headers.place, [*self.mapping.paths, *self.tags]))}
-        for cell, header in zip(self.headers.cells, self.sheet.headers, strict=True):
-            if cell not in known and header not in further:
-                further[header] = rows.select(_member(pl.col(cell), header)).to_series()
+                   for one in self.source.feed.attributes if self.headers.place(one)}  # fmt: skip
+        known = {column for column, _ in filter(None, map(self.headers.place, [*self.source.paths, *self.tags]))}
+        for column, header in zip(self.headers.cells, self.sheet.headers, strict=True):
+            if column not in known and header not in further:
+                further[header] = rows.select(_member(pl.col(column), header)).to_series()
         if not further:
             return pl.repeat(None, rows.height, dtype=pl.String, eager=True)
         whole = pl.DataFrame({f"m{place}": some for place, some in enumerate(further.values())})

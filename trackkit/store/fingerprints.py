@@ -63,7 +63,7 @@ class Fingerprints:
 def _as_duplicate(source: SourceReport, note: str) -> SourceReport:
     return SourceReport(
         source.path, source.format, source.table, read=source.read, duplicate=source.accepted,
-        quarantined=source.quarantined, assumptions=[note],
+        quarantined=source.quarantined, not_events=source.not_events, assumptions=[note],
     )  # fmt: skip
 
 
