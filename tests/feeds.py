@@ -1,6 +1,8 @@
 """What the tests of declared formats share: records written in every framing, and events read back."""
 
+import csv
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -55,3 +57,24 @@ def events(load: sources.RawLoad, *columns: str) -> list[tuple]:
 def told(load: sources.RawLoad, table: str, *columns: str) -> list[tuple]:
     """Return what is told of another table, in order."""
     return load.frames[table].select(columns).unique().sort(columns, nulls_last=True).collect().rows()
+
+
+def table(rows: list[dict[str, Any]], separator: str = ",", end: str = "\n") -> str:
+    """Return rows as the text of a table; the headers are those of the first row."""
+    text = io.StringIO()
+    out = csv.DictWriter(text, list(rows[0]), delimiter=separator, lineterminator=end)
+    out.writeheader()
+    out.writerows(rows)
+    return text.getvalue()
+
+
+def read_tables(folder: Path, files: dict[str, list[dict[str, Any]]], **options: Any) -> sources.RawLoad:
+    """Write tables to a new folder and read it; every file must balance."""
+    folder.mkdir(parents=True)
+    for name, rows in files.items():
+        (folder / name).write_text(table(rows), "utf-8")
+    load = sources.read(folder, folder.with_name(folder.name + " staging"), **options)
+    for one in load.report.sources:
+        kept = load.frames["event"].filter(pl.col("source_file") == one.path).collect().height
+        assert one.read == (kept + one.quarantined if one.table == "event" else one.read)
+    return load

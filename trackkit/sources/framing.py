@@ -23,7 +23,8 @@ LONGEST = 1 << 26  # characters of one record; a longer one is refused, so that 
 _NEAR = 16  # an error so near the end of what was read may be the end's fault
 _GAP = re.compile(r"[\s,\[\]\x1e\ufeff]*")  # what stands between records
 _FORM = re.compile(r"[A-Za-z][\w.-]*=[^\n]*")
-_BEGIN = re.compile(r"\s*(?:[{\[]|[A-Za-z][\w.-]*=(?:%5B|%7B|\[|\{|[^\s&]*&[\w.-]+=))", re.IGNORECASE)
+# Not `[@id],[@name]`: so the headers of some tables are written.
+_BEGIN = re.compile(r"\s*(?:\{|\[[\s\[]*(?:[{\]]|$)|[A-Za-z][\w.-]*=(?:%5B|%7B|\[|\{|[^\s&]*&[\w.-]+=))", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
