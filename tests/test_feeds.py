@@ -322,7 +322,9 @@ POST_OFFICE = [
          "shared": 1, "robot": "yes"},
     ]},
     {"events": [{"kind": "followed up", "moment": "2024-07-02T00:00:00Z", "letter": "L2",
-                 "people": ["ann@mail.example"], "target": "https://a.example", "target_name": "Shop", "labels": "vip", "mood": "good"}]},
+                 "people": ["ann@mail.example"],
+                 "target": "https://a.example",
+                 "target_name": "Shop", "labels": "vip", "mood": "good"}]},
     {"events": []},
 ]  # fmt: skip
 
@@ -341,7 +343,8 @@ def post_office(load: sources.RawLoad) -> None:
         datetime(2024, 7, 2, tzinfo=UTC),
     ]  # fmt: skip
     assert events(load, "attributes", "tags")[2:] == [
-        ('{"extra":{"n":1}}', None), ('{"extra":{"n":1}}', None), ('{"shared":1}', None), ('{"mood":"good"}', '["vip"]'),
+        ('{"extra":{"n":1}}', None), ('{"extra":{"n":1}}', None), ('{"shared":1}', None),
+        ('{"mood":"good"}', '["vip"]'),
     ]  # fmt: skip
     assert told(load, "link", "url", "label", "type_code") == [("https://a.example", "Shop", 1)]
     assert told(load, "delivery", "delivery_id", "label") == [("7", "July")]
