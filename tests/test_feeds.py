@@ -1,6 +1,8 @@
 """The engine of declared formats: any framing and packing gives the same events, and every record is accounted for."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from trackkit import load as load_store
 from trackkit import open_store, sources
 from trackkit.errors import DataError, RequestError
 from trackkit.sources import framing
-from trackkit.sources.feed import feeds, read_feed
+from trackkit.sources.feed import check_maps, feeds, read_feed
 
 
 def click(number: int, **more: Any) -> dict[str, Any]:
@@ -305,3 +307,103 @@ def test_a_wrong_map_is_told_by_file_key_and_nearest_word(change: tuple[str, str
     with pytest.raises(RequestError, match=said) as error:
         read_feed(place)
     assert "own.toml" in str(error.value)
+
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = (ROOT / "docs" / "formats.md").read_text("utf-8").partition("```toml\n")[2].partition("```")[0]
+POST_OFFICE = [
+    {"sent_at": "2024-07-01T10:00:00", "events": [
+        {"kind": "posted", "moment": 1719820800, "letter": "L1.x", "people": ["ann@mail.example", "bob@mail.example"],
+         "campaign": {"id": 7, "name": "July"}},
+        {"kind": "failed", "moment": "2024-07-01 10:00:00", "letter": "L1.x", "campaign": {"id": 7},
+         "people": [{"mail": "ann@mail.example"}, {"mail": "bob@mail.example"}],
+         "detail": {"severity": "hard", "code": 550, "text": "no such user", "extra": {"n": 1}}},
+        {"kind": "seen", "moment": "", "letter": "L1.x", "people": ["a@b.example", "c@d.example"],
+         "shared": 1, "robot": "yes"},
+    ]},
+    {"events": [{"kind": "followed up", "moment": "2024-07-02T00:00:00Z", "letter": "L2",
+                 "people": ["ann@mail.example"],
+                 "target": "https://a.example",
+                 "target_name": "Shop", "labels": "vip", "mood": "good"}]},
+    {"events": []},
+]  # fmt: skip
+
+
+def post_office(load: sources.RawLoad) -> None:
+    assert events(load, "reported_type", "message_id", "delivery_id", "address", "bounce_class", "is_machine") == [
+        ("sent", "L1:ann@mail.example", "7", "ann@mail.example", None, None),
+        ("sent", "L1:bob@mail.example", "7", "bob@mail.example", None, None),
+        ("bounced", "L1:ann@mail.example", "7", "ann@mail.example", "hard", None),
+        ("bounced", "L1:bob@mail.example", "7", "bob@mail.example", "hard", None),
+        ("opened", "L1", None, None, None, True),
+        ("clicked", "L2", None, "ann@mail.example", None, None),
+    ]  # fmt: skip
+    assert [at for (at,) in events(load, "occurred_at")][2:] == [
+        datetime(2024, 7, 1, 8, tzinfo=UTC), datetime(2024, 7, 1, 8, tzinfo=UTC), datetime(2024, 7, 1, 8, tzinfo=UTC),
+        datetime(2024, 7, 2, tzinfo=UTC),
+    ]  # fmt: skip
+    assert events(load, "attributes", "tags")[2:] == [
+        ('{"extra":{"n":1}}', None), ('{"extra":{"n":1}}', None), ('{"shared":1}', None),
+        ('{"mood":"good"}', '["vip"]'),
+    ]  # fmt: skip
+    assert told(load, "link", "url", "label", "type_code") == [("https://a.example", "Shop", 1)]
+    assert told(load, "delivery", "delivery_id", "label") == [("7", "July")]
+    assert "instants carry no offset and were read as Europe/Paris" in load.report.sources[0].assumptions
+
+
+def test_the_example_of_the_page_is_read_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(EXAMPLE)
+    post_office(read(tmp_path / "in", POST_OFFICE, format=str(tmp_path / "own.toml")))
+
+
+def test_a_map_in_the_working_folder_is_found_listed_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "formats").mkdir()
+    (tmp_path / "formats" / "own.toml").write_text(EXAMPLE)
+    monkeypatch.chdir(tmp_path)
+    load = read(tmp_path / "in", POST_OFFICE)
+    post_office(load)
+    assert load.report.sources[0].format == "post_office"
+    assert sources.formats()["post_office"].recognised == "records with kind, moment and letter"
+    assert check_maps() == []
+    (tmp_path / "formats" / "wrong.toml").write_text(OWN.replace("moment", "momment").replace("[words]", "[wrds]"))
+    (problem,) = check_maps()
+    assert "wrong.toml" in problem and "there is no key 'wrds'. Did you mean 'words'?" in problem
+    with pytest.raises(RequestError, match="wrds"):
+        sources.formats()
+
+
+def test_a_changed_map_reads_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "formats").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    _written(tmp_path / "in", [{"kind": "seen", "moment": 1700000000}])
+    (tmp_path / "formats" / "own.toml").write_text(OWN.replace('seen = "opened"', ""))
+    store = open_store(tmp_path / "store")
+    assert store.ingest(tmp_path / "in").sources[0].unknown_types == {"seen": 1}
+    assert "was not read again" in str(store.ingest(tmp_path / "in"))
+    (tmp_path / "formats" / "own.toml").write_text(OWN)
+    assert store.ingest(tmp_path / "in").sources[0].unknown_types == {}
+
+
+def test_formats_of_the_package_are_listed_at_the_prompt() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "trackkit", "formats", "--json"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    listed = {one["name"]: one for one in json.loads(said.stdout)}
+    assert {"adobe_redirection_log", "adobe_export", "mailchimp", *feeds()} <= set(listed)
+    assert all(one["what"] and one["recognised"] for one in listed.values())
+
+
+def test_the_options_of_the_prompt_reach_the_reader(tmp_path: Path) -> None:
+    _written(tmp_path, [click(1, category=None), click(1, category=None, sg_event_id="retried")])
+    asked = ["ingest", str(tmp_path / "events.json"), "--store", str(tmp_path / "store"), "--json"]
+    said = subprocess.run(
+        [sys.executable, "-m", "trackkit", *asked, "--dedupe", "loose", "--delivery-field", "=june"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    (source,) = json.loads(said.stdout)["sources"]
+    assert (source["kept"], source["duplicate"], source["not_events"]) == (1, 1, 0)
+    event = open_store(tmp_path / "store").scan("event").collect()
+    assert event["delivery_id"].to_list() == ["june"]

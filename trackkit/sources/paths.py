@@ -7,7 +7,7 @@ name; `"a.b"` a name with a dot. `^.a` is `a` of the envelope that the record ca
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -18,6 +18,7 @@ _STEP = re.compile(r'"([^"]+)"|\[(\d{1,4})\]|([^.\[\]"|]+)')
 _WHOLE = re.compile(rf"(?:{_STEP.pattern})(?:\.?(?:{_STEP.pattern}))*(?:\[\])?")
 RECORD, ENVELOPE, RECIPIENT = "", "^", "@"
 Step = str | int
+_PLAIN = {str, type(None)}
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -88,11 +89,13 @@ class Rows:
         if (scope, steps) not in self._known:
             inner = self._followed(scope, steps[:-1], whole)
             is_empty = inner.count(None) == len(inner)
-            self._known[scope, steps] = inner if is_empty else _stepped(inner, steps[-1])
+            self._known[scope, steps] = inner if is_empty else _stepped(inner, steps[-1], inner is self.records)
         return self._known[scope, steps]
 
 
-def _stepped(values: Sequence[Any], step: Step) -> list[Any]:
+def _stepped(values: Sequence[Any], step: Step, are_objects: bool = False) -> list[Any]:
+    if are_objects and type(step) is str and step != "*":
+        return [v.get(step) for v in values]
     if step == "*":
         return [next(iter(v.values())) if type(v) is dict and len(v) == 1 else None for v in values]
     if isinstance(step, int):
@@ -107,12 +110,11 @@ def follow(value: Any, one: Path) -> Any:
     return value
 
 
-def texts(values: Iterable[Any]) -> list[str | None]:
+def texts(values: list[Any]) -> list[str | None]:
     """Return JSON values as text: numbers exactly, of a list its first, an object as JSON, None for nothing."""
-    values = list(values)
-    if values.count(None) == len(values):
+    if not {*map(type, values)} - _PLAIN:
         return values
-    return [(v or None) if type(v) is str else None if v is None else _text(v) for v in values]
+    return [v if type(v) is str else None if v is None else str(v) if type(v) is int else _text(v) for v in values]
 
 
 def _text(value: Any) -> str | None:
@@ -130,9 +132,8 @@ def as_json(value: Any) -> str:
     return _ENCODE(value)
 
 
-def lists(values: Iterable[Any]) -> list[str | None]:
+def lists(values: list[Any]) -> list[str | None]:
     """Return tags as JSON arrays: of a list its texts, of one text an array of one, None for nothing."""
-    values = list(values)
     if values.count(None) == len(values):
         return values
     return [None if v in (None, "", []) else as_json(_tags(v)) for v in values]

@@ -18,7 +18,8 @@ from trackkit.sources.files import Found
 from trackkit.sources.framing import Broken
 from trackkit.sources.paths import RECORD, Path, Rows, alternatives, as_json, cell, follow, lists, path, texts
 
-BATCH = 20_000  # records laid side by side at once
+BATCH = 20_000  # records mapped at once
+_LAID = 1_000  # records laid side by side at once: few enough to stay in the processor's cache
 _SHAPES = 10_000  # sets of names of records that are remembered
 
 
@@ -59,8 +60,21 @@ class Records(Source):
         """Yield the records as cells."""
         spread = _Spread(self.feed, self.paths)
         found = framing.records(self.found.path)
-        while chunk := list(islice(found, BATCH)):
-            yield spread.batch(chunk)
+        while parts := [spread.batch(chunk) for chunk in _chunks(islice(found, BATCH))]:
+            yield _joined(parts)
+
+
+def _chunks(found: Iterator[Any]) -> Iterator[list[Any]]:
+    while chunk := list(islice(found, _LAID)):
+        yield chunk
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    cells = pl.concat([part.cells for part in parts if part.cells is not None])
+    texts = [name for name, kind in cells.schema.items() if kind == pl.String]
+    cells = cells.with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in texts)
+    broken = [one for part in parts for one in part.broken]
+    return Batch(cells, broken, [one for part in parts for one in part.originals])
 
 
 def opened(record: Any, steps: list[Path], envelope: Any = None) -> Iterator[tuple[Any, Any]]:
