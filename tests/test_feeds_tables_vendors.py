@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests.feeds import events, read, read_tables, table, told
+from trackkit import sources
+from trackkit.errors import DataError
 from trackkit.sources.detect import choose
 from trackkit.sources.feed import feeds
 from trackkit.sources.files import Found
@@ -404,6 +406,48 @@ def test_pardot_exports_of_the_interface(tmp_path: Path) -> None:
     assert events(load, "reported_type", "delivery_id", "message_id", "occurred_at") == [
         ("opened", "501", "900:7", datetime(2023, 10, 29, 7, 30, tzinfo=UTC)),
     ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- tables that come with the events
+
+
+def test_tables_beside_the_events_tell_of_deliveries_and_people(tmp_path: Path) -> None:
+    jobs = [
+        {
+            "ClientID": "7002",
+            "SendID": "9007199254740993",
+            "Subject": "Été ☀",
+            "EmailName": "June",
+            "JobStatus": "Complete",
+        }
+    ]
+    people = [{"ClientID": "7002", "SubscriberKey": "k9", "EmailAddress": "bob@mail.example", "Status": "Active"}]
+    load = read_tables(tmp_path / "in", {"Opens.csv": OPENS, "SendJobs.csv": jobs, "Subscribers.csv": people})
+    assert {one.path: (one.format, one.table, one.read) for one in load.report.sources} == {
+        "Opens.csv": ("salesforce_marketing_cloud", "event", 2),
+        "SendJobs.csv": ("salesforce_marketing_cloud", "delivery", 1),
+        "Subscribers.csv": ("salesforce_marketing_cloud", "recipient", 1),
+    }
+    assert told(load, "delivery", "delivery_id", "label", "subject") == [("9007199254740993", "June", "Été ☀")]
+    assert told(load, "recipient", "recipient_id", "email") == [("k1", "ann@mail.example"), ("k9", "bob@mail.example")]
+
+
+def test_a_table_beside_the_events_wins_over_what_events_tell(tmp_path: Path) -> None:
+    campaign = [
+        {"id": "LyZ", "name": "Campaign", "subject": "S", "send_time": "2020-04-05 20:00:00.000", "status": "sent"}
+    ]
+    load = read_tables(tmp_path / "in", {"event.csv": KLAVIYO_TABLE, "campaign.csv": campaign})
+    assert told(load, "delivery", "delivery_id", "label", "subject", "started_at") == [
+        ("LyZ", "Campaign", "S", datetime(2020, 4, 5, 20, tzinfo=UTC))
+    ]  # fmt: skip
+
+
+def test_without_events_such_a_table_is_read_only_as_asked(tmp_path: Path) -> None:
+    people = table([{"id": "7", "email": "bob@mail.example"}])
+    with pytest.raises(DataError, match="no known table"):
+        read(tmp_path / "alone", people, "prospect.csv")
+    load = sources.read(tmp_path / "alone" / "prospect.csv", tmp_path / "staging", format="pardot")
+    assert told(load, "recipient", "recipient_id", "email") == [("7", "bob@mail.example")]
 
 
 # ---------------------------------------------------------------- none takes what is another's

@@ -9,7 +9,7 @@ import polars as pl
 
 from trackkit.errors import DataError, RequestError, did_you_mean
 from trackkit.sources import adobe, mailchimp, reading, redirection, tables
-from trackkit.sources.detect import Choice, choose
+from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feed import Feed, feeds, read_feed
 from trackkit.sources.files import Found, find
 from trackkit.sources.mapping import Wishes
@@ -84,7 +84,7 @@ def read(
     _check_request(source, format, known_feeds, collapse_minutes)
     inside = staging.resolve()
     clock, found = Clock(timezone), [one for one in find(source) if inside not in one.path.resolve().parents]
-    chosen = [(one, choose(one, _MAPS, known_feeds, format)) for one in found]
+    chosen = _with_siblings([(one, choose(one, _MAPS, known_feeds, format)) for one in found])
     known = [(one, choice) for one, choice in chosen if choice.format]
     if not known:
         raise DataError(_nothing_recognised(source, chosen, format))
@@ -98,6 +98,12 @@ def read(
     reading.copies_note(staged, wishes)
     ignored = {one.relative: choice.why for one, choice in chosen if not choice.format}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored), _FINISH)
+
+
+def _with_siblings(chosen: list[tuple[Found, Choice]]) -> list[tuple[Found, Choice]]:
+    """Choose the tables that come with the events of a format that is there."""
+    present = {choice.feed.name: choice.feed for _, choice in chosen if choice.feed}
+    return [(one, beside(one, choice, present.values())) for one, choice in chosen]
 
 
 def _check_request(

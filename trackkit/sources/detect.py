@@ -1,14 +1,14 @@
 """Which format a file is of, by its place and name first, then by its headers or its first lines; and why."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trackkit.errors import DataError
 from trackkit.sources import adobe, files, framing, recognise, redirection
 from trackkit.sources.feed import Feed
 from trackkit.sources.files import Found
-from trackkit.sources.headers import names, of_table
+from trackkit.sources.headers import names, of_table, siblings
 from trackkit.sources.maps import TableMap, plain_name
 from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
@@ -45,9 +45,27 @@ def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], fo
 
 def _as_asked(found: Found, feed: Feed) -> Choice:
     is_table = found.path.name.lower().endswith(EXTENSIONS)
+    if (chosen := beside(found, Choice(None, "no table"), [feed])).format:
+        return chosen
     if feed.engine == "table" and not is_table and not ("json" in feed.also and framing.looks_like(_head(found))):
         return Choice(None, "no table")
     return Choice(feed.name, "as asked", feed=feed)
+
+
+def beside(found: Found, choice: Choice, feeds: Iterable[Feed]) -> Choice:
+    """Return what a file is, chosen anew among the tables that come with the events of the formats that are there.
+
+    Such a table is told by its name, and where another format knows the name too, by more known headers.
+    """
+    if choice.feed or not found.path.name.lower().endswith(EXTENSIONS):
+        return choice
+    own = set(names(found))
+    for one in [one for feed in feeds for one in siblings(feed) if own & set(map(plain_name, one.stems))]:
+        headers = _headers(found, one)
+        least = choice.table_map.known(headers) if choice.table_map else 0
+        if headers and not one.missing(headers) and one.known(headers) > least:
+            return Choice(one.format, f"named as '{one.name}', beside the events of {one.format}", one)
+    return choice
 
 
 def _head(found: Found) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources.notation import BounceClass, Condition, Engine, EventType, Name, Paths, Pattern, Zone
 from trackkit.sources.paths import alternatives
@@ -121,6 +122,24 @@ class Hit(_Strict):
     word: str
 
 
+class Sibling(_Strict):
+    """A table that comes with the events and tells of deliveries or recipients: read beside them, by its name."""
+
+    table: Literal["delivery", "recipient"]
+    files: list[Name] = Field(min_length=1)
+    columns: dict[str, Paths]
+
+    @model_validator(mode="after")
+    def _names_its_key(self) -> "Sibling":
+        known = schema.TABLES[self.table].sourced
+        for name in self.columns:
+            if name not in known:
+                raise ValueError(f"there is no column {name!r} of {self.table}.{did_you_mean(name, known)}")
+        if (key := schema.TABLES[self.table].key[0]) not in self.columns:
+            raise ValueError(f"'columns' names no {key}, by which the events find their {self.table}")
+        return self
+
+
 class Feed(_Strict):
     """A format: how it is recognised, where its records lie, and what each value of a record means."""
 
@@ -142,6 +161,7 @@ class Feed(_Strict):
     delivery: Delivery = Delivery()
     attributes: list[Paths] = []
     rule: list[Rule] = []
+    sibling: list[Sibling] = []  # tables: those that come with the events
     hit: list[Hit] = []  # access logs: the requests that count
 
     @model_validator(mode="after")
@@ -196,7 +216,7 @@ def _said(error: Any) -> str:
 
 def _known_keys(keys: list[str]) -> list[str]:
     sections = {"recognise": Recognise, "recipients": Recipients, "columns": Columns, "link": Link, "rule": Rule,
-                "delivery": Delivery, "hit": Hit}  # fmt: skip
+                "delivery": Delivery, "hit": Hit, "sibling": Sibling}  # fmt: skip
     model = sections.get(keys[0], Feed) if keys else Feed
     inner = len([key for key in keys if not key.isdigit()]) > 1
     return list((Reading if inner else model).model_fields)

@@ -8,10 +8,13 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+import polars as pl
+
+from trackkit import schema
 from trackkit.errors import DataError
-from trackkit.sources.feed import Feed
+from trackkit.sources.feed import Feed, Sibling
 from trackkit.sources.files import Found
-from trackkit.sources.maps import plain_name
+from trackkit.sources.maps import Field, TableMap, plain_name
 from trackkit.sources.paths import RECORD, Path, alternatives, path
 from trackkit.sources.sheets import dialect
 
@@ -39,6 +42,22 @@ def of_table(found: Found, feeds: Mapping[str, Feed]) -> Feed | None:
     known = {name: _fitting(found, feed) for name, feed in feeds.items() if feed.engine == "table"}
     best = max(known, key=lambda name: known[name], default="")
     return feeds[best] if best and known[best] else None
+
+
+def siblings(feed: Feed) -> list[TableMap]:
+    """Return the maps of the tables that come with the events of a format."""
+    return [
+        TableMap(one.files[0], feed.name, one.table, tuple(_field(one, name) for name in one.columns),
+                 tuple(one.files), zone=feed.zone)
+        for one in feed.sibling
+    ]  # fmt: skip
+
+
+def _field(sibling: Sibling, name: str) -> Field:
+    table = schema.TABLES[sibling.table]
+    kinds = {schema.INSTANT: "instant", pl.Boolean(): "flag", pl.Int64(): "count", pl.Int16(): "code"}
+    headers = tuple(alternatives(sibling.columns[name]))
+    return Field(name, kinds.get(table.schema[name], "text"), headers, required=name == table.key[0])
 
 
 def _fitting(found: Found, feed: Feed) -> int:
