@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -158,24 +159,9 @@ def test_reading_twice_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_user_adds_a_table_with_a_map(tmp_path: Path) -> None:
-    (tmp_path / "own.toml").write_text(
-        """
-        name = "own"
-        what = "A warehouse of our own"
-        engine = "table"
-        word = ["^.file"]
-        [recognise]
-        all = ["person", "at"]
-        files = ["opens", "clicks"]
-        [words]
-        opens = "opened"
-        [columns]
-        occurred_at = { of = "at", written = "%d.%m.%Y %H:%M" }
-        delivery_id = { of = "mailing", nothing = ["0"] }
-        message_id = { of = "mailing", joined = ["wave | =1", "person"], when = { mailing = true } }
-        tags = "labels"
-        """
-    )
+    guide = (Path(__file__).parents[1] / "docs" / "formats.md").read_text("utf-8")
+    example = next(block for block in re.findall(r"```toml\n(.*?)```", guide, re.DOTALL) if "warehouse" in block)
+    (tmp_path / "own.toml").write_text(example)
     rows = [{"person": "p", "at": "24.12.2023 18:30", "mailing": "m", "labels": "[\"a\", \"b\"]", "wave": ""},
             {"person": "q", "at": "24.12.2023 18:31", "mailing": "", "labels": "one", "wave": "2"}]  # fmt: skip
     load = read(

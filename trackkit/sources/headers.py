@@ -15,7 +15,7 @@ from trackkit.errors import DataError
 from trackkit.sources.feed import Feed, Sibling
 from trackkit.sources.files import Found
 from trackkit.sources.maps import Field, TableMap, plain_name
-from trackkit.sources.paths import RECORD, Path, alternatives, path
+from trackkit.sources.paths import ENVELOPE, RECORD, Path, alternatives, path
 from trackkit.sources.sheets import dialect
 
 FILE = "^.file"
@@ -91,7 +91,7 @@ class Headers:
         if (cell := self.named.get(plain_name(written))) is not None:
             return cell, None
         cell = self.named.get(plain_name(str(one.steps[0])))
-        return (cell, Path(written, RECORD, one.steps[1:])) if cell and len(one.steps) > 1 else None
+        return (cell, Path(written, ENVELOPE, one.steps[1:])) if cell and len(one.steps) > 1 else None
 
     def have(self, written: str) -> bool:
         """Return whether one of the paths has a place."""

@@ -3,7 +3,7 @@
 Every cell stays text, so that no id passes through a number. What no column of an event holds is kept as attributes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -15,7 +15,7 @@ from trackkit.errors import DataError
 from trackkit.sources import files, framing
 from trackkit.sources.files import NOT_UTF8, Found, Mended
 from trackkit.sources.headers import FILE, Headers, called
-from trackkit.sources.paths import RECORD, Path, Rows, alternatives, as_json, cell, lists, path, texts
+from trackkit.sources.paths import ENVELOPE, Path, Rows, alternatives, as_json, cell, lists, path, texts
 from trackkit.sources.records import Batch, Source
 from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
 from trackkit.sources.staging import STAGED, staged_path
@@ -166,7 +166,8 @@ class _Opened:
         column, inner = place
         if column not in self.parsed:
             return rows[column].to_list()
-        return Rows(self.parsed[column], []).values(inner or Path("", RECORD, ()))
+        # As envelopes: unlike records, they may be something else than an object, or nothing.
+        return Rows([], self.parsed[column]).values(inner or Path("", ENVELOPE, ()))
 
     def _tags(self, rows: pl.DataFrame) -> pl.Series:
         tags: list[str | None] = [None] * rows.height
@@ -176,8 +177,8 @@ class _Opened:
 
     def _attributes(self, rows: pl.DataFrame) -> pl.Series:
         """Return what no column of an event holds: the other columns, and what the map names besides, as JSON."""
-        further = {self._last(one): _members(self._last(one), self._values(rows, one))
-                   for one in self.source.feed.attributes if self.headers.place(one)}  # fmt: skip
+        asked = [one for one in self.source.feed.attributes if self.headers.place(one)]
+        further = {self._last(one): self._members(rows, one) for one in asked}
         known = {column for column, _ in filter(None, map(self.headers.place, [*self.source.paths, *self.tags]))}
         for column, header in zip(self.headers.cells, self.sheet.headers, strict=True):
             if column not in known and header not in further:
@@ -187,6 +188,16 @@ class _Opened:
         whole = pl.DataFrame({f"m{place}": some for place, some in enumerate(further.values())})
         inner = pl.concat_str(pl.all(), separator=",", ignore_nulls=True)
         return whole.select(pl.when(inner != "").then(pl.concat_str(pl.lit("{"), inner, pl.lit("}")))).to_series()
+
+    def _members(self, rows: pl.DataFrame, written: str) -> pl.Series:
+        """Return the value of a path as a member of a JSON object; what is JSON already, as it stands."""
+        name, (column, inner) = self._last(written), self.headers.place(written) or ("", None)
+        if inner:
+            values = self._values(rows, written)
+            return _series([None if value is None else f"{as_json(name)}:{as_json(value)}" for value in values])
+        is_json = pl.Series([value is not None for value in self.parsed.get(column, [])] or [False], dtype=pl.Boolean)
+        whole = pl.concat_str(pl.lit(f"{as_json(name)}:"), pl.col(column))
+        return rows.select(pl.when(is_json).then(whole).otherwise(_member(pl.col(column), name))).to_series()
 
     @staticmethod
     def _last(written: str) -> str:
@@ -206,10 +217,6 @@ def _parsed(text: str | None) -> Any:
 def _member(column: pl.Expr, name: str) -> pl.Expr:
     written = pl.struct(column.alias(name)).struct.json_encode().str.slice(1).str.head(-1)
     return pl.when(column.is_not_null()).then(written)
-
-
-def _members(name: str, values: Iterable[Any]) -> pl.Series:
-    return _series([None if value is None else f"{as_json(name)}:{as_json(value)}" for value in values])
 
 
 def _series(values: list[str | None]) -> pl.Series:
