@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
@@ -89,33 +98,22 @@ class Reading(_Strict):
     words: dict[str, str] = {}
 
 
-class Columns(_Strict):
+class _Columns(_Strict):
     """Columns of `event` that are read as they are."""
-
-    occurred_at: Paths | Reading | None = None
-    delivery_id: Paths | Reading | None = None
-    message_id: Paths | Reading | None = None
-    vendor_id: Paths | Reading | None = None
-    address: Paths | Reading | None = None
-    recipient_id: Paths | Reading | None = None
-    person_id: Paths | Reading | None = None
-    link_id: Paths | Reading | None = None
-    message_format: Paths | Reading | None = None
-    user_agent: Paths | Reading | None = None
-    ip: Paths | Reading | None = None
-    bounce_reason: Paths | Reading | None = None
-    diagnostic: Paths | Reading | None = None
-    smtp_status: Paths | Reading | None = None
-    is_machine: Paths | Reading | None = None
-    machine_reason: Paths | Reading | None = None
-    is_first: Paths | Reading | None = None
-    link_position: Paths | Reading | None = None
-    tags: Paths | Reading | None = None
 
     def readings(self) -> dict[str, Reading]:
         """Return the columns that the map reads, each with how."""
         given = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: one if isinstance(one, Reading) else Reading(of=one) for name, one in given.items() if one}
+
+
+COLUMNS = (
+    "occurred_at", "delivery_id", "message_id", "vendor_id", "address", "recipient_id", "person_id", "link_id",
+    "message_format", "user_agent", "ip", "bounce_reason", "diagnostic", "smtp_status", "is_machine", "machine_reason",
+    "is_first", "link_position", "tags",
+)  # fmt: skip
+_read = {name: (Paths | Reading | None, None) for name in COLUMNS}
+Columns = create_model("Columns", __base__=_Columns, **_read)  # type: ignore[call-overload]
 
 
 class Link(_Strict):
@@ -175,7 +173,7 @@ class Feed(_Strict):
     recipients: Recipients | None = None
     word: list[Paths] = Field(min_length=1)
     words: dict[str, EventType | Literal["by_link"]] = {}  # by_link: what the table of links says
-    columns: Columns
+    columns: Columns  # type: ignore[valid-type]
     link: Link = Link()
     delivery: Delivery = Delivery()
     attributes: list[Paths] = []
@@ -234,9 +232,11 @@ def _said(error: Any) -> str:
 
 
 def _known_keys(keys: list[str]) -> list[str]:
-    sections = {one.__name__.lower(): one for one in (Recognise, Recipients, Columns, Link, Rule, Delivery, Hit)}
+    sections = {"recognise": Recognise, "recipients": Recipients, "columns": Columns, "link": Link, "rule": Rule,
+                "delivery": Delivery, "hit": Hit}  # fmt: skip
     model = sections.get(keys[0], Feed) if keys else Feed
-    return list((Reading if len([key for key in keys if not key.isdigit()]) > 1 else model).model_fields)
+    inner = len([key for key in keys if not key.isdigit()]) > 1
+    return list((Reading if inner else model).model_fields)
 
 
 @cache
