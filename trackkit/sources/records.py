@@ -16,7 +16,19 @@ from trackkit.sources import framing
 from trackkit.sources.feed import Feed
 from trackkit.sources.files import Found
 from trackkit.sources.framing import Broken
-from trackkit.sources.paths import RECORD, Path, Rows, alternatives, as_json, cell, follow, lists, path, texts
+from trackkit.sources.paths import (
+    RECORD,
+    Path,
+    Rows,
+    alternatives,
+    as_json,
+    cell,
+    each_as_json,
+    follow,
+    lists,
+    path,
+    texts,
+)
 
 BATCH = 20_000  # records mapped at once
 _LAID = 1_000  # records laid side by side at once: few enough to stay in the processor's cache
@@ -183,7 +195,7 @@ class _Spread:
             for further, value in zip(rest, rows.values(one), strict=True):
                 if value is not None:
                     further.setdefault(name, value)
-        return [as_json(one) if one else None for one in rest]
+        return each_as_json(rest)
 
     def _further(self, record: dict[str, Any]) -> list[str]:
         """Return the names in a record that the map does not know; records of the same names are asked once."""
