@@ -32,6 +32,7 @@ from trackkit.sources.paths import (
 
 BATCH = 20_000  # records mapped at once
 _LAID = 1_000  # records laid side by side at once: few enough to stay in the processor's cache
+_TOO_DEEP = "no JSON: nested too deeply"
 _SHAPES = 10_000  # sets of names of records that are remembered
 
 
@@ -142,6 +143,15 @@ class _Spread:
         self.known = {one.steps[0] for one in (*used, *self.tags, *self.of) if one.scope == RECORD}
 
     def batch(self, chunk: list[Any]) -> Batch:
+        """Return records as cells; one that can be read but is nested too deeply to be written again is broken."""
+        before = self.number
+        try:
+            return self._batch(chunk)
+        except RecursionError:
+            self.number = before
+            return self._batch([one if _can_be_written(one) else Broken(_TOO_DEEP, "") for one in chunk])
+
+    def _batch(self, chunk: list[Any]) -> Batch:
         records, envelopes, numbers, broken = [], [], [], []
         for record in chunk:
             for one, envelope in (
@@ -205,6 +215,14 @@ class _Spread:
                 self.shapes.clear()
             self.shapes[names] = [name for name in names if name not in self.known]
         return self.shapes[names]
+
+
+def _can_be_written(record: Any) -> bool:
+    try:
+        as_json([[record]])
+    except RecursionError:
+        return False
+    return True
 
 
 def _refusal(one: Any) -> tuple[str, str]:
