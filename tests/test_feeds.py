@@ -407,3 +407,19 @@ def test_the_options_of_the_prompt_reach_the_reader(tmp_path: Path) -> None:
     assert (source["kept"], source["duplicate"], source["not_events"]) == (1, 1, 0)
     event = open_store(tmp_path / "store").scan("event").collect()
     assert event["delivery_id"].to_list() == ["june"]
+
+
+@pytest.mark.parametrize("depth", [900, 960, 970, 980, 985, 990, 995, 1000, 3000])
+def test_no_depth_of_nesting_stops_a_file(depth: int, tmp_path: Path) -> None:
+    deep = json.dumps(click(2))[:-1] + f', "deep": {"[" * depth}{"]" * depth}}}'
+    load = read(tmp_path / "in", "\n".join([json.dumps(click(1)), deep, json.dumps(click(3))]))
+    assert [one for (one,) in events(load, "vendor_id") if one != "e2"] == ["e1", "e3"]
+    assert set(load.quarantine["reason"]) <= {"no JSON: nested too deeply"}
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text() | st.text('{}[]",:\n a1=&%'), block=st.integers(1, 20))
+def test_framing_ends_on_any_text(text: str, block: int) -> None:
+    blocks = [text[i : i + block] for i in range(0, len(text), block)]
+    kept = list(framing.frames(blocks))
+    assert all(isinstance(one, dict | framing.Broken) for one in kept)

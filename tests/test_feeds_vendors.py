@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.feeds import events, read, told
 from trackkit import open_store
@@ -651,3 +653,37 @@ def test_resend(tmp_path: Path) -> None:
         datetime(2024, 11, 24, 5, 0, 57, 163000, tzinfo=UTC), "192.0.2.1", "8b146471", "56761188",
     )  # fmt: skip
     assert load.report.sources[0].unknown_types == {"contact.created": 1}
+
+
+# ---------------------------------------------------------------- whatever stands in the place of a value
+
+SAMPLES = {
+    "sendgrid": SENDGRID, "amazon_ses": SES, "mailgun": MAILGUN, "mandrill": MANDRILL, "postmark": POSTMARK,
+    "sparkpost": SPARKPOST, "brevo": [brevo("opened", link="https://a.example")],
+    "mailjet": [mailjet("bounce", hard_bounce=True)], "resend": [resend("email.clicked", click={"link": "u"})],
+}  # fmt: skip
+_ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
+    st.sampled_from(["", "0", "\x00", "<b>", "=1+1", "9" * 40, "2024-02-30", [], {}, [[]], [None], [{}], {"a": []}]),
+)  # fmt: skip
+
+
+def _changed(value: Any, draw: Any, odds: int) -> Any:
+    """A record in which some values, at any depth, are others of any kind."""
+    if draw(st.integers(0, odds)) == 0:
+        return draw(_ODD)
+    if isinstance(value, dict):
+        return {name: _changed(inner, draw, odds) for name, inner in value.items()}
+    return [_changed(inner, draw, odds) for inner in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+@pytest.mark.parametrize("name", SAMPLES)
+def test_any_value_in_any_place_is_read_or_set_aside(
+    name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    records = [_changed(one, data.draw, 15) for one in SAMPLES[name]]
+    load = read(tmp_path_factory.mktemp("odd") / "in", records, format=name)  # which also checks that it balances
+    told_of = load.frames["event"].select("event_id", "reported_type", "source_row").collect()
+    assert told_of.null_count().row(0) == (0, 0, 0)

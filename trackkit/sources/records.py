@@ -16,10 +16,23 @@ from trackkit.sources import framing
 from trackkit.sources.feed import Feed
 from trackkit.sources.files import Found
 from trackkit.sources.framing import Broken
-from trackkit.sources.paths import RECORD, Path, Rows, alternatives, as_json, cell, follow, lists, path, texts
+from trackkit.sources.paths import (
+    RECORD,
+    Path,
+    Rows,
+    alternatives,
+    as_json,
+    cell,
+    each_as_json,
+    follow,
+    lists,
+    path,
+    texts,
+)
 
 BATCH = 20_000  # records mapped at once
 _LAID = 1_000  # records laid side by side at once: few enough to stay in the processor's cache
+_TOO_DEEP = "no JSON: nested too deeply"
 _SHAPES = 10_000  # sets of names of records that are remembered
 
 
@@ -130,6 +143,15 @@ class _Spread:
         self.known = {one.steps[0] for one in (*used, *self.tags, *self.of) if one.scope == RECORD}
 
     def batch(self, chunk: list[Any]) -> Batch:
+        """Return records as cells; one that can be read but is nested too deeply to be written again is broken."""
+        before = self.number
+        try:
+            return self._batch(chunk)
+        except RecursionError:
+            self.number = before
+            return self._batch([one if _can_be_written(one) else Broken(_TOO_DEEP, "") for one in chunk])
+
+    def _batch(self, chunk: list[Any]) -> Batch:
         records, envelopes, numbers, broken = [], [], [], []
         for record in chunk:
             for one, envelope in (
@@ -183,7 +205,7 @@ class _Spread:
             for further, value in zip(rest, rows.values(one), strict=True):
                 if value is not None:
                     further.setdefault(name, value)
-        return [as_json(one) if one else None for one in rest]
+        return each_as_json(rest)
 
     def _further(self, record: dict[str, Any]) -> list[str]:
         """Return the names in a record that the map does not know; records of the same names are asked once."""
@@ -193,6 +215,14 @@ class _Spread:
                 self.shapes.clear()
             self.shapes[names] = [name for name in names if name not in self.known]
         return self.shapes[names]
+
+
+def _can_be_written(record: Any) -> bool:
+    try:
+        as_json([[record]])
+    except RecursionError:
+        return False
+    return True
 
 
 def _refusal(one: Any) -> tuple[str, str]:
