@@ -80,23 +80,38 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
 @app.command()
 @click.argument("sources", metavar="SOURCE…", nargs=-1, required=True)
 @_store
-@click.option("--format", "format_", default="auto", show_default=True, help="A format; see `trackkit formats`.")
+@click.option(
+    "--format", "format_", default="auto", show_default=True, help="A format of `trackkit formats`, or a map.toml."
+)
 @click.option("--timezone", default="UTC", show_default=True, help="Time zone of instants without an offset.")
 @click.option(
     "--collapse-opens", type=click.FloatRange(0), metavar="MINUTES",
     help="Repeated opens within these minutes count once [1 for raw logs, 0 for exports].",
 )  # fmt: skip
+@click.option(
+    "--dedupe", type=click.Choice(["exact", "loose", "none"]), default="exact", show_default=True,
+    help="Which copies of an event count once; loose: even where the sender's own id differs.",
+)  # fmt: skip
+@click.option("--delivery-field", metavar="PATH", help="Field that names the delivery, as tags.campaign, or =NAME.")
 @_json
 def ingest(
-    sources: tuple[str, ...], store: str, format_: str, timezone: str, collapse_opens: float | None, as_json: bool
+    sources: tuple[str, ...],
+    store: str,
+    format_: str,
+    timezone: str,
+    collapse_opens: float | None,
+    dedupe: str,
+    delivery_field: str | None,
+    as_json: bool,
 ) -> None:
     """Load raw logs and exports into a store, exactly once: repeating it changes nothing."""
     from trackkit.store import open_store
 
     with _progress("Loading") as progress:
         report = open_store(store).ingest(
-            *sources, format=format_, timezone=timezone, collapse_minutes=collapse_opens, progress=progress
-        )
+            *sources, format=format_, timezone=timezone, collapse_minutes=collapse_opens, dedupe=dedupe,
+            delivery_field=delivery_field, progress=progress,
+        )  # fmt: skip
     _print_json(report.to_dict()) if as_json else click.echo(str(report))
 
 
@@ -113,10 +128,10 @@ def init(folder: Path) -> None:
 @app.command()
 @_json
 def formats(as_json: bool) -> None:
-    """List the formats that can be read."""
-    from trackkit.sources import FORMATS
+    """List the formats that can be read, and how each is recognised."""
+    from trackkit.sources import formats as known
 
-    records = [asdict(found) for found in FORMATS.values()]
+    records = [asdict(found) for found in known().values()]
     _print_json(records) if as_json else _print_records(records)
 
 
@@ -269,10 +284,11 @@ def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dic
 @app.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
 def check(folder: Path | None) -> None:
-    """Check report templates and notebooks, naming file, section, key and the nearest valid word."""
+    """Check report templates, notebooks and maps of formats, naming file, section, key and the nearest valid word."""
     from trackkit.report import check as checked
+    from trackkit.sources.feed import check_maps
 
-    problems = checked(folder)
+    problems = [*checked(folder), *check_maps(folder)]
     for problem in problems:
         click.echo(str(problem), err=True)
     if problems:

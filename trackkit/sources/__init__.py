@@ -1,21 +1,23 @@
 """Raw material to canonical frames: files and folders in; lazy frames, refused lines and an account of each out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
 from trackkit.errors import DataError, RequestError, did_you_mean
-from trackkit.sources import adobe, mailchimp, redirection, tables
-from trackkit.sources.detect import Choice, choose
+from trackkit.sources import adobe, mailchimp, reading, redirection, tables
+from trackkit.sources.detect import Choice, beside, choose
+from trackkit.sources.feed import Feed, feeds, read_feed
 from trackkit.sources.files import Found, find
+from trackkit.sources.mapping import Wishes
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
 from trackkit.sources.values import Clock
 
-__all__ = ["FORMATS", "Format", "LoadReport", "RawLoad", "SourceReport", "read"]
+__all__ = ["Format", "LoadReport", "RawLoad", "SourceReport", "formats", "read"]
 
-_LOG_COLLAPSE_MINUTES = 1.0  # the platform's own importer merges repeated opens of one minute; exports went through it
+_LOG_COLLAPSE_SECONDS = 60  # the platform's own importer merges repeated opens of one minute; exports went through it
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Format:
     recognised: str
 
 
-FORMATS = {
+_OWN = {
     one.name: one
     for one in (
         Format(redirection.NAME, "Adobe Campaign Classic, raw redirection log",
@@ -43,25 +45,43 @@ FORMATS = {
 _MAPS = (*adobe.MAPS, *mailchimp.MAPS)
 
 
+def formats() -> dict[str, Format]:
+    """Return every format that can be read, by name: those of the package and the maps of the working folder.
+
+    >>> formats()["amazon_ses"].what
+    'Amazon SES events: SNS notifications, raw delivery, Firehose, EventBridge'
+    """
+    return _OWN | {name: Format(name, one.what, one.recognised) for name, one in feeds().items()}
+
+
 def read(
     source: str | Path,
     staging: Path,
     format: str = "auto",
     timezone: str = "UTC",
     collapse_minutes: float | None = None,
+    dedupe: str = "exact",
+    delivery_field: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> RawLoad:
     """Read a file, a folder (an instance folder, say) or a glob into canonical frames over Parquet in `staging`.
 
     `timezone` is the zone of instants that carry no offset. `collapse_minutes` is the window in which a repeated
-    open counts once: 1 for raw logs, 0 for exports, unless given. `progress` is told each file before it is read.
+    open counts once: 1 for raw logs, 0 for exports, unless given. `format` is a name, or the path of a map in TOML.
+    Of the declared formats, `dedupe` says which copies count once: `exact` ones, `loose` ones (the sender's own id may
+    differ) or `none`; `delivery_field` names the field that holds the delivery where the format has none, or `=name`.
+    `progress` is told each file before it is read.
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """  # fmt: skip
-    _check_request(source, format, collapse_minutes)
+    known_feeds, wishes = feeds(), Wishes(dedupe, delivery_field)
+    if format.endswith(".toml"):
+        own = read_feed(Path(format))
+        known_feeds, format = {own.name: own}, own.name
+    _check_request(source, format, known_feeds, collapse_minutes)
     inside = staging.resolve()
     clock, found = Clock(timezone), [one for one in find(source) if inside not in one.path.resolve().parents]
-    chosen = [(one, choose(one, _MAPS, format)) for one in found]
+    chosen = _with_siblings([(one, choose(one, _MAPS, known_feeds, format)) for one in found])
     known = [(one, choice) for one, choice in chosen if choice.format]
     if not known:
         raise DataError(_nothing_recognised(source, chosen, format))
@@ -71,16 +91,25 @@ def read(
     for one, choice in known:
         if progress:
             progress(one.relative)
-        staged.append(_stage(one, choice, folder, clock, collapse_minutes, alone=len(found) == 1))
+        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, alone=len(found) == 1))
+    reading.copies_note(staged, wishes)
     ignored = {one.relative: choice.why for one, choice in chosen if not choice.format}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
 
 
-def _check_request(source: str | Path, format: str, collapse_minutes: float | None) -> None:
+def _with_siblings(chosen: list[tuple[Found, Choice]]) -> list[tuple[Found, Choice]]:
+    """Choose the tables that come with the events of a format that is there."""
+    present = {choice.feed.name: choice.feed for _, choice in chosen if choice.feed}
+    return [(one, beside(one, choice, present.values())) for one, choice in chosen]
+
+
+def _check_request(
+    source: str | Path, format: str, known_feeds: Mapping[str, Feed], collapse_minutes: float | None
+) -> None:
     if "://" in str(source):
         raise DataError(f"Databases cannot be read yet; export the tables of {_without_secrets(str(source))} to files.")
-    if format != "auto" and format not in FORMATS:
-        raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*FORMATS, 'auto'])}")
+    if format not in ("auto", *_OWN, *known_feeds):
+        raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*_OWN, *known_feeds, 'auto'])}")
     if collapse_minutes is not None and not 0 <= collapse_minutes <= 1440:
         raise RequestError(f"Opens can be collapsed within 0 to 1440 minutes, not {collapse_minutes}.")
 
@@ -89,10 +118,15 @@ def _without_secrets(url: str) -> str:
     return url.partition("://")[0] + "://…"
 
 
-def _stage(found: Found, choice: Choice, folder: Path, clock: Clock, minutes: float | None, alone: bool) -> Staged:
-    default = _LOG_COLLAPSE_MINUTES if choice.format == redirection.NAME else 0.0
-    seconds = round(60 * (default if minutes is None else minutes))
+def _stage(
+    found: Found, choice: Choice, folder: Path, clock: Clock, minutes: float | None, wishes: Wishes, alone: bool
+) -> Staged:
+    default = _LOG_COLLAPSE_SECONDS if choice.format == redirection.NAME else 0
+    default = choice.feed.collapse_seconds if choice.feed else default
+    seconds = default if minutes is None else round(60 * minutes)
     try:
+        if choice.feed:
+            return reading.stage(found, choice.feed, folder, clock, seconds, wishes)
         if choice.table_map:
             return tables.stage(found, choice.table_map, folder, clock, seconds)
         if choice.format == adobe.CONTENT:
@@ -113,6 +147,7 @@ def _unreadable(found: Found, choice: Choice, reason: str) -> Staged:
 def _nothing_recognised(source: str | Path, chosen: list[tuple[Found, Choice]], format: str) -> str:
     seen = "; ".join(f"{one.relative} ({choice.why})" for one, choice in chosen[:5]) or "no files"
     more = f" and {len(chosen) - 5:,} more" if len(chosen) > 5 else ""
-    wanted = FORMATS.values() if format == "auto" else [FORMATS[format]]
+    known = formats()
+    wanted = known.values() if format not in known else [known[format]]
     would = "; ".join(f"{one.name}: {one.recognised}" for one in wanted)
     return f"Nothing in {str(source)!r} is of a format that can be read: found {seen}{more}. Recognised are {would}."

@@ -1,18 +1,19 @@
 """Which format a file is of, by its place and name first, then by its headers or its first lines; and why."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from trackkit.errors import DataError
-from trackkit.sources import adobe, files, redirection
+from trackkit.sources import adobe, files, framing, recognise, redirection
+from trackkit.sources.feed import Feed
 from trackkit.sources.files import Found
+from trackkit.sources.headers import names, of_table, siblings
 from trackkit.sources.maps import TableMap, plain_name
-from trackkit.sources.sheets import EXTENSIONS, dialect
+from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
-_PART = re.compile(r"(?:[-_. ]*(?:part|chunk)?[-_. ]*\d[\d_.T:-]*)+$", re.IGNORECASE)
+_LOG_HEAD = 1 << 20  # bytes of an access log in which hits are looked for
 _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
 
 
@@ -23,18 +24,52 @@ class Choice:
     format: str | None
     why: str
     table_map: TableMap | None = None
+    feed: Feed | None = None
 
 
-def choose(found: Found, maps: Sequence[TableMap], format: str = "auto") -> Choice:
+def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], format: str = "auto") -> Choice:
     """Return what a file is, among all formats or within the one named."""
     lower = found.path.name.lower()
+    if format in feeds:
+        return _as_asked(found, feeds[format])
     if format in ("auto", redirection.NAME) and (chosen := _as_log(found, format)):
         return chosen
     if format in ("auto", adobe.CONTENT) and adobe.is_content(found):
         return Choice(adobe.CONTENT, "a page or text in the folder 'content', named after a delivery")
+    if format == "auto" and (chosen := _as_feed(found, feeds)):
+        return chosen
     if not lower.endswith(EXTENSIONS):
         return Choice(None, "neither a log, a table nor message content")
-    return _as_table(found, [one for one in maps if format in ("auto", one.format)])
+    return _as_table(found, [one for one in maps if format in ("auto", one.format)], feeds if format == "auto" else {})
+
+
+def _as_asked(found: Found, feed: Feed) -> Choice:
+    is_table = found.path.name.lower().endswith(EXTENSIONS)
+    if (chosen := beside(found, Choice(None, "no table"), [feed])).format:
+        return chosen
+    if feed.engine == "table" and not is_table and not ("json" in feed.also and framing.looks_like(_head(found))):
+        return Choice(None, "no table")
+    return Choice(feed.name, "as asked", feed=feed)
+
+
+def beside(found: Found, choice: Choice, feeds: Iterable[Feed]) -> Choice:
+    """Return what a file is, chosen anew among the tables that come with the events of the formats that are there.
+
+    Such a table is told by its name, and where another format knows the name too, by more known headers.
+    """
+    if choice.feed or not found.path.name.lower().endswith(EXTENSIONS):
+        return choice
+    own = set(names(found))
+    for one in [one for feed in feeds for one in siblings(feed) if own & set(map(plain_name, one.stems))]:
+        headers = _headers(found, one)
+        least = choice.table_map.known(headers) if choice.table_map else 0
+        if headers and not one.missing(headers) and one.known(headers) > least:
+            return Choice(one.format, f"named as '{one.name}', beside the events of {one.format}", one)
+    return choice
+
+
+def _head(found: Found) -> bytes:
+    return files.head(found.path, 4096)
 
 
 def _as_log(found: Found, format: str) -> Choice | None:
@@ -50,8 +85,18 @@ def _as_log(found: Found, format: str) -> Choice | None:
     return None
 
 
-def _as_table(found: Found, maps: Sequence[TableMap]) -> Choice:
-    named = next((one for name in _names(found) for one in maps if name in map(plain_name, one.stems)), None)
+def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
+    if is_parquet(found.path):
+        return None
+    if framing.looks_like(_head(found)):
+        feed, why = recognise.of_records(found.path, feeds)
+        return Choice(feed.name if feed else None, why, feed=feed)
+    feed, why = recognise.of_lines(files.head(found.path, _LOG_HEAD), feeds)
+    return Choice(feed.name if feed else None, why, feed=feed) if why else None
+
+
+def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> Choice:
+    named = next((one for name in names(found) for one in maps if name in map(plain_name, one.stems)), None)
     if named:
         try:
             headers = dialect(found, named.known).headers
@@ -60,6 +105,8 @@ def _as_table(found: Found, maps: Sequence[TableMap]) -> Choice:
         lacking = named.missing(headers)
         if not lacking:
             return Choice(named.format, f"named as '{named.name}', with its headers", named)
+    if feed := of_table(found, feeds):
+        return Choice(feed.name, feed.recognised, feed=feed)
     fitting = [(one.known(headers), one) for one in maps if not one.missing(headers := _headers(found, one))]
     best = max(fitting, key=lambda pair: pair[0], default=(0, None))
     if best[1] and best[0] >= _LEAST_HEADERS:
@@ -74,11 +121,3 @@ def _headers(found: Found, table_map: TableMap) -> list[str]:
         return dialect(found, table_map.known).headers
     except DataError:
         return []
-
-
-def _names(found: Found) -> list[str]:
-    """Return the names that may say what a file is: its own, then those of its folders, a folder of parts being one."""
-    path = PurePosixPath(found.relative)
-    names = [path.name, *reversed(path.parts[:-1]), found.path.parent.name]
-    stems = [re.sub(r"(?i)(\.(csv|tsv|txt|parquet|gz|zst|snappy))+$", "", name) for name in names]
-    return [plain_name(name) for stem in stems for name in (stem, _PART.sub("", stem)) if plain_name(name)]

@@ -3,7 +3,7 @@
 import codecs
 import glob
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +102,7 @@ class Utf8Stream(io.RawIOBase):
 def head(path: Path, size: int = 1 << 16) -> bytes:
     """Return the first unpacked bytes, as many as can be read of a broken file."""
     gathered = bytearray()
-    for block in _blocks(path, Trouble(), sizes=(1 << 14, 1)):
+    for block in blocks(path, Trouble(), sizes=(1 << 14, 1)):
         gathered += block
         if len(gathered) >= size:
             break
@@ -112,7 +112,7 @@ def head(path: Path, size: int = 1 << 16) -> bytes:
 def tail(path: Path, size: int = 16) -> bytes:
     """Return the last unpacked bytes of a file that can be read."""
     end = b""
-    for block in _blocks(path, Trouble()):
+    for block in blocks(path, Trouble()):
         end = (end + block)[-size:]
     return end
 
@@ -124,7 +124,7 @@ class Trouble:
     reason: str | None = None
 
 
-def _blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...] = (_BLOCK, 4096, 1)) -> Iterator[bytes]:
+def blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...] = (_BLOCK, 4096, 1)) -> Iterator[bytes]:
     """Yield the unpacked bytes up to the first fault, to the last byte: reads get smaller near it."""
     given = 0
     for size in sizes:
@@ -138,6 +138,14 @@ def _blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...] = (_BLOCK, 4096
             return
         except (OSError, pa.ArrowException) as error:
             trouble.reason = str(error).split("\n")[0]
+
+
+def decoded(blocks: Iterable[bytes]) -> Iterator[str]:
+    """Yield the text of bytes that come in blocks; what is not UTF-8 becomes `NOT_UTF8`."""
+    decoder = codecs.getincrementaldecoder("utf-8")("trackkit-mark")
+    for block in blocks:
+        yield decoder.decode(block)
+    yield decoder.decode(b"", final=True)
 
 
 def skip(stream: pa.NativeFile | Utf8Stream, count: int) -> None:
@@ -165,7 +173,7 @@ def mend(path: Path, into: Path, allow_latin1: bool) -> Mended:
     decoder = codecs.getincrementaldecoder("latin-1" if is_latin1 else "utf-8")("trackkit-mark")
     trouble, rest = Trouble(), ""
     with into.open("w", encoding="utf-8", newline="") as copy:
-        for block in _blocks(path, trouble):
+        for block in blocks(path, trouble):
             text, newline, end = (rest + decoder.decode(block)).rpartition("\n")
             copy.write(text + newline)
             rest = end
@@ -179,7 +187,7 @@ def _is_latin1(path: Path) -> bool:
     """Return whether most bytes beyond ASCII are no UTF-8: then the whole file is Latin-1, not damaged UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")("trackkit-mark")
     broken = sound = 0
-    for block in _blocks(path, Trouble()):
+    for block in blocks(path, Trouble()):
         text = decoder.decode(block)
         bad = text.count(NOT_UTF8)
         broken += bad

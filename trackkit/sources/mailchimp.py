@@ -8,25 +8,15 @@ are those of the member and the campaign, which settling knows whatever was load
 from collections.abc import Mapping
 
 import polars as pl
-from polars_hash import CryptographicHashingNameSpace as Hashes
 
 from trackkit.sources.maps import Field, TableMap
-from trackkit.sources.values import named
+from trackkit.sources.values import digest, named
 
 NAME = "mailchimp"
 _STATES = {"save": 0, "schedule": 45, "sending": 55, "paused": 75, "sent": 95}
 _FORMATS = {"text": 1, "html": 2}
 _BOUNCES = {"soft": "soft", "hard": "hard"}
 _CAMPAIGN, _MEMBER = ("campaign_id", "automation_email_id"), ("member_id", "email_id")
-
-
-def digest(*columns: str) -> pl.Expr:
-    """Return a hash (128 bits, in hexadecimal) of columns: the same on every machine, null and empty told apart."""
-    parts = [pl.col(column).cast(pl.String) for column in columns]
-    # The lengths come first, so that no two lists of values make the same text.
-    lengths = [part.str.len_bytes().cast(pl.String).fill_null("-") for part in parts]
-    text = pl.concat_str(*lengths, pl.lit(":"), *(part.fill_null("") for part in parts), separator=" ")
-    return Hashes(text).sha2_256().str.head(32)
 
 
 def _delivery(name: str) -> TableMap:

@@ -13,8 +13,10 @@ _COUNTS = ("read", "kept", "duplicate", "collapsed", "quarantined", "undated")
 class SourceReport:
     """One file: `read` = `kept` + `duplicate` + `collapsed` + `quarantined`, once the store has settled it.
 
-    Counts are lines (raw logs; blank lines are not lines) or rows (tables; the header is not a row). A source
-    fills `read`, `quarantined`, `undated` and what it assumed; de-duplication fills the rest.
+    Counts are lines (raw logs; blank lines are not lines), rows (tables; the header is not a row) or events (records;
+    one may tell of several). `not_events` counts apart, outside `read`, the sound lines of an access log that are no
+    tracked hits. A source fills `read`, `quarantined`, `undated`, `not_events` and what it assumed; de-duplication
+    fills the rest.
     """
 
     path: str
@@ -26,6 +28,7 @@ class SourceReport:
     collapsed: int = 0
     quarantined: int = 0
     undated: int = 0
+    not_events: int = 0
     unknown_types: dict[str, int] = field(default_factory=dict)
     assumptions: list[str] = field(default_factory=list)
     ignored_columns: list[str] = field(default_factory=list)
@@ -44,7 +47,7 @@ class SourceReport:
         """Return the file's entry of the load report, in the shape that `trackkit ingest --json` prints."""
         return {
             "path": self.path, "format": self.format, "table": self.table,
-            **{name: getattr(self, name) for name in _COUNTS},
+            **{name: getattr(self, name) for name in (*_COUNTS, "not_events")},
             "unknown_types": dict(self.unknown_types), "assumptions": list(self.assumptions),
             "ignored_columns": list(self.ignored_columns),
         }  # fmt: skip
@@ -124,6 +127,8 @@ def _source_lines(source: SourceReport) -> list[str]:
 
 def _notes(source: SourceReport) -> list[str]:
     notes = list(source.assumptions)
+    if source.not_events:
+        notes.append(f"{source.not_events:,} lines besides are requests that are no tracked hits")
     if source.undated:
         notes.append(f"{source.undated:,} undated")
     if source.unknown_types:

@@ -23,6 +23,9 @@ class Staged:
     frames: dict[str, pl.LazyFrame]
     quarantine: pl.DataFrame
     secondary: dict[str, pl.LazyFrame] = field(default_factory=dict)
+    copies: pl.LazyFrame | None = (
+        None  # what tells copies of an event apart, `exact` and `loose`, where rows have no id
+    )
 
 
 @dataclass

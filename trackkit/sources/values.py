@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 from polars.expr.struct import ExprStructNameSpace as Parts
+from polars_hash import CryptographicHashingNameSpace as Hashes
 
 from trackkit.errors import RequestError, did_you_mean
 
@@ -26,6 +27,7 @@ _ID = (
 _TRUE, _FALSE = ("1", "true", "yes", "t", "y"), ("0", "false", "no", "f", "n")
 # Years 1 to 9998: in the others an instant may have no place in some zone.
 _YEAR = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
+_EPOCH = r"^[0-9]{1,16}(?:\.[0-9]*)?$"
 _LOG_INSTANT = rf"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]*)?$"
 _PLAIN_INSTANT = rf"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}} [0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?$"
 _INSTANT = (
@@ -144,6 +146,20 @@ def log_instant(text: pl.Expr) -> pl.Expr:
     return _real(pl.when(text.str.contains(_LOG_INSTANT)).then(text.str.strip_suffix(".")), "T")
 
 
+def epoch(text: pl.Expr) -> pl.Expr:
+    """Return the instant of seconds, milliseconds or microseconds since 1970, told by their size; null for other text.
+
+    Digit by digit, never by way of a float: `1534108637.153125` keeps its microseconds; what is finer is cut off.
+    """
+    number = pl.when(text.str.contains(_EPOCH)).then(text)
+    whole = number.str.extract(r"^([0-9]+)").cast(pl.Int64, strict=False)
+    fraction = number.str.extract(r"\.([0-9]*)$").fill_null("") + "000000"
+    of_seconds = whole * 1_000_000 + fraction.str.head(6).cast(pl.Int64, strict=False)
+    of_thousandths = whole * 1_000 + fraction.str.head(3).cast(pl.Int64, strict=False)
+    since = pl.when(whole >= 10**14).then(whole).when(whole >= 10**11).then(of_thousandths).otherwise(of_seconds)
+    return since.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
 def with_instants(rows: pl.LazyFrame, texts: Mapping[str, str]) -> pl.LazyFrame:
     """Add, for each name and column of date-times, the naive instant under the name and `<name> offset`, in minutes.
 
@@ -191,3 +207,12 @@ def extra_parameters(text: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
         whole_pairs.str.extract(rf"(?:^|&){name}=([^&]+)(?:&|$)") for name in ("tagid", "amount", "article")
     )
     return tag.str.replace_many(list(PERCENT), list(PERCENT.values()), ascii_case_insensitive=True), amount, article
+
+
+def digest(*columns: str) -> pl.Expr:
+    """Return a hash (128 bits, in hexadecimal) of columns: the same on every machine, null and empty told apart."""
+    parts = [pl.col(column).cast(pl.String) for column in columns]
+    # The lengths come first, so that no two lists of values make the same text.
+    lengths = [part.str.len_bytes().cast(pl.String).fill_null("-") for part in parts]
+    text = pl.concat_str(*lengths, pl.lit(":"), *(part.fill_null("") for part in parts), separator=" ")
+    return Hashes(text).sha2_256().str.head(32)

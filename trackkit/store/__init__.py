@@ -78,17 +78,24 @@ class Store:
         format: str = "auto",
         timezone: str | None = None,
         collapse_minutes: float | None = None,
+        dedupe: str = "exact",
+        delivery_field: str | None = None,
         progress: Progress | None = None,
     ) -> "LoadReport":
         """Load files, folders or globs in one commit, exactly once; return what became of every line.
 
         `timezone` is the zone of instants without an offset; `collapse_minutes` the window in which repeated opens
         count once (1 for raw logs, 0 for exports, unless given); `progress(done, total, label)` is told how far it is.
+        Of events of declared formats, `dedupe` says which copies count once (`exact`, `loose`: the sender's own id may
+        differ, `none`), and `delivery_field` which field names the delivery where the format has none (`=name`: all).
         Raises DataError where a source is refused: then, as after any interruption, the store is as it was.
         """  # fmt: skip
         from trackkit.store.ingest import ingest
 
-        asked = {"format": format, "timezone": timezone or self.timezone, "collapse_minutes": collapse_minutes}
+        asked = {
+            "format": format, "timezone": timezone or self.timezone, "collapse_minutes": collapse_minutes,
+            "dedupe": dedupe, "delivery_field": delivery_field,
+        }  # fmt: skip
         report = ingest(self._lake, [fspath(source) for source in sources], asked, progress)
         self._current = None
         return report
@@ -165,15 +172,24 @@ def open_store(location: str | PathLike[str], timezone: str = "UTC") -> Store:
 
 
 def load(
-    *sources: str | PathLike[str], format: str = "auto", timezone: str = "UTC", collapse_minutes: float | None = None
+    *sources: str | PathLike[str],
+    format: str = "auto",
+    timezone: str = "UTC",
+    collapse_minutes: float | None = None,
+    dedupe: str = "exact",
+    delivery_field: str | None = None,
 ) -> Snapshot:
     """Read raw logs and exports into memory, settled and enriched, without keeping a store.
 
-    Out: the canonical tables as a `Snapshot`, whose only load holds the report. For data that memory holds.
+    Options: those of `Store.ingest`. Out: the canonical tables as a `Snapshot`, whose only load holds the report. For
+    data that memory holds.
     """
     with tempfile.TemporaryDirectory(prefix="trackkit-") as folder:
         store = Store(f"{folder}/store")
-        store.ingest(*sources, format=format, timezone=timezone, collapse_minutes=collapse_minutes)
+        store.ingest(
+            *sources, format=format, timezone=timezone, collapse_minutes=collapse_minutes, dedupe=dedupe,
+            delivery_field=delivery_field,
+        )  # fmt: skip
         stored = store.snapshot()
         names = list(stored.frames)
         frames = {name: frame.lazy() for name, frame in zip(names, pl.collect_all(stored.frames.values()), strict=True)}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trackkit.sources.feed import maps_behind
 from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.store.lake import Lake
@@ -18,7 +19,8 @@ class Fingerprints:
     """Which files were loaded before: by their bytes, their place in the source and the options they were read with."""
 
     def __init__(self, lake: Lake, asked: Mapping[str, Any]) -> None:
-        self.asked = json.dumps({name: asked[name] for name in sorted(asked)})
+        maps = [place.read_text("utf-8", "replace") for place in maps_behind(str(asked["format"]))]
+        self.asked = json.dumps([{name: asked[name] for name in sorted(asked)}, *maps])
         self.loads: dict[str, dict[str, Any]] = {}
         self.seen: dict[str, tuple[str, Any]] = {}
         loads = lake.loads("load_id", "loaded_at", "report", "fingerprints")
@@ -52,7 +54,7 @@ class Fingerprints:
 def _as_duplicate(source: SourceReport, note: str) -> SourceReport:
     return SourceReport(
         source.path, source.format, source.table, read=source.read, duplicate=source.accepted,
-        quarantined=source.quarantined, assumptions=[note],
+        quarantined=source.quarantined, not_events=source.not_events, assumptions=[note],
     )  # fmt: skip
 
 

@@ -1,0 +1,258 @@
+"""Formats as data: the grammar of a map (TOML), its checks, and where maps are found. `docs/formats.md` explains it.
+
+The maps of the package are in `trackkit/sources/formats`; a user's own are `formats/*.toml` in the working folder, and
+win over the package's where they have its name.
+"""
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from trackkit import schema
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.sources.notation import BounceClass, Condition, Engine, EventType, Name, Paths, Pattern, Zone
+from trackkit.sources.paths import alternatives
+
+BUILT_IN, LOCAL = Path(__file__).parent / "formats", "formats"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Recognise(_Strict):
+    """What says that a record is of the format: all of `all`, one of `any`, none of `none` have a value."""
+
+    all: list[Paths] = []
+    any: list[Paths] = []
+    none: list[Paths] = []
+    files: list[Name] = []  # tables: names of files that stand for one of `any`; `^.file` is the one it has
+    because: str = ""
+
+
+class Recipients(_Strict):
+    """A list in the record, of which each element gives an event; `unless` has a value where the list tells nothing."""
+
+    of: Paths
+    unless: Paths | None = None
+
+
+class Reading(_Strict):
+    """How the text of a column is read: where it lies, what is done to it, and when."""
+
+    of: Paths
+    until: str = ""  # what follows the first of these characters is left out
+    without: str = ""  # these characters are taken off both ends
+    prefix: str = ""  # a text put before
+    nothing: list[str] = []  # texts that stand for no value, as 0 where a key is meant
+    hexadecimal: bool = False
+    joined: Paths | list[Paths] = []  # further values, put after the first and a colon; without one there is none
+    written: str = ""  # an instant's form, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
+    when: Condition = {}  # read only where this holds
+    with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
+    words: dict[str, str] = {}
+
+    def used(self) -> list[str]:
+        """Return what is read of a record: the value, and all that bears on it."""
+        joined = [self.joined] if isinstance(self.joined, str) else self.joined
+        return [self.of, *([self.with_address] if self.with_address else []), *joined, *self.when]
+
+
+class _Columns(_Strict):
+    """Columns of `event` that are read as they are."""
+
+    def readings(self) -> dict[str, Reading]:
+        """Return the columns that the map reads, each with how."""
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: one if isinstance(one, Reading) else Reading(of=one) for name, one in given.items() if one}
+
+
+COLUMNS = (
+    "occurred_at", "delivery_id", "message_id", "vendor_id", "address", "recipient_id", "person_id", "link_id",
+    "message_format", "user_agent", "ip", "bounce_reason", "diagnostic", "smtp_status", "is_machine", "machine_reason",
+    "is_first", "link_position", "tags",
+)  # fmt: skip
+_read = {name: (Paths | Reading | None, None) for name in COLUMNS}
+Columns = create_model("Columns", __base__=_Columns, **_read)  # type: ignore[call-overload]
+
+
+class Link(_Strict):
+    """What is told of a link that was clicked: its address and its label."""
+
+    url: Paths | Reading | None = None
+    label: Paths | Reading | None = None
+
+
+class Delivery(_Strict):
+    """What is told of a delivery."""
+
+    label: Paths | Reading | None = None
+    subject: Paths | Reading | None = None
+
+
+class Rule(_Strict):
+    """What holds of an event under conditions on the record; of several rules that say something, the first holds."""
+
+    when: Condition = Field(min_length=1)
+    event_type: EventType | None = None
+    bounce_class: BounceClass | None = None
+    is_machine: bool | None = None
+    machine_reason: str | None = None
+    is_first: bool | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Rule":
+        if not self.said():
+            raise ValueError("the rule says nothing; give it an event_type, a bounce_class, is_machine or is_first")
+        return self
+
+    def said(self) -> dict[str, Any]:
+        """Return what the rule says, by column."""
+        return {name: value for name, value in self if name != "when" and value is not None}
+
+
+class Hit(_Strict):
+    """A request of an access log that counts: its path, whose named groups are values, and the word for it."""
+
+    path: Pattern
+    word: str
+
+
+class Sibling(_Strict):
+    """A table that comes with the events and tells of deliveries or recipients: read beside them, by its name."""
+
+    table: Literal["delivery", "recipient"]
+    files: list[Name] = Field(min_length=1)
+    columns: dict[str, Paths]
+
+    @model_validator(mode="after")
+    def _names_its_key(self) -> "Sibling":
+        known = schema.TABLES[self.table].sourced
+        for name in self.columns:
+            if name not in known:
+                raise ValueError(f"there is no column {name!r} of {self.table}.{did_you_mean(name, known)}")
+        if (key := schema.TABLES[self.table].key[0]) not in self.columns:
+            raise ValueError(f"'columns' names no {key}, by which the events find their {self.table}")
+        return self
+
+
+class Feed(_Strict):
+    """A format: how it is recognised, where its records lie, and what each value of a record means."""
+
+    name: Name
+    what: str
+    engine: Engine
+    also: list[Literal["json"]] = []  # a table map that reads JSON records of the same names too
+    source: str = ""  # the vendor's page that documents it
+    zone: Zone | None = None
+    recognise: Recognise
+    collapse_seconds: int = Field(0, ge=0, le=86_400)  # repeated opens within them count once
+    unwrap: list[Paths] = []
+    ping: Condition = {}  # a record that is no event
+    recipients: Recipients | None = None
+    word: list[Paths] = Field(min_length=1)
+    words: dict[str, EventType | Literal["by_link"]] = {}  # by_link: what the table of links says
+    columns: Columns  # type: ignore[valid-type]
+    link: Link = Link()
+    delivery: Delivery = Delivery()
+    attributes: list[Paths] = []
+    rule: list[Rule] = []
+    sibling: list[Sibling] = []  # tables: those that come with the events
+    hit: list[Hit] = []  # access logs: the requests that count
+
+    @model_validator(mode="after")
+    def _fits_its_engine(self) -> "Feed":
+        if self.engine == "access_log" and not self.hit:
+            raise ValueError("an access log needs 'hit', the requests that count")
+        if self.engine != "access_log" and not (self.recognise.all or self.recognise.any):
+            raise ValueError("'recognise' names nothing; give it 'all' or 'any', paths that every record has")
+        return self
+
+    @property
+    def recognised(self) -> str:
+        """How a file of the format is recognised, in words."""
+        return self.recognise.because or f"records with {', '.join(self.recognise.all)}"
+
+    def used(self) -> list[str]:
+        """Return every single path that events are made of, tags and attributes aside."""
+        whole = [*self.word, *self.ping]
+        whole += [written for one in self.readings().values() for written in one.used()]
+        whole += [written for rule in self.rule for written in rule.when]
+        return list(dict.fromkeys(single for written in whole for single in alternatives(written)))
+
+    def readings(self) -> dict[str, Reading]:
+        """Return everything that is read, by canonical column; of other tables as `table.column`."""
+        further = {"link": self.link, "delivery": self.delivery}
+        given = {f"{table}.{name}": one for table, model in further.items() for name, one in model if one}
+        given = {name: one if isinstance(one, Reading) else Reading(of=one) for name, one in given.items()}
+        return self.columns.readings() | given
+
+
+def read_feed(place: Path) -> Feed:
+    """Return the map of a TOML file; RequestError names the file, the key and the nearest valid word."""
+    try:
+        return Feed.model_validate(tomllib.loads(place.read_text("utf-8")))
+    except ValidationError as error:
+        raise RequestError(f"{place}: {'; '.join(_said(one) for one in error.errors()[:3])}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RequestError(f"{place} cannot be read as TOML: {error}") from None
+
+
+def _said(error: Any) -> str:
+    keys = [str(key) for key in error["loc"] if not isinstance(key, str) or key not in ("Reading", "function-after")]
+    where = ".".join(key for key in keys if "[" not in key) or "the map"
+    word, context = keys[-1] if keys else "", error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        return f"{where}: there is no key {word!r}.{did_you_mean(word, _known_keys(keys[:-1]))}"
+    if error["type"] == "literal_error":
+        known = re.findall(r"'([^']+)'", context["expected"])
+        return f"{where}: {str(error['input'])[:100]!r} is not known.{did_you_mean(str(error['input']), known)}"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _known_keys(keys: list[str]) -> list[str]:
+    sections = {"recognise": Recognise, "recipients": Recipients, "columns": Columns, "link": Link, "rule": Rule,
+                "delivery": Delivery, "hit": Hit, "sibling": Sibling}  # fmt: skip
+    model = sections.get(keys[0], Feed) if keys else Feed
+    inner = len([key for key in keys if not key.isdigit()]) > 1
+    return list((Reading if inner else model).model_fields)
+
+
+@cache
+def _built_in() -> dict[str, Feed]:
+    return {place.stem: read_feed(place) for place in sorted(BUILT_IN.glob("*.toml"))}
+
+
+def local_maps(folder: Path | None = None) -> list[Path]:
+    """Return the maps of a folder, of the working folder by default."""
+    return sorted(((folder or Path()) / LOCAL).glob("*.toml"))
+
+
+def maps_behind(format: str) -> list[Path]:
+    """Return the maps, other than the package's, that a load of this format goes by: changed, they read anew."""
+    return [place for place in (Path(format),) if place.suffix == ".toml" and place.is_file()] or local_maps()
+
+
+def feeds() -> dict[str, Feed]:
+    """Return every map that is known, by name, those of the working folder first.
+
+    >>> feeds()["sendgrid"].engine
+    'json'
+    """
+    own = {one.name: one for one in map(read_feed, local_maps())}
+    return own | {name: one for name, one in _built_in().items() if name not in own}
+
+
+def check_maps(folder: Path | None = None) -> list[str]:
+    """Return what is wrong with the maps in `formats` of a folder, the working folder by default."""
+    problems = []
+    for place in local_maps(folder):
+        try:
+            read_feed(place)
+        except RequestError as error:
+            problems.append(str(error))
+    return problems

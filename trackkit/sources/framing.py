@@ -1,0 +1,163 @@
+"""Records out of a JSON file of any framing, one at a time: array, one a line, pretty-printed, run together `}{`.
+
+An array at the outside is only framing: its elements are the records, so that a file of any size streams. A line
+`name=value&…`, as a form is posted, is a record too. What cannot be read is handed on with its text, and reading goes
+on at the next place that looks like the beginning of a record.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from json.decoder import JSONDecodeError, JSONDecoder
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from trackkit.errors import DataError
+from trackkit.sources import files
+from trackkit.sources.files import NOT_UTF8
+
+LONGEST = 1 << 26  # characters of one record; a longer one is refused, so that memory stays bounded
+_NEAR = 16  # an error so near the end of what was read may be the end's fault
+_GAP = re.compile(r"[\s,\[\]\x1e\ufeff]*")  # what stands between records
+_FORM = re.compile(r"[A-Za-z][\w.-]*=[^\n]*")
+# Not `[@id],[@name]`: so the headers of some tables are written.
+_BEGIN = re.compile(r"\s*(?:\{|\[[\s\[]*(?:[{\]]|$)|[A-Za-z][\w.-]*=(?:%5B|%7B|\[|\{|[^\s&]*&[\w.-]+=))", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What stands in the place of a record that cannot be read: why, and its text."""
+
+    reason: str
+    text: str
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _float(text: str) -> float | str:
+    number = float(text)
+    return text if number in (float("inf"), float("-inf")) else number
+
+
+_DECODER = JSONDecoder(parse_constant=_refuse, parse_float=_float)
+
+
+def loads(text: str) -> Any:
+    """Return the value of JSON text, whole numbers exact; ValueError when it is none."""
+    return _DECODER.decode(text)  # made once: `json.loads` would make a decoder for each text
+
+
+def looks_like(first: bytes) -> bool:
+    """Return whether the first bytes of a file could be those of JSON records, or of a posted form of them."""
+    return bool(_BEGIN.match(first[:4096].removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")))
+
+
+def records(path: Path) -> Iterator[Any]:
+    """Yield the records of a plain, gzip or zstd file, and a `Broken` where one cannot be read.
+
+    Errors: DataError for UTF-16 text.
+    """
+    if files.head(path, 2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path.name} is UTF-16 text; save it as UTF-8 and load it again.")
+    trouble = files.Trouble()
+    yield from frames(files.decoded(files.blocks(path, trouble)))
+    if trouble.reason is not None:
+        yield Broken(f"the file is cut here and the rest of it is lost: {trouble.reason}", "")
+
+
+def frames(blocks: Iterable[str]) -> Iterator[Any]:
+    """Yield the records of a text that comes in blocks, and a `Broken` where one cannot be read.
+
+    >>> list(frames(['[{"a": 1}, {"b"', ': 2}]{"c": 3}']))
+    [{'a': 1}, {'b': 2}, {'c': 3}]
+    """
+    return _Buffer(iter(blocks)).records()
+
+
+class _Buffer:
+    """The text at hand, and the place in it where the next record is looked for."""
+
+    def __init__(self, blocks: Iterator[str]) -> None:
+        self.blocks, self.text, self.place, self.is_whole = blocks, "", 0, False
+
+    def records(self) -> Iterator[Any]:
+        while True:
+            self.place = _GAP.match(self.text, self.place).end()  # type: ignore[union-attr]
+            if self.place == len(self.text):
+                if not self._more():
+                    return
+                continue
+            if self.text[self.place] not in "{" and (form := self._form()) is not None:
+                yield form
+                continue
+            try:
+                value, end = _DECODER.raw_decode(self.text, self.place)
+            except (ValueError, RecursionError) as error:
+                if self._may_be_cut(error) and self._more():
+                    continue
+                yield self._broken(error)
+                continue
+            self.place = end
+            yield value if type(value) is dict else Broken("no JSON object", json.dumps(value))
+
+    def _more(self) -> bool:
+        """Take in the next block, letting go of what was read; False when there is none, or a record is too long."""
+        if len(self.text) - self.place > LONGEST:
+            return False
+        block = next((block for block in self.blocks if block), None)
+        self.text, self.place = self.text[self.place :] + (block or ""), 0
+        self.is_whole = block is None
+        return block is not None
+
+    def _may_be_cut(self, error: Exception) -> bool:
+        if self.is_whole or not isinstance(error, JSONDecodeError):
+            return False
+        return error.msg.startswith("Unterminated") or error.pos > len(self.text) - _NEAR
+
+    def _form(self) -> dict[str, str] | None:
+        """Return a posted form that stands here on a line of its own."""
+        while self.text.find("\n", self.place) < 0 and self._more():
+            pass
+        line = _FORM.match(self.text, self.place)
+        if line is None:
+            return None
+        self.place = line.end()
+        return dict(parse_qsl(line.group().rstrip("\r"), keep_blank_values=True))
+
+    def _broken(self, error: Exception) -> Broken:
+        """Step over a record that cannot be read: to the next line that begins one at its indentation, or to `}{`."""
+        start = self.place
+        line = self.text.rfind("\n", 0, start) + 1
+        indent = self.text[line:start]
+        margin = re.escape(indent) if not indent.strip() else r"[ \t]*"
+        following = re.compile(rf"\n(?:{margin})?(?=[{{\[])|(?<=\}})[ \t]*,?[ \t]*(?=\{{)")
+        while (found := self._next(following, start + 1)) is None and self._more():
+            start = 0
+        self.place = found.start() if found else len(self.text)
+        text = self.text[start : self.place]
+        return Broken(_why(error, text), text.replace(NOT_UTF8, "\ufffd").rstrip(", \t\r\n]"))
+
+    def _next(self, following: re.Pattern[str], start: int) -> re.Match[str] | None:
+        """Return where the next record seems to begin; after a `}`, which a text may hold, only if it can be read."""
+        for found in following.finditer(self.text, start):
+            if found.group().startswith("\n"):
+                return found
+            try:
+                _DECODER.raw_decode(self.text, found.end())
+            except (ValueError, RecursionError):
+                continue
+            return found
+        return None
+
+
+def _why(error: Exception, text: str) -> str:
+    if NOT_UTF8 in text:
+        return "not UTF-8"
+    if isinstance(error, JSONDecodeError):
+        return f"no JSON: {error.msg}"
+    return "no JSON: nested too deeply" if isinstance(error, RecursionError) else f"no JSON: {error}"

@@ -1,0 +1,174 @@
+"""Paths into records: which values of a JSON record a map means, evaluated over many records at once.
+
+`a.b` is the value `b` of the value `a`; `a[0]` the first of a list; `a.*` the only value of an object, whatever its
+name; `"a.b"` a name with a dot. `^.a` is `a` of the envelope that the record came in, `@` the recipient it is about
+(`@.a` a value of it), `=a` the text `a` itself. `a | b` is the first of them that has a value.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+from trackkit.errors import RequestError
+
+_STEP = re.compile(r'"([^"]+)"|\[(\d{1,4})\]|([^.\[\]"|]+)')
+_WHOLE = re.compile(rf"(?:{_STEP.pattern})(?:\.?(?:{_STEP.pattern}))*(?:\[\])?")
+RECORD, ENVELOPE, RECIPIENT = "", "^", "@"
+Step = str | int
+_PLAIN = {str, type(None)}
+_MARK = uuid4().hex
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True)
+class Path:
+    """One path: where it begins (the record, its envelope, its recipient), its steps, and the text as written."""
+
+    written: str
+    scope: str
+    steps: tuple[Step, ...]
+    explodes: bool = False
+
+
+@cache
+def path(written: str) -> Path:
+    """Return a path as written; RequestError when it is none.
+
+    >>> path("mail.tags.campaign[0]").steps, path("^.MessageId").scope, path("items[]").explodes
+    (('mail', 'tags', 'campaign', 0), '^', True)
+    """
+    text = written.strip()
+    scope = text[:1] if text[:1] in (ENVELOPE, RECIPIENT) else RECORD
+    inner = text.removeprefix(scope).removeprefix(".") if scope else text
+    if (not inner and scope != RECIPIENT) or (inner and not _WHOLE.fullmatch(inner)):
+        raise RequestError(f"{written!r} is no path; write one as 'name', 'name.inner', 'list[0]' or '^.name'.")
+    explodes = inner.endswith("[]")
+    parts = _STEP.findall(inner.removesuffix("[]"))
+    return Path(
+        text, scope, tuple(quoted or (int(place) if place else name) for quoted, place, name in parts), explodes
+    )
+
+
+def cell(written: str) -> str:
+    """Return the name of the column that holds the texts of a single path, which no other column has."""
+    return f"/{written}"
+
+
+def alternatives(written: str) -> list[str]:
+    """Return the single paths of `a | b`, in order; a constant `=a` is one of them.
+
+    >>> alternatives("open.timestamp | ^.Timestamp"), alternatives("=daily")
+    (['open.timestamp', '^.Timestamp'], ['=daily'])
+    """
+    parts = [written.strip()] if written.strip().startswith("=") else [part.strip() for part in written.split("|")]
+    for part in parts:
+        if not part.startswith("="):
+            path(part)
+    return parts
+
+
+@dataclass
+class Rows:
+    """Records of one batch, side by side with their envelopes and the recipients they are about."""
+
+    records: list[Any]
+    envelopes: list[Any]
+    recipients: list[Any] = field(default_factory=list)
+    _known: dict[tuple[str, tuple[Step, ...]], list[Any]] = field(default_factory=dict)
+
+    def values(self, one: Path) -> list[Any]:
+        """Return the value of a path in each record, None where there is none."""
+        whole = {RECORD: self.records, ENVELOPE: self.envelopes, RECIPIENT: self.recipients}[one.scope]
+        return self._followed(one.scope, one.steps, whole)
+
+    def _followed(self, scope: str, steps: tuple[Step, ...], whole: list[Any]) -> list[Any]:
+        if not steps:
+            return whole
+        if (scope, steps) not in self._known:
+            inner = self._followed(scope, steps[:-1], whole)
+            is_empty = inner.count(None) == len(inner)
+            self._known[scope, steps] = inner if is_empty else _stepped(inner, steps[-1], inner is self.records)
+        return self._known[scope, steps]
+
+
+def _stepped(values: Sequence[Any], step: Step, are_objects: bool = False) -> list[Any]:
+    if are_objects and type(step) is str and step != "*":
+        return [v.get(step) for v in values]
+    if step == "*":
+        return [next(iter(v.values())) if type(v) is dict and len(v) == 1 else None for v in values]
+    if isinstance(step, int):
+        return [v[step] if type(v) is list and len(v) > step else None for v in values]
+    return [v.get(step) if type(v) is dict else None for v in values]
+
+
+def follow(value: Any, one: Path) -> Any:
+    """Return the value of a path in one record, None where there is none."""
+    for step in one.steps:
+        value = _stepped([value], step)[0]
+    return value
+
+
+def texts(values: list[Any]) -> list[str | None]:
+    """Return JSON values as text: numbers exactly, of a list its first, an object as JSON, None for nothing."""
+    if not {*map(type, values)} - _PLAIN:
+        return values
+    return [v if type(v) is str else None if v is None else str(v) if type(v) is int else _text(v) for v in values]
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return _text(value[0]) if value and value[0] is not None else None
+    return as_json(value) if isinstance(value, dict) else repr(value)
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON text, as it is read by people."""
+    return _ENCODE(value)
+
+
+def each_as_json(values: list[dict[str, Any]]) -> list[str | None]:
+    """Return objects as JSON texts, None for an empty one.
+
+    >>> each_as_json([{"a": 1}, {}, {"b": ["x", None]}])
+    ['{"a":1}', None, '{"b":["x",null]}']
+
+    In one call of the encoder, most of whose time goes into being called; a mark that no text can hold parts them.
+    """
+    whole = as_json([part for value in values for part in (value, _MARK)]).removesuffix(f',"{_MARK}"]')
+    return [None if text == "{}" else text for text in whole[1:].split(f',"{_MARK}",')] if values else []
+
+
+def lists(values: list[Any]) -> list[str | None]:
+    """Return tags as JSON arrays: of a list its texts, of one text an array of one, None for nothing.
+
+    >>> lists([["a", None, 5], "a", '["b"]', [], "", None])
+    ['["a","5"]', '["a"]', '["b"]', None, None, None]
+    """
+    if values.count(None) == len(values):
+        return values
+    known: dict[str, str | None] = {"": None, "[]": None}  # the same few tags come again and again
+    return [None if v is None else _array(v, v if type(v) is str else repr(v), known) for v in values]
+
+
+def _array(value: Any, mark: str, known: dict[str, str | None]) -> str | None:
+    if mark not in known:
+        known[mark] = as_json(_tags(value))
+    return known[mark]
+
+
+def _tags(value: Any) -> list[Any]:
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return [value]
+    some = value if isinstance(value, list) else [value]
+    return [tag if isinstance(tag, str) else _text(tag) for tag in some if tag is not None]

@@ -1,0 +1,60 @@
+"""Which declared format records are of: that whose marks most of the first records bear; and the reason in words."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from trackkit.sources import framing, hits
+from trackkit.sources.feed import Feed
+from trackkit.sources.paths import ENVELOPE, alternatives, follow, path
+from trackkit.sources.records import opened
+
+_SAMPLE = 50  # records looked at
+_MOSTLY = 0.5  # of the first lines have the form of an access log, where a file is one
+
+
+def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
+    """Return the format of a file of JSON records and why; None, and what was seen, where none fits."""
+    sample = [one for one in islice(framing.records(file), _SAMPLE) if isinstance(one, dict)]
+    marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if "json" in (feed.engine, *feed.also)}
+    best = max(marks, key=lambda name: marks[name], default="")
+    if not best or not marks[best]:
+        keys = ", ".join(list(sample[0])[:6]) if sample else "none"
+        return None, f"JSON, but its records are those of no known format (keys: {keys})"
+    return feeds[best], feeds[best].recognised
+
+
+def of_lines(first: bytes, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
+    """Return the format of an access log by its first lines and why; None, and what was seen, where none fits.
+
+    The reason is empty where the lines are those of no access log.
+    """
+    lines = pl.Series(first.decode("utf-8", "replace").splitlines()[:-1] or [""])
+    if hits.looks_like(lines) < _MOSTLY:
+        return None, ""
+    known = {name: hits.count(lines, feed) for name, feed in feeds.items() if feed.engine == "access_log"}
+    best = max(known, key=lambda name: known[name], default="")
+    if not best or not known[best]:
+        return None, "an access log, but its first lines hold no tracked hits of a known platform"
+    return feeds[best], feeds[best].recognised
+
+
+def _bearing(sample: list[dict[str, Any]], feed: Feed) -> int:
+    steps = [path(written) for written in feed.unwrap]
+    inner = [pair for record in sample for pair in islice(opened(record, steps), _SAMPLE)]
+    return sum(_bears(record, envelope, feed) for record, envelope in inner)
+
+
+def _bears(record: Any, envelope: Any, feed: Feed) -> bool:
+    marks = feed.recognise
+    has_all = all(_has(record, envelope, written) for written in marks.all)
+    has_any = not marks.any or any(_has(record, envelope, written) for written in marks.any)
+    return has_all and has_any and not any(_has(record, envelope, written) for written in marks.none)
+
+
+def _has(record: Any, envelope: Any, written: str) -> bool:
+    singles = map(path, alternatives(written))
+    return any(follow(envelope if one.scope == ENVELOPE else record, one) is not None for one in singles)
