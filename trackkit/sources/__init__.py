@@ -8,14 +8,17 @@ from tempfile import mkdtemp
 import polars as pl
 
 from trackkit.errors import DataError, RequestError, did_you_mean
-from trackkit.sources import adobe, mailchimp, redirection, tables
+from trackkit.sources import adobe, listmonk, mailchimp, mautic, redirection, tables
+from trackkit.sources.databases import is_database
 from trackkit.sources.detect import Choice, choose
 from trackkit.sources.files import Found, find
 from trackkit.sources.report import LoadReport, SourceReport
+from trackkit.sources.sql import PRODUCTS, read_database
+from trackkit.sources.sql_tables import Since
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
 from trackkit.sources.values import Clock
 
-__all__ = ["FORMATS", "Format", "LoadReport", "RawLoad", "SourceReport", "read"]
+__all__ = ["FORMATS", "Format", "LoadReport", "RawLoad", "Since", "SourceReport", "read"]
 
 _LOG_COLLAPSE_MINUTES = 1.0  # the platform's own importer merges repeated opens of one minute; exports went through it
 
@@ -35,11 +38,15 @@ FORMATS = {
         Format(redirection.NAME, "Adobe Campaign Classic, raw redirection log",
                "'.log' files in 'redir/log', or lines of the published form"),
         Format(adobe.EXPORT, "Adobe Campaign Classic, exported tables and the flattened tracking archive",
-               "files named after a table ('delivery', 'broadlog', 'tracking_log', …), or its headers"),
+               "files named after a table ('delivery', 'broadlog', 'tracking_log', …), or its headers; in a database, "
+               "tables of these names or of the platform's own ('nmsdelivery', …)"),
         Format(adobe.CONTENT, "Adobe Campaign Classic, message content",
                "'content/<delivery id>.html' or '.txt'"),
         Format(mailchimp.NAME, "Mailchimp activity exports",
                "files named after a table ('campaign_recipient_activity', …), or its headers"),
+        Format(listmonk.NAME, "listmonk's database", "a database with the tables 'campaigns', 'campaign_views', …"),
+        Format(mautic.NAME, "Mautic's database",
+               "a database with the tables 'emails', 'email_stats', …, behind any prefix"),
     )
 }  # fmt: skip
 _MAPS = (*adobe.MAPS, *mailchimp.MAPS)
@@ -53,23 +60,29 @@ def read(
     timezone: str = "UTC",
     collapse_minutes: float | None = None,
     progress: Callable[[str], None] | None = None,
+    since: Since | None = None,
 ) -> RawLoad:
-    """Read a file, a folder (an instance folder, say) or a glob into canonical frames over Parquet in `staging`.
+    """Read a file, a folder (an instance folder, say), a glob or a database into canonical frames over Parquet.
+
+    They lie in `staging`. A database is named by a SQLAlchemy URL; `since` says how far earlier loads read it.
 
     `timezone` is the zone of instants that carry no offset. `collapse_minutes` is the window in which a repeated
-    open counts once: 1 for raw logs, 0 for exports, unless given. `progress` is told each file before it is read.
+    open counts once: 1 for raw logs, 0 for all else, unless given. `progress` is told each file before it is read.
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """  # fmt: skip
     _check_request(source, format, collapse_minutes)
+    clock = Clock(timezone)
+    if is_database(source):
+        seconds = round(60 * (collapse_minutes or 0))
+        return read_database(str(source), _new_folder(staging), format, clock, seconds, since or Since(), progress)
     inside = staging.resolve()
-    clock, found = Clock(timezone), [one for one in find(source) if inside not in one.path.resolve().parents]
+    found = [one for one in find(source) if inside not in one.path.resolve().parents]
     chosen = [(one, choose(one, _MAPS, format)) for one in found]
     known = [(one, choice) for one, choice in chosen if choice.format]
     if not known:
         raise DataError(_nothing_recognised(source, chosen, format))
-    staging.mkdir(parents=True, exist_ok=True)
-    folder = Path(mkdtemp(prefix="load-", dir=staging))
+    folder = _new_folder(staging)
     staged = []
     for one, choice in known:
         if progress:
@@ -80,16 +93,17 @@ def read(
 
 
 def _check_request(source: str | Path, format: str, collapse_minutes: float | None) -> None:
-    if "://" in str(source):
-        raise DataError(f"Databases cannot be read yet; export the tables of {_without_secrets(str(source))} to files.")
     if format != "auto" and format not in FORMATS:
         raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*FORMATS, 'auto'])}")
+    if is_database(source) and format not in ("auto", *PRODUCTS):
+        raise RequestError(f"{format!r} is no format of databases; {', '.join(PRODUCTS)} are.")
     if collapse_minutes is not None and not 0 <= collapse_minutes <= 1440:
         raise RequestError(f"Opens can be collapsed within 0 to 1440 minutes, not {collapse_minutes}.")
 
 
-def _without_secrets(url: str) -> str:
-    return url.partition("://")[0] + "://…"
+def _new_folder(staging: Path) -> Path:
+    staging.mkdir(parents=True, exist_ok=True)
+    return Path(mkdtemp(prefix="load-", dir=staging))
 
 
 def _stage(found: Found, choice: Choice, folder: Path, clock: Clock, minutes: float | None, alone: bool) -> Staged:
