@@ -1,6 +1,7 @@
 """Real servers for the tests of SQL sources: started on loopback in a folder of their own, stopped by process id."""
 
 import contextlib
+import csv
 import os
 import pwd
 import secrets
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -44,9 +46,10 @@ class Server:
         driver = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}[self.dialect]
         first = {"postgresql": "postgres", "mysql": "mysql"}[self.dialect]
         base = sa.make_url(self.url(first)).set(drivername=driver)
-        with sa.create_engine(base, isolation_level="AUTOCOMMIT").connect() as connection:
-            with contextlib.suppress(sa.exc.ProgrammingError):  # it is there
-                connection.execute(sa.schema.DDL(f"CREATE DATABASE {database}"))
+        serving = sa.create_engine(base, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with contextlib.suppress(sa.exc.ProgrammingError), serving.connect() as connection:  # unless it is there
+            letters = " CHARACTER SET utf8mb4" if self.dialect == "mysql" else ""
+            connection.execute(sa.schema.DDL(f"CREATE DATABASE {database}{letters}"))
         return sa.create_engine(base.set(database=database), poolclass=sa.NullPool)
 
 
@@ -83,7 +86,9 @@ def mariadb() -> Iterator[Server]:
         data.mkdir()
         _own(data, who)
         # As mariadb-install-db does, which needs programs of the whole package.
-        parts = [next(share.glob(f"*_{part}.sql")) for part in ("system_tables", "performance_tables", "system_tables_data")]
+        parts = [
+            next(share.glob(f"*_{part}.sql")) for part in ("system_tables", "performance_tables", "system_tables_data")
+        ]
         system = "".join(part.read_text("utf-8") for part in parts)
         bootstrap = f"create database mysql;\nuse mysql;\nset @auth_root_socket=null;\n{system}"
         _run([program, "--no-defaults", "--bootstrap", f"--datadir={data}"], who, bootstrap)
@@ -91,7 +96,7 @@ def mariadb() -> Iterator[Server]:
         first.write_text(f"{words}GRANT ALL ON *.* TO '{READER}'@'127.0.0.1';\n")
         _own(first, who)
         flags = [f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/socket",
-                 f"--pid-file={folder}/pid", f"--init-file={first}", "--skip-name-resolve", "--innodb-fast-shutdown=2"]  # fmt: skip
+                 f"--pid-file={folder}/pid", f"--init-file={first}", "--skip-name-resolve"]  # fmt: skip
         with _running([program, "--no-defaults", *flags], who, folder / "log"):
             server = Server("mysql", port)
             _wait(server.engine, "mysql", folder / "log")
@@ -147,7 +152,12 @@ def _run(command: list[object], who: str | None, given: str = "") -> None:
 def _running(command: list[object], who: str | None, log: Path) -> Iterator[None]:
     with log.open("wb") as written:
         process = subprocess.Popen(
-            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=written, stderr=written, cwd="/", **_as(who)
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=written,
+            cwd="/",
+            **_as(who),
         )
         try:
             yield
@@ -176,3 +186,33 @@ def _wait(engine: object, database: str, log: Path) -> None:
             if time.monotonic() > last:
                 pytest.fail(f"The server does not answer: {error}\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.3)
+
+
+TYPES = {"i": sa.BigInteger, "t": sa.DateTime, "d": sa.Float, "s": sa.String(500)}
+# The platform's own names of the tables that tests/instance.py writes as files.
+NAMES = {
+    "delivery": "nmsdelivery", "tracking_url": "nmstrackingurl", "broadlog": "nmsbroadlogrcp",
+    "broadlog_msg": "nmsbroadlogmsg", "recipient": "nmsrecipient", "user_agent": "nmsuseragent",
+    "tracking_log": "nmstrackinglogrcp", "web_tracking_log": "nmswebtrackinglog",
+}  # fmt: skip
+
+
+def fill(engine: sa.Engine, folder: Path) -> None:
+    """Put the table files of an instance folder into a database, under the platform's own names and types."""
+    for file, name in NAMES.items():
+        with (folder / f"{file}.csv").open(encoding="utf-8", newline="") as text:
+            headers, *rows = csv.reader(text)
+        columns = [(header.lower(), TYPES[header[0]]) for header in headers]
+        parts = [sa.Column(*one, primary_key=one[0] == headers[0].lower(), autoincrement=False) for one in columns]
+        table = sa.Table(name, sa.MetaData(), *parts)
+        records = [{h.lower(): _typed(h, cell) for h, cell in zip(headers, row, strict=True)} for row in rows]
+        with engine.begin() as connection:
+            table.create(connection)
+            connection.execute(sa.insert(table), records)
+
+
+def _typed(header: str, cell: str) -> object:
+    if cell == "" and header[0] != "s":
+        return None
+    kinds = {"i": int, "d": float, "t": datetime.fromisoformat}
+    return kinds.get(header[0], str)(cell)
