@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab lint metrics messages lock clean env chromium
+.PHONY: help report test lab lint metrics messages lock clean env chromium databases
 
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,7 +25,7 @@ report: $(READY) ## write a demo instance, ingest it, and render every report of
 	$(BIN)/trackkit run --store store --out reports
 	@printf '\nOpen in a browser: %s\n' '$(CURDIR)/reports/index.html'
 
-test: $(READY) chromium ## run every test
+test: $(READY) chromium databases ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lab: $(READY) store ## open JupyterLab on the notebooks
@@ -47,7 +47,7 @@ messages: $(READY) ## bring the catalogues of languages in step with what the re
 
 lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
 	$(COMPILE) --upgrade --group bootstrap --output-file requirements-uv.txt
-	$(COMPILE) --upgrade --extra lab --group test --group dev --group build pyproject.toml --output-file requirements.txt
+	$(COMPILE) --upgrade --extra lab --extra mysql --extra postgres --group test --group dev --group build pyproject.toml --output-file requirements.txt
 	@$(MAKE) --no-print-directory env
 
 clean: ## remove all that make wrote: the environment, the demo, its store and reports
@@ -76,3 +76,15 @@ chromium:
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
 	  apt-get -qq update </dev/null >/dev/null && apt-get -qq install --no-install-recommends chromium fonts-dejavu-core </dev/null >/dev/null; } || \
 	  echo "No Chromium: the tests in a browser will be skipped ('apt install chromium' brings it)." >&2
+
+# The tests of SQL sources start servers of their own and skip without them, saying so; as root on Debian the programs are
+# installed, and no daemon is started: a policy forbids it for as long as that takes, where there is none already.
+POLICY := /usr/sbin/policy-rc.d
+databases:
+	@{ ls /usr/lib/postgresql/*/bin/initdb || command -v initdb; } >/dev/null 2>&1 && \
+	  { test -x /usr/sbin/mariadbd || command -v mariadbd; } >/dev/null || ( \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && export DEBIAN_FRONTEND=noninteractive && \
+	  { test -e $(POLICY) || { trap 'rm -f $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' >$(POLICY) && chmod 755 $(POLICY); }; } && \
+	  apt-get -qq update </dev/null >/dev/null && \
+	  apt-get -qq install --no-install-recommends postgresql mariadb-server-core </dev/null >/dev/null ) || \
+	  echo "No PostgreSQL or MariaDB: their tests will be skipped ('apt install postgresql mariadb-server-core')." >&2

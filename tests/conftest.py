@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from tests import databases
+
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update",
          "disable-sync")  # fmt: skip
@@ -75,3 +77,15 @@ def demo_store(demo_raw: Path, once: Callable[[str, Callable[[Path], None]], Pat
     from trackkit.store import open_store
 
     return once("demo_store", lambda folder: open_store(str(folder)).ingest(str(demo_raw)) and None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[databases.Server]:
+    """A PostgreSQL server of this worker's own."""
+    yield from databases.postgres()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[databases.Server]:
+    """A MariaDB server of this worker's own."""
+    yield from databases.mariadb()

@@ -23,8 +23,8 @@ CONDA_NAMES = {"playwright-python": "playwright", "python-duckdb": "duckdb"}
 NOT_IMPORTED = {
     "ipykernel": "the kernel that runs every notebook",
     "pandas": "what `.to_pandas()` gives",
-    "sqlalchemy": "SQL sources (contract, section 3), still to come",
 }
+EXTRAS = ("lab", "mysql", "postgres")
 INDEX_OPTION = re.compile(r"^\s*(-i|-f|--(extra-|no-)?index(-url)?|--find-" + "links|--trusted-" + "host)", re.M)
 
 
@@ -59,7 +59,7 @@ def test_every_locked_package_is_pinned_and_hashed_and_no_host_is_named(lock: st
 
 def test_the_lock_holds_all_that_is_declared_in_the_range_declared() -> None:
     locked = _locked()
-    for name, requirement in _declared("core", "lab", "test", "dev", "build").items():
+    for name, requirement in _declared("core", *EXTRAS, "test", "dev", "build").items():
         assert name in locked, f"{name} is not in requirements.txt: `make lock` renews it"
         assert all(requirement.specifier.contains(version) for version in locked[name]), name
 
@@ -74,7 +74,7 @@ def test_environment_yml_agrees_with_pyproject() -> None:
     conda = {
         canonicalize_name(CONDA_NAMES.get(name, one.name)): (one.specifier, one.extras) for name, one in offered.items()
     }
-    declared = _declared("core", "lab", "test", "dev", "build")
+    declared = _declared("core", *EXTRAS, "test", "dev", "build")
     assert conda == {name: (one.specifier, one.extras) for name, one in declared.items()}
     assert all("/" not in channel for channel in given["channels"])
 
@@ -97,12 +97,13 @@ def _distributions(imported: set[str]) -> set[str]:
 
 def test_what_the_package_imports_is_declared_and_what_is_declared_is_used() -> None:
     imported, declared = _distributions(_imported("trackkit")), set(_declared("core"))
-    assert imported - declared == set(), "imported, but not among the dependencies of pyproject.toml"
+    beyond = imported - declared - set(_declared("mysql", "postgres"))
+    assert beyond == set(), "imported, but not among the dependencies of pyproject.toml"
     assert declared - imported == set(NOT_IMPORTED) - imported, "declared, but neither imported nor explained above"
 
 
 def test_what_the_tests_import_is_declared() -> None:
-    assert _distributions(_imported("tests")) - set(_declared("core", "lab", "test", "dev")) == set()
+    assert _distributions(_imported("tests")) - set(_declared("core", *EXTRAS, "test", "dev")) == set()
 
 
 def test_the_python_versions_are_declared() -> None:
@@ -129,11 +130,12 @@ def test_too_old_a_python_is_refused_in_one_sentence() -> None:
     assert "Traceback" not in said.stderr
 
 
-def test_ci_calls_make_test_and_cannot_skip_the_browser() -> None:
+def test_ci_calls_make_test_and_cannot_skip_browser_or_databases() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
     text = script.read_text("utf-8")
     assert "set -euo pipefail" in text
     assert "TRACKKIT_REQUIRE_BROWSER=1" in text
+    assert "TRACKKIT_REQUIRE_DATABASES=1" in text
     assert re.search(r"make .*test", text)

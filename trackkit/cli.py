@@ -85,6 +85,15 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
 )
 @click.option("--timezone", default="UTC", show_default=True, help="Time zone of instants without an offset.")
 @click.option(
+    "--overlap",
+    type=click.FloatRange(0),
+    default=2,
+    show_default=True,
+    metavar="DAYS",
+    help="Of a database, how much before the end of the last load is read again, for rows that came late.",
+)
+@click.option("--full", is_flag=True, help="Read all rows of a database again.")
+@click.option(
     "--collapse-opens", type=click.FloatRange(0), metavar="MINUTES",
     help="Repeated opens within these minutes count once [1 for raw logs, 0 for exports].",
 )  # fmt: skip
@@ -102,16 +111,25 @@ def ingest(
     collapse_opens: float | None,
     dedupe: str,
     delivery_field: str | None,
+    overlap: float,
+    full: bool,
     as_json: bool,
 ) -> None:
-    """Load raw logs and exports into a store, exactly once: repeating it changes nothing."""
+    """Load raw logs and exports into a store, exactly once: repeating it changes nothing.
+
+    A SOURCE is an instance folder, a file, a folder of files, a glob, or the SQLAlchemy URL of a database, as in
+    postgresql://user@host/name. Leave the password out of it: ~/.pgpass or PGPASSWORD holds one for PostgreSQL, an
+    option file for MariaDB and MySQL (mysql://host/name?read_default_file=~/.my.cnf).
+    """
     from trackkit.store import open_store
 
+    days = None if full else overlap
+    options = {
+        "format": format_, "timezone": timezone, "collapse_minutes": collapse_opens, "dedupe": dedupe,
+        "delivery_field": delivery_field, "overlap_days": days,
+    }  # fmt: skip
     with _progress("Loading") as progress:
-        report = open_store(store).ingest(
-            *sources, format=format_, timezone=timezone, collapse_minutes=collapse_opens, dedupe=dedupe,
-            delivery_field=delivery_field, progress=progress,
-        )  # fmt: skip
+        report = open_store(store).ingest(*sources, **options, progress=progress)
     _print_json(report.to_dict()) if as_json else click.echo(str(report))
 
 

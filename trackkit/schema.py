@@ -187,7 +187,7 @@ EVENT = Table(
         Column("collapse_seconds", pl.Int32(), "window in which a repeated open counts once; 0 for exports"),
         Column("source", TEXT, "name of the format it was read from"),
         Column("source_file", TEXT, "file it was read from, relative to the source named"),
-        Column("source_row", COUNT, "line or row in that file, from 1"),
+        Column("source_row", COUNT, "line or row in that file, from 1; of a database table, its own number of the row"),
         Column("event_type", pl.Enum(EVENT_TYPES), "what happened: reported, or by the link's type", derived=True),
         Column("has_messages", FLAG, "what was sent in its delivery is known", derived=True),
         Column("domain", TEXT, "mail domain of the message's address, else of the event's", derived=True),

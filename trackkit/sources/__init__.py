@@ -6,16 +6,19 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from trackkit.errors import DataError, RequestError, did_you_mean
-from trackkit.sources import adobe, mailchimp, reading, redirection, tables
+from trackkit.sources import adobe, listmonk, mailchimp, mautic, reading, redirection, tables
+from trackkit.sources.databases import is_database
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feed import Feed, feeds, read_feed
 from trackkit.sources.files import Found, find
 from trackkit.sources.mapping import Wishes
 from trackkit.sources.report import LoadReport, SourceReport
+from trackkit.sources.sql import PRODUCTS, read_database
+from trackkit.sources.sql_tables import Since
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
 from trackkit.sources.values import Clock
 
-__all__ = ["Format", "LoadReport", "RawLoad", "SourceReport", "formats", "read"]
+__all__ = ["Format", "LoadReport", "RawLoad", "Since", "SourceReport", "formats", "read"]
 
 _LOG_COLLAPSE_SECONDS = 60  # the platform's own importer merges repeated opens of one minute; exports went through it
 
@@ -35,11 +38,15 @@ _OWN = {
         Format(redirection.NAME, "Adobe Campaign Classic, raw redirection log",
                "'.log' files in 'redir/log', or lines of the published form"),
         Format(adobe.EXPORT, "Adobe Campaign Classic, exported tables and the flattened tracking archive",
-               "files named after a table ('delivery', 'broadlog', 'tracking_log', …), or its headers"),
+               "files named after a table ('delivery', 'broadlog', 'tracking_log', …), or its headers; in a database, "
+               "tables of these names or of the platform's own ('nmsdelivery', …)"),
         Format(adobe.CONTENT, "Adobe Campaign Classic, message content",
                "'content/<delivery id>.html' or '.txt'"),
         Format(mailchimp.NAME, "Mailchimp activity exports",
                "files named after a table ('campaign_recipient_activity', …), or its headers"),
+        Format(listmonk.NAME, "listmonk's database", "a database with the tables 'campaigns', 'campaign_views', …"),
+        Format(mautic.NAME, "Mautic's database",
+               "a database with the tables 'emails', 'email_stats', …, behind any prefix"),
     )
 }  # fmt: skip
 _MAPS = (*adobe.MAPS, *mailchimp.MAPS)
@@ -63,11 +70,14 @@ def read(
     dedupe: str = "exact",
     delivery_field: str | None = None,
     progress: Callable[[str], None] | None = None,
+    since: Since | None = None,
 ) -> RawLoad:
-    """Read a file, a folder (an instance folder, say) or a glob into canonical frames over Parquet in `staging`.
+    """Read a file, a folder (an instance folder, say), a glob or a database into canonical frames over Parquet.
+
+    They lie in `staging`. A database is named by a SQLAlchemy URL; `since` says how far earlier loads read it.
 
     `timezone` is the zone of instants that carry no offset. `collapse_minutes` is the window in which a repeated
-    open counts once: 1 for raw logs, 0 for exports, unless given. `format` is a name, or the path of a map in TOML.
+    open counts once: 1 for raw logs, 0 for all else, unless given. `format` is a name, or the path of a map in TOML.
     Of the declared formats, `dedupe` says which copies count once: `exact` ones, `loose` ones (the sender's own id may
     differ) or `none`; `delivery_field` names the field that holds the delivery where the format has none, or `=name`.
     `progress` is told each file before it is read.
@@ -79,14 +89,17 @@ def read(
         own = read_feed(Path(format))
         known_feeds, format = {own.name: own}, own.name
     _check_request(source, format, known_feeds, collapse_minutes)
+    clock = Clock(timezone)
+    if is_database(source):
+        seconds = round(60 * (collapse_minutes or 0))
+        return read_database(str(source), _new_folder(staging), format, clock, seconds, since or Since(), progress)
     inside = staging.resolve()
-    clock, found = Clock(timezone), [one for one in find(source) if inside not in one.path.resolve().parents]
+    found = [one for one in find(source) if inside not in one.path.resolve().parents]
     chosen = _with_siblings([(one, choose(one, _MAPS, known_feeds, format)) for one in found])
     known = [(one, choice) for one, choice in chosen if choice.format]
     if not known:
         raise DataError(_nothing_recognised(source, chosen, format))
-    staging.mkdir(parents=True, exist_ok=True)
-    folder = Path(mkdtemp(prefix="load-", dir=staging))
+    folder = _new_folder(staging)
     staged = []
     for one, choice in known:
         if progress:
@@ -106,16 +119,17 @@ def _with_siblings(chosen: list[tuple[Found, Choice]]) -> list[tuple[Found, Choi
 def _check_request(
     source: str | Path, format: str, known_feeds: Mapping[str, Feed], collapse_minutes: float | None
 ) -> None:
-    if "://" in str(source):
-        raise DataError(f"Databases cannot be read yet; export the tables of {_without_secrets(str(source))} to files.")
     if format not in ("auto", *_OWN, *known_feeds):
         raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*_OWN, *known_feeds, 'auto'])}")
+    if is_database(source) and format not in ("auto", *PRODUCTS):
+        raise RequestError(f"{format!r} is no format of databases; {', '.join(PRODUCTS)} are.")
     if collapse_minutes is not None and not 0 <= collapse_minutes <= 1440:
         raise RequestError(f"Opens can be collapsed within 0 to 1440 minutes, not {collapse_minutes}.")
 
 
-def _without_secrets(url: str) -> str:
-    return url.partition("://")[0] + "://…"
+def _new_folder(staging: Path) -> Path:
+    staging.mkdir(parents=True, exist_ok=True)
+    return Path(mkdtemp(prefix="load-", dir=staging))
 
 
 def _stage(

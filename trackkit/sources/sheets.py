@@ -22,6 +22,7 @@ from trackkit.sources import files
 from trackkit.sources.files import Found
 
 SEPARATORS = (",", ";", "\t")
+ROW = "trackkit source row"  # a Parquet column that says which row of a database each row is
 _PACKED = ("", ".gz", ".zst")
 EXTENSIONS = (".parquet", *(f".{kind}{packed}" for kind in ("csv", "tsv", "txt") for packed in _PACKED))
 _BLOCK = 1 << 23
@@ -161,8 +162,10 @@ def _is_flat(kind: pl.DataType) -> bool:
 
 def _open_parquet(found: Found) -> Sheet:
     flat = {name: kind for name, kind in _parquet_schema(found).items() if _is_flat(kind)}
+    is_numbered = flat.pop(ROW, None)
     cells = {f"c{i}": _as_text(pl.col(name), kind).fill_null("") for i, (name, kind) in enumerate(flat.items())}
-    rows = pl.scan_parquet(found.path, glob=False).with_row_index("source_row", offset=1)
+    rows = pl.scan_parquet(found.path, glob=False)
+    rows = rows.rename({ROW: "source_row"}) if is_numbered else rows.with_row_index("source_row", offset=1)
     return Sheet(list(flat), rows.select(pl.col("source_row").cast(pl.Int64), **cells), separator="")
 
 

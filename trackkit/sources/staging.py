@@ -32,12 +32,14 @@ class Staged:
 class RawLoad:
     """Canonical frames as a source gives them (sourced columns, `source_file`, `source_row`), not yet de-duplicated.
 
-    `quarantine` holds the refused lines (schema.QUARANTINE); `report` accounts for every line of every file.
+    `quarantine` holds the refused lines (schema.QUARANTINE); `report` accounts for every line of every file. `marks`
+    says how far each table of a database was read: its newest instant.
     """
 
     frames: dict[str, pl.LazyFrame]
     quarantine: pl.DataFrame
     report: LoadReport
+    marks: dict[str, str] = field(default_factory=dict)
 
 
 def handed_on(table: str) -> list[str]:

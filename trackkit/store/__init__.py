@@ -6,6 +6,7 @@ Opening a store imports polars and deltalake, nothing else; loading brings the r
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from html import escape
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, overload
@@ -81,13 +82,16 @@ class Store:
         dedupe: str = "exact",
         delivery_field: str | None = None,
         progress: Progress | None = None,
+        overlap_days: float | None = 2,
     ) -> "LoadReport":
-        """Load files, folders or globs in one commit, exactly once; return what became of every line.
+        """Load files, folders, globs or databases in one commit, exactly once; return what became of every line.
 
         `timezone` is the zone of instants without an offset; `collapse_minutes` the window in which repeated opens
         count once (1 for raw logs, 0 for exports, unless given); `progress(done, total, label)` is told how far it is.
         Of events of declared formats, `dedupe` says which copies count once (`exact`, `loose`: the sender's own id may
         differ, `none`), and `delivery_field` which field names the delivery where the format has none (`=name`: all).
+        A database is named by a SQLAlchemy URL; of its tables is read what is newer than the last load, and the
+        `overlap_days` before that again, for rows that came late; None reads everything again.
         Raises DataError where a source is refused: then, as after any interruption, the store is as it was.
         """  # fmt: skip
         from trackkit.store.ingest import ingest
@@ -96,7 +100,8 @@ class Store:
             "format": format, "timezone": timezone or self.timezone, "collapse_minutes": collapse_minutes,
             "dedupe": dedupe, "delivery_field": delivery_field,
         }  # fmt: skip
-        report = ingest(self._lake, [fspath(source) for source in sources], asked, progress)
+        overlap = None if overlap_days is None else timedelta(days=overlap_days)
+        report = ingest(self._lake, [fspath(source) for source in sources], asked, progress, overlap)
         self._current = None
         return report
 

@@ -14,19 +14,27 @@ from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.store.lake import Lake
 
+MARKS = "marks"  # beside the fingerprints of a load: how far it read each table of a database, by the options it had
+
 
 class Fingerprints:
-    """Which files were loaded before: by their bytes, their place in the source and the options they were read with."""
+    """What was loaded before with the same options: files, by their bytes and their place in the source.
+
+    `marks` says how far each table of a database was read.
+    """
 
     def __init__(self, lake: Lake, asked: Mapping[str, Any]) -> None:
         maps = [place.read_text("utf-8", "replace") for place in maps_behind(str(asked["format"]))]
         self.asked = json.dumps([{name: asked[name] for name in sorted(asked)}, *maps])
         self.loads: dict[str, dict[str, Any]] = {}
         self.seen: dict[str, tuple[str, Any]] = {}
+        self.marks: dict[str, str] = {}
         loads = lake.loads("load_id", "loaded_at", "report", "fingerprints")
         for row in [] if loads is None else loads.iter_rows(named=True):
             self.loads[row["load_id"]] = row
-            self.seen |= {mark: (row["load_id"], what) for mark, what in json.loads(row["fingerprints"]).items()}
+            prints = json.loads(row["fingerprints"])
+            self.marks |= prints.pop(MARKS, {}).get(self.asked, {})
+            self.seen |= {mark: (row["load_id"], what) for mark, what in prints.items()}
 
     def of(self, file: Found) -> str:
         """Return the fingerprint of a file."""

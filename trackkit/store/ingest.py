@@ -10,7 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from filelock import FileLock, Timeout
 
 from trackkit import schema
 from trackkit.errors import RequestError
+from trackkit.sources.databases import is_database
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
 from trackkit.sources.staging import RawLoad
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
-from trackkit.store.fingerprints import Fingerprints, view
+from trackkit.store.fingerprints import MARKS, Fingerprints, view
 from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake, OvertakenError
 from trackkit.store.layout import first_fences
 from trackkit.store.replace import replace_rows
@@ -39,16 +40,21 @@ _DIMENSIONS = [name for name in schema.TABLES if name not in BY_DELIVERY]
 
 
 def ingest(
-    lake: Lake, sources: Sequence[str | Path], asked: Mapping[str, Any], progress: Progress | None
+    lake: Lake,
+    sources: Sequence[str | Path],
+    asked: Mapping[str, Any],
+    progress: Progress | None,
+    overlap: timedelta | None = None,
 ) -> LoadReport:
     """Load sources into a store in one commit; `asked` are the options of `sources.read`.
 
-    Out: the report of every file; one whose bytes were loaded before, with the same options, is not read again. Raises
-    DataError where a source is refused, RequestError where the place is no store, another load holds it, or others
-    wrote to it at the same time again and again.
+    Of a database is read what is newer than the last load, less `overlap`; without one, everything. Out: the report of
+    every file; one whose bytes were loaded before, with the same options, is not read again. Raises DataError where a
+    source is refused, RequestError where the place is no store, another load holds it, or others wrote to it at the
+    same time again and again.
     """
     with _alone(lake), _staging(lake) as staging:
-        load = Load(lake, staging, asked, progress or (lambda done, total, label: None))
+        load = Load(lake, staging, asked, progress or (lambda done, total, label: None), overlap)
         reports = [load.read(source, number, len(sources)) for number, source in enumerate(sources)]
         whole = LoadReport.merged(report for pair in reports for report in pair)
         if load.raws:
@@ -59,8 +65,11 @@ def ingest(
 class Load:
     """What several sources bring, on its way to one commit."""
 
-    def __init__(self, lake: Lake, staging: Path, asked: Mapping[str, Any], progress: Progress) -> None:
+    def __init__(
+        self, lake: Lake, staging: Path, asked: Mapping[str, Any], progress: Progress, overlap: timedelta | None = None
+    ) -> None:
         self.lake, self.staging, self.asked, self.progress = lake, staging, asked, progress
+        self.overlap = overlap
         self.earlier = Fingerprints(lake, asked)
         self.load_id = uuid.uuid4().hex
         self.raws: list[RawLoad] = []
@@ -68,9 +77,9 @@ class Load:
 
     def read(self, source: str | Path, number: int = 0, total: int = 1) -> list[LoadReport]:
         """Read what is new of a source; return its reports: of files known already, and of those read."""
-        from trackkit.sources import read
+        from trackkit.sources import Since, read
 
-        files = [] if "://" in str(source) else find(source)
+        files = [] if is_database(source) else find(source)
         prints = {one.relative: self.earlier.of(one) for one in files}
         unread = self.earlier.unread(files, prints)
         known = [self.earlier.report(prints[one.relative], one.relative) for one in files if one not in unread]
@@ -78,7 +87,8 @@ class Load:
             return known
         place = view(self.staging / f"view{number}", unread) if known else source
         into = self.staging / f"read{number}"
-        raw = read(place, into, **self.asked, progress=lambda name: self.progress(number, total, name))
+        since = Since() if self.overlap is None else Since(self.earlier.marks, self.overlap)
+        raw = read(place, into, **self.asked, progress=lambda name: self.progress(number, total, name), since=since)
         self.take(raw, prints)
         return [*known, raw.report]
 
@@ -89,6 +99,8 @@ class Load:
             if source.path in prints:
                 self.prints.setdefault(prints[source.path], []).append(number)
         self.prints |= {prints[path]: why for path, why in raw.report.ignored_files.items() if path in prints}
+        if raw.marks:
+            self.prints.setdefault(MARKS, {self.earlier.asked: {}})[self.earlier.asked] |= raw.marks
         self.raws.append(raw)
 
     def commit_among_others(self) -> LoadReport:

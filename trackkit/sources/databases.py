@@ -1,0 +1,155 @@
+"""A database as a source: its URL parted from what is secret, a read-only connection, and errors in clean sentences."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from trackkit.errors import DataError, RequestError, TrackkitError, did_you_mean
+
+# The driver taken where the URL names none, and the extra of trackkit that brings it.
+_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+_EXTRAS = {"psycopg": "postgres", "pymysql": "mysql"}
+_KNOWN = ("postgresql", "mysql", "mariadb", "sqlite")
+_WHERE = {
+    "postgresql": "a password can stand in ~/.pgpass or PGPASSWORD",
+    "mysql": "a password can stand in an option file, as in '?read_default_file=~/.my.cnf'",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database named by a SQLAlchemy URL; of its query, `schema` and `prefix` (of table names) are ours.
+
+    >>> Database.of("postgresql://me:secret@db.example/crm?schema=nms").shown
+    'postgresql://db.example/crm'
+    """
+
+    url: sa.URL
+    schema: str | None = None
+    prefix: str | None = None
+
+    @classmethod
+    def of(cls, source: str) -> "Database":
+        """Read a URL. Errors: RequestError, which never repeats it."""
+        try:
+            url = sa.make_url(source)
+        except (sa.exc.ArgumentError, ValueError):
+            raise RequestError(
+                "A source with '://' is the URL of a database, as in 'postgresql://user@host/name'; this one is none."
+            ) from None
+        ours = {name: url.query.get(name) for name in ("schema", "prefix")}
+        return cls(url.difference_update_query(ours), **{name: _one(value) for name, value in ours.items()})
+
+    @property
+    def dialect(self) -> str:
+        """The kind of database, without its driver."""
+        return self.url.get_backend_name()
+
+    @property
+    def names_driver(self) -> bool:
+        """Whether the URL itself says which driver reads."""
+        return "+" in self.url.drivername
+
+    @property
+    def shown(self) -> str:
+        """The database as reports name it: no user, password or query, and of a file only its name."""
+        if self.dialect == "sqlite":
+            return f"sqlite:///{Path(self.url.database or '').name}"
+        port = f":{self.url.port}" if self.url.port else ""
+        return f"{self.dialect}://{self.url.host or ''}{port}/{self.url.database or ''}"
+
+    @property
+    def identity(self) -> str:
+        """What tells this database from others, with nothing secret in it."""
+        place = str(Path(self.url.database or "").resolve()) if self.dialect == "sqlite" else self.url.database
+        parts = (self.dialect, self.url.host, self.url.port, self.url.query.get("host"), place, self.schema)
+        return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+    def engine(self) -> sa.Engine:
+        """Return an engine whose connections only read. Errors: RequestError when there is no driver or no file."""
+        if self.dialect == "sqlite":
+            path = Path(self.url.database or "")
+            if not path.is_file():
+                raise RequestError(f"There is no SQLite file {path.name!r}; give the path of one that exists.")
+            only_reading = {"mode": "ro", "uri": "true"}
+            return sa.create_engine(self.url.set(database=f"file:{quote(str(path))}", query=only_reading))
+        driver = _DRIVERS.get(self.dialect)
+        named = self.url if self.names_driver or not driver else self.url.set(drivername=f"{self.dialect}+{driver}")
+        return sa.create_engine(named, poolclass=sa.NullPool, hide_parameters=True)
+
+    @contextmanager
+    def connect(self) -> Iterator[sa.Connection]:
+        """Hold a connection in one transaction, which sees the database as it was when it began."""
+        engine = self.engine()
+        if self.dialect != "sqlite":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with engine.connect() as connection:
+            for order in _ORDERS.get(self.dialect, ()):
+                connection.exec_driver_sql(order)
+            yield connection
+
+    def secrets(self) -> set[str]:
+        """What of the URL must be shown to nobody, in every way in which it may be written."""
+        query = [_one(value) for name, value in self.url.query.items() if "pass" in name.lower()]
+        plain = [str(word) for word in (self.url.password, *query) if word]
+        return {written for word in plain for written in _spellings(word)}
+
+
+# So that instants come out in one way, in UTC where the database knows their zone.
+_ORDERS = {
+    "postgresql": ("SET TRANSACTION READ ONLY", "SET LOCAL TIME ZONE 'UTC'", "SET LOCAL DateStyle = 'ISO, YMD'"),
+    "mysql": ("SET time_zone = '+00:00'",), "mariadb": ("SET time_zone = '+00:00'",), "sqlite": ("BEGIN",),
+}  # fmt: skip
+
+
+def is_database(source: object) -> bool:
+    """Return whether a source is the URL of a database, and no file."""
+    return "://" in str(source)
+
+
+def _spellings(word: str) -> set[str]:
+    in_libpq = word.replace("\\", "\\\\").replace("'", "\\'")
+    return {word, in_libpq, repr(word)[1:-1], quote_plus(word), *(quote(word, safe) for safe in ("/", "", " +"))}
+
+
+def _one(value: str | tuple[str, ...] | None) -> str | None:
+    return value[-1] if isinstance(value, tuple) else value
+
+
+@contextmanager
+def told(database: Database) -> Iterator[None]:
+    """Turn what drivers raise into one sentence without secrets."""
+    try:
+        yield
+    except TrackkitError:
+        raise
+    except sa.exc.NoSuchModuleError:
+        known = did_you_mean(database.dialect, _KNOWN)
+        raise RequestError(f"{database.url.drivername!r} is no kind of database that can be read.{known}") from None
+    except ImportError as error:
+        extra = _EXTRAS.get(error.name or "")
+        remedy = f"`pip install 'trackkit[{extra}]'`" if extra else "its package installed with pip"
+        raise RequestError(f"The driver {error.name!r} of {database.shown} is missing; {remedy} brings it.") from None
+    except (sa.exc.SQLAlchemyError, pa.ArrowException, OSError) as error:
+        raise DataError(_sentence(database, error)) from None
+    except Exception as error:  # a driver's own, which SQLAlchemy did not wrap
+        if type(error).__module__.partition(".")[0] not in ("adbc_driver_manager", "psycopg", "pymysql", "sqlite3"):
+            raise
+        raise DataError(_sentence(database, error)) from None
+
+
+def _sentence(database: Database, error: Exception) -> str:
+    said = str(getattr(error, "orig", None) or error)
+    for secret in sorted(database.secrets(), key=len, reverse=True):
+        said = said.replace(secret, "***")
+    said = " ".join(said.split())[:300].rstrip(".")
+    hint = _WHERE.get("mysql" if database.dialect == "mariadb" else database.dialect, "")
+    is_closed = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+    remedy = "; check host, name, user and password" + (f" ({hint})" if hint else "") if is_closed else ""
+    return f"{database.shown} cannot be read: {said}{remedy}."

@@ -1,0 +1,164 @@
+"""Tables of a database as queries: every cell as text, as a table file would hold it, and only rows new enough."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from trackkit.sources.maps import Field, TableMap
+from trackkit.sources.sheets import ROW
+
+_MARK = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?"
+_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+@dataclass(frozen=True)
+class Since:
+    """How far earlier loads read each table (its newest instant, as text), and how much before that is read again."""
+
+    marks: Mapping[str, str] = field(default_factory=dict)
+    overlap: timedelta = timedelta(days=2)
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """One reading of a table, whose rows go through one map.
+
+    `dated` are the columns, by their names in the result, of which the newest is the watermark; `expand` makes the
+    rows for the map of those that were read, and returns what it assumed.
+    """
+
+    name: str
+    table_map: TableMap
+    statement: sa.Select
+    dated: Mapping[str, sa.ColumnElement[Any]]
+    ignored: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    expand: Callable[[Path, Path], list[str]] | None = None
+
+    def after(self, first: datetime) -> "Query":
+        """Return the query for rows of which some instant is at or after `first`, or which have none."""
+        columns = list(self.dated.values())
+        undated = sa.and_(*(column.is_(None) for column in columns))
+        recent = [_is_after(column, first) for column in columns]
+        return replace(self, statement=self.statement.where(sa.or_(*recent, undated)))
+
+    def only(self, condition: sa.ColumnElement[bool], *notes: str) -> "Query":
+        """Return the query for the rows that meet a condition, with what the load report says of it."""
+        return replace(self, statement=self.statement.where(condition), notes=(*self.notes, *notes))
+
+    def joined(self, tables: sa.FromClause) -> "Query":
+        """Return the query over a join of its table with others."""
+        columns, where = self.statement.selected_columns, self.statement.whereclause
+        statement = sa.select(*columns).select_from(tables)
+        return replace(self, statement=statement if where is None else statement.where(where))
+
+    def expanded(self, expand: Callable[[Path, Path], list[str]]) -> "Query":
+        """Return the query with what makes the rows for the map of those that are read."""
+        return replace(self, expand=expand)
+
+    def newest(self, rows: Path, known: str | None) -> str | None:
+        """Return the newest instant of the rows read, or the one known before; never one that is still to come.
+
+        (A single row dated next year would hide all rows until then.)
+        """
+        if not self.dated:
+            return None
+        texts = [pl.col(name).str.extract(f"({_MARK})").str.replace("T", " ").max() for name in self.dated]
+        newest = pl.scan_parquet(rows, glob=False).select(pl.max_horizontal(texts)).collect().item()
+        told = [one for one in (newest, known) if one]
+        return min(max(told), f"{datetime.now(UTC):{_FORMAT}}") if told else None
+
+
+def instant(mark: str) -> datetime:
+    """Return a mark as an instant without a zone, cut to the second."""
+    return datetime.strptime(mark[:19], _FORMAT)
+
+
+def _is_after(column: sa.ColumnElement[Any], first: datetime) -> sa.ColumnElement[bool]:
+    if isinstance(column.type, sa.DateTime):
+        return column >= sa.literal(first.replace(tzinfo=UTC) if column.type.timezone else first, column.type)
+    return sa.cast(column, sa.String) >= f"{first:%Y-%m-%d}"  # text, of which every spelling begins with the day
+
+
+class Catalogue:
+    """The tables and views of one schema of a database, their columns read when first asked for."""
+
+    def __init__(self, connection: sa.Connection, schema: str | None) -> None:
+        self.dialect, self.schema = connection.dialect.name, schema
+        self._inspector = sa.inspect(connection)
+        self.names = sorted({*self._inspector.get_table_names(schema), *self._inspector.get_view_names(schema)})
+        self.table = cache(self._table)
+
+    def _table(self, name: str) -> sa.TableClause:
+        types = self._types(name)
+        if self.dialect == "sqlite":  # what its columns are declared to be says nothing of what they hold
+            types = dict.fromkeys(types, sa.String())
+        return sa.table(name, *(sa.column(*one) for one in types.items()), schema=self.schema)
+
+    def _types(self, name: str) -> dict[str, Any]:
+        return {one["name"]: one["type"] for one in self._inspector.get_columns(name, self.schema)}
+
+    def headers(self, name: str) -> list[str]:
+        """Return the names of a table's columns."""
+        return list(self.table(name).c.keys())
+
+    def key(self, name: str) -> sa.ColumnElement[Any] | None:
+        """Return the column that numbers the rows of a table, where one whole number does."""
+        keys = self._inspector.get_pk_constraint(name, self.schema)["constrained_columns"]
+        is_whole = len(keys) == 1 and isinstance(self._types(name)[keys[0]], sa.Integer)
+        return self.table(name).c[keys[0]] if is_whole else None
+
+    def text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Return a column as text, in which no id passes through a float."""
+        if self.dialect != "sqlite" and isinstance(column.type, sa.String) and not isinstance(column.type, sa.Enum):
+            return column
+        written = sa.cast(column, sa.String)
+        is_exact = self.dialect in ("mysql", "mariadb") and isinstance(column.type, sa.TIMESTAMP)
+        return sa.func.concat(written, "Z") if is_exact else written
+
+    def query(
+        self,
+        name: str,
+        table_map: TableMap,
+        dated: Sequence[str] = (),
+        extra: Mapping[str, sa.ColumnElement[Any]] | None = None,
+        what: str = "",
+    ) -> Query:
+        """Return the query for the columns of a table that a map knows, with `extra` ones from elsewhere by name.
+
+        `dated` are columns that say when a row came or changed; where one of them holds no instants, there is no
+        watermark and the table is read wholly. `what` tells several readings of one table apart.
+        """
+        table, headers = self.table(name), self.headers(name)
+        used = {headers[place] for place in table_map.match(headers).values()} - set(extra or {})
+        marks = {column: table.c[column] for column in dated if column in table.c}
+        is_dated = len(marks) == len(dated) and all(self._holds_instants(column) for column in marks.values())
+        marks = marks if is_dated else {}
+        cells = {column: table.c[column] for column in headers if column in used or column in marks} | dict(extra or {})
+        key = self.key(name)
+        number = sa.null() if key is None else key
+        statement = sa.select(
+            *(self.text(column).label(label) for label, column in cells.items()),
+            sa.cast(number, sa.BigInteger).label(ROW),
+        ).select_from(table)
+        ignored = [column for column in headers if column not in cells]
+        return Query(f"{name} {what}".strip(), table_map, statement, marks, ignored)
+
+    def _holds_instants(self, column: sa.ColumnElement[Any]) -> bool:
+        is_text = isinstance(column.type, sa.String) and self.dialect == "sqlite"
+        return isinstance(column.type, sa.DateTime | sa.Date) or is_text
+
+
+def dated_column(headers: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the first of the wanted headers, however it is written, that a table has."""
+    for one in wanted:
+        place = TableMap("", "", "", (Field("at", "instant", (one,)),)).match(list(headers))
+        if place:
+            return (headers[next(iter(place.values()))],)
+    return ()
