@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         charts,
         platform_charts,
         platform_tables,
+        quality,
         sending_charts,
         sending_tables,
         story_charts,
@@ -68,6 +69,7 @@ _DOORS = {
     "story": ("analysis.story", ""),
     "recipes": ("analysis.recipes", ""),
     "limits": ("analysis.limits", ""),
+    "quality": ("quality", ""),
     "activities": ("analysis.activities", ""),
     "audience": ("analysis.audience", ""),
     "audience_charts": ("audience_charts", ""),
@@ -91,8 +93,9 @@ _DOORS = {
 __all__ = [
     "METRICS", "activities", "audience", "audience_charts", "audience_tables", "bounces", "charts", "clickmap",
     "consent", "curves", "domains", "limits", "links", "load", "logs", "measure", "messages", "open_page", "open_store",
-    "platform_charts", "platform_tables", "recipes", "render", "sending", "sending_charts", "sending_tables", "several",
-    "sharing", "story", "story_charts", "subscriptions", "tables", "web", "web_charts", "web_tables", "webapp",
+    "platform_charts", "platform_tables", "quality", "recipes", "render", "sending", "sending_charts", "sending_tables",
+    "several", "sharing", "story", "story_charts", "subscriptions", "tables", "web", "web_charts", "web_tables",
+    "webapp",
 ]  # fmt: skip
 
 
