@@ -16,7 +16,7 @@ from trackkit.errors import RequestError
 from trackkit.quality import quality, verdict
 from trackkit.quality.thresholds import CHECKS, LIST, thresholds
 from trackkit.quality.words import REASONS
-from trackkit.report.notes import VERDICTS, sentences
+from trackkit.report.notes import PASSED, sentences
 from trackkit.resources import find
 from trackkit.snapshot import Snapshot
 
@@ -258,7 +258,8 @@ SQL = {
         pairs as (select h, c, lead(h) over (order by h) h2, lead(c) over (order by h) c2 from hours)
         select coalesce(sum(date_diff('hour', h, h2) - 1), 0) from pairs where c >= 20 and c2 >= 20""",
     "undated": "select count(*) from event where occurred_at is null",
-    "unknown_types": "select count(*) from event where event_type is null or event_type = 'unknown'",
+    "unknown_types": """select count(*) from event where (event_type is null or event_type = 'unknown')
+        and (link_id is null or link_id in (select link_id from link))""",
     "unknown_links": """select count(*) from event where event_type is distinct from 'opened' and link_id is not null
         and link_id not in (select link_id from link)""",
     "unknown_deliveries": """select count(*) from event where delivery_id is not null
@@ -373,8 +374,9 @@ def test_every_check_has_words_and_every_word_a_check(lang: str) -> None:
     assert set(REASONS) == {*CHECKS, "gap_nearby", "deliveries_untracked"}
     frame = pl.DataFrame(list(_every_row()))
     none = pl.DataFrame(schema={"limit": pl.String, "weight": pl.String})
-    (said,), remarks = sentences(none, "Europe/Paris", lang, frame)
-    assert "{" not in said and "51" in said and remarks == []
+    said, remarks = sentences(none, "Europe/Paris", lang, frame)
+    assert len(said) == 1 + frame.height == len(set(said)) + 12 and remarks == []
+    assert str(frame.height) in said[0] and "{" not in " ".join(said) and "51" in " ".join(said)
 
 
 def test_what_a_limit_says_too_is_told_once() -> None:
@@ -385,10 +387,12 @@ def test_what_a_limit_says_too_is_told_once() -> None:
     row = {"verdict": "warn", "count": 30, "total": 90, "first": T0, "last": T0, "examples": ["8"]}
     frame = pl.DataFrame([{"check": "unknown_links"} | row, {"check": "undated"} | row | {"verdict": "pass"}])
     warnings, remarks = sentences(limits, quality=frame)
-    assert warnings == ["Quality of the logs: warning. Hits on links that no list of links names: 30 of 90."]
+    assert warnings == [
+        "Quality of the logs: warning, for this reason:", "Hits on links that no list of links names: 30 of 90."
+    ]  # fmt: skip
     assert remarks == [
         "Hits without a date: 30 of 90. They count in totals, and in no curve.",
         "No hit has been recorded: opens and clicks are 0.",
     ]
     calm = frame.filter(verdict="pass")
-    assert sentences(limits, quality=calm)[1][0] == VERDICTS["pass"] and sentences(limits, quality=calm)[0] == []
+    assert sentences(limits, quality=calm)[1][0] == PASSED and sentences(limits, quality=calm)[0] == []

@@ -66,7 +66,11 @@ def _tallies(scope: Scope, events: pl.LazyFrame) -> Iterator[tuple[str, pl.LazyF
     kind = pl.col("event_type").cast(pl.String)
     if scope.tables.has("link"):  # without it no hit's type can be known
         is_unknown = kind.is_null() | (kind == "unknown")
-        yield "unknown_types", _tally(events.filter(is_unknown), pl.coalesce("raw_event_type", "link_id"))
+        # A hit on an unknown link has no type: that is told of the link.
+        links = scope.tables.scan("link").select("link_id", is_listed=True)
+        odd = events.filter(is_unknown).join(links, on="link_id", how="left")
+        odd = odd.filter(pl.col("is_listed").fill_null(False) | pl.col("link_id").is_null())
+        yield "unknown_types", _tally(odd, pl.coalesce("raw_event_type", "link_id"))
     yield "undated", _tally(events.filter(pl.col("occurred_at").is_null()), "source_file")
     if scope.tables.has("collapsed"):
         yield "repeated_opens", _tally(scope.scan("collapsed"), "source_file")

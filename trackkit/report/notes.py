@@ -5,7 +5,7 @@ by the sections that miss it.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from trackkit import resources
 from trackkit.analysis.needs import NEEDS, metric_needs
-from trackkit.language import say, translatable
+from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS
 from trackkit.quality.finding import verdict
 from trackkit.quality.words import REASONS, reason
@@ -83,13 +83,7 @@ CHECKED = {
     "deliveries_untracked": "tracking_missing", "unlisted_deliveries": "unknown_deliveries",
 }  # fmt: skip
 WORDS |= {limit: REASONS.get(limit, REASONS[check]) for limit, check in CHECKED.items() if limit not in WORDS}
-VERDICTS = translatable(
-    {
-        "pass": "Quality of the logs: pass. No problem of forwarding was found.",
-        "warn": "Quality of the logs: warning. {reasons}",
-        "fail": "Quality of the logs: failure. {reasons}",
-    }
-)
+PASSED = translatable("Quality of the logs: pass. No problem of forwarding was found.")
 
 CONCERNS = translatable("{sentence} Concerned: {sections}.")
 _WORD = re.compile(r"\"(\w+)\"")
@@ -104,17 +98,28 @@ def sentences(
     In: the frame of `limits.limits`, and that of `quality.quality` where there is one; what both found is told once.
     Instants are told by the clock of `timezone`, numbers as `lang` writes them.
     """
-    told = [] if quality is None else [_verdict(quality, timezone, lang)]
+    told = [] if quality is None else list(_verdict(quality, timezone, lang))
     rows = (limits if quality is None else _less(limits, quality)).iter_rows(named=True)
     told += [(row["weight"], _sentence(row, timezone, lang)) for row in rows]
     return tuple([words for weight, words in told if weight == kind] for kind in ("warning", "note"))
 
 
-def _verdict(quality: pl.DataFrame, timezone: str, lang: str) -> tuple[str, str]:
-    """How much the verdict weighs, and its sentence with the reasons."""
-    said = verdict(quality)
+def _verdict(quality: pl.DataFrame, timezone: str, lang: str) -> Iterator[tuple[str, str]]:
+    """The verdict and then its reasons, each with how much it weighs."""
     reasons = [_reason(row, timezone, lang) for row in quality.iter_rows(named=True) if row["verdict"] != "pass"]
-    return ("warning" if reasons else "note"), say(VERDICTS[said], lang, reasons=" ".join(reasons))
+    heads = {
+        "pass": say(PASSED, lang),
+        "warn": several(
+            "Quality of the logs: warning, for this reason:",
+            "Quality of the logs: warning, for these {count} reasons:", len(reasons), lang,
+        ),
+        "fail": several(
+            "Quality of the logs: failure, for this reason:",
+            "Quality of the logs: failure, for these {count} reasons:", len(reasons), lang,
+        ),
+    }  # fmt: skip
+    for sentence in [heads[verdict(quality)], *reasons]:
+        yield ("warning" if reasons else "note"), sentence
 
 
 def _reason(row: Mapping[str, Any], timezone: str, lang: str) -> str:
