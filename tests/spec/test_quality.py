@@ -375,7 +375,7 @@ def test_every_check_has_words_and_every_word_a_check(lang: str) -> None:
     frame = pl.DataFrame(list(_every_row()))
     none = pl.DataFrame(schema={"limit": pl.String, "weight": pl.String})
     said, remarks = sentences(none, "Europe/Paris", lang, frame)
-    assert len(said) == 1 + frame.height == len(set(said)) + 12 and remarks == []
+    assert len(said) == 1 + frame.height and len(set(said)) > len(REASONS) and remarks == []
     assert str(frame.height) in said[0] and "{" not in " ".join(said) and "51" in " ".join(said)
 
 
@@ -388,7 +388,7 @@ def test_what_a_limit_says_too_is_told_once() -> None:
     frame = pl.DataFrame([{"check": "unknown_links"} | row, {"check": "undated"} | row | {"verdict": "pass"}])
     warnings, remarks = sentences(limits, quality=frame)
     assert warnings == [
-        "Quality of the logs: warning, for this reason:", "Hits on links that no list of links names: 30 of 90."
+        "Quality of the logs: warning, for 1 reason:", "Hits on links that no list of links names: 30 of 90."
     ]  # fmt: skip
     assert remarks == [
         "Hits without a date: 30 of 90. They count in totals, and in no curve.",

@@ -110,12 +110,12 @@ def _verdict(quality: pl.DataFrame, timezone: str, lang: str) -> Iterator[tuple[
     heads = {
         "pass": say(PASSED, lang),
         "warn": several(
-            "Quality of the logs: warning, for this reason:",
-            "Quality of the logs: warning, for these {count} reasons:", len(reasons), lang,
+            "Quality of the logs: warning, for {count} reason:",
+            "Quality of the logs: warning, for {count} reasons:", len(reasons), lang,
         ),
         "fail": several(
-            "Quality of the logs: failure, for this reason:",
-            "Quality of the logs: failure, for these {count} reasons:", len(reasons), lang,
+            "Quality of the logs: failure, for {count} reason:",
+            "Quality of the logs: failure, for {count} reasons:", len(reasons), lang,
         ),
     }  # fmt: skip
     for sentence in [heads[verdict(quality)], *reasons]:
