@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "language": {"errors", "resources"},  # whoever has words for readers may use it: see the end of this table
     # data in: raw logs to the canonical store
     "sources": GROUND,
-    "store": GROUND | {"sources"},
+    "quality": GROUND | {"resources", "sources", "deliveries"},  # judges a load too, so it stands below the store
+    "store": GROUND | {"sources", "quality"},
     "demo": GROUND,
     # numbers: the registry never sees data, and only the engine and the analyses do
     "metrics": {"errors", "schema"},
@@ -45,11 +46,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": {"errors", "schema", "metrics"} | SHOWN,
 }
 # reports: page by page, then the run of many; the front door only for the version and where the package is
-MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "analysis", "store"} | SHOWN
+MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
+MAY_IMPORT["report"] |= SHOWN
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
-MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "store", "report", "index"}
-MAY_IMPORT["__init__"] = {"store", "engine", "metrics", "analysis", "report"} | SHOWN
-for room in ("schema", "metrics", "analysis", *SHOWN, "report", "index", "runs"):
+MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "quality", "store", "report", "index"}
+MAY_IMPORT["__init__"] = {"store", "engine", "metrics", "quality", "analysis", "report"} | SHOWN
+for room in ("schema", "metrics", "quality", "analysis", *SHOWN, "report", "index", "runs"):
     MAY_IMPORT[room].add("language")
 MAY_IMPORT["phrases"] = {"resources", "language", "metrics", "cells", "report"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

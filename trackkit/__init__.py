@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackkit import charts, tables
+    from trackkit import charts, quality, tables
     from trackkit.analysis import (
         activities,
         audience,
@@ -56,6 +56,7 @@ _DOORS = {
     "story": ("analysis.story", ""),
     "recipes": ("analysis.recipes", ""),
     "limits": ("analysis.limits", ""),
+    "quality": ("quality", ""),
     "activities": ("analysis.activities", ""),
     "audience": ("analysis.audience", ""),
     "several": ("analysis.several", ""),
@@ -69,8 +70,8 @@ _DOORS = {
 }
 __all__ = [
     "METRICS", "activities", "audience", "bounces", "charts", "clickmap", "consent", "curves", "domains", "limits",
-    "links", "load", "logs", "measure", "messages", "open_page", "open_store", "recipes", "render", "sending",
-    "several", "sharing", "story", "subscriptions", "tables", "web", "webapp",
+    "links", "load", "logs", "measure", "messages", "open_page", "open_store", "quality", "recipes", "render",
+    "sending", "several", "sharing", "story", "subscriptions", "tables", "web", "webapp",
 ]  # fmt: skip
 
 

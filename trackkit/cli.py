@@ -1,7 +1,8 @@
 """`trackkit …`: arguments in, exit code out. Nothing is worked out here.
 
-Exit codes: 0 done, 2 the request is wrong, 3 the data is refused, 4 a report failed. Errors are one sentence on stderr;
-`--debug` shows where they came from. Progress is drawn on stderr, and only on a terminal.
+Exit codes: 0 done, 2 the request is wrong, 3 the data is refused or its quality is worse than `--fail-on` allows, 4 a
+report failed. Errors are one sentence on stderr; `--debug` shows where they came from. Progress is drawn on stderr, and
+only on a terminal.
 """
 
 import json
@@ -57,6 +58,21 @@ def _json(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+def _fail_on(command: Callable[..., None]) -> Callable[..., None]:
+    words = "Leave with exit code 3, the work done, when the quality of the logs is this or worse."
+    return click.option("--fail-on", type=click.Choice(["warn", "fail"]), help=words)(command)
+
+
+def _leave_on(fail_on: str | None, verdict: str, done: str) -> None:
+    """Leave with exit code 3 when a verdict is as bad as asked, saying that the work was done."""
+    from trackkit.quality import VERDICTS
+
+    if fail_on and VERDICTS.index(verdict) >= VERDICTS.index(fail_on):
+        said = f"{done}, and the quality of the logs is {verdict!r}: --fail-on {fail_on} gives exit code 3."
+        click.echo(said, err=True)
+        raise click.exceptions.Exit(3)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, message="%(version)s")
@@ -102,6 +118,7 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
     help="Which copies of an event count once; loose: even where the sender's own id differs.",
 )  # fmt: skip
 @click.option("--delivery-field", metavar="PATH", help="Field that names the delivery, as tags.campaign, or =NAME.")
+@_fail_on
 @_json
 def ingest(
     sources: tuple[str, ...],
@@ -113,6 +130,7 @@ def ingest(
     delivery_field: str | None,
     overlap: float,
     full: bool,
+    fail_on: str | None,
     as_json: bool,
 ) -> None:
     """Load raw logs and exports into a store, exactly once: repeating it changes nothing.
@@ -131,6 +149,7 @@ def ingest(
     with _progress("Loading") as progress:
         report = open_store(store).ingest(*sources, **options, progress=progress)
     _print_json(report.to_dict()) if as_json else click.echo(str(report))
+    _leave_on(fail_on, report.quality["verdict"], "The data was loaded")
 
 
 @app.command()
@@ -234,6 +253,7 @@ def render(
 @click.option("--since", metavar="DATE", help="Only deliveries launched on or after this date.")
 @click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
 @_lang
+@_fail_on
 def run(
     store: str,
     out: Path,
@@ -242,6 +262,7 @@ def run(
     since: str | None,
     jobs: int | None,
     lang: str,
+    fail_on: str | None,
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing."""
     from trackkit.runs import run as ran
@@ -251,6 +272,24 @@ def run(
     click.echo(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)
+    _leave_on(fail_on, summary.verdict, "The reports were made")
+
+
+@app.command()
+@_store
+@click.option("--delivery", metavar="ID", help="Judge one delivery, by its own rows [everything].")
+@_fail_on
+@_output
+def quality(store: str, delivery: str | None, fail_on: str | None, output: str) -> None:
+    """Print how well the logs were forwarded: one row per check, the worst first, each with its verdict."""
+    from trackkit.quality import quality as judged
+    from trackkit.quality import verdict
+    from trackkit.store import open_store
+
+    found = judged(open_store(store).snapshot(), delivery)
+    about = {"What": "Quality of the logs", "Store": store, "Delivery": delivery or "", "Verdict": verdict(found)}
+    _print_frame(found, output, lambda: about)
+    _leave_on(fail_on, verdict(found), "The checks were made")
 
 
 @app.command()

@@ -35,7 +35,7 @@ def _led(text: pl.Expr) -> pl.Expr:
 
 def write_csv(frame: pl.DataFrame, file: IO[bytes]) -> None:
     """Write CSV: instants as ISO 8601 with their offset, null as nothing, text made safe for spreadsheets."""
-    spreadsheet_safe(_plain(frame)).write_csv(file, datetime_format=_INSTANT)
+    spreadsheet_safe(_flat(frame)).write_csv(file, datetime_format=_INSTANT)
 
 
 def write_json(frame: pl.DataFrame, file: IO[bytes]) -> None:
@@ -58,7 +58,7 @@ def write_xlsx(frame: pl.DataFrame, file: IO[bytes], about: Mapping[str, object]
     with Workbook(file, _SHEET) as book:
         book.set_properties({"title": "trackkit", "created": made})
         sheet = book.add_worksheet("Data")
-        _fill(book, sheet, _plain(frame))
+        _fill(book, sheet, _flat(frame))
         zone = {"Time zone": zones} if (zones := _zones(frame)) else {}
         facts = {**(about or {}), **zone, "Rows": frame.height, "Made at": f"{made:%Y-%m-%d %H:%M} UTC"}
         _tell(book, book.add_worksheet("About"), facts)
@@ -125,12 +125,17 @@ def _tell(book: Any, sheet: Any, facts: Mapping[str, object]) -> None:
 
 def as_text(frame: pl.DataFrame) -> str:
     """Return the whole frame as a text table whose cells cannot hold terminal control codes."""
-    shown = _plain(frame).with_columns(pl.col(pl.String).str.replace_all(r"\p{C}", "�"))
+    shown = _flat(frame).with_columns(pl.col(pl.String).str.replace_all(r"\p{C}", "�"))
     with pl.Config(
         tbl_rows=-1, tbl_cols=-1, tbl_width_chars=10_000, fmt_str_lengths=100, tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=True, tbl_formatting="UTF8_FULL_CONDENSED",
     ):  # fmt: skip
         return str(shown)
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Lists of words in one cell, for what has no lists."""
+    return _plain(frame).with_columns(pl.col(pl.List(pl.String)).list.join(", "))
 
 
 def _plain(frame: pl.DataFrame) -> pl.DataFrame:

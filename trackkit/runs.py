@@ -22,7 +22,9 @@ from trackkit import __version__, resources
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.index import write_index
 from trackkit.language import catalogue_file, require_language
+from trackkit.quality import quality, verdict, worst
 from trackkit.report import REPORTS, render
+from trackkit.snapshot import Snapshot
 from trackkit.store import Store, open_store
 
 MANIFEST, INDEX, LOCK = "manifest.json", "index.html", ".lock"
@@ -48,12 +50,18 @@ class Job:
 
 @dataclass
 class RunSummary:
-    """What a run did: names of jobs rendered, left as they were, and failed with why."""
+    """What a run did: names of jobs rendered, left as they were, and failed with why; `quality` by delivery."""
 
     index: Path
     rendered: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    quality: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict on the logs behind the reports."""
+        return worst(list(self.quality.values()))
 
     def __str__(self) -> str:
         counts = f"{len(self.rendered)} rendered, {len(self.unchanged)} unchanged, {len(self.failed)} failed"
@@ -108,6 +116,7 @@ def _run(
             _note(manifest, summary, rendering[finished], finished.result())
             if progress:
                 progress(done, len(due), rendering[finished].name)
+    summary.quality = manifest.judged(store.snapshot(), planned, due)
     manifest.write()
     write_index(store.snapshot(), folder, manifest.entries, lang)
     return summary
@@ -154,6 +163,21 @@ class _Manifest:
         entry = self.entries.get(job.name, {})
         made = entry.get("status") == "done" and entry.get("key") == job.key
         return made and (self.folder / entry["path"]).is_file()
+
+    def judged(self, tables: Snapshot, planned: list[Job], due: list[Job]) -> dict[str, str]:
+        """Return the verdict on the logs of every delivery planned ("": of all), and note it with its reports.
+
+        What is not due was judged when it was made.
+        """
+        known = {job.delivery: self.entries[job.name].get("quality") for job in planned if job not in due}
+        known = {name: said for name, said in known.items() if said and name not in {job.delivery for job in due}}
+        found = {
+            name: known.get(name) or verdict(quality(tables, name or None))
+            for name in dict.fromkeys(job.delivery for job in planned)
+        }
+        for job in planned:
+            self.entries[job.name]["quality"] = found[job.delivery]
+        return found
 
     def save_now_and_then(self) -> None:
         if time.monotonic() - self._saved > 1:
@@ -208,6 +232,7 @@ def _made_of(report: str, lang: str) -> str:
         resources.find(f"notebooks/reports/{report}.ipynb"),
         resources.find(f"reports_templates/{report}.toml"),
         resources.find("reports_templates/domains.toml"),
+        resources.find("reports_templates/quality.toml"),
         *sorted(path for path in skin.rglob("*") if path.is_file()),
         *filter(None, [catalogue_file(lang)]),
     ):

@@ -5,7 +5,7 @@ by the sections that miss it.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +13,10 @@ import polars as pl
 
 from trackkit import resources
 from trackkit.analysis.needs import NEEDS, metric_needs
-from trackkit.language import say, translatable
+from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS
+from trackkit.quality.finding import verdict
+from trackkit.quality.words import REASONS, reason
 from trackkit.report import notebook
 from trackkit.report.template import Section, Template
 from trackkit.schema import STATES
@@ -59,8 +61,6 @@ WORDS = translatable(
         "sent: success, errors and every rate over them are unknown.",
         "deliveries_unlogged": "Deliveries of which it is unknown what was sent: {count} of {total} ({deliveries}). "
         "Their success, errors and bounces are unknown, and so is every total that holds them.",
-        "tracking_missing": "Tracking is missing: {count} messages were delivered and not one hit is known. Opens and "
-        "clicks of 0 mean unknown here.",
         "no_hit": "No hit has been recorded: opens and clicks are 0.",
         "text_only": "All messages are text ({count}): no open can be seen but by a click, and the estimates are 0.",
         "text_some": "Text messages, whose opens cannot be seen: {count} of {total}. The estimates allow for them.",
@@ -69,38 +69,76 @@ WORDS = translatable(
         "seed_hits": "Hits of control addresses, left out of every count: {count} of {total}.",
         "refused_visits": "Pages of the site displayed by visitors who refused web tracking, left out of every figure "
         "of the site: {count} of {total}.",
-        "unknown_links": "Hits on links that no list of links names: {count} of {total}.",
-        "unknown_messages": "Hits whose message is not in the delivery log: {count} of {total}. They count in totals.",
         "nameless": "Hits that name no message: {count} of {total}. They count in totals, never as recipients.",
-        "undated": "Hits without a date: {count} of {total}. They count in totals, and in no curve.",
-        "unknown_types": "Hits of an unknown type: {count} of {total}. They count as opened messages only.",
         "unclassified": "What {count} of {total} hits were is unknown without the list of tracked links: they are in "
         "no count of clicks, visits or purchases.",
         "quarantined": "Lines of all loads that could not be read, kept apart: {count}.",
         "age": "The newest hit known is of {at}; the last load was made on {until}.",
         "undated_data": "No hit carries a date, so how old the data is, is unknown.",
         "deliveries_running": "Deliveries still running, whose figures will change: {count} of {total}.",
-        "deliveries_untracked": "Deliveries with success and no hit, where tracking is missing: {count} of {total}.",
         "deliveries_set_aside": "Proofs and templates, left out of averages and totals: {count} of {total} deliveries.",
         "deliveries_text_unknown": "Deliveries whose number of text messages is unknown: {count} of {total}. "
         "Their estimated opens equal those counted.",
         "without_delivery": "Hits that belong to no delivery, left out of every figure: {count} of {total}.",
-        "unlisted_deliveries": "Hits in deliveries that are in no table of deliveries: {count} of {total}.",
     }
 )
+# Limits that are checks of quality as well, told once: by the verdict where they weigh on it, else by themselves.
+CHECKED = {
+    "unknown_links": "unknown_links", "unknown_messages": "unknown_messages", "undated": "undated",
+    "unknown_types": "unknown_types", "tracking_missing": "tracking_missing", "quarantined": "corrupt_lines",
+    "deliveries_untracked": "tracking_missing", "unlisted_deliveries": "unknown_deliveries",
+}  # fmt: skip
+WORDS |= {limit: REASONS.get(limit, REASONS[check]) for limit, check in CHECKED.items() if limit not in WORDS}
+PASSED = translatable("Quality of the logs: pass. No problem of forwarding was found.")
 
 CONCERNS = translatable("{sentence} Concerned: {sections}.")
 _WORD = re.compile(r"\"(\w+)\"")
 _CALLED = re.compile(r"\btk\.(\w+)(\.\w+)?")
 
 
-def sentences(limits: pl.DataFrame, timezone: str = "UTC", lang: str = "en") -> tuple[list[str], list[str]]:
-    """Return the warnings and the notes of a report, one sentence or two each.
+def sentences(
+    limits: pl.DataFrame, timezone: str = "UTC", lang: str = "en", quality: pl.DataFrame | None = None
+) -> tuple[list[str], list[str]]:
+    """Return the warnings and the notes of a report, one sentence or two each; the verdict on the logs comes first.
 
-    In: the frame of `limits.limits`. Instants are told by the clock of `timezone`, numbers as `lang` writes them.
+    In: the frame of `limits.limits`, and that of `quality.quality` where there is one; what both found is told once.
+    Instants are told by the clock of `timezone`, numbers as `lang` writes them.
     """
-    told = [(row["weight"], _sentence(row, timezone, lang)) for row in limits.iter_rows(named=True)]
+    told = [] if quality is None else list(_verdict(quality, timezone, lang))
+    rows = (limits if quality is None else _less(limits, quality)).iter_rows(named=True)
+    told += [(row["weight"], _sentence(row, timezone, lang)) for row in rows]
     return tuple([words for weight, words in told if weight == kind] for kind in ("warning", "note"))
+
+
+def _verdict(quality: pl.DataFrame, timezone: str, lang: str) -> Iterator[tuple[str, str]]:
+    """The verdict and then its reasons, each with how much it weighs."""
+    reasons = [_reason(row, timezone, lang) for row in quality.iter_rows(named=True) if row["verdict"] != "pass"]
+    heads = {
+        "pass": say(PASSED, lang),
+        "warn": several(
+            "Quality of the logs: warning, for {count} reason:",
+            "Quality of the logs: warning, for {count} reasons:", len(reasons), lang,
+        ),
+        "fail": several(
+            "Quality of the logs: failure, for {count} reason:",
+            "Quality of the logs: failure, for {count} reasons:", len(reasons), lang,
+        ),
+    }  # fmt: skip
+    for sentence in [heads[verdict(quality)], *reasons]:
+        yield ("warning" if reasons else "note"), sentence
+
+
+def _reason(row: Mapping[str, Any], timezone: str, lang: str) -> str:
+    values = {name: _shown(row[name], timezone, lang) for name in ("count", "total", "first", "last")}
+    return say(reason(row["check"], row["total"]), lang, examples=plain(", ".join(row["examples"])), **values)
+
+
+def _less(limits: pl.DataFrame, quality: pl.DataFrame) -> pl.DataFrame:
+    """The limits that the verdict does not tell; deliveries too small or too young to be missed just have no hit."""
+    told = quality.filter(pl.col("verdict") != "pass")["check"].to_list()
+    limit = pl.col("limit")
+    rows = limits.filter(~limit.replace_strict(CHECKED, default=None).is_in(told).fill_null(False))
+    return rows.with_columns(limit=limit.replace({"tracking_missing": "no_hit"}))
 
 
 def _sentence(row: Mapping[str, Any], timezone: str, lang: str) -> str:

@@ -19,6 +19,7 @@ from trackkit.analysis.subscriptions import services
 from trackkit.deliveries import require_delivery, require_timezone
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
+from trackkit.quality import quality
 from trackkit.report import notebook, notes
 from trackkit.report.template import Section, Template, template
 from trackkit.schema import MESSAGE_TYPES, STATES
@@ -110,11 +111,12 @@ def open_page(
         )
         header = _with_limits(service_header(tables, service, timezone, lang), told, timezone, lang)
         return Page(tables, words, header, None, None)
+    judged = None if recipient else quality(tables, delivery or None)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
-        header = _with_limits(selection_header(tables, chosen, timezone, lang), found, timezone, lang)
+        header = _with_limits(selection_header(tables, chosen, timezone, lang), found, timezone, lang, judged)
         return Page(tables, words, header, None, None, tuple(chosen["delivery_id"]))
-    header = _with_limits(_about(tables, delivery, recipient, timezone, lang), found, timezone, lang)
+    header = _with_limits(_about(tables, delivery, recipient, timezone, lang), found, timezone, lang, judged)
     return Page(tables, words, header, delivery or None, recipient or None)
 
 
@@ -124,9 +126,11 @@ def _is_platform_wide(report: str) -> bool:
     return notebook.scope(book, [each.name for each in notebook.parameters(book, path)]) == "platform"
 
 
-def _with_limits(header: Header, found: pl.DataFrame, timezone: str, lang: str) -> Header:
-    """Add what the figures cannot say, and how far the data goes."""
-    warnings, remarks = notes.sentences(found, timezone, lang)
+def _with_limits(
+    header: Header, found: pl.DataFrame, timezone: str, lang: str, judged: pl.DataFrame | None = None
+) -> Header:
+    """Add the verdict on the logs, what the figures cannot say, and how far the data goes."""
+    warnings, remarks = notes.sentences(found, timezone, lang, judged)
     newest = found.filter(pl.col("limit") == "age")["at"]
     through = instant(newest.item(), timezone, lang=lang) if newest.len() else ""
     through = through or header.data_through

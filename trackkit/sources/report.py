@@ -55,7 +55,9 @@ class SourceReport:
 
 @dataclass
 class LoadReport:
-    """A load of one or several sources; `event_types` counts the kept events by type (filled by the store).
+    """A load of one or several sources; the store fills what can be said of all of them.
+
+    `event_types` counts the kept events by type; `quality` is the verdict on the load (`quality.loads.judge_load`).
 
     >>> report = LoadReport([SourceReport("a.log", "adobe_redirection_log", "event", read=3, kept=2, quarantined=1)])
     >>> report.total("read"), report.is_settled
@@ -67,6 +69,7 @@ class LoadReport:
     sources: list[SourceReport] = field(default_factory=list)
     event_types: dict[str, int] = field(default_factory=dict)
     ignored_files: dict[str, str] = field(default_factory=dict)
+    quality: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_settled(self) -> bool:
@@ -83,17 +86,19 @@ class LoadReport:
             "sources": [source.to_dict() for source in self.sources],
             "event_types": dict(self.event_types),
             "ignored_files": dict(self.ignored_files),
+            "quality": dict(self.quality),
         }
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> "LoadReport":
         """Rebuild a report from what `to_dict` gave."""
         sources = [SourceReport(**source) for source in written["sources"]]
-        return cls(sources, dict(written["event_types"]), dict(written.get("ignored_files", {})))
+        further = (dict(written.get(name, {})) for name in ("ignored_files", "quality"))
+        return cls(sources, dict(written["event_types"]), *further)
 
     @classmethod
     def merged(cls, reports: Iterable["LoadReport"]) -> "LoadReport":
-        """Return one report of several loads, their files in order."""
+        """Return one report of several loads, their files in order; the verdict on each is left out."""
         whole, types = cls(), Counter[str]()
         for report in reports:
             whole.sources += report.sources
@@ -110,13 +115,21 @@ class LoadReport:
             lines.append(f"{len(self.sources)} files: {self.total('read'):,} read = {parts}")
         if self.event_types:
             lines.append("events: " + ", ".join(f"{count:,} {name}" for name, count in self.event_types.items()))
-        return "\n".join(lines) or "nothing was read"
+        return "\n".join([*lines, *self._judgement()]) or "nothing was read"
+
+    def _judgement(self) -> list[str]:
+        """The verdict and its reasons, a line each."""
+        if not self.quality:
+            return []
+        return [f"quality: {self.quality['verdict']}", *(f"    {one['reason']}" for one in self.quality["reasons"])]
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("file", "format", "table", *_COUNTS, "notes"))
         rows = "".join(_html_row(source) for source in self.sources)
+        judged = "<br>".join(escape(line) for line in self._judgement())
         left = "".join(f"<li>{escape(path)}: {escape(why)}</li>" for path, why in self.ignored_files.items())
-        return f"<table><tr>{head}</tr>{rows}</table>" + (f"<p>Not read:</p><ul>{left}</ul>" if left else "")
+        left = f"<p>Not read:</p><ul>{left}</ul>" if left else ""
+        return f"<table><tr>{head}</tr>{rows}</table>{left}" + (f"<p>{judged}</p>" if judged else "")
 
 
 def _source_lines(source: SourceReport) -> list[str]:

@@ -20,6 +20,9 @@ from filelock import FileLock, Timeout
 
 from trackkit import schema
 from trackkit.errors import RequestError
+from trackkit.quality.loads import judge_load, nothing_new
+from trackkit.quality.thresholds import thresholds
+from trackkit.snapshot import Snapshot
 from trackkit.sources.databases import is_database
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
@@ -50,15 +53,18 @@ def ingest(
 
     Of a database is read what is newer than the last load, less `overlap`; without one, everything. Out: the report of
     every file; one whose bytes were loaded before, with the same options, is not read again. Raises DataError where a
-    source is refused, RequestError where the place is no store, another load holds it, or others wrote to it at the
-    same time again and again.
+    source is refused, RequestError where the place is no store, another load holds it, others wrote to it at the same
+    time again and again, or the thresholds of quality are wrong.
     """
+    thresholds()
     with _alone(lake), _staging(lake) as staging:
         load = Load(lake, staging, asked, progress or (lambda done, total, label: None), overlap)
         reports = [load.read(source, number, len(sources)) for number, source in enumerate(sources)]
         whole = LoadReport.merged(report for pair in reports for report in pair)
+        whole.quality = nothing_new()
         if load.raws:
-            whole.event_types = load.commit_among_others().event_types
+            committed = load.commit_among_others()
+            whole.event_types, whole.quality = committed.event_types, committed.quality
         return whole
 
 
@@ -136,7 +142,7 @@ class Load:
                 self._replace(name, frames[name])
         outcome = self._rewrite(frames)
         self._account(report, outcome)
-        self._mark(outcome)
+        report.quality = self._quality(report, self._mark(outcome), frames.get("event"))
         self._finish(report)
         return report
 
@@ -186,8 +192,8 @@ class Load:
             source.duplicate = source.accepted - source.kept - source.collapsed
         report.event_types = dict(sorted(sum(map(Counter, outcome.event_types), Counter()).items()))
 
-    def _mark(self, outcome: Outcome) -> None:
-        """Note this load with every delivery of which anything changed."""
+    def _mark(self, outcome: Outcome) -> pl.Series:
+        """Note this load with every delivery of which anything changed, and return them."""
         parts = [rows["delivery_id"] for rows in self.changed.values() if "delivery_id" in rows.columns]
         ids = pl.concat([pl.Series("delivery_id", [], dtype=pl.String), *outcome.changed, *parts]).unique().drop_nulls()
         marked = pl.DataFrame({"delivery_id": ids}).with_columns(load_id=pl.lit(self.load_id))
@@ -196,6 +202,19 @@ class Load:
             marked = pl.concat([before.join(marked, on="delivery_id", how="anti"), marked])
         if ids.len() or WATERMARK not in self.versions:
             self._put(WATERMARK, marked.sort("delivery_id"))
+        return ids
+
+    def _quality(self, report: LoadReport, touched: pl.Series, hits: pl.LazyFrame | None) -> dict[str, Any]:
+        """Judge what the load brought, on the tables as it leaves them."""
+        frames = {
+            name: self.lake.scan(name, version).select(*schema.TABLES[name].schema)
+            for name, version in self.versions.items()
+            if name in schema.TABLES
+        }
+        earlier = [one for row in self.earlier.loads.values() for one in json.loads(row["report"])["sources"]]
+        sources = [source.to_dict() for source in report.sources]
+        brought = _shaped("event", pl.LazyFrame()) if hits is None else hits
+        return judge_load(Snapshot(frames), sources, earlier, touched.to_list(), brought)
 
     def _finish(self, report: LoadReport) -> None:
         row = {

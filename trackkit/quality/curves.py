@@ -1,0 +1,134 @@
+"""Checks of when hits came, hour by hour and server by server: silences, and clocks that disagree.
+
+All of them look at one small frame, the hits of each hour and server, so that they cost one pass over the hits.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from trackkit.quality.finding import EXAMPLES, Finding
+from trackkit.quality.hits import Scope
+from trackkit.quality.thresholds import FAIL, PASS, WARN
+
+HOUR = timedelta(hours=1)
+MOST_HOURS = 14  # no two time zones are further apart, of those that servers are set to
+AROUND = 3 * HOUR  # what a load brought is judged with the hours around it
+
+Window = tuple[datetime, datetime]
+
+
+def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
+    """Return the hits, repeated opens included, of each hour and server: `log_server`, `hour`, `hits`."""
+    rows = pl.concat([scope.scan(name).select("log_server", "occurred_at") for name in ("event", "collapsed")])
+    at = pl.col("occurred_at")
+    rows = rows.filter(at.is_between(window[0] - AROUND, window[1] + AROUND) if window else at.is_not_null())
+    return rows.group_by("log_server", hour=at.dt.truncate("1h")).agg(hits=pl.len().cast(pl.Int64)).collect()
+
+
+def curve_findings(curve: pl.DataFrame, limits: Any) -> Iterator[Finding]:
+    """Yield what is odd about an hourly curve (`hourly`): silent hours, silent servers, clocks that disagree."""
+    if curve.is_empty():
+        return
+    yield silent_hours(curve, limits.gap_in_time)
+    by_server = curve.filter(pl.col("log_server").is_not_null()).sort("log_server", "hour")
+    if by_server["log_server"].n_unique() > 1:
+        yield silent_servers(by_server, limits.silent_server)
+        yield skewed_clocks(by_server, limits.clock_skew)
+
+
+def silent_hours(curve: pl.DataFrame, limits: Any) -> Finding:
+    """Count the hours without any hit between two busy ones; a curve that fades away and comes back is no gap."""
+    hours = curve.group_by("hour").agg(pl.col("hits").sum()).sort("hour")
+    ends = hours.with_columns(until=pl.col("hour").shift(-1), after=pl.col("hits").shift(-1))
+    is_busy = (pl.col("hits") >= limits.busy) & (pl.col("after") >= limits.busy)
+    gaps = ends.filter(is_busy, pl.col("until") - pl.col("hour") > HOUR)
+    silent = ((pl.col("until") - pl.col("hour")).dt.total_hours() - 1).alias("silent")
+    gaps = gaps.select(silent, since=pl.col("hour") + HOUR, until="until")
+    count, first, last = gaps.select(pl.col("silent").sum(), pl.col("since").min(), pl.col("until").max()).row(0)
+    span = hours["hour"][-1] - hours["hour"][0] + HOUR
+    verdict = FAIL if count >= limits.fail_hours else WARN if count else PASS
+    examples = [f"{at:%Y-%m-%dT%H:%MZ}" for at in gaps["since"].head(EXAMPLES)]
+    return Finding("gap_in_time", verdict, count, span // HOUR, str(limits), first, last, examples)
+
+
+def silent_servers(by_server: pl.DataFrame, limits: Any) -> Finding:
+    """Count the servers that had no hit while the others had so many that its share of them is missed."""
+    total = by_server["log_server"].n_unique()
+    is_sudden = (pl.col("before") >= limits.busy) & (pl.col("after").is_null() | (pl.col("after") >= limits.busy))
+    is_long = pl.col("until") - pl.col("since") >= limits.day_hours * HOUR
+    missed = _silences(by_server).filter(pl.col("expected") >= limits.expected, is_sudden | is_long)
+    servers = missed["log_server"].unique().sort().to_list()
+    verdict = FAIL if servers and len(servers) >= limits.fail * total else WARN if servers else PASS
+    first, last = missed.select(pl.col("since").min(), pl.col("until").max()).row(0)
+    return Finding("silent_server", verdict, len(servers), total, str(limits), first, last, servers)
+
+
+def _silences(by_server: pl.DataFrame) -> pl.DataFrame:
+    """Each silence of a server after its first hit: from when to when, how busy it was, and the hits it would have had.
+
+    `before` and `after` are the busiest of two hours with hits, since a silence may begin and end within one; `after`
+    is null for a silence that lasts.
+    """
+    own, others, server = pl.col("hits"), pl.col("all") - pl.col("hits"), "log_server"
+    hours = by_server.group_by("hour").agg(pl.col("hits").sum().alias("all"))
+    grid = hours.join(by_server.select(server).unique(), how="cross").join(by_server, on=[server, "hour"], how="left")
+    grid = grid.with_columns(own.fill_null(0)).sort(server, "hour")
+    grid = grid.with_columns(turn=(own > 0).cum_sum().over(server)).filter(pl.col("turn") > 0)
+    is_within = pl.col("turn") < pl.col("turn").max().over(server)
+    share = (own.filter(is_within).sum() / others.filter(is_within).sum()).over(server)
+    turns = (
+        grid.with_columns(share=share)
+        .group_by(server, "turn", maintain_order=True)
+        .agg(pl.col("hour", "hits", "share").first(), silent=pl.len() - 1, missed=others.filter(own == 0).sum())
+    )
+    nearby = turns.with_columns(
+        since=pl.col("hour") + HOUR,
+        until=pl.col("hour").shift(-1).over(server).fill_null(by_server["hour"].max() + HOUR),  # type: ignore[operator]
+        before=pl.max_horizontal(own, own.shift(1).over(server)),
+        after=pl.max_horizontal(own.shift(-1).over(server), own.shift(-2).over(server)),
+        expected=pl.col("share") * pl.col("missed"),
+    )
+    return nearby.filter(pl.col("silent") > 0, pl.col("expected").is_finite())
+
+
+def skewed_clocks(by_server: pl.DataFrame, limits: Any) -> Finding:
+    """Count the servers whose curve fits that of the others only when it is moved by whole hours."""
+    servers = (
+        by_server.group_by("log_server").agg(pl.col("hits").sum()).sort("hits", "log_server", descending=[True, False])
+    )
+    ids = servers["log_server"].to_list()
+    judged = ids[1:] if len(ids) == 2 else ids  # of two that disagree, the smaller one is told, and not both
+    shifts = {server: _shift(by_server, server, limits) for server in judged}
+    told = sorted(f"{server} {shift:+d} h" for server, shift in shifts.items() if shift)
+    verdict = WARN if told else PASS
+    hours = by_server["hour"]
+    first, last = (hours.min(), hours.max()) if told else (None, None)
+    return Finding("clock_skew", verdict, len(told), len(ids), str(limits), first, last, told)  # type: ignore[arg-type]
+
+
+def _shift(by_server: pl.DataFrame, server: str, limits: Any) -> int:
+    """By how many hours a server's clock is ahead of the others'; 0 where nothing says that it is."""
+    is_own = pl.col("log_server") == server
+    own, others = by_server.filter(is_own), by_server.filter(~is_own)
+    others = others.group_by("hour").agg(pl.col("hits").sum())
+    reach = MOST_HOURS * HOUR
+    start = max(own["hour"].min(), others["hour"].min()) - reach  # type: ignore[type-var,operator]
+    end = min(own["hour"].max(), others["hour"].max()) + reach  # type: ignore[type-var,operator]
+    own, others = (part.filter(pl.col("hour").is_between(start, end)) for part in (own, others))
+    if min(own["hits"].sum(), others["hits"].sum()) < limits.least:
+        return 0
+    fits = {shift: _overlap(own, others, shift) for shift in range(-MOST_HOURS, MOST_HOURS + 1)}
+    best = max(fits, key=lambda shift: (fits[shift], -abs(shift)))
+    is_told = fits[best] >= limits.overlap and fits[best] - fits[0] >= limits.gain
+    return best if is_told else 0
+
+
+def _overlap(own: pl.DataFrame, others: pl.DataFrame, shift: int) -> float:
+    """How much of two curves of equal area lies under both, when one is moved back by some hours."""
+    moved = own.select(pl.col("hour") - shift * HOUR, own=pl.col("hits") / pl.col("hits").sum())
+    others = others.select("hour", others=pl.col("hits") / pl.col("hits").sum())
+    both = moved.join(others, on="hour").select(pl.min_horizontal("own", "others").sum())
+    return float(both.item() or 0)

@@ -1,0 +1,167 @@
+"""Checks of what hits say: what they name and no table knows, when they happened, and deliveries that have none."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from trackkit.deliveries import Tables
+from trackkit.quality.finding import EXAMPLES, Finding
+from trackkit.quality.thresholds import FAIL, PASS
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The deliveries that are judged: one (read message by message), several, or all (None)."""
+
+    tables: Tables
+    limits: Any
+    deliveries: Sequence[str] | None = None
+
+    @property
+    def is_one(self) -> bool:
+        """Whether a single delivery is judged."""
+        return self.deliveries is not None and len(self.deliveries) == 1
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """Return the rows of a table in these deliveries."""
+        rows = self.tables.scan(table)
+        if self.deliveries is None:
+            return rows
+        return rows.filter(pl.col("delivery_id").is_in(list(self.deliveries)))
+
+
+def hit_findings(scope: Scope) -> Iterator[Finding]:
+    """Yield what is odd about the hits: one finding for each check that the tables allow."""
+    if not scope.tables.has("event"):
+        return
+    events = scope.scan("event")
+    counts = events.select(pl.len(), opens=_is_open().sum())
+    tallies = dict(_tallies(scope, events))
+    (sizes, *found) = pl.collect_all([counts, *tallies.values()])
+    hits, opens = sizes.row(0)
+    for check, tally in zip(tallies, found, strict=True):
+        total = opens + tally["len"].sum() if check == "repeated_opens" else hits
+        yield _share(scope, check, tally, total)
+    yield from _unknown_messages(scope, events, hits)
+    yield from _before_send(scope, events)
+    yield from _tracking_missing(scope, hits)
+
+
+def _is_open() -> pl.Expr:
+    return (pl.col("event_type").cast(pl.String) == "opened").fill_null(False)
+
+
+def _tallies(scope: Scope, events: pl.LazyFrame) -> Iterator[tuple[str, pl.LazyFrame]]:
+    """By check, the hits it is about, counted by an example of theirs."""
+    for check, table, key, rows in (
+        ("unknown_deliveries", "delivery", "delivery_id", events),
+        ("unknown_links", "link", "link_id", events.filter(~_is_open())),
+    ):
+        if scope.tables.has(table) and not (scope.is_one and table == "delivery"):  # of one it is a limit
+            known = scope.tables.scan(table).select(example=key)
+            yield check, _tally(rows.filter(pl.col(key).is_not_null()), key).join(known, on="example", how="anti")
+    kind = pl.col("event_type").cast(pl.String)
+    if scope.tables.has("link"):  # without it no hit's type can be known
+        is_unknown = kind.is_null() | (kind == "unknown")
+        # A hit on an unknown link has no type: that is told of the link.
+        links = scope.tables.scan("link").select("link_id", is_listed=True)
+        odd = events.filter(is_unknown).join(links, on="link_id", how="left")
+        odd = odd.filter(pl.col("is_listed").fill_null(False) | pl.col("link_id").is_null())
+        yield "unknown_types", _tally(odd, pl.coalesce("raw_event_type", "link_id"))
+    yield "undated", _tally(events.filter(pl.col("occurred_at").is_null()), "source_file")
+    if scope.tables.has("collapsed"):
+        yield "repeated_opens", _tally(scope.scan("collapsed"), "source_file")
+
+
+def _tally(rows: pl.LazyFrame, example: str | pl.Expr) -> pl.LazyFrame:
+    by = pl.col(example) if isinstance(example, str) else example
+    at = pl.col("occurred_at")
+    return rows.group_by(by.alias("example")).agg(pl.len(), first=at.min(), last=at.max())
+
+
+def _share(scope: Scope, check: str, tally: pl.DataFrame, total: int) -> Finding:
+    limits = getattr(scope.limits, check)
+    count = int(tally["len"].sum())
+    examples = tally.sort("len", "example", descending=[True, False])["example"].drop_nulls().head(EXAMPLES)
+    first, last = tally.select(pl.col("first").min(), pl.col("last").max()).row(0)
+    return Finding(check, limits.judge(count, total), count, total, str(limits), first, last, examples.to_list())
+
+
+def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator[Finding]:
+    """Hits without their message; where a delivery has none at all they were purged, as they are after some months."""
+    if not scope.tables.has("message"):
+        return
+    # What the store took from the message says that there is one: the others are few, and only they are looked up.
+    candidates = events.filter(
+        pl.col("message_id").is_not_null() & pl.all_horizontal(pl.col("is_seed", "domain").is_null())
+    )
+    at = pl.col("occurred_at")
+    key = ["delivery_id", "message_id"]
+    tally = candidates.group_by(key).agg(pl.len(), first=at.min(), last=at.max()).collect().lazy()
+    messages = scope.scan("message").join(tally.select("delivery_id").unique(), on="delivery_id", how="semi")
+    listed = messages.select("delivery_id").unique()
+    orphans = tally.join(messages, on=key, how="anti").join(listed, on="delivery_id", how="semi")
+    yield _share(scope, "unknown_messages", orphans.rename({"message_id": "example"}).collect(), hits)
+
+
+def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
+    """Hits before their message was sent; of many deliveries, before the first message of their delivery."""
+    limits = scope.limits.before_send
+    table, key, sent = (
+        ("message", "message_id", "status_at") if scope.is_one else ("delivery", "delivery_id", "started_at")
+    )
+    if not scope.tables.has(table):
+        return
+    known = scope.scan(table).filter(pl.col(sent).is_not_null())
+    known = known.filter(pl.col("status").cast(pl.String) == "delivered") if scope.is_one else known
+    hits = events.filter(pl.col("occurred_at").is_not_null()).join(known.select(key, sent=sent), on=key)
+    early = (pl.col("sent") - pl.col("occurred_at")).dt.total_seconds()
+    is_early = early > limits.seconds
+    at = pl.col("occurred_at").filter(is_early)
+    count, total, half, first, last = (
+        hits.select(is_early.sum(), pl.len(), half=early.filter(is_early).median(), first=at.min(), last=at.max())
+        .collect()
+        .row(0)
+    )
+    examples = [] if half is None else [f"{half / 60:.0f} min"]
+    yield Finding("before_send", limits.judge(count, total), count, total, str(limits), first, last, examples)
+
+
+def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
+    """Deliveries whose messages were delivered long enough ago, and of which not one hit is known."""
+    limits = scope.limits.tracking_missing
+    if not scope.tables.has("message") or (scope.is_one and hits):
+        return
+    newest = scope.tables.scan("event").select(pl.col("occurred_at").max()).collect().item()
+    if newest is None:
+        return
+    sent = _sent(scope).filter(
+        pl.col("html") >= limits.messages, pl.col("last") <= newest - timedelta(hours=limits.hours)
+    )
+    tracked = scope.scan("event").select("delivery_id").unique()
+    judged, silent = pl.collect_all(
+        [sent.select(pl.len()), sent.join(tracked, on="delivery_id", how="anti").sort("delivered", descending=True)]
+    )
+    total, ids = judged.item(), silent["delivery_id"].to_list()
+    first, last = silent.select(pl.col("last").min().alias("first"), pl.col("last").max()).row(0)
+    if not scope.is_one:
+        yield Finding("tracking_missing", limits.judge(len(ids), total), len(ids), total, str(limits), first, last, ids)
+    elif total:
+        delivered = int(silent["delivered"].sum())
+        yield Finding("tracking_missing", FAIL if ids else PASS, delivered, None, str(limits), first, last, ids)
+
+
+def _sent(scope: Scope) -> pl.LazyFrame:
+    """By delivery that is no proof and no model: messages delivered, those not in text, and when the last was sent."""
+    deliveries = scope.scan("delivery").select("delivery_id", "text_messages", "is_proof", "is_model")
+    is_public = (pl.col("status").cast(pl.String) == "delivered") & ~pl.col("is_seed").fill_null(False)
+    sent = scope.scan("message").filter(is_public)
+    counts = sent.group_by("delivery_id").agg(delivered=pl.len().cast(pl.Int64), last=pl.col("status_at").max())
+    return (
+        counts.join(deliveries, on="delivery_id", how="left")
+        .filter(~pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False)))
+        .with_columns(html=pl.col("delivered") - pl.col("text_messages").fill_null(0))
+    )

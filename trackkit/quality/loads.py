@@ -1,0 +1,120 @@
+"""The verdict on one load, as its report carries it; and what the reports of all loads say of lines and files."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from trackkit.deliveries import Tables
+from trackkit.quality.curves import Window, curve_findings, hourly
+from trackkit.quality.finding import EXAMPLES, Finding, frame, verdict
+from trackkit.quality.hits import Scope, hit_findings
+from trackkit.quality.sequence import Gap, Judged, sequence
+from trackkit.quality.thresholds import PASS, WARN, thresholds
+from trackkit.quality.words import reason
+from trackkit.sources.redirection import NAME as RAW_LOG
+
+Source = Mapping[str, Any]  # one file's entry in a load report
+
+
+def nothing_new() -> dict[str, Any]:
+    """Return the quality of a load that brought nothing."""
+    return {"verdict": PASS, "reasons": [], "servers": [], "gaps": []}
+
+
+def judge_load(
+    tables: Tables, sources: Sequence[Source], earlier: Iterable[Source], touched: Sequence[str], hits: pl.LazyFrame
+) -> dict[str, Any]:
+    """Return the quality of a load as its report carries it: `verdict`, `reasons`, `servers`, `gaps`.
+
+    `tables` are those after the load, `sources` its files and `earlier` those of the loads before, as their reports
+    tell of them; `touched` are the deliveries it changed, and `hits` the rows it brought (`log_server`, `occurred_at`).
+    `reasons` are the checks that did not pass; `gaps` are those in the log ids of the `servers` that it brought lines
+    of. What it brought is judged, with the hours around it: an older gap is not told again.
+    """
+    limits = thresholds()
+    scope = Scope(tables, limits, touched)
+    at = pl.col("occurred_at")
+    ends = hits.select(pl.col("log_server").unique().drop_nulls().sort().implode(), first=at.min(), last=at.max())
+    servers, *window = ends.collect().row(0)
+    found = [*file_findings(sources, earlier, limits), *hit_findings(scope)]
+    gaps: list[Gap] = []
+    if window[0]:
+        found += curve_findings(hourly(scope, (window[0], window[1])), limits)
+        judged = sequence(tables, limits.gap_in_sequence, servers) if servers else None
+        gaps = judged.gaps if judged else []
+        found += [_of_window(judged, (window[0], window[1]), limits)] if judged else []
+    table, written = frame(found), [_written(gap) for gap in gaps]
+    return {"verdict": verdict(table), "reasons": reasons(table), "servers": servers, "gaps": written}
+
+
+def _of_window(judged: Judged, window: Window, limits: Any) -> Finding:
+    """The finding, told where a gap touches the time of what the load brought."""
+    met = [gap for gap in judged.gaps if gap.first and gap.last and gap.first <= window[1] and gap.last >= window[0]]
+    missing = sum(gap.missing for gap in met)
+    at = limits.gap_in_sequence
+    decided = at.judge(missing, judged.finding.total or 0)
+    decided = WARN if decided == PASS and any(gap.missing >= at.jump for gap in met) else decided
+    first, last = (met[0].first, met[0].last) if met else (None, None)
+    servers = sorted({gap.server for gap in met})[:EXAMPLES]
+    return judged.finding._replace(verdict=decided, count=missing, first=first, last=last, examples=servers)
+
+
+def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: Any) -> Iterator[Finding]:
+    """Yield what the files of load reports say: lines that could not be read, lines that were forwarded again.
+
+    A raw line whose row an export has told of before is a duplicate too, and nothing tells it from one that was
+    forwarded again: where events of another format were loaded earlier, the second check is not made.
+    """
+    files = list(sources)
+    if not files:
+        return
+    yield _of_files("corrupt_lines", files, "quarantined", limits.corrupt_lines)
+    raw = [one for one in files if one["format"] == RAW_LOG]
+    if raw and not any(one["table"] == "event" and one["format"] != RAW_LOG for one in earlier):
+        yield _of_files("duplicated_forwarding", raw, "duplicate", limits.duplicated_forwarding)
+
+
+def _of_files(check: str, files: Sequence[Source], what: str, limits: Any) -> Finding:
+    count, total = (sum(one[name] for one in files) for name in (what, "read"))
+    worst = sorted((one for one in files if one[what]), key=lambda one: (-one[what], one["path"]))
+    examples = [one["path"] for one in worst[:EXAMPLES]]
+    return Finding(check, limits.judge(count, total), count, total, str(limits), examples=examples)
+
+
+def reasons(found: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the checks that did not pass as JSON can hold them, each with its sentence."""
+    rows = found.filter(pl.col("verdict") != PASS).iter_rows(named=True)
+    return [
+        row | {"first": _iso(row["first"]), "last": _iso(row["last"]), "reason": _sentence(row)} for row in rows
+    ]  # fmt: skip
+
+
+def _sentence(row: Mapping[str, Any]) -> str:
+    at = {name: f"{row[name]:%Y-%m-%d %H:%M} UTC" if row[name] else "?" for name in ("first", "last")}
+    numbers = {name: f"{row[name] or 0:,}" for name in ("count", "total")}
+    return reason(row["check"], row["total"]).format(**numbers, **at, examples=", ".join(row["examples"]))
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at and at.astimezone(UTC).isoformat()
+
+
+def _written(gap: Gap) -> dict[str, Any]:
+    return gap._asdict() | {"first": _iso(gap.first), "last": _iso(gap.last)}
+
+
+def known_gaps(loads: Sequence[Mapping[str, Any]]) -> list[Gap]:
+    """Return the gaps in the log ids of each server as the last load that brought lines of it found them."""
+    found: dict[str, list[Gap]] = {}
+    for load in loads:
+        quality = load.get("report", {}).get("quality") or {}
+        for server in quality.get("servers", ()):
+            found[server] = [_read(gap) for gap in quality["gaps"] if gap["server"] == server]
+    return [gap for gaps in found.values() for gap in gaps]
+
+
+def _read(gap: Mapping[str, Any]) -> Gap:
+    first, last = (gap[name] and datetime.fromisoformat(gap[name]) for name in ("first", "last"))
+    return Gap(gap["server"], gap["missing"], first, last)

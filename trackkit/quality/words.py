@@ -1,0 +1,44 @@
+"""What each check found, in a reader's words; holes: {count}, {total}, {first}, {last}, {examples}.
+
+Some are also limits of the figures when they are too small to matter: their words stand here once for both.
+"""
+
+from trackkit.language import translatable
+
+REASONS = translatable(
+    {
+        "gap_in_sequence": "Numbers are missing from the log ids of the redirection servers: {count} of {total}, the "
+        "longest run between {first} and {last} ({examples}). Hits may be lost.",
+        "gap_nearby": "While this delivery was read, log lines of the redirection servers were lost, between {first} "
+        "and {last} ({examples}): {count}. Some may have been its hits.",
+        "gap_in_time": "Hours without any hit between busy ones: {count}, from {first} to {last}. Hits may be lost.",
+        "silent_server": "Redirection servers that fell silent while others went on: {examples}, from {first} to "
+        "{last}. Hits may be lost.",
+        "clock_skew": "Redirection servers whose clock differs from the others' by whole hours: {examples}. Their logs "
+        "may have been read with the wrong time zone.",
+        "before_send": "Hits before their message was sent: {count} of {total}, half of them by {examples} or more. A "
+        "clock or a time zone may be wrong.",
+        "unknown_deliveries": "Hits in deliveries that are in no table of deliveries: {count} of {total}.",
+        "unknown_links": "Hits on links that no list of links names: {count} of {total}.",
+        "unknown_messages": "Hits whose message is not in the delivery log: {count} of {total}. They count in totals.",
+        "unknown_types": "Hits of an unknown type: {count} of {total}. They count as opened messages only.",
+        "undated": "Hits without a date: {count} of {total}. They count in totals, and in no curve.",
+        "tracking_missing": "Tracking is missing: {count} messages were delivered and not one hit is known. Opens and "
+        "clicks of 0 mean unknown here.",
+        "deliveries_untracked": "Deliveries with success and no hit, where tracking is missing: {count} of {total}.",
+        "repeated_opens": "Opens set aside as repeated: {count} of {total}. Hits may be logged twice.",
+        "duplicated_forwarding": "Log lines that were forwarded again: {count} of {total}. They count once.",
+        "corrupt_lines": "Lines that could not be read, kept apart: {count} of {total}.",
+    }
+)  # fmt: skip
+
+
+def reason(check: str, total: int | None) -> str:
+    """Return the sentence of a check: of a delivery itself, which has no total, or of many.
+
+    >>> reason("tracking_missing", 3)[:10]
+    'Deliveries'
+    """
+    if check == "tracking_missing" and total is not None:
+        return REASONS["deliveries_untracked"]
+    return REASONS["gap_nearby"] if check == "gap_in_sequence" and total is None else REASONS[check]
