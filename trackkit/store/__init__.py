@@ -6,6 +6,7 @@ Opening a store imports polars and deltalake, nothing else; loading brings the r
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from html import escape
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, overload
@@ -19,7 +20,9 @@ from trackkit.store.lake import WATERMARK, Commit, Lake
 
 if TYPE_CHECKING:
     from trackkit.sources.report import LoadReport
+    from trackkit.store.forget import ForgetReport
 
+Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
 
 
@@ -90,6 +93,33 @@ class Store:
 
         asked = {"format": format, "timezone": timezone or self.timezone, "collapse_minutes": collapse_minutes}
         report = ingest(self._lake, [fspath(source) for source in sources], asked, progress)
+        self._current = None
+        return report
+
+    def forget(
+        self,
+        before: Mapping[str, datetime] | None = None,
+        recipient: str | None = None,
+        address: str | None = None,
+        keep: Keep | None = None,
+        dry_run: bool = False,
+    ) -> "ForgetReport":
+        """Remove, in one commit and with its history, what is older than `before` (by table), or one person.
+
+        `keep(tables, deliveries)` measures what is to survive as (delivery_id, metric, value); see `retention.forget`,
+        which also knows periods and rendered reports. Snapshots taken before cannot be read afterwards.
+        Raises RequestError where there is no store.
+        """
+        from trackkit.store.forget import forget
+        from trackkit.store.going import Old, Person
+
+        self.snapshot()
+        report = forget(
+            self._lake,
+            lambda tables, files: Person(tables, recipient, address) if before is None else Old(tables, before, files),
+            keep and (lambda deliveries: keep(self.snapshot(), deliveries)),
+            dry_run,
+        )
         self._current = None
         return report
 

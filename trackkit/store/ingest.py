@@ -40,7 +40,7 @@ def ingest(
     Out: the report of every file; one whose bytes were loaded before, with the same options, is not read again. Raises
     DataError where a source is refused, RequestError where the place is no store or another load holds it.
     """
-    with _alone(lake), _staging(lake) as staging:
+    with alone(lake), _staging(lake) as staging:
         load = Load(lake, staging, asked, progress or (lambda done, total, label: None))
         reports = [load.read(source, number, len(sources)) for number, source in enumerate(sources)]
         whole = LoadReport.merged(report for pair in reports for report in pair)
@@ -199,8 +199,8 @@ def _shaped(name: str, frame: pl.LazyFrame, number: pl.Expr | None = None) -> pl
 
 
 @contextmanager
-def _alone(lake: Lake) -> Iterator[None]:
-    """Hold the store: loads on one machine wait for one another."""
+def alone(lake: Lake) -> Iterator[None]:
+    """Hold the store: loads and removals on one machine wait for one another."""
     place = Path(tempfile.gettempdir()) / f"trackkit-{hashlib.sha256(lake.location.encode()).hexdigest()[:16]}.lock"
     if lake.is_local:
         place = _own_folder(Path(lake.location)) / _LOCK

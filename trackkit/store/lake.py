@@ -9,6 +9,7 @@ those. What is newer was never committed.
 import json
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -143,7 +144,7 @@ class Lake:
     def recovered(self, commit: Commit | None) -> dict[str, int]:
         """Undo what an interrupted load left behind; return the version of each table now."""
         committed, now = (commit.versions if commit else {}), {}
-        for name in self._present():
+        for name in self.present():
             table, version = self.open(name), committed.get(name, 0)
             if table.version() != version:
                 table.restore(version)
@@ -151,7 +152,8 @@ class Lake:
                 now[name] = table.version()
         return now
 
-    def _present(self) -> Iterator[str]:
+    def present(self) -> Iterator[str]:
+        """Name the tables that were created, committed or not; all but `load`."""
         return (name for name in (*schema.TABLES, FENCE, WATERMARK) if self.exists(name))
 
     def compact(self, name: str) -> None:
@@ -164,6 +166,20 @@ class Lake:
         table = self.open(name)
         table.vacuum(dry_run=False, full=True)
         return self.open(name).version()
+
+    def without_history(self, name: str) -> int:
+        """Delete every file that the newest version does not need; return how many. Older snapshots are gone then."""
+        table, there = self.open(name), self._files_there(name)
+        if there == len(table.file_uris()):
+            return 0
+        gone = table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+        return len(gone) if there is None else there - (self._files_there(name) or 0)
+
+    def _files_there(self, name: str) -> int | None:
+        """How many files of a table there are, of whatever version; unknown under a URL."""
+        if not self.is_local:
+            return None
+        return sum("_delta_log" not in path.parts for path in Path(self.location, name).rglob("*.parquet"))
 
 
 def _files(table: DeltaTable) -> pl.DataFrame:
