@@ -43,8 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"errors", "schema"},
     "catalogue": {"metrics"},
     "deliveries": GROUND,
-    "engine": GROUND | {"metrics", "deliveries"},
-    "analysis": GROUND | {"resources", "metrics", "deliveries", "engine"},
+    "kept": {"metrics"},
+    "engine": GROUND | {"metrics", "deliveries", "kept"},
+    "analysis": GROUND | {"resources", "metrics", "deliveries", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
     "wording": {"errors", "metrics"},

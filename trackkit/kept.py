@@ -1,7 +1,8 @@
-"""Deliveries of which retention removed rows: which of their tables are no longer whole, and the counts kept of them."""
+"""Deliveries of which retention removed rows: which tables of theirs are no longer whole, and the counts kept."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
@@ -17,6 +18,13 @@ class Tables(Protocol):
     def has(self, table: str) -> bool: ...
 
 
+class Removal(NamedTuple):
+    """When retention last removed rows of a delivery, and whether its counts were kept."""
+
+    at: datetime
+    is_kept: bool
+
+
 def purged(tables: Tables) -> pl.DataFrame:
     """Return the deliveries and sources of which rows were removed: (delivery_id, source).
 
@@ -29,13 +37,20 @@ def purged(tables: Tables) -> pl.DataFrame:
     return tables.scan("purge").select("delivery_id", source="purged_table").collect()
 
 
+def removal_of(tables: Tables, delivery: str) -> Removal | None:
+    """Return the last removal of rows of a delivery, or None where all are there."""
+    purge, kept = (tables.scan(name).filter(pl.col("delivery_id") == delivery) for name in ("purge", "kept_count"))
+    at = purge.select(pl.col("purged_at").max()).collect().item()
+    return None if at is None else Removal(at, kept.head(1).collect().height > 0)
+
+
 def kept_deliveries(tables: Tables) -> set[str]:
     """Return the deliveries with kept counts."""
     return set(tables.scan("kept_count").select(pl.col("delivery_id").unique()).collect().to_series())
 
 
 def measured_before(tables: Tables, measured: pl.DataFrame, metrics: Sequence[Metric], is_whole: bool) -> pl.DataFrame:
-    """Return a frame with `delivery_id` where counts of removed rows are those kept, else null: never those of the rest.
+    """Return counts by `delivery_id`, those of removed rows as they were kept, else null: never those of what is left.
 
     `is_whole` says that a row is a whole delivery: only of such counts were kept.
     """

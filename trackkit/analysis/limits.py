@@ -12,6 +12,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.deliveries import Tables, require_delivery
+from trackkit.kept import purged, removal_of
 
 WEIGHTS = pl.Enum(["warning", "note"])
 RUNNING, ENDED_EARLY, LAST_BEFORE_SENDING = (51, 55, 61, 62, 71, 72, 75), (85, 87), 45
@@ -30,7 +31,7 @@ TABLES = (
 _WARNINGS = {
     "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
     "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running",
-    "deliveries_untracked",
+    "deliveries_untracked", "removed", "kept", "deliveries_removed",
 }  # fmt: skip
 
 
@@ -171,13 +172,20 @@ def _delivery_limits(tables: Tables, key: str, hits: Mapping[str, int], newest: 
     if facts:
         yield from _finality(facts, max(filter(None, (newest, sent["newest"])), default=None))
     yield from _counted("waiting", sent["waiting"], sent["messages"])
-    if tables.has("message") and not sent["messages"] and (hits["total"] or facts.get("to_deliver")):
-        yield Limit("purged")
-    if tables.has("event") and not hits["total"] and _is_sent(facts):
-        yield Limit("tracking_missing", sent["delivered"]) if sent["delivered"] else Limit("no_hit")
+    if removal := removal_of(tables, key):
+        yield Limit("kept" if removal.is_kept else "removed", at=removal.at)
+    else:
+        yield from _missing_rows(tables, facts, hits["total"], sent)
     if facts:
         yield from _text(facts.get("text_messages"), facts.get("to_deliver"))
     yield from _counted("seeds", sent["seeds"])
+
+
+def _missing_rows(tables: Tables, facts: Mapping[str, Any], hits: int, sent: Mapping[str, Any]) -> Iterator[Limit]:
+    if tables.has("message") and not sent["messages"] and (hits or facts.get("to_deliver")):
+        yield Limit("purged")
+    if tables.has("event") and not hits and _is_sent(facts):
+        yield Limit("tracking_missing", sent["delivered"]) if sent["delivered"] else Limit("no_hit")
 
 
 def _messages(tables: Tables, key: str) -> dict[str, Any]:
@@ -245,6 +253,7 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
     untracked = (
         real.join(delivered.select("delivery_id").unique(), on="delivery_id", how="semi")
         .join(tables.scan("event").select("delivery_id").unique(), on="delivery_id", how="anti")
+        .join(purged(tables).lazy(), on="delivery_id", how="anti")
         .select(pl.len())
     )
     seeds = tables.scan("message").select(pl.col("is_seed").sum())
@@ -259,6 +268,7 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
     if tables.has("event"):
         yield from _counted("deliveries_untracked", found[2].item(), of_real["real"])
     yield from _counted("deliveries_set_aside", set_aside, every)
+    yield from _counted("deliveries_removed", purged(tables)["delivery_id"].n_unique())
     yield from _counted("deliveries_text_unknown", of_real["text_unknown"], of_real["real"])
     yield from _counted("seeds", found[3].item())
     yield from _counted("without_delivery", hits["without_delivery"], hits["total"])

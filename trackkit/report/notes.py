@@ -55,6 +55,10 @@ WORDS = translatable(
         "waiting": "Messages not sent yet: {count} of {total}.",
         "purged": "The delivery log holds no message of this delivery, perhaps because it was purged: success and "
         "every rate over it are unknown.",
+        "removed": "Logs of this delivery were removed on {at}, as retention asks: the figures that need them are "
+        "unknown, and lists and curves show what is left.",
+        "kept": "Logs of this delivery were removed on {at}, as retention asks, and its figures were kept: what breaks "
+        "them down is unknown, and lists and curves show what is left.",
         "tracking_missing": "Tracking is missing: {count} messages were delivered and not one hit is known. Opens and "
         "clicks of 0 mean unknown here.",
         "no_hit": "No hit has been recorded: opens and clicks are 0.",
@@ -76,6 +80,8 @@ WORDS = translatable(
         "deliveries_running": "Deliveries still running, whose figures will change: {count} of {total}.",
         "deliveries_untracked": "Deliveries with success and no hit, where tracking is missing: {count} of {total}.",
         "deliveries_set_aside": "Proofs and templates, left out of averages and totals: {count} of {total} deliveries.",
+        "deliveries_removed": "Deliveries whose logs were removed, as retention asks: {count}. Totals leave them out, "
+        "except those whose figures were kept.",
         "deliveries_text_unknown": "Deliveries whose number of text messages is unknown: {count} of {total}. "
         "Their estimated opens equal those counted.",
         "without_delivery": "Hits that belong to no delivery, left out of every figure: {count} of {total}.",
