@@ -65,7 +65,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 # reports: page by page, then the run of many; the front door only for the version and where the package is
 MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "analysis", "store"} | SHOWN
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
-MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "store", "report", "index"}
+MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "kept", "store", "report", "index"}
+MAY_IMPORT["retention"] = {*GROUND, "metrics", "engine", "report", "runs", "store"}
 MAY_IMPORT["__init__"] = {"store", "engine", "metrics", "analysis", "report"} | SHOWN
 for room in ("schema", "metrics", "analysis", *SHOWN, "report", "index", "runs"):
     MAY_IMPORT[room].add("language")

@@ -21,6 +21,7 @@ from trackkit.store.lake import WATERMARK, Commit, Lake
 if TYPE_CHECKING:
     from trackkit.sources.report import LoadReport
     from trackkit.store.forget import ForgetReport
+    from trackkit.store.pseudonyms import Pseudonyms
 
 Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
@@ -82,17 +83,19 @@ class Store:
         timezone: str | None = None,
         collapse_minutes: float | None = None,
         progress: Progress | None = None,
+        pseudonyms: "Pseudonyms | None" = None,
     ) -> "LoadReport":
         """Load files, folders or globs in one commit, exactly once; return what became of every line.
 
         `timezone` is the zone of instants without an offset; `collapse_minutes` the window in which repeated opens
         count once (1 for raw logs, 0 for exports, unless given); `progress(done, total, label)` is told how far it is.
+        `pseudonyms` hides addresses, with the key of the loads before, or shortens IP addresses.
         Raises DataError where a source is refused: then, as after any interruption, the store is as it was.
         """  # fmt: skip
         from trackkit.store.ingest import ingest
 
         asked = {"format": format, "timezone": timezone or self.timezone, "collapse_minutes": collapse_minutes}
-        report = ingest(self._lake, [fspath(source) for source in sources], asked, progress)
+        report = ingest(self._lake, [fspath(source) for source in sources], asked, progress, pseudonyms)
         self._current = None
         return report
 

@@ -8,7 +8,7 @@ again. A removal that was stopped between the two is finished by repeating it.
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +33,8 @@ class ForgetReport:
 
     `rows` by table; `deliveries` whose messages or hits are concerned; `kept` of them whose counts were kept first;
     `altered` rows that stay without something; `undated` rows that stay since nothing says how old they are; `texts` of
-    load reports that were blanked; `files` deleted with the history; `pages` of rendered reports deleted.
+    load reports that were blanked; `files` deleted with the history; `pages` of rendered reports deleted. `person` is
+    who was forgotten, for what lies outside the store.
 
     >>> print(ForgetReport({"event": 3}, ["7"], files=2))
     Removed: 3 rows of event, in 1 delivery.
@@ -50,10 +51,11 @@ class ForgetReport:
     pages: list[str] = field(default_factory=list)
     dry_run: bool = False
     notes: list[str] = field(default_factory=list)
+    person: Person | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report in the shape that `trackkit forget --json` prints."""
-        return asdict(self)
+        """Return the report in the shape that `trackkit forget --json` prints; it never names the person."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "person"}
 
     def __str__(self) -> str:
         removed = ", ".join(f"{count:,} rows of {name}" for name, count in self.rows.items()) or "nothing"
@@ -104,7 +106,7 @@ class Removal:
         assert loads is not None
         self.before = Tables(lake, dict(versions))
         self.rule = rule(self.before, _files(loads))
-        self.report = ForgetReport()
+        self.report = ForgetReport(person=self.rule if isinstance(self.rule, Person) else None)
         self.concerned: dict[str, pl.DataFrame] = {}
         self.loads = self._blanked(loads)
         self.load_id, self.now = uuid.uuid4().hex, datetime.now(UTC)
@@ -151,6 +153,8 @@ class Removal:
         states = self.before.scan("delivery").select("delivery_id", "state").collect()
         running = states.filter(pl.col("state") < FINISHED)["delivery_id"]
         self.report.kept = [name for name in self.report.deliveries if name not in set(running)]
+        if left := len(self.report.deliveries) - len(self.report.kept):
+            self.report.notes.append(f"Counts not kept, the delivery not being finished: {left:,}.")
         if self.report.kept and not self.report.dry_run:
             self._merge("kept_count", keep(self.report.kept).with_columns(measured_at=pl.lit(self.now)))
 

@@ -179,6 +179,14 @@ class Person:
             return rows.with_columns(self._is_theirs(table).alias(GOES), pl.lit(False).alias(ALTERED))
         return self._lines(rows) if table == "quarantine" else _unmarked(rows)
 
+    def names_address(self, text: str) -> bool:
+        """Whether a text holds one of their addresses."""
+        return bool(self.addresses and re.search(self._any_address(), text, re.IGNORECASE))
+
+    def names_id(self, text: str) -> bool:
+        """Whether a text holds one of their ids, as a word."""
+        return any(re.search(rf"(?<!\w){re.escape(one)}(?!\w)", text, re.IGNORECASE) for one in self.ids)
+
     def undated(self) -> int:
         """Return 0: whether a row has an instant does not matter here."""
         return 0

@@ -24,6 +24,7 @@ from trackkit.store.dedupe import FILE, FILLED, IS_NEW, replace_rows
 from trackkit.store.fingerprints import Fingerprints, view
 from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake
 from trackkit.store.layout import first_fences
+from trackkit.store.pseudonyms import Pseudonyms, require_same_key
 from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables
 
 LOCK_SECONDS = 60  # how long a load waits for another one to end
@@ -33,7 +34,11 @@ _DIMENSIONS = [name for name in schema.TABLES if name not in BY_DELIVERY]
 
 
 def ingest(
-    lake: Lake, sources: Sequence[str | Path], asked: Mapping[str, Any], progress: Progress | None
+    lake: Lake,
+    sources: Sequence[str | Path],
+    asked: Mapping[str, Any],
+    progress: Progress | None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> LoadReport:
     """Load sources into a store in one commit; `asked` are the options of `sources.read`.
 
@@ -41,7 +46,7 @@ def ingest(
     DataError where a source is refused, RequestError where the place is no store or another load holds it.
     """
     with alone(lake), _staging(lake) as staging:
-        load = Load(lake, staging, asked, progress or (lambda done, total, label: None))
+        load = Load(lake, staging, asked, progress or (lambda done, total, label: None), pseudonyms)
         reports = [load.read(source, number, len(sources)) for number, source in enumerate(sources)]
         whole = LoadReport.merged(report for pair in reports for report in pair)
         if load.raws:
@@ -52,8 +57,17 @@ def ingest(
 class Load:
     """What several sources bring, on its way to one commit."""
 
-    def __init__(self, lake: Lake, staging: Path, asked: Mapping[str, Any], progress: Progress) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        staging: Path,
+        asked: Mapping[str, Any],
+        progress: Progress,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
         self.lake, self.staging, self.asked, self.progress = lake, staging, asked, progress
+        self.pseudonyms = pseudonyms or Pseudonyms()
+        require_same_key(self.pseudonyms.mark, lake.marks())
         self.last = lake.last_commit()
         self.before = Tables(lake, lake.recovered(self.last))
         self.versions = dict(self.before.versions)
@@ -77,6 +91,7 @@ class Load:
         place = view(self.staging / f"view{number}", unread) if known else source
         into = self.staging / f"read{number}"
         raw = read(place, into, **self.asked, progress=lambda name: self.progress(number, total, name))
+        raw = self.pseudonyms.applied(raw)
         self.take(raw, prints)
         return [*known, raw.report]
 
@@ -164,7 +179,7 @@ class Load:
             "number": self.last.number + 1 if self.last else 1, "load_id": self.load_id,
             "loaded_at": datetime.now(UTC), "timezone": str(self.asked["timezone"]),
             "versions": json.dumps(self.versions), "report": json.dumps(report.to_dict()),
-            "fingerprints": json.dumps(self.prints),
+            "fingerprints": json.dumps(self.prints), "mark": self.pseudonyms.mark,
         }  # fmt: skip
         if not self.lake.exists(LOAD):
             self.lake.create(LOAD)

@@ -31,6 +31,7 @@ OWN = {
     LOAD: {
         "number": pl.Int64(), "load_id": pl.String(), "loaded_at": schema.INSTANT, "timezone": pl.String(),
         "versions": pl.String(), "report": pl.String(), "fingerprints": pl.String(),
+        "mark": pl.String(),
     },
 }  # fmt: skip
 BY_DELIVERY = [table.name for table in schema.TABLES.values() if table.by_delivery]
@@ -84,6 +85,11 @@ class Lake:
             files = files.top_k(1, by="max.number")
         rows = self._rows(LOAD, files).sort("number").select(columns)
         return (rows.tail(1) if newest else rows).collect()
+
+    def marks(self) -> list[str | None]:
+        """Return the marks of the keys that pseudonyms were made with, load by load; empty or null without one."""
+        loads = self.loads("mark")
+        return [] if loads is None else loads["mark"].to_list()
 
     def scan(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table at a version, only of some buckets if asked, in order of delivery."""
