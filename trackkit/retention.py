@@ -112,10 +112,8 @@ def _cut(name: str, key: str, words: object, as_of: date) -> datetime:
         )
     try:
         back = pl.select(pl.lit(as_of).dt.offset_by(f"-{found[1]}{_UNITS[found[2]]}")).item()
-    except pl.exceptions.PolarsError:
-        back = None
-    if back is None or back.year < 1:
-        raise RequestError(f"{name}: [periods] {key}: {words!r} leads before all dates; say 'keep'.")
+    except (ValueError, pl.exceptions.PolarsError):  # before the year 1
+        raise RequestError(f"{name}: [periods] {key}: {words!r} leads before all dates; say 'keep'.") from None
     return _midnight(back)
 
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.store.going import ALTERED, GOES, Old, Person
-from trackkit.store.ingest import alone
+from trackkit.store.ingest import alone, discard_staging
 from trackkit.store.lake import BUCKET, BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Commit, Lake
 from trackkit.store.layout import bucket_of
 from trackkit.store.rewrite import Tables
@@ -93,6 +93,7 @@ def forget(lake: Lake, rule: Rule, keep: Keep | None, dry_run: bool) -> ForgetRe
             return report
         if work.is_needed():
             work.write()
+        discard_staging(lake)
         report.files = sum(lake.without_history(name) for name in (*lake.present(), LOAD))
     return report
 
@@ -173,8 +174,9 @@ class Removal:
         if self.rule.leaves_part:
             self._merge("purge", self._purged(losing))
         else:
-            marks = losing.select("delivery_id").unique().with_columns(load_id=pl.lit(self.load_id))
-            self._merge(WATERMARK, marks)
+            excluded = self.rule.marked("exclusion").filter(GOES).select("delivery_id").collect()
+            changed = pl.concat([losing.select("delivery_id"), excluded]).unique().drop_nulls()
+            self._merge(WATERMARK, changed.with_columns(load_id=pl.lit(self.load_id)))
         self._commit()
 
     def _rewrite_buckets(self, name: str) -> None:

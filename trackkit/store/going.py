@@ -172,7 +172,7 @@ class Person:
             return rows.with_columns(pl.col(GOES).fill_null(False), pl.lit(False).alias(ALTERED))
         if table == "failure" and self.addresses:
             text = pl.col("first_text")
-            blank = text.str.replace_all(f"(?i){self._any_address()}", BLANK)
+            blank = text.str.replace_all(f"(?i){self._any_address()}", f"${{1}}{BLANK}${{2}}")
             altered = text.ne_missing(blank).alias(ALTERED)
             return rows.with_columns(altered, pl.lit(False).alias(GOES), blank.alias("first_text"))
         if table in ("recipient", "subscription", "page_hit", "exclusion"):
@@ -193,7 +193,7 @@ class Person:
 
     def load_text(self, text: str) -> str:
         """Return a text of a load report without their addresses."""
-        return re.sub(self._any_address(), BLANK, text, flags=re.IGNORECASE) if self.addresses else text
+        return re.sub(self._any_address(), rf"\1{BLANK}\2", text, flags=re.IGNORECASE) if self.addresses else text
 
     def _meet(self) -> None:
         """Find the addresses of the id, and the ids of the addresses."""
@@ -225,9 +225,9 @@ class Person:
 
     def _lines(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Refused lines that name them by address or id, or, a raw log line, one of their messages."""
-        words = [self._any_address()] if self.addresses else []
-        words += [re.escape(one) for one in self.ids]
-        named = pl.col("text").str.contains(rf"(?i)(?:^|\W)(?:{'|'.join(words)})(?:\W|$)")
+        words = [rf"(?:^|\W){re.escape(one)}(?:\W|$)" for one in self.ids]
+        words += [self._any_address()] if self.addresses else []
+        named = pl.col("text").str.contains(f"(?i){'|'.join(words)}")
         third = pl.col("text").str.split("\t").list.get(2, null_on_oob=True)
         message = third.str.to_integer(base=16, dtype=pl.UInt64, strict=False).cast(pl.String)
         of_message = message.is_in(self.messages["message_id"].implode()) & (
@@ -237,8 +237,9 @@ class Person:
         return rows.with_columns(goes.alias(GOES), pl.lit(False).alias(ALTERED))
 
     def _any_address(self) -> str:
+        """A pattern of one of their addresses, written plain or in a URL, with what stands around it as two groups."""
         forms = {form for one in self.addresses for form in (one, one.replace("@", "%40"))}
-        return "(?:" + "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)) + ")"
+        return rf"(^|%[0-9a-f]{{2}}|[^\w.+%-])(?:{'|'.join(map(re.escape, sorted(forms)))})($|[^\w.-]|\.(?:$|\W))"
 
 
 _LOGS = ("message", *EVENTS)
@@ -251,8 +252,9 @@ def _unmarked(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _orphaned(rule: Old | Person) -> pl.LazyFrame:
     """The log ids whose last hit goes: (event_id, goes)."""
     hits = pl.concat([rule.marked(name).select("event_id", GOES) for name in EVENTS])
-    hits = hits.filter(pl.col("event_id").is_not_null())
-    return hits.group_by("event_id").agg(pl.col(GOES).all()).filter(GOES)
+    gone = hits.filter(GOES, pl.col("event_id").is_not_null()).select("event_id").unique()
+    left = hits.filter(~pl.col(GOES)).join(gone, on="event_id", how="semi")
+    return gone.join(left, on="event_id", how="anti").with_columns(pl.lit(True).alias(GOES))
 
 
 def _plain(column: str) -> pl.Expr:

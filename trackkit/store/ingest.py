@@ -244,6 +244,12 @@ def _own_folder(folder: Path) -> Path:
     return folder
 
 
+def discard_staging(lake: Lake) -> None:
+    """Delete what an interrupted load left on its way: it may hold any row of its sources."""
+    if lake.is_local:
+        shutil.rmtree(Path(lake.location) / _STAGING, ignore_errors=True)
+
+
 @contextmanager
 def _staging(lake: Lake) -> Iterator[Path]:
     """A place for this load's rows on their way; what an interrupted load left there goes."""
