@@ -550,6 +550,7 @@ def test_periods_are_counted_back_in_the_calendar(tmp_path: Path) -> None:
         ({}, "Say what to forget"),
         ({"before": "2026-01-01", "recipient": "1"}, "Say what to forget"),
         ({"before": "yesterday"}, "--before takes a date"),
+        ({"before": "2026-01-01", "as_of": "2026-01-01"}, "goes with --retention"),
         ({"recipient": "1", "keep_counts": True}, "what is left is counted"),
         ({"before": "2026-01-01", "out": ["no-such-folder"]}, "no folder of reports"),
         ({"before": "2026-01-01"}, "There is no store"),

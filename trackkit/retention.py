@@ -59,6 +59,8 @@ def forget(
         raise RequestError("Say what to forget: a date, a file of retention periods, or a recipient (id or address).")
     if keep_counts and is_person:
         raise RequestError("Counts are kept where rows go by date; without one person, what is left is counted.")
+    if as_of is not None and retention is None:
+        raise RequestError("--as-of is the day that periods are counted back from: it goes with --retention.")
     cuts = None
     if retention is not None:
         cuts = cuts_of(retention, _day("--as-of", as_of) or datetime.now(UTC).date())
