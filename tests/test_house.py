@@ -36,8 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": {"metrics"},
     "deliveries": GROUND,
     "refusals": GROUND,
-    "engine": GROUND | {"metrics", "deliveries", "refusals"},
-    "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "engine"},
+    "kept": GROUND | {"metrics"},
+    "engine": GROUND | {"metrics", "deliveries", "refusals", "kept"},
+    "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
     "wording": {"errors", "metrics"},
@@ -49,7 +50,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
 MAY_IMPORT["report"] |= SHOWN
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
-MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "quality", "store", "report", "index"}
+MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "kept", "quality", "store", "report"}
+MAY_IMPORT["runs"] |= {"index"}
+MAY_IMPORT["retention"] = {*GROUND, "metrics", "engine", "report", "runs", "store"}
 MAY_IMPORT["__init__"] = {"store", "engine", "metrics", "quality", "analysis", "report"} | SHOWN
 for room in ("schema", "metrics", "quality", "analysis", *SHOWN, "report", "index", "runs"):
     MAY_IMPORT[room].add("language")

@@ -56,7 +56,7 @@ def _run(installed: Path, folder: Path, *command: str) -> subprocess.CompletedPr
 
 def test_the_wheel_carries_notebooks_and_templates_and_nothing_else_of_the_checkout(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for top in ("notebooks", "reports_templates"):
+    for top in ("notebooks", "reports_templates", "retention.toml"):
         tracked = subprocess.run(["git", "ls-files", top], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert {f"trackkit/_bundled/{name}" for name in tracked.splitlines()} <= set(names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"trackkit"}

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 from polars.testing import assert_frame_equal
 
-import trackkit.store.ingest
+import trackkit.store.places
 from tests.instance import write_instance
 from trackkit import schema
 from trackkit.errors import DataError, RequestError
@@ -453,7 +453,7 @@ def test_a_folder_of_other_things_is_not_made_a_store(one_log: Path) -> None:
 def test_a_second_load_at_once_waits_then_says_who_was_first(
     one_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackkit.store.ingest, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(trackkit.store.places, "LOCK_SECONDS", 0.2)
     (tmp_path / "store").mkdir()
     with FileLock(tmp_path / "store" / ".lock"), pytest.raises(RequestError, match="Another load"):
         open_store(tmp_path / "store").ingest(one_log)

@@ -73,6 +73,11 @@ def _leave_on(fail_on: str | None, verdict: str, done: str) -> None:
         raise click.exceptions.Exit(3)
 
 
+def _pseudonymise(command: Callable[..., None]) -> Callable[..., None]:
+    words = "Replace addresses by keyed hashes; the key is in this file [or in the variable TRACKKIT_KEY]."
+    return click.option("--pseudonymise", metavar="KEYFILE", type=FOLDER, help=words)(command)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, message="%(version)s")
@@ -119,6 +124,8 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
 )  # fmt: skip
 @click.option("--delivery-field", metavar="PATH", help="Field that names the delivery, as tags.campaign, or =NAME.")
 @_fail_on
+@_pseudonymise
+@click.option("--truncate-ips", is_flag=True, help="Cut IP addresses to /24 and /48 before they are stored.")
 @_json
 def ingest(
     sources: tuple[str, ...],
@@ -131,6 +138,8 @@ def ingest(
     overlap: float,
     full: bool,
     fail_on: str | None,
+    pseudonymise: Path | None,
+    truncate_ips: bool,
     as_json: bool,
 ) -> None:
     """Load raw logs and exports into a store, exactly once: repeating it changes nothing.
@@ -140,11 +149,13 @@ def ingest(
     option file for MariaDB and MySQL (mysql://host/name?read_default_file=~/.my.cnf).
     """
     from trackkit.store import open_store
+    from trackkit.store.pseudonyms import Pseudonyms
 
     days = None if full else overlap
     options = {
         "format": format_, "timezone": timezone, "collapse_minutes": collapse_opens, "dedupe": dedupe,
         "delivery_field": delivery_field, "overlap_days": days,
+        "pseudonyms": Pseudonyms.read(pseudonymise, truncate_ips),
     }  # fmt: skip
     with _progress("Loading") as progress:
         report = open_store(store).ingest(*sources, **options, progress=progress)
@@ -336,6 +347,27 @@ def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dic
 
     said = sentences(limits(tables, needs=dict.fromkeys(NEEDS["logs"], ()), **asked), timezone)
     return {"Store": store, "About the data": "\n".join(line for lines in said for line in lines)}
+
+
+@app.command()
+@_store
+@click.option("--before", metavar="DATE", help="Remove what happened before this date, UTC.")
+@click.option("--recipient", metavar="ID", help="Remove every trace of a recipient.")
+@click.option("--address", metavar="ADDRESS", help="Remove every trace of an e-mail address.")
+@click.option("--retention", metavar="FILE", type=FOLDER, help="Remove what is older than the periods of this file.")
+@click.option("--as-of", metavar="DATE", help="The day that periods are counted back from [today, UTC].")
+@click.option("--keep-counts", is_flag=True, help="Keep the counts of finished deliveries that lose rows.")
+@click.option("--out", multiple=True, type=FOLDER, help="Delete concerned pages in this folder of reports too.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@_pseudonymise
+@_json
+def forget(as_json: bool, pseudonymise: Path | None, **asked: Any) -> None:
+    """Remove rows by age, or one person, with the history that holds them; print what was removed."""
+    from trackkit.retention import forget as forgotten
+    from trackkit.store.pseudonyms import Pseudonyms
+
+    report = forgotten(**asked, pseudonyms=Pseudonyms.read(pseudonymise))
+    _print_json(report.to_dict()) if as_json else click.echo(str(report))
 
 
 @app.command()

@@ -10,6 +10,7 @@ import polars as pl
 
 from trackkit.deliveries import Tables, is_hit, require_deliveries, require_timezone
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.kept import added, kept_deliveries, measured_before, purged
 from trackkit.metrics import (
     BREAKDOWNS,
     METRICS,
@@ -49,6 +50,9 @@ def measure(
     `timezone`. Without `delivery`, proofs and models are left out; `where` is a SQL condition on the breakdown columns,
     such as `domain = 'post.example'`.
 
+    Of a delivery whose rows retention removed, a count is the one kept, else null. What is not by delivery leaves it
+    out, unless it is one total and its counts were kept; named, it makes unknown what would need its rows.
+
     Raises RequestError for an unknown metric, breakdown, delivery or time zone, and for a breakdown that a metric's
     rows do not carry. Definitions: METRICS.md.
 
@@ -65,7 +69,7 @@ def measure(
     for name in names:
         _refuse_misfit(name, columns)
     rows = _Rows(tables, _required(tables, delivery), condition, require_timezone(timezone))
-    measured = _measured(rows, names, groups)
+    measured = _divided(_answered(rows, names, groups), names)
     parts = [part for name in names for part in lineage(name)]
     return _sorted(measured, groups).select(*groups, *dict.fromkeys([*names, *parts]))
 
@@ -83,6 +87,18 @@ class _Rows:
 
     def __init__(self, tables: Tables, delivery: list[str] | None, where: pl.Expr | None, timezone: str) -> None:
         self.tables, self.delivery, self.where, self.timezone = tables, delivery, where, timezone
+        self.left_out = pl.Series([], dtype=pl.String).implode()
+
+    def only(self, delivery: list[str]) -> "_Rows":
+        """The same question about some deliveries."""
+        return _Rows(self.tables, delivery, self.where, self.timezone)
+
+    def without(self, delivery: Iterable[str]) -> "_Rows":
+        """The same question, leaving out some deliveries."""
+        rest = None if self.delivery is None else [name for name in self.delivery if name not in set(delivery)]
+        rows = _Rows(self.tables, rest, self.where, self.timezone)
+        rows.left_out = pl.Series(sorted(delivery), dtype=pl.String).implode()
+        return rows
 
     def has(self, source: str) -> bool:
         return self.tables.has(source)
@@ -112,15 +128,18 @@ class _Rows:
         """Every delivery asked about, so that one where nothing happened still has its row."""
         if self.delivery is not None:
             return pl.LazyFrame({"delivery_id": self.delivery}, schema={"delivery_id": pl.String}).unique()
-        return self._selected("delivery").select("delivery_id").unique()
+        told = [name for name in ("delivery", "purge") if name == "delivery" or self.has(name)]
+        return pl.concat([self._selected(name).select("delivery_id") for name in told]).unique()
 
     def _selected(self, source: str) -> pl.LazyFrame:
         rows = self.tables.scan(source)
         if self.delivery is not None:
             return rows.filter(pl.col("delivery_id").is_in(self.delivery))
-        return rows.filter(pl.col("delivery_id").is_not_null()).join(self._set_aside(), "delivery_id", how="anti")
+        rows = rows.filter(pl.col("delivery_id").is_not_null(), ~pl.col("delivery_id").is_in(self.left_out))
+        return rows.join(self.set_aside(), "delivery_id", how="anti")
 
-    def _set_aside(self) -> pl.LazyFrame:
+    def set_aside(self) -> pl.LazyFrame:
+        """The deliveries that count only where they are named."""
         unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
         return self.tables.scan("delivery").filter(unsent).select("delivery_id")
 
@@ -131,10 +150,35 @@ class _Rows:
         return events.with_columns(hour=local.dt.truncate("1h"), day=local.dt.date())
 
 
+def _answered(rows: _Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
+    """Count, knowing that of some deliveries retention removed rows: a total of what is left would be of nothing."""
+    gone = purged(rows.tables)
+    if gone.is_empty() or "delivery_id" in groups:
+        return _measured(rows, names, groups)
+    concerned = set(gone["delivery_id"])
+    if rows.delivery is not None:
+        concerned &= set(rows.delivery)
+    kept = concerned & kept_deliveries(rows.tables) if not groups and rows.where is None else set()
+    lost = set(gone.filter(pl.col("delivery_id").is_in(list(concerned - kept)))["source"])
+    if rows.delivery is not None and lost:
+        unknown = [name for name in _needed(names) if sources_of(name) & lost]
+        return _measured(rows, names, groups).with_columns(
+            pl.lit(None).cast(_dtype(METRICS[name])).alias(name) for name in unknown
+        )
+    measured = _measured(rows.without(concerned), names, groups)
+    if rows.delivery is None:
+        kept -= set(rows.set_aside().collect().to_series())
+    each = _measured(rows.only(sorted(kept)), names, ["delivery_id"]) if kept else None
+    return measured if each is None else added(measured, each, _needed(names))
+
+
+def _needed(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(part for name in names for part in lineage(name)))
+
+
 def _measured(rows: _Rows, names: Iterable[str], groups: list[str]) -> pl.DataFrame:
-    """Count at the grain asked; add what is worked out per delivery; divide last."""
-    needed = list(dict.fromkeys(part for name in names for part in lineage(name)))
-    metrics = [METRICS[name] for name in needed]
+    """Count at the grain asked, and add what is worked out per delivery."""
+    metrics = [METRICS[name] for name in _needed(names)]
     measured = _counted(rows, [metric for metric in metrics if metric.source], groups)
     per_delivery = [metric for metric in metrics if isinstance(metric.formula, Difference | Estimate)]
     if "delivery_id" in groups:
@@ -143,7 +187,12 @@ def _measured(rows: _Rows, names: Iterable[str], groups: list[str]) -> pl.DataFr
         measured = _joined(measured, _added_over_deliveries(rows, per_delivery, groups), groups)
         counted = [pl.when(pl.col(metric.parents[0]).is_not_null()).then(metric.name) for metric in per_delivery]
         measured = measured.with_columns(counted)
-    rates = [metric for metric in metrics if isinstance(metric.formula, Ratio)]
+    return measured
+
+
+def _divided(measured: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Divide, last."""
+    rates = [METRICS[name] for name in _needed(names) if isinstance(METRICS[name].formula, Ratio)]
     return measured.with_columns(quotient(*metric.parents).alias(metric.name) for metric in rates)
 
 
@@ -160,7 +209,9 @@ def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFr
     joined, *others = pl.collect_all(frames)
     for frame in others:
         joined = _joined(joined, frame, groups)
-    return _with_unknown(rows, joined.with_columns(_completed(rows, metric) for metric in metrics), metrics, groups)
+    counted = _with_unknown(rows, joined.with_columns(_completed(rows, metric) for metric in metrics), metrics, groups)
+    is_whole = groups == ["delivery_id"] and rows.where is None
+    return measured_before(rows.tables, counted, metrics, is_whole) if "delivery_id" in groups else counted
 
 
 def _with_unknown(rows: _Rows, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:

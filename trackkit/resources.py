@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from trackkit.errors import RequestError
 
-SHIPPED = ("notebooks", "reports_templates")
+SHIPPED = ("notebooks", "reports_templates", "retention.toml")
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -87,7 +87,8 @@ def _shipped() -> Path:
 
 
 def _resources(shipped: Path) -> list[Path]:
-    names = [path.relative_to(shipped) for top in SHIPPED for path in (shipped / top).rglob("*") if path.is_file()]
+    places = [path for top in SHIPPED for path in (shipped / top, *(shipped / top).rglob("*"))]
+    names = [path.relative_to(shipped) for path in places if path.is_file()]
     return sorted(name for name in names if not any(part.startswith((".", "__pycache__")) for part in name.parts))
 
 

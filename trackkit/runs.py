@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from filelock import FileLock, Timeout
 from trackkit import __version__, resources
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.index import write_index
+from trackkit.kept import purged
 from trackkit.language import catalogue_file, require_language
 from trackkit.quality import quality, verdict, worst
 from trackkit.report import REPORTS, render
@@ -81,19 +83,17 @@ def run(
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
-    Proofs and models are left out unless named in `delivery`; `since` keeps deliveries launched on or after a date,
-    UTC; `jobs` reports are rendered at once (by default one per core, four at most). A failed report does not stop the
+    Proofs and models are left out unless named in `delivery`; pages of a delivery whose logs retention removed since
+    stay as they are, unless it is named. `since` keeps deliveries launched on or after a date, UTC; `jobs` reports are
+    rendered at once (by default one per core, four at most). A failed report does not stop the
     others. Raises RequestError for an unknown report, delivery, date or language, or when another run writes to the
     same folder.
     """
     require_language(lang)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), jobs, lang, progress)
-    except Timeout:
-        raise RequestError(f"Another run is writing to {folder}; wait for it, or give another --out.") from None
+    with _alone(folder):
+        return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), jobs, lang, progress)
 
 
 def _run(
@@ -107,6 +107,8 @@ def _run(
     progress: Progress | None,
 ) -> RunSummary:
     manifest = _Manifest.read(folder)
+    # What a page shows of a delivery whose logs were removed since cannot be worked out again.
+    manifest.settled = set() if delivery else set(purged(store)["delivery_id"])
     planned = list(_planned(store, reports, deliveries(store, delivery, since), lang))
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
@@ -145,11 +147,51 @@ def _note(manifest: "_Manifest", summary: RunSummary, job: Job, result: dict[str
         summary.failed[job.name] = result["error"]
 
 
+def withdraw(
+    store: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    is_concerned: Callable[[Path, str], bool],
+    dry_run: bool = False,
+) -> list[str]:
+    """Delete the pages and failed notebooks of a folder that `is_concerned(path, text)` holds of; return their names.
+
+    They leave the manifest and the index too, so that a run makes them again. Raises RequestError as `run`.
+    """
+    folder = Path(out)
+    with _alone(folder):
+        manifest = _Manifest.read(folder)
+        files = [
+            path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part") and path.name != INDEX
+        ]
+        gone = sorted(path for path in files if is_concerned(path, path.read_text("utf-8", errors="replace")))
+        if dry_run or not gone:
+            return [path.name for path in gone]
+        for path in gone:
+            path.unlink()
+        names = {path.name for path in gone}
+        left = {name: entry for name, entry in manifest.entries.items() if entry.get("path") not in names}
+        lang = max(manifest.entries.values(), key=lambda entry: entry["rendered_at"], default={"lang": "en"})["lang"]
+        manifest.entries = left
+        manifest.write()
+        write_index(open_store(store).snapshot(), folder, left, lang)
+        return sorted(names)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise RequestError(f"Another run is writing to {folder}; wait for it, or give another --out.") from None
+
+
 class _Manifest:
     """What is in the folder, and from what each report was made; saved as the run goes, so that it can be resumed."""
 
     def __init__(self, folder: Path, entries: dict[str, dict[str, Any]]) -> None:
         self.folder, self.entries, self._saved = folder, entries, time.monotonic()
+        self.settled: set[str] = set()  # deliveries whose pages stay as they are
 
     @classmethod
     def read(cls, folder: Path) -> "_Manifest":
@@ -161,7 +203,7 @@ class _Manifest:
 
     def holds(self, job: Job) -> bool:
         entry = self.entries.get(job.name, {})
-        made = entry.get("status") == "done" and entry.get("key") == job.key
+        made = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
         return made and (self.folder / entry["path"]).is_file()
 
     def judged(self, tables: Snapshot, planned: list[Job], due: list[Job]) -> dict[str, str]:

@@ -303,10 +303,30 @@ QUARANTINE = Table(
         Column("text", TEXT, "the line as it stood, at most 10,000 characters"),
     ),
 )  # fmt: skip
+PURGE = Table(
+    "purge", "one row per delivery and table of which retention removed rows", ("delivery_id", "purged_table"),
+    (
+        Column("delivery_id", TEXT, "the delivery"),
+        Column("purged_table", TEXT, "the table, message or event: what is left of it there is not the whole"),
+        Column("purged_before", INSTANT, "what happened before this instant was removed"),
+        Column("purged_at", INSTANT, "when it was last removed"),
+        Column("purged_rows", COUNT, "rows removed so far"),
+    ),
+)  # fmt: skip
+KEPT_COUNT = Table(
+    "kept_count", "one row per delivery and metric measured before the delivery's rows were removed",
+    ("delivery_id", "metric"),
+    (
+        Column("delivery_id", TEXT, "the delivery"),
+        Column("metric", TEXT, "name of the metric, a count or a sum"),
+        Column("value", AMOUNT, "its value, as measured then"),
+        Column("measured_at", INSTANT, "when it was measured"),
+    ),
+)  # fmt: skip
 TABLES = {
     table.name: table
     for table in (
         DELIVERY, LINK, MESSAGE, EVENT, COLLAPSED, WEB_EVENT, RECIPIENT, FAILURE, EXCLUSION, USER_AGENT,
-        SUBSCRIPTION, SERVICE, PAGE_HIT, CONTENT, QUARANTINE,
+        SUBSCRIPTION, SERVICE, PAGE_HIT, CONTENT, QUARANTINE, PURGE, KEPT_COUNT,
     )
 }  # fmt: skip

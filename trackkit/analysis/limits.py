@@ -5,21 +5,20 @@ the clock of the machine: what is final is judged by the newest instant in the d
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.analysis.limit import Limit, counted
+from trackkit.analysis.standing import RUNNING, of_delivery
 from trackkit.analysis.unlogged import reasons_are_told, unlogged, with_events
 from trackkit.deliveries import Tables, is_hit, require_delivery
+from trackkit.kept import purged
 from trackkit.refusals import is_visit, with_refusals
 
 WEIGHTS = pl.Enum(["warning", "note"])
-RUNNING, ENDED_EARLY, LAST_BEFORE_SENDING = (51, 55, 61, 62, 71, 72, 75), (85, 87), 45
-LATE_BOUNCES = timedelta(days=7)  # a server may bounce a message up to a week later (spec, 1.10)
 NAMED = 5  # as many deliveries are named by a limit
-WAITING = ("pending", "in_progress", "prepared")
 SCHEMA = {
     "limit": pl.String(), "weight": WEIGHTS, "table": pl.String(), "concerns": pl.List(pl.String()),
     "count": pl.Int64(), "total": pl.Int64(), "code": pl.Int64(), "at": schema.INSTANT, "until": schema.INSTANT,
@@ -33,21 +32,8 @@ TABLES = (
 _WARNINGS = {
     "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
     "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running",
-    "deliveries_untracked", "only_failures", "deliveries_unlogged",
+    "deliveries_untracked", "only_failures", "deliveries_unlogged", "removed", "kept", "deliveries_removed",
 }  # fmt: skip
-
-
-class Limit(NamedTuple):
-    """One limit and the numbers behind it."""
-
-    limit: str
-    count: int | None = None
-    total: int | None = None
-    at: datetime | None = None
-    until: datetime | None = None
-    code: int | None = None
-    table: str | None = None
-    concerns: Sequence[str] = ()
 
 
 def limits(
@@ -82,12 +68,12 @@ def _weight(one: Limit) -> str:
 def _of(tables: Tables, delivery: str | None, recipient: str | None) -> Iterator[Limit]:
     hits, newest = _hits(tables, delivery, recipient)
     if delivery:
-        yield from _delivery_limits(tables, require_delivery(tables, delivery), hits, newest)
+        yield from of_delivery(tables, require_delivery(tables, delivery), hits, newest)
     elif not recipient:
         yield from _platform_limits(tables, hits)
     yield from _hit_limits(tables, hits, bool(recipient and not delivery))
     lines = tables.scan("quarantine").select(pl.len()).collect().item()
-    yield from _counted("quarantined", lines)
+    yield from counted("quarantined", lines)
     if newest:
         yield Limit("age", at=newest, until=getattr(tables, "as_of", None))
     elif hits["total"]:
@@ -99,11 +85,6 @@ def _missing(tables: Tables, needs: Mapping[str, Sequence[str]] | None) -> Itera
         is_missing = not tables.has(table) and not (table == "failure" and reasons_are_told(tables))
         if is_missing and (needs is None or table in needs):
             yield Limit("missing", table=table, concerns=list((needs or {}).get(table, ())))
-
-
-def _counted(name: str, count: int | None, total: int | None = None) -> Iterator[Limit]:
-    if count:
-        yield Limit(name, count, total)
 
 
 def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[dict[str, int], datetime | None]:
@@ -162,90 +143,15 @@ def _unlogged(tables: Tables, events: pl.LazyFrame, delivery: str | None, recipi
 
 def _hit_limits(tables: Tables, hits: Mapping[str, int], of_recipient: bool) -> Iterator[Limit]:
     total = hits["total"]
-    yield from _counted("seed_hits", hits["seeds"], total)
-    yield from _counted("refused_visits", hits["refused"], hits["visits"])
-    yield from _counted("unknown_links", hits["unknown_links"], total)
-    yield from _counted("unknown_messages", hits["unknown_messages"], total)
-    yield from _counted("nameless", hits["nameless"], total)
-    yield from _counted("undated", hits["undated"], total)
-    yield from _counted("unknown_types" if tables.has("link") else "unclassified", hits["unknown_types"], total)
+    yield from counted("seed_hits", hits["seeds"], total)
+    yield from counted("refused_visits", hits["refused"], hits["visits"])
+    yield from counted("unknown_links", hits["unknown_links"], total)
+    yield from counted("unknown_messages", hits["unknown_messages"], total)
+    yield from counted("nameless", hits["nameless"], total)
+    yield from counted("undated", hits["undated"], total)
+    yield from counted("unknown_types" if tables.has("link") else "unclassified", hits["unknown_types"], total)
     if of_recipient:
-        yield from _counted("unlisted_deliveries", hits["unlisted_deliveries"], total)
-
-
-def _delivery_limits(tables: Tables, key: str, hits: Mapping[str, int], newest: datetime | None) -> Iterator[Limit]:
-    row = tables.scan("delivery").filter(pl.col("delivery_id") == key).head(1).collect()
-    facts = row.row(0, named=True) if row.height else {}
-    sent = _messages(tables, key)
-    yield from _standing(tables, facts)
-    if facts:
-        yield from _finality(facts, max(filter(None, (newest, sent["newest"])), default=None))
-    yield from _counted("waiting", sent["waiting"], sent["messages"])
-    if tables.has("message") and not sent["messages"] and (hits["total"] or facts.get("to_deliver")):
-        yield Limit("purged")
-    elif tables.has("message") and key in unlogged(tables, real=False):
-        yield Limit("only_failures", sent["messages"])
-    if tables.has("event") and not hits["total"] and _is_sent(facts):
-        yield Limit("tracking_missing", sent["delivered"]) if sent["delivered"] else Limit("no_hit")
-    if facts:
-        yield from _text(facts.get("text_messages"), facts.get("to_deliver"))
-    yield from _counted("seeds", sent["seeds"])
-
-
-def _messages(tables: Tables, key: str) -> dict[str, Any]:
-    seed, status = pl.col("is_seed").fill_null(False), pl.col("status").cast(pl.String)
-    messages = tables.scan("message").filter(pl.col("delivery_id") == key)
-    counts = messages.select(
-        messages=pl.len(),
-        seeds=seed.sum(),
-        delivered=((status == "delivered") & ~seed).sum(),
-        waiting=status.is_in(WAITING).sum(),
-        newest=pl.col("status_at").max(),
-    )
-    return counts.collect().row(0, named=True)
-
-
-def _standing(tables: Tables, facts: Mapping[str, Any]) -> Iterator[Limit]:
-    """Whether the delivery is a real one, and known."""
-    if not facts and tables.has("delivery"):
-        yield Limit("not_listed")
-    if facts.get("is_proof"):
-        yield Limit("proof")
-    if facts.get("is_model"):
-        yield Limit("model")
-
-
-def _finality(facts: Mapping[str, Any], through: datetime | None) -> Iterator[Limit]:
-    """Whether its figures can still change, by its state, its deadline, and how long bounces take."""
-    state, last = facts.get("state"), facts.get("ended_at") or facts.get("started_at")
-    late = last and last + LATE_BOUNCES
-    if facts.get("is_model"):
-        return
-    if not _is_sent(facts):
-        yield Limit("not_sent", code=state)
-    elif state in RUNNING:
-        yield Limit("running", code=state, until=facts.get("validity_at"))
-    else:
-        if state in ENDED_EARLY:
-            yield Limit("ended_early", code=state)
-        if through and facts.get("validity_at") and facts["validity_at"] > through:
-            yield Limit("valid", at=through, until=facts["validity_at"])
-        elif through and late and late > through:
-            yield Limit("late_bounces", at=through, until=late)
-
-
-def _is_sent(facts: Mapping[str, Any]) -> bool:
-    state = facts.get("state")
-    return not facts.get("is_model") and (state is None or state > LAST_BEFORE_SENDING)
-
-
-def _text(text: int | None, to_deliver: int | None) -> Iterator[Limit]:
-    if text is None:
-        yield Limit("text_unknown")
-    elif text and text == to_deliver:
-        yield Limit("text_only", text, to_deliver)
-    else:
-        yield from _counted("text_some", text, to_deliver)
+        yield from counted("unlisted_deliveries", hits["unlisted_deliveries"], total)
 
 
 def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]:
@@ -257,6 +163,7 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
     untracked = (
         real.join(delivered.select("delivery_id").unique(), on="delivery_id", how="semi")
         .join(tables.scan("event").filter(is_hit()).select("delivery_id").unique(), on="delivery_id", how="anti")
+        .join(purged(tables).lazy(), on="delivery_id", how="anti")
         .select(pl.len())
     )
     seeds = tables.scan("message").select(pl.col("is_seed").sum())
@@ -267,12 +174,13 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
     )
     found = pl.collect_all([counts, deliveries.select(pl.len(), pl.col("set_aside").sum()), untracked, seeds])
     of_real, (every, set_aside) = found[0].row(0, named=True), found[1].row(0)
-    yield from _counted("deliveries_running", of_real["running"], of_real["real"])
+    yield from counted("deliveries_running", of_real["running"], of_real["real"])
     if tables.has("event"):
-        yield from _counted("deliveries_untracked", found[2].item(), of_real["real"])
+        yield from counted("deliveries_untracked", found[2].item(), of_real["real"])
     if tables.has("message") and len(unsent := unlogged(tables)):
         yield Limit("deliveries_unlogged", len(unsent), with_events(tables), concerns=list(unsent[:NAMED]))
-    yield from _counted("deliveries_set_aside", set_aside, every)
-    yield from _counted("deliveries_text_unknown", of_real["text_unknown"], of_real["real"])
-    yield from _counted("seeds", found[3].item())
-    yield from _counted("without_delivery", hits["without_delivery"], hits["total"])
+    yield from counted("deliveries_set_aside", set_aside, every)
+    yield from counted("deliveries_removed", purged(tables)["delivery_id"].n_unique())
+    yield from counted("deliveries_text_unknown", of_real["text_unknown"], of_real["real"])
+    yield from counted("seeds", found[3].item())
+    yield from counted("without_delivery", hits["without_delivery"], hits["total"])

@@ -31,7 +31,7 @@ from trackkit.report.template import ParameterChoice, Template, check, template
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-__all__ = ["REPORTS", "Page", "Report", "check", "open_page", "render", "report_path"]
+__all__ = ["REPORTS", "Page", "Report", "check", "open_page", "render", "report_path", "slug"]
 
 IDS = ("delivery", "recipient")
 GIVEN_APART = ("store", "lang")  # arguments of their own, not to be given among the parameters
@@ -188,11 +188,16 @@ def _path(report: Report, out: Path, values: Mapping[str, Any], lang: str) -> Pa
     defaults = {parameter.name: parameter.default for parameter in report.parameters}
     told = {name: value for name, value in values.items() if name in IDS or value != defaults[name]}
     digest = hashlib.sha256(json.dumps([report.name, lang, told], sort_keys=True).encode()).hexdigest()[:8]
-    about = "-".join(_slug(values[name]) for name in IDS if values.get(name)) or "platform"
-    return out / f"{_slug(report.name)}-{about}-{digest}.html"
+    about = "-".join(slug(values[name]) for name in IDS if values.get(name)) or "platform"
+    return out / f"{slug(report.name)}-{about}-{digest}.html"
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Return what a file's name says of an id: allowed letters only.
+
+    >>> slug("../7 é")
+    '7'
+    """
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[:40] or "id"
 
 

@@ -61,6 +61,10 @@ WORDS = translatable(
         "sent: success, errors and every rate over them are unknown.",
         "deliveries_unlogged": "Deliveries of which it is unknown what was sent: {count} of {total} ({deliveries}). "
         "Their success, errors and bounces are unknown, and so is every total that holds them.",
+        "removed": "Logs of this delivery were removed on {at}, as retention asks: the figures that need them are "
+        "unknown, and lists and curves show what is left.",
+        "kept": "Logs of this delivery were removed on {at}, as retention asks, and its figures were kept: what breaks "
+        "them down is unknown, and lists and curves show what is left.",
         "no_hit": "No hit has been recorded: opens and clicks are 0.",
         "text_only": "All messages are text ({count}): no open can be seen but by a click, and the estimates are 0.",
         "text_some": "Text messages, whose opens cannot be seen: {count} of {total}. The estimates allow for them.",
@@ -77,6 +81,8 @@ WORDS = translatable(
         "undated_data": "No hit carries a date, so how old the data is, is unknown.",
         "deliveries_running": "Deliveries still running, whose figures will change: {count} of {total}.",
         "deliveries_set_aside": "Proofs and templates, left out of averages and totals: {count} of {total} deliveries.",
+        "deliveries_removed": "Deliveries whose logs were removed, as retention asks: {count}. Totals leave them out, "
+        "except those whose figures were kept.",
         "deliveries_text_unknown": "Deliveries whose number of text messages is unknown: {count} of {total}. "
         "Their estimated opens equal those counted.",
         "without_delivery": "Hits that belong to no delivery, left out of every figure: {count} of {total}.",

@@ -6,7 +6,7 @@ Opening a store imports polars and deltalake, nothing else; loading brings the r
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html import escape
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, overload
@@ -20,7 +20,10 @@ from trackkit.store.lake import WATERMARK, Commit, Lake
 
 if TYPE_CHECKING:
     from trackkit.sources.report import LoadReport
+    from trackkit.store.forget import ForgetReport
+    from trackkit.store.pseudonyms import Pseudonyms
 
+Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
 
 
@@ -83,6 +86,7 @@ class Store:
         delivery_field: str | None = None,
         progress: Progress | None = None,
         overlap_days: float | None = 2,
+        pseudonyms: "Pseudonyms | None" = None,
     ) -> "LoadReport":
         """Load files, folders, globs or databases in one commit, exactly once; return what became of every line.
 
@@ -92,6 +96,7 @@ class Store:
         differ, `none`), and `delivery_field` which field names the delivery where the format has none (`=name`: all).
         A database is named by a SQLAlchemy URL; of its tables is read what is newer than the last load, and the
         `overlap_days` before that again, for rows that came late; None reads everything again.
+        `pseudonyms` hides addresses, with the key of the loads before, or shortens IP addresses.
         Raises DataError where a source is refused: then, as after any interruption, the store is as it was.
         """  # fmt: skip
         from trackkit.store.ingest import ingest
@@ -101,7 +106,34 @@ class Store:
             "dedupe": dedupe, "delivery_field": delivery_field,
         }  # fmt: skip
         overlap = None if overlap_days is None else timedelta(days=overlap_days)
-        report = ingest(self._lake, [fspath(source) for source in sources], asked, progress, overlap)
+        report = ingest(self._lake, [fspath(source) for source in sources], asked, progress, overlap, pseudonyms)
+        self._current = None
+        return report
+
+    def forget(
+        self,
+        before: Mapping[str, datetime] | None = None,
+        recipient: str | None = None,
+        address: str | None = None,
+        keep: Keep | None = None,
+        dry_run: bool = False,
+    ) -> "ForgetReport":
+        """Remove, in one commit and with its history, what is older than `before` (by table), or one person.
+
+        `keep(tables, deliveries)` measures what is to survive as (delivery_id, metric, value); see `retention.forget`,
+        which also knows periods and rendered reports. Snapshots taken before cannot be read afterwards.
+        Raises RequestError where there is no store.
+        """
+        from trackkit.store.forget import forget
+        from trackkit.store.going import Old, Person
+
+        self.snapshot()
+        report = forget(
+            self._lake,
+            lambda tables, files: Person(tables, recipient, address) if before is None else Old(tables, before, files),
+            keep and (lambda deliveries: keep(self.snapshot(), deliveries)),
+            dry_run,
+        )
         self._current = None
         return report
 

@@ -1,25 +1,20 @@
 """One load: sources in, one commit out. Whatever stops it before the commit, the store stands as it stood."""
 
-import hashlib
 import json
 import random
-import shutil
 import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from deltalake.exceptions import CommitFailedError
-from filelock import FileLock, Timeout
 
 from trackkit import schema
-from trackkit.errors import RequestError
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
 from trackkit.snapshot import Snapshot
@@ -29,16 +24,16 @@ from trackkit.sources.report import LoadReport
 from trackkit.sources.staging import RawLoad
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import MARKS, Fingerprints, view
-from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake, OvertakenError
+from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, WATERMARK, Lake, OvertakenError
 from trackkit.store.layout import first_fences
+from trackkit.store.places import LOCK_SECONDS, alone, staging
+from trackkit.store.pseudonyms import Pseudonyms, require_same_key
 from trackkit.store.replace import replace_rows
 from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables
 
-LOCK_SECONDS = 60  # how long a load waits for another one to end
 ATTEMPTS = 6  # how often a load begins again because another one came between
 PATIENCE = 8.0  # seconds without a sign of life after which another machine's unfinished load is taken for dead
 LOADS_PER_FILE = 20  # the history is packed this often
-_STAGING, _LOCK = ".staging", ".lock"
 _DIMENSIONS = [name for name in schema.TABLES if name not in BY_DELIVERY]
 
 
@@ -48,6 +43,7 @@ def ingest(
     asked: Mapping[str, Any],
     progress: Progress | None,
     overlap: timedelta | None = None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> LoadReport:
     """Load sources into a store in one commit; `asked` are the options of `sources.read`.
 
@@ -57,8 +53,8 @@ def ingest(
     time again and again, or the thresholds of quality are wrong.
     """
     thresholds()
-    with _alone(lake), _staging(lake) as staging:
-        load = Load(lake, staging, asked, progress or (lambda done, total, label: None), overlap)
+    with alone(lake), staging(lake) as place:
+        load = Load(lake, place, asked, progress or (lambda done, total, label: None), overlap, pseudonyms)
         reports = [load.read(source, number, len(sources)) for number, source in enumerate(sources)]
         whole = LoadReport.merged(report for pair in reports for report in pair)
         whole.quality = nothing_new()
@@ -72,10 +68,17 @@ class Load:
     """What several sources bring, on its way to one commit."""
 
     def __init__(
-        self, lake: Lake, staging: Path, asked: Mapping[str, Any], progress: Progress, overlap: timedelta | None = None
+        self,
+        lake: Lake,
+        staging: Path,
+        asked: Mapping[str, Any],
+        progress: Progress,
+        overlap: timedelta | None = None,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.lake, self.staging, self.asked, self.progress = lake, staging, asked, progress
-        self.overlap = overlap
+        self.overlap, self.pseudonyms = overlap, pseudonyms or Pseudonyms()
+        require_same_key(self.pseudonyms.mark, lake.marks())
         self.earlier = Fingerprints(lake, asked)
         self.load_id = uuid.uuid4().hex
         self.raws: list[RawLoad] = []
@@ -95,6 +98,7 @@ class Load:
         into = self.staging / f"read{number}"
         since = Since() if self.overlap is None else Since(self.earlier.marks, self.overlap)
         raw = read(place, into, **self.asked, progress=lambda name: self.progress(number, total, name), since=since)
+        raw = self.pseudonyms.applied(raw)
         self.take(raw, prints)
         return [*known, raw.report]
 
@@ -221,7 +225,7 @@ class Load:
             "number": self.last.number + 1 if self.last else 1, "load_id": self.load_id,
             "loaded_at": datetime.now(UTC), "timezone": str(self.asked["timezone"]),
             "versions": json.dumps(self.versions), "report": json.dumps(report.to_dict()),
-            "fingerprints": json.dumps(self.prints),
+            "fingerprints": json.dumps(self.prints), "mark": self.pseudonyms.mark,
         }  # fmt: skip
         if row["number"] % LOADS_PER_FILE == 0 and self.last:
             self.lake.compact(LOAD)
@@ -251,46 +255,3 @@ def _shaped(name: str, frame: pl.LazyFrame, number: pl.Expr | None = None) -> pl
     number = pl.lit(None, pl.Int32) if number is None or "source_file" not in has else number
     shaped = frame.select(*columns, number.alias(FILE))
     return shaped if has else shaped.limit(0)
-
-
-@contextmanager
-def _alone(lake: Lake) -> Iterator[None]:
-    """Hold the store: loads on one machine wait for one another."""
-    place = Path(tempfile.gettempdir()) / f"trackkit-{hashlib.sha256(lake.location.encode()).hexdigest()[:16]}.lock"
-    if lake.is_local:
-        place = _own_folder(Path(lake.location)) / _LOCK
-    try:
-        with FileLock(place, timeout=LOCK_SECONDS):
-            yield
-    except Timeout:
-        raise RequestError(
-            f"Another load has been writing to {lake.location!r} for {LOCK_SECONDS} seconds; "
-            "wait for it to end, then load again."
-        ) from None
-
-
-def _own_folder(folder: Path) -> Path:
-    """Make sure of the folder; refuse one that holds other things."""
-    ours = {*schema.TABLES, *OWN, _STAGING, _LOCK}
-    if folder.is_dir():
-        others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
-        if others:
-            raise RequestError(
-                f"{str(folder)!r} holds {others[0]!r}, so it is no store; name a new folder, or one made by trackkit."
-            )
-    elif folder.exists():
-        raise RequestError(f"{str(folder)!r} is a file; a store is a folder or a URL.")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextmanager
-def _staging(lake: Lake) -> Iterator[Path]:
-    """A place for this load's rows on their way; what an interrupted load left there goes."""
-    folder = Path(lake.location) / _STAGING if lake.is_local else Path(tempfile.mkdtemp(prefix="trackkit-"))
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

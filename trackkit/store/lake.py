@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -33,6 +34,7 @@ OWN = {
     LOAD: {
         "number": pl.Int64(), "load_id": pl.String(), "loaded_at": schema.INSTANT, "timezone": pl.String(),
         "versions": pl.String(), "report": pl.String(), "fingerprints": pl.String(),
+        "mark": pl.String(),
     },
 }  # fmt: skip
 # Which values of a row are not its own source's. The name is dedupe.FILLED's; numpy, which dedupe needs, would make
@@ -88,7 +90,7 @@ class Lake:
         """Return whether another load has written something lately that it has not committed yet."""
         commit, now = self.last_commit(), time.time() * 1000
         versions = commit.versions if commit else {}
-        for name in self._present():
+        for name in self.present():
             table = self.open(name)
             newest = table.history(1)[0] if table.version() > versions.get(name, 0) else {}
             if newest.get("load_id", self._writer) != self._writer and newest["timestamp"] > now - seconds * 1000:
@@ -100,8 +102,8 @@ class Lake:
         transactions = None if number is None else [Transaction(LOAD, number)]
         return CommitProperties(custom_metadata={"load_id": self._writer}, app_transactions=transactions)
 
-    def _own_version(self, name: str) -> int:
-        """The version of a table now, if this load alone has written to it since it began."""
+    def own_version(self, name: str) -> int:
+        """Return the version of a table now, if this load alone has written to it since it began."""
         table = self.open(name)
         version, began = table.version(), self._began.get(name, 0)
         entries = table.history(version - began) if version > began else []
@@ -129,6 +131,11 @@ class Lake:
             files = files.top_k(1, by="max.number")
         rows = self._rows(LOAD, files).sort("number").select(columns)
         return (rows.tail(1) if newest else rows).collect()
+
+    def marks(self) -> list[str | None]:
+        """Return the marks of the keys that pseudonyms were made with, load by load; empty or null without one."""
+        loads = self.loads("mark")
+        return [] if loads is None else loads["mark"].to_list()
 
     def scan(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table at a version, only of some buckets if asked, in order of delivery."""
@@ -189,7 +196,7 @@ class Lake:
         texts = [pl.col(column).cast(pl.String) for column, dtype in rows.schema.items() if isinstance(dtype, pl.Enum)]
         properties = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROWS_PER_GROUP)
         stored = rows.with_columns(texts).select(*stored_schema(name))
-        number = rows["number"].item() if name == LOAD else None
+        number = rows["number"].max() if name == LOAD else None
         table = self.open(name, self._loads_began) if name == LOAD else self.open(name)
         how |= {"writer_properties": properties, "commit_properties": self._signed(number)}
         write_deltalake(table, stored, schema_mode="merge", **how)
@@ -197,17 +204,18 @@ class Lake:
     def recovered(self, commit: Commit | None) -> dict[str, int]:
         """Undo what an interrupted load left behind; return the version of each table now."""
         committed, now = (commit.versions if commit else {}), {}
-        for name in self._present():
+        for name in self.present():
             table, version = self.open(name), committed.get(name, 0)
             is_other = table.version() != version
             if is_other:
                 table.restore(version, commit_properties=self._signed())
             self._began[name] = table.version() - is_other
             if name in committed:
-                now[name] = self._own_version(name)
+                now[name] = self.own_version(name)
         return now
 
-    def _present(self) -> Iterator[str]:
+    def present(self) -> Iterator[str]:
+        """Name the tables that were created, committed or not; all but `load`."""
         return (name for name in (*schema.TABLES, FENCE, WATERMARK) if self.exists(name))
 
     def compact(self, name: str) -> None:
@@ -218,7 +226,21 @@ class Lake:
     def tidied(self, name: str) -> int:
         """Delete files that no version of the last week needs; return the table's version, all of it this load's."""
         self.open(name).vacuum(dry_run=False, full=True, commit_properties=self._signed())
-        return self._own_version(name)
+        return self.own_version(name)
+
+    def without_history(self, name: str) -> int:
+        """Delete every file that the newest version does not need; return how many. Older snapshots are gone then."""
+        table, there = self.open(name), self._files_there(name)
+        if there == len(table.file_uris()):
+            return 0
+        gone = table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+        return len(gone) if there is None else there - (self._files_there(name) or 0)
+
+    def _files_there(self, name: str) -> int | None:
+        """How many files of a table there are, of whatever version; unknown under a URL."""
+        if not self.is_local:
+            return None
+        return sum("_delta_log" not in path.parts for path in Path(self.location, name).rglob("*.parquet"))
 
 
 def _files(table: DeltaTable) -> pl.DataFrame:

@@ -1,0 +1,152 @@
+"""What is kept how long, and whom to forget: periods of a file, counts that survive, pages already rendered.
+
+The rows are removed by the store; here is what it cannot know: figures, and the reports made of them.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from html import unescape
+from pathlib import Path
+
+import polars as pl
+
+from trackkit.engine import measure
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.metrics import METRICS, Ratio
+from trackkit.report import slug
+from trackkit.runs import withdraw
+from trackkit.snapshot import Snapshot
+from trackkit.store import open_store
+from trackkit.store.forget import ForgetReport
+from trackkit.store.pseudonyms import Pseudonyms
+
+PERIODS = ("message", "exclusion", "event", "page_hit", "quarantine", "subscription", "delivery")
+FOR_EVER = "keep"
+_PERIOD = re.compile(r"([1-9]\d{0,4}) (day|week|month|year)s?")
+_UNITS = {"day": "d", "week": "w", "month": "mo", "year": "y"}
+NAMING = ("recipient_tracking", "delivery_tracking")  # reports that show ids of recipients
+COMING_BACK = (
+    "Files that were loaded are not read again, but a new export or a database that still holds them would bring them "
+    "back: remove them there first, or repeat this after the next load."
+)
+
+
+def forget(
+    store: str | os.PathLike[str],
+    before: str | date | None = None,
+    recipient: str | None = None,
+    address: str | None = None,
+    retention: str | os.PathLike[str] | None = None,
+    as_of: str | date | None = None,
+    keep_counts: bool = False,
+    out: Sequence[str | os.PathLike[str]] = (),
+    dry_run: bool = False,
+    pseudonyms: Pseudonyms | None = None,
+) -> ForgetReport:
+    """Remove rows of before a date (UTC), rows older than the periods of a file, or one person; return what went.
+
+    One of `before`, `retention`, or `recipient` and `address`. `as_of` is the day that periods are counted back from,
+    today unless given. `keep_counts` keeps the counts of finished deliveries that lose rows, for `measure`. `out` are
+    folders of reports: pages of deliveries that lose rows by date, and those that name the person, are deleted, so that
+    a run makes them again. In a store of pseudonyms, `pseudonyms` finds an address. A dry run removes nothing.
+    Raises RequestError for a date, file or period that cannot be read, and where there is no store or folder.
+    """
+    is_person = bool(recipient or address)
+    if [before is not None, retention is not None, is_person].count(True) != 1:
+        raise RequestError("Say what to forget: a date, a file of retention periods, or a recipient (id or address).")
+    if keep_counts and is_person:
+        raise RequestError("Counts are kept where rows go by date; without one person, what is left is counted.")
+    if as_of is not None and retention is None:
+        raise RequestError("--as-of is the day that periods are counted back from: it goes with --retention.")
+    cuts = None
+    if retention is not None:
+        cuts = cuts_of(retention, _day("--as-of", as_of) or datetime.now(UTC).date())
+    elif before is not None:
+        cuts = dict.fromkeys(PERIODS[:-1], _midnight(_day("--before", before)))
+    folders = [_folder(place) for place in out]
+    found = pseudonyms.of(address) if pseudonyms and address else address
+    report = open_store(store).forget(cuts, recipient, found, counts if keep_counts else None, dry_run)
+    for folder in folders:
+        report.pages += withdraw(store, folder, lambda path, text: _is_concerned(report, path, text), dry_run)
+    if is_person:
+        report.notes.append(COMING_BACK)
+    return report
+
+
+def cuts_of(path: str | os.PathLike[str], as_of: date) -> dict[str, datetime]:
+    """Return, by table, the instant before which rows go by a file of periods; tables kept for ever are left out.
+
+    Raises RequestError naming file, section, key and the nearest valid word.
+    """
+    name = Path(path).name
+    try:
+        told = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RequestError(f"{str(path)!r} cannot be read as retention periods: {error}.") from None
+    for section in told:
+        if section != "periods":
+            raise RequestError(f"{name}: there is no section [{section}].{did_you_mean(section, ['periods'])}")
+    periods = told.get("periods", {})
+    if not isinstance(periods, Mapping):
+        raise RequestError(f'{name}: [periods] is a section, as in [periods] and a line event = "1 year" below it.')
+    for key in periods:
+        if key not in PERIODS:
+            raise RequestError(f"{name}: [periods] has no table {key!r}.{did_you_mean(key, PERIODS)}")
+    return {key: _cut(name, key, words, as_of) for key, words in periods.items() if words != FOR_EVER}
+
+
+def counts(tables: Snapshot, deliveries: list[str]) -> pl.DataFrame:
+    """Measure every count of some deliveries: (delivery_id, metric, value), known ones only."""
+    names = [name for name, metric in METRICS.items() if not isinstance(metric.formula, Ratio)]
+    measured = measure(tables, names, delivery=deliveries)
+    columns = measured.select("delivery_id", pl.col(names).cast(pl.Float64))
+    return columns.unpivot(index="delivery_id", variable_name="metric").drop_nulls("value")
+
+
+def _cut(name: str, key: str, words: object, as_of: date) -> datetime:
+    found = _PERIOD.fullmatch(words) if isinstance(words, str) else None
+    if found is None:
+        raise RequestError(
+            f"{name}: [periods] {key}: {words!r} is no period; say '6 months', '30 days', '1 year' or 'keep'."
+        )
+    try:
+        back = pl.select(pl.lit(as_of).dt.offset_by(f"-{found[1]}{_UNITS[found[2]]}")).item()
+    except (ValueError, pl.exceptions.PolarsError):  # before the year 1
+        raise RequestError(f"{name}: [periods] {key}: {words!r} leads before all dates; say 'keep'.") from None
+    return _midnight(back)
+
+
+def _day(option: str, day: str | date | None) -> date | None:
+    if day is None or isinstance(day, date):
+        return day
+    try:
+        return date.fromisoformat(day)
+    except ValueError:
+        raise RequestError(f"{option} takes a date such as 2026-11-01, not {day!r}.") from None
+
+
+def _midnight(day: date | None) -> datetime:
+    assert day is not None
+    return datetime.combine(day, time(), UTC)
+
+
+def _folder(place: str | os.PathLike[str]) -> Path:
+    folder = Path(place)
+    if not folder.is_dir():
+        raise RequestError(f"There is no folder of reports {str(place)!r}.")
+    return folder
+
+
+def _is_concerned(report: ForgetReport, path: Path, text: str) -> bool:
+    """Whether a page holds what was removed: it names the person, or is about a delivery that lost rows by date."""
+    if report.person is None:
+        named = re.fullmatch(r"[^-]+-(.+)-[0-9a-f]{8}(?:\.failed)?", path.stem)
+        words = named[1].split("-") if named else []
+        about = {"-".join(words[:end]) for end in range(1, len(words) + 1)}
+        return not about.isdisjoint(map(slug, report.deliveries))
+    shown = text + unescape(text)
+    names_people = path.suffix != ".html" or path.name.startswith(NAMING)
+    return report.person.names_address(shown) or (names_people and report.person.names_id(shown))

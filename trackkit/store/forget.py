@@ -1,0 +1,260 @@
+"""Removal in one commit: rows of before a date, or of one person; then no file of the store holds them any more.
+
+A removal is a commit like a load: whatever stops it before, the store stands as it stood. Afterwards the files of older
+versions, which still hold the rows, are deleted: whoever reads an older snapshot then fails and must open the store
+again. A removal that was stopped between the two is finished by repeating it.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.store.dedupe import FILLED
+from trackkit.store.going import ALTERED, GOES, Old, Person
+from trackkit.store.lake import BUCKET, BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Commit, Lake
+from trackkit.store.layout import bucket_of
+from trackkit.store.places import alone, discard_staging
+from trackkit.store.rewrite import Tables
+
+FINISHED = 85  # states from here on are final: ended early, failed, finished, deleted
+Keep = Callable[[list[str]], pl.DataFrame]
+Rule = Callable[[Tables, pl.DataFrame], Old | Person]
+_OTHERS = [name for name in schema.TABLES if name not in (*BY_DELIVERY, "purge", "kept_count")]
+
+
+@dataclass
+class ForgetReport:
+    """What was removed, or, of a dry run, what would be.
+
+    `rows` by table; `deliveries` whose messages or hits are concerned; `kept` of them whose counts were kept first;
+    `altered` rows that stay without something; `undated` rows that stay since nothing says how old they are; `texts` of
+    load reports that were blanked; `files` deleted with the history; `pages` of rendered reports deleted. `person` is
+    who was forgotten, for what lies outside the store.
+
+    >>> print(ForgetReport({"event": 3}, ["7"], files=2))
+    Removed: 3 rows of event, in 1 delivery.
+    History: 2 files of older versions deleted.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    deliveries: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    altered: int = 0
+    undated: int = 0
+    texts: int = 0
+    files: int = 0
+    pages: list[str] = field(default_factory=list)
+    dry_run: bool = False
+    notes: list[str] = field(default_factory=list)
+    person: Person | None = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report in the shape that `trackkit forget --json` prints; it never names the person."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "person"}
+
+    def __str__(self) -> str:
+        removed = ", ".join(f"{count:,} rows of {name}" for name, count in self.rows.items()) or "nothing"
+        where = f", in {_several(self.deliveries, 'delivery', 'deliveries')}" if self.deliveries else ""
+        lines = [f"{'Would be removed' if self.dry_run else 'Removed'}: {removed}{where}."]
+        lines += [f"Counts kept: {_several(self.kept, 'delivery', 'deliveries')}."] if self.kept else []
+        lines += [f"Undated rows that stay, their age being unknown: {self.undated:,}."] if self.undated else []
+        lines += [f"Texts of load reports blanked: {self.texts:,}."] if self.texts else []
+        if not self.dry_run:
+            lines.append(f"History: {self.files:,} files of older versions deleted.")
+        lines += [f"Reports deleted: {', '.join(self.pages)}."] if self.pages else []
+        return "\n".join([*lines, *self.notes])
+
+
+def _several(things: list[str], one: str, many: str) -> str:
+    return f"{len(things):,} {one if len(things) == 1 else many}"
+
+
+def forget(lake: Lake, rule: Rule, keep: Keep | None, dry_run: bool) -> ForgetReport:
+    """Remove what a rule marks from a store, and its history; a dry run only counts.
+
+    `keep(deliveries)` measures (delivery_id, metric, value) before the rows go. In: a store with a commit. Raises
+    RequestError where a load holds the store.
+    """
+    with alone(lake):
+        last = lake.last_commit()
+        assert last is not None
+        load_id = uuid.uuid4().hex
+        lake.begin(load_id)
+        work = Removal(lake, last, dict(last.versions) if dry_run else lake.recovered(last), rule, load_id)
+        work.count()
+        report = work.report
+        report.dry_run = dry_run
+        if keep:
+            work.keep(keep)
+        if dry_run:
+            return report
+        if work.is_needed():
+            work.write()
+        discard_staging(lake)
+        report.files = sum(lake.without_history(name) for name in (*lake.present(), LOAD))
+    return report
+
+
+class Removal:
+    """One removal, from counting to the commit."""
+
+    def __init__(self, lake: Lake, last: Commit, versions: dict[str, int], rule: Rule, load_id: str) -> None:
+        self.lake, self.last, self.versions = lake, last, versions
+        loads = lake.loads(*OWN[LOAD])
+        assert loads is not None
+        self.before = Tables(lake, dict(versions))
+        self.rule = rule(self.before, _files(loads))
+        self.report = ForgetReport(person=self.rule if isinstance(self.rule, Person) else None)
+        self.concerned: dict[str, pl.DataFrame] = {}
+        self.loads = self._blanked(loads)
+        self.load_id, self.now = load_id, datetime.now(UTC)
+
+    def count(self) -> None:
+        """Count what goes: by delivery in the tables that are cut by it, in one sum in others."""
+        for name in filter(self.before.versions.__contains__, (*BY_DELIVERY, *_OTHERS)):
+            seeds = pl.col("is_seed").fill_null(False) if name == "event" else pl.lit(False)
+            sums = [pl.col(GOES).sum(), pl.col(ALTERED).sum(), (pl.col(GOES) & ~seeds).sum().alias("counted")]
+            marked = self.rule.marked(name)
+            found = marked.group_by("delivery_id").agg(sums) if name in BY_DELIVERY else marked.select(sums)
+            rows = found.filter((pl.col(GOES) > 0) | (pl.col(ALTERED) > 0)).collect()
+            if rows.height:
+                self.concerned[name] = rows
+            if removed := rows[GOES].sum():
+                self.report.rows[name] = removed
+            self.report.altered += rows[ALTERED].sum()
+        self.report.deliveries = sorted(set(self._losing()["delivery_id"]))
+        self.report.undated = self.rule.undated()
+
+    def _blanked(self, loads: pl.DataFrame) -> pl.DataFrame:
+        """The history of loads, its reports without what is forgotten."""
+        reports = [_mapped(json.loads(text), self.rule.load_text) for text in loads["report"]]
+        prints = [_mapped(json.loads(text), self.rule.load_text) for text in loads["fingerprints"]]
+        texts = {"report": map(json.dumps, reports), "fingerprints": map(json.dumps, prints)}
+        blanked = loads.with_columns(pl.Series(name, list(text), pl.String) for name, text in texts.items())
+        self.report.texts = (blanked["report"] != loads["report"]).sum()
+        return blanked
+
+    def _losing(self) -> pl.DataFrame:
+        """The deliveries that lose messages or hits that count, by table: (delivery_id, purged_table, purged_rows)."""
+        shape = {"delivery_id": pl.String, "purged_table": pl.String, "purged_rows": pl.Int64}
+        parts = [
+            self.concerned[name]
+            .filter(pl.col("counted") > 0, pl.col("delivery_id").is_not_null())
+            .select("delivery_id", purged_table=pl.lit(name), purged_rows=pl.col("counted").cast(pl.Int64))
+            for name in ("event", "message")
+            if name in self.concerned
+        ]
+        return pl.concat([pl.DataFrame(schema=shape), *parts])
+
+    def keep(self, keep: Keep) -> None:
+        """Measure the finished deliveries that lose rows, before they do."""
+        states = self.before.scan("delivery").select("delivery_id", "state").collect()
+        running = states.filter(pl.col("state") < FINISHED)["delivery_id"]
+        self.report.kept = [name for name in self.report.deliveries if name not in set(running)]
+        if left := len(self.report.deliveries) - len(self.report.kept):
+            self.report.notes.append(f"Counts not kept, the delivery not being finished: {left:,}.")
+        if self.report.kept and not self.report.dry_run:
+            self._merge("kept_count", keep(self.report.kept).with_columns(measured_at=pl.lit(self.now)))
+
+    def is_needed(self) -> bool:
+        """Whether anything has to be written."""
+        return bool(self.concerned or self.report.texts)
+
+    def write(self) -> None:
+        """Write the tables without what goes, and name the new versions: then it is gone."""
+        for name in self.concerned:
+            if name in BY_DELIVERY:
+                self._rewrite_buckets(name)
+            else:
+                self._put(name, _kept(self.rule.marked(name)))
+        losing = self._losing()
+        if self.rule.leaves_part:
+            self._merge("purge", self._purged(losing))
+        else:
+            excluded = self.rule.marked("exclusion").filter(GOES).select("delivery_id").collect()
+            changed = pl.concat([losing.select("delivery_id"), excluded]).unique().drop_nulls()
+            self._merge(WATERMARK, changed.with_columns(load_id=pl.lit(self.load_id)))
+        self._commit()
+
+    def _rewrite_buckets(self, name: str) -> None:
+        fences = self.before.scan(FENCE).collect()
+        for bucket in bucket_of(self.concerned[name]["delivery_id"], fences).unique().sort():
+            rows = _kept(self.rule.marked(name, [bucket]))
+            self.lake.replace(name, rows.with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET)), [bucket])
+        self.versions[name] = self.lake.own_version(name)
+
+    def _purged(self, losing: pl.DataFrame) -> pl.DataFrame:
+        """The rows of `purge` for the deliveries that lose rows, added to what they lost before."""
+        before = self.before.scan("purge").select("delivery_id", "purged_table", earlier="purged_rows").collect()
+        cut = pl.col("purged_table").replace_strict(self.rule.cuts, default=None, return_dtype=schema.INSTANT)
+        both = losing.join(before, on=["delivery_id", "purged_table"], how="left")
+        return both.with_columns(
+            purged_before=cut,
+            purged_at=pl.lit(self.now),
+            purged_rows=pl.col("purged_rows") + pl.col("earlier").fill_null(0),
+        )
+
+    def _merge(self, name: str, rows: pl.DataFrame) -> None:
+        """Put rows in the place of those with their key."""
+        columns = OWN[name] if name in OWN else schema.TABLES[name].schema
+        key = list(schema.TABLES[name].key) if name in schema.TABLES else ["delivery_id"]
+        new = rows.select(pl.col(column).cast(dtype) for column, dtype in columns.items())
+        if new.is_empty():
+            return
+        if name not in OWN:
+            new = new.with_columns(pl.lit(0, pl.Int32).alias(FILLED))
+        if name in self.before.versions:
+            new = pl.concat([self.before.scan(name).collect().join(new, on=key, how="anti"), new])
+        self._put(name, new.sort(key))
+
+    def _put(self, name: str, rows: pl.DataFrame) -> None:
+        if name not in self.versions:
+            self.lake.create(name)
+        self.lake.overwrite(name, rows)
+        self.versions[name] = self.lake.own_version(name)
+
+    def _commit(self) -> None:
+        """Add this removal to the history of loads. The data is still of the last load: its instant stays."""
+        report = {"sources": [], "event_types": {}, "ignored_files": {}, "forgotten": self._anonymous()}
+        row = self.loads.tail(1).with_columns(
+            number=pl.lit(self.last.number + 1), load_id=pl.lit(self.load_id),
+            versions=pl.lit(json.dumps(self.versions)), report=pl.lit(json.dumps(report)), fingerprints=pl.lit("{}"),
+        )  # fmt: skip
+        self.lake.overwrite(LOAD, pl.concat([self.loads, row.cast(dict(self.loads.schema))]))
+
+    def _anonymous(self) -> dict[str, Any]:
+        counts = {name: getattr(self.report, name) for name in ("rows", "altered", "undated", "texts")}
+        return {"at": self.now.isoformat(), "deliveries": len(self.report.deliveries), **counts}
+
+
+def _kept(marked: pl.LazyFrame) -> pl.DataFrame:
+    return marked.filter(~pl.col(GOES)).drop(GOES, ALTERED).collect()
+
+
+def _files(loads: pl.DataFrame) -> pl.DataFrame:
+    """The last load of each file: (source_file, loaded_at)."""
+    pairs = [
+        (source["path"], row["loaded_at"])
+        for row in loads.iter_rows(named=True)
+        for source in json.loads(row["report"])["sources"]
+    ]
+    columns = {"source_file": pl.String, "loaded_at": schema.INSTANT}
+    return pl.DataFrame(pairs, schema=columns, orient="row").group_by("source_file").agg(pl.col("loaded_at").max())
+
+
+def _mapped(value: Any, text: Callable[[str], str]) -> Any:
+    """A JSON value with every text in it, names too, as `text` gives it."""
+    match value:
+        case str():
+            return text(value)
+        case list():
+            return [_mapped(one, text) for one in value]
+        case dict():
+            return {text(name): _mapped(one, text) for name, one in value.items()}
+    return value

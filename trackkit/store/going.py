@@ -1,0 +1,267 @@
+"""Which rows go: those older than a date, table by table, or those of one person. Nothing here writes.
+
+Both rules answer `marked(table, buckets)`: the rows of a table with `goes`, and with `altered` where a row stays but
+not as it was.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+import polars as pl
+
+from trackkit.store.dedupe import FILLED, FROM_MESSAGE
+from trackkit.store.rewrite import Tables
+
+GOES, ALTERED = "goes", "altered"
+EVENTS = ("event", "collapsed")
+BLANK = "(removed)"  # what stands where an address stood in a text that stays
+_MESSAGE = ["delivery_id", "message_id"]
+_OF_GONE = "of_gone"
+
+
+class Old:
+    """Rows of before a date, which each table may have its own of; a table without a date keeps its rows.
+
+    A row without an instant goes with its delivery: when the last dated row of the delivery in that table goes, else
+    when the delivery ended (or began, or was planned) before the date.
+    """
+
+    leaves_part = True  # what is left of a delivery is not the whole
+
+    def __init__(self, tables: Tables, cuts: Mapping[str, datetime], files: pl.DataFrame) -> None:
+        self.tables, self.cuts, self.files = tables, dict(cuts), files
+        if "event" in self.cuts:
+            self.cuts |= {"collapsed": self.cuts["event"], "web_event": self.cuts["event"]}
+        if "delivery" in self.cuts:
+            self.cuts |= {"link": self.cuts["delivery"], "content": self.cuts["delivery"]}
+        self._lasts: dict[str, pl.DataFrame] = {}
+
+    def marked(self, table: str, buckets: list[int] | None = None) -> pl.LazyFrame:
+        """Return the rows of a table, all or of some buckets, with what becomes of each."""
+        rows = self.tables.scan(table, buckets)
+        if table in EVENTS:
+            return self._events(table, rows, buckets)
+        if table not in self.cuts:
+            return _unmarked(rows)
+        rule = {
+            "message": self._messages, "web_event": self._web_events, "page_hit": self._page_hits,
+            "subscription": self._subscriptions, "exclusion": self._exclusions, "quarantine": self._quarantine,
+            "delivery": self._of_deliveries, "link": self._of_deliveries, "content": self._of_deliveries,
+        }[table]  # fmt: skip
+        return rule(rows).with_columns(pl.col(GOES).fill_null(False), pl.lit(False).alias(ALTERED))
+
+    def undated(self) -> int:
+        """Count the events and messages without an instant that stay."""
+        at = {"event": "occurred_at", "message": "status_at"}
+        kept = [
+            self.marked(name).filter(pl.col(column).is_null(), ~pl.col(GOES)).select(pl.len())
+            for name, column in at.items()
+            if name in self.cuts
+        ]
+        return sum(frame.item() for frame in pl.collect_all(kept))
+
+    def load_text(self, text: str) -> str:
+        """Return a text of a load report as it stays: as it is."""
+        return text
+
+    def _before(self, table: str, at: pl.Expr) -> pl.Expr:
+        return (at < pl.lit(self.cuts[table])).fill_null(False)
+
+    def _dates(self) -> pl.LazyFrame:
+        return self.tables.scan("delivery").select(
+            "delivery_id", date=pl.coalesce("ended_at", "started_at", "contact_at")
+        )
+
+    def _last(self, table: str, column: str) -> pl.LazyFrame:
+        """Return, by delivery, what its undated rows of a table go by."""
+        if table not in self._lasts:
+            own = self.tables.scan(table).group_by("delivery_id").agg(last=pl.col(column).max())
+            both = own.join(self._dates(), on="delivery_id", how="left").filter(pl.col("delivery_id").is_not_null())
+            self._lasts[table] = both.select("delivery_id", last=pl.coalesce("last", "date")).collect()
+        return self._lasts[table].lazy()
+
+    def _dated(self, table: str, rows: pl.LazyFrame, column: str) -> pl.LazyFrame:
+        known = rows.join(self._last(table, column), on="delivery_id", how="left", maintain_order="left")
+        return known.with_columns(at=pl.coalesce(column, "last")).drop("last")
+
+    def _messages(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        goes = self._before("message", pl.col("at")).alias(GOES)
+        return self._dated("message", rows, "status_at").with_columns(goes).drop("at")
+
+    def _events(self, table: str, rows: pl.LazyFrame, buckets: list[int] | None) -> pl.LazyFrame:
+        """Hits, and what they have from messages that go.
+
+        Those of control addresses go with their message, since it alone says that they do not count; the recipient that
+        others have from it becomes their own. A repeated open goes with the one it repeats.
+        """
+        goes = pl.lit(False)
+        if table in self.cuts:
+            rows = self._dated(table, rows, "occurred_at")
+            again = pl.duration(seconds=pl.col("collapse_seconds").fill_null(0)) if table == "collapsed" else None
+            goes = self._before(table, pl.col("at") if again is None else pl.col("at") - again)
+        if "message" not in self.cuts:
+            marks = {GOES: goes, ALTERED: pl.lit(False)}
+            return rows.with_columns(**marks).drop("at", strict=False)
+        gone = self.marked("message", buckets).filter(GOES).select(*_MESSAGE, pl.lit(True).alias(_OF_GONE)).unique()
+        is_of_gone = pl.col(_OF_GONE).fill_null(False)
+        goes = goes | (is_of_gone & pl.col("is_seed").fill_null(False))
+        is_taken = is_of_gone & ((pl.col(FILLED).fill_null(0) & FROM_MESSAGE) != 0)
+        own = pl.when(is_taken).then(pl.col(FILLED) & ~pl.lit(FROM_MESSAGE, pl.Int32)).otherwise(FILLED)
+        marked = rows.join(gone, on=_MESSAGE, how="left", maintain_order="left")
+        marks = {GOES: goes, ALTERED: is_taken & ~goes, FILLED: own}
+        return marked.with_columns(**marks).drop("at", _OF_GONE, strict=False)
+
+    def _web_events(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.join(_orphaned(self), on="event_id", how="left", maintain_order="left")
+
+    def _page_hits(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.with_columns(self._before("page_hit", pl.col("occurred_at")).alias(GOES))
+
+    def _subscriptions(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Acts, but the one by which somebody is subscribed now: it is no history yet."""
+        who = ["service_id", "recipient_id"]
+        is_last = pl.col("occurred_at") == pl.col("occurred_at").max().over(who)
+        in_force = (is_last & (pl.col("action") == 1)).fill_null(False)
+        return rows.with_columns((self._before("subscription", pl.col("occurred_at")) & ~in_force).alias(GOES))
+
+    def _exclusions(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Exclusions have no instant: they go by the date of their delivery."""
+        known = rows.join(self._dates(), on="delivery_id", how="left", maintain_order="left")
+        return known.with_columns(self._before("exclusion", pl.col("date")).alias(GOES)).drop("date")
+
+    def _quarantine(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Refused lines have no instant that could be read: they go by the last load of their file."""
+        known = rows.join(self.files.lazy(), on="source_file", how="left", maintain_order="left")
+        return known.with_columns(self._before("quarantine", pl.col("loaded_at")).alias(GOES)).drop("loaded_at")
+
+    def _of_deliveries(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Deliveries of which nothing else is left, no kept count either; their links and contents go with them."""
+        left = [self.marked(name).filter(~pl.col(GOES)).select("delivery_id") for name in (*EVENTS, "message")]
+        left.append(self.tables.scan("kept_count").select("delivery_id"))
+        old = self._dates().filter(self._before("delivery", pl.col("date"))).select("delivery_id")
+        gone = old.join(pl.concat(left).unique(), on="delivery_id", how="anti").with_columns(pl.lit(True).alias(GOES))
+        return rows.join(gone.unique(), on="delivery_id", how="left", maintain_order="left")
+
+
+class Person:
+    """Rows of one recipient: by id, by address, and by message, whose hits are theirs whoever they name.
+
+    Recipients with the same address are taken for the same person. Anonymous hits that only share a browser stay.
+    """
+
+    leaves_part = False  # what is left is the whole of everybody else
+
+    def __init__(self, tables: Tables, recipient: str | None, address: str | None) -> None:
+        self.tables = tables
+        self.ids = {recipient} if recipient else set()
+        self.addresses = {address.strip().lower()} if address else set()
+        self._meet()
+        self.messages = self._messages().collect()
+
+    def marked(self, table: str, buckets: list[int] | None = None) -> pl.LazyFrame:
+        """Return the rows of a table, all or of some buckets, with what becomes of each."""
+        rows = self.tables.scan(table, buckets)
+        if table in (*EVENTS, "message"):
+            keys = self.messages.lazy().with_columns(pl.lit(True).alias(_OF_GONE))
+            rows = rows.join(keys, on=_MESSAGE, how="left", nulls_equal=True, maintain_order="left")
+            goes = self._is_theirs(table) | pl.col(_OF_GONE).fill_null(False)
+            return rows.with_columns(goes.alias(GOES), pl.lit(False).alias(ALTERED)).drop(_OF_GONE)
+        if table == "web_event":
+            rows = rows.join(_orphaned(self), on="event_id", how="left", maintain_order="left")
+            return rows.with_columns(pl.col(GOES).fill_null(False), pl.lit(False).alias(ALTERED))
+        if table == "failure" and self.addresses:
+            text = pl.col("first_text")
+            blank = text.str.replace_all(f"(?i){self._any_address()}", f"${{1}}{BLANK}${{2}}")
+            altered = text.ne_missing(blank).alias(ALTERED)
+            return rows.with_columns(altered, pl.lit(False).alias(GOES), blank.alias("first_text"))
+        if table in ("recipient", "subscription", "page_hit", "exclusion"):
+            return rows.with_columns(self._is_theirs(table).alias(GOES), pl.lit(False).alias(ALTERED))
+        return self._lines(rows) if table == "quarantine" else _unmarked(rows)
+
+    def names_address(self, text: str) -> bool:
+        """Whether a text holds one of their addresses."""
+        return bool(self.addresses and re.search(self._any_address(), text, re.IGNORECASE))
+
+    def names_id(self, text: str) -> bool:
+        """Whether a text holds one of their ids, as a word."""
+        return any(re.search(rf"(?<!\w){re.escape(one)}(?!\w)", text, re.IGNORECASE) for one in self.ids)
+
+    def undated(self) -> int:
+        """Return 0: whether a row has an instant does not matter here."""
+        return 0
+
+    def load_text(self, text: str) -> str:
+        """Return a text of a load report without their addresses."""
+        return re.sub(self._any_address(), rf"\1{BLANK}\2", text, flags=re.IGNORECASE) if self.addresses else text
+
+    def _meet(self) -> None:
+        """Find the addresses of the id, and the ids of the addresses."""
+        own = {"message": "address", "event": "address", "collapsed": "address", "recipient": "email"}
+        asked = [
+            self.tables.scan(name).filter(pl.col("recipient_id").is_in(list(self.ids))).select(_plain(column))
+            for name, column in own.items()
+        ]
+        self.addresses |= _values(asked)
+        twins = self.tables.scan("recipient").filter(_plain("email").is_in(list(self.addresses)))
+        self.ids |= _values([twins.select("recipient_id")])
+        if not self.ids:  # no table of recipients knows the address
+            named = [self.tables.scan(name).filter(self._is_theirs(name)).select("recipient_id") for name in _LOGS]
+            self.ids |= _values(named)
+
+    def _is_theirs(self, table: str) -> pl.Expr:
+        column = {"recipient": "email", "message": "address", "event": "address", "collapsed": "address"}.get(table)
+        theirs = pl.col("recipient_id").is_in(list(self.ids))
+        theirs = theirs if column is None else theirs.fill_null(False) | _plain(column).is_in(list(self.addresses))
+        return theirs.fill_null(False)
+
+    def _messages(self) -> pl.LazyFrame:
+        """Their messages; one that only a hit calls theirs is, unless the log says it is somebody else's."""
+        found = [self.tables.scan(name).filter(self._is_theirs(name)).select(_MESSAGE) for name in _LOGS]
+        log = self.tables.scan("message")
+        others = log.filter(pl.col("recipient_id").is_not_null(), ~self._is_theirs("message")).select(_MESSAGE)
+        known = pl.concat(found).filter(pl.col("message_id").is_not_null()).unique()
+        return known.join(others, on=_MESSAGE, how="anti", nulls_equal=True)
+
+    def _lines(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Refused lines that name them by address or id, or, a raw log line, one of their messages."""
+        words = [rf"(?:^|\W){re.escape(one)}(?:\W|$)" for one in self.ids]
+        words += [self._any_address()] if self.addresses else []
+        named = pl.col("text").str.contains(f"(?i){'|'.join(words)}")
+        third = pl.col("text").str.split("\t").list.get(2, null_on_oob=True)
+        message = third.str.to_integer(base=16, dtype=pl.UInt64, strict=False).cast(pl.String)
+        of_message = message.is_in(self.messages["message_id"].implode()) & (
+            pl.col("source") == "adobe_redirection_log"
+        )
+        goes = named.fill_null(False) | of_message.fill_null(False)
+        return rows.with_columns(goes.alias(GOES), pl.lit(False).alias(ALTERED))
+
+    def _any_address(self) -> str:
+        """A pattern of one of their addresses, written plain or in a URL, with what stands around it as two groups."""
+        forms = {form for one in self.addresses for form in (one, one.replace("@", "%40"))}
+        return rf"(^|%[0-9a-f]{{2}}|[^\w.+%-])(?:{'|'.join(map(re.escape, sorted(forms)))})($|[^\w.-]|\.(?:$|\W))"
+
+
+_LOGS = ("message", *EVENTS)
+
+
+def _unmarked(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.with_columns(pl.lit(False).alias(GOES), pl.lit(False).alias(ALTERED))
+
+
+def _orphaned(rule: Old | Person) -> pl.LazyFrame:
+    """The log ids whose last hit goes: (event_id, goes)."""
+    hits = pl.concat([rule.marked(name).select("event_id", GOES) for name in EVENTS])
+    gone = hits.filter(GOES, pl.col("event_id").is_not_null()).select("event_id").unique()
+    left = hits.filter(~pl.col(GOES)).join(gone, on="event_id", how="semi")
+    return gone.join(left, on="event_id", how="anti").with_columns(pl.lit(True).alias(GOES))
+
+
+def _plain(column: str) -> pl.Expr:
+    return pl.col(column).str.strip_chars().str.to_lowercase()
+
+
+def _values(frames: Iterable[pl.LazyFrame]) -> set[str]:
+    """The distinct known values of frames of one column."""
+    found = pl.collect_all([frame.unique() for frame in frames])
+    return {value for frame in found for value in frame.to_series().drop_nulls() if value}
