@@ -266,7 +266,7 @@ NAMED = """
         then 'Apple Mail' else browser end as name,
         case '{by}' when 'browser' then browser_version else operating_system_version end as version,
         (occurred_at at time zone 'UTC' at time zone '{zone}')::date as day
-    from event where not is_seed and ({scope});
+    from event where not is_seed and coalesce(event_type, '') <> 'bounced' and ({scope});
     create view hits as select * from scope where day is not null and day > (select max(day) from scope) - {days}
         and coalesce(event_type, '') <> 'opened' and (link_id is not null or coalesce(event_type, '') = 'clicked');
 """

@@ -174,14 +174,14 @@ def _with_document(tables: Tables, hits: pl.LazyFrame, chosen: Sequence[str]) ->
 
 
 def _with_email(tables: Tables, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
-    """The recipient's address, else the one that the message was sent to."""
+    """The recipient's address, else the one that the message was sent to, else that of the hit itself."""
     if "email" not in chosen:
         return hits
     recipients = tables.scan("recipient").select("recipient_id", "email").unique("recipient_id", keep="any")
-    messages = tables.scan("message").select("delivery_id", "message_id", "address")
+    messages = tables.scan("message").select("delivery_id", "message_id", sent_to="address")
     joined = hits.join(recipients, on="recipient_id", how="left", maintain_order="left")
     joined = joined.join(messages, on=["delivery_id", "message_id"], how="left", maintain_order="left")
-    return joined.with_columns(email=pl.coalesce("email", "address"))
+    return joined.with_columns(email=pl.coalesce("email", "sent_to", "address"))
 
 
 def _chosen(columns: Sequence[str] | None, default: Sequence[str], known: Mapping[str, str] = COLUMNS) -> list[str]:
