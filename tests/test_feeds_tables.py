@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.feeds import PACKINGS, events, read, table, told
 from tests.hostile import ATTACKS, URLS
 from trackkit import open_store
-from trackkit.errors import DataError
+from trackkit.errors import DataError, RequestError
 from trackkit.sources import formats
+from trackkit.sources.feed import read_feed
 
 COLUMNS = ("event_id", "source_row", "occurred_at", "message_id", "delivery_id", "recipient_id", "link_id", "vendor_id")
 
@@ -171,6 +172,21 @@ def test_a_user_adds_a_table_with_a_map(tmp_path: Path) -> None:
         ("opened", datetime(2023, 12, 24, 17, 30, tzinfo=UTC), "m", "m:1:p", '["a","b"]'),
         ("opened", datetime(2023, 12, 24, 17, 31, tzinfo=UTC), None, None, '["one"]'),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('columns = { id = "id" }', "there is no column 'id' of delivery"),
+        ('columns = { label = "name" }', "'columns' names no delivery_id"),
+        ('columns = { delivery_id = "a..b" }', "'a..b' is no path"),
+    ],
+)
+def test_a_sibling_that_cannot_be_read_is_said(written: str, said: str, tmp_path: Path) -> None:
+    marks = 'name = "own"\nwhat = ""\nengine = "table"\nword = ["kind"]\ncolumns = {}\nrecognise = { all = ["kind"] }\n'
+    (tmp_path / "own.toml").write_text(f'{marks}[[sibling]]\ntable = "delivery"\nfiles = ["mailings"]\n{written}\n')
+    with pytest.raises(RequestError, match=re.escape(said)):
+        read_feed(tmp_path / "own.toml")
 
 
 def test_formats_are_listed() -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from tests.feeds import events, read, read_tables, table, told
+from tests.test_feeds_vendors import SAMPLES
 from trackkit import sources
 from trackkit.errors import DataError
 from trackkit.sources.detect import choose
 from trackkit.sources.feed import feeds
 from trackkit.sources.files import Found
 from trackkit.sources.headers import of_table
+from trackkit.sources.recognise import of_records
 
 # ---------------------------------------------------------------- Salesforce Marketing Cloud
 
@@ -484,3 +486,15 @@ def test_one_map_alone_recognises_a_table(name: str, file: str, rows: list, tmp_
 def test_no_map_takes_another_table(file: str, tmp_path: Path) -> None:
     (tmp_path / file).write_text(OTHERS[file] + "\n" + ",".join("1" * len(OTHERS[file].split(","))) + "\n")
     assert of_table(Found(tmp_path / file, file), feeds()) is None
+
+
+RECORDS = {"iterable": ITERABLE, "klaviyo": KLAVIYO}
+
+
+@pytest.mark.parametrize("name", [*RECORDS, *SAMPLES])
+def test_records_are_of_one_map_alone(name: str, tmp_path: Path) -> None:
+    sample = RECORDS.get(name) or SAMPLES[name]
+    (tmp_path / "events.json").write_text(json.dumps(sample))
+    known = feeds() if name in RECORDS else {one: feeds()[one] for one in RECORDS}
+    fitting = [one for one in known if of_records(tmp_path / "events.json", {one: known[one]})[0]]
+    assert fitting == ([name] if name in RECORDS else [])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.feeds import events, read, told
+from tests.feeds import PACKINGS, events, read, told
 from trackkit import open_store
 
 # ---------------------------------------------------------------- SendGrid
@@ -382,6 +382,7 @@ def test_an_access_log_of_the_platform(tmp_path: Path) -> None:
     )  # fmt: skip
     report = load.report.sources[0]
     assert (report.read, report.quarantined, report.not_events) == (5, 2, 3)
+    assert not any("repeat another" in note for note in report.assumptions)
     assert "3 lines besides are requests that are no tracked hits" in str(load.report)
     assert load.quarantine.select("source_row", "reason").rows() == [
         (7, "the instant '31/Feb/2023:23:13:24 +0100' does not exist"),
@@ -687,3 +688,33 @@ def test_any_value_in_any_place_is_read_or_set_aside(
     load = read(tmp_path_factory.mktemp("odd") / "in", records, format=name)  # which also checks that it balances
     told_of = load.frames["event"].select("event_id", "reported_type", "source_row").collect()
     assert told_of.null_count().row(0) == (0, 0, 0)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(odd=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"])), max_size=5))
+def test_any_line_of_an_access_log_is_accounted_for(odd: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    lines = [*ADOBE_LOG[:3], *odd]
+    load = read(tmp_path_factory.mktemp("log") / "in", "\r\n".join(lines), "a.log", format="adobe_access_log")
+    report = load.report.sources[0]
+    assert report.read + report.not_events == 3 + sum(map(bool, odd))
+    assert len(events(load, "event_id")) == 3
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_packed_access_logs_give_the_same_hits(packing: str, tmp_path: Path) -> None:
+    plain = read(tmp_path / "plain", "\n".join(ADOBE_LOG), "access.log")
+    load = read(tmp_path / "in", PACKINGS[packing]("\r\n".join(ADOBE_LOG).encode()), "access.log.1")
+    assert events(load, "event_id", "source_row") == events(plain, "event_id", "source_row")
+    assert load.report.sources[0].format == "adobe_access_log"
+
+
+def test_bytes_that_are_no_utf8_and_a_cut_in_an_access_log(tmp_path: Path) -> None:
+    raw = "\n".join(ADOBE_LOG[:3]).encode().replace(b"X11", b"X\xff1", 1)
+    load = read(tmp_path / "in", raw, "access.log")
+    assert load.quarantine.select("source_row", "reason").rows() == [(1, "not UTF-8")]
+    many = [
+        f'192.0.2.1 - - [14/Nov/2023:23:13:20 +0100] "GET /r/?id=h{n:x},2,1 HTTP/1.1" 200 43 {UA}'
+        for n in range(1, 999)
+    ]
+    cut = read(tmp_path / "cut", PACKINGS["gzip"]("\n".join(many).encode())[:-20], "access.log.gz")
+    assert "the file is cut here" in cut.quarantine["reason"].to_list()[-1]

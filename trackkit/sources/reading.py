@@ -87,7 +87,8 @@ class _Work:
         quarantine = quarantine_frame(sorted(self.bad), self.report)
         self._account(rows)
         events = {"event": rows.select(handed_on("event"))}
-        return Staged(self.report, events, quarantine, _gleaned(rows), rows.select("exact", "loose"))
+        copies = rows.select("exact", "loose") if self.mapping.feed.engine != "access_log" else None  # there all count
+        return Staged(self.report, events, quarantine, _gleaned(rows), copies)
 
     def _account(self, rows: pl.LazyFrame) -> None:
         report, odd, is_open = self.report, pl.col("oddity"), pl.col("reported_type") == "opened"
