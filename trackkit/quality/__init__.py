@@ -63,7 +63,7 @@ def _of_all(scope: Scope) -> Iterator[Finding]:
 def _of_one(scope: Scope) -> Iterator[Finding]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
-    ends = scope.scan("event").select(first=at.min(), last=at.quantile(MOST_READ, "nearest")).collect()
+    ends = scope.hits().select(first=at.min(), last=at.quantile(MOST_READ, "nearest")).collect()
     since, until = ends.row(0)
     if gaps and since:
         yield nearby(gaps, since, until, scope.limits.gap_in_sequence)

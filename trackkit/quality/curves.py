@@ -22,7 +22,8 @@ Window = tuple[datetime, datetime]
 
 def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
     """Return the hits, repeated opens included, of each hour and server: `log_server`, `hour`, `hits`."""
-    rows = pl.concat([scope.scan(name).select("log_server", "occurred_at") for name in ("event", "collapsed")])
+    both = (scope.hits(), scope.scan("collapsed"))
+    rows = pl.concat([frame.select("log_server", "occurred_at") for frame in both])
     at = pl.col("occurred_at")
     rows = rows.filter(at.is_between(window[0] - AROUND, window[1] + AROUND) if window else at.is_not_null())
     return rows.group_by("log_server", hour=at.dt.truncate("1h")).agg(hits=pl.len().cast(pl.Int64)).collect()

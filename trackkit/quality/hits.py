@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.deliveries import Tables
+from trackkit.deliveries import Tables, is_hit
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import FAIL, PASS
 
@@ -32,12 +32,16 @@ class Scope:
             return rows
         return rows.filter(pl.col("delivery_id").is_in(list(self.deliveries)))
 
+    def hits(self) -> pl.LazyFrame:
+        """Return the hits in these deliveries: what readers did, without the sends and bounces of an event feed."""
+        return self.scan("event").filter(is_hit())
+
 
 def hit_findings(scope: Scope) -> Iterator[Finding]:
     """Yield what is odd about the hits: one finding for each check that the tables allow."""
     if not scope.tables.has("event"):
         return
-    events = scope.scan("event")
+    events = scope.hits()
     counts = events.select(pl.len(), opens=_is_open().sum())
     tallies = dict(_tallies(scope, events))
     (sizes, *found) = pl.collect_all([counts, *tallies.values()])
@@ -50,6 +54,11 @@ def hit_findings(scope: Scope) -> Iterator[Finding]:
     yield from _tracking_missing(scope, hits)
 
 
+def _is_of_feed() -> pl.Expr:
+    """Whether a hit came without an id of the platform: no list of deliveries comes with such feeds."""
+    return pl.col("event_id").str.starts_with("sha256:").fill_null(False)
+
+
 def _is_open() -> pl.Expr:
     return (pl.col("event_type").cast(pl.String) == "opened").fill_null(False)
 
@@ -57,7 +66,7 @@ def _is_open() -> pl.Expr:
 def _tallies(scope: Scope, events: pl.LazyFrame) -> Iterator[tuple[str, pl.LazyFrame]]:
     """By check, the hits it is about, counted by an example of theirs."""
     for check, table, key, rows in (
-        ("unknown_deliveries", "delivery", "delivery_id", events),
+        ("unknown_deliveries", "delivery", "delivery_id", events.filter(~_is_of_feed())),
         ("unknown_links", "link", "link_id", events.filter(~_is_open())),
     ):
         if scope.tables.has(table) and not (scope.is_one and table == "delivery"):  # of one it is a limit
@@ -141,7 +150,7 @@ def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
     sent = _sent(scope).filter(
         pl.col("html") >= limits.messages, pl.col("last") <= newest - timedelta(hours=limits.hours)
     )
-    tracked = scope.scan("event").select("delivery_id").unique()
+    tracked = scope.hits().select("delivery_id").unique()
     judged, silent = pl.collect_all(
         [sent.select(pl.len()), sent.join(tracked, on="delivery_id", how="anti").sort("delivered", descending=True)]
     )
@@ -163,5 +172,6 @@ def _sent(scope: Scope) -> pl.LazyFrame:
     return (
         counts.join(deliveries, on="delivery_id", how="left")
         .filter(~pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False)))
+        .join(scope.scan("purge"), on="delivery_id", how="anti")  # their hits are gone because retention asks so
         .with_columns(html=pl.col("delivered") - pl.col("text_messages").fill_null(0))
     )
