@@ -69,6 +69,16 @@ CREATE TABLE event AS SELECT *, type IN (4, 5) AND (
         (SELECT max(since) FROM choice d WHERE d.visitor = h.visitor AND d.since <= h.moment)) = 1
     ) IS TRUE AS refused FROM (SELECT *, coalesce(person, 'recipient ' || recipient) AS visitor FROM hit) h;
 """
+UNIQUES = {"unique_opens", "unique_clicks", "unique_people_clicks"}
+UNKNOWN = -1  # rows, of which none says whose it is
+
+
+def distinct(column: str, condition: str) -> str:
+    """Return the SQL of a distinct count; `UNKNOWN` where no row that counts has a value."""
+    is_unknown = f"count(*) FILTER ({condition}) > 0 AND count({column}) FILTER ({condition}) = 0"
+    return f"CASE WHEN {is_unknown} THEN {UNKNOWN} ELSE count(DISTINCT {column}) FILTER ({condition}) END"
+
+
 COUNTED = {
     "delivery": {name: f"sum({name})::BIGINT" for name in
                  ("targeted", "rejected", "to_deliver", "text_messages", "new_quarantines")},
@@ -84,10 +94,10 @@ COUNTED = {
         "cancelled": "count(*) FILTER (status = '7')",
     },
     "event": {
-        "unique_opens": "count(DISTINCT msg)",
+        "unique_opens": distinct("msg", "true"),
         "total_opens": "count(*) FILTER (type = 2)",
-        "unique_clicks": "count(DISTINCT CASE WHEN type = 1 THEN msg END)",
-        "unique_people_clicks": "count(DISTINCT CASE WHEN type = 1 THEN person END)",
+        "unique_clicks": distinct("msg", "type = 1"),
+        "unique_people_clicks": distinct("person", "type = 1"),
         "total_clicks": "count(*) FILTER (type = 1)",
         "unsubscribe_clicks": "count(*) FILTER (type = 3)",
         "mirror_page_clicks": "count(*) FILTER (type = 6)",
@@ -143,13 +153,16 @@ def _expected(connection, columns: tuple[str, ...]) -> pl.DataFrame:
         joined = joined.join(other, on=columns, how="full", coalesce=True, nulls_equal=True)
     joined = joined.with_columns(pl.col(name).fill_null(0) for name in ZERO & set(joined.columns)
                                  if name not in ("transaction_amount", "transaction_articles"))  # fmt: skip
+    joined = joined.with_columns(pl.col(name).replace(UNKNOWN, None) for name in UNIQUES & set(joined.columns))
     if "delivery_id" in columns or "event" not in carriers:
         joined = _estimated(joined)
     else:
         forwards = connection.sql(
-            f"SELECT {', '.join(columns)}, sum(greatest(0, people - clickers))::BIGINT AS estimated_forwards FROM ("
-            f"SELECT {', '.join(columns)}, delivery_id, count(DISTINCT CASE WHEN type = 1 THEN person END) AS people, "
-            f"count(DISTINCT CASE WHEN type = 1 THEN msg END) AS clickers FROM event GROUP BY ALL) GROUP BY ALL"
+            f"SELECT {', '.join(columns)}, sum(CASE WHEN people >= 0 AND clickers >= 0 "
+            f"THEN greatest(0, people - clickers) END)::BIGINT AS estimated_forwards "
+            f"FROM (SELECT {', '.join(columns)}, delivery_id, "
+            f"{distinct('person', 'type = 1')} AS people, {distinct('msg', 'type = 1')} AS clickers "
+            f"FROM event GROUP BY ALL) GROUP BY ALL"
         ).pl()
         joined = joined.join(forwards, on=columns, how="left", nulls_equal=True)
     return joined.with_columns(
@@ -161,7 +174,7 @@ def _expected(connection, columns: tuple[str, ...]) -> pl.DataFrame:
 
 def _estimated(joined: pl.DataFrame) -> pl.DataFrame:
     if "unique_clicks" in joined.columns:
-        forwards = pl.max_horizontal(pl.lit(0), pl.col("unique_people_clicks") - pl.col("unique_clicks"))
+        forwards = (pl.col("unique_people_clicks") - pl.col("unique_clicks")).clip(lower_bound=0)
         joined = joined.with_columns(estimated_forwards=forwards)
     if {"to_deliver", "unique_opens"} <= set(joined.columns):
         scaled = "floor({0} * to_deliver / (to_deliver - text0) + 0.5)"

@@ -274,7 +274,9 @@ def _expression(formula: Formula) -> pl.Expr:
         case Count(where):
             return _meets(where).sum() if where else pl.len()
         case Distinct(column, where):
-            return pl.col(column).filter(_meets(where) & pl.col(column).is_not_null()).n_unique()
+            values = pl.col(column).filter(_meets(where))
+            # Rows of which none says whose it is may be of one or of many.
+            return pl.when((values.count() > 0) | (values.len() == 0)).then(values.drop_nulls().n_unique())
         case Total(column, where):
             values = pl.col(column).filter(_meets(where))
             known = values.cast(MONEY, strict=False) if column in AMOUNTS else values

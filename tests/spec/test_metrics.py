@@ -168,7 +168,7 @@ def test_by_domain_counts_each_sides_own_rows():
         {"domain": "mail.example", "open_rate": 2 / 3, "complaints": 1, "unique_opens": 2, "delivered": 3},
         {"domain": "post.example", "open_rate": 1.0, "complaints": 0, "unique_opens": 2, "delivered": 2},
         {"domain": "seed.example", "open_rate": None, "complaints": 0, "unique_opens": 0, "delivered": 0},
-        {"domain": None, "open_rate": None, "complaints": 0, "unique_opens": 0, "delivered": 0},
+        {"domain": None, "open_rate": None, "complaints": 0, "unique_opens": None, "delivered": 0},
     ]
 
 
