@@ -15,7 +15,7 @@ from tests import databases
 from tests.databases import NAMES, PASSWORD, fill
 from tests.instance import write_instance
 from trackkit.errors import DataError, RequestError
-from trackkit.sources.databases import Database
+from trackkit.sources.sql.connection import Database
 
 HITS = "nmstrackinglogrcp"
 

@@ -8,7 +8,7 @@ import pytest
 
 import trackkit as tk
 from trackkit.errors import DataError
-from trackkit.sources.mautic_opens import expand
+from trackkit.sources.sql.mautic_opens import expand
 
 LISTMONK = """
 create type subscriber_status as enum ('enabled', 'disabled', 'blocklisted');

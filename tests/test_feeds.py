@@ -16,8 +16,8 @@ from tests.feeds import FRAMINGS, PACKINGS, events, read, told
 from trackkit import load as load_store
 from trackkit import open_store, sources
 from trackkit.errors import DataError, RequestError
-from trackkit.sources import framing
-from trackkit.sources.feed import check_maps, feeds, read_feed
+from trackkit.sources.feeds import framing
+from trackkit.sources.feeds.feed import check_maps, feeds, read_feed
 
 
 def click(number: int, **more: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests.hostile import ATTACKS, URLS
 from trackkit import open_store
 from trackkit.errors import DataError, RequestError
 from trackkit.sources import formats
-from trackkit.sources.feed import read_feed
+from trackkit.sources.feeds.feed import read_feed
 
 COLUMNS = ("event_id", "source_row", "occurred_at", "message_id", "delivery_id", "recipient_id", "link_id", "vendor_id")
 
@@ -124,7 +124,7 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
 
 
 def test_more_rows_than_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trackkit.sources.tabular.ROWS", 3)
+    monkeypatch.setattr("trackkit.sources.feeds.tabular.ROWS", 3)
     rows = [activity(number) for number in range(8)]
     rows[4]["attributes"] = "{no"
     load = read(tmp_path / "in", table(rows), "a.csv")
@@ -208,7 +208,7 @@ def test_any_text_in_any_cell_is_kept(
 ) -> None:
     rows = [activity(place, leadId=f"p{one}", further=other) for place, (one, other) in enumerate(cells)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trackkit.sources.tabular.ROWS", size)
+        patch.setattr("trackkit.sources.feeds.tabular.ROWS", size)
         load = read(tmp_path_factory.mktemp("any") / "in", table(rows, separator), "a.csv")
     kept = {
         number: (person, json.loads(rest))

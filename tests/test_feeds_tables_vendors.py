@@ -12,10 +12,10 @@ from tests.test_feeds_vendors import SAMPLES
 from trackkit import sources
 from trackkit.errors import DataError
 from trackkit.sources.detect import choose
-from trackkit.sources.feed import feeds
+from trackkit.sources.feeds.feed import feeds
+from trackkit.sources.feeds.headers import of_table
+from trackkit.sources.feeds.recognise import of_records
 from trackkit.sources.files import Found
-from trackkit.sources.headers import of_table
-from trackkit.sources.recognise import of_records
 
 # ---------------------------------------------------------------- Salesforce Marketing Cloud
 

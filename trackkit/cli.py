@@ -375,7 +375,7 @@ def forget(as_json: bool, pseudonymise: Path | None, **asked: Any) -> None:
 def check(folder: Path | None) -> None:
     """Check report templates, notebooks and maps of formats, naming file, section, key and the nearest valid word."""
     from trackkit.report import check as checked
-    from trackkit.sources.feed import check_maps
+    from trackkit.sources.feeds.feed import check_maps
 
     problems = [*checked(folder), *check_maps(folder)]
     for problem in problems:

@@ -6,15 +6,16 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from trackkit.errors import DataError, RequestError, did_you_mean
-from trackkit.sources import adobe, listmonk, mailchimp, mautic, reading, redirection, tables
-from trackkit.sources.databases import is_database
+from trackkit.sources import adobe, mailchimp, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
-from trackkit.sources.feed import Feed, feeds, read_feed
+from trackkit.sources.feeds import reading
+from trackkit.sources.feeds.feed import Feed, feeds, read_feed
+from trackkit.sources.feeds.mapping import Wishes
 from trackkit.sources.files import Found, find
-from trackkit.sources.mapping import Wishes
 from trackkit.sources.report import LoadReport, SourceReport
-from trackkit.sources.sql import PRODUCTS, read_database
-from trackkit.sources.sql_tables import Since
+from trackkit.sources.sql import PRODUCTS, listmonk, mautic, read_database
+from trackkit.sources.sql.connection import is_database
+from trackkit.sources.sql.queries import Since
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
 from trackkit.sources.values import Clock
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trackkit.errors import DataError
-from trackkit.sources import adobe, files, framing, recognise, redirection
-from trackkit.sources.feed import Feed
+from trackkit.sources import adobe, files, redirection
+from trackkit.sources.feeds import framing, recognise
+from trackkit.sources.feeds.feed import Feed
+from trackkit.sources.feeds.headers import names, of_table, siblings
 from trackkit.sources.files import Found
-from trackkit.sources.headers import names, of_table, siblings
 from trackkit.sources.maps import TableMap, plain_name
 from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trackkit.sources.feed import maps_behind
+from trackkit.sources.feeds.feed import maps_behind
 from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.store.lake import Lake

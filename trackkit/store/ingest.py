@@ -18,9 +18,9 @@ from trackkit import schema
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
 from trackkit.snapshot import Snapshot
-from trackkit.sources.databases import is_database
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
+from trackkit.sources.sql.connection import is_database
 from trackkit.sources.staging import RawLoad
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import MARKS, Fingerprints, view

@@ -7,17 +7,18 @@ from pathlib import Path
 import polars as pl
 
 from trackkit import schema
-from trackkit.sources import files, framing
-from trackkit.sources.feed import Feed
+from trackkit.sources import files
+from trackkit.sources.feeds import framing
+from trackkit.sources.feeds.feed import Feed
+from trackkit.sources.feeds.hits import Hits
+from trackkit.sources.feeds.mapping import TOLD, Mapping, Wishes
+from trackkit.sources.feeds.paths import cell
+from trackkit.sources.feeds.records import Batch, Records, Source
+from trackkit.sources.feeds.tabular import Table
 from trackkit.sources.files import Found
-from trackkit.sources.hits import Hits
-from trackkit.sources.mapping import TOLD, Mapping, Wishes
-from trackkit.sources.paths import cell
-from trackkit.sources.records import Batch, Records, Source
 from trackkit.sources.report import SourceReport
 from trackkit.sources.sheets import is_parquet
 from trackkit.sources.staging import Staged, handed_on, quarantine_frame, staged_path
-from trackkit.sources.tabular import Table
 from trackkit.sources.values import Clock
 
 ENGINES: dict[str, type[Source]] = {"json": Records, "table": Table, "access_log": Hits}

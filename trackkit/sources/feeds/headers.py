@@ -12,10 +12,10 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.errors import DataError
-from trackkit.sources.feed import Feed, Sibling
+from trackkit.sources.feeds.feed import Feed, Sibling
+from trackkit.sources.feeds.paths import ENVELOPE, RECORD, Path, alternatives, path
 from trackkit.sources.files import Found
 from trackkit.sources.maps import Field, TableMap, plain_name
-from trackkit.sources.paths import ENVELOPE, RECORD, Path, alternatives, path
 from trackkit.sources.sheets import dialect
 
 FILE = "^.file"

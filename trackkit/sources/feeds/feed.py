@@ -1,7 +1,7 @@
 """Formats as data: the grammar of a map (TOML), its checks, and where maps are found. `docs/formats.md` explains it.
 
-The maps of the package are in `trackkit/sources/formats`; a user's own are `formats/*.toml` in the working folder, and
-win over the package's where they have its name.
+The maps of the package are in `formats`, beside this module; a user's own are `formats/*.toml` in the working folder,
+and win over the package's where they have its name.
 """
 
 import re
@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.sources.notation import BounceClass, Condition, Engine, EventType, Name, Paths, Pattern, Zone
-from trackkit.sources.paths import alternatives
+from trackkit.sources.feeds.notation import BounceClass, Condition, Engine, EventType, Name, Paths, Pattern, Zone
+from trackkit.sources.feeds.paths import alternatives
 
 BUILT_IN, LOCAL = Path(__file__).parent / "formats", "formats"
 

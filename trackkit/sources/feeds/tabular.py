@@ -12,11 +12,12 @@ from typing import Any
 import polars as pl
 
 from trackkit.errors import DataError
-from trackkit.sources import files, framing
+from trackkit.sources import files
+from trackkit.sources.feeds import framing
+from trackkit.sources.feeds.headers import FILE, Headers, called
+from trackkit.sources.feeds.paths import ENVELOPE, Path, Rows, alternatives, as_json, cell, lists, path, texts
+from trackkit.sources.feeds.records import Batch, Source
 from trackkit.sources.files import NOT_UTF8, Found, Mended
-from trackkit.sources.headers import FILE, Headers, called
-from trackkit.sources.paths import ENVELOPE, Path, Rows, alternatives, as_json, cell, lists, path, texts
-from trackkit.sources.records import Batch, Source
 from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
 from trackkit.sources.staging import STAGED, staged_path
 from trackkit.sources.values import is_missing

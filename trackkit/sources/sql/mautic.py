@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from trackkit.sources.mailchimp import digest
 from trackkit.sources.maps import Field, TableMap
-from trackkit.sources.mautic_opens import expand
-from trackkit.sources.sql_tables import Catalogue, Query
+from trackkit.sources.sql.mautic_opens import expand
+from trackkit.sources.sql.queries import Catalogue, Query
 from trackkit.sources.values import named
 
 NAME = "mautic"

@@ -11,10 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from trackkit.sources import files, values
-from trackkit.sources.feed import Feed
+from trackkit.sources.feeds.feed import Feed
+from trackkit.sources.feeds.paths import cell
+from trackkit.sources.feeds.records import Batch, Source
 from trackkit.sources.files import NOT_UTF8
-from trackkit.sources.paths import cell
-from trackkit.sources.records import Batch, Source
 
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 COMBINED = (

@@ -15,8 +15,8 @@ import polars as pl
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import values
-from trackkit.sources.feed import Condition, Feed, Reading
-from trackkit.sources.paths import alternatives, cell
+from trackkit.sources.feeds.feed import Condition, Feed, Reading
+from trackkit.sources.feeds.paths import alternatives, cell
 from trackkit.sources.values import Clock
 
 DEDUPES = ("exact", "loose", "none")

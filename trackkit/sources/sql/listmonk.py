@@ -8,7 +8,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from trackkit.sources.maps import Field, TableMap
-from trackkit.sources.sql_tables import Catalogue, Query
+from trackkit.sources.sql.queries import Catalogue, Query
 from trackkit.sources.values import named
 
 NAME = "listmonk"

@@ -2,7 +2,7 @@
 
 from trackkit.sources import adobe
 from trackkit.sources.maps import TableMap, plain_name
-from trackkit.sources.sql_tables import Catalogue, Query, dated_column
+from trackkit.sources.sql.queries import Catalogue, Query, dated_column
 
 # Columns that say when a row came or last changed, the best first. Tables without one are read wholly.
 _DATED = {

@@ -12,11 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.sources import framing
-from trackkit.sources.feed import Feed
-from trackkit.sources.files import Found
-from trackkit.sources.framing import Broken
-from trackkit.sources.paths import (
+from trackkit.sources.feeds import framing
+from trackkit.sources.feeds.feed import Feed
+from trackkit.sources.feeds.framing import Broken
+from trackkit.sources.feeds.paths import (
     RECORD,
     Path,
     Rows,
@@ -29,6 +28,7 @@ from trackkit.sources.paths import (
     path,
     texts,
 )
+from trackkit.sources.files import Found
 
 BATCH = 20_000  # records mapped at once
 _LAID = 1_000  # records laid side by side at once: few enough to stay in the processor's cache

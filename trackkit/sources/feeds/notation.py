@@ -7,7 +7,7 @@ from pydantic import AfterValidator, StringConstraints
 
 from trackkit import schema
 from trackkit.errors import RequestError
-from trackkit.sources.paths import alternatives
+from trackkit.sources.feeds.paths import alternatives
 from trackkit.sources.values import Clock
 
 Engine = Literal["json", "table", "access_log"]

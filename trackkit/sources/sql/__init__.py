@@ -4,16 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trackkit.errors import DataError
-from trackkit.sources import adobe, adobe_database, listmonk, mautic, tables
-from trackkit.sources.databases import Database, told
+from trackkit.sources import adobe, tables
 from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport
-from trackkit.sources.sql_stream import Stream, stream
-from trackkit.sources.sql_tables import Catalogue, Query, Since, instant
+from trackkit.sources.sql import campaign, listmonk, mautic
+from trackkit.sources.sql.connection import Database, told
+from trackkit.sources.sql.queries import Catalogue, Query, Since, instant
+from trackkit.sources.sql.stream import Stream, stream
 from trackkit.sources.staging import RawLoad, Staged, combine, staged_path
 from trackkit.sources.values import Clock
 
-PRODUCTS = {adobe.EXPORT: adobe_database.queries, listmonk.NAME: listmonk.queries, mautic.NAME: mautic.queries}
+PRODUCTS = {adobe.EXPORT: campaign.queries, listmonk.NAME: listmonk.queries, mautic.NAME: mautic.queries}
 
 
 def read_database(

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from trackkit.sources.databases import Database
 from trackkit.sources.sheets import ROW
+from trackkit.sources.sql.connection import Database
 
 BATCH = 50_000  # rows held at once, as Python's own values
 _ADBC = "adbc_driver_postgresql"
