@@ -22,7 +22,8 @@ from trackkit import __version__, resources
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.index import write_index
 from trackkit.language import catalogue_file, require_language
-from trackkit.report import REPORTS, render
+from trackkit.report import REPORTS
+from trackkit.report.workers import Renderers
 from trackkit.store import Store, open_store
 
 MANIFEST, INDEX, LOCK = "manifest.json", "index.html", ".lock"
@@ -102,8 +103,9 @@ def _run(
     planned = list(_planned(store, reports, deliveries(store, delivery, since), lang))
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
-    with ThreadPoolExecutor(jobs or min(os.cpu_count() or 1, 4)) as pool:
-        rendering = {pool.submit(_rendered, store, job, folder): job for job in due}
+    at_once = min(jobs or min(os.cpu_count() or 1, 4), max(len(due), 1))
+    with Renderers(at_once if due else 0) as renderers, ThreadPoolExecutor(at_once) as pool:
+        rendering = {pool.submit(_rendered, renderers, store, job, folder): job for job in due}
         for done, finished in enumerate(as_completed(rendering), start=1):
             _note(manifest, summary, rendering[finished], finished.result())
             if progress:
@@ -113,13 +115,12 @@ def _run(
     return summary
 
 
-def _rendered(store: Store, job: Job, folder: Path) -> dict[str, Any]:
+def _rendered(renderers: Renderers, store: Store, job: Job, folder: Path) -> dict[str, Any]:
     """Render one job; an error is an answer, so that the others go on."""
     started = time.monotonic()
     try:
-        path = render(
-            job.report, store.location, folder, delivery=job.delivery or None, lang=job.lang, parameters=job.parameters
-        )
+        asked = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters}
+        path = renderers.render(job.report, store.location, folder, **asked)
     except Exception as error:  # whatever it is, a full disk included, the others go on
         return {"status": "failed", "error": str(error) or type(error).__name__}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

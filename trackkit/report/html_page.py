@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import vl_convert
@@ -28,11 +27,13 @@ from trackkit.language import SOURCE, say, several, tag
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.template import Section, Template
+from trackkit.report.warmth import EMBED
 from trackkit.theme import Theme, by_variable, css_variables, theme
 from trackkit.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 SKIN = "reports_templates/html"
 MOST_ROWS = 500  # of the table behind a chart
+_VEGA: dict[str, str] = {}  # made once: it takes a second
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _OWN_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
@@ -224,9 +225,14 @@ def _policy(scripts: list[str]) -> str:
     )
 
 
-@lru_cache(maxsize=1)
 def vega() -> str:
     """Return Vega's bundle for one page, closed in so that its short global names touch nothing else."""
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;")
+    if not _VEGA:
+        keep_vega(vl_convert.javascript_bundle(EMBED))
+    return _VEGA["script"]
+
+
+def keep_vega(bundle: str) -> None:
+    """Keep Vega's bundle, made elsewhere, for the pages of this process."""
     safe = re.sub(r"<(?=/script|!--)", r"\\x3c", bundle, flags=re.IGNORECASE)
-    return f"(function(){{{safe}\n}})();"
+    _VEGA["script"] = f"(function(){{{safe}\n}})();"
