@@ -22,7 +22,7 @@ from trackkit import __version__, resources
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.index import write_index
 from trackkit.language import catalogue_file, require_language
-from trackkit.report import REPORTS
+from trackkit.report import INLINE, REPORTS, SHARED, require_assets
 from trackkit.report.workers import Renderers
 from trackkit.store import Store, open_store
 
@@ -40,6 +40,7 @@ class Job:
     lang: str
     parameters: dict[str, Any]
     key: str
+    assets: str = INLINE
 
     @property
     def name(self) -> str:
@@ -71,20 +72,24 @@ def run(
     jobs: int | None = None,
     lang: str = "en",
     progress: Progress | None = None,
+    assets: str = INLINE,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
     Proofs and models are left out unless named in `delivery`; `since` keeps deliveries launched on or after a date,
-    UTC; `jobs` reports are rendered at once (by default one per core, four at most). A failed report does not stop the
-    others. Raises RequestError for an unknown report, delivery, date or language, or when another run writes to the
-    same folder.
+    UTC; `jobs` reports are rendered at once (by default one per core, four at most); `assets` is as for `render`. A
+    failed report does not stop the others. Raises RequestError for an unknown report, delivery, date, language or kind
+    of assets, or when another run writes to the same folder.
     """
     require_language(lang)
+    require_assets(assets)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK, timeout=0):
-            return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), jobs, lang, progress)
+            return _run(
+                open_store(store), folder, _chosen(reports), delivery, _day(since), jobs, lang, assets, progress
+            )
     except Timeout:
         raise RequestError(f"Another run is writing to {folder}; wait for it, or give another --out.") from None
 
@@ -97,10 +102,11 @@ def _run(
     since: date | None,
     jobs: int | None,
     lang: str,
+    assets: str,
     progress: Progress | None,
 ) -> RunSummary:
     manifest = _Manifest.read(folder)
-    planned = list(_planned(store, reports, deliveries(store, delivery, since), lang))
+    planned = list(_planned(store, reports, deliveries(store, delivery, since), lang, assets))
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     at_once = min(jobs or min(os.cpu_count() or 1, 4), max(len(due), 1))
@@ -119,7 +125,7 @@ def _rendered(renderers: Renderers, store: Store, job: Job, folder: Path) -> dic
     """Render one job; an error is an answer, so that the others go on."""
     started = time.monotonic()
     try:
-        asked = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters}
+        asked = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters, "assets": job.assets}
         path = renderers.render(job.report, store.location, folder, **asked)
     except Exception as error:  # whatever it is, a full disk included, the others go on
         return {"status": "failed", "error": str(error) or type(error).__name__}
@@ -153,8 +159,8 @@ class _Manifest:
 
     def holds(self, job: Job) -> bool:
         entry = self.entries.get(job.name, {})
-        made = entry.get("status") == "done" and entry.get("key") == job.key
-        return made and (self.folder / entry["path"]).is_file()
+        made = entry.get("status") == "done" and entry.get("key") == job.key and (self.folder / entry["path"]).is_file()
+        return made and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
 
     def save_now_and_then(self) -> None:
         if time.monotonic() - self._saved > 1:
@@ -188,7 +194,7 @@ def _require(name: str, known: list[str]) -> str:
     return name
 
 
-def _planned(store: Store, reports: list[str], names: list[str], lang: str) -> Iterator[Job]:
+def _planned(store: Store, reports: list[str], names: list[str], lang: str, assets: str) -> Iterator[Job]:
     """One job per delivery and report; one in all of a report about the whole platform, due after every load."""
     made_of = {report: _made_of(report, lang) for report in reports}
     loaded, last = store.watermarks, store.loads[-1]["load_id"]
@@ -197,8 +203,8 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str) -> I
         for report in about:
             if delivery and report in wide:
                 continue
-            parts = [__version__, made_of[report], lang, load]
-            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
+            parts = [__version__, made_of[report], lang, load, *([assets] if assets == SHARED else [])]
+            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
 
 
 def _made_of(report: str, lang: str) -> str:

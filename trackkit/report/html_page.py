@@ -32,6 +32,7 @@ from trackkit.theme import Theme, by_variable, css_variables, theme
 from trackkit.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 SKIN = "reports_templates/html"
+ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _VEGA: dict[str, str] = {}  # made once: it takes a second
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
@@ -48,6 +49,7 @@ class Made:
     parameters: Mapping[str, Any]
     timezone: str
     lang: str = "en"
+    shared: bool = False  # whether Vega stands once beside the pages
 
 
 class _Exporter(TemplateExporter):
@@ -111,12 +113,15 @@ def _page(executed: NotebookNode, template: Template, made: Made) -> dict[str, A
     ]
     drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
     style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
-    scripts = [vega(), resources.find(f"{SKIN}/draw.js").read_text("utf-8")] if drawn else []
+    drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
+    scripts = [*([] if made.shared else [vega()]), drawing] if drawn else []
+    shared = f"{ASSETS}/{shared_name()}" if drawn and made.shared else ""
     header = _header(executed)
     return {
         "lang": tag(made.lang), "title": template.title, "text": _paragraphs(template.text), "header": header,
         "sections": sections, "style": Markup(style), "scripts": [Markup(script) for script in scripts],
-        "policy": _policy(scripts), "report": made.report, "version": __version__, "timezone": made.timezone,
+        "shared": shared, "policy": _policy(scripts, shared), "report": made.report, "version": __version__,
+        "timezone": made.timezone,
         "calculated": instant(datetime.now(UTC), made.timezone, seconds=True, lang=made.lang),
         "parameters": {name: plain(value) for name, value in made.parameters.items()},
     }  # fmt: skip
@@ -216,9 +221,10 @@ def _paragraphs(text: str) -> list[str]:
     return [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
 
 
-def _policy(scripts: list[str]) -> str:
+def _policy(scripts: list[str], shared: str) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'"
+    # A file beside the page cannot be named by its hash: browsers check none of a page opened from a disk.
+    allowed = " ".join([*(["'self'"] if shared else []), *(f"'sha256-{digest}'" for digest in hashes)]) or "'none'"
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -230,6 +236,11 @@ def vega() -> str:
     if not _VEGA:
         keep_vega(vl_convert.javascript_bundle(EMBED))
     return _VEGA["script"]
+
+
+def shared_name() -> str:
+    """Return the name of the file that holds Vega's bundle for many pages: it comes from the content."""
+    return f"{hashlib.sha256(vega().encode()).hexdigest()[:16]}.js"
 
 
 def keep_vega(bundle: str) -> None:

@@ -68,6 +68,11 @@ class Child:
         except (EOFError, ConnectionError):
             raise GoneError(self._fate()) from None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended."""
+        return bool(wait([self._parent], 0))
+
     def end(self) -> None:
         """Let go of the child, which is killed if it still runs."""
         self._talk.close()

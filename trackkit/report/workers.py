@@ -76,6 +76,8 @@ class _Renderer:
 
     def render(self, asked: dict[str, Any]) -> Path:
         message = json.dumps(asked).encode()
+        if self._child and self._child.is_gone:  # since the last report
+            self.end()
         try:
             self._child = self._child or parent.Child("render")
             self._child.tell(message)
