@@ -10,6 +10,7 @@ each executing notebook after notebook in a kernel of its own and exporting it w
 import argparse
 import itertools
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -55,9 +56,9 @@ def ours(pairs: list[list[str]], store: str, out: Path) -> list[float]:
         return list(pool.map(render, pairs))
 
 
-def timed(commands: list[list[str]]) -> tuple[float, float]:
-    """Run commands side by side; return the seconds until all are done, and the peak memory of their trees in MB."""
-    started = time.monotonic()
+def timed(commands: list[list[str]]) -> tuple[float, float, float]:
+    """Run commands side by side; return the seconds until all are done, those of the processors, and the peak in MB."""
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     running = [subprocess.Popen([sys.executable, __file__, *command], cwd=ROOT) for command in commands]
     peak = [0.0]
     watching = threading.Event()
@@ -74,7 +75,8 @@ def timed(commands: list[list[str]]) -> tuple[float, float]:
     watcher.join()
     if any(codes):
         sys.exit(f"a worker failed: exit codes {codes}")
-    return seconds, peak[0]
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime, peak[0]
 
 
 def memory(pid: int) -> float:
@@ -105,6 +107,7 @@ def compare(store: str, count: int, rounds: int, folder: Path) -> None:
     (folder / "pairs.json").write_text(json.dumps(pairs_of(store, count)))
     rates: dict[str, list[float]] = {"plain": [], "ours": []}
     peaks: dict[str, float] = {"plain": 0.0, "ours": 0.0}
+    processors: dict[str, list[float]] = {"plain": [], "ours": []}
     for number in range(rounds):
         for way in rates:
             out = folder / f"{way}{number}"
@@ -112,16 +115,21 @@ def compare(store: str, count: int, rounds: int, folder: Path) -> None:
             common = [store, str(folder / "pairs.json"), str(out)]
             alone = [["--as", "ours", *common]]
             commands = alone if way == "ours" else [["--as", f"plain{each}", *common] for each in range(WORKERS)]
-            seconds, peak = timed(commands)
-            made = len([path for path in out.glob("*.html")])
+            seconds, used, peak = timed(commands)
+            made = len(list(out.glob("*.html")))
             rates[way].append(count / seconds * 60)
             peaks[way] = max(peaks[way], peak)
+            processors[way].append(used / count)
             print(f"round {number + 1}, {way}: {count} reports, {made} pages, {seconds:.1f} s", flush=True)
-    print("\n| way | reports/min (rounds) | median | peak MB |\n|---|---|---|---|")
+    print("\n| way | reports/min (rounds) | median | processor s each | peak MB |\n|---|---|---|---|---|")
     for way, found in rates.items():
         each = ", ".join(f"{rate:.1f}" for rate in found)
-        print(f"| {way} | {each} | {statistics.median(found):.1f} | {peaks[way]:.0f} |")
-    print(f"\nratio of medians: {statistics.median(rates['ours']) / statistics.median(rates['plain']):.1f}")
+        print(f"| {way} | {each} | {statistics.median(found):.1f} "
+              f"| {statistics.median(processors[way]):.2f} | {peaks[way]:.0f} |")  # fmt: skip
+    medians = [statistics.median(rates[way]) for way in ("ours", "plain")]
+    spent = [statistics.median(processors[way]) for way in ("plain", "ours")]
+    print(f"\nreports per minute: {medians[0] / medians[1]:.1f} times as many")
+    print(f"processor time: {spent[0] / spent[1]:.1f} times less")
 
 
 def soak(store: str, count: int, folder: Path) -> None:

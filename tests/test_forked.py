@@ -123,7 +123,7 @@ def test_where_nothing_can_be_forked_a_kernel_does_the_same(tmp_path, monkeypatc
 def test_all_cells_together_have_a_time_too(tmp_path, monkeypatch):
     monkeypatch.setattr(executing, "RUN_SECONDS", 3)
     failed = tmp_path / "a.ipynb"
-    with pytest.raises(ReportError, match="The time for the whole notebook is over"):
+    with pytest.raises(ReportError, match="The time for all cells together is over"):
         execute(_book("print('before')", *["import time; time.sleep(1.1)"] * 5), {}, failed)
     assert "before" in _said(nbformat.read(failed, 4)), "the notebook is kept as far as it came"
 

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Any
 
+from ipykernel.compiler import XCachingCompiler
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.error import StdinNotImplementedError
 from jupyter_client.session import Session, json_packer
@@ -80,7 +81,8 @@ class _Stream(io.TextIOBase):
 def shell() -> ZMQInteractiveShell:
     """Return the one shell of this process, made on first use: no start-up files, no history."""
     session = _Session(config=Config())
-    made = ZMQInteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    quiet = Config({"HistoryManager": {"enabled": False}})
+    made = ZMQInteractiveShell.instance(config=quiet, compiler_class=XCachingCompiler)
     made.displayhook.session = made.display_pub.session = session
     made.raw_input = made.getpass = _no_input
     return made
