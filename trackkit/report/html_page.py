@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import vl_convert
@@ -31,7 +33,7 @@ from trackkit.report.warmth import EMBED
 from trackkit.theme import Theme, by_variable, css_variables, theme
 from trackkit.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
-SKIN = "reports_templates/html"
+SKIN, INDEX = "reports_templates/html", "index.html.j2"
 ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _VEGA: dict[str, str] = {}  # made once: it takes a second
@@ -73,15 +75,21 @@ def export(executed: NotebookNode, template: Template, made: Made) -> str:
 
     Raises ReportError when the page's own template (`index.html.j2`) is wrong.
     """
-    exporter = _Exporter(template_paths=[str(folder) for folder in resources.folders(SKIN)])
-    exporter.template_file = "index.html.j2"
-    exporter.environment.globals |= speech(made.lang)
+    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), made.lang)
+    page = _page(executed, template, made)
     try:
-        html, _ = exporter.from_notebook_node(executed, {"page": _page(executed, template, made)})
+        return environment.get_template(INDEX).render(nb=executed, resources={"page": page})
     except TemplateError as error:
         where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
-        raise ReportError(f"{SKIN}/index.html.j2{where}: {error}.") from None
-    return str(html)
+        raise ReportError(f"{SKIN}/{INDEX}{where}: {error}.") from None
+
+
+@lru_cache(maxsize=16)
+def _environment(folders: tuple[Path, ...], index: Path, lang: str) -> Environment:
+    """Where templates are compiled, once for many pages; anew for another file `index`, and when a file changes."""
+    made = _Exporter(template_paths=[str(folder) for folder in folders]).environment
+    made.globals |= speech(lang)
+    return made
 
 
 def speech(lang: str) -> dict[str, Callable[..., str]]:

@@ -13,7 +13,6 @@ from typing import Any
 
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.zmqshell import ZMQInteractiveShell
-from IPython.core.error import StdinNotImplementedError
 from jupyter_client.session import Session, json_packer
 from traitlets import default
 from traitlets.config import Config
@@ -89,7 +88,7 @@ def shell() -> ZMQInteractiveShell:
 
 
 def _no_input(*_: Any, **__: Any) -> str:
-    raise StdinNotImplementedError("There is nobody to answer: input() is not supported in a report.")
+    raise RuntimeError("There is nobody to answer: input() is not supported in a report.")
 
 
 def serve(talk: socket.socket) -> None:
