@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from trackkit import resources
 from trackkit.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.report import notebook, parent
+from trackkit.report import children, notebook
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
 from trackkit.report.template import ParameterChoice, Template, check, template
@@ -99,7 +99,7 @@ def render(
     path.parent.mkdir(parents=True, exist_ok=True)
     failed = path.with_suffix(".failed.ipynb")
     arguments = {"store": str(store), "lang": lang, **values}
-    parent.start()  # while this process imports, so does that one
+    children.start()  # while this process imports, so does that one
     from trackkit.report.execute import execute
     from trackkit.report.html_page import Made, export
 

@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NBClientEngine, NotebookExecutionManager
 
-from trackkit.report import parent
+from trackkit.report import children
 
 NAME = "trackkit"
 FOREVER = 20 * 86_400.0  # seconds; systems wait no longer than 24 days at once
@@ -65,7 +65,7 @@ class _Client(PapermillNotebookClient):
         """Run every cell in a new child, the last of them done at `deadline` of the monotonic clock."""
         self.reset_execution_trackers()
         self.clear_before_next_output = False
-        self._deadline, self._child = deadline, parent.Child("cells")
+        self._deadline, self._child = deadline, children.Child("cells")
         try:
             self.papermill_execute_cells()
         finally:
@@ -85,7 +85,7 @@ class _Client(PapermillNotebookClient):
                 raise CellTimeoutError("The time for all cells together is over.") from None
             said = "Cell execution timed out"
             raise CellTimeoutError.error_from_timeout_and_cell(said, self.timeout, cell) from None
-        except parent.GoneError as gone:
+        except children.GoneError as gone:
             raise DeadKernelError(f"Kernel died ({gone})") from None
         if failure and not (self.allow_errors or "raises-exception" in cell.metadata.get("tags", [])):
             raise CellExecutionError.from_cell_and_msg(cell, failure)

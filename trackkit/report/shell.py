@@ -17,7 +17,7 @@ from jupyter_client.session import Session, json_packer
 from traitlets import default
 from traitlets.config import Config
 
-from trackkit.report import parent
+from trackkit.report import children
 
 FLUSH_SECONDS, FLUSH_LETTERS = 0.2, 65_536
 
@@ -38,7 +38,7 @@ class _Session(Session):
         said = json_packer({part: message[part] for part in ("msg_type", "content")})
         assert self.talk
         with self._turn:
-            parent.send(self.talk, said)
+            children.send(self.talk, said)
 
 
 class _Stream(io.TextIOBase):
@@ -101,7 +101,7 @@ def serve(talk: socket.socket) -> None:
     sys.stdout, sys.stderr = _Stream("stdout", session), _Stream("stderr", session)
     while True:
         try:
-            source = parent.receive(talk).decode()
+            source = children.receive(talk).decode()
         except EOFError:
             return
         session.send(None, "execute_input", {"code": source, "execution_count": running.execution_count})

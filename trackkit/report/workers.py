@@ -13,7 +13,7 @@ from typing import Any
 
 from trackkit import errors
 from trackkit.errors import ReportError, TrackkitError
-from trackkit.report import parent, render
+from trackkit.report import children, render
 
 LONGEST = 7_200  # seconds for one report: its cells end long before
 
@@ -22,7 +22,7 @@ def serve(talk: socket.socket) -> None:
     """Render report after report as told over the socket, until it is closed: arguments of `render` in, answer out."""
     while True:
         try:
-            asked = json.loads(parent.receive(talk))
+            asked = json.loads(children.receive(talk))
         except EOFError:
             return
         try:
@@ -30,7 +30,7 @@ def serve(talk: socket.socket) -> None:
         except Exception as error:  # whatever it is, a full disk included, the next report is rendered
             kind = type(error).__name__ if isinstance(error, TrackkitError) else ReportError.__name__
             answer = {"error": kind, "said": str(error) or type(error).__name__}
-        parent.send(talk, json.dumps(answer).encode())
+        children.send(talk, json.dumps(answer).encode())
 
 
 class Renderers:
@@ -47,7 +47,7 @@ class Renderers:
 
     def __enter__(self) -> "Renderers":
         if self._all:
-            parent.start()
+            children.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,17 +72,17 @@ class _Renderer:
     """One process that renders, made when it is needed, and anew when it ended."""
 
     def __init__(self) -> None:
-        self._child: parent.Child | None = None
+        self._child: children.Child | None = None
 
     def render(self, asked: dict[str, Any]) -> Path:
         message = json.dumps(asked).encode()
         if self._child and self._child.is_gone:  # since the last report
             self.end()
         try:
-            self._child = self._child or parent.Child("render")
+            self._child = self._child or children.Child("render")
             self._child.tell(message)
             answer = json.loads(self._child.hear(time.monotonic() + LONGEST))
-        except (parent.GoneError, OSError, EOFError, RuntimeError) as error:
+        except (children.GoneError, OSError, EOFError, RuntimeError) as error:
             self.end()
             raise ReportError(f"The report stopped: its process ended ({error or type(error).__name__}).") from None
         if "path" in answer:
