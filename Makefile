@@ -3,6 +3,7 @@
 PYTHON ?= python3
 USE_PIP ?=
 PYTEST_ARGS ?= -n 2
+BENCH_ARGS ?= --reports 100
 LAB_ARGS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 VENV := .venv
@@ -13,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab lint metrics messages lock clean env chromium databases
+.PHONY: help report test lab lint metrics messages rendering lock clean env chromium databases
 
 help: ## say what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -44,6 +45,9 @@ metrics: $(READY) ## write METRICS.md from the registry
 
 messages: $(READY) ## bring the catalogues of languages in step with what the reports say
 	$(BIN)/python -m trackkit.phrases
+
+rendering: $(READY) ## time rendering against plain papermill (BENCH_ARGS='--soak 5000' for a soak test)
+	$(BIN)/python benchmarks/render.py $(BENCH_ARGS)
 
 lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
 	$(COMPILE) --upgrade --group bootstrap --output-file requirements-uv.txt

@@ -50,8 +50,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
 MAY_IMPORT["report"] |= SHOWN
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
+MAY_IMPORT["manifest"] = {"__init__", *GROUND, "quality", "report"}
 MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "kept", "quality", "store", "report"}
-MAY_IMPORT["runs"] |= {"index"}
+MAY_IMPORT["runs"] |= {"index", "manifest"}
 MAY_IMPORT["retention"] = {*GROUND, "metrics", "engine", "report", "runs", "store"}
 MAY_IMPORT["__init__"] = {"store", "engine", "metrics", "quality", "analysis", "report"} | SHOWN
 for room in ("schema", "metrics", "quality", "analysis", *SHOWN, "report", "index", "runs"):

@@ -1,6 +1,7 @@
 """Every standard report, end to end on a real store: what a reader sees, and what no log can make a page do."""
 
 import base64
+import copy
 import hashlib
 import html
 import json
@@ -10,14 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import papermill
 import polars as pl
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 from selectolax.lexbor import LexborHTMLParser
 
 import trackkit as tk
 from tests.hostile import ADDRESSES, CANARY, DELIVERY, RECIPIENT, write_hostile
 from trackkit import resources
 from trackkit.report import REPORTS, notebook, render, report_path
+from trackkit.report import _report as report_of
+from trackkit.report import _trimmed as trimmed
+from trackkit.report import _values as values_of
+from trackkit.report.html_page import Made, export
 from trackkit.report.template import template
 from trackkit.store import open_store
 
@@ -178,6 +185,57 @@ def test_the_same_inputs_give_the_same_bytes(demo_pages: Path, demo_store: Path,
     pages = [again.read_text("utf-8"), _page(demo_pages, "urls_and_click_streams", delivery)]
     first, second = (re.sub(r"Calculated: <time>[^<]*</time>", "", page) for page in pages)
     assert first == second
+
+
+@pytest.mark.parametrize("lang", ["en", "pt_BR"])
+def test_every_page_is_what_a_plain_kernel_of_papermill_gives(
+    demo_store: Path, delivery: str, tmp_path: Path, lang: str
+) -> None:
+    given = {name: {"delivery": delivery} if _about(name, delivery) else {} for name in NAMES}
+    found = {name: report_of(name, lang) for name in NAMES}
+    cells, ends = [new_code_cell("")], {}
+    for name, (report, words, book) in found.items():
+        values = {"store": str(demo_store), "lang": lang, **values_of(report, given[name], words)}
+        for cell in trimmed(book, words).cells:
+            cells.append(copy.deepcopy(cell))
+            if notebook.PARAMETERS in notebook.tags(cell):
+                cells.append(new_code_cell("\n".join(f"{key} = {value!r}" for key, value in values.items())))
+        ends[name] = len(cells)
+    every = new_notebook(cells=cells, metadata=found["bounces"][2].metadata)
+    executed = papermill.execute_notebook(every, None, kernel_name="python3", progress_bar=False)
+    start = 1
+    for name, (report, words, _) in found.items():
+        part, start = new_notebook(cells=executed.cells[start : ends[name]]), ends[name]
+        values = values_of(report, given[name], words)
+        told = {key: value for key, value in values.items() if key != "timezone" and value not in ("", None)}
+        plain = export(part, words, Made(name, told, values["timezone"], lang))
+        ours = render(name, demo_store, tmp_path, lang=lang, parameters=given[name]).read_text("utf-8")
+        stamp = r"(Calculated|Calculado em|Calculado): <time>[^<]*</time>"
+        assert re.sub(stamp, "", ours) == re.sub(stamp, "", plain), name
+
+
+@pytest.mark.browser
+def test_pages_that_share_their_script_are_small_and_drawn_from_a_disk(
+    demo_store: Path, delivery: str, tmp_path: Path, browser: Any
+) -> None:
+    path = render("tracking_statistics", demo_store, tmp_path, delivery=delivery, assets="shared")
+    text = path.read_text("utf-8")
+    (shared,) = (tmp_path / "assets").iterdir()
+    assert len(text) < 300_000 < shared.stat().st_size
+    assert shared.stem == hashlib.sha256(shared.read_bytes()).hexdigest()[:16]
+    assert f'<script src="assets/{shared.name}"></script>' in text
+    assert "script-src 'self' 'sha256-" in text and "unsafe-eval" not in text
+    page = browser.new_context(offline=True).new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    drawn = "document.querySelectorAll('figure').length === document.querySelectorAll('.drawn').length"
+    page.wait_for_function(drawn)
+    assert page.locator(f"figure :is({MARKS})").count() > 0
+    assert asked == [path.as_uri(), shared.as_uri()] and said == []
 
 
 def test_a_recipient_has_a_report_of_their_own(hostile_pages: Path) -> None:

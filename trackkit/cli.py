@@ -40,6 +40,12 @@ def _lang(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--lang", default="en", show_default=True, help="Language of the reports.")(command)
 
 
+def _assets(command: Callable[..., None]) -> Callable[..., None]:
+    words = "The script that draws charts: in each page, or once in OUT/assets."
+    choice = click.Choice(["inline", "shared"])
+    return click.option("--assets", type=choice, default="inline", show_default=True, help=words)(command)
+
+
 def _output(command: Callable[..., None]) -> Callable[..., None]:
     choice = click.Choice(["table", "csv", "json", "parquet", "xlsx"])
     return click.option("--output", type=choice, default="table", show_default=True, help="How to print.")(command)
@@ -244,16 +250,17 @@ def reports(as_json: bool) -> None:
 @click.option("--out", required=True, type=FOLDER, help="Folder for the HTML files.")
 @_delivery
 @_lang
+@_assets
 @click.option("-p", "--parameter", multiple=True, metavar="name=value…", help="A parameter of the report.")
 def render(
-    report: str, store: str, out: Path, delivery: tuple[str, ...], lang: str, parameter: tuple[str, ...]
+    report: str, store: str, out: Path, delivery: tuple[str, ...], lang: str, assets: str, parameter: tuple[str, ...]
 ) -> None:
     """Render one report, one self-contained HTML file per delivery, and print its path."""
     from trackkit.report import render as rendered
 
     given = _parameters(parameter)
     for name in delivery or (None,):
-        click.echo(rendered(report, store, out, delivery=name, lang=lang, parameters=given))
+        click.echo(rendered(report, store, out, delivery=name, lang=lang, parameters=given, assets=assets))
 
 
 @app.command()
@@ -265,6 +272,7 @@ def render(
 @click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
 @_lang
 @_fail_on
+@_assets
 def run(
     store: str,
     out: Path,
@@ -274,12 +282,14 @@ def run(
     jobs: int | None,
     lang: str,
     fail_on: str | None,
+    assets: str,
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing."""
     from trackkit.runs import run as ran
 
     with _progress("Rendering") as progress:
-        summary = ran(store, out, _list(reports), list(delivery) or None, since, jobs, lang, progress=progress)
+        only = list(delivery) or None
+        summary = ran(store, out, _list(reports), only, since, jobs, lang, progress=progress, assets=assets)
     click.echo(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)

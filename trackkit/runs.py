@@ -24,30 +24,14 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.index import write_index
 from trackkit.kept import purged
 from trackkit.language import catalogue_file, require_language
-from trackkit.quality import quality, verdict, worst
-from trackkit.report import REPORTS, render
-from trackkit.snapshot import Snapshot
+from trackkit.manifest import PLATFORM, Job, Manifest
+from trackkit.quality import worst
+from trackkit.report import INLINE, REPORTS, require_assets
+from trackkit.report.workers import Renderers
 from trackkit.store import Store, open_store
 
-MANIFEST, INDEX, LOCK = "manifest.json", "index.html", ".lock"
-PLATFORM = "platform"
+INDEX, LOCK = "index.html", ".lock"
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One report of one delivery, or of all (delivery ""), and the fingerprint of all that it is made of."""
-
-    report: str
-    delivery: str
-    lang: str
-    parameters: dict[str, Any]
-    key: str
-
-    @property
-    def name(self) -> str:
-        """Its name in the manifest."""
-        return f"{self.delivery or PLATFORM}/{self.report}/{self.lang}"
 
 
 @dataclass
@@ -80,20 +64,22 @@ def run(
     jobs: int | None = None,
     lang: str = "en",
     progress: Progress | None = None,
+    assets: str = INLINE,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
     Proofs and models are left out unless named in `delivery`; pages of a delivery whose logs retention removed since
     stay as they are, unless it is named. `since` keeps deliveries launched on or after a date, UTC; `jobs` reports are
-    rendered at once (by default one per core, four at most). A failed report does not stop the
-    others. Raises RequestError for an unknown report, delivery, date or language, or when another run writes to the
-    same folder.
+    rendered at once (by default one per core, four at most); `assets` is as for `render`. A failed report does not stop
+    the others. Raises RequestError for an unknown report, delivery, date, language or kind of assets, or when another
+    run writes to the same folder.
     """
     require_language(lang)
+    require_assets(assets)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), jobs, lang, progress)
+        return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), jobs, lang, assets, progress)
 
 
 def _run(
@@ -104,16 +90,18 @@ def _run(
     since: date | None,
     jobs: int | None,
     lang: str,
+    assets: str,
     progress: Progress | None,
 ) -> RunSummary:
-    manifest = _Manifest.read(folder)
+    manifest = Manifest.read(folder)
     # What a page shows of a delivery whose logs were removed since cannot be worked out again.
     manifest.settled = set() if delivery else set(purged(store)["delivery_id"])
-    planned = list(_planned(store, reports, deliveries(store, delivery, since), lang))
+    planned = list(_planned(store, reports, deliveries(store, delivery, since), lang, assets))
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
-    with ThreadPoolExecutor(jobs or min(os.cpu_count() or 1, 4)) as pool:
-        rendering = {pool.submit(_rendered, store, job, folder): job for job in due}
+    at_once = min(jobs or min(os.cpu_count() or 1, 4), max(len(due), 1))
+    with Renderers(at_once if due else 0) as renderers, ThreadPoolExecutor(at_once) as pool:
+        rendering = {pool.submit(_rendered, renderers, store, job, folder): job for job in due}
         for done, finished in enumerate(as_completed(rendering), start=1):
             _note(manifest, summary, rendering[finished], finished.result())
             if progress:
@@ -124,13 +112,12 @@ def _run(
     return summary
 
 
-def _rendered(store: Store, job: Job, folder: Path) -> dict[str, Any]:
+def _rendered(renderers: Renderers, store: Store, job: Job, folder: Path) -> dict[str, Any]:
     """Render one job; an error is an answer, so that the others go on."""
     started = time.monotonic()
     try:
-        path = render(
-            job.report, store.location, folder, delivery=job.delivery or None, lang=job.lang, parameters=job.parameters
-        )
+        asked = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters, "assets": job.assets}
+        path = renderers.render(job.report, store.location, folder, **asked)
     except Exception as error:  # whatever it is, a full disk included, the others go on
         return {"status": "failed", "error": str(error) or type(error).__name__}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -138,7 +125,7 @@ def _rendered(store: Store, job: Job, folder: Path) -> dict[str, Any]:
     return {"status": "done", "path": path.relative_to(folder).as_posix(), "sha256": digest, "seconds": seconds}
 
 
-def _note(manifest: "_Manifest", summary: RunSummary, job: Job, result: dict[str, Any]) -> None:
+def _note(manifest: Manifest, summary: RunSummary, job: Job, result: dict[str, Any]) -> None:
     manifest.entries[job.name] = {**asdict(job), **result, "rendered_at": datetime.now(UTC).isoformat()}
     manifest.save_now_and_then()
     if result["status"] == "done":
@@ -159,7 +146,7 @@ def withdraw(
     """
     folder = Path(out)
     with _alone(folder):
-        manifest = _Manifest.read(folder)
+        manifest = Manifest.read(folder)
         files = [
             path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part") and path.name != INDEX
         ]
@@ -186,53 +173,6 @@ def _alone(folder: Path) -> Iterator[None]:
         raise RequestError(f"Another run is writing to {folder}; wait for it, or give another --out.") from None
 
 
-class _Manifest:
-    """What is in the folder, and from what each report was made; saved as the run goes, so that it can be resumed."""
-
-    def __init__(self, folder: Path, entries: dict[str, dict[str, Any]]) -> None:
-        self.folder, self.entries, self._saved = folder, entries, time.monotonic()
-        self.settled: set[str] = set()  # deliveries whose pages stay as they are
-
-    @classmethod
-    def read(cls, folder: Path) -> "_Manifest":
-        try:
-            entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["reports"]
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: everything is due
-            entries = {}
-        return cls(folder, entries)
-
-    def holds(self, job: Job) -> bool:
-        entry = self.entries.get(job.name, {})
-        made = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
-        return made and (self.folder / entry["path"]).is_file()
-
-    def judged(self, tables: Snapshot, planned: list[Job], due: list[Job]) -> dict[str, str]:
-        """Return the verdict on the logs of every delivery planned ("": of all), and note it with its reports.
-
-        What is not due was judged when it was made.
-        """
-        known = {job.delivery: self.entries[job.name].get("quality") for job in planned if job not in due}
-        known = {name: said for name, said in known.items() if said and name not in {job.delivery for job in due}}
-        found = {
-            name: known.get(name) or verdict(quality(tables, name or None))
-            for name in dict.fromkeys(job.delivery for job in planned)
-        }
-        for job in planned:
-            self.entries[job.name]["quality"] = found[job.delivery]
-        return found
-
-    def save_now_and_then(self) -> None:
-        if time.monotonic() - self._saved > 1:
-            self.write()
-
-    def write(self) -> None:
-        content = {"trackkit": __version__, "reports": dict(sorted(self.entries.items()))}
-        beside = self.folder / f"{MANIFEST}.part"
-        beside.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-        beside.replace(self.folder / MANIFEST)
-        self._saved = time.monotonic()
-
-
 def deliveries(store: Store, named: list[str] | None = None, since: date | None = None) -> list[str]:
     """Return the deliveries to report on, latest launch first: those named, else all but proofs and models."""
     launched = pl.coalesce("started_at", "contact_at")
@@ -253,7 +193,7 @@ def _require(name: str, known: list[str]) -> str:
     return name
 
 
-def _planned(store: Store, reports: list[str], names: list[str], lang: str) -> Iterator[Job]:
+def _planned(store: Store, reports: list[str], names: list[str], lang: str, assets: str) -> Iterator[Job]:
     """One job per delivery and report; one in all of a report about the whole platform, due after every load."""
     made_of = {report: _made_of(report, lang) for report in reports}
     loaded, last = store.watermarks, store.loads[-1]["load_id"]
@@ -262,8 +202,8 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str) -> I
         for report in about:
             if delivery and report in wide:
                 continue
-            parts = [__version__, made_of[report], lang, load]
-            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
+            parts = [__version__, made_of[report], lang, load, *([assets] if assets == SHARED else [])]
+            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
 
 
 def _made_of(report: str, lang: str) -> str:

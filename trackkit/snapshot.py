@@ -38,8 +38,7 @@ class Snapshot:
         """
         if table not in schema.TABLES:
             raise RequestError(f"There is no table {table!r}.{did_you_mean(table, schema.TABLES)}")
-        empty = pl.LazyFrame(schema=schema.TABLES[table].schema)
-        return self.frames.get(table, empty)
+        return self.frames[table] if table in self.frames else pl.LazyFrame(schema=schema.TABLES[table].schema)
 
     def _repr_html_(self) -> str:
         rows = "".join(

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from trackkit import resources
 from trackkit.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.report import notebook
+from trackkit.report import children, notebook
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
 from trackkit.report.template import ParameterChoice, Template, check, template
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["REPORTS", "Page", "Report", "check", "open_page", "render", "report_path", "slug"]
 
 IDS = ("delivery", "recipient")
+INLINE, SHARED = "inline", "shared"  # where a page has the script that draws its charts
 GIVEN_APART = ("store", "lang")  # arguments of their own, not to be given among the parameters
 
 
@@ -80,14 +81,17 @@ def render(
     delivery: str | None = None,
     lang: str = "en",
     parameters: Mapping[str, Any] | None = None,
+    assets: str = INLINE,
 ) -> Path:
     """Render one report into the folder `out` and return the path of its HTML file, which loads nothing.
 
     `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
+    With `assets="shared"` the script that draws charts stands once in `out`, in `assets/`, and pages need it there.
     The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
     parameter, value, delivery or language; DataError for refused data; ReportError when the notebook fails, which is
     then kept beside as `<name>.failed.ipynb` while no page is written.
     """
+    require_assets(assets)
     found, words, book = _report(report, lang)
     given = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     values = _values(found, given, words)
@@ -95,14 +99,26 @@ def render(
     path.parent.mkdir(parents=True, exist_ok=True)
     failed = path.with_suffix(".failed.ipynb")
     arguments = {"store": str(store), "lang": lang, **values}
+    children.start()  # while this process imports, so does that one
     from trackkit.report.execute import execute
     from trackkit.report.html_page import Made, export
 
     executed = execute(_trimmed(book, words), arguments, failed)
     shown = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
-    _write(path, export(executed, words, Made(report, shown, values.get("timezone", "UTC"), lang)))
+    made = Made(report, shown, values.get("timezone", "UTC"), lang, assets == SHARED)
+    page = export(executed, words, made)
+    if made.shared:
+        _share(path.parent)
+    _write(path, page)
     failed.unlink(missing_ok=True)
     return path
+
+
+def require_assets(assets: str) -> str:
+    """Return where pages have the script that draws charts: "inline", each in itself, or "shared"; refuse others."""
+    if assets not in (INLINE, SHARED):
+        raise RequestError(f"Assets are inline or shared, not {assets!r}.{did_you_mean(str(assets), [INLINE, SHARED])}")
+    return assets
 
 
 def report_path(
@@ -207,6 +223,16 @@ def _trimmed(book: NotebookNode, words: Template) -> NotebookNode:
     trimmed = copy.copy(book)
     trimmed["cells"] = kept
     return trimmed
+
+
+def _share(folder: Path) -> None:
+    """Write Vega's bundle beside the pages of a folder, once."""
+    from trackkit.report.html_page import ASSETS, shared_name, vega
+
+    place = folder / ASSETS / shared_name()
+    if not place.exists():
+        place.parent.mkdir(exist_ok=True)
+        _write(place, vega())
 
 
 def _write(path: Path, html: str) -> None:

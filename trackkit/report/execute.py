@@ -1,11 +1,12 @@
-"""Run one notebook in a kernel of its own: this interpreter, no user start-up files, no port, nothing shared.
+"""Run one notebook: this interpreter, no user start-up files, nothing shared with any other run.
 
-papermill runs the cells. What it leaves open is settled here: each run has its own socket folder, since kernels that
-share one collide; and its three kinds of failure become one.
+papermill runs the cells with the engine of `trackkit.report.forked`. What it leaves open is settled here: its kinds of
+failure become one, and the notebook is kept however it ends.
 """
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,17 +18,20 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from papermill.engines import papermill_engines
 from traitlets import default
 from traitlets.config import Config
 
 import trackkit
 from trackkit import errors
 from trackkit.errors import ReportError, TrackkitError
-from trackkit.report import kernels
+from trackkit.report.forked import NAME, ForkedEngine
 
 CELL_SECONDS = 900
+RUN_SECONDS = 3_600
 START_SECONDS = 120
-LONGEST_SOCKET_PATH = 80  # systems allow about 100 letters for the path of a socket
+
+papermill_engines.register(NAME, ForkedEngine)  # also where the package runs without having been installed
 
 
 class _Manager(AsyncKernelManager):
@@ -39,30 +43,30 @@ class _Manager(AsyncKernelManager):
 
 
 def execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path) -> NotebookNode:
-    """Return the notebook with its outputs; ReportError when a cell fails, hangs or kills its kernel.
+    """Return the notebook with its outputs; ReportError when a cell fails, hangs or kills its process.
 
     A failure of the notebook leaves it, with its traceback, at `failed`. A RequestError or DataError raised in a cell
     is raised here as it was, since it says what was wrong with the request, not with the report.
     """
     with tempfile.TemporaryDirectory(prefix="tk-") as folder:
-        return _execute(book, parameters, failed, Path(folder))
+        config = {} if hasattr(os, "fork") else {"config": _kernel(Path(folder))}
+        return _execute(book, parameters, failed, config)
 
 
-def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, folder: Path) -> NotebookNode:
-    source, executed = folder / "report.ipynb", folder / "executed.ipynb"
-    nbformat.write(book, source)
-    _describe_kernel(folder)
+def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, config: dict[str, Any]) -> NotebookNode:
+    run: list[NotebookNode] = []
     try:
         return papermill.execute_notebook(
-            str(source), str(executed), dict(parameters), kernel_name="trackkit", language="python",
-            progress_bar=False, config=_config(folder), start_timeout=START_SECONDS, execution_timeout=CELL_SECONDS,
+            book, None, dict(parameters), engine_name=NAME, kernel_name=NAME, language="python", progress_bar=False,
+            start_timeout=START_SECONDS, execution_timeout=CELL_SECONDS, run_timeout=RUN_SECONDS, begun=run.append,
+            **config,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         _raise_refusal(error.ename, error.evalue)
-        _keep(executed, failed)
+        _keep(run, failed)
         raise ReportError(f"{error.ename} in cell {error.cell_index}: {error.evalue}; kept as {failed}.") from None
     except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
-        _keep(executed, failed)
+        _keep(run, failed)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         raise ReportError(f"The report stopped: {type(error).__name__}: {reason}; kept as {failed}.") from None
 
@@ -73,32 +77,26 @@ def _raise_refusal(name: str, message: str) -> None:
         raise kind(message) from None
 
 
-def _keep(executed: Path, failed: Path) -> None:
+def _keep(run: list[NotebookNode], failed: Path) -> None:
     """Keep the failed notebook, readable by its owner alone: it holds outputs and parameters."""
-    if executed.exists():
+    for book in run:
         failed.unlink(missing_ok=True)
-        with open(os.open(failed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(executed.read_bytes())
+        descriptor = os.open(failed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(nbformat.writes(book))
 
 
-def _config(folder: Path) -> Config:
-    manager: dict[str, Any] = {"connection_file": str(folder / "kernel.json")}
-    if os.name == "posix" and len(str(folder)) < LONGEST_SOCKET_PATH:
-        manager |= {"transport": "ipc", "ip": str(folder / "k")}
-    client = {"kernel_manager_class": _Manager, "shutdown_kernel": "immediate"}
-    return Config({"NotebookClient": client, "KernelManager": manager})
-
-
-def _describe_kernel(folder: Path) -> None:
-    """Describe a kernel that is this very interpreter with this very trackkit, forked from a parent that is ready."""
-    place = folder / "kernels" / "trackkit"
+def _kernel(folder: Path) -> Config:
+    """Describe, where no process can be forked, a kernel that is this very interpreter with this very trackkit."""
+    place = folder / "kernels" / NAME
     place.mkdir(parents=True)
     package = str(Path(trackkit.__file__).resolve().parents[1])
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
     kernel = {
-        "argv": [*kernels.command(paths), "-f", "{connection_file}", "--HistoryManager.enabled=False",
-                 "--log-level=50"],
-        "display_name": "trackkit", "language": "python",
-        "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths},
+        "argv": [*command, "--log-level=50"], "display_name": NAME, "language": "python",
+        "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
     }  # fmt: skip
     (place / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
+    client = {"kernel_manager_class": _Manager, "shutdown_kernel": "immediate"}
+    return Config({"NotebookClient": client, "KernelManager": {"connection_file": str(folder / "kernel.json")}})

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import vl_convert
@@ -28,11 +29,14 @@ from trackkit.language import SOURCE, say, several, tag
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.template import Section, Template
+from trackkit.report.warmth import EMBED
 from trackkit.theme import Theme, by_variable, css_variables, theme
 from trackkit.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
-SKIN = "reports_templates/html"
+SKIN, INDEX = "reports_templates/html", "index.html.j2"
+ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
+_VEGA: dict[str, str] = {}  # made once: it takes a second
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _OWN_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
@@ -47,6 +51,7 @@ class Made:
     parameters: Mapping[str, Any]
     timezone: str
     lang: str = "en"
+    shared: bool = False  # whether Vega stands once beside the pages
 
 
 class _Exporter(TemplateExporter):
@@ -70,15 +75,21 @@ def export(executed: NotebookNode, template: Template, made: Made) -> str:
 
     Raises ReportError when the page's own template (`index.html.j2`) is wrong.
     """
-    exporter = _Exporter(template_paths=[str(folder) for folder in resources.folders(SKIN)])
-    exporter.template_file = "index.html.j2"
-    exporter.environment.globals |= speech(made.lang)
+    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), made.lang)
+    page = _page(executed, template, made)
     try:
-        html, _ = exporter.from_notebook_node(executed, {"page": _page(executed, template, made)})
+        return environment.get_template(INDEX).render(nb=executed, resources={"page": page})
     except TemplateError as error:
         where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
-        raise ReportError(f"{SKIN}/index.html.j2{where}: {error}.") from None
-    return str(html)
+        raise ReportError(f"{SKIN}/{INDEX}{where}: {error}.") from None
+
+
+@lru_cache(maxsize=16)
+def _environment(folders: tuple[Path, ...], index: Path, lang: str) -> Environment:
+    """Where templates are compiled, once for many pages; anew for another file `index`, and when a file changes."""
+    made = _Exporter(template_paths=[str(folder) for folder in folders]).environment
+    made.globals |= speech(lang)
+    return made
 
 
 def speech(lang: str) -> dict[str, Callable[..., str]]:
@@ -110,12 +121,15 @@ def _page(executed: NotebookNode, template: Template, made: Made) -> dict[str, A
     ]
     drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
     style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
-    scripts = [vega(), resources.find(f"{SKIN}/draw.js").read_text("utf-8")] if drawn else []
+    drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
+    scripts = [*([] if made.shared else [vega()]), drawing] if drawn else []
+    shared = f"{ASSETS}/{shared_name()}" if drawn and made.shared else ""
     header = _header(executed)
     return {
         "lang": tag(made.lang), "title": template.title, "text": _paragraphs(template.text), "header": header,
         "sections": sections, "style": Markup(style), "scripts": [Markup(script) for script in scripts],
-        "policy": _policy(scripts), "report": made.report, "version": __version__, "timezone": made.timezone,
+        "shared": shared, "policy": _policy(scripts, shared), "report": made.report, "version": __version__,
+        "timezone": made.timezone,
         "calculated": instant(datetime.now(UTC), made.timezone, seconds=True, lang=made.lang),
         "parameters": {name: plain(value) for name, value in made.parameters.items()},
     }  # fmt: skip
@@ -215,18 +229,29 @@ def _paragraphs(text: str) -> list[str]:
     return [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
 
 
-def _policy(scripts: list[str]) -> str:
+def _policy(scripts: list[str], shared: str) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'"
+    # A file beside the page cannot be named by its hash: browsers check none of a page opened from a disk.
+    allowed = " ".join([*(["'self'"] if shared else []), *(f"'sha256-{digest}'" for digest in hashes)]) or "'none'"
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
-@lru_cache(maxsize=1)
 def vega() -> str:
     """Return Vega's bundle for one page, closed in so that its short global names touch nothing else."""
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;")
+    if not _VEGA:
+        keep_vega(vl_convert.javascript_bundle(EMBED))
+    return _VEGA["script"]
+
+
+def shared_name() -> str:
+    """Return the name of the file that holds Vega's bundle for many pages: it comes from the content."""
+    return f"{hashlib.sha256(vega().encode()).hexdigest()[:16]}.js"
+
+
+def keep_vega(bundle: str) -> None:
+    """Keep Vega's bundle, made elsewhere, for the pages of this process."""
     safe = re.sub(r"<(?=/script|!--)", r"\\x3c", bundle, flags=re.IGNORECASE)
-    return f"(function(){{{safe}\n}})();"
+    _VEGA["script"] = f"(function(){{{safe}\n}})();"

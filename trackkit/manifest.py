@@ -1,0 +1,84 @@
+"""What a folder of reports holds: a job per page, and the manifest that says from what each page was made."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trackkit import __version__
+from trackkit.quality import quality, verdict
+from trackkit.report import INLINE
+from trackkit.snapshot import Snapshot
+
+MANIFEST = "manifest.json"
+PLATFORM = "platform"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One report of one delivery, or of all (delivery ""), and the fingerprint of all that it is made of."""
+
+    report: str
+    delivery: str
+    lang: str
+    parameters: dict[str, Any]
+    key: str
+    assets: str = INLINE
+
+    @property
+    def name(self) -> str:
+        """Its name in the manifest."""
+        return f"{self.delivery or PLATFORM}/{self.report}/{self.lang}"
+
+
+class Manifest:
+    """What is in the folder, and from what each report was made; saved as the run goes, so that it can be resumed."""
+
+    def __init__(self, folder: Path, entries: dict[str, dict[str, Any]]) -> None:
+        self.folder, self.entries, self._saved = folder, entries, time.monotonic()
+        self.settled: set[str] = set()  # deliveries whose pages stay as they are
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read the manifest of a folder; an empty one where there is none, or one that is not ours."""
+        try:
+            entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["reports"]
+        except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: everything is due
+            entries = {}
+        return cls(folder, entries)
+
+    def holds(self, job: Job) -> bool:
+        """Return whether the page of a job is there, made of what it would be made of now."""
+        entry = self.entries.get(job.name, {})
+        made = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
+        is_there = made and (self.folder / entry["path"]).is_file()
+        return is_there and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
+
+    def judged(self, tables: Snapshot, planned: list[Job], due: list[Job]) -> dict[str, str]:
+        """Return the verdict on the logs of every delivery planned ("": of all), and note it with its reports.
+
+        What is not due was judged when it was made.
+        """
+        known = {job.delivery: self.entries[job.name].get("quality") for job in planned if job not in due}
+        known = {name: said for name, said in known.items() if said and name not in {job.delivery for job in due}}
+        found = {
+            name: known.get(name) or verdict(quality(tables, name or None))
+            for name in dict.fromkeys(job.delivery for job in planned)
+        }
+        for job in planned:
+            self.entries[job.name]["quality"] = found[job.delivery]
+        return found
+
+    def save_now_and_then(self) -> None:
+        """Write the manifest, at most once a second."""
+        if time.monotonic() - self._saved > 1:
+            self.write()
+
+    def write(self) -> None:
+        """Write the manifest, in one step."""
+        content = {"trackkit": __version__, "reports": dict(sorted(self.entries.items()))}
+        beside = self.folder / f"{MANIFEST}.part"
+        beside.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        beside.replace(self.folder / MANIFEST)
+        self._saved = time.monotonic()

@@ -1,0 +1,111 @@
+"""The child that runs the cells of one notebook: IPython's shell of kernels, without a kernel around it.
+
+It says what a kernel would say, over one socket and in order; so the client that papermill has for kernels can keep it.
+"""
+
+import functools
+import io
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from ipykernel.compiler import XCachingCompiler
+from ipykernel.zmqshell import ZMQInteractiveShell
+from jupyter_client.session import Session, json_packer
+from traitlets import default
+from traitlets.config import Config
+
+from trackkit.report import children
+
+FLUSH_SECONDS, FLUSH_LETTERS = 0.2, 65_536
+
+
+class _Session(Session):
+    """What the shell takes for its connection with clients: every message goes over the one socket."""
+
+    talk: socket.socket | None = None
+    _turn = threading.RLock()  # threads of a cell speak too
+
+    @default("session")
+    def _one_run(self) -> str:
+        return "trackkit"
+
+    def send(self, stream: Any, msg_or_type: Any, content: Any = None, *_: Any, **__: Any) -> None:  # type: ignore[override]
+        """Say one message: its type and its content."""
+        message = msg_or_type if content is None else {"msg_type": msg_or_type, "content": content}
+        said = json_packer({part: message[part] for part in ("msg_type", "content")})
+        assert self.talk
+        with self._turn:
+            children.send(self.talk, said)
+
+
+class _Stream(io.TextIOBase):
+    """stdout or stderr of the cells: gathered, and said before anything else is."""
+
+    def __init__(self, name: str, session: _Session) -> None:
+        self.name, self._session = name, session
+        self._text: list[str] = []
+        self._letters, self._since = 0, 0.0
+        self._lock = threading.RLock()
+
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        """Keep a text, and say it if much or old text is kept."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        with self._lock:
+            if not self._text:
+                self._since = time.monotonic()
+            self._text.append(text)
+            self._letters += len(text)
+            if self._letters > FLUSH_LETTERS or time.monotonic() - self._since > FLUSH_SECONDS:
+                self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Say what is kept."""
+        with self._lock:
+            text, self._text, self._letters = "".join(self._text), [], 0
+            if text:
+                self._session.send(None, "stream", {"name": self.name, "text": text})
+
+
+@functools.cache
+def shell() -> ZMQInteractiveShell:
+    """Return the one shell of this process, made on first use: no start-up files, no history."""
+    session = _Session(config=Config())
+    quiet = Config({"HistoryManager": {"enabled": False}})
+    made = ZMQInteractiveShell.instance(config=quiet, compiler_class=XCachingCompiler)
+    made.displayhook.session = made.display_pub.session = session
+    made.raw_input = made.getpass = _no_input
+    return made
+
+
+def _no_input(*_: Any, **__: Any) -> str:
+    raise RuntimeError("There is nobody to answer: input() is not supported in a report.")
+
+
+def serve(talk: socket.socket) -> None:
+    """Run cell after cell as told over the socket, until it is closed: source in, messages of a kernel out."""
+    running = shell()
+    session = running.display_pub.session
+    session.talk = talk
+    running.init_environment()
+    sys.path.insert(0, "")  # as any kernel: modules beside the notebook
+    sys.stdout, sys.stderr = _Stream("stdout", session), _Stream("stderr", session)
+    while True:
+        try:
+            source = children.receive(talk).decode()
+        except EOFError:
+            return
+        session.send(None, "execute_input", {"code": source, "execution_count": running.execution_count})
+        result = running.run_cell(source, store_history=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        session.send(None, "execute_reply", {"status": "ok" if result.success else "error"})

@@ -1,0 +1,81 @@
+"""What the parent of reports does before it forks: imports, and first uses that no child then needs to repeat.
+
+polars is imported and asked nothing: its threads would start, and a child that has none of them would wait for ever.
+"""
+
+import subprocess
+import sys
+import threading
+from datetime import date
+from importlib import import_module
+from typing import Any
+
+import altair as alt
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+import trackkit
+
+REPORT = "tracking_indicators"
+AHEAD = (
+    "papermill", "nbconvert", "babel.numbers", "lxml.html", "nh3", "tinycss2", "deltalake",
+    "narwhals._interchange.dataframe", "narwhals._polars.dataframe", "trackkit.store", "trackkit.report",
+    "trackkit.report.execute", "trackkit.report.html_page", "trackkit.report.shell", "trackkit.report.workers",
+)  # fmt: skip
+# altair's schema checker would bring it, for addresses that our charts do not hold: a second of imports.
+NOT_NEEDED = "rfc3987_syntax"
+EMBED = "window.vegaEmbed=vegaEmbed;"  # what a page needs of Vega
+BUNDLE = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle(sys.argv[1]).encode())"
+
+
+def warm_up() -> None:
+    """Import and use once; RuntimeError if a thread of Python was started, which no child would have."""
+    sys.modules[NOT_NEEDED] = None  # type: ignore[assignment]
+    # In a process of its own: a JavaScript engine starts threads.
+    with subprocess.Popen([sys.executable, "-P", "-c", BUNDLE, EMBED], stdout=subprocess.PIPE) as vega:
+        for name in AHEAD:
+            import_module(name)
+        for name in trackkit.__all__:
+            getattr(trackkit, name)
+        assert vega.stdout
+        import_module("trackkit.report.html_page").keep_vega(vega.stdout.read().decode())
+    _use_once()
+    if threading.active_count() > 1:
+        raise RuntimeError("the parent of reports has threads, which its children would wait for")
+
+
+def _use_once() -> None:
+    """Fill the caches of libraries, with a small page in every language; no frame is asked anything here."""
+    from trackkit.analysis.domains import class_of, domain_list
+    from trackkit.language import languages
+    from trackkit.report.html_page import Made, export
+    from trackkit.report.shell import shell
+    from trackkit.report.template import template
+
+    class_of("a.example", domain_list().by_domain)
+    shell().run_cell("None", silent=True)
+    written = shell().display_formatter.format
+    for lang in languages():
+        words = template(REPORT, lang)
+        cell = new_code_cell("", metadata={"tags": [f"section:{words.names[0]}"]})
+        cell.outputs = [new_output("display_data", written(shown)[0]) for shown in (_chart(lang), _header(lang))]
+        export(new_notebook(cells=[cell]), words, Made(REPORT, {}, "UTC", lang))
+
+
+def _chart(lang: str) -> Any:
+    """A chart of plain rows."""
+    from trackkit.charts.canvas import series_colour, tip, whole_numbers
+
+    rows = alt.InlineData([{"name": "Opens", "count": 1}])
+    bars = alt.Chart(rows, description="-").encode(
+        x=alt.X("count:Q", axis=whole_numbers()), color=series_colour("name", None, lang), tooltip=[tip("name", "-")]
+    )
+    return alt.layer(bars.mark_bar(), bars.mark_text(), description="-")
+
+
+def _header(lang: str) -> Any:
+    """The head of a page, with a number, a share and an instant in it."""
+    from trackkit.report.page import Header
+    from trackkit.wording import instant, number, percent
+
+    shown = (number(1.5, 1, lang), percent(0.5, lang=lang), instant(date(2026, 1, 31), lang=lang, weekday=True))
+    return Header("-", facts=[("-", text) for text in shown])
