@@ -202,7 +202,7 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str, asse
         for report in about:
             if delivery and report in wide:
                 continue
-            parts = [__version__, made_of[report], lang, load, *([assets] if assets == SHARED else [])]
+            parts = [__version__, made_of[report], lang, load, *([assets] if assets != INLINE else [])]
             yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
 
 
