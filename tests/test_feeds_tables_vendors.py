@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import trackkit as tk
 from tests.feeds import events, read, read_tables, table, told
 from tests.test_feeds_vendors import SAMPLES
 from trackkit import sources
@@ -438,8 +439,8 @@ def test_a_table_beside_the_events_wins_over_what_events_tell(tmp_path: Path) ->
     campaign = [
         {"id": "LyZ", "name": "Campaign", "subject": "S", "send_time": "2020-04-05 20:00:00.000", "status": "sent"}
     ]
-    load = read_tables(tmp_path / "in", {"event.csv": KLAVIYO_TABLE, "campaign.csv": campaign})
-    assert told(load, "delivery", "delivery_id", "label", "subject", "started_at") == [
+    read_tables(tmp_path / "in", {"event.csv": KLAVIYO_TABLE, "campaign.csv": campaign})
+    assert told(tk.load(tmp_path / "in"), "delivery", "delivery_id", "label", "subject", "started_at") == [
         ("LyZ", "Campaign", "S", datetime(2020, 4, 5, 20, tzinfo=UTC))
     ]  # fmt: skip
 

@@ -204,3 +204,31 @@ def test_what_events_tell_is_the_reference_in_any_order(rows: list[Row], chance:
         code = None if row["told_type"] is None else (row["told_type"], row["told_reason"])
         found[row["message_id"]] = (row["told_status"], row["told_at"], code, row["address"], row["told_complaint"])
     assert found == reference(rows)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 4, 0, 3, 1)])
+def test_implied_messages_tell_what_was_to_be_delivered_and_since_when(tmp_path: Path, order: tuple[int, ...]) -> None:
+    events = [
+        sending("rejected", "never", 0), sending("delivered", "a", 2), bounced("hard", "b", 3),
+        sending("queued", "c", 1), sending("opened", "a", 9),
+    ]  # fmt: skip
+    for place in order:
+        add(tmp_path, event=[events[place]])
+    store = open_store(tmp_path)
+    # a arrived, b bounced, c is on its way; what was rejected never was to be delivered
+    assert measure(store, ["to_deliver", "delivery_rate"]).select("to_deliver", "delivery_rate").rows() == [(3, 1 / 3)]
+    assert store.scan("delivery").collect()["started_at"].to_list() == [START + timedelta(hours=1)]
+
+
+def test_failures_alone_do_not_tell_what_was_to_be_delivered(tmp_path: Path) -> None:
+    add(tmp_path, event=[bounced("hard", "a"), sending("opened", "b")])
+    assert measure(open_store(tmp_path), "to_deliver")["to_deliver"].to_list() == [None]
+
+
+def test_a_table_that_states_what_was_to_be_delivered_wins(tmp_path: Path) -> None:
+    add(tmp_path, event=[sending("delivered", "a", 2)])
+    add(tmp_path, delivery=[{"delivery_id": "7", "to_deliver": 5}])
+    add(tmp_path, event=[sending("delivered", "b", 3)])
+    store = open_store(tmp_path)
+    assert measure(store, "to_deliver")["to_deliver"].to_list() == [5]
+    assert store.scan("delivery").collect()["started_at"].to_list() == [START + timedelta(hours=2)]

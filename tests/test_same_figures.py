@@ -36,7 +36,7 @@ def _cells(path) -> dict[str, list[str]]:
     page = BeautifulSoup(path.read_text("utf-8"), "lxml")
     found = page.select(".gt_table tbody tr")
     rows = [[cell.get_text(" ", strip=True) for cell in row.find_all("td")] for row in found]
-    return {row[0]: row[1:] for row in rows if row}
+    return {row[0]: row[1:] for row in reversed(rows) if row}  # of two totals the first: that of the domains
 
 
 def test_prompt_and_notebook_agree(store, busiest, at_the_prompt):

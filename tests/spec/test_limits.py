@@ -185,7 +185,8 @@ def test_counts_agree_with_sql_on_random_data(seed):
 
 
 def test_every_limit_has_words_and_every_word_a_limit():
-    text = (Path(__file__).parents[2] / "trackkit" / "analysis" / "limits.py").read_text("utf-8")
+    analysis = Path(__file__).parents[2] / "trackkit" / "analysis"
+    text = "".join((analysis / f"{name}.py").read_text("utf-8") for name in ("limits", "standing"))
     assert [name for name in WORDS if f'"{name}"' not in text] == []
     assert set(MISSING) == set(TABLES)
     every = [one([hit()], state=state, **facts) for state in (0, 55, 85, 95) for facts in ({}, {"is_proof": True})]

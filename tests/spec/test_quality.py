@@ -381,8 +381,8 @@ def test_every_check_has_words_and_every_word_a_check(lang: str) -> None:
 
 def test_what_a_limit_says_too_is_told_once() -> None:
     limits = pl.DataFrame(
-        [{"limit": name, "weight": "note", "count": 30, "total": 90, "at": None, "until": None, "code": None}
-         for name in ("unknown_links", "undated", "tracking_missing")]
+        [{"limit": name, "weight": "note", "count": 30, "total": 90, "at": None, "until": None, "code": None,
+          "concerns": []} for name in ("unknown_links", "undated", "tracking_missing")]
     )  # fmt: skip
     row = {"verdict": "warn", "count": 30, "total": 90, "first": T0, "last": T0, "examples": ["8"]}
     frame = pl.DataFrame([{"check": "unknown_links"} | row, {"check": "undated"} | row | {"verdict": "pass"}])

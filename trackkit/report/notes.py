@@ -55,8 +55,8 @@ WORDS = translatable(
         "valid": "The delivery is valid until {until}, and the data goes to {at}: its figures are provisional.",
         "late_bounces": "Late bounces may arrive until {until}, and the data goes to {at}: success is provisional.",
         "waiting": "Messages not sent yet: {count} of {total}.",
-        "purged": "The delivery log holds no message of this delivery, perhaps because it was purged: success and "
-        "every rate over it are unknown.",
+        "purged": "What was sent in this delivery is not known: its delivery log was purged, or the sender's logs do "
+        "not tell it. Success and every rate over it are unknown.",
         "only_failures": "Of this delivery only failures and complaints are told ({count} messages), and not what was "
         "sent: success, errors and every rate over them are unknown.",
         "deliveries_unlogged": "Deliveries of which it is unknown what was sent: {count} of {total} ({deliveries}). "

@@ -16,7 +16,7 @@ from trackkit import resources
 from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.subscriptions import services
-from trackkit.deliveries import require_delivery, require_timezone
+from trackkit.deliveries import is_hit, require_delivery, require_timezone
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
 from trackkit.quality import quality
@@ -248,7 +248,7 @@ def _header(
     timezone: str,
     lang: str,
 ) -> Header:
-    count, last = hits.select(pl.len(), pl.col("occurred_at").max()).collect().row(0)
+    count, last = hits.filter(is_hit()).select(pl.len(), pl.col("occurred_at").max()).collect().row(0)
     facts = [*facts, ("Hits", number(count, lang=lang)), ("Last hit", instant(last, timezone, lang=lang))]
     return Header(
         heading=plain(heading)[:300],

@@ -9,14 +9,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo
 
 from trackkit import resources
-from trackkit.analysis.domains import LIST, domain_list
+from trackkit.analysis import domains
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language, say
 from trackkit.metrics import METRICS
+from trackkit.quality import thresholds
 from trackkit.report import notebook
 from trackkit.theme import THEME, theme
 
 TEMPLATES = "reports_templates"
+# What analysts edit beside the reports, and who reads it.
+LISTS = {domains.LIST: domains.domain_list, thresholds.LIST: thresholds.thresholds}
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 
 
@@ -129,12 +132,13 @@ def words_of(path: Path) -> tuple[list[str], list[str]]:
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:
-    """Validate every report template and notebook, the theme, the list of domains; return what is wrong, in file order.
+    """Validate report templates and notebooks, the theme, the analysts' lists; return what is wrong, in file order.
 
     Without `folder`, the ones that `render` would use; with it, those of a folder written by `trackkit init`.
     Raises RequestError for a folder that holds none.
     """
-    templates = {stem: path for stem, path in _files(folder, TEMPLATES, "*.toml").items() if stem != Path(LIST).stem}
+    lists = {Path(place).stem for place in LISTS}
+    templates = {stem: path for stem, path in _files(folder, TEMPLATES, "*.toml").items() if stem not in lists}
     notebooks = _files(folder, notebook.NOTEBOOKS, "*.ipynb")
     if not (templates or notebooks):
         raise RequestError(f"{folder} holds no notebook or template to check; `trackkit init {folder}` writes them.")
@@ -176,12 +180,14 @@ def _theme_problems(folder: str | Path | None) -> list[Problem]:
 
 
 def _list_problems(folder: str | Path | None) -> list[Problem]:
-    path = Path(folder) / LIST if folder else None
-    try:
-        domain_list(path if path and path.exists() else None)
-    except RequestError as error:
-        return [Problem(str(path or LIST), "", "", str(error))]
-    return []
+    problems = []
+    for place, read in LISTS.items():
+        path = Path(folder) / place if folder else None
+        try:
+            read(path if path and path.exists() else None)
+        except RequestError as error:
+            problems.append(Problem(str(path or place), "", "", str(error)))
+    return problems
 
 
 def _parsed(path: Path, say: Callable[[str], str] | None = None) -> tuple[Template | None, list[Problem]]:

@@ -6,6 +6,7 @@ Everything here is a pure function of the set of events of a delivery, so that n
 import polars as pl
 
 from trackkit import schema
+from trackkit.store.dedupe import FILLED
 
 _KEY = ["delivery_id", "message_id"]
 # What became of a message by an event of its sending, from the weakest word to the strongest at one instant.
@@ -94,3 +95,44 @@ def deliveries_known(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFra
     told = events.filter(kind.is_in(schema.HANDED_OVER), pl.col("message_id").is_not_null())
     stated = messages.filter(~pl.col("is_implied").fill_null(False))
     return pl.concat([told.select("delivery_id"), stated.select("delivery_id")]).unique()
+
+
+COUNTED = ("to_deliver", "started_at")  # what implied messages tell of a delivery that nothing states it of
+
+
+def recounted(deliveries: pl.DataFrame, messages: pl.LazyFrame, touched: pl.Series) -> pl.DataFrame:
+    """Return deliveries with what their messages tell where only events tell of these; a new one gets a row.
+
+    In: `deliveries` (sourced columns and `filled`), the enriched `messages` and the ids of the deliveries that a load
+    touched. Out: the same columns, `to_deliver` being the messages handed over or failed and `started_at` the earliest
+    verdict, unless a table states them; null where a table of messages says more, or only failures are known.
+    """
+    status = pl.col("status").cast(pl.String)
+    is_sent = status != "excluded"
+    known = pl.col("is_implied").all() & status.is_in(["delivered", "in_progress"]).any()
+    told = messages.filter(pl.col("delivery_id").is_in(touched.implode())).group_by("delivery_id")
+    counts = told.agg(
+        known=known, to_deliver=is_sent.sum().cast(pl.Int64), started_at=pl.col("status_at").filter(is_sent).min()
+    )
+    counts = counts.filter("known").drop("known").collect()
+    told_of = (
+        pl.DataFrame({"delivery_id": touched}).with_columns(is_touched=True).join(counts, on="delivery_id", how="left")
+    )
+    rows = deliveries.join(told_of, on="delivery_id", how="full", coalesce=True, suffix=" told")
+    rows = rows.filter(pl.col(FILLED).is_not_null() | pl.col("to_deliver told").is_not_null())
+    return rows.with_columns(_where_not_stated(list(schema.DELIVERY.sourced))).select(deliveries.columns)
+
+
+def _where_not_stated(names: list[str]) -> list[pl.Expr]:
+    """Each value counted, and its bit of `filled` (see `replace_rows`), where no table states the value."""
+    values, bits = [], pl.col(FILLED).fill_null(0)
+    others = [name for name in names if name not in schema.DELIVERY.key]
+    for name in COUNTED:
+        bit = pl.lit(1 << others.index(name), pl.Int32)
+        is_open = pl.col("is_touched").fill_null(False) & (
+            pl.col(name).is_null() | (pl.col(FILLED).fill_null(0) & bit != 0)
+        )
+        told = pl.col(f"{name} told")
+        values.append(pl.when(is_open).then(told).otherwise(name).alias(name))
+        bits = pl.when(~is_open).then(bits).when(told.is_null()).then(bits & ~bit).otherwise(bits | bit)
+    return [*values, bits.cast(pl.Int32).alias(FILLED)]

@@ -24,6 +24,7 @@ from trackkit.sources.sql.connection import is_database
 from trackkit.sources.staging import RawLoad
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import MARKS, Fingerprints, view
+from trackkit.store.implied import recounted
 from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, WATERMARK, Lake, OvertakenError
 from trackkit.store.layout import first_fences
 from trackkit.store.places import LOCK_SECONDS, alone, staging
@@ -145,6 +146,7 @@ class Load:
             if name in frames:
                 self._replace(name, frames[name])
         outcome = self._rewrite(frames)
+        self._recount(outcome)
         self._account(report, outcome)
         report.quality = self._quality(report, self._mark(outcome), frames.get("event"))
         self._finish(report)
@@ -185,6 +187,19 @@ class Load:
         self._created(name)
         self.lake.overwrite(name, rows)
         self.versions[name] = self.lake.tidied(name)
+
+    def _recount(self, outcome: Outcome) -> None:
+        """Note with each delivery what its implied messages tell of it."""
+        now = Tables(self.lake, self.versions)
+        removed = now.scan("purge").select("delivery_id").collect().to_series()
+        touched = pl.concat([pl.Series("delivery_id", [], pl.String), *outcome.changed]).unique().drop_nulls()
+        touched = touched.filter(~touched.is_in(removed.implode())).sort()
+        if touched.is_empty() or not now.has("message"):
+            return
+        before = now.scan("delivery").collect().select(*schema.DELIVERY.sourced, FILLED)
+        rows = recounted(before, now.scan("message"), touched)
+        if not rows.sort("delivery_id").equals(before.sort("delivery_id")):
+            self._put("delivery", rows)
 
     def _account(self, report: LoadReport, outcome: Outcome) -> None:
         """Say what became of every line: kept, collapsed, or a copy of what was there."""

@@ -59,8 +59,7 @@ class Tables:
         """Return the rows of a table, all or of some buckets, with the store's own columns."""
         if self.has(table):
             return self.lake.scan(table, self.versions[table], buckets)
-        own = {FILLED: pl.Int32()} if table in BY_DELIVERY else {}
-        return pl.LazyFrame(schema=schema.TABLES[table].schema | own)
+        return pl.LazyFrame(schema=schema.TABLES[table].schema | {FILLED: pl.Int32()})
 
 
 @dataclass

@@ -45,7 +45,7 @@ def read_database(
                     progress(f"{database.shown} {query.name}")
                 staged.append(reading.stage(query, clock, collapse_seconds))
     ignored = {f"{database.shown} {name}": why for name, why in ignored.items()}
-    raw = combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored), {})
+    raw = combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
     raw.marks = marks
     return raw
 
