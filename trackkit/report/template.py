@@ -9,17 +9,19 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo
 
 from trackkit import resources
-from trackkit.analysis import domains
+from trackkit.analysis.domains import LIST as DOMAINS
+from trackkit.analysis.domains import domain_list
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language, say
 from trackkit.metrics import METRICS
-from trackkit.quality import thresholds
+from trackkit.quality.thresholds import LIST as THRESHOLDS
+from trackkit.quality.thresholds import thresholds
 from trackkit.report import notebook
 from trackkit.theme import THEME, theme
 
 TEMPLATES = "reports_templates"
 # What analysts edit beside the reports, and who reads it.
-LISTS = {domains.LIST: domains.domain_list, thresholds.LIST: thresholds.thresholds}
+LISTS = {DOMAINS: domain_list, THRESHOLDS: thresholds}
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 
 
