@@ -200,7 +200,8 @@ def _encoded(value: Any) -> str:
         text = orjson.dumps(value).decode()
     except (TypeError, RecursionError):  # halves of surrogate pairs, large numbers, deep nesting
         return as_json(value)
-    return as_json(value) if _SMALL.search(text) else text
+    is_alike = "e-" not in text and "0.0000" not in text  # told at once, and nearly always so
+    return text if is_alike or not _SMALL.search(text) else as_json(value)
 
 
 def lists(values: list[Any]) -> list[str | None]:

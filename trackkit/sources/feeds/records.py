@@ -242,7 +242,9 @@ class _Spread:
         asked = {one: values for one, values in asked.items() if values is not rows.nothing}
         if not further and not asked:
             return rows.nothing
-        rest = [{name: value for name, value in one.items() if name in further} for one in rows.records]
+        rest: list[dict[str, Any]] = [{} for _ in rows.records]
+        if further:
+            rest = [{name: value for name, value in one.items() if name in further} for one in rows.records]
         for one, values in asked.items():
             name = next(step for step in reversed(one.steps) if isinstance(step, str))
             for kept, value in zip(rest, values, strict=True):
