@@ -30,6 +30,7 @@ _YEAR = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99
 _EPOCH = r"^[0-9]{1,16}(?:\.[0-9]*)?$"
 _LOG_INSTANT = rf"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]*)?$"
 _PLAIN_INSTANT = rf"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}} [0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?$"
+_ZULU_INSTANT = _LOG_INSTANT.replace(r"(?:\.[0-9]*)?$", r"(?:\.[0-9]+)?Z$")
 _INSTANT = (
     rf"^(?P<date>{_YEAR}-[0-9]{{2}}-[0-9]{{2}}|{_YEAR}/[0-9]{{2}}/[0-9]{{2}})"
     r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2})(?P<second>:[0-5][0-9])?(?:[.,](?P<fraction>[0-9]+))?"
@@ -152,10 +153,10 @@ def epoch(text: pl.Expr) -> pl.Expr:
     Digit by digit, never by way of a float: `1534108637.153125` keeps its microseconds; what is finer is cut off.
     """
     number = pl.when(text.str.contains(_EPOCH)).then(text)
-    whole = number.str.extract(r"^([0-9]+)").cast(pl.Int64, strict=False)
-    fraction = number.str.extract(r"\.([0-9]*)$").fill_null("") + "000000"
-    of_seconds = whole * 1_000_000 + fraction.str.head(6).cast(pl.Int64, strict=False)
-    of_thousandths = whole * 1_000 + fraction.str.head(3).cast(pl.Int64, strict=False)
+    parts = number.str.splitn(".", 2).struct
+    whole = parts.field("field_0").cast(pl.Int64, strict=False)
+    fraction = (parts.field("field_1").fill_null("") + "000000").str.head(6).cast(pl.Int64, strict=False)
+    of_seconds, of_thousandths = whole * 1_000_000 + fraction, whole * 1_000 + fraction // 1_000
     since = pl.when(whole >= 10**14).then(whole).when(whole >= 10**11).then(of_thousandths).otherwise(of_seconds)
     return since.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
@@ -166,14 +167,24 @@ def with_instants(rows: pl.LazyFrame, texts: Mapping[str, str]) -> pl.LazyFrame:
     Read are `YYYY-MM-DD` or `YYYY/MM/DD`, alone or with `hh:mm`, `hh:mm:ss`, a fraction, and `Z` or an offset; the
     offset is null where none is written. Other texts give null. In steps, as polars would evaluate each use anew.
     """
-    plain = {name: _real(_where(pl.col(text), _PLAIN_INSTANT), " ") for name, text in texts.items()}
+    plain = {name: _plain(pl.col(text)) for name, text in texts.items()}
     rows = rows.with_columns(**plain)
     rest = {name: pl.when(pl.col(name).is_null()).then(pl.col(text)) for name, text in texts.items()}
     other = {f"{name} parts": text.str.strip_chars().str.extract_groups(_INSTANT) for name, text in rest.items()}
     rows = rows.with_columns(**other)
     whole = {name: pl.coalesce(name, _local(pl.col(f"{name} parts").struct)) for name in texts}
-    offsets = {f"{name} offset": _offset(pl.col(f"{name} parts").struct) for name in texts}
+    is_zulu = {name: pl.col(name).is_not_null() & pl.col(text).str.ends_with("Z") for name, text in texts.items()}
+    offsets = {
+        f"{name} offset": pl.when(zulu).then(0).otherwise(_offset(pl.col(f"{name} parts").struct))
+        for name, zulu in is_zulu.items()
+    }
     return rows.with_columns(**whole, **offsets).drop(other)
+
+
+def _plain(text: pl.Expr) -> pl.Expr:
+    """Return what is written in one of the two common ways, which need no taking apart."""
+    zulu = _where(text, _ZULU_INSTANT).str.strip_suffix("Z")
+    return pl.coalesce(_real(_where(text, _PLAIN_INSTANT), " "), _real(zulu, "T"))
 
 
 def _where(text: pl.Expr, pattern: str) -> pl.Expr:

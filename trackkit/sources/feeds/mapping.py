@@ -100,9 +100,9 @@ class Mapping:
             return rows.with_columns(
                 occurred_at=pl.lit(None, schema.INSTANT), local=False, oddity=pl.lit(None, pl.Int8)
             )
-        since = values.epoch(pl.col("occurred_at text"))
-        rest = pl.when(since.is_null()).then(pl.col("occurred_at text")).str.replace(r"([.,][0-9]{6})[0-9]+", "$1")
-        rows = values.with_instants(rows.with_columns(since=since, rest=rest), {"written": "rest"})
+        rows = rows.with_columns(since=values.epoch(pl.col("occurred_at text")))
+        rest = pl.when(pl.col("since").is_null()).then("occurred_at text").str.replace(r"([.,][0-9]{6})[0-9]+", "$1")
+        rows = values.with_instants(rows.with_columns(rest=rest), {"written": "rest"})
         form, local, offset = self.readings["occurred_at"].written, pl.col("written"), pl.col("written offset")
         if form:
             local = pl.coalesce(pl.col("rest").str.to_datetime(form, time_unit="us", strict=False), local)

@@ -9,9 +9,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
+from itertools import chain
 from typing import Any
 from uuid import uuid4
+
+import orjson
+import polars as pl
 
 from trackkit.errors import RequestError
 
@@ -19,8 +23,9 @@ _STEP = re.compile(r'"([^"]+)"|\[(\d{1,4})\]|([^.\[\]"|]+)')
 _WHOLE = re.compile(rf"(?:{_STEP.pattern})(?:\.?(?:{_STEP.pattern}))*(?:\[\])?")
 RECORD, ENVELOPE, RECIPIENT = "", "^", "@"
 Step = str | int
-_PLAIN = {str, type(None)}
+_PLAIN, _LISTS, _WHOLES = {str, type(None)}, {list, type(None)}, {int, type(None)}
 _MARK = uuid4().hex
+_SMALL = re.compile(r"[:\[,]-?(?:0\.0000|[0-9.]+e-)")  # a number that encoders write in several ways
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -80,6 +85,16 @@ class Rows:
     recipients: list[Any] = field(default_factory=list)
     _known: dict[tuple[str, tuple[Step, ...]], list[Any]] = field(default_factory=dict)
 
+    @cached_property
+    def names(self) -> set[str]:
+        """The names that the records have at their outside."""
+        return set().union(*self.records)
+
+    @cached_property
+    def nothing(self) -> list[None]:
+        """What a path gives that leads to nothing in any record: this very list."""
+        return [None] * len(self.envelopes)
+
     def values(self, one: Path) -> list[Any]:
         """Return the value of a path in each record, None where there is none."""
         whole = {RECORD: self.records, ENVELOPE: self.envelopes, RECIPIENT: self.recipients}[one.scope]
@@ -90,9 +105,22 @@ class Rows:
             return whole
         if (scope, steps) not in self._known:
             inner = self._followed(scope, steps[:-1], whole)
-            is_empty = inner.count(None) == len(inner)
-            self._known[scope, steps] = inner if is_empty else _stepped(inner, steps[-1], inner is self.records)
+            self._known[scope, steps] = self._next(inner, steps[-1])
         return self._known[scope, steps]
+
+    def texts(self, one: Path) -> pl.Series | None:
+        """Return the values of a path as texts; None where no record has any."""
+        values = self.values(one)
+        return None if values is self.nothing else _column(values)
+
+    def _next(self, inner: list[Any], step: Step) -> list[Any]:
+        if inner is self.nothing:
+            return inner
+        are_objects = inner is self.records
+        if are_objects and step != "*" and step not in self.names:
+            return self.nothing
+        values = _stepped(inner, step, are_objects)
+        return self.nothing if values.count(None) == len(values) else values
 
 
 def _stepped(values: Sequence[Any], step: Step, are_objects: bool = False) -> list[Any]:
@@ -112,11 +140,31 @@ def follow(value: Any, one: Path) -> Any:
     return value
 
 
+def _column(values: list[Any]) -> pl.Series:
+    kinds = {*map(type, values)}
+    if list in kinds and kinds <= _LISTS:
+        return _column([v[0] if v else None for v in values])
+    if kinds <= _WHOLES:
+        try:
+            return pl.Series(values, dtype=pl.Int64).cast(pl.String)
+        except TypeError:  # larger than 64 bits
+            pass
+    return series(texts(values))
+
+
 def texts(values: list[Any]) -> list[str | None]:
     """Return JSON values as text: numbers exactly, of a list its first, an object as JSON, None for nothing."""
-    if not {*map(type, values)} - _PLAIN:
+    if {*map(type, values)} <= _PLAIN:
         return values
     return [v if type(v) is str else None if v is None else str(v) if type(v) is int else _text(v) for v in values]
+
+
+def series(values: list[str | None]) -> pl.Series:
+    """Return texts as a column; half of a surrogate pair, which JSON can write and no text can hold, becomes `?`."""
+    try:
+        return pl.Series(values, dtype=pl.String)
+    except UnicodeEncodeError:
+        return pl.Series([v if v is None else v.encode("utf-8", "replace").decode() for v in values], dtype=pl.String)
 
 
 def _text(value: Any) -> str | None:
@@ -142,8 +190,18 @@ def each_as_json(values: list[dict[str, Any]]) -> list[str | None]:
 
     In one call of the encoder, most of whose time goes into being called; a mark that no text can hold parts them.
     """
-    whole = as_json([part for value in values for part in (value, _MARK)]).removesuffix(f',"{_MARK}"]')
+    whole = _encoded([part for value in values for part in (value, _MARK)]).removesuffix(f',"{_MARK}"]')
     return [None if text == "{}" else text for text in whole[1:].split(f',"{_MARK}",')] if values else []
+
+
+def _encoded(value: Any) -> str:
+    """Return a value as `as_json` does, by a faster encoder where that writes the same."""
+    try:
+        text = orjson.dumps(value).decode()
+    except (TypeError, RecursionError):  # halves of surrogate pairs, large numbers, deep nesting
+        return as_json(value)
+    is_alike = "e-" not in text and "0.0000" not in text  # told at once, and nearly always so
+    return text if is_alike or not _SMALL.search(text) else as_json(value)
 
 
 def lists(values: list[Any]) -> list[str | None]:
@@ -154,7 +212,11 @@ def lists(values: list[Any]) -> list[str | None]:
     """
     if values.count(None) == len(values):
         return values
-    known: dict[str, str | None] = {"": None, "[]": None}  # the same few tags come again and again
+    if {*map(type, values)} <= _LISTS and {*map(type, chain.from_iterable(filter(None, values)))} <= {str}:
+        marks = [tuple(v) if v else None for v in values]
+        written = {mark: as_json(mark) for mark in {*marks} if mark}  # the same few tags come again and again
+        return [mark and written[mark] for mark in marks]
+    known: dict[str, str | None] = {"": None, "[]": None}
     return [None if v is None else _array(v, v if type(v) is str else repr(v), known) for v in values]
 
 

@@ -1,10 +1,12 @@
 """JSON records to cells: envelopes are opened, lists of recipients spread, and the values of paths laid side by side.
 
-The parser is Python's own, in C, since it alone keeps what the formats need: whole numbers beyond 2^53, keys that no
-map knows, and the rest of a file of which one record is broken. From the cells on, work is done on whole columns.
+Records are parsed to Python's objects (`framing`), which alone keep what the formats need: whole numbers beyond 2^53,
+keys that no map knows, null beside nothing. Each path is then one pass over a thousand of them, or none where no record
+has its first name; from the cells on, work is done on whole columns.
 """
 
-from collections.abc import Iterator, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path as FilePath
@@ -26,14 +28,13 @@ from trackkit.sources.feeds.paths import (
     follow,
     lists,
     path,
-    texts,
+    series,
 )
 from trackkit.sources.files import Found
 
 BATCH = 20_000  # records mapped at once
 _LAID = 1_000  # records laid side by side at once: few enough to stay in the processor's cache
 _TOO_DEEP = "no JSON: nested too deeply"
-_SHAPES = 10_000  # sets of names of records that are remembered
 
 
 @dataclass
@@ -71,10 +72,21 @@ class Records(Source):
 
     def batches(self, folder: FilePath) -> Iterator[Batch]:
         """Yield the records as cells."""
-        spread = _Spread(self.feed, self.paths)
+        spread, names = _Spread(self.feed, self.paths), [*map(cell, self.paths), "tags", "attributes"]
         found = framing.records(self.found.path)
-        while parts := [spread.batch(chunk) for chunk in _chunks(islice(found, BATCH))]:
-            yield _joined(parts)
+        while parts := _uncollected(lambda: [spread.batch(chunk) for chunk in _chunks(islice(found, BATCH))]):
+            yield _joined(parts, names)
+
+
+def _uncollected(work: Callable[[], list[Batch]]) -> list[Batch]:
+    """Return what work returns; meanwhile nobody looks for cycles, of which JSON has none: that took half the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return work()
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _chunks(found: Iterator[Any]) -> Iterator[list[Any]]:
@@ -82,10 +94,12 @@ def _chunks(found: Iterator[Any]) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _joined(parts: list[Batch]) -> Batch:
-    cells = pl.concat([part.cells for part in parts if part.cells is not None])
-    texts = [name for name, kind in cells.schema.items() if kind == pl.String]
-    cells = cells.with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in texts)
+def _joined(parts: list[Batch], names: list[str]) -> Batch:
+    """Return one batch with all columns, those too that no record has a value of."""
+    cells = pl.concat([part.cells for part in parts if part.cells is not None], how="diagonal")
+    texts = [pl.when(pl.col(name) != "").then(name) if name in cells.columns else pl.lit(None, pl.String)
+             for name in names]  # fmt: skip
+    cells = cells.with_columns(text.alias(name) for name, text in zip(names, texts, strict=True))
     broken = [one for part in parts for one in part.broken]
     return Batch(cells, broken, [one for part in parts for one in part.originals])
 
@@ -130,9 +144,9 @@ class _Spread:
 
     def __init__(self, feed: Feed, paths: list[str]) -> None:
         self.steps = [path(written) for written in feed.unwrap]
+        self.heads = {step.steps[0] for step in self.steps}
         self.paths = {written: path(written) for written in paths}
         self.number = 0
-        self.shapes: dict[tuple[str, ...], list[str]] = {}
         tags = feed.columns.readings().get("tags")
         self.tags = [path(one) for one in alternatives(tags.of)] if tags else []
         self.attributes = [path(one) for one in feed.attributes]
@@ -149,34 +163,58 @@ class _Spread:
             return self._batch(chunk)
         except RecursionError:
             self.number = before
-            return self._batch([one if _can_be_written(one) else Broken(_TOO_DEEP, "") for one in chunk])
+            return self._batch(
+                [one if type(one) is Broken or _can_be_written(one) else Broken(_TOO_DEEP, "") for one in chunk]
+            )
 
     def _batch(self, chunk: list[Any]) -> Batch:
-        records, envelopes, numbers, broken = [], [], [], []
+        rows, numbers, broken = self._opened(chunk)
+        rows, numbers, shared = self._of_recipients(rows, numbers)
+        return Batch(self._cells(rows, numbers, shared), broken, rows.records)
+
+    def _opened(self, chunk: list[Any]) -> tuple[Rows, list[int], list[tuple[int, str, str]]]:
+        """Return the records inside, their numbers, and what is none."""
+        if self._is_plain(chunk):
+            self.number += len(chunk)
+            numbers = list(range(self.number - len(chunk) + 1, self.number + 1))
+            return Rows(chunk, [None] * len(chunk)), numbers, []
+        rows, numbers, broken = Rows([], []), [], []
         for record in chunk:
-            for one, envelope in (
-                [(record, None)] if not self.steps or type(record) is Broken else opened(record, self.steps)
-            ):
+            for one, envelope in [(record, None)] if type(record) is Broken else opened(record, self.steps):
                 self.number += 1
                 if type(one) is dict:
-                    records.append(one)
-                    envelopes.append(envelope)
+                    rows.records.append(one)
+                    rows.envelopes.append(envelope)
                     numbers.append(self.number)
                 else:
                     broken.append((self.number, *_refusal(one)))
-        rows, numbers, shared = self._of_recipients(Rows(records, envelopes), numbers)
-        return Batch(self._cells(rows, numbers, shared), broken, rows.records)
+        return rows, numbers, broken
+
+    def _is_plain(self, chunk: list[Any]) -> bool:
+        """Return whether no record has anything to open."""
+        return {*map(type, chunk)} == {dict} and self.heads.isdisjoint(set().union(*chunk) if self.heads else ())
 
     def _of_recipients(self, rows: Rows, numbers: list[int]) -> tuple[Rows, list[int], list[bool]]:
         if not self.of:
             return rows, numbers, [False] * len(numbers)
-        whom = [rows.values(one) for one in self.of]
-        hidden = [rows.values(one) for one in self.unless]
-        out, counted, shared = Rows([], [], []), [], []
+        given = [many for many in map(rows.values, self.of) if many is not rows.nothing]
+        whom = given[0] if given else rows.nothing
+        for further in given[1:]:
+            whom = [one if one and type(one) is list else other for one, other in zip(whom, further, strict=True)]
+        people = [many if many and type(many) is list else [None] for many in whom]
+        if max(map(len, people), default=1) == 1:
+            rows.recipients = [one for (one,) in people]
+            return rows, numbers, [False] * len(numbers)
+        return self._of_several(rows, numbers, people)
+
+    def _of_several(
+        self, rows: Rows, numbers: list[int], people: list[list[Any]]
+    ) -> tuple[Rows, list[int], list[bool]]:
+        hidden = [one for one in map(rows.values, self.unless) if one is not rows.nothing]
+        out, counted, shared = Rows([], []), [], []
         for place, (record, envelope) in enumerate(zip(rows.records, rows.envelopes, strict=True)):
-            people = next((many[place] for many in whom if many[place] and type(many[place]) is list), [None])
-            is_shared = len(people) > 1 and any(one[place] is not None for one in hidden)
-            for person in [None] if is_shared else people:
+            is_shared = len(people[place]) > 1 and any(one[place] is not None for one in hidden)
+            for person in [None] if is_shared else people[place]:
                 out.records.append(record)
                 out.envelopes.append(envelope)
                 out.recipients.append(person)
@@ -186,35 +224,33 @@ class _Spread:
 
     def _cells(self, rows: Rows, numbers: list[int], shared: list[bool]) -> pl.DataFrame:
         if not rows.recipients:
-            rows.recipients = [None] * len(rows.records)
-        columns = {cell(written): texts(rows.values(one)) for written, one in self.paths.items()}
-        tags = [None] * len(numbers)
+            rows.recipients = rows.nothing
+        columns = {cell(written): rows.texts(one) for written, one in self.paths.items()}
+        tags = rows.nothing
         for one in reversed(self.tags):
-            tags = [new or old for new, old in zip(lists(rows.values(one)), tags, strict=True)]
-        columns |= {"tags": tags, "attributes": self._attributes(rows)}
-        series = [_series(name, values) for name, values in columns.items()]
-        return pl.DataFrame(series).with_columns(
-            source_row=pl.Series(numbers, dtype=pl.Int64), is_shared=pl.Series(shared, dtype=pl.Boolean),
-            is_empty=pl.Series([not one for one in rows.records], dtype=pl.Boolean),
-        )  # fmt: skip
+            given = lists(rows.values(one))
+            tags = given if tags is rows.nothing else [new or old for new, old in zip(given, tags, strict=True)]
+        for name, values in {"tags": tags, "attributes": self._attributes(rows)}.items():
+            columns[name] = None if values is rows.nothing else series(values)
+        numbered = {"source_row": pl.Series(numbers, dtype=pl.Int64), "is_shared": pl.Series(shared, dtype=pl.Boolean),
+                    "is_empty": pl.Series([not one for one in rows.records], dtype=pl.Boolean)}  # fmt: skip
+        return pl.DataFrame(numbered | {name: column for name, column in columns.items() if column is not None})
 
     def _attributes(self, rows: Rows) -> list[str | None]:
-        rest = [{name: record[name] for name in self._further(record)} for record in rows.records]
-        for one in self.attributes:
+        further = rows.names - self.known
+        asked = {one: rows.values(one) for one in self.attributes}
+        asked = {one: values for one, values in asked.items() if values is not rows.nothing}
+        if not further and not asked:
+            return rows.nothing
+        rest: list[dict[str, Any]] = [{} for _ in rows.records]
+        if further:
+            rest = [{name: value for name, value in one.items() if name in further} for one in rows.records]
+        for one, values in asked.items():
             name = next(step for step in reversed(one.steps) if isinstance(step, str))
-            for further, value in zip(rest, rows.values(one), strict=True):
+            for kept, value in zip(rest, values, strict=True):
                 if value is not None:
-                    further.setdefault(name, value)
+                    kept.setdefault(name, value)
         return each_as_json(rest)
-
-    def _further(self, record: dict[str, Any]) -> list[str]:
-        """Return the names in a record that the map does not know; records of the same names are asked once."""
-        names = tuple(record)
-        if names not in self.shapes:
-            if len(self.shapes) > _SHAPES:
-                self.shapes.clear()
-            self.shapes[names] = [name for name in names if name not in self.known]
-        return self.shapes[names]
 
 
 def _can_be_written(record: Any) -> bool:
@@ -227,11 +263,3 @@ def _can_be_written(record: Any) -> bool:
 
 def _refusal(one: Any) -> tuple[str, str]:
     return (one.reason, one.text) if type(one) is Broken else ("no JSON object", as_json(one))
-
-
-def _series(name: str, values: list[str | None]) -> pl.Series:
-    try:
-        return pl.Series(name, values, dtype=pl.String)
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and no text can hold
-        whole = [v if v is None else v.encode("utf-8", "replace").decode() for v in values]
-        return pl.Series(name, whole, dtype=pl.String)

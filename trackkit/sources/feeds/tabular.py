@@ -15,7 +15,7 @@ from trackkit.errors import DataError
 from trackkit.sources import files
 from trackkit.sources.feeds import framing
 from trackkit.sources.feeds.headers import FILE, Headers, called
-from trackkit.sources.feeds.paths import ENVELOPE, Path, Rows, alternatives, as_json, cell, lists, path, texts
+from trackkit.sources.feeds.paths import ENVELOPE, Path, Rows, alternatives, as_json, cell, lists, path, series, texts
 from trackkit.sources.feeds.records import Batch, Source
 from trackkit.sources.files import NOT_UTF8, Found, Mended
 from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
@@ -157,7 +157,7 @@ class _Opened:
         place = self.headers.place(written)
         if place is None:
             return pl.repeat(None, rows.height, dtype=pl.String, eager=True)
-        return rows[place[0]] if place[1] is None else _series(texts(self._values(rows, written)))
+        return rows[place[0]] if place[1] is None else series(texts(self._values(rows, written)))
 
     def _values(self, rows: pl.DataFrame, written: str) -> list[Any]:
         """Return the values of a path: JSON where the cell holds some, else the text of the cell."""
@@ -174,7 +174,7 @@ class _Opened:
         tags: list[str | None] = [None] * rows.height
         for one in self.tags:
             tags = [old or new for old, new in zip(tags, lists(self._values(rows, one)), strict=True)]
-        return _series(tags)
+        return series(tags)
 
     def _attributes(self, rows: pl.DataFrame) -> pl.Series:
         """Return what no column of an event holds: the other columns, and what the map names besides, as JSON."""
@@ -195,7 +195,7 @@ class _Opened:
         name, (column, inner) = self._last(written), self.headers.place(written) or ("", None)
         if inner:
             values = self._values(rows, written)
-            return _series([None if value is None else f"{as_json(name)}:{as_json(value)}" for value in values])
+            return series([None if value is None else f"{as_json(name)}:{as_json(value)}" for value in values])
         is_json = pl.Series([value is not None for value in self.parsed.get(column, [])] or [False], dtype=pl.Boolean)
         whole = pl.concat_str(pl.lit(f"{as_json(name)}:"), pl.col(column))
         return rows.select(pl.when(is_json).then(whole).otherwise(_member(pl.col(column), name))).to_series()
@@ -218,10 +218,3 @@ def _parsed(text: str | None) -> Any:
 def _member(column: pl.Expr, name: str) -> pl.Expr:
     written = pl.struct(column.alias(name)).struct.json_encode().str.slice(1).str.head(-1)
     return pl.when(column.is_not_null()).then(written)
-
-
-def _series(values: list[str | None]) -> pl.Series:
-    try:
-        return pl.Series(values, dtype=pl.String)
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and no text can hold
-        return pl.Series([v if v is None else v.encode("utf-8", "replace").decode() for v in values], dtype=pl.String)
