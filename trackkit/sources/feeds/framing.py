@@ -130,11 +130,11 @@ class _Buffer:
         return found
 
     def _run_end(self) -> int:
-        stop = self.place + _RUN
-        if self.is_whole and stop >= len(self.text):
-            return len(self.text)
+        stop = min(self.place + _RUN, len(self.text))
+        if self.is_whole and stop == len(self.text):
+            return stop
         line = self.text.rfind("\n", self.place, stop) + 1
-        return line or max(self.text.rfind(one, self.place, stop) for one in _BETWEEN) + 1
+        return line or max(self.text.rfind(one, self.place, stop) for one in _BETWEEN) + 1 or stop
 
     def _more(self) -> bool:
         """Take in the next block, letting go of what was read; False when there is none, or a record is too long."""
