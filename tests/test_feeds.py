@@ -17,7 +17,7 @@ from trackkit import load as load_store
 from trackkit import open_store, sources
 from trackkit.errors import DataError, RequestError
 from trackkit.sources.feeds import framing
-from trackkit.sources.feeds.feed import check_maps, feeds, read_feed
+from trackkit.sources.feeds.feed import all_feeds, check_maps, read_feed
 
 
 def click(number: int, **more: Any) -> dict[str, Any]:
@@ -265,7 +265,7 @@ def test_wrong_wishes_say_what_would_work(tmp_path: Path) -> None:
         read(tmp_path / "in", RECORDS, format="sendgird")
 
 
-@pytest.mark.parametrize("name", sorted(feeds()))
+@pytest.mark.parametrize("name", sorted(all_feeds()))
 def test_every_map_says_what_it_is(name: str) -> None:
     one = sources.formats()[name]
     assert one.name == name
@@ -392,7 +392,7 @@ def test_formats_of_the_package_are_listed_at_the_prompt() -> None:
         [sys.executable, "-m", "trackkit", "formats", "--json"], capture_output=True, text=True, check=True, cwd=ROOT
     )
     listed = {one["name"]: one for one in json.loads(said.stdout)}
-    assert {"adobe_redirection_log", "adobe_export", "mailchimp", *feeds()} <= set(listed)
+    assert {"adobe_redirection_log", "adobe_export", "mailchimp", *all_feeds()} <= set(listed)
     assert all(one["what"] and one["recognised"] for one in listed.values())
 
 

@@ -13,7 +13,7 @@ from tests.test_feeds_vendors import SAMPLES
 from trackkit import sources
 from trackkit.errors import DataError
 from trackkit.sources.detect import choose
-from trackkit.sources.feeds.feed import feeds
+from trackkit.sources.feeds.feed import all_feeds
 from trackkit.sources.feeds.headers import of_table
 from trackkit.sources.feeds.recognise import of_records
 from trackkit.sources.files import Found
@@ -478,7 +478,7 @@ OTHERS = {
 @pytest.mark.parametrize(("name", "file", "rows"), [(name, *one) for name, some in TABLES.items() for one in some])
 def test_one_map_alone_recognises_a_table(name: str, file: str, rows: list, tmp_path: Path) -> None:
     (tmp_path / file).write_text(table(rows), "utf-8")
-    found, known = Found(tmp_path / file, file), feeds()
+    found, known = Found(tmp_path / file, file), all_feeds()
     assert [one for one in known if of_table(found, {one: known[one]})] == [name]
     assert choose(found, [], known).format == name
 
@@ -486,7 +486,7 @@ def test_one_map_alone_recognises_a_table(name: str, file: str, rows: list, tmp_
 @pytest.mark.parametrize("file", OTHERS)
 def test_no_map_takes_another_table(file: str, tmp_path: Path) -> None:
     (tmp_path / file).write_text(OTHERS[file] + "\n" + ",".join("1" * len(OTHERS[file].split(","))) + "\n")
-    assert of_table(Found(tmp_path / file, file), feeds()) is None
+    assert of_table(Found(tmp_path / file, file), all_feeds()) is None
 
 
 RECORDS = {"iterable": ITERABLE, "klaviyo": KLAVIYO}
@@ -496,6 +496,6 @@ RECORDS = {"iterable": ITERABLE, "klaviyo": KLAVIYO}
 def test_records_are_of_one_map_alone(name: str, tmp_path: Path) -> None:
     sample = RECORDS.get(name) or SAMPLES[name]
     (tmp_path / "events.json").write_text(json.dumps(sample))
-    known = feeds() if name in RECORDS else {one: feeds()[one] for one in RECORDS}
+    known = all_feeds() if name in RECORDS else {one: all_feeds()[one] for one in RECORDS}
     fitting = [one for one in known if of_records(tmp_path / "events.json", {one: known[one]})[0]]
     assert fitting == ([name] if name in RECORDS else [])

@@ -9,7 +9,7 @@ from trackkit.errors import DataError, RequestError, did_you_mean
 from trackkit.sources import adobe, mailchimp, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
-from trackkit.sources.feeds.feed import Feed, feeds, read_feed
+from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
 from trackkit.sources.files import Found, find
 from trackkit.sources.report import LoadReport, SourceReport
@@ -59,7 +59,7 @@ def formats() -> dict[str, Format]:
     >>> formats()["amazon_ses"].what
     'Amazon SES events: SNS notifications, raw delivery, Firehose, EventBridge'
     """
-    return _OWN | {name: Format(name, one.what, one.recognised) for name, one in feeds().items()}
+    return _OWN | {name: Format(name, one.what, one.recognised) for name, one in all_feeds().items()}
 
 
 def read(
@@ -85,7 +85,7 @@ def read(
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """  # fmt: skip
-    known_feeds, wishes = feeds(), Wishes(dedupe, delivery_field)
+    known_feeds, wishes = all_feeds(), Wishes(dedupe, delivery_field)
     if format.endswith(".toml"):
         own = read_feed(Path(format))
         known_feeds, format = {own.name: own}, own.name

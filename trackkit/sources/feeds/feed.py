@@ -237,10 +237,10 @@ def maps_behind(format: str) -> list[Path]:
     return [place for place in (Path(format),) if place.suffix == ".toml" and place.is_file()] or local_maps()
 
 
-def feeds() -> dict[str, Feed]:
+def all_feeds() -> dict[str, Feed]:
     """Return every map that is known, by name, those of the working folder first.
 
-    >>> feeds()["sendgrid"].engine
+    >>> all_feeds()["sendgrid"].engine
     'json'
     """
     own = {one.name: one for one in map(read_feed, local_maps())}
