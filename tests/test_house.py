@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # data in: raw logs to the canonical store
     "sources": GROUND,
     "quality": GROUND | {"resources", "sources", "deliveries"},  # judges a load too, so it stands below the store
-    "store": GROUND | {"sources", "quality"},
+    "store": GROUND | {"sources", "quality", "deliveries"},
     "demo": GROUND,
     # numbers: the registry never sees data, and only the engine and the analyses do
     "metrics": {"errors", "schema"},
