@@ -5,13 +5,16 @@ added up from a finer one; only formulas declared *per delivery* are worked out 
 """
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 
 import polars as pl
 
+from trackkit import schema
 from trackkit.deliveries import Tables, is_hit, require_deliveries, require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.kept import added, kept_deliveries, measured_before, purged
 from trackkit.metrics import (
+    ALWAYS,
     BREAKDOWNS,
     METRICS,
     Condition,
@@ -29,6 +32,7 @@ from trackkit.metrics import (
 )
 from trackkit.refusals import with_refusals
 
+PART_ROWS = 4_000_000  # events of which distinct values are counted at once, within deliveries
 # Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
 MONEY, AMOUNTS = pl.Decimal(38, 4), ("amount",)
 
@@ -88,6 +92,7 @@ class _Rows:
     def __init__(self, tables: Tables, delivery: list[str] | None, where: pl.Expr | None, timezone: str) -> None:
         self.tables, self.delivery, self.where, self.timezone = tables, delivery, where, timezone
         self.left_out = pl.Series([], dtype=pl.String).implode()
+        self.span: tuple[str, str] | None = None
 
     def only(self, delivery: list[str]) -> "_Rows":
         """The same question about some deliveries."""
@@ -100,14 +105,49 @@ class _Rows:
         rows.left_out = pl.Series(sorted(delivery), dtype=pl.String).implode()
         return rows
 
+    def parts(self) -> list["_Rows"]:
+        """The same question in parts of whole deliveries, of about `PART_ROWS` events, where there are more.
+
+        What is counted within deliveries then needs the memory of one part; of a sorted store each reads its own files.
+        """
+        events = self.tables.scan("event")
+        if events.select(pl.len()).collect().item() <= PART_ROWS:
+            return [self]
+        sizes = self._named("event").group_by("delivery_id").agg(rows=pl.len()).drop_nulls("delivery_id")
+        placed = sizes.sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // PART_ROWS)
+        first, last = pl.col("delivery_id").min().alias("first"), pl.col("delivery_id").max().alias("last")
+        spans = placed.group_by("part", maintain_order=True).agg(first, last).collect()
+        return [self._within(*span) for span in spans.select("first", "last").iter_rows()] or [self]
+
+    def _within(self, *span: str) -> "_Rows":
+        rows = copy(self)
+        rows.span = (span[0], span[1])
+        return rows
+
     def has(self, source: str) -> bool:
         return self.tables.has(source)
 
     def of(self, source: str) -> pl.LazyFrame:
-        rows = self._selected(source)
+        """Rows that may count: of every delivery, `asked` or not, where none is named."""
+        rows = self._named(source)
         if source == "event":
             rows = self._timed(rows.filter(~pl.col("is_seed").fill_null(False), is_hit()))
         return rows if self.where is None else rows.filter(self.where)
+
+    def has_firsts(self, groups: list[str]) -> bool:
+        """Whether stored flags answer distinct counts: of whole deliveries, each of whose events is marked.
+
+        Only within a delivery do they hold, and not under a filter, which may leave the marked hit out. A mail domain
+        or a country is no fixed attribute of a message: where its table is missing, each hit has its own.
+        """
+        columns = {*groups, *(self.where.meta.root_names() if self.where is not None else ())}
+        if groups != ["delivery_id"] or columns != {"delivery_id"} or not self.has("event"):
+            return False
+        events = self.tables.scan("event")
+        if not schema.FIRSTS.keys() <= set(events.collect_schema()):
+            return False
+        named = events if self.delivery is None else events.filter(pl.col("delivery_id").is_in(self.delivery))
+        return not named.select(pl.any_horizontal(pl.col(*schema.FIRSTS).is_null()).any()).collect().item()
 
     def unknown(self, source: str, groups: list[str]) -> pl.DataFrame | None:
         """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
@@ -117,7 +157,7 @@ class _Rows:
         """
         if not (self.has("event") and self.has(source)) or (source == "event" and self.has("link")):
             return None
-        events, tests = self._timed(self._selected("event")), _UNKNOWN[source]
+        events, tests = self._timed(self.asked(self._named("event"))), _UNKNOWN[source]
         if not {name for test in tests for name in test.meta.root_names()} <= set(events.collect_schema()):
             return None
         where = self.where is not None and all("event" in BREAKDOWNS[name] for name in self.where.meta.root_names())
@@ -129,12 +169,18 @@ class _Rows:
         if self.delivery is not None:
             return pl.LazyFrame({"delivery_id": self.delivery}, schema={"delivery_id": pl.String}).unique()
         told = [name for name in ("delivery", "purge") if name == "delivery" or self.has(name)]
-        return pl.concat([self._selected(name).select("delivery_id") for name in told]).unique()
+        return pl.concat([self.asked(self._named(name)).select("delivery_id") for name in told]).unique()
 
-    def _selected(self, source: str) -> pl.LazyFrame:
+    def _named(self, source: str) -> pl.LazyFrame:
         rows = self.tables.scan(source)
+        if self.span and source == "event":
+            rows = rows.filter(pl.col("delivery_id").is_between(*map(pl.lit, self.span)))
+        return rows if self.delivery is None else rows.filter(pl.col("delivery_id").is_in(self.delivery))
+
+    def asked(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Of rows, or groups, with `delivery_id`, those of the deliveries asked about."""
         if self.delivery is not None:
-            return rows.filter(pl.col("delivery_id").is_in(self.delivery))
+            return rows
         rows = rows.filter(pl.col("delivery_id").is_not_null(), ~pl.col("delivery_id").is_in(self.left_out))
         return rows.join(self.set_aside(), "delivery_id", how="anti")
 
@@ -203,10 +249,10 @@ def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFr
         found.setdefault(metric.source, []).append(metric)
     # A source that was not loaded has no group, and its columns need not be of the types that the others brought.
     sources = [source for source in found if rows.has(source)] or list(found)
-    frames = [_aggregated(rows, source, found[source], groups) for source in sources]
+    frames = [_collected(rows, source, found[source], groups) for source in sources]
     if groups == ["delivery_id"]:
-        frames.append(rows.deliveries())
-    joined, *others = pl.collect_all(frames)
+        frames.append(rows.deliveries().collect())
+    joined, *others = frames
     for frame in others:
         joined = _joined(joined, frame, groups)
     counted = _with_unknown(rows, joined.with_columns(_completed(rows, metric) for metric in metrics), metrics, groups)
@@ -241,12 +287,25 @@ def _joined(left: pl.DataFrame, right: pl.DataFrame, groups: list[str]) -> pl.Da
     return left.join(right, on=groups, how="full", coalesce=True, nulls_equal=True) if groups else left.hstack(right)
 
 
-def _aggregated(rows: _Rows, source: str, metrics: list[Metric], groups: list[str]) -> pl.LazyFrame:
-    aggregates = [_expression(metric.formula).alias(metric.name) for metric in metrics]
+def _collected(rows: _Rows, source: str, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+    """Count by flags where they answer; else what is distinct, which is held in memory, a part at a time."""
+    distinct = [metric for metric in metrics if isinstance(metric.formula, Distinct)]
+    is_flagged = source == "event" and all(_flag(metric.formula) for metric in distinct) and rows.has_firsts(groups)
+    is_apart = source == "event" and bool(distinct) and not is_flagged and "delivery_id" in groups
+    parts = rows.parts() if is_apart else [rows]
+    frames = [_aggregated(part, source, metrics, groups, is_flagged) for part in parts]
+    return pl.concat([frame.collect(engine="streaming") for frame in frames])
+
+
+def _aggregated(rows: _Rows, source: str, metrics: list[Metric], groups: list[str], is_flagged: bool) -> pl.LazyFrame:
+    aggregates = [_expression(metric.formula, is_flagged).alias(metric.name) for metric in metrics]
     aggregates.append(pl.lit(True).alias(f"in {source}"))
     found = rows.of(source)
     if any("is_refused" in _where(metric) for metric in metrics):
         found = with_refusals(rows.tables, found)
+    if "delivery_id" in groups:  # a few groups are then left out, not a few of all rows
+        return rows.asked(found.group_by(groups).agg(aggregates))
+    found = rows.asked(found)
     return found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)
 
 
@@ -269,25 +328,41 @@ def _dtype(metric: Metric) -> pl.DataType:
     return pl.Float64() if metric.unit == "currency" else pl.Int64()
 
 
-def _expression(formula: Formula) -> pl.Expr:
+def _flag(formula: Formula) -> str | None:
+    """The stored flag whose sum is a distinct count within a delivery."""
+    for flag, (column, event_type) in schema.FIRSTS.items():
+        if formula == Distinct(column, ALWAYS if event_type is None else {"event_type": (event_type,)}):
+            return flag
+    return None
+
+
+def _expression(formula: Formula, is_flagged: bool = False) -> pl.Expr:
+    """A formula over the rows of a group; all conditions are worked out row by row, which streams."""
     match formula:
         case Count(where):
             return _meets(where).sum() if where else pl.len()
         case Distinct(column, where):
-            values = pl.col(column).filter(_meets(where))
-            # Rows of which none says whose it is may be of one or of many.
-            return pl.when((values.count() > 0) | (values.len() == 0)).then(values.drop_nulls().n_unique())
+            values = _where_met(column, where)
+            flag = _flag(formula) if is_flagged else None
+            found = pl.col(flag).sum() if flag else values.n_unique().cast(pl.Int64) - values.is_null().any()
+            is_told = found > 0
         case Total(column, where):
-            values = pl.col(column).filter(_meets(where))
-            known = values.cast(MONEY, strict=False) if column in AMOUNTS else values
-            return pl.when((values.count() > 0) | (values.len() == 0)).then(known.sum())
-    raise AssertionError(f"{formula} is made of other metrics")
+            values = _where_met(column, where)
+            found = (values.cast(MONEY, strict=False) if column in AMOUNTS else values).sum()
+            is_told = values.count() > 0
+        case _:
+            raise AssertionError(f"{formula} is made of other metrics")
+    # Rows of which none says whose it is may be of one or of many.
+    return pl.when(is_told | ~(_meets(where).any() if where else pl.len() > 0)).then(found)
+
+
+def _where_met(column: str, where: Condition) -> pl.Expr:
+    return pl.when(_meets(where)).then(column) if where else pl.col(column)
 
 
 def _meets(where: Condition) -> pl.Expr:
     """True where every column holds one of the values allowed; never null."""
-    tests = [_is_one_of(pl.col(column), values) for column, values in where.items()]
-    return pl.all_horizontal(tests) if tests else pl.lit(True)
+    return pl.all_horizontal([_is_one_of(pl.col(column), values) for column, values in where.items()])
 
 
 def _is_one_of(column: pl.Expr, values: tuple[object, ...]) -> pl.Expr:
