@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "deliveries": GROUND,
     "refusals": GROUND,
     "kept": GROUND | {"metrics"},
-    "engine": GROUND | {"metrics", "deliveries", "refusals", "kept"},
+    "rollup": {"schema", "metrics"},
+    "engine": GROUND | {"metrics", "deliveries", "refusals", "kept", "rollup"},
     "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},

@@ -14,7 +14,6 @@ from trackkit.deliveries import Tables, is_hit, require_deliveries, require_time
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.kept import added, kept_deliveries, measured_before, purged
 from trackkit.metrics import (
-    ALWAYS,
     BREAKDOWNS,
     METRICS,
     Condition,
@@ -31,10 +30,11 @@ from trackkit.metrics import (
     sources_of,
 )
 from trackkit.refusals import with_refusals
+from trackkit.rollup import added_up, cells, flag_of, of_values
 
 PART_ROWS = 4_000_000  # events of which distinct values are counted at once, within deliveries
-# Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
-MONEY, AMOUNTS = pl.Decimal(38, 4), ("amount",)
+# Of events, those that count.
+_COUNTED = ~pl.col("is_seed").fill_null(False) & is_hit()
 
 
 def measure(
@@ -128,10 +128,10 @@ class _Rows:
         return self.tables.has(source)
 
     def of(self, source: str) -> pl.LazyFrame:
-        """Rows that may count: of every delivery, `asked` or not, where none is named."""
+        """Rows that meet the condition: of every delivery, `asked` or not, where none is named, and counted or not."""
         rows = self._named(source)
         if source == "event":
-            rows = self._timed(rows.filter(~pl.col("is_seed").fill_null(False), is_hit()))
+            rows = self._timed(rows)
         return rows if self.where is None else rows.filter(self.where)
 
     def has_firsts(self, groups: list[str]) -> bool:
@@ -147,7 +147,7 @@ class _Rows:
         if not schema.FIRSTS.keys() <= set(events.collect_schema()):
             return False
         named = events if self.delivery is None else events.filter(pl.col("delivery_id").is_in(self.delivery))
-        return not named.select(pl.any_horizontal(pl.col(*schema.FIRSTS).is_null()).any()).collect().item()
+        return sum(named.select(pl.col(*schema.FIRSTS).null_count()).collect().row(0)) == 0
 
     def unknown(self, source: str, groups: list[str]) -> pl.DataFrame | None:
         """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
@@ -288,30 +288,48 @@ def _joined(left: pl.DataFrame, right: pl.DataFrame, groups: list[str]) -> pl.Da
 
 
 def _collected(rows: _Rows, source: str, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
-    """Count by flags where they answer; else what is distinct, which is held in memory, a part at a time."""
-    distinct = [metric for metric in metrics if isinstance(metric.formula, Distinct)]
-    is_flagged = source == "event" and all(_flag(metric.formula) for metric in distinct) and rows.has_firsts(groups)
-    is_apart = source == "event" and bool(distinct) and not is_flagged and "delivery_id" in groups
-    parts = rows.parts() if is_apart else [rows]
-    frames = [_aggregated(part, source, metrics, groups, is_flagged) for part in parts]
-    return pl.concat([frame.collect(engine="streaming") for frame in frames])
+    """One row per group of a source: what adds up, and what is distinct where no stored flag answers."""
+    formulas = {metric.name: metric.formula for metric in metrics}
+    distinct = {name: formula for name, formula in formulas.items() if isinstance(formula, Distinct)}
+    if distinct and rows.has_firsts(groups):
+        distinct = {name: formula for name, formula in distinct.items() if not flag_of(formula)}
+    adding = {name: formula for name, formula in formulas.items() if name not in distinct}
+    frames = [_added(rows, source, adding, groups)] if adding else []
+    frames += [_by_values(rows, source, distinct, groups)] if distinct else []
+    counted = frames[0] if len(frames) == 1 else _joined(*frames, groups)
+    return counted.with_columns(pl.lit(True).alias(f"in {source}"))
 
 
-def _aggregated(rows: _Rows, source: str, metrics: list[Metric], groups: list[str], is_flagged: bool) -> pl.LazyFrame:
-    aggregates = [_expression(metric.formula, is_flagged).alias(metric.name) for metric in metrics]
-    aggregates.append(pl.lit(True).alias(f"in {source}"))
+def _added(rows: _Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
+    tested = {column for formula in formulas.values() for column in _where(formula)}
+    tested |= {"event_type", "is_seed"} if source == "event" else set()
+    keys = [*groups, *sorted(tested.difference(groups))]
     found = rows.of(source)
-    if any("is_refused" in _where(metric) for metric in metrics):
-        found = with_refusals(rows.tables, found)
-    if "delivery_id" in groups:  # a few groups are then left out, not a few of all rows
-        return rows.asked(found.group_by(groups).agg(aggregates))
-    found = rows.asked(found)
-    return found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)
+    found = with_refusals(rows.tables, found) if "is_refused" in tested else found
+    if "delivery_id" not in groups:
+        found = rows.asked(found)
+    parts = cells(found, formulas.values(), keys)
+    if "delivery_id" in groups:  # a few cells are then left out, not a few of all rows
+        parts = [rows.asked(part) for part in parts]
+    # One after the other: together they would keep the rows in memory, to read them once.
+    together = pl.concat([part.collect(engine="streaming") for part in parts], how="diagonal")
+    return added_up(together.filter(_COUNTED) if source == "event" else together, formulas, groups)
+
+
+def _by_values(rows: _Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> pl.DataFrame:
+    """Count distinct values, which are held in memory: within deliveries a part of them at a time."""
+    aggregates = [of_values(formula).alias(name) for name, formula in formulas.items()]
+    frames = []
+    for part in rows.parts() if source == "event" and "delivery_id" in groups else [rows]:
+        found = part.asked(part.of(source).filter(_COUNTED))
+        found = found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)
+        frames.append(found.collect(engine="streaming"))
+    return pl.concat(frames)
 
 
 def _completed(rows: _Rows, metric: Metric) -> pl.Expr:
     """A group without rows counts 0, unless its table was never loaded or is the one that states the counts."""
-    asks_who_refused = None not in _where(metric).get("is_refused", (None,))
+    asks_who_refused = None not in _where(metric.formula).get("is_refused", (None,))
     if not rows.has(metric.source) or (asks_who_refused and not rows.has("page_hit")):
         return pl.lit(None, dtype=_dtype(metric)).alias(metric.name)
     value = pl.col(metric.name).cast(_dtype(metric))
@@ -320,54 +338,12 @@ def _completed(rows: _Rows, metric: Metric) -> pl.Expr:
     return pl.when(pl.col(f"in {metric.source}").is_null()).then(0).otherwise(value).alias(metric.name)
 
 
-def _where(metric: Metric) -> Condition:
-    return getattr(metric.formula, "where", {})
+def _where(formula: Formula) -> Condition:
+    return getattr(formula, "where", {})
 
 
 def _dtype(metric: Metric) -> pl.DataType:
     return pl.Float64() if metric.unit == "currency" else pl.Int64()
-
-
-def _flag(formula: Formula) -> str | None:
-    """The stored flag whose sum is a distinct count within a delivery."""
-    for flag, (column, event_type) in schema.FIRSTS.items():
-        if formula == Distinct(column, ALWAYS if event_type is None else {"event_type": (event_type,)}):
-            return flag
-    return None
-
-
-def _expression(formula: Formula, is_flagged: bool = False) -> pl.Expr:
-    """A formula over the rows of a group; all conditions are worked out row by row, which streams."""
-    match formula:
-        case Count(where):
-            return _meets(where).sum() if where else pl.len()
-        case Distinct(column, where):
-            values = _where_met(column, where)
-            flag = _flag(formula) if is_flagged else None
-            found = pl.col(flag).sum() if flag else values.n_unique().cast(pl.Int64) - values.is_null().any()
-            is_told = found > 0
-        case Total(column, where):
-            values = _where_met(column, where)
-            found = (values.cast(MONEY, strict=False) if column in AMOUNTS else values).sum()
-            is_told = values.count() > 0
-        case _:
-            raise AssertionError(f"{formula} is made of other metrics")
-    # Rows of which none says whose it is may be of one or of many.
-    return pl.when(is_told | ~(_meets(where).any() if where else pl.len() > 0)).then(found)
-
-
-def _where_met(column: str, where: Condition) -> pl.Expr:
-    return pl.when(_meets(where)).then(column) if where else pl.col(column)
-
-
-def _meets(where: Condition) -> pl.Expr:
-    """True where every column holds one of the values allowed; never null."""
-    return pl.all_horizontal([_is_one_of(pl.col(column), values) for column, values in where.items()])
-
-
-def _is_one_of(column: pl.Expr, values: tuple[object, ...]) -> pl.Expr:
-    known = pl.any_horizontal([column == value for value in values if value is not None])
-    return known.fill_null(None in values)
 
 
 def _added_over_deliveries(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
