@@ -303,9 +303,10 @@ def _collected(rows: _Rows, source: str, metrics: list[Metric], groups: list[str
 def _added(rows: _Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
     tested = {column for formula in formulas.values() for column in _where(formula)}
     tested |= {"event_type", "is_seed"} if source == "event" else set()
-    keys = [*groups, *sorted(tested.difference(groups))]
     found = rows.of(source)
-    found = with_refusals(rows.tables, found) if "is_refused" in tested else found
+    if rows.has("page_hit") and "is_refused" in tested:
+        found = with_refusals(rows.tables, found)
+    keys = [*groups, *sorted(tested.difference(groups, () if rows.has("page_hit") else {"is_refused"}))]
     if "delivery_id" not in groups:
         found = rows.asked(found)
     parts = cells(found, formulas.values(), keys)
@@ -313,7 +314,10 @@ def _added(rows: _Rows, source: str, formulas: dict[str, Formula], groups: list[
         parts = [rows.asked(part) for part in parts]
     # One after the other: together they would keep the rows in memory, to read them once.
     together = pl.concat([part.collect(engine="streaming") for part in parts], how="diagonal")
-    return added_up(together.filter(_COUNTED) if source == "event" else together, formulas, groups)
+    if source == "event":
+        told = {} if "is_refused" in together.columns else {"is_refused": pl.lit(None, pl.Boolean)}
+        together = together.filter(_COUNTED).with_columns(**told)
+    return added_up(together, formulas, groups)
 
 
 def _by_values(rows: _Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> pl.DataFrame:

@@ -33,16 +33,18 @@ def flag_of(formula: Formula) -> str | None:
 def cells(rows: pl.LazyFrame, formulas: Iterable[Formula], keys: list[str]) -> list[pl.LazyFrame]:
     """Return frames of cells, one row per value of `keys` in each, to be put below each other for `added_up`.
 
-    `keys` are the groups asked for and all columns that conditions test. The rows with a value to add are few, and
-    have a frame of their own.
+    `keys` are the groups asked for and all columns that conditions test. The rows with values to add are few, and have
+    a frame of their own.
     """
     flags = {flag for formula in formulas if (flag := flag_of(formula))}
     sums = [pl.col(flag).sum().cast(pl.Int64) for flag in sorted(flags)]
     found = [_grouped(rows, [pl.len().cast(pl.Int64).alias(ROWS), *sums], keys)]
-    for column in sorted({formula.column for formula in formulas if isinstance(formula, Total)}):
-        values = pl.col(column).cast(MONEY, strict=False) if column in AMOUNTS else pl.col(column)
-        sums = [values.sum().alias(_sum(column)), pl.len().cast(pl.Int64).alias(_known(column))]
-        found.append(_grouped(rows.filter(pl.col(column).is_not_null()), sums, keys))
+    if columns := sorted({formula.column for formula in formulas if isinstance(formula, Total)}):
+        values = [pl.col(name).cast(MONEY, strict=False) if name in AMOUNTS else pl.col(name) for name in columns]
+        sums = [value.sum().alias(_sum(name)) for name, value in zip(columns, values, strict=True)]
+        known = [pl.col(name).count().cast(pl.Int64).alias(_known(name)) for name in columns]
+        is_known = pl.any_horizontal(pl.col(columns).is_not_null())
+        found.append(_grouped(rows.filter(is_known), [*sums, *known], keys))
     return found
 
 
