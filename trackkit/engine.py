@@ -324,10 +324,12 @@ def _by_values(rows: _Rows, source: str, formulas: dict[str, Distinct], groups: 
     """Count distinct values, which are held in memory: within deliveries a part of them at a time."""
     aggregates = [of_values(formula).alias(name) for name, formula in formulas.items()]
     frames = []
-    for part in rows.parts() if source == "event" and "delivery_id" in groups else [rows]:
-        found = part.asked(part.of(source).filter(_COUNTED))
+    is_within = "delivery_id" in groups
+    for part in rows.parts() if is_within and source == "event" else [rows]:
+        found = part.of(source).filter(_COUNTED)
+        found = found if is_within else part.asked(found)
         found = found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)
-        frames.append(found.collect(engine="streaming"))
+        frames.append((part.asked(found) if is_within else found).collect(engine="streaming"))
     return pl.concat(frames)
 
 
