@@ -3,7 +3,8 @@
 PYTHON ?= python3
 USE_PIP ?=
 PYTEST_ARGS ?= -n 2
-BENCH_ARGS ?= --reports 100
+BENCH_ARGS ?= --events 20000000 --rounds 3
+RENDER_ARGS ?= --reports 100
 LAB_ARGS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 VENV := .venv
@@ -14,11 +15,11 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab lint metrics messages rendering lock clean env chromium databases
+.PHONY: help report test lab lint bench bench-smoke rendering metrics messages lock clean env chromium databases
 
 help: ## say what there is
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
-	@echo '  variables:    PYTHON=python3.12 (which Python to build on), USE_PIP=1 (install with pip, not uv)'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo '  variables:      PYTHON=python3.12 (which Python to build on), USE_PIP=1 (install with pip, not uv)'
 
 report: $(READY) ## write a demo instance, ingest it, and render every report of every delivery
 	$(BIN)/trackkit demo raw --seed 1
@@ -40,14 +41,22 @@ lint: $(READY) ## check the style of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+bench: $(READY) ## compare speed and memory with others (BENCH_ARGS: sizes), into benchmarks/RESULTS.md
+	@$(BIN)/python -c 'import chdb' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python --group bench || \
+	  echo "ClickHouse (chdb) cannot be installed here; its line will be missing." >&2
+	$(BIN)/python benchmarks/indicators.py $(BENCH_ARGS) --write benchmarks/RESULTS.md
+
+bench-smoke: $(READY) ## fail where a ratio to others is below its floor; under a minute
+	$(BIN)/python benchmarks/indicators.py --smoke --events 2000000 --rounds 3
+
 metrics: $(READY) ## write METRICS.md from the registry
 	$(BIN)/trackkit metrics --markdown > METRICS.md.part && mv METRICS.md.part METRICS.md
 
 messages: $(READY) ## bring the catalogues of languages in step with what the reports say
 	$(BIN)/python -m trackkit.phrases
 
-rendering: $(READY) ## time rendering against plain papermill (BENCH_ARGS='--soak 5000' for a soak test)
-	$(BIN)/python benchmarks/render.py $(BENCH_ARGS)
+rendering: $(READY) ## time rendering against plain papermill (RENDER_ARGS='--soak 5000' for a soak test)
+	$(BIN)/python benchmarks/render.py $(RENDER_ARGS)
 
 lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
 	$(COMPILE) --upgrade --group bootstrap --output-file requirements-uv.txt

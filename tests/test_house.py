@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # data in: raw logs to the canonical store
     "sources": GROUND,
     "quality": GROUND | {"resources", "sources", "deliveries"},  # judges a load too, so it stands below the store
-    "store": GROUND | {"sources", "quality"},
+    "store": GROUND | {"sources", "quality", "deliveries"},
     "demo": GROUND,
     # numbers: the registry never sees data, and only the engine and the analyses do
     "metrics": {"errors", "schema"},
@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "deliveries": GROUND,
     "refusals": GROUND,
     "kept": GROUND | {"metrics"},
-    "engine": GROUND | {"metrics", "deliveries", "refusals", "kept"},
+    "rollup": {"schema", "metrics"},
+    "engine": GROUND | {"metrics", "deliveries", "refusals", "kept", "rollup"},
     "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},

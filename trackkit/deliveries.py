@@ -43,7 +43,8 @@ def _of_all(tables: Tables) -> pl.LazyFrame:
 
 def is_hit() -> pl.Expr:
     """True for what somebody did with a message before them, of unknown type included; not for sends and bounces."""
-    return ~pl.col("event_type").cast(pl.String).is_in(schema.NO_HITS).fill_null(False)
+    # Each compared by itself: an enumeration is then never made text, which all of the events would wait for.
+    return ~pl.any_horizontal([pl.col("event_type") == kind for kind in schema.NO_HITS]).fill_null(False)
 
 
 def is_link_hit() -> pl.Expr:

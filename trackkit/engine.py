@@ -5,9 +5,11 @@ added up from a finer one; only formulas declared *per delivery* are worked out 
 """
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 
 import polars as pl
 
+from trackkit import schema
 from trackkit.deliveries import Tables, is_hit, require_deliveries, require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.kept import added, kept_deliveries, measured_before, purged
@@ -28,9 +30,11 @@ from trackkit.metrics import (
     sources_of,
 )
 from trackkit.refusals import with_refusals
+from trackkit.rollup import added_up, cells, flag_of, of_values
 
-# Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
-MONEY, AMOUNTS = pl.Decimal(38, 4), ("amount",)
+PART_ROWS = 4_000_000  # events of which distinct values are counted at once, within deliveries
+# Of events, those that count.
+_COUNTED = ~pl.col("is_seed").fill_null(False) & is_hit()
 
 
 def measure(
@@ -88,6 +92,7 @@ class _Rows:
     def __init__(self, tables: Tables, delivery: list[str] | None, where: pl.Expr | None, timezone: str) -> None:
         self.tables, self.delivery, self.where, self.timezone = tables, delivery, where, timezone
         self.left_out = pl.Series([], dtype=pl.String).implode()
+        self.span: tuple[str, str] | None = None
 
     def only(self, delivery: list[str]) -> "_Rows":
         """The same question about some deliveries."""
@@ -100,14 +105,49 @@ class _Rows:
         rows.left_out = pl.Series(sorted(delivery), dtype=pl.String).implode()
         return rows
 
+    def parts(self) -> list["_Rows"]:
+        """The same question in parts of whole deliveries, of about `PART_ROWS` events, where there are more.
+
+        What is counted within deliveries then needs the memory of one part; of a sorted store each reads its own files.
+        """
+        events = self.tables.scan("event")
+        if events.select(pl.len()).collect().item() <= PART_ROWS:
+            return [self]
+        sizes = self._named("event").group_by("delivery_id").agg(rows=pl.len()).drop_nulls("delivery_id")
+        placed = sizes.sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // PART_ROWS)
+        first, last = pl.col("delivery_id").min().alias("first"), pl.col("delivery_id").max().alias("last")
+        spans = placed.group_by("part", maintain_order=True).agg(first, last).collect()
+        return [self._within(*span) for span in spans.select("first", "last").iter_rows()] or [self]
+
+    def _within(self, *span: str) -> "_Rows":
+        rows = copy(self)
+        rows.span = (span[0], span[1])
+        return rows
+
     def has(self, source: str) -> bool:
         return self.tables.has(source)
 
     def of(self, source: str) -> pl.LazyFrame:
-        rows = self._selected(source)
+        """Rows that meet the condition: of every delivery, `asked` or not, where none is named, and counted or not."""
+        rows = self._named(source)
         if source == "event":
-            rows = self._timed(rows.filter(~pl.col("is_seed").fill_null(False), is_hit()))
+            rows = self._timed(rows)
         return rows if self.where is None else rows.filter(self.where)
+
+    def has_firsts(self, groups: list[str]) -> bool:
+        """Whether stored flags answer distinct counts: of whole deliveries, each of whose events is marked.
+
+        Only within a delivery do they hold, and not under a filter, which may leave the marked hit out. A mail domain
+        or a country is no fixed attribute of a message: where its table is missing, each hit has its own.
+        """
+        columns = {*groups, *(self.where.meta.root_names() if self.where is not None else ())}
+        if groups != ["delivery_id"] or columns != {"delivery_id"} or not self.has("event"):
+            return False
+        events = self.tables.scan("event")
+        if not schema.FIRSTS.keys() <= set(events.collect_schema()):
+            return False
+        named = events if self.delivery is None else events.filter(pl.col("delivery_id").is_in(self.delivery))
+        return sum(named.select(pl.col(*schema.FIRSTS).null_count()).collect().row(0)) == 0
 
     def unknown(self, source: str, groups: list[str]) -> pl.DataFrame | None:
         """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
@@ -117,7 +157,7 @@ class _Rows:
         """
         if not (self.has("event") and self.has(source)) or (source == "event" and self.has("link")):
             return None
-        events, tests = self._timed(self._selected("event")), _UNKNOWN[source]
+        events, tests = self._timed(self.asked(self._named("event"))), _UNKNOWN[source]
         if not {name for test in tests for name in test.meta.root_names()} <= set(events.collect_schema()):
             return None
         where = self.where is not None and all("event" in BREAKDOWNS[name] for name in self.where.meta.root_names())
@@ -129,12 +169,18 @@ class _Rows:
         if self.delivery is not None:
             return pl.LazyFrame({"delivery_id": self.delivery}, schema={"delivery_id": pl.String}).unique()
         told = [name for name in ("delivery", "purge") if name == "delivery" or self.has(name)]
-        return pl.concat([self._selected(name).select("delivery_id") for name in told]).unique()
+        return pl.concat([self.asked(self._named(name)).select("delivery_id") for name in told]).unique()
 
-    def _selected(self, source: str) -> pl.LazyFrame:
+    def _named(self, source: str) -> pl.LazyFrame:
         rows = self.tables.scan(source)
+        if self.span and source == "event":
+            rows = rows.filter(pl.col("delivery_id").is_between(*map(pl.lit, self.span)))
+        return rows if self.delivery is None else rows.filter(pl.col("delivery_id").is_in(self.delivery))
+
+    def asked(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Of rows, or groups, with `delivery_id`, those of the deliveries asked about."""
         if self.delivery is not None:
-            return rows.filter(pl.col("delivery_id").is_in(self.delivery))
+            return rows
         rows = rows.filter(pl.col("delivery_id").is_not_null(), ~pl.col("delivery_id").is_in(self.left_out))
         return rows.join(self.set_aside(), "delivery_id", how="anti")
 
@@ -203,10 +249,10 @@ def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFr
         found.setdefault(metric.source, []).append(metric)
     # A source that was not loaded has no group, and its columns need not be of the types that the others brought.
     sources = [source for source in found if rows.has(source)] or list(found)
-    frames = [_aggregated(rows, source, found[source], groups) for source in sources]
+    frames = [_collected(rows, source, found[source], groups) for source in sources]
     if groups == ["delivery_id"]:
-        frames.append(rows.deliveries())
-    joined, *others = pl.collect_all(frames)
+        frames.append(rows.deliveries().collect())
+    joined, *others = frames
     for frame in others:
         joined = _joined(joined, frame, groups)
     counted = _with_unknown(rows, joined.with_columns(_completed(rows, metric) for metric in metrics), metrics, groups)
@@ -241,18 +287,55 @@ def _joined(left: pl.DataFrame, right: pl.DataFrame, groups: list[str]) -> pl.Da
     return left.join(right, on=groups, how="full", coalesce=True, nulls_equal=True) if groups else left.hstack(right)
 
 
-def _aggregated(rows: _Rows, source: str, metrics: list[Metric], groups: list[str]) -> pl.LazyFrame:
-    aggregates = [_expression(metric.formula).alias(metric.name) for metric in metrics]
-    aggregates.append(pl.lit(True).alias(f"in {source}"))
+def _collected(rows: _Rows, source: str, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+    """One row per group of a source: what adds up, and what is distinct where no stored flag answers."""
+    formulas = {metric.name: metric.formula for metric in metrics}
+    distinct = {name: formula for name, formula in formulas.items() if isinstance(formula, Distinct)}
+    if distinct and rows.has_firsts(groups):
+        distinct = {name: formula for name, formula in distinct.items() if not flag_of(formula)}
+    adding = {name: formula for name, formula in formulas.items() if name not in distinct}
+    frames = [_added(rows, source, adding, groups)] if adding else []
+    frames += [_by_values(rows, source, distinct, groups)] if distinct else []
+    counted = frames[0] if len(frames) == 1 else _joined(*frames, groups)
+    return counted.with_columns(pl.lit(True).alias(f"in {source}"))
+
+
+def _added(rows: _Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
+    tested = {column for formula in formulas.values() for column in _where(formula)}
+    tested |= {"event_type", "is_seed"} if source == "event" else set()
     found = rows.of(source)
-    if any("is_refused" in _where(metric) for metric in metrics):
+    if rows.has("page_hit") and "is_refused" in tested:
         found = with_refusals(rows.tables, found)
-    return found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)
+    keys = [*groups, *sorted(tested.difference(groups, () if rows.has("page_hit") else {"is_refused"}))]
+    if "delivery_id" not in groups:
+        found = rows.asked(found)
+    parts = cells(found, formulas.values(), keys)
+    if "delivery_id" in groups:  # a few cells are then left out, not a few of all rows
+        parts = [rows.asked(part) for part in parts]
+    # One after the other: together they would keep the rows in memory, to read them once.
+    together = pl.concat([part.collect(engine="streaming") for part in parts], how="diagonal")
+    if source == "event":
+        told = {} if "is_refused" in together.columns else {"is_refused": pl.lit(None, pl.Boolean)}
+        together = together.filter(_COUNTED).with_columns(**told)
+    return added_up(together, formulas, groups)
+
+
+def _by_values(rows: _Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> pl.DataFrame:
+    """Count distinct values, which are held in memory: within deliveries a part of them at a time."""
+    aggregates = [of_values(formula).alias(name) for name, formula in formulas.items()]
+    frames = []
+    is_within = "delivery_id" in groups
+    for part in rows.parts() if is_within and source == "event" else [rows]:
+        found = part.of(source).filter(_COUNTED)
+        found = found if is_within else part.asked(found)
+        found = found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)
+        frames.append((part.asked(found) if is_within else found).collect(engine="streaming"))
+    return pl.concat(frames)
 
 
 def _completed(rows: _Rows, metric: Metric) -> pl.Expr:
     """A group without rows counts 0, unless its table was never loaded or is the one that states the counts."""
-    asks_who_refused = None not in _where(metric).get("is_refused", (None,))
+    asks_who_refused = None not in _where(metric.formula).get("is_refused", (None,))
     if not rows.has(metric.source) or (asks_who_refused and not rows.has("page_hit")):
         return pl.lit(None, dtype=_dtype(metric)).alias(metric.name)
     value = pl.col(metric.name).cast(_dtype(metric))
@@ -261,38 +344,12 @@ def _completed(rows: _Rows, metric: Metric) -> pl.Expr:
     return pl.when(pl.col(f"in {metric.source}").is_null()).then(0).otherwise(value).alias(metric.name)
 
 
-def _where(metric: Metric) -> Condition:
-    return getattr(metric.formula, "where", {})
+def _where(formula: Formula) -> Condition:
+    return getattr(formula, "where", {})
 
 
 def _dtype(metric: Metric) -> pl.DataType:
     return pl.Float64() if metric.unit == "currency" else pl.Int64()
-
-
-def _expression(formula: Formula) -> pl.Expr:
-    match formula:
-        case Count(where):
-            return _meets(where).sum() if where else pl.len()
-        case Distinct(column, where):
-            values = pl.col(column).filter(_meets(where))
-            # Rows of which none says whose it is may be of one or of many.
-            return pl.when((values.count() > 0) | (values.len() == 0)).then(values.drop_nulls().n_unique())
-        case Total(column, where):
-            values = pl.col(column).filter(_meets(where))
-            known = values.cast(MONEY, strict=False) if column in AMOUNTS else values
-            return pl.when((values.count() > 0) | (values.len() == 0)).then(known.sum())
-    raise AssertionError(f"{formula} is made of other metrics")
-
-
-def _meets(where: Condition) -> pl.Expr:
-    """True where every column holds one of the values allowed; never null."""
-    tests = [_is_one_of(pl.col(column), values) for column, values in where.items()]
-    return pl.all_horizontal(tests) if tests else pl.lit(True)
-
-
-def _is_one_of(column: pl.Expr, values: tuple[object, ...]) -> pl.Expr:
-    known = pl.any_horizontal([column == value for value in values if value is not None])
-    return known.fill_null(None in values)
 
 
 def _added_over_deliveries(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:

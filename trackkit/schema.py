@@ -204,8 +204,17 @@ EVENT = Table(
         Column("operating_system_version", TEXT, "version of the operating system, the major one", derived=True),
         Column("browser", TEXT, "browser family", derived=True),
         Column("browser_version", TEXT, "browser's major version", derived=True),
+        Column("is_first_hit", FLAG, "the first hit of its message that counts; null: never marked", derived=True),
+        Column("is_first_click", FLAG, "the first click of its message that counts", derived=True),
+        Column("is_first_click_of_person", FLAG, "the first of its person's clicks in its delivery", derived=True),
     ),
 )  # fmt: skip
+# What a flag of `event` marks once in each delivery: a value of this column, among hits of this type (None: of any).
+FIRSTS: dict[str, tuple[str, str | None]] = {
+    "is_first_hit": ("message_id", None),
+    "is_first_click": ("message_id", "clicked"),
+    "is_first_click_of_person": ("person_id", "clicked"),
+}
 COLLAPSED = Table(
     "collapsed", "one row per repeated open set aside because it counts once with an earlier one",
     EVENT.key, EVENT.columns,
