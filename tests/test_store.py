@@ -531,3 +531,11 @@ def test_a_load_tells_how_far_it_is(one_log: Path, tmp_path: Path) -> None:
     open_store(tmp_path / "store").ingest(one_log, progress=lambda *told: said.append(told))
     assert [label for _, _, label in said] == ["raw.log", "Settling"]
     assert all(done <= total for done, total, _ in said)
+
+
+def test_a_hit_that_finds_its_delivery_later_counts_once(tmp_path: Path) -> None:
+    hit = {"event_id": "1", "log_server": "50", "occurred_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    add(tmp_path / "store", event=[hit | {"delivery_id": None}])
+    add(tmp_path / "store", event=[hit | {"delivery_id": "7"}])
+    events = open_store(tmp_path / "store").scan("event").collect()
+    assert events.select("delivery_id", "event_id").rows() == [("7", "1")]

@@ -128,6 +128,8 @@ class Rewrite:
 
     def _touched(self, changed: Mapping[str, pl.DataFrame]) -> pl.Series:
         frames = [rows.select("delivery_id") for rows in self.new.values()]
+        if self.has_loose:  # what found its delivery leaves those without one
+            frames.append(pl.LazyFrame({"delivery_id": [None]}, schema={"delivery_id": pl.String}))
         for table, rows in changed.items():
             key, users = REFERENCES.get(table, ("", []))
             keys = rows.lazy().select(key) if users else rows.lazy()
