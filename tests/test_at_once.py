@@ -13,7 +13,7 @@ from tests.test_store import add, assert_same, contents, message_of, open_of
 from trackkit.store import open_store
 from trackkit.store.lake import Lake, OvertakenError
 
-ROUNDS = 8
+ROUNDS = 4
 # A machine of its own as far as the store can tell: nothing is shared but the store.
 MACHINE = """
 import sys, time

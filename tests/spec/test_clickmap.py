@@ -331,9 +331,9 @@ def test_a_message_keeps_its_looks():
     ],
 )
 def test_a_megabyte_takes_seconds(body):
-    started = time.perf_counter()
+    started = time.process_time()  # whatever else the machine does; what grows with the square takes hours
     page = annotated_message(message(body), "230")
-    assert time.perf_counter() - started < 8
+    assert time.process_time() - started < 60
     assert len(page) < 10_000_000
 
 
