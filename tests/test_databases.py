@@ -22,9 +22,10 @@ HITS = "nmstrackinglogrcp"
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory):
-    """Tables alone: the raw log, which a database does not have, is left out."""
+    """Tables of the platform alone: the raw log and the pages of a web application are left out."""
     folder = write_instance(tmp_path_factory.mktemp("instance"), seed=5, messages=300, hits=1_500)
     (folder / "redir" / "log" / "0x0001.log").unlink()
+    (folder / "web_page_hit.csv").unlink()
     return folder
 
 

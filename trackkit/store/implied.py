@@ -97,6 +97,7 @@ def deliveries_known(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFra
     return pl.concat([told.select("delivery_id"), stated.select("delivery_id")]).unique()
 
 
+ALONE = 1 << 30  # bit of `filled` of a delivery that nothing but its messages tells of: without them it is not there
 COUNTED = ("to_deliver", "started_at")  # what implied messages tell of a delivery that nothing states it of
 
 
@@ -119,7 +120,10 @@ def recounted(deliveries: pl.DataFrame, messages: pl.LazyFrame, touched: pl.Seri
         pl.DataFrame({"delivery_id": touched}).with_columns(is_touched=True).join(counts, on="delivery_id", how="left")
     )
     rows = deliveries.join(told_of, on="delivery_id", how="full", coalesce=True, suffix=" told")
-    rows = rows.filter(pl.col(FILLED).is_not_null() | pl.col("to_deliver told").is_not_null())
+    is_told = pl.col("to_deliver told").is_not_null()
+    is_alone = pl.col(FILLED).fill_null(ALONE) & ALONE != 0
+    rows = rows.filter(is_told | ~is_alone | (pl.col(FILLED).is_not_null() & pl.col("is_touched").is_null()))
+    rows = rows.with_columns(pl.col(FILLED).fill_null(ALONE))
     return rows.with_columns(_where_not_stated(list(schema.DELIVERY.sourced))).select(deliveries.columns)
 
 

@@ -200,6 +200,8 @@ class Load:
         rows = recounted(before, now.scan("message"), touched)
         if not rows.sort("delivery_id").equals(before.sort("delivery_id")):
             self._put("delivery", rows)
+        if rows.is_empty() and "delivery" not in self.changed:
+            self.versions.pop("delivery", None)  # nothing but messages ever told of one
 
     def _account(self, report: LoadReport, outcome: Outcome) -> None:
         """Say what became of every line: kept, collapsed, or a copy of what was there."""
