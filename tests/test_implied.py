@@ -14,7 +14,8 @@ from tests.test_store import add, message_of
 from trackkit import schema
 from trackkit.engine import measure
 from trackkit.store import open_store
-from trackkit.store.implied import told_by_events
+from trackkit.store.implied import recounted, told_by_events
+from trackkit.store.replace import known_rows
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
@@ -232,3 +233,10 @@ def test_a_table_that_states_what_was_to_be_delivered_wins(tmp_path: Path) -> No
     store = open_store(tmp_path)
     assert measure(store, "to_deliver")["to_deliver"].to_list() == [5]
     assert store.scan("delivery").collect()["started_at"].to_list() == [START + timedelta(hours=2)]
+
+
+def test_a_delivery_of_a_store_from_before_stays_as_it_is() -> None:
+    stored = pl.DataFrame([{"delivery_id": "7", "to_deliver": 5}], schema=schema.DELIVERY.sourced)
+    before = known_rows(schema.DELIVERY, stored.with_columns(filled=pl.lit(None, pl.Int32)))
+    none_implied = pl.LazyFrame(schema=schema.MESSAGE.schema)
+    assert recounted(before, none_implied, pl.Series(["7"])).equals(before)

@@ -208,7 +208,6 @@ NOT_SEED: Condition = {"is_seed": (False, None)}
 INDICATORS = "Adobe Campaign Classic, Tracking indicators"
 SUMMARY = "Adobe Campaign Classic, Delivery summary"
 STATISTICS = "Adobe Campaign Classic, Delivery statistics"
-CONTRACT = "trackkit contract, §4"
 
 _DECLARED = (
     # ---- what was sent ----

@@ -17,7 +17,6 @@ from trackkit.quality.thresholds import PASS, WARN
 
 BLOCK_BITS = 8  # a block is 256 numbers: two neighbours with a long run missing between them show it exactly
 MOST_GAPS = 50  # kept of a load
-_ARRIVED = ["log_server", "event_id", "occurred_at"]
 _LOG_ID = r"^([0-9A-Za-z]{2})x0*([0-9a-fA-F]{1,15})\t"  # of a refused line; a longer number is left out
 
 

@@ -129,13 +129,11 @@ def recounted(deliveries: pl.DataFrame, messages: pl.LazyFrame, touched: pl.Seri
 
 def _where_not_stated(names: list[str]) -> list[pl.Expr]:
     """Each value counted, and its bit of `filled` (see `replace_rows`), where no table states the value."""
-    values, bits = [], pl.col(FILLED).fill_null(0)
+    values, bits = [], pl.col(FILLED)
     others = [name for name in names if name not in schema.DELIVERY.key]
     for name in COUNTED:
         bit = pl.lit(1 << others.index(name), pl.Int32)
-        is_open = pl.col("is_touched").fill_null(False) & (
-            pl.col(name).is_null() | (pl.col(FILLED).fill_null(0) & bit != 0)
-        )
+        is_open = pl.col("is_touched").fill_null(False) & (pl.col(name).is_null() | (pl.col(FILLED) & bit != 0))
         told = pl.col(f"{name} told")
         values.append(pl.when(is_open).then(told).otherwise(name).alias(name))
         bits = pl.when(~is_open).then(bits).when(told.is_null()).then(bits & ~bit).otherwise(bits | bit)

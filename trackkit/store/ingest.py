@@ -29,7 +29,7 @@ from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, WATERMARK, Lake, Overt
 from trackkit.store.layout import first_fences
 from trackkit.store.places import LOCK_SECONDS, alone, staging
 from trackkit.store.pseudonyms import Pseudonyms, require_same_key
-from trackkit.store.replace import replace_rows
+from trackkit.store.replace import known_rows, replace_rows
 from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables
 
 ATTEMPTS = 6  # how often a load begins again because another one came between
@@ -196,7 +196,7 @@ class Load:
         touched = touched.filter(~touched.is_in(removed.implode())).sort()
         if touched.is_empty() or not now.has("message"):
             return
-        before = now.scan("delivery").collect().select(*schema.DELIVERY.sourced, FILLED)
+        before = known_rows(schema.DELIVERY, now.scan("delivery").collect())
         rows = recounted(before, now.scan("message"), touched)
         if not rows.sort("delivery_id").equals(before.sort("delivery_id")):
             self._put("delivery", rows)

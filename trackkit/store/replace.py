@@ -38,7 +38,7 @@ def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -
     """
     key, names = list(table.key), list(table.sourced)
     others = [name for name in names if name not in key]
-    known = _known(table, stored)
+    known = known_rows(table, stored)
     arriving = _arriving(new, key, others)
     both = arriving.join(known.with_columns(is_known=pl.lit(True)), on=key, how="left", nulls_equal=True,
                          suffix=" before")  # fmt: skip
@@ -54,7 +54,8 @@ def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -
     return Replaced(rows, changed.select(names), dict(by_file.iter_rows()), other.height > 0)
 
 
-def _known(table: Table, stored: pl.DataFrame | None) -> pl.DataFrame:
+def known_rows(table: Table, stored: pl.DataFrame | None) -> pl.DataFrame:
+    """Return stored rows as they are merged: sourced columns and `filled`, 0 in a store from before there was one."""
     if stored is None:
         return pl.DataFrame(schema=table.sourced | {FILLED: pl.Int32()})
     filled = pl.col(FILLED).fill_null(0) if FILLED in stored.columns else pl.lit(0, pl.Int32).alias(FILLED)
