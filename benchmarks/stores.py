@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 
 from trackkit import schema
-from trackkit.store.firsts import with_firsts
 from trackkit.store.lake import BUCKET, FENCE, OWN, WATERMARK, Lake, stored_schema
 from trackkit.store.layout import BUCKET_ROWS
+from trackkit.store.marks import with_marks
 
 DELIVERIES, AGENTS, LINKS = 2_500, 3_000, 20
 START = 1_772_000_000_000_000  # an instant of February 2026, in microseconds since 1970
@@ -48,7 +48,7 @@ def draw(chance: np.random.Generator, sizes: pl.DataFrame, first: int) -> pl.Dat
         "link": chance.integers(2, LINKS + 2, size), "agent": (chance.random(size) ** 2 * AGENTS).astype(np.int64),
         "nameless": chance.random(size) < 0.03, "id": np.arange(first, first + size),
     }  # fmt: skip
-    return with_firsts(_as_stored(pl.DataFrame(columns)))
+    return with_marks(_as_stored(pl.DataFrame(columns)))
 
 
 def _as_stored(drawn: pl.DataFrame) -> pl.DataFrame:

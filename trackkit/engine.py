@@ -10,7 +10,7 @@ from copy import copy
 import polars as pl
 
 from trackkit import schema
-from trackkit.deliveries import Tables, is_hit, require_deliveries, require_timezone
+from trackkit.deliveries import is_hit, require_deliveries, require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.kept import added, kept_deliveries, measured_before, purged
 from trackkit.metrics import (
@@ -30,15 +30,18 @@ from trackkit.metrics import (
     sources_of,
 )
 from trackkit.refusals import with_refusals
-from trackkit.rollup import added_up, cells, flag_of, of_values
+from trackkit.rollup import UNTOLD, added_up, cells, flag_of, meets, of_values
+from trackkit.snapshot import Measurable
 
-PART_ROWS = 4_000_000  # events of which distinct values are counted at once, within deliveries
+# Events of which distinct values are counted at once, within deliveries: of text, and of numbers.
+PART_ROWS = {False: 4_000_000, True: 30_000_000}
+_NO_SEED = ~pl.col("is_seed").fill_null(False)
 # Of events, those that count.
-_COUNTED = ~pl.col("is_seed").fill_null(False) & is_hit()
+_COUNTED = _NO_SEED & is_hit()
 
 
 def measure(
-    tables: Tables,
+    tables: Measurable,
     metrics: str | Sequence[str] | None = None,
     by: str | Sequence[str] = "delivery_id",
     delivery: str | Sequence[str] | None = None,
@@ -75,7 +78,9 @@ def measure(
     rows = _Rows(tables, _required(tables, delivery), condition, require_timezone(timezone))
     measured = _divided(_answered(rows, names, groups), names)
     parts = [part for name in names for part in lineage(name)]
-    return _sorted(measured, groups).select(*groups, *dict.fromkeys([*names, *parts]))
+    declared = [pl.col(name).cast(dtype) for name, dtype in schema.EVENT.schema.items()
+                if name in groups and isinstance(dtype, pl.Enum)]  # fmt: skip
+    return _sorted(measured, groups).select(*groups, *dict.fromkeys([*names, *parts])).with_columns(declared)
 
 
 # What tells that counts of a source are not all told.
@@ -89,7 +94,7 @@ _UNKNOWN = {
 class _Rows:
     """The rows that a question is about: each source, restricted to deliveries, control addresses and a condition."""
 
-    def __init__(self, tables: Tables, delivery: list[str] | None, where: pl.Expr | None, timezone: str) -> None:
+    def __init__(self, tables: Measurable, delivery: list[str] | None, where: pl.Expr | None, timezone: str) -> None:
         self.tables, self.delivery, self.where, self.timezone = tables, delivery, where, timezone
         self.left_out = pl.Series([], dtype=pl.String).implode()
         self.span: tuple[str, str] | None = None
@@ -105,18 +110,17 @@ class _Rows:
         rows.left_out = pl.Series(sorted(delivery), dtype=pl.String).implode()
         return rows
 
-    def parts(self) -> list["_Rows"]:
-        """The same question in parts of whole deliveries, of about `PART_ROWS` events, where there are more.
+    def parts(self, most: int) -> list["_Rows"]:
+        """The same question in parts of whole deliveries, of about so many events, where there are more.
 
         What is counted within deliveries then needs the memory of one part; of a sorted store each reads its own files.
         """
-        events = self.tables.scan("event")
-        if events.select(pl.len()).collect().item() <= PART_ROWS:
+        if self.tables.stored("event").select(pl.len()).collect().item() <= most:
             return [self]
         sizes = self._named("event").group_by("delivery_id").agg(rows=pl.len()).drop_nulls("delivery_id")
-        placed = sizes.sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // PART_ROWS)
+        placed = sizes.sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // most)
         first, last = pl.col("delivery_id").min().alias("first"), pl.col("delivery_id").max().alias("last")
-        spans = placed.group_by("part", maintain_order=True).agg(first, last).collect()
+        spans = placed.group_by("part", maintain_order=True).agg(first, last).collect(engine="streaming")
         return [self._within(*span) for span in spans.select("first", "last").iter_rows()] or [self]
 
     def _within(self, *span: str) -> "_Rows":
@@ -141,13 +145,19 @@ class _Rows:
         or a country is no fixed attribute of a message: where its table is missing, each hit has its own.
         """
         columns = {*groups, *(self.where.meta.root_names() if self.where is not None else ())}
-        if groups != ["delivery_id"] or columns != {"delivery_id"} or not self.has("event"):
-            return False
-        events = self.tables.scan("event")
-        if not schema.FIRSTS.keys() <= set(events.collect_schema()):
+        return groups == ["delivery_id"] and columns == {"delivery_id"} and self._is_marked(list(schema.FIRSTS))
+
+    def has_numbers(self, groups: list[str]) -> bool:
+        """Whether stored numbers tell messages and persons apart within each group: each is of one delivery."""
+        is_within = "delivery_id" in groups or (self.delivery is not None and len(self.delivery) == 1)
+        return is_within and self._is_marked(list(schema.NUMBERS.values()))
+
+    def _is_marked(self, marks: list[str]) -> bool:
+        events = self.tables.stored("event")
+        if not (self.has("event") and set(marks) <= set(events.collect_schema())):
             return False
         named = events if self.delivery is None else events.filter(pl.col("delivery_id").is_in(self.delivery))
-        return sum(named.select(pl.col(*schema.FIRSTS).null_count()).collect().row(0)) == 0
+        return sum(named.select(pl.col(*marks).null_count()).collect().row(0)) == 0
 
     def unknown(self, source: str, groups: list[str]) -> pl.DataFrame | None:
         """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
@@ -172,7 +182,7 @@ class _Rows:
         return pl.concat([self.asked(self._named(name)).select("delivery_id") for name in told]).unique()
 
     def _named(self, source: str) -> pl.LazyFrame:
-        rows = self.tables.scan(source)
+        rows = self.tables.stored(source)
         if self.span and source == "event":
             rows = rows.filter(pl.col("delivery_id").is_between(*map(pl.lit, self.span)))
         return rows if self.delivery is None else rows.filter(pl.col("delivery_id").is_in(self.delivery))
@@ -295,9 +305,12 @@ def _collected(rows: _Rows, source: str, metrics: list[Metric], groups: list[str
         distinct = {name: formula for name, formula in distinct.items() if not flag_of(formula)}
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
     frames = [_added(rows, source, adding, groups)] if adding else []
-    frames += [_by_values(rows, source, distinct, groups)] if distinct else []
-    counted = frames[0] if len(frames) == 1 else _joined(*frames, groups)
-    return counted.with_columns(pl.lit(True).alias(f"in {source}"))
+    frames += _by_values(rows, source, distinct, groups) if distinct else []
+    counted, *others = frames
+    for frame in others:
+        counted = _joined(counted, frame, groups)
+    told = [pl.when(pl.col(name).fill_null(0) != UNTOLD).then(pl.col(name).fill_null(0)) for name in distinct]
+    return counted.with_columns(*told, pl.lit(True).alias(f"in {source}"))
 
 
 def _added(rows: _Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
@@ -320,17 +333,28 @@ def _added(rows: _Rows, source: str, formulas: dict[str, Formula], groups: list[
     return added_up(together, formulas, groups)
 
 
-def _by_values(rows: _Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> pl.DataFrame:
-    """Count distinct values, which are held in memory: within deliveries a part of them at a time."""
-    aggregates = [of_values(formula).alias(name) for name, formula in formulas.items()]
+def _by_values(rows: _Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> list[pl.DataFrame]:
+    """Count distinct values, which are held in memory: a frame for each condition, with the groups that meet it."""
+    is_numbered = rows.has_numbers(groups)
+    parts = rows.parts(PART_ROWS[is_numbered]) if "delivery_id" in groups else [rows]
+    alike: dict[str, list[str]] = {}
+    for name, formula in formulas.items():
+        alike.setdefault(repr(formula.where), []).append(name)
     frames = []
-    is_within = "delivery_id" in groups
-    for part in rows.parts() if is_within and source == "event" else [rows]:
-        found = part.of(source).filter(_COUNTED)
-        found = found if is_within else part.asked(found)
-        found = found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)
-        frames.append((part.asked(found) if is_within else found).collect(engine="streaming"))
-    return pl.concat(frames)
+    for names in alike.values():
+        where = formulas[names[0]].where
+        counts = _NO_SEED & meets(where) if "event_type" in where else _COUNTED & meets(where)
+        aggregates = [of_values(formulas[name], is_numbered).alias(name) for name in names]
+        frames.append(pl.concat(_of_part(part, source, counts, aggregates, groups) for part in parts))
+    return frames
+
+
+def _of_part(part: _Rows, source: str, counts: pl.Expr, aggregates: list[pl.Expr], groups: list[str]) -> pl.DataFrame:
+    found = part.of(source).filter(counts)
+    if "delivery_id" in groups:  # a few counts are then left out, not a few of all rows
+        return part.asked(found.group_by(groups).agg(aggregates)).collect(engine="streaming")
+    found = part.asked(found)
+    return (found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)).collect(engine="streaming")
 
 
 def _completed(rows: _Rows, metric: Metric) -> pl.Expr:
@@ -415,7 +439,7 @@ def _known(asked: str | Sequence[str], known: Iterable[str], what: str) -> list[
     return names
 
 
-def _required(tables: Tables, delivery: str | Sequence[str] | None) -> list[str] | None:
+def _required(tables: Measurable, delivery: str | Sequence[str] | None) -> list[str] | None:
     if delivery is None:
         return None
     return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else delivery)

@@ -15,6 +15,7 @@ from trackkit.metrics import ALWAYS, Condition, Count, Distinct, Formula, Total
 # Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
 MONEY, AMOUNTS = pl.Decimal(38, 4), ("amount",)
 ROWS = "rows of cell"
+UNTOLD = -1  # a distinct count of rows of which none says whose it is
 
 
 def flag_of(formula: Formula) -> str | None:
@@ -54,12 +55,15 @@ def added_up(found: pl.DataFrame, formulas: Mapping[str, Formula], groups: list[
     return _grouped(found.lazy(), wanted, groups).collect()
 
 
-def of_values(formula: Distinct) -> pl.Expr:
-    """Return a distinct count over the rows of a group; null where none of those that count has a value."""
-    is_met = meets(formula.where)
-    values = pl.when(is_met).then(formula.column)
-    found = values.n_unique().cast(pl.Int64) - values.is_null().any()
-    return _if_told(found, found > 0, is_met.any())
+def of_values(formula: Distinct, is_numbered: bool) -> pl.Expr:
+    """Return a distinct count over the rows of a group, all of them meeting its condition; `UNTOLD` where none says.
+
+    `is_numbered` says that within the group numbers tell the values apart (`schema.NUMBERS`).
+    """
+    values = pl.col(schema.NUMBERS[formula.column] if is_numbered else formula.column)
+    is_unknown = values == 0 if is_numbered else values.is_null()
+    found = values.n_unique().cast(pl.Int64) - is_unknown.any()
+    return pl.when((found > 0) | (pl.len() == 0)).then(found).otherwise(UNTOLD)
 
 
 def _over_cells(formula: Formula) -> pl.Expr:

@@ -96,7 +96,9 @@ class Table:
         return "delivery_id" in self.schema and self.name in ("message", "event", "collapsed")
 
 
-TEXT, COUNT, AMOUNT, FLAG, CODE = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean(), pl.Int16()
+TEXT, COUNT, AMOUNT, FLAG, CODE, NUMBER = (
+    pl.String(), pl.Int64(), pl.Float64(), pl.Boolean(), pl.Int16(), pl.Int32()
+)  # fmt: skip
 
 DELIVERY = Table(
     "delivery", "one row per delivery (one send action)", ("delivery_id",),
@@ -207,14 +209,20 @@ EVENT = Table(
         Column("is_first_hit", FLAG, "the first hit of its message that counts; null: never marked", derived=True),
         Column("is_first_click", FLAG, "the first click of its message that counts", derived=True),
         Column("is_first_click_of_person", FLAG, "the first of its person's clicks in its delivery", derived=True),
+        Column("message_number", NUMBER, "its message among those of its delivery, from 1; 0: says none", derived=True),
+        Column("person_number", NUMBER, "its person among those of its delivery, from 1; 0: says none", derived=True),
     ),
 )  # fmt: skip
+# Within a delivery these tell values apart as the columns that they number do, and are counted in half the time.
+NUMBERS = {"message_id": "message_number", "person_id": "person_number"}
 # What a flag of `event` marks once in each delivery: a value of this column, among hits of this type (None: of any).
 FIRSTS: dict[str, tuple[str, str | None]] = {
     "is_first_hit": ("message_id", None),
     "is_first_click": ("message_id", "clicked"),
     "is_first_click_of_person": ("person_id", "clicked"),
 }
+# What a load works out of whole deliveries once their hits are settled.
+MARKS = (*FIRSTS, *NUMBERS.values())
 COLLAPSED = Table(
     "collapsed", "one row per repeated open set aside because it counts once with an earlier one",
     EVENT.key, EVENT.columns,

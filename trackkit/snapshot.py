@@ -18,13 +18,23 @@ class Tables(Protocol):
     def has(self, table: str) -> bool: ...
 
 
+class Measurable(Tables, Protocol):
+    """Tables that `measure` can read: also in the form that takes the least work."""
+
+    def stored(self, table: str) -> pl.LazyFrame: ...
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """Named lazy frames, one per canonical table that was loaded, and the reports of the loads behind them."""
+    """Named lazy frames, one per canonical table that was loaded, and the reports of the loads behind them.
+
+    `texts` are the same frames with their enumerations still text, where a store keeps them so.
+    """
 
     frames: Mapping[str, pl.LazyFrame]
     as_of: datetime | None = None
     loads: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    texts: Mapping[str, pl.LazyFrame] = field(default_factory=dict, repr=False)
 
     def has(self, table: str) -> bool:
         """Return whether any load brought this table; a question on a missing one answers null, never 0."""
@@ -39,6 +49,10 @@ class Snapshot:
         if table not in schema.TABLES:
             raise RequestError(f"There is no table {table!r}.{did_you_mean(table, schema.TABLES)}")
         return self.frames[table] if table in self.frames else pl.LazyFrame(schema=schema.TABLES[table].schema)
+
+    def stored(self, table: str) -> pl.LazyFrame:
+        """Return the lazy frame of a table as it is kept: an enumeration may be text, which spares a pass over it."""
+        return self.texts[table] if table in self.texts else self.scan(table)
 
     def _repr_html_(self) -> str:
         rows = "".join(

@@ -21,7 +21,7 @@ SERIES = pl.Enum(["pages", "transactions"])
 # How a row was read says nothing about the visit.
 _PROVENANCE = {"source", "source_file", "source_row", "reported_type", "raw_event_type", "collapse_seconds", "ip"}
 # Visits are tied to further deliveries here, so that what was first in its delivery need not be any more.
-_OF_EVENT = [name for name in schema.EVENT.schema if name not in _PROVENANCE | schema.FIRSTS.keys()]
+_OF_EVENT = [name for name in schema.EVENT.schema if name not in _PROVENANCE.union(schema.MARKS)]
 _OF_PAGE = ("web_application", "page", "step", "web_optout")
 _IN_MESSAGE = ("clicked", "unsubscribed", "mirror_page")  # clicks that only a message offers
 # What a visit takes over from the hit that it is tied to.

@@ -16,7 +16,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.errors import RequestError
 from trackkit.snapshot import Snapshot
-from trackkit.store.lake import WATERMARK, Commit, Lake
+from trackkit.store.lake import WATERMARK, Commit, Lake, as_declared
 
 if TYPE_CHECKING:
     from trackkit.sources.report import LoadReport
@@ -47,12 +47,17 @@ class Store:
                 f"There is no store at {self.location!r}; `trackkit ingest SOURCE --store {self.location}` makes one."
             )
         loads: Any = _Loads(self._lake, commit)
-        self._current = Snapshot(_Frames(self._lake, commit), commit.loaded_at, loads)
+        texts = _Frames(self._lake, commit)
+        self._current = Snapshot(_Declared(texts), commit.loaded_at, loads, texts)
         return self._current
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return the lazy frame of a canonical table, empty (with its columns) when no load brought it."""
         return (self._current or self.snapshot()).scan(table)
+
+    def stored(self, table: str) -> pl.LazyFrame:
+        """Return the lazy frame of a table as it is kept: enumerations as text, which spares a pass over them."""
+        return (self._current or self.snapshot()).stored(table)
 
     def has(self, table: str) -> bool:
         """Return whether any load brought this table; a question on a missing one answers null, never 0."""
@@ -151,7 +156,7 @@ class Store:
 
 
 class _Frames(Mapping[str, pl.LazyFrame]):
-    """The canonical tables of a commit, each opened when it is first asked for."""
+    """The tables of a commit as they are kept, each opened when it is first asked for."""
 
     def __init__(self, lake: Lake, commit: Commit) -> None:
         self._lake = lake
@@ -160,7 +165,7 @@ class _Frames(Mapping[str, pl.LazyFrame]):
 
     def __getitem__(self, table: str) -> pl.LazyFrame:
         if table not in self._opened:
-            rows = self._lake.scan(table, self._versions[table])
+            rows = self._lake.stored(table, self._versions[table])
             self._opened[table] = rows.select(*schema.TABLES[table].schema)
         return self._opened[table]
 
@@ -172,6 +177,25 @@ class _Frames(Mapping[str, pl.LazyFrame]):
 
     def __len__(self) -> int:
         return len(self._versions)
+
+
+class _Declared(Mapping[str, pl.LazyFrame]):
+    """The same tables with their columns of the types that the schema declares."""
+
+    def __init__(self, texts: _Frames) -> None:
+        self._texts = texts
+
+    def __getitem__(self, table: str) -> pl.LazyFrame:
+        return self._texts[table].with_columns(as_declared(table))
+
+    def __contains__(self, table: object) -> bool:
+        return table in self._texts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
 
 
 class _Loads(Sequence[dict[str, Any]]):

@@ -103,7 +103,7 @@ def enrich_events(
     return (
         rows.join(web, on="event_id", how="left")
         .join(agents, on="user_agent", how="left")
-        .with_columns(pl.lit(None, pl.Boolean).alias(flag) for flag in schema.FIRSTS)  # told once repeats are set aside
+        .with_columns(pl.lit(None, schema.EVENT.schema[mark]).alias(mark) for mark in schema.MARKS)  # told at the end
         .select(*schema.EVENT.schema, *further)
     )
 

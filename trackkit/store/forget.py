@@ -16,10 +16,10 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.store.dedupe import FILLED
-from trackkit.store.firsts import with_firsts
 from trackkit.store.going import ALTERED, GOES, Old, Person
 from trackkit.store.lake import BUCKET, BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Commit, Lake
 from trackkit.store.layout import bucket_of
+from trackkit.store.marks import with_marks
 from trackkit.store.places import alone, discard_staging
 from trackkit.store.rewrite import Tables
 
@@ -187,7 +187,7 @@ class Removal:
         fences = self.before.scan(FENCE).collect()
         for bucket in bucket_of(self.concerned[name]["delivery_id"], fences).unique().sort():
             rows = _kept(self.rule.marked(name, [bucket]))
-            rows = with_firsts(rows) if name == "event" else rows
+            rows = with_marks(rows) if name == "event" else rows
             self.lake.replace(name, rows.with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET)), [bucket])
         self.versions[name] = self.lake.own_version(name)
 

@@ -139,6 +139,10 @@ class Lake:
 
     def scan(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table at a version, only of some buckets if asked, in order of delivery."""
+        return self.stored(name, version, buckets).with_columns(as_declared(name))
+
+    def stored(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
+        """Return the same rows with their enumerations as they are kept: as text."""
         files = _files(self.open(name, version))
         if buckets is not None:
             files = files.filter(pl.col(f"partition.{BUCKET}").is_in(list(buckets)))
@@ -149,11 +153,10 @@ class Lake:
     def _rows(self, name: str, files: pl.DataFrame) -> pl.LazyFrame:
         stored = {column: dtype for column, dtype in stored_schema(name).items() if column != BUCKET or name == FENCE}
         if files.is_empty():
-            return pl.LazyFrame(schema=stored).with_columns(_as_declared(name))
+            return pl.LazyFrame(schema=stored)
         # polars' own Delta reader would import pyarrow, which takes longer than the whole question.
         paths = [f"{self.location}/{name}/{path}" for path in files["path"]]
-        rows = pl.scan_parquet(paths, schema=stored, glob=False, missing_columns="insert", extra_columns="ignore")
-        return rows.with_columns(_as_declared(name))
+        return pl.scan_parquet(paths, schema=stored, glob=False, missing_columns="insert", extra_columns="ignore")
 
     def create(self, name: str) -> int:
         """Create an empty table (version 0)."""
@@ -255,6 +258,7 @@ def stored_schema(name: str) -> dict[str, pl.DataType]:
     return stored | ({BUCKET: pl.Int32()} if name in BY_DELIVERY else {})
 
 
-def _as_declared(name: str) -> list[pl.Expr]:
+def as_declared(name: str) -> list[pl.Expr]:
+    """Return what makes the enumerations of a table of its text."""
     declared = {} if name in OWN else schema.TABLES[name].schema
     return [pl.col(column).cast(dtype) for column, dtype in declared.items() if isinstance(dtype, pl.Enum)]

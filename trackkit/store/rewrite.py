@@ -22,10 +22,10 @@ from trackkit.store.enrich import (
     own_messages,
     with_borrowed,
 )
-from trackkit.store.firsts import with_firsts
 from trackkit.store.implied import VERDICTS, told_by_events
 from trackkit.store.lake import BUCKET, BY_DELIVERY, Lake
 from trackkit.store.layout import NO_DELIVERY, bucket_of, cut_fences, plan
+from trackkit.store.marks import with_marks
 from trackkit.store.replace import replace_rows
 
 Progress = Callable[[int, int, str], object]
@@ -187,7 +187,7 @@ class Rewrite:
         enriched = enrich_events(events, known.lazy(), self.now, self._agents(events))
         del events
         kept, collapsed = set_repeats_aside(enriched.collect())
-        kept = with_firsts(kept)
+        kept = with_marks(kept)
         for name, rows in (("event", kept), ("collapsed", collapsed)):
             outcome.kept[name].append(_count(rows, FILE))
         outcome.event_types.append(_count(kept, "event_type"))

@@ -16,7 +16,7 @@ from trackkit.analysis.web import attribute_web, counted_tables
 from trackkit.engine import measure
 from trackkit.snapshot import Snapshot, Tables
 from trackkit.store import Store, open_store
-from trackkit.store.firsts import with_firsts
+from trackkit.store.marks import with_marks
 
 DISTINCT = ["unique_opens", "unique_clicks", "unique_people_clicks", "estimated_forwards", "total_clicks"]
 Row = dict[str, Any]
@@ -25,8 +25,8 @@ Row = dict[str, Any]
 def unflagged(tables: Tables) -> Snapshot:
     """The same tables as they were before flags were stored."""
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
-    return Snapshot(frames | {"event": frames["event"].with_columns(pl.lit(None, pl.Boolean).alias(flag)
-                                                                    for flag in schema.FIRSTS)})  # fmt: skip
+    return Snapshot(frames | {"event": frames["event"].with_columns(
+        pl.lit(None, schema.EVENT.schema[mark]).alias(mark) for mark in schema.MARKS)})  # fmt: skip
 
 
 def is_flagged(tables: Tables) -> bool:
@@ -75,12 +75,12 @@ def test_each_value_is_marked_once_in_its_delivery_whatever_the_order(rows: list
     rows = [{**row, "event_type": row["reported_type"], "source_row": place} for place, row in enumerate(rows)]
     seeds = {"is_seed": (pl.col("message_id") == "c") & (pl.col("delivery_id") == "8")}
     events = pl.DataFrame(rows, schema=schema.EVENT.schema).with_columns(**seeds)
-    marked = with_firsts(events)
-    assert marked.drop(*schema.FIRSTS).equals(events.drop(*schema.FIRSTS))
+    marked = with_marks(events)
+    assert marked.drop(*schema.MARKS).equals(events.drop(*schema.MARKS))
     sums = marked.group_by("delivery_id").agg(pl.col(*schema.FIRSTS).sum())
     assert {row[0]: row[1:] for row in sums.iter_rows()} == counted_by_hand(events)
     shuffled = marked.sample(fraction=1, shuffle=True, seed=chance.randint(0, 99))
-    assert with_firsts(shuffled).equals(shuffled)
+    assert with_marks(shuffled).equals(shuffled)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
@@ -170,5 +170,5 @@ def test_parts_of_deliveries_give_what_the_whole_gives(monkeypatch: pytest.Monke
     asked: list[dict[str, Any]] = [{}, {"by": ["domain", "delivery_id"]}, {"where": "domain = 'd1'"}, {"by": "domain"},
                                    {"delivery": ["0", "2"]}]  # fmt: skip
     whole = [measure(tables, DISTINCT, **one) for one in asked]
-    monkeypatch.setattr(engine, "PART_ROWS", rows)
+    monkeypatch.setattr(engine, "PART_ROWS", {False: rows, True: rows})
     assert [measure(tables, DISTINCT, **one).rows() for one in asked] == [frame.rows() for frame in whole]
