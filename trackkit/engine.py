@@ -150,7 +150,7 @@ class _Rows:
     def has_numbers(self, groups: list[str]) -> bool:
         """Whether stored numbers tell messages and persons apart within each group: each is of one delivery."""
         is_within = "delivery_id" in groups or (self.delivery is not None and len(self.delivery) == 1)
-        return is_within and self._is_marked(list(schema.NUMBERS.values()))
+        return is_within and self._is_marked(["message_number"])
 
     def _is_marked(self, marks: list[str]) -> bool:
         events = self.tables.stored("event")
