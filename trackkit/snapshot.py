@@ -25,6 +25,9 @@ class Snapshot:
     frames: Mapping[str, pl.LazyFrame]
     as_of: datetime | None = None
     loads: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    seen: set[str] = field(
+        default_factory=set, init=False, repr=False, compare=False
+    )  # deliveries found to be mentioned
 
     def has(self, table: str) -> bool:
         """Return whether any load brought this table; a question on a missing one answers null, never 0."""
