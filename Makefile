@@ -58,8 +58,8 @@ metrics: $(READY) ## write METRICS.md from the registry
 messages: $(READY) ## bring the catalogues of languages in step with what the reports say
 	$(BIN)/python -m trackkit.phrases
 
-rendering: $(READY) ## time rendering against plain papermill (RENDER_ARGS='--soak 5000' for a soak test)
-	$(BIN)/python benchmarks/render.py $(RENDER_ARGS)
+rendering: $(READY) ## time rendering against plain papermill, into benchmarks/RENDERING.md (RENDER_ARGS='--soak 5000': a soak test)
+	$(BIN)/python benchmarks/render.py $(RENDER_ARGS) --write benchmarks/RENDERING.md
 
 lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
 	$(COMPILE) --upgrade --group bootstrap --output-file requirements-uv.txt

@@ -1,6 +1,6 @@
 """Reports per minute: plain papermill + nbconvert against `trackkit run`'s way, two workers each, imports included.
 
-    python benchmarks/render.py --reports 500            # one table: both, interleaved, in one run
+    python benchmarks/render.py --reports 500 --write benchmarks/RENDERING.md   # both ways in turn, in one run
     python benchmarks/render.py --soak 5000              # ours alone, so many renders in a row: no hang, nothing left
 
 Both render the same reports of the same store. Plain is what one would write without trackkit's engine: two processes,
@@ -21,9 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+from indicators import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2
+Figures = dict[str, list[float]]
 
 
 def plain(pairs: list[list[str]], store: str, out: Path, worker: int) -> None:
@@ -102,12 +104,12 @@ def pairs_of(store: str, count: int) -> list[list[str]]:
     return [list(reversed(pair)) for pair in itertools.islice(every, count)]
 
 
-def compare(store: str, count: int, rounds: int, folder: Path) -> None:
-    """Print reports per minute of both ways, round by round, and the ratio of the medians."""
+def compare(store: str, count: int, rounds: int, folder: Path) -> str:
+    """Return reports per minute of both ways, round by round, and the ratio of the medians."""
     (folder / "pairs.json").write_text(json.dumps(pairs_of(store, count)))
-    rates: dict[str, list[float]] = {"plain": [], "ours": []}
+    rates: Figures = {"plain": [], "ours": []}
     peaks: dict[str, float] = {"plain": 0.0, "ours": 0.0}
-    processors: dict[str, list[float]] = {"plain": [], "ours": []}
+    processors: Figures = {"plain": [], "ours": []}
     for number in range(rounds):
         for way in rates:
             out = folder / f"{way}{number}"
@@ -121,15 +123,33 @@ def compare(store: str, count: int, rounds: int, folder: Path) -> None:
             peaks[way] = max(peaks[way], peak)
             processors[way].append(used / count)
             print(f"round {number + 1}, {way}: {count} reports, {made} pages, {seconds:.1f} s", flush=True)
-    print("\n| way | reports/min (rounds) | median | processor s each | peak MB |\n|---|---|---|---|---|")
+    return result(count, rates, processors, peaks)
+
+
+def result(count: int, rates: Figures, processors: Figures, peaks: dict[str, float]) -> str:
+    """Write the table of both ways, and the ratios of their medians."""
+    names = {"plain": "papermill + nbconvert", "ours": "trackkit"}
+    times = len(rates["ours"])
+    text = [
+        f"Machine: {machine()}.", "",
+        f"{count} reports, two workers each, imports included; medians of {times} round(s), the ways in turn.", "",
+        "| way | reports/min (rounds) | median | processor s each | peak MB |", "|---|---|--:|--:|--:|",
+    ]  # fmt: skip
+    medians = {way: statistics.median(found) for way, found in rates.items()}
+    spent = {way: statistics.median(found) for way, found in processors.items()}
     for way, found in rates.items():
         each = ", ".join(f"{rate:.1f}" for rate in found)
-        print(f"| {way} | {each} | {statistics.median(found):.1f} "
-              f"| {statistics.median(processors[way]):.2f} | {peaks[way]:.0f} |")  # fmt: skip
-    medians = [statistics.median(rates[way]) for way in ("ours", "plain")]
-    spent = [statistics.median(processors[way]) for way in ("plain", "ours")]
-    print(f"\nreports per minute: {medians[0] / medians[1]:.1f} times as many")
-    print(f"processor time: {spent[0] / spent[1]:.1f} times less")
+        text.append(f"| {names[way]} | {each} | {medians[way]:.1f} | {spent[way]:.2f} | {peaks[way]:,.0f} |")
+    return "\n".join([
+        *text, "", f"Reports per minute: {medians['ours'] / medians['plain']:.1f} times as many.",
+        f"Processor time: {spent['plain'] / spent['ours']:.1f} times less.",
+    ])  # fmt: skip
+
+
+def write(path: Path, text: str) -> None:
+    """Renew what was measured in a file; the words before it stay."""
+    head = path.read_text().split("<!-- measured -->")[0] if path.exists() else "# Rendering\n\n"
+    path.write_text(f"{head}<!-- measured -->\n\n{text}\n")
 
 
 def soak(store: str, count: int, folder: Path) -> None:
@@ -150,6 +170,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=1)
     options.add_argument("--soak", type=int, default=0)
     options.add_argument("--store", help="a store that is there [a demo of 40 deliveries, made first]")
+    options.add_argument("--write", type=Path, help="a file whose table is renewed")
     options.add_argument("--as", dest="role", help=argparse.SUPPRESS)
     options.add_argument("given", nargs="*", help=argparse.SUPPRESS)
     asked = options.parse_args()
@@ -163,7 +184,10 @@ def main() -> None:
         if asked.soak:
             soak(store, asked.soak, Path(folder) / "pages")
         else:
-            compare(store, asked.reports, asked.rounds, Path(folder))
+            text = compare(store, asked.reports, asked.rounds, Path(folder))
+            print(f"\n{text}")
+            if asked.write:
+                write(asked.write, text)
 
 
 def demo(folder: Path) -> str:

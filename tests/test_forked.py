@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import nbformat
@@ -14,10 +15,12 @@ import papermill
 import pytest
 
 from trackkit.errors import ReportError, RequestError
+from trackkit.report import common, render
 from trackkit.report import execute as executing
 from trackkit.report.execute import execute
 from trackkit.report.workers import Renderers
 from trackkit.runs import deliveries
+from trackkit.snapshot import Snapshot
 from trackkit.store import open_store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,6 +167,28 @@ def test_a_renderer_that_died_is_replaced(demo_store, tmp_path):
             renderers.render("delivery_tracking", str(demo_store), tmp_path, delivery="nobody")
         pid = renderer._child.pid
     assert _gone(pid)
+
+
+STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+
+
+def test_what_reports_have_in_common_is_found_once_and_gives_the_same_pages(demo_store, tmp_path, monkeypatch):
+    store, (delivery, *_) = str(demo_store), deliveries(open_store(str(demo_store)))
+    with Renderers(1) as renderers:
+        for report in ("bounces", "delivery_summary"):
+            together = renderers.render(report, store, tmp_path / "run", delivery=delivery)
+            alone = render(report, store, tmp_path / "alone", delivery=delivery)
+            assert STAMP.sub("", together.read_text("utf-8")) == STAMP.sub("", alone.read_text("utf-8"))
+    monkeypatch.setattr(common, "_handed", {})
+    tables = open_store(store).snapshot()
+    found = common.common(tables, store, delivery, "")
+    common.take(common.packed({"store": store, "delivery": delivery}))
+    handed = common.common(tables, store, delivery, "")
+    assert handed is next(iter(common._handed.values()))
+    assert handed.limits == found.limits and handed.quality.equals(found.quality)
+    later = Snapshot(tables.frames, tables.as_of + timedelta(seconds=1))
+    assert common.common(later, store, delivery, "") is not handed, "tables of another load are judged anew"
+    assert common.packed({"store": store}) == common.packed({"store": store, "delivery": "nobody"}) == b""
 
 
 THREADS = """

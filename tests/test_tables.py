@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 from great_tables import GT
+from markupsafe import Markup
 from selectolax.lexbor import LexborHTMLParser
 
 from tests.spec.golden import DELIVERY_ID, golden
-from trackkit import tables
+from trackkit import cells, tables
 from trackkit.analysis import curves, links
 from trackkit.engine import measure
 from trackkit.errors import RequestError
@@ -143,3 +144,17 @@ def test_the_same_figures_give_the_same_bytes() -> None:
     measured = pl.DataFrame({"delivered": [1]})
     first, second = (tables.metric_table(measured, ["delivered"]).as_raw_html() for _ in range(2))
     assert first == second
+
+
+def test_cells_taken_whole_are_those_that_a_formatter_would_leave() -> None:
+    rows = [{"a": Markup("<b>x</b>"), "b": "<i>&"}, {"a": "", "b": "2"}]
+    shown = cells.presented(rows, {"a": "A", "b": "B"}, right=["b"])
+    written = [(Markup.escape(row["a"]), Markup.escape(row["b"])) for row in rows]
+    plainly = GT(
+        pl.DataFrame(written, schema={"a": pl.String, "b": pl.String}, orient="row"), id=shown._options.table_id.value
+    )
+    plainly = plainly.cols_label(cases={"a": "A", "b": "B"}).fmt(lambda cell: cell).cols_align("left")
+    plainly = plainly.cols_align("right", columns=["b"])
+    plainly = plainly.tab_options(table_additional_css=cells.STYLE.strip().splitlines(), table_font_size="13px")
+    assert shown.as_raw_html() == plainly.as_raw_html()
+    assert shown.fmt(lambda cell: f"{cell}!", columns="b").as_raw_html().count("!</td>") == 2, "formats still count"

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 from great_tables import GT
+from great_tables._gt_data import Body
 from markupsafe import Markup
 
 from trackkit.errors import RequestError, did_you_mean
@@ -46,6 +47,16 @@ class Block:
         return f'<div class="tk-block"><style>{STYLE}</style>{self.html}</div>'
 
 
+class _Ready(GT):
+    """A table whose cells are HTML already: they are taken whole, not copied one by one through a formatter."""
+
+    def _render_formats(self, context: str) -> "_Ready":
+        body = Body(self._tbl_data.clone())
+        for formats in (self._formats, self._substitutions):  # those that an analyst added
+            body.render_formats(self._tbl_data, formats, context)
+        return self._replace(_body=body)
+
+
 def presented(rows: list[dict[str, Cell]], columns: Labels, right: Sequence[str] = ()) -> GT:
     """Build the presentation table of cells; its id comes from its content, so the same figures give the same bytes."""
     cells = pl.DataFrame(
@@ -53,8 +64,8 @@ def presented(rows: list[dict[str, Cell]], columns: Labels, right: Sequence[str]
         schema=dict.fromkeys(columns, pl.String),
     )
     digest = hashlib.sha256(repr((dict(columns), cells.rows())).encode()).hexdigest()[:10]
-    table = GT(cells, id=f"tk-{digest}").cols_label(cases={name: plain(word) for name, word in columns.items()})
-    table = table.fmt(lambda cell: cell, columns=list(columns)).cols_align("left")
+    table = _Ready(cells, id=f"tk-{digest}").cols_label(cases={name: plain(word) for name, word in columns.items()})
+    table = table.cols_align("left")
     if numeric := [name for name in columns if name in right]:
         table = table.cols_align("right", columns=numeric)
     return table.tab_options(table_additional_css=STYLE.strip().splitlines(), table_font_size="13px")

@@ -59,7 +59,11 @@ def require_delivery(tables: Tables, delivery: str) -> str:
     Raises RequestError naming the nearest known id: an empty report for a mistyped id would look like a fact.
     """
     key = str(delivery)
+    seen: set[str] = getattr(tables, "seen", set())  # a snapshot does not change, so it is asked once
+    if key in seen:
+        return key
     if any(_mentions(tables, table, key) for table in ("delivery", "event", "message", "link", "purge")):
+        seen.add(key)
         return key
     known = tables.scan("delivery").select("delivery_id").collect().to_series()
     raise RequestError(f"There is no delivery {key!r} in these tables.{did_you_mean(key, known.head(1000))}")

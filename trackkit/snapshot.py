@@ -35,6 +35,8 @@ class Snapshot:
     as_of: datetime | None = None
     loads: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     texts: Mapping[str, pl.LazyFrame] = field(default_factory=dict, repr=False)
+    # Deliveries found to be mentioned.
+    seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def has(self, table: str) -> bool:
         """Return whether any load brought this table; a question on a missing one answers null, never 0."""

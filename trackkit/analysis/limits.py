@@ -4,7 +4,7 @@ A limit is a fact about the data, not an opinion on it: each is one row, with th
 the clock of the machine: what is final is judged by the newest instant in the data.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -55,7 +55,12 @@ def limits(
     >>> limits(Snapshot({}), needs={"event": ["Opens"]}).select("limit", "table", "concerns").rows()
     [('missing', 'event', ['Opens'])]
     """
-    found = [*_missing(tables, needs), *_of(tables, delivery, recipient)]
+    return as_frame(tables, of_data(tables, delivery, recipient), needs)
+
+
+def as_frame(tables: Tables, found: Iterable[Limit], needs: Mapping[str, Sequence[str]] | None = None) -> pl.DataFrame:
+    """Return limits of the data (`of_data`) as the frame of `limits`, after those of missing tables."""
+    found = [*_missing(tables, needs), *found]
     rows = [one._asdict() | {"weight": _weight(one), "concerns": list(one.concerns)} for one in found]
     ranked = pl.DataFrame([{name: row[name] for name in SCHEMA} for row in rows], schema=SCHEMA)
     return ranked.sort("weight", maintain_order=True)
@@ -65,7 +70,8 @@ def _weight(one: Limit) -> str:
     return "warning" if (one.table or one.limit) in _WARNINGS else "note"
 
 
-def _of(tables: Tables, delivery: str | None, recipient: str | None) -> Iterator[Limit]:
+def of_data(tables: Tables, delivery: str | None, recipient: str | None) -> Iterator[Limit]:
+    """Yield the limits of the rows that there are; whatever is shown, they are the same."""
     hits, newest = _hits(tables, delivery, recipient)
     if delivery:
         yield from of_delivery(tables, require_delivery(tables, delivery), hits, newest)

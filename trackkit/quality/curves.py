@@ -121,15 +121,20 @@ def _shift(by_server: pl.DataFrame, server: str, limits: Any) -> int:
     own, others = (part.filter(pl.col("hour").is_between(start, end)) for part in (own, others))
     if min(own["hits"].sum(), others["hits"].sum()) < limits.least:
         return 0
-    fits = {shift: _overlap(own, others, shift) for shift in range(-MOST_HOURS, MOST_HOURS + 1)}
+    fits = _overlaps(own, others)
     best = max(fits, key=lambda shift: (fits[shift], -abs(shift)))
     is_told = fits[best] >= limits.overlap and fits[best] - fits[0] >= limits.gain
     return best if is_told else 0
 
 
-def _overlap(own: pl.DataFrame, others: pl.DataFrame, shift: int) -> float:
-    """How much of two curves of equal area lies under both, when one is moved back by some hours."""
-    moved = own.select(pl.col("hour") - shift * HOUR, own=pl.col("hits") / pl.col("hits").sum())
-    others = others.select("hour", others=pl.col("hits") / pl.col("hits").sum())
-    both = moved.join(others, on="hour").select(pl.min_horizontal("own", "others").sum())
-    return float(both.item() or 0)
+def _overlaps(own: pl.DataFrame, others: pl.DataFrame) -> dict[int, float]:
+    """By hours that the first curve is moved back: how much of two curves of equal area then lies under both."""
+    shifts = pl.DataFrame({"shift": range(-MOST_HOURS, MOST_HOURS + 1)}, schema={"shift": pl.Int64})
+    parts = {"own": own, "others": others}
+    shares = {
+        name: rows.select("hour", (pl.col("hits") / pl.col("hits").sum()).alias(name)) for name, rows in parts.items()
+    }
+    moved = shares["own"].join(shifts, how="cross").with_columns(pl.col("hour") - pl.col("shift") * HOUR)
+    under = moved.join(shares["others"], on="hour").group_by("shift").agg(pl.min_horizontal("own", "others").sum())
+    # Rounded, so that equal overlaps stay equal in whatever order they are summed.
+    return dict.fromkeys(shifts["shift"], 0.0) | dict(under.with_columns(pl.col("own").round(12)).iter_rows())

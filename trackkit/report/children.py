@@ -33,6 +33,14 @@ class Child:
     """A child of the parent, as who asked for it sees it: tell, hear, and end, which kills it whatever it does."""
 
     def __init__(self, role: str) -> None:
+        try:
+            self._ask(role)
+        except (ConnectionError, EOFError):
+            if not _parent_ended():
+                raise
+            self._ask(role)
+
+    def _ask(self, role: str) -> None:
         self._parent = socket.socket(socket.AF_UNIX)
         self._parent.connect(_address())
         self._talk, theirs = socket.socketpair()
@@ -166,6 +174,20 @@ def _address() -> str:
     start()
     assert _started
     return _started.address()
+
+
+def _parent_ended() -> bool:
+    """Return whether the parent that this process started ends, so that another can be started."""
+    if _within or _started is None:
+        return False
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        _started.process.wait(5)
+    return _started.process.poll() is not None
+
+
+def is_renderer() -> bool:
+    """Return whether this process is itself a child that asks for others."""
+    return _within is not None
 
 
 def come_from(path: str) -> None:

@@ -25,6 +25,7 @@ from traitlets.config import Config
 import trackkit
 from trackkit import errors
 from trackkit.errors import ReportError, TrackkitError
+from trackkit.report import children, common
 from trackkit.report.forked import NAME, ForkedEngine
 
 CELL_SECONDS = 900
@@ -59,7 +60,7 @@ def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, co
         return papermill.execute_notebook(
             book, None, dict(parameters), engine_name=NAME, kernel_name=NAME, language="python", progress_bar=False,
             start_timeout=START_SECONDS, execution_timeout=CELL_SECONDS, run_timeout=RUN_SECONDS, begun=run.append,
-            **config,
+            handed=common.packed(parameters) if children.is_renderer() else b"", **config,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         _raise_refusal(error.ename, error.evalue)

@@ -6,6 +6,7 @@ end, or one that kills its process, ends as with a kernel. Where processes canno
 languages, papermill's own engine does the work.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -32,7 +33,8 @@ class ForkedEngine(Engine):
     """Runs a notebook in a forked child of its own.
 
     Beside papermill's own options: `run_timeout` (seconds for all cells together) and `begun`, called with the notebook
-    before its first cell runs, so that it is at hand however the run ends. Raises CellTimeoutError, DeadKernelError.
+    before its first cell runs, so that it is at hand however the run ends; `handed`, what `common.packed` returned.
+    Raises CellTimeoutError, DeadKernelError.
     """
 
     @classmethod
@@ -43,6 +45,7 @@ class ForkedEngine(Engine):
         *,
         begun: Callable[[NotebookNode], None] | None = None,
         run_timeout: float | None = None,
+        handed: bytes = b"",
         **options: Any,
     ) -> None:
         """Run the cells; what papermill's own engine would be given is understood, or has no meaning here."""
@@ -54,19 +57,21 @@ class ForkedEngine(Engine):
             return
         shown = {name: options[name] for name in ("log_output", "stdout_file", "stderr_file") if name in options}
         client = _Client(nb_man, timeout=options.get("execution_timeout"), record_timing=False, **shown)
-        client.run(time.monotonic() + (run_timeout or FOREVER))
+        client.run(time.monotonic() + (run_timeout or FOREVER), handed)
         nb_man.nb.metadata["language_info"] = LANGUAGE
 
 
 class _Client(PapermillNotebookClient):
     """papermill's client of a kernel, which hears a child instead."""
 
-    def run(self, deadline: float) -> None:
+    def run(self, deadline: float, handed: bytes) -> None:
         """Run every cell in a new child, the last of them done at `deadline` of the monotonic clock."""
         self.reset_execution_trackers()
         self.clear_before_next_output = False
         self._deadline, self._child = deadline, children.Child("cells")
         try:
+            with contextlib.suppress(children.GoneError):  # the first cell tells it
+                self._child.tell(handed)
             self.papermill_execute_cells()
         finally:
             self._child.end()

@@ -19,8 +19,8 @@ from trackkit.analysis.subscriptions import services
 from trackkit.deliveries import is_hit, require_delivery, require_timezone
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
-from trackkit.quality import quality
 from trackkit.report import notebook, notes
+from trackkit.report.common import Common, common
 from trackkit.report.template import Section, Template, template
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.snapshot import Snapshot
@@ -102,7 +102,12 @@ def open_page(
     words = template(report, lang)
     if not (delivery or recipient or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
-    found = limits.limits(tables, delivery or None, recipient or None, notes.needs(report, words))
+    shared = (
+        common(tables, store, delivery, recipient)
+        if service is None
+        else Common(list(limits.of_data(tables, None, None)), None)
+    )
+    found = limits.as_frame(tables, shared.limits, notes.needs(report, words))
     if service is not None:
         told = found.filter(pl.col("limit").is_in(["missing", "quarantined"])).with_columns(
             weight=pl.when(pl.col("table") == "subscription")
@@ -111,12 +116,11 @@ def open_page(
         )
         header = _with_limits(service_header(tables, service, timezone, lang), told, timezone, lang)
         return Page(tables, words, header, None, None)
-    judged = None if recipient else quality(tables, delivery or None)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
-        header = _with_limits(selection_header(tables, chosen, timezone, lang), found, timezone, lang, judged)
+        header = _with_limits(selection_header(tables, chosen, timezone, lang), found, timezone, lang, shared.quality)
         return Page(tables, words, header, None, None, tuple(chosen["delivery_id"]))
-    header = _with_limits(_about(tables, delivery, recipient, timezone, lang), found, timezone, lang, judged)
+    header = _with_limits(_about(tables, delivery, recipient, timezone, lang), found, timezone, lang, shared.quality)
     return Page(tables, words, header, delivery or None, recipient or None)
 
 

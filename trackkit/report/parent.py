@@ -124,5 +124,6 @@ def serve(path: str) -> None:
     parent = _Parent(path)
     gc.collect()
     gc.freeze()  # a child that collects would copy every page
+    gc.set_threshold(100_000, 50, 100)  # and what a report makes is gone with its child
     print("ready", flush=True)
     parent.serve()

@@ -17,7 +17,7 @@ from jupyter_client.session import Session, json_packer
 from traitlets import default
 from traitlets.config import Config
 
-from trackkit.report import children
+from trackkit.report import children, common
 
 FLUSH_SECONDS, FLUSH_LETTERS = 0.2, 65_536
 
@@ -99,6 +99,10 @@ def serve(talk: socket.socket) -> None:
     running.init_environment()
     sys.path.insert(0, "")  # as any kernel: modules beside the notebook
     sys.stdout, sys.stderr = _Stream("stdout", session), _Stream("stderr", session)
+    try:
+        common.take(children.receive(talk))
+    except EOFError:
+        return
     while True:
         try:
             source = children.receive(talk).decode()

@@ -1,0 +1,67 @@
+"""What the reports of one delivery have in common, found once by the renderer of several and handed to each.
+
+It is data, made from the store alone by the renderer; no cell of another report has touched it. A report whose store
+has changed since, or that is run alone, finds it by itself: the figures are the same.
+"""
+
+import pickle
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from trackkit.analysis import limits
+from trackkit.analysis.limit import Limit
+from trackkit.quality import quality
+from trackkit.quality.thresholds import thresholds
+from trackkit.snapshot import Snapshot
+
+MOST = 8  # deliveries that a renderer keeps in mind: reports come delivery by delivery
+_handed: dict[Any, "Common"] = {}
+_packed: dict[Any, bytes] = {}
+
+
+class Common(NamedTuple):
+    """What is not final or unknown of the figures, and how well the logs were forwarded; null of a recipient."""
+
+    limits: list[Limit]
+    quality: pl.DataFrame | None
+
+
+def common(tables: Snapshot, store: Any, delivery: str, recipient: str) -> Common:
+    """Return what was handed to this process for these tables of a store, else find it."""
+    if _handed and not recipient and (handed := _handed.get(_key(tables, store, delivery))):
+        return handed
+    found = list(limits.of_data(tables, delivery or None, recipient or None))
+    return Common(found, None if recipient else quality(tables, delivery or None))
+
+
+def _key(tables: Snapshot, store: Any, delivery: str) -> tuple[str, ...]:
+    return str(store), str(tables.as_of), delivery, repr(thresholds())
+
+
+def packed(arguments: Mapping[str, Any]) -> bytes:
+    """Return what a report with these arguments shares with others, for `take`; empty where it shares nothing."""
+    from trackkit.store import open_store
+
+    delivery = arguments.get("delivery")
+    if not delivery or arguments.get("recipient"):
+        return b""
+    try:
+        tables = open_store(arguments["store"]).snapshot()
+        key = _key(tables, arguments["store"], delivery)
+        if key not in _packed:
+            found = common(tables, arguments["store"], delivery, "")
+            for oldest in list(_packed)[: len(_packed) + 1 - MOST]:
+                del _packed[oldest]
+            _packed[key] = pickle.dumps((key, found))
+        return _packed[key]
+    except Exception:  # whatever is wrong, the report meets it too, and tells it as its own
+        return b""
+
+
+def take(handed: bytes) -> None:
+    """Keep, in the process of a report, what its renderer handed to it."""
+    if handed:
+        key, found = pickle.loads(handed)
+        _handed[key] = found
