@@ -150,10 +150,8 @@ def _result(future: Any) -> Result:
     try:
         return future.result()
     except KilledWorker as error:
-        deaths = error.allowed_failures + 1
-        return failed(
-            f"The report stopped: {deaths} workers ended while they rendered it, {error.last_worker.address} last."
-        )
+        deaths, last = error.allowed_failures + 1, error.last_worker.address
+        return failed(f"The report stopped with the workers that rendered it ({deaths}, the last {last}).")
     except Exception as error:  # cancelled with its scheduler, say
         return failed(f"The report stopped: {str(error) or type(error).__name__}")
 
