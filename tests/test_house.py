@@ -51,9 +51,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
 MAY_IMPORT["report"] |= SHOWN
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
-MAY_IMPORT["manifest"] = {"__init__", *GROUND, "quality", "report"}
+MAY_IMPORT["manifest"] = {"__init__", *GROUND, "resources", "language", "quality", "report"}
+MAY_IMPORT["executors"] = {"manifest", "report"}
+MAY_IMPORT["cluster"] = {"__init__", "errors", "executors", "manifest", "report", "store"}
 MAY_IMPORT["runs"] = {"__init__", *GROUND, "resources", "deliveries", "engine", "kept", "quality", "store", "report"}
-MAY_IMPORT["runs"] |= {"index", "manifest"}
+MAY_IMPORT["runs"] |= {"index", "manifest", "executors", "cluster"}
 MAY_IMPORT["retention"] = {*GROUND, "metrics", "engine", "report", "runs", "store"}
 MAY_IMPORT["__init__"] = {"store", "engine", "metrics", "quality", "analysis", "report"} | SHOWN
 for room in ("schema", "metrics", "quality", "analysis", *SHOWN, "report", "index", "runs"):

@@ -270,6 +270,7 @@ def render(
 @_delivery
 @click.option("--since", metavar="DATE", help="Only deliveries launched on or after this date.")
 @click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Render on the workers of this dask scheduler.")
 @_lang
 @_fail_on
 @_assets
@@ -280,6 +281,7 @@ def run(
     delivery: tuple[str, ...],
     since: str | None,
     jobs: int | None,
+    scheduler: str | None,
     lang: str,
     fail_on: str | None,
     assets: str,
@@ -289,7 +291,7 @@ def run(
 
     with _progress("Rendering") as progress:
         only = list(delivery) or None
-        summary = ran(store, out, _list(reports), only, since, jobs, lang, progress=progress, assets=assets)
+        summary = ran(store, out, _list(reports), only, since, jobs, lang, progress, assets, scheduler)
     click.echo(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)

@@ -1,12 +1,14 @@
 """What a folder of reports holds: a job per page, and the manifest that says from what each page was made."""
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trackkit import __version__
+from trackkit import __version__, resources
+from trackkit.language import catalogue_file
 from trackkit.quality import quality, verdict
 from trackkit.report import INLINE
 from trackkit.snapshot import Snapshot
@@ -82,3 +84,19 @@ class Manifest:
         beside.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
         beside.replace(self.folder / MANIFEST)
         self._saved = time.monotonic()
+
+
+def made_of(report: str, lang: str) -> str:
+    """Return the fingerprint of the files behind a report: notebook, template, page skin, words of the language."""
+    digest = hashlib.sha256()
+    skin = resources.folder("reports_templates/html")
+    for path in (
+        resources.find(f"notebooks/reports/{report}.ipynb"),
+        resources.find(f"reports_templates/{report}.toml"),
+        resources.find("reports_templates/domains.toml"),
+        resources.find("reports_templates/quality.toml"),
+        *sorted(path for path in skin.rglob("*") if path.is_file()),
+        *filter(None, [catalogue_file(lang)]),
+    ):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -7,31 +7,30 @@ page's skin, its parameters, this version of trackkit, or a load that changed it
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from filelock import FileLock, Timeout
 
-from trackkit import __version__, resources
+from trackkit import __version__
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.executors import Result, locally
 from trackkit.index import write_index
 from trackkit.kept import purged
-from trackkit.language import catalogue_file, require_language
-from trackkit.manifest import PLATFORM, Job, Manifest
+from trackkit.language import require_language
+from trackkit.manifest import PLATFORM, Job, Manifest, made_of
 from trackkit.quality import worst
 from trackkit.report import INLINE, REPORTS, require_assets
-from trackkit.report.workers import Renderers
 from trackkit.store import Store, open_store
 
 INDEX, LOCK = "index.html", ".lock"
 Progress = Callable[[int, int, str], None]
+Executor = Callable[[list[Job], str, Path], Iterator[tuple[Job, Result]]]
 
 
 @dataclass
@@ -65,21 +64,36 @@ def run(
     lang: str = "en",
     progress: Progress | None = None,
     assets: str = INLINE,
+    scheduler: str | None = None,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
     Proofs and models are left out unless named in `delivery`; pages of a delivery whose logs retention removed since
     stay as they are, unless it is named. `since` keeps deliveries launched on or after a date, UTC; `jobs` reports are
-    rendered at once (by default one per core, four at most); `assets` is as for `render`. A failed report does not stop
-    the others. Raises RequestError for an unknown report, delivery, date, language or kind of assets, or when another
-    run writes to the same folder.
+    rendered at once (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread
+    of its workers; `assets` is as for `render`. A failed report does not stop the others. Raises RequestError for an
+    unknown report, delivery, date, language or kind of assets, when another run writes to the same folder, or when the
+    cluster is not fit for it.
     """
     require_language(lang)
     require_assets(assets)
+    execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), jobs, lang, assets, progress)
+        return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), execute, lang, assets, progress)
+
+
+def _executor(jobs: int | None, scheduler: str | None) -> Executor:
+    """Return who renders: this machine, or a cluster, whose library is imported only then."""
+    if scheduler is None:
+        return partial(locally, at_once=jobs)
+    if jobs is not None:
+        raise RequestError("--jobs is for this machine: with --scheduler, each thread of a worker renders one report.")
+    from trackkit.cluster import by_cluster, require_dask
+
+    require_dask(scheduler)
+    return partial(by_cluster, address=scheduler)
 
 
 def _run(
@@ -88,7 +102,7 @@ def _run(
     reports: list[str],
     delivery: list[str] | None,
     since: date | None,
-    jobs: int | None,
+    execute: Executor,
     lang: str,
     assets: str,
     progress: Progress | None,
@@ -99,33 +113,18 @@ def _run(
     planned = list(_planned(store, reports, deliveries(store, delivery, since), lang, assets))
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
-    at_once = min(jobs or min(os.cpu_count() or 1, 4), max(len(due), 1))
-    with Renderers(at_once if due else 0) as renderers, ThreadPoolExecutor(at_once) as pool:
-        rendering = {pool.submit(_rendered, renderers, store, job, folder): job for job in due}
-        for done, finished in enumerate(as_completed(rendering), start=1):
-            _note(manifest, summary, rendering[finished], finished.result())
+    with closing(execute(due, store.location, folder)) as results:
+        for done, (job, result) in enumerate(results, start=1):
+            _note(manifest, summary, job, result)
             if progress:
-                progress(done, len(due), rendering[finished].name)
+                progress(done, len(due), job.name)
     summary.quality = manifest.judged(store.snapshot(), planned, due)
     manifest.write()
     write_index(store.snapshot(), folder, manifest.entries, lang)
     return summary
 
 
-def _rendered(renderers: Renderers, store: Store, job: Job, folder: Path) -> dict[str, Any]:
-    """Render one job; an error is an answer, so that the others go on."""
-    started = time.monotonic()
-    try:
-        asked = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters, "assets": job.assets}
-        path = renderers.render(job.report, store.location, folder, **asked)
-    except Exception as error:  # whatever it is, a full disk included, the others go on
-        return {"status": "failed", "error": str(error) or type(error).__name__}
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    seconds = round(time.monotonic() - started, 3)
-    return {"status": "done", "path": path.relative_to(folder).as_posix(), "sha256": digest, "seconds": seconds}
-
-
-def _note(manifest: Manifest, summary: RunSummary, job: Job, result: dict[str, Any]) -> None:
+def _note(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -> None:
     manifest.entries[job.name] = {**asdict(job), **result, "rendered_at": datetime.now(UTC).isoformat()}
     manifest.save_now_and_then()
     if result["status"] == "done":
@@ -195,31 +194,15 @@ def _require(name: str, known: list[str]) -> str:
 
 def _planned(store: Store, reports: list[str], names: list[str], lang: str, assets: str) -> Iterator[Job]:
     """One job per delivery and report; one in all of a report about the whole platform, due after every load."""
-    made_of = {report: _made_of(report, lang) for report in reports}
+    made = {report: made_of(report, lang) for report in reports}
     loaded, last = store.watermarks, store.loads[-1]["load_id"]
     wide = [report for report in reports if REPORTS[report].scope == PLATFORM]
     for delivery, load, about in [("", last, wide), *((name, loaded.get(name, ""), reports) for name in names)]:
         for report in about:
             if delivery and report in wide:
                 continue
-            parts = [__version__, made_of[report], lang, load, *([assets] if assets != INLINE else [])]
+            parts = [__version__, made[report], lang, load, *([assets] if assets != INLINE else [])]
             yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
-
-
-def _made_of(report: str, lang: str) -> str:
-    """Fingerprint of the files behind a report: notebook, template, the page's skin and the words of the language."""
-    digest = hashlib.sha256()
-    skin = resources.folder("reports_templates/html")
-    for path in (
-        resources.find(f"notebooks/reports/{report}.ipynb"),
-        resources.find(f"reports_templates/{report}.toml"),
-        resources.find("reports_templates/domains.toml"),
-        resources.find("reports_templates/quality.toml"),
-        *sorted(path for path in skin.rglob("*") if path.is_file()),
-        *filter(None, [catalogue_file(lang)]),
-    ):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _chosen(reports: list[str] | None) -> list[str]:

@@ -3,6 +3,7 @@
 A renderer asks for a child of its own for the cells of each report; what stays in it is our own code and its caches.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -26,6 +27,8 @@ def serve(talk: socket.socket) -> None:
         except EOFError:
             return
         try:
+            if at := asked.pop("at"):
+                os.chdir(at)
             answer = {"path": str(render(**asked))}
         except Exception as error:  # whatever it is, a full disk included, the next report is rendered
             kind = type(error).__name__ if isinstance(error, TrackkitError) else ReportError.__name__
@@ -54,16 +57,25 @@ class Renderers:
         for renderer in self._all:
             renderer.end()
 
-    def render(self, report: str, store: str, out: Path, **asked: Any) -> Path:
+    def rest(self) -> None:
+        """End the renderers that are free; each starts anew when it is needed."""
+        with contextlib.suppress(queue.Empty):
+            for _ in self._all:
+                renderer = self._free.get_nowait()
+                renderer.end()
+                self._free.put(renderer)
+
+    def render(self, report: str, store: str, out: Path, at: str | None = None, **asked: Any) -> Path:
         """Render one report as `trackkit.report.render` does with the same arguments, and return its path.
 
+        Notebooks and templates in the folder `at` win (by default, and where nothing forks, in that of this process).
         Raises as it does, and ReportError where the process ended or hung, which stands in no other report's way.
         """
         if not self._all:
             return render(report, store, out, **asked)
         renderer = self._free.get()
         try:
-            return renderer.render({"report": report, "store": store, "out": str(out), **asked})
+            return renderer.render({"report": report, "store": store, "out": str(out), "at": at, **asked})
         finally:
             self._free.put(renderer)
 

@@ -1,0 +1,227 @@
+"""`run --scheduler`: a real scheduler and two real workers make what a run here makes, and end as it does."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trackkit import resources
+from trackkit.runs import deliveries
+from trackkit.store import open_store
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = ("delivery_tracking", "hot_clicks")
+STAMP = re.compile(r"Calculated: <time>[^<]*</time>")
+
+
+class Cluster:
+    """A scheduler and its workers, each a process of its own, ended by the id of its process."""
+
+    def __init__(self, folder: Path, failures: int = 3) -> None:
+        self.folder, self.started = folder, []
+        told = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-jupyter", "--scheduler-file",
+                           str(folder / "where"), failures=failures)  # fmt: skip
+        self.address = _wait(lambda: json.loads((folder / "where").read_text("utf-8"))["address"], told)
+
+    def add_worker(self, package: Path = ROOT) -> subprocess.Popen[bytes]:
+        """Start a worker that imports trackkit from a folder; return when the scheduler knows it."""
+        name = f"w{len(self.started)}"
+        worker = self._start("worker", self.address, "--no-nanny", "--nthreads", "1", "--name", name,
+                             "--local-directory", str(self.folder), package=package)  # fmt: skip
+        log = self.folder / f"{worker.pid}.log"
+        _wait(lambda: "Starting established connection" in log.read_text("utf-8") or None, worker)
+        return worker
+
+    def _start(self, what: str, *options: str, package: Path = ROOT, failures: int = 3) -> subprocess.Popen[bytes]:
+        environment = os.environ | {
+            "PYTHONPATH": str(package), "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(failures),
+        }  # fmt: skip
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *options, "--no-dashboard"]
+        said = self.folder / "starting.log"
+        with said.open("wb") as log:
+            one = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+        said.rename(self.folder / f"{one.pid}.log")
+        self.started.append(one)
+        return one
+
+    def end(self) -> None:
+        """End every process, workers first."""
+        for one in reversed(self.started):
+            one.kill()
+            one.wait()
+
+
+def _wait(asked: Callable[[], str | bool | None], process: subprocess.Popen[bytes]) -> str:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            if found := asked():
+                return str(found)
+        except (OSError, ValueError, KeyError):
+            pass
+        time.sleep(0.05)
+    raise AssertionError("a process of the cluster did not start")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two workers, which no test ends."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        for _ in range(2):
+            made.add_worker()
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Two workers to be killed, and a scheduler that does not give their reports to others."""
+    (tmp_path / "cluster").mkdir()
+    made = Cluster(tmp_path / "cluster", failures=0)
+    try:
+        for _ in range(2):
+            made.add_worker()
+        yield made
+    finally:
+        made.end()
+
+
+def _command(store: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "trackkit", "run", "--store", str(store), *options]
+
+
+def _run(folder: Path, store: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(_command(store, *options), cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def _two(store: Path) -> list[str]:
+    return deliveries(open_store(str(store)))[:2]
+
+
+def _manifest(folder: Path) -> dict[str, dict]:
+    return json.loads((folder / "manifest.json").read_text("utf-8"))["reports"]
+
+
+def _pages(folder: Path) -> dict[str, str]:
+    return {path.name: STAMP.sub("", path.read_text("utf-8")) for path in folder.glob("*.html")}
+
+
+def _break(folder: Path, report: str, code: str) -> None:
+    """A local notebook, which wins over the shipped one, whose first cell of its own runs other code."""
+    book = json.loads(resources.find(f"notebooks/reports/{report}.ipynb").read_text("utf-8"))
+    opening = next(cell for cell in book["cells"] if "open_page" in "".join(cell["source"]))
+    opening["source"] = code
+    place = folder / "notebooks" / "reports" / f"{report}.ipynb"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(book))
+
+
+def test_a_cluster_makes_the_pages_and_the_manifest_of_a_run_here(cluster, demo_store, tmp_path):
+    asked = ("--reports", ",".join(QUICK), "--assets", "shared", "--delivery", *_two(demo_store))
+    there = _run(tmp_path, demo_store, "--out", "there", *asked, "--scheduler", cluster.address)
+    here = _run(tmp_path, demo_store, "--out", "here", *asked)
+    assert (there.returncode, there.stderr, here.returncode) == (0, "", 0)
+    assert there.stdout == here.stdout.replace("here/", "there/")
+    assert len(_pages(tmp_path / "there")) == 5 and _pages(tmp_path / "there") == _pages(tmp_path / "here")
+    differing = {"rendered_at", "sha256", "seconds"}
+    first, second = (
+        {name: {key: value for key, value in entry.items() if key not in differing} for name, entry in found.items()}
+        for found in (_manifest(tmp_path / "there"), _manifest(tmp_path / "here"))
+    )
+    assert first == second
+    names = [{path.name for path in (tmp_path / one).rglob("*")} for one in ("there", "here")]
+    assert names[0] == names[1], "and nothing of the probe is left"
+
+    again = _run(tmp_path, demo_store, "--out", "there", *asked)
+    assert again.stdout.startswith("Reports: 0 rendered, 4 unchanged"), "what a cluster made is not made again here"
+
+
+def test_a_failing_report_is_a_failed_report_there_too(cluster, demo_store, tmp_path):
+    _break(tmp_path, "hot_clicks", "raise ValueError('as told')")
+    asked = ("--out", "out", "--reports", ",".join(QUICK), "--delivery", _two(demo_store)[0])
+    done = _run(tmp_path, demo_store, *asked, "--scheduler", cluster.address)
+    assert done.returncode == 4 and "as told" in done.stdout and "1 rendered, 0 unchanged, 1 failed" in done.stdout
+    statuses = {name.split("/")[1]: entry["status"] for name, entry in _manifest(tmp_path / "out").items()}
+    assert statuses == {"delivery_tracking": "done", "hot_clicks": "failed"}
+    assert len(list((tmp_path / "out").glob("hot_clicks*.failed.ipynb"))) == 1
+
+
+def test_a_worker_that_dies_fails_no_report(demo_store, tmp_path):
+    (tmp_path / "cluster").mkdir()
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        victim, _ = cluster.add_worker(), cluster.add_worker()
+        command = _command(demo_store, "--out", "out", "--reports", "delivery_tracking,hot_clicks,browsers",
+                           "--scheduler", cluster.address)  # fmt: skip
+        running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        _wait(lambda: any((tmp_path / "out").glob("*.html")), running)
+        victim.kill()
+        said, _ = running.communicate(timeout=120)
+        assert running.returncode == 0 and re.match(r"Reports: \d+ rendered, 0 unchanged, 0 failed", said)
+        assert {entry["status"] for entry in _manifest(tmp_path / "out").values()} == {"done"}
+    finally:
+        cluster.end()
+
+
+def test_a_report_that_kills_its_workers_is_named_and_stops_no_other(own_cluster, demo_store, tmp_path):
+    grandparent = "int(open(f'/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[1])"
+    _break(tmp_path, "hot_clicks", f"import os, signal\nos.kill({grandparent}, signal.SIGKILL)")
+    asked = ("--out", "out", "--reports", ",".join(QUICK), "--delivery", _two(demo_store)[0])
+    done = _run(tmp_path, demo_store, *asked, "--scheduler", own_cluster.address)
+    assert done.returncode == 4 and "1 rendered, 0 unchanged, 1 failed" in done.stdout
+    assert "/hot_clicks/en: The report stopped with the workers that rendered it (1, the last" in done.stdout
+    assert sum(one.poll() is not None for one in own_cluster.started) == 1
+
+
+def test_a_worker_of_another_version_is_refused_by_name(cluster, demo_store, tmp_path):
+    shutil.copytree(ROOT / "trackkit", tmp_path / "other" / "trackkit", ignore=shutil.ignore_patterns("__pycache__"))
+    front = tmp_path / "other" / "trackkit" / "__init__.py"
+    front.write_text(re.sub(r"(?m)^__version__ = .*", '__version__ = "9.9"', front.read_text("utf-8")))
+    stranger = cluster.add_worker(tmp_path / "other")
+    try:
+        asked = ("--out", "out", "--reports", "delivery_tracking", "--scheduler", cluster.address)
+        done = _run(tmp_path, demo_store, *asked)
+        assert done.returncode == 2
+        assert re.fullmatch(r"Error: The worker tcp://\S+ runs trackkit 9\.9, not 0\.1\.0\.\n", done.stderr)
+        assert not list((tmp_path / "out").glob("*.html")) and not list((tmp_path / "out").glob(".probe*"))
+    finally:
+        stranger.send_signal(signal.SIGTERM)
+        stranger.wait()
+
+
+def test_what_cannot_be_done_is_said_at_once(demo_store, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        began = time.monotonic()
+        asked = ("--out", "out", "--reports", "delivery_tracking")
+        done = _run(tmp_path, demo_store, *asked, "--scheduler", address)
+        assert done.returncode == 2 and f"No dask scheduler answers at {address}" in done.stderr
+        assert len(done.stderr.splitlines()) == 1 and time.monotonic() - began < 30
+    done = _run(tmp_path, demo_store, *asked, "--scheduler", "here")
+    assert done.returncode == 2 and "such as tcp://host:8786, not 'here'" in done.stderr
+    done = _run(tmp_path, demo_store, *asked, "--scheduler", "tcp://127.0.0.1:1", "--jobs", "2")
+    assert done.returncode == 2 and "--jobs is for this machine" in done.stderr
+
+
+def test_dask_is_imported_only_when_a_cluster_is_asked_for(tmp_path):
+    code = "import sys, trackkit.cli, trackkit.runs; print(*sorted({'dask', 'distributed'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "\n"
+    asked = ["run", "--store", "none", "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"]
+    code = (
+        f"import sys; sys.modules['distributed'] = None; sys.argv[1:] = {asked!r}; import trackkit.cli as c; c.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "trackkit[dask]" in done.stderr
