@@ -149,7 +149,7 @@ _TYPE_CODE = values.code(pl.col("raw_event_type"), _LINK_WORDS)
 _REPORTED = (
     pl.when(pl.col("link_id") == "1").then(pl.lit("opened"))
     .when(pl.col("raw_event_type").is_not_null())
-    .then(values.named(_TYPE_CODE, schema.LINK_TYPES).fill_null("unknown"))
+    .then(values.named(pl.col("link.type_code"), schema.LINK_TYPES).fill_null("unknown"))
 )  # fmt: skip
 _AGENT_PARTS = [f"user_agent.{part}" for part in ("browser", "browser_version", "operating_system", "device")]
 _EVENT = TableMap(
@@ -186,7 +186,7 @@ _EVENT = TableMap(
             pl.when(pl.any_horizontal(pl.col(_AGENT_PARTS).is_not_null()))
             .then(pl.concat_str(_AGENT_PARTS, separator=" | ", ignore_nulls=True)),
         ),
-        "reported_type": _REPORTED, "link.type_code": _TYPE_CODE,
+        "link.type_code": _TYPE_CODE, "reported_type": _REPORTED,
         # The open and the web tags are shared by all deliveries.
         "link.delivery_id": pl.when(
             (pl.col("link_id") != "1") & ~pl.col("link.type_code").fill_null(1).is_in([2, 4, 5])

@@ -107,7 +107,7 @@ def _columns(clock: Clock) -> dict[str, pl.Expr]:
         "reported_type": pl.when(link == 1).then(pl.lit("opened")).cast(pl.Enum(schema.EVENT_TYPES)),
         "message_format": values.named(pl.col("message format"), {"h": "html", "t": "text"})
         .cast(pl.Enum(schema.FORMATS)),
-        "user_agent": _text(pl.col("user agent")), "ip": _text(pl.col("IP address").str.extract(r"^([^,]*)")),
+        "user_agent": _text(pl.col("user agent")), "ip": _text(_address()),
         "source_row": pl.col("source_row").cast(pl.Int64),
         "parameters": pl.when(accepted & parameters.str.contains("(?:^|&)(?:tagid|amount|article)="))
         .then(parameters),
@@ -119,6 +119,12 @@ def _columns(clock: Clock) -> dict[str, pl.Expr]:
 def _key(name: str) -> pl.Expr:
     value = pl.col(f"{name} value")
     return pl.when(value != 0).then(value).cast(pl.String)
+
+
+def _address() -> pl.Expr:
+    written = pl.col("IP address")
+    chained = written.str.contains(",", literal=True)
+    return pl.when(chained).then(pl.when(chained).then(written).str.extract(r"^([^,]*)")).otherwise(written)
 
 
 def _text(text: pl.Expr) -> pl.Expr:

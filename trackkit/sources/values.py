@@ -24,6 +24,8 @@ _ID = (
     r"^(?:0*[1-9][0-9]*|0*[1-9][0-9]{0,14}\.0|-[1-9][0-9]*"
     r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$"
 )
+# How nearly all ids and numbers are written: these stand as they are, and the rest alone is taken apart.
+_PLAIN_ID, _PLAIN_WHOLE = r"^[1-9][0-9]*$", r"^[0-9]{1,18}$"
 _TRUE, _FALSE = ("1", "true", "yes", "t", "y"), ("0", "false", "no", "f", "n")
 # Years 1 to 9998: in the others an instant may have no place in some zone.
 _YEAR = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
@@ -103,16 +105,18 @@ def reference(text: pl.Expr) -> pl.Expr:
 
     Never by way of a float: `12.0`, as a column with gaps is often written, is read only where it must be exact.
     """
-    trimmed = text.str.strip_chars()
+    is_plain = text.str.contains(_PLAIN_ID)
+    trimmed = pl.when(~is_plain).then(text).str.strip_chars()
     plain = trimmed.str.strip_suffix(".0").str.to_lowercase().str.replace("^0+([0-9]*)$", "$1")
-    return pl.when(trimmed.str.contains(_ID)).then(plain)
+    return pl.when(is_plain).then(text).otherwise(pl.when(trimmed.str.contains(_ID)).then(plain))
 
 
 def whole(text: pl.Expr) -> pl.Expr:
     """Return a whole number; null when it is none."""
-    trimmed = text.str.strip_chars()
-    digits = trimmed.str.replace(r"\.0+$", "")
-    return pl.when(trimmed.str.contains(_WHOLE)).then(digits).cast(pl.Int64, strict=False)
+    is_plain = text.str.contains(_PLAIN_WHOLE)
+    trimmed = pl.when(~is_plain).then(text).str.strip_chars()
+    digits = pl.when(trimmed.str.contains(_WHOLE)).then(trimmed.str.replace(r"\.0+$", ""))
+    return pl.when(is_plain).then(text).otherwise(digits).cast(pl.Int64, strict=False)
 
 
 def number(text: pl.Expr) -> pl.Expr:
@@ -135,8 +139,9 @@ def named(value: pl.Expr, names: Mapping[Any, Any]) -> pl.Expr:
 
 def code(text: pl.Expr, words: Mapping[str, int]) -> pl.Expr:
     """Return a code, given as a number or as one of the words that the platform shows for it."""
-    value, trimmed = whole(text), text.str.strip_chars()
+    value = whole(text)
     if words:
+        trimmed = pl.when(~text.str.contains(_PLAIN_WHOLE)).then(text).str.strip_chars()
         rest = pl.when(~trimmed.str.contains(_WHOLE)).then(trimmed.str.to_lowercase())
         value = pl.coalesce(value, named(rest, words))
     return value.cast(pl.Int16, strict=False)
@@ -205,7 +210,10 @@ def _offset(part: Parts) -> pl.Expr:
 
 
 def _real(text: pl.Expr, between: str) -> pl.Expr:
-    return text.str.to_datetime(f"%Y-%m-%d{between}%H:%M:%S%.f", time_unit="us", strict=False)
+    """Return the instant of such text, if it exists; the fraction apart, since a form without is read far faster."""
+    second = text.str.head(19).str.to_datetime(f"%Y-%m-%d{between}%H:%M:%S", time_unit="us", strict=False)
+    fraction = text.str.slice(20, 6).str.pad_end(6, "0").cast(pl.Int64)
+    return (second.cast(pl.Int64) + fraction).cast(pl.Datetime("us"))
 
 
 def extra_parameters(text: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:

@@ -23,6 +23,7 @@ import polars as pl
 
 from trackkit.errors import DataError
 from trackkit.sources import files
+from trackkit.sources.feeds.regular import Run, Shape
 from trackkit.sources.files import NOT_UTF8
 
 LONGEST = 1 << 26  # characters of one record; a longer one is refused, so that memory stays bounded
@@ -68,39 +69,41 @@ def looks_like(first: bytes) -> bool:
     return bool(_BEGIN.match(first[:4096].removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")))
 
 
-def records(path: Path) -> Iterator[Any]:
+def records(path: Path, shape: Shape | None = None) -> Iterator[Any]:
     """Yield the records of a plain, gzip or zstd file, and a `Broken` where one cannot be read.
 
+    With a `shape`, runs of records that have it come at once, as a `Run`.
     Errors: DataError for UTF-16 text.
     """
     if files.head(path, 2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DataError(f"{path.name} is UTF-16 text; save it as UTF-8 and load it again.")
     trouble = files.Trouble()
-    yield from frames(files.decoded(files.blocks(path, trouble)))
+    yield from frames(files.decoded(files.blocks(path, trouble)), shape)
     if trouble.reason is not None:
         yield Broken(f"the file is cut here and the rest of it is lost: {trouble.reason}", "")
 
 
-def frames(blocks: Iterable[str]) -> Iterator[Any]:
+def frames(blocks: Iterable[str], shape: Shape | None = None) -> Iterator[Any]:
     """Yield the records of a text that comes in blocks, and a `Broken` where one cannot be read.
 
     >>> list(frames(['[{"a": 1}, {"b"', ': 2}]{"c": 3}']))
     [{'a': 1}, {'b': 2}, {'c': 3}]
     """
-    return _Buffer(iter(blocks)).records()
+    return _Buffer(iter(blocks), shape).records()
 
 
 class _Buffer:
     """The text at hand, and the place in it where the next record is looked for."""
 
-    def __init__(self, blocks: Iterator[str]) -> None:
+    def __init__(self, blocks: Iterator[str], shape: Shape | None) -> None:
         self.blocks, self.text, self.place, self.is_whole = blocks, "", 0, False
+        self.shape, self.unlike = shape, 0  # up to there, records do not have the shape
         self.refused = 0  # up to here, records are read one after the other
 
     def records(self) -> Iterator[Any]:
         while True:
-            while self.place >= self.refused and (run := self._run()):
-                yield from run
+            while self.place >= self.refused and (run := self._alike() or self._run()):
+                yield from [run] if isinstance(run, Run) else run
             self.place = _GAP.match(self.text, self.place).end()  # type: ignore[union-attr]
             if self.place == len(self.text):
                 if not self._more():
@@ -119,12 +122,25 @@ class _Buffer:
             self.place = end
             yield value if type(value) is dict else Broken("no JSON object", json.dumps(value))
 
+    def _alike(self) -> Run | None:
+        """Return all records at hand at once, if they have the shape."""
+        if self.shape is None or self.place < self.unlike or not self.shape.kind:
+            return None
+        end = len(self.text) if self.is_whole else self.text.rfind("\n", self.place) + 1
+        if end - self.place < _RUN and not self.is_whole:
+            return None
+        found = self.shape.read(self.text[self.place : end])
+        self.place, self.unlike = (end, 0) if found else (self.place, end)
+        return found
+
     def _run(self) -> list[Any]:
         """Return the records of the next characters, if all of them are of whole records; else none."""
         end = self._run_end()
         found = _parsed(self.text[self.place : end])
         if found:
             self.place = end
+            if self.shape:
+                self.shape.learn(found)
         else:
             self.refused = end
         return found
@@ -142,6 +158,7 @@ class _Buffer:
             return False
         block = next((block for block in self.blocks if block), None)
         self.refused -= self.place
+        self.unlike -= self.place
         self.text, self.place = self.text[self.place :] + (block or ""), 0
         self.is_whole = block is None
         return block is not None

@@ -182,6 +182,15 @@ def as_json(value: Any) -> str:
     return _ENCODE(value)
 
 
+def can_be_written(record: Any) -> bool:
+    """Return whether a value is not nested too deeply to be written as JSON."""
+    try:
+        as_json([[record]])
+    except RecursionError:
+        return False
+    return True
+
+
 def each_as_json(values: list[dict[str, Any]]) -> list[str | None]:
     """Return objects as JSON texts, None for an empty one.
 

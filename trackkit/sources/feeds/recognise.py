@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from trackkit.sources.feeds import framing, hits
+from trackkit.sources.feeds.envelopes import opened
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.paths import ENVELOPE, alternatives, follow, path
-from trackkit.sources.feeds.records import opened
 
 _SAMPLE = 50  # records looked at
 _MOSTLY = 0.5  # of the first lines have the form of an access log, where a file is one

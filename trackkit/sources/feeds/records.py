@@ -8,28 +8,30 @@ has its first name; from the cells on, work is done on whole columns.
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path as FilePath
 from typing import Any
 
 import polars as pl
 
 from trackkit.sources.feeds import framing
+from trackkit.sources.feeds.envelopes import opened
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.framing import Broken
 from trackkit.sources.feeds.paths import (
+    RECIPIENT,
     RECORD,
     Path,
     Rows,
     alternatives,
     as_json,
+    can_be_written,
     cell,
     each_as_json,
-    follow,
     lists,
     path,
     series,
 )
+from trackkit.sources.feeds.regular import Beside, Run, Shape, Unlike, texts
 from trackkit.sources.files import Found
 
 BATCH = 20_000  # records mapped at once
@@ -73,8 +75,8 @@ class Records(Source):
     def batches(self, folder: FilePath) -> Iterator[Batch]:
         """Yield the records as cells."""
         spread, names = _Spread(self.feed, self.paths), [*map(cell, self.paths), "tags", "attributes"]
-        found = framing.records(self.found.path)
-        while parts := _uncollected(lambda: [spread.batch(chunk) for chunk in _chunks(islice(found, BATCH))]):
+        found = _chunks(framing.records(self.found.path, spread.shape))
+        while parts := _uncollected(lambda: [spread.batch(chunk) for chunk in _up_to_batch(found)]):
             yield _joined(parts, names)
 
 
@@ -89,9 +91,25 @@ def _uncollected(work: Callable[[], list[Batch]]) -> list[Batch]:
             gc.enable()
 
 
-def _chunks(found: Iterator[Any]) -> Iterator[list[Any]]:
-    while chunk := list(islice(found, _LAID)):
+def _chunks(found: Iterator[Any]) -> Iterator[list[Any] | Run]:
+    chunk: list[Any] = []
+    for one in found:
+        if chunk and (type(one) is Run or len(chunk) == _LAID):
+            yield chunk
+            chunk = []
+        if type(one) is Run:
+            yield one
+        else:
+            chunk.append(one)
+    if chunk:
         yield chunk
+
+
+def _up_to_batch(found: Iterator[list[Any] | Run]) -> Iterator[list[Any] | Run]:
+    taken = 0
+    while taken < BATCH and (chunk := next(found, None)) is not None:
+        yield chunk
+        taken += len(chunk)
 
 
 def _joined(parts: list[Batch], names: list[str]) -> Batch:
@@ -101,42 +119,7 @@ def _joined(parts: list[Batch], names: list[str]) -> Batch:
              for name in names]  # fmt: skip
     cells = cells.with_columns(text.alias(name) for name, text in zip(names, texts, strict=True))
     broken = [one for part in parts for one in part.broken]
-    return Batch(cells, broken, [one for part in parts for one in part.originals])
-
-
-def opened(record: Any, steps: list[Path], envelope: Any = None) -> Iterator[tuple[Any, Any]]:
-    """Yield the records inside a record, each with its envelope: what stood around it, the innermost first.
-
-    >>> list(opened({"id": 1, "items": [{"a": 1}, {"a": 2}]}, [path("items[]")]))
-    [({'a': 1}, {'id': 1}), ({'a': 2}, {'id': 1})]
-    """
-    for place, step in enumerate(steps):
-        inner = _inside(record, step)
-        if inner is None:
-            continue
-        head = step.steps[0]
-        envelope = {**(envelope or {}), **{name: value for name, value in record.items() if name != head}}
-        if step.explodes:
-            for one in inner:
-                yield from opened(one, steps[place + 1 :], envelope)
-            return
-        record = inner
-    yield record, envelope
-
-
-def _inside(record: Any, step: Path) -> Any:
-    """Return what a step leads to: an object, or a list where it explodes, also as JSON text; None for neither."""
-    if type(record) is not dict or step.steps[0] not in record:
-        return None
-    value = follow(record, step)
-    if value is None and step.steps[-1] == "*":
-        return {} if follow(record, Path("", RECORD, step.steps[:-1])) == {} else None
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:
-            value = framing.loads(value)
-        except (ValueError, RecursionError):
-            return None
-    return value if isinstance(value, list if step.explodes else dict) else None
+    return Batch(cells, broken, Beside([part.originals for part in parts]))
 
 
 class _Spread:
@@ -147,6 +130,7 @@ class _Spread:
         self.heads = {step.steps[0] for step in self.steps}
         self.paths = {written: path(written) for written in paths}
         self.number = 0
+        self.shape = Shape()
         tags = feed.columns.readings().get("tags")
         self.tags = [path(one) for one in alternatives(tags.of)] if tags else []
         self.attributes = [path(one) for one in feed.attributes]
@@ -156,16 +140,51 @@ class _Spread:
         used = [path(one) for one in feed.used() if not one.startswith("=")]
         self.known = {one.steps[0] for one in (*used, *self.tags, *self.of) if one.scope == RECORD}
 
-    def batch(self, chunk: list[Any]) -> Batch:
+    def batch(self, chunk: list[Any] | Run) -> Batch:
         """Return records as cells; one that can be read but is nested too deeply to be written again is broken."""
+        if isinstance(chunk, Run):
+            return self._of_run(chunk)
         before = self.number
         try:
             return self._batch(chunk)
         except RecursionError:
             self.number = before
             return self._batch(
-                [one if type(one) is Broken or _can_be_written(one) else Broken(_TOO_DEEP, "") for one in chunk]
+                [one if type(one) is Broken or can_be_written(one) else Broken(_TOO_DEEP, "") for one in chunk]
             )
+
+    def _of_run(self, run: Run) -> Batch:
+        """Return records read at once as cells; where their values need more than a column, one by one."""
+        try:
+            cells = self._columns(run)
+        except Unlike:
+            self.shape.tries -= 1
+            return self._batch(list(run))
+        self.number += len(run)
+        return Batch(cells.with_columns(source_row=pl.int_range(self.number - len(run) + 1, self.number + 1)), [], run)
+
+    def _columns(self, run: Run) -> pl.DataFrame:
+        if not self.heads.isdisjoint(run.frame.columns):
+            raise Unlike
+        found = {cell(written): run.column(one) for written, one in self.paths.items() if one.scope == RECORD}
+        columns = {name: texts(column) for name, column in found.items() if column is not None}
+        whom = run.firsts(self.of)
+        columns |= {cell(RECIPIENT): whom} if whom is not None and RECIPIENT in self.paths else {}
+        tags = self._tags(run.values, [None] * len(run))
+        names = {*run.frame.columns}
+        rest = [None] * len(run)
+        if names - self.known or any(run.column(one) is not None for one in self.attributes):
+            rest = self._attributes(Rows(list(run), [None] * len(run)))
+        columns |= {"tags": series(tags), "attributes": series(rest)}
+        return pl.DataFrame(columns).with_columns(is_shared=False, is_empty=False)
+
+    def _tags(self, values: Callable[[Path], list[Any]], nothing: list[Any]) -> list[Any]:
+        """Return the tags of each record, of the first path that gives some."""
+        tags = nothing
+        for one in reversed(self.tags):
+            given = lists(values(one))
+            tags = given if tags is nothing else [new or old for new, old in zip(given, tags, strict=True)]
+        return tags
 
     def _batch(self, chunk: list[Any]) -> Batch:
         rows, numbers, broken = self._opened(chunk)
@@ -226,10 +245,7 @@ class _Spread:
         if not rows.recipients:
             rows.recipients = rows.nothing
         columns = {cell(written): rows.texts(one) for written, one in self.paths.items()}
-        tags = rows.nothing
-        for one in reversed(self.tags):
-            given = lists(rows.values(one))
-            tags = given if tags is rows.nothing else [new or old for new, old in zip(given, tags, strict=True)]
+        tags = self._tags(rows.values, rows.nothing)
         for name, values in {"tags": tags, "attributes": self._attributes(rows)}.items():
             columns[name] = None if values is rows.nothing else series(values)
         numbered = {"source_row": pl.Series(numbers, dtype=pl.Int64), "is_shared": pl.Series(shared, dtype=pl.Boolean),
@@ -251,14 +267,6 @@ class _Spread:
                 if value is not None:
                     kept.setdefault(name, value)
         return each_as_json(rest)
-
-
-def _can_be_written(record: Any) -> bool:
-    try:
-        as_json([[record]])
-    except RecursionError:
-        return False
-    return True
 
 
 def _refusal(one: Any) -> tuple[str, str]:
