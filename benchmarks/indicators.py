@@ -97,7 +97,7 @@ def by_pandas(store: Path, where: str | None = None) -> Iterable[Row]:
     import pandas as pd
 
     columns = [*NEEDED, *(["device"] if where else [])]
-    rows = pd.concat(pd.read_parquet(file, columns=columns, dtype_backend="pyarrow", partitioning=None)
+    rows = pd.concat(pd.read_parquet(file, columns=columns, partitioning=None)
                      for file in sorted(store.glob("event/bucket=*/*.parquet")))  # fmt: skip
     rows = rows[~rows["is_seed"].fillna(False) & ~rows["event_type"].isin(NO_HITS)]
     rows = rows.query(where.replace(" = ", " == ")) if where else rows
