@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -225,11 +227,21 @@ class _Failing(Lake):
         self.left, self.done = fails_at, done
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
+        with self._full():
+            super()._write(name, rows, **how)
+
+    def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
+        with self._full():
+            super()._put(name, rows, buckets)
+
+    @contextmanager
+    def _full(self) -> Iterator[None]:
         self.left -= 1
-        if self.left == 0 and not self.done:
+        is_last = self.left == 0
+        if is_last and not self.done:
             raise OSError("the disk is full")
-        super()._write(name, rows, **how)
-        if self.left == 0:
+        yield
+        if is_last:
             raise OSError("the disk is full")
 
 
@@ -291,6 +303,10 @@ class _Watched(Lake):
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
         super()._write(name, rows, **how)
+        self.seen.append(contents(open_store(self.location)))
+
+    def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
+        super()._put(name, rows, buckets)
         self.seen.append(contents(open_store(self.location)))
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
+from trackkit.store.commits import Commit
 from trackkit.store.dedupe import FILLED
 from trackkit.store.firsts import with_firsts
 from trackkit.store.going import ALTERED, GOES, Old, Person
-from trackkit.store.lake import BUCKET, BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Commit, Lake
+from trackkit.store.lake import BUCKET, BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake
 from trackkit.store.layout import bucket_of
 from trackkit.store.places import alone, discard_staging
 from trackkit.store.rewrite import Tables

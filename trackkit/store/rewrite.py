@@ -181,9 +181,9 @@ class Rewrite:
         stated = own_messages(stored["message"]).collect()
         messages = replace_rows(_MESSAGE, stated, self._arriving("message", chunk).collect())
         outcome.kept["message"].append(messages.kept)
-        events = merge_copies(self._all_events(chunk, stored)).lazy()
+        events = _in_order(merge_copies(self._all_events(chunk, stored))).lazy()
         rows = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        known = enrich_messages(rows, self.now, told_by_events(events)).collect()
+        known = enrich_messages(rows, self.now, told_by_events(events)).sort(_ORDER["message"]).collect()
         enriched = enrich_events(events, known.lazy(), self.now, self._agents(events))
         del events
         kept, collapsed = set_repeats_aside(enriched.collect())
@@ -207,23 +207,37 @@ class Rewrite:
         return known_agents(events, self.now, self.agents)
 
     def _write(self, name: str, rows: pl.DataFrame, deliveries: pl.DataFrame, differ: pl.Series) -> None:
-        """Replace the buckets with a delivery that differs, and those that are cut; the others keep their files."""
+        """Replace the buckets with a delivery that differs, and those that are cut; the others keep their files.
+
+        In: rows in order, which is kept where no other delivery lies between them.
+        """
         is_written = pl.col("is_cut") | pl.col("delivery_id").is_in(differ.implode(), nulls_equal=True)
         pieces = deliveries.filter(is_written.any().over("piece"))
         if pieces.is_empty():
             return
         others = pieces.lazy().filter(~pl.col("is_touched")).select("delivery_id")
         untouched = _of(others, self.before.scan(name, pieces[BUCKET].unique().to_list())).collect()
-        rows = pl.concat([rows, untouched]) if untouched.height else rows
+        rows = pl.concat([rows, untouched]).sort(_ORDER[name]) if untouched.height else rows
         bucket = pl.col("delivery_id").replace_strict(pieces["delivery_id"], pieces["piece"], default=None)
-        placed = rows.lazy().with_columns(bucket.alias(BUCKET)).filter(pl.col(BUCKET).is_not_null())
-        rows = placed.sort(_ORDER[name]).collect()
-        del placed
+        rows = rows.with_columns(bucket.alias(BUCKET))
+        rows = rows.filter(pl.col(BUCKET).is_not_null()) if rows[BUCKET].null_count() else rows
         self.now.lake.replace(name, rows, pieces["piece"].unique().to_list())
 
 
 def _of(deliveries: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.join(deliveries, on="delivery_id", how="semi", nulls_equal=True)
+
+
+def _in_order(events: pl.DataFrame) -> pl.DataFrame:
+    """Events in the store's order: three columns are sorted, deliveries as numbers, and the others follow once.
+
+    In one piece first: rows taken from the pieces that a reader makes cost seven times as much.
+    """
+    events = events.rechunk()
+    deliveries = events["delivery_id"].unique().sort()
+    numbers = pl.col("delivery_id").replace_strict(deliveries, range(deliveries.len()), return_dtype=pl.Int32)
+    keys = events.select(numbers, "message_id", "occurred_at").with_row_index("row")
+    return events[keys.sort("delivery_id", "message_id", "occurred_at")["row"]]
 
 
 def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
@@ -239,7 +253,7 @@ def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.Data
 
 def _count(rows: pl.DataFrame, column: str) -> dict[Any, int]:
     """How many new rows there are of each value."""
-    return dict(rows.filter(IS_NEW).group_by(column).len().iter_rows())
+    return dict(rows.select(column, IS_NEW).filter(IS_NEW).group_by(column).len().iter_rows())
 
 
 def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:
