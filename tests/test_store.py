@@ -294,6 +294,25 @@ def test_an_interrupted_first_load_leaves_no_store_and_no_trace(tmp_path: Path) 
     assert_same(contents(open_store(tmp_path / "store")), contents(open_store(tmp_path / "whole")))
 
 
+def test_the_log_tells_short_bounds_of_long_ids(tmp_path: Path) -> None:
+    longest = "z" * 5_000
+    add(tmp_path, event=[open_of("1", "7", "a"), open_of("2", "7", longest)])
+    lake = Lake(str(tmp_path))
+    actions = pl.DataFrame(lake.open("event").get_add_actions(flatten=True))
+    (bounds,) = actions.select("min.message_id", "max.message_id", "num_records").rows()
+    assert bounds[0] == "a" and longest < bounds[1] and len(bounds[1]) < 100 and bounds[2] == 2
+    assert sorted(open_store(tmp_path).scan("event").collect()["message_id"]) == ["a", longest]
+
+
+def test_events_lie_in_order_of_delivery_message_and_instant_whatever_came_when(tmp_path: Path) -> None:
+    keys = [(str(number * 7 % 5), str(number * 11 % 13)) for number in range(60)]
+    rows = [open_of(str(number), *key, 300 * (60 - number)) for number, key in enumerate(keys)]
+    for part in (rows[::2], rows[1::2]):
+        add(tmp_path, event=part)
+    found = open_store(tmp_path).scan("event").select("delivery_id", "message_id", "occurred_at").collect().rows()
+    assert len(found) == 60 and found == sorted(found)
+
+
 class _Watched(Lake):
     """A lake that looks, after every write, at what a reader sees."""
 
