@@ -5,6 +5,7 @@ USE_PIP ?=
 PYTEST_ARGS ?= -n 2
 BENCH_ARGS ?= --events 20000000 --rounds 3
 RENDER_ARGS ?= --reports 100
+LOADING_ARGS ?= --events 2000000 --rounds 3
 LAB_ARGS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 VENV := .venv
@@ -15,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab lint bench bench-smoke soak rendering metrics messages lock clean env chromium databases
+.PHONY: help report test lab lint bench bench-smoke loading soak rendering metrics messages lock clean env chromium databases
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -48,6 +49,9 @@ bench: $(READY) ## compare speed and memory with others (BENCH_ARGS: sizes), int
 
 bench-smoke: $(READY) ## fail where a ratio to others is below its floor; under a minute
 	$(BIN)/python benchmarks/indicators.py --smoke --events 2000000 --rounds 3
+
+loading: $(READY) ## time loading against bare readers (LOADING_ARGS: sizes, '--linear 1000000,10000000', '--late STORE')
+	$(BIN)/python benchmarks/loading.py $(LOADING_ARGS)
 
 soak: $(READY) ## load mixed logs 200 times, killed, repeated and late, and compare with one clean load
 	$(BIN)/python benchmarks/soak.py --ingests 200

@@ -11,7 +11,8 @@ from deltalake.exceptions import CommitFailedError
 
 from tests.test_store import add, assert_same, contents, message_of, open_of
 from trackkit.store import open_store
-from trackkit.store.lake import Lake, OvertakenError
+from trackkit.store.commits import OvertakenError
+from trackkit.store.lake import Lake
 
 ROUNDS = 4
 # A machine of its own as far as the store can tell: nothing is shared but the store.

@@ -68,7 +68,7 @@ def settled_reference(rows: list[Row]) -> tuple[list[Row], list[Row]]:
         if row["reported_type"] != "opened" or row["message_id"] is None or row["occurred_at"] is None:
             kept.append(row)
             continue
-        who = (row["message_id"], row["person_id"])
+        who = (row["delivery_id"], row["message_id"], row["person_id"])
         window = timedelta(seconds=row["collapse_seconds"])
         if who in counted and row["occurred_at"] - counted[who] < window:
             collapsed.append(row)
@@ -178,6 +178,12 @@ def test_other_people_messages_and_kinds_do_not_collapse() -> None:
     ]  # fmt: skip
     _, collapsed = set_repeats_aside(events(rows))
     assert ids(collapsed) == ["10"]
+
+
+def test_opens_of_two_deliveries_do_not_collapse_though_they_share_the_id_of_a_message() -> None:
+    rows = [event("1"), event("2", seconds=10, delivery_id="8"), event("3", seconds=20), event("4", delivery_id=None)]
+    kept, collapsed = set_repeats_aside(events(rows))
+    assert (ids(kept), ids(collapsed)) == (["1", "2", "4"], ["3"])
 
 
 def test_the_same_log_id_of_two_servers_is_two_events() -> None:

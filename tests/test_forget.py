@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -430,6 +430,9 @@ class _Failing(Lake):
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
         self._fail(lambda: super(_Failing, self)._write(name, rows, **how))
+
+    def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
+        self._fail(lambda: super(_Failing, self)._put(name, rows, buckets))
 
     def without_history(self, name: str) -> int:
         return self._fail(lambda: super(_Failing, self).without_history(name))

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -225,11 +227,21 @@ class _Failing(Lake):
         self.left, self.done = fails_at, done
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
+        with self._full():
+            super()._write(name, rows, **how)
+
+    def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
+        with self._full():
+            super()._put(name, rows, buckets)
+
+    @contextmanager
+    def _full(self) -> Iterator[None]:
         self.left -= 1
-        if self.left == 0 and not self.done:
+        is_last = self.left == 0
+        if is_last and not self.done:
             raise OSError("the disk is full")
-        super()._write(name, rows, **how)
-        if self.left == 0:
+        yield
+        if is_last:
             raise OSError("the disk is full")
 
 
@@ -282,6 +294,25 @@ def test_an_interrupted_first_load_leaves_no_store_and_no_trace(tmp_path: Path) 
     assert_same(contents(open_store(tmp_path / "store")), contents(open_store(tmp_path / "whole")))
 
 
+def test_the_log_tells_short_bounds_of_long_ids(tmp_path: Path) -> None:
+    longest = "z" * 5_000
+    add(tmp_path, event=[open_of("1", "7", "a"), open_of("2", "7", longest)])
+    lake = Lake(str(tmp_path))
+    actions = pl.DataFrame(lake.open("event").get_add_actions(flatten=True))
+    (bounds,) = actions.select("min.message_id", "max.message_id", "num_records").rows()
+    assert bounds[0] == "a" and longest < bounds[1] and len(bounds[1]) < 100 and bounds[2] == 2
+    assert sorted(open_store(tmp_path).scan("event").collect()["message_id"]) == ["a", longest]
+
+
+def test_events_lie_in_order_of_delivery_message_and_instant_whatever_came_when(tmp_path: Path) -> None:
+    keys = [(str(number * 7 % 5), str(number * 11 % 13)) for number in range(60)]
+    rows = [open_of(str(number), *key, 300 * (60 - number)) for number, key in enumerate(keys)]
+    for part in (rows[::2], rows[1::2]):
+        add(tmp_path, event=part)
+    found = open_store(tmp_path).scan("event").select("delivery_id", "message_id", "occurred_at").collect().rows()
+    assert len(found) == 60 and found == sorted(found)
+
+
 class _Watched(Lake):
     """A lake that looks, after every write, at what a reader sees."""
 
@@ -291,6 +322,10 @@ class _Watched(Lake):
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
         super()._write(name, rows, **how)
+        self.seen.append(contents(open_store(self.location)))
+
+    def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
+        super()._put(name, rows, buckets)
         self.seen.append(contents(open_store(self.location)))
 
 

@@ -16,7 +16,8 @@ import polars as pl
 from trackkit import schema
 from trackkit.errors import RequestError
 from trackkit.snapshot import Snapshot
-from trackkit.store.lake import WATERMARK, Commit, Lake, as_declared
+from trackkit.store.commits import Commit
+from trackkit.store.lake import WATERMARK, Lake, as_declared
 
 if TYPE_CHECKING:
     from trackkit.sources.report import LoadReport

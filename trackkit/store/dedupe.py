@@ -17,6 +17,8 @@ FILLABLE = ("message_id", "occurred_at", "recipient_id", "person_id", "link_id",
 FROM_MESSAGE = 1 << 30  # bit of FILLED: the recipient is the message's, and enrichment will take it again
 _GROUP = ["delivery_id", "event_id"]
 _KEY = [*_GROUP, "log_server"]
+_MESSAGE = ["delivery_id", "message_id"]
+_WHOSE = [*_MESSAGE, "person_id"]
 _PLACE = ["source_file", "source_row", "source", FILE]  # where a row was read stays together
 
 
@@ -117,33 +119,43 @@ def _filled(raw: pl.DataFrame, exports: pl.DataFrame) -> pl.DataFrame:
 
 
 def set_repeats_aside(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split events into those that count and the repeated opens: (kept, collapsed).
+    """Split events into those that count and the repeated opens: (kept, collapsed), each in the order of the rows.
 
-    Per message and person (an unknown person is one person), in order of time: an open less than its `collapse_seconds`
-    after the last open that counts does not count. Opens without message or instant always count.
+    Per message of a delivery and person (an unknown person is one person), in order of time: an open less than its
+    `collapse_seconds` after the last open that counts does not count. Opens without message or instant always count.
     """
     kind = "event_type" if "event_type" in events.columns else "reported_type"
     is_open = (pl.col(kind) == "opened") & pl.col("message_id").is_not_null() & pl.col("occurred_at").is_not_null()
-    order = ["message_id", "person_id", "occurred_at", "event_id", "log_server"]
     opens = (
         events.lazy()
-        .select(*order, "collapse_seconds", is_open=is_open)
+        .select(*_WHOSE, "occurred_at", "event_id", "log_server", "collapse_seconds", is_open=is_open)
         .with_row_index("row")
-        .filter(pl.col("is_open") & (pl.col("is_open").sum().over("message_id", "person_id") > 1))
-        .sort(order)
-        .collect()
+        .filter("is_open")
     )
+    near = _near(opens.sort(*_MESSAGE, "occurred_at"))
+    opens = opens.join(near, on=_MESSAGE, how="semi", nulls_equal=True)
+    opens = opens.sort(*_WHOSE, "occurred_at", "event_id", "log_server").collect()
     is_repeat = np.zeros(events.height, dtype=bool)
     is_repeat[opens["row"].filter(_repeats(opens)).to_numpy()] = True
     mask = pl.Series(is_repeat)
     return (events.filter(~mask), events.filter(mask)) if mask.any() else (events, events.clear())
 
 
+def _near(opens: pl.LazyFrame) -> pl.LazyFrame:
+    """The messages with two opens, of whomever, within the longest window: the few that can have a repeated open.
+
+    In: opens in order of message and time, which costs next to nothing where the events are in the store's order.
+    """
+    is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in _MESSAGE)
+    longest = pl.duration(seconds=pl.col("collapse_seconds").max().fill_null(0))
+    return opens.filter(is_same & (pl.col("occurred_at").diff() < longest)).select(_MESSAGE).unique()
+
+
 def _repeats(opens: pl.DataFrame) -> pl.Series:
     """Which of the sorted opens do not count: all that the chain of counted opens jumps over."""
     if opens.is_empty():
         return pl.Series(dtype=pl.Boolean)
-    is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in ("message_id", "person_id"))
+    is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in _WHOSE)
     gaps = opens.select(pl.col("occurred_at").dt.epoch("us").diff().fill_null(0)).to_series().to_numpy()
     first = opens.select(is_first).to_series().to_numpy().copy()
     first[0] = True

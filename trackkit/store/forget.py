@@ -15,9 +15,10 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
+from trackkit.store.commits import Commit
 from trackkit.store.dedupe import FILLED
 from trackkit.store.going import ALTERED, GOES, Old, Person
-from trackkit.store.lake import BUCKET, BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Commit, Lake
+from trackkit.store.lake import BUCKET, BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake
 from trackkit.store.layout import bucket_of
 from trackkit.store.marks import with_marks
 from trackkit.store.places import alone, discard_staging

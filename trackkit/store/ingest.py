@@ -22,10 +22,11 @@ from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
 from trackkit.sources.sql.connection import is_database
 from trackkit.sources.staging import RawLoad
+from trackkit.store.commits import OvertakenError
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import MARKS, Fingerprints, view
 from trackkit.store.implied import recounted
-from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, WATERMARK, Lake, OvertakenError
+from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, WATERMARK, Lake
 from trackkit.store.layout import first_fences
 from trackkit.store.places import LOCK_SECONDS, alone, staging
 from trackkit.store.pseudonyms import Pseudonyms, require_same_key

@@ -9,22 +9,19 @@ Loads on several machines may write at once: each entry in the log of a table na
 are versions with none but its own entries since the version it began from. Of two loads with one number one is refused.
 """
 
-import json
 import time
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from trackkit import schema
-from trackkit.errors import RequestError
+from trackkit.store.commits import Commit, OvertakenError
+from trackkit.store.datafile import BUCKET, ROWS_PER_GROUP, add_file
 
-BUCKET = "bucket"
-ROWS_PER_GROUP = 250_000
 ROWS_PER_WRITE = 1_000_000
 # Tables of the store itself: where each bucket begins, and the load that last changed what is known of a delivery.
 FENCE, WATERMARK, LOAD = "fence", "watermark", "load"
@@ -43,30 +40,6 @@ _FILLED = {"filled": pl.Int32()}
 BY_DELIVERY = [table.name for table in schema.TABLES.values() if table.by_delivery]
 # Statistics of further columns would only lengthen the log.
 _SKIPPING = {LOAD: "number", WATERMARK: "delivery_id", **dict.fromkeys(BY_DELIVERY, "delivery_id,message_id")}
-
-
-class OvertakenError(RequestError):
-    """Another load wrote at the same time: nothing of this one counts, and it can be repeated."""
-
-    def __init__(self, location: str) -> None:
-        super().__init__(
-            f"Another load wrote to {location!r} at the same time, and this one lost: nothing was kept; load again."
-        )
-
-
-class Commit(NamedTuple):
-    """One load, as the table `load` holds it: what it brought and the version of every table after it."""
-
-    number: int
-    load_id: str
-    loaded_at: datetime
-    timezone: str
-    versions: dict[str, int]
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "Commit":
-        """Build a commit from a row of `load`."""
-        return cls(*(row[name] for name in cls._fields[:4]), json.loads(row["versions"]))
 
 
 class Lake:
@@ -173,13 +146,39 @@ class Lake:
     def replace(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
         """Put rows (with `bucket`) in the place of whole buckets; no other file is read or written."""
         predicate = f"{BUCKET} IN ({', '.join(str(int(bucket)) for bucket in buckets)})"
-        if rows.is_empty():
-            self.open(name).delete(predicate, commit_properties=self._signed())
-        else:
+        if rows.height and self.is_local:
+            self._put(name, rows, buckets)
+        elif rows.height:
             first, *others = rows.iter_slices(ROWS_PER_WRITE)  # the writer keeps as much again in memory
             self._write(name, first, mode="overwrite", predicate=predicate, partition_by=[BUCKET])
             for slice_ in others:
                 self._write(name, slice_, mode="append", partition_by=[BUCKET])
+        else:
+            self.open(name).delete(predicate, commit_properties=self._signed())
+
+    def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
+        """Put rows in the place of whole buckets, one file each, written by polars: in half the time of Delta's writer.
+
+        Where the store is under a URL that writer is used: it knows what object stores ask for.
+        """
+        table = self._widened(name)
+        stored = _as_stored(rows, name)
+        parts = stored.partition_by(BUCKET, as_dict=True, maintain_order=True, include_key=False)
+        added = [
+            add_file(Path(self.location, name), part, bucket, _SKIPPING[name]) for (bucket,), part in parts.items()
+        ]
+        table.create_write_transaction(
+            added, mode="overwrite", schema=table.schema(), partition_by=[BUCKET],
+            partition_filters=[(BUCKET, "in", [str(int(bucket)) for bucket in buckets])],
+            commit_properties=self._signed(),
+        )  # fmt: skip
+
+    def _widened(self, name: str) -> DeltaTable:
+        """Open a table with every column declared: one from before takes it up, its old rows having null there."""
+        known = {field.name for field in self.open(name).schema().fields}
+        if not known.issuperset(stored_schema(name)):
+            self._write(name, pl.DataFrame(schema=stored_schema(name)), mode="append", partition_by=[BUCKET])
+        return self.open(name)
 
     def overwrite(self, name: str, rows: pl.DataFrame) -> None:
         """Put rows in the place of the whole table."""
@@ -196,9 +195,8 @@ class Lake:
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
         """Write rows; a table from before a column was declared takes it up, its old rows having null there."""
-        texts = [pl.col(column).cast(pl.String) for column, dtype in rows.schema.items() if isinstance(dtype, pl.Enum)]
         properties = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROWS_PER_GROUP)
-        stored = rows.with_columns(texts).select(*stored_schema(name))
+        stored = _as_stored(rows, name)
         number = rows["number"].max() if name == LOAD else None
         table = self.open(name, self._loads_began) if name == LOAD else self.open(name)
         how |= {"writer_properties": properties, "commit_properties": self._signed(number)}
@@ -256,6 +254,11 @@ def stored_schema(name: str) -> dict[str, pl.DataType]:
     stored = {column: pl.String() if isinstance(dtype, pl.Enum) else dtype for column, dtype in columns.items()}
     stored |= {} if name in OWN else _FILLED
     return stored | ({BUCKET: pl.Int32()} if name in BY_DELIVERY else {})
+
+
+def _as_stored(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    texts = [pl.col(column).cast(pl.String) for column, dtype in rows.schema.items() if isinstance(dtype, pl.Enum)]
+    return rows.with_columns(texts).select(*stored_schema(name))
 
 
 def as_declared(name: str) -> list[pl.Expr]:

@@ -40,7 +40,7 @@ REFERENCES = {
     "web_event": ("event_id", _EVENTS),
 }  # fmt: skip
 _ORDER = {"message": ["delivery_id", "message_id"]}
-_ORDER |= {name: [*_ORDER["message"], "occurred_at", "event_id", "log_server"] for name in _EVENTS}
+_ORDER |= {name: [*_ORDER["message"], "occurred_at"] for name in _EVENTS}
 # A message belongs to one delivery: within it, its id is the key.
 _MESSAGE = replace(schema.MESSAGE, key=("delivery_id", "message_id"))
 
@@ -181,9 +181,9 @@ class Rewrite:
         stated = own_messages(stored["message"]).collect()
         messages = replace_rows(_MESSAGE, stated, self._arriving("message", chunk).collect())
         outcome.kept["message"].append(messages.kept)
-        events = merge_copies(self._all_events(chunk, stored)).lazy()
+        events = _in_order("event", merge_copies(self._all_events(chunk, stored))).lazy()
         rows = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        known = enrich_messages(rows, self.now, told_by_events(events)).collect()
+        known = enrich_messages(rows, self.now, told_by_events(events)).sort(_ORDER["message"]).collect()
         enriched = enrich_events(events, known.lazy(), self.now, self._agents(events))
         del events
         kept, collapsed = set_repeats_aside(enriched.collect())
@@ -207,7 +207,10 @@ class Rewrite:
         return known_agents(events, self.now, self.agents)
 
     def _write(self, name: str, rows: pl.DataFrame, deliveries: pl.DataFrame, differ: pl.Series) -> None:
-        """Replace the buckets with a delivery that differs, and those that are cut; the others keep their files."""
+        """Replace the buckets with a delivery that differs, and those that are cut; the others keep their files.
+
+        In: rows in order, as joins leave them (checked, since polars promises none), or to be put in it.
+        """
         is_written = pl.col("is_cut") | pl.col("delivery_id").is_in(differ.implode(), nulls_equal=True)
         pieces = deliveries.filter(is_written.any().over("piece"))
         if pieces.is_empty():
@@ -215,15 +218,26 @@ class Rewrite:
         others = pieces.lazy().filter(~pl.col("is_touched")).select("delivery_id")
         untouched = _of(others, self.before.scan(name, pieces[BUCKET].unique().to_list())).collect()
         rows = pl.concat([rows, untouched]) if untouched.height else rows
+        rows = rows if rows["delivery_id"].is_sorted() else _in_order(name, rows)
         bucket = pl.col("delivery_id").replace_strict(pieces["delivery_id"], pieces["piece"], default=None)
-        placed = rows.lazy().with_columns(bucket.alias(BUCKET)).filter(pl.col(BUCKET).is_not_null())
-        rows = placed.sort(_ORDER[name]).collect()
-        del placed
+        rows = rows.with_columns(bucket.alias(BUCKET))
+        rows = rows.filter(pl.col(BUCKET).is_not_null()) if rows[BUCKET].null_count() else rows
         self.now.lake.replace(name, rows, pieces["piece"].unique().to_list())
 
 
 def _of(deliveries: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.join(deliveries, on="delivery_id", how="semi", nulls_equal=True)
+
+
+def _in_order(name: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a table in the store's order: only its columns are sorted, deliveries as numbers; the others follow once.
+
+    In one piece first: rows taken from the pieces that a reader makes cost seven times as much.
+    """
+    rows, order = rows.rechunk(), _ORDER[name]
+    deliveries = rows["delivery_id"].unique().sort()
+    numbers = pl.col("delivery_id").replace_strict(deliveries, range(deliveries.len()), return_dtype=pl.Int32)
+    return rows[rows.select(numbers, *order[1:]).with_row_index("row").sort(order)["row"]]
 
 
 def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
@@ -239,7 +253,7 @@ def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.Data
 
 def _count(rows: pl.DataFrame, column: str) -> dict[Any, int]:
     """How many new rows there are of each value."""
-    return dict(rows.filter(IS_NEW).group_by(column).len().iter_rows())
+    return dict(rows.select(column, IS_NEW).filter(IS_NEW).group_by(column).len().iter_rows())
 
 
 def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -1,0 +1,32 @@
+"""What one load commits, and the refusal of a load that another one overtook."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from trackkit.errors import RequestError
+
+
+class OvertakenError(RequestError):
+    """Another load wrote at the same time: nothing of this one counts, and it can be repeated."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(
+            f"Another load wrote to {location!r} at the same time, and this one lost: nothing was kept; load again."
+        )
+
+
+class Commit(NamedTuple):
+    """One load, as the table `load` holds it: what it brought and the version of every table after it."""
+
+    number: int
+    load_id: str
+    loaded_at: datetime
+    timezone: str
+    versions: dict[str, int]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Commit":
+        """Build a commit from a row of `load`."""
+        return cls(*(row[name] for name in cls._fields[:4]), json.loads(row["versions"]))

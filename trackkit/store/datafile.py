@@ -1,0 +1,46 @@
+"""One file of a Delta table, written by polars, and what Delta's log has to say of it."""
+
+import json
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import polars as pl
+from deltalake.transaction import AddAction
+
+BUCKET = "bucket"
+ROWS_PER_GROUP = 250_000
+LONGEST_BOUND = 64  # characters of a least or greatest value: the log is read whole, and ids may be any text
+
+
+def add_file(table: Path, rows: pl.DataFrame, bucket: int, skipping: str) -> AddAction:
+    """Write the rows of a bucket, without that column, and return the action that adds them to the table.
+
+    In: `skipping` names the columns, texts, whose bounds the log tells, between commas. Until a commit holds the action
+    the file counts for nothing, and a later load deletes it.
+    """
+    place = f"{BUCKET}={bucket}/{uuid4()}.zstd.parquet"
+    path = table / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROWS_PER_GROUP)
+    now = int(time.time() * 1000)
+    return AddAction(
+        place, path.stat().st_size, {BUCKET: str(bucket)}, now, True, _statistics(rows, skipping.split(","))
+    )
+
+
+def _statistics(rows: pl.DataFrame, columns: list[str]) -> str:
+    """The number of rows, and of each column its bounds and its nulls, as the log has them."""
+    ends = rows.select(pl.col(columns).min().name.prefix("least "), pl.col(columns).max().name.prefix("greatest "))
+    found = ends.row(0, named=True)
+    least = {name: found[f"least {name}"] for name in columns if found[f"least {name}"] is not None}
+    return json.dumps({
+        "numRecords": rows.height, "minValues": {name: text[:LONGEST_BOUND] for name, text in least.items()},
+        "maxValues": {name: _not_below(found[f"greatest {name}"]) for name in least},
+        "nullCount": {name: rows[name].null_count() for name in columns},
+    })  # fmt: skip
+
+
+def _not_below(text: str) -> str:
+    """The text, or a short one that stands behind it."""
+    return text if len(text) <= LONGEST_BOUND else text[:LONGEST_BOUND] + "\U0010ffff"
