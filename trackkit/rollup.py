@@ -1,19 +1,21 @@
-"""Formulas of rows, compiled to polars: what adds up over cells, and what is distinct over its values.
+"""Formulas of rows, compiled to expressions: what adds up over cells, and what is distinct over its values.
 
 A cell is the rows of a group that no condition can tell apart. One pass counts the rows of each, with no filter and no
 condition to work out row by row; every formula then looks at a few cells. A distinct count adds up where a stored flag
-marks each value once (`schema.FIRSTS`).
+marks each value once (`schema.FIRSTS`). Rows are counted where they are (`frames`), cells in polars.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import and_, or_
+from typing import Any
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.frames import AMOUNTS, HERE, Frames
 from trackkit.metrics import ALWAYS, Condition, Count, Distinct, Formula, Total
 
-# Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
-MONEY, AMOUNTS = pl.Decimal(38, 4), ("amount",)
 ROWS = "rows of cell"
 
 
@@ -30,20 +32,21 @@ def flag_of(formula: Formula) -> str | None:
     return None
 
 
-def cells(rows: pl.LazyFrame, formulas: Iterable[Formula], keys: list[str]) -> list[pl.LazyFrame]:
+def cells(rows: Any, formulas: Iterable[Formula], keys: list[str], on: Frames = HERE) -> list[Any]:
     """Return frames of cells, one row per value of `keys` in each, to be put below each other for `added_up`.
 
     `keys` are the groups asked for and all columns that conditions test. The rows with values to add are few, and have
     a frame of their own.
     """
+    api = on.api
     flags = {flag for formula in formulas if (flag := flag_of(formula))}
-    sums = [pl.col(flag).sum().cast(pl.Int64) for flag in sorted(flags)]
-    found = [_grouped(rows, [pl.len().cast(pl.Int64).alias(ROWS), *sums], keys)]
+    sums = [api.col(flag).sum().cast(api.Int64) for flag in sorted(flags)]
+    found = [_grouped(rows, [api.len().cast(api.Int64).alias(ROWS), *sums], keys)]
     if columns := sorted({formula.column for formula in formulas if isinstance(formula, Total)}):
-        values = [pl.col(name).cast(MONEY, strict=False) if name in AMOUNTS else pl.col(name) for name in columns]
+        values = [on.amount(name) if name in AMOUNTS else api.col(name) for name in columns]
         sums = [value.sum().alias(_sum(name)) for name, value in zip(columns, values, strict=True)]
-        known = [pl.col(name).count().cast(pl.Int64).alias(_known(name)) for name in columns]
-        is_known = pl.any_horizontal(pl.col(columns).is_not_null())
+        known = [api.col(name).count().cast(api.Int64).alias(_known(name)) for name in columns]
+        is_known = reduce(or_, [~api.col(name).is_null() for name in columns])
         found.append(_grouped(rows.filter(is_known), [*sums, *known], keys))
     return found
 
@@ -54,12 +57,17 @@ def added_up(found: pl.DataFrame, formulas: Mapping[str, Formula], groups: list[
     return _grouped(found.lazy(), wanted, groups).collect()
 
 
-def of_values(formula: Distinct) -> pl.Expr:
+def of_values(formula: Distinct, api: Any = pl) -> Any:
     """Return a distinct count over the rows of a group; null where none of those that count has a value."""
-    is_met = meets(formula.where)
-    values = pl.when(is_met).then(formula.column)
-    found = values.n_unique().cast(pl.Int64) - values.is_null().any()
-    return _if_told(found, found > 0, is_met.any())
+    is_met = meets(formula.where, api)
+    values = api.when(is_met).then(api.col(formula.column))
+    # Of no rows at all, some engines know no number.
+    found = values.n_unique().cast(api.Int64).fill_null(0) - _any(values.is_null(), api)
+    return _if_told(found, found > 0, _any(is_met, api) > 0, api)
+
+
+def _any(test: Any, api: Any) -> Any:
+    return test.any().fill_null(False).cast(api.Int64)
 
 
 def _over_cells(formula: Formula) -> pl.Expr:
@@ -75,27 +83,27 @@ def _over_cells(formula: Formula) -> pl.Expr:
     raise AssertionError(f"{formula} is made of other metrics")
 
 
-def _if_told(found: pl.Expr, is_told: pl.Expr, is_any: pl.Expr) -> pl.Expr:
+def _if_told(found: Any, is_told: Any, is_any: Any, api: Any = pl) -> Any:
     """Rows of which none says whose it is may be of one or of many."""
-    return pl.when(is_told | ~is_any).then(found)
+    return api.when(is_told | ~is_any).then(found)
 
 
 def _sum_of(column: str, where: Condition) -> pl.Expr:
     return pl.when(meets(where)).then(column).sum()
 
 
-def meets(where: Condition) -> pl.Expr:
+def meets(where: Condition, api: Any = pl) -> Any:
     """Return an expression that is true where every column holds one of the values allowed; never null."""
-    tests = [_is_one_of(pl.col(column), values) for column, values in where.items()]
-    return pl.all_horizontal(tests) if tests else pl.lit(True)
+    tests = [_is_one_of(api.col(column), values) for column, values in where.items()]
+    return reduce(and_, tests) if tests else api.lit(True)
 
 
-def _is_one_of(column: pl.Expr, values: tuple[object, ...]) -> pl.Expr:
-    known = pl.any_horizontal([column == value for value in values if value is not None])
+def _is_one_of(column: Any, values: tuple[object, ...]) -> Any:
+    known = reduce(or_, [column == value for value in values if value is not None])
     return known.fill_null(None in values)
 
 
-def _grouped(rows: pl.LazyFrame, aggregates: list[pl.Expr], groups: list[str]) -> pl.LazyFrame:
+def _grouped(rows: Any, aggregates: list[Any], groups: list[str]) -> Any:
     return rows.group_by(groups).agg(aggregates) if groups else rows.select(aggregates)
 
 
