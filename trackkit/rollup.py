@@ -59,11 +59,11 @@ def added_up(found: pl.DataFrame, formulas: Mapping[str, Formula], groups: list[
 
 def of_values(formula: Distinct, api: Any = pl) -> Any:
     """Return a distinct count over the rows of a group; null where none of those that count has a value."""
-    is_met = meets(formula.where, api)
-    values = api.when(is_met).then(api.col(formula.column))
+    column, is_met = api.col(formula.column), meets(formula.where, api)
+    values, met = (api.when(is_met).then(column), _any(is_met, api)) if formula.where else (column, api.len())
     # Of no rows at all, some engines know no number.
     found = values.n_unique().cast(api.Int64).fill_null(0) - _any(values.is_null(), api)
-    return _if_told(found, found > 0, _any(is_met, api) > 0, api)
+    return _if_told(found, found > 0, met > 0, api)
 
 
 def _any(test: Any, api: Any) -> Any:

@@ -40,6 +40,11 @@ class Snapshot:
             raise RequestError(f"There is no table {table!r}.{did_you_mean(table, schema.TABLES)}")
         return self.frames[table] if table in self.frames else pl.LazyFrame(schema=schema.TABLES[table].schema)
 
+    def files(self, table: str) -> list[str] | None:
+        """Return the Parquet files that the rows of a table are in; None of tables in memory."""
+        listed = getattr(self.frames, "files", None)
+        return None if listed is None else listed(table)
+
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{name}</td><td>{schema.TABLES[name].grain}</td>"
