@@ -83,8 +83,11 @@ def measure(
 
 def _frames(engine: str) -> Frames:
     if engine == "spark":
-        from trackkit.spark import Spark  # which few ask for, and which takes its time
-
+        try:
+            from trackkit.spark import Spark
+        except ModuleNotFoundError as error:
+            words = "Spark is not installed here; `pip install 'trackkit[spark]'` brings it."
+            raise RequestError(words) from error
         return Spark()
     _known(engine, ENGINES, "engine")
     return HERE

@@ -16,23 +16,19 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
+import narwhals as nw
 import polars as pl
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
+from pyspark.java_gateway import launch_gateway
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+from pyspark.sql import types as t
 
 from trackkit import schema
 from trackkit.errors import RequestError
 from trackkit.frames import AMOUNTS, MONEY
 from trackkit.snapshot import Tables
-
-try:
-    import narwhals as nw
-    from pyspark import SparkConf, SparkContext
-    from pyspark.errors import PySparkException
-    from pyspark.java_gateway import launch_gateway
-    from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql import functions as f
-    from pyspark.sql import types as t
-except ModuleNotFoundError as error:
-    raise RequestError("Spark is not installed here; `pip install 'trackkit[spark]'` brings it.") from error
 
 MASTER = "TRACKKIT_SPARK_MASTER"
 # Of a session of its own: instants and text as polars sees them, whatever the cluster's are for others.
@@ -75,7 +71,7 @@ class Spark:
         columns = [t.StructField(name, _TYPES[type(dtype)]()) for name, dtype in schema.TABLES[table].schema.items()]
         stored = t.StructType(columns)
         if not files:
-            return self._session.createDataFrame([], stored)
+            return self._native(pl.DataFrame(schema=schema.TABLES[table].schema))
         rows = self._session.read.schema(stored).parquet(*map(_as_spark_names, files))
         return rows.select(*stored.names)
 
