@@ -97,12 +97,10 @@ class Spark:
 
         So a condition means the same to both engines, and no text of a question is given to Spark.
         """
-        if not condition.meta.is_row_separable():
-            raise RequestError("A condition for Spark looks at one row: it cannot compare with other rows.")
         columns = list(dict.fromkeys(condition.meta.root_names()))
         if not columns:
             return rows.filter(nw.lit(bool(pl.select(condition).item())))
-        met = self.collect(rows.select(*columns).unique()).filter(condition)
+        met = _met(self.collect(rows.select(*columns).unique()), condition)
         native, allowed = rows.to_native(), f.broadcast(self._native(met))
         same = [native[name].eqNullSafe(allowed[name]) for name in columns]
         return nw.from_native(native.join(allowed, same, "left_semi"))
@@ -117,6 +115,14 @@ class Spark:
             found: Any = pl.from_arrow(rows.to_native().toArrow())
         types = _DECLARED | {"hour": pl.Datetime("us", self._timezone)}
         return found.with_columns(_typed(name, types[name]) for name in found.columns if name in types)
+
+
+def _met(values: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
+    together = values.select(condition.alias("met")).to_series()
+    alone = values.with_row_index("place").select(condition.over("place").alias("met")).to_series()
+    if not together.equals(alone):
+        raise RequestError("A condition for Spark looks at one row: it cannot compare with other rows.")
+    return values.filter(together)
 
 
 def _as_counted(rows: DataFrame, name: str) -> Any:
