@@ -16,7 +16,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab lint bench bench-smoke loading soak rendering metrics messages lock clean env chromium databases
+.PHONY: help report test lab lint bench bench-smoke loading soak rendering metrics messages lock clean env
+.PHONY: chromium databases spark
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,7 +29,7 @@ report: $(READY) ## write a demo instance, ingest it, and render every report of
 	$(BIN)/trackkit run --store store --out reports
 	@printf '\nOpen in a browser: %s\n' '$(CURDIR)/reports/index.html'
 
-test: $(READY) chromium databases ## run every test
+test: $(READY) chromium databases spark ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lab: $(READY) store ## open JupyterLab on the notebooks
@@ -67,6 +68,7 @@ rendering: $(READY) ## time rendering against plain papermill, into benchmarks/R
 
 lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
 	$(COMPILE) --upgrade --group bootstrap --output-file requirements-uv.txt
+	$(COMPILE) --upgrade --group spark --output-file requirements-spark.txt
 	$(COMPILE) --upgrade --extra dask --extra lab --extra mysql --extra postgres --group test --group dev --group build pyproject.toml --output-file requirements.txt
 	@$(MAKE) --no-print-directory env
 
@@ -108,3 +110,12 @@ databases:
 	  apt-get -qq update </dev/null >/dev/null && \
 	  apt-get -qq install --no-install-recommends postgresql mariadb-server-core </dev/null >/dev/null ) || \
 	  echo "No PostgreSQL or MariaDB: their tests will be skipped ('apt install postgresql mariadb-server-core')." >&2
+
+# The tests on Spark skip without it, or without Java, saying so; too large for those who only want reports.
+spark: $(READY)
+	@$(BIN)/python -c 'import pyspark' 2>/dev/null || \
+	  { test -z '$(USE_PIP)' && $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-spark.txt; } || \
+	  $(BIN)/pip install --quiet --require-hashes -r requirements-spark.txt || \
+	  echo "Spark cannot be installed here: its tests will be skipped." >&2
+	@command -v java >/dev/null || test -n "$$JAVA_HOME" || \
+	  echo "No Java: the tests on Spark will be skipped ('apt install default-jre-headless' brings it)." >&2

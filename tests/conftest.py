@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update",
          "disable-sync")  # fmt: skip
 DEMO_SEED, DEMO_DELIVERIES, DEMO_RECIPIENTS = 1, 4, 120
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without Spark, the examples of its module cannot be collected."""
+    if find_spec("pyspark") is None:
+        config.option.ignore = [*(config.option.ignore or []), "trackkit/spark.py"]
 
 
 @pytest.fixture(scope="session")

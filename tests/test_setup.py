@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-LOCKS = ("requirements.txt", "requirements-uv.txt")
+LOCKS = ("requirements.txt", "requirements-uv.txt", "requirements-spark.txt")
 CONDA_NAMES = {"playwright-python": "playwright", "python-duckdb": "duckdb"}
 # Declared, and used without an import: each with its reason.
 NOT_IMPORTED = {
@@ -74,7 +74,7 @@ def test_environment_yml_agrees_with_pyproject() -> None:
     conda = {
         canonicalize_name(CONDA_NAMES.get(name, one.name)): (one.specifier, one.extras) for name, one in offered.items()
     }
-    declared = _declared("core", *EXTRAS, "test", "dev", "build")
+    declared = _declared("core", *EXTRAS, "spark", "test", "dev", "build")
     assert conda == {name: (one.specifier, one.extras) for name, one in declared.items()}
     assert all("/" not in channel for channel in given["channels"])
 
@@ -97,7 +97,7 @@ def _distributions(imported: set[str]) -> set[str]:
 
 def test_what_the_package_imports_is_declared_and_what_is_declared_is_used() -> None:
     imported, declared = _distributions(_imported("trackkit")), set(_declared("core"))
-    beyond = imported - declared - set(_declared("mysql", "postgres", "dask"))
+    beyond = imported - declared - set(_declared("mysql", "postgres", "dask", "spark"))
     assert beyond == set(), "imported, but not among the dependencies of pyproject.toml"
     assert declared - imported == set(NOT_IMPORTED) - imported, "declared, but neither imported nor explained above"
 
@@ -130,7 +130,7 @@ def test_too_old_a_python_is_refused_in_one_sentence() -> None:
     assert "Traceback" not in said.stderr
 
 
-def test_ci_calls_make_test_and_cannot_skip_browser_or_databases() -> None:
+def test_ci_calls_make_test_and_cannot_skip_browser_databases_or_spark() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
@@ -138,4 +138,5 @@ def test_ci_calls_make_test_and_cannot_skip_browser_or_databases() -> None:
     assert "set -euo pipefail" in text
     assert "TRACKKIT_REQUIRE_BROWSER=1" in text
     assert "TRACKKIT_REQUIRE_DATABASES=1" in text
+    assert "TRACKKIT_REQUIRE_SPARK=1" in text
     assert re.search(r"make .*test", text)

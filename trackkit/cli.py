@@ -196,6 +196,13 @@ def formats(as_json: bool) -> None:
 @_delivery
 @click.option("--where", help="SQL condition, as in \"domain = 'post.example'\".")
 @_timezone
+@click.option(
+    "--engine",
+    type=click.Choice(["polars", "spark"]),
+    default="polars",
+    show_default=True,
+    help="Who goes through the rows; Spark on the cluster that TRACKKIT_SPARK_MASTER names.",
+)
 @_output
 def measure(
     store: str,
@@ -204,6 +211,7 @@ def measure(
     delivery: tuple[str, ...],
     where: str | None,
     timezone: str,
+    engine: str,
     output: str,
 ) -> None:
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
@@ -211,7 +219,7 @@ def measure(
     from trackkit.store import open_store
 
     asked = list(delivery) or None
-    frame = measured(open_store(store), _list(metrics), _list(by) or [], asked, where, timezone)
+    frame = measured(open_store(store), _list(metrics), _list(by) or [], asked, where, timezone, engine)
     filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": timezone}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -41,10 +43,13 @@ def _of_all(tables: Tables) -> pl.LazyFrame:
     return events.join(set_aside, on="delivery_id", how="anti")
 
 
-def is_hit() -> pl.Expr:
-    """True for what somebody did with a message before them, of unknown type included; not for sends and bounces."""
+def is_hit(api: Any = pl) -> Any:
+    """True for what somebody did with a message before them, of unknown type included; not for sends and bounces.
+
+    `api` is the module whose expression is returned: polars, or narwhals.
+    """
     # Each compared by itself: an enumeration is then never made text, which all of the events would wait for.
-    return ~pl.any_horizontal([pl.col("event_type") == kind for kind in schema.NO_HITS]).fill_null(False)
+    return ~reduce(or_, [api.col("event_type") == kind for kind in schema.NO_HITS]).fill_null(False)
 
 
 def is_link_hit() -> pl.Expr:

@@ -6,12 +6,14 @@ added up from a finer one; only formulas declared *per delivery* are worked out 
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from typing import Any
 
 import polars as pl
 
 from trackkit import schema
 from trackkit.deliveries import is_hit, require_deliveries, require_timezone
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.frames import HERE, Frames
 from trackkit.kept import added, kept_deliveries, measured_before, purged
 from trackkit.metrics import (
     BREAKDOWNS,
@@ -35,9 +37,7 @@ from trackkit.snapshot import Measurable
 
 # Events of which distinct values are counted at once, within deliveries: of text, and of numbers.
 PART_ROWS = {False: 4_000_000, True: 30_000_000}
-_NO_SEED = ~pl.col("is_seed").fill_null(False)
-# Of events, those that count.
-_COUNTED = _NO_SEED & is_hit()
+ENGINES = ("polars", "spark")
 
 
 def measure(
@@ -47,6 +47,7 @@ def measure(
     delivery: str | Sequence[str] | None = None,
     where: str | None = None,
     timezone: str = "UTC",
+    engine: str = "polars",
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
 
@@ -55,13 +56,14 @@ def measure(
     Counts are Int64, amounts Float64 in the sender's currency, rates Float64 fractions that may exceed 1; a rate on an
     empty or unknown denominator, and a count whose table was never loaded, is null. `hour` and `day` are cut in
     `timezone`. Without `delivery`, proofs and models are left out; `where` is a SQL condition on the breakdown columns,
-    such as `domain = 'post.example'`.
+    such as `domain = 'post.example'`. `engine` is who goes through the rows, `polars` here or `spark` (docs/spark.md);
+    the figures are the same.
 
     Of a delivery whose rows retention removed, a count is the one kept, else null. What is not by delivery leaves it
     out, unless it is one total and its counts were kept; named, it makes unknown what would need its rows.
 
-    Raises RequestError for an unknown metric, breakdown, delivery or time zone, and for a breakdown that a metric's
-    rows do not carry. Definitions: METRICS.md.
+    Raises RequestError for an unknown metric, breakdown, delivery, time zone or engine, and for a breakdown that a
+    metric's rows do not carry. Definitions: METRICS.md.
 
     >>> from trackkit.snapshot import Snapshot
     >>> clicks = pl.LazyFrame({"delivery_id": ["7"] * 3, "message_id": ["a", "a", "b"], "is_seed": [False] * 3,
@@ -75,7 +77,7 @@ def measure(
     names = _applicable(columns) if metrics is None else _known(metrics, METRICS, "metric")
     for name in names:
         _refuse_misfit(name, columns)
-    rows = _Rows(tables, _required(tables, delivery), condition, require_timezone(timezone))
+    rows = _Rows(tables, _required(tables, delivery), condition, require_timezone(timezone), _frames(engine))
     measured = _divided(_answered(rows, names, groups), names)
     parts = [part for name in names for part in lineage(name)]
     declared = [pl.col(name).cast(dtype) for name, dtype in schema.EVENT.schema.items()
@@ -83,31 +85,61 @@ def measure(
     return _sorted(measured, groups).select(*groups, *dict.fromkeys([*names, *parts])).with_columns(declared)
 
 
-# What tells that counts of a source are not all told.
-_IS_UNCLASSIFIED = pl.col("event_type").cast(pl.String).fill_null("unknown") == "unknown"
-_UNKNOWN = {
-    "message": [~pl.col("has_messages")],
-    "event": [~pl.col("is_seed").fill_null(False), pl.col("reported_type").is_null(), _IS_UNCLASSIFIED],
-}
+def _frames(engine: str) -> Frames:
+    if engine == "spark":
+        try:
+            from trackkit.spark import Spark
+        except ModuleNotFoundError as error:
+            words = "Spark is not installed here; `pip install 'trackkit[spark]'` brings it."
+            raise RequestError(words) from error
+        return Spark()
+    _known(engine, ENGINES, "engine")
+    return HERE
+
+
+def _counts(api: Any) -> Any:
+    """Of events, those that count."""
+    return ~api.col("is_seed").fill_null(False) & is_hit(api)
+
+
+def _counts_where(where: Condition, api: Any) -> Any:
+    """Of events, those that count and meet a condition; of one that names types no other type need be looked for."""
+    if "event_type" in where:
+        return ~api.col("is_seed").fill_null(False) & meets(where, api)
+    return _counts(api) & meets(where, api) if where else _counts(api)
+
+
+def _is_untold(source: str, api: Any) -> dict[str, Any]:
+    """What tells that counts of a source are not all told: tests of events, by the column each looks at."""
+    if source == "message":
+        return {"has_messages": ~api.col("has_messages")}
+    kind = api.col("event_type")
+    return {
+        "is_seed": ~api.col("is_seed").fill_null(False),
+        "reported_type": api.col("reported_type").is_null(),
+        "event_type": kind.is_null() | (kind == "unknown"),
+    }
 
 
 class _Rows:
     """The rows that a question is about: each source, restricted to deliveries, control addresses and a condition."""
 
-    def __init__(self, tables: Measurable, delivery: list[str] | None, where: pl.Expr | None, timezone: str) -> None:
-        self.tables, self.delivery, self.where, self.timezone = tables, delivery, where, timezone
-        self.left_out = pl.Series([], dtype=pl.String).implode()
+    def __init__(
+        self, tables: Measurable, delivery: list[str] | None, where: pl.Expr | None, timezone: str, on: Frames = HERE
+    ) -> None:
+        self.tables, self.delivery, self.where, self.timezone, self.on = tables, delivery, where, timezone, on
+        self.left_out: list[str] = []
         self.span: tuple[str, str] | None = None
 
     def only(self, delivery: list[str]) -> "_Rows":
         """The same question about some deliveries."""
-        return _Rows(self.tables, delivery, self.where, self.timezone)
+        return _Rows(self.tables, delivery, self.where, self.timezone, self.on)
 
     def without(self, delivery: Iterable[str]) -> "_Rows":
         """The same question, leaving out some deliveries."""
         rest = None if self.delivery is None else [name for name in self.delivery if name not in set(delivery)]
-        rows = _Rows(self.tables, rest, self.where, self.timezone)
-        rows.left_out = pl.Series(sorted(delivery), dtype=pl.String).implode()
+        rows = _Rows(self.tables, rest, self.where, self.timezone, self.on)
+        rows.left_out = sorted(delivery)
         return rows
 
     def parts(self, most: int) -> list["_Rows"]:
@@ -115,7 +147,7 @@ class _Rows:
 
         What is counted within deliveries then needs the memory of one part; of a sorted store each reads its own files.
         """
-        if self.tables.stored("event").select(pl.len()).collect().item() <= most:
+        if not self.on.in_parts or self.tables.stored("event").select(pl.len()).collect().item() <= most:
             return [self]
         sizes = self._named("event").group_by("delivery_id").agg(rows=pl.len()).drop_nulls("delivery_id")
         placed = sizes.sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // most)
@@ -131,12 +163,12 @@ class _Rows:
     def has(self, source: str) -> bool:
         return self.tables.has(source)
 
-    def of(self, source: str) -> pl.LazyFrame:
+    def of(self, source: str) -> Any:
         """Rows that meet the condition: of every delivery, `asked` or not, where none is named, and counted or not."""
         rows = self._named(source)
         if source == "event":
             rows = self._timed(rows)
-        return rows if self.where is None else rows.filter(self.where)
+        return rows if self.where is None else self.on.meeting(rows, self.where)
 
     def has_firsts(self, groups: list[str]) -> bool:
         """Whether stored flags answer distinct counts: of whole deliveries, each of whose events is marked.
@@ -153,11 +185,13 @@ class _Rows:
         return is_within and self._is_marked(["message_number"])
 
     def _is_marked(self, marks: list[str]) -> bool:
-        events = self.tables.stored("event")
-        if not (self.has("event") and set(marks) <= set(events.collect_schema())):
+        if not self.has("event"):
             return False
-        named = events if self.delivery is None else events.filter(pl.col("delivery_id").is_in(self.delivery))
-        return sum(named.select(pl.col(*marks).null_count()).collect().row(0)) == 0
+        events, api = self.on.scan(self.tables, "event"), self.on.api
+        if not set(marks) <= set(events.collect_schema()):
+            return False
+        named = events if self.delivery is None else events.filter(api.col("delivery_id").is_in(self.delivery))
+        return sum(self.on.collect(named.select(*(api.col(mark).null_count() for mark in marks))).row(0)) == 0
 
     def unknown(self, source: str, groups: list[str]) -> pl.DataFrame | None:
         """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
@@ -167,43 +201,45 @@ class _Rows:
         """
         if not (self.has("event") and self.has(source)) or (source == "event" and self.has("link")):
             return None
-        events, tests = self._timed(self.asked(self._named("event"))), _UNKNOWN[source]
-        if not {name for test in tests for name in test.meta.root_names()} <= set(events.collect_schema()):
+        events, tests = self._timed(self.asked(self._named("event"))), _is_untold(source, self.on.api)
+        if not tests.keys() <= set(events.collect_schema()):
             return None
-        where = self.where is not None and all("event" in BREAKDOWNS[name] for name in self.where.meta.root_names())
-        found = events.filter(*tests, *([self.where] if where else []))
-        return found.with_columns(is_unknown=True).select(*groups, "is_unknown").unique().collect()
+        found = events.filter(*tests.values())
+        if self.where is not None and all("event" in BREAKDOWNS[name] for name in self.where.meta.root_names()):
+            found = self.on.meeting(found, self.where)
+        return self.on.collect(
+            found.with_columns(is_unknown=self.on.api.lit(True)).select(*groups, "is_unknown").unique()
+        )
 
-    def deliveries(self) -> pl.LazyFrame:
+    def deliveries(self) -> pl.DataFrame:
         """Every delivery asked about, so that one where nothing happened still has its row."""
         if self.delivery is not None:
-            return pl.LazyFrame({"delivery_id": self.delivery}, schema={"delivery_id": pl.String}).unique()
+            return pl.DataFrame({"delivery_id": self.delivery}, schema={"delivery_id": pl.String}).unique()
         told = [name for name in ("delivery", "purge") if name == "delivery" or self.has(name)]
-        return pl.concat([self.asked(self._named(name)).select("delivery_id") for name in told]).unique()
+        named = [self.asked(self._named(name)).select("delivery_id") for name in told]
+        return self.on.collect(self.on.api.concat(named).unique())
 
-    def _named(self, source: str) -> pl.LazyFrame:
-        rows = self.tables.stored(source)
+    def _named(self, source: str) -> Any:
+        rows, key = self.on.scan(self.tables, source), self.on.api.col("delivery_id")
         if self.span and source == "event":
-            rows = rows.filter(pl.col("delivery_id").is_between(*map(pl.lit, self.span)))
-        return rows if self.delivery is None else rows.filter(pl.col("delivery_id").is_in(self.delivery))
+            rows = rows.filter(key.is_between(*map(pl.lit, self.span)))
+        return rows if self.delivery is None else rows.filter(key.is_in(self.delivery))
 
-    def asked(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+    def asked(self, rows: Any) -> Any:
         """Of rows, or groups, with `delivery_id`, those of the deliveries asked about."""
         if self.delivery is not None:
             return rows
-        rows = rows.filter(pl.col("delivery_id").is_not_null(), ~pl.col("delivery_id").is_in(self.left_out))
-        return rows.join(self.set_aside(), "delivery_id", how="anti")
+        key = self.on.api.col("delivery_id")
+        rows = rows.filter(~key.is_null(), ~key.is_in(self.left_out))
+        return rows.join(self.set_aside(), on="delivery_id", how="anti")
 
-    def set_aside(self) -> pl.LazyFrame:
+    def set_aside(self) -> Any:
         """The deliveries that count only where they are named."""
-        unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
-        return self.tables.scan("delivery").filter(unsent).select("delivery_id")
+        is_proof, is_model = (self.on.api.col(flag).fill_null(False) for flag in ("is_proof", "is_model"))
+        return self.on.scan(self.tables, "delivery").filter(is_proof | is_model).select("delivery_id")
 
-    def _timed(self, events: pl.LazyFrame) -> pl.LazyFrame:
-        if "occurred_at" not in events.collect_schema():
-            return events
-        local = pl.col("occurred_at").dt.convert_time_zone(self.timezone)
-        return events.with_columns(hour=local.dt.truncate("1h"), day=local.dt.date())
+    def _timed(self, events: Any) -> Any:
+        return self.on.timed(events, self.timezone) if "occurred_at" in events.collect_schema() else events
 
 
 def _answered(rows: _Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
@@ -223,7 +259,7 @@ def _answered(rows: _Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
         )
     measured = _measured(rows.without(concerned), names, groups)
     if rows.delivery is None:
-        kept -= set(rows.set_aside().collect().to_series())
+        kept -= set(rows.on.collect(rows.set_aside()).to_series())
     each = _measured(rows.only(sorted(kept)), names, ["delivery_id"]) if kept else None
     return measured if each is None else added(measured, each, _needed(names))
 
@@ -261,7 +297,7 @@ def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFr
     sources = [source for source in found if rows.has(source)] or list(found)
     frames = [_collected(rows, source, found[source], groups) for source in sources]
     if groups == ["delivery_id"]:
-        frames.append(rows.deliveries().collect())
+        frames.append(rows.deliveries())
     joined, *others = frames
     for frame in others:
         joined = _joined(joined, frame, groups)
@@ -273,7 +309,7 @@ def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFr
 def _with_unknown(rows: _Rows, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """Counts that cannot be known are null: neither 0, nor only what is known of them."""
     shared = [column for column in groups if "event" in BREAKDOWNS[column]]
-    for source in _UNKNOWN:
+    for source in ("message", "event"):
         names = [metric.name for metric in metrics if metric.source == source and _needs_all_told(metric)]
         unknown = rows.unknown(source, shared) if names else None
         if unknown is None or unknown.is_empty():
@@ -318,24 +354,24 @@ def _added(rows: _Rows, source: str, formulas: dict[str, Formula], groups: list[
     tested |= {"event_type", "is_seed"} if source == "event" else set()
     found = rows.of(source)
     if rows.has("page_hit") and "is_refused" in tested:
-        found = with_refusals(rows.tables, found)
+        found = with_refusals(rows.tables, found, rows.on)
     keys = [*groups, *sorted(tested.difference(groups, () if rows.has("page_hit") else {"is_refused"}))]
     if "delivery_id" not in groups:
         found = rows.asked(found)
-    parts = cells(found, formulas.values(), keys)
+    parts = cells(found, formulas.values(), keys, rows.on)
     if "delivery_id" in groups:  # a few cells are then left out, not a few of all rows
         parts = [rows.asked(part) for part in parts]
     # One after the other: together they would keep the rows in memory, to read them once.
-    together = pl.concat([part.collect(engine="streaming") for part in parts], how="diagonal")
+    together = pl.concat([rows.on.collect(part) for part in parts], how="diagonal")
     if source == "event":
         told = {} if "is_refused" in together.columns else {"is_refused": pl.lit(None, pl.Boolean)}
-        together = together.filter(_COUNTED).with_columns(**told)
+        together = together.filter(_counts(pl)).with_columns(**told)
     return added_up(together, formulas, groups)
 
 
 def _by_values(rows: _Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> list[pl.DataFrame]:
     """Count distinct values, which are held in memory: a frame for each condition, with the groups that meet it."""
-    is_numbered = rows.has_numbers(groups)
+    is_numbered, api = rows.has_numbers(groups), rows.on.api
     parts = rows.parts(PART_ROWS[is_numbered]) if "delivery_id" in groups else [rows]
     alike: dict[str, list[str]] = {}
     for name, formula in formulas.items():
@@ -343,18 +379,18 @@ def _by_values(rows: _Rows, source: str, formulas: dict[str, Distinct], groups: 
     frames = []
     for names in alike.values():
         where = formulas[names[0]].where
-        counts = _NO_SEED & meets(where) if "event_type" in where else _COUNTED & meets(where)
-        aggregates = [of_values(formulas[name], is_numbered).alias(name) for name in names]
+        counts = _counts_where(where, api)
+        aggregates = [of_values(formulas[name], is_numbered, api).alias(name) for name in names]
         frames.append(pl.concat(_of_part(part, source, counts, aggregates, groups) for part in parts))
     return frames
 
 
-def _of_part(part: _Rows, source: str, counts: pl.Expr, aggregates: list[pl.Expr], groups: list[str]) -> pl.DataFrame:
+def _of_part(part: _Rows, source: str, counts: Any, aggregates: list[Any], groups: list[str]) -> pl.DataFrame:
     found = part.of(source).filter(counts)
     if "delivery_id" in groups:  # a few counts are then left out, not a few of all rows
-        return part.asked(found.group_by(groups).agg(aggregates)).collect(engine="streaming")
+        return part.on.collect(part.asked(found.group_by(groups).agg(aggregates)))
     found = part.asked(found)
-    return (found.group_by(groups).agg(aggregates) if groups else found.select(aggregates)).collect(engine="streaming")
+    return part.on.collect(found.group_by(groups).agg(aggregates) if groups else found.select(aggregates))
 
 
 def _completed(rows: _Rows, metric: Metric) -> pl.Expr:

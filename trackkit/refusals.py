@@ -5,44 +5,49 @@ refused), from its instant until the next choice; where two disagree at one inst
 about the web: opens and clicks in messages count whoever refused.
 """
 
+from typing import Any
+
 import polars as pl
 
+from trackkit.frames import HERE, Frames
 from trackkit.snapshot import Tables
 
 VISITS = ("web_visited", "transaction")
 _BEGINNING = pl.datetime(1, 1, 1, time_unit="us", time_zone="UTC")
 
 
-def with_refusals(tables: Tables, events: pl.LazyFrame) -> pl.LazyFrame:
+def with_refusals(tables: Tables, events: Any, on: Frames = HERE) -> Any:
     """Add `is_refused`: whether a hit is a visit to the site that must not count, since its visitor refused.
 
     In: rows of `event`; out: the same, in any order. It is true for the pages and transactions of whoever's latest
     choice is a refusal, earlier ones included, and for those made while a refusal held that was taken back since;
     null for all where no `page_hit` was loaded. Where nobody refused, only `page_hit` is looked at.
     """
+    api = on.api
     if not tables.has("page_hit"):
-        return events.with_columns(is_refused=pl.lit(None, pl.Boolean))
-    persons, recipients = _refusers(tables)
-    of_refuser = pl.col("person_id").is_in(persons) | (
-        pl.col("person_id").is_null() & pl.col("recipient_id").is_in(recipients)
-    )
-    asked = (is_visit() & of_refuser).fill_null(False)
-    others = (events.filter(~asked) if persons or recipients else events).with_columns(is_refused=pl.lit(False))
-    if not (persons or recipients):
-        return others
-    visits = with_choices(tables, events.filter(asked).with_columns(visitor(), own=pl.lit(None, pl.Int16)))
-    refused = ((pl.col("in_force") == 1) | (pl.col("latest") == 1)).fill_null(False)
-    return pl.concat([others, visits.with_columns(is_refused=refused).select(others.collect_schema().names())])
+        return events.with_columns(is_refused=api.lit(None, api.Boolean))
+    periods = _periods(tables)
+    if periods.is_empty():
+        return events.with_columns(is_refused=api.lit(False))
+    names, asked = list(events.collect_schema()), is_visit(api).fill_null(False)
+    others = events.filter(~asked).with_columns(is_refused=api.lit(False))
+    visits = events.filter(asked).with_columns(visitor(api)).join(on.lifted(periods), on="visitor", how="left")
+    since, until, at = api.col("since"), api.col("until"), api.col("occurred_at")
+    is_then = (since.is_null() | (since <= at)).fill_null(False) & (until.is_null() | (at < until)).fill_null(False)
+    visits = visits.filter(api.col("is_refused").is_null() | is_then | (at.is_null() & until.is_null()))
+    visits = visits.with_columns(api.col("is_refused").fill_null(False))
+    return api.concat([others.select(*names, "is_refused"), visits.select(*names, "is_refused")])
 
 
-def is_visit() -> pl.Expr:
+def is_visit(api: Any = pl) -> Any:
     """True for a page of the site displayed, transactions included."""
-    return pl.col("event_type").cast(pl.String).is_in(list(VISITS))
+    return api.col("event_type").cast(api.String).is_in(list(VISITS))
 
 
-def visitor() -> pl.Expr:
+def visitor(api: Any = pl) -> Any:
     """Return `visitor`, who a visitor is: the browser identity, else the recipient; null for a visit without either."""
-    return pl.coalesce("person_id", pl.format("recipient {}", "recipient_id")).alias("visitor")
+    recipient = api.concat_str([api.lit("recipient "), api.col("recipient_id")])
+    return api.coalesce(api.col("person_id"), recipient).alias("visitor")
 
 
 def choice(value: pl.Expr) -> pl.Expr:
@@ -68,12 +73,20 @@ def with_choices(tables: Tables, visits: pl.LazyFrame) -> pl.LazyFrame:
     return pl.concat([joined, undated], how="diagonal_relaxed")
 
 
-def _refusers(tables: Tables) -> tuple[list[str], list[str]]:
-    """The browsers that ever refused, and the recipients known by nothing else."""
-    pages = tables.scan("page_hit").filter(pl.col("web_optout") == 1)
-    found = pages.select("person_id", "recipient_id").unique().collect()
-    nameless = found.filter(pl.col("person_id").is_null())
-    return [frame.drop_nulls().unique().sort().to_list() for frame in (found["person_id"], nameless["recipient_id"])]
+def _periods(tables: Tables) -> pl.DataFrame:
+    """Return, of whoever ever refused, all of time in periods: `visitor`, `since`, `until` (open: null), `is_refused`.
+
+    Who refuses now is refused throughout.
+    """
+    choices = _choices(tables).collect().sort("visitor", "occurred_at")
+    choices = choices.filter((pl.col("choice") == 1).any().over("visitor"))
+    refuses = pl.col("choice").last().over("visitor") == 1
+    then = choices.select(
+        "visitor", since="occurred_at", until=pl.col("occurred_at").shift(-1).over("visitor"),
+        is_refused=refuses | (pl.col("choice") == 1),
+    )  # fmt: skip
+    before = then.group_by("visitor").agg(until=pl.col("since").min(), is_refused=pl.col("is_refused").all())
+    return pl.concat([before, then], how="diagonal").select(then.columns)
 
 
 def _choices(tables: Tables) -> pl.LazyFrame:

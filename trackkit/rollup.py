@@ -1,19 +1,21 @@
-"""Formulas of rows, compiled to polars: what adds up over cells, and what is distinct over its values.
+"""Formulas of rows, compiled to expressions: what adds up over cells, and what is distinct over its values.
 
 A cell is the rows of a group that no condition can tell apart. One pass counts the rows of each, with no filter and no
 condition to work out row by row; every formula then looks at a few cells. A distinct count adds up where a stored flag
-marks each value once (`schema.FIRSTS`).
+marks each value once (`schema.FIRSTS`). Rows are counted where they are (`frames`), cells in polars.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import and_, or_
+from typing import Any
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.frames import AMOUNTS, HERE, Frames
 from trackkit.metrics import ALWAYS, Condition, Count, Distinct, Formula, Total
 
-# Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
-MONEY, AMOUNTS = pl.Decimal(38, 4), ("amount",)
 ROWS = "rows of cell"
 UNTOLD = -1  # a distinct count of rows of which none says whose it is
 
@@ -31,20 +33,21 @@ def flag_of(formula: Formula) -> str | None:
     return None
 
 
-def cells(rows: pl.LazyFrame, formulas: Iterable[Formula], keys: list[str]) -> list[pl.LazyFrame]:
+def cells(rows: Any, formulas: Iterable[Formula], keys: list[str], on: Frames = HERE) -> list[Any]:
     """Return frames of cells, one row per value of `keys` in each, to be put below each other for `added_up`.
 
     `keys` are the groups asked for and all columns that conditions test. The rows with values to add are few, and have
     a frame of their own.
     """
+    api = on.api
     flags = {flag for formula in formulas if (flag := flag_of(formula))}
-    sums = [pl.col(flag).sum().cast(pl.Int64) for flag in sorted(flags)]
-    found = [_grouped(rows, [pl.len().cast(pl.Int64).alias(ROWS), *sums], keys)]
+    sums = [api.col(flag).sum().cast(api.Int64) for flag in sorted(flags)]
+    found = [_grouped(rows, [api.len().cast(api.Int64).alias(ROWS), *sums], keys)]
     if columns := sorted({formula.column for formula in formulas if isinstance(formula, Total)}):
-        values = [pl.col(name).cast(MONEY, strict=False) if name in AMOUNTS else pl.col(name) for name in columns]
+        values = [on.amount(name) if name in AMOUNTS else api.col(name) for name in columns]
         sums = [value.sum().alias(_sum(name)) for name, value in zip(columns, values, strict=True)]
-        known = [pl.col(name).count().cast(pl.Int64).alias(_known(name)) for name in columns]
-        is_known = pl.any_horizontal(pl.col(columns).is_not_null())
+        known = [api.col(name).count().cast(api.Int64).alias(_known(name)) for name in columns]
+        is_known = reduce(or_, [~api.col(name).is_null() for name in columns])
         found.append(_grouped(rows.filter(is_known), [*sums, *known], keys))
     return found
 
@@ -55,15 +58,17 @@ def added_up(found: pl.DataFrame, formulas: Mapping[str, Formula], groups: list[
     return _grouped(found.lazy(), wanted, groups).collect()
 
 
-def of_values(formula: Distinct, is_numbered: bool) -> pl.Expr:
+def of_values(formula: Distinct, is_numbered: bool, api: Any = pl) -> Any:
     """Return a distinct count over the rows of a group, all of them meeting its condition; `UNTOLD` where none says.
 
     `is_numbered` says that within the group numbers tell the values apart (`schema.NUMBERS`).
     """
-    values = pl.col(schema.NUMBERS[formula.column] if is_numbered else formula.column)
-    is_unknown = values == 0 if is_numbered else values.is_null()
-    found = values.n_unique().cast(pl.Int64) - is_unknown.any()
-    return pl.when((found > 0) | (pl.len() == 0)).then(found).otherwise(UNTOLD)
+    values = api.col(schema.NUMBERS[formula.column] if is_numbered else formula.column)
+    is_unknown = (values == 0) if is_numbered else values.is_null()
+    # Of no rows at all, some engines know no number.
+    found = values.n_unique().cast(api.Int64).fill_null(0) - is_unknown.any().fill_null(False).cast(api.Int64)
+    is_untold = (found == 0) & (api.len() > 0)
+    return found + UNTOLD * is_untold.cast(api.Int64)
 
 
 def _over_cells(formula: Formula) -> pl.Expr:
@@ -88,18 +93,18 @@ def _sum_of(column: str, where: Condition) -> pl.Expr:
     return pl.when(meets(where)).then(column).sum()
 
 
-def meets(where: Condition) -> pl.Expr:
+def meets(where: Condition, api: Any = pl) -> Any:
     """Return an expression that is true where every column holds one of the values allowed; never null."""
-    tests = [_is_one_of(pl.col(column), values) for column, values in where.items()]
-    return pl.all_horizontal(tests) if tests else pl.lit(True)
+    tests = [_is_one_of(api.col(column), values) for column, values in where.items()]
+    return reduce(and_, tests) if tests else api.lit(True)
 
 
-def _is_one_of(column: pl.Expr, values: tuple[object, ...]) -> pl.Expr:
-    known = pl.any_horizontal([column == value for value in values if value is not None])
+def _is_one_of(column: Any, values: tuple[object, ...]) -> Any:
+    known = reduce(or_, [column == value for value in values if value is not None])
     return known.fill_null(None in values)
 
 
-def _grouped(rows: pl.LazyFrame, aggregates: list[pl.Expr], groups: list[str]) -> pl.LazyFrame:
+def _grouped(rows: Any, aggregates: list[Any], groups: list[str]) -> Any:
     return rows.group_by(groups).agg(aggregates) if groups else rows.select(aggregates)
 
 

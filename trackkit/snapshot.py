@@ -56,6 +56,11 @@ class Snapshot:
         """Return the lazy frame of a table as it is kept: an enumeration may be text, which spares a pass over it."""
         return self.texts[table] if table in self.texts else self.scan(table)
 
+    def files(self, table: str) -> list[str] | None:
+        """Return the Parquet files that the rows of a table are in; None of tables in memory."""
+        listed = getattr(self.texts, "files", None)
+        return None if listed is None else listed(table)
+
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{name}</td><td>{schema.TABLES[name].grain}</td>"

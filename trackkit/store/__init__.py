@@ -64,6 +64,10 @@ class Store:
         """Return whether any load brought this table; a question on a missing one answers null, never 0."""
         return (self._current or self.snapshot()).has(table)
 
+    def files(self, table: str) -> list[str] | None:
+        """Return the Parquet files that the rows of a canonical table are in, those of `scan`."""
+        return (self._current or self.snapshot()).files(table)
+
     @property
     def loads(self) -> Sequence[dict[str, Any]]:
         """The loads behind the tables, oldest first: number, load_id, loaded_at, timezone and report."""
@@ -169,6 +173,10 @@ class _Frames(Mapping[str, pl.LazyFrame]):
             rows = self._lake.stored(table, self._versions[table])
             self._opened[table] = rows.select(*schema.TABLES[table].schema)
         return self._opened[table]
+
+    def files(self, table: str) -> list[str]:
+        """Return the files of a table; none of one that no load brought."""
+        return self._lake.files(table, self._versions[table]) if table in self else []
 
     def __contains__(self, table: object) -> bool:
         return table in self._versions

@@ -128,8 +128,16 @@ class Lake:
         if files.is_empty():
             return pl.LazyFrame(schema=stored)
         # polars' own Delta reader would import pyarrow, which takes longer than the whole question.
-        paths = [f"{self.location}/{name}/{path}" for path in files["path"]]
-        return pl.scan_parquet(paths, schema=stored, glob=False, missing_columns="insert", extra_columns="ignore")
+        return pl.scan_parquet(
+            self._paths(name, files), schema=stored, glob=False, missing_columns="insert", extra_columns="ignore"
+        )
+
+    def _paths(self, name: str, files: pl.DataFrame) -> list[str]:
+        return [f"{self.location}/{name}/{path}" for path in files["path"]]
+
+    def files(self, name: str, version: int) -> list[str]:
+        """Return the files that a table is made of at a version, for who reads them in another way."""
+        return self._paths(name, _files(self.open(name, version)))
 
     def create(self, name: str) -> int:
         """Create an empty table (version 0)."""

@@ -1,0 +1,153 @@
+"""Spark gives the figures of polars, to the last digit: every metric, breakdown and condition, over the same store."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from tests.spec.golden import golden
+from tests.spec.test_web import randomised
+from tests.test_store import add, message_of, open_of
+from trackkit.demo import write_demo
+from trackkit.engine import measure
+from trackkit.errors import RequestError
+from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of
+from trackkit.refusals import with_refusals
+from trackkit.store import Store, open_store
+
+SHARED = ("7", "8", "9")
+KINDS = ("opened", "clicked", "clicked", "unsubscribed", "mirror_page", "web_visited", "transaction", "sent", None)
+# Compiling what small tables ask for takes Spark longer than the answer.
+SMALL = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+         "spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "2"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    """The session, for small tables; skips without Spark or Java, unless CI says that they must be there."""
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
+        _cannot("There is no Java, which Spark needs.")
+    try:
+        from trackkit import spark
+    except ModuleNotFoundError as error:
+        _cannot(f"Spark is not installed: {error}.")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        session = spark.session()
+    for name, value in SMALL.items():
+        session.conf.set(name, value)
+    yield session
+
+
+def _cannot(why: str) -> None:
+    if os.environ.get("TRACKKIT_REQUIRE_SPARK") == "1":
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The demo, and three deliveries whose hits share messages and persons, some of nobody; a path like a pattern."""
+    folder = tmp_path_factory.mktemp("spark")
+    write_demo(folder / "raw", deliveries=3, recipients=60)
+    made = open_store(folder / "store")
+    made.ingest(folder / "raw")
+    chance = random.Random(1)
+    events = [_hit(chance, number) for number in range(150)]
+    add(Path(made.location), event=events, message=[message_of("c", "8", is_seed=True), message_of("a", "7")])
+    return open_store(Path(made.location).rename(folder / "a [store] {of} 7"))
+
+
+def _hit(chance: random.Random, number: int) -> dict[str, Any]:
+    kind = chance.choice(KINDS)
+    return open_of(
+        f"9{number}", chance.choice([*SHARED, None]), chance.choice(["a", "b", "c", None]), chance.randrange(9000),
+        person_id=chance.choice(["p", "q", "r", None]), reported_type=kind, user_agent=chance.choice(["x", None]),
+        address=chance.choice(["a@post.example", "b@mail.example", None]),
+    )  # fmt: skip
+
+
+def assert_same(tables: Any, **asked: Any) -> pl.DataFrame:
+    """Ask both engines; return the answer."""
+    expected = measure(tables, **asked)
+    assert_frame_equal(measure(tables, engine="spark", **asked), expected, check_exact=True)
+    return expected
+
+
+def _of(column: str) -> dict[str, Any]:
+    return {"by": [column], "timezone": "Asia/Kolkata", "metrics": [m for m in METRICS if column in breakdowns_of(m)]}
+
+
+@pytest.mark.timeout(1200)
+def test_every_metric_by_every_breakdown(spark: Any, store: Store) -> None:
+    seen = set[str]()
+    for place, column in enumerate(BREAKDOWNS):
+        # In turn of all, under a condition, of one delivery: each is a score of Spark's jobs.
+        values = measure(store, **_of(column))[column].drop_nulls().cast(pl.String)
+        where = f"CAST({column} AS VARCHAR) <> '{values[0]}'"
+        turn = ({}, {"where": where}, {"delivery": SHARED[place % 2]})[place % 3]
+        found = assert_same(store, **_of(column), **turn)
+        seen |= {name for name in found.columns if found[name].drop_nulls().len()}
+    assert seen >= set(METRICS) - {"refused_visits"}
+    assert_same(store, by=[])
+    assert_same(store, by=[], delivery=SHARED)
+
+
+CONDITIONS = (
+    "domain LIKE 'post%' OR NOT (domain = 'mail.example') AND delivery_id IN ('7', '8')",
+    "domain IS NULL AND \"delivery_id\" <> '9'",
+    "delivery_id BETWEEN '7' AND '8' AND country IS NULL",
+    "domain = 'it''s; DROP TABLE event --'",
+)
+
+
+@pytest.mark.timeout(600)
+def test_conditions_zones_memory_and_the_prompt(spark: Any, store: Store) -> None:
+    for place, where in enumerate(CONDITIONS):
+        found = assert_same(store, metrics=["unique_opens", "delivered"], by=[], where=where)
+        assert (found["unique_opens"].item() or 0) > 0 or place == 3
+    for zone in ("America/St_Johns", "Australia/Lord_Howe"):
+        assert_same(store, metrics="total_opens", by=["hour", "delivery_id"], timezone=zone)
+    turned = golden()  # an hour that a clock shows twice
+    events = turned.scan("event").with_columns(
+        occurred_at=pl.lit(datetime(2026, 10, 24, 23, 10)).dt.replace_time_zone("UTC")
+        + pl.int_range(pl.len()) * timedelta(minutes=20)
+    )
+    shown = type(turned)({**turned.frames, "event": events})
+    hours = assert_same(shown, metrics="total_clicks", by="hour", timezone="Europe/Paris")["hour"]
+    assert hours.n_unique() == hours.len() > 4
+    row = assert_same(golden()).row(0, named=True)
+    assert [row[name] for name in ("unique_clicks", "unique_people_clicks", "unique_opens")] == [2, 6, 3]
+    with pytest.raises(RequestError, match="one row"):
+        measure(store, "total_opens", where="domain = MAX(domain)", engine="spark")
+
+
+def test_refusals_on_spark(spark: Any) -> None:
+    from trackkit.spark import Spark
+
+    for seed in range(3):
+        given, on = randomised(seed), Spark()
+        expected = with_refusals(given, given.scan("event")).select("event_id", "is_refused").collect()
+        found = on.collect(with_refusals(given, on.scan(given, "event"), on).select("event_id", "is_refused"))
+        assert_frame_equal(found.sort("event_id"), expected.sort("event_id"))
+        assert 0 < expected["is_refused"].sum() < expected.height
+
+
+def test_without_spark_it_is_said_and_help_does_not_ask_for_it() -> None:
+    code = "import sys; sys.modules['pyspark'] = None; from trackkit.cli import main; main()"
+    command = [sys.executable, "-c", code, "measure", "--store", "nowhere", "--engine", "spark"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 2 and "pip install 'trackkit[spark]'" in said.stderr and "Traceback" not in said.stderr
+    code = "import sys, trackkit.cli, trackkit.engine; print({'pyspark', 'narwhals'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+    with pytest.raises(RequestError, match=r"no engine 'sparc'.*spark"):
+        measure(golden(), engine="sparc")
