@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,17 @@ class _Between(Lake):
         self.left, self.act = at, act
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
+        self._count()
+        super()._write(name, rows, **how)
+
+    def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
+        self._count()
+        super()._put(name, rows, buckets)
+
+    def _count(self) -> None:
         self.left -= 1
         if self.left == 0:
             self.act()
-        super()._write(name, rows, **how)
 
 
 @pytest.mark.parametrize("at", range(1, 6))

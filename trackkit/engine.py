@@ -340,7 +340,8 @@ def _collected(rows: _Rows, source: str, metrics: list[Metric], groups: list[str
     if distinct and rows.has_firsts(groups):
         distinct = {name: formula for name, formula in distinct.items() if not flag_of(formula)}
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
-    frames = [_added(rows, source, adding, groups)] if adding else []
+    # What adds up tells all groups: of a distinct count those are left out where nothing meets its condition.
+    frames = [_added(rows, source, adding, groups)] if adding or groups else []
     frames += _by_values(rows, source, distinct, groups) if distinct else []
     counted, *others = frames
     for frame in others:
