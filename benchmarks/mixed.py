@@ -36,7 +36,8 @@ def draw(chance: np.random.Generator, first: int, size: int) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _hexadecimal(rows: pl.DataFrame, **columns: pl.Expr | str) -> pl.DataFrame:
+def in_hexadecimal(rows: pl.DataFrame, **columns: pl.Expr | str) -> pl.DataFrame:
+    """Add columns of numbers as the platform's logs write them."""
     numbers = rows.select(**columns)
     return rows.with_columns(pl.Series(name, [f"{n:x}" for n in numbers[name]]) for name in columns)
 
@@ -44,7 +45,7 @@ def _hexadecimal(rows: pl.DataFrame, **columns: pl.Expr | str) -> pl.DataFrame:
 def redirection(rows: pl.DataFrame, part: int) -> list[str]:
     """Return lines of the platform's redirection log."""
     link = pl.when("open").then(1).otherwise(pl.col("delivery") * 16 + pl.col("link"))
-    rows = _hexadecimal(rows, log="id", m="message", d="delivery", l=link)
+    rows = in_hexadecimal(rows, log="id", m="message", d="delivery", l=link)
     at = pl.from_epoch("at").dt.strftime("%Y-%m-%dT%H:%M:%S.00")
     person = pl.col("message").cast(pl.String).str.zfill(12)
     return rows.select(
@@ -55,7 +56,7 @@ def redirection(rows: pl.DataFrame, part: int) -> list[str]:
 def access(rows: pl.DataFrame, part: int) -> list[str]:
     """Return lines of a web server's log, hits on the platform's links."""
     link = pl.when("open").then(1).otherwise(pl.col("delivery") * 16 + pl.col("link"))
-    rows = _hexadecimal(rows, m=pl.col("message") + 10_000_000, d=pl.col("delivery") + 20_000, l=link + 10_000_000)
+    rows = in_hexadecimal(rows, m=pl.col("message") + 10_000_000, d=pl.col("delivery") + 20_000, l=link + 10_000_000)
     shown = pl.when("open").then(pl.lit("1")).otherwise("l")
     at = pl.from_epoch("at").dt.strftime("%d/%b/%Y:%H:%M:%S +0000")
     return rows.select(

@@ -1,6 +1,7 @@
 """A store of tracking events as large as asked, written straight in the store's own layout: nothing is read or settled.
 
     python benchmarks/stores.py FOLDER --events 20000000
+    python benchmarks/stores.py FOLDER --events 2000000 --raw LOGS      # and the raw logs of its first bucket
 
 The same seed writes the same rows. Deliveries are of Zipf sizes; a message has one hit or several, mostly of its
 recipient's browser, else of one that it was forwarded to; a browser belongs to a household of two recipients, so that
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from mixed import in_hexadecimal
 
 from trackkit import schema
 from trackkit.store.lake import BUCKET, FENCE, OWN, WATERMARK, Lake, stored_schema
@@ -25,6 +27,9 @@ START = 1_772_000_000_000_000  # an instant of February 2026, in microseconds si
 DAY = 86_400_000_000
 KINDS = {"opened": 0.70, "clicked": 0.24, "unsubscribed": 0.01, "mirror_page": 0.02, "web_visited": 0.02,
          "transaction": 0.01}  # fmt: skip
+# The last links of a delivery are of a kind each, by the platform's code; the others are clicks.
+OWN_LINKS = {LINKS - 2: ("unsubscribed", 3), LINKS - 1: ("mirror_page", 6), LINKS: ("web_visited", 4),
+             LINKS + 1: ("transaction", 5)}  # fmt: skip
 
 
 def sizes_of(events: int, deliveries: int) -> np.ndarray:
@@ -45,10 +50,12 @@ def draw(chance: np.random.Generator, sizes: pl.DataFrame, first: int) -> pl.Dat
     columns = {
         "number": number, "message": of_message, "recipient": recipient, "person": person, "at": at,
         "kind": chance.choice(len(KINDS), size, p=list(KINDS.values())).astype(np.uint32),
-        "link": chance.integers(2, LINKS + 2, size), "agent": (chance.random(size) ** 2 * AGENTS).astype(np.int64),
+        "link": chance.integers(2, LINKS - 2, size), "agent": (chance.random(size) ** 2 * AGENTS).astype(np.int64),
         "nameless": chance.random(size) < 0.03, "id": np.arange(first, first + size),
     }  # fmt: skip
-    return with_marks(_as_stored(pl.DataFrame(columns)))
+    own = {list(KINDS).index(kind): link for link, (kind, _) in OWN_LINKS.items()}
+    drawn = pl.DataFrame(columns).with_columns(link=pl.col("kind").replace_strict(own, default=pl.col("link")))
+    return with_marks(_as_stored(drawn))
 
 
 def _as_stored(drawn: pl.DataFrame) -> pl.DataFrame:
@@ -87,8 +94,24 @@ def _shaped(table: str, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(shaped)
 
 
-def write(folder: Path, events: int, deliveries: int = DELIVERIES, seed: int = 1) -> int:
-    """Write a store of about so many events; return how many."""
+def write_raw(folder: Path, rows: pl.DataFrame) -> None:
+    """Write hits as lines of a redirection log, and the platform's table of their links."""
+    numbered = in_hexadecimal(rows.with_columns(pl.col("event_id", "message_id", "delivery_id", "link_id").cast(int)),
+                              log="event_id", m="message_id", d="delivery_id", l="link_id")  # fmt: skip
+    at, person = pl.col("occurred_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6f"), pl.col("person_id").fill_null("")
+    parts = "50x{}\t{}\t{}\t{}\t{}\t0\t{}\th\t\t{}\t{}"
+    lines = numbered.select(pl.format(parts, "log", at, "m", "d", "l", person, "user_agent", "ip")).to_series()
+    (folder / "redir" / "log").mkdir(parents=True, exist_ok=True)
+    (folder / "redir" / "log" / "0x01.log").write_text("\n".join(lines) + "\n")
+    links = rows.select(iTrackingUrlId="link_id", iDeliveryId="delivery_id").filter(pl.col("iTrackingUrlId") != "1")
+    kind = (pl.col("iTrackingUrlId").cast(int) % 100).replace_strict(
+        {link: code for link, (_, code) in OWN_LINKS.items()}, default=1
+    )
+    links.unique().sort("iTrackingUrlId").with_columns(iType=kind).write_csv(folder / "tracking_url.csv")
+
+
+def write(folder: Path, events: int, deliveries: int = DELIVERIES, seed: int = 1, raw: Path | None = None) -> int:
+    """Write a store of about so many events, and, if asked, the raw logs of its first bucket; return how many."""
     lake, chance = Lake(str(folder)), np.random.default_rng(seed)
     lake.begin("benchmark")
     for name in ("delivery", "link", "event", "collapsed", FENCE, WATERMARK):
@@ -100,6 +123,8 @@ def write(folder: Path, events: int, deliveries: int = DELIVERIES, seed: int = 1
     first = 1
     for (bucket,), part in sizes.group_by(BUCKET, maintain_order=True):
         rows = draw(chance, part, first).sort("delivery_id", "message_id", "occurred_at", "event_id")
+        if raw and first == 1:
+            write_raw(raw, rows)
         first += rows.height
         lake.replace("event", rows.with_columns(_own(bucket)), [bucket])
     fences = sizes.group_by(BUCKET).agg(first_delivery=_text(10_000 + pl.col("number").min())).sort(BUCKET)
@@ -124,7 +149,8 @@ def _write_dimensions(lake: Lake, sizes: pl.DataFrame) -> None:
     deliveries = sizes.select(delivery_id=key, targeted=sent, to_deliver=sent, text_messages=sent // 50, rejected=0,
                               new_quarantines=0, is_proof=pl.lit(False), is_model=pl.lit(False))  # fmt: skip
     links = sizes.join(pl.DataFrame({"link": np.arange(2, LINKS + 2)}), how="cross").select(
-        delivery_id=key, link_id=_text(pl.col("number") * 100 + pl.col("link")), type_code=1,
+        delivery_id=key, link_id=_text(pl.col("number") * 100 + pl.col("link")),
+        type_code=pl.col("link").replace_strict({link: code for link, (_, code) in OWN_LINKS.items()}, default=1),
         label=pl.format("Link {}", "link"))  # fmt: skip
     for name, rows in (("delivery", deliveries), ("link", links)):
         lake.overwrite(name, _shaped(name, rows).with_columns(pl.lit(0, pl.Int32).alias("filled")))
@@ -137,5 +163,6 @@ if __name__ == "__main__":
     asked.add_argument("--events", type=int, default=2_000_000)
     asked.add_argument("--deliveries", type=int, default=DELIVERIES)
     asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--raw", type=Path, help="where the raw logs of a part of it go")
     given = asked.parse_args()
-    print(f"{write(given.folder, given.events, given.deliveries, given.seed):,} events")
+    print(f"{write(given.folder, given.events, given.deliveries, given.seed, given.raw):,} events")
