@@ -293,7 +293,8 @@ def main(given: argparse.Namespace) -> None:
     print(text)
     if given.write:
         mark = f"<!-- {given.part} -->"
-        before, _, after = given.write.read_text().partition(mark)
+        there = given.write.read_text() if given.write.exists() else "# Results\n\n"
+        before, _, after = there.partition(mark)
         drawn = given.write.with_name(f"{given.part}.svg")
         picture(found, events, drawn)
         image = f"![How many times the processor time of trackkit each way needs]({drawn.name})"
