@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import nbformat
@@ -162,6 +163,7 @@ def test_a_renderer_that_died_is_replaced(demo_store, tmp_path):
         (renderer,) = renderers._all
         os.kill(renderer._child.pid, signal.SIGKILL)
         assert _gone(renderer._child.pid)
+        assert wait([renderer._child._parent], 10)  # of its threads some end later, and then its parent tells
         assert renderers.render("delivery_tracking", str(demo_store), tmp_path, delivery=delivery) == first
         with pytest.raises(RequestError, match="no delivery 'nobody'"):
             renderers.render("delivery_tracking", str(demo_store), tmp_path, delivery="nobody")
