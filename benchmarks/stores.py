@@ -82,6 +82,10 @@ def _as_stored(drawn: pl.DataFrame) -> pl.DataFrame:
     return _shaped("event", filled)
 
 
+def _type_code(link: pl.Expr) -> pl.Expr:
+    return link.replace_strict({own: code for own, (_, code) in OWN_LINKS.items()}, default=1)
+
+
 def _text(number: pl.Expr) -> pl.Expr:
     return number.cast(pl.String)
 
@@ -104,9 +108,7 @@ def write_raw(folder: Path, rows: pl.DataFrame) -> None:
     (folder / "redir" / "log").mkdir(parents=True, exist_ok=True)
     (folder / "redir" / "log" / "0x01.log").write_text("\n".join(lines) + "\n")
     links = rows.select(iTrackingUrlId="link_id", iDeliveryId="delivery_id").filter(pl.col("iTrackingUrlId") != "1")
-    kind = (pl.col("iTrackingUrlId").cast(int) % 100).replace_strict(
-        {link: code for link, (_, code) in OWN_LINKS.items()}, default=1
-    )
+    kind = _type_code(pl.col("iTrackingUrlId").cast(int) % 100)
     links.unique().sort("iTrackingUrlId").with_columns(iType=kind).write_csv(folder / "tracking_url.csv")
 
 
@@ -150,7 +152,7 @@ def _write_dimensions(lake: Lake, sizes: pl.DataFrame) -> None:
                               new_quarantines=0, is_proof=pl.lit(False), is_model=pl.lit(False))  # fmt: skip
     links = sizes.join(pl.DataFrame({"link": np.arange(2, LINKS + 2)}), how="cross").select(
         delivery_id=key, link_id=_text(pl.col("number") * 100 + pl.col("link")),
-        type_code=pl.col("link").replace_strict({link: code for link, (_, code) in OWN_LINKS.items()}, default=1),
+        type_code=_type_code(pl.col("link")),
         label=pl.format("Link {}", "link"))  # fmt: skip
     for name, rows in (("delivery", deliveries), ("link", links)):
         lake.overwrite(name, _shaped(name, rows).with_columns(pl.lit(0, pl.Int32).alias("filled")))

@@ -226,12 +226,7 @@ def test_pages_that_share_their_script_are_small_and_drawn_from_a_disk(
     assert f'<script src="assets/{shared.name}"></script>' in text
     assert "script-src 'self' 'sha256-" in html.unescape(text) and "unsafe-eval" not in text
     page = browser.new_context(offline=True).new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(path.as_uri())
+    said, asked = _opened(page, path)
     drawn = "document.querySelectorAll('figure').length === document.querySelectorAll('.drawn').length"
     page.wait_for_function(drawn)
     assert page.locator(f"figure :is({MARKS})").count() > 0
@@ -284,13 +279,19 @@ def test_in_a_browser_every_chart_is_drawn_and_nothing_else_happens(
         context.close()
 
 
-def _look_at(page: Any, path: Path) -> None:
+def _opened(page: Any, path: Path) -> tuple[list[str], list[str]]:
+    """Open a page; return what it says on its console, and what it asks for, now and later."""
     said: list[str] = []
     asked: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(path.as_uri())
+    return said, asked
+
+
+def _look_at(page: Any, path: Path) -> None:
+    said, asked = _opened(page, path)
     title = page.title()
     page.wait_for_function("document.querySelectorAll('figure').length === document.querySelectorAll('.drawn').length")
     marks = page.evaluate(f"[...document.querySelectorAll('figure')].map(f => f.querySelectorAll({MARKS!r}).length)")

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,29 +74,31 @@ def _wait(asked: Callable[[], str | bool | None], process: subprocess.Popen[byte
     raise AssertionError("a process of the cluster did not start")
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two workers, which no test ends."""
-    made = Cluster(tmp_path_factory.mktemp("cluster"))
+@contextmanager
+def two_workers(folder: Path, **how: Any) -> Iterator[Cluster]:
+    """A cluster of two workers, which ends with the block."""
+    made = Cluster(folder, **how)
     try:
         for _ in range(2):
             made.add_worker()
         yield made
     finally:
         made.end()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two workers, which no test ends."""
+    with two_workers(tmp_path_factory.mktemp("cluster")) as made:
+        yield made
 
 
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Two workers to be killed, and a scheduler that does not give their reports to others."""
     (tmp_path / "cluster").mkdir()
-    made = Cluster(tmp_path / "cluster", failures=0)
-    try:
-        for _ in range(2):
-            made.add_worker()
+    with two_workers(tmp_path / "cluster", failures=0) as made:
         yield made
-    finally:
-        made.end()
 
 
 def _command(store: Path, *options: str) -> list[str]:

@@ -97,15 +97,20 @@ def _frames(engine: str) -> Frames:
     return HERE
 
 
+def _no_seed(api: Any) -> Any:
+    """Of events, those of no control address."""
+    return ~api.col("is_seed").fill_null(False)
+
+
 def _counts(api: Any) -> Any:
     """Of events, those that count."""
-    return ~api.col("is_seed").fill_null(False) & is_hit(api)
+    return _no_seed(api) & is_hit(api)
 
 
 def _counts_where(where: Condition, api: Any) -> Any:
     """Of events, those that count and meet a condition; of one that names types no other type need be looked for."""
     if "event_type" in where:
-        return ~api.col("is_seed").fill_null(False) & meets(where, api)
+        return _no_seed(api) & meets(where, api)
     return _counts(api) & meets(where, api) if where else _counts(api)
 
 
@@ -115,7 +120,7 @@ def _is_untold(source: str, api: Any) -> dict[str, Any]:
         return {"has_messages": ~api.col("has_messages")}
     kind = api.col("event_type")
     return {
-        "is_seed": ~api.col("is_seed").fill_null(False),
+        "is_seed": _no_seed(api),
         "reported_type": api.col("reported_type").is_null(),
         "event_type": kind.is_null() | (kind == "unknown"),
     }

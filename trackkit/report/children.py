@@ -130,7 +130,7 @@ class _Started:
         code = "import sys; from trackkit.report.parent import serve; serve(sys.argv[1])"
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", code, self.path],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | fixed | {"IPYTHONDIR": str(self.folder)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | fixed,
         )  # fmt: skip
         self._lock = threading.Lock()
         atexit.register(self.end)
