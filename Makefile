@@ -90,6 +90,7 @@ $(READY): pyproject.toml $(LOCKS)
 	  echo "Installing with pip: a minute or two." >&2; \
 	  $(BIN)/pip install --quiet --require-hashes -r requirements.txt; fi
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@$(BIN)/python -m compileall -q trackkit  # else, where Python may write no bytecode, every process compiles anew
 	@touch $@
 
 # The tests in a browser skip without one, saying so; as root on Debian it is installed.

@@ -421,6 +421,24 @@ def test_late_events_rewrite_only_their_buckets_and_a_copy_rewrites_nothing(tmp_
 
 
 @pytest.mark.usefixtures("small_buckets")
+def test_a_question_on_some_deliveries_opens_no_other_file(tmp_path: Path) -> None:
+    _filled(tmp_path)
+    events, key = open_store(tmp_path).scan("event"), pl.col("delivery_id")
+    every = files(tmp_path, "event")
+    own = max(first for first in every if first <= "d05")
+    spanned, named = key.is_between(pl.lit(own), pl.lit("d05")), pl.col("message_id") == "md05"
+    asked = [key == "d05", key.is_in(["d05"]), spanned, named]
+    expected = [events.filter(test).collect() for test in asked]
+    for path in set(every.values()) - {every[own]}:
+        (tmp_path / "event" / path).unlink()
+    events = open_store(tmp_path).scan("event")
+    assert [events.filter(test).collect().height for test in asked] == [found.height for found in expected]
+    assert min(found.height for found in expected) == 2
+    with pytest.raises(OSError, match="No such file"):
+        events.filter(key == "d01").collect()
+
+
+@pytest.mark.usefixtures("small_buckets")
 def test_the_size_of_buckets_and_chunks_changes_nothing(
     demo_raw: Path, demo_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""One file of a Delta table, written by polars, and what Delta's log has to say of it."""
+"""Files of a Delta table: one written by polars, and what Delta's log has to say of each."""
 
 import json
 import time
@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import polars as pl
+from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 BUCKET = "bucket"
@@ -27,6 +28,27 @@ def add_file(table: Path, rows: pl.DataFrame, bucket: int, skipping: str) -> Add
     return AddAction(
         place, path.stat().st_size, {BUCKET: str(bucket)}, now, True, _statistics(rows, skipping.split(","))
     )
+
+
+def files_of(table: DeltaTable) -> pl.DataFrame:
+    """Return what the log tells of each file of a table: path, partition, num_records, and bounds by column."""
+    return pl.DataFrame(table.get_add_actions(flatten=True))
+
+
+def bounds(files: pl.DataFrame) -> pl.DataFrame | None:
+    """Return the same as polars' readers want it: of each text how many are null, the least and the greatest."""
+    columns = [name.removeprefix("min.") for name, dtype in files.schema.items()
+               if name.startswith("min.") and dtype == pl.String]  # fmt: skip
+    told = [
+        expression.alias(f"{column}_{name}")
+        for column in columns
+        for name, expression in (
+            ("nc", pl.col(f"null_count.{column}").cast(pl.UInt32)),
+            ("min", pl.col(f"min.{column}")),
+            ("max", pl.col(f"max.{column}")),
+        )
+    ]
+    return files.select(pl.col("num_records").cast(pl.UInt32).alias("len"), *told) if told else None
 
 
 def _statistics(rows: pl.DataFrame, columns: list[str]) -> str:

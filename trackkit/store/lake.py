@@ -20,7 +20,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from trackkit import schema
 from trackkit.store.commits import Commit, OvertakenError
-from trackkit.store.datafile import BUCKET, ROWS_PER_GROUP, add_file
+from trackkit.store.datafile import BUCKET, ROWS_PER_GROUP, add_file, bounds, files_of
 
 ROWS_PER_WRITE = 1_000_000
 # Tables of the store itself: where each bucket begins, and the load that last changed what is known of a delivery.
@@ -99,7 +99,7 @@ class Lake:
             table = self.open(LOAD)
         except TableNotFoundError:
             return None
-        files = _files(table)
+        files = files_of(table)
         if newest and files.height:
             files = files.top_k(1, by="max.number")
         rows = self._rows(LOAD, files).sort("number").select(columns)
@@ -116,7 +116,7 @@ class Lake:
 
     def stored(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
         """Return the same rows with their enumerations as they are kept: as text."""
-        files = _files(self.open(name, version))
+        files = files_of(self.open(name, version))
         if buckets is not None:
             files = files.filter(pl.col(f"partition.{BUCKET}").is_in(list(buckets)))
         if name in BY_DELIVERY:
@@ -127,17 +127,19 @@ class Lake:
         stored = {column: dtype for column, dtype in stored_schema(name).items() if column != BUCKET or name == FENCE}
         if files.is_empty():
             return pl.LazyFrame(schema=stored)
-        # polars' own Delta reader would import pyarrow, which takes longer than the whole question.
+        # polars' own Delta reader would import pyarrow, which takes longer than the whole question. Like it, this hands
+        # over the bounds that the log tells, else polars opens every file to find which hold a delivery.
         return pl.scan_parquet(
-            self._paths(name, files), schema=stored, glob=False, missing_columns="insert", extra_columns="ignore"
-        )
+            self._paths(name, files), schema=stored, glob=False, missing_columns="insert", extra_columns="ignore",
+            _table_statistics=bounds(files),
+        )  # fmt: skip
 
     def _paths(self, name: str, files: pl.DataFrame) -> list[str]:
         return [f"{self.location}/{name}/{path}" for path in files["path"]]
 
     def files(self, name: str, version: int) -> list[str]:
         """Return the files that a table is made of at a version, for who reads them in another way."""
-        return self._paths(name, _files(self.open(name, version)))
+        return self._paths(name, files_of(self.open(name, version)))
 
     def create(self, name: str) -> int:
         """Create an empty table (version 0)."""
@@ -250,10 +252,6 @@ class Lake:
         if not self.is_local:
             return None
         return sum("_delta_log" not in path.parts for path in Path(self.location, name).rglob("*.parquet"))
-
-
-def _files(table: DeltaTable) -> pl.DataFrame:
-    return pl.DataFrame(table.get_add_actions(flatten=True))
 
 
 def stored_schema(name: str) -> dict[str, pl.DataType]:
