@@ -34,7 +34,7 @@ def message(row: Row, **others: list[Row]) -> Row:
 def event(row: Row, messages: tuple[Row, ...] = (), **others: list[Row]) -> Row:
     """One event, enriched."""
     events = rows_of("event", {"delivery_id": "7", "event_id": "1"} | row)
-    (enriched,) = enrich_events(events, rows_of("message", *messages), tables(**others)).collect().to_dicts()
+    (enriched,) = enrich_events(events.collect(), rows_of("message", *messages), tables(**others)).to_dicts()
     return enriched
 
 
@@ -107,15 +107,13 @@ def test_a_message_of_another_delivery_tells_nothing() -> None:
 
 def test_a_recipient_taken_from_the_message_is_taken_again_when_the_message_changes() -> None:
     told = {"delivery_id": "7", "message_id": "m", "recipient_id": "r"}
-    first = enrich_events(
-        rows_of("event", {"delivery_id": "7", "message_id": "m"}).with_columns(pl.lit(0, pl.Int32).alias(FILLED)),
-        rows_of("message", told), Snapshot({}),
-    )  # fmt: skip
-    assert first.select("recipient_id", FILLED).collect().row(0) == ("r", FROM_MESSAGE)
+    bare = rows_of("event", {"delivery_id": "7", "message_id": "m"}).with_columns(pl.lit(0, pl.Int32).alias(FILLED))
+    first = enrich_events(bare.collect(), rows_of("message", told), Snapshot({}))
+    assert first.select("recipient_id", FILLED).row(0) == ("r", FROM_MESSAGE)
     again = enrich_events(first, rows_of("message", told | {"recipient_id": "s"}), Snapshot({}))
-    assert again.select("recipient_id", FILLED).collect().row(0) == ("s", FROM_MESSAGE)
+    assert again.select("recipient_id", FILLED).row(0) == ("s", FROM_MESSAGE)
     gone = enrich_events(again, rows_of("message"), Snapshot({}))
-    assert gone.select("recipient_id", FILLED).collect().row(0) == (None, 0)
+    assert gone.select("recipient_id", FILLED).row(0) == (None, 0)
 
 
 def test_a_web_hit_has_its_amount() -> None:

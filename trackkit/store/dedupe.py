@@ -62,6 +62,8 @@ def merge_copies(events: pl.DataFrame) -> pl.DataFrame:
     if rows["delivery_id"].null_count():
         elsewhere = pl.col("delivery_id").min().over("event_id")
         rows = rows.with_columns(delivery_id=pl.when(_has_id()).then(pl.coalesce("delivery_id", elsewhere)))
+    if not rows.select((_has_id() & pl.col("event_id").hash().is_duplicated()).any()).item():  # seen at once
+        return rows
     is_copied = _has_id() & (pl.len().over(_GROUP) > 1)
     single, copied = rows.filter(~is_copied), rows.filter(is_copied)
     return pl.concat([single, _merged(copied).select(rows.columns)]) if copied.height else rows

@@ -12,6 +12,9 @@ from trackkit.store.dedupe import FILLED, FROM_MESSAGE
 from trackkit.store.implied import deliveries_known, told_by_events, with_implied
 
 BORROWED = ("address", "status_at")  # what a message may have from its recipient and its delivery
+# What tells the derived columns of an event. Joins go through these alone: each copies all columns that it is given.
+_KEYS = ("delivery_id", "message_id", "recipient_id", "link_id", "event_id", "user_agent", "address", "reported_type",
+         FILLED)  # fmt: skip
 COMPLAINT = 8  # the platform's reason of a failure: "Denylisted address"
 
 
@@ -83,29 +86,33 @@ def _is_complaint() -> pl.Expr:
 
 
 def enrich_events(
-    events: pl.LazyFrame, messages: pl.LazyFrame, tables: Tables, agents: pl.LazyFrame | None = None
-) -> pl.LazyFrame:
-    """Fill the derived columns of `event`; one row per event in and out, further columns kept.
+    events: pl.DataFrame, messages: pl.LazyFrame, tables: Tables, agents: pl.LazyFrame | None = None
+) -> pl.DataFrame:
+    """Fill the derived columns of `event`; one row per event in and out, in the same order, further columns kept.
 
     In: `messages`, the enriched messages of the same deliveries; `agents`, the rows of `user_agent` and of
     `parse_agents` for the texts among the events (`known_agents`); `link`, `recipient` and `web_event` from `tables`.
     A message of another delivery says nothing about an event. Link types without meaning here are "unknown".
     """
+    keys = events.lazy().select(name for name in _KEYS if name in events.columns)
     links = tables.scan("link").select("link_id", "type_code", link_label="label", link_category="category", url="url")
-    further = [name for name in events.collect_schema() if name not in schema.EVENT.schema]
-    rows = _with_message(events, messages).join(links, on="link_id", how="left").with_columns(event_type=_event_type())
-    rows = rows.join(deliveries_known(events, messages).with_columns(has_messages=True), on="delivery_id", how="left")
+    rows = _joined(_with_message(keys, messages), links, "link_id").with_columns(event_type=_event_type())
+    rows = _joined(rows, deliveries_known(keys, messages).with_columns(has_messages=True), "delivery_id")
     is_known = pl.when(pl.col("delivery_id").is_not_null()).then(pl.col("has_messages").fill_null(False))
     rows = rows.with_columns(has_messages=is_known)
-    rows = rows.join(_needed(tables, "recipient", "recipient_id", ["country"], rows), on="recipient_id", how="left")
-    web = _needed(tables, "web_event", "event_id", ["amount", "articles", "tag_id"], events)
-    agents = known_agents(events, tables) if agents is None else agents
-    return (
-        rows.join(web, on="event_id", how="left")
-        .join(agents, on="user_agent", how="left")
-        .with_columns(pl.lit(None, schema.EVENT.schema[mark]).alias(mark) for mark in schema.MARKS)  # told at the end
-        .select(*schema.EVENT.schema, *further)
-    )
+    rows = _joined(rows, _needed(tables, "recipient", "recipient_id", ["country"], rows), "recipient_id")
+    web = _needed(tables, "web_event", "event_id", ["amount", "articles", "tag_id"], keys)
+    agents = known_agents(keys, tables) if agents is None else agents
+    rows = _joined(_joined(rows, web, "event_id"), agents, "user_agent")
+    told = [name for name in schema.EVENT.derived if name not in schema.MARKS]
+    found = rows.select("recipient_id", *(name for name in (FILLED,) if name in events.columns), *told).collect()
+    marks = [pl.lit(None, schema.EVENT.schema[mark]).alias(mark) for mark in schema.MARKS]  # told at the end
+    further = [name for name in events.columns if name not in schema.EVENT.schema]
+    return events.with_columns(found.get_columns()).with_columns(marks).select(*schema.EVENT.schema, *further)
+
+
+def _joined(rows: pl.LazyFrame, others: pl.LazyFrame, key: str) -> pl.LazyFrame:
+    return rows.join(others, on=key, how="left", maintain_order="left")
 
 
 def _needed(tables: Tables, table: str, key: str, columns: list[str], rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -117,10 +124,9 @@ def _with_message(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFrame:
     key = ["delivery_id", "message_id"]
     known = messages.filter(pl.col("message_id").is_not_null())
     known = known.select(*key, message_domain="domain", is_seed="is_seed", message_recipient="recipient_id")
-    sourced = [name for name in events.collect_schema() if name not in schema.EVENT.derived]
-    rows = events.select(sourced).join(known, on=key, how="left", nulls_equal=True)
+    rows = events.join(known, on=key, how="left", nulls_equal=True, maintain_order="left")
     rows = rows.with_columns(domain=pl.coalesce("message_domain", _domain("address"))).drop("message_domain")
-    if FILLED not in sourced:
+    if FILLED not in events.collect_schema():
         return rows.with_columns(recipient_id=pl.coalesce("recipient_id", "message_recipient"))
     own = pl.when((pl.col(FILLED) & FROM_MESSAGE) == 0).then("recipient_id")
     is_taken = own.is_null() & pl.col("message_recipient").is_not_null()

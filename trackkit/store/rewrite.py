@@ -181,12 +181,12 @@ class Rewrite:
         stated = own_messages(stored["message"]).collect()
         messages = replace_rows(_MESSAGE, stated, self._arriving("message", chunk).collect())
         outcome.kept["message"].append(messages.kept)
-        events = _in_order("event", merge_copies(self._all_events(chunk, stored))).lazy()
+        events = _in_order("event", merge_copies(self._all_events(chunk, stored)))
         rows = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        known = enrich_messages(rows, self.now, told_by_events(events)).sort(_ORDER["message"]).collect()
-        enriched = enrich_events(events, known.lazy(), self.now, self._agents(events))
+        known = enrich_messages(rows, self.now, told_by_events(events.lazy())).sort(_ORDER["message"]).collect()
+        enriched = enrich_events(events, known.lazy(), self.now, self._agents(events.lazy()))
         del events
-        kept, collapsed = set_repeats_aside(enriched.collect())
+        kept, collapsed = set_repeats_aside(enriched)
         kept = with_marks(kept)
         for name, rows in (("event", kept), ("collapsed", collapsed)):
             outcome.kept[name].append(_count(rows, FILE))
