@@ -79,9 +79,9 @@ def settled_reference(rows: list[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def in_time(row: Row) -> tuple[Any, ...]:
-    """The order of opens: instant, then log id, then server, unknown ones first."""
-    at, event_id, server = row["occurred_at"], row["event_id"], row["log_server"]
-    return (at is not None, at or START, event_id is not None, event_id or "", server is not None, server or "")
+    """The order of opens: instant, log id, server, then all else that tells them apart; unknown ones first."""
+    ordered = dict.fromkeys(["occurred_at", "event_id", "log_server", *COLUMNS])
+    return tuple((row.get(name) is not None, row.get(name)) for name in ordered if name != "reported_type")
 
 
 def one_event_each(group: list[Row]) -> list[Row]:
@@ -155,6 +155,14 @@ def test_settling_is_the_reference_in_any_order_repetition_and_split(rows: list[
         part = events(shuffled[start:stop])
         stored = settle_events(pl.concat([before, part], how="diagonal"))
     assert as_sets(stored.kept, stored.collapsed) == expected
+
+
+def test_of_opens_that_only_their_place_tells_apart_the_first_read_counts_in_any_order() -> None:
+    rows = [event(None, "50", 0, message_id="a", reported_type="opened", collapse_seconds=60, source_file="f",
+                  source_row=line) for line in (1, 2)]  # fmt: skip
+    for turned in (rows, rows[::-1]):
+        settled = settle_events(events(turned))
+        assert (settled.kept["source_row"].to_list(), settled.collapsed["source_row"].to_list()) == ([1], [2])
 
 
 def test_opens_collapse_after_the_last_that_counts_not_after_the_last_seen() -> None:

@@ -263,13 +263,12 @@ def _two_loads() -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
 @pytest.mark.parametrize("done", [False, True])
 def test_whichever_write_fails_the_store_stands_as_it_stood(tmp_path: Path, done: bool) -> None:
     first, second = _two_loads()
-    add(tmp_path / "whole", **first)
-    before = contents(open_store(tmp_path / "whole"))
-    add(tmp_path / "whole", **second)
+    add(tmp_path / "first", **first)
+    before = contents(open_store(tmp_path / "first"))
+    add(shutil.copytree(tmp_path / "first", tmp_path / "whole"), **second)
     after = contents(open_store(tmp_path / "whole"))
     for fails_at in itertools.count(1):
-        folder = tmp_path / str(fails_at)
-        add(folder, **first)
+        folder = shutil.copytree(tmp_path / "first", tmp_path / str(fails_at))
         try:
             add(folder, _Failing(str(folder), fails_at, done), **second)
         except OSError:
@@ -280,6 +279,21 @@ def test_whichever_write_fails_the_store_stands_as_it_stood(tmp_path: Path, done
             break
         assert_same(contents(open_store(folder)), after)
     assert fails_at > 6
+
+
+@pytest.mark.parametrize("name", ["a {b} 'c'", "q?* #1", "naïve"])
+def test_a_folder_may_have_nearly_any_name(tmp_path: Path, one_log: Path, name: str) -> None:
+    store = open_store(tmp_path / name)
+    assert store.ingest(one_log).total("kept") == 2 and store.scan("event").collect().height == 2
+
+
+@pytest.mark.parametrize("name", ["a [1]", "100%"])
+def test_a_name_that_delta_cannot_take_is_refused_before_anything_is_written(
+    tmp_path: Path, one_log: Path, name: str
+) -> None:
+    with pytest.raises(RequestError, match=r"takes no '[\[%]' in a path"):
+        open_store(tmp_path / name).ingest(one_log)
+    assert not (tmp_path / name).exists()
 
 
 def test_an_interrupted_first_load_leaves_no_store_and_no_trace(tmp_path: Path) -> None:

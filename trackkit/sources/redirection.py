@@ -50,7 +50,7 @@ def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int) -> St
     except (pl.exceptions.ComputeError, OSError):  # not UTF-8, or a packed file cut short
         cut = mend(found.path, staged_path(folder, "log"), allow_latin1=False)
         _sink(cut.path, target, clock)
-    rows = pl.scan_parquet(target)
+    rows = pl.scan_parquet(target, glob=False)
     _count(report, rows, clock)
     bad = _refused_lines(rows, report)
     if cut and cut.reason:
@@ -164,7 +164,7 @@ def _web_events(rows: pl.LazyFrame, report: SourceReport, folder: Path) -> dict[
     )  # fmt: skip
     target = staged_path(folder, "parquet")
     hits.sink_parquet(target, **STAGED)
-    web = pl.scan_parquet(target)
+    web = pl.scan_parquet(target, glob=False)
     wrong = {"amount": _lost(pl.col("amount_text"), pl.col("amount")),
              "article": _lost(pl.col("article_text"), pl.col("articles"))}  # fmt: skip
     counts = web.select(pl.len(), **{name: lost.sum() for name, lost in wrong.items()}).collect().row(0, named=True)

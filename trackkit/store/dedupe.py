@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from trackkit import schema
+
 IS_NEW = "is_new"  # the row came with this load; rows without the column are all new
 FILE = "file"  # number of the file, in its load, that is about the row; null: gleaned elsewhere, or there before
 FILLED = "filled"  # which values of a row are not its own: bit i of an event from an export's copy, of FILLABLE[i]
@@ -19,6 +21,7 @@ _GROUP = ["delivery_id", "event_id"]
 _KEY = [*_GROUP, "log_server"]
 _MESSAGE = ["delivery_id", "message_id"]
 _WHOSE = [*_MESSAGE, "person_id"]
+_TIME = ["occurred_at", "event_id", "log_server"]
 _PLACE = ["source_file", "source_row", "source", FILE]  # where a row was read stays together
 
 
@@ -35,7 +38,7 @@ def settle_events(events: pl.DataFrame) -> Settled:
 
     In: rows of `event` (sourced columns; `event_type` where enriched, else `reported_type`, says what is an open).
     Out: one row per log id and server of a delivery, with `is_new` and `filled`; rules: `merge_copies`,
-    `set_repeats_aside`.
+    `repeated_opens`.
 
     >>> from trackkit import schema
     >>> row = {"delivery_id": "7", "event_id": "1", "log_server": "50", "message_id": "a", "reported_type": "opened"}
@@ -121,26 +124,31 @@ def _filled(raw: pl.DataFrame, exports: pl.DataFrame) -> pl.DataFrame:
 
 
 def set_repeats_aside(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split events into those that count and the repeated opens: (kept, collapsed), each in the order of the rows.
+    """Split events into those that count and the repeated opens: (kept, collapsed), each in the order of the rows."""
+    mask = repeated_opens(events)
+    return events.filter(~mask), events.filter(mask)
+
+
+def repeated_opens(events: pl.DataFrame) -> pl.Series:
+    """Return of each event whether it is a repeated open, which does not count.
 
     Per message of a delivery and person (an unknown person is one person), in order of time: an open less than its
     `collapse_seconds` after the last open that counts does not count. Opens without message or instant always count.
+    Of opens of one instant the least log id counts, then server, then the least of all else: any choice
+    would do that is the same in any order of the rows.
     """
     kind = "event_type" if "event_type" in events.columns else "reported_type"
     is_open = (pl.col(kind) == "opened") & pl.col("message_id").is_not_null() & pl.col("occurred_at").is_not_null()
-    opens = (
-        events.lazy()
-        .select(*_WHOSE, "occurred_at", "event_id", "log_server", "collapse_seconds", is_open=is_open)
-        .with_row_index("row")
-        .filter("is_open")
-    )
-    near = _near(opens.sort(*_MESSAGE, "occurred_at"))
-    opens = opens.join(near, on=_MESSAGE, how="semi", nulls_equal=True)
-    opens = opens.sort(*_WHOSE, "occurred_at", "event_id", "log_server").collect()
+    lean = events.lazy().select(*_MESSAGE, "occurred_at", "collapse_seconds", is_open=is_open)
+    lean = lean.with_row_index("row").filter("is_open")
+    near = _near(lean.sort(*_MESSAGE, "occurred_at"))
+    rows = lean.join(near, on=_MESSAGE, how="semi", nulls_equal=True).select("row").collect()["row"]
+    opens = events[rows].with_columns(rows)
+    others = [name for name in schema.EVENT.sourced if not opens.schema[name].is_nested()]
+    opens = opens.sort(*dict.fromkeys([*_WHOSE, *_TIME, *others]))
     is_repeat = np.zeros(events.height, dtype=bool)
     is_repeat[opens["row"].filter(_repeats(opens)).to_numpy()] = True
-    mask = pl.Series(is_repeat)
-    return (events.filter(~mask), events.filter(mask)) if mask.any() else (events, events.clear())
+    return pl.Series(is_repeat)
 
 
 def _near(opens: pl.LazyFrame) -> pl.LazyFrame:

@@ -173,9 +173,10 @@ class Lake:
         """
         table = self._widened(name)
         stored = _as_stored(rows, name)
-        parts = stored.partition_by(BUCKET, as_dict=True, maintain_order=True, include_key=False)
+        runs = stored.select(pl.col(BUCKET).rle()).unnest(BUCKET).with_columns(first=pl.col("len").cum_sum() - "len")
         added = [
-            add_file(Path(self.location, name), part, bucket, _SKIPPING[name]) for (bucket,), part in parts.items()
+            add_file(Path(self.location, name), stored.slice(first, height).drop(BUCKET), bucket, _SKIPPING[name])
+            for height, bucket, first in runs.iter_rows()
         ]
         table.create_write_transaction(
             added, mode="overwrite", schema=table.schema(), partition_by=[BUCKET],

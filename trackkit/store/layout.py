@@ -3,6 +3,8 @@
 A fence is the first delivery of a bucket; a delivery lies in the bucket of the last fence that is not beyond it.
 """
 
+from collections.abc import Callable
+
 import polars as pl
 
 from trackkit.store.lake import BUCKET, FENCE, OWN
@@ -10,6 +12,9 @@ from trackkit.store.lake import BUCKET, FENCE, OWN
 BUCKET_ROWS = 500_000  # a bucket half as large again is cut
 CHUNK_ROWS = 500_000  # rows, of all tables, that are settled at once; one larger delivery is a chunk of its own
 NO_DELIVERY = 0  # the bucket of rows without delivery
+# In a bucket, rows lie in the order of these columns.
+ORDER = {"message": ["delivery_id", "message_id"]}
+ORDER |= {name: [*ORDER["message"], "occurred_at"] for name in ("event", "collapsed")}
 
 
 def first_fences() -> pl.DataFrame:
@@ -54,3 +59,20 @@ def cut_fences(planned: pl.DataFrame, fences: pl.DataFrame) -> pl.DataFrame:
     added = further.group_by("piece").agg(first_delivery=pl.col("delivery_id").min())
     both = pl.concat([fences, added.select(pl.col("piece").alias(BUCKET), "first_delivery")])
     return both.sort("first_delivery")
+
+
+def in_order(name: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of a table, which are taken away, in the store's order.
+
+    Only what orders them is sorted, deliveries as numbers; the other columns follow once, each in one piece first: from
+    the pieces that a reader makes taking costs seven times as much.
+    """
+    order, deliveries = ORDER[name], rows["delivery_id"].unique().sort()
+    numbers = pl.col("delivery_id").replace_strict(deliveries, range(deliveries.len()), return_dtype=pl.Int32)
+    place = rows.select(numbers, *order[1:]).with_row_index("row").sort(order)["row"]
+    return by_column(rows, lambda column: column.rechunk().gather(place))
+
+
+def by_column(rows: pl.DataFrame, take: Callable[[pl.Series], pl.Series]) -> pl.DataFrame:
+    """Return what is taken of each column of rows, which are emptied: memory holds one column twice, and never all."""
+    return pl.DataFrame([take(rows.drop_in_place(name)) for name in rows.columns])

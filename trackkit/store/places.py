@@ -15,6 +15,7 @@ from trackkit.store.lake import OWN, Lake
 
 LOCK_SECONDS = 60  # how long a load waits for another one to end
 _STAGING, _LOCK = ".staging", ".lock"
+_UNFIT = frozenset("[]%")  # deltalake 1.6 panics on a bracket, and takes what follows a percent sign for a code
 
 
 @contextmanager
@@ -35,6 +36,11 @@ def alone(lake: Lake) -> Iterator[None]:
 
 def _own_folder(folder: Path) -> Path:
     """Make sure of the folder; refuse one that holds other things."""
+    if unfit := sorted(_UNFIT.intersection(str(folder.resolve()))):
+        raise RequestError(
+            f"A store cannot be written in {str(folder)!r}: Delta's library takes no {unfit[0]!r} in a path. "
+            "Name another folder."
+        )
     ours = {*schema.TABLES, *OWN, _STAGING, _LOCK}
     if folder.is_dir():
         others = sorted(path.name for path in folder.iterdir() if path.name not in ours)

@@ -13,7 +13,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.store.agents import parse_agents
-from trackkit.store.dedupe import FILE, FILLED, IS_NEW, merge_copies, set_repeats_aside
+from trackkit.store.dedupe import FILE, FILLED, IS_NEW, merge_copies, repeated_opens
 from trackkit.store.enrich import (
     agent_texts,
     enrich_events,
@@ -24,7 +24,7 @@ from trackkit.store.enrich import (
 )
 from trackkit.store.implied import VERDICTS, told_by_events
 from trackkit.store.lake import BUCKET, BY_DELIVERY, Lake
-from trackkit.store.layout import NO_DELIVERY, bucket_of, cut_fences, plan
+from trackkit.store.layout import NO_DELIVERY, ORDER, bucket_of, by_column, cut_fences, in_order, plan
 from trackkit.store.marks import with_marks
 from trackkit.store.replace import replace_rows
 
@@ -39,8 +39,6 @@ REFERENCES = {
     "user_agent": ("user_agent", _EVENTS),
     "web_event": ("event_id", _EVENTS),
 }  # fmt: skip
-_ORDER = {"message": ["delivery_id", "message_id"]}
-_ORDER |= {name: [*_ORDER["message"], "occurred_at"] for name in _EVENTS}
 # A message belongs to one delivery: within it, its id is the key.
 _MESSAGE = replace(schema.MESSAGE, key=("delivery_id", "message_id"))
 
@@ -123,7 +121,7 @@ class Rewrite:
         attached = self.staging / "loose.parquet"
         rows.write_parquet(attached, compression="lz4")
         self.new["event"] = pl.concat(
-            [new.filter(pl.col("delivery_id").is_not_null()), pl.scan_parquet(attached)], how="diagonal"
+            [new.filter(pl.col("delivery_id").is_not_null()), pl.scan_parquet(attached, glob=False)], how="diagonal"
         )
 
     def _touched(self, changed: Mapping[str, pl.DataFrame]) -> pl.Series:
@@ -161,18 +159,18 @@ class Rewrite:
         if name not in self.new or not staged.exists():
             return self.new.get(name, pl.LazyFrame(schema=schema.TABLES[name].sourced | {FILE: pl.Int32}))
         files = sorted((staged / f"chunk={chunk}").glob("*.parquet"))
-        return pl.scan_parquet(files) if files else self.new[name].limit(0)
+        return pl.scan_parquet(files, glob=False) if files else self.new[name].limit(0)
 
     def _rewrite(self, chunk: int, deliveries: pl.DataFrame, outcome: Outcome) -> None:
         buckets = deliveries[BUCKET].unique().to_list()
         touched = deliveries.lazy().filter("is_touched").select("delivery_id")
         stored = {name: _of(touched, self.before.scan(name, buckets)) for name in BY_DELIVERY}
-        sums = dict(zip(stored, pl.collect_all([_sums(rows) for rows in stored.values()]), strict=True))
+        sums = {name: _sums(rows) for name, rows in stored.items()}
         settled = self._settled(chunk, stored, outcome)
         if settled["message"].height and not self.now.has("message"):  # no table told of them: events did
             self.now.versions["message"] = self.now.lake.create("message")
         for name in [name for name in BY_DELIVERY if self.now.has(name)]:
-            differ = _differing(sums[name], _sums(settled[name].lazy()).collect())
+            differ = _differing(sums[name], _sums(settled[name].lazy()))
             outcome.changed.append(differ)
             self._write(name, settled.pop(name), deliveries, differ)  # handed over: the only copy
 
@@ -181,12 +179,15 @@ class Rewrite:
         stated = own_messages(stored["message"]).collect()
         messages = replace_rows(_MESSAGE, stated, self._arriving("message", chunk).collect())
         outcome.kept["message"].append(messages.kept)
-        events = _in_order("event", merge_copies(self._all_events(chunk, stored)))
+        events = in_order("event", merge_copies(self._all_events(chunk, stored)))
         rows = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        known = enrich_messages(rows, self.now, told_by_events(events.lazy())).sort(_ORDER["message"]).collect()
+        known = enrich_messages(rows, self.now, told_by_events(events.lazy())).sort(ORDER["message"]).collect()
         enriched = enrich_events(events, known.lazy(), self.now, self._agents(events.lazy()))
         del events
-        kept, collapsed = set_repeats_aside(enriched)
+        is_repeat = repeated_opens(enriched)
+        collapsed = enriched.filter(is_repeat)
+        kept = by_column(enriched, lambda column: column.filter(~is_repeat)) if collapsed.height else enriched
+        del enriched
         kept = with_marks(kept)
         for name, rows in (("event", kept), ("collapsed", collapsed)):
             outcome.kept[name].append(_count(rows, FILE))
@@ -218,7 +219,7 @@ class Rewrite:
         others = pieces.lazy().filter(~pl.col("is_touched")).select("delivery_id")
         untouched = _of(others, self.before.scan(name, pieces[BUCKET].unique().to_list())).collect()
         rows = pl.concat([rows, untouched]) if untouched.height else rows
-        rows = rows if rows["delivery_id"].is_sorted() else _in_order(name, rows)
+        rows = rows if rows["delivery_id"].is_sorted() else in_order(name, rows)
         bucket = pl.col("delivery_id").replace_strict(pieces["delivery_id"], pieces["piece"], default=None)
         rows = rows.with_columns(bucket.alias(BUCKET))
         rows = rows.filter(pl.col(BUCKET).is_not_null()) if rows[BUCKET].null_count() else rows
@@ -227,17 +228,6 @@ class Rewrite:
 
 def _of(deliveries: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.join(deliveries, on="delivery_id", how="semi", nulls_equal=True)
-
-
-def _in_order(name: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of a table in the store's order: only its columns are sorted, deliveries as numbers; the others follow once.
-
-    In one piece first: rows taken from the pieces that a reader makes cost seven times as much.
-    """
-    rows, order = rows.rechunk(), _ORDER[name]
-    deliveries = rows["delivery_id"].unique().sort()
-    numbers = pl.col("delivery_id").replace_strict(deliveries, range(deliveries.len()), return_dtype=pl.Int32)
-    return rows[rows.select(numbers, *order[1:]).with_row_index("row").sort(order)["row"]]
 
 
 def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
@@ -256,11 +246,12 @@ def _count(rows: pl.DataFrame, column: str) -> dict[Any, int]:
     return dict(rows.select(column, IS_NEW).filter(IS_NEW).group_by(column).len().iter_rows())
 
 
-def _sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+def _sums(rows: pl.LazyFrame) -> pl.DataFrame:
     """One number per delivery, which other rows would hardly have; their order does not matter."""
     columns = rows.collect_schema().names()
     total = pl.sum_horizontal(pl.col(name).hash(place) for place, name in enumerate(columns))
-    return rows.select("delivery_id", sum=total).group_by("delivery_id").agg(pl.col("sum").sum(), rows=pl.len())
+    added = rows.select("delivery_id", sum=total).group_by("delivery_id").agg(pl.col("sum").sum(), rows=pl.len())
+    return added.collect(engine="streaming")  # a number of each value, never of all at once
 
 
 def _differing(before: pl.DataFrame, after: pl.DataFrame) -> pl.Series:
