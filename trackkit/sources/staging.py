@@ -33,13 +33,18 @@ class RawLoad:
     """Canonical frames as a source gives them (sourced columns, `source_file`, `source_row`), not yet de-duplicated.
 
     `quarantine` holds the refused lines (schema.QUARANTINE); `report` accounts for every line of every file. `marks`
-    says how far each table of a database was read: its newest instant.
+    says how far each table of a database was read: its newest instant. `parts` are the rows of `frames` file by file.
     """
 
     frames: dict[str, pl.LazyFrame]
     quarantine: pl.DataFrame
     report: LoadReport
     marks: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, list[pl.LazyFrame]] = field(default_factory=dict)
+
+    def parts_of(self, table: str) -> list[pl.LazyFrame]:
+        """Return the rows of a table in parts, to go through all: polars begins all inputs of a union at once."""
+        return self.parts.get(table) or [self.frames[table]]
 
 
 def handed_on(table: str) -> list[str]:
@@ -72,24 +77,24 @@ def combine(staged: list[Staged], report: LoadReport) -> RawLoad:
 
     The store tells them apart by `source_file`: what a table's own file states wins over what others tell.
     """
-    whole = _joined(one.frames for one in staged)
-    for table, frame in _joined(one.secondary for one in staged).items():
-        whole[table] = _beside(whole.get(table), frame, table)
+    parts = _listed(one.frames for one in staged)
+    for table, gleaned in _listed(one.secondary for one in staged).items():
+        parts.setdefault(table, []).append(_single(pl.concat(gleaned), table))
     bad = [one.quarantine for one in staged if one.quarantine.height]
-    return RawLoad(whole, pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema), report)
+    quarantine = pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema)
+    return RawLoad({table: pl.concat(same) for table, same in parts.items()}, quarantine, report, parts=parts)
 
 
-def _joined(parts: Iterable[Mapping[str, pl.LazyFrame]]) -> dict[str, pl.LazyFrame]:
+def _listed(parts: Iterable[Mapping[str, pl.LazyFrame]]) -> dict[str, list[pl.LazyFrame]]:
     frames: dict[str, list[pl.LazyFrame]] = {}
     for part in parts:
         for table, frame in part.items():
             frames.setdefault(table, []).append(frame)
-    return {table: pl.concat(same) for table, same in frames.items()}
+    return frames
 
 
-def _beside(own: pl.LazyFrame | None, gleaned: pl.LazyFrame, table: str) -> pl.LazyFrame:
+def _single(gleaned: pl.LazyFrame, table: str) -> pl.LazyFrame:
     key = list(schema.TABLES[table].key)
     others = [name for name in handed_on(table) if name not in key]
     # The same thing is gleaned from many rows: the largest value known, so that no order of files matters.
-    single = gleaned.group_by(key).agg(pl.col(others).max()).select(handed_on(table))
-    return single if own is None else pl.concat([own, single])
+    return gleaned.group_by(key).agg(pl.col(others).max()).select(handed_on(table))

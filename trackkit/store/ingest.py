@@ -141,15 +141,16 @@ class Load:
     def commit(self) -> LoadReport:
         """Settle what was taken up with what the store holds, write it, and name the new versions: then it counts."""
         self._begin()
-        report = LoadReport.merged(raw.report for raw in self.raws)
-        frames = _numbered(self.raws)
+        report, parts = LoadReport.merged(raw.report for raw in self.raws), _numbered(self.raws)
+        frames = {name: pl.concat(same) for name, same in parts.items()}
         for name in _DIMENSIONS:
             if name in frames:
                 self._replace(name, frames[name])
-        outcome = self._rewrite(frames)
+        outcome = self._rewrite(parts)
         self._recount(outcome)
         self._account(report, outcome)
-        report.quality = self._quality(report, self._mark(outcome), frames.get("event"))
+        brought = frames.get("event", _shaped("event", pl.LazyFrame()))
+        report.quality = self._quality(report, self._mark(outcome), brought)
         self._finish(report)
         return report
 
@@ -167,13 +168,13 @@ class Load:
         if name not in self.versions:
             self.versions[name] = self.lake.create(name)
 
-    def _rewrite(self, frames: dict[str, pl.LazyFrame]) -> Outcome:
-        brought = [name for name in ("event", "message") if name in frames]
+    def _rewrite(self, parts: dict[str, list[pl.LazyFrame]]) -> Outcome:
+        brought = [name for name in ("event", "message") if name in parts]
         for name in (*brought, *(["collapsed"] if "event" in brought else [])):
             self._created(name)
-        new = {name: frames[name] for name in brought}
-        new.setdefault("event", _shaped("event", pl.LazyFrame()))
-        new["event"] = new["event"].with_columns(pl.lit(True).alias(IS_NEW), pl.lit(0, pl.Int32).alias(FILLED))
+        own = {IS_NEW: pl.lit(True), FILLED: pl.lit(0, pl.Int32)}
+        given = {"event": [_shaped("event", pl.LazyFrame())]} | {name: parts[name] for name in brought}
+        new = given | {"event": [rows.with_columns(**own) for rows in given["event"]]}
         fences = self.before.scan(FENCE).collect() if FENCE in self.versions else first_fences()
         work = Rewrite(self.before, Tables(self.lake, self.versions), new, Path(tempfile.mkdtemp(dir=self.staging)))
         outcome = work.run(self.changed, fences, self.progress)
@@ -226,7 +227,7 @@ class Load:
             self._put(WATERMARK, marked.sort("delivery_id"))
         return ids
 
-    def _quality(self, report: LoadReport, touched: pl.Series, hits: pl.LazyFrame | None) -> dict[str, Any]:
+    def _quality(self, report: LoadReport, touched: pl.Series, brought: pl.LazyFrame) -> dict[str, Any]:
         """Judge what the load brought, on the tables as it leaves them."""
         frames = {
             name: self.lake.scan(name, version).select(*schema.TABLES[name].schema)
@@ -234,9 +235,7 @@ class Load:
             if name in schema.TABLES
         }
         earlier = [one for row in self.earlier.loads.values() for one in json.loads(row["report"])["sources"]]
-        sources = [source.to_dict() for source in report.sources]
-        brought = _shaped("event", pl.LazyFrame()) if hits is None else hits
-        return judge_load(Snapshot(frames), sources, earlier, touched.to_list(), brought)
+        return judge_load(Snapshot(frames), report.to_dict()["sources"], earlier, touched.to_list(), brought)
 
     def _finish(self, report: LoadReport) -> None:
         row = {
@@ -250,17 +249,18 @@ class Load:
         self.lake.commit(row)
 
 
-def _numbered(raws: Sequence[RawLoad]) -> dict[str, pl.LazyFrame]:
-    """The frames of all sources, each row with the number of the file that is about its table."""
+def _numbered(raws: Sequence[RawLoad]) -> dict[str, list[pl.LazyFrame]]:
+    """The rows of all sources in parts, each row with the number of the file that is about its table."""
     parts: dict[str, list[pl.LazyFrame]] = {}
     first = 0
     for raw in raws:
-        for name, frame in ({"quarantine": raw.quarantine.lazy()} | raw.frames).items():
+        given = {"quarantine": [raw.quarantine.lazy()]} | {name: raw.parts_of(name) for name in raw.frames}
+        for name, frames in given.items():
             own = {s.path: n for n, s in enumerate(raw.report.sources, first) if s.table == name}
-            number = pl.col("source_file").replace_strict(own, default=None, return_dtype=pl.Int32)
-            parts.setdefault(name, []).append(_shaped(name, frame, number))
+            place = pl.col("source_file").replace_strict(own, default=None, return_dtype=pl.Int32)
+            parts.setdefault(name, []).extend(_shaped(name, frame, place) for frame in frames)
         first += len(raw.report.sources)
-    return {name: pl.concat(same) for name, same in parts.items()}
+    return parts
 
 
 def _shaped(name: str, frame: pl.LazyFrame, number: pl.Expr | None = None) -> pl.LazyFrame:

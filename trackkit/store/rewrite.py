@@ -27,6 +27,7 @@ from trackkit.store.lake import BUCKET, BY_DELIVERY, Lake
 from trackkit.store.layout import NO_DELIVERY, ORDER, bucket_of, by_column, cut_fences, in_order, plan
 from trackkit.store.marks import with_marks
 from trackkit.store.replace import replace_rows
+from trackkit.store.spread import spread, spread_rows
 
 Progress = Callable[[int, int, str], object]
 _EVENTS = ["event", "collapsed"]
@@ -76,19 +77,21 @@ class Rewrite:
     """One load's work on the tables that are cut by delivery.
 
     `before` is the store before the load, `now` has its dimensions after the load; `new` are the new rows of `event`
-    and `message`, sourced columns and `file`.
+    and `message`, sourced columns and `file`, in parts that are gone through one after the other.
     """
 
     before: Tables
     now: Tables
-    new: dict[str, pl.LazyFrame]
+    new: dict[str, list[pl.LazyFrame]]
     staging: Path
     agents: pl.DataFrame = field(default_factory=lambda: parse_agents([]))
     has_loose: bool = False
+    sizes: pl.DataFrame = field(default_factory=pl.DataFrame)  # how many new rows there are of each delivery
 
     def run(self, changed: Mapping[str, pl.DataFrame], fences: pl.DataFrame, progress: Progress | None) -> Outcome:
         """Rewrite what new rows and changed dimension rows touch; nothing is committed yet."""
         self._attach_loose()
+        self.sizes = self._new_sizes()
         touched = self._touched(changed)
         is_touched = pl.col("delivery_id").is_in(touched.implode(), nulls_equal=True)
         planned = plan(self._sizes(touched, fences), fences).with_columns(is_touched=is_touched)
@@ -103,7 +106,7 @@ class Rewrite:
 
     def _attach_loose(self) -> None:
         """Find the delivery of events that name none: that of their copy with a delivery, or of their message."""
-        new = self.new["event"]
+        new = pl.concat(self.new["event"])
         loose_new = new.filter(pl.col("delivery_id").is_null())
         stored = [self.before.scan(name, [NO_DELIVERY]) for name in _EVENTS]
         loose_old = pl.concat(stored).select(*schema.EVENT.sourced, FILLED, pl.lit(False).alias(IS_NEW))
@@ -115,24 +118,28 @@ class Rewrite:
         implying = new.filter(pl.col("reported_type").cast(pl.String).is_in(list(VERDICTS)))
         for key, tables, told in (("event_id", _EVENTS, new), ("message_id", ["message"], implying)):
             # What was loose before was looked for then: only new rows can tell more.
-            places = [told, *(self.new[name] for name in tables if name in self.new and name != "event")]
+            places = [told, *(part for name in tables if name != "event" for part in self.new.get(name, []))]
             places += [self.before.scan(name) for name in tables] if is_new_here else []
             rows = _placed(rows, key, places)
         attached = self.staging / "loose.parquet"
         rows.write_parquet(attached, compression="lz4")
-        self.new["event"] = pl.concat(
-            [new.filter(pl.col("delivery_id").is_not_null()), pl.scan_parquet(attached, glob=False)], how="diagonal"
-        )
+        placed = [part.filter(pl.col("delivery_id").is_not_null()) for part in self.new["event"]]
+        self.new["event"] = [*placed, pl.scan_parquet(attached, glob=False)]
+
+    def _new_sizes(self) -> pl.DataFrame:
+        counted = [part.group_by("delivery_id").agg(rows=pl.len().cast(pl.Int64)).collect(engine="streaming")
+                   for parts in self.new.values() for part in parts]  # fmt: skip
+        return pl.concat(counted).group_by("delivery_id").agg(pl.col("rows").sum())
 
     def _touched(self, changed: Mapping[str, pl.DataFrame]) -> pl.Series:
-        frames = [rows.select("delivery_id") for rows in self.new.values()]
+        frames = [self.sizes.lazy().select("delivery_id")]
         if self.has_loose:  # what found its delivery leaves those without one
             frames.append(pl.LazyFrame({"delivery_id": [None]}, schema={"delivery_id": pl.String}))
         for table, rows in changed.items():
             key, users = REFERENCES.get(table, ("", []))
             keys = rows.lazy().select(key) if users else rows.lazy()
             if table == "web_event":  # the hit itself is mostly in the same load
-                keys = keys.join(self.new["event"], on=key, how="anti")
+                keys = keys.join(pl.concat(self.new["event"]), on=key, how="anti")
             frames += [self.before.scan(user).join(keys, on=key, how="semi").select("delivery_id") for user in users]
         return pl.concat(frames).unique().collect().to_series()
 
@@ -140,26 +147,28 @@ class Rewrite:
         """Rows of every delivery in the buckets that hold a touched one, as many as there may be after the load."""
         buckets = bucket_of(touched, fences).unique().to_list()
         stored = [self.before.scan(name, buckets) for name in BY_DELIVERY]
-        rows = pl.concat([frame.select("delivery_id") for frame in (*stored, *self.new.values())])
-        return rows.group_by("delivery_id").agg(rows=pl.len().cast(pl.Int64)).collect()
+        there = pl.concat([frame.select("delivery_id", rows=pl.lit(1, pl.Int64)) for frame in stored])
+        rows = pl.concat([there.group_by("delivery_id").agg(pl.col("rows").sum()), self.sizes.lazy()])
+        return rows.group_by("delivery_id").agg(pl.col("rows").sum()).collect()
 
     def _stage(self, planned: pl.DataFrame, chunks: int) -> None:
         """Lay the new rows out by chunk, in one pass over them, so that each is read once."""
         if chunks <= 1:
             return
         goes = planned.lazy().select("delivery_id", "chunk")
-        for name, rows in self.new.items():
-            by_chunk = pl.PartitionBy(self.staging / f"by_chunk_{name}", key="chunk", include_key=False)
-            placed = rows.join(goes, on="delivery_id", how="inner", nulls_equal=True)
-            placed.sink_parquet(by_chunk, mkdir=True, compression="lz4", statistics=False)
+        for name, parts in self.new.items():
+            placed = [rows.join(goes, on="delivery_id", how="inner", nulls_equal=True) for rows in parts]
+            spread(placed, "chunk", self.staging / f"by_chunk_{name}")
 
     def _arriving(self, name: str, chunk: int) -> pl.LazyFrame:
         """The new rows of a chunk."""
-        staged = self.staging / f"by_chunk_{name}"
-        if name not in self.new or not staged.exists():
-            return self.new.get(name, pl.LazyFrame(schema=schema.TABLES[name].sourced | {FILE: pl.Int32}))
-        files = sorted((staged / f"chunk={chunk}").glob("*.parquet"))
-        return pl.scan_parquet(files, glob=False) if files else self.new[name].limit(0)
+        if name not in self.new:
+            return pl.LazyFrame(schema=schema.TABLES[name].sourced | {FILE: pl.Int32})
+        rows, staged = pl.concat(self.new[name]), self.staging / f"by_chunk_{name}"
+        if not staged.exists():
+            return rows
+        found = spread_rows(staged, chunk, rows.collect_schema())
+        return rows.limit(0) if found is None else found
 
     def _rewrite(self, chunk: int, deliveries: pl.DataFrame, outcome: Outcome) -> None:
         buckets = deliveries[BUCKET].unique().to_list()
