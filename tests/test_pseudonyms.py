@@ -32,7 +32,7 @@ def hidden(
     table: str, truncate_ips: bool = False, key: bytes | None = KEY, **columns: list[str | None]
 ) -> pl.DataFrame:
     """Rows of a table with what is to be hidden hidden."""
-    raw = RawLoad({table: pl.LazyFrame(columns)}, pl.DataFrame(schema=schema.QUARANTINE.schema), LoadReport())
+    raw = RawLoad({table: [pl.LazyFrame(columns)]}, pl.DataFrame(schema=schema.QUARANTINE.schema), LoadReport())
     return Pseudonyms(key, truncate_ips).applied(raw).frames[table].collect()
 
 

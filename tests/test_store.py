@@ -51,14 +51,14 @@ def assert_same(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) ->
 
 def raw_load(**tables: list[Row]) -> RawLoad:
     """What a source would give: canonical rows, each table from a file of its own."""
-    sources, frames = [], {}
+    sources, parts = [], {}
     for name, rows in tables.items():
         path = f"{name}.csv"
         sources.append(SourceReport(path, "by hand", name, read=len(rows)))
         shape = schema.TABLES[name].sourced | {"source_file": pl.String(), "source_row": pl.Int64()}
         placed = [{"source_file": path, "source_row": place} | row for place, row in enumerate(rows, 1)]
-        frames[name] = pl.LazyFrame(placed, schema=shape)
-    return RawLoad(frames, pl.DataFrame(schema=schema.QUARANTINE.schema), LoadReport(sources))
+        parts[name] = [pl.LazyFrame(placed, schema=shape)]
+    return RawLoad(parts, pl.DataFrame(schema=schema.QUARANTINE.schema), LoadReport(sources))
 
 
 def add(folder: Path, lake: Lake | None = None, **tables: list[Row]) -> LoadReport:

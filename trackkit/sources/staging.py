@@ -32,19 +32,20 @@ class Staged:
 class RawLoad:
     """Canonical frames as a source gives them (sourced columns, `source_file`, `source_row`), not yet de-duplicated.
 
-    `quarantine` holds the refused lines (schema.QUARANTINE); `report` accounts for every line of every file. `marks`
-    says how far each table of a database was read: its newest instant. `parts` are the rows of `frames` file by file.
+    `parts` has the rows of each table file by file, for who goes through all: polars begins all inputs of a union at
+    once. `quarantine` holds the refused lines (schema.QUARANTINE); `report` accounts for every line of every file.
+    `marks` says how far each table of a database was read: its newest instant.
     """
 
-    frames: dict[str, pl.LazyFrame]
+    parts: dict[str, list[pl.LazyFrame]]
     quarantine: pl.DataFrame
     report: LoadReport
     marks: dict[str, str] = field(default_factory=dict)
-    parts: dict[str, list[pl.LazyFrame]] = field(default_factory=dict)
 
-    def parts_of(self, table: str) -> list[pl.LazyFrame]:
-        """Return the rows of a table in parts, to go through all: polars begins all inputs of a union at once."""
-        return self.parts.get(table) or [self.frames[table]]
+    @property
+    def frames(self) -> dict[str, pl.LazyFrame]:
+        """The rows of each table as one frame."""
+        return {table: pl.concat(same) for table, same in self.parts.items()}
 
 
 def handed_on(table: str) -> list[str]:
@@ -81,8 +82,7 @@ def combine(staged: list[Staged], report: LoadReport) -> RawLoad:
     for table, gleaned in _listed(one.secondary for one in staged).items():
         parts.setdefault(table, []).append(_single(pl.concat(gleaned), table))
     bad = [one.quarantine for one in staged if one.quarantine.height]
-    quarantine = pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema)
-    return RawLoad({table: pl.concat(same) for table, same in parts.items()}, quarantine, report, parts=parts)
+    return RawLoad(parts, pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema), report)
 
 
 def _listed(parts: Iterable[Mapping[str, pl.LazyFrame]]) -> dict[str, list[pl.LazyFrame]]:

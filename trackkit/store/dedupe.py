@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from trackkit import schema
+from trackkit.store.layout import by_column
 
 IS_NEW = "is_new"  # the row came with this load; rows without the column are all new
 FILE = "file"  # number of the file, in its load, that is about the row; null: gleaned elsewhere, or there before
@@ -38,7 +39,7 @@ def settle_events(events: pl.DataFrame) -> Settled:
 
     In: rows of `event` (sourced columns; `event_type` where enriched, else `reported_type`, says what is an open).
     Out: one row per log id and server of a delivery, with `is_new` and `filled`; rules: `merge_copies`,
-    `repeated_opens`.
+    `set_repeats_aside`.
 
     >>> from trackkit import schema
     >>> row = {"delivery_id": "7", "event_id": "1", "log_server": "50", "message_id": "a", "reported_type": "opened"}
@@ -47,8 +48,8 @@ def settle_events(events: pl.DataFrame) -> Settled:
     (1, 1)
     """
     unique = merge_copies(events)
-    kept, collapsed = set_repeats_aside(unique)
-    return Settled(kept, collapsed, events.height - unique.height)
+    duplicates = events.height - unique.height
+    return Settled(*set_repeats_aside(unique), duplicates)
 
 
 def merge_copies(events: pl.DataFrame) -> pl.DataFrame:
@@ -124,19 +125,21 @@ def _filled(raw: pl.DataFrame, exports: pl.DataFrame) -> pl.DataFrame:
 
 
 def set_repeats_aside(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split events into those that count and the repeated opens: (kept, collapsed), each in the order of the rows."""
-    mask = repeated_opens(events)
-    return events.filter(~mask), events.filter(mask)
-
-
-def repeated_opens(events: pl.DataFrame) -> pl.Series:
-    """Return of each event whether it is a repeated open, which does not count.
+    """Split events, which are taken away, into those that count and the repeated opens, each in the order of the rows.
 
     Per message of a delivery and person (an unknown person is one person), in order of time: an open less than its
     `collapse_seconds` after the last open that counts does not count. Opens without message or instant always count.
     Of opens of one instant the least log id counts, then server, then the least of all else: any choice
     would do that is the same in any order of the rows.
     """
+    is_repeat = _repeated_opens(events)
+    collapsed = events.filter(is_repeat)
+    kept = by_column(events, lambda column: column.filter(~is_repeat)) if collapsed.height else events
+    return kept, collapsed
+
+
+def _repeated_opens(events: pl.DataFrame) -> pl.Series:
+    """Which of the events are repeated opens."""
     kind = "event_type" if "event_type" in events.columns else "reported_type"
     is_open = (pl.col(kind) == "opened") & pl.col("message_id").is_not_null() & pl.col("occurred_at").is_not_null()
     lean = events.lazy().select(*_MESSAGE, "occurred_at", "collapse_seconds", is_open=is_open)

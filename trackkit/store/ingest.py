@@ -254,8 +254,7 @@ def _numbered(raws: Sequence[RawLoad]) -> dict[str, list[pl.LazyFrame]]:
     parts: dict[str, list[pl.LazyFrame]] = {}
     first = 0
     for raw in raws:
-        given = {"quarantine": [raw.quarantine.lazy()]} | {name: raw.parts_of(name) for name in raw.frames}
-        for name, frames in given.items():
+        for name, frames in ({"quarantine": [raw.quarantine.lazy()]} | raw.parts).items():
             own = {s.path: n for n, s in enumerate(raw.report.sources, first) if s.table == name}
             place = pl.col("source_file").replace_strict(own, default=None, return_dtype=pl.Int32)
             parts.setdefault(name, []).extend(_shaped(name, frame, place) for frame in frames)

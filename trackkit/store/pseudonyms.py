@@ -76,10 +76,9 @@ class Pseudonyms:
 
     def applied(self, raw: RawLoad) -> RawLoad:
         """Return what a source brought with everything hidden, its report too; the rows stay in their order."""
-        parts = {name: [self._frame(name, rows) for rows in raw.parts_of(name)] for name in raw.frames}
-        frames = {name: pl.concat(same) for name, same in parts.items()}
+        parts = {name: [self._frame(name, rows) for rows in same] for name, same in raw.parts.items()}
         quarantine = self._frame("quarantine", raw.quarantine.lazy()).collect()
-        return replace(raw, frames=frames, parts=parts, quarantine=quarantine, report=self._report(raw.report))
+        return replace(raw, parts=parts, quarantine=quarantine, report=self._report(raw.report))
 
     def _frame(self, table: str, rows: pl.LazyFrame) -> pl.LazyFrame:
         has = rows.collect_schema().names()

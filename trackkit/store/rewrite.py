@@ -13,7 +13,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.store.agents import parse_agents
-from trackkit.store.dedupe import FILE, FILLED, IS_NEW, merge_copies, repeated_opens
+from trackkit.store.dedupe import FILE, FILLED, IS_NEW, merge_copies, set_repeats_aside
 from trackkit.store.enrich import (
     agent_texts,
     enrich_events,
@@ -24,7 +24,7 @@ from trackkit.store.enrich import (
 )
 from trackkit.store.implied import VERDICTS, told_by_events
 from trackkit.store.lake import BUCKET, BY_DELIVERY, Lake
-from trackkit.store.layout import NO_DELIVERY, ORDER, bucket_of, by_column, cut_fences, in_order, plan
+from trackkit.store.layout import NO_DELIVERY, ORDER, bucket_of, cut_fences, in_order, plan
 from trackkit.store.marks import with_marks
 from trackkit.store.replace import replace_rows
 from trackkit.store.spread import spread, spread_rows
@@ -86,15 +86,14 @@ class Rewrite:
     staging: Path
     agents: pl.DataFrame = field(default_factory=lambda: parse_agents([]))
     has_loose: bool = False
-    sizes: pl.DataFrame = field(default_factory=pl.DataFrame)  # how many new rows there are of each delivery
 
     def run(self, changed: Mapping[str, pl.DataFrame], fences: pl.DataFrame, progress: Progress | None) -> Outcome:
         """Rewrite what new rows and changed dimension rows touch; nothing is committed yet."""
         self._attach_loose()
-        self.sizes = self._new_sizes()
-        touched = self._touched(changed)
+        brought = self._new_sizes()
+        touched = self._touched(changed, brought)
         is_touched = pl.col("delivery_id").is_in(touched.implode(), nulls_equal=True)
-        planned = plan(self._sizes(touched, fences), fences).with_columns(is_touched=is_touched)
+        planned = plan(self._sizes(touched, brought, fences), fences).with_columns(is_touched=is_touched)
         outcome = Outcome(cut_fences(planned, fences))
         chunks = planned["chunk"].n_unique()
         self._stage(planned, chunks)
@@ -127,12 +126,13 @@ class Rewrite:
         self.new["event"] = [*placed, pl.scan_parquet(attached, glob=False)]
 
     def _new_sizes(self) -> pl.DataFrame:
+        """How many new rows there are of each delivery."""
         counted = [part.group_by("delivery_id").agg(rows=pl.len().cast(pl.Int64)).collect(engine="streaming")
                    for parts in self.new.values() for part in parts]  # fmt: skip
         return pl.concat(counted).group_by("delivery_id").agg(pl.col("rows").sum())
 
-    def _touched(self, changed: Mapping[str, pl.DataFrame]) -> pl.Series:
-        frames = [self.sizes.lazy().select("delivery_id")]
+    def _touched(self, changed: Mapping[str, pl.DataFrame], brought: pl.DataFrame) -> pl.Series:
+        frames = [brought.lazy().select("delivery_id")]
         if self.has_loose:  # what found its delivery leaves those without one
             frames.append(pl.LazyFrame({"delivery_id": [None]}, schema={"delivery_id": pl.String}))
         for table, rows in changed.items():
@@ -143,12 +143,12 @@ class Rewrite:
             frames += [self.before.scan(user).join(keys, on=key, how="semi").select("delivery_id") for user in users]
         return pl.concat(frames).unique().collect().to_series()
 
-    def _sizes(self, touched: pl.Series, fences: pl.DataFrame) -> pl.DataFrame:
+    def _sizes(self, touched: pl.Series, brought: pl.DataFrame, fences: pl.DataFrame) -> pl.DataFrame:
         """Rows of every delivery in the buckets that hold a touched one, as many as there may be after the load."""
         buckets = bucket_of(touched, fences).unique().to_list()
         stored = [self.before.scan(name, buckets) for name in BY_DELIVERY]
         there = pl.concat([frame.select("delivery_id", rows=pl.lit(1, pl.Int64)) for frame in stored])
-        rows = pl.concat([there.group_by("delivery_id").agg(pl.col("rows").sum()), self.sizes.lazy()])
+        rows = pl.concat([there.group_by("delivery_id").agg(pl.col("rows").sum()), brought.lazy()])
         return rows.group_by("delivery_id").agg(pl.col("rows").sum()).collect()
 
     def _stage(self, planned: pl.DataFrame, chunks: int) -> None:
@@ -164,11 +164,11 @@ class Rewrite:
         """The new rows of a chunk."""
         if name not in self.new:
             return pl.LazyFrame(schema=schema.TABLES[name].sourced | {FILE: pl.Int32})
-        rows, staged = pl.concat(self.new[name]), self.staging / f"by_chunk_{name}"
+        parts, staged = self.new[name], self.staging / f"by_chunk_{name}"
         if not staged.exists():
-            return rows
-        found = spread_rows(staged, chunk, rows.collect_schema())
-        return rows.limit(0) if found is None else found
+            return pl.concat(parts)
+        found = spread_rows(staged, chunk, parts[0].collect_schema())
+        return parts[0].limit(0) if found is None else found
 
     def _rewrite(self, chunk: int, deliveries: pl.DataFrame, outcome: Outcome) -> None:
         buckets = deliveries[BUCKET].unique().to_list()
@@ -193,10 +193,7 @@ class Rewrite:
         known = enrich_messages(rows, self.now, told_by_events(events.lazy())).sort(ORDER["message"]).collect()
         enriched = enrich_events(events, known.lazy(), self.now, self._agents(events.lazy()))
         del events
-        is_repeat = repeated_opens(enriched)
-        collapsed = enriched.filter(is_repeat)
-        kept = by_column(enriched, lambda column: column.filter(~is_repeat)) if collapsed.height else enriched
-        del enriched
+        kept, collapsed = set_repeats_aside(enriched)
         kept = with_marks(kept)
         for name, rows in (("event", kept), ("collapsed", collapsed)):
             outcome.kept[name].append(_count(rows, FILE))
