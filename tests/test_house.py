@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "refusals": GROUND | {"frames"},
     "kept": GROUND | {"metrics"},
     "rollup": {"schema", "metrics", "frames"},
-    "engine": GROUND | {"metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup"},
+    "rows": GROUND | {"metrics", "deliveries", "frames"},
+    "engine": GROUND | {"metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows"},
     "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},

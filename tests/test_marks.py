@@ -1,5 +1,6 @@
 """Distinct counts by stored flags are those of counting values, whatever came late, was removed or names nobody."""
 
+import itertools
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tests.test_store import START, add, message_of, open_of
 from trackkit import engine, schema
 from trackkit.analysis.web import attribute_web, counted_tables
 from trackkit.engine import measure
+from trackkit.rollup import UNTOLD, in_order
+from trackkit.rows import Rows
 from trackkit.snapshot import Snapshot, Tables
 from trackkit.store import Store, open_store
 from trackkit.store.marks import with_marks
@@ -31,7 +34,7 @@ def unflagged(tables: Tables) -> Snapshot:
 
 def is_flagged(tables: Tables) -> bool:
     """Whether the engine finds flags that answer."""
-    return engine._Rows(tables, None, None, "UTC").has_firsts(["delivery_id"])
+    return Rows(tables, None, None, "UTC").has_firsts(["delivery_id"])
 
 
 def assert_alike(store: Store) -> None:
@@ -172,3 +175,26 @@ def test_parts_of_deliveries_give_what_the_whole_gives(monkeypatch: pytest.Monke
     whole = [measure(tables, DISTINCT, **one) for one in asked]
     monkeypatch.setattr(engine, "PART_ROWS", {False: rows, True: rows})
     assert [measure(tables, DISTINCT, **one).rows() for one in asked] == [frame.rows() for frame in whole]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["7", "8", None]), st.integers(0, 3)), max_size=12), st.booleans())
+def test_rows_in_order_are_counted_without_holding_them_and_others_refused(rows: list[Any], is_sorted: bool) -> None:
+    rows = sorted(rows, key=lambda row: (row[0] is not None, row[0] or "", row[1])) if is_sorted else rows
+    columns = {"delivery_id": pl.String, "message_number": pl.Int32}
+    found = in_order(pl.LazyFrame(rows, schema=columns, orient="row"), "messages")
+    deliveries = [delivery for place, (delivery, _) in enumerate(rows) if place == 0 or rows[place - 1][0] != delivery]
+    falls = any(one[0] == two[0] and one[1] > two[1] for one, two in itertools.pairwise(rows))
+    assert (found is None) == (falls or len(deliveries) > len(set(deliveries)))
+    if found is not None:
+        told = {delivery: {number for one, number in rows if one == delivery and number} for delivery in deliveries}
+        assert dict(found.iter_rows()) == {delivery: len(numbers) or UNTOLD for delivery, numbers in told.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_under_a_filter_do_not_hang_on_the_order_of_rows(seed: int) -> None:
+    for asked in ({"where": "device = 'PC'"}, {"by": ["delivery_id", "link_label"]}, {"by": []}, {"by": "domain"}):
+        shuffled = golden().frames | {
+            "event": golden().scan("event").collect().sample(fraction=1, shuffle=True, seed=seed).lazy()
+        }
+        assert measure(Snapshot(shuffled), DISTINCT, **asked).equals(measure(golden(), DISTINCT, **asked))

@@ -34,7 +34,7 @@ def counted_events(tables: Tables, delivery: str = "") -> pl.LazyFrame:
     Of one delivery, or, without an id, of all that are no proofs or models.
     """
     events = of_delivery(tables, "event", delivery) if delivery else _of_all(tables)
-    return events.filter(~pl.col("is_seed").fill_null(False), is_hit())
+    return events.filter(is_public(), is_hit())
 
 
 def _of_all(tables: Tables) -> pl.LazyFrame:
@@ -50,6 +50,11 @@ def is_hit(api: Any = pl) -> Any:
     """
     # Each compared by itself: an enumeration is then never made text, which all of the events would wait for.
     return ~reduce(or_, [api.col("event_type") == kind for kind in schema.NO_HITS]).fill_null(False)
+
+
+def is_public(api: Any = pl) -> Any:
+    """True for events and messages of no control address; where that is not known, for those too."""
+    return ~api.col("is_seed").fill_null(False)
 
 
 def is_link_hit() -> pl.Expr:

@@ -5,13 +5,12 @@ added up from a finer one; only formulas declared *per delivery* are worked out 
 """
 
 from collections.abc import Iterable, Sequence
-from copy import copy
 from typing import Any
 
 import polars as pl
 
 from trackkit import schema
-from trackkit.deliveries import is_hit, require_deliveries, require_timezone
+from trackkit.deliveries import is_hit, is_public, require_deliveries, require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.frames import HERE, Frames
 from trackkit.kept import added, kept_deliveries, measured_before, purged
@@ -32,7 +31,8 @@ from trackkit.metrics import (
     sources_of,
 )
 from trackkit.refusals import with_refusals
-from trackkit.rollup import UNTOLD, added_up, cells, flag_of, meets, of_values
+from trackkit.rollup import UNTOLD, added_up, cells, flag_of, in_order, meets, of_values, values_of
+from trackkit.rows import Rows
 from trackkit.snapshot import Measurable
 
 # Events of which distinct values are counted at once, within deliveries: of text, and of numbers.
@@ -77,7 +77,7 @@ def measure(
     names = _applicable(columns) if metrics is None else _known(metrics, METRICS, "metric")
     for name in names:
         _refuse_misfit(name, columns)
-    rows = _Rows(tables, _required(tables, delivery), condition, require_timezone(timezone), _frames(engine))
+    rows = Rows(tables, _required(tables, delivery), condition, require_timezone(timezone), _frames(engine))
     measured = _divided(_answered(rows, names, groups), names)
     parts = [part for name in names for part in lineage(name)]
     declared = [pl.col(name).cast(dtype) for name, dtype in schema.EVENT.schema.items()
@@ -97,157 +97,19 @@ def _frames(engine: str) -> Frames:
     return HERE
 
 
-def _no_seed(api: Any) -> Any:
-    """Of events, those of no control address."""
-    return ~api.col("is_seed").fill_null(False)
-
-
 def _counts(api: Any) -> Any:
     """Of events, those that count."""
-    return _no_seed(api) & is_hit(api)
+    return is_public(api) & is_hit(api)
 
 
 def _counts_where(where: Condition, api: Any) -> Any:
     """Of events, those that count and meet a condition; of one that names types no other type need be looked for."""
     if "event_type" in where:
-        return _no_seed(api) & meets(where, api)
+        return is_public(api) & meets(where, api)
     return _counts(api) & meets(where, api) if where else _counts(api)
 
 
-def _is_untold(source: str, api: Any) -> dict[str, Any]:
-    """What tells that counts of a source are not all told: tests of events, by the column each looks at."""
-    if source == "message":
-        return {"has_messages": ~api.col("has_messages")}
-    kind = api.col("event_type")
-    return {
-        "is_seed": _no_seed(api),
-        "reported_type": api.col("reported_type").is_null(),
-        "event_type": kind.is_null() | (kind == "unknown"),
-    }
-
-
-class _Rows:
-    """The rows that a question is about: each source, restricted to deliveries, control addresses and a condition."""
-
-    def __init__(
-        self, tables: Measurable, delivery: list[str] | None, where: pl.Expr | None, timezone: str, on: Frames = HERE
-    ) -> None:
-        self.tables, self.delivery, self.where, self.timezone, self.on = tables, delivery, where, timezone, on
-        self.left_out: list[str] = []
-        self.span: tuple[str, str] | None = None
-
-    def only(self, delivery: list[str]) -> "_Rows":
-        """The same question about some deliveries."""
-        return _Rows(self.tables, delivery, self.where, self.timezone, self.on)
-
-    def without(self, delivery: Iterable[str]) -> "_Rows":
-        """The same question, leaving out some deliveries."""
-        rest = None if self.delivery is None else [name for name in self.delivery if name not in set(delivery)]
-        rows = _Rows(self.tables, rest, self.where, self.timezone, self.on)
-        rows.left_out = sorted(delivery)
-        return rows
-
-    def parts(self, most: int) -> list["_Rows"]:
-        """The same question in parts of whole deliveries, of about so many events, where there are more.
-
-        What is counted within deliveries then needs the memory of one part; of a sorted store each reads its own files.
-        """
-        if not self.on.in_parts or self.tables.stored("event").select(pl.len()).collect().item() <= most:
-            return [self]
-        sizes = self._named("event").group_by("delivery_id").agg(rows=pl.len()).drop_nulls("delivery_id")
-        placed = sizes.sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // most)
-        first, last = pl.col("delivery_id").min().alias("first"), pl.col("delivery_id").max().alias("last")
-        spans = placed.group_by("part", maintain_order=True).agg(first, last).collect(engine="streaming")
-        return [self._within(*span) for span in spans.select("first", "last").iter_rows()] or [self]
-
-    def _within(self, *span: str) -> "_Rows":
-        rows = copy(self)
-        rows.span = (span[0], span[1])
-        return rows
-
-    def has(self, source: str) -> bool:
-        return self.tables.has(source)
-
-    def of(self, source: str) -> Any:
-        """Rows that meet the condition: of every delivery, `asked` or not, where none is named, and counted or not."""
-        rows = self._named(source)
-        if source == "event":
-            rows = self._timed(rows)
-        return rows if self.where is None else self.on.meeting(rows, self.where)
-
-    def has_firsts(self, groups: list[str]) -> bool:
-        """Whether stored flags answer distinct counts: of whole deliveries, each of whose events is marked.
-
-        Only within a delivery do they hold, and not under a filter, which may leave the marked hit out. A mail domain
-        or a country is no fixed attribute of a message: where its table is missing, each hit has its own.
-        """
-        columns = {*groups, *(self.where.meta.root_names() if self.where is not None else ())}
-        return groups == ["delivery_id"] and columns == {"delivery_id"} and self._is_marked(list(schema.FIRSTS))
-
-    def has_numbers(self, groups: list[str]) -> bool:
-        """Whether stored numbers tell messages and persons apart within each group: each is of one delivery."""
-        is_within = "delivery_id" in groups or (self.delivery is not None and len(self.delivery) == 1)
-        return is_within and self._is_marked(["message_number"])
-
-    def _is_marked(self, marks: list[str]) -> bool:
-        if not self.has("event"):
-            return False
-        events, api = self.on.scan(self.tables, "event"), self.on.api
-        if not set(marks) <= set(events.collect_schema()):
-            return False
-        named = events if self.delivery is None else events.filter(api.col("delivery_id").is_in(self.delivery))
-        return sum(self.on.collect(named.select(*(api.col(mark).null_count() for mark in marks))).row(0)) == 0
-
-    def unknown(self, source: str, groups: list[str]) -> pl.DataFrame | None:
-        """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
-
-        Of messages: those with events of a delivery of which it is not known what was sent. Of events: those with hits
-        that only a list of links could classify, where none was loaded.
-        """
-        if not (self.has("event") and self.has(source)) or (source == "event" and self.has("link")):
-            return None
-        events, tests = self._timed(self.asked(self._named("event"))), _is_untold(source, self.on.api)
-        if not tests.keys() <= set(events.collect_schema()):
-            return None
-        found = events.filter(*tests.values())
-        if self.where is not None and all("event" in BREAKDOWNS[name] for name in self.where.meta.root_names()):
-            found = self.on.meeting(found, self.where)
-        return self.on.collect(
-            found.with_columns(is_unknown=self.on.api.lit(True)).select(*groups, "is_unknown").unique()
-        )
-
-    def deliveries(self) -> pl.DataFrame:
-        """Every delivery asked about, so that one where nothing happened still has its row."""
-        if self.delivery is not None:
-            return pl.DataFrame({"delivery_id": self.delivery}, schema={"delivery_id": pl.String}).unique()
-        told = [name for name in ("delivery", "purge") if name == "delivery" or self.has(name)]
-        named = [self.asked(self._named(name)).select("delivery_id") for name in told]
-        return self.on.collect(self.on.api.concat(named).unique())
-
-    def _named(self, source: str) -> Any:
-        rows, key = self.on.scan(self.tables, source), self.on.api.col("delivery_id")
-        if self.span and source == "event":
-            rows = rows.filter(key.is_between(*map(pl.lit, self.span)))
-        return rows if self.delivery is None else rows.filter(key.is_in(self.delivery))
-
-    def asked(self, rows: Any) -> Any:
-        """Of rows, or groups, with `delivery_id`, those of the deliveries asked about."""
-        if self.delivery is not None:
-            return rows
-        key = self.on.api.col("delivery_id")
-        rows = rows.filter(~key.is_null(), ~key.is_in(self.left_out))
-        return rows.join(self.set_aside(), on="delivery_id", how="anti")
-
-    def set_aside(self) -> Any:
-        """The deliveries that count only where they are named."""
-        is_proof, is_model = (self.on.api.col(flag).fill_null(False) for flag in ("is_proof", "is_model"))
-        return self.on.scan(self.tables, "delivery").filter(is_proof | is_model).select("delivery_id")
-
-    def _timed(self, events: Any) -> Any:
-        return self.on.timed(events, self.timezone) if "occurred_at" in events.collect_schema() else events
-
-
-def _answered(rows: _Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
+def _answered(rows: Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
     """Count, knowing that of some deliveries retention removed rows: a total of what is left would be of nothing."""
     gone = purged(rows.tables)
     if gone.is_empty() or "delivery_id" in groups:
@@ -273,7 +135,7 @@ def _needed(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(part for name in names for part in lineage(name)))
 
 
-def _measured(rows: _Rows, names: Iterable[str], groups: list[str]) -> pl.DataFrame:
+def _measured(rows: Rows, names: Iterable[str], groups: list[str]) -> pl.DataFrame:
     """Count at the grain asked, and add what is worked out per delivery."""
     metrics = [METRICS[name] for name in _needed(names)]
     measured = _counted(rows, [metric for metric in metrics if metric.source], groups)
@@ -293,7 +155,7 @@ def _divided(measured: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
     return measured.with_columns(quotient(*metric.parents).alias(metric.name) for metric in rates)
 
 
-def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+def _counted(rows: Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """One row per group found in any source; 0 where a loaded source has no row of the group."""
     found: dict[str, list[Metric]] = {}
     for metric in metrics:
@@ -311,7 +173,7 @@ def _counted(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFr
     return measured_before(rows.tables, counted, metrics, is_whole) if "delivery_id" in groups else counted
 
 
-def _with_unknown(rows: _Rows, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+def _with_unknown(rows: Rows, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """Counts that cannot be known are null: neither 0, nor only what is known of them."""
     shared = [column for column in groups if "event" in BREAKDOWNS[column]]
     for source in ("message", "event"):
@@ -338,7 +200,7 @@ def _joined(left: pl.DataFrame, right: pl.DataFrame, groups: list[str]) -> pl.Da
     return left.join(right, on=groups, how="full", coalesce=True, nulls_equal=True) if groups else left.hstack(right)
 
 
-def _collected(rows: _Rows, source: str, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+def _collected(rows: Rows, source: str, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """One row per group of a source: what adds up, and what is distinct where no stored flag answers."""
     formulas = {metric.name: metric.formula for metric in metrics}
     distinct = {name: formula for name, formula in formulas.items() if isinstance(formula, Distinct)}
@@ -355,7 +217,7 @@ def _collected(rows: _Rows, source: str, metrics: list[Metric], groups: list[str
     return counted.with_columns(*told, pl.lit(True).alias(f"in {source}"))
 
 
-def _added(rows: _Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
+def _added(rows: Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
     tested = {column for formula in formulas.values() for column in _where(formula)}
     tested |= {"event_type", "is_seed"} if source == "event" else set()
     found = rows.of(source)
@@ -375,31 +237,40 @@ def _added(rows: _Rows, source: str, formulas: dict[str, Formula], groups: list[
     return added_up(together, formulas, groups)
 
 
-def _by_values(rows: _Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> list[pl.DataFrame]:
-    """Count distinct values, which are held in memory: a frame for each condition, with the groups that meet it."""
+def _by_values(rows: Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> list[pl.DataFrame]:
+    """Count distinct values: frames of one or several of the counts, each with the groups that meet their condition."""
     is_numbered, api = rows.has_numbers(groups), rows.on.api
+    frames, ordered = [], set()
+    if is_numbered and rows.on.is_here and groups == ["delivery_id"]:
+        for name in [name for name, formula in formulas.items() if formula.column == "message_id"]:
+            found = in_order(rows.of(source).filter(_counts_where(formulas[name].where, api)), name)
+            frames += [] if found is None else [rows.on.collect(rows.asked(found.lazy()))]
+            ordered |= set() if found is None else {name}
     parts = rows.parts(PART_ROWS[is_numbered]) if "delivery_id" in groups else [rows]
     alike: dict[str, list[str]] = {}
     for name, formula in formulas.items():
-        alike.setdefault(repr(formula.where), []).append(name)
-    frames = []
+        if name not in ordered:
+            alike.setdefault(repr(formula.where), []).append(name)
     for names in alike.values():
-        where = formulas[names[0]].where
-        counts = _counts_where(where, api)
-        aggregates = [of_values(formulas[name], is_numbered, api).alias(name) for name in names]
-        frames.append(pl.concat(_of_part(part, source, counts, aggregates, groups) for part in parts))
+        counted = {name: formulas[name] for name in names}
+        frames.append(pl.concat(_of_part(part, source, counted, groups, is_numbered) for part in parts))
     return frames
 
 
-def _of_part(part: _Rows, source: str, counts: Any, aggregates: list[Any], groups: list[str]) -> pl.DataFrame:
-    found = part.of(source).filter(counts)
+def _of_part(part: Rows, source: str, formulas: dict[str, Distinct], groups: list[str], numbered: bool) -> pl.DataFrame:
+    """Count the values of formulas with one condition, which are held in memory."""
+    api, where = part.on.api, next(iter(formulas.values())).where
+    columns = dict.fromkeys([*groups, *(values_of(formula, numbered) for formula in formulas.values())])
+    found = part.of(source).filter(_counts_where(where, api))
+    aggregates = [of_values(formula, numbered, api).alias(name) for name, formula in formulas.items()]
     if "delivery_id" in groups:  # a few counts are then left out, not a few of all rows
+        found = part.on.unrepeated(found, list(columns))
         return part.on.collect(part.asked(found.group_by(groups).agg(aggregates)))
-    found = part.asked(found)
+    found = part.on.unrepeated(part.asked(found), list(columns))
     return part.on.collect(found.group_by(groups).agg(aggregates) if groups else found.select(aggregates))
 
 
-def _completed(rows: _Rows, metric: Metric) -> pl.Expr:
+def _completed(rows: Rows, metric: Metric) -> pl.Expr:
     """A group without rows counts 0, unless its table was never loaded or is the one that states the counts."""
     asks_who_refused = None not in _where(metric.formula).get("is_refused", (None,))
     if not rows.has(metric.source) or (asks_who_refused and not rows.has("page_hit")):
@@ -418,7 +289,7 @@ def _dtype(metric: Metric) -> pl.DataType:
     return pl.Float64() if metric.unit == "currency" else pl.Int64()
 
 
-def _added_over_deliveries(rows: _Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+def _added_over_deliveries(rows: Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """Formulas worked out for each delivery on its own, then added up within each group."""
     grain = [*groups, "delivery_id"]
     parts = [METRICS[part] for part in dict.fromkeys(part for metric in metrics for part in metric.parents)]

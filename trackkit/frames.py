@@ -18,12 +18,15 @@ class Frames(Protocol):
     """Rows of canonical tables, and what engines do not all do alike; `api` is `polars`, or `narwhals`."""
 
     api: Any
-    in_parts: bool  # whether many rows are counted in parts, so that memory holds them
+    is_here: (
+        bool  # rows pass through this process: in the order of their files, and in parts where memory must hold them
+    )
 
     def scan(self, tables: Measurable, table: str) -> Any: ...
     def lifted(self, frame: pl.DataFrame) -> Any: ...
     def timed(self, events: Any, timezone: str) -> Any: ...
     def meeting(self, rows: Any, condition: pl.Expr) -> Any: ...
+    def unrepeated(self, rows: Any, columns: list[str]) -> Any: ...
     def amount(self, name: str) -> Any: ...
     def collect(self, rows: Any) -> pl.DataFrame: ...
 
@@ -32,7 +35,7 @@ class Here:
     """This process, by polars."""
 
     api: Any = pl
-    in_parts = True
+    is_here = True
 
     def scan(self, tables: Measurable, table: str) -> pl.LazyFrame:
         """Return the rows of a table, as they are kept."""
@@ -50,6 +53,15 @@ class Here:
     def meeting(self, rows: pl.LazyFrame, condition: pl.Expr) -> pl.LazyFrame:
         """Return the rows that meet a condition."""
         return rows.filter(condition)
+
+    def unrepeated(self, rows: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
+        """Return some columns of rows without those that repeat the row before.
+
+        No distinct count hangs on a repetition, and where rows lie in order few are left.
+        """
+        is_other = [pl.col(name).ne_missing(pl.col(name).shift()) for name in columns]
+        is_first = pl.col("first").shift().is_null()
+        return rows.select(*columns, first=pl.lit(True)).filter(pl.any_horizontal(*is_other, is_first)).drop("first")
 
     def amount(self, name: str) -> pl.Expr:
         """Return an amount of money, to be added exactly."""

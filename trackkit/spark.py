@@ -54,7 +54,7 @@ class Spark:
     """
 
     api: Any = nw
-    in_parts = False
+    is_here = False
 
     def __init__(self) -> None:
         self._session, self._scanned, self._timezone = session(), dict[str, Any](), "UTC"
@@ -104,6 +104,10 @@ class Spark:
         native, allowed = rows.to_native(), f.broadcast(self._native(met))
         same = [native[name].eqNullSafe(allowed[name]) for name in columns]
         return nw.from_native(native.join(allowed, same, "left_semi"))
+
+    def unrepeated(self, rows: Any, columns: list[str]) -> Any:
+        """Return some columns of rows: here no row has a place before another."""
+        return rows.select(*columns)
 
     def amount(self, name: str) -> Any:
         """Return an amount of money, to be added exactly; `scan` has made it a decimal."""

@@ -13,7 +13,7 @@ from trackkit import schema
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.standing import RUNNING, of_delivery
 from trackkit.analysis.unlogged import reasons_are_told, unlogged, with_events
-from trackkit.deliveries import Tables, is_hit, require_delivery
+from trackkit.deliveries import Tables, is_hit, is_public, require_delivery
 from trackkit.kept import purged
 from trackkit.refusals import is_visit, with_refusals
 
@@ -102,7 +102,7 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
         *([pl.col("recipient_id") == recipient] if recipient else []),
     )
     is_open = (pl.col("event_type") == "opened").fill_null(False)
-    visits = is_visit() & ~pl.col("is_seed").fill_null(False)
+    visits = is_visit() & is_public()
     counts = with_refusals(tables, events).select(
         visits=visits.sum(),
         refused=(visits & pl.col("is_refused")).sum(),
@@ -165,7 +165,7 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
         set_aside=pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
     )
     real = deliveries.filter(~pl.col("set_aside"))
-    delivered = tables.scan("message").filter(pl.col("status") == "delivered", ~pl.col("is_seed").fill_null(False))
+    delivered = tables.scan("message").filter(pl.col("status") == "delivered", is_public())
     untracked = (
         real.join(delivered.select("delivery_id").unique(), on="delivery_id", how="semi")
         .join(tables.scan("event").filter(is_hit()).select("delivery_id").unique(), on="delivery_id", how="anti")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from trackkit.deliveries import Tables, counted_events, of_delivery, require_delivery
+from trackkit.deliveries import Tables, counted_events, is_public, of_delivery, require_delivery
 from trackkit.errors import RequestError
 
 BEHAVIOURS = pl.Enum(["clicked", "opened", "inactive"])
@@ -110,12 +110,12 @@ def hits_per_recipient(
 def _sent(tables: Tables, table: str) -> pl.LazyFrame:
     """Rows of real deliveries, control addresses left out."""
     set_aside = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
-    rows = tables.scan(table).filter(~pl.col("is_seed").fill_null(False))
+    rows = tables.scan(table).filter(is_public())
     return rows.join(tables.scan("delivery").filter(set_aside), on="delivery_id", how="anti")
 
 
 def _delivered(messages: pl.LazyFrame) -> pl.LazyFrame:
-    return messages.filter(pl.col("status").cast(pl.String) == "delivered", ~pl.col("is_seed").fill_null(False))
+    return messages.filter(pl.col("status").cast(pl.String) == "delivered", is_public())
 
 
 def _everyone(tables: Tables) -> pl.LazyFrame:

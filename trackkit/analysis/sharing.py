@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from trackkit.deliveries import Tables, require_deliveries, require_timezone
+from trackkit.deliveries import Tables, is_public, require_deliveries, require_timezone
 from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.refusals import VISITS, with_refusals
@@ -119,7 +119,7 @@ def _hits(tables: Tables, chosen: list[str] | None, wanted: pl.DataFrame) -> pl.
 
 def _events(tables: Tables, chosen: list[str] | None) -> pl.LazyFrame:
     """The events that figures are made of, of some deliveries or of all but proofs and models."""
-    events = tables.scan("event").filter(~pl.col("is_seed").fill_null(False))
+    events = tables.scan("event").filter(is_public())
     if chosen is not None:
         return events.filter(pl.col("delivery_id").is_in(chosen))
     unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))

@@ -7,7 +7,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.consent import require_word, share
-from trackkit.deliveries import Tables, require_delivery, require_timezone
+from trackkit.deliveries import Tables, is_public, require_delivery, require_timezone
 from trackkit.refusals import is_visit
 from trackkit.snapshot import Snapshot
 
@@ -90,7 +90,7 @@ def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     outside a session: `outside`, `outside_total`, `outside_share`, null for "direct". Control addresses are left out; a
     share of nothing is null.
     """
-    counted = visits.filter("is_counted", ~pl.col("is_seed").fill_null(False))
+    counted = visits.filter("is_counted", is_public())
     is_site, is_own = pl.col("origin") == "site", pl.col("delivery_id") == delivery
     counts = counted.group_by("attribution").agg(
         visits=(is_site & is_own).sum().cast(pl.Int64),
@@ -129,7 +129,7 @@ def visit_activity(visits: pl.DataFrame, delivery: str, every: str = "24h", time
 
 def of_delivery(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     """Return the visits tied to a delivery, those of control addresses left out, as every count does."""
-    return visits.filter(pl.col("delivery_id") == delivery, ~pl.col("is_seed").fill_null(False))
+    return visits.filter(pl.col("delivery_id") == delivery, is_public())
 
 
 def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:

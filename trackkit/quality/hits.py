@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.deliveries import Tables, is_hit
+from trackkit.deliveries import Tables, is_hit, is_public
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import FAIL, PASS
 
@@ -166,8 +166,7 @@ def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
 def _sent(scope: Scope) -> pl.LazyFrame:
     """By delivery that is no proof and no model: messages delivered, those not in text, and when the last was sent."""
     deliveries = scope.scan("delivery").select("delivery_id", "text_messages", "is_proof", "is_model")
-    is_public = (pl.col("status").cast(pl.String) == "delivered") & ~pl.col("is_seed").fill_null(False)
-    sent = scope.scan("message").filter(is_public)
+    sent = scope.scan("message").filter(pl.col("status").cast(pl.String) == "delivered", is_public())
     counts = sent.group_by("delivery_id").agg(delivered=pl.len().cast(pl.Int64), last=pl.col("status_at").max())
     return (
         counts.join(deliveries, on="delivery_id", how="left")

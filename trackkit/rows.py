@@ -1,0 +1,147 @@
+"""The rows that a question is about, and what is known of them: whether marks answer it, whether all was told."""
+
+from collections.abc import Iterable
+from copy import copy
+from typing import Any
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.deliveries import is_public
+from trackkit.frames import HERE, Frames
+from trackkit.metrics import BREAKDOWNS
+from trackkit.snapshot import Measurable
+
+
+def _is_untold(source: str, api: Any) -> dict[str, Any]:
+    """What tells that counts of a source are not all told: tests of events, by the column each looks at."""
+    if source == "message":
+        return {"has_messages": ~api.col("has_messages")}
+    kind = api.col("event_type")
+    return {
+        "is_seed": is_public(api),
+        "reported_type": api.col("reported_type").is_null(),
+        "event_type": kind.is_null() | (kind == "unknown"),
+    }
+
+
+class Rows:
+    """The rows that a question is about: each source, restricted to deliveries, control addresses and a condition."""
+
+    def __init__(
+        self, tables: Measurable, delivery: list[str] | None, where: pl.Expr | None, timezone: str, on: Frames = HERE
+    ) -> None:
+        self.tables, self.delivery, self.where, self.timezone, self.on = tables, delivery, where, timezone, on
+        self.left_out: list[str] = []
+        self.span: tuple[str, str] | None = None
+
+    def only(self, delivery: list[str]) -> "Rows":
+        """The same question about some deliveries."""
+        return Rows(self.tables, delivery, self.where, self.timezone, self.on)
+
+    def without(self, delivery: Iterable[str]) -> "Rows":
+        """The same question, leaving out some deliveries."""
+        rest = None if self.delivery is None else [name for name in self.delivery if name not in set(delivery)]
+        rows = Rows(self.tables, rest, self.where, self.timezone, self.on)
+        rows.left_out = sorted(delivery)
+        return rows
+
+    def parts(self, most: int) -> list["Rows"]:
+        """The same question in parts of whole deliveries, of about so many events, where there are more.
+
+        What is counted within deliveries then needs the memory of one part; of a sorted store each reads its own files.
+        """
+        if not self.on.is_here or self.tables.stored("event").select(pl.len()).collect().item() <= most:
+            return [self]
+        sizes = self._named("event").group_by("delivery_id").agg(rows=pl.len()).drop_nulls("delivery_id")
+        placed = sizes.sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // most)
+        first, last = pl.col("delivery_id").min().alias("first"), pl.col("delivery_id").max().alias("last")
+        spans = placed.group_by("part", maintain_order=True).agg(first, last).collect(engine="streaming")
+        return [self._within(*span) for span in spans.select("first", "last").iter_rows()] or [self]
+
+    def _within(self, *span: str) -> "Rows":
+        rows = copy(self)
+        rows.span = (span[0], span[1])
+        return rows
+
+    def has(self, source: str) -> bool:
+        """Whether any load brought this table."""
+        return self.tables.has(source)
+
+    def of(self, source: str) -> Any:
+        """Rows that meet the condition: of every delivery, `asked` or not, where none is named, and counted or not."""
+        rows = self._named(source)
+        if source == "event":
+            rows = self._timed(rows)
+        return rows if self.where is None else self.on.meeting(rows, self.where)
+
+    def has_firsts(self, groups: list[str]) -> bool:
+        """Whether stored flags answer distinct counts: of whole deliveries, each of whose events is marked.
+
+        Only within a delivery do they hold, and not under a filter, which may leave the marked hit out. A mail domain
+        or a country is no fixed attribute of a message: where its table is missing, each hit has its own.
+        """
+        columns = {*groups, *(self.where.meta.root_names() if self.where is not None else ())}
+        return groups == ["delivery_id"] and columns == {"delivery_id"} and self._is_marked(list(schema.FIRSTS))
+
+    def has_numbers(self, groups: list[str]) -> bool:
+        """Whether stored numbers tell messages and persons apart within each group: each is of one delivery."""
+        is_within = "delivery_id" in groups or (self.delivery is not None and len(self.delivery) == 1)
+        return is_within and self._is_marked(["message_number"])
+
+    def _is_marked(self, marks: list[str]) -> bool:
+        if not self.has("event"):
+            return False
+        events, api = self.on.scan(self.tables, "event"), self.on.api
+        if not set(marks) <= set(events.collect_schema()):
+            return False
+        named = events if self.delivery is None else events.filter(api.col("delivery_id").is_in(self.delivery))
+        return sum(self.on.collect(named.select(*(api.col(mark).null_count() for mark in marks))).row(0)) == 0
+
+    def unknown(self, source: str, groups: list[str]) -> pl.DataFrame | None:
+        """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
+
+        Of messages: those with events of a delivery of which it is not known what was sent. Of events: those with hits
+        that only a list of links could classify, where none was loaded.
+        """
+        if not (self.has("event") and self.has(source)) or (source == "event" and self.has("link")):
+            return None
+        events, tests = self._timed(self.asked(self._named("event"))), _is_untold(source, self.on.api)
+        if not tests.keys() <= set(events.collect_schema()):
+            return None
+        found = events.filter(*tests.values())
+        if self.where is not None and all("event" in BREAKDOWNS[name] for name in self.where.meta.root_names()):
+            found = self.on.meeting(found, self.where)
+        return self.on.collect(
+            found.with_columns(is_unknown=self.on.api.lit(True)).select(*groups, "is_unknown").unique()
+        )
+
+    def deliveries(self) -> pl.DataFrame:
+        """Every delivery asked about, so that one where nothing happened still has its row."""
+        if self.delivery is not None:
+            return pl.DataFrame({"delivery_id": self.delivery}, schema={"delivery_id": pl.String}).unique()
+        told = [name for name in ("delivery", "purge") if name == "delivery" or self.has(name)]
+        named = [self.asked(self._named(name)).select("delivery_id") for name in told]
+        return self.on.collect(self.on.api.concat(named).unique())
+
+    def _named(self, source: str) -> Any:
+        rows, key = self.on.scan(self.tables, source), self.on.api.col("delivery_id")
+        if self.span and source == "event":
+            rows = rows.filter(key.is_between(*map(pl.lit, self.span)))
+        return rows if self.delivery is None else rows.filter(key.is_in(self.delivery))
+
+    def asked(self, rows: Any) -> Any:
+        """Of rows, or groups, with `delivery_id`, those of the deliveries asked about."""
+        if self.delivery is not None:
+            return rows
+        key = self.on.api.col("delivery_id")
+        rows = rows.filter(~key.is_null(), ~key.is_in(self.left_out))
+        return rows.join(self.set_aside(), on="delivery_id", how="anti")
+
+    def set_aside(self) -> Any:
+        """The deliveries that count only where they are named."""
+        is_proof, is_model = (self.on.api.col(flag).fill_null(False) for flag in ("is_proof", "is_model"))
+        return self.on.scan(self.tables, "delivery").filter(is_proof | is_model).select("delivery_id")
+
+    def _timed(self, events: Any) -> Any:
+        return self.on.timed(events, self.timezone) if "occurred_at" in events.collect_schema() else events
