@@ -121,7 +121,7 @@ def test_a_store_from_before_a_column_takes_it_up(tmp_path: Path) -> None:
     new = pl.DataFrame({name: [None] for name in columns}, schema_overrides=columns).with_columns(
         delivery_id=pl.lit("8"), event_id=pl.lit("2"), bucket=pl.lit(2, pl.Int32), operating_system_version=pl.lit("10")
     )
-    lake.replace("event", new, [2])
+    lake.replace("event", [new], [2])
     rows = lake.scan("event", lake.open("event").version()).select("event_id", "operating_system_version").collect()
     assert sorted(rows.rows()) == [("1", None), ("2", "10")]
     assert set(AGENT_COLUMNS) <= set(columns)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.test_dedupe import rows_of
+from tests.test_pieces import cut_small
 from tests.test_store import add, assert_same, contents, message_of, open_of
 from trackkit import schema
 from trackkit.store import open_store
@@ -62,7 +63,7 @@ def write_parts(folder: Path, tables: dict[str, list[str]], chance: random.Rando
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_mailchimp_in_any_parts_is_one_store(tmp_path: Path, seed: int) -> None:
+def test_mailchimp_in_any_parts_is_one_store(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(seed)
     tables = mailchimp(chance)
     whole = tmp_path / "whole"
@@ -73,6 +74,8 @@ def test_mailchimp_in_any_parts_is_one_store(tmp_path: Path, seed: int) -> None:
     at_once.ingest(whole)
     parts = write_parts(tmp_path / "parts", tables, chance)
     chance.shuffle(parts)
+    if seed:
+        cut_small(monkeypatch)
     store = open_store(tmp_path / "store")
     for start in range(0, len(parts), 4):
         report = store.ingest(*parts[start : start + 4], *chance.sample(parts[: start + 1], 1))

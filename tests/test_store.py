@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -230,9 +230,9 @@ class _Failing(Lake):
         with self._full():
             super()._write(name, rows, **how)
 
-    def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
+    def _put(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int], predicate: str) -> None:
         with self._full():
-            super()._put(name, rows, buckets)
+            super()._put(name, parts, buckets, predicate)
 
     @contextmanager
     def _full(self) -> Iterator[None]:
@@ -338,8 +338,8 @@ class _Watched(Lake):
         super()._write(name, rows, **how)
         self.seen.append(contents(open_store(self.location)))
 
-    def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
-        super()._put(name, rows, buckets)
+    def _put(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int], predicate: str) -> None:
+        super()._put(name, parts, buckets, predicate)
         self.seen.append(contents(open_store(self.location)))
 
 

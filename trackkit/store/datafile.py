@@ -14,20 +14,28 @@ ROWS_PER_GROUP = 250_000
 LONGEST_BOUND = 64  # characters of a least or greatest value: the log is read whole, and ids may be any text
 
 
-def add_file(table: Path, rows: pl.DataFrame, bucket: int, skipping: str) -> AddAction:
-    """Write the rows of a bucket, without that column, and return the action that adds them to the table.
+def add_files(table: Path, rows: pl.DataFrame, skipping: str) -> list[AddAction]:
+    """Write rows, in order of their bucket, a file for each; return the actions that add them to the table.
 
-    In: `skipping` names the columns, texts, whose bounds the log tells, between commas. Until a commit holds the action
-    the file counts for nothing, and a later load deletes it.
+    In: `skipping` names the columns, texts, whose bounds the log tells, between commas. Until a commit holds the
+    actions the files count for nothing, and a later load deletes them.
     """
+    runs = rows.select(pl.col(BUCKET).rle()).unnest(BUCKET).with_columns(first=pl.col("len").cum_sum() - pl.col("len"))
+    columns = skipping.split(",")
+    return [
+        _add_file(table, rows.slice(first, height).drop(BUCKET), bucket, columns)
+        for height, bucket, first in runs.iter_rows()
+    ]
+
+
+def _add_file(table: Path, rows: pl.DataFrame, bucket: int, columns: list[str]) -> AddAction:
     place = f"{BUCKET}={bucket}/{uuid4()}.zstd.parquet"
     path = table / place
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROWS_PER_GROUP)
     now = int(time.time() * 1000)
-    return AddAction(
-        place, path.stat().st_size, {BUCKET: str(bucket)}, now, True, _statistics(rows, skipping.split(","))
-    )
+    told = _statistics(rows, columns)
+    return AddAction(place, path.stat().st_size, {BUCKET: str(bucket)}, now, True, told)
 
 
 def files_of(table: DeltaTable) -> pl.DataFrame:

@@ -64,8 +64,8 @@ def merge_copies(events: pl.DataFrame) -> pl.DataFrame:
     for name, default in ((IS_NEW, pl.lit(True)), (FILLED, pl.lit(0, pl.Int32))):
         rows = rows.with_columns((pl.col(name).fill_null(default) if name in rows.columns else default).alias(name))
     if rows["delivery_id"].null_count():
-        elsewhere = pl.col("delivery_id").min().over("event_id")
-        rows = rows.with_columns(delivery_id=pl.when(_has_id()).then(pl.coalesce("delivery_id", elsewhere)))
+        elsewhere = pl.when(_has_id()).then(pl.col("delivery_id").min().over("event_id"))
+        rows = rows.with_columns(delivery_id=pl.coalesce("delivery_id", elsewhere))
     if not rows.select((_has_id() & pl.col("event_id").hash().is_duplicated()).any()).item():  # seen at once
         return rows
     is_copied = _has_id() & (pl.len().over(_GROUP) > 1)

@@ -189,7 +189,7 @@ class Removal:
         for bucket in bucket_of(self.concerned[name]["delivery_id"], fences).unique().sort():
             rows = _kept(self.rule.marked(name, [bucket]))
             rows = with_marks(rows) if name == "event" else rows
-            self.lake.replace(name, rows.with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET)), [bucket])
+            self.lake.replace(name, [rows.with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET))], [bucket])
         self.versions[name] = self.lake.own_version(name)
 
     def _purged(self, losing: pl.DataFrame) -> pl.DataFrame:

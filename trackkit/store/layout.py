@@ -10,7 +10,8 @@ import polars as pl
 from trackkit.store.lake import BUCKET, FENCE, OWN
 
 BUCKET_ROWS = 500_000  # a bucket half as large again is cut
-CHUNK_ROWS = 500_000  # rows, of all tables, that are settled at once; one larger delivery is a chunk of its own
+CHUNK_ROWS = 500_000  # rows, of all tables, that are settled at once
+LARGE_ROWS = 1_000_000  # a delivery of more is settled message by message, in pieces of about a chunk
 NO_DELIVERY = 0  # the bucket of rows without delivery
 # In a bucket, rows lie in the order of these columns.
 ORDER = {"message": ["delivery_id", "message_id"]}
@@ -35,22 +36,29 @@ def bucket_of(deliveries: pl.Series, fences: pl.DataFrame) -> pl.Series:
 
 
 def plan(sizes: pl.DataFrame, fences: pl.DataFrame) -> pl.DataFrame:
-    """Say where each delivery goes: (delivery_id, rows, bucket, piece, is_cut, chunk), in order.
+    """Say where each delivery goes: (delivery_id, rows, bucket, is_cut, is_large, piece, chunk), in order.
 
     In: (delivery_id, rows), every delivery of the buckets concerned, with its rows after the load. `piece` is the
-    bucket after the load: one that has grown too large is cut into pieces, the first of which keeps its number.
+    bucket after the load: one that has grown too large is cut into pieces, the first of which keeps its number. A
+    delivery too large to be settled at once is a piece, and a chunk, of its own.
     """
     rows = sizes.with_columns(bucket_of(sizes["delivery_id"], fences).alias(BUCKET)).sort("delivery_id")
     total, before = pl.col("rows").sum().over(BUCKET), pl.col("rows").cum_sum().over(BUCKET) - pl.col("rows")
-    is_cut = (total > BUCKET_ROWS * 3 // 2) & (pl.col(BUCKET) != NO_DELIVERY)
-    rows = rows.with_columns(is_cut=is_cut, part=pl.when(is_cut).then(before // BUCKET_ROWS).otherwise(0))
-    is_further = (pl.col("part") != pl.col("part").shift()) & (pl.col(BUCKET) == pl.col(BUCKET).shift())
+    is_large = pl.col("rows") > LARGE_ROWS
+    is_grown = (total > BUCKET_ROWS * 3 // 2) | is_large.any().over(BUCKET)
+    is_cut = is_grown & (pl.len().over(BUCKET) > 1) & (pl.col(BUCKET) != NO_DELIVERY)
+    rows = rows.with_columns(is_cut=is_cut, window=before // BUCKET_ROWS, is_large=is_large)
+    is_beside = pl.col("is_large") | pl.col("is_large").shift()
+    is_other = pl.col("is_cut") & (pl.col(BUCKET) == pl.col(BUCKET).shift())
+    is_further = is_other & (is_beside | (pl.col("window") != pl.col("window").shift()))
     rows = rows.with_columns(further=is_further.fill_null(False))
     number = fences[BUCKET].max() + pl.col("further").cum_sum()
-    rows = rows.with_columns(piece=pl.when(pl.col("part") > 0).then(number).otherwise(BUCKET).cast(pl.Int32))
-    rows = rows.with_columns(start=pl.col("rows").cum_sum() - pl.col("rows"))
-    chunk = pl.col("start").first().over("piece") // CHUNK_ROWS
-    return rows.with_columns(chunk=chunk.cast(pl.Int32)).drop("part", "further", "start")
+    is_first = pl.col("further").cum_sum().over(BUCKET) == 0
+    rows = rows.with_columns(piece=pl.when(is_first).then(BUCKET).otherwise(number).cast(pl.Int32))
+    start = (pl.col("rows").cum_sum() - pl.col("rows")).first().over("piece")
+    alone = pl.when("is_large").then("piece")
+    rows = rows.with_columns(chunk=pl.struct(start // CHUNK_ROWS, alone).rle_id().cast(pl.Int32))
+    return rows.drop("window", "further")
 
 
 def cut_fences(planned: pl.DataFrame, fences: pl.DataFrame) -> pl.DataFrame:

@@ -48,3 +48,9 @@ def _first(rows: pl.LazyFrame, column: str, event_type: str | None) -> pl.LazyFr
     named = rows.filter(kind, pl.col(schema.NUMBERS[column]) > 0).sort(*value, *_EARLIEST, nulls_last=True)
     is_other = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in value)
     return named.filter(is_other).select(_ROW)
+
+
+def later_than_first(rows: pl.LazyFrame, column: str) -> pl.LazyFrame:
+    """Return the rows that are not the first of their kind, of several with one value of a column."""
+    value = pl.col(column)
+    return rows.sort(column, *_EARLIEST, nulls_last=True).filter(value.eq_missing(value.shift()))

@@ -4,44 +4,34 @@ A delivery is touched by its new events and messages, and by changed rows that i
 a touched delivery are settled with the new rows; those that come out equal are not written again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from trackkit import schema
-from trackkit.store.agents import parse_agents
-from trackkit.store.dedupe import FILE, FILLED, IS_NEW, merge_copies, set_repeats_aside
-from trackkit.store.enrich import (
-    agent_texts,
-    enrich_events,
-    enrich_messages,
-    known_agents,
-    own_messages,
-    with_borrowed,
-)
-from trackkit.store.implied import VERDICTS, told_by_events
+from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.lake import BUCKET, BY_DELIVERY, Lake
-from trackkit.store.layout import NO_DELIVERY, ORDER, bucket_of, cut_fences, in_order, plan
+from trackkit.store.layout import bucket_of, cut_fences, in_order, plan
+from trackkit.store.loose import EVENTS, attached
 from trackkit.store.marks import with_marks
-from trackkit.store.replace import replace_rows
+from trackkit.store.pieces import Pieces
+from trackkit.store.settle import Settled, Settling, Unsettled
 from trackkit.store.spread import spread, spread_rows
 
 Progress = Callable[[int, int, str], object]
-_EVENTS = ["event", "collapsed"]
 # Which rows are stored with something of a dimension: they change when it does.
 REFERENCES = {
     "delivery": ("delivery_id", ["message"]),
-    "link": ("link_id", _EVENTS),
+    "link": ("link_id", EVENTS),
     "recipient": ("recipient_id", BY_DELIVERY),
     "failure": ("failure_id", ["message"]),
-    "user_agent": ("user_agent", _EVENTS),
-    "web_event": ("event_id", _EVENTS),
+    "user_agent": ("user_agent", EVENTS),
+    "web_event": ("event_id", EVENTS),
 }  # fmt: skip
-# A message belongs to one delivery: within it, its id is the key.
-_MESSAGE = replace(schema.MESSAGE, key=("delivery_id", "message_id"))
 
 
 @dataclass
@@ -71,6 +61,13 @@ class Outcome:
     kept: dict[str, list[dict[int, int]]] = field(default_factory=lambda: {name: [] for name in BY_DELIVERY})
     event_types: list[dict[str, int]] = field(default_factory=list)
 
+    def count(self, settled: Settled) -> None:
+        """Count what is new among rows that were settled."""
+        self.kept["message"].append(settled.kept)
+        self.kept["event"].append(_count(settled.event, FILE))
+        self.kept["collapsed"].append(_count(settled.collapsed, FILE))
+        self.event_types.append(_count(settled.event, "event_type"))
+
 
 @dataclass
 class Rewrite:
@@ -84,12 +81,15 @@ class Rewrite:
     now: Tables
     new: dict[str, list[pl.LazyFrame]]
     staging: Path
-    agents: pl.DataFrame = field(default_factory=lambda: parse_agents([]))
+    settling: Settling = field(init=False)
     has_loose: bool = False
+
+    def __post_init__(self) -> None:
+        self.settling = Settling(self.now)
 
     def run(self, changed: Mapping[str, pl.DataFrame], fences: pl.DataFrame, progress: Progress | None) -> Outcome:
         """Rewrite what new rows and changed dimension rows touch; nothing is committed yet."""
-        self._attach_loose()
+        self.new["event"], self.has_loose = attached(self.new, self.before, self.staging)
         brought = self._new_sizes()
         touched = self._touched(changed, brought)
         is_touched = pl.col("delivery_id").is_in(touched.implode(), nulls_equal=True)
@@ -102,28 +102,6 @@ class Rewrite:
                 progress(done, chunks, "Settling")
             self._rewrite(chunk, deliveries, outcome)
         return outcome
-
-    def _attach_loose(self) -> None:
-        """Find the delivery of events that name none: that of their copy with a delivery, or of their message."""
-        new = pl.concat(self.new["event"])
-        loose_new = new.filter(pl.col("delivery_id").is_null())
-        stored = [self.before.scan(name, [NO_DELIVERY]) for name in _EVENTS]
-        loose_old = pl.concat(stored).select(*schema.EVENT.sourced, FILLED, pl.lit(False).alias(IS_NEW))
-        rows = pl.concat([loose_new, loose_old], how="diagonal").collect()
-        self.has_loose = rows.height > 0
-        if not self.has_loose:
-            return
-        is_new_here = rows[IS_NEW].any()
-        implying = new.filter(pl.col("reported_type").cast(pl.String).is_in(list(VERDICTS)))
-        for key, tables, told in (("event_id", _EVENTS, new), ("message_id", ["message"], implying)):
-            # What was loose before was looked for then: only new rows can tell more.
-            places = [told, *(part for name in tables if name != "event" for part in self.new.get(name, []))]
-            places += [self.before.scan(name) for name in tables] if is_new_here else []
-            rows = _placed(rows, key, places)
-        attached = self.staging / "loose.parquet"
-        rows.write_parquet(attached, compression="lz4")
-        placed = [part.filter(pl.col("delivery_id").is_not_null()) for part in self.new["event"]]
-        self.new["event"] = [*placed, pl.scan_parquet(attached, glob=False)]
 
     def _new_sizes(self) -> pl.DataFrame:
         """How many new rows there are of each delivery."""
@@ -171,47 +149,61 @@ class Rewrite:
         return parts[0].limit(0) if found is None else found
 
     def _rewrite(self, chunk: int, deliveries: pl.DataFrame, outcome: Outcome) -> None:
-        buckets = deliveries[BUCKET].unique().to_list()
+        is_large = deliveries["is_large"].item(0)  # then it is alone
+        deliveries = deliveries.with_columns(pl.col("is_touched") | is_large)
         touched = deliveries.lazy().filter("is_touched").select("delivery_id")
+        buckets = deliveries[BUCKET].unique().to_list()
         stored = {name: _of(touched, self.before.scan(name, buckets)) for name in BY_DELIVERY}
-        sums = {name: _sums(rows) for name, rows in stored.items()}
-        settled = self._settled(chunk, stored, outcome)
-        if settled["message"].height and not self.now.has("message"):  # no table told of them: events did
-            self.now.versions["message"] = self.now.lake.create("message")
-        for name in [name for name in BY_DELIVERY if self.now.has(name)]:
-            differ = _differing(sums[name], _sums(settled[name].lazy()))
+        rows = Unsettled(self._all_events(chunk, stored), stored["message"], self._arriving("message", chunk))
+        if is_large:
+            self._settle_large(rows, stored, deliveries, outcome)
+        else:
+            self._settle(rows, stored, deliveries, outcome)
+
+    def _settle(
+        self, rows: Unsettled, stored: dict[str, pl.LazyFrame], deliveries: pl.DataFrame, outcome: Outcome
+    ) -> None:
+        """Settle the touched deliveries of a chunk at once."""
+        sums = {name: _sums([part]) for name, part in stored.items()}
+        settled = self.settling.settle(rows)
+        outcome.count(settled)
+        found = {"event": with_marks(settled.event), "collapsed": settled.collapsed, "message": settled.message}
+        del settled  # of what is written below, this was a second copy
+        for name in self._written(found["message"].height > 0):
+            part = found.pop(name).select(stored[name].collect_schema().names())
+            differ = _differing(sums[name], _sums([part.lazy()]))
             outcome.changed.append(differ)
-            self._write(name, settled.pop(name), deliveries, differ)  # handed over: the only copy
+            self._write(name, part, deliveries, differ)
 
-    def _settled(self, chunk: int, stored: dict[str, pl.LazyFrame], outcome: Outcome) -> dict[str, pl.DataFrame]:
-        """The touched deliveries of a chunk as they are after the load, and the count of what is new in them."""
-        stated = own_messages(stored["message"]).collect()
-        messages = replace_rows(_MESSAGE, stated, self._arriving("message", chunk).collect())
-        outcome.kept["message"].append(messages.kept)
-        events = in_order("event", merge_copies(self._all_events(chunk, stored)))
-        rows = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        known = enrich_messages(rows, self.now, told_by_events(events.lazy())).sort(ORDER["message"]).collect()
-        enriched = enrich_events(events, known.lazy(), self.now, self._agents(events.lazy()))
-        del events
-        kept, collapsed = set_repeats_aside(enriched)
-        kept = with_marks(kept)
-        for name, rows in (("event", kept), ("collapsed", collapsed)):
-            outcome.kept[name].append(_count(rows, FILE))
-        outcome.event_types.append(_count(kept, "event_type"))
-        found = {"event": kept, "collapsed": collapsed, "message": known}
-        return {name: rows.select(stored[name].collect_schema().names()) for name, rows in found.items()}
+    def _settle_large(
+        self, rows: Unsettled, stored: dict[str, pl.LazyFrame], deliveries: pl.DataFrame, outcome: Outcome
+    ) -> None:
+        """Settle one delivery in pieces, and put it in the place of its bucket."""
+        columns = {name: part.collect_schema().names() for name, part in stored.items()}
+        with tempfile.TemporaryDirectory(dir=self.staging) as folder:
+            pieces = Pieces(self.settling, columns, Path(folder))
+            for settled in pieces.settle(rows, deliveries["rows"].item()):
+                outcome.count(settled)
+            bucket = pl.lit(deliveries["piece"].item(), pl.Int32).alias(BUCKET)
+            for name in self._written(pieces.has_rows("message")):
+                differ = _differing(_sums([stored[name]]), _sums(part.lazy() for part in pieces.parts(name)))
+                outcome.changed.append(differ)
+                if differ.len() or deliveries["is_cut"].item():
+                    parts = (part.with_columns(bucket) for part in pieces.parts(name))
+                    self.now.lake.replace(name, parts, deliveries["piece"].to_list())
 
-    def _all_events(self, chunk: int, stored: dict[str, pl.LazyFrame]) -> pl.DataFrame:
-        old = pl.concat([stored[name] for name in _EVENTS])
+    def _written(self, has_messages: bool) -> list[str]:
+        """The tables that are written; that of messages comes to be where events told of some."""
+        if has_messages and not self.now.has("message"):
+            self.now.versions["message"] = self.now.lake.create("message")
+        return [name for name in BY_DELIVERY if self.now.has(name)]
+
+    def _all_events(self, chunk: int, stored: dict[str, pl.LazyFrame]) -> pl.LazyFrame:
+        old = pl.concat([stored[name] for name in EVENTS])
         if self.has_loose:  # they come with the new rows, whether they found a delivery or not
             old = old.filter(pl.col("delivery_id").is_not_null())
         old = old.select(*schema.EVENT.sourced, FILLED, pl.lit(False).alias(IS_NEW))
-        return pl.concat([old, self._arriving("event", chunk)], how="diagonal").collect()
-
-    def _agents(self, events: pl.LazyFrame) -> pl.LazyFrame:
-        unknown = sorted(set(agent_texts(events)).difference(self.agents["user_agent"]))
-        self.agents = pl.concat([self.agents, parse_agents(unknown)])
-        return known_agents(events, self.now, self.agents)
+        return pl.concat([old, self._arriving("event", chunk)], how="diagonal")
 
     def _write(self, name: str, rows: pl.DataFrame, deliveries: pl.DataFrame, differ: pl.Series) -> None:
         """Replace the buckets with a delivery that differs, and those that are cut; the others keep their files.
@@ -229,22 +221,11 @@ class Rewrite:
         bucket = pl.col("delivery_id").replace_strict(pieces["delivery_id"], pieces["piece"], default=None)
         rows = rows.with_columns(bucket.alias(BUCKET))
         rows = rows.filter(pl.col(BUCKET).is_not_null()) if rows[BUCKET].null_count() else rows
-        self.now.lake.replace(name, rows, pieces["piece"].unique().to_list())
+        self.now.lake.replace(name, [rows], pieces["piece"].unique().to_list())
 
 
 def _of(deliveries: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.join(deliveries, on="delivery_id", how="semi", nulls_equal=True)
-
-
-def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
-    """Fill `delivery_id` from rows elsewhere with the same key."""
-    if not places:
-        return rows
-    known = pl.concat([frame.select(key, place="delivery_id") for frame in places])
-    wanted = rows.lazy().select(key).unique()
-    known = known.filter(pl.col("place").is_not_null()).join(wanted, on=key, how="semi")
-    found = rows.lazy().join(known.group_by(key).agg(pl.col("place").min()), on=key, how="left")
-    return found.with_columns(delivery_id=pl.coalesce("delivery_id", "place")).drop("place").collect()
 
 
 def _count(rows: pl.DataFrame, column: str) -> dict[Any, int]:
@@ -252,12 +233,17 @@ def _count(rows: pl.DataFrame, column: str) -> dict[Any, int]:
     return dict(rows.select(column, IS_NEW).filter(IS_NEW).group_by(column).len().iter_rows())
 
 
-def _sums(rows: pl.LazyFrame) -> pl.DataFrame:
+def _sums(parts: Iterable[pl.LazyFrame]) -> pl.DataFrame:
     """One number per delivery, which other rows would hardly have; their order does not matter."""
-    columns = rows.collect_schema().names()
-    total = pl.sum_horizontal(pl.col(name).hash(place) for place, name in enumerate(columns))
-    added = rows.select("delivery_id", sum=total).group_by("delivery_id").agg(pl.col("sum").sum(), rows=pl.len())
-    return added.collect(engine="streaming")  # a number of each value, never of all at once
+    found = []
+    for rows in parts:
+        columns = rows.collect_schema().names()
+        total = pl.sum_horizontal(pl.col(name).hash(place) for place, name in enumerate(columns))
+        added = (
+            rows.select("delivery_id", sum=total, rows=pl.lit(1, pl.UInt32)).group_by("delivery_id").agg(pl.all().sum())
+        )
+        found.append(added.collect(engine="streaming"))  # a number of each value, never of all at once
+    return pl.concat(found).group_by("delivery_id").agg(pl.all().sum())
 
 
 def _differing(before: pl.DataFrame, after: pl.DataFrame) -> pl.Series:

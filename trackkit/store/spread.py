@@ -3,7 +3,7 @@
 polars' own sink by key would hold rows for each file that is open, and all inputs of a union at once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,16 +13,21 @@ import pyarrow as pa
 BATCH_ROWS = 250_000
 
 
-def spread(parts: Iterable[pl.LazyFrame], key: str, folder: Path) -> None:
+def spread(
+    parts: Iterable[pl.LazyFrame],
+    key: str,
+    folder: Path,
+    placed: Callable[[pl.DataFrame], pl.DataFrame] = lambda batch: batch,
+) -> None:
     """Write rows, without `key`, to a file of the folder for each value of it; `spread_rows` reads them.
 
-    Which rows come first is not kept.
+    `placed` gives rows their `key` where they do not have it. Which rows come first is not kept.
     """
     folder.mkdir()
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with ExitStack() as held:
         writers: dict[object, pa.RecordBatchFileWriter] = {}
-        for batch in _batches(parts):
+        for batch in map(placed, _batches(parts)):
             for (value,), part in batch.partition_by(key, as_dict=True, include_key=False).items():
                 table = part.with_columns(_as_text(part)).to_arrow(compat_level=pl.CompatLevel.oldest())
                 if value not in writers:

@@ -1,0 +1,64 @@
+"""A delivery that is cut by message is stored as one that is settled at once, row by row and mark by mark."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.test_marks import hit
+from tests.test_store import add, assert_same, contents, files, message_of, open_of
+from trackkit.store import layout, open_store, pieces
+from trackkit.store.settle import Unsettled
+
+Row = dict[str, Any]
+
+
+def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut all but the smallest deliveries, into pieces of a few rows."""
+    monkeypatch.setattr(layout, "LARGE_ROWS", 2)
+    monkeypatch.setattr(pieces, "PIECE_ROWS", 3)
+    monkeypatch.setattr(pieces, "SAMPLE", 1)
+    monkeypatch.setattr(pieces, "IDS_AT_ONCE", 4)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(hit(), min_size=4, max_size=40), st.randoms(use_true_random=False))
+def test_pieces_come_to_what_the_whole_comes_to(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Row], chance: random.Random
+) -> None:
+    folder = tmp_path_factory.mktemp("pieces")
+    messages = [message_of(name, "7") for name in "abcx"]
+    parts = [{"event": rows[:3]}, {"event": rows[3:], "message": messages}, {"event": chance.sample(rows, 4)}]
+    for number, part in enumerate(parts):
+        add(folder / "whole", **part)
+        with pytest.MonkeyPatch.context() as patched:
+            if number != 1 or chance.random() < 0.7:
+                cut_small(patched)
+            add(folder / "cut", **part)
+    assert_same(contents(open_store(folder / "cut")), contents(open_store(folder / "whole")))
+
+
+def test_a_large_delivery_lies_in_files_of_its_own_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = [open_of(f"{name}{number}", name, f"{name}{number}") for name in ("6", "8") for number in range(2)]
+    add(tmp_path, event=[*small, *(open_of(f"s{number}", "7", f"m{number}") for number in range(2))])
+    cut_small(monkeypatch)
+    large = [open_of(f"l{number}", "7", f"m{number * 7 % 20:02}", number) for number in range(20)]
+    add(tmp_path, event=[*large, open_of("n", "7", None)])
+    assert sorted(files(tmp_path, "event")) == ["6", "7", "8"]
+    assert len(list((tmp_path / "event").glob("bucket=2/*.parquet"))) > 5
+    stored = open_store(tmp_path).scan("event").filter(pl.col("delivery_id") == "7").collect()
+    assert stored["message_id"].equals(stored["message_id"].sort()) and stored.height == 23
+
+
+def test_copies_that_name_different_messages_and_all_of_these_are_settled_together() -> None:
+    told = [("1", "a"), ("1", "b"), ("2", "b"), ("2", None), ("3", "c"), ("3", "c"), ("4", None), (None, None)]
+    events = pl.DataFrame(told, schema={"event_id": pl.String, "message_id": pl.String}, orient="row")
+    none = events.select("message_id").clear().lazy()
+    cut = pieces.cut_of(Unsettled(events.lazy(), none, none), events.height)
+    apart = cut.apart(events).to_series(-1).to_list()
+    assert [one == -1 for one in apart] == [True, True, True, True, False, False, False, False]
+    assert cut.apart(pl.DataFrame({"message_id": ["a", "c"]})).to_series(-1).to_list() == [-1, apart[4]]

@@ -1,0 +1,58 @@
+"""Events that name no delivery find theirs: that of their copy with a delivery, or of their message."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.store.dedupe import FILLED, IS_NEW
+from trackkit.store.implied import VERDICTS
+from trackkit.store.layout import NO_DELIVERY
+
+EVENTS = ["event", "collapsed"]
+Parts = Sequence[pl.LazyFrame]
+
+
+class InBuckets(Protocol):
+    """Tables of a store, of which some buckets can be read."""
+
+    def scan(self, table: str, buckets: Sequence[int] | None = None) -> pl.LazyFrame: ...
+
+
+def attached(new: Mapping[str, Parts], before: InBuckets, staging: Path) -> tuple[list[pl.LazyFrame], bool]:
+    """Return the new events, and with them the stored ones without delivery, if any; and whether there were any.
+
+    In: the new rows of `event` and `message`, and the tables before the load.
+    """
+    together = pl.concat(new["event"])
+    stored = [before.scan(name, [NO_DELIVERY]) for name in EVENTS]
+    loose_old = pl.concat(stored).select(*schema.EVENT.sourced, FILLED, pl.lit(False).alias(IS_NEW))
+    loose_new = together.filter(pl.col("delivery_id").is_null())
+    rows = pl.concat([loose_new, loose_old], how="diagonal").collect()
+    if rows.is_empty():
+        return list(new["event"]), False
+    is_new_here = rows[IS_NEW].any()
+    implying = together.filter(pl.col("reported_type").cast(pl.String).is_in(list(VERDICTS)))
+    for key, tables, told in (("event_id", EVENTS, together), ("message_id", ["message"], implying)):
+        # What was loose before was looked for then: only new rows can tell more.
+        places = [told, *(part for name in tables if name != "event" for part in new.get(name, []))]
+        places += [before.scan(name) for name in tables] if is_new_here else []
+        rows = _placed(rows, key, places)
+    rows = _placed(rows, "event_id", [rows.lazy()])  # a copy of what its message has just told
+    place = staging / "loose.parquet"
+    rows.write_parquet(place, compression="lz4")
+    rest = [part.filter(pl.col("delivery_id").is_not_null()) for part in new["event"]]
+    return [*rest, pl.scan_parquet(place, glob=False)], True
+
+
+def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
+    """Fill `delivery_id` from rows elsewhere with the same key."""
+    if not places:
+        return rows
+    known = pl.concat([frame.select(key, place="delivery_id") for frame in places])
+    wanted = rows.lazy().select(key).unique()
+    known = known.filter(pl.col("place").is_not_null()).join(wanted, on=key, how="semi")
+    found = rows.lazy().join(known.group_by(key).agg(pl.col("place").min()), on=key, how="left")
+    return found.with_columns(delivery_id=pl.coalesce("delivery_id", "place")).drop("place").collect()

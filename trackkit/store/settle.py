@@ -1,0 +1,69 @@
+"""Deliveries as they are after a load: copies merged, rows enriched, repeated opens set aside.
+
+Settled are whole deliveries, or of one all rows of some messages: but for marks, and for whether it is known what a
+delivery sent (`pieces`), nothing here looks beyond a message and the copies of its rows.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.snapshot import Tables
+from trackkit.store.agents import parse_agents
+from trackkit.store.dedupe import FILLED, merge_copies, set_repeats_aside
+from trackkit.store.enrich import (
+    agent_texts,
+    enrich_events,
+    enrich_messages,
+    known_agents,
+    own_messages,
+    with_borrowed,
+)
+from trackkit.store.implied import told_by_events
+from trackkit.store.layout import ORDER, in_order
+from trackkit.store.replace import replace_rows
+
+# A message belongs to one delivery: within it, its id is the key.
+_MESSAGE = replace(schema.MESSAGE, key=("delivery_id", "message_id"))
+
+
+class Unsettled(NamedTuple):
+    """Rows of the same deliveries or messages: events, old and new; messages as stored, and the new ones."""
+
+    events: pl.LazyFrame
+    stored: pl.LazyFrame
+    arriving: pl.LazyFrame
+
+
+class Settled(NamedTuple):
+    """The same rows after the load, in the store's order; events lack their marks. `kept` counts messages, by file."""
+
+    event: pl.DataFrame
+    collapsed: pl.DataFrame
+    message: pl.DataFrame
+    kept: dict[int, int]
+
+
+@dataclass
+class Settling:
+    """What settling needs of a store, as it is after the load, and the user agents that were parsed before."""
+
+    now: Tables
+    agents: pl.DataFrame = field(default_factory=lambda: parse_agents([]))
+
+    def settle(self, rows: Unsettled) -> Settled:
+        """Settle rows; those there were before and those that are new count the same."""
+        messages = replace_rows(_MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())
+        events = in_order("event", merge_copies(rows.events.collect()))
+        known = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
+        known = enrich_messages(known, self.now, told_by_events(events.lazy())).sort(ORDER["message"]).collect()
+        enriched = enrich_events(events, known.lazy(), self.now, self._agents(events.lazy()))
+        del events
+        return Settled(*set_repeats_aside(enriched), known, messages.kept)
+
+    def _agents(self, events: pl.LazyFrame) -> pl.LazyFrame:
+        unknown = sorted(set(agent_texts(events)).difference(self.agents["user_agent"]))
+        self.agents = pl.concat([self.agents, parse_agents(unknown)])
+        return known_agents(events, self.now, self.agents)
