@@ -18,9 +18,10 @@ import polars as pl
 from mixed import in_hexadecimal
 
 from trackkit import schema
-from trackkit.store.lake import BUCKET, FENCE, OWN, WATERMARK, Lake, stored_schema
+from trackkit.store.lake import BUCKET, Lake
 from trackkit.store.layout import BUCKET_ROWS
 from trackkit.store.marks import with_marks
+from trackkit.store.tables import FENCE, OWN, WATERMARK, stored_schema
 
 DELIVERIES, AGENTS, LINKS = 2_500, 3_000, 20
 START = 1_772_000_000_000_000  # an instant of February 2026, in microseconds since 1970
@@ -128,7 +129,7 @@ def write(folder: Path, events: int, deliveries: int = DELIVERIES, seed: int = 1
         if raw and first == 1:
             write_raw(raw, rows)
         first += rows.height
-        lake.replace("event", rows.with_columns(_own(bucket)), [bucket])
+        lake.replace("event", [rows.with_columns(_own(bucket))], [bucket])
     fences = sizes.group_by(BUCKET).agg(first_delivery=_text(10_000 + pl.col("number").min())).sort(BUCKET)
     lake.overwrite(FENCE, fences.with_columns(first_delivery=pl.when(pl.col(BUCKET) > fences[BUCKET].min()).then(
         "first_delivery").otherwise(pl.lit(""))).cast(OWN[FENCE]))  # fmt: skip

@@ -483,7 +483,7 @@ def test_killed_while_forgetting_the_store_is_old_or_new(tmp_path: Path) -> None
     whole = time.perf_counter() - start
     old, new = figures(tmp_path / "store"), figures(tmp_path / "new")
     chance, killed = random.Random(7), 0
-    for place in range(4):
+    for place in range(3):
         folder = tmp_path / f"killed{place}"
         shutil.copytree(tmp_path / "store", folder)
         running = subprocess.Popen([sys.executable, "-c", KILLED, str(folder), cut], stdout=subprocess.PIPE)

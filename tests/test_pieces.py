@@ -25,6 +25,20 @@ def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "IDS_AT_ONCE", 4)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([1, 3, 7, 12, 25, 60]), min_size=1, max_size=40))
+def test_large_deliveries_are_settled_alone_and_others_a_few_at_a_time(rows: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        for name, size in (("BUCKET_ROWS", 10), ("CHUNK_ROWS", 10), ("LARGE_ROWS", 20)):
+            patched.setattr(layout, name, size)
+        sizes = pl.DataFrame({"delivery_id": [f"{number:02}" for number in range(len(rows))], "rows": rows})
+        planned = layout.plan(sizes.cast({"rows": pl.Int64}), layout.first_fences())
+    for (_,), chunk in planned.group_by("chunk"):
+        assert chunk.height == 1 or (chunk["rows"].max() <= 20 and chunk["rows"].sum() < 3 * 10 + 20)
+    assert planned["chunk"].is_sorted() and planned.select(pl.struct("piece", "chunk").n_unique()).item() == planned[
+        "piece"].n_unique()  # fmt: skip
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(hit(), min_size=4, max_size=40), st.randoms(use_true_random=False))
 def test_pieces_come_to_what_the_whole_comes_to(

@@ -230,9 +230,9 @@ class _Failing(Lake):
         with self._full():
             super()._write(name, rows, **how)
 
-    def _put(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int], predicate: str) -> None:
+    def _put(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int]) -> None:
         with self._full():
-            super()._put(name, parts, buckets, predicate)
+            super()._put(name, parts, buckets)
 
     @contextmanager
     def _full(self) -> Iterator[None]:
@@ -338,8 +338,8 @@ class _Watched(Lake):
         super()._write(name, rows, **how)
         self.seen.append(contents(open_store(self.location)))
 
-    def _put(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int], predicate: str) -> None:
-        super()._put(name, parts, buckets, predicate)
+    def _put(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int]) -> None:
+        super()._put(name, parts, buckets)
         self.seen.append(contents(open_store(self.location)))
 
 
@@ -499,6 +499,19 @@ def test_an_event_without_delivery_finds_it_by_its_copy_or_its_message(tmp_path:
     events = open_store(tmp_path).scan("event").sort("event_id").collect()
     assert events["delivery_id"].to_list() == ["7", "8", None]
     assert events["log_server"].to_list() == ["50"] * 3 and events["message_id"].to_list() == ["b", "a", "zz"]
+
+
+def test_a_hit_without_log_id_keeps_its_delivery_beside_hits_without_delivery(tmp_path: Path) -> None:
+    report = add(tmp_path, event=[open_of(None, "7", "a"), open_of("9", None, None)])
+    assert report.is_settled
+    assert open_store(tmp_path).scan("event").select("delivery_id").collect().to_series().to_list() == [None, "7"]
+
+
+def test_a_copy_without_delivery_follows_the_one_whose_message_tells_it(tmp_path: Path) -> None:
+    assert add(tmp_path, event=[open_of("1", None, None)]).total("kept") == 1
+    assert add(tmp_path, event=[open_of("1", None, "a")], message=[message_of("a", "7")]).is_settled
+    events = open_store(tmp_path).scan("event").select("event_id", "delivery_id", "message_id").collect()
+    assert events.rows() == [("1", "7", "a")]
 
 
 # --- reading

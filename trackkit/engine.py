@@ -31,9 +31,20 @@ from trackkit.metrics import (
     sources_of,
 )
 from trackkit.refusals import with_refusals
-from trackkit.rollup import UNTOLD, added_up, cells, flag_of, in_order, meets, of_values, values_of
+from trackkit.rollup import (
+    TOLD,
+    UNTOLD,
+    added_up,
+    cells,
+    flag_of,
+    in_order,
+    meets,
+    of_values,
+    told_cells,
+    values_of,
+)
 from trackkit.rows import Rows
-from trackkit.snapshot import Measurable
+from trackkit.snapshot import COUNTED_BY, Measurable
 
 # Events of which distinct values are counted at once, within deliveries: of text, and of numbers.
 PART_ROWS = {False: 4_000_000, True: 30_000_000}
@@ -208,13 +219,37 @@ def _collected(rows: Rows, source: str, metrics: list[Metric], groups: list[str]
         distinct = {name: formula for name, formula in distinct.items() if not flag_of(formula)}
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
     # What adds up tells all groups: of a distinct count those are left out where nothing meets its condition.
-    frames = [_added(rows, source, adding, groups)] if adding or groups else []
+    told, adding = _told_beforehand(rows, source, adding, groups)
+    frames = [_counted_beforehand(rows, told)] if told else []
+    frames += [_added(rows, source, adding, groups)] if adding or (groups and not told) else []
     frames += _by_values(rows, source, distinct, groups) if distinct else []
     counted, *others = frames
     for frame in others:
         counted = _joined(counted, frame, groups)
     told = [pl.when(pl.col(name).fill_null(0) != UNTOLD).then(pl.col(name).fill_null(0)) for name in distinct]
     return counted.with_columns(*told, pl.lit(True).alias(f"in {source}"))
+
+
+def _told_beforehand(
+    rows: Rows, source: str, formulas: dict[str, Formula], groups: list[str]
+) -> tuple[dict[str, Formula], dict[str, Formula]]:
+    """Formulas that are answered by what was counted beforehand, and the others."""
+    if source != "event" or rows.counted(groups) is None:
+        return {}, formulas
+    known = {*COUNTED_BY, *(() if rows.has("page_hit") else ("is_refused",))}
+    told = {
+        name: formula
+        for name, formula in formulas.items()
+        if _where(formula).keys() <= known and (not isinstance(formula, Total) or formula.column in TOLD)
+    }
+    return told, {name: formula for name, formula in formulas.items() if name not in told}
+
+
+def _counted_beforehand(rows: Rows, formulas: dict[str, Formula]) -> pl.DataFrame:
+    counted = rows.counted(["delivery_id"])
+    assert counted is not None
+    parts = [told_cells(counted.counts).lazy(), *cells(counted.rest, formulas.values(), list(COUNTED_BY), rows.on)]
+    return _over_cells(rows, "event", parts, formulas, ["delivery_id"])
 
 
 def _added(rows: Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
@@ -226,7 +261,12 @@ def _added(rows: Rows, source: str, formulas: dict[str, Formula], groups: list[s
     keys = [*groups, *sorted(tested.difference(groups, () if rows.has("page_hit") else {"is_refused"}))]
     if "delivery_id" not in groups:
         found = rows.asked(found)
-    parts = cells(found, formulas.values(), keys, rows.on)
+    return _over_cells(rows, source, cells(found, formulas.values(), keys, rows.on), formulas, groups)
+
+
+def _over_cells(
+    rows: Rows, source: str, parts: list[Any], formulas: dict[str, Formula], groups: list[str]
+) -> pl.DataFrame:
     if "delivery_id" in groups:  # a few cells are then left out, not a few of all rows
         parts = [rows.asked(part) for part in parts]
     # One after the other: together they would keep the rows in memory, to read them once.

@@ -17,6 +17,7 @@ from trackkit.frames import AMOUNTS, HERE, Frames
 from trackkit.metrics import ALWAYS, Condition, Count, Distinct, Formula, Total
 
 ROWS = "rows of cell"
+TOLD = ("amount", "articles")  # whose sums are counted beforehand
 UNTOLD = -1  # a distinct count of rows of which none says whose it is
 
 
@@ -50,6 +51,14 @@ def cells(rows: Any, formulas: Iterable[Formula], keys: list[str], on: Frames = 
         is_known = reduce(or_, [~api.col(name).is_null() for name in columns])
         found.append(_grouped(rows.filter(is_known), [*sums, *known], keys))
     return found
+
+
+def told_cells(counts: pl.DataFrame) -> pl.DataFrame:
+    """Return what was counted beforehand (`Measurable.counted`) as cells."""
+    names = {"rows": ROWS}
+    for column in TOLD:
+        names |= {column: _sum(column), f"known {column}": _known(column)}
+    return counts.rename(names)
 
 
 def added_up(found: pl.DataFrame, formulas: Mapping[str, Formula], groups: list[str]) -> pl.DataFrame:

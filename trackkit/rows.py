@@ -10,7 +10,7 @@ from trackkit import schema
 from trackkit.deliveries import is_public
 from trackkit.frames import HERE, Frames
 from trackkit.metrics import BREAKDOWNS
-from trackkit.snapshot import Measurable
+from trackkit.snapshot import Counted, Measurable
 
 
 def _is_untold(source: str, api: Any) -> dict[str, Any]:
@@ -34,6 +34,7 @@ class Rows:
         self.tables, self.delivery, self.where, self.timezone, self.on = tables, delivery, where, timezone, on
         self.left_out: list[str] = []
         self.span: tuple[str, str] | None = None
+        self._counted: list[Counted | None] = []
 
     def only(self, delivery: list[str]) -> "Rows":
         """The same question about some deliveries."""
@@ -75,6 +76,18 @@ class Rows:
             rows = self._timed(rows)
         return rows if self.where is None else self.on.meeting(rows, self.where)
 
+    def counted(self, groups: list[str]) -> Counted | None:
+        """The events, counted beforehand as far as they are; None where that does not answer: by more, or filtered."""
+        return self._told() if groups == ["delivery_id"] and self.where is None else None
+
+    def _told(self) -> Counted | None:
+        # Of few deliveries reading the rows takes less than looking into all files.
+        if not self.on.is_here or self.delivery is not None:
+            return None
+        if not self._counted:
+            self._counted = [self.tables.counted()]
+        return self._counted[0]
+
     def has_firsts(self, groups: list[str]) -> bool:
         """Whether stored flags answer distinct counts: of whole deliveries, each of whose events is marked.
 
@@ -92,7 +105,8 @@ class Rows:
     def _is_marked(self, marks: list[str]) -> bool:
         if not self.has("event"):
             return False
-        events, api = self.on.scan(self.tables, "event"), self.on.api
+        told, api = self._told(), self.on.api
+        events = self.on.scan(self.tables, "event") if told is None else told.rest  # the others are marked
         if not set(marks) <= set(events.collect_schema()):
             return False
         named = events if self.delivery is None else events.filter(api.col("delivery_id").is_in(self.delivery))

@@ -3,12 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
+
+# What rows of events are told apart by where they are counted beforehand.
+COUNTED_BY = ("delivery_id", "event_type", "is_seed")
+
+
+class Counted(NamedTuple):
+    """Events counted beforehand (`store.counts.read_counts`), and the rows that were not."""
+
+    counts: pl.DataFrame
+    rest: pl.LazyFrame
 
 
 class Tables(Protocol):
@@ -22,6 +32,7 @@ class Measurable(Tables, Protocol):
     """Tables that `measure` can read: also in the form that takes the least work."""
 
     def stored(self, table: str) -> pl.LazyFrame: ...
+    def counted(self) -> Counted | None: ...
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,11 @@ class Snapshot:
         """Return the Parquet files that the rows of a table are in; None of tables in memory."""
         listed = getattr(self.texts, "files", None)
         return None if listed is None else listed(table)
+
+    def counted(self) -> Counted | None:
+        """Return events as far as their files tell counts of them, and the others; None of tables in memory."""
+        counted = getattr(self.texts, "counted", None)
+        return counted() if counted is not None and self.has("event") else None
 
     def _repr_html_(self) -> str:
         rows = "".join(

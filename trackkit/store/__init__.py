@@ -3,21 +3,20 @@
 Opening a store imports polars and deltalake, nothing else; loading brings the rest.
 """
 
-import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from html import escape
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from trackkit import schema
 from trackkit.errors import RequestError
-from trackkit.snapshot import Snapshot
-from trackkit.store.commits import Commit
-from trackkit.store.lake import WATERMARK, Lake, as_declared
+from trackkit.snapshot import Counted, Snapshot
+from trackkit.store.lake import Lake
+from trackkit.store.opened import Declared, Frames, Loads
+from trackkit.store.tables import WATERMARK
 
 if TYPE_CHECKING:
     from trackkit.sources.report import LoadReport
@@ -47,9 +46,9 @@ class Store:
             raise RequestError(
                 f"There is no store at {self.location!r}; `trackkit ingest SOURCE --store {self.location}` makes one."
             )
-        loads: Any = _Loads(self._lake, commit)
-        texts = _Frames(self._lake, commit)
-        self._current = Snapshot(_Declared(texts), commit.loaded_at, loads, texts)
+        loads: Any = Loads(self._lake, commit)
+        texts = Frames(self._lake, commit)
+        self._current = Snapshot(Declared(texts), commit.loaded_at, loads, texts)
         return self._current
 
     def scan(self, table: str) -> pl.LazyFrame:
@@ -67,6 +66,10 @@ class Store:
     def files(self, table: str) -> list[str] | None:
         """Return the Parquet files that the rows of a canonical table are in, those of `scan`."""
         return (self._current or self.snapshot()).files(table)
+
+    def counted(self) -> Counted | None:
+        """Return events as far as their files tell counts of them, and the others."""
+        return (self._current or self.snapshot()).counted()
 
     @property
     def loads(self) -> Sequence[dict[str, Any]]:
@@ -158,79 +161,6 @@ class Store:
         return f"<p>Store {escape(self.location)}, {len(current.loads)} loads, the last at {when}</p>" + (
             current._repr_html_()
         )
-
-
-class _Frames(Mapping[str, pl.LazyFrame]):
-    """The tables of a commit as they are kept, each opened when it is first asked for."""
-
-    def __init__(self, lake: Lake, commit: Commit) -> None:
-        self._lake = lake
-        self._versions = {name: version for name, version in commit.versions.items() if name in schema.TABLES}
-        self._opened: dict[str, pl.LazyFrame] = {}
-
-    def __getitem__(self, table: str) -> pl.LazyFrame:
-        if table not in self._opened:
-            rows = self._lake.stored(table, self._versions[table])
-            self._opened[table] = rows.select(*schema.TABLES[table].schema)
-        return self._opened[table]
-
-    def files(self, table: str) -> list[str]:
-        """Return the files of a table; none of one that no load brought."""
-        return self._lake.files(table, self._versions[table]) if table in self else []
-
-    def __contains__(self, table: object) -> bool:
-        return table in self._versions
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._versions)
-
-    def __len__(self) -> int:
-        return len(self._versions)
-
-
-class _Declared(Mapping[str, pl.LazyFrame]):
-    """The same tables with their columns of the types that the schema declares."""
-
-    def __init__(self, texts: _Frames) -> None:
-        self._texts = texts
-
-    def __getitem__(self, table: str) -> pl.LazyFrame:
-        return self._texts[table].with_columns(as_declared(table))
-
-    def __contains__(self, table: object) -> bool:
-        return table in self._texts
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._texts)
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-
-class _Loads(Sequence[dict[str, Any]]):
-    """The loads up to a commit, read when they are first looked at."""
-
-    def __init__(self, lake: Lake, commit: Commit) -> None:
-        self._lake, self._commit = lake, commit
-        self._rows: list[dict[str, Any]] | None = None
-
-    def _read(self) -> list[dict[str, Any]]:
-        if self._rows is None:
-            rows = self._lake.loads("number", "load_id", "loaded_at", "timezone", "report")
-            assert rows is not None
-            known = rows.filter(pl.col("number") <= self._commit.number).to_dicts()
-            self._rows = [row | {"report": json.loads(row["report"])} for row in known]
-        return self._rows
-
-    @overload
-    def __getitem__(self, place: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[dict[str, Any]]: ...
-    def __getitem__(self, place: int | slice) -> Any:
-        return self._read()[place]
-
-    def __len__(self) -> int:
-        return len(self._read())
 
 
 def open_store(location: str | PathLike[str], timezone: str = "UTC") -> Store:

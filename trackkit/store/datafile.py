@@ -9,6 +9,9 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
+from trackkit import schema
+from trackkit.store.counts import told_counts
+
 BUCKET = "bucket"
 ROWS_PER_GROUP = 250_000
 LONGEST_BOUND = 64  # characters of a least or greatest value: the log is read whole, and ids may be any text
@@ -32,7 +35,10 @@ def _add_file(table: Path, rows: pl.DataFrame, bucket: int, columns: list[str]) 
     place = f"{BUCKET}={bucket}/{uuid4()}.zstd.parquet"
     path = table / place
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=ROWS_PER_GROUP)
+    counts = told_counts(rows) if table.name == schema.EVENT.name else {}
+    rows.write_parquet(
+        path, compression="zstd", compression_level=1, row_group_size=ROWS_PER_GROUP, metadata=counts or None
+    )
     now = int(time.time() * 1000)
     told = _statistics(rows, columns)
     return AddAction(place, path.stat().st_size, {BUCKET: str(bucket)}, now, True, told)

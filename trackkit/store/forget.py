@@ -18,11 +18,12 @@ from trackkit import schema
 from trackkit.store.commits import Commit
 from trackkit.store.dedupe import FILLED
 from trackkit.store.going import ALTERED, GOES, Old, Person
-from trackkit.store.lake import BUCKET, BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK, Lake
+from trackkit.store.lake import BUCKET, Lake
 from trackkit.store.layout import bucket_of
 from trackkit.store.marks import with_marks
 from trackkit.store.places import alone, discard_staging
 from trackkit.store.rewrite import Tables
+from trackkit.store.tables import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK
 
 FINISHED = 85  # states from here on are final: ended early, failed, finished, deleted
 Keep = Callable[[list[str]], pl.DataFrame]

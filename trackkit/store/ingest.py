@@ -26,12 +26,13 @@ from trackkit.store.commits import OvertakenError
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import MARKS, Fingerprints, view
 from trackkit.store.implied import recounted
-from trackkit.store.lake import BY_DELIVERY, FENCE, LOAD, WATERMARK, Lake
+from trackkit.store.lake import Lake
 from trackkit.store.layout import first_fences
 from trackkit.store.places import LOCK_SECONDS, alone, staging
 from trackkit.store.pseudonyms import Pseudonyms, require_same_key
 from trackkit.store.replace import known_rows, replace_rows
 from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables
+from trackkit.store.tables import BY_DELIVERY, FENCE, LOAD, WATERMARK
 
 ATTEMPTS = 6  # how often a load begins again because another one came between
 PATIENCE = 8.0  # seconds without a sign of life after which another machine's unfinished load is taken for dead

@@ -21,25 +21,19 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from trackkit import schema
 from trackkit.store.commits import Commit, OvertakenError
 from trackkit.store.datafile import BUCKET, ROWS_PER_GROUP, add_files, bounds, files_of
+from trackkit.store.tables import (
+    BY_DELIVERY,
+    FENCE,
+    LOAD,
+    OWN,
+    SKIPPING,
+    WATERMARK,
+    as_declared,
+    as_stored,
+    stored_schema,
+)
 
 ROWS_PER_WRITE = 1_000_000
-# Tables of the store itself: where each bucket begins, and the load that last changed what is known of a delivery.
-FENCE, WATERMARK, LOAD = "fence", "watermark", "load"
-OWN = {
-    FENCE: {BUCKET: pl.Int32(), "first_delivery": pl.String()},
-    WATERMARK: {"delivery_id": pl.String(), "load_id": pl.String()},
-    LOAD: {
-        "number": pl.Int64(), "load_id": pl.String(), "loaded_at": schema.INSTANT, "timezone": pl.String(),
-        "versions": pl.String(), "report": pl.String(), "fingerprints": pl.String(),
-        "mark": pl.String(),
-    },
-}  # fmt: skip
-# Which values of a row are not its own source's. The name is dedupe.FILLED's; numpy, which dedupe needs, would make
-# every opening of a store wait.
-_FILLED = {"filled": pl.Int32()}
-BY_DELIVERY = [table.name for table in schema.TABLES.values() if table.by_delivery]
-# Statistics of further columns would only lengthen the log.
-_SKIPPING = {LOAD: "number", WATERMARK: "delivery_id", **dict.fromkeys(BY_DELIVERY, "delivery_id,message_id")}
 
 
 class Lake:
@@ -49,6 +43,7 @@ class Lake:
         self.location = location if location.endswith("://") else location.rstrip("/")
         self.is_local = "://" not in location
         self._writer, self._began, self._loads_began = "", dict[str, int](), 0
+        self._told: dict[tuple[str, int], pl.DataFrame] = {}
 
     def open(self, name: str, version: int | None = None) -> DeltaTable:
         """Open a Delta table, by default as it is now, committed or not."""
@@ -56,7 +51,7 @@ class Lake:
 
     def begin(self, load_id: str) -> None:
         """Write as this load from now on; what others commit after this moment refuses its commit."""
-        self._writer, self._began = load_id, {}
+        self._writer, self._began, self._told = load_id, {}, {}
         self._loads_began = self.open(LOAD).version() if self.exists(LOAD) else 0
 
     def is_written_by_others(self, seconds: float) -> bool:
@@ -114,9 +109,12 @@ class Lake:
         """Return the rows of a table at a version, only of some buckets if asked, in order of delivery."""
         return self.stored(name, version, buckets).with_columns(as_declared(name))
 
-    def stored(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
-        """Return the same rows with their enumerations as they are kept: as text."""
-        files = files_of(self.open(name, version))
+    def stored(
+        self, name: str, version: int, buckets: Collection[int] | None = None, but: Collection[str] = ()
+    ) -> pl.LazyFrame:
+        """Return the same rows with their enumerations as they are kept, as text; none of the files left out."""
+        files = self._files(name, version)
+        files = files.filter(~pl.Series(self._paths(name, files), dtype=pl.String).is_in(list(but))) if but else files
         if buckets is not None:
             files = files.filter(pl.col(f"partition.{BUCKET}").is_in(list(buckets)))
         if name in BY_DELIVERY:
@@ -139,7 +137,13 @@ class Lake:
 
     def files(self, name: str, version: int) -> list[str]:
         """Return the files that a table is made of at a version, for who reads them in another way."""
-        return self._paths(name, files_of(self.open(name, version)))
+        return self._paths(name, self._files(name, version))
+
+    def _files(self, name: str, version: int) -> pl.DataFrame:
+        """What the log tells of the files of a table at a version, which never changes."""
+        if (name, version) not in self._told:
+            self._told[name, version] = files_of(self.open(name, version))
+        return self._told[name, version]
 
     def create(self, name: str) -> int:
         """Create an empty table (version 0)."""
@@ -148,7 +152,7 @@ class Lake:
             f"{self.location}/{name}", pl.DataFrame(schema=stored_schema(name)), mode="ignore",
             partition_by=[BUCKET] if is_cut else None, commit_properties=self._signed(),
             configuration={  # a checkpoint every ten commits keeps opening fast
-                "delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": _SKIPPING.get(name, ""),
+                "delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": SKIPPING.get(name, ""),
             },
         )  # fmt: skip
         return 0
@@ -158,26 +162,25 @@ class Lake:
 
         They come in parts, in order, of which one at a time is in memory.
         """
-        predicate = f"{BUCKET} IN ({', '.join(str(int(bucket)) for bucket in buckets)})"
         if self.is_local:
-            self._put(name, parts, buckets, predicate)
+            self._put(name, parts, buckets)
             return
-        how: dict[str, Any] = {"mode": "overwrite", "predicate": predicate}
+        how: dict[str, Any] = {"mode": "overwrite", "predicate": _in(buckets)}
         for slice_ in (one for rows in parts if rows.height for one in rows.iter_slices(ROWS_PER_WRITE)):
             self._write(name, slice_, partition_by=[BUCKET], **how)  # which keeps as much again in memory
             how = {"mode": "append"}
         if "predicate" in how:
-            self.open(name).delete(predicate, commit_properties=self._signed())
+            self.open(name).delete(_in(buckets), commit_properties=self._signed())
 
-    def _put(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int], predicate: str) -> None:
+    def _put(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int]) -> None:
         """Put rows in the place of whole buckets, in files written by polars: in half the time of Delta's writer.
 
         Where the store is under a URL that writer is used: it knows what object stores ask for.
         """
         table, place = self._widened(name), Path(self.location, name)
-        added = [each for part in parts for each in add_files(place, _as_stored(part, name), _SKIPPING[name])]
+        added = [each for part in parts for each in add_files(place, as_stored(part, name), SKIPPING[name])]
         if not added:
-            table.delete(predicate, commit_properties=self._signed())
+            table.delete(_in(buckets), commit_properties=self._signed())
             return
         table.create_write_transaction(
             added, mode="overwrite", schema=table.schema(), partition_by=[BUCKET],
@@ -208,7 +211,7 @@ class Lake:
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
         """Write rows; a table from before a column was declared takes it up, its old rows having null there."""
         properties = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROWS_PER_GROUP)
-        stored = _as_stored(rows, name)
+        stored = as_stored(rows, name)
         number = rows["number"].max() if name == LOAD else None
         table = self.open(name, self._loads_began) if name == LOAD else self.open(name)
         how |= {"writer_properties": properties, "commit_properties": self._signed(number)}
@@ -256,20 +259,5 @@ class Lake:
         return sum("_delta_log" not in path.parts for path in Path(self.location, name).rglob("*.parquet"))
 
 
-def stored_schema(name: str) -> dict[str, pl.DataType]:
-    """Return the columns of a Delta table: enumerations as text, and the store's own columns."""
-    columns = OWN[name] if name in OWN else schema.TABLES[name].schema
-    stored = {column: pl.String() if isinstance(dtype, pl.Enum) else dtype for column, dtype in columns.items()}
-    stored |= {} if name in OWN else _FILLED
-    return stored | ({BUCKET: pl.Int32()} if name in BY_DELIVERY else {})
-
-
-def _as_stored(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    texts = [pl.col(column).cast(pl.String) for column, dtype in rows.schema.items() if isinstance(dtype, pl.Enum)]
-    return rows.with_columns(texts).select(*stored_schema(name))
-
-
-def as_declared(name: str) -> list[pl.Expr]:
-    """Return what makes the enumerations of a table of its text."""
-    declared = {} if name in OWN else schema.TABLES[name].schema
-    return [pl.col(column).cast(dtype) for column, dtype in declared.items() if isinstance(dtype, pl.Enum)]
+def _in(buckets: Collection[int]) -> str:
+    return f"{BUCKET} IN ({', '.join(str(int(bucket)) for bucket in buckets)})"

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import polars as pl
 
-from trackkit.store.lake import BUCKET, FENCE, OWN
+from trackkit.store.lake import BUCKET
+from trackkit.store.tables import FENCE, OWN
 
 BUCKET_ROWS = 500_000  # a bucket half as large again is cut
 CHUNK_ROWS = 500_000  # rows, of all tables, that are settled at once
@@ -55,10 +56,12 @@ def plan(sizes: pl.DataFrame, fences: pl.DataFrame) -> pl.DataFrame:
     number = fences[BUCKET].max() + pl.col("further").cum_sum()
     is_first = pl.col("further").cum_sum().over(BUCKET) == 0
     rows = rows.with_columns(piece=pl.when(is_first).then(BUCKET).otherwise(number).cast(pl.Int32))
-    start = (pl.col("rows").cum_sum() - pl.col("rows")).first().over("piece")
-    alone = pl.when("is_large").then("piece")
-    rows = rows.with_columns(chunk=pl.struct(start // CHUNK_ROWS, alone).rle_id().cast(pl.Int32))
-    return rows.drop("window", "further")
+    rows = rows.with_columns(start=pl.col("rows").cum_sum() - pl.col("rows"))
+    window, alone = pl.col("start").first().over("piece") // CHUNK_ROWS, pl.when("is_large").then("piece").otherwise(0)
+    rows = rows.with_columns(start=window, alone=alone)
+    is_next = pl.any_horizontal(pl.col(name) != pl.col(name).shift() for name in ("start", "alone"))
+    rows = rows.with_columns(chunk=is_next.fill_null(False).cum_sum().cast(pl.Int32))
+    return rows.drop("window", "further", "start", "alone")
 
 
 def cut_fences(planned: pl.DataFrame, fences: pl.DataFrame) -> pl.DataFrame:

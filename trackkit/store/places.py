@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 
 from trackkit import schema
 from trackkit.errors import RequestError
-from trackkit.store.lake import OWN, Lake
+from trackkit.store.lake import Lake
+from trackkit.store.tables import OWN
 
 LOCK_SECONDS = 60  # how long a load waits for another one to end
 _STAGING, _LOCK = ".staging", ".lock"

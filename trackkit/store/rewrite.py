@@ -14,13 +14,14 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
-from trackkit.store.lake import BUCKET, BY_DELIVERY, Lake
+from trackkit.store.lake import BUCKET, Lake
 from trackkit.store.layout import bucket_of, cut_fences, in_order, plan
 from trackkit.store.loose import EVENTS, attached
 from trackkit.store.marks import with_marks
 from trackkit.store.pieces import Pieces
 from trackkit.store.settle import Settled, Settling, Unsettled
 from trackkit.store.spread import spread, spread_rows
+from trackkit.store.tables import BY_DELIVERY
 
 Progress = Callable[[int, int, str], object]
 # Which rows are stored with something of a dimension: they change when it does.
