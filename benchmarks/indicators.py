@@ -37,6 +37,7 @@ NO_HITS = (
     "queued", "sent", "delivered", "deferred", "bounced", "rejected", "failed", "autoresponded", "complained",
     "subscribed",
 )  # fmt: skip
+ROWS = "trackkit, reading rows"
 Row = tuple[Any, ...]
 
 
@@ -45,6 +46,17 @@ def by_trackkit(store: Path, where: str | None = None) -> Iterable[Row]:
     import trackkit
 
     measured = trackkit.measure(trackkit.open_store(store), FIGURES, where=where)
+    return measured.select("delivery_id", *FIGURES).iter_rows()
+
+
+def by_trackkit_rows(store: Path, where: str | None = None) -> Iterable[Row]:
+    """Ask the engine, without the counts that files tell: as of a store by another writer."""
+    import trackkit
+    from trackkit.snapshot import Snapshot
+
+    tables = trackkit.open_store(store).snapshot()
+    texts = {name: tables.stored(name) for name in tables.frames}
+    measured = trackkit.measure(Snapshot(tables.frames, texts=texts), FIGURES, where=where)
     return measured.select("delivery_id", *FIGURES).iter_rows()
 
 
@@ -124,12 +136,13 @@ def by_scan(store: Path, where: str | None = None) -> Iterable[Row]:
 
 
 WAYS: dict[str, Callable[[Path, str | None], Iterable[Row]]] = {
-    "trackkit": by_trackkit, "DuckDB, SQL with CASE": by_duckdb, "ClickHouse (chdb), uniqExactIf": by_clickhouse,
+    "trackkit": by_trackkit, ROWS: by_trackkit_rows, "DuckDB, SQL with CASE": by_duckdb,
+    "ClickHouse (chdb), uniqExactIf": by_clickhouse,
     "polars, n_unique": by_polars, "pandas": by_pandas, "bare polars scan": by_scan,
 }  # fmt: skip
 IMPORTS = {"DuckDB, SQL with CASE": "duckdb", "ClickHouse (chdb), uniqExactIf": "chdb"}
 # Of the smoke run: how many times trackkit's processor time the other needs, at least.
-FLOORS = {("", "DuckDB, SQL with CASE"): 3.0, ("", "bare polars scan"): 0.4, (FILTER, "DuckDB, SQL with CASE"): 1.3}
+FLOORS = {("", "DuckDB, SQL with CASE"): 3.5, ("", "bare polars scan"): 0.6, (FILTER, "DuckDB, SQL with CASE"): 1.3}
 # What pandas needs for more than this does not go into 24 GiB.
 PANDAS_EVENTS = 30_000_000
 
@@ -260,7 +273,8 @@ def result(store: Path, ways: list[str], times: int) -> tuple[str, dict[str, dic
     found: dict[str, dict[str, Any]] = {}
     ways = [way for way in ways if way != "pandas" or events <= PANDAS_EVENTS]
     for where, title in (("", "All deliveries"), (FILTER, f"All deliveries, under a filter (`{FILTER}`)")):
-        found[where] = rounds(store, ways, where, times)
+        # Under a filter files tell nothing: there both are one.
+        found[where] = rounds(store, [way for way in ways if way != ROWS or not where], where, times)
         text += [f"### {title}", "", *table(found[where]), ""]
     return "\n".join(text), found, events
 
