@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 USE_PIP ?=
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BENCH_ARGS ?= --events 20000000 --rounds 3
 RENDER_ARGS ?= --reports 100
 LOADING_ARGS ?= --events 2000000 --rounds 3

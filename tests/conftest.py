@@ -15,6 +15,10 @@ from tests import databases
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update",
          "disable-sync")  # fmt: skip
+LONG = {
+    "test_scheduler.py", "test_spark.py", "test_forget.py", "test_packaging.py", "test_explore.py", "test_store.py",
+    "test_at_once.py", "test_any_order.py", "test_pieces.py", "test_forked.py", "test_runs.py",
+}  # fmt: skip
 DEMO_SEED, DEMO_DELIVERIES, DEMO_RECIPIENTS = 1, 4, 120
 
 
@@ -22,6 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Without Spark, the examples of its module cannot be collected."""
     if find_spec("pyspark") is None:
         config.option.ignore = [*(config.option.ignore or []), "trackkit/spark.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files of few but long tests: at the end one worker would be alone with them."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(scope="session")

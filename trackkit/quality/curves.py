@@ -26,7 +26,11 @@ def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
     rows = pl.concat([frame.select("log_server", "occurred_at") for frame in both])
     at = pl.col("occurred_at")
     rows = rows.filter(at.is_between(window[0] - AROUND, window[1] + AROUND) if window else at.is_not_null())
-    return rows.group_by("log_server", hour=at.dt.truncate("1h")).agg(hits=pl.len().cast(pl.Int64)).collect()
+    return (
+        rows.group_by("log_server", hour=at.dt.truncate("1h"))
+        .agg(hits=pl.len().cast(pl.Int64))
+        .collect(engine="streaming")
+    )
 
 
 def curve_findings(curve: pl.DataFrame, limits: Any) -> Iterator[Finding]:

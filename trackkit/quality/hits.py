@@ -44,7 +44,8 @@ def hit_findings(scope: Scope) -> Iterator[Finding]:
     events = scope.hits()
     counts = events.select(pl.len(), opens=_is_open().sum())
     tallies = dict(_tallies(scope, events))
-    (sizes, *found) = pl.collect_all([counts, *tallies.values()])
+    # One after the other: together they would keep the hits in memory, to read them once.
+    sizes, *found = (rows.collect(engine="streaming") for rows in (counts, *tallies.values()))
     hits, opens = sizes.row(0)
     for check, tally in zip(tallies, found, strict=True):
         total = opens + tally["len"].sum() if check == "repeated_opens" else hits
@@ -109,11 +110,12 @@ def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator
     )
     at = pl.col("occurred_at")
     key = ["delivery_id", "message_id"]
-    tally = candidates.group_by(key).agg(pl.len(), first=at.min(), last=at.max()).collect().lazy()
+    tally = candidates.group_by(key).agg(pl.len(), first=at.min(), last=at.max())
+    tally = tally.collect(engine="streaming").lazy()
     messages = scope.scan("message").join(tally.select("delivery_id").unique(), on="delivery_id", how="semi")
     listed = messages.select("delivery_id").unique()
     orphans = tally.join(messages, on=key, how="anti").join(listed, on="delivery_id", how="semi")
-    yield _share(scope, "unknown_messages", orphans.rename({"message_id": "example"}).collect(), hits)
+    yield _share(scope, "unknown_messages", orphans.rename({"message_id": "example"}).collect(engine="streaming"), hits)
 
 
 def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
@@ -132,7 +134,7 @@ def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
     at = pl.col("occurred_at").filter(is_early)
     count, total, half, first, last = (
         hits.select(is_early.sum(), pl.len(), half=early.filter(is_early).median(), first=at.min(), last=at.max())
-        .collect()
+        .collect(engine="streaming")
         .row(0)
     )
     examples = [] if half is None else [f"{half / 60:.0f} min"]
@@ -144,16 +146,15 @@ def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
     limits = scope.limits.tracking_missing
     if not scope.tables.has("message") or (scope.is_one and hits):
         return
-    newest = scope.tables.scan("event").select(pl.col("occurred_at").max()).collect().item()
+    newest = scope.tables.scan("event").select(pl.col("occurred_at").max()).collect(engine="streaming").item()
     if newest is None:
         return
     sent = _sent(scope).filter(
         pl.col("html") >= limits.messages, pl.col("last") <= newest - timedelta(hours=limits.hours)
     )
     tracked = scope.hits().select("delivery_id").unique()
-    judged, silent = pl.collect_all(
-        [sent.select(pl.len()), sent.join(tracked, on="delivery_id", how="anti").sort("delivered", descending=True)]
-    )
+    silent = sent.join(tracked, on="delivery_id", how="anti").sort("delivered", descending=True)
+    judged, silent = (rows.collect(engine="streaming") for rows in (sent.select(pl.len()), silent))
     total, ids = judged.item(), silent["delivery_id"].to_list()
     first, last = silent.select(pl.col("last").min().alias("first"), pl.col("last").max()).row(0)
     if not scope.is_one:

@@ -37,7 +37,7 @@ def judge_load(
     scope = Scope(tables, limits, touched)
     at = pl.col("occurred_at")
     ends = hits.select(pl.col("log_server").unique().drop_nulls().sort().implode(), first=at.min(), last=at.max())
-    servers, *window = ends.collect().row(0)
+    servers, *window = ends.collect(engine="streaming").row(0)
     found = [*file_findings(sources, earlier, limits), *hit_findings(scope)]
     gaps: list[Gap] = []
     if window[0]:

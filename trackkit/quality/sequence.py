@@ -16,6 +16,7 @@ from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import PASS, WARN
 
 BLOCK_BITS = 8  # a block is 256 numbers: two neighbours with a long run missing between them show it exactly
+BATCH_ROWS = 4_000_000
 MOST_GAPS = 50  # kept of a load
 _LOG_ID = r"^([0-9A-Za-z]{2})x0*([0-9a-fA-F]{1,15})\t"  # of a refused line; a longer number is left out
 
@@ -82,11 +83,22 @@ def _numbers(tables: Tables, servers: Sequence[str] | None) -> pl.LazyFrame:
 
 
 def _blocks(numbers: pl.LazyFrame) -> pl.DataFrame:
+    """Count numbers by server and block, batch after batch: one pass over numbers in no order holds a part of each."""
     number, at = pl.col("number"), pl.col("occurred_at")
-    blocks = numbers.group_by("log_server", block=number // 2**BLOCK_BITS).agg(
-        pl.len().cast(pl.Int64), lowest=number.min(), highest=number.max(), first=at.min(), last=at.max()
-    )
-    return blocks.sort("log_server", "block").collect(engine="streaming")
+    rows = numbers.select(
+        "log_server", block=number // 2**BLOCK_BITS, len=pl.lit(1, pl.Int64), lowest=number, highest=number, first=at,
+        last=at,
+    )  # fmt: skip
+    found = rows.limit(0).collect()
+    for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False, engine="streaming"):
+        found = _together(pl.concat([found, _together(batch)]))
+    return found.sort("log_server", "block")
+
+
+def _together(blocks: pl.DataFrame) -> pl.DataFrame:
+    lowest, highest = pl.col("lowest", "first").min(), pl.col("highest", "last").max()
+    counted = blocks.lazy().group_by("log_server", "block").agg(pl.col("len").sum(), lowest, highest)
+    return counted.select(blocks.columns).collect(engine="streaming")  # in half the time of the other engine
 
 
 def _without_strays(blocks: pl.DataFrame, least: int) -> pl.DataFrame:
