@@ -137,7 +137,7 @@ def as_sets(*frames: pl.DataFrame) -> list[list[tuple[Any, ...]]]:
     return [sorted(frame.select(COLUMNS).rows(), key=str) for frame in frames]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(row(), max_size=14), st.randoms(use_true_random=False))
 def test_settling_is_the_reference_in_any_order_repetition_and_split(rows: list[Row], chance: random.Random) -> None:
     kept, collapsed = settled_reference(rows)
