@@ -44,7 +44,7 @@ from trackkit.rollup import (
     values_of,
 )
 from trackkit.rows import Rows
-from trackkit.snapshot import COUNTED_BY, Measurable
+from trackkit.snapshot import COUNTED_BY, Counted, Measurable
 
 # Events of which distinct values are counted at once, within deliveries: of text, and of numbers.
 PART_ROWS = {False: 4_000_000, True: 30_000_000}
@@ -219,35 +219,27 @@ def _collected(rows: Rows, source: str, metrics: list[Metric], groups: list[str]
         distinct = {name: formula for name, formula in distinct.items() if not flag_of(formula)}
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
     # What adds up tells all groups: of a distinct count those are left out where nothing meets its condition.
-    told, adding = _told_beforehand(rows, source, adding, groups)
-    frames = [_counted_beforehand(rows, told)] if told else []
-    frames += [_added(rows, source, adding, groups)] if adding or (groups and not told) else []
+    counted = rows.counted(groups) if source == "event" else None
+    told = {name: formula for name, formula in adding.items() if counted is not None and _is_told(rows, formula)}
+    rest = {name: formula for name, formula in adding.items() if name not in told}
+    frames = [_beforehand(rows, counted, told)] if counted is not None and told else []
+    frames += [_added(rows, source, rest, groups)] if rest or (groups and not told) else []
     frames += _by_values(rows, source, distinct, groups) if distinct else []
-    counted, *others = frames
+    joined, *others = frames
     for frame in others:
-        counted = _joined(counted, frame, groups)
-    told = [pl.when(pl.col(name).fill_null(0) != UNTOLD).then(pl.col(name).fill_null(0)) for name in distinct]
-    return counted.with_columns(*told, pl.lit(True).alias(f"in {source}"))
+        joined = _joined(joined, frame, groups)
+    known = [pl.when(pl.col(name).fill_null(0) != UNTOLD).then(pl.col(name).fill_null(0)) for name in distinct]
+    return joined.with_columns(*known, pl.lit(True).alias(f"in {source}"))
 
 
-def _told_beforehand(
-    rows: Rows, source: str, formulas: dict[str, Formula], groups: list[str]
-) -> tuple[dict[str, Formula], dict[str, Formula]]:
-    """Formulas that are answered by what was counted beforehand, and the others."""
-    if source != "event" or rows.counted(groups) is None:
-        return {}, formulas
+def _is_told(rows: Rows, formula: Formula) -> bool:
+    """Whether a formula is answered by what was counted beforehand."""
     known = {*COUNTED_BY, *(() if rows.has("page_hit") else ("is_refused",))}
-    told = {
-        name: formula
-        for name, formula in formulas.items()
-        if _where(formula).keys() <= known and (not isinstance(formula, Total) or formula.column in TOLD)
-    }
-    return told, {name: formula for name, formula in formulas.items() if name not in told}
+    return _where(formula).keys() <= known and (not isinstance(formula, Total) or formula.column in TOLD)
 
 
-def _counted_beforehand(rows: Rows, formulas: dict[str, Formula]) -> pl.DataFrame:
-    counted = rows.counted(["delivery_id"])
-    assert counted is not None
+def _beforehand(rows: Rows, counted: Counted, formulas: dict[str, Formula]) -> pl.DataFrame:
+    """Add up what was counted beforehand, and the rows that were not."""
     parts = [told_cells(counted.counts).lazy(), *cells(counted.rest, formulas.values(), list(COUNTED_BY), rows.on)]
     return _over_cells(rows, "event", parts, formulas, ["delivery_id"])
 
@@ -280,21 +272,19 @@ def _over_cells(
 def _by_values(rows: Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> list[pl.DataFrame]:
     """Count distinct values: frames of one or several of the counts, each with the groups that meet their condition."""
     is_numbered, api = rows.has_numbers(groups), rows.on.api
-    frames, ordered = [], set()
+    frames, rest = [], dict(formulas)
     if is_numbered and rows.on.is_here and groups == ["delivery_id"]:
         for name in [name for name, formula in formulas.items() if formula.column == "message_id"]:
             found = in_order(rows.of(source).filter(_counts_where(formulas[name].where, api)), name)
-            frames += [] if found is None else [rows.on.collect(rows.asked(found.lazy()))]
-            ordered |= set() if found is None else {name}
-    parts = rows.parts(PART_ROWS[is_numbered]) if "delivery_id" in groups else [rows]
-    alike: dict[str, list[str]] = {}
-    for name, formula in formulas.items():
-        if name not in ordered:
-            alike.setdefault(repr(formula.where), []).append(name)
-    for names in alike.values():
-        counted = {name: formulas[name] for name in names}
-        frames.append(pl.concat(_of_part(part, source, counted, groups, is_numbered) for part in parts))
-    return frames
+            if found is not None:
+                frames.append(rows.on.collect(rows.asked(found.lazy())))
+                del rest[name]
+    parts = rows.parts(PART_ROWS[is_numbered]) if rest and "delivery_id" in groups else [rows]
+    alike: dict[str, dict[str, Distinct]] = {}
+    for name, formula in rest.items():
+        alike.setdefault(repr(formula.where), {})[name] = formula
+    of_each = ((_of_part(part, source, same, groups, is_numbered) for part in parts) for same in alike.values())
+    return [*frames, *map(pl.concat, of_each)]
 
 
 def _of_part(part: Rows, source: str, formulas: dict[str, Distinct], groups: list[str], numbered: bool) -> pl.DataFrame:

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from trackkit.schema import MONEY
 from trackkit.snapshot import Measurable
 
-# Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
-MONEY, AMOUNTS = pl.Decimal(38, 4), ("amount",)
+AMOUNTS = ("amount",)
 
 
 class Frames(Protocol):

@@ -34,7 +34,6 @@ class Rows:
         self.tables, self.delivery, self.where, self.timezone, self.on = tables, delivery, where, timezone, on
         self.left_out: list[str] = []
         self.span: tuple[str, str] | None = None
-        self._counted: list[Counted | None] = []
 
     def only(self, delivery: list[str]) -> "Rows":
         """The same question about some deliveries."""
@@ -82,11 +81,7 @@ class Rows:
 
     def _told(self) -> Counted | None:
         # Of few deliveries reading the rows takes less than looking into all files.
-        if not self.on.is_here or self.delivery is not None:
-            return None
-        if not self._counted:
-            self._counted = [self.tables.counted()]
-        return self._counted[0]
+        return self.tables.counted() if self.on.is_here and self.delivery is None else None
 
     def has_firsts(self, groups: list[str]) -> bool:
         """Whether stored flags answer distinct counts: of whole deliveries, each of whose events is marked.

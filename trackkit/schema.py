@@ -11,6 +11,8 @@ import polars as pl
 from trackkit.language import translatable
 
 INSTANT = pl.Datetime("us", "UTC")
+# Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
+MONEY = pl.Decimal(38, 4)
 
 # What happened to a message; the platform's link types map onto the last column of LINK_TYPES.
 EVENT_TYPES = (

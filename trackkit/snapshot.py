@@ -74,8 +74,7 @@ class Snapshot:
 
     def counted(self) -> Counted | None:
         """Return events as far as their files tell counts of them, and the others; None of tables in memory."""
-        counted = getattr(self.texts, "counted", None)
-        return counted() if counted is not None and self.has("event") else None
+        return getattr(self.texts, "counted", None) if self.has("event") else None
 
     def _repr_html_(self) -> str:
         rows = "".join(

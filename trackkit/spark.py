@@ -27,7 +27,8 @@ from pyspark.sql import types as t
 
 from trackkit import schema
 from trackkit.errors import RequestError
-from trackkit.frames import AMOUNTS, MONEY
+from trackkit.frames import AMOUNTS
+from trackkit.schema import MONEY
 from trackkit.snapshot import Tables
 
 MASTER = "TRACKKIT_SPARK_MASTER"

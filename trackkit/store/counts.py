@@ -16,8 +16,7 @@ from trackkit.snapshot import COUNTED_BY
 
 NAME = "trackkit.counts"  # in the file's own metadata
 MOST = 5_000  # of a file: rows of counts, some ten bytes each, which every reader of the file passes
-_AMOUNTS = pl.Decimal(38, 4)  # added exactly, as the engine does
-_LARGEST = 1e30  # beyond it an amount does not go into that
+_LARGEST = 1e30  # beyond it an amount does not go into `schema.MONEY`
 _SUMS = [*schema.FIRSTS, "articles"]
 _SHAPE = {
     **{name: schema.EVENT.schema[name] for name in COUNTED_BY}, "event_type": pl.String(), "rows": pl.Int64(),
@@ -32,7 +31,7 @@ def told_counts(events: pl.DataFrame) -> dict[str, str]:
         return {}
     counts = events.group_by(COUNTED_BY).agg(
         pl.len().cast(pl.Int64).alias("rows"), pl.col(_SUMS).cast(pl.Int64).sum(),
-        pl.col("amount").cast(_AMOUNTS, strict=False).sum().cast(pl.String),
+        pl.col("amount").cast(schema.MONEY, strict=False).sum().cast(pl.String),
         pl.col("amount", "articles").count().cast(pl.Int64).name.prefix("known "),
     )  # fmt: skip
     if counts.height > MOST:
@@ -53,4 +52,4 @@ def read_counts(paths: Sequence[str]) -> dict[str, pl.DataFrame]:
 
 def _read(text: str) -> pl.DataFrame:
     counts = pl.DataFrame(json.loads(zlib.decompress(base64.b64decode(text))), schema=_SHAPE)
-    return counts.with_columns(pl.col("amount").cast(_AMOUNTS))
+    return counts.with_columns(pl.col("amount").cast(schema.MONEY))

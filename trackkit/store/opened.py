@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, overload
 
 import polars as pl
@@ -32,8 +33,9 @@ class Frames(Mapping[str, pl.LazyFrame]):
         """Return the files of a table; none of one that no load brought."""
         return self._lake.files(table, self._versions[table]) if table in self else []
 
+    @cached_property
     def counted(self) -> Counted | None:
-        """Return events as far as their files tell counts of them, and the others; None where files are far."""
+        """Events as far as their files tell counts of them, and the others; None where files are far."""
         if not self._lake.is_local:
             return None
         told = read_counts(self.files("event"))

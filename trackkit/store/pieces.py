@@ -16,11 +16,11 @@ from trackkit.store.layout import in_order
 from trackkit.store.marks import later_than_first, with_marks
 from trackkit.store.settle import Settled, Settling, Unsettled
 from trackkit.store.spread import spread, spread_rows
+from trackkit.store.tables import BY_DELIVERY
 
 PIECE_ROWS = 500_000
 SAMPLE = 64  # one row of so many says where messages are cut
 IDS_AT_ONCE = 20_000_000
-TABLES = ("event", "collapsed", "message")
 _PIECE, _ROW = "piece of delivery", "row of piece"
 _MIXED = -1
 
@@ -112,7 +112,7 @@ class Pieces:
         if cut.events.len():
             mixed = self.settling.settle(self._unsettled(rows, _MIXED))
             yield mixed
-            for name in TABLES:
+            for name in BY_DELIVERY:
                 found = getattr(mixed, name).select(self.columns[name])
                 spread([found.lazy()], _PIECE, self.folder / f"mixed {name}", cut.placed)
         people = []
@@ -132,7 +132,7 @@ class Pieces:
     def _keep(self, piece: int, settled: Settled) -> pl.Series:
         """Write what came of a piece, its events marked within it; return its people."""
         found = {}
-        for name in TABLES:
+        for name in BY_DELIVERY:
             rows = getattr(settled, name).select(self.columns[name])
             mixed = spread_rows(self.folder / f"mixed {name}", piece, rows.schema)
             found[name] = rows if mixed is None else in_order(name, pl.concat([rows, mixed.collect()]))
