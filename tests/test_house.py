@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kept": GROUND | {"metrics"},
     "rollup": {"schema", "metrics", "frames"},
     "rows": GROUND | {"metrics", "deliveries", "frames"},
-    "engine": GROUND | {"metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows"},
+    "distinct": {"schema", "deliveries", "frames", "metrics", "rollup", "rows"},
+    "engine": GROUND | {"metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows", "distinct"},
     "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},

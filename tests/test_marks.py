@@ -9,13 +9,15 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from tests.spec.golden import golden
 from tests.test_store import START, add, message_of, open_of
-from trackkit import engine, schema
+from trackkit import distinct, rows, schema
 from trackkit.analysis.web import attribute_web, counted_tables
+from trackkit.distinct import UNTOLD, in_order
 from trackkit.engine import measure
-from trackkit.rollup import UNTOLD, in_order
+from trackkit.metrics import ALWAYS, Distinct
 from trackkit.rows import Rows
 from trackkit.snapshot import Snapshot, Tables
 from trackkit.store import Store, open_store
@@ -173,28 +175,31 @@ def test_parts_of_deliveries_give_what_the_whole_gives(monkeypatch: pytest.Monke
     asked: list[dict[str, Any]] = [{}, {"by": ["domain", "delivery_id"]}, {"where": "domain = 'd1'"}, {"by": "domain"},
                                    {"delivery": ["0", "2"]}]  # fmt: skip
     whole = [measure(tables, DISTINCT, **one) for one in asked]
-    monkeypatch.setattr(engine, "PART_ROWS", {False: rows, True: rows})
+    monkeypatch.setattr(distinct, "PART_ROWS", {False: rows, True: rows})
     assert [measure(tables, DISTINCT, **one).rows() for one in asked] == [frame.rows() for frame in whole]
 
 
+_ROW = st.tuples(st.sampled_from(["7", "8", None]), st.integers(0, 3), st.integers(0, 2))
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["7", "8", None]), st.integers(0, 3)), max_size=12), st.booleans())
+@given(st.lists(_ROW, max_size=12), st.booleans())
 def test_rows_in_order_are_counted_without_holding_them_and_others_refused(rows: list[Any], is_sorted: bool) -> None:
     rows = sorted(rows, key=lambda row: (row[0] is not None, row[0] or "", row[1])) if is_sorted else rows
-    columns = {"delivery_id": pl.String, "message_number": pl.Int32}
-    found = in_order(pl.LazyFrame(rows, schema=columns, orient="row"), "messages")
+    columns = {"delivery_id": pl.String, "message_number": pl.Int32, "person_number": pl.Int32}
+    asked = {"people": Distinct("person_id", ALWAYS), "messages": Distinct("message_id", ALWAYS)}
+    found = in_order(pl.LazyFrame(rows, schema=columns, orient="row"), asked)
     deliveries = [delivery for delivery, _ in itertools.groupby(row[0] for row in rows)]
     falls = any(one[0] == two[0] and one[1] > two[1] for one, two in itertools.pairwise(rows))
     is_apart = any(deliveries.count(delivery) > 1 for delivery in {"7", "8"})  # without one, figures are of none
     if found is None:
         assert falls or len(deliveries) > len(set(deliveries))
-    else:
-        assert not falls and not is_apart
-        told = {delivery: {number for one, number in rows if one == delivery and number} for delivery in deliveries}
-        expected = {delivery: len(numbers) or UNTOLD for delivery, numbers in told.items()}
-        assert {one: count for one, count in found.iter_rows() if one} == {
-            one: expected[one] for one in expected if one
-        }
+        return
+    assert not falls and not is_apart
+    for place, name in ((1, "messages"), (2, "people")):
+        told = {one: {row[place] for row in rows if row[0] == one and row[place]} for one in deliveries if one}
+        counted = {row["delivery_id"]: row[name] for row in found.iter_rows(named=True) if row["delivery_id"]}
+        assert counted == {one: len(numbers) or UNTOLD for one, numbers in told.items()}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -204,3 +209,38 @@ def test_counts_under_a_filter_do_not_hang_on_the_order_of_rows(seed: int) -> No
             "event": golden().scan("event").collect().sample(fraction=1, shuffle=True, seed=seed).lazy()
         }
         assert measure(Snapshot(shuffled), DISTINCT, **asked).equals(measure(golden(), DISTINCT, **asked))
+
+
+WHERES = [None, "device = 'PC'", "link_label is not null", "domain <> 'x' and hour is not null"]
+GROUPS = ["delivery_id", [], "domain", ["delivery_id", "link_label"], "day"]
+
+
+@pytest.mark.parametrize("where", WHERES)
+def test_rows_held_in_memory_give_what_passes_over_the_files_give(
+    demo_store: Path, monkeypatch: pytest.MonkeyPatch, where: str | None
+) -> None:
+    store = open_store(demo_store)
+    ids = store.scan("event").select(pl.col("delivery_id").drop_nulls().unique().sort()).collect().to_series().to_list()
+    asked = [{"by": by, "delivery": delivery} for by in GROUPS for delivery in (None, ids[0], ids[:3])]
+    held = [measure(store, where=where, **one) for one in asked]
+    monkeypatch.setattr(rows, "FEW", 0)
+    for one, frame in zip(asked, held, strict=True):
+        assert_frame_equal(measure(store, where=where, **one), frame)
+
+
+@pytest.mark.parametrize("numbers", [{}, {"message_number": [1, 2, 3, 4, 5], "person_number": [1, 1, 1, 1, 1]}])
+def test_rows_that_do_not_count_are_looked_for_where_cells_tell_of_some(numbers: dict[str, list[int]]) -> None:
+    found = [
+        open_of("1", "7", "a", event_type="clicked"),
+        open_of("2", "7", "b", event_type="clicked", is_seed=True),
+        open_of("3", "7", "c", event_type="opened"),
+        open_of("4", "7", "d", event_type="bounced"),
+        open_of("5", "7", "e", event_type=None, reported_type=None),
+    ]
+    events = pl.DataFrame(found, schema=schema.EVENT.schema).with_columns(
+        pl.Series(name, values, dtype=schema.EVENT.schema[name]) for name, values in numbers.items()
+    )
+    for asked, opens, clicks in ("123", 2, 1), ("45", 1, None), ("12345", 3, None), ("34", 1, 0), ("13", 2, 1):
+        tables = Snapshot({"event": events.filter(pl.col("event_id").is_in(list(asked))).lazy()})
+        measured = measure(tables, DISTINCT[:2], where="domain is null")
+        assert measured.select(DISTINCT[:2]).rows() == [(opens, clicks)], asked

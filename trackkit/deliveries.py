@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -34,7 +32,7 @@ def counted_events(tables: Tables, delivery: str = "") -> pl.LazyFrame:
     Of one delivery, or, without an id, of all that are no proofs or models.
     """
     events = of_delivery(tables, "event", delivery) if delivery else _of_all(tables)
-    return events.filter(is_public(), is_hit())
+    return events.filter(is_counted())
 
 
 def _of_all(tables: Tables) -> pl.LazyFrame:
@@ -48,13 +46,17 @@ def is_hit(api: Any = pl) -> Any:
 
     `api` is the module whose expression is returned: polars, or narwhals.
     """
-    # Each compared by itself: an enumeration is then never made text, which all of the events would wait for.
-    return ~reduce(or_, [api.col("event_type") == kind for kind in schema.NO_HITS]).fill_null(False)
+    return ~api.col("event_type").is_in(list(schema.NO_HITS)).fill_null(False)
 
 
 def is_public(api: Any = pl) -> Any:
     """True for events and messages of no control address; where that is not known, for those too."""
     return ~api.col("is_seed").fill_null(False)
+
+
+def is_counted(api: Any = pl) -> Any:
+    """True for the events that figures are made of: hits, but those of control addresses."""
+    return is_public(api) & is_hit(api)
 
 
 def is_link_hit() -> pl.Expr:

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.deliveries import is_hit, is_public, require_deliveries, require_timezone
+from trackkit.deliveries import is_counted, require_deliveries, require_timezone
+from trackkit.distinct import UNTOLD, distinct_counts, values_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.frames import HERE, Frames
 from trackkit.kept import added, kept_deliveries, measured_before, purged
@@ -31,23 +32,10 @@ from trackkit.metrics import (
     sources_of,
 )
 from trackkit.refusals import with_refusals
-from trackkit.rollup import (
-    TOLD,
-    UNTOLD,
-    added_up,
-    cells,
-    flag_of,
-    in_order,
-    meets,
-    of_values,
-    told_cells,
-    values_of,
-)
+from trackkit.rollup import TOLD, added_up, cells, flag_of, told_cells
 from trackkit.rows import Rows
 from trackkit.snapshot import COUNTED_BY, Counted, Measurable
 
-# Events of which distinct values are counted at once, within deliveries: of text, and of numbers.
-PART_ROWS = {False: 4_000_000, True: 30_000_000}
 ENGINES = ("polars", "spark")
 
 
@@ -106,18 +94,6 @@ def _frames(engine: str) -> Frames:
         return Spark()
     _known(engine, ENGINES, "engine")
     return HERE
-
-
-def _counts(api: Any) -> Any:
-    """Of events, those that count."""
-    return is_public(api) & is_hit(api)
-
-
-def _counts_where(where: Condition, api: Any) -> Any:
-    """Of events, those that count and meet a condition; of one that names types no other type need be looked for."""
-    if "event_type" in where:
-        return is_public(api) & meets(where, api)
-    return _counts(api) & meets(where, api) if where else _counts(api)
 
 
 def _answered(rows: Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
@@ -217,19 +193,34 @@ def _collected(rows: Rows, source: str, metrics: list[Metric], groups: list[str]
     distinct = {name: formula for name, formula in formulas.items() if isinstance(formula, Distinct)}
     if distinct and rows.has_firsts(groups):
         distinct = {name: formula for name, formula in distinct.items() if not flag_of(formula)}
+    if source == "event":
+        rows = rows.held(_looked_at(rows, formulas, distinct, groups))
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
     # What adds up tells all groups: of a distinct count those are left out where nothing meets its condition.
     counted = rows.counted(groups) if source == "event" else None
     told = {name: formula for name, formula in adding.items() if counted is not None and _is_told(rows, formula)}
     rest = {name: formula for name, formula in adding.items() if name not in told}
-    frames = [_beforehand(rows, counted, told)] if counted is not None and told else []
-    frames += [_added(rows, source, rest, groups)] if rest or (groups and not told) else []
-    frames += _by_values(rows, source, distinct, groups) if distinct else []
+    frames, found = [_beforehand(rows, counted, told)] if counted is not None and told else [], None
+    if rest or (groups and not told):
+        found = _cells(rows, source, rest, groups)
+        frames.append(added_up(_that_count(source, found), rest, groups))
+    frames += distinct_counts(rows, source, distinct, groups, found) if distinct else []
     joined, *others = frames
     for frame in others:
         joined = _joined(joined, frame, groups)
     known = [pl.when(pl.col(name).fill_null(0) != UNTOLD).then(pl.col(name).fill_null(0)) for name in distinct]
     return joined.with_columns(*known, pl.lit(True).alias(f"in {source}"))
+
+
+def _looked_at(rows: Rows, formulas: dict[str, Formula], distinct: dict[str, Distinct], groups: list[str]) -> set[str]:
+    """The columns of events that these formulas look at."""
+    is_numbered = bool(distinct) and rows.has_numbers(groups)
+    values = {values_of(formula, is_numbered) for formula in distinct.values()}
+    totals = {formula.column for formula in formulas.values() if isinstance(formula, Total)}
+    flags = {flag for name, formula in formulas.items() if name not in distinct and (flag := flag_of(formula))}
+    refusals = {"occurred_at", "person_id", "recipient_id"} if rows.has("page_hit") else set()
+    tested = {column for formula in formulas.values() for column in _where(formula)}
+    return {*COUNTED_BY, *groups, *tested, *totals, *flags, *refusals, *values}
 
 
 def _is_told(rows: Rows, formula: Formula) -> bool:
@@ -241,10 +232,11 @@ def _is_told(rows: Rows, formula: Formula) -> bool:
 def _beforehand(rows: Rows, counted: Counted, formulas: dict[str, Formula]) -> pl.DataFrame:
     """Add up what was counted beforehand, and the rows that were not."""
     parts = [told_cells(counted.counts).lazy(), *cells(counted.rest, formulas.values(), list(COUNTED_BY), rows.on)]
-    return _over_cells(rows, "event", parts, formulas, ["delivery_id"])
+    return added_up(_that_count("event", _together(rows, parts, ["delivery_id"])), formulas, ["delivery_id"])
 
 
-def _added(rows: Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
+def _cells(rows: Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
+    """The cells of a source, those of events that do not count too."""
     tested = {column for formula in formulas.values() for column in _where(formula)}
     tested |= {"event_type", "is_seed"} if source == "event" else set()
     found = rows.of(source)
@@ -253,51 +245,21 @@ def _added(rows: Rows, source: str, formulas: dict[str, Formula], groups: list[s
     keys = [*groups, *sorted(tested.difference(groups, () if rows.has("page_hit") else {"is_refused"}))]
     if "delivery_id" not in groups:
         found = rows.asked(found)
-    return _over_cells(rows, source, cells(found, formulas.values(), keys, rows.on), formulas, groups)
+    return _together(rows, cells(found, formulas.values(), keys, rows.on), groups)
 
 
-def _over_cells(
-    rows: Rows, source: str, parts: list[Any], formulas: dict[str, Formula], groups: list[str]
-) -> pl.DataFrame:
+def _together(rows: Rows, parts: list[Any], groups: list[str]) -> pl.DataFrame:
     if "delivery_id" in groups:  # a few cells are then left out, not a few of all rows
         parts = [rows.asked(part) for part in parts]
     # One after the other: together they would keep the rows in memory, to read them once.
-    together = pl.concat([rows.on.collect(part) for part in parts], how="diagonal")
-    if source == "event":
-        told = {} if "is_refused" in together.columns else {"is_refused": pl.lit(None, pl.Boolean)}
-        together = together.filter(_counts(pl)).with_columns(**told)
-    return added_up(together, formulas, groups)
+    return pl.concat([rows.on.collect(part) for part in parts], how="diagonal")
 
 
-def _by_values(rows: Rows, source: str, formulas: dict[str, Distinct], groups: list[str]) -> list[pl.DataFrame]:
-    """Count distinct values: frames of one or several of the counts, each with the groups that meet their condition."""
-    is_numbered, api = rows.has_numbers(groups), rows.on.api
-    frames, rest = [], dict(formulas)
-    if is_numbered and rows.on.is_here and groups == ["delivery_id"]:
-        for name in [name for name, formula in formulas.items() if formula.column == "message_id"]:
-            found = in_order(rows.of(source).filter(_counts_where(formulas[name].where, api)), name)
-            if found is not None:
-                frames.append(rows.on.collect(rows.asked(found.lazy())))
-                del rest[name]
-    parts = rows.parts(PART_ROWS[is_numbered]) if rest and "delivery_id" in groups else [rows]
-    alike: dict[str, dict[str, Distinct]] = {}
-    for name, formula in rest.items():
-        alike.setdefault(repr(formula.where), {})[name] = formula
-    of_each = ((_of_part(part, source, same, groups, is_numbered) for part in parts) for same in alike.values())
-    return [*frames, *map(pl.concat, of_each)]
-
-
-def _of_part(part: Rows, source: str, formulas: dict[str, Distinct], groups: list[str], numbered: bool) -> pl.DataFrame:
-    """Count the values of formulas with one condition, which are held in memory."""
-    api, where = part.on.api, next(iter(formulas.values())).where
-    columns = dict.fromkeys([*groups, *(values_of(formula, numbered) for formula in formulas.values())])
-    found = part.of(source).filter(_counts_where(where, api))
-    aggregates = [of_values(formula, numbered, api).alias(name) for name, formula in formulas.items()]
-    if "delivery_id" in groups:  # a few counts are then left out, not a few of all rows
-        found = part.on.unrepeated(found, list(columns))
-        return part.on.collect(part.asked(found.group_by(groups).agg(aggregates)))
-    found = part.on.unrepeated(part.asked(found), list(columns))
-    return part.on.collect(found.group_by(groups).agg(aggregates) if groups else found.select(aggregates))
+def _that_count(source: str, found: pl.DataFrame) -> pl.DataFrame:
+    if source != "event":
+        return found
+    told = {} if "is_refused" in found.columns else {"is_refused": pl.lit(None, pl.Boolean)}
+    return found.filter(is_counted()).with_columns(**told)
 
 
 def _completed(rows: Rows, metric: Metric) -> pl.Expr:

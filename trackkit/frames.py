@@ -59,9 +59,9 @@ class Here:
 
         No distinct count hangs on a repetition, and where rows lie in order few are left.
         """
-        is_other = [pl.col(name).ne_missing(pl.col(name).shift()) for name in columns]
         is_first = pl.col("first").shift().is_null()
-        return rows.select(*columns, first=pl.lit(True)).filter(pl.any_horizontal(*is_other, is_first)).drop("first")
+        is_other = pl.any_horizontal(*(changes(pl.col(name)) for name in columns), is_first)
+        return rows.select(*columns, first=pl.lit(True)).filter(is_other).drop("first")
 
     def amount(self, name: str) -> pl.Expr:
         """Return an amount of money, to be added exactly."""
@@ -70,6 +70,11 @@ class Here:
     def collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
         """Return rows, or what was counted of them, in memory."""
         return rows.collect(engine="streaming")
+
+
+def changes(value: pl.Expr) -> pl.Expr:
+    """Return an expression that is true where a value is another than in the row before, null being a value too."""
+    return value.ne_missing(value.shift())
 
 
 HERE: Frames = Here()

@@ -18,7 +18,6 @@ from trackkit.metrics import ALWAYS, Condition, Count, Distinct, Formula, Total
 
 ROWS = "rows of cell"
 TOLD = ("amount", "articles")  # whose sums are counted beforehand
-UNTOLD = -1  # a distinct count of rows of which none says whose it is
 
 
 def flag_of(formula: Formula) -> str | None:
@@ -65,42 +64,6 @@ def added_up(found: pl.DataFrame, formulas: Mapping[str, Formula], groups: list[
     """Return one row per group, a column per formula, from cells; null where no row that counts knows its value."""
     wanted = [_over_cells(formula).alias(name) for name, formula in formulas.items()]
     return _grouped(found.lazy(), wanted, groups).collect()
-
-
-def of_values(formula: Distinct, is_numbered: bool, api: Any = pl) -> Any:
-    """Return a distinct count over the rows of a group, all of them meeting its condition; `UNTOLD` where none says.
-
-    `is_numbered` says that within the group numbers tell the values apart (`schema.NUMBERS`).
-    """
-    values = api.col(values_of(formula, is_numbered))
-    is_unknown = (values == 0) if is_numbered else values.is_null()
-    # Of no rows at all, some engines know no number.
-    found = values.n_unique().cast(api.Int64).fill_null(0) - is_unknown.any().fill_null(False).cast(api.Int64)
-    is_untold = (found == 0) & (api.len() > 0)
-    return found + UNTOLD * is_untold.cast(api.Int64)
-
-
-def values_of(formula: Distinct, is_numbered: bool) -> str:
-    """Return the column that holds the values of a distinct count."""
-    return schema.NUMBERS[formula.column] if is_numbered else formula.column
-
-
-def in_order(rows: pl.LazyFrame, name: str) -> pl.DataFrame | None:
-    """Count the distinct messages of each delivery of numbered rows, as `of_values`, where each lie together.
-
-    None where they do not, as some readers and some stores give no order: of those that do nothing is held in memory.
-    """
-    keys = ["delivery_id", schema.NUMBERS["message_id"]]
-    delivery, number = (pl.col(key) for key in keys)
-    is_same = delivery.eq_missing(delivery.shift())
-    is_back = is_same & (number < number.shift())
-    steps = HERE.unrepeated(rows, keys).select("delivery_id", told=number > 0, is_begin=~is_same, is_back=is_back)
-    sums = [pl.col("told", "is_begin", "is_back").sum().cast(pl.Int64)]
-    found = HERE.collect(steps.group_by("delivery_id").agg(sums)).rename({"told": name})
-    if (found["is_begin"] > 1).any() or found["is_back"].sum():
-        return None
-    counted = pl.when(pl.col(name) > 0).then(name).otherwise(UNTOLD)
-    return found.select("delivery_id", counted.alias(name))
 
 
 def _over_cells(formula: Formula) -> pl.Expr:

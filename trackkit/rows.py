@@ -12,6 +12,8 @@ from trackkit.frames import HERE, Frames
 from trackkit.metrics import BREAKDOWNS
 from trackkit.snapshot import Counted, Measurable
 
+FEW = 1_000_000  # events that are held in memory, in the columns asked for: some 40 bytes each
+
 
 def _is_untold(source: str, api: Any) -> dict[str, Any]:
     """What tells that counts of a source are not all told: tests of events, by the column each looks at."""
@@ -33,6 +35,9 @@ class Rows:
     ) -> None:
         self.tables, self.delivery, self.where, self.timezone, self.on = tables, delivery, where, timezone, on
         self.left_out: list[str] = []
+        self.tests: list[Any] = []
+        self.kept: pl.LazyFrame | None = None
+        self.marked: dict[tuple[str, ...], bool] = {}
         self.span: tuple[str, str] | None = None
 
     def only(self, delivery: list[str]) -> "Rows":
@@ -46,18 +51,46 @@ class Rows:
         rows.left_out = sorted(delivery)
         return rows
 
+    def held(self, columns: set[str]) -> "Rows":
+        """The same question, its events in memory where it leaves few: they are then read once for all counts."""
+        if not self.on.is_here or (self.where is None and self.delivery is None):
+            return self
+        events = self.of("event")
+        asked = [name for name in events.collect_schema() if name in columns]
+        found = self.on.collect(events.select(asked).head(FEW + 1))
+        if found.height > FEW:
+            return self
+        rows = copy(self)
+        rows.kept = found.lazy()
+        return rows
+
+    def that(self, tests: list[Any]) -> "Rows":
+        """The rows among them that meet tests, in the words of who goes through them."""
+        rows = copy(self)
+        rows.tests = tests
+        return rows
+
     def parts(self, most: int) -> list["Rows"]:
         """The same question in parts of whole deliveries, of about so many events, where there are more.
 
         What is counted within deliveries then needs the memory of one part; of a sorted store each reads its own files.
         """
-        if not self.on.is_here or self.tables.stored("event").select(pl.len()).collect().item() <= most:
+        if self.kept is not None or not self.on.is_here:
             return [self]
-        sizes = self._named("event").group_by("delivery_id").agg(rows=pl.len()).drop_nulls("delivery_id")
-        placed = sizes.sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // most)
+        if self.tables.stored("event").select(pl.len()).collect().item() <= most:
+            return [self]
+        placed = self._sizes().sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // most)
         first, last = pl.col("delivery_id").min().alias("first"), pl.col("delivery_id").max().alias("last")
         spans = placed.group_by("part", maintain_order=True).agg(first, last).collect(engine="streaming")
         return [self._within(*span) for span in spans.select("first", "last").iter_rows()] or [self]
+
+    def _sizes(self) -> pl.LazyFrame:
+        """The events of each delivery, filtered or not."""
+        told = self._told()
+        events, key = self._named("event") if told is None else told.rest, ["delivery_id"]
+        sizes = [events.group_by(key).agg(rows=pl.len().cast(pl.Int64))]
+        sizes += [] if told is None else [told.counts.lazy().group_by(key).agg(pl.col("rows").sum())]
+        return pl.concat(sizes).group_by(key).agg(pl.col("rows").sum()).drop_nulls(key)
 
     def _within(self, *span: str) -> "Rows":
         rows = copy(self)
@@ -70,6 +103,10 @@ class Rows:
 
     def of(self, source: str) -> Any:
         """Rows that meet the condition: of every delivery, `asked` or not, where none is named, and counted or not."""
+        rows = self._all(source) if self.kept is None or source != "event" else self.kept
+        return rows.filter(*self.tests) if self.tests else rows
+
+    def _all(self, source: str) -> Any:
         rows = self._named(source)
         if source == "event":
             rows = self._timed(rows)
@@ -90,16 +127,19 @@ class Rows:
         or a country is no fixed attribute of a message: where its table is missing, each hit has its own.
         """
         columns = {*groups, *(self.where.meta.root_names() if self.where is not None else ())}
-        return groups == ["delivery_id"] and columns == {"delivery_id"} and self._is_marked(list(schema.FIRSTS))
+        return groups == ["delivery_id"] and columns == {"delivery_id"} and self._is_marked(*schema.FIRSTS)
 
     def has_numbers(self, groups: list[str]) -> bool:
         """Whether stored numbers tell messages and persons apart within each group: each is of one delivery."""
         is_within = "delivery_id" in groups or (self.delivery is not None and len(self.delivery) == 1)
-        return is_within and self._is_marked(["message_number"])
+        return is_within and self._is_marked("message_number")
 
-    def _is_marked(self, marks: list[str]) -> bool:
-        if not self.has("event"):
-            return False
+    def _is_marked(self, *marks: str) -> bool:
+        if marks not in self.marked:
+            self.marked[marks] = self.has("event") and self._has_all(marks)
+        return self.marked[marks]
+
+    def _has_all(self, marks: tuple[str, ...]) -> bool:
         told, api = self._told(), self.on.api
         events = self.on.scan(self.tables, "event") if told is None else told.rest  # the others are marked
         if not set(marks) <= set(events.collect_schema()):

@@ -1,0 +1,132 @@
+"""Distinct counts of rows, where no stored flag answers: of each condition in a pass over the rows that meet it."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.deliveries import is_hit, is_public
+from trackkit.frames import HERE, changes
+from trackkit.metrics import Condition, Distinct
+from trackkit.rollup import meets
+from trackkit.rows import Rows
+
+# Events of which values are held at once, within deliveries: of text, and of numbers.
+PART_ROWS = {False: 4_000_000, True: 30_000_000}
+UNTOLD = -1  # a count of rows of which none says whose it is
+
+
+def distinct_counts(
+    rows: Rows, source: str, formulas: Mapping[str, Distinct], groups: list[str], cells: pl.DataFrame | None = None
+) -> list[pl.DataFrame]:
+    """Count distinct values: frames of one or several of the counts, each with the groups that meet their condition.
+
+    `cells` of the same events, where there are some, say what need not be looked for among them.
+    """
+    is_numbered = rows.has_numbers(groups)
+    parts = cache(lambda: rows.parts(PART_ROWS[is_numbered]) if "delivery_id" in groups else [rows])
+    alike: dict[str, dict[str, Distinct]] = {}
+    for name, formula in formulas.items():
+        alike.setdefault(repr(formula.where), {})[name] = formula
+    found = []
+    for same in alike.values():
+        tests, columns = _tests(rows, next(iter(same.values())).where, cells), {one.column for one in same.values()}
+        counted = None
+        if is_numbered and rows.on.is_here and groups == ["delivery_id"] and "message_id" in columns:
+            of_each = parts() if len(columns) > 1 else [rows]  # messages that lie together are not held
+            counted = _in_order([part.that(tests) for part in of_each], source, same)
+        if counted is None:
+            each = (_by_value(part.that(tests), source, same, groups, is_numbered) for part in parts())
+            counted = pl.concat(each)
+        found.append(counted)
+    return found
+
+
+def values_of(formula: Distinct, is_numbered: bool) -> str:
+    """Return the column that holds the values of a distinct count."""
+    return schema.NUMBERS[formula.column] if is_numbered else formula.column
+
+
+def in_order(met: pl.LazyFrame, formulas: Mapping[str, Distinct]) -> pl.DataFrame | None:
+    """Count distinct values of each delivery in numbered rows, its messages by where each begins.
+
+    None where messages do not lie together, as some readers and some stores give no order.
+    """
+    messages = [name for name, formula in formulas.items() if formula.column == "message_id"]
+    others = {name: formula for name, formula in formulas.items() if name not in messages}
+    values = [_values(formula, True).alias(name) for name, formula in others.items()]
+    sums = pl.col("is_told", "is_begin", "is_back").sum().cast(pl.Int64)
+    steps = _steps(met, [values_of(formula, True) for formula in others.values()])
+    found = HERE.collect(steps.group_by("delivery_id").agg(sums, *values))
+    if (found["is_begin"] > 1).any() or found["is_back"].sum():
+        return None
+    told = pl.when(pl.col("is_told") > 0).then("is_told").otherwise(UNTOLD)
+    return found.select("delivery_id", *others, *(told.alias(name) for name in messages))
+
+
+def _steps(met: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
+    """The rows where the message changes, or one of the columns: which of them begin a delivery, or a message.
+
+    A number that is less than the one before, in the same delivery, says that messages do not lie together.
+    """
+    number, begins, rises = pl.col(schema.NUMBERS["message_id"]), pl.col("is_begin"), pl.col("is_other")
+    steps = met.select(
+        "delivery_id",
+        *columns,
+        is_begin=changes(pl.col("delivery_id")),
+        is_other=changes(number),
+        is_back=number < number.shift(),
+        is_told=number > 0,
+    )
+    kept = steps.filter(pl.any_horizontal(begins, rises, *(changes(pl.col(name)) for name in columns)))
+    return kept.with_columns(is_back=pl.col("is_back") & ~begins, is_told=pl.col("is_told") & (begins | rises))
+
+
+def _in_order(parts: list[Rows], source: str, formulas: Mapping[str, Distinct]) -> pl.DataFrame | None:
+    found = []
+    for part in parts:
+        counted = in_order(part.of(source), formulas)
+        if counted is None:
+            return None
+        found.append(HERE.collect(part.asked(counted.lazy())))
+    return pl.concat(found)
+
+
+def _by_value(
+    part: Rows, source: str, formulas: Mapping[str, Distinct], groups: list[str], is_numbered: bool
+) -> pl.DataFrame:
+    """Count values, which are held in memory."""
+    met, is_within = part.of(source), "delivery_id" in groups
+    columns = dict.fromkeys([*groups, *(values_of(formula, is_numbered) for formula in formulas.values())])
+    found = part.on.unrepeated(met if is_within else part.asked(met), list(columns))
+    values = [_values(formula, is_numbered, part.on.api).alias(name) for name, formula in formulas.items()]
+    counted = found.group_by(groups).agg(values) if groups else found.select(values)
+    # By delivery a few counts are left out, not a few of all rows.
+    return part.on.collect(part.asked(counted) if is_within else counted)
+
+
+def _tests(rows: Rows, where: Condition, cells: pl.DataFrame | None) -> list[Any]:
+    """What rows are to be tested for: whether they count, unless all do, and meet a condition."""
+    api = rows.on.api
+    tests = [meets(where, api)] if where else []
+    if cells is None or not cells.filter(~is_public()).is_empty():
+        tests.append(is_public(api))
+    # Where a condition names types, no other type need be looked for.
+    if "event_type" not in where and (cells is None or not cells.filter(~is_hit()).is_empty()):
+        tests.append(is_hit(api))
+    return tests
+
+
+def _values(formula: Distinct, is_numbered: bool, api: Any = pl) -> Any:
+    """The number of values in the rows of a group, all of them meeting the condition; `UNTOLD` where none says.
+
+    `is_numbered` says that within the group numbers tell the values apart (`schema.NUMBERS`).
+    """
+    values = api.col(values_of(formula, is_numbered))
+    is_unknown = (values == 0) if is_numbered else values.is_null()
+    # Of no rows at all, some engines know no number.
+    found = values.n_unique().cast(api.Int64).fill_null(0) - is_unknown.any().fill_null(False).cast(api.Int64)
+    is_untold = (found == 0) & (api.len() > 0)
+    return found + UNTOLD * is_untold.cast(api.Int64)
