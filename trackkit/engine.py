@@ -193,8 +193,18 @@ def _collected(rows: Rows, source: str, metrics: list[Metric], groups: list[str]
     distinct = {name: formula for name, formula in formulas.items() if isinstance(formula, Distinct)}
     if distinct and rows.has_firsts(groups):
         distinct = {name: formula for name, formula in distinct.items() if not flag_of(formula)}
+    portions: Iterable[Rows] = [rows]
     if source == "event":
-        rows = rows.held(_looked_at(rows, formulas, distinct, groups))
+        columns = _looked_at(rows, formulas, distinct, groups)
+        portions = rows.portions(columns) if "delivery_id" in groups else [rows.held(columns)]
+    found = pl.concat(_of_portion(portion, source, formulas, distinct, groups) for portion in portions)
+    known = [pl.when(pl.col(name).fill_null(0) != UNTOLD).then(pl.col(name).fill_null(0)) for name in distinct]
+    return found.with_columns(*known, pl.lit(True).alias(f"in {source}"))
+
+
+def _of_portion(
+    rows: Rows, source: str, formulas: dict[str, Formula], distinct: dict[str, Distinct], groups: list[str]
+) -> pl.DataFrame:
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
     # What adds up tells all groups: of a distinct count those are left out where nothing meets its condition.
     counted = rows.counted(groups) if source == "event" else None
@@ -208,8 +218,7 @@ def _collected(rows: Rows, source: str, metrics: list[Metric], groups: list[str]
     joined, *others = frames
     for frame in others:
         joined = _joined(joined, frame, groups)
-    known = [pl.when(pl.col(name).fill_null(0) != UNTOLD).then(pl.col(name).fill_null(0)) for name in distinct]
-    return joined.with_columns(*known, pl.lit(True).alias(f"in {source}"))
+    return joined
 
 
 def _looked_at(rows: Rows, formulas: dict[str, Formula], distinct: dict[str, Distinct], groups: list[str]) -> set[str]:

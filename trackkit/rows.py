@@ -1,7 +1,8 @@
 """The rows that a question is about, and what is known of them: whether marks answer it, whether all was told."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -12,7 +13,7 @@ from trackkit.frames import HERE, Frames
 from trackkit.metrics import BREAKDOWNS
 from trackkit.snapshot import Counted, Measurable
 
-FEW = 1_000_000  # events that are held in memory, in the columns asked for: some 40 bytes each
+HELD = 4_000_000  # events in memory at most, in the columns asked for: some 50 bytes each
 
 
 def _is_untold(source: str, api: Any) -> dict[str, Any]:
@@ -36,9 +37,10 @@ class Rows:
         self.tables, self.delivery, self.where, self.timezone, self.on = tables, delivery, where, timezone, on
         self.left_out: list[str] = []
         self.tests: list[Any] = []
-        self.kept: pl.LazyFrame | None = None
+        self.kept: pl.DataFrame | None = None
         self.marked: dict[tuple[str, ...], bool] = {}
         self.span: tuple[str, str] | None = None
+        self.events = 0  # in the span, whether or not they meet the condition
 
     def only(self, delivery: list[str]) -> "Rows":
         """The same question about some deliveries."""
@@ -57,12 +59,27 @@ class Rows:
             return self
         events = self.of("event")
         asked = [name for name in events.collect_schema() if name in columns]
-        found = self.on.collect(events.select(asked).head(FEW + 1))
-        if found.height > FEW:
+        found = self.on.collect(events.select(asked).head(HELD + 1))
+        if found.height > HELD:
             return self
         rows = copy(self)
-        rows.kept = found.lazy()
+        rows.kept = found
         return rows
+
+    def portions(self, columns: set[str]) -> Iterator["Rows"]:
+        """The same question in portions of whole deliveries, each `held`, where a condition leaves less than half.
+
+        How much it leaves is seen of a first portion. Where it is more, counts that each read what they need take less.
+        """
+        first, *others = [self] if self.where is None else self.parts(HELD // 3)
+        seen = first.held(columns)
+        if not others:
+            yield seen
+        elif seen.kept is None or 2 * seen.kept.height > first.events:
+            yield self
+        else:
+            share = max(seen.kept.height, 1) / first.events
+            yield from (part.held(columns) for part in self.parts(int(HELD / 2 / share)))
 
     def that(self, tests: list[Any]) -> "Rows":
         """The rows among them that meet tests, in the words of who goes through them."""
@@ -75,26 +92,26 @@ class Rows:
 
         What is counted within deliveries then needs the memory of one part; of a sorted store each reads its own files.
         """
-        if self.kept is not None or not self.on.is_here:
+        is_planned = self.kept is not None or self.span is not None
+        if is_planned or not self.on.is_here or self.tables.stored("event").select(pl.len()).collect().item() <= most:
             return [self]
-        if self.tables.stored("event").select(pl.len()).collect().item() <= most:
-            return [self]
-        placed = self._sizes().sort("delivery_id").with_columns(part=pl.col("rows").cum_sum() // most)
-        first, last = pl.col("delivery_id").min().alias("first"), pl.col("delivery_id").max().alias("last")
-        spans = placed.group_by("part", maintain_order=True).agg(first, last).collect(engine="streaming")
-        return [self._within(*span) for span in spans.select("first", "last").iter_rows()] or [self]
+        of_each = self._sizes.sort("delivery_id").group_by(part=pl.col("rows").cum_sum() // most, maintain_order=True)
+        key = pl.col("delivery_id")
+        spans = of_each.agg(key.first().alias("first"), key.last().alias("last"), pl.col("rows").sum())
+        return [self._within(*span) for span in spans.select("first", "last", "rows").iter_rows()] or [self]
 
-    def _sizes(self) -> pl.LazyFrame:
-        """The events of each delivery, filtered or not."""
+    @cached_property
+    def _sizes(self) -> pl.DataFrame:
+        """The events of each delivery, whether or not they meet the condition."""
         told = self._told()
         events, key = self._named("event") if told is None else told.rest, ["delivery_id"]
         sizes = [events.group_by(key).agg(rows=pl.len().cast(pl.Int64))]
         sizes += [] if told is None else [told.counts.lazy().group_by(key).agg(pl.col("rows").sum())]
-        return pl.concat(sizes).group_by(key).agg(pl.col("rows").sum()).drop_nulls(key)
+        return self.on.collect(pl.concat(sizes).group_by(key).agg(pl.col("rows").sum()).drop_nulls(key))
 
-    def _within(self, *span: str) -> "Rows":
+    def _within(self, first: str, last: str, events: int) -> "Rows":
         rows = copy(self)
-        rows.span = (span[0], span[1])
+        rows.span, rows.events = (first, last), events
         return rows
 
     def has(self, source: str) -> bool:
@@ -103,7 +120,7 @@ class Rows:
 
     def of(self, source: str) -> Any:
         """Rows that meet the condition: of every delivery, `asked` or not, where none is named, and counted or not."""
-        rows = self._all(source) if self.kept is None or source != "event" else self.kept
+        rows = self._all(source) if self.kept is None or source != "event" else self.kept.lazy()
         return rows.filter(*self.tests) if self.tests else rows
 
     def _all(self, source: str) -> Any:
