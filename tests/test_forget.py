@@ -30,6 +30,7 @@ from trackkit.metrics import METRICS, Ratio
 from trackkit.report.notes import sentences
 from trackkit.retention import counts, cuts_of, forget
 from trackkit.runs import run
+from trackkit.store import forget as forgetting
 from trackkit.store import layout, open_store
 from trackkit.store.forget import forget as removed_from
 from trackkit.store.going import Person
@@ -172,8 +173,11 @@ def _as_table(raw: Path) -> Path:
     return place.parent.parent
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_forgetting_a_recipient_is_never_having_had_them(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "batch"), [(1, 1_000_000), (2, 1), (3, 50)])
+def test_forgetting_a_recipient_is_never_having_had_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, batch: int
+) -> None:
+    monkeypatch.setattr(forgetting, "LARGE_ROWS", batch)
     raw = write_instance(tmp_path / "raw", seed, messages=200, hits=1_500)
     sent = list(csv.DictReader((raw / "broadlog.csv").open(encoding="utf-8")))
     recipient = random.Random(seed).choice([row["iRecipientId"] for row in sent if row["iRecipientId"] != "0"])

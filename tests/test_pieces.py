@@ -39,7 +39,7 @@ def test_large_deliveries_are_settled_alone_and_others_a_few_at_a_time(rows: lis
         "piece"].n_unique()  # fmt: skip
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(hit(), min_size=4, max_size=40), st.randoms(use_true_random=False))
 def test_pieces_come_to_what_the_whole_comes_to(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row], chance: random.Random

@@ -19,6 +19,7 @@ import click
 
 from trackkit import __version__
 from trackkit.errors import RequestError, TrackkitError
+from trackkit.startup import begin
 
 FOLDER = click.Path(path_type=Path)
 
@@ -408,7 +409,7 @@ def check(folder: Path | None) -> None:
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    gc.set_threshold(100_000)  # importing makes many objects, none of them garbage
+    begin()
     arguments = _spread(sys.argv[1:])
     debug = "--debug" in arguments
     try:

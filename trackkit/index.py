@@ -13,15 +13,14 @@ from markupsafe import Markup
 
 from trackkit import __version__, resources
 from trackkit.engine import measure
-from trackkit.language import say, tag
+from trackkit.language import say, speech, tag
 from trackkit.metrics import METRICS
 from trackkit.report import REPORTS
-from trackkit.report.html_page import speech
+from trackkit.report.template import SKIN
 from trackkit.snapshot import Snapshot
 from trackkit.theme import css_variables, theme
 from trackkit.wording import figure, instant, plain
 
-SKIN = "reports_templates/html"
 HEADLINES = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_rate", "unsubscribe_rate")
 NAME = "index.html"
 

@@ -18,7 +18,7 @@ Functions that make something to be read (charts, tables) take `lang: str = "en"
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
@@ -66,6 +66,15 @@ def several(one: str, many: str, count: int, lang: str = SOURCE, /, **values: ob
 
     said = _catalogue(lang).ngettext(one, many, count)
     return said.format(count=format_decimal(count, locale=lang), **values)
+
+
+def speech(lang: str) -> dict[str, Callable[..., str]]:
+    """Return what a page's template speaks with: `say("...")`, and `several("...", "...", count)`."""
+
+    def in_number(one: str, many: str, count: int, **values: object) -> str:
+        return several(one, many, count, lang, **values)
+
+    return {"say": lambda text, **values: say(text, lang, **values), "several": in_number}
 
 
 def said(words: Mapping[str, str], lang: str = SOURCE) -> dict[str, str]:

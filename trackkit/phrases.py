@@ -22,9 +22,8 @@ from trackkit import resources
 from trackkit.cells import headline
 from trackkit.language import LOCALES, SOURCE, catalogue_file, languages, read
 from trackkit.metrics import BREAKDOWNS
-from trackkit.report.html_page import SKIN
 from trackkit.report.notebook import NOTEBOOKS
-from trackkit.report.template import TEMPLATES, words_of
+from trackkit.report.template import SKIN, TEMPLATES, words_of
 
 Phrase = str | tuple[str, str]
 SAID = ("say", "unavailable")  # calls whose first argument is said

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,15 +25,15 @@ from trackkit import __version__, resources
 from trackkit.charts.canvas import MIME as CHART
 from trackkit.charts.canvas import WIDTH
 from trackkit.errors import ReportError
-from trackkit.language import SOURCE, say, several, tag
+from trackkit.language import SOURCE, say, speech, tag
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
-from trackkit.report.template import Section, Template
+from trackkit.report.template import SKIN, Section, Template
 from trackkit.report.warmth import EMBED
 from trackkit.theme import Theme, by_variable, css_variables, theme
 from trackkit.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
-SKIN, INDEX = "reports_templates/html", "index.html.j2"
+INDEX = "index.html.j2"
 ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _VEGA: dict[str, str] = {}  # made once: it takes a second
@@ -90,15 +90,6 @@ def _environment(folders: tuple[Path, ...], index: Path, lang: str) -> Environme
     made = _Exporter(template_paths=[str(folder) for folder in folders]).environment
     made.globals |= speech(lang)
     return made
-
-
-def speech(lang: str) -> dict[str, Callable[..., str]]:
-    """Return what a page's template speaks with: `say("...")`, and `several("...", "...", count)`."""
-
-    def in_number(one: str, many: str, count: int, **values: object) -> str:
-        return several(one, many, count, lang, **values)
-
-    return {"say": lambda text, **values: say(text, lang, **values), "several": in_number}
 
 
 def script_json(value: Any) -> Markup:

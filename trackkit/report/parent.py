@@ -19,6 +19,7 @@ import time
 from importlib import import_module
 
 from trackkit.report import children
+from trackkit.startup import begin
 
 ROLES = {"cells": "trackkit.report.shell", "render": "trackkit.report.workers"}  # modules whose serve(talk) a child is
 
@@ -118,6 +119,7 @@ def _settle(environment: dict[str, str], folder: str) -> None:
 def serve(path: str) -> None:
     """Be the parent, listening at `path`: import, say that it is ready, and fork until whoever started it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for whoever started us
+    begin()
     from trackkit.report import warmth
 
     warmth.warm_up()

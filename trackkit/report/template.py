@@ -20,6 +20,7 @@ from trackkit.report import notebook
 from trackkit.theme import THEME, theme
 
 TEMPLATES = "reports_templates"
+SKIN = f"{TEMPLATES}/html"  # the page around a report, and the index
 # What analysts edit beside the reports, and who reads it.
 LISTS = {DOMAINS: domain_list, THRESHOLDS: thresholds}
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]

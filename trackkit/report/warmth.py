@@ -10,26 +10,20 @@ from datetime import date
 from importlib import import_module
 from typing import Any
 
-import altair as alt
-from nbformat.v4 import new_code_cell, new_notebook, new_output
-
 import trackkit
 
 REPORT = "tracking_indicators"
-AHEAD = (
-    "papermill", "nbconvert", "babel.numbers", "lxml.html", "nh3", "tinycss2", "deltalake",
+AHEAD = (  # not imported above: Vega's script is made meanwhile, which takes as long
+    "altair", "papermill", "nbconvert", "babel.numbers", "lxml.html", "nh3", "tinycss2", "deltalake",
     "narwhals._interchange.dataframe", "narwhals._polars.dataframe", "trackkit.store", "trackkit.report",
     "trackkit.report.execute", "trackkit.report.html_page", "trackkit.report.shell", "trackkit.report.workers",
 )  # fmt: skip
-# altair's schema checker would bring it, for addresses that our charts do not hold: a second of imports.
-NOT_NEEDED = "rfc3987_syntax"
 EMBED = "window.vegaEmbed=vegaEmbed;"  # what a page needs of Vega
 BUNDLE = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle(sys.argv[1]).encode())"
 
 
 def warm_up() -> None:
     """Import and use once; RuntimeError if a thread of Python was started, which no child would have."""
-    sys.modules[NOT_NEEDED] = None  # type: ignore[assignment]
     # In a process of its own: a JavaScript engine starts threads.
     with subprocess.Popen([sys.executable, "-P", "-c", BUNDLE, EMBED], stdout=subprocess.PIPE) as vega:
         for name in AHEAD:
@@ -45,6 +39,8 @@ def warm_up() -> None:
 
 def _use_once() -> None:
     """Fill the caches of libraries, with a small page in every language; no frame is asked anything here."""
+    from nbformat.v4 import new_code_cell, new_notebook, new_output
+
     from trackkit.analysis.domains import class_of, domain_list
     from trackkit.language import languages
     from trackkit.report.html_page import Made, export
@@ -63,6 +59,8 @@ def _use_once() -> None:
 
 def _chart(lang: str) -> Any:
     """A chart of plain rows."""
+    import altair as alt
+
     from trackkit.charts.canvas import series_colour, tip, whole_numbers
 
     rows = alt.InlineData([{"name": "Opens", "count": 1}])

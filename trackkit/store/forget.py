@@ -7,7 +7,7 @@ again. A removal that was stopped between the two is finished by repeating it.
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -19,8 +19,8 @@ from trackkit.store.commits import Commit
 from trackkit.store.dedupe import FILLED
 from trackkit.store.going import ALTERED, GOES, Old, Person
 from trackkit.store.lake import BUCKET, Lake
-from trackkit.store.layout import bucket_of
-from trackkit.store.marks import with_marks
+from trackkit.store.layout import LARGE_ROWS, bucket_of
+from trackkit.store.marks import MARKED_BY, with_marks
 from trackkit.store.places import alone, discard_staging
 from trackkit.store.rewrite import Tables
 from trackkit.store.tables import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK
@@ -175,7 +175,7 @@ class Removal:
             if name in BY_DELIVERY:
                 self._rewrite_buckets(name)
             else:
-                self._put(name, _kept(self.rule.marked(name)))
+                self._put(name, _kept(self.rule.marked(name)).collect())
         losing = self._losing()
         if self.rule.leaves_part:
             self._merge("purge", self._purged(losing))
@@ -188,9 +188,8 @@ class Removal:
     def _rewrite_buckets(self, name: str) -> None:
         fences = self.before.scan(FENCE).collect()
         for bucket in bucket_of(self.concerned[name]["delivery_id"], fences).unique().sort():
-            rows = _kept(self.rule.marked(name, [bucket]))
-            rows = with_marks(rows) if name == "event" else rows
-            self.lake.replace(name, [rows.with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET))], [bucket])
+            rows = _kept(self.rule.marked(name, [bucket])).with_columns(pl.lit(bucket, pl.Int32).alias(BUCKET))
+            self.lake.replace(name, _marked(rows) if name == "event" else _batches(rows), [bucket])
         self.versions[name] = self.lake.own_version(name)
 
     def _purged(self, losing: pl.DataFrame) -> pl.DataFrame:
@@ -237,8 +236,20 @@ class Removal:
         return {"at": self.now.isoformat(), "deliveries": len(self.report.deliveries), **counts}
 
 
-def _kept(marked: pl.LazyFrame) -> pl.DataFrame:
-    return marked.filter(~pl.col(GOES)).drop(GOES, ALTERED).collect()
+def _kept(marked: pl.LazyFrame) -> pl.LazyFrame:
+    return marked.filter(~pl.col(GOES)).drop(GOES, ALTERED)
+
+
+def _marked(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The hits of a bucket, marked again: of all at once only what marks hang on is in memory."""
+    marks = with_marks(rows.select(MARKED_BY).collect()).select(schema.MARKS)
+    for batch in _batches(rows):
+        yield batch.with_columns(marks.head(batch.height))
+        marks = marks.slice(batch.height)
+
+
+def _batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    return rows.collect_batches(chunk_size=LARGE_ROWS, maintain_order=True, engine="streaming")
 
 
 def _files(loads: pl.DataFrame) -> pl.DataFrame:

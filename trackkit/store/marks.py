@@ -13,6 +13,7 @@ from trackkit.deliveries import is_hit, is_public
 # The earliest counts, an undated one last; the rest only makes the choice the same in any order of the rows.
 _EARLIEST = ("occurred_at", "event_id", "log_server", "source_file", "source_row")
 _ROW = "row of all"
+MARKED_BY = ("delivery_id", *schema.NUMBERS, *_EARLIEST, "event_type", "is_seed")  # what marks hang on
 
 
 def with_marks(events: pl.DataFrame) -> pl.DataFrame:
