@@ -173,7 +173,7 @@ def _as_table(raw: Path) -> Path:
     return place.parent.parent
 
 
-@pytest.mark.parametrize(("seed", "batch"), [(1, 1_000_000), (2, 1), (3, 50)])
+@pytest.mark.parametrize(("seed", "batch"), [(1, 1_000_000), (2, 30), (3, 200)])
 def test_forgetting_a_recipient_is_never_having_had_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, batch: int
 ) -> None:

@@ -13,9 +13,7 @@ from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
 from trackkit.sources.files import Found, find
 from trackkit.sources.report import LoadReport, SourceReport
-from trackkit.sources.sql import PRODUCTS, listmonk, mautic, read_database
-from trackkit.sources.sql.connection import is_database
-from trackkit.sources.sql.queries import Since
+from trackkit.sources.sql import LISTMONK, MAUTIC, Since, is_database
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
 from trackkit.sources.values import Clock
 
@@ -45,12 +43,13 @@ _OWN = {
                "'content/<delivery id>.html' or '.txt'"),
         Format(mailchimp.NAME, "Mailchimp activity exports",
                "files named after a table ('campaign_recipient_activity', …), or its headers"),
-        Format(listmonk.NAME, "listmonk's database", "a database with the tables 'campaigns', 'campaign_views', …"),
-        Format(mautic.NAME, "Mautic's database",
+        Format(LISTMONK, "listmonk's database", "a database with the tables 'campaigns', 'campaign_views', …"),
+        Format(MAUTIC, "Mautic's database",
                "a database with the tables 'emails', 'email_stats', …, behind any prefix"),
     )
 }  # fmt: skip
 _MAPS = (*adobe.MAPS, *mailchimp.MAPS)
+_DATABASES = (adobe.EXPORT, LISTMONK, MAUTIC)
 
 
 def formats() -> dict[str, Format]:
@@ -92,6 +91,8 @@ def read(
     _check_request(source, format, known_feeds, collapse_minutes)
     clock = Clock(timezone)
     if is_database(source):
+        from trackkit.sources.sql.reading import read_database
+
         seconds = round(60 * (collapse_minutes or 0))
         return read_database(str(source), _new_folder(staging), format, clock, seconds, since or Since(), progress)
     inside = staging.resolve()
@@ -122,8 +123,8 @@ def _check_request(
 ) -> None:
     if format not in ("auto", *_OWN, *known_feeds):
         raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*_OWN, *known_feeds, 'auto'])}")
-    if is_database(source) and format not in ("auto", *PRODUCTS):
-        raise RequestError(f"{format!r} is no format of databases; {', '.join(PRODUCTS)} are.")
+    if is_database(source) and format not in ("auto", *_DATABASES):
+        raise RequestError(f"{format!r} is no format of databases; {', '.join(_DATABASES)} are.")
     if collapse_minutes is not None and not 0 <= collapse_minutes <= 1440:
         raise RequestError(f"Opens can be collapsed within 0 to 1440 minutes, not {collapse_minutes}.")
 

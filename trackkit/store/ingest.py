@@ -20,7 +20,7 @@ from trackkit.quality.thresholds import thresholds
 from trackkit.snapshot import Snapshot
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
-from trackkit.sources.sql.connection import is_database
+from trackkit.sources.sql import is_database
 from trackkit.sources.staging import RawLoad
 from trackkit.store.commits import OvertakenError
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW

@@ -1,100 +1,20 @@
-"""SQL databases as sources: whose tables are there, and each of them streamed to Parquet and read by its map."""
+"""SQL databases as sources. What needs SQLAlchemy, whose import takes long, is imported when one is read."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 
-from trackkit.errors import DataError
-from trackkit.sources import adobe, tables
-from trackkit.sources.files import Found
-from trackkit.sources.report import LoadReport
-from trackkit.sources.sql import campaign, listmonk, mautic
-from trackkit.sources.sql.connection import Database, told
-from trackkit.sources.sql.queries import Catalogue, Query, Since, instant
-from trackkit.sources.sql.stream import Stream, stream
-from trackkit.sources.staging import RawLoad, Staged, combine, staged_path
-from trackkit.sources.values import Clock
-
-PRODUCTS = {adobe.EXPORT: campaign.queries, listmonk.NAME: listmonk.queries, mautic.NAME: mautic.queries}
+LISTMONK, MAUTIC = "listmonk", "mautic"
 
 
-def read_database(
-    source: str,
-    folder: Path,
-    format: str,
-    clock: Clock,
-    collapse_seconds: int,
-    since: Since,
-    progress: Callable[[str], None] | None,
-) -> RawLoad:
-    """Read the known tables of a database, named by a SQLAlchemy URL, into canonical frames over Parquet in `folder`.
+@dataclass(frozen=True)
+class Since:
+    """How far earlier loads read each table (its newest instant, as text), and how much before that is read again."""
 
-    Only rows at or after the mark of an earlier load, less the overlap, are read of a table that says when its rows
-    came. Errors: RequestError for no such database, driver or file; DataError when it cannot be read or holds no known
-    table. None of them shows a password.
-    """
-    database = Database.of(source)
-    with told(database), database.connect() as connection:
-        catalogue = Catalogue(connection, database.schema)
-        queries, ignored = _queries(catalogue, database, format)
-        marks: dict[str, str] = {}
-        with stream(database, connection) as rows:
-            reading = _Reading(database, folder, rows, since, marks)
-            staged = []
-            for query in queries:
-                if progress:
-                    progress(f"{database.shown} {query.name}")
-                staged.append(reading.stage(query, clock, collapse_seconds))
-    ignored = {f"{database.shown} {name}": why for name, why in ignored.items()}
-    raw = combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
-    raw.marks = marks
-    return raw
+    marks: Mapping[str, str] = field(default_factory=dict)
+    overlap: timedelta = timedelta(days=2)
 
 
-def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[list[Query], dict[str, str]]:
-    found, ignored = [], {}
-    for name, of_product in PRODUCTS.items():
-        if format in ("auto", name):
-            queries, lacking = of_product(catalogue, database.prefix)
-            found, ignored = [*found, *queries], ignored | lacking
-    if not found:
-        seen = ", ".join(catalogue.names[:5]) or "none"
-        more = f" and {len(catalogue.names) - 5:,} more" if len(catalogue.names) > 5 else ""
-        wanted = ", ".join(PRODUCTS) if format == "auto" else format
-        raise DataError(
-            f"{database.shown} holds no table that can be read: found {seen}{more}. Known are the tables of {wanted}; "
-            "'?schema=' and '?prefix=' in the URL say where they are."
-        )
-    return found, ignored
-
-
-class _Reading:
-    """One database being read."""
-
-    def __init__(self, database: Database, folder: Path, rows: Stream, since: Since, marks: dict[str, str]) -> None:
-        self.database, self.folder, self.rows, self.since, self.marks = database, folder, rows, since, marks
-
-    def stage(self, query: Query, clock: Clock, collapse_seconds: int) -> Staged:
-        key = f"{self.database.identity} {query.name}"
-        known = self.since.marks.get(key) if query.dated else None
-        first = instant(known) - self.since.overlap if known else None
-        raw, shown = staged_path(self.folder, "parquet"), f"{self.database.shown} {query.name}"
-        self.rows.write((query.after(first) if first else query).statement, raw)
-        if newest := query.newest(raw, known):
-            self.marks[key] = newest
-        notes, source = [self.rows.how, *query.notes], raw
-        if query.expand:
-            source = staged_path(self.folder, "parquet")
-            notes += query.expand(raw, source)
-        staged = tables.stage(Found(source, shown), query.table_map, self.folder, clock, collapse_seconds)
-        for path in {raw, source}:
-            path.unlink()
-        staged.report.assumptions = [*notes, *_extent(query, first, known), *staged.report.assumptions]
-        staged.report.ignored_columns = list(query.ignored)
-        return staged
-
-
-def _extent(query: Query, first: object, known: str | None) -> list[str]:
-    columns = " or ".join(query.dated)
-    if first:
-        return [f"only rows whose {columns} is at or after {first} (or empty) were read: the last load reached {known}"]
-    return [] if columns else ["read wholly: no column says when its rows came or changed"]
+def is_database(source: object) -> bool:
+    """Return whether a source is the URL of a database, and no file."""
+    return "://" in str(source)

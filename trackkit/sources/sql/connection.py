@@ -108,11 +108,6 @@ _ORDERS = {
 }  # fmt: skip
 
 
-def is_database(source: object) -> bool:
-    """Return whether a source is the URL of a database, and no file."""
-    return "://" in str(source)
-
-
 def _spellings(word: str) -> set[str]:
     in_libpq = word.replace("\\", "\\\\").replace("'", "\\'")
     return {word, in_libpq, repr(word)[1:-1], quote_plus(word), *(quote(word, safe) for safe in ("/", "", " +"))}

@@ -8,10 +8,10 @@ import polars as pl
 import sqlalchemy as sa
 
 from trackkit.sources.maps import Field, TableMap
+from trackkit.sources.sql import LISTMONK
 from trackkit.sources.sql.queries import Catalogue, Query
 from trackkit.sources.values import named
 
-NAME = "listmonk"
 _STATES = {"draft": 0, "scheduled": 45, "running": 55, "paused": 75, "cancelled": 85, "finished": 95}
 _CLASSES = {"hard": "hard", "soft": "soft"}
 _OTHER_CHANNEL = 120
@@ -28,7 +28,7 @@ def _numbered(table: str) -> pl.Expr:
 
 
 _CAMPAIGN = TableMap(
-    "campaigns", NAME, "delivery", zone="UTC",
+    "campaigns", LISTMONK, "delivery", zone="UTC",
     fields=(
         Field("delivery_id", "id", ("id",), required=True), Field("internal_name", "text", ("uuid",)),
         Field("label", "text", ("name",)), Field("subject", "text", ("subject",)),
@@ -44,7 +44,7 @@ _CAMPAIGN = TableMap(
     },
 )  # fmt: skip
 _SUBSCRIBER = TableMap(
-    "subscribers", NAME, "recipient", zone="UTC",
+    "subscribers", LISTMONK, "recipient", zone="UTC",
     fields=(
         Field("recipient_id", "id", ("id",), required=True), Field("email", "text", ("email",)),
         Field("standing", "text", ("status",)),
@@ -52,7 +52,7 @@ _SUBSCRIBER = TableMap(
     derive={"is_denylisted": pl.col("standing") == "blocklisted"},
 )  # fmt: skip
 _LIST = TableMap(
-    "lists", NAME, "service", (Field("service_id", "id", ("id",), required=True), Field("label", "text", ("name",)))
+    "lists", LISTMONK, "service", (Field("service_id", "id", ("id",), required=True), Field("label", "text", ("name",)))
 )
 _OF_MESSAGE = (
     Field("event_id", "id", ("id",), required=True), Field("delivery_id", "id", ("campaign_id",)),
@@ -60,14 +60,14 @@ _OF_MESSAGE = (
 )  # fmt: skip
 _MESSAGE_ID = {"message_id": _joined("delivery_id", "recipient_id")}
 _VIEW = TableMap(
-    "campaign_views", NAME, "event", _OF_MESSAGE, zone="UTC",
+    "campaign_views", LISTMONK, "event", _OF_MESSAGE, zone="UTC",
     derive={
         **_MESSAGE_ID, "event_id": _numbered("campaign_views"), "reported_type": pl.lit("opened"),
         "raw_event_type": pl.lit("view"),
     },
 )  # fmt: skip
 _CLICK = TableMap(
-    "link_clicks", NAME, "event", zone="UTC",
+    "link_clicks", LISTMONK, "event", zone="UTC",
     fields=(
         *_OF_MESSAGE, Field("link_id", "id", ("link_id",)), Field("url", "text", ("target",), table="link"),
         Field("label", "text", (), table="link"), Field("type_code", "code", (), table="link"),
@@ -79,7 +79,7 @@ _CLICK = TableMap(
     },
 )  # fmt: skip
 _BOUNCE = TableMap(
-    "bounces", NAME, "event", zone="UTC",
+    "bounces", LISTMONK, "event", zone="UTC",
     fields=(
         *_OF_MESSAGE, Field("raw_event_type", "text", ("type",), required=True),
         Field("bounce_reason", "text", ("type",)), Field("diagnostic", "text", ("meta",)),
@@ -94,7 +94,7 @@ _BOUNCE = TableMap(
     },
 )  # fmt: skip
 _LEFT = TableMap(
-    "subscriber_lists", NAME, "event", zone="UTC",
+    "subscriber_lists", LISTMONK, "event", zone="UTC",
     fields=(
         Field("recipient_id", "id", ("subscriber_id",), required=True),
         Field("list", "id", ("list_id",), required=True), Field("occurred_at", "instant", ("updated_at",)),
@@ -109,7 +109,7 @@ _LEFT = TableMap(
 
 def _acted(action: int, at: str) -> TableMap:
     return TableMap(
-        "subscriber_lists", NAME, "subscription", zone="UTC",
+        "subscriber_lists", LISTMONK, "subscription", zone="UTC",
         fields=(
             Field("service_id", "id", ("list_id",), required=True),
             Field("recipient_id", "id", ("subscriber_id",), required=True), Field("occurred_at", "instant", (at,)),

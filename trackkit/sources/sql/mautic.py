@@ -11,17 +11,17 @@ import sqlalchemy as sa
 
 from trackkit.sources.mailchimp import digest
 from trackkit.sources.maps import Field, TableMap
+from trackkit.sources.sql import MAUTIC
 from trackkit.sources.sql.mautic_opens import expand
 from trackkit.sources.sql.queries import Catalogue, Query
 from trackkit.sources.values import named
 
-NAME = "mautic"
 _OWN = ("emails", "email_stats")  # a database that has these, behind one prefix, is Mautic's
 _REASONS = {"1": "unsubscribed", "2": "bounced"}
 _WORDS = {"0": "contactable", "1": "unsubscribed", "2": "bounced", "3": "manual"}
 
 _EMAIL = TableMap(
-    "emails", NAME, "delivery", zone="UTC",
+    "emails", MAUTIC, "delivery", zone="UTC",
     fields=(
         Field("delivery_id", "id", ("id",), required=True), Field("label", "text", ("name",)),
         Field("subject", "text", ("subject",)), Field("contact_at", "instant", ("publish_up",)),
@@ -34,14 +34,14 @@ _EMAIL = TableMap(
     },
 )  # fmt: skip
 _CONTACT = TableMap(
-    "leads", NAME, "recipient",
+    "leads", MAUTIC, "recipient",
     (Field("recipient_id", "id", ("id",), required=True), Field("email", "text", ("email",))),
 )  # fmt: skip
 _OF_MESSAGE = (
     Field("delivery_id", "id", ("email_id",), required=True), Field("recipient_id", "id", ("lead_id",)),
 )  # fmt: skip
 _STAT = TableMap(
-    "email_stats", NAME, "message", zone="UTC",
+    "email_stats", MAUTIC, "message", zone="UTC",
     fields=(
         *_OF_MESSAGE, Field("message_id", "id", ("id",), required=True), Field("address", "text", ("email_address",)),
         Field("status_at", "instant", ("date_sent",)), Field("failed", "flag", ("is_failed",)),
@@ -51,7 +51,7 @@ _STAT = TableMap(
     },
 )  # fmt: skip
 _OPEN = TableMap(
-    "email_stats opened", NAME, "event", zone="UTC",
+    "email_stats opened", MAUTIC, "event", zone="UTC",
     fields=(
         *_OF_MESSAGE, Field("event_id", "text", ("event_id",), required=True), Field("message_id", "id", ("id",)),
         Field("occurred_at", "instant", ("opened_at",)), Field("user_agent", "text", ("agent",)),
@@ -65,7 +65,7 @@ _TARGET = (
     .otherwise(digest("link.url"))
 )  # fmt: skip
 _HIT = TableMap(
-    "page_hits", NAME, "event", zone="UTC",
+    "page_hits", MAUTIC, "event", zone="UTC",
     fields=(
         *_OF_MESSAGE, Field("event_id", "id", ("id",), required=True), Field("message_id", "id", ("message",)),
         Field("occurred_at", "instant", ("date_hit",)), Field("user_agent", "text", ("user_agent",)),
@@ -81,7 +81,7 @@ _HIT = TableMap(
     },
 )  # fmt: skip
 _OPT_OUT = TableMap(
-    "lead_donotcontact", NAME, "event", zone="UTC",
+    "lead_donotcontact", MAUTIC, "event", zone="UTC",
     fields=(
         Field("event_id", "id", ("id",), required=True), Field("delivery_id", "id", ("channel_id",)),
         Field("recipient_id", "id", ("lead_id",)), Field("message_id", "id", ("message",)),

@@ -1,8 +1,8 @@
 """Tables of a database as queries: every cell as text, as a table file would hold it, and only rows new enough."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,6 @@ from trackkit.sources.sheets import ROW
 
 _MARK = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?"
 _FORMAT = "%Y-%m-%d %H:%M:%S"
-
-
-@dataclass(frozen=True)
-class Since:
-    """How far earlier loads read each table (its newest instant, as text), and how much before that is read again."""
-
-    marks: Mapping[str, str] = field(default_factory=dict)
-    overlap: timedelta = timedelta(days=2)
 
 
 @dataclass(frozen=True, eq=False)
