@@ -228,8 +228,7 @@ def _looked_at(rows: Rows, formulas: dict[str, Formula], distinct: dict[str, Dis
     totals = {formula.column for formula in formulas.values() if isinstance(formula, Total)}
     flags = {flag for name, formula in formulas.items() if name not in distinct and (flag := flag_of(formula))}
     refusals = {"occurred_at", "person_id", "recipient_id"} if rows.has("page_hit") else set()
-    tested = {column for formula in formulas.values() for column in _where(formula)}
-    return {*COUNTED_BY, *groups, *tested, *totals, *flags, *refusals, *values}
+    return {*COUNTED_BY, *groups, *_tested(formulas), *totals, *flags, *refusals, *values}
 
 
 def _is_told(rows: Rows, formula: Formula) -> bool:
@@ -246,8 +245,7 @@ def _beforehand(rows: Rows, counted: Counted, formulas: dict[str, Formula]) -> p
 
 def _cells(rows: Rows, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
     """The cells of a source, those of events that do not count too."""
-    tested = {column for formula in formulas.values() for column in _where(formula)}
-    tested |= {"event_type", "is_seed"} if source == "event" else set()
+    tested = _tested(formulas) | ({"event_type", "is_seed"} if source == "event" else set())
     found = rows.of(source)
     if rows.has("page_hit") and "is_refused" in tested:
         found = with_refusals(rows.tables, found, rows.on)
@@ -284,6 +282,11 @@ def _completed(rows: Rows, metric: Metric) -> pl.Expr:
 
 def _where(formula: Formula) -> Condition:
     return getattr(formula, "where", {})
+
+
+def _tested(formulas: dict[str, Formula]) -> set[str]:
+    """The columns that conditions of formulas look at."""
+    return {column for formula in formulas.values() for column in _where(formula)}
 
 
 def _dtype(metric: Metric) -> pl.DataType:

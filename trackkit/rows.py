@@ -93,12 +93,17 @@ class Rows:
         What is counted within deliveries then needs the memory of one part; of a sorted store each reads its own files.
         """
         is_planned = self.kept is not None or self.span is not None
-        if is_planned or not self.on.is_here or self.tables.stored("event").select(pl.len()).collect().item() <= most:
+        if is_planned or not self.on.is_here or self._length <= most:
             return [self]
         of_each = self._sizes.sort("delivery_id").group_by(part=pl.col("rows").cum_sum() // most, maintain_order=True)
         key = pl.col("delivery_id")
         spans = of_each.agg(key.first().alias("first"), key.last().alias("last"), pl.col("rows").sum())
         return [self._within(*span) for span in spans.select("first", "last", "rows").iter_rows()] or [self]
+
+    @cached_property
+    def _length(self) -> int:
+        """All events, whoever is asked about."""
+        return int(self.tables.stored("event").select(pl.len()).collect().item())
 
     @cached_property
     def _sizes(self) -> pl.DataFrame:

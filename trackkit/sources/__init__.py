@@ -13,7 +13,7 @@ from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
 from trackkit.sources.files import Found, find
 from trackkit.sources.report import LoadReport, SourceReport
-from trackkit.sources.sql import LISTMONK, MAUTIC, Since, is_database
+from trackkit.sources.sql import LISTMONK, MAUTIC, PRODUCTS, Since, is_database
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
 from trackkit.sources.values import Clock
 
@@ -49,7 +49,6 @@ _OWN = {
     )
 }  # fmt: skip
 _MAPS = (*adobe.MAPS, *mailchimp.MAPS)
-_DATABASES = (adobe.EXPORT, LISTMONK, MAUTIC)
 
 
 def formats() -> dict[str, Format]:
@@ -123,8 +122,8 @@ def _check_request(
 ) -> None:
     if format not in ("auto", *_OWN, *known_feeds):
         raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*_OWN, *known_feeds, 'auto'])}")
-    if is_database(source) and format not in ("auto", *_DATABASES):
-        raise RequestError(f"{format!r} is no format of databases; {', '.join(_DATABASES)} are.")
+    if is_database(source) and format not in ("auto", *PRODUCTS):
+        raise RequestError(f"{format!r} is no format of databases; {', '.join(PRODUCTS)} are.")
     if collapse_minutes is not None and not 0 <= collapse_minutes <= 1440:
         raise RequestError(f"Opens can be collapsed within 0 to 1440 minutes, not {collapse_minutes}.")
 

@@ -8,7 +8,7 @@ takes rows away, marks them again.
 import polars as pl
 
 from trackkit import schema
-from trackkit.deliveries import is_hit, is_public
+from trackkit.deliveries import is_counted
 
 # The earliest counts, an undated one last; the rest only makes the choice the same in any order of the rows.
 _EARLIEST = ("occurred_at", "event_id", "log_server", "source_file", "source_row")
@@ -34,7 +34,7 @@ def with_marks(events: pl.DataFrame) -> pl.DataFrame:
         numbered.lazy()
         .select("delivery_id", *schema.NUMBERS.values(), *_EARLIEST, "event_type", "is_seed")
         .with_row_index(_ROW)
-        .filter(is_public(), is_hit())
+        .filter(is_counted())
     )
     found = pl.collect_all([_first(rows, *kind) for kind in schema.FIRSTS.values()])
     place = pl.int_range(pl.len(), dtype=pl.UInt32)

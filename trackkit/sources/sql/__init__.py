@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from trackkit.sources import adobe
+
 LISTMONK, MAUTIC = "listmonk", "mautic"
+PRODUCTS = (adobe.EXPORT, LISTMONK, MAUTIC)  # whose databases are read
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trackkit.errors import DataError
-from trackkit.sources import adobe, tables
+from trackkit.sources import tables
 from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport
-from trackkit.sources.sql import LISTMONK, MAUTIC, Since, campaign, listmonk, mautic
+from trackkit.sources.sql import PRODUCTS, Since, campaign, listmonk, mautic
 from trackkit.sources.sql.connection import Database, told
 from trackkit.sources.sql.queries import Catalogue, Query, instant
 from trackkit.sources.sql.stream import Stream, stream
 from trackkit.sources.staging import RawLoad, Staged, combine, staged_path
 from trackkit.sources.values import Clock
 
-PRODUCTS = {adobe.EXPORT: campaign.queries, LISTMONK: listmonk.queries, MAUTIC: mautic.queries}
+QUERIES = dict(zip(PRODUCTS, (campaign.queries, listmonk.queries, mautic.queries), strict=True))
 
 
 def read_database(
@@ -52,7 +52,7 @@ def read_database(
 
 def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[list[Query], dict[str, str]]:
     found, ignored = [], {}
-    for name, of_product in PRODUCTS.items():
+    for name, of_product in QUERIES.items():
         if format in ("auto", name):
             queries, lacking = of_product(catalogue, database.prefix)
             found, ignored = [*found, *queries], ignored | lacking
