@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "trackkit"
-BODY, MODULE = 30, 275  # lines; the house aims at 8 and 250
+BODY, MODULE = 30, 400  # lines; a function aims at 8, a module is as long as its subject
 
 # The layers, each room (a module, or a folder of like ones) with what it may import. A new room needs a line here.
 GROUND = {"errors", "schema", "snapshot"}
@@ -71,10 +71,8 @@ MAY_IMPORT["__main__"] = {"cli"}
 
 # Larger than the house aims at, each with its reason. An entry that is no longer true must go.
 LARGE_MODULES = {
-    "schema.py": "data only: every column of every table",
     "metrics.py": "data only: one block per metric",
     "cli.py": "one short function per command, most of it the words of --help",
-    "engine.py": "the one engine: dividing it would part counting from what it counts",
 }
 LONG_FUNCTIONS: dict[str, str] = {}
 
