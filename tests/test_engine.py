@@ -1,5 +1,7 @@
 """How `measure` is asked: what it refuses, in which words, and the shape of what it returns."""
 
+from datetime import UTC, datetime, timedelta
+
 import polars as pl
 import pytest
 
@@ -19,7 +21,7 @@ from trackkit.metrics import METRICS, breakdowns_of
         ({"where": "domian = 'x'"}, "There is no column to filter by 'domian'. Did you mean 'domain'?"),
         (
             {"metrics": "open_rate", "by": "link_id"},
-            "open_rate is measured on event and message rows, which have no link_id; "
+            "open_rate is measured on message rows, which have no link_id; "
             "it can be broken down by delivery_id, domain, country.",
         ),
         (
@@ -35,10 +37,76 @@ def test_a_wrong_request_says_what_would_work(request_, sentence):
     assert str(error.value) == sentence
 
 
-@pytest.mark.parametrize("where", ["domain = ", "DROP TABLE event", "a; b", "'", "SELECT 1 FROM x"])
-def test_a_condition_that_is_no_condition_is_refused(where):
-    with pytest.raises(RequestError):
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("domain = ", "no SQL"),
+        ("'", "no SQL"),
+        ("(" * 5_000, "no SQL"),
+        ("a; b", "not one condition"),
+        ("DROP TABLE event", "neither true nor false"),
+        ("SELECT 1 FROM x", "neither true nor false"),
+        ("domain", "neither true nor false"),
+        ("NOT domain", "neither true nor false"),
+        ("domain IN (SELECT 1)", "query"),
+        ("day BETWEEN SYMMETRIC '2026-10-02' AND '2026-10-01'", "symmetric"),
+        ("count(*) > 1", "COUNT(*)"),
+        ("domain = MAX(domain)", "MAX(domain)"),
+        ("domain = NULL", "'NULL'"),
+        ("day >= 2026-10-01", "as '2026-10-01'"),
+        ("day >= '01/10/2026'", "is no date"),
+        ("day >= '2026-10-01 09:00'", "is an instant"),
+        ("hour = 10", "column 'hour' is instant, and 10 is not"),
+        ("domain = 5", "write it as 'post.example'"),
+        ("failure_reason = '5'", "write it as 5"),
+        ("domain LIKE 5", "LIKE tests text"),
+        ('domain = "post.example"', "single quotes: 'post.example'"),
+    ],
+)
+def test_a_condition_that_is_no_condition_is_refused_in_words(where, words):
+    with pytest.raises(RequestError) as error:
         measure(golden(), where=where)
+    assert words in str(error.value) and "polars" not in str(error.value).lower()
+
+
+# Seven hits from 9:58 to 10:04 in Paris on 25 October 2026: two before ten o'clock; the link of the last one is unknown.
+TEN = datetime(2026, 10, 25, 8, 58, tzinfo=UTC)
+HITS = [
+    {"delivery_id": "7", "event_type": "opened", "occurred_at": TEN + timedelta(minutes=minute),
+     "link_label": None if minute == 6 else f"Link_{minute}"}
+    for minute in range(7)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "opens"),
+    [
+        ("day >= '2026-10-25'", 7),
+        ("day > DATE '2026-10-25'", 0),
+        ("day BETWEEN '2026-10-24' AND '2026-10-26'", 7),
+        ("hour = '2026-10-25 10:00'", 5),
+        ("hour < '2026-10-25 10:00'", 2),
+        ("hour = '2026-10-25T09:00:00Z'", 5),
+        ("link_label = 'Link_1' OR link_label = 'Link_2'", 2),
+        ("link_label IN ('Link_1', 'Link_2', 'Link_1')", 2),
+        ("link_label NOT IN ('Link_1', 'Link_2')", 4),
+        ("link_label LIKE 'Link\\__'", 0),
+        ("link_label LIKE 'Li%_1'", 1),
+        ("link_label NOT LIKE '%1'", 5),
+        ("link_label ILIKE 'LINK%'", 6),
+        ("lower(link_label) = 'link_3'", 1),
+        ("link_label IS NULL", 1),
+        ("link_label IS NOT NULL", 6),
+        ("NOT (link_label IS NOT NULL)", 1),
+        ("link_label IS DISTINCT FROM 'Link_1'", 6),
+        ("link_label <> 'Link_1'", 5),
+        ("NOT link_label BETWEEN 'Link_1' AND 'Link_3'", 3),
+        ("(day = '2026-10-25' AND NOT link_label = 'Link_0') AND hour >= '2026-10-25 10:00'", 4),
+    ],
+)
+def test_a_condition_means_what_it_says(where, opens):
+    found = measure(tables(event=HITS), "total_opens", by=[], where=where, timezone="Europe/Paris")
+    assert found["total_opens"].item() == opens
 
 
 def test_hostile_delivery_ids_are_only_values():

@@ -37,13 +37,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": {"metrics"},
     "deliveries": GROUND,
     "frames": GROUND,
+    "conditions": {"errors", "schema"},
     "spark": GROUND | {"frames"},
     "refusals": GROUND | {"frames"},
     "kept": GROUND | {"metrics"},
     "rollup": {"schema", "metrics", "frames"},
     "rows": GROUND | {"metrics", "deliveries", "frames"},
     "distinct": {"schema", "deliveries", "frames", "metrics", "rollup", "rows"},
-    "engine": GROUND | {"metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows", "distinct"},
+    "engine": GROUND
+    | {"conditions", "metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows", "distinct"},
     "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},

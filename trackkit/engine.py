@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
+from trackkit.conditions import condition
 from trackkit.deliveries import is_counted, require_deliveries, require_timezone
 from trackkit.distinct import UNTOLD, distinct_counts, values_of
 from trackkit.errors import RequestError, did_you_mean
@@ -55,7 +56,7 @@ def measure(
     Counts are Int64, amounts Float64 in the sender's currency, rates Float64 fractions that may exceed 1; a rate on an
     empty or unknown denominator, and a count whose table was never loaded, is null. `hour` and `day` are cut in
     `timezone`. Without `delivery`, proofs and models are left out; `where` is a SQL condition on the breakdown columns,
-    such as `domain = 'post.example'`. `engine` is who goes through the rows, `polars` here or `spark` (docs/spark.md);
+    such as `domain = 'post.example'` (`conditions` says what it may hold). `engine` is who goes through the rows, `polars` here or `spark` (docs/spark.md);
     the figures are the same.
 
     Of a delivery whose rows retention removed, a count is the one kept, else null. What is not by delivery leaves it
@@ -71,12 +72,12 @@ def measure(
     [{'delivery_id': '7', 'click_to_open_rate': 0.5, 'unique_clicks': 1, 'unique_opens': 2}]
     """
     groups = _known(by, BREAKDOWNS, "breakdown")
-    condition = _condition(where)
-    columns = {*groups, *(condition.meta.root_names() if condition is not None else ())}
+    tested = condition(where, BREAKDOWNS, require_timezone(timezone)) if where else None
+    columns = {*groups, *(tested.meta.root_names() if tested is not None else ())}
     names = _applicable(columns) if metrics is None else _known(metrics, METRICS, "metric")
     for name in names:
         _refuse_misfit(name, columns)
-    rows = Rows(tables, _required(tables, delivery), condition, require_timezone(timezone), _frames(engine))
+    rows = Rows(tables, _required(tables, delivery), tested, require_timezone(timezone), _frames(engine))
     measured = _divided(_answered(rows, names, groups), names)
     parts = [part for name in names for part in lineage(name)]
     declared = [pl.col(name).cast(dtype) for name, dtype in schema.EVENT.schema.items()
@@ -362,18 +363,6 @@ def _required(tables: Measurable, delivery: str | Sequence[str] | None) -> list[
     return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else delivery)
 
 
-def _condition(where: str | None) -> pl.Expr | None:
-    if not where:
-        return None
-    try:
-        condition = pl.sql_expr(where)
-    except pl.exceptions.PolarsError as error:
-        hint = "Try \"domain = 'post.example'\"."
-        raise RequestError(f"The condition {where!r} is not understood: {error}. {hint}") from None
-    _known(condition.meta.root_names(), BREAKDOWNS, "column to filter by")
-    return condition
-
-
 def _applicable(columns: set[str]) -> list[str]:
     return [name for name in METRICS if columns <= set(breakdowns_of(name))]
 
@@ -381,7 +370,8 @@ def _applicable(columns: set[str]) -> list[str]:
 def _refuse_misfit(name: str, columns: set[str]) -> None:
     fits = breakdowns_of(name)
     if wrong := sorted(columns - set(fits)):
+        lacking = sorted(sources_of(name) - set(BREAKDOWNS[wrong[0]]))
         raise RequestError(
-            f"{name} is measured on {' and '.join(sorted(sources_of(name)))} rows, which have no {wrong[0]}; "
+            f"{name} is measured on {' and '.join(lacking)} rows, which have no {wrong[0]}; "
             f"it can be broken down by {', '.join(fits)}."
         )
