@@ -44,8 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rollup": {"schema", "metrics", "frames"},
     "rows": GROUND | {"metrics", "deliveries", "frames"},
     "distinct": {"schema", "deliveries", "frames", "metrics", "rollup", "rows"},
-    "engine": GROUND
-    | {"conditions", "metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows", "distinct"},
+    "engine": GROUND | {"conditions", "metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows"},
     "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
@@ -54,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cells": {"errors", "schema", "metrics"} | SHOWN,
     "tables": {"errors", "schema", "metrics"} | SHOWN,
 }
+MAY_IMPORT["engine"].add("distinct")
 # reports: page by page, then the run of many; the front door only for the version and where the package is
 MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
 MAY_IMPORT["report"] |= SHOWN | {"startup"}

@@ -72,7 +72,8 @@ class _Condition:
 
     def _refused(self, why: str) -> RequestError:
         return RequestError(
-            f"The condition {self.written!r} is not understood: {why}. Try \"domain = 'post.example'\"."
+        hint = "Try \"domain = 'post.example'\"."
+        return RequestError(f"The condition {self.written!r} is not understood: {why}. {hint}")
         )
 
     def _test(self, node: Any) -> pl.Expr:
@@ -183,8 +184,9 @@ class _Condition:
             at = datetime.fromisoformat(words[1:-1])
         except ValueError:
             raise self._refused(f"{words} is no {kind}; write it as {_EXAMPLES[kind]}") from None
+        zone = ZoneInfo(self.timezone)
         if kind == "instant":
-            return pl.lit(at if at.tzinfo else at.replace(tzinfo=ZoneInfo(self.timezone))), kind, words
+            return pl.lit(at.astimezone(zone) if at.tzinfo else at.replace(tzinfo=zone)), kind, words
         if at != datetime.combine(at.date(), datetime.min.time()):
             raise self._refused(f"{words} is an instant, and 'day' is a date; write it as {_EXAMPLES[kind]}")
         return pl.lit(date(at.year, at.month, at.day)), kind, words
