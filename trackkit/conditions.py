@@ -71,10 +71,8 @@ class _Condition:
         return self._test(trees[0])
 
     def _refused(self, why: str) -> RequestError:
-        return RequestError(
         hint = "Try \"domain = 'post.example'\"."
         return RequestError(f"The condition {self.written!r} is not understood: {why}. {hint}")
-        )
 
     def _test(self, node: Any) -> pl.Expr:
         """What is true or false of a row."""

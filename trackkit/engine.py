@@ -56,8 +56,8 @@ def measure(
     Counts are Int64, amounts Float64 in the sender's currency, rates Float64 fractions that may exceed 1; a rate on an
     empty or unknown denominator, and a count whose table was never loaded, is null. `hour` and `day` are cut in
     `timezone`. Without `delivery`, proofs and models are left out; `where` is a SQL condition on the breakdown columns,
-    such as `domain = 'post.example'` or `day >= '2026-10-01'` (`conditions` says what it may hold). `engine` is who goes
-    through the rows, `polars` here or `spark` (docs/spark.md); the figures are the same.
+    such as `domain = 'post.example'` or `day >= '2026-10-01'` (`conditions` says what it may hold). `engine` is who
+    goes through the rows, `polars` here or `spark` (docs/spark.md); the figures are the same.
 
     Of a delivery whose rows retention removed, a count is the one kept, else null. What is not by delivery leaves it
     out, unless it is one total and its counts were kept; named, it makes unknown what would need its rows.
