@@ -34,7 +34,15 @@ def test_formulas_are_led_by_an_apostrophe(cell):
     assert spreadsheet_safe(pl.DataFrame({"x": [cell]}))["x"].to_list() == [f"'{cell}"]
 
 
-@pytest.mark.parametrize("cell", ["-5", "+5.25", "a=1", "", None, "1-2", "Home"])
+@pytest.mark.parametrize(
+    ("cell", "safe"),
+    [(";=1+1", ";'=1+1"), ("a;-cmd", "a;'-cmd"), ('a|"@x', "a|\"'@x"), ("=1;=2", "'=1;'=2"), ("a\n＝1", "a\n'＝1")],
+)
+def test_formulas_behind_the_separator_of_another_locale_are_led_too(cell, safe):
+    assert spreadsheet_safe(pl.DataFrame({"x": [cell]}))["x"].to_list() == [safe]
+
+
+@pytest.mark.parametrize("cell", ["a; b", "10:00", "-5", "+5.25", "a=1", "", None, "1-2", "Home"])
 def test_other_cells_stay(cell):
     assert spreadsheet_safe(pl.DataFrame({"x": pl.Series([cell], dtype=pl.String)}))["x"].to_list() == [cell]
 
@@ -108,6 +116,15 @@ def test_the_sheet_about_says_what_when_and_which_filters():
     rows = {about[f"A{row}"]: about[f"B{row}"] for row in range(1, len(about) // 2 + 1)}
     assert rows.pop("Made at").endswith(" UTC")
     assert rows == {"What": "=1+1", "By": "day", "Time zone": "UTC", "Rows": "3"}
+
+
+@pytest.mark.parametrize(("letter", "fitting"), [("a", 32_767), ("é", 32_767), ("😀", 16_383)])
+def test_a_cell_that_is_cut_says_so(letter, fitting):
+    # Excel counts letters in units of 16 bits, an emoji being two.
+    cells = _cells(_workbook(pl.DataFrame({"x": [letter * fitting, letter * (fitting + 1)]}))["data"])
+    assert cells["A2"] == letter * fitting
+    assert cells["A3"].startswith(letter * 10_000) and cells["A3"].endswith("(cut here: a cell holds 32,767 letters)")
+    assert len(cells["A3"].encode("utf-16-le")) // 2 <= 32_767
 
 
 def test_a_workbook_of_nothing_opens_and_one_that_is_too_long_is_refused():

@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable
 
 
+_MOST_KNOWN = 10  # words of a list in a sentence
+
+
 class TrackkitError(Exception):
     """Anything trackkit refuses or cannot do; `exit_code` is what the command line returns for it."""
 
@@ -29,15 +32,18 @@ class ReportError(TrackkitError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the nearest known word, or the known words when none is near.
+    """Return ` Did you mean 'x'?` for the nearest known word, or ten known words when none is near.
 
     >>> did_you_mean("open_rat", ["open_rate", "click_rate"])
     " Did you mean 'open_rate'?"
     >>> did_you_mean("zzz", ["a", "b"])
     ' Known: a, b.'
+    >>> did_you_mean("zzz", "abcdefghijkl")
+    ' Known: a, b, c, d, e, f, g, h, i, j and 2 more.'
     """
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f" Did you mean {near[0]!r}?"
-    return f" Known: {', '.join(names)}." if names else ""
+    more = f" and {len(names) - _MOST_KNOWN:,} more" if len(names) > _MOST_KNOWN else ""
+    return f" Known: {', '.join(names[:_MOST_KNOWN])}{more}." if names else ""

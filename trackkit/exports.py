@@ -9,10 +9,14 @@ import polars as pl
 from trackkit.errors import RequestError
 
 _FORMULA = r"^\s*[=+\-@\t\r\n＝＋－＠]"
+# A spreadsheet of another locale cuts a cell at these, and runs what stands behind.
+_INNER_FORMULA = r"([;|\t\r\n][\s\"]*)([=+\-@＝＋－＠])"
 _NUMBER = r"^[+-]?\d+(\.\d+)?$"
 _INSTANT = "%Y-%m-%dT%H:%M:%S%.f%:z"
 # What a worksheet holds: rows under its head; digits of a number; the first day it can date.
-MOST_ROWS, LARGEST_NUMBER, FIRST_YEAR = 1_048_575, 10**15, 1900
+MOST_ROWS, LARGEST_NUMBER, FIRST_YEAR, LONGEST_CELL = 1_048_575, 10**15, 1900, 32_767
+_BEYOND_16_BITS = r"[\x{10000}-\x{10ffff}]"
+_CUT = " … (cut here: a cell holds 32,767 letters)"
 _SHEET = {
     "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "constant_memory": True,
 }  # fmt: skip
@@ -20,17 +24,18 @@ _NOT_XML = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
 
 
 def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with text cells that a spreadsheet would run led by an apostrophe; numbers stay numbers.
+    """Return the frame with what a spreadsheet would run in text cells led by an apostrophe; numbers stay numbers.
 
-    >>> spreadsheet_safe(pl.DataFrame({"label": ["=1+1", "-5", "Home"]}))["label"].to_list()
-    ["'=1+1", '-5', 'Home']
+    >>> spreadsheet_safe(pl.DataFrame({"label": ["=1+1", "-5", "Home;=1+1"]}))["label"].to_list()
+    ["'=1+1", '-5', "Home;'=1+1"]
     """
     return frame.with_columns(_led(pl.col(name)) for name, dtype in frame.schema.items() if dtype == pl.String)
 
 
 def _led(text: pl.Expr) -> pl.Expr:
     risky = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)
-    return pl.when(risky).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).name.keep()
+    inside = text.str.replace_all(_INNER_FORMULA, "$1'$2")
+    return pl.when(risky).then(pl.concat_str(pl.lit("'"), inside)).otherwise(inside).name.keep()
 
 
 def write_csv(frame: pl.DataFrame, file: IO[bytes]) -> None:
@@ -66,7 +71,7 @@ def write_xlsx(frame: pl.DataFrame, file: IO[bytes], about: Mapping[str, object]
 
 def _fill(book: Any, sheet: Any, frame: pl.DataFrame) -> None:
     head = book.add_format({"bold": True, "bottom": 1})
-    shown = frame.with_columns(pl.col(pl.String).str.replace_all(_NOT_XML, "\ufffd"))
+    shown = frame.with_columns(_that_fits(pl.col(pl.String).str.replace_all(_NOT_XML, "\ufffd")))
     for place, name in enumerate(shown.columns):
         sheet.set_column(place, place, _width(shown[name]))
         sheet.write_string(0, place, name, head)
@@ -78,6 +83,14 @@ def _fill(book: Any, sheet: Any, frame: pl.DataFrame) -> None:
         for place, value in enumerate(values):
             if value is not None:
                 cells[place](row, place, value)
+
+
+def _that_fits(text: pl.Expr) -> pl.Expr:
+    """Text as long as a cell holds it, in units of 16 bits: a letter of four bytes counts twice."""
+    units = text.str.len_chars() + text.str.count_matches(_BEYOND_16_BITS)
+    cut = pl.concat_str(text.str.head((LONGEST_CELL - len(_CUT)) // 2), pl.lit(_CUT))
+    is_long = text.str.len_bytes() > LONGEST_CELL
+    return pl.when(is_long & (pl.when(is_long).then(units) > LONGEST_CELL)).then(cut).otherwise(text).name.keep()
 
 
 def _cell(book: Any, sheet: Any, dtype: pl.DataType) -> Callable[[int, int, Any], object]:
