@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable
 
-
 _MOST_KNOWN = 10  # words of a list in a sentence
 
 

@@ -10,7 +10,7 @@ from trackkit.errors import RequestError
 
 _FORMULA = r"^\s*[=+\-@\t\r\n＝＋－＠]"
 # A spreadsheet of another locale cuts a cell at these, and runs what stands behind.
-_INNER_FORMULA = r"([;|\t\r\n][\s\"]*)([=+\-@＝＋－＠])"
+_INNER_FORMULA = r"((?:^[;|]|[^\s;|]\s*[;|\t\r\n])[\s\";|]*)([=+\-@＝＋－＠])"
 _NUMBER = r"^[+-]?\d+(\.\d+)?$"
 _INSTANT = "%Y-%m-%dT%H:%M:%S%.f%:z"
 # What a worksheet holds: rows under its head; digits of a number; the first day it can date.
@@ -71,7 +71,7 @@ def write_xlsx(frame: pl.DataFrame, file: IO[bytes], about: Mapping[str, object]
 
 def _fill(book: Any, sheet: Any, frame: pl.DataFrame) -> None:
     head = book.add_format({"bold": True, "bottom": 1})
-    shown = frame.with_columns(_that_fits(pl.col(pl.String).str.replace_all(_NOT_XML, "\ufffd")))
+    shown = frame.with_columns(_that_fits(pl.col(name)) for name, dtype in frame.schema.items() if dtype == pl.String)
     for place, name in enumerate(shown.columns):
         sheet.set_column(place, place, _width(shown[name]))
         sheet.write_string(0, place, name, head)
@@ -85,8 +85,9 @@ def _fill(book: Any, sheet: Any, frame: pl.DataFrame) -> None:
                 cells[place](row, place, value)
 
 
-def _that_fits(text: pl.Expr) -> pl.Expr:
-    """Text as long as a cell holds it, in units of 16 bits: a letter of four bytes counts twice."""
+def _that_fits(written: pl.Expr) -> pl.Expr:
+    """Text that a cell holds: what XML knows, cut where it is too long in units of 16 bits (an emoji is two)."""
+    text = written.str.replace_all(_NOT_XML, "\ufffd")
     units = text.str.len_chars() + text.str.count_matches(_BEYOND_16_BITS)
     cut = pl.concat_str(text.str.head((LONGEST_CELL - len(_CUT)) // 2), pl.lit(_CUT))
     is_long = text.str.len_bytes() > LONGEST_CELL
