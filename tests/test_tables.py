@@ -89,7 +89,7 @@ def test_links_others_and_total() -> None:
 def test_time_to_reach() -> None:
     shown = tables.share_table(curves.pareto(golden(), DELIVERY_ID, shares=[0.5, 0.9]))
     assert _heads(shown) == ["Share", "Opens", "Clicks", "Transactions"]
-    assert _cells(shown) == [["50%", "10mn", "10mn", "no event"], ["90%", "20mn", "10mn", "no event"]]
+    assert _cells(shown) == [["50%", "10 min", "10 min", "no event"], ["90%", "20 min", "10 min", "no event"]]
 
 
 def test_a_log_is_shown_by_the_clock_of_its_zone() -> None:

@@ -1,7 +1,9 @@
 """Numbers and log text as they are shown: by locale, escaped, shortened, nothing that misleads or identifies."""
 
 import re
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_UP, localcontext
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -40,18 +42,24 @@ def number(value: float | None, decimals: int = 0, lang: str = "en") -> str:
     """
     if value is None:
         return say(NOT_AVAILABLE, lang)
-    return format_decimal(value, format="#,##0" + ("." + "0" * decimals if decimals else ""), locale=lang)
+    return _half_up(format_decimal, value, "#,##0" + ("." + "0" * decimals if decimals else ""), lang)
 
 
 def percent(value: float | None, decimals: int = 2, lang: str = "en") -> str:
     """Return a fraction as a percentage, never cut at 100.
 
-    >>> percent(0.1296), percent(3.75), percent(None)
-    ('12.96%', '375.00%', 'n/a')
+    >>> percent(0.1296), percent(1 / 32), percent(3.75), percent(None)
+    ('12.96%', '3.13%', '375.00%', 'n/a')
     """
     if value is None:
         return say(NOT_AVAILABLE, lang)
-    return format_percent(value, format=f"#,##0.{'0' * decimals}%", locale=lang)
+    return _half_up(format_percent, value, f"#,##0.{'0' * decimals}%", lang)
+
+
+def _half_up(write: Callable[..., str], value: float, form: str, lang: str) -> str:
+    """Write a number, a half rounded up: of its shortest decimal, as the reader would work it out."""
+    with localcontext(rounding=ROUND_HALF_UP):
+        return write(value, format=form, locale=lang)
 
 
 def figure(name: str, value: float | None, lang: str = "en") -> str:

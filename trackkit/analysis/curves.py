@@ -33,7 +33,7 @@ def time_to_reach(
 
     Columns: `series`; `share` (fraction of the total); `after` (duration), the end of the first bucket of
     `bucket_minutes` in which the cumulated count is at least share x total, less the launch; `shown`, the same in the
-    platform's words ("1h 10mn"); `reached`, the cumulated count there; `total`, the events of the period. An empty
+    words ("1 h 10 min"); `reached`, the cumulated count there; `total`, the events of the period. An empty
     series has null for all but `total`. What happened before the launch falls in the first bucket; the period is
     launch <= instant < launch + `period_hours`, all of time by default. Raises RequestError for an unknown delivery,
     a share outside 0-1, or a bucket or period that is not positive.
@@ -69,7 +69,7 @@ def pareto(
 ) -> pl.DataFrame:
     """Return `time_to_reach` as the platform prints it: one row per share, one column of words per series.
 
-    Columns: `share`, `opens`, `clicks`, `transactions` ("20mn", "1h 10mn"; null where the series is empty).
+    Columns: `share`, `opens`, `clicks`, `transactions` ("20 min", "1 h 10 min"; null where the series is empty).
     """
     reached = time_to_reach(tables, delivery, shares, bucket_minutes, period_hours)
     columns = [reached.filter(pl.col("series") == series)["shown"].alias(series) for series in SERIES]
@@ -167,9 +167,9 @@ def _needed(totals: dict[str, int], shares: Sequence[float]) -> pl.DataFrame:
 
 
 def _words(column: str) -> pl.Expr:
-    """A duration as the platform prints it: "20mn", "1h", "1h 10mn"."""
+    """A duration in hours and minutes: "20 min", "1 h", "1 h 10 min"."""
     minutes = pl.col(column).dt.total_minutes()
-    hours, rest = pl.format("{}h", minutes // 60), pl.format("{}mn", minutes % 60)
+    hours, rest = pl.format("{} h", minutes // 60), pl.format("{} min", minutes % 60)
     both = pl.concat_str([hours, rest], separator=" ")
     return pl.when(minutes < 60).then(rest).when(minutes % 60 == 0).then(hours).otherwise(both)
 

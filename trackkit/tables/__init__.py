@@ -156,7 +156,7 @@ def _divided(name: str) -> pl.Expr:
 def share_table(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
     """Show when each share of the total had been reached: one row per share, one column per series.
 
-    In: the frame of `curves.pareto`: `share`, then words such as "1h 10mn", null where a series is empty.
+    In: the frame of `curves.pareto`: `share`, then words such as "1 h 10 min", null where a series is empty.
     """
     words = {name: headline(name, lang) for name in rows.columns} | dict(labels or {})
     none = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
