@@ -42,7 +42,7 @@ SAME = {
 PROGRAMS = {"Apple Mail"}  # what user agents say beyond what is in a table
 # What a page shows that is neither data nor words: names of programs, zones, parameters and units.
 NAMED = re.compile(
-    rf"trackkit [\d.]+ · ({'|'.join(NAMES)}).*|· \w+ =|UTC|\d+(\.\d+)?( [dh]| min)|(\d+h )?\d+mn|\d+h", re.DOTALL
+    rf"trackkit [\d.]+ · ({'|'.join(NAMES)}).*|· \w+ =|UTC|\d+(\.\d+)?( [dh]| min)|(\d+ h )?\d+ min", re.DOTALL
 )
 
 

@@ -209,7 +209,7 @@ def test_every_page_is_what_a_plain_kernel_of_papermill_gives(
         part, start = new_notebook(cells=executed.cells[start : ends[name]]), ends[name]
         values = values_of(report, given[name], words)
         told = {key: value for key, value in values.items() if key != "timezone" and value not in ("", None)}
-        plain = export(part, words, Made(name, told, values["timezone"], lang))
+        plain = export(part, words, Made(name, told, values["timezone"] or "UTC", lang))
         ours = render(name, demo_store, tmp_path, lang=lang, parameters=given[name]).read_text("utf-8")
         stamp = r"(Calculated|Calculado em|Calculado): <time>[^<]*</time>"
         assert re.sub(stamp, "", ours) == re.sub(stamp, "", plain), name

@@ -34,8 +34,8 @@ def _delivery(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _timezone(command: Callable[..., None]) -> Callable[..., None]:
-    words = "Time zone of hours, days and shown instants."
-    return click.option("--timezone", default="UTC", show_default=True, help=words)(command)
+    words = "Time zone of hours, days and shown instants [the platform's, which the store keeps]."
+    return click.option("--timezone", default="", metavar="ZONE", help=words)(command)
 
 
 def _lang(command: Callable[..., None]) -> Callable[..., None]:
@@ -112,7 +112,11 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
 @click.option(
     "--format", "format_", default="auto", show_default=True, help="A format of `trackkit formats`, or a map.toml."
 )
-@click.option("--timezone", default="UTC", show_default=True, help="Time zone of instants without an offset.")
+@click.option(
+    "--timezone",
+    metavar="ZONE",
+    help="Time zone of instants without an offset; a new store keeps it as the platform's [the store's, UTC if new].",
+)
 @click.option(
     "--overlap",
     type=click.FloatRange(0),
@@ -139,7 +143,7 @@ def ingest(
     sources: tuple[str, ...],
     store: str,
     format_: str,
-    timezone: str,
+    timezone: str | None,
     collapse_opens: float | None,
     dedupe: str,
     delivery_field: str | None,
@@ -220,9 +224,10 @@ def measure(
     from trackkit.engine import measure as measured
     from trackkit.store import open_store
 
-    asked = list(delivery) or None
-    frame = measured(open_store(store), _list(metrics), _list(by) or [], asked, where, timezone, engine)
-    filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": timezone}
+    tables, asked = open_store(store), list(delivery) or None
+    frame = measured(tables, _list(metrics), _list(by) or [], asked, where, timezone, engine)
+    zone = timezone or tables.timezone
+    filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
 
 
@@ -278,7 +283,7 @@ def render(
 @click.option("--out", required=True, type=FOLDER, help="Folder for reports, index.html and manifest.json.")
 @click.option("--reports", metavar="a,b", help="Reports, separated by commas [all].")
 @_delivery
-@click.option("--since", metavar="DATE", help="Only deliveries launched on or after this date.")
+@click.option("--since", metavar="DATE", help="Only deliveries launched on or after this date of the platform.")
 @click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Render on the workers of this dask scheduler.")
 @_lang
@@ -356,9 +361,10 @@ def _print_tab(
     from trackkit.store import open_store
 
     tables = open_store(store)
-    rows = tracking_tab(tables, tab, columns=_list(columns), timezone=timezone, **asked)
-    about = {"What": f"Tracking tab of {whose}, {tab}", "Columns": ", ".join(rows.columns), "Time zone": timezone}
-    _print_frame(rows, output, lambda: about | _known(store, tables.snapshot(), asked, timezone))
+    zone = timezone or tables.timezone
+    rows = tracking_tab(tables, tab, columns=_list(columns), timezone=zone, **asked)
+    about = {"What": f"Tracking tab of {whose}, {tab}", "Columns": ", ".join(rows.columns), "Time zone": zone}
+    _print_frame(rows, output, lambda: about | _known(store, tables.snapshot(), asked, zone))
 
 
 def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dict[str, str]:
@@ -390,6 +396,23 @@ def forget(as_json: bool, pseudonymise: Path | None, **asked: Any) -> None:
 
     report = forgotten(**asked, pseudonyms=Pseudonyms.read(pseudonymise))
     _print_json(report.to_dict()) if as_json else click.echo(str(report))
+
+
+@app.group()
+def store() -> None:
+    """Look after a store."""
+
+
+@store.command(name="set")
+@click.argument("settings", metavar="timezone=ZONE", nargs=-1, required=True)
+@_store
+def set_(settings: tuple[str, ...], store: str) -> None:
+    """Change what a store keeps: the platform's time zone, the default of every question and page."""
+    from trackkit.store import open_store
+
+    for name, value in _parameters(settings).items():
+        open_store(store).set(name, value)
+        click.echo(f"{name} is {value}.")
 
 
 @app.command()

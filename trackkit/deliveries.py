@@ -9,7 +9,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.snapshot import Tables
+from trackkit.snapshot import Measurable, Tables
 
 AVERAGE_MONTHS = 6  # the platform average looks back this many calendar months
 
@@ -104,6 +104,11 @@ def require_timezone(timezone: str) -> str:
     except (KeyError, ValueError, OSError, TypeError) as error:
         raise RequestError(f"There is no time zone {timezone!r}; try 'Europe/Paris' or 'UTC'.") from error
     return timezone
+
+
+def zone_of(tables: Measurable, timezone: str) -> str:
+    """Return the time zone asked for, the platform's where none is; refuse an unknown one."""
+    return require_timezone(timezone or tables.timezone)
 
 
 def launch(tables: Tables, delivery: str) -> Launch:

@@ -11,7 +11,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.conditions import condition
-from trackkit.deliveries import is_counted, require_deliveries, require_timezone
+from trackkit.deliveries import is_counted, require_deliveries, zone_of
 from trackkit.distinct import UNTOLD, distinct_counts, values_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.frames import HERE, Frames
@@ -46,7 +46,7 @@ def measure(
     by: str | Sequence[str] = "delivery_id",
     delivery: str | Sequence[str] | None = None,
     where: str | None = None,
-    timezone: str = "UTC",
+    timezone: str = "",
     engine: str = "polars",
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
@@ -55,9 +55,10 @@ def measure(
     columns (none for a single total row), the metrics in the order asked, then the counts that rates are made of.
     Counts are Int64, amounts Float64 in the sender's currency, rates Float64 fractions that may exceed 1; a rate on an
     empty or unknown denominator, and a count whose table was never loaded, is null. `hour` and `day` are cut in
-    `timezone`. Without `delivery`, proofs and models are left out; `where` is a SQL condition on the breakdown columns,
-    such as `domain = 'post.example'` or `day >= '2026-10-01'` (`conditions` says what it may hold). `engine` is who
-    goes through the rows, `polars` here or `spark` (docs/spark.md); the figures are the same.
+    `timezone`, the platform's unless given. Without `delivery`, proofs and models are left out; `where` is a SQL
+    condition on the breakdown columns, such as `domain = 'post.example'` or `day >= '2026-10-01'` (`conditions` says
+    what it may hold). `engine` is who goes through the rows, `polars` here or `spark` (docs/spark.md); the figures are
+    the same.
 
     Of a delivery whose rows retention removed, a count is the one kept, else null. What is not by delivery leaves it
     out, unless it is one total and its counts were kept; named, it makes unknown what would need its rows.
@@ -72,12 +73,13 @@ def measure(
     [{'delivery_id': '7', 'click_to_open_rate': 0.5, 'unique_clicks': 1, 'unique_opens': 2}]
     """
     groups = _known(by, BREAKDOWNS, "breakdown")
-    tested = condition(where, BREAKDOWNS, require_timezone(timezone)) if where else None
+    zone = zone_of(tables, timezone)
+    tested = condition(where, BREAKDOWNS, zone) if where else None
     columns = {*groups, *(tested.meta.root_names() if tested is not None else ())}
     names = _applicable(columns) if metrics is None else _known(metrics, METRICS, "metric")
     for name in names:
         _refuse_misfit(name, columns)
-    rows = Rows(tables, _required(tables, delivery), tested, require_timezone(timezone), _frames(engine))
+    rows = Rows(tables, _required(tables, delivery), tested, zone, _frames(engine))
     measured = _divided(_answered(rows, names, groups), names)
     parts = [part for name in names for part in lineage(name)]
     declared = [pl.col(name).cast(dtype) for name, dtype in schema.EVENT.schema.items()

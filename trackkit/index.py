@@ -64,7 +64,8 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str)
         "platform": [
             {"title": say(REPORTS[entry["report"]].title, lang), **(_link(entry) or {})} for entry in about_all
         ],
-        "calculated": instant(datetime.now(UTC), seconds=True, lang=lang),
+        "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
+        "timezone": tables.timezone,
         "version": __version__,
         "lang": tag(lang),
     }
@@ -89,7 +90,7 @@ def _rows(
             "id": plain(fact["delivery_id"]),
             "label": plain(fact["label"] or fact["delivery_id"]),
             "subject": plain(fact["subject"] or ""),
-            "launched": instant(fact["launched_at"], lang=lang),
+            "launched": instant(fact["launched_at"], tables.timezone, lang=lang),
             "figures": [_figure(name, fact, lang) for name in HEADLINES],
             "reports": [_link(links[fact["delivery_id"]].get(report)) for report in made],
         }

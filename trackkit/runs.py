@@ -69,11 +69,11 @@ def run(
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
     Proofs and models are left out unless named in `delivery`; pages of a delivery whose logs retention removed since
-    stay as they are, unless it is named. `since` keeps deliveries launched on or after a date, UTC; `jobs` reports are
-    rendered at once (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread
-    of its workers; `assets` is as for `render`. A failed report does not stop the others. Raises RequestError for an
-    unknown report, delivery, date, language or kind of assets, when another run writes to the same folder, or when the
-    cluster is not fit for it.
+    stay as they are, unless it is named. `since` keeps deliveries launched on or after a date by the platform's clock;
+    `jobs` reports are rendered at once (by default one per core, four at most), or, with the address of a dask
+    `scheduler`, one per thread of its workers; `assets` is as for `render`. A failed report does not stop the others.
+    Raises RequestError for an unknown report, delivery, date, language or kind of assets, when another run writes to
+    the same folder, or when the cluster is not fit for it.
     """
     require_language(lang)
     require_assets(assets)
@@ -174,7 +174,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def deliveries(store: Store, named: list[str] | None = None, since: date | None = None) -> list[str]:
     """Return the deliveries to report on, latest launch first: those named, else all but proofs and models."""
-    launched = pl.coalesce("started_at", "contact_at")
+    launched = pl.coalesce("started_at", "contact_at").dt.convert_time_zone(store.timezone)
     unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
     rows = store.scan("delivery").select("delivery_id", launched=launched, unsent=unsent).collect()
     mentioned = [store.scan(table).select("delivery_id").unique() for table in ("message", "event")]
@@ -201,7 +201,7 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str, asse
         for report in about:
             if delivery and report in wide:
                 continue
-            parts = [__version__, made[report], lang, load, *([assets] if assets != INLINE else [])]
+            parts = [__version__, made[report], lang, store.timezone, load, *([assets] if assets != INLINE else [])]
             yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
 
 

@@ -31,6 +31,8 @@ class Tables(Protocol):
 class Measurable(Tables, Protocol):
     """Tables that `measure` can read: also in the form that takes the least work."""
 
+    @property
+    def timezone(self) -> str: ...
     def stored(self, table: str) -> pl.LazyFrame: ...
     def counted(self) -> Counted | None: ...
 
@@ -39,13 +41,15 @@ class Measurable(Tables, Protocol):
 class Snapshot:
     """Named lazy frames, one per canonical table that was loaded, and the reports of the loads behind them.
 
-    `texts` are the same frames with their enumerations still text, where a store keeps them so.
+    `texts` are the same frames with their enumerations still text, where a store keeps them so. `timezone` is the
+    platform's: of days, hours and instants, unless a question names another.
     """
 
     frames: Mapping[str, pl.LazyFrame]
     as_of: datetime | None = None
     loads: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     texts: Mapping[str, pl.LazyFrame] = field(default_factory=dict, repr=False)
+    timezone: str = "UTC"
     # Deliveries found to be mentioned.
     seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 

@@ -7,7 +7,7 @@ included. Undated events stand nowhere on a clock, so the totals here are those 
 import polars as pl
 
 from trackkit.analysis.curves import SERIES, SERIES_TYPE, series_events
-from trackkit.deliveries import Tables, require_delivery, require_timezone
+from trackkit.deliveries import Tables, require_delivery, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 
@@ -17,7 +17,7 @@ EVERY = "all"
 
 
 def folded_activity(
-    tables: Tables, delivery: str, every: str = "day", timezone: str = "UTC", series: str = EVERY
+    tables: Tables, delivery: str, every: str = "day", timezone: str = "", series: str = EVERY
 ) -> pl.DataFrame:
     """Return when in the week, or in the day, things happened: one row per slot and series, quiet slots included.
 
@@ -40,7 +40,7 @@ def folded_activity(
 
 
 def activity_over_time(
-    tables: Tables, delivery: str, every: str = "day", timezone: str = "UTC", series: str = EVERY
+    tables: Tables, delivery: str, every: str = "day", timezone: str = "", series: str = EVERY
 ) -> pl.DataFrame:
     """Return what happened when: one row per interval and series with events, in order.
 
@@ -60,7 +60,7 @@ def activity_over_time(
 def _clocked(tables: Tables, delivery: str, every: str, timezone: str) -> pl.LazyFrame:
     if every not in INTERVALS:
         raise RequestError(f"There is no interval {every!r}.{did_you_mean(str(every), INTERVALS)}")
-    zoned = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    zoned = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
     return series_events(tables, require_delivery(tables, delivery)).select("series", clock=zoned)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from trackkit.deliveries import Tables, counted_events, require_delivery, require_timezone
+from trackkit.deliveries import Tables, counted_events, require_delivery, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 
@@ -32,14 +32,14 @@ class Period(NamedTuple):
         return (self.last - self.first).days + 1 if self.first and self.last else 0
 
 
-def period(tables: Tables, delivery: str = "", days: int = PERIOD_DAYS, timezone: str = "UTC") -> Period:
+def period(tables: Tables, delivery: str = "", days: int = PERIOD_DAYS, timezone: str = "") -> Period:
     """Return the days looked at: the last `days` calendar days up to the last hit, from the first hit on.
 
     0 days are all of them. Raises RequestError for an unknown delivery or zone, or days below 0.
     """
     if not (isinstance(days, int) and days >= 0):
         raise RequestError(f"A period is a whole number of days, 0 for all; got {days!r}.")
-    day = day_of(timezone)
+    day = day_of(zone_of(tables, timezone))
     first, last = hits(tables, delivery).select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
     if first is None or not days:
         return Period(first, last)
@@ -77,7 +77,7 @@ def device_kind() -> pl.Expr:
 
 def day_of(timezone: str) -> pl.Expr:
     """Return the calendar day of a hit in a zone."""
-    return pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone)).dt.date()
+    return pl.col("occurred_at").dt.convert_time_zone(timezone).dt.date()
 
 
 def within(whole: Period, timezone: str) -> pl.Expr:

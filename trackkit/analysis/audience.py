@@ -22,7 +22,7 @@ from trackkit.analysis.agents import (
     top_rows,
     within,
 )
-from trackkit.deliveries import Tables, is_link_hit
+from trackkit.deliveries import Tables, is_link_hit, zone_of
 from trackkit.errors import RequestError, did_you_mean
 
 DISTINCT = ("day", "period")
@@ -37,7 +37,7 @@ def opens_by(
     delivery: str = "",
     days: int = 0,
     top: int = 10,
-    timezone: str = "UTC",
+    timezone: str = "",
 ) -> pl.DataFrame:
     """Return the opens by "device", "operating_system" or "browser": one row per name, most opens first.
 
@@ -49,7 +49,8 @@ def opens_by(
     """
     opens = named(hits(tables, delivery), by).filter(pl.col("event_type").cast(pl.String) == "opened")
     if days:
-        opens = opens.filter(within(period(tables, delivery, days, timezone), timezone))
+        zone = zone_of(tables, timezone)
+        opens = opens.filter(within(period(tables, delivery, days, zone), zone))
     kinds = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in KINDS]
     counts = [pl.len().cast(pl.Int64).alias("opens"), *kinds]
     opens = opens.with_columns(kind=device_kind())
@@ -70,7 +71,7 @@ def usage(
     delivery: str = "",
     days: int = PERIOD_DAYS,
     top: int = 10,
-    timezone: str = "UTC",
+    timezone: str = "",
     distinct: str = "day",
 ) -> pl.DataFrame:
     """Return who uses which "browser" or "operating_system": one row per name, most visitors first.
@@ -81,8 +82,9 @@ def usage(
     day, or "period", once in all. Visits without a date or a message are left out of visitors, and the former of pages.
     """
     _refuse_distinct(distinct)
-    whole = period(tables, delivery, days, timezone)
-    counted = _visitors(_visits(tables, by, delivery, whole, timezone), ["name"], distinct).collect()
+    zone = zone_of(tables, timezone)
+    whole = period(tables, delivery, days, zone)
+    counted = _visitors(_visits(tables, by, delivery, whole, zone), ["name"], distinct).collect()
     total = counted.select(pl.col("visitors", "pages").sum())
     per_day = [share_of(name, "days").alias(f"{name}_per_day") for name in ("visitors", "pages")]
     return (
@@ -100,7 +102,7 @@ def history(
     delivery: str = "",
     days: int = PERIOD_DAYS,
     top: int = 5,
-    timezone: str = "UTC",
+    timezone: str = "",
 ) -> pl.DataFrame:
     """Return the share of each day's visitors that each of the `top` names had: one row per day and name.
 
@@ -109,8 +111,9 @@ def history(
     `week_rate`. Days without a visitor are not there; a name without a visitor on a day has 0. Rates of a day may add
     up to more than 1, since a visitor may use two browsers.
     """
-    whole = period(tables, delivery, days, timezone)
-    visits = _visits(tables, by, delivery, whole, timezone)
+    zone = zone_of(tables, timezone)
+    whole = period(tables, delivery, days, zone)
+    visits = _visits(tables, by, delivery, whole, zone)
     people = pl.col("message_id").drop_nulls().n_unique().cast(pl.Int64)
     of_day, of_name, counted = pl.collect_all([
         visits.group_by("day").agg(day_visitors=people).filter(pl.col("day_visitors") > 0),
@@ -140,7 +143,7 @@ def versions(
     days: int = PERIOD_DAYS,
     top: int = 10,
     of: str = EVERY,
-    timezone: str = "UTC",
+    timezone: str = "",
     distinct: str = "day",
 ) -> pl.DataFrame:
     """Return the versions in use of a "browser" or "operating_system": one row per name and version.
@@ -152,7 +155,8 @@ def versions(
     little more than the name. Raises RequestError for a name that nobody used.
     """
     _refuse_distinct(distinct)
-    visits = _visits(tables, by, delivery, period(tables, delivery, days, timezone), timezone)
+    zone = zone_of(tables, timezone)
+    visits = _visits(tables, by, delivery, period(tables, delivery, days, zone), zone)
     counted, versioned = pl.collect_all(
         [_visitors(visits, ["name"], distinct), _visitors(visits, ["name", "version"], distinct)]
     )

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import polars as pl
 
-from trackkit.deliveries import Tables, counted_events, launch, require_delivery, require_timezone
+from trackkit.deliveries import Tables, counted_events, launch, require_delivery, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.refusals import with_refusals
@@ -102,14 +102,14 @@ def cumulative_activity(
     )
 
 
-def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "UTC") -> pl.DataFrame:
+def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "") -> pl.DataFrame:
     """Return what happened when by the clock of `timezone`: one row per series and bucket with events.
 
     Columns: `starts_at` (start of the bucket, in that zone), `series`, `count`. `every` is "1h", "3h" or "24h";
     the last is a calendar day of the zone, 23 or 25 hours when the clocks change. Undated events are left out.
     """
     _timescale(every)
-    zoned = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    zoned = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
     key = require_delivery(tables, delivery)
     return (
         series_events(tables, key)

@@ -16,7 +16,7 @@ from trackkit.deliveries import (
     launch,
     of_delivery,
     require_delivery,
-    require_timezone,
+    zone_of,
 )
 from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
@@ -80,7 +80,7 @@ def clicks_per_day(
     by: str = "label",
     top: int = 10,
     hours: float | None = None,
-    timezone: str = "UTC",
+    timezone: str = "",
     every: str = "day",
 ) -> pl.DataFrame:
     """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
@@ -91,7 +91,7 @@ def clicks_per_day(
     periods = {"day": "1d", "month": "1mo"}
     if every not in periods:
         raise RequestError(f"There is no period {every!r}.{did_you_mean(str(every), periods)}")
-    local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    local = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
     clicks = _link_hits(tables, delivery, by, hours)
     ranks = _ranked(clicks, top).select("link", "rank").lazy()
     other = pl.col("rank").is_null()

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import polars as pl
 
 from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
-from trackkit.deliveries import Tables, require_delivery, require_timezone
+from trackkit.deliveries import Tables, require_delivery, zone_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
 
@@ -50,7 +50,7 @@ def tracking_log(
     recipient: str | None = None,
     columns: Sequence[str] | None = None,
     limit: int | None = None,
-    timezone: str = "UTC",
+    timezone: str = "",
 ) -> pl.DataFrame:
     """Return the Tracking tab of a delivery, or of a recipient over all deliveries: one row per hit, newest first.
 
@@ -63,7 +63,7 @@ def tracking_log(
     chosen = _chosen(columns, DELIVERY_COLUMNS if recipient is None else RECIPIENT_COLUMNS)
     hits = _first(_newest_first(hits), limit)
     joined = _with_email(tables, _with_document(tables, hits, chosen), chosen)
-    local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    local = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
     return joined.with_columns(**COMPUTED, occurred_at=local).select(chosen).collect()
 
 
@@ -73,7 +73,7 @@ def clicked_urls(
     recipient: str | None = None,
     columns: Sequence[str] | None = None,
     limit: int | None = None,
-    timezone: str = "UTC",
+    timezone: str = "",
 ) -> pl.DataFrame:
     """Return every tracked URL that a recipient clicked, over all deliveries still in the tables: one row per URL.
 
@@ -94,7 +94,7 @@ def clicked_urls(
         first_hit_at=pl.col("occurred_at").min(),
         last_hit_at=pl.col("occurred_at").max(),
     )
-    local = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(require_timezone(timezone))
+    local = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(zone_of(tables, timezone))
     order = ["clicks", "last_hit_at", "label", "url", "type", "category"]
     ranked = urls.sort(order, descending=[True, True, False, False, False, False], nulls_last=True).with_columns(local)
     return _first(ranked, limit).select(chosen).collect()
@@ -106,7 +106,7 @@ def tracking_tab(
     delivery: str | None = None,
     recipient: str | None = None,
     columns: Sequence[str] | None = None,
-    timezone: str = "UTC",
+    timezone: str = "",
 ) -> pl.DataFrame:
     """Return a sub-tab of the Tracking tab by its name: "logs" (`tracking_log`) or "urls".
 

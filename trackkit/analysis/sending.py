@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.deliveries import Tables, launch, of_delivery, require_delivery, require_timezone
+from trackkit.deliveries import Tables, launch, of_delivery, require_delivery, zone_of
 from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
@@ -55,7 +55,7 @@ def exclusions(tables: Tables, delivery: str) -> pl.DataFrame:
 
 
 def throughput(
-    tables: Tables, delivery: str, every: str = "auto", hours: float | None = None, timezone: str = "UTC"
+    tables: Tables, delivery: str, every: str = "auto", hours: float | None = None, timezone: str = ""
 ) -> pl.DataFrame:
     """Return how fast messages went out, by the clock of `timezone`: one row per period and outcome with messages.
 
@@ -67,7 +67,7 @@ def throughput(
     message is in the period of its last change of status. Raises RequestError for an unknown delivery, zone or `every`,
     or `hours` that are not positive.
     """
-    zone = require_timezone(timezone)
+    zone = zone_of(tables, timezone)
     dated = _dated(tables, require_delivery(tables, delivery)).filter(_before(tables, delivery, hours)).collect()
     step = _step(dated, every)
     clock = pl.col("status_at").dt.convert_time_zone(zone).dt.truncate(step)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from trackkit.deliveries import Tables, is_public, require_deliveries, require_timezone
+from trackkit.deliveries import Tables, is_public, require_deliveries, zone_of
 from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.refusals import VISITS, with_refusals
@@ -54,7 +54,7 @@ def sharing_activity(
     tables: Tables,
     delivery: Deliveries = None,
     every: str = "month",
-    timezone: str = "UTC",
+    timezone: str = "",
     networks: Sequence[str] = NETWORKS,
     last: int | None = None,
 ) -> pl.DataFrame:
@@ -67,7 +67,7 @@ def sharing_activity(
     """
     if every not in EVERY:
         raise RequestError(f"There is no period {str(every)[:80]!r}.{did_you_mean(str(every), EVERY)}")
-    local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone)).dt.date()
+    local = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone)).dt.date()
     wanted, chosen = _wanted(networks), _chosen(tables, delivery)
     opens = _events(tables, chosen).filter(_is("opened"), pl.col("delivery_id").is_not_null())
     hits = pl.concat(

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.deliveries import Tables, require_timezone
+from trackkit.deliveries import Tables, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import INSTANT
@@ -25,7 +25,7 @@ RATES = ("evolution", "evolution_rate", "remaining", "kept", "loyalty")
 
 
 def subscription_progress(
-    tables: Tables, service: str = "", as_of: str | datetime = "", timezone: str = "UTC"
+    tables: Tables, service: str = "", as_of: str | datetime = "", timezone: str = ""
 ) -> pl.DataFrame:
     """Return how each service gained and lost subscribers: one row per service and period before `as_of`.
 
@@ -37,7 +37,7 @@ def subscription_progress(
     RequestError for an unknown service or time zone, and for an `as_of` that is neither.
     """
     acts = _acts(tables)
-    now = _instant(as_of, timezone) or acts.select(pl.col("occurred_at").max()).collect().item()
+    now = _instant(as_of, zone_of(tables, timezone)) or acts.select(pl.col("occurred_at").max()).collect().item()
     past = acts.filter(pl.col("occurred_at") <= pl.lit(now, INSTANT))
     people, periods = _people(past), _periods(now)
     counted = [
@@ -83,7 +83,7 @@ def subscription_curves(
     service: str = "",
     as_of: str | datetime = "",
     period: str = "6 months",
-    timezone: str = "UTC",
+    timezone: str = "",
     top: int | None = None,
 ) -> pl.DataFrame:
     """Return the growing number of acts in a period: one row per service, series and day that had acts.
@@ -93,13 +93,14 @@ def subscription_curves(
     the period and lasts to the day of `as_of`. `top` keeps the services with most subscribers. Raises RequestError as
     `subscription_progress`, and for an unknown period.
     """
-    chosen = _of_period(subscription_progress(tables, service, as_of, timezone), period)
+    zone = zone_of(tables, timezone)
+    chosen = _of_period(subscription_progress(tables, service, as_of, zone), period)
     drawn = chosen.drop_nulls(["subscribers", "as_of"]).head(chosen.height if top is None else top)
     acts = _acts_in(tables, drawn).select(
-        "service_id", "service", _day("occurred_at", timezone), series="kind", count=pl.lit(1, pl.Int64)
+        "service_id", "service", _day("occurred_at", zone), series="kind", count=pl.lit(1, pl.Int64)
     )
     return (
-        pl.concat([acts, *_ends(drawn, timezone)])
+        pl.concat([acts, *_ends(drawn, zone)])
         .group_by("service_id", "service", "day", series=pl.col("series").cast(SERIES))
         .agg(pl.col("count").sum())
         .with_columns(cumulated=pl.col("count").cum_sum().over("service_id", "series", order_by="day"))
@@ -111,7 +112,7 @@ def subscription_curves(
 
 
 def acts_by_delivery(
-    tables: Tables, service: str = "", as_of: str | datetime = "", period: str = "6 months", timezone: str = "UTC"
+    tables: Tables, service: str = "", as_of: str | datetime = "", period: str = "6 months", timezone: str = ""
 ) -> pl.DataFrame:
     """Return which deliveries people joined or left from in a period: one row per delivery, most left first.
 
@@ -210,7 +211,7 @@ def _day(column: str, timezone: str) -> pl.Expr:
 
 def _instant(as_of: str | datetime, timezone: str) -> datetime | None:
     """The instant asked for; a date stands for its end, the last microsecond of the day; None when empty."""
-    zone = ZoneInfo(require_timezone(timezone))
+    zone = ZoneInfo(timezone)
     if as_of == "":
         return None
     try:

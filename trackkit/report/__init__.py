@@ -96,6 +96,7 @@ def render(
     given = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     values = _values(found, given, words)
     path = _path(found, Path(out), values, lang)
+    values["timezone"] = values.get("timezone") or _platform_zone(store)
     path.parent.mkdir(parents=True, exist_ok=True)
     failed = path.with_suffix(".failed.ipynb")
     arguments = {"store": str(store), "lang": lang, **values}
@@ -105,13 +106,19 @@ def render(
 
     executed = execute(_trimmed(book, words), arguments, failed)
     shown = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
-    made = Made(report, shown, values.get("timezone", "UTC"), lang, assets == SHARED)
+    made = Made(report, shown, values["timezone"], lang, assets == SHARED)
     page = export(executed, words, made)
     if made.shared:
         _share(path.parent)
     _write(path, page)
     failed.unlink(missing_ok=True)
     return path
+
+
+def _platform_zone(store: str | os.PathLike[str]) -> str:
+    from trackkit.store import open_store
+
+    return open_store(store).timezone
 
 
 def require_assets(assets: str) -> str:
@@ -163,7 +170,7 @@ def _values(report: Report, given: Mapping[str, Any], words: Template) -> dict[s
     if report.scope != "platform" and not any(values.get(name) for name in IDS):
         needed = " or ".join(name for name in IDS if name in known)
         raise RequestError(f"{report.name} needs a {needed}: give its id.")
-    if "timezone" in values:
+    if values.get("timezone"):
         require_timezone(values["timezone"])
     return values
 

@@ -16,7 +16,7 @@ from trackkit import resources
 from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.subscriptions import services
-from trackkit.deliveries import is_hit, require_delivery, require_timezone
+from trackkit.deliveries import is_hit, require_delivery, zone_of
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
 from trackkit.report import notebook, notes
@@ -66,6 +66,7 @@ class Page:
     header: Header
     delivery: str | None
     recipient: str | None
+    timezone: str  # the one asked for, else the platform's
     deliveries: tuple[str, ...] = ()  # those chosen, of a report on several
 
     def __getitem__(self, name: str) -> Section:
@@ -81,7 +82,7 @@ def open_page(
     store: str | os.PathLike[str] | Snapshot,
     delivery: str = "",
     recipient: str = "",
-    timezone: str = "UTC",
+    timezone: str = "",
     lang: str = "en",
     deliveries: str | None = None,
     service: str | None = None,
@@ -94,7 +95,7 @@ def open_page(
     a report that is about one.
     """
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
-    require_timezone(timezone)
+    zone = zone_of(tables, timezone)
     if delivery:
         require_delivery(tables, delivery)
     if recipient:
@@ -114,14 +115,14 @@ def open_page(
             .then(pl.lit("warning", limits.WEIGHTS))
             .otherwise("weight")
         )
-        header = _with_limits(service_header(tables, service, timezone, lang), told, timezone, lang)
-        return Page(tables, words, header, None, None)
+        header = _with_limits(service_header(tables, service, zone, lang), told, zone, lang)
+        return Page(tables, words, header, None, None, zone)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
-        header = _with_limits(selection_header(tables, chosen, timezone, lang), found, timezone, lang, shared.quality)
-        return Page(tables, words, header, None, None, tuple(chosen["delivery_id"]))
-    header = _with_limits(_about(tables, delivery, recipient, timezone, lang), found, timezone, lang, shared.quality)
-    return Page(tables, words, header, delivery or None, recipient or None)
+        header = _with_limits(selection_header(tables, chosen, zone, lang), found, zone, lang, shared.quality)
+        return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]))
+    header = _with_limits(_about(tables, delivery, recipient, zone, lang), found, zone, lang, shared.quality)
+    return Page(tables, words, header, delivery or None, recipient or None, zone)
 
 
 def _is_platform_wide(report: str) -> bool:

@@ -4,6 +4,7 @@ Opening a store imports polars and deltalake, nothing else; loading brings the r
 """
 
 import tempfile
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from html import escape
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from trackkit.errors import RequestError
+from trackkit.deliveries import require_timezone
+from trackkit.errors import RequestError, did_you_mean
 from trackkit.snapshot import Counted, Snapshot
 from trackkit.store.lake import Lake
 from trackkit.store.opened import Declared, Frames, Loads
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from trackkit.store.forget import ForgetReport
     from trackkit.store.pseudonyms import Pseudonyms
 
+SETTINGS = ("timezone",)
 Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
 
@@ -34,8 +37,8 @@ class Store:
     `snapshot()` takes the newest. Loading creates a store that does not exist; reading one raises RequestError.
     """
 
-    def __init__(self, location: str, timezone: str = "UTC") -> None:
-        self.location, self.timezone = location, timezone
+    def __init__(self, location: str, timezone: str | None = None) -> None:
+        self.location, self._timezone = location, timezone
         self._lake = Lake(location)
         self._current: Snapshot | None = None
 
@@ -48,8 +51,31 @@ class Store:
             )
         loads: Any = Loads(self._lake, commit)
         texts = Frames(self._lake, commit)
-        self._current = Snapshot(Declared(texts), commit.loaded_at, loads, texts)
+        self._current = Snapshot(Declared(texts), commit.loaded_at, loads, texts, self._timezone or commit.timezone)
         return self._current
+
+    @property
+    def timezone(self) -> str:
+        """The platform's time zone: as this store was opened, else as it is kept, else UTC."""
+        if self._timezone or self._current:
+            return self._timezone or self._current.timezone
+        commit = self._lake.last_commit()
+        return commit.timezone if commit else "UTC"
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the store: `timezone`, the platform's time zone.
+
+        Raises RequestError for an unknown setting or time zone, and where there is no store.
+        """
+        if name not in SETTINGS:
+            raise RequestError(f"A store has no setting {name!r}.{did_you_mean(name, SETTINGS)}")
+        from trackkit.store.places import alone
+
+        require_timezone(value)
+        self.snapshot()
+        with alone(self._lake):
+            self._lake.set(uuid.uuid4().hex, {name: value})
+        self._current = None
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return the lazy frame of a canonical table, empty (with its columns) when no load brought it."""
@@ -103,8 +129,9 @@ class Store:
     ) -> "LoadReport":
         """Load files, folders, globs or databases in one commit, exactly once; return what became of every line.
 
-        `timezone` is the zone of instants without an offset; `collapse_minutes` the window in which repeated opens
-        count once (1 for raw logs, 0 for exports, unless given); `progress(done, total, label)` is told how far it is.
+        `timezone` is the zone of instants without an offset, the platform's unless given; a new store keeps it as that.
+        `collapse_minutes` is the window in which repeated opens count once (1 for raw logs, 0 for exports, unless
+        given); `progress(done, total, label)` is told how far it is.
         Of events of declared formats, `dedupe` says which copies count once (`exact`, `loose`: the sender's own id may
         differ, `none`), and `delivery_field` which field names the delivery where the format has none (`=name`: all).
         A database is named by a SQLAlchemy URL; of its tables is read what is newer than the last load, and the
@@ -163,10 +190,10 @@ class Store:
         )
 
 
-def open_store(location: str | PathLike[str], timezone: str = "UTC") -> Store:
+def open_store(location: str | PathLike[str], timezone: str | None = None) -> Store:
     """Open a store in a folder or under a URL; it need not exist before the first `ingest`.
 
-    `timezone` is the zone of instants without an offset in what is loaded, unless `ingest` is given another.
+    `timezone` stands in place of the one that the store keeps: of days, hours, and instants without an offset.
     """
     return Store(fspath(location), timezone)
 
@@ -193,4 +220,4 @@ def load(
         stored = store.snapshot()
         names = list(stored.frames)
         frames = {name: frame.lazy() for name, frame in zip(names, pl.collect_all(stored.frames.values()), strict=True)}
-        return Snapshot(frames, stored.as_of, tuple(stored.loads))
+        return Snapshot(frames, stored.as_of, tuple(stored.loads), timezone=stored.timezone)

@@ -18,15 +18,25 @@ class OvertakenError(RequestError):
 
 
 class Commit(NamedTuple):
-    """One load, as the table `load` holds it: what it brought and the version of every table after it."""
+    """One load, as the table `load` holds it: what it brought, the version of every table after it, and the settings.
+
+    A store from before there were settings has the time zone of its last load.
+    """
 
     number: int
     load_id: str
     loaded_at: datetime
-    timezone: str
     versions: dict[str, int]
+    settings: dict[str, str]
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Commit":
         """Build a commit from a row of `load`."""
-        return cls(*(row[name] for name in cls._fields[:4]), json.loads(row["versions"]))
+        settings = json.loads(row["settings"] or "{}")
+        named = [row[name] for name in cls._fields[:3]]
+        return cls(*named, json.loads(row["versions"]), {"timezone": row["timezone"]} | settings)
+
+    @property
+    def timezone(self) -> str:
+        """The platform's time zone."""
+        return self.settings["timezone"]

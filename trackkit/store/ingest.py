@@ -134,6 +134,7 @@ class Load:
             time.sleep(PATIENCE / 20)
         self.lake.begin(self.load_id)
         self.last = self.lake.last_commit()
+        self.settings = self.last.settings if self.last else {"timezone": str(self.asked["timezone"])}
         self.before = Tables(self.lake, self.lake.recovered(self.last))
         self.versions = dict(self.before.versions)
         self.changed: dict[str, pl.DataFrame] = {}
@@ -244,6 +245,7 @@ class Load:
             "loaded_at": datetime.now(UTC), "timezone": str(self.asked["timezone"]),
             "versions": json.dumps(self.versions), "report": json.dumps(report.to_dict()),
             "fingerprints": json.dumps(self.prints), "mark": self.pseudonyms.mark,
+            "settings": json.dumps(self.settings),
         }  # fmt: skip
         if row["number"] % LOADS_PER_FILE == 0 and self.last:
             self.lake.compact(LOAD)

@@ -9,6 +9,7 @@ Loads on several machines may write at once: each entry in the log of a table na
 are versions with none but its own entries since the version it began from. Of two loads with one number one is refused.
 """
 
+import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -85,7 +86,7 @@ class Lake:
 
     def last_commit(self) -> Commit | None:
         """Return the newest load, or None where nothing was ever committed."""
-        loads = self.loads("number", "load_id", "loaded_at", "timezone", "versions", newest=True)
+        loads = self.loads("number", "load_id", "loaded_at", "timezone", "versions", "settings", newest=True)
         return Commit.of(loads.row(0, named=True)) if loads is not None and loads.height else None
 
     def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame | None:
@@ -99,6 +100,17 @@ class Lake:
             files = files.top_k(1, by="max.number")
         rows = self._rows(LOAD, files).sort("number").select(columns)
         return (rows.tail(1) if newest else rows).collect()
+
+    def set(self, load_id: str, settings: Mapping[str, str]) -> None:
+        """Commit the store as it is with other settings."""
+        self.begin(load_id)
+        rows = self.loads(*OWN[LOAD], newest=True)
+        assert rows is not None
+        row = rows.row(0, named=True)
+        known = Commit.of(row).settings
+        report = {"sources": [], "event_types": {}, "ignored_files": {}, "settings": dict(settings)}
+        changed = {"number": row["number"] + 1, "load_id": load_id, "settings": json.dumps(known | dict(settings))}
+        self.commit(row | changed | {"report": json.dumps(report), "fingerprints": "{}"})
 
     def marks(self) -> list[str | None]:
         """Return the marks of the keys that pseudonyms were made with, load by load; empty or null without one."""

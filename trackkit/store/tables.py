@@ -13,7 +13,7 @@ OWN = {
     LOAD: {
         "number": pl.Int64(), "load_id": pl.String(), "loaded_at": schema.INSTANT, "timezone": pl.String(),
         "versions": pl.String(), "report": pl.String(), "fingerprints": pl.String(),
-        "mark": pl.String(),
+        "mark": pl.String(), "settings": pl.String(),
     },
 }  # fmt: skip
 # Which values of a row are not its own source's. The name is dedupe.FILLED's; numpy, which dedupe needs, would make
