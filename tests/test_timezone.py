@@ -14,7 +14,11 @@ from trackkit.store import load, open_store
 
 # A platform seven hours ahead of UTC sends one letter at six in the morning of 10 March: still 9 March in UTC.
 DELIVERY = "iDeliveryId,sLabel,iState,tsBroadStart,iToDeliver\n101,Morning letter,95,2026-03-10 06:00:00,2\n"
-HITS = "iTrackingLogId,tsLog,iUrlId,iBroadLogId,iDeliveryId\n1,2026-03-10 06:21:00,1,1,101\n2,2026-03-10 23:50:00,1,2,101\n"
+HITS = (
+    "iTrackingLogId,tsLog,iUrlId,iBroadLogId,iDeliveryId\n"
+    "1,2026-03-10 06:21:00,1,1,101\n"
+    "2,2026-03-10 23:50:00,1,2,101\n"
+)
 ZONE, BOTH_DAYS = "Asia/Bangkok", [date(2026, 3, 9), date(2026, 3, 10)]
 
 
