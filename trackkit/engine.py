@@ -1,7 +1,8 @@
 """The engine: canonical tables and metric names in, one tidy frame out; counts first, rates last.
 
 The same frame feeds notebooks, HTML, CSV and the prompt. Distinct counts are measured at the grain asked for, never
-added up from a finer one; only formulas declared *per delivery* are worked out for each delivery and then added.
+added up from a finer one, but over deliveries: messages of two are two (`schema.IDENTITY`). Formulas declared *per
+delivery* are worked out for each delivery and then added.
 """
 
 from collections.abc import Iterable, Sequence

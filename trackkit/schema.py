@@ -144,7 +144,7 @@ MESSAGE = Table(
     "message", "one row per message prepared: one recipient of one delivery", ("delivery_id", "message_id"),
     (
         Column("delivery_id", TEXT, "its delivery"),
-        Column("message_id", TEXT, "id of the message in its delivery (the platform's broadlog id); others may have it"),
+        Column("message_id", TEXT, "its id, unique within the delivery (the platform's broadlog id)"),
         Column("recipient_id", TEXT, "its recipient; null when not linked"),
         Column("address", TEXT, "address used at sending time"),
         Column("status_code", CODE, "the platform's status code"),
