@@ -207,6 +207,16 @@ def test_several_breakdowns_at_once(both, columns):
     assert _rows(measure(store, by=columns), columns, names) == _rows(expected, columns, names)
 
 
+@pytest.mark.parametrize("where", ["", "device = 'PC'", "domain = 'd1.example' OR browser IS NULL", "country = 'none'"])
+def test_totals_over_deliveries(both, where):
+    store, connection = both
+    aggregates = ", ".join(f"{sql} AS {name}" for name, sql in COUNTED["event"].items())
+    expected = connection.sql(f"SELECT {aggregates} FROM event WHERE {where or 'true'}").pl()
+    expected = expected.with_columns(pl.col(name).replace(UNKNOWN, None) for name in UNIQUES)
+    found = measure(store, list(COUNTED["event"]), by=[], where=where)
+    assert found.row(0, named=True) == pytest.approx(expected.row(0, named=True))
+
+
 # Spec 3.7, the screen of domains: a class of the analysts' list, else the registered domain; the largest, then Others.
 SCREEN = """
 CREATE OR REPLACE VIEW classed AS SELECT *, CASE WHEN domain IN ('gmail.com', 'googlemail.com') THEN 'Gmail'

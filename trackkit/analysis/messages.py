@@ -24,6 +24,7 @@ def messages(
         chosen, hits = chosen.filter(key), hits.filter(key)
     if recipient is not None:
         chosen = chosen.filter(pl.col("recipient_id") == recipient)
+    hits = hits.join(chosen.select(MESSAGE.key), on=MESSAGE.key, how="semi", nulls_equal=True)
     counted = _named(tables, chosen).join(_hits(hits), on=MESSAGE.key, how="left", nulls_equal=True)
     rows = counted.with_columns(pl.col("opens", "clicks", "hits").fill_null(0)).sort(
         "last_hit_at", "status_at", "message_id", "delivery_id", descending=True, nulls_last=True

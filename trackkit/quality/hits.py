@@ -10,7 +10,7 @@ import polars as pl
 from trackkit.deliveries import Tables, is_hit, is_public
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import FAIL, PASS
-from trackkit.schema import DELIVERY, MESSAGE
+from trackkit.schema import MESSAGE
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,15 @@ def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator
 def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
     """Hits before their message was sent; of many deliveries, before the first message of their delivery."""
     limits = scope.limits.before_send
+    # Within one delivery the id of a message is enough.
     table, key, sent = (
-        ("message", MESSAGE.key, "status_at") if scope.is_one else ("delivery", DELIVERY.key, "started_at")
+        ("message", "message_id", "status_at") if scope.is_one else ("delivery", "delivery_id", "started_at")
     )
     if not scope.tables.has(table):
         return
     known = scope.scan(table).filter(pl.col(sent).is_not_null())
     known = known.filter(pl.col("status").cast(pl.String) == "delivered") if scope.is_one else known
-    hits = events.filter(pl.col("occurred_at").is_not_null()).join(known.select(*key, sent=sent), on=key)
+    hits = events.filter(pl.col("occurred_at").is_not_null()).join(known.select(key, sent=sent), on=key)
     early = (pl.col("sent") - pl.col("occurred_at")).dt.total_seconds()
     is_early = early > limits.seconds
     at = pl.col("occurred_at").filter(is_early)

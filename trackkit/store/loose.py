@@ -64,6 +64,6 @@ def _deliveries(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.
 
 def _placed(rows: pl.DataFrame, key: str, known: pl.DataFrame) -> pl.DataFrame:
     """Fill `delivery_id` where the key is known in one delivery alone."""
-    alone = known.unique().filter(pl.len().over(key) == 1)
-    found = rows.join(alone, on=key, how="left")
+    places = known.group_by(key).agg(pl.col("place").min(), several=pl.col("place").n_unique() > 1)
+    found = rows.join(places.filter(~pl.col("several")).drop("several"), on=key, how="left")
     return found.with_columns(delivery_id=pl.coalesce("delivery_id", "place")).drop("place")
