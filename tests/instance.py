@@ -15,8 +15,13 @@ AGENTS = {
 }  # fmt: skip
 
 
-def write_instance(folder: Path, seed: int, deliveries: int = 5, messages: int = 400, hits: int = 4_000) -> Path:
-    """Write deliveries, links, messages, recipients and hits; hits in raw logs, in the table, or in both."""
+def write_instance(
+    folder: Path, seed: int, deliveries: int = 5, messages: int = 400, hits: int = 4_000, is_shared: bool = False
+) -> Path:
+    """Write deliveries, links, messages, recipients and hits; hits in raw logs, in the table, or in both.
+
+    Where ids are shared, most messages have an id that messages of other deliveries have too.
+    """
     chance = random.Random(seed)
     recipients = [(number, f"r{number}@{chance.choice(DOMAINS)}", chance.choice(["FR", "BR", "", "XX"]))
                   for number in range(1, 80)]  # fmt: skip
@@ -26,6 +31,7 @@ def write_instance(folder: Path, seed: int, deliveries: int = 5, messages: int =
         for delivery in range(1, deliveries + 1) for number in range(1, 7)
     ]  # fmt: skip
     sent = [_message(chance, number, deliveries, recipients) for number in range(1, messages + 1)]
+    sent = _with_shared_ids(sent) if is_shared else sent
     hit = [_hit(chance, number, sent, links, deliveries) for number in range(1, hits + 1)]
     in_table = [row for row in hit if row["place"] in ("table", "both")]
     _table(folder, "delivery", "iDeliveryId,sLabel,iIsModel,iFCP,iTypologyId,tsBroadStart,iTotalTarget,iReject,"
@@ -68,6 +74,14 @@ def _message(chance: random.Random, number: int, deliveries: int, recipients: li
     key, address, _ = chance.choice([*recipients, (0, "Nobody@D9.EXAMPLE", "")])
     return [number, chance.randint(1, deliveries), key, chance.choice([address, address.upper(), ""]), status,
             chance.randint(1, 8) if status == 2 else 0, "2026-03-01 06:00:00", int(chance.random() < 0.05)]  # fmt: skip
+
+
+def _with_shared_ids(sent: list[list[object]]) -> list[list[object]]:
+    """Number the messages of each delivery from 1: no id comes twice within a delivery."""
+    of_delivery: dict[object, int] = {}
+    for row in sent:
+        row[0] = of_delivery[row[1]] = of_delivery.get(row[1], 0) + 1
+    return sent
 
 
 def _hit(chance: random.Random, number: int, sent: list, links: list, deliveries: int) -> dict[str, object]:

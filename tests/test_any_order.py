@@ -93,21 +93,22 @@ def _assert_alike(one: Any, other: Any) -> None:
 
 @st.composite
 def told(draw: st.DrawFn) -> tuple[str, Row]:
-    """A row of a feed, of a log or of a table, among few deliveries and messages."""
+    """A row of a feed, of a log or of a table, among few deliveries and messages; both deliveries have a message c."""
     table = draw(st.sampled_from(["event", "event", "event", "log", "message", "link", "recipient"]))
-    message, number = draw(st.sampled_from(["a", "b"])), draw(st.integers(0, 3))
-    delivery = "7" if message == "a" else "8"
+    message, number = draw(st.sampled_from(["a", "b", "c"])), draw(st.integers(0, 3))
+    delivery = {"a": "7", "b": "8"}.get(message) or draw(st.sampled_from(["7", "8"]))
+    nowhere = delivery if message == "c" else None  # of c it could not be found
     if table == "event":
         kind = draw(st.sampled_from(KINDS))
         bounce = draw(st.sampled_from([*schema.BOUNCE_CLASSES, None])) if kind == "bounced" else None
         return "event", {
-            "delivery_id": draw(st.sampled_from([delivery, delivery, None])), "message_id": message, "source": "feed",
-            "event_id": f"{kind}{message}{number}{bounce}", "occurred_at": START + timedelta(hours=number),
-            "reported_type": kind, "bounce_class": bounce, "collapse_seconds": 0, "address": f"{message}@x.example",
-            "recipient_id": f"r{message}",
+            "delivery_id": draw(st.sampled_from([delivery, delivery, nowhere])), "message_id": message,
+            "source": "feed", "event_id": f"{kind}{message}{number}{bounce}",
+            "occurred_at": START + timedelta(hours=number), "reported_type": kind, "bounce_class": bounce,
+            "collapse_seconds": 0, "address": f"{message}@x.example", "recipient_id": f"r{message}",
         }  # fmt: skip
     if table == "log":
-        link, place = str(draw(st.integers(1, 2))), draw(st.sampled_from([delivery, None]))
+        link, place = str(draw(st.integers(1, 2))), draw(st.sampled_from([delivery, nowhere]))
         more = {"link_id": link, "reported_type": "opened" if link == "1" else None}
         return "event", open_of(f"{message}{number}{link}", place, message, 40 * number, **more)
     if table == "message":

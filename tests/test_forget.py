@@ -178,14 +178,13 @@ def test_forgetting_a_recipient_is_never_having_had_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, batch: int
 ) -> None:
     monkeypatch.setattr(forgetting, "LARGE_ROWS", batch)
-    raw = write_instance(tmp_path / "raw", seed, messages=200, hits=1_500)
+    raw = write_instance(tmp_path / "raw", seed, messages=200, hits=1_500, is_shared=seed > 1)
     sent = list(csv.DictReader((raw / "broadlog.csv").open(encoding="utf-8")))
     recipient = random.Random(seed).choice([row["iRecipientId"] for row in sent if row["iRecipientId"] != "0"])
     open_store(tmp_path / "store").ingest(raw)
     forget(tmp_path / "store", recipient=recipient)
-    without = _without(
-        raw, tmp_path / "without", recipient, {row["iBroadLogId"] for row in sent if row["iRecipientId"] == recipient}
-    )
+    theirs = {(row["iDeliveryId"], row["iBroadLogId"]) for row in sent if row["iRecipientId"] == recipient}
+    without = _without(raw, tmp_path / "without", recipient, theirs)
     stores = open_store(tmp_path / "store"), open_store(tmp_path / "never")
     stores[1].ingest(without)
     for by in ("delivery_id", "domain", "country", "hour", "browser", "failure_reason", []):
@@ -195,21 +194,22 @@ def test_forgetting_a_recipient_is_never_having_had_them(
         assert_frame_equal(*(rows.sort(pl.all().cast(pl.String)) for rows in (one, other)))
 
 
-def _without(raw: Path, target: Path, recipient: str, messages: set[str]) -> Path:
+def _without(raw: Path, target: Path, recipient: str, messages: set[tuple[str, str]]) -> Path:
     """An instance folder as it would be if a recipient had never been."""
     shutil.copytree(raw, target)
-    for name, column, gone in (
-        ("broadlog", "iRecipientId", {recipient}), ("recipient", "iRecipientId", {recipient}),
-        ("tracking_log", "iBroadLogId", messages),
+    for name, columns, gone in (
+        ("broadlog", ["iRecipientId"], {(recipient,)}), ("recipient", ["iRecipientId"], {(recipient,)}),
+        ("tracking_log", ["iDeliveryId", "iBroadLogId"], messages),
     ):  # fmt: skip
         rows = list(csv.DictReader((raw / f"{name}.csv").open(encoding="utf-8")))
         with (target / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0].keys())
             writer.writeheader()
-            writer.writerows(row for row in rows if row[column] not in gone)
+            writer.writerows(row for row in rows if tuple(row[column] for column in columns) not in gone)
     log = target / "redir" / "log" / "0x0001.log"
     lines = log.read_text("utf-8").splitlines()
-    log.write_text("\n".join(line for line in lines if str(int(line.split("\t")[2], 16)) not in messages) + "\n")
+    named = [tuple(str(int(cell, 16)) for cell in reversed(line.split("\t")[2:4])) for line in lines]
+    log.write_text("\n".join(line for line, one in zip(lines, named, strict=True) if one not in messages) + "\n")
     return target
 
 

@@ -40,7 +40,8 @@ CREATE TABLE message AS SELECT b.iBroadLogId AS id, b.iDeliveryId AS delivery_id
     LEFT JOIN read_csv('{0}/recipient.csv', all_varchar=true) r ON b.iRecipientId = r.iRecipientId
     LEFT JOIN read_csv('{0}/broadlog_msg.csv', all_varchar=true) f ON b.iMsgId = f.iBroadLogMsgId
     WHERE b.iDeliveryId IN (SELECT delivery_id FROM delivery);
-CREATE TABLE hit AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message, 0) AS msg,
+CREATE TABLE hit AS SELECT l.delivery::VARCHAR AS delivery_id,
+    CASE WHEN l.message <> 0 THEN l.delivery || ' ' || l.message END AS msg,
     CASE WHEN l.person NOT IN ('', '-') THEN lower(l.person) END AS person,
     CASE WHEN l.url = 1 THEN 2 ELSE u.iType::INT END AS type, l.url::VARCHAR AS link_id,
     u.sLabel AS link_label, u.sCategory AS link_category,
@@ -54,7 +55,7 @@ CREATE TABLE hit AS SELECT l.delivery::VARCHAR AS delivery_id, nullif(l.message,
     a.sBrowserName AS browser, a.sBrowserVersion AS browser_version
     FROM log l
     LEFT JOIN url u ON l.url = u.iTrackingUrlId::BIGINT
-    LEFT JOIN message m ON l.message = m.id::BIGINT
+    LEFT JOIN message m ON l.message = m.id::BIGINT AND l.delivery::VARCHAR = m.delivery_id
     LEFT JOIN read_csv('{0}/web_tracking_log.csv', all_varchar=true) w ON l.id = w.iTrackingLogId::BIGINT
     LEFT JOIN read_csv('{0}/user_agent.csv', all_varchar=true) a ON l.agent = a.iHashKey
     WHERE coalesce(m.seed, '0') = '0' AND l.delivery::VARCHAR IN (SELECT delivery_id FROM delivery);
@@ -130,7 +131,7 @@ RATES = {
 @pytest.fixture(scope="module", params=[1, 2, 3], ids=lambda seed: f"seed {seed}")
 def both(request, tmp_path_factory):
     """The same random instance as a trackkit store and as DuckDB views on its raw files."""
-    folder = write_instance(tmp_path_factory.mktemp("sql") / "raw", seed=request.param)
+    folder = write_instance(tmp_path_factory.mktemp("sql") / "raw", seed=request.param, is_shared=request.param > 1)
     store = open_store(str(folder.parent / "store"))
     store.ingest(str(folder), collapse_minutes=0)
     connection = duckdb.connect()
@@ -206,6 +207,16 @@ def test_several_breakdowns_at_once(both, columns):
     assert _rows(measure(store, by=columns), columns, names) == _rows(expected, columns, names)
 
 
+@pytest.mark.parametrize("where", ["", "device = 'PC'", "domain = 'd1.example' OR browser IS NULL", "country = 'none'"])
+def test_totals_over_deliveries(both, where):
+    store, connection = both
+    aggregates = ", ".join(f"{sql} AS {name}" for name, sql in COUNTED["event"].items())
+    expected = connection.sql(f"SELECT {aggregates} FROM event WHERE {where or 'true'}").pl()
+    expected = expected.with_columns(pl.col(name).replace(UNKNOWN, None) for name in UNIQUES)
+    found = measure(store, list(COUNTED["event"]), by=[], where=where)
+    assert found.row(0, named=True) == pytest.approx(expected.row(0, named=True))
+
+
 # Spec 3.7, the screen of domains: a class of the analysts' list, else the registered domain; the largest, then Others.
 SCREEN = """
 CREATE OR REPLACE VIEW classed AS SELECT *, CASE WHEN domain IN ('gmail.com', 'googlemail.com') THEN 'Gmail'
@@ -213,14 +224,15 @@ CREATE OR REPLACE VIEW classed AS SELECT *, CASE WHEN domain IN ('gmail.com', 'g
     FROM message WHERE delivery_id = '{key}';
 CREATE OR REPLACE VIEW placed AS SELECT class, count(*) OVER () AS many,
     row_number() OVER (ORDER BY count(*) DESC, max(hits) DESC, class) AS place FROM classed c LEFT JOIN (
-        SELECT m.class AS of, count(*) AS hits FROM log l JOIN classed m ON l.message = m.id::BIGINT GROUP BY ALL
+        SELECT m.class AS of, count(*) AS hits FROM log l JOIN classed m ON l.message = m.id::BIGINT
+            AND l.delivery::VARCHAR = m.delivery_id GROUP BY ALL
     ) ON of = class WHERE class IS NOT NULL GROUP BY class;
 CREATE OR REPLACE VIEW shown AS SELECT class, CASE WHEN many <= {top} + 1 OR place <= {top} THEN class ELSE 'Others' END
     AS name, least(place, {top} + 1) AS place FROM placed;
 CREATE OR REPLACE VIEW screen_message AS SELECT c.* EXCLUDE (domain), s.name AS domain
     FROM classed c LEFT JOIN shown s USING (class);
 CREATE OR REPLACE VIEW screen_event AS SELECT e.* EXCLUDE (domain), m.domain
-    FROM event e LEFT JOIN screen_message m ON e.msg = m.id::BIGINT WHERE e.delivery_id = '{key}';
+    FROM event e LEFT JOIN screen_message m ON e.msg = m.delivery_id || ' ' || m.id WHERE e.delivery_id = '{key}';
 """
 OF_DOMAINS = ["processed", "acceptance_rate", "hard_bounce_rate", "soft_bounce_rate", "delivered", "unique_opens",
               "open_rate", "unique_people_clicks", "click_rate", "unsubscribe_clicks", "unsubscribe_rate"]  # fmt: skip

@@ -1,7 +1,6 @@
 """Distinct counts of rows, where no stored flag answers: of each condition in a pass over the rows that meet it."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import polars as pl
@@ -25,23 +24,38 @@ def distinct_counts(
 
     `cells` of the same events, where there are some, say what need not be looked for among them.
     """
-    is_numbered = rows.has_numbers(groups)
-    parts = cache(lambda: rows.parts(PART_ROWS[is_numbered]) if "delivery_id" in groups else [rows])
-    alike: dict[str, dict[str, Distinct]] = {}
+    alike: dict[tuple[str, ...], dict[str, Distinct]] = {}
     for name, formula in formulas.items():
-        alike.setdefault(repr(formula.where), {})[name] = formula
+        alike.setdefault((repr(formula.where), *rows.grain(formula.column, groups)), {})[name] = formula
     found = []
-    for same in alike.values():
-        tests, columns = _tests(rows, next(iter(same.values())).where, cells), {one.column for one in same.values()}
-        counted = None
-        if is_numbered and rows.on.is_here and groups == ["delivery_id"] and "message_id" in columns:
-            of_each = parts() if len(columns) > 1 else [rows]  # messages that lie together are not held
-            counted = _in_order([part.that(tests) for part in of_each], source, same)
-        if counted is None:
-            each = (_by_value(part.that(tests), source, same, groups, is_numbered) for part in parts())
-            counted = pl.concat(each)
-        found.append(counted)
+    for (_, *grain), same in alike.items():
+        counted = _of_grain(rows, _tests(rows, next(iter(same.values())).where, cells), source, same, grain)
+        found.append(counted if grain == groups else _added_up(counted, list(same), groups))
     return found
+
+
+def _of_grain(
+    rows: Rows, tests: list[Any], source: str, formulas: Mapping[str, Distinct], grain: list[str]
+) -> pl.DataFrame:
+    """Count values that meet one condition, in groups within which their columns tell them apart."""
+    is_numbered, columns = rows.has_numbers(grain), {one.column for one in formulas.values()}
+    parts = rows.parts(PART_ROWS[is_numbered]) if "delivery_id" in grain else [rows]
+    if is_numbered and rows.on.is_here and grain == ["delivery_id"] and "message_id" in columns:
+        of_each = parts if len(columns) > 1 else [rows]  # messages that lie together are not held
+        counted = _in_order([part.that(tests) for part in of_each], source, formulas)
+        if counted is not None:
+            return counted
+    return pl.concat(_by_value(part.that(tests), source, formulas, grain, is_numbered) for part in parts)
+
+
+def _added_up(counted: pl.DataFrame, names: list[str], groups: list[str]) -> pl.DataFrame:
+    """Add counts of deliveries; `UNTOLD` where no row of any says whose it is."""
+    sums = []
+    for name in names:
+        total = pl.col(name).clip(lower_bound=0).sum()
+        is_untold = (total == 0) & (pl.col(name) == UNTOLD).any()
+        sums.append(pl.when(is_untold).then(UNTOLD).otherwise(total).cast(pl.Int64).alias(name))
+    return counted.group_by(groups).agg(sums) if groups else counted.select(sums)
 
 
 def values_of(formula: Distinct, is_numbered: bool) -> str:

@@ -1,7 +1,8 @@
 """The engine: canonical tables and metric names in, one tidy frame out; counts first, rates last.
 
 The same frame feeds notebooks, HTML, CSV and the prompt. Distinct counts are measured at the grain asked for, never
-added up from a finer one; only formulas declared *per delivery* are worked out for each delivery and then added.
+added up from a finer one, but over deliveries: messages of two are two (`schema.IDENTITY`). Formulas declared *per
+delivery* are worked out for each delivery and then added.
 """
 
 from collections.abc import Iterable, Sequence
@@ -226,8 +227,8 @@ def _of_portion(
 
 def _looked_at(rows: Rows, formulas: dict[str, Formula], distinct: dict[str, Distinct], groups: list[str]) -> set[str]:
     """The columns of events that these formulas look at."""
-    is_numbered = bool(distinct) and rows.has_numbers(groups)
-    values = {values_of(formula, is_numbered) for formula in distinct.values()}
+    grains = {name: rows.grain(formula.column, groups) for name, formula in distinct.items()}
+    values = {values_of(formula, rows.has_numbers(grains[name])) for name, formula in distinct.items()}
     totals = {formula.column for formula in formulas.values() if isinstance(formula, Total)}
     flags = {flag for name, formula in formulas.items() if name not in distinct and (flag := flag_of(formula))}
     refusals = {"occurred_at", "person_id", "recipient_id"} if rows.has("page_hit") else set()

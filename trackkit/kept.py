@@ -7,6 +7,7 @@ from typing import NamedTuple
 import polars as pl
 
 from trackkit.metrics import METRICS, Distinct, Metric, Ratio
+from trackkit.schema import IDENTITY
 from trackkit.snapshot import Tables
 
 GONE = {"delivery_id": pl.String(), "source": pl.String()}
@@ -80,6 +81,6 @@ def added(total: pl.DataFrame, each: pl.DataFrame, names: Iterable[str]) -> pl.D
         if isinstance(formula, Ratio):
             continue
         values = pl.concat([total[name], each[name]]).drop_nulls()
-        is_people = isinstance(formula, Distinct) and formula.column != "message_id"
+        is_people = isinstance(formula, Distinct) and "delivery_id" not in IDENTITY[formula.column]
         sums[name] = pl.lit(values.sum() if values.len() and not is_people else None, total.schema[name])
     return total.with_columns(**sums)

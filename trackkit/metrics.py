@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from trackkit.schema import IDENTITY
+
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"
 CURRENCY, ARTICLES, RATIO = "currency", "articles", "ratio"
 BETTER, WORSE, NEUTRAL = "better", "worse", "neutral"
@@ -66,13 +68,13 @@ class Count:
 
 @dataclass(frozen=True)
 class Distinct:
-    """Distinct known values of a column among rows that meet a condition."""
+    """Distinct known values of a column among rows that meet a condition, told apart by `schema.IDENTITY`."""
 
     column: str
     where: Condition
 
     def __str__(self) -> str:
-        return f"distinct {self.column}{_words(self.where)}"
+        return f"distinct {' and '.join(IDENTITY.get(self.column, (self.column,)))}{_words(self.where)}"
 
 
 @dataclass(frozen=True)

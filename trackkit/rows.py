@@ -151,10 +151,21 @@ class Rows:
         columns = {*groups, *(self.where.meta.root_names() if self.where is not None else ())}
         return groups == ["delivery_id"] and columns == {"delivery_id"} and self._is_marked(*schema.FIRSTS)
 
+    def grain(self, column: str, groups: list[str]) -> list[str]:
+        """The groups within which a column tells its values apart; where they are finer than `groups`, counts add up.
+
+        Messages of two deliveries are two, whatever their ids (`schema.IDENTITY`).
+        """
+        is_told = self._is_within(groups) or "delivery_id" not in schema.IDENTITY[column]
+        return groups if is_told else [*groups, "delivery_id"]
+
+    def _is_within(self, groups: list[str]) -> bool:
+        """Whether each group is of one delivery."""
+        return "delivery_id" in groups or (self.delivery is not None and len(self.delivery) == 1)
+
     def has_numbers(self, groups: list[str]) -> bool:
         """Whether stored numbers tell messages and persons apart within each group: each is of one delivery."""
-        is_within = "delivery_id" in groups or (self.delivery is not None and len(self.delivery) == 1)
-        return is_within and self._is_marked("message_number")
+        return self._is_within(groups) and self._is_marked("message_number")
 
     def _is_marked(self, *marks: str) -> bool:
         if marks not in self.marked:

@@ -141,10 +141,10 @@ LINK = Table(
     ),
 )  # fmt: skip
 MESSAGE = Table(
-    "message", "one row per message prepared: one recipient of one delivery", ("message_id",),
+    "message", "one row per message prepared: one recipient of one delivery", ("delivery_id", "message_id"),
     (
         Column("delivery_id", TEXT, "its delivery"),
-        Column("message_id", TEXT, "key of the message (the platform's broadlog id)"),
+        Column("message_id", TEXT, "its id, unique within the delivery (the platform's broadlog id)"),
         Column("recipient_id", TEXT, "its recipient; null when not linked"),
         Column("address", TEXT, "address used at sending time"),
         Column("status_code", CODE, "the platform's status code"),
@@ -164,7 +164,7 @@ EVENT = Table(
     "event", "one row per thing that happened to one message", ("event_id", "log_server"),
     (
         Column("delivery_id", TEXT, "its delivery; null when the hit belongs to none"),
-        Column("message_id", TEXT, "its message; null when unknown"),
+        Column("message_id", TEXT, "its message in that delivery; null when unknown"),
         Column("occurred_at", INSTANT, "when it happened; null if the source does not say"),
         Column("event_id", TEXT, "the log id, decimal, without the server's prefix"),
         Column("log_server", TEXT, "the redirection server's prefix of the log id; null from table exports"),
@@ -215,6 +215,9 @@ EVENT = Table(
         Column("person_number", NUMBER, "its person among those of its delivery, from 1; 0: says none", derived=True),
     ),
 )  # fmt: skip
+# The columns that tell one message, or one person, from another: an id of a message says it within its delivery alone,
+# since two deliveries may give the same one; a browser is the same wherever it is seen.
+IDENTITY = {"message_id": MESSAGE.key, "person_id": ("person_id",)}
 # Within a delivery these tell values apart as the columns that they number do, and are counted in half the time.
 NUMBERS = {"message_id": "message_number", "person_id": "person_number"}
 # What a flag of `event` marks once in each delivery: a value of this column, among hits of this type (None: of any).

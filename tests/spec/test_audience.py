@@ -264,6 +264,7 @@ NAMED = """
         when '{by}' = 'device' then device when '{by}' = 'operating_system' then operating_system
         when browser = 'AppleWebKit' and (operating_system in ('iOS', 'Mac OS') or device in ('iPhone', 'iPad', 'iPod'))
         then 'Apple Mail' else browser end as name,
+        delivery_id || ' ' || message_id as visitor,
         case '{by}' when 'browser' then browser_version else operating_system_version end as version,
         (occurred_at at time zone 'UTC' at time zone '{zone}')::date as day
     from event where not is_seed and coalesce(event_type, '') <> 'bounced' and ({scope});
@@ -290,17 +291,17 @@ def second(seed: int, **holes: object) -> duckdb.DuckDBPyConnection:
 def test_visitors_by_a_second_implementation(seed: int, delivery: str, by: str, days: int, zone: str) -> None:
     given_ = random_platform(seed)
     with second(seed, by=by, zone=zone, scope=SCOPES[delivery], days=days) as database:
-        daily = "select name, sum(v)::bigint, sum(p)::bigint from (select name, day, count(distinct message_id) v, " \
+        daily = "select name, sum(v)::bigint, sum(p)::bigint from (select name, day, count(distinct visitor) v, " \
                 "count(*) p from hits group by all) group by all order by 2 desc, name nulls last"  # fmt: skip
         expected = database.execute(daily).fetchall()
-        once = "select name, count(distinct message_id), count(*) from hits group by all order by 2 desc, 1 nulls last"
+        once = "select name, count(distinct visitor), count(*) from hits group by all order by 2 desc, 1 nulls last"
         expected_once = database.execute(once).fetchall()
         by_version = database.execute(
-            "select name, version, sum(v)::bigint from (select name, version, day, count(distinct message_id) v "
+            "select name, version, sum(v)::bigint from (select name, version, day, count(distinct visitor) v "
             "from hits group by all) group by all having sum(v) > 0").fetchall()  # fmt: skip
         rates = database.execute(
-            "select day, name, count(distinct message_id), any_value(w), count(distinct message_id) / any_value(w) "
-            "from hits join (select day, count(distinct message_id) w from hits group by all) using (day) "
+            "select day, name, count(distinct visitor), any_value(w), count(distinct visitor) / any_value(w) "
+            "from hits join (select day, count(distinct visitor) w from hits group by all) using (day) "
             "group by day, name having any_value(w) > 0").fetchall()  # fmt: skip
     options = {"delivery": delivery, "days": days, "timezone": zone}
     shown = usage(given_, by, **options)

@@ -114,8 +114,8 @@ SECOND = """
         FROM hits GROUP BY ALL)
     SELECT
         (SELECT count(*) FROM message JOIN chosen USING (delivery_id) WHERE status = 'delivered' AND NOT is_seed),
-        (SELECT count(DISTINCT message_id) FROM hits),
-        (SELECT count(DISTINCT message_id) FROM hits WHERE event_type = 'clicked'),
+        (SELECT count(DISTINCT (delivery_id, message_id)) FROM hits),
+        (SELECT count(DISTINCT (delivery_id, message_id)) FROM hits WHERE event_type = 'clicked'),
         (SELECT count(DISTINCT person_id) FROM hits WHERE event_type = 'clicked'),
         (SELECT count(*) FROM hits WHERE event_type = 'clicked'),
         (SELECT sum(greatest(forwards, 0))::int FROM parts),
@@ -132,7 +132,7 @@ def randomised(seed: int) -> Snapshot:
         for key in keys
     ]  # fmt: skip
     messages = [
-        message(key, f"{key}-{place}", status=chance.choice(["delivered", "failed"]), is_seed=chance.random() < 0.1)
+        message(key, f"{place}", status=chance.choice(["delivered", "failed"]), is_seed=chance.random() < 0.1)
         for key in keys for place in range(40)
     ]  # fmt: skip
     events = [

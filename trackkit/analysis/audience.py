@@ -24,6 +24,7 @@ from trackkit.analysis.agents import (
 )
 from trackkit.deliveries import Tables, is_link_hit, zone_of
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.schema import MESSAGE
 
 DISTINCT = ("day", "period")
 KINDS = ("computer", "mobile", "unknown")
@@ -114,10 +115,9 @@ def history(
     zone = zone_of(tables, timezone)
     whole = period(tables, delivery, days, zone)
     visits = _visits(tables, by, delivery, whole, zone)
-    people = pl.col("message_id").drop_nulls().n_unique().cast(pl.Int64)
     of_day, of_name, counted = pl.collect_all([
-        visits.group_by("day").agg(day_visitors=people).filter(pl.col("day_visitors") > 0),
-        visits.group_by("day", "name").agg(visitors=people),
+        _counts(visits, ["day"]).filter(pl.col("visitors") > 0).select("day", day_visitors="visitors"),
+        _counts(visits, ["day", "name"]).drop("pages"),
         _visitors(visits, ["name"], "day"),
     ])  # fmt: skip
     names = ranked(counted.filter(pl.col("visitors") > 0), "visitors", top).drop_nulls("rank").select("rank", "name")
@@ -184,9 +184,9 @@ def _first_versions(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _visits(tables: Tables, by: str, delivery: str, whole: Period, timezone: str) -> pl.LazyFrame:
-    """The dated visits of a period: `name`, `version`, `day`, `message_id`."""
+    """The dated visits of a period: `name`, `version`, `day`, and whose they are."""
     found = named(hits(tables, delivery), by).filter(is_link_hit(), within(whole, timezone))
-    return found.select("name", "version", "message_id", day=day_of(timezone))
+    return found.select("name", "version", *MESSAGE.key, day=day_of(timezone))
 
 
 def _last_week(column: str) -> pl.Expr:
@@ -195,11 +195,16 @@ def _last_week(column: str) -> pl.Expr:
 
 def _visitors(visits: pl.LazyFrame, groups: list[str], distinct: str) -> pl.LazyFrame:
     """Distinct messages of each group, of each day added up or of the whole period; and pages."""
-    people, pages = pl.col("message_id").drop_nulls().n_unique().cast(pl.Int64), pl.len().cast(pl.Int64)
     if distinct == "period":
-        return visits.group_by(groups).agg(visitors=people, pages=pages)
-    daily = visits.group_by(*groups, "day").agg(visitors=people, pages=pages)
-    return daily.group_by(groups).agg(pl.col("visitors", "pages").sum())
+        return _counts(visits, groups)
+    return _counts(visits, [*groups, "day"]).group_by(groups).agg(pl.col("visitors", "pages").sum())
+
+
+def _counts(visits: pl.LazyFrame, groups: list[str]) -> pl.LazyFrame:
+    """The visitors, whose messages are known, and the pages of each group."""
+    each = visits.group_by(*groups, *MESSAGE.key).agg(pages=pl.len().cast(pl.Int64))
+    visitors = pl.col("message_id").count().cast(pl.Int64)
+    return each.group_by(groups).agg(visitors=visitors, pages=pl.col("pages").sum())
 
 
 def _used(of: str, counted: pl.DataFrame) -> str:

@@ -116,9 +116,9 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
     frames = pl.collect_all(
         [
             counts,
-            _orphans(tables, events.filter(~is_open), "link", "link_id"),
+            _orphans(tables, events.filter(~is_open), "link"),
             _unlogged(tables, events, delivery, recipient),
-            _orphans(tables, events, "delivery", "delivery_id"),
+            _orphans(tables, events, "delivery"),
             every.select(pl.col("occurred_at").max()),
         ]
     )
@@ -127,15 +127,14 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
     return frames[0].row(0, named=True) | orphans, frames[4].item()
 
 
-def _orphans(
-    tables: Tables, events: pl.LazyFrame, table: str, key: str, listed: pl.LazyFrame | None = None
-) -> pl.LazyFrame:
+def _orphans(tables: Tables, events: pl.LazyFrame, table: str, listed: pl.LazyFrame | None = None) -> pl.LazyFrame:
     """How many hits name a row that a loaded table, or those of its rows that are `listed`, does not have."""
     if not tables.has(table):
         return pl.LazyFrame({"len": [0]})
+    key = schema.TABLES[table].key
     known = (tables.scan(table) if listed is None else listed).select(key)
-    by_key = events.filter(pl.col(key).is_not_null()).group_by(key).len()
-    return by_key.join(known, on=key, how="anti").select(pl.col("len").sum())
+    by_key = events.filter(pl.col(key[-1]).is_not_null()).group_by(key).len()
+    return by_key.join(known, on=key, how="anti", nulls_equal=True).select(pl.col("len").sum())
 
 
 def _unlogged(tables: Tables, events: pl.LazyFrame, delivery: str | None, recipient: str | None) -> pl.LazyFrame:
@@ -144,7 +143,7 @@ def _unlogged(tables: Tables, events: pl.LazyFrame, delivery: str | None, recipi
         return pl.LazyFrame({"len": [0]})
     log = tables.scan("message")
     listed = log.filter(pl.col("delivery_id") == delivery) if delivery else log
-    return _orphans(tables, events, "message", "message_id", listed)
+    return _orphans(tables, events, "message", listed)
 
 
 def _hit_limits(tables: Tables, hits: Mapping[str, int], of_recipient: bool) -> Iterator[Limit]:

@@ -13,6 +13,7 @@ from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
 from trackkit.deliveries import Tables, require_delivery, zone_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
+from trackkit.schema import MESSAGE
 
 # Name -> heading: the platform's words where it has them.
 COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -178,9 +179,9 @@ def _with_email(tables: Tables, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl
     if "email" not in chosen:
         return hits
     recipients = tables.scan("recipient").select("recipient_id", "email").unique("recipient_id", keep="any")
-    messages = tables.scan("message").select("delivery_id", "message_id", sent_to="address")
+    messages = tables.scan("message").select(*MESSAGE.key, sent_to="address")
     joined = hits.join(recipients, on="recipient_id", how="left", maintain_order="left")
-    joined = joined.join(messages, on=["delivery_id", "message_id"], how="left", maintain_order="left")
+    joined = joined.join(messages, on=MESSAGE.key, how="left", maintain_order="left")
     return joined.with_columns(email=pl.coalesce("email", "sent_to", "address"))
 
 

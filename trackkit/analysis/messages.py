@@ -4,6 +4,7 @@ import polars as pl
 
 from trackkit.deliveries import Tables, is_hit, require_delivery
 from trackkit.errors import RequestError
+from trackkit.schema import MESSAGE
 
 
 def messages(
@@ -23,9 +24,10 @@ def messages(
         chosen, hits = chosen.filter(key), hits.filter(key)
     if recipient is not None:
         chosen = chosen.filter(pl.col("recipient_id") == recipient)
-    counted = _named(tables, chosen).join(_hits(hits), on="message_id", how="left")
+    hits = hits.join(chosen.select(MESSAGE.key), on=MESSAGE.key, how="semi", nulls_equal=True)
+    counted = _named(tables, chosen).join(_hits(hits), on=MESSAGE.key, how="left", nulls_equal=True)
     rows = counted.with_columns(pl.col("opens", "clicks", "hits").fill_null(0)).sort(
-        "last_hit_at", "status_at", "message_id", descending=True, nulls_last=True
+        "last_hit_at", "status_at", "message_id", "delivery_id", descending=True, nulls_last=True
     )
     columns = ("recipient_id", "document", "status_at", "status", "opens", "clicks", "hits", "last_hit_at")
     return (rows if limit is None else rows.head(limit)).select(columns).collect()
@@ -41,7 +43,7 @@ def _hits(events: pl.LazyFrame) -> pl.LazyFrame:
     kind = pl.col("event_type").cast(pl.String)
     return (
         events.filter(pl.col("message_id").is_not_null(), is_hit())
-        .group_by("message_id")
+        .group_by(MESSAGE.key)
         .agg(
             opens=(kind == "opened").sum().cast(pl.Int64),
             clicks=(kind == "clicked").sum().cast(pl.Int64),

@@ -10,6 +10,7 @@ import polars as pl
 
 from trackkit.deliveries import Tables, counted_events, is_public, of_delivery, require_delivery
 from trackkit.errors import RequestError
+from trackkit.schema import MESSAGE
 
 BEHAVIOURS = pl.Enum(["clicked", "opened", "inactive"])
 _HITS = ("opened", "clicked", "unsubscribed", "mirror_page", "web_visited", "transaction")
@@ -58,7 +59,7 @@ def behaviour(tables: Tables, delivery: str) -> pl.DataFrame:
     acts = (
         counted_events(tables, key)
         .filter(pl.col("message_id").is_not_null())
-        .group_by("message_id")
+        .group_by(MESSAGE.key)
         .agg(clicked=(kind == "clicked").any())
     )
     did = (
@@ -66,7 +67,7 @@ def behaviour(tables: Tables, delivery: str) -> pl.DataFrame:
     )
     return (
         _delivered(of_delivery(tables, "message", key))
-        .join(acts, on="message_id", how="left")
+        .join(acts, on=MESSAGE.key, how="left")
         .select("recipient_id", "message_id", behaviour=did.otherwise(pl.lit("inactive")).cast(BEHAVIOURS))
         .sort(pl.col("message_id").cast(pl.Int64, strict=False), "message_id")
         .collect()

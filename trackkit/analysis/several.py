@@ -1,7 +1,7 @@
 """Several deliveries side by side and together: which ones, and their figures, with a total measured by itself.
 
-Distinct people are counted again over all the deliveries, never added; estimates and forwards are worked out for each
-delivery and then added (see `engine`). So the total is no sum of the rows above it, and rates are those of the total.
+A recipient counts in each delivery; distinct people are counted again over all of them, never added; estimates and
+forwards are worked out for each delivery and then added (see `engine`). Rates are those of the total.
 """
 
 from collections.abc import Sequence

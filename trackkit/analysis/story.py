@@ -9,6 +9,7 @@ from trackkit.analysis.links import event_label
 from trackkit.deliveries import Tables, require_delivery, require_timezone
 from trackkit.errors import RequestError
 from trackkit.language import translatable
+from trackkit.schema import MESSAGE
 
 # In the order shown, the beginning first.
 ACT_LABELS = translatable(
@@ -82,8 +83,8 @@ def _of_events(events: pl.LazyFrame, sent: pl.LazyFrame) -> pl.LazyFrame:
         label=pl.coalesce("link_label", "url"),
     )
     by_log = pl.col("act").is_in(["sent", "failed"])
-    logged = sent.filter(pl.col("message_id").is_not_null()).select("message_id", "act").unique()
-    reported = acts.filter(by_log).join(logged, on=["message_id", "act"], how="anti")
+    logged = sent.filter(pl.col("message_id").is_not_null()).select(*MESSAGE.key, "act").unique()
+    reported = acts.filter(by_log).join(logged, on=[*MESSAGE.key, "act"], how="anti", nulls_equal=True)
     return pl.concat([acts.filter(~by_log), reported])
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from trackkit.deliveries import Tables, is_hit, is_public
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import FAIL, PASS
+from trackkit.schema import MESSAGE
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator
         pl.col("message_id").is_not_null() & pl.all_horizontal(pl.col("is_seed", "domain").is_null())
     )
     at = pl.col("occurred_at")
-    key = ["delivery_id", "message_id"]
+    key = list(MESSAGE.key)
     tally = candidates.group_by(key).agg(pl.len(), first=at.min(), last=at.max())
     tally = tally.collect(engine="streaming").lazy()
     messages = scope.scan("message").join(tally.select("delivery_id").unique(), on="delivery_id", how="semi")
@@ -121,6 +122,7 @@ def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator
 def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
     """Hits before their message was sent; of many deliveries, before the first message of their delivery."""
     limits = scope.limits.before_send
+    # Within one delivery the id of a message is enough.
     table, key, sent = (
         ("message", "message_id", "status_at") if scope.is_one else ("delivery", "delivery_id", "started_at")
     )

@@ -20,7 +20,7 @@ FILLABLE = ("message_id", "occurred_at", "recipient_id", "person_id", "link_id",
 FROM_MESSAGE = 1 << 30  # bit of FILLED: the recipient is the message's, and enrichment will take it again
 _GROUP = ["delivery_id", "event_id"]
 _KEY = [*_GROUP, "log_server"]
-_MESSAGE = ["delivery_id", "message_id"]
+_MESSAGE = list(schema.MESSAGE.key)
 _WHOSE = [*_MESSAGE, "person_id"]
 _TIME = ["occurred_at", "event_id", "log_server"]
 _PLACE = ["source_file", "source_row", "source", FILE]  # where a row was read stays together
@@ -55,16 +55,17 @@ def settle_events(events: pl.DataFrame) -> Settled:
 def merge_copies(events: pl.DataFrame) -> pl.DataFrame:
     """Return one row per log id and server within a delivery; `is_new` holds where no copy was there before.
 
-    A row without delivery belongs to the delivery that its log id has elsewhere. Copies that differ (a damaged line)
-    give the smallest value of each column. A row of a table export has no server: it is a copy of the raw row with its
-    log id, fills the nulls of that row, and its smaller `collapse_seconds` holds. Where two servers used that log id,
-    it cannot say which it means and fills neither. Rows without log id are copies of nothing.
+    A row without delivery belongs to the one that its log id has elsewhere, if that is one. Copies that differ (a
+    damaged line) give the smallest value of each column. A row of a table export has no server: it is a copy of the raw
+    row with its log id, fills the nulls of that row, and its smaller `collapse_seconds` holds. Where two servers used
+    that log id, it cannot say which it means and fills neither. Rows without log id are copies of nothing.
     """
     rows = events
     for name, default in ((IS_NEW, pl.lit(True)), (FILLED, pl.lit(0, pl.Int32))):
         rows = rows.with_columns((pl.col(name).fill_null(default) if name in rows.columns else default).alias(name))
     if rows["delivery_id"].null_count():
-        elsewhere = pl.when(_has_id()).then(pl.col("delivery_id").min().over("event_id"))
+        least, largest = (pl.col("delivery_id").min(), pl.col("delivery_id").max())
+        elsewhere = pl.when(_has_id() & (least == largest).over("event_id")).then(least.over("event_id"))
         rows = rows.with_columns(delivery_id=pl.coalesce("delivery_id", elsewhere))
     if not rows.select((_has_id() & pl.col("event_id").hash().is_duplicated()).any()).item():  # seen at once
         return rows

@@ -121,7 +121,7 @@ def _needed(tables: Tables, table: str, key: str, columns: list[str], rows: pl.L
 
 
 def _with_message(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFrame:
-    key = ["delivery_id", "message_id"]
+    key = list(schema.MESSAGE.key)
     known = messages.filter(pl.col("message_id").is_not_null())
     known = known.select(*key, message_domain="domain", is_seed="is_seed", message_recipient="recipient_id")
     rows = events.join(known, on=key, how="left", nulls_equal=True, maintain_order="left")

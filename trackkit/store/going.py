@@ -10,13 +10,14 @@ from datetime import datetime
 
 import polars as pl
 
+from trackkit import schema
 from trackkit.store.dedupe import FILLED, FROM_MESSAGE
 from trackkit.store.rewrite import Tables
 
 GOES, ALTERED = "goes", "altered"
 EVENTS = ("event", "collapsed")
 BLANK = "(removed)"  # what stands where an address stood in a text that stays
-_MESSAGE = ["delivery_id", "message_id"]
+_MESSAGE = list(schema.MESSAGE.key)
 _OF_GONE = "of_gone"
 
 
@@ -147,7 +148,8 @@ class Old:
 class Person:
     """Rows of one recipient: by id, by address, and by message, whose hits are theirs whoever they name.
 
-    Recipients with the same address are taken for the same person. Anonymous hits that only share a browser stay.
+    Recipients with the same address are taken for the same person. Anonymous hits that only share a browser stay. A hit
+    that tells no delivery may be of any message with its id: it goes with theirs where it names nobody.
     """
 
     leaves_part = False  # what is left is the whole of everybody else
@@ -164,8 +166,9 @@ class Person:
         rows = self.tables.scan(table, buckets)
         if table in (*EVENTS, "message"):
             keys = self.messages.lazy().with_columns(pl.lit(True).alias(_OF_GONE))
-            rows = rows.join(keys, on=_MESSAGE, how="left", nulls_equal=True, maintain_order="left")
+            rows = rows.join(keys, on=_MESSAGE, how="left", maintain_order="left")
             goes = self._is_theirs(table) | pl.col(_OF_GONE).fill_null(False)
+            goes |= self._may_be_theirs() if table in EVENTS else False
             return rows.with_columns(goes.alias(GOES), pl.lit(False).alias(ALTERED)).drop(_OF_GONE)
         if table == "web_event":
             rows = rows.join(_orphaned(self), on="event_id", how="left", maintain_order="left")
@@ -215,6 +218,11 @@ class Person:
         theirs = theirs if column is None else theirs.fill_null(False) | _plain(column).is_in(list(self.addresses))
         return theirs.fill_null(False)
 
+    def _may_be_theirs(self) -> pl.Expr:
+        """Hits that name one of their messages, but no delivery and nobody."""
+        is_nobodys = pl.all_horizontal(pl.col("delivery_id", "recipient_id", "address").is_null())
+        return is_nobodys & pl.col("message_id").is_in(self.messages["message_id"].implode()).fill_null(False)
+
     def _messages(self) -> pl.LazyFrame:
         """Their messages; one that only a hit calls theirs is, unless the log says it is somebody else's."""
         found = [self.tables.scan(name).filter(self._is_theirs(name)).select(_MESSAGE) for name in _LOGS]
@@ -228,12 +236,12 @@ class Person:
         words = [rf"(?:^|\W){re.escape(one)}(?:\W|$)" for one in self.ids]
         words += [self._any_address()] if self.addresses else []
         named = pl.col("text").str.contains(f"(?i){'|'.join(words)}")
-        third = pl.col("text").str.split("\t").list.get(2, null_on_oob=True)
-        message = third.str.to_integer(base=16, dtype=pl.UInt64, strict=False).cast(pl.String)
-        of_message = message.is_in(self.messages["message_id"].implode()) & (
-            pl.col("source") == "adobe_redirection_log"
-        )
-        goes = named.fill_null(False) | of_message.fill_null(False)
+        is_raw = pl.col("source") == "adobe_redirection_log"
+        message, delivery = _hexadecimal(2), _hexadecimal(3).replace("0", None)
+        of_message = message.is_in(self.messages["message_id"].implode()) & delivery.is_null()
+        pairs = self.messages.select(pl.concat_str(_MESSAGE, separator=",")).to_series()
+        of_message |= pl.concat_str(delivery, message, separator=",").is_in(pairs.implode()).fill_null(False)
+        goes = named.fill_null(False) | (is_raw & of_message).fill_null(False)
         return rows.with_columns(goes.alias(GOES), pl.lit(False).alias(ALTERED))
 
     def _any_address(self) -> str:
@@ -255,6 +263,12 @@ def _orphaned(rule: Old | Person) -> pl.LazyFrame:
     gone = hits.filter(GOES, pl.col("event_id").is_not_null()).select("event_id").unique()
     left = hits.filter(~pl.col(GOES)).join(gone, on="event_id", how="semi")
     return gone.join(left, on="event_id", how="anti").with_columns(pl.lit(True).alias(GOES))
+
+
+def _hexadecimal(place: int) -> pl.Expr:
+    """A number of a refused line of a raw log, as text; null where it cannot be read."""
+    cell = pl.col("text").str.split("\t").list.get(place, null_on_oob=True)
+    return cell.str.to_integer(base=16, dtype=pl.UInt64, strict=False).cast(pl.String)
 
 
 def _plain(column: str) -> pl.Expr:

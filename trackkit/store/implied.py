@@ -8,7 +8,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.store.dedupe import FILLED
 
-_KEY = ["delivery_id", "message_id"]
+_KEY = list(schema.MESSAGE.key)
 # What became of a message by an event of its sending, from the weakest word to the strongest at one instant.
 VERDICTS = {
     "complained": "unknown", "queued": "in_progress", "sent": "in_progress", "deferred": "in_progress",

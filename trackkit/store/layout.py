@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import polars as pl
 
+from trackkit.schema import MESSAGE
 from trackkit.store.lake import BUCKET
 from trackkit.store.tables import FENCE, OWN
 
@@ -15,7 +16,7 @@ CHUNK_ROWS = 500_000  # rows, of all tables, that are settled at once
 LARGE_ROWS = 1_000_000  # a delivery of more is settled message by message, in pieces of about a chunk
 NO_DELIVERY = 0  # the bucket of rows without delivery
 # In a bucket, rows lie in the order of these columns.
-ORDER = {"message": ["delivery_id", "message_id"]}
+ORDER = {"message": list(MESSAGE.key)}
 ORDER |= {name: [*ORDER["message"], "occurred_at"] for name in ("event", "collapsed")}
 
 

@@ -1,4 +1,8 @@
-"""Events that name no delivery find theirs: that of their copy with a delivery, or of their message."""
+"""Events that name no delivery find theirs: that of their copy with a delivery, or of their message.
+
+Where two deliveries have that log id, or a message of that id, nothing tells which is meant: they stay without one.
+What is found by the rows known so far holds, whatever comes later.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,21 +42,28 @@ def attached(new: Mapping[str, Parts], before: InBuckets, staging: Path) -> tupl
     for key, tables, told in (("event_id", EVENTS, together), ("message_id", ["message"], implying)):
         # What was loose before was looked for then: only new rows can tell more.
         places = [told, *(part for name in tables if name != "event" for part in new.get(name, []))]
-        places += [before.scan(name) for name in tables] if is_new_here else []
-        rows = _placed(rows, key, places)
-    rows = _placed(rows, "event_id", [rows.lazy()])  # a copy of what its message has just told
+        known = _deliveries(rows, key, places)
+        if is_new_here or not known.is_empty():
+            known = pl.concat([known, _deliveries(rows, key, [before.scan(name) for name in tables])])
+        rows = _placed(rows, key, known)
+    # A copy of what its message has just told.
+    rows = _placed(rows, "event_id", _deliveries(rows, "event_id", [rows.lazy()]))
     place = staging / "loose.parquet"
     rows.write_parquet(place, compression="lz4")
     rest = [part.filter(pl.col("delivery_id").is_not_null()) for part in new["event"]]
     return [*rest, pl.scan_parquet(place, glob=False)], True
 
 
-def _placed(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
-    """Fill `delivery_id` from rows elsewhere with the same key."""
-    if not places:
-        return rows
-    known = pl.concat([frame.select(key, place="delivery_id") for frame in places])
-    wanted = rows.lazy().select(key).unique()
-    known = known.filter(pl.col("place").is_not_null()).join(wanted, on=key, how="semi")
-    found = rows.lazy().join(known.group_by(key).agg(pl.col("place").min()), on=key, how="left")
-    return found.with_columns(delivery_id=pl.coalesce("delivery_id", "place")).drop("place").collect()
+def _deliveries(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
+    """The deliveries of rows elsewhere with the keys of these rows: the key, `place`."""
+    wanted = rows.lazy().filter(pl.col("delivery_id").is_null()).select(key).unique()
+    known = [frame.select(key, place="delivery_id").drop_nulls("place").join(wanted, on=key, how="semi").unique()
+             for frame in places]  # fmt: skip
+    return pl.concat(known).unique().collect()
+
+
+def _placed(rows: pl.DataFrame, key: str, known: pl.DataFrame) -> pl.DataFrame:
+    """Fill `delivery_id` where the key is known in one delivery alone."""
+    places = known.group_by(key).agg(pl.col("place").min(), several=pl.col("place").n_unique() > 1)
+    found = rows.join(places.filter(~pl.col("several")).drop("several"), on=key, how="left")
+    return found.with_columns(delivery_id=pl.coalesce("delivery_id", "place")).drop("place")

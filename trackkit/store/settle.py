@@ -4,7 +4,7 @@ Settled are whole deliveries, or of one all rows of some messages: but for marks
 delivery sent (`pieces`), nothing here looks beyond a message and the copies of its rows.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import polars as pl
@@ -24,9 +24,6 @@ from trackkit.store.enrich import (
 from trackkit.store.implied import told_by_events
 from trackkit.store.layout import ORDER, in_order
 from trackkit.store.replace import replace_rows
-
-# A message belongs to one delivery: within it, its id is the key.
-_MESSAGE = replace(schema.MESSAGE, key=("delivery_id", "message_id"))
 
 
 class Unsettled(NamedTuple):
@@ -55,7 +52,7 @@ class Settling:
 
     def settle(self, rows: Unsettled) -> Settled:
         """Settle rows; those there were before and those that are new count the same."""
-        messages = replace_rows(_MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())
+        messages = replace_rows(schema.MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())
         events = in_order("event", merge_copies(rows.events.collect()))
         known = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
         known = enrich_messages(known, self.now, told_by_events(events.lazy())).sort(ORDER["message"]).collect()

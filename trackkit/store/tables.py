@@ -21,7 +21,7 @@ OWN = {
 _FILLED = {"filled": pl.Int32()}
 BY_DELIVERY = [table.name for table in schema.TABLES.values() if table.by_delivery]
 # Statistics of further columns would only lengthen the log.
-SKIPPING = {LOAD: "number", WATERMARK: "delivery_id", **dict.fromkeys(BY_DELIVERY, "delivery_id,message_id")}
+SKIPPING = {LOAD: "number", WATERMARK: "delivery_id", **dict.fromkeys(BY_DELIVERY, ",".join(schema.MESSAGE.key))}
 
 
 def stored_schema(name: str) -> dict[str, pl.DataType]:
