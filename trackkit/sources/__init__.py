@@ -9,6 +9,7 @@ from trackkit.errors import DataError, RequestError, did_you_mean
 from trackkit.sources import adobe, mailchimp, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
+from trackkit.sources.feeds.extension import Further, merged, stage_further
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
 from trackkit.sources.files import Found, find
@@ -101,11 +102,17 @@ def read(
     if not known:
         raise DataError(_nothing_recognised(source, chosen, format))
     folder = _new_folder(staging)
-    staged = []
-    for one, choice in known:
+    staged, further = [], []
+    for one, choice in sorted(known, key=lambda pair: not pair[1].extends):  # further columns first
         if progress:
             progress(one.relative)
-        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, alone=len(found) == 1))
+        if choice.extends and choice.feed:
+            columns, account = stage_further(one, choice.feed, folder)
+            further.append(columns)
+            staged.append(account)
+            continue
+        own = [table for table in merged(further) if choice.feed and table.feed.name == choice.feed.name]
+        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, own, alone=len(found) == 1))
     reading.copies_note(staged, wishes)
     ignored = {one.relative: choice.why for one, choice in chosen if not choice.format}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
@@ -134,14 +141,21 @@ def _new_folder(staging: Path) -> Path:
 
 
 def _stage(
-    found: Found, choice: Choice, folder: Path, clock: Clock, minutes: float | None, wishes: Wishes, alone: bool
+    found: Found,
+    choice: Choice,
+    folder: Path,
+    clock: Clock,
+    minutes: float | None,
+    wishes: Wishes,
+    further: list[Further],
+    alone: bool,
 ) -> Staged:
     default = _LOG_COLLAPSE_SECONDS if choice.format == redirection.NAME else 0
     default = choice.feed.collapse_seconds if choice.feed else default
     seconds = default if minutes is None else round(60 * minutes)
     try:
         if choice.feed:
-            return reading.stage(found, choice.feed, folder, clock, seconds, wishes)
+            return reading.stage(found, choice.feed, folder, clock, seconds, wishes, further)
         if choice.table_map:
             return tables.stage(found, choice.table_map, folder, clock, seconds)
         if choice.format == adobe.CONTENT:

@@ -18,6 +18,7 @@ from trackkit import schema
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
 from trackkit.snapshot import Snapshot
+from trackkit.sources.feeds.extension import together
 from trackkit.sources.feeds.feed import all_feeds
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
@@ -94,7 +95,7 @@ class Load:
 
         files = [] if is_database(source) else find(source)
         prints = {one.relative: self.earlier.of(one) for one in files}
-        unread = self.earlier.unread(files, prints)
+        unread = together(files, self.earlier.unread(files, prints), all_feeds())
         known = [self.earlier.report(prints[one.relative], one.relative) for one in files if one not in unread]
         if files and not unread:
             return known

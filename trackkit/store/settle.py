@@ -67,7 +67,8 @@ class Settling:
         messages = replace_rows(_MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())
         events = in_order("event", merge_copies(rows.events.collect()))
         known = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        known = enrich_messages(known, self.now, told_by_events(events.lazy(), self.silent)).sort(ORDER["message"]).collect()
+        told = told_by_events(events.lazy(), self.silent)
+        known = enrich_messages(known, self.now, told).sort(ORDER["message"]).collect()
         enriched = enrich_events(events, known.lazy(), self.now, self._agents(events.lazy()))
         del events
         return Settled(*set_repeats_aside(enriched), known, messages.kept)

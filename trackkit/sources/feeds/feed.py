@@ -235,7 +235,8 @@ def _said(error: Any) -> str:
 
 def _known_keys(keys: list[str]) -> list[str]:
     sections = {"recognise": Recognise, "recipients": Recipients, "columns": Columns, "link": Link, "rule": Rule,
-                "delivery": Delivery, "hit": Hit, "sibling": Sibling, "extension": Extension, "referred": Referred}  # fmt: skip
+                "delivery": Delivery, "hit": Hit, "sibling": Sibling, "extension": Extension,
+                "referred": Referred}  # fmt: skip
     model = sections.get(keys[0], Feed) if keys else Feed
     inner = len([key for key in keys if not key.isdigit()]) > 1
     return list((Reading if inner else model).model_fields)

@@ -1,6 +1,6 @@
 """One file of a declared format, read: its batches of cells become events on disk, and every row is accounted for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.sources import files
 from trackkit.sources.feeds import framing
+from trackkit.sources.feeds.extension import Further
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.hits import Hits
 from trackkit.sources.feeds.mapping import TOLD, Mapping, Wishes
@@ -27,15 +28,23 @@ _NEEDED = [*schema.EVENT.sourced, *TOLD, "link.type_code", "recipient_key", "loc
            "exact", "loose"]  # fmt: skip
 
 
-def stage(found: Found, feed: Feed, folder: Path, clock: Clock, collapse_seconds: int, wishes: Wishes) -> Staged:
+def stage(
+    found: Found,
+    feed: Feed,
+    folder: Path,
+    clock: Clock,
+    collapse_seconds: int,
+    wishes: Wishes,
+    further: Sequence[Further] = (),
+) -> Staged:
     """Read one file by its map into Parquet in `folder`: events, what is gleaned of deliveries, links and recipients.
 
-    Streamed: memory does not grow with the file.
+    Streamed: memory does not grow with the file. `further` are tables with further columns of its events.
     """
     report = SourceReport(found.relative, feed.name, "event")
     mapping = Mapping(feed, Clock(feed.zone) if feed.zone else clock, wishes)
     work = _Work(mapping, report, folder, collapse_seconds)
-    source = ENGINES[_engine(found, feed)](found, feed, mapping.paths)
+    source = ENGINES[_engine(found, feed)](found, feed, mapping.paths, further=list(further))
     for batch in source.batches(folder):
         work.take(batch)
     return work.hand_on(source)
@@ -110,8 +119,9 @@ class _Work:
         report.unknown_types = dict(unknown.sort("raw_event_type").collect().iter_rows())
 
     def _notes(
-        self, kept: int, shared: int, homeless: int, by_link: int, opens: int, later: int, sent: int, told: int, **_: int
-    ) -> Iterator[str]:
+        self, kept: int, shared: int, homeless: int, by_link: int, opens: int, later: int, sent: int, told: int,
+        **_: int,
+    ) -> Iterator[str]:  # fmt: skip
         if self.pings:
             yield f"{self.pings:,} records are the sender's own tests or confirmations and tell of no event"
         if self.skipped:
