@@ -82,8 +82,8 @@ class _Work:
         rows = self.mapping.rows(cells).with_row_index("place").collect()
         wrong = rows.filter(pl.col("refused").is_not_null()).select("source_row", "refused", "place")
         self.bad += [(row, reason, batch.text(place)) for row, reason, place in wrong.iter_rows()]
-        self.pings += rows["is_ping"].sum()
-        self.skipped += (rows["is_skipped"] & ~rows["is_ping"]).sum()
+        self.pings += (rows["is_ping"] & ~rows["is_skipped"]).sum()
+        self.skipped += rows["is_skipped"].sum()
         kept = rows.filter(pl.col("refused").is_null() & ~pl.col("is_ping") & ~pl.col("is_skipped"))
         part = staged_path(self.folder, "parquet")
         _complete(kept).write_parquet(part, compression="lz4", statistics=False)
@@ -125,7 +125,7 @@ class _Work:
         if self.pings:
             yield f"{self.pings:,} records are the sender's own tests or confirmations and tell of no event"
         if self.skipped:
-            yield f"{self.skipped:,} records are of mail that came in, or notices, and tell of no message that was sent"
+            yield f"{self.skipped:,} records are notices, tests or mail that came in, and tell of no e-mail that was sent"
         if self.mapping.feed.delivered and sent and not told:
             yield f"{sent:,} events say sent and none delivered: {SENT_IS_DELIVERED}"
         if shared:
