@@ -144,7 +144,7 @@ class Extension(_Strict):
     """A table that holds further columns of the events of another: of the rows whose columns `by` have its values."""
 
     files: list[Name] = Field(min_length=1)
-    by: list[str] = Field(min_length=1)  # those of them that both tables have
+    by: list[Paths] = Field(min_length=1)  # those of them that both tables have
 
 
 class Referred(_Strict):
@@ -199,6 +199,7 @@ class Feed(_Strict):
     def used(self) -> list[str]:
         """Return every single path that events are made of, tags and attributes aside."""
         whole = [*self.word, *self.ping, *(written for one in self.skip for written in one)]
+        whole += self.extension.by if self.extension else []
         whole += [written for one in self.readings().values() for written in one.used()]
         whole += [written for rule in self.rule for written in rule.when]
         return list(dict.fromkeys(single for written in whole for single in alternatives(written)))

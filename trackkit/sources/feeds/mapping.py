@@ -21,7 +21,7 @@ from trackkit.sources.values import Clock
 
 DEDUPES = ("exact", "loose", "none")
 _FLAGS, _COUNTS = ("is_machine", "is_first"), ("link_position",)
-_KEY = ("source", "reported_type", "raw_event_type", "message_id", "own_delivery", "recipient_key", "at", "link.url")
+_KEY = ("source", "reported_type", "raw_event_type", "message_id", "own_delivery", "recipient_key", "at", "apart")
 _LINK_CODES = {name: code for code, name in schema.LINK_TYPES.items() if name in ("clicked", "unsubscribed")}
 TOLD = ("link.url", "link.label", "delivery.label", "delivery.subject")  # of other tables than `event`
 
@@ -170,7 +170,10 @@ class Mapping:
         url = pl.col("link.url")
         derived = pl.concat_str(pl.col("delivery_id").fill_null(""), values.digest("link.url"), separator=":")
         given = [pl.col("link_id")] if "link_id" in self.readings else []
+        ids = [_first(one) for one in self.feed.extension.by] if self.feed.extension else []
         return {
+            # Further columns may come later: where they are found by an id, that tells events apart, and not their URL.
+            "apart": pl.coalesce([*ids, url]),
             "link_id": pl.coalesce([*given, pl.when(url.is_not_null()).then(derived)]),
             "link.label": pl.coalesce(self._have("link.label"), url),
             "link.type_code": pl.when(url.is_not_null()).then(

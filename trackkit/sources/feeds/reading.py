@@ -125,7 +125,7 @@ class _Work:
         if self.pings:
             yield f"{self.pings:,} records are the sender's own tests or confirmations and tell of no event"
         if self.skipped:
-            yield f"{self.skipped:,} records are notices, tests or mail that came in, and tell of no e-mail that was sent"
+            yield f"{self.skipped:,} records are notices, tests or mail that came in: no event of an e-mail sent"
         if self.mapping.feed.delivered and sent and not told:
             yield f"{sent:,} events say sent and none delivered: {SENT_IS_DELIVERED}"
         if shared:
