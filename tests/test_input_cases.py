@@ -1,4 +1,4 @@
-"""Logs as they are in the world: each case of tests/cases is loaded as a user would, and gives the figures worked out."""
+"""Logs as they are in the world: each case of tests/cases, loaded as a user would, gives the figures worked out."""
 
 import json
 from pathlib import Path

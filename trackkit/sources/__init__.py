@@ -101,18 +101,12 @@ def read(
     known = [(one, choice) for one, choice in chosen if choice.format]
     if not known:
         raise DataError(_nothing_recognised(source, chosen, format))
-    folder = _new_folder(staging)
-    staged, further = [], []
+    folder, further = _new_folder(staging), []
+    staged = []
     for one, choice in sorted(known, key=lambda pair: not pair[1].extends):  # further columns first
         if progress:
             progress(one.relative)
-        if choice.extends and choice.feed:
-            columns, account = stage_further(one, choice.feed, folder)
-            further.append(columns)
-            staged.append(account)
-            continue
-        own = [table for table in merged(further) if choice.feed and table.feed.name == choice.feed.name]
-        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, own, alone=len(found) == 1))
+        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, further, alone=len(found) == 1))
     reading.copies_note(staged, wishes)
     ignored = {one.relative: choice.why for one, choice in chosen if not choice.format}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
@@ -154,8 +148,11 @@ def _stage(
     default = choice.feed.collapse_seconds if choice.feed else default
     seconds = default if minutes is None else round(60 * minutes)
     try:
+        if choice.feed and choice.extends:
+            return stage_further(found, choice.feed, folder, further)
         if choice.feed:
-            return reading.stage(found, choice.feed, folder, clock, seconds, wishes, further)
+            own = [one for one in merged(further) if one.feed.name == choice.feed.name]
+            return reading.stage(found, choice.feed, folder, clock, seconds, wishes, own)
         if choice.table_map:
             return tables.stage(found, choice.table_map, folder, clock, seconds)
         if choice.format == adobe.CONTENT:

@@ -70,8 +70,11 @@ def merged(tables: list[Further]) -> list[Further]:
     return list(found.values())
 
 
-def stage_further(found: Found, feed: Feed, folder: Path) -> tuple[Further, Staged]:
-    """Read a table of further columns: those that the map reads. Its report says so, and what cannot be read."""
+def stage_further(found: Found, feed: Feed, folder: Path, further: list[Further]) -> Staged:
+    """Read a table of further columns, those that the map reads, and put it to the others.
+
+    Its report says so, and what cannot be read.
+    """
     table = Table(found, feed, [])
     opened = table.opened(folder)
     read = {cell for cell, _ in filter(None, map(opened.headers.place, [*feed.used(), *feed.attributes, *_by(feed)]))}
@@ -82,8 +85,8 @@ def stage_further(found: Found, feed: Feed, folder: Path) -> tuple[Further, Stag
     report = SourceReport(found.relative, feed.name, "event", read=len(bad), quarantined=len(bad))
     report.assumptions += [*opened.notes(), f"its {height:,} rows hold further columns of events, and are no events"]
     report.ignored_columns = [header for cell, header in headers.items() if cell not in read]
-    columns = {name: headers[cell] for name, cell in named.items()}
-    return Further(feed, columns, rows), Staged(report, {}, quarantine_frame(bad, report))
+    further.append(Further(feed, {name: headers[cell] for name, cell in named.items()}, rows))
+    return Staged(report, {}, quarantine_frame(bad, report))
 
 
 def _keys(feed: Feed) -> list[str]:
