@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
+from trackkit.errors import DataError
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.headers import Headers, names
 from trackkit.sources.feeds.tabular import Table
@@ -101,7 +102,10 @@ def extends(found: Found, feed: Feed) -> bool:
     """Return whether a file is the table of further columns of a format: by its name, and an id among its headers."""
     if not feed.extension or not set(map(plain_name, feed.extension.files)) & set(names(found)):
         return False
-    headers = Headers(dialect(found, lambda some: sum(map(Headers(some).have, _by(feed)))).headers)
+    try:
+        headers = Headers(dialect(found, lambda some: sum(map(Headers(some).have, _by(feed)))).headers)
+    except DataError:  # damaged, which its reader will say
+        return False
     return any(map(headers.have, _by(feed)))
 
 
