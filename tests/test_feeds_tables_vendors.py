@@ -71,7 +71,10 @@ def test_marketing_cloud_extracts(tmp_path: Path) -> None:
         ("Unsubs.csv", "unsubscribed", None, datetime(2023, 7, 2, 7, tzinfo=UTC)),
     ]  # fmt: skip
     said = {source.path: source for source in load.report.sources}
-    assert said["Sent.csv"].assumptions == ["instants carry no offset and were read as Etc/GMT+6"]
+    assert said["Sent.csv"].assumptions == [
+        "instants carry no offset and were read as Etc/GMT+6",
+        "2 events say sent and none delivered: what was sent and did not bounce counts as delivered",
+    ]
     assert said["Surveys.csv"].unknown_types == {"Survey": 1}
     rows = events(load, "delivery_id", "message_id", "recipient_id", "address", "is_first", "attributes")
     assert {row[0] for row in rows} == {"9007199254740993"}
@@ -388,6 +391,7 @@ def test_pardot_reads_local_time_as_it_is_told(tmp_path: Path) -> None:
     assert said.assumptions == [
         "instants carry no offset and were read as Europe/Paris",
         "13 instants that the clocks of Europe/Paris showed twice were read as the earlier one",
+        "1 events say sent and none delivered: what was sent and did not bounce counts as delivered",
         "3 of 13 events name no delivery; --delivery-field says which field does",
     ]
     assert events(load, "reported_type", "delivery_id") == [

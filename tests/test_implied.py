@@ -207,6 +207,25 @@ def test_what_events_tell_is_the_reference_in_any_order(rows: list[Row], chance:
     assert found == reference(rows)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(event(), max_size=12), st.randoms(use_true_random=False))
+def test_what_was_sent_and_nothing_else_is_delivered_where_no_deliveries_are_told(rows: list[Row], chance) -> None:
+    chance.shuffle(rows)
+    silent = pl.DataFrame({"delivery_id": ["7"], "source": ["feed"]})
+    told = told_by_events(pl.LazyFrame(rows, schema=schema.EVENT.sourced), silent).collect()
+    expected = {message: one[:2] for message, one in reference(rows).items()}
+    for message in expected:
+        mine = [row for row in rows if row["message_id"] == message]
+        sent = [row["occurred_at"] for row in mine if row["reported_type"] == "sent"]
+        if sent and not {row["reported_type"] for row in mine} & {"rejected", "delivered", "failed", "bounced"}:
+            expected[message] = ("delivered", max((at for at in sent if at), default=None))
+    found = told.select("message_id", "told_status", "told_at").rows()
+    assert {message: (status, at) for message, status, at in found} == expected
+    other = told_by_events(pl.LazyFrame(rows, schema=schema.EVENT.sourced), silent.with_columns(source=pl.lit("x")))
+    plain = told_by_events(pl.LazyFrame(rows, schema=schema.EVENT.sourced))
+    assert other.sort("message_id").collect().equals(plain.sort("message_id").collect())
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 4, 0, 3, 1)])
 def test_implied_messages_tell_what_was_to_be_delivered_and_since_when(tmp_path: Path, order: tuple[int, ...]) -> None:
     events = [

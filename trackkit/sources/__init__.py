@@ -9,6 +9,7 @@ from trackkit.errors import DataError, RequestError, did_you_mean
 from trackkit.sources import adobe, mailchimp, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
+from trackkit.sources.feeds.extension import Further, merged, stage_further
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
 from trackkit.sources.files import Found, find
@@ -100,12 +101,12 @@ def read(
     known = [(one, choice) for one, choice in chosen if choice.format]
     if not known:
         raise DataError(_nothing_recognised(source, chosen, format))
-    folder = _new_folder(staging)
+    folder, further = _new_folder(staging), []
     staged = []
-    for one, choice in known:
+    for one, choice in sorted(known, key=lambda pair: not pair[1].extends):  # further columns first
         if progress:
             progress(one.relative)
-        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, alone=len(found) == 1))
+        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, further, alone=len(found) == 1))
     reading.copies_note(staged, wishes)
     ignored = {one.relative: choice.why for one, choice in chosen if not choice.format}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
@@ -134,14 +135,24 @@ def _new_folder(staging: Path) -> Path:
 
 
 def _stage(
-    found: Found, choice: Choice, folder: Path, clock: Clock, minutes: float | None, wishes: Wishes, alone: bool
+    found: Found,
+    choice: Choice,
+    folder: Path,
+    clock: Clock,
+    minutes: float | None,
+    wishes: Wishes,
+    further: list[Further],
+    alone: bool,
 ) -> Staged:
     default = _LOG_COLLAPSE_SECONDS if choice.format == redirection.NAME else 0
     default = choice.feed.collapse_seconds if choice.feed else default
     seconds = default if minutes is None else round(60 * minutes)
     try:
+        if choice.feed and choice.extends:
+            return stage_further(found, choice.feed, folder, further)
         if choice.feed:
-            return reading.stage(found, choice.feed, folder, clock, seconds, wishes)
+            own = [one for one in merged(further) if one.feed.name == choice.feed.name]
+            return reading.stage(found, choice.feed, folder, clock, seconds, wishes, own)
         if choice.table_map:
             return tables.stage(found, choice.table_map, folder, clock, seconds)
         if choice.format == adobe.CONTENT:

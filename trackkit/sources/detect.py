@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from trackkit.errors import DataError
 from trackkit.sources import adobe, files, redirection
 from trackkit.sources.feeds import framing, recognise
+from trackkit.sources.feeds.extension import extends
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.headers import names, of_table, siblings
 from trackkit.sources.files import Found
@@ -26,6 +27,7 @@ class Choice:
     why: str
     table_map: TableMap | None = None
     feed: Feed | None = None
+    extends: bool = False  # a table of further columns of the format's events
 
 
 def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], format: str = "auto") -> Choice:
@@ -60,6 +62,9 @@ def beside(found: Found, choice: Choice, feeds: Iterable[Feed]) -> Choice:
     """
     if choice.feed or not found.path.name.lower().endswith(EXTENSIONS):
         return choice
+    feeds = list(feeds)
+    if (feed := next((one for one in feeds if extends(found, one)), None)) and not choice.format:
+        return Choice(feed.name, f"further columns of the events of {feed.name}", feed=feed, extends=True)
     own = set(names(found))
     for one in [one for feed in feeds for one in siblings(feed) if own & set(map(plain_name, one.stems))]:
         headers = _headers(found, one)

@@ -3,6 +3,7 @@
 import codecs
 import glob
 import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from trackkit.errors import RequestError
 NOT_UTF8 = "\ufffd\x00"
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BLOCK = 1 << 22
+_TABLE = re.compile(r"(\.(csv|tsv|txt)(\.gz|\.zst)?|\.parquet)$", re.IGNORECASE)
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -34,7 +36,10 @@ class Found:
 
 
 def find(source: str | Path) -> list[Found]:
-    """Return the files of a file, a folder or a glob, in order of name; hidden and `_` files are left out."""
+    """Return the files of a file, a folder or a glob, in order of name.
+
+    Hidden ones are left out, and what a name with `_` sets aside; tables are not, as data views are called `_Sent.csv`.
+    """
     path = Path(source)
     if path.is_file():
         return [Found(path, path.name)]
@@ -61,7 +66,12 @@ def _inside_or_self(path: Path, base: Path) -> list[Found]:
 def _inside(folder: Path, base: Path) -> list[Found]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     seen = ((path, path.relative_to(folder).parts) for path in files)
-    return [Found(p, p.relative_to(base).as_posix()) for p, parts in seen if not any(x[0] in "._" for x in parts)]
+    return [Found(p, p.relative_to(base).as_posix()) for p, parts in seen if not _is_left_out(*parts)]
+
+
+def _is_left_out(*parts: str) -> bool:
+    *folders, name = parts
+    return name[0] == "." or any(one[0] in "._" for one in folders) or (name[0] == "_" and not _TABLE.search(name))
 
 
 def packing(path: Path) -> str | None:

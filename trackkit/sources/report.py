@@ -32,6 +32,7 @@ class SourceReport:
     unknown_types: dict[str, int] = field(default_factory=dict)
     assumptions: list[str] = field(default_factory=list)
     ignored_columns: list[str] = field(default_factory=list)
+    sent_is_delivered: bool = False  # its format may tell no deliveries; then what was sent and did not bounce is one
 
     @property
     def accepted(self) -> int:
@@ -49,7 +50,7 @@ class SourceReport:
             "path": self.path, "format": self.format, "table": self.table,
             **{name: getattr(self, name) for name in (*_COUNTS, "not_events")},
             "unknown_types": dict(self.unknown_types), "assumptions": list(self.assumptions),
-            "ignored_columns": list(self.ignored_columns),
+            "ignored_columns": list(self.ignored_columns), "sent_is_delivered": self.sent_is_delivered,
         }  # fmt: skip
 
 
@@ -141,7 +142,8 @@ def _source_lines(source: SourceReport) -> list[str]:
 def _notes(source: SourceReport) -> list[str]:
     notes = list(source.assumptions)
     if source.not_events:
-        notes.append(f"{source.not_events:,} lines besides are requests that are no tracked hits")
+        what = "requests that are no tracked hits, or records of no message sent"
+        notes.append(f"{source.not_events:,} lines besides are {what}")
     if source.undated:
         notes.append(f"{source.undated:,} undated")
     if source.unknown_types:

@@ -3,6 +3,8 @@
 Everything here is a pure function of the set of events of a delivery, so that no order or split of loads matters.
 """
 
+from collections.abc import Collection
+
 import polars as pl
 
 from trackkit import schema
@@ -19,30 +21,51 @@ _SETTLED = ("excluded", "delivered", "failed")
 _HARD, _SOFT, _MAILBOX_FULL, _BLOCK, _UNDETERMINED = (2, 1), (1, 3), (1, 5), (1, 20), (0, 0)
 
 
-def told_by_events(events: pl.LazyFrame) -> pl.LazyFrame:
+def silent_on_deliveries(events: pl.LazyFrame, senders: Collection[str]) -> pl.DataFrame:
+    """Return the deliveries in which a sender that may tell no deliveries says sent and never delivered.
+
+    In: events of whole deliveries; `senders` are the formats whose maps declare it. Out: `delivery_id`, `source`.
+    """
+    kind = pl.col("reported_type").cast(pl.String)
+    asked = events.filter(pl.col("source").is_in(list(senders)), kind.is_in(["sent", "delivered"]))
+    told = asked.group_by("delivery_id", "source").agg(is_told=(kind == "delivered").any())
+    return told.filter(~pl.col("is_told")).drop("is_told").collect(engine="streaming")
+
+
+def told_by_events(events: pl.LazyFrame, silent: pl.DataFrame | None = None) -> pl.LazyFrame:
     """Return what events say of messages: one row per delivery and message with an event of sending or a complaint.
 
     In: events of whole deliveries, one row each (sourced columns). Out: `delivery_id`, `message_id`, the smallest
     `address` and `recipient_id`; `told_status` and `told_at` by the latest verdict (of one instant the worst; a failure
     without a date is the latest), or "in_progress" without one; `told_type` and `told_reason`, the codes of a failure;
-    `told_complaint`. Opens and clicks tell nothing.
+    `told_complaint`. Opens and clicks tell nothing. In the deliveries of `silent` (`silent_on_deliveries`) what was
+    sent is delivered, unless anything else settles it, whenever that was.
     """
     kind = pl.col("reported_type").cast(pl.String)
     columns = ("address", "recipient_id", "occurred_at", "bounce_class", "smtp_status")
     is_told = kind.is_in(list(VERDICTS)) & pl.all_horizontal(pl.col(_KEY).is_not_null())
-    rows = events.filter(is_told).select(*_KEY, *columns, kind=kind)
-    status = pl.col("kind").replace_strict(VERDICTS, return_dtype=pl.String)
-    rows = rows.with_columns(told_status=status).with_columns(_failure())
+    rows = events.filter(is_told).select(*_KEY, *columns, "source", kind=kind)
+    rows = rows.with_columns(told_status=pl.col("kind").replace_strict(VERDICTS, return_dtype=pl.String))
+    rows = rows if silent is None else _with_assumed(rows, silent)
+    rows = rows.with_columns(_failure())
     last = pl.col("told_status", "told_at", "told_type", "told_reason").last()
     return (
         rows.with_columns(told_at="occurred_at")
-        .sort(_rank())
+        .sort(_rank(silent is not None))
         .group_by(_KEY, maintain_order=True)
         .agg(pl.col("address", "recipient_id").min(), last, told_complaint=(pl.col("kind") == "complained").any())
     )
 
 
-def _rank() -> list[pl.Expr]:
+def _with_assumed(rows: pl.LazyFrame, silent: pl.DataFrame) -> pl.LazyFrame:
+    """Make what was sent delivered where its sender tells no deliveries."""
+    rows = rows.join(silent.lazy().with_columns(is_silent=True), on=["delivery_id", "source"], how="left")
+    is_assumed = pl.col("is_silent").fill_null(False) & (pl.col("kind") == "sent")
+    status = pl.when(is_assumed).then(pl.lit("delivered")).otherwise("told_status")
+    return rows.with_columns(is_assumed=is_assumed, told_status=status)
+
+
+def _rank(has_assumed: bool) -> list[pl.Expr]:
     """The order in which the last event of a message decides; equal ones say the same."""
     is_failure = pl.col("told_status") == "failed"
     at = pl.col("occurred_at").dt.epoch("us")
@@ -50,6 +73,7 @@ def _rank() -> list[pl.Expr]:
     return [
         pl.col("kind") != "complained",
         pl.col("told_status").is_in(_SETTLED),
+        *([~pl.col("is_assumed")] if has_assumed else []),
         is_failure & at.is_null(),
         at.fill_null(-(2**63)),
         strength,

@@ -18,6 +18,8 @@ from trackkit import schema
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
 from trackkit.snapshot import Snapshot
+from trackkit.sources.feeds.extension import together
+from trackkit.sources.feeds.feed import all_feeds
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import is_database
@@ -93,7 +95,7 @@ class Load:
 
         files = [] if is_database(source) else find(source)
         prints = {one.relative: self.earlier.of(one) for one in files}
-        unread = self.earlier.unread(files, prints)
+        unread = together(files, self.earlier.unread(files, prints), all_feeds())
         known = [self.earlier.report(prints[one.relative], one.relative) for one in files if one not in unread]
         if files and not unread:
             return known
@@ -178,7 +180,8 @@ class Load:
         given = {"event": [_shaped("event", pl.LazyFrame())]} | {name: parts[name] for name in brought}
         new = given | {"event": [rows.with_columns(**own) for rows in given["event"]]}
         fences = self.before.scan(FENCE).collect() if FENCE in self.versions else first_fences()
-        work = Rewrite(self.before, Tables(self.lake, self.versions), new, Path(tempfile.mkdtemp(dir=self.staging)))
+        folder = Path(tempfile.mkdtemp(dir=self.staging))
+        work = Rewrite(self.before, Tables(self.lake, self.versions), new, folder, self._silent_senders())
         outcome = work.run(self.changed, fences, self.progress)
         if not outcome.fences.equals(fences) or FENCE not in self.versions:
             self._put(FENCE, outcome.fences)
@@ -186,6 +189,17 @@ class Load:
             if name in self.versions:
                 self.versions[name] = self.lake.tidied(name)
         return outcome
+
+    def _silent_senders(self) -> frozenset[str]:
+        """The formats, of this load and earlier ones, that may tell no deliveries."""
+        known = {name for name, one in all_feeds().items() if one.delivered}
+        sources = [*self._sources_before(), *(one.to_dict() for raw in self.raws for one in raw.report.sources)]
+        return frozenset(
+            one["format"] for one in sources if one.get("sent_is_delivered", False) or one["format"] in known
+        )
+
+    def _sources_before(self) -> list[dict[str, Any]]:
+        return [one for row in self.earlier.loads.values() for one in json.loads(row["report"])["sources"]]
 
     def _put(self, name: str, rows: pl.DataFrame) -> None:
         self._created(name)
@@ -236,8 +250,8 @@ class Load:
             for name, version in self.versions.items()
             if name in schema.TABLES
         }
-        earlier = [one for row in self.earlier.loads.values() for one in json.loads(row["report"])["sources"]]
-        return judge_load(Snapshot(frames), report.to_dict()["sources"], earlier, touched.to_list(), brought)
+        sources = report.to_dict()["sources"]
+        return judge_load(Snapshot(frames), sources, self._sources_before(), touched.to_list(), brought)
 
     def _finish(self, report: LoadReport) -> None:
         row = {

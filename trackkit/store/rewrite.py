@@ -75,18 +75,20 @@ class Rewrite:
     """One load's work on the tables that are cut by delivery.
 
     `before` is the store before the load, `now` has its dimensions after the load; `new` are the new rows of `event`
-    and `message`, sourced columns and `file`, in parts that are gone through one after the other.
+    and `message`, sourced columns and `file`, in parts that are gone through one after the other. `senders` are the
+    formats that may tell no deliveries.
     """
 
     before: Tables
     now: Tables
     new: dict[str, list[pl.LazyFrame]]
     staging: Path
+    senders: frozenset[str] = frozenset()
     settling: Settling = field(init=False)
     has_loose: bool = False
 
     def __post_init__(self) -> None:
-        self.settling = Settling(self.now)
+        self.settling = Settling(self.now, senders=self.senders)
 
     def run(self, changed: Mapping[str, pl.DataFrame], fences: pl.DataFrame, progress: Progress | None) -> Outcome:
         """Rewrite what new rows and changed dimension rows touch; nothing is committed yet."""
@@ -156,6 +158,7 @@ class Rewrite:
         buckets = deliveries[BUCKET].unique().to_list()
         stored = {name: _of(touched, self.before.scan(name, buckets)) for name in BY_DELIVERY}
         rows = Unsettled(self._all_events(chunk, stored), stored["message"], self._arriving("message", chunk))
+        self.settling.look_at(rows.events)
         if is_large:
             self._settle_large(rows, stored, deliveries, outcome)
         else:

@@ -21,7 +21,7 @@ from trackkit.store.enrich import (
     own_messages,
     with_borrowed,
 )
-from trackkit.store.implied import told_by_events
+from trackkit.store.implied import silent_on_deliveries, told_by_events
 from trackkit.store.layout import ORDER, in_order
 from trackkit.store.replace import replace_rows
 
@@ -45,17 +45,27 @@ class Settled(NamedTuple):
 
 @dataclass
 class Settling:
-    """What settling needs of a store, as it is after the load, and the user agents that were parsed before."""
+    """What settling needs of a store, as it is after the load, and the user agents that were parsed before.
+
+    `senders` are the formats that may tell no deliveries; of those settled next, `silent` are where they do not.
+    """
 
     now: Tables
     agents: pl.DataFrame = field(default_factory=lambda: parse_agents([]))
+    senders: frozenset[str] = frozenset()
+    silent: pl.DataFrame | None = None
+
+    def look_at(self, events: pl.LazyFrame) -> None:
+        """Note of whole deliveries what no piece of one could tell: where nothing is said to be delivered."""
+        self.silent = silent_on_deliveries(events, self.senders) if self.senders else None
 
     def settle(self, rows: Unsettled) -> Settled:
         """Settle rows; those there were before and those that are new count the same."""
         messages = replace_rows(schema.MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())
         events = in_order("event", merge_copies(rows.events.collect()))
         known = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        known = enrich_messages(known, self.now, told_by_events(events.lazy())).sort(ORDER["message"]).collect()
+        told = told_by_events(events.lazy(), self.silent)
+        known = enrich_messages(known, self.now, told).sort(ORDER["message"]).collect()
         enriched = enrich_events(events, known.lazy(), self.now, self._agents(events.lazy()))
         del events
         return Settled(*set_repeats_aside(enriched), known, messages.kept)

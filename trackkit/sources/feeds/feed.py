@@ -51,7 +51,7 @@ class Reading(_Strict):
     nothing: list[str] = []  # texts that stand for no value, as 0 where a key is meant
     hexadecimal: bool = False
     joined: Paths | list[Paths] = []  # further values, put after the first and a colon; without one there is none
-    written: str = ""  # an instant's form, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
+    written: str | list[str] = []  # an instant's forms, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
     when: Condition = {}  # read only where this holds
     with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
     words: dict[str, str] = {}
@@ -140,6 +140,21 @@ class Sibling(_Strict):
         return self
 
 
+class Extension(_Strict):
+    """A table that holds further columns of the events of another: of the rows whose columns `by` have its values."""
+
+    files: list[Name] = Field(min_length=1)
+    by: list[Paths] = Field(min_length=1)  # those of them that both tables have
+
+
+class Referred(_Strict):
+    """An element of a list around the records, which each record names by its `id`: `^.<name>` is the element."""
+
+    name: Name
+    of: str  # the list's name
+    by: Paths
+
+
 class Feed(_Strict):
     """A format: how it is recognised, where its records lie, and what each value of a record means."""
 
@@ -153,6 +168,9 @@ class Feed(_Strict):
     collapse_seconds: int = Field(0, ge=0, le=86_400)  # repeated opens within them count once
     unwrap: list[Paths] = []
     ping: Condition = {}  # a record that is no event
+    skip: list[Condition] = []  # records that tell of no message of the sender's, as mail that came in
+    delivered: Literal["sent", ""] = ""  # sent: no event tells deliveries; what was sent and did not bounce is one
+    referred: list[Referred] = []
     recipients: Recipients | None = None
     word: list[Paths] = Field(min_length=1)
     words: dict[str, EventType | Literal["by_link"]] = {}  # by_link: what the table of links says
@@ -162,6 +180,7 @@ class Feed(_Strict):
     attributes: list[Paths] = []
     rule: list[Rule] = []
     sibling: list[Sibling] = []  # tables: those that come with the events
+    extension: Extension | None = None  # tables: one with further columns of the events
     hit: list[Hit] = []  # access logs: the requests that count
 
     @model_validator(mode="after")
@@ -179,7 +198,8 @@ class Feed(_Strict):
 
     def used(self) -> list[str]:
         """Return every single path that events are made of, tags and attributes aside."""
-        whole = [*self.word, *self.ping]
+        whole = [*self.word, *self.ping, *(written for one in self.skip for written in one)]
+        whole += self.extension.by if self.extension else []
         whole += [written for one in self.readings().values() for written in one.used()]
         whole += [written for rule in self.rule for written in rule.when]
         return list(dict.fromkeys(single for written in whole for single in alternatives(written)))
@@ -216,7 +236,8 @@ def _said(error: Any) -> str:
 
 def _known_keys(keys: list[str]) -> list[str]:
     sections = {"recognise": Recognise, "recipients": Recipients, "columns": Columns, "link": Link, "rule": Rule,
-                "delivery": Delivery, "hit": Hit, "sibling": Sibling}  # fmt: skip
+                "delivery": Delivery, "hit": Hit, "sibling": Sibling, "extension": Extension,
+                "referred": Referred}  # fmt: skip
     model = sections.get(keys[0], Feed) if keys else Feed
     inner = len([key for key in keys if not key.isdigit()]) > 1
     return list((Reading if inner else model).model_fields)

@@ -21,7 +21,7 @@ from trackkit.sources.values import Clock
 
 DEDUPES = ("exact", "loose", "none")
 _FLAGS, _COUNTS = ("is_machine", "is_first"), ("link_position",)
-_KEY = ("source", "reported_type", "raw_event_type", "message_id", "own_delivery", "recipient_key", "at", "link.url")
+_KEY = ("source", "reported_type", "raw_event_type", "message_id", "own_delivery", "recipient_key", "at", "apart")
 _LINK_CODES = {name: code for code, name in schema.LINK_TYPES.items() if name in ("clicked", "unsubscribed")}
 TOLD = ("link.url", "link.label", "delivery.label", "delivery.subject")  # of other tables than `event`
 
@@ -103,9 +103,10 @@ class Mapping:
         rows = rows.with_columns(since=values.epoch(pl.col("occurred_at text")))
         rest = pl.when(pl.col("since").is_null()).then("occurred_at text").str.replace(r"([.,][0-9]{6})[0-9]+", "$1")
         rows = values.with_instants(rows.with_columns(rest=rest), {"written": "rest"})
-        form, local, offset = self.readings["occurred_at"].written, pl.col("written"), pl.col("written offset")
-        if form:
-            local = pl.coalesce(pl.col("rest").str.to_datetime(form, time_unit="us", strict=False), local)
+        given, local, offset = self.readings["occurred_at"].written, pl.col("written"), pl.col("written offset")
+        forms = [given] if isinstance(given, str) else given
+        read = [pl.col("rest").str.to_datetime(form, time_unit="us", strict=False) for form in forms]
+        local = pl.coalesce(*read, local)
         exact = (local - pl.duration(minutes=offset)).dt.replace_time_zone("UTC")
         is_local = offset.is_null() & local.is_not_null()
         return rows.with_columns(
@@ -153,7 +154,7 @@ class Mapping:
             "message_id": message, "recipient_key": key, "own_delivery": self._have("delivery_id"),
             "delivery_id": pl.coalesce(self._have("delivery_id"), asked), "vendor_id": self._have("vendor_id"),
             "link.url": self._have("link.url"), "source": pl.lit(self.feed.name),
-            "at": pl.col("occurred_at").dt.epoch("us"), "is_ping": self._ping(), **said,
+            "at": pl.col("occurred_at").dt.epoch("us"), "is_ping": self._ping(), "is_skipped": self._skipped(), **said,
         }  # fmt: skip
 
     def _decided(self, name: str) -> pl.Expr:
@@ -169,7 +170,10 @@ class Mapping:
         url = pl.col("link.url")
         derived = pl.concat_str(pl.col("delivery_id").fill_null(""), values.digest("link.url"), separator=":")
         given = [pl.col("link_id")] if "link_id" in self.readings else []
+        ids = [_first(one) for one in self.feed.extension.by] if self.feed.extension else []
         return {
+            # Further columns may come later: where they are found by an id, that tells events apart, and not their URL.
+            "apart": pl.coalesce([*ids, url]),
             "link_id": pl.coalesce([*given, pl.when(url.is_not_null()).then(derived)]),
             "link.label": pl.coalesce(self._have("link.label"), url),
             "link.type_code": pl.when(url.is_not_null()).then(
@@ -185,6 +189,9 @@ class Mapping:
         asked = _holds(self.feed.ping) if self.feed.ping else pl.lit(False)
         return pl.col("raw_event_type").is_null() & (asked | pl.col("is_empty"))
 
+    def _skipped(self) -> pl.Expr:
+        return _any(_holds(one) for one in self.feed.skip)
+
     def _fault(self) -> pl.Expr:
         reasons = [pl.when(pl.col("raw_event_type").is_null()).then(
             pl.lit(f"no {' or '.join(self.feed.word)}: no record of {self.feed.name}"))]  # fmt: skip
@@ -195,7 +202,7 @@ class Mapping:
             value = pl.col("occurred_at") if name == "occurred_at" else pl.col(name)
             what = pl.concat_str(pl.lit("'"), text.str.head(100), pl.lit(f"' of {name} is not {wrong[name]}"))
             reasons.append(pl.when(text.is_not_null() & value.is_null()).then(what))
-        return pl.when(~pl.col("is_ping")).then(pl.coalesce(reasons))
+        return pl.when(~pl.col("is_ping"), ~pl.col("is_skipped")).then(pl.coalesce(reasons))
 
 
 def _first(written: str, nothing: Sequence[str] = ()) -> pl.Expr:

@@ -1,6 +1,6 @@
 """One file of a declared format, read: its batches of cells become events on disk, and every row is accounted for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.sources import files
 from trackkit.sources.feeds import framing
+from trackkit.sources.feeds.extension import Further
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.hits import Hits
 from trackkit.sources.feeds.mapping import TOLD, Mapping, Wishes
@@ -22,19 +23,28 @@ from trackkit.sources.staging import Staged, handed_on, quarantine_frame, staged
 from trackkit.sources.values import Clock
 
 ENGINES: dict[str, type[Source]] = {"json": Records, "table": Table, "access_log": Hits}
+SENT_IS_DELIVERED = "what was sent and did not bounce counts as delivered"
 _NEEDED = [*schema.EVENT.sourced, *TOLD, "link.type_code", "recipient_key", "local", "oddity", "is_shared",
            "exact", "loose"]  # fmt: skip
 
 
-def stage(found: Found, feed: Feed, folder: Path, clock: Clock, collapse_seconds: int, wishes: Wishes) -> Staged:
+def stage(
+    found: Found,
+    feed: Feed,
+    folder: Path,
+    clock: Clock,
+    collapse_seconds: int,
+    wishes: Wishes,
+    further: Sequence[Further] = (),
+) -> Staged:
     """Read one file by its map into Parquet in `folder`: events, what is gleaned of deliveries, links and recipients.
 
-    Streamed: memory does not grow with the file.
+    Streamed: memory does not grow with the file. `further` are tables with further columns of its events.
     """
     report = SourceReport(found.relative, feed.name, "event")
     mapping = Mapping(feed, Clock(feed.zone) if feed.zone else clock, wishes)
     work = _Work(mapping, report, folder, collapse_seconds)
-    source = ENGINES[_engine(found, feed)](found, feed, mapping.paths)
+    source = ENGINES[_engine(found, feed)](found, feed, mapping.paths, further=list(further))
     for batch in source.batches(folder):
         work.take(batch)
     return work.hand_on(source)
@@ -59,7 +69,7 @@ class _Work:
     def __post_init__(self) -> None:
         self.parts: list[Path] = []
         self.bad: list[tuple[int, str, str]] = []
-        self.pings = 0
+        self.pings, self.skipped = 0, 0
 
     def take(self, batch: Batch) -> None:
         """Map a batch and write what is an event; note the rest."""
@@ -72,15 +82,16 @@ class _Work:
         rows = self.mapping.rows(cells).with_row_index("place").collect()
         wrong = rows.filter(pl.col("refused").is_not_null()).select("source_row", "refused", "place")
         self.bad += [(row, reason, batch.text(place)) for row, reason, place in wrong.iter_rows()]
-        self.pings += rows["is_ping"].sum()
-        kept = rows.filter(pl.col("refused").is_null() & ~pl.col("is_ping"))
+        self.pings += (rows["is_ping"] & ~rows["is_skipped"]).sum()
+        self.skipped += rows["is_skipped"].sum()
+        kept = rows.filter(pl.col("refused").is_null() & ~pl.col("is_ping") & ~pl.col("is_skipped"))
         part = staged_path(self.folder, "parquet")
         _complete(kept).write_parquet(part, compression="lz4", statistics=False)
         self.parts.append(part)
 
     def hand_on(self, source: Source) -> Staged:
         """Return the events and what they tell of other tables, with what was refused and the account."""
-        self.report.not_events, self.report.ignored_columns = source.not_events, source.ignored
+        self.report.not_events, self.report.ignored_columns = source.not_events + self.skipped, source.ignored
         self.report.assumptions += source.notes
         if not self.parts:
             self.take(Batch(_no_cells(self.mapping)))
@@ -97,9 +108,10 @@ class _Work:
             kept=pl.len(), undated=pl.col("occurred_at").is_null().sum(), local=pl.col("local").sum(),
             twice=(odd == 1).sum(), skipped=(odd == 2).sum(), shared=pl.col("is_shared").sum(),
             homeless=pl.col("delivery_id").is_null().sum(), by_link=pl.col("reported_type").is_null().sum(),
+            sent=(pl.col("reported_type") == "sent").sum(), told=(pl.col("reported_type") == "delivered").sum(),
             opens=is_open.sum(), later=(is_open & ~pl.col("is_first").fill_null(False)).sum(),
         ).collect(engine="streaming").row(0, named=True)  # fmt: skip
-        report.quarantined = len(self.bad)
+        report.quarantined, report.sent_is_delivered = len(self.bad), bool(self.mapping.feed.delivered)
         report.read, report.undated = counts["kept"] + report.quarantined, counts["undated"]
         report.assumptions += self.mapping.clock.notes(counts["local"], counts["twice"], counts["skipped"])
         report.assumptions += self._notes(**counts)
@@ -107,10 +119,15 @@ class _Work:
         report.unknown_types = dict(unknown.sort("raw_event_type").collect().iter_rows())
 
     def _notes(
-        self, kept: int, shared: int, homeless: int, by_link: int, opens: int, later: int, **_: int
-    ) -> Iterator[str]:
+        self, kept: int, shared: int, homeless: int, by_link: int, opens: int, later: int, sent: int, told: int,
+        **_: int,
+    ) -> Iterator[str]:  # fmt: skip
         if self.pings:
             yield f"{self.pings:,} records are the sender's own tests or confirmations and tell of no event"
+        if self.skipped:
+            yield f"{self.skipped:,} records are notices, tests or mail that came in: no event of an e-mail sent"
+        if self.mapping.feed.delivered and sent and not told:
+            yield f"{sent:,} events say sent and none delivered: {SENT_IS_DELIVERED}"
         if shared:
             yield f"{shared:,} events are of messages to several recipients and do not say whose; the address is empty"
         if by_link:

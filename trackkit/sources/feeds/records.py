@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from trackkit.sources.feeds import framing
-from trackkit.sources.feeds.envelopes import opened
+from trackkit.sources.feeds.envelopes import References, opened
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.framing import Broken
 from trackkit.sources.feeds.paths import (
@@ -63,6 +63,7 @@ class Source:
     not_events: int = 0
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    further: list[Any] = field(default_factory=list)  # tables with further columns of the events, see `extension`
 
     def batches(self, folder: FilePath) -> Iterator[Batch]:
         """Yield the file as cells; `folder` is for what cannot be held in memory."""
@@ -134,6 +135,7 @@ class _Spread:
         tags = feed.columns.readings().get("tags")
         self.tags = [path(one) for one in alternatives(tags.of)] if tags else []
         self.attributes = [path(one) for one in feed.attributes]
+        self.references = References([(one.name, one.of, path(one.by)) for one in feed.referred])
         given = feed.recipients
         self.of = [path(one) for one in alternatives(given.of)] if given else []
         self.unless = [path(one) for one in alternatives(given.unless)] if given and given.unless else []
@@ -203,7 +205,7 @@ class _Spread:
                 self.number += 1
                 if type(one) is dict:
                     rows.records.append(one)
-                    rows.envelopes.append(envelope)
+                    rows.envelopes.append(self.references.put(one, envelope))
                     numbers.append(self.number)
                 else:
                     broken.append((self.number, *_refusal(one)))

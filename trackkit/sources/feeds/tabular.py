@@ -35,14 +35,15 @@ class Table(Source):
         Of a file that is not UTF-8 or cut short, what can be read is read from a copy.
         Errors: DataError for damaged Parquet, or a file without headers.
         """
-        table = self._opened(folder)
-        self.notes += table.notes()
+        table = self.opened(folder)
+        self.notes += [*table.notes(), *(note for one in self.further for note in one.notes())]
         for rows in _slices(table.staged):
             yield table.batch(rows)
         yield Batch(None, [*table.sheet.ragged, *table.lost()])
         table.staged.unlink()
 
-    def _opened(self, folder: FilePath) -> "_Opened":
+    def opened(self, folder: FilePath) -> "_Opened":
+        """Return the file with its cells on disk, mended where it is not UTF-8 or cut short."""
         table = self._staged(self.found, folder)
         if not table.sheet.trouble or is_parquet(self.found.path):
             return table
@@ -57,6 +58,8 @@ class Table(Source):
         sheet, staged = open_sheet(copy, lambda some: Headers(some).known(self.feed)), staged_path(folder, "parquet")
         if not sheet.headers:
             raise DataError(f"{copy.relative} has no headers; the first line of a table names its columns.")
+        for one in self.further:
+            one.join(sheet)
         try:
             sheet.cells.sink_parquet(staged, **STAGED)
         except (pl.exceptions.PolarsError, OSError) as error:
