@@ -142,6 +142,16 @@ def test_events_of_sending_are_messages_that_a_hit_could_be_of(tmp_path: Path) -
     assert limits(store).filter(limit="without_delivery")["count"].to_list() == [1]
 
 
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_hits_of_a_delivery_without_a_log_name_messages_too(tmp_path: Path, is_apart: bool) -> None:
+    known: dict[str, list[Row]] = {"message": [message_of("1", "7")], "event": [open_of("1", "8", "1")]}
+    loose = [open_of("2", None, "1", 600)]
+    for part in [known, {"event": loose}] if is_apart else [known | {"event": [*known["event"], *loose]}]:
+        add(tmp_path, **part)
+    events = open_store(tmp_path).scan("event").sort("event_id").collect()
+    assert events["delivery_id"].to_list() == ["8", None]
+
+
 def test_a_log_id_of_two_deliveries_tells_a_copy_without_one_nothing(tmp_path: Path) -> None:
     copies = [open_of("1", "7", "a", log_server="50"), open_of("1", "8", "b", log_server="51")]
     assert add(tmp_path, event=[*copies, open_of("1", None, None, log_server="52")]).is_settled

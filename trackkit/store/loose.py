@@ -41,25 +41,30 @@ def attached(new: Mapping[str, Parts], before: InBuckets, staging: Path) -> tupl
     implying = together.filter(pl.col("reported_type").cast(pl.String).is_in(list(VERDICTS)))
     for key, tables, told in (("event_id", EVENTS, together), ("message_id", ["message"], implying)):
         # What was loose before was looked for then: only new rows can tell more.
+        wanted = rows.filter(pl.col("delivery_id").is_null()).select(key).drop_nulls().unique()
         places = [told, *(part for name in tables if name != "event" for part in new.get(name, []))]
-        known = _deliveries(rows, key, places)
+        known = _deliveries(wanted, places)
         if is_new_here or not known.is_empty():
-            known = pl.concat([known, _deliveries(rows, key, [before.scan(name) for name in tables])])
+            known = pl.concat([known, _deliveries(wanted, [before.scan(name) for name in tables])])
+        if key == "message_id":  # a delivery without a log of messages has messages too: its hits name them
+            hits = [together, *(before.scan(name) for name in EVENTS)]
+            known = pl.concat([known, _deliveries(known.select(key).unique(), hits)])
         rows = _placed(rows, key, known)
     # A copy of what its message has just told.
-    rows = _placed(rows, "event_id", _deliveries(rows, "event_id", [rows.lazy()]))
+    rows = _placed(rows, "event_id", _deliveries(rows.select("event_id").drop_nulls().unique(), [rows.lazy()]))
     place = staging / "loose.parquet"
     rows.write_parquet(place, compression="lz4")
     rest = [part.filter(pl.col("delivery_id").is_not_null()) for part in new["event"]]
     return [*rest, pl.scan_parquet(place, glob=False)], True
 
 
-def _deliveries(rows: pl.DataFrame, key: str, places: list[pl.LazyFrame]) -> pl.DataFrame:
-    """The deliveries of rows elsewhere with the keys of these rows: the key, `place`."""
-    wanted = rows.lazy().filter(pl.col("delivery_id").is_null()).select(key).unique()
-    known = [frame.select(key, place="delivery_id").drop_nulls("place").join(wanted, on=key, how="semi").unique()
-             for frame in places]  # fmt: skip
-    return pl.concat(known).unique().collect()
+def _deliveries(wanted: pl.DataFrame, places: list[pl.LazyFrame]) -> pl.DataFrame:
+    """The deliveries of rows elsewhere with one of the keys wanted: the key, `place`."""
+    (key,), shape = wanted.columns, {"place": pl.String()}
+    if wanted.is_empty():  # as those of web pages that no message led to: nothing is read
+        return pl.DataFrame(schema=wanted.schema | shape)
+    found = [frame.select(key, place="delivery_id").drop_nulls("place") for frame in places]
+    return pl.concat(frame.join(wanted.lazy(), on=key, how="semi").unique() for frame in found).unique().collect()
 
 
 def _placed(rows: pl.DataFrame, key: str, known: pl.DataFrame) -> pl.DataFrame:
