@@ -14,7 +14,7 @@ VERDICTS = {
     "complained": "unknown", "queued": "in_progress", "sent": "in_progress", "deferred": "in_progress",
     "rejected": "excluded", "delivered": "delivered", "failed": "failed", "bounced": "failed",
 }  # fmt: skip
-_SETTLED = ("excluded", "delivered", "failed")
+_SETTLED = ("delivered", "failed")  # it was tried: that the sender left it out says nothing of this message
 # A bounce in the platform's type and reason: hard counts as hard, soft and block as soft, and the rest as neither.
 _HARD, _SOFT, _MAILBOX_FULL, _BLOCK, _UNDETERMINED = (2, 1), (1, 3), (1, 5), (1, 20), (0, 0)
 
@@ -24,7 +24,8 @@ def told_by_events(events: pl.LazyFrame) -> pl.LazyFrame:
 
     In: events of whole deliveries, one row each (sourced columns). Out: `delivery_id`, `message_id`, the smallest
     `address` and `recipient_id`; `told_status` and `told_at` by the latest verdict (of one instant the worst; a failure
-    without a date is the latest), or "in_progress" without one; `told_type` and `told_reason`, the codes of a failure;
+    without a date is the latest), by "rejected" only where the message was neither delivered nor failed, or
+    "in_progress" without one; `told_type` and `told_reason`, the codes of a failure;
     `told_complaint`. Opens and clicks tell nothing.
     """
     kind = pl.col("reported_type").cast(pl.String)
@@ -50,6 +51,7 @@ def _rank() -> list[pl.Expr]:
     return [
         pl.col("kind") != "complained",
         pl.col("told_status").is_in(_SETTLED),
+        pl.col("told_status") == "excluded",
         is_failure & at.is_null(),
         at.fill_null(-(2**63)),
         strength,
