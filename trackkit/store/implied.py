@@ -14,7 +14,7 @@ VERDICTS = {
     "complained": "unknown", "queued": "in_progress", "sent": "in_progress", "deferred": "in_progress",
     "rejected": "excluded", "delivered": "delivered", "failed": "failed", "bounced": "failed",
 }  # fmt: skip
-_SETTLED = ("delivered", "failed")  # it was tried: that the sender left it out says nothing of this message
+_SETTLED = ("excluded", "delivered", "failed")
 # A bounce in the platform's type and reason: hard counts as hard, soft and block as soft, and the rest as neither.
 _HARD, _SOFT, _MAILBOX_FULL, _BLOCK, _UNDETERMINED = (2, 1), (1, 3), (1, 5), (1, 20), (0, 0)
 
@@ -51,7 +51,7 @@ def _rank() -> list[pl.Expr]:
     return [
         pl.col("kind") != "complained",
         pl.col("told_status").is_in(_SETTLED),
-        pl.col("told_status") == "excluded",
+        pl.col("told_status") != "excluded",  # a suppression says what the sender will do, not what became of this
         is_failure & at.is_null(),
         at.fill_null(-(2**63)),
         strength,

@@ -2,8 +2,8 @@
 
 `a.b` is the value `b` of the value `a`; `a[0]` the first of a list; `a.*` the only value of an object, whatever its
 name; `"a.b"` a name with a dot. `^.a` is `a` of the envelope that the record came in, `@` the recipient it is about
-(`@.a` a value of it), `=a` the text `a` itself. `a | b` is the first of them that has a value. `a without b` is what the
-list `a` holds and the list `b` does not.
+(`@.a` a value of it), `=a` the text `a` itself. `a | b` is the first of them that has a value. `a without b` is what
+the list `a` holds and the list `b` does not.
 """
 
 import json
