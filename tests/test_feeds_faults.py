@@ -136,9 +136,11 @@ def routed(event: str, **more: Any) -> dict[str, Any]:
 def test_mailgun_leaves_out_what_came_in(tmp_path: Path) -> None:
     http = {"envelope": {"transport": "http", "targets": "https://shop.example/hook"}}
     forwarded = mailgun("delivered", id="f", recipient="bob@mail.example", **http)
-    records = [mailgun("accepted"), mailgun("delivered"), routed("accepted"), routed("delivered", **http), forwarded]
+    came_in = mailgun("accepted", id="r", routes=[{"expression": "match_recipient('.*')", "actions": ["stop()"]}])
+    sent = [mailgun("accepted", routes=[]), mailgun("delivered")]
+    records = [*sent, routed("accepted"), routed("delivered", **http), forwarded, came_in]
     assert kinds(tmp_path / "in", {"items": records}) == [
-        ("queued", None), ("delivered", None), ("unknown", None), ("unknown", None), ("unknown", None)
+        ("queued", None), ("delivered", None), *[("unknown", None)] * 4
     ]  # fmt: skip
     assert events(read(tmp_path / "who", records), "address")[2:4] == [(None,), (None,)]
     assert figures(tmp_path / "store", records, "processed", "delivered") == {"processed": 1, "delivered": 1}
@@ -310,7 +312,20 @@ def test_postmark_before_records_had_a_type_and_pages_of_its_bounces(tmp_path: P
     assert one == events(read(tmp_path / "newer", newer), "event_id") == events(load, "event_id")[:1]
 
 
+def test_postmark_an_address_that_the_sender_itself_took_off(tmp_path: Path) -> None:
+    change = postmark("SubscriptionChange", "ChangedAt", SuppressSending=True, SuppressionReason="ManualSuppression")
+    records = [change | {"Origin": origin} for origin in ("Recipient", "Customer", "Admin")]
+    assert kinds(tmp_path / "in", *records) == [("unsubscribed", None), ("rejected", None), ("rejected", None)]
+
+
 # ---------------------------------------------------------------- SparkPost
+
+
+def test_sparkpost_complaints_that_are_none(tmp_path: Path) -> None:
+    records = [sparkpost("spam_complaint", fbtype=one) for one in ("abuse", "not-spam", "auth-failure")]
+    load = read(tmp_path / "in", records)
+    assert [one for (one,) in events(load, "reported_type")] == ["complained", "unknown", "unknown"]
+    assert load.report.sources[0].unknown_types == {"spam_complaint:auth-failure": 1, "spam_complaint:not-spam": 1}
 
 
 def test_sparkpost_answers_that_are_no_bounces(tmp_path: Path) -> None:
