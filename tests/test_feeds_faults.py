@@ -20,6 +20,7 @@ from tests.test_feeds_vendors import (
     sparkpost,
 )
 from trackkit import open_store
+from trackkit.analysis.story import timeline
 from trackkit.engine import measure
 from trackkit.errors import DataError
 
@@ -143,7 +144,8 @@ def test_mailgun_leaves_out_what_came_in(tmp_path: Path) -> None:
         ("queued", None), ("delivered", None), *[("unknown", None)] * 4
     ]  # fmt: skip
     assert events(read(tmp_path / "who", records), "address")[2:4] == [(None,), (None,)]
-    assert figures(tmp_path / "store", records, "processed", "delivered") == {"processed": 1, "delivered": 1}
+    found = figures(tmp_path / "store", [*records, mailgun("opened")], "processed", "delivered", "unique_opens")
+    assert found == {"processed": 1, "delivered": 1, "unique_opens": 1}
 
 
 def test_mailgun_failures(tmp_path: Path) -> None:
@@ -206,6 +208,13 @@ def test_ses_complaints_that_are_none(tmp_path: Path) -> None:
         "complained", "complained", "complained", "unknown", "unknown", "rejected", "rejected",
     ]  # fmt: skip
     assert load.report.sources[0].unknown_types == {"Complaint:auth-failure": 1, "Complaint:not-spam": 1}
+    both = ("ann@mail.example", "bob@mail.example")
+    delivered = ses("Delivery", {"timestamp": INNER, "recipients": list(both)}, both)
+    other = ses("Open", {"timestamp": INNER}) | {"mail": ses("Open")["mail"] | {"messageId": "other"}}
+    names, options = ("delivered", "complaints", "unique_opens"), {"delivery_field": "mail.tags.campaign"}
+    assert figures(tmp_path / "none", [delivered, other, *records[3:]], *names, **options) == {
+        "delivered": 2, "complaints": 0, "unique_opens": 1,
+    }  # fmt: skip
 
 
 def test_ses_one_complaint_that_lists_several_counts_once(tmp_path: Path) -> None:
@@ -409,3 +418,14 @@ def test_a_suppression_undoes_neither_a_delivery_nor_a_bounce(name: str, tmp_pat
     assert one == {"processed": 1, "delivered": 1, "failed": 0, "hard_bounces": 0}
     both = figures(tmp_path / "b", [delivered, bounced, suppressed], "delivered", "failed", "hard_bounces", **options)
     assert both == {"delivered": 0, "failed": 1, "hard_bounces": 1}
+
+
+def test_the_story_of_a_message_tells_no_failure_after_it_was_delivered(tmp_path: Path) -> None:
+    delivered, bounced, suppressed, _ = SUPPRESSED["postmark"]
+    never_tried = postmark("Bounce", "BouncedAt", Type="SMTPApiError", ID=2) | {"MessageID": "other"}
+    figures(tmp_path / "a", [delivered, suppressed, never_tried], "delivered")
+    told_of = timeline(open_store(tmp_path / "a" / "store"), delivery="welcome")
+    assert told_of.select("act", "type").rows() == [("sent", "Sent"), ("failed", "Rejected")]
+    figures(tmp_path / "b", [delivered, bounced, suppressed], "delivered")
+    bounced_later = timeline(open_store(tmp_path / "b" / "store"), delivery="welcome")
+    assert bounced_later["type"].to_list().count("Rejected") == 0

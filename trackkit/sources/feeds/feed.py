@@ -54,14 +54,15 @@ class Reading(_Strict):
     joined: Paths | list[Paths] = []  # further values, put after the first and a colon; without one there is none
     written: str = ""  # an instant's form, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
     when: Condition = {}  # read only where this holds
-    unless: Condition = {}  # not read where this holds
+    unless: list[Condition] = []  # not read where one of these holds
     with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
     words: dict[str, str] = {}
 
     def used(self) -> list[str]:
         """Return what is read of a record: the value, and all that bears on it."""
         joined = [self.joined] if isinstance(self.joined, str) else self.joined
-        return [self.of, *([self.with_address] if self.with_address else []), *joined, *self.when, *self.unless]
+        conditions = [written for one in (self.when, *self.unless) for written in one]
+        return [self.of, *([self.with_address] if self.with_address else []), *joined, *conditions]
 
 
 class _Columns(_Strict):

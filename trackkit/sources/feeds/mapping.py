@@ -94,7 +94,7 @@ class Mapping:
         if one.when:
             text = pl.when(_holds(one.when)).then(text)
         if one.unless:
-            text = pl.when(~_holds(one.unless)).then(text)
+            text = pl.when(~_any(map(_holds, one.unless))).then(text)
         return pl.lit(one.prefix) + text if one.prefix else text
 
     def _dated(self, rows: pl.LazyFrame) -> pl.LazyFrame:
