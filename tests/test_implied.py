@@ -55,6 +55,18 @@ def one_message(folder: Path, *events: Row, **tables: list[Row]) -> Row:
         ([("delivered", 1), ("bounced", None)], "failed", None),
         ([("delivered", None), ("bounced", 1)], "failed", 1),
         ([("rejected", 1)], "excluded", 1),
+        ([("sent", 2), ("rejected", 1)], "excluded", 1),
+        ([("deferred", 0), ("rejected", 1)], "excluded", 1),  # given up before it arrived
+        ([("delivered", 1), ("rejected", 2)], "delivered", 1),  # a suppression says what will be done later
+        ([("bounced", 1), ("rejected", 1)], "failed", 1),
+        ([("bounced", 1), ("rejected", None)], "failed", 1),
+        ([("failed", None), ("rejected", 2)], "failed", None),
+        ([("rejected", 1), ("delivered", 2), ("bounced", 3), ("rejected", 4)], "failed", 3),
+        ([("rejected", 0), ("complained", 5)], "excluded", 0),
+        ([("delivered", 1), ("autoresponded", 2)], "delivered", 1),  # somebody is away
+        ([("sent", 1), ("autoresponded", 2)], "in_progress", 1),
+        ([("deferred", 0), ("deferred", 1), ("delivered", 2)], "delivered", 2),
+        ([("delivered", 1), ("unsubscribed", 2), ("subscribed", 3)], "delivered", 1),
         ([("queued", 0), ("failed", 1)], "failed", 1),
         ([("complained", 5)], "unknown", 5),
         ([("delivered", 1), ("complained", 5), ("opened", 6)], "delivered", 1),
@@ -171,7 +183,8 @@ def reference(rows: list[Row]) -> dict[str, tuple]:
         if not mine:
             continue
         spam = [row for row in mine if row["reported_type"] == "complained"]
-        verdicts = [row for row in mine if row["reported_type"] in status]
+        tried = [row for row in mine if status.get(row["reported_type"]) in ("delivered", "failed")]
+        verdicts = tried or [row for row in mine if row["reported_type"] == "rejected"]
         told = verdicts or [row for row in mine if row not in spam] or spam
 
         def later(row: Row) -> tuple:

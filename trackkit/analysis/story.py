@@ -70,7 +70,10 @@ def _of_messages(messages: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _of_events(events: pl.LazyFrame, sent: pl.LazyFrame) -> pl.LazyFrame:
-    """The acts of events; those that a delivery log tells of the same message are not told twice."""
+    """The acts of events; those that a delivery log tells of the same message are not told twice.
+
+    Nor is a suppression of a message that was sent or failed: it says what the sender will do with the address later.
+    """
     kind = pl.col("event_type").cast(pl.String)
     acts = events.filter(~kind.is_in(_NOT_TOLD).fill_null(False)).select(
         "occurred_at",
@@ -85,7 +88,10 @@ def _of_events(events: pl.LazyFrame, sent: pl.LazyFrame) -> pl.LazyFrame:
     by_log = pl.col("act").is_in(["sent", "failed"])
     logged = sent.filter(pl.col("message_id").is_not_null()).select(*MESSAGE.key, "act").unique()
     reported = acts.filter(by_log).join(logged, on=[*MESSAGE.key, "act"], how="anti", nulls_equal=True)
-    return pl.concat([acts.filter(~by_log), reported])
+    is_left_out = pl.col("type") == event_label(pl.lit("rejected"))
+    settled = logged.select(MESSAGE.key).unique()
+    left_out = reported.filter(is_left_out).join(settled, on=MESSAGE.key, how="anti", nulls_equal=True)
+    return pl.concat([acts.filter(~by_log), reported.filter(~is_left_out), left_out])
 
 
 def _of_subscriptions(tables: Tables, asked: list[pl.Expr]) -> pl.LazyFrame:

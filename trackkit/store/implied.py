@@ -37,9 +37,10 @@ def told_by_events(events: pl.LazyFrame, silent: pl.DataFrame | None = None) -> 
 
     In: events of whole deliveries, one row each (sourced columns). Out: `delivery_id`, `message_id`, the smallest
     `address` and `recipient_id`; `told_status` and `told_at` by the latest verdict (of one instant the worst; a failure
-    without a date is the latest), or "in_progress" without one; `told_type` and `told_reason`, the codes of a failure;
-    `told_complaint`. Opens and clicks tell nothing. In the deliveries of `silent` (`silent_on_deliveries`) what was
-    sent is delivered, unless anything else settles it, whenever that was.
+    without a date is the latest), by "rejected" only where the message was neither delivered nor failed, or
+    "in_progress" without one; `told_type` and `told_reason`, the codes of a failure; `told_complaint`. Opens and clicks
+    tell nothing. In the deliveries of `silent` (`silent_on_deliveries`) what was sent is delivered, unless anything
+    else settles it, whenever that was.
     """
     kind = pl.col("reported_type").cast(pl.String)
     columns = ("address", "recipient_id", "occurred_at", "bounce_class", "smtp_status")
@@ -74,6 +75,7 @@ def _rank(has_assumed: bool) -> list[pl.Expr]:
         pl.col("kind") != "complained",
         pl.col("told_status").is_in(_SETTLED),
         *([~pl.col("is_assumed")] if has_assumed else []),
+        pl.col("told_status") != "excluded",  # a suppression says what the sender will do, not what became of this
         is_failure & at.is_null(),
         at.fill_null(-(2**63)),
         strength,

@@ -8,18 +8,17 @@ from trackkit.sources.feeds.paths import RECORD, Path, follow
 
 
 def opened(record: Any, steps: list[Path], envelope: Any = None) -> Iterator[tuple[Any, Any]]:
-    """Yield the records inside a record, each with its envelope: what stood around it, the innermost first.
+    """Yield the records inside a record, each with its envelope: all that stood around it, the innermost first.
 
     >>> from trackkit.sources.feeds.paths import path
     >>> list(opened({"id": 1, "items": [{"a": 1}, {"a": 2}]}, [path("items[]")]))
-    [({'a': 1}, {'id': 1}), ({'a': 2}, {'id': 1})]
+    [({'a': 1}, {'id': 1, 'items': [{'a': 1}, {'a': 2}]}), ({'a': 2}, {'id': 1, 'items': [{'a': 1}, {'a': 2}]})]
     """
     for place, step in enumerate(steps):
         inner = _inside(record, step)
         if inner is None:
             continue
-        head = step.steps[0]
-        envelope = {**(envelope or {}), **{name: value for name, value in record.items() if name != head}}
+        envelope = {**(envelope or {}), **record}
         if step.explodes:
             for one in inner:
                 yield from opened(one, steps[place + 1 :], envelope)

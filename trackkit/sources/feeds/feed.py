@@ -30,6 +30,7 @@ class Recognise(_Strict):
     all: list[Paths] = []
     any: list[Paths] = []
     none: list[Paths] = []
+    words: list[str] = []  # words that only this sender has: a record whose word is one of them needs none of `any`
     files: list[Name] = []  # tables: names of files that stand for one of `any`; `^.file` is the one it has
     because: str = ""
 
@@ -53,13 +54,15 @@ class Reading(_Strict):
     joined: Paths | list[Paths] = []  # further values, put after the first and a colon; without one there is none
     written: str | list[str] = []  # an instant's forms, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
     when: Condition = {}  # read only where this holds
+    unless: list[Condition] = []  # not read where one of these holds
     with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
     words: dict[str, str] = {}
 
     def used(self) -> list[str]:
         """Return what is read of a record: the value, and all that bears on it."""
         joined = [self.joined] if isinstance(self.joined, str) else self.joined
-        return [self.of, *([self.with_address] if self.with_address else []), *joined, *self.when]
+        conditions = [written for one in (self.when, *self.unless) for written in one]
+        return [self.of, *([self.with_address] if self.with_address else []), *joined, *conditions]
 
 
 class _Columns(_Strict):
@@ -172,7 +175,7 @@ class Feed(_Strict):
     delivered: Literal["sent", ""] = ""  # sent: no event tells deliveries; what was sent and did not bounce is one
     referred: list[Referred] = []
     recipients: Recipients | None = None
-    word: list[Paths] = Field(min_length=1)
+    word: list[Paths | Reading] = Field(min_length=1)
     words: dict[str, EventType | Literal["by_link"]] = {}  # by_link: what the table of links says
     columns: Columns  # type: ignore[valid-type]
     link: Link = Link()
@@ -198,11 +201,16 @@ class Feed(_Strict):
 
     def used(self) -> list[str]:
         """Return every single path that events are made of, tags and attributes aside."""
-        whole = [*self.word, *self.ping, *(written for one in self.skip for written in one)]
+        whole = [*self.ping, *(written for one in self.skip for written in one)]
         whole += self.extension.by if self.extension else []
-        whole += [written for one in self.readings().values() for written in one.used()]
+        whole += [written for one in (*self.word_parts, *self.readings().values()) for written in one.used()]
         whole += [written for rule in self.rule for written in rule.when]
         return list(dict.fromkeys(single for written in whole for single in alternatives(written)))
+
+    @property
+    def word_parts(self) -> list[Reading]:
+        """How each part of the sender's word is read."""
+        return [part if isinstance(part, Reading) else Reading(of=part) for part in self.word]
 
     def readings(self) -> dict[str, Reading]:
         """Return everything that is read, by canonical column; of other tables as `table.column`."""

@@ -65,7 +65,7 @@ class Mapping:
         In: a text column per path, `source_row`, `tags`, `attributes`, `event_id` where the source itself makes one.
         Out: besides, `refused` (the reason, or null), `is_ping`, `local`, `oddity`, `exact` and `loose`.
         """
-        words = pl.concat_str([_first(written) for written in self.feed.word], separator=":", ignore_nulls=True)
+        words = pl.concat_str([self._text(part) for part in self.feed.word_parts], separator=":", ignore_nulls=True)
         read = cells.with_columns(**{f"{name} text": self._text(one) for name, one in self.readings.items()})
         read = read.with_columns(raw_event_type=pl.when(words != "").then(words))
         read = self._dated(read).with_columns(**self._said(), **self._typed())
@@ -93,6 +93,8 @@ class Mapping:
             text = pl.concat_str(text, *map(_first, further), separator=":")
         if one.when:
             text = pl.when(_holds(one.when)).then(text)
+        if one.unless:
+            text = pl.when(~_any(map(_holds, one.unless))).then(text)
         return pl.lit(one.prefix) + text if one.prefix else text
 
     def _dated(self, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -194,7 +196,7 @@ class Mapping:
 
     def _fault(self) -> pl.Expr:
         reasons = [pl.when(pl.col("raw_event_type").is_null()).then(
-            pl.lit(f"no {' or '.join(self.feed.word)}: no record of {self.feed.name}"))]  # fmt: skip
+            pl.lit(f"no {self._word_paths()}: no record of {self.feed.name}"))]  # fmt: skip
         wrong = {"occurred_at": "an instant that exists", **dict.fromkeys(_FLAGS, "true or false"),
                  **dict.fromkeys(_COUNTS, "a whole number")}  # fmt: skip
         for name in (name for name in wrong if name in self.readings):
@@ -203,6 +205,9 @@ class Mapping:
             what = pl.concat_str(pl.lit("'"), text.str.head(100), pl.lit(f"' of {name} is not {wrong[name]}"))
             reasons.append(pl.when(text.is_not_null() & value.is_null()).then(what))
         return pl.when(~pl.col("is_ping"), ~pl.col("is_skipped")).then(pl.coalesce(reasons))
+
+    def _word_paths(self) -> str:
+        return " or ".join(part.of for part in self.feed.word_parts if not part.of.startswith("="))
 
 
 def _first(written: str, nothing: Sequence[str] = ()) -> pl.Expr:

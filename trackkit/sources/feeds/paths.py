@@ -2,13 +2,14 @@
 
 `a.b` is the value `b` of the value `a`; `a[0]` the first of a list; `a.*` the only value of an object, whatever its
 name; `"a.b"` a name with a dot. `^.a` is `a` of the envelope that the record came in, `@` the recipient it is about
-(`@.a` a value of it), `=a` the text `a` itself. `a | b` is the first of them that has a value.
+(`@.a` a value of it), `=a` the text `a` itself. `a | b` is the first of them that has a value. `a without b` is what
+the list `a` holds and the list `b` does not.
 """
 
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import chain
 from typing import Any
@@ -22,6 +23,7 @@ from trackkit.errors import RequestError
 _STEP = re.compile(r'"([^"]+)"|\[(\d{1,4})\]|([^.\[\]"|]+)')
 _WHOLE = re.compile(rf"(?:{_STEP.pattern})(?:\.?(?:{_STEP.pattern}))*(?:\[\])?")
 RECORD, ENVELOPE, RECIPIENT = "", "^", "@"
+_WITHOUT = " without "
 Step = str | int
 _PLAIN, _LISTS, _WHOLES = {str, type(None)}, {list, type(None)}, {int, type(None)}
 _MARK = uuid4().hex
@@ -37,6 +39,7 @@ class Path:
     scope: str
     steps: tuple[Step, ...]
     explodes: bool = False
+    without: "Path | None" = None
 
 
 @cache
@@ -46,6 +49,9 @@ def path(written: str) -> Path:
     >>> path("mail.tags.campaign[0]").steps, path("^.MessageId").scope, path("items[]").explodes
     (('mail', 'tags', 'campaign', 0), '^', True)
     """
+    if _WITHOUT in written:
+        kept, left_out = written.split(_WITHOUT, 1)
+        return replace(path(kept), written=written.strip(), without=path(left_out))
     text = written.strip()
     scope = text[:1] if text[:1] in (ENVELOPE, RECIPIENT) else RECORD
     inner = text.removeprefix(scope).removeprefix(".") if scope else text
@@ -98,7 +104,10 @@ class Rows:
     def values(self, one: Path) -> list[Any]:
         """Return the value of a path in each record, None where there is none."""
         whole = {RECORD: self.records, ENVELOPE: self.envelopes, RECIPIENT: self.recipients}[one.scope]
-        return self._followed(one.scope, one.steps, whole)
+        values = self._followed(one.scope, one.steps, whole)
+        if one.without is None or values is self.nothing:
+            return values
+        return [_rest(kept, left_out) for kept, left_out in zip(values, self.values(one.without), strict=True)]
 
     def _followed(self, scope: str, steps: tuple[Step, ...], whole: list[Any]) -> list[Any]:
         if not steps:
@@ -121,6 +130,13 @@ class Rows:
             return self.nothing
         values = _stepped(inner, step, are_objects)
         return self.nothing if values.count(None) == len(values) else values
+
+
+def _rest(kept: Any, left_out: Any) -> str | None:
+    """Return the elements of a list that another has not, as JSON; None where nothing is left."""
+    others = left_out if type(left_out) is list else []
+    rest = [one for one in kept if one not in others] if type(kept) is list else []
+    return as_json(rest) if rest else None
 
 
 def _stepped(values: Sequence[Any], step: Step, are_objects: bool = False) -> list[Any]:

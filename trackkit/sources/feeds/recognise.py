@@ -51,8 +51,15 @@ def _bearing(sample: list[dict[str, Any]], feed: Feed) -> int:
 def _bears(record: Any, envelope: Any, feed: Feed) -> bool:
     marks = feed.recognise
     has_all = all(_has(record, envelope, written) for written in marks.all)
-    has_any = not marks.any or any(_has(record, envelope, written) for written in marks.any)
+    has_any = not (marks.any or marks.words) or any(_has(record, envelope, written) for written in marks.any)
+    has_any = has_any or any(_text(record, envelope, part.of) in marks.words for part in feed.word_parts)
     return has_all and has_any and not any(_has(record, envelope, written) for written in marks.none)
+
+
+def _text(record: Any, envelope: Any, written: str) -> str | None:
+    singles = [path(one) for one in alternatives(written) if not one.startswith("=")]
+    values = [follow(envelope if one.scope == ENVELOPE else record, one) for one in singles]
+    return next((one for one in values if isinstance(one, str)), None)
 
 
 def _has(record: Any, envelope: Any, written: str) -> bool:

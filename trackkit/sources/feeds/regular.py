@@ -54,6 +54,8 @@ class Run(Sequence[Any]):
     def column(self, one: Path) -> pl.Series | None:
         """Return the values that a path leads to; None where it leads nowhere in any record."""
         column = _follow(self.rows, one.steps)
+        if one.without is not None and column is not None and column.null_count() < len(column):
+            raise Unlike
         return None if column is None or column.null_count() == len(column) else column
 
     def values(self, one: Path) -> list[Any]:
