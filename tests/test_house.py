@@ -43,7 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rollup": {"schema", "metrics", "frames"},
     "rows": GROUND | {"metrics", "deliveries", "frames"},
     "distinct": {"schema", "deliveries", "frames", "metrics", "rollup", "rows"},
-    "engine": GROUND | {"metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows", "distinct"},
+    "stated": {"schema", "metrics", "rows"},
+    "engine": GROUND
+    | {"metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows", "distinct", "stated"},
     "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
