@@ -173,7 +173,7 @@ class Rows:
         """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
 
         Of messages: those with events of a delivery of which it is not known what was sent. Of events: those with hits
-        that only a list of links could classify, where none was loaded. Deliveries named by `but` do not count as unknown.
+        that only a list of links could classify, where none was loaded. Events of the deliveries `but` are left out.
         """
         if not (self.has("event") and self.has(source)) or (source == "event" and self.has("link")):
             return None

@@ -46,10 +46,12 @@ class Database:
             ) from None
         if _is_ambiguous(source, url):
             raise RequestError(
-                "It is not clear where the password in the URL of a database ends; in a user, a password and a query write "
-                "'@' as '%40', '/' as '%2F' and '?' as '%3F'."
+                "It is not clear where the password in the URL of a database ends; in a user, a password and a query "
+                "write '@' as '%40', '/' as '%2F' and '?' as '%3F'."
             )
         ours = {name: url.query.get(name) for name in ("schema", "prefix")}
+        if re.search("[?&]prefix=(&|$)", source):  # of several installations, the one without a prefix
+            ours["prefix"] = ""
         return cls(url.difference_update_query(ours), **{name: _one(value) for name, value in ours.items()})
 
     @property

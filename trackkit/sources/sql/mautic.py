@@ -4,6 +4,7 @@ Instants carry no zone and are UTC. A hit or an opt-out names the e-mail and the
 to the last message of that e-mail which the contact had been sent by then.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
@@ -99,12 +100,17 @@ _OPT_OUT = TableMap(
 )  # fmt: skip
 
 
+def prefixes(names: Iterable[str]) -> set[str]:
+    """Return the prefixes behind which tables of Mautic are."""
+    known = set(names)
+    fitting = {name.removesuffix(_OWN[1]) for name in known if name.endswith(_OWN[1])}
+    return {one for one in fitting if one + _OWN[0] in known}
+
+
 def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict[str, str]]:
     """Return the queries for Mautic's tables behind a prefix, which need not be told where only one fits."""
-    fitting = [name.removesuffix(_OWN[1]) for name in catalogue.names if name.endswith(_OWN[1])]
-    fitting = [one for one in fitting if one + _OWN[0] in catalogue.names and prefix in (None, one)]
     found, lacking = [], {}
-    for one in fitting:
+    for one in sorted(one for one in prefixes(catalogue.names) if prefix in (None, one)):
         for query in _Mautic(catalogue, one).queries():
             headers = list(query.statement.selected_columns.keys())
             missing = [] if query.expand else query.table_map.missing(headers)

@@ -8,6 +8,7 @@ from trackkit.sources import tables
 from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import PRODUCTS, Since, campaign, listmonk, mautic
+from trackkit.sources.sql.choice import products
 from trackkit.sources.sql.connection import Database, told
 from trackkit.sources.sql.queries import Catalogue, Query, instant
 from trackkit.sources.sql.stream import Stream, stream
@@ -52,10 +53,9 @@ def read_database(
 
 def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[list[Query], dict[str, str]]:
     found, ignored = [], {}
-    for name, of_product in QUERIES.items():
-        if format in ("auto", name):
-            queries, lacking = of_product(catalogue, database.prefix)
-            found, ignored = [*found, *queries], ignored | lacking
+    for name in products(catalogue, database, format):
+        queries, lacking = QUERIES[name](catalogue, database.prefix)
+        found, ignored = [*found, *queries], ignored | lacking
     if not found:
         seen = ", ".join(catalogue.names[:5]) or "none"
         more = f" and {len(catalogue.names) - 5:,} more" if len(catalogue.names) > 5 else ""
