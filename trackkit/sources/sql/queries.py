@@ -44,7 +44,7 @@ class Query:
 
     def only(self, condition: sa.ColumnElement[bool], *notes: str) -> "Query":
         """Return the query for the rows that meet a condition, with what the load report says of it."""
-        return replace(self, statement=self.statement.where(condition), notes=(*self.notes, *notes))
+        return replace(self, statement=self.statement.where(condition), notes=[*self.notes, *notes])
 
     def joined(self, tables: sa.FromClause) -> "Query":
         """Return the query over a join of its table with others."""

@@ -96,5 +96,6 @@ class _Reading:
 def _extent(query: Query, first: object, known: str | None) -> list[str]:
     columns = " or ".join(query.dated)
     if first:
-        return [f"only rows whose {columns} is at or after {first} (or empty) were read: the last load reached {known}"]
+        others = "or empty" if not query.always else "or empty, or that failed or were tried again"
+        return [f"only rows whose {columns} is at or after {first} ({others}) were read: the last load reached {known}"]
     return [] if columns else ["read wholly: no column says when its rows came or changed"]
