@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from trackkit.sources.mailchimp import digest
 from trackkit.sources.maps import Field, TableMap
-from trackkit.sources.sql import MAUTIC
+from trackkit.sources.sql import MAUTIC, NOTHING
 from trackkit.sources.sql.mautic_opens import BOUNCES, expand, expand_bounces
 from trackkit.sources.sql.queries import Catalogue, Query
 from trackkit.sources.values import named
@@ -193,7 +193,7 @@ class _Mautic:
             lacking["email_stats_open_details"] = (
                 "a layout of Mautic that is not known: opens and bounces in it are lacking"
             )
-        untold = " ".join(what for name, what in _TELL.items() if name in lacking)
+        untold = " ".join(what for name, what in _TELL.items() if name in lacking) or NOTHING
         return [self._emails(untold), *found], {self.prefix + name: why for name, why in lacking.items()}
 
     def _missing(self, name: str) -> str:
@@ -207,7 +207,7 @@ class _Mautic:
     def _emails(self, untold: str) -> Query:
         emails, stats = self.table("emails"), self.stats
         is_sent = {"email_id", "date_sent"} <= set(stats.c.keys())
-        extra: dict[str, Any] = {"untold": sa.literal(untold, sa.String()) if untold else sa.null()}
+        extra: dict[str, Any] = {"untold": sa.literal(untold, sa.String())}
         if not is_sent:
             return self.catalogue.query(f"{self.prefix}emails", _EMAIL, extra=extra)
         first, last = sa.func.min(stats.c.date_sent), sa.func.max(stats.c.date_sent)
