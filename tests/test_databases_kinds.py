@@ -368,6 +368,25 @@ def test_parts_views_and_logs_of_other_targets_of_the_platform(base, tmp_path):
     assert tk.measure(store, names).rows() == [("1", 1, 1, 1, 1), ("2", 1, 0, 1, 0), ("3", None, None, 0, 0)]
 
 
+def test_a_table_that_the_user_may_not_read_leaves_its_counts_unknown(base, tmp_path):
+    server, name, engine = base
+    _run(
+        engine,
+        PLATFORM
+        + """;
+drop role if exists guest;
+create role guest login password 'guest';
+grant select on all tables in schema public to guest;
+revoke select on nmstrackinglogrcp, nmstrackingurl from guest""",
+    )
+    url = sa.make_url(server.url(name)).set(username="guest", password="guest").render_as_string(hide_password=False)
+    store = tk.open_store(tmp_path / "store")
+    why = _why(store.ingest(url))
+    assert {table for table, said in why.items() if "may not read" in said} == {"nmstrackinglogrcp", "nmstrackingurl"}
+    names = ["delivered", "total_opens", "total_clicks"]
+    assert tk.measure(store, names).rows() == [("1", 1, None, None), ("2", 1, None, None), ("3", None, None, None)]
+
+
 def test_tables_of_one_kind_in_several_schemas_are_not_chosen_from_in_silence(base, tmp_path):
     server, name, engine = base
     _run(engine, PLATFORM + ';\ncreate schema "Second";\ncreate table "Second".nmsdelivery (ideliveryid bigint)')

@@ -53,6 +53,10 @@ def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict
             unread |= {name: one} if one.name in _TELL else {}
         else:
             found[name] = catalogue.query(name, one, dated_column(headers, _DATED.get(one.name, ())))
+    for name in sorted(name for name in catalogue.denied if name.startswith(prefix)):
+        if (one := _named(name.removeprefix(prefix))) and not catalogue.is_part(name, known):
+            lacking[name] = catalogue.why_missing(name)
+            unread |= {name: one} if one.name in _TELL else {}
     for name, query in found.items():
         if query.table_map.name == "delivery" and unread:
             found[name] = _with_untold(catalogue, name, query.table_map, unread)
@@ -60,12 +64,12 @@ def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict
 
 
 def _with_untold(catalogue: Catalogue, name: str, one: TableMap, unread: dict[str, TableMap]) -> Query:
-    """The deliveries, saying of which a log was not read: of those that it names, or of all."""
+    """The deliveries, saying of which a log was not read: of those that it names, or of all where it tells of none."""
     own = catalogue.table(name)
     tables, words = own, sa.literal("", sa.String())
     for log, log_map in unread.items():
         word = sa.literal(f"{_TELL[log_map.name]} ", sa.String())
-        column = _delivery_column(catalogue, log, log_map)
+        column = None if log in catalogue.denied else _delivery_column(catalogue, log, log_map)
         if column is not None:
             named = sa.select(column.label("delivery")).distinct().subquery()
             tables = tables.outerjoin(named, named.c.delivery == _delivery_column(catalogue, name, one))

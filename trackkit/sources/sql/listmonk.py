@@ -166,7 +166,7 @@ class _Listmonk:
         found, lacking = [], {}
         for name, make in wanted.items():
             if name not in self.catalogue.names:
-                lacking[name] = "there is no such table"
+                lacking[name] = self.catalogue.why_missing(name)
                 continue
             for one in make():
                 if missing := one.table_map.missing(list(one.statement.selected_columns.keys())):

@@ -200,7 +200,7 @@ class _Mautic:
         """Why a table cannot be read, or nothing."""
         table = name.split(" ")[0]
         if not self.has(table):
-            return "there is no such table"
+            return self.catalogue.why_missing(self.prefix + table)
         columns = [one for one in _NEEDED[name] if one not in self.table(table).c]
         return f"without a column for {', '.join(columns)}" if columns else ""
 

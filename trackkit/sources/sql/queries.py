@@ -82,7 +82,7 @@ def _is_after(column: sa.ColumnElement[Any], first: datetime) -> sa.ColumnElemen
 
 # Everything that holds rows (materialized views and foreign tables too), and of which table it is a part.
 _RELATIONS = """
-    select n.nspname, c.relname, p.relname
+    select n.nspname, c.relname, p.relname, has_table_privilege(c.oid, 'SELECT')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     left join pg_inherits i on i.inhrelid = c.oid
     left join pg_class p on p.oid = i.inhparent and p.relnamespace = c.relnamespace
@@ -94,14 +94,15 @@ _RELATIONS = """
 class Catalogue:
     """The tables and views of one schema of a database, their columns read when first asked for.
 
-    `parts` says of which table of the schema another one is a part (a partition, say), and `schemas` what tables each
-    schema holds, where a database has several.
+    `parts` says of which table of the schema another one is a part (a partition, say), `denied` which ones the user may
+    not read, and `schemas` what tables each schema holds, where a database has several.
     """
 
     def __init__(self, connection: sa.Connection, schema: str | None) -> None:
         self.dialect, self.schema = connection.dialect.name, schema
         self._inspector = sa.inspect(connection)
         self.parts: dict[str, str] = {}
+        self.denied: set[str] = set()
         self.schemas: dict[str, list[str]] = {}
         if self.dialect == "postgresql":
             self._read_relations(connection)
@@ -111,11 +112,17 @@ class Catalogue:
 
     def _read_relations(self, connection: sa.Connection) -> None:
         own = self.schema or self._inspector.default_schema_name
-        for schema, name, whole in connection.execute(sa.text(_RELATIONS)):
+        for schema, name, whole, is_readable in connection.execute(sa.text(_RELATIONS)):
             self.schemas.setdefault(schema, []).append(name)
             if whole and schema == own:
                 self.parts[name] = whole
-        self.names = sorted(set(self.schemas.get(own or "", [])))
+            if not is_readable and schema == own:
+                self.denied.add(name)
+        self.names = sorted(set(self.schemas.get(own or "", [])) - self.denied)
+
+    def why_missing(self, name: str) -> str:
+        """Return why a table is not among those that can be read."""
+        return "the user of the URL may not read it" if name in self.denied else "there is no such table"
 
     def is_part(self, name: str, others: Collection[str]) -> bool:
         """Whether a table is a part of one of the others, whose rows are its own too."""

@@ -59,6 +59,7 @@ def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[lis
     if not found:
         seen = ", ".join(catalogue.names[:5]) or "none"
         more = f" and {len(catalogue.names) - 5:,} more" if len(catalogue.names) > 5 else ""
+        more += f" ({len(catalogue.denied):,} besides may not be read by its user)" if catalogue.denied else ""
         wanted = ", ".join(PRODUCTS) if format == "auto" else format
         raise DataError(
             f"{database.shown} holds no table that can be read: found {seen}{more}. Known are the tables of {wanted}; "
