@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 import trackkit as tk
+from trackkit.analysis.bounces import bounces
 from trackkit.analysis.limits import limits
 from trackkit.errors import DataError, RequestError
 from trackkit.snapshot import Snapshot
@@ -95,7 +96,17 @@ def test_listmonk_counts_by_what_it_sent_and_what_bounced(base, tmp_path):
     by_domain = tk.measure(store, ["delivered", "unique_opens"], by="domain")
     assert by_domain.rows() == [("a.example", None, 1), ("b.example", None, 1)]
     assert tk.measure(store, "delivered", where="domain = 'a.example'")["delivered"].to_list() == [None] * 3
-    assert not {"purged", "only_failures"} & {*limits(store, "11")["limit"], *limits(store, "10")["limit"]}
+    of_all = {row["row"]: row["breakdown_of"] for row in bounces(store, "10", by="type").iter_rows(named=True)}
+    assert of_all == {"group": 5, "detail": 5, "total": 5}
+    by_domain = bounces(store, "10", by="domain").select("row", "domain", "errors", "breakdown_of")
+    assert ("total", None, 2, 5) in by_domain.rows()
+    assert by_domain.filter(row="group").sort("domain").rows() == [
+        ("group", "a.example", 1, None), ("group", "b.example", 1, None),
+    ]  # fmt: skip
+    assert not {"purged", "only_failures", "unknown_messages"} & {
+        *limits(store, "11")["limit"],
+        *limits(store, "10")["limit"],
+    }
 
 
 def test_listmonk_s_next_load_sees_what_changes_without_an_instant(base, tmp_path):

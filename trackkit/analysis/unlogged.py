@@ -25,6 +25,25 @@ def unlogged(tables: Tables, real: bool = True) -> pl.Series:
     return unknown.sort("delivery_id").collect()["delivery_id"]
 
 
+def is_counted_only(tables: Tables, delivery: str) -> bool:
+    """Return whether the source of a delivery counts what it sent, and keeps no log of it."""
+    deliveries = tables.scan("delivery")
+    if "sent" not in deliveries.collect_schema():
+        return False
+    counted = deliveries.filter(pl.col("delivery_id") == delivery, pl.col("sent").is_not_null())
+    return counted.head(1).collect().height > 0
+
+
+def has_log(tables: Tables, delivery: str) -> bool:
+    """Return whether a log tells of all messages of a delivery: not where only events do, or a count of its source."""
+    events = tables.scan("event")
+    if "has_messages" in events.collect_schema():
+        without = events.filter(pl.col("delivery_id") == delivery, ~pl.col("has_messages"))
+        if without.head(1).collect().height:
+            return False
+    return not is_counted_only(tables, delivery)
+
+
 def with_events(tables: Tables) -> int:
     """Return how many deliveries have events."""
     return tables.scan("event").select(pl.col("delivery_id").drop_nulls().n_unique()).collect().item()
