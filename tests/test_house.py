@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rollup": {"schema", "metrics", "frames"},
     "rows": GROUND | {"metrics", "deliveries", "frames"},
     "distinct": {"schema", "deliveries", "frames", "metrics", "rollup", "rows"},
-    "engine": GROUND | {"conditions", "metrics", "deliveries", "frames", "spark", "refusals", "kept", "rollup", "rows"},
+    "stated": {"schema", "metrics", "rows"},
+    "engine": GROUND | {"conditions", "metrics", "deliveries", "frames", "spark", "refusals", "kept"},
     "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
@@ -53,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cells": {"errors", "schema", "metrics"} | SHOWN,
     "tables": {"errors", "schema", "metrics"} | SHOWN,
 }
-MAY_IMPORT["engine"].add("distinct")
+MAY_IMPORT["engine"] |= {"rollup", "rows", "distinct", "stated"}
 # reports: page by page, then the run of many; the front door only for the version and where the package is
 MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
 MAY_IMPORT["report"] |= SHOWN | {"startup"}

@@ -37,6 +37,7 @@ from trackkit.refusals import with_refusals
 from trackkit.rollup import TOLD, added_up, cells, flag_of, told_cells
 from trackkit.rows import Rows
 from trackkit.snapshot import COUNTED_BY, Counted, Measurable
+from trackkit.stated import is_by_stated, with_stated
 
 ENGINES = ("polars", "spark")
 
@@ -160,6 +161,7 @@ def _counted(rows: Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFra
     for frame in others:
         joined = _joined(joined, frame, groups)
     counted = _with_unknown(rows, joined.with_columns(_completed(rows, metric) for metric in metrics), metrics, groups)
+    counted = with_stated(rows, counted, metrics, groups)
     is_whole = groups == ["delivery_id"] and rows.where is None
     return measured_before(rows.tables, counted, metrics, is_whole) if "delivery_id" in groups else counted
 
@@ -167,9 +169,10 @@ def _counted(rows: Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFra
 def _with_unknown(rows: Rows, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """Counts that cannot be known are null: neither 0, nor only what is known of them."""
     shared = [column for column in groups if "event" in BREAKDOWNS[column]]
+    stated = rows.stated.drop_nulls("sent")["delivery_id"].to_list() if is_by_stated(rows, groups) else ()
     for source in ("message", "event"):
         names = [metric.name for metric in metrics if metric.source == source and _needs_all_told(metric)]
-        unknown = rows.unknown(source, shared) if names else None
+        unknown = rows.unknown(source, shared, stated if source == "message" else ()) if names else None
         if unknown is None or unknown.is_empty():
             continue
         known = pl.lit(False)

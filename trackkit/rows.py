@@ -1,6 +1,6 @@
 """The rows that a question is about, and what is known of them: whether marks answer it, whether all was told."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -180,11 +180,11 @@ class Rows:
         named = events if self.delivery is None else events.filter(api.col("delivery_id").is_in(self.delivery))
         return sum(self.on.collect(named.select(*(api.col(mark).null_count() for mark in marks))).row(0)) == 0
 
-    def unknown(self, source: str, groups: list[str]) -> pl.DataFrame | None:
+    def unknown(self, source: str, groups: list[str], but: Sequence[str] = ()) -> pl.DataFrame | None:
         """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
 
         Of messages: those with events of a delivery of which it is not known what was sent. Of events: those with hits
-        that only a list of links could classify, where none was loaded.
+        that only a list of links could classify, where none was loaded. Events of the deliveries `but` are left out.
         """
         if not (self.has("event") and self.has(source)) or (source == "event" and self.has("link")):
             return None
@@ -192,11 +192,27 @@ class Rows:
         if not tests.keys() <= set(events.collect_schema()):
             return None
         found = events.filter(*tests.values())
+        if len(but):
+            found = found.filter(~self.on.api.col("delivery_id").is_in(list(but)))
         if self.where is not None and all("event" in BREAKDOWNS[name] for name in self.where.meta.root_names()):
             found = self.on.meeting(found, self.where)
         return self.on.collect(
             found.with_columns(is_unknown=self.on.api.lit(True)).select(*groups, "is_unknown").unique()
         )
+
+    @cached_property
+    def stated(self) -> pl.DataFrame:
+        """What the sources of deliveries asked about state instead of a log: `delivery_id`, `sent` and `untold`."""
+        told = self.tables.scan("delivery")
+        columns = {"delivery_id": pl.String(), "sent": pl.Int64(), "untold": pl.String()}
+        if not columns.keys() <= set(told.collect_schema()):
+            return pl.DataFrame(schema=columns)
+        named = pl.col("sent").is_not_null() | (pl.col("untold") != "nothing")
+        is_aside = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
+        is_asked = ~is_aside & ~pl.col("delivery_id").is_in(self.left_out)
+        if self.delivery is not None:
+            is_asked = pl.col("delivery_id").is_in(self.delivery)
+        return told.filter(named, is_asked).select(*columns).collect()
 
     def deliveries(self) -> pl.DataFrame:
         """Every delivery asked about, so that one where nothing happened still has its row."""

@@ -125,6 +125,8 @@ DELIVERY = Table(
         Column("text_messages", COUNT, "messages sent in text format, which cannot be open-tracked"),
         Column("new_quarantines", COUNT, "addresses quarantined following the delivery"),
         Column("message_size", COUNT, "bytes per message"),
+        Column("sent", COUNT, "messages sent, as a source counts them that keeps no log of messages; else null"),
+        Column("untold", TEXT, "what no table of its source told: event types, `message`, or `nothing`; by spaces"),
     ),
 )  # fmt: skip
 LINK = Table(

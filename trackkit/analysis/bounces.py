@@ -9,9 +9,11 @@ from collections.abc import Mapping
 import polars as pl
 
 from trackkit.analysis.domains import by_class
+from trackkit.analysis.unlogged import has_log
 from trackkit.deliveries import Tables, of_delivery, require_delivery
-from trackkit.engine import quotient
+from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.kept import removal_of
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Count
 from trackkit.schema import FAILURE_REASONS
@@ -38,17 +40,21 @@ def bounces(tables: Tables, delivery: str, by: str = "type", top: int = 10) -> p
     `domains.by_class` of the `top`), null where the row is about all; `errors`, messages; `contribution`, errors out of
     `contribution_of`: all errors, for a detail those of its group; `breakdown`, errors out of `breakdown_of`: all
     messages processed, by domain those of that domain. Shares are null when nothing failed or was processed; every
-    count is null when no log of messages was loaded. Control addresses count. Raises RequestError for an unknown
-    delivery or `by`.
+    count is null when no log of messages was loaded, and what was processed in a domain where no log tells it. Control
+    addresses count. Raises RequestError for an unknown delivery or `by`.
     """
     if by not in WAYS:
         raise RequestError(f"Bounces are not grouped by {by!r}.{did_you_mean(str(by), WAYS)}")
-    messages = _processed(tables, require_delivery(tables, delivery), top)
+    key = require_delivery(tables, delivery)
+    messages = _processed(tables, key, top)
     if not tables.has("message"):
         return _unknown(by)
     errors = messages.filter(pl.col("type").is_not_null())
     rows = pl.concat([_groups(errors, messages, by), _details(errors, by), _totals(errors, by)], how="diagonal")
-    return _shares(_compared(rows, messages, by))
+    rows = _compared(rows, messages, by)
+    if not has_log(tables, key) and removal_of(tables, key) is None:
+        rows = _by_all_processed(tables, key, rows, by)
+    return _shares(rows)
 
 
 def failures(tables: Tables, delivery: str, top: int = 10) -> pl.DataFrame:
@@ -140,6 +146,13 @@ def _compared(rows: pl.DataFrame, messages: pl.DataFrame, by: str) -> pl.DataFra
     own = messages.group_by("domain").agg(breakdown_of=pl.col("messages").sum())
     joined = rows.join(own, on="domain", how="left", maintain_order="left")
     return joined.with_columns(pl.col("breakdown_of").fill_null(processed))
+
+
+def _by_all_processed(tables: Tables, delivery: str, rows: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Of messages only those that failed are known one by one: how many others there were, nothing tells by domain."""
+    processed = measure(tables, "processed", delivery=delivery)["processed"].item()
+    is_of_all = pl.lit(by == "type") | (pl.col("row") == "total")
+    return rows.with_columns(breakdown_of=pl.when(is_of_all).then(pl.lit(processed, pl.Int64)))
 
 
 def _shares(rows: pl.DataFrame) -> pl.DataFrame:

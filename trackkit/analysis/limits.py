@@ -12,7 +12,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.standing import RUNNING, of_delivery
-from trackkit.analysis.unlogged import reasons_are_told, unlogged, with_events
+from trackkit.analysis.unlogged import is_counted_only, reasons_are_told, unlogged, with_events
 from trackkit.deliveries import Tables, is_hit, is_public, require_delivery
 from trackkit.kept import purged
 from trackkit.refusals import is_visit, with_refusals
@@ -139,7 +139,7 @@ def _orphans(tables: Tables, events: pl.LazyFrame, table: str, listed: pl.LazyFr
 
 def _unlogged(tables: Tables, events: pl.LazyFrame, delivery: str | None, recipient: str | None) -> pl.LazyFrame:
     """Hits without their message in the delivery log; never for all of them, where it would take longest."""
-    if not (delivery or recipient):
+    if not (delivery or recipient) or (delivery and is_counted_only(tables, delivery)):
         return pl.LazyFrame({"len": [0]})
     log = tables.scan("message")
     listed = log.filter(pl.col("delivery_id") == delivery) if delivery else log

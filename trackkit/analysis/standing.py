@@ -37,12 +37,14 @@ def of_delivery(tables: Tables, key: str, hits: Mapping[str, int], newest: datet
 def _missing_rows(
     tables: Tables, key: str, facts: Mapping[str, Any], hits: int, sent: Mapping[str, Any]
 ) -> Iterator[Limit]:
-    if tables.has("message") and not sent["messages"] and (hits or facts.get("to_deliver")):
+    is_counted = facts.get("sent") is not None  # its source counts what it sent, and has no log to lose
+    if tables.has("message") and not sent["messages"] and not is_counted and (hits or facts.get("to_deliver")):
         yield Limit("purged")
     elif tables.has("message") and key in unlogged(tables, real=False):
         yield Limit("only_failures", sent["messages"])
     if tables.has("event") and not hits and _is_sent(facts):
-        yield Limit("tracking_missing", sent["delivered"]) if sent["delivered"] else Limit("no_hit")
+        delivered = facts.get("sent") or sent["delivered"]
+        yield Limit("tracking_missing", delivered) if delivered else Limit("no_hit")
 
 
 def _messages(tables: Tables, key: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """SQL databases as sources. What needs SQLAlchemy, whose import takes long, is imported when one is read."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,6 +9,8 @@ from trackkit.sources import adobe
 
 LISTMONK, MAUTIC = "listmonk", "mautic"
 PRODUCTS = (adobe.EXPORT, LISTMONK, MAUTIC)  # whose databases are read
+
+NOTHING = "nothing"  # in `delivery.untold`, where an earlier load may have said more
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,10 @@ class Since:
     overlap: timedelta = timedelta(days=2)
 
 
+# A URL written wrongly: taken for a file, its password would stand in the message that there is none.
+_MISWRITTEN = re.compile(r"\s*(postgres\w*|mysql|mariadb)(\+\w+)?(:|//).*@", re.IGNORECASE | re.DOTALL)
+
+
 def is_database(source: object) -> bool:
     """Return whether a source is the URL of a database, and no file."""
-    return "://" in str(source)
+    return "://" in str(source) or _MISWRITTEN.match(str(source)) is not None

@@ -1,7 +1,14 @@
 """Adobe Campaign Classic in a database: the platform's own tables, read by the maps of its exports."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+import polars as pl
+import sqlalchemy as sa
+
+from trackkit import schema
 from trackkit.sources import adobe
-from trackkit.sources.maps import TableMap, plain_name
+from trackkit.sources.maps import Field, TableMap, plain_name
 from trackkit.sources.sql.queries import Catalogue, Query, dated_column
 
 # Columns that say when a row came or last changed, the best first. Tables without one are read wholly.
@@ -10,23 +17,90 @@ _DATED = {
     "recipient": ("tsLastModified",), "tracking_log": ("tsLastModified", "tsLog"), "web_tracking_log": ("tsLog",),
     "subscription_history": ("tsDate",), "web_page_hit": ("tsLog",),
 }  # fmt: skip
+_MAPS = {one.name: one for one in adobe.MAPS}
+# The logs of other targets than recipients, which the platform keeps in tables of their own.
+_TARGETS = ("svc", "mid", "visitor", "appsubrcp", "rtevent", "batchevent")
+_LOGS = {"nmsbroadlog": "broadlog", "nmstrackinglog": "tracking_log", "nmsexcludelog": "exclusion"}
+_HITS = " ".join(name for name in schema.EVENT_TYPES if name not in schema.NO_HITS)
+_TELL = {"broadlog": "message", "tracking_log": _HITS}  # what a log tells that is not read
+_OWN = ("delivery", "broadlog", "tracking_log")  # a database that has one of these is the platform's
+
+
+def prefixes(names: Iterable[str]) -> set[str]:
+    """Return the prefixes behind which the platform's tables are."""
+    ends = [stem for one in _OWN for stem in _MAPS[one].stems if stem.startswith("nms")]
+    lower = [(name, next((end for end in ends if name.lower().endswith(end)), "")) for name in names]
+    exact = {"" for name in names if (one := _named(name)) and one.name in _OWN}
+    return {name[: len(name) - len(end)] for name, end in lower if end} | exact
 
 
 def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict[str, str]]:
     """Return a query for each table that is one of the platform's, and why others of these names are not read."""
-    found, lacking = [], {}
-    for name in catalogue.names:
-        one = _named(name, prefix or "")
+    prefix = prefix or ""
+    named = {name: _named(name.removeprefix(prefix)) for name in catalogue.names if name.startswith(prefix)}
+    known = {name: one for name, one in named.items() if one}
+    found, lacking, unread = {}, {}, {}
+    for name, one in named.items():
         if one is None:
+            if (log := _log_of_unknown_target(name, prefix)) and not catalogue.is_part(name, known):
+                lacking[name], unread[name] = "named as a log of the platform, but of no target that is known", log
             continue
         headers = catalogue.headers(name)
-        if missing := one.missing(headers):
+        if catalogue.is_part(name, known):
+            lacking[name] = f"a part of '{catalogue.parts[name]}', with which its rows were read"
+        elif missing := one.missing(headers):
             lacking[name] = f"named as '{one.name}', but without a column for {', '.join(missing)}"
+            unread |= {name: one} if one.name in _TELL else {}
         else:
-            found.append(catalogue.query(name, one, dated_column(headers, _DATED.get(one.name, ()))))
-    return found, lacking
+            found[name] = catalogue.query(name, one, dated_column(headers, _DATED.get(one.name, ())))
+    for name in sorted(name for name in catalogue.denied if name.startswith(prefix)):
+        if (one := _named(name.removeprefix(prefix))) and not catalogue.is_part(name, known):
+            lacking[name] = catalogue.why_missing(name)
+            unread |= {name: one} if one.name in _TELL else {}
+    for name, query in found.items():
+        if query.table_map.name == "delivery" and unread:
+            found[name] = _with_untold(catalogue, name, query.table_map, unread)
+    return list(found.values()), lacking
 
 
-def _named(name: str, prefix: str) -> TableMap | None:
-    plain = plain_name(name.removeprefix(prefix))
+def _with_untold(catalogue: Catalogue, name: str, one: TableMap, unread: dict[str, TableMap]) -> Query:
+    """The deliveries, saying of which a log was not read: of those that it names, or of all where it tells of none."""
+    own = catalogue.table(name)
+    tables, words = own, sa.literal("", sa.String())
+    for log, log_map in unread.items():
+        word = sa.literal(f"{_TELL[log_map.name]} ", sa.String())
+        column = None if log in catalogue.denied else _delivery_column(catalogue, log, log_map)
+        if column is not None:
+            named = sa.select(column.label("delivery")).distinct().subquery()
+            tables = tables.outerjoin(named, named.c.delivery == _delivery_column(catalogue, name, one))
+            word = sa.case((named.c.delivery.is_not(None), word), else_=sa.literal("", sa.String()))
+        words = words.concat(word)
+    untold = replace(one, fields=(*one.fields, Field("untold", "text", ("untold by logs",))))
+    return catalogue.query(name, untold, extra={"untold by logs": words}).joined(tables)
+
+
+def _delivery_column(catalogue: Catalogue, name: str, one: TableMap) -> sa.ColumnElement | None:
+    headers = catalogue.headers(name)
+    place = next((at for field, at in one.match(headers).items() if field.inner == "delivery_id"), None)
+    return None if place is None else catalogue.table(name).c[headers[place]]
+
+
+def _named(name: str) -> TableMap | None:
+    plain = plain_name(name)
+    for log, kind in _LOGS.items():
+        if plain.removeprefix(log) in _TARGETS and plain.startswith(log):
+            return _of_target(_MAPS[kind], plain)
     return next((one for one in adobe.MAPS if plain in map(plain_name, one.stems)), None)
+
+
+def _of_target(one: TableMap, plain: str) -> TableMap:
+    """A log of another target: its hits are numbered on their own."""
+    if one.name != "tracking_log":
+        return one
+    return replace(one, derive={**one.derive, "event_id": pl.format("{}:{}", pl.lit(plain), "event_id")})
+
+
+def _log_of_unknown_target(name: str, prefix: str) -> TableMap | None:
+    plain = plain_name(name.removeprefix(prefix))
+    kinds = {"broadlog": "broadlog", "trackinglog": "tracking_log"}
+    return next((_MAPS[kind] for word, kind in kinds.items() if word in plain), None)

@@ -1,6 +1,7 @@
 """A database as a source: its URL parted from what is secret, a read-only connection, and errors in clean sentences."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,14 @@ class Database:
             raise RequestError(
                 "A source with '://' is the URL of a database, as in 'postgresql://user@host/name'; this one is none."
             ) from None
+        if _is_ambiguous(source, url):
+            raise RequestError(
+                "It is not clear where the password in the URL of a database ends; in a user, a password and a query "
+                "write '@' as '%40', '/' as '%2F' and '?' as '%3F'."
+            )
         ours = {name: url.query.get(name) for name in ("schema", "prefix")}
+        if re.search("[?&]prefix=(&|$)", source):  # of several installations, the one without a prefix
+            ours["prefix"] = ""
         return cls(url.difference_update_query(ours), **{name: _one(value) for name, value in ours.items()})
 
     @property
@@ -96,7 +104,7 @@ class Database:
 
     def secrets(self) -> set[str]:
         """What of the URL must be shown to nobody, in every way in which it may be written."""
-        query = [_one(value) for name, value in self.url.query.items() if "pass" in name.lower()]
+        query = [_one(value) for name, value in self.url.query.items() if _SECRET.search(name)]
         plain = [str(word) for word in (self.url.password, *query) if word]
         return {written for word in plain for written in _spellings(word)}
 
@@ -106,6 +114,23 @@ _ORDERS = {
     "postgresql": ("SET TRANSACTION READ ONLY", "SET LOCAL TIME ZONE 'UTC'", "SET LOCAL DateStyle = 'ISO, YMD'"),
     "mysql": ("SET time_zone = '+00:00'",), "mariadb": ("SET time_zone = '+00:00'",), "sqlite": ("BEGIN",),
 }  # fmt: skip
+
+
+_SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)  # names of what a query may hold
+
+
+# As SQLAlchemy takes a URL apart: a password ends at the first '@', and what follows is host, port, database, query.
+_PARTS = re.compile(r"[\w+]+://(?:[^:/]*(?::(?P<password>[^@]*))?@)?(?P<rest>.*)", re.DOTALL)
+
+
+def _is_ambiguous(source: str, url: sa.URL) -> bool:
+    """Whether a part of a password may have been taken for host, port or database, which are shown to people."""
+    parts = _PARTS.match(source)
+    if parts is None or url.get_backend_name() == "sqlite":
+        return url.host is not None
+    password, rest = parts["password"], parts["rest"]
+    is_query = password is not None and re.search(r"\?\w+=", password) is not None
+    return is_query or "@" in (rest if "@" in source.removesuffix(rest) else rest.partition("?")[0])
 
 
 def _spellings(word: str) -> set[str]:

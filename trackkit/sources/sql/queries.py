@@ -1,6 +1,6 @@
 """Tables of a database as queries: every cell as text, as a table file would hold it, and only rows new enough."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -21,8 +21,9 @@ _FORMAT = "%Y-%m-%d %H:%M:%S"
 class Query:
     """One reading of a table, whose rows go through one map.
 
-    `dated` are the columns, by their names in the result, of which the newest is the watermark; `expand` makes the
-    rows for the map of those that were read, and returns what it assumed.
+    `dated` are the columns, by their names in the result, of which the newest is the watermark; `always` are conditions
+    of rows that every load reads, since they change without an instant; `expand` makes the rows for the map of those
+    that were read, and returns what it assumed.
     """
 
     name: str
@@ -32,17 +33,18 @@ class Query:
     ignored: Sequence[str] = ()
     notes: Sequence[str] = ()
     expand: Callable[[Path, Path], list[str]] | None = None
+    always: Sequence[sa.ColumnElement[bool]] = ()
 
     def after(self, first: datetime) -> "Query":
-        """Return the query for rows of which some instant is at or after `first`, or which have none."""
+        """Return the query for rows of which some instant is at or after `first`, or which have none, or `always`."""
         columns = list(self.dated.values())
         undated = sa.and_(*(column.is_(None) for column in columns))
         recent = [_is_after(column, first) for column in columns]
-        return replace(self, statement=self.statement.where(sa.or_(*recent, undated)))
+        return replace(self, statement=self.statement.where(sa.or_(*recent, undated, *self.always)))
 
     def only(self, condition: sa.ColumnElement[bool], *notes: str) -> "Query":
         """Return the query for the rows that meet a condition, with what the load report says of it."""
-        return replace(self, statement=self.statement.where(condition), notes=(*self.notes, *notes))
+        return replace(self, statement=self.statement.where(condition), notes=[*self.notes, *notes])
 
     def joined(self, tables: sa.FromClause) -> "Query":
         """Return the query over a join of its table with others."""
@@ -78,14 +80,59 @@ def _is_after(column: sa.ColumnElement[Any], first: datetime) -> sa.ColumnElemen
     return sa.cast(column, sa.String) >= f"{first:%Y-%m-%d}"  # text, of which every spelling begins with the day
 
 
+# Everything that holds rows (materialized views and foreign tables too), and of which table it is a part.
+_RELATIONS = """
+    select n.nspname, c.relname, p.relname, has_table_privilege(c.oid, 'SELECT')
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    left join pg_inherits i on i.inhrelid = c.oid
+    left join pg_class p on p.oid = i.inhparent and p.relnamespace = c.relnamespace
+    where c.relkind in ('r', 'p', 'v', 'm', 'f') and has_schema_privilege(n.oid, 'USAGE')
+    and n.nspname <> 'information_schema' and n.nspname not like 'pg\\_%'
+"""
+
+
 class Catalogue:
-    """The tables and views of one schema of a database, their columns read when first asked for."""
+    """The tables and views of one schema of a database, their columns read when first asked for.
+
+    `parts` says of which table of the schema another one is a part (a partition, say), `denied` which ones the user may
+    not read, and `schemas` what tables each schema holds, where a database has several.
+    """
 
     def __init__(self, connection: sa.Connection, schema: str | None) -> None:
         self.dialect, self.schema = connection.dialect.name, schema
         self._inspector = sa.inspect(connection)
-        self.names = sorted({*self._inspector.get_table_names(schema), *self._inspector.get_view_names(schema)})
+        self.parts: dict[str, str] = {}
+        self.denied: set[str] = set()
+        self.schemas: dict[str, list[str]] = {}
+        if self.dialect == "postgresql":
+            self._read_relations(connection)
+        else:
+            self.names = sorted({*self._inspector.get_table_names(schema), *self._inspector.get_view_names(schema)})
         self.table = cache(self._table)
+
+    def _read_relations(self, connection: sa.Connection) -> None:
+        own = self.schema or self._inspector.default_schema_name
+        for schema, name, whole, is_readable in connection.execute(sa.text(_RELATIONS)):
+            self.schemas.setdefault(schema, []).append(name)
+            if whole and schema == own:
+                self.parts[name] = whole
+            if not is_readable and schema == own:
+                self.denied.add(name)
+        self.names = sorted(set(self.schemas.get(own or "", [])) - self.denied)
+
+    def why_missing(self, name: str) -> str:
+        """Return why a table is not among those that can be read."""
+        return "the user of the URL may not read it" if name in self.denied else "there is no such table"
+
+    def is_part(self, name: str, others: Collection[str]) -> bool:
+        """Whether a table is a part of one of the others, whose rows are its own too."""
+        seen = set()
+        while name in self.parts and name not in seen:
+            seen.add(name)
+            name = self.parts[name]
+            if name in others:
+                return True
+        return False
 
     def _table(self, name: str) -> sa.TableClause:
         types = self._types(name)

@@ -8,6 +8,7 @@ from trackkit.sources import tables
 from trackkit.sources.files import Found
 from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import PRODUCTS, Since, campaign, listmonk, mautic
+from trackkit.sources.sql.choice import products
 from trackkit.sources.sql.connection import Database, told
 from trackkit.sources.sql.queries import Catalogue, Query, instant
 from trackkit.sources.sql.stream import Stream, stream
@@ -52,13 +53,13 @@ def read_database(
 
 def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[list[Query], dict[str, str]]:
     found, ignored = [], {}
-    for name, of_product in QUERIES.items():
-        if format in ("auto", name):
-            queries, lacking = of_product(catalogue, database.prefix)
-            found, ignored = [*found, *queries], ignored | lacking
+    for name in products(catalogue, database, format):
+        queries, lacking = QUERIES[name](catalogue, database.prefix)
+        found, ignored = [*found, *queries], ignored | lacking
     if not found:
         seen = ", ".join(catalogue.names[:5]) or "none"
         more = f" and {len(catalogue.names) - 5:,} more" if len(catalogue.names) > 5 else ""
+        more += f" ({len(catalogue.denied):,} besides may not be read by its user)" if catalogue.denied else ""
         wanted = ", ".join(PRODUCTS) if format == "auto" else format
         raise DataError(
             f"{database.shown} holds no table that can be read: found {seen}{more}. Known are the tables of {wanted}; "
@@ -96,5 +97,6 @@ class _Reading:
 def _extent(query: Query, first: object, known: str | None) -> list[str]:
     columns = " or ".join(query.dated)
     if first:
-        return [f"only rows whose {columns} is at or after {first} (or empty) were read: the last load reached {known}"]
+        others = "or empty" if not query.always else "or empty, or that failed or were tried again"
+        return [f"only rows whose {columns} is at or after {first} ({others}) were read: the last load reached {known}"]
     return [] if columns else ["read wholly: no column says when its rows came or changed"]
