@@ -63,8 +63,8 @@ def _deliveries(wanted: pl.DataFrame, places: list[pl.LazyFrame]) -> pl.DataFram
     (key,), shape = wanted.columns, {"place": pl.String()}
     if wanted.is_empty():  # as those of web pages that no message led to: nothing is read
         return pl.DataFrame(schema=wanted.schema | shape)
-    found = [frame.select(key, place="delivery_id").drop_nulls("place") for frame in places]
-    return pl.concat(frame.join(wanted.lazy(), on=key, how="semi").unique() for frame in found).unique().collect()
+    found = pl.concat(frame.select(key, place="delivery_id") for frame in places).drop_nulls("place")
+    return found.join(wanted.lazy(), on=key, how="semi").unique().collect()
 
 
 def _placed(rows: pl.DataFrame, key: str, known: pl.DataFrame) -> pl.DataFrame:
