@@ -103,10 +103,15 @@ def head(path: Path, size: int = 1 << 16) -> bytes:
     """Return the first unpacked bytes, as many as can be read of a broken file."""
     gathered = bytearray()
     for block in blocks(path, Trouble(), sizes=(1 << 14, 1)):
-        gathered += block
+        gathered += block if gathered else _after_hole(block)
         if len(gathered) >= size:
             break
     return bytes(gathered[:size])
+
+
+def _after_hole(block: bytes) -> bytes:
+    """Return bytes without the run of NUL bytes with which a log begins that was truncated while it was written."""
+    return block.lstrip(b"\x00") if block.startswith(b"\x00\x00") else block
 
 
 def tail(path: Path, size: int = 16) -> bytes:
