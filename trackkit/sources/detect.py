@@ -14,7 +14,6 @@ from trackkit.sources.maps import TableMap, plain_name
 from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
-_LOG_HEAD = 1 << 20  # bytes of an access log in which hits are looked for
 _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
 
 
@@ -89,10 +88,11 @@ def _as_log(found: Found, format: str) -> Choice | None:
 def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
     if is_parquet(found.path):
         return None
-    if framing.looks_like(_head(found)):
-        feed, why = recognise.of_records(found.path, feeds)
-        return Choice(feed.name if feed else None, why, feed=feed)
-    feed, why = recognise.of_lines(files.head(found.path, _LOG_HEAD), feeds)
+    is_json = framing.looks_like(_head(found))
+    feed, why = recognise.of_records(found.path, feeds) if is_json else (None, "")
+    if feed is None:  # an access log may be JSON too
+        feed, seen = recognise.of_lines(found.path, feeds)
+        why = seen or why
     return Choice(feed.name if feed else None, why, feed=feed) if why else None
 
 
