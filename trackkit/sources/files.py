@@ -4,12 +4,13 @@ import codecs
 import glob
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
 from trackkit.errors import RequestError
+from trackkit.sources.holes import Holes
 
 # Stands for a byte that is not UTF-8: a NUL can stand in no accepted log line, so it can be mistaken for nothing.
 NOT_UTF8 = "\ufffd\x00"
@@ -82,6 +83,7 @@ class Utf8Stream(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self._bytes = open_bytes(path)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self.holes = Holes()
 
     def readable(self) -> bool:
         """Return True: the stream is for reading."""
@@ -89,8 +91,11 @@ class Utf8Stream(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes, at most `size` of them."""
-        block = self._bytes.read(size if size and size > 0 else None)
-        self._decoder.decode(block, final=not block)
+        block, ends = b"", False
+        while not block and not ends:
+            raw = self._bytes.read(size if size and size > 0 else None)
+            block, ends = self.holes.passed_over(raw) if raw else self.holes.rest(), not raw
+        self._decoder.decode(block, final=ends)
         return block
 
     def close(self) -> None:
@@ -103,15 +108,10 @@ def head(path: Path, size: int = 1 << 16) -> bytes:
     """Return the first unpacked bytes, as many as can be read of a broken file."""
     gathered = bytearray()
     for block in blocks(path, Trouble(), sizes=(1 << 14, 1)):
-        gathered += block if gathered else _after_hole(block)
+        gathered += block
         if len(gathered) >= size:
             break
     return bytes(gathered[:size])
-
-
-def _after_hole(block: bytes) -> bytes:
-    """Return bytes without the run of NUL bytes with which a log begins that was truncated while it was written."""
-    return block.lstrip(b"\x00") if block.startswith(b"\x00\x00") else block
 
 
 def tail(path: Path, size: int = 16) -> bytes:
@@ -124,13 +124,22 @@ def tail(path: Path, size: int = 16) -> bytes:
 
 @dataclass
 class Trouble:
-    """What stopped the reading of a packed file before its end, or None."""
+    """What stopped the reading of a packed file before its end, or None; and the holes in it, which are passed over."""
 
     reason: str | None = None
+    holes: Holes = field(default_factory=Holes)
 
 
 def blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...] = (_BLOCK, 4096, 1)) -> Iterator[bytes]:
     """Yield the unpacked bytes up to the first fault, to the last byte: reads get smaller near it."""
+    for block in _raw_blocks(path, trouble, sizes):
+        if text := trouble.holes.passed_over(block):
+            yield text
+    if rest := trouble.holes.rest():
+        yield rest
+
+
+def _raw_blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...]) -> Iterator[bytes]:
     given = 0
     for size in sizes:
         try:

@@ -1,11 +1,9 @@
 """The lines of a log, plain or packed, in batches: memory stays the same however long a line or a hole is.
 
-A line that is too long is set aside, and so is the line in which a file is cut. Runs of NUL bytes are no text: a log
-that was truncated while it was written begins with them, and a crash leaves them where the last lines were.
+A line that is too long is set aside, and so is the line in which a file is cut.
 """
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,69 +12,12 @@ import polars as pl
 import pyarrow as pa
 
 from trackkit.sources import files
+from trackkit.sources.holes import Holes
 from trackkit.sources.staging import TEXT_LIMIT
 
 LONGEST = 1 << 20  # bytes of one line
 LAYOUT = pa.schema([("line", pa.large_string()), ("source_row", pa.int64())])
-_RUN = re.compile(rb"\x00{2,}")
-_BREAK = 16  # so many NUL bytes within a line end it: what follows is another line
-
-
-@dataclass
-class Holes:
-    """Runs of NUL bytes in a file: they are passed over and counted. A single one is text, and refused as such."""
-
-    count: int = 0
-    _last: bytes = b"\n"  # the last byte handed on
-    _run: int = 0  # NUL bytes at the end of what was read, of which more may follow
-
-    def passed_over(self, block: bytes) -> bytes:
-        """Return the next bytes without holes."""
-        if not self._run and b"\x00" not in block:
-            self._last = block[-1:] or self._last
-            return block
-        body = block.lstrip(b"\x00")
-        self._run += len(block) - len(body)
-        if not body:
-            return b""
-        parts, place = [self._filled(body[:1]), b""], 0
-        for run in _RUN.finditer(body):
-            if run.end() == len(body):
-                break
-            parts.append(body[place : run.start()])
-            self._run, self._last = run.end() - run.start(), body[run.start() - 1 : run.start()]
-            parts.append(self._filled(body[run.end() : run.end() + 1]))
-            place = run.end()
-        rest = body[place:].rstrip(b"\x00")
-        self._run, self._last = len(body) - place - len(rest), rest[-1:]
-        return b"".join([*parts, rest])
-
-    def rest(self) -> bytes:
-        """Return what is left at the end of the file: a single NUL byte is no hole."""
-        return self._filled(b"\n")
-
-    def _filled(self, following: bytes) -> bytes:
-        """Return what stands for the run that is over: nothing beside a line end, a line end for a long one."""
-        size, self._run = self._run, 0
-        if size < 2:
-            return b"\x00" * size
-        is_beside = b"\n" in (self._last, following)
-        if not is_beside and size < _BREAK:
-            return b"\x00" * size
-        self.count += size
-        return b"" if is_beside else b"\n"
-
-    @property
-    def notes(self) -> list[str]:
-        """What to say of them in a load report."""
-        return [f"{self.count:,} NUL bytes, a hole in the file, were passed over"] if self.count else []
-
-
-def without_holes(blocks: Iterable[bytes], holes: Holes) -> Iterator[bytes]:
-    """Yield bytes that come in blocks, holes left out."""
-    for block in blocks:
-        yield holes.passed_over(block)
-    yield holes.rest()
+_BLOCK = 1 << 21  # bytes of a batch
 
 
 @dataclass
@@ -91,8 +32,8 @@ class Lines:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the lines, each with its end, and their numbers from 1; bytes that are not UTF-8 become `NOT_UTF8`."""
-        trouble, rest = files.Trouble(), b""
-        for block in without_holes(files.blocks(self.path, trouble), self.holes):
+        trouble, rest = files.Trouble(holes=self.holes), b""
+        for block in files.blocks(self.path, trouble, (_BLOCK, 4096, 1)):
             end = block.rfind(b"\n") + 1
             if end:
                 yield self._batch(rest + block[:end])

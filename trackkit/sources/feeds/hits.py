@@ -56,9 +56,11 @@ class Hits(Source):
         """Identities of lines: of identical ones, the first, second … of the file."""
         marked = hits.select("line", mark=pl.col("line").hash())
         marked = marked.with_columns(place=pl.int_range(pl.len(), dtype=pl.UInt32).over("mark"))
-        marked = marked.join(self.seen, on="mark", how="left", maintain_order="left")
         times = marked.group_by("mark").agg(times=pl.len().cast(pl.UInt32))
-        self.seen = pl.concat([self.seen, times]).group_by("mark").agg(pl.col("times").sum())
+        earlier = self.seen.filter(pl.col("mark").is_in(times["mark"].implode()))
+        earlier = earlier.group_by("mark").agg(pl.col("times").sum())
+        self.seen = self.seen.vstack(times)
+        marked = marked.join(earlier, on="mark", how="left", maintain_order="left")
         place = pl.col("place") + pl.col("times").fill_null(0)
         identity = marked.with_columns(place=place, source=pl.lit(self.feed.name))
         return identity.select(pl.lit("sha256:") + values.digest("source", "line", "place")).to_series()

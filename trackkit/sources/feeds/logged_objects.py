@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 _NAMES = {
-    "host": "request.client_ip request.remote_ip remote_addr remote_ip client_ip client_addr client.ip source.ip "
-            "client.address source.address ClientHost httpRequest.remoteIp request.remote_addr remote_host remote "
-            "clientip client ip",
+    "host": "ClientHost request.client_ip request.remote_ip remote_addr remote_ip client_ip client_addr "
+            "client.ip source.ip client.address source.address httpRequest.remoteIp request.remote_addr "
+            "remote_host remote clientip client ip",
     "user": "remote_user user_id ClientUsername user.name user",
     "time": "time_iso8601 @timestamp StartUTC time_local timestamp EdgeStartTimestamp time msec ts datetime date_time "
             "event_time date",

@@ -16,16 +16,22 @@ from trackkit.sources.files import NOT_UTF8
 
 NAMES = ("host", "user", "time", "method", "path", "status", "referer", "agent", "forwarded")
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
-_TAIL = rf"(?: {_QUOTED} {_QUOTED})?(?: {_QUOTED})?(?: .*)?$"
-# How nearly all lines are written: the rest alone is taken apart with more care.
-PLAIN = rf'^(\S+) \S+ (\S+) \[([^\]]+)\] "([A-Z]+) (\S+)[^"]*" ([0-9]{{3}}) (?:[0-9]+|-){_TAIL}'
+# Last, of a user agent with quotes that the server did not escape.
+_TAIL = rf'(?: {_QUOTED} {_QUOTED}(?: {_QUOTED})?(?: .*)?| "([^"]*)" "(.*)"| .*)?$'
+# How nearly all lines are written; the others are taken apart with more care. Where one sign always says what follows,
+# the groups are found at a third of the cost: so no \S here, and what comes after the user agent is left for later.
+PLAIN = (
+    r'^([^ ]+) [^ ]+ ([^ ]+) \[([^\]]+)\] "([A-Z]+) ([^ "]+)(?: [^"]*)?" ([0-9]{3}) (?:[0-9]+|-)'
+    rf"(?: {_QUOTED} {_QUOTED}( .*)?)?$"
+)
 _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T\S+"
 _AT = rf"(?:[A-Z][a-z]{{2}} [ 0-9][0-9](?: [0-9]{{4}})? [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]+)?|{_ISO})"
 _DATA = r'(?:-|(?:\[(?:[^\]"\\]|\\.|"(?:[^"\\]|\\.)*")*\])+)'
 _BEFORE = "|".join(
     [
         rf"(?:<[0-9]{{1,3}}>)?1 \S+ \S+ \S+ \S+ \S+ {_DATA} ?\x{{FEFF}}?",  # syslog, RFC 5424
-        rf"(?:<[0-9]{{1,3}}>)?{_AT} (?:\S+ )?[^\s:\[]+(?:\[[0-9]+\])?: ?",  # syslog, RFC 3164, and as it is filed
+        # syslog, RFC 3164, and as it is filed
+        rf"(?:<[0-9]{{1,3}}>)?{_AT} (?:[^\s:]+ )?[A-Za-z][^\s:\[]*(?:\[[0-9]+\])?: ?",
         rf"{_ISO} (?:stdout|stderr) [FP] ",  # a container's
         r"[A-Za-z][\w.-]* +\| ",  # docker compose
     ]
@@ -35,7 +41,8 @@ _ADDRESS = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-f
 _WHO = rf"(?:({_ADDRESS})|\S+ ({_ADDRESS})|[^\s:]+:[0-9]+ ([^\s-]\S*)|(\S+))"
 _ANY = rf'^{_WHO}(?: \S+(?: (.*?))?)? ?\[([^\[\]]+)\] "(.*?)" ([0-9]{{3}}|-) (?:[0-9]+|-){_TAIL}'
 _HOSTS = ("first", "second", "third", "fourth")  # one of them has it
-_ANY_NAMES = (*_HOSTS, "user", "time", "request", "status", "referer", "agent", "forwarded")
+_ANY_NAMES = (*_HOSTS, "user", "time", "request", "status", "referer", "agent", "forwarded", "other referer",
+              "other agent")  # fmt: skip
 _CLOCK, _FINE_CLOCK = "%d/%b/%Y:%H:%M:%S %z", "%d/%b/%Y:%H:%M:%S%.f %z"
 _DIRECTIVE = r"^#(?:Fields|Software|Version|Date|Start-Date|End-Date|Remark|System|GMT-Offset):"
 _W3C = {
@@ -55,8 +62,9 @@ class Requests:
 
     def read(self, lines: pl.DataFrame) -> pl.DataFrame:
         """Return lines (`line`, `source_row`) with the parts of their requests, `at` and `reason`; headers left out."""
-        parts = pl.col("line").str.extract_groups(PLAIN).struct.rename_fields(list(NAMES))
+        parts = pl.col("line").str.extract_groups(PLAIN).struct.rename_fields([*NAMES[:-1], "rest"])
         rows = lines.with_columns(parts.alias("part")).unnest("part")
+        rows = rows.with_columns(forwarded=pl.col("rest").str.extract(f"^ {_QUOTED}(?: |$)")).drop("rest")
         is_plain = rows["method"].is_not_null()
         if is_plain.all():
             return _judged(rows)
@@ -132,7 +140,8 @@ def _of_text(lines: pl.DataFrame) -> pl.DataFrame:
     rows = lines.with_columns(parts.alias("part")).unnest("part")
     request = pl.col("request").str.extract_groups(r"^([A-Z]+) (\S+)").struct
     return rows.select(
-        "line", "source_row", "user", "time", "status", "referer", "agent", "forwarded",
+        "line", "source_row", "user", "time", "status", "forwarded",
+        referer=pl.coalesce("referer", "other referer"), agent=pl.coalesce("agent", "other agent"),
         host=pl.coalesce(_HOSTS), method=request.field("1"), path=request.field("2"),
         reason=pl.when(pl.col("time").is_null()).then(pl.lit(_NO_LINE)),
     )  # fmt: skip
