@@ -88,11 +88,10 @@ def _as_log(found: Found, format: str) -> Choice | None:
 def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
     if is_parquet(found.path):
         return None
-    is_json = framing.looks_like(_head(found))
-    feed, why = recognise.of_records(found.path, feeds) if is_json else (None, "")
-    if feed is None:  # an access log may be JSON too
-        feed, seen = recognise.of_lines(found.path, feeds)
-        why = seen or why
+    feed, why = recognise.of_lines(found.path, feeds)  # first, as an access log may be JSON too: hits leave no doubt
+    if feed is None and framing.looks_like(_head(found)):
+        feed, seen = recognise.of_records(found.path, feeds)
+        why = seen if feed else why or seen
     return Choice(feed.name if feed else None, why, feed=feed) if why else None
 
 

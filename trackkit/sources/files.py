@@ -154,6 +154,13 @@ def _raw_blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...]) -> Iterato
             trouble.reason = str(error).split("\n")[0]
 
 
+def hole_at_head(path: Path) -> list[str]:
+    """Return what to say in a load report of a file that begins with NUL bytes; nothing where it does not."""
+    trouble = Trouble()
+    next(blocks(path, trouble, (1 << 16,)), None)
+    return trouble.holes.notes
+
+
 def decoded(blocks: Iterable[bytes]) -> Iterator[str]:
     """Yield the text of bytes that come in blocks; what is not UTF-8 becomes `NOT_UTF8`."""
     decoder = codecs.getincrementaldecoder("utf-8")("trackkit-mark")
