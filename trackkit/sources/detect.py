@@ -15,7 +15,6 @@ from trackkit.sources.maps import TableMap, plain_name
 from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
-_LOG_HEAD = 1 << 20  # bytes of an access log in which hits are looked for
 _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
 
 
@@ -94,10 +93,10 @@ def _as_log(found: Found, format: str) -> Choice | None:
 def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
     if is_parquet(found.path):
         return None
-    if framing.looks_like(_head(found)):
-        feed, why = recognise.of_records(found.path, feeds)
-        return Choice(feed.name if feed else None, why, feed=feed)
-    feed, why = recognise.of_lines(files.head(found.path, _LOG_HEAD), feeds)
+    feed, why = recognise.of_lines(found.path, feeds)  # first, as an access log may be JSON too: hits leave no doubt
+    if feed is None and framing.looks_like(_head(found)):
+        feed, seen = recognise.of_records(found.path, feeds)
+        why = seen if feed else why or seen
     return Choice(feed.name if feed else None, why, feed=feed) if why else None
 
 

@@ -5,12 +5,13 @@ import glob
 import io
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
 from trackkit.errors import RequestError
+from trackkit.sources.holes import Holes
 
 # Stands for a byte that is not UTF-8: a NUL can stand in no accepted log line, so it can be mistaken for nothing.
 NOT_UTF8 = "\ufffd\x00"
@@ -92,6 +93,7 @@ class Utf8Stream(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self._bytes = open_bytes(path)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self.holes = Holes()
 
     def readable(self) -> bool:
         """Return True: the stream is for reading."""
@@ -99,8 +101,11 @@ class Utf8Stream(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes, at most `size` of them."""
-        block = self._bytes.read(size if size and size > 0 else None)
-        self._decoder.decode(block, final=not block)
+        block, ends = b"", False
+        while not block and not ends:
+            raw = self._bytes.read(size if size and size > 0 else None)
+            block, ends = self.holes.passed_over(raw) if raw else self.holes.rest(), not raw
+        self._decoder.decode(block, final=ends)
         return block
 
     def close(self) -> None:
@@ -129,13 +134,22 @@ def tail(path: Path, size: int = 16) -> bytes:
 
 @dataclass
 class Trouble:
-    """What stopped the reading of a packed file before its end, or None."""
+    """What stopped the reading of a packed file before its end, or None; and the holes in it, which are passed over."""
 
     reason: str | None = None
+    holes: Holes = field(default_factory=Holes)
 
 
 def blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...] = (_BLOCK, 4096, 1)) -> Iterator[bytes]:
     """Yield the unpacked bytes up to the first fault, to the last byte: reads get smaller near it."""
+    for block in _raw_blocks(path, trouble, sizes):
+        if text := trouble.holes.passed_over(block):
+            yield text
+    if rest := trouble.holes.rest():
+        yield rest
+
+
+def _raw_blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...]) -> Iterator[bytes]:
     given = 0
     for size in sizes:
         try:
@@ -148,6 +162,13 @@ def blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...] = (_BLOCK, 4096,
             return
         except (OSError, pa.ArrowException) as error:
             trouble.reason = str(error).split("\n")[0]
+
+
+def hole_at_head(path: Path) -> list[str]:
+    """Return what to say in a load report of a file that begins with NUL bytes; nothing where it does not."""
+    trouble = Trouble()
+    next(blocks(path, trouble, (1 << 16,)), None)
+    return trouble.holes.notes
 
 
 def decoded(blocks: Iterable[bytes]) -> Iterator[str]:

@@ -6,10 +6,12 @@ Blank lines are not lines: they are neither read nor refused, but they count in 
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from trackkit import schema
 from trackkit.sources import values
-from trackkit.sources.files import NOT_UTF8, Found, mend
+from trackkit.sources.files import NOT_UTF8, Found
+from trackkit.sources.lines import LAYOUT, Lines, bare, is_ordinary
 from trackkit.sources.report import SourceReport
 from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame, refused, staged_path
 from trackkit.sources.values import Clock
@@ -40,32 +42,23 @@ _IDS = ("log id", "broadlog id", "delivery id", "url id")
 def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int) -> Staged:
     """Read one raw log into Parquet in `folder`: event rows, web_event rows, refused lines and the report.
 
-    Streamed: memory does not grow with the file. A log cut short is read up to the cut; the cut line is refused.
+    Streamed: memory does not grow with the file, nor with a line. A log cut short is read up to the cut; the cut line
+    is refused, and so is one that is too long.
     """
     target = staged_path(folder, "parquet")
-    report = SourceReport(found.relative, NAME, "event")
-    cut = None
+    report, log = SourceReport(found.relative, NAME, "event"), Lines(found.path)
     try:
-        _sink(found.path, target, clock)
-    except (pl.exceptions.ComputeError, OSError):  # not UTF-8, or a packed file cut short
-        cut = mend(found.path, staged_path(folder, "log"), allow_latin1=False)
-        _sink(cut.path, target, clock)
+        _sink(_all_lines(found.path, log), target, clock)
+    except (pl.exceptions.ComputeError, OSError):  # not UTF-8
+        _sink(_bounded_lines(log), target, clock)
     rows = pl.scan_parquet(target, glob=False)
     _count(report, rows, clock)
-    bad = _refused_lines(rows, report)
-    if cut and cut.reason:
-        where = 1 + pl.scan_lines(cut.path).select(pl.len()).collect().item()
-        bad.extend(quarantine_frame([(where, _cut_reason(cut.reason), cut.cut or "")], report))
-        report.read += 1
-        report.quarantined += 1
-    if cut:
-        cut.path.unlink()
+    report.read += len(log.aside)
+    report.quarantined += len(log.aside)
+    report.assumptions += log.holes.notes
+    bad = pl.concat([_refused_lines(rows, report), quarantine_frame(log.aside, report)])
     events = _events(rows.filter(pl.col("refused").is_null()), report, collapse_seconds)
     return Staged(report, {"event": events, **_web_events(rows, report, folder)}, bad)
-
-
-def _cut_reason(reason: str) -> str:
-    return f"the file is cut here and the rest of it is lost: {reason}"
 
 
 def looks_like(first: bytes) -> bool:
@@ -74,9 +67,18 @@ def looks_like(first: bytes) -> bool:
     return bool(lines.str.contains(CHECK).any())
 
 
-def _sink(path: Path, target: Path, clock: Clock) -> None:
-    lines = pl.scan_lines(path, name="line", row_index_name="source_row", row_index_offset=1)
-    lines = lines.with_columns(pl.col("line").str.strip_prefix("\ufeff")).filter(pl.col("line") != "")
+def _all_lines(path: Path, log: Lines) -> pl.LazyFrame:
+    if not is_ordinary(path):
+        return _bounded_lines(log)
+    return pl.scan_lines(path, name="line", row_index_name="source_row", row_index_offset=1)
+
+
+def _bounded_lines(log: Lines) -> pl.LazyFrame:
+    return pl.scan_arrow_c_stream(pa.RecordBatchReader.from_batches(LAYOUT, log.batches()))
+
+
+def _sink(lines: pl.LazyFrame, target: Path, clock: Clock) -> None:
+    lines = lines.with_columns(bare("line")).filter(pl.col("line") != "")
     names = [*_SHAPES, "forwarded for"]
     parts = pl.col("line").str.split_exact("\t", _FIELDS).struct.rename_fields(names)
     hexadecimal = {f"{name} value": values.hexadecimal(pl.col(name)) for name in _IDS[1:]}

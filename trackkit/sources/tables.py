@@ -42,7 +42,9 @@ def stage(found: Found, table_map: TableMap, folder: Path, clock: Clock, collaps
         reading = _Reading(copy, table_map, clock, mended)
         reading.sink(target)
         mended.path.unlink()
-    return reading.hand_on(target, SourceReport(found.relative, table_map.format, table_map.table), collapse_seconds)
+    report = SourceReport(found.relative, table_map.format, table_map.table)
+    report.assumptions += [] if is_parquet(found.path) else files.hole_at_head(found.path)
+    return reading.hand_on(target, report, collapse_seconds)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.sources.feeds.notation import BounceClass, Condition, Engine, EventType, Name, Paths, Pattern, Zone
+from trackkit.sources.feeds.notation import (
+    Before,
+    BounceClass,
+    Condition,
+    Engine,
+    EventType,
+    Method,
+    Name,
+    Paths,
+    Pattern,
+    Status,
+    Zone,
+)
 from trackkit.sources.feeds.paths import alternatives
 
 BUILT_IN, LOCAL = Path(__file__).parent / "formats", "formats"
@@ -123,6 +135,19 @@ class Hit(_Strict):
 
     path: Pattern
     word: str
+    before: Before = []  # parts of a path that may stand before it, in any number; `any` for all
+    methods: list[Method] = Field(["GET"], min_length=1)  # HEAD is how scanners look
+    statuses: list[Status] = Field(["2xx", "3xx"], min_length=1)
+    nothing: list[str] = []  # texts of named groups that stand for no value
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression of the whole path, what may stand before it included."""
+        if not self.path.startswith("^") or not self.before:
+            return self.path
+        known = [] if isinstance(self.before, str) else [re.escape(one) for one in self.before]
+        parts = rf"(?:/+(?:{'|'.join(known)}))*/*" if known else r"(?:/[^?#]*)?"
+        return f"^{parts}(?:{self.path[1:]})"
 
 
 class Sibling(_Strict):

@@ -25,9 +25,11 @@ from trackkit.errors import DataError
 from trackkit.sources import files
 from trackkit.sources.feeds.regular import Run, Shape
 from trackkit.sources.files import NOT_UTF8
+from trackkit.sources.staging import TEXT_LIMIT
 
 LONGEST = 1 << 26  # characters of one record; a longer one is refused, so that memory stays bounded
 _RUN = 1 << 17  # characters parsed at once where nothing is wrong with them
+_KEPT = 1 << 10  # characters of a record that is too long, so that the beginning of the next is not cut
 _NEAR = 16  # an error so near the end of what was read may be the end's fault
 _GAP = re.compile(r"[\s,\[\]\x1e\ufeff]*")  # what stands between records
 _AROUND = " \t\r,[]\x1e\ufeff"  # of it, what can stand on the line of a record
@@ -69,15 +71,15 @@ def looks_like(first: bytes) -> bool:
     return bool(_BEGIN.match(first[:4096].removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")))
 
 
-def records(path: Path, shape: Shape | None = None) -> Iterator[Any]:
+def records(path: Path, shape: Shape | None = None, trouble: files.Trouble | None = None) -> Iterator[Any]:
     """Yield the records of a plain, gzip or zstd file, and a `Broken` where one cannot be read.
 
-    With a `shape`, runs of records that have it come at once, as a `Run`.
+    With a `shape`, runs of records that have it come at once, as a `Run`. `trouble` is told of holes in the file.
     Errors: DataError for UTF-16 text.
     """
     if files.head(path, 2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DataError(f"{path.name} is UTF-16 text; save it as UTF-8 and load it again.")
-    trouble = files.Trouble()
+    trouble = trouble or files.Trouble()
     yield from frames(files.decoded(files.blocks(path, trouble)), shape)
     if trouble.reason is not None:
         yield Broken(f"the file is cut here and the rest of it is lost: {trouble.reason}", "")
@@ -180,16 +182,23 @@ class _Buffer:
 
     def _broken(self, error: Exception) -> Broken:
         """Step over a record that cannot be read: to the next line that begins one at its indentation, or to `}{`."""
-        start = self.place
-        line = self.text.rfind("\n", 0, start) + 1
-        indent = self.text[line:start]
+        following, beginning = self._following(), ""
+        while (found := self._next(following, self.place + (not beginning))) is None:
+            if beginning or len(self.text) - self.place > LONGEST:  # too long: all but its beginning is let go
+                beginning = beginning or self.text[self.place : self.place + TEXT_LIMIT]
+                self.text, self.place = self.text[-_KEPT:], 0
+            if not self._more():
+                break
+        end = found.start() if found else len(self.text)
+        text, self.place = beginning or self.text[self.place : end], end
+        reason = f"the record is longer than {LONGEST:,} characters" if beginning else _why(error, text)
+        return Broken(reason, text[:TEXT_LIMIT].replace(NOT_UTF8, "\ufffd").rstrip(", \t\r\n]"))
+
+    def _following(self) -> re.Pattern[str]:
+        """Return what stands before the record after this one."""
+        indent = self.text[self.text.rfind("\n", 0, self.place) + 1 : self.place]
         margin = re.escape(indent) if not indent.strip() else r"[ \t]*"
-        following = re.compile(rf"\n(?:{margin})?(?=[{{\[])|(?<=\}})[ \t]*,?[ \t]*(?=\{{)")
-        while (found := self._next(following, start + 1)) is None and self._more():
-            start = 0
-        self.place = found.start() if found else len(self.text)
-        text = self.text[start : self.place]
-        return Broken(_why(error, text), text.replace(NOT_UTF8, "\ufffd").rstrip(", \t\r\n]"))
+        return re.compile(rf"\n(?:{margin})?(?=[{{\[])|(?<=\}})[ \t]*,?[ \t]*(?=\{{)")
 
     def _next(self, following: re.Pattern[str], start: int) -> re.Match[str] | None:
         """Return where the next record seems to begin; after a `}`, which a text may hold, only if it can be read."""

@@ -1,28 +1,21 @@
-"""Access logs of web servers, in the combined form of Apache and nginx: the lines that are hits become cells.
+"""Access logs of web servers: the requests (`requests`) that are hits become cells.
 
-Only a GET that was answered with 200, 204, 301 or 302 is a hit; HEAD is how scanners look. Other sound lines are
-counted as no events, and a line of another form is refused. Lines carry no identity: it is made of the whole line
+A map says which requests are hits: by default a GET that was answered with any 2xx or 3xx. Other sound lines are
+counted as no events, and a line of no access log is refused. Lines carry no identity: it is made of the whole line
 and of which one it is among identical lines of the file, so that all of them count, and none twice.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
-from trackkit.sources import files, values
-from trackkit.sources.feeds.feed import Feed
+from trackkit.sources import values
+from trackkit.sources.feeds.feed import Feed, Hit
 from trackkit.sources.feeds.paths import cell
 from trackkit.sources.feeds.records import Batch, Source
-from trackkit.sources.files import NOT_UTF8
-
-_QUOTED = r'"((?:[^"\\]|\\.)*)"'
-COMBINED = (
-    r'^(\S+) \S+ (\S+) \[([^\]]+)\] "([A-Z]+) (\S+)[^"]*" ([0-9]{3}) (?:[0-9]+|-)'
-    rf"(?: {_QUOTED} {_QUOTED})?(?: {_QUOTED})?(?: .*)?$"
-)
-_NAMES = ("host", "user", "time", "method", "path", "status", "referer", "agent", "forwarded")
-_ANSWERS = ("200", "204", "301", "302")
+from trackkit.sources.feeds.requests import Requests, decoded
+from trackkit.sources.lines import Lines
 
 
 class Hits(Source):
@@ -30,31 +23,23 @@ class Hits(Source):
 
     def batches(self, folder: Path) -> Iterator[Batch]:
         """Yield the hits as cells, and the lines that are none of an access log as broken."""
-        number, self.seen = 0, pl.DataFrame(schema={"mark": pl.UInt64, "times": pl.UInt32})
-        for lines in _blocks_of_lines(self.found.path):
-            frame = pl.DataFrame({"line": lines}, schema={"line": pl.String}).with_row_index(
-                "source_row", offset=number + 1
-            )
-            number += len(lines)
-            yield self._batch(frame.filter(pl.col("line").str.strip_chars() != ""))
+        self.seen = pl.DataFrame(schema={"mark": pl.UInt64, "times": pl.UInt32})
+        log, self.requests = Lines(self.found.path), Requests()
+        for lines in log.frames():
+            yield self._batch(lines)
+        yield Batch(None, log.aside)
+        self.notes += log.holes.notes
 
     def _batch(self, lines: pl.DataFrame) -> Batch:
-        parts = pl.col("line").str.extract_groups(COMBINED).struct.rename_fields(list(_NAMES))
-        rows = lines.with_columns(pl.col("source_row").cast(pl.Int64), parts.alias("part")).unnest("part")
-        rows = rows.with_columns(
-            at=pl.col("time").str.to_datetime("%d/%b/%Y:%H:%M:%S %z", strict=False, time_unit="us")
-        )
-        is_sound = pl.col("method").is_not_null() & pl.col("at").is_not_null()
-        is_sound &= ~pl.col("line").str.contains(NOT_UTF8, literal=True)
-        hits = rows.filter(is_sound & (pl.col("method") == "GET") & pl.col("status").is_in(_ANSWERS))
-        hits = hits.with_columns(hit=word_of(self.feed)).filter(pl.col("hit").is_not_null())
-        broken = rows.filter(~is_sound).select("source_row", _reason(), pl.col("line").str.replace_all("\x00", ""))
+        rows = self.requests.read(lines)
+        hits = hits_of(rows, self.feed)
+        broken = rows.filter(pl.col("reason").is_not_null())
+        broken = broken.select("source_row", "reason", pl.col("line").str.replace_all("\x00", ""))
         self.not_events += rows.height - hits.height - broken.height
-        return Batch(self._cells(hits), broken.rows(), hits["line"].to_list())
+        return Batch(self._cells(hits), broken.rows(), hits["line"])
 
     def _cells(self, hits: pl.DataFrame) -> pl.DataFrame:
-        groups = {name: _group(name, patterns) for name, patterns in _groups(self.feed).items()}
-        named = hits.with_columns(**groups, time=pl.col("at").dt.strftime("%Y-%m-%d %H:%M:%S%.6fZ"))
+        named = _named(hits, self.feed).with_columns(time="instant")
         lacking = {name: pl.lit(None, pl.String) for name in self.paths if name not in named.columns}
         cells = named.with_columns(
             **lacking,
@@ -71,48 +56,55 @@ class Hits(Source):
         """Identities of lines: of identical ones, the first, second … of the file."""
         marked = hits.select("line", mark=pl.col("line").hash())
         marked = marked.with_columns(place=pl.int_range(pl.len(), dtype=pl.UInt32).over("mark"))
-        marked = marked.join(self.seen, on="mark", how="left", maintain_order="left")
         times = marked.group_by("mark").agg(times=pl.len().cast(pl.UInt32))
-        self.seen = pl.concat([self.seen, times]).group_by("mark").agg(pl.col("times").sum())
+        earlier = self.seen.filter(pl.col("mark").is_in(times["mark"].implode()))
+        earlier = earlier.group_by("mark").agg(pl.col("times").sum())
+        self.seen = self.seen.vstack(times)
+        marked = marked.join(earlier, on="mark", how="left", maintain_order="left")
         place = pl.col("place") + pl.col("times").fill_null(0)
         identity = marked.with_columns(place=place, source=pl.lit(self.feed.name))
         return identity.select(pl.lit("sha256:") + values.digest("source", "line", "place")).to_series()
 
 
-def _blocks_of_lines(file: Path) -> Iterator[list[str]]:
-    trouble, rest = files.Trouble(), ""
-    for text in files.decoded(files.blocks(file, trouble)):
-        *lines, rest = (rest + text).split("\n")
-        yield [line.removesuffix("\r").removeprefix("\ufeff") for line in lines]
-    yield [rest]
-    if trouble.reason is not None:
-        yield [f"the file is cut here and the rest of it is lost: {trouble.reason}"]
+def hits_of(rows: pl.DataFrame, feed: Feed) -> pl.DataFrame:
+    """Return the requests that a map knows as hits, each with its word in `hit`; `path` as the map is to see it."""
+    is_answered = pl.any_horizontal([_is_answered(one) for one in feed.hit])
+    rows = rows.filter(pl.col("reason").is_null() & is_answered).with_columns(path=_inner_path())
+    found = rows.with_columns(hit=_word_of(feed), is_decoded=False)
+    rest = found.filter(pl.col("hit").is_null() & pl.col("path").str.contains("%", literal=True))
+    found = found.filter(pl.col("hit").is_not_null())
+    if rest.height:  # a mail client or a scanner has encoded the signs that tell a hit
+        rest = rest.with_columns(path=decoded(pl.col("path"))).with_columns(hit=_word_of(feed), is_decoded=True)
+        found = pl.concat([found, rest.filter(pl.col("hit").is_not_null())]).sort("source_row")
+    return found
 
 
-def word_of(feed: Feed) -> pl.Expr:
-    """Return the word of the first hit of a map whose pattern the column `path` meets, null where it meets none."""
-    return pl.coalesce([pl.when(pl.col("path").str.contains(one.path)).then(pl.lit(one.word)) for one in feed.hit])
+def _is_answered(one: Hit) -> pl.Expr:
+    classes = [status[0] for status in one.statuses if status.endswith("xx")]
+    status = pl.col("status")
+    return pl.col("method").is_in(one.methods) & (status.str.head(1).is_in(classes) | status.is_in(one.statuses))
 
 
-def looks_like(lines: pl.Series) -> float:
-    """Return which share of lines have the form of an access log."""
-    return lines.str.contains(COMBINED).mean() or 0.0  # type: ignore[return-value]
+def _inner_path() -> pl.Expr:
+    """The path without the server of an absolute URL, beginning with one slash."""
+    path = pl.col("path")
+    is_plain = path.str.contains("^/[^/]")
+    inner = path.str.replace(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", "").str.replace("^/+", "/")
+    return pl.when(is_plain).then(path).otherwise(inner)
 
 
-def count(lines: pl.Series, feed: Feed) -> int:
-    """Return how many lines a map knows as hits."""
-    paths = pl.DataFrame({"line": lines}, schema={"line": pl.String}).select(
-        path=pl.col("line").str.extract(COMBINED, 5)
+def _word_of(feed: Feed) -> pl.Expr:
+    """Return the word of the first hit of a map that the request meets, null where it meets none."""
+    is_same = len({(*one.methods, *one.statuses) for one in feed.hit}) == 1  # and then asked before
+    met = [(one.word, pl.col("path").str.contains(one.pattern), _is_answered(one)) for one in feed.hit]
+    return pl.coalesce(
+        [pl.when(is_met if is_same else is_met & answered).then(pl.lit(word)) for word, is_met, answered in met]
     )
-    return paths.select(word_of(feed).is_not_null().sum()).item()
 
 
-def _groups(feed: Feed) -> Mapping[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for one in feed.hit:
-        for name in names_of(one.path):
-            groups.setdefault(name, []).append(one.path)
-    return groups
+def looks_like(rows: pl.DataFrame) -> float:
+    """Return which share of lines are those of an access log."""
+    return rows["reason"].is_null().mean() or 0.0  # type: ignore[return-value]
 
 
 def names_of(pattern: str) -> list[str]:
@@ -121,19 +113,20 @@ def names_of(pattern: str) -> list[str]:
     return [name for name in struct.struct.fields if not name.isdigit()]
 
 
-def _group(name: str, patterns: list[str]) -> pl.Expr:
-    """The text of a named group, of the first pattern that is met, decoded once."""
-    found = [pl.col("path").str.extract_groups(one).struct.field(name) for one in patterns]
-    return pl.coalesce(found).str.replace_many(
-        list(values.PERCENT), list(values.PERCENT.values()), ascii_case_insensitive=True
-    )
+def _named(hits: pl.DataFrame, feed: Feed) -> pl.DataFrame:
+    """Add the texts of the named groups, of the first pattern that has each, decoded once."""
+    parts = {f"hit {place}": pl.col("path").str.extract_groups(one.pattern) for place, one in enumerate(feed.hit)}
+    groups: dict[str, list[pl.Expr]] = {}
+    for place, one in enumerate(feed.hit):
+        for name in names_of(one.pattern):
+            text = pl.col(f"hit {place}").struct.field(name)
+            groups.setdefault(name, []).append(pl.when(~text.is_in(one.nothing)).then(text) if one.nothing else text)
+    named = hits.with_columns(**parts).with_columns(**{name: pl.coalesce(some) for name, some in groups.items()})
+    plain = {
+        name: pl.when(pl.col("is_decoded")).then(name).otherwise(_unquoted(pl.col(name))) for name in groups
+    }  # fmt: skip
+    return named.with_columns(**plain).drop(parts)
 
 
-def _reason() -> pl.Expr:
-    line = pl.col("line")
-    cut = pl.when(line.str.starts_with("the file is cut here")).then(line)
-    marked = pl.when(line.str.contains(NOT_UTF8, literal=True)).then(pl.lit("not UTF-8"))
-    undated = pl.when(pl.col("time").is_not_null()).then(
-        pl.concat_str(pl.lit("the instant '"), pl.col("time").str.head(100), pl.lit("' does not exist"))
-    )
-    return pl.coalesce(cut, marked, undated, pl.lit("no line of an access log in the combined form")).alias("reason")
+def _unquoted(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_many(list(values.PERCENT), list(values.PERCENT.values()), ascii_case_insensitive=True)

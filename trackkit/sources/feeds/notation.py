@@ -1,5 +1,6 @@
 """How the single values of a map are written (`feed`), and what checks them."""
 
+import re
 from typing import Annotated, Literal
 
 import polars as pl
@@ -31,6 +32,22 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _status(text: str) -> str:
+    if not re.fullmatch(r"[1-5](?:[0-9]{2}|xx)", text):
+        raise ValueError(f"{text[:100]!r} is no status; write one as '302', or all of a kind as '3xx'")
+    return text
+
+
+def _before(given: str | list[str]) -> str | list[str]:
+    if isinstance(given, str):
+        if given != "any":
+            raise ValueError(f"{given[:100]!r} is not known; write 'any', or list parts, as ['shop', 'index.php']")
+        return given
+    if wrong := next((one for one in given if re.search(r"[/?#\s]|^$", one)), None):
+        raise ValueError(f"{wrong[:100]!r} is no part of a path; write it without '/', as 'index.php'")
+    return given
+
+
 def _zone(text: str) -> str:
     try:
         return Clock(text).zone
@@ -41,5 +58,8 @@ def _zone(text: str) -> str:
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Paths = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_paths)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+Status = Annotated[str, AfterValidator(_status)]
+Before = Annotated[str | list[str], AfterValidator(_before)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Condition = dict[Paths, str | list[str] | bool]

@@ -11,9 +11,11 @@ from trackkit.sources.feeds import framing, hits
 from trackkit.sources.feeds.envelopes import opened
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.paths import ENVELOPE, alternatives, follow, path
+from trackkit.sources.feeds.requests import Requests
+from trackkit.sources.lines import Lines
 
 _SAMPLE = 50  # records looked at
-_MOSTLY = 0.5  # of the first lines have the form of an access log, where a file is one
+_FIRST = 2_000  # lines that say whether a file is an access log
 
 
 def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
@@ -27,19 +29,29 @@ def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]
     return feeds[best], feeds[best].recognised
 
 
-def of_lines(first: bytes, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
-    """Return the format of an access log by its first lines and why; None, and what was seen, where none fits.
+def of_lines(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
+    """Return the format of an access log and why; None, and what was seen, where none fits.
 
-    The reason is empty where the lines are those of no access log.
+    The first lines say whether it is one. If they hold no hits, the others are read up to the first that do. The reason
+    is empty where the lines are those of no access log.
     """
-    lines = pl.Series(first.decode("utf-8", "replace").splitlines()[:-1] or [""])
-    if hits.looks_like(lines) < _MOSTLY:
-        return None, ""
-    known = {name: hits.count(lines, feed) for name, feed in feeds.items() if feed.engine == "access_log"}
-    best = max(known, key=lambda name: known[name], default="")
-    if not best or not known[best]:
-        return None, "an access log, but its first lines hold no tracked hits of a known platform"
-    return feeds[best], feeds[best].recognised
+    requests, is_log = Requests(), False
+    for lines in Lines(file).frames():
+        for some in (lines,) if is_log else (lines.head(_FIRST), lines.slice(_FIRST)):
+            rows = requests.read(some)
+            is_log = is_log or hits.looks_like(rows) > 0
+            if feed := _of_hits(rows, feeds):
+                return feed, feed.recognised
+            if not is_log:
+                return None, ""
+    return None, "an access log, but without tracked hits of a known platform" if is_log else ""
+
+
+def _of_hits(rows: pl.DataFrame, feeds: Mapping[str, Feed]) -> Feed | None:
+    """Return the map that knows most of these requests as hits, None where none knows any."""
+    known = [(hits.hits_of(rows, feed).height, feed) for feed in feeds.values() if feed.engine == "access_log"]
+    count, best = max(known, key=lambda pair: pair[0], default=(0, None))
+    return best if count else None
 
 
 def _bearing(sample: list[dict[str, Any]], feed: Feed) -> int:

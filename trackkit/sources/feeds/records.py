@@ -32,7 +32,7 @@ from trackkit.sources.feeds.paths import (
     series,
 )
 from trackkit.sources.feeds.regular import Beside, Run, Shape, Unlike, texts
-from trackkit.sources.files import Found
+from trackkit.sources.files import Found, Trouble
 
 BATCH = 20_000  # records mapped at once
 _LAID = 1_000  # records laid side by side at once: few enough to stay in the processor's cache
@@ -76,9 +76,11 @@ class Records(Source):
     def batches(self, folder: FilePath) -> Iterator[Batch]:
         """Yield the records as cells."""
         spread, names = _Spread(self.feed, self.paths), [*map(cell, self.paths), "tags", "attributes"]
-        found = _chunks(framing.records(self.found.path, spread.shape))
+        trouble = Trouble()
+        found = _chunks(framing.records(self.found.path, spread.shape, trouble))
         while parts := _uncollected(lambda: [spread.batch(chunk) for chunk in _up_to_batch(found)]):
             yield _joined(parts, names)
+        self.notes += trouble.holes.notes
 
 
 def _uncollected(work: Callable[[], list[Batch]]) -> list[Batch]:

@@ -37,6 +37,7 @@ class Table(Source):
         """
         table = self.opened(folder)
         self.notes += [*table.notes(), *(note for one in self.further for note in one.notes())]
+        self.notes += [] if is_parquet(self.found.path) else files.hole_at_head(self.found.path)
         for rows in _slices(table.staged):
             yield table.batch(rows)
         yield Batch(None, [*table.sheet.ragged, *table.lost()])
