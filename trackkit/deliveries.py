@@ -54,6 +54,11 @@ def is_public(api: Any = pl) -> Any:
     return ~api.col("is_seed").fill_null(False)
 
 
+def has_no_status(api: Any = pl) -> Any:
+    """True for messages of which it is not known what became of them."""
+    return (api.col("status") == "unknown").fill_null(False)
+
+
 def is_counted(api: Any = pl) -> Any:
     """True for the events that figures are made of: hits, but those of control addresses."""
     return is_public(api) & is_hit(api)

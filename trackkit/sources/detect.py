@@ -8,9 +8,9 @@ from trackkit.errors import DataError
 from trackkit.sources import adobe, files, redirection
 from trackkit.sources.feeds import framing, recognise
 from trackkit.sources.feeds.feed import Feed
-from trackkit.sources.feeds.headers import names, of_table, siblings
+from trackkit.sources.feeds.headers import names, near_tables, of_table, siblings
 from trackkit.sources.files import Found
-from trackkit.sources.maps import TableMap, plain_name
+from trackkit.sources.maps import TableMap, called, plain_name
 from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
@@ -20,12 +20,18 @@ _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a file is: a format, the table map for a table file, and the reason; no format when it is not known."""
+    """What a file is: a format, the table map for a table file, and the reason; no format when it is not known.
+
+    Without a format, `near` says which one comes nearest and what it would need; `is_refused` is a file that by its
+    name is a table which it cannot be read as: a failure, where other files are just left alone.
+    """
 
     format: str | None
     why: str
     table_map: TableMap | None = None
     feed: Feed | None = None
+    near: str = ""
+    is_refused: bool = False
 
 
 def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], format: str = "auto") -> Choice:
@@ -90,22 +96,21 @@ def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
     if is_parquet(found.path):
         return None
     if framing.looks_like(_head(found)):
-        feed, why = recognise.of_records(found.path, feeds)
-        return Choice(feed.name if feed else None, why, feed=feed)
+        feed, why, near = recognise.of_records(found.path, feeds)
+        return Choice(feed.name if feed else None, why, feed=feed, near=near)
     feed, why = recognise.of_lines(files.head(found.path, _LOG_HEAD), feeds)
     return Choice(feed.name if feed else None, why, feed=feed) if why else None
 
 
 def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> Choice:
-    named = next((one for name in names(found) for one in maps if name in map(plain_name, one.stems)), None)
-    if named:
+    named = called(maps, names(found))
+    for one in named:
         try:
-            headers = dialect(found, named.known).headers
+            headers = dialect(found, one.known).headers
         except DataError:  # damaged, which its reader will say
-            return Choice(named.format, f"named as '{named.name}'", named)
-        lacking = named.missing(headers)
-        if not lacking:
-            return Choice(named.format, f"named as '{named.name}', with its headers", named)
+            return Choice(one.format, f"named as '{one.name}'", one)
+        if not one.missing(headers):
+            return Choice(one.format, f"named as '{one.name}', with its headers", one)
     if feed := of_table(found, feeds):
         return Choice(feed.name, feed.recognised, feed=feed)
     fitting = [(one.known(headers), one) for one in maps if not one.missing(headers := _headers(found, one))]
@@ -113,8 +118,27 @@ def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed])
     if best[1] and best[0] >= _LEAST_HEADERS:
         return Choice(best[1].format, f"its headers are those of '{best[1].name}'", best[1])
     if named:
-        return Choice(None, f"named as '{named.name}', but without a column for {', '.join(lacking)}")
-    return Choice(None, "its headers are those of no known table")
+        return _without_its_columns(found, named[0])
+    return Choice(None, "its headers are those of no known table", near=_nearest(found, maps, feeds))
+
+
+def _without_its_columns(found: Found, named: TableMap) -> Choice:
+    """Refuse a file that is called as a table of the platform is, and has not what each of its rows must have."""
+    lacking = named.missing(_headers(found, named))
+    why = f"named as '{named.name}', but without a column for {', '.join(lacking)}"
+    return Choice(None, why, named, near=f"{named.format}: {why}", is_refused=True)
+
+
+def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> str:
+    """Say which table the headers come nearest to, and what it would need; nothing where they come near to none."""
+    known = [(one.known(headers), one, one.missing(headers)) for one in maps if (headers := _headers(found, one))]
+    of_maps = [(count / len(one.fields), count, f"{one.format} '{one.name}'", lacking) for count, one, lacking in known]
+    ranked = [one for one in [*of_maps, *near_tables(found, feeds)] if one[1]]
+    if not ranked:
+        return ""
+    _, count, name, lacking = max(ranked, key=lambda one: (one[1], one[0]))
+    needs = f"without a column for {', '.join(lacking)}" if lacking else "too few to tell"
+    return f"{name}: {count} of its headers, {needs}"
 
 
 def _headers(found: Found, table_map: TableMap) -> list[str]:

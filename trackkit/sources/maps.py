@@ -1,12 +1,13 @@
 """Declarative maps: which header of a table file is which canonical column, and of what kind. Data, and its lookup."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.sources.codes import folded
 
 KINDS = {
     "text": pl.String(), "id": pl.String(), "count": pl.Int64(), "amount": pl.Float64(), "flag": pl.Boolean(),
@@ -18,12 +19,12 @@ _PREFIXES = ("ts", "i", "s", "d", "m")  # the letter of the type that begins an 
 
 
 def plain_name(header: str) -> str:
-    """Return a header as it is compared: letters and digits only, in lower case.
+    """Return a header as it is compared: letters and digits only, without accents, in lower case.
 
     >>> plain_name("[@delivery-id]"), plain_name("iDeliveryId"), plain_name("[url/@type]")
     ('deliveryid', 'ideliveryid', 'urltype')
     """
-    return "".join(letter for letter in header.lower() if letter.isalnum())
+    return folded(header)
 
 
 def _spellings(header: str) -> Iterator[str]:
@@ -41,8 +42,9 @@ class Field:
     """A canonical column, its kind (text, id, count, amount, flag, code, instant) and the headers that it may have.
 
     The first header found wins. Two fields of one column fill each other's gaps, the earlier first. A row is refused
-    when a `required` column is empty or a cell is not of its kind. `words` are names that stand for codes. `table`
-    names another canonical table, of which this file tells something too.
+    when a `required` column is empty or a cell is not of its kind; an unknown word of a code or a flag refuses nothing:
+    the value is unknown. `words` are names that stand for codes, as `codes.folded` writes them; other numbers than
+    theirs are kept, and are unknown too. `table` names another canonical table, of which this file tells something too.
     """
 
     column: str
@@ -68,18 +70,29 @@ class Field:
         return f"{self.inner} from {' '.join(self.headers)}"
 
     @property
+    def is_lenient(self) -> bool:
+        """Whether a word that is not known leaves the value unknown, and the row as it is."""
+        return self.kind in ("code", "flag")
+
+    @property
     def offset_name(self) -> str:
         """The name of the offset written beside an instant."""
         return f"{self.name} offset"
+
+
+def unknown(column: str) -> str:
+    """Return the name, while a file is read, of the words of a column that are not known."""
+    return f"unknown {column}"
 
 
 @dataclass(frozen=True, eq=False)
 class TableMap:
     """How the rows of one kind of table file become rows of a canonical table, and tell of others.
 
-    `stems` are the names that such a file may have; `derive` makes columns of those read (canonical names; those of
-    other tables as `table.column`), in order; `unknown_type` gives the word of a type that has no canonical one;
-    `zone` is the zone of instants where the format itself fixes it.
+    `stems` are the names that such a file may have, and `family` what the names of further tables of its kind hold, as
+    target mappings make them (`NmsBroadLogSvc`, `cusTrackingLogPartner`); `derive` makes columns of those read
+    (canonical names; those of other tables as `table.column`), in order; `unknown_type` gives the word of a type that
+    has no canonical one; `zone` is the zone of instants where the format itself fixes it.
     """
 
     name: str
@@ -87,6 +100,7 @@ class TableMap:
     table: str
     fields: tuple[Field, ...]
     stems: tuple[str, ...] = ()
+    family: str = ""
     derive: Mapping[str, pl.Expr] = field(default_factory=dict)
     unknown_type: pl.Expr | None = None
     zone: str | None = None
@@ -115,3 +129,17 @@ class TableMap:
         for one in self.fields:
             columns.setdefault(one.inner, []).append(one)
         return columns
+
+
+def called(maps: Iterable[TableMap], names: Iterable[str]) -> list[TableMap]:
+    """Return the maps of the tables that one of the names is of, the first name first; families after exact names.
+
+    >>> from trackkit.sources import adobe
+    >>> [called(adobe.MAPS, [name])[0].name for name in ("broadlog", "nmsbroadlogsvc", "custrackinglogpartner")]
+    ['broadlog', 'broadlog', 'tracking_log']
+    """
+    listed, names = list(maps), list(names)
+    exact = [one for name in names for one in listed if name in map(plain_name, one.stems)]
+    alike = [one for name in names for one in listed if one.family and one.family in name]
+    alike.sort(key=lambda one: -len(one.family))
+    return list(dict.fromkeys(exact or alike))

@@ -10,6 +10,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.sources.report import LoadReport, SourceReport
 
+_REASON = 300  # characters of the reason why nothing of a file could be read
 TEXT_LIMIT = 10_000  # characters of a refused line that are kept
 # Parquet files in staging are read once, soon, and thrown away: the fastest codec, not the smallest.
 STAGED = {"compression": "lz4", "statistics": False}
@@ -76,13 +77,27 @@ def staged_path(folder: Path, kind: str) -> Path:
 def combine(staged: list[Staged], report: LoadReport) -> RawLoad:
     """Join the frames of all files; rows gleaned from another table stand after those of a table's own files.
 
-    The store tells them apart by `source_file`: what a table's own file states wins over what others tell.
+    The store tells them apart by `source_file`: what a table's own file states wins over what others tell. A file of
+    which nothing could be read brings no table: what it would have told is unknown, and not empty.
     """
-    parts = _listed(one.frames for one in staged)
+    for one in staged:
+        one.report.unreadable = _unreadable(one)
+    parts = _listed(one.frames for one in staged if not one.report.unreadable)
     for table, gleaned in _listed(one.secondary for one in staged).items():
         parts.setdefault(table, []).append(_single(pl.concat(gleaned), table))
     bad = [one.quarantine for one in staged if one.quarantine.height]
     return RawLoad(parts, pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema), report)
+
+
+def _unreadable(one: Staged) -> str:
+    """Return why nothing of a file could be read: the reason given most often; nothing where something could."""
+    if not one.report.read or one.report.accepted:
+        return ""
+    most = one.quarantine.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    reason = str(most["reason"].first() or "no row of it is one")[:_REASON]
+    if one.report.quarantined == 1:
+        return reason
+    return f"all its {one.report.quarantined:,} rows were refused, {most['len'].first() or 0:,} as: {reason}"
 
 
 def _listed(parts: Iterable[Mapping[str, pl.LazyFrame]]) -> dict[str, list[pl.LazyFrame]]:

@@ -13,18 +13,39 @@ from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.paths import ENVELOPE, alternatives, follow, path
 
 _SAMPLE = 50  # records looked at
+_KEYS = 100  # characters of their keys that are told
 _MOSTLY = 0.5  # of the first lines have the form of an access log, where a file is one
 
 
-def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
-    """Return the format of a file of JSON records and why; None, and what was seen, where none fits."""
+def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str, str]:
+    """Return the format of a file of JSON records and why; None, what was seen and what comes near, where none fits."""
     sample = [one for one in islice(framing.records(file), _SAMPLE) if isinstance(one, dict)]
     marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if "json" in (feed.engine, *feed.also)}
     best = max(marks, key=lambda name: marks[name], default="")
     if not best or not marks[best]:
         keys = ", ".join(list(sample[0])[:6]) if sample else "none"
-        return None, f"JSON, but its records are those of no known format (keys: {keys})"
-    return feeds[best], feeds[best].recognised
+        why = f"JSON, but its records are those of no known format (keys: {keys[:_KEYS]})"
+        return None, why, _nearest(sample, {name: feeds[name] for name in marks})
+    return feeds[best], feeds[best].recognised, ""
+
+
+def _nearest(sample: list[dict[str, Any]], feeds: Mapping[str, Feed]) -> str:
+    """Say which format bears most of its marks in some record, and which it lacks; nothing where none bears any."""
+    tried = [(*_marked(*pair, feed), name) for name, feed in feeds.items() for pair in _inner(sample, feed)]
+    share, lacking, name = max(tried, key=lambda one: (one[0], -len(one[1])), default=(0.0, [], ""))
+    if not share:
+        return ""
+    return f"{name}: its records lack {', '.join(lacking)}" if lacking else f"{name}: its records have what another has"
+
+
+def _marked(record: Any, envelope: Any, feed: Feed) -> tuple[float, list[str]]:
+    """Return the share of a format's marks that a record bears, and those that it lacks."""
+    lacking = [written for written in feed.recognise.all if not _has(record, envelope, written)]
+    either = feed.recognise.any
+    has_any = any(_has(record, envelope, written) for written in either)
+    lacking += [] if has_any or not either else [" or ".join(either)]
+    marks = len(feed.recognise.all) + bool(either)
+    return (marks - len(lacking)) / marks if marks else 0.0, lacking
 
 
 def of_lines(first: bytes, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
@@ -43,9 +64,13 @@ def of_lines(first: bytes, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]
 
 
 def _bearing(sample: list[dict[str, Any]], feed: Feed) -> int:
+    return sum(_bears(record, envelope, feed) for record, envelope in _inner(sample, feed))
+
+
+def _inner(sample: list[dict[str, Any]], feed: Feed) -> list[tuple[Any, Any]]:
+    """Return the records inside those of a sample, each with what it came in."""
     steps = [path(written) for written in feed.unwrap]
-    inner = [pair for record in sample for pair in islice(opened(record, steps), _SAMPLE)]
-    return sum(_bears(record, envelope, feed) for record, envelope in inner)
+    return [pair for record in sample for pair in islice(opened(record, steps), _SAMPLE)]
 
 
 def _bears(record: Any, envelope: Any, feed: Feed) -> bool:

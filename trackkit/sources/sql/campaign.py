@@ -1,7 +1,7 @@
 """Adobe Campaign Classic in a database: the platform's own tables, read by the maps of its exports."""
 
 from trackkit.sources import adobe
-from trackkit.sources.maps import TableMap, plain_name
+from trackkit.sources.maps import TableMap, called, plain_name
 from trackkit.sources.sql.queries import Catalogue, Query, dated_column
 
 # Columns that say when a row came or last changed, the best first. Tables without one are read wholly.
@@ -28,5 +28,8 @@ def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict
 
 
 def _named(name: str, prefix: str) -> TableMap | None:
-    plain = plain_name(name.removeprefix(prefix))
-    return next((one for one in adobe.MAPS if plain in map(plain_name, one.stems)), None)
+    bare = name.removeprefix(prefix)
+    one = next(iter(called(adobe.MAPS, [plain_name(bare)])), None)
+    # A partition or a copy of a table (`nmsbroadlogrcp_2026`) is no further table.
+    is_exact = one is not None and plain_name(bare) in map(plain_name, one.stems)
+    return one if is_exact or bare.isalpha() else None
