@@ -12,14 +12,14 @@ import polars as pl
 from trackkit import schema
 from trackkit.sources import codes, values
 from trackkit.sources.files import Found
-from trackkit.sources.maps import Field, TableMap, unknown
+from trackkit.sources.maps import KEY_TITLES, Field, TableMap, unknown
 from trackkit.sources.report import SourceReport
 from trackkit.sources.staging import Staged, handed_on, quarantine_frame
 
 EXPORT, CONTENT = "adobe_export", "adobe_content"
 
 # The titles of columns, as the export assistant and the lists of the console write them.
-_KEY = ("Primary key", "Chave primária", "Clé primaire")
+_KEY = KEY_TITLES
 _LABEL = ("Label", "Rótulo", "Etiqueta", "Libellé")
 # As in the raw log, a hyphen is no browser, and letters may come in either case.
 _PERSON = pl.when(pl.col("person_id") != "-").then(pl.col("person_id").str.to_lowercase())
@@ -176,21 +176,22 @@ _REPORTED = (
     .then(values.named(pl.col("link.type_code"), schema.LINK_TYPES).fill_null("unknown"))
 )  # fmt: skip
 _AGENT_PARTS = [f"user_agent.{part}" for part in ("browser", "browser_version", "operating_system", "device")]
+_EVENT_DATE = ("tsLog", "@logDate", "Log date", "Date", "Data do log", "Data", "Date du log")
+_PERSON_KEY = ("Requester UUID", "UUID do solicitante", "UUID du demandeur", "UUID de l'internaute")
 _EVENT = TableMap(
     "tracking_log", EXPORT, "event",
     stems=("tracking_log", "trackinglog", "trackinglogrcp", "nmstrackinglogrcp", "tracking_archive", "archive"),
     family="trackinglog",
     fields=(
         _id("event_id", "iTrackingLogId", "@id", "trackingLog-id", *_KEY, required=True),
-        _at("occurred_at", "tsLog", "@logDate", "Log date", "Date", "Data do log", "Data", "Date du log"),
+        _at("occurred_at", *_EVENT_DATE),
         _id("link_id", "iUrlId", "@url-id", "url/@id", "iTrackingUrlId",
             *(name for name in _linked("URL", "Tracked URL", "URL rastreado", "URL trackée") if name != "URL")),
         _id("message_id", "iBroadLogId", "@broadLog-id", "broadLog/@id",
             *_linked("Delivery log", "Log de entrega", "Log da entrega", "Log do delivery", "Log de diffusion")),
         _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id", *_DELIVERY_KEY),
         _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id", *_RECIPIENT_KEY),
-        _text("person_id", "sSourceId", "@source-id", "@sourceId", "Requester UUID", "UUID do solicitante",
-              "UUID du demandeur", "UUID de l'internaute"),
+        _text("person_id", "sSourceId", "@source-id", "@sourceId", *_PERSON_KEY),
         _text("raw_event_type", "url/@type", "url-type", "iType", "@type", "Tipo"),
         _text("user_agent", "sUserAgent", "userAgent/@text"),
         _id("user_agent_hash", "iUserAgent", "@userAgent", "@user-agent", "userAgent/@hashKey", "iHashKey"),
@@ -220,6 +221,30 @@ _EVENT = TableMap(
         "link.delivery_id": pl.when(
             (pl.col("link_id") != "1") & ~pl.col("link.type_code").fill_null(1).is_in([2, 4, 5])
         ).then(pl.col("delivery_id")),
+    },
+    unknown_type=pl.when(pl.col("reported_type") == "unknown").then(pl.col("raw_event_type")),
+)  # fmt: skip
+# A list of the Tracking tab, saved as it is shown: no keys, and deliveries and recipients by their names.
+_NAMED = pl.concat_str("delivery_id", "recipient_id", separator=":")
+_TRACKING_LIST = TableMap(
+    "tracking_list", EXPORT, "event", stems=("tracking_list", *_EVENT.stems), by_name=True,
+    fields=(
+        Field("occurred_at", "instant", _EVENT_DATE, required=True),
+        Field("raw_event_type", "text", ("Type", "Tipo", "url/@type"), required=True),
+        _text("delivery_id", "Delivery", "Entrega", "Diffusion", "delivery/@label"),
+        _text("recipient_id", "Recipient", "Destinatário", "Destinataire"),
+        _text("person_id", *_PERSON_KEY), _code("type_code", {}, table="link"),
+        _text("label", *_LABEL, "url/@label", table="link"), _text("label", table="delivery"),
+    ),
+    derive={
+        "person_id": _PERSON, "message_id": _NAMED, "link.type_code": _TYPE_CODE,
+        "link_id": pl.when(pl.col("link.type_code") == 2).then(pl.lit("1")).otherwise(
+            pl.concat_str(pl.col("delivery_id").fill_null(""), values.digest("link.label"), separator=":")),
+        "link.delivery_id": pl.when(pl.col("link_id") != "1").then(pl.col("delivery_id")),
+        "delivery.label": pl.col("delivery_id"),
+        "reported_type": _REPORTED,
+        "event_id": pl.lit("sha256:") + values.digest("occurred_at", "raw_event_type", "link.label", "delivery_id",
+                                                      "recipient_id", "person_id"),
     },
     unknown_type=pl.when(pl.col("reported_type") == "unknown").then(pl.col("raw_event_type")),
 )  # fmt: skip
@@ -271,8 +296,8 @@ _PAGE_HIT = TableMap(
     derive={"person_id": _PERSON},
 )  # fmt: skip
 MAPS = (
-    _DELIVERY, _LINK, _MESSAGE, _FAILURE, _EXCLUSION, _RECIPIENT, _EVENT, _USER_AGENT, _WEB_EVENT, _SUBSCRIPTION,
-    _SERVICE, _PAGE_HIT,
+    _DELIVERY, _LINK, _MESSAGE, _FAILURE, _EXCLUSION, _RECIPIENT, _EVENT, _TRACKING_LIST, _USER_AGENT, _WEB_EVENT,
+    _SUBSCRIPTION, _SERVICE, _PAGE_HIT,
 )  # fmt: skip
 
 _SUFFIXES = {".html": "html", ".htm": "html", ".txt": "text"}

@@ -113,7 +113,7 @@ def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed])
             return Choice(one.format, f"named as '{one.name}', with its headers", one)
     if feed := of_table(found, feeds):
         return Choice(feed.name, feed.recognised, feed=feed)
-    fitting = [(one.known(headers), one) for one in maps if not one.missing(headers := _headers(found, one))]
+    fitting = [(one.told_by(_headers(found, one)), one) for one in maps]
     best = max(fitting, key=lambda pair: pair[0], default=(0, None))
     if best[1] and best[0] >= _LEAST_HEADERS:
         return Choice(best[1].format, f"its headers are those of '{best[1].name}'", best[1])
@@ -124,9 +124,10 @@ def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed])
 
 def _without_its_columns(found: Found, named: TableMap) -> Choice:
     """Refuse a file that is called as a table of the platform is, and has not what each of its rows must have."""
-    lacking = named.missing(_headers(found, named))
+    headers = _headers(found, named)
+    lacking = named.missing(headers)
     why = f"named as '{named.name}', but without a column for {', '.join(lacking)}"
-    return Choice(None, why, named, near=f"{named.format}: {why}", is_refused=True)
+    return Choice(None, why, named, near=f"{named.format}: {why}", is_refused=bool(headers))
 
 
 def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> str:

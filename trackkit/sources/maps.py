@@ -15,6 +15,8 @@ KINDS = {
 }  # fmt: skip
 
 
+# The title that the platform gives the key of each table; without it, titles alone name no table.
+KEY_TITLES = ("Primary key", "Chave primária", "Clé primaire")
 _PREFIXES = ("ts", "i", "s", "d", "m")  # the letter of the type that begins an SQL name
 
 
@@ -59,6 +61,12 @@ class Field:
         """The headers as they are compared, SQL names with and without the letter of their type."""
         return tuple(dict.fromkeys(name for header in self.headers for name in _spellings(header)))
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The aliases that are no titles of columns: titles begin with a capital, and other tables have them too."""
+        named = [header for header in self.headers if not header[:1].isupper()]
+        return tuple(dict.fromkeys(name for header in named for name in _spellings(header)))
+
     @property
     def inner(self) -> str:
         """The column's name while the file is read: that of another table carries the table's name."""
@@ -90,7 +98,8 @@ class TableMap:
     """How the rows of one kind of table file become rows of a canonical table, and tell of others.
 
     `stems` are the names that such a file may have, and `family` what the names of further tables of its kind hold, as
-    target mappings make them (`NmsBroadLogSvc`, `cusTrackingLogPartner`); `derive` makes columns of those read
+    target mappings make them (`NmsBroadLogSvc`, `cusTrackingLogPartner`); with `by_name` headers alone do not tell the
+    table. `derive` makes columns of those read
     (canonical names; those of other tables as `table.column`), in order; `unknown_type` gives the word of a type that
     has no canonical one; `zone` is the zone of instants where the format itself fixes it.
     """
@@ -101,6 +110,7 @@ class TableMap:
     fields: tuple[Field, ...]
     stems: tuple[str, ...] = ()
     family: str = ""
+    by_name: bool = False
     derive: Mapping[str, pl.Expr] = field(default_factory=dict)
     unknown_type: pl.Expr | None = None
     zone: str | None = None
@@ -116,6 +126,15 @@ class TableMap:
     def known(self, headers: list[str]) -> int:
         """Return how many headers the map knows."""
         return len(self.match(headers))
+
+    def told_by(self, headers: list[str]) -> int:
+        """Return how many headers tell that a file without its name is of this table; 0 where none of them could."""
+        if self.by_name or self.missing(headers):
+            return 0
+        plain = set(map(plain_name, headers))
+        if plain & set(map(plain_name, KEY_TITLES)):
+            return self.known(headers)
+        return sum(not plain.isdisjoint(one.names) for one in self.fields)
 
     def missing(self, headers: list[str]) -> list[str]:
         """Return the columns without which no row can be read, and which no header names."""

@@ -34,19 +34,21 @@ class RawLoad:
     """Canonical frames as a source gives them (sourced columns, `source_file`, `source_row`), not yet de-duplicated.
 
     `parts` has the rows of each table file by file, for who goes through all: polars begins all inputs of a union at
-    once. `quarantine` holds the refused lines (schema.QUARANTINE); `report` accounts for every line of every file.
-    `marks` says how far each table of a database was read: its newest instant.
+    once. `unread` has the tables, without a row, of files of which nothing could be read. `quarantine` holds the
+    refused lines (schema.QUARANTINE); `report` accounts for every line of every file. `marks` says how far each table
+    of a database was read: its newest instant.
     """
 
     parts: dict[str, list[pl.LazyFrame]]
     quarantine: pl.DataFrame
     report: LoadReport
     marks: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, list[pl.LazyFrame]] = field(default_factory=dict)
 
     @property
     def frames(self) -> dict[str, pl.LazyFrame]:
         """The rows of each table as one frame."""
-        return {table: pl.concat(same) for table, same in self.parts.items()}
+        return {table: pl.concat(same) for table, same in (self.unread | self.parts).items()}
 
 
 def handed_on(table: str) -> list[str]:
@@ -83,10 +85,11 @@ def combine(staged: list[Staged], report: LoadReport) -> RawLoad:
     for one in staged:
         one.report.unreadable = _unreadable(one)
     parts = _listed(one.frames for one in staged if not one.report.unreadable)
-    for table, gleaned in _listed(one.secondary for one in staged).items():
+    for table, gleaned in _listed(one.secondary for one in staged if not one.report.unreadable).items():
         parts.setdefault(table, []).append(_single(pl.concat(gleaned), table))
     bad = [one.quarantine for one in staged if one.quarantine.height]
-    return RawLoad(parts, pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema), report)
+    quarantine = pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema)
+    return RawLoad(parts, quarantine, report, unread=_listed(one.frames for one in staged if one.report.unreadable))
 
 
 def _unreadable(one: Staged) -> str:

@@ -100,7 +100,7 @@ class _Reading:
         return values.is_nothing(rest) if one.kind == "id" else values.is_missing(rest)
 
     def sink(self, target: Path) -> None:
-        """Write the typed columns, unknown words, the number of each row's first fault, and the cells of faulty rows."""
+        """Write the typed columns, unknown words, the number of a row's first fault, and the cells of faulty rows."""
         parsed = {one.name: _value(one, self._cell(one)) for one in self.places if one.kind != "instant"}
         instants = {one.name: self.cells[place] for one, place in self.places.items() if one.kind == "instant"}
         rows = values.with_instants(self.sheet.cells.with_columns(**parsed), instants)

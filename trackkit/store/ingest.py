@@ -53,15 +53,15 @@ def ingest(
 
     Of a database is read what is newer than the last load, less `overlap`; without one, everything. Out: the report of
     every file; one whose bytes were loaded before, with the same options, is not read again. A source of which nothing
-    can be read does not hold up the others: the report says why (`failures`). Raises DataError where that is the only
-    source, RequestError where the place is no store, another load holds it, others wrote to it at the same time again
+    can be read does not hold up the others: the report says why (`failures`). Raises DataError where there are no
+    others, RequestError where the place is no store, another load holds it, others wrote to it at the same time again
     and again, or the thresholds of quality are wrong.
     """
     thresholds()
     with alone(lake), staging(lake) as place:
         load = Load(lake, place, asked, progress or (lambda done, total, label: None), overlap, pseudonyms)
-        reports = [_read(load, source, number, len(sources)) for number, source in enumerate(sources)]
-        whole = LoadReport.merged(report for pair in reports for report in pair)
+        reports = _read(load, sources)
+        whole = LoadReport.merged(reports)
         whole.quality = nothing_new()
         if load.raws:
             committed = load.commit_among_others()
@@ -69,14 +69,17 @@ def ingest(
         return whole
 
 
-def _read(load: "Load", source: str | Path, number: int, total: int) -> list[LoadReport]:
-    """Read a source; one that is refused is told of, where there are others to go on with."""
-    try:
-        return load.read(source, number, total)
-    except DataError as error:
-        if total == 1:
-            raise
-        return [LoadReport(unreadable={_shown(source): str(error)})]
+def _read(load: "Load", sources: Sequence[str | Path]) -> list[LoadReport]:
+    """Read all sources; those that are refused are told of, unless all are."""
+    reports, refused = [], {}
+    for number, source in enumerate(sources):
+        try:
+            reports += load.read(source, number, len(sources))
+        except DataError as error:
+            refused[_shown(source)] = error
+    if refused and not reports:
+        raise next(iter(refused.values()))
+    return [*reports, LoadReport(unreadable={source: str(error) for source, error in refused.items()})]
 
 
 def _shown(source: str | Path) -> str:
