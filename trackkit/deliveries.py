@@ -70,6 +70,12 @@ def is_link_hit() -> pl.Expr:
     return event_type.ne_missing("opened") & (pl.col("link_id").is_not_null() | event_type.eq_missing("clicked"))
 
 
+def statuses_are_unknown(tables: Tables, delivery: str) -> bool:
+    """Return whether a delivery has messages, and it is known of none what became of it."""
+    found = of_delivery(tables, "message", str(delivery)).select(has_no_status().all() & (pl.len() > 0))
+    return bool(found.collect().item())
+
+
 def require_delivery(tables: Tables, delivery: str) -> str:
     """Return the id as text, or refuse a delivery that no table mentions.
 

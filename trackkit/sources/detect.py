@@ -14,6 +14,7 @@ from trackkit.sources.maps import TableMap, called, plain_name
 from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
+_JSON_NAME = re.compile(r"\.(json|jsonl|ndjson)(\.gz|\.zst)?$", re.IGNORECASE)
 _LOG_HEAD = 1 << 20  # bytes of an access log in which hits are looked for
 _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
 
@@ -96,7 +97,10 @@ def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
     if is_parquet(found.path):
         return None
     if framing.looks_like(_head(found)):
-        feed, why, near = recognise.of_records(found.path, feeds)
+        try:
+            feed, why, near = recognise.of_records(found.path, feeds)
+        except DataError as error:
+            return Choice(None, str(error), is_refused=bool(_JSON_NAME.search(found.path.name)))
         return Choice(feed.name if feed else None, why, feed=feed, near=near)
     feed, why = recognise.of_lines(files.head(found.path, _LOG_HEAD), feeds)
     return Choice(feed.name if feed else None, why, feed=feed) if why else None

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.errors import DataError
 from trackkit.sources.feeds import framing, hits
 from trackkit.sources.feeds.envelopes import opened
 from trackkit.sources.feeds.feed import Feed
@@ -18,8 +19,14 @@ _MOSTLY = 0.5  # of the first lines have the form of an access log, where a file
 
 
 def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str, str]:
-    """Return the format of a file of JSON records and why; None, what was seen and what comes near, where none fits."""
-    sample = [one for one in islice(framing.records(file), _SAMPLE) if isinstance(one, dict)]
+    """Return the format of a file of JSON records and why; None, what was seen and what comes near, where none fits.
+
+    Raises DataError for a file without a sound record.
+    """
+    first = list(islice(framing.records(file), _SAMPLE))
+    sample = [one for one in first if isinstance(one, dict)]
+    if first and not sample:
+        raise DataError(f"JSON of which nothing can be read: {first[0].reason}")
     marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if "json" in (feed.engine, *feed.also)}
     best = max(marks, key=lambda name: marks[name], default="")
     if not best or not marks[best]:
