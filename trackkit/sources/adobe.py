@@ -54,7 +54,8 @@ def _linked(*names: str) -> tuple[str, ...]:
     return (*names, *(f"{name} ({key})" for name in names for key in (*_KEY, "id", "foreign key")))
 
 
-_DELIVERY_KEY = _linked("Delivery", "Entrega", "Diffusion")
+_DELIVERY_NAME = ("Delivery", "Entrega", "Diffusion")
+_DELIVERY_KEY = _linked(*_DELIVERY_NAME)
 _RECIPIENT_KEY = _linked("Recipient", "Destinatário", "Destinataire")
 _SERVICE_KEY = _linked("Service", "Information service", "Serviço", "Serviço de informação", "Service d'information")
 _FAILURE_TYPE = ("Failure type", "Error type", "Tipo de falha", "Tipo de erro", "Type d'échec", "Type d'erreur")
@@ -231,17 +232,16 @@ _TRACKING_LIST = TableMap(
     fields=(
         Field("occurred_at", "instant", _EVENT_DATE, required=True),
         Field("raw_event_type", "text", ("Type", "Tipo", "url/@type"), required=True),
-        _text("delivery_id", "Delivery", "Entrega", "Diffusion", "delivery/@label"),
+        _text("delivery_id", *_DELIVERY_NAME), _text("label", *_DELIVERY_NAME, table="delivery"),
         _text("recipient_id", "Recipient", "Destinatário", "Destinataire"),
         _text("person_id", *_PERSON_KEY), _code("type_code", {}, table="link"),
-        _text("label", *_LABEL, "url/@label", table="link"), _text("label", table="delivery"),
+        _text("label", *_LABEL, "url/@label", table="link"),
     ),
     derive={
         "person_id": _PERSON, "message_id": _NAMED, "link.type_code": _TYPE_CODE,
         "link_id": pl.when(pl.col("link.type_code") == 2).then(pl.lit("1")).otherwise(
             pl.concat_str(pl.col("delivery_id").fill_null(""), values.digest("link.label"), separator=":")),
         "link.delivery_id": pl.when(pl.col("link_id") != "1").then(pl.col("delivery_id")),
-        "delivery.label": pl.col("delivery_id"),
         "reported_type": _REPORTED,
         "event_id": pl.lit("sha256:") + values.digest("occurred_at", "raw_event_type", "link.label", "delivery_id",
                                                       "recipient_id", "person_id"),

@@ -28,8 +28,13 @@ def folded(word: str) -> str:
 
 
 def coded(spellings: Mapping[int, Iterable[str]]) -> dict[str, int]:
-    """Return the code of each spelling, by the spelling as it is compared."""
-    return {folded(word): code for code, words in spellings.items() for word in words}
+    """Return the code of each spelling, by the spelling as it is compared; ValueError where one has two codes."""
+    found: dict[str, int] = {}
+    for code, words in spellings.items():
+        for word in map(folded, words):
+            if found.setdefault(word, code) != code:
+                raise ValueError(f"{word!r} is code {found[word]} and {code}")
+    return found
 
 
 def code_of(text: str, codes: Mapping[str, int]) -> int | None:
