@@ -93,7 +93,7 @@ def _unknown_values(files: Sequence[Source], limits: Any) -> Finding | None:
     tallies = [
         (sum(words.values()), one["read"] - one["quarantined"], column, one["path"])
         for one in files
-        for column, words in one.get("unknown_values", {}).items()
+        for column, words in _unknown_words(one).items()
     ]
     if not tallies:
         return None
@@ -101,6 +101,12 @@ def _unknown_values(files: Sequence[Source], limits: Any) -> Finding | None:
     count, total = (sum(one[place] for one in tallies) for place in (0, 1))
     examples = [f"{column} in {path}" for _, _, column, path in sorted(tallies, reverse=True)]
     return Finding("unknown_values", decided, count, total, str(limits), examples=examples[:EXAMPLES])
+
+
+def _unknown_words(one: Source) -> dict[str, dict[str, int]]:
+    """The words that are not known, by column; of links their types, whose hits are judged by what they are."""
+    types = {"type_code": one["unknown_types"]} if one["table"] == "link" and one["unknown_types"] else {}
+    return one.get("unknown_values", {}) | types
 
 
 def _worst(verdicts: Sequence[str]) -> str:

@@ -119,7 +119,14 @@ _KINDS: dict[str, type[_Strict]] = {
     "before_send": Early, "tracking_missing": Untracked, **dict.fromkeys(_SHARES, Share),
     **dict.fromkeys(("corrupt_lines", "unknown_values"), OfFiles),
 }  # fmt: skip
-Thresholds: Any = create_model("Thresholds", __base__=_Strict, **{name: (kind, ...) for name, kind in _KINDS.items()})
+# What a list may leave out: checks that came after some were copied.
+_DEFAULTS = {
+    "unknown_statuses": Share(warn=0.01, fail=0.1),
+    "unknown_values": OfFiles(warn=0.01, fail=0.1, least=10),
+}
+Thresholds: Any = create_model(
+    "Thresholds", __base__=_Strict, **{name: (kind, _DEFAULTS.get(name, ...)) for name, kind in _KINDS.items()}
+)
 CHECKS = tuple(_KINDS)
 
 

@@ -20,6 +20,7 @@ from trackkit.sources.values import Clock
 __all__ = ["Format", "LoadReport", "RawLoad", "Since", "SourceReport", "formats", "read"]
 
 _SHOWN, _SEEN = 60, 200  # characters of a path, and of what was seen, in a message of at most three lines
+_TRIED = 50  # files that are asked what they come nearest to, where none is of a format
 _LOG_COLLAPSE_SECONDS = 60  # the platform's own importer merges repeated opens of one minute; exports went through it
 
 
@@ -168,8 +169,10 @@ def _nothing_recognised(source: str | Path, chosen: list[tuple[Found, Choice]], 
     head = f"Nothing in {_end(str(source))} is of a format that can be read"
     if not chosen:
         return f"{head}: it holds no files."
-    one, choice = max(chosen, key=lambda pair: (pair[1].is_refused, bool(pair[1].near)))
-    seen = f"nearest is {choice.near}" if choice.near else choice.why
+    # Of many files only some are asked: each is read again for it.
+    tried = [(choice.is_refused, choice.near(), one, choice) for one, choice in chosen[:_TRIED]]
+    _, near, one, choice = max(tried, key=lambda seen: (seen[0], bool(seen[1])))
+    seen = f"nearest is {near}" if near else choice.why
     more = f" ({len(chosen)} files, none nearer)" if len(chosen) > 1 else ""
     known = formats()
     wanted = (

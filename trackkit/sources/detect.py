@@ -1,8 +1,9 @@
 """Which format a file is of, by its place and name first, then by its headers or its first lines; and why."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from trackkit.errors import DataError
 from trackkit.sources import adobe, files, redirection
@@ -23,15 +24,15 @@ _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a 
 class Choice:
     """What a file is: a format, the table map for a table file, and the reason; no format when it is not known.
 
-    Without a format, `near` says which one comes nearest and what it would need; `is_refused` is a file that by its
-    name is a table which it cannot be read as: a failure, where other files are just left alone.
+    Without a format, `near` says, where it is asked, which one comes nearest and what it would need; `is_refused` is a
+    file that by its name is a table which it cannot be read as: a failure, where other files are just left alone.
     """
 
     format: str | None
     why: str
     table_map: TableMap | None = None
     feed: Feed | None = None
-    near: str = ""
+    near: Callable[[], str] = str
     is_refused: bool = False
 
 
@@ -98,10 +99,10 @@ def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
         return None
     if framing.looks_like(_head(found)):
         try:
-            feed, why, near = recognise.of_records(found.path, feeds)
+            feed, why = recognise.of_records(found.path, feeds)
         except DataError as error:
             return Choice(None, str(error), is_refused=bool(_JSON_NAME.search(found.path.name)))
-        return Choice(feed.name if feed else None, why, feed=feed, near=near)
+        return Choice(feed.name if feed else None, why, feed=feed, near=partial(recognise.nearest, found.path, feeds))
     feed, why = recognise.of_lines(files.head(found.path, _LOG_HEAD), feeds)
     return Choice(feed.name if feed else None, why, feed=feed) if why else None
 
@@ -123,7 +124,8 @@ def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed])
         return Choice(best[1].format, f"its headers are those of '{best[1].name}'", best[1])
     if named:
         return _without_its_columns(found, named[0])
-    return Choice(None, "its headers are those of no known table", near=_nearest(found, maps, feeds))
+    near = partial(_nearest, found, maps, feeds)
+    return Choice(None, "its headers are those of no known table", near=near)
 
 
 def _without_its_columns(found: Found, named: TableMap) -> Choice:
@@ -131,7 +133,7 @@ def _without_its_columns(found: Found, named: TableMap) -> Choice:
     headers = _headers(found, named)
     lacking = named.missing(headers)
     why = f"named as '{named.name}', but without a column for {', '.join(lacking)}"
-    return Choice(None, why, named, near=f"{named.format}: {why}", is_refused=bool(headers))
+    return Choice(None, why, named, near=partial(str, f"{named.format}: {why}"), is_refused=bool(headers))
 
 
 def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> str:

@@ -18,8 +18,8 @@ _KEYS = 100  # characters of their keys that are told
 _MOSTLY = 0.5  # of the first lines have the form of an access log, where a file is one
 
 
-def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str, str]:
-    """Return the format of a file of JSON records and why; None, what was seen and what comes near, where none fits.
+def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
+    """Return the format of a file of JSON records and why; None, and what was seen, where none fits.
 
     Raises DataError for a file without a sound record.
     """
@@ -27,22 +27,27 @@ def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str,
     sample = [one for one in first if isinstance(one, dict)]
     if first and not sample:
         raise DataError(f"JSON of which nothing can be read: {first[0].reason}")
-    marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if "json" in (feed.engine, *feed.also)}
+    marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if _reads_records(feed)}
     best = max(marks, key=lambda name: marks[name], default="")
     if not best or not marks[best]:
         keys = ", ".join(list(sample[0])[:6]) if sample else "none"
-        why = f"JSON, but its records are those of no known format (keys: {keys[:_KEYS]})"
-        return None, why, _nearest(sample, {name: feeds[name] for name in marks})
-    return feeds[best], feeds[best].recognised, ""
+        return None, f"JSON, but its records are those of no known format (keys: {keys[:_KEYS]})"
+    return feeds[best], feeds[best].recognised
 
 
-def _nearest(sample: list[dict[str, Any]], feeds: Mapping[str, Feed]) -> str:
-    """Say which format bears most of its marks in some record, and which it lacks; nothing where none bears any."""
-    tried = [(*_marked(*pair, feed), name) for name, feed in feeds.items() for pair in _inner(sample, feed)]
+def nearest(file: Path, feeds: Mapping[str, Feed]) -> str:
+    """Say of which format the first records bear most marks, and which they lack; nothing where none bears any."""
+    sample = [one for one in islice(framing.records(file), _SAMPLE) if isinstance(one, dict)]
+    known = {name: feed for name, feed in feeds.items() if _reads_records(feed)}
+    tried = [(*_marked(*pair, feed), name) for name, feed in known.items() for pair in _inner(sample, feed)]
     share, lacking, name = max(tried, key=lambda one: (one[0], -len(one[1])), default=(0.0, [], ""))
     if not share:
         return ""
     return f"{name}: its records lack {', '.join(lacking)}" if lacking else f"{name}: its records have what another has"
+
+
+def _reads_records(feed: Feed) -> bool:
+    return "json" in (feed.engine, *feed.also)
 
 
 def _marked(record: Any, envelope: Any, feed: Feed) -> tuple[float, list[str]]:
