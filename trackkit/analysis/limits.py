@@ -173,14 +173,12 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
         .join(purged(tables).lazy(), on="delivery_id", how="anti")
         .select(pl.len())
     )
-    unknown = (has_no_status() & ~pl.col("is_implied").fill_null(False)).sum()
-    messages = tables.scan("message").select(pl.col("is_seed").sum(), unknown, pl.len())
     counts = real.select(
         real=pl.len(),
         running=pl.col("state").is_in(RUNNING).sum(),
         text_unknown=pl.col("text_messages").is_null().sum(),
     )
-    found = pl.collect_all([counts, deliveries.select(pl.len(), pl.col("set_aside").sum()), untracked, messages])
+    found = pl.collect_all([counts, deliveries.select(pl.len(), pl.col("set_aside").sum()), untracked])
     of_real, (every, set_aside) = found[0].row(0, named=True), found[1].row(0)
     yield from counted("deliveries_running", of_real["running"], of_real["real"])
     if tables.has("event"):
@@ -190,7 +188,13 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
     yield from counted("deliveries_set_aside", set_aside, every)
     yield from counted("deliveries_removed", purged(tables)["delivery_id"].n_unique())
     yield from counted("deliveries_text_unknown", of_real["text_unknown"], of_real["real"])
-    seeds, untold, every_message = found[3].row(0)
-    yield from counted("unknown_statuses", untold, every_message)
-    yield from counted("seeds", seeds)
+    yield from _message_limits(tables)
     yield from counted("without_delivery", hits["without_delivery"], hits["total"])
+
+
+def _message_limits(tables: Tables) -> Iterator[Limit]:
+    is_unknown = has_no_status() & ~pl.col("is_implied").fill_null(False)
+    counts = tables.scan("message").select(pl.col("is_seed").sum(), is_unknown.sum().alias("unknown"), pl.len())
+    seeds, unknown, total = counts.collect().row(0)
+    yield from counted("unknown_statuses", unknown, total)
+    yield from counted("seeds", seeds)

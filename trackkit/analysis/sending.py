@@ -12,7 +12,6 @@ from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT
-from trackkit.sources.codes import FAILURE_REASON, code_of
 
 OUTCOMES = {"delivered": "success", "failed": "errors"}
 OUTCOME = pl.Enum(["success", "errors"])
@@ -121,22 +120,16 @@ PACE = {
 
 def _by_rule(tables: Tables, delivery: str) -> pl.DataFrame:
     """The exclusions listed: `row`, `rule`, `recipients`."""
-    listed = of_delivery(tables, "exclusion", delivery).with_columns(pl.col("rule").str.strip_chars())
-    rules = listed.select(pl.col("rule").unique().drop_nulls()).collect().to_series()
-    rule = pl.col("rule").replace({one: _reason(one) for one in rules})
+    words = {str(code): reason for code, reason in FAILURE_REASONS.items()}
+    rule = pl.col("rule").str.strip_chars().replace(words)
     named = pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED))
     return (
-        listed.group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule=named)
+        of_delivery(tables, "exclusion", delivery)
+        .group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule=named)
         .agg(recipients=pl.len().cast(pl.Int64))
         .sort("recipients", "rule", descending=[True, False])
         .collect()
     )
-
-
-def _reason(rule: str) -> str:
-    """The words of the reason that a rule is, given by its code or in any spelling; other rules as they are."""
-    code = int(rule) if rule.isdecimal() else code_of(rule, FAILURE_REASON)
-    return FAILURE_REASONS.get(code, rule) if code is not None else rule
 
 
 def _dated(tables: Tables, delivery: str) -> pl.LazyFrame:

@@ -156,6 +156,12 @@ _EXCLUSION = TableMap(
         _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id", *_RECIPIENT_KEY),
         _text("rule", "sRule", "@rule", "msg/@failureReason", "iFailureReason", *_FAILURE_REASON, "Regra", "Règle"),
     ),
+    # A reason in any spelling is one rule; its code, and an analyst's own rule, stay as they are.
+    derive={
+        "rule": pl.when(~pl.col("rule").str.contains(r"^\s*\d+\s*$")).then(
+            values.named(values.code(pl.col("rule"), codes.FAILURE_REASON), schema.FAILURE_REASONS)
+        ).fill_null(pl.col("rule")),
+    },
 )  # fmt: skip
 _RECIPIENT = TableMap(
     "recipient", EXPORT, "recipient", stems=("recipient", "recipients", "nmsrecipient"),
