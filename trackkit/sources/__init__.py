@@ -19,7 +19,7 @@ from trackkit.sources.values import Clock
 
 __all__ = ["Format", "LoadReport", "RawLoad", "Since", "SourceReport", "formats", "read"]
 
-_SHOWN, _SEEN = 60, 200  # characters of a path, and of what was seen, in a message of at most three lines
+_SHOWN, _SEEN = 60, 190  # characters of a path, and of what was seen, in a message of at most three lines
 _TRIED = 50  # files that are asked what they come nearest to, where none is of a format
 _LOG_COLLAPSE_SECONDS = 60  # the platform's own importer merges repeated opens of one minute; exports went through it
 
@@ -172,7 +172,7 @@ def _nothing_recognised(source: str | Path, chosen: list[tuple[Found, Choice]], 
     # Of many files only some are asked: each is read again for it.
     tried = [(choice.is_refused, choice.near(), one, choice) for one, choice in chosen[:_TRIED]]
     _, near, one, choice = max(tried, key=lambda seen: (seen[0], bool(seen[1])))
-    seen = f"nearest is {near}" if near else choice.why
+    seen = f"{choice.why}; nearest is {near}" if near else choice.why
     more = f" ({len(chosen)} files, none nearer)" if len(chosen) > 1 else ""
     known = formats()
     wanted = (

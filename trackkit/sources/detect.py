@@ -133,7 +133,7 @@ def _without_its_columns(found: Found, named: TableMap) -> Choice:
     headers = _headers(found, named)
     lacking = named.missing(headers)
     why = f"named as '{named.name}', but without a column for {', '.join(lacking)}"
-    return Choice(None, why, named, near=partial(str, f"{named.format}: {why}"), is_refused=bool(headers))
+    return Choice(None, why, named, is_refused=bool(headers))
 
 
 def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> str:
