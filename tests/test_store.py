@@ -359,13 +359,24 @@ def test_readers_see_the_old_tables_until_the_commit_and_keep_their_snapshot(tmp
         assert_frame_equal(pinned.scan(name).collect().sort(pl.all().cast(pl.String)), rows)
 
 
-def test_a_refused_source_leaves_the_store_as_it_was(one_log: Path, tmp_path: Path) -> None:
+def test_refused_sources_leave_the_store_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "odd.bin").write_bytes(b"\x00\x01")
+    (tmp_path / "even.bin").write_bytes(b"\x00\x02")
     store = open_store(tmp_path / "store")
-    with pytest.raises(DataError):
-        store.ingest(one_log, tmp_path / "odd.bin")
+    with pytest.raises(DataError, match=r"Nothing in .*odd"):
+        store.ingest(tmp_path / "odd.bin", tmp_path / "even.bin")
     with pytest.raises(RequestError):
         store.snapshot()
+
+
+def test_a_refused_source_does_not_hold_up_the_others(one_log: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd.bin").write_bytes(b"\x00\x01")
+    store = open_store(tmp_path / "store")
+    for _ in range(2):
+        report = store.ingest(tmp_path / "odd.bin", one_log)
+        assert list(report.failures) == [str(tmp_path / "odd.bin")]
+        assert LoadReport.from_dict(report.to_dict()) == report
+    assert store.scan("event").collect().height == report.total("read") > 0
 
 
 # --- what a load touches

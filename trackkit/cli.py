@@ -156,6 +156,8 @@ def ingest(
 ) -> None:
     """Load raw logs and exports into a store, exactly once: repeating it changes nothing.
 
+    The exit code is 3 where nothing of a source or a file could be read; all else is loaded.
+
     A SOURCE is an instance folder, a file, a folder of files, a glob, or the SQLAlchemy URL of a database, as in
     postgresql://user@host/name. Leave the password out of it: ~/.pgpass or PGPASSWORD holds one for PostgreSQL, an
     option file for MariaDB and MySQL (mysql://host/name?read_default_file=~/.my.cnf).
@@ -172,7 +174,17 @@ def ingest(
     with _progress("Loading") as progress:
         report = open_store(store).ingest(*sources, **options, progress=progress)
     _print_json(report.to_dict()) if as_json else click.echo(str(report))
+    _leave_unread(report)
     _leave_on(fail_on, report.quality["verdict"], "The data was loaded")
+
+
+def _leave_unread(report: Any) -> None:
+    """Leave with exit code 3 where nothing of a source or a file could be read, each with its reason."""
+    own = {path: f"Nothing of {path!r} could be read: {why}" for path, why in report.failures.items()}
+    for said in (own | report.unreadable).values():
+        click.echo(f"Error: {_one_line(said)}", err=True)
+    if own:
+        raise click.exceptions.Exit(3)
 
 
 @app.command()

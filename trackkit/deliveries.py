@@ -54,6 +54,11 @@ def is_public(api: Any = pl) -> Any:
     return ~api.col("is_seed").fill_null(False)
 
 
+def has_no_status(api: Any = pl) -> Any:
+    """True for messages of which it is not known what became of them."""
+    return (api.col("status") == "unknown").fill_null(False)
+
+
 def is_counted(api: Any = pl) -> Any:
     """True for the events that figures are made of: hits, but those of control addresses."""
     return is_public(api) & is_hit(api)
@@ -63,6 +68,12 @@ def is_link_hit() -> pl.Expr:
     """True for every hit on a link that is no open; an e-mail click counts even if its source says no link."""
     event_type = pl.col("event_type").cast(pl.String)
     return event_type.ne_missing("opened") & (pl.col("link_id").is_not_null() | event_type.eq_missing("clicked"))
+
+
+def statuses_are_unknown(tables: Tables, delivery: str) -> bool:
+    """Return whether a delivery has messages, and it is known of none what became of it."""
+    found = of_delivery(tables, "message", str(delivery)).select(has_no_status().all() & (pl.len() > 0))
+    return bool(found.collect().item())
 
 
 def require_delivery(tables: Tables, delivery: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.deliveries import is_public
+from trackkit.deliveries import has_no_status, is_public
 from trackkit.frames import HERE, Frames
 from trackkit.metrics import BREAKDOWNS
 from trackkit.snapshot import Counted, Measurable
@@ -183,9 +183,36 @@ class Rows:
     def unknown(self, source: str, groups: list[str], but: Sequence[str] = ()) -> pl.DataFrame | None:
         """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
 
-        Of messages: those with events of a delivery of which it is not known what was sent. Of events: those with hits
-        that only a list of links could classify, where none was loaded. Events of the deliveries `but` are left out.
+        Of messages: those with events of a delivery of which it is not known what was sent, and those of a delivery of
+        none of whose messages it is known what became of them. Of events: those with hits that only a list of links
+        could classify, where none was loaded. Events of the deliveries `but` are left out.
         """
+        found = [self._untold(source, groups, but)]
+        found += [self._without_status(groups)] if source == "message" and self.has("message") else []
+        known = [one for one in found if one is not None]
+        return pl.concat(known).unique() if known else None
+
+    def _without_status(self, groups: list[str]) -> pl.DataFrame | None:
+        """The groups of deliveries whose messages are all of unknown status."""
+        messages = self.asked(self._named("message"))
+        if not {"status", "delivery_id"} <= set(messages.collect_schema()):
+            return None
+        # First those with any such message: there are hardly ever any.
+        odd = self.on.collect(messages.filter(has_no_status(self.on.api)).select("delivery_id").unique())
+        if odd.is_empty():
+            return None
+        key, ids = self.on.api.col("delivery_id"), odd["delivery_id"].drop_nulls().to_list()
+        told = messages.filter(key.is_in(ids), ~has_no_status(self.on.api)).select("delivery_id").unique()
+        untold = sorted(set(ids) - set(self.on.collect(told)["delivery_id"]))
+        rows = messages.filter(key.is_in(untold))
+        if self.where is not None:
+            rows = self.on.meeting(rows, self.where)
+        return self.on.collect(
+            rows.with_columns(is_unknown=self.on.api.lit(True)).select(*groups, "is_unknown").unique()
+        )
+
+    def _untold(self, source: str, groups: list[str], but: Sequence[str]) -> pl.DataFrame | None:
+        """The groups with events that tell that counts of a source are not all told."""
         if not (self.has("event") and self.has(source)) or (source == "event" and self.has("link")):
             return None
         events, tests = self._timed(self.asked(self._named("event"))), _is_untold(source, self.on.api)

@@ -27,9 +27,11 @@ NO_HITS = (*HANDED_OVER, "bounced", "rejected", "failed", "autoresponded", "comp
 LINK_TYPES = {1: "clicked", 2: "opened", 3: "unsubscribed", 4: "web_visited", 5: "transaction", 6: "mirror_page"}
 
 # The platform's delivery-log status codes; 3 and 4 are success (spec, 1.8 and A5).
+# No page gives the code of "Not applicable" (accepted, not processed): ours is none that a byte can hold.
+NOT_APPLICABLE = 1000
 STATUSES = {
     0: "excluded", 1: "delivered", 2: "failed", 3: "delivered", 4: "delivered",
-    5: "in_progress", 6: "pending", 7: "cancelled", 8: "prepared",
+    5: "in_progress", 6: "pending", 7: "cancelled", 8: "prepared", NOT_APPLICABLE: "excluded",
 }  # fmt: skip
 STATUS_CLASSES = ("excluded", "delivered", "failed", "in_progress", "pending", "cancelled", "prepared", "unknown")
 STATUS_LABELS = translatable({

@@ -10,7 +10,7 @@ import polars as pl
 
 from trackkit.analysis.domains import by_class
 from trackkit.analysis.unlogged import has_log
-from trackkit.deliveries import Tables, of_delivery, require_delivery
+from trackkit.deliveries import Tables, of_delivery, require_delivery, statuses_are_unknown
 from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.kept import removal_of
@@ -40,14 +40,14 @@ def bounces(tables: Tables, delivery: str, by: str = "type", top: int = 10) -> p
     `domains.by_class` of the `top`), null where the row is about all; `errors`, messages; `contribution`, errors out of
     `contribution_of`: all errors, for a detail those of its group; `breakdown`, errors out of `breakdown_of`: all
     messages processed, by domain those of that domain. Shares are null when nothing failed or was processed; every
-    count is null when no log of messages was loaded, and what was processed in a domain where no log tells it. Control
-    addresses count. Raises RequestError for an unknown delivery or `by`.
+    count is null when no log of messages was loaded, or none that tells what became of one, and what was processed in a
+    domain where no log tells it. Control addresses count. Raises RequestError for an unknown delivery or `by`.
     """
     if by not in WAYS:
         raise RequestError(f"Bounces are not grouped by {by!r}.{did_you_mean(str(by), WAYS)}")
     key = require_delivery(tables, delivery)
     messages = _processed(tables, key, top)
-    if not tables.has("message"):
+    if not tables.has("message") or statuses_are_unknown(tables, key):
         return _unknown(by)
     errors = messages.filter(pl.col("type").is_not_null())
     rows = pl.concat([_groups(errors, messages, by), _details(errors, by), _totals(errors, by)], how="diagonal")

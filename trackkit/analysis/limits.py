@@ -13,7 +13,7 @@ from trackkit import schema
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.standing import RUNNING, of_delivery
 from trackkit.analysis.unlogged import is_counted_only, reasons_are_told, unlogged, with_events
-from trackkit.deliveries import Tables, is_hit, is_public, require_delivery
+from trackkit.deliveries import Tables, has_no_status, is_hit, is_public, require_delivery
 from trackkit.kept import purged
 from trackkit.refusals import is_visit, with_refusals
 
@@ -33,6 +33,7 @@ _WARNINGS = {
     "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
     "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running",
     "deliveries_untracked", "only_failures", "deliveries_unlogged", "removed", "kept", "deliveries_removed",
+    "unknown_statuses",
 }  # fmt: skip
 
 
@@ -171,13 +172,12 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
         .join(purged(tables).lazy(), on="delivery_id", how="anti")
         .select(pl.len())
     )
-    seeds = tables.scan("message").select(pl.col("is_seed").sum())
     counts = real.select(
         real=pl.len(),
         running=pl.col("state").is_in(RUNNING).sum(),
         text_unknown=pl.col("text_messages").is_null().sum(),
     )
-    found = pl.collect_all([counts, deliveries.select(pl.len(), pl.col("set_aside").sum()), untracked, seeds])
+    found = pl.collect_all([counts, deliveries.select(pl.len(), pl.col("set_aside").sum()), untracked])
     of_real, (every, set_aside) = found[0].row(0, named=True), found[1].row(0)
     yield from counted("deliveries_running", of_real["running"], of_real["real"])
     if tables.has("event"):
@@ -187,5 +187,13 @@ def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]
     yield from counted("deliveries_set_aside", set_aside, every)
     yield from counted("deliveries_removed", purged(tables)["delivery_id"].n_unique())
     yield from counted("deliveries_text_unknown", of_real["text_unknown"], of_real["real"])
-    yield from counted("seeds", found[3].item())
+    yield from _message_limits(tables)
     yield from counted("without_delivery", hits["without_delivery"], hits["total"])
+
+
+def _message_limits(tables: Tables) -> Iterator[Limit]:
+    is_unknown = has_no_status() & ~pl.col("is_implied").fill_null(False)
+    counts = tables.scan("message").select(pl.col("is_seed").sum(), is_unknown.sum().alias("unknown"), pl.len())
+    seeds, unknown, total = counts.collect().row(0)
+    yield from counted("unknown_statuses", unknown, total)
+    yield from counted("seeds", seeds)

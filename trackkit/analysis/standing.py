@@ -8,8 +8,9 @@ import polars as pl
 
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.unlogged import unlogged
-from trackkit.deliveries import Tables
+from trackkit.deliveries import Tables, has_no_status
 from trackkit.kept import removal_of
+from trackkit.schema import STATES
 
 RUNNING, ENDED_EARLY, LAST_BEFORE_SENDING = (51, 55, 61, 62, 71, 72, 75), (85, 87), 45
 LATE_BOUNCES = timedelta(days=7)  # a server may bounce a message up to a week later (spec, 1.10)
@@ -25,6 +26,7 @@ def of_delivery(tables: Tables, key: str, hits: Mapping[str, int], newest: datet
     if facts:
         yield from _finality(facts, max(filter(None, (newest, sent["newest"])), default=None))
     yield from counted("waiting", sent["waiting"], sent["messages"])
+    yield from counted("unknown_statuses", sent["unknown"], sent["messages"])
     if removal := removal_of(tables, key):
         yield Limit("kept" if removal.is_kept else "removed", at=removal.at)
     else:
@@ -55,6 +57,7 @@ def _messages(tables: Tables, key: str) -> dict[str, Any]:
         seeds=seed.sum(),
         delivered=((status == "delivered") & ~seed).sum(),
         waiting=status.is_in(WAITING).sum(),
+        unknown=(has_no_status() & ~pl.col("is_implied").fill_null(False)).sum(),
         newest=pl.col("status_at").max(),
     )
     return counts.collect().row(0, named=True)
@@ -91,7 +94,7 @@ def _finality(facts: Mapping[str, Any], through: datetime | None) -> Iterator[Li
 
 def _is_sent(facts: Mapping[str, Any]) -> bool:
     state = facts.get("state")
-    return not facts.get("is_model") and (state is None or state > LAST_BEFORE_SENDING)
+    return not facts.get("is_model") and (state not in STATES or state > LAST_BEFORE_SENDING)
 
 
 def _text(text: int | None, to_deliver: int | None) -> Iterator[Limit]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.deliveries import Tables, is_hit, is_public
+from trackkit.deliveries import Tables, has_no_status, is_hit, is_public
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import FAIL, PASS
 from trackkit.schema import MESSAGE
@@ -39,7 +39,8 @@ class Scope:
 
 
 def hit_findings(scope: Scope) -> Iterator[Finding]:
-    """Yield what is odd about the hits: one finding for each check that the tables allow."""
+    """Yield what is odd about hits and messages: one finding for each check that the tables allow."""
+    yield from _unknown_statuses(scope)
     if not scope.tables.has("event"):
         return
     events = scope.hits()
@@ -54,6 +55,20 @@ def hit_findings(scope: Scope) -> Iterator[Finding]:
     yield from _unknown_messages(scope, events, hits)
     yield from _before_send(scope, events)
     yield from _tracking_missing(scope, hits)
+
+
+def _unknown_statuses(scope: Scope) -> Iterator[Finding]:
+    """Messages of a table that says nothing, or nothing known, of what became of them."""
+    if not scope.tables.has("message"):
+        return
+    messages = scope.scan("message").filter(~pl.col("is_implied").fill_null(False))
+    tally = messages.filter(has_no_status()).group_by(example="delivery_id").agg(pl.len()).collect(engine="streaming")
+    total = messages.select(pl.len()).collect(engine="streaming").item()
+    limits, count = scope.limits.unknown_statuses, int(tally["len"].sum())
+    examples = tally.sort("len", "example", descending=[True, False])["example"].drop_nulls().head(EXAMPLES)
+    yield Finding(
+        "unknown_statuses", limits.judge(count, total), count, total, str(limits), examples=examples.to_list()
+    )
 
 
 def _is_of_feed() -> pl.Expr:

@@ -11,7 +11,7 @@ from trackkit.quality.curves import Window, curve_findings, hourly
 from trackkit.quality.finding import EXAMPLES, Finding, frame, verdict
 from trackkit.quality.hits import Scope, hit_findings
 from trackkit.quality.sequence import Gap, Judged, sequence
-from trackkit.quality.thresholds import PASS, WARN, thresholds
+from trackkit.quality.thresholds import FAIL, PASS, VERDICTS, WARN, thresholds
 from trackkit.quality.words import reason
 from trackkit.sources.redirection import NAME as RAW_LOG
 
@@ -70,10 +70,47 @@ def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: 
     files = list(sources)
     if not files:
         return
-    yield _of_files("corrupt_lines", files, "quarantined", limits.corrupt_lines)
+    yield _corrupt_lines(files, limits.corrupt_lines)
+    if unknown := _unknown_values(files, limits.unknown_values):
+        yield unknown
     raw = [one for one in files if one["format"] == RAW_LOG]
     if raw and not any(one["table"] == "event" and one["format"] != RAW_LOG for one in earlier):
         yield _of_files("duplicated_forwarding", raw, "duplicate", limits.duplicated_forwarding)
+
+
+def _corrupt_lines(files: Sequence[Source], limits: Any) -> Finding:
+    """Judge the lines that could not be read over all files, and file by file: a small one is not lost among large."""
+    found = _of_files("corrupt_lines", files, "quarantined", limits)
+    return found._replace(verdict=_worst([found.verdict, *(_of_file(one, limits) for one in files)]))
+
+
+def _of_file(one: Source, limits: Any) -> str:
+    return FAIL if one.get("unreadable") else limits.judge_file(one["quarantined"], one["read"])
+
+
+def _unknown_values(files: Sequence[Source], limits: Any) -> Finding | None:
+    """Judge the words and codes that are not known, each column of each file on its own; None where there are none."""
+    tallies = [
+        (sum(words.values()), one["read"] - one["quarantined"], column, one["path"])
+        for one in files
+        for column, words in _unknown_words(one).items()
+    ]
+    if not tallies:
+        return None
+    decided = _worst([limits.judge_file(count, total) for count, total, *_ in tallies])
+    count, total = (sum(one[place] for one in tallies) for place in (0, 1))
+    examples = [f"{column} in {path}" for _, _, column, path in sorted(tallies, reverse=True)]
+    return Finding("unknown_values", decided, count, total, str(limits), examples=examples[:EXAMPLES])
+
+
+def _unknown_words(one: Source) -> dict[str, dict[str, int]]:
+    """The words that are not known, by column; of links their types, whose hits are judged by what they are."""
+    types = {"type_code": one["unknown_types"]} if one["table"] == "link" and one["unknown_types"] else {}
+    return one.get("unknown_values", {}) | types
+
+
+def _worst(verdicts: Sequence[str]) -> str:
+    return max(verdicts, key=VERDICTS.index)
 
 
 def _of_files(check: str, files: Sequence[Source], what: str, limits: Any) -> Finding:

@@ -44,6 +44,27 @@ class Share(_Strict):
         return FAIL if self.fail is not None and share >= self.fail else WARN if share >= self.warn else PASS
 
 
+class OfFiles(Share):
+    """Of rows of files: a file of fewer than `least` is judged by its own shares."""
+
+    small_warn: Part = 0.1
+    small_fail: Part = 0.5
+
+    def judge_file(self, count: int, total: int) -> str:
+        """Return the verdict on one file.
+
+        >>> rows = OfFiles(warn=0.01, fail=0.1, least=10)
+        >>> rows.judge_file(1, 4), rows.judge_file(9, 100), rows.judge_file(3, 3), rows.judge_file(10, 500)
+        ('warn', 'pass', 'fail', 'warn')
+        """
+        if not count or not total:
+            return PASS
+        if count >= self.least:
+            return self.judge(count, total)
+        share = count / total
+        return FAIL if share >= self.small_fail else WARN if share >= self.small_warn else PASS
+
+
 class Sequence(Share):
     """Of numbers missing from a sequence."""
 
@@ -90,14 +111,22 @@ class Skew(_Strict):
 
 
 _SHARES = (
-    "unknown_deliveries", "unknown_links", "unknown_messages", "unknown_types", "undated", "repeated_opens",
-    "duplicated_forwarding", "corrupt_lines",
+    "unknown_deliveries", "unknown_links", "unknown_messages", "unknown_types", "unknown_statuses", "undated",
+    "repeated_opens", "duplicated_forwarding",
 )  # fmt: skip
 _KINDS: dict[str, type[_Strict]] = {
     "gap_in_sequence": Sequence, "gap_in_time": Silence, "silent_server": SilentServer, "clock_skew": Skew,
     "before_send": Early, "tracking_missing": Untracked, **dict.fromkeys(_SHARES, Share),
+    **dict.fromkeys(("corrupt_lines", "unknown_values"), OfFiles),
 }  # fmt: skip
-Thresholds: Any = create_model("Thresholds", __base__=_Strict, **{name: (kind, ...) for name, kind in _KINDS.items()})
+# What a list may leave out: checks that came after some were copied.
+_DEFAULTS = {
+    "unknown_statuses": Share(warn=0.01, fail=0.1),
+    "unknown_values": OfFiles(warn=0.01, fail=0.1, least=10),
+}
+Thresholds: Any = create_model(
+    "Thresholds", __base__=_Strict, **{name: (kind, _DEFAULTS.get(name, ...)) for name, kind in _KINDS.items()}
+)
 CHECKS = tuple(_KINDS)
 
 

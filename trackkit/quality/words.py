@@ -22,6 +22,9 @@ REASONS = translatable(
         "unknown_links": "Hits on links that no list of links names: {count} of {total}.",
         "unknown_messages": "Hits whose message is not in the delivery log: {count} of {total}. They count in totals.",
         "unknown_types": "Hits of an unknown type: {count} of {total}. They count as opened messages only.",
+        "unknown_statuses": "Messages whose status is unknown: {count} of {total}. Success and errors leave them out.",
+        "unknown_values": "Words or codes that are none of the platform's, kept as unknown: {count} of {total} "
+        "({examples}).",
         "undated": "Hits without a date: {count} of {total}. They count in totals, and in no curve.",
         "tracking_missing": "Tracking is missing: {count} messages were delivered and not one hit is known. Opens and "
         "clicks of 0 mean unknown here.",

@@ -91,7 +91,8 @@ WORDS = translatable(
 # Limits that are checks of quality as well, told once: by the verdict where they weigh on it, else by themselves.
 CHECKED = {
     "unknown_links": "unknown_links", "unknown_messages": "unknown_messages", "undated": "undated",
-    "unknown_types": "unknown_types", "tracking_missing": "tracking_missing", "quarantined": "corrupt_lines",
+    "unknown_types": "unknown_types", "unknown_statuses": "unknown_statuses", "tracking_missing": "tracking_missing",
+    "quarantined": "corrupt_lines",
     "deliveries_untracked": "tracking_missing", "unlisted_deliveries": "unknown_deliveries",
 }  # fmt: skip
 WORDS |= {limit: REASONS.get(limit, REASONS[check]) for limit, check in CHECKED.items() if limit not in WORDS}

@@ -20,6 +20,8 @@ from trackkit.sources.values import Clock
 
 __all__ = ["Format", "LoadReport", "RawLoad", "Since", "SourceReport", "formats", "read"]
 
+_SHOWN, _SEEN = 60, 190  # characters of a path, and of what was seen, in a message of at most three lines
+_TRIED = 50  # files that are asked what they come nearest to, where none is of a format
 _LOG_COLLAPSE_SECONDS = 60  # the platform's own importer merges repeated opens of one minute; exports went through it
 
 
@@ -98,8 +100,8 @@ def read(
     inside = staging.resolve()
     found = [one for one in find(source) if inside not in one.path.resolve().parents]
     chosen = _with_siblings([(one, choose(one, _MAPS, known_feeds, format)) for one in found])
-    known = [(one, choice) for one, choice in chosen if choice.format]
-    if not known:
+    known = [(one, choice) for one, choice in chosen if choice.format or choice.is_refused]
+    if not any(choice.format for _, choice in known):
         raise DataError(_nothing_recognised(source, chosen, format))
     folder, further = _new_folder(staging), []
     staged = []
@@ -108,7 +110,7 @@ def read(
             progress(one.relative)
         staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, further, alone=len(found) == 1))
     reading.copies_note(staged, wishes)
-    ignored = {one.relative: choice.why for one, choice in chosen if not choice.format}
+    ignored = {one.relative: choice.why for one, choice in chosen if not (choice.format or choice.is_refused)}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
 
 
@@ -147,6 +149,8 @@ def _stage(
     default = _LOG_COLLAPSE_SECONDS if choice.format == redirection.NAME else 0
     default = choice.feed.collapse_seconds if choice.feed else default
     seconds = default if minutes is None else round(60 * minutes)
+    if choice.is_refused:
+        return _unreadable(found, choice, choice.why)
     try:
         if choice.feed and choice.extends:
             return stage_further(found, choice.feed, folder, further)
@@ -166,14 +170,29 @@ def _stage(
 
 def _unreadable(found: Found, choice: Choice, reason: str) -> Staged:
     table = choice.table_map.table if choice.table_map else "event"
-    report = SourceReport(found.relative, choice.format or "", table, read=1, quarantined=1)
+    name = choice.format or (choice.table_map.format if choice.table_map else "")
+    report = SourceReport(found.relative, name, table, read=1, quarantined=1)
     return Staged(report, {}, quarantine_frame([(1, reason, "")], report))
 
 
 def _nothing_recognised(source: str | Path, chosen: list[tuple[Found, Choice]], format: str) -> str:
-    seen = "; ".join(f"{one.relative} ({choice.why})" for one, choice in chosen[:5]) or "no files"
-    more = f" and {len(chosen) - 5:,} more" if len(chosen) > 5 else ""
+    """Say which file comes nearest to which format, and why it is not of it."""
+    head = f"Nothing in {_end(str(source))} is of a format that can be read"
+    if not chosen:
+        return f"{head}: it holds no files."
+    # Of many files only some are asked: each is read again for it.
+    tried = [(choice.is_refused, choice.near(), one, choice) for one, choice in chosen[:_TRIED]]
+    _, near, one, choice = max(tried, key=lambda seen: (seen[0], bool(seen[1])))
+    seen = f"{choice.why}; nearest is {near}" if near else choice.why
+    more = f" ({len(chosen)} files, none nearer)" if len(chosen) > 1 else ""
     known = formats()
-    wanted = known.values() if format not in known else [known[format]]
-    would = "; ".join(f"{one.name}: {one.recognised}" for one in wanted)
-    return f"Nothing in {str(source)!r} is of a format that can be read: found {seen}{more}. Recognised are {would}."
+    wanted = (
+        f"Recognised are {format}: {known[format].recognised}."
+        if format in known
+        else "`trackkit formats` lists what can be read."
+    )
+    return f"{head}. {_end(one.relative)}: {seen[:_SEEN]}{more}. {wanted}"
+
+
+def _end(name: str) -> str:
+    return repr(name if len(name) <= _SHOWN else f"…{name[-_SHOWN:]}")

@@ -1,7 +1,8 @@
 """Adobe Campaign Classic: the tables of an instance folder, and message content, mapped declaratively.
 
-Headers are given as SQL names (whose plain form follows from them) and XPath names; how they are written does not
-matter beyond their letters and digits. References are section 1 of the platform's data model.
+Headers are given as SQL names (whose plain form follows from them), XPath names and titles of columns (English,
+Portuguese, French); how they are written does not matter beyond their letters and digits. References are section 1 of
+the platform's data model; words that stand for codes are in `codes`.
 """
 
 from pathlib import Path
@@ -9,25 +10,17 @@ from pathlib import Path
 import polars as pl
 
 from trackkit import schema
-from trackkit.sources import values
+from trackkit.sources import codes, values
 from trackkit.sources.files import Found
-from trackkit.sources.maps import Field, TableMap
+from trackkit.sources.maps import KEY_TITLES, Field, TableMap, unknown
 from trackkit.sources.report import SourceReport
 from trackkit.sources.staging import Staged, handed_on, quarantine_frame
 
 EXPORT, CONTENT = "adobe_export", "adobe_content"
 
-_LINK_WORDS = {"email click": 1, "e-mail click": 1, "click": 1, "open": 2, "opt-out": 3, "web": 4, "transaction": 5,
-               "mirror page": 6}  # fmt: skip
-_STATUS_WORDS = {"ignored": 0, "sent": 1, "failed": 2, "taken into account by the service provider": 3,
-                 "received on mobile": 4, "sent to the service provider": 5, "pending": 6, "delivery cancelled": 7,
-                 "prepared": 8, "ready": 8}  # fmt: skip
-_FAILURE_TYPE_WORDS = {"not defined": 0, "soft": 1, "hard": 2, "ignored": 3}
-_STATE_WORDS = {name.lower(): code for code, name in schema.STATES.items()}
-_CHANNEL_WORDS = {"e-mail": 0, "email": 0, "sms": 1, "phone": 2, "direct mail": 3, "fax": 4}
-_REASON_WORDS = {name.lower(): code for code, name in schema.FAILURE_REASONS.items()}
-_FORMAT_WORDS = {"undefined": 0, "unknown": 0, "text": 1, "html": 2}
-_ACTION_WORDS = {"subscribe": 1, "subscription": 1, "unsubscribe": 0, "unsubscription": 0}
+# The titles of columns, as the export assistant and the lists of the console write them.
+_KEY = KEY_TITLES
+_LABEL = ("Label", "Rótulo", "Etiqueta", "Libellé")
 # As in the raw log, a hyphen is no browser, and letters may come in either case.
 _PERSON = pl.when(pl.col("person_id") != "-").then(pl.col("person_id").str.to_lowercase())
 
@@ -56,40 +49,64 @@ def _flag(column: str, *headers: str) -> Field:
     return Field(column, "flag", headers)
 
 
+def _linked(*names: str) -> tuple[str, ...]:
+    """Return the titles that the key of a linked table may have: its name, alone or with the word for its key."""
+    return (*names, *(f"{name} ({key})" for name in names for key in (*_KEY, "id", "foreign key")))
+
+
+_DELIVERY_NAME = ("Delivery", "Entrega", "Diffusion")
+_DELIVERY_KEY = _linked(*_DELIVERY_NAME)
+_RECIPIENT_KEY = _linked("Recipient", "Destinatário", "Destinataire")
+_SERVICE_KEY = _linked("Service", "Information service", "Serviço", "Serviço de informação", "Service d'information")
+_FAILURE_TYPE = ("Failure type", "Error type", "Tipo de falha", "Tipo de erro", "Type d'échec", "Type d'erreur")
+_FAILURE_REASON = ("Failure reason", "Reason", "Motivo da falha", "Motivo", "Razão", "Raison", "Raison de l'échec")
+_FIRST_TEXT = ("First text", "Primeiro texto", "Premier texte")
+
+
 _DELIVERY = TableMap(
     "delivery", EXPORT, "delivery", stems=("delivery", "deliveries", "nmsdelivery"),
     fields=(
-        _id("delivery_id", "iDeliveryId", "@id", "delivery_id", required=True),
-        _text("internal_name", "sInternalName", "@internalName"),
-        _text("label", "sLabel", "@label", "[delivery/@label]"),
-        _text("subject", "sSubject", "@subject", "mailParameters/subject"),
-        _code("message_type", _CHANNEL_WORDS, "iMessageType", "@messageType"),
-        _code("state", _STATE_WORDS, "iState", "@state"),
-        _code("delivery_mode", {}, "iDeliveryMode", "@deliveryMode"),
-        _flag("is_model", "iIsModel", "@isModel"), _flag("is_proof", "iFCP", "@FCP"),
+        _id("delivery_id", "iDeliveryId", "@id", "delivery_id", *_KEY, required=True),
+        _text("internal_name", "sInternalName", "@internalName", "Nome interno", "Nom interne"),
+        _text("label", "sLabel", "@label", "[delivery/@label]", *_LABEL),
+        _text("subject", "sSubject", "@subject", "mailParameters/subject", "Assunto", "Objet"),
+        _code("message_type", codes.CHANNEL, "iMessageType", "@messageType", "Channel", "Delivery channel", "Canal",
+              "Tipo de mensagem", "Type de message"),
+        _code("state", codes.STATE, "iState", "@state", "Status", "Estado", "Statut", "Etat"),
+        _code("delivery_mode", codes.DELIVERY_MODE, "iDeliveryMode", "@deliveryMode", "Modo de entrega",
+              "Mode de diffusion"),
+        _flag("is_model", "iIsModel", "@isModel", "Template", "Modelo", "Modèle"),
+        _flag("is_proof", "iFCP", "@FCP", "Proof", "Prova", "Bon à tirer"),
         _id("typology_id", "iTypologyId", "@typology-id"),
-        _at("contact_at", "tsContact", "@contactDate", "scheduling/@contactDate"),
+        _at("contact_at", "tsContact", "@contactDate", "scheduling/@contactDate", "Data de contato", "Date de contact"),
         _at("started_at", "tsBroadStart", "@broadStart"), _at("ended_at", "tsBroadEnd", "@broadEnd"),
         _at("validity_at", "tsValidity", "@validityDate", "scheduling/@validityDate"),
-        _count("targeted", "iTotalTarget", "@totalTarget", "properties/@totalTarget"),
-        _count("rejected", "iReject", "@reject", "properties/@reject"),
-        _count("to_deliver", "iToDeliver", "@toDeliver", "properties/@toDeliver"),
+        _count("targeted", "iTotalTarget", "@totalTarget", "properties/@totalTarget", "Initial population",
+               "Público inicial", "População inicial", "Population initiale"),
+        _count("rejected", "iReject", "@reject", "properties/@reject", "Messages rejected by the rule",
+               "Mensagens rejeitadas pela regra", "Messages rejetés par règle"),
+        _count("to_deliver", "iToDeliver", "@toDeliver", "properties/@toDeliver", "Messages to deliver",
+               "Messages to be delivered", "Mensagens a entregar", "Mensagens a serem entregues",
+               "Messages à diffuser"),
         _count("text_messages", "iText", "@text", "properties/@text", "indicators/@text"),
-        _count("new_quarantines", "iNewQuarantine", "@newQuarantine", "indicators/@newQuarantine"),
+        _count("new_quarantines", "iNewQuarantine", "@newQuarantine", "indicators/@newQuarantine", "New quarantines",
+               "Novos em quarentena", "Mises en quarantaine"),
         _count("message_size", "iMessageSize", "@messageSize", "properties/@messageSize"),
     ),
 )  # fmt: skip
 _LINK = TableMap(
     "tracking_url", EXPORT, "link", stems=("tracking_url", "trackingurl", "nmstrackingurl"),
     fields=(
-        _id("link_id", "iTrackingUrlId", "@id", "trackingUrl-id", "url-id", required=True),
-        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id"),
-        _code("type_code", _LINK_WORDS, "iType", "@type", "url/@type"),
-        _text("label", "sLabel", "@label", "url/@label"), _text("category", "sCategory", "@category", "url/@category"),
-        _text("url", "sSource", "@source", "url/@source"), _text("tag_id", "sTagId", "@tagId", "@tag-id", "url/@tagId"),
-        _count("occurrence", "iOccurrence", "@occurrence"),
+        _id("link_id", "iTrackingUrlId", "@id", "trackingUrl-id", "url-id", *_KEY, required=True),
+        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id", *_DELIVERY_KEY),
+        _code("type_code", codes.LINK_TYPE, "iType", "@type", "url/@type", "Tipo"),
+        _text("label", "sLabel", "@label", "url/@label", *_LABEL),
+        _text("category", "sCategory", "@category", "url/@category", "Categoria", "Catégorie"),
+        _text("url", "sSource", "@source", "url/@source", "Source URL", "URL de origem", "URL source"),
+        _text("tag_id", "sTagId", "@tagId", "@tag-id", "url/@tagId"),
+        _count("occurrence", "iOccurrence", "@occurrence", "Ocorrência"),
     ),
-    unknown_type=pl.when(~pl.col("type_code").is_in(list(schema.LINK_TYPES))).then(pl.col("type_code").cast(pl.String)),
+    unknown_type=pl.col(unknown("type_code")),
 )  # fmt: skip
 # A failure qualified on the message itself, without the table of failure messages: its own kind of failure message.
 _INLINED_FAILURE = pl.format(
@@ -97,18 +114,23 @@ _INLINED_FAILURE = pl.format(
 )
 _MESSAGE = TableMap(
     "broadlog", EXPORT, "message", stems=("broadlog", "broadlogrcp", "nmsbroadlogrcp", "nmsbroadlog", "delivery_log"),
+    family="broadlog",
     fields=(
-        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id", required=True),
-        _id("message_id", "iBroadLogId", "@id", "@broadLog-id", "message_id", required=True),
-        _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id"),
-        _text("address", "sAddress", "@address"), _code("status_code", _STATUS_WORDS, "iStatus", "@status"),
-        _at("status_at", "tsEvent", "@eventDate"), _flag("is_seed", "iIsSeed", "@isSeed", "seed"),
+        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id", *_DELIVERY_KEY, required=True),
+        _id("message_id", "iBroadLogId", "@id", "@broadLog-id", "message_id", *_KEY, required=True),
+        _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id", *_RECIPIENT_KEY),
+        _text("address", "sAddress", "@address", "Endereço", "Adresse"),
+        _code("status_code", codes.STATUS, "iStatus", "@status", "Delivery status", "Estado", "Statut"),
+        _at("status_at", "tsEvent", "@eventDate", "Event date", "Date", "Data do evento", "Data",
+            "Date de l'événement"),
+        _flag("is_seed", "iIsSeed", "@isSeed", "seed", "Seed address", "Endereço de teste", "Adresse de contrôle"),
         _id("failure_id", "iMsgId", "@msg-id", "msg/@id"),
-        _code("failure_type", _FAILURE_TYPE_WORDS, "iFailureType", "@failureType", "msg/@failureType",
+        _code("failure_type", codes.FAILURE_TYPE, "iFailureType", "@failureType", "msg/@failureType", *_FAILURE_TYPE,
               table="failure"),
-        _code("failure_reason", _REASON_WORDS, "iFailureReason", "@failureReason", "msg/@failureReason",
+        _code("failure_reason", codes.FAILURE_REASON, "iFailureReason", "@failureReason", "msg/@failureReason",
+              *_FAILURE_REASON, table="failure"),
+        _text("first_text", "sMessage", "sFirstText", "msg/@firstText", "@message", "msg/@text", *_FIRST_TEXT,
               table="failure"),
-        _text("first_text", "sMessage", "sFirstText", "msg/@firstText", "@message", "msg/@text", table="failure"),
     ),
     derive={
         "failure_id": pl.when(
@@ -118,56 +140,71 @@ _MESSAGE = TableMap(
     },
 )  # fmt: skip
 _FAILURE = TableMap(
-    "broadlog_msg", EXPORT, "failure", stems=("broadlog_msg", "broadlogmsg", "nmsbroadlogmsg"),
+    "broadlog_msg", EXPORT, "failure", stems=("broadlog_msg", "broadlogmsg", "nmsbroadlogmsg"), family="broadlogmsg",
     fields=(
-        _id("failure_id", "iBroadLogMsgId", "@id", "broadLogMsg-id", "msg-id", required=True),
-        _code("failure_type", _FAILURE_TYPE_WORDS, "iFailureType", "@failureType"),
-        _code("failure_reason", _REASON_WORDS, "iFailureReason", "@failureReason"),
-        _text("first_text", "sFirstText", "@firstText", "sText", "@text"),
+        _id("failure_id", "iBroadLogMsgId", "@id", "broadLogMsg-id", "msg-id", *_KEY, required=True),
+        _code("failure_type", codes.FAILURE_TYPE, "iFailureType", "@failureType", *_FAILURE_TYPE),
+        _code("failure_reason", codes.FAILURE_REASON, "iFailureReason", "@failureReason", *_FAILURE_REASON),
+        _text("first_text", "sFirstText", "@firstText", *_FIRST_TEXT, "sText", "@text"),
     ),
 )  # fmt: skip
 _EXCLUSION = TableMap(
     "exclusion", EXPORT, "exclusion", stems=("exclusion", "exclusions", "excludelogrcp", "nmsexcludelogrcp"),
+    family="excludelog",
     fields=(
-        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id", required=True),
-        _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id"),
-        _text("rule", "sRule", "@rule", "msg/@failureReason", "iFailureReason"),
+        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id", *_DELIVERY_KEY, required=True),
+        _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id", *_RECIPIENT_KEY),
+        _text("rule", "sRule", "@rule", "msg/@failureReason", "iFailureReason", *_FAILURE_REASON, "Regra", "Règle"),
     ),
+    # A reason in any spelling is one rule; its code, and an analyst's own rule, stay as they are.
+    derive={
+        "rule": pl.when(~pl.col("rule").str.contains(r"^\s*\d+\s*$")).then(
+            values.named(values.code(pl.col("rule"), codes.FAILURE_REASON), schema.FAILURE_REASONS)
+        ).fill_null(pl.col("rule")),
+    },
 )  # fmt: skip
 _RECIPIENT = TableMap(
     "recipient", EXPORT, "recipient", stems=("recipient", "recipients", "nmsrecipient"),
     fields=(
-        _id("recipient_id", "iRecipientId", "@id", "@recipient-id", required=True),
-        _text("email", "sEmail", "@email", "recipient/@email"),
-        _code("email_format", _FORMAT_WORDS, "iEmailFormat", "@emailFormat"),
-        _flag("is_denylisted", "iBlackList", "@blackList"),
-        _text("country", "sCountryCode", "@countryCode", "location/@countryCode"),
+        _id("recipient_id", "iRecipientId", "@id", "@recipient-id", *_KEY, required=True),
+        _text("email", "sEmail", "@email", "recipient/@email", "Email address", "Endereço de email", "Adresse email"),
+        _code("email_format", codes.EMAIL_FORMAT, "iEmailFormat", "@emailFormat", "Formato de email",
+              "Formato do email", "Format d'email", "Format des emails"),
+        _flag("is_denylisted", "iBlackList", "@blackList", "No longer contact", "Do not contact",
+              "No longer contact this recipient", "Não entrar mais em contato", "Ne plus contacter"),
+        _text("country", "sCountryCode", "@countryCode", "location/@countryCode", "Código do país", "Code pays"),
     ),
     derive={"country": pl.when(pl.col("country") != "XX").then(pl.col("country"))},
 )  # fmt: skip
-_TYPE_CODE = values.code(pl.col("raw_event_type"), _LINK_WORDS)
+_TYPE_CODE = values.code(pl.col("raw_event_type"), codes.LINK_TYPE)
 _REPORTED = (
     pl.when(pl.col("link_id") == "1").then(pl.lit("opened"))
     .when(pl.col("raw_event_type").is_not_null())
     .then(values.named(pl.col("link.type_code"), schema.LINK_TYPES).fill_null("unknown"))
 )  # fmt: skip
 _AGENT_PARTS = [f"user_agent.{part}" for part in ("browser", "browser_version", "operating_system", "device")]
+_EVENT_DATE = ("tsLog", "@logDate", "Log date", "Date", "Data do log", "Data", "Date du log")
+_PERSON_KEY = ("Requester UUID", "UUID do solicitante", "UUID du demandeur", "UUID de l'internaute")
 _EVENT = TableMap(
     "tracking_log", EXPORT, "event",
     stems=("tracking_log", "trackinglog", "trackinglogrcp", "nmstrackinglogrcp", "tracking_archive", "archive"),
+    family="trackinglog",
     fields=(
-        _id("event_id", "iTrackingLogId", "@id", "trackingLog-id", required=True),
-        _at("occurred_at", "tsLog", "@logDate"), _id("link_id", "iUrlId", "@url-id", "url/@id", "iTrackingUrlId"),
-        _id("message_id", "iBroadLogId", "@broadLog-id", "broadLog/@id"),
-        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id"),
-        _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id"),
-        _text("person_id", "sSourceId", "@source-id", "@sourceId", "Requester UUID"),
-        _text("raw_event_type", "url/@type", "url-type", "iType", "@type"),
+        _id("event_id", "iTrackingLogId", "@id", "trackingLog-id", *_KEY, required=True),
+        _at("occurred_at", *_EVENT_DATE),
+        _id("link_id", "iUrlId", "@url-id", "url/@id", "iTrackingUrlId",
+            *(name for name in _linked("URL", "Tracked URL", "URL rastreado", "URL trackée") if name != "URL")),
+        _id("message_id", "iBroadLogId", "@broadLog-id", "broadLog/@id",
+            *_linked("Delivery log", "Log de entrega", "Log da entrega", "Log do delivery", "Log de diffusion")),
+        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id", *_DELIVERY_KEY),
+        _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id", *_RECIPIENT_KEY),
+        _text("person_id", "sSourceId", "@source-id", "@sourceId", *_PERSON_KEY),
+        _text("raw_event_type", "url/@type", "url-type", "iType", "@type", "Tipo"),
         _text("user_agent", "sUserAgent", "userAgent/@text"),
         _id("user_agent_hash", "iUserAgent", "@userAgent", "@user-agent", "userAgent/@hashKey", "iHashKey"),
         # In no column of their own: derived below.
         _code("type_code", {}, table="link"), _id("delivery_id", table="link"),
-        _text("label", "url/@label", table="link"), _text("category", "url/@category", table="link"),
+        _text("label", "url/@label", *_LABEL, table="link"), _text("category", "url/@category", table="link"),
         _text("url", "url/@source", table="link"), _text("tag_id", "url/@tagId", "url/@tag-id", table="link"),
         _text("internal_name", "delivery/@internalName", table="delivery"),
         _text("label", "delivery/@label", table="delivery"),
@@ -194,6 +231,29 @@ _EVENT = TableMap(
     },
     unknown_type=pl.when(pl.col("reported_type") == "unknown").then(pl.col("raw_event_type")),
 )  # fmt: skip
+# A list of the Tracking tab, saved as it is shown: no keys, and deliveries and recipients by their names.
+_NAMED = pl.concat_str("delivery_id", "recipient_id", separator=":")
+_TRACKING_LIST = TableMap(
+    "tracking_list", EXPORT, "event", stems=("tracking_list", *_EVENT.stems), by_name=True,
+    fields=(
+        Field("occurred_at", "instant", _EVENT_DATE, required=True),
+        Field("raw_event_type", "text", ("Type", "Tipo", "url/@type"), required=True),
+        _text("delivery_id", *_DELIVERY_NAME), _text("label", *_DELIVERY_NAME, table="delivery"),
+        _text("recipient_id", "Recipient", "Destinatário", "Destinataire"),
+        _text("person_id", *_PERSON_KEY), _code("type_code", {}, table="link"),
+        _text("label", *_LABEL, "url/@label", table="link"),
+    ),
+    derive={
+        "person_id": _PERSON, "message_id": _NAMED, "link.type_code": _TYPE_CODE,
+        "link_id": pl.when(pl.col("link.type_code") == 2).then(pl.lit("1")).otherwise(
+            pl.concat_str(pl.col("delivery_id").fill_null(""), values.digest("link.label"), separator=":")),
+        "link.delivery_id": pl.when(pl.col("link_id") != "1").then(pl.col("delivery_id")),
+        "reported_type": _REPORTED,
+        "event_id": pl.lit("sha256:") + values.digest("occurred_at", "raw_event_type", "link.label", "delivery_id",
+                                                      "recipient_id", "person_id"),
+    },
+    unknown_type=pl.when(pl.col("reported_type") == "unknown").then(pl.col("raw_event_type")),
+)  # fmt: skip
 _USER_AGENT = TableMap(
     "user_agent", EXPORT, "user_agent", stems=("user_agent", "useragent", "nmsuseragent"),
     fields=(
@@ -205,8 +265,9 @@ _USER_AGENT = TableMap(
 )  # fmt: skip
 _WEB_EVENT = TableMap(
     "web_tracking_log", EXPORT, "web_event", stems=("web_tracking_log", "webtrackinglog", "nmswebtrackinglog"),
+    family="webtrackinglog",
     fields=(
-        _id("event_id", "iTrackingLogId", "@trackingLog-id", "trackingLog/@id", "@id", required=True),
+        _id("event_id", "iTrackingLogId", "@trackingLog-id", "trackingLog/@id", "@id", *_KEY, required=True),
         Field("amount", "amount", ("dAmount", "@amount")), _count("articles", "iArticle", "@article"),
         _text("tag_id", "sTagId", "@tagId", "@tag-id"),
     ),
@@ -214,15 +275,19 @@ _WEB_EVENT = TableMap(
 _SUBSCRIPTION = TableMap(
     "subscription_history", EXPORT, "subscription", stems=("subscription_history", "subhisto", "nmssubhisto"),
     fields=(
-        _id("service_id", "iServiceId", "@service-id", "service/@id", required=True),
-        _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id", required=True),
-        _code("action", _ACTION_WORDS, "iAction", "@action", required=True), _at("occurred_at", "tsDate", "@date"),
-        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id"),
+        _id("service_id", "iServiceId", "@service-id", "service/@id", *_SERVICE_KEY, required=True),
+        _id("recipient_id", "iRecipientId", "@recipient-id", "recipient/@id", *_RECIPIENT_KEY, required=True),
+        _code("action", codes.SUBSCRIPTION, "iAction", "@action", "Ação", required=True),
+        _at("occurred_at", "tsDate", "@date", "Data"),
+        _id("delivery_id", "iDeliveryId", "@delivery-id", "delivery/@id", *_DELIVERY_KEY),
     ),
 )  # fmt: skip
 _SERVICE = TableMap(
     "service", EXPORT, "service", stems=("service", "services", "nmsservice"),
-    fields=(_id("service_id", "iServiceId", "@id", "@service-id", required=True), _text("label", "sLabel", "@label")),
+    fields=(
+        _id("service_id", "iServiceId", "@id", "@service-id", *_KEY, required=True),
+        _text("label", "sLabel", "@label", *_LABEL),
+    ),
 )  # fmt: skip
 _PAGE_HIT = TableMap(
     "web_page_hit", EXPORT, "page_hit", stems=("web_page_hit", "webpagehit", "page_hit"),
@@ -232,13 +297,13 @@ _PAGE_HIT = TableMap(
         _text("page", "sPageName", "@pageName"), _code("step", {}, "iStep", "@step"),
         _text("person_id", "sSourceId", "@source-id", "@sourceId"),
         _id("recipient_id", "iRecipientId", "@recipient-id"), _id("delivery_id", "iDeliveryId", "@delivery-id"),
-        _code("web_optout", {}, "iOptOut", "acoptout", "@optOut"),
+        _code("web_optout", codes.WEB_OPTOUT, "iOptOut", "acoptout", "@optOut"),
     ),
     derive={"person_id": _PERSON},
 )  # fmt: skip
 MAPS = (
-    _DELIVERY, _LINK, _MESSAGE, _FAILURE, _EXCLUSION, _RECIPIENT, _EVENT, _USER_AGENT, _WEB_EVENT, _SUBSCRIPTION,
-    _SERVICE, _PAGE_HIT,
+    _DELIVERY, _LINK, _MESSAGE, _FAILURE, _EXCLUSION, _RECIPIENT, _EVENT, _TRACKING_LIST, _USER_AGENT, _WEB_EVENT,
+    _SUBSCRIPTION, _SERVICE, _PAGE_HIT,
 )  # fmt: skip
 
 _SUFFIXES = {".html": "html", ".htm": "html", ".txt": "text"}

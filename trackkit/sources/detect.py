@@ -1,32 +1,40 @@
 """Which format a file is of, by its place and name first, then by its headers or its first lines; and why."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from trackkit.errors import DataError
 from trackkit.sources import adobe, files, redirection
 from trackkit.sources.feeds import framing, recognise
 from trackkit.sources.feeds.extension import extends
 from trackkit.sources.feeds.feed import Feed
-from trackkit.sources.feeds.headers import names, of_table, siblings
+from trackkit.sources.feeds.headers import names, near_tables, of_table, siblings
 from trackkit.sources.files import Found
-from trackkit.sources.maps import TableMap, plain_name
+from trackkit.sources.maps import TableMap, called, plain_name
 from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
+_JSON_NAME = re.compile(r"\.(json|jsonl|ndjson)(\.gz|\.zst)?$", re.IGNORECASE)
 _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a file is: a format, the table map for a table file, and the reason; no format when it is not known."""
+    """What a file is: a format, the table map for a table file, and the reason; no format when it is not known.
+
+    Without a format, `near` says, where it is asked, which one comes nearest and what it would need; `is_refused` is a
+    file that by its name is a table which it cannot be read as: a failure, where other files are just left alone.
+    """
 
     format: str | None
     why: str
     table_map: TableMap | None = None
     feed: Feed | None = None
     extends: bool = False  # a table of further columns of the format's events
+    near: Callable[[], str] = str
+    is_refused: bool = False
 
 
 def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], format: str = "auto") -> Choice:
@@ -95,30 +103,54 @@ def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
         return None
     feed, why = recognise.of_lines(found.path, feeds)  # first, as an access log may be JSON too: hits leave no doubt
     if feed is None and framing.looks_like(_head(found)):
-        feed, seen = recognise.of_records(found.path, feeds)
-        why = seen if feed else why or seen
+        try:
+            feed, seen = recognise.of_records(found.path, feeds)
+        except DataError as error:
+            return Choice(None, str(error), is_refused=bool(_JSON_NAME.search(found.path.name)))
+        near = partial(recognise.nearest, found.path, feeds)
+        return Choice(feed.name if feed else None, seen if feed else why or seen, feed=feed, near=near)
     return Choice(feed.name if feed else None, why, feed=feed) if why else None
 
 
 def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> Choice:
-    named = next((one for name in names(found) for one in maps if name in map(plain_name, one.stems)), None)
-    if named:
+    named = called(maps, names(found))
+    for one in named:
         try:
-            headers = dialect(found, named.known).headers
+            headers = dialect(found, one.known).headers
         except DataError:  # damaged, which its reader will say
-            return Choice(named.format, f"named as '{named.name}'", named)
-        lacking = named.missing(headers)
-        if not lacking:
-            return Choice(named.format, f"named as '{named.name}', with its headers", named)
+            return Choice(one.format, f"named as '{one.name}'", one)
+        if not one.missing(headers):
+            return Choice(one.format, f"named as '{one.name}', with its headers", one)
     if feed := of_table(found, feeds):
         return Choice(feed.name, feed.recognised, feed=feed)
-    fitting = [(one.known(headers), one) for one in maps if not one.missing(headers := _headers(found, one))]
+    fitting = [(one.told_by(_headers(found, one)), one) for one in maps]
     best = max(fitting, key=lambda pair: pair[0], default=(0, None))
     if best[1] and best[0] >= _LEAST_HEADERS:
         return Choice(best[1].format, f"its headers are those of '{best[1].name}'", best[1])
     if named:
-        return Choice(None, f"named as '{named.name}', but without a column for {', '.join(lacking)}")
-    return Choice(None, "its headers are those of no known table")
+        return _without_its_columns(found, named[0])
+    near = partial(_nearest, found, maps, feeds)
+    return Choice(None, "its headers are those of no known table", near=near)
+
+
+def _without_its_columns(found: Found, named: TableMap) -> Choice:
+    """Refuse a file that is called as a table of the platform is, and has not what each of its rows must have."""
+    headers = _headers(found, named)
+    lacking = named.missing(headers)
+    why = f"named as '{named.name}', but without a column for {', '.join(lacking)}"
+    return Choice(None, why, named, is_refused=bool(headers))
+
+
+def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> str:
+    """Say which table the headers come nearest to, and what it would need; nothing where they come near to none."""
+    known = [(one.known(headers), one, one.missing(headers)) for one in maps if (headers := _headers(found, one))]
+    of_maps = [(count / len(one.fields), count, f"{one.format} '{one.name}'", lacking) for count, one, lacking in known]
+    ranked = [one for one in [*of_maps, *near_tables(found, feeds)] if one[1]]
+    if not ranked:
+        return ""
+    _, count, name, lacking = max(ranked, key=lambda one: (one[1], one[0]))
+    needs = f"without a column for {', '.join(lacking)}" if lacking else "too few to tell"
+    return f"{name}: {count} of its headers, {needs}"
 
 
 def _headers(found: Found, table_map: TableMap) -> list[str]:

@@ -1,12 +1,13 @@
 """Declarative maps: which header of a table file is which canonical column, and of what kind. Data, and its lookup."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.sources.codes import folded
 
 KINDS = {
     "text": pl.String(), "id": pl.String(), "count": pl.Int64(), "amount": pl.Float64(), "flag": pl.Boolean(),
@@ -14,16 +15,18 @@ KINDS = {
 }  # fmt: skip
 
 
+# The title that the platform gives the key of each table; without it, titles alone name no table.
+KEY_TITLES = ("Primary key", "Chave primária", "Clé primaire")
 _PREFIXES = ("ts", "i", "s", "d", "m")  # the letter of the type that begins an SQL name
 
 
 def plain_name(header: str) -> str:
-    """Return a header as it is compared: letters and digits only, in lower case.
+    """Return a header as it is compared: letters and digits only, without accents, in lower case.
 
     >>> plain_name("[@delivery-id]"), plain_name("iDeliveryId"), plain_name("[url/@type]")
     ('deliveryid', 'ideliveryid', 'urltype')
     """
-    return "".join(letter for letter in header.lower() if letter.isalnum())
+    return folded(header)
 
 
 def _spellings(header: str) -> Iterator[str]:
@@ -41,8 +44,9 @@ class Field:
     """A canonical column, its kind (text, id, count, amount, flag, code, instant) and the headers that it may have.
 
     The first header found wins. Two fields of one column fill each other's gaps, the earlier first. A row is refused
-    when a `required` column is empty or a cell is not of its kind. `words` are names that stand for codes. `table`
-    names another canonical table, of which this file tells something too.
+    when a `required` column is empty or a cell is not of its kind; an unknown word of a code or a flag refuses nothing:
+    the value is unknown. `words` are names that stand for codes, as `codes.folded` writes them; other numbers than
+    theirs are kept, and are unknown too. `table` names another canonical table, of which this file tells something too.
     """
 
     column: str
@@ -57,6 +61,12 @@ class Field:
         """The headers as they are compared, SQL names with and without the letter of their type."""
         return tuple(dict.fromkeys(name for header in self.headers for name in _spellings(header)))
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The aliases that are no titles of columns: titles begin with a capital, and other tables have them too."""
+        named = [header for header in self.headers if not header[:1].isupper()]
+        return tuple(dict.fromkeys(name for header in named for name in _spellings(header)))
+
     @property
     def inner(self) -> str:
         """The column's name while the file is read: that of another table carries the table's name."""
@@ -68,18 +78,30 @@ class Field:
         return f"{self.inner} from {' '.join(self.headers)}"
 
     @property
+    def is_lenient(self) -> bool:
+        """Whether a word that is not known leaves the value unknown, and the row as it is."""
+        return self.kind in ("code", "flag")
+
+    @property
     def offset_name(self) -> str:
         """The name of the offset written beside an instant."""
         return f"{self.name} offset"
+
+
+def unknown(column: str) -> str:
+    """Return the name, while a file is read, of the words of a column that are not known."""
+    return f"unknown {column}"
 
 
 @dataclass(frozen=True, eq=False)
 class TableMap:
     """How the rows of one kind of table file become rows of a canonical table, and tell of others.
 
-    `stems` are the names that such a file may have; `derive` makes columns of those read (canonical names; those of
-    other tables as `table.column`), in order; `unknown_type` gives the word of a type that has no canonical one;
-    `zone` is the zone of instants where the format itself fixes it.
+    `stems` are the names that such a file may have, and `family` what the names of further tables of its kind hold, as
+    target mappings make them (`NmsBroadLogSvc`, `cusTrackingLogPartner`); with `by_name` headers alone do not tell the
+    table. `derive` makes columns of those read
+    (canonical names; those of other tables as `table.column`), in order; `unknown_type` gives the word of a type that
+    has no canonical one; `zone` is the zone of instants where the format itself fixes it.
     """
 
     name: str
@@ -87,6 +109,8 @@ class TableMap:
     table: str
     fields: tuple[Field, ...]
     stems: tuple[str, ...] = ()
+    family: str = ""
+    by_name: bool = False
     derive: Mapping[str, pl.Expr] = field(default_factory=dict)
     unknown_type: pl.Expr | None = None
     zone: str | None = None
@@ -103,6 +127,15 @@ class TableMap:
         """Return how many headers the map knows."""
         return len(self.match(headers))
 
+    def told_by(self, headers: list[str]) -> int:
+        """Return how many headers tell that a file without its name is of this table; 0 where none of them could."""
+        if self.by_name or self.missing(headers):
+            return 0
+        plain = set(map(plain_name, headers))
+        if plain & set(map(plain_name, KEY_TITLES)):
+            return self.known(headers)
+        return sum(not plain.isdisjoint(one.names) for one in self.fields)
+
     def missing(self, headers: list[str]) -> list[str]:
         """Return the columns without which no row can be read, and which no header names."""
         found = {one.inner for one in self.match(headers)}
@@ -115,3 +148,17 @@ class TableMap:
         for one in self.fields:
             columns.setdefault(one.inner, []).append(one)
         return columns
+
+
+def called(maps: Iterable[TableMap], names: Iterable[str]) -> list[TableMap]:
+    """Return the maps of the tables that one of the names is of, the first name first; families after exact names.
+
+    >>> from trackkit.sources import adobe
+    >>> [called(adobe.MAPS, [name])[0].name for name in ("broadlog", "nmsbroadlogsvc", "custrackinglogpartner")]
+    ['broadlog', 'broadlog', 'tracking_log']
+    """
+    listed, names = list(maps), list(names)
+    exact = [one for name in names for one in listed if name in map(plain_name, one.stems)]
+    alike = [one for name in names for one in listed if one.family and one.family in name]
+    alike.sort(key=lambda one: -len(one.family))
+    return list(dict.fromkeys(exact or alike))

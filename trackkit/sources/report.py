@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+import polars as pl
+
 _COUNTS = ("read", "kept", "duplicate", "collapsed", "quarantined", "undated")
 
 
@@ -15,8 +17,9 @@ class SourceReport:
 
     Counts are lines (raw logs; blank lines are not lines), rows (tables; the header is not a row) or events (records;
     one may tell of several). `not_events` counts apart, outside `read`, the sound lines of an access log that are no
-    tracked hits. A source fills `read`, `quarantined`, `undated`, `not_events` and what it assumed; de-duplication
-    fills the rest.
+    tracked hits. `unknown_values` counts, by column, the words that are in no list of the platform: their rows are
+    kept, the value is not known. `unreadable` says why nothing of a file could be read. A source fills `read`,
+    `quarantined`, `undated`, `not_events` and what it assumed; de-duplication fills the rest.
     """
 
     path: str
@@ -30,9 +33,11 @@ class SourceReport:
     undated: int = 0
     not_events: int = 0
     unknown_types: dict[str, int] = field(default_factory=dict)
+    unknown_values: dict[str, dict[str, int]] = field(default_factory=dict)
     assumptions: list[str] = field(default_factory=list)
     ignored_columns: list[str] = field(default_factory=list)
     sent_is_delivered: bool = False  # its format may tell no deliveries; then what was sent and did not bounce is one
+    unreadable: str = ""
 
     @property
     def accepted(self) -> int:
@@ -49,8 +54,10 @@ class SourceReport:
         return {
             "path": self.path, "format": self.format, "table": self.table,
             **{name: getattr(self, name) for name in (*_COUNTS, "not_events")},
-            "unknown_types": dict(self.unknown_types), "assumptions": list(self.assumptions),
-            "ignored_columns": list(self.ignored_columns), "sent_is_delivered": self.sent_is_delivered,
+            "unknown_types": dict(self.unknown_types),
+            "unknown_values": {name: dict(words) for name, words in self.unknown_values.items()},
+            "assumptions": list(self.assumptions), "ignored_columns": list(self.ignored_columns),
+            "sent_is_delivered": self.sent_is_delivered, "unreadable": self.unreadable,
         }  # fmt: skip
 
 
@@ -58,7 +65,8 @@ class SourceReport:
 class LoadReport:
     """A load of one or several sources; the store fills what can be said of all of them.
 
-    `event_types` counts the kept events by type; `quality` is the verdict on the load (`quality.loads.judge_load`).
+    `event_types` counts the kept events by type; `quality` is the verdict on the load (`quality.loads.judge_load`);
+    `unreadable` says why nothing of a source could be read.
 
     >>> report = LoadReport([SourceReport("a.log", "adobe_redirection_log", "event", read=3, kept=2, quarantined=1)])
     >>> report.total("read"), report.is_settled
@@ -71,6 +79,12 @@ class LoadReport:
     event_types: dict[str, int] = field(default_factory=dict)
     ignored_files: dict[str, str] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """The sources and files of which nothing could be read, and why."""
+        return self.unreadable | {one.path: one.unreadable for one in self.sources if one.unreadable}
 
     @property
     def is_settled(self) -> bool:
@@ -88,13 +102,14 @@ class LoadReport:
             "event_types": dict(self.event_types),
             "ignored_files": dict(self.ignored_files),
             "quality": dict(self.quality),
+            "unreadable": dict(self.unreadable),
         }
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> "LoadReport":
         """Rebuild a report from what `to_dict` gave."""
         sources = [SourceReport(**source) for source in written["sources"]]
-        further = (dict(written.get(name, {})) for name in ("ignored_files", "quality"))
+        further = (dict(written.get(name, {})) for name in ("ignored_files", "quality", "unreadable"))
         return cls(sources, dict(written["event_types"]), *further)
 
     @classmethod
@@ -104,12 +119,14 @@ class LoadReport:
         for report in reports:
             whole.sources += report.sources
             whole.ignored_files |= report.ignored_files
+            whole.unreadable |= report.unreadable
             types.update(report.event_types)
         whole.event_types = dict(types)
         return whole
 
     def __str__(self) -> str:
         lines = [line for source in self.sources for line in _source_lines(source)]
+        lines += [f"{path}  nothing could be read: {why}" for path, why in self.unreadable.items()]
         lines += [f"{path}  not read: {why}" for path, why in self.ignored_files.items()]
         if len(self.sources) > 1:
             parts = " + ".join(f"{self.total(name):,} {name}" for name in _COUNTS[1:5])
@@ -128,7 +145,8 @@ class LoadReport:
         head = "".join(f"<th>{name}</th>" for name in ("file", "format", "table", *_COUNTS, "notes"))
         rows = "".join(_html_row(source) for source in self.sources)
         judged = "<br>".join(escape(line) for line in self._judgement())
-        left = "".join(f"<li>{escape(path)}: {escape(why)}</li>" for path, why in self.ignored_files.items())
+        unread = (self.unreadable | self.ignored_files).items()
+        left = "".join(f"<li>{escape(path)}: {escape(why)}</li>" for path, why in unread)
         left = f"<p>Not read:</p><ul>{left}</ul>" if left else ""
         return f"<table><tr>{head}</tr>{rows}</table>{left}" + (f"<p>{judged}</p>" if judged else "")
 
@@ -140,7 +158,8 @@ def _source_lines(source: SourceReport) -> list[str]:
 
 
 def _notes(source: SourceReport) -> list[str]:
-    notes = list(source.assumptions)
+    notes = [f"nothing could be read: {source.unreadable}"] if source.unreadable else []
+    notes += source.assumptions
     if source.not_events:
         what = "requests that are no tracked hits, or records of no message sent"
         notes.append(f"{source.not_events:,} lines besides are {what}")
@@ -149,6 +168,7 @@ def _notes(source: SourceReport) -> list[str]:
     if source.unknown_types:
         words = ", ".join(f"{word!r} {count:,}" for word, count in source.unknown_types.items())
         notes.append(f"unknown types: {words}")
+    notes += [f"unknown {name}: {_told(words)}" for name, words in source.unknown_values.items()]
     if source.ignored_columns:
         more = f" and {len(source.ignored_columns) - 8} more" if len(source.ignored_columns) > 8 else ""
         notes.append("columns not used: " + ", ".join(source.ignored_columns[:8]) + more)
@@ -159,3 +179,18 @@ def _html_row(source: SourceReport) -> str:
     words = "".join(f"<td>{escape(word)}</td>" for word in (source.path, source.format, source.table))
     counts = "".join(f"<td style='text-align:right'>{getattr(source, name):,}</td>" for name in _COUNTS)
     return f"<tr>{words}{counts}<td>{'<br>'.join(escape(note) for note in _notes(source))}</td></tr>"
+
+
+MOST_WORDS = 20  # unknown words of a column that are told one by one
+
+
+def most_frequent(tally: pl.DataFrame) -> dict[str, int]:
+    """Return the most frequent words of a tally (`word`, `len`); what is left is counted under the empty word."""
+    ranked = tally.sort("len", "word", descending=[True, False])
+    told = dict(ranked.head(MOST_WORDS).iter_rows())
+    rest = ranked["len"].slice(MOST_WORDS).sum()
+    return told | ({"": rest} if rest else {})
+
+
+def _told(words: Mapping[str, int]) -> str:
+    return ", ".join(f"{word!r} {count:,}" if word else f"other words {count:,}" for word, count in words.items())

@@ -10,6 +10,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.sources.report import LoadReport, SourceReport
 
+_REASON = 300  # characters of the reason why nothing of a file could be read
 TEXT_LIMIT = 10_000  # characters of a refused line that are kept
 # Parquet files in staging are read once, soon, and thrown away: the fastest codec, not the smallest.
 STAGED = {"compression": "lz4", "statistics": False}
@@ -33,19 +34,21 @@ class RawLoad:
     """Canonical frames as a source gives them (sourced columns, `source_file`, `source_row`), not yet de-duplicated.
 
     `parts` has the rows of each table file by file, for who goes through all: polars begins all inputs of a union at
-    once. `quarantine` holds the refused lines (schema.QUARANTINE); `report` accounts for every line of every file.
-    `marks` says how far each table of a database was read: its newest instant.
+    once. `unread` has the tables, without a row, of files of which nothing could be read. `quarantine` holds the
+    refused lines (schema.QUARANTINE); `report` accounts for every line of every file. `marks` says how far each table
+    of a database was read: its newest instant.
     """
 
     parts: dict[str, list[pl.LazyFrame]]
     quarantine: pl.DataFrame
     report: LoadReport
     marks: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, list[pl.LazyFrame]] = field(default_factory=dict)
 
     @property
     def frames(self) -> dict[str, pl.LazyFrame]:
         """The rows of each table as one frame."""
-        return {table: pl.concat(same) for table, same in self.parts.items()}
+        return {table: pl.concat(same) for table, same in (self.unread | self.parts).items()}
 
 
 def handed_on(table: str) -> list[str]:
@@ -76,13 +79,28 @@ def staged_path(folder: Path, kind: str) -> Path:
 def combine(staged: list[Staged], report: LoadReport) -> RawLoad:
     """Join the frames of all files; rows gleaned from another table stand after those of a table's own files.
 
-    The store tells them apart by `source_file`: what a table's own file states wins over what others tell.
+    The store tells them apart by `source_file`: what a table's own file states wins over what others tell. A file of
+    which nothing could be read brings no table: what it would have told is unknown, and not empty.
     """
-    parts = _listed(one.frames for one in staged)
-    for table, gleaned in _listed(one.secondary for one in staged).items():
+    for one in staged:
+        one.report.unreadable = _unreadable(one)
+    parts = _listed(one.frames for one in staged if not one.report.unreadable)
+    for table, gleaned in _listed(one.secondary for one in staged if not one.report.unreadable).items():
         parts.setdefault(table, []).append(_single(pl.concat(gleaned), table))
     bad = [one.quarantine for one in staged if one.quarantine.height]
-    return RawLoad(parts, pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema), report)
+    quarantine = pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema)
+    return RawLoad(parts, quarantine, report, unread=_listed(one.frames for one in staged if one.report.unreadable))
+
+
+def _unreadable(one: Staged) -> str:
+    """Return why nothing of a file could be read: the reason given most often; nothing where something could."""
+    if not one.report.read or one.report.accepted:
+        return ""
+    most = one.quarantine.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    reason = str(most["reason"].first() or "no row of it is one")[:_REASON]
+    if one.report.quarantined == 1:
+        return reason
+    return f"all its {one.report.quarantined:,} rows were refused, {most['len'].first() or 0:,} as: {reason}"
 
 
 def _listed(parts: Iterable[Mapping[str, pl.LazyFrame]]) -> dict[str, list[pl.LazyFrame]]:

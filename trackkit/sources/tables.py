@@ -15,15 +15,15 @@ from trackkit import schema
 from trackkit.errors import DataError
 from trackkit.sources import files, values
 from trackkit.sources.files import NOT_UTF8, Found, Mended
-from trackkit.sources.maps import KINDS, Field, TableMap
-from trackkit.sources.report import SourceReport
+from trackkit.sources.maps import KINDS, Field, TableMap, unknown
+from trackkit.sources.report import SourceReport, most_frequent
 from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
 from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame, refused, staged_path
 from trackkit.sources.values import Clock
 
 _EXPECTED = {
     "id": "neither a whole number nor a UUID", "count": "not a whole number", "amount": "not a number",
-    "flag": "neither 0 nor 1", "code": "not a known code", "instant": "not an instant that exists",
+    "instant": "not an instant that exists",
 }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ class _Reading:
                 empty = pl.all_horizontal([self._is_empty(one).fill_null(False) for one in read])
                 named = " and ".join(repr(self._header(one)) for one in read)
                 faults.append(_Fault(empty, pl.lit(f"no {name} (column {named})")))
-        return faults + [self._bad_value(one) for one in self.places if one.kind != "text"]
+        return faults + [self._bad_value(one) for one in self.places if one.kind != "text" and not one.is_lenient]
 
     def _bad_value(self, one: Field) -> _Fault:
         what = pl.lit(f"' in column '{self._header(one)}' is {_EXPECTED[one.kind]}")
@@ -102,7 +102,7 @@ class _Reading:
         return values.is_nothing(rest) if one.kind == "id" else values.is_missing(rest)
 
     def sink(self, target: Path) -> None:
-        """Write the typed columns, the number of the first fault of each row, and the cells of faulty rows."""
+        """Write the typed columns, unknown words, the number of a row's first fault, and the cells of faulty rows."""
         parsed = {one.name: _value(one, self._cell(one)) for one in self.places if one.kind != "instant"}
         instants = {one.name: self.cells[place] for one, place in self.places.items() if one.kind == "instant"}
         rows = values.with_instants(self.sheet.cells.with_columns(**parsed), instants)
@@ -110,7 +110,7 @@ class _Reading:
         rows = rows.with_columns(fault=pl.coalesce(fault or [pl.lit(None, pl.Int16)]))
         as_stood = [pl.when(pl.col("fault").is_not_null()).then(pl.col(cell)).alias(cell) for cell in self.cells]
         typed = {name: self._column(fields) for name, fields in self.table_map.columns.items()}
-        rows = rows.select("source_row", "fault", *as_stood, **typed, **self._clock_tallies())
+        rows = rows.select("source_row", "fault", *as_stood, **typed, **self._unknown_words(), **self._clock_tallies())
         for name, expression in self.table_map.derive.items():
             rows = rows.with_columns(expression.alias(name))
         try:
@@ -124,6 +124,23 @@ class _Reading:
         read = [self._exact(one) if one.kind == "instant" else pl.col(one.name) for one in fields if one in self.places]
         dtype = KINDS[fields[0].kind]
         return pl.coalesce(read).cast(dtype) if read else pl.lit(None, dtype)
+
+    @cached_property
+    def _lenient(self) -> dict[str, list[Field]]:
+        """The fields with words, by their column."""
+        read = [one for one in self.places if one.is_lenient]
+        return {one.inner: [other for other in read if other.inner == one.inner] for one in read}
+
+    def _unknown_words(self) -> dict[str, pl.Expr]:
+        """What stands where a code or a flag is not known; null elsewhere."""
+        words = {name: [self._unknown_word(one) for one in fields] for name, fields in self._lenient.items()}
+        return {unknown(name): pl.coalesce(expressions) for name, expressions in words.items()}
+
+    def _unknown_word(self, one: Field) -> pl.Expr:
+        is_odd = ~self._is_empty(one).fill_null(True)
+        if one.words:
+            is_odd |= ~pl.col(one.name).is_in(sorted(set(one.words.values()))).fill_null(True)
+        return pl.when(is_odd).then(self._cell(one).str.strip_chars().str.head(WORD_LIMIT))
 
     def _exact(self, one: Field) -> pl.Expr:
         """The instant in UTC: by the offset written beside it, or else by the clock of the source."""
@@ -193,14 +210,22 @@ class _Reading:
             report.assumptions.append("the text is not UTF-8 and was read as Latin-1")
         used = set(self.places.values())
         report.ignored_columns = [name for place, name in enumerate(self.sheet.headers) if place not in used]
-        report.unknown_types = self._unknown_types(rows.filter(accepted))
+        self._account_words(rows.filter(accepted), report)
 
-    def _unknown_types(self, accepted: pl.LazyFrame) -> dict[str, int]:
-        if self.table_map.unknown_type is None:
-            return {}
-        words = accepted.select(word=self.table_map.unknown_type).drop_nulls()
-        counts = words.group_by("word").agg(pl.len()).sort("word").collect()
-        return dict(counts.iter_rows())
+    def _account_words(self, accepted: pl.LazyFrame, report: SourceReport) -> None:
+        """Count the types and the words that are not known."""
+        kind = self.table_map.unknown_type
+        if kind is not None and set(kind.meta.root_names()) <= set(accepted.collect_schema()):
+            counts = accepted.select(word=kind).drop_nulls().group_by("word").agg(pl.len()).sort("word").collect()
+            report.unknown_types = dict(counts.iter_rows())
+        columns = [name for name in self._lenient if kind is None or unknown(name) not in kind.meta.root_names()]
+        words = [accepted.select(word=unknown(name)).drop_nulls().group_by("word").agg(pl.len()) for name in columns]
+        tallies = dict(zip(columns, pl.collect_all(words), strict=True))
+        told = {name: most_frequent(some) for name, some in tallies.items() if some.height}
+        report.unknown_values = {name.split(".")[-1]: words for name, words in told.items()}
+
+
+WORD_LIMIT = 100  # characters of an unknown word that are told
 
 
 _VALUES = {"id": values.reference, "count": values.whole, "amount": values.number, "flag": values.flag}

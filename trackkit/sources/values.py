@@ -13,6 +13,7 @@ from polars.expr.struct import ExprStructNameSpace as Parts
 from polars_hash import CryptographicHashingNameSpace as Hashes
 
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.sources.codes import code_of
 
 # Patterns are anchored and without groups wherever all rows pass through them: such ones run at memory speed.
 _MISSING = r"^\s*(?:NULL|null|\\N)?\s*$"
@@ -26,7 +27,8 @@ _ID = (
 )
 # How nearly all ids and numbers are written: these stand as they are, and the rest alone is taken apart.
 _PLAIN_ID, _PLAIN_WHOLE = r"^[1-9][0-9]*$", r"^[0-9]{1,18}$"
-_TRUE, _FALSE = ("1", "true", "yes", "t", "y"), ("0", "false", "no", "f", "n")
+_TRUE = ("1", "true", "yes", "t", "y", "sim", "s", "verdadeiro", "oui", "o", "vrai")
+_FALSE = ("0", "false", "no", "f", "n", "não", "nao", "falso", "non", "faux")
 # Years 1 to 9998: in the others an instant may have no place in some zone.
 _YEAR = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
 _EPOCH = r"^[0-9]{1,16}(?:\.[0-9]*)?$"
@@ -126,7 +128,7 @@ def number(text: pl.Expr) -> pl.Expr:
 
 
 def flag(text: pl.Expr) -> pl.Expr:
-    """Return 0/1, true/false, yes/no as a Boolean."""
+    """Return 0/1, true/false, yes/no as a Boolean, in English, Portuguese or French."""
     word = text.str.strip_chars().str.to_lowercase()
     return pl.when(word.is_in(_TRUE)).then(True).when(word.is_in(_FALSE)).then(False)
 
@@ -138,13 +140,21 @@ def named(value: pl.Expr, names: Mapping[Any, Any]) -> pl.Expr:
 
 
 def code(text: pl.Expr, words: Mapping[str, int]) -> pl.Expr:
-    """Return a code, given as a number or as one of the words that the platform shows for it."""
-    value = whole(text)
-    if words:
-        trimmed = pl.when(~text.str.contains(_PLAIN_WHOLE)).then(text).str.strip_chars()
-        rest = pl.when(~trimmed.str.contains(_WHOLE)).then(trimmed.str.to_lowercase())
-        value = pl.coalesce(value, named(rest, words))
-    return value.cast(pl.Int16, strict=False)
+    """Return a code, given as a number, as one of the platform's words for it (`sources.codes`), or as both.
+
+    Null is what is neither. Words are few: each is looked up once in a batch of rows.
+    """
+    value = whole(text).cast(pl.Int16, strict=False)
+    if not words:
+        return value
+    rest = pl.when(~text.str.contains(_PLAIN_WHOLE)).then(text)
+    spelled = rest.map_batches(lambda some: _looked_up(some, words), pl.Int16(), is_elementwise=True)
+    return pl.coalesce(value, spelled)
+
+
+def _looked_up(texts: pl.Series, words: Mapping[str, int]) -> pl.Series:
+    found = {text: code_of(text, words) for text in texts.unique().drop_nulls()}
+    return texts.replace_strict(found, default=None, return_dtype=pl.Int16)
 
 
 def log_instant(text: pl.Expr) -> pl.Expr:

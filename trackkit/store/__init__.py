@@ -137,7 +137,8 @@ class Store:
         A database is named by a SQLAlchemy URL; of its tables is read what is newer than the last load, and the
         `overlap_days` before that again, for rows that came late; None reads everything again.
         `pseudonyms` hides addresses, with the key of the loads before, or shortens IP addresses.
-        Raises DataError where a source is refused: then, as after any interruption, the store is as it was.
+        Files and sources of which nothing could be read are in the report's `failures`, and hold up no others.
+        Raises DataError where the only source is refused: then, as after any interruption, the store is as it was.
         """  # fmt: skip
         from trackkit.store.ingest import ingest
 

@@ -68,7 +68,9 @@ def _domain(address: str) -> pl.Expr:
 def _status() -> pl.Expr:
     by_code = pl.col("status_code").replace_strict(schema.STATUSES, default="unknown", return_dtype=pl.String)
     stated = by_code.fill_null("unknown")
-    return pl.when(_is_told_failed(stated) | pl.col("is_implied")).then("told_status").otherwise(stated)
+    # What a table does not say of a message, its events may.
+    is_open = (stated == "unknown") & pl.col("told_status").is_not_null()
+    return pl.when(_is_told_failed(stated) | is_open | pl.col("is_implied")).then("told_status").otherwise(stated)
 
 
 def _is_told_failed(stated: pl.Expr) -> pl.Expr:

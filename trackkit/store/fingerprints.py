@@ -63,6 +63,7 @@ def _as_duplicate(source: SourceReport, note: str) -> SourceReport:
     return SourceReport(
         source.path, source.format, source.table, read=source.read, duplicate=source.accepted,
         quarantined=source.quarantined, not_events=source.not_events, assumptions=[note],
+        unreadable=source.unreadable,
     )  # fmt: skip
 
 

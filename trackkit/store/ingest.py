@@ -15,6 +15,7 @@ import polars as pl
 from deltalake.exceptions import CommitFailedError
 
 from trackkit import schema
+from trackkit.errors import DataError
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
 from trackkit.snapshot import Snapshot
@@ -53,20 +54,42 @@ def ingest(
     """Load sources into a store in one commit; `asked` are the options of `sources.read`.
 
     Of a database is read what is newer than the last load, less `overlap`; without one, everything. Out: the report of
-    every file; one whose bytes were loaded before, with the same options, is not read again. Raises DataError where a
-    source is refused, RequestError where the place is no store, another load holds it, others wrote to it at the same
-    time again and again, or the thresholds of quality are wrong.
+    every file; one whose bytes were loaded before, with the same options, is not read again. A source of which nothing
+    can be read does not hold up the others: the report says why (`failures`). Raises DataError where there are no
+    others, RequestError where the place is no store, another load holds it, others wrote to it at the same time again
+    and again, or the thresholds of quality are wrong.
     """
     thresholds()
     with alone(lake), staging(lake) as place:
         load = Load(lake, place, asked, progress or (lambda done, total, label: None), overlap, pseudonyms)
-        reports = [load.read(source, number, len(sources)) for number, source in enumerate(sources)]
-        whole = LoadReport.merged(report for pair in reports for report in pair)
+        reports = _read(load, sources)
+        whole = LoadReport.merged(reports)
         whole.quality = nothing_new()
         if load.raws:
             committed = load.commit_among_others()
             whole.event_types, whole.quality = committed.event_types, committed.quality
         return whole
+
+
+def _read(load: "Load", sources: Sequence[str | Path]) -> list[LoadReport]:
+    """Read all sources; those that are refused are told of, unless all are."""
+    reports, refused = [], {}
+    for number, source in enumerate(sources):
+        try:
+            reports += load.read(source, number, len(sources))
+        except DataError as error:
+            refused[_shown(source)] = error
+    if refused and not reports:
+        raise next(iter(refused.values()))
+    return [*reports, LoadReport(unreadable={source: str(error) for source, error in refused.items()})]
+
+
+def _shown(source: str | Path) -> str:
+    if not is_database(source):
+        return str(source)
+    from trackkit.sources.sql.connection import Database
+
+    return Database.of(str(source)).shown  # without its password
 
 
 class Load:

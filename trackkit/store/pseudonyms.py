@@ -8,7 +8,8 @@ import hmac
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,9 @@ class Pseudonyms:
                 one,
                 assumptions=list(map(_hidden, one.assumptions)),
                 ignored_columns=list(map(_hidden, one.ignored_columns)),
-                unknown_types={_hidden(word): count for word, count in one.unknown_types.items()},
+                unknown_types=_hidden_words(one.unknown_types),
+                unknown_values={name: _hidden_words(words) for name, words in one.unknown_values.items()},
+                unreadable=_hidden(one.unreadable),
             )
             for one in report.sources
         ]
@@ -134,6 +137,13 @@ def require_same_key(mark: str, earlier: Iterable[str | None]) -> None:
 
 def _hidden(text: str) -> str:
     return re.sub(_LOCAL_PART, r"***\1", text)
+
+
+def _hidden_words(tally: Mapping[str, int]) -> dict[str, int]:
+    hidden = Counter[str]()
+    for word, count in tally.items():
+        hidden[_hidden(word)] += count
+    return dict(hidden)
 
 
 def _replaced(rows: pl.LazyFrame, column: str, some: pl.LazyFrame, new: Callable[[str], Any]) -> pl.LazyFrame:

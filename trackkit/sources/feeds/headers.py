@@ -5,7 +5,7 @@ a cell (`attributes.Link`). `^.file` is what the file, or a folder around it, is
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 import polars as pl
@@ -42,6 +42,20 @@ def of_table(found: Found, feeds: Mapping[str, Feed]) -> Feed | None:
     known = {name: _fitting(found, feed) for name, feed in feeds.items() if feed.engine == "table"}
     best = max(known, key=lambda name: known[name], default="")
     return feeds[best] if best and known[best] else None
+
+
+def near_tables(found: Found, feeds: Mapping[str, Feed]) -> Iterator[tuple[float, int, str, list[str]]]:
+    """Yield how near a table file comes to each format: the share and number of headers known, and what it lacks."""
+    for name, feed in feeds.items():
+        try:
+            headers = Headers(dialect(found, lambda some, feed=feed: Headers(some).known(feed)).headers)
+        except DataError:
+            continue
+        if feed.engine == "table" and (count := headers.known(feed)):
+            lacking = [one for one in feed.recognise.all if not headers.have(one)]
+            either = feed.recognise.any if not any(map(headers.have, feed.recognise.any)) else []
+            lacking += [" or ".join(either)] if either else []
+            yield count / max(len(feed.used()), 1), count, f"{name!r}", [one for one in lacking if one]
 
 
 def siblings(feed: Feed) -> list[TableMap]:

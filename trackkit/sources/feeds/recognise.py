@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.errors import DataError
 from trackkit.sources.feeds import framing, hits
 from trackkit.sources.feeds.envelopes import opened
 from trackkit.sources.feeds.feed import Feed
@@ -16,17 +17,49 @@ from trackkit.sources.lines import Lines
 
 _SAMPLE = 50  # records looked at
 _FIRST = 2_000  # lines that say whether a file is an access log
+_KEYS = 100  # characters of their keys that are told
 
 
 def of_records(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
-    """Return the format of a file of JSON records and why; None, and what was seen, where none fits."""
-    sample = [one for one in islice(framing.records(file), _SAMPLE) if isinstance(one, dict)]
-    marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if "json" in (feed.engine, *feed.also)}
+    """Return the format of a file of JSON records and why; None, and what was seen, where none fits.
+
+    Raises DataError for a file without a sound record.
+    """
+    first = list(islice(framing.records(file), _SAMPLE))
+    sample = [one for one in first if isinstance(one, dict)]
+    if first and not sample:
+        raise DataError(f"JSON of which nothing can be read: {first[0].reason}")
+    marks = {name: _bearing(sample, feed) for name, feed in feeds.items() if _reads_records(feed)}
     best = max(marks, key=lambda name: marks[name], default="")
     if not best or not marks[best]:
         keys = ", ".join(list(sample[0])[:6]) if sample else "none"
-        return None, f"JSON, but its records are those of no known format (keys: {keys})"
+        return None, f"JSON, but its records are those of no known format (keys: {keys[:_KEYS]})"
     return feeds[best], feeds[best].recognised
+
+
+def nearest(file: Path, feeds: Mapping[str, Feed]) -> str:
+    """Say of which format the first records bear most marks, and which they lack; nothing where none bears any."""
+    sample = [one for one in islice(framing.records(file), _SAMPLE) if isinstance(one, dict)]
+    known = {name: feed for name, feed in feeds.items() if _reads_records(feed)}
+    tried = [(*_marked(*pair, feed), name) for name, feed in known.items() for pair in _inner(sample, feed)]
+    share, lacking, name = max(tried, key=lambda one: (one[0], -len(one[1])), default=(0.0, [], ""))
+    if not share:
+        return ""
+    return f"{name}: its records lack {', '.join(lacking)}" if lacking else f"{name}: its records have what another has"
+
+
+def _reads_records(feed: Feed) -> bool:
+    return "json" in (feed.engine, *feed.also)
+
+
+def _marked(record: Any, envelope: Any, feed: Feed) -> tuple[float, list[str]]:
+    """Return the share of a format's marks that a record bears, and those that it lacks."""
+    lacking = [written for written in feed.recognise.all if not _has(record, envelope, written)]
+    either = feed.recognise.any
+    has_any = any(_has(record, envelope, written) for written in either)
+    lacking += [] if has_any or not either else [" or ".join(either)]
+    marks = len(feed.recognise.all) + bool(either)
+    return (marks - len(lacking)) / marks if marks else 0.0, lacking
 
 
 def of_lines(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
@@ -55,9 +88,13 @@ def _of_hits(rows: pl.DataFrame, feeds: Mapping[str, Feed]) -> Feed | None:
 
 
 def _bearing(sample: list[dict[str, Any]], feed: Feed) -> int:
+    return sum(_bears(record, envelope, feed) for record, envelope in _inner(sample, feed))
+
+
+def _inner(sample: list[dict[str, Any]], feed: Feed) -> list[tuple[Any, Any]]:
+    """Return the records inside those of a sample, each with what it came in."""
     steps = [path(written) for written in feed.unwrap]
-    inner = [pair for record in sample for pair in islice(opened(record, steps), _SAMPLE)]
-    return sum(_bears(record, envelope, feed) for record, envelope in inner)
+    return [pair for record in sample for pair in islice(opened(record, steps), _SAMPLE)]
 
 
 def _bears(record: Any, envelope: Any, feed: Feed) -> bool:
