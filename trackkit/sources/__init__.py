@@ -11,7 +11,7 @@ from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
-from trackkit.sources.files import Found, find
+from trackkit.sources.files import Found, find, wide_encoding
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.sql import LISTMONK, MAUTIC, PRODUCTS, Since, is_database
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
@@ -140,17 +140,24 @@ def _stage(
     default = choice.feed.collapse_seconds if choice.feed else default
     seconds = default if minutes is None else round(60 * minutes)
     try:
-        if choice.feed:
-            return reading.stage(found, choice.feed, folder, clock, seconds, wishes)
-        if choice.table_map:
-            return tables.stage(found, choice.table_map, folder, clock, seconds)
-        if choice.format == adobe.CONTENT:
-            return adobe.stage_content(found)
-        return redirection.stage(found, folder, clock, seconds)
+        staged = _read_by(found, choice, folder, clock, seconds, wishes)
     except DataError as error:  # one damaged file does not hold up the others
         if alone:
             raise
         return _unreadable(found, choice, str(error))
+    if wide := wide_encoding(found.path):
+        staged.report.assumptions.append(f"the text is {wide}")
+    return staged
+
+
+def _read_by(found: Found, choice: Choice, folder: Path, clock: Clock, seconds: int, wishes: Wishes) -> Staged:
+    if choice.feed:
+        return reading.stage(found, choice.feed, folder, clock, seconds, wishes)
+    if choice.table_map:
+        return tables.stage(found, choice.table_map, folder, clock, seconds)
+    if choice.format == adobe.CONTENT:
+        return adobe.stage_content(found)
+    return redirection.stage(found, folder, clock, seconds)
 
 
 def _unreadable(found: Found, choice: Choice, reason: str) -> Staged:

@@ -9,7 +9,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.sources import values
-from trackkit.sources.files import NOT_UTF8, Found, mend
+from trackkit.sources.files import NOT_UTF8, Found, mend, wide_encoding
 from trackkit.sources.report import SourceReport
 from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame, refused, staged_path
 from trackkit.sources.values import Clock
@@ -44,9 +44,9 @@ def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int) -> St
     """
     target = staged_path(folder, "parquet")
     report = SourceReport(found.relative, NAME, "event")
-    cut = None
+    cut = mend(found.path, staged_path(folder, "log"), allow_latin1=False) if wide_encoding(found.path) else None
     try:
-        _sink(found.path, target, clock)
+        _sink(cut.path if cut else found.path, target, clock)
     except (pl.exceptions.ComputeError, OSError):  # not UTF-8, or a packed file cut short
         cut = mend(found.path, staged_path(folder, "log"), allow_latin1=False)
         _sink(cut.path, target, clock)

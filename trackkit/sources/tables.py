@@ -13,11 +13,11 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.errors import DataError
-from trackkit.sources import files, values
-from trackkit.sources.files import NOT_UTF8, Found, Mended
+from trackkit.sources import values
+from trackkit.sources.files import NOT_UTF8, Found
 from trackkit.sources.maps import KINDS, Field, TableMap
 from trackkit.sources.report import SourceReport
-from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
+from trackkit.sources.sheets import Sheet, is_parquet, open_again, open_sheet
 from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame, refused, staged_path
 from trackkit.sources.values import Clock
 
@@ -36,12 +36,10 @@ def stage(found: Found, table_map: TableMap, folder: Path, clock: Clock, collaps
     target = staged_path(folder, "parquet")
     reading = _Reading(open_sheet(found, table_map.known), table_map, clock)
     reading.sink(target)
-    if reading.sheet.trouble and not is_parquet(found.path):  # not UTF-8, or cut short: again, from a readable copy
-        mended = files.mend(found.path, staged_path(folder, "csv"), allow_latin1=True)
-        copy = open_sheet(Found(mended.path, found.relative), table_map.known)
-        reading = _Reading(copy, table_map, clock, mended)
+    if reading.sheet.trouble and not is_parquet(found.path):  # not UTF-8, cut short, a stray quote: again, with care
+        reading = _Reading(open_again(found, folder, table_map.known), table_map, clock)
         reading.sink(target)
-        mended.path.unlink()
+        reading.sheet.close()
     return reading.hand_on(target, SourceReport(found.relative, table_map.format, table_map.table), collapse_seconds)
 
 
@@ -60,7 +58,6 @@ class _Reading:
     sheet: Sheet
     table_map: TableMap
     clock: Clock
-    mended: Mended | None = None
 
     @cached_property
     def places(self) -> dict[Field, int]:
@@ -74,7 +71,7 @@ class _Reading:
     def faults(self) -> list[_Fault]:
         """Every way in which a row can be wrong, the first that holds being the one that is told."""
         marked = pl.any_horizontal(pl.col(self.cells).str.contains(NOT_UTF8, literal=True))
-        faults = [_Fault(marked, pl.lit("not UTF-8"))] if self.mended else []
+        faults = [_Fault(marked, pl.lit("not UTF-8"))] if self.sheet.mended else []
         for name, fields in self.table_map.columns.items():
             if any(one.required for one in fields):
                 read = [one for one in fields if one in self.places]
@@ -166,17 +163,9 @@ class _Reading:
         text = pl.concat_str(self.cells, separator=self.sheet.separator or ",")
         wrong = rows.filter(pl.col("fault").is_not_null()).select("source_row", reason=reason, text=text).collect()
         ragged = self.sheet.ragged
-        last = rows.select(pl.len()).collect().item() + len(ragged)
-        unread = quarantine_frame([*ragged, *self._lost(last + 1)], report)
+        last = max(rows.select(pl.col("source_row").max()).collect().item() or 0, *(row for row, *_ in ragged), 0)
+        unread = quarantine_frame([*ragged, *self.sheet.lost(last + 1)], report)
         return pl.concat([refused(wrong, report), unread]).sort("source_row")
-
-    def _lost(self, row: int) -> list[tuple[int, str, str]]:
-        """Return what stopped the reading of the whole file, as refused rows after the last one read."""
-        lost = [f"the rest of the file cannot be read: {trouble}" for trouble in self.sheet.trouble]
-        if self.mended and self.mended.cut is not None:
-            lost.append(f"the file is cut here and the rest of it is lost: {self.mended.reason}")
-        text = (self.mended.cut if self.mended else None) or ""
-        return [(row + place, reason, text) for place, reason in enumerate(lost)]
 
     def _account(self, rows: pl.LazyFrame, report: SourceReport, quarantined: int) -> None:
         accepted = pl.col("fault").is_null()
@@ -187,8 +176,7 @@ class _Reading:
         counts = sums.row(0, named=True)
         report.read, report.quarantined, report.undated = counts["kept"] + quarantined, quarantined, counts["undated"]
         report.assumptions += self.clock.notes(counts["local"], counts["twice"], counts["skipped"])
-        if self.mended and self.mended.is_latin1:
-            report.assumptions.append("the text is not UTF-8 and was read as Latin-1")
+        report.assumptions += self.sheet.assumptions()
         used = set(self.places.values())
         report.ignored_columns = [name for place, name in enumerate(self.sheet.headers) if place not in used]
         report.unknown_types = self._unknown_types(rows.filter(accepted))

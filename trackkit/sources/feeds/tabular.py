@@ -12,13 +12,12 @@ from typing import Any
 import polars as pl
 
 from trackkit.errors import DataError
-from trackkit.sources import files
 from trackkit.sources.feeds import framing
 from trackkit.sources.feeds.headers import FILE, Headers, called
 from trackkit.sources.feeds.paths import ENVELOPE, Path, Rows, alternatives, as_json, cell, lists, path, series, texts
 from trackkit.sources.feeds.records import Batch, Source
-from trackkit.sources.files import NOT_UTF8, Found, Mended
-from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
+from trackkit.sources.files import NOT_UTF8
+from trackkit.sources.sheets import Sheet, is_parquet, open_again, open_sheet
 from trackkit.sources.staging import STAGED, staged_path
 from trackkit.sources.values import is_missing
 
@@ -43,27 +42,29 @@ class Table(Source):
         table.staged.unlink()
 
     def _opened(self, folder: FilePath) -> "_Opened":
-        table = self._staged(self.found, folder)
+        table = self._staged(open_sheet(self.found, self._known), folder)
         if not table.sheet.trouble or is_parquet(self.found.path):
             return table
         table.staged.unlink()
-        mended = files.mend(self.found.path, staged_path(folder, "csv"), allow_latin1=True)
-        table = self._staged(Found(mended.path, self.found.relative), folder, mended)
-        mended.path.unlink()
+        table = self._staged(open_again(self.found, folder, self._known), folder)
+        table.sheet.close()
         return table
 
-    def _staged(self, copy: Found, folder: FilePath, mended: Mended | None = None) -> "_Opened":
+    def _known(self, headers: list[str]) -> int:
+        return Headers(headers).known(self.feed)
+
+    def _staged(self, sheet: Sheet, folder: FilePath) -> "_Opened":
         """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
-        sheet, staged = open_sheet(copy, lambda some: Headers(some).known(self.feed)), staged_path(folder, "parquet")
+        staged = staged_path(folder, "parquet")
         if not sheet.headers:
-            raise DataError(f"{copy.relative} has no headers; the first line of a table names its columns.")
+            raise DataError(f"{self.found.relative} has no headers; the first line of a table names its columns.")
         try:
             sheet.cells.sink_parquet(staged, **STAGED)
         except (pl.exceptions.PolarsError, OSError) as error:
             if sheet.separator:  # text is never at fault here
                 raise
             raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None
-        return _Opened(self, sheet, staged, mended)
+        return _Opened(self, sheet, staged)
 
 
 def _slices(staged: FilePath) -> Iterator[pl.DataFrame]:
@@ -80,7 +81,6 @@ class _Opened:
     source: Source
     sheet: Sheet
     staged: FilePath
-    mended: Mended | None = None
     parsed: dict[str, list[Any]] = field(default_factory=dict)
 
     @cached_property
@@ -101,17 +101,12 @@ class _Opened:
 
     def lost(self) -> list[tuple[int, str, str]]:
         """Return what stopped the reading of the whole file, as broken rows after the last one."""
-        lost = [f"the rest of the file cannot be read: {trouble}" for trouble in self.sheet.trouble]
-        if self.mended and self.mended.cut is not None:
-            lost.append(f"the file is cut here and the rest of it is lost: {self.mended.reason}")
-        text = (self.mended.cut if self.mended else None) or ""
-        height = pl.scan_parquet(self.staged, glob=False).select(pl.len()).collect().item() if lost else 0
-        last = height + len(self.sheet.ragged)
-        return [(last + place, reason, text) for place, reason in enumerate(lost, 1)]
+        last = pl.scan_parquet(self.staged, glob=False).select(pl.col("source_row").max()).collect().item() or 0
+        return self.sheet.lost(max(last, *(row for row, *_ in self.sheet.ragged), 0) + 1)
 
     def notes(self) -> list[str]:
         """Return what was assumed of the file, and what of it is not read."""
-        said = ["the text is not UTF-8 and was read as Latin-1"] if self.mended and self.mended.is_latin1 else []
+        said = self.sheet.assumptions()
         if is_parquet(self.source.found.path):
             whole = pl.read_parquet_schema(self.source.found.path)
             inner = [name for name in whole if name not in self.sheet.headers]
@@ -135,7 +130,7 @@ class _Opened:
 
     def _wrong(self) -> pl.Expr:
         reasons = []
-        if self.mended:
+        if self.sheet.mended:
             marked = pl.any_horizontal(pl.col(self.headers.cells).str.contains(NOT_UTF8, literal=True))
             reasons.append(pl.when(marked).then(pl.lit("not UTF-8")))
         for column, some in self.parsed.items():
