@@ -68,6 +68,7 @@ def read(
     collapse_minutes: float | None = None,
     dedupe: str = "exact",
     delivery_field: str | None = None,
+    dates: str | None = None,
     progress: Callable[[str], None] | None = None,
     since: Since | None = None,
 ) -> RawLoad:
@@ -79,11 +80,12 @@ def read(
     open counts once: 1 for raw logs, 0 for all else, unless given. `format` is a name, or the path of a map in TOML.
     Of the declared formats, `dedupe` says which copies count once: `exact` ones, `loose` ones (the sender's own id may
     differ) or `none`; `delivery_field` names the field that holds the delivery where the format has none, or `=name`.
+    `dates` says how dates are written that are not ISO: `day-first`, `month-first` or a form as `%d/%m/%Y`.
     `progress` is told each file before it is read.
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """  # fmt: skip
-    known_feeds, wishes = all_feeds(), Wishes(dedupe, delivery_field)
+    known_feeds, wishes = all_feeds(), Wishes(dedupe, delivery_field, dates)
     if format.endswith(".toml"):
         own = read_feed(Path(format))
         known_feeds, format = {own.name: own}, own.name
@@ -154,7 +156,7 @@ def _read_by(found: Found, choice: Choice, folder: Path, clock: Clock, seconds: 
     if choice.feed:
         return reading.stage(found, choice.feed, folder, clock, seconds, wishes)
     if choice.table_map:
-        return tables.stage(found, choice.table_map, folder, clock, seconds)
+        return tables.stage(found, choice.table_map, folder, clock, seconds, wishes.dates)
     if choice.format == adobe.CONTENT:
         return adobe.stage_content(found)
     return redirection.stage(found, folder, clock, seconds)

@@ -150,7 +150,7 @@ class Careful:
 
     def _fitted(self, cells: list[str], text: str) -> str | None:
         """Return a row as it stands, or with as many cells as there are columns where only empty ones differ."""
-        if len(cells) == self.width or self.quote not in text and not self._may_fit(cells):
+        if len(cells) == self.width or (self.quote not in text and not self._may_fit(cells)):
             return text if text.endswith(("\n", "\r")) else text + "\n"
         if not self._may_fit(cells):
             return None

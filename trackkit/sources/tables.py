@@ -5,7 +5,7 @@ cells cannot be what the map says is refused, with its number and the reason; no
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.errors import DataError
-from trackkit.sources import values
+from trackkit.sources import dates, values
 from trackkit.sources.files import NOT_UTF8, Found
 from trackkit.sources.maps import KINDS, Field, TableMap
 from trackkit.sources.report import SourceReport
@@ -25,22 +25,35 @@ _EXPECTED = {
     "id": "neither a whole number nor a UUID", "count": "not a whole number", "amount": "not a number",
     "flag": "neither 0 nor 1", "code": "not a known code", "instant": "not an instant that exists",
 }  # fmt: skip
+_ROUNDED = "a rounded number, as a spreadsheet writes a long one: its last digits may be lost; export the table again"
 
 
-def stage(found: Found, table_map: TableMap, folder: Path, clock: Clock, collapse_seconds: int) -> Staged:
+def stage(
+    found: Found, table_map: TableMap, folder: Path, clock: Clock, collapse_seconds: int, order: str | None = None
+) -> Staged:
     """Read one table file into Parquet in `folder` by its map: canonical rows, refused rows and the report.
 
-    Rows are numbered from 1, the header left out. Streamed: memory does not grow with the file.
+    Rows are numbered from 1, the header left out. `order` says how dates are written where not as ISO has it. Streamed:
+    memory does not grow with the file.
     """
     clock = Clock(table_map.zone) if table_map.zone else clock
     target = staged_path(folder, "parquet")
-    reading = _Reading(open_sheet(found, table_map.known), table_map, clock)
+    orders = {one.name: order for one in table_map.fields if order and one.kind == "instant"}
+    reading = _read(found, table_map, clock, orders, target)
+    if not order and (orders := reading.orders_found(target)):
+        reading = _read(found, table_map, clock, orders, target)
+    return reading.hand_on(target, SourceReport(found.relative, table_map.format, table_map.table), collapse_seconds)
+
+
+def _read(found: Found, table_map: TableMap, clock: Clock, orders: Mapping[str, str], target: Path) -> "_Reading":
+    reading = _Reading(open_sheet(found, table_map.known), table_map, clock, orders)
     reading.sink(target)
     if reading.sheet.trouble and not is_parquet(found.path):  # not UTF-8, cut short, a stray quote: again, with care
-        reading = _Reading(open_again(found, folder, table_map.known), table_map, clock)
+        again = open_again(found, target.parent, table_map.known)
+        reading = _Reading(again, table_map, clock, orders)
         reading.sink(target)
-        reading.sheet.close()
-    return reading.hand_on(target, SourceReport(found.relative, table_map.format, table_map.table), collapse_seconds)
+        again.close()
+    return reading
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ class _Reading:
     sheet: Sheet
     table_map: TableMap
     clock: Clock
+    orders: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def places(self) -> dict[Field, int]:
@@ -81,9 +95,22 @@ class _Reading:
         return faults + [self._bad_value(one) for one in self.places if one.kind != "text"]
 
     def _bad_value(self, one: Field) -> _Fault:
-        what = pl.lit(f"' in column '{self._header(one)}' is {_EXPECTED[one.kind]}")
-        reason = pl.concat_str(pl.lit("'"), self._cell(one).str.head(100), what)
-        return _Fault(~self._is_empty(one), reason)
+        cell, where = self._cell(one), f"' in column '{self._header(one)}' is "
+        what = pl.lit(where + _EXPECTED[one.kind])
+        if one.kind == "instant" and one.name not in self.orders:
+            what = pl.when(dates.is_otherwise(cell)).then(pl.lit(where + dates.OTHERWISE)).otherwise(what)
+        elif one.kind in ("id", "count"):
+            what = pl.when(values.is_rounded(cell)).then(pl.lit(where + _ROUNDED)).otherwise(what)
+        return _Fault(~self._is_empty(one), pl.concat_str(pl.lit("'"), cell.str.head(100), what))
+
+    def orders_found(self, target: Path) -> dict[str, str]:
+        """Return the order of dates in each column in which some could not be read and the order is beyond doubt."""
+        wrong = pl.scan_parquet(target, glob=False).filter(pl.col("fault").is_not_null())
+        if wrong.select(pl.len()).collect().item() == 0:
+            return {}
+        instants = [one for one in self.places if one.kind == "instant"]
+        found = {one.name: dates.order_of(wrong, self.cells[self.places[one]]) for one in instants}
+        return {name: order for name, order in found.items() if order}
 
     def _header(self, one: Field) -> str:
         return self.sheet.headers[self.places[one]]
@@ -100,7 +127,7 @@ class _Reading:
         """Write the typed columns, the number of the first fault of each row, and the cells of faulty rows."""
         parsed = {one.name: _value(one, self._cell(one)) for one in self.places if one.kind != "instant"}
         instants = {one.name: self.cells[place] for one, place in self.places.items() if one.kind == "instant"}
-        rows = values.with_instants(self.sheet.cells.with_columns(**parsed), instants)
+        rows = values.with_instants(self.sheet.cells.with_columns(**parsed), instants, self.orders)
         fault = [pl.when(one.wrong).then(pl.lit(place, pl.Int16)) for place, one in enumerate(self.faults)]
         rows = rows.with_columns(fault=pl.coalesce(fault or [pl.lit(None, pl.Int16)]))
         as_stood = [pl.when(pl.col("fault").is_not_null()).then(pl.col(cell)).alias(cell) for cell in self.cells]
@@ -177,6 +204,8 @@ class _Reading:
         report.read, report.quarantined, report.undated = counts["kept"] + quarantined, quarantined, counts["undated"]
         report.assumptions += self.clock.notes(counts["local"], counts["twice"], counts["skipped"])
         report.assumptions += self.sheet.assumptions()
+        asked = {self._header(one): self.orders[one.name] for one in self.places if one.name in self.orders}
+        report.assumptions += [dates.note(f"column '{header}'", order) for header, order in asked.items()]
         used = set(self.places.values())
         report.ignored_columns = [name for place, name in enumerate(self.sheet.headers) if place not in used]
         report.unknown_types = self._unknown_types(rows.filter(accepted))

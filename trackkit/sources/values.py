@@ -13,12 +13,14 @@ from polars.expr.struct import ExprStructNameSpace as Parts
 from polars_hash import CryptographicHashingNameSpace as Hashes
 
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.sources.dates import as_iso
 
 # Patterns are anchored and without groups wherever all rows pass through them: such ones run at memory speed.
 _MISSING = r"^\s*(?:NULL|null|\\N)?\s*$"
 _NOTHING = r"^\s*(?:0*(?:\.0)?|NULL|null|\\N)\s*$"
 _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0+)?$"
 _NUMBER = r"^[+-]?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?$"
+_ROUNDED = r"^\s*[+-]?[0-9]+(?:[.,][0-9]*)?[eE]\+?[0-9]{1,2}\s*$"
 _DECIMAL_COMMA = r"^([+-]?[0-9]{1,15}),([0-9]{1,2}|[0-9]{4,15})$"  # 1,234 could be a thousand: not a number
 _ID = (
     r"^(?:0*[1-9][0-9]*|0*[1-9][0-9]{0,14}\.0|-[1-9][0-9]*"
@@ -95,6 +97,11 @@ def is_nothing(text: pl.Expr) -> pl.Expr:
     return text.str.contains(_NOTHING)
 
 
+def is_rounded(text: pl.Expr) -> pl.Expr:
+    """Whether text is a number as a spreadsheet shortens long ones: `1.02E+08`."""
+    return text.str.contains(_ROUNDED)
+
+
 def hexadecimal(text: pl.Expr) -> pl.Expr:
     """Return hexadecimal text as an unsigned 64-bit integer; null when empty, not hexadecimal or larger."""
     return text.str.to_integer(base=16, dtype=pl.UInt64, strict=False)
@@ -166,15 +173,20 @@ def epoch(text: pl.Expr) -> pl.Expr:
     return since.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
-def with_instants(rows: pl.LazyFrame, texts: Mapping[str, str]) -> pl.LazyFrame:
+def with_instants(
+    rows: pl.LazyFrame, texts: Mapping[str, str], orders: Mapping[str, str] | None = None
+) -> pl.LazyFrame:
     """Add, for each name and column of date-times, the naive instant under the name and `<name> offset`, in minutes.
 
     Read are `YYYY-MM-DD` or `YYYY/MM/DD`, alone or with `hh:mm`, `hh:mm:ss`, a fraction, and `Z` or an offset; the
-    offset is null where none is written. Other texts give null. In steps, as polars would evaluate each use anew.
+    offset is null where none is written. By its name, a column may have an order (`dates`) of dates that are written in
+    another way. Other texts give null. In steps, as polars would evaluate each use anew.
     """
+    orders = orders or {}
     plain = {name: _plain(pl.col(text)) for name, text in texts.items()}
     rows = rows.with_columns(**plain)
     rest = {name: pl.when(pl.col(name).is_null()).then(pl.col(text)) for name, text in texts.items()}
+    rest = {name: as_iso(text, orders[name]) if name in orders else text for name, text in rest.items()}
     other = {f"{name} parts": text.str.strip_chars().str.extract_groups(_INSTANT) for name, text in rest.items()}
     rows = rows.with_columns(**other)
     whole = {name: pl.coalesce(name, _local(pl.col(f"{name} parts").struct)) for name in texts}

@@ -63,6 +63,7 @@ class Source:
     not_events: int = 0
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    order: str | None = None  # how dates are written that are not ISO, where the file leaves no doubt
 
     def batches(self, folder: FilePath) -> Iterator[Batch]:
         """Yield the file as cells; `folder` is for what cannot be held in memory."""

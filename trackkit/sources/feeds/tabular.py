@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from trackkit.errors import DataError
+from trackkit.sources.dates import is_not_iso, order_of
 from trackkit.sources.feeds import framing
 from trackkit.sources.feeds.headers import FILE, Headers, called
 from trackkit.sources.feeds.paths import ENVELOPE, Path, Rows, alternatives, as_json, cell, lists, path, series, texts
@@ -22,6 +23,7 @@ from trackkit.sources.staging import STAGED, staged_path
 from trackkit.sources.values import is_missing
 
 ROWS = 50_000  # laid side by side at once
+_LOOKED_AT = 1000  # dates that say whether the way in which they are written needs finding out
 _BROKEN = object()
 
 
@@ -36,6 +38,7 @@ class Table(Source):
         """
         table = self._opened(folder)
         self.notes += table.notes()
+        self.order = table.order()
         for rows in _slices(table.staged):
             yield table.batch(rows)
         yield Batch(None, [*table.sheet.ragged, *table.lost()])
@@ -103,6 +106,18 @@ class _Opened:
         """Return what stopped the reading of the whole file, as broken rows after the last one."""
         last = pl.scan_parquet(self.staged, glob=False).select(pl.col("source_row").max()).collect().item() or 0
         return self.sheet.lost(max(last, *(row for row, *_ in self.sheet.ragged), 0) + 1)
+
+    def order(self) -> str | None:
+        """Return how the dates of events are written where that is beyond doubt, None where ISO or in doubt."""
+        one = self.source.feed.columns.readings().get("occurred_at")
+        places = [self.headers.place(written) for written in (alternatives(one.of) if one else [])]
+        cells = {place[0] for place in places if place and place[1] is None}
+        rows = pl.scan_parquet(self.staged, glob=False)
+        for cell_ in sorted(cells):
+            few = rows.select(cell_).filter(pl.col(cell_) != "").head(_LOOKED_AT)
+            if few.select(is_not_iso(pl.col(cell_)).any()).collect().item():
+                return order_of(rows, cell_)
+        return None
 
     def notes(self) -> list[str]:
         """Return what was assumed of the file, and what of it is not read."""
