@@ -7,7 +7,7 @@ several lines is refused alone, and reading goes on at the next line.
 import csv
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import StringIO, TextIOWrapper
@@ -18,8 +18,9 @@ MARK = "\x00"  # begins the line that stands in the place of a refused one: it c
 _LONGEST = 1 << 20  # characters of a row; a longer one is refused
 _LINE_ENDS = 100  # of a cell; a text with more is read, and said
 _LOOKED_AT = 20  # lines of a cell that are compared with rows
-_SAMPLE = 1000  # lines from which is learned which columns hold no letters
+_SAMPLE = 1000  # lines from which is learned which columns hold numbers or instants
 _KEPT = 10_000  # characters of a refused line that are kept
+_PLAIN = re.compile("[TZ:.,+/ -]*[0-9][0-9TZ:.,+/ -]*")  # an id, a code, a number, an instant
 _STRAY = "a stray quote: it is not closed before another row begins"
 _LONG = "the row is longer than 1 MB"
 
@@ -29,14 +30,15 @@ class Careful:
     """The rows of a text of so many columns, read with care.
 
     `named` says how many columns have a name: nameless ones at the end may be left out of a row, and empty cells
-    beyond the last column mean nothing. `refused` holds the reason and the text of each refused line, `tall` counts
-    the cells with more line ends than one expects.
+    beyond the last column mean nothing; `flat` are the columns that can hold no line end. `refused` holds the reason
+    and the text of each refused line, `tall` counts the cells with more line ends than one expects.
     """
 
     width: int
     named: int
     separator: str
     quote: str
+    flat: Set[int] = frozenset()
     refused: list[tuple[str, str]] = field(default_factory=list)
     tall: int = 0
 
@@ -86,7 +88,7 @@ class Careful:
         """Whether a row of several lines is one, and not several that a stray quote joins."""
         if not self.named <= len(cells) <= self.width:
             return False
-        if any("\n" in cell for place, cell in enumerate(cells) if place in self.plain):
+        if any("\n" in cell for place, cell in enumerate(cells) if place in self.flat):
             return False
         return not self._are_rows(line, lines, more)
 
@@ -98,14 +100,16 @@ class Careful:
         cells = self._split(line)
         if not self.named <= len(cells) <= self.width:
             return False
-        return not any(_has_letters(cells[place]) for place in self.plain if place < len(cells))
+        return not any(cells[place] and not _is_plain(cells[place]) for place in self.plain if place < len(cells))
 
     def _learn(self, lines: "_Lines") -> None:
-        """Learn which columns hold no letters, from lines without quotes: ids, codes, numbers, instants."""
+        """Learn which columns hold numbers or instants, from lines without quotes."""
         rows = [self._split(line) for line in lines.peek(_SAMPLE) if self.quote not in line]
         rows = [row for row in rows if len(row) == self.width]
         columns = zip(*rows, strict=True) if len(rows) > 1 else ()
-        self.plain = {place for place, some in enumerate(columns) if any(some) and not any(map(_has_letters, some))}
+        self.plain = {
+            place for place, some in enumerate(columns) if all(map(_is_plain, filter(None, some))) and any(some)
+        }
 
     @cached_property
     def _cell(self) -> re.Pattern[str]:
@@ -201,5 +205,5 @@ class _Lines:
             pass
 
 
-def _has_letters(text: str) -> bool:
-    return any(map(str.isalpha, text.replace("T", "").replace("Z", "")))
+def _is_plain(text: str) -> bool:
+    return bool(_PLAIN.fullmatch(text))

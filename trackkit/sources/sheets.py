@@ -5,7 +5,7 @@ cell apart from a missing one, and takes quotes as they come; polars' own reader
 reads is watched: where a quote may have swallowed rows, the file is read again with care (`careful`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,12 @@ EXTENSIONS = (".parquet", *(f".{kind}{packed}" for kind in ("csv", "tsv", "txt")
 _BLOCK = 1 << 23
 _SUSPECT = "a quote may have swallowed rows"
 
+Flat = Callable[[list[str]], Set[int]]
+
+
+def _none(headers: list[str]) -> Set[int]:
+    return frozenset()
+
 
 @dataclass
 class Sheet:
@@ -47,6 +53,7 @@ class Sheet:
     notes: list[str] = field(default_factory=list)
     mended: Mended | None = None
     careful: Careful | None = None
+    flat: Set[int] = frozenset()
 
     def lost(self, row: int) -> list[tuple[int, str, str]]:
         """Return what stopped the reading of the whole file, as refused rows from a number on."""
@@ -79,21 +86,24 @@ def dialect(found: Found, knows: Callable[[list[str]], int] = len) -> Dialect:
     return dialect_of(files.head(found.path), knows)
 
 
-def open_sheet(found: Found, knows: Callable[[list[str]], int] = len) -> Sheet:
-    """Open a table file; nothing but its header is read until `cells` is collected."""
+def open_sheet(found: Found, knows: Callable[[list[str]], int] = len, flat: Flat = _none) -> Sheet:
+    """Open a table file; nothing but its header is read until `cells` is collected.
+
+    `flat` says of headers which columns can hold no line end: there, one tells of a quote too many.
+    """
     if is_parquet(found.path):
         return _open_parquet(found)
     way = dialect(found, knows)
-    sheet = Sheet(way.headers, pl.LazyFrame(), way.separator)
+    sheet = Sheet(way.headers, pl.LazyFrame(), way.separator, flat=flat(way.headers))
     sheet.cells = _Reader(found.path, sheet, way).cells()
     return sheet
 
 
-def open_again(found: Found, folder: Path, knows: Callable[[list[str]], int] = len) -> Sheet:
+def open_again(found: Found, folder: Path, knows: Callable[[list[str]], int] = len, flat: Flat = _none) -> Sheet:
     """Open a text table in which something was wrong: a copy of what can be read of it, made with care in `folder`."""
     mended = files.mend(found.path, staged_path(folder, "csv"), allow_latin1=True)
     way = dialect(Found(mended.path, found.relative), knows)
-    careful = Careful(len(way.headers), way.named, way.separator, way.quote)
+    careful = Careful(len(way.headers), way.named, way.separator, way.quote, flat(way.headers))
     rows = staged_path(folder, "csv")
     careful.copy(mended.path, way.start, rows)
     mended.path.unlink()
@@ -111,6 +121,7 @@ class _Reader:
         self.layout = pa.schema([*((name, pa.string()) for name in self.names), ("source_row", pa.int64())])
         self.headings = Headings(way.headers)
         self.ragged: list[int] = []
+        self.has_tall = False
 
     def cells(self) -> pl.LazyFrame:
         reader = pa.RecordBatchReader.from_batches(self.layout, self._batches())
@@ -139,18 +150,21 @@ class _Reader:
         self.sheet.notes += self.headings.notes
 
     def _is_suspect(self, batch: pa.RecordBatch) -> bool:
-        """Note where a quote may have swallowed rows: a cell with a line end and as many separators as a row has."""
+        """Note where a quote may have swallowed rows: by a cell with a line end, or one and a row that is ragged."""
         if self.sheet.careful:  # looked at already
             return False
-        for column in batch.columns:
-            if not _has_line_end(column):
-                continue
-            is_tall = pc.match_substring(column, "\n")
-            separators = pc.count_substring(column.filter(is_tall), self.way.separator)
-            if (pc.max(separators).as_py() or 0) >= len(self.names) - 1:
-                self.sheet.trouble.append(_SUSPECT)
-                return True
-        return False
+        tall = {place: column for place, column in enumerate(batch.columns) if _has_line_end(column)}
+        self.has_tall = self.has_tall or bool(tall)
+        is_wrong = (self.has_tall and self.ragged) or not tall.keys().isdisjoint(self.sheet.flat)
+        if is_wrong or any(map(self._has_swallowed, tall.values())):
+            self.sheet.trouble.append(_SUSPECT)
+        return bool(self.sheet.trouble)
+
+    def _has_swallowed(self, column: pa.Array) -> bool:
+        """Whether a cell with a line end has as many separators as a row."""
+        is_tall = pc.match_substring(column, "\n")
+        separators = pc.count_substring(column.filter(is_tall), self.way.separator)
+        return (pc.max(separators).as_py() or 0) >= len(self.names) - 1
 
     def _look_at_end(self, last: pa.RecordBatch) -> None:
         """Note a last cell that runs over lines to the end of the file without a closing quote."""

@@ -25,6 +25,8 @@ from trackkit.sources.values import is_missing
 ROWS = 50_000  # laid side by side at once
 _LOOKED_AT = 1000  # dates that say whether the way in which they are written needs finding out
 _BROKEN = object()
+# Columns of an event that can hold no line end.
+_FLAT = ("occurred_at", "delivery_id", "message_id", "vendor_id", "recipient_id", "person_id", "ip", "smtp_status")
 
 
 class Table(Source):
@@ -45,16 +47,22 @@ class Table(Source):
         table.staged.unlink()
 
     def _opened(self, folder: FilePath) -> "_Opened":
-        table = self._staged(open_sheet(self.found, self._known), folder)
+        table = self._staged(open_sheet(self.found, self._known, self._flat), folder)
         if not table.sheet.trouble or is_parquet(self.found.path):
             return table
         table.staged.unlink()
-        table = self._staged(open_again(self.found, folder, self._known), folder)
+        table = self._staged(open_again(self.found, folder, self._known, self._flat), folder)
         table.sheet.close()
         return table
 
     def _known(self, headers: list[str]) -> int:
         return Headers(headers).known(self.feed)
+
+    def _flat(self, headers: list[str]) -> set[int]:
+        readings = self.feed.columns.readings()
+        written = [one for name in _FLAT if name in readings for one in alternatives(readings[name].of)]
+        places = filter(None, map(Headers(headers).place, written))
+        return {int(column[1:]) for column, inner in places if inner is None}
 
     def _staged(self, sheet: Sheet, folder: FilePath) -> "_Opened":
         """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
