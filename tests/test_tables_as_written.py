@@ -45,7 +45,7 @@ WORD = st.text(st.sampled_from('ab ,;é"\n'), max_size=8)
 LABELS = st.lists(st.tuples(WORD, st.booleans()), min_size=2, max_size=25)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(labels=LABELS, strays=st.sets(st.integers(0, 24), max_size=3), ends=st.sampled_from(["\n", "\r\n"]),
        column=st.integers(0, 4))  # fmt: skip
 def test_stray_quotes_cost_their_own_row_and_no_other(
