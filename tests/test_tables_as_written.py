@@ -162,3 +162,175 @@ def test_a_file_read_with_another_order_of_dates_is_read_again(tmp_path: Path) -
     assert store.ingest(path).total("quarantined") == 1
     assert store.ingest(path, dates="day-first").total("kept") == 1
     assert store.ingest(path, dates="day-first").total("duplicate") == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("cell", ['"UA', 'U"A', 'UA"', '"UA" x', '"U;A"x'])
+def test_a_misplaced_quote_leaves_the_rows_around_it(cell: str, end: str, tmp_path: Path) -> None:
+    rows = [hit(number, agent=cell if number in (1, 7, 12) else "UA") for number in range(1, 13)]
+    load = read(tmp_path, end.join([HEAD, *rows]))
+    found = {number for (number,) in kept(load, "event_id")}
+    assert found >= {str(number) for number in range(1, 13) if number not in (1, 7, 12)}
+    assert load.report.total("read") == 12
+
+
+def test_two_quotes_far_apart_and_near_the_end_of_a_block(tmp_path: Path) -> None:
+    """The reader takes 8 MB at once: a quote just before and one far behind join two blocks."""
+    rows = [hit(number, agent="x" * 200) for number in range(1, 60_001)]
+    for number in (35_000, 55_000):
+        rows[number - 1] = hit(number, agent='"' + "x" * 200)
+    load = read(tmp_path, "\n".join([HEAD, *rows]))
+    assert load.report.total("read") == 60_000
+    assert load.quarantine.select("source_row", "reason").rows() == [(35_000, STRAY), (55_000, STRAY)]
+
+
+def test_texts_of_several_lines_stay_one_row(tmp_path: Path) -> None:
+    """As failures are told: with commas, quotes and line ends, and a stray quote besides."""
+    smtp = '"550-5.1.1 The account, that you tried, does\n550 5.1.1 ""not exist"", see, https://mail.example"'
+    text = (
+        f'iBroadLogMsgId,iFailureType,iFailureReason,sFirstText\n1,2,1,{smtp}\n2,1,5,"full\n3,1,5,busy\n4,2,1,{smtp}\n'
+    )
+    load = read(tmp_path, text, "broadlog_msg.csv")
+    assert [one for (one,) in kept(load, "failure_id", table="failure")] == ["1", "3", "4"]
+    assert kept(load, "first_text", table="failure")[0][0].endswith('"not exist", see, https://mail.example')
+    assert load.quarantine.select("source_row", "reason", "text").rows() == [(2, STRAY, '2,1,5,"full')]
+
+
+def test_a_quote_too_many_in_the_header(tmp_path: Path) -> None:
+    load = read(tmp_path, "\n".join([HEAD.replace("iUrlId", '"iUrlId'), hit(1), hit(2)]))
+    assert [one for (one,) in kept(load, "link_id")] == ["1", "1"]
+
+
+def test_a_stray_quote_in_a_table_of_another_sender(tmp_path: Path) -> None:
+    head = (
+        "SendID,SubscriberKey,EmailAddress,SubscriberID,ListID,EventDate,EventType,BatchID,TriggeredSendExternalKey\n"
+    )
+    rows = [f"5,p{n},p{n}@post.example,7,8,3/5/2025 8:00:00 AM,Open,1,\n" for n in range(1, 40)]
+    rows[9] = rows[9].replace("p10@", '"p10@')
+    load = read(tmp_path, head + "".join(rows), "Opens.csv")
+    assert (load.report.total("read"), load.quarantine["source_row"].to_list()) == (39, [10])
+
+
+ORDERED = "iTrackingLogId;tsLog;iBroadLogId;iUrlId;iDeliveryId;sUserAgent"
+
+
+def test_a_header_that_stands_again_is_no_row_and_is_followed(tmp_path: Path) -> None:
+    turned = "2;2025-03-05 08:00:01;102;7;50;UA"
+    load = read(tmp_path, "\n".join([HEAD, hit(1), HEAD, hit(3), ORDERED, turned, "\ufeff" + HEAD, hit(4)]))
+    assert kept(load, "event_id", "link_id", "message_id", "source_row") == [
+        ("1", "1", "101", 1), ("3", "1", "103", 3), ("2", "7", "102", 5), ("4", "1", "104", 7),
+    ]  # fmt: skip
+    assert load.quarantine.is_empty()
+    assert "the header stands again 3 times and was read as no row" in notes(load)
+    assert "1 times with its columns in another order, which was followed" in notes(load)
+
+
+def test_what_stands_below_another_header_is_refused_aloud(tmp_path: Path) -> None:
+    other = HEAD.replace("iUrlId", "iOther")
+    load = read(tmp_path, "\n".join([HEAD, hit(1), other, hit(2), hit(3), HEAD, hit(4)]))
+    assert [one for (one,) in kept(load, "event_id")] == ["1", "4"]
+    assert load.quarantine["source_row"].to_list() == [3, 4]
+    assert load.quarantine["reason"][0].startswith("a header with other columns stands above: itrackinglogid")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_every_encoding_gives_the_same_rows(encoding: str, tmp_path: Path) -> None:
+    text = "\n".join([HEAD, *(hit(number, agent="Été 👓") for number in range(1, 200))])
+    load = read(tmp_path, text.encode(encoding))
+    assert kept(load, "event_id", "user_agent")[-1] == ("199", "Été 👓")
+    wide = any(one.startswith("the text is UTF-") for one in notes(load))
+    assert wide is (encoding != "utf-8-sig")
+
+
+def test_raw_logs_and_content_in_utf_16(tmp_path: Path) -> None:
+    line = "50x00000000fd7ec80\t2025-03-05T08:00:01.00\t64\t32\t1\t0\t\th\t\tUA\t198.51.100.7\n"
+    for encoding in ("utf-16", "utf-16-le"):
+        load = read(tmp_path / encoding, (line * 2).replace("80\t", "81\t", 1).encode(encoding), "0x1.log",
+                    format="adobe_redirection_log")  # fmt: skip
+        assert load.report.total("read") == 2 and load.quarantine.is_empty(), encoding
+    for encoding, said in {
+        "utf-16": "the text is UTF-16",
+        "cp1252": "the text is not UTF-8 and was read as Windows-1252",
+    }.items():
+        path = tmp_path / encoding / "content" / "50.html"
+        path.parent.mkdir(parents=True)
+        path.write_bytes("<p>Soldes – 50 €</p>".encode(encoding))
+        load = sources.read(path, tmp_path / "staging")
+        assert load.frames["content"].collect()["body"].to_list() == ["<p>Soldes – 50 €</p>"]
+        assert said in notes(load)
+
+
+def test_half_a_character_of_utf_16_spoils_its_row_only(tmp_path: Path) -> None:
+    whole = "\n".join([HEAD, hit(1), hit(2, agent="x?y"), hit(3)]).encode("utf-16-le")
+    load = read(tmp_path, b"\xff\xfe" + whole.replace("?".encode("utf-16-le"), b"\x00\xd8"))
+    assert [one for (one,) in kept(load, "event_id")] == ["1", "3"]
+    assert load.quarantine.select("source_row", "reason").rows() == [(2, "not UTF-8")]
+
+
+def test_bytes_that_windows_1252_does_not_have_are_refused(tmp_path: Path) -> None:
+    rows = b"iDeliveryId;sLabel\n1;\x80 50\n2;\x81\n3;\xe9t\xe9\n"
+    load = read(tmp_path, rows, "delivery.csv")
+    assert kept(load, "delivery_id", "label", table="delivery") == [("1", "€ 50"), ("3", "été")]
+    assert load.quarantine.select("source_row", "reason").rows() == [(2, "not UTF-8")]
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t", "|", "^", "~", "#", "\x01"])
+@pytest.mark.parametrize("quote", ["", '"', "'"])
+def test_separators_and_quotes_as_an_export_assistant_offers_them(separator: str, quote: str, tmp_path: Path) -> None:
+    rows = [line.split(";") for line in [HEAD, hit(1), hit(2), hit(3)]]
+    rows[2][-1] = f"U{separator if quote else ''}A"
+    text = "\n".join(separator.join(quote + cell + quote for cell in row) for row in rows)
+    load = read(tmp_path, text, "tracking_log.txt")
+    assert kept(load, "event_id", "link_id") == [("1", "1"), ("2", "1"), ("3", "1")]
+    assert kept(load, "user_agent")[1] == (rows[2][-1],)
+
+
+def test_strings_alone_in_single_quotes(tmp_path: Path) -> None:
+    load = read(tmp_path, "\n".join([HEAD, *(hit(number, agent="'it''s; one'") for number in range(1, 6))]))
+    assert kept(load, "user_agent") == [("it's; one",)] * 5
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "\ufeffsep=;", "sep=;;;;"])
+def test_the_line_with_which_excel_names_the_separator(first: str, tmp_path: Path) -> None:
+    load = read(tmp_path, "\r\n".join([first, HEAD, hit(1), hit(2)]))
+    assert [one for (one,) in kept(load, "event_id")] == ["1", "2"]
+
+
+def test_a_table_that_a_spreadsheet_saved_again(tmp_path: Path) -> None:
+    rows = [
+        HEAD + ";;",
+        hit(1) + ";;",
+        hit(2),
+        "3E+08;2025-03-05 08:00:00;1;103;50;UA;;",
+        ";;;;;;;",
+        ";;",
+        hit(5) + ";;;;",
+    ]
+    load = read(tmp_path, "\r\n".join(rows))
+    assert [one for (one,) in kept(load, "event_id")] == ["1", "2", "5"]
+    [reason] = load.quarantine["reason"]
+    assert reason.startswith("'3E+08' in column 'iTrackingLogId' is a rounded number, as a spreadsheet writes")
+    assert "2 rows of nothing but separators were left out" in notes(load)
+
+
+def test_a_large_table_beside_the_events_is_put_together_in_portions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def table(tag: str) -> str:
+        rows = [f"{number % 700};{tag}{number}@post.example" for number in range(1, 1001)]
+        return "\n".join(["iRecipientId;sEmail", *rows])
+
+    stores = {}
+    for size in (10, 10**6):
+        monkeypatch.setattr("trackkit.store.portions.PORTION_ROWS", size)
+        stores[size] = open_store(tmp_path / str(size))
+        for number, tag in enumerate("abb"):
+            path = tmp_path / f"{number}" / "recipient.csv"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(table(tag), "utf-8")
+            report = stores[size].ingest(path, collapse_minutes=number)
+            # Number 0 and number 700 have no id: of the others the last row with an id counts.
+            assert (report.total("quarantined"), report.total("kept")) == (1, 699 if tag == "a" or number == 1 else 0)
+    found = [one.scan("recipient").sort("recipient_id").collect() for one in stores.values()]
+    assert found[0].equals(found[1])
+    assert found[0].filter(pl.col("recipient_id") == "5")["email"].to_list() == ["b705@post.example"]

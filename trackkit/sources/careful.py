@@ -88,7 +88,7 @@ class Careful:
         """Whether a row of several lines is one, and not several that a stray quote joins."""
         if not self.named <= len(cells) <= self.width:
             return False
-        if any("\n" in cell for place, cell in enumerate(cells) if place in self.flat):
+        if any(_has_line_end(cell) for place, cell in enumerate(cells) if place in self.flat):
             return False
         return not self._are_rows(line, lines, more)
 
@@ -150,7 +150,7 @@ class Careful:
         if re.search(rf"[{re.escape(self.separator)}\r\n]", inner.group()):
             return _Cells(cells, is_broken=True)
         whole = next(csv.reader(StringIO(text), delimiter=self.separator, quotechar=self.quote), [])
-        return _Cells(whole, is_broken="\n" in text.rstrip("\r\n"))
+        return _Cells(whole, is_broken=_has_line_end(text.rstrip("\r\n")))
 
     def _fitted(self, cells: list[str], text: str) -> str | None:
         """Return a row as it stands, or with as many cells as there are columns where only empty ones differ."""
@@ -203,6 +203,10 @@ class _Lines:
     def skip_rest_of_line(self) -> None:
         while (part := self.next()) and not part.endswith(("\n", "\r")):
             pass
+
+
+def _has_line_end(text: str) -> bool:
+    return "\n" in text or "\r" in text
 
 
 def _is_plain(text: str) -> bool:

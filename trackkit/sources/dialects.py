@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _SEPARATORS = ",;\t|"
 _RARE = ":^~#!\x01\x1f"  # tried where none of the others gives a header that is known
-_SEP_LINE = re.compile(r'"?sep=(.)"?[;,]?[ \t]*(?:\r\n|\n|\r)', re.IGNORECASE)  # Excel's mark of the separator
+_SEP_LINE = re.compile(r'"?sep=(.)"?[;,]*[ \t]*(?:\r\n|\n|\r)', re.IGNORECASE)  # Excel's mark of the separator
 _LEAST = 3  # cells of a column, all in single quotes, that say how strings are written
 
 
@@ -78,10 +78,19 @@ def _quote(text: str, separator: str) -> str:
     named = [cell for cell in lines[0] if cell] if lines else []
     if named and all(map(_is_single_quoted, named)):
         return "'"
-    rows = [line for line in lines[1:-1] if len(line) == len(lines[0])]
-    columns = [[cell for cell in column if cell] for column in zip(*rows, strict=True)]
+    if '"' in text:
+        return '"'
+    width = len(lines[0]) if lines else 0
+    plain = [line for line in lines[1:-1] if len(line) == width]
+    whole = text[: text.rfind("\n") + 1]  # the last line may be cut
+    try:
+        rows = list(csv.reader(io.StringIO(whole, newline=""), delimiter=separator, quotechar="'"))
+    except csv.Error:
+        return '"'
+    more = sum(len(row) == width for row in rows[1:]) - sum(len(line) == width for line in lines[1:])
+    columns = [[cell for cell in column if cell] for column in zip(*plain, strict=True)]
     is_single = any(len(some) >= _LEAST and all(map(_is_single_quoted, some)) for some in columns)
-    return "'" if is_single and '"' not in text else '"'
+    return "'" if more > 0 or (more >= -1 and is_single) else '"'
 
 
 def _is_single_quoted(cell: str) -> bool:

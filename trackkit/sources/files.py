@@ -248,7 +248,7 @@ def mend(path: Path, into: Path, allow_latin1: bool) -> Mended:
     Bytes that are not UTF-8 become `NOT_UTF8`; where Windows-1252 or Latin-1 is allowed and explains them better, they
     are read so. However long a line is, memory stays bounded.
     """
-    encoding = _of_one_byte(path) if allow_latin1 else ""
+    encoding = _of_one_byte(path) if allow_latin1 and not wide_encoding(path) else ""
     decoder = codecs.getincrementaldecoder(encoding or "utf-8")("trackkit-mark")
     trouble, cut, whole = Trouble(), None, 0
     with into.open("wb+") as copy:

@@ -162,14 +162,14 @@ class _Reader:
 
     def _has_swallowed(self, column: pa.Array) -> bool:
         """Whether a cell with a line end has as many separators as a row."""
-        is_tall = pc.match_substring(column, "\n")
+        is_tall = pc.match_substring_regex(column, "[\\r\\n]")
         separators = pc.count_substring(column.filter(is_tall), self.way.separator)
         return (pc.max(separators).as_py() or 0) >= len(self.names) - 1
 
     def _look_at_end(self, last: pa.RecordBatch) -> None:
         """Note a last cell that runs over lines to the end of the file without a closing quote."""
         cell = last.column(len(self.names) - 1)[-1].as_py() if last.num_rows else ""
-        is_closed = files.tail(self.path).rstrip(b"\r\n").endswith(self.way.quote.encode()) if "\n" in cell else True
+        is_closed = files.tail(self.path).rstrip(b"\r\n").endswith(self.way.quote.encode()) if _has_end(cell) else True
         if not is_closed and not self.sheet.careful:
             self.sheet.trouble.append(_SUSPECT)
 
@@ -180,7 +180,7 @@ class _Reader:
             reason, text = self.sheet.careful.refused[int(text[1:].split(self.way.separator)[0])]
         else:
             reason = f"{width} cells expected, got {row.actual_columns}"
-            if not self.sheet.careful and ("\n" in text or self._may_fit(text, row.actual_columns)):
+            if not self.sheet.careful and (_has_end(text) or self._may_fit(text, row.actual_columns)):
                 self.sheet.trouble.append(_SUSPECT)
         if not self.headings.is_nothing(text, self.way.separator):
             self.sheet.ragged.append((row.number, reason, text))
@@ -205,10 +205,15 @@ class _Reader:
         )  # fmt: skip
 
 
+def _has_end(text: str) -> bool:
+    return "\n" in text or "\r" in text
+
+
 def _has_line_end(column: pa.Array) -> bool:
     """Whether a text column holds a line end; told from its bytes, in which it is fast to see."""
     written = column.buffers()[2]
-    return written is not None and b"\n" in written.to_pybytes()
+    found = b"" if written is None else written.to_pybytes()
+    return b"\n" in found or b"\r" in found
 
 
 def _parquet_schema(found: Found) -> dict[str, pl.DataType]:

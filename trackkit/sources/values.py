@@ -22,6 +22,12 @@ _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0+)?$"
 _NUMBER = r"^[+-]?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?$"
 _ROUNDED = r"^\s*[+-]?[0-9]+(?:[.,][0-9]*)?[eE]\+?[0-9]{1,2}\s*$"
 _DECIMAL_COMMA = r"^([+-]?[0-9]{1,15}),([0-9]{1,2}|[0-9]{4,15})$"  # 1,234 could be a thousand: not a number
+# Thousands apart, where nothing else can be meant: by blanks, several times, or with the other mark before decimals.
+_GROUPED = (
+    r"^[+-]?[0-9]{1,3}(?:(?:[ \x{a0}\x{202f}'][0-9]{3})+(?:[.,][0-9]+)?|(?:,[0-9]{3}){2,}(?:\.[0-9]+)?"
+    r"|(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|,[0-9]{3}\.[0-9]+|\.[0-9]{3},[0-9]+)$"
+)
+_BLANKS = r"[ \x{a0}\x{202f}']"
 _ID = (
     r"^(?:0*[1-9][0-9]*|0*[1-9][0-9]{0,14}\.0|-[1-9][0-9]*"
     r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$"
@@ -122,14 +128,29 @@ def whole(text: pl.Expr) -> pl.Expr:
     """Return a whole number; null when it is none."""
     is_plain = text.str.contains(_PLAIN_WHOLE)
     trimmed = pl.when(~is_plain).then(text).str.strip_chars()
+    trimmed = _ungrouped(trimmed)
     digits = pl.when(trimmed.str.contains(_WHOLE)).then(trimmed.str.replace(r"\.0+$", ""))
     return pl.when(is_plain).then(text).otherwise(digits).cast(pl.Int64, strict=False)
 
 
 def number(text: pl.Expr) -> pl.Expr:
     """Return a decimal number, point or comma; null when it is none or could be read in two ways."""
-    plain = text.str.strip_chars().str.replace(_DECIMAL_COMMA, "$1.$2")
+    plain = _ungrouped(text.str.strip_chars()).str.replace(_DECIMAL_COMMA, "$1.$2")
     return pl.when(plain.str.contains(_NUMBER)).then(plain).cast(pl.Float64, strict=False)
+
+
+def _ungrouped(text: pl.Expr) -> pl.Expr:
+    """Return a number without the marks of its thousands, where they can be nothing else."""
+    grouped = pl.when(text.str.contains(_GROUPED)).then(text)  # the rest costs nothing
+    bare = grouped.str.replace_all(_BLANKS, "")
+    points, commas = bare.str.count_matches(".", literal=True), bare.str.count_matches(",", literal=True)
+    # The last mark is of decimals if it stands once, and the other before it or none; else it is of thousands too.
+    last_is_comma = bare.str.contains(r",[0-9]+$")
+    with_point = bare.str.replace_all(",", "", literal=True)
+    with_comma = bare.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+    number = pl.when(last_is_comma & (commas == 1)).then(with_comma).otherwise(
+        pl.when(points > 1).then(bare.str.replace_all(".", "", literal=True)).otherwise(with_point))  # fmt: skip
+    return pl.coalesce(number, text)
 
 
 def flag(text: pl.Expr) -> pl.Expr:
