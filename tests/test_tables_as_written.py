@@ -196,6 +196,13 @@ def test_texts_of_several_lines_stay_one_row(tmp_path: Path) -> None:
     assert load.quarantine.select("source_row", "reason", "text").rows() == [(2, STRAY, '2,1,5,"full')]
 
 
+def test_a_text_of_very_many_lines_is_read_and_said(tmp_path: Path) -> None:
+    text = "\n".join(f"line {number}" for number in range(150))
+    load = read(tmp_path, f'iDeliveryId;sLabel\n1;a\n2;"{text}"\n3;b\n', "delivery.csv")
+    assert kept(load, "label", table="delivery") == [("a",), (text,), ("b",)]
+    assert "1 cells hold more than 100 line ends, which looks like a stray quote" in notes(load)
+
+
 def test_a_quote_too_many_in_the_header(tmp_path: Path) -> None:
     load = read(tmp_path, "\n".join([HEAD.replace("iUrlId", '"iUrlId'), hit(1), hit(2)]))
     assert [one for (one,) in kept(load, "link_id")] == ["1", "1"]

@@ -16,7 +16,7 @@ from typing import IO
 
 MARK = "\x00"  # begins the line that stands in the place of a refused one: it can stand in no row
 _LONGEST = 1 << 20  # characters of a row; a longer one is refused
-_LINE_ENDS = 100  # of a cell; a text with more is read, and said
+LINE_ENDS = 100  # of a cell; a text with more is read, and said
 _LOOKED_AT = 20  # lines of a cell that are compared with rows
 _SAMPLE = 1000  # lines from which is learned which columns hold numbers or instants
 _KEPT = 10_000  # characters of a refused line that are kept
@@ -53,7 +53,7 @@ class Careful:
     @property
     def notes(self) -> list[str]:
         """What was found that looks wrong but was read."""
-        many = f"{self.tall:,} cells hold more than {_LINE_ENDS} line ends, which looks like a stray quote"
+        many = f"{self.tall:,} cells hold more than {LINE_ENDS} line ends, which looks like a stray quote"
         return [many] if self.tall else []
 
     def _rows(self, lines: "_Lines") -> Iterator[str]:
@@ -80,7 +80,7 @@ class Careful:
         if cells.is_broken or (more and not self._is_one(cells.texts, line, lines, more)):
             return self._refuse(line, _STRAY)
         lines.pass_over(more)
-        self.tall += sum(cell.count("\n") > _LINE_ENDS for cell in cells.texts)
+        self.tall += sum(cell.count("\n") > LINE_ENDS for cell in cells.texts)
         fitted = self._fitted(cells.texts, text)
         return self._refuse(text, f"{self.width} cells expected, got {len(cells.texts)}") if fitted is None else fitted
 

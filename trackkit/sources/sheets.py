@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 
 from trackkit.errors import DataError
 from trackkit.sources import files
-from trackkit.sources.careful import MARK, Careful
+from trackkit.sources.careful import LINE_ENDS, MARK, Careful
 from trackkit.sources.dialects import Dialect, dialect_of
 from trackkit.sources.files import Found, Mended
 from trackkit.sources.headings import Headings
@@ -161,10 +161,10 @@ class _Reader:
         return bool(self.sheet.trouble)
 
     def _has_swallowed(self, column: pa.Array) -> bool:
-        """Whether a cell with a line end has as many separators as a row."""
-        is_tall = pc.match_substring_regex(column, "[\\r\\n]")
-        separators = pc.count_substring(column.filter(is_tall), self.way.separator)
-        return (pc.max(separators).as_py() or 0) >= len(self.names) - 1
+        """Whether a cell with a line end has as many separators as a row, or more line ends than one expects."""
+        tall = column.filter(pc.match_substring_regex(column, "[\\r\\n]"))
+        most = [pc.max(pc.count_substring(tall, one)).as_py() or 0 for one in (self.way.separator, "\n")]
+        return most[0] >= len(self.names) - 1 or most[1] > LINE_ENDS
 
     def _look_at_end(self, last: pa.RecordBatch) -> None:
         """Note a last cell that runs over lines to the end of the file without a closing quote."""
