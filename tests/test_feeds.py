@@ -252,8 +252,14 @@ def test_a_url_without_a_delivery_is_a_link_too(tmp_path: Path) -> None:
 def test_records_of_no_format_are_refused_with_what_was_seen(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"those of no known format \(keys: a, b\)"):
         read(tmp_path / "in", [{"a": 1, "b": 2}])
-    with pytest.raises(DataError, match="UTF-16"):
-        read(tmp_path / "in", json.dumps(RECORDS).encode("utf-16"), format="sendgrid")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_records_in_utf_16_are_read_and_it_is_said(encoding: str, tmp_path: Path) -> None:
+    plain = read(tmp_path / "plain", RECORDS)
+    wide = read(tmp_path / "wide", json.dumps(RECORDS).encode(encoding))
+    assert wide.frames["event"].collect().equals(plain.frames["event"].collect())
+    assert any(one.startswith("the text is UTF-") for one in wide.report.sources[0].assumptions)
 
 
 def test_wrong_wishes_say_what_would_work(tmp_path: Path) -> None:

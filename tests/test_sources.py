@@ -244,10 +244,6 @@ def test_a_source_that_does_not_exist_or_is_not_known(tmp_path: Path) -> None:
         read(folder, tmp_path, format="listmonk")
     with pytest.raises(DataError, match=r"without a column for delivery_id, message_id"):
         read(write(tmp_path / "keyless", broadlog_csv="sAddress\na@x\n"), tmp_path)
-    utf16 = tmp_path / "delivery.csv"
-    utf16.write_text("iDeliveryId,sLabel\n1,a\n", encoding="utf-16")
-    with pytest.raises(DataError, match="UTF-16"):
-        read(utf16, tmp_path)
 
 
 def test_reports_say_what_happened_and_show_hostile_names_safely() -> None:

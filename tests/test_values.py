@@ -57,3 +57,19 @@ def test_instants_of_log_lines(texts: list[str]) -> None:
             return None
 
     assert _made(values.log_instant, texts) == [wanted(text) for text in texts]
+
+
+def test_thousands_are_read_where_they_can_be_nothing_else() -> None:
+    texts = [
+        "1 234",
+        "1\u202f234,50",
+        "1,234,567",
+        "1.234.567,8",
+        "1.234,50",
+        "1,234.50",
+        "1'234'567",
+        "1,234",
+        "12 34",
+    ]
+    assert _made(values.number, texts) == [1234, 1234.5, 1234567, 1234567.8, 1234.5, 1234.5, 1234567, None, None]
+    assert _made(values.whole, texts) == [1234, None, 1234567, None, None, None, 1234567, None, None]

@@ -135,6 +135,9 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
     help="Which copies of an event count once; loose: even where the sender's own id differs.",
 )  # fmt: skip
 @click.option("--delivery-field", metavar="PATH", help="Field that names the delivery, as tags.campaign, or =NAME.")
+@click.option(
+    "--dates", metavar="ORDER", help="How dates are written if not as in ISO: day-first, month-first or %d/%m/%Y %H:%M."
+)
 @_fail_on
 @_pseudonymise
 @click.option("--truncate-ips", is_flag=True, help="Cut IP addresses to /24 and /48 before they are stored.")
@@ -147,6 +150,7 @@ def ingest(
     collapse_opens: float | None,
     dedupe: str,
     delivery_field: str | None,
+    dates: str | None,
     overlap: float,
     full: bool,
     fail_on: str | None,
@@ -168,7 +172,7 @@ def ingest(
     days = None if full else overlap
     options = {
         "format": format_, "timezone": timezone, "collapse_minutes": collapse_opens, "dedupe": dedupe,
-        "delivery_field": delivery_field, "overlap_days": days,
+        "delivery_field": delivery_field, "dates": dates, "overlap_days": days,
         "pseudonyms": Pseudonyms.read(pseudonymise, truncate_ips),
     }  # fmt: skip
     with _progress("Loading") as progress:

@@ -12,7 +12,7 @@ from trackkit.sources.feeds import reading
 from trackkit.sources.feeds.extension import Further, merged, stage_further
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
-from trackkit.sources.files import Found, find
+from trackkit.sources.files import Found, find, wide_encoding
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.sql import LISTMONK, MAUTIC, PRODUCTS, Since, is_database
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
@@ -71,6 +71,7 @@ def read(
     collapse_minutes: float | None = None,
     dedupe: str = "exact",
     delivery_field: str | None = None,
+    dates: str | None = None,
     progress: Callable[[str], None] | None = None,
     since: Since | None = None,
 ) -> RawLoad:
@@ -82,11 +83,12 @@ def read(
     open counts once: 1 for raw logs, 0 for all else, unless given. `format` is a name, or the path of a map in TOML.
     Of the declared formats, `dedupe` says which copies count once: `exact` ones, `loose` ones (the sender's own id may
     differ) or `none`; `delivery_field` names the field that holds the delivery where the format has none, or `=name`.
+    `dates` says how dates are written that are not ISO: `day-first`, `month-first` or a form as `%d/%m/%Y`.
     `progress` is told each file before it is read.
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """  # fmt: skip
-    known_feeds, wishes = all_feeds(), Wishes(dedupe, delivery_field)
+    known_feeds, wishes = all_feeds(), Wishes(dedupe, delivery_field, dates)
     if format.endswith(".toml"):
         own = read_feed(Path(format))
         known_feeds, format = {own.name: own}, own.name
@@ -152,20 +154,29 @@ def _stage(
     if choice.is_refused:
         return _unreadable(found, choice, choice.why)
     try:
-        if choice.feed and choice.extends:
-            return stage_further(found, choice.feed, folder, further)
-        if choice.feed:
-            own = [one for one in merged(further) if one.feed.name == choice.feed.name]
-            return reading.stage(found, choice.feed, folder, clock, seconds, wishes, own)
-        if choice.table_map:
-            return tables.stage(found, choice.table_map, folder, clock, seconds)
-        if choice.format == adobe.CONTENT:
-            return adobe.stage_content(found)
-        return redirection.stage(found, folder, clock, seconds)
+        staged = _read_by(found, choice, folder, clock, seconds, wishes, further)
     except DataError as error:  # one damaged file does not hold up the others
         if alone:
             raise
         return _unreadable(found, choice, str(error))
+    if wide := wide_encoding(found.path):
+        staged.report.assumptions.append(f"the text is {wide}")
+    return staged
+
+
+def _read_by(
+    found: Found, choice: Choice, folder: Path, clock: Clock, seconds: int, wishes: Wishes, further: list[Further]
+) -> Staged:
+    if choice.feed and choice.extends:
+        return stage_further(found, choice.feed, folder, further)
+    if choice.feed:
+        own = [one for one in merged(further) if one.feed.name == choice.feed.name]
+        return reading.stage(found, choice.feed, folder, clock, seconds, wishes, own)
+    if choice.table_map:
+        return tables.stage(found, choice.table_map, folder, clock, seconds, wishes.dates)
+    if choice.format == adobe.CONTENT:
+        return adobe.stage_content(found)
+    return redirection.stage(found, folder, clock, seconds)
 
 
 def _unreadable(found: Found, choice: Choice, reason: str) -> Staged:

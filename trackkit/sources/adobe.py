@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from trackkit import schema
-from trackkit.sources import codes, values
+from trackkit.sources import codes, files, values
 from trackkit.sources.files import Found
 from trackkit.sources.maps import KEY_TITLES, Field, TableMap, unknown
 from trackkit.sources.report import SourceReport
@@ -329,9 +329,7 @@ def stage_content(found: Found) -> Staged:
 
 
 def _body(path: Path, report: SourceReport) -> str:
-    written = path.read_bytes()
-    try:
-        return written.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        report.assumptions.append("the text is not UTF-8 and was read as Latin-1")
-        return written.decode("latin-1")
+    body, encoding = files.text(path)
+    if encoding:
+        report.assumptions.append(f"the text is not UTF-8 and was read as {encoding}")
+    return body

@@ -18,6 +18,12 @@ NOT_UTF8 = "\ufffd\x00"
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BLOCK = 1 << 22
 _TABLE = re.compile(r"(\.(csv|tsv|txt)(\.gz|\.zst)?|\.parquet)$", re.IGNORECASE)
+# The marks of encodings of two and four bytes a character; that of UTF-32 begins like one of UTF-16.
+_MARKS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
+          codecs.BOM_UTF16_BE: "UTF-16"}  # fmt: skip
+_CODECS = {"UTF-32": "utf-32", "UTF-16": "utf-16", "UTF-16LE": "utf-16-le", "UTF-16BE": "utf-16-be"}
+_C1 = re.compile(rb"[\x80-\x9f]")  # controls in Latin-1, which no export holds; letters and signs in Windows-1252
+_CUT_LIMIT = 10_000  # characters that are kept of the line where a file is cut
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -82,16 +88,79 @@ def packing(path: Path) -> str | None:
     return next((kind for magic, kind in _MAGIC.items() if first.startswith(magic)), None)
 
 
-def open_bytes(path: Path) -> pa.NativeFile:
-    """Open a plain, gzip or zstd file for reading its unpacked bytes."""
+def open_bytes(path: Path, errors: str = "trackkit-mark") -> "pa.NativeFile | Recoded":
+    """Open a plain, gzip or zstd file for reading its unpacked bytes; those of UTF-16 come as UTF-8.
+
+    `errors` says what becomes of what is no UTF-16: `strict` raises UnicodeDecodeError.
+    """
+    stream, wide = _unpacked(path), wide_encoding(path)
+    return Recoded(stream, _CODECS[wide], errors) if wide else stream
+
+
+def _unpacked(path: Path) -> pa.NativeFile:
     return pa.input_stream(str(path), compression=packing(path))
+
+
+def wide_encoding(path: Path) -> str:
+    """Return `UTF-16`, `UTF-16LE` … where a file is written so, with or without a byte-order mark; else nothing."""
+    try:
+        with _unpacked(path) as stream:
+            first = stream.read(4096)
+    except (OSError, pa.ArrowException):  # a damaged pack, which its reader will say
+        return ""
+    if mark := next((name for mark, name in _MARKS.items() if first.startswith(mark)), ""):
+        return mark
+    # Without a mark: of letters, digits and separators, every other byte is NUL.
+    high, low = first[0::2], first[1::2]
+    for name, empty, filled in (("UTF-16LE", low, high), ("UTF-16BE", high, low)):
+        if len(first) >= 8 and not filled.count(0) and empty.count(0) > len(empty) // 2:
+            return name
+    return ""
+
+
+class Recoded(io.RawIOBase):
+    """A stream of another encoding, read as UTF-8."""
+
+    def __init__(self, stream: pa.NativeFile, codec: str, errors: str) -> None:
+        self._stream, self._pending = stream, b""
+        self._decoder = codecs.getincrementaldecoder(codec)(errors)
+
+    def readable(self) -> bool:
+        """Return True: the stream is for reading."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes, at most `size` of them."""
+        ends = False
+        while not ends and (size is None or size < 0 or not self._pending):
+            block = self._stream.read(size if size and size > 0 else None)
+            ends = not block
+            self._pending += self._decoder.decode(block, final=ends).encode()
+        stop = len(self._pending) if size is None or size < 0 else size
+        given, self._pending = self._pending[:stop], self._pending[stop:]
+        return given
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+        super().close()
+
+
+def text(path: Path) -> tuple[str, str]:
+    """Return the text of a small file, and its encoding where that had to be assumed."""
+    written = b"".join(blocks(path, Trouble()))
+    try:
+        return written.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        encoding = "Windows-1252" if _C1.search(written) else "Latin-1"
+        return written.decode(encoding, "replace"), encoding
 
 
 class Utf8Stream(io.RawIOBase):
     """The unpacked bytes of a file; reading bytes that are not UTF-8 raises UnicodeDecodeError."""
 
     def __init__(self, path: Path) -> None:
-        self._bytes = open_bytes(path)
+        self._bytes = open_bytes(path, "strict")
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self.holes = Holes()
 
@@ -179,7 +248,7 @@ def decoded(blocks: Iterable[bytes]) -> Iterator[str]:
     yield decoder.decode(b"", final=True)
 
 
-def skip(stream: pa.NativeFile | Utf8Stream, count: int) -> None:
+def skip(stream: "pa.NativeFile | io.RawIOBase", count: int) -> None:
     """Pass over the first bytes of a stream that can only be read forward."""
     while count and (block := stream.read(min(count, _BLOCK))):
         count -= len(block)
@@ -187,40 +256,54 @@ def skip(stream: pa.NativeFile | Utf8Stream, count: int) -> None:
 
 @dataclass(frozen=True)
 class Mended:
-    """A readable UTF-8 copy of a broken file; `cut` is the last line where the file was cut, `reason` says how."""
+    """A readable UTF-8 copy of a broken file; `cut` is the last line where the file was cut, `reason` says how.
+
+    `encoding` is that which the file was assumed to have where it is not UTF-8.
+    """
 
     path: Path
     cut: str | None
     reason: str | None
-    is_latin1: bool
+    encoding: str = ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed."""
+        return [f"the text is not UTF-8 and was read as {self.encoding}"] if self.encoding else []
 
 
 def mend(path: Path, into: Path, allow_latin1: bool) -> Mended:
     """Copy what can be read of a file to `into`, unpacked and in UTF-8.
 
-    Bytes that are not UTF-8 become `NOT_UTF8`; where Latin-1 is allowed and explains them better, they are read so.
+    Bytes that are not UTF-8 become `NOT_UTF8`; where Windows-1252 or Latin-1 is allowed and explains them better, they
+    are read so. However long a line is, memory stays bounded.
     """
-    is_latin1 = allow_latin1 and _is_latin1(path)
-    decoder = codecs.getincrementaldecoder("latin-1" if is_latin1 else "utf-8")("trackkit-mark")
-    trouble, rest = Trouble(), ""
-    with into.open("w", encoding="utf-8", newline="") as copy:
+    encoding = _of_one_byte(path) if allow_latin1 and not wide_encoding(path) else ""
+    decoder = codecs.getincrementaldecoder(encoding or "utf-8")("trackkit-mark")
+    trouble, cut, whole = Trouble(), None, 0
+    with into.open("wb+") as copy:
         for block in blocks(path, trouble):
-            text, newline, end = (rest + decoder.decode(block)).rpartition("\n")
-            copy.write(text + newline)
-            rest = end
-        rest += decoder.decode(b"", final=True)
-        if trouble.reason is None:
-            copy.write(rest)
-    return Mended(into, None if trouble.reason is None else rest, trouble.reason, is_latin1)
+            written = decoder.decode(block).encode()
+            if (end := written.rfind(b"\n")) >= 0:
+                whole = copy.tell() + end + 1
+            copy.write(written)
+        copy.write(decoder.decode(b"", final=True).encode())
+        if trouble.reason is not None:
+            copy.seek(whole)
+            cut = copy.read(4 * _CUT_LIMIT).decode("utf-8", "ignore")[:_CUT_LIMIT]
+            copy.truncate(whole)
+    return Mended(into, cut, trouble.reason, encoding)
 
 
-def _is_latin1(path: Path) -> bool:
-    """Return whether most bytes beyond ASCII are no UTF-8: then the whole file is Latin-1, not damaged UTF-8."""
+def _of_one_byte(path: Path) -> str:
+    """Return the encoding of one byte a character that a file has: where most bytes beyond ASCII are no UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")("trackkit-mark")
     broken = sound = 0
+    has_c1 = False
     for block in blocks(path, Trouble()):
         text = decoder.decode(block)
         bad = text.count(NOT_UTF8)
         broken += bad
         sound += len(text) - len(text.encode("ascii", "ignore")) - bad
-    return broken > sound
+        has_c1 = has_c1 or bool(_C1.search(block))
+    return ("Windows-1252" if has_c1 else "Latin-1") if broken > sound else ""

@@ -136,6 +136,10 @@ class TableMap:
             return self.known(headers)
         return sum(not plain.isdisjoint(one.names) for one in self.fields)
 
+    def flat(self, headers: list[str]) -> set[int]:
+        """Return the places of columns that can hold no line end: all but texts."""
+        return {place for one, place in self.match(headers).items() if one.kind != "text"}
+
     def missing(self, headers: list[str]) -> list[str]:
         """Return the columns without which no row can be read, and which no header names."""
         found = {one.inner for one in self.match(headers)}

@@ -5,7 +5,7 @@ cells cannot be what the map says is refused, with its number and the reason; no
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,11 +13,11 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.errors import DataError
-from trackkit.sources import files, values
-from trackkit.sources.files import NOT_UTF8, Found, Mended
+from trackkit.sources import dates, files, values
+from trackkit.sources.files import NOT_UTF8, Found
 from trackkit.sources.maps import KINDS, Field, TableMap, unknown
 from trackkit.sources.report import SourceReport, most_frequent
-from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
+from trackkit.sources.sheets import Sheet, is_parquet, open_again, open_sheet
 from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame, refused, staged_path
 from trackkit.sources.values import Clock
 
@@ -25,26 +25,37 @@ _EXPECTED = {
     "id": "neither a whole number nor a UUID", "count": "not a whole number", "amount": "not a number",
     "instant": "not an instant that exists",
 }  # fmt: skip
+_ROUNDED = "a rounded number, as a spreadsheet writes a long one: its last digits may be lost; export the table again"
 
 
-def stage(found: Found, table_map: TableMap, folder: Path, clock: Clock, collapse_seconds: int) -> Staged:
+def stage(
+    found: Found, table_map: TableMap, folder: Path, clock: Clock, collapse_seconds: int, order: str | None = None
+) -> Staged:
     """Read one table file into Parquet in `folder` by its map: canonical rows, refused rows and the report.
 
-    Rows are numbered from 1, the header left out. Streamed: memory does not grow with the file.
+    Rows are numbered from 1, the header left out. `order` says how dates are written where not as ISO has it. Streamed:
+    memory does not grow with the file.
     """
     clock = Clock(table_map.zone) if table_map.zone else clock
     target = staged_path(folder, "parquet")
-    reading = _Reading(open_sheet(found, table_map.known), table_map, clock)
-    reading.sink(target)
-    if reading.sheet.trouble and not is_parquet(found.path):  # not UTF-8, or cut short: again, from a readable copy
-        mended = files.mend(found.path, staged_path(folder, "csv"), allow_latin1=True)
-        copy = open_sheet(Found(mended.path, found.relative), table_map.known)
-        reading = _Reading(copy, table_map, clock, mended)
-        reading.sink(target)
-        mended.path.unlink()
+    orders = {one.name: order for one in table_map.fields if order and one.kind == "instant"}
+    reading = _read(found, table_map, clock, orders, target)
+    if not order and (orders := reading.orders_found(target)):
+        reading = _read(found, table_map, clock, orders, target)
     report = SourceReport(found.relative, table_map.format, table_map.table)
     report.assumptions += [] if is_parquet(found.path) else files.hole_at_head(found.path)
     return reading.hand_on(target, report, collapse_seconds)
+
+
+def _read(found: Found, table_map: TableMap, clock: Clock, orders: Mapping[str, str], target: Path) -> "_Reading":
+    reading = _Reading(open_sheet(found, table_map.known, table_map.flat), table_map, clock, orders)
+    reading.sink(target)
+    if reading.sheet.trouble and not is_parquet(found.path):  # not UTF-8, cut short, a stray quote: again, with care
+        again = open_again(found, target.parent, table_map.known, table_map.flat)
+        reading = _Reading(again, table_map, clock, orders)
+        reading.sink(target)
+        again.close()
+    return reading
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ class _Reading:
     sheet: Sheet
     table_map: TableMap
     clock: Clock
-    mended: Mended | None = None
+    orders: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def places(self) -> dict[Field, int]:
@@ -76,7 +87,7 @@ class _Reading:
     def faults(self) -> list[_Fault]:
         """Every way in which a row can be wrong, the first that holds being the one that is told."""
         marked = pl.any_horizontal(pl.col(self.cells).str.contains(NOT_UTF8, literal=True))
-        faults = [_Fault(marked, pl.lit("not UTF-8"))] if self.mended else []
+        faults = [_Fault(marked, pl.lit("not UTF-8"))] if self.sheet.mended else []
         for name, fields in self.table_map.columns.items():
             if any(one.required for one in fields):
                 read = [one for one in fields if one in self.places]
@@ -86,9 +97,22 @@ class _Reading:
         return faults + [self._bad_value(one) for one in self.places if one.kind != "text" and not one.is_lenient]
 
     def _bad_value(self, one: Field) -> _Fault:
-        what = pl.lit(f"' in column '{self._header(one)}' is {_EXPECTED[one.kind]}")
-        reason = pl.concat_str(pl.lit("'"), self._cell(one).str.head(100), what)
-        return _Fault(~self._is_empty(one), reason)
+        cell, where = self._cell(one), f"' in column '{self._header(one)}' is "
+        what = pl.lit(where + _EXPECTED[one.kind])
+        if one.kind == "instant" and one.name not in self.orders:
+            what = pl.when(dates.is_otherwise(cell)).then(pl.lit(where + dates.OTHERWISE)).otherwise(what)
+        elif one.kind in ("id", "count"):
+            what = pl.when(values.is_rounded(cell)).then(pl.lit(where + _ROUNDED)).otherwise(what)
+        return _Fault(~self._is_empty(one), pl.concat_str(pl.lit("'"), cell.str.head(100), what))
+
+    def orders_found(self, target: Path) -> dict[str, str]:
+        """Return the order of dates in each column in which some could not be read and the order is beyond doubt."""
+        wrong = pl.scan_parquet(target, glob=False).filter(pl.col("fault").is_not_null())
+        if wrong.select(pl.len()).collect().item() == 0:
+            return {}
+        instants = [one for one in self.places if one.kind == "instant"]
+        found = {one.name: dates.order_of(wrong, self.cells[self.places[one]]) for one in instants}
+        return {name: order for name, order in found.items() if order}
 
     def _header(self, one: Field) -> str:
         return self.sheet.headers[self.places[one]]
@@ -105,7 +129,7 @@ class _Reading:
         """Write the typed columns, unknown words, the number of a row's first fault, and the cells of faulty rows."""
         parsed = {one.name: _value(one, self._cell(one)) for one in self.places if one.kind != "instant"}
         instants = {one.name: self.cells[place] for one, place in self.places.items() if one.kind == "instant"}
-        rows = values.with_instants(self.sheet.cells.with_columns(**parsed), instants)
+        rows = values.with_instants(self.sheet.cells.with_columns(**parsed), instants, self.orders)
         fault = [pl.when(one.wrong).then(pl.lit(place, pl.Int16)) for place, one in enumerate(self.faults)]
         rows = rows.with_columns(fault=pl.coalesce(fault or [pl.lit(None, pl.Int16)]))
         as_stood = [pl.when(pl.col("fault").is_not_null()).then(pl.col(cell)).alias(cell) for cell in self.cells]
@@ -185,17 +209,9 @@ class _Reading:
         text = pl.concat_str(self.cells, separator=self.sheet.separator or ",")
         wrong = rows.filter(pl.col("fault").is_not_null()).select("source_row", reason=reason, text=text).collect()
         ragged = self.sheet.ragged
-        last = rows.select(pl.len()).collect().item() + len(ragged)
-        unread = quarantine_frame([*ragged, *self._lost(last + 1)], report)
+        last = max(rows.select(pl.col("source_row").max()).collect().item() or 0, *(row for row, *_ in ragged), 0)
+        unread = quarantine_frame([*ragged, *self.sheet.lost(last + 1)], report)
         return pl.concat([refused(wrong, report), unread]).sort("source_row")
-
-    def _lost(self, row: int) -> list[tuple[int, str, str]]:
-        """Return what stopped the reading of the whole file, as refused rows after the last one read."""
-        lost = [f"the rest of the file cannot be read: {trouble}" for trouble in self.sheet.trouble]
-        if self.mended and self.mended.cut is not None:
-            lost.append(f"the file is cut here and the rest of it is lost: {self.mended.reason}")
-        text = (self.mended.cut if self.mended else None) or ""
-        return [(row + place, reason, text) for place, reason in enumerate(lost)]
 
     def _account(self, rows: pl.LazyFrame, report: SourceReport, quarantined: int) -> None:
         accepted = pl.col("fault").is_null()
@@ -206,8 +222,9 @@ class _Reading:
         counts = sums.row(0, named=True)
         report.read, report.quarantined, report.undated = counts["kept"] + quarantined, quarantined, counts["undated"]
         report.assumptions += self.clock.notes(counts["local"], counts["twice"], counts["skipped"])
-        if self.mended and self.mended.is_latin1:
-            report.assumptions.append("the text is not UTF-8 and was read as Latin-1")
+        report.assumptions += self.sheet.assumptions()
+        asked = {self._header(one): self.orders[one.name] for one in self.places if one.name in self.orders}
+        report.assumptions += [dates.note(f"column '{header}'", order) for header, order in asked.items()]
         used = set(self.places.values())
         report.ignored_columns = [name for place, name in enumerate(self.sheet.headers) if place not in used]
         self._account_words(rows.filter(accepted), report)

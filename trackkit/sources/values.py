@@ -14,13 +14,21 @@ from polars_hash import CryptographicHashingNameSpace as Hashes
 
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources.codes import code_of
+from trackkit.sources.dates import as_iso
 
 # Patterns are anchored and without groups wherever all rows pass through them: such ones run at memory speed.
 _MISSING = r"^\s*(?:NULL|null|\\N)?\s*$"
 _NOTHING = r"^\s*(?:0*(?:\.0)?|NULL|null|\\N)\s*$"
 _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0+)?$"
 _NUMBER = r"^[+-]?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?$"
+_ROUNDED = r"^\s*[+-]?[0-9]+(?:[.,][0-9]*)?[eE]\+?[0-9]{1,2}\s*$"
 _DECIMAL_COMMA = r"^([+-]?[0-9]{1,15}),([0-9]{1,2}|[0-9]{4,15})$"  # 1,234 could be a thousand: not a number
+# Thousands apart, where nothing else can be meant: by blanks, several times, or with the other mark before decimals.
+_GROUPED = (
+    r"^[+-]?[0-9]{1,3}(?:(?:[ \x{a0}\x{202f}'][0-9]{3})+(?:[.,][0-9]+)?|(?:,[0-9]{3}){2,}(?:\.[0-9]+)?"
+    r"|(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|,[0-9]{3}\.[0-9]+|\.[0-9]{3},[0-9]+)$"
+)
+_BLANKS = r"[ \x{a0}\x{202f}']"
 _ID = (
     r"^(?:0*[1-9][0-9]*|0*[1-9][0-9]{0,14}\.0|-[1-9][0-9]*"
     r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$"
@@ -97,6 +105,11 @@ def is_nothing(text: pl.Expr) -> pl.Expr:
     return text.str.contains(_NOTHING)
 
 
+def is_rounded(text: pl.Expr) -> pl.Expr:
+    """Whether text is a number as a spreadsheet shortens long ones: `1.02E+08`."""
+    return text.str.contains(_ROUNDED)
+
+
 def hexadecimal(text: pl.Expr) -> pl.Expr:
     """Return hexadecimal text as an unsigned 64-bit integer; null when empty, not hexadecimal or larger."""
     return text.str.to_integer(base=16, dtype=pl.UInt64, strict=False)
@@ -117,14 +130,29 @@ def whole(text: pl.Expr) -> pl.Expr:
     """Return a whole number; null when it is none."""
     is_plain = text.str.contains(_PLAIN_WHOLE)
     trimmed = pl.when(~is_plain).then(text).str.strip_chars()
+    trimmed = _ungrouped(trimmed)
     digits = pl.when(trimmed.str.contains(_WHOLE)).then(trimmed.str.replace(r"\.0+$", ""))
     return pl.when(is_plain).then(text).otherwise(digits).cast(pl.Int64, strict=False)
 
 
 def number(text: pl.Expr) -> pl.Expr:
     """Return a decimal number, point or comma; null when it is none or could be read in two ways."""
-    plain = text.str.strip_chars().str.replace(_DECIMAL_COMMA, "$1.$2")
+    plain = _ungrouped(text.str.strip_chars()).str.replace(_DECIMAL_COMMA, "$1.$2")
     return pl.when(plain.str.contains(_NUMBER)).then(plain).cast(pl.Float64, strict=False)
+
+
+def _ungrouped(text: pl.Expr) -> pl.Expr:
+    """Return a number without the marks of its thousands, where they can be nothing else."""
+    grouped = pl.when(text.str.contains(_GROUPED)).then(text)  # the rest costs nothing
+    bare = grouped.str.replace_all(_BLANKS, "")
+    points, commas = bare.str.count_matches(".", literal=True), bare.str.count_matches(",", literal=True)
+    # The last mark is of decimals if it stands once, and the other before it or none; else it is of thousands too.
+    last_is_comma = bare.str.contains(r",[0-9]+$")
+    with_point = bare.str.replace_all(",", "", literal=True)
+    with_comma = bare.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+    number = pl.when(last_is_comma & (commas == 1)).then(with_comma).otherwise(
+        pl.when(points > 1).then(bare.str.replace_all(".", "", literal=True)).otherwise(with_point))  # fmt: skip
+    return pl.coalesce(number, text)
 
 
 def flag(text: pl.Expr) -> pl.Expr:
@@ -176,15 +204,20 @@ def epoch(text: pl.Expr) -> pl.Expr:
     return since.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
-def with_instants(rows: pl.LazyFrame, texts: Mapping[str, str]) -> pl.LazyFrame:
+def with_instants(
+    rows: pl.LazyFrame, texts: Mapping[str, str], orders: Mapping[str, str] | None = None
+) -> pl.LazyFrame:
     """Add, for each name and column of date-times, the naive instant under the name and `<name> offset`, in minutes.
 
     Read are `YYYY-MM-DD` or `YYYY/MM/DD`, alone or with `hh:mm`, `hh:mm:ss`, a fraction, and `Z` or an offset; the
-    offset is null where none is written. Other texts give null. In steps, as polars would evaluate each use anew.
+    offset is null where none is written. By its name, a column may have an order (`dates`) of dates that are written in
+    another way. Other texts give null. In steps, as polars would evaluate each use anew.
     """
+    orders = orders or {}
     plain = {name: _plain(pl.col(text)) for name, text in texts.items()}
     rows = rows.with_columns(**plain)
     rest = {name: pl.when(pl.col(name).is_null()).then(pl.col(text)) for name, text in texts.items()}
+    rest = {name: as_iso(text, orders[name]) if name in orders else text for name, text in rest.items()}
     other = {f"{name} parts": text.str.strip_chars().str.extract_groups(_INSTANT) for name, text in rest.items()}
     rows = rows.with_columns(**other)
     whole = {name: pl.coalesce(name, _local(pl.col(f"{name} parts").struct)) for name in texts}

@@ -123,6 +123,7 @@ class Store:
         collapse_minutes: float | None = None,
         dedupe: str = "exact",
         delivery_field: str | None = None,
+        dates: str | None = None,
         progress: Progress | None = None,
         overlap_days: float | None = 2,
         pseudonyms: "Pseudonyms | None" = None,
@@ -134,6 +135,8 @@ class Store:
         given); `progress(done, total, label)` is told how far it is.
         Of events of declared formats, `dedupe` says which copies count once (`exact`, `loose`: the sender's own id may
         differ, `none`), and `delivery_field` which field names the delivery where the format has none (`=name`: all).
+        `dates` says how dates are written that are not ISO and in doubt: `day-first`, `month-first`, or a form as
+        `%d/%m/%Y %H:%M`.
         A database is named by a SQLAlchemy URL; of its tables is read what is newer than the last load, and the
         `overlap_days` before that again, for rows that came late; None reads everything again.
         `pseudonyms` hides addresses, with the key of the loads before, or shortens IP addresses.
@@ -144,7 +147,7 @@ class Store:
 
         asked = {
             "format": format, "timezone": timezone or self.timezone, "collapse_minutes": collapse_minutes,
-            "dedupe": dedupe, "delivery_field": delivery_field,
+            "dedupe": dedupe, "delivery_field": delivery_field, "dates": dates,
         }  # fmt: skip
         overlap = None if overlap_days is None else timedelta(days=overlap_days)
         report = ingest(self._lake, [fspath(source) for source in sources], asked, progress, overlap, pseudonyms)
@@ -206,6 +209,7 @@ def load(
     collapse_minutes: float | None = None,
     dedupe: str = "exact",
     delivery_field: str | None = None,
+    dates: str | None = None,
 ) -> Snapshot:
     """Read raw logs and exports into memory, settled and enriched, without keeping a store.
 
@@ -216,7 +220,7 @@ def load(
         store = Store(f"{folder}/store")
         store.ingest(
             *sources, format=format, timezone=timezone, collapse_minutes=collapse_minutes, dedupe=dedupe,
-            delivery_field=delivery_field,
+            delivery_field=delivery_field, dates=dates,
         )  # fmt: skip
         stored = store.snapshot()
         names = list(stored.frames)

@@ -25,7 +25,9 @@ class Fingerprints:
 
     def __init__(self, lake: Lake, asked: Mapping[str, Any]) -> None:
         maps = [place.read_text("utf-8", "replace") for place in maps_behind(str(asked["format"]))]
-        self.asked = json.dumps([{name: asked[name] for name in sorted(asked)}, *maps])
+        # Left out where nothing is asked: stores from before there was the option know their files by the others.
+        options = {name: asked[name] for name in sorted(asked) if name != "dates" or asked[name]}
+        self.asked = json.dumps([options, *maps])
         self.loads: dict[str, dict[str, Any]] = {}
         self.seen: dict[str, tuple[str, Any]] = {}
         self.marks: dict[str, str] = {}

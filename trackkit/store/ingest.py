@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import tempfile
 import time
 import uuid
@@ -32,9 +33,10 @@ from trackkit.store.implied import recounted
 from trackkit.store.lake import Lake
 from trackkit.store.layout import first_fences
 from trackkit.store.places import LOCK_SECONDS, alone, staging
+from trackkit.store.portions import portions, replaced_in_portions
 from trackkit.store.pseudonyms import Pseudonyms, require_same_key
 from trackkit.store.replace import known_rows, replace_rows
-from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables
+from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables, key_columns
 from trackkit.store.tables import BY_DELIVERY, FENCE, LOAD, WATERMARK
 
 ATTEMPTS = 6  # how often a load begins again because another one came between
@@ -171,8 +173,8 @@ class Load:
         report, parts = LoadReport.merged(raw.report for raw in self.raws), _numbered(self.raws)
         frames = {name: pl.concat(same) for name, same in parts.items()}
         for name in _DIMENSIONS:
-            if name in frames:
-                self._replace(name, frames[name])
+            if name in parts:
+                self._replace(name, parts[name], report.total("read"))
         outcome = self._rewrite(parts)
         self._recount(outcome)
         self._account(report, outcome)
@@ -181,15 +183,40 @@ class Load:
         self._finish(report)
         return report
 
-    def _replace(self, name: str, frame: pl.LazyFrame) -> None:
-        known = self.before.scan(name).collect() if name in self.versions else None
-        replaced = replace_rows(schema.TABLES[name], known, frame.collect())
+    def _replace(self, name: str, parts: list[pl.LazyFrame], most: int) -> None:
+        """Put new rows of a table, at most so many, in the place of older ones: all at once, or in portions."""
+        known = self.before.scan(name) if name in self.versions else None
+        count = portions(most + (known.select(pl.len()).collect().item() if known is not None else 0))
         self._created(name)
+        if count > 1:
+            self._replace_in_portions(name, known, parts, count)
+            return
+        stored = None if known is None else known.collect()
+        replaced = replace_rows(schema.TABLES[name], stored, pl.concat(parts).collect())
         if replaced.is_other:
             self.lake.overwrite(name, replaced.rows)
             self.versions[name] = self.lake.tidied(name)
-        self.changed[name] = replaced.changed
-        self.kept.update(replaced.kept)
+        self._note(name, [replaced.changed], replaced.kept)
+
+    def _replace_in_portions(
+        self, name: str, known: pl.LazyFrame | None, parts: list[pl.LazyFrame], count: int
+    ) -> None:
+        folder, is_other, changed = Path(tempfile.mkdtemp(dir=self.staging)), False, []
+        kept: Counter[int] = Counter()
+        for number, one in enumerate(replaced_in_portions(schema.TABLES[name], known, parts, count, folder)):
+            one.rows.write_parquet(folder / f"{number}.parquet", compression="lz4")
+            is_other = is_other or one.is_other
+            changed.append(one.changed.select(key_columns(name)))
+            kept.update(one.kept)
+        if is_other:
+            self.lake.overwrite(name, (pl.read_parquet(folder / f"{number}.parquet") for number in range(count)))
+            self.versions[name] = self.lake.tidied(name)
+        shutil.rmtree(folder)
+        self._note(name, changed, kept)
+
+    def _note(self, name: str, changed: list[pl.DataFrame], kept: Mapping[int, int]) -> None:
+        self.changed[name] = pl.concat([rows.select(key_columns(name)) for rows in changed])
+        self.kept.update(kept)
 
     def _created(self, name: str) -> None:
         if name not in self.versions:

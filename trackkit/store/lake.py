@@ -207,9 +207,12 @@ class Lake:
             self._write(name, pl.DataFrame(schema=stored_schema(name)), mode="append", partition_by=[BUCKET])
         return self.open(name)
 
-    def overwrite(self, name: str, rows: pl.DataFrame) -> None:
-        """Put rows in the place of the whole table."""
-        self._write(name, rows, mode="overwrite")
+    def overwrite(self, name: str, rows: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
+        """Put rows in the place of the whole table; those that come in parts are in memory one part at a time."""
+        mode = "overwrite"
+        for part in [rows] if isinstance(rows, pl.DataFrame) else rows:
+            self._write(name, part, mode=mode)
+            mode = "append"
 
     def commit(self, row: Mapping[str, Any]) -> None:
         """Add the row of a load to `load`: then it counts, unless another load has committed since this one began."""

@@ -35,6 +35,13 @@ REFERENCES = {
 }  # fmt: skip
 
 
+def key_columns(table: str) -> list[str]:
+    """Return the columns of a changed row that say what it touches."""
+    known = [REFERENCES[table][0]] if table in REFERENCES else []
+    own = ["delivery_id"] if "delivery_id" in schema.TABLES[table].schema else []
+    return list(dict.fromkeys([*known, *own])) or list(schema.TABLES[table].key)
+
+
 @dataclass
 class Tables:
     """The tables of a store at given versions; one that is missing is empty."""

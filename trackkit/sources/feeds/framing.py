@@ -21,7 +21,6 @@ from urllib.parse import parse_qsl
 import orjson
 import polars as pl
 
-from trackkit.errors import DataError
 from trackkit.sources import files
 from trackkit.sources.feeds.regular import Run, Shape
 from trackkit.sources.files import NOT_UTF8
@@ -75,10 +74,7 @@ def records(path: Path, shape: Shape | None = None, trouble: files.Trouble | Non
     """Yield the records of a plain, gzip or zstd file, and a `Broken` where one cannot be read.
 
     With a `shape`, runs of records that have it come at once, as a `Run`. `trouble` is told of holes in the file.
-    Errors: DataError for UTF-16 text.
     """
-    if files.head(path, 2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DataError(f"{path.name} is UTF-16 text; save it as UTF-8 and load it again.")
     trouble = trouble or files.Trouble()
     yield from frames(files.decoded(files.blocks(path, trouble)), shape)
     if trouble.reason is not None:

@@ -15,6 +15,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import values
+from trackkit.sources.dates import DAY_FIRST, MONTH_FIRST, OTHERWISE, is_otherwise, require_dates
 from trackkit.sources.feeds.feed import Condition, Feed, Reading
 from trackkit.sources.feeds.paths import alternatives, cell
 from trackkit.sources.values import Clock
@@ -28,15 +29,18 @@ TOLD = ("link.url", "link.label", "delivery.label", "delivery.subject")  # of ot
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a caller may choose: which copies count once, and what names the delivery where the map does not."""
+    """What a caller may choose: which copies count once, what names the delivery where the map does not, and how dates
+    are written that are not ISO."""
 
     dedupe: str = "exact"
     delivery_field: str | None = None
+    dates: str | None = None
 
     def __post_init__(self) -> None:
         if self.dedupe not in DEDUPES:
             raise RequestError(f"Copies are told by {self.dedupe!r}?{did_you_mean(self.dedupe, DEDUPES)}")
         alternatives(self.delivery_field or "=")
+        require_dates(self.dates)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,19 @@ class Mapping:
         asked = alternatives(self.wishes.delivery_field) if self.wishes.delivery_field else []
         known = [one for one in (*self.feed.used(), *asked) if not one.startswith("=")]
         return list(dict.fromkeys(known))
+
+    @property
+    def order(self) -> str | None:
+        """How dates are written that are not ISO: as the caller says, or else the map, where it names an order."""
+        declared = [one for one in self._written if one in (DAY_FIRST, MONTH_FIRST)]
+        return self.wishes.dates or next(iter(declared), None)
+
+    @property
+    def _written(self) -> list[str]:
+        """The forms of instants that the map declares."""
+        one = self.readings.get("occurred_at")
+        given = one.written if one else []
+        return [given] if isinstance(given, str) else given
 
     @cached_property
     def readings(self) -> dict[str, Reading]:
@@ -104,11 +121,15 @@ class Mapping:
             )
         rows = rows.with_columns(since=values.epoch(pl.col("occurred_at text")))
         rest = pl.when(pl.col("since").is_null()).then("occurred_at text").str.replace(r"([.,][0-9]{6})[0-9]+", "$1")
-        rows = values.with_instants(rows.with_columns(rest=rest), {"written": "rest"})
-        given, local, offset = self.readings["occurred_at"].written, pl.col("written"), pl.col("written offset")
-        forms = [given] if isinstance(given, str) else given
-        read = [pl.col("rest").str.to_datetime(form, time_unit="us", strict=False) for form in forms]
-        local = pl.coalesce(*read, local)
+        local, offset = pl.col("written"), pl.col("written offset")
+        orders = {"written": self.order} if self.order else {}
+        rows = values.with_instants(rows.with_columns(rest=rest), {"written": "rest"}, orders)
+        declared = [
+            pl.col("rest").str.to_datetime(form, time_unit="us", strict=False)
+            for form in self._written
+            if form not in (DAY_FIRST, MONTH_FIRST, self.order)
+        ]
+        local = pl.coalesce(local, *declared) if self.order else pl.coalesce(*declared, local)
         exact = (local - pl.duration(minutes=offset)).dt.replace_time_zone("UTC")
         is_local = offset.is_null() & local.is_not_null()
         return rows.with_columns(
@@ -202,7 +223,10 @@ class Mapping:
         for name in (name for name in wrong if name in self.readings):
             text = pl.col(f"{name} text")
             value = pl.col("occurred_at") if name == "occurred_at" else pl.col(name)
-            what = pl.concat_str(pl.lit("'"), text.str.head(100), pl.lit(f"' of {name} is not {wrong[name]}"))
+            what = pl.lit(f"' of {name} is not {wrong[name]}")
+            if name == "occurred_at" and not self.order:
+                what = pl.when(is_otherwise(text)).then(pl.lit(f"' of {name} is {OTHERWISE}")).otherwise(what)
+            what = pl.concat_str(pl.lit("'"), text.str.head(100), what)
             reasons.append(pl.when(text.is_not_null() & value.is_null()).then(what))
         return pl.when(~pl.col("is_ping"), ~pl.col("is_skipped")).then(pl.coalesce(reasons))
 

@@ -1,13 +1,13 @@
 """One file of a declared format, read: its batches of cells become events on disk, and every row is accounted for."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from trackkit import schema
-from trackkit.sources import files
+from trackkit.sources import dates, files
 from trackkit.sources.feeds import framing
 from trackkit.sources.feeds.extension import Further
 from trackkit.sources.feeds.feed import Feed
@@ -46,6 +46,8 @@ def stage(
     work = _Work(mapping, report, folder, collapse_seconds)
     source = ENGINES[_engine(found, feed)](found, feed, mapping.paths, further=list(further))
     for batch in source.batches(folder):
+        if source.order and not wishes.dates:
+            work.mapping = replace(mapping, wishes=replace(wishes, dates=source.order))
         work.take(batch)
     return work.hand_on(source)
 
@@ -115,6 +117,8 @@ class _Work:
         report.read, report.undated = counts["kept"] + report.quarantined, counts["undated"]
         report.assumptions += self.mapping.clock.notes(counts["local"], counts["twice"], counts["skipped"])
         report.assumptions += self._notes(**counts)
+        if self.mapping.wishes.dates:
+            report.assumptions.append(dates.note("events", self.mapping.wishes.dates))
         unknown = rows.filter(pl.col("reported_type") == "unknown").group_by("raw_event_type").len()
         report.unknown_types = dict(unknown.sort("raw_event_type").collect().iter_rows())
 

@@ -64,6 +64,7 @@ class Source:
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     further: list[Any] = field(default_factory=list)  # tables with further columns of the events, see `extension`
+    order: str | None = None  # how dates are written that are not ISO, where the file leaves no doubt
 
     def batches(self, folder: FilePath) -> Iterator[Batch]:
         """Yield the file as cells; `folder` is for what cannot be held in memory."""

@@ -13,17 +13,21 @@ import polars as pl
 
 from trackkit.errors import DataError
 from trackkit.sources import files
+from trackkit.sources.dates import is_not_iso, order_of
 from trackkit.sources.feeds import framing
 from trackkit.sources.feeds.headers import FILE, Headers, called
 from trackkit.sources.feeds.paths import ENVELOPE, Path, Rows, alternatives, as_json, cell, lists, path, series, texts
 from trackkit.sources.feeds.records import Batch, Source
-from trackkit.sources.files import NOT_UTF8, Found, Mended
-from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
+from trackkit.sources.files import NOT_UTF8
+from trackkit.sources.sheets import Sheet, is_parquet, open_again, open_sheet
 from trackkit.sources.staging import STAGED, staged_path
 from trackkit.sources.values import is_missing
 
 ROWS = 50_000  # laid side by side at once
+_LOOKED_AT = 1000  # dates that say whether the way in which they are written needs finding out
 _BROKEN = object()
+# Columns of an event that can hold no line end.
+_FLAT = ("occurred_at", "delivery_id", "message_id", "vendor_id", "recipient_id", "person_id", "ip", "smtp_status")
 
 
 class Table(Source):
@@ -38,6 +42,7 @@ class Table(Source):
         table = self.opened(folder)
         self.notes += [*table.notes(), *(note for one in self.further for note in one.notes())]
         self.notes += [] if is_parquet(self.found.path) else files.hole_at_head(self.found.path)
+        self.order = table.order()
         for rows in _slices(table.staged):
             yield table.batch(rows)
         yield Batch(None, [*table.sheet.ragged, *table.lost()])
@@ -45,20 +50,28 @@ class Table(Source):
 
     def opened(self, folder: FilePath) -> "_Opened":
         """Return the file with its cells on disk, mended where it is not UTF-8 or cut short."""
-        table = self._staged(self.found, folder)
+        table = self._staged(open_sheet(self.found, self._known, self._flat), folder)
         if not table.sheet.trouble or is_parquet(self.found.path):
             return table
         table.staged.unlink()
-        mended = files.mend(self.found.path, staged_path(folder, "csv"), allow_latin1=True)
-        table = self._staged(Found(mended.path, self.found.relative), folder, mended)
-        mended.path.unlink()
+        table = self._staged(open_again(self.found, folder, self._known, self._flat), folder)
+        table.sheet.close()
         return table
 
-    def _staged(self, copy: Found, folder: FilePath, mended: Mended | None = None) -> "_Opened":
+    def _known(self, headers: list[str]) -> int:
+        return Headers(headers).known(self.feed)
+
+    def _flat(self, headers: list[str]) -> set[int]:
+        readings = self.feed.columns.readings()
+        written = [one for name in _FLAT if name in readings for one in alternatives(readings[name].of)]
+        places = filter(None, map(Headers(headers).place, written))
+        return {int(column[1:]) for column, inner in places if inner is None}
+
+    def _staged(self, sheet: Sheet, folder: FilePath) -> "_Opened":
         """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
-        sheet, staged = open_sheet(copy, lambda some: Headers(some).known(self.feed)), staged_path(folder, "parquet")
+        staged = staged_path(folder, "parquet")
         if not sheet.headers:
-            raise DataError(f"{copy.relative} has no headers; the first line of a table names its columns.")
+            raise DataError(f"{self.found.relative} has no headers; the first line of a table names its columns.")
         for one in self.further:
             one.join(sheet)
         try:
@@ -67,7 +80,7 @@ class Table(Source):
             if sheet.separator:  # text is never at fault here
                 raise
             raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None
-        return _Opened(self, sheet, staged, mended)
+        return _Opened(self, sheet, staged)
 
 
 def _slices(staged: FilePath) -> Iterator[pl.DataFrame]:
@@ -84,7 +97,6 @@ class _Opened:
     source: Source
     sheet: Sheet
     staged: FilePath
-    mended: Mended | None = None
     parsed: dict[str, list[Any]] = field(default_factory=dict)
 
     @cached_property
@@ -105,17 +117,24 @@ class _Opened:
 
     def lost(self) -> list[tuple[int, str, str]]:
         """Return what stopped the reading of the whole file, as broken rows after the last one."""
-        lost = [f"the rest of the file cannot be read: {trouble}" for trouble in self.sheet.trouble]
-        if self.mended and self.mended.cut is not None:
-            lost.append(f"the file is cut here and the rest of it is lost: {self.mended.reason}")
-        text = (self.mended.cut if self.mended else None) or ""
-        height = pl.scan_parquet(self.staged, glob=False).select(pl.len()).collect().item() if lost else 0
-        last = height + len(self.sheet.ragged)
-        return [(last + place, reason, text) for place, reason in enumerate(lost, 1)]
+        last = pl.scan_parquet(self.staged, glob=False).select(pl.col("source_row").max()).collect().item() or 0
+        return self.sheet.lost(max(last, *(row for row, *_ in self.sheet.ragged), 0) + 1)
+
+    def order(self) -> str | None:
+        """Return how the dates of events are written where that is beyond doubt, None where ISO or in doubt."""
+        one = self.source.feed.columns.readings().get("occurred_at")
+        places = [self.headers.place(written) for written in (alternatives(one.of) if one else [])]
+        cells = {place[0] for place in places if place and place[1] is None}
+        rows = pl.scan_parquet(self.staged, glob=False)
+        for cell_ in sorted(cells):
+            few = rows.select(cell_).filter(pl.col(cell_) != "").head(_LOOKED_AT)
+            if few.select(is_not_iso(pl.col(cell_)).any()).collect().item():
+                return order_of(rows, cell_)
+        return None
 
     def notes(self) -> list[str]:
         """Return what was assumed of the file, and what of it is not read."""
-        said = ["the text is not UTF-8 and was read as Latin-1"] if self.mended and self.mended.is_latin1 else []
+        said = self.sheet.assumptions()
         if is_parquet(self.source.found.path):
             whole = pl.read_parquet_schema(self.source.found.path)
             inner = [name for name in whole if name not in self.sheet.headers]
@@ -139,7 +158,7 @@ class _Opened:
 
     def _wrong(self) -> pl.Expr:
         reasons = []
-        if self.mended:
+        if self.sheet.mended:
             marked = pl.any_horizontal(pl.col(self.headers.cells).str.contains(NOT_UTF8, literal=True))
             reasons.append(pl.when(marked).then(pl.lit("not UTF-8")))
         for column, some in self.parsed.items():
