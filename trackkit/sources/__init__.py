@@ -12,6 +12,7 @@ from trackkit.sources.feeds import reading
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
 from trackkit.sources.files import Found, find
+from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.sql import LISTMONK, MAUTIC, PRODUCTS, Since, is_database
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
@@ -70,6 +71,7 @@ def read(
     delivery_field: str | None = None,
     progress: Callable[[str], None] | None = None,
     since: Since | None = None,
+    hiding: Hiding | None = None,
 ) -> RawLoad:
     """Read a file, a folder (an instance folder, say), a glob or a database into canonical frames over Parquet.
 
@@ -79,11 +81,12 @@ def read(
     open counts once: 1 for raw logs, 0 for all else, unless given. `format` is a name, or the path of a map in TOML.
     Of the declared formats, `dedupe` says which copies count once: `exact` ones, `loose` ones (the sender's own id may
     differ) or `none`; `delivery_field` names the field that holds the delivery where the format has none, or `=name`.
-    `progress` is told each file before it is read.
+    `progress` is told each file before it is read. `hiding` hides what is personal before any of it is on disk, but for
+    refused lines and the report, which are in memory only.
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """  # fmt: skip
-    known_feeds, wishes = all_feeds(), Wishes(dedupe, delivery_field)
+    known_feeds, wishes, hiding = all_feeds(), Wishes(dedupe, delivery_field), hiding or Hiding()
     if format.endswith(".toml"):
         own = read_feed(Path(format))
         known_feeds, format = {own.name: own}, own.name
@@ -93,7 +96,8 @@ def read(
         from trackkit.sources.sql.reading import read_database
 
         seconds = round(60 * (collapse_minutes or 0))
-        return read_database(str(source), _new_folder(staging), format, clock, seconds, since or Since(), progress)
+        folder = _new_folder(staging)
+        return read_database(str(source), folder, format, clock, seconds, since or Since(), progress, hiding)
     inside = staging.resolve()
     found = [one for one in find(source) if inside not in one.path.resolve().parents]
     chosen = _with_siblings([(one, choose(one, _MAPS, known_feeds, format)) for one in found])
@@ -105,7 +109,8 @@ def read(
     for one, choice in known:
         if progress:
             progress(one.relative)
-        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, alone=len(found) == 1))
+        one = Found(one.path, hiding.name(one.relative))
+        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, hiding, alone=len(found) == 1))
     reading.copies_note(staged, wishes)
     ignored = {one.relative: choice.why for one, choice in chosen if not choice.format}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
@@ -134,19 +139,26 @@ def _new_folder(staging: Path) -> Path:
 
 
 def _stage(
-    found: Found, choice: Choice, folder: Path, clock: Clock, minutes: float | None, wishes: Wishes, alone: bool
+    found: Found,
+    choice: Choice,
+    folder: Path,
+    clock: Clock,
+    minutes: float | None,
+    wishes: Wishes,
+    hiding: Hiding,
+    alone: bool,
 ) -> Staged:
     default = _LOG_COLLAPSE_SECONDS if choice.format == redirection.NAME else 0
     default = choice.feed.collapse_seconds if choice.feed else default
     seconds = default if minutes is None else round(60 * minutes)
     try:
         if choice.feed:
-            return reading.stage(found, choice.feed, folder, clock, seconds, wishes)
+            return reading.stage(found, choice.feed, folder, clock, seconds, wishes, hiding)
         if choice.table_map:
-            return tables.stage(found, choice.table_map, folder, clock, seconds)
+            return tables.stage(found, choice.table_map, folder, clock, seconds, hiding)
         if choice.format == adobe.CONTENT:
-            return adobe.stage_content(found)
-        return redirection.stage(found, folder, clock, seconds)
+            return adobe.stage_content(found, hiding)
+        return redirection.stage(found, folder, clock, seconds, hiding)
     except DataError as error:  # one damaged file does not hold up the others
         if alone:
             raise

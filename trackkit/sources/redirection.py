@@ -10,8 +10,17 @@ import polars as pl
 from trackkit import schema
 from trackkit.sources import values
 from trackkit.sources.files import NOT_UTF8, Found, mend
+from trackkit.sources.hiding import Hiding, kinds_of
 from trackkit.sources.report import SourceReport
-from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame, refused, staged_path
+from trackkit.sources.staging import (
+    STAGED,
+    Staged,
+    handed_on,
+    nameless_path,
+    quarantine_frame,
+    refused,
+    staged_path,
+)
 from trackkit.sources.values import Clock
 
 NAME = "adobe_redirection_log"
@@ -37,7 +46,7 @@ _EXPECTED = {
 _IDS = ("log id", "broadlog id", "delivery id", "url id")
 
 
-def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int) -> Staged:
+def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int, hiding: Hiding) -> Staged:
     """Read one raw log into Parquet in `folder`: event rows, web_event rows, refused lines and the report.
 
     Streamed: memory does not grow with the file. A log cut short is read up to the cut; the cut line is refused.
@@ -46,10 +55,10 @@ def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int) -> St
     report = SourceReport(found.relative, NAME, "event")
     cut = None
     try:
-        _sink(found.path, target, clock)
+        _sink(found.path, target, clock, hiding)
     except (pl.exceptions.ComputeError, OSError):  # not UTF-8, or a packed file cut short
-        cut = mend(found.path, staged_path(folder, "log"), allow_latin1=False)
-        _sink(cut.path, target, clock)
+        cut = mend(found.path, nameless_path(folder, "log"), allow_latin1=False)
+        _sink(cut.path, target, clock, hiding)
     rows = pl.scan_parquet(target, glob=False)
     _count(report, rows, clock)
     bad = _refused_lines(rows, report)
@@ -74,7 +83,7 @@ def looks_like(first: bytes) -> bool:
     return bool(lines.str.contains(CHECK).any())
 
 
-def _sink(path: Path, target: Path, clock: Clock) -> None:
+def _sink(path: Path, target: Path, clock: Clock, hiding: Hiding) -> None:
     lines = pl.scan_lines(path, name="line", row_index_name="source_row", row_index_offset=1)
     lines = lines.with_columns(pl.col("line").str.strip_prefix("\ufeff")).filter(pl.col("line") != "")
     names = [*_SHAPES, "forwarded for"]
@@ -89,7 +98,8 @@ def _sink(path: Path, target: Path, clock: Clock) -> None:
     unreal = [_lost(pl.col("instant"), pl.col("local"))]
     unreal += [_lost(pl.col(name), pl.col(f"{name} value")) for name in _IDS]
     parsed = parsed.with_columns(accepted=pl.col("matches") & ~pl.any_horizontal(unreal))
-    parsed.select(**_columns(clock)).sink_parquet(target, **STAGED)
+    kinds = kinds_of("event") | {"parameters": "line", "refused": "text"}
+    hiding.rows(parsed.select(**_columns(clock)), kinds).sink_parquet(target, **STAGED)
 
 
 def _lost(text: pl.Expr, value: pl.Expr) -> pl.Expr:

@@ -15,10 +15,11 @@ from trackkit import schema
 from trackkit.errors import DataError
 from trackkit.sources import files, values
 from trackkit.sources.files import NOT_UTF8, Found, Mended
+from trackkit.sources.hiding import Hiding, kinds_of
 from trackkit.sources.maps import KINDS, Field, TableMap
 from trackkit.sources.report import SourceReport
 from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
-from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame, refused, staged_path
+from trackkit.sources.staging import STAGED, Staged, handed_on, nameless_path, quarantine_frame, refused, staged_path
 from trackkit.sources.values import Clock
 
 _EXPECTED = {
@@ -27,19 +28,21 @@ _EXPECTED = {
 }  # fmt: skip
 
 
-def stage(found: Found, table_map: TableMap, folder: Path, clock: Clock, collapse_seconds: int) -> Staged:
+def stage(
+    found: Found, table_map: TableMap, folder: Path, clock: Clock, collapse_seconds: int, hiding: Hiding
+) -> Staged:
     """Read one table file into Parquet in `folder` by its map: canonical rows, refused rows and the report.
 
     Rows are numbered from 1, the header left out. Streamed: memory does not grow with the file.
     """
     clock = Clock(table_map.zone) if table_map.zone else clock
     target = staged_path(folder, "parquet")
-    reading = _Reading(open_sheet(found, table_map.known), table_map, clock)
+    reading = _Reading(open_sheet(found, table_map.known), table_map, clock, hiding)
     reading.sink(target)
     if reading.sheet.trouble and not is_parquet(found.path):  # not UTF-8, or cut short: again, from a readable copy
-        mended = files.mend(found.path, staged_path(folder, "csv"), allow_latin1=True)
+        mended = files.mend(found.path, nameless_path(folder, "csv"), allow_latin1=True)
         copy = open_sheet(Found(mended.path, found.relative), table_map.known)
-        reading = _Reading(copy, table_map, clock, mended)
+        reading = _Reading(copy, table_map, clock, hiding, mended)
         reading.sink(target)
         mended.path.unlink()
     return reading.hand_on(target, SourceReport(found.relative, table_map.format, table_map.table), collapse_seconds)
@@ -60,6 +63,7 @@ class _Reading:
     sheet: Sheet
     table_map: TableMap
     clock: Clock
+    hiding: Hiding
     mended: Mended | None = None
 
     @cached_property
@@ -109,6 +113,7 @@ class _Reading:
         as_stood = [pl.when(pl.col("fault").is_not_null()).then(pl.col(cell)).alias(cell) for cell in self.cells]
         typed = {name: self._column(fields) for name, fields in self.table_map.columns.items()}
         rows = rows.select("source_row", "fault", *as_stood, **typed, **self._clock_tallies())
+        rows = self.hiding.rows(rows, dict.fromkeys(self.cells, "text") | self._kinds())
         for name, expression in self.table_map.derive.items():
             rows = rows.with_columns(expression.alias(name))
         try:
@@ -118,10 +123,16 @@ class _Reading:
                 raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None
             raise
 
+    def _kinds(self) -> dict[str, str]:
+        """What each column read may hold of a person, before others are made of it."""
+        return {name: _kind(fields[0], self.table_map.table) for name, fields in self.table_map.columns.items()}
+
     def _column(self, fields: list[Field]) -> pl.Expr:
         read = [self._exact(one) if one.kind == "instant" else pl.col(one.name) for one in fields if one in self.places]
         dtype = KINDS[fields[0].kind]
-        return pl.coalesce(read).cast(dtype) if read else pl.lit(None, dtype)
+        if not read:
+            return pl.lit(None, dtype)
+        return _plain_person(fields[0], self.table_map.table, pl.coalesce(read).cast(dtype))
 
     def _exact(self, one: Field) -> pl.Expr:
         """The instant in UTC: by the offset written beside it, or else by the clock of the source."""
@@ -209,6 +220,17 @@ def _value(one: Field, text: pl.Expr) -> pl.Expr:
     if one.kind == "code":
         return values.code(text, one.words)
     return _VALUES[one.kind](text) if one.kind in _VALUES else pl.when(text != "").then(text)
+
+
+def _kind(one: Field, table: str) -> str:
+    return kinds_of(one.table or table).get(one.column, "text")
+
+
+def _plain_person(one: Field, table: str, text: pl.Expr) -> pl.Expr:
+    """Return an address, or an id that may be one, as one person has it; other columns as they are."""
+    if one.kind == "text" and _kind(one, table) == "address":
+        return values.address(text)
+    return values.person_key(text) if one.kind == "text" and one.column == "recipient_id" else text
 
 
 def _canonical(rows: pl.LazyFrame, table: str, renamed: Mapping[str, str]) -> pl.LazyFrame:

@@ -16,6 +16,7 @@ from trackkit.sources.feeds.paths import cell
 from trackkit.sources.feeds.records import Batch, Records, Source
 from trackkit.sources.feeds.tabular import Table
 from trackkit.sources.files import Found
+from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import SourceReport
 from trackkit.sources.sheets import is_parquet
 from trackkit.sources.staging import Staged, handed_on, quarantine_frame, staged_path
@@ -26,14 +27,16 @@ _NEEDED = [*schema.EVENT.sourced, *TOLD, "link.type_code", "recipient_key", "loc
            "exact", "loose"]  # fmt: skip
 
 
-def stage(found: Found, feed: Feed, folder: Path, clock: Clock, collapse_seconds: int, wishes: Wishes) -> Staged:
+def stage(
+    found: Found, feed: Feed, folder: Path, clock: Clock, collapse_seconds: int, wishes: Wishes, hiding: Hiding
+) -> Staged:
     """Read one file by its map into Parquet in `folder`: events, what is gleaned of deliveries, links and recipients.
 
     Streamed: memory does not grow with the file.
     """
     report = SourceReport(found.relative, feed.name, "event")
     mapping = Mapping(feed, Clock(feed.zone) if feed.zone else clock, wishes)
-    work = _Work(mapping, report, folder, collapse_seconds)
+    work = _Work(mapping, report, folder, collapse_seconds, hiding)
     source = ENGINES[_engine(found, feed)](found, feed, mapping.paths)
     for batch in source.batches(folder):
         work.take(batch)
@@ -55,11 +58,13 @@ class _Work:
     report: SourceReport
     folder: Path
     collapse_seconds: int
+    hiding: Hiding
 
     def __post_init__(self) -> None:
         self.parts: list[Path] = []
         self.bad: list[tuple[int, str, str]] = []
         self.pings = 0
+        self.kinds = self.mapping.kinds()
 
     def take(self, batch: Batch) -> None:
         """Map a batch and write what is an event; note the rest."""
@@ -69,7 +74,7 @@ class _Work:
         cells = batch.cells.lazy().with_columns(
             source_file=pl.lit(self.report.path), collapse_seconds=pl.lit(self.collapse_seconds, pl.Int32)
         )
-        rows = self.mapping.rows(cells).with_row_index("place").collect()
+        rows = self.mapping.rows(self.hiding.rows(cells, self.kinds)).with_row_index("place").collect()
         wrong = rows.filter(pl.col("refused").is_not_null()).select("source_row", "refused", "place")
         self.bad += [(row, reason, batch.text(place)) for row, reason, place in wrong.iter_rows()]
         self.pings += rows["is_ping"].sum()

@@ -19,7 +19,7 @@ from trackkit.sources.feeds.paths import ENVELOPE, Path, Rows, alternatives, as_
 from trackkit.sources.feeds.records import Batch, Source
 from trackkit.sources.files import NOT_UTF8, Found, Mended
 from trackkit.sources.sheets import Sheet, is_parquet, open_sheet
-from trackkit.sources.staging import STAGED, staged_path
+from trackkit.sources.staging import STAGED, nameless_path
 from trackkit.sources.values import is_missing
 
 ROWS = 50_000  # laid side by side at once
@@ -47,14 +47,14 @@ class Table(Source):
         if not table.sheet.trouble or is_parquet(self.found.path):
             return table
         table.staged.unlink()
-        mended = files.mend(self.found.path, staged_path(folder, "csv"), allow_latin1=True)
+        mended = files.mend(self.found.path, nameless_path(folder, "csv"), allow_latin1=True)
         table = self._staged(Found(mended.path, self.found.relative), folder, mended)
         mended.path.unlink()
         return table
 
     def _staged(self, copy: Found, folder: FilePath, mended: Mended | None = None) -> "_Opened":
         """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
-        sheet, staged = open_sheet(copy, lambda some: Headers(some).known(self.feed)), staged_path(folder, "parquet")
+        sheet, staged = open_sheet(copy, lambda some: Headers(some).known(self.feed)), nameless_path(folder, "parquet")
         if not sheet.headers:
             raise DataError(f"{copy.relative} has no headers; the first line of a table names its columns.")
         try:
