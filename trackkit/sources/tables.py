@@ -85,7 +85,12 @@ class _Reading:
                 empty = pl.all_horizontal([self._is_empty(one).fill_null(False) for one in read])
                 named = " and ".join(repr(self._header(one)) for one in read)
                 faults.append(_Fault(empty, pl.lit(f"no {name} (column {named})")))
+        faults += [self._no_name(one) for one in self.places if one.kind == "text" and one.column in values.NAMES]
         return faults + [self._bad_value(one) for one in self.places if one.kind != "text"]
+
+    def _no_name(self, one: Field) -> _Fault:
+        reason = values.no_name(one.column, self._cell(one))
+        return _Fault(reason.is_not_null(), reason)
 
     def _bad_value(self, one: Field) -> _Fault:
         what = pl.lit(f"' in column '{self._header(one)}' is {_EXPECTED[one.kind]}")

@@ -48,6 +48,8 @@ _COMMENT, _SCHEME, _ASKED = r"\s*\([^()]*\)\s*$", r"(?i)^\s*(?:mailto:(?://)?|sm
 _UNSEEN = (*range(0x21), *range(0x7F, 0xA1), 0xAD, 0x1680, *range(0x2000, 0x2010), *range(0x2028, 0x2030),
            *range(0x205F, 0x2065), 0x3000, 0xFEFF)  # fmt: skip
 _AROUND = "".join(map(chr, _UNSEEN))
+NAMES = ("delivery_id", "recipient_id")  # by which reports are asked for
+CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x{9f}]"  # all but the tab
 PERCENT = {f"%{code:02X}": chr(code) for code in range(0x20, 0x7F)} | {"+": " "}
 
 
@@ -169,6 +171,12 @@ def plain_address(text: str) -> str:
     'ann@post.example'
     """
     return pl.select(address(pl.lit(text))).item() or ""
+
+
+def no_name(column: str, text: pl.Expr) -> pl.Expr:
+    """Return why a text can be nobody's and nothing's name, null where it can: a report is asked for by its name."""
+    reason = f"the {column} holds a control character, and no report could be asked for by it"
+    return pl.when(text.str.contains(CONTROLS)).then(pl.lit(reason))
 
 
 def flag(text: pl.Expr) -> pl.Expr:

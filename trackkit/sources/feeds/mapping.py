@@ -216,6 +216,8 @@ class Mapping:
             value = pl.col("occurred_at") if name == "occurred_at" else pl.col(name)
             what = pl.concat_str(pl.lit("'"), text.str.head(100), pl.lit(f"' of {name} is not {wrong[name]}"))
             reasons.append(pl.when(text.is_not_null() & value.is_null()).then(what))
+        names = [name for name in values.NAMES if name in (*self.readings, "delivery_id")]
+        reasons += [values.no_name(name, pl.col(name)) for name in names]
         return pl.when(~pl.col("is_ping")).then(pl.coalesce(reasons))
 
 
