@@ -78,6 +78,10 @@ class Old:
         """Return a text of a load report as it stays: as it is."""
         return text
 
+    def names(self, column: str) -> pl.Expr:
+        """Whether the text of a column is somebody's: no matter here."""
+        return pl.lit(False)
+
     def _before(self, table: str, at: pl.Expr) -> pl.Expr:
         return (at < pl.lit(self.cuts[table])).fill_null(False)
 
@@ -181,7 +185,7 @@ class Person:
             return rows.with_columns(pl.lit(False).alias(ALTERED))
         columns = set(rows.collect_schema())
         kinds = {name: kind for name, kind in schema.TABLES[table].personal.items() if name in columns}
-        named = [self._names(name) for name, kind in kinds.items() if kind == "id" and name not in _NAMES_OF_FILES]
+        named = [self.names(name) for name, kind in kinds.items() if kind == "id" and name not in _NAMES_OF_FILES]
         rows = rows.with_columns(pl.any_horizontal(GOES, *named).alias(GOES))
         texts = [name for name, kind in kinds.items() if kind in ("text", "url") or name in _NAMES_OF_FILES]
         blank = {f"blank {name}": self._blank(name) for name in texts}
@@ -206,8 +210,10 @@ class Person:
             return rows.with_columns(self._is_theirs(table).alias(GOES))
         return self._lines(rows) if table == "quarantine" else rows.with_columns(pl.lit(False).alias(GOES))
 
-    def _names(self, column: str) -> pl.Expr:
+    def names(self, column: str) -> pl.Expr:
         """Whether the text of a column holds one of their addresses; only few texts are looked at closely."""
+        if not self.addresses:
+            return pl.lit(False)
         near = pl.when(pl.col(column).str.contains_any(self._forms, ascii_case_insensitive=True)).then(column)
         return near.str.contains(f"(?i){self._any_address()}").fill_null(False)
 
