@@ -48,7 +48,7 @@ _COMMENT, _SCHEME, _ASKED = r"\s*\([^()]*\)\s*$", r"(?i)^\s*(?:mailto:(?://)?|sm
 _UNSEEN = (*range(0x21), *range(0x7F, 0xA1), 0xAD, 0x1680, *range(0x2000, 0x2010), *range(0x2028, 0x2030),
            *range(0x205F, 0x2065), 0x3000, 0xFEFF)  # fmt: skip
 _AROUND = "".join(map(chr, _UNSEEN))
-NAMES = ("delivery_id", "recipient_id")  # by which reports are asked for
+NAMES = ("delivery_id",)  # by which reports are asked for
 CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x{9f}]"  # all but the tab
 PERCENT = {f"%{code:02X}": chr(code) for code in range(0x20, 0x7F)} | {"+": " "}
 
