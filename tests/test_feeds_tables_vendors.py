@@ -78,7 +78,7 @@ def test_marketing_cloud_extracts(tmp_path: Path) -> None:
     assert said["Surveys.csv"].unknown_types == {"Survey": 1}
     rows = events(load, "delivery_id", "message_id", "recipient_id", "address", "is_first", "attributes")
     assert {row[0] for row in rows} == {"9007199254740993"}
-    assert rows[9][1:5] == ("9007199254740993:0:k1", "k1", "Ann@Mail.example", True)
+    assert rows[9][1:5] == ("9007199254740993:0:k1", "k1", "ann@mail.example", True)
     assert rows[12][1] == "9007199254740993:77:k1"  # a triggered send: the same job and person, another message
     assert json.loads(rows[9][5]) == {"ClientID": "7002", "SubscriberID": "9223372036854775807", "ListID": "31"}
     assert events(load, "bounce_reason", "diagnostic")[0] == ("Hard bounce", "5.1.1 (bad-mailbox)")
@@ -174,7 +174,7 @@ def test_marketo_bulk_extract(tmp_path: Path) -> None:
     ]  # fmt: skip
     rows = events(load, "vendor_id", "message_id", "recipient_id", "user_agent", "machine_reason", "address")
     assert rows[6] == ("9007199254740999", "2370:2522:758:1124755", "1124755", "Mozilla/5.0", "N/A", None)
-    assert rows[7][4] is None and rows[2][5] == "Ann@Mail.example"
+    assert rows[7][4] is None and rows[2][5] == "ann@mail.example"
     assert rows[13][1] == "2370:0:758:1124755"
     assert events(load, "bounce_reason", "diagnostic", "occurred_at")[2] == (
         "1", "550 blocked", datetime(2023, 2, 13, 14, 6, 20, tzinfo=UTC),
@@ -338,7 +338,7 @@ def test_klaviyo(shape: str, tmp_path: Path) -> None:
     assert load.report.sources[0].unknown_types == {"Placed Order": 1, "Received SMS": 1, "Unsubscribed from List": 1}
     rows = events(load, "message_id", "vendor_id", "recipient_id", "address", "occurred_at")
     assert rows[1] == (
-        "1642928713:UupFUS:QqXc3w", "9496ee00-7c2b-11ec-8001-000000000001", "QqXc3w", "Ann@Mail.example",
+        "1642928713:UupFUS:QqXc3w", "9496ee00-7c2b-11ec-8001-000000000001", "QqXc3w", "ann@mail.example",
         datetime(2022, 1, 23, 9, 5, 17, tzinfo=UTC),
     )  # fmt: skip
     assert told(load, "delivery", "delivery_id", "label", "subject") == [("UupFUS", "UGC 1", "C'ya")]

@@ -347,15 +347,23 @@ def quality(store: str, delivery: str | None, fail_on: str | None, output: str) 
 
 
 @app.command()
-@click.argument("recipient_id", metavar="ID")
+@click.argument("recipient_id", metavar="ID|ADDRESS")
 @_store
 @_tab
 @_columns
 @_timezone
 @_output
 def recipient(recipient_id: str, store: str, tab: str, columns: str | None, timezone: str, output: str) -> None:
-    """Print a recipient's Tracking tab over all deliveries: every hit, newest first, or the URLs clicked."""
-    _print_tab(f"recipient {recipient_id}", store, tab, {"recipient": recipient_id}, columns, timezone, output)
+    """Print a recipient's Tracking tab over all deliveries: every hit, newest first, or the URLs clicked.
+
+    A recipient is named by id or by e-mail address; in a store of pseudonyms TRACKKIT_KEY has the key.
+    """
+    from trackkit.store.pseudonyms import Pseudonyms
+
+    asked = {"recipient": recipient_id}
+    if "@" in recipient_id:
+        asked = {"address": Pseudonyms.read(None).of(recipient_id)}
+    _print_tab(f"recipient {recipient_id}", store, tab, asked, columns, timezone, output)
 
 
 @app.command()
@@ -389,7 +397,8 @@ def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dic
     from trackkit.analysis.needs import NEEDS
     from trackkit.report.notes import sentences
 
-    said = sentences(limits(tables, needs=dict.fromkeys(NEEDS["logs"], ()), **asked), timezone)
+    known = {name: value for name, value in asked.items() if name != "address"}
+    said = sentences(limits(tables, needs=dict.fromkeys(NEEDS["logs"], ()), **known), timezone)
     return {"Store": store, "About the data": "\n".join(line for lines in said for line in lines)}
 
 

@@ -60,6 +60,11 @@ STATES = translatable({
 })  # fmt: skip
 
 
+# What a text column may hold of a person. An address or an IP address is one as a whole, a URL tells by its query, an
+# id stays what it is told apart by; and any other text may hold all of them.
+PERSONAL = ("address", "ip", "url", "id", "text")
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a canonical table."""
@@ -68,6 +73,7 @@ class Column:
     dtype: pl.DataType
     meaning: str
     derived: bool = False
+    personal: str = ""  # what its text may tell of somebody, where neither its type nor its name says so: see PERSONAL
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,19 @@ class Table:
     def derived(self) -> tuple[str, ...]:
         """The columns that `enrich` fills."""
         return tuple(column.name for column in self.columns if column.derived)
+
+    @property
+    def personal(self) -> dict[str, str]:
+        """What each text column may hold of a person (PERSONAL); a new column is any text, or an id by its name.
+
+        >>> FAILURE.personal, MESSAGE.personal["address"]
+        ({'failure_id': 'id', 'first_text': 'text'}, 'address')
+        """
+        return {
+            one.name: one.personal or ("id" if one.name in self.key or one.name.endswith("_id") else "text")
+            for one in self.columns
+            if one.dtype == pl.String()
+        }
 
     @property
     def by_delivery(self) -> bool:
@@ -139,7 +158,7 @@ LINK = Table(
         Column("type_code", CODE, "1 click, 2 open, 3 opt-out, 4 web, 5 transaction, 6 mirror page"),
         Column("label", TEXT, "label of the link"),
         Column("category", TEXT, "category of the link"),
-        Column("url", TEXT, "original URL"),
+        Column("url", TEXT, "original URL", personal="url"),
         Column("tag_id", TEXT, "web-tracking tag"),
         Column("occurrence", COUNT, "which occurrence of the URL in the content, from 1"),
     ),
@@ -150,7 +169,7 @@ MESSAGE = Table(
         Column("delivery_id", TEXT, "its delivery"),
         Column("message_id", TEXT, "its id, unique within the delivery (the platform's broadlog id)"),
         Column("recipient_id", TEXT, "its recipient; null when not linked"),
-        Column("address", TEXT, "address used at sending time"),
+        Column("address", TEXT, "address used at sending time", personal="address"),
         Column("status_code", CODE, "the platform's status code"),
         Column("status_at", INSTANT, "last change of status: the sending instant of a sent message"),
         Column("is_seed", FLAG, "a control address, left out of success"),
@@ -179,8 +198,8 @@ EVENT = Table(
         Column("raw_event_type", TEXT, "the source's own word for the type, verbatim"),
         Column("message_format", pl.Enum(FORMATS), "format of the message part that was hit"),
         Column("user_agent", TEXT, "user agent as given: text, or the platform's hash"),
-        Column("ip", TEXT, "address as logged; never shown in reports"),
-        Column("address", TEXT, "e-mail address as the source gives it; never shown in reports"),
+        Column("ip", TEXT, "address as logged; never shown in reports", personal="ip"),
+        Column("address", TEXT, "e-mail address, bare and in lower case; never shown in reports", personal="address"),
         Column("vendor_id", TEXT, "the sender's own id of the event, where it gives one"),
         Column("bounce_class", pl.Enum(BOUNCE_CLASSES), "of a bounce: hard, soft, block (by policy), undetermined"),
         Column("bounce_reason", TEXT, "of a bounce: the sender's category, verbatim"),
@@ -194,7 +213,7 @@ EVENT = Table(
         Column("attributes", TEXT, "what else the sender tells of the event, as a JSON object"),
         Column("collapse_seconds", pl.Int32(), "window in which a repeated open counts once; 0 for exports"),
         Column("source", TEXT, "name of the format it was read from"),
-        Column("source_file", TEXT, "file it was read from, relative to the source named"),
+        Column("source_file", TEXT, "file it was read from, relative to the source named", personal="id"),
         Column("source_row", COUNT, "line or row in that file, from 1; of a database table, its own number of the row"),
         Column("event_type", pl.Enum(EVENT_TYPES), "what happened: reported, or by the link's type", derived=True),
         Column("has_messages", FLAG, "what was sent in its delivery is known", derived=True),
@@ -203,7 +222,7 @@ EVENT = Table(
         Column("is_seed", FLAG, "the message went to a control address", derived=True),
         Column("link_label", TEXT, "label of the link", derived=True),
         Column("link_category", TEXT, "category of the link", derived=True),
-        Column("url", TEXT, "original URL of the link", derived=True),
+        Column("url", TEXT, "original URL of the link", derived=True, personal="url"),
         Column("amount", AMOUNT, "amount of a transaction, in the sender's one currency", derived=True),
         Column("articles", COUNT, "articles of a transaction", derived=True),
         Column("tag_id", TEXT, "web-tracking tag", derived=True),
@@ -249,7 +268,7 @@ RECIPIENT = Table(
     "recipient", "one row per recipient", ("recipient_id",),
     (
         Column("recipient_id", TEXT, "key of the recipient"),
-        Column("email", TEXT, "e-mail address"),
+        Column("email", TEXT, "e-mail address, bare and in lower case", personal="address"),
         Column("email_format", CODE, "0 undefined, 1 text, 2 HTML"),
         Column("is_denylisted", FLAG, "no longer to be contacted"),
         Column("country", TEXT, "country code"),
@@ -275,7 +294,7 @@ EXCLUSION = Table(
 USER_AGENT = Table(
     "user_agent", "one row per user agent", ("user_agent",),
     (
-        Column("user_agent", TEXT, "text, or the platform's hash"),
+        Column("user_agent", TEXT, "text, or the platform's hash", personal="text"),
         Column("device", TEXT, "device family"),
         Column("operating_system", TEXT, "operating system, family and version in one text"),
         Column("browser", TEXT, "browser family"),
@@ -325,7 +344,7 @@ QUARANTINE = Table(
         Column("source_file", TEXT, "file of the line, relative to the source named"),
         Column("source_row", COUNT, "line or row in that file, from 1"),
         Column("source", TEXT, "name of the format"),
-        Column("reason", TEXT, "what was wrong, in words"),
+        Column("reason", TEXT, "what was wrong, in words", personal="text"),
         Column("text", TEXT, "the line as it stood, at most 10,000 characters"),
     ),
 )  # fmt: skip

@@ -31,7 +31,18 @@ _ELAPSED = translatable(
         ("minutes",): "{minutes} min",
     }
 )  # fmt: skip
-_ADDRESS = re.compile(r"([A-Za-z0-9])[A-Za-z0-9._+%-]{0,63}(@|%40)(?=[A-Za-z0-9-]+\.[A-Za-z])")
+_ADDRESS = re.compile(r"([A-Za-z0-9])[A-Za-z0-9._+%-]{0,63}(@|%(?:25)*40)(?=[A-Za-z0-9-]+\.[A-Za-z])")
+# What of a URL's query or fragment says who its reader is: by its name, or by a value that no person would choose.
+_ASKED = re.compile(r"((?:[?&;#]|&amp;)([\w.$%\[\]-]{1,60})=)([^\s&#\"'<>]+)")
+_TELLING = re.compile(
+    r"(?i)e?-?mail|address|recipient|subscriber|contact|customer|member|person|user|lead|phone|token|secret|passw|"
+    r"auth(?!or)|session|signature|hash|^(?:e|k|key|sig|sid|uid|cid|mid|rid|pid|jwt|code|otp|pin|ip|utm_id)$|(?:client|visitor)_?id"
+)
+_CHOSEN = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[\w.=%+/~-]{16,}")
+_FRAGMENT = re.compile(r"((?:[?#&]))(?=[^\s=&]*\d)(?=[^\s=&]*[A-Za-z])([\w.%+/~-]{16,})(?=$|[\s&#])")
+_BYTE = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+_IPV4 = re.compile(rf"(?<![\w.])({_BYTE}([.-]){_BYTE}\2{_BYTE}\2){_BYTE}(?![\d-])(?!\.\d)")
+_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
 
 
 def number(value: float | None, decimals: int = 0, lang: str = "en") -> str:
@@ -99,12 +110,31 @@ def chart_locale(lang: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> str:
-    """Return log text without unseen or direction-changing letters and without mail addresses.
+    """Return log text without unseen or direction-changing letters, and without what tells of one person.
+
+    That is mail addresses, the ends of IP addresses, and values in URLs that are tokens by their name or their look.
 
     >>> plain("a\\u202eb\\x00"), plain("to john.doe@mail.example?")
     ('a\ufffdb\ufffd', 'to j***@mail.example?')
+    >>> plain("https://shop.example/?id=7&token=Zx81"), plain("550 [192.0.2.77] refused")
+    ('https://shop.example/?id=7&token=***', '550 [192.0.2.***] refused')
     """
-    return _ADDRESS.sub(r"\1***\2", _UNSEEN.sub("\ufffd", str(value)))
+    text = _ADDRESS.sub(r"\1***\2", _UNSEEN.sub("\ufffd", str(value)))
+    if "=" in text or "#" in text or "?" in text:
+        text = _FRAGMENT.sub(r"\1***", _ASKED.sub(_without_token, text))
+    text = _IPV4.sub(r"\1***", text) if any(letter.isdigit() for letter in text) else text
+    return _IPV6.sub(_without_end, text) if text.count(":") > 1 else text
+
+
+def _without_token(found: re.Match[str]) -> str:
+    start, name, value = found.groups()
+    return f"{start}***" if "@" not in value and (_TELLING.search(name) or _CHOSEN.fullmatch(value)) else found[0]
+
+
+def _without_end(found: re.Match[str]) -> str:
+    parts = found[0].split(":")
+    is_one = "::" in found[0] or len(parts) == 8
+    return ":".join([*parts[:3], "***"]) if is_one and found[0] != "::" else found[0]
 
 
 def short(value: Any, longest: int = 80, lang: str = "en") -> Markup:

@@ -52,16 +52,18 @@ def tracking_log(
     columns: Sequence[str] | None = None,
     limit: int | None = None,
     timezone: str = "",
+    address: str | None = None,
 ) -> pl.DataFrame:
     """Return the Tracking tab of a delivery, or of a recipient over all deliveries: one row per hit, newest first.
 
     `columns` are names of `COLUMNS` (whose values are the headings), by default the platform's: for a delivery date,
     label, type, recipient and requester UUID; for a recipient label, URL, date, document (the delivery's label) and
-    type. `occurred_at` is in `timezone`; undated hits come last. `limit` keeps the newest. Raises RequestError when
-    neither a delivery nor a recipient is given, when one is unknown, or for an unknown column.
+    type. `occurred_at` is in `timezone`; undated hits come last. `limit` keeps the newest. `address` names a
+    recipient by the address that the tables have. Raises RequestError when neither a delivery nor a recipient is given,
+    when one is unknown, or for an unknown column.
     """
-    hits = _hits(tables, delivery, recipient)
-    chosen = _chosen(columns, DELIVERY_COLUMNS if recipient is None else RECIPIENT_COLUMNS)
+    hits = _hits(tables, delivery, recipient, address)
+    chosen = _chosen(columns, DELIVERY_COLUMNS if recipient is None and address is None else RECIPIENT_COLUMNS)
     hits = _first(_newest_first(hits), limit)
     joined = _with_email(tables, _with_document(tables, hits, chosen), chosen)
     local = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
@@ -75,6 +77,7 @@ def clicked_urls(
     columns: Sequence[str] | None = None,
     limit: int | None = None,
     timezone: str = "",
+    address: str | None = None,
 ) -> pl.DataFrame:
     """Return every tracked URL that a recipient clicked, over all deliveries still in the tables: one row per URL.
 
@@ -83,7 +86,7 @@ def clicked_urls(
     `first_hit_at` and `last_hit_at` in `timezone`, `recipients` (how many, for a delivery). Most clicked first, then
     the latest. `limit` keeps the first. Raises RequestError as `tracking_log`.
     """
-    hits = _hits(tables, delivery, recipient)
+    hits = _hits(tables, delivery, recipient, address)
     chosen = _chosen(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
     clicks = hits.filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))
     named = _with_document(tables, clicks, ["document"]).with_columns(**COMPUTED)
@@ -108,6 +111,7 @@ def tracking_tab(
     recipient: str | None = None,
     columns: Sequence[str] | None = None,
     timezone: str = "",
+    address: str | None = None,
 ) -> pl.DataFrame:
     """Return a sub-tab of the Tracking tab by its name: "logs" (`tracking_log`) or "urls".
 
@@ -117,9 +121,9 @@ def tracking_tab(
     if tab not in TABS:
         raise RequestError(f"There is no tab {tab!r}.{did_you_mean(str(tab), TABS)}")
     if tab == "logs":
-        return tracking_log(tables, delivery, recipient, columns, timezone=timezone)
-    if recipient is not None or delivery is None:
-        return clicked_urls(tables, delivery, recipient, columns, timezone=timezone)
+        return tracking_log(tables, delivery, recipient, columns, timezone=timezone, address=address)
+    if recipient is not None or address is not None or delivery is None:
+        return clicked_urls(tables, delivery, recipient, columns, timezone=timezone, address=address)
     links = tracked_links(tables, delivery)
     return links.select(_chosen(columns, links.columns, dict.fromkeys(links.columns, "")))
 
@@ -134,9 +138,9 @@ def headings(frame: pl.DataFrame, lang: str = "en") -> dict[str, str]:
     return {column: say(words[column], lang) for column in frame.columns}
 
 
-def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> pl.LazyFrame:
+def _hits(tables: Tables, delivery: str | None, recipient: str | None, address: str | None) -> pl.LazyFrame:
     """What the tracking log holds: opens and whatever else hit a link, not what a mail server reported."""
-    if delivery is None and recipient is None:
+    if delivery is None and recipient is None and address is None:
         raise RequestError("A Tracking tab is that of a delivery or of a recipient; say which.")
     tracked = pl.col("event_type").cast(pl.String).is_in(list(EVENT_LABELS)) | pl.col("link_id").is_not_null()
     hits = tables.scan("event").filter(tracked)
@@ -144,7 +148,30 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> pl.Laz
         hits = hits.filter(pl.col("delivery_id") == require_delivery(tables, delivery))
     if recipient is not None:
         hits = hits.filter(pl.col("recipient_id") == _require_recipient(tables, recipient))
-    return hits
+    return hits if address is None else _of_address(tables, hits, address)
+
+
+def _of_address(tables: Tables, hits: pl.LazyFrame, address: str) -> pl.LazyFrame:
+    """The hits of a person named by address: their own, and those of the recipients and messages that have it.
+
+    The senders' logs often have no other name for a recipient.
+    """
+    columns = {"recipient": "email", "message": "address", "event": "address"}
+    theirs = {
+        name: tables.scan(name).filter(pl.col(column).str.strip_chars().str.to_lowercase() == address)
+        for name, column in columns.items()
+    }
+    keys = ["delivery_id", "message_id"]
+    asked = [rows.select("recipient_id") for rows in theirs.values()]
+    counts = pl.concat(rows.select(pl.len()) for rows in theirs.values())
+    ids, messages, there = pl.collect_all([pl.concat(asked).unique(), theirs["message"].select(keys), counts])
+    if not there["len"].sum():
+        raise RequestError("No recipient has this address in these tables; for pseudonyms, TRACKKIT_KEY has the key.")
+    of_message = messages.filter(pl.col("message_id").is_not_null()).unique().with_columns(is_theirs=True)
+    hits = hits.join(of_message.lazy(), on=keys, how="left", nulls_equal=True)
+    own = pl.col("address").str.strip_chars().str.to_lowercase() == address
+    known = pl.col("recipient_id").is_in(ids["recipient_id"].drop_nulls().implode())
+    return hits.filter(pl.any_horizontal("is_theirs", own, known)).drop("is_theirs")
 
 
 def _require_recipient(tables: Tables, recipient: str) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["REPORTS", "Page", "Report", "check", "open_page", "render", "report_path", "slug"]
 
 IDS = ("delivery", "recipient")
+_UNFIT = ("Cc", "Cs")  # control characters, of which a source lets only the tab into a name, and halves of letters
 INLINE, SHARED = "inline", "shared"  # where a page has the script that draws its charts
 GIVEN_APART = ("store", "lang")  # arguments of their own, not to be given among the parameters
 
@@ -186,7 +188,8 @@ def _typed(parameter: Parameter, value: Any) -> Any:
             raise ValueError
     except (ValidationError, ValueError):
         shown = repr(value)[:80]
-        raise RequestError(f"Parameter {parameter.name} is of type {parameter.type}; got {shown}.") from None
+        kind_of = "str without control characters" if parameter.type == "str" else parameter.type
+        raise RequestError(f"Parameter {parameter.name} is of type {kind_of}; got {shown}.") from None
     if parameter.choices and typed not in parameter.choices:
         choices = ", ".join(map(str, parameter.choices))
         raise RequestError(f"Parameter {parameter.name} is one of {choices}; got {str(value)[:80]!r}.")
@@ -202,7 +205,7 @@ def _is_sound(value: Any) -> bool:
         case float():
             return math.isfinite(value)
         case str():
-            return len(value) <= 10_000 and value.isprintable()
+            return len(value) <= 10_000 and not any(letter != "\t" and category(letter) in _UNFIT for letter in value)
     return False
 
 

@@ -13,6 +13,7 @@ from trackkit.sources.feeds.extension import Further, merged, stage_further
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
 from trackkit.sources.files import Found, find, wide_encoding
+from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.sql import LISTMONK, MAUTIC, PRODUCTS, Since, is_database
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
@@ -74,6 +75,7 @@ def read(
     dates: str | None = None,
     progress: Callable[[str], None] | None = None,
     since: Since | None = None,
+    hiding: Hiding | None = None,
 ) -> RawLoad:
     """Read a file, a folder (an instance folder, say), a glob or a database into canonical frames over Parquet.
 
@@ -84,11 +86,12 @@ def read(
     Of the declared formats, `dedupe` says which copies count once: `exact` ones, `loose` ones (the sender's own id may
     differ) or `none`; `delivery_field` names the field that holds the delivery where the format has none, or `=name`.
     `dates` says how dates are written that are not ISO: `day-first`, `month-first` or a form as `%d/%m/%Y`.
-    `progress` is told each file before it is read.
+    `progress` is told each file before it is read. `hiding` hides what is personal before any of it is on disk, but for
+    refused lines and the report, which are in memory only.
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """  # fmt: skip
-    known_feeds, wishes = all_feeds(), Wishes(dedupe, delivery_field, dates)
+    known_feeds, wishes, hiding = all_feeds(), Wishes(dedupe, delivery_field, dates), hiding or Hiding()
     if format.endswith(".toml"):
         own = read_feed(Path(format))
         known_feeds, format = {own.name: own}, own.name
@@ -98,7 +101,8 @@ def read(
         from trackkit.sources.sql.reading import read_database
 
         seconds = round(60 * (collapse_minutes or 0))
-        return read_database(str(source), _new_folder(staging), format, clock, seconds, since or Since(), progress)
+        folder = _new_folder(staging)
+        return read_database(str(source), folder, format, clock, seconds, since or Since(), progress, hiding)
     inside = staging.resolve()
     found = [one for one in find(source) if inside not in one.path.resolve().parents]
     chosen = _with_siblings([(one, choose(one, _MAPS, known_feeds, format)) for one in found])
@@ -110,7 +114,9 @@ def read(
     for one, choice in sorted(known, key=lambda pair: not pair[1].extends):  # further columns first
         if progress:
             progress(one.relative)
-        staged.append(_stage(one, choice, folder, clock, collapse_minutes, wishes, further, alone=len(found) == 1))
+        one = Found(one.path, hiding.name(one.relative))
+        how = (folder, clock, collapse_minutes, wishes, hiding, further)
+        staged.append(_stage(one, choice, *how, alone=len(found) == 1))
     reading.copies_note(staged, wishes)
     ignored = {one.relative: choice.why for one, choice in chosen if not (choice.format or choice.is_refused)}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
@@ -145,6 +151,7 @@ def _stage(
     clock: Clock,
     minutes: float | None,
     wishes: Wishes,
+    hiding: Hiding,
     further: list[Further],
     alone: bool,
 ) -> Staged:
@@ -154,7 +161,7 @@ def _stage(
     if choice.is_refused:
         return _unreadable(found, choice, choice.why)
     try:
-        staged = _read_by(found, choice, folder, clock, seconds, wishes, further)
+        staged = _read_by(found, choice, folder, clock, seconds, wishes, hiding, further)
     except DataError as error:  # one damaged file does not hold up the others
         if alone:
             raise
@@ -165,18 +172,25 @@ def _stage(
 
 
 def _read_by(
-    found: Found, choice: Choice, folder: Path, clock: Clock, seconds: int, wishes: Wishes, further: list[Further]
+    found: Found,
+    choice: Choice,
+    folder: Path,
+    clock: Clock,
+    seconds: int,
+    wishes: Wishes,
+    hiding: Hiding,
+    further: list[Further],
 ) -> Staged:
     if choice.feed and choice.extends:
         return stage_further(found, choice.feed, folder, further)
     if choice.feed:
         own = [one for one in merged(further) if one.feed.name == choice.feed.name]
-        return reading.stage(found, choice.feed, folder, clock, seconds, wishes, own)
+        return reading.stage(found, choice.feed, folder, clock, seconds, wishes, hiding, own)
     if choice.table_map:
-        return tables.stage(found, choice.table_map, folder, clock, seconds, wishes.dates)
+        return tables.stage(found, choice.table_map, folder, clock, seconds, hiding, wishes.dates)
     if choice.format == adobe.CONTENT:
-        return adobe.stage_content(found)
-    return redirection.stage(found, folder, clock, seconds)
+        return adobe.stage_content(found, hiding)
+    return redirection.stage(found, folder, clock, seconds, hiding)
 
 
 def _unreadable(found: Found, choice: Choice, reason: str) -> Staged:

@@ -12,6 +12,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.sources import codes, files, values
 from trackkit.sources.files import Found
+from trackkit.sources.hiding import Hiding, kinds_of
 from trackkit.sources.maps import KEY_TITLES, Field, TableMap, unknown
 from trackkit.sources.report import SourceReport
 from trackkit.sources.staging import Staged, handed_on, quarantine_frame
@@ -314,7 +315,7 @@ def is_content(found: Found) -> bool:
     return found.path.parent.name == "content" and found.path.suffix.lower() in _SUFFIXES
 
 
-def stage_content(found: Found) -> Staged:
+def stage_content(found: Found, hiding: Hiding) -> Staged:
     """Read the content of one message: one row, or one refusal when the file's name is no delivery id."""
     report = SourceReport(found.relative, CONTENT, "content", read=1)
     name, refusal = found.path.stem, []
@@ -325,7 +326,7 @@ def stage_content(found: Found) -> Staged:
            "body": _body(found.path, report), "source_file": found.relative, "source_row": 1}  # fmt: skip
     types = {column: pl.Int64 if column == "source_row" else pl.String for column in handed_on("content")}
     content = pl.LazyFrame([] if refusal else [row], schema=types)
-    return Staged(report, {"content": content}, quarantine_frame(refusal, report))
+    return Staged(report, {"content": hiding.rows(content, kinds_of("content"))}, quarantine_frame(refusal, report))
 
 
 def _body(path: Path, report: SourceReport) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from trackkit import schema
 from trackkit.sources import values
 from trackkit.sources.files import NOT_UTF8, Found
+from trackkit.sources.hiding import Hiding, kinds_of
 from trackkit.sources.lines import LAYOUT, Lines, bare, is_ordinary
 from trackkit.sources.report import SourceReport
 from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame, refused, staged_path
@@ -39,7 +40,7 @@ _EXPECTED = {
 _IDS = ("log id", "broadlog id", "delivery id", "url id")
 
 
-def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int) -> Staged:
+def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int, hiding: Hiding) -> Staged:
     """Read one raw log into Parquet in `folder`: event rows, web_event rows, refused lines and the report.
 
     Streamed: memory does not grow with the file, nor with a line. A log cut short is read up to the cut; the cut line
@@ -48,9 +49,9 @@ def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int) -> St
     target = staged_path(folder, "parquet")
     report, log = SourceReport(found.relative, NAME, "event"), Lines(found.path)
     try:
-        _sink(_all_lines(found.path, log), target, clock)
+        _sink(_all_lines(found.path, log), target, clock, hiding)
     except (pl.exceptions.ComputeError, OSError):  # not UTF-8
-        _sink(_bounded_lines(log), target, clock)
+        _sink(_bounded_lines(log), target, clock, hiding)
     rows = pl.scan_parquet(target, glob=False)
     _count(report, rows, clock)
     report.read += len(log.aside)
@@ -77,7 +78,7 @@ def _bounded_lines(log: Lines) -> pl.LazyFrame:
     return pl.scan_arrow_c_stream(pa.RecordBatchReader.from_batches(LAYOUT, log.batches()))
 
 
-def _sink(lines: pl.LazyFrame, target: Path, clock: Clock) -> None:
+def _sink(lines: pl.LazyFrame, target: Path, clock: Clock, hiding: Hiding) -> None:
     lines = lines.with_columns(bare("line")).filter(pl.col("line") != "")
     names = [*_SHAPES, "forwarded for"]
     parts = pl.col("line").str.split_exact("\t", _FIELDS).struct.rename_fields(names)
@@ -91,7 +92,8 @@ def _sink(lines: pl.LazyFrame, target: Path, clock: Clock) -> None:
     unreal = [_lost(pl.col("instant"), pl.col("local"))]
     unreal += [_lost(pl.col(name), pl.col(f"{name} value")) for name in _IDS]
     parsed = parsed.with_columns(accepted=pl.col("matches") & ~pl.any_horizontal(unreal))
-    parsed.select(**_columns(clock)).sink_parquet(target, **STAGED)
+    kinds = kinds_of("event") | {"parameters": "line", "refused": "text"}
+    hiding.rows(parsed.select(**_columns(clock)), kinds).sink_parquet(target, **STAGED)
 
 
 def _lost(text: pl.Expr, value: pl.Expr) -> pl.Expr:

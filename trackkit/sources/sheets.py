@@ -22,7 +22,7 @@ from trackkit.sources.careful import LINE_ENDS, MARK, Careful
 from trackkit.sources.dialects import Dialect, dialect_of
 from trackkit.sources.files import Found, Mended
 from trackkit.sources.headings import Headings
-from trackkit.sources.staging import staged_path
+from trackkit.sources.staging import nameless_path
 
 ROW = "trackkit source row"  # a Parquet column that says which row of a database each row is
 _PACKED = ("", ".gz", ".zst")
@@ -101,10 +101,10 @@ def open_sheet(found: Found, knows: Callable[[list[str]], int] = len, flat: Flat
 
 def open_again(found: Found, folder: Path, knows: Callable[[list[str]], int] = len, flat: Flat = _none) -> Sheet:
     """Open a text table in which something was wrong: a copy of what can be read of it, made with care in `folder`."""
-    mended = files.mend(found.path, staged_path(folder, "csv"), allow_latin1=True)
+    mended = files.mend(found.path, nameless_path(folder, "csv"), allow_latin1=True)
     way = dialect(Found(mended.path, found.relative), knows)
     careful = Careful(len(way.headers), way.named, way.separator, way.quote, flat(way.headers))
-    rows = staged_path(folder, "csv")
+    rows = nameless_path(folder, "csv")
     careful.copy(mended.path, way.start, rows)
     mended.path.unlink()
     sheet = Sheet(way.headers, pl.LazyFrame(), way.separator, mended=replace(mended, path=rows), careful=careful)

@@ -1,8 +1,10 @@
 """What a source hands on: rows of one file written to Parquet, what was refused, and the whole raw load."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import polars as pl
@@ -13,6 +15,7 @@ from trackkit.sources.report import LoadReport, SourceReport
 _REASON = 300  # characters of the reason why nothing of a file could be read
 TEXT_LIMIT = 10_000  # characters of a refused line that are kept
 # Parquet files in staging are read once, soon, and thrown away: the fastest codec, not the smallest.
+_OPEN_FILES = Path("/proc/self/fd")  # Linux: the files that this process has open, by number
 STAGED = {"compression": "lz4", "statistics": False}
 
 
@@ -74,6 +77,34 @@ def refused(lines: pl.DataFrame, report: SourceReport) -> pl.DataFrame:
 def staged_path(folder: Path, kind: str) -> Path:
     """Return a new path in the staging folder."""
     return folder / f"{uuid4().hex}.{kind}"
+
+
+class _Nameless(type(Path())):  # type: ignore[misc]
+    """A link to an open file whose own name is gone: what it holds goes with the process, however that ends."""
+
+    file: BinaryIO | None = None
+
+    def unlink(self, *how: Any, **named: Any) -> None:
+        """Remove the link, and with it the file."""
+        super().unlink(*how, **named)
+        if self.file:
+            self.file.close()
+
+
+def nameless_path(folder: Path, kind: str) -> Path:
+    """Return a new path for text as it stands in a source: nothing of it is left behind when the load is killed.
+
+    The file is open and has no name, and the path is a link to it, until it is unlinked. Where a system cannot do that,
+    it is a file like others.
+    """
+    path = staged_path(folder, kind)
+    if not _OPEN_FILES.is_dir():
+        return path
+    link = _Nameless(path)
+    link.file = path.open("w+b")
+    path.unlink()
+    link.symlink_to(f"/proc/{os.getpid()}/fd/{link.file.fileno()}")  # it leads nowhere once the process is gone
+    return link
 
 
 def combine(staged: list[Staged], report: LoadReport) -> RawLoad:

@@ -5,7 +5,7 @@ cells cannot be what the map says is refused, with its number and the reason; no
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from trackkit import schema
 from trackkit.errors import DataError
 from trackkit.sources import dates, files, values
 from trackkit.sources.files import NOT_UTF8, Found
+from trackkit.sources.hiding import Hiding, kinds_of
 from trackkit.sources.maps import KINDS, Field, TableMap, unknown
 from trackkit.sources.report import SourceReport, most_frequent
 from trackkit.sources.sheets import Sheet, is_parquet, open_again, open_sheet
@@ -29,7 +30,13 @@ _ROUNDED = "a rounded number, as a spreadsheet writes a long one: its last digit
 
 
 def stage(
-    found: Found, table_map: TableMap, folder: Path, clock: Clock, collapse_seconds: int, order: str | None = None
+    found: Found,
+    table_map: TableMap,
+    folder: Path,
+    clock: Clock,
+    collapse_seconds: int,
+    hiding: Hiding,
+    order: str | None = None,
 ) -> Staged:
     """Read one table file into Parquet in `folder` by its map: canonical rows, refused rows and the report.
 
@@ -39,20 +46,22 @@ def stage(
     clock = Clock(table_map.zone) if table_map.zone else clock
     target = staged_path(folder, "parquet")
     orders = {one.name: order for one in table_map.fields if order and one.kind == "instant"}
-    reading = _read(found, table_map, clock, orders, target)
+    reading = _read(found, table_map, clock, orders, hiding, target)
     if not order and (orders := reading.orders_found(target)):
-        reading = _read(found, table_map, clock, orders, target)
+        reading = _read(found, table_map, clock, orders, hiding, target)
     report = SourceReport(found.relative, table_map.format, table_map.table)
     report.assumptions += [] if is_parquet(found.path) else files.hole_at_head(found.path)
     return reading.hand_on(target, report, collapse_seconds)
 
 
-def _read(found: Found, table_map: TableMap, clock: Clock, orders: Mapping[str, str], target: Path) -> "_Reading":
-    reading = _Reading(open_sheet(found, table_map.known, table_map.flat), table_map, clock, orders)
+def _read(
+    found: Found, table_map: TableMap, clock: Clock, orders: Mapping[str, str], hiding: Hiding, target: Path
+) -> "_Reading":
+    reading = _Reading(open_sheet(found, table_map.known, table_map.flat), table_map, clock, orders, hiding)
     reading.sink(target)
     if reading.sheet.trouble and not is_parquet(found.path):  # not UTF-8, cut short, a stray quote: again, with care
         again = open_again(found, target.parent, table_map.known, table_map.flat)
-        reading = _Reading(again, table_map, clock, orders)
+        reading = _Reading(again, table_map, clock, orders, hiding)
         reading.sink(target)
         again.close()
     return reading
@@ -73,7 +82,8 @@ class _Reading:
     sheet: Sheet
     table_map: TableMap
     clock: Clock
-    orders: Mapping[str, str] = field(default_factory=dict)
+    orders: Mapping[str, str]
+    hiding: Hiding
 
     @cached_property
     def places(self) -> dict[Field, int]:
@@ -94,7 +104,12 @@ class _Reading:
                 empty = pl.all_horizontal([self._is_empty(one).fill_null(False) for one in read])
                 named = " and ".join(repr(self._header(one)) for one in read)
                 faults.append(_Fault(empty, pl.lit(f"no {name} (column {named})")))
+        faults += [self._no_name(one) for one in self.places if one.kind == "text" and one.column in values.NAMES]
         return faults + [self._bad_value(one) for one in self.places if one.kind != "text" and not one.is_lenient]
+
+    def _no_name(self, one: Field) -> _Fault:
+        reason = values.no_name(one.column, self._cell(one))
+        return _Fault(reason.is_not_null(), reason)
 
     def _bad_value(self, one: Field) -> _Fault:
         cell, where = self._cell(one), f"' in column '{self._header(one)}' is "
@@ -135,6 +150,7 @@ class _Reading:
         as_stood = [pl.when(pl.col("fault").is_not_null()).then(pl.col(cell)).alias(cell) for cell in self.cells]
         typed = {name: self._column(fields) for name, fields in self.table_map.columns.items()}
         rows = rows.select("source_row", "fault", *as_stood, **typed, **self._unknown_words(), **self._clock_tallies())
+        rows = self.hiding.rows(rows, dict.fromkeys(self.cells, "text") | self._kinds())
         for name, expression in self.table_map.derive.items():
             rows = rows.with_columns(expression.alias(name))
         try:
@@ -144,10 +160,16 @@ class _Reading:
                 raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None
             raise
 
+    def _kinds(self) -> dict[str, str]:
+        """What each column read may hold of a person, before others are made of it."""
+        return {name: _kind(fields[0], self.table_map.table) for name, fields in self.table_map.columns.items()}
+
     def _column(self, fields: list[Field]) -> pl.Expr:
         read = [self._exact(one) if one.kind == "instant" else pl.col(one.name) for one in fields if one in self.places]
         dtype = KINDS[fields[0].kind]
-        return pl.coalesce(read).cast(dtype) if read else pl.lit(None, dtype)
+        if not read:
+            return pl.lit(None, dtype)
+        return _plain_person(fields[0], self.table_map.table, pl.coalesce(read).cast(dtype))
 
     @cached_property
     def _lenient(self) -> dict[str, list[Field]]:
@@ -253,6 +275,17 @@ def _value(one: Field, text: pl.Expr) -> pl.Expr:
     if one.kind == "code":
         return values.code(text, one.words)
     return _VALUES[one.kind](text) if one.kind in _VALUES else pl.when(text != "").then(text)
+
+
+def _kind(one: Field, table: str) -> str:
+    return kinds_of(one.table or table).get(one.column, "text")
+
+
+def _plain_person(one: Field, table: str, text: pl.Expr) -> pl.Expr:
+    """Return an address, or an id that may be one, as one person has it; other columns as they are."""
+    if one.kind == "text" and _kind(one, table) == "address":
+        return values.address(text)
+    return values.person_key(text) if one.kind == "text" and one.column == "recipient_id" else text
 
 
 def _canonical(rows: pl.LazyFrame, table: str, renamed: Mapping[str, str]) -> pl.LazyFrame:

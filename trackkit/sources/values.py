@@ -48,6 +48,18 @@ _INSTANT = (
     r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2})(?P<second>:[0-5][0-9])?(?:[.,](?P<fraction>[0-9]+))?"
     r" ?(?:(?P<zulu>Z|UTC)|(?P<hours>[+-][0-9]{2}):?(?P<minutes>[0-9]{2})?)?)?$"
 )
+# How nearly all addresses are written; all others are taken apart.
+_PLAIN_ADDRESS = r"^[a-z0-9.!#$&*+/=^_`{|}~-]+@[a-z0-9.-]*[a-z0-9-]$"
+_ADDRESS = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+_QUOTED, _SEVERAL = r'"[^"]*"', r"@[^,;]*[,;](?s:.)*@"
+_ANGLED = r"(?s)^.*<([^<>]*@[^<>]*)(?:>[^<>@]*)?$"
+_COMMENT, _SCHEME, _ASKED = r"\s*\([^()]*\)\s*$", r"(?i)^\s*(?:mailto:(?://)?|smtp:|rfc822;)\s*", r"(@[^@?]*)\?(?s:.)*$"
+# Blanks, controls, and letters that nobody sees.
+_UNSEEN = (*range(0x21), *range(0x7F, 0xA1), 0xAD, 0x1680, *range(0x2000, 0x2010), *range(0x2028, 0x2030),
+           *range(0x205F, 0x2065), 0x3000, 0xFEFF)  # fmt: skip
+_AROUND = "".join(map(chr, _UNSEEN))
+NAMES = ("delivery_id",)  # by which reports are asked for
+CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x{9f}]"  # all but the tab
 PERCENT = {f"%{code:02X}": chr(code) for code in range(0x20, 0x7F)} | {"+": " "}
 
 
@@ -153,6 +165,48 @@ def _ungrouped(text: pl.Expr) -> pl.Expr:
     number = pl.when(last_is_comma & (commas == 1)).then(with_comma).otherwise(
         pl.when(points > 1).then(bare.str.replace_all(".", "", literal=True)).otherwise(with_point))  # fmt: skip
     return pl.coalesce(number, text)
+
+
+def address(text: pl.Expr) -> pl.Expr:
+    """Return an e-mail address bare and in lower case, so that one person has one, however it is written.
+
+    Left out are a name beside it, angle brackets, quotes around all of it, a comment, `mailto:`, blanks and a last dot.
+    What is no address stays as it is, in lower case; a text of several addresses names nobody. Domains stay as they are
+    given, international ones too. Out: null for nothing.
+
+    >>> pl.select(address(pl.lit('"Lee, Ann" <Ann@Post.example>'))).item()
+    'ann@post.example'
+    """
+    is_plain = text.str.contains(_PLAIN_ADDRESS)
+    rest = pl.when(~is_plain).then(text).str.strip_chars(_AROUND)
+    coded = pl.when(~rest.str.contains("@", literal=True)).then(rest).str.replace_all("%40", "@", literal=True)
+    whole = pl.coalesce(coded, rest).str.replace(_COMMENT, "")
+    bare = pl.coalesce(whole.str.extract(_ANGLED), whole).str.replace(_SCHEME, "").str.replace(_ASKED, "$1")
+    bare = pl.coalesce(bare.str.extract(r"""^\s*["'`](.+)["'`]\s*$"""), bare)
+    bare = bare.str.strip_chars(_AROUND).str.strip_chars_end(".").str.to_lowercase()
+    is_one = ~whole.str.replace_all(_QUOTED, "").str.contains(_SEVERAL)
+    return pl.when(is_plain).then(text).otherwise(pl.when(is_one & (bare != "")).then(bare))
+
+
+def person_key(text: pl.Expr) -> pl.Expr:
+    """Return the id of a recipient: where it is an address, as `address` has it, since two spellings are one person."""
+    written = address(pl.when(text.str.contains("@", literal=True)).then(text))
+    return pl.when(written.str.contains(_ADDRESS)).then(written).otherwise(text)
+
+
+def plain_address(text: str) -> str:
+    """Return one address as `address` has it, empty for nothing.
+
+    >>> plain_address(" <mailto:Ann@Post.example> ")
+    'ann@post.example'
+    """
+    return pl.select(address(pl.lit(text))).item() or ""
+
+
+def no_name(column: str, text: pl.Expr) -> pl.Expr:
+    """Return why a text can be nobody's and nothing's name, null where it can: a report is asked for by its name."""
+    reason = f"the {column} holds a control character, and no report could be asked for by it"
+    return pl.when(text.str.contains(CONTROLS)).then(pl.lit(reason))
 
 
 def flag(text: pl.Expr) -> pl.Expr:

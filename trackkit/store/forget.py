@@ -183,7 +183,17 @@ class Removal:
             excluded = self.rule.marked("exclusion").filter(GOES).select("delivery_id").collect()
             changed = pl.concat([losing.select("delivery_id"), excluded]).unique().drop_nulls()
             self._merge(WATERMARK, changed.with_columns(load_id=pl.lit(self.load_id)))
+            self._without_named_deliveries()
         self._commit()
+
+    def _without_named_deliveries(self) -> None:
+        """Remove what is noted of deliveries whose id is somebody's: nothing else is left of them."""
+        now = Tables(self.lake, self.versions)
+        for name in filter(self.versions.__contains__, (WATERMARK, "kept_count", "purge")):
+            rows = now.scan(name).collect()
+            left = rows.filter(~self.rule.names("delivery_id"))
+            if left.height < rows.height:
+                self._put(name, left)
 
     def _rewrite_buckets(self, name: str) -> None:
         fences = self.before.scan(FENCE).collect()

@@ -4,17 +4,29 @@ Both rules answer `marked(table, buckets)`: the rows of a table with `goes`, and
 not as it was.
 """
 
+import base64
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cached_property
+from urllib.parse import quote
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.sources.values import address as bare
+from trackkit.sources.values import plain_address
 from trackkit.store.dedupe import FILLED, FROM_MESSAGE
 from trackkit.store.rewrite import Tables
 
 GOES, ALTERED = "goes", "altered"
+# The column of each table that holds an address.
+_ADDRESS_OF = {
+    name: column
+    for name, table in schema.TABLES.items()
+    for column, kind in table.personal.items()
+    if kind == "address"
+}
 EVENTS = ("event", "collapsed")
 BLANK = "(removed)"  # what stands where an address stood in a text that stays
 _MESSAGE = list(schema.MESSAGE.key)
@@ -65,6 +77,10 @@ class Old:
     def load_text(self, text: str) -> str:
         """Return a text of a load report as it stays: as it is."""
         return text
+
+    def names(self, column: str) -> pl.Expr:
+        """Whether the text of a column is somebody's: no matter here."""
+        return pl.lit(False)
 
     def _before(self, table: str, at: pl.Expr) -> pl.Expr:
         return (at < pl.lit(self.cuts[table])).fill_null(False)
@@ -148,8 +164,10 @@ class Old:
 class Person:
     """Rows of one recipient: by id, by address, and by message, whose hits are theirs whoever they name.
 
-    Recipients with the same address are taken for the same person. Anonymous hits that only share a browser stay. A hit
-    that tells no delivery may be of any message with its id: it goes with theirs where it names nobody.
+    Recipients with the same address, however it is written, are taken for the same person. Rows whose ids hold their
+    address go too, and so do links that only they hit; in every other text of rows that stay their address is blanked.
+    Anonymous hits that only share a browser stay. A hit that tells no delivery may be of any message with
+    its id: it goes with theirs where it names nobody.
     """
 
     leaves_part = False  # what is left is the whole of everybody else
@@ -157,30 +175,55 @@ class Person:
     def __init__(self, tables: Tables, recipient: str | None, address: str | None) -> None:
         self.tables = tables
         self.ids = {recipient} if recipient else set()
-        self.addresses = {address.strip().lower()} if address else set()
+        self.addresses = {plain_address(address)} - {""} if address else set()
         self._meet()
         self.messages = self._messages().collect()
 
     def marked(self, table: str, buckets: list[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table, all or of some buckets, with what becomes of each."""
-        rows = self.tables.scan(table, buckets)
+        rows = self._going(table, self.tables.scan(table, buckets))
+        if not self.addresses:
+            return rows.with_columns(pl.lit(False).alias(ALTERED))
+        columns = set(rows.collect_schema())
+        kinds = {name: kind for name, kind in schema.TABLES[table].personal.items() if name in columns}
+        named = [self.names(name) for name, kind in kinds.items() if kind == "id" and name not in _NAMES_OF_FILES]
+        rows = rows.with_columns(pl.any_horizontal(GOES, *named).alias(GOES))
+        texts = [name for name, kind in kinds.items() if kind in ("text", "url") or name in _NAMES_OF_FILES]
+        blank = {f"blank {name}": self._blank(name) for name in texts}
+        is_other = pl.any_horizontal(False, *(pl.col(name).ne_missing(pl.col(f"blank {name}")) for name in texts))
+        altered = (is_other & ~pl.col(GOES)).alias(ALTERED)
+        there = [pl.col(f"blank {name}").alias(name) for name in texts]
+        return rows.with_columns(**blank).with_columns(altered).with_columns(there).drop(blank)
+
+    def _going(self, table: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Say which rows of a table are theirs by id, address or message."""
         if table in (*EVENTS, "message"):
             keys = self.messages.lazy().with_columns(pl.lit(True).alias(_OF_GONE))
             rows = rows.join(keys, on=_MESSAGE, how="left", maintain_order="left")
             goes = self._is_theirs(table) | pl.col(_OF_GONE).fill_null(False)
             goes |= self._may_be_theirs() if table in EVENTS else False
-            return rows.with_columns(goes.alias(GOES), pl.lit(False).alias(ALTERED)).drop(_OF_GONE)
-        if table == "web_event":
-            rows = rows.join(_orphaned(self), on="event_id", how="left", maintain_order="left")
-            return rows.with_columns(pl.col(GOES).fill_null(False), pl.lit(False).alias(ALTERED))
-        if table == "failure" and self.addresses:
-            text = pl.col("first_text")
-            blank = text.str.replace_all(f"(?i){self._any_address()}", f"${{1}}{BLANK}${{2}}")
-            altered = text.ne_missing(blank).alias(ALTERED)
-            return rows.with_columns(altered, pl.lit(False).alias(GOES), blank.alias("first_text"))
-        if table in ("recipient", "subscription", "page_hit", "exclusion"):
-            return rows.with_columns(self._is_theirs(table).alias(GOES), pl.lit(False).alias(ALTERED))
-        return self._lines(rows) if table == "quarantine" else _unmarked(rows)
+            return rows.with_columns(goes.alias(GOES)).drop(_OF_GONE)
+        if table in _BY_HITS:
+            key = _BY_HITS[table]
+            rows = rows.join(_orphaned(self, key), on=key, how="left", maintain_order="left")
+            stays = pl.col(key).str.contains(_OF_A_TABLE) if table == "link" else pl.lit(False)
+            return rows.with_columns((pl.col(GOES) & ~stays).fill_null(False).alias(GOES))
+        if "recipient_id" in schema.TABLES[table].schema:
+            return rows.with_columns(self._is_theirs(table).alias(GOES))
+        return self._lines(rows) if table == "quarantine" else rows.with_columns(pl.lit(False).alias(GOES))
+
+    def names(self, column: str) -> pl.Expr:
+        """Whether the text of a column holds one of their addresses; only few texts are looked at closely."""
+        if not self.addresses:
+            return pl.lit(False)
+        near = pl.when(pl.col(column).str.contains_any(self._forms, ascii_case_insensitive=True)).then(column)
+        return near.str.contains(f"(?i){self._any_address()}").fill_null(False)
+
+    def _blank(self, column: str) -> pl.Expr:
+        """The text of a column without their addresses."""
+        near = pl.when(pl.col(column).str.contains_any(self._forms, ascii_case_insensitive=True)).then(column)
+        blank = near.str.replace_all(f"(?i){self._any_address()}", f"${{1}}{BLANK}${{2}}")
+        return pl.coalesce(blank, column)
 
     def names_address(self, text: str) -> bool:
         """Whether a text holds one of their addresses."""
@@ -200,10 +243,9 @@ class Person:
 
     def _meet(self) -> None:
         """Find the addresses of the id, and the ids of the addresses."""
-        own = {"message": "address", "event": "address", "collapsed": "address", "recipient": "email"}
         asked = [
             self.tables.scan(name).filter(pl.col("recipient_id").is_in(list(self.ids))).select(_plain(column))
-            for name, column in own.items()
+            for name, column in _ADDRESS_OF.items()
         ]
         self.addresses |= _values(asked)
         twins = self.tables.scan("recipient").filter(_plain("email").is_in(list(self.addresses)))
@@ -213,7 +255,7 @@ class Person:
             self.ids |= _values(named)
 
     def _is_theirs(self, table: str) -> pl.Expr:
-        column = {"recipient": "email", "message": "address", "event": "address", "collapsed": "address"}.get(table)
+        column = _ADDRESS_OF.get(table)
         theirs = pl.col("recipient_id").is_in(list(self.ids))
         theirs = theirs if column is None else theirs.fill_null(False) | _plain(column).is_in(list(self.addresses))
         return theirs.fill_null(False)
@@ -242,27 +284,42 @@ class Person:
         pairs = self.messages.select(pl.concat_str(_MESSAGE, separator=",")).to_series()
         of_message |= pl.concat_str(delivery, message, separator=",").is_in(pairs.implode()).fill_null(False)
         goes = named.fill_null(False) | (is_raw & of_message).fill_null(False)
-        return rows.with_columns(goes.alias(GOES), pl.lit(False).alias(ALTERED))
+        return rows.with_columns(goes.alias(GOES))
+
+    @cached_property
+    def _forms(self) -> list[str]:
+        """How their addresses may be written in a text: plain, in a URL, in HTML or JSON, in Base64."""
+        return sorted({form for one in self.addresses for form in _forms_of(one)}, key=len, reverse=True)
 
     def _any_address(self) -> str:
         """A pattern of one of their addresses, written plain or in a URL, with what stands around it as two groups."""
-        forms = {form for one in self.addresses for form in (one, one.replace("@", "%40"))}
-        return rf"(^|%[0-9a-f]{{2}}|[^\w.+%-])(?:{'|'.join(map(re.escape, sorted(forms)))})($|[^\w.-]|\.(?:$|\W))"
+        return rf"(^|%[0-9a-f]{{2}}|[^\w.+%-])(?:{'|'.join(map(re.escape, self._forms))})($|[^\w.-]|\.(?:$|\W))"
 
 
 _LOGS = ("message", *EVENTS)
+_NAMES_OF_FILES = ("source_file",)  # a file holds rows of many
+_BY_HITS = {"web_event": "event_id", "link": "link_id"}  # rows that are there because of hits
+# Links that a table lists, by the platform's own ids: they are there without any hit, and those to come need them.
+_OF_A_TABLE = r"^(?:\d+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$"
+
+
+def _forms_of(address: str) -> set[str]:
+    coded, plain = quote(address, safe=""), base64.b64encode(address.encode())
+    at = {address.replace("@", sign) for sign in ("%40", "%2540", "&#64;", "\\u0040")}
+    kept = {text.decode().rstrip("=") for text in (plain, base64.urlsafe_b64encode(address.encode()))}
+    return {address, *at, coded, quote(coded, safe=""), quote(address, safe="@+"), *kept}
 
 
 def _unmarked(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(pl.lit(False).alias(GOES), pl.lit(False).alias(ALTERED))
 
 
-def _orphaned(rule: Old | Person) -> pl.LazyFrame:
-    """The log ids whose last hit goes: (event_id, goes)."""
-    hits = pl.concat([rule.marked(name).select("event_id", GOES) for name in EVENTS])
-    gone = hits.filter(GOES, pl.col("event_id").is_not_null()).select("event_id").unique()
-    left = hits.filter(~pl.col(GOES)).join(gone, on="event_id", how="semi")
-    return gone.join(left, on="event_id", how="anti").with_columns(pl.lit(True).alias(GOES))
+def _orphaned(rule: Old | Person, key: str = "event_id") -> pl.LazyFrame:
+    """The log ids, or the links, whose last hit goes: (key, goes)."""
+    hits = pl.concat([rule.marked(name).select(key, GOES) for name in EVENTS])
+    gone = hits.filter(GOES, pl.col(key).is_not_null()).select(key).unique()
+    left = hits.filter(~pl.col(GOES)).join(gone, on=key, how="semi")
+    return gone.join(left, on=key, how="anti").with_columns(pl.lit(True).alias(GOES))
 
 
 def _hexadecimal(place: int) -> pl.Expr:
@@ -272,7 +329,7 @@ def _hexadecimal(place: int) -> pl.Expr:
 
 
 def _plain(column: str) -> pl.Expr:
-    return pl.col(column).str.strip_chars().str.to_lowercase()
+    return bare(pl.col(column))
 
 
 def _values(frames: Iterable[pl.LazyFrame]) -> set[str]:

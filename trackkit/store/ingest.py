@@ -108,7 +108,7 @@ class Load:
     ) -> None:
         self.lake, self.staging, self.asked, self.progress = lake, staging, asked, progress
         self.overlap, self.pseudonyms = overlap, pseudonyms or Pseudonyms()
-        require_same_key(self.pseudonyms.mark, lake.marks())
+        require_same_key(self.pseudonyms.mark, lake.marks(), self.pseudonyms.earlier_mark)
         self.earlier = Fingerprints(lake, asked)
         self.load_id = uuid.uuid4().hex
         self.raws: list[RawLoad] = []
@@ -127,9 +127,9 @@ class Load:
         place = view(self.staging / f"view{number}", unread) if known else source
         into = self.staging / f"read{number}"
         since = Since() if self.overlap is None else Since(self.earlier.marks, self.overlap)
-        raw = read(place, into, **self.asked, progress=lambda name: self.progress(number, total, name), since=since)
-        raw = self.pseudonyms.applied(raw)
-        self.take(raw, prints)
+        hiding, tell = self.pseudonyms, lambda name: self.progress(number, total, name)
+        raw = hiding.told(read(place, into, **self.asked, progress=tell, since=since, hiding=hiding))
+        self.take(raw, {hiding.name(path): mark for path, mark in prints.items()})
         return [*known, raw.report]
 
     def take(self, raw: RawLoad, prints: Mapping[str, str]) -> None:

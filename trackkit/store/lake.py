@@ -261,11 +261,24 @@ class Lake:
 
     def without_history(self, name: str) -> int:
         """Delete every file that the newest version does not need; return how many. Older snapshots are gone then."""
-        table, there = self.open(name), self._files_there(name)
-        if there == len(table.file_uris()):
-            return 0
-        gone = table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
-        return len(gone) if there is None else there - (self._files_there(name) or 0)
+        table, there, count = self.open(name), self._files_there(name), 0
+        if there != len(table.file_uris()):
+            gone = table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+            count = len(gone) if there is None else there - (self._files_there(name) or 0)
+        if self.is_local:
+            self._without_old_bounds(self.open(name), Path(self.location, name, "_delta_log"))
+        return count
+
+    def _without_old_bounds(self, table: DeltaTable, log: Path) -> None:
+        """Take out of the log the bounds of files that are gone: they are ids. (Under a URL they stay for a while.)"""
+        there = set(pl.DataFrame(table.get_add_actions())["path"])
+        for entry in (path for path in log.glob("*.json") if path.stem.isdigit()):
+            lines = entry.read_text("utf-8").splitlines()
+            kept = [_without_bounds(line, there) for line in lines]
+            if kept != lines:
+                beside = entry.with_suffix(".part")
+                beside.write_text("\n".join(kept) + "\n", "utf-8")
+                beside.replace(entry)
 
     def _files_there(self, name: str) -> int | None:
         """How many files of a table there are, of whatever version; unknown under a URL."""
@@ -276,3 +289,12 @@ class Lake:
 
 def _in(buckets: Collection[int]) -> str:
     return f"{BUCKET} IN ({', '.join(str(int(bucket)) for bucket in buckets)})"
+
+
+def _without_bounds(line: str, there: set[str]) -> str:
+    """A line of a log without the bounds of a file that it adds and that is no longer there."""
+    action = json.loads(line) if '"stats"' in line else {}
+    gone = [one for one in (action.get("add"), action.get("remove")) if one and one["path"] not in there]
+    if not any(one.pop("stats", None) for one in gone):
+        return line
+    return json.dumps(action, separators=(",", ":"))

@@ -5,42 +5,34 @@ the key can find out whose it is, or try addresses. The key is never stored; its
 """
 
 import hmac
-import ipaddress
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
+from trackkit import schema
 from trackkit.errors import RequestError
+from trackkit.sources.hiding import Hiding, kinds_of
 from trackkit.sources.report import LoadReport
 from trackkit.sources.staging import RawLoad
+from trackkit.sources.values import address, plain_address
+from trackkit.store import masks
 
 VARIABLE = "TRACKKIT_KEY"
 SHORTEST_KEY = 16  # bytes
-_ADDRESSES = {"message": ["address"], "event": ["address"], "recipient": ["email"]}
-_IDS = ("recipient_id", "message_id")  # some senders have no other id than the address
-_TEXTS = {
-    "failure": ["first_text"], "event": ["diagnostic", "attributes", "tags", "raw_event_type"], "link": ["url"],
-    "quarantine": ["text", "reason"],
-}  # fmt: skip
-_LOCAL_PART = r"[^\s@,;:<>\"'()\[\]{}=&?/|\\]+(@|%40)"
-_IPV4 = r"^((?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3})(?:25[0-5]|2[0-4]\d|1?\d?\d)$"
-_IPV4_IN_TEXT, _IPV6_IN_TEXT = (
-    r"\b(\d{1,3}\.\d{1,3}\.\d{1,3})\.\d{1,3}\b",
-    r"(?i)\b([0-9a-f]{1,4}(?::[0-9a-f]{0,4}){2}):[0-9a-f:]+",
-)
+# What a key is told by: another one for each way in which pseudonyms were ever made.
+_MARKS = (b"trackkit: mark of the key, ids made of pseudonyms", b"trackkit: mark of the key")
 
 
-class Pseudonyms:
-    """What is hidden in a load: addresses, with a key; the ends of IP addresses.
+class Pseudonyms(Hiding):
+    """What is hidden in a load: addresses and what tells of somebody in URLs, with a key; the ends of IP addresses.
 
     >>> hidden = Pseudonyms(b"sixteen bytes or more")
-    >>> hidden.of(" Ana@Post.example") == hidden.of("ana@post.example"), hidden.of("ana@post.example")[32:]
+    >>> hidden.of("Ana <Ana@Post.example>") == hidden.of("ana@post.example"), hidden.of("ana@post.example")[32:]
     (True, '@post.example')
     """
 
@@ -64,60 +56,171 @@ class Pseudonyms:
     @property
     def mark(self) -> str:
         """What tells keys apart and says nothing of them; empty without a key."""
-        return "" if self._key is None else hmac.digest(self._key, b"trackkit: mark of the key", "sha256").hex()[:32]
+        return self._marks()[0]
+
+    @property
+    def earlier_mark(self) -> str:
+        """The same as releases before made it, whose ids were made of addresses; empty without a key."""
+        return self._marks()[1]
+
+    def _marks(self) -> list[str]:
+        return ["" if self._key is None else self._hash(text.decode(), 32) for text in _MARKS]
 
     def of(self, address: str) -> str:
-        """Return the pseudonym of an address; without a key, the address."""
-        if self._key is None:
-            return address
-        plain = address.strip().lower()
-        digest = hmac.digest(self._key, plain.encode(errors="surrogateescape"), "sha256").hex()[:32]
-        _, at, domain = plain.rpartition("@")
-        return f"{digest}{at}{domain}" if at else digest
+        """Return the pseudonym of an address; without a key, the address, bare."""
+        plain = plain_address(address)
+        return plain if self._key is None else self._pseudonym(plain)
+
+    def rows(self, rows: pl.LazyFrame, kinds: Mapping[str, str]) -> pl.LazyFrame:
+        """Return rows with the text columns of these kinds (schema.PERSONAL) hidden, those that it has; streamed."""
+        has = rows.collect_schema() if self._hides else {}
+        return rows.with_columns(
+            pl.col(name).map_batches(partial(self._hidden, kind), return_dtype=pl.String, is_elementwise=True)
+            for name, kind in kinds.items()
+            if has.get(name) == pl.String()
+        )
+
+    def name(self, text: str) -> str:
+        """Return the name of a file without addresses; other names stay others."""
+        return self._id(text)
 
     def applied(self, raw: RawLoad) -> RawLoad:
-        """Return what a source brought with everything hidden, its report too; the rows stay in their order."""
-        parts = {name: [self._frame(name, rows) for rows in same] for name, same in raw.parts.items()}
-        quarantine = self._frame("quarantine", raw.quarantine.lazy()).collect()
-        return replace(raw, parts=parts, quarantine=quarantine, report=self._report(raw.report))
+        """Return canonical rows with everything hidden, and what is told of them; the rows stay in their order."""
+        parts = {name: [self.rows(rows, kinds_of(name)) for rows in same] for name, same in raw.parts.items()}
+        return self.told(replace(raw, parts=parts))
 
-    def _frame(self, table: str, rows: pl.LazyFrame) -> pl.LazyFrame:
-        has = rows.collect_schema().names()
-        if self._key is not None:
-            for column in (name for name in (*_ADDRESSES.get(table, ()), *_IDS) if name in has):
-                some = rows if column not in _IDS else rows.filter(pl.col(column).str.contains("@", literal=True))
-                rows = _replaced(rows, column, some, self.of)
-        if self.truncate_ips and "ip" in has:
-            rows = _truncated(rows)
-        texts = [self._text(pl.col(name)).alias(name) for name in _TEXTS.get(table, ()) if name in has]
-        return rows.with_columns(texts)
+    def told(self, raw: RawLoad) -> RawLoad:
+        """Return what a source brought with everything hidden in refused lines and in the report."""
+        if not self._hides:
+            return raw
+        kinds = schema.QUARANTINE.personal | {"source_file": "id"}
+        return replace(
+            raw, quarantine=self.rows(raw.quarantine.lazy(), kinds).collect(), report=self._report(raw.report)
+        )
 
-    def _text(self, text: pl.Expr) -> pl.Expr:
+    @property
+    def _hides(self) -> bool:
+        return self._key is not None or self.truncate_ips
+
+    def _hidden(self, kind: str, column: pl.Series) -> pl.Series:
+        """Return a column of this kind hidden: only the texts that can tell of somebody are looked at, each once."""
+        return {
+            "address": self._addresses, "ip": self._ips, "id": self._ids, "url": self._urls, "text": self._texts,
+            "line": self._lines, "hash": self._hashes,
+        }[kind](column)  # fmt: skip
+
+    def _addresses(self, column: pl.Series) -> pl.Series:
+        if self._key is None:
+            return column
+        bare = column.to_frame().select(address(pl.first())).to_series()
+        return _replaced(bare, bare.is_not_null(), self._pseudonym)
+
+    def _ips(self, column: pl.Series) -> pl.Series:
+        if not self.truncate_ips:
+            return column
+        is_v4 = column.str.contains(masks.WHOLE_IPV4)
+        short = column.str.replace(r"\d+$", "0")
+        return _replaced(column, ~is_v4, masks.network).zip_with(~is_v4.fill_null(False), short)
+
+    def _ids(self, column: pl.Series) -> pl.Series:
+        return column if self._key is None else _replaced(column, _may_tell(column), self._id)
+
+    def _id(self, text: str) -> str:
+        if self._key is None:
+            return text
+        text = masks.without_queries(text, self._short) if any(sign in text for sign in masks.ASKS) else text
+        text = masks.without_ids(text, lambda found: self._pseudonym(plain_address(found)))
+        return masks.without_ips(text, self._short) if self.truncate_ips else text
+
+    def _urls(self, column: pl.Series) -> pl.Series:
+        if self._key is None:
+            return self._lines(column)
+        return self._lines(_replaced(column, _may_tell(column), lambda url: masks.without_query(url, self._short)))
+
+    def _texts(self, column: pl.Series) -> pl.Series:
+        if self._key is None:
+            return self._lines(column)
+        asks = column.str.contains_any(masks.ASKS)
+        return self._lines(_replaced(column, asks, lambda text: masks.without_queries(text, self._short)))
+
+    def _lines(self, column: pl.Series) -> pl.Series:
+        """Hide addresses and the ends of IP addresses in a text, and leave the rest of it as it is."""
         if self._key is not None:
-            text = text.str.replace_all(_LOCAL_PART, "***${1}")
+            column = _where(column, column.str.contains_any(masks.AT_SIGNS), masks.addresses)
         if self.truncate_ips:
-            text = text.str.replace_all(_IPV4_IN_TEXT, "${1}.0").str.replace_all(_IPV6_IN_TEXT, "${1}::")
-        return text
+            column = _where(column, column.str.contains(r"\d[.-]\d"), masks.ips)
+            column = _replaced(column, column.str.contains(r"::|(?:[0-9A-Fa-f]{1,4}:){7}"), masks.long_ips)
+        return column
+
+    def _hashes(self, column: pl.Series) -> pl.Series:
+        if self._key is None:
+            return column
+        return _replaced(column, column.is_not_null(), lambda text: f"hmac:{self._hash(text, 32)}")
+
+    def _pseudonym(self, plain: str) -> str:
+        _, at, domain = plain.rpartition("@")
+        return f"{self._hash(plain, 32)}{at}{domain}" if at else self._hash(plain, 32)
+
+    def _short(self, text: str) -> str:
+        return self._hash(f"part of a text: {text}", 12)
+
+    def _hash(self, text: str, digits: int) -> str:
+        assert self._key is not None
+        return hmac.digest(self._key, text.encode(errors="surrogateescape"), "sha256").hex()[:digits]
 
     def _report(self, report: LoadReport) -> LoadReport:
-        if self._key is None:
-            return report
+        def hidden(texts: Iterable[str]) -> list[str]:
+            return self._texts(pl.Series(list(texts), dtype=pl.String)).to_list()
+
         sources = [
             replace(
-                one,
-                assumptions=list(map(_hidden, one.assumptions)),
-                ignored_columns=list(map(_hidden, one.ignored_columns)),
-                unknown_types=_hidden_words(one.unknown_types),
-                unknown_values={name: _hidden_words(words) for name, words in one.unknown_values.items()},
-                unreadable=_hidden(one.unreadable),
+                one, path=self.name(one.path), assumptions=hidden(one.assumptions),
+                ignored_columns=hidden(one.ignored_columns),
+                unknown_types=_summed(hidden(one.unknown_types), one.unknown_types.values()),
+                unknown_values={
+                    name: _summed(hidden(words), words.values()) for name, words in one.unknown_values.items()
+                },
+                unreadable=hidden([one.unreadable])[0],
             )
             for one in report.sources
-        ]
-        ignored = {path: _hidden(why) for path, why in report.ignored_files.items()}
-        return replace(report, sources=sources, ignored_files=ignored)
+        ]  # fmt: skip
+        ignored = zip(map(self.name, report.ignored_files), hidden(report.ignored_files.values()), strict=True)
+        return replace(report, sources=sources, ignored_files=dict(ignored))
 
 
-def require_same_key(mark: str, earlier: Iterable[str | None]) -> None:
+def _may_tell(column: pl.Series) -> pl.Series:
+    """Whether a text can hold an address, a URL or an IP address."""
+    return column.str.contains_any([*masks.AT_SIGNS, *masks.ASKS, ";"]) | column.str.contains(r"\d\.\d+\.\d+\.\d")
+
+
+def _summed(words: list[str], counts: Iterable[int]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for word, count in zip(words, counts, strict=True):
+        total[word] += count
+    return dict(total)
+
+
+def _where(column: pl.Series, some: pl.Series, new: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
+    """Replace the texts of a column that are among some."""
+    if not some.any():
+        return column
+    return (
+        column.to_frame("was").select(pl.when(some).then(new(pl.when(some).then("was"))).otherwise("was")).to_series()
+    )
+
+
+def _replaced(column: pl.Series, some: pl.Series, new: Callable[[str], str | None]) -> pl.Series:
+    """Replace the texts of a column that are among some, each distinct one worked out once."""
+    old = column.filter(some).drop_nulls().unique()
+    if old.is_empty():
+        return column
+    names = pl.DataFrame({"was": old, "new": [new(one) for one in old]}, schema={"was": pl.String, "new": pl.String})
+    rows = column.alias("was").to_frame().with_columns(is_new=some)
+    rows = rows.join(names, on="was", how="left", maintain_order="left")
+    return rows.select(pl.when("is_new").then("new").otherwise("was").alias(column.name)).to_series()
+
+
+def require_same_key(mark: str, earlier: Iterable[str | None], earlier_mark: str = "") -> None:
     """Refuse a load whose key, or lack of one, is not that of the loads before it: one person would be two.
 
     >>> require_same_key("", [])
@@ -130,47 +233,11 @@ def require_same_key(mark: str, earlier: Iterable[str | None]) -> None:
         return
     if not mark:
         raise RequestError("This store holds pseudonyms: load with --pseudonymise and the same key.")
+    if earlier_mark and earlier_mark in known:
+        raise RequestError(
+            "This store holds pseudonyms of this key as an earlier release made them, whose ids told addresses: it can "
+            "be read, but load everything into a new store."
+        )
     if "" in known:
         raise RequestError("This store holds addresses as they are: load pseudonyms into a new store.")
     raise RequestError("This store holds pseudonyms of another key: load with that key, or into a new store.")
-
-
-def _hidden(text: str) -> str:
-    return re.sub(_LOCAL_PART, r"***\1", text)
-
-
-def _hidden_words(tally: Mapping[str, int]) -> dict[str, int]:
-    hidden = Counter[str]()
-    for word, count in tally.items():
-        hidden[_hidden(word)] += count
-    return dict(hidden)
-
-
-def _replaced(rows: pl.LazyFrame, column: str, some: pl.LazyFrame, new: Callable[[str], Any]) -> pl.LazyFrame:
-    """Replace the values of a column that `some` rows have, each distinct one worked out once."""
-    values = some.select(pl.col(column).drop_nulls().unique()).collect().to_series().to_list()
-    if not values:
-        return rows
-    names = pl.LazyFrame(
-        {column: values, "new": [new(one) for one in values]}, schema={column: pl.String, "new": pl.String}
-    )
-    names = names.with_columns(is_known=pl.lit(True))
-    joined = rows.join(names, on=column, how="left", maintain_order="left")
-    return joined.with_columns(pl.when("is_known").then("new").otherwise(column).alias(column)).drop("new", "is_known")
-
-
-def _truncated(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Cut IPv4 addresses to /24 and IPv6 addresses to /48; what is neither becomes unknown."""
-    is_v4 = pl.col("ip").str.contains(_IPV4)
-    others = rows.filter(~is_v4.fill_null(True))
-    short = pl.when(is_v4).then(pl.col("ip").str.replace(_IPV4, "${1}0")).otherwise("ip")
-    return _replaced(rows, "ip", others, _network).with_columns(short.alias("ip"))
-
-
-def _network(address: str) -> str | None:
-    try:
-        found = ipaddress.ip_address(address.strip())
-    except ValueError:
-        return None
-    v4 = found if found.version == 4 else found.ipv4_mapped
-    return str(ipaddress.ip_network((v4 or found, 24 if v4 else 48), strict=False).network_address)

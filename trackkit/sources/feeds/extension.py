@@ -23,12 +23,14 @@ _ROWS = "rows of id"
 class Further:
     """The rows of such tables of a format, as text; a column is called as its header in small letters and digits.
 
-    `unclear` counts the rows of which it is not known whose they are.
+    `unclear` counts the rows of which it is not known whose they are; `places` are the files of the rows, which go when
+    nothing holds them.
     """
 
     feed: Feed
     headers: dict[str, str]
     rows: pl.LazyFrame
+    places: list[Path]
     unclear: int = 0
 
     def join(self, sheet: Sheet) -> None:
@@ -66,7 +68,7 @@ def merged(tables: list[Further]) -> list[Further]:
     for one in tables:
         if before := found.get(one.feed.name):
             rows = pl.concat([before.rows, one.rows], how="diagonal").with_columns(pl.all().fill_null(""))
-            one = Further(one.feed, before.headers | one.headers, rows)
+            one = Further(one.feed, before.headers | one.headers, rows, [*before.places, *one.places])
         found[one.feed.name] = one
     return list(found.values())
 
@@ -86,7 +88,7 @@ def stage_further(found: Found, feed: Feed, folder: Path, further: list[Further]
     report = SourceReport(found.relative, feed.name, "event", read=len(bad), quarantined=len(bad))
     report.assumptions += [*opened.notes(), f"its {height:,} rows hold further columns of events, and are no events"]
     report.ignored_columns = [header for cell, header in headers.items() if cell not in read]
-    further.append(Further(feed, {name: headers[cell] for name, cell in named.items()}, rows))
+    further.append(Further(feed, {name: headers[cell] for name, cell in named.items()}, rows, [opened.staged]))
     return Staged(report, {}, quarantine_frame(bad, report))
 
 

@@ -70,6 +70,11 @@ class Reading(_Strict):
     with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
     words: dict[str, str] = {}
 
+    def values(self) -> list[str]:
+        """Return every single path whose text stands in the column."""
+        joined = [self.joined] if isinstance(self.joined, str) else self.joined
+        return [single for written in (self.of, *joined) for single in alternatives(written)]
+
     def used(self) -> list[str]:
         """Return what is read of a record: the value, and all that bears on it."""
         joined = [self.joined] if isinstance(self.joined, str) else self.joined

@@ -18,12 +18,15 @@ from trackkit.sources import values
 from trackkit.sources.dates import DAY_FIRST, MONTH_FIRST, OTHERWISE, is_otherwise, require_dates
 from trackkit.sources.feeds.feed import Condition, Feed, Reading
 from trackkit.sources.feeds.paths import alternatives, cell
+from trackkit.sources.hiding import kinds_of
 from trackkit.sources.values import Clock
 
 DEDUPES = ("exact", "loose", "none")
 _FLAGS, _COUNTS = ("is_machine", "is_first"), ("link_position",)
 _KEY = ("source", "reported_type", "raw_event_type", "message_id", "own_delivery", "recipient_key", "at", "apart")
 _LINK_CODES = {name: code for code, name in schema.LINK_TYPES.items() if name in ("clicked", "unsubscribed")}
+_NOTHING = "nothing"
+_MOST_TELLING = (*schema.PERSONAL, _NOTHING)
 TOLD = ("link.url", "link.label", "delivery.label", "delivery.subject")  # of other tables than `event`
 
 
@@ -75,6 +78,23 @@ class Mapping:
     def readings(self) -> dict[str, Reading]:
         """The columns that the map reads, tags aside."""
         return {name: one for name, one in self.feed.readings().items() if name != "tags"}
+
+    def kinds(self) -> dict[str, str]:
+        """What each cell may hold of a person (schema.PERSONAL): a cell that columns share, the most telling of theirs.
+
+        A cell that only says when, or how many, is left out. The identity of a line is a hash of all of it.
+        """
+        told: dict[str, list[str]] = {}
+        for name, one in self.readings.items():
+            table, column = name.split(".") if "." in name else ("event", name)
+            for single in one.values():
+                told.setdefault(single, []).append(kinds_of(table).get(column, _NOTHING))
+        for single in alternatives(self.wishes.delivery_field) if self.wishes.delivery_field else []:
+            told.setdefault(single, []).append("id")
+        most = {single: min(kinds, key=_MOST_TELLING.index) for single, kinds in told.items()}
+        kinds = {single: most.get(single, "text") for single in self.paths}
+        cells = {cell(single): kind for single, kind in kinds.items() if kind != _NOTHING}
+        return {**cells, "tags": "text", "attributes": "text", "event_id": "hash", "source_file": "id"}
 
     def rows(self, cells: pl.LazyFrame) -> pl.LazyFrame:
         """Return one row per row of cells: the columns of `event`, what is told of other tables, and the account.
@@ -158,14 +178,15 @@ class Mapping:
         made = {"flag": values.flag, "count": values.whole}
         kinds = dict.fromkeys(_FLAGS, "flag") | dict.fromkeys(_COUNTS, "count")
         special = {"occurred_at"}
+        made |= {"address": values.address, "recipient_id": values.person_key}
+        kinds |= {"address": "address", "recipient_id": "recipient_id"}
         return {
             name: made[kinds[name]](pl.col(f"{name} text")) if name in kinds else pl.col(f"{name} text")
             for name in self.readings if name not in special
         }  # fmt: skip
 
     def _identities(self) -> dict[str, pl.Expr]:
-        address = self._have("address").str.to_lowercase().str.strip_chars()
-        key = pl.coalesce(address.str.extract(r"<([^<>]+)>\s*$"), address)
+        key = self._have("address")
         message = self._have("message_id")
         one = self.readings.get("message_id")
         if one and one.with_address:
@@ -228,6 +249,8 @@ class Mapping:
                 what = pl.when(is_otherwise(text)).then(pl.lit(f"' of {name} is {OTHERWISE}")).otherwise(what)
             what = pl.concat_str(pl.lit("'"), text.str.head(100), what)
             reasons.append(pl.when(text.is_not_null() & value.is_null()).then(what))
+        names = [name for name in values.NAMES if name in (*self.readings, "delivery_id")]
+        reasons += [values.no_name(name, pl.col(name)) for name in names]
         return pl.when(~pl.col("is_ping"), ~pl.col("is_skipped")).then(pl.coalesce(reasons))
 
     def _word_paths(self) -> str:

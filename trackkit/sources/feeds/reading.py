@@ -17,6 +17,7 @@ from trackkit.sources.feeds.paths import cell
 from trackkit.sources.feeds.records import Batch, Records, Source
 from trackkit.sources.feeds.tabular import Table
 from trackkit.sources.files import Found
+from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import SourceReport
 from trackkit.sources.sheets import is_parquet
 from trackkit.sources.staging import Staged, handed_on, quarantine_frame, staged_path
@@ -35,6 +36,7 @@ def stage(
     clock: Clock,
     collapse_seconds: int,
     wishes: Wishes,
+    hiding: Hiding,
     further: Sequence[Further] = (),
 ) -> Staged:
     """Read one file by its map into Parquet in `folder`: events, what is gleaned of deliveries, links and recipients.
@@ -43,7 +45,7 @@ def stage(
     """
     report = SourceReport(found.relative, feed.name, "event")
     mapping = Mapping(feed, Clock(feed.zone) if feed.zone else clock, wishes)
-    work = _Work(mapping, report, folder, collapse_seconds)
+    work = _Work(mapping, report, folder, collapse_seconds, hiding)
     source = ENGINES[_engine(found, feed)](found, feed, mapping.paths, further=list(further))
     for batch in source.batches(folder):
         if source.order and not wishes.dates:
@@ -67,11 +69,13 @@ class _Work:
     report: SourceReport
     folder: Path
     collapse_seconds: int
+    hiding: Hiding
 
     def __post_init__(self) -> None:
         self.parts: list[Path] = []
         self.bad: list[tuple[int, str, str]] = []
         self.pings, self.skipped = 0, 0
+        self.kinds = self.mapping.kinds()
 
     def take(self, batch: Batch) -> None:
         """Map a batch and write what is an event; note the rest."""
@@ -81,7 +85,7 @@ class _Work:
         cells = batch.cells.lazy().with_columns(
             source_file=pl.lit(self.report.path), collapse_seconds=pl.lit(self.collapse_seconds, pl.Int32)
         )
-        rows = self.mapping.rows(cells).with_row_index("place").collect()
+        rows = self.mapping.rows(self.hiding.rows(cells, self.kinds)).with_row_index("place").collect()
         wrong = rows.filter(pl.col("refused").is_not_null()).select("source_row", "refused", "place")
         self.bad += [(row, reason, batch.text(place)) for row, reason, place in wrong.iter_rows()]
         self.pings += (rows["is_ping"] & ~rows["is_skipped"]).sum()

@@ -20,7 +20,7 @@ from trackkit.sources.feeds.paths import ENVELOPE, Path, Rows, alternatives, as_
 from trackkit.sources.feeds.records import Batch, Source
 from trackkit.sources.files import NOT_UTF8
 from trackkit.sources.sheets import Sheet, is_parquet, open_again, open_sheet
-from trackkit.sources.staging import STAGED, staged_path
+from trackkit.sources.staging import STAGED, nameless_path
 from trackkit.sources.values import is_missing
 
 ROWS = 50_000  # laid side by side at once
@@ -69,7 +69,7 @@ class Table(Source):
 
     def _staged(self, sheet: Sheet, folder: FilePath) -> "_Opened":
         """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
-        staged = staged_path(folder, "parquet")
+        staged = nameless_path(folder, "parquet")
         if not sheet.headers:
             raise DataError(f"{self.found.relative} has no headers; the first line of a table names its columns.")
         for one in self.further:

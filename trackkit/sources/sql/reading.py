@@ -6,13 +6,14 @@ from pathlib import Path
 from trackkit.errors import DataError
 from trackkit.sources import tables
 from trackkit.sources.files import Found
+from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import PRODUCTS, Since, campaign, listmonk, mautic
 from trackkit.sources.sql.choice import products
 from trackkit.sources.sql.connection import Database, told
 from trackkit.sources.sql.queries import Catalogue, Query, instant
 from trackkit.sources.sql.stream import Stream, stream
-from trackkit.sources.staging import RawLoad, Staged, combine, staged_path
+from trackkit.sources.staging import RawLoad, Staged, combine, nameless_path
 from trackkit.sources.values import Clock
 
 QUERIES = dict(zip(PRODUCTS, (campaign.queries, listmonk.queries, mautic.queries), strict=True))
@@ -26,6 +27,7 @@ def read_database(
     collapse_seconds: int,
     since: Since,
     progress: Callable[[str], None] | None,
+    hiding: Hiding,
 ) -> RawLoad:
     """Read the known tables of a database, named by a SQLAlchemy URL, into canonical frames over Parquet in `folder`.
 
@@ -39,7 +41,7 @@ def read_database(
         queries, ignored = _queries(catalogue, database, format)
         marks: dict[str, str] = {}
         with stream(database, connection) as rows:
-            reading = _Reading(database, folder, rows, since, marks)
+            reading = _Reading(database, folder, rows, since, marks, hiding)
             staged = []
             for query in queries:
                 if progress:
@@ -71,22 +73,25 @@ def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[lis
 class _Reading:
     """One database being read."""
 
-    def __init__(self, database: Database, folder: Path, rows: Stream, since: Since, marks: dict[str, str]) -> None:
+    def __init__(
+        self, database: Database, folder: Path, rows: Stream, since: Since, marks: dict[str, str], hiding: Hiding
+    ) -> None:
         self.database, self.folder, self.rows, self.since, self.marks = database, folder, rows, since, marks
+        self.hiding = hiding
 
     def stage(self, query: Query, clock: Clock, collapse_seconds: int) -> Staged:
         key = f"{self.database.identity} {query.name}"
         known = self.since.marks.get(key) if query.dated else None
         first = instant(known) - self.since.overlap if known else None
-        raw, shown = staged_path(self.folder, "parquet"), f"{self.database.shown} {query.name}"
+        raw, shown = nameless_path(self.folder, "parquet"), f"{self.database.shown} {query.name}"
         self.rows.write((query.after(first) if first else query).statement, raw)
         if newest := query.newest(raw, known):
             self.marks[key] = newest
         notes, source = [self.rows.how, *query.notes], raw
         if query.expand:
-            source = staged_path(self.folder, "parquet")
+            source = nameless_path(self.folder, "parquet")
             notes += query.expand(raw, source)
-        staged = tables.stage(Found(source, shown), query.table_map, self.folder, clock, collapse_seconds)
+        staged = tables.stage(Found(source, shown), query.table_map, self.folder, clock, collapse_seconds, self.hiding)
         for path in {raw, source}:
             path.unlink()
         staged.report.assumptions = [*notes, *_extent(query, first, known), *staged.report.assumptions]

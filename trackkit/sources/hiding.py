@@ -1,0 +1,28 @@
+"""What a source does to text that may tell who somebody is, before any of it is written anywhere: the one door.
+
+Here is who hides nothing. A source gives its text columns with what each may hold (schema.PERSONAL) before it makes
+ids of them and before they are on disk, so that no id can be worked out from an address either.
+"""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+
+class Hiding:
+    """Nothing is hidden; `store.pseudonyms` hides."""
+
+    def rows(self, rows: pl.LazyFrame, kinds: Mapping[str, str]) -> pl.LazyFrame:
+        """Return rows with the text columns of these kinds hidden, those that it has; streamed, in order."""
+        return rows
+
+    def name(self, text: str) -> str:
+        """Return the name of a file with what is personal in it hidden; other names stay others."""
+        return text
+
+
+def kinds_of(table: str) -> dict[str, str]:
+    """Return what each text column of a canonical table's frame may hold, where its rows came from included."""
+    from trackkit import schema
+
+    return {"source_file": "id", **schema.TABLES[table].personal}

@@ -1,0 +1,138 @@
+"""What in a text tells who somebody is, in every spelling: addresses, IP addresses, what URLs say of their reader.
+
+Worked out a value at a time, and of each column once for each distinct text that can hold such a thing at all.
+"""
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Callable
+
+import polars as pl
+
+# An at sign: as it is, in a URL (coded once or more), in HTML, in JSON, and in full width.
+AT = r"(?:@|%(?:25)*40|&#0*64;|&#[xX]0*40;|\\u0040|\uff20)"
+_LETTERS = r"[^\s@,;:<>\"'()\[\]{}=&?/|\\\uff20]"
+_QUOTED = r"\\?\"[^\"\r\n]{1,64}\""
+_RETURNED = rf"{_LETTERS}+=[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"  # bounces+ana=post.example@sender.example
+LOCAL_PART = rf"(?:{_QUOTED}|{_RETURNED}|{_LETTERS}+(?:'{_LETTERS}+)*?)"
+# The letters are greedy and hold a percent sign: what they took of a coded at sign is given back.
+_ADDRESS = rf"{LOCAL_PART}({AT})"
+_WHOLE = re.compile(rf"{LOCAL_PART}({AT})([\w.-]+)")
+_WHOLE_ID = re.compile(r"[^\s@:/|]+@[^\s@:/|]+")
+_IN_ID = re.compile(rf"({LOCAL_PART}){AT}([\w.-]+)")
+_IPV4 = r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+WHOLE_IPV4 = rf"^{_IPV4}$"
+_IPV4_IN_ID = re.compile(rf"(?<![\d.]){_IPV4}(?![\d.])")
+_IPV4_IN_TEXT, _IPV4_IN_NAME = (rf"\b(\d{{1,3}}{dot}\d{{1,3}}{dot}\d{{1,3}}){dot}\d{{1,3}}\b" for dot in (r"\.", "-"))
+_IPV6 = re.compile(
+    r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:(?<=:)(?:\d{1,3}\.){3}\d{1,3})?(?![\w:]|\.\d)"
+)
+_AND = r"(?:&amp;|\\u0026|[?&;#])"
+_EQUALS = r"(?:=|\\u003[dD])"
+_URL = re.compile(r"\w+:(?:\\?/){2}[^\s\"'<>]+")
+_PAIR = re.compile(rf"((?:[?&#]|&amp;|\\u0026)[^\s\"'<>=&;#?/\\]{{1,100}}{_EQUALS})([^\s\"'<>&#\\]+)")
+_IN_TEXT = re.compile(f"(?P<url>{_URL.pattern})|{_PAIR.pattern}")
+_PARTS = re.compile(f"({_AND})")
+_PATH = re.compile(r"^[^?#;]*")
+_LOGIN = re.compile(r"(?<=//)[^/@]*(?=@)")
+_SEGMENT = re.compile(r"[A-Za-z0-9+_-]{8,}={0,2}")
+_TEMPLATE = re.compile(r"<%.*%>|\{\{.*\}\}|\{%.*%\}|%%.*%%|\*\|.*\|\*|\[\[.*\]\]")  # what a sender fills in later
+# What a text must hold to be looked at.
+AT_SIGNS = ["@", "40", "#64;", "\uff20"]
+ASKS = ["?", "#", "&", "\\u0026", "://", ":\\/\\/"]
+
+Keyed = Callable[[str], str]  # a keyed hash of a text
+
+
+def without_queries(text: str, keyed: Keyed) -> str:
+    """Return a text whose URLs, and whatever looks like part of one, say no value of their query or fragment."""
+    return _IN_TEXT.sub(lambda found: _without(found, keyed), text)
+
+
+def _without(found: re.Match[str], keyed: Keyed) -> str:
+    return without_query(found["url"], keyed) if found["url"] else found[2] + value(found[3], keyed)
+
+
+def without_query(url: str, keyed: Keyed) -> str:
+    """Return a URL with a keyed hash in the place of each value of its query and its fragment, so that URLs stay apart.
+
+    Of a value that is an address only who it is goes; what a sender's template fills in stays, and names stay.
+
+    >>> without_query("https://shop.example/offer?email=ana%40x.example&token=T#top", lambda text: "~")
+    'https://shop.example/offer?email=***%40x.example&token=~#~'
+    """
+    path = _PATH.match(url)[0]  # type: ignore[index]
+    hidden = _LOGIN.sub("***", path)
+    hidden = _SEGMENT.sub(lambda one: keyed(one[0]) if _holds_address(one[0]) else one[0], hidden)
+    parts = _PARTS.split(url[len(path) :])
+    return hidden + "".join(part if place % 2 else _part(part, keyed) for place, part in enumerate(parts))
+
+
+def _part(part: str, keyed: Keyed) -> str:
+    name, equals, rest = _named(part)
+    return name + equals + value(rest, keyed)
+
+
+def _named(part: str) -> tuple[str, str, str]:
+    found = re.match(rf"([^=]*?)({_EQUALS})(.*)", part, re.DOTALL)
+    return (found[1], found[2], found[3]) if found else ("", "", part)
+
+
+def value(text: str, keyed: Keyed) -> str:
+    """Return what stands for one value of a query."""
+    if not text or _TEMPLATE.fullmatch(text):
+        return text
+    address = _WHOLE.fullmatch(text)
+    return f"***{address[1]}{address[2]}" if address else keyed(text)
+
+
+def _holds_address(segment: str) -> bool:
+    """Whether a part of a path is an address in Base64."""
+    try:
+        plain = base64.b64decode(segment.rstrip("=").replace("-", "+").replace("_", "/") + "===")
+    except (binascii.Error, ValueError):
+        return False
+    return b"@" in plain and plain.isascii() and _WHOLE.search(plain.decode()) is not None
+
+
+def without_ids(text: str, of: Keyed) -> str:
+    """Return an id with the pseudonym in the place of each address in it: other ids stay others."""
+    if _WHOLE_ID.fullmatch(text.strip()):
+        return of(text)
+    return _IN_ID.sub(lambda found: of(f"{found[1]}@{found[2]}"), text)
+
+
+def without_ips(text: str, keyed: Keyed) -> str:
+    """Return an id with the ends of IP addresses in it hashed: other ids stay others."""
+    return _IPV4_IN_ID.sub(lambda found: f"{network(found[0])}-{keyed(found[0])}", text)
+
+
+def addresses(text: pl.Expr) -> pl.Expr:
+    """Return texts in which only the domain of an address is left."""
+    return text.str.replace_all(_ADDRESS, "***${1}")
+
+
+def ips(text: pl.Expr) -> pl.Expr:
+    """Return texts in which IPv4 addresses, and names made of them, are cut to /24."""
+    return text.str.replace_all(_IPV4_IN_TEXT, "${1}.0").str.replace_all(_IPV4_IN_NAME, "${1}-0")
+
+
+def long_ips(text: str) -> str:
+    """Return a text in which IPv6 addresses are cut to /48.
+
+    >>> long_ips("from [2001:db8:1:2::7] at 08:01:00")
+    'from [2001:db8:1::] at 08:01:00'
+    """
+    return _IPV6.sub(lambda found: network(found[0]) or found[0], text)
+
+
+def network(address: str) -> str | None:
+    """Return an IP address cut to /24 or /48; None for what is none."""
+    try:
+        found = ipaddress.ip_address(address.strip())
+    except ValueError:
+        return None
+    v4 = found if found.version == 4 else found.ipv4_mapped
+    return str(ipaddress.ip_network((v4 or found, 24 if v4 else 48), strict=False).network_address)
