@@ -38,9 +38,9 @@ class Lines:
             if end:
                 yield self._batch(rest + block[:end])
                 rest = block[end:]
-            elif len(rest) <= self.longest:
+            elif len(rest) <= self.longest + 1:
                 rest += block
-            rest = rest[: self.longest + 1]  # one more than a line may have says that it is too long
+            rest = rest[: self.longest + 2]  # more than a line and its end may have: it is known to be too long
         if trouble.reason is not None:
             reason = f"the file is cut here and the rest of it is lost: {trouble.reason}"
             self.aside.append((self.count + 1, reason, _shown(rest)))
@@ -56,7 +56,7 @@ class Lines:
     def _batch(self, data: bytes) -> pa.RecordBatch:
         offsets = _line_ends(data)
         lengths = np.diff(offsets)
-        too_long = np.flatnonzero(lengths > self.longest)
+        too_long = np.flatnonzero(lengths > self.longest + 1)  # with its end
         rows = np.arange(self.count + 1, self.count + len(lengths) + 1)
         self.count += len(lengths)
         self.aside += [
@@ -64,7 +64,9 @@ class Lines:
             for one in too_long.tolist()
         ]
         if len(too_long):
-            data = b"".join(data[offsets[one] : offsets[one + 1]] for one in np.flatnonzero(lengths <= self.longest))
+            data = b"".join(
+                data[offsets[one] : offsets[one + 1]] for one in np.flatnonzero(lengths <= self.longest + 1)
+            )
             rows = np.delete(rows, too_long)
         data = _as_utf8(data)
         text = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(_line_ends(data)), pa.py_buffer(data))
