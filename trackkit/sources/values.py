@@ -22,6 +22,8 @@ _NOTHING = r"^\s*(?:0*(?:\.0)?|NULL|null|\\N)\s*$"
 _WHOLE = r"^[+-]?[0-9]{1,18}(?:\.(?:0{1,2}|0{4,}))?$"  # 10.000 could be ten thousand: not a number
 _NUMBER = r"^[+-]?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?$"
 _ROUNDED = r"^\s*[+-]?[0-9]+(?:[.,][0-9]*)?[eE]\+?[0-9]{1,2}\s*$"
+_ROUNDED_ID = r"(?:^|:)[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2}(?:$|:)"  # of senders, whose ids are any text
+ROUNDED = "a rounded number, as a spreadsheet writes a long one: its last digits may be lost; export the table again"
 _DECIMAL_COMMA = r"^([+-]?[0-9]{1,15}),([0-9]{1,2}|[0-9]{4,15})$"  # 1,234 could be a thousand: not a number
 # Thousands apart, where nothing else can be meant: by blanks, several times, or with the other mark before decimals.
 _GROUPED = (
@@ -122,6 +124,12 @@ def is_nothing(text: pl.Expr) -> pl.Expr:
 def is_rounded(text: pl.Expr) -> pl.Expr:
     """Whether text is a number as a spreadsheet shortens long ones: `1.02E+08`."""
     return text.str.contains(_ROUNDED)
+
+
+def has_rounded_id(text: pl.Expr) -> pl.Expr:
+    """Whether an id, or a part of one that is made of several, is a number as a spreadsheet shortens it."""
+    few = pl.when(text.str.contains_any(["E+", "e+"])).then(text)
+    return few.str.contains(_ROUNDED_ID).fill_null(False)
 
 
 def hexadecimal(text: pl.Expr) -> pl.Expr:
