@@ -151,8 +151,11 @@ def _without_its_columns(found: Found, named: TableMap) -> Choice:
     """Refuse a file that is called as a table of the platform is, and has not what each of its rows must have."""
     headers = _headers(found, named)
     lacking = named.missing(headers)
-    why = f"named as '{named.name}', but without a column for {', '.join(lacking)}" if headers else "it is empty"
-    return Choice(None, why, named, is_refused=bool(headers))
+    why = f"named as '{named.name}', but without a column for {', '.join(lacking)}"
+    if not headers:  # cut before its first line ends, or never written
+        is_refused = found.path.stat().st_size > 0
+        return Choice(None, "it has no header" if is_refused else "it is empty", named, is_refused=is_refused)
+    return Choice(None, why, named, is_refused=True)
 
 
 def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> str:

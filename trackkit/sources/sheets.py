@@ -100,9 +100,15 @@ def open_sheet(found: Found, knows: Callable[[list[str]], int] = len, flat: Flat
 
 
 def open_again(found: Found, folder: Path, knows: Callable[[list[str]], int] = len, flat: Flat = _none) -> Sheet:
-    """Open a text table in which something was wrong: a copy of what can be read of it, made with care in `folder`."""
+    """Open a text table in which something was wrong: a copy of what can be read of it, made with care in `folder`.
+
+    Raises DataError where not even its header is whole.
+    """
     mended = files.mend(found.path, nameless_path(folder, "csv"), allow_latin1=True)
     way = dialect(Found(mended.path, found.relative), knows)
+    if not way.headers:
+        mended.path.unlink()
+        raise DataError(f"{found.relative} is cut within its header: {mended.reason or 'it has no whole line'}.")
     careful = Careful(len(way.headers), way.named, way.separator, way.quote, flat(way.headers))
     rows = nameless_path(folder, "csv")
     careful.copy(mended.path, way.start, rows)
