@@ -237,7 +237,7 @@ def test_what_stands_below_another_header_is_refused_aloud(tmp_path: Path) -> No
     load = read(tmp_path, "\n".join([HEAD, hit(1), other, hit(2), hit(3), HEAD, hit(4)]))
     assert [one for (one,) in kept(load, "event_id")] == ["1", "4"]
     assert load.quarantine["source_row"].to_list() == [3, 4]
-    assert load.quarantine["reason"][0].startswith("a header with other columns stands above: itrackinglogid")
+    assert load.quarantine["reason"][0].startswith("a header with other columns stands above: iTrackingLogId")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])

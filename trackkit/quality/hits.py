@@ -9,7 +9,7 @@ import polars as pl
 
 from trackkit.deliveries import Tables, has_no_status, is_hit, is_public
 from trackkit.quality.finding import EXAMPLES, Finding
-from trackkit.quality.thresholds import FAIL, PASS
+from trackkit.quality.thresholds import FAIL, PASS, OfFiles
 from trackkit.schema import MESSAGE
 
 
@@ -90,8 +90,10 @@ def _tallies(scope: Scope, events: pl.LazyFrame) -> Iterator[tuple[str, pl.LazyF
             known = scope.tables.scan(table).select(example=key)
             yield check, _tally(rows.filter(pl.col(key).is_not_null()), key).join(known, on="example", how="anti")
     kind = pl.col("event_type").cast(pl.String)
-    if scope.tables.has("link"):  # without it no hit's type can be known
-        is_unknown = kind.is_null() | (kind == "unknown")
+    is_unknown = kind.is_null() | (kind == "unknown")
+    if not scope.tables.has("link"):  # without it no type of the platform's hits can be known
+        yield "unknown_types", _tally(events.filter(is_unknown & _is_of_feed()), "raw_event_type")
+    else:
         # A hit on an unknown link has no type: that is told of the link.
         links = scope.tables.scan("link").select("link_id", is_listed=True)
         odd = events.filter(is_unknown).join(links, on="link_id", how="left")
@@ -113,7 +115,8 @@ def _share(scope: Scope, check: str, tally: pl.DataFrame, total: int) -> Finding
     count = int(tally["len"].sum())
     examples = tally.sort("len", "example", descending=[True, False])["example"].drop_nulls().head(EXAMPLES)
     first, last = tally.select(pl.col("first").min(), pl.col("last").max()).row(0)
-    return Finding(check, limits.judge(count, total), count, total, str(limits), first, last, examples.to_list())
+    judge = limits.judge_file if isinstance(limits, OfFiles) else limits.judge  # a small log by its own shares
+    return Finding(check, judge(count, total), count, total, str(limits), first, last, examples.to_list())
 
 
 def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator[Finding]:

@@ -85,7 +85,10 @@ def _corrupt_lines(files: Sequence[Source], limits: Any) -> Finding:
 
 
 def _of_file(one: Source, limits: Any) -> str:
-    return FAIL if one.get("unreadable") else limits.judge_file(one["quarantined"], one["read"])
+    if one.get("unreadable"):
+        return FAIL
+    known = limits.judge_file(one["quarantined"], one["read"])
+    return _worst([known, WARN]) if one.get("cut") else known
 
 
 def _unknown_values(files: Sequence[Source], limits: Any) -> Finding | None:

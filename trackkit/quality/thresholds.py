@@ -45,7 +45,7 @@ class Share(_Strict):
 
 
 class OfFiles(Share):
-    """Of rows of files: a file of fewer than `least` is judged by its own shares."""
+    """Of rows of files, or hits: where there are fewer than `least`, their share has limits of its own."""
 
     small_warn: Part = 0.1
     small_fail: Part = 0.5
@@ -111,13 +111,13 @@ class Skew(_Strict):
 
 
 _SHARES = (
-    "unknown_deliveries", "unknown_links", "unknown_messages", "unknown_types", "unknown_statuses", "undated",
-    "repeated_opens", "duplicated_forwarding",
+    "unknown_deliveries", "unknown_links", "unknown_messages", "unknown_statuses", "undated", "repeated_opens",
+    "duplicated_forwarding",
 )  # fmt: skip
 _KINDS: dict[str, type[_Strict]] = {
     "gap_in_sequence": Sequence, "gap_in_time": Silence, "silent_server": SilentServer, "clock_skew": Skew,
     "before_send": Early, "tracking_missing": Untracked, **dict.fromkeys(_SHARES, Share),
-    **dict.fromkeys(("corrupt_lines", "unknown_values"), OfFiles),
+    **dict.fromkeys(("corrupt_lines", "unknown_values", "unknown_types"), OfFiles),
 }  # fmt: skip
 # What a list may leave out: checks that came after some were copied.
 _DEFAULTS = {

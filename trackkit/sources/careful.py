@@ -149,8 +149,10 @@ class Careful:
             return _Cells(cells, is_open=True)
         if re.search(rf"[{re.escape(self.separator)}\r\n]", inner.group()):
             return _Cells(cells, is_broken=True)
-        whole = next(csv.reader(StringIO(text), delimiter=self.separator, quotechar=self.quote), [])
-        return _Cells(whole, is_broken=_has_line_end(text.rstrip("\r\n")))
+        bare = text.rstrip("\r\n")
+        rows = list(csv.reader(StringIO(f"{bare}\nx"), delimiter=self.separator, quotechar=self.quote))
+        is_open = len(rows) == 1  # a further quote is, on the same line: it has taken the x too
+        return _Cells(rows[0], is_broken=is_open or _has_line_end(bare))
 
     def _fitted(self, cells: list[str], text: str) -> str | None:
         """Return a row as it stands, or with as many cells as there are columns where only empty ones differ."""

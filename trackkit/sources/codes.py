@@ -141,7 +141,7 @@ LINK_TYPE = coded({
         "Page miroir"),
 })  # fmt: skip
 CHANNEL = coded({
-    0: ("Email", "E-mail", "Mail", "Courrier électronique", "Correio eletrônico"),
+    0: ("Email", "E-mail", "Mail", "Courriel", "Courrier électronique", "Correio eletrônico"),
     1: ("SMS", "Mobile (SMS)", "Mobile", "Celular (SMS)", "Dispositivo móvel (SMS)", "Móvel (SMS)"),
     2: ("Phone", "Telephone", "Telefone", "Téléphone"),
     3: ("Direct mail", "Paper", "Postal mail", "Correspondência", "Correspondência direta", "Mala direta",

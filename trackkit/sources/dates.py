@@ -33,7 +33,10 @@ _YEAR_FIRST = rf"^\s*(?P<year>[0-9]{{4}})[/.-](?P<two>{_DAY})[/.-](?P<one>{_DAY}
 _DAY_NAMED = rf"^\s*(?P<one>{_DAY})(?:[/. -]| de )*{_NAME}\.?(?:[/., -]| de )+(?P<year>[0-9]{{4}})" + _TIME
 _MONTH_NAMED = rf"^\s*{_NAME}\.? (?P<one>{_DAY}),? (?P<year>[0-9]{{4}})" + _TIME
 _WHOLE_YEAR = rf"^\s*{_DAY}[/.-]{_DAY}[/.-][0-9]{{4}}(?:[^0-9]|$)"
-_ISO = r"^\s*[0-9]{4}[/-][0-9]{2}[/-][0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}|\s*$)"
+_ISO = (
+    r"^\s*[0-9]{4}[/-][0-9]{2}[/-][0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]+)?"
+    r" ?(?:Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)?)?\s*$"
+)
 _CLEAR = re.sub(r"\?P<\w+>", "?:", f"(?:{_YEAR_FIRST})|(?:{_DAY_NAMED})|(?:{_MONTH_NAMED})")
 
 
@@ -93,7 +96,7 @@ def order_of(dates: pl.LazyFrame, column: str) -> str | None:
     found = dates.select(
         numbers=part.field("year").count(), whole=(is_whole & part.field("year").is_not_null()).sum(),
         one=one.max(), two=two.max(), points=(part.field("mark") == ".").sum(),
-        clear=text.str.contains(_CLEAR).sum(),
+        clear=(text.str.contains(_CLEAR) & ~text.str.contains(_ISO)).sum(),
     ).collect(engine="streaming").row(0, named=True)  # fmt: skip
     if not found["numbers"]:
         return YEAR_FIRST if found["clear"] else None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from trackkit.errors import DataError
@@ -17,6 +17,7 @@ from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
 _JSON_NAME = re.compile(r"\.(json|jsonl|ndjson)(\.gz|\.zst)?$", re.IGNORECASE)
+_ZIP = b"PK\x03\x04"
 _LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
 
 
@@ -40,6 +41,9 @@ class Choice:
 def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], format: str = "auto") -> Choice:
     """Return what a file is, among all formats or within the one named."""
     lower = found.path.name.lower()
+    if _head(found).startswith(_ZIP):
+        is_refused = lower.endswith(EXTENSIONS) or any(name.search(lower) for name in (_LOG_NAME, _JSON_NAME))
+        return Choice(None, "a zip archive, as an .xlsx is too: unpack it, or save it as CSV", is_refused=is_refused)
     if format in feeds:
         return _as_asked(found, feeds[format])
     if format in ("auto", redirection.NAME) and (chosen := _as_log(found, format)):
@@ -47,10 +51,20 @@ def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], fo
     if format in ("auto", adobe.CONTENT) and adobe.is_content(found):
         return Choice(adobe.CONTENT, "a page or text in the folder 'content', named after a delivery")
     if format == "auto" and (chosen := _as_feed(found, feeds)):
-        return chosen
+        is_called = not chosen.format and lower.endswith(EXTENSIONS) and bool(called(maps, names(found)))
+        return replace(chosen, is_refused=chosen.is_refused or is_called)
     if not lower.endswith(EXTENSIONS):
-        return Choice(None, "neither a log, a table nor message content")
+        return _as_none(found)
     return _as_table(found, [one for one in maps if format in ("auto", one.format)], feeds if format == "auto" else {})
+
+
+def _as_none(found: Found) -> Choice:
+    """Leave a file alone; one that is called JSON, and holds something else, is a failure."""
+    if not found.path.stat().st_size:
+        return Choice(None, "it is empty")
+    if _JSON_NAME.search(found.path.name) and _head(found).strip():
+        return Choice(None, "called JSON, and holds none", is_refused=True)
+    return Choice(None, "neither a log, a table nor message content")
 
 
 def _as_asked(found: Found, feed: Feed) -> Choice:
@@ -138,7 +152,10 @@ def _without_its_columns(found: Found, named: TableMap) -> Choice:
     headers = _headers(found, named)
     lacking = named.missing(headers)
     why = f"named as '{named.name}', but without a column for {', '.join(lacking)}"
-    return Choice(None, why, named, is_refused=bool(headers))
+    if not headers:  # cut before its first line ends, or never written
+        is_refused = found.path.stat().st_size > 0
+        return Choice(None, "it has no header" if is_refused else "it is empty", named, is_refused=is_refused)
+    return Choice(None, why, named, is_refused=True)
 
 
 def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> str:

@@ -14,6 +14,7 @@ from trackkit.errors import RequestError
 from trackkit.sources.holes import Holes
 
 # Stands for a byte that is not UTF-8: a NUL can stand in no accepted log line, so it can be mistaken for nothing.
+CUT, LOST = "the file is cut here and the rest of it is lost", "the rest of the file cannot be read"
 NOT_UTF8 = "\ufffd\x00"
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BLOCK = 1 << 22

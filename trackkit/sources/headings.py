@@ -1,10 +1,12 @@
 """What stands among the rows of a table and is none: its header once more, as in joined exports, and empty rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from trackkit.sources.maps import plain_name
 
 _OTHER = "a header with other columns stands above: {0}"
 
@@ -13,11 +15,13 @@ class Headings:
     """The header of a table, looked for among its rows.
 
     The same header is no row; with its columns in another order it is followed; after another one, rows are refused
-    until a known one stands again.
+    until a known one stands again. `knows` says of how many names the map of the table has heard: a header may stand
+    again in the names of another export.
     """
 
-    def __init__(self, headers: list[str]) -> None:
+    def __init__(self, headers: list[str], knows: Callable[[list[str]], int] = len) -> None:
         self.headers = [_plain(header) for header in headers]
+        self.knows = knows
         self.order: list[int] | None = list(range(len(headers)))
         self.other = ""
         self.again = self.moved = self.empty = 0
@@ -40,24 +44,36 @@ class Headings:
 
     def followed(self, batch: pa.RecordBatch, refused: list[tuple[int, str, str]]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a batch with their cells in the order of the first header."""
-        start, is_known = 0, pc.is_in(batch.column(0), value_set=self.begin)
-        for place in np.flatnonzero(is_known) if is_known.true_count else ():
-            cells = [_plain(column[place].as_py()) for column in batch.columns[:-1]]
-            if not self._is_header(cells):
+        start, may_be = 0, self._may_be_header(batch)
+        for place in np.flatnonzero(may_be) if may_be.true_count else ():
+            written = [column[place].as_py() for column in batch.columns[:-1]]
+            cells = [_plain(cell) for cell in written]
+            if not self._is_header(cells, written):
                 continue
             yield from self._part(batch.slice(start, place - start), refused)
-            self._turn(cells)
+            self._turn(cells, written)
             start = place + 1
         yield from self._part(batch.slice(start) if start else batch, refused)
 
-    def _is_header(self, cells: list[str]) -> bool:
-        shared = set(self.headers).intersection(filter(None, cells))
-        return len(shared) > len(cells) / 2
+    def _may_be_header(self, batch: pa.RecordBatch) -> pa.BooleanArray:
+        """Whether a row begins as the header does, or has words alone: no digit in any cell."""
+        words = pc.greater(batch.column(0), "9~")  # told at once where the first column holds ids or instants
+        for column in batch.columns[:-1]:
+            if not words.true_count:
+                break
+            words = pc.and_(words, pc.invert(pc.match_substring_regex(column, "[0-9]")))
+        return pc.or_(words, pc.is_in(batch.column(0), value_set=self.begin))
 
-    def _turn(self, cells: list[str]) -> None:
+    def _is_header(self, cells: list[str], written: list[str]) -> bool:
+        shared = set(self.headers).intersection(filter(None, cells))
+        if len(shared) > len(cells) / 2:
+            return True
+        return self.knows is not len and self.knows(written) > len(cells) / 2
+
+    def _turn(self, cells: list[str], written: list[str]) -> None:
         self.again += 1
         if sorted(cells) != sorted(self.headers):
-            self.order, self.other = None, ", ".join(cells)[:200]
+            self.order, self.other = None, ", ".join(written)[:200]
             return
         self.moved += cells != self.headers
         left = list(enumerate(cells))
@@ -91,4 +107,4 @@ class Headings:
 
 
 def _plain(header: str) -> str:
-    return header.removeprefix("\ufeff").strip().casefold()
+    return plain_name(header) or header.strip()

@@ -42,7 +42,7 @@ class Lines:
                 rest += block
             rest = rest[: self.longest + 2]  # more than a line and its end may have: it is known to be too long
         if trouble.reason is not None:
-            reason = f"the file is cut here and the rest of it is lost: {trouble.reason}"
+            reason = f"{files.CUT}: {trouble.reason}"
             self.aside.append((self.count + 1, reason, _shown(rest)))
         elif rest:
             yield self._batch(rest + b"\n")

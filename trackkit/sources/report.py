@@ -18,8 +18,8 @@ class SourceReport:
     Counts are lines (raw logs; blank lines are not lines), rows (tables; the header is not a row) or events (records;
     one may tell of several). `not_events` counts apart, outside `read`, the sound lines of an access log that are no
     tracked hits. `unknown_values` counts, by column, the words that are in no list of the platform: their rows are
-    kept, the value is not known. `unreadable` says why nothing of a file could be read. A source fills `read`,
-    `quarantined`, `undated`, `not_events` and what it assumed; de-duplication fills the rest.
+    kept, the value is not known. `unreadable` says why nothing of a file could be read, and `cut` why not the rest of
+    it. A source fills `read`, `quarantined`, `undated`, `not_events` and what it assumed; de-duplication the others.
     """
 
     path: str
@@ -38,6 +38,7 @@ class SourceReport:
     ignored_columns: list[str] = field(default_factory=list)
     sent_is_delivered: bool = False  # its format may tell no deliveries; then what was sent and did not bounce is one
     unreadable: str = ""
+    cut: str = ""
 
     @property
     def accepted(self) -> int:
@@ -58,6 +59,7 @@ class SourceReport:
             "unknown_values": {name: dict(words) for name, words in self.unknown_values.items()},
             "assumptions": list(self.assumptions), "ignored_columns": list(self.ignored_columns),
             "sent_is_delivered": self.sent_is_delivered, "unreadable": self.unreadable,
+            "cut": self.cut,
         }  # fmt: skip
 
 
@@ -159,6 +161,7 @@ def _source_lines(source: SourceReport) -> list[str]:
 
 def _notes(source: SourceReport) -> list[str]:
     notes = [f"nothing could be read: {source.unreadable}"] if source.unreadable else []
+    notes += [source.cut] if source.cut else []
     notes += source.assumptions
     if source.not_events:
         what = "requests that are no tracked hits, or records of no message sent"

@@ -57,9 +57,9 @@ class Sheet:
 
     def lost(self, row: int) -> list[tuple[int, str, str]]:
         """Return what stopped the reading of the whole file, as refused rows from a number on."""
-        lost = [f"the rest of the file cannot be read: {trouble}" for trouble in self.trouble]
+        lost = [f"{files.LOST}: {trouble}" for trouble in self.trouble]
         if self.mended and self.mended.cut is not None:
-            lost.append(f"the file is cut here and the rest of it is lost: {self.mended.reason}")
+            lost.append(f"{files.CUT}: {self.mended.reason}")
         text = (self.mended.cut if self.mended else None) or ""
         return [(row + place, reason, text) for place, reason in enumerate(lost)]
 
@@ -95,31 +95,37 @@ def open_sheet(found: Found, knows: Callable[[list[str]], int] = len, flat: Flat
         return _open_parquet(found)
     way = dialect(found, knows)
     sheet = Sheet(way.headers, pl.LazyFrame(), way.separator, flat=flat(way.headers))
-    sheet.cells = _Reader(found.path, sheet, way).cells()
+    sheet.cells = _Reader(found.path, sheet, way, knows).cells()
     return sheet
 
 
 def open_again(found: Found, folder: Path, knows: Callable[[list[str]], int] = len, flat: Flat = _none) -> Sheet:
-    """Open a text table in which something was wrong: a copy of what can be read of it, made with care in `folder`."""
+    """Open a text table in which something was wrong: a copy of what can be read of it, made with care in `folder`.
+
+    Raises DataError where not even its header is whole.
+    """
     mended = files.mend(found.path, nameless_path(folder, "csv"), allow_latin1=True)
     way = dialect(Found(mended.path, found.relative), knows)
+    if not way.headers:
+        mended.path.unlink()
+        raise DataError(f"{found.relative} is cut within its header: {mended.reason or 'it has no whole line'}.")
     careful = Careful(len(way.headers), way.named, way.separator, way.quote, flat(way.headers))
     rows = nameless_path(folder, "csv")
     careful.copy(mended.path, way.start, rows)
     mended.path.unlink()
     sheet = Sheet(way.headers, pl.LazyFrame(), way.separator, mended=replace(mended, path=rows), careful=careful)
-    sheet.cells = _Reader(rows, sheet, replace(way, start=0)).cells()
+    sheet.cells = _Reader(rows, sheet, replace(way, start=0), knows).cells()
     return sheet
 
 
 class _Reader:
     """The well-formed rows of a text table with their numbers; ragged rows and what stopped it go to the sheet."""
 
-    def __init__(self, path: Path, sheet: Sheet, way: Dialect) -> None:
+    def __init__(self, path: Path, sheet: Sheet, way: Dialect, knows: Callable[[list[str]], int]) -> None:
         self.path, self.sheet, self.way = path, sheet, way
         self.names = [f"c{place}" for place in range(len(way.headers))]
         self.layout = pa.schema([*((name, pa.string()) for name in self.names), ("source_row", pa.int64())])
-        self.headings = Headings(way.headers)
+        self.headings = Headings(way.headers, knows)
         self.ragged: list[int] = []
         self.has_tall = False
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 import polars as pl
 
 from trackkit import schema
+from trackkit.sources import files
 from trackkit.sources.report import LoadReport, SourceReport
 
 _REASON = 300  # characters of the reason why nothing of a file could be read
@@ -115,6 +116,7 @@ def combine(staged: list[Staged], report: LoadReport) -> RawLoad:
     """
     for one in staged:
         one.report.unreadable = _unreadable(one)
+        one.report.cut = _cut(one)
     parts = _listed(one.frames for one in staged if not one.report.unreadable)
     for table, gleaned in _listed(one.secondary for one in staged if not one.report.unreadable).items():
         parts.setdefault(table, []).append(_single(pl.concat(gleaned), table))
@@ -132,6 +134,13 @@ def _unreadable(one: Staged) -> str:
     if one.report.quarantined == 1:
         return reason
     return f"all its {one.report.quarantined:,} rows were refused, {most['len'].first() or 0:,} as: {reason}"
+
+
+def _cut(one: Staged) -> str:
+    """Return why the rest of a file is lost; nothing where it is whole."""
+    is_end = pl.any_horizontal(pl.col("reason").str.starts_with(why) for why in (files.CUT, files.LOST))
+    ends = one.quarantine.filter(is_end)["reason"]
+    return str(ends[0])[:_REASON] if ends.len() else ""
 
 
 def _listed(parts: Iterable[Mapping[str, pl.LazyFrame]]) -> dict[str, list[pl.LazyFrame]]:

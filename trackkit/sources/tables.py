@@ -26,7 +26,6 @@ _EXPECTED = {
     "id": "neither a whole number nor a UUID", "count": "not a whole number", "amount": "not a number",
     "instant": "not an instant that exists",
 }  # fmt: skip
-_ROUNDED = "a rounded number, as a spreadsheet writes a long one: its last digits may be lost; export the table again"
 
 
 def stage(
@@ -117,7 +116,7 @@ class _Reading:
         if one.kind == "instant" and one.name not in self.orders:
             what = pl.when(dates.is_otherwise(cell)).then(pl.lit(where + dates.OTHERWISE)).otherwise(what)
         elif one.kind in ("id", "count"):
-            what = pl.when(values.is_rounded(cell)).then(pl.lit(where + _ROUNDED)).otherwise(what)
+            what = pl.when(values.is_rounded(cell)).then(pl.lit(where + values.ROUNDED)).otherwise(what)
         return _Fault(~self._is_empty(one), pl.concat_str(pl.lit("'"), cell.str.head(100), what))
 
     def orders_found(self, target: Path) -> dict[str, str]:

@@ -19,9 +19,11 @@ from trackkit.sources.dates import as_iso
 # Patterns are anchored and without groups wherever all rows pass through them: such ones run at memory speed.
 _MISSING = r"^\s*(?:NULL|null|\\N)?\s*$"
 _NOTHING = r"^\s*(?:0*(?:\.0)?|NULL|null|\\N)\s*$"
-_WHOLE = r"^[+-]?[0-9]{1,18}(?:\.0+)?$"
+_WHOLE = r"^[+-]?[0-9]{1,18}(?:\.(?:0{1,2}|0{4,}))?$"  # 10.000 could be ten thousand: not a number
 _NUMBER = r"^[+-]?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?$"
 _ROUNDED = r"^\s*[+-]?[0-9]+(?:[.,][0-9]*)?[eE]\+?[0-9]{1,2}\s*$"
+_ROUNDED_ID = r"(?:^|:)[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2}(?:$|:)"  # of senders, whose ids are any text
+ROUNDED = "a rounded number, as a spreadsheet writes a long one: its last digits may be lost; export the table again"
 _DECIMAL_COMMA = r"^([+-]?[0-9]{1,15}),([0-9]{1,2}|[0-9]{4,15})$"  # 1,234 could be a thousand: not a number
 # Thousands apart, where nothing else can be meant: by blanks, several times, or with the other mark before decimals.
 _GROUPED = (
@@ -35,11 +37,13 @@ _ID = (
 )
 # How nearly all ids and numbers are written: these stand as they are, and the rest alone is taken apart.
 _PLAIN_ID, _PLAIN_WHOLE = r"^[1-9][0-9]*$", r"^[0-9]{1,18}$"
-_TRUE = ("1", "true", "yes", "t", "y", "sim", "s", "verdadeiro", "oui", "o", "vrai")
-_FALSE = ("0", "false", "no", "f", "n", "não", "nao", "falso", "non", "faux")
+_TRUE = ("1", "1.0", "true", "yes", "t", "y", "sim", "s", "verdadeiro", "oui", "o", "vrai")
+_FALSE = ("0", "0.0", "false", "no", "f", "n", "não", "nao", "falso", "non", "faux")
 # Years 1 to 9998: in the others an instant may have no place in some zone.
 _YEAR = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
 _EPOCH = r"^[0-9]{1,16}(?:\.[0-9]*)?$"
+# Seconds since 1970 from 1990 on, and up to 2200: a number outside is a day of a spreadsheet (45000.5) or 20250305.
+_FIRST, _LAST = 631_152_000, 7_258_118_400
 _LOG_INSTANT = rf"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]*)?$"
 _PLAIN_INSTANT = rf"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}} [0-2][0-9]:[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?$"
 _ZULU_INSTANT = _LOG_INSTANT.replace(r"(?:\.[0-9]*)?$", r"(?:\.[0-9]+)?Z$")
@@ -120,6 +124,12 @@ def is_nothing(text: pl.Expr) -> pl.Expr:
 def is_rounded(text: pl.Expr) -> pl.Expr:
     """Whether text is a number as a spreadsheet shortens long ones: `1.02E+08`."""
     return text.str.contains(_ROUNDED)
+
+
+def has_rounded_id(text: pl.Expr) -> pl.Expr:
+    """Whether an id, or a part of one that is made of several, is a number as a spreadsheet shortens it."""
+    few = pl.when(text.str.contains_any(["E+", "e+"])).then(text)
+    return few.str.contains(_ROUNDED_ID).fill_null(False)
 
 
 def hexadecimal(text: pl.Expr) -> pl.Expr:
@@ -245,9 +255,10 @@ def log_instant(text: pl.Expr) -> pl.Expr:
 
 
 def epoch(text: pl.Expr) -> pl.Expr:
-    """Return the instant of seconds, milliseconds or microseconds since 1970, told by their size; null for other text.
+    """Return the instant of seconds, milliseconds or microseconds since 1970, told by their size.
 
-    Digit by digit, never by way of a float: `1534108637.153125` keeps its microseconds; what is finer is cut off.
+    Null for other text, and for what would be before 1990 or after 2200. Digit by digit, never by way of a float:
+    `1534108637.153125` keeps its microseconds; what is finer is cut off.
     """
     number = pl.when(text.str.contains(_EPOCH)).then(text)
     parts = number.str.splitn(".", 2).struct
@@ -255,6 +266,7 @@ def epoch(text: pl.Expr) -> pl.Expr:
     fraction = (parts.field("field_1").fill_null("") + "000000").str.head(6).cast(pl.Int64, strict=False)
     of_seconds, of_thousandths = whole * 1_000_000 + fraction, whole * 1_000 + fraction // 1_000
     since = pl.when(whole >= 10**14).then(whole).when(whole >= 10**11).then(of_thousandths).otherwise(of_seconds)
+    since = pl.when(since.is_between(_FIRST * 1_000_000, _LAST * 1_000_000)).then(since)
     return since.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 

@@ -65,7 +65,7 @@ def _as_duplicate(source: SourceReport, note: str) -> SourceReport:
     return SourceReport(
         source.path, source.format, source.table, read=source.read, duplicate=source.accepted,
         quarantined=source.quarantined, not_events=source.not_events, assumptions=[note],
-        unreadable=source.unreadable,
+        unreadable=source.unreadable, cut=source.cut,
     )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def records(path: Path, shape: Shape | None = None, trouble: files.Trouble | Non
     trouble = trouble or files.Trouble()
     yield from frames(files.decoded(files.blocks(path, trouble)), shape)
     if trouble.reason is not None:
-        yield Broken(f"the file is cut here and the rest of it is lost: {trouble.reason}", "")
+        yield Broken(f"{files.CUT}: {trouble.reason}", "")
 
 
 def frames(blocks: Iterable[str], shape: Shape | None = None) -> Iterator[Any]:

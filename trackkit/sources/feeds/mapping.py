@@ -22,6 +22,7 @@ from trackkit.sources.hiding import kinds_of
 from trackkit.sources.values import Clock
 
 DEDUPES = ("exact", "loose", "none")
+_IDS = ("delivery_id", "message_id", "recipient_id", "vendor_id")
 _FLAGS, _COUNTS = ("is_machine", "is_first"), ("link_position",)
 _KEY = ("source", "reported_type", "raw_event_type", "message_id", "own_delivery", "recipient_key", "at", "apart")
 _LINK_CODES = {name: code for code, name in schema.LINK_TYPES.items() if name in ("clicked", "unsubscribed")}
@@ -249,6 +250,10 @@ class Mapping:
                 what = pl.when(is_otherwise(text)).then(pl.lit(f"' of {name} is {OTHERWISE}")).otherwise(what)
             what = pl.concat_str(pl.lit("'"), text.str.head(100), what)
             reasons.append(pl.when(text.is_not_null() & value.is_null()).then(what))
+        for name in (name for name in _IDS if name in self.readings):
+            text = pl.col(f"{name} text")
+            what = pl.concat_str(pl.lit("'"), text.str.head(100), pl.lit(f"' of {name} is {values.ROUNDED}"))
+            reasons.append(pl.when(values.has_rounded_id(text)).then(what))
         names = [name for name in values.NAMES if name in (*self.readings, "delivery_id")]
         reasons += [values.no_name(name, pl.col(name)) for name in names]
         return pl.when(~pl.col("is_ping"), ~pl.col("is_skipped")).then(pl.coalesce(reasons))
