@@ -19,7 +19,8 @@ from trackkit.sources.maps import Field, TableMap, plain_name
 from trackkit.sources.sheets import dialect
 
 FILE = "^.file"
-_PART = re.compile(r"(?:[-_. ]*(?:part|chunk)?[-_. ]*\d[\d_.T:-]*)+$", re.IGNORECASE)
+# Possessive: a name may be made of many digits, and is looked at from each of them.
+_PART = re.compile(r"(?:[-_. ]*+(?:part|chunk)?+[-_. ]*+\d[\d_.T:-]*+)++$", re.IGNORECASE)
 _EXTENSIONS = re.compile(r"(?i)(\.(csv|tsv|txt|parquet|gz|zst|snappy))+$")
 
 
