@@ -240,13 +240,12 @@ class Load:
                 self.versions[name] = self.lake.tidied(name)
         return outcome
 
-    def _silent_senders(self) -> frozenset[str]:
-        """The formats, of this load and earlier ones, that may tell no deliveries."""
-        known = {name for name, one in all_feeds().items() if one.delivered}
+    def _silent_senders(self) -> dict[str, bool]:
+        """The formats of feeds, of this load and earlier ones, and whether a map says that deliveries may be untold."""
+        known = {name: bool(one.delivered) for name, one in all_feeds().items()}
         sources = [*self._sources_before(), *(one.to_dict() for raw in self.raws for one in raw.report.sources)]
-        return frozenset(
-            one["format"] for one in sources if one.get("sent_is_delivered", False) or one["format"] in known
-        )
+        senders = {one["format"]: known[one["format"]] for one in sources if one["format"] in known}
+        return senders | {one["format"]: True for one in sources if one.get("sent_is_delivered", False)}
 
     def _sources_before(self) -> list[dict[str, Any]]:
         return [one for row in self.earlier.loads.values() for one in json.loads(row["report"])["sources"]]

@@ -83,14 +83,14 @@ class Rewrite:
 
     `before` is the store before the load, `now` has its dimensions after the load; `new` are the new rows of `event`
     and `message`, sourced columns and `file`, in parts that are gone through one after the other. `senders` are the
-    formats that may tell no deliveries.
+    formats of feeds, and whether their maps say that deliveries may be untold.
     """
 
     before: Tables
     now: Tables
     new: dict[str, list[pl.LazyFrame]]
     staging: Path
-    senders: frozenset[str] = frozenset()
+    senders: Mapping[str, bool] = field(default_factory=dict)
     settling: Settling = field(init=False)
     has_loose: bool = False
 
