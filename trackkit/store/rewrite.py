@@ -5,6 +5,7 @@ a touched delivery are settled with the new rows; those that come out equal are 
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,7 @@ class Outcome:
     changed: list[pl.Series] = field(default_factory=list)
     kept: dict[str, list[dict[int, int]]] = field(default_factory=lambda: {name: [] for name in BY_DELIVERY})
     event_types: list[dict[str, int]] = field(default_factory=list)
+    untold: Counter[str] = field(default_factory=Counter)  # by format, the deliveries of which no delivery is told
 
     def count(self, settled: Settled) -> None:
         """Count what is new among rows that were settled."""
@@ -166,6 +168,7 @@ class Rewrite:
         stored = {name: _of(touched, self.before.scan(name, buckets)) for name in BY_DELIVERY}
         rows = Unsettled(self._all_events(chunk, stored), stored["message"], self._arriving("message", chunk))
         self.settling.look_at(rows.events)
+        outcome.untold.update(self.settling.untold())
         if is_large:
             self._settle_large(rows, stored, deliveries, outcome)
         else:

@@ -61,6 +61,11 @@ class Settling:
         """Note of whole deliveries what no piece of one could tell: where nothing is said to be delivered."""
         self.silent = silent_on_deliveries(events, self.senders) if self.senders else None
 
+    def untold(self) -> list[str]:
+        """The formats whose maps do not say that deliveries may be untold, one for each delivery where they are."""
+        silent = [] if self.silent is None else self.silent.drop_nulls("delivery_id")["source"].to_list()
+        return [name for name in silent if not self.senders[name]]
+
     def settle(self, rows: Unsettled) -> Settled:
         """Settle rows; those there were before and those that are new count the same."""
         messages = replace_rows(schema.MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())

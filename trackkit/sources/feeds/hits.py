@@ -17,7 +17,7 @@ from trackkit.sources.feeds.records import Batch, Source
 from trackkit.sources.feeds.requests import Requests, decoded
 from trackkit.sources.lines import Lines
 
-_LOOKED_AT = 20_000  # lines of each batch that are looked at for the hits of other platforms, until there are some
+_LOOKED_AT = 1_000  # lines of each batch that are looked at for the hits of other platforms, until there are some
 _OF_OTHERS = "{0:,} or more lines are hits of {1}: load the file with --format {1} too"
 
 

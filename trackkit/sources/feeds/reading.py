@@ -25,7 +25,6 @@ from trackkit.sources.values import Clock
 
 ENGINES: dict[str, type[Source]] = {"json": Records, "table": Table, "access_log": Hits}
 SENT_IS_DELIVERED = "what was sent and did not bounce counts as delivered"
-_TOLD_BY = {"sent": ["sent", "queued"], "seen": ["opened", "clicked"], "delivered": ["delivered"]}
 _NEEDED = [*schema.EVENT.sourced, *TOLD, "link.type_code", "recipient_key", "local", "oddity", "is_shared",
            "exact", "loose"]  # fmt: skip
 
@@ -121,7 +120,7 @@ class _Work:
         report.quarantined, report.sent_is_delivered = len(self.bad), bool(self.mapping.feed.delivered)
         report.read, report.undated = counts["kept"] + report.quarantined, counts["undated"]
         report.assumptions += self.mapping.clock.notes(counts["local"], counts["twice"], counts["skipped"])
-        report.assumptions += self._notes(**counts, untold=_untold(rows))
+        report.assumptions += self._notes(**counts)
         if self.mapping.wishes.dates:
             report.assumptions.append(dates.note("events", self.mapping.wishes.dates))
         unknown = rows.filter(pl.col("reported_type") == "unknown").group_by("raw_event_type").len()
@@ -129,7 +128,7 @@ class _Work:
 
     def _notes(
         self, kept: int, shared: int, homeless: int, by_link: int, opens: int, later: int, sent: int, told: int,
-        untold: int, **_: int,
+        **_: int,
     ) -> Iterator[str]:  # fmt: skip
         if self.pings:
             yield f"{self.pings:,} records are the sender's own tests or confirmations and tell of no event"
@@ -137,8 +136,6 @@ class _Work:
             yield f"{self.skipped:,} records are notices, tests or mail that came in: no event of an e-mail sent"
         if self.mapping.feed.delivered and sent and not told:
             yield f"{sent:,} events say sent and none delivered: {SENT_IS_DELIVERED}"
-        elif untold:
-            yield f"{untold:,} deliveries have messages sent, opens or clicks, and none delivered: {SENT_IS_DELIVERED}"
         if shared:
             yield f"{shared:,} events are of messages to several recipients and do not say whose; the address is empty"
         if by_link:
@@ -147,15 +144,6 @@ class _Work:
             yield "every open is the first of its message: the sender kept no later ones, and total opens are unknown"
         if homeless:
             yield f"{homeless:,} of {kept:,} events name no delivery; --delivery-field says which field does"
-
-
-def _untold(rows: pl.LazyFrame) -> int:
-    """How many deliveries have messages that were sent and some that were opened or clicked, and none delivered."""
-    kind = pl.col("reported_type").cast(pl.String)
-    of_each = rows.filter(pl.col("delivery_id").is_not_null()).group_by("delivery_id")
-    told = of_each.agg(*(kind.is_in(some).any().alias(name) for name, some in _TOLD_BY.items()))
-    untold = told.filter(pl.col("sent", "seen"), ~pl.col("delivered"))
-    return untold.select(pl.len()).collect(engine="streaming").item()
 
 
 def copies_note(staged: list[Staged], wishes: Wishes) -> None:
