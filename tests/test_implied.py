@@ -224,7 +224,7 @@ def test_what_events_tell_is_the_reference_in_any_order(rows: list[Row], chance:
 @given(st.lists(event(), max_size=12), st.randoms(use_true_random=False))
 def test_what_was_sent_and_nothing_else_is_delivered_where_no_deliveries_are_told(rows: list[Row], chance) -> None:
     chance.shuffle(rows)
-    silent = pl.DataFrame({"delivery_id": ["7"], "source": ["feed"]})
+    silent = pl.DataFrame({"delivery_id": ["7"], "source": ["feed"], "kind": ["sent"]})
     told = told_by_events(pl.LazyFrame(rows, schema=schema.EVENT.sourced), silent).collect()
     expected = {message: one[:2] for message, one in reference(rows).items()}
     for message in expected:

@@ -96,11 +96,11 @@ def _unknown_values(files: Sequence[Source], limits: Any) -> Finding | None:
     tallies = [
         (sum(words.values()), one["read"] - one["quarantined"], column, one["path"])
         for one in files
-        for column, words in _unknown_words(one).items()
+        for column, words in (_unknown_words(one) | _strange_types(one)).items()
     ]
     if not tallies:
         return None
-    decided = _worst([limits.judge_file(count, total) for count, total, *_ in tallies])
+    decided = _worst([_of_words(limits, *one) for one in tallies])
     count, total = (sum(one[place] for one in tallies) for place in (0, 1))
     examples = [f"{column} in {path}" for _, _, column, path in sorted(tallies, reverse=True)]
     return Finding("unknown_values", decided, count, total, str(limits), examples=examples[:EXAMPLES])
@@ -110,6 +110,19 @@ def _unknown_words(one: Source) -> dict[str, dict[str, int]]:
     """The words that are not known, by column; of links their types, whose hits are judged by what they are."""
     types = {"type_code": one["unknown_types"]} if one["table"] == "link" and one["unknown_types"] else {}
     return one.get("unknown_values", {}) | types
+
+
+def _strange_types(one: Source) -> dict[str, dict[str, int]]:
+    """The words of a feed where most are of no known type: it may be of something else than e-mails."""
+    types = one["unknown_types"] if one["table"] == "event" else {}
+    is_strange = 2 * sum(types.values()) > one["read"] - one["quarantined"]
+    return {"event_type": types} if types and is_strange else {}
+
+
+def _of_words(limits: Any, count: int, total: int, column: str, _: str) -> str:
+    if column != "event_type":
+        return limits.judge_file(count, total)
+    return FAIL if count >= total else WARN  # a feed may tell of orders and visits too, but not of them alone
 
 
 def _worst(verdicts: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 Everything here is a pure function of the set of events of a delivery, so that no order or split of loads matters.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -21,15 +21,23 @@ _SETTLED = ("excluded", "delivered", "failed")
 _HARD, _SOFT, _MAILBOX_FULL, _BLOCK, _UNDETERMINED = (2, 1), (1, 3), (1, 5), (1, 20), (0, 0)
 
 
-def silent_on_deliveries(events: pl.LazyFrame, senders: Collection[str]) -> pl.DataFrame:
-    """Return the deliveries in which a sender that may tell no deliveries says sent and never delivered.
+def silent_on_deliveries(events: pl.LazyFrame, senders: Mapping[str, bool]) -> pl.DataFrame:
+    """Return the deliveries in which a sender says sent and never delivered, and the word that stands for it.
 
-    In: events of whole deliveries; `senders` are the formats whose maps declare it. Out: `delivery_id`, `source`.
+    In: events of whole deliveries; `senders`, the formats of feeds, and whether their maps declare that deliveries may
+    not be told. Of the others, those deliveries are meant whose messages were opened or clicked all the same. Out:
+    `delivery_id`, `source`, `kind`: sent, or queued where the sender does not tell what was sent either.
     """
     kind = pl.col("reported_type").cast(pl.String)
-    asked = events.filter(pl.col("source").is_in(list(senders)), kind.is_in(["sent", "delivered"]))
-    told = asked.group_by("delivery_id", "source").agg(is_told=(kind == "delivered").any())
-    return told.filter(~pl.col("is_told")).drop("is_told").collect(engine="streaming")
+    told = {"is_sent": ["sent"], "is_queued": ["queued"], "is_told": ["delivered"], "is_seen": ["opened", "clicked"]}
+    words = [word for some in told.values() for word in some]
+    asked = events.filter(pl.col("source").is_in(list(senders)), kind.is_in(words))
+    found = asked.group_by("delivery_id", "source").agg(**{name: kind.is_in(some).any() for name, some in told.items()})
+    is_declared = pl.col("source").is_in([name for name, is_declared in senders.items() if is_declared])
+    is_silent = (is_declared & pl.col("is_sent")) | (pl.col("is_seen") & pl.any_horizontal("is_sent", "is_queued"))
+    word = pl.when("is_sent").then(pl.lit("sent")).otherwise(pl.lit("queued"))
+    silent = found.filter(~pl.col("is_told"), is_silent).select("delivery_id", "source", kind=word)
+    return silent.collect(engine="streaming")
 
 
 def told_by_events(events: pl.LazyFrame, silent: pl.DataFrame | None = None) -> pl.LazyFrame:
@@ -60,8 +68,9 @@ def told_by_events(events: pl.LazyFrame, silent: pl.DataFrame | None = None) -> 
 
 def _with_assumed(rows: pl.LazyFrame, silent: pl.DataFrame) -> pl.LazyFrame:
     """Make what was sent delivered where its sender tells no deliveries."""
-    rows = rows.join(silent.lazy().with_columns(is_silent=True), on=["delivery_id", "source"], how="left")
-    is_assumed = pl.col("is_silent").fill_null(False) & (pl.col("kind") == "sent")
+    silent = silent.with_columns(is_assumed=True)
+    rows = rows.join(silent.lazy(), on=["delivery_id", "source", "kind"], how="left")
+    is_assumed = pl.col("is_assumed").fill_null(False)
     status = pl.when(is_assumed).then(pl.lit("delivered")).otherwise("told_status")
     return rows.with_columns(is_assumed=is_assumed, told_status=status)
 

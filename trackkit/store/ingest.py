@@ -22,6 +22,7 @@ from trackkit.quality.thresholds import thresholds
 from trackkit.snapshot import Snapshot
 from trackkit.sources.feeds.extension import together
 from trackkit.sources.feeds.feed import all_feeds
+from trackkit.sources.feeds.reading import SENT_IS_DELIVERED
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import is_database
@@ -42,6 +43,7 @@ from trackkit.store.tables import BY_DELIVERY, FENCE, LOAD, WATERMARK
 ATTEMPTS = 6  # how often a load begins again because another one came between
 PATIENCE = 8.0  # seconds without a sign of life after which another machine's unfinished load is taken for dead
 LOADS_PER_FILE = 20  # the history is packed this often
+UNTOLD = "{:,} deliveries have messages sent, opens or clicks, and none delivered: {}"
 _DIMENSIONS = [name for name in schema.TABLES if name not in BY_DELIVERY]
 
 
@@ -240,13 +242,12 @@ class Load:
                 self.versions[name] = self.lake.tidied(name)
         return outcome
 
-    def _silent_senders(self) -> frozenset[str]:
-        """The formats, of this load and earlier ones, that may tell no deliveries."""
-        known = {name for name, one in all_feeds().items() if one.delivered}
+    def _silent_senders(self) -> dict[str, bool]:
+        """The formats of feeds, of this load and earlier ones, and whether a map says that deliveries may be untold."""
+        known = {name: bool(one.delivered) for name, one in all_feeds().items()}
         sources = [*self._sources_before(), *(one.to_dict() for raw in self.raws for one in raw.report.sources)]
-        return frozenset(
-            one["format"] for one in sources if one.get("sent_is_delivered", False) or one["format"] in known
-        )
+        senders = {one["format"]: known[one["format"]] for one in sources if one["format"] in known}
+        return senders | {one["format"]: True for one in sources if one.get("sent_is_delivered", False)}
 
     def _sources_before(self) -> list[dict[str, Any]]:
         return [one for row in self.earlier.loads.values() for one in json.loads(row["report"])["sources"]]
@@ -279,6 +280,10 @@ class Load:
         for number, source in enumerate(report.sources):
             source.kept, source.collapsed = self.kept[number], collapsed[number]
             source.duplicate = source.accepted - source.kept - source.collapsed
+        for name, count in outcome.untold.items():
+            note = UNTOLD.format(count, SENT_IS_DELIVERED)
+            for source in [one for one in report.sources if one.format == name][:1]:
+                source.assumptions += [] if note in source.assumptions else [note]  # a load may begin again
         report.event_types = dict(sorted(sum(map(Counter, outcome.event_types), Counter()).items()))
 
     def _mark(self, outcome: Outcome) -> pl.Series:

@@ -5,6 +5,7 @@ a touched delivery are settled with the new rows; those that come out equal are 
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,7 @@ class Outcome:
     changed: list[pl.Series] = field(default_factory=list)
     kept: dict[str, list[dict[int, int]]] = field(default_factory=lambda: {name: [] for name in BY_DELIVERY})
     event_types: list[dict[str, int]] = field(default_factory=list)
+    untold: Counter[str] = field(default_factory=Counter)  # by format, the deliveries of which no delivery is told
 
     def count(self, settled: Settled) -> None:
         """Count what is new among rows that were settled."""
@@ -83,14 +85,14 @@ class Rewrite:
 
     `before` is the store before the load, `now` has its dimensions after the load; `new` are the new rows of `event`
     and `message`, sourced columns and `file`, in parts that are gone through one after the other. `senders` are the
-    formats that may tell no deliveries.
+    formats of feeds, and whether their maps say that deliveries may be untold.
     """
 
     before: Tables
     now: Tables
     new: dict[str, list[pl.LazyFrame]]
     staging: Path
-    senders: frozenset[str] = frozenset()
+    senders: Mapping[str, bool] = field(default_factory=dict)
     settling: Settling = field(init=False)
     has_loose: bool = False
 
@@ -166,6 +168,7 @@ class Rewrite:
         stored = {name: _of(touched, self.before.scan(name, buckets)) for name in BY_DELIVERY}
         rows = Unsettled(self._all_events(chunk, stored), stored["message"], self._arriving("message", chunk))
         self.settling.look_at(rows.events)
+        outcome.untold.update(self.settling.untold())
         if is_large:
             self._settle_large(rows, stored, deliveries, outcome)
         else:

@@ -4,6 +4,7 @@ Settled are whole deliveries, or of one all rows of some messages: but for marks
 delivery sent (`pieces`), nothing here looks beyond a message and the copies of its rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -47,17 +48,23 @@ class Settled(NamedTuple):
 class Settling:
     """What settling needs of a store, as it is after the load, and the user agents that were parsed before.
 
-    `senders` are the formats that may tell no deliveries; of those settled next, `silent` are where they do not.
+    `senders` are the formats of feeds, and whether their maps say that deliveries may be untold; of the deliveries
+    settled next, `silent` are those where they are.
     """
 
     now: Tables
     agents: pl.DataFrame = field(default_factory=lambda: parse_agents([]))
-    senders: frozenset[str] = frozenset()
+    senders: Mapping[str, bool] = field(default_factory=dict)
     silent: pl.DataFrame | None = None
 
     def look_at(self, events: pl.LazyFrame) -> None:
         """Note of whole deliveries what no piece of one could tell: where nothing is said to be delivered."""
         self.silent = silent_on_deliveries(events, self.senders) if self.senders else None
+
+    def untold(self) -> list[str]:
+        """The formats whose maps do not say that deliveries may be untold, one for each delivery where they are."""
+        silent = [] if self.silent is None else self.silent.drop_nulls("delivery_id")["source"].to_list()
+        return [name for name in silent if not self.senders[name]]
 
     def settle(self, rows: Unsettled) -> Settled:
         """Settle rows; those there were before and those that are new count the same."""

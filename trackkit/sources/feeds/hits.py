@@ -11,11 +11,14 @@ from pathlib import Path
 import polars as pl
 
 from trackkit.sources import values
-from trackkit.sources.feeds.feed import Feed, Hit
+from trackkit.sources.feeds.feed import Feed, Hit, all_feeds
 from trackkit.sources.feeds.paths import cell
 from trackkit.sources.feeds.records import Batch, Source
 from trackkit.sources.feeds.requests import Requests, decoded
 from trackkit.sources.lines import Lines
+
+_LOOKED_AT = 1_000  # lines of each batch that are looked at for the hits of other platforms, until there are some
+_OF_OTHERS = "{0:,} or more lines are hits of {1}: load the file with --format {1} too"
 
 
 class Hits(Source):
@@ -25,18 +28,27 @@ class Hits(Source):
         """Yield the hits as cells, and the lines that are none of an access log as broken."""
         self.seen = pl.DataFrame(schema={"mark": pl.UInt64, "times": pl.UInt32})
         log, self.requests = Lines(self.found.path), Requests()
+        self.others: dict[str, int] = {}
         for lines in log.frames():
             yield self._batch(lines)
         yield Batch(None, log.aside)
-        self.notes += log.holes.notes
+        self.notes += [*log.holes.notes, *(_OF_OTHERS.format(count, name) for name, count in self.others.items())]
 
     def _batch(self, lines: pl.DataFrame) -> Batch:
         rows = self.requests.read(lines)
         hits = hits_of(rows, self.feed)
+        if not self.others:
+            self.others = self._of_others(rows.head(_LOOKED_AT).join(hits, on="source_row", how="anti"))
         broken = rows.filter(pl.col("reason").is_not_null())
         broken = broken.select("source_row", "reason", pl.col("line").str.replace_all("\x00", ""))
         self.not_events += rows.height - hits.height - broken.height
         return Batch(self._cells(hits), broken.rows(), hits["line"])
+
+    def _of_others(self, rows: pl.DataFrame) -> dict[str, int]:
+        """Count the hits of other platforms: one server may stand before several."""
+        feeds = [one for one in all_feeds().values() if one.engine == "access_log" and one.name != self.feed.name]
+        found = {one.name: hits_of(rows, one).height for one in feeds}
+        return {name: count for name, count in found.items() if count}
 
     def _cells(self, hits: pl.DataFrame) -> pl.DataFrame:
         named = _named(hits, self.feed).with_columns(time="instant")

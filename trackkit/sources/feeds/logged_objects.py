@@ -33,7 +33,7 @@ _NAMES = {
 _PARTS = ("host", "user", "time", "method", "path", "status", "referer", "agent", "forwarded")
 _REQUEST = re.compile(r"([A-Za-z]+) (\S+)")
 _DEEPEST = 4
-_WRAPPERS = ("log", "message", "event.original", "msg", "body")
+_WRAPPERS = ("log", "message", "MESSAGE", "event.original", "msg", "body")
 _PLACES: dict[str, tuple[str, int]] = {}
 
 

@@ -110,9 +110,12 @@ class Mapping:
         read = read.with_columns(**self._identities()).with_columns(**self._links())
         if "event_id" not in cells.collect_schema():
             read = read.with_columns(event_id=self._event_id())
-        return read.with_columns(
+        read = read.with_columns(
             refused=self._fault(), exact=pl.struct(*_KEY, "vendor_id").hash(), loose=pl.struct(*_KEY).hash()
         )  # fmt: skip
+        # A hit counts its message as opened, and what no map knows need not be one.
+        is_known = pl.col("reported_type").ne_missing("unknown")
+        return read.with_columns(message_id=pl.when(is_known).then("message_id"))
 
     def _text(self, one: Reading) -> pl.Expr:
         text = _first(one.of, one.nothing)

@@ -38,7 +38,7 @@ _BEFORE = "|".join(
 )
 _ADDRESS = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*(?:%[\w.-]+)?)"
 # The client's name: an address that comes first, or after the virtual host; else what follows a host with a port.
-_WHO = rf"(?:({_ADDRESS})|\S+ ({_ADDRESS})|[^\s:]+:[0-9]+ ([^\s-]\S*)|(\S+))"
+_WHO = rf"(?:({_ADDRESS})(?:, ?[^\s,]+)*|\S+ ({_ADDRESS})|[^\s:]+:[0-9]+ ([^\s-]\S*)|(\S+))"
 _ANY = rf'^{_WHO}(?: \S+(?: (.*?))?)? ?\[([^\[\]]+)\] "(.*?)" ([0-9]{{3}}|-) (?:[0-9]+|-){_TAIL}'
 _HOSTS = ("first", "second", "third", "fourth")  # one of them has it
 _ANY_NAMES = (*_HOSTS, "user", "time", "request", "status", "referer", "agent", "forwarded", "other referer",
