@@ -3,6 +3,7 @@
 The inputs of cases 32 and 33 stand in tests/cases.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -155,6 +156,9 @@ def test_what_a_column_may_hold_follows_from_the_schema() -> None:
         ("bounce+ann=post.example@mx.example", "text", "***@mx.example"),
         ('"Ann Lee"@post.example', "text", "***@post.example"),
         ("ann&#64;post.example", "text", "***&#64;post.example"),
+        ("550 ann&#064;post.example", "text", "550 ***&#064;post.example"),
+        ("ann&commat;post.example", "text", "***&commat;post.example"),
+        ("https://s.example/u/ann&#64;post.example", "url", "https://s.example/u/***@post.example"),
         ("https://me:pw@shop.example/x", "url", "https://***@shop.example/x"),
         ("shop.example/x?utm=", "url", "shop.example/x?utm="),
         ("https://shop.example/?u={{contact.id}}", "url", "https://shop.example/?u={{contact.id}}"),
@@ -177,6 +181,46 @@ def test_tokens_are_told_apart_by_the_key_alone() -> None:
     )
     assert one[0] == one[2] != one[1] and not set(one) & set(other)
     assert "YW5u" not in one[3], "an address in Base64"
+
+
+@pytest.mark.parametrize("path", ["/avatar/{}", "/avatar/{}.png", "/u-{}", "s.example/u/{}"])
+def test_no_path_tells_the_hash_of_an_address_or_its_base64(path: str) -> None:
+    words = [hashlib.new(name, b"ann@post.example").hexdigest() for name in ("md5", "sha1", "sha256")]
+    words += [words[0].upper(), base64.b64encode(b"ann@post.example").decode().rstrip("=")]
+    urls = [path.format(word) if path.startswith("s.") else f"https://s.example{path.format(word)}" for word in words]
+    shown = Pseudonyms(KEY).rows(pl.LazyFrame({"url": urls}), {"url": "url"}).collect()["url"]
+    assert shown.n_unique() == len(words)
+    assert not [url for url in shown for word in words if word in url]
+
+
+def test_an_id_that_is_the_hash_of_an_address_is_hashed_with_the_key(key: Path, tmp_path: Path) -> None:
+    """Mailchimp's member id is the MD5 of the address in lower case."""
+    member = hashlib.md5(b"ann@hidden.example").hexdigest()
+    (tmp_path / "mc").mkdir()
+    (tmp_path / "mc" / "member.csv").write_text(f"id,email_address\n{member},Ann@hidden.example\n")
+    (tmp_path / "mc" / "campaign_recipient.csv").write_text(f"campaign_id,member_id\nc,{member}\n")
+    act = "campaign_id,email_id,timestamp,action,ip,url\n"
+    click = f"c,{member},2026-03-01 00:00:00,click,,https://s.example/{member}\n"
+    (tmp_path / "mc" / "campaign_recipient_activity.csv").write_text(act + click)
+    trackkit("ingest", tmp_path / "mc", "--store", tmp_path / "s", "--pseudonymise", key)
+    assert holding(tmp_path / "s", member) == []
+    (hit,) = open_store(tmp_path / "s").scan("event").collect().iter_rows(named=True)
+    assert (hit["domain"], hit["event_type"]) == ("hidden.example", "clicked"), "it still finds its message"
+
+
+def test_forgetting_finds_hashes_of_the_address_and_names_of_files(tmp_path: Path) -> None:
+    hashed = hashlib.md5(b"ann@hidden.example").hexdigest()
+    lines = [
+        {"email": f"{name}@hidden.example", "event": "click", "timestamp": 1772350000, "sg_event_id": name,
+         "sg_message_id": f"{name}.x", "category": "spring", "url": f"https://s.example/{hashed}"}
+        for name in ("ann", "bob")
+    ]  # fmt: skip
+    file = tmp_path / "clicks ann@hidden.example.ndjson"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    open_store(tmp_path / "s").ingest(file)
+    forget(tmp_path / "s", address="ann@hidden.example")
+    assert holding(tmp_path / "s", "ann@", hashed) == []
+    assert open_store(tmp_path / "s").scan("event").collect()["address"].to_list() == ["bob@hidden.example"]
 
 
 def test_ids_stay_apart() -> None:

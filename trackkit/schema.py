@@ -61,8 +61,9 @@ STATES = translatable({
 
 
 # What a text column may hold of a person. An address or an IP address is one as a whole, a URL tells by its query, an
-# id stays what it is told apart by; and any other text may hold all of them.
-PERSONAL = ("address", "ip", "url", "id", "text")
+# id stays what it is told apart by, and that of a person may be a hash of the address; any other text may hold all.
+PERSONAL = ("address", "ip", "url", "person", "id", "text")
+IDS_OF_PEOPLE = ("recipient_id",)
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,12 @@ class Table:
         >>> FAILURE.personal, MESSAGE.personal["address"]
         ({'failure_id': 'id', 'first_text': 'text'}, 'address')
         """
-        return {
-            one.name: one.personal or ("id" if one.name in self.key or one.name.endswith("_id") else "text")
-            for one in self.columns
-            if one.dtype == pl.String()
-        }
+        return {one.name: one.personal or self._personal(one.name) for one in self.columns if one.dtype == pl.String()}
+
+    def _personal(self, name: str) -> str:
+        if name in IDS_OF_PEOPLE:
+            return "person"
+        return "id" if name in self.key or name.endswith("_id") else "text"
 
     @property
     def by_delivery(self) -> bool:

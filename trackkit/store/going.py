@@ -5,6 +5,7 @@ not as it was.
 """
 
 import base64
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -186,8 +187,8 @@ class Person:
             return rows.with_columns(pl.lit(False).alias(ALTERED))
         columns = set(rows.collect_schema())
         kinds = {name: kind for name, kind in schema.TABLES[table].personal.items() if name in columns}
-        named = [self.names(name) for name, kind in kinds.items() if kind == "id" and name not in _NAMES_OF_FILES]
-        rows = rows.with_columns(pl.any_horizontal(GOES, *named).alias(GOES))
+        ids = [name for name, kind in kinds.items() if kind in ("person", "id") and name not in _NAMES_OF_FILES]
+        rows = rows.with_columns(pl.any_horizontal(GOES, *map(self.names, ids)).alias(GOES))
         texts = [name for name, kind in kinds.items() if kind in ("text", "url") or name in _NAMES_OF_FILES]
         blank = {f"blank {name}": self._blank(name) for name in texts}
         is_other = pl.any_horizontal(False, *(pl.col(name).ne_missing(pl.col(f"blank {name}")) for name in texts))
@@ -288,15 +289,17 @@ class Person:
 
     @cached_property
     def _forms(self) -> list[str]:
-        """How their addresses may be written in a text: plain, in a URL, in HTML or JSON, in Base64."""
+        """How their addresses may be written in a text: plain, in a URL, in HTML or JSON, in Base64, as a hash."""
         return sorted({form for one in self.addresses for form in _forms_of(one)}, key=len, reverse=True)
 
     def _any_address(self) -> str:
         """A pattern of one of their addresses, written plain or in a URL, with what stands around it as two groups."""
-        return rf"(^|%[0-9a-f]{{2}}|[^\w.+%-])(?:{'|'.join(map(re.escape, self._forms))})($|[^\w.-]|\.(?:$|\W))"
+        after = rf"($|[^\w.-]|\.(?:$|\W|{_ENDING}))"
+        return rf"(^|%[0-9a-f]{{2}}|[^\w.+%-])(?:{'|'.join(map(re.escape, self._forms))}){after}"
 
 
 _LOGS = ("message", *EVENTS)
+_ENDING = r"(?:csv|tsv|txt|jsonl?|ndjson|log|gz|zst|xml|html?|parquet)(?:$|\W)"  # of a file's name, and no domain's
 _NAMES_OF_FILES = ("source_file",)  # a file holds rows of many
 _BY_HITS = {"web_event": "event_id", "link": "link_id"}  # rows that are there because of hits
 # Links that a table lists, by the platform's own ids: they are there without any hit, and those to come need them.
@@ -305,9 +308,10 @@ _OF_A_TABLE = r"^(?:\d+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]
 
 def _forms_of(address: str) -> set[str]:
     coded, plain = quote(address, safe=""), base64.b64encode(address.encode())
-    at = {address.replace("@", sign) for sign in ("%40", "%2540", "&#64;", "\\u0040")}
+    at = {address.replace("@", sign) for sign in ("%40", "%2540", "&#64;", "&commat;", "\\u0040")}
+    hashes = {hashlib.new(name, address.encode()).hexdigest() for name in ("md5", "sha1", "sha256", "sha512")}
     kept = {text.decode().rstrip("=") for text in (plain, base64.urlsafe_b64encode(address.encode()))}
-    return {address, *at, coded, quote(coded, safe=""), quote(address, safe="@+"), *kept}
+    return {address, *at, coded, quote(coded, safe=""), quote(address, safe="@+"), *kept, *hashes}
 
 
 def _unmarked(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import polars as pl
 
 # An at sign: as it is, in a URL (coded once or more), in HTML, in JSON, and in full width.
-AT = r"(?:@|%(?:25)*40|&#0*64;|&#[xX]0*40;|\\u0040|\uff20)"
+AT = r"(?:@|%(?:25)*40|&#0*64;|&#[xX]0*40;|&commat;|\\u0040|\uff20)"
 _LETTERS = r"[^\s@,;:<>\"'()\[\]{}=&?/|\\\uff20]"
 _QUOTED = r"\\?\"[^\"\r\n]{1,64}\""
 _RETURNED = rf"{_LETTERS}+=[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"  # bounces+ana=post.example@sender.example
@@ -37,10 +37,13 @@ _IN_TEXT = re.compile(f"(?P<url>{_URL.pattern})|{_PAIR.pattern}")
 _PARTS = re.compile(f"({_AND})")
 _PATH = re.compile(r"^[^?#;]*")
 _LOGIN = re.compile(r"(?<=//)[^/@]*(?=@)")
+_AT_IN_HTML = re.compile(r"&#0*64;|&#[xX]0*40;|&commat;")
 _SEGMENT = re.compile(r"[A-Za-z0-9+_-]{8,}={0,2}")
+# MD5, SHA-1, SHA-256, SHA-512: of an address, anybody can work them out.
+DIGEST = r"^(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128})$"
 _TEMPLATE = re.compile(r"<%.*%>|\{\{.*\}\}|\{%.*%\}|%%.*%%|\*\|.*\|\*|\[\[.*\]\]")  # what a sender fills in later
 # What a text must hold to be looked at.
-AT_SIGNS = ["@", "40", "#64;", "\uff20"]
+AT_SIGNS = ["@", "40", "64;", "&commat;", "\uff20"]
 ASKS = ["?", "#", "&", "\\u0026", "://", ":\\/\\/"]
 
 Keyed = Callable[[str], str]  # a keyed hash of a text
@@ -63,9 +66,9 @@ def without_query(url: str, keyed: Keyed) -> str:
     >>> without_query("https://shop.example/offer?email=ana%40x.example&token=T#top", lambda text: "~")
     'https://shop.example/offer?email=***%40x.example&token=~#~'
     """
+    url = _AT_IN_HTML.sub("@", url)
     path = _PATH.match(url)[0]  # type: ignore[index]
-    hidden = _LOGIN.sub("***", path)
-    hidden = _SEGMENT.sub(lambda one: keyed(one[0]) if _holds_address(one[0]) else one[0], hidden)
+    hidden = _SEGMENT.sub(lambda one: _segment(one[0], keyed), _LOGIN.sub("***", path))
     parts = _PARTS.split(url[len(path) :])
     return hidden + "".join(part if place % 2 else _part(part, keyed) for place, part in enumerate(parts))
 
@@ -88,13 +91,20 @@ def value(text: str, keyed: Keyed) -> str:
     return f"***{address[1]}{address[2]}" if address else keyed(text)
 
 
-def _holds_address(segment: str) -> bool:
-    """Whether a part of a path is an address in Base64."""
+def _segment(text: str, keyed: Keyed) -> str:
+    """Return what stands for one word of a path; the address may stand after another word of it, as in `u-YW5u…`."""
+    if _is_address(text):
+        return keyed(text)
+    return "".join(keyed(part) if _is_address(part) else part for part in re.split("([-_])", text))
+
+
+def _is_address(word: str) -> bool:
+    """Whether a word of a path is an address in Base64, or its hash."""
     try:
-        plain = base64.b64decode(segment.rstrip("=").replace("-", "+").replace("_", "/") + "===")
+        plain = base64.b64decode(word.rstrip("=").replace("-", "+").replace("_", "/") + "===").decode()
     except (binascii.Error, ValueError):
-        return False
-    return b"@" in plain and plain.isascii() and _WHOLE.search(plain.decode()) is not None
+        plain = ""
+    return _WHOLE.search(plain) is not None or re.match(DIGEST, word) is not None
 
 
 def without_ids(text: str, of: Keyed) -> str:

@@ -105,8 +105,8 @@ class Pseudonyms(Hiding):
     def _hidden(self, kind: str, column: pl.Series) -> pl.Series:
         """Return a column of this kind hidden: only the texts that can tell of somebody are looked at, each once."""
         return {
-            "address": self._addresses, "ip": self._ips, "id": self._ids, "url": self._urls, "text": self._texts,
-            "line": self._lines, "hash": self._hashes,
+            "address": self._addresses, "ip": self._ips, "person": self._people, "id": self._ids, "url": self._urls,
+            "text": self._texts, "line": self._lines, "hash": self._hashes,
         }[kind](column)  # fmt: skip
 
     def _addresses(self, column: pl.Series) -> pl.Series:
@@ -125,6 +125,13 @@ class Pseudonyms(Hiding):
     def _ids(self, column: pl.Series) -> pl.Series:
         return column if self._key is None else _replaced(column, _may_tell(column), self._id)
 
+    def _people(self, column: pl.Series) -> pl.Series:
+        """Hide ids of people, some of which are a hash of the address without a key (Mailchimp's MD5)."""
+        if self._key is None:
+            return column
+        is_hash = column.str.contains(masks.DIGEST)
+        return _replaced(self._ids(column), is_hash, lambda text: self._hash(text.lower(), 32))
+
     def _id(self, text: str) -> str:
         if self._key is None:
             return text
@@ -135,7 +142,8 @@ class Pseudonyms(Hiding):
     def _urls(self, column: pl.Series) -> pl.Series:
         if self._key is None:
             return self._lines(column)
-        return self._lines(_replaced(column, _may_tell(column), lambda url: masks.without_query(url, self._short)))
+        some = _may_tell(column) | column.str.contains("/", literal=True)
+        return self._lines(_replaced(column, some, lambda url: masks.without_query(url, self._short)))
 
     def _texts(self, column: pl.Series) -> pl.Series:
         if self._key is None:
