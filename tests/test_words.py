@@ -238,7 +238,7 @@ def test_an_unreadable_source_does_not_hold_up_the_others(tmp_path: Path) -> Non
         ("x.csv", "a,b\n1,2\n", "its headers are those of no known table"),
         ("x.json", '[{"event":"click","email":"a@a.example"}]', "; nearest is "),
         ("x.json", '[{"colour":"red"}]', "those of no known format (keys: colour)"),
-        ("x.log", '198.51.100.1 - - [01/May/2026:10:00:00 +0000] "GET /a HTTP/1.1" 200 1\n' * 3, "without tracked"),
+        ("x.log", '198.51.100.1 - - [01/May/2026:10:00:00 +0000] "GET /a HTTP/1.1" 200 1\n' * 3, "without tracked hits"),
         ("x.bin", "\x00", "neither a log, a table nor message content"),
     ],
 )  # fmt: skip
