@@ -19,7 +19,8 @@ from trackkit.sources.dates import as_iso
 # Patterns are anchored and without groups wherever all rows pass through them: such ones run at memory speed.
 _MISSING = r"^\s*(?:NULL|null|\\N)?\s*$"
 _NOTHING = r"^\s*(?:0*(?:\.0)?|NULL|null|\\N)\s*$"
-_WHOLE = r"^[+-]?[0-9]{1,18}(?:\.(?:0{1,2}|0{4,}))?$"  # 10.000 could be ten thousand: not a number
+# 10.000 could be ten thousand: not a number; 0.000 and 1234.000 could not.
+_WHOLE = r"^[+-]?(?:[0-9]{1,18}(?:\.(?:0{1,2}|0{4,}))?|(?:0|[0-9]{4,18})\.000)$"
 _NUMBER = r"^[+-]?[0-9]{1,15}(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?$"
 _ROUNDED = r"^\s*[+-]?[0-9]+(?:[.,][0-9]*)?[eE]\+?[0-9]{1,2}\s*$"
 _ROUNDED_ID = r"(?:^|:)[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2}(?:$|:)"  # of senders, whose ids are any text
