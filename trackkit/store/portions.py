@@ -9,7 +9,7 @@ from trackkit.schema import Table
 from trackkit.store.replace import Replaced, replace_rows
 from trackkit.store.spread import spread, spread_rows
 
-PORTION_ROWS = 500_000
+PORTION_ROWS = 1_000_000
 _MOST = 64  # portions: each is a file that is open at once
 _PORTION, _PART, _PLACE = "portion", "part", "place"
 
