@@ -22,6 +22,7 @@ from trackkit.sources.careful import LINE_ENDS, MARK, Careful
 from trackkit.sources.dialects import Dialect, dialect_of
 from trackkit.sources.files import Found, Mended
 from trackkit.sources.headings import Headings
+from trackkit.sources.lines import numbers
 from trackkit.sources.staging import nameless_path
 
 ROW = "trackkit source row"  # a Parquet column that says which row of a database each row is
@@ -146,7 +147,7 @@ class _Reader:
                     # A row's number is its place among the well-formed ones, and one more for each ragged row before.
                     before = np.array([row - place for place, row in enumerate(self.ragged)], dtype=np.int64)
                     rows += np.searchsorted(before, rows, side="right")
-                    last = pa.RecordBatch.from_arrays([*batch.columns, pa.array(rows)], schema=self.layout)
+                    last = pa.RecordBatch.from_arrays([*batch.columns, numbers(rows)], schema=self.layout)
                     yield from self.headings.followed(last, self.sheet.ragged)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if "Empty CSV" not in str(error):  # nothing after the header
