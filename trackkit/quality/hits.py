@@ -91,8 +91,10 @@ def _tallies(scope: Scope, events: pl.LazyFrame) -> Iterator[tuple[str, pl.LazyF
             yield check, _tally(rows.filter(pl.col(key).is_not_null()), key).join(known, on="example", how="anti")
     kind = pl.col("event_type").cast(pl.String)
     is_unknown = kind.is_null() | (kind == "unknown")
-    if not scope.tables.has("link"):  # without it no type of the platform's hits can be known
-        yield "unknown_types", _tally(events.filter(is_unknown & _is_of_feed()), "raw_event_type")
+    if not scope.tables.has("link"):  # without it no type of the platform's hits can be known, but words of senders can
+        unknown_words = events.filter((pl.col("reported_type").cast(pl.String) == "unknown").fill_null(False))
+        if unknown_words.head(1).collect().height:
+            yield "unknown_types", _tally(unknown_words, "raw_event_type")
     else:
         # A hit on an unknown link has no type: that is told of the link.
         links = scope.tables.scan("link").select("link_id", is_listed=True)
