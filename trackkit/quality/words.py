@@ -21,7 +21,7 @@ REASONS = translatable(
         "unknown_deliveries": "Hits in deliveries that are in no table of deliveries: {count} of {total}.",
         "unknown_links": "Hits on links that no list of links names: {count} of {total}.",
         "unknown_messages": "Hits whose message is not in the delivery log: {count} of {total}. They count in totals.",
-        "unknown_types": "Hits of an unknown type: {count} of {total}. They count as opened messages only.",
+        "unknown_types": "Events of an unknown type: {count} of {total}. The platform's hits count as opened only.",
         "unknown_statuses": "Messages whose status is unknown: {count} of {total}. Success and errors leave them out.",
         "unknown_values": "Words or codes that are none of the platform's, kept as unknown: {count} of {total} "
         "({examples}).",
