@@ -234,7 +234,7 @@ class Rows:
         columns = {"delivery_id": pl.String(), "sent": pl.Int64(), "untold": pl.String()}
         if not columns.keys() <= set(told.collect_schema()):
             return pl.DataFrame(schema=columns)
-        named = pl.col("sent").is_not_null() | (pl.col("untold") != "nothing")
+        named = pl.col("sent").is_not_null() | (pl.col("untold") != schema.ALL_TOLD)
         is_aside = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
         is_asked = ~is_aside & ~pl.col("delivery_id").is_in(self.left_out)
         if self.delivery is not None:

@@ -24,6 +24,8 @@ EVENT_TYPES = (
 HANDED_OVER = ("queued", "sent", "delivered", "deferred")
 # What befell a message or an address; everything else is a hit: somebody had the message before them.
 NO_HITS = (*HANDED_OVER, "bounced", "rejected", "failed", "autoresponded", "complained", "subscribed")
+HITS = tuple(name for name in EVENT_TYPES if name not in NO_HITS)
+ALL_TOLD = "nothing"  # in `delivery.untold`, where an earlier load may have said more
 LINK_TYPES = {1: "clicked", 2: "opened", 3: "unsubscribed", 4: "web_visited", 5: "transaction", 6: "mirror_page"}
 
 # The platform's delivery-log status codes; 3 and 4 are success (spec, 1.8 and A5).

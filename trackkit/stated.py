@@ -12,7 +12,6 @@ from trackkit.rows import Rows
 
 MESSAGE = "message"
 _SETTLED = ("prepared", "failed", "delivered")  # what counts as processed
-_HITS = frozenset(schema.EVENT_TYPES) - frozenset(schema.NO_HITS)
 
 
 def is_by_stated(rows: Rows, groups: list[str]) -> bool:
@@ -39,7 +38,7 @@ def _is_unknown(metric: Metric, is_whole: bool) -> pl.Expr:
     where = getattr(metric.formula, "where", {})
     untold = pl.col("untold").str.split(" ").fill_null([])
     if metric.source == "event":
-        types = set(where.get("event_type", _HITS))
+        types = set(where.get("event_type", schema.HITS))
         return untold.list.eval(pl.element().is_in(list(types))).list.any()
     if metric.source != MESSAGE:
         return pl.lit(False)

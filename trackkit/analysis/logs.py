@@ -157,21 +157,20 @@ def _of_address(tables: Tables, hits: pl.LazyFrame, address: str) -> pl.LazyFram
     The senders' logs often have no other name for a recipient.
     """
     columns = {"recipient": "email", "message": "address", "event": "address"}
-    theirs = {
-        name: tables.scan(name).filter(pl.col(column).str.strip_chars().str.to_lowercase() == address)
-        for name, column in columns.items()
-    }
-    keys = ["delivery_id", "message_id"]
+    theirs = {name: tables.scan(name).filter(_is_address(column, address)) for name, column in columns.items()}
     asked = [rows.select("recipient_id") for rows in theirs.values()]
     counts = pl.concat(rows.select(pl.len()) for rows in theirs.values())
-    ids, messages, there = pl.collect_all([pl.concat(asked).unique(), theirs["message"].select(keys), counts])
+    ids, messages, there = pl.collect_all([pl.concat(asked).unique(), theirs["message"].select(MESSAGE.key), counts])
     if not there["len"].sum():
         raise RequestError("No recipient has this address in these tables; for pseudonyms, TRACKKIT_KEY has the key.")
     of_message = messages.filter(pl.col("message_id").is_not_null()).unique().with_columns(is_theirs=True)
-    hits = hits.join(of_message.lazy(), on=keys, how="left", nulls_equal=True)
-    own = pl.col("address").str.strip_chars().str.to_lowercase() == address
+    hits = hits.join(of_message.lazy(), on=MESSAGE.key, how="left", nulls_equal=True)
     known = pl.col("recipient_id").is_in(ids["recipient_id"].drop_nulls().implode())
-    return hits.filter(pl.any_horizontal("is_theirs", own, known)).drop("is_theirs")
+    return hits.filter(pl.any_horizontal("is_theirs", _is_address("address", address), known)).drop("is_theirs")
+
+
+def _is_address(column: str, address: str) -> pl.Expr:
+    return pl.col(column).str.strip_chars().str.to_lowercase() == address
 
 
 def _require_recipient(tables: Tables, recipient: str) -> str:

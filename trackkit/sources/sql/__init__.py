@@ -10,8 +10,6 @@ from trackkit.sources import adobe
 LISTMONK, MAUTIC = "listmonk", "mautic"
 PRODUCTS = (adobe.EXPORT, LISTMONK, MAUTIC)  # whose databases are read
 
-NOTHING = "nothing"  # in `delivery.untold`, where an earlier load may have said more
-
 
 @dataclass(frozen=True)
 class Since:

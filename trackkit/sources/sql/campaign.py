@@ -21,7 +21,7 @@ _MAPS = {one.name: one for one in adobe.MAPS}
 # The logs of other targets than recipients, which the platform keeps in tables of their own.
 _TARGETS = ("svc", "mid", "visitor", "appsubrcp", "rtevent", "batchevent")
 _LOGS = {"nmsbroadlog": "broadlog", "nmstrackinglog": "tracking_log", "nmsexcludelog": "exclusion"}
-_HITS = " ".join(name for name in schema.EVENT_TYPES if name not in schema.NO_HITS)
+_HITS = " ".join(schema.HITS)
 _TELL = {"broadlog": "message", "tracking_log": _HITS}  # what a log tells that is not read
 _OWN = ("delivery", "broadlog", "tracking_log")  # a database that has one of these is the platform's
 

@@ -12,9 +12,10 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from trackkit import schema
 from trackkit.sources.mailchimp import digest
 from trackkit.sources.maps import Field, TableMap
-from trackkit.sources.sql import MAUTIC, NOTHING
+from trackkit.sources.sql import MAUTIC
 from trackkit.sources.sql.mautic_opens import BOUNCES, expand, expand_bounces
 from trackkit.sources.sql.queries import Catalogue, Query
 from trackkit.sources.values import named
@@ -193,7 +194,7 @@ class _Mautic:
             lacking["email_stats_open_details"] = (
                 "a layout of Mautic that is not known: opens and bounces in it are lacking"
             )
-        untold = " ".join(what for name, what in _TELL.items() if name in lacking) or NOTHING
+        untold = " ".join(what for name, what in _TELL.items() if name in lacking) or schema.ALL_TOLD
         return [self._emails(untold), *found], {self.prefix + name: why for name, why in lacking.items()}
 
     def _missing(self, name: str) -> str:
