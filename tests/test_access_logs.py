@@ -74,7 +74,7 @@ def test_a_map_says_which_texts_are_nothing(tmp_path: Path) -> None:
         ('methods = ["GTE"]', "'GTE' is not known. Did you mean 'GET'"),
         ('before = "ani"', "'ani' is not known; write 'any', or list parts"),
         ('before = ["/shop"]', "'/shop' is no part of a path; write it without '/'"),
-        ('statusses = ["200"]', "there is no key 'statusses'. Did you mean 'statuses'"),
+        ('statusses = ["200"]', "key 'hit.0.statusses': there is no such key. Did you mean 'statuses'"),
     ],
 )
 def test_what_a_hit_cannot_say_is_named(said: str, complaint: str, tmp_path: Path) -> None:

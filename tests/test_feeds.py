@@ -297,14 +297,14 @@ occurred_at = "moment"
     [
         (
             ('= "moment"', '= "moment"\nadress = "who"'),
-            r"columns\.adress: there is no key 'adress'\. Did you mean 'address'",
+            r"key 'columns\.adress': there is no such key\. Did you mean 'address'",
         ),
-        (('"opened"', '"openned"'), r"words\.seen: 'openned' is not known\. Did you mean 'opened'"),
-        (('"json"', '"jsn"'), r"engine: 'jsn' is not known\. Did you mean 'json'"),
-        (("all = [", "al = ["), r"recognise\.al: there is no key 'al'\. Did you mean 'all'"),
-        (('"moment"\n', '"moment..x"\n'), r"columns\.occurred_at: 'moment\.\.x' is no path"),
+        (('"opened"', '"openned"'), r"key 'words\.seen': 'openned' is not known\. Did you mean 'opened'"),
+        (('"json"', '"jsn"'), r"key 'engine': 'jsn' is not known\. Did you mean 'json'"),
+        (("all = [", "al = ["), r"key 'recognise\.al': there is no such key\. Did you mean 'all'"),
+        (('"moment"\n', '"moment..x"\n'), r"key 'columns\.occurred_at': 'moment\.\.x' is no path"),
         (("[words]", 'zone = "Mars"\n[words]'), "zone"),
-        (("[words]", "[words"), "cannot be read as TOML"),
+        (("[words]", "[words"), "it is not TOML"),
     ],
 )
 def test_a_wrong_map_is_told_by_file_key_and_nearest_word(change: tuple[str, str], said: str, tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_a_map_in_the_working_folder_is_found_listed_and_checked(
     assert check_maps() == []
     (tmp_path / "formats" / "wrong.toml").write_text(OWN.replace("moment", "momment").replace("[words]", "[wrds]"))
     (problem,) = check_maps()
-    assert "wrong.toml" in problem and "there is no key 'wrds'. Did you mean 'words'?" in problem
+    assert "wrong.toml" in problem and "key 'wrds': there is no such key. Did you mean 'words'?" in problem
     with pytest.raises(RequestError, match="wrds"):
         sources.formats()
 

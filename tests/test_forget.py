@@ -529,13 +529,13 @@ def test_files_loaded_before_are_still_known_and_late_ones_settle(tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ('[period]\nevent = "1 year"', "there is no section [period]. Did you mean 'periods'?"),
-        ('[periods]\nevnt = "1 year"', "[periods] has no table 'evnt'. Did you mean 'event'?"),
-        ('[periods]\nevent = "1 moon"', "[periods] event: '1 moon' is no period; say '6 months'"),
-        ("[periods]\nevent = 7", "[periods] event: 7 is no period"),
+        ('[period]\nevent = "1 year"', "key 'period': there is no such key. Did you mean 'periods'?"),
+        ('[periods]\nevnt = "1 year"', "key 'periods.evnt': there is no such key. Did you mean 'event'?"),
+        ('[periods]\nevent = "1 moon"', "key 'periods.event': '1 moon' is not a period; say '6 months'"),
+        ("[periods]\nevent = 7", "key 'periods.event': '7' is not a period"),
         ('[periods]\nevent = "99999 years"', "leads before all dates"),
-        ('periods = "x"', "[periods] is a section"),
-        ("[periods", "cannot be read as retention periods"),
+        ('periods = "x"', "key 'periods': 'x' is not a section: [periods]"),
+        ("[periods", "it is not TOML"),
     ],
 )
 def test_a_wrong_period_is_named(tmp_path: Path, words: str, said: str) -> None:

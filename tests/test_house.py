@@ -21,6 +21,7 @@ GROUND = {"errors", "schema", "snapshot"}
 SHOWN = {"charts", "tables", "cells", "wording", "theme"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "toml": {"errors"},  # whoever reads a TOML file that people write may use it: see the end of this table
     "schema": {"errors"},
     "snapshot": {"errors", "schema"},
     "resources": {"errors"},
@@ -68,6 +69,8 @@ MAY_IMPORT["retention"] = {*GROUND, "metrics", "engine", "report", "runs", "stor
 MAY_IMPORT["__init__"] = {"store", "engine", "metrics", "quality", "analysis", "report"} | SHOWN
 for room in ("schema", "metrics", "quality", "analysis", *SHOWN, "report", "index", "runs"):
     MAY_IMPORT[room].add("language")
+for room in ("theme", "quality", "analysis", "sources", "report", "retention"):
+    MAY_IMPORT[room].add("toml")
 MAY_IMPORT["phrases"] = {"resources", "language", "metrics", "cells", "report"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}

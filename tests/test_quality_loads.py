@@ -124,7 +124,7 @@ def test_a_wrong_list_of_thresholds_stops_a_load_before_it_begins(store: Store, 
     (tmp_path / "reports_templates/quality.toml").write_text("[undated]\nwarn = 2\n")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.log").write_text(lines(1, 30, MONDAY))
-    with pytest.raises(Exception, match=r"quality\.toml: key"):
+    with pytest.raises(Exception, match=r"quality\.toml, key"):
         store.ingest(str(tmp_path / "a.log"))
     assert not (tmp_path / "store").exists()
 

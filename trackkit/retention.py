@@ -5,16 +5,18 @@ The rows are removed by the store; here is what it cannot know: figures, and the
 
 import os
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from html import unescape
 from pathlib import Path
+from typing import Annotated, Any
 
 import polars as pl
+from pydantic import Field, StringConstraints, create_model
 
+from trackkit import toml
 from trackkit.engine import measure
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.errors import RequestError
 from trackkit.metrics import METRICS, Ratio
 from trackkit.report import slug
 from trackkit.runs import withdraw
@@ -22,16 +24,29 @@ from trackkit.snapshot import Snapshot
 from trackkit.store import open_store
 from trackkit.store.forget import ForgetReport
 from trackkit.store.pseudonyms import Pseudonyms
+from trackkit.toml import Strict
 
 PERIODS = ("message", "exclusion", "event", "page_hit", "quarantine", "subscription", "delivery")
 FOR_EVER = "keep"
-_PERIOD = re.compile(r"([1-9]\d{0,4}) (day|week|month|year)s?")
 _UNITS = {"day": "d", "week": "w", "month": "mo", "year": "y"}
+Period = Annotated[
+    str,
+    StringConstraints(pattern=r"^(keep|[1-9]\d{0,4} (day|week|month|year)s?)$"),
+    Field(description="a period; say '6 months', '30 days', '1 year' or 'keep'"),
+]
 NAMING = ("recipient_tracking", "delivery_tracking")  # reports that show ids of recipients
 COMING_BACK = (
     "Files that were loaded are not read again, but a new export or a database that still holds them would bring them "
     "back: remove them there first, or repeat this after the next load."
 )
+
+_Periods: Any = create_model("_Periods", __base__=Strict, **dict.fromkeys(PERIODS, (Period | None, None)))
+
+
+class _Retention(Strict):
+    """A file of retention periods: how long the rows of each table are kept."""
+
+    periods: _Periods = Field(_Periods(), description="a section: [periods], and below it a line event = '1 year'")
 
 
 def forget(
@@ -81,21 +96,9 @@ def cuts_of(path: str | os.PathLike[str], as_of: date) -> dict[str, datetime]:
 
     Raises RequestError naming file, section, key and the nearest valid word.
     """
-    name = Path(path).name
-    try:
-        told = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RequestError(f"{str(path)!r} cannot be read as retention periods: {error}.") from None
-    for section in told:
-        if section != "periods":
-            raise RequestError(f"{name}: there is no section [{section}].{did_you_mean(section, ['periods'])}")
-    periods = told.get("periods", {})
-    if not isinstance(periods, Mapping):
-        raise RequestError(f'{name}: [periods] is a section, as in [periods] and a line event = "1 year" below it.')
-    for key in periods:
-        if key not in PERIODS:
-            raise RequestError(f"{name}: [periods] has no table {key!r}.{did_you_mean(key, PERIODS)}")
-    return {key: _cut(name, key, words, as_of) for key, words in periods.items() if words != FOR_EVER}
+    periods = toml.read(Path(path), _Retention).periods
+    kept = {table: period for table, period in periods if period not in (None, FOR_EVER)}
+    return {table: _cut(f"{path}, key 'periods.{table}'", period, as_of) for table, period in kept.items()}
 
 
 def counts(tables: Snapshot, deliveries: list[str]) -> pl.DataFrame:
@@ -106,16 +109,12 @@ def counts(tables: Snapshot, deliveries: list[str]) -> pl.DataFrame:
     return columns.unpivot(index="delivery_id", variable_name="metric").drop_nulls("value")
 
 
-def _cut(name: str, key: str, words: object, as_of: date) -> datetime:
-    found = _PERIOD.fullmatch(words) if isinstance(words, str) else None
-    if found is None:
-        raise RequestError(
-            f"{name}: [periods] {key}: {words!r} is no period; say '6 months', '30 days', '1 year' or 'keep'."
-        )
+def _cut(place: str, period: str, as_of: date) -> datetime:
+    number, unit = period.removesuffix("s").split()
     try:
-        back = pl.select(pl.lit(as_of).dt.offset_by(f"-{found[1]}{_UNITS[found[2]]}")).item()
+        back = pl.select(pl.lit(as_of).dt.offset_by(f"-{number}{_UNITS[unit]}")).item()
     except (ValueError, pl.exceptions.PolarsError):  # before the year 1
-        raise RequestError(f"{name}: [periods] {key}: {words!r} leads before all dates; say 'keep'.") from None
+        raise RequestError(f"{place}: {period!r} leads before all dates; say 'keep'.") from None
     return _midnight(back)
 
 

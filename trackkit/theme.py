@@ -1,33 +1,29 @@
 """The colours and fonts of `reports_templates/html/theme.toml`, for the page's style and for altair's charts alike."""
 
-import tomllib
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
-from trackkit import resources
-from trackkit.errors import RequestError
+from trackkit import resources, toml
+from trackkit.toml import Strict
 
 THEME = "reports_templates/html/theme.toml"
 
-Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
+Colour = Annotated[
+    str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$"), Field(description="a colour, which is written '#1f6f8b'")
+]
 Font = Annotated[str, StringConstraints(pattern=r"^[\w ,\"'-]+$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Fonts(_Strict):
+class Fonts(Strict):
     """Font stacks, system fonts only, since a report loads nothing."""
 
     text: Font
     mono: Font
 
 
-class Colours(_Strict):
+class Colours(Strict):
     """One set of colours; `series` are those of a chart's series, the last for what is left over."""
 
     page: Colour
@@ -46,24 +42,12 @@ class Colours(_Strict):
         return plain | {f"series-{place}": colour for place, colour in enumerate(self.series, 1)}
 
 
-class Theme(_Strict):
+class Theme(Strict):
     """All colours and fonts of a report."""
 
     fonts: Fonts
     light: Colours
     dark: Colours
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path, changed_at: int) -> Theme:
-    try:
-        return Theme.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise RequestError(f"{path} is not TOML: {error}.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RequestError(f"{path}: {where}: {first['msg']}; a colour is written '#1f6f8b'.") from None
 
 
 def theme(path: Path | None = None) -> Theme:
@@ -72,8 +56,7 @@ def theme(path: Path | None = None) -> Theme:
     >>> theme().light.ink
     '#1b2228'
     """
-    place = path or resources.find(THEME)
-    return _read(place, place.stat().st_mtime_ns)
+    return toml.read(path or resources.find(THEME), Theme)
 
 
 def css_variables(chosen: Theme) -> str:

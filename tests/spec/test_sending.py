@@ -188,12 +188,12 @@ class TestDomains:
         [
             ("[clases]\nA = ['a.com']", "no such key. Did you mean 'classes'?"),
             ("", "key 'classes': it is needed"),
-            ("[classes]\nA = ['A.com']", "key 'classes.A.0': 'A.com' is no mail domain in small letters"),
-            ("[classes]\nA = ['com']", "is no mail domain"),
+            ("[classes]\nA = ['A.com']", "key 'classes.A.0': 'A.com' is not a mail domain in small letters"),
+            ("[classes]\nA = ['com']", "is not a mail domain"),
             ("[classes]\nA = []", "key 'classes.A'"),
             ("[classes]\nA = 'a.com'", "key 'classes.A'"),
-            ("[classes]\nA = ['a.com']\nB = ['a.com']", "key 'classes.B': 'a.com' is in the class 'A' already"),
-            ("[classes]\nOthers = ['a.com']", "key 'classes.Others': this name is kept"),
+            ("[classes]\nA = ['a.com']\nB = ['a.com']", "'a.com' is in the class 'A' and in 'B'"),
+            ("[classes]\nOthers = ['a.com']", "the name 'Others' is kept"),
             ("[classes", "is not TOML"),
         ],
     )

@@ -5,21 +5,21 @@ within the others, and never added up.
 """
 
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 from publicsuffixlist import PublicSuffixList
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, model_validator
 
-from trackkit import resources, schema
+from trackkit import resources, schema, toml
 from trackkit.deliveries import Tables
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.snapshot import Snapshot
+from trackkit.toml import Strict
 
 LIST = "reports_templates/domains.toml"
 OTHERS = "Others"
@@ -30,14 +30,28 @@ RANKS: Mapping[str, pl.Expr] = {"messages": pl.len(), "failures": (pl.col("statu
 _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+[a-z][a-z0-9-]*[a-z0-9]")
 
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
-Domain = Annotated[str, StringConstraints(pattern=rf"^{_NAME.pattern}$", max_length=LONGEST)]
+Domain = Annotated[
+    str,
+    StringConstraints(pattern=rf"^{_NAME.pattern}$", max_length=LONGEST),
+    Field(description="a mail domain in small letters, as 'gmail.com'"),
+]
 
 
-class DomainList(BaseModel):
+class DomainList(Strict):
     """The analysts' list: each class with its mail domains."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    classes: dict[ClassName, Annotated[list[Domain], Field(min_length=1)]]
+    classes: dict[ClassName, Annotated[list[Domain], Field(min_length=1, description="domains, as ['gmail.com']")]]
+
+    @model_validator(mode="after")
+    def _has_each_domain_once(self) -> "DomainList":
+        if OTHERS in self.classes:
+            raise ValueError(f"the name {OTHERS!r} is kept for what no table shows by itself")
+        owner: dict[str, str] = {}
+        for name, domains in self.classes.items():
+            for domain in domains:
+                if owner.setdefault(domain, name) != name:
+                    raise ValueError(f"{domain!r} is in the class {owner[domain]!r} and in {name!r}")
+        return self
 
     @property
     def by_domain(self) -> dict[str, str]:
@@ -53,45 +67,7 @@ def domain_list(path: Path | None = None) -> DomainList:
     >>> domain_list().by_domain["googlemail.com"]
     'Gmail'
     """
-    place = path or resources.find(LIST)
-    return _read(place, place.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path, changed_at: int) -> DomainList:
-    try:
-        found = DomainList.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is not TOML: {error}.") from None
-    except ValidationError as error:
-        # A misspelt key is the cause of the missing one: say the cause.
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
-        raise RequestError(f"{path}: {_fault(dict(faults[0]))}") from None
-    if fault := next(_faults(found), None):
-        raise RequestError(f"{path}: {fault}")
-    return found
-
-
-def _fault(fault: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"key {key!r}: there is no such key.{did_you_mean(key, DomainList.model_fields)}"
-    if fault["type"] == "missing":
-        return f"key {key!r}: it is needed and is not there."
-    if fault["type"] == "string_pattern_mismatch":
-        return f"key {key!r}: {fault['input'][:80]!r} is no mail domain in small letters; try 'gmail.com'."
-    return f'key {key!r}: {fault["msg"]}, got {str(fault["input"])[:80]!r}; try "Gmail" = ["gmail.com"].'
-
-
-def _faults(found: DomainList) -> Iterable[str]:
-    """What a list of the right shape can still have wrong."""
-    if OTHERS in found.classes:
-        yield f"key 'classes.{OTHERS}': this name is kept for what no table shows by itself."
-    owner: dict[str, str] = {}
-    for name, domains in found.classes.items():
-        for domain in domains:
-            if owner.setdefault(domain, name) != name:
-                yield f"key 'classes.{name}': {domain!r} is in the class {owner[domain]!r} already."
+    return toml.read(path or resources.find(LIST), DomainList)
 
 
 def class_of(domain: str, listed: Mapping[str, str]) -> str:

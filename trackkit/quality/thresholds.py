@@ -1,15 +1,12 @@
 """From when on a problem of the logs is a warning or a failure: the analysts' list, and how a share is judged by it."""
 
-import tomllib
-from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import Field, create_model
 
-from trackkit import resources
-from trackkit.errors import RequestError, did_you_mean
+from trackkit import resources, toml
+from trackkit.toml import Strict
 
 LIST = "reports_templates/quality.toml"
 PASS, WARN, FAIL = VERDICTS = ("pass", "warn", "fail")
@@ -18,14 +15,12 @@ Part = Annotated[float, Field(ge=0, le=1)]
 Whole = Annotated[int, Field(ge=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Limits(Strict):
     def __str__(self) -> str:
         return " ".join(f"{name}={value}" for name, value in self.model_dump(exclude_none=True).items())
 
 
-class Share(_Strict):
+class Share(_Limits):
     """Shares from which a count is a warning or a failure, and the count from which it says anything."""
 
     warn: Part
@@ -86,14 +81,14 @@ class Untracked(Share):
     messages: Whole
 
 
-class Silence(_Strict):
+class Silence(_Limits):
     """Of hours without any hit."""
 
     busy: Whole
     fail_hours: Whole
 
 
-class SilentServer(_Strict):
+class SilentServer(_Limits):
     """Of a server without hits."""
 
     busy: Whole
@@ -102,7 +97,7 @@ class SilentServer(_Strict):
     fail: Part
 
 
-class Skew(_Strict):
+class Skew(_Limits):
     """Of clocks that disagree."""
 
     least: Whole
@@ -114,7 +109,7 @@ _SHARES = (
     "unknown_deliveries", "unknown_links", "unknown_messages", "unknown_statuses", "undated", "repeated_opens",
     "duplicated_forwarding",
 )  # fmt: skip
-_KINDS: dict[str, type[_Strict]] = {
+_KINDS: dict[str, type[_Limits]] = {
     "gap_in_sequence": Sequence, "gap_in_time": Silence, "silent_server": SilentServer, "clock_skew": Skew,
     "before_send": Early, "tracking_missing": Untracked, **dict.fromkeys(_SHARES, Share),
     **dict.fromkeys(("corrupt_lines", "unknown_values", "unknown_types"), OfFiles),
@@ -125,7 +120,7 @@ _DEFAULTS = {
     "unknown_values": OfFiles(warn=0.01, fail=0.1, least=10),
 }
 Thresholds: Any = create_model(
-    "Thresholds", __base__=_Strict, **{name: (kind, _DEFAULTS.get(name, ...)) for name, kind in _KINDS.items()}
+    "Thresholds", __base__=_Limits, **{name: (kind, _DEFAULTS.get(name, ...)) for name, kind in _KINDS.items()}
 )
 CHECKS = tuple(_KINDS)
 
@@ -138,28 +133,4 @@ def thresholds(path: Path | None = None) -> Any:
     >>> thresholds().gap_in_sequence.warn
     0.01
     """
-    place = path or resources.find(LIST)
-    return _read(place, place.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path, changed_at: int) -> Any:
-    try:
-        return Thresholds.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is not TOML: {error}.") from None
-    except ValidationError as error:
-        # A misspelt key is the cause of the missing one: say the cause.
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
-        raise RequestError(f"{path}: {_fault(dict(faults[0]))}") from None
-
-
-def _fault(fault: Mapping[str, Any]) -> str:
-    section, *rest = (str(part) for part in fault["loc"])
-    key = ".".join([section, *rest])
-    known = list(_KINDS[section].model_fields) if rest and section in _KINDS else CHECKS
-    if fault["type"] == "extra_forbidden":
-        return f"key {key!r}: there is no such key.{did_you_mean([section, *rest][-1], known)}"
-    if fault["type"] == "missing":
-        return f"key {key!r}: it is needed and is not there."
-    return f"key {key!r}: {fault['msg']}, got {str(fault['input'])[:80]!r}."
+    return toml.read(path or resources.find(LIST), Thresholds)

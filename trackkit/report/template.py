@@ -1,14 +1,12 @@
 """What an analyst writes: one TOML per report that chooses, orders and words its sections. It can define no formula."""
 
-import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo
 
-from trackkit import resources
+from trackkit import resources, toml
 from trackkit.analysis.domains import LIST as DOMAINS
 from trackkit.analysis.domains import domain_list
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
@@ -18,6 +16,7 @@ from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import notebook
 from trackkit.theme import THEME, theme
+from trackkit.toml import Problem, Strict
 
 TEMPLATES = "reports_templates"
 SKIN = f"{TEMPLATES}/html"  # the page around a report, and the index
@@ -36,18 +35,14 @@ Words = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVal
 Prose = Annotated[str, StringConstraints(max_length=4_000), AfterValidator(_in_language)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ParameterChoice(_Strict):
+class ParameterChoice(Strict):
     """What the analyst settles for one parameter of the notebook: its default, and the values allowed."""
 
     default: bool | int | float | str | None = None
     choices: list[bool | int | float | str] = []
 
 
-class Section(_Strict):
+class Section(Strict):
     """One section of a report: its words, and those choices that the notebook's section offers."""
 
     name: Name
@@ -73,7 +68,7 @@ PAGE_OPTIONS = {"name", "title", "text", "width", "show"}
 OPTIONS = set(Section.model_fields) - PAGE_OPTIONS
 
 
-class Template(_Strict):
+class Template(Strict):
     """The words and choices of one report; `template["links"]` is the section of that name."""
 
     title: Words
@@ -92,20 +87,6 @@ class Template(_Strict):
     def names(self) -> list[str]:
         """The names of the sections, in the analyst's order."""
         return [section.name for section in self.section]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a template or a notebook, where, and what would work."""
-
-    path: str
-    section: str
-    key: str
-    message: str
-
-    def __str__(self) -> str:
-        place = [self.path, self.section and f"section {self.section!r}", self.key and f"key {self.key!r}"]
-        return f"{', '.join(part for part in place if part)}: {self.message}"
 
 
 def template(report: str, lang: str = "en") -> Template:
@@ -194,37 +175,8 @@ def _list_problems(folder: str | Path | None) -> list[Problem]:
 
 
 def _parsed(path: Path, say: Callable[[str], str] | None = None) -> tuple[Template | None, list[Problem]]:
-    raw: dict[str, Any] = {}
-    try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-        found = Template.model_validate(raw, context=say and {"say": say})
-    except ValidationError as error:
-        # A misspelt key is the cause of the missing one: say the cause first.
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] == "missing")
-        return None, [_problem(path, raw, dict(fault)) for fault in faults]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return None, [Problem(str(path), "", "", f"it is not TOML: {error}.")]
-    return found, _doubles(found, path)
-
-
-def _problem(path: Path, raw: dict[str, Any], fault: dict[str, Any]) -> Problem:
-    """Turn a complaint of pydantic into file, section, key, and the nearest valid word."""
-    where = [str(part) for part in fault["loc"]]
-    in_section = where[0] == "section" and len(where) > 1
-    section = _section_name(raw, int(where[1])) if in_section else ""
-    key = ".".join(where[2:] if in_section else where)
-    message = f"{fault['msg']}, got {str(fault['input'])[:80]!r}."
-    if fault["type"] == "extra_forbidden":
-        known = Section.model_fields if in_section else Template.model_fields
-        message = f"there is no such key.{did_you_mean(where[-1], known)}"
-    if fault["type"] == "missing":
-        message = "it is needed and is not there."
-    return Problem(str(path), section, key, message)
-
-
-def _section_name(raw: dict[str, Any], place: int) -> str:
-    section = raw["section"][place]
-    return str(section.get("name", place + 1)) if isinstance(section, dict) else str(place + 1)
+    found, problems = toml.parse(path, Template, say and {"say": say})
+    return found, _doubles(found, path) if found else problems
 
 
 def _doubles(found: Template, path: Path) -> list[Problem]:

@@ -5,14 +5,13 @@ and win over the package's where they have its name.
 """
 
 import re
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import Field, create_model, model_validator
 
-from trackkit import schema
+from trackkit import schema, toml
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources.feeds.notation import (
     Before,
@@ -28,15 +27,12 @@ from trackkit.sources.feeds.notation import (
     Zone,
 )
 from trackkit.sources.feeds.paths import alternatives
+from trackkit.toml import Strict
 
 BUILT_IN, LOCAL = Path(__file__).parent / "formats", "formats"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Recognise(_Strict):
+class Recognise(Strict):
     """What says that a record is of the format: all of `all`, one of `any`, none of `none` have a value."""
 
     all: list[Paths] = []
@@ -47,14 +43,14 @@ class Recognise(_Strict):
     because: str = ""
 
 
-class Recipients(_Strict):
+class Recipients(Strict):
     """A list in the record, of which each element gives an event; `unless` has a value where the list tells nothing."""
 
     of: Paths
     unless: Paths | None = None
 
 
-class Reading(_Strict):
+class Reading(Strict):
     """How the text of a column is read: where it lies, what is done to it, and when."""
 
     of: Paths
@@ -82,7 +78,7 @@ class Reading(_Strict):
         return [self.of, *([self.with_address] if self.with_address else []), *joined, *conditions]
 
 
-class _Columns(_Strict):
+class _Columns(Strict):
     """Columns of `event` that are read as they are."""
 
     def readings(self) -> dict[str, Reading]:
@@ -100,21 +96,21 @@ _read = {name: (Paths | Reading | None, None) for name in COLUMNS}
 Columns = create_model("Columns", __base__=_Columns, **_read)  # type: ignore[call-overload]
 
 
-class Link(_Strict):
+class Link(Strict):
     """What is told of a link that was clicked: its address and its label."""
 
     url: Paths | Reading | None = None
     label: Paths | Reading | None = None
 
 
-class Delivery(_Strict):
+class Delivery(Strict):
     """What is told of a delivery."""
 
     label: Paths | Reading | None = None
     subject: Paths | Reading | None = None
 
 
-class Rule(_Strict):
+class Rule(Strict):
     """What holds of an event under conditions on the record; of several rules that say something, the first holds."""
 
     when: Condition = Field(min_length=1)
@@ -135,7 +131,7 @@ class Rule(_Strict):
         return {name: value for name, value in self if name != "when" and value is not None}
 
 
-class Hit(_Strict):
+class Hit(Strict):
     """A request of an access log that counts: its path, whose named groups are values, and the word for it."""
 
     path: Pattern
@@ -155,7 +151,7 @@ class Hit(_Strict):
         return f"^{parts}(?:{self.path[1:]})"
 
 
-class Sibling(_Strict):
+class Sibling(Strict):
     """A table that comes with the events and tells of deliveries or recipients: read beside them, by its name."""
 
     table: Literal["delivery", "recipient"]
@@ -173,14 +169,14 @@ class Sibling(_Strict):
         return self
 
 
-class Extension(_Strict):
+class Extension(Strict):
     """A table that holds further columns of the events of another: of the rows whose columns `by` have its values."""
 
     files: list[Name] = Field(min_length=1)
     by: list[Paths] = Field(min_length=1)  # those of them that both tables have
 
 
-class Referred(_Strict):
+class Referred(Strict):
     """An element of a list around the records, which each record names by its `id`: `^.<name>` is the element."""
 
     name: Name
@@ -188,7 +184,7 @@ class Referred(_Strict):
     by: Paths
 
 
-class Feed(_Strict):
+class Feed(Strict):
     """A format: how it is recognised, where its records lie, and what each value of a record means."""
 
     name: Name
@@ -252,33 +248,7 @@ class Feed(_Strict):
 
 def read_feed(place: Path) -> Feed:
     """Return the map of a TOML file; RequestError names the file, the key and the nearest valid word."""
-    try:
-        return Feed.model_validate(tomllib.loads(place.read_text("utf-8")))
-    except ValidationError as error:
-        raise RequestError(f"{place}: {'; '.join(_said(one) for one in error.errors()[:3])}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RequestError(f"{place} cannot be read as TOML: {error}") from None
-
-
-def _said(error: Any) -> str:
-    keys = [str(key) for key in error["loc"] if not isinstance(key, str) or key not in ("Reading", "function-after")]
-    where = ".".join(key for key in keys if "[" not in key) or "the map"
-    word, context = keys[-1] if keys else "", error.get("ctx", {})
-    if error["type"] == "extra_forbidden":
-        return f"{where}: there is no key {word!r}.{did_you_mean(word, _known_keys(keys[:-1]))}"
-    if error["type"] == "literal_error":
-        known = re.findall(r"'([^']+)'", context["expected"])
-        return f"{where}: {str(error['input'])[:100]!r} is not known.{did_you_mean(str(error['input']), known)}"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-
-
-def _known_keys(keys: list[str]) -> list[str]:
-    sections = {"recognise": Recognise, "recipients": Recipients, "columns": Columns, "link": Link, "rule": Rule,
-                "delivery": Delivery, "hit": Hit, "sibling": Sibling, "extension": Extension,
-                "referred": Referred}  # fmt: skip
-    model = sections.get(keys[0], Feed) if keys else Feed
-    inner = len([key for key in keys if not key.isdigit()]) > 1
-    return list((Reading if inner else model).model_fields)
+    return toml.read(place, Feed)
 
 
 @cache
