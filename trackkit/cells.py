@@ -83,6 +83,8 @@ def label_of(name: str, lang: str = "en") -> str:
 def value_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     """Show a count, an amount or an average; an average with its parts beneath."""
     metric, value = METRICS[name], row[name]
+    if why := _why_unseen(row, name):
+        return unavailable(why, lang)
     if not metric.denominator:
         return unavailable(NOT_LOADED, lang) if value is None else figure(name, value, lang)
     return rate_cell(row, metric.numerator or name, metric.denominator, lang, name)
@@ -92,6 +94,8 @@ def rate_cell(
     row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None, beside: bool = False
 ) -> Cell:
     """Show one metric of a row out of another, with both numbers; `name` is the metric that this is, if it is one."""
+    if why := _why_unseen(row, name or top, top, bottom):
+        return unavailable(why, lang)
     parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY)
     if row[top] is None or not row[bottom]:
         known = row[top] is not None and row[bottom] is not None
@@ -101,6 +105,11 @@ def rate_cell(
     shown = figure(name, rate, lang) if name else percent(rate, lang=lang)
     style = "tk-of tk-beside" if beside else "tk-of"
     return Markup('{}<span class="{}" title="{}">{}</span>').format(shown, style, words, parts)
+
+
+def _why_unseen(row: Mapping[str, Any], *names: str) -> str:
+    """Why a figure of a row, or what it is made of, cannot be observed (`analysis.unseen`); nothing where it can."""
+    return next((row[f"why {name}"] for name in names if row.get(f"why {name}")), "")
 
 
 def fraction(top: float | None, bottom: float | None, lang: str, money: bool = False) -> str:

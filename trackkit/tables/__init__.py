@@ -31,8 +31,10 @@ from trackkit.cells import (
     presented,
     rate_cell,
     require,
+    unavailable,
     value_cell,
 )
+from trackkit.charts.canvas import SERIES
 from trackkit.language import said, say, several, translatable
 from trackkit.metrics import METRICS, PEOPLE
 from trackkit.tables import audience, platform, sending, web
@@ -78,7 +80,7 @@ def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: L
     if metric.is_rate:
         rate = rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name, beside=True)
         return {"label": label, "value": "", "rate": rate}
-    shared = over is not None and name != over and not metric.denominator
+    shared = over is not None and name != over and not metric.denominator and not row.get(f"why {name}")
     rate = rate_cell(row, name, over or name, lang, beside=True) if shared else ""
     return {"label": label, "value": value_cell(row, name, lang), "rate": rate}
 
@@ -158,14 +160,20 @@ def share_table(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "e
 
     In: the frame of `curves.pareto`: `share`, then words such as "1 h 10 min", null where a series is empty.
     """
-    words = {name: headline(name, lang) for name in rows.columns} | dict(labels or {})
-    none = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
+    series = [name for name in rows.columns[1:] if not name.startswith("why ")]
+    words = headings(["share", *series], SERIES, labels, lang)
     cells = [
-        {"share": percent(row["share"], 0, lang)}
-        | {name: none if row[name] is None else plain(row[name]) for name in rows.columns[1:]}
+        {"share": percent(row["share"], 0, lang)} | {name: _reached(row, name, lang) for name in series}
         for row in rows.iter_rows(named=True)
     ]
-    return presented(cells, words, right=rows.columns[1:])
+    return presented(cells, words, right=series)
+
+
+def _reached(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    if row.get(f"why {name}"):
+        return unavailable(row[f"why {name}"], lang)
+    none = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
+    return none if row[name] is None else plain(row[name])
 
 
 def link_table(
@@ -225,7 +233,7 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
     ).format(
         labels.get(row["metric"], say(row["label"], lang)),
         figure(row["metric"], row["rate"], lang),
-        fraction(row["numerator"], row["denominator"], lang),
+        say(row["why"], lang) if row["why"] else fraction(row["numerator"], row["denominator"], lang),
         say("Platform average", lang),
         average,
         basis,

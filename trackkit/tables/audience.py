@@ -69,7 +69,7 @@ def name_table(
 def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None, lang: str = "en") -> GT:
     """Show what happened in each slot of a clock: one row per slot, one column per series, then the totals.
 
-    In: the frame of `activities.folded_activity`.
+    In: the frame of `activities.folded_activity`; what cannot be observed says why in the totals.
     """
     series = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
     names = slot_names(every, lang)
@@ -77,9 +77,8 @@ def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None,
         {"when": names[slot]} | {str(row["series"]): _counted(row, lang) for row in of_slot.iter_rows(named=True)}
         for (slot,), of_slot in folded.group_by("slot", maintain_order=True)
     ]
-    totals = dict(folded.select(pl.col("series").cast(pl.String), "total").unique().iter_rows())
-    rows.append({"when": bold(say(TOTAL, lang))}
-                | {name: number(totals[name], lang=lang) for name in series})  # fmt: skip
+    totals = {row["series"]: row for row in folded.unique("series").iter_rows(named=True)}
+    rows.append({"when": bold(say(TOTAL, lang))} | {name: _total(totals[name], lang) for name in series})
     return presented(rows, headings(("when", *series), WORDS | SERIES, labels, lang), right=series)
 
 
@@ -97,6 +96,11 @@ def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
         return unavailable(NO_DAY if bottom == "days" else NOTHING, lang)
     value = percent(row[name], lang=lang) if name in RATES else number(row[name], 2, lang)
     return over(value, fraction(row[top], row[bottom], lang))
+
+
+def _total(row: Mapping[str, Any], lang: str) -> Cell:
+    why = row.get("why series")
+    return unavailable(why, lang) if why else number(row["total"], lang=lang)
 
 
 def _counted(row: Mapping[str, Any], lang: str) -> Cell:
