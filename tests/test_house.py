@@ -46,7 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distinct": {"schema", "deliveries", "frames", "metrics", "rollup", "rows"},
     "stated": {"schema", "metrics", "rows"},
     "engine": GROUND | {"conditions", "metrics", "deliveries", "frames", "spark", "refusals", "kept"},
-    "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"}
+    "analysis": GROUND
+    | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"}
     | {"sources"},  # what a sender can tell
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
@@ -59,7 +60,16 @@ MAY_IMPORT["engine"] |= {"rollup", "rows", "distinct", "stated"}
 # reports: page by page, then the run of many; the front door only for the version and where the package is
 MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
 MAY_IMPORT["report"] |= SHOWN | {"startup"}
-MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "analysis", "deliveries", "report"} | SHOWN
+MAY_IMPORT["index"] = {
+    "__init__",
+    *GROUND,
+    "resources",
+    "metrics",
+    "engine",
+    "analysis",
+    "deliveries",
+    "report",
+} | SHOWN
 MAY_IMPORT["manifest"] = {"__init__", *GROUND, "resources", "language", "quality", "report"}
 MAY_IMPORT["executors"] = {"manifest", "report"}
 MAY_IMPORT["cluster"] = {"__init__", "errors", "executors", "manifest", "report", "store"}

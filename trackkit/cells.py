@@ -72,18 +72,18 @@ def presented(rows: list[dict[str, Cell]], columns: Labels, right: Sequence[str]
 
 
 def label_of(name: str, lang: str = "en") -> str:
-    """Return the words of a metric on the platform's screens, else its own.
+    """Return the words of a metric, the same on every page.
 
     >>> label_of("delivered"), label_of("delivered", "pt_BR")
-    ('Success', 'Entregues')
+    ('Success (without control addresses)', 'Êxito (sem os endereços de controle)')
     """
-    return say(METRICS[name].platform_label or METRICS[name].label, lang)
+    return say(METRICS[name].label, lang)
 
 
 def value_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     """Show a count, an amount or an average; an average with its parts beneath."""
     metric, value = METRICS[name], row[name]
-    if why := _why_unseen(row, name):
+    if why := why_unseen(row, *metric.parents, name):
         return unavailable(why, lang)
     if not metric.denominator:
         return unavailable(NOT_LOADED, lang) if value is None else figure(name, value, lang)
@@ -94,7 +94,7 @@ def rate_cell(
     row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None, beside: bool = False
 ) -> Cell:
     """Show one metric of a row out of another, with both numbers; `name` is the metric that this is, if it is one."""
-    if why := _why_unseen(row, name or top, top, bottom):
+    if why := why_unseen(row, name or top, top, bottom):
         return unavailable(why, lang)
     parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY)
     if row[top] is None or not row[bottom]:
@@ -107,7 +107,7 @@ def rate_cell(
     return Markup('{}<span class="{}" title="{}">{}</span>').format(shown, style, words, parts)
 
 
-def _why_unseen(row: Mapping[str, Any], *names: str) -> str:
+def why_unseen(row: Mapping[str, Any], *names: str) -> str:
     """Why a figure of a row, or what it is made of, cannot be observed (`analysis.unseen`); nothing where it can."""
     return next((row[f"why {name}"] for name in names if row.get(f"why {name}")), "")
 
@@ -143,6 +143,11 @@ def unavailable(why: str, lang: str = "en", **values: object) -> Markup:
     """Show that a figure is not available, and why: an English sentence of ours, with the values of its holes."""
     cell = Markup('<span class="tk-na">{}<span class="tk-of">{}</span></span>')
     return cell.format(say(NOT_AVAILABLE, lang), say(why, lang, **values))
+
+
+def briefly(why: str, lang: str = "en") -> Markup:
+    """Show that a figure is not available where the reason, an English sentence of ours, stands once beneath."""
+    return Markup('<span class="tk-na" title="{}">{}</span>').format(say(why, lang), say(NOT_AVAILABLE, lang))
 
 
 def link_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:

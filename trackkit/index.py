@@ -111,10 +111,10 @@ def _facts(tables: Snapshot, deliveries: list[str]) -> list[dict[str, Any]]:
 def _figure(name: str, fact: Mapping[str, Any], lang: str) -> dict[str, str]:
     metric = METRICS[name]
     if why := fact.get(f"why {name}"):
-        return {"value": figure(name, None, lang), "of": say(why, lang)}
+        return {"value": figure(name, None, lang), "of": "", "why": say(why, lang)}
     parts = (metric.numerator, metric.denominator)
     of = " / ".join(figure(part, fact[part], lang) for part in parts if part)
-    return {"value": figure(name, fact[name], lang), "of": of}
+    return {"value": figure(name, fact[name], lang), "of": of, "why": ""}
 
 
 def _link(entry: Mapping[str, Any] | None) -> dict[str, str] | None:

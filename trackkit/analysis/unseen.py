@@ -98,7 +98,9 @@ def _observed_series(frame: pl.DataFrame, found: Mapping[str, Kinds]) -> pl.Data
 
 def _why(name: str, kinds: Kinds) -> str:
     """Why a column cannot be observed; nothing where it can be."""
-    parts = [_kinds_of(part) for part in lineage(name)] if name in METRICS else [{SERIES[name]}] if name in SERIES else []
+    parts = (
+        [_kinds_of(part) for part in lineage(name)] if name in METRICS else [{SERIES[name]}] if name in SERIES else []
+    )
     return next((kinds[min(part)] for part in parts if part and part <= kinds.keys()), "")
 
 

@@ -20,6 +20,7 @@ from trackkit.cells import (
     Cell,
     Labels,
     bold,
+    briefly,
     fraction,
     headings,
     headline,
@@ -33,6 +34,7 @@ from trackkit.cells import (
     require,
     unavailable,
     value_cell,
+    why_unseen,
 )
 from trackkit.charts.canvas import SERIES
 from trackkit.language import said, say, several, translatable
@@ -43,7 +45,7 @@ from trackkit.wording import figure, number, percent, plain, short
 __all__ = ["audience", "breakdown_table", "figures", "largest", "link_table", "log_table", "message",
            "metric_table", "placement", "platform", "sending", "share_table", "web"]  # fmt: skip
 LINK_WORDS = translatable({
-    "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id",
+    "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id", "clicks": "Link clicks",
     "text": "Words in the message", "reason": "Why", "position": "Place",
 })  # fmt: skip
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
@@ -97,12 +99,12 @@ def breakdown_table(
     """Show metrics side by side, one row per group; each rate above its numerator / denominator.
 
     In: a frame of `measure` with the column `by`; `total`, the same metrics in one row measured by themselves, since
-    distinct counts do not add up. A rate above its one of `ceilings` is marked, in words and not by colour alone.
+    distinct counts do not add up, and where it stands once why something cannot be observed. A rate above its one of `ceilings` is marked, in words and not by colour alone.
     """
     highest = ceilings or {}
     words = {by: headline(by, lang)} | {name: label_of(name, lang) for name in metrics} | dict(labels or {})
     rows = [
-        {by: short(group(row[by], lang)), **_group_cells(row, metrics, highest, lang)}
+        {by: short(group(row[by], lang)), **_group_cells(row, metrics, highest, lang, brief=total is not None)}
         for row in measured.iter_rows(named=True)
     ]
     if total is not None:
@@ -117,9 +119,12 @@ def group(name: str | None, lang: str = "en") -> str:
 
 
 def _group_cells(
-    row: Mapping[str, Any], metrics: Sequence[str], ceilings: Mapping[str, float], lang: str
+    row: Mapping[str, Any], metrics: Sequence[str], ceilings: Mapping[str, float], lang: str, brief: bool = False
 ) -> dict[str, Cell]:
-    cells = {name: value_cell(row, name, lang) for name in metrics}
+    cells = {
+        name: briefly(why, lang) if brief and (why := why_unseen(row, name)) else value_cell(row, name, lang)
+        for name in metrics
+    }
     over = {name: limit for name, limit in ceilings.items() if name in cells and (row[name] or 0) > limit}
     return cells | {name: _marked(cells[name], limit, lang) for name, limit in over.items()}
 
@@ -163,15 +168,16 @@ def share_table(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "e
     series = [name for name in rows.columns[1:] if not name.startswith("why ")]
     words = headings(["share", *series], SERIES, labels, lang)
     cells = [
-        {"share": percent(row["share"], 0, lang)} | {name: _reached(row, name, lang) for name in series}
-        for row in rows.iter_rows(named=True)
+        {"share": percent(row["share"], 0, lang)} | {name: _reached(row, name, place, lang) for name in series}
+        for place, row in enumerate(rows.iter_rows(named=True))
     ]
     return presented(cells, words, right=series)
 
 
-def _reached(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    if row.get(f"why {name}"):
-        return unavailable(row[f"why {name}"], lang)
+def _reached(row: Mapping[str, Any], name: str, place: int, lang: str) -> Cell:
+    """A time; where the series cannot be observed, why in the first row."""
+    if why := why_unseen(row, name):
+        return briefly(why, lang) if place else unavailable(why, lang)
     none = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
     return none if row[name] is None else plain(row[name])
 
@@ -231,7 +237,7 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
         '<div class="tk-figure"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span>'
         '<span class="tk-average">{} <b>{}</b></span><span class="tk-of">{}</span></div>'
     ).format(
-        labels.get(row["metric"], say(row["label"], lang)),
+        labels.get(row["metric"], label_of(row["metric"], lang)),
         figure(row["metric"], row["rate"], lang),
         say(row["why"], lang) if row["why"] else fraction(row["numerator"], row["denominator"], lang),
         say("Platform average", lang),

@@ -29,7 +29,7 @@ from trackkit.language import say, translatable
 from trackkit.wording import number, percent, short
 
 WORDS = translatable({
-    "rank": "#", "name": "Name", "version": "Version", "bar": "", "opens": "Opens", "share": "Share of opens",
+    "rank": "#", "name": "Name", "version": "Version", "bar": "", "opens": "Sum of opens", "share": "Share of opens",
     "mobile": "Opens on mobiles", "mobile_share": "Share of opens on mobiles", "visitors": "Visitors",
     "pages": "Pages viewed", "usage_rate": "Usage rate", "visitors_per_day": "Visitors per day",
     "pages_per_day": "Pages viewed per day", "relative_rate": "Relative rate", "global_rate": "Global rate",
@@ -42,6 +42,7 @@ RATES = {
 }  # fmt: skip
 AVERAGES = {"visitors_per_day": ("visitors", "days"), "pages_per_day": ("pages", "days")}
 NOTHING, NO_DAY = translatable(("nothing to divide by", "no day with a hit"))
+DATED = translatable("Total with a date")
 NO_HIT = translatable("There is no such hit in this period.")
 
 
@@ -78,7 +79,7 @@ def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None,
         for (slot,), of_slot in folded.group_by("slot", maintain_order=True)
     ]
     totals = {row["series"]: row for row in folded.unique("series").iter_rows(named=True)}
-    rows.append({"when": bold(say(TOTAL, lang))} | {name: _total(totals[name], lang) for name in series})
+    rows.append({"when": bold(say(DATED, lang))} | {name: _total(totals[name], lang) for name in series})
     return presented(rows, headings(("when", *series), WORDS | SERIES, labels, lang), right=series)
 
 
