@@ -60,16 +60,8 @@ MAY_IMPORT["engine"] |= {"rollup", "rows", "distinct", "stated"}
 # reports: page by page, then the run of many; the front door only for the version and where the package is
 MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
 MAY_IMPORT["report"] |= SHOWN | {"startup"}
-MAY_IMPORT["index"] = {
-    "__init__",
-    *GROUND,
-    "resources",
-    "metrics",
-    "engine",
-    "analysis",
-    "deliveries",
-    "report",
-} | SHOWN
+MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
+MAY_IMPORT["index"] |= {"analysis"}
 MAY_IMPORT["manifest"] = {"__init__", *GROUND, "resources", "language", "quality", "report"}
 MAY_IMPORT["executors"] = {"manifest", "report"}
 MAY_IMPORT["cluster"] = {"__init__", "errors", "executors", "manifest", "report", "store"}

@@ -135,11 +135,10 @@ def _of_table(heads: list[str], rows: list[list[str]], lang: str) -> Iterator[tu
     if heads and heads[0] == say("Indicator", lang):
         yield from ((row[0], cell) for row in rows for cell in row[1:] if cell)
         return
+    total = say("Total", lang)
     for row in rows:
-        if say("Total", lang) in row[:2]:
-            yield from (
-                (head, cell) for head, cell in zip(heads, row, strict=True) if head and cell != say("Total", lang)
-            )
+        if total in row[:2]:
+            yield from ((head, cell) for head, cell in zip(heads, row, strict=True) if head and cell != total)
 
 
 def _assert_one_value(figures: dict[str, dict[str, set[str]]]) -> None:

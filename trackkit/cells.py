@@ -173,7 +173,7 @@ def spoken(value: str | None, lang: str = "en") -> str:
     """Return a word of our own vocabulary (a type, a status, a reason) in a language; empty when unknown.
 
     >>> spoken("in_progress"), spoken("Mirror page", "pt_BR")
-    ('In progress', 'Página espelho')
+    ('In progress', 'Mirror page')
     """
     return say(VOCABULARY.get(value, value), lang) if value else ""
 

@@ -113,11 +113,11 @@ def clicks_per_day(
 def click_figures(tables: Tables, delivery: str) -> pl.DataFrame:
     """Return the three header figures with their platform average: one row each for the rates of `FIGURES`.
 
-    Columns: `metric`, `label`, `numerator_name`, `numerator`, `denominator_name`, `denominator`,
-    `rate`; `why`, the reason where it cannot be observed (`unseen`); `platform_average`, the rate of the sums (`average_numerator` / `average_denominator`) over the
-    `deliveries` of `comparable` that have the rate; `mean_of_rates`, the plain mean over the same ones. The first is
-    what the platform's sums of indicators give; both are null when nothing compares. Raises RequestError for an
-    unknown delivery.
+    Columns: `metric`, `label`, `numerator_name`, `numerator`, `denominator_name`, `denominator`, `rate`; `why`, the
+    reason where it cannot be observed (`unseen`); `platform_average`, the rate of the sums (`average_numerator` /
+    `average_denominator`) over the `deliveries` of `comparable` that have the rate; `mean_of_rates`, the plain mean
+    over the same ones. The first is what the platform's sums of indicators give; both are null when nothing compares.
+    Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
     peers = comparable(tables, key)["delivery_id"].to_list()

@@ -1,8 +1,8 @@
 """What cannot be observed of a delivery, and why: where a count of 0 would say that nothing happened.
 
-`measure` keeps the platform's formulas, by which a delivery of text alone has 0 opens; pages and the index ask here, and
-show n/a with the reason. What is unseen goes by kind: a type of event, "estimate" (opens scaled up for text messages)
-or "reason" (why messages failed). What was seen even once can be seen.
+`measure` keeps the platform's formulas, by which a delivery of text alone has 0 opens; pages and the index ask here,
+and show n/a with the reason. What is unseen goes by kind: a type of event, "estimate" (opens scaled up for text
+messages) or "reason" (why messages failed). What was seen even once can be seen.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,8 +67,8 @@ def unseen(tables: Tables, deliveries: Iterable[str]) -> dict[str, Kinds]:
 def observed(frame: pl.DataFrame, found: Mapping[str, Kinds]) -> pl.DataFrame:
     """Return a frame of figures where those that cannot be observed are null, their reasons in columns beside them.
 
-    In: a frame of `measure`, or one with columns or rows of `series`; and `unseen`, of the deliveries of its rows, or of
-    the one that all of it is about. A rate goes by its parts.
+    In: a frame of `measure`, or one with columns or rows of series (`curves.SERIES`); and what `unseen` found of the
+    deliveries of its rows, or of the one that all of it is about. A rate goes by its parts.
 
     >>> observed(pl.DataFrame({"total_opens": [0]}), {"7": {"opened": "SMS"}}).row(0)
     (None, 'SMS')
@@ -170,10 +170,10 @@ class _Around:
 def _of_one(fact: Mapping[str, Any], around: _Around) -> dict[str, str]:
     """What cannot be observed of a delivery; of several reasons the first."""
     found: dict[str, str] = {}
-    for why, kinds in (*_declared_so(fact), *_not_told(fact, around), *_not_tracked(fact, around)):
-        for kind in kinds:
-            if not fact.get(SEEN_BY.get(kind, "")):
-                found.setdefault(kind, why)
+    for why, kinds in (*_declared_so(fact), *_not_told(fact, around)):
+        found |= {kind: why for kind in kinds if kind not in found and not fact.get(SEEN_BY.get(kind, ""))}
+    for why, kinds in _not_tracked(fact, around):  # of what is counted as 0; where nothing is known, nothing is said
+        found |= {kind: why for kind in kinds if kind not in found and fact[SEEN_BY[kind]] == 0}
     return found
 
 

@@ -45,8 +45,8 @@ from trackkit.wording import figure, number, percent, plain, short
 __all__ = ["audience", "breakdown_table", "figures", "largest", "link_table", "log_table", "message",
            "metric_table", "placement", "platform", "sending", "share_table", "web"]  # fmt: skip
 LINK_WORDS = translatable({
-    "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id", "clicks": "Link clicks",
-    "text": "Words in the message", "reason": "Why", "position": "Place",
+    "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id",
+    "clicks": "Link clicks", "text": "Words in the message", "reason": "Why", "position": "Place",
 })  # fmt: skip
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
 NO_EVENT, NOTHING_COMPARES, NO_LINK = translatable(("no event", "no comparable delivery", "Nothing to list."))
@@ -99,7 +99,8 @@ def breakdown_table(
     """Show metrics side by side, one row per group; each rate above its numerator / denominator.
 
     In: a frame of `measure` with the column `by`; `total`, the same metrics in one row measured by themselves, since
-    distinct counts do not add up, and where it stands once why something cannot be observed. A rate above its one of `ceilings` is marked, in words and not by colour alone.
+    distinct counts do not add up; there it stands once why something cannot be observed. A rate above its one of
+    `ceilings` is marked, in words and not by colour alone.
     """
     highest = ceilings or {}
     words = {by: headline(by, lang)} | {name: label_of(name, lang) for name in metrics} | dict(labels or {})

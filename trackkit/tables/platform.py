@@ -31,8 +31,9 @@ from trackkit.wording import NOT_AVAILABLE, instant, number, percent, short
 
 NETWORK_WORDS = translatable({
     "network": "Network", "shares": "Sharing activities", "share_breakdown": "Breakdown of sharing activities",
-    "sharing_rate": "Sharing rate", "targeted_rate": "Sharing rate of the initial population", "opens": "Opens of shared pages",
-    "open_breakdown": "Breakdown of opens of shared pages", "open_rate": "Rate of opens of shared pages", "added_open_rates": "Sum of the rates",
+    "sharing_rate": "Sharing rate", "targeted_rate": "Sharing rate of the initial population",
+    "opens": "Opens of shared pages", "open_breakdown": "Breakdown of opens of shared pages",
+    "open_rate": "Rate of opens of shared pages", "added_open_rates": "Sum of the rates",
 })  # fmt: skip
 ACTIVITY_WORDS = translatable({
     "starts_on": "Period", "new_contacts": "New contacts", "shared_opens": "Opens of shared pages",
