@@ -115,7 +115,7 @@ def test_no_page_of_a_delivery_of_text_shows_opens(store: Path) -> None:
     for report in ("tracking_indicators", "delivery_statistics", "urls_and_click_streams", "user_activities"):
         shown = notebooks.run(report, store=str(store), delivery=TEXT)
         page = " ".join(notebooks.texts(value) for _, value in shown if not hasattr(value, "to_dict"))
-        assert "whose opens cannot be seen" in page
+        assert unseen.ALL_TEXT in page
     cells = {}
     for _, value in notebooks.run("tracking_indicators", store=str(store), delivery=TEXT):
         if hasattr(value, "as_raw_html"):
@@ -131,8 +131,8 @@ def test_no_page_of_a_delivery_of_text_shows_opens(store: Path) -> None:
 
 
 @pytest.mark.parametrize(("lang", "value", "why"), [
-    ("en", "n/a", "all messages are text, whose opens cannot be seen"),
-    ("pt_BR", "n/d", "todas as mensagens são em texto: suas aberturas não podem ser detectadas"),
+    ("en", "n/a", "only text was sent: its opens cannot be seen"),
+    ("pt_BR", "n/d", "só texto foi enviado: aberturas não detectáveis"),
 ])  # fmt: skip
 def test_the_index_says_why_too(store: Path, tmp_path: Path, lang: str, value: str, why: str) -> None:
     run(store, tmp_path, reports=["delivery_tracking"], delivery=[TEXT], lang=lang)

@@ -23,7 +23,7 @@ from trackkit.sources.feeds.feed import can_tell
 Kinds = Mapping[str, str]  # what cannot be observed, and why: an English sentence, to be said
 WHY = "why {}"  # the column beside a figure that is null since it cannot be observed
 ALL_TEXT, NO_SUCH_CHANNEL, NOT_TOLD = translatable((
-    "all messages are text, whose opens cannot be seen", "this channel does not tell it", "its source does not tell it",
+    "only text was sent: its opens cannot be seen", "this channel does not tell it", "its source does not tell it",
 ))  # fmt: skip
 NOT_OPENS, NO_LINK, NO_HIT = translatable((
     "clicks are known and not one open: opens were not tracked", "no link of this delivery was tracked",
@@ -53,7 +53,7 @@ def unseen(tables: Tables, deliveries: Iterable[str]) -> dict[str, Kinds]:
     >>> from trackkit.snapshot import Snapshot
     >>> text = pl.LazyFrame({"delivery_id": ["7"], "to_deliver": [9], "text_messages": [9]})
     >>> unseen(Snapshot({"delivery": text}), ["7"])["7"]["opened"]
-    'all messages are text, whose opens cannot be seen'
+    'only text was sent: its opens cannot be seen'
     """
     keys = list(dict.fromkeys(deliveries))
     if not keys:
