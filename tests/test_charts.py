@@ -57,8 +57,10 @@ def test_a_notebook_takes_what_a_chart_shows() -> None:
 
 def test_the_curve_ends_at_the_whole_and_leaves_out_what_never_happened() -> None:
     rows = _rows(charts.pareto_curve(curves.cumulative_activity(golden(), DELIVERY_ID)))
-    assert {row["name"] for row in rows} == {"Opens", "Clicks"}
-    assert {row["name"]: row["cumulated"] for row in rows if row["share"] == 1} == {"Opens": 4, "Clicks": 15}
+    assert {row["name"] for row in rows} == {"Sum of opens", "Cumulated clicks"}
+    assert {row["name"]: row["cumulated"] for row in rows if row["share"] == 1} == {
+        "Sum of opens": 4, "Cumulated clicks": 15,
+    }  # fmt: skip
 
 
 def test_columns_stand_where_the_clocks_of_the_zone_stood() -> None:

@@ -47,7 +47,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distinct": {"schema", "deliveries", "frames", "metrics", "rollup", "rows"},
     "stated": {"schema", "metrics", "rows"},
     "engine": GROUND | {"conditions", "metrics", "deliveries", "frames", "spark", "refusals", "kept"},
-    "analysis": GROUND | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"},
+    "analysis": GROUND
+    | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"}
+    | {"sources"},  # what a sender can tell
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
     "wording": {"errors", "metrics"},
@@ -60,6 +62,7 @@ MAY_IMPORT["engine"] |= {"rollup", "rows", "distinct", "stated"}
 MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
 MAY_IMPORT["report"] |= SHOWN | {"startup"}
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
+MAY_IMPORT["index"] |= {"analysis"}
 MAY_IMPORT["manifest"] = {"__init__", *GROUND, "resources", "language", "quality", "report"}
 MAY_IMPORT["executors"] = {"manifest", "report"}
 MAY_IMPORT["cluster"] = {"__init__", "errors", "executors", "manifest", "report", "store"}

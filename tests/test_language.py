@@ -35,7 +35,8 @@ TRANSLATED = [lang for lang in languages() if lang != SOURCE]
 NAMES = sorted(REPORTS)
 # Words that Brazilians write as the English do, or that are names: the only translations that may equal their source.
 SAME = {
-    "Delicious", "Digg", "E-mail", "Facebook", "Google", "HTML", "Link", "LinkedIn", "Log", "Logs", "SMS", "Status",
+    "Delicious", "Digg", "E-mail", "Facebook", "Google", "HTML", "Hot clicks", "Link", "LinkedIn", "Log", "Logs",
+    "Mirror page", "Opt-out", "SMS", "Status",
     "Tag", "Total", "Twitter", "URL", "URLs", "Web", "e-mail", "fax", "push",
     "{days} d", "{days} d {hours} h", "{days} d {minutes} min", "{hours} h", "{hours} h {minutes} min", "{minutes} min",
 }  # fmt: skip
@@ -249,8 +250,8 @@ msgstr ""
 msgid "Tracking indicators"
 msgstr "Indicateurs de suivi"
 
-msgid "Success"
-msgstr "Réussite"
+msgid "Visited pages"
+msgstr "Pages visitées"
 
 msgid "{count} delivery"
 msgid_plural "{count} deliveries"
@@ -275,7 +276,7 @@ def test_a_catalogue_is_all_that_a_language_needs(locales: Path, demo_store: Pat
     assert page.css_first("html").attributes["lang"] == "fr"
     assert page.css_first(".kicker").text() == "Indicateurs de suivi"
     cells = [node.text() for node in page.css(".gt_table td, .gt_table th")]
-    assert "Réussite" in cells and any(re.match(r"\d+,\d\d%", cell) for cell in cells)
+    assert "Pages visitées" in cells and any(re.match(r"\d+,\d\d%", cell) for cell in cells)
     assert "Indicator" in cells, "what the catalogue lacks is said in English"
     assert several("{count} delivery", "{count} deliveries", 0, "fr") == "0 diffusion"
     assert several("{count} delivery", "{count} deliveries", 1200, "fr") == "1\u202f200 diffusions"
@@ -283,8 +284,8 @@ def test_a_catalogue_is_all_that_a_language_needs(locales: Path, demo_store: Pat
 
 def test_a_local_catalogue_wins(locales: Path) -> None:
     assert say("Opens", "pt_BR") == "Aberturas"
-    (locales / "pt_BR.po").write_text(FRENCH.replace("Réussite", "Sucesso"), "utf-8")
-    assert say("Success", "pt_BR") == "Sucesso" and say("Opens", "pt_BR") == "Opens"
+    (locales / "pt_BR.po").write_text(FRENCH.replace("Pages visitées", "Páginas vistas"), "utf-8")
+    assert say("Visited pages", "pt_BR") == "Páginas vistas" and say("Opens", "pt_BR") == "Opens"
 
 
 def test_a_new_catalogue_is_written_to_be_filled_in_and_keeps_what_is_there(locales: Path) -> None:
@@ -300,15 +301,15 @@ def test_a_new_catalogue_is_written_to_be_filled_in_and_keeps_what_is_there(loca
     ("wrong", "why"),
     [
         (FRENCH.replace('"{count} diffusions"', '"diffusions"'), r"fr\.po: the translation 'diffusions' must have"),
-        (FRENCH.replace('"Réussite"', '"{0.__class__}"'), r"must have these names in braces: none"),
-        (FRENCH.replace('"Réussite"', '"Réussite }"'), "must have these names in braces"),
+        (FRENCH.replace('"Pages visitées"', '"{0.__class__}"'), r"must have these names in braces: none"),
+        (FRENCH.replace('"Pages visitées"', '"Pages }"'), "must have these names in braces"),
         (FRENCH + "\nmsgid nothing", "is not a gettext catalogue"),
     ],
 )
 def test_a_catalogue_that_would_break_a_page_is_refused(locales: Path, wrong: str, why: str) -> None:
     (locales / "fr.po").write_text(wrong, "utf-8")
     with pytest.raises(RequestError, match=why):
-        say("Success", "fr")
+        say("Visited pages", "fr")
 
 
 @pytest.mark.parametrize("lang", ["pt_Br", "pt-BR", "xx", "", "../pt_BR", "en/../pt_BR", "p\0"])
@@ -359,7 +360,7 @@ def test_labels_of_the_analyst_are_translated_by_their_own_catalogue(locales: Pa
     translated = path.read_text("utf-8").replace('msgid "Our letter"\nmsgstr ""', 'msgid "Our letter"\nmsgstr "Carta"')
     path.write_text(translated, "utf-8")
     assert template("hot_clicks", "pt_BR").section[0].title == "Carta"
-    assert template("hot_clicks", "pt_BR").title == "Mapa de cliques"
+    assert template("hot_clicks", "pt_BR").title == "Hot clicks"
 
 
 def test_the_message_frame_and_an_empty_index_speak_too(demo_store: Path, delivery: str, tmp_path: Path) -> None:

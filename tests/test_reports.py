@@ -150,10 +150,8 @@ def test_the_figures_are_those_of_measure(demo_pages: Path, demo_store: Path, de
     row = tk.measure(tk.open_store(demo_store), names, delivery=delivery).row(0, named=True)
     sections = ("delivery_statistics", "reception_statistics", "click_streams", "web_tracking")
     shown = {cells[0]: cells[1:] for section in sections for cells in _table(page, section)}
-    words = {"to_deliver": "Messages to deliver"}
     for name in names:
-        label = words.get(name) or tk.METRICS[name].platform_label
-        assert shown[label][0].split(" ")[0] == f"{row[name]:,}", name
+        assert shown[tk.METRICS[name].label][0].split(" ")[0] == f"{row[name]:,}", name
     top, bottom = row["total_clicks"], row["delivered"]
     assert shown["Cumulated clicks"][1] == f"{top / bottom:.2%} {top:,} / {bottom:,}"
 

@@ -50,8 +50,8 @@ def test_prompt_and_html_agree(demo_store, busiest, at_the_prompt, tmp_path):
                "mirror_page_clicks", "estimated_forwards", "unique_people_clicks", "total_clicks", "unique_clicks",
                "web_visits", "transactions", "transaction_amount", "transaction_articles",
                "refused_visits")  # fmt: skip
-    labels = {name: METRICS[name].platform_label or METRICS[name].label for name in counted}
-    shown = {name: cells[label.replace("be delivered", "deliver")][0] for name, label in labels.items()}
+    labels = {name: METRICS[name].label for name in counted}
+    shown = {name: cells[label][0] for name, label in labels.items()}
     assert shown == {name: figure(name, at_the_prompt[name]) for name in counted}
     rate = cells["Estimated recipient reactivity"][-1]
     parts = f"{figure('unique_clicks', at_the_prompt['unique_clicks'])} / "

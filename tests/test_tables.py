@@ -30,7 +30,7 @@ def test_every_rate_is_shown_over_its_parts() -> None:
     measured = measure(golden(), names, delivery=DELIVERY_ID)
     shown = tables.metric_table(measured, names, over="delivered", labels={"total_clicks": "All clicks"})
     assert _cells(shown) == [
-        ["Success", "4", ""],
+        ["Success (without control addresses)", "4", ""],
         ["Distinct clicks for the population reached", "6", "150.00% 6 / 4"],
         ["All clicks", "15", "375.00% 15 / 4"],
         ["Raw reactivity", "", "66.67% 2 / 3"],
@@ -46,7 +46,7 @@ def test_what_is_not_available_says_why() -> None:
     )  # fmt: skip
     names = ["open_rate", "transactions", "average_transaction_amount"]
     assert _cells(tables.metric_table(nothing, names)) == [
-        ["Open rate", "", "n/a Success is 0"],
+        ["Open rate (recipients)", "", "n/a Success (without control addresses) is 0"],
         ["Transactions", "n/a not in the data loaded", ""],
         ["Average transaction amount", "n/a not in the data loaded", ""],
     ]
@@ -88,7 +88,7 @@ def test_links_others_and_total() -> None:
 
 def test_time_to_reach() -> None:
     shown = tables.share_table(curves.pareto(golden(), DELIVERY_ID, shares=[0.5, 0.9]))
-    assert _heads(shown) == ["Share", "Opens", "Clicks", "Transactions"]
+    assert _heads(shown) == ["Share", "Sum of opens", "Cumulated clicks", "Transactions"]
     assert _cells(shown) == [["50%", "10 min", "10 min", "no event"], ["90%", "20 min", "10 min", "no event"]]
 
 

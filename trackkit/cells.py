@@ -72,17 +72,19 @@ def presented(rows: list[dict[str, Cell]], columns: Labels, right: Sequence[str]
 
 
 def label_of(name: str, lang: str = "en") -> str:
-    """Return the words of a metric on the platform's screens, else its own.
+    """Return the words of a metric, the same on every page.
 
     >>> label_of("delivered"), label_of("delivered", "pt_BR")
-    ('Success', 'Entregues')
+    ('Success (without control addresses)', 'Êxito (sem os endereços de controle)')
     """
-    return say(METRICS[name].platform_label or METRICS[name].label, lang)
+    return say(METRICS[name].label, lang)
 
 
 def value_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     """Show a count, an amount or an average; an average with its parts beneath."""
     metric, value = METRICS[name], row[name]
+    if why := why_unseen(row, *metric.parents, name):
+        return unavailable(why, lang)
     if not metric.denominator:
         return unavailable(NOT_LOADED, lang) if value is None else figure(name, value, lang)
     return rate_cell(row, metric.numerator or name, metric.denominator, lang, name)
@@ -92,6 +94,8 @@ def rate_cell(
     row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None, beside: bool = False
 ) -> Cell:
     """Show one metric of a row out of another, with both numbers; `name` is the metric that this is, if it is one."""
+    if why := why_unseen(row, name or top, top, bottom):
+        return unavailable(why, lang)
     parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY)
     if row[top] is None or not row[bottom]:
         known = row[top] is not None and row[bottom] is not None
@@ -101,6 +105,11 @@ def rate_cell(
     shown = figure(name, rate, lang) if name else percent(rate, lang=lang)
     style = "tk-of tk-beside" if beside else "tk-of"
     return Markup('{}<span class="{}" title="{}">{}</span>').format(shown, style, words, parts)
+
+
+def why_unseen(row: Mapping[str, Any], *names: str) -> str:
+    """Why a figure of a row, or what it is made of, cannot be observed (`analysis.unseen`); nothing where it can."""
+    return next((row[f"why {name}"] for name in names if row.get(f"why {name}")), "")
 
 
 def fraction(top: float | None, bottom: float | None, lang: str, money: bool = False) -> str:
@@ -136,6 +145,11 @@ def unavailable(why: str, lang: str = "en", **values: object) -> Markup:
     return cell.format(say(NOT_AVAILABLE, lang), say(why, lang, **values))
 
 
+def briefly(why: str, lang: str = "en") -> Markup:
+    """Show that a figure is not available where the reason, an English sentence of ours, stands once beneath."""
+    return Markup('<span class="tk-na" title="{}">{}</span>').format(say(why, lang), say(NOT_AVAILABLE, lang))
+
+
 def link_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     """Show one column of a link: numbers by locale, the share with its parts, text shortened."""
     if name == "bar":
@@ -159,7 +173,7 @@ def spoken(value: str | None, lang: str = "en") -> str:
     """Return a word of our own vocabulary (a type, a status, a reason) in a language; empty when unknown.
 
     >>> spoken("in_progress"), spoken("Mirror page", "pt_BR")
-    ('In progress', 'Página espelho')
+    ('In progress', 'Mirror page')
     """
     return say(VOCABULARY.get(value, value), lang) if value else ""
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from trackkit import __version__, resources
+from trackkit.analysis.unseen import observed, unseen
 from trackkit.engine import measure
 from trackkit.language import say, speech, tag
 from trackkit.metrics import METRICS
@@ -99,7 +100,7 @@ def _rows(
 
 
 def _facts(tables: Snapshot, deliveries: list[str]) -> list[dict[str, Any]]:
-    measured = measure(tables, HEADLINES, delivery=deliveries)
+    measured = observed(measure(tables, HEADLINES, delivery=deliveries), unseen(tables, deliveries))
     words = tables.scan("delivery").select(
         "delivery_id", "label", "subject", launched_at=pl.coalesce("started_at", "contact_at")
     )
@@ -109,9 +110,11 @@ def _facts(tables: Snapshot, deliveries: list[str]) -> list[dict[str, Any]]:
 
 def _figure(name: str, fact: Mapping[str, Any], lang: str) -> dict[str, str]:
     metric = METRICS[name]
+    if why := fact.get(f"why {name}"):
+        return {"value": figure(name, None, lang), "of": "", "why": say(why, lang)}
     parts = (metric.numerator, metric.denominator)
     of = " / ".join(figure(part, fact[part], lang) for part in parts if part)
-    return {"value": figure(name, fact[name], lang), "of": of}
+    return {"value": figure(name, fact[name], lang), "of": of, "why": ""}
 
 
 def _link(entry: Mapping[str, Any] | None) -> dict[str, str] | None:

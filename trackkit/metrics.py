@@ -127,7 +127,11 @@ Formula = Count | Distinct | Total | Ratio | Difference | Estimate
 
 @dataclass(frozen=True)
 class Metric:
-    """One indicator: what it is called, what it counts, how, and where its definition comes from."""
+    """One indicator: what it is called, what it counts, how, and where its definition comes from.
+
+    `label` is what every page calls it, and nothing else: the platform's word (`platform_label`) where that means one
+    thing; where the platform has one word for two, who is counted stands in brackets.
+    """
 
     name: str
     label: str
@@ -214,13 +218,13 @@ STATISTICS = "Adobe Campaign Classic, Delivery statistics"
 _DECLARED = (
     # ---- what was sent ----
     Metric(
-        name="targeted", label="Targeted recipients", platform_label="Initial population", unit=RECIPIENTS,
+        name="targeted", label="Initial population", platform_label="Initial population", unit=RECIPIENTS,
         source="delivery", formula=total("targeted"),
         definition="Recipients in the target before any rule was applied.",
         reference=f"{SUMMARY}, properties/@totalTarget",
     ),
     Metric(
-        name="rejected", label="Rejected recipients", platform_label="Messages rejected by the rule",
+        name="rejected", label="Messages rejected by the rule", platform_label="Messages rejected by the rule",
         unit=RECIPIENTS, source="delivery", formula=total("rejected"), higher_is=WORSE,
         definition="Recipients dropped from the target by rules at analysis.",
         reference=f"{SUMMARY}, properties/@reject",
@@ -250,13 +254,14 @@ _DECLARED = (
         reference=f"{STATISTICS}, prepared + error + success",
     ),
     Metric(
-        name="delivered", label="Delivered messages", platform_label="Success", unit=MESSAGES, source="message",
+        name="delivered", label="Success (without control addresses)", platform_label="Success", unit=MESSAGES,
+        source="message",
         formula=count({"status": ("delivered",)} | dict(NOT_SEED)), higher_is=BETTER,
         definition="Messages delivered with success, control addresses left out.",
         reference=f"{INDICATORS}, indicators/@successWithoutSeeds",
     ),
     Metric(
-        name="delivered_with_seeds", label="Delivered messages, control addresses included", platform_label="Success",
+        name="delivered_with_seeds", label="Success (with control addresses)", platform_label="Success",
         unit=MESSAGES, source="message", formula=count({"status": ("delivered",)}), higher_is=BETTER,
         definition="Messages delivered with success, those to control addresses included.",
         reference=f"{SUMMARY}, indicators/@success",
@@ -274,7 +279,7 @@ _DECLARED = (
         reference="Adobe Campaign Classic, Delivery statuses, 7",
     ),
     Metric(
-        name="failed", label="Failed messages", platform_label="Errors", unit=MESSAGES, source="message",
+        name="failed", label="Errors", platform_label="Errors", unit=MESSAGES, source="message",
         formula=count(IS_FAILED), higher_is=WORSE,
         definition="Messages that failed, at sending or by a later bounce.",
         reference=f"{SUMMARY}, indicators/@error",
@@ -299,39 +304,39 @@ _DECLARED = (
     ),
     # ---- what recipients did ----
     Metric(
-        name="unique_opens", label="Recipients who opened", platform_label="Opens", unit=RECIPIENTS, source="event",
+        name="unique_opens", label="Opens (recipients)", platform_label="Opens", unit=RECIPIENTS, source="event",
         formula=distinct("message_id"), higher_is=BETTER,
         definition="Targeted recipients with at least one hit of any kind, since whoever clicks has opened.",
         reference=f"{INDICATORS}, @recipientOpen",
     ),
     Metric(
-        name="total_opens", label="Opens in all", platform_label="Sum of opens", unit=EVENTS, source="event",
+        name="total_opens", label="Sum of opens", platform_label="Sum of opens", unit=EVENTS, source="event",
         formula=count(IS_OPEN), higher_is=BETTER,
         definition="Displays of a message, repeated ones included.",
         reference=f"{INDICATORS}, @totalRecipientOpen",
     ),
     Metric(
-        name="estimated_unique_opens", label="Estimated recipients who opened",
+        name="estimated_unique_opens", label="Distinct opens for the population reached",
         platform_label="Distinct opens for the population reached", unit=RECIPIENTS, higher_is=BETTER,
         formula=estimate("unique_opens", "to_deliver", "text_messages"),
         definition="Recipients who opened, scaled up for text messages, whose opening cannot be seen.",
         reference=f"{INDICATORS}, @estimatedRecipientOpen",
     ),
     Metric(
-        name="estimated_total_opens", label="Estimated opens in all",
+        name="estimated_total_opens", label="Sum of opens for the population reached",
         platform_label="Sum of opens for the population reached", unit=EVENTS, higher_is=BETTER,
         formula=estimate("total_opens", "to_deliver", "text_messages"),
         definition="Opens in all, scaled up for text messages, whose opening cannot be seen.",
         reference=f"{INDICATORS}, @estimatedTotalRecipientOpen",
     ),
     Metric(
-        name="unique_clicks", label="Recipients who clicked", platform_label="Recipient clicks", unit=RECIPIENTS,
+        name="unique_clicks", label="Recipient clicks", platform_label="Recipient clicks", unit=RECIPIENTS,
         source="event", formula=distinct("message_id", IS_CLICK), higher_is=BETTER,
         definition="Targeted recipients with at least one click on a tracked link; opt-out and mirror page left out.",
         reference=f"{INDICATORS}, @recipientClick",
     ),
     Metric(
-        name="unique_people_clicks", label="People who clicked",
+        name="unique_people_clicks", label="Distinct clicks for the population reached",
         platform_label="Distinct clicks for the population reached", unit=PEOPLE, source="event",
         formula=distinct("person_id", IS_CLICK), higher_is=BETTER,
         definition="Distinct browsers that clicked: recipients and whoever a message was forwarded to; "
@@ -339,7 +344,7 @@ _DECLARED = (
         reference=f"{INDICATORS}, @personClick",
     ),
     Metric(
-        name="total_clicks", label="Clicks in all", platform_label="Cumulated clicks", unit=EVENTS, source="event",
+        name="total_clicks", label="Cumulated clicks", platform_label="Cumulated clicks", unit=EVENTS, source="event",
         formula=count(IS_CLICK), higher_is=BETTER,
         definition="Clicks on tracked links, repeated ones included; opt-out and mirror page left out.",
         reference=f"{INDICATORS}, @totalRecipientClick",
@@ -358,7 +363,7 @@ _DECLARED = (
         reference=f"{INDICATORS}, @mirrorPage",
     ),
     Metric(
-        name="estimated_forwards", label="Estimated forwards", platform_label="Estimation of forwards", unit=PEOPLE,
+        name="estimated_forwards", label="Estimation of forwards", platform_label="Estimation of forwards", unit=PEOPLE,
         formula=difference("unique_people_clicks", "unique_clicks"),
         definition="People who clicked beyond the recipients who clicked; an upper bound, "
         "since browsers that refuse cookies count several times.",
@@ -366,7 +371,7 @@ _DECLARED = (
     ),
     # ---- what they did on the site ----
     Metric(
-        name="web_visits", label="Pages visited", platform_label="Visited pages", unit=EVENTS, source="event",
+        name="web_visits", label="Visited pages", platform_label="Visited pages", unit=EVENTS, source="event",
         formula=count(IS_VISIT), higher_is=BETTER,
         definition="Pages of the site displayed, transactions included; visitors who refused web tracking left out.",
         reference=f"{INDICATORS}, @totalWebPage",
@@ -385,20 +390,21 @@ _DECLARED = (
         reference=f"{INDICATORS}, @transaction",
     ),
     Metric(
-        name="transaction_amount", label="Amount of transactions", platform_label="Total amount", unit=CURRENCY,
+        name="transaction_amount", label="Total amount", platform_label="Total amount", unit=CURRENCY,
         source="event", formula=total("amount", IS_TRANSACTION), higher_is=BETTER,
         definition="Amounts of the transactions counted, in the sender's one currency.",
         reference=f"{INDICATORS}, @amount",
     ),
     Metric(
-        name="transaction_articles", label="Articles of transactions", platform_label="Articles", unit=ARTICLES,
+        name="transaction_articles", label="Articles", platform_label="Articles", unit=ARTICLES,
         source="event", formula=total("articles", IS_TRANSACTION), higher_is=BETTER,
         definition="Articles of the transactions counted.",
         reference=f"{INDICATORS}, @article",
     ),
     # ---- rates ----
     Metric(
-        name="delivery_rate", label="Delivery rate", unit=RATIO, formula=ratio("delivered", "to_deliver"),
+        name="delivery_rate", label="Success rate (without control addresses)", unit=RATIO,
+        formula=ratio("delivered", "to_deliver"),
         definition="Delivered messages out of messages to deliver.",
         reference=f"{SUMMARY}, Success", higher_is=BETTER,
     ),
@@ -413,13 +419,13 @@ _DECLARED = (
         reference="Adobe Campaign Classic, list of deliveries, Processed", higher_is=BETTER,
     ),
     Metric(
-        name="acceptance_rate", label="Acceptance rate", unit=RATIO,
+        name="acceptance_rate", label="Delivered rate (with control addresses)", unit=RATIO,
         formula=ratio("delivered_with_seeds", "processed"),
         definition="Delivered messages, control addresses included, out of messages processed.",
         reference=f"{STATISTICS}, Delivered", higher_is=BETTER,
     ),
     Metric(
-        name="failure_rate", label="Failure rate", unit=RATIO, formula=ratio("failed", "to_deliver"),
+        name="failure_rate", label="Error rate", unit=RATIO, formula=ratio("failed", "to_deliver"),
         definition="Failed messages out of messages to deliver.",
         reference=f"{SUMMARY}, Errors", higher_is=WORSE,
     ),
@@ -430,7 +436,7 @@ _DECLARED = (
         reference=f"{SUMMARY}, New quarantines", higher_is=WORSE,
     ),
     Metric(
-        name="open_rate", label="Open rate", unit=RATIO, formula=ratio("unique_opens", "delivered"),
+        name="open_rate", label="Open rate (recipients)", unit=RATIO, formula=ratio("unique_opens", "delivered"),
         definition="Recipients who opened out of delivered messages.",
         reference=f"{INDICATORS}, Open and click-through rate", higher_is=BETTER,
     ),
@@ -453,13 +459,13 @@ _DECLARED = (
         reference="Adobe Campaign Classic, URLs and click streams, Cumulated clicks", higher_is=BETTER,
     ),
     Metric(
-        name="click_to_open_rate", label="Click-to-open rate", unit=RATIO, platform_label="Raw reactivity",
+        name="click_to_open_rate", label="Raw reactivity", unit=RATIO, platform_label="Raw reactivity",
         formula=ratio("unique_clicks", "unique_opens"),
         definition="Recipients who clicked out of recipients who opened.",
         reference=f"{INDICATORS}, Raw reactivity", higher_is=BETTER,
     ),
     Metric(
-        name="estimated_click_to_open_rate", label="Estimated click-to-open rate", unit=RATIO,
+        name="estimated_click_to_open_rate", label="Estimated recipient reactivity", unit=RATIO,
         platform_label="Estimated recipient reactivity", formula=ratio("unique_clicks", "estimated_unique_opens"),
         definition="Recipients who clicked out of the estimated recipients who opened.",
         reference=f"{INDICATORS}, Estimated recipient reactivity", higher_is=BETTER,
@@ -492,14 +498,14 @@ _DECLARED = (
         reference=f"{INDICATORS}, Web tracking", higher_is=BETTER,
     ),
     Metric(
-        name="average_articles_per_transaction", label="Average articles per transaction", unit=ARTICLES,
+        name="average_articles_per_transaction", label="Average count of articles per transaction", unit=ARTICLES,
         platform_label="Average count of articles per transaction",
         formula=ratio("transaction_articles", "transactions"),
         definition="Articles of transactions per transaction.",
         reference=f"{INDICATORS}, Web tracking", higher_is=BETTER,
     ),
     Metric(
-        name="amount_per_message", label="Amount per message", unit=CURRENCY,
+        name="amount_per_message", label="Average amount per message", unit=CURRENCY,
         platform_label="Average amount per message", formula=ratio("transaction_amount", "to_deliver"),
         definition="Amount of transactions per message to deliver.",
         reference=f"{INDICATORS}, Web tracking", higher_is=BETTER,

@@ -27,7 +27,7 @@ from trackkit.report.template import SKIN, TEMPLATES, words_of
 
 Phrase = str | tuple[str, str]
 SAID = ("say", "unavailable")  # calls whose first argument is said
-METRIC_WORDS = ("label", "platform_label", "definition")
+METRIC_WORDS = ("label", "definition")
 HEAD = """# The words of reports in {name}. `make messages` keeps the list of sentences in step with the code.
 msgid ""
 msgstr ""

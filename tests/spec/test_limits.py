@@ -200,7 +200,8 @@ def test_words_hold_their_numbers_dates_and_state():
     assert warnings == [
         "Late bounces may arrive until 2026-11-08 08:00, and the data goes to 2026-11-02 08:00: success is provisional."
     ]
-    assert "Text messages, whose opens cannot be seen: 2 of 5. The estimates allow for them." in remarks
+    text = "Text messages, whose opens cannot be seen: 2 of 5. The estimates allow for them; "
+    assert text + "other figures of opens do not." in remarks
     assert remarks[0].endswith("and so are hard and soft bounces. Concerned: Bounces.")
     running, _ = sentences(limits(one([hit(1)], state=75), "1", needs={}))
     assert running == ["The delivery is still running (state: Paused): its figures will change."]

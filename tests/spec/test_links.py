@@ -154,7 +154,7 @@ def test_platform_average_is_over_six_calendar_months_before_the_launch():
     )
     figures = click_figures(given_, "230").rows_by_key("metric", named=True, unique=True)
     cumulated = figures["total_click_rate"]
-    assert (cumulated["label"], cumulated["numerator"], cumulated["denominator"]) == ("Cumulated clicks", 1, 10)
+    assert (cumulated["label"], cumulated["numerator"], cumulated["denominator"]) == ("Click rate (all clicks)", 1, 10)
     assert cumulated["rate"] == 0.1
     # a, c and e have 2, 4 and 6 clicks on ten messages each
     assert (cumulated["deliveries"], cumulated["average_numerator"], cumulated["average_denominator"]) == (3, 12, 30)
@@ -173,9 +173,9 @@ def test_average_of_sums_and_mean_of_rates_differ():
 def test_golden_figures_have_their_parts_and_no_average():
     rows = click_figures(golden(), DELIVERY_ID).select("label", "numerator", "denominator", "rate", "deliveries").rows()
     assert rows == [
-        ("Reactivity", 2, 3, 2 / 3, 0),
-        ("Distinct clicks", 6, 4, 1.5, 0),
-        ("Cumulated clicks", 15, 4, 3.75, 0),
+        ("Estimated recipient reactivity", 2, 3, 2 / 3, 0),
+        ("Click rate (people)", 6, 4, 1.5, 0),
+        ("Click rate (all clicks)", 15, 4, 3.75, 0),
     ]
     assert click_figures(golden(), DELIVERY_ID)["platform_average"].to_list() == [None] * 3
 

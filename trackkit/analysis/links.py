@@ -8,6 +8,7 @@ import math
 
 import polars as pl
 
+from trackkit.analysis.unseen import WHY, observed, unseen
 from trackkit.deliveries import (
     Tables,
     comparable,
@@ -37,7 +38,6 @@ UNNAMED = translatable(
     {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)", "tag": "(no tag)"}
 )
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
-FIGURE_LABELS = translatable(("Reactivity", "Distinct clicks", "Cumulated clicks"))
 EVENT_LABELS = translatable({
     "opened": "Open", "clicked": "Email click", "unsubscribed": "Opt-out", "web_visited": "Web",
     "transaction": "Transaction", "mirror_page": "Mirror page",
@@ -113,18 +113,17 @@ def clicks_per_day(
 def click_figures(tables: Tables, delivery: str) -> pl.DataFrame:
     """Return the three header figures with their platform average: one row each for the rates of `FIGURES`.
 
-    Columns: `metric`, `label` (the platform's words), `numerator_name`, `numerator`, `denominator_name`, `denominator`,
-    `rate`; `platform_average`, the rate of the sums (`average_numerator` / `average_denominator`) over the
-    `deliveries` of `comparable` that have the rate; `mean_of_rates`, the plain mean over the same ones. The first is
-    what the platform's sums of indicators give; both are null when nothing compares. Raises RequestError for an
-    unknown delivery.
+    Columns: `metric`, `label`, `numerator_name`, `numerator`, `denominator_name`, `denominator`, `rate`; `why`, the
+    reason where it cannot be observed (`unseen`); `platform_average`, the rate of the sums (`average_numerator` /
+    `average_denominator`) over the `deliveries` of `comparable` that have the rate; `mean_of_rates`, the plain mean
+    over the same ones. The first is what the platform's sums of indicators give; both are null when nothing compares.
+    Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
     peers = comparable(tables, key)["delivery_id"].to_list()
-    own = measure(tables, FIGURES, delivery=[key])
+    own = observed(measure(tables, FIGURES, delivery=[key]), unseen(tables, [key]))
     others = measure(tables, FIGURES, delivery=peers) if peers else own.clear()
-    rows = [_figure(own, others, name, label) for name, label in zip(FIGURES, FIGURE_LABELS, strict=True)]
-    return pl.concat(rows)
+    return pl.concat([_figure(own, others, name) for name in FIGURES])
 
 
 def tracked_links(tables: Tables, delivery: str) -> pl.DataFrame:
@@ -216,7 +215,7 @@ def _share() -> pl.Expr:
     return quotient("clicks", "total")
 
 
-def _figure(own: pl.DataFrame, others: pl.DataFrame, name: str, label: str) -> pl.DataFrame:
+def _figure(own: pl.DataFrame, others: pl.DataFrame, name: str) -> pl.DataFrame:
     """One header figure: this delivery's, and the two averages over the others."""
     metric = METRICS[name]
     parts = [metric.numerator, metric.denominator]
@@ -227,8 +226,9 @@ def _figure(own: pl.DataFrame, others: pl.DataFrame, name: str, label: str) -> p
         platform_average=pl.when(pl.last() > 0).then(pl.first() / pl.last()),
         deliveries=pl.lit(known.height, pl.Int64),
     )
-    values = own.select(numerator=parts[0], denominator=parts[1], rate=name)
+    why = pl.col(WHY.format(name)) if WHY.format(name) in own.columns else pl.lit(None, pl.String)
+    values = own.select(numerator=parts[0], denominator=parts[1], rate=name, why=why)
     names = pl.DataFrame(
-        {"metric": [name], "label": [label], "numerator_name": [parts[0]], "denominator_name": [parts[1]]}
+        {"metric": [name], "label": [metric.label], "numerator_name": [parts[0]], "denominator_name": [parts[1]]}
     )
     return pl.concat([names, values, average, known.select(mean_of_rates=pl.col(name).mean())], how="horizontal")

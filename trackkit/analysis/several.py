@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from trackkit.analysis.unseen import observed, unseen
 from trackkit.deliveries import AVERAGE_MONTHS, Tables, require_deliveries
 from trackkit.engine import measure
 from trackkit.errors import RequestError
@@ -44,12 +45,12 @@ def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> p
 def side_by_side(tables: Tables, metrics: Sequence[str], deliveries: str | Sequence[str] = "") -> SideBySide:
     """Return metrics of several deliveries, and of all of them together, measured again.
 
-    `rows` has one row per delivery, in the order of `chosen_deliveries` and with its columns, then those of `measure`;
-    `total` is one row. Raises RequestError as `chosen_deliveries` and `measure`.
+    `rows` has one row per delivery, in the order of `chosen_deliveries` and with its columns, then those of `measure`
+    through `unseen.observed`; `total` is one row. Raises RequestError as `chosen_deliveries` and `measure`.
     """
     chosen = chosen_deliveries(tables, deliveries)
     keys = chosen["delivery_id"].to_list()
-    measured = measure(tables, metrics, by="delivery_id", delivery=keys)
+    measured = observed(measure(tables, metrics, by="delivery_id", delivery=keys), unseen(tables, keys))
     rows = chosen.join(measured, on="delivery_id", how="left", maintain_order="left")
     return SideBySide(rows, measure(tables, metrics, by=[], delivery=keys))
 

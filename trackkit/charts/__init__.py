@@ -125,7 +125,7 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
         )
         .with_columns(key=_link_key(labels, lang))
     )
-    clicks = say("Clicks", lang)
+    clicks = say("Link clicks", lang)
     return columns(
         rows.drop("link"),
         say("Clicks of each day, by link.", lang),

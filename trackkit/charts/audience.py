@@ -92,7 +92,7 @@ def opens_bars(opens: pl.DataFrame, labels: Labels | None = None, lang: str = "e
     kinds, colours = [words[kind] for kind in KINDS], theme().light.series
     scale = alt.Scale(domain=kinds, range=[colours[0], colours[1], colours[-1]])
     described = say("Opens of each name, on computers, on mobiles and on unknown devices.", lang)
-    x = alt.X("count:Q", title=say("Opens", lang), stack="zero", axis=along(WHOLE))
+    x = alt.X("count:Q", title=say("Sum of opens", lang), stack="zero", axis=along(WHOLE))
     drawn = bars(rows, described, x, "label", named["label"].to_list(), 26).mark_bar(size=16, aria=False)
     return drawn.encode(
         color=alt.Color("kind:N", scale=scale, legend=alt.Legend(columns=2)),
@@ -100,9 +100,9 @@ def opens_bars(opens: pl.DataFrame, labels: Labels | None = None, lang: str = "e
         tooltip=[
             tip("label", say("Name", lang)),
             tip("kind", say("Device", lang)),
-            tip("count", say("Opens", lang), WHOLE),
+            tip("count", say("Value", lang), WHOLE),
             tip("opens", say("Opens of the name", lang), WHOLE),
-            tip("total", say("Opens in all", lang), WHOLE),
+            tip("total", say("Sum of opens", lang), WHOLE),
         ],
     )
 

@@ -23,7 +23,7 @@ LONGEST_NAME = 80
 WHOLE, SHARE = ",.0f", ".2%"  # how tooltips write counts and fractions
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # up to a count of 1 the least step still lets a half through
 FILLED = 0.92  # of a period, so that columns stand apart
-SERIES = translatable({"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"})
+SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 LENGTHS = {f"{hours}h": timedelta(hours=hours) for hours in (1, 3, 24)}
 LENGTHS |= {"half_hour": timedelta(minutes=30), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 

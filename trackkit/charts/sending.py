@@ -9,7 +9,7 @@ from trackkit.cells import Block, Labels, headline, label_of, nothing, only_row,
 from trackkit.charts.canvas import SHARE, WHOLE, along, bars, by_the_clock, columns, readable, tip
 from trackkit.language import said, say, translatable
 
-OUTCOMES = translatable({"success": "Success", "errors": "Errors"})
+OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
 SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
 AXES = {"messages_per_hour": ",.0f", "bits_per_second": "~s"}
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")

@@ -66,8 +66,10 @@ WORDS = translatable(
         "kept": "Logs of this delivery were removed on {at}, as retention asks, and its figures were kept: what breaks "
         "them down is unknown, and lists and curves show what is left.",
         "no_hit": "No hit has been recorded: opens and clicks are 0.",
-        "text_only": "All messages are text ({count}): no open can be seen but by a click, and the estimates are 0.",
-        "text_some": "Text messages, whose opens cannot be seen: {count} of {total}. The estimates allow for them.",
+        "text_only": "All messages are text ({count}), whose opens cannot be seen: opens and every rate over them are "
+        "n/a.",
+        "text_some": "Text messages, whose opens cannot be seen: {count} of {total}. The estimates allow for them; "
+        "other figures of opens do not.",
         "text_unknown": "How many messages are text is unknown: estimated opens equal those counted.",
         "seeds": "Messages to control addresses, left out of success: {count}.",
         "seed_hits": "Hits of control addresses, left out of every count: {count} of {total}.",

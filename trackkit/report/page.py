@@ -7,6 +7,7 @@ what its figures cannot say.
 import os
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,7 @@ from trackkit import resources
 from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.subscriptions import services
+from trackkit.analysis.unseen import Kinds, observed, unseen
 from trackkit.deliveries import is_hit, require_delivery, zone_of
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
@@ -72,6 +74,15 @@ class Page:
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
         return self.template[name]
+
+    @cached_property
+    def unseen(self) -> dict[str, Kinds]:
+        """What cannot be observed of the delivery, and why: `analysis.unseen`."""
+        return unseen(self.tables, [self.delivery] if self.delivery else [])
+
+    def observed(self, figures: pl.DataFrame) -> pl.DataFrame:
+        """Return figures of the delivery; those that cannot be observed are null, with the reason beside them."""
+        return observed(figures, self.unseen)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.header._repr_mimebundle_()

@@ -20,6 +20,7 @@ from trackkit.cells import (
     Cell,
     Labels,
     bold,
+    briefly,
     fraction,
     headings,
     headline,
@@ -31,8 +32,11 @@ from trackkit.cells import (
     presented,
     rate_cell,
     require,
+    unavailable,
     value_cell,
+    why_unseen,
 )
+from trackkit.charts.canvas import SERIES
 from trackkit.language import said, say, several, translatable
 from trackkit.metrics import METRICS, PEOPLE
 from trackkit.tables import audience, platform, sending, web
@@ -42,7 +46,7 @@ __all__ = ["audience", "breakdown_table", "figures", "largest", "link_table", "l
            "metric_table", "placement", "platform", "sending", "share_table", "web"]  # fmt: skip
 LINK_WORDS = translatable({
     "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id",
-    "text": "Words in the message", "reason": "Why", "position": "Place",
+    "clicks": "Link clicks", "text": "Words in the message", "reason": "Why", "position": "Place",
 })  # fmt: skip
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
 NO_EVENT, NOTHING_COMPARES, NO_LINK = translatable(("no event", "no comparable delivery", "Nothing to list."))
@@ -78,7 +82,7 @@ def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: L
     if metric.is_rate:
         rate = rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name, beside=True)
         return {"label": label, "value": "", "rate": rate}
-    shared = over is not None and name != over and not metric.denominator
+    shared = over is not None and name != over and not metric.denominator and not row.get(f"why {name}")
     rate = rate_cell(row, name, over or name, lang, beside=True) if shared else ""
     return {"label": label, "value": value_cell(row, name, lang), "rate": rate}
 
@@ -95,12 +99,13 @@ def breakdown_table(
     """Show metrics side by side, one row per group; each rate above its numerator / denominator.
 
     In: a frame of `measure` with the column `by`; `total`, the same metrics in one row measured by themselves, since
-    distinct counts do not add up. A rate above its one of `ceilings` is marked, in words and not by colour alone.
+    distinct counts do not add up; there it stands once why something cannot be observed. A rate above its one of
+    `ceilings` is marked, in words and not by colour alone.
     """
     highest = ceilings or {}
     words = {by: headline(by, lang)} | {name: label_of(name, lang) for name in metrics} | dict(labels or {})
     rows = [
-        {by: short(group(row[by], lang)), **_group_cells(row, metrics, highest, lang)}
+        {by: short(group(row[by], lang)), **_group_cells(row, metrics, highest, lang, brief=total is not None)}
         for row in measured.iter_rows(named=True)
     ]
     if total is not None:
@@ -115,9 +120,12 @@ def group(name: str | None, lang: str = "en") -> str:
 
 
 def _group_cells(
-    row: Mapping[str, Any], metrics: Sequence[str], ceilings: Mapping[str, float], lang: str
+    row: Mapping[str, Any], metrics: Sequence[str], ceilings: Mapping[str, float], lang: str, brief: bool = False
 ) -> dict[str, Cell]:
-    cells = {name: value_cell(row, name, lang) for name in metrics}
+    cells = {
+        name: briefly(why, lang) if brief and (why := why_unseen(row, name)) else value_cell(row, name, lang)
+        for name in metrics
+    }
     over = {name: limit for name, limit in ceilings.items() if name in cells and (row[name] or 0) > limit}
     return cells | {name: _marked(cells[name], limit, lang) for name, limit in over.items()}
 
@@ -158,14 +166,21 @@ def share_table(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "e
 
     In: the frame of `curves.pareto`: `share`, then words such as "1 h 10 min", null where a series is empty.
     """
-    words = {name: headline(name, lang) for name in rows.columns} | dict(labels or {})
-    none = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
+    series = [name for name in rows.columns[1:] if not name.startswith("why ")]
+    words = headings(["share", *series], SERIES, labels, lang)
     cells = [
-        {"share": percent(row["share"], 0, lang)}
-        | {name: none if row[name] is None else plain(row[name]) for name in rows.columns[1:]}
-        for row in rows.iter_rows(named=True)
+        {"share": percent(row["share"], 0, lang)} | {name: _reached(row, name, place, lang) for name in series}
+        for place, row in enumerate(rows.iter_rows(named=True))
     ]
-    return presented(cells, words, right=rows.columns[1:])
+    return presented(cells, words, right=series)
+
+
+def _reached(row: Mapping[str, Any], name: str, place: int, lang: str) -> Cell:
+    """A time; where the series cannot be observed, why in the first row."""
+    if why := why_unseen(row, name):
+        return briefly(why, lang) if place else unavailable(why, lang)
+    none = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
+    return none if row[name] is None else plain(row[name])
 
 
 def link_table(
@@ -223,9 +238,9 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
         '<div class="tk-figure"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span>'
         '<span class="tk-average">{} <b>{}</b></span><span class="tk-of">{}</span></div>'
     ).format(
-        labels.get(row["metric"], say(row["label"], lang)),
+        labels.get(row["metric"], label_of(row["metric"], lang)),
         figure(row["metric"], row["rate"], lang),
-        fraction(row["numerator"], row["denominator"], lang),
+        say(row["why"], lang) if row["why"] else fraction(row["numerator"], row["denominator"], lang),
         say("Platform average", lang),
         average,
         basis,

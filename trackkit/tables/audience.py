@@ -29,7 +29,7 @@ from trackkit.language import say, translatable
 from trackkit.wording import number, percent, short
 
 WORDS = translatable({
-    "rank": "#", "name": "Name", "version": "Version", "bar": "", "opens": "Opens", "share": "Share of opens",
+    "rank": "#", "name": "Name", "version": "Version", "bar": "", "opens": "Sum of opens", "share": "Share of opens",
     "mobile": "Opens on mobiles", "mobile_share": "Share of opens on mobiles", "visitors": "Visitors",
     "pages": "Pages viewed", "usage_rate": "Usage rate", "visitors_per_day": "Visitors per day",
     "pages_per_day": "Pages viewed per day", "relative_rate": "Relative rate", "global_rate": "Global rate",
@@ -42,6 +42,7 @@ RATES = {
 }  # fmt: skip
 AVERAGES = {"visitors_per_day": ("visitors", "days"), "pages_per_day": ("pages", "days")}
 NOTHING, NO_DAY = translatable(("nothing to divide by", "no day with a hit"))
+DATED = translatable("Total with a date")
 NO_HIT = translatable("There is no such hit in this period.")
 
 
@@ -69,7 +70,7 @@ def name_table(
 def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None, lang: str = "en") -> GT:
     """Show what happened in each slot of a clock: one row per slot, one column per series, then the totals.
 
-    In: the frame of `activities.folded_activity`.
+    In: the frame of `activities.folded_activity`; what cannot be observed says why in the totals.
     """
     series = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
     names = slot_names(every, lang)
@@ -77,9 +78,8 @@ def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None,
         {"when": names[slot]} | {str(row["series"]): _counted(row, lang) for row in of_slot.iter_rows(named=True)}
         for (slot,), of_slot in folded.group_by("slot", maintain_order=True)
     ]
-    totals = dict(folded.select(pl.col("series").cast(pl.String), "total").unique().iter_rows())
-    rows.append({"when": bold(say(TOTAL, lang))}
-                | {name: number(totals[name], lang=lang) for name in series})  # fmt: skip
+    totals = {row["series"]: row for row in folded.unique("series").iter_rows(named=True)}
+    rows.append({"when": bold(say(DATED, lang))} | {name: _total(totals[name], lang) for name in series})
     return presented(rows, headings(("when", *series), WORDS | SERIES, labels, lang), right=series)
 
 
@@ -97,6 +97,11 @@ def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
         return unavailable(NO_DAY if bottom == "days" else NOTHING, lang)
     value = percent(row[name], lang=lang) if name in RATES else number(row[name], 2, lang)
     return over(value, fraction(row[top], row[bottom], lang))
+
+
+def _total(row: Mapping[str, Any], lang: str) -> Cell:
+    why = row.get("why series")
+    return unavailable(why, lang) if why else number(row["total"], lang=lang)
 
 
 def _counted(row: Mapping[str, Any], lang: str) -> Cell:

@@ -23,19 +23,21 @@ from trackkit.cells import (
     require,
     unavailable,
     value_cell,
+    why_unseen,
 )
 from trackkit.charts.platform import period_name
 from trackkit.language import say, several, translatable
 from trackkit.wording import NOT_AVAILABLE, instant, number, percent, short
 
 NETWORK_WORDS = translatable({
-    "network": "Network", "shares": "Sharing activities", "share_breakdown": "Breakdown",
-    "sharing_rate": "Sharing rate", "targeted_rate": "Sharing rate of the initial population", "opens": "Opens",
-    "open_breakdown": "Breakdown of opens", "open_rate": "Rate of opens", "added_open_rates": "Sum of the rates",
+    "network": "Network", "shares": "Sharing activities", "share_breakdown": "Breakdown of sharing activities",
+    "sharing_rate": "Sharing rate", "targeted_rate": "Sharing rate of the initial population",
+    "opens": "Opens of shared pages", "open_breakdown": "Breakdown of opens of shared pages",
+    "open_rate": "Rate of opens of shared pages", "added_open_rates": "Sum of the rates",
 })  # fmt: skip
 ACTIVITY_WORDS = translatable({
     "starts_on": "Period", "new_contacts": "New contacts", "shared_opens": "Opens of shared pages",
-    "opens": "Opens of the message", "shares": "Sharing activities",
+    "opens": "Sum of opens", "shares": "Sharing activities",
 })  # fmt: skip
 SERVICE_WORDS = translatable({
     "service": "Service", "period": "Period", "subscribers": "Subscribers to date", "registered": "Registered",
@@ -190,6 +192,8 @@ def _share(row: Mapping[str, Any], name: str, lang: str) -> Cell:
         return _not_available(lang)
     if nothing:
         return unavailable(NOTHING, lang)
+    if why := why_unseen(row, name):
+        return unavailable(why, lang)
     of_pages = name in ("new_contacts", "shared_opens") or (name == "opens" and "network" in row)
     return unavailable(NO_PAGE if of_pages and row["shares"] is not None else NOT_LOADED, lang)
 

@@ -30,7 +30,7 @@ SEVEN = translatable("The platform's seven types")
 NOTHING_FAILED, NONE_PROCESSED, NO_FAILURE = translatable(("nothing failed", "no message processed", "Nothing failed."))
 NO_ONE_REJECTED, NO_TARGET = translatable(("no one rejected", "the initial population is not in the data loaded"))
 EXCLUSION_WORDS = translatable(
-    {"rule": "Rule", "recipients": "Recipients", "contribution": "Of the rejected", "share": "Of the target"}
+    {"rule": "Rule", "recipients": "Recipients left out", "contribution": "Of the rejected", "share": "Of the target"}
 )
 BOUNCE_WORDS = translatable(
     {
@@ -46,8 +46,8 @@ FAILURE_WORDS = translatable(
 )  # fmt: skip
 FIGURES = translatable(
     {
-        "progress": "Processed", "speed": "Pace so far, messages per hour", "busiest": "Busiest hour, messages",
-        "pending": "Pending", "ends": "Projected end",
+        "progress": "Progress", "speed": "Pace so far, messages per hour", "busiest": "Busiest hour, messages",
+        "pending": "Messages pending", "ends": "Projected end",
     }
 )  # fmt: skip
 OUTLOOKS = translatable(

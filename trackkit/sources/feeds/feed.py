@@ -276,6 +276,18 @@ def all_feeds() -> dict[str, Feed]:
     return own | {name: one for name, one in _built_in().items() if name not in own}
 
 
+def can_tell(format: str) -> frozenset[str] | None:
+    """Return the event types that a format's map has words for; None where it is no map, or goes by the type of links.
+
+    >>> "complained" in can_tell("sendgrid"), "complained" in can_tell("postal"), can_tell("adobe_export")
+    (True, False, None)
+    """
+    feed = all_feeds().get(format)
+    if feed is None or "by_link" in feed.words.values():
+        return None
+    return frozenset({*feed.words.values(), *(rule.event_type for rule in feed.rule if rule.event_type)})
+
+
 def check_maps(folder: Path | None = None) -> list[str]:
     """Return what is wrong with the maps in `formats` of a folder, the working folder by default."""
     problems = []
