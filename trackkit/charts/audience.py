@@ -22,6 +22,7 @@ from trackkit.charts.canvas import (
     written,
 )
 from trackkit.language import said, say, translatable
+from trackkit.schema import MAIL_PROXY
 from trackkit.theme import theme
 
 KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})
@@ -140,4 +141,5 @@ def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
     """Add `label`, the name as shown; our own words end in a space, since a browser may itself be called "Others"."""
     is_others = pl.col("row").cast(pl.String) == "others" if "row" in rows.columns else pl.lit(False)
     label = pl.when(is_others).then(pl.lit(say(OTHERS, lang) + " ")).otherwise("name")
+    rows = rows.with_columns(pl.col("name").replace({MAIL_PROXY: say(MAIL_PROXY, lang)}))
     return readable(rows, "name").with_columns(label=label.fill_null(say(UNKNOWN, lang) + " "))
