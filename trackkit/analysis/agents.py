@@ -68,10 +68,8 @@ def named(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
 
 
 def _is_mail_proxy() -> pl.Expr:
-    """Gmail's, Yahoo's, by their names; and an open by no more than "Mozilla/5.0", as Apple's proxies make them."""
-    says_nothing = pl.col("device").is_null() & pl.col("operating_system").is_null() & (pl.col("browser") == "Mozilla")
-    is_apple = says_nothing & (pl.col("event_type").cast(pl.String) == "opened")
-    return pl.col("browser").str.contains("(?i)(?:mail|image)proxy$") | is_apple
+    """By its name. A bare "Mozilla/5.0" may be Apple's proxy or a script: it stays "Mozilla", as on the platform."""
+    return pl.col("browser").str.contains("(?i)(?:mail|image)proxy$")
 
 
 def _is_apple_mail() -> pl.Expr:
