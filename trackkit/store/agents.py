@@ -128,9 +128,9 @@ def _in_one_vocabulary(agents: pl.LazyFrame) -> pl.LazyFrame:
     is_linux = words.is_in(LINUXES)
     named = pl.when(is_linux).then(pl.lit("Linux")).otherwise(pl.coalesce(family, words))
     version = pl.when(is_linux).then(words).otherwise(_version(family, parts[1], parts[2]))
+    known = agents.with_columns(told).with_columns(operating_system=named, operating_system_version=version)
     return (
-        agents.with_columns(told)
-        .with_columns(operating_system=named, operating_system_version=version, proxy=_proxy())
+        _models(known.with_columns(proxy=_proxy()))
         .with_columns(device=_device(), browser=_renamed(pl.col("browser"), BROWSERS),
                       browser_version=pl.col("browser_version").str.extract(r"^([^.]+)"))
         .with_columns(pl.when(pl.col("proxy").is_null()).then(name).alias(name) for name in AGENT_COLUMNS)
@@ -207,21 +207,24 @@ def _proxy() -> pl.Expr:
     return _renamed(found.str.replace_all("[ !]", ""), PROXIES)
 
 
-def _model() -> pl.Expr:
-    """A device without its maker and by one name; every Android that does not say which is an "Android"."""
-    device = pl.col("device").str.replace(_MOTO, "moto $1")
-    model = device.str.extract(_OF_A_MAKER)
+def _models(agents: pl.LazyFrame) -> pl.LazyFrame:
+    """Devices without their maker and by one name; every Android that does not say which is an "Android"."""
+    device, model = pl.col("device"), pl.col("model")
     has_number = model.str.contains("[0-9]") & model.str.contains("[A-Za-z]")
-    device = pl.when(has_number).then(model).otherwise(device)
-    device = pl.coalesce(device.str.extract(_IDENTIFIER), _renamed(device, DEVICES))
-    device = pl.when(device.str.contains(_CODE)).then(device.str.to_uppercase()).otherwise(device)
     no_model = device.str.to_lowercase().is_in(NO_MODEL) & (pl.col("operating_system") == "Android")
-    return pl.when(no_model).then(pl.lit("Android")).otherwise(device)
+    return (  # step by step: in one expression, each step would be computed as often as the next one names it
+        agents.with_columns(device.str.replace(_MOTO, "moto $1"))
+        .with_columns(model=device.str.extract(_OF_A_MAKER))
+        .with_columns(device=pl.when(has_number).then(model).otherwise(device))
+        .with_columns(device=pl.coalesce(device.str.extract(_IDENTIFIER), _renamed(device, DEVICES)))
+        .with_columns(pl.when(device.str.contains(_CODE)).then(device.str.to_uppercase()).otherwise(device))
+        .with_columns(pl.when(no_model).then(pl.lit("Android")).otherwise(device).alias("device"))
+    )
 
 
 def _device() -> pl.Expr:
     """The device as told, else the computer that the operating system runs on; a Mac is no PC."""
-    system, device = pl.col("operating_system"), _model()
+    system, device = pl.col("operating_system"), pl.col("device")
     by_system = system.replace_strict(COMPUTERS, default=None, return_dtype=pl.String)
     is_mac = (device == "PC") & (system == "Mac OS")
     return pl.when(is_mac).then(pl.lit("Mac")).otherwise(pl.coalesce(device, by_system))
