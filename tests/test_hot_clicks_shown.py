@@ -34,7 +34,7 @@ def given(body: str, clicks: dict[str, int], format: str = "html") -> Any:
 @pytest.mark.parametrize(
     ("lang", "told"),
     [("en", ("94% · link at 3 places", "15 clicks, at 3 places together")),
-     ("pt_BR", ("94% · link em 3 lugares", "15 cliques, em 3 lugares juntos"))],
+     ("pt_BR", ("94% · link em 3 lugares", "15 cliques, nos 3 lugares juntos"))],
 )  # fmt: skip
 def test_one_link_at_three_places_says_so_and_the_shares_add_up(
     tmp_path: Path, lang: str, told: tuple[str, str]
