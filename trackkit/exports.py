@@ -20,6 +20,8 @@ _CUT = " … (cut here: a cell holds 32,767 letters)"
 _SHEET = {
     "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "constant_memory": True,
 }  # fmt: skip
+# Whatever a terminal may act on; joiners and marks of direction, which emoji and right-to-left words need, stay.
+_CONTROL = r"[\p{C}--[\x{ad}\x{61c}\x{200b}-\x{200f}\x{2060}-\x{2064}\x{feff}\x{e0020}-\x{e007f}]]"
 _NOT_XML = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
 
 
@@ -139,7 +141,7 @@ def _tell(book: Any, sheet: Any, facts: Mapping[str, object]) -> None:
 
 def as_text(frame: pl.DataFrame) -> str:
     """Return the whole frame as a text table whose cells cannot hold terminal control codes."""
-    shown = _flat(frame).with_columns(pl.col(pl.String).str.replace_all(r"\p{C}", "�"))
+    shown = _flat(frame).with_columns(pl.col(pl.String).str.replace_all(_CONTROL, "�"))
     with pl.Config(
         tbl_rows=-1, tbl_cols=-1, tbl_width_chars=10_000, fmt_str_lengths=100, tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=True, tbl_formatting="UTF8_FULL_CONDENSED",

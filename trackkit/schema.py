@@ -50,6 +50,7 @@ FAILURE_REASONS = translatable({
     17: "Target limited in size", 20: "Refused", 25: "Error ignored", 127: "Control address",
 })  # fmt: skip
 FORMATS = ("html", "text")
+MAIL_PROXY = translatable("Mail proxy")  # what reports call a browser that fetched images in a reader's place
 BOUNCE_CLASSES = ("hard", "soft", "block", "undetermined")
 FORMAT_LABELS = translatable({"html": "HTML", "text": "Text"})
 MESSAGE_TYPES = translatable({0: "e-mail", 1: "SMS", 2: "phone", 3: "direct mail", 4: "fax", 40: "push", 120: "other"})

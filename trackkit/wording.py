@@ -1,6 +1,7 @@
 """Numbers and log text as they are shown: by locale, escaped, shortened, nothing that misleads or identifies."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, localcontext
@@ -20,10 +21,17 @@ NOT_AVAILABLE = translatable("n/a")
 LONGEST_TITLE = 600
 # Rates that are so small that two decimals would show nothing (spec, 2.0).
 DECIMALS = {"complaint_rate": 3}
-# Letters that move, reverse or hide the text around them: controls, zero-width, bidirectional overrides.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\uffff]"
-)
+# What breaks the text, or moves and reverses what stands around it: controls, ends of lines, directions begun.
+_MOVES = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufff9-\uffff"
+# A text between these two is laid out by itself, in the direction of its first letter, and moves nothing around it.
+FENCE, FENCE_END = "\u2068", "\u2069"
+_UNSEEN = re.compile(f"({FENCE}[^{_MOVES}]*{FENCE_END})|[{_MOVES}]")
+_FENCED = re.compile(f"{FENCE}[^{FENCE_END}]*{FENCE_END}")
+# What shows nothing and joins nothing: soft hyphen, zero-width space, word joiner and the like, byte-order mark.
+_NOTHING = str.maketrans(dict.fromkeys("\u00ad\u200b\u2060\u2061\u2062\u2063\u2064\ufeff"))
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_JOINER, _FLAGS = "\u200d", "".join(map(chr, range(0x1F1E6, 0x1F200)))  # two of these are a flag
+_MOST_JOINED = 64  # letters in one: the longest emoji has fourteen
 _ELAPSED = translatable(
     {
         ("days", "hours"): "{days} d {hours} h", ("days", "minutes"): "{days} d {minutes} min",
@@ -110,20 +118,71 @@ def chart_locale(lang: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> str:
-    """Return log text without unseen or direction-changing letters, and without what tells of one person.
+    """Return log text without controls or directions that reach beyond it, and without what tells of one person.
 
     That is mail addresses, the ends of IP addresses, and values in URLs that are tokens by their name or their look.
+    Text that is written from right to left comes fenced, so that it reads right in any sentence, table or chart, and
+    moves nothing beside it.
 
     >>> plain("a\\u202eb\\x00"), plain("to john.doe@mail.example?")
     ('a\ufffdb\ufffd', 'to j***@mail.example?')
     >>> plain("https://shop.example/?id=7&token=Zx81"), plain("550 [192.0.2.77] refused")
     ('https://shop.example/?id=7&token=***', '550 [192.0.2.***] refused')
     """
-    text = _ADDRESS.sub(r"\1***\2", _UNSEEN.sub("\ufffd", str(value)))
+    text = _ADDRESS.sub(r"\1***\2", _UNSEEN.sub(_harmless, str(value)).translate(_NOTHING))
     if "=" in text or "#" in text or "?" in text:
         text = _FRAGMENT.sub(r"\1***", _ASKED.sub(_without_token, text))
     text = _IPV4.sub(r"\1***", text) if any(letter.isdigit() for letter in text) else text
-    return _IPV6.sub(_without_end, text) if text.count(":") > 1 else text
+    return fenced(_IPV6.sub(_without_end, text) if text.count(":") > 1 else text)
+
+
+def _harmless(found: re.Match[str]) -> str:
+    return found[1] or "\ufffd"
+
+
+def fenced(text: str) -> str:
+    """Return text so that what of it is written from right to left is laid out by itself.
+
+    >>> fenced("Sale!"), fenced("\u05d4!") == "\u2068\u05d4!\u2069", fenced(fenced("\u05d4!")) == fenced("\u05d4!")
+    ('Sale!', True, True)
+    """
+    if text.isascii() or not _RIGHT_TO_LEFT.search(_FENCED.sub("", text)):
+        return text
+    return FENCE + text.replace(FENCE, "").replace(FENCE_END, "") + FENCE_END
+
+
+def clipped(value: Any, longest: int) -> str:
+    """Return log text as `plain` does, cut to a number of letters, with an ellipsis; never within an emoji.
+
+    >>> clipped("Zürich", 4), clipped("Zürich", 6)
+    ('Zür…', 'Zürich')
+    """
+    text = plain(value)
+    if len(text) <= longest:
+        return text
+    bare = _unfenced(text)
+    return fenced(f"{bare[: _whole(bare, longest - 1)]}…")
+
+
+def _unfenced(text: str) -> str:
+    return text.replace(FENCE, "").replace(FENCE_END, "")
+
+
+def _whole(text: str, at: int, step: int = -1) -> int:
+    """The place next to `at`, before or after, where no letter is cut: no accent, no emoji of several, no flag."""
+    place = at
+    while 0 < place < len(text) and abs(place - at) < _MOST_JOINED and _is_within(text, place):
+        place += step
+    return place
+
+
+def _is_within(text: str, at: int) -> bool:
+    """Whether a place is within what is read as one letter."""
+    before, after = text[at - 1], text[at]
+    if _JOINER in (before, after) or "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":
+        return True
+    flags = len(text[:at]) - len(text[:at].rstrip(_FLAGS)) if after in _FLAGS else 0
+    return flags % 2 == 1 or unicodedata.category(after).startswith("M")
 
 
 def _without_token(found: re.Match[str]) -> str:
@@ -150,9 +209,10 @@ def short(value: Any, longest: int = 80, lang: str = "en") -> Markup:
     words = plain(value)
     if len(words) <= longest:
         return Markup.escape(words)
-    head = longest * 3 // 4
-    cut = f"{words[:head]}…{words[head + 1 - longest :]}"
-    return Markup('<span title="{}">{}</span>').format(words[:LONGEST_TITLE], cut)
+    bare, head = _unfenced(words), longest * 3 // 4
+    tail = bare[_whole(bare, len(bare) + head + 1 - longest, step=1) :]
+    cut = fenced(f"{bare[: _whole(bare, head)]}…{tail}")
+    return Markup('<span title="{}">{}</span>').format(clipped(bare, LONGEST_TITLE), cut)
 
 
 def instant(

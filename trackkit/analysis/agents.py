@@ -11,6 +11,7 @@ import polars as pl
 from trackkit.deliveries import Tables, counted_events, require_delivery, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.schema import MAIL_PROXY
 
 PERIOD_DAYS = 183  # six months, the period of the platform's reports
 VERSIONS = {"browser": "browser_version", "operating_system": "operating_system_version", "device": None}
@@ -52,12 +53,23 @@ def hits(tables: Tables, delivery: str) -> pl.LazyFrame:
 
 
 def named(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
-    """Add `name` and `version`, what hits are grouped by, to hits; Apple Mail is told from a browser."""
+    """Add `name` and `version`, what hits are grouped by, to hits; Apple Mail and mail proxies are told from browsers.
+
+    The version of a mail proxy is its name.
+    """
     if by not in VERSIONS:
         raise RequestError(f"There is no breakdown {by!r} of the audience.{did_you_mean(str(by), VERSIONS)}")
-    name = pl.when(_is_apple_mail()).then(pl.lit(APPLE_MAIL)).otherwise("browser") if by == "browser" else pl.col(by)
-    version = VERSIONS[by]
-    return rows.with_columns(name=name, version=pl.col(version) if version else pl.lit(None, pl.String))
+    version = pl.col(VERSIONS[by]) if VERSIONS[by] else pl.lit(None, pl.String)
+    if by != "browser":
+        return rows.with_columns(name=by, version=version)
+    proxy = pl.when(_is_mail_proxy())
+    name = proxy.then(pl.lit(MAIL_PROXY)).when(_is_apple_mail()).then(pl.lit(APPLE_MAIL)).otherwise("browser")
+    return rows.with_columns(name=name, version=proxy.then("browser").otherwise(version))
+
+
+def _is_mail_proxy() -> pl.Expr:
+    """By its name. A bare "Mozilla/5.0" may be Apple's proxy or a script: it stays "Mozilla", as on the platform."""
+    return pl.col("browser").str.contains("(?i)(?:mail|image)proxy$")
 
 
 def _is_apple_mail() -> pl.Expr:

@@ -9,9 +9,9 @@ Content is parsed by `lxml`: it is well kept, reads what browsers read, and limi
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import lxml.etree
@@ -123,8 +123,9 @@ def annotated_message(tables: Tables, delivery: str, format: str = "html", lang:
 
     The page fetches and runs nothing and its links lead nowhere (see `sanitize`): it is meant for
     `<iframe sandbox srcdoc="...">`, escaped as any attribute. A badge is
-    `<span class="click-share" title="3 clicks">20%</span>`; without any click there is none. Without content, the page
-    is a sentence that says so. Raises RequestError for an unknown delivery or format.
+    `<span class="click-share" title="3 clicks">20%</span>`; without any click there is none. A link that stands at
+    several places has the share of all of them at each, and says so. Without content, the page is a sentence that says
+    so. Raises RequestError for an unknown delivery or format.
     """
     body = _body(tables, delivery, format)
     if body is None or not body.strip():
@@ -132,15 +133,27 @@ def annotated_message(tables: Tables, delivery: str, format: str = "html", lang:
     if too_heavy(body):
         return sentence(say(TOO_LARGE, lang))
     placed = placed_clicks(tables, delivery, format).filter("placed").drop_nulls("percent")
-    badges = {row["link_id"]: _badge(row["percent"], row["clicks"], lang) for row in placed.iter_rows(named=True)}
+    badges = {row["link_id"]: _badge(row, lang) for row in placed.iter_rows(named=True)}
     matches = _matches(_places(body, format), tracked_links(tables, delivery), str(delivery))
     at_place = [badges.get(match.link_id) for match in matches]
     return _annotated_html(body, at_place) if format == "html" else _annotated_text(body, at_place)
 
 
-def _badge(percent: int, clicks: int, lang: str) -> str:
-    words = several("{count} click", "{count} clicks", clicks, lang)
-    return f'<span class="{BADGE}" title="{escape(words)}">{percent}%</span>'
+def _badge(row: Mapping[str, Any], lang: str) -> str:
+    share, words = _whole_percent(row), several("{count} click", "{count} clicks", row["clicks"], lang)
+    if row["places"] > 1:
+        count = row["places"]
+        share = several("{share} · link at {count} place", "{share} · link at {count} places", count, lang, share=share)
+        words = several("{clicks}, at {count} place", "{clicks}, at {count} places together", count, lang, clicks=words)
+    return f'<span class="{BADGE}" title="{escape(words)}">{escape(share)}</span>'
+
+
+def _whole_percent(row: Mapping[str, Any]) -> str:
+    """Whole percents, as on the platform; what is not nothing never shows as 0, nor what is not all as 100."""
+    clicks, total = row["clicks"], row["total"]
+    if row["percent"] == 0 and clicks:
+        return "<1%"
+    return ">99%" if row["percent"] == 100 and clicks < total else f"{row['percent']}%"
 
 
 def _body(tables: Tables, delivery: str, format: str) -> str | None:

@@ -14,6 +14,7 @@ import polars as pl
 from trackkit.cells import OTHERS, UNKNOWN, headline
 from trackkit.charts import audience, platform, sending, story, web
 from trackkit.charts.canvas import (
+    IN_LEGENDS,
     LENGTHS,
     SHARE,
     WHOLE,
@@ -26,6 +27,7 @@ from trackkit.charts.canvas import (
     named_series,
     readable,
     series_colour,
+    short_labels,
     tip,
     whole_numbers,
     written,
@@ -130,7 +132,7 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
         rows.drop("link"),
         say("Clicks of each day, by link.", lang),
         alt.Y("clicks:Q", title=clicks, stack="zero", axis=whole_numbers()),
-        alt.Color("key:N", scale=_link_colours(rows), legend=alt.Legend(orient="bottom", columns=2)),
+        alt.Color("key:N", scale=_link_colours(rows), legend=_link_legend(rows)),
         [tip("when", say("Day", lang)), tip("key", say("Link", lang)), tip("clicks", clicks, WHOLE)],
         daily=True,
     )
@@ -186,6 +188,10 @@ def _link_key(labels: Labels | None, lang: str) -> pl.Expr:
     return pl.when(pl.col("place") == OTHERS_PLACE).then(others).otherwise("link")
 
 
+def _link_legend(rows: pl.DataFrame) -> alt.Legend:
+    return alt.Legend(orient="bottom", columns=2, **short_labels(rows["key"].unique().to_list(), IN_LEGENDS))
+
+
 def _link_colours(rows: pl.DataFrame) -> alt.Scale:
     """One colour per link in the order of rank; the theme's last colour for the others."""
     series = theme().light.series
@@ -211,8 +217,11 @@ def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int, lang: str)
 
 
 def _group(by: str, lang: str) -> pl.Expr:
-    """The words of a group: our own for the others and the unknown, in a language; any other text is data."""
-    return pl.col(by).cast(pl.String).replace({OTHERS: say(OTHERS, lang)}).fill_null(say(UNKNOWN, lang))
+    """The words of a group: our own for the others and the unknown, in a language; any other text is data.
+
+    Ours of the unknown ends in a space, since a group may itself be called so.
+    """
+    return pl.col(by).cast(pl.String).replace({OTHERS: say(OTHERS, lang)}).fill_null(say(UNKNOWN, lang) + " ")
 
 
 def _groups(wide: pl.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ from babel.dates import get_day_names
 
 from trackkit.cells import OTHERS, UNKNOWN
 from trackkit.charts.canvas import (
+    IN_LEGENDS,
     SHARE,
     WHOLE,
     Labels,
@@ -16,12 +17,14 @@ from trackkit.charts.canvas import (
     named_series,
     readable,
     series_colour,
+    short_labels,
     time_axis,
     tip,
     whole_numbers,
     written,
 )
 from trackkit.language import said, say, translatable
+from trackkit.schema import MAIL_PROXY
 from trackkit.theme import theme
 
 KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})
@@ -116,10 +119,11 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     rows = _with_names(history, lang).with_columns(starts_at=clock_instant(day), when=written(pl.col("day"), lang))
     title = say("Share of the day's visitors", lang)
     names = rows.sort("rank").unique("label", maintain_order=True)["label"].to_list()
+    legend = alt.Legend(symbolOpacity=1, columns=3, **short_labels(names, IN_LEGENDS))
     base = chart(rows.drop("day", "name"), say("Share of the visitors of each day, by name.", lang)).encode(
         x=time_axis("starts_at", rows, daily=True),
         y=alt.Y("rate:Q", title=title, axis=alt.Axis(format="%", tickCount=5)),
-        color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1, columns=3)),
+        color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=legend),
         tooltip=[
             tip("when", say("Day", lang)),
             tip("label", say("Name", lang)),
@@ -140,4 +144,5 @@ def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
     """Add `label`, the name as shown; our own words end in a space, since a browser may itself be called "Others"."""
     is_others = pl.col("row").cast(pl.String) == "others" if "row" in rows.columns else pl.lit(False)
     label = pl.when(is_others).then(pl.lit(say(OTHERS, lang) + " ")).otherwise("name")
+    rows = rows.with_columns(pl.col("name").replace({MAIL_PROXY: say(MAIL_PROXY, lang)}))
     return readable(rows, "name").with_columns(label=label.fill_null(say(UNKNOWN, lang) + " "))

@@ -4,6 +4,8 @@ Importing this module makes charts draw with the colours of `reports_templates/h
 a report alike: altair's own renderers either need a network or emit a type that notebooks refuse.
 """
 
+import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -13,13 +15,20 @@ import polars as pl
 
 from trackkit.language import said, translatable
 from trackkit.theme import chart_config, theme
-from trackkit.wording import instant, plain
+from trackkit.wording import clipped, instant
 
 Labels = Mapping[str, str]
 MIME = "application/vnd.vegalite.v5+json"
 # Pixels, in JupyterLab; a report's page widens charts to its own. Never "container": JupyterLab then draws for ever.
 WIDTH = 620
 LONGEST_NAME = 80
+# Columns that a name may take beside a bar and in a legend; tooltips and tables show more of it.
+BESIDE_BARS, IN_LEGENDS = 40, 44
+# What every JavaScript object has: Vega looks names and titles up in plain objects, and would find these there.
+TAKEN = (
+    "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf",
+    "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__",
+)  # fmt: skip
 WHOLE, SHARE = ",.0f", ".2%"  # how tooltips write counts and fractions
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # up to a count of 1 the least step still lets a half through
 FILLED = 0.92  # of a period, so that columns stand apart
@@ -44,12 +53,20 @@ alt.data_transformers.enable("default", max_rows=20_000)
 
 def chart(rows: pl.DataFrame, description: str) -> alt.Chart:
     """Start a chart (a report's page widens it to its own width); `description` is what a screen reader says of it."""
-    return alt.Chart(rows, description=description, width=WIDTH, height=260)
+    shown = rows.with_columns(_half_up(name) for name, dtype in rows.schema.items() if dtype == pl.Float64)
+    return alt.Chart(shown, description=description, width=WIDTH, height=260)
+
+
+def _half_up(fraction: str) -> pl.Expr:
+    """A fraction as tooltips show it. Vega would round 0.145 % down, since it is a little less in binary."""
+    tiny = 1e-9  # more than binary is off by, less than a fraction of two counts can be
+    return ((10_000 * pl.col(fraction) + 0.5 + tiny).floor() / 10_000).alias(f"{fraction}_shown")
 
 
 def tip(field: str, title: str, written: str = "") -> alt.Tooltip:
     """Return one line of a tooltip: text, or a number as `written` says (WHOLE, SHARE)."""
-    return alt.Tooltip(f"{field}:Q", title=title, format=written) if written else alt.Tooltip(f"{field}:N", title=title)
+    shown = f"{field}_shown" if written == SHARE else field
+    return alt.Tooltip(f"{shown}:Q", title=title, format=written) if written else alt.Tooltip(f"{field}:N", title=title)
 
 
 def columns(
@@ -83,7 +100,7 @@ def by_the_clock(starts: pl.Expr, length: timedelta | pl.Expr, lang: str) -> dic
 
 def bars(rows: pl.DataFrame, described: str, x: alt.X, group: str, groups: Sequence[str], each: int) -> alt.Chart:
     """Start a chart of bars by name, in the order of `groups` from above, `each` pixels high."""
-    names = alt.Axis(grid=False, labelLimit=260)
+    names = alt.Axis(grid=False, labelLimit=300, **short_labels(groups, BESIDE_BARS))
     drawn = chart(rows, described).properties(height=each * max(2, len(groups)))
     return drawn.encode(x=x, y=alt.Y(f"{group}:N", title=None, sort=list(groups), axis=names))
 
@@ -110,10 +127,41 @@ def readable(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     texts = rows[column].cast(pl.String).unique().drop_nulls().sort()
     shown: dict[str, str] = {}
     for text in texts:
-        words = plain(text)
-        words = words if len(words) <= LONGEST_NAME else f"{words[: LONGEST_NAME - 1]}…"
+        words = name_shown(text)
         shown[text] = words if words not in shown.values() else f"{words} ({len(shown) + 1})"
     return rows.with_columns(pl.col(column).cast(pl.String).replace(shown))
+
+
+def name_shown(text: str) -> str:
+    """Return one name of a log as charts take it: fit to be shown, shortened, and none of Vega's own."""
+    words = clipped(text, LONGEST_NAME)
+    return f"{words} " if words in TAKEN else words
+
+
+def titled(name: str) -> alt.Title:
+    """Return the title of a chart that is about something with a name."""
+    return alt.Title(name_shown(name), anchor="start")
+
+
+def short_labels(names: Sequence[str], widest: int) -> dict[str, str]:
+    """Return the labels of an axis or a legend, shortened where they are too wide: Vega would cut within an emoji."""
+    short = {name: cut for name in names if (cut := _narrow(name, widest)) != name}
+    return {"labelExpr": f"{json.dumps(short)}[datum.label] || datum.label"} if short else {}
+
+
+def _narrow(name: str, widest: int) -> str:
+    taken = 0.0
+    for place, letter in enumerate(name):
+        taken += _width(letter)
+        if taken > widest:
+            return clipped(name, place)
+    return name
+
+
+def _width(letter: str) -> float:
+    if letter >= "\U0001f000":
+        return 2.6
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else unicodedata.category(letter)[0] not in "MC"
 
 
 def written(clock: pl.Expr, lang: str) -> pl.Expr:

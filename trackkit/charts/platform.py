@@ -17,12 +17,13 @@ from trackkit.charts.canvas import (
     columns,
     time_axis,
     tip,
+    titled,
     whole_numbers,
     written,
 )
 from trackkit.language import said, say, translatable
 from trackkit.theme import theme
-from trackkit.wording import instant, plain
+from trackkit.wording import instant
 
 SHARING = translatable({"shares": "Sharing activities", "opens": "Opens of shared pages"})
 ACTIVITY = translatable({
@@ -135,10 +136,10 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
         starts_at=clock_instant(pl.col("day").cast(pl.Datetime("ms"))),
         when=written(pl.col("day"), lang),
     )  # fmt: skip
-    service = plain(curves["service"].first() or "")[:80]
+    title = titled(curves["service"].first() or "")
     return (
-        chart(rows, say("Acts of {service} since the period began.", lang, service=service))
-        .properties(title=alt.Title(service, anchor="start"), height=200)
+        chart(rows, say("Acts of {service} since the period began.", lang, service=title.text))
+        .properties(title=title, height=200)
         .mark_line(aria=False, interpolate="step-after")
         .encode(
             x=time_axis("starts_at", rows, daily=True),

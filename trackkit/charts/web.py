@@ -8,7 +8,6 @@ import polars as pl
 from trackkit.cells import OTHERS
 from trackkit.charts.canvas import (
     LENGTHS,
-    LONGEST_NAME,
     SHARE,
     WHOLE,
     Labels,
@@ -17,11 +16,12 @@ from trackkit.charts.canvas import (
     columns,
     readable,
     tip,
+    titled,
     whole_numbers,
     written,
 )
 from trackkit.language import said, say, translatable
-from trackkit.wording import number, percent, plain
+from trackkit.wording import number, percent
 
 SERIES = translatable({"pages": "Pages", "transactions": "Transactions"})
 NO_SOURCE = translatable("(no delivery known)")
@@ -86,9 +86,9 @@ def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     """Draw where the visitors of one web application came from. In: the frame of `webapp.traffic_sources`."""
     # Numbered as in the table, since two deliveries may have one label, and one delivery may be found in two ways.
     name = source_name(lang)
-    numbered = pl.when(pl.col("rank").is_null()).then(name).otherwise(pl.format("{}. {}", "rank", name))
-    rows = readable(sources.with_columns(source=numbered), "source").select(
-        place=pl.int_range(pl.len()), source="source", count="visitors", share="share",
+    numbered = pl.when(pl.col("rank").is_null()).then("source").otherwise(pl.format("{}. {}", "rank", "source"))
+    rows = readable(sources.with_columns(source=name), "source").select(
+        place=pl.int_range(pl.len()), source=numbered, count="visitors", share="share",
         said=_beside("visitors", "share", lang),
     )  # fmt: skip
     base = _bars(rows, say("Visitors by traffic source.", lang), "source")
@@ -113,9 +113,8 @@ def _with_words(drawn: alt.Chart, base: alt.Chart, which: Any, rows: pl.DataFram
     """Bars with the figure written at the end of each, under the name of the web application."""
     text = base.transform_filter(which).mark_text(align="left", dx=5, aria=False).encode(text="said:N")
     names = rows["web_application"].unique().to_list()
-    title = plain(names[0])[:LONGEST_NAME] if len(names) == 1 else ""
     layers = alt.layer(drawn, text, description=base.description)
-    return layers.properties(title=alt.Title(title, anchor="start"))
+    return layers.properties(title=titled(names[0] if len(names) == 1 else ""))
 
 
 def _beside(count: str, share: str, lang: str) -> pl.Expr:

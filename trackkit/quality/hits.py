@@ -159,7 +159,7 @@ def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
         .collect(engine="streaming")
         .row(0)
     )
-    examples = [] if half is None else [f"{half / 60:.0f} min"]
+    examples = [] if half is None else [f"{int(half / 60 + 0.5)} min"]
     yield Finding("before_send", limits.judge(count, total), count, total, str(limits), first, last, examples)
 
 

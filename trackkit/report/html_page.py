@@ -39,6 +39,13 @@ MOST_ROWS = 500  # of the table behind a chart
 _VEGA: dict[str, str] = {}  # made once: it takes a second
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _OWN_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
+_NAMES_IN = (
+    "domain",
+    "sort",
+    "title",
+    "text",
+    "description",
+)  # whose text may be a log's, even one that looks like a colour
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
 _OWN_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
 
@@ -185,10 +192,14 @@ def _chart(spec: dict[str, Any], colours: Theme, lang: str) -> dict[str, Any]:
 
 def _recoloured(part: Any, names: Mapping[str, str]) -> Any:
     if isinstance(part, dict):
-        return {key: _recoloured(value, names) for key, value in part.items()}
+        return {key: value if _is_name(key, value) else _recoloured(value, names) for key, value in part.items()}
     if isinstance(part, list):
         return [_recoloured(value, names) for value in part]
     return names.get(part.lower(), part) if isinstance(part, str) else part
+
+
+def _is_name(key: str, value: Any) -> bool:
+    return key in _NAMES_IN and not isinstance(value, dict)
 
 
 def _table_behind(spec: Mapping[str, Any], rows: list[dict[str, Any]], lang: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from trackkit.quality.words import REASONS, reason
 from trackkit.report import notebook
 from trackkit.report.template import Section, Template
 from trackkit.schema import STATES
-from trackkit.wording import instant, number, plain
+from trackkit.wording import clipped, instant, number, plain
 
 # A table that was not loaded: what a reader misses by it.
 MISSING = translatable(
@@ -162,7 +162,7 @@ def _sentence(row: Mapping[str, Any], timezone: str, lang: str) -> str:
 
 def _named(row: Mapping[str, Any]) -> str:
     """The deliveries concerned; more than are named end in an ellipsis."""
-    names = [plain(str(name))[:60] for name in row["concerns"]]
+    names = [clipped(name, 60) for name in row["concerns"]]
     return ", ".join([*names, "…"] if names and row["count"] > len(names) else names)
 
 

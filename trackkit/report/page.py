@@ -26,7 +26,7 @@ from trackkit.report.common import Common, common
 from trackkit.report.template import Section, Template, template
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.snapshot import Snapshot
-from trackkit.wording import instant, number, plain
+from trackkit.wording import clipped, instant, number, plain
 
 # The names of facts, said where the head is made.
 translatable((
@@ -239,7 +239,7 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
     ]
     heading = found["service"].item() if service else say("All services", lang)
     return Header(
-        heading=plain(heading)[:300], facts=[(say(name, lang), value) for name, value in shown if value],
+        heading=clipped(heading, 300), facts=[(say(name, lang), value) for name, value in shown if value],
         data_through=instant(last, timezone, lang=lang), loads=_loads(tables),
     )  # fmt: skip
 
@@ -267,9 +267,9 @@ def _header(
     count, last = hits.filter(is_hit()).select(pl.len(), pl.col("occurred_at").max()).collect().row(0)
     facts = [*facts, ("Hits", number(count, lang=lang)), ("Last hit", instant(last, timezone, lang=lang))]
     return Header(
-        heading=plain(heading)[:300],
-        subtitle=plain(subtitle)[:500],
-        facts=[(say(name, lang), plain(value)[:120]) for name, value in facts if value],
+        heading=clipped(heading, 300),
+        subtitle=clipped(subtitle, 500),
+        facts=[(say(name, lang), clipped(value, 120)) for name, value in facts if value],
         loads=_loads(tables),
     )
 

@@ -47,10 +47,11 @@ __all__ = ["audience", "breakdown_table", "figures", "largest", "link_table", "l
 LINK_WORDS = translatable({
     "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id",
     "clicks": "Link clicks", "text": "Words in the message", "reason": "Why", "position": "Place",
+    "places": "Places",
 })  # fmt: skip
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
 NO_EVENT, NOTHING_COMPARES, NO_LINK = translatable(("no event", "no comparable delivery", "Nothing to list."))
-NUMBERS_OF_LINKS = ("rank", "position", "clicks", "recipients", "share", "occurrence")
+NUMBERS_OF_LINKS = ("rank", "position", "places", "clicks", "recipients", "share", "occurrence")
 
 
 SHORT_PAGE = 1_000  # letters of HTML

@@ -26,6 +26,7 @@ from trackkit.cells import (
 from trackkit.charts.audience import slot_names
 from trackkit.charts.canvas import SERIES
 from trackkit.language import say, translatable
+from trackkit.schema import MAIL_PROXY
 from trackkit.wording import number, percent, short
 
 WORDS = translatable({
@@ -115,7 +116,9 @@ def _name(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     ours = {"others": OTHERS, "total": TOTAL}.get(row["row"])
     if ours and (name == "version" or "version" not in row):  # the others of a name, or of all names
         return bold(say(ours, lang))
-    return say(UNKNOWN, lang) if row[name] is None else short(row[name], lang=lang)
+    if row[name] is None:
+        return say(UNKNOWN, lang)
+    return short(say(MAIL_PROXY, lang) if row[name] == MAIL_PROXY else row[name], lang=lang)
 
 
 def _bar(row: Mapping[str, Any], rate: str | None) -> Markup:
