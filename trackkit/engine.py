@@ -16,9 +16,10 @@ from trackkit.deliveries import is_counted, require_deliveries, zone_of
 from trackkit.distinct import UNTOLD, column_of, distinct_counts
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.frames import HERE, Frames
-from trackkit.kept import added, kept_deliveries, measured_before, purged
+from trackkit.kept import added, kept_currencies, kept_deliveries, measured_before, purged
 from trackkit.metrics import (
     BREAKDOWNS,
+    CURRENCY,
     METRICS,
     Condition,
     Difference,
@@ -118,7 +119,20 @@ def _answered(rows: Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
     if rows.delivery is None:
         kept -= set(rows.on.collect(rows.set_aside()).to_series())
     each = _measured(rows.only(sorted(kept)), names, ["delivery_id"]) if kept else None
-    return measured if each is None else added(measured, each, _needed(names))
+    if each is None:
+        return measured
+    return _of_one_currency(added(measured, each, _needed(names)), rows.without(concerned), kept)
+
+
+def _of_one_currency(total: pl.DataFrame, rest: Rows, kept: set[str]) -> pl.DataFrame:
+    """Sums of money are unknown where those kept and those of rows are of several currencies."""
+    money = [name for name in total.columns if METRICS[name].unit == CURRENCY]
+    if not money:
+        return total
+    bought = ["sales", "refunds"]
+    found = _measured(rest, bought, ["currency"]).filter(pl.sum_horizontal(bought) > 0)["currency"]
+    named = kept_currencies(rest.tables, kept) | set(found.drop_nulls())
+    return total.with_columns(pl.lit(None, total.schema[name]).alias(name) for name in money if len(named) > 1)
 
 
 def _needed(names: Iterable[str]) -> list[str]:
@@ -295,7 +309,7 @@ def _tested(formulas: dict[str, Formula]) -> set[str]:
 
 
 def _dtype(metric: Metric) -> pl.DataType:
-    return pl.Float64() if metric.unit == "currency" else pl.Int64()
+    return pl.Float64() if metric.unit == CURRENCY else pl.Int64()
 
 
 def _added_over_deliveries(rows: Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:

@@ -240,7 +240,6 @@ IS_TRANSACTION: Condition = {"event_type": ("transaction",), **NOT_REFUSED}
 IS_FAILED: Condition = {"status": ("failed",)}
 NOT_SEED: Condition = {"is_seed": (False, None)}
 
-CURRENCIES = "Amounts of several currencies are not added: unknown; by currency, each is told."
 INDICATORS = "Adobe Campaign Classic, Tracking indicators"
 SUMMARY = "Adobe Campaign Classic, Delivery summary"
 STATISTICS = "Adobe Campaign Classic, Delivery statistics"
@@ -427,7 +426,7 @@ _DECLARED = (
     Metric(
         name="transaction_amount", label="Amount of transactions", platform_label="Total amount", unit=CURRENCY,
         source="event", formula=total("amount", IS_TRANSACTION), higher_is=BETTER,
-        definition=f"Known amounts of the transactions counted, refunds taken off. {CURRENCIES}",
+        definition="Known amounts of the transactions counted, refunds taken off; unknown over several currencies.",
         reference=f"{INDICATORS}, @amount",
     ),
     Metric(
@@ -439,7 +438,7 @@ _DECLARED = (
     Metric(
         name="sales_amount", label="Amount of sales", unit=CURRENCY, source="event",
         formula=total("sale", IS_TRANSACTION), higher_is=BETTER,
-        definition=f"Amounts of the sales. {CURRENCIES}",
+        definition="Amounts of the sales; unknown over several currencies.",
         reference=f"{INDICATORS}, @amount, refunds apart",
     ),
     Metric(
@@ -451,7 +450,7 @@ _DECLARED = (
     Metric(
         name="refunded_amount", label="Amount refunded", unit=CURRENCY, source="event",
         formula=total("refund", IS_TRANSACTION), higher_is=WORSE,
-        definition=f"Amounts of the refunds, without their sign. {CURRENCIES}",
+        definition="Amounts of the refunds, without their sign; unknown over several currencies.",
         reference=f"{INDICATORS}, @amount, refunds alone",
     ),
     Metric(

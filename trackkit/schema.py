@@ -372,6 +372,7 @@ KEPT_COUNT = Table(
         Column("delivery_id", TEXT, "the delivery"),
         Column("metric", TEXT, "name of the metric, a count or a sum"),
         Column("value", AMOUNT, "its value, as measured then"),
+        Column("currency", TEXT, "of a sum of money, the currency that its amounts name; else null"),
         Column("measured_at", INSTANT, "when it was measured"),
     ),
 )  # fmt: skip

@@ -137,7 +137,7 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
     )  # fmt: skip
     service = plain(curves["service"].first() or "")[:80]
     return (
-        chart(rows, say("Acts of {service} since the period began.", lang, service=service))
+        chart(rows, say("Who joined and left {service} since the period began.", lang, service=service))
         .properties(title=alt.Title(service, anchor="start"), height=200)
         .mark_line(aria=False, interpolate="step-after")
         .encode(
