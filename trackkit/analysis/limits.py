@@ -105,14 +105,8 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
     )
     is_open = (pl.col("event_type") == "opened").fill_null(False)
     visits = is_visit() & is_public()
-    bought = (pl.col("event_type") == "transaction").fill_null(False) & is_public()
-    is_refused, is_known = pl.col("is_refused").fill_null(False), pl.col("amount").abs() < schema.LARGEST_AMOUNT
-    sold = bought & ~is_refused & is_known.fill_null(False)
     counts = with_refusals(tables, events).select(
-        purchases=(bought & ~is_refused).sum(),
-        amounts=sold.sum(),
-        unnamed=(sold & pl.col("currency").is_null()).sum(),
-        currencies=pl.col("currency").filter(sold).drop_nulls().unique().sort().implode(),
+        **_purchases(),
         visits=visits.sum(),
         refused=(visits & pl.col("is_refused")).sum(),
         total=pl.len(),
@@ -134,6 +128,18 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
     links, messages, deliveries = (frame.item() for frame in frames[1:4])
     orphans = {"unknown_links": links, "unknown_messages": messages, "unlisted_deliveries": deliveries}
     return frames[0].row(0, named=True) | orphans, frames[4].item()
+
+
+def _purchases() -> dict[str, pl.Expr]:
+    """Purchases that count, those of known amount, those of them that name no currency, and the currencies named."""
+    is_refused, is_known = pl.col("is_refused").fill_null(False), pl.col("amount").abs() < schema.LARGEST_AMOUNT
+    bought = (pl.col("event_type") == "transaction").fill_null(False) & is_public() & ~is_refused
+    sold, currency = bought & is_known.fill_null(False), pl.col("currency")
+    names = currency.filter(sold).drop_nulls().unique().sort()
+    return {
+        "purchases": bought.sum(), "amounts": sold.sum(), "unnamed": (sold & currency.is_null()).sum(),
+        "currencies": names.implode(),
+    }  # fmt: skip
 
 
 def _orphans(tables: Tables, events: pl.LazyFrame, table: str, listed: pl.LazyFrame | None = None) -> pl.LazyFrame:

@@ -25,6 +25,7 @@ SERIES = pl.Enum(list(ACTIONS.values()))
 _WHO = ("service_id", "recipient_id")
 COUNTS = ("subscribers", "registered", "subscriptions", "unsubscriptions")
 RATES = ("evolution", "evolution_rate", "remaining", "kept", "loyalty")
+_EFFECTS = ("joins", "leaves")  # acts that changed something
 PEOPLE = ("at_start", "joined", "left")
 OF_PEOPLE = ("everybody", "change", "loss_rate")
 
@@ -36,10 +37,11 @@ def subscription_progress(
 
     Columns: `service_id`, `service` (label, else id), `period`, `starts_at`, `as_of` (UTC), `subscribers` (at `as_of`),
     `registered` (those of them who already were before `starts_at`), `subscriptions` and `unsubscriptions` (acts with
-    `starts_at` < instant <= `as_of`), then those of `with_rates`. Of people: `at_start`, subscribed when the period
-    began; `joined`, the others who were subscribed some time in it; `left`, who was and at `as_of` is no more;
-    `everybody`, at_start + joined; `change`, joined - left, which is how many more there are now; `loss_rate`, left /
-    everybody, null of nobody. The service with most subscribers comes first.
+    `starts_at` < instant <= `as_of`), then those of `with_rates`, of the acts that changed something. Of people:
+    `at_start`, subscribed when the period began; `joined`, the others who were subscribed some time in it; `left`, who
+    was and at `as_of` is no more; `everybody`, at_start + joined; `change`, joined - left, which is how many more there
+    are now; `loss_rate`, left / everybody, null of nobody. The service with most subscribers comes first.
+
     Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
     without a zone is in `timezone`. Empty, it is the last act of all services, never the wall clock. Raises
     RequestError for an unknown service or time zone, and for an `as_of` that is neither.
@@ -56,7 +58,7 @@ def subscription_progress(
     found = rows.join(pl.concat(counted), on=["service_id", "period"], how="left").collect()
     unknown = pl.lit(0 if tables.has("subscription") else None, pl.Int64)
     return (
-        with_rates(found.with_columns(pl.col(*COUNTS, *PEOPLE).fill_null(unknown)))
+        _rated(found.with_columns(pl.col(*COUNTS, *PEOPLE, *_EFFECTS).fill_null(unknown)))
         .with_columns(everybody=pl.col("at_start") + pl.col("joined"), change=pl.col("joined") - pl.col("left"))
         .with_columns(
             loss_rate=quotient("left", "everybody"),
@@ -86,6 +88,12 @@ def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
     return counted.with_columns(evolution=evolution, remaining=remaining, kept=kept).with_columns(
         evolution_rate=quotient("evolution", "registered"), loyalty=quotient("kept", "remaining")
     )
+
+
+def _rated(counted: pl.DataFrame) -> pl.DataFrame:
+    """Add the rates of acts that changed something: one who leaves again does not make the subscribers fewer."""
+    moves = counted.select("registered", subscriptions="joins", unsubscriptions="leaves")
+    return counted.hstack(with_rates(moves).select(RATES))
 
 
 def subscription_curves(
@@ -216,7 +224,11 @@ def _counts(people: pl.LazyFrame, acts: pl.LazyFrame, start: datetime | None) ->
     standing = people.group_by("service_id").agg(subscribers=pl.len().cast(pl.Int64), registered=before)
     moved = acts.filter(pl.col("occurred_at") > begin).group_by("service_id")
     moves = moved.agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
-    return standing.join(moves, on="service_id", how="full", coalesce=True)
+    changed = _changes(acts).filter(pl.col("occurred_at") > begin).group_by("service_id")
+    names = zip(_EFFECTS, ACTIONS.values(), strict=True)
+    effects = changed.agg(_number_of(kind).alias(name) for name, kind in names)
+    found = standing.join(moves, on="service_id", how="full", coalesce=True)
+    return found.join(effects, on="service_id", how="full", coalesce=True)
 
 
 def _number_of(kind: str) -> pl.Expr:
