@@ -126,7 +126,7 @@ def _answered(rows: Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
 
 def _of_one_currency(total: pl.DataFrame, rest: Rows, kept: set[str]) -> pl.DataFrame:
     """Sums of money are unknown where those kept and those of rows are of several currencies."""
-    money = [name for name in total.columns if METRICS[name].unit == CURRENCY]
+    money = [name for name in total.columns if name in METRICS and METRICS[name].unit == CURRENCY]
     if not money:
         return total
     bought = ["sales", "refunds"]
