@@ -53,13 +53,21 @@ def write_instance(
     _table(
         folder,
         "web_tracking_log",
-        "iTrackingLogId,dAmount,iArticle,sTagId",
-        [[row["id"], chance.randint(1, 400) / 4, chance.randint(1, 5), "buy"] for row in in_table if row["id"] % 3],
+        "iTrackingLogId,dAmount,iArticle,sTagId,sCurrency",
+        [
+            [row["id"], chance.randint(-40, 400) / 4, chance.randint(1, 5), "buy", _currency(row["id"])]
+            for row in in_table
+            if row["id"] % 3
+        ],
     )
     _raw_log(folder, [row for row in hit if row["place"] in ("raw", "both")])
     _table(folder, "web_page_hit", "tsLog,sWebAppName,sPageName,iStep,sSourceId,iRecipientId,iDeliveryId,iOptOut",
            [_page_hit(chance, number) for number in range(60)])  # fmt: skip
     return folder
+
+
+def _currency(number: int) -> str:
+    return "JPY" if number % 40 == 0 else "EUR" if number % 5 else ""
 
 
 def _delivery(chance: random.Random, key: int) -> list[object]:

@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distinct": {"schema", "deliveries", "frames", "metrics", "rollup", "rows"},
     "stated": {"schema", "metrics", "rows"},
     "engine": GROUND | {"conditions", "metrics", "deliveries", "frames", "spark", "refusals", "kept"},
+    "currencies": GROUND | {"metrics", "engine"},
     "analysis": GROUND
     | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"}
     | {"sources"},  # what a sender can tell

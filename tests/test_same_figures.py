@@ -66,5 +66,5 @@ def test_prompt_and_index_agree(demo_store, busiest, at_the_prompt, tmp_path):
     run(demo_store, tmp_path, reports=["delivery_tracking"], delivery=[busiest])
     page = BeautifulSoup((tmp_path / "index.html").read_text("utf-8"), "lxml")
     shown = [cell.get_text(" ", strip=True) for cell in page.select("#deliveries tbody td.number")]
-    names = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_rate", "unsubscribe_rate")
+    names = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_rate", "recipient_unsubscribe_rate")
     assert [re.split(r"(?<=%) ", cell)[0] for cell in shown] == [figure(name, at_the_prompt[name]) for name in names]

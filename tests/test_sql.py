@@ -47,7 +47,8 @@ CREATE TABLE hit AS SELECT l.delivery::VARCHAR AS delivery_id,
     u.sLabel AS link_label, u.sCategory AS link_category,
     date_trunc('hour', l.moment) AS hour, l.moment::DATE AS day,
     CASE l.fmt WHEN 'h' THEN 'html' WHEN 't' THEN 'text' END AS message_format,
-    m.domain, m.country, m.recipient, l.moment, w.dAmount::DOUBLE AS amount, w.iArticle::BIGINT AS articles,
+    m.domain, m.country, m.recipient, l.moment, w.dAmount::DOUBLE AS amount, w.sCurrency AS currency,
+    w.iArticle::BIGINT AS articles,
     CASE WHEN a.sDevice = 'PC' AND a.sOSName LIKE 'Mac%' THEN 'Mac' ELSE a.sDevice END AS device,
     split_part(a.sOSName, ' ', 1) || CASE WHEN a.sOSName LIKE 'Mac%' THEN ' OS' ELSE '' END AS operating_system,
     nullif(split_part(replace(replace(a.sOSName, 'Mac OS X', 'Mac_'), 'Mac OS', 'Mac_'), ' ', 2), '')
@@ -70,7 +71,7 @@ CREATE TABLE event AS SELECT *, type IN (4, 5) AND (
         (SELECT max(since) FROM choice d WHERE d.visitor = h.visitor AND d.since <= h.moment)) = 1
     ) IS TRUE AS refused FROM (SELECT *, coalesce(person, 'recipient ' || recipient) AS visitor FROM hit) h;
 """
-UNIQUES = {"unique_opens", "unique_clicks", "unique_people_clicks"}
+UNIQUES = {"unique_opens", "unique_clicks", "unique_people_clicks", "unsubscribed_recipients"}
 UNKNOWN = -1  # rows, of which none says whose it is
 
 
@@ -78,6 +79,21 @@ def distinct(column: str, condition: str) -> str:
     """Return the SQL of a distinct count; `UNKNOWN` where no row that counts has a value."""
     is_unknown = f"count(*) FILTER ({condition}) > 0 AND count({column}) FILTER ({condition}) = 0"
     return f"CASE WHEN {is_unknown} THEN {UNKNOWN} ELSE count(DISTINCT {column}) FILTER ({condition}) END"
+
+
+BOUGHT = "type = 5 AND NOT refused"
+
+
+def worth(value: str, known: str = "") -> str:
+    """Return the SQL of a sum over purchases: 0 without any, unknown where none has a value."""
+    is_unknown = f"count({known or value}) FILTER ({BOUGHT}) = 0"
+    return f"CASE WHEN count(*) FILTER ({BOUGHT}) = 0 THEN 0 WHEN {is_unknown} THEN NULL " \
+           f"ELSE sum({value}) FILTER ({BOUGHT}) END"  # fmt: skip
+
+
+def in_one_currency(sql: str) -> str:
+    """Return the SQL of a sum of money, which there is none of over several currencies."""
+    return f"CASE WHEN count(DISTINCT currency) FILTER ({BOUGHT} AND amount IS NOT NULL) < 2 THEN {sql} END"
 
 
 COUNTED = {
@@ -105,13 +121,19 @@ COUNTED = {
         "web_visits": "count(*) FILTER (type IN (4, 5) AND NOT refused)",
         "refused_visits": "count(*) FILTER (refused)",
         "transactions": "count(*) FILTER (type = 5 AND NOT refused)",
-        "transaction_amount": "CASE WHEN coalesce(max((type = 5 AND NOT refused)::INT), 0) = 0 THEN 0 "
-                              "ELSE sum(amount) FILTER (type = 5 AND NOT refused) END",
-        "transaction_articles": "CASE WHEN coalesce(max((type = 5 AND NOT refused)::INT), 0) = 0 THEN 0 "
-                                "ELSE sum(articles) FILTER (type = 5 AND NOT refused) END::BIGINT",
+        "transaction_amount": in_one_currency(worth("amount", "amount")),
+        "transaction_articles": worth("articles", "articles") + "::BIGINT",
+        "unsubscribed_recipients": distinct("msg", "type = 3"),
+        "sales": f"count(*) FILTER ({BOUGHT} AND amount >= 0)",
+        "refunds": f"count(*) FILTER ({BOUGHT} AND amount < 0)",
+        "sales_of_articles": f"count(*) FILTER ({BOUGHT} AND articles >= 0 AND (amount < 0) IS NOT TRUE)",
+        "sales_amount": in_one_currency(worth("CASE WHEN amount >= 0 THEN amount ELSE 0 END", "amount")),
+        "refunded_amount": in_one_currency(worth("CASE WHEN amount < 0 THEN -amount ELSE 0 END", "amount")),
+        "articles_sold": worth("CASE WHEN articles >= 0 AND (amount < 0) IS NOT TRUE THEN articles END") + "::BIGINT",
     },
 }  # fmt: skip
 ZERO = {name for source in ("message", "event") for name in COUNTED[source]}
+WORTH = ("transaction_amount", "transaction_articles", "sales_amount", "refunded_amount", "articles_sold")
 RATES = {
     "delivery_rate": ("delivered", "to_deliver"), "open_rate": ("unique_opens", "delivered"),
     "click_rate": ("unique_people_clicks", "delivered"), "recipient_click_rate": ("unique_clicks", "delivered"),
@@ -119,8 +141,9 @@ RATES = {
     "estimated_click_to_open_rate": ("unique_clicks", "estimated_unique_opens"),
     "unsubscribe_rate": ("unsubscribe_clicks", "delivered"), "complaint_rate": ("complaints", "delivered"),
     "hard_bounce_rate": ("hard_bounces", "processed"), "soft_bounce_rate": ("soft_bounces", "processed"),
-    "average_transaction_amount": ("transaction_amount", "transactions"),
-    "average_articles_per_transaction": ("transaction_articles", "transactions"),
+    "average_transaction_amount": ("sales_amount", "sales"),
+    "average_articles_per_transaction": ("articles_sold", "sales_of_articles"),
+    "recipient_unsubscribe_rate": ("unsubscribed_recipients", "delivered"),
     "amount_per_message": ("transaction_amount", "to_deliver"),
     "rejection_rate": ("rejected", "targeted"), "progress_rate": ("processed", "to_deliver"),
     "acceptance_rate": ("delivered_with_seeds", "processed"), "failure_rate": ("failed", "to_deliver"),
@@ -153,7 +176,7 @@ def _expected(connection, columns: tuple[str, ...]) -> pl.DataFrame:
         other = _by_sql(connection, columns, source)
         joined = joined.join(other, on=columns, how="full", coalesce=True, nulls_equal=True)
     joined = joined.with_columns(pl.col(name).fill_null(0) for name in ZERO & set(joined.columns)
-                                 if name not in ("transaction_amount", "transaction_articles"))  # fmt: skip
+                                 if name not in WORTH)  # fmt: skip
     joined = joined.with_columns(pl.col(name).replace(UNKNOWN, None) for name in UNIQUES & set(joined.columns))
     if "delivery_id" in columns or "event" not in carriers:
         joined = _estimated(joined)

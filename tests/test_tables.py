@@ -41,7 +41,7 @@ def test_every_rate_is_shown_over_its_parts() -> None:
 def test_what_is_not_available_says_why() -> None:
     nothing = pl.DataFrame(
         {"delivered": [0], "unique_opens": [0], "open_rate": [None], "transactions": [None],
-         "transaction_amount": [None], "average_transaction_amount": [None]},
+         "sales_amount": [None], "sales": [None], "average_transaction_amount": [None]},
         schema_overrides={"open_rate": pl.Float64},
     )  # fmt: skip
     names = ["open_rate", "transactions", "average_transaction_amount"]
@@ -49,6 +49,18 @@ def test_what_is_not_available_says_why() -> None:
         ["Open rate (recipients)", "", "n/a Success (without control addresses) is 0"],
         ["Transactions", "n/a not in the data loaded", ""],
         ["Average transaction amount", "n/a not in the data loaded", ""],
+    ]
+
+
+def test_amounts_of_several_currencies_say_so() -> None:
+    mixed = pl.DataFrame(
+        {"transaction_amount": [None], "sales_amount": [None], "sales": [2], "average_transaction_amount": [None],
+         "refunds": [0]}
+    )  # fmt: skip
+    names = ["transaction_amount", "average_transaction_amount"]
+    assert _cells(tables.metric_table(mixed, names)) == [
+        ["Total amount", "n/a in several currencies, which are not added"],
+        ["Average transaction amount", "n/a in several currencies, which are not added"],
     ]
 
 

@@ -23,6 +23,7 @@ Labels = Mapping[str, str]
 Cell = Markup | str
 OTHERS, TOTAL, UNKNOWN = translatable(("Others", "Total", "(unknown)"))
 NOT_LOADED, NO_CLICK = translatable(("not in the data loaded", "no click"))
+SEVERAL_CURRENCIES = translatable("in several currencies, which are not added")
 translatable(("{denominator} is 0", "yes", "no"))
 # Columns whose text is our own words, whatever the frame; all other text is data and never translated.
 OURS = ("type", "status", "reason", "failure_type", "device", "message_format")
@@ -86,7 +87,7 @@ def value_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     if why := why_unseen(row, *metric.parents, name):
         return unavailable(why, lang)
     if not metric.denominator:
-        return unavailable(NOT_LOADED, lang) if value is None else figure(name, value, lang)
+        return unavailable(_why(row, name), lang) if value is None else figure(name, value, lang)
     return rate_cell(row, metric.numerator or name, metric.denominator, lang, name)
 
 
@@ -99,7 +100,8 @@ def rate_cell(
     parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY)
     if row[top] is None or not row[bottom]:
         known = row[top] is not None and row[bottom] is not None
-        return unavailable("{denominator} is 0" if known else NOT_LOADED, lang, denominator=label_of(bottom, lang))
+        why = "{denominator} is 0" if known else _why(row, top if row[top] is None else bottom)
+        return unavailable(why, lang, denominator=label_of(bottom, lang))
     rate = row[name] if name else row[top] / row[bottom]
     words = f"{label_of(top, lang)} / {label_of(bottom, lang)}"
     shown = figure(name, rate, lang) if name else percent(rate, lang=lang)
@@ -110,6 +112,12 @@ def rate_cell(
 def why_unseen(row: Mapping[str, Any], *names: str) -> str:
     """Why a figure of a row, or what it is made of, cannot be observed (`analysis.unseen`); nothing where it can."""
     return next((row[f"why {name}"] for name in names if row.get(f"why {name}")), "")
+
+
+def _why(row: Mapping[str, Any], name: str) -> str:
+    """Why a count is unknown: amounts that are known and have no sum are of several currencies."""
+    is_known = METRICS[name].unit == CURRENCY and any(row.get(part) for part in ("sales", "refunds"))
+    return SEVERAL_CURRENCIES if is_known else NOT_LOADED
 
 
 def fraction(top: float | None, bottom: float | None, lang: str, money: bool = False) -> str:

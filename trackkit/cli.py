@@ -237,11 +237,15 @@ def measure(
     output: str,
 ) -> None:
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
+    from trackkit.currencies import not_added
     from trackkit.engine import measure as measured
     from trackkit.store import open_store
 
     tables, asked = open_store(store), list(delivery) or None
     frame = measured(tables, _list(metrics), _list(by) or [], asked, where, timezone, engine)
+    if names := not_added(frame, tables, _list(by) or [], asked, where, timezone, engine):
+        words = "Amounts of several currencies ({}) are not added: they are unknown. By currency each is told."
+        click.echo(words.format(_one_line(", ".join(names))), err=True)
     zone = timezone or tables.timezone
     filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})

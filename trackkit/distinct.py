@@ -58,7 +58,7 @@ def _added_up(counted: pl.DataFrame, names: list[str], groups: list[str]) -> pl.
     return counted.group_by(groups).agg(sums) if groups else counted.select(sums)
 
 
-def values_of(formula: Distinct, is_numbered: bool) -> str:
+def column_of(formula: Distinct, is_numbered: bool) -> str:
     """Return the column that holds the values of a distinct count."""
     return schema.NUMBERS[formula.column] if is_numbered else formula.column
 
@@ -72,7 +72,7 @@ def in_order(met: pl.LazyFrame, formulas: Mapping[str, Distinct]) -> pl.DataFram
     others = {name: formula for name, formula in formulas.items() if name not in messages}
     values = [_values(formula, True).alias(name) for name, formula in others.items()]
     sums = pl.col("is_told", "is_begin", "is_back").sum().cast(pl.Int64)
-    steps = _steps(met, [values_of(formula, True) for formula in others.values()])
+    steps = _steps(met, [column_of(formula, True) for formula in others.values()])
     found = HERE.collect(steps.group_by("delivery_id").agg(sums, *values))
     if (found["is_begin"] > 1).any() or found["is_back"].sum():
         return None
@@ -113,7 +113,7 @@ def _by_value(
 ) -> pl.DataFrame:
     """Count values, which are held in memory."""
     met, is_within = part.of(source), "delivery_id" in groups
-    columns = dict.fromkeys([*groups, *(values_of(formula, is_numbered) for formula in formulas.values())])
+    columns = dict.fromkeys([*groups, *(column_of(formula, is_numbered) for formula in formulas.values())])
     found = part.on.unrepeated(met if is_within else part.asked(met), list(columns))
     values = [_values(formula, is_numbered, part.on.api).alias(name) for name, formula in formulas.items()]
     counted = found.group_by(groups).agg(values) if groups else found.select(values)
@@ -138,7 +138,7 @@ def _values(formula: Distinct, is_numbered: bool, api: Any = pl) -> Any:
 
     `is_numbered` says that within the group numbers tell the values apart (`schema.NUMBERS`).
     """
-    values = api.col(values_of(formula, is_numbered))
+    values = api.col(column_of(formula, is_numbered))
     is_unknown = (values == 0) if is_numbered else values.is_null()
     # Of no rows at all, some engines know no number.
     found = values.n_unique().cast(api.Int64).fill_null(0) - is_unknown.any().fill_null(False).cast(api.Int64)

@@ -13,28 +13,27 @@ import polars as pl
 from trackkit import schema
 from trackkit.conditions import condition
 from trackkit.deliveries import is_counted, require_deliveries, zone_of
-from trackkit.distinct import UNTOLD, distinct_counts, values_of
+from trackkit.distinct import UNTOLD, column_of, distinct_counts
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.frames import HERE, Frames
-from trackkit.kept import added, kept_deliveries, measured_before, purged
+from trackkit.kept import added, kept_currencies, kept_deliveries, measured_before, purged
 from trackkit.metrics import (
     BREAKDOWNS,
+    CURRENCY,
     METRICS,
     Condition,
-    Count,
     Difference,
     Distinct,
     Estimate,
     Formula,
     Metric,
     Ratio,
-    Total,
     breakdowns_of,
     lineage,
     sources_of,
 )
 from trackkit.refusals import with_refusals
-from trackkit.rollup import TOLD, added_up, cells, flag_of, told_cells
+from trackkit.rollup import TOLD, added_up, cells, columns_of, flag_of, told_cells, values_of
 from trackkit.rows import Rows
 from trackkit.snapshot import COUNTED_BY, Counted, Measurable
 from trackkit.stated import is_by_stated, with_stated
@@ -120,7 +119,20 @@ def _answered(rows: Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
     if rows.delivery is None:
         kept -= set(rows.on.collect(rows.set_aside()).to_series())
     each = _measured(rows.only(sorted(kept)), names, ["delivery_id"]) if kept else None
-    return measured if each is None else added(measured, each, _needed(names))
+    if each is None:
+        return measured
+    return _of_one_currency(added(measured, each, _needed(names)), rows.without(concerned), kept)
+
+
+def _of_one_currency(total: pl.DataFrame, rest: Rows, kept: set[str]) -> pl.DataFrame:
+    """Sums of money are unknown where those kept and those of rows are of several currencies."""
+    money = [name for name in total.columns if name in METRICS and METRICS[name].unit == CURRENCY]
+    if not money:
+        return total
+    bought = ["sales", "refunds"]
+    found = _measured(rest, bought, ["currency"]).filter(pl.sum_horizontal(bought) > 0)["currency"]
+    named = kept_currencies(rest.tables, kept) | set(found.drop_nulls())
+    return total.with_columns(pl.lit(None, total.schema[name]).alias(name) for name in money if len(named) > 1)
 
 
 def _needed(names: Iterable[str]) -> list[str]:
@@ -186,8 +198,7 @@ def _with_unknown(rows: Rows, counted: pl.DataFrame, metrics: list[Metric], grou
 
 def _needs_all_told(metric: Metric) -> bool:
     """Whether a count misses what is not told: every count of messages, and of events those of a type but the open."""
-    types = metric.formula.where.get("event_type", ()) if isinstance(metric.formula, Count | Distinct | Total) else ()
-    return metric.source == "message" or bool(set(types) - {"opened"})
+    return metric.source == "message" or bool(set(_where(metric.formula).get("event_type", ())) - {"opened"})
 
 
 def _joined(left: pl.DataFrame, right: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
@@ -215,7 +226,7 @@ def _of_portion(
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
     # What adds up tells all groups: of a distinct count those are left out where nothing meets its condition.
     counted = rows.counted(groups) if source == "event" else None
-    told = {name: formula for name, formula in adding.items() if counted is not None and _is_told(rows, formula)}
+    told = {name: one for name, one in adding.items() if counted is not None and _is_told(rows, counted, one)}
     rest = {name: formula for name, formula in adding.items() if name not in told}
     frames, found = [_beforehand(rows, counted, told)] if counted is not None and told else [], None
     if rest or (groups and not told):
@@ -231,17 +242,18 @@ def _of_portion(
 def _looked_at(rows: Rows, formulas: dict[str, Formula], distinct: dict[str, Distinct], groups: list[str]) -> set[str]:
     """The columns of events that these formulas look at."""
     grains = {name: rows.grain(formula.column, groups) for name, formula in distinct.items()}
-    values = {values_of(formula, rows.has_numbers(grains[name])) for name, formula in distinct.items()}
-    totals = {formula.column for formula in formulas.values() if isinstance(formula, Total)}
+    values = {column_of(formula, rows.has_numbers(grains[name])) for name, formula in distinct.items()}
+    totals = columns_of(value for formula in formulas.values() for value in values_of(formula))
     flags = {flag for name, formula in formulas.items() if name not in distinct and (flag := flag_of(formula))}
     refusals = {"occurred_at", "person_id", "recipient_id"} if rows.has("page_hit") else set()
     return {*COUNTED_BY, *groups, *_tested(formulas), *totals, *flags, *refusals, *values}
 
 
-def _is_told(rows: Rows, formula: Formula) -> bool:
-    """Whether a formula is answered by what was counted beforehand."""
-    known = {*COUNTED_BY, *(() if rows.has("page_hit") else ("is_refused",))}
-    return _where(formula).keys() <= known and (not isinstance(formula, Total) or formula.column in TOLD)
+def _is_told(rows: Rows, counted: Counted, formula: Formula) -> bool:
+    """Whether a formula is answered by what was counted beforehand, which earlier versions did of fewer values."""
+    known, values = {*COUNTED_BY, *(() if rows.has("page_hit") else ("is_refused",))}, values_of(formula)
+    is_told = values <= set(TOLD) and not any(counted.counts[name].null_count() for name in values)
+    return _where(formula).keys() <= known and is_told
 
 
 def _beforehand(rows: Rows, counted: Counted, formulas: dict[str, Formula]) -> pl.DataFrame:
@@ -297,7 +309,7 @@ def _tested(formulas: dict[str, Formula]) -> set[str]:
 
 
 def _dtype(metric: Metric) -> pl.DataType:
-    return pl.Float64() if metric.unit == "currency" else pl.Int64()
+    return pl.Float64() if metric.unit == CURRENCY else pl.Int64()
 
 
 def _added_over_deliveries(rows: Rows, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:

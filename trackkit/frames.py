@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from trackkit.schema import MONEY
+from trackkit.schema import LARGEST_AMOUNT, MONEY
 from trackkit.snapshot import Measurable
 
 AMOUNTS = ("amount",)
@@ -64,8 +64,8 @@ class Here:
         return rows.select(*columns, first=pl.lit(True)).filter(is_other).drop("first")
 
     def amount(self, name: str) -> pl.Expr:
-        """Return an amount of money, to be added exactly."""
-        return pl.col(name).cast(MONEY, strict=False)
+        """Return an amount of money, to be added exactly; what is too large for one is unknown, and so is NaN."""
+        return pl.when(pl.col(name).abs() < LARGEST_AMOUNT).then(name).cast(MONEY, strict=False)
 
     def collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
         """Return rows, or what was counted of them, in memory."""

@@ -22,7 +22,7 @@ from trackkit.snapshot import Snapshot
 from trackkit.theme import css_variables, theme
 from trackkit.wording import figure, instant, plain
 
-HEADLINES = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_rate", "unsubscribe_rate")
+HEADLINES = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_rate", "recipient_unsubscribe_rate")
 NAME = "index.html"
 
 

@@ -44,6 +44,12 @@ def kept_deliveries(tables: Tables) -> set[str]:
     return set(tables.scan("kept_count").select(pl.col("delivery_id").unique()).collect().to_series())
 
 
+def kept_currencies(tables: Tables, deliveries: Iterable[str]) -> set[str]:
+    """Return the currencies of the sums kept of some deliveries."""
+    kept = tables.scan("kept_count").filter(pl.col("delivery_id").is_in(list(deliveries)))
+    return set(kept.select(pl.col("currency").drop_nulls().unique()).collect().to_series())
+
+
 def measured_before(tables: Tables, measured: pl.DataFrame, metrics: Sequence[Metric], is_whole: bool) -> pl.DataFrame:
     """Return counts by `delivery_id`, those of removed rows as they were kept, else null: never those of what is left.
 

@@ -1,8 +1,8 @@
 """The heart: every indicator declared once, as data. `measure` computes them; documentation and checks read them here.
 
-A formula is made by six helpers: `count`, `distinct`, `total` look at the rows of one source; `ratio`, `difference` and
-`estimate` are made only of other metrics, so that a rate's parts stay visible and it divides last. A new indicator is
-one block here and one example in `tests/spec/`.
+A formula is made by seven helpers: `count`, `distinct`, `total`, `known` look at the rows of one source; `ratio`,
+`difference` and `estimate` are made only of other metrics, so that a rate's parts stay visible and it divides last. A
+new indicator is one block here and one example in `tests/spec/`.
 
 Sources: `delivery` (one row per delivery), `message` (one row per message prepared, control addresses included unless
 a formula says otherwise), `event` (one row per counted hit; those of control addresses are left out).
@@ -36,8 +36,21 @@ BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "browser": ("event",),
         "browser_version": ("event",),
         "message_format": ("event",),
+        "currency": ("event",),
     }
 )
+
+# Values to be added up that are more than a column: each with the columns that it is made of, and its words.
+VALUES: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
+    {
+        "amount": (("amount",), "amount"),
+        "sale": (("amount",), "amount of 0 or more"),
+        "refund": (("amount",), "amount below 0, less its sign"),
+        "sold": (("amount", "articles"), "articles of 0 or more, but of refunds"),
+    }
+)
+# Of them, those in money: amounts of several currencies have no sum.
+IN_MONEY = ("amount", "sale", "refund")
 
 # Columns of `event` that are not stored: cut from its instant in the time zone asked for, and told by `refusals`.
 MADE = ("hour", "day", "is_refused")
@@ -50,6 +63,10 @@ def _words(where: Condition) -> str:
     """Say a condition in words: ` where event_type is clicked`."""
     parts = [f"{column} is {' or '.join(_value(value) for value in values)}" for column, values in where.items()]
     return f" where {' and '.join(parts)}" if parts else ""
+
+
+def _value_words(column: str) -> str:
+    return VALUES[column][1] if column in VALUES else column
 
 
 def _value(value: object) -> str:
@@ -79,13 +96,24 @@ class Distinct:
 
 @dataclass(frozen=True)
 class Total:
-    """Sum of a column over rows that meet a condition."""
+    """Sum of a column, or of one of `VALUES`, over rows that meet a condition; null for several currencies."""
 
     column: str
     where: Condition
 
     def __str__(self) -> str:
-        return f"sum of {self.column}{_words(self.where)}"
+        return f"sum of {_value_words(self.column)}{_words(self.where)}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """Rows that meet a condition and have a value of a column, or of one of `VALUES`."""
+
+    column: str
+    where: Condition
+
+    def __str__(self) -> str:
+        return f"count of rows with {_value_words(self.column)}{_words(self.where)}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +150,7 @@ class Estimate:
         return f"round({self.counted} × {self.whole} / ({self.whole} - {self.unseen})) per delivery"
 
 
-Formula = Count | Distinct | Total | Ratio | Difference | Estimate
+Formula = Count | Distinct | Total | Known | Ratio | Difference | Estimate
 
 
 @dataclass(frozen=True)
@@ -184,6 +212,11 @@ def distinct(column: str, where: Condition = ALWAYS) -> Distinct:
 def total(column: str, where: Condition = ALWAYS) -> Total:
     """Add up a column."""
     return Total(column, where)
+
+
+def known(column: str, where: Condition = ALWAYS) -> Known:
+    """Count the rows that have a value of a column."""
+    return Known(column, where)
 
 
 def ratio(numerator: str, denominator: str) -> Ratio:
@@ -356,6 +389,12 @@ _DECLARED = (
         reference=f"{INDICATORS}, @optOut",
     ),
     Metric(
+        name="unsubscribed_recipients", label="Recipients who opted out", unit=RECIPIENTS, source="event",
+        formula=distinct("message_id", {"event_type": ("unsubscribed",)}), higher_is=WORSE,
+        definition="Targeted recipients with at least one click on a link of the opt-out type, however many they made.",
+        reference=f"{INDICATORS}, @optOut, recipients in place of clicks",
+    ),
+    Metric(
         name="mirror_page_clicks", label="Clicks on the mirror page link",
         platform_label="Clicks on the mirror page link", unit=EVENTS, source="event",
         formula=count({"event_type": ("mirror_page",)}),
@@ -392,14 +431,50 @@ _DECLARED = (
     Metric(
         name="transaction_amount", label="Total amount", platform_label="Total amount", unit=CURRENCY,
         source="event", formula=total("amount", IS_TRANSACTION), higher_is=BETTER,
-        definition="Amounts of the transactions counted, in the sender's one currency.",
+        definition="Known amounts of the transactions counted, refunds taken off; unknown over several currencies.",
         reference=f"{INDICATORS}, @amount",
+    ),
+    Metric(
+        name="sales", label="Sales", unit=EVENTS, source="event", formula=known("sale", IS_TRANSACTION),
+        higher_is=BETTER,
+        definition="Transactions whose amount is known and not below 0.",
+        reference=f"{INDICATORS}, @transaction, of known amount, refunds apart",
+    ),
+    Metric(
+        name="sales_amount", label="Amount of sales", unit=CURRENCY, source="event",
+        formula=total("sale", IS_TRANSACTION), higher_is=BETTER,
+        definition="Amounts of the sales; unknown over several currencies.",
+        reference=f"{INDICATORS}, @amount, refunds apart",
+    ),
+    Metric(
+        name="refunds", label="Refunds", unit=EVENTS, source="event", formula=known("refund", IS_TRANSACTION),
+        higher_is=WORSE,
+        definition="Transactions whose amount is below 0.",
+        reference=f"{INDICATORS}, @transaction, refunds alone",
+    ),
+    Metric(
+        name="refunded_amount", label="Amount refunded", unit=CURRENCY, source="event",
+        formula=total("refund", IS_TRANSACTION), higher_is=WORSE,
+        definition="Amounts of the refunds, without their sign; unknown over several currencies.",
+        reference=f"{INDICATORS}, @amount, refunds alone",
     ),
     Metric(
         name="transaction_articles", label="Articles", platform_label="Articles", unit=ARTICLES,
         source="event", formula=total("articles", IS_TRANSACTION), higher_is=BETTER,
-        definition="Articles of the transactions counted.",
+        definition="Known articles of the transactions counted, those given back taken off.",
         reference=f"{INDICATORS}, @article",
+    ),
+    Metric(
+        name="articles_sold", label="Articles sold", unit=ARTICLES, source="event",
+        formula=total("sold", IS_TRANSACTION), higher_is=BETTER,
+        definition="Known articles of the transactions counted, but of refunds.",
+        reference=f"{INDICATORS}, @article, refunds apart",
+    ),
+    Metric(
+        name="sales_of_articles", label="Sales of known articles", unit=EVENTS, source="event",
+        formula=known("sold", IS_TRANSACTION), higher_is=BETTER,
+        definition="Transactions whose articles are known, but refunds.",
+        reference=f"{INDICATORS}, @transaction, of known articles, refunds apart",
     ),
     # ---- rates ----
     Metric(
@@ -477,6 +552,12 @@ _DECLARED = (
         reference=f"{INDICATORS}, Reception statistics", higher_is=WORSE,
     ),
     Metric(
+        name="recipient_unsubscribe_rate", label="Opt-out rate (recipients)", unit=RATIO,
+        formula=ratio("unsubscribed_recipients", "delivered"),
+        definition="Recipients who opted out, out of delivered messages.",
+        reference=f"{INDICATORS}, Reception statistics, recipients in place of clicks", higher_is=WORSE,
+    ),
+    Metric(
         name="complaint_rate", label="Complaint rate", unit=RATIO, formula=ratio("complaints", "delivered"),
         definition="Complaints out of delivered messages.",
         reference=f"{INDICATORS}, Open and click-through rate", higher_is=WORSE,
@@ -493,21 +574,21 @@ _DECLARED = (
     ),
     Metric(
         name="average_transaction_amount", label="Average transaction amount", unit=CURRENCY,
-        platform_label="Average transaction amount", formula=ratio("transaction_amount", "transactions"),
-        definition="Amount of transactions per transaction.",
+        platform_label="Average transaction amount", formula=ratio("sales_amount", "sales"),
+        definition="Amount of sales per sale: refunds, and transactions of unknown amount, are in neither.",
         reference=f"{INDICATORS}, Web tracking", higher_is=BETTER,
     ),
     Metric(
         name="average_articles_per_transaction", label="Average count of articles per transaction", unit=ARTICLES,
         platform_label="Average count of articles per transaction",
-        formula=ratio("transaction_articles", "transactions"),
-        definition="Articles of transactions per transaction.",
+        formula=ratio("articles_sold", "sales_of_articles"),
+        definition="Articles sold per sale of known articles: refunds are in neither.",
         reference=f"{INDICATORS}, Web tracking", higher_is=BETTER,
     ),
     Metric(
         name="amount_per_message", label="Average amount per message", unit=CURRENCY,
         platform_label="Average amount per message", formula=ratio("transaction_amount", "to_deliver"),
-        definition="Amount of transactions per message to deliver.",
+        definition="Amount of transactions, refunds taken off, per message to deliver.",
         reference=f"{INDICATORS}, Web tracking", higher_is=BETTER,
     ),
 )  # fmt: skip
@@ -534,6 +615,15 @@ def sources_of(name: str) -> frozenset[str]:
     ['event', 'message']
     """
     return frozenset(METRICS[part].source for part in lineage(name) if METRICS[part].source)
+
+
+def made_of(value: str) -> tuple[str, ...]:
+    """Return the columns that a value to be added up is made of.
+
+    >>> made_of("refund"), made_of("targeted")
+    (('amount',), ('targeted',))
+    """
+    return VALUES[value][0] if value in VALUES else (value,)
 
 
 def breakdowns_of(name: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints, create_model
 from trackkit import toml
 from trackkit.engine import measure
 from trackkit.errors import RequestError
-from trackkit.metrics import METRICS, Ratio
+from trackkit.metrics import CURRENCY, METRICS, Ratio
 from trackkit.report import slug
 from trackkit.runs import withdraw
 from trackkit.snapshot import Snapshot
@@ -102,11 +102,16 @@ def cuts_of(path: str | os.PathLike[str], as_of: date) -> dict[str, datetime]:
 
 
 def counts(tables: Snapshot, deliveries: list[str]) -> pl.DataFrame:
-    """Measure every count of some deliveries: (delivery_id, metric, value), known ones only."""
+    """Measure every count of some deliveries: (delivery_id, metric, value, currency), known ones only."""
     names = [name for name, metric in METRICS.items() if not isinstance(metric.formula, Ratio)]
     measured = measure(tables, names, delivery=deliveries)
     columns = measured.select("delivery_id", pl.col(names).cast(pl.Float64))
-    return columns.unpivot(index="delivery_id", variable_name="metric").drop_nulls("value")
+    found = columns.unpivot(index="delivery_id", variable_name="metric").drop_nulls("value")
+    bought = ["sales", "refunds"]
+    amounts = measure(tables, bought, ["delivery_id", "currency"], deliveries).drop_nulls("currency")
+    named = amounts.filter(pl.sum_horizontal(bought) > 0).group_by("delivery_id").agg(pl.col("currency").first())
+    is_money = pl.col("metric").is_in([name for name in names if METRICS[name].unit == CURRENCY])
+    return found.join(named, on="delivery_id", how="left").with_columns(pl.when(is_money).then("currency"))
 
 
 def _cut(place: str, period: str, as_of: date) -> datetime:

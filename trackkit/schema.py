@@ -13,6 +13,7 @@ from trackkit.language import translatable
 INSTANT = pl.Datetime("us", "UTC")
 # Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
 MONEY = pl.Decimal(38, 4)
+LARGEST_AMOUNT = 1e15  # from here on it is no amount: what a purchase cost is unknown
 
 # What happened to a message; the platform's link types map onto the last column of LINK_TYPES.
 EVENT_TYPES = (
@@ -228,7 +229,8 @@ EVENT = Table(
         Column("link_label", TEXT, "label of the link", derived=True),
         Column("link_category", TEXT, "category of the link", derived=True),
         Column("url", TEXT, "original URL of the link", derived=True, personal="url"),
-        Column("amount", AMOUNT, "amount of a transaction, in the sender's one currency", derived=True),
+        Column("amount", AMOUNT, "amount of a transaction, in `currency`; below 0, a refund", derived=True),
+        Column("currency", TEXT, "currency of the amount, as EUR; null: the sender's one", derived=True),
         Column("articles", COUNT, "articles of a transaction", derived=True),
         Column("tag_id", TEXT, "web-tracking tag", derived=True),
         Column("device", TEXT, "device family", derived=True),
@@ -264,7 +266,8 @@ WEB_EVENT = Table(
     "web_event", "one row per web hit that carries parameters", ("event_id",),
     (
         Column("event_id", TEXT, "the log id of the hit"),
-        Column("amount", AMOUNT, "amount of the transaction"),
+        Column("amount", AMOUNT, "amount of the transaction; below 0, a refund"),
+        Column("currency", TEXT, "currency of the amount, as EUR; null where its source does not say"),
         Column("articles", COUNT, "articles of the transaction"),
         Column("tag_id", TEXT, "web-tracking tag"),
     ),
@@ -370,6 +373,7 @@ KEPT_COUNT = Table(
         Column("delivery_id", TEXT, "the delivery"),
         Column("metric", TEXT, "name of the metric, a count or a sum"),
         Column("value", AMOUNT, "its value, as measured then"),
+        Column("currency", TEXT, "of a sum of money, the currency that its amounts name; else null"),
         Column("measured_at", INSTANT, "when it was measured"),
     ),
 )  # fmt: skip

@@ -28,7 +28,7 @@ from pyspark.sql import types as t
 from trackkit import schema
 from trackkit.errors import RequestError
 from trackkit.frames import AMOUNTS
-from trackkit.schema import MONEY
+from trackkit.schema import LARGEST_AMOUNT, MONEY
 from trackkit.snapshot import Tables
 
 MASTER = "TRACKKIT_SPARK_MASTER"
@@ -136,7 +136,8 @@ def _as_counted(rows: DataFrame, name: str) -> Any:
     if name in schema.FIRSTS:
         return column.cast("bigint").alias(name)
     if name in AMOUNTS:
-        parts = f.rint(column * 10**MONEY.scale).try_cast(t.DecimalType(MONEY.precision - MONEY.scale, 0))
+        known = f.when(f.abs(column) < LARGEST_AMOUNT, column)  # as `Here.amount`
+        parts = f.rint(known * 10**MONEY.scale).try_cast(t.DecimalType(MONEY.precision - MONEY.scale, 0))
         return (
             (parts * f.lit(Decimal(1).scaleb(-MONEY.scale)))
             .cast(t.DecimalType(MONEY.precision, MONEY.scale))

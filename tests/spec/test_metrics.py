@@ -8,7 +8,7 @@ import pytest
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from trackkit import schema
 from trackkit.engine import measure
-from trackkit.metrics import BREAKDOWNS, MADE, METRICS, Estimate, Ratio, breakdowns_of, lineage, sources_of
+from trackkit.metrics import BREAKDOWNS, MADE, METRICS, Estimate, Ratio, breakdowns_of, lineage, made_of, sources_of
 
 # Delivery A, an ordinary one. Ten messages: six delivered (one of them a seed), three failed, one pending.
 STATUSES = [
@@ -79,6 +79,8 @@ EXPECTED = {
     "unique_clicks": 2,        # A1 A2
     "unique_people_clicks": 3, # p1 p2 p3
     "total_clicks": 4, "unsubscribe_clicks": 1, "mirror_page_clicks": 1, "estimated_forwards": 1,
+    "unsubscribed_recipients": 1, "recipient_unsubscribe_rate": 0.2,
+    "sales": 2, "sales_amount": 30.0, "refunds": 0, "refunded_amount": 0.0, "articles_sold": 3, "sales_of_articles": 2,
     "refused_visits": 2,       # both of p6, though the refusal came later
     "web_visits": 3, "transactions": 2, "transaction_amount": 30.0, "transaction_articles": 3,
     "delivery_rate": 0.5, "open_rate": 0.8, "click_rate": 0.6, "recipient_click_rate": 0.4, "total_click_rate": 0.8,
@@ -235,8 +237,9 @@ class TestRegistry:
     @pytest.mark.parametrize("metric", [m for m in METRICS.values() if m.source], ids=lambda metric: metric.name)
     def test_reads_only_declared_columns(self, metric):
         columns = {*schema.TABLES[metric.source].schema, *MADE}
-        used = {getattr(metric.formula, "column", None)} | set(getattr(metric.formula, "where", {}))
-        assert used - {None} <= columns
+        added = getattr(metric.formula, "column", None)
+        used = {*(made_of(added) if added else ()), *getattr(metric.formula, "where", {})}
+        assert used <= columns
 
     def test_breakdowns_are_columns_of_their_sources(self):
         for column, carriers in BREAKDOWNS.items():

@@ -196,6 +196,9 @@ SECOND = """
         ('24H', INTERVAL 24 HOUR), ('48H', INTERVAL 48 HOUR), ('1 week', INTERVAL 7 DAY),
         ('2 weeks', INTERVAL 14 DAY), ('1 month', INTERVAL 1 MONTH), ('6 months', INTERVAL 6 MONTH)
     ) AS lengths(period, span)),
+    changes AS (
+        SELECT *, recipient_id IS NULL OR action IS DISTINCT FROM lag(action) OVER (
+            PARTITION BY service_id, recipient_id ORDER BY occurred_at, action DESC) AS is_change FROM acts),
     people AS (
         SELECT service_id, recipient_id, min(occurred_at) AS since FROM acts AS joined
         WHERE action = 1 AND recipient_id IS NOT NULL AND NOT EXISTS (
@@ -207,12 +210,14 @@ SECOND = """
             (SELECT count(*) FROM people WHERE service_id = s.service_id) AS subscribers,
             (SELECT count(*) FROM people WHERE service_id = s.service_id AND since < p.start) AS registered,
             count(*) FILTER (action = 1 AND occurred_at > p.start) AS joined,
-            count(*) FILTER (action = 0 AND occurred_at > p.start) AS gone
-        FROM acts AS s, periods AS p GROUP BY s.service_id, p.period, p.start)
-    SELECT service_id, period, subscribers, registered, joined, gone, joined - gone AS evolution,
-        CASE WHEN registered > 0 THEN (joined - gone) / registered END AS evolution_rate,
-        CASE WHEN registered + joined - gone > 0
-             THEN (registered + joined - 2 * gone) / (registered + joined - gone) END AS loyalty
+            count(*) FILTER (action = 0 AND occurred_at > p.start) AS gone,
+            count(*) FILTER (is_change AND action = 1 AND occurred_at > p.start) AS joins,
+            count(*) FILTER (is_change AND action = 0 AND occurred_at > p.start) AS leaves
+        FROM changes AS s, periods AS p GROUP BY s.service_id, p.period, p.start)
+    SELECT service_id, period, subscribers, registered, joined, gone, joins - leaves AS evolution,
+        CASE WHEN registered > 0 THEN (joins - leaves) / registered END AS evolution_rate,
+        CASE WHEN registered + joins - leaves > 0
+             THEN (registered + joins - 2 * leaves) / (registered + joins - leaves) END AS loyalty
     FROM counted ORDER BY service_id, start DESC
 """
 
@@ -229,3 +234,78 @@ def test_an_independent_implementation_agrees(seed):
                "evolution_rate", "loyalty")  # fmt: skip
     assert len(expected) == 12
     assert found.select(columns).sort("service_id", maintain_order=True).rows() == expected
+
+
+def people(given: Snapshot, period: str) -> tuple:
+    return figures(given, period, "at_start", "joined", "left", "change", "everybody", "loss_rate")
+
+
+def test_one_who_leaves_three_times_is_one_who_left():
+    joined = [(who, JOINED, before(days=270)) for who in "abcd"]
+    left = [("a", LEFT, before(days=ago)) for ago in (2, 1, 0)]
+    given = history(*joined, *left, delivery_id="701")
+    assert people(given, "1 week") == (4, 0, 1, -1, 4, 0.25)
+    assert people(given, "24H") == (3, 0, 0, 0, 3, 0.0)  # who had left already, and left again
+    assert figures(given, "1 week", "subscribers", "unsubscriptions", "evolution") == (3, 3, -1)
+    curve = subscription_curves(given).filter(pl.col("series") == "unsubscriptions")
+    assert curve["cumulated"].to_list() == [0, 1, 1]
+    assert acts_by_delivery(given).select("subscriptions", "unsubscriptions", "total").rows() == [(0, 1, 1)]
+
+
+def test_who_comes_back_has_not_left():
+    back = history(
+        ("a", JOINED, before(days=300)), ("a", LEFT, before(days=5)), ("a", JOINED, before(days=3)),
+        ("b", JOINED, before(days=300)), ("b", LEFT, before(days=5)), ("b", JOINED, before(days=3)), ("b", LEFT, NOW),
+    )  # fmt: skip
+    assert people(back, "1 week") == (2, 0, 1, -1, 2, 0.5)
+    assert figures(back, "1 week", "subscriptions", "unsubscriptions", "evolution") == (2, 3, -1)
+
+
+def test_who_joins_and_leaves_at_once_both_joined_and_left():
+    given = history(("a", JOINED, before(days=300)), ("b", JOINED, before(hours=3)), ("b", LEFT, before(hours=1)))
+    assert people(given, "24H") == (1, 1, 1, 0, 2, 0.5)
+    at_once = history(("a", JOINED, NOW), ("a", LEFT, NOW))
+    assert people(at_once, "24H") == (0, 1, 1, 0, 1, 1.0)
+
+
+def test_who_first_leaves_was_subscribed_before_the_history_began():
+    given = history(("a", LEFT, before(days=2)), ("b", LEFT, before(days=60)), ("c", JOINED, NOW))
+    assert people(given, "1 week") == (1, 1, 1, 0, 2, 0.5)
+    assert people(given, "6 months") == (2, 1, 2, -1, 3, 2 / 3)
+
+
+def test_people_of_several_services_and_an_act_told_twice():
+    acts = ((JOINED, before(days=9)), (LEFT, NOW), (LEFT, before(seconds=2)))
+    rows = [
+        {"service_id": service, "recipient_id": "a", "action": action, "occurred_at": at}
+        for service in "89"
+        for action, at in acts
+    ]
+    assert people(tables(subscription=[row for row in rows if row["service_id"] == "8"]), "24H") == (1, 0, 1, -1, 1, 1)
+    both = subscription_progress(tables(subscription=rows)).filter(pl.col("period") == "24H")
+    assert both.select("service_id", "at_start", "left").rows() == [("8", 1, 1), ("9", 1, 1)]
+
+
+def test_without_a_history_of_acts_nothing_is_known_of_people():
+    assert people(tables(service=[{"service_id": "9"}]), "24H") == (None,) * 6
+    assert people(history(services={"9": "Offers"}), "24H") == (0, 0, 0, 0, 0, None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_people_are_those_that_a_walk_through_the_acts_finds(seed):
+    given = randomised(seed).drop_nulls(["action", "recipient_id"])
+    found = subscription_progress(Snapshot({"subscription": given.lazy()}))
+    for row in found.filter(pl.col("period").is_in(["1 week", "1 month"])).to_dicts():
+        acts = given.filter(service_id=row["service_id"]).sort("occurred_at", pl.col("action") == LEFT)
+        was, came, is_in = {}, set(), {}
+        for who, action, at in acts.select("recipient_id", "action", "occurred_at").iter_rows():
+            was.setdefault(who, action == LEFT)
+            if at <= row["starts_at"]:
+                was[who] = action == JOINED
+            elif action == JOINED:
+                came.add(who)
+            is_in[who] = action == JOINED
+        at_start = {who for who in was if was[who]}
+        counts = len(at_start), len(came - at_start), len({who for who in at_start | came if not is_in[who]})
+        assert (row["at_start"], row["joined"], row["left"]) == counts
+        assert row["at_start"] + row["change"] == row["subscribers"]

@@ -6,6 +6,7 @@ the clock of the machine: what is final is judged by the newest instant in the d
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -33,7 +34,7 @@ _WARNINGS = {
     "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
     "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running",
     "deliveries_untracked", "only_failures", "deliveries_unlogged", "removed", "kept", "deliveries_removed",
-    "unknown_statuses",
+    "unknown_statuses", "currencies",
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def _missing(tables: Tables, needs: Mapping[str, Sequence[str]] | None) -> Itera
             yield Limit("missing", table=table, concerns=list((needs or {}).get(table, ())))
 
 
-def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[dict[str, int], datetime | None]:
+def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[dict[str, Any], datetime | None]:
     """Count the hits asked about, by what is wrong with them; and find the newest one of all."""
     every = tables.scan("event")
     events = every.filter(
@@ -105,6 +106,7 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
     is_open = (pl.col("event_type") == "opened").fill_null(False)
     visits = is_visit() & is_public()
     counts = with_refusals(tables, events).select(
+        **_purchases(),
         visits=visits.sum(),
         refused=(visits & pl.col("is_refused")).sum(),
         total=pl.len(),
@@ -114,18 +116,24 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
         without_delivery=pl.col("delivery_id").is_null().sum(),
         unknown_types=(pl.col("event_type").is_null() | (pl.col("event_type") == "unknown")).sum(),
     )
-    frames = pl.collect_all(
-        [
-            counts,
-            _orphans(tables, events.filter(~is_open), "link"),
-            _unlogged(tables, events, delivery, recipient),
-            _orphans(tables, events, "delivery"),
-            every.select(pl.col("occurred_at").max()),
-        ]
-    )
-    links, messages, deliveries = (frame.item() for frame in frames[1:4])
-    orphans = {"unknown_links": links, "unknown_messages": messages, "unlisted_deliveries": deliveries}
+    links, deliveries = _orphans(tables, events.filter(~is_open), "link"), _orphans(tables, events, "delivery")
+    messages, newest = _unlogged(tables, events, delivery, recipient), every.select(pl.col("occurred_at").max())
+    frames = pl.collect_all([counts, links, messages, deliveries, newest])
+    names = ("unknown_links", "unknown_messages", "unlisted_deliveries")
+    orphans = {name: frame.item() for name, frame in zip(names, frames[1:4], strict=True)}
     return frames[0].row(0, named=True) | orphans, frames[4].item()
+
+
+def _purchases() -> dict[str, pl.Expr]:
+    """Purchases that count, those of known amount, those of them that name no currency, and the currencies named."""
+    is_refused, is_known = pl.col("is_refused").fill_null(False), pl.col("amount").abs() < schema.LARGEST_AMOUNT
+    bought = (pl.col("event_type") == "transaction").fill_null(False) & is_public() & ~is_refused
+    sold, currency = bought & is_known.fill_null(False), pl.col("currency")
+    names = currency.filter(sold).drop_nulls().unique().sort()
+    return {
+        "purchases": bought.sum(), "amounts": sold.sum(), "unnamed": (sold & currency.is_null()).sum(),
+        "currencies": names.implode(),
+    }  # fmt: skip
 
 
 def _orphans(tables: Tables, events: pl.LazyFrame, table: str, listed: pl.LazyFrame | None = None) -> pl.LazyFrame:
@@ -147,8 +155,22 @@ def _unlogged(tables: Tables, events: pl.LazyFrame, delivery: str | None, recipi
     return _orphans(tables, events, "message", listed)
 
 
-def _hit_limits(tables: Tables, hits: Mapping[str, int], of_recipient: bool) -> Iterator[Limit]:
+def _amount_limits(tables: Tables, hits: Mapping[str, Any]) -> Iterator[Limit]:
+    """What the amounts of purchases do not say: their currency, or anything."""
+    names = hits["currencies"]
+    if len(names) > 1:
+        yield Limit("currencies", len(names), concerns=names[:NAMED])
+    elif names and hits["unnamed"]:
+        yield Limit("currency_taken", hits["unnamed"], hits["amounts"], concerns=names)
+    elif names:
+        yield Limit("currency", concerns=names)
+    if tables.has("web_event"):
+        yield from counted("unknown_amounts", hits["purchases"] - hits["amounts"], hits["purchases"])
+
+
+def _hit_limits(tables: Tables, hits: Mapping[str, Any], of_recipient: bool) -> Iterator[Limit]:
     total = hits["total"]
+    yield from _amount_limits(tables, hits)
     yield from counted("seed_hits", hits["seeds"], total)
     yield from counted("refused_visits", hits["refused"], hits["visits"])
     yield from counted("unknown_links", hits["unknown_links"], total)
@@ -160,7 +182,7 @@ def _hit_limits(tables: Tables, hits: Mapping[str, int], of_recipient: bool) -> 
         yield from counted("unlisted_deliveries", hits["unlisted_deliveries"], total)
 
 
-def _platform_limits(tables: Tables, hits: Mapping[str, int]) -> Iterator[Limit]:
+def _platform_limits(tables: Tables, hits: Mapping[str, Any]) -> Iterator[Limit]:
     deliveries = tables.scan("delivery").with_columns(
         set_aside=pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
     )

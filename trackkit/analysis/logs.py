@@ -23,8 +23,8 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "email": "E-mail address", "domain": "Domain", "country": "Country", "delivery_id": "Delivery",
         "message_id": "Message", "event_id": "Log", "log_server": "Log server", "link_id": "Tracked link",
         "message_format": "Format", "device": "Device", "operating_system": "Operating system", "browser": "Browser",
-        "browser_version": "Browser version", "amount": "Amount", "articles": "Articles", "tag_id": "Tag",
-        "is_seed": "Control address",
+        "browser_version": "Browser version", "amount": "Amount", "currency": "Currency", "articles": "Articles",
+        "tag_id": "Tag", "is_seed": "Control address",
     })
 )  # fmt: skip
 DELIVERY_COLUMNS = ("occurred_at", "label", "type", "recipient_id", "person_id")

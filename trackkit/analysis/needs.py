@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from trackkit.metrics import METRICS, Distinct, Total, lineage, sources_of
+from trackkit.metrics import METRICS, Distinct, Known, Total, lineage, made_of, sources_of
 
 # By module, or by function where one reads other tables than the rest of its module.
 NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -42,6 +42,7 @@ def metric_needs(name: str) -> set[str]:
     ['failure', 'message']
     """
     formulas = [METRICS[part].formula for part in lineage(name)]
-    columns = {formula.column for formula in formulas if isinstance(formula, Distinct | Total)}
+    columns = {formula.column for formula in formulas if isinstance(formula, Distinct)}
+    columns |= {made for one in formulas if isinstance(one, Total | Known) for made in made_of(one.column)}
     columns |= {column for formula in formulas for column in getattr(formula, "where", ())}
     return sources_of(name) | {_BEHIND[column] for column in columns if column in _BEHIND}

@@ -26,17 +26,17 @@ _OF_EVENTS = {
 }  # fmt: skip
 _NOT_TOLD = ("queued", "deferred", "autoresponded")
 _OF_MESSAGES = {"delivered": "sent", "failed": "failed"}
-COLUMNS = ("occurred_at", "act", "type", "label", "document", "amount", "delivery_id", "recipient_id")
+COLUMNS = ("occurred_at", "act", "type", "label", "document", "amount", "currency", "delivery_id", "recipient_id")
 
 
 def timeline(tables: Tables, recipient: str | None = None, delivery: str | None = None) -> pl.DataFrame:
     """Return what happened to a recipient over all deliveries, or in one delivery: one row per act, the oldest first.
 
     Columns: `occurred_at` (UTC), `act` (a name of `ACT_LABELS`), `type` (the platform's word), `label` (of the link, or
-    of the service joined or left), `document` (label of the delivery), `amount` of a purchase, `delivery_id`,
-    `recipient_id`. The sending comes from the delivery log, else from events; joining and leaving also from the
-    history of subscriptions. Undated acts are left out. Raises RequestError when neither id is given, or the delivery
-    is unknown.
+    of the service joined or left), `document` (label of the delivery), `amount` and `currency` of a purchase,
+    `delivery_id`, `recipient_id`. The sending comes from the delivery log, else from events; joining and leaving also
+    from the history of subscriptions. Undated acts are left out. Raises RequestError when neither id is given, or the
+    delivery is unknown.
     """
     if recipient is None and delivery is None:
         raise RequestError("A timeline is that of a recipient or of a delivery; say which.")
@@ -81,6 +81,7 @@ def _of_events(events: pl.LazyFrame, sent: pl.LazyFrame) -> pl.LazyFrame:
         "recipient_id",
         "message_id",
         "amount",
+        "currency",
         act=kind.replace_strict(_OF_EVENTS, default="other", return_dtype=ACTS),
         type=event_label(kind),
         label=pl.coalesce("link_label", "url"),

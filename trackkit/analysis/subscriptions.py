@@ -1,8 +1,10 @@
 """Who joined and left the information services: the platform's "Subscription tracking", and its curves.
 
-Figures come from the history of acts alone. A subscription lasts from the act that began it, so one who subscribes
-again while subscribed is no newer; at one instant, leaving comes after joining. Acts without an instant, a service or a
-known action are left out; those without a recipient are acts, but make nobody a subscriber.
+Figures come from the history of acts alone, and tell acts from people: one who leaves three times made three acts, and
+is one who left. A subscription lasts from the act that began it, so one who subscribes again while subscribed is no
+newer; at one instant, leaving comes after joining. Whoever first leaves was subscribed before the history began. Acts
+without an instant, a service or a known action are left out; those without a recipient are acts, but make nobody a
+subscriber.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -20,8 +22,12 @@ PERIODS = {"24H": "-24h", "48H": "-48h", "1 week": "-168h", "2 weeks": "-336h", 
 PERIOD = pl.Enum(list(PERIODS))
 ACTIONS = {1: "subscriptions", 0: "unsubscriptions"}
 SERIES = pl.Enum(list(ACTIONS.values()))
+_WHO = ("service_id", "recipient_id")
 COUNTS = ("subscribers", "registered", "subscriptions", "unsubscriptions")
 RATES = ("evolution", "evolution_rate", "remaining", "kept", "loyalty")
+_EFFECTS = ("joins", "leaves")  # acts that changed something
+PEOPLE = ("at_start", "joined", "left")
+OF_PEOPLE = ("everybody", "change", "loss_rate")
 
 
 def subscription_progress(
@@ -31,7 +37,11 @@ def subscription_progress(
 
     Columns: `service_id`, `service` (label, else id), `period`, `starts_at`, `as_of` (UTC), `subscribers` (at `as_of`),
     `registered` (those of them who already were before `starts_at`), `subscriptions` and `unsubscriptions` (acts with
-    `starts_at` < instant <= `as_of`), then those of `with_rates`. The service with most subscribers comes first.
+    `starts_at` < instant <= `as_of`), then those of `with_rates`, of the acts that changed something. Of people:
+    `at_start`, subscribed when the period began; `joined`, the others who were subscribed some time in it; `left`, who
+    was and at `as_of` is no more; `everybody`, at_start + joined; `change`, joined - left, which is how many more there
+    are now; `loss_rate`, left / everybody, null of nobody. The service with most subscribers comes first.
+
     Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
     without a zone is in `timezone`. Empty, it is the last act of all services, never the wall clock. Raises
     RequestError for an unknown service or time zone, and for an `as_of` that is neither.
@@ -41,20 +51,22 @@ def subscription_progress(
     past = acts.filter(pl.col("occurred_at") <= pl.lit(now, INSTANT))
     people, periods = _people(past), _periods(now)
     counted = [
-        _counts(people, past, start).with_columns(period=pl.lit(period, PERIOD), starts_at=pl.lit(start, INSTANT))
-        for period, start in periods.items()
+        _of_start(people, past, start).with_columns(period=pl.lit(name, PERIOD)) for name, start in periods.items()
     ]
     grid = pl.LazyFrame({"period": list(periods)}, schema={"period": PERIOD})
     rows = services(tables, service).lazy().join(grid, how="cross")
     found = rows.join(pl.concat(counted), on=["service_id", "period"], how="left").collect()
     unknown = pl.lit(0 if tables.has("subscription") else None, pl.Int64)
     return (
-        with_rates(found.with_columns(pl.col(*COUNTS).fill_null(unknown)))
+        _rated(found.with_columns(pl.col(*COUNTS, *PEOPLE, *_EFFECTS).fill_null(unknown)))
+        .with_columns(everybody=pl.col("at_start") + pl.col("joined"), change=pl.col("joined") - pl.col("left"))
         .with_columns(
-            as_of=pl.lit(now, INSTANT), starts_at=pl.col("period").replace_strict(periods, return_dtype=INSTANT)
+            loss_rate=quotient("left", "everybody"),
+            as_of=pl.lit(now, INSTANT),
+            starts_at=pl.col("period").replace_strict(periods, return_dtype=INSTANT),
         )
         .sort("subscribers", "service", "service_id", "period", descending=[True, False, False, False])
-        .select("service_id", "service", "period", "starts_at", "as_of", *COUNTS, *RATES)
+        .select("service_id", "service", "period", "starts_at", "as_of", *COUNTS, *RATES, *PEOPLE, *OF_PEOPLE)
     )
 
 
@@ -78,6 +90,12 @@ def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _rated(counted: pl.DataFrame) -> pl.DataFrame:
+    """Add the rates of acts that changed something: one who leaves again does not make the subscribers fewer."""
+    moves = counted.select("registered", subscriptions="joins", unsubscriptions="leaves")
+    return counted.hstack(with_rates(moves).select(RATES))
+
+
 def subscription_curves(
     tables: Tables,
     service: str = "",
@@ -86,7 +104,9 @@ def subscription_curves(
     timezone: str = "",
     top: int | None = None,
 ) -> pl.DataFrame:
-    """Return the growing number of acts in a period: one row per service, series and day that had acts.
+    """Return the growing number of those who joined or left in a period: a row per service, series and day of acts.
+
+    An act that changes nothing, as leaving again, is left out.
 
     Columns: `service_id`, `service`, `series` ("subscriptions" or "unsubscriptions"), `day` (date in `timezone`),
     `count` (of the day), `cumulated` (since the period began). Each series of a service starts at 0 on the day before
@@ -115,6 +135,8 @@ def acts_by_delivery(
     tables: Tables, service: str = "", as_of: str | datetime = "", period: str = "6 months", timezone: str = ""
 ) -> pl.DataFrame:
     """Return which deliveries people joined or left from in a period: one row per delivery, most left first.
+
+    An act that changes nothing, as leaving again, is left out.
 
     Columns: `delivery_id` (null for acts that name none), `delivery` (its label, else its id), `subscriptions`,
     `unsubscriptions`, `total` (the unsubscriptions of all rows), `share` (unsubscriptions / total, null when 0).
@@ -157,13 +179,43 @@ def _acts(tables: Tables) -> pl.LazyFrame:
     return acts.drop_nulls(["service_id", "occurred_at", "kind"])
 
 
+def _changes(acts: pl.LazyFrame) -> pl.LazyFrame:
+    """The acts that change something, by the order of their instants: of a person, each is other than the one before.
+
+    Of acts of nobody known, none is known to repeat another.
+    """
+    # "unsubscriptions" sorts behind "subscriptions": at one instant, leaving comes after joining
+    ordered = acts.sort("service_id", "recipient_id", "occurred_at", "kind")
+    is_same = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in (*_WHO, "kind"))
+    return ordered.filter(~is_same.fill_null(False))
+
+
 def _people(acts: pl.LazyFrame) -> pl.LazyFrame:
     """Whoever is subscribed after these acts: `service_id`, `recipient_id`, `since`."""
-    who, at = ["service_id", "recipient_id"], pl.col("occurred_at")
-    known = acts.drop_nulls("recipient_id")
-    left = known.filter(pl.col("kind") == "unsubscriptions").group_by(who).agg(left_at=at.max())
-    joined = known.filter(pl.col("kind") == "subscriptions").join(left, on=who, how="left")
-    return joined.filter((at > pl.col("left_at")).fill_null(True)).group_by(who).agg(since=at.min())
+    of_person = _changes(acts.drop_nulls("recipient_id")).group_by(_WHO, maintain_order=True)
+    last = of_person.agg(pl.col("kind").last(), since=pl.col("occurred_at").last())
+    return last.filter(pl.col("kind") == "subscriptions").drop("kind")
+
+
+def _of_start(people: pl.LazyFrame, acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
+    """The counts of a period that begins at an instant, of acts and of people."""
+    return _counts(people, acts, start).join(_moves(acts, start), on="service_id", how="full", coalesce=True)
+
+
+def _moves(acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
+    """How many people were subscribed at an instant, who joined since, and who left and did not come back."""
+    kind, is_past = pl.col("kind"), pl.col("occurred_at") <= pl.lit(start, INSTANT)
+    joins = kind == "subscriptions"
+    of_person = _changes(acts.drop_nulls("recipient_id")).group_by(_WHO, maintain_order=True)
+    each = of_person.agg(
+        # before the first act it was the other way
+        was_in=pl.when(is_past.any()).then(joins.filter(is_past).last()).otherwise(~joins.first()),
+        came=(joins & ~is_past).any(),
+        is_in=joins.last(),
+    )
+    was_in, came, is_in = pl.col("was_in"), pl.col("came"), pl.col("is_in")
+    counts = {"at_start": was_in, "joined": came & ~was_in, "left": (was_in | came) & ~is_in}
+    return each.group_by("service_id").agg(**{name: who.sum().cast(pl.Int64) for name, who in counts.items()})
 
 
 def _counts(people: pl.LazyFrame, acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
@@ -172,7 +224,11 @@ def _counts(people: pl.LazyFrame, acts: pl.LazyFrame, start: datetime | None) ->
     standing = people.group_by("service_id").agg(subscribers=pl.len().cast(pl.Int64), registered=before)
     moved = acts.filter(pl.col("occurred_at") > begin).group_by("service_id")
     moves = moved.agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
-    return standing.join(moves, on="service_id", how="full", coalesce=True)
+    changed = _changes(acts).filter(pl.col("occurred_at") > begin).group_by("service_id")
+    names = zip(_EFFECTS, ACTIONS.values(), strict=True)
+    effects = changed.agg(_number_of(kind).alias(name) for name, kind in names)
+    found = standing.join(moves, on="service_id", how="full", coalesce=True)
+    return found.join(effects, on="service_id", how="full", coalesce=True)
 
 
 def _number_of(kind: str) -> pl.Expr:
@@ -193,9 +249,9 @@ def _of_period(progress: pl.DataFrame, period: str) -> pl.DataFrame:
 
 
 def _acts_in(tables: Tables, chosen: pl.DataFrame) -> pl.LazyFrame:
-    """The acts of the services and the period of some rows of progress."""
+    """The acts that changed something, of the services and the period of some rows of progress."""
     within = (pl.col("occurred_at") > pl.col("starts_at")) & (pl.col("occurred_at") <= pl.col("as_of"))
-    return _acts(tables).join(chosen.lazy(), on="service_id").filter(within)
+    return _changes(_acts(tables)).join(chosen.lazy(), on="service_id").filter(within)
 
 
 def _ends(drawn: pl.DataFrame, timezone: str) -> list[pl.LazyFrame]:

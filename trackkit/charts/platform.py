@@ -138,7 +138,7 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
     )  # fmt: skip
     title = titled(curves["service"].first() or "")
     return (
-        chart(rows, say("Acts of {service} since the period began.", lang, service=title.text))
+        chart(rows, say("Who joined and left {service} since the period began.", lang, service=title.text))
         .properties(title=title, height=200)
         .mark_line(aria=False, interpolate="step-after")
         .encode(

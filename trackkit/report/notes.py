@@ -43,7 +43,7 @@ MISSING = translatable(
         "content": "No message content was loaded: clicks cannot be placed on the message.",
     }
 )
-# Everything else. Holes: {count}, {total}, {at}, {until}, {state}, {deliveries}.
+# Everything else. Holes: {count}, {total}, {at}, {until}, {state}, {deliveries}, {currencies}.
 WORDS = translatable(
     {
         "not_listed": "This delivery is in no table of deliveries: only what its hits and messages say is known.",
@@ -73,6 +73,11 @@ WORDS = translatable(
         "text_unknown": "How many messages are text is unknown: estimated opens equal those counted.",
         "seeds": "Messages to control addresses, left out of success: {count}.",
         "seed_hits": "Hits of control addresses, left out of every count: {count} of {total}.",
+        "currencies": "Purchases are in {count} currencies ({currencies}), which are never added: their amounts and "
+        "averages over more than one are unknown.",
+        "currency_taken": "Amounts that name no currency: {count} of {total}. They are taken to be in {currencies}.",
+        "currency": "Amounts are in {currencies}.",
+        "unknown_amounts": "Purchases of unknown amount: {count} of {total}. They are in no amount and no average.",
         "refused_visits": "Pages of the site displayed by visitors who refused web tracking, left out of every figure "
         "of the site: {count} of {total}.",
         "nameless": "Hits that name no message: {count} of {total}. They count in totals, never as recipients.",
@@ -100,6 +105,7 @@ CHECKED = {
 WORDS |= {limit: REASONS.get(limit, REASONS[check]) for limit, check in CHECKED.items() if limit not in WORDS}
 PASSED = translatable("Quality of the logs: pass. No problem of forwarding was found.")
 
+_ONE_CURRENCY = ("currency", "currency_taken")
 CONCERNS = translatable("{sentence} Concerned: {sections}.")
 _WORD = re.compile(r"\"(\w+)\"")
 _CALLED = re.compile(r"\btk\.(\w+)(\.\w+)?")
@@ -157,13 +163,16 @@ def _sentence(row: Mapping[str, Any], timezone: str, lang: str) -> str:
         return say(CONCERNS, lang, sentence=sentence, sections=sections) if sections else sentence
     values = {name: _shown(row[name], timezone, lang) for name in ("count", "total", "at", "until")}
     state = say(STATES[row["code"]], lang) if row["code"] in STATES else str(row["code"])
-    return say(WORDS[row["limit"]], lang, state=state, deliveries=_named(row), **values)
+    named = _named(row)
+    return say(WORDS[row["limit"]], lang, state=state, deliveries=named, currencies=named, **values)
 
 
 def _named(row: Mapping[str, Any]) -> str:
-    """The deliveries concerned; more than are named end in an ellipsis."""
-    names = [clipped(name, 60) for name in row["concerns"]]
-    return ", ".join([*names, "…"] if names and row["count"] > len(names) else names)
+    """The deliveries concerned, or the currencies; more than are named end in an ellipsis."""
+    names = [clipped(str(name), 60) for name in row["concerns"]]
+    return ", ".join(
+        [*names, "…"] if names and (row["count"] or 0) > len(names) and row["limit"] not in _ONE_CURRENCY else names
+    )
 
 
 def _shown(value: int | datetime | None, timezone: str, lang: str) -> str:

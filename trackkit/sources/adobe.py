@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from trackkit import schema
-from trackkit.sources import codes, files, values
+from trackkit.sources import codes, files, money, values
 from trackkit.sources.files import Found
 from trackkit.sources.hiding import Hiding, kinds_of
 from trackkit.sources.maps import KEY_TITLES, Field, TableMap, unknown
@@ -271,7 +271,11 @@ _WEB_EVENT = TableMap(
         _id("event_id", "iTrackingLogId", "@trackingLog-id", "trackingLog/@id", "@id", *_KEY, required=True),
         Field("amount", "amount", ("dAmount", "@amount")), _count("articles", "iArticle", "@article"),
         _text("tag_id", "sTagId", "@tagId", "@tag-id"),
+        # The platform keeps no currency: a column that was added, or what stands beside the number.
+        _text("currency", "sCurrency", "@currency", "sCurrencyCode", "@currencyCode", "Moeda", "Devise"),
+        _text("amount_text", "dAmount", "@amount"),
     ),
+    derive={"currency": pl.coalesce(money.currency(pl.col("currency")), money.currency_beside(pl.col("amount_text")))},
 )  # fmt: skip
 _SUBSCRIPTION = TableMap(
     "subscription_history", EXPORT, "subscription", stems=("subscription_history", "subhisto", "nmssubhisto"),

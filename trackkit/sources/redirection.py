@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from trackkit import schema
-from trackkit.sources import values
+from trackkit.sources import money, values
 from trackkit.sources.files import NOT_UTF8, Found
 from trackkit.sources.hiding import Hiding, kinds_of
 from trackkit.sources.lines import LAYOUT, Lines, bare, is_ordinary
@@ -158,23 +158,25 @@ def _count(report: SourceReport, rows: pl.LazyFrame, clock: Clock) -> None:
 
 def _web_events(rows: pl.LazyFrame, report: SourceReport, folder: Path) -> dict[str, pl.LazyFrame]:
     """Return the hits that carry a tag, an amount or articles; what is no number is left empty and counted."""
-    tag, amount, article = values.extra_parameters(pl.col("parameters"))
+    told = values.extra_parameters(pl.col("parameters"))
     hits = rows.filter(pl.col("parameters").is_not_null()).select(
-        "event_id", "source_row", tag_id=tag, amount_text=amount, article_text=article
-    )
+        "event_id", "source_row", tag_id=told["tagid"], amount_text=money.decoded(told["amount"]),
+        article_text=told["article"], currency_text=money.decoded(told["currency"]),
+    )  # fmt: skip
+    text = pl.col("amount_text")
     hits = hits.filter(pl.any_horizontal(pl.col("tag_id", "amount_text", "article_text").is_not_null())).with_columns(
-        amount=values.number(pl.col("amount_text")), articles=values.whole(pl.col("article_text")),
-        source_file=pl.lit(report.path),
+        amount=money.amount(text), articles=values.whole(pl.col("article_text")), source_file=pl.lit(report.path),
+        currency=pl.coalesce(money.currency(pl.col("currency_text")), money.currency_beside(text)),
     )  # fmt: skip
     target = staged_path(folder, "parquet")
     hits.sink_parquet(target, **STAGED)
     web = pl.scan_parquet(target, glob=False)
-    wrong = {"amount": _lost(pl.col("amount_text"), pl.col("amount")),
-             "article": _lost(pl.col("article_text"), pl.col("articles"))}  # fmt: skip
+    no_amount, no_articles = _lost(text, pl.col("amount")), _lost(pl.col("article_text"), pl.col("articles"))
+    wrong = {"'amount' that are no number": no_amount & ~money.is_too_large(text),
+             f"'amount' that are {money.TOO_LARGE}": no_amount & money.is_too_large(text),
+             "'article' that are no number": no_articles}  # fmt: skip
     counts = web.select(pl.len(), **{name: lost.sum() for name, lost in wrong.items()}).collect().row(0, named=True)
-    for name in wrong:
-        if counts[name]:
-            report.assumptions.append(f"{counts[name]:,} values of '{name}' that are no number were left empty")
+    report.assumptions += [f"{counts[name]:,} values of {name} were left empty" for name in wrong if counts[name]]
     return {"web_event": web.select(handed_on("web_event"))} if counts["len"] else {}
 
 

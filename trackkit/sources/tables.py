@@ -13,7 +13,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.errors import DataError
-from trackkit.sources import dates, files, values
+from trackkit.sources import dates, files, money, values
 from trackkit.sources.files import NOT_UTF8, Found
 from trackkit.sources.hiding import Hiding, kinds_of
 from trackkit.sources.maps import KINDS, Field, TableMap, unknown
@@ -117,6 +117,8 @@ class _Reading:
             what = pl.when(dates.is_otherwise(cell)).then(pl.lit(where + dates.OTHERWISE)).otherwise(what)
         elif one.kind in ("id", "count"):
             what = pl.when(values.is_rounded(cell)).then(pl.lit(where + values.ROUNDED)).otherwise(what)
+        elif one.kind == "amount":
+            what = pl.when(money.is_too_large(cell)).then(pl.lit(where + money.TOO_LARGE)).otherwise(what)
         return _Fault(~self._is_empty(one), pl.concat_str(pl.lit("'"), cell.str.head(100), what))
 
     def orders_found(self, target: Path) -> dict[str, str]:
@@ -266,7 +268,7 @@ class _Reading:
 WORD_LIMIT = 100  # characters of an unknown word that are told
 
 
-_VALUES = {"id": values.reference, "count": values.whole, "amount": values.number, "flag": values.flag}
+_VALUES = {"id": values.reference, "count": values.whole, "amount": money.amount, "flag": values.flag}
 
 
 def _value(one: Field, text: pl.Expr) -> pl.Expr:

@@ -326,16 +326,16 @@ def _real(text: pl.Expr, between: str) -> pl.Expr:
     return (second.cast(pl.Int64) + fraction).cast(pl.Datetime("us"))
 
 
-def extra_parameters(text: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
-    """Return `tagid`, `amount` and `article` of a hit's extra parameters, as text, by complete name=value pairs.
+def extra_parameters(text: pl.Expr) -> dict[str, pl.Expr]:
+    """Return `tagid`, `amount`, `article` and `currency` of a hit's parameters, as text, by complete name=value pairs.
 
     The platform cuts the field at 64 characters by default, so the last pair of so long a field may be cut: left out.
     """
     whole_pairs = pl.when(text.str.len_chars() >= 64).then(text.str.replace(r"(?:^|&)[^&]*$", "")).otherwise(text)
-    tag, amount, article = (
-        whole_pairs.str.extract(rf"(?:^|&){name}=([^&]+)(?:&|$)") for name in ("tagid", "amount", "article")
-    )
-    return tag.str.replace_many(list(PERCENT), list(PERCENT.values()), ascii_case_insensitive=True), amount, article
+    names = ("tagid", "amount", "article", "currency")
+    told = {name: whole_pairs.str.extract(rf"(?:^|&){name}=([^&]+)(?:&|$)") for name in names}
+    tag = told["tagid"].str.replace_many(list(PERCENT), list(PERCENT.values()), ascii_case_insensitive=True)
+    return told | {"tagid": tag}
 
 
 def digest(*columns: str) -> pl.Expr:

@@ -103,7 +103,7 @@ def enrich_events(
     is_known = pl.when(pl.col("delivery_id").is_not_null()).then(pl.col("has_messages").fill_null(False))
     rows = rows.with_columns(has_messages=is_known)
     rows = _joined(rows, _needed(tables, "recipient", "recipient_id", ["country"], rows), "recipient_id")
-    web = _needed(tables, "web_event", "event_id", ["amount", "articles", "tag_id"], keys)
+    web = _needed(tables, "web_event", "event_id", ["amount", "currency", "articles", "tag_id"], keys)
     agents = known_agents(keys, tables) if agents is None else agents
     rows = _joined(_joined(rows, web, "event_id"), agents, "user_agent")
     told = [name for name in schema.EVENT.derived if name not in schema.MARKS]

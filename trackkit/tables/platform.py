@@ -43,7 +43,8 @@ SERVICE_WORDS = translatable({
     "service": "Service", "period": "Period", "subscribers": "Subscribers to date", "registered": "Registered",
     "subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions", "evolution": "Evolution",
     "evolution_rate": "Evolution rate", "loyalty": "Loyalty", "delivery": "Delivery",
-    "share": "Share of unsubscriptions",
+    "share": "Share of unsubscriptions", "at_start": "At the start", "joined": "People who joined",
+    "left": "People who left", "change": "Change", "loss_rate": "Loss",
 })  # fmt: skip
 PERIODS = translatable({
     "24H": "24 hours", "48H": "48 hours", "1 week": "1 week", "2 weeks": "2 weeks", "1 month": "1 month",
@@ -51,13 +52,15 @@ PERIODS = translatable({
 })  # fmt: skip
 NO_PAGE, NOTHING = translatable(("no shared page is tracked", "nothing to divide by"))
 NOBODY, NONE_LEFT = translatable(("nobody was registered", "nobody left"))
+NO_SUBSCRIBER = translatable("nobody was subscribed")
 NO_DATE, NO_DELIVERY = translatable(("Without a date", "(no delivery named)"))
 # Each rate with its numerator and denominator, and why there may be none.
 RATES = {
     "share_breakdown": ("shares", "total_shares", NOTHING), "sharing_rate": ("shares", "to_deliver", NOTHING),
     "targeted_rate": ("shares", "targeted", NOTHING), "open_breakdown": ("opens", "total_opens", NOTHING),
     "open_rate": ("opens", "shares", NOTHING), "evolution_rate": ("evolution", "registered", NOBODY),
-    "loyalty": ("kept", "remaining", NOBODY), "share": ("unsubscriptions", "total", NONE_LEFT),
+    "loyalty": ("kept", "remaining", NOBODY), "loss_rate": ("left", "everybody", NO_SUBSCRIBER),
+    "share": ("unsubscriptions", "total", NONE_LEFT),
 }  # fmt: skip
 COUNTS = ("shares", "opens", "shared_opens", "new_contacts")
 TEXTS = ("network", "starts_on", "service", "period", "delivery")
@@ -213,7 +216,7 @@ def _act(row: Mapping[str, Any], name: str, lang: str) -> Cell:
         return _rate(row, name, lang)
     if value is None:
         return unavailable(NOT_LOADED, lang)
-    return signed(value, lang) if name == "evolution" else number(value, lang=lang)
+    return signed(value, lang) if name in ("evolution", "change") else number(value, lang=lang)
 
 
 def _service(row: Mapping[str, Any], timezone: str, lang: str) -> Cell:
