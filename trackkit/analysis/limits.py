@@ -99,6 +99,11 @@ def of_data(tables: Tables, delivery: str | None, recipient: str | None) -> Iter
         yield Limit("undated_data")
 
 
+def of_last_months(others: int, chosen: int) -> Iterator[Limit]:
+    """Yield what a page on all deliveries of the last months leaves out."""
+    yield from counted("deliveries_earlier", others, others + chosen)
+
+
 def _missing(tables: Tables, needs: Mapping[str, Sequence[str]] | None) -> Iterator[Limit]:
     for table in TABLES:
         is_missing = not tables.has(table) and not (table == "failure" and reasons_are_told(tables))

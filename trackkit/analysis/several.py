@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from trackkit.deliveries import AVERAGE_MONTHS, Tables, is_set_aside, require_deliveries
+from trackkit.deliveries import AVERAGE_MONTHS, Tables, is_set_aside, require_deliveries, without_aside
 from trackkit.engine import measure
 from trackkit.errors import RequestError
 
@@ -43,8 +43,9 @@ def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> p
 
 def not_chosen(tables: Tables, chosen: pl.DataFrame) -> int:
     """Return how many deliveries that count are not among those of `chosen_deliveries`."""
-    others = _known(tables, None).filter("is_real").join(chosen, on="delivery_id", how="anti")
-    return others.height
+    known = pl.concat([tables.scan(name).select("delivery_id").unique() for name in ("delivery", "event")])
+    others = known.drop_nulls().unique().join(chosen.lazy(), on="delivery_id", how="anti")
+    return without_aside(tables, others).select(pl.len()).collect().item()
 
 
 def side_by_side(tables: Tables, metrics: Sequence[str], deliveries: str | Sequence[str] = "") -> SideBySide:

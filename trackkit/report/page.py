@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from trackkit import resources
 from trackkit.analysis import limits
-from trackkit.analysis.limit import Limit
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.deliveries import is_hit, is_set_aside, require_delivery, still_there, zone_of
@@ -120,17 +119,13 @@ def open_page(
         return Page(tables, words, header, None, None, zone)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
-        found = found if deliveries else pl.concat([found, limits.as_frame(tables, _earlier(tables, chosen), {})])
+        if not deliveries:
+            earlier = limits.of_last_months(not_chosen(tables, chosen), chosen.height)
+            found = pl.concat([found, limits.as_frame(tables, earlier, {})])
         header = _with_limits(selection_header(tables, chosen, zone, lang), found, zone, lang, shared.quality)
         return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]))
     header = _with_limits(_about(tables, delivery, recipient, zone, lang), found, zone, lang, shared.quality)
     return Page(tables, words, header, delivery or None, recipient or None, zone)
-
-
-def _earlier(tables: Snapshot, chosen: pl.DataFrame) -> list[Limit]:
-    """What a page on all deliveries of the last months leaves out."""
-    others = not_chosen(tables, chosen)
-    return [Limit("deliveries_earlier", others, others + chosen.height)] if others else []
 
 
 def _is_platform_wide(report: str) -> bool:
