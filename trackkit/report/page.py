@@ -119,13 +119,15 @@ def open_page(
         return Page(tables, words, header, None, None, zone)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
-        if not deliveries:
-            earlier = limits.of_last_months(not_chosen(tables, chosen), chosen.height)
-            found = pl.concat([found, limits.as_frame(tables, earlier, {})])
+        found = found if deliveries else pl.concat([found, _earlier(tables, chosen)])
         header = _with_limits(selection_header(tables, chosen, zone, lang), found, zone, lang, shared.quality)
         return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]))
     header = _with_limits(_about(tables, delivery, recipient, zone, lang), found, zone, lang, shared.quality)
     return Page(tables, words, header, delivery or None, recipient or None, zone)
+
+
+def _earlier(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:
+    return limits.as_frame(tables, limits.of_last_months(not_chosen(tables, chosen), chosen.height), {})
 
 
 def _is_platform_wide(report: str) -> bool:
