@@ -79,7 +79,7 @@ def test_services_and_their_periods():
 def test_departures_and_curves():
     given = letters(("8", "a", 1, 1), ("8", "a", 0, 20))
     columns = ["delivery", "unsubscriptions", "share"]
-    assert cells(departures_table(acts_by_delivery(given), columns)) == [["(no delivery named)", "1", "100.00% 1 / 1"]]
+    assert cells(departures_table(acts_by_delivery(given), columns)) == [["(no delivery known)", "1", "100.00% 1 / 1"]]
     (chart,) = subscription_charts(subscription_curves(given))
     assert chart.to_dict()["title"]["text"] == HOSTILE and _rows(chart)["cumulated"].max() == 1
     (empty,) = subscription_charts(subscription_curves(tables()))

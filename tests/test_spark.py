@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from tests.parity import instance
 from tests.spec.golden import golden
 from tests.spec.test_web import randomised
 from tests.test_store import add, message_of, open_of
@@ -138,6 +139,17 @@ def test_conditions_zones_memory_and_the_prompt(spark: Any, store: Store) -> Non
     assert [row[name] for name in ("unique_clicks", "unique_people_clicks", "unique_opens")] == [2, 6, 3]
     with pytest.raises(RequestError, match="MAX"):
         measure(store, "total_opens", where="domain = MAX(domain)", engine="spark")
+
+
+@pytest.mark.timeout(600)
+def test_deleted_deliveries_are_left_out_there_too(spark: Any, tmp_path: Path) -> None:
+    made = open_store(tmp_path / "store")
+    made.ingest(instance(tmp_path / "raw", "del"))
+    names = ["delivered", "unique_opens", "total_clicks", "estimated_forwards"]
+    assert assert_same(made, metrics=names, by=[])["delivered"].item() == 32
+    assert "200" not in assert_same(made, metrics=names)["delivery_id"]
+    assert_same(made, metrics=["delivered", "unique_opens"], by="domain")
+    assert assert_same(made, metrics=names, delivery="200")["delivered"].item() == 10
 
 
 def test_refusals_on_spark(spark: Any) -> None:

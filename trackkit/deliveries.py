@@ -29,16 +29,54 @@ def of_delivery(tables: Tables, table: str, delivery: str) -> pl.LazyFrame:
 def counted_events(tables: Tables, delivery: str = "") -> pl.LazyFrame:
     """Return the events that figures are made of, as `measure`: hits, but those of control addresses.
 
-    Of one delivery, or, without an id, of all that are no proofs or models.
+    Of one delivery, or, without an id, of all but those set aside (`is_set_aside`).
     """
     events = of_delivery(tables, "event", delivery) if delivery else _of_all(tables)
     return events.filter(is_counted())
 
 
 def _of_all(tables: Tables) -> pl.LazyFrame:
-    set_aside = tables.scan("delivery").filter(_is("is_proof") | _is("is_model")).select("delivery_id")
-    events = tables.scan("event").filter(pl.col("delivery_id").is_not_null())
-    return events.join(set_aside, on="delivery_id", how="anti")
+    return without_aside(tables, tables.scan("event").filter(pl.col("delivery_id").is_not_null()))
+
+
+def without_aside(tables: Tables, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return rows with `delivery_id` but those of deliveries that are set aside."""
+    return rows.join(tables.scan("delivery").filter(is_set_aside()), on="delivery_id", how="anti")
+
+
+def is_set_aside(api: Any = pl) -> Any:
+    """True for deliveries that count only where they are named: proofs, models, and those deleted.
+
+    `api` is the module whose expression is returned: polars, or narwhals.
+    """
+    is_unsent = api.col("is_proof").fill_null(False) | api.col("is_model").fill_null(False)
+    return is_unsent | is_deleted(api)
+
+
+def is_deleted(api: Any = pl) -> Any:
+    """True for deliveries deleted on the platform, by their state or by their delete status."""
+    in_state, marked = api.col("state") == schema.DELETED, api.col("delete_status") != 0
+    return in_state.fill_null(False) | marked.fill_null(False)
+
+
+def deleted(tables: Tables) -> pl.Series:
+    """Return the ids of deleted deliveries."""
+    return tables.scan("delivery").filter(is_deleted()).select("delivery_id").collect().to_series()
+
+
+def still_there(tables: Tables, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return rows with `delivery_id` but those of deleted deliveries: what is listed over all deliveries."""
+    gone = deleted(tables)
+    return rows.filter(~_is_any(gone)) if gone.len() else rows  # mostly there are none
+
+
+def unnamed_if_deleted(tables: Tables) -> pl.Expr:
+    """Return `delivery_id`, null of a deleted delivery: acts and visits stay, and do not name it."""
+    return pl.when(~_is_any(deleted(tables))).then("delivery_id").alias("delivery_id")
+
+
+def _is_any(ids: pl.Series) -> pl.Expr:
+    return pl.col("delivery_id").is_in(ids.implode()).fill_null(False)
 
 
 def is_hit(api: Any = pl) -> Any:
@@ -142,7 +180,7 @@ def comparable(tables: Tables, delivery: str) -> pl.DataFrame:
 
     They were launched in the six calendar months before this delivery: launch - 6 months <= theirs < launch (a day
     that the earlier month lacks becomes its last day). Same typology and same channel, two unknown ones being the
-    same; proofs, models and this delivery itself are left out, and so is what was never dated.
+    same; this delivery itself, those set aside (`is_set_aside`) and what was never dated are left out.
     """
     here = launch(tables, delivery).at
     launched = pl.coalesce("started_at", "contact_at").alias("launched_at")
@@ -152,12 +190,8 @@ def comparable(tables: Tables, delivery: str) -> pl.DataFrame:
     start = pl.lit(here, dtype=pl.Datetime("us", "UTC")).dt.offset_by(f"-{AVERAGE_MONTHS}mo")
     return (
         others.join(own, on=kinds, how="inner", nulls_equal=True)
-        .filter(pl.col("delivery_id") != str(delivery), ~_is("is_proof"), ~_is("is_model"))
+        .filter(pl.col("delivery_id") != str(delivery), ~is_set_aside())
         .filter(pl.col("launched_at") >= start, pl.col("launched_at") < here)
         .sort("launched_at", "delivery_id")
         .collect()
     )
-
-
-def _is(flag: str) -> pl.Expr:
-    return pl.col(flag).fill_null(False)

@@ -56,10 +56,10 @@ def measure(
     columns (none for a single total row), the metrics in the order asked, then the counts that rates are made of.
     Counts are Int64, amounts Float64 in the sender's currency, rates Float64 fractions that may exceed 1; a rate on an
     empty or unknown denominator, and a count whose table was never loaded, is null. `hour` and `day` are cut in
-    `timezone`, the platform's unless given. Without `delivery`, proofs and models are left out; `where` is a SQL
-    condition on the breakdown columns, such as `domain = 'post.example'` or `day >= '2026-10-01'` (`conditions` says
-    what it may hold). `engine` is who goes through the rows, `polars` here or `spark` (docs/spark.md); the figures are
-    the same.
+    `timezone`, the platform's unless given. Without `delivery`, proofs, models and deleted deliveries are left out;
+    `where` is a SQL condition on the breakdown columns, such as `domain = 'post.example'` or `day >= '2026-10-01'`
+    (`conditions` says what it may hold). `engine` is who goes through the rows, `polars` here or `spark`
+    (docs/spark.md); the figures are the same.
 
     Of a delivery whose rows retention removed, a count is the one kept, else null. What is not by delivery leaves it
     out, unless it is one total and its counts were kept; named, it makes unknown what would need its rows.

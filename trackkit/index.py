@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from trackkit import __version__, resources
 from trackkit.analysis.unseen import observed, unseen
+from trackkit.deliveries import deleted
 from trackkit.engine import measure
 from trackkit.language import say, speech, tag
 from trackkit.metrics import METRICS
@@ -48,7 +49,8 @@ def write_index(tables: Snapshot, folder: Path, entries: Mapping[str, Mapping[st
 def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str) -> dict[str, Any]:
     script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    known = _known(tables)  # a folder may hold reports of another store, or of a delivery that was erased
+    # A folder may hold reports of another store, or of a delivery that was erased, or deleted on the platform.
+    known = _known(tables) - set(deleted(tables))
     about_one = {
         name: entry for name, entry in entries.items() if entry["delivery"] in known and entry["report"] in REPORTS
     }

@@ -339,7 +339,8 @@ _DECLARED = (
     Metric(
         name="unique_opens", label="Opens (recipients)", platform_label="Opens", unit=RECIPIENTS, source="event",
         formula=distinct("message_id"), higher_is=BETTER,
-        definition="Targeted recipients with at least one hit of any kind, since whoever clicks has opened.",
+        definition="Targeted recipients with at least one hit of any kind, since whoever clicks has opened. Counted by "
+        "message: a recipient of two counts twice.",
         reference=f"{INDICATORS}, @recipientOpen",
     ),
     Metric(
@@ -365,7 +366,8 @@ _DECLARED = (
     Metric(
         name="unique_clicks", label="Recipient clicks", platform_label="Recipient clicks", unit=RECIPIENTS,
         source="event", formula=distinct("message_id", IS_CLICK), higher_is=BETTER,
-        definition="Targeted recipients with at least one click on a tracked link; opt-out and mirror page left out.",
+        definition="Targeted recipients with at least one click on a tracked link; opt-out and mirror page left out. "
+        "Counted by message: a recipient of two counts twice.",
         reference=f"{INDICATORS}, @recipientClick",
     ),
     Metric(

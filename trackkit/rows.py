@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.deliveries import has_no_status, is_public
+from trackkit.deliveries import has_no_status, is_public, is_set_aside
 from trackkit.frames import HERE, Frames
 from trackkit.metrics import BREAKDOWNS
 from trackkit.snapshot import Counted, Measurable
@@ -235,8 +235,7 @@ class Rows:
         if not columns.keys() <= set(told.collect_schema()):
             return pl.DataFrame(schema=columns)
         named = pl.col("sent").is_not_null() | (pl.col("untold") != schema.ALL_TOLD)
-        is_aside = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
-        is_asked = ~is_aside & ~pl.col("delivery_id").is_in(self.left_out)
+        is_asked = ~is_set_aside() & ~pl.col("delivery_id").is_in(self.left_out)
         if self.delivery is not None:
             is_asked = pl.col("delivery_id").is_in(self.delivery)
         return told.filter(named, is_asked).select(*columns).collect()
@@ -265,8 +264,7 @@ class Rows:
 
     def set_aside(self) -> Any:
         """The deliveries that count only where they are named."""
-        is_proof, is_model = (self.on.api.col(flag).fill_null(False) for flag in ("is_proof", "is_model"))
-        return self.on.scan(self.tables, "delivery").filter(is_proof | is_model).select("delivery_id")
+        return self.on.scan(self.tables, "delivery").filter(is_set_aside(self.on.api)).select("delivery_id")
 
     def _timed(self, events: Any) -> Any:
         return self.on.timed(events, self.timezone) if "occurred_at" in events.collect_schema() else events

@@ -17,7 +17,8 @@ from pathlib import Path
 import polars as pl
 from filelock import FileLock, Timeout
 
-from trackkit import __version__
+from trackkit import __version__, resources
+from trackkit.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.executors import Result, locally
 from trackkit.index import write_index
@@ -68,12 +69,12 @@ def run(
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
-    Proofs and models are left out unless named in `delivery`; pages of a delivery whose logs retention removed since
-    stay as they are, unless it is named. `since` keeps deliveries launched on or after a date by the platform's clock;
-    `jobs` reports are rendered at once (by default one per core, four at most), or, with the address of a dask
-    `scheduler`, one per thread of its workers; `assets` is as for `render`. A failed report does not stop the others.
-    Raises RequestError for an unknown report, delivery, date, language or kind of assets, when another run writes to
-    the same folder, or when the cluster is not fit for it.
+    Proofs, models and deleted deliveries are left out unless named in `delivery`; pages of a delivery whose logs
+    retention removed since stay as they are, unless it is named. `since` keeps deliveries launched on or after a date
+    by the platform's clock; `jobs` reports are rendered at once (by default one per core, four at most), or, with the
+    address of a dask `scheduler`, one per thread of its workers; `assets` is as for `render`. A failed report does not
+    stop the others. Raises RequestError for an unknown report, delivery, date, language or kind of assets, when another
+    run writes to the same folder, or when the cluster is not fit for it.
     """
     require_language(lang)
     require_assets(assets)
@@ -173,16 +174,15 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def deliveries(store: Store, named: list[str] | None = None, since: date | None = None) -> list[str]:
-    """Return the deliveries to report on, latest launch first: those named, else all but proofs and models."""
+    """Return the deliveries to report on, latest launch first: those named, else all but those set aside."""
     launched = pl.coalesce("started_at", "contact_at").dt.convert_time_zone(store.timezone)
-    unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
-    rows = store.scan("delivery").select("delivery_id", launched=launched, unsent=unsent).collect()
+    rows = store.scan("delivery").select("delivery_id", launched=launched, is_aside=is_set_aside()).collect()
     mentioned = [store.scan(table).select("delivery_id").unique() for table in ("message", "event")]
     others = pl.concat(pl.collect_all(mentioned)).unique().join(rows, "delivery_id", how="anti").drop_nulls()
     known = pl.concat([rows, others], how="diagonal").sort("launched", "delivery_id", descending=True, nulls_last=True)
     if named is not None:
         return [_require(name, known["delivery_id"].to_list()) for name in named]
-    kept = known.filter(~pl.col("unsent").fill_null(False))
+    kept = known.filter(~pl.col("is_aside").fill_null(False))
     return (kept if since is None else kept.filter(pl.col("launched").dt.date() >= since))["delivery_id"].to_list()
 
 
@@ -194,7 +194,7 @@ def _require(name: str, known: list[str]) -> str:
 
 def _planned(store: Store, reports: list[str], names: list[str], lang: str, assets: str) -> Iterator[Job]:
     """One job per delivery and report; one in all of a report about the whole platform, due after every load."""
-    made = {report: made_of(report, lang) for report in reports}
+    made, gone = {report: made_of(report, lang) for report in reports}, _left_out_of_averages(store, names)
     loaded, last = store.watermarks, store.loads[-1]["load_id"]
     wide = [report for report in reports if REPORTS[report].scope == PLATFORM]
     for delivery, load, about in [("", last, wide), *((name, loaded.get(name, ""), reports) for name in names)]:
@@ -202,7 +202,24 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str, asse
             if delivery and report in wide:
                 continue
             parts = [__version__, made[report], lang, store.timezone, load, *([assets] if assets != INLINE else [])]
+            parts += gone.get(delivery, []) if _has_averages(report) else []
             yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
+
+
+def _left_out_of_averages(store: Store, names: list[str]) -> dict[str, list[str]]:
+    """Return, of each delivery, the deleted ones that its averages do without: they may come back."""
+    launched = store.scan("delivery").select(
+        "delivery_id", is_gone=is_deleted(), at=pl.coalesce("started_at", "contact_at")
+    ).collect().drop_nulls()  # fmt: skip
+    start = pl.col("at").dt.offset_by(f"-{AVERAGE_MONTHS}mo")
+    own = launched.filter(pl.col("delivery_id").is_in(names)).select(name="delivery_id", start=start, end="at")
+    gone = launched.filter("is_gone").sort("delivery_id")
+    pairs = own.join_where(gone, pl.col("at") >= pl.col("start"), pl.col("at") < pl.col("end"))
+    return dict(pairs.group_by("name").agg(pl.col("delivery_id").sort()).iter_rows())
+
+
+def _has_averages(report: str) -> bool:
+    return "click_figures" in resources.find(f"notebooks/reports/{report}.ipynb").read_text("utf-8")
 
 
 def _chosen(reports: list[str] | None) -> list[str]:

@@ -62,6 +62,7 @@ STATES = translatable({
     61: "Recovery pending", 62: "Recovery in progress", 71: "Pause requested", 72: "Pause in progress",
     75: "Paused", 85: "Stopped", 87: "Failed", 95: "Finished", 100: "Deleted",
 })  # fmt: skip
+DELETED = 100  # the state of a deleted delivery
 
 
 # What a text column may hold of a person. An address or an IP address is one as a whole, a URL tells by its query, an
@@ -154,6 +155,7 @@ DELIVERY = Table(
         Column("message_size", COUNT, "bytes per message"),
         Column("sent", COUNT, "messages sent, as a source counts them that keeps no log of messages; else null"),
         Column("untold", TEXT, "what no table of its source told: event types, `message`, or `nothing`; by spaces"),
+        Column("delete_status", CODE, "0 there; else deleted, as a delivery in state 100 is: left out of all totals"),
     ),
 )  # fmt: skip
 LINK = Table(
@@ -325,8 +327,8 @@ SERVICE = Table(
     (Column("service_id", TEXT, "key of the service"), Column("label", TEXT, "label shown to people")),
 )  # fmt: skip
 PAGE_HIT = Table(
-    "page_hit", "one row per displayed page of a web application",
-    ("occurred_at", "web_application", "page", "step", "person_id", "recipient_id"),
+    "page_hit", "one row per displayed page of a web application, and per tag where a page has several",
+    ("occurred_at", "web_application", "goal", "page", "step", "tag_id", "person_id", "recipient_id"),
     (
         Column("occurred_at", INSTANT, "when"),
         Column("web_application", TEXT, "the web application"),
@@ -336,6 +338,8 @@ PAGE_HIT = Table(
         Column("recipient_id", TEXT, "who, when known"),
         Column("delivery_id", TEXT, "traffic source, when known"),
         Column("web_optout", CODE, "opt-out cookie: 0 allowed, 1 refused, null not chosen"),
+        Column("goal", TEXT, "target action of the tag: the name of the path that the step is on"),
+        Column("tag_id", TEXT, "web-tracking tag of the page"),
     ),
 )  # fmt: skip
 CONTENT = Table(

@@ -45,14 +45,14 @@ PAGES = tables(page_hit=WALKS, delivery=[{"delivery_id": "7", "label": "Letter"}
 def test_conversion_and_bounces_are_out_of_the_visitors_of_the_first_page():
     # ann, bob, cid, dan and recipient 5 began; ann saw every page; cid and recipient 5 saw no later one
     assert conversion(counted_pages(PAGES)).row(0, named=True) == {
-        "web_application": "Order", "pages": 12, "visitors": 5, "steps": 3, "started": 5,
+        "web_application": "Order", "goal": None, "pages": 12, "visitors": 5, "steps": 3, "started": 5,
         "converted": 1, "conversion_rate": 1 / 5, "bounced": 2, "bounce_rate": 2 / 5,
         "left_out": 1, "everyone": 6, "left_out_rate": 1 / 6,
     }  # fmt: skip
 
 
 def test_the_funnel_loses_visitors_from_step_to_step():
-    assert funnel(counted_pages(PAGES)).drop("web_application").rows() == [
+    assert funnel(counted_pages(PAGES)).drop("web_application", "goal").rows() == [
         (1, 1, "Page 1", 5, 5, 5, 1.0, None, None, None),
         (2, 2, "Page 2", 2, 2, 5, 2 / 5, 5, 3, 3 / 5),
         (3, 3, "Page 3", 2, 1, 5, 1 / 5, 2, 1, 1 / 2),  # dan displayed it, but not the second

@@ -55,7 +55,7 @@ def consent_counts(visits: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
     group = by or _ALL
     totals = rows.group_by(group).agg(total=_distinct())
     counts = rows.group_by(group, "web_choice").agg(
-        is_counted=pl.col("is_counted").first(), visitors=_distinct(), pages=pl.len().cast(pl.Int64)
+        is_counted=pl.col("is_counted").first(), visitors=_distinct(), pages=displays(pl.lit(True))
     )
     choices = pl.DataFrame({"web_choice": CHOICE.categories}, schema={"web_choice": CHOICE})
     if not (by or rows.height):
@@ -66,6 +66,13 @@ def consent_counts(visits: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
     found = found.with_columns(pl.col("visitors", "pages").fill_null(0), pl.coalesce("is_counted", rule))
     columns = ("web_choice", "is_counted", "visitors", "total", share("visitors", "total"), "pages")
     return found.select(*([by] if by else []), *columns)
+
+
+def displays(which: pl.Expr) -> pl.Expr:
+    """Return how many pages were displayed, among `which` rows: a page of a web application once, whatever its tags."""
+    of_application = pl.col("web_application").is_not_null()
+    page = pl.struct("web_application", "page", "occurred_at", "person_id", "recipient_id")
+    return (page.filter(which & of_application).n_unique() + (which & ~of_application).sum()).cast(pl.Int64)
 
 
 def share(part: str, whole: str) -> pl.Expr:

@@ -16,7 +16,7 @@ from publicsuffixlist import PublicSuffixList
 from pydantic import Field, StringConstraints, model_validator
 
 from trackkit import resources, schema, toml
-from trackkit.deliveries import Tables
+from trackkit.deliveries import Tables, still_there
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.snapshot import Snapshot
 from trackkit.toml import Strict
@@ -107,18 +107,18 @@ def by_class(
 ) -> Snapshot:
     """Return the tables with the class of each mail domain as `domain`, ready for `measure(..., by="domain")`.
 
-    `message` and `event` hold the rows of `delivery` only (one id, several, or None for all). Their `domain` is an
-    ordered category: the `top` classes with most messages (`ranked_by` "messages"; of a tie, in the order of their
-    names) or most failed ones ("failures"), then "Others"; a lone class beyond the top stays itself. Without messages
-    hits rank. An unknown domain stays null. Raises RequestError for a `top` or `ranked_by` that cannot be, or a wrong
-    list of domains.
+    `message` and `event` hold the rows of `delivery` only (one id, several, or None for all still there). Their
+    `domain` is an ordered category: the `top` classes with most messages (`ranked_by` "messages"; of a tie, in the
+    order of their names) or most failed ones ("failures"), then "Others"; a lone class beyond the top stays itself.
+    Without messages hits rank. An unknown domain stays null. Raises RequestError for a `top` or `ranked_by` that cannot
+    be, or a wrong list of domains.
     """
     if not (isinstance(top, int) and top > 0):
         raise RequestError(f"The number of domains to show is a whole number from 1; got {top!r}.")
     if ranked_by not in RANKS:
         raise RequestError(f"Domains are not ranked by {ranked_by!r}.{did_you_mean(str(ranked_by), RANKS)}")
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
-    carriers = {name: _of(frames[name], delivery) for name in CARRIERS if name in frames}
+    carriers = {name: _of(tables, frames[name], delivery) for name in CARRIERS if name in frames}
     classes = _classes(carriers, top, ranked_by)
     order = pl.Enum(classes.sort("place")["class"].unique(maintain_order=True))
     shown = pl.col("domain").replace_strict(classes["domain"], classes["class"], default=None, return_dtype=order)
@@ -138,9 +138,9 @@ class _Classed(Snapshot):
         return rows.with_columns(pl.col("domain").cast(self.order)) if table in CARRIERS else rows
 
 
-def _of(rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
+def _of(tables: Tables, rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
     if delivery is None:
-        return rows
+        return still_there(tables, rows)
     return rows.filter(pl.col("delivery_id").is_in([delivery] if isinstance(delivery, str) else list(delivery)))
 
 

@@ -14,7 +14,17 @@ from trackkit import schema
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.standing import RUNNING, of_delivery
 from trackkit.analysis.unlogged import is_counted_only, reasons_are_told, unlogged, with_events
-from trackkit.deliveries import Tables, has_no_status, is_hit, is_public, require_delivery
+from trackkit.deliveries import (
+    Tables,
+    deleted,
+    has_no_status,
+    is_deleted,
+    is_hit,
+    is_public,
+    is_set_aside,
+    require_delivery,
+    still_there,
+)
 from trackkit.kept import purged
 from trackkit.refusals import is_visit, with_refusals
 
@@ -34,7 +44,7 @@ _WARNINGS = {
     "delivery", "message", "event", "not_listed", "proof", "model", "not_sent", "running", "ended_early", "valid",
     "late_bounces", "purged", "tracking_missing", "no_hit", "text_only", "unclassified", "deliveries_running",
     "deliveries_untracked", "only_failures", "deliveries_unlogged", "removed", "kept", "deliveries_removed",
-    "unknown_statuses", "currencies",
+    "unknown_statuses", "currencies", "deleted",
 }  # fmt: skip
 
 
@@ -77,7 +87,9 @@ def of_data(tables: Tables, delivery: str | None, recipient: str | None) -> Iter
     hits, newest = _hits(tables, delivery, recipient)
     if delivery:
         yield from of_delivery(tables, require_delivery(tables, delivery), hits, newest)
-    elif not recipient:
+    elif recipient:
+        yield from counted("deliveries_left_out", _deleted_of(tables, recipient))
+    else:
         yield from _platform_limits(tables, hits)
     yield from _hit_limits(tables, hits, bool(recipient and not delivery))
     lines = tables.scan("quarantine").select(pl.len()).collect().item()
@@ -86,6 +98,11 @@ def of_data(tables: Tables, delivery: str | None, recipient: str | None) -> Iter
         yield Limit("age", at=newest, until=getattr(tables, "as_of", None))
     elif hits["total"]:
         yield Limit("undated_data")
+
+
+def of_last_months(others: int, chosen: int) -> Iterator[Limit]:
+    """Yield what a page on all deliveries of the last months leaves out."""
+    yield from counted("deliveries_earlier", others, others + chosen)
 
 
 def _missing(tables: Tables, needs: Mapping[str, Sequence[str]] | None) -> Iterator[Limit]:
@@ -98,7 +115,7 @@ def _missing(tables: Tables, needs: Mapping[str, Sequence[str]] | None) -> Itera
 def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[dict[str, Any], datetime | None]:
     """Count the hits asked about, by what is wrong with them; and find the newest one of all."""
     every = tables.scan("event")
-    events = every.filter(
+    events = (every if delivery else still_there(tables, every)).filter(
         is_hit(),
         *([pl.col("delivery_id") == delivery] if delivery else []),
         *([pl.col("recipient_id") == recipient] if recipient else []),
@@ -134,6 +151,16 @@ def _purchases() -> dict[str, pl.Expr]:
         "purchases": bought.sum(), "amounts": sold.sum(), "unnamed": (sold & currency.is_null()).sum(),
         "currencies": names.implode(),
     }  # fmt: skip
+
+
+def _deleted_of(tables: Tables, recipient: str) -> int:
+    """How many deleted deliveries a recipient was in."""
+    gone = deleted(tables)
+    if gone.is_empty():
+        return 0
+    of_them = pl.col("recipient_id") == recipient, pl.col("delivery_id").is_in(gone.implode())
+    found = [tables.scan(name).filter(*of_them).select("delivery_id").unique() for name in ("message", "event")]
+    return pl.concat(pl.collect_all(found)).n_unique()
 
 
 def _orphans(tables: Tables, events: pl.LazyFrame, table: str, listed: pl.LazyFrame | None = None) -> pl.LazyFrame:
@@ -183,10 +210,8 @@ def _hit_limits(tables: Tables, hits: Mapping[str, Any], of_recipient: bool) -> 
 
 
 def _platform_limits(tables: Tables, hits: Mapping[str, Any]) -> Iterator[Limit]:
-    deliveries = tables.scan("delivery").with_columns(
-        set_aside=pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
-    )
-    real = deliveries.filter(~pl.col("set_aside"))
+    deliveries = tables.scan("delivery")
+    real = deliveries.filter(~is_set_aside())
     delivered = tables.scan("message").filter(pl.col("status") == "delivered", is_public())
     untracked = (
         real.join(delivered.select("delivery_id").unique(), on="delivery_id", how="semi")
@@ -199,15 +224,19 @@ def _platform_limits(tables: Tables, hits: Mapping[str, Any]) -> Iterator[Limit]
         running=pl.col("state").is_in(RUNNING).sum(),
         text_unknown=pl.col("text_messages").is_null().sum(),
     )
-    found = pl.collect_all([counts, deliveries.select(pl.len(), pl.col("set_aside").sum()), untracked])
-    of_real, (every, set_aside) = found[0].row(0, named=True), found[1].row(0)
+    is_unsent = is_set_aside() & ~is_deleted()
+    sizes = deliveries.select(pl.len(), unsent=is_unsent.sum(), deleted=is_deleted().sum())
+    found = pl.collect_all([counts, sizes, untracked])
+    of_real, (every, unsent_ones, deleted_ones) = found[0].row(0, named=True), found[1].row(0)
     yield from counted("deliveries_running", of_real["running"], of_real["real"])
     if tables.has("event"):
         yield from counted("deliveries_untracked", found[2].item(), of_real["real"])
     if tables.has("message") and len(unsent := unlogged(tables)):
         yield Limit("deliveries_unlogged", len(unsent), with_events(tables), concerns=list(unsent[:NAMED]))
-    yield from counted("deliveries_set_aside", set_aside, every)
-    yield from counted("deliveries_removed", purged(tables)["delivery_id"].n_unique())
+    yield from counted("deliveries_set_aside", unsent_ones, every)
+    yield from counted("deliveries_deleted", deleted_ones, every)
+    removed = still_there(tables, purged(tables).lazy()).collect()
+    yield from counted("deliveries_removed", removed["delivery_id"].n_unique())
     yield from counted("deliveries_text_unknown", of_real["text_unknown"], of_real["real"])
     yield from _message_limits(tables)
     yield from counted("without_delivery", hits["without_delivery"], hits["total"])
@@ -215,7 +244,8 @@ def _platform_limits(tables: Tables, hits: Mapping[str, Any]) -> Iterator[Limit]
 
 def _message_limits(tables: Tables) -> Iterator[Limit]:
     is_unknown = has_no_status() & ~pl.col("is_implied").fill_null(False)
-    counts = tables.scan("message").select(pl.col("is_seed").sum(), is_unknown.sum().alias("unknown"), pl.len())
+    messages = still_there(tables, tables.scan("message"))
+    counts = messages.select(pl.col("is_seed").sum(), is_unknown.sum().alias("unknown"), pl.len())
     seeds, unknown, total = counts.collect().row(0)
     yield from counted("unknown_statuses", unknown, total)
     yield from counted("seeds", seeds)

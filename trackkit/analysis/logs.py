@@ -10,7 +10,7 @@ from types import MappingProxyType
 import polars as pl
 
 from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
-from trackkit.deliveries import Tables, require_delivery, zone_of
+from trackkit.deliveries import Tables, require_delivery, still_there, zone_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
 from trackkit.schema import MESSAGE
@@ -54,7 +54,9 @@ def tracking_log(
     timezone: str = "",
     address: str | None = None,
 ) -> pl.DataFrame:
-    """Return the Tracking tab of a delivery, or of a recipient over all deliveries: one row per hit, newest first.
+    """Return the Tracking tab of a delivery, or of a recipient over all deliveries still there: one row per hit.
+
+    The newest comes first; deleted deliveries are in the tab only where they are named.
 
     `columns` are names of `COLUMNS` (whose values are the headings), by default the platform's: for a delivery date,
     label, type, recipient and requester UUID; for a recipient label, URL, date, document (the delivery's label) and
@@ -79,7 +81,7 @@ def clicked_urls(
     timezone: str = "",
     address: str | None = None,
 ) -> pl.DataFrame:
-    """Return every tracked URL that a recipient clicked, over all deliveries still in the tables: one row per URL.
+    """Return every tracked URL that a recipient clicked, over all deliveries still there: one row per URL.
 
     `columns` are names of `URL_COLUMNS`, by default all but `recipients`: label, URL, type and category (together what
     a row is), `clicks` (hits that are no opens), `deliveries` (how many), `latest_document` (its label),
@@ -144,7 +146,9 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None, address: 
         raise RequestError("A Tracking tab is that of a delivery or of a recipient; say which.")
     tracked = pl.col("event_type").cast(pl.String).is_in(list(EVENT_LABELS)) | pl.col("link_id").is_not_null()
     hits = tables.scan("event").filter(tracked)
-    if delivery is not None:
+    if delivery is None:
+        hits = still_there(tables, hits)
+    else:
         hits = hits.filter(pl.col("delivery_id") == require_delivery(tables, delivery))
     if recipient is not None:
         hits = hits.filter(pl.col("recipient_id") == _require_recipient(tables, recipient))

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from trackkit.deliveries import Tables, is_hit, require_delivery
+from trackkit.deliveries import Tables, is_hit, require_delivery, still_there
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 
@@ -14,7 +14,8 @@ def messages(
 
     Columns: `recipient_id`, `document` (label of the delivery), `status_at` (UTC), `status`, `opens`, `clicks` (e-mail
     links only), `hits` (of any kind), `last_hit_at` (UTC). Messages that are in no delivery log but were hit are not
-    there. `limit` keeps the first. Raises RequestError when neither id is given, or the delivery is unknown.
+    there, nor, unless it is named, those of a deleted delivery. `limit` keeps the first. Raises RequestError when
+    neither id is given, or the delivery is unknown.
     """
     if delivery is None and recipient is None:
         raise RequestError("Messages are those of a delivery or of a recipient; say which.")
@@ -22,6 +23,8 @@ def messages(
     if delivery is not None:
         key = pl.col("delivery_id") == require_delivery(tables, delivery)
         chosen, hits = chosen.filter(key), hits.filter(key)
+    else:
+        chosen = still_there(tables, chosen)
     if recipient is not None:
         chosen = chosen.filter(pl.col("recipient_id") == recipient)
     hits = hits.join(chosen.select(MESSAGE.key), on=MESSAGE.key, how="semi", nulls_equal=True)

@@ -1,14 +1,14 @@
 """Questions that users of the platform ask its query editor, as functions: who did not open, who did what, who most.
 
-Each returns recipients, to be joined or exported; addresses are in none of them. Deliveries that are proofs or models,
-and messages to control addresses, are left out.
+Each returns recipients, to be joined or exported; addresses are in none of them. Deliveries that are proofs, models or
+deleted, and messages to control addresses, are left out.
 """
 
 from datetime import datetime, timedelta
 
 import polars as pl
 
-from trackkit.deliveries import Tables, counted_events, is_public, of_delivery, require_delivery
+from trackkit.deliveries import Tables, counted_events, is_public, of_delivery, require_delivery, without_aside
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 
@@ -110,9 +110,7 @@ def hits_per_recipient(
 
 def _sent(tables: Tables, table: str) -> pl.LazyFrame:
     """Rows of real deliveries, control addresses left out."""
-    set_aside = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
-    rows = tables.scan(table).filter(is_public())
-    return rows.join(tables.scan("delivery").filter(set_aside), on="delivery_id", how="anti")
+    return without_aside(tables, tables.scan(table).filter(is_public()))
 
 
 def _delivered(messages: pl.LazyFrame) -> pl.LazyFrame:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import polars as pl
 
 from trackkit.analysis.unseen import observed, unseen
-from trackkit.deliveries import AVERAGE_MONTHS, Tables, require_deliveries
+from trackkit.deliveries import AVERAGE_MONTHS, Tables, is_set_aside, require_deliveries, without_aside
 from trackkit.engine import measure
 from trackkit.errors import RequestError
 
@@ -28,9 +28,9 @@ def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> p
     """Return the deliveries asked about: one row each, with `delivery_id`, `delivery` (its words) and `launched_at`.
 
     `deliveries` are ids, or one text of ids with commas between them; they stand in the order asked, each once. Empty:
-    all those launched in the six calendar months up to the latest launch of all, the latest first, proofs and models
-    left out; and simply all where none is dated. A launch that no table dates is the first hit. `delivery` is the
-    label, else the internal name, else the id; equal ones are told apart by their id. Raises RequestError for an
+    all those launched in the six calendar months up to the latest launch of all, the latest first, proofs, models and
+    deleted ones left out; and simply all where none is dated. A launch that no table dates is the first hit. `delivery`
+    is the label, else the internal name, else the id; equal ones are told apart by their id. Raises RequestError for an
     unknown id, and for more than a thousand deliveries.
     """
     asked = _ids(deliveries)
@@ -40,6 +40,13 @@ def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> p
     if chosen.height > MOST:
         raise RequestError(f"A report holds at most {MOST:,} deliveries; there are {chosen.height:,}: name fewer ids.")
     return _told_apart(chosen).select("delivery_id", "delivery", "launched_at")
+
+
+def not_chosen(tables: Tables, chosen: pl.DataFrame) -> int:
+    """Return how many deliveries that count are not among those of `chosen_deliveries`."""
+    known = pl.concat([tables.scan(name).select("delivery_id").unique() for name in ("delivery", "event")])
+    others = known.drop_nulls().unique().join(chosen.lazy(), on="delivery_id", how="anti")
+    return without_aside(tables, others).select(pl.len()).collect().item()
 
 
 def side_by_side(tables: Tables, metrics: Sequence[str], deliveries: str | Sequence[str] = "") -> SideBySide:
@@ -68,10 +75,9 @@ def _known(tables: Tables, keys: list[str] | None) -> pl.DataFrame:
         declared, hits = declared.filter(asked), hits.filter(asked)
     first = hits.group_by("delivery_id").agg(first_hit_at=pl.col("occurred_at").min())
     joined = declared.unique("delivery_id").join(first, on="delivery_id", how="full", coalesce=True)
-    unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
     return joined.select(
         "delivery_id", delivery=pl.coalesce("label", "internal_name", "delivery_id"),
-        launched_at=pl.coalesce("started_at", "contact_at", "first_hit_at"), is_real=~unsent,
+        launched_at=pl.coalesce("started_at", "contact_at", "first_hit_at"), is_real=~is_set_aside(),
     ).collect()  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from trackkit.deliveries import Tables, is_public, require_deliveries, zone_of
+from trackkit.deliveries import Tables, is_public, require_deliveries, without_aside, zone_of
 from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.refusals import VISITS, with_refusals
@@ -31,8 +31,8 @@ def social_sharing(tables: Tables, delivery: Deliveries = None, networks: Sequen
     `targeted_rate` (shares / targeted, the platform's own formula); `opens` (displays of a shared page),
     `total_opens`, `open_breakdown` (opens / total_opens); `open_rate` (opens / shares); `added_open_rates`, in the
     total alone: the sum of the networks' rates, which the platform prints there. A rate on nothing is null, and so is
-    a count that cannot be known. Without `delivery`, proofs and models are left out. Raises RequestError for an unknown
-    delivery.
+    a count that cannot be known. Without `delivery`, proofs, models and deleted deliveries are left out. Raises
+    RequestError for an unknown delivery.
     """
     chosen = _chosen(tables, delivery)
     wanted = _wanted(networks)
@@ -118,12 +118,11 @@ def _hits(tables: Tables, chosen: list[str] | None, wanted: pl.DataFrame) -> pl.
 
 
 def _events(tables: Tables, chosen: list[str] | None) -> pl.LazyFrame:
-    """The events that figures are made of, of some deliveries or of all but proofs and models."""
+    """The events that figures are made of, of some deliveries or of all but those set aside."""
     events = tables.scan("event").filter(is_public())
     if chosen is not None:
         return events.filter(pl.col("delivery_id").is_in(chosen))
-    unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
-    return events.join(tables.scan("delivery").filter(unsent).select("delivery_id"), on="delivery_id", how="anti")
+    return without_aside(tables, events)
 
 
 def _chosen(tables: Tables, delivery: Deliveries) -> list[str] | None:

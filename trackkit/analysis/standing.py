@@ -10,7 +10,7 @@ from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.unlogged import unlogged
 from trackkit.deliveries import Tables, has_no_status
 from trackkit.kept import removal_of
-from trackkit.schema import STATES
+from trackkit.schema import DELETED, STATES
 
 RUNNING, ENDED_EARLY, LAST_BEFORE_SENDING = (51, 55, 61, 62, 71, 72, 75), (85, 87), 45
 LATE_BOUNCES = timedelta(days=7)  # a server may bounce a message up to a week later (spec, 1.10)
@@ -67,10 +67,17 @@ def _standing(tables: Tables, facts: Mapping[str, Any]) -> Iterator[Limit]:
     """Whether the delivery is a real one, and known."""
     if not facts and tables.has("delivery"):
         yield Limit("not_listed")
+    if is_gone(facts):
+        yield Limit("deleted")
     if facts.get("is_proof"):
         yield Limit("proof")
     if facts.get("is_model"):
         yield Limit("model")
+
+
+def is_gone(facts: Mapping[str, Any]) -> bool:
+    """Return whether a delivery is deleted, as `deliveries.is_deleted`."""
+    return facts.get("state") == DELETED or bool(facts.get("delete_status"))
 
 
 def _finality(facts: Mapping[str, Any], through: datetime | None) -> Iterator[Limit]:

@@ -6,7 +6,7 @@ Only what is dated is told. Pages of web applications are not: they belong to vi
 import polars as pl
 
 from trackkit.analysis.links import event_label
-from trackkit.deliveries import Tables, require_delivery, require_timezone
+from trackkit.deliveries import Tables, require_delivery, require_timezone, still_there, unnamed_if_deleted
 from trackkit.errors import RequestError
 from trackkit.language import translatable
 from trackkit.schema import MESSAGE
@@ -35,17 +35,20 @@ def timeline(tables: Tables, recipient: str | None = None, delivery: str | None 
     Columns: `occurred_at` (UTC), `act` (a name of `ACT_LABELS`), `type` (the platform's word), `label` (of the link, or
     of the service joined or left), `document` (label of the delivery), `amount` and `currency` of a purchase,
     `delivery_id`, `recipient_id`. The sending comes from the delivery log, else from events; joining and leaving also
-    from the history of subscriptions. Undated acts are left out. Raises RequestError when neither id is given, or the
-    delivery is unknown.
+    from the history of subscriptions. Undated acts are left out, and what a recipient did in deleted
+    deliveries. Raises RequestError when neither id is given, or the delivery is unknown.
     """
     if recipient is None and delivery is None:
         raise RequestError("A timeline is that of a recipient or of a delivery; say which.")
     asked = [] if recipient is None else [pl.col("recipient_id") == recipient]
     asked += [] if delivery is None else [pl.col("delivery_id") == require_delivery(tables, delivery)]
-    sent = _of_messages(tables.scan("message").filter(*asked))
-    told = pl.concat(
-        [sent, _of_events(tables.scan("event").filter(*asked), sent), _of_subscriptions(tables, asked)], how="diagonal"
-    )
+    there = {name: tables.scan(name) for name in ("message", "event")}
+    acts = _of_subscriptions(tables, asked)
+    if delivery is None:
+        there = {name: still_there(tables, rows) for name, rows in there.items()}
+        acts = acts.with_columns(unnamed_if_deleted(tables))
+    sent = _of_messages(there["message"].filter(*asked))
+    told = pl.concat([sent, _of_events(there["event"].filter(*asked), sent), acts], how="diagonal")
     names = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
     return (
         told.filter(pl.col("occurred_at").is_not_null())

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.deliveries import Tables, zone_of
+from trackkit.deliveries import Tables, unnamed_if_deleted, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import INSTANT
@@ -138,14 +138,15 @@ def acts_by_delivery(
 
     An act that changes nothing, as leaving again, is left out.
 
-    Columns: `delivery_id` (null for acts that name none), `delivery` (its label, else its id), `subscriptions`,
-    `unsubscriptions`, `total` (the unsubscriptions of all rows), `share` (unsubscriptions / total, null when 0).
-    Raises RequestError as `subscription_curves`.
+    Columns: `delivery_id` (null for acts that name none, or one that was deleted), `delivery` (its label, else its id),
+    `subscriptions`, `unsubscriptions`, `total` (the unsubscriptions of all rows), `share` (unsubscriptions / total,
+    null when 0). Raises RequestError as `subscription_curves`.
     """
     chosen = _of_period(subscription_progress(tables, service, as_of, timezone), period)
     labels = tables.scan("delivery").select("delivery_id", delivery=pl.coalesce("label", "internal_name"))
     return (
         _acts_in(tables, chosen)
+        .with_columns(unnamed_if_deleted(tables))
         .group_by("delivery_id")
         .agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
         .join(labels, on="delivery_id", how="left")

@@ -2,11 +2,11 @@
 
 import polars as pl
 
-from trackkit.deliveries import Tables
+from trackkit.deliveries import Tables, without_aside
 
 
 def unlogged(tables: Tables, real: bool = True) -> pl.Series:
-    """Return the deliveries with events of which it is not known what was sent, in order; `real`: no proofs or models.
+    """Return the deliveries with events of which it is not known what was sent, in order; `real`: none set aside.
 
     Where a source counts what it sent, that is known.
 
@@ -20,8 +20,7 @@ def unlogged(tables: Tables, real: bool = True) -> pl.Series:
     if "sent" in deliveries.collect_schema():  # its source counts what it sent
         unknown = unknown.join(deliveries.filter(pl.col("sent").is_not_null()), on="delivery_id", how="anti")
     if real:
-        aside = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
-        unknown = unknown.join(deliveries.filter(aside), on="delivery_id", how="anti")
+        unknown = without_aside(tables, unknown)
     return unknown.sort("delivery_id").collect()["delivery_id"]
 
 
@@ -45,8 +44,9 @@ def has_log(tables: Tables, delivery: str) -> bool:
 
 
 def with_events(tables: Tables) -> int:
-    """Return how many deliveries have events."""
-    return tables.scan("event").select(pl.col("delivery_id").drop_nulls().n_unique()).collect().item()
+    """Return how many deliveries have events, those set aside left out."""
+    named = tables.scan("event").select("delivery_id").drop_nulls().unique()
+    return without_aside(tables, named).select(pl.len()).collect().item()
 
 
 def reasons_are_told(tables: Tables) -> bool:

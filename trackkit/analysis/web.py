@@ -6,8 +6,8 @@ A visit is a page displayed: a hit of link type 4 (page of the site) or 5 (trans
 import polars as pl
 
 from trackkit import schema
-from trackkit.analysis.consent import require_word, share
-from trackkit.deliveries import Tables, is_public, require_delivery, require_timezone
+from trackkit.analysis.consent import displays, require_word, share
+from trackkit.deliveries import Tables, deleted, is_public, require_delivery, require_timezone
 from trackkit.refusals import is_visit
 from trackkit.snapshot import Snapshot
 
@@ -22,7 +22,7 @@ SERIES = pl.Enum(["pages", "transactions"])
 _PROVENANCE = {"source", "source_file", "source_row", "reported_type", "raw_event_type", "collapse_seconds", "ip"}
 # Visits are tied to further deliveries here, so that what was first in its delivery need not be any more.
 _OF_EVENT = [name for name in schema.EVENT.schema if name not in _PROVENANCE.union(schema.MARKS)]
-_OF_PAGE = ("web_application", "page", "step", "web_optout")
+_OF_PAGE = ("web_application", "goal", "page", "step", "web_optout")
 _IN_MESSAGE = ("clicked", "unsubscribed", "mirror_page")  # clicks that only a message offers
 # What a visit takes over from the hit that it is tied to.
 _TAKEN = ("delivery_id", "message_id", "recipient_id", "is_seed", "domain", "country")
@@ -32,9 +32,9 @@ def attribute_web(tables: Tables, mode: str = "session", option: str = "last", d
     """Tie every visit to the delivery that brought it: one row per visit, in order of time; the store is not changed.
 
     Out: the columns of `event` but those on how a row was read; `origin` ("site", or "web_application" for a
-    `page_hit`, whose `web_application`, `page`, `step` and `web_optout` follow); `attribution`. `delivery_id` and
-    `message_id` are those tied to, both null for "none". With `delivery`, visits of other deliveries' sessions are left
-    out, which spares reading them; all visits outside a session are there. Each mode includes the one before:
+    `page_hit`, whose `web_application`, `goal`, `page`, `step` and `web_optout` follow); `attribution`. `delivery_id`
+    and `message_id` are those tied to, both null for "none". With `delivery`, visits of other deliveries' sessions are
+    left out, which spares reading them; all visits outside a session are there. Each mode includes the one before:
 
     - "session": "direct", the row itself states delivery and message (of a web application, the delivery), which is
       what the session cookie holds;
@@ -43,7 +43,8 @@ def attribute_web(tables: Tables, mode: str = "session", option: str = "last", d
       delivery that the row names without a message, as the page's tag does;
     - "anonymous": "retro", what is still untied takes those of the person's first later click in a message.
 
-    Undated visits and those without `person_id` are tied by what they state alone. Raises RequestError for another
+    Undated visits and those without `person_id` are tied by what they state alone. Those tied to a deleted delivery,
+    which is not the one asked for, are left out. Raises RequestError for another
     mode or option, or an unknown delivery.
     """
     require_word("mode", mode, MODES)
@@ -62,7 +63,9 @@ def attribute_web(tables: Tables, mode: str = "session", option: str = "last", d
         others = _followed(others, _identified(tables, others), "last", "backward")
     if mode == "anonymous":
         others = _followed(others, _identified(tables, others, _IN_MESSAGE), "retro", "forward")
-    return pl.concat([*tied, others]).sort(_in_time(), nulls_last=True)
+    visits = pl.concat([*tied, others]).sort(_in_time(), nulls_last=True)
+    gone = deleted(tables).filter(deleted(tables) != delivery)
+    return visits.filter(~pl.col("delivery_id").is_in(gone.implode()).fill_null(False))
 
 
 def counted_tables(tables: Tables, visits: pl.DataFrame, delivery: str = "") -> Snapshot:
@@ -94,7 +97,7 @@ def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     is_site, is_own = pl.col("origin") == "site", pl.col("delivery_id") == delivery
     counts = counted.group_by("attribution").agg(
         visits=(is_site & is_own).sum().cast(pl.Int64),
-        application_pages=(~is_site & is_own).sum().cast(pl.Int64),
+        application_pages=displays(~is_site & is_own),
         outside=is_site.sum().cast(pl.Int64),
     )
     kinds = pl.DataFrame({"attribution": ATTRIBUTION.categories}, schema={"attribution": ATTRIBUTION})
@@ -137,7 +140,7 @@ def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame
     kind = schema.EVENT.schema["event_type"]
     hits = tables.scan("event").filter(of_site).filter(is_visit()).select(*_OF_EVENT, origin=_origin("site"))
     pages = tables.scan("page_hit").filter(of_pages).select(
-        "occurred_at", "person_id", "recipient_id", "delivery_id", *_OF_PAGE,
+        "occurred_at", "person_id", "recipient_id", "delivery_id", "tag_id", *_OF_PAGE,
         event_type=pl.lit("web_visited").cast(kind), origin=_origin("web_application"),
     )  # fmt: skip
     both = pl.concat([hits.cast({"event_type": kind}), pages], how="diagonal")

@@ -55,7 +55,7 @@ def visit_columns(
 def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     """Draw how many visitors of one web application got how far, and, paler, who were lost since the step before.
 
-    In: the frame of `webapp.funnel`, of one application, whose name is the title.
+    In: the frame of `webapp.funnel`, of one path, whose name, after that of its application, is the title.
     """
     kept, lost = say("Came this far", lang), say("Lost since the step before", lang)
     shown = readable(steps, "page").with_columns(
@@ -110,11 +110,12 @@ def _bars(rows: pl.DataFrame, described: str, group: str) -> alt.Chart:
 
 
 def _with_words(drawn: alt.Chart, base: alt.Chart, which: Any, rows: pl.DataFrame) -> alt.LayerChart:
-    """Bars with the figure written at the end of each, under the name of the web application."""
+    """Bars with the figure written at the end of each, under the names of the web application and of its path."""
     text = base.transform_filter(which).mark_text(align="left", dx=5, aria=False).encode(text="said:N")
-    names = rows["web_application"].unique().to_list()
+    named = rows.select("web_application", "goal").unique().drop_nulls("web_application").rows()
+    title = " · ".join(name for name in named[0] if name) if len(named) == 1 else ""
     layers = alt.layer(drawn, text, description=base.description)
-    return layers.properties(title=titled(names[0] if len(names) == 1 else ""))
+    return layers.properties(title=titled(title))
 
 
 def _beside(count: str, share: str, lang: str) -> pl.Expr:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.deliveries import Tables, has_no_status, is_hit, is_public
+from trackkit.deliveries import Tables, has_no_status, is_hit, is_public, is_set_aside
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import FAIL, PASS, OfFiles
 from trackkit.schema import MESSAGE
@@ -187,13 +187,13 @@ def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
 
 
 def _sent(scope: Scope) -> pl.LazyFrame:
-    """By delivery that is no proof and no model: messages delivered, those not in text, and when the last was sent."""
-    deliveries = scope.scan("delivery").select("delivery_id", "text_messages", "is_proof", "is_model")
+    """By delivery that is not set aside: messages delivered, those not in text, and when the last was sent."""
+    deliveries = scope.scan("delivery").select("delivery_id", "text_messages", is_aside=is_set_aside())
     sent = scope.scan("message").filter(pl.col("status").cast(pl.String) == "delivered", is_public())
     counts = sent.group_by("delivery_id").agg(delivered=pl.len().cast(pl.Int64), last=pl.col("status_at").max())
     return (
         counts.join(deliveries, on="delivery_id", how="left")
-        .filter(~pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False)))
+        .filter(~pl.col("is_aside").fill_null(False))
         .join(scope.scan("purge"), on="delivery_id", how="anti")  # their hits are gone because retention asks so
         .with_columns(html=pl.col("delivered") - pl.col("text_messages").fill_null(0))
     )

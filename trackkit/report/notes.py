@@ -49,6 +49,7 @@ WORDS = translatable(
         "not_listed": "This delivery is in no table of deliveries: only what its hits and messages say is known.",
         "proof": "This is a proof: averages and totals leave it out.",
         "model": "This is a delivery template, never sent.",
+        "deleted": "This delivery was deleted on the platform: totals, averages, lists and the index leave it out.",
         "not_sent": "The delivery has not been sent (state: {state}).",
         "running": "The delivery is still running (state: {state}): its figures will change.",
         "ended_early": "The delivery ended early (state: {state}): not every message may have been sent.",
@@ -88,6 +89,12 @@ WORDS = translatable(
         "undated_data": "No hit carries a date, so how old the data is, is unknown.",
         "deliveries_running": "Deliveries still running, whose figures will change: {count} of {total}.",
         "deliveries_set_aside": "Proofs and templates, left out of averages and totals: {count} of {total} deliveries.",
+        "deliveries_deleted": "Deliveries deleted on the platform, left out of totals, averages and lists: {count} of "
+        "{total} deliveries.",
+        "deliveries_left_out": "Deliveries of this recipient that were deleted on the platform, left out here: "
+        "{count}.",
+        "deliveries_earlier": "Deliveries launched more than six months before the latest one, or without a date, "
+        "which are not on this page: {count} of {total}.",
         "deliveries_removed": "Deliveries whose logs were removed, as retention asks: {count}. Totals leave them out, "
         "except those whose figures were kept.",
         "deliveries_text_unknown": "Deliveries whose number of text messages is unknown: {count} of {total}. "

@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from trackkit import resources
 from trackkit.analysis import limits
-from trackkit.analysis.several import chosen_deliveries
+from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
-from trackkit.deliveries import is_hit, require_delivery, zone_of
+from trackkit.deliveries import is_hit, is_set_aside, require_delivery, still_there, zone_of
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
 from trackkit.report import notebook, notes
@@ -130,10 +130,15 @@ def open_page(
         return Page(tables, words, header, None, None, zone)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
+        found = found if deliveries else pl.concat([found, _earlier(tables, chosen)])
         header = _with_limits(selection_header(tables, chosen, zone, lang), found, zone, lang, shared.quality)
         return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]))
     header = _with_limits(_about(tables, delivery, recipient, zone, lang), found, zone, lang, shared.quality)
     return Page(tables, words, header, delivery or None, recipient or None, zone)
+
+
+def _earlier(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:
+    return limits.as_frame(tables, limits.of_last_months(not_chosen(tables, chosen), chosen.height), {})
 
 
 def _is_platform_wide(report: str) -> bool:
@@ -194,8 +199,8 @@ def delivery_header(tables: Snapshot, delivery: str, timezone: str, lang: str = 
 
 def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str = "en") -> Header:
     """Describe a recipient by id alone: a report carries no address."""
-    messages = tables.scan("message").filter(pl.col("recipient_id") == recipient)
-    hits = tables.scan("event").filter(pl.col("recipient_id") == recipient)
+    theirs = pl.col("recipient_id") == recipient
+    messages, hits = (still_there(tables, tables.scan(name)).filter(theirs) for name in ("message", "event"))
     count = messages.select(pl.len()).collect().item()
     shown = [("Recipient", recipient), ("Messages prepared", number(count, lang=lang))]
     return _header(tables, say("Recipient {id}", lang, id=recipient), "", shown, hits, timezone, lang)
@@ -203,17 +208,17 @@ def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str 
 
 def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header:
     """Describe everything in the tables: how many deliveries there are, and from when to when they were launched."""
-    real = ~pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
     launched = pl.coalesce("started_at", "contact_at")
     count, first, last = (
         tables.scan("delivery")
-        .filter(real)
+        .filter(~is_set_aside())
         .select(pl.len(), first=launched.min(), last=launched.max())
         .collect()
         .row(0)
     )
     shown = [("Deliveries", number(count, lang=lang)), *_launches(first, last, timezone, lang)]
-    return _header(tables, say("All deliveries", lang), "", shown, tables.scan("event"), timezone, lang)
+    hits = still_there(tables, tables.scan("event"))
+    return _header(tables, say("All deliveries", lang), "", shown, hits, timezone, lang)
 
 
 def selection_header(tables: Snapshot, chosen: pl.DataFrame, timezone: str, lang: str = "en") -> Header:

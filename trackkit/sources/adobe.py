@@ -61,8 +61,13 @@ _RECIPIENT_KEY = _linked("Recipient", "Destinatário", "Destinataire")
 _SERVICE_KEY = _linked("Service", "Information service", "Serviço", "Serviço de informação", "Service d'information")
 _FAILURE_TYPE = ("Failure type", "Error type", "Tipo de falha", "Tipo de erro", "Type d'échec", "Type d'erreur")
 _FAILURE_REASON = ("Failure reason", "Reason", "Motivo da falha", "Motivo", "Razão", "Raison", "Raison de l'échec")
+_TRACKER = ("sTrackerName", "@trackerName", "url/@trackerName")  # a tag without an id goes by its internal name
 _FIRST_TEXT = ("First text", "Primeiro texto", "Premier texte")
-
+# Whether the delivery of a log's row is still there, where the export of the log says so.
+_STANDING = (
+    _code("state", codes.STATE, "delivery/@state", table="delivery"),
+    _code("delete_status", codes.DELETE_STATUS, "delivery/@deleteStatus", table="delivery"),
+)
 
 _DELIVERY = TableMap(
     "delivery", EXPORT, "delivery", stems=("delivery", "deliveries", "nmsdelivery"),
@@ -93,6 +98,9 @@ _DELIVERY = TableMap(
         _count("new_quarantines", "iNewQuarantine", "@newQuarantine", "indicators/@newQuarantine", "New quarantines",
                "Novos em quarentena", "Mises en quarantaine"),
         _count("message_size", "iMessageSize", "@messageSize", "properties/@messageSize"),
+        _code("delete_status", codes.DELETE_STATUS, "iDeleteStatus", "@deleteStatus", "Delete status",
+              "Deletion status", "Status de exclusão", "Statut de suppression", "Deleted", "Excluído", "Excluída",
+              "Supprimé", "Supprimée"),
     ),
 )  # fmt: skip
 _LINK = TableMap(
@@ -105,7 +113,7 @@ _LINK = TableMap(
         _text("category", "sCategory", "@category", "url/@category", "Categoria", "Catégorie"),
         _text("url", "sSource", "@source", "url/@source", "Source URL", "URL de origem", "URL source"),
         _text("tag_id", "sTagId", "@tagId", "@tag-id", "url/@tagId"),
-        _count("occurrence", "iOccurrence", "@occurrence", "Ocorrência"),
+        _text("tag_id", *_TRACKER), _count("occurrence", "iOccurrence", "@occurrence", "Ocorrência"),
     ),
     unknown_type=pl.col(unknown("type_code")),
 )  # fmt: skip
@@ -131,7 +139,7 @@ _MESSAGE = TableMap(
         _code("failure_reason", codes.FAILURE_REASON, "iFailureReason", "@failureReason", "msg/@failureReason",
               *_FAILURE_REASON, table="failure"),
         _text("first_text", "sMessage", "sFirstText", "msg/@firstText", "@message", "msg/@text", *_FIRST_TEXT,
-              table="failure"),
+              table="failure"), *_STANDING,
     ),
     derive={
         "failure_id": pl.when(
@@ -207,8 +215,9 @@ _EVENT = TableMap(
         _code("type_code", {}, table="link"), _id("delivery_id", table="link"),
         _text("label", "url/@label", *_LABEL, table="link"), _text("category", "url/@category", table="link"),
         _text("url", "url/@source", table="link"), _text("tag_id", "url/@tagId", "url/@tag-id", table="link"),
+        _text("tag_id", *_TRACKER, table="link"),
         _text("internal_name", "delivery/@internalName", table="delivery"),
-        _text("label", "delivery/@label", table="delivery"),
+        _text("label", "delivery/@label", table="delivery"), *_STANDING,
         _text("email", "recipient/@email", "sEmail", "@email", table="recipient"),
         _text("country", "recipient/@countryCode", "recipient/location/@countryCode", table="recipient"),
         _text("browser", "userAgent/@browserName", "sBrowserName", table="user_agent"),
@@ -303,6 +312,8 @@ _PAGE_HIT = TableMap(
         _text("person_id", "sSourceId", "@source-id", "@sourceId"),
         _id("recipient_id", "iRecipientId", "@recipient-id"), _id("delivery_id", "iDeliveryId", "@delivery-id"),
         _code("web_optout", codes.WEB_OPTOUT, "iOptOut", "acoptout", "@optOut"),
+        _text("goal", "sGoal", "@goal", "url/@goal", "Target action", "Ação de destino", "Action cible"),
+        _text("tag_id", "sTagId", "@tagId", "@tag-id", "url/@tagId"), _text("tag_id", *_TRACKER),
     ),
     derive={"person_id": _PERSON},
 )  # fmt: skip

@@ -190,6 +190,12 @@ _STATE = {
     100: ("Excluído", "Excluída", "Supprimé", "Supprimée"),
 }  # fmt: skip
 STATE = coded({code: (name, *_STATE[code]) for code, name in schema.STATES.items()})
+DELETE_STATUS = coded({
+    0: ("No", "False", "Alive", "Not deleted", "Não", "Não excluído", "Não excluída", "Non", "Non supprimé",
+        "Non supprimée"),
+    1: ("Yes", "True", "Deleted", "Sim", "Excluído", "Excluída", "Oui", "Supprimé", "Supprimée"),
+    2: ("Recycled", "Reciclado", "Reciclada", "Recyclé", "Recyclée"),
+})  # fmt: skip
 EMAIL_FORMAT = coded({
     0: ("Undefined", "Unknown", "Not defined", "Indefinido", "Não definido", "Desconhecido", "Non défini", "Inconnu",
         "Indéfini"),

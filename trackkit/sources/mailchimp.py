@@ -15,6 +15,7 @@ from trackkit.sources.values import digest, named
 NAME = "mailchimp"
 _STATES = {"save": 0, "schedule": 45, "sending": 55, "paused": 75, "sent": 95}
 _FORMATS = {"text": 1, "html": 2}
+_DELETED = {"false": 0, "true": 1}
 _BOUNCES = {"soft": "soft", "hard": "hard"}
 _CAMPAIGN, _MEMBER = ("campaign_id", "automation_email_id"), ("member_id", "email_id")
 
@@ -26,6 +27,7 @@ def _delivery(name: str) -> TableMap:
             Field("delivery_id", "text", ("id",), required=True), Field("label", "text", ("title",)),
             Field("subject", "text", ("subject_line",)), Field("state", "code", ("status",), words=_STATES),
             Field("started_at", "instant", ("send_time",)),
+            Field("delete_status", "code", ("_fivetran_deleted",), words=_DELETED),  # deleted at the sender
         ),
         derive={
             "contact_at": pl.col("started_at"), "message_type": pl.lit(0), "is_model": pl.lit(False),

@@ -97,7 +97,9 @@ def enrich_events(
     A message of another delivery says nothing about an event. Link types without meaning here are "unknown".
     """
     keys = events.lazy().select(name for name in _KEYS if name in events.columns)
-    links = tables.scan("link").select("link_id", "type_code", link_label="label", link_category="category", url="url")
+    links = tables.scan("link").select(
+        "link_id", "type_code", link_label="label", link_category="category", url="url", link_tag="tag_id"
+    )
     rows = _joined(_with_message(keys, messages), links, "link_id").with_columns(event_type=_event_type())
     rows = _joined(rows, deliveries_known(keys, messages).with_columns(has_messages=True), "delivery_id")
     is_known = pl.when(pl.col("delivery_id").is_not_null()).then(pl.col("has_messages").fill_null(False))
@@ -106,6 +108,7 @@ def enrich_events(
     web = _needed(tables, "web_event", "event_id", ["amount", "currency", "articles", "tag_id"], keys)
     agents = known_agents(keys, tables) if agents is None else agents
     rows = _joined(_joined(rows, web, "event_id"), agents, "user_agent")
+    rows = rows.with_columns(tag_id=pl.coalesce("tag_id", "link_tag"))  # the hit's own tag, else that of its link
     told = [name for name in schema.EVENT.derived if name not in schema.MARKS]
     found = rows.select("recipient_id", *(name for name in (FILLED,) if name in events.columns), *told).collect()
     marks = [pl.lit(None, schema.EVENT.schema[mark]).alias(mark) for mark in schema.MARKS]  # told at the end

@@ -53,7 +53,7 @@ PERIODS = translatable({
 NO_PAGE, NOTHING = translatable(("no shared page is tracked", "nothing to divide by"))
 NOBODY, NONE_LEFT = translatable(("nobody was registered", "nobody left"))
 NO_SUBSCRIBER = translatable("nobody was subscribed")
-NO_DATE, NO_DELIVERY = translatable(("Without a date", "(no delivery named)"))
+NO_DATE, NO_DELIVERY = translatable(("Without a date", "(no delivery known)"))
 # Each rate with its numerator and denominator, and why there may be none.
 RATES = {
     "share_breakdown": ("shares", "total_shares", NOTHING), "sharing_rate": ("shares", "to_deliver", NOTHING),

@@ -15,6 +15,7 @@ from trackkit.wording import number, percent, short
 
 Rates = Mapping[str, tuple[str, str]]
 NO_RATE, NOBODY = translatable(("{denominator} is 0", "No web application was visited."))
+NO_PATH = translatable("(no path)")
 ATTRIBUTION = translatable(
     {
         "attribution": "Tied to a delivery", "visits": "This delivery", "share": "Share",
@@ -43,7 +44,7 @@ CHOICES = translatable(
 )
 CONVERSION = translatable(
     {
-        "web_application": "Web application", "visitors": "Visitors", "started": "On the first page",
+        "web_application": "Web application", "goal": "Path", "visitors": "Visitors", "started": "On the first page",
         "converted": "On every page", "conversion_rate": "Conversion rate", "bounced": "On the first page only",
         "bounce_rate": "Bounce rate", "left_out_rate": "Visitors left out", "everyone": "All visitors",
     }
@@ -82,14 +83,19 @@ def consent_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str 
 
 
 def conversion_table(conversion: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
-    """Show the conversion and bounce rates of web applications. In: the frame of `webapp.conversion`."""
+    """Show the conversion and bounce rates of web applications, by path where they have some.
+
+    In: the frame of `webapp.conversion`.
+    """
     if conversion.is_empty():
         return nothing(NOBODY, lang)
     rates = {
         "conversion_rate": ("converted", "started"), "bounce_rate": ("bounced", "started"),
         "left_out_rate": ("left_out", "everyone"),
     }  # fmt: skip
-    columns = ("web_application", "visitors", "conversion_rate", "bounce_rate", "left_out_rate")
+    named = ["goal"] if conversion["goal"].is_not_null().any() else []
+    conversion = conversion.with_columns(pl.col("goal").fill_null(say(NO_PATH, lang)))
+    columns = ("web_application", *named, "visitors", "conversion_rate", "bounce_rate", "left_out_rate")
     return count_table(conversion, columns, rates, headings(conversion.columns, CONVERSION, labels, lang), lang=lang)
 
 
