@@ -69,12 +69,13 @@ class Store:
         """
         if name not in SETTINGS:
             raise RequestError(f"A store has no setting {name!r}.{did_you_mean(name, SETTINGS)}")
+        from trackkit.store.commits import among_others
         from trackkit.store.places import alone
 
         require_timezone(value)
         self.snapshot()
         with alone(self._lake):
-            self._lake.set(uuid.uuid4().hex, {name: value})
+            among_others(self.location, lambda: self._lake.set(uuid.uuid4().hex, {name: value}))
         self._current = None
 
     def scan(self, table: str) -> pl.LazyFrame:
