@@ -238,10 +238,11 @@ def measure(
 ) -> None:
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
     from trackkit.engine import measure as measured
-    from trackkit.store import open_store
+    from trackkit.store import asked, open_store
 
-    tables, asked = open_store(store), list(delivery) or None
-    frame = measured(tables, _list(metrics), _list(by) or [], asked, where, timezone, engine)
+    tables, only = open_store(store), list(delivery) or None
+    wanted = (_list(metrics), _list(by) or [], only, where, timezone, engine)
+    frame = asked(tables, lambda now: measured(now, *wanted))
     zone = timezone or tables.timezone
     filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from trackkit import __version__
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.executors import Result, locally
+from trackkit.executors import Result, failed, locally
 from trackkit.index import write_index
 from trackkit.kept import purged
 from trackkit.language import require_language
@@ -118,6 +118,10 @@ def _run(
             _note(manifest, summary, job, result)
             if progress:
                 progress(done, len(due), job.name)
+    told = {*summary.rendered, *summary.failed}
+    for job in due:
+        if job.name not in told:  # whoever renders: a page that is due is there, or has failed
+            _note(manifest, summary, job, failed("Nobody rendered it."))
     summary.quality = manifest.judged(store.snapshot(), planned, due)
     manifest.write()
     write_index(store.snapshot(), folder, manifest.entries, lang)
@@ -125,6 +129,8 @@ def _run(
 
 
 def _note(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -> None:
+    if result["status"] == "done" and not (manifest.folder / result["path"]).is_file():
+        result = failed("It was rendered, but its page is not in the output folder.")
     manifest.entries[job.name] = {**asdict(job), **result, "rendered_at": datetime.now(UTC).isoformat()}
     manifest.save_now_and_then()
     if result["status"] == "done":
