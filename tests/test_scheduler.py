@@ -259,7 +259,7 @@ def _without_what_is_shared(folder: Path) -> Path:
     cluster = folder / "trackkit" / "cluster.py"
     code = cluster.read_text("utf-8")
     assert code.count('Path(asked["out"])') == 2
-    cluster.write_text(code.replace('Path(asked["out"])', f'Path({str(folder / "elsewhere")!r})'))
+    cluster.write_text(code.replace('Path(asked["out"])', f"Path({str(folder / 'elsewhere')!r})"))
     (folder / "elsewhere").mkdir()
     return folder
 

@@ -77,7 +77,7 @@ class Store:
         require_timezone(value)
         self.snapshot()
         with alone(self._lake):
-            among_others(self.location, lambda: self._lake.set(uuid.uuid4().hex, {name: value}))
+            among_others(self._lake, lambda: self._lake.set(uuid.uuid4().hex, {name: value}))
         self._current = None
 
     def scan(self, table: str) -> pl.LazyFrame:

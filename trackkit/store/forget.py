@@ -85,10 +85,10 @@ def forget(lake: Lake, rule: Rule, keep: Keep | None, dry_run: bool) -> ForgetRe
     RequestError where a load holds the store, and goes on holding it.
     """
     with alone(lake):
-        report = among_others(lake.location, lambda: _removed(lake, rule, keep, dry_run))
+        report = among_others(lake, lambda: _removed(lake, rule, keep, dry_run))
         if not dry_run:
             discard_staging(lake)
-            report.files = among_others(lake.location, lambda: _without_history(lake))
+            report.files = among_others(lake, lambda: _without_history(lake))
     return report
 
 

@@ -65,7 +65,7 @@ def ingest(
         whole = LoadReport.merged(reports)
         whole.quality = nothing_new()
         if load.raws:
-            committed = among_others(lake.location, load.commit)
+            committed = among_others(lake, load.commit)
             whole.event_types, whole.quality = committed.event_types, committed.quality
         return whole
 

@@ -71,6 +71,10 @@ class Lake:
         self._writer, self._began, self._told = load_id, {}, {}
         self._loads_began = self.open(LOAD).version() if self.exists(LOAD) else 0
 
+    def is_overtaken(self) -> bool:
+        """Return whether another load has committed since this one began."""
+        return self.exists(LOAD) and self.open(LOAD).version() > self._loads_began
+
     def _signed(self, number: int | None = None) -> CommitProperties:
         """What each entry of this load carries; `number`, of the commit itself, is given to one load only."""
         transactions = None if number is None else [Transaction(LOAD, number)]
