@@ -26,7 +26,7 @@ from trackkit.language import require_language
 from trackkit.manifest import PLATFORM, Job, Manifest, made_of
 from trackkit.quality import worst
 from trackkit.report import INLINE, REPORTS, require_assets
-from trackkit.store import Store, open_store
+from trackkit.store import Store, answered, open_store
 
 INDEX, LOCK = "index.html", ".lock"
 Progress = Callable[[int, int, str], None]
@@ -109,8 +109,9 @@ def _run(
 ) -> RunSummary:
     manifest = Manifest.read(folder)
     # What a page shows of a delivery whose logs were removed since cannot be worked out again.
-    manifest.settled = set() if delivery else set(purged(store)["delivery_id"])
-    planned = list(_planned(store, reports, deliveries(store, delivery, since), lang, assets))
+    manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])
+    about = answered(store, lambda now: deliveries(now, delivery, since))
+    planned = answered(store, lambda now: list(_planned(now, reports, about, lang, assets)))
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     with closing(execute(due, store.location, folder)) as results:
@@ -122,9 +123,9 @@ def _run(
     for job in due:
         if job.name not in told:  # whoever renders: a page that is due is there, or has failed
             _note(manifest, summary, job, failed("Nobody rendered it."))
-    summary.quality = manifest.judged(store.snapshot(), planned, due)
+    summary.quality = answered(store, lambda now: manifest.judged(now.snapshot(), planned, due))
     manifest.write()
-    write_index(store.snapshot(), folder, manifest.entries, lang)
+    answered(store, lambda now: write_index(now.snapshot(), folder, manifest.entries, lang))
     return summary
 
 

@@ -205,7 +205,7 @@ def open_store(location: str | PathLike[str], timezone: str | None = None) -> St
     return Store(fspath(location), timezone)
 
 
-def asked(store: Store, question: Callable[[Store], T]) -> T:
+def answered(store: Store, question: Callable[[Store], T]) -> T:
     """Answer a question of a store; where a removal deletes the files that it reads, ask what is there now.
 
     Raises RequestError where that happens again and again.
