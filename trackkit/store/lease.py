@@ -103,7 +103,7 @@ class Lease:
             yield self.require
         finally:
             self._done.set()
-            beating.join()
+            beating.join(BEAT)
             self.let_go()
 
     def _table(self) -> DeltaTable:

@@ -1,6 +1,7 @@
 """Where a load works: alone on its store, and with a folder for its rows on their way."""
 
 import hashlib
+import platform
 import secrets
 import shutil
 import tempfile
@@ -54,11 +55,11 @@ def _locked(lake: Lake, place: Path) -> Iterator[None]:
 
 
 def _name_of(place: Path) -> str:
-    """Return what tells this machine, or its folder for temporary files, from others: written by who holds its lock."""
+    """Return what tells this machine and its folder for temporary files from others; called by who holds its lock."""
     name = place.read_text("utf-8") if place.exists() else ""
     if not name:
         place.write_text(name := secrets.token_hex(8), "utf-8")
-    return name
+    return f"{platform.node()} {name}"
 
 
 def _own_folder(folder: Path) -> Path:
