@@ -45,12 +45,14 @@ class Lease:
 
     def __init__(self, location: str, machine: str) -> None:
         self._location, self._machine, self._me = location, machine, secrets.token_hex(8)
-        self._until = 0.0
-        self._done = threading.Event()
+        self._until, self._is_taken = 0.0, False
+        self._done, self._beating = threading.Event(), threading.Lock()
 
     def require(self) -> None:
-        """Refuse to go on once another machine may have taken the store."""
-        if time.monotonic() > self._until - _MARGIN:
+        """Refuse to go on once another machine may have taken the store; one that is only late says that it lives."""
+        if self._is_late():
+            self._beat()
+        if self._is_late():
             raise LostError(self._location)
 
     def take(self, patience: float) -> None:
@@ -75,14 +77,20 @@ class Lease:
             time.sleep(LOOK * random.uniform(0.7, 1.3))
 
     def keep(self) -> None:
-        """Add entries until let go of (in a thread of its own); stop where another machine has taken the store."""
-        while not self._done.wait(BEAT):
+        """Add entries until let go of (in a thread of its own), or until another machine has taken the store."""
+        while not self._done.wait(BEAT) and not self._is_taken:
             with suppress(OSError, DeltaError):  # the store is out of reach for a moment: the next one may get through
-                table = self._table()
-                if table.history(1)[0].get("holder") != self._me:
-                    self._until = 0.0
-                    return
-                self._put(table, self._me)
+                self._beat()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._until - _MARGIN
+
+    def _beat(self) -> None:
+        with self._beating:
+            table = self._table()
+            self._is_taken = table.history(1)[0].get("holder") != self._me
+            if self._is_taken or not self._put(table, self._me):
+                self._until = 0.0
 
     def let_go(self) -> None:
         """Say that nobody holds the store, unless another machine took it; what fails here, silence says too."""
