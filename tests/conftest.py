@@ -18,7 +18,7 @@ QUIET = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-netw
 LONG = {
     "test_scheduler.py", "test_spark.py", "test_forget.py", "test_packaging.py", "test_explore.py", "test_store.py",
     "test_at_once.py", "test_any_order.py", "test_pieces.py", "test_forked.py", "test_runs.py",
-    "test_reports.py", "test_same_figures.py",
+    "test_reports.py", "test_same_figures.py", "test_machines.py",
 }  # fmt: skip
 DEMO_SEED, DEMO_DELIVERIES, DEMO_RECIPIENTS = 1, 4, 120
 

@@ -22,6 +22,7 @@ from trackkit.store import open_store
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("delivery_tracking", "hot_clicks")
+PAGES = 13  # of three reports of four deliveries, and one of all
 STAMP = re.compile(r"Calculated: <time>[^<]*</time>")
 
 
@@ -229,3 +230,105 @@ def test_dask_is_imported_only_when_a_cluster_is_asked_for(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "trackkit[dask]" in done.stderr
+
+
+def _late(cluster: Cluster, demo_store: Path, tmp_path: Path, join: Callable[[], object]) -> tuple[int, str, str]:
+    """Run while another worker joins once the first page is there; return how it ended and what it said."""
+    reports = "delivery_tracking,hot_clicks,browsers,recipient_tracking"
+    command = _command(demo_store, "--out", "out", "--reports", reports, "--scheduler", cluster.address)
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, **how)
+    _wait(lambda: any((tmp_path / "out").glob("*.html")), running)
+    join()
+    said, told = running.communicate(timeout=200)
+    return running.returncode, said, told
+
+
+def _all_are_there(out: Path) -> None:
+    entries = _manifest(out).values()
+    assert len(entries) == PAGES and {entry["status"] for entry in entries} == {"done"}
+    assert all((out / entry["path"]).is_file() for entry in entries)
+    assert not list(out.glob(".probe*"))
+
+
+def _without_what_is_shared(folder: Path) -> Path:
+    """A trackkit whose process sees another folder under the name of the output folder, as on another machine."""
+    shutil.copytree(ROOT / "trackkit", folder / "trackkit", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("notebooks", "reports_templates"):
+        (folder / name).symlink_to(ROOT / name)
+    cluster = folder / "trackkit" / "cluster.py"
+    code = cluster.read_text("utf-8")
+    assert code.count('Path(asked["out"])') == 2
+    cluster.write_text(code.replace('Path(asked["out"])', f"Path({str(folder / 'elsewhere')!r})"))
+    (folder / "elsewhere").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["another folder", "another version", "no trackkit"])
+def test_a_worker_that_joins_late_and_is_not_fit_is_left_out_and_no_page_is_missing(demo_store, tmp_path, kind):
+    (tmp_path / "cluster").mkdir()
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        cluster.add_worker()
+        package = _without_what_is_shared(tmp_path / "far")
+        if kind == "another version":
+            code = (package / "trackkit" / "cluster.py").read_text("utf-8")
+            (package / "trackkit" / "cluster.py").write_text(f'{code}\n__version__ = "9.9"\n')
+        elif kind == "no trackkit":
+            (package / "trackkit" / "__init__.py").write_text("raise ImportError('no such thing')")
+        code, said, told = _late(cluster, demo_store, tmp_path, lambda: cluster.add_worker(package))
+        assert (code, said.splitlines()[0]) == (0, f"Reports: {PAGES} rendered, 0 unchanged, 0 failed."), said
+        _all_are_there(tmp_path / "out")
+        why = {"another folder": "does not see the output folder", "another version": "runs trackkit 9.9"}
+        if kind in why:  # a worker without trackkit ends when it is asked for anything
+            assert re.match(rf"The worker tcp://\S+ is left out: it {why[kind]}", told)
+            assert told.count("left out") == 1
+        assert not list((tmp_path / "far" / "elsewhere").iterdir())
+    finally:
+        cluster.end()
+
+
+def test_a_late_worker_that_is_fit_is_given_reports_and_one_that_is_left_alone_unfit_makes_them_fail(
+    demo_store, tmp_path
+):
+    (tmp_path / "cluster").mkdir()
+    cluster = Cluster(tmp_path / "cluster")
+    try:
+        first = cluster.add_worker()
+        package = _without_what_is_shared(tmp_path / "far")
+
+        def exchanged() -> None:
+            cluster.add_worker(package)
+            first.kill()
+
+        code, said, told = _late(cluster, demo_store, tmp_path, exchanged)
+        assert code == 4 and "No worker is fit for the report" in said and "left out" in told
+        statuses = [entry["status"] for entry in _manifest(tmp_path / "out").values()]
+        assert len(statuses) == PAGES and "failed" in statuses and "done" in statuses
+        cluster.add_worker()
+        cluster.started[-2].kill()  # the unfit one
+        time.sleep(1)
+        again = _run(tmp_path, demo_store, "--out", "out", "--reports", "delivery_tracking,hot_clicks,browsers,"
+                     "recipient_tracking", "--scheduler", cluster.address)  # fmt: skip
+        assert again.returncode == 0, again.stdout + again.stderr
+        _all_are_there(tmp_path / "out")
+    finally:
+        cluster.end()
+
+
+def test_a_page_that_a_worker_rendered_and_that_is_not_here_is_a_failed_report(demo_store, tmp_path, monkeypatch):
+    from trackkit import cluster as clusters
+    from trackkit.manifest import Job
+
+    monkeypatch.setattr(clusters, "SEEN_SECONDS", 0.1)
+    sending = clusters._Sending(None, None, {}, tmp_path)
+    there = {"status": "done", "path": "page.html", "sha256": "0" * 64}
+    assert "is not in the output folder here" in sending._seen(there)["error"]
+    (tmp_path / "page.html").write_text("of an earlier run")
+    assert sending._seen(there)["status"] == "failed"
+
+    from trackkit import runs
+
+    manifest, summary = runs.Manifest(tmp_path, {}), runs.RunSummary(tmp_path)
+    runs._note(manifest, summary, Job("hot_clicks", "7", "en", {}, "key"), there | {"path": "other.html"})
+    assert summary.failed and not summary.rendered and manifest.entries["7/hot_clicks/en"]["status"] == "failed"

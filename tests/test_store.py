@@ -557,7 +557,7 @@ def test_a_store_under_a_url_is_the_same_store(demo_raw: Path, demo_store: Path,
     store.ingest(demo_raw)
     assert_same(contents(store), contents(open_store(demo_store)))
     assert store.ingest(demo_raw).total("kept") == 0
-    assert {path.name for path in folder.iterdir()} <= {*schema.TABLES, "load", "fence", "watermark"}
+    assert {path.name for path in folder.iterdir()} <= {*schema.TABLES, "load", "fence", "watermark", ".lease", ".lock"}
 
 
 def test_in_memory_is_the_same_as_in_a_store(demo_raw: Path, demo_store: Path) -> None:

@@ -239,11 +239,17 @@ def measure(
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
     from trackkit.currencies import not_added
     from trackkit.engine import measure as measured
-    from trackkit.store import open_store
+    from trackkit.store import answered, open_store
 
-    tables, asked = open_store(store), list(delivery) or None
-    frame = measured(tables, _list(metrics), _list(by) or [], asked, where, timezone, engine)
-    if names := not_added(frame, tables, _list(by) or [], asked, where, timezone, engine):
+    tables, only = open_store(store), list(delivery) or None
+    groups, further = _list(by) or [], (only, where, timezone, engine)
+
+    def answer(now: Any) -> tuple[Any, list[str]]:
+        frame = measured(now, _list(metrics), groups, *further)
+        return frame, not_added(frame, now, groups, *further)
+
+    frame, names = answered(tables, answer)
+    if names:
         words = "Amounts of several currencies ({}) are not added: they are unknown. By currency each is told."
         click.echo(words.format(_one_line(", ".join(names))), err=True)
     zone = timezone or tables.timezone
@@ -342,9 +348,9 @@ def quality(store: str, delivery: str | None, fail_on: str | None, output: str) 
     """Print how well the logs were forwarded: one row per check, the worst first, each with its verdict."""
     from trackkit.quality import quality as judged
     from trackkit.quality import verdict
-    from trackkit.store import open_store
+    from trackkit.store import answered, open_store
 
-    found = judged(open_store(store).snapshot(), delivery)
+    found = answered(open_store(store), lambda now: judged(now.snapshot(), delivery))
     about = {"What": "Quality of the logs", "Store": store, "Delivery": delivery or "", "Verdict": verdict(found)}
     _print_frame(found, output, lambda: about)
     _leave_on(fail_on, verdict(found), "The checks were made")
@@ -386,11 +392,11 @@ def _print_tab(
     whose: str, store: str, tab: str, asked: dict[str, str], columns: str | None, timezone: str, output: str
 ) -> None:
     from trackkit.analysis.logs import tracking_tab
-    from trackkit.store import open_store
+    from trackkit.store import answered, open_store
 
     tables = open_store(store)
     zone = timezone or tables.timezone
-    rows = tracking_tab(tables, tab, columns=_list(columns), timezone=zone, **asked)
+    rows = answered(tables, lambda now: tracking_tab(now, tab, columns=_list(columns), timezone=zone, **asked))
     about = {"What": f"Tracking tab of {whose}, {tab}", "Columns": ", ".join(rows.columns), "Time zone": zone}
     _print_frame(rows, output, lambda: about | _known(store, tables.snapshot(), asked, zone))
 

@@ -33,14 +33,22 @@ def locally(jobs: list[Job], store: str, folder: Path, at_once: int | None = Non
 
 
 def rendered(renderers: Renderers, store: str, job: Job, folder: Path, at: str | None = None) -> Result:
-    """Render one job, with the notebooks and templates found from the folder `at`; an error is an answer too."""
+    """Render one job, with the notebooks and templates found from the folder `at`; an error is an answer too.
+
+    A report whose files of the store are gone is rendered once more: something was forgotten while it read them.
+    """
     started = time.monotonic()
-    try:
-        asked = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters, "assets": job.assets}
-        path = renderers.render(job.report, store, folder, at=at, **asked)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except Exception as error:  # whatever it is, a full disk included, the others go on
-        return failed(str(error) or type(error).__name__)
+    asked = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters, "assets": job.assets}
+    for is_last in (False, True):
+        try:
+            path = renderers.render(job.report, store, folder, at=at, **asked)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except Exception as error:  # whatever it is, a full disk included, the others go on
+            said = str(error) or type(error).__name__
+            if is_last or ".parquet" not in said:
+                return failed(said)
+        else:
+            break
     seconds = round(time.monotonic() - started, 3)
     return {"status": "done", "path": path.relative_to(folder).as_posix(), "sha256": digest, "seconds": seconds}
 

@@ -20,14 +20,14 @@ from filelock import FileLock, Timeout
 from trackkit import __version__, resources
 from trackkit.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.executors import Result, locally
+from trackkit.executors import Result, failed, locally
 from trackkit.index import write_index
 from trackkit.kept import purged
 from trackkit.language import require_language
 from trackkit.manifest import PLATFORM, Job, Manifest, made_of
 from trackkit.quality import worst
 from trackkit.report import INLINE, REPORTS, require_assets
-from trackkit.store import Store, open_store
+from trackkit.store import Store, answered, open_store
 
 INDEX, LOCK = "index.html", ".lock"
 Progress = Callable[[int, int, str], None]
@@ -110,8 +110,9 @@ def _run(
 ) -> RunSummary:
     manifest = Manifest.read(folder)
     # What a page shows of a delivery whose logs were removed since cannot be worked out again.
-    manifest.settled = set() if delivery else set(purged(store)["delivery_id"])
-    planned = list(_planned(store, reports, deliveries(store, delivery, since), lang, assets))
+    manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])
+    about = answered(store, lambda now: deliveries(now, delivery, since))
+    planned = answered(store, lambda now: list(_planned(now, reports, about, lang, assets)))
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     with closing(execute(due, store.location, folder)) as results:
@@ -119,13 +120,19 @@ def _run(
             _note(manifest, summary, job, result)
             if progress:
                 progress(done, len(due), job.name)
-    summary.quality = manifest.judged(store.snapshot(), planned, due)
+    told = {*summary.rendered, *summary.failed}
+    for job in due:
+        if job.name not in told:  # whoever renders: a page that is due is there, or has failed
+            _note(manifest, summary, job, failed("Nobody rendered it."))
+    summary.quality = answered(store, lambda now: manifest.judged(now.snapshot(), planned, due))
     manifest.write()
-    write_index(store.snapshot(), folder, manifest.entries, lang)
+    answered(store, lambda now: write_index(now.snapshot(), folder, manifest.entries, lang))
     return summary
 
 
 def _note(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -> None:
+    if result["status"] == "done" and not (manifest.folder / result["path"]).is_file():
+        result = failed("It was rendered, but its page is not in the output folder.")
     manifest.entries[job.name] = {**asdict(job), **result, "rendered_at": datetime.now(UTC).isoformat()}
     manifest.save_now_and_then()
     if result["status"] == "done":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from html import escape
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from trackkit.store.pseudonyms import Pseudonyms
 
 SETTINGS = ("timezone",)
+_ASKED = 4  # times, while removals come between
+T = TypeVar("T")
 Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
 
@@ -69,12 +71,13 @@ class Store:
         """
         if name not in SETTINGS:
             raise RequestError(f"A store has no setting {name!r}.{did_you_mean(name, SETTINGS)}")
+        from trackkit.store.commits import among_others
         from trackkit.store.places import alone
 
         require_timezone(value)
         self.snapshot()
         with alone(self._lake):
-            self._lake.set(uuid.uuid4().hex, {name: value})
+            among_others(self._lake, lambda: self._lake.set(uuid.uuid4().hex, {name: value}))
         self._current = None
 
     def scan(self, table: str) -> pl.LazyFrame:
@@ -200,6 +203,21 @@ def open_store(location: str | PathLike[str], timezone: str | None = None) -> St
     `timezone` stands in place of the one that the store keeps: of days, hours, and instants without an offset.
     """
     return Store(fspath(location), timezone)
+
+
+def answered(store: Store, question: Callable[[Store], T]) -> T:
+    """Answer a question of a store; where a removal deletes the files that it reads, ask what is there now.
+
+    Raises RequestError where that happens again and again.
+    """
+    for _ in range(_ASKED):
+        number = store.loads[-1]["number"]
+        try:
+            return question(store)
+        except FileNotFoundError:
+            if store.snapshot().loads[-1]["number"] == number:
+                raise
+    raise RequestError(f"Rows are being removed from {store.location!r} again and again: ask when that is done.")
 
 
 def load(

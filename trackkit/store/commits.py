@@ -1,11 +1,22 @@
 """What one load commits, and the refusal of a load that another one overtook."""
 
 import json
-from collections.abc import Mapping
+import random
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from deltalake.exceptions import CommitFailedError
 
 from trackkit.errors import RequestError
+
+if TYPE_CHECKING:
+    from trackkit.store.lake import Lake
+
+ATTEMPTS = 6  # how often something begins again because another load came between
+_PAUSE = 1.0  # seconds at most before the second attempt; twice as long before each next one
+_T = TypeVar("_T")
 
 
 class OvertakenError(RequestError):
@@ -15,6 +26,21 @@ class OvertakenError(RequestError):
         super().__init__(
             f"Another load wrote to {location!r} at the same time, and this one lost: nothing was kept; load again."
         )
+
+
+def among_others(lake: "Lake", act: Callable[[], _T]) -> _T:
+    """Do something that ends in a commit; where one of another machine came between, again on top of it."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return act()
+        except (OvertakenError, CommitFailedError) as error:
+            overtaken = error if isinstance(error, OvertakenError) else OvertakenError(lake.location)
+        except FileNotFoundError:  # deleted by a removal?
+            if not lake.is_overtaken():
+                raise
+            overtaken = OvertakenError(lake.location)
+        time.sleep(random.uniform(0, _PAUSE * 2**attempt) if attempt + 1 < ATTEMPTS else 0)
+    raise overtaken
 
 
 class Commit(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.store.commits import Commit
+from trackkit.store.commits import Commit, among_others
 from trackkit.store.dedupe import FILLED
 from trackkit.store.going import ALTERED, GOES, Old, Person
 from trackkit.store.lake import BUCKET, Lake
@@ -82,26 +82,37 @@ def forget(lake: Lake, rule: Rule, keep: Keep | None, dry_run: bool) -> ForgetRe
     """Remove what a rule marks from a store, and its history; a dry run only counts.
 
     `keep(deliveries)` measures (delivery_id, metric, value) before the rows go. In: a store with a commit. Raises
-    RequestError where a load holds the store.
+    RequestError where a load holds the store, and goes on holding it.
     """
     with alone(lake):
-        last = lake.last_commit()
-        assert last is not None
-        load_id = uuid.uuid4().hex
-        lake.begin(load_id)
-        work = Removal(lake, last, dict(last.versions) if dry_run else lake.recovered(last), rule, load_id)
-        work.count()
-        report = work.report
-        report.dry_run = dry_run
-        if keep:
-            work.keep(keep)
-        if dry_run:
-            return report
-        if work.is_needed():
-            work.write()
-        discard_staging(lake)
-        report.files = sum(lake.without_history(name) for name in (*lake.present(), LOAD))
+        report = among_others(lake, lambda: _removed(lake, rule, keep, dry_run))
+        if not dry_run:
+            discard_staging(lake)
+            report.files = among_others(lake, lambda: _without_history(lake))
     return report
+
+
+def _removed(lake: Lake, rule: Rule, keep: Keep | None, dry_run: bool) -> ForgetReport:
+    """Commit the removal, where there is anything to remove; of a dry run, only count."""
+    load_id = uuid.uuid4().hex
+    lake.begin(load_id)
+    last = lake.last_commit()
+    assert last is not None
+    work = Removal(lake, last, dict(last.versions) if dry_run else lake.recovered(last), rule, load_id)
+    work.count()
+    work.report.dry_run = dry_run
+    if keep:
+        work.keep(keep)
+    if not dry_run and work.is_needed():
+        work.write()
+    return work.report
+
+
+def _without_history(lake: Lake) -> int:
+    """Delete the files of older versions, and those that no load committed; return how many."""
+    lake.begin(uuid.uuid4().hex)
+    lake.fence()
+    return sum(lake.without_history(name) for name in (*lake.present(), LOAD))
 
 
 class Removal:
@@ -239,7 +250,7 @@ class Removal:
             number=pl.lit(self.last.number + 1), load_id=pl.lit(self.load_id),
             versions=pl.lit(json.dumps(self.versions)), report=pl.lit(json.dumps(report)), fingerprints=pl.lit("{}"),
         )  # fmt: skip
-        self.lake.overwrite(LOAD, pl.concat([self.loads, row.cast(dict(self.loads.schema))]))
+        self.lake.commit_all(pl.concat([self.loads, row.cast(dict(self.loads.schema))]))
 
     def _anonymous(self) -> dict[str, Any]:
         counts = {name: getattr(self.report, name) for name in ("rows", "altered", "undated", "texts")}

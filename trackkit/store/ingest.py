@@ -1,10 +1,8 @@
 """One load: sources in, one commit out. Whatever stops it before the commit, the store stands as it stood."""
 
 import json
-import random
 import shutil
 import tempfile
-import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from deltalake.exceptions import CommitFailedError
 
 from trackkit import schema
 from trackkit.errors import DataError
@@ -27,21 +24,19 @@ from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import is_database
 from trackkit.sources.staging import RawLoad
-from trackkit.store.commits import OvertakenError
+from trackkit.store.commits import among_others
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import MARKS, Fingerprints, view
 from trackkit.store.implied import recounted
 from trackkit.store.lake import Lake
 from trackkit.store.layout import first_fences
-from trackkit.store.places import LOCK_SECONDS, alone, staging
+from trackkit.store.places import alone, staging
 from trackkit.store.portions import portions, replaced_in_portions
 from trackkit.store.pseudonyms import Pseudonyms, require_same_key
 from trackkit.store.replace import known_rows, replace_rows
 from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables, key_columns
 from trackkit.store.tables import BY_DELIVERY, FENCE, LOAD, WATERMARK
 
-ATTEMPTS = 6  # how often a load begins again because another one came between
-PATIENCE = 8.0  # seconds without a sign of life after which another machine's unfinished load is taken for dead
 LOADS_PER_FILE = 20  # the history is packed this often
 UNTOLD = "{:,} deliveries have messages sent, opens or clicks, and none delivered: {}"
 _DIMENSIONS = [name for name in schema.TABLES if name not in BY_DELIVERY]
@@ -70,7 +65,7 @@ def ingest(
         whole = LoadReport.merged(reports)
         whole.quality = nothing_new()
         if load.raws:
-            committed = load.commit_among_others()
+            committed = among_others(lake, load.commit)
             whole.event_types, whole.quality = committed.event_types, committed.quality
         return whole
 
@@ -145,22 +140,8 @@ class Load:
             self.prints.setdefault(MARKS, {self.earlier.asked: {}})[self.earlier.asked] |= raw.marks
         self.raws.append(raw)
 
-    def commit_among_others(self) -> LoadReport:
-        """Commit; where another machine's load came between, once more on top of what it left."""
-        for attempt in range(ATTEMPTS):
-            try:
-                return self.commit()
-            except (OvertakenError, CommitFailedError) as error:
-                overtaken = error if isinstance(error, OvertakenError) else OvertakenError(self.lake.location)
-            time.sleep(random.uniform(0, PATIENCE * 2**attempt / 8))
-        raise overtaken
-
     def _begin(self) -> None:
-        """Start from the last commit; another machine's load that is still writing is waited for."""
-        self.lake.begin(self.load_id)
-        deadline = time.monotonic() + LOCK_SECONDS
-        while not self.lake.is_local and time.monotonic() < deadline and self.lake.is_written_by_others(PATIENCE):
-            time.sleep(PATIENCE / 20)
+        """Start from the last commit."""
         self.lake.begin(self.load_id)
         self.last = self.lake.last_commit()
         self.settings = self.last.settings if self.last else {"timezone": str(self.asked["timezone"])}

@@ -5,15 +5,19 @@ deliveries, in order, and one partition, so that replacing deliveries replaces w
 `load` makes a transaction of them: its newest row names the version of every other table, and readers open exactly
 those. What is newer was never committed.
 
-Loads on several machines may write at once: each entry in the log of a table names its load, and what a load commits
-are versions with none but its own entries since the version it began from. Of two loads with one number one is refused.
+One load writes at a time (`places.alone`). Nothing hangs on that but time: each entry in the log of a table names its
+load, and what a load commits are versions with none but its own entries since the version it began from. Of two loads
+with one number one is refused.
 """
 
 import json
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
@@ -22,6 +26,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from trackkit import schema
 from trackkit.store.commits import Commit, OvertakenError
 from trackkit.store.datafile import BUCKET, ROWS_PER_GROUP, add_files, bounds, files_of
+from trackkit.store.sweep import sweep, without_bounds, written_at
 from trackkit.store.tables import (
     BY_DELIVERY,
     FENCE,
@@ -35,6 +40,7 @@ from trackkit.store.tables import (
 )
 
 ROWS_PER_WRITE = 1_000_000
+_LOOKS = 4  # at the newest load, while removals come between
 
 
 class Lake:
@@ -43,8 +49,18 @@ class Lake:
     def __init__(self, location: str) -> None:
         self.location = location if location.endswith("://") else location.rstrip("/")
         self.is_local = "://" not in location
+        self.require_hold: Callable[[], None] = lambda: None  # refuses to go on once this process lost the store
         self._writer, self._began, self._loads_began = "", dict[str, int](), 0
+        self._needed, self._fenced_at = dict[str, int](), datetime.min
         self._told: dict[tuple[str, int], pl.DataFrame] = {}
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the store, where it is in one that this machine sees."""
+        if self.is_local:
+            return Path(self.location)
+        url = urlsplit(self.location)
+        return Path(url2pathname(url.path)) if url.scheme == "file" else None
 
     def open(self, name: str, version: int | None = None) -> DeltaTable:
         """Open a Delta table, by default as it is now, committed or not."""
@@ -55,16 +71,9 @@ class Lake:
         self._writer, self._began, self._told = load_id, {}, {}
         self._loads_began = self.open(LOAD).version() if self.exists(LOAD) else 0
 
-    def is_written_by_others(self, seconds: float) -> bool:
-        """Return whether another load has written something lately that it has not committed yet."""
-        commit, now = self.last_commit(), time.time() * 1000
-        versions = commit.versions if commit else {}
-        for name in self.present():
-            table = self.open(name)
-            newest = table.history(1)[0] if table.version() > versions.get(name, 0) else {}
-            if newest.get("load_id", self._writer) != self._writer and newest["timestamp"] > now - seconds * 1000:
-                return True
-        return False
+    def is_overtaken(self) -> bool:
+        """Return whether another load has committed since this one began."""
+        return self.exists(LOAD) and self.open(LOAD).version() > self._loads_began
 
     def _signed(self, number: int | None = None) -> CommitProperties:
         """What each entry of this load carries; `number`, of the commit itself, is given to one load only."""
@@ -91,6 +100,12 @@ class Lake:
 
     def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame | None:
         """Return rows of `load` in order, all or the last one, or None where there is no store."""
+        for _ in range(_LOOKS):
+            with suppress(FileNotFoundError):  # a removal has put another file in its place, and deleted this one
+                return self._loads(*columns, newest=newest)
+        return self._loads(*columns, newest=newest)
+
+    def _loads(self, *columns: str, newest: bool) -> pl.DataFrame | None:
         try:
             table = self.open(LOAD)
         except TableNotFoundError:
@@ -218,8 +233,16 @@ class Lake:
         """Add the row of a load to `load`: then it counts, unless another load has committed since this one began."""
         if not self.exists(LOAD):
             self.create(LOAD)
+        self._commit(pl.DataFrame([row], schema=OWN[LOAD]), "append")
+
+    def commit_all(self, rows: pl.DataFrame) -> None:
+        """Put all rows of `load` in the place of those there, on the same condition."""
+        self._commit(rows, "overwrite")
+
+    def _commit(self, rows: pl.DataFrame, mode: str) -> None:
+        self.require_hold()
         try:
-            self._write(LOAD, pl.DataFrame([row], schema=OWN[LOAD]), mode="append")
+            self._write(LOAD, rows, mode=mode)
         except CommitFailedError as error:
             raise OvertakenError(self.location) from error
 
@@ -259,42 +282,35 @@ class Lake:
         self.open(name).vacuum(dry_run=False, full=True, commit_properties=self._signed())
         return self.own_version(name)
 
+    def fence(self) -> None:
+        """Refuse, from now on, the commit of whoever began before: what they wrote and is not committed is nobody's."""
+        self.require_hold()
+        last, loads = self.last_commit(), self.open(LOAD, self._loads_began)
+        assert last is not None
+        try:
+            loads.create_write_transaction(
+                [], mode="append", schema=loads.schema(), commit_properties=self._signed(last.number)
+            )
+        except CommitFailedError as error:
+            raise OvertakenError(self.location) from error
+        loads = self.open(LOAD)
+        if loads.history(1)[0].get("load_id") != self._writer:
+            raise OvertakenError(self.location)
+        self._needed = last.versions | {LOAD: loads.version()}
+        self._fenced_at = written_at(f"{self.location}/{LOAD}", loads.version())
+
     def without_history(self, name: str) -> int:
-        """Delete every file that the newest version does not need; return how many. Older snapshots are gone then."""
-        table, there, count = self.open(name), self._files_there(name), 0
-        if there != len(table.file_uris()):
-            gone = table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
-            count = len(gone) if there is None else there - (self._files_there(name) or 0)
-        if self.is_local:
-            self._without_old_bounds(self.open(name), Path(self.location, name, "_delta_log"))
-        return count
+        """Delete every file from before the fence that the last commit does not need, and return how many.
 
-    def _without_old_bounds(self, table: DeltaTable, log: Path) -> None:
-        """Take out of the log the bounds of files that are gone: they are ids. (Under a URL they stay for a while.)"""
-        there = set(pl.DataFrame(table.get_add_actions())["path"])
-        for entry in (path for path in log.glob("*.json") if path.stem.isdigit()):
-            lines = entry.read_text("utf-8").splitlines()
-            kept = [_without_bounds(line, there) for line in lines]
-            if kept != lines:
-                beside = entry.with_suffix(".part")
-                beside.write_text("\n".join(kept) + "\n", "utf-8")
-                beside.replace(entry)
-
-    def _files_there(self, name: str) -> int | None:
-        """How many files of a table there are, of whatever version; unknown under a URL."""
-        if not self.is_local:
-            return None
-        return sum("_delta_log" not in path.parts for path in Path(self.location, name).rglob("*.parquet"))
+        Older snapshots are gone then. Whatever versions there are beside the committed one, nobody can commit them; and
+        what was written after the fence may be in the way to a commit.
+        """
+        files = self._files(name, self._needed[name])["path"] if name in self._needed else []
+        left, gone = sweep(f"{self.location}/{name}", set(files), self._fenced_at, self.require_hold)
+        if self.folder:
+            without_bounds(self.folder / name / "_delta_log", left)
+        return gone
 
 
 def _in(buckets: Collection[int]) -> str:
     return f"{BUCKET} IN ({', '.join(str(int(bucket)) for bucket in buckets)})"
-
-
-def _without_bounds(line: str, there: set[str]) -> str:
-    """A line of a log without the bounds of a file that it adds and that is no longer there."""
-    action = json.loads(line) if '"stats"' in line else {}
-    gone = [one for one in (action.get("add"), action.get("remove")) if one and one["path"] not in there]
-    if not any(one.pop("stats", None) for one in gone):
-        return line
-    return json.dumps(action, separators=(",", ":"))

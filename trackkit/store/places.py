@@ -1,16 +1,19 @@
 """Where a load works: alone on its store, and with a folder for its rows on their way."""
 
 import hashlib
+import platform
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from trackkit import schema
 from trackkit.errors import RequestError
+from trackkit.store import lease
 from trackkit.store.lake import Lake
 from trackkit.store.tables import OWN
 
@@ -21,10 +24,26 @@ _UNFIT = frozenset("[]%")  # deltalake 1.6 panics on a bracket, and takes what f
 
 @contextmanager
 def alone(lake: Lake) -> Iterator[None]:
-    """Hold the store: loads and removals on one machine wait for one another."""
-    place = Path(tempfile.gettempdir()) / f"trackkit-{hashlib.sha256(lake.location.encode()).hexdigest()[:16]}.lock"
-    if lake.is_local:
-        place = _own_folder(Path(lake.location)) / _LOCK
+    """Hold the store: loads and removals wait for one another, on one machine by a lock file, on several by a lease.
+
+    The lease lies in a store under a URL. In a folder the lock file does too, so that it does not matter whether that
+    is named by its path or by a URL.
+    """
+    with ExitStack() as held:
+        if lake.is_local:
+            held.enter_context(_locked(lake, _own_folder(Path(lake.location)) / _LOCK))
+        else:
+            own = Path(tempfile.gettempdir()) / f"trackkit-{hashlib.sha256(lake.location.encode()).hexdigest()[:16]}"
+            held.enter_context(_locked(lake, own.with_suffix(".lock")))
+            hold = lease.Lease(lake.location, _name_of(own.with_suffix(".machine")))
+            lake.require_hold = held.enter_context(hold.held(LOCK_SECONDS))
+        if lake.folder and not lake.is_local:
+            held.enter_context(_locked(lake, lake.folder / _LOCK))
+        yield
+
+
+@contextmanager
+def _locked(lake: Lake, place: Path) -> Iterator[None]:
     try:
         with FileLock(place, timeout=LOCK_SECONDS):
             yield
@@ -35,6 +54,14 @@ def alone(lake: Lake) -> Iterator[None]:
         ) from None
 
 
+def _name_of(place: Path) -> str:
+    """Return what tells this machine and its folder for temporary files from others; called by who holds its lock."""
+    name = place.read_text("utf-8") if place.exists() else ""
+    if not name:
+        place.write_text(name := secrets.token_hex(8), "utf-8")
+    return f"{platform.node()} {name}"
+
+
 def _own_folder(folder: Path) -> Path:
     """Make sure of the folder; refuse one that holds other things."""
     if unfit := sorted(_UNFIT.intersection(str(folder.resolve()))):
@@ -42,7 +69,7 @@ def _own_folder(folder: Path) -> Path:
             f"A store cannot be written in {str(folder)!r}: Delta's library takes no {unfit[0]!r} in a path. "
             "Name another folder."
         )
-    ours = {*schema.TABLES, *OWN, _STAGING, _LOCK}
+    ours = {*schema.TABLES, *OWN, _STAGING, _LOCK, lease.NAME}
     if folder.is_dir():
         others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
         if others:
