@@ -7,6 +7,7 @@ included. Undated events stand nowhere on a clock, so the totals here are those 
 import polars as pl
 
 from trackkit.analysis.curves import SERIES, SERIES_TYPE, series_events
+from trackkit.clock import begins
 from trackkit.deliveries import Tables, require_delivery, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
@@ -47,10 +48,10 @@ def activity_over_time(
     Columns: `starts_at` (start of the half-hour, hour or calendar day, in `timezone`), `series`, `count`. Raises as
     `folded_activity`.
     """
-    shown = _chosen(series)
-    events = _clocked(tables, delivery, every, timezone).filter(pl.col("series").cast(pl.String).is_in(shown))
+    shown, zone = _chosen(series), zone_of(tables, timezone)
+    events = _clocked(tables, delivery, every, zone).filter(pl.col("series").cast(pl.String).is_in(shown))
     return (
-        events.group_by(starts_at=pl.col("clock").dt.truncate(INTERVALS[every]), series="series")
+        events.group_by(starts_at=begins(pl.col("clock"), zone, INTERVALS[every]), series="series")
         .agg(count=pl.len().cast(pl.Int64))
         .sort("starts_at", "series")
         .collect()

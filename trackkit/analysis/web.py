@@ -7,6 +7,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.consent import require_word, share
+from trackkit.clock import begins
 from trackkit.deliveries import Tables, is_public, require_delivery, require_timezone
 from trackkit.refusals import is_visit
 from trackkit.snapshot import Snapshot
@@ -116,12 +117,13 @@ def visit_activity(visits: pl.DataFrame, delivery: str, every: str = "24h", time
     """
     require_word("timescale", every, tuple(TIMESCALES))
     local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    starts = begins(local, timezone, TIMESCALES[every])
     bought = pl.col("event_type").cast(pl.String) == "transaction"
     series = pl.when(bought).then(pl.lit("transactions")).otherwise(pl.lit("pages")).cast(SERIES)
     return (
         of_delivery(visits, delivery)
         .filter("is_counted", pl.col("origin") == "site", pl.col("occurred_at").is_not_null())
-        .group_by(starts_at=local.dt.truncate(TIMESCALES[every]), series=series)
+        .group_by(starts_at=starts, series=series)
         .agg(count=pl.len().cast(pl.Int64))
         .sort("starts_at", "series")
     )

@@ -14,8 +14,9 @@ import polars as pl
 from trackkit.cells import OTHERS, UNKNOWN, headline
 from trackkit.charts import audience, platform, sending, story, web
 from trackkit.charts.canvas import (
-    LENGTHS,
+    MOST_ROWS,
     SHARE,
+    STEPS,
     WHOLE,
     Labels,
     along,
@@ -29,7 +30,9 @@ from trackkit.charts.canvas import (
     tip,
     whole_numbers,
     written,
+    zone_of,
 )
+from trackkit.charts.steps import in_steps, per, step_that_fits
 from trackkit.language import say, several
 from trackkit.metrics import METRICS
 from trackkit.theme import theme
@@ -41,6 +44,7 @@ ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
 ELAPSED_TICKS = (0, 1, 3, 6, 12, 24, 48, 96, 168, 336, 504, 672, 1_344, 2_016, 4_032, 8_064)
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 OTHERS_PLACE = 1_000_000
+MOST_DAYS = 366  # that are drawn as days
 
 
 def pareto_curve(
@@ -81,20 +85,31 @@ def activity_columns(
     """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
 
     In: the frame of `curves.activity` or `activities.activity_over_time` (`starts_at`, in the zone shown; `series`,
-    `count`). With `days`, only the first ones are drawn, and the description says how many events came later.
+    `count`). With `days`, only the first ones are drawn, and the description says how many events came later; where
+    most came later, all are, in periods as long as that takes.
     """
-    drawn = activity if days is None else activity.filter(_within(days))
+    drawn, step = _first_days(activity, STEPS[every], days)
     later = activity["count"].sum() - drawn["count"].sum()
-    starts = pl.col("starts_at").dt.replace_time_zone(None)
-    rows = named_series(drawn, labels, lang).with_columns(**by_the_clock(starts, LENGTHS[every], lang))
+    rows = named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
     events = say("Events", lang)
     return columns(
         rows,
         _activity_described(later, lang),
-        alt.Y("count:Q", title=events, stack="zero", axis=whole_numbers()),
+        alt.Y("count:Q", title=per(step, events, lang), stack="zero", axis=whole_numbers()),
         series_colour("name", labels, lang),
         [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", events, WHOLE)],
+        lang,
+        zone_of(drawn),
     )
+
+
+def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
+    """What is drawn of an activity, and in which periods."""
+    drawn = activity if days is None else activity.filter(_within(days))
+    if days is not None and 2 * drawn["count"].sum() >= activity["count"].sum():
+        return drawn, step
+    longer = step_that_fits(activity, step) if days is not None or drawn.height > MOST_ROWS else step
+    return (activity, step) if longer == step else (in_steps(activity, longer, ["count"]), longer)
 
 
 def _activity_described(later: int, lang: str) -> str:
@@ -113,15 +128,17 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
 
     In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`).
     """
-    day = pl.col("day").cast(pl.Datetime("ms"))
+    days = per_day.rename({"day": "starts_at"})
+    step = step_that_fits(days, "1d", MOST_DAYS)
+    drawn = in_steps(days, step, ["clicks"]) if step != "1d" else days
     rows = (
-        readable(per_day, "link")
+        readable(drawn, "link")
         .select(
             "link",
             "clicks",
             # The others come last, even if a link is itself called "Others".
             place=pl.col("rank").cast(pl.Int64).fill_null(OTHERS_PLACE),
-            **by_the_clock(day, timedelta(days=1), lang) | {"when": written(pl.col("day"), lang)},
+            **by_the_clock(drawn, step, lang) | {"when": written(pl.col("starts_at").cast(pl.Date), lang)},
         )
         .with_columns(key=_link_key(labels, lang))
     )
@@ -129,10 +146,11 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
     return columns(
         rows.drop("link"),
         say("Clicks of each day, by link.", lang),
-        alt.Y("clicks:Q", title=clicks, stack="zero", axis=whole_numbers()),
+        alt.Y("clicks:Q", title=clicks if step == "1d" else per(step, clicks, lang), stack="zero", axis=whole_numbers()),
         alt.Color("key:N", scale=_link_colours(rows), legend=alt.Legend(orient="bottom", columns=2)),
         [tip("when", say("Day", lang)), tip("key", say("Link", lang)), tip("clicks", clicks, WHOLE)],
-        daily=True,
+        lang,
+        least="days",
     )
 
 

@@ -10,9 +10,10 @@ from trackkit.charts.canvas import (
     WHOLE,
     Labels,
     along,
+    axis_instant,
     bars,
     chart,
-    clock_instant,
+    instants,
     named_series,
     readable,
     series_colour,
@@ -112,12 +113,11 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
 
     In: the frame of `audience.history`.
     """
-    day = pl.col("day").cast(pl.Datetime("ms"))
-    rows = _with_names(history, lang).with_columns(starts_at=clock_instant(day), when=written(pl.col("day"), lang))
+    rows = _with_names(history, lang).with_columns(starts_at=axis_instant(instants(history, "day")), when=written(pl.col("day"), lang))
     title = say("Share of the day's visitors", lang)
     names = rows.sort("rank").unique("label", maintain_order=True)["label"].to_list()
     base = chart(rows.drop("day", "name"), say("Share of the visitors of each day, by name.", lang)).encode(
-        x=time_axis("starts_at", rows, daily=True),
+        x=time_axis("starts_at", rows, lang, least="days"),
         y=alt.Y("rate:Q", title=title, axis=alt.Axis(format="%", tickCount=5)),
         color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1, columns=3)),
         tooltip=[
