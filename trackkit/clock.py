@@ -60,6 +60,12 @@ def _offset(at: datetime) -> str:
     return at.isoformat(timespec="minutes")[len("2026-10-25T02:30") :]
 
 
+def is_changed(day: datetime, zone: str) -> bool:
+    """Return whether clocks of `zone` are changed on the day that begins there at `day`."""
+    ends_of_day = [day.replace(tzinfo=ZoneInfo(zone)), (day + timedelta(days=1)).replace(tzinfo=ZoneInfo(zone))]
+    return len({at.replace(fold=fold).utcoffset() for at in ends_of_day for fold in (0, 1)}) > 1
+
+
 def instants_of(shown: datetime, zone: str) -> list[datetime]:
     """Return the instants at which clocks of `zone` show a time: one, two in autumn, none in spring."""
     own = ZoneInfo(zone)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from trackkit import schema
+from trackkit.believed import believed
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.snapshot import Measurable, Tables
 
@@ -125,7 +126,7 @@ def zone_of(tables: Measurable, timezone: str) -> str:
 def launch(tables: Tables, delivery: str) -> Launch:
     """Return when a delivery was launched: its first message, else its planned contact, else its first dated event.
 
-    `basis` is "started_at", "contact_at" or "first_event"; both fields are None when nothing is dated.
+    `basis` is "started_at", "contact_at" or "first_event", one that is believed; both fields are None when nothing is dated.
     Raises RequestError when the delivery is unknown.
     """
     key = require_delivery(tables, delivery)
@@ -133,7 +134,8 @@ def launch(tables: Tables, delivery: str) -> Launch:
     for basis in planned.columns if planned.height else ():
         if (instant := planned.item(0, basis)) is not None:
             return Launch(instant, basis)
-    first = counted_events(tables, key).select(pl.col("occurred_at").min()).collect().item()
+    hits = counted_events(tables, key).filter(believed(tables, "event", key).holds())
+    first = hits.select(pl.col("occurred_at").min()).collect().item()
     return Launch(first, None if first is None else "first_event")
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from trackkit import __version__
+from trackkit.clock import Asked, moment
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.executors import Result, locally
 from trackkit.index import write_index
@@ -59,7 +60,7 @@ def run(
     out: str | os.PathLike[str],
     reports: list[str] | None = None,
     delivery: list[str] | None = None,
-    since: str | date | None = None,
+    since: Asked | None = None,
     jobs: int | None = None,
     lang: str = "en",
     progress: Progress | None = None,
@@ -69,7 +70,8 @@ def run(
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
     Proofs and models are left out unless named in `delivery`; pages of a delivery whose logs retention removed since
-    stay as they are, unless it is named. `since` keeps deliveries launched on or after a date by the platform's clock;
+    stay as they are, unless it is named. `since` keeps deliveries launched on or after a date by the platform's clock, or an
+    instant (ISO text of either will do);
     `jobs` reports are rendered at once (by default one per core, four at most), or, with the address of a dask
     `scheduler`, one per thread of its workers; `assets` is as for `render`. A failed report does not stop the others.
     Raises RequestError for an unknown report, delivery, date, language or kind of assets, when another run writes to
@@ -81,7 +83,7 @@ def run(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), execute, lang, assets, progress)
+        return _run(open_store(store), folder, _chosen(reports), delivery, since, execute, lang, assets, progress)
 
 
 def _executor(jobs: int | None, scheduler: str | None) -> Executor:
@@ -101,7 +103,7 @@ def _run(
     folder: Path,
     reports: list[str],
     delivery: list[str] | None,
-    since: date | None,
+    since: Asked | None,
     execute: Executor,
     lang: str,
     assets: str,
@@ -172,9 +174,10 @@ def _alone(folder: Path) -> Iterator[None]:
         raise RequestError(f"Another run is writing to {folder}; wait for it, or give another --out.") from None
 
 
-def deliveries(store: Store, named: list[str] | None = None, since: date | None = None) -> list[str]:
+def deliveries(store: Store, named: list[str] | None = None, since: Asked | None = None) -> list[str]:
     """Return the deliveries to report on, latest launch first: those named, else all but proofs and models."""
-    launched = pl.coalesce("started_at", "contact_at").dt.convert_time_zone(store.timezone)
+    launched = pl.coalesce("started_at", "contact_at")
+    begin = None if since is None else moment(since, store.timezone, "--since")
     unsent = pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
     rows = store.scan("delivery").select("delivery_id", launched=launched, unsent=unsent).collect()
     mentioned = [store.scan(table).select("delivery_id").unique() for table in ("message", "event")]
@@ -183,7 +186,7 @@ def deliveries(store: Store, named: list[str] | None = None, since: date | None 
     if named is not None:
         return [_require(name, known["delivery_id"].to_list()) for name in named]
     kept = known.filter(~pl.col("unsent").fill_null(False))
-    return (kept if since is None else kept.filter(pl.col("launched").dt.date() >= since))["delivery_id"].to_list()
+    return (kept if begin is None else kept.filter(pl.col("launched") >= begin.astimezone(UTC)))["delivery_id"].to_list()
 
 
 def _require(name: str, known: list[str]) -> str:
@@ -208,12 +211,3 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str, asse
 def _chosen(reports: list[str] | None) -> list[str]:
     """Return the reports asked for; a template or notebook that is wrong is refused before anything runs."""
     return [REPORTS[name].name for name in (REPORTS if reports is None else reports)]
-
-
-def _day(since: str | date | None) -> date | None:
-    if since is None or isinstance(since, date):
-        return since
-    try:
-        return date.fromisoformat(since)
-    except ValueError:
-        raise RequestError(f"--since takes a date such as 2026-11-01, not {since!r}.") from None

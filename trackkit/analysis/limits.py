@@ -13,6 +13,7 @@ from trackkit import schema
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.standing import RUNNING, of_delivery
 from trackkit.analysis.unlogged import is_counted_only, reasons_are_told, unlogged, with_events
+from trackkit.believed import now
 from trackkit.deliveries import Tables, has_no_status, is_hit, is_public, require_delivery
 from trackkit.kept import purged
 from trackkit.refusals import is_visit, with_refusals
@@ -120,12 +121,11 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
             _orphans(tables, events.filter(~is_open), "link"),
             _unlogged(tables, events, delivery, recipient),
             _orphans(tables, events, "delivery"),
-            every.select(pl.col("occurred_at").max()),
         ]
     )
     links, messages, deliveries = (frame.item() for frame in frames[1:4])
     orphans = {"unknown_links": links, "unknown_messages": messages, "unlisted_deliveries": deliveries}
-    return frames[0].row(0, named=True) | orphans, frames[4].item()
+    return frames[0].row(0, named=True) | orphans, now(tables)
 
 
 def _orphans(tables: Tables, events: pl.LazyFrame, table: str, listed: pl.LazyFrame | None = None) -> pl.LazyFrame:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.believed import believed
 from trackkit.clock import begins, ends
 from trackkit.deliveries import Tables, launch, of_delivery, require_delivery, zone_of
 from trackkit.engine import measure, quotient
@@ -142,7 +143,7 @@ def _dated(tables: Tables, delivery: str) -> pl.LazyFrame:
     status = pl.col("status").cast(pl.String)
     return (
         of_delivery(tables, "message", delivery)
-        .filter(status.is_in(list(OUTCOMES)), pl.col("status_at").is_not_null())
+        .filter(status.is_in(list(OUTCOMES)), believed(tables, "message", delivery).holds("status_at"))
         .select("status_at", series=status.replace_strict(OUTCOMES, return_dtype=OUTCOME))
     )
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.unlogged import unlogged
+from trackkit.believed import now
 from trackkit.deliveries import Tables, has_no_status
 from trackkit.kept import removal_of
 from trackkit.schema import STATES
@@ -58,9 +59,8 @@ def _messages(tables: Tables, key: str) -> dict[str, Any]:
         delivered=((status == "delivered") & ~seed).sum(),
         waiting=status.is_in(WAITING).sum(),
         unknown=(has_no_status() & ~pl.col("is_implied").fill_null(False)).sum(),
-        newest=pl.col("status_at").max(),
     )
-    return counts.collect().row(0, named=True)
+    return counts.collect().row(0, named=True) | {"newest": now(tables, "message", key)}
 
 
 def _standing(tables: Tables, facts: Mapping[str, Any]) -> Iterator[Limit]:

@@ -1,11 +1,12 @@
 """The story of one recipient, or of one delivery, in the order of time: sent, opened, clicked, bought, left.
 
-Only what is dated is told. Pages of web applications are not: they belong to visitors, who may have refused tracking.
+Only what is dated, and believed, is told. Pages of web applications are not: they belong to visitors, who may have refused tracking.
 """
 
 import polars as pl
 
 from trackkit.analysis.links import event_label
+from trackkit.believed import believed
 from trackkit.deliveries import Tables, require_delivery, require_timezone
 from trackkit.errors import RequestError
 from trackkit.language import translatable
@@ -42,14 +43,17 @@ def timeline(tables: Tables, recipient: str | None = None, delivery: str | None 
         raise RequestError("A timeline is that of a recipient or of a delivery; say which.")
     asked = [] if recipient is None else [pl.col("recipient_id") == recipient]
     asked += [] if delivery is None else [pl.col("delivery_id") == require_delivery(tables, delivery)]
+    key = delivery or ""
     sent = _of_messages(tables.scan("message").filter(*asked))
-    told = pl.concat(
-        [sent, _of_events(tables.scan("event").filter(*asked), sent), _of_subscriptions(tables, asked)], how="diagonal"
-    )
+    acts = {
+        "message": sent, "event": _of_events(tables.scan("event").filter(*asked), sent),
+        "subscription": _of_subscriptions(tables, asked),
+    }  # fmt: skip
+    dated = [rows.filter(believed(tables, table, key).holds()) for table, rows in acts.items()]
+    told = pl.concat(dated, how="diagonal")
     names = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
     return (
-        told.filter(pl.col("occurred_at").is_not_null())
-        .join(names, on="delivery_id", how="left")
+        told.join(names, on="delivery_id", how="left")
         .with_columns(pl.coalesce("document", "delivery_id").alias("document"))
         .sort("occurred_at", "act", "label", "delivery_id", "recipient_id", nulls_last=True)
         .select(COLUMNS)

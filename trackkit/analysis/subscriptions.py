@@ -5,11 +5,12 @@ again while subscribed is no newer; at one instant, leaving comes after joining.
 known action are left out; those without a recipient are acts, but make nobody a subscriber.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from trackkit.believed import now as newest
+from trackkit.clock import Asked, moment
 from trackkit.deliveries import Tables, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
@@ -25,7 +26,7 @@ RATES = ("evolution", "evolution_rate", "remaining", "kept", "loyalty")
 
 
 def subscription_progress(
-    tables: Tables, service: str = "", as_of: str | datetime = "", timezone: str = ""
+    tables: Tables, service: str = "", as_of: Asked = "", timezone: str = ""
 ) -> pl.DataFrame:
     """Return how each service gained and lost subscribers: one row per service and period before `as_of`.
 
@@ -33,11 +34,12 @@ def subscription_progress(
     `registered` (those of them who already were before `starts_at`), `subscriptions` and `unsubscriptions` (acts with
     `starts_at` < instant <= `as_of`), then those of `with_rates`. The service with most subscribers comes first.
     Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
-    without a zone is in `timezone`. Empty, it is the last act of all services, never the wall clock. Raises
+    without a zone is in `timezone`. Empty, it is the last act of all services that is `believed`, never the wall clock. Raises
     RequestError for an unknown service or time zone, and for an `as_of` that is neither.
     """
     acts = _acts(tables)
-    now = _instant(as_of, zone_of(tables, timezone)) or acts.select(pl.col("occurred_at").max()).collect().item()
+    zone = zone_of(tables, timezone)
+    now = newest(tables, "subscription", rows=acts) if as_of == "" else _instant(as_of, zone)
     past = acts.filter(pl.col("occurred_at") <= pl.lit(now, INSTANT))
     people, periods = _people(past), _periods(now)
     counted = [
@@ -81,7 +83,7 @@ def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
 def subscription_curves(
     tables: Tables,
     service: str = "",
-    as_of: str | datetime = "",
+    as_of: Asked = "",
     period: str = "6 months",
     timezone: str = "",
     top: int | None = None,
@@ -112,7 +114,7 @@ def subscription_curves(
 
 
 def acts_by_delivery(
-    tables: Tables, service: str = "", as_of: str | datetime = "", period: str = "6 months", timezone: str = ""
+    tables: Tables, service: str = "", as_of: Asked = "", period: str = "6 months", timezone: str = ""
 ) -> pl.DataFrame:
     """Return which deliveries people joined or left from in a period: one row per delivery, most left first.
 
@@ -209,16 +211,6 @@ def _day(column: str, timezone: str) -> pl.Expr:
     return pl.col(column).dt.convert_time_zone(timezone).dt.date().alias("day")
 
 
-def _instant(as_of: str | datetime, timezone: str) -> datetime | None:
-    """The instant asked for; a date stands for its end, the last microsecond of the day; None when empty."""
-    zone = ZoneInfo(timezone)
-    if as_of == "":
-        return None
-    try:
-        given = as_of if isinstance(as_of, datetime) else datetime.fromisoformat(as_of)
-        if isinstance(as_of, str) and len(as_of) <= len("2026-11-15"):
-            given = datetime.combine(date.fromisoformat(as_of), time.max)
-        return (given if given.tzinfo else given.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError):
-        example = "'2026-11-15' or '2026-11-15T20:00'"
-        raise RequestError(f"An instant is written as {example}; got {str(as_of)[:80]!r}.") from None
+def _instant(as_of: Asked, timezone: str) -> datetime:
+    """The instant asked for; a date stands for its end, the last microsecond of the day."""
+    return moment(as_of, timezone, "as_of", end_of_day=True).astimezone(UTC)

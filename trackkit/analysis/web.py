@@ -7,6 +7,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.consent import require_word, share
+from trackkit.believed import believed
 from trackkit.clock import begins
 from trackkit.deliveries import Tables, is_public, require_delivery, require_timezone
 from trackkit.refusals import is_visit
@@ -80,7 +81,7 @@ def counted_tables(tables: Tables, visits: pl.DataFrame, delivery: str = "") -> 
         listed, asked = tables.scan("delivery"), pl.LazyFrame({"delivery_id": [require_delivery(tables, delivery)]})
         unlisted = asked.join(listed, on="delivery_id", how="anti")
         frames["delivery"] = pl.concat([listed, unlisted], how="diagonal")
-    return Snapshot(frames)
+    return Snapshot(frames, getattr(tables, "as_of", None), timezone=getattr(tables, "timezone", "UTC"))
 
 
 def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
@@ -142,6 +143,10 @@ def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame
         "occurred_at", "person_id", "recipient_id", "delivery_id", *_OF_PAGE,
         event_type=pl.lit("web_visited").cast(kind), origin=_origin("web_application"),
     )  # fmt: skip
+    hits, pages = (
+        rows.with_columns(occurred_at=pl.when(believed(tables, table).holds()).then("occurred_at"))
+        for table, rows in (("event", hits), ("page_hit", pages))
+    )
     both = pl.concat([hits.cast({"event_type": kind}), pages], how="diagonal")
     return both.select(*_OF_EVENT, "origin", *_OF_PAGE).collect()
 

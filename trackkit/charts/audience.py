@@ -41,6 +41,12 @@ def slot_names(every: str, lang: str = "en") -> list[str]:
     return [f"{start // 60:02}:{start % 60:02}" for start in range(0, 24 * 60, minutes)]
 
 
+def slots_named(folded: pl.DataFrame, every: str, lang: str = "en") -> dict[int, str]:
+    """Return the words of the slots of a frame of `activities.folded_activity`, those twice on one day marked as such."""
+    names, slots = slot_names(every, lang), dict(folded.select("slot", "twice").unique().sort("slot").iter_rows())
+    return {slot: say("{time} (twice)", lang, time=names[slot]) if twice else names[slot] for slot, twice in slots.items()}
+
+
 def folded_columns(
     folded: pl.DataFrame, every: str, measured: str = "share", labels: Labels | None = None, lang: str = "en"
 ) -> alt.Chart:
@@ -49,9 +55,10 @@ def folded_columns(
     In: the frame of `activities.folded_activity`. `measured` is "share", of the total of each series, so that few
     transactions show beside many opens; or "count". A series without events is not drawn.
     """
-    names = slot_names(every, lang)
+    words = slots_named(folded, every, lang)
+    names = list(words.values())
     rows = named_series(folded.filter(pl.col("total") > 0), labels, lang).with_columns(
-        when=pl.col("slot").replace_strict(dict(enumerate(names)), return_dtype=pl.String)
+        when=pl.col("slot").replace_strict(words, return_dtype=pl.String)
     )
     values = {"share": ("Share of the total", alt.Axis(format="%", tickCount=5)), "count": ("Events", whole_numbers())}
     title, axis = values[measured]

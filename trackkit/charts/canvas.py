@@ -158,9 +158,10 @@ def time_axis(column: str, rows: pl.DataFrame, lang: str = "en", zone: str = "UT
     """
     marks = _marks(rows[column].min(), max(rows[column].max(), rows.get_column("ends_at", default=rows[column]).max()),
                    zone, lang, least) if rows.height else []  # fmt: skip
-    places, words = ([at for at, _ in marks], [word for _, word in marks])
+    places, words = [at for at, _ in marks], [word for _, word in marks]
     expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
-    axis = alt.Axis(values=places, labelExpr=expression, labelOverlap=True)
+    # As an expression, since numbers would become dates in a way that only one of Vega's two interpreters knows.
+    axis = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=True)
     return alt.X(f"{column}:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
 
 

@@ -26,7 +26,7 @@ OUTCOMES = translatable({"success": "Success", "errors": "Errors"})
 SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
 # Of what goes out more slowly: the hours in which the fastest period had a message.
 SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_766: "Messages per year"})
-FINE = ",.2~f"  # figures below ten
+FINE = ",.2f"  # figures below ten
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
 MOST_BARS, TEN = 30, 10
 DRAWN = translatable(

@@ -31,8 +31,8 @@ def ticks(start: datetime, end: datetime, zone: str, lang: str, least: str = MIN
     unit, step = _step(span, most, least)
     shown = start.astimezone(own).replace(tzinfo=None)
     last = end.astimezone(own).replace(tzinfo=None)
-    marks = [at for clock in _clocks(shown, last, unit, step) for at in _at(clock, zone, unit)]
-    marks = sorted(at for at in marks if start <= at <= end)
+    found = [at.astimezone(UTC) for clock in _clocks(shown, last, unit, step) for at in _at(clock, zone, unit)]
+    marks = [at.astimezone(own) for at in sorted(found) if start <= at <= end]
     return list(zip(marks, _words(marks, unit, step, span, lang), strict=True))
 
 

@@ -16,13 +16,14 @@ from trackkit import resources
 from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.subscriptions import services
+from trackkit.believed import believed
 from trackkit.deliveries import is_hit, require_delivery, zone_of
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
 from trackkit.report import notebook, notes
 from trackkit.report.common import Common, common
 from trackkit.report.template import Section, Template, template
-from trackkit.schema import MESSAGE_TYPES, STATES
+from trackkit.schema import INSTANT, MESSAGE_TYPES, STATES
 from trackkit.snapshot import Snapshot
 from trackkit.wording import instant, number, plain
 
@@ -193,11 +194,12 @@ def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str 
 def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header:
     """Describe everything in the tables: how many deliveries there are, and from when to when they were launched."""
     real = ~pl.any_horizontal(pl.col("is_proof", "is_model").fill_null(False))
-    launched = pl.coalesce("started_at", "contact_at")
+    launched, until = pl.coalesce("started_at", "contact_at"), believed(tables).last
+    is_past = launched <= pl.lit(until, INSTANT) if until else pl.lit(True)  # what is planned is no launch yet
     count, first, last = (
         tables.scan("delivery")
         .filter(real)
-        .select(pl.len(), first=launched.min(), last=launched.max())
+        .select(pl.len(), first=launched.min(), last=launched.filter(is_past).max())
         .collect()
         .row(0)
     )
@@ -218,7 +220,7 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
     """Describe an information service, or all: from when to when people joined and left them."""
     found = services(tables, service)
     acts = tables.scan("subscription").filter(pl.col("service_id").is_in(found["service_id"].to_list()))
-    at = pl.col("occurred_at")
+    at = pl.col("occurred_at").filter(believed(tables, "subscription").holds())
     count, first, last = acts.select(pl.len(), first=at.min(), last=at.max()).collect().row(0)
     shown = [
         ("Services", number(found.height, lang=lang)),
@@ -253,7 +255,8 @@ def _header(
     timezone: str,
     lang: str,
 ) -> Header:
-    count, last = hits.filter(is_hit()).select(pl.len(), pl.col("occurred_at").max()).collect().row(0)
+    dated = pl.col("occurred_at").filter(believed(tables).holds())
+    count, last = hits.filter(is_hit()).select(pl.len(), dated.max()).collect().row(0)
     facts = [*facts, ("Hits", number(count, lang=lang)), ("Last hit", instant(last, timezone, lang=lang))]
     return Header(
         heading=plain(heading)[:300],

@@ -306,7 +306,7 @@ class Load:
             if name in schema.TABLES
         }
         sources = report.to_dict()["sources"]
-        return judge_load(Snapshot(frames), sources, self._sources_before(), touched.to_list(), brought)
+        return judge_load(Snapshot(frames, datetime.now(UTC)), sources, self._sources_before(), touched.to_list(), brought)
 
     def _finish(self, report: LoadReport) -> None:
         row = {
