@@ -1,7 +1,7 @@
 """Charts: what is drawn from which figures, in words, with the theme; and that notebooks and JupyterLab can show it."""
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import altair as alt

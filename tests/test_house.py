@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "language": {"errors", "resources"},  # whoever has words for readers may use it: see the end of this table
     # data in: raw logs to the canonical store
     "sources": GROUND,
-    "quality": GROUND | {"resources", "sources", "believed", "deliveries"},  # judges a load too, so it stands below the store
+    "quality": GROUND
+    | {"resources", "sources", "believed", "deliveries"},  # judges a load too, so it stands below the store
     "store": GROUND | {"sources", "quality", "deliveries"},
     "demo": GROUND,
     # numbers: the registry never sees data, and only the engine and the analyses do
@@ -58,7 +59,17 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["engine"] |= {"rollup", "rows", "distinct", "stated"}
 # reports: page by page, then the run of many; the front door only for the version and where the package is
-MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "believed", "deliveries", "quality", "analysis", "store"}
+MAY_IMPORT["report"] = {
+    "__init__",
+    *GROUND,
+    "resources",
+    "metrics",
+    "believed",
+    "deliveries",
+    "quality",
+    "analysis",
+    "store",
+}
 MAY_IMPORT["report"] |= SHOWN | {"startup"}
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
 MAY_IMPORT["manifest"] = {"__init__", *GROUND, "resources", "language", "quality", "report"}

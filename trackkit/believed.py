@@ -1,8 +1,8 @@
 """Which instants are believed, and so what "now" is: never after the load that brought the data.
 
-A clock that stood wrong dates a hit ten years ahead, or in 1970. Such a hit happened, and counts in totals as an undated
-one does; but it stands on no clock, in no period and in no curve, and it is neither the first nor the last of anything.
-Where most rows would not be believed it is the other clock that stood wrong, and all are.
+A clock that stood wrong dates a hit ten years ahead, or in 1970. Such a hit happened, and counts in totals as one
+without a date does; but it stands on no clock, in no period and in no curve, and it is neither the first nor the last
+of anything. Where most rows would not be believed it is the other clock that stood wrong, and all are.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -36,15 +36,14 @@ class Believed(NamedTuple):
 
 def believed(tables: Tables, table: str = "event", delivery: str = "") -> Believed:
     """Return from when to when the instants of a table, or of its rows of one delivery, are believed."""
+    delivery = str(delivery or "")
     known: dict[tuple[str, str], Believed] = getattr(tables, "believed", {})  # a snapshot does not change
     if (table, delivery) not in known:
         known[table, delivery] = _found(tables, table, delivery)
     return known[table, delivery]
 
 
-def now(
-    tables: Tables, table: str = "event", delivery: str = "", rows: pl.LazyFrame | None = None
-) -> datetime | None:
+def now(tables: Tables, table: str = "event", delivery: str = "", rows: pl.LazyFrame | None = None) -> datetime | None:
     """Return the newest instant of a table, or of some rows of it, that is believed; None without any.
 
     It is never after the last load.

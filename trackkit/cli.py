@@ -299,7 +299,9 @@ def render(
 @click.option("--out", required=True, type=FOLDER, help="Folder for reports, index.html and manifest.json.")
 @click.option("--reports", metavar="a,b", help="Reports, separated by commas [all].")
 @_delivery
-@click.option("--since", metavar="DATE", help="Only deliveries launched on or after this date of the platform, or instant.")
+@click.option(
+    "--since", metavar="DATE", help="Only deliveries launched on or after this date of the platform, or instant."
+)
 @click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Render on the workers of this dask scheduler.")
 @_lang

@@ -47,6 +47,12 @@ def first_of(shown: pl.Expr, zone: str) -> pl.Expr:
     )
 
 
+def is_twice(at: pl.Expr, zone: str) -> pl.Expr:
+    """Return whether clocks of `zone` show instants twice, in the night when they are put back; in: by that clock."""
+    shown = at.dt.replace_time_zone(None).dt
+    return shown.replace_time_zone(zone, ambiguous="earliest") != shown.replace_time_zone(zone, ambiguous="latest")
+
+
 def offset_if_twice(at: datetime) -> str:
     """Return the offset of an instant that its zone's clocks show twice, as in `+02:00`; else nothing.
 
@@ -113,6 +119,8 @@ def only(shown: datetime, zone: str, what: str) -> datetime:
 
 
 def _read(asked: Asked, what: str) -> date | datetime:
+    if isinstance(asked, int) and not isinstance(asked, bool):
+        asked = str(asked)  # papermill makes a number of `-p as_of 20261115`
     if isinstance(asked, date) and asked == asked:  # a datetime is one too; pandas' missing one is not itself
         return asked
     try:

@@ -47,13 +47,14 @@ def forget(
     dry_run: bool = False,
     pseudonyms: Pseudonyms | None = None,
 ) -> ForgetReport:
-    """Remove rows of before a date or an instant, rows older than the periods of a file, or one person; return what went.
+    """Remove rows before a date or an instant, rows older than the periods of a file, or one person; return what went.
 
     One of `before`, `retention`, or `recipient` and `address`. `as_of` is the day that periods are counted back from,
-    today unless given; days are the platform's. `keep_counts` keeps the counts of finished deliveries that lose rows, for `measure`. `out` are
-    folders of reports: pages of deliveries that lose rows by date, and those that name the person, are deleted, so that
-    a run makes them again. In a store of pseudonyms, `pseudonyms` finds an address. A dry run removes nothing.
-    Raises RequestError for a date, file or period that cannot be read, and where there is no store or folder.
+    today unless given; days are the platform's. `keep_counts` keeps the counts of finished deliveries that lose rows,
+    for `measure`. `out` are folders of reports: pages of deliveries that lose rows by date, and those that name the
+    person, are deleted, so that a run makes them again. In a store of pseudonyms, `pseudonyms` finds an address. A dry
+    run removes nothing. Raises RequestError for a date, file or period that cannot be read, and where there is no
+    store or folder.
     """
     is_person = bool(recipient or address)
     if [before is not None, retention is not None, is_person].count(True) != 1:

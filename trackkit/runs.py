@@ -70,12 +70,11 @@ def run(
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
     Proofs and models are left out unless named in `delivery`; pages of a delivery whose logs retention removed since
-    stay as they are, unless it is named. `since` keeps deliveries launched on or after a date by the platform's clock, or an
-    instant (ISO text of either will do);
-    `jobs` reports are rendered at once (by default one per core, four at most), or, with the address of a dask
-    `scheduler`, one per thread of its workers; `assets` is as for `render`. A failed report does not stop the others.
-    Raises RequestError for an unknown report, delivery, date, language or kind of assets, when another run writes to
-    the same folder, or when the cluster is not fit for it.
+    stay as they are, unless it is named. `since` keeps deliveries launched on or after a date by the platform's clock,
+    or an instant (ISO text of either will do); `jobs` reports are rendered at once (by default one per core, four at
+    most), or, with the address of a dask `scheduler`, one per thread of its workers; `assets` is as for `render`. A
+    failed report does not stop the others. Raises RequestError for an unknown report, delivery, date, language or kind
+    of assets, when another run writes to the same folder, or when the cluster is not fit for it.
     """
     require_language(lang)
     require_assets(assets)
@@ -186,7 +185,8 @@ def deliveries(store: Store, named: list[str] | None = None, since: Asked | None
     if named is not None:
         return [_require(name, known["delivery_id"].to_list()) for name in named]
     kept = known.filter(~pl.col("unsent").fill_null(False))
-    return (kept if begin is None else kept.filter(pl.col("launched") >= begin.astimezone(UTC)))["delivery_id"].to_list()
+    asked = kept if begin is None else kept.filter(pl.col("launched") >= begin.astimezone(UTC))
+    return asked["delivery_id"].to_list()
 
 
 def _require(name: str, known: list[str]) -> str:

@@ -165,7 +165,9 @@ class _Classed(Snapshot):
 def _of(rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
     if delivery is None:
         return rows
-    return rows.filter(pl.col("delivery_id").is_in([delivery] if isinstance(delivery, str) else list(delivery)))
+    return rows.filter(
+        pl.col("delivery_id").is_in([str(delivery)] if isinstance(delivery, str | int) else list(delivery))
+    )
 
 
 def _classes(carriers: Mapping[str, pl.LazyFrame], top: int, ranked_by: str) -> pl.DataFrame:

@@ -83,8 +83,9 @@ def hits_per_recipient(
 ) -> pl.DataFrame:
     """Return how many logs each recipient has, the most active first: one row per recipient with at least one.
 
-    `since` <= the hit < `until`, where given, each a date, an instant, or ISO text of either; `label_contains` keeps deliveries whose label holds that text, whatever
-    its case. Columns: `recipient_id`, `hits`, `opens`, `clicks`, `deliveries`, `last_hit_at` (UTC).
+    `since` <= the hit < `until`, where given, each a date, an instant, or ISO text of either; `label_contains` keeps
+    deliveries whose label holds that text, whatever its case. Columns: `recipient_id`, `hits`, `opens`, `clicks`,
+    `deliveries`, `last_hit_at` (UTC).
     """
     kind = pl.col("event_type").cast(pl.String)
     hits = _sent(tables, "event").filter(kind.is_in(_HITS) | pl.col("link_id").is_not_null())

@@ -99,11 +99,12 @@ def pace(tables: Tables, delivery: str) -> pl.DataFrame:
     `started_at`, the first message; `last_at`, the last success known; `validity_at`, the deadline; `as_of`, the newest
     load. `sent`, the messages whose outcome is dated up to `last_at`; `messages_per_hour`, sent / (last_at -
     started_at); `busiest_hour`, the most messages of any 60 minutes. `phase` is "not started", "running", "paused",
-    "over" or null, by the state of the delivery. While messages are pending and the pace is known: `hours_needed`,
-    pending / messages_per_hour; and, unless paused, `ends_at`, last_at + hours_needed, a projection that holds only
-    while the pace does. `outlook` compares: "in time" and "late" with the deadline; "overdue" when the deadline had
-    passed at the newest load, "behind" when the projected end had, and messages are still pending; null when that
-    cannot be said. What the data itself has refuted is not projected. Raises RequestError for an unknown delivery.
+    "over" or null, by the state of the delivery; one with messages sent has started, whatever its state says. While
+    messages are pending and the pace is known: `hours_needed`, pending / messages_per_hour; and, unless paused,
+    `ends_at`, last_at + hours_needed, a projection that holds only while the pace does. `outlook` compares: "in time"
+    and "late" with the deadline; "overdue" when the deadline had passed at the newest load, "behind" when the
+    projected end had, and messages are still pending; null when that cannot be said. What the data itself has refuted
+    is not projected. Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
     counted = ["to_deliver", "processed", "pending", "cancelled"]
@@ -112,7 +113,7 @@ def pace(tables: Tables, delivery: str) -> pl.DataFrame:
     state = _fact(tables, key, "state")
     row |= _speed(tables, key)
     row |= {"validity_at": _fact(tables, key, "validity_at"), "as_of": getattr(tables, "as_of", None)}
-    row |= {"phase": PHASES.get(state) if state is not None else None}
+    row |= {"phase": _phase(state, row["processed"])}
     return pl.DataFrame([row | _projection(row)], schema=PACE)
 
 
@@ -122,6 +123,11 @@ PACE = {
     "busiest_hour": pl.Int64, "hours_needed": pl.Float64, "ends_at": INSTANT, "validity_at": INSTANT, "as_of": INSTANT,
     "outlook": pl.String,
 }  # fmt: skip
+
+
+def _phase(state: int | None, processed: int | None) -> str | None:
+    phase = PHASES.get(state) if state is not None else None
+    return RUNNING if phase == NOT_STARTED and processed else phase
 
 
 def _by_rule(tables: Tables, delivery: str) -> pl.DataFrame:

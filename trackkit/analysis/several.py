@@ -58,7 +58,8 @@ def side_by_side(tables: Tables, metrics: Sequence[str], deliveries: str | Seque
 
 
 def _ids(deliveries: str | Sequence[str]) -> list[str]:
-    given = deliveries.split(",") if isinstance(deliveries, str) else [str(key) for key in deliveries]
+    one = isinstance(deliveries, str | int | float)
+    given = str(deliveries).split(",") if one else [str(key) for key in deliveries]  # type: ignore[union-attr]
     return list(dict.fromkeys(key.strip() for key in given if key.strip()))
 
 

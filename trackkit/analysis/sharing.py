@@ -131,7 +131,7 @@ def _events(tables: Tables, chosen: list[str] | None) -> pl.LazyFrame:
 def _chosen(tables: Tables, delivery: Deliveries) -> list[str] | None:
     if delivery is None or delivery == "":
         return None
-    return require_deliveries(tables, [delivery] if isinstance(delivery, str) else delivery)
+    return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else delivery)
 
 
 def _shares_are_known(tables: Tables) -> bool:

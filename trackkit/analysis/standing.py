@@ -25,7 +25,7 @@ def of_delivery(tables: Tables, key: str, hits: Mapping[str, int], newest: datet
     sent = _messages(tables, key)
     yield from _standing(tables, facts)
     if facts:
-        yield from _finality(facts, max(filter(None, (newest, sent["newest"])), default=None))
+        yield from _finality(facts, max(filter(None, (newest, sent["newest"])), default=None), sent["delivered"])
     yield from counted("waiting", sent["waiting"], sent["messages"])
     yield from counted("unknown_statuses", sent["unknown"], sent["messages"])
     if removal := removal_of(tables, key):
@@ -73,15 +73,15 @@ def _standing(tables: Tables, facts: Mapping[str, Any]) -> Iterator[Limit]:
         yield Limit("model")
 
 
-def _finality(facts: Mapping[str, Any], through: datetime | None) -> Iterator[Limit]:
+def _finality(facts: Mapping[str, Any], through: datetime | None, delivered: int) -> Iterator[Limit]:
     """Whether its figures can still change, by its state, its deadline, and how long bounces take."""
     state, last = facts.get("state"), facts.get("ended_at") or facts.get("started_at")
     late = last and last + LATE_BOUNCES
     if facts.get("is_model"):
         return
-    if not _is_sent(facts):
+    if not _is_sent(facts) and not delivered:
         yield Limit("not_sent", code=state)
-    elif state in RUNNING:
+    elif state in RUNNING or not _is_sent(facts):
         yield Limit("running", code=state, until=facts.get("validity_at"))
     else:
         if state in ENDED_EARLY:

@@ -1,6 +1,7 @@
 """The story of one recipient, or of one delivery, in the order of time: sent, opened, clicked, bought, left.
 
-Only what is dated, and believed, is told. Pages of web applications are not: they belong to visitors, who may have refused tracking.
+Only what is dated, and believed, is told. Pages of web applications are not: they belong to visitors, who may have
+refused tracking.
 """
 
 import polars as pl

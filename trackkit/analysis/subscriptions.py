@@ -11,7 +11,7 @@ import polars as pl
 
 from trackkit.believed import now as newest
 from trackkit.clock import Asked, moment
-from trackkit.deliveries import Tables, zone_of
+from trackkit.deliveries import Tables, number_hint, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import INSTANT
@@ -25,21 +25,19 @@ COUNTS = ("subscribers", "registered", "subscriptions", "unsubscriptions")
 RATES = ("evolution", "evolution_rate", "remaining", "kept", "loyalty")
 
 
-def subscription_progress(
-    tables: Tables, service: str = "", as_of: Asked = "", timezone: str = ""
-) -> pl.DataFrame:
+def subscription_progress(tables: Tables, service: str = "", as_of: Asked = "", timezone: str = "") -> pl.DataFrame:
     """Return how each service gained and lost subscribers: one row per service and period before `as_of`.
 
     Columns: `service_id`, `service` (label, else id), `period`, `starts_at`, `as_of` (UTC), `subscribers` (at `as_of`),
     `registered` (those of them who already were before `starts_at`), `subscriptions` and `unsubscriptions` (acts with
     `starts_at` < instant <= `as_of`), then those of `with_rates`. The service with most subscribers comes first.
     Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
-    without a zone is in `timezone`. Empty, it is the last act of all services that is `believed`, never the wall clock. Raises
-    RequestError for an unknown service or time zone, and for an `as_of` that is neither.
+    without a zone is in `timezone`. Empty, it is the last act of all services that is `believed`, never the wall
+    clock. Raises RequestError for an unknown service or time zone, and for an `as_of` that is neither.
     """
     acts = _acts(tables)
     zone = zone_of(tables, timezone)
-    now = newest(tables, "subscription", rows=acts) if as_of == "" else _instant(as_of, zone)
+    now = newest(tables, "subscription", rows=acts) if as_of in ("", None) else _instant(as_of, zone)
     past = acts.filter(pl.col("occurred_at") <= pl.lit(now, INSTANT))
     people, periods = _people(past), _periods(now)
     counted = [
@@ -142,13 +140,14 @@ def services(tables: Tables, service: str = "") -> pl.DataFrame:
 
     Those that only acts name are there too. Raises RequestError for an unknown service.
     """
+    given, service = service, str(service)
     declared = tables.scan("service").select("service_id", service="label")
     acted = _acts(tables).select("service_id", service=pl.lit(None, pl.String)).unique()
     rows = pl.concat([declared, acted.join(declared, on="service_id", how="anti")])
     named = rows.with_columns(service=pl.coalesce("service", "service_id")).unique("service_id").collect()
     if service and service not in named["service_id"]:
         hint = did_you_mean(service, named["service_id"].head(1000))
-        raise RequestError(f"There is no service {service[:80]!r} in these tables.{hint}")
+        raise RequestError(f"There is no service {service[:80]!r} in these tables.{hint}{number_hint(given)}")
     return named.filter(pl.col("service_id") == service) if service else named.sort("service", "service_id")
 
 

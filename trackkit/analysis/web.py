@@ -93,7 +93,7 @@ def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     share of nothing is null.
     """
     counted = visits.filter("is_counted", is_public())
-    is_site, is_own = pl.col("origin") == "site", pl.col("delivery_id") == delivery
+    is_site, is_own = pl.col("origin") == "site", pl.col("delivery_id") == str(delivery)
     counts = counted.group_by("attribution").agg(
         visits=(is_site & is_own).sum().cast(pl.Int64),
         application_pages=(~is_site & is_own).sum().cast(pl.Int64),
@@ -132,7 +132,7 @@ def visit_activity(visits: pl.DataFrame, delivery: str, every: str = "24h", time
 
 def of_delivery(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     """Return the visits tied to a delivery, those of control addresses left out, as every count does."""
-    return visits.filter(pl.col("delivery_id") == delivery, is_public())
+    return visits.filter(pl.col("delivery_id") == str(delivery), is_public())
 
 
 def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:

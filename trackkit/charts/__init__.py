@@ -41,9 +41,31 @@ __all__ = ["activity_columns", "audience", "click_days", "pareto_curve", "platfo
            "web"]  # fmt: skip
 # Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
-ELAPSED_TICKS = (0, 1, 3, 6, 12, 24, 48, 96, 168, 336, 504, 672, 1_344, 2_016, 4_032, 8_064)
+ELAPSED_TICKS = (
+    0,
+    1,
+    3,
+    6,
+    12,
+    24,
+    48,
+    96,
+    168,
+    336,
+    504,
+    672,
+    1_344,
+    2_016,
+    4_032,
+    8_760,
+    17_520,
+    26_280,
+    43_800,
+    87_600,
+)
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 OTHERS_PLACE = 1_000_000
+MOST_POINTS = 1_000  # of a curve
 MOST_DAYS = 366  # that are drawn as days
 
 
@@ -55,7 +77,7 @@ def pareto_curve(
     In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
     or "line". A series without events is not drawn.
     """
-    rows = named_series(cumulated.filter(pl.col("total") > 0), labels, lang)
+    rows = named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
     base = chart(rows, say("Share of the total of each series, by time since the launch.", lang)).encode(
         # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
         x=alt.X(
@@ -73,6 +95,15 @@ def pareto_curve(
     )
     area = base.mark_area(opacity=0.1 if kind == "area" else 0.0, aria=False)
     return alt.layer(area, base.mark_line(aria=False), description=base.description)
+
+
+def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
+    """Of more points than a curve shows, the last one of each of a thousand places along the axis."""
+    if cumulated.height <= 3 * MOST_POINTS:
+        return cumulated
+    place = (MOST_POINTS * (pl.col("hours") / pl.col("hours").max()).sqrt()).cast(pl.Int64)
+    last = pl.struct("series", place).is_last_distinct()
+    return cumulated.filter(last | (pl.col("hours") == 0))
 
 
 def activity_columns(
@@ -146,7 +177,9 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
     return columns(
         rows.drop("link"),
         say("Clicks of each day, by link.", lang),
-        alt.Y("clicks:Q", title=clicks if step == "1d" else per(step, clicks, lang), stack="zero", axis=whole_numbers()),
+        alt.Y(
+            "clicks:Q", title=clicks if step == "1d" else per(step, clicks, lang), stack="zero", axis=whole_numbers()
+        ),
         alt.Color("key:N", scale=_link_colours(rows), legend=alt.Legend(orient="bottom", columns=2)),
         [tip("when", say("Day", lang)), tip("key", say("Link", lang)), tip("clicks", clicks, WHOLE)],
         lang,

@@ -42,9 +42,11 @@ def slot_names(every: str, lang: str = "en") -> list[str]:
 
 
 def slots_named(folded: pl.DataFrame, every: str, lang: str = "en") -> dict[int, str]:
-    """Return the words of the slots of a frame of `activities.folded_activity`, those twice on one day marked as such."""
+    """Return the words of the slots of `activities.folded_activity`, those twice on one day marked as such."""
     names, slots = slot_names(every, lang), dict(folded.select("slot", "twice").unique().sort("slot").iter_rows())
-    return {slot: say("{time} (twice)", lang, time=names[slot]) if twice else names[slot] for slot, twice in slots.items()}
+    return {
+        slot: say("{time} (twice)", lang, time=names[slot]) if twice else names[slot] for slot, twice in slots.items()
+    }
 
 
 def folded_columns(
@@ -120,7 +122,9 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
 
     In: the frame of `audience.history`.
     """
-    rows = _with_names(history, lang).with_columns(starts_at=axis_instant(instants(history, "day")), when=written(pl.col("day"), lang))
+    rows = _with_names(history, lang).with_columns(
+        starts_at=axis_instant(instants(history, "day")), when=written(pl.col("day"), lang)
+    )
     title = say("Share of the day's visitors", lang)
     names = rows.sort("rank").unique("label", maintain_order=True)["label"].to_list()
     base = chart(rows.drop("day", "name"), say("Share of the visitors of each day, by name.", lang)).encode(

@@ -154,7 +154,8 @@ def axis_instant(at: pl.Expr) -> pl.Expr:
 def time_axis(column: str, rows: pl.DataFrame, lang: str = "en", zone: str = "UTC", least: str = MINUTES) -> alt.X:
     """Return the axis of a column of `axis_instant`, its marks by the clock of `zone`.
 
-    `least` is what they are at least apart: "minutes", "days", "months". They are worked out here: a browser knows its own zone and UTC, and would take the one for the other.
+    `least` is what they are at least apart: "minutes", "days", "months". They are worked out here: a browser knows its
+    own zone and UTC, and would take the one for the other.
     """
     marks = _marks(rows[column].min(), max(rows[column].max(), rows.get_column("ends_at", default=rows[column]).max()),
                    zone, lang, least) if rows.height else []  # fmt: skip

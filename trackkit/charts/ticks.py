@@ -64,7 +64,7 @@ def _clocks(start: datetime, end: datetime, unit: str, step: int) -> Iterator[da
 
 
 def _at(clock: datetime, zone: str, unit: str) -> list[datetime]:
-    """When clocks show that: twice for hours in the night of the change, once for days; skipped midnights at their end."""
+    """When clocks show that: twice for hours in the night of the change, once for days, a skipped midnight later."""
     found = instants_of(clock, zone)
     if unit == MINUTES:
         return found

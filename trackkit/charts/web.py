@@ -50,7 +50,12 @@ def visit_columns(
     return columns(
         rows,
         say("Pages and transactions of each period, by the clock.", lang),
-        alt.Y("count:Q", title=pages if step == STEPS[every] else per(step, pages, lang), stack="zero", axis=whole_numbers()),
+        alt.Y(
+            "count:Q",
+            title=pages if step == STEPS[every] else per(step, pages, lang),
+            stack="zero",
+            axis=whole_numbers(),
+        ),
         alt.Color("name:N", scale=alt.Scale(domain=list(names.values()))),
         [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", pages, WHOLE)],
         lang,

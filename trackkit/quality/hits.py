@@ -183,7 +183,8 @@ def _impossible(scope: Scope, table: str) -> pl.LazyFrame:
     """Of a table, how much is dated at all, too early and too late, and the ends of both."""
     at, loaded = pl.col(TIMES[table]), getattr(scope.tables, "as_of", None)
     began = scope.scan("delivery").group_by("delivery_id").agg(began=pl.col("started_at").min())
-    rows = scope.scan(table).select("delivery_id", TIMES[table])
+    of_deliveries = table in ("event", "message") or scope.is_one  # acts and pages mostly name no delivery
+    rows = (scope.scan(table) if of_deliveries else scope.tables.scan(table)).select("delivery_id", TIMES[table])
     is_early = at < pl.lit(EARLIEST)
     if table == "event":  # what was subscribed or displayed before a delivery is nothing odd
         rows = rows.join(began, on="delivery_id", how="left")

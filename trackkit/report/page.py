@@ -17,7 +17,7 @@ from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.subscriptions import services
 from trackkit.believed import believed
-from trackkit.deliveries import is_hit, require_delivery, zone_of
+from trackkit.deliveries import is_hit, number_hint, require_delivery, zone_of
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
 from trackkit.report import notebook, notes
@@ -97,10 +97,10 @@ def open_page(
     """
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
-    if delivery:
-        require_delivery(tables, delivery)
-    if recipient:
-        require_recipient(tables, recipient)
+    # An id may be a number here: papermill makes one of `-p delivery 701`.
+    delivery = require_delivery(tables, delivery) if delivery else ""
+    recipient = require_recipient(tables, recipient) if recipient else ""
+    service = None if service is None else str(service)
     words = template(report, lang)
     if not (delivery or recipient or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
@@ -150,12 +150,13 @@ def _about(tables: Snapshot, delivery: str, recipient: str, timezone: str, lang:
 
 
 def require_recipient(tables: Snapshot, recipient: str) -> str:
-    """Return the id of a recipient, or refuse one that no table mentions."""
+    """Return the id of a recipient as text, or refuse one that no table mentions."""
+    given, recipient = recipient, str(recipient)
     for table in ("recipient", "message", "event"):
         found = tables.scan(table).filter(pl.col("recipient_id") == recipient).select("recipient_id").head(1)
         if found.collect().height:
             return recipient
-    raise RequestError(f"There is no recipient {recipient!r} in these tables.")
+    raise RequestError(f"There is no recipient {recipient!r} in these tables.{number_hint(given)}")
 
 
 def _snapshot(store: str | os.PathLike[str]) -> Snapshot:
