@@ -17,10 +17,10 @@ from trackkit.analysis.audience import usage
 from trackkit.analysis.curves import activity, cumulative_activity
 from trackkit.analysis.links import clicks_per_day
 from trackkit.analysis.recipes import no_open_in
+from trackkit.analysis.sending import pace, throughput
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.story import timeline
 from trackkit.analysis.subscriptions import subscription_curves, subscription_progress
-from trackkit.analysis.sending import pace, throughput
 from trackkit.believed import believed, now
 from trackkit.deliveries import launch
 from trackkit.engine import measure
@@ -68,7 +68,8 @@ def test_a_load_says_so(tmp_path: Path) -> None:
         lambda t: usage(t, "browser"), lambda t: activity(t, "2"), lambda t: activity_over_time(t, "2"),
         lambda t: cumulative_activity(t, "2").select("hours").max(), lambda t: clicks_per_day(t, "2"),
         lambda t: throughput(t, "2"), lambda t: pace(t, "2"), lambda t: chosen_deliveries(t),
-        lambda t: launch(t, "2"), lambda t: no_open_in(t, 30).height, lambda t: now(t), lambda t: timeline(t, None, "2"),
+        lambda t: launch(t, "2"), lambda t: no_open_in(t, 30).height, lambda t: now(t),
+        lambda t: timeline(t, None, "2"),
         lambda t: limits.limits(t).filter(limit="age"), lambda t: open_page("browsers", t, "2").header.data_through,
         lambda t: open_page("subscription_tracking", t, service="").header.facts[2:],
         lambda t: quality(t, "2").filter(pl.col("check") == "gap_in_time"),
