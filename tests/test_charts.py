@@ -1,7 +1,7 @@
 """Charts: what is drawn from which figures, in words, with the theme; and that notebooks and JupyterLab can show it."""
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import altair as alt
@@ -73,7 +73,7 @@ def test_columns_stand_where_the_clocks_of_the_zone_stood() -> None:
     ).with_columns(pl.col("starts_at").dt.replace_time_zone("America/Sao_Paulo"))
     chart = charts.activity_columns(hours, "3h", days=7)
     (row,) = _rows(chart)
-    nine = (datetime(2026, 3, 1, 9) - datetime(1970, 1, 1)) / timedelta(milliseconds=1)
+    nine = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000  # three hours behind UTC
     assert row["starts_at"] == nine and row["when"] == "Sun, 2026-03-01 09:00"
     assert row["ends_at"] - row["starts_at"] == pytest.approx(3 * 3_600_000 * 0.92)
     assert "2 later events are not drawn" in chart.to_dict()["description"]

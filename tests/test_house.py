@@ -29,14 +29,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "language": {"errors", "resources"},  # whoever has words for readers may use it: see the end of this table
     # data in: raw logs to the canonical store
     "sources": GROUND,
-    "quality": GROUND | {"resources", "sources", "deliveries"},  # judges a load too, so it stands below the store
+    "quality": GROUND
+    | {"resources", "sources", "believed", "deliveries"},  # judges a load too, so it stands below the store
     "store": GROUND | {"sources", "quality", "deliveries"},
     "demo": GROUND,
     # numbers: the registry never sees data, and only the engine and the analyses do
     "startup": set(),
     "metrics": {"errors", "schema"},
     "catalogue": {"metrics"},
-    "deliveries": GROUND,
+    "clock": {"errors"},  # whoever cuts, shows or is asked for a time may use it: see the end of this table
+    "believed": GROUND,
+    "deliveries": GROUND | {"believed"},
     "frames": GROUND,
     "conditions": {"errors", "schema"},
     "spark": GROUND | {"frames"},
@@ -49,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": GROUND | {"conditions", "metrics", "deliveries", "frames", "spark", "refusals", "kept"},
     "currencies": GROUND | {"metrics", "engine"},
     "analysis": GROUND
-    | {"resources", "metrics", "deliveries", "refusals", "kept", "engine"}
+    | {"resources", "metrics", "believed", "deliveries", "refusals", "kept", "engine"}
     | {"sources"},  # what a sender can tell
     # shown: a frame and the registry in, never a load or a measurement
     "theme": {"errors", "resources"},
@@ -60,7 +63,17 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["engine"] |= {"rollup", "rows", "distinct", "stated"}
 # reports: page by page, then the run of many; the front door only for the version and where the package is
-MAY_IMPORT["report"] = {"__init__", *GROUND, "resources", "metrics", "deliveries", "quality", "analysis", "store"}
+MAY_IMPORT["report"] = {
+    "__init__",
+    *GROUND,
+    "resources",
+    "metrics",
+    "believed",
+    "deliveries",
+    "quality",
+    "analysis",
+    "store",
+}
 MAY_IMPORT["report"] |= SHOWN | {"startup"}
 MAY_IMPORT["index"] = {"__init__", *GROUND, "resources", "metrics", "engine", "deliveries", "report"} | SHOWN
 MAY_IMPORT["index"] |= {"analysis"}
@@ -75,6 +88,8 @@ for room in ("schema", "metrics", "quality", "analysis", *SHOWN, "report", "inde
     MAY_IMPORT[room].add("language")
 for room in ("theme", "quality", "analysis", "sources", "report", "retention"):
     MAY_IMPORT[room].add("toml")
+for room in ("conditions", "analysis", *SHOWN, "exports", "runs", "retention", "store"):
+    MAY_IMPORT[room].add("clock")
 MAY_IMPORT["phrases"] = {"resources", "language", "metrics", "cells", "report"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}

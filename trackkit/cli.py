@@ -309,7 +309,9 @@ def render(
 @click.option("--out", required=True, type=FOLDER, help="Folder for reports, index.html and manifest.json.")
 @click.option("--reports", metavar="a,b", help="Reports, separated by commas [all].")
 @_delivery
-@click.option("--since", metavar="DATE", help="Only deliveries launched on or after this date of the platform.")
+@click.option(
+    "--since", metavar="DATE", help="Only deliveries launched on or after this date of the platform, or instant."
+)
 @click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Render on the workers of this dask scheduler.")
 @_lang
@@ -414,11 +416,11 @@ def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dic
 
 @app.command()
 @_store
-@click.option("--before", metavar="DATE", help="Remove what happened before this date, UTC.")
+@click.option("--before", metavar="DATE", help="Remove what happened before this date of the platform, or instant.")
 @click.option("--recipient", metavar="ID", help="Remove every trace of a recipient.")
 @click.option("--address", metavar="ADDRESS", help="Remove every trace of an e-mail address.")
 @click.option("--retention", metavar="FILE", type=FOLDER, help="Remove what is older than the periods of this file.")
-@click.option("--as-of", metavar="DATE", help="The day that periods are counted back from [today, UTC].")
+@click.option("--as-of", metavar="DATE", help="The day of the platform that periods are counted back from [today].")
 @click.option("--keep-counts", is_flag=True, help="Keep the counts of finished deliveries that lose rows.")
 @click.option("--out", multiple=True, type=FOLDER, help="Delete concerned pages in this folder of reports too.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")

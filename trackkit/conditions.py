@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import reduce
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.clock import moment
 from trackkit.errors import RequestError, did_you_mean
 
 _MADE = {"day": pl.Date(), "hour": pl.Datetime("us", "UTC")}
@@ -182,9 +182,8 @@ class _Condition:
             at = datetime.fromisoformat(words[1:-1])
         except ValueError:
             raise self._refused(f"{words} is no {kind}; write it as {_EXAMPLES[kind]}") from None
-        zone = ZoneInfo(self.timezone)
         if kind == "instant":
-            return pl.lit(at.astimezone(zone) if at.tzinfo else at.replace(tzinfo=zone)), kind, words
+            return pl.lit(moment(words[1:-1], self.timezone, f"The condition {self.written!r}")), kind, words
         if at != datetime.combine(at.date(), datetime.min.time()):
             raise self._refused(f"{words} is an instant, and 'day' is a date; write it as {_EXAMPLES[kind]}")
         return pl.lit(date(at.year, at.month, at.day)), kind, words

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from trackkit import schema
+from trackkit.believed import believed
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.snapshot import Measurable, Tables
 
@@ -23,7 +24,7 @@ class Launch(NamedTuple):
 
 def of_delivery(tables: Tables, table: str, delivery: str) -> pl.LazyFrame:
     """Return the rows of one delivery in a table that has `delivery_id`."""
-    return tables.scan(table).filter(pl.col("delivery_id") == delivery)
+    return tables.scan(table).filter(pl.col("delivery_id") == str(delivery))
 
 
 def counted_events(tables: Tables, delivery: str = "") -> pl.LazyFrame:
@@ -127,7 +128,19 @@ def require_delivery(tables: Tables, delivery: str) -> str:
         seen.add(key)
         return key
     known = tables.scan("delivery").select("delivery_id").collect().to_series()
-    raise RequestError(f"There is no delivery {key!r} in these tables.{did_you_mean(key, known.head(1000))}")
+    near = did_you_mean(key, known.head(1000))
+    raise RequestError(f"There is no delivery {key!r} in these tables.{near}{number_hint(delivery)}")
+
+
+def number_hint(given: object) -> str:
+    """Return what to say of an id that is none and was given as a number, which papermill makes of `-p delivery 007`.
+
+    >>> number_hint("007"), number_hint(7)
+    ('', ' It was given as a number: text keeps its zeros, as in `papermill … -r delivery 007`.')
+    """
+    if isinstance(given, str):
+        return ""
+    return " It was given as a number: text keeps its zeros, as in `papermill … -r delivery 007`."
 
 
 def require_deliveries(tables: Tables, deliveries: Iterable[str]) -> list[str]:
@@ -163,15 +176,16 @@ def zone_of(tables: Measurable, timezone: str) -> str:
 def launch(tables: Tables, delivery: str) -> Launch:
     """Return when a delivery was launched: its first message, else its planned contact, else its first dated event.
 
-    `basis` is "started_at", "contact_at" or "first_event"; both fields are None when nothing is dated.
-    Raises RequestError when the delivery is unknown.
+    `basis` is "started_at", "contact_at" or "first_event", one that is believed; both fields are None when nothing is
+    dated. Raises RequestError when the delivery is unknown.
     """
     key = require_delivery(tables, delivery)
     planned = of_delivery(tables, "delivery", key).select("started_at", "contact_at").head(1).collect()
     for basis in planned.columns if planned.height else ():
         if (instant := planned.item(0, basis)) is not None:
             return Launch(instant, basis)
-    first = counted_events(tables, key).select(pl.col("occurred_at").min()).collect().item()
+    hits = counted_events(tables, key).filter(believed(tables, "event", key).holds())
+    first = hits.select(pl.col("occurred_at").min()).collect().item()
     return Launch(first, None if first is None else "first_event")
 
 

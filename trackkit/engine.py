@@ -78,6 +78,8 @@ def measure(
     tested = condition(where, BREAKDOWNS, zone) if where else None
     columns = {*groups, *(tested.meta.root_names() if tested is not None else ())}
     names = _applicable(columns) if metrics is None else _known(metrics, METRICS, "metric")
+    if metrics is None and not names:
+        raise _nothing_carries(columns)
     for name in names:
         _refuse_misfit(name, columns)
     rows = Rows(tables, _required(tables, delivery), tested, zone, _frames(engine))
@@ -383,6 +385,15 @@ def _required(tables: Measurable, delivery: str | Sequence[str] | None) -> list[
 
 def _applicable(columns: set[str]) -> list[str]:
     return [name for name in METRICS if columns <= set(breakdowns_of(name))]
+
+
+def _nothing_carries(columns: set[str]) -> RequestError:
+    """The refusal of breakdowns and conditions that no metric has all of: which source lacks which of them."""
+    carriers = {column: BREAKDOWNS[column] for column in sorted(columns)}
+    sources = sorted({source for known in carriers.values() for source in known})
+    lacks = {source: [column for column, known in carriers.items() if source not in known] for source in sources}
+    told = "; ".join(f"{source} rows have no {' and no '.join(missing)}" for source, missing in lacks.items())
+    return RequestError(f"No metric has {' and '.join(carriers)} together: {told}. Ask for them apart.")
 
 
 def _refuse_misfit(name: str, columns: set[str]) -> None:

@@ -6,6 +6,7 @@ from typing import IO, Any
 
 import polars as pl
 
+from trackkit.clock import is_twice
 from trackkit.errors import RequestError
 
 _FORMULA = r"^\s*[=+\-@\t\r\n＝＋－＠]"
@@ -17,6 +18,7 @@ _INSTANT = "%Y-%m-%dT%H:%M:%S%.f%:z"
 MOST_ROWS, LARGEST_NUMBER, FIRST_YEAR, LONGEST_CELL = 1_048_575, 10**15, 1900, 32_767
 _BEYOND_16_BITS = r"[\x{10000}-\x{10ffff}]"
 _CUT = " … (cut here: a cell holds 32,767 letters)"
+_OFFSET = "UTC offset"
 _SHEET = {
     "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "constant_memory": True,
 }  # fmt: skip
@@ -55,7 +57,8 @@ def write_xlsx(frame: pl.DataFrame, file: IO[bytes], about: Mapping[str, object]
     """Write a workbook: the rows in a sheet "Data", and `about` (what, when, which filters) in a sheet "About".
 
     Text is text, never a formula, a link or a number; counts and rates are numbers; instants are dates by the clock of
-    their own time zone, which About names. Raises RequestError for more rows than a worksheet holds.
+    their own time zone, which About names. Where some are shown twice there, in the night when clocks are put back, a
+    column beside them tells their offset. Raises RequestError for more rows than a worksheet holds.
     """
     if frame.height > MOST_ROWS:
         raise RequestError(f"A worksheet holds {MOST_ROWS:,} rows; there are {frame.height:,}. Try csv or parquet.")
@@ -65,10 +68,21 @@ def write_xlsx(frame: pl.DataFrame, file: IO[bytes], about: Mapping[str, object]
     with Workbook(file, _SHEET) as book:
         book.set_properties({"title": "trackkit", "created": made})
         sheet = book.add_worksheet("Data")
-        _fill(book, sheet, _flat(frame))
+        _fill(book, sheet, _with_offsets(_flat(frame)))
         zone = {"Time zone": zones} if (zones := _zones(frame)) else {}
         facts = {**(about or {}), **zone, "Rows": frame.height, "Made at": f"{made:%Y-%m-%d %H:%M} UTC"}
         _tell(book, book.add_worksheet("About"), facts)
+
+
+def _with_offsets(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add the offset beside each column of instants that holds one that its clocks show twice."""
+    columns: list[pl.Expr] = []
+    for name, dtype in frame.schema.items():
+        columns.append(pl.col(name))
+        zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+        if zone and frame.select(is_twice(pl.col(name), zone).any()).item():
+            columns.append(pl.col(name).dt.to_string("%:z").alias(f"{name} {_OFFSET}"))
+    return frame.select(columns)
 
 
 def _fill(book: Any, sheet: Any, frame: pl.DataFrame) -> None:

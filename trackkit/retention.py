@@ -6,7 +6,7 @@ The rows are removed by the store; here is what it cannot know: figures, and the
 import os
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from html import unescape
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import Field, StringConstraints, create_model
 
 from trackkit import toml
+from trackkit.clock import Asked, day, moment
 from trackkit.engine import measure
 from trackkit.errors import RequestError
 from trackkit.metrics import CURRENCY, METRICS, Ratio
@@ -51,23 +52,24 @@ class _Retention(Strict):
 
 def forget(
     store: str | os.PathLike[str],
-    before: str | date | None = None,
+    before: Asked | None = None,
     recipient: str | None = None,
     address: str | None = None,
     retention: str | os.PathLike[str] | None = None,
-    as_of: str | date | None = None,
+    as_of: Asked | None = None,
     keep_counts: bool = False,
     out: Sequence[str | os.PathLike[str]] = (),
     dry_run: bool = False,
     pseudonyms: Pseudonyms | None = None,
 ) -> ForgetReport:
-    """Remove rows of before a date (UTC), rows older than the periods of a file, or one person; return what went.
+    """Remove rows before a date or an instant, rows older than the periods of a file, or one person; return what went.
 
     One of `before`, `retention`, or `recipient` and `address`. `as_of` is the day that periods are counted back from,
-    today unless given. `keep_counts` keeps the counts of finished deliveries that lose rows, for `measure`. `out` are
-    folders of reports: pages of deliveries that lose rows by date, and those that name the person, are deleted, so that
-    a run makes them again. In a store of pseudonyms, `pseudonyms` finds an address. A dry run removes nothing.
-    Raises RequestError for a date, file or period that cannot be read, and where there is no store or folder.
+    today unless given; days are the platform's. `keep_counts` keeps the counts of finished deliveries that lose rows,
+    for `measure`. `out` are folders of reports: pages of deliveries that lose rows by date, and those that name the
+    person, are deleted, so that a run makes them again. In a store of pseudonyms, `pseudonyms` finds an address. A dry
+    run removes nothing. Raises RequestError for a date, file or period that cannot be read, and where there is no
+    store or folder.
     """
     is_person = bool(recipient or address)
     if [before is not None, retention is not None, is_person].count(True) != 1:
@@ -76,11 +78,11 @@ def forget(
         raise RequestError("Counts are kept where rows go by date; without one person, what is left is counted.")
     if as_of is not None and retention is None:
         raise RequestError("--as-of is the day that periods are counted back from: it goes with --retention.")
-    cuts = None
+    cuts, zone = None, open_store(store).timezone
     if retention is not None:
-        cuts = cuts_of(retention, _day("--as-of", as_of) or datetime.now(UTC).date())
+        cuts = cuts_of(retention, day(datetime.now(UTC) if as_of is None else as_of, zone, "--as-of"), zone)
     elif before is not None:
-        cuts = dict.fromkeys(PERIODS[:-1], _midnight(_day("--before", before)))
+        cuts = dict.fromkeys(PERIODS[:-1], moment(before, zone, "--before").astimezone(UTC))
     folders = [_folder(place) for place in out]
     found = pseudonyms.of(address) if pseudonyms and address else address
     report = open_store(store).forget(cuts, recipient, found, counts if keep_counts else None, dry_run)
@@ -91,14 +93,15 @@ def forget(
     return report
 
 
-def cuts_of(path: str | os.PathLike[str], as_of: date) -> dict[str, datetime]:
+def cuts_of(path: str | os.PathLike[str], as_of: Asked, timezone: str = "UTC") -> dict[str, datetime]:
     """Return, by table, the instant before which rows go by a file of periods; tables kept for ever are left out.
 
     Raises RequestError naming file, section, key and the nearest valid word.
     """
     periods = toml.read(Path(path), _Retention).periods
+    today = day(as_of, timezone, "--as-of")
     kept = {table: period for table, period in periods if period not in (None, FOR_EVER)}
-    return {table: _cut(f"{path}, key 'periods.{table}'", period, as_of) for table, period in kept.items()}
+    return {table: _cut(f"{path}, key 'periods.{table}'", period, today, timezone) for table, period in kept.items()}
 
 
 def counts(tables: Snapshot, deliveries: list[str]) -> pl.DataFrame:
@@ -114,27 +117,13 @@ def counts(tables: Snapshot, deliveries: list[str]) -> pl.DataFrame:
     return found.join(named, on="delivery_id", how="left").with_columns(pl.when(is_money).then("currency"))
 
 
-def _cut(place: str, period: str, as_of: date) -> datetime:
+def _cut(place: str, period: str, as_of: date, timezone: str) -> datetime:
     number, unit = period.removesuffix("s").split()
     try:
         back = pl.select(pl.lit(as_of).dt.offset_by(f"-{number}{_UNITS[unit]}")).item()
     except (ValueError, pl.exceptions.PolarsError):  # before the year 1
         raise RequestError(f"{place}: {period!r} leads before all dates; say 'keep'.") from None
-    return _midnight(back)
-
-
-def _day(option: str, day: str | date | None) -> date | None:
-    if day is None or isinstance(day, date):
-        return day
-    try:
-        return date.fromisoformat(day)
-    except ValueError:
-        raise RequestError(f"{option} takes a date such as 2026-11-01, not {day!r}.") from None
-
-
-def _midnight(day: date | None) -> datetime:
-    assert day is not None
-    return datetime.combine(day, time(), UTC)
+    return moment(back, timezone, "--as-of").astimezone(UTC)
 
 
 def _folder(place: str | os.PathLike[str]) -> Path:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from trackkit import __version__, resources
+from trackkit.clock import Asked, moment
 from trackkit.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.executors import Result, failed, locally
@@ -60,7 +61,7 @@ def run(
     out: str | os.PathLike[str],
     reports: list[str] | None = None,
     delivery: list[str] | None = None,
-    since: str | date | None = None,
+    since: Asked | None = None,
     jobs: int | None = None,
     lang: str = "en",
     progress: Progress | None = None,
@@ -71,10 +72,10 @@ def run(
 
     Proofs, models and deleted deliveries are left out unless named in `delivery`; pages of a delivery whose logs
     retention removed since stay as they are, unless it is named. `since` keeps deliveries launched on or after a date
-    by the platform's clock; `jobs` reports are rendered at once (by default one per core, four at most), or, with the
-    address of a dask `scheduler`, one per thread of its workers; `assets` is as for `render`. A failed report does not
-    stop the others. Raises RequestError for an unknown report, delivery, date, language or kind of assets, when another
-    run writes to the same folder, or when the cluster is not fit for it.
+    by the platform's clock, or an instant (ISO text of either will do); `jobs` reports are rendered at once (by default
+    one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers; `assets` is
+    as for `render`. A failed report does not stop the others. Raises RequestError for an unknown report, delivery,
+    date, language or kind of assets, when another run writes to the same folder, or when the cluster is not fit for it.
     """
     require_language(lang)
     require_assets(assets)
@@ -82,7 +83,7 @@ def run(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        return _run(open_store(store), folder, _chosen(reports), delivery, _day(since), execute, lang, assets, progress)
+        return _run(open_store(store), folder, _chosen(reports), delivery, since, execute, lang, assets, progress)
 
 
 def _executor(jobs: int | None, scheduler: str | None) -> Executor:
@@ -102,7 +103,7 @@ def _run(
     folder: Path,
     reports: list[str],
     delivery: list[str] | None,
-    since: date | None,
+    since: Asked | None,
     execute: Executor,
     lang: str,
     assets: str,
@@ -180,9 +181,10 @@ def _alone(folder: Path) -> Iterator[None]:
         raise RequestError(f"Another run is writing to {folder}; wait for it, or give another --out.") from None
 
 
-def deliveries(store: Store, named: list[str] | None = None, since: date | None = None) -> list[str]:
+def deliveries(store: Store, named: list[str] | None = None, since: Asked | None = None) -> list[str]:
     """Return the deliveries to report on, latest launch first: those named, else all but those set aside."""
-    launched = pl.coalesce("started_at", "contact_at").dt.convert_time_zone(store.timezone)
+    launched = pl.coalesce("started_at", "contact_at")
+    begin = None if since is None else moment(since, store.timezone, "--since")
     rows = store.scan("delivery").select("delivery_id", launched=launched, is_aside=is_set_aside()).collect()
     mentioned = [store.scan(table).select("delivery_id").unique() for table in ("message", "event")]
     others = pl.concat(pl.collect_all(mentioned)).unique().join(rows, "delivery_id", how="anti").drop_nulls()
@@ -190,7 +192,8 @@ def deliveries(store: Store, named: list[str] | None = None, since: date | None 
     if named is not None:
         return [_require(name, known["delivery_id"].to_list()) for name in named]
     kept = known.filter(~pl.col("is_aside").fill_null(False))
-    return (kept if since is None else kept.filter(pl.col("launched").dt.date() >= since))["delivery_id"].to_list()
+    asked = kept if begin is None else kept.filter(pl.col("launched") >= begin.astimezone(UTC))
+    return asked["delivery_id"].to_list()
 
 
 def _require(name: str, known: list[str]) -> str:
@@ -232,12 +235,3 @@ def _has_averages(report: str) -> bool:
 def _chosen(reports: list[str] | None) -> list[str]:
     """Return the reports asked for; a template or notebook that is wrong is refused before anything runs."""
     return [REPORTS[name].name for name in (REPORTS if reports is None else reports)]
-
-
-def _day(since: str | date | None) -> date | None:
-    if since is None or isinstance(since, date):
-        return since
-    try:
-        return date.fromisoformat(since)
-    except ValueError:
-        raise RequestError(f"--since takes a date such as 2026-11-01, not {since!r}.") from None

@@ -89,8 +89,11 @@ class Spark:
         """Add `hour`, the instant at which an hour began on a clock there, and `day`."""
         self._timezone, at = timezone, f.col("occurred_at")
         clock = f.from_utc_timestamp(at, timezone)
-        past = f.unix_micros(clock) - f.unix_micros(f.date_trunc("hour", clock))
-        hour = f.timestamp_micros(f.unix_micros(at) - past)
+        shown = f.date_trunc("hour", clock)
+        hour = f.timestamp_micros(f.unix_micros(at) - (f.unix_micros(clock) - f.unix_micros(shown)))
+        # Where clocks were changed within the hour, by half of one, it began when they first showed it.
+        is_whole = f.from_utc_timestamp(hour, timezone) == shown
+        hour = f.when(is_whole, hour).otherwise(f.to_utc_timestamp(shown, timezone))
         return nw.from_native(events.to_native().withColumns({"hour": hour, "day": f.to_date(clock)}))
 
     def meeting(self, rows: Any, condition: pl.Expr) -> Any:

@@ -14,6 +14,7 @@ from babel.dates import format_datetime
 from babel.numbers import format_decimal, format_percent
 from markupsafe import Markup
 
+from trackkit.clock import offset_if_twice
 from trackkit.language import SOURCE, say, translatable
 from trackkit.metrics import CURRENCY, METRICS, RATIO
 
@@ -220,18 +221,24 @@ def instant(
 ) -> str:
     """Return an instant by the clock of a zone, or a date, as a language writes it; empty when unknown.
 
+    The offset stands behind a time that the clocks of the zone show twice, in the night when they are put back.
+
     >>> from datetime import UTC
     >>> instant(datetime(2026, 11, 23, 14, 5, tzinfo=UTC), "Europe/Paris")
     '2026-11-23 15:05'
     >>> instant(datetime(2026, 11, 23, 14, 5), lang="pt_BR"), instant(date(2026, 11, 23), lang="pt_BR", weekday=True)
     ('23/11/2026 14:05', 'seg., 23/11/2026')
+    >>> [instant(datetime(2026, 10, 25, hour, 30, tzinfo=UTC), "Europe/Paris") for hour in (0, 1, 2)]
+    ['2026-10-25 02:30 +02:00', '2026-10-25 02:30 +01:00', '2026-10-25 03:30']
     """
     if value is None:
         return ""
     pattern = ("EEE, " if weekday else "") + _day_pattern(lang)
     if isinstance(value, datetime):
         value = value.astimezone(ZoneInfo(timezone)) if value.tzinfo else value
-        return _written(value.replace(tzinfo=None), pattern + (" HH:mm:ss" if seconds else " HH:mm"), lang)
+        offset = offset_if_twice(value) if value.tzinfo else ""
+        pattern += " HH:mm:ss" if seconds else " HH:mm"
+        return f"{_written(value.replace(tzinfo=None), pattern, lang)} {offset}".rstrip()
     return _written(datetime(value.year, value.month, value.day), pattern, lang)
 
 

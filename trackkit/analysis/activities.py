@@ -4,9 +4,12 @@ Three series, as the platform's "User activities": opens, clicks (of e-mail link
 included. Undated events stand nowhere on a clock, so the totals here are those of dated events.
 """
 
+from datetime import date, datetime, time, timedelta
+
 import polars as pl
 
 from trackkit.analysis.curves import SERIES, SERIES_TYPE, series_events
+from trackkit.clock import begins, instants_of, is_changed
 from trackkit.deliveries import Tables, require_delivery, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
@@ -22,20 +25,25 @@ def folded_activity(
     """Return when in the week, or in the day, things happened: one row per slot and series, quiet slots included.
 
     Columns: `slot`, from 0: the weekday from Monday for `every` "day", else the hours or half-hours from midnight;
-    `series`; `count`; `total` of the series; `share` (count / total, null without events). `series` is one of them, or
-    "all". The hour that the clocks show twice in autumn counts as one. Raises RequestError for an unknown delivery,
-    interval, series or zone.
+    `series`; `count`; `total` of the series; `share` (count / total, null without events); `twice`. `series` is one of
+    them, or "all". The hour that the clocks show twice in autumn counts as one, and `twice` says so; the one that they
+    skip in spring has no slot if it was on the only day. Raises RequestError for an unknown delivery, interval, series
+    or zone.
     """
-    shown = _chosen(series)
-    events = _clocked(tables, delivery, every, timezone).with_columns(slot=_slot(every))
-    counts = events.group_by("slot", "series").agg(count=pl.len().cast(pl.Int64)).collect()
-    slots = pl.DataFrame({"slot": range(SLOTS[every])}, schema={"slot": pl.Int64})
+    shown, zone = _chosen(series), zone_of(tables, timezone)
+    events = _clocked(tables, delivery, every, zone).with_columns(slot=_slot(every))
+    days = events.select(first=pl.col("clock").min().dt.date(), last=pl.col("clock").max().dt.date())
+    counts, ends = pl.collect_all([events.group_by("slot", "series").agg(count=pl.len().cast(pl.Int64)), days])
+    never, twice = _changed(*ends.row(0), zone, every)
+    slots = pl.DataFrame({"slot": [slot for slot in range(SLOTS[every]) if slot not in never]}, {"slot": pl.Int64})
     return (
-        slots.join(pl.DataFrame({"series": shown}, schema={"series": SERIES_TYPE}), how="cross")
+        slots.with_columns(twice=pl.col("slot").is_in(twice))
+        .join(pl.DataFrame({"series": shown}, schema={"series": SERIES_TYPE}), how="cross")
         .join(counts, on=["slot", "series"], how="left")
         .with_columns(pl.col("count").fill_null(0))
         .with_columns(total=pl.col("count").sum().over("series"))
         .with_columns(share=quotient("count", "total"))
+        .select("slot", "series", "count", "total", "share", "twice")
     )
 
 
@@ -47,14 +55,31 @@ def activity_over_time(
     Columns: `starts_at` (start of the half-hour, hour or calendar day, in `timezone`), `series`, `count`. Raises as
     `folded_activity`.
     """
-    shown = _chosen(series)
-    events = _clocked(tables, delivery, every, timezone).filter(pl.col("series").cast(pl.String).is_in(shown))
+    shown, zone = _chosen(series), zone_of(tables, timezone)
+    events = _clocked(tables, delivery, every, zone).filter(pl.col("series").cast(pl.String).is_in(shown))
     return (
-        events.group_by(starts_at=pl.col("clock").dt.truncate(INTERVALS[every]), series="series")
+        events.group_by(starts_at=begins(pl.col("clock"), zone, INTERVALS[every]), series="series")
         .agg(count=pl.len().cast(pl.Int64))
         .sort("starts_at", "series")
         .collect()
     )
+
+
+def _changed(first: date | None, last: date | None, zone: str, every: str) -> tuple[set[int], list[int]]:
+    """The slots of these days that clocks never showed, and those that they showed twice on one of them."""
+    if first is None or last is None or every == "day":
+        return set(), []
+    length = timedelta(days=1) / SLOTS[every]
+    days = [datetime.combine(first + timedelta(days=n), time()) for n in range((last - first).days + 1)]
+    never, twice = set[int](), set[int]()
+    for day in days:
+        starts = [day + slot * length for slot in range(SLOTS[every])] if is_changed(day, zone) else []
+        for slot, start in enumerate(starts):
+            # Where clocks are changed by half an hour, half of an hour is there, or is there twice.
+            found = [len(instants_of(at, zone)) for at in (start, start + length / 2)]
+            twice |= {slot} if max(found) == 2 else set()
+            never |= {slot} if max(found) == 0 and len(days) == 1 else set()
+    return never, sorted(twice)
 
 
 def _clocked(tables: Tables, delivery: str, every: str, timezone: str) -> pl.LazyFrame:

@@ -5,9 +5,11 @@ Figures are of one delivery, or of the whole platform where no delivery is given
 
 from datetime import date, timedelta
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from trackkit.believed import believed, now
 from trackkit.deliveries import Tables, counted_events, require_delivery, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
@@ -34,14 +36,18 @@ class Period(NamedTuple):
 
 
 def period(tables: Tables, delivery: str = "", days: int = PERIOD_DAYS, timezone: str = "") -> Period:
-    """Return the days looked at: the last `days` calendar days up to the last hit, from the first hit on.
+    """Return the days looked at: the last `days` calendar days up to the last hit that is believed, from the first on.
 
     0 days are all of them. Raises RequestError for an unknown delivery or zone, or days below 0.
     """
     if not (isinstance(days, int) and days >= 0):
         raise RequestError(f"A period is a whole number of days, 0 for all; got {days!r}.")
-    day = day_of(zone_of(tables, timezone))
-    first, last = hits(tables, delivery).select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
+    zone, known = zone_of(tables, timezone), believed(tables, "event", delivery)
+    day = day_of(zone)
+    dated = hits(tables, delivery).filter(known.holds())
+    first, last = dated.select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
+    if last and known.last and (newest := now(tables, "event", delivery)):
+        last = max(first, min(last, newest.astimezone(ZoneInfo(zone)).date()))
     if first is None or not days:
         return Period(first, last)
     return Period(max(first, last - timedelta(days=min(days, 100_000) - 1)), last)

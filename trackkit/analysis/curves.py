@@ -11,6 +11,8 @@ from fractions import Fraction
 
 import polars as pl
 
+from trackkit.believed import believed
+from trackkit.clock import begins
 from trackkit.deliveries import Tables, counted_events, launch, require_delivery, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
@@ -109,11 +111,12 @@ def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "
     the last is a calendar day of the zone, 23 or 25 hours when the clocks change. Undated events are left out.
     """
     _timescale(every)
-    zoned = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
+    zone, step = zone_of(tables, timezone), "1d" if every == "24h" else every
+    zoned = pl.col("occurred_at").dt.convert_time_zone(zone)
     key = require_delivery(tables, delivery)
     return (
         series_events(tables, key)
-        .group_by(starts_at=zoned.dt.truncate("1d" if every == "24h" else every), series="series")
+        .group_by(starts_at=begins(zoned, zone, step), series="series")
         .agg(count=pl.len().cast(pl.Int64))
         .sort("starts_at", "series")
         .collect()
@@ -121,13 +124,14 @@ def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "
 
 
 def series_events(tables: Tables, delivery: str) -> pl.LazyFrame:
-    """Return the dated events of the three series of a delivery: `occurred_at`, `series`.
+    """Return the dated events (`believed`) of the three series of a delivery: `occurred_at`, `series`.
 
     Transactions of who refused web tracking are left out, as `measure` does.
     """
     names = {event_type: name for name, event_type in SERIES.items()}
     event_type = pl.col("event_type").cast(pl.String)
-    dated = counted_events(tables, delivery).filter(event_type.is_in(list(names)), pl.col("occurred_at").is_not_null())
+    is_dated = believed(tables, "event", delivery).holds()
+    dated = counted_events(tables, delivery).filter(event_type.is_in(list(names)), is_dated)
     return (
         with_refusals(tables, dated)
         .filter(~pl.col("is_refused").fill_null(False))

@@ -141,7 +141,9 @@ class _Classed(Snapshot):
 def _of(tables: Tables, rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
     if delivery is None:
         return still_there(tables, rows)
-    return rows.filter(pl.col("delivery_id").is_in([delivery] if isinstance(delivery, str) else list(delivery)))
+    return rows.filter(
+        pl.col("delivery_id").is_in([str(delivery)] if isinstance(delivery, str | int) else list(delivery))
+    )
 
 
 def _classes(carriers: Mapping[str, pl.LazyFrame], top: int, ranked_by: str) -> pl.DataFrame:

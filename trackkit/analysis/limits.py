@@ -14,6 +14,7 @@ from trackkit import schema
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.standing import RUNNING, of_delivery
 from trackkit.analysis.unlogged import is_counted_only, reasons_are_told, unlogged, with_events
+from trackkit.believed import now
 from trackkit.deliveries import (
     Tables,
     deleted,
@@ -133,12 +134,17 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[
         without_delivery=pl.col("delivery_id").is_null().sum(),
         unknown_types=(pl.col("event_type").is_null() | (pl.col("event_type") == "unknown")).sum(),
     )
-    links, deliveries = _orphans(tables, events.filter(~is_open), "link"), _orphans(tables, events, "delivery")
-    messages, newest = _unlogged(tables, events, delivery, recipient), every.select(pl.col("occurred_at").max())
-    frames = pl.collect_all([counts, links, messages, deliveries, newest])
-    names = ("unknown_links", "unknown_messages", "unlisted_deliveries")
-    orphans = {name: frame.item() for name, frame in zip(names, frames[1:4], strict=True)}
-    return frames[0].row(0, named=True) | orphans, frames[4].item()
+    frames = pl.collect_all(
+        [
+            counts,
+            _orphans(tables, events.filter(~is_open), "link"),
+            _unlogged(tables, events, delivery, recipient),
+            _orphans(tables, events, "delivery"),
+        ]
+    )
+    links, messages, deliveries = (frame.item() for frame in frames[1:4])
+    orphans = {"unknown_links": links, "unknown_messages": messages, "unlisted_deliveries": deliveries}
+    return frames[0].row(0, named=True) | orphans, now(tables)
 
 
 def _purchases() -> dict[str, pl.Expr]:

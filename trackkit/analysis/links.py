@@ -9,6 +9,7 @@ import math
 import polars as pl
 
 from trackkit.analysis.unseen import WHY, observed, unseen
+from trackkit.believed import believed
 from trackkit.deliveries import (
     Tables,
     comparable,
@@ -96,7 +97,7 @@ def clicks_per_day(
     ranks = _ranked(clicks, top).select("link", "rank").lazy()
     other = pl.col("rank").is_null()
     return (
-        clicks.filter(pl.col("occurred_at").is_not_null())
+        clicks.filter(believed(tables, "event", str(delivery)).holds())
         .join(ranks, on="link")
         .with_columns(
             link=pl.when(other).then(pl.lit(OTHERS)).otherwise("link"),

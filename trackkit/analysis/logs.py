@@ -10,6 +10,7 @@ from types import MappingProxyType
 import polars as pl
 
 from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
+from trackkit.believed import believed
 from trackkit.deliveries import Tables, require_delivery, still_there, zone_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
@@ -92,13 +93,14 @@ def clicked_urls(
     chosen = _chosen(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
     clicks = hits.filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))
     named = _with_document(tables, clicks, ["document"]).with_columns(**COMPUTED)
+    dated = pl.col("occurred_at").filter(believed(tables, "event", delivery or "").holds())
     urls = named.group_by("label", "url", "type", "category").agg(
         clicks=pl.len().cast(pl.Int64),
         deliveries=pl.col("delivery_id").drop_nulls().n_unique().cast(pl.Int64),
         recipients=pl.col("recipient_id").drop_nulls().n_unique().cast(pl.Int64),
         latest_document=pl.col("document").sort_by("occurred_at", "event_id", nulls_last=False).last(),
-        first_hit_at=pl.col("occurred_at").min(),
-        last_hit_at=pl.col("occurred_at").max(),
+        first_hit_at=dated.min(),
+        last_hit_at=dated.max(),
     )
     local = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(zone_of(tables, timezone))
     order = ["clicks", "last_hit_at", "label", "url", "type", "category"]

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from trackkit.believed import believed
 from trackkit.deliveries import Tables, is_hit, require_delivery, still_there
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
@@ -28,7 +29,8 @@ def messages(
     if recipient is not None:
         chosen = chosen.filter(pl.col("recipient_id") == recipient)
     hits = hits.join(chosen.select(MESSAGE.key), on=MESSAGE.key, how="semi", nulls_equal=True)
-    counted = _named(tables, chosen).join(_hits(hits), on=MESSAGE.key, how="left", nulls_equal=True)
+    is_dated = believed(tables, "event", delivery or "").holds()
+    counted = _named(tables, chosen).join(_hits(hits, is_dated), on=MESSAGE.key, how="left", nulls_equal=True)
     rows = counted.with_columns(pl.col("opens", "clicks", "hits").fill_null(0)).sort(
         "last_hit_at", "status_at", "message_id", "delivery_id", descending=True, nulls_last=True
     )
@@ -42,7 +44,7 @@ def _named(tables: Tables, chosen: pl.LazyFrame) -> pl.LazyFrame:
     return joined.with_columns(document=pl.coalesce("document", "delivery_id"), status=pl.col("status").cast(pl.String))
 
 
-def _hits(events: pl.LazyFrame) -> pl.LazyFrame:
+def _hits(events: pl.LazyFrame, is_dated: pl.Expr) -> pl.LazyFrame:
     kind = pl.col("event_type").cast(pl.String)
     return (
         events.filter(pl.col("message_id").is_not_null(), is_hit())
@@ -51,6 +53,6 @@ def _hits(events: pl.LazyFrame) -> pl.LazyFrame:
             opens=(kind == "opened").sum().cast(pl.Int64),
             clicks=(kind == "clicked").sum().cast(pl.Int64),
             hits=pl.len().cast(pl.Int64),
-            last_hit_at=pl.col("occurred_at").max(),
+            last_hit_at=pl.col("occurred_at").filter(is_dated).max(),
         )
     )

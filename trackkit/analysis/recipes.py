@@ -4,10 +4,12 @@ Each returns recipients, to be joined or exported; addresses are in none of them
 deleted, and messages to control addresses, are left out.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, timedelta
 
 import polars as pl
 
+from trackkit.believed import now
+from trackkit.clock import Asked, moment
 from trackkit.deliveries import Tables, counted_events, is_public, of_delivery, require_delivery, without_aside
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
@@ -16,17 +18,19 @@ BEHAVIOURS = pl.Enum(["clicked", "opened", "inactive"])
 _HITS = ("opened", "clicked", "unsubscribed", "mirror_page", "web_visited", "transaction")
 
 
-def no_open_in(tables: Tables, days: float, until: datetime | None = None) -> pl.DataFrame:
+def no_open_in(tables: Tables, days: float, until: Asked | None = None) -> pl.DataFrame:
     """Return the recipients who opened nothing in the last `days` days: one row per recipient, by id.
 
     Columns: `recipient_id`, `messages` (delivered to them in those days), `last_open_at` (UTC, the latest one before;
     null when they never opened). A hit on the open pixel counts, as on the platform; a click without one does not.
-    `until` is the end of the days, by default the newest instant in the tracking log. Raises RequestError when `days`
+    `until` is the end of the days (a date, its end; an instant; or ISO text), by default the newest instant in the
+    tracking log that is `believed`. Raises RequestError when `days`
     is not positive, or nothing is dated and `until` is not given.
     """
     if not days > 0:
         raise RequestError(f"A number of days is positive; got {days!r}.")
-    end = until or tables.scan("event").select(pl.col("occurred_at").max()).collect().item()
+    zone = getattr(tables, "timezone", "UTC")
+    end = now(tables) if until is None else moment(until, zone, "until", end_of_day=True).astimezone(UTC)
     if end is None:
         raise RequestError("No hit carries a date, so there are no last days; give `until`.")
     start = end - timedelta(days=days)
@@ -75,19 +79,21 @@ def behaviour(tables: Tables, delivery: str) -> pl.DataFrame:
 
 
 def hits_per_recipient(
-    tables: Tables, since: datetime | None = None, until: datetime | None = None, label_contains: str = ""
+    tables: Tables, since: Asked | None = None, until: Asked | None = None, label_contains: str = ""
 ) -> pl.DataFrame:
     """Return how many logs each recipient has, the most active first: one row per recipient with at least one.
 
-    `since` <= the hit < `until`, where given; `label_contains` keeps deliveries whose label holds that text, whatever
-    its case. Columns: `recipient_id`, `hits`, `opens`, `clicks`, `deliveries`, `last_hit_at` (UTC).
+    `since` <= the hit < `until`, where given, each a date, an instant, or ISO text of either; `label_contains` keeps
+    deliveries whose label holds that text, whatever its case. Columns: `recipient_id`, `hits`, `opens`, `clicks`,
+    `deliveries`, `last_hit_at` (UTC).
     """
     kind = pl.col("event_type").cast(pl.String)
     hits = _sent(tables, "event").filter(kind.is_in(_HITS) | pl.col("link_id").is_not_null())
+    zone, at = getattr(tables, "timezone", "UTC"), pl.col("occurred_at")
     if since is not None:
-        hits = hits.filter(pl.col("occurred_at") >= since)
+        hits = hits.filter(at >= moment(since, zone, "since").astimezone(UTC))
     if until is not None:
-        hits = hits.filter(pl.col("occurred_at") < until)
+        hits = hits.filter(at < moment(until, zone, "until").astimezone(UTC))
     if label_contains:
         label = pl.col("label").str.to_lowercase().str.contains(label_contains.lower(), literal=True)
         hits = hits.join(tables.scan("delivery").filter(label), on="delivery_id", how="semi")

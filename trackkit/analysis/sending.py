@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.believed import believed
+from trackkit.clock import begins, ends
 from trackkit.deliveries import Tables, launch, of_delivery, require_delivery, zone_of
 from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
@@ -15,7 +17,10 @@ from trackkit.schema import FAILURE_REASONS, INSTANT
 
 OUTCOMES = {"delivered": "success", "failed": "errors"}
 OUTCOME = pl.Enum(["success", "errors"])
-TIMESCALES = {"1m": 60, "10m": 600, "1h": 3_600, "3h": 10_800, "24h": 86_400}  # seconds
+# Seconds; a day, week, month or year of the calendar is now and then longer or shorter.
+TIMESCALES = {
+    "1m": 60, "10m": 600, "1h": 3_600, "3h": 10_800, "24h": 86_400, "1w": 604_800, "1mo": 2_629_800, "1y": 31_557_600,
+}  # fmt: skip
 MOST_BUCKETS = 72  # that "auto" draws
 HOUR = timedelta(hours=1)
 EXCLUSION_ROWS = pl.Enum(["rule", "unlisted", "total"])
@@ -62,7 +67,8 @@ def throughput(
     Columns: `starts_at` (start of the period, in that zone), `seconds` (its length), `series` ("success" or "errors"),
     `messages`; `messages_per_hour` (messages x 3600 / seconds); `bits_per_second` (messages x size x 8 / seconds), null
     when the size of a message is unknown. `every` is "1m", "10m", "1h", "3h", "24h" (a calendar day, 23 or 25 hours
-    when the clocks change) or "auto": the shortest that makes no more than 72 periods. Only what happened before launch
+    when the clocks change), "1w", "1mo" or "1y" (a week from Monday on, a calendar month, a year) or "auto": the
+    shortest that makes no more than 72 periods, or "1y". Only what happened before launch
     + `hours` is there; without `hours`, what happened up to the last success, since bounces trickle in for days. A
     message is in the period of its last change of status. Raises RequestError for an unknown delivery, zone or `every`,
     or `hours` that are not positive.
@@ -70,8 +76,8 @@ def throughput(
     zone = zone_of(tables, timezone)
     dated = _dated(tables, require_delivery(tables, delivery)).filter(_before(tables, delivery, hours)).collect()
     step = _step(dated, every)
-    clock = pl.col("status_at").dt.convert_time_zone(zone).dt.truncate(step)
-    seconds = (pl.col("starts_at").dt.offset_by(step) - pl.col("starts_at")).dt.total_seconds()
+    clock = begins(pl.col("status_at").dt.convert_time_zone(zone), zone, step)
+    seconds = (ends(pl.col("starts_at"), zone, step) - pl.col("starts_at")).dt.total_seconds()
     size = _fact(tables, delivery, "message_size")
     return (
         dated.group_by(starts_at=clock, series="series")
@@ -93,11 +99,12 @@ def pace(tables: Tables, delivery: str) -> pl.DataFrame:
     `started_at`, the first message; `last_at`, the last success known; `validity_at`, the deadline; `as_of`, the newest
     load. `sent`, the messages whose outcome is dated up to `last_at`; `messages_per_hour`, sent / (last_at -
     started_at); `busiest_hour`, the most messages of any 60 minutes. `phase` is "not started", "running", "paused",
-    "over" or null, by the state of the delivery. While messages are pending and the pace is known: `hours_needed`,
-    pending / messages_per_hour; and, unless paused, `ends_at`, last_at + hours_needed, a projection that holds only
-    while the pace does. `outlook` compares: "in time" and "late" with the deadline; "overdue" when the deadline had
-    passed at the newest load, "behind" when the projected end had, and messages are still pending; null when that
-    cannot be said. What the data itself has refuted is not projected. Raises RequestError for an unknown delivery.
+    "over" or null, by the state of the delivery; one with messages sent has started, whatever its state says. While
+    messages are pending and the pace is known: `hours_needed`, pending / messages_per_hour; and, unless paused,
+    `ends_at`, last_at + hours_needed, a projection that holds only while the pace does. `outlook` compares: "in time"
+    and "late" with the deadline; "overdue" when the deadline had passed at the newest load, "behind" when the
+    projected end had, and messages are still pending; null when that cannot be said. What the data itself has refuted
+    is not projected. Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
     counted = ["to_deliver", "processed", "pending", "cancelled"]
@@ -106,7 +113,7 @@ def pace(tables: Tables, delivery: str) -> pl.DataFrame:
     state = _fact(tables, key, "state")
     row |= _speed(tables, key)
     row |= {"validity_at": _fact(tables, key, "validity_at"), "as_of": getattr(tables, "as_of", None)}
-    row |= {"phase": PHASES.get(state) if state is not None else None}
+    row |= {"phase": _phase(state, row["processed"])}
     return pl.DataFrame([row | _projection(row)], schema=PACE)
 
 
@@ -116,6 +123,11 @@ PACE = {
     "busiest_hour": pl.Int64, "hours_needed": pl.Float64, "ends_at": INSTANT, "validity_at": INSTANT, "as_of": INSTANT,
     "outlook": pl.String,
 }  # fmt: skip
+
+
+def _phase(state: int | None, processed: int | None) -> str | None:
+    phase = PHASES.get(state) if state is not None else None
+    return RUNNING if phase == NOT_STARTED and processed else phase
 
 
 def _by_rule(tables: Tables, delivery: str) -> pl.DataFrame:
@@ -137,7 +149,7 @@ def _dated(tables: Tables, delivery: str) -> pl.LazyFrame:
     status = pl.col("status").cast(pl.String)
     return (
         of_delivery(tables, "message", delivery)
-        .filter(status.is_in(list(OUTCOMES)), pl.col("status_at").is_not_null())
+        .filter(status.is_in(list(OUTCOMES)), believed(tables, "message", delivery).holds("status_at"))
         .select("status_at", series=status.replace_strict(OUTCOMES, return_dtype=OUTCOME))
     )
 
@@ -159,7 +171,7 @@ def _step(dated: pl.DataFrame, every: str) -> str:
     if every == "auto":
         span = (dated["status_at"].max() - dated["status_at"].min()).total_seconds() if dated.height else 0
         fitting = [name for name, seconds in TIMESCALES.items() if span / seconds < MOST_BUCKETS]
-        every = fitting[0] if fitting else "24h"
+        every = fitting[0] if fitting else "1y"
     return "1d" if every == "24h" else every
 
 

@@ -5,14 +5,17 @@ forwards are worked out for each delivery and then added (see `engine`). Rates a
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import polars as pl
 
 from trackkit.analysis.unseen import observed, unseen
+from trackkit.believed import believed
 from trackkit.deliveries import AVERAGE_MONTHS, Tables, is_set_aside, require_deliveries, without_aside
 from trackkit.engine import measure
 from trackkit.errors import RequestError
+from trackkit.schema import INSTANT
 
 MOST = 1_000  # a report of more rows is read by nobody (spec, 2.0)
 
@@ -36,7 +39,7 @@ def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> p
     asked = _ids(deliveries)
     keys = require_deliveries(tables, asked) if asked else None
     found = _known(tables, keys)
-    chosen = _of_the_last_months(found) if keys is None else _in_order(found, keys)
+    chosen = _of_the_last_months(found, believed(tables).last) if keys is None else _in_order(found, keys)
     if chosen.height > MOST:
         raise RequestError(f"A report holds at most {MOST:,} deliveries; there are {chosen.height:,}: name fewer ids.")
     return _told_apart(chosen).select("delivery_id", "delivery", "launched_at")
@@ -63,7 +66,8 @@ def side_by_side(tables: Tables, metrics: Sequence[str], deliveries: str | Seque
 
 
 def _ids(deliveries: str | Sequence[str]) -> list[str]:
-    given = deliveries.split(",") if isinstance(deliveries, str) else [str(key) for key in deliveries]
+    one = isinstance(deliveries, str | int | float)
+    given = str(deliveries).split(",") if one else [str(key) for key in deliveries]  # type: ignore[union-attr]
     return list(dict.fromkeys(key.strip() for key in given if key.strip()))
 
 
@@ -73,7 +77,9 @@ def _known(tables: Tables, keys: list[str] | None) -> pl.DataFrame:
     if keys is not None:
         asked = pl.col("delivery_id").is_in(keys)
         declared, hits = declared.filter(asked), hits.filter(asked)
-    first = hits.group_by("delivery_id").agg(first_hit_at=pl.col("occurred_at").min())
+    dated = hits.filter(believed(tables).holds())
+    first = dated.group_by("delivery_id").agg(first_hit_at=pl.col("occurred_at").min())
+    first = hits.select("delivery_id").unique().join(first, on="delivery_id", how="left")
     joined = declared.unique("delivery_id").join(first, on="delivery_id", how="full", coalesce=True)
     return joined.select(
         "delivery_id", delivery=pl.coalesce("label", "internal_name", "delivery_id"),
@@ -81,9 +87,10 @@ def _known(tables: Tables, keys: list[str] | None) -> pl.DataFrame:
     ).collect()  # fmt: skip
 
 
-def _of_the_last_months(found: pl.DataFrame) -> pl.DataFrame:
+def _of_the_last_months(found: pl.DataFrame, until: datetime | None) -> pl.DataFrame:
+    """The deliveries launched in the months up to the latest launch; what is planned for later is none."""
     launched, back = pl.col("launched_at"), f"-{AVERAGE_MONTHS}mo"
-    real = found.filter("is_real")
+    real = found.filter("is_real", (launched <= pl.lit(until, INSTANT)).fill_null(True))
     recent = (launched >= launched.max().dt.offset_by(back)) | launched.max().is_null()
     return real.filter(recent).sort("launched_at", "delivery_id", descending=[True, False])
 

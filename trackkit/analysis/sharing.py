@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from trackkit.believed import believed
 from trackkit.deliveries import Tables, is_public, require_deliveries, without_aside, zone_of
 from trackkit.engine import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
@@ -67,7 +68,8 @@ def sharing_activity(
     """
     if every not in EVERY:
         raise RequestError(f"There is no period {str(every)[:80]!r}.{did_you_mean(str(every), EVERY)}")
-    local = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone)).dt.date()
+    at = pl.when(believed(tables).holds()).then(pl.col("occurred_at"))
+    local = at.dt.convert_time_zone(zone_of(tables, timezone)).dt.date()
     wanted, chosen = _wanted(networks), _chosen(tables, delivery)
     opens = _events(tables, chosen).filter(_is("opened"), pl.col("delivery_id").is_not_null())
     hits = pl.concat(
@@ -128,7 +130,7 @@ def _events(tables: Tables, chosen: list[str] | None) -> pl.LazyFrame:
 def _chosen(tables: Tables, delivery: Deliveries) -> list[str] | None:
     if delivery is None or delivery == "":
         return None
-    return require_deliveries(tables, [delivery] if isinstance(delivery, str) else delivery)
+    return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else delivery)
 
 
 def _shares_are_known(tables: Tables) -> bool:

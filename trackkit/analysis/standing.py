@@ -8,6 +8,7 @@ import polars as pl
 
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.unlogged import unlogged
+from trackkit.believed import now
 from trackkit.deliveries import Tables, has_no_status
 from trackkit.kept import removal_of
 from trackkit.schema import DELETED, STATES
@@ -24,7 +25,7 @@ def of_delivery(tables: Tables, key: str, hits: Mapping[str, int], newest: datet
     sent = _messages(tables, key)
     yield from _standing(tables, facts)
     if facts:
-        yield from _finality(facts, max(filter(None, (newest, sent["newest"])), default=None))
+        yield from _finality(facts, max(filter(None, (newest, sent["newest"])), default=None), sent["delivered"])
     yield from counted("waiting", sent["waiting"], sent["messages"])
     yield from counted("unknown_statuses", sent["unknown"], sent["messages"])
     if removal := removal_of(tables, key):
@@ -58,9 +59,8 @@ def _messages(tables: Tables, key: str) -> dict[str, Any]:
         delivered=((status == "delivered") & ~seed).sum(),
         waiting=status.is_in(WAITING).sum(),
         unknown=(has_no_status() & ~pl.col("is_implied").fill_null(False)).sum(),
-        newest=pl.col("status_at").max(),
     )
-    return counts.collect().row(0, named=True)
+    return counts.collect().row(0, named=True) | {"newest": now(tables, "message", key)}
 
 
 def _standing(tables: Tables, facts: Mapping[str, Any]) -> Iterator[Limit]:
@@ -80,15 +80,15 @@ def is_gone(facts: Mapping[str, Any]) -> bool:
     return facts.get("state") == DELETED or bool(facts.get("delete_status"))
 
 
-def _finality(facts: Mapping[str, Any], through: datetime | None) -> Iterator[Limit]:
+def _finality(facts: Mapping[str, Any], through: datetime | None, delivered: int) -> Iterator[Limit]:
     """Whether its figures can still change, by its state, its deadline, and how long bounces take."""
     state, last = facts.get("state"), facts.get("ended_at") or facts.get("started_at")
     late = last and last + LATE_BOUNCES
     if facts.get("is_model"):
         return
-    if not _is_sent(facts):
+    if not _is_sent(facts) and not delivered:
         yield Limit("not_sent", code=state)
-    elif state in RUNNING:
+    elif state in RUNNING or not _is_sent(facts):
         yield Limit("running", code=state, until=facts.get("validity_at"))
     else:
         if state in ENDED_EARLY:

@@ -1,11 +1,13 @@
 """The story of one recipient, or of one delivery, in the order of time: sent, opened, clicked, bought, left.
 
-Only what is dated is told. Pages of web applications are not: they belong to visitors, who may have refused tracking.
+Only what is dated, and believed, is told. Pages of web applications are not: they belong to visitors, who may have
+refused tracking.
 """
 
 import polars as pl
 
 from trackkit.analysis.links import event_label
+from trackkit.believed import believed
 from trackkit.deliveries import Tables, require_delivery, require_timezone, still_there, unnamed_if_deleted
 from trackkit.errors import RequestError
 from trackkit.language import translatable
@@ -48,11 +50,12 @@ def timeline(tables: Tables, recipient: str | None = None, delivery: str | None 
         there = {name: still_there(tables, rows) for name, rows in there.items()}
         acts = acts.with_columns(unnamed_if_deleted(tables))
     sent = _of_messages(there["message"].filter(*asked))
-    told = pl.concat([sent, _of_events(there["event"].filter(*asked), sent), acts], how="diagonal")
+    told = {"message": sent, "event": _of_events(there["event"].filter(*asked), sent), "subscription": acts}
+    dated = [rows.filter(believed(tables, table, delivery or "").holds()) for table, rows in told.items()]
+    told = pl.concat(dated, how="diagonal")
     names = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
     return (
-        told.filter(pl.col("occurred_at").is_not_null())
-        .join(names, on="delivery_id", how="left")
+        told.join(names, on="delivery_id", how="left")
         .with_columns(pl.coalesce("document", "delivery_id").alias("document"))
         .sort("occurred_at", "act", "label", "delivery_id", "recipient_id", nulls_last=True)
         .select(COLUMNS)

@@ -7,12 +7,13 @@ without an instant, a service or a known action are left out; those without a re
 subscriber.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from trackkit.deliveries import Tables, unnamed_if_deleted, zone_of
+from trackkit.believed import now as newest
+from trackkit.clock import Asked, moment
+from trackkit.deliveries import Tables, number_hint, unnamed_if_deleted, zone_of
 from trackkit.engine import quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import INSTANT
@@ -30,9 +31,7 @@ PEOPLE = ("at_start", "joined", "left")
 OF_PEOPLE = ("everybody", "change", "loss_rate")
 
 
-def subscription_progress(
-    tables: Tables, service: str = "", as_of: str | datetime = "", timezone: str = ""
-) -> pl.DataFrame:
+def subscription_progress(tables: Tables, service: str = "", as_of: Asked = "", timezone: str = "") -> pl.DataFrame:
     """Return how each service gained and lost subscribers: one row per service and period before `as_of`.
 
     Columns: `service_id`, `service` (label, else id), `period`, `starts_at`, `as_of` (UTC), `subscribers` (at `as_of`),
@@ -43,11 +42,12 @@ def subscription_progress(
     are now; `loss_rate`, left / everybody, null of nobody. The service with most subscribers comes first.
 
     Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
-    without a zone is in `timezone`. Empty, it is the last act of all services, never the wall clock. Raises
-    RequestError for an unknown service or time zone, and for an `as_of` that is neither.
+    without a zone is in `timezone`. Empty, it is the last act of all services that is `believed`, never the wall
+    clock. Raises RequestError for an unknown service or time zone, and for an `as_of` that is neither.
     """
     acts = _acts(tables)
-    now = _instant(as_of, zone_of(tables, timezone)) or acts.select(pl.col("occurred_at").max()).collect().item()
+    zone = zone_of(tables, timezone)
+    now = newest(tables, "subscription", rows=acts) if as_of in ("", None) else _instant(as_of, zone)
     past = acts.filter(pl.col("occurred_at") <= pl.lit(now, INSTANT))
     people, periods = _people(past), _periods(now)
     counted = [
@@ -99,7 +99,7 @@ def _rated(counted: pl.DataFrame) -> pl.DataFrame:
 def subscription_curves(
     tables: Tables,
     service: str = "",
-    as_of: str | datetime = "",
+    as_of: Asked = "",
     period: str = "6 months",
     timezone: str = "",
     top: int | None = None,
@@ -132,7 +132,7 @@ def subscription_curves(
 
 
 def acts_by_delivery(
-    tables: Tables, service: str = "", as_of: str | datetime = "", period: str = "6 months", timezone: str = ""
+    tables: Tables, service: str = "", as_of: Asked = "", period: str = "6 months", timezone: str = ""
 ) -> pl.DataFrame:
     """Return which deliveries people joined or left from in a period: one row per delivery, most left first.
 
@@ -163,13 +163,14 @@ def services(tables: Tables, service: str = "") -> pl.DataFrame:
 
     Those that only acts name are there too. Raises RequestError for an unknown service.
     """
+    given, service = service, str(service)
     declared = tables.scan("service").select("service_id", service="label")
     acted = _acts(tables).select("service_id", service=pl.lit(None, pl.String)).unique()
     rows = pl.concat([declared, acted.join(declared, on="service_id", how="anti")])
     named = rows.with_columns(service=pl.coalesce("service", "service_id")).unique("service_id").collect()
     if service and service not in named["service_id"]:
         hint = did_you_mean(service, named["service_id"].head(1000))
-        raise RequestError(f"There is no service {service[:80]!r} in these tables.{hint}")
+        raise RequestError(f"There is no service {service[:80]!r} in these tables.{hint}{number_hint(given)}")
     return named.filter(pl.col("service_id") == service) if service else named.sort("service", "service_id")
 
 
@@ -266,16 +267,6 @@ def _day(column: str, timezone: str) -> pl.Expr:
     return pl.col(column).dt.convert_time_zone(timezone).dt.date().alias("day")
 
 
-def _instant(as_of: str | datetime, timezone: str) -> datetime | None:
-    """The instant asked for; a date stands for its end, the last microsecond of the day; None when empty."""
-    zone = ZoneInfo(timezone)
-    if as_of == "":
-        return None
-    try:
-        given = as_of if isinstance(as_of, datetime) else datetime.fromisoformat(as_of)
-        if isinstance(as_of, str) and len(as_of) <= len("2026-11-15"):
-            given = datetime.combine(date.fromisoformat(as_of), time.max)
-        return (given if given.tzinfo else given.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError):
-        example = "'2026-11-15' or '2026-11-15T20:00'"
-        raise RequestError(f"An instant is written as {example}; got {str(as_of)[:80]!r}.") from None
+def _instant(as_of: Asked, timezone: str) -> datetime:
+    """The instant asked for; a date stands for its end, the last microsecond of the day."""
+    return moment(as_of, timezone, "as_of", end_of_day=True).astimezone(UTC)

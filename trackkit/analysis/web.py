@@ -7,6 +7,8 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.consent import displays, require_word, share
+from trackkit.believed import believed
+from trackkit.clock import begins
 from trackkit.deliveries import Tables, deleted, is_public, require_delivery, require_timezone
 from trackkit.refusals import is_visit
 from trackkit.snapshot import Snapshot
@@ -82,7 +84,7 @@ def counted_tables(tables: Tables, visits: pl.DataFrame, delivery: str = "") -> 
         listed, asked = tables.scan("delivery"), pl.LazyFrame({"delivery_id": [require_delivery(tables, delivery)]})
         unlisted = asked.join(listed, on="delivery_id", how="anti")
         frames["delivery"] = pl.concat([listed, unlisted], how="diagonal")
-    return Snapshot(frames)
+    return Snapshot(frames, getattr(tables, "as_of", None), timezone=getattr(tables, "timezone", "UTC"))
 
 
 def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
@@ -94,7 +96,7 @@ def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     share of nothing is null.
     """
     counted = visits.filter("is_counted", is_public())
-    is_site, is_own = pl.col("origin") == "site", pl.col("delivery_id") == delivery
+    is_site, is_own = pl.col("origin") == "site", pl.col("delivery_id") == str(delivery)
     counts = counted.group_by("attribution").agg(
         visits=(is_site & is_own).sum().cast(pl.Int64),
         application_pages=displays(~is_site & is_own),
@@ -119,12 +121,13 @@ def visit_activity(visits: pl.DataFrame, delivery: str, every: str = "24h", time
     """
     require_word("timescale", every, tuple(TIMESCALES))
     local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
+    starts = begins(local, timezone, TIMESCALES[every])
     bought = pl.col("event_type").cast(pl.String) == "transaction"
     series = pl.when(bought).then(pl.lit("transactions")).otherwise(pl.lit("pages")).cast(SERIES)
     return (
         of_delivery(visits, delivery)
         .filter("is_counted", pl.col("origin") == "site", pl.col("occurred_at").is_not_null())
-        .group_by(starts_at=local.dt.truncate(TIMESCALES[every]), series=series)
+        .group_by(starts_at=starts, series=series)
         .agg(count=pl.len().cast(pl.Int64))
         .sort("starts_at", "series")
     )
@@ -132,7 +135,7 @@ def visit_activity(visits: pl.DataFrame, delivery: str, every: str = "24h", time
 
 def of_delivery(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     """Return the visits tied to a delivery, those of control addresses left out, as every count does."""
-    return visits.filter(pl.col("delivery_id") == delivery, is_public())
+    return visits.filter(pl.col("delivery_id") == str(delivery), is_public())
 
 
 def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:
@@ -143,6 +146,10 @@ def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame
         "occurred_at", "person_id", "recipient_id", "delivery_id", "tag_id", *_OF_PAGE,
         event_type=pl.lit("web_visited").cast(kind), origin=_origin("web_application"),
     )  # fmt: skip
+    hits, pages = (
+        rows.with_columns(occurred_at=pl.when(believed(tables, table).holds()).then("occurred_at"))
+        for table, rows in (("event", hits), ("page_hit", pages))
+    )
     both = pl.concat([hits.cast({"event_type": kind}), pages], how="diagonal")
     return both.select(*_OF_EVENT, "origin", *_OF_PAGE).collect()
 

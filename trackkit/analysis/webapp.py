@@ -26,6 +26,7 @@ def applications(tables: Tables, web_application: str = "") -> list[str]:
     names = counts.sort("len", "web_application", descending=[True, False])["web_application"].to_list()
     if not web_application:
         return names
+    web_application = str(web_application)
     if web_application not in names:
         near = did_you_mean(web_application, names)
         raise RequestError(f"There is no web application {web_application[:80]!r}.{near}")
@@ -113,7 +114,7 @@ def traffic_sources(
     cookie = pl.col("delivery_id").sort_by("occurred_at", nulls_last=True).drop_nulls().first()
     counted = _counted(pages).with_columns(unnamed_if_deleted(tables))
     found = counted.group_by("web_application", "visitor").agg(cookie=cookie).with_columns(
-        delivery_id=pl.coalesce("cookie", pl.lit(external_delivery or None, pl.String)),
+        delivery_id=pl.coalesce("cookie", pl.lit(str(external_delivery) if external_delivery else None, pl.String)),
         found_by=pl.when(pl.col("cookie").is_not_null()).then(pl.lit("cookie"))
         .otherwise(pl.lit("application" if external_delivery else "nothing")).cast(FOUND_BY),
     )  # fmt: skip

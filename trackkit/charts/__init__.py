@@ -15,8 +15,9 @@ from trackkit.cells import OTHERS, UNKNOWN, headline
 from trackkit.charts import audience, platform, sending, story, web
 from trackkit.charts.canvas import (
     IN_LEGENDS,
-    LENGTHS,
+    MOST_ROWS,
     SHARE,
+    STEPS,
     WHOLE,
     Labels,
     along,
@@ -31,7 +32,9 @@ from trackkit.charts.canvas import (
     tip,
     whole_numbers,
     written,
+    zone_of,
 )
+from trackkit.charts.steps import in_steps, per, step_that_fits
 from trackkit.language import say, several
 from trackkit.metrics import METRICS
 from trackkit.theme import theme
@@ -40,9 +43,32 @@ __all__ = ["activity_columns", "audience", "click_days", "pareto_curve", "platfo
            "web"]  # fmt: skip
 # Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
-ELAPSED_TICKS = (0, 1, 3, 6, 12, 24, 48, 96, 168, 336, 504, 672, 1_344, 2_016, 4_032, 8_064)
+ELAPSED_TICKS = (
+    0,
+    1,
+    3,
+    6,
+    12,
+    24,
+    48,
+    96,
+    168,
+    336,
+    504,
+    672,
+    1_344,
+    2_016,
+    4_032,
+    8_760,
+    17_520,
+    26_280,
+    43_800,
+    87_600,
+)
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 OTHERS_PLACE = 1_000_000
+MOST_POINTS = 1_000  # of a curve
+MOST_DAYS = 366  # that are drawn as days
 
 
 def pareto_curve(
@@ -53,7 +79,7 @@ def pareto_curve(
     In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
     or "line". A series without events is not drawn.
     """
-    rows = named_series(cumulated.filter(pl.col("total") > 0), labels, lang)
+    rows = named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
     base = chart(rows, say("Share of the total of each series, by time since the launch.", lang)).encode(
         # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
         x=alt.X(
@@ -73,6 +99,15 @@ def pareto_curve(
     return alt.layer(area, base.mark_line(aria=False), description=base.description)
 
 
+def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
+    """Of more points than a curve shows, the last one of each of a thousand places along the axis."""
+    if cumulated.height <= 3 * MOST_POINTS:
+        return cumulated
+    place = (MOST_POINTS * (pl.col("hours") / pl.col("hours").max()).sqrt()).cast(pl.Int64)
+    last = pl.struct("series", place).is_last_distinct()
+    return cumulated.filter(last | (pl.col("hours") == 0))
+
+
 def activity_columns(
     activity: pl.DataFrame,
     every: str = "1h",
@@ -83,20 +118,31 @@ def activity_columns(
     """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
 
     In: the frame of `curves.activity` or `activities.activity_over_time` (`starts_at`, in the zone shown; `series`,
-    `count`). With `days`, only the first ones are drawn, and the description says how many events came later.
+    `count`). With `days`, only the first ones are drawn, and the description says how many events came later; where
+    most came later, all are, in periods as long as that takes.
     """
-    drawn = activity if days is None else activity.filter(_within(days))
+    drawn, step = _first_days(activity, STEPS[every], days)
     later = activity["count"].sum() - drawn["count"].sum()
-    starts = pl.col("starts_at").dt.replace_time_zone(None)
-    rows = named_series(drawn, labels, lang).with_columns(**by_the_clock(starts, LENGTHS[every], lang))
+    rows = named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
     events = say("Events", lang)
     return columns(
         rows,
         _activity_described(later, lang),
-        alt.Y("count:Q", title=events, stack="zero", axis=whole_numbers()),
+        alt.Y("count:Q", title=per(step, events, lang), stack="zero", axis=whole_numbers()),
         series_colour("name", labels, lang),
         [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", events, WHOLE)],
+        lang,
+        zone_of(drawn),
     )
+
+
+def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
+    """What is drawn of an activity, and in which periods."""
+    drawn = activity if days is None else activity.filter(_within(days))
+    if days is not None and 2 * drawn["count"].sum() >= activity["count"].sum():
+        return drawn, step
+    longer = step_that_fits(activity, step) if days is not None or drawn.height > MOST_ROWS else step
+    return (activity, step) if longer == step else (in_steps(activity, longer, ["count"]), longer)
 
 
 def _activity_described(later: int, lang: str) -> str:
@@ -115,15 +161,17 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
 
     In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`).
     """
-    day = pl.col("day").cast(pl.Datetime("ms"))
+    days = per_day.rename({"day": "starts_at"})
+    step = step_that_fits(days, "1d", MOST_DAYS)
+    drawn = in_steps(days, step, ["clicks"]) if step != "1d" else days
     rows = (
-        readable(per_day, "link")
+        readable(drawn, "link")
         .select(
             "link",
             "clicks",
             # The others come last, even if a link is itself called "Others".
             place=pl.col("rank").cast(pl.Int64).fill_null(OTHERS_PLACE),
-            **by_the_clock(day, timedelta(days=1), lang) | {"when": written(pl.col("day"), lang)},
+            **by_the_clock(drawn, step, lang) | {"when": written(pl.col("starts_at").cast(pl.Date), lang)},
         )
         .with_columns(key=_link_key(labels, lang))
     )
@@ -131,10 +179,13 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
     return columns(
         rows.drop("link"),
         say("Clicks of each day, by link.", lang),
-        alt.Y("clicks:Q", title=clicks, stack="zero", axis=whole_numbers()),
+        alt.Y(
+            "clicks:Q", title=clicks if step == "1d" else per(step, clicks, lang), stack="zero", axis=whole_numbers()
+        ),
         alt.Color("key:N", scale=_link_colours(rows), legend=_link_legend(rows)),
         [tip("when", say("Day", lang)), tip("key", say("Link", lang)), tip("clicks", clicks, WHOLE)],
-        daily=True,
+        lang,
+        least="days",
     )
 
 

@@ -11,9 +11,10 @@ from trackkit.charts.canvas import (
     WHOLE,
     Labels,
     along,
+    axis_instant,
     bars,
     chart,
-    clock_instant,
+    instants,
     named_series,
     readable,
     series_colour,
@@ -43,6 +44,14 @@ def slot_names(every: str, lang: str = "en") -> list[str]:
     return [f"{start // 60:02}:{start % 60:02}" for start in range(0, 24 * 60, minutes)]
 
 
+def slots_named(folded: pl.DataFrame, every: str, lang: str = "en") -> dict[int, str]:
+    """Return the words of the slots of `activities.folded_activity`, those twice on one day marked as such."""
+    names, slots = slot_names(every, lang), dict(folded.select("slot", "twice").unique().sort("slot").iter_rows())
+    return {
+        slot: say("{time} (twice)", lang, time=names[slot]) if twice else names[slot] for slot, twice in slots.items()
+    }
+
+
 def folded_columns(
     folded: pl.DataFrame, every: str, measured: str = "share", labels: Labels | None = None, lang: str = "en"
 ) -> alt.Chart:
@@ -51,9 +60,10 @@ def folded_columns(
     In: the frame of `activities.folded_activity`. `measured` is "share", of the total of each series, so that few
     transactions show beside many opens; or "count". A series without events is not drawn.
     """
-    names = slot_names(every, lang)
+    words = slots_named(folded, every, lang)
+    names = list(words.values())
     rows = named_series(folded.filter(pl.col("total") > 0), labels, lang).with_columns(
-        when=pl.col("slot").replace_strict(dict(enumerate(names)), return_dtype=pl.String)
+        when=pl.col("slot").replace_strict(words, return_dtype=pl.String)
     )
     values = {"share": ("Share of the total", alt.Axis(format="%", tickCount=5)), "count": ("Events", whole_numbers())}
     title, axis = values[measured]
@@ -115,13 +125,14 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
 
     In: the frame of `audience.history`.
     """
-    day = pl.col("day").cast(pl.Datetime("ms"))
-    rows = _with_names(history, lang).with_columns(starts_at=clock_instant(day), when=written(pl.col("day"), lang))
+    rows = _with_names(history, lang).with_columns(
+        starts_at=axis_instant(instants(history, "day")), when=written(pl.col("day"), lang)
+    )
     title = say("Share of the day's visitors", lang)
     names = rows.sort("rank").unique("label", maintain_order=True)["label"].to_list()
     legend = alt.Legend(symbolOpacity=1, columns=3, **short_labels(names, IN_LEGENDS))
     base = chart(rows.drop("day", "name"), say("Share of the visitors of each day, by name.", lang)).encode(
-        x=time_axis("starts_at", rows, daily=True),
+        x=time_axis("starts_at", rows, lang, least="days"),
         y=alt.Y("rate:Q", title=title, axis=alt.Axis(format="%", tickCount=5)),
         color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=legend),
         tooltip=[

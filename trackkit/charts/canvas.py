@@ -7,12 +7,15 @@ a report alike: altair's own renderers either need a network or emit a type that
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import altair as alt
 import polars as pl
 
+from trackkit.charts.ticks import MINUTES, ticks
+from trackkit.clock import ends
+from trackkit.errors import RequestError
 from trackkit.language import said, translatable
 from trackkit.theme import chart_config, theme
 from trackkit.wording import clipped, instant
@@ -33,8 +36,9 @@ WHOLE, SHARE = ",.0f", ".2%"  # how tooltips write counts and fractions
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # up to a count of 1 the least step still lets a half through
 FILLED = 0.92  # of a period, so that columns stand apart
 SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
-LENGTHS = {f"{hours}h": timedelta(hours=hours) for hours in (1, 3, 24)}
-LENGTHS |= {"half_hour": timedelta(minutes=30), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+MOST_ROWS = 20_000  # that a chart draws
+# The periods of analyses, as polars writes them.
+STEPS = {"1h": "1h", "3h": "3h", "24h": "1d", "half_hour": "30m", "hour": "1h", "day": "1d"}
 
 
 def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -48,7 +52,7 @@ def _theme() -> alt.theme.ThemeConfig:
 
 alt.renderers.register("trackkit", _bundle)
 alt.renderers.enable("trackkit")
-alt.data_transformers.enable("default", max_rows=20_000)
+alt.data_transformers.enable("default", max_rows=MOST_ROWS)
 
 
 def chart(rows: pl.DataFrame, description: str) -> alt.Chart:
@@ -75,14 +79,18 @@ def columns(
     y: alt.Y,
     colour: alt.Color,
     tooltip: Sequence[alt.Tooltip],
-    daily: bool = False,
+    lang: str = "en",
+    zone: str = "UTC",
+    least: str = MINUTES,
 ) -> alt.Chart:
-    """Draw columns by the clock, from `starts_at` to `ends_at`, stacked in the order of `place`."""
+    """Draw columns by the clock of `zone`, from `starts_at` to `ends_at`, stacked in the order of `place`."""
+    if rows.height > MOST_ROWS:
+        raise RequestError(f"A chart of {rows.height:,} columns cannot be read: take longer periods.")
     return (
         chart(rows, described)
         .mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0)
         .encode(
-            x=time_axis("starts_at", rows, daily),
+            x=time_axis("starts_at", rows, lang, zone, least),
             x2="ends_at",
             y=y,
             color=colour,
@@ -92,10 +100,26 @@ def columns(
     )
 
 
-def by_the_clock(starts: pl.Expr, length: timedelta | pl.Expr, lang: str) -> dict[str, pl.Expr]:
-    """Return where the column of a period stands, `starts_at` and `ends_at`, and its start in words, `when`."""
-    ends = clock_instant(starts + FILLED * length)
-    return {"starts_at": clock_instant(starts), "ends_at": ends, "when": written(starts, lang)}
+def zone_of(rows: pl.DataFrame, column: str = "starts_at") -> str:
+    """Return the zone by whose clock a column is to be read; UTC of days, and of instants without one."""
+    return getattr(rows.schema[column], "time_zone", None) or "UTC"
+
+
+def instants(rows: pl.DataFrame, column: str = "starts_at") -> pl.Expr:
+    """Return a column of instants, or of days, as instants of that zone."""
+    zone = getattr(rows.schema[column], "time_zone", None)
+    at = pl.col(column).cast(pl.Datetime("us", zone))
+    return at if zone else at.dt.replace_time_zone("UTC")
+
+
+def by_the_clock(rows: pl.DataFrame, step: str, lang: str) -> dict[str, pl.Expr]:
+    """Return where the column of a period stands, `starts_at` and `ends_at`, and its start in words, `when`.
+
+    In: `starts_at`, the beginnings of periods of `step`; the column of an hour that is 90 minutes long is as long.
+    """
+    starts, zone = instants(rows), zone_of(rows)
+    end = starts + FILLED * (ends(starts, zone, step) - starts)
+    return {"starts_at": axis_instant(starts), "ends_at": axis_instant(end), "when": written(starts, lang, zone)}
 
 
 def bars(rows: pl.DataFrame, described: str, x: alt.X, group: str, groups: Sequence[str], each: int) -> alt.Chart:
@@ -164,24 +188,34 @@ def _width(letter: str) -> float:
     return 2 if unicodedata.east_asian_width(letter) in "WF" else unicodedata.category(letter)[0] not in "MC"
 
 
-def written(clock: pl.Expr, lang: str) -> pl.Expr:
+def written(at: pl.Expr, lang: str, zone: str = "UTC") -> pl.Expr:
     """Instants or days as a language writes them; a few thousand at most, since each is a column of a chart."""
-    return clock.map_elements(lambda value: instant(value, lang=lang, weekday=True), return_dtype=pl.String)
+    return at.map_elements(lambda value: instant(value, zone, lang=lang, weekday=True), return_dtype=pl.String)
 
 
-def clock_instant(clock: pl.Expr) -> pl.Expr:
-    """What the clocks of the zone showed, taken for UTC, in milliseconds: so no reader's own zone can shift it."""
-    return clock.dt.replace_time_zone("UTC").dt.epoch("ms")
+def axis_instant(at: pl.Expr) -> pl.Expr:
+    """Where an instant, or a day, stands on a time axis, in milliseconds: at its true distance from all others."""
+    return at.dt.epoch("ms")
 
 
-def time_axis(column: str, rows: pl.DataFrame, daily: bool = False) -> alt.X:
-    """Return the axis of a column of clock instants, written as its span asks."""
-    span = timedelta(milliseconds=(rows[column].max() - rows[column].min()) if rows.height else 0)
-    short = not daily and span < timedelta(hours=20)
-    written = "%H:%M" if short else "%d %b" if daily or span > timedelta(days=8) else "%a %d, %H:%M"
-    count = "day" if daily and span < timedelta(days=14) else 8
-    axis = alt.Axis(format=written, tickCount=count, labelOverlap=True)
+def time_axis(column: str, rows: pl.DataFrame, lang: str = "en", zone: str = "UTC", least: str = MINUTES) -> alt.X:
+    """Return the axis of a column of `axis_instant`, its marks by the clock of `zone`.
+
+    `least` is what they are at least apart: "minutes", "days", "months". They are worked out here: a browser knows its
+    own zone and UTC, and would take the one for the other.
+    """
+    marks = _marks(rows[column].min(), max(rows[column].max(), rows.get_column("ends_at", default=rows[column]).max()),
+                   zone, lang, least) if rows.height else []  # fmt: skip
+    places, words = [at for at, _ in marks], [word for _, word in marks]
+    expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
+    # As an expression, since numbers would become dates in a way that only one of Vega's two interpreters knows.
+    axis = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=True)
     return alt.X(f"{column}:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+
+
+def _marks(first: int, last: int, zone: str, lang: str, least: str) -> list[tuple[int, str]]:
+    start, end = (datetime.fromtimestamp(at / 1_000, UTC) for at in (first, last))
+    return [(round(at.timestamp() * 1_000), words) for at, words in ticks(start, end, zone, lang, least)]
 
 
 def whole_numbers() -> alt.Axis:

@@ -11,10 +11,11 @@ from trackkit.charts.canvas import (
     WHOLE,
     Labels,
     along,
+    axis_instant,
     bars,
     chart,
-    clock_instant,
     columns,
+    instants,
     time_axis,
     tip,
     titled,
@@ -88,34 +89,29 @@ def sharing_columns(
     drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
     rows = rows.with_columns(kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String))
     colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
-    columns_beside = columns(
+    return columns(
         _side_by_side(rows, drawn, every, lang),
         say("What sharing brought in each period.", lang),
         alt.Y("count:Q", title=None, stack=None, axis=whole_numbers()),
         alt.Color("kind:N", scale=alt.Scale(domain=drawn, range=colours)),
         [tip("when", say("Period", lang)), tip("kind", say("Series", lang)), tip("count", say("Value", lang), WHOLE)],
-        daily=True,
+        lang,
+        least="months" if every == "month" else "days",
     )
-    return columns_beside.encode(x=_month_axis()) if every == "month" else columns_beside
 
 
 def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: str, lang: str) -> pl.DataFrame:
     """Where the column of each kind stands within its period."""
     places = {label: place for place, label in enumerate(kinds)} or {"": 0}
     place = pl.col("kind").replace_strict(places, return_dtype=pl.Int64)
-    clock = pl.col("starts_on").cast(pl.Datetime("ms"))
+    clock = instants(rows, "starts_on")
     slot = (clock.dt.offset_by(LENGTHS[every]) - clock) * 0.95 / max(1, len(kinds))
     return rows.with_columns(
         place=place,
-        starts_at=clock_instant(clock + slot * place),
-        ends_at=clock_instant(clock + slot * (place + 1)),
+        starts_at=axis_instant(clock + slot * place),
+        ends_at=axis_instant(clock + slot * (place + 1)),
         when=pl.Series([period_name(day, every, lang) for day in rows["starts_on"]], dtype=pl.String),
     ).drop("starts_on")
-
-
-def _month_axis() -> alt.X:
-    axis = alt.Axis(format="%b %Y", tickCount="month", labelOverlap=True)
-    return alt.X("starts_at:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
 
 
 def subscription_charts(curves: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> list[alt.Chart]:
@@ -133,7 +129,7 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
     rows = curves.select(
         "count", "cumulated",
         name=series.replace_strict(words, return_dtype=pl.String),
-        starts_at=clock_instant(pl.col("day").cast(pl.Datetime("ms"))),
+        starts_at=axis_instant(instants(curves, "day")),
         when=written(pl.col("day"), lang),
     )  # fmt: skip
     title = titled(curves["service"].first() or "")
@@ -142,7 +138,7 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
         .properties(title=title, height=200)
         .mark_line(aria=False, interpolate="step-after")
         .encode(
-            x=time_axis("starts_at", rows, daily=True),
+            x=time_axis("starts_at", rows, lang, least="days"),
             y=alt.Y("cumulated:Q", title=say("Cumulated", lang), axis=whole_numbers()),
             color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values()))),
             tooltip=[

@@ -6,14 +6,29 @@ import altair as alt
 import polars as pl
 
 from trackkit.cells import Block, Labels, headline, label_of, nothing, only_row, spoken
-from trackkit.charts.canvas import SHARE, WHOLE, along, bars, by_the_clock, columns, readable, tip
+from trackkit.charts.canvas import (
+    FILLED,
+    SHARE,
+    WHOLE,
+    along,
+    axis_instant,
+    bars,
+    columns,
+    instants,
+    readable,
+    tip,
+    written,
+    zone_of,
+)
 from trackkit.language import said, say, translatable
 
 OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
 SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
-AXES = {"messages_per_hour": ",.0f", "bits_per_second": "~s"}
+# Of what goes out more slowly: the hours in which the fastest period had a message.
+SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_766: "Messages per year"})
+FINE = ",.2f"  # figures below ten
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
-MOST_BARS = 30
+MOST_BARS, TEN = 30, 10
 DRAWN = translatable(
     {
         "rule": "Recipients left out by each rule, out of the initial population.",
@@ -82,32 +97,49 @@ def throughput_columns(
     """
     if throughput.height and throughput[speed].null_count() == throughput.height:
         return nothing(NO_SIZE, lang)
+    hours, title = _unit(throughput, speed, lang)
     rows = _periods(throughput, speed, said(OUTCOMES, lang) | dict(labels or {}), lang)
-    title = say(SPEEDS[speed], lang)
+    rows = rows.with_columns(pl.col("speed") * hours)
+    fastest = rows["speed"].max() or 0
+    form = "~s" if speed == "bits_per_second" and fastest >= 1 else WHOLE if fastest >= TEN else FINE
     described = say("{speed} in each period, by the clock: success and errors.", lang, speed=title)
     drawn = columns(
         rows,
         described,
-        alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=AXES[speed], tickCount=5)),
+        alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=form, tickCount=5)),
         alt.Color("name:N", scale=alt.Scale(domain=rows.sort("place")["name"].unique(maintain_order=True))),
         [
             tip("when", say("From", lang)),
             tip("name", say("Series", lang)),
-            tip("speed", title, WHOLE),
+            tip("speed", title, FINE if fastest < TEN else WHOLE),
             tip("messages", say("Messages", lang), WHOLE),
             tip("seconds", say("Seconds", lang), WHOLE),
         ],
+        lang,
+        zone_of(throughput),
     )
     return drawn.properties(height=220)
 
 
+def _unit(throughput: pl.DataFrame, speed: str, lang: str) -> tuple[float, str]:
+    """The hours that speeds are of, and their title: an hour, or as many as the fastest period needed for a message."""
+    fastest = throughput[speed].max() or 0
+    if speed == "bits_per_second" or fastest >= 1 or not fastest:
+        return 1, say(SPEEDS[speed], lang)
+    hours = next((hours for hours in SLOWER if fastest * hours >= 1), max(SLOWER))
+    return hours, say(SLOWER[hours], lang)
+
+
 def _periods(throughput: pl.DataFrame, speed: str, words: Mapping[str, str], lang: str) -> pl.DataFrame:
-    starts = pl.col("starts_at").dt.replace_time_zone(None)
+    zone, starts = zone_of(throughput), instants(throughput)
+    filled = pl.duration(microseconds=(FILLED * 1_000_000 * pl.col("seconds")).cast(pl.Int64))
     series = pl.col("series").cast(pl.String)
     return throughput.select(
         "messages",
         "seconds",
-        **by_the_clock(starts, pl.duration(seconds="seconds"), lang),
+        starts_at=axis_instant(starts),
+        ends_at=axis_instant(starts + filled),
+        when=written(starts, lang, zone),
         name=series.replace_strict(words, return_dtype=pl.String),
         place=series.replace_strict({name: place for place, name in enumerate(OUTCOMES)}, return_dtype=pl.Int64),
         speed=speed,

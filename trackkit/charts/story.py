@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from trackkit.charts.canvas import WHOLE, Labels, chart, clock_instant, readable, time_axis, tip, written
+from trackkit.charts.canvas import WHOLE, Labels, axis_instant, chart, readable, time_axis, tip, written, zone_of
 from trackkit.language import said, say, several
 from trackkit.theme import theme
 
@@ -27,7 +27,7 @@ def act_timeline(acts: pl.DataFrame, labels: Labels, lang: str = "en") -> alt.Ch
         opacity=0.75, stroke=theme().light.panel, strokeWidth=1, aria=False
     )
     return dots.properties(height=LANE * max(2, len(lanes)) + LANE // 2).encode(
-        x=time_axis("at", rows).scale(type="utc", padding=20),
+        x=time_axis("at", rows, lang, zone_of(acts, "at")).scale(type="utc", padding=20),
         y=alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False)),
         color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values())), legend=None),
         size=alt.Size(
@@ -50,17 +50,17 @@ def _tooltip(lang: str) -> list[alt.Tooltip]:
 def _moments(acts: pl.DataFrame, words: Mapping[str, str], lang: str) -> pl.DataFrame:
     """The dots, in words; where several deliveries had part in one, it says how many."""
     many = [several("{count} delivery", "{count} deliveries", count, lang) for count in acts["documents"]]
-    clocks = [pl.col(name).dt.replace_time_zone(None) for name in ("at", "first_at", "last_at")]
+    zone = zone_of(acts, "at")
     name = pl.col("act").cast(pl.String).replace_strict(words, return_dtype=pl.String)
     return (
         readable(acts, "document")
-        .with_columns(*clocks, name=name)
+        .with_columns(name=name)
         .select(
             "name",
             "count",
-            at=clock_instant(pl.col("at")),
-            since=written(pl.col("first_at"), lang),
-            until=written(pl.col("last_at"), lang),
+            at=axis_instant(pl.col("at")),
+            since=written(pl.col("first_at"), lang, zone),
+            until=written(pl.col("last_at"), lang, zone),
             document=pl.coalesce("document", pl.Series(many, dtype=pl.String)),
         )
     )

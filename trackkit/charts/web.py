@@ -7,8 +7,8 @@ import polars as pl
 
 from trackkit.cells import OTHERS
 from trackkit.charts.canvas import (
-    LENGTHS,
     SHARE,
+    STEPS,
     WHOLE,
     Labels,
     bars,
@@ -19,12 +19,15 @@ from trackkit.charts.canvas import (
     titled,
     whole_numbers,
     written,
+    zone_of,
 )
+from trackkit.charts.steps import in_steps, per, step_that_fits
 from trackkit.language import said, say, translatable
 from trackkit.wording import number, percent
 
 SERIES = translatable({"pages": "Pages", "transactions": "Transactions"})
 NO_SOURCE = translatable("(no delivery known)")
+MOST_PERIODS = 1_000  # that are drawn as they were asked for
 ROOM = 1.25  # the axis goes further than the longest bar, for the figure written beside it
 
 
@@ -32,23 +35,32 @@ def visit_columns(
     activity: pl.DataFrame, every: str = "24h", labels: Labels | None = None, lang: str = "en"
 ) -> alt.Chart:
     """Draw the pages displayed and the transactions of each period, by the clock. In: `web.visit_activity`."""
-    names, daily = said(SERIES, lang) | dict(labels or {}), every == "24h"
-    starts = pl.col("starts_at").dt.replace_time_zone(None)
-    days = {"when": written(starts.dt.date(), lang)} if daily else {}
-    rows = activity.select(
+    names, zone = said(SERIES, lang) | dict(labels or {}), zone_of(activity)
+    step = step_that_fits(activity, STEPS[every], MOST_PERIODS)
+    drawn = activity if step == STEPS[every] else in_steps(activity, step, ["count"])
+    daily = step not in ("1h", "3h")
+    days = {"when": written(pl.col("starts_at").dt.date(), lang)} if daily else {}
+    rows = drawn.select(
         "count",
         name=pl.col("series").cast(pl.String).replace(names),
         place=pl.col("series").to_physical(),
-        **by_the_clock(starts, LENGTHS[every], lang) | days,
+        **by_the_clock(drawn, step, lang) | days,
     )
     pages = say("Pages displayed", lang)
     return columns(
         rows,
         say("Pages and transactions of each period, by the clock.", lang),
-        alt.Y("count:Q", title=pages, stack="zero", axis=whole_numbers()),
+        alt.Y(
+            "count:Q",
+            title=pages if step == STEPS[every] else per(step, pages, lang),
+            stack="zero",
+            axis=whole_numbers(),
+        ),
         alt.Color("name:N", scale=alt.Scale(domain=list(names.values()))),
         [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", pages, WHOLE)],
-        daily,
+        lang,
+        zone,
+        "days" if daily else "minutes",
     )
 
 

@@ -1,7 +1,7 @@
 """How well the logs were forwarded: checks of a load, a delivery or everything, and one verdict: pass, warn or fail.
 
 A check compares a count with a threshold that the analysts edit (`reports_templates/quality.toml`). Nothing depends on
-the clock of the machine: what is late is judged by the newest instant in the data.
+the clock of the machine but when loads were made: what is late is judged by the newest instant that is believed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.believed import believed
 from trackkit.deliveries import Tables, require_delivery
 from trackkit.quality.curves import curve_findings, hourly
 from trackkit.quality.finding import Finding, frame, verdict
@@ -63,7 +64,8 @@ def _of_all(scope: Scope) -> Iterator[Finding]:
 def _of_one(scope: Scope) -> Iterator[Finding]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
-    ends = scope.hits().select(first=at.min(), last=at.quantile(MOST_READ, "nearest")).collect()
+    dated = scope.hits().filter(believed(scope.tables, "event", (scope.deliveries or [""])[0]).holds())
+    ends = dated.select(first=at.min(), last=at.quantile(MOST_READ, "nearest")).collect()
     since, until = ends.row(0)
     if gaps and since:
         yield nearby(gaps, since, until, scope.limits.gap_in_sequence)

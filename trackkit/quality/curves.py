@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.believed import believed
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.hits import Scope
 from trackkit.quality.thresholds import FAIL, PASS, WARN
@@ -25,7 +26,9 @@ def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
     both = (scope.hits(), scope.scan("collapsed"))
     rows = pl.concat([frame.select("log_server", "occurred_at") for frame in both])
     at = pl.col("occurred_at")
-    rows = rows.filter(at.is_between(window[0] - AROUND, window[1] + AROUND) if window else at.is_not_null())
+    own = scope.deliveries[0] if scope.deliveries and scope.is_one else ""
+    rows = rows.filter(believed(scope.tables, "event", own).holds())
+    rows = rows.filter(at.is_between(window[0] - AROUND, window[1] + AROUND)) if window else rows
     return (
         rows.group_by("log_server", hour=at.dt.truncate("1h"))
         .agg(hits=pl.len().cast(pl.Int64))

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.believed import BEFORE, EARLIEST, TIMES, now
 from trackkit.deliveries import Tables, has_no_status, is_hit, is_public, is_set_aside
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import FAIL, PASS, OfFiles
@@ -54,6 +55,7 @@ def hit_findings(scope: Scope) -> Iterator[Finding]:
         yield _share(scope, check, tally, total)
     yield from _unknown_messages(scope, events, hits)
     yield from _before_send(scope, events)
+    yield from _misdated(scope)
     yield from _tracking_missing(scope, hits)
 
 
@@ -163,12 +165,43 @@ def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
     yield Finding("before_send", limits.judge(count, total), count, total, str(limits), first, last, examples)
 
 
+def _misdated(scope: Scope) -> Iterator[Finding]:
+    """What is dated after the load that brought it, or long before its delivery or any: no clock can have said so.
+
+    Where most is, it is the clock of the machine that loaded which is in doubt, and nothing is told.
+    """
+    limits, counts = scope.limits.misdated, [_impossible(scope, table) for table in TIMES if scope.tables.has(table)]
+    found = pl.concat(rows.collect(engine="streaming") for rows in counts)
+    total, early, late = found.select(pl.col("all", "early", "late").sum()).row(0)
+    count = sum(part for part in (early, late) if 2 * part < total)
+    first, last = found.select(pl.col("first").min(), pl.col("last").max()).row(0) if count else (None, None)
+    examples = [f"{at:%Y-%m-%d}" for at in sorted({first, last} - {None})]
+    yield Finding("misdated", limits.judge(count, total), count, total, str(limits), first, last, examples)
+
+
+def _impossible(scope: Scope, table: str) -> pl.LazyFrame:
+    """Of a table, how much is dated at all, too early and too late, and the ends of both."""
+    at, loaded = pl.col(TIMES[table]), getattr(scope.tables, "as_of", None)
+    began = scope.scan("delivery").group_by("delivery_id").agg(began=pl.col("started_at").min())
+    of_deliveries = table in ("event", "message") or scope.is_one  # acts and pages mostly name no delivery
+    rows = (scope.scan(table) if of_deliveries else scope.tables.scan(table)).select("delivery_id", TIMES[table])
+    is_early = at < pl.lit(EARLIEST)
+    if table == "event":  # what was subscribed or displayed before a delivery is nothing odd
+        rows = rows.join(began, on="delivery_id", how="left")
+        is_early = is_early | (at < pl.col("began") - BEFORE).fill_null(False)
+    is_late = at > pl.lit(loaded + timedelta(seconds=scope.limits.misdated.seconds)) if loaded else pl.lit(False)
+    odd = at.filter(is_early | is_late)
+    return rows.select(
+        all=at.count(), early=is_early.sum(), late=is_late.fill_null(False).sum(), first=odd.min(), last=odd.max()
+    )
+
+
 def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
     """Deliveries whose messages were delivered long enough ago, and of which not one hit is known."""
     limits = scope.limits.tracking_missing
     if not scope.tables.has("message") or (scope.is_one and hits):
         return
-    newest = scope.tables.scan("event").select(pl.col("occurred_at").max()).collect(engine="streaming").item()
+    newest = now(scope.tables)
     if newest is None:
         return
     sent = _sent(scope).filter(

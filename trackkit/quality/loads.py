@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.believed import believed
 from trackkit.deliveries import Tables
 from trackkit.quality.curves import Window, curve_findings, hourly
 from trackkit.quality.finding import EXAMPLES, Finding, frame, verdict
@@ -36,7 +37,8 @@ def judge_load(
     limits = thresholds()
     scope = Scope(tables, limits, touched)
     at = pl.col("occurred_at")
-    ends = hits.select(pl.col("log_server").unique().drop_nulls().sort().implode(), first=at.min(), last=at.max())
+    dated = at.filter(believed(tables).holds())
+    ends = hits.select(pl.col("log_server").unique().drop_nulls().sort().implode(), first=dated.min(), last=dated.max())
     servers, *window = ends.collect(engine="streaming").row(0)
     found = [*file_findings(sources, earlier, limits), *hit_findings(scope)]
     gaps: list[Gap] = []

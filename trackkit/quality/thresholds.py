@@ -74,6 +74,12 @@ class Early(Share):
     seconds: Whole
 
 
+class Misdated(Share):
+    """Of what is dated when it cannot have been."""
+
+    seconds: Whole
+
+
 class Untracked(Share):
     """Of deliveries without a hit."""
 
@@ -111,11 +117,12 @@ _SHARES = (
 )  # fmt: skip
 _KINDS: dict[str, type[_Limits]] = {
     "gap_in_sequence": Sequence, "gap_in_time": Silence, "silent_server": SilentServer, "clock_skew": Skew,
-    "before_send": Early, "tracking_missing": Untracked, **dict.fromkeys(_SHARES, Share),
+    "before_send": Early, "misdated": Misdated, "tracking_missing": Untracked, **dict.fromkeys(_SHARES, Share),
     **dict.fromkeys(("corrupt_lines", "unknown_values", "unknown_types"), OfFiles),
 }  # fmt: skip
 # What a list may leave out: checks that came after some were copied.
 _DEFAULTS = {
+    "misdated": Misdated(warn=0.0, fail=0.1, seconds=60),
     "unknown_statuses": Share(warn=0.01, fail=0.1),
     "unknown_values": OfFiles(warn=0.01, fail=0.1, least=10),
 }

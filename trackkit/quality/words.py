@@ -18,6 +18,8 @@ REASONS = translatable(
         "may have been read with the wrong time zone.",
         "before_send": "Hits before their message was sent: {count} of {total}, half of them by {examples} or more. A "
         "clock or a time zone may be wrong.",
+        "misdated": "Dates that cannot be, after the load that brought them or long before their delivery: {count} of "
+        "{total}, {examples}. Such hits count in totals, and in no period, curve or age.",
         "unknown_deliveries": "Hits in deliveries that are in no table of deliveries: {count} of {total}.",
         "unknown_links": "Hits on links that no list of links names: {count} of {total}.",
         "unknown_messages": "Hits whose message is not in the delivery log: {count} of {total}. They count in totals.",

@@ -15,6 +15,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
@@ -180,6 +181,8 @@ def _values(report: Report, given: Mapping[str, Any], words: Template) -> dict[s
 def _typed(parameter: Parameter, value: Any) -> Any:
     """Return a value as the parameter's type; text from a command line is converted, nonsense is refused."""
     kind = notebook.TYPES[parameter.type]
+    if kind is str:
+        value = _as_text(value)
     try:
         if isinstance(value, bool) and kind is not bool:
             raise ValueError
@@ -194,6 +197,13 @@ def _typed(parameter: Parameter, value: Any) -> Any:
         choices = ", ".join(map(str, parameter.choices))
         raise RequestError(f"Parameter {parameter.name} is one of {choices}; got {str(value)[:80]!r}.")
     return typed
+
+
+def _as_text(value: Any) -> Any:
+    """An id that is a number, and a date, as text; what is neither is refused as it is."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _is_sound(value: Any) -> bool:

@@ -18,13 +18,14 @@ from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
-from trackkit.deliveries import is_hit, is_set_aside, require_delivery, still_there, zone_of
+from trackkit.believed import believed
+from trackkit.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
 from trackkit.report import notebook, notes
 from trackkit.report.common import Common, common
 from trackkit.report.template import Section, Template, template
-from trackkit.schema import MESSAGE_TYPES, STATES
+from trackkit.schema import INSTANT, MESSAGE_TYPES, STATES
 from trackkit.snapshot import Snapshot
 from trackkit.wording import clipped, instant, number, plain
 
@@ -107,10 +108,10 @@ def open_page(
     """
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
-    if delivery:
-        require_delivery(tables, delivery)
-    if recipient:
-        require_recipient(tables, recipient)
+    # An id may be a number here: papermill makes one of `-p delivery 701`.
+    delivery = require_delivery(tables, delivery) if delivery else ""
+    recipient = require_recipient(tables, recipient) if recipient else ""
+    service = None if service is None else str(service)
     words = template(report, lang)
     if not (delivery or recipient or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
@@ -165,12 +166,13 @@ def _about(tables: Snapshot, delivery: str, recipient: str, timezone: str, lang:
 
 
 def require_recipient(tables: Snapshot, recipient: str) -> str:
-    """Return the id of a recipient, or refuse one that no table mentions."""
+    """Return the id of a recipient as text, or refuse one that no table mentions."""
+    given, recipient = recipient, str(recipient)
     for table in ("recipient", "message", "event"):
         found = tables.scan(table).filter(pl.col("recipient_id") == recipient).select("recipient_id").head(1)
         if found.collect().height:
             return recipient
-    raise RequestError(f"There is no recipient {recipient!r} in these tables.")
+    raise RequestError(f"There is no recipient {recipient!r} in these tables.{number_hint(given)}")
 
 
 def _snapshot(store: str | os.PathLike[str]) -> Snapshot:
@@ -208,11 +210,12 @@ def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str 
 
 def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header:
     """Describe everything in the tables: how many deliveries there are, and from when to when they were launched."""
-    launched = pl.coalesce("started_at", "contact_at")
+    launched, until = pl.coalesce("started_at", "contact_at"), believed(tables).last
+    is_past = launched <= pl.lit(until, INSTANT) if until else pl.lit(True)  # what is planned is no launch yet
     count, first, last = (
         tables.scan("delivery")
         .filter(~is_set_aside())
-        .select(pl.len(), first=launched.min(), last=launched.max())
+        .select(pl.len(), first=launched.min(), last=launched.filter(is_past).max())
         .collect()
         .row(0)
     )
@@ -234,7 +237,7 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
     """Describe an information service, or all: from when to when people joined and left them."""
     found = services(tables, service)
     acts = tables.scan("subscription").filter(pl.col("service_id").is_in(found["service_id"].to_list()))
-    at = pl.col("occurred_at")
+    at = pl.col("occurred_at").filter(believed(tables, "subscription").holds())
     count, first, last = acts.select(pl.len(), first=at.min(), last=at.max()).collect().row(0)
     shown = [
         ("Services", number(found.height, lang=lang)),
@@ -269,7 +272,8 @@ def _header(
     timezone: str,
     lang: str,
 ) -> Header:
-    count, last = hits.filter(is_hit()).select(pl.len(), pl.col("occurred_at").max()).collect().row(0)
+    dated = pl.col("occurred_at").filter(believed(tables).holds())
+    count, last = hits.filter(is_hit()).select(pl.len(), dated.max()).collect().row(0)
     facts = [*facts, ("Hits", number(count, lang=lang)), ("Last hit", instant(last, timezone, lang=lang))]
     return Header(
         heading=clipped(heading, 300),

@@ -6,13 +6,14 @@ Opening a store imports polars and deltalake, nothing else; loading brings the r
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from html import escape
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
+from trackkit.clock import Asked, moment
 from trackkit.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.snapshot import Counted, Snapshot
@@ -63,6 +64,11 @@ class Store:
             return self._timezone or self._current.timezone
         commit = self._lake.last_commit()
         return commit.timezone if commit else "UTC"
+
+    @property
+    def as_of(self) -> datetime:
+        """When the newest load was made."""
+        return (self._current or self.snapshot()).as_of  # type: ignore[return-value]
 
     def set(self, name: str, value: str) -> None:
         """Change a setting of the store: `timezone`, the platform's time zone.
@@ -159,7 +165,7 @@ class Store:
 
     def forget(
         self,
-        before: Mapping[str, datetime] | None = None,
+        before: Mapping[str, Asked] | None = None,
         recipient: str | None = None,
         address: str | None = None,
         keep: Keep | None = None,
@@ -175,9 +181,10 @@ class Store:
         from trackkit.store.going import Old, Person
 
         self.snapshot()
+        cuts = {name: moment(at, self.timezone, name).astimezone(UTC) for name, at in (before or {}).items()}
         report = forget(
             self._lake,
-            lambda tables, files: Person(tables, recipient, address) if before is None else Old(tables, before, files),
+            lambda tables, files: Person(tables, recipient, address) if before is None else Old(tables, cuts, files),
             keep and (lambda deliveries: keep(self.snapshot(), deliveries)),
             dry_run,
         )

@@ -287,7 +287,8 @@ class Load:
             if name in schema.TABLES
         }
         sources = report.to_dict()["sources"]
-        return judge_load(Snapshot(frames), sources, self._sources_before(), touched.to_list(), brought)
+        tables = Snapshot(frames, datetime.now(UTC))
+        return judge_load(tables, sources, self._sources_before(), touched.to_list(), brought)
 
     def _finish(self, report: LoadReport) -> None:
         row = {

@@ -23,7 +23,7 @@ from trackkit.cells import (
     require,
     unavailable,
 )
-from trackkit.charts.audience import slot_names
+from trackkit.charts.audience import slots_named
 from trackkit.charts.canvas import SERIES
 from trackkit.language import say, translatable
 from trackkit.schema import MAIL_PROXY
@@ -74,7 +74,7 @@ def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None,
     In: the frame of `activities.folded_activity`; what cannot be observed says why in the totals.
     """
     series = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
-    names = slot_names(every, lang)
+    names = slots_named(folded, every, lang)
     rows: list[dict[str, Cell]] = [
         {"when": names[slot]} | {str(row["series"]): _counted(row, lang) for row in of_slot.iter_rows(named=True)}
         for (slot,), of_slot in folded.group_by("slot", maintain_order=True)

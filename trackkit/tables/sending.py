@@ -46,10 +46,13 @@ FAILURE_WORDS = translatable(
 )  # fmt: skip
 FIGURES = translatable(
     {
-        "progress": "Progress", "speed": "Pace so far, messages per hour", "busiest": "Busiest hour, messages",
+        "progress": "Progress", "speed": "Pace so far, messages per hour",
+        "per_day": "Pace so far, messages per day", "per_month": "Pace so far, messages per month",
+        "per_year": "Pace so far, messages per year", "busiest": "Busiest hour, messages",
         "pending": "Messages pending", "ends": "Projected end",
     }
 )  # fmt: skip
+SLOWER = {"per_day": 24, "per_month": 730.5, "per_year": 8_766}  # hours
 OUTLOOKS = translatable(
     {
         "not started": "The sending has not started.",
@@ -69,6 +72,7 @@ OUTLOOKS = translatable(
     }
 )
 UNKNOWN = OUTLOOKS["unknown"]
+TEN = 10  # below, a pace has decimals
 NO_PACE, NONE_TO_DELIVER = translatable(("too few messages are dated", "no message to deliver"))
 
 
@@ -202,12 +206,10 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
     parts = fraction(row["processed"], row["to_deliver"], lang)
     none = NONE_TO_DELIVER if row["to_deliver"] == 0 else NOT_LOADED
     undated = NOT_LOADED if row["sent"] is None else NO_PACE
+    pace, speed = _pace(row["messages_per_hour"], lang)
     figures: dict[str, tuple[Cell, str]] = {
         "progress": (percent(share, lang=lang), say(none, lang) if share is None else parts),
-        "speed": (
-            number(row["messages_per_hour"], lang=lang),
-            spent if row["messages_per_hour"] else say(undated, lang),
-        ),
+        pace: (speed, spent if row["messages_per_hour"] else say(undated, lang)),
         "busiest": (number(row["busiest_hour"], lang=lang), "" if row["busiest_hour"] else say(undated, lang)),
         "pending": (number(row["pending"], lang=lang), say(NOT_LOADED, lang) if row["pending"] is None else needed),
     }
@@ -217,6 +219,15 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
         when = Markup('<span class="tk-when">{}</span>').format(instant(row["ends_at"], timezone, lang=lang))
         figures["ends"] = (when, beneath)
     return figures
+
+
+def _pace(an_hour: float | None, lang: str) -> tuple[str, str]:
+    """Which figure tells a pace, and its number: by the hour, or by what is long enough for a message."""
+    if not an_hour or an_hour >= 1:
+        return "speed", number(an_hour, lang=lang)
+    name = next((name for name, hours in SLOWER.items() if an_hour * hours >= 1), "per_year")
+    value = an_hour * SLOWER[name]
+    return name, number(value, 0 if value >= TEN else 1 if value >= 1 else 2, lang)
 
 
 def _needs(row: Mapping[str, Any], lang: str) -> str:
