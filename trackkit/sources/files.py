@@ -3,6 +3,7 @@
 import codecs
 import glob
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -72,9 +73,15 @@ def _inside_or_self(path: Path, base: Path) -> list[Found]:
 
 
 def _inside(folder: Path, base: Path) -> list[Found]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    walk = os.walk(folder, onerror=_refuse)
+    files = sorted(path for place, _, names in walk for name in names if (path := Path(place, name)).is_file())
     seen = ((path, path.relative_to(folder).parts) for path in files)
     return [Found(p, p.relative_to(base).as_posix()) for p, parts in seen if not _is_left_out(*parts)]
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be looked into would be missing from the figures without a word."""
+    raise error
 
 
 def _is_left_out(*parts: str) -> bool:

@@ -16,6 +16,7 @@ import polars as pl
 from trackkit.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.snapshot import Counted, Snapshot
+from trackkit.store.damage import require_whole, verify
 from trackkit.store.lake import Lake
 from trackkit.store.opened import Declared, Frames, Loads
 from trackkit.store.tables import WATERMARK
@@ -62,6 +63,19 @@ class Store:
         commit = self._lake.last_commit()
         return commit.timezone if commit else "UTC"
 
+    def verify(self) -> int:
+        """Read every file of the last commit, which takes as long as they are large; return how many there are.
+
+        Raises DamagedError, a DataError, that names the file which is lost or cannot be read.
+        """
+        self.snapshot()
+        require_whole(self._lake)
+        return verify(self._lake)
+
+    def require_whole(self) -> None:
+        """Raise DataError where something of the store is lost, cut or of a newer make, naming the file."""
+        require_whole(self._lake)
+
     def set(self, name: str, value: str) -> None:
         """Change a setting of the store: `timezone`, the platform's time zone.
 
@@ -74,6 +88,7 @@ class Store:
         require_timezone(value)
         self.snapshot()
         with alone(self._lake):
+            require_whole(self._lake)
             self._lake.set(uuid.uuid4().hex, {name: value})
         self._current = None
 

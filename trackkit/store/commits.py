@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from trackkit.errors import RequestError
 
+SEEN = "loads"  # in each entry of a table's log: how many entries `load` had when its writer began
+
 
 class OvertakenError(RequestError):
     """Another load wrote at the same time: nothing of this one counts, and it can be repeated."""

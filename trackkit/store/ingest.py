@@ -28,6 +28,7 @@ from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import is_database
 from trackkit.sources.staging import RawLoad
 from trackkit.store.commits import OvertakenError
+from trackkit.store.damage import require_whole
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import MARKS, Fingerprints, view
 from trackkit.store.implied import recounted
@@ -65,6 +66,7 @@ def ingest(
     """
     thresholds()
     with alone(lake), staging(lake) as place:
+        require_whole(lake)
         load = Load(lake, place, asked, progress or (lambda done, total, label: None), overlap, pseudonyms)
         reports = _read(load, sources)
         whole = LoadReport.merged(reports)
