@@ -19,7 +19,7 @@ def one_line(text: object) -> str:
     >>> print(one_line("a\nquality: pass \x1b[2J\u202egol.exe"))
     a\nquality: pass \x1b[2J\u202egol.exe
     """
-    return _encodable(str(text).translate(_ALL))
+    return encodable(str(text).translate(_ALL))
 
 
 def in_json(text: str) -> str:
@@ -28,9 +28,9 @@ def in_json(text: str) -> str:
     >>> print(in_json('{"name": "\x9b2J"}'))
     {"name": "\u009b2J"}
     """
-    return _encodable(text.translate(_IN_JSON))
+    return encodable(text.translate(_IN_JSON))
 
 
-def _encodable(text: str) -> str:
-    """Bytes of a file name that are no UTF-8 have stand-ins that cannot be written."""
+def encodable(text: str) -> str:
+    """Return text with escapes for bytes of a file name that are no UTF-8: their stand-ins cannot be written."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -47,6 +47,11 @@ class Store:
         """Return the tables as the last load left them; later loads do not change them."""
         commit = self._lake.last_commit()
         if commit is None:
+            if any(self._lake.present()):
+                raise RequestError(
+                    f"No load into the store at {self.location!r} was finished: repeat it, or, if one was, put its "
+                    "table 'load' back from a copy."
+                )
             raise RequestError(
                 f"There is no store at {self.location!r}; `trackkit ingest SOURCE --store {self.location}` makes one."
             )

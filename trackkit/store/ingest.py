@@ -17,6 +17,7 @@ from deltalake.exceptions import CommitFailedError
 
 from trackkit import schema
 from trackkit.errors import DataError
+from trackkit.plain import encodable
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
 from trackkit.snapshot import Snapshot
@@ -128,7 +129,8 @@ class Load:
         known = [self.earlier.report(prints[one.relative], one.relative) for one in files if one not in unread]
         if files and not unread:
             return known
-        place = view(self.staging / f"view{number}", unread) if known else source
+        is_named = all(str(one.path) == encodable(str(one.path)) for one in unread)  # in a way that libraries take
+        place = source if is_named and not known else view(self.staging / f"view{number}", unread)
         into = self.staging / f"read{number}"
         since = Since() if self.overlap is None else Since(self.earlier.marks, self.overlap)
         hiding, tell = self.pseudonyms, lambda name: self.progress(number, total, name)
