@@ -9,6 +9,7 @@ from trackkit.errors import RequestError
 
 # Libraries written in Rust tell the system's number, and some the path.
 _NUMBER, _PATH = re.compile(r"\(os error (\d+)\)"), re.compile(r"(?<![\w:/])/[^\s:'\"()]+")
+_UNTOLD = "Invalid thrift: transport error"  # all that polars says of the end of a file that could not be written
 _NO_SPACE = "There is no space left to write {}: make room or name another place, then repeat it; {}"
 _AS_IT_WAS = "what was there before still counts."
 SENTENCES = {
@@ -29,6 +30,8 @@ def refused_by_system(error: BaseException) -> RequestError | None:
         if (found := _NUMBER.search(str(one))) is not None:
             place = _PATH.search(str(one))
             return _sentence(int(found[1]), place[0] if place else None)
+        if _UNTOLD in str(one):
+            return _sentence(errno.ENOSPC, None)
     return None
 
 
