@@ -49,8 +49,8 @@ class Store:
         if commit is None:
             if any(self._lake.present()):
                 raise RequestError(
-                    f"No load into the store at {self.location!r} was finished: repeat it, or, if one was, put its "
-                    "table 'load' back from a copy."
+                    f"There is no store at {self.location!r} yet: no load into it was finished. Repeat it, or, if one "
+                    "was, put the table 'load' back from a copy."
                 )
             raise RequestError(
                 f"There is no store at {self.location!r}; `trackkit ingest SOURCE --store {self.location}` makes one."
