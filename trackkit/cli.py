@@ -6,19 +6,22 @@ only on a terminal.
 """
 
 import gc
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from trackkit import __version__
-from trackkit.errors import RequestError, TrackkitError
+from trackkit.errors import DataError, RequestError, TrackkitError
+from trackkit.failures import refused_by_system
+from trackkit.plain import in_json, one_line
 from trackkit.startup import begin
 
 FOLDER = click.Path(path_type=Path)
@@ -76,8 +79,7 @@ def _leave_on(fail_on: str | None, verdict: str, done: str) -> None:
     from trackkit.quality import VERDICTS
 
     if fail_on and VERDICTS.index(verdict) >= VERDICTS.index(fail_on):
-        said = f"{done}, and the quality of the logs is {verdict!r}: --fail-on {fail_on} gives exit code 3."
-        click.echo(said, err=True)
+        _tell(f"{done}, and the quality of the logs is {verdict!r}: --fail-on {fail_on} gives exit code 3.")
         raise click.exceptions.Exit(3)
 
 
@@ -103,7 +105,7 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
     from trackkit.demo import write_demo
 
     sizes = {"deliveries": deliveries, "recipients": recipients}
-    click.echo(write_demo(folder, seed=seed, **{name: size for name, size in sizes.items() if size is not None}))
+    _say(write_demo(folder, seed=seed, **{name: size for name, size in sizes.items() if size is not None}))
 
 
 @app.command()
@@ -177,7 +179,7 @@ def ingest(
     }  # fmt: skip
     with _progress("Loading") as progress:
         report = open_store(store).ingest(*sources, **options, progress=progress)
-    _print_json(report.to_dict()) if as_json else click.echo(str(report))
+    _print_json(report.to_dict()) if as_json else _say(str(report))
     _leave_unread(report)
     _leave_on(fail_on, report.quality["verdict"], "The data was loaded")
 
@@ -186,7 +188,7 @@ def _leave_unread(report: Any) -> None:
     """Leave with exit code 3 where nothing of a source or a file could be read, each with its reason."""
     own = {path: f"Nothing of {path!r} could be read: {why}" for path, why in report.failures.items()}
     for said in (own | report.unreadable).values():
-        click.echo(f"Error: {_one_line(said)}", err=True)
+        _tell(f"Error: {said}")
     if own:
         raise click.exceptions.Exit(3)
 
@@ -198,7 +200,7 @@ def init(folder: Path) -> None:
     from trackkit.resources import copy_out
 
     for path in copy_out(folder):
-        click.echo(path)
+        _say(path)
 
 
 @app.command()
@@ -251,7 +253,7 @@ def measure(
     frame, names = answered(tables, answer)
     if names:
         words = "Amounts of several currencies ({}) are not added: they are unknown. By currency each is told."
-        click.echo(words.format(_one_line(", ".join(names))), err=True)
+        _tell(words.format(", ".join(names)))
     zone = timezone or tables.timezone
     filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
@@ -265,7 +267,7 @@ def metrics(as_json: bool, markdown: bool) -> None:
     from trackkit.catalogue import page, records
 
     if markdown:
-        click.echo(page(), nl=False)
+        print(page(), end="")
     elif as_json:
         _print_json(records())
     else:
@@ -301,7 +303,7 @@ def render(
 
     given = _parameters(parameter)
     for name in delivery or (None,):
-        click.echo(rendered(report, store, out, delivery=name, lang=lang, parameters=given, assets=assets))
+        _say(rendered(report, store, out, delivery=name, lang=lang, parameters=given, assets=assets))
 
 
 @app.command()
@@ -335,7 +337,7 @@ def run(
     with _progress("Rendering") as progress:
         only = list(delivery) or None
         summary = ran(store, out, _list(reports), only, since, jobs, lang, progress, assets, scheduler)
-    click.echo(str(summary))
+    _say(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)
     _leave_on(fail_on, summary.verdict, "The reports were made")
@@ -432,7 +434,7 @@ def forget(as_json: bool, pseudonymise: Path | None, **asked: Any) -> None:
     from trackkit.store.pseudonyms import Pseudonyms
 
     report = forgotten(**asked, pseudonyms=Pseudonyms.read(pseudonymise))
-    _print_json(report.to_dict()) if as_json else click.echo(str(report))
+    _print_json(report.to_dict()) if as_json else _say(str(report))
 
 
 @app.group()
@@ -449,7 +451,16 @@ def set_(settings: tuple[str, ...], store: str) -> None:
 
     for name, value in _parameters(settings).items():
         open_store(store).set(name, value)
-        click.echo(f"{name} is {value}.")
+        _say(f"{name} is {value}.")
+
+
+@store.command()
+@_store
+def verify(store: str) -> None:
+    """Read every file of a store, and name one that is lost or damaged."""
+    from trackkit.store import open_store
+
+    _say(f"The store is whole: {open_store(store).verify():,} files were read.")
 
 
 @app.command()
@@ -461,15 +472,17 @@ def check(folder: Path | None) -> None:
 
     problems = [*checked(folder), *check_maps(folder)]
     for problem in problems:
-        click.echo(str(problem), err=True)
+        _tell(str(problem))
     if problems:
         raise click.exceptions.Exit(2)
-    click.echo("Templates and notebooks are in order.")
+    _say("Templates and notebooks are in order.")
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
     begin()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what its encoding lacks
     arguments = _spread(sys.argv[1:])
     debug = "--debug" in arguments
     try:
@@ -477,10 +490,13 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        code = _explained(error)
+        code = _explained(_named(error, _store_of(arguments)))
     except KeyboardInterrupt:
         code = 130
-    _flush()
+    except SystemExit:  # so click leaves where a pipe was closed early, which is no error
+        code = 0
+    flushed = _flush()
+    code = code or flushed
     gc.freeze()  # searching all that once more, as the interpreter would, takes as long as a question
     sys.exit(code or 0)
 
@@ -490,7 +506,7 @@ def _explained(error: Exception) -> int:
     if isinstance(error, click.exceptions.Abort):
         return 130
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.format_message(), err=True)
+        _say(error.format_message(), sys.stderr)
         return 2
     if isinstance(error, click.ClickException):
         sentence, code = error.format_message(), 2
@@ -498,20 +514,44 @@ def _explained(error: Exception) -> int:
         sentence, code = str(error), error.exit_code
     else:
         sentence, code = f"trackkit stumbled: {type(error).__name__}: {error} (--debug shows where)", 1
-    print(f"Error: {_one_line(sentence)}", file=sys.stderr)
+    _tell(f"Error: {sentence}")
     return code
 
 
-def _one_line(sentence: str) -> str:
-    """Keep a hostile name in a message from moving the cursor or adding lines."""
-    return "".join(letter if letter.isprintable() else " " for letter in sentence)
+def _store_of(arguments: list[str]) -> str | None:
+    """The store that was asked for, whatever else was wrong."""
+    both = [*arguments, ""]
+    return next((both[place + 1] for place, word in enumerate(arguments) if word == "--store"), None)
 
 
-def _flush() -> None:
+def _named(error: Exception, store: str | None) -> Exception:
+    """What the system refused, or the damaged file of a store that could not be read, in the place of an error."""
+    if isinstance(error, TrackkitError | click.ClickException | click.exceptions.Abort):
+        return error
+    from deltalake.exceptions import DeltaError
+    from polars.exceptions import PolarsError
+
+    refused = refused_by_system(error)
+    if store is not None and isinstance(error, PolarsError | DeltaError | FileNotFoundError):
+        from trackkit.store import open_store
+
+        with suppress(RequestError):
+            try:
+                open_store(store).verify()
+            except DataError as damage:
+                return damage
+    return refused or error
+
+
+def _flush() -> int:
+    """Write out what was printed; return the exit code of what could not be."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # `trackkit … | head` closed early, which is no error
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            return _explained(refused_by_system(error) or error)
+    return 0
 
 
 _SEVERAL = {"--delivery": "--delivery", "-p": "-p", "--parameter": "-p"}
@@ -555,8 +595,18 @@ def _parameters(given: tuple[str, ...]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in given)
 
 
+def _say(text: object, file: IO[str] | None = None) -> None:
+    """Print text, made of lines of our own: names in them stay on theirs and control no terminal."""
+    print("\n".join(one_line(line) for line in str(text).split("\n")), file=file or sys.stdout)
+
+
+def _tell(sentence: str) -> None:
+    """Print one sentence on stderr."""
+    print(one_line(sentence), file=sys.stderr)
+
+
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    print(in_json(json.dumps(value, ensure_ascii=False, indent=2, default=str)))
 
 
 def _print_records(records: list[dict[str, Any]]) -> None:
@@ -569,20 +619,22 @@ def _print_frame(frame: Any, output: str, about: Callable[[], dict[str, str]] = 
     """Print a frame; `about` says, for a workbook, what it is."""
     from trackkit import exports
 
-    binary = sys.stdout.buffer
+    made = io.BytesIO()  # written at once: libraries say little of a full disk or a closed pipe
     if output in ("parquet", "xlsx") and sys.stdout.isatty():
         raise RequestError(f"{output} is not for a terminal; redirect it, as in `> rows.{output}`.")
     match output:
         case "csv":
-            exports.write_csv(frame, binary)
+            exports.write_csv(exports.on_one_line(frame) if sys.stdout.isatty() else frame, made)
         case "json":
-            exports.write_json(frame, binary)
+            exports.write_json(frame, made)
         case "parquet":
-            frame.write_parquet(binary)
+            frame.write_parquet(made)
         case "xlsx":
-            exports.write_xlsx(frame, binary, about())
+            exports.write_xlsx(frame, made, about())
         case "table":
             print(exports.as_text(frame))
+    sys.stdout.flush()
+    sys.stdout.buffer.write(made.getbuffer())
 
 
 @contextmanager
@@ -597,4 +649,4 @@ def _progress(what: str) -> Iterator[Any]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total, label=what: bar.update(task, completed=done, total=total, description=label)
+        yield lambda done, total, label=what: bar.update(task, completed=done, total=total, description=one_line(label))

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from trackkit.plain import one_line
+
 _MOST_KNOWN = 10  # words of a list in a sentence
 
 
@@ -10,6 +12,9 @@ class TrackkitError(Exception):
     """Anything trackkit refuses or cannot do; `exit_code` is what the command line returns for it."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())  # names in it come from anywhere
 
 
 class RequestError(TrackkitError):

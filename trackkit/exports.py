@@ -8,6 +8,7 @@ import polars as pl
 
 from trackkit.clock import is_twice
 from trackkit.errors import RequestError
+from trackkit.plain import ESCAPES, in_json
 
 _FORMULA = r"^\s*[=+\-@\t\r\n＝＋－＠]"
 # A spreadsheet of another locale cuts a cell at these, and runs what stands behind.
@@ -50,7 +51,7 @@ def write_csv(frame: pl.DataFrame, file: IO[bytes]) -> None:
 def write_json(frame: pl.DataFrame, file: IO[bytes]) -> None:
     """Write a JSON array of records: null as null, instants as ISO 8601 with their offset."""
     instants = pl.col(pl.Datetime("us", "*")).dt.to_string(_INSTANT)
-    file.write(_plain(frame).with_columns(instants).write_json().encode() + b"\n")
+    file.write(in_json(_plain(frame).with_columns(instants).write_json()).encode() + b"\n")
 
 
 def write_xlsx(frame: pl.DataFrame, file: IO[bytes], about: Mapping[str, object] | None = None) -> None:
@@ -155,12 +156,17 @@ def _tell(book: Any, sheet: Any, facts: Mapping[str, object]) -> None:
 
 def as_text(frame: pl.DataFrame) -> str:
     """Return the whole frame as a text table whose cells cannot hold terminal control codes."""
-    shown = _flat(frame).with_columns(pl.col(pl.String).str.replace_all(_CONTROL, "�"))
+    shown = on_one_line(_flat(frame))
     with pl.Config(
         tbl_rows=-1, tbl_cols=-1, tbl_width_chars=10_000, fmt_str_lengths=100, tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=True, tbl_formatting="UTF8_FULL_CONDENSED",
     ):  # fmt: skip
         return str(shown)
+
+
+def on_one_line(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with escapes for what controls a terminal, as `plain.one_line` has them."""
+    return frame.with_columns(pl.col(pl.String).str.replace_many(ESCAPES))
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:

@@ -41,9 +41,7 @@ def write_index(tables: Snapshot, folder: Path, entries: Mapping[str, Mapping[st
     environment.globals |= speech(lang)
     spoken = {name: entry for name, entry in entries.items() if entry["lang"] == lang}
     html = environment.get_template("runs.html.j2").render(_page(tables, spoken, lang))
-    beside = folder / f".{NAME}.part"
-    beside.write_text(html, encoding="utf-8", newline="\n")
-    return beside.replace(folder / NAME)
+    return resources.write_whole(folder / NAME, html)
 
 
 def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str) -> dict[str, Any]:

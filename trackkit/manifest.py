@@ -80,9 +80,7 @@ class Manifest:
     def write(self) -> None:
         """Write the manifest, in one step."""
         content = {"trackkit": __version__, "reports": dict(sorted(self.entries.items()))}
-        beside = self.folder / f"{MANIFEST}.part"
-        beside.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-        beside.replace(self.folder / MANIFEST)
+        resources.write_whole(self.folder / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1))
         self._saved = time.monotonic()
 
 

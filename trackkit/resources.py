@@ -1,7 +1,7 @@
 """Where notebooks and templates are: a local copy first, then the checkout, then the copy inside the wheel."""
 
 import filecmp
-import shutil
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -70,11 +70,22 @@ def copy_out(target: Path, say: Callable[[str], None] | None = None) -> list[Pat
         source, place = shipped / name, target / name
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, place)
+            write_whole(place, source.read_bytes())
             written.append(place)
         elif not filecmp.cmp(source, place, shallow=False):
             say(f"Kept {place}: it differs from the shipped one; remove it and repeat to get the shipped one.")
     return written
+
+
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Write a file beside and rename it, so that the good name never holds half of one; return its path."""
+    beside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("xb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        return beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _roots() -> list[Path]:

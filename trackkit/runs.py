@@ -26,6 +26,7 @@ from trackkit.index import write_index
 from trackkit.kept import purged
 from trackkit.language import require_language
 from trackkit.manifest import PLATFORM, Job, Manifest, made_of
+from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.report import INLINE, REPORTS, require_assets
 from trackkit.store import Store, answered, open_store
@@ -52,8 +53,8 @@ class RunSummary:
 
     def __str__(self) -> str:
         counts = f"{len(self.rendered)} rendered, {len(self.unchanged)} unchanged, {len(self.failed)} failed"
-        failures = [f"  {name}: {error}" for name, error in self.failed.items()]
-        return "\n".join([f"Reports: {counts}.", *failures, str(self.index)])
+        failures = [one_line(f"  {name}: {error}") for name, error in self.failed.items()]
+        return "\n".join([f"Reports: {counts}.", *failures, one_line(self.index)])
 
 
 def run(
@@ -109,6 +110,7 @@ def _run(
     assets: str,
     progress: Progress | None,
 ) -> RunSummary:
+    answered(store, Store.require_whole)
     manifest = Manifest.read(folder)
     # What a page shows of a delivery whose logs were removed since cannot be worked out again.
     manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])

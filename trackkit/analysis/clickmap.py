@@ -3,23 +3,20 @@
 The share of a link is its clicks out of all hits on links that are not opens: opt-out, mirror page, personalised and
 offer links are in that total whether or not they can be shown. As on the platform, opt-out and mirror-page links get no
 badge. Clicks of both formats count on either, because a tracked link belongs to the delivery, not to a format.
-
-Content is parsed by `lxml`: it is well kept, reads what browsers read, and limits nesting, on which other parsers hang.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-import lxml.etree
-import lxml.html
 import polars as pl
 
+from trackkit.analysis.content import Place, read_content
 from trackkit.analysis.links import tracked_links
-from trackkit.analysis.sanitize import BADGE, DROPPED, page, safe_fragment, sentence, too_heavy
+from trackkit.analysis.sanitize import BADGE, page, sentence, too_heavy
 from trackkit.deliveries import Tables, of_delivery, require_delivery
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, several, translatable
@@ -27,16 +24,6 @@ from trackkit.schema import FORMATS
 
 UNBADGED, OF_THE_SITE = ("Opt-out", "Mirror page"), ("Web", "Transaction")
 REDIRECT_ID = re.compile(r"[ht][^,]*,(?P<delivery>[0-9a-fA-F]{1,16}),(?P<link>[0-9a-fA-F]{1,16})")
-TEXT_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s<>\"]+")
-TRAILING = ".,;:!?)]}'"  # what follows an address in a sentence, rather than ends it
-
-
-class Place(NamedTuple):
-    """One link of the content: its address, the identity it states, and its words."""
-
-    url: str
-    link_id: str | None = None
-    text: str = ""
 
 
 class Match(NamedTuple):
@@ -70,7 +57,7 @@ def placed_clicks(tables: Tables, delivery: str, format: str = "html") -> pl.Dat
     """
     body = _body(tables, delivery, format)
     links = tracked_links(tables, delivery)
-    places = _places(body, format)
+    places = read_content(body, format).places
     found = _found(places, _matches(places, links, str(delivery)))
     hidden = pl.col("type").is_in(UNBADGED)
     half_up = (200 * pl.col("clicks") + pl.col("total")) // (2 * pl.col("total"))
@@ -134,9 +121,9 @@ def annotated_message(tables: Tables, delivery: str, format: str = "html", lang:
         return sentence(say(TOO_LARGE, lang))
     placed = placed_clicks(tables, delivery, format).filter("placed").drop_nulls("percent")
     badges = {row["link_id"]: _badge(row, lang) for row in placed.iter_rows(named=True)}
-    matches = _matches(_places(body, format), tracked_links(tables, delivery), str(delivery))
-    at_place = [badges.get(match.link_id) for match in matches]
-    return _annotated_html(body, at_place) if format == "html" else _annotated_text(body, at_place)
+    content = read_content(body, format)
+    matches = _matches(content.places, tracked_links(tables, delivery), str(delivery))
+    return page(content.with_badges([badges.get(match.link_id) for match in matches]))
 
 
 def _badge(row: Mapping[str, Any], lang: str) -> str:
@@ -161,43 +148,6 @@ def _body(tables: Tables, delivery: str, format: str) -> str | None:
         raise RequestError(f"There is no message format {format!r}.{did_you_mean(str(format), FORMATS)}")
     contents = of_delivery(tables, "content", require_delivery(tables, delivery))
     return next(iter(contents.filter(pl.col("message_format") == format).select("body").collect().to_series()), None)
-
-
-def _places(body: str | None, format: str) -> list[Place]:
-    if not body or too_heavy(body):
-        return []
-    if format == "text":
-        return [Place(body[start:end]) for start, end in _text_spans(body)]
-    document = _parsed(body)
-    return [] if document is None else [_place(anchor) for anchor in _anchors(document)]
-
-
-def _place(anchor: lxml.html.HtmlElement) -> Place:
-    words = " ".join(anchor.text_content().split()) or anchor.get("alt", "") or " ".join(anchor.xpath(".//img/@alt"))
-    return Place(anchor.get("href").strip(), (anchor.get("data-url-id") or "").strip() or None, words[:200])
-
-
-def _parsed(body: str) -> lxml.html.HtmlElement | None:
-    """What a reader sees, or None where there is no element; the parser cuts nesting at 2,048 levels."""
-    parser = lxml.html.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
-    try:
-        document = lxml.html.document_fromstring(body.encode("utf-8", "replace"), parser=parser)
-    except lxml.etree.ParserError:
-        return None
-    lxml.etree.strip_elements(document, *DROPPED, with_tail=False)
-    for verbatim in list(document.iter("plaintext", "xmp")):  # would swallow the badges after it
-        verbatim.tag = "pre"
-    return document
-
-
-def _anchors(document: lxml.html.HtmlElement) -> list[lxml.html.HtmlElement]:
-    return [element for element in document.iter("a", "area") if element.get("href") is not None]
-
-
-def _text_spans(body: str) -> list[tuple[int, int]]:
-    """Where addresses start and end in plain text, without the punctuation of the sentence around them."""
-    found = TEXT_URL.finditer(body)
-    return [(match.start(), match.start() + len(match.group().rstrip(TRAILING))) for match in found]
 
 
 def _matches(places: Iterable[Place], links: pl.DataFrame, delivery: str) -> list[Match]:
@@ -239,7 +189,7 @@ def _number(delivery: str) -> int | None:
     return int(delivery) if delivery.isascii() and delivery.isdigit() and len(delivery) <= 20 else None
 
 
-def _found(places: list[Place], matches: list[Match]) -> pl.DataFrame:
+def _found(places: Sequence[Place], matches: list[Match]) -> pl.DataFrame:
     """Where each link was found: one row per link, its first place and how many it has."""
     rows = [
         (match.link_id, position, place.text, match.by)
@@ -251,38 +201,3 @@ def _found(places: list[Place], matches: list[Match]) -> pl.DataFrame:
     return found.group_by("link_id", maintain_order=True).agg(
         pl.col("position", "text", "matched_by").first(), places=pl.len().cast(pl.Int64)
     )
-
-
-def _annotated_html(body: str, badges: list[str | None]) -> str:
-    document = _parsed(body)
-    if document is None:
-        return page("")
-    lxml.etree.strip_attributes(document, "class")  # so that no message can draw a badge of its own
-    for anchor, badge in zip(_anchors(document), badges, strict=True):
-        if badge:
-            _put_after(next(anchor.iterancestors("map"), anchor) if anchor.tag == "area" else anchor, badge)
-    return page(safe_fragment(_content(document)))
-
-
-def _put_after(element: lxml.html.HtmlElement, badge: str) -> None:
-    """Right after the element, before the text that follows it, which lxml keeps as the element's tail."""
-    span = lxml.html.fragment_fromstring(badge)
-    span.tail, element.tail = element.tail, None
-    element.addnext(span)
-
-
-def _content(document: lxml.html.HtmlElement) -> str:
-    """The document as blocks, the body keeping its own colours; whatever a broken message has in its head included."""
-    for block in list(document.iter("html", "head", "body")):
-        block.tag = "div"
-        if colour := block.get("bgcolor"):
-            block.set("style", f"background-color:{colour};{block.get('style', '')}")
-    return lxml.html.tostring(document, encoding="unicode")
-
-
-def _annotated_text(body: str, badges: list[str | None]) -> str:
-    parts, last = [], 0
-    for (_, end), badge in zip(_text_spans(body), badges, strict=True):
-        parts += [escape(body[last:end]), badge or ""]
-        last = end
-    return page(safe_fragment(f"<pre>{''.join(parts)}{escape(body[last:])}</pre>"))

@@ -51,6 +51,14 @@ def write_demo(folder: str | Path, seed: int = 1, deliveries: int = 12, recipien
     """
     folder = Path(folder)
     _prepare(folder, {"seed": seed, "deliveries": deliveries, "recipients": recipients})
+    try:
+        return _write(folder, seed, deliveries, recipients)
+    except BaseException:
+        _remove_demo(folder)  # a part of one would be loaded as if it were whole
+        raise
+
+
+def _write(folder: Path, seed: int, deliveries: int, recipients: int) -> DemoSummary:
     people = make_people(recipients, seed)
     plans = plan_deliveries(deliveries, seed)
     weekly = deliveries * recipients <= 1_000_000

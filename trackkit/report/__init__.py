@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -113,7 +112,7 @@ def render(
     page = export(executed, words, made)
     if made.shared:
         _share(path.parent)
-    _write(path, page)
+    resources.write_whole(path, page)
     failed.unlink(missing_ok=True)
     return path
 
@@ -252,15 +251,4 @@ def _share(folder: Path) -> None:
     place = folder / ASSETS / shared_name()
     if not place.exists():
         place.parent.mkdir(exist_ok=True)
-        _write(place, vega())
-
-
-def _write(path: Path, html: str) -> None:
-    """Write beside and rename, so that the good name never holds half a report."""
-    beside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")
-    try:
-        with beside.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        resources.write_whole(place, vega())

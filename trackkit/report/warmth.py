@@ -14,7 +14,7 @@ import trackkit
 
 REPORT = "tracking_indicators"
 AHEAD = (  # not imported above: Vega's script is made meanwhile, which takes as long
-    "altair", "papermill", "nbconvert", "babel.numbers", "lxml.html", "nh3", "tinycss2", "deltalake",
+    "altair", "papermill", "nbconvert", "babel.numbers", "lxml.etree", "nh3", "tinycss2", "deltalake",
     "narwhals._interchange.dataframe", "narwhals._polars.dataframe", "trackkit.store", "trackkit.report",
     "trackkit.report.execute", "trackkit.report.html_page", "trackkit.report.shell", "trackkit.report.workers",
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import codecs
 import glob
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from trackkit.errors import RequestError
+from trackkit.plain import encodable
 from trackkit.sources.holes import Holes
 
 # Stands for a byte that is not UTF-8: a NUL can stand in no accepted log line, so it can be mistaken for nothing.
@@ -50,7 +52,7 @@ def find(source: str | Path) -> list[Found]:
     """
     path = Path(source)
     if path.is_file():
-        return [Found(path, path.name)]
+        return [Found(path, encodable(path.name))]
     if path.is_dir():
         return _inside(path, path)
     matches = [Path(name) for name in sorted(glob.glob(str(source), recursive=True))]
@@ -68,13 +70,19 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _inside_or_self(path: Path, base: Path) -> list[Found]:
-    return _inside(path, base) if path.is_dir() else [Found(path, path.relative_to(base).as_posix())]
+    return _inside(path, base) if path.is_dir() else [Found(path, encodable(path.relative_to(base).as_posix()))]
 
 
 def _inside(folder: Path, base: Path) -> list[Found]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    walk = os.walk(folder, onerror=_refuse)
+    files = sorted(path for place, _, names in walk for name in names if (path := Path(place, name)).is_file())
     seen = ((path, path.relative_to(folder).parts) for path in files)
-    return [Found(p, p.relative_to(base).as_posix()) for p, parts in seen if not _is_left_out(*parts)]
+    return [Found(p, encodable(p.relative_to(base).as_posix())) for p, parts in seen if not _is_left_out(*parts)]
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be looked into would be missing from the figures without a word."""
+    raise error
 
 
 def _is_left_out(*parts: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.plain import one_line
+
 _COUNTS = ("read", "kept", "duplicate", "collapsed", "quarantined", "undated")
 
 
@@ -128,8 +130,8 @@ class LoadReport:
 
     def __str__(self) -> str:
         lines = [line for source in self.sources for line in _source_lines(source)]
-        lines += [f"{path}  nothing could be read: {why}" for path, why in self.unreadable.items()]
-        lines += [f"{path}  not read: {why}" for path, why in self.ignored_files.items()]
+        lines += [one_line(f"{path}  nothing could be read: {why}") for path, why in self.unreadable.items()]
+        lines += [one_line(f"{path}  not read: {why}") for path, why in self.ignored_files.items()]
         if len(self.sources) > 1:
             parts = " + ".join(f"{self.total(name):,} {name}" for name in _COUNTS[1:5])
             lines.append(f"{len(self.sources)} files: {self.total('read'):,} read = {parts}")
@@ -141,14 +143,15 @@ class LoadReport:
         """The verdict and its reasons, a line each."""
         if not self.quality:
             return []
-        return [f"quality: {self.quality['verdict']}", *(f"    {one['reason']}" for one in self.quality["reasons"])]
+        reasons = [f"    {one_line(one['reason'])}" for one in self.quality["reasons"]]
+        return [f"quality: {self.quality['verdict']}", *reasons]
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("file", "format", "table", *_COUNTS, "notes"))
         rows = "".join(_html_row(source) for source in self.sources)
         judged = "<br>".join(escape(line) for line in self._judgement())
         unread = (self.unreadable | self.ignored_files).items()
-        left = "".join(f"<li>{escape(path)}: {escape(why)}</li>" for path, why in unread)
+        left = "".join(f"<li>{escape(one_line(path))}: {escape(one_line(why))}</li>" for path, why in unread)
         left = f"<p>Not read:</p><ul>{left}</ul>" if left else ""
         return f"<table><tr>{head}</tr>{rows}</table>{left}" + (f"<p>{judged}</p>" if judged else "")
 
@@ -156,7 +159,7 @@ class LoadReport:
 def _source_lines(source: SourceReport) -> list[str]:
     parts = " + ".join(f"{getattr(source, name):,} {name}" for name in _COUNTS[1:5])
     head = f"{source.path}  {source.format} -> {source.table}: {source.read:,} read = {parts}"
-    return [head, *(f"    {note}" for note in _notes(source))]
+    return [one_line(head), *(f"    {note}" for note in _notes(source))]
 
 
 def _notes(source: SourceReport) -> list[str]:
@@ -175,11 +178,11 @@ def _notes(source: SourceReport) -> list[str]:
     if source.ignored_columns:
         more = f" and {len(source.ignored_columns) - 8} more" if len(source.ignored_columns) > 8 else ""
         notes.append("columns not used: " + ", ".join(source.ignored_columns[:8]) + more)
-    return notes
+    return [one_line(note) for note in notes]
 
 
 def _html_row(source: SourceReport) -> str:
-    words = "".join(f"<td>{escape(word)}</td>" for word in (source.path, source.format, source.table))
+    words = "".join(f"<td>{escape(one_line(word))}</td>" for word in (source.path, source.format, source.table))
     counts = "".join(f"<td style='text-align:right'>{getattr(source, name):,}</td>" for name in _COUNTS)
     return f"<tr>{words}{counts}<td>{'<br>'.join(escape(note) for note in _notes(source))}</td></tr>"
 

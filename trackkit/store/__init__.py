@@ -17,6 +17,7 @@ from trackkit.clock import Asked, moment
 from trackkit.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.snapshot import Counted, Snapshot
+from trackkit.store.damage import require_whole, verify
 from trackkit.store.lake import Lake
 from trackkit.store.opened import Declared, Frames, Loads
 from trackkit.store.tables import WATERMARK
@@ -49,6 +50,11 @@ class Store:
         """Return the tables as the last load left them; later loads do not change them."""
         commit = self._lake.last_commit()
         if commit is None:
+            if any(self._lake.present()):
+                raise RequestError(
+                    f"There is no store at {self.location!r} yet: no load into it was finished. Repeat it, or, if one "
+                    "was, put the table 'load' back from a copy."
+                )
             raise RequestError(
                 f"There is no store at {self.location!r}; `trackkit ingest SOURCE --store {self.location}` makes one."
             )
@@ -70,6 +76,19 @@ class Store:
         """When the newest load was made."""
         return (self._current or self.snapshot()).as_of  # type: ignore[return-value]
 
+    def verify(self) -> int:
+        """Read every file of the last commit, which takes as long as they are large; return how many there are.
+
+        Raises DamagedError, a DataError, that names the file which is lost or cannot be read.
+        """
+        self.snapshot()
+        require_whole(self._lake)
+        return verify(self._lake)
+
+    def require_whole(self) -> None:
+        """Raise DataError where something of the store is lost, cut or of a newer make, naming the file."""
+        require_whole(self._lake)
+
     def set(self, name: str, value: str) -> None:
         """Change a setting of the store: `timezone`, the platform's time zone.
 
@@ -83,6 +102,7 @@ class Store:
         require_timezone(value)
         self.snapshot()
         with alone(self._lake):
+            require_whole(self._lake)
             among_others(self._lake, lambda: self._lake.set(uuid.uuid4().hex, {name: value}))
         self._current = None
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 6  # how often something begins again because another load came between
 _PAUSE = 1.0  # seconds at most before the second attempt; twice as long before each next one
 _T = TypeVar("_T")
+SEEN = "loads"  # in each entry of a table's log: how many entries `load` had when its writer began
 
 
 class OvertakenError(RequestError):

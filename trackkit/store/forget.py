@@ -15,7 +15,9 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
+from trackkit.plain import one_line
 from trackkit.store.commits import Commit, among_others
+from trackkit.store.damage import require_whole
 from trackkit.store.dedupe import FILLED
 from trackkit.store.going import ALTERED, GOES, Old, Person
 from trackkit.store.lake import BUCKET, Lake
@@ -71,7 +73,7 @@ class ForgetReport:
         if not self.dry_run:
             lines.append(f"History: {self.files:,} files of older versions deleted.")
         lines += [f"Reports deleted: {', '.join(self.pages)}."] if self.pages else []
-        return "\n".join([*lines, *self.notes])
+        return "\n".join(one_line(line) for line in [*lines, *self.notes])
 
 
 def _several(things: list[str], one: str, many: str) -> str:
@@ -85,6 +87,7 @@ def forget(lake: Lake, rule: Rule, keep: Keep | None, dry_run: bool) -> ForgetRe
     RequestError where a load holds the store, and goes on holding it.
     """
     with alone(lake):
+        require_whole(lake)
         report = among_others(lake, lambda: _removed(lake, rule, keep, dry_run))
         if not dry_run:
             discard_staging(lake)

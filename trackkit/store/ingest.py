@@ -14,6 +14,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.errors import DataError
+from trackkit.plain import encodable
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
 from trackkit.snapshot import Snapshot
@@ -25,6 +26,7 @@ from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import is_database
 from trackkit.sources.staging import RawLoad
 from trackkit.store.commits import among_others
+from trackkit.store.damage import require_whole
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
 from trackkit.store.fingerprints import MARKS, Fingerprints, view
 from trackkit.store.implied import recounted
@@ -60,6 +62,7 @@ def ingest(
     """
     thresholds()
     with alone(lake), staging(lake) as place:
+        require_whole(lake)
         load = Load(lake, place, asked, progress or (lambda done, total, label: None), overlap, pseudonyms)
         reports = _read(load, sources)
         whole = LoadReport.merged(reports)
@@ -121,7 +124,8 @@ class Load:
         known = [self.earlier.report(prints[one.relative], one.relative) for one in files if one not in unread]
         if files and not unread:
             return known
-        place = view(self.staging / f"view{number}", unread) if known else source
+        is_named = all(str(one.path) == encodable(str(one.path)) for one in unread)  # in a way that libraries take
+        place = source if is_named and not known else view(self.staging / f"view{number}", unread)
         into = self.staging / f"read{number}"
         since = Since() if self.overlap is None else Since(self.earlier.marks, self.overlap)
         hiding, tell = self.pseudonyms, lambda name: self.progress(number, total, name)

@@ -24,7 +24,8 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from trackkit import schema
-from trackkit.store.commits import Commit, OvertakenError
+from trackkit.store.commits import SEEN, Commit, OvertakenError
+from trackkit.store.damage import opened, require_files
 from trackkit.store.datafile import BUCKET, ROWS_PER_GROUP, add_files, bounds, files_of
 from trackkit.store.sweep import sweep, without_bounds, written_at
 from trackkit.store.tables import (
@@ -64,7 +65,7 @@ class Lake:
 
     def open(self, name: str, version: int | None = None) -> DeltaTable:
         """Open a Delta table, by default as it is now, committed or not."""
-        return DeltaTable(f"{self.location}/{name}", version=version)
+        return opened(self.location, name, version)
 
     def begin(self, load_id: str) -> None:
         """Write as this load from now on; what others commit after this moment refuses its commit."""
@@ -78,7 +79,8 @@ class Lake:
     def _signed(self, number: int | None = None) -> CommitProperties:
         """What each entry of this load carries; `number`, of the commit itself, is given to one load only."""
         transactions = None if number is None else [Transaction(LOAD, number)]
-        return CommitProperties(custom_metadata={"load_id": self._writer}, app_transactions=transactions)
+        said = {"load_id": self._writer, SEEN: str(self._loads_began)}
+        return CommitProperties(custom_metadata=said, app_transactions=transactions)
 
     def own_version(self, name: str) -> int:
         """Return the version of a table now, if this load alone has written to it since it began."""
@@ -111,6 +113,7 @@ class Lake:
         except TableNotFoundError:
             return None
         files = files_of(table)
+        require_files(self.location, LOAD, files)
         if newest and files.height:
             files = files.top_k(1, by="max.number")
         rows = self._rows(LOAD, files).sort("number").select(columns)
@@ -167,9 +170,11 @@ class Lake:
         return self._paths(name, self._files(name, version))
 
     def _files(self, name: str, version: int) -> pl.DataFrame:
-        """What the log tells of the files of a table at a version, which never changes."""
+        """What the log tells of the files of a table at a version, which never changes; local ones are all there."""
         if (name, version) not in self._told:
-            self._told[name, version] = files_of(self.open(name, version))
+            files = files_of(self.open(name, version))
+            require_files(self.location, name, files)
+            self._told[name, version] = files
         return self._told[name, version]
 
     def create(self, name: str) -> int:

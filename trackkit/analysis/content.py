@@ -1,0 +1,207 @@
+"""Content of a message, read once: its links in order, and itself made safe, with a mark where a badge may stand.
+
+`lxml` reads what browsers read, and tells it piece by piece. No tree is built of it, since that takes the square of the
+time where one tag has many attributes; and only what is shown is written on, no deeper than browsers nest.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from html import escape
+from typing import Any, NamedTuple
+
+import lxml.etree
+
+from trackkit.analysis.sanitize import ATTRIBUTES, BADGE, DROPPED, TAGS, safe_fragment, too_heavy
+
+TEXT_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s<>\"]+")
+TRAILING = ".,;:!?)]}'"  # what follows an address in a sentence, rather than ends it
+DEEPEST, LONGEST_WORDS = 512, 200
+BLOCKS = dict.fromkeys(("html", "head", "body"), "div") | dict.fromkeys(("plaintext", "xmp"), "pre")
+EMPTY = {"br", "col", "hr", "img", "wbr"}
+# What stands between cells and is none belongs before the table. nh3 would put it there, in the square of the time.
+OF_TABLES = {"caption", "col", "colgroup", "tbody", "td", "tfoot", "th", "thead", "tr"}
+BETWEEN_CELLS = {"table", "thead", "tbody", "tfoot", "tr", "colgroup"}
+BLANK = " \t\n\f\r"
+MARK = f'<span class="{BADGE}" title="%d"></span>'  # no message has the class: it keeps none of its own
+_MARKS = re.compile(re.escape(MARK).replace("%d", "([0-9]+)"))
+
+
+class Place(NamedTuple):
+    """One link of the content: its address, the identity it states, and its words."""
+
+    url: str
+    link_id: str | None = None
+    text: str = ""
+
+
+class Content(NamedTuple):
+    """The links of a message in order, and its safe fragment, marked where the badge of each stands."""
+
+    places: tuple[Place, ...]
+    fragment: str
+
+    def with_badges(self, badges: Sequence[str | None]) -> str:
+        """Return the fragment with a badge, or nothing, at each place."""
+        return _MARKS.sub(lambda mark: badges[int(mark[1])] or "", self.fragment)
+
+
+@lru_cache(maxsize=4)
+def read_content(body: str | None, format: str) -> Content:
+    """Read HTML or plain text; of content that is too heavy to be shown, nothing."""
+    if not body or too_heavy(body):
+        return Content((), "")
+    if format == "text":
+        return _text(body)
+    reader = _Reader()
+    parser = lxml.etree.HTMLParser(encoding="utf-8", huge_tree=True, target=reader)
+    lxml.etree.fromstring(body.encode("utf-8", "replace"), parser)
+    return Content(tuple(reader.places()), safe_fragment("".join(_flat(reader.written))))
+
+
+def _text(body: str) -> Content:
+    places, parts, last = [], [], 0
+    for match in TEXT_URL.finditer(body):
+        url = match.group().rstrip(TRAILING)
+        end = match.start() + len(url)
+        parts += [escape(body[last:end]), MARK % len(places)]
+        places.append(Place(url))
+        last = end
+    return Content(tuple(places), safe_fragment(f"<pre>{''.join(parts)}{escape(body[last:])}</pre>"))
+
+
+class _Link(NamedTuple):
+    """A link, and where what stands in it begins and ends among all texts and among all words of images."""
+
+    attributes: Mapping[str, str]
+    begins: tuple[int, int]
+    ends: tuple[int, int]
+
+
+class _Element(NamedTuple):
+    """An open element: its tag (its parent's where it is too deep), what it is written as and into, a link's number."""
+
+    tag: str
+    name: str | None
+    into: list[Any]
+    link: int | None
+
+
+class _Table(NamedTuple):
+    """An open table: what is written into it, before it, and after it."""
+
+    within: list[Any]
+    before: list[Any]
+    after: list[Any]
+
+
+class _Reader:
+    """Takes what the parser tells, in order and balanced, and writes what may be shown."""
+
+    def __init__(self) -> None:
+        self.written: list[Any] = []
+        self.links: list[_Link] = []
+        self._texts: list[str] = []
+        self._alts: list[str] = []
+        self._open = [_Element("", None, self.written, None)]
+        self._tables: list[_Table] = []
+        self._dropped = 0  # how deep in what is left out with its content
+        self._maps, self._of_map = 0, list[int]()  # links of an image map, whose badges stand after it
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """An element begins."""
+        if self._dropped or tag in DROPPED:
+            self._dropped += 1
+            return
+        link, into = self._link(tag, attributes), self._place_for(tag)
+        self._maps += tag == "map"
+        if len(self._open) > DEEPEST:
+            self._open.append(_Element(self._open[-1].tag, None, into, link))
+            return
+        name = BLOCKS.get(tag, tag if tag in TAGS else None)
+        self._open.append(_Element(tag, name, into, link))
+        if tag == "table":
+            self._tables.append(_Table(into, [], []))
+            into.append(self._tables[-1].before)
+        if name:
+            into.append(f"<{name}{_written(tag, name, attributes)}>")
+
+    def end(self, tag: str) -> None:
+        """The innermost element ends."""
+        if self._dropped:
+            self._dropped -= 1
+            return
+        _, name, into, link = self._open.pop()
+        if name and name not in EMPTY:
+            into.append(f"</{name}>")
+        if name == "table":
+            into.append(self._tables.pop().after)
+        if link is not None:
+            self.links[link] = self.links[link]._replace(ends=(len(self._texts), len(self._alts)))
+            self._of_map.append(link) if tag == "area" and self._maps else into.append(MARK % link)
+        if tag == "map":
+            self._maps -= 1
+            into.extend(MARK % link for link in self._of_map)
+            self._of_map = []
+
+    def data(self, text: str) -> None:
+        """Text of the innermost element."""
+        if self._dropped:
+            return
+        into = self._place_for("") if text.strip(BLANK) else self._open[-1].into
+        into.append(escape(text, quote=False))
+        words = re.sub(r"\s+", " ", text)[: 2 * LONGEST_WORDS]
+        if words != " " or not (self._texts and self._texts[-1].endswith(" ")):
+            self._texts.append(words)
+
+    def close(self) -> None:
+        """The message ends."""
+
+    def places(self) -> Iterator[Place]:
+        """Yield the links that were read."""
+        for attributes, (text, alt), (text_end, alt_end) in self.links:
+            words = " ".join("".join(self._texts[text : min(text_end, text + 2 * LONGEST_WORDS)]).split())
+            words = words or attributes.get("alt", "") or " ".join(self._alts[alt : min(alt_end, alt + LONGEST_WORDS)])
+            stated = attributes.get("data-url-id", "").strip() or None
+            yield Place(attributes["href"].strip(), stated, words[:LONGEST_WORDS])
+
+    def _place_for(self, tag: str) -> list[Any]:
+        """Where an element is written, or text (""): as HTML has it, where it stands between cells and is none."""
+        around = self._open[-1]
+        if tag in OF_TABLES and self._tables:
+            return self._tables[-1].within
+        if around.tag not in BETWEEN_CELLS or not self._tables:
+            return around.into
+        return self._tables[-1].after if tag == "table" else self._tables[-1].before
+
+    def _link(self, tag: str, attributes: Mapping[str, str]) -> int | None:
+        begins = (len(self._texts), len(self._alts))
+        if tag == "img" and "alt" in attributes:
+            self._alts.append(attributes["alt"][:LONGEST_WORDS])
+        if tag not in ("a", "area") or "href" not in attributes:
+            return None
+        self.links.append(_Link(attributes, begins, begins))
+        return len(self.links) - 1
+
+
+def _written(tag: str, name: str, attributes: Mapping[str, str]) -> str:
+    """The attributes that may be shown; a body keeps its own colour as a block."""
+    allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(name, set())
+    known = {key: value for key, value in attributes.items() if key in allowed}
+    if BLOCKS.get(tag) == "div" and known.get("bgcolor"):
+        known["style"] = f"background-color:{known['bgcolor']};{known.get('style', '')}"
+    return "".join(f' {key}="{escape(value)}"' for key, value in known.items())
+
+
+def _flat(parts: Iterable[Any]) -> Iterator[str]:
+    """Texts, and parts of parts, in order; tables in tables nest as deep as elements do."""
+    waiting = [iter(parts)]
+    while waiting:
+        for part in waiting[-1]:
+            if isinstance(part, str):
+                yield part
+            else:
+                waiting.append(iter(part))
+                break
+        else:
+            waiting.pop()

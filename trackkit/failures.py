@@ -1,0 +1,53 @@
+"""What the system refuses (no space, no permission, a file system that is read only), said in one sentence."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+from trackkit.errors import RequestError
+
+# Libraries written in Rust tell the system's number, and some the path.
+_NUMBER, _PATH = re.compile(r"\(os error (\d+)\)"), re.compile(r"(?<![\w:/])/[^\s:'\"()]+")
+_UNTOLD = "Invalid thrift: transport error"  # all that polars says of the end of a file that could not be written
+_NO_SPACE = "There is no space left to write {}: make room or name another place, then repeat it; {}"
+_AS_IT_WAS = "what was there before still counts."
+SENTENCES = {
+    errno.ENOSPC: _NO_SPACE, errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: "A file may not be as large as {} would be: raise the limit or name another place; {}",
+    errno.EROFS: "Nothing can be written to {}, which is read only: name another place; {}",
+    errno.EACCES: "There is no permission for {}: ask its owner, or name another place; {}",
+    errno.EPERM: "There is no permission for {}: ask its owner, or name another place; {}",
+    errno.EMFILE: "Too many files are open at once to open {}: raise the limit (`ulimit -n`), then repeat it; {}",
+}  # fmt: skip
+
+
+def refused_by_system(error: BaseException) -> RequestError | None:
+    """Return what the system refused in a sentence with what to do; None where it was not the system."""
+    for one in _behind(error):
+        if isinstance(one, OSError) and one.errno is not None:
+            return _sentence(one.errno, one.filename2 or one.filename)
+        if (found := _NUMBER.search(str(one))) is not None:
+            place = _PATH.search(str(one))
+            return _sentence(int(found[1]), place[0] if place else None)
+        if _UNTOLD in str(one):
+            return _sentence(errno.ENOSPC, None)
+    return None
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it carries or came from."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [each for each in (*one.args, one.__cause__) if isinstance(each, BaseException)]
+
+
+def _sentence(number: int, place: object) -> RequestError:
+    name = repr(os.fsdecode(place)) if isinstance(place, str | bytes | os.PathLike) else "what was asked for"
+    if number in SENTENCES:
+        return RequestError(SENTENCES[number].format(name, _AS_IT_WAS))
+    return RequestError(f"{name}: {os.strerror(number)}.")

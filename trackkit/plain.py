@@ -1,0 +1,36 @@
+r"""The door to the terminal: text of others on one line, so that no name moves the cursor, adds or turns a line.
+
+Letters of any script stay as they are, and so do the marks that join or direct single letters. What controls a terminal
+or the order of a line is shown as an escape.
+"""
+
+# Controls (C0, delete, C1), separators of lines, what embeds or overrides a direction, and what annotates.
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A),
+             *range(0xFFF9, 0xFFFC))  # fmt: skip
+_NAMED = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+ESCAPES = {chr(code): rf"\x{code:02x}" if code < 0x100 else rf"\u{code:04x}" for code in _CONTROLS} | _NAMED
+_ALL = str.maketrans(ESCAPES)
+_IN_JSON = {code: rf"\u{code:04x}" for code in _CONTROLS if code >= 0x20}
+
+
+def one_line(text: object) -> str:
+    r"""Return text as one line that a terminal shows and does not obey; what is no character is escaped too.
+
+    >>> print(one_line("a\nquality: pass \x1b[2J\u202egol.exe"))
+    a\nquality: pass \x1b[2J\u202egol.exe
+    """
+    return encodable(str(text).translate(_ALL))
+
+
+def in_json(text: str) -> str:
+    r"""Return JSON with the same meaning that holds no controls: its strings have escapes for them.
+
+    >>> print(in_json('{"name": "\x9b2J"}'))
+    {"name": "\u009b2J"}
+    """
+    return encodable(text.translate(_IN_JSON))
+
+
+def encodable(text: str) -> str:
+    """Return text with escapes for bytes of a file name that are no UTF-8: their stand-ins cannot be written."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,148 @@
+"""A store that is damaged, or of a newer make: said before it answers, in one sentence that names the file."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, DeltaProtocolError, TableNotFoundError
+from polars.exceptions import PolarsError
+
+from trackkit import schema
+from trackkit.errors import DataError
+from trackkit.store.commits import SEEN
+from trackkit.store.tables import LOAD, OWN
+
+if TYPE_CHECKING:
+    from trackkit.store.lake import Lake
+
+_MAGIC = b"PAR1"
+_NEWER = re.compile(r"unsupported|not supported|(reader|writer) (version|feature)", re.IGNORECASE)
+
+
+class DamagedError(DataError):
+    """Something of a store is lost, cut or garbled."""
+
+    def __init__(self, location: str, what: str) -> None:
+        super().__init__(
+            f"The store at {location!r} is damaged: {what}. Put the store back from a copy, or load its sources into "
+            "a new one."
+        )
+
+
+class MissingError(DamagedError, FileNotFoundError):
+    """A file is lost, unless a removal has just deleted it: whoever is asked looks whether one came between."""
+
+
+class NewerError(DataError):
+    """A store was written by something newer than this."""
+
+    def __init__(self, location: str, what: str) -> None:
+        super().__init__(f"The store at {location!r} was written by a newer trackkit ({what}): update this one.")
+
+
+def opened(location: str, name: str, version: int | None = None) -> DeltaTable:
+    """Open a Delta table; TableNotFoundError where nothing was ever loaded, DataError where it cannot be read."""
+    folder = Path(location, name)
+    try:
+        return DeltaTable(f"{location}/{name}", version=version)
+    except TableNotFoundError:
+        if name == LOAD and not any(folder.glob("*.parquet")):
+            raise
+        raise DamagedError(location, f"the table {name!r} is lost, its folder or the log in it") from None
+    except DeltaError as error:
+        said = _first(error)
+        if "os error" in said:
+            raise
+        if isinstance(error, DeltaProtocolError) or _NEWER.search(said):
+            raise NewerError(location, f"table {name!r}: {said}") from error
+        raise DamagedError(location, f"{_broken(folder, version)} cannot be read ({said})") from error
+
+
+def require_files(location: str, name: str, files: pl.DataFrame) -> None:
+    """Raise DamagedError where a file that the log of a local table tells of is not there, or not of its size."""
+    if "://" in location:
+        return
+    for path, size in files.select("path", "size_bytes").iter_rows():
+        place = os.path.join(location, name, path)
+        there = os.stat(place).st_size if os.path.exists(place) else None
+        if there != size:
+            if there is None:
+                raise MissingError(location, f"its file {name}/{path} is missing")
+            raise DamagedError(location, f"its file {name}/{path} is of {there:,} bytes instead of {size:,}")
+
+
+def require_whole(lake: "Lake") -> None:
+    """Raise DataError unless every table of the last commit can be opened, and all files of a local one are whole.
+
+    What a store under a URL lacks is found out when it is read: asking for each file would take longer than a load.
+    """
+    commit = lake.last_commit()
+    _require_all_loads(lake)
+    if commit is None:
+        return
+    if unknown := sorted(set(commit.versions) - {*schema.TABLES, *OWN}):
+        raise NewerError(lake.location, f"it has the table {unknown[0]!r}")
+    for name, version in {**commit.versions, LOAD: lake.open(LOAD).version()}.items():
+        for place in lake.files(name, version) if lake.is_local else lake.files(name, version)[:0]:
+            if not _is_parquet(Path(place)):
+                raise DamagedError(lake.location, f"its file {os.path.relpath(place, lake.location)} is no Parquet")
+
+
+def verify(lake: "Lake") -> int:
+    """Read every file of the last commit; return how many there are, or raise DamagedError."""
+    commit = lake.last_commit()
+    versions = commit.versions if commit else {}
+    places = [place for name, version in versions.items() for place in lake.files(name, version)]
+    for place in places:
+        try:
+            pl.read_parquet(place, glob=False)
+        except (PolarsError, FileNotFoundError) as error:
+            file = place.removeprefix(f"{lake.location}/")
+            raise DamagedError(lake.location, f"its file {file} cannot be read ({_first(error)})") from error
+    return len(places)
+
+
+def _first(error: Exception) -> str:
+    """The first line of what a library says: traces of the library follow it."""
+    return str(error).strip().split("\n")[0]
+
+
+def _require_all_loads(lake: "Lake") -> None:
+    """Each entry in the log of a table says how many entries `load` had when its writer began: so many it must have."""
+    began = {name: int(lake.open(name).history(1)[0].get(SEEN, 0)) for name in lake.present()}
+    now = lake.open(LOAD).version() if lake.exists(LOAD) else 0  # read last: a load may end meanwhile
+    for name, entries in began.items():
+        if entries > now:
+            raise DamagedError(lake.location, f"the table {name!r} is newer than the list of loads, {LOAD}")
+
+
+def _is_parquet(place: Path) -> bool:
+    with place.open("rb") as file:
+        file.seek(-len(_MAGIC), os.SEEK_END)
+        return file.read() == _MAGIC
+
+
+def _broken(folder: Path, version: int | None) -> str:
+    """Name the file that keeps the log of a table from being read."""
+    log = folder / "_delta_log"
+    entries = sorted(path for path in log.glob("*.json") if path.stem.isdigit())
+    bad = [path for path in entries if not _is_json(path)]
+    bad += [path for path in sorted(log.glob("*.parquet")) if path.stat().st_size < 12 or not _is_parquet(path)]
+    if bad:
+        return f"{folder.name}/_delta_log/{bad[0].name}"
+    there = {int(path.stem) for path in entries}
+    gaps = set(range(min(there, default=0), max([*there, version or 0]) + 1)) - there
+    begins = not there or (min(there) and not any(log.glob("*.checkpoint*.parquet")))
+    lost = f", of which {0 if begins else min(gaps):020}.json is missing," if begins or gaps else ""
+    return f"the log {folder.name}/_delta_log{lost}"
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return all(isinstance(json.loads(line), dict) for line in path.read_text("utf-8").splitlines() if line)
+    except ValueError:
+        return False
