@@ -16,7 +16,7 @@ import papermill
 import pytest
 
 from trackkit.errors import ReportError, RequestError
-from trackkit.report import common, render
+from trackkit.report import common, fork_server, render
 from trackkit.report import execute as executing
 from trackkit.report.execute import execute
 from trackkit.report.workers import Renderers
@@ -119,7 +119,7 @@ def test_papermill_finds_the_engine_by_its_name(tmp_path):
 
 
 def test_where_nothing_can_be_forked_a_kernel_does_the_same(tmp_path, monkeypatch):
-    monkeypatch.delattr(os, "fork")
+    monkeypatch.setattr(fork_server, "CAN_FORK", False)
     executed = execute(_book("import os, sys; print('altair' in sys.modules)"), {}, tmp_path / "a.ipynb")
     assert _said(executed) == "False\n"
 
@@ -161,13 +161,13 @@ def test_a_renderer_that_died_is_replaced(demo_store, tmp_path):
     with Renderers(1) as renderers:
         first = renderers.render("delivery_tracking", str(demo_store), tmp_path, delivery=delivery)
         (renderer,) = renderers._all
-        os.kill(renderer._child.pid, signal.SIGKILL)
-        assert _gone(renderer._child.pid)
-        assert wait([renderer._child._parent], 10)  # of its threads some end later, and then its parent tells
+        os.kill(renderer.child.pid, signal.SIGKILL)
+        assert _gone(renderer.child.pid)
+        assert wait([renderer.child._life], 10)  # of its threads some end later, and then its parent tells
         assert renderers.render("delivery_tracking", str(demo_store), tmp_path, delivery=delivery) == first
         with pytest.raises(RequestError, match="no delivery 'nobody'"):
             renderers.render("delivery_tracking", str(demo_store), tmp_path, delivery="nobody")
-        pid = renderer._child.pid
+        pid = renderer.child.pid
     assert _gone(pid)
 
 

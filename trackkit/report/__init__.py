@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from trackkit import resources
 from trackkit.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.report import children, notebook
+from trackkit.report import fork_server, notebook
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
 from trackkit.report.template import ParameterChoice, Template, check, template
@@ -102,7 +102,7 @@ def render(
     path.parent.mkdir(parents=True, exist_ok=True)
     failed = path.with_suffix(".failed.ipynb")
     arguments = {"store": str(store), "lang": lang, **values}
-    children.start()  # while this process imports, so does that one
+    fork_server.start()  # while this process imports, so does that one
     from trackkit.report.execute import execute
     from trackkit.report.html_page import Made, export
 
@@ -237,9 +237,10 @@ def _trimmed(book: NotebookNode, words: Template) -> NotebookNode:
 
 def _share(folder: Path) -> None:
     """Write Vega's bundle beside the pages of a folder, once."""
-    from trackkit.report.html_page import ASSETS, shared_name, vega
+    from trackkit.report.html_page import ASSETS
+    from trackkit.report.vega import file_name, vega
 
-    place = folder / ASSETS / shared_name()
+    place = folder / ASSETS / file_name()
     if not place.exists():
         place.parent.mkdir(exist_ok=True)
         _write(place, vega())
