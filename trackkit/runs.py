@@ -18,14 +18,14 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from trackkit import __version__
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.executors import Result, locally
 from trackkit.index import write_index
 from trackkit.kept import purged
 from trackkit.language import require_language
 from trackkit.manifest import PLATFORM, Job, Manifest, made_of
 from trackkit.quality import worst
-from trackkit.report import INLINE, REPORTS, require_assets
+from trackkit.report import INLINE, REPORTS, require_assets, require_report
 from trackkit.store import Store, open_store
 
 INDEX, LOCK = "index.html", ".lock"
@@ -111,6 +111,7 @@ def _run(
     # What a page shows of a delivery whose logs were removed since cannot be worked out again.
     manifest.settled = set() if delivery else set(purged(store)["delivery_id"])
     planned = list(_planned(store, reports, deliveries(store, delivery, since), lang, assets))
+    manifest.forget_failures(planned)
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     with closing(execute(due, store.location, folder)) as results:
@@ -196,7 +197,7 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str, asse
     """One job per delivery and report; one in all of a report about the whole platform, due after every load."""
     made = {report: made_of(report, lang) for report in reports}
     loaded, last = store.watermarks, store.loads[-1]["load_id"]
-    wide = [report for report in reports if REPORTS[report].scope == PLATFORM]
+    wide = [report for report in reports if _is_wide(report)]
     for delivery, load, about in [("", last, wide), *((name, loaded.get(name, ""), reports) for name in names)]:
         for report in about:
             if delivery and report in wide:
@@ -205,9 +206,15 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str, asse
             yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
 
 
+def _is_wide(report: str) -> bool:
+    try:
+        return REPORTS[report].scope == PLATFORM
+    except TrackkitError:  # its template or notebook is wrong: it fails alone, and says so once
+        return True
+
+
 def _chosen(reports: list[str] | None) -> list[str]:
-    """Return the reports asked for; a template or notebook that is wrong is refused before anything runs."""
-    return [REPORTS[name].name for name in (REPORTS if reports is None else reports)]
+    return [require_report(name) for name in (REPORTS if reports is None else reports)]
 
 
 def _day(since: str | date | None) -> date | None:

@@ -130,6 +130,13 @@ def require_assets(assets: str) -> str:
     return assets
 
 
+def require_report(name: str) -> str:
+    """Return the name of a report; refuse one that is none."""
+    if name not in REPORTS:
+        raise RequestError(f"There is no report {name!r}.{did_you_mean(str(name), REPORTS)}")
+    return name
+
+
 def report_path(
     report: str,
     out: str | os.PathLike[str],
@@ -145,8 +152,7 @@ def report_path(
 
 def _report(name: str, lang: str = "en") -> tuple[Report, Template, NotebookNode]:
     """Read a report's template and notebook; refuse a name that is none, however it is spelt."""
-    if name not in REPORTS:
-        raise RequestError(f"There is no report {name!r}.{did_you_mean(str(name), REPORTS)}")
+    require_report(name)
     path = resources.find(f"{notebook.NOTEBOOKS}/{name}.ipynb")
     book, words = notebook.read(path), template(name, lang)
     chosen = [_settled(each, words.parameters.get(each.name)) for each in notebook.parameters(book, path)]

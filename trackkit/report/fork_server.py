@@ -190,6 +190,7 @@ def _fork_and_reap(listener: socket.socket) -> None:
                         asker.send(os.waitstatus_to_exitcode(ended[1]))
         if listener in ready:
             _fork(Connection(listener.accept()[0].detach()), listener, askers)
+    signal.set_wakeup_fd(-1)
     for pid in askers:
         os.kill(pid, signal.SIGKILL)
 
