@@ -4,6 +4,7 @@ polars is imported and asked nothing: its threads would start, and a child that 
 """
 
 import threading
+from contextlib import suppress
 from datetime import date
 from importlib import import_module
 from typing import Any
@@ -23,7 +24,8 @@ def preload() -> None:
     """Import and use once; RuntimeError if a thread of Python was started, which no child would have."""
     with made_meanwhile():  # which takes as long as to import
         for name in NAMES:
-            import_module(name)
+            with suppress(ModuleNotFoundError):  # not all are public: another version has other ones
+                import_module(name)
         for name in trackkit.__all__:
             getattr(trackkit, name)
     _use_once()
