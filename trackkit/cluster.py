@@ -1,7 +1,7 @@
 """The reports of a run, rendered by the workers of a dask.distributed cluster: `run --scheduler tcp://host:port`.
 
 Workers see the same store and the same output folder, under the same names. They are told names and tell back a status,
-a path, a digest and seconds; no row of data travels. Each worker process keeps one warm parent of reports, started by
+a path, a digest and seconds; no row of data travels. Each worker process keeps one fork server of reports, started by
 its first report, which ends with it. A worker that dies is dask's affair: its reports are given to others, as often as
 the scheduler's `allowed-failures` says.
 """
@@ -196,7 +196,7 @@ def work(asked: dict[str, str], job: dict[str, Any]) -> Result:
 
 
 def rest() -> None:
-    """On a worker: end the renderers that nobody uses; the warm parent stays for the next run."""
+    """On a worker: end the renderers that nobody uses; the fork server stays for the next run."""
     if _renderers:
         _renderers.rest()
 
