@@ -1,4 +1,4 @@
-"""Notebooks run in children of a fork server that is ready: each alone, dead when it should be, and none left behind."""
+"""Notebooks run in children of a fork server: each alone, dead when it should be, and none left behind."""
 
 import json
 import os

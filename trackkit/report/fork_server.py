@@ -31,7 +31,7 @@ import trackkit
 from trackkit.startup import begin
 
 CAN_FORK = hasattr(os, "fork")  # not on Windows: there a kernel runs the cells
-SECONDS = 5  # for what takes no time
+SECONDS, ASK_SECONDS = 5, 30  # for what takes no time; for asking, meanwhile others wait
 LONGEST_FOLDER = 80  # systems allow about 100 letters for the path of a socket
 _STARTING = threading.Lock()
 _server: "_Server | None" = None  # that this process started
@@ -95,7 +95,7 @@ class Child:
 
 
 class _Server:
-    """The server that this process started, and that ends with it."""
+    """The server that this process started; it ends with it, and its children too."""
 
     def __init__(self) -> None:
         package = str(Path(trackkit.__file__).resolve().parents[1])
@@ -106,7 +106,7 @@ class _Server:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | settled
         )
         self._address, self._lock = "", threading.Lock()
-        atexit.register(self.end)
+        atexit.register(self._end)
 
     def address(self) -> str:
         """Return where it listens, as soon as it does."""
@@ -117,8 +117,7 @@ class _Server:
             raise GoneError("the fork server of reports did not start")
         return self._address
 
-    def end(self) -> None:
-        """Let it end, and its children with it."""
+    def _end(self) -> None:
         assert self.process.stdin
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self.process.stdin.close()
@@ -144,9 +143,10 @@ def _where() -> str:
 
 
 def _server_ended() -> str:
-    """Say that the server ended; where we started it, let that come true, so that another can be started."""
+    """Say that the server ended; where we started it, wait until it is so, since then another is started."""
     if _server and not _address:
-        _server.end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _server.process.wait(SECONDS)
     return "the fork server of reports ended"
 
 
@@ -198,13 +198,14 @@ def _fork_and_reap(listener: socket.socket) -> None:
 def _fork(asker: Connection, listener: socket.socket, askers: dict[int, Connection]) -> None:
     """Fork the child that is asked for, unless whoever asks is gone."""
     try:
-        if not asker.poll(SECONDS):
+        if not asker.poll(ASK_SECONDS):
             raise EOFError
         talk, asked = Connection(reduction.recv_handle(asker)), asker.recv()
+        pid = os.fork()
     except (OSError, EOFError, RuntimeError):
         asker.close()
         return
-    if (pid := os.fork()) == 0:
+    if pid == 0:
         for other in (asker, *askers.values()):
             other.close()
         _be_child(talk, listener, *asked)
