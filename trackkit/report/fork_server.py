@@ -118,9 +118,10 @@ class _Server:
         return self._address
 
     def _end(self) -> None:
-        assert self.process.stdin
+        assert self.process.stdin and self.process.stdout
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self.process.stdin.close()
+            self.process.stdout.close()
             self.process.wait(SECONDS)
 
 
