@@ -40,7 +40,7 @@ def _said(executed: nbformat.NotebookNode) -> str:
 def _is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may end while it is asked for
         return False
     return state != "Z"
 
