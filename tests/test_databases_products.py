@@ -1,13 +1,14 @@
 """listmonk in PostgreSQL and Mautic in MariaDB: small databases, every expected figure worked out by hand."""
 
 import json
+import sys
 
 import phpserialize
 import polars as pl
 import pytest
 
 import trackkit as tk
-from trackkit.errors import DataError
+from trackkit.errors import DataError, RequestError
 from trackkit.sources.sql.mautic_opens import expand
 
 LISTMONK = """
@@ -269,3 +270,12 @@ def test_opens_written_as_json_are_read_too(tmp_path):
     pl.DataFrame([row]).write_parquet(tmp_path / "read.parquet")
     assert expand(tmp_path / "read.parquet", tmp_path / "opens.parquet") == []
     assert pl.read_parquet(tmp_path / "opens.parquet")["agent"].to_list() == ["a", None]
+
+
+def test_without_phpserialize_it_is_said_what_brings_it(tmp_path, monkeypatch):
+    row = {"id": "1", "email_id": "2", "lead_id": "3", "date_read": "2026-01-01 00:00:00", "open_count": "1",
+           "open_details": OPENS, "trackkit source row": 1}  # fmt: skip
+    pl.DataFrame([row]).write_parquet(tmp_path / "read.parquet")
+    monkeypatch.setitem(sys.modules, "phpserialize", None)
+    with pytest.raises(RequestError, match=r"it is missing, and `pip install 'trackkit\[mysql\]'` brings it"):
+        expand(tmp_path / "read.parquet", tmp_path / "opens.parquet")

@@ -1,4 +1,4 @@
-"""Notebooks run in children of a parent that is ready: each alone, dead when it should be, and none left behind."""
+"""Notebooks run in children of a fork server: each alone, dead when it should be, and none left behind."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import papermill
 import pytest
 
 from trackkit.errors import ReportError, RequestError
-from trackkit.report import common, render
+from trackkit.report import common, fork_server, render
 from trackkit.report import execute as executing
 from trackkit.report.execute import execute
 from trackkit.report.workers import Renderers
@@ -40,7 +40,7 @@ def _said(executed: nbformat.NotebookNode) -> str:
 def _is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may end while it is asked for
         return False
     return state != "Z"
 
@@ -115,11 +115,11 @@ def test_papermill_finds_the_engine_by_its_name(tmp_path):
     nbformat.write(_book("import sys; print('altair' in sys.modules)"), tmp_path / "in.ipynb")
     command = [sys.executable, "-m", "papermill", "--engine", "trackkit", "-k", "python3", "in.ipynb", "out.ipynb"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    assert _said(nbformat.read(tmp_path / "out.ipynb", 4)) == "True\n", "the parent had imported it"
+    assert _said(nbformat.read(tmp_path / "out.ipynb", 4)) == "True\n", "the server had imported it"
 
 
 def test_where_nothing_can_be_forked_a_kernel_does_the_same(tmp_path, monkeypatch):
-    monkeypatch.delattr(os, "fork")
+    monkeypatch.setattr(fork_server, "CAN_FORK", False)
     executed = execute(_book("import os, sys; print('altair' in sys.modules)"), {}, tmp_path / "a.ipynb")
     assert _said(executed) == "False\n"
 
@@ -148,7 +148,7 @@ def test_a_child_that_hears_no_interrupt_is_stopped(tmp_path, monkeypatch):
         execute(_book(deaf), {}, tmp_path / "a.ipynb")
 
 
-def test_a_parent_that_died_is_replaced(tmp_path):
+def test_a_server_that_died_is_replaced(tmp_path):
     with pytest.raises(ReportError, match="DeadKernelError"):
         execute(
             _book("import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)"), {}, tmp_path / "a"
@@ -161,13 +161,13 @@ def test_a_renderer_that_died_is_replaced(demo_store, tmp_path):
     with Renderers(1) as renderers:
         first = renderers.render("delivery_tracking", str(demo_store), tmp_path, delivery=delivery)
         (renderer,) = renderers._all
-        os.kill(renderer._child.pid, signal.SIGKILL)
-        assert _gone(renderer._child.pid)
-        assert wait([renderer._child._parent], 10)  # of its threads some end later, and then its parent tells
+        os.kill(renderer.child.pid, signal.SIGKILL)
+        assert _gone(renderer.child.pid)
+        assert wait([renderer.child._life], 10)  # of its threads some end later, and then the server tells
         assert renderers.render("delivery_tracking", str(demo_store), tmp_path, delivery=delivery) == first
         with pytest.raises(RequestError, match="no delivery 'nobody'"):
             renderers.render("delivery_tracking", str(demo_store), tmp_path, delivery="nobody")
-        pid = renderer._child.pid
+        pid = renderer.child.pid
     assert _gone(pid)
 
 
@@ -202,10 +202,10 @@ print(sorted(name for name in names if not name.startswith(("python", "jemalloc"
 """
 
 
-def test_the_parent_asks_polars_nothing_and_its_children_compute(tmp_path):
+def test_the_server_asks_polars_nothing_and_its_children_compute(tmp_path):
     asked = "import polars as pl; print(pl.DataFrame({'a': range(100_000)}).lazy().group_by(pl.col('a') % 7)"
     book = _book(f"{asked}.agg(pl.len()).collect().height)", THREADS)
-    assert _said(execute(book, {}, tmp_path / "a.ipynb")) == "7\n[]\n", "no thread of a query is in the parent"
+    assert _said(execute(book, {}, tmp_path / "a.ipynb")) == "7\n[]\n", "no thread of a query is in the server"
 
 
 def test_a_child_that_dies_is_an_error_and_leaves_nothing(tmp_path):
@@ -247,7 +247,7 @@ def test_nothing_outlives_whoever_started_it(tmp_path):
     while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text():
         assert time.monotonic() < end and run.poll() is None
         time.sleep(0.1)
-    kernel, parent = map(int, (tmp_path / "pids").read_text().split())
+    kernel, server = map(int, (tmp_path / "pids").read_text().split())
     run.kill()
     run.wait()
-    assert _gone(parent) and _gone(kernel)
+    assert _gone(server) and _gone(kernel)

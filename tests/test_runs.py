@@ -114,6 +114,24 @@ def test_one_failure_stops_no_other(here, demo_store, one):
     assert not list((here / "out").glob("*.failed.ipynb")), "a mended report takes its failed notebook away"
 
 
+def test_a_typo_in_one_template_fails_its_report_alone(here, demo_store, one):
+    template = here / "reports_templates" / "tracking_indicators.toml"
+    template.parent.mkdir()
+    shipped = resources.find("reports_templates/tracking_indicators.toml").read_text("utf-8")
+    template.write_text(shipped.replace("metrics =", "metric =", 1))
+    reports = ["tracking_indicators", "delivery_tracking"]  # the first is what the fork server warms up with
+    made = run(demo_store, here / "out", reports=reports, delivery=[one])
+    assert made.rendered == [f"{one}/delivery_tracking/en"]
+    where = f"{template}, section 'delivery_statistics', key 'metric'"
+    said = {"platform/tracking_indicators/en": f"{where}: there is no such key. Did you mean 'metrics'?"}
+    assert made.failed == said
+    assert run(demo_store, here / "out", reports=reports, delivery=[one]).failed == said
+    template.unlink()
+    assert run(demo_store, here / "out", reports=reports, delivery=[one]).rendered == [f"{one}/tracking_indicators/en"]
+    manifest = json.loads((here / "out" / "manifest.json").read_text("utf-8"))["reports"]
+    assert {entry["status"] for entry in manifest.values()} == {"done"}, "what failed once is forgotten"
+
+
 def test_the_index_lists_deliveries_with_figures_and_links(here, demo_store, one):
     run(demo_store, here / "out", reports=TWO, delivery=[one])
     page = BeautifulSoup((here / "out" / "index.html").read_text("utf-8"), "lxml")

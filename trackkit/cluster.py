@@ -1,7 +1,7 @@
 """The reports of a run, rendered by the workers of a dask.distributed cluster: `run --scheduler tcp://host:port`.
 
 Workers see the same store and the same output folder, under the same names. They are told names and tell back a status,
-a path, a digest and seconds; no row of data travels. Each worker process keeps one warm parent of reports, started by
+a path, a digest and seconds; no row of data travels. Each worker process keeps one fork server of reports, started by
 its first report, which ends with it. A worker that dies is dask's affair: its reports are given to others, as often as
 the scheduler's `allowed-failures` says. Every worker is looked at before it renders, one that joins later by its first
 report: what it refuses is given to others, and what it renders must lie in the folder here.
@@ -296,7 +296,7 @@ def _kept_look(asked: str) -> str | None:
 
 
 def rest() -> None:
-    """On a worker: end the renderers that nobody uses; the warm parent stays for the next run."""
+    """On a worker: end the renderers that nobody uses; the fork server stays for the next run."""
     if _renderers:
         _renderers.rest()
 

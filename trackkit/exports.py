@@ -23,8 +23,6 @@ _OFFSET = "UTC offset"
 _SHEET = {
     "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "constant_memory": True,
 }  # fmt: skip
-# Whatever a terminal may act on; joiners and marks of direction, which emoji and right-to-left words need, stay.
-_CONTROL = r"[\p{C}--[\x{ad}\x{61c}\x{200b}-\x{200f}\x{2060}-\x{2064}\x{feff}\x{e0020}-\x{e007f}]]"
 _NOT_XML = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
 
 

@@ -15,6 +15,7 @@ from trackkit import __version__, resources
 from trackkit.analysis.unseen import observed, unseen
 from trackkit.deliveries import deleted
 from trackkit.engine import measure
+from trackkit.errors import TrackkitError
 from trackkit.language import say, speech, tag
 from trackkit.metrics import METRICS
 from trackkit.report import REPORTS
@@ -59,17 +60,23 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str)
         "img-src data:; base-uri 'none'; form-action 'none'",
         "style": Markup(css_variables(theme()) + resources.find(f"{SKIN}/style.css").read_text("utf-8")),
         "script": Markup(script),
-        "titles": {name: say(REPORTS[name].title, lang) for name in made},
+        "titles": {name: _title(name, lang) for name in made},
         "headlines": [say(METRICS[name].label, lang) for name in HEADLINES],
         "rows": _rows(tables, about_one, made, lang),
-        "platform": [
-            {"title": say(REPORTS[entry["report"]].title, lang), **(_link(entry) or {})} for entry in about_all
-        ],
+        "platform": [{"title": _title(entry["report"], lang), **(_link(entry) or {})} for entry in about_all],
         "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
         "timezone": tables.timezone,
         "version": __version__,
         "lang": tag(lang),
     }
+
+
+def _title(report: str, lang: str) -> str:
+    """Say the title of a report; the name of one whose template or notebook is wrong, which the run has told."""
+    try:
+        return say(REPORTS[report].title, lang)
+    except TrackkitError:
+        return report
 
 
 def _known(tables: Snapshot) -> set[str]:

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trackkit import __version__, resources
+from trackkit.errors import RequestError
 from trackkit.language import catalogue_file
 from trackkit.quality import quality, verdict
 from trackkit.report import INLINE
@@ -57,6 +59,14 @@ class Manifest:
         is_there = made and (self.folder / entry["path"]).is_file()
         return is_there and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
 
+    def forget_failures(self, planned: list[Job]) -> None:
+        """Forget what failed once for all deliveries, its files being wrong, where it is now planned for each."""
+        names, reports = {job.name for job in planned}, {job.report for job in planned}
+        for name, entry in list(self.entries.items()):
+            failed = entry.get("status") == "failed" and not entry.get("delivery")
+            if failed and name not in names and entry.get("report") in reports:
+                del self.entries[name]
+
     def judged(self, tables: Snapshot, planned: list[Job], due: list[Job]) -> dict[str, str]:
         """Return the verdict on the logs of every delivery planned ("": of all), and note it with its reports.
 
@@ -88,13 +98,10 @@ def made_of(report: str, lang: str) -> str:
     """Return the fingerprint of the files behind a report: notebook, template, page skin, words of the language."""
     digest = hashlib.sha256()
     skin = resources.folder("reports_templates/html")
-    for path in (
-        resources.find(f"notebooks/reports/{report}.ipynb"),
-        resources.find(f"reports_templates/{report}.toml"),
-        resources.find("reports_templates/domains.toml"),
-        resources.find("reports_templates/quality.toml"),
-        *sorted(path for path in skin.rglob("*") if path.is_file()),
-        *filter(None, [catalogue_file(lang)]),
-    ):
+    lists = ("domains.toml", "quality.toml", f"{report}.toml")
+    for relative in (f"notebooks/reports/{report}.ipynb", *(f"reports_templates/{name}" for name in lists)):
+        with suppress(RequestError):  # whatever is missing is told when the report is rendered
+            digest.update(resources.find(relative).read_bytes())
+    for path in (*sorted(path for path in skin.rglob("*") if path.is_file()), *filter(None, [catalogue_file(lang)])):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from trackkit import __version__, resources
 from trackkit.clock import Asked, moment
 from trackkit.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.executors import Result, failed, locally
 from trackkit.index import write_index
 from trackkit.kept import purged
@@ -28,7 +28,7 @@ from trackkit.language import require_language
 from trackkit.manifest import PLATFORM, Job, Manifest, made_of
 from trackkit.plain import one_line
 from trackkit.quality import worst
-from trackkit.report import INLINE, REPORTS, require_assets
+from trackkit.report import INLINE, REPORTS, require_assets, require_report
 from trackkit.store import Store, answered, open_store
 
 INDEX, LOCK = "index.html", ".lock"
@@ -116,6 +116,7 @@ def _run(
     manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])
     about = answered(store, lambda now: deliveries(now, delivery, since))
     planned = answered(store, lambda now: list(_planned(now, reports, about, lang, assets)))
+    manifest.forget_failures(planned)
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     with closing(execute(due, store.location, folder)) as results:
@@ -208,13 +209,13 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str, asse
     """One job per delivery and report; one in all of a report about the whole platform, due after every load."""
     made, gone = {report: made_of(report, lang) for report in reports}, _left_out_of_averages(store, names)
     loaded, last = store.watermarks, store.loads[-1]["load_id"]
-    wide = [report for report in reports if REPORTS[report].scope == PLATFORM]
+    wide = [report for report in reports if _is_wide(report)]
     for delivery, load, about in [("", last, wide), *((name, loaded.get(name, ""), reports) for name in names)]:
         for report in about:
             if delivery and report in wide:
                 continue
             parts = [__version__, made[report], lang, store.timezone, load, *([assets] if assets != INLINE else [])]
-            parts += gone.get(delivery, []) if _has_averages(report) else []
+            parts += gone[delivery] if delivery in gone and _has_averages(report) else []
             yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
 
 
@@ -234,6 +235,12 @@ def _has_averages(report: str) -> bool:
     return "click_figures" in resources.find(f"notebooks/reports/{report}.ipynb").read_text("utf-8")
 
 
+def _is_wide(report: str) -> bool:
+    try:
+        return REPORTS[report].scope == PLATFORM
+    except TrackkitError:  # its template or notebook is wrong: it fails alone, and says so once
+        return True
+
+
 def _chosen(reports: list[str] | None) -> list[str]:
-    """Return the reports asked for; a template or notebook that is wrong is refused before anything runs."""
-    return [REPORTS[name].name for name in (REPORTS if reports is None else reports)]
+    return [require_report(name) for name in (REPORTS if reports is None else reports)]

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from trackkit import resources
 from trackkit.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.report import children, notebook
+from trackkit.report import fork_server, notebook
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
 from trackkit.report.template import ParameterChoice, Template, check, template
@@ -102,7 +102,7 @@ def render(
     path.parent.mkdir(parents=True, exist_ok=True)
     failed = path.with_suffix(".failed.ipynb")
     arguments = {"store": str(store), "lang": lang, **values}
-    children.start()  # while this process imports, so does that one
+    fork_server.start()  # while this process imports, so does that one
     from trackkit.report.execute import execute
     from trackkit.report.html_page import Made, export
 
@@ -130,6 +130,13 @@ def require_assets(assets: str) -> str:
     return assets
 
 
+def require_report(name: str) -> str:
+    """Return the name of a report; refuse one that is none."""
+    if name not in REPORTS:
+        raise RequestError(f"There is no report {name!r}.{did_you_mean(str(name), REPORTS)}")
+    return name
+
+
 def report_path(
     report: str,
     out: str | os.PathLike[str],
@@ -145,8 +152,7 @@ def report_path(
 
 def _report(name: str, lang: str = "en") -> tuple[Report, Template, NotebookNode]:
     """Read a report's template and notebook; refuse a name that is none, however it is spelt."""
-    if name not in REPORTS:
-        raise RequestError(f"There is no report {name!r}.{did_you_mean(str(name), REPORTS)}")
+    require_report(name)
     path = resources.find(f"{notebook.NOTEBOOKS}/{name}.ipynb")
     book, words = notebook.read(path), template(name, lang)
     chosen = [_settled(each, words.parameters.get(each.name)) for each in notebook.parameters(book, path)]
@@ -246,9 +252,10 @@ def _trimmed(book: NotebookNode, words: Template) -> NotebookNode:
 
 def _share(folder: Path) -> None:
     """Write Vega's bundle beside the pages of a folder, once."""
-    from trackkit.report.html_page import ASSETS, shared_name, vega
+    from trackkit.report.html_page import ASSETS
+    from trackkit.report.vega import file_name, vega
 
-    place = folder / ASSETS / shared_name()
+    place = folder / ASSETS / file_name()
     if not place.exists():
         place.parent.mkdir(exist_ok=True)
         resources.write_whole(place, vega())

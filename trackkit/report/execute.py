@@ -25,7 +25,7 @@ from traitlets.config import Config
 import trackkit
 from trackkit import errors
 from trackkit.errors import ReportError, TrackkitError
-from trackkit.report import children, common
+from trackkit.report import common, fork_server
 from trackkit.report.forked import NAME, ForkedEngine
 
 CELL_SECONDS = 900
@@ -50,7 +50,7 @@ def execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path) -> 
     is raised here as it was, since it says what was wrong with the request, not with the report.
     """
     with tempfile.TemporaryDirectory(prefix="tk-") as folder:
-        config = {} if hasattr(os, "fork") else {"config": _kernel(Path(folder))}
+        config = {} if fork_server.CAN_FORK else {"config": _kernel(Path(folder))}
         return _execute(book, parameters, failed, config)
 
 
@@ -60,7 +60,7 @@ def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, co
         return papermill.execute_notebook(
             book, None, dict(parameters), engine_name=NAME, kernel_name=NAME, language="python", progress_bar=False,
             start_timeout=START_SECONDS, execution_timeout=CELL_SECONDS, run_timeout=RUN_SECONDS, begun=run.append,
-            handed=common.packed(parameters) if children.is_renderer() else b"", **config,
+            handed=common.packed(parameters) if fork_server.is_child() else b"", **config,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         _raise_refusal(error.ename, error.evalue)

@@ -1,4 +1,4 @@
-"""papermill's engine "trackkit": the cells of each notebook run in a child forked from a parent that is ready.
+"""papermill's engine "trackkit": the cells of each notebook run in a child forked from a server that is ready.
 
 `papermill --engine trackkit in.ipynb out.ipynb` uses it for any Python notebook. The outputs are those of a kernel,
 since the shell of kernels makes them and papermill's own client keeps them; widgets alone keep no state. A cell without
@@ -8,7 +8,6 @@ languages, papermill's own engine does the work.
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +18,8 @@ from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NBClientEngine, NotebookExecutionManager
 
-from trackkit.report import children
+from trackkit.report import fork_server
+from trackkit.report.fork_server import Child, GoneError
 
 NAME = "trackkit"
 FOREVER = 20 * 86_400.0  # seconds; systems wait no longer than 24 days at once
@@ -52,7 +52,7 @@ class ForkedEngine(Engine):
         if begun:
             begun(nb_man.nb)
         language = nb_man.nb.metadata.get("kernelspec", {}).get("language", "python")
-        if not hasattr(os, "fork") or language != "python":
+        if not fork_server.CAN_FORK or language != "python":
             NBClientEngine.execute_managed_notebook(nb_man, kernel_name, **options)
             return
         shown = {name: options[name] for name in ("log_output", "stdout_file", "stderr_file") if name in options}
@@ -68,9 +68,9 @@ class _Client(PapermillNotebookClient):
         """Run every cell in a new child, the last of them done at `deadline` of the monotonic clock."""
         self.reset_execution_trackers()
         self.clear_before_next_output = False
-        self._deadline, self._child = deadline, children.Child("cells")
+        self._deadline, self._child = deadline, Child("trackkit.report.shell")
         try:
-            with contextlib.suppress(children.GoneError):  # the first cell tells it
+            with contextlib.suppress(GoneError):  # the first cell tells it
                 self._child.tell(handed)
             self.papermill_execute_cells()
         finally:
@@ -83,14 +83,14 @@ class _Client(PapermillNotebookClient):
             return cell
         ends = time.monotonic() + (self.timeout or FOREVER)
         try:
-            self._child.tell(cell.source.encode())
+            self._child.tell(cell.source)
             failure = self._listen(cell, cell_index, min(ends, self._deadline))
         except TimeoutError:
             if ends > self._deadline:
                 raise CellTimeoutError("The time for all cells together is over.") from None
             said = "Cell execution timed out"
             raise CellTimeoutError.error_from_timeout_and_cell(said, self.timeout, cell) from None
-        except children.GoneError as gone:
+        except GoneError as gone:
             raise DeadKernelError(f"Kernel died ({gone})") from None
         if failure and not (self.allow_errors or "raises-exception" in cell.metadata.get("tags", [])):
             raise CellExecutionError.from_cell_and_msg(cell, failure)

@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import vl_convert
 from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
 from markupsafe import Markup
 from nbconvert.exporters import TemplateExporter
@@ -29,14 +28,13 @@ from trackkit.language import SOURCE, say, speech, tag
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.template import SKIN, Section, Template
-from trackkit.report.warmth import EMBED
+from trackkit.report.vega import file_name, vega
 from trackkit.theme import Theme, by_variable, css_variables, theme
 from trackkit.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 INDEX = "index.html.j2"
 ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
-_VEGA: dict[str, str] = {}  # made once: it takes a second
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _OWN_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _NAMES_IN = (
@@ -121,7 +119,7 @@ def _page(executed: NotebookNode, template: Template, made: Made) -> dict[str, A
     style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
     drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
     scripts = [*([] if made.shared else [vega()]), drawing] if drawn else []
-    shared = f"{ASSETS}/{shared_name()}" if drawn and made.shared else ""
+    shared = f"{ASSETS}/{file_name()}" if drawn and made.shared else ""
     header = _header(executed)
     return {
         "lang": tag(made.lang), "title": template.title, "text": _paragraphs(template.text), "header": header,
@@ -239,21 +237,3 @@ def _policy(scripts: list[str], shared: str) -> str:
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def vega() -> str:
-    """Return Vega's bundle for one page, closed in so that its short global names touch nothing else."""
-    if not _VEGA:
-        keep_vega(vl_convert.javascript_bundle(EMBED))
-    return _VEGA["script"]
-
-
-def shared_name() -> str:
-    """Return the name of the file that holds Vega's bundle for many pages: it comes from the content."""
-    return f"{hashlib.sha256(vega().encode()).hexdigest()[:16]}.js"
-
-
-def keep_vega(bundle: str) -> None:
-    """Keep Vega's bundle, made elsewhere, for the pages of this process."""
-    safe = re.sub(r"<(?=/script|!--)", r"\\x3c", bundle, flags=re.IGNORECASE)
-    _VEGA["script"] = f"(function(){{{safe}\n}})();"

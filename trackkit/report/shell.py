@@ -1,14 +1,15 @@
 """The child that runs the cells of one notebook: IPython's shell of kernels, without a kernel around it.
 
-It says what a kernel would say, over one socket and in order; so the client that papermill has for kernels can keep it.
+It says what a kernel would say, over one connection and in order; so papermill's client of kernels can keep it.
 """
 
+import contextlib
 import functools
 import io
-import socket
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
 from typing import Any
 
 from ipykernel.compiler import XCachingCompiler
@@ -17,15 +18,15 @@ from jupyter_client.session import Session, json_packer
 from traitlets import default
 from traitlets.config import Config
 
-from trackkit.report import children, common
+from trackkit.report import common
 
 FLUSH_SECONDS, FLUSH_LETTERS = 0.2, 65_536
 
 
 class _Session(Session):
-    """What the shell takes for its connection with clients: every message goes over the one socket."""
+    """What the shell takes for its connection with clients: every message goes over the one connection."""
 
-    talk: socket.socket | None = None
+    talk: Connection | None = None
     _turn = threading.RLock()  # threads of a cell speak too
 
     @default("session")
@@ -38,7 +39,7 @@ class _Session(Session):
         said = json_packer({part: message[part] for part in ("msg_type", "content")})
         assert self.talk
         with self._turn:
-            children.send(self.talk, said)
+            self.talk.send(said)
 
 
 class _Stream(io.TextIOBase):
@@ -91,25 +92,24 @@ def _no_input(*_: Any, **__: Any) -> str:
     raise RuntimeError("There is nobody to answer: input() is not supported in a report.")
 
 
-def serve(talk: socket.socket) -> None:
-    """Run cell after cell as told over the socket, until it is closed: source in, messages of a kernel out."""
+def serve(talk: Connection) -> None:
+    """Run cell after cell as told, until the connection is closed: source in, messages of a kernel out."""
     running = shell()
     session = running.display_pub.session
     session.talk = talk
     running.init_environment()
     sys.path.insert(0, "")  # as any kernel: modules beside the notebook
     sys.stdout, sys.stderr = _Stream("stdout", session), _Stream("stderr", session)
-    try:
-        common.take(children.receive(talk))
-    except EOFError:
-        return
-    while True:
-        try:
-            source = children.receive(talk).decode()
-        except EOFError:
-            return
-        session.send(None, "execute_input", {"code": source, "execution_count": running.execution_count})
-        result = running.run_cell(source, store_history=True)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        session.send(None, "execute_reply", {"status": "ok" if result.success else "error"})
+    with contextlib.suppress(EOFError):
+        common.take(talk.recv())
+        while True:
+            _run(running, talk.recv())
+
+
+def _run(running: ZMQInteractiveShell, source: str) -> None:
+    session = running.display_pub.session
+    session.send(None, "execute_input", {"code": source, "execution_count": running.execution_count})
+    result = running.run_cell(source, store_history=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    session.send(None, "execute_reply", {"status": "ok" if result.success else "error"})

@@ -1,39 +1,36 @@
-"""Renderers of a run: children of the parent that render one report after another, so that every core has work.
+"""Renderers of a run: children of the fork server that render one report after another, so that every core has work.
 
 A renderer asks for a child of its own for the cells of each report; what stays in it is our own code and its caches.
 """
 
 import contextlib
-import json
 import os
 import queue
-import socket
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from trackkit import errors
 from trackkit.errors import ReportError, TrackkitError
-from trackkit.report import children, render
+from trackkit.report import fork_server, render
 
 LONGEST = 7_200  # seconds for one report: its cells end long before
 
 
-def serve(talk: socket.socket) -> None:
-    """Render report after report as told over the socket, until it is closed: arguments of `render` in, answer out."""
-    while True:
-        try:
-            asked = json.loads(children.receive(talk))
-        except EOFError:
-            return
-        try:
-            if at := asked.pop("at"):
-                os.chdir(at)
-            answer = {"path": str(render(**asked))}
-        except Exception as error:  # whatever it is, a full disk included, the next report is rendered
-            kind = type(error).__name__ if isinstance(error, TrackkitError) else ReportError.__name__
-            answer = {"error": kind, "said": str(error) or type(error).__name__}
-        children.send(talk, json.dumps(answer).encode())
+def serve(talk: Connection) -> None:
+    """Be a renderer until the connection is closed: a folder and arguments of `render` in, path or error out."""
+    with contextlib.suppress(EOFError):
+        while True:
+            folder, asked = talk.recv()
+            try:
+                if folder:
+                    os.chdir(folder)
+                answer: Path | TrackkitError = render(**asked)
+            except TrackkitError as error:
+                answer = error
+            except Exception as error:  # whatever it is, a full disk included, the next report is rendered
+                answer = ReportError(str(error) or type(error).__name__)
+            talk.send(answer)
 
 
 class Renderers:
@@ -44,13 +41,12 @@ class Renderers:
 
     def __init__(self, count: int) -> None:
         self._free: queue.SimpleQueue[_Renderer] = queue.SimpleQueue()
-        self._all = [_Renderer() for _ in range(count)] if hasattr(os, "fork") else []
+        self._all = [_Renderer() for _ in range(count)]
         for renderer in self._all:
             self._free.put(renderer)
 
     def __enter__(self) -> "Renderers":
-        if self._all:
-            children.start()
+        fork_server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,38 +67,35 @@ class Renderers:
         Notebooks and templates in the folder `at` win (by default, and where nothing forks, in that of this process).
         Raises as it does, and ReportError where the process ended or hung, which stands in no other report's way.
         """
-        if not self._all:
+        if not fork_server.CAN_FORK:
             return render(report, store, out, **asked)
         renderer = self._free.get()
         try:
-            return renderer.render({"report": report, "store": store, "out": str(out), "at": at, **asked})
+            answer = renderer.answer((at, {"report": report, "store": store, "out": out, **asked}))
         finally:
             self._free.put(renderer)
+        if isinstance(answer, TrackkitError):
+            raise answer
+        return answer
 
 
 class _Renderer:
     """One process that renders, made when it is needed, and anew when it ended."""
 
-    def __init__(self) -> None:
-        self._child: children.Child | None = None
+    child: fork_server.Child | None = None
 
-    def render(self, asked: dict[str, Any]) -> Path:
-        message = json.dumps(asked).encode()
-        if self._child and self._child.is_gone:  # since the last report
+    def answer(self, asked: tuple[str | None, dict[str, Any]]) -> Path | TrackkitError:
+        if self.child and self.child.is_gone:  # since the last report
             self.end()
         try:
-            self._child = self._child or children.Child("render")
-            self._child.tell(message)
-            answer = json.loads(self._child.hear(time.monotonic() + LONGEST))
-        except (children.GoneError, OSError, EOFError, RuntimeError) as error:
+            self.child = self.child or fork_server.Child("trackkit.report.workers")
+            self.child.tell(asked)
+            return self.child.hear(time.monotonic() + LONGEST)
+        except (fork_server.GoneError, OSError) as error:
             self.end()
-            raise ReportError(f"The report stopped: its process ended ({error or type(error).__name__}).") from None
-        if "path" in answer:
-            return Path(answer["path"])
-        kind = getattr(errors, answer["error"], ReportError)
-        raise kind(answer["said"])
+            return ReportError(f"The report stopped: its process ended ({error or type(error).__name__}).")
 
     def end(self) -> None:
-        if self._child:
-            self._child.end()
-        self._child = None
+        if self.child:
+            self.child.end()
+        self.child = None

@@ -6,11 +6,11 @@ A caller tells a wrong value from a missing one by looking at the text: text the
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import polars as pl
 from polars.expr.struct import ExprStructNameSpace as Parts
-from polars_hash import CryptographicHashingNameSpace as Hashes
 
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources.codes import code_of
@@ -344,4 +344,8 @@ def digest(*columns: str) -> pl.Expr:
     # The lengths come first, so that no two lists of values make the same text.
     lengths = [part.str.len_bytes().cast(pl.String).fill_null("-") for part in parts]
     text = pl.concat_str(*lengths, pl.lit(":"), *(part.fill_null("") for part in parts), separator=" ")
-    return Hashes(text).sha2_256().str.head(32)
+    return text.map_batches(_hashed, return_dtype=pl.String, is_elementwise=True)
+
+
+def _hashed(texts: pl.Series) -> pl.Series:
+    return pl.Series(texts.name, [sha256(text.encode()).hexdigest()[:32] for text in texts.to_list()], dtype=pl.String)

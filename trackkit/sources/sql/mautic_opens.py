@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import phpserialize
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trackkit.errors import RequestError
 from trackkit.sources.sheets import ROW
 
 BOUNCES = "bounces"
@@ -124,12 +124,19 @@ def _entries(details: str | None, tally: Counter[str]) -> list[tuple[Any, Any]]:
     try:
         written = json.loads(details) if details[:1] in "[{" else _from_php(details)
         return list(written.items() if isinstance(written, dict) else enumerate(written))
+    except RequestError:
+        raise
     except Exception:
         tally["unreadable"] += 1
         return []
 
 
 def _from_php(details: str) -> Any:
+    try:
+        import phpserialize
+    except ModuleNotFoundError:
+        remedy = "it is missing, and `pip install 'trackkit[mysql]'` brings it"
+        raise RequestError(f"Mautic keeps opens as PHP writes them, which phpserialize reads; {remedy}.") from None
     return phpserialize.loads(details.encode(), decode_strings=True, errors="replace") or {}
 
 

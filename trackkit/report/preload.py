@@ -1,40 +1,36 @@
-"""What the parent of reports does before it forks: imports, and first uses that no child then needs to repeat.
+"""What the fork server does before it forks: imports, and first uses that no child then needs to repeat.
 
 polars is imported and asked nothing: its threads would start, and a child that has none of them would wait for ever.
 """
 
-import subprocess
-import sys
 import threading
+from contextlib import suppress
 from datetime import date
 from importlib import import_module
 from typing import Any
 
 import trackkit
+from trackkit.report.vega import made_meanwhile
 
 REPORT = "tracking_indicators"
-AHEAD = (  # not imported above: Vega's script is made meanwhile, which takes as long
+NAMES = (
     "altair", "papermill", "nbconvert", "babel.numbers", "lxml.etree", "nh3", "tinycss2", "deltalake",
     "narwhals._interchange.dataframe", "narwhals._polars.dataframe", "trackkit.store", "trackkit.report",
     "trackkit.report.execute", "trackkit.report.html_page", "trackkit.report.shell", "trackkit.report.workers",
 )  # fmt: skip
-EMBED = "window.vegaEmbed=vegaEmbed;"  # what a page needs of Vega
-BUNDLE = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle(sys.argv[1]).encode())"
 
 
-def warm_up() -> None:
+def preload() -> None:
     """Import and use once; RuntimeError if a thread of Python was started, which no child would have."""
-    # In a process of its own: a JavaScript engine starts threads.
-    with subprocess.Popen([sys.executable, "-P", "-c", BUNDLE, EMBED], stdout=subprocess.PIPE) as vega:
-        for name in AHEAD:
-            import_module(name)
+    with made_meanwhile():  # which takes as long as to import
+        for name in NAMES:
+            with suppress(ModuleNotFoundError):  # not all are public: another version has other ones
+                import_module(name)
         for name in trackkit.__all__:
             getattr(trackkit, name)
-        assert vega.stdout
-        import_module("trackkit.report.html_page").keep_vega(vega.stdout.read().decode())
     _use_once()
     if threading.active_count() > 1:
-        raise RuntimeError("the parent of reports has threads, which its children would wait for")
+        raise RuntimeError("the fork server of reports has threads, which its children would wait for")
 
 
 def _use_once() -> None:

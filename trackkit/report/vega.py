@@ -1,0 +1,40 @@
+"""Vega's script, which draws the charts of a page: made once in a process, since it takes a second."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EMBED = "window.vegaEmbed=vegaEmbed;"  # what a page needs of Vega
+BUNDLE = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle(sys.argv[1]).encode())"
+_MADE: dict[str, str] = {}
+
+
+def vega() -> str:
+    """Return Vega's script for one page, closed in so that its short global names touch nothing else."""
+    if not _MADE:
+        import vl_convert
+
+        _keep(vl_convert.javascript_bundle(EMBED))
+    return _MADE["script"]
+
+
+def file_name() -> str:
+    """Return the name of the file that holds the script for many pages: it comes from the content."""
+    return f"{hashlib.sha256(vega().encode()).hexdigest()[:16]}.js"
+
+
+@contextmanager
+def made_meanwhile() -> Iterator[None]:
+    """Make the script while the block runs, in a process of its own: a JavaScript engine starts threads."""
+    with subprocess.Popen([sys.executable, "-P", "-c", BUNDLE, EMBED], stdout=subprocess.PIPE) as making:
+        yield
+        assert making.stdout
+        _keep(making.stdout.read().decode())
+
+
+def _keep(bundle: str) -> None:
+    safe = re.sub(r"<(?=/script|!--)", r"\\x3c", bundle, flags=re.IGNORECASE)
+    _MADE["script"] = f"(function(){{{safe}\n}})();"
