@@ -61,7 +61,7 @@ metrics: $(READY) ## write METRICS.md from the registry
 	$(BIN)/trackkit metrics --markdown > METRICS.md.part && mv METRICS.md.part METRICS.md
 
 messages: $(READY) ## bring the catalogues of languages in step with what the reports say
-	$(BIN)/python -m trackkit.phrases
+	$(BIN)/python -m trackkit.report.phrases
 
 rendering: $(READY) ## time rendering against plain papermill, into benchmarks/RENDERING.md (RENDER_ARGS='--soak 5000': a soak test)
 	$(BIN)/python benchmarks/render.py $(RENDER_ARGS) --write benchmarks/RENDERING.md

@@ -58,7 +58,7 @@ def by_trackkit(store: Path, where: str | None = None) -> Iterable[Row]:
 def by_trackkit_rows(store: Path, where: str | None = None) -> Iterable[Row]:
     """Ask the engine, without the counts that files tell: as of a store by another writer."""
     import trackkit
-    from trackkit.snapshot import Snapshot
+    from trackkit.engine.snapshot import Snapshot
 
     tables = trackkit.open_store(store).snapshot()
     texts = {name: tables.stored(name) for name in tables.frames}

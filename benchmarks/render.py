@@ -96,7 +96,7 @@ def memory(pid: int) -> float:
 def pairs_of(store: str, count: int) -> list[list[str]]:
     """So many reports on one delivery each: all such reports of one delivery, then of the next."""
     from trackkit.report import REPORTS
-    from trackkit.runs import deliveries
+    from trackkit.runs.due import deliveries
     from trackkit.store import open_store
 
     reports = [name for name, report in REPORTS.items() if "delivery" in {each.name for each in report.parameters}]

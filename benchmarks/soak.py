@@ -18,7 +18,7 @@ import polars as pl
 from mixed import write
 
 from trackkit import schema
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.store import Store, open_store
 
 KILLED, REPEATED = 0.3, 0.3  # how often a load is killed, and a file that was loaded before is loaded again

@@ -26,7 +26,7 @@ DEMO_SEED, DEMO_DELIVERIES, DEMO_RECIPIENTS = 1, 4, 120
 def pytest_configure(config: pytest.Config) -> None:
     """Without Spark, the examples of its module cannot be collected."""
     if find_spec("pyspark") is None:
-        config.option.ignore = [*(config.option.ignore or []), "trackkit/spark.py"]
+        config.option.ignore = [*(config.option.ignore or []), "trackkit/engine/spark.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

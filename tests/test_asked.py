@@ -14,13 +14,13 @@ from tests.test_cli import trackkit
 from trackkit import resources
 from trackkit.analysis.recipes import hits_per_recipient
 from trackkit.analysis.subscriptions import subscription_progress
-from trackkit.deliveries import require_delivery
-from trackkit.engine import measure
+from trackkit.engine.deliveries import require_delivery
+from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
 from trackkit.report import REPORTS, render, report_path
 from trackkit.report.execute import NAME
-from trackkit.retention import cuts_of, forget
-from trackkit.runs import deliveries
+from trackkit.runs.due import deliveries
+from trackkit.runs.retention import cuts_of, forget
 from trackkit.store import Store, open_store
 
 ZONE = "Asia/Bangkok"  # seven hours ahead of UTC

@@ -19,10 +19,10 @@ from trackkit.analysis.clickmap import annotated_message, placed_clicks
 from trackkit.analysis.content import read_content
 from trackkit.demo import write_demo
 from trackkit.errors import DataError, RequestError
-from trackkit.exports import as_text
 from trackkit.failures import refused_by_system
 from trackkit.plain import in_json, one_line
 from trackkit.resources import write_whole
+from trackkit.show.exports import as_text
 from trackkit.store import Store, open_store
 
 LINE = "50x{:X}\t2026-01-01T00:0{}:00.00\t{:x}\t7\t1\t0\tp\th\t\tagent\t1.2.3.4\n"

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from tests.notebooks import run, texts
+from trackkit.engine.snapshot import Snapshot
 from trackkit.report import REPORTS, render
 from trackkit.report.page import Header, Page
-from trackkit.snapshot import Snapshot
 from trackkit.store import open_store
 
 CASES = ("everything", "nothing", "all_text", "missing_tables", "no_tracking")

@@ -11,11 +11,11 @@ import pytest
 import vl_convert
 
 from tests.spec.golden import DELIVERY_ID, golden
-from trackkit import charts
 from trackkit.analysis import curves, links
-from trackkit.charts.canvas import WIDTH
-from trackkit.engine import measure
-from trackkit.theme import theme
+from trackkit.engine.measure import measure
+from trackkit.show import charts
+from trackkit.show.charts.canvas import WIDTH
+from trackkit.show.theme import theme
 
 
 def _rows(chart: alt.TopLevelMixin) -> list[dict[str, Any]]:

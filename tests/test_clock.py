@@ -16,20 +16,20 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import tables
-from trackkit import charts
 from trackkit.analysis.activities import activity_over_time, folded_activity
 from trackkit.analysis.curves import activity
 from trackkit.analysis.sending import throughput
-from trackkit.charts.ticks import ticks
 from trackkit.clock import begins, day, ends, moment
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.exports import write_csv, write_xlsx
 from trackkit.quality import quality
-from trackkit.snapshot import Snapshot
+from trackkit.show import charts
+from trackkit.show.charts.ticks import ticks
+from trackkit.show.exports import write_csv, write_xlsx
+from trackkit.show.tables.audience import folded_table
+from trackkit.show.wording import instant
 from trackkit.store import load
-from trackkit.tables.audience import folded_table
-from trackkit.wording import instant
 
 CASE = Path(__file__).parent / "cases" / "output" / "05-dst-fallback"
 PARIS, AUTUMN, SPRING = "Europe/Paris", "201", "202"

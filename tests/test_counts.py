@@ -9,8 +9,8 @@ import pytest
 from tests.test_store import add, message_of, open_of
 from trackkit import schema
 from trackkit.demo import write_demo
-from trackkit.engine import measure
-from trackkit.snapshot import Counted, Snapshot
+from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Counted, Snapshot
 from trackkit.store import Store, counts, layout, open_store
 
 

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 import trackkit as tk
 from trackkit.analysis.bounces import bounces
 from trackkit.analysis.limits import limits
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import DataError, RequestError
-from trackkit.snapshot import Snapshot
 from trackkit.sources.sql import is_database
 from trackkit.sources.sql.connection import Database
 

@@ -17,14 +17,14 @@ from trackkit import schema
 from trackkit.analysis import audience, logs, messages, recipes, sharing, story, subscriptions, web, webapp
 from trackkit.analysis.limits import limits
 from trackkit.analysis.several import chosen_deliveries, side_by_side
-from trackkit.deliveries import comparable
-from trackkit.engine import measure
+from trackkit.engine.deliveries import comparable
+from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Snapshot
 from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of
 from trackkit.quality import quality
 from trackkit.report import REPORTS
 from trackkit.report.page import Header, Page
-from trackkit.runs import deliveries, run
-from trackkit.snapshot import Snapshot
+from trackkit.runs.due import deliveries, run
 from trackkit.store import Store, load, open_store
 
 GONE, OTHERS = "200", ["100", "600", "300", "210", "500"]  # the others by launch, the latest first; 400 is a proof

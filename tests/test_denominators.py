@@ -13,9 +13,9 @@ from tests.spec.golden import tables
 from tests.test_implied import bounced, sending
 from tests.test_store import add, message_of, open_of
 from trackkit.analysis.limits import limits
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Snapshot
 from trackkit.report.notes import sentences
-from trackkit.snapshot import Snapshot
 from trackkit.store import open_store
 
 DOMAINS, COUNTRIES = ("a.example", "b.example", None), ("FR", "BR", None)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import DELIVERY_ID, golden, tables
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
 from trackkit.metrics import METRICS, breakdowns_of
 

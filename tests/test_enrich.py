@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 
 from trackkit import schema
-from trackkit.snapshot import Snapshot
-from trackkit.store.agents import AGENT_COLUMNS
+from trackkit.engine.snapshot import Snapshot
 from trackkit.store.dedupe import FILLED, FROM_MESSAGE
 from trackkit.store.enrich import enrich_events, enrich_messages, known_agents
+from trackkit.store.user_agents import AGENT_COLUMNS
 
 Row = dict[str, Any]
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:115.0) Gecko/20100101 Firefox/115.3"

@@ -50,7 +50,7 @@ def test_every_notebook_for_people_runs(notebook: Path, demo_store: Path, tmp_pa
 
 def test_no_chart_asks_jupyterlab_for_the_width_of_its_container() -> None:
     """It draws off screen, where a container has no width: no picture comes of it, so it starts again, for ever."""
-    sources = [path.read_text("utf-8") for path in (EXPLORE.parents[1] / "trackkit" / "charts").glob("*.py")]
+    sources = [path.read_text("utf-8") for path in (EXPLORE.parents[1] / "trackkit" / "show" / "charts").glob("*.py")]
     assert sources and not any(re.search(r"width\s*=\s*[\"']container", source) for source in sources)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from trackkit.analysis.logs import clicked_urls
 from trackkit.errors import RequestError
-from trackkit.exports import MOST_ROWS, as_text, spreadsheet_safe, write_csv, write_json, write_xlsx
+from trackkit.show.exports import MOST_ROWS, as_text, spreadsheet_safe, write_csv, write_json, write_xlsx
 from trackkit.store import open_store
 
 FRAME = pl.DataFrame(

@@ -21,7 +21,7 @@ from tests.test_feeds_vendors import (
 )
 from trackkit import open_store
 from trackkit.analysis.story import timeline
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.errors import DataError
 
 OURS = ("sendgrid", "mailgun", "mailgun_legacy", "amazon_ses", "postmark", "sparkpost", "resend", "mandrill")

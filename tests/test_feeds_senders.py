@@ -14,7 +14,7 @@ from tests.feeds import events, read, read_tables, table, told
 from tests.test_feeds_tables_vendors import extract, iterable
 from tests.test_feeds_vendors import _changed, brevo, mailjet
 from tests.test_pieces import cut_small
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.sources.detect import choose
 from trackkit.sources.feeds.feed import all_feeds
 from trackkit.sources.files import Found

@@ -23,18 +23,18 @@ from tests.test_cli import trackkit
 from tests.test_store import START, add, assert_same, contents, message_of, open_of
 from trackkit import schema
 from trackkit.analysis.limits import limits
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
+from trackkit.engine.retained import purged
 from trackkit.errors import RequestError
-from trackkit.kept import purged
 from trackkit.metrics import METRICS, Ratio
 from trackkit.report.notes import sentences
-from trackkit.retention import counts, cuts_of, forget
-from trackkit.runs import run
+from trackkit.runs.due import run
+from trackkit.runs.retention import counts, cuts_of, forget
 from trackkit.store import forget as forgetting
 from trackkit.store import layout, open_store
 from trackkit.store.forget import forget as removed_from
-from trackkit.store.going import Person
 from trackkit.store.lake import Lake
+from trackkit.store.removal import Person
 
 COUNTS = [name for name, metric in METRICS.items() if not isinstance(metric.formula, Ratio)]
 DAY = 24 * 3600

@@ -15,13 +15,13 @@ import nbformat
 import papermill
 import pytest
 
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import ReportError, RequestError
 from trackkit.report import common, fork_server, render
 from trackkit.report import execute as executing
 from trackkit.report.execute import execute
 from trackkit.report.workers import Renderers
-from trackkit.runs import deliveries
-from trackkit.snapshot import Snapshot
+from trackkit.runs.due import deliveries
 from trackkit.store import open_store
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.test_store import add, message_of
 from trackkit import schema
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.store import open_store
 from trackkit.store.implied import recounted, told_by_events
 from trackkit.store.replace import known_rows

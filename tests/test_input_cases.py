@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tests.test_cli import trackkit
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.store import Store, open_store
 
 CASES = sorted(path.parent for path in (Path(__file__).parent / "cases").glob("*/expected.json"))

@@ -20,16 +20,16 @@ import trackkit as tk
 from trackkit import resources
 from trackkit.analysis.clickmap import annotated_message
 from trackkit.errors import RequestError
-from trackkit.index import write_index
 from trackkit.language import SOURCE, catalogue_file, holes, languages, read, said, say, several, tag
-from trackkit.phrases import phrases, refresh
 from trackkit.report import REPORTS, notebook, render
 from trackkit.report.html_page import Made, export
+from trackkit.report.phrases import phrases, refresh
 from trackkit.report.template import template
-from trackkit.runs import run
+from trackkit.runs.due import run
+from trackkit.runs.index import write_index
 from trackkit.schema import TABLES
+from trackkit.show.wording import elapsed, figure, instant, number, percent, plain, short
 from trackkit.store import open_store
-from trackkit.wording import elapsed, figure, instant, number, percent, plain, short
 
 TRANSLATED = [lang for lang in languages() if lang != SOURCE]
 NAMES = sorted(REPORTS)

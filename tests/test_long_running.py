@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.spec.golden import tables
-from trackkit import charts
 from trackkit.analysis.activities import activity_over_time
 from trackkit.analysis.curves import activity, cumulative_activity
 from trackkit.analysis.limits import limits
 from trackkit.analysis.links import clicks_per_day
 from trackkit.analysis.sending import pace, throughput
-from trackkit.snapshot import Snapshot
-from trackkit.tables.sending import pace_figures
+from trackkit.engine.snapshot import Snapshot
+from trackkit.show import charts
+from trackkit.show.tables.sending import pace_figures
 
 KEY, START = "701", datetime(2025, 3, 1, 10, tzinfo=UTC)
 DAILY = [START + timedelta(days=n) for n in range(600)]  # to 21 October 2026

@@ -21,13 +21,13 @@ import pytest
 
 from tests.bucket import Bucket, serving
 from tests.test_store import add, assert_same, contents, message_of, open_of
-from trackkit import retention
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
+from trackkit.runs import retention
 from trackkit.store import Store, answered, lease, open_store
 from trackkit.store.commits import OvertakenError, among_others
 from trackkit.store.lake import Lake
-from trackkit.store.places import alone
+from trackkit.store.locking import alone
 from trackkit.store.sweep import _listed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -303,7 +303,7 @@ def test_a_load_in_the_middle_of_the_clearing_away_lands_or_leaves_what_was_comm
 
 def test_a_removal_that_another_commit_overtakes_begins_again_on_top_of_it(tmp_path: Path) -> None:
     from trackkit.store.forget import _removed
-    from trackkit.store.going import Person
+    from trackkit.store.removal import Person
 
     add(tmp_path / "given", **FIRST)
     url = Path(shutil.copytree(tmp_path / "given", tmp_path / "store")).as_uri()
@@ -415,9 +415,9 @@ def test_a_load_that_is_killed_holding_the_store_is_in_nobodys_way(given: Path, 
 
 
 def test_a_folder_named_by_its_path_and_by_a_url_is_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trackkit.store import places
+    from trackkit.store import locking
 
-    monkeypatch.setattr(places, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(locking, "LOCK_SECONDS", 0.3)
     add(tmp_path / "store", **FIRST)
     for one, other in itertools.permutations((str(tmp_path / "store"), (tmp_path / "store").as_uri())):
         with alone(Lake(one)), pytest.raises(RequestError, match="Another load has been writing"), alone(Lake(other)):

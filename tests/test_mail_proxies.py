@@ -3,8 +3,8 @@
 import polars as pl
 
 from tests.spec.test_audience import rows_of_hits
-from trackkit import charts, tables
 from trackkit.analysis.audience import opens_by, usage, versions
+from trackkit.show import charts, tables
 
 GMAIL = {"browser": "GmailImageProxy", "operating_system": None, "device": None}
 YAHOO = GMAIL | {"browser": "YahooMailProxy"}

@@ -13,15 +13,16 @@ from polars.testing import assert_frame_equal
 
 from tests.spec.golden import golden
 from tests.test_store import START, add, message_of, open_of
-from trackkit import distinct, rows, schema
+from trackkit import schema
 from trackkit.analysis.web import attribute_web, counted_tables
-from trackkit.distinct import UNTOLD, in_order
-from trackkit.engine import measure
+from trackkit.engine import distinct, rows
+from trackkit.engine.distinct import UNTOLD, in_order
+from trackkit.engine.measure import measure
+from trackkit.engine.rows import Rows
+from trackkit.engine.snapshot import Snapshot, Tables
 from trackkit.metrics import ALWAYS, Distinct
-from trackkit.rows import Rows
-from trackkit.snapshot import Snapshot, Tables
 from trackkit.store import Store, open_store
-from trackkit.store.marks import with_marks
+from trackkit.store.flags import with_marks
 
 DISTINCT = ["unique_opens", "unique_clicks", "unique_people_clicks", "estimated_forwards", "total_clicks"]
 Row = dict[str, Any]

@@ -9,10 +9,8 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import tables
-from trackkit import charts
 from trackkit.analysis import limits
 from trackkit.analysis.activities import activity_over_time
-from trackkit.analysis.agents import period
 from trackkit.analysis.audience import usage
 from trackkit.analysis.curves import activity, cumulative_activity
 from trackkit.analysis.links import clicks_per_day
@@ -21,12 +19,14 @@ from trackkit.analysis.sending import pace, throughput
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.story import timeline
 from trackkit.analysis.subscriptions import subscription_curves, subscription_progress
-from trackkit.believed import believed, now
-from trackkit.deliveries import launch
-from trackkit.engine import measure
+from trackkit.analysis.user_agents import period
+from trackkit.engine.believed import believed, now
+from trackkit.engine.deliveries import launch
+from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality
 from trackkit.report import open_page
-from trackkit.snapshot import Snapshot
+from trackkit.show import charts
 from trackkit.store import load, open_store
 
 CASE = Path(__file__).parent / "cases" / "output" / "22-future-hit"

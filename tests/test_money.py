@@ -13,10 +13,10 @@ from tests.spec.golden import tables
 from tests.test_store import START, add, message_of, open_of
 from trackkit.analysis.limits import limits
 from trackkit.cli import app
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Snapshot
 from trackkit.report.notes import sentences
-from trackkit.retention import forget
-from trackkit.snapshot import Snapshot
+from trackkit.runs.retention import forget
 from trackkit.store import Store, counts, open_store
 
 OUTPUT = Path(__file__).parent / "cases" / "output"

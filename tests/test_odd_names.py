@@ -12,10 +12,11 @@ import altair as alt
 import polars as pl
 import pytest
 
-from trackkit import charts, resources
-from trackkit.charts.canvas import TAKEN
+from trackkit import resources
 from trackkit.report.html_page import SKIN, _chart, script_json, vega
-from trackkit.theme import css_variables, theme
+from trackkit.show import charts
+from trackkit.show.charts.canvas import TAKEN
+from trackkit.show.theme import css_variables, theme
 
 FAMILY, BRAZIL = "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", "\U0001f1e7\U0001f1f7"
 ODD = [

@@ -11,13 +11,13 @@ from selectolax.lexbor import LexborHTMLParser
 
 import trackkit as tk
 from tests import notebooks
-from trackkit.charts.canvas import SERIES
-from trackkit.index import HEADLINES, _facts, _figure
 from trackkit.language import SOURCE, catalogue_file, languages, read, say
 from trackkit.metrics import METRICS
 from trackkit.report import REPORTS
 from trackkit.report.page import MIME
 from trackkit.report.template import template
+from trackkit.runs.index import HEADLINES, _facts, _figure
+from trackkit.show.charts.canvas import SERIES
 from trackkit.store import open_store
 
 Once = Callable[[str, Callable[[Path], None]], Path]

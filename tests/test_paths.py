@@ -11,7 +11,7 @@ from trackkit.analysis import webapp
 from trackkit.analysis.consent import with_consent
 from trackkit.analysis.links import link_clicks
 from trackkit.analysis.web import attribute_web, attribution_counts
-from trackkit.snapshot import Snapshot
+from trackkit.engine.snapshot import Snapshot
 from trackkit.sources.adobe import MAPS
 from trackkit.store import load
 

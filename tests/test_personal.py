@@ -21,7 +21,7 @@ from tests.test_cli import trackkit
 from tests.test_forget import holding, texts_of
 from tests.test_store import Row, add, message_of, open_of, raw_load
 from trackkit import schema
-from trackkit.retention import forget
+from trackkit.runs.retention import forget
 from trackkit.sources.hiding import kinds_of
 from trackkit.store import open_store
 from trackkit.store.ingest import Load

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.test_marks import hit
 from tests.test_store import add, assert_same, contents, files, message_of, open_of
-from trackkit.store import layout, open_store, pieces
-from trackkit.store.settle import Unsettled
+from trackkit.store import large_deliveries, layout, open_store
+from trackkit.store.reconcile import Unsettled
 
 Row = dict[str, Any]
 
@@ -20,9 +20,9 @@ Row = dict[str, Any]
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut all but the smallest deliveries, into pieces of a few rows."""
     monkeypatch.setattr(layout, "LARGE_ROWS", 2)
-    monkeypatch.setattr(pieces, "PIECE_ROWS", 3)
-    monkeypatch.setattr(pieces, "SAMPLE", 1)
-    monkeypatch.setattr(pieces, "IDS_AT_ONCE", 4)
+    monkeypatch.setattr(large_deliveries, "PIECE_ROWS", 3)
+    monkeypatch.setattr(large_deliveries, "SAMPLE", 1)
+    monkeypatch.setattr(large_deliveries, "IDS_AT_ONCE", 4)
 
 
 @settings(max_examples=200, deadline=None)
@@ -72,7 +72,7 @@ def test_copies_that_name_different_messages_and_all_of_these_are_settled_togeth
     told = [("1", "a"), ("1", "b"), ("2", "b"), ("2", None), ("3", "c"), ("3", "c"), ("4", None), (None, None)]
     events = pl.DataFrame(told, schema={"event_id": pl.String, "message_id": pl.String}, orient="row")
     none = events.select("message_id").clear().lazy()
-    cut = pieces.cut_of(Unsettled(events.lazy(), none, none), events.height)
+    cut = large_deliveries.cut_of(Unsettled(events.lazy(), none, none), events.height)
     apart = cut.apart(events).to_series(-1).to_list()
     assert [one == -1 for one in apart] == [True, True, True, True, False, False, False, False]
     assert cut.apart(pl.DataFrame({"message_id": ["a", "c"]})).to_series(-1).to_list() == [-1, apart[4]]

@@ -9,9 +9,15 @@ from tests.spec.test_sharing import display, instance, share
 from trackkit.analysis.several import side_by_side
 from trackkit.analysis.sharing import NETWORKS, sharing_activity, social_sharing
 from trackkit.analysis.subscriptions import acts_by_delivery, subscription_curves, subscription_progress
-from trackkit.charts.platform import network_bars, sharing_columns, subscription_charts
 from trackkit.errors import RequestError
-from trackkit.tables.platform import activity_table, comparison_table, departures_table, network_table, progress_table
+from trackkit.show.charts.platform import network_bars, sharing_columns, subscription_charts
+from trackkit.show.tables.platform import (
+    activity_table,
+    comparison_table,
+    departures_table,
+    network_table,
+    progress_table,
+)
 
 WORDS = {name: name.capitalize() for name in NETWORKS}
 HOSTILE = "<script>document.title='pwned'</script>"

@@ -17,9 +17,9 @@ from polars.testing import assert_frame_equal
 from tests.test_cli import trackkit
 from tests.test_forget import texts_of
 from trackkit import schema
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
-from trackkit.retention import forget
+from trackkit.runs.retention import forget
 from trackkit.sources.report import LoadReport
 from trackkit.sources.staging import RawLoad
 from trackkit.store import open_store

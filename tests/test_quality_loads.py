@@ -11,7 +11,7 @@ import pytest
 
 from trackkit.quality import quality, verdict
 from trackkit.report import render
-from trackkit.runs import run
+from trackkit.runs.due import run
 from trackkit.store import Store, open_store
 
 MONDAY = datetime(2026, 11, 2, 9)

@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from trackkit.exports import as_text
 from trackkit.report import render
+from trackkit.show.exports import as_text
+from trackkit.show.wording import FENCE, FENCE_END, clipped, plain, short
 from trackkit.store import open_store
-from trackkit.wording import FENCE, FENCE_END, clipped, plain, short
 
 CASE = Path(__file__).parent / "cases/output/18-rtl-long-emoji/input"
 HEBREW, ARABIC = "\u05dc\u05e7\u05e0\u05d9\u05d9\u05d4 \u05e2\u05db\u05e9\u05d9\u05d5!", "\u0642\u0633\u0645 (1) 100%"

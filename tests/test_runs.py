@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 
 from trackkit import resources
 from trackkit.errors import RequestError
-from trackkit.runs import deliveries, run
+from trackkit.runs.due import deliveries, run
 from trackkit.store import open_store
 
 TWO = ["tracking_statistics", "delivery_tracking"]

@@ -10,8 +10,8 @@ from bs4 import BeautifulSoup
 
 import trackkit as tk
 from trackkit.metrics import METRICS
-from trackkit.runs import deliveries, run
-from trackkit.wording import figure
+from trackkit.runs.due import deliveries, run
+from trackkit.show.wording import figure
 
 
 @pytest.fixture(scope="module")

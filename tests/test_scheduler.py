@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from trackkit import resources
-from trackkit.runs import deliveries
+from trackkit.runs.due import deliveries
 from trackkit.store import open_store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -222,7 +222,7 @@ def test_what_cannot_be_done_is_said_at_once(demo_store, tmp_path):
 
 
 def test_dask_is_imported_only_when_a_cluster_is_asked_for(tmp_path):
-    code = "import sys, trackkit.cli, trackkit.runs; print(*sorted({'dask', 'distributed'} & set(sys.modules)))"
+    code = "import sys, trackkit.cli, trackkit.runs.due; print(*sorted({'dask', 'distributed'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "\n"
     asked = ["run", "--store", "none", "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"]
     code = (
@@ -317,8 +317,8 @@ def test_a_late_worker_that_is_fit_is_given_reports_and_one_that_is_left_alone_u
 
 
 def test_a_page_that_a_worker_rendered_and_that_is_not_here_is_a_failed_report(demo_store, tmp_path, monkeypatch):
-    from trackkit import cluster as clusters
-    from trackkit.manifest import Job
+    from trackkit.runs import cluster as clusters
+    from trackkit.runs.manifest import Job
 
     monkeypatch.setattr(clusters, "SEEN_SECONDS", 0.1)
     sending = clusters._Sending(None, None, {}, tmp_path)
@@ -327,8 +327,8 @@ def test_a_page_that_a_worker_rendered_and_that_is_not_here_is_a_failed_report(d
     (tmp_path / "page.html").write_text("of an earlier run")
     assert sending._seen(there)["status"] == "failed"
 
-    from trackkit import runs
+    from trackkit.runs import due
 
-    manifest, summary = runs.Manifest(tmp_path, {}), runs.RunSummary(tmp_path)
-    runs._note(manifest, summary, Job("hot_clicks", "7", "en", {}, "key"), there | {"path": "other.html"})
+    manifest, summary = due.Manifest(tmp_path, {}), due.RunSummary(tmp_path)
+    due._note(manifest, summary, Job("hot_clicks", "7", "en", {}, "key"), there | {"path": "other.html"})
     assert summary.failed and not summary.rendered and manifest.entries["7/hot_clicks/en"]["status"] == "failed"

@@ -4,13 +4,13 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import at, tables
-from trackkit import charts
-from trackkit import tables as shown_tables
 from trackkit.analysis.bounces import bounces, failures
 from trackkit.analysis.sending import exclusions, pace, throughput
-from trackkit.engine import measure
-from trackkit.snapshot import Snapshot
-from trackkit.tables import breakdown_table
+from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Snapshot
+from trackkit.show import charts
+from trackkit.show import tables as shown_tables
+from trackkit.show.tables import breakdown_table
 
 KEY = "230"
 HOSTILE = "550 <script>alert(1)</script> john.doe@mail.example"

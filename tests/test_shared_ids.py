@@ -18,7 +18,7 @@ from trackkit.analysis.limits import limits
 from trackkit.analysis.messages import messages
 from trackkit.analysis.recipes import behaviour
 from trackkit.analysis.story import timeline
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.quality import quality
 from trackkit.store import Store, layout, open_store
 from trackkit.store.tables import SKIPPING

@@ -19,10 +19,10 @@ from tests.spec.golden import golden
 from tests.spec.test_web import randomised
 from tests.test_store import add, message_of, open_of
 from trackkit.demo import write_demo
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
+from trackkit.engine.refusals import with_refusals
 from trackkit.errors import RequestError
 from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of
-from trackkit.refusals import with_refusals
 from trackkit.store import Store, open_store
 
 SHARED = ("7", "8", "9")
@@ -38,7 +38,7 @@ def spark() -> Iterator[Any]:
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         _cannot("There is no Java, which Spark needs.")
     try:
-        from trackkit import spark
+        from trackkit.engine import spark
     except ModuleNotFoundError as error:
         _cannot(f"Spark is not installed: {error}.")
     with pytest.MonkeyPatch.context() as patched:
@@ -153,7 +153,7 @@ def test_deleted_deliveries_are_left_out_there_too(spark: Any, tmp_path: Path) -
 
 
 def test_refusals_on_spark(spark: Any) -> None:
-    from trackkit.spark import Spark
+    from trackkit.engine.spark import Spark
 
     for seed in range(3):
         given, on = randomised(seed), Spark()
@@ -168,7 +168,7 @@ def test_without_spark_it_is_said_and_help_does_not_ask_for_it() -> None:
     command = [sys.executable, "-c", code, "measure", "--store", "nowhere", "--engine", "spark"]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 2 and "pip install 'trackkit[spark]'" in said.stderr and "Traceback" not in said.stderr
-    code = "import sys, trackkit.cli, trackkit.engine; print({'pyspark', 'narwhals'} & set(sys.modules))"
+    code = "import sys, trackkit.cli, trackkit.engine.measure; print({'pyspark', 'narwhals'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     with pytest.raises(RequestError, match=r"no engine 'sparc'.*spark"):
         measure(golden(), engine="sparc")

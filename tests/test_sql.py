@@ -9,7 +9,7 @@ import pytest
 
 from tests.instance import write_instance
 from trackkit.analysis.domains import by_class
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of
 from trackkit.store import open_store
 

@@ -19,7 +19,7 @@ import pytest
 from filelock import FileLock
 from polars.testing import assert_frame_equal
 
-import trackkit.store.places
+import trackkit.store.locking
 from tests.instance import write_instance
 from trackkit import schema
 from trackkit.errors import DataError, RequestError
@@ -544,7 +544,7 @@ def test_a_folder_of_other_things_is_not_made_a_store(one_log: Path) -> None:
 def test_a_second_load_at_once_waits_then_says_who_was_first(
     one_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackkit.store.places, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(trackkit.store.locking, "LOCK_SECONDS", 0.2)
     (tmp_path / "store").mkdir()
     with FileLock(tmp_path / "store" / ".lock"), pytest.raises(RequestError, match="Another load"):
         open_store(tmp_path / "store").ingest(one_log)

@@ -9,11 +9,11 @@ from markupsafe import Markup
 from selectolax.lexbor import LexborHTMLParser
 
 from tests.spec.golden import DELIVERY_ID, golden
-from trackkit import cells, tables
 from trackkit.analysis import curves, links
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
-from trackkit.wording import plain, short
+from trackkit.show import cells, tables
+from trackkit.show.wording import plain, short
 
 
 def _cells(table: GT) -> list[list[str]]:

@@ -10,7 +10,7 @@ from trackkit import resources
 from trackkit.errors import RequestError
 from trackkit.report import notebook
 from trackkit.report.template import check, template
-from trackkit.theme import chart_config, css_variables, theme
+from trackkit.show.theme import chart_config, css_variables, theme
 
 GOOD = """
 title = "URLs"

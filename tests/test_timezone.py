@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from tests.test_cli import trackkit
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
-from trackkit.runs import deliveries
+from trackkit.runs.due import deliveries
 from trackkit.store import load, open_store
 
 # A platform seven hours ahead of UTC sends one letter at six in the morning of 10 March: still 9 March in UTC.

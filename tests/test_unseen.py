@@ -12,8 +12,8 @@ from bs4 import BeautifulSoup
 import trackkit as tk
 from tests import notebooks
 from trackkit.analysis import unseen
-from trackkit.index import write_index
-from trackkit.runs import run
+from trackkit.runs.due import run
+from trackkit.runs.index import write_index
 from trackkit.store import open_store
 
 Once = Callable[[str, Callable[[Path], None]], Path]

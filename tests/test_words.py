@@ -12,10 +12,10 @@ from trackkit import schema
 from trackkit.analysis.bounces import bounces
 from trackkit.analysis.limits import limits
 from trackkit.analysis.sending import exclusions
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.quality import quality
 from trackkit.report.notes import sentences
-from trackkit.runs import run
+from trackkit.runs.due import run
 from trackkit.sources import codes, read
 from trackkit.sources.report import LoadReport
 from trackkit.store import open_store

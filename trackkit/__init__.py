@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackkit import charts, quality, tables
+    from trackkit import quality
     from trackkit.analysis import (
         activities,
         audience,
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
         web,
         webapp,
     )
-    from trackkit.engine import measure
+    from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page, render
+    from trackkit.show import charts, tables
     from trackkit.store import load, open_store
 
 __version__ = "0.1.0"
@@ -41,7 +42,7 @@ __version__ = "0.1.0"
 _DOORS = {
     "load": ("store", "load"),
     "open_store": ("store", "open_store"),
-    "measure": ("engine", "measure"),
+    "measure": ("engine.measure", "measure"),
     "METRICS": ("metrics", "METRICS"),
     "render": ("report", "render"),
     "open_page": ("report", "open_page"),
@@ -65,8 +66,8 @@ _DOORS = {
     "consent": ("analysis.consent", ""),
     "web": ("analysis.web", ""),
     "webapp": ("analysis.webapp", ""),
-    "charts": ("charts", ""),
-    "tables": ("tables", ""),
+    "charts": ("show.charts", ""),
+    "tables": ("show.tables", ""),
 }
 __all__ = [
     "METRICS", "activities", "audience", "bounces", "charts", "clickmap", "consent", "curves", "domains", "limits",

@@ -22,7 +22,7 @@ from trackkit import __version__
 from trackkit.errors import DataError, RequestError, TrackkitError
 from trackkit.failures import refused_by_system
 from trackkit.plain import in_json, one_line
-from trackkit.startup import begin
+from trackkit.report.startup import begin
 
 FOLDER = click.Path(path_type=Path)
 
@@ -239,8 +239,8 @@ def measure(
     output: str,
 ) -> None:
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
-    from trackkit.currencies import not_added
-    from trackkit.engine import measure as measured
+    from trackkit.engine.currencies import not_added
+    from trackkit.engine.measure import measure as measured
     from trackkit.store import answered, open_store
 
     tables, only = open_store(store), list(delivery) or None
@@ -264,7 +264,7 @@ def measure(
 @click.option("--markdown", is_flag=True, help="Print METRICS.md.")
 def metrics(as_json: bool, markdown: bool) -> None:
     """List the metrics: name, label, unit, source, formula, definition, reference."""
-    from trackkit.catalogue import page, records
+    from trackkit.show.catalogue import page, records
 
     if markdown:
         print(page(), end="")
@@ -332,7 +332,7 @@ def run(
     assets: str,
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing."""
-    from trackkit.runs import run as ran
+    from trackkit.runs.due import run as ran
 
     with _progress("Rendering") as progress:
         only = list(delivery) or None
@@ -430,7 +430,7 @@ def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dic
 @_json
 def forget(as_json: bool, pseudonymise: Path | None, **asked: Any) -> None:
     """Remove rows by age, or one person, with the history that holds them; print what was removed."""
-    from trackkit.retention import forget as forgotten
+    from trackkit.runs.retention import forget as forgotten
     from trackkit.store.pseudonyms import Pseudonyms
 
     report = forgotten(**asked, pseudonyms=Pseudonyms.read(pseudonymise))
@@ -617,7 +617,7 @@ def _print_records(records: list[dict[str, Any]]) -> None:
 
 def _print_frame(frame: Any, output: str, about: Callable[[], dict[str, str]] = dict) -> None:
     """Print a frame; `about` says, for a workbook, what it is."""
-    from trackkit import exports
+    from trackkit.show import exports
 
     made = io.BytesIO()  # written at once: libraries say little of a full disk or a closed pipe
     if output in ("parquet", "xlsx") and sys.stdout.isatty():

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.snapshot import Snapshot
+from trackkit.engine.snapshot import Snapshot
 
 DELIVERY_ID = "230"
 FLORIAN, HIS_FRIEND = "fe37a503-77e8-4394-bf88-51ee39edc13b", "9ab648f9-5c73-4502-9527-dcb0b71d89d3"

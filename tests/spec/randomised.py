@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from tests.spec.golden import tables
 from trackkit import schema
-from trackkit.snapshot import Snapshot
+from trackkit.engine.snapshot import Snapshot
 
 LAUNCH = datetime(2026, 10, 24, 21, 7, 13, 250_000, tzinfo=UTC)  # the clocks of Paris go back the night after
 LABELS, URLS = (

@@ -14,11 +14,11 @@ from selectolax.lexbor import LexborHTMLParser
 
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from trackkit.analysis.activities import activity_over_time, folded_activity
-from trackkit.analysis.agents import period
 from trackkit.analysis.audience import history, opens_by, usage, versions
+from trackkit.analysis.user_agents import period
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.report import render
-from trackkit.snapshot import Snapshot
 from trackkit.store import open_store
 
 Row = dict[str, object]

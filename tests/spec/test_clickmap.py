@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.spec.golden import DELIVERY_ID, at, golden, hit, tables
 from trackkit.analysis.clickmap import annotated_message, content_formats, placed_clicks, placement
 from trackkit.analysis.sanitize import safe_style
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.snapshot import Snapshot
 
 LINKS = {
     "1": (None, 2, "Open", None), "11": ("230", 1, "Home", "https://a.example/?x=1&y=2"),

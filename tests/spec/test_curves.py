@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.spec.golden import DELIVERY_ID, at, golden, hit, tables
 from tests.spec.randomised import randomised
 from trackkit.analysis.curves import TENTHS, activity, cumulative_activity, pareto, time_to_reach
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.snapshot import Snapshot
 
 LINKS = {"1": (None, 2, "Open", None), "11": ("230", 1, "Home", None), "12": ("230", 5, "Buy", None),
          "13": ("230", 3, "Leave", None)}  # fmt: skip

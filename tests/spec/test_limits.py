@@ -12,11 +12,11 @@ from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from tests.spec.randomised import randomised
 from trackkit.analysis.limits import TABLES, limits
 from trackkit.analysis.needs import NEEDS, metric_needs
+from trackkit.engine.snapshot import Snapshot
 from trackkit.report import REPORTS, notebook
 from trackkit.report.notes import MISSING, WORDS, needs, sentences
 from trackkit.report.template import template
 from trackkit.resources import files
-from trackkit.snapshot import Snapshot
 
 SENT = datetime(2026, 11, 1, 8, tzinfo=UTC)
 MESSAGES = [

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.spec.golden import DELIVERY_ID, at, golden, hit, tables
 from tests.spec.randomised import randomised
 from trackkit.analysis.links import click_figures, clicks_per_day, link_clicks, tracked_links
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.snapshot import Snapshot
 
 SCREEN = {  # spec 3.4: clicks and whole shares as printed
     "facebook": (8968, 10.55), "Mirror page": (8232, 9.69), "offer2": (8053, 9.48), "offer1": (7067, 8.32),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from trackkit import schema
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.metrics import BREAKDOWNS, MADE, METRICS, Estimate, Ratio, breakdowns_of, lineage, made_of, sources_of
 
 # Delivery A, an ordinary one. Ten messages: six delivered (one of them a seed), three failed, one pending.

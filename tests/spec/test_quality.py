@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.spec.golden import DELIVERY_ID, golden, tables
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.quality import quality, verdict
 from trackkit.quality.thresholds import CHECKS, LIST, thresholds
 from trackkit.quality.words import REASONS
 from trackkit.report.notes import PASSED, sentences
 from trackkit.resources import find
-from trackkit.snapshot import Snapshot
 
 T0 = datetime(2026, 11, 1, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -9,7 +9,7 @@ import pytest
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from tests.spec.randomised import randomised
 from trackkit.analysis.recipes import behaviour, hits_per_recipient, no_open_in
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
 
 

@@ -12,9 +12,9 @@ from trackkit import schema
 from trackkit.analysis.bounces import bounces, failures
 from trackkit.analysis.domains import by_class, class_of, domain_list
 from trackkit.analysis.sending import exclusions, pace, throughput
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.snapshot import Snapshot
 
 KEY = "230"
 DEADLINE = at(18)

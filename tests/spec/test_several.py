@@ -9,8 +9,8 @@ import pytest
 
 from tests.spec.golden import tables
 from trackkit.analysis.several import MOST, chosen_deliveries, side_by_side
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.snapshot import Snapshot
 
 COUNTS = ("delivered", "unique_opens", "unique_clicks", "unique_people_clicks", "total_clicks")
 PER_DELIVERY = ("estimated_forwards", "estimated_unique_opens")

@@ -9,8 +9,8 @@ import pytest
 
 from tests.spec.golden import at, tables
 from trackkit.analysis.sharing import NETWORKS, sharing_activity, social_sharing
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.snapshot import Snapshot
 
 # link: its type code and its category
 LINKS = {"10": (1, "facebook"), "11": (1, " Facebook"), "12": (1, "twitter"), "13": (1, "shop"), "14": (2, "facebook"),

@@ -7,9 +7,9 @@ import pytest
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from tests.spec.randomised import randomised
 from trackkit.analysis.story import ACT_LABELS, ACTS, COLUMNS, gathered, timeline
-from trackkit.charts.story import act_timeline
 from trackkit.errors import RequestError
 from trackkit.schema import EVENT_TYPES
+from trackkit.show.charts.story import act_timeline
 
 
 def acts(given, **asked) -> list[tuple]:

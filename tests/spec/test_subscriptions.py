@@ -9,8 +9,8 @@ import pytest
 
 from tests.spec.golden import tables
 from trackkit.analysis.subscriptions import acts_by_delivery, subscription_curves, subscription_progress, with_rates
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.snapshot import Snapshot
 
 NOW = datetime(2026, 8, 31, 12, tzinfo=UTC)
 JOINED, LEFT = 1, 0

@@ -22,10 +22,10 @@ from trackkit.analysis.web import (
     of_delivery,
     visit_activity,
 )
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
+from trackkit.engine.refusals import with_refusals
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.refusals import with_refusals
-from trackkit.snapshot import Snapshot
 
 FLORENCE, PAUL = "aaaa-florence", "bbbb-paul"
 

@@ -18,10 +18,10 @@ from trackkit.analysis.webapp import (
     of_application,
     traffic_sources,
 )
-from trackkit.charts.web import funnel_bars, source_bars
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.snapshot import Snapshot
-from trackkit.tables.web import consent_table, conversion_table, funnel_table, source_table
+from trackkit.show.charts.web import funnel_bars, source_bars
+from trackkit.show.tables.web import consent_table, conversion_table, funnel_table, source_table
 
 
 def hit(minute: int, person: str | None, step: int | None, **more):

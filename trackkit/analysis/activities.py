@@ -10,8 +10,8 @@ import polars as pl
 
 from trackkit.analysis.curves import SERIES, SERIES_TYPE, series_events
 from trackkit.clock import begins, instants_of, is_changed
-from trackkit.deliveries import Tables, require_delivery, zone_of
-from trackkit.engine import quotient
+from trackkit.engine.deliveries import Tables, require_delivery, zone_of
+from trackkit.engine.measure import quotient
 from trackkit.errors import RequestError, did_you_mean
 
 INTERVALS = {"half_hour": "30m", "hour": "1h", "day": "1d"}

@@ -8,7 +8,7 @@ Names and versions are those of `event`; a null name is a user agent that says n
 
 import polars as pl
 
-from trackkit.analysis.agents import (
+from trackkit.analysis.user_agents import (
     PERIOD_DAYS,
     ROWS,
     Period,
@@ -22,7 +22,7 @@ from trackkit.analysis.agents import (
     top_rows,
     within,
 )
-from trackkit.deliveries import Tables, is_link_hit, zone_of
+from trackkit.engine.deliveries import Tables, is_link_hit, zone_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import MESSAGE
 

@@ -10,10 +10,10 @@ import polars as pl
 
 from trackkit.analysis.domains import by_class
 from trackkit.analysis.unlogged import has_log
-from trackkit.deliveries import Tables, of_delivery, require_delivery, statuses_are_unknown
-from trackkit.engine import measure, quotient
+from trackkit.engine.deliveries import Tables, of_delivery, require_delivery, statuses_are_unknown
+from trackkit.engine.measure import measure, quotient
+from trackkit.engine.retained import removal_of
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.kept import removal_of
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Count
 from trackkit.schema import FAILURE_REASONS

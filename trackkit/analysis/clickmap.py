@@ -17,7 +17,7 @@ import polars as pl
 from trackkit.analysis.content import Place, read_content
 from trackkit.analysis.links import tracked_links
 from trackkit.analysis.sanitize import BADGE, page, sentence, too_heavy
-from trackkit.deliveries import Tables, of_delivery, require_delivery
+from trackkit.engine.deliveries import Tables, of_delivery, require_delivery
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, several, translatable
 from trackkit.schema import FORMATS

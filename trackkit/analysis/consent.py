@@ -7,10 +7,10 @@ link of a message) and `subscription.action` (leaving one service). Web choices 
 
 import polars as pl
 
-from trackkit.deliveries import Tables
-from trackkit.engine import quotient
+from trackkit.engine.deliveries import Tables
+from trackkit.engine.measure import quotient
+from trackkit.engine.refusals import choice, visitor, with_choices
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.refusals import choice, visitor, with_choices
 
 CONSENTS, HISTORIES = ("opt-out", "opt-in"), ("drop", "keep")
 CHOICE = pl.Enum(["allowed", "undecided", "refused"])

@@ -11,12 +11,12 @@ from fractions import Fraction
 
 import polars as pl
 
-from trackkit.believed import believed
 from trackkit.clock import begins
-from trackkit.deliveries import Tables, counted_events, launch, require_delivery, zone_of
-from trackkit.engine import quotient
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import Tables, counted_events, launch, require_delivery, zone_of
+from trackkit.engine.measure import quotient
+from trackkit.engine.refusals import with_refusals
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.refusals import with_refusals
 
 SERIES = {"opens": "opened", "clicks": "clicked", "transactions": "transaction"}
 SERIES_TYPE = pl.Enum(list(SERIES))

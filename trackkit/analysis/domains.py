@@ -16,9 +16,9 @@ from publicsuffixlist import PublicSuffixList
 from pydantic import Field, StringConstraints, model_validator
 
 from trackkit import resources, schema, toml
-from trackkit.deliveries import Tables, still_there
+from trackkit.engine.deliveries import Tables, still_there
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.snapshot import Snapshot
 from trackkit.toml import Strict
 
 LIST = "reports_templates/domains.toml"

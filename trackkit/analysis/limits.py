@@ -14,8 +14,8 @@ from trackkit import schema
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.standing import RUNNING, of_delivery
 from trackkit.analysis.unlogged import is_counted_only, reasons_are_told, unlogged, with_events
-from trackkit.believed import now
-from trackkit.deliveries import (
+from trackkit.engine.believed import now
+from trackkit.engine.deliveries import (
     Tables,
     deleted,
     has_no_status,
@@ -26,8 +26,8 @@ from trackkit.deliveries import (
     require_delivery,
     still_there,
 )
-from trackkit.kept import purged
-from trackkit.refusals import is_visit, with_refusals
+from trackkit.engine.refusals import is_visit, with_refusals
+from trackkit.engine.retained import purged
 
 WEIGHTS = pl.Enum(["warning", "note"])
 NAMED = 5  # as many deliveries are named by a limit
@@ -64,7 +64,7 @@ def limits(
     the delivery; `at` and `until` (UTC). A report says them in words. A limit that does not apply has no row. Raises
     RequestError for an unknown delivery.
 
-    >>> from trackkit.snapshot import Snapshot
+    >>> from trackkit.engine.snapshot import Snapshot
     >>> limits(Snapshot({}), needs={"event": ["Opens"]}).select("limit", "table", "concerns").rows()
     [('missing', 'event', ['Opens'])]
     """

@@ -9,8 +9,8 @@ import math
 import polars as pl
 
 from trackkit.analysis.unseen import WHY, observed, unseen
-from trackkit.believed import believed
-from trackkit.deliveries import (
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import (
     Tables,
     comparable,
     counted_events,
@@ -20,7 +20,7 @@ from trackkit.deliveries import (
     require_delivery,
     zone_of,
 )
-from trackkit.engine import measure, quotient
+from trackkit.engine.measure import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS

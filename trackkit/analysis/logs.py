@@ -10,8 +10,8 @@ from types import MappingProxyType
 import polars as pl
 
 from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
-from trackkit.believed import believed
-from trackkit.deliveries import Tables, require_delivery, still_there, zone_of
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import Tables, require_delivery, still_there, zone_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
 from trackkit.schema import MESSAGE

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from trackkit.believed import believed
-from trackkit.deliveries import Tables, is_hit, require_delivery, still_there
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import Tables, is_hit, require_delivery, still_there
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 

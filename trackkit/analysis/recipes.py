@@ -8,9 +8,9 @@ from datetime import UTC, timedelta
 
 import polars as pl
 
-from trackkit.believed import now
 from trackkit.clock import Asked, moment
-from trackkit.deliveries import Tables, counted_events, is_public, of_delivery, require_delivery, without_aside
+from trackkit.engine.believed import now
+from trackkit.engine.deliveries import Tables, counted_events, is_public, of_delivery, require_delivery, without_aside
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.believed import believed
 from trackkit.clock import begins, ends
-from trackkit.deliveries import Tables, launch, of_delivery, require_delivery, zone_of
-from trackkit.engine import measure, quotient
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import Tables, launch, of_delivery, require_delivery, zone_of
+from trackkit.engine.measure import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT

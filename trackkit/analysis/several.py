@@ -11,9 +11,9 @@ from typing import NamedTuple
 import polars as pl
 
 from trackkit.analysis.unseen import observed, unseen
-from trackkit.believed import believed
-from trackkit.deliveries import AVERAGE_MONTHS, Tables, is_set_aside, require_deliveries, without_aside
-from trackkit.engine import measure
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import AVERAGE_MONTHS, Tables, is_set_aside, require_deliveries, without_aside
+from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
 

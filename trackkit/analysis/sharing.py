@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from trackkit.believed import believed
-from trackkit.deliveries import Tables, is_public, require_deliveries, without_aside, zone_of
-from trackkit.engine import measure, quotient
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import Tables, is_public, require_deliveries, without_aside, zone_of
+from trackkit.engine.measure import measure, quotient
+from trackkit.engine.refusals import VISITS, with_refusals
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.refusals import VISITS, with_refusals
 
 NETWORKS = ("email", "facebook", "twitter", "delicious", "digg", "google", "linkedin")
 NETWORK_ROWS, PERIOD_ROWS = pl.Enum(["network", "total"]), pl.Enum(["period", "undated", "total"])

@@ -7,8 +7,8 @@ refused tracking.
 import polars as pl
 
 from trackkit.analysis.links import event_label
-from trackkit.believed import believed
-from trackkit.deliveries import Tables, require_delivery, require_timezone, still_there, unnamed_if_deleted
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import Tables, require_delivery, require_timezone, still_there, unnamed_if_deleted
 from trackkit.errors import RequestError
 from trackkit.language import translatable
 from trackkit.schema import MESSAGE

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from trackkit.believed import now as newest
 from trackkit.clock import Asked, moment
-from trackkit.deliveries import Tables, number_hint, unnamed_if_deleted, zone_of
-from trackkit.engine import quotient
+from trackkit.engine.believed import now as newest
+from trackkit.engine.deliveries import Tables, number_hint, unnamed_if_deleted, zone_of
+from trackkit.engine.measure import quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import INSTANT
 

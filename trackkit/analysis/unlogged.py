@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from trackkit.deliveries import Tables, without_aside
+from trackkit.engine.deliveries import Tables, without_aside
 
 
 def unlogged(tables: Tables, real: bool = True) -> pl.Series:
@@ -10,7 +10,7 @@ def unlogged(tables: Tables, real: bool = True) -> pl.Series:
 
     Where a source counts what it sent, that is known.
 
-    >>> from trackkit.snapshot import Snapshot
+    >>> from trackkit.engine.snapshot import Snapshot
     >>> events = pl.LazyFrame({"delivery_id": ["8", "7", "9"], "has_messages": [False, False, True]})
     >>> unlogged(Snapshot({"event": events})).to_list()
     ['7', '8']

@@ -14,8 +14,8 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.curves import SERIES
-from trackkit.deliveries import Tables
-from trackkit.engine import measure
+from trackkit.engine.deliveries import Tables
+from trackkit.engine.measure import measure
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Estimate, lineage
 from trackkit.sources.feeds.feed import can_tell
@@ -50,7 +50,7 @@ def unseen(tables: Tables, deliveries: Iterable[str]) -> dict[str, Kinds]:
 
     Raises RequestError for an unknown delivery.
 
-    >>> from trackkit.snapshot import Snapshot
+    >>> from trackkit.engine.snapshot import Snapshot
     >>> text = pl.LazyFrame({"delivery_id": ["7"], "to_deliver": [9], "text_messages": [9]})
     >>> unseen(Snapshot({"delivery": text}), ["7"])["7"]["opened"]
     'only text was sent: its opens cannot be seen'

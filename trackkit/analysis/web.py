@@ -7,11 +7,11 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.consent import displays, require_word, share
-from trackkit.believed import believed
 from trackkit.clock import begins
-from trackkit.deliveries import Tables, deleted, is_public, require_delivery, require_timezone
-from trackkit.refusals import is_visit
-from trackkit.snapshot import Snapshot
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import Tables, deleted, is_public, require_delivery, require_timezone
+from trackkit.engine.refusals import is_visit
+from trackkit.engine.snapshot import Snapshot
 
 MODES = ("session", "permanent", "anonymous")
 OPTIONS = ("last", "forced")

@@ -8,9 +8,9 @@ with their whole history, and counted apart. Who walked along two paths is a vis
 import polars as pl
 
 from trackkit.analysis.consent import consent_counts, displays, share, with_consent
-from trackkit.deliveries import Tables, unnamed_if_deleted
+from trackkit.engine.deliveries import Tables, unnamed_if_deleted
+from trackkit.engine.refusals import visitor
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.refusals import visitor
 
 UNNAMED = "(no name)"
 PATH = ["web_application", "goal"]

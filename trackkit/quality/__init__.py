@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.believed import believed
-from trackkit.deliveries import Tables, require_delivery
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import Tables, require_delivery
 from trackkit.quality.curves import curve_findings, hourly
 from trackkit.quality.finding import Finding, frame, verdict
 from trackkit.quality.hits import Scope, hit_findings
@@ -33,7 +33,7 @@ def quality(tables: Tables, delivery: str | None = None) -> pl.DataFrame:
     reports of the loads. Of everything, `before_send` compares with the start of the delivery, not with each message.
     Raises RequestError for an unknown delivery, or a wrong list of thresholds.
 
-    >>> from trackkit.snapshot import Snapshot
+    >>> from trackkit.engine.snapshot import Snapshot
     >>> verdict(quality(Snapshot({})))
     'pass'
     """

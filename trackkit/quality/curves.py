@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.believed import believed
+from trackkit.engine.believed import believed
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.hits import Scope
 from trackkit.quality.thresholds import FAIL, PASS, WARN

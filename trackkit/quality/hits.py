@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.believed import BEFORE, EARLIEST, TIMES, now
-from trackkit.deliveries import Tables, has_no_status, is_hit, is_public, is_set_aside
+from trackkit.engine.believed import BEFORE, EARLIEST, TIMES, now
+from trackkit.engine.deliveries import Tables, has_no_status, is_hit, is_public, is_set_aside
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import FAIL, PASS, OfFiles
 from trackkit.schema import MESSAGE

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.believed import believed
-from trackkit.deliveries import Tables
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import Tables
 from trackkit.quality.curves import Window, curve_findings, hourly
 from trackkit.quality.finding import EXAMPLES, Finding, frame, verdict
 from trackkit.quality.hits import Scope, hit_findings

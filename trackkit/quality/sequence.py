@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from trackkit.deliveries import Tables
+from trackkit.engine.deliveries import Tables
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import PASS, WARN
 

@@ -22,7 +22,7 @@ from unicodedata import category
 from pydantic import TypeAdapter, ValidationError
 
 from trackkit import resources
-from trackkit.deliveries import require_timezone
+from trackkit.engine.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.report import fork_server, notebook
 from trackkit.report.notebook import Parameter

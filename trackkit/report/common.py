@@ -12,9 +12,9 @@ import polars as pl
 
 from trackkit.analysis import limits
 from trackkit.analysis.limit import Limit
+from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality
 from trackkit.quality.thresholds import thresholds
-from trackkit.snapshot import Snapshot
 
 MOST = 8  # deliveries that a renderer keeps in mind: reports come delivery by delivery
 _handed: dict[Any, "Common"] = {}

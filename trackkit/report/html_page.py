@@ -21,16 +21,16 @@ from nbconvert.exporters import TemplateExporter
 from nbformat import NotebookNode
 
 from trackkit import __version__, resources
-from trackkit.charts.canvas import MIME as CHART
-from trackkit.charts.canvas import WIDTH
 from trackkit.errors import ReportError
 from trackkit.language import SOURCE, say, speech, tag
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.template import SKIN, Section, Template
 from trackkit.report.vega import file_name, vega
-from trackkit.theme import Theme, by_variable, css_variables, theme
-from trackkit.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
+from trackkit.show.charts.canvas import MIME as CHART
+from trackkit.show.charts.canvas import WIDTH
+from trackkit.show.theme import Theme, by_variable, css_variables, theme
+from trackkit.show.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 INDEX = "index.html.j2"
 ASSETS = "assets"  # the folder beside the pages

@@ -20,7 +20,7 @@ from trackkit.quality.words import REASONS, reason
 from trackkit.report import notebook
 from trackkit.report.template import Section, Template
 from trackkit.schema import STATES
-from trackkit.wording import clipped, instant, number, plain
+from trackkit.show.wording import clipped, instant, number, plain
 
 # A table that was not loaded: what a reader misses by it.
 MISSING = translatable(

@@ -18,16 +18,16 @@ from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
-from trackkit.believed import believed
-from trackkit.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
+from trackkit.engine.believed import believed
+from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
 from trackkit.report import notebook, notes
 from trackkit.report.common import Common, common
 from trackkit.report.template import Section, Template, template
 from trackkit.schema import INSTANT, MESSAGE_TYPES, STATES
-from trackkit.snapshot import Snapshot
-from trackkit.wording import clipped, instant, number, plain
+from trackkit.show.wording import clipped, instant, number, plain
 
 # The names of facts, said where the head is made.
 translatable((

@@ -57,7 +57,7 @@ def _chart(lang: str) -> Any:
     """A chart of plain rows."""
     import altair as alt
 
-    from trackkit.charts.canvas import series_colour, tip, whole_numbers
+    from trackkit.show.charts.canvas import series_colour, tip, whole_numbers
 
     rows = alt.InlineData([{"name": "Opens", "count": 1}])
     bars = alt.Chart(rows, description="-").encode(
@@ -69,7 +69,7 @@ def _chart(lang: str) -> Any:
 def _header(lang: str) -> Any:
     """The head of a page, with a number, a share and an instant in it."""
     from trackkit.report.page import Header
-    from trackkit.wording import instant, number, percent
+    from trackkit.show.wording import instant, number, percent
 
     shown = (number(1.5, 1, lang), percent(0.5, lang=lang), instant(date(2026, 1, 31), lang=lang, weekday=True))
     return Header("-", facts=[("-", text) for text in shown])

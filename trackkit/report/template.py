@@ -15,7 +15,7 @@ from trackkit.metrics import METRICS
 from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import notebook
-from trackkit.theme import THEME, theme
+from trackkit.show.theme import THEME, theme
 from trackkit.toml import Problem, Strict
 
 TEMPLATES = "reports_templates"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 
 from trackkit.clock import Asked, moment
-from trackkit.deliveries import require_timezone
+from trackkit.engine.deliveries import require_timezone
+from trackkit.engine.snapshot import Counted, Snapshot
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.snapshot import Counted, Snapshot
 from trackkit.store.damage import require_whole, verify
 from trackkit.store.lake import Lake
 from trackkit.store.opened import Declared, Frames, Loads
@@ -97,7 +97,7 @@ class Store:
         if name not in SETTINGS:
             raise RequestError(f"A store has no setting {name!r}.{did_you_mean(name, SETTINGS)}")
         from trackkit.store.commits import among_others
-        from trackkit.store.places import alone
+        from trackkit.store.locking import alone
 
         require_timezone(value)
         self.snapshot()
@@ -198,7 +198,7 @@ class Store:
         Raises RequestError where there is no store.
         """
         from trackkit.store.forget import forget
-        from trackkit.store.going import Old, Person
+        from trackkit.store.removal import Old, Person
 
         self.snapshot()
         cuts = {name: moment(at, self.timezone, name).astimezone(UTC) for name, at in (before or {}).items()}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from trackkit import schema
-from trackkit.snapshot import COUNTED_BY
+from trackkit.engine.snapshot import COUNTED_BY
 
 NAME = "trackkit.counts"  # in the file's own metadata
 MOST = 5_000  # of a file: rows of counts, some ten bytes each, which every reader of the file passes

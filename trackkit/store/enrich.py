@@ -6,10 +6,10 @@ Everything here is a pure function of its frames. Late dimension rows are handle
 import polars as pl
 
 from trackkit import schema
-from trackkit.snapshot import Tables
-from trackkit.store.agents import in_one_vocabulary, parse_agents
+from trackkit.engine.snapshot import Tables
 from trackkit.store.dedupe import FILLED, FROM_MESSAGE
 from trackkit.store.implied import deliveries_known, told_by_events, with_implied
+from trackkit.store.user_agents import in_one_vocabulary, parse_agents
 
 BORROWED = ("address", "status_at")  # what a message may have from its recipient and its delivery
 # What tells the derived columns of an event. Joins go through these alone: each copies all columns that it is given.

@@ -19,11 +19,11 @@ from trackkit.plain import one_line
 from trackkit.store.commits import Commit, among_others
 from trackkit.store.damage import require_whole
 from trackkit.store.dedupe import FILLED
-from trackkit.store.going import ALTERED, GOES, Old, Person
+from trackkit.store.flags import MARKED_BY, with_marks
 from trackkit.store.lake import BUCKET, Lake
 from trackkit.store.layout import LARGE_ROWS, bucket_of
-from trackkit.store.marks import MARKED_BY, with_marks
-from trackkit.store.places import alone, discard_staging
+from trackkit.store.locking import alone, discard_staging
+from trackkit.store.removal import ALTERED, GOES, Old, Person
 from trackkit.store.rewrite import Tables
 from trackkit.store.tables import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK
 

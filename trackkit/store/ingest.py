@@ -13,11 +13,11 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import DataError
 from trackkit.plain import encodable
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
-from trackkit.snapshot import Snapshot
 from trackkit.sources.feeds.extension import together
 from trackkit.sources.feeds.feed import all_feeds
 from trackkit.sources.feeds.reading import SENT_IS_DELIVERED
@@ -32,7 +32,7 @@ from trackkit.store.fingerprints import MARKS, Fingerprints, view
 from trackkit.store.implied import recounted
 from trackkit.store.lake import Lake
 from trackkit.store.layout import first_fences
-from trackkit.store.places import alone, staging
+from trackkit.store.locking import alone, staging
 from trackkit.store.portions import portions, replaced_in_portions
 from trackkit.store.pseudonyms import Pseudonyms, require_same_key
 from trackkit.store.replace import known_rows, replace_rows

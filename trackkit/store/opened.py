@@ -8,7 +8,7 @@ from typing import Any, overload
 import polars as pl
 
 from trackkit import schema
-from trackkit.snapshot import Counted
+from trackkit.engine.snapshot import Counted
 from trackkit.store.commits import Commit
 from trackkit.store.counts import read_counts
 from trackkit.store.lake import Lake

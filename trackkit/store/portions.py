@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from trackkit.schema import Table
+from trackkit.store.partition import spread, spread_rows
 from trackkit.store.replace import Replaced, replace_rows
-from trackkit.store.spread import spread, spread_rows
 
 PORTION_ROWS = 1_000_000
 _MOST = 64  # portions: each is a file that is open at once

@@ -15,14 +15,14 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.store.dedupe import FILE, FILLED, IS_NEW
+from trackkit.store.flags import with_marks
 from trackkit.store.lake import BUCKET, Lake
+from trackkit.store.large_deliveries import Pieces
 from trackkit.store.layout import bucket_of, cut_fences, in_order, plan
-from trackkit.store.loose import EVENTS, attached
-from trackkit.store.marks import with_marks
-from trackkit.store.pieces import Pieces
-from trackkit.store.settle import Settled, Settling, Unsettled
-from trackkit.store.spread import spread, spread_rows
+from trackkit.store.partition import spread, spread_rows
+from trackkit.store.reconcile import Settled, Settling, Unsettled
 from trackkit.store.tables import BY_DELIVERY
+from trackkit.store.unassigned import EVENTS, attached
 
 Progress = Callable[[int, int, str], object]
 # Which rows are stored with something of a dimension: they change when it does.

@@ -1,0 +1,211 @@
+"""Facts about one delivery that several analyses need: that it exists, when it was launched, which others compare."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.engine.believed import believed
+from trackkit.engine.snapshot import Measurable, Tables
+from trackkit.errors import RequestError, did_you_mean
+
+AVERAGE_MONTHS = 6  # the platform average looks back this many calendar months
+
+
+class Launch(NamedTuple):
+    """When a delivery was launched, and which fact says so."""
+
+    at: datetime | None
+    basis: str | None
+
+
+def of_delivery(tables: Tables, table: str, delivery: str) -> pl.LazyFrame:
+    """Return the rows of one delivery in a table that has `delivery_id`."""
+    return tables.scan(table).filter(pl.col("delivery_id") == str(delivery))
+
+
+def counted_events(tables: Tables, delivery: str = "") -> pl.LazyFrame:
+    """Return the events that figures are made of, as `measure`: hits, but those of control addresses.
+
+    Of one delivery, or, without an id, of all but those set aside (`is_set_aside`).
+    """
+    events = of_delivery(tables, "event", delivery) if delivery else _of_all(tables)
+    return events.filter(is_counted())
+
+
+def _of_all(tables: Tables) -> pl.LazyFrame:
+    return without_aside(tables, tables.scan("event").filter(pl.col("delivery_id").is_not_null()))
+
+
+def without_aside(tables: Tables, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return rows with `delivery_id` but those of deliveries that are set aside."""
+    return rows.join(tables.scan("delivery").filter(is_set_aside()), on="delivery_id", how="anti")
+
+
+def is_set_aside(api: Any = pl) -> Any:
+    """True for deliveries that count only where they are named: proofs, models, and those deleted.
+
+    `api` is the module whose expression is returned: polars, or narwhals.
+    """
+    is_unsent = api.col("is_proof").fill_null(False) | api.col("is_model").fill_null(False)
+    return is_unsent | is_deleted(api)
+
+
+def is_deleted(api: Any = pl) -> Any:
+    """True for deliveries deleted on the platform, by their state or by their delete status."""
+    in_state, marked = api.col("state") == schema.DELETED, api.col("delete_status") != 0
+    return in_state.fill_null(False) | marked.fill_null(False)
+
+
+def deleted(tables: Tables) -> pl.Series:
+    """Return the ids of deleted deliveries."""
+    return tables.scan("delivery").filter(is_deleted()).select("delivery_id").collect().to_series()
+
+
+def still_there(tables: Tables, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return rows with `delivery_id` but those of deleted deliveries: what is listed over all deliveries."""
+    gone = deleted(tables)
+    return rows.filter(~_is_any(gone)) if gone.len() else rows  # mostly there are none
+
+
+def unnamed_if_deleted(tables: Tables) -> pl.Expr:
+    """Return `delivery_id`, null of a deleted delivery: acts and visits stay, and do not name it."""
+    return pl.when(~_is_any(deleted(tables))).then("delivery_id").alias("delivery_id")
+
+
+def _is_any(ids: pl.Series) -> pl.Expr:
+    return pl.col("delivery_id").is_in(ids.implode()).fill_null(False)
+
+
+def is_hit(api: Any = pl) -> Any:
+    """True for what somebody did with a message before them, of unknown type included; not for sends and bounces.
+
+    `api` is the module whose expression is returned: polars, or narwhals.
+    """
+    return ~api.col("event_type").is_in(list(schema.NO_HITS)).fill_null(False)
+
+
+def is_public(api: Any = pl) -> Any:
+    """True for events and messages of no control address; where that is not known, for those too."""
+    return ~api.col("is_seed").fill_null(False)
+
+
+def has_no_status(api: Any = pl) -> Any:
+    """True for messages of which it is not known what became of them."""
+    return (api.col("status") == "unknown").fill_null(False)
+
+
+def is_counted(api: Any = pl) -> Any:
+    """True for the events that figures are made of: hits, but those of control addresses."""
+    return is_public(api) & is_hit(api)
+
+
+def is_link_hit() -> pl.Expr:
+    """True for every hit on a link that is no open; an e-mail click counts even if its source says no link."""
+    event_type = pl.col("event_type").cast(pl.String)
+    return event_type.ne_missing("opened") & (pl.col("link_id").is_not_null() | event_type.eq_missing("clicked"))
+
+
+def statuses_are_unknown(tables: Tables, delivery: str) -> bool:
+    """Return whether a delivery has messages, and it is known of none what became of it."""
+    found = of_delivery(tables, "message", str(delivery)).select(has_no_status().all() & (pl.len() > 0))
+    return bool(found.collect().item())
+
+
+def require_delivery(tables: Tables, delivery: str) -> str:
+    """Return the id as text, or refuse a delivery that no table mentions.
+
+    Raises RequestError naming the nearest known id: an empty report for a mistyped id would look like a fact.
+    """
+    key = str(delivery)
+    seen: set[str] = getattr(tables, "seen", set())  # a snapshot does not change, so it is asked once
+    if key in seen:
+        return key
+    if any(_mentions(tables, table, key) for table in ("delivery", "event", "message", "link", "purge")):
+        seen.add(key)
+        return key
+    known = tables.scan("delivery").select("delivery_id").collect().to_series()
+    near = did_you_mean(key, known.head(1000))
+    raise RequestError(f"There is no delivery {key!r} in these tables.{near}{number_hint(delivery)}")
+
+
+def number_hint(given: object) -> str:
+    """Return what to say of an id that is none and was given as a number, which papermill makes of `-p delivery 007`.
+
+    >>> number_hint("007"), number_hint(7)
+    ('', ' It was given as a number: text keeps its zeros, as in `papermill … -r delivery 007`.')
+    """
+    if isinstance(given, str):
+        return ""
+    return " It was given as a number: text keeps its zeros, as in `papermill … -r delivery 007`."
+
+
+def require_deliveries(tables: Tables, deliveries: Iterable[str]) -> list[str]:
+    """Return ids as text, or refuse them as `require_delivery`; many are looked up at once."""
+    keys = [str(name) for name in deliveries]
+    known = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys)).select("delivery_id").collect()
+    declared = set(known["delivery_id"])
+    return [key if key in declared else require_delivery(tables, key) for key in keys]
+
+
+def _mentions(tables: Tables, table: str, delivery: str) -> bool:
+    return of_delivery(tables, table, delivery).select("delivery_id").head(1).collect().height > 0
+
+
+def require_timezone(timezone: str) -> str:
+    """Return the name of a time zone, or refuse one that the zone database does not hold.
+
+    >>> require_timezone("Europe/Paris")
+    'Europe/Paris'
+    """
+    try:
+        ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError, TypeError) as error:
+        raise RequestError(f"There is no time zone {timezone!r}; try 'Europe/Paris' or 'UTC'.") from error
+    return timezone
+
+
+def zone_of(tables: Measurable, timezone: str) -> str:
+    """Return the time zone asked for, the platform's where none is; refuse an unknown one."""
+    return require_timezone(timezone or tables.timezone)
+
+
+def launch(tables: Tables, delivery: str) -> Launch:
+    """Return when a delivery was launched: its first message, else its planned contact, else its first dated event.
+
+    `basis` is "started_at", "contact_at" or "first_event", one that is believed; both fields are None when nothing is
+    dated. Raises RequestError when the delivery is unknown.
+    """
+    key = require_delivery(tables, delivery)
+    planned = of_delivery(tables, "delivery", key).select("started_at", "contact_at").head(1).collect()
+    for basis in planned.columns if planned.height else ():
+        if (instant := planned.item(0, basis)) is not None:
+            return Launch(instant, basis)
+    hits = counted_events(tables, key).filter(believed(tables, "event", key).holds())
+    first = hits.select(pl.col("occurred_at").min()).collect().item()
+    return Launch(first, None if first is None else "first_event")
+
+
+def comparable(tables: Tables, delivery: str) -> pl.DataFrame:
+    """Return the deliveries that the platform average of this one is made of: one row each, with `launched_at`.
+
+    They were launched in the six calendar months before this delivery: launch - 6 months <= theirs < launch (a day
+    that the earlier month lacks becomes its last day). Same typology and same channel, two unknown ones being the
+    same; this delivery itself, those set aside (`is_set_aside`) and what was never dated are left out.
+    """
+    here = launch(tables, delivery).at
+    launched = pl.coalesce("started_at", "contact_at").alias("launched_at")
+    kinds = ("typology_id", "message_type")
+    others = tables.scan("delivery").with_columns(launched)
+    own = others.filter(pl.col("delivery_id") == str(delivery)).select(*kinds).head(1)
+    start = pl.lit(here, dtype=pl.Datetime("us", "UTC")).dt.offset_by(f"-{AVERAGE_MONTHS}mo")
+    return (
+        others.join(own, on=kinds, how="inner", nulls_equal=True)
+        .filter(pl.col("delivery_id") != str(delivery), ~is_set_aside())
+        .filter(pl.col("launched_at") >= start, pl.col("launched_at") < here)
+        .sort("launched_at", "delivery_id")
+        .collect()
+    )

@@ -1,0 +1,80 @@
+"""Where passes over rows run: here, on polars, or elsewhere, on frames that speak as polars does (narwhals).
+
+A pass is written once, in what both understand: `on.api` is the module of its expressions, `on.scan` brings the rows.
+What a pass leaves is small, and `on.collect` brings it back as a polars frame.
+"""
+
+from typing import Any, Protocol
+
+import polars as pl
+
+from trackkit.engine.snapshot import Measurable
+from trackkit.schema import LARGEST_AMOUNT, MONEY
+
+AMOUNTS = ("amount",)
+
+
+class Frames(Protocol):
+    """Rows of canonical tables, and what engines do not all do alike; `api` is `polars`, or `narwhals`."""
+
+    api: Any
+    is_here: (
+        bool  # rows pass through this process: in the order of their files, and in parts where memory must hold them
+    )
+
+    def scan(self, tables: Measurable, table: str) -> Any: ...
+    def lifted(self, frame: pl.DataFrame) -> Any: ...
+    def timed(self, events: Any, timezone: str) -> Any: ...
+    def meeting(self, rows: Any, condition: pl.Expr) -> Any: ...
+    def unrepeated(self, rows: Any, columns: list[str]) -> Any: ...
+    def amount(self, name: str) -> Any: ...
+    def collect(self, rows: Any) -> pl.DataFrame: ...
+
+
+class Here:
+    """This process, by polars."""
+
+    api: Any = pl
+    is_here = True
+
+    def scan(self, tables: Measurable, table: str) -> pl.LazyFrame:
+        """Return the rows of a table, as they are kept."""
+        return tables.stored(table)
+
+    def lifted(self, frame: pl.DataFrame) -> pl.LazyFrame:
+        """Return a small frame as rows of the same kind."""
+        return frame.lazy()
+
+    def timed(self, events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
+        """Add `hour` and `day`, cut from `occurred_at` in a time zone."""
+        local = pl.col("occurred_at").dt.convert_time_zone(timezone)
+        return events.with_columns(hour=local.dt.truncate("1h"), day=local.dt.date())
+
+    def meeting(self, rows: pl.LazyFrame, condition: pl.Expr) -> pl.LazyFrame:
+        """Return the rows that meet a condition."""
+        return rows.filter(condition)
+
+    def unrepeated(self, rows: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
+        """Return some columns of rows without those that repeat the row before.
+
+        No distinct count hangs on a repetition, and where rows lie in order few are left.
+        """
+        is_first = pl.col("first").shift().is_null()
+        is_other = pl.any_horizontal(*(changes(pl.col(name)) for name in columns), is_first)
+        return rows.select(*columns, first=pl.lit(True)).filter(is_other).drop("first")
+
+    def amount(self, name: str) -> pl.Expr:
+        """Return an amount of money, to be added exactly; what is too large for one is unknown, and so is NaN."""
+        return pl.when(pl.col(name).abs() < LARGEST_AMOUNT).then(name).cast(MONEY, strict=False)
+
+    def collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        """Return rows, or what was counted of them, in memory."""
+        return rows.collect(engine="streaming")
+
+
+def changes(value: pl.Expr) -> pl.Expr:
+    """Return an expression that is true where a value is another than in the row before, null being a value too."""
+    return value.ne_missing(value.shift())
+
+
+HERE: Frames = Here()

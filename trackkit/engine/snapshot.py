@@ -1,0 +1,91 @@
+"""The canonical tables as they stood at one instant: what a store, or a load in memory, hands to every question."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.errors import RequestError, did_you_mean
+
+# What rows of events are told apart by where they are counted beforehand.
+COUNTED_BY = ("delivery_id", "event_type", "is_seed")
+
+
+class Counted(NamedTuple):
+    """Events counted beforehand (`store.counts.read_counts`), and the rows that were not."""
+
+    counts: pl.DataFrame
+    rest: pl.LazyFrame
+
+
+class Tables(Protocol):
+    """What every question reads, and enrichment too: a `Snapshot`, an open store, or its tables as a load sees them."""
+
+    def scan(self, table: str) -> pl.LazyFrame: ...
+    def has(self, table: str) -> bool: ...
+
+
+class Measurable(Tables, Protocol):
+    """Tables that `measure` can read: also in the form that takes the least work."""
+
+    @property
+    def timezone(self) -> str: ...
+    def stored(self, table: str) -> pl.LazyFrame: ...
+    def counted(self) -> Counted | None: ...
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Named lazy frames, one per canonical table that was loaded, and the reports of the loads behind them.
+
+    `texts` are the same frames with their enumerations still text, where a store keeps them so. `timezone` is the
+    platform's: of days, hours and instants, unless a question names another.
+    """
+
+    frames: Mapping[str, pl.LazyFrame]
+    as_of: datetime | None = None
+    loads: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    texts: Mapping[str, pl.LazyFrame] = field(default_factory=dict, repr=False)
+    timezone: str = "UTC"
+    # Deliveries found to be mentioned.
+    seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    # From when to when instants are believed, by table and delivery (`trackkit.engine.believed`).
+    believed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def has(self, table: str) -> bool:
+        """Return whether any load brought this table; a question on a missing one answers null, never 0."""
+        return table in self.frames
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """Return the lazy frame of a canonical table, empty (with its columns) when no load brought it.
+
+        >>> Snapshot({}).scan("delivery").collect().height
+        0
+        """
+        if table not in schema.TABLES:
+            raise RequestError(f"There is no table {table!r}.{did_you_mean(table, schema.TABLES)}")
+        return self.frames[table] if table in self.frames else pl.LazyFrame(schema=schema.TABLES[table].schema)
+
+    def stored(self, table: str) -> pl.LazyFrame:
+        """Return the lazy frame of a table as it is kept: an enumeration may be text, which spares a pass over it."""
+        return self.texts[table] if table in self.texts else self.scan(table)
+
+    def files(self, table: str) -> list[str] | None:
+        """Return the Parquet files that the rows of a table are in; None of tables in memory."""
+        listed = getattr(self.texts, "files", None)
+        return None if listed is None else listed(table)
+
+    def counted(self) -> Counted | None:
+        """Return events as far as their files tell counts of them, and the others; None of tables in memory."""
+        return getattr(self.texts, "counted", None) if self.has("event") else None
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{schema.TABLES[name].grain}</td>"
+            f"<td style='text-align:right'>{frame.select(pl.len()).collect().item():,}</td></tr>"
+            for name, frame in self.frames.items()
+        )
+        return f"<table><tr><th>table</th><th>grain</th><th>rows</th></tr>{rows}</table>"

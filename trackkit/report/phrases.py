@@ -1,0 +1,150 @@
+"""Every English sentence that a report may say, and the catalogues brought in step with it: `make messages`.
+
+    python -m trackkit.report.phrases          # every catalogue there is
+    python -m trackkit.report.phrases fr       # a new one, to be filled in
+
+Catalogues are written below the current directory, so that in a folder of `trackkit init` they hold the analyst's own
+titles too. A sentence that is new gets an empty translation; one that is no longer said is dropped.
+"""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from io import SEEK_END, BytesIO
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import write_po
+from jinja2 import Environment
+from jinja2.ext import extract_from_ast
+
+from trackkit import resources
+from trackkit.language import LOCALES, SOURCE, catalogue_file, languages, read
+from trackkit.metrics import BREAKDOWNS
+from trackkit.report.notebook import NOTEBOOKS
+from trackkit.report.template import SKIN, TEMPLATES, words_of
+from trackkit.show.cells import headline
+
+Phrase = str | tuple[str, str]
+SAID = ("say", "unavailable")  # calls whose first argument is said
+METRIC_WORDS = ("label", "definition")
+HEAD = """# The words of reports in {name}. `make messages` keeps the list of sentences in step with the code.
+msgid ""
+msgstr ""
+"Language: {lang}\\n"
+"MIME-Version: 1.0\\n"
+"Content-Type: text/plain; charset=utf-8\\n"
+"Content-Transfer-Encoding: 8bit\\n"
+"Plural-Forms: {plurals}\\n"
+
+"""
+
+
+def phrases() -> dict[Phrase, list[str]]:
+    """Return every sentence with the files that say it; one of several things is a pair, singular and plural."""
+    found: dict[Phrase, set[str]] = {}
+    for phrase, place in [*_of_package(), *_of_templates(), *_of_pages(), *_of_headings()]:
+        if phrase:
+            found.setdefault(phrase, set()).add(place)
+    plurals = {phrase[0]: phrase for phrase in found if isinstance(phrase, tuple)}
+    return {
+        phrase: sorted(places) for phrase, places in found.items() if isinstance(phrase, tuple) or phrase not in plurals
+    }
+
+
+def refresh(lang: str) -> tuple[Path, int]:
+    """Write the catalogue of a language below the current directory; return it, and how many sentences it lacks."""
+    known = _translations(lang)
+    catalogue = Catalog(locale=lang)
+    for phrase, places in sorted(phrases().items(), key=lambda entry: (entry[1], str(entry[0]))):
+        catalogue.add(phrase, known.get(phrase) or None, locations=[(place, 0) for place in places])
+    path = Path(LOCALES) / f"{lang}.po"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = catalogue.locale.english_name if catalogue.locale else lang
+    written = BytesIO(HEAD.format(name=name, lang=lang, plurals=catalogue.plural_forms).encode())
+    written.seek(0, SEEK_END)
+    write_po(written, catalogue, width=120, omit_header=True, include_lineno=False)
+    path.write_bytes(written.getvalue())
+    return path, sum(1 for message in catalogue if message.id and not _is_said(message.string))
+
+
+def _translations(lang: str) -> dict[Phrase, Phrase]:
+    if lang not in languages():
+        return {}
+    path = catalogue_file(lang)
+    assert path is not None
+    return {_key(message.id): message.string for message in read(path, lang) if message.id and not message.fuzzy}
+
+
+def _key(words: str | Iterable[str]) -> Phrase:
+    return words if isinstance(words, str) else (*words,)  # type: ignore[return-value]
+
+
+def _is_said(words: str | Iterable[str] | None) -> bool:
+    return bool(words) if isinstance(words, str | None) else all(words)
+
+
+def _of_package() -> Iterator[tuple[Phrase, str]]:
+    """What the code says: calls of `say` and its like, words marked `translatable`, and the words of metrics."""
+    package = Path(__file__).resolve().parents[1]
+    for path in sorted(package.rglob("*.py")):
+        place = f"trackkit/{path.relative_to(package).as_posix()}"
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                yield from ((phrase, place) for phrase in _of_call(node))
+
+
+def _of_call(call: ast.Call) -> Iterator[Phrase]:
+    name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+    if name in SAID and call.args:
+        yield from _texts(call.args[0])
+    elif name == "several":
+        one, many = (_texts(argument) for argument in call.args[:2])
+        yield from zip(one, many, strict=True)
+    elif name == "translatable":
+        yield from _texts(call.args[0])
+    elif name == "Metric":
+        yield from (text for part in call.keywords if part.arg in METRIC_WORDS for text in _texts(part.value))
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """The literal texts of an expression: of a choice both, of a list each, of a mapping its values."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.IfExp(body=one, orelse=other):
+            return _texts(one) + _texts(other)
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
+            return [text for part in parts for text in _texts(part)]
+    return []
+
+
+def _of_templates() -> Iterator[tuple[Phrase, str]]:
+    """The words of the report templates, and the headings of the columns that they choose."""
+    for report, path in resources.files(TEMPLATES, "*.toml").items():
+        if report in resources.files(NOTEBOOKS, "*.ipynb"):
+            words, columns = words_of(path)
+            yield from ((text, f"{TEMPLATES}/{path.name}") for text in [*words, *map(headline, columns)])
+
+
+def _of_pages() -> Iterator[tuple[Phrase, str]]:
+    for name in sorted({path.name for folder in resources.folders(SKIN) for path in folder.glob("*.j2")}):
+        page = Environment().parse(resources.find(f"{SKIN}/{name}").read_text("utf-8"))
+        for _, call, said in extract_from_ast(page, ("say", "several")):
+            texts = [said] if isinstance(said, str) else [text for text in said if text]
+            yield (texts[0] if call == "say" else (texts[0], texts[1])), f"{SKIN}/{name}"
+
+
+def _of_headings() -> Iterator[tuple[Phrase, str]]:
+    yield from ((headline(column), "trackkit/metrics.py") for column in BREAKDOWNS)
+
+
+def main(asked: list[str]) -> None:
+    """Refresh the catalogues asked for, or all; say what is left to translate."""
+    for lang in asked or [lang for lang in languages() if lang != SOURCE]:
+        path, lacking = refresh(lang)
+        print(f"{path}: {lacking} sentences to translate.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,107 @@
+"""What a folder of reports holds: a job per page, and the manifest that says from what each page was made."""
+
+import hashlib
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trackkit import __version__, resources
+from trackkit.engine.snapshot import Snapshot
+from trackkit.errors import RequestError
+from trackkit.language import catalogue_file
+from trackkit.quality import quality, verdict
+from trackkit.report import INLINE
+
+MANIFEST = "manifest.json"
+PLATFORM = "platform"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One report of one delivery, or of all (delivery ""), and the fingerprint of all that it is made of."""
+
+    report: str
+    delivery: str
+    lang: str
+    parameters: dict[str, Any]
+    key: str
+    assets: str = INLINE
+
+    @property
+    def name(self) -> str:
+        """Its name in the manifest."""
+        return f"{self.delivery or PLATFORM}/{self.report}/{self.lang}"
+
+
+class Manifest:
+    """What is in the folder, and from what each report was made; saved as the run goes, so that it can be resumed."""
+
+    def __init__(self, folder: Path, entries: dict[str, dict[str, Any]]) -> None:
+        self.folder, self.entries, self._saved = folder, entries, time.monotonic()
+        self.settled: set[str] = set()  # deliveries whose pages stay as they are
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read the manifest of a folder; an empty one where there is none, or one that is not ours."""
+        try:
+            entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["reports"]
+        except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: everything is due
+            entries = {}
+        return cls(folder, entries)
+
+    def holds(self, job: Job) -> bool:
+        """Return whether the page of a job is there, made of what it would be made of now."""
+        entry = self.entries.get(job.name, {})
+        made = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
+        is_there = made and (self.folder / entry["path"]).is_file()
+        return is_there and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
+
+    def forget_failures(self, planned: list[Job]) -> None:
+        """Forget what failed once for all deliveries, its files being wrong, where it is now planned for each."""
+        names, reports = {job.name for job in planned}, {job.report for job in planned}
+        for name, entry in list(self.entries.items()):
+            failed = entry.get("status") == "failed" and not entry.get("delivery")
+            if failed and name not in names and entry.get("report") in reports:
+                del self.entries[name]
+
+    def judged(self, tables: Snapshot, planned: list[Job], due: list[Job]) -> dict[str, str]:
+        """Return the verdict on the logs of every delivery planned ("": of all), and note it with its reports.
+
+        What is not due was judged when it was made.
+        """
+        known = {job.delivery: self.entries[job.name].get("quality") for job in planned if job not in due}
+        known = {name: said for name, said in known.items() if said and name not in {job.delivery for job in due}}
+        found = {
+            name: known.get(name) or verdict(quality(tables, name or None))
+            for name in dict.fromkeys(job.delivery for job in planned)
+        }
+        for job in planned:
+            self.entries[job.name]["quality"] = found[job.delivery]
+        return found
+
+    def save_now_and_then(self) -> None:
+        """Write the manifest, at most once a second."""
+        if time.monotonic() - self._saved > 1:
+            self.write()
+
+    def write(self) -> None:
+        """Write the manifest, in one step."""
+        content = {"trackkit": __version__, "reports": dict(sorted(self.entries.items()))}
+        resources.write_whole(self.folder / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1))
+        self._saved = time.monotonic()
+
+
+def made_of(report: str, lang: str) -> str:
+    """Return the fingerprint of the files behind a report: notebook, template, page skin, words of the language."""
+    digest = hashlib.sha256()
+    skin = resources.folder("reports_templates/html")
+    lists = ("domains.toml", "quality.toml", f"{report}.toml")
+    for relative in (f"notebooks/reports/{report}.ipynb", *(f"reports_templates/{name}" for name in lists)):
+        with suppress(RequestError):  # whatever is missing is told when the report is rendered
+            digest.update(resources.find(relative).read_bytes())
+    for path in (*sorted(path for path in skin.rglob("*") if path.is_file()), *filter(None, [catalogue_file(lang)])):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

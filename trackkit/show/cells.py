@@ -1,0 +1,235 @@
+"""The parts that presentation tables are made of: figures, rates with their parts, what is unknown and why.
+
+Whatever is HTML here went through `Markup`, which escapes what is put into it, so no text of a log can become a tag.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from great_tables import GT
+from great_tables._gt_data import Body
+from markupsafe import Markup
+
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.language import said, say, translatable
+from trackkit.metrics import CURRENCY, METRICS
+from trackkit.schema import FAILURE_TYPE_LABELS, FORMAT_LABELS, STATUS_LABELS
+from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, percent, plain, short
+
+Labels = Mapping[str, str]
+Cell = Markup | str
+OTHERS, TOTAL, UNKNOWN = translatable(("Others", "Total", "(unknown)"))
+NOT_LOADED, NO_CLICK = translatable(("not in the data loaded", "no click"))
+SEVERAL_CURRENCIES = translatable("in several currencies, which are not added")
+translatable(("{denominator} is 0", "yes", "no"))
+# Columns whose text is our own words, whatever the frame; all other text is data and never translated.
+OURS = ("type", "status", "reason", "failure_type", "device", "message_format")
+VOCABULARY = STATUS_LABELS | FAILURE_TYPE_LABELS | FORMAT_LABELS
+# What the cells need where the page's own style is not at hand, as in JupyterLab.
+STYLE = """
+.tk-of{opacity:.7;font-size:.85em;display:block}.tk-beside{display:inline-block;min-width:9em;margin-left:1em}
+.tk-na{opacity:.7;font-style:italic}.tk-bar{display:block;min-width:60px;height:8px}
+.tk-bar>span{display:block;height:8px;background:#1f6f8b}
+.tk-over{display:block;color:#a2561a;font-weight:600;font-size:.85em}
+.tk-figures{display:flex;gap:2em;flex-wrap:wrap}.tk-figures strong{font-size:2em;display:block}
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a report that is neither chart nor table; its HTML is safe."""
+
+    html: Markup
+
+    def _repr_html_(self) -> str:
+        return f'<div class="tk-block"><style>{STYLE}</style>{self.html}</div>'
+
+
+class _Ready(GT):
+    """A table whose cells are HTML already: they are taken whole, not copied one by one through a formatter."""
+
+    def _render_formats(self, context: str) -> "_Ready":
+        body = Body(self._tbl_data.clone())
+        for formats in (self._formats, self._substitutions):  # those that an analyst added
+            body.render_formats(self._tbl_data, formats, context)
+        return self._replace(_body=body)
+
+
+def presented(rows: list[dict[str, Cell]], columns: Labels, right: Sequence[str] = ()) -> GT:
+    """Build the presentation table of cells; its id comes from its content, so the same figures give the same bytes."""
+    cells = pl.DataFrame(
+        [{name: str(Markup.escape(row[name])) for name in columns} for row in rows],
+        schema=dict.fromkeys(columns, pl.String),
+    )
+    digest = hashlib.sha256(repr((dict(columns), cells.rows())).encode()).hexdigest()[:10]
+    table = _Ready(cells, id=f"tk-{digest}").cols_label(cases={name: plain(word) for name, word in columns.items()})
+    table = table.cols_align("left")
+    if numeric := [name for name in columns if name in right]:
+        table = table.cols_align("right", columns=numeric)
+    return table.tab_options(table_additional_css=STYLE.strip().splitlines(), table_font_size="13px")
+
+
+def label_of(name: str, lang: str = "en") -> str:
+    """Return the words of a metric, the same on every page.
+
+    >>> label_of("delivered"), label_of("delivered", "pt_BR")
+    ('Success (without control addresses)', 'Êxito (sem os endereços de controle)')
+    """
+    return say(METRICS[name].label, lang)
+
+
+def value_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    """Show a count, an amount or an average; an average with its parts beneath."""
+    metric, value = METRICS[name], row[name]
+    if why := why_unseen(row, *metric.parents, name):
+        return unavailable(why, lang)
+    if not metric.denominator:
+        return unavailable(_why(row, name), lang) if value is None else figure(name, value, lang)
+    return rate_cell(row, metric.numerator or name, metric.denominator, lang, name)
+
+
+def rate_cell(
+    row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None, beside: bool = False
+) -> Cell:
+    """Show one metric of a row out of another, with both numbers; `name` is the metric that this is, if it is one."""
+    if why := why_unseen(row, name or top, top, bottom):
+        return unavailable(why, lang)
+    parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY)
+    if row[top] is None or not row[bottom]:
+        known = row[top] is not None and row[bottom] is not None
+        why = "{denominator} is 0" if known else _why(row, top if row[top] is None else bottom)
+        return unavailable(why, lang, denominator=label_of(bottom, lang))
+    rate = row[name] if name else row[top] / row[bottom]
+    words = f"{label_of(top, lang)} / {label_of(bottom, lang)}"
+    shown = figure(name, rate, lang) if name else percent(rate, lang=lang)
+    style = "tk-of tk-beside" if beside else "tk-of"
+    return Markup('{}<span class="{}" title="{}">{}</span>').format(shown, style, words, parts)
+
+
+def why_unseen(row: Mapping[str, Any], *names: str) -> str:
+    """Why a figure of a row, or what it is made of, cannot be observed (`analysis.unseen`); nothing where it can."""
+    return next((row[f"why {name}"] for name in names if row.get(f"why {name}")), "")
+
+
+def _why(row: Mapping[str, Any], name: str) -> str:
+    """Why a count is unknown: amounts that are known and have no sum are of several currencies."""
+    is_known = METRICS[name].unit == CURRENCY and any(row.get(part) for part in ("sales", "refunds"))
+    return SEVERAL_CURRENCIES if is_known else NOT_LOADED
+
+
+def fraction(top: float | None, bottom: float | None, lang: str, money: bool = False) -> str:
+    """Return `numerator / denominator` as text."""
+    return f"{number(top, 2 if money else 0, lang)} / {number(bottom, 0, lang)}"
+
+
+def over(shown: str, parts: str, title: str = "") -> Markup:
+    """Show a figure above what it is made of."""
+    said_of = Markup(' title="{}"').format(title) if title else ""
+    return Markup('{}<span class="tk-of"{}>{}</span>').format(shown, said_of, parts)
+
+
+def bold(words: str) -> Markup:
+    """Show our own words, such as those of a total, apart from the names of a log."""
+    return Markup("<b>{}</b>").format(words)
+
+
+def nothing(why: str, lang: str = "en") -> Block:
+    """Say in a sentence of ours, given in English, why there is neither table nor chart."""
+    return Block(Markup('<p class="nothing">{}</p>').format(say(why, lang)))
+
+
+def headings(columns: Sequence[str], words: Labels, labels: Labels | None, lang: str) -> dict[str, str]:
+    """Return what stands above each column: the label of a template, else our words, else the name of the column."""
+    named = said(words, lang) | dict(labels or {})
+    return {name: named[name] if name in named else headline(name, lang) for name in columns}
+
+
+def unavailable(why: str, lang: str = "en", **values: object) -> Markup:
+    """Show that a figure is not available, and why: an English sentence of ours, with the values of its holes."""
+    cell = Markup('<span class="tk-na">{}<span class="tk-of">{}</span></span>')
+    return cell.format(say(NOT_AVAILABLE, lang), say(why, lang, **values))
+
+
+def briefly(why: str, lang: str = "en") -> Markup:
+    """Show that a figure is not available where the reason, an English sentence of ours, stands once beneath."""
+    return Markup('<span class="tk-na" title="{}">{}</span>').format(say(why, lang), say(NOT_AVAILABLE, lang))
+
+
+def link_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    """Show one column of a link: numbers by locale, the share with its parts, text shortened."""
+    if name == "bar":
+        return _bar(row)
+    value = row[name]
+    if name == "share" and value is not None:
+        parts = fraction(row["clicks"], row["total"], lang)
+        return over(percent(value, lang=lang), parts)
+    if name == "share":
+        return unavailable(NO_CLICK, lang)
+    if isinstance(value, int):
+        return number(value, lang=lang)
+    if name == "link" and row.get("row") in ("others", "total"):
+        return bold(say(value, lang))
+    if name in OURS:
+        return short(spoken(value, lang))
+    return "" if value is None else short(value)
+
+
+def spoken(value: str | None, lang: str = "en") -> str:
+    """Return a word of our own vocabulary (a type, a status, a reason) in a language; empty when unknown.
+
+    >>> spoken("in_progress"), spoken("Mirror page", "pt_BR")
+    ('In progress', 'Mirror page')
+    """
+    return say(VOCABULARY.get(value, value), lang) if value else ""
+
+
+def _bar(row: Mapping[str, Any]) -> Markup:
+    """A bar of the share; its colour is that of the link in the chart of days."""
+    if row["share"] is None or row.get("row") == "total":
+        return Markup("")
+    kind = "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
+    width = f"{100 * row['share']:.1f}"
+    return Markup('<span class="tk-bar"><span class="tk-bar-{}" style="width:{}%"></span></span>').format(kind, width)
+
+
+def log_cell(value: Any, timezone: str, lang: str = "en", ours: bool = False) -> Cell:
+    """Show one value of a log: an instant by the clock of a zone, a number by locale, text shortened.
+
+    `ours` says that the value is of our own vocabulary, not text of a log.
+    """
+    if value is None:
+        return ""
+    if hasattr(value, "isoformat"):
+        return instant(value, timezone, seconds=True, lang=lang)
+    if isinstance(value, bool):
+        return say("yes" if value else "no", lang)
+    if isinstance(value, int | float):
+        return number(value, 0 if isinstance(value, int) else 2, lang)
+    return short(spoken(value, lang) if ours else value, 48)
+
+
+def headline(column: str, lang: str = "en") -> str:
+    """Return a heading for a column of a log.
+
+    >>> headline("last_hit_at"), headline("last_hit_at", "pt_BR")
+    ('Last hit', 'Último acesso')
+    """
+    return say(column.removesuffix("_at").replace("_", " ").capitalize(), lang)
+
+
+def only_row(measured: pl.DataFrame, needed: Sequence[str]) -> dict[str, Any]:
+    """Return the one row of a frame that has the columns needed; RequestError for any other frame."""
+    if measured.height != 1:
+        raise RequestError(f"A metric table shows one row; the frame has {measured.height}. Filter it, or use by=[].")
+    require(needed, measured.columns)
+    return measured.row(0, named=True)
+
+
+def require(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a column that a frame does not have."""
+    for name in names:
+        if name not in known:
+            raise RequestError(f"The frame has no column {name!r}.{did_you_mean(name, known)}")

@@ -1,0 +1,297 @@
+"""Tidy frame in, altair chart out. Every chart says in words what it shows, and can be restyled by its caller.
+
+Here are the charts of one delivery's figures; those of a subject stand in a module of its name, as in
+`charts.audience.opens_bars`. What all of them start from is `charts.canvas`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import altair as alt
+import polars as pl
+
+from trackkit.language import say, several
+from trackkit.metrics import METRICS
+from trackkit.show.cells import OTHERS, UNKNOWN, headline
+from trackkit.show.charts import audience, platform, sending, story, web
+from trackkit.show.charts.canvas import (
+    IN_LEGENDS,
+    MOST_ROWS,
+    SHARE,
+    STEPS,
+    WHOLE,
+    Labels,
+    along,
+    bars,
+    by_the_clock,
+    chart,
+    columns,
+    named_series,
+    readable,
+    series_colour,
+    short_labels,
+    tip,
+    whole_numbers,
+    written,
+    zone_of,
+)
+from trackkit.show.charts.steps import in_steps, per, step_that_fits
+from trackkit.show.theme import theme
+
+__all__ = ["activity_columns", "audience", "click_days", "pareto_curve", "platform", "rate_bars", "sending", "story",
+           "web"]  # fmt: skip
+# Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
+ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
+ELAPSED_TICKS = (
+    0,
+    1,
+    3,
+    6,
+    12,
+    24,
+    48,
+    96,
+    168,
+    336,
+    504,
+    672,
+    1_344,
+    2_016,
+    4_032,
+    8_760,
+    17_520,
+    26_280,
+    43_800,
+    87_600,
+)
+SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
+OTHERS_PLACE = 1_000_000
+MOST_POINTS = 1_000  # of a curve
+MOST_DAYS = 366  # that are drawn as days
+
+
+def pareto_curve(
+    cumulated: pl.DataFrame, kind: str = "area", labels: Labels | None = None, lang: str = "en"
+) -> alt.LayerChart:
+    """Draw which share of each series' total had happened how long after the launch.
+
+    In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
+    or "line". A series without events is not drawn.
+    """
+    rows = named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
+    base = chart(rows, say("Share of the total of each series, by time since the launch.", lang)).encode(
+        # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
+        x=alt.X(
+            "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
+        ),
+        y=alt.Y("share:Q", title=say("Share of the total", lang), stack=None, axis=alt.Axis(format=".0%", tickCount=5)),
+        color=series_colour("name", labels, lang),
+        tooltip=[
+            tip("name", say("Series", lang)),
+            tip("hours", say("Hours since the launch", lang), WHOLE),
+            tip("cumulated", say("Cumulated", lang), WHOLE),
+            tip("total", say("Total", lang), WHOLE),
+            tip("share", say("Share", lang), SHARE),
+        ],
+    )
+    area = base.mark_area(opacity=0.1 if kind == "area" else 0.0, aria=False)
+    return alt.layer(area, base.mark_line(aria=False), description=base.description)
+
+
+def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
+    """Of more points than a curve shows, the last one of each of a thousand places along the axis."""
+    if cumulated.height <= 3 * MOST_POINTS:
+        return cumulated
+    place = (MOST_POINTS * (pl.col("hours") / pl.col("hours").max()).sqrt()).cast(pl.Int64)
+    last = pl.struct("series", place).is_last_distinct()
+    return cumulated.filter(last | (pl.col("hours") == 0))
+
+
+def activity_columns(
+    activity: pl.DataFrame,
+    every: str = "1h",
+    days: int | None = None,
+    labels: Labels | None = None,
+    lang: str = "en",
+) -> alt.Chart:
+    """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
+
+    In: the frame of `curves.activity` or `activities.activity_over_time` (`starts_at`, in the zone shown; `series`,
+    `count`). With `days`, only the first ones are drawn, and the description says how many events came later; where
+    most came later, all are, in periods as long as that takes.
+    """
+    drawn, step = _first_days(activity, STEPS[every], days)
+    later = activity["count"].sum() - drawn["count"].sum()
+    rows = named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
+    events = say("Events", lang)
+    return columns(
+        rows,
+        _activity_described(later, lang),
+        alt.Y("count:Q", title=per(step, events, lang), stack="zero", axis=whole_numbers()),
+        series_colour("name", labels, lang),
+        [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", events, WHOLE)],
+        lang,
+        zone_of(drawn),
+    )
+
+
+def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
+    """What is drawn of an activity, and in which periods."""
+    drawn = activity if days is None else activity.filter(_within(days))
+    if days is not None and 2 * drawn["count"].sum() >= activity["count"].sum():
+        return drawn, step
+    longer = step_that_fits(activity, step) if days is not None or drawn.height > MOST_ROWS else step
+    return (activity, step) if longer == step else (in_steps(activity, longer, ["count"]), longer)
+
+
+def _activity_described(later: int, lang: str) -> str:
+    described = say("Opens, clicks and transactions of each period, by the clock.", lang)
+    if not later:
+        return described
+    return several(
+        "Opens, clicks and transactions of each period, by the clock. {count} later event is not drawn.",
+        "Opens, clicks and transactions of each period, by the clock. {count} later events are not drawn.",
+        later, lang,
+    )  # fmt: skip
+
+
+def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> alt.Chart:
+    """Draw the clicks of each day, one colour per link of the table and the last one for the others.
+
+    In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`).
+    """
+    days = per_day.rename({"day": "starts_at"})
+    step = step_that_fits(days, "1d", MOST_DAYS)
+    drawn = in_steps(days, step, ["clicks"]) if step != "1d" else days
+    rows = (
+        readable(drawn, "link")
+        .select(
+            "link",
+            "clicks",
+            # The others come last, even if a link is itself called "Others".
+            place=pl.col("rank").cast(pl.Int64).fill_null(OTHERS_PLACE),
+            **by_the_clock(drawn, step, lang) | {"when": written(pl.col("starts_at").cast(pl.Date), lang)},
+        )
+        .with_columns(key=_link_key(labels, lang))
+    )
+    clicks = say("Link clicks", lang)
+    return columns(
+        rows.drop("link"),
+        say("Clicks of each day, by link.", lang),
+        alt.Y(
+            "clicks:Q", title=clicks if step == "1d" else per(step, clicks, lang), stack="zero", axis=whole_numbers()
+        ),
+        alt.Color("key:N", scale=_link_colours(rows), legend=_link_legend(rows)),
+        [tip("when", say("Day", lang)), tip("key", say("Link", lang)), tip("clicks", clicks, WHOLE)],
+        lang,
+        least="days",
+    )
+
+
+def rate_bars(
+    measured: pl.DataFrame,
+    by: str,
+    rates: Sequence[str],
+    lang: str = "en",
+    ceilings: Mapping[str, float] | None = None,
+) -> alt.LayerChart:
+    """Draw rates by group, the first as a wide pale bar, the others as thinner bars over it, largest group first.
+
+    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar,
+    and where all are 0 nothing is drawn. A dashed line stands at the one of `ceilings` of a rate.
+    """
+    shown = readable(measured, by)
+    wide = pl.concat([_one_rate(shown, by, name, place, lang) for place, name in enumerate(rates)])
+    wide = wide if (wide["rate"] > 0).any() else wide.clear()
+    names = [say(METRICS[name].label, lang) for name in rates]
+    described = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
+    x = alt.X("rate:Q", title=None, axis=along("%"))
+    base = bars(wide, described, x, "group", _groups(wide), 26).encode(
+        color=alt.Color("name:N", scale=alt.Scale(domain=names)),
+        tooltip=[
+            tip("group", headline(by, lang)),
+            tip("name", say("Rate", lang)),
+            tip("rate", say("Value", lang), SHARE),
+            tip("numerator", say("Numerator", lang), WHOLE),
+            tip("denominator", say("Denominator", lang), WHOLE),
+        ],
+    )
+    drawn = [
+        base.transform_filter(alt.datum.place == place).mark_bar(size=max(4, 18 - 9 * place), aria=False)
+        for place in range(len(rates))
+    ]
+    lines = [_ceilings(ceilings, names, lang)] if ceilings and wide.height else []
+    return alt.layer(*drawn, *lines, description=base.description)
+
+
+def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) -> alt.Chart:
+    """A dashed line at the ceiling of each rate, in the colour of its bars."""
+    labels = [say(METRICS[name].label, lang) for name in ceilings]
+    rows = pl.DataFrame({"name": labels, "rate": list(ceilings.values())})
+    colour = alt.Color("name:N", scale=alt.Scale(domain=names))
+    return alt.Chart(rows).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False).encode(x="rate:Q", color=colour)
+
+
+def _link_key(labels: Labels | None, lang: str) -> pl.Expr:
+    """The words of a link in the legend; the others' end in a space, since a link may itself be called "Others"."""
+    others = pl.lit((labels or {}).get("others", say(OTHERS, lang)) + " ")
+    return pl.when(pl.col("place") == OTHERS_PLACE).then(others).otherwise("link")
+
+
+def _link_legend(rows: pl.DataFrame) -> alt.Legend:
+    return alt.Legend(orient="bottom", columns=2, **short_labels(rows["key"].unique().to_list(), IN_LEGENDS))
+
+
+def _link_colours(rows: pl.DataFrame) -> alt.Scale:
+    """One colour per link in the order of rank; the theme's last colour for the others."""
+    series = theme().light.series
+    keys = rows.sort("place").unique("key", maintain_order=True).select("key", "place")
+    colours = [
+        series[-1] if place == OTHERS_PLACE else series[rank % (len(series) - 1)]
+        for rank, place in enumerate(keys["place"])
+    ]
+    return alt.Scale(domain=keys["key"].to_list(), range=colours)
+
+
+def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int, lang: str) -> pl.DataFrame:
+    metric = METRICS[name]
+    return measured.with_row_index("order").select(
+        pl.col("order").cast(pl.Int64),
+        group=_group(by, lang),
+        name=pl.lit(say(metric.label, lang)),
+        place=pl.lit(place),
+        rate=name,
+        numerator=metric.numerator,
+        denominator=metric.denominator,
+    )
+
+
+def _group(by: str, lang: str) -> pl.Expr:
+    """The words of a group: our own for the others and the unknown, in a language; any other text is data.
+
+    Ours of the unknown ends in a space, since a group may itself be called so.
+    """
+    return pl.col(by).cast(pl.String).replace({OTHERS: say(OTHERS, lang)}).fill_null(say(UNKNOWN, lang) + " ")
+
+
+def _groups(wide: pl.DataFrame) -> list[str]:
+    return wide.sort("order").unique("group", maintain_order=True)["group"].to_list()
+
+
+def _within(days: int) -> pl.Expr:
+    return pl.col("starts_at") < pl.col("starts_at").min() + timedelta(days=days)
+
+
+def _elapsed(hours: pl.Series, lang: str) -> alt.Axis:
+    longest = int(hours.max() or 1)
+    ticks = [tick for tick in ELAPSED_TICKS if tick <= longest]
+    days = _expression(say("{days} d", lang), "{days}", "format(datum.value / 24, ',')")
+    short = _expression(say("{hours} h", lang), "{hours}", "datum.value")
+    return alt.Axis(values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True)
+
+
+def _expression(words: str, hole: str, value: str) -> str:
+    """Words with one hole as a Vega expression."""
+    before, _, after = words.partition(hole)
+    return f"{json.dumps(before)} + {value} + {json.dumps(after)}"

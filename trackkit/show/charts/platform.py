@@ -1,0 +1,163 @@
+"""Charts beyond one delivery: shares by network and over time, what became of subscriptions to services."""
+
+from datetime import date
+
+import altair as alt
+import polars as pl
+from babel.dates import format_skeleton
+
+from trackkit.language import said, say, translatable
+from trackkit.show.charts.canvas import (
+    SHARE,
+    WHOLE,
+    Labels,
+    along,
+    axis_instant,
+    bars,
+    chart,
+    columns,
+    instants,
+    time_axis,
+    tip,
+    titled,
+    whole_numbers,
+    written,
+)
+from trackkit.show.theme import theme
+from trackkit.show.wording import instant
+
+SHARING = translatable({"shares": "Sharing activities", "opens": "Opens of shared pages"})
+ACTIVITY = translatable({
+    "shares": "Sharing activities", "shared_opens": "Opens of shared pages", "new_contacts": "New contacts",
+})  # fmt: skip
+SUBSCRIPTIONS = translatable({"subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions"})
+LENGTHS = {"day": "1d", "week": "1w", "month": "1mo"}
+WEEK = translatable("Week of {day}")
+
+
+def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> alt.Chart:
+    """Draw the shares on each network and, where they are known, the opens of what was shared beneath.
+
+    In: the frame of `sharing.social_sharing`. Where nothing was shared nothing is drawn.
+    """
+    words = said(SHARING, lang)
+    named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(
+        name=pl.col("network").replace(dict(networks))
+    )
+    rows = named.unpivot(["shares", "opens"], index=["name"], variable_name="kind", value_name="count").drop_nulls()
+    rows = rows if rows["count"].sum() else rows.clear()
+    totals = rows.group_by("kind").agg(total=pl.col("count").sum())
+    rows = rows.join(totals, on="kind", maintain_order="left").with_columns(
+        share=pl.when(pl.col("total") > 0).then(pl.col("count") / pl.col("total")),
+        place=(pl.col("kind") == "opens").cast(pl.Int64),
+        kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
+    )
+    kinds = [words[name] for name in words if words[name] in rows["kind"].to_list()]
+    described = say("Sharing activities, and opens of shared pages, by network.", lang)
+    x = alt.X("count:Q", title=None, axis=along(WHOLE))
+    return (
+        bars(rows, described, x, "name", named["name"].to_list(), 30)
+        .mark_bar(aria=False)
+        .encode(
+            yOffset=alt.YOffset("place:O"),
+            color=alt.Color("kind:N", scale=alt.Scale(domain=kinds)),
+            tooltip=[
+                tip("name", say("Network", lang)),
+                tip("kind", say("Series", lang)),
+                tip("count", say("Value", lang), WHOLE),
+                tip("total", say("Total", lang), WHOLE),
+                tip("share", say("Share", lang), SHARE),
+            ],
+        )
+    )
+
+
+def sharing_columns(
+    activity: pl.DataFrame, every: str = "month", labels: Labels | None = None, lang: str = "en"
+) -> alt.Chart:
+    """Draw sharing activities, opens of shared pages and new contacts over time, side by side in each period.
+
+    In: the frame of `sharing.sharing_activity`. All opens are left to the table: there are a hundred times as many. An
+    activity that is unknown, or that never happened, is not drawn.
+    """
+    words = said(ACTIVITY, lang) | dict(labels or {})
+    kinds = {name: words[name] for name in ACTIVITY}
+    rows = activity.drop_nulls("starts_on").unpivot(
+        list(kinds), index="starts_on", variable_name="kind", value_name="count"
+    )
+    rows = rows.filter(pl.col("count") > 0)
+    drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
+    rows = rows.with_columns(kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String))
+    colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
+    return columns(
+        _side_by_side(rows, drawn, every, lang),
+        say("What sharing brought in each period.", lang),
+        alt.Y("count:Q", title=None, stack=None, axis=whole_numbers()),
+        alt.Color("kind:N", scale=alt.Scale(domain=drawn, range=colours)),
+        [tip("when", say("Period", lang)), tip("kind", say("Series", lang)), tip("count", say("Value", lang), WHOLE)],
+        lang,
+        least="months" if every == "month" else "days",
+    )
+
+
+def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: str, lang: str) -> pl.DataFrame:
+    """Where the column of each kind stands within its period."""
+    places = {label: place for place, label in enumerate(kinds)} or {"": 0}
+    place = pl.col("kind").replace_strict(places, return_dtype=pl.Int64)
+    clock = instants(rows, "starts_on")
+    slot = (clock.dt.offset_by(LENGTHS[every]) - clock) * 0.95 / max(1, len(kinds))
+    return rows.with_columns(
+        place=place,
+        starts_at=axis_instant(clock + slot * place),
+        ends_at=axis_instant(clock + slot * (place + 1)),
+        when=pl.Series([period_name(day, every, lang) for day in rows["starts_on"]], dtype=pl.String),
+    ).drop("starts_on")
+
+
+def subscription_charts(curves: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> list[alt.Chart]:
+    """Draw the growing numbers of subscriptions and unsubscriptions: one chart per service, an empty one without any.
+
+    In: the frame of `subscriptions.subscription_curves`.
+    """
+    services = [of_service for _, of_service in curves.group_by("service_id", maintain_order=True)]
+    return [_curves(of_service, labels or {}, lang) for of_service in services or [curves]]
+
+
+def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
+    words = said(SUBSCRIPTIONS, lang) | dict(labels)
+    series = pl.col("series").cast(pl.String)
+    rows = curves.select(
+        "count", "cumulated",
+        name=series.replace_strict(words, return_dtype=pl.String),
+        starts_at=axis_instant(instants(curves, "day")),
+        when=written(pl.col("day"), lang),
+    )  # fmt: skip
+    title = titled(curves["service"].first() or "")
+    return (
+        chart(rows, say("Who joined and left {service} since the period began.", lang, service=title.text))
+        .properties(title=title, height=200)
+        .mark_line(aria=False, interpolate="step-after")
+        .encode(
+            x=time_axis("starts_at", rows, lang, least="days"),
+            y=alt.Y("cumulated:Q", title=say("Cumulated", lang), axis=whole_numbers()),
+            color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values()))),
+            tooltip=[
+                tip("when", say("Day", lang)),
+                tip("name", say("Series", lang)),
+                tip("count", say("Of the day", lang), WHOLE),
+                tip("cumulated", say("Cumulated", lang), WHOLE),
+            ],
+        )
+    )
+
+
+def period_name(day: date, every: str, lang: str = "en") -> str:
+    """Return the words of a period that starts on a day.
+
+    >>> period_name(date(2026, 11, 1), "month"), period_name(date(2026, 11, 2), "week")
+    ('November 2026', 'Week of 2026-11-02')
+    """
+    if every == "month":
+        return str(format_skeleton("yMMMM", day, locale=lang))
+    shown = instant(day, lang=lang, weekday=every == "day")
+    return say(WEEK, lang, day=shown) if every == "week" else shown

@@ -1,0 +1,146 @@
+"""Charts of sending: shares of a whole as bars, and how fast messages went out."""
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import polars as pl
+
+from trackkit.language import said, say, translatable
+from trackkit.show.cells import Block, Labels, headline, label_of, nothing, only_row, spoken
+from trackkit.show.charts.canvas import (
+    FILLED,
+    SHARE,
+    WHOLE,
+    along,
+    axis_instant,
+    bars,
+    columns,
+    instants,
+    readable,
+    tip,
+    written,
+    zone_of,
+)
+
+OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
+SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
+# Of what goes out more slowly: the hours in which the fastest period had a message.
+SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_766: "Messages per year"})
+FINE = ",.2f"  # figures below ten
+NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
+MOST_BARS, TEN = 30, 10
+DRAWN = translatable(
+    {
+        "rule": "Recipients left out by each rule, out of the initial population.",
+        "type": "Errors of each type, out of all errors.",
+        "domain": "Errors in each domain, out of the messages processed of that domain.",
+    }
+)
+
+
+def share_bars(
+    rows: pl.DataFrame, by: str, part: str, whole: str, share: str, lang: str = "en", description: str = ""
+) -> alt.Chart:
+    """Draw one bar per group, as long as its share, in the order of the rows: the first 30.
+
+    In: a frame with a text column `by`, the counts `part` and `whole`, and `share`, part / whole; of one with a column
+    `row`, the details are left out. The total and a group without a name or a share have no bar. `description` says in
+    words what is drawn.
+    """
+    groups = rows.filter(pl.col("row").cast(pl.String) != "detail") if "row" in rows.columns else rows
+    named = groups.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
+    words = {name: spoken(name, lang) for name in named[by].cast(pl.String).unique()}
+    shown = readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
+    drawn = shown.select(group=by, part=part, whole=whole, share=share)
+    drawn = drawn if (drawn["part"] > 0).any() else drawn.clear()
+    described = description or say(DRAWN.get(by, ""), lang)
+    x = alt.X("share:Q", title=None, axis=along("%"))
+    return (
+        bars(drawn, described, x, "group", drawn["group"].to_list(), 24)
+        .mark_bar(size=14, aria=False)
+        .encode(
+            tooltip=[
+                tip("group", headline(by, lang)),
+                tip("share", say("Share", lang), SHARE),
+                tip("part", say("Numerator", lang), WHOLE),
+                tip("whole", say("Denominator", lang), WHOLE),
+            ],
+        )
+    )
+
+
+def metric_bars(
+    measured: pl.DataFrame, metrics: Sequence[str], over: str, labels: Labels | None = None, lang: str = "en"
+) -> alt.Chart:
+    """Draw counts of one row of `measure` as bars, each as long as its share of the count `over`.
+
+    In: a frame of `measure` with one row that holds `metrics` and `over`. An unknown count has no bar.
+    """
+    row = only_row(measured, [*metrics, over])
+    words = {name: label_of(name, lang) for name in (*metrics, over)} | dict(labels or {})
+    counts = [(words[name], row[name], row[over]) for name in metrics]
+    schema = {"indicator": pl.String, "count": pl.Int64, "whole": pl.Int64}
+    rows = pl.DataFrame(counts, schema=schema, orient="row").with_columns(
+        share=pl.when(pl.col("whole") > 0).then(pl.col("count") / pl.col("whole"))
+    )
+    described = say("Each count out of: {whole}.", lang, whole=words[over])
+    return share_bars(rows, "indicator", "count", "whole", "share", lang, described)
+
+
+def throughput_columns(
+    throughput: pl.DataFrame, speed: str = "messages_per_hour", labels: Labels | None = None, lang: str = "en"
+) -> alt.Chart | Block:
+    """Draw how fast messages went out, by the clock: one column per period, success and errors one on the other.
+
+    In: the frame of `sending.throughput`; `speed` is "messages_per_hour" or "bits_per_second". Where messages have no
+    known size, bits per second are a sentence that says so.
+    """
+    if throughput.height and throughput[speed].null_count() == throughput.height:
+        return nothing(NO_SIZE, lang)
+    hours, title = _unit(throughput, speed, lang)
+    rows = _periods(throughput, speed, said(OUTCOMES, lang) | dict(labels or {}), lang)
+    rows = rows.with_columns(pl.col("speed") * hours)
+    fastest = rows["speed"].max() or 0
+    form = "~s" if speed == "bits_per_second" and fastest >= 1 else WHOLE if fastest >= TEN else FINE
+    described = say("{speed} in each period, by the clock: success and errors.", lang, speed=title)
+    drawn = columns(
+        rows,
+        described,
+        alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=form, tickCount=5)),
+        alt.Color("name:N", scale=alt.Scale(domain=rows.sort("place")["name"].unique(maintain_order=True))),
+        [
+            tip("when", say("From", lang)),
+            tip("name", say("Series", lang)),
+            tip("speed", title, FINE if fastest < TEN else WHOLE),
+            tip("messages", say("Messages", lang), WHOLE),
+            tip("seconds", say("Seconds", lang), WHOLE),
+        ],
+        lang,
+        zone_of(throughput),
+    )
+    return drawn.properties(height=220)
+
+
+def _unit(throughput: pl.DataFrame, speed: str, lang: str) -> tuple[float, str]:
+    """The hours that speeds are of, and their title: an hour, or as many as the fastest period needed for a message."""
+    fastest = throughput[speed].max() or 0
+    if speed == "bits_per_second" or fastest >= 1 or not fastest:
+        return 1, say(SPEEDS[speed], lang)
+    hours = next((hours for hours in SLOWER if fastest * hours >= 1), max(SLOWER))
+    return hours, say(SLOWER[hours], lang)
+
+
+def _periods(throughput: pl.DataFrame, speed: str, words: Mapping[str, str], lang: str) -> pl.DataFrame:
+    zone, starts = zone_of(throughput), instants(throughput)
+    filled = pl.duration(microseconds=(FILLED * 1_000_000 * pl.col("seconds")).cast(pl.Int64))
+    series = pl.col("series").cast(pl.String)
+    return throughput.select(
+        "messages",
+        "seconds",
+        starts_at=axis_instant(starts),
+        ends_at=axis_instant(starts + filled),
+        when=written(starts, lang, zone),
+        name=series.replace_strict(words, return_dtype=pl.String),
+        place=series.replace_strict({name: place for place, name in enumerate(OUTCOMES)}, return_dtype=pl.Int64),
+        speed=speed,
+    )
