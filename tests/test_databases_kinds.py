@@ -163,9 +163,9 @@ def test_a_table_that_is_not_there_leaves_its_counts_unknown(base, tmp_path):
 
 def test_counts_that_sources_state_are_added_to_those_of_logs():
     schema = {"delivery_id": pl.String, "to_deliver": pl.Int64, "sent": pl.Int64, "untold": pl.String,
-              "is_proof": pl.Boolean, "is_model": pl.Boolean}  # fmt: skip
+              "is_proof": pl.Boolean, "is_model": pl.Boolean, "state": pl.Int16, "delete_status": pl.Int16}  # fmt: skip
     rows = [("1", 3, None, None), ("2", 9, 8, "message"), ("3", 9, None, "message"), ("4", 1, None, "nothing")]
-    delivery = pl.LazyFrame([(*row, False, False) for row in rows], schema=schema, orient="row")
+    delivery = pl.LazyFrame([(*row, False, False, None, None) for row in rows], schema=schema, orient="row")
     message = pl.LazyFrame(
         [("1", "a", "delivered"), ("1", "b", "failed"), ("2", "c", "failed"), ("4", "d", "delivered")],
         schema={"delivery_id": pl.String, "message_id": pl.String, "status": pl.String}, orient="row",

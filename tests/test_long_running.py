@@ -52,7 +52,7 @@ def test_the_pace_of_one_a_day_is_one_a_day() -> None:
     shown = pace_figures(pace(delivery(DAILY), KEY))._repr_html_()
     # 600 messages in 599 days: 1.0017 a day.
     assert "Pace so far, messages per day" in shown and "<strong>1.0</strong>" in shown
-    assert "600 messages in 599 d" in shown and "<strong>0</strong>" not in shown.split("Pending")[0]
+    assert "600 messages in 599 d" in shown and "<strong>0</strong>" not in shown.split("Messages pending")[0]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_clicks_of_days_are_drawn_by_weeks_where_there_are_too_many_days() -> No
     assert per_day.height == 600
     chart = charts.click_days(per_day)
     assert sum(row["clicks"] for row in drawn(chart)) == 600 and len(drawn(chart)) == 87
-    assert chart.to_dict()["encoding"]["y"]["title"] == "Clicks per week"
+    assert chart.to_dict()["encoding"]["y"]["title"] == "Link clicks per week"
 
 
 @pytest.mark.parametrize("shape", SHAPES)

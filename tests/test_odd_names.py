@@ -72,12 +72,12 @@ def _usage() -> alt.LayerChart:
 
 def _steps() -> alt.LayerChart:
     counts = {"visitors": 4, "started": 4, "share": 1.0, "lost": 1, "loss_rate": 0.25}
-    steps = {"web_application": "constructor", "place": range(1, 13), "page": ODD[:12]}
+    steps = {"web_application": "constructor", "goal": "toString", "place": range(1, 13), "page": ODD[:12]}
     return charts.web.funnel_bars(pl.DataFrame(steps | counts))
 
 
 def _sources() -> alt.LayerChart:
-    rows = {"rank": range(1, 13), "source": ["toString"] * 12, "visitors": 4, "share": 1 / 12, "web_application": "x"}
+    rows = {"rank": range(1, 13), "source": ["toString"] * 12, "visitors": 4, "share": 1 / 12, "goal": None, "web_application": "x"}
     return charts.web.source_bars(pl.DataFrame(rows))
 
 
@@ -139,7 +139,7 @@ def test_each_odd_name_has_its_mark(page: Any) -> None:
     }  # fmt: skip
     assert (seen["usage"]["lines"], seen["service"]["lines"]) == (12, 1)
     assert [text for text in seen["rates"]["axis"] if text in TAKEN] == list(TAKEN)
-    assert (seen["steps"]["title"], seen["service"]["title"]) == (["constructor"], ["__proto__"])
+    assert (seen["steps"]["title"], seen["service"]["title"]) == (["constructor · toString"], ["__proto__"])
     assert len(seen["days"]["legend"]) == 23
     assert seen["colours"]["legend"][0] == theme().light.accent and seen["colours"]["fills"] == 3
 

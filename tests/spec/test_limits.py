@@ -54,7 +54,7 @@ def test_a_finished_delivery_long_ago_has_none_but_its_age_and_its_seeds():
 
 @pytest.mark.parametrize(
     ("state", "limit"),
-    [(0, "not_sent"), (45, "not_sent"), (51, "running"), (55, "running"), (62, "running"), (75, "running"),
+    [(0, "running"), (45, "running"), (51, "running"), (55, "running"), (62, "running"), (75, "running"),
      (85, "ended_early"), (87, "ended_early"), (95, None), (100, None), (None, None)],
 )  # fmt: skip
 def test_the_state_says_whether_figures_can_change(state, limit):

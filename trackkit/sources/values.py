@@ -348,4 +348,5 @@ def digest(*columns: str) -> pl.Expr:
 
 
 def _hashed(texts: pl.Series) -> pl.Series:
-    return pl.Series(texts.name, [sha256(text.encode()).hexdigest()[:32] for text in texts.to_list()], dtype=pl.String)
+    hashes = [text and sha256(text.encode()).hexdigest()[:32] for text in texts.to_list()]
+    return pl.Series(texts.name, hashes, dtype=pl.String)

@@ -43,7 +43,7 @@ SERVICE_WORDS = translatable({
     "service": "Service", "period": "Period", "subscribers": "Subscribers to date", "registered": "Registered",
     "subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions", "evolution": "Evolution",
     "evolution_rate": "Evolution rate", "loyalty": "Loyalty", "delivery": "Delivery",
-    "share": "Share of unsubscriptions", "at_start": "At the start", "joined": "People who joined",
+    "share": "Share of unsubscriptions", "at_start": "At start", "joined": "People who joined",
     "left": "People who left", "change": "Change", "loss_rate": "Loss",
 })  # fmt: skip
 PERIODS = translatable({
