@@ -276,6 +276,15 @@ def test_rows_of_before_a_date_go_table_by_table(tmp_path: Path) -> None:
     assert gone == [("7", "event"), ("7", "message"), ("8", "event"), ("8", "message")]
 
 
+def test_a_hit_of_the_future_keeps_nothing_and_goes_with_its_delivery(tmp_path: Path) -> None:
+    rows = old_and_new()
+    rows["event"] += [open_of("2036", "8", "c", 3_650 * DAY), open_of("2037", "7", "b", 4_015 * DAY)]
+    add(tmp_path, **rows)
+    forget(tmp_path, before=CUT)
+    left = contents(open_store(tmp_path))["event"]["event_id"]
+    assert sorted(left) == ["2", "2037", "4", "7", "8", "9"]  # 6 goes with 8 all the same, and so does 2036
+
+
 def test_what_is_left_keeps_its_recipient_when_its_message_is_gone(tmp_path: Path) -> None:
     add(tmp_path, **old_and_new())
     forget(tmp_path, before=CUT)

@@ -77,7 +77,14 @@ def _steps() -> alt.LayerChart:
 
 
 def _sources() -> alt.LayerChart:
-    rows = {"rank": range(1, 13), "source": ["toString"] * 12, "visitors": 4, "share": 1 / 12, "goal": None, "web_application": "x"}
+    rows = {
+        "rank": range(1, 13),
+        "source": ["toString"] * 12,
+        "visitors": 4,
+        "share": 1 / 12,
+        "goal": None,
+        "web_application": "x",
+    }
     return charts.web.source_bars(pl.DataFrame(rows))
 
 

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from urllib.parse import quote
 
@@ -37,8 +37,8 @@ _OF_GONE = "of_gone"
 class Old:
     """Rows of before a date, which each table may have its own of; a table without a date keeps its rows.
 
-    A row without an instant goes with its delivery: when the last dated row of the delivery in that table goes, else
-    when the delivery ended (or began, or was planned) before the date.
+    A row without an instant, or dated in the future, goes with its delivery: when the last dated row of the delivery in
+    that table goes, else when the delivery ended (or began, or was planned) before the date.
     """
 
     leaves_part = True  # what is left of a delivery is not the whole
@@ -50,6 +50,7 @@ class Old:
         if "delivery" in self.cuts:
             self.cuts |= {"link": self.cuts["delivery"], "content": self.cuts["delivery"]}
         self._lasts: dict[str, pl.DataFrame] = {}
+        self._latest = datetime.now(UTC) + timedelta(days=1)  # clocks may be fast by less
 
     def marked(self, table: str, buckets: list[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table, all or of some buckets, with what becomes of each."""
@@ -91,17 +92,20 @@ class Old:
             "delivery_id", date=pl.coalesce("ended_at", "started_at", "contact_at")
         )
 
+    def _past(self, column: str) -> pl.Expr:
+        return pl.when(pl.col(column) <= pl.lit(self._latest)).then(column)
+
     def _last(self, table: str, column: str) -> pl.LazyFrame:
         """Return, by delivery, what its undated rows of a table go by."""
         if table not in self._lasts:
-            own = self.tables.scan(table).group_by("delivery_id").agg(last=pl.col(column).max())
+            own = self.tables.scan(table).group_by("delivery_id").agg(last=self._past(column).max())
             both = own.join(self._dates(), on="delivery_id", how="left").filter(pl.col("delivery_id").is_not_null())
             self._lasts[table] = both.select("delivery_id", last=pl.coalesce("last", "date")).collect()
         return self._lasts[table].lazy()
 
     def _dated(self, table: str, rows: pl.LazyFrame, column: str) -> pl.LazyFrame:
         known = rows.join(self._last(table, column), on="delivery_id", how="left", maintain_order="left")
-        return known.with_columns(at=pl.coalesce(column, "last")).drop("last")
+        return known.with_columns(at=pl.coalesce(self._past(column), "last")).drop("last")
 
     def _messages(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         goes = self._before("message", pl.col("at")).alias(GOES)
