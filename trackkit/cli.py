@@ -22,7 +22,7 @@ from trackkit import __version__
 from trackkit.errors import DataError, RequestError, TrackkitError
 from trackkit.failures import refused_by_system
 from trackkit.plain import in_json, one_line
-from trackkit.report.startup import begin
+from trackkit.startup import begin
 
 FOLDER = click.Path(path_type=Path)
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import trackkit
-from trackkit.report.startup import begin
+from trackkit.startup import begin
 
 CAN_FORK = hasattr(os, "fork")  # not on Windows: there a kernel runs the cells
 SECONDS, ASK_SECONDS = 5, 30  # for what takes no time; for asking, meanwhile others wait

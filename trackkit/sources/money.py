@@ -38,8 +38,7 @@ def amount(text: pl.Expr) -> pl.Expr:
     >>> texts.select(amount(pl.col("text"))).to_series().to_list()
     [99.9, 99.9, -1234.56, -5.0, None, None]
     """
-    found = _found(text)
-    return pl.when(found.abs() < LARGEST_AMOUNT).then(found)
+    return text.map_batches(_amounts, return_dtype=pl.Float64, is_elementwise=True)
 
 
 def is_too_large(text: pl.Expr) -> pl.Expr:
@@ -67,12 +66,19 @@ def currency_beside(text: pl.Expr) -> pl.Expr:
     return pl.coalesce(currency(part.field("before")), currency(part.field("after")))
 
 
-def _found(text: pl.Expr) -> pl.Expr:
-    plain = number(text)
-    part = _parts(pl.when(plain.is_null()).then(text)).struct  # nearly all are plain, and the rest costs nothing
-    has_one = part.field("before").is_null() | part.field("after").is_null()
-    digits = pl.when(has_one).then(pl.concat_str(part.field("sign"), part.field("minus"), part.field("digits")))
-    return pl.coalesce(plain, number(digits))
+def _amounts(texts: pl.Series) -> pl.Series:
+    """Work out a column step by step: as one expression, polars would work each step out again for each use of it."""
+    rows = pl.DataFrame({"text": texts}).with_columns(amount=number(pl.col("text")))
+    odd = rows.filter(pl.col("amount").is_null()).select("text").unique().drop_nulls()
+    if odd.height:
+        has_one = pl.col("before").is_null() | pl.col("after").is_null()
+        parts = odd.select("text", part=_parts(pl.col("text"))).unnest("part")
+        digits = parts.select("text", digits=pl.when(has_one).then(pl.concat_str("sign", "minus", "digits")))
+        told = digits.select("text", told=number(pl.col("digits")))
+        rows = rows.join(told, on="text", how="left", maintain_order="left")
+        rows = rows.with_columns(amount=pl.coalesce("amount", "told"))
+    is_amount = pl.col("amount").abs() < LARGEST_AMOUNT
+    return rows.select(pl.when(is_amount).then("amount").alias(texts.name)).to_series()
 
 
 def _parts(text: pl.Expr) -> pl.Expr:
