@@ -17,7 +17,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
@@ -61,7 +60,11 @@ class Lake:
         if self.is_local:
             return Path(self.location)
         url = urlsplit(self.location)
-        return Path(url2pathname(url.path)) if url.scheme == "file" else None
+        if url.scheme != "file":
+            return None
+        from urllib.request import url2pathname  # loads what speaks HTTP, for which most questions need not wait
+
+        return Path(url2pathname(url.path))
 
     def open(self, name: str, version: int | None = None) -> DeltaTable:
         """Open a Delta table, by default as it is now, committed or not."""
