@@ -27,7 +27,7 @@ def by_rows(store: Store) -> pl.DataFrame:
 
 
 def without_counts(path: Path) -> None:
-    """Take out of a file what it tells, as another writer would have left it; it stays of the size that the log tells."""
+    """Take out of a file what it tells, as of another writer; it stays of the size that the log tells."""
     content, name = path.read_bytes(), counts.NAME.encode()
     assert content.count(name) == 1
     path.write_bytes(content.replace(name, b"-" * len(name)))

@@ -61,7 +61,7 @@ if not hasattr(Lake, "quick"):  # as a load of millions of rows would be, betwee
     Lake.own_version = lambda lake, name: (time.sleep(0.1), Lake.quick(lake, name))[1]
 """
 MEASURE = """
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.store import answered
 for _ in range(8):
     found = answered(open_store(store), lambda tables: measure(tables, "total_clicks"))
