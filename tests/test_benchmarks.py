@@ -1,5 +1,6 @@
 """The generated store that benchmarks measure is what loading its raw logs would have made."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,11 @@ def counted(store: Store) -> pl.DataFrame:
 def test_the_generated_store_is_what_its_raw_logs_load_to(tmp_path: Path) -> None:
     command = [sys.executable, str(MAKER), str(tmp_path / "made"), "--raw", str(tmp_path / "raw")]
     said = subprocess.run(
-        [*command, "--events", "20000", "--deliveries", "9"], capture_output=True, text=True, check=True
+        [*command, "--events", "20000", "--deliveries", "9"],
+        env=os.environ | {"PYTHONPATH": str(MAKER.parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     made, loaded = open_store(tmp_path / "made"), open_store(tmp_path / "loaded")
     report = loaded.ingest(tmp_path / "raw", collapse_minutes=0)

@@ -481,7 +481,7 @@ def test_whichever_change_fails_the_store_is_as_it_was_or_as_it_will_be(tmp_path
 
 KILLED = """
 import sys
-from trackkit.retention import forget
+from trackkit.runs.retention import forget
 print("ready", flush=True)
 forget(sys.argv[1], before=sys.argv[2], keep_counts=True)
 """

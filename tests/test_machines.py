@@ -28,7 +28,7 @@ from trackkit.store import Store, answered, lease, open_store
 from trackkit.store.commits import OvertakenError, among_others
 from trackkit.store.lake import Lake
 from trackkit.store.locking import alone
-from trackkit.store.sweep import _listed
+from trackkit.store.sweep import listed, sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = int(os.environ.get("TRACKKIT_RACES", "1"))  # of each race; a soak asks for more
@@ -36,7 +36,7 @@ ROUNDS = int(os.environ.get("TRACKKIT_RACES", "1"))  # of each race; a soak asks
 MACHINE = """
 import random, sys, time
 from pathlib import Path
-from trackkit import retention
+from trackkit.runs import retention
 from trackkit.store import open_store
 folder, url, side, other, head, rounds, act = sys.argv[1:]
 for number in range(int(rounds)):
@@ -61,7 +61,7 @@ if not hasattr(Lake, "quick"):  # as a load of millions of rows would be, betwee
     Lake.own_version = lambda lake, name: (time.sleep(0.1), Lake.quick(lake, name))[1]
 """
 MEASURE = """
-from trackkit.engine import measure
+from trackkit.engine.measure import measure
 from trackkit.store import answered
 for _ in range(8):
     found = answered(open_store(store), lambda tables: measure(tables, "total_clicks"))
@@ -331,7 +331,17 @@ def test_what_a_killed_load_left_goes_with_a_removal(placed: Callable[[Path, str
     commit = lake.last_commit()
     for name in lake.present():
         kept = set(lake._files(name, commit.versions[name])["path"]) if name in commit.versions else set()
-        assert {path for path in _listed(f"{url}/{name}") if not path.startswith("_delta_log")} == kept
+        assert {path for path in listed(f"{url}/{name}") if not path.startswith("_delta_log")} == kept
+
+
+def test_of_files_of_the_very_second_of_a_fence_only_those_of_before_it_go(tmp_path: Path) -> None:
+    """A bucket's clock shows seconds: a load that begins in the fence's has files of the same instant."""
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    for name, late in (("left", 0), ("needed", 0), ("older", -1), ("new", 0), ("newer", 1)):
+        (tmp_path / name).write_text("rows")
+        os.utime(tmp_path / name, (at.timestamp() + late,) * 2)
+    known = {"left", "needed"}  # `older` is of a load that wrote between the listing and the fence
+    assert sweep(tmp_path.as_uri(), {"needed"}, at, known, lambda: None) == ({"needed", "new", "newer"}, 2)
 
 
 @pytest.fixture

@@ -248,6 +248,7 @@ owner = import_module(module)
 *path, last = name.split(".")
 for one in path:
     owner = getattr(owner, one)
+getattr(owner, last)  # a name that is gone would kill nothing
 setattr(owner, last, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
 from trackkit.store import open_store
 from trackkit.store.pseudonyms import Pseudonyms
@@ -255,7 +256,7 @@ open_store(sys.argv[2]).ingest(*sys.argv[3:], pseudonyms=Pseudonyms(b"a key of m
 """
 LINE = "50x{:X}\t2026-01-01T00:00:00.00\t1\t2\t64\t0\tp\th\t\tMozilla (ann@hidden.example)\t203.0.113.77\n"
 POINTS = {
-    "after everything was read": "trackkit.store.ingest:Load.commit_among_others",
+    "after everything was read": "trackkit.store.ingest:Load.commit",
     "before the commit": "trackkit.store.lake:Lake.commit",
     "while cells of a vendor's table are read": "trackkit.sources.feeds.tabular:_Opened.batch",
     "while a mended table is read": "trackkit.sources.tables:_Reading.hand_on",

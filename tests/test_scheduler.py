@@ -170,7 +170,8 @@ def test_a_worker_that_dies_fails_no_report(demo_store, tmp_path):
         victim, _ = cluster.add_worker(), cluster.add_worker()
         command = _command(demo_store, "--out", "out", "--reports", "delivery_tracking,hot_clicks,browsers",
                            "--scheduler", cluster.address)  # fmt: skip
-        running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        running = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
         _wait(lambda: any((tmp_path / "out").glob("*.html")), running)
         victim.kill()
         said, _ = running.communicate(timeout=120)
@@ -256,7 +257,7 @@ def _without_what_is_shared(folder: Path) -> Path:
     shutil.copytree(ROOT / "trackkit", folder / "trackkit", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("notebooks", "reports_templates"):
         (folder / name).symlink_to(ROOT / name)
-    cluster = folder / "trackkit" / "cluster.py"
+    cluster = folder / "trackkit" / "runs" / "cluster.py"
     code = cluster.read_text("utf-8")
     assert code.count('Path(asked["out"])') == 2
     cluster.write_text(code.replace('Path(asked["out"])', f"Path({str(folder / 'elsewhere')!r})"))
@@ -272,8 +273,8 @@ def test_a_worker_that_joins_late_and_is_not_fit_is_left_out_and_no_page_is_miss
         cluster.add_worker()
         package = _without_what_is_shared(tmp_path / "far")
         if kind == "another version":
-            code = (package / "trackkit" / "cluster.py").read_text("utf-8")
-            (package / "trackkit" / "cluster.py").write_text(f'{code}\n__version__ = "9.9"\n')
+            module = package / "trackkit" / "runs" / "cluster.py"
+            module.write_text(f'{module.read_text("utf-8")}\n__version__ = "9.9"\n')
         elif kind == "no trackkit":
             (package / "trackkit" / "__init__.py").write_text("raise ImportError('no such thing')")
         code, said, told = _late(cluster, demo_store, tmp_path, lambda: cluster.add_worker(package))

@@ -21,12 +21,14 @@ from tests.test_store import add, message_of, open_of
 from trackkit.demo import write_demo
 from trackkit.engine.measure import measure
 from trackkit.engine.refusals import with_refusals
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of
+from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of, lineage
 from trackkit.store import Store, open_store
 
 SHARED = ("7", "8", "9")
-KINDS = ("opened", "clicked", "clicked", "unsubscribed", "mirror_page", "web_visited", "transaction", "sent", None)
+KINDS = ("opened", "clicked", "clicked", "unsubscribed", "mirror_page", "web_visited", "transaction", "transaction",
+         "sent", None)  # fmt: skip
 # Compiling what small tables ask for takes Spark longer than the answer.
 SMALL = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN",
          "spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "2"}  # fmt: skip
@@ -64,7 +66,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     made.ingest(folder / "raw")
     chance = random.Random(1)
     events = [_hit(chance, number) for number in range(150)]
-    add(Path(made.location), event=events, message=[message_of("c", "8", is_seed=True), message_of("a", "7")])
+    bought = [_bought(chance, row["event_id"]) for row in events if row["reported_type"] == "transaction"]
+    messages = [message_of("c", "8", is_seed=True), message_of("a", "7")]
+    add(Path(made.location), event=events, message=messages, web_event=bought)
     return open_store(Path(made.location).rename(folder / "a [store] {of} 7"))
 
 
@@ -75,6 +79,12 @@ def _hit(chance: random.Random, number: int) -> dict[str, Any]:
         person_id=chance.choice(["p", "q", "r", None]), reported_type=kind, user_agent=chance.choice(["x", None]),
         address=chance.choice(["a@post.example", "b@mail.example", None]),
     )  # fmt: skip
+
+
+def _bought(chance: random.Random, event_id: str) -> dict[str, Any]:
+    """A purchase or a refund, in a currency, another one or none, its amount or its articles unknown now and then."""
+    return {"event_id": event_id, "amount": chance.choice([12.5, 0.1, 0.0, -3.35, -7.0, None]),
+            "articles": chance.choice([3, 0, -1, None]), "currency": chance.choice(["EUR", "JPY", None])}  # fmt: skip
 
 
 def assert_same(tables: Any, **asked: Any) -> pl.DataFrame:
@@ -120,6 +130,21 @@ CONDITIONS = (
 )
 
 
+# Shortly before clocks show an hour twice, half of one twice, and skip half of one.
+TURNED = (
+    ("Europe/Paris", datetime(2026, 10, 24, 23, 10)),
+    ("Australia/Lord_Howe", datetime(2026, 4, 4, 13, 10)),
+    ("Australia/Lord_Howe", datetime(2026, 10, 3, 13, 10)),
+)
+
+
+def _from(start: datetime) -> Snapshot:
+    """The golden hits, one every twenty minutes from an instant on."""
+    given = golden()
+    at = pl.lit(start).dt.replace_time_zone("UTC") + pl.int_range(pl.len()) * timedelta(minutes=20)
+    return Snapshot({**given.frames, "event": given.scan("event").with_columns(occurred_at=at)})
+
+
 @pytest.mark.timeout(600)
 def test_conditions_zones_memory_and_the_prompt(spark: Any, store: Store) -> None:
     for place, where in enumerate(CONDITIONS):
@@ -127,14 +152,9 @@ def test_conditions_zones_memory_and_the_prompt(spark: Any, store: Store) -> Non
         assert (found["unique_opens"].item() or 0) > 0 or place == 3
     for zone in ("America/St_Johns", "Australia/Lord_Howe"):
         assert_same(store, metrics="total_opens", by=["hour", "delivery_id"], timezone=zone)
-    turned = golden()  # an hour that a clock shows twice
-    events = turned.scan("event").with_columns(
-        occurred_at=pl.lit(datetime(2026, 10, 24, 23, 10)).dt.replace_time_zone("UTC")
-        + pl.int_range(pl.len()) * timedelta(minutes=20)
-    )
-    shown = type(turned)({**turned.frames, "event": events})
-    hours = assert_same(shown, metrics="total_clicks", by="hour", timezone="Europe/Paris")["hour"]
-    assert hours.n_unique() == hours.len() > 4
+    for zone, at in TURNED:
+        hours = assert_same(_from(at), metrics="total_clicks", by="hour", timezone=zone)["hour"]
+        assert hours.n_unique() == hours.len() > 4
     row = assert_same(golden()).row(0, named=True)
     assert [row[name] for name in ("unique_clicks", "unique_people_clicks", "unique_opens")] == [2, 6, 3]
     with pytest.raises(RequestError, match="MAX"):
@@ -150,6 +170,23 @@ def test_deleted_deliveries_are_left_out_there_too(spark: Any, tmp_path: Path) -
     assert "200" not in assert_same(made, metrics=names)["delivery_id"]
     assert_same(made, metrics=["delivered", "unique_opens"], by="domain")
     assert assert_same(made, metrics=names, delivery="200")["delivered"].item() == 10
+
+
+def test_money_is_never_added_over_currencies_there_either(spark: Any, store: Store) -> None:
+    metrics = [name for name, metric in METRICS.items() if {"sales", "refunds"} & {name, *lineage(name)}]
+    metrics += ["transaction_amount", "sales_amount", "refunded_amount", "articles_sold"]
+    row = assert_same(store, metrics=metrics, by=[]).row(0, named=True)
+    assert row["transaction_amount"] is row["sales_amount"] is None and min(row["sales"], row["refunds"]) > 2
+    assert assert_same(store, metrics=metrics, by="currency")["sales_amount"].null_count() == 0
+    # An amount that is none says nothing of its currency, nor whether its articles were given back.
+    told = [("transaction", 12.5, "EUR", 1), ("transaction", 2e15, "JPY", 2), ("transaction", -2e15, "JPY", 4),
+            ("transaction", float("nan"), "USD", 8), ("transaction", -2.5, None, 16)]  # fmt: skip
+    events = pl.LazyFrame(told, schema=["event_type", "amount", "currency", "articles"], orient="row").with_columns(
+        pl.col("articles").cast(pl.String).alias("event_id"),
+        *(pl.lit(value).alias(name) for name, value in (("delivery_id", "7"), ("message_id", "a"), ("is_seed", False))),
+    )
+    row = assert_same(Snapshot({"event": events}), metrics=metrics).row(0, named=True)
+    assert (row["transaction_amount"], row["sales"], row["refunds"], row["articles_sold"]) == (10, 1, 1, 15)
 
 
 def test_refusals_on_spark(spark: Any) -> None:

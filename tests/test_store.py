@@ -455,11 +455,12 @@ def test_a_question_on_some_deliveries_opens_no_other_file(tmp_path: Path) -> No
     asked = [key == "d05", key.is_in(["d05"]), spanned, named]
     expected = [events.filter(test).collect() for test in asked]
     for path in set(every.values()) - {every[own]}:
-        (tmp_path / "event" / path).unlink()
+        garbled = tmp_path / "event" / path  # a missing one would be told before any question
+        garbled.write_bytes(b"\0" * garbled.stat().st_size)
     events = open_store(tmp_path).scan("event")
     assert [events.filter(test).collect().height for test in asked] == [found.height for found in expected]
     assert min(found.height for found in expected) == 2
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(pl.exceptions.PolarsError):
         events.filter(key == "d01").collect()
 
 

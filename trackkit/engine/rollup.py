@@ -50,7 +50,7 @@ def cells(rows: Any, formulas: Iterable[Formula], keys: list[str], on: Frames = 
         known = [value.count().cast(api.Int64).alias(_known(name)) for name, value in values.items()]
         is_known = reduce(or_, [~api.col(name).is_null() for name in sorted(columns_of(told) - {"currency"})])
         rows = _with_currency(rows, told, api).filter(is_known)
-        found.append(_grouped(rows, [*sums, *known, *_ends(told, api)], keys))
+        found.append(_grouped(rows, [*sums, *known, *_ends(told, on)], keys))
     return found
 
 
@@ -75,7 +75,7 @@ def _value(name: str, on: Frames) -> Any:
     if name == "sale":
         return api.when(api.col("amount") >= 0).then(on.amount("amount"))
     if name == "sold":
-        is_sale = (api.col("articles") >= 0) & ~(api.col("amount") < 0).fill_null(False)
+        is_sale = (api.col("articles") >= 0) & ~(on.amount("amount") < 0).fill_null(False)
         return api.when(is_sale).then(api.col("articles"))
     return api.col(name)
 
@@ -85,11 +85,11 @@ def _with_currency(rows: Any, told: list[str], api: Any) -> Any:
     return rows.with_columns(api.lit(None, api.String).alias("currency")) if is_lacking else rows
 
 
-def _ends(told: list[str], api: Any) -> list[Any]:
+def _ends(told: list[str], on: Frames) -> list[Any]:
     """The first and the last currency of the amounts: where they differ there are several."""
     if not set(told) & set(IN_MONEY):
         return []
-    currency = api.when(~api.col("amount").is_null()).then(api.col("currency"))
+    currency = on.api.when(~on.amount("amount").is_null()).then(on.api.col("currency"))
     return [currency.min().alias(FIRST), currency.max().alias(LAST)]
 
 

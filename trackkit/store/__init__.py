@@ -45,6 +45,7 @@ class Store:
         self.location, self._timezone = location, timezone
         self._lake = Lake(location)
         self._current: Snapshot | None = None
+        self._number = 0  # of the commit that the snapshot is of
 
     def snapshot(self) -> Snapshot:
         """Return the tables as the last load left them; later loads do not change them."""
@@ -58,6 +59,7 @@ class Store:
             raise RequestError(
                 f"There is no store at {self.location!r}; `trackkit ingest SOURCE --store {self.location}` makes one."
             )
+        self._number = commit.number
         loads: Any = Loads(self._lake, commit)
         texts = Frames(self._lake, commit)
         self._current = Snapshot(Declared(texts), commit.loaded_at, loads, texts, self._timezone or commit.timezone)
@@ -238,11 +240,12 @@ def answered(store: Store, question: Callable[[Store], T]) -> T:
     Raises RequestError where that happens again and again.
     """
     for _ in range(_ASKED):
-        number = store.loads[-1]["number"]
         try:
             return question(store)
         except FileNotFoundError:
-            if store.snapshot().loads[-1]["number"] == number:
+            number = store._number
+            store.snapshot()
+            if store._number == number:
                 raise
     raise RequestError(f"Rows are being removed from {store.location!r} again and again: ask when that is done.")
 

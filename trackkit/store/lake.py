@@ -5,7 +5,7 @@ deliveries, in order, and one partition, so that replacing deliveries replaces w
 `load` makes a transaction of them: its newest row names the version of every other table, and readers open exactly
 those. What is newer was never committed.
 
-One load writes at a time (`places.alone`). Nothing hangs on that but time: each entry in the log of a table names its
+One load writes at a time (`locking.alone`). Nothing hangs on that but time: each entry in the log of a table names its
 load, and what a load commits are versions with none but its own entries since the version it began from. Of two loads
 with one number one is refused.
 """
@@ -26,7 +26,7 @@ from trackkit import schema
 from trackkit.store.commits import SEEN, Commit, OvertakenError
 from trackkit.store.damage import opened, require_files
 from trackkit.store.datafile import BUCKET, ROWS_PER_GROUP, add_files, bounds, files_of
-from trackkit.store.sweep import sweep, without_bounds, written_at
+from trackkit.store.sweep import listed, sweep, without_bounds, written_at
 from trackkit.store.tables import (
     BY_DELIVERY,
     FENCE,
@@ -52,6 +52,7 @@ class Lake:
         self.require_hold: Callable[[], None] = lambda: None  # refuses to go on once this process lost the store
         self._writer, self._began, self._loads_began = "", dict[str, int](), 0
         self._needed, self._fenced_at = dict[str, int](), datetime.min
+        self._known = dict[str, Collection[str]]()  # files of each table before the fence
         self._told: dict[tuple[str, int], pl.DataFrame] = {}
 
     @property
@@ -295,6 +296,7 @@ class Lake:
         self.require_hold()
         last, loads = self.last_commit(), self.open(LOAD, self._loads_began)
         assert last is not None
+        self._known = {name: listed(f"{self.location}/{name}") for name in (*self.present(), LOAD)}
         try:
             loads.create_write_transaction(
                 [], mode="append", schema=loads.schema(), commit_properties=self._signed(last.number)
@@ -314,7 +316,8 @@ class Lake:
         what was written after the fence may be in the way to a commit.
         """
         files = self._files(name, self._needed[name])["path"] if name in self._needed else []
-        left, gone = sweep(f"{self.location}/{name}", set(files), self._fenced_at, self.require_hold)
+        known = self._known.get(name, ())
+        left, gone = sweep(f"{self.location}/{name}", set(files), self._fenced_at, known, self.require_hold)
         if self.folder:
             without_bounds(self.folder / name / "_delta_log", left)
         return gone

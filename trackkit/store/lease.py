@@ -65,7 +65,7 @@ class Lease:
             entry, now = table.history(1)[0], time.monotonic()
             if table.version() != seen:
                 seen, since = table.version(), now
-            # No other process of this machine can hold it: they wait for one another before (`places.alone`).
+            # No other process of this machine can hold it: they wait for one another before (`locking.alone`).
             is_free = not entry.get("holder") or entry.get("machine") == self._machine or now - since > SILENCE
             if is_free and self._put(table, self._me):
                 return

@@ -12,18 +12,19 @@ if TYPE_CHECKING:
 
 def written_at(table: str, version: int) -> datetime:
     """Return when an entry of a table's log was written, by the clock of the store."""
-    return _listed(table)[f"_delta_log/{version:020}.json"]
+    return listed(table)[f"_delta_log/{version:020}.json"]
 
 
 def sweep(
-    table: str, needed: Collection[str], until: datetime, require_hold: Callable[[], None]
+    table: str, needed: Collection[str], until: datetime, known: Collection[str], require_hold: Callable[[], None]
 ) -> tuple[set[str], int]:
-    """Delete the files of a table written until an instant, by the clock of the store, but those needed.
+    """Delete the files of a table written before an instant, by the clock of the store, but those needed.
 
+    A bucket's clock shows seconds: of files of that very second, those that were `known` before it go.
     Out: the files that are left, and how many went. Whatever raises in `require_hold` stops it.
     """
-    files = {path: at for path, at in _listed(table).items() if not path.startswith("_delta_log/")}
-    gone = {path for path, at in files.items() if at <= until and path not in needed}
+    files = {path: at for path, at in listed(table).items() if not path.startswith("_delta_log/")}
+    gone = {path for path, at in files.items() if (at < until or path in known) and path not in needed}
     store = _store(table)
     for path in sorted(gone):
         require_hold()
@@ -51,7 +52,7 @@ def _without_bounds(line: str, left: Collection[str]) -> str:
     return json.dumps(action, separators=(",", ":"))
 
 
-def _listed(table: str) -> dict[str, datetime]:
+def listed(table: str) -> dict[str, datetime]:
     """Every file in the folder of a table, and when it was written."""
     from pyarrow.fs import FileSelector
 
