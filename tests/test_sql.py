@@ -129,7 +129,9 @@ COUNTED = {
         "sales_of_articles": f"count(*) FILTER ({BOUGHT} AND articles >= 0 AND (amount < 0) IS NOT TRUE)",
         "sales_amount": in_one_currency(worth("CASE WHEN amount >= 0 THEN amount ELSE 0 END", "amount")),
         "refunded_amount": in_one_currency(worth("CASE WHEN amount < 0 THEN -amount ELSE 0 END", "amount")),
-        "articles_sold": worth("CASE WHEN articles >= 0 AND (amount < 0) IS NOT TRUE THEN articles END") + "::BIGINT",
+        "articles_sold": worth(
+            "CASE WHEN articles >= 0 AND (amount < 0) IS NOT TRUE THEN articles ELSE 0 END", "articles"
+        ) + "::BIGINT",
     },
 }  # fmt: skip
 ZERO = {name for source in ("message", "event") for name in COUNTED[source]}

@@ -1,0 +1,67 @@
+"""Figures and words of reports, on inputs that nobody had seen when they were built: each worked out by hand."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.spec.golden import tables
+from trackkit.analysis.limits import limits
+from trackkit.analysis.unseen import NO_HIT, unseen
+from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Snapshot
+from trackkit.language import say
+
+START = datetime(2026, 3, 2, 9, tzinfo=UTC)
+OF_ARTICLES = ["transaction_articles", "articles_sold", "sales_of_articles", "average_articles_per_transaction"]
+
+
+@pytest.mark.parametrize(
+    ("bought", "expected"),
+    [
+        ([(-10.0, -1), (-5.5, -1)], (-2, 0, 0, None)),
+        ([(-10.0, -1), (None, 3)], (2, 3, 1, 3.0)),
+        ([(-10.0, None)], (None, None, 0, None)),
+        ([], (0, 0, 0, None)),
+    ],
+)
+def test_where_all_articles_were_given_back_none_is_known_to_be_sold(bought: list, expected: tuple) -> None:
+    rows = [{"delivery_id": "1", "event_type": "transaction", "amount": a, "articles": n} for a, n in bought]
+    found = tables(event=rows, delivery=[{"delivery_id": "1"}])
+    assert measure(found, OF_ARTICLES, by=[]).select(OF_ARTICLES).row(0) == expected
+
+
+def sent(state: int, messages: int, *hits: datetime) -> Snapshot:
+    """Delivery 1, and another that was opened at `hits`; loaded a day after the start."""
+    found = tables(
+        delivery=[{"delivery_id": "1", "state": state, "to_deliver": 60, "started_at": START}],
+        message=[{"delivery_id": "1", "message_id": f"{n}", "status": "delivered"} for n in range(messages)]
+        + [{"delivery_id": "2", "message_id": "0", "status": "delivered"}],
+        event=[{"delivery_id": "2", "message_id": "0", "event_type": "opened", "occurred_at": at} for at in hits],
+    )
+    return Snapshot(found.frames, START + timedelta(days=1), found.loads)
+
+
+def test_of_a_delivery_that_was_not_sent_no_log_is_missed() -> None:
+    unsent, purged = (set(limits(sent(state, 0, START), "1", needs={})["limit"]) for state in (45, 95))
+    assert "not_sent" in unsent and "purged" not in unsent
+    assert "purged" in purged and "not_sent" not in purged
+
+
+def test_a_hit_of_2036_makes_no_delivery_of_this_hour_one_without_tracking() -> None:
+    """Sixty messages an hour old may well have no hit yet; a day and an hour later they would have had one."""
+    soon, far, late = (START + timedelta(hours=1), datetime(2036, 1, 1, tzinfo=UTC), START + timedelta(hours=25))
+    assert unseen(sent(95, 60, soon, soon, soon), ["1"])["1"] == unseen(sent(95, 60, soon, soon, soon, far), ["1"])["1"]
+    assert NO_HIT not in unseen(sent(95, 60, soon, soon, soon, far), ["1"])["1"].values()
+    assert NO_HIT in unseen(sent(95, 60, soon, late), ["1"])["1"].values()
+
+
+def test_portuguese_has_one_word_for_a_column_and_the_sentence_on_it() -> None:
+    acts = (
+        "Acts, each counted as often as it was made; evolution and loyalty, by the platform's formulas, leave "
+        "out those that change nothing. Registered are today's subscribers who already were before the period. Loyalty "
+        "is the part left once the unsubscriptions are taken off registered plus evolution."
+    )
+    told = say(acts, "pt_BR").casefold()
+    assert told != acts.casefold()
+    for column in ("Registered", "Unsubscriptions", "Loyalty"):
+        assert say(column, "pt_BR").casefold() in told
