@@ -5,11 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.spec.golden import tables
+from trackkit.analysis.curves import cumulative_activity
 from trackkit.analysis.limits import limits
 from trackkit.analysis.unseen import NO_HIT, unseen
+from trackkit.engine.deliveries import launch
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.language import say
+from trackkit.report.page import platform_header
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 OF_ARTICLES = ["transaction_articles", "articles_sold", "sales_of_articles", "average_articles_per_transaction"]
@@ -28,6 +31,17 @@ def test_where_all_articles_were_given_back_none_is_known_to_be_sold(bought: lis
     rows = [{"delivery_id": "1", "event_type": "transaction", "amount": a, "articles": n} for a, n in bought]
     found = tables(event=rows, delivery=[{"delivery_id": "1"}])
     assert measure(found, OF_ARTICLES, by=[]).select(OF_ARTICLES).row(0) == expected
+
+
+def test_no_refund_is_0_in_any_currency() -> None:
+    """Sales of 10 reais and 20 dollars have no sum; beside "Refunds 0" their amount is 0, not "several currencies"."""
+    names = ["refunds", "refunded_amount", "sales", "sales_amount", "transaction_amount"]
+    rows = [{"delivery_id": "1", "event_type": "transaction", "amount": amount, "currency": currency}
+            for amount, currency in ((10.0, "BRL"), (20.0, "USD"))]  # fmt: skip
+    back = [row | {"amount": -row["amount"]} for row in rows]
+    sold, returned = (measure(tables(event=found), names, by=[]).select(names).row(0) for found in (rows, back))
+    assert sold == (0, 0.0, 2, None, None)
+    assert returned == (2, None, 0, 0.0, None)
 
 
 def sent(state: int, messages: int, *hits: datetime) -> Snapshot:
@@ -65,3 +79,16 @@ def test_portuguese_has_one_word_for_a_column_and_the_sentence_on_it() -> None:
     assert told != acts.casefold()
     for column in ("Registered", "Unsubscriptions", "Loyalty"):
         assert say(column, "pt_BR").casefold() in told
+
+
+def test_a_delivery_that_was_launched_in_1970_is_counted_from_its_first_hit() -> None:
+    """A zero for a date: no curve of 492,347 hours, and no first launch before there was e-mail."""
+    zero, at = datetime(1970, 1, 1, tzinfo=UTC), START + timedelta(minutes=5)
+    found = tables(
+        delivery=[{"delivery_id": "1", "started_at": zero}, {"delivery_id": "2", "started_at": START}],
+        event=[{"delivery_id": "1", "event_type": "opened", "occurred_at": at, "message_id": "a", "is_seed": False}],
+    )
+    found = Snapshot(found.frames, START + timedelta(days=1), found.loads)
+    assert launch(found, "1") == (at, "first_event") and launch(found, "2") == (START, "started_at")
+    assert cumulative_activity(found, "1")["hours"].max() == 1
+    assert ("First launch", "2026-03-02 09:00") in platform_header(found, "UTC").facts

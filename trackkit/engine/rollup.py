@@ -119,7 +119,8 @@ def _over_cells(formula: Formula) -> pl.Expr:
         case Total(column, where) if column in IN_MONEY:
             found = _over_values(_sum, column, where) * (-1 if column == "refund" else 1)
             is_told = _sum_of(_known("amount"), where) > 0
-            return pl.when(~_is_mixed(where)).then(_if_told(found, is_told, _sum_of(ROWS, where) > 0))
+            is_none = _over_values(_known, column, where) == 0  # no refund is 0 in any currency
+            return pl.when(is_none | ~_is_mixed(where)).then(_if_told(found, is_told, _sum_of(ROWS, where) > 0))
         case Total(column, where):
             is_told = _sum_of(_known(_told_by(column)), where) > 0
             return _if_told(_sum_of(_sum(column), where), is_told, _sum_of(ROWS, where) > 0)
