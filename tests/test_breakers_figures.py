@@ -1,5 +1,6 @@
 """Figures and words of reports, on inputs that nobody had seen when they were built: each worked out by hand."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,12 +8,14 @@ import pytest
 from tests.spec.golden import tables
 from trackkit.analysis.curves import cumulative_activity
 from trackkit.analysis.limits import limits
+from trackkit.analysis.sending import throughput
 from trackkit.analysis.unseen import NO_HIT, unseen
 from trackkit.engine.deliveries import launch
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.language import say
 from trackkit.report.page import platform_header
+from trackkit.show import charts
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 OF_ARTICLES = ["transaction_articles", "articles_sold", "sales_of_articles", "average_articles_per_transaction"]
@@ -92,3 +95,18 @@ def test_a_delivery_that_was_launched_in_1970_is_counted_from_its_first_hit() ->
     assert launch(found, "1") == (at, "first_event") and launch(found, "2") == (START, "started_at")
     assert cumulative_activity(found, "1")["hours"].max() == 1
     assert ("First launch", "2026-03-02 09:00") in platform_header(found, "UTC").facts
+
+
+@pytest.mark.parametrize(("size", "form"), [(9_000, ".3~r"), (90_000_000, "~s")])
+def test_no_two_marks_of_an_axis_are_written_alike(size: int, form: str) -> None:
+    """One message of 9,000 bytes a month is 72,000 bits / 2,592,000 s = 0.028: marks at 0.005, 0.010, 0.015 …"""
+    at = [START + timedelta(days=45 * turn) for turn in range(30)]
+    found = tables(
+        delivery=[{"delivery_id": "1", "started_at": START, "message_size": size}],
+        message=[{"delivery_id": "1", "message_id": str(n), "status": "delivered", "status_at": when}
+                 for n, when in enumerate(at)],
+    )  # fmt: skip
+    rows = throughput(found, "1")
+    assert rows["bits_per_second"].max() < 0.1 or size > 9_000
+    drawn = json.loads(charts.sending.throughput_columns(rows, "bits_per_second").to_json())
+    assert f'"format": "{form}"' in json.dumps(drawn["encoding"]["y"] if "encoding" in drawn else drawn)
