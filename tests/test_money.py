@@ -157,7 +157,7 @@ def of_purchases(folder: Path, *rows: tuple[str, float, str | None]) -> Store:
 def test_files_tell_what_their_rows_come_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [("7", 10.0, "EUR"), ("7", -4.0, None), ("8", 5.0, "JPY"), ("8", 6.0, "USD"), ("9", 0.0, None)]
     store = of_purchases(tmp_path, *rows)
-    expected = [("7", 2, 1, 10.0, 1, 4.0, 6.0, 10.0), ("8", 2, 2, None, 0, None, None, None),
+    expected = [("7", 2, 1, 10.0, 1, 4.0, 6.0, 10.0), ("8", 2, 2, None, 0, 0.0, None, None),
                 ("9", 1, 1, 0.0, 0, 0.0, 0.0, 0.0)]  # fmt: skip
     assert measure(store, MONEY[:7]).rows() == expected
     assert measure(Snapshot(store.snapshot().frames), MONEY[:7]).rows() == expected

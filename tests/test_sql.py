@@ -91,9 +91,11 @@ def worth(value: str, known: str = "") -> str:
            f"ELSE sum({value}) FILTER ({BOUGHT}) END"  # fmt: skip
 
 
-def in_one_currency(sql: str) -> str:
-    """Return the SQL of a sum of money, which there is none of over several currencies."""
-    return f"CASE WHEN count(DISTINCT currency) FILTER ({BOUGHT} AND amount IS NOT NULL) < 2 THEN {sql} END"
+def in_one_currency(sql: str, counted: str = "amount IS NOT NULL") -> str:
+    """Return the SQL of a sum of money, which there is none of over several currencies, but where nothing counts."""
+    is_none = f"count(*) FILTER ({BOUGHT} AND {counted}) = 0"
+    is_one = f"count(DISTINCT currency) FILTER ({BOUGHT} AND amount IS NOT NULL) < 2"
+    return f"CASE WHEN {is_none} OR {is_one} THEN {sql} END"
 
 
 COUNTED = {
@@ -127,9 +129,15 @@ COUNTED = {
         "sales": f"count(*) FILTER ({BOUGHT} AND amount >= 0)",
         "refunds": f"count(*) FILTER ({BOUGHT} AND amount < 0)",
         "sales_of_articles": f"count(*) FILTER ({BOUGHT} AND articles >= 0 AND (amount < 0) IS NOT TRUE)",
-        "sales_amount": in_one_currency(worth("CASE WHEN amount >= 0 THEN amount ELSE 0 END", "amount")),
-        "refunded_amount": in_one_currency(worth("CASE WHEN amount < 0 THEN -amount ELSE 0 END", "amount")),
-        "articles_sold": worth("CASE WHEN articles >= 0 AND (amount < 0) IS NOT TRUE THEN articles END") + "::BIGINT",
+        "sales_amount": in_one_currency(
+            worth("CASE WHEN amount >= 0 THEN amount ELSE 0 END", "amount"), "amount >= 0"
+        ),
+        "refunded_amount": in_one_currency(
+            worth("CASE WHEN amount < 0 THEN -amount ELSE 0 END", "amount"), "amount < 0"
+        ),
+        "articles_sold": worth(
+            "CASE WHEN articles >= 0 AND (amount < 0) IS NOT TRUE THEN articles ELSE 0 END", "articles"
+        ) + "::BIGINT",
     },
 }  # fmt: skip
 ZERO = {name for source in ("message", "event") for name in COUNTED[source]}

@@ -41,7 +41,8 @@ def _missing_rows(
     tables: Tables, key: str, facts: Mapping[str, Any], hits: int, sent: Mapping[str, Any]
 ) -> Iterator[Limit]:
     is_counted = facts.get("sent") is not None  # its source counts what it sent, and has no log to lose
-    if tables.has("message") and not sent["messages"] and not is_counted and (hits or facts.get("to_deliver")):
+    is_expected = hits or (facts.get("to_deliver") and _is_sent(facts))  # of what was not sent there is no log
+    if tables.has("message") and not sent["messages"] and not is_counted and is_expected:
         yield Limit("purged")
     elif tables.has("message") and key in unlogged(tables, real=False):
         yield Limit("only_failures", sent["messages"])

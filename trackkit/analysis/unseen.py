@@ -14,6 +14,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.curves import SERIES
+from trackkit.engine.believed import now
 from trackkit.engine.deliveries import Tables
 from trackkit.engine.measure import measure
 from trackkit.language import translatable
@@ -134,7 +135,7 @@ class _Around:
     @cached_property
     def newest(self) -> datetime | None:
         """The instant that the data goes to."""
-        return self.tables.scan("event").select(pl.col("occurred_at").max()).collect().item()
+        return now(self.tables)
 
     @cached_property
     def told(self) -> dict[str, frozenset[str]]:

@@ -58,7 +58,7 @@ def values_of(formula: Formula) -> set[str]:
     """Return the values of rows that answer a formula; a refund is what is left of an amount without the sale."""
     if not isinstance(formula, Total | Known):
         return set()
-    return {"amount", "sale"} if formula.column in IN_MONEY else {formula.column}
+    return {"amount", "sale"} if formula.column in IN_MONEY else {formula.column, _told_by(formula.column)}
 
 
 def columns_of(values: Iterable[str]) -> set[str]:
@@ -119,10 +119,17 @@ def _over_cells(formula: Formula) -> pl.Expr:
         case Total(column, where) if column in IN_MONEY:
             found = _over_values(_sum, column, where) * (-1 if column == "refund" else 1)
             is_told = _sum_of(_known("amount"), where) > 0
-            return pl.when(~_is_mixed(where)).then(_if_told(found, is_told, _sum_of(ROWS, where) > 0))
+            is_none = _over_values(_known, column, where) == 0  # no refund is 0 in any currency
+            return pl.when(is_none | ~_is_mixed(where)).then(_if_told(found, is_told, _sum_of(ROWS, where) > 0))
         case Total(column, where):
-            return _if_told(_sum_of(_sum(column), where), _sum_of(_known(column), where) > 0, _sum_of(ROWS, where) > 0)
+            is_told = _sum_of(_known(_told_by(column)), where) > 0
+            return _if_told(_sum_of(_sum(column), where), is_told, _sum_of(ROWS, where) > 0)
     raise AssertionError(f"{formula} is made of other metrics")
+
+
+def _told_by(value: str) -> str:
+    """The column that tells a value: where all articles are known to be given back, those sold are known to be 0."""
+    return "articles" if value == "sold" else value
 
 
 def _if_told(found: pl.Expr, is_told: pl.Expr, is_any: pl.Expr) -> pl.Expr:

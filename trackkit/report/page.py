@@ -18,7 +18,7 @@ from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
-from trackkit.engine.believed import believed
+from trackkit.engine.believed import EARLIEST, believed
 from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
@@ -215,7 +215,9 @@ def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header
     count, first, last = (
         tables.scan("delivery")
         .filter(~is_set_aside())
-        .select(pl.len(), first=launched.min(), last=launched.filter(is_past).max())
+        .select(
+            pl.len(), first=launched.filter(is_past, launched >= EARLIEST).min(), last=launched.filter(is_past).max()
+        )
         .collect()
         .row(0)
     )

@@ -26,7 +26,7 @@ OUTCOMES = translatable({"success": "Success (with control addresses)", "errors"
 SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
 # Of what goes out more slowly: the hours in which the fastest period had a message.
 SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_766: "Messages per year"})
-FINE = ",.2f"  # figures below ten
+FINE, FINER, LITTLE = ",.2f", ".3~r", 0.1  # figures below ten, and on axes below a tenth
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
 MOST_BARS, TEN = 30, 10
 DRAWN = translatable(
@@ -101,12 +101,11 @@ def throughput_columns(
     rows = _periods(throughput, speed, said(OUTCOMES, lang) | dict(labels or {}), lang)
     rows = rows.with_columns(pl.col("speed") * hours)
     fastest = rows["speed"].max() or 0
-    form = "~s" if speed == "bits_per_second" and fastest >= 1 else WHOLE if fastest >= TEN else FINE
     described = say("{speed} in each period, by the clock: success and errors.", lang, speed=title)
     drawn = columns(
         rows,
         described,
-        alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=form, tickCount=5)),
+        alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=_form(speed, fastest), tickCount=5)),
         alt.Color("name:N", scale=alt.Scale(domain=rows.sort("place")["name"].unique(maintain_order=True))),
         [
             tip("when", say("From", lang)),
@@ -119,6 +118,13 @@ def throughput_columns(
         zone_of(throughput),
     )
     return drawn.properties(height=220)
+
+
+def _form(speed: str, fastest: float) -> str:
+    """The format of an axis: no two of its marks are written alike."""
+    if speed == "bits_per_second" and fastest >= 1:
+        return "~s"
+    return WHOLE if fastest >= TEN else FINE if fastest >= LITTLE else FINER
 
 
 def _unit(throughput: pl.DataFrame, speed: str, lang: str) -> tuple[float, str]:
