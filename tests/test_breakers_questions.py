@@ -9,9 +9,11 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import DELIVERY_ID, golden, tables
+from trackkit import resources
 from trackkit.engine.conditions import condition
 from trackkit.engine.measure import measure
 from trackkit.errors import DataError, RequestError
+from trackkit.report import check
 from trackkit.store import open_store
 
 COLUMNS = {name: () for name in ("domain", "delivery_id", "day", "failure_reason")}
@@ -131,3 +133,16 @@ def test_a_file_under_a_url_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", "utf-8")
     with pytest.raises(RequestError, match="is a file; a store is a folder or a URL"):
         open_store((tmp_path / "file").as_uri()).ingest(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("cut", "said"), [("msgstr", "gettext catalogue"), ("{count}", "names in braces: count")])
+def test_check_reads_the_catalogues(tmp_path: Path, cut: str, said: str) -> None:
+    """`run --lang` refused what `trackkit check` had called in order."""
+    resources.copy_out(tmp_path)
+    catalogue = tmp_path / "reports_templates/locales/pt_BR.po"
+    assert check(tmp_path) == []
+    head, tail = catalogue.read_text("utf-8").split('msgid "About the data: {count}"', 1)
+    before, place, after = tail.partition(cut)
+    catalogue.write_text(f'{head}msgid "About the data: {{count}}"{before}{place[:-2]}{after}', "utf-8")
+    assert [problem.path for problem in check(tmp_path)] == [str(catalogue)]
+    assert said in str(check(tmp_path)[0])
