@@ -2,6 +2,7 @@ r"""Questions, files and names that a breaker tried: each is answered as it is w
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import DELIVERY_ID, golden, tables
+from tests.spec.test_clickmap import message
 from trackkit import resources
+from trackkit.analysis.clickmap import annotated_message
+from trackkit.analysis.sanitize import too_heavy
 from trackkit.engine.conditions import condition
 from trackkit.engine.measure import measure
 from trackkit.errors import DataError, RequestError
@@ -146,3 +150,19 @@ def test_check_reads_the_catalogues(tmp_path: Path, cut: str, said: str) -> None
     catalogue.write_text(f'{head}msgid "About the data: {{count}}"{before}{place[:-2]}{after}', "utf-8")
     assert [problem.path for problem in check(tmp_path)] == [str(catalogue)]
     assert said in str(check(tmp_path)[0])
+
+
+@pytest.mark.parametrize("body", ["<b>" * 60_000 + "</p>" * 60_000, "<p><div></p>" * 60_000, "<b></p>" * 60_000])
+def test_stray_end_tags_take_no_minutes(body: str) -> None:
+    """Each is looked for among all that is open: 4 s of processor time at 200 kB, 16 at 400."""
+    assert too_heavy(body)
+    began = time.process_time()
+    assert "too large" in annotated_message(message(body), "230")
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize(
+    "row", ["<tr><td><p>x</p><br></td></tr>", "<tr><td><a href='x'><img src='y'></a>", "<li>x", "<p>a<b>b</b>"]
+)
+def test_large_messages_that_are_none_of_those_are_shown(row: str) -> None:
+    assert not too_heavy(f"<table>{row * 10_000}</table>")
