@@ -2,6 +2,8 @@ r"""Questions, files and names that a breaker tried: each is answered as it is w
 
 import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -162,7 +164,29 @@ def test_stray_end_tags_take_no_minutes(body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", ["<tr><td><p>x</p><br></td></tr>", "<tr><td><a href='x'><img src='y'></a>", "<li>x", "<p>a<b>b</b>"]
+    "row", ["<tr><td><p>x</p><br></td></tr>", "<td><a href='x'><img src='y'></a>", "<li>x", "<p>a<b>b</b>"]
 )
 def test_large_messages_that_are_none_of_those_are_shown(row: str) -> None:
     assert not too_heavy(f"<table>{row * 10_000}</table>")
+
+
+THREADS = """
+import sys, threading
+from trackkit.store import open_store
+at, load = sys.argv[1:]
+stores = [open_store(f"{at}/{name}") for name in "abc"]
+acts = [lambda: stores[0].ingest(load), lambda: stores[1].forget(recipient="9")]
+acts.append(lambda: stores[2].set("timezone", "UTC"))
+threads = [threading.Thread(target=act) for act in acts]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_threads_may_be_the_first_to_load_and_to_forget(whole: Path, tmp_path: Path) -> None:
+    """They import what they need at once, and found modules half made."""
+    for name in "abc":
+        shutil.copytree(whole / "store", tmp_path / name)
+    asked = [sys.executable, "-c", THREADS, str(tmp_path), str(whole / "broadlog.csv")]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert "Error" not in done.stderr
