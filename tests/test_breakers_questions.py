@@ -20,6 +20,7 @@ from trackkit.engine.conditions import condition
 from trackkit.engine.measure import measure
 from trackkit.errors import DataError, RequestError
 from trackkit.report import check
+from trackkit.runs import retention
 from trackkit.store import open_store
 
 COLUMNS = {name: () for name in ("domain", "delivery_id", "day", "failure_reason")}
@@ -190,3 +191,9 @@ def test_threads_may_be_the_first_to_load_and_to_forget(whole: Path, tmp_path: P
     asked = [sys.executable, "-c", THREADS, str(tmp_path), str(whole / "broadlog.csv")]
     done = subprocess.run(asked, capture_output=True, text=True, check=True)
     assert "Error" not in done.stderr
+
+
+def test_check_reads_the_periods(tmp_path: Path) -> None:
+    assert retention.check(tmp_path) == []
+    (tmp_path / "retention.toml").write_text('[periods]\nmesage = "6 months"\n', "utf-8")
+    assert "key 'periods.mesage': there is no such key. Did you mean 'message'?" in str(retention.check(tmp_path)[0])
