@@ -90,7 +90,7 @@ HITS = [
         ("link_label = 'Link_1' OR link_label = 'Link_2'", 2),
         ("link_label IN ('Link_1', 'Link_2', 'Link_1')", 2),
         ("link_label NOT IN ('Link_1', 'Link_2')", 4),
-        ("link_label LIKE 'Link\\__'", 0),
+        ("link_label LIKE 'Link\\__'", 6),
         ("link_label LIKE 'Li%_1'", 1),
         ("link_label NOT LIKE '%1'", 5),
         ("link_label ILIKE 'LINK%'", 6),
