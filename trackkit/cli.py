@@ -466,11 +466,12 @@ def verify(store: str) -> None:
 @app.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
 def check(folder: Path | None) -> None:
-    """Check report templates, notebooks and maps of formats, naming file, section, key and the nearest valid word."""
+    """Check templates, notebooks, translations and maps of formats, naming file, section, key and the nearest word."""
     from trackkit.report import check as checked
+    from trackkit.runs import retention
     from trackkit.sources.feeds.feed import check_maps
 
-    problems = [*checked(folder), *check_maps(folder)]
+    problems = [*checked(folder), *check_maps(folder), *retention.check(folder)]
     for problem in problems:
         _tell(str(problem))
     if problems:

@@ -139,6 +139,11 @@ def catalogue_file(lang: str) -> Path | None:
         raise
 
 
+def require_catalogue(path: Path) -> None:
+    """Refuse a file `<language>.po` that is no catalogue, or whose translations cannot fill their sentences."""
+    _read(path, path.stem, path.stat().st_mtime_ns)
+
+
 def _catalogue(lang: str) -> NullTranslations:
     path = catalogue_file(lang)
     return _ENGLISH if path is None else _read(path, lang, path.stat().st_mtime_ns)

@@ -4,6 +4,8 @@
 carries its own content-security policy besides, and is meant for a sandboxed frame.
 """
 
+import re
+from collections import Counter
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -12,8 +14,11 @@ import nh3
 import tinycss2
 
 BADGE = "click-share"
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,30})")
+_VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "wbr"}
 # A hostile message must not hang a report: nh3 is quadratic in ampersands, and mail readers cut messages far earlier.
 MOST_CHARACTERS, MOST_AMPERSANDS = 8_000_000, 200_000
+MOST_STEPS = 1_000_000_000  # seconds, of lxml, which looks for each end tag among all that is open
 TAGS = {
     "a", "abbr", "address", "article", "aside", "b", "big", "blockquote", "br", "caption", "center", "cite", "code",
     "col", "colgroup", "dd", "del", "div", "dl", "dt", "em", "figcaption", "figure", "font", "footer", "h1", "h2", "h3",
@@ -90,7 +95,22 @@ def page(fragment: str) -> str:
 
 def too_heavy(html: str) -> bool:
     """Return whether content is beyond any real message, and would take minutes to make safe."""
-    return len(html) > MOST_CHARACTERS or html.count("&") > MOST_AMPERSANDS
+    return len(html) > MOST_CHARACTERS or html.count("&") > MOST_AMPERSANDS or _steps(html) > MOST_STEPS
+
+
+def _steps(html: str) -> int:
+    """At most how many open elements stand where end tags are; of well-formed HTML, how deep each lies."""
+    unclosed, open_now, steps = Counter[str](), 0, 0
+    for is_end, written in _TAG.findall(html):
+        tag = written.lower()
+        steps += open_now if is_end else 0
+        if not is_end and tag not in _VOID:
+            unclosed[tag] += 1
+            open_now += 1
+        elif is_end and unclosed[tag]:
+            unclosed[tag] -= 1
+            open_now -= 1
+    return steps
 
 
 def sentence(text: str) -> str:

@@ -7,7 +7,6 @@ something else than its reader thinks answers without a word: `day >= 2026-10-01
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from functools import reduce
 from typing import Any
 
 import polars as pl
@@ -20,6 +19,7 @@ _MADE = {"day": pl.Date(), "hour": pl.Datetime("us", "UTC")}
 _CAN = "Tests are =, <>, <, <=, >, >=, IN, BETWEEN, LIKE and IS NULL, joined by AND, OR and NOT"
 _EXAMPLES = {"text": "'post.example'", "number": "5", "date": "'2026-10-01'", "instant": "'2026-10-01 09:00'"}
 _LIKE = {"%": ".*", "_": "."}
+_SHOWN = 200  # characters of a condition in a sentence
 _PARTS = {"this", "expression", "expressions", "low", "high", "negate"}  # of a test; with another one it means another
 
 
@@ -62,17 +62,21 @@ class _Condition:
         from sqlglot import parse
         from sqlglot.errors import SqlglotError
 
+        if not isinstance(self.written, str):
+            raise self._refused("it is no text")
         try:
             trees = parse(self.written, dialect="postgres")
-        except (SqlglotError, RecursionError) as error:
-            raise self._refused(f"it is no SQL: {str(error).splitlines()[0][:200]}") from None
-        if len(trees) != 1 or trees[0] is None:
-            raise self._refused("it is not one condition")
-        return self._test(trees[0])
+            if len(trees) != 1 or trees[0] is None:
+                raise self._refused("it is not one condition")
+            return self._test(trees[0])
+        except RecursionError:
+            raise self._refused("it is nested too deeply; many values are tested as domain IN ('a', 'b')") from None
+        except SqlglotError as error:
+            raise self._refused(f"it is no SQL: {str(error).splitlines()[0][:_SHOWN]}") from None
 
     def _refused(self, why: str) -> RequestError:
         hint = "Try \"domain = 'post.example'\"."
-        return RequestError(f"The condition {self.written!r} is not understood: {why}. {hint}")
+        return RequestError(f"The condition {_short(self.written)} is not understood: {why}. {hint}")
 
     def _test(self, node: Any) -> pl.Expr:
         """What is true or false of a row."""
@@ -97,7 +101,7 @@ class _Condition:
             return (value >= low) & (value <= high)
         if isinstance(node, exp.In) and node.expressions:
             value, *known = self._alike(node.this, *node.expressions)
-            return reduce(lambda one, other: one | other, [value == each for each in known])
+            return pl.any_horizontal(value == each for each in known)
         return self._test_of_one(node)
 
     def _test_of_one(self, node: Any) -> pl.Expr:
@@ -126,7 +130,9 @@ class _Condition:
         if len(kinds) > 1:
             whose = next((one for one in read if one[2].startswith("column")), read[0])
             other = next(one for one in read if one[1] != whose[1])
-            raise self._refused(f"{whose[2]} is {whose[1]}, and {other[2]} is not; write it as {_EXAMPLES[whose[1]]}")
+            is_text = whose[1] == "text" and other[1] == "number" and not other[2].startswith("column")
+            written = repr(other[2]) if is_text else _EXAMPLES[whose[1]]
+            raise self._refused(f"{whose[2]} is {whose[1]}, and {other[2]} is not; write it as {written}")
         return [value for value, _, _ in read]
 
     def _value(self, node: Any, inside: Any = None) -> tuple[pl.Expr, str, str]:
@@ -163,10 +169,12 @@ class _Condition:
     def _cast(self, node: Any) -> tuple[pl.Expr, str, str]:
         """CAST to text, a whole number, a date or a timestamp."""
         value, kind, words = self._value(node.this)
-        to = node.to.this.name
+        to = "" if node.to.expressions else node.to.this.name  # VARCHAR(3) would cut
         if to in ("VARCHAR", "TEXT"):
             return value.cast(pl.String), "text", words
         if to in ("INT", "BIGINT") and kind in ("text", "number"):
+            if not words.startswith("column") and not words.strip("'").lstrip("-").isdecimal():
+                raise self._refused(f"{words} is no whole number")
             return value.cast(pl.Int64, strict=False), "number", words
         wanted = {"DATE": "date", "TIMESTAMP": "instant", "TIMESTAMPTZ": "instant"}.get(to)
         if wanted and kind == "text":
@@ -198,5 +206,12 @@ def _number(node: Any) -> int | float | None:
 
 
 def _pattern(like: str, any_case: bool) -> str:
-    """The regular expression of a LIKE pattern."""
-    return ("(?si)" if any_case else "(?s)") + f"^{''.join(_LIKE.get(one) or re.escape(one) for one in like)}$"
+    """The regular expression of a LIKE pattern; after a backslash a mark stands for itself."""
+    marks = re.findall(r"(?s)\\.|.", like)
+    return ("(?si)" if any_case else "(?s)") + f"^{''.join(_LIKE.get(one) or re.escape(one[-1]) for one in marks)}$"
+
+
+def _short(written: object) -> str:
+    """The start of a condition, as a sentence quotes it."""
+    whole = repr(written)
+    return whole if len(whole) <= _SHOWN else f"{whole[:_SHOWN]}…"

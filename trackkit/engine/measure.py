@@ -75,7 +75,7 @@ def measure(
     """
     groups = _known(by, BREAKDOWNS, "breakdown")
     zone = zone_of(tables, timezone)
-    tested = condition(where, BREAKDOWNS, zone) if where else None
+    tested = None if where is None or (isinstance(where, str) and not where) else condition(where, BREAKDOWNS, zone)
     columns = {*groups, *(tested.meta.root_names() if tested is not None else ())}
     names = _applicable(columns) if metrics is None else _known(metrics, METRICS, "metric")
     if metrics is None and not names:
@@ -380,7 +380,8 @@ def _known(asked: str | Sequence[str], known: Iterable[str], what: str) -> list[
 def _required(tables: Measurable, delivery: str | Sequence[str] | None) -> list[str] | None:
     if delivery is None:
         return None
-    return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else delivery)
+    is_one = isinstance(delivery, str) or not isinstance(delivery, Iterable)
+    return require_deliveries(tables, [delivery] if is_one else delivery)
 
 
 def _applicable(columns: set[str]) -> list[str]:

@@ -10,7 +10,7 @@ from trackkit import resources, toml
 from trackkit.analysis.domains import LIST as DOMAINS
 from trackkit.analysis.domains import domain_list
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
-from trackkit.language import require_language, say
+from trackkit.language import LOCALES, require_catalogue, require_language, say
 from trackkit.metrics import METRICS
 from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import thresholds
@@ -116,7 +116,7 @@ def words_of(path: Path) -> tuple[list[str], list[str]]:
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:
-    """Validate report templates and notebooks, the theme, the analysts' lists; return what is wrong, in file order.
+    """Validate report templates, notebooks, the theme, lists and catalogues; return what is wrong, in file order.
 
     Without `folder`, the ones that `render` would use; with it, those of a folder written by `trackkit init`.
     Raises RequestError for a folder that holds none.
@@ -128,7 +128,7 @@ def check(folder: str | Path | None = None) -> list[Problem]:
         raise RequestError(f"{folder} holds no notebook or template to check; `trackkit init {folder}` writes them.")
     problems = [problem for path in templates.values() for problem in _template_problems(path, notebooks)]
     problems += [problem for stem, path in notebooks.items() for problem in _notebook_problems(stem, path, templates)]
-    return problems + _theme_problems(folder) + _list_problems(folder)
+    return problems + _theme_problems(folder) + _list_problems(folder) + _catalogue_problems(folder)
 
 
 def _files(folder: str | Path | None, relative: str, pattern: str) -> dict[str, Path]:
@@ -171,6 +171,16 @@ def _list_problems(folder: str | Path | None) -> list[Problem]:
             read(path if path and path.exists() else None)
         except RequestError as error:
             problems.append(Problem(str(path or place), "", "", str(error)))
+    return problems
+
+
+def _catalogue_problems(folder: str | Path | None) -> list[Problem]:
+    problems = []
+    for path in _files(folder, LOCALES, "*.po").values():
+        try:
+            require_catalogue(path)
+        except RequestError as error:
+            problems.append(Problem(str(path), "", "", str(error).removeprefix(f"{path}: ")))
     return problems
 
 

@@ -104,6 +104,12 @@ def cuts_of(path: str | os.PathLike[str], as_of: Asked, timezone: str = "UTC") -
     return {table: _cut(f"{path}, key 'periods.{table}'", period, today, timezone) for table, period in kept.items()}
 
 
+def check(folder: Path | None = None) -> list[toml.Problem]:
+    """Return what is wrong with `retention.toml` of a folder, the working folder by default; it need not be there."""
+    path = Path(folder or "", "retention.toml")
+    return toml.parse(path, _Retention)[1] if path.exists() else []
+
+
 def counts(tables: Snapshot, deliveries: list[str]) -> pl.DataFrame:
     """Measure every count of some deliveries: (delivery_id, metric, value, currency), known ones only."""
     names = [name for name, metric in METRICS.items() if not isinstance(metric.formula, Ratio)]

@@ -4,6 +4,7 @@ Opening a store imports polars and deltalake, nothing else; loading brings the r
 """
 
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SETTINGS = ("timezone",)
 _ASKED = 4  # times, while removals come between
+_IMPORTING = threading.RLock()  # two threads that import modules of one package at once find them half made
 T = TypeVar("T")
 Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
@@ -98,8 +100,9 @@ class Store:
         """
         if name not in SETTINGS:
             raise RequestError(f"A store has no setting {name!r}.{did_you_mean(name, SETTINGS)}")
-        from trackkit.store.commits import among_others
-        from trackkit.store.locking import alone
+        with _IMPORTING:
+            from trackkit.store.commits import among_others
+            from trackkit.store.locking import alone
 
         require_timezone(value)
         self.snapshot()
@@ -174,7 +177,8 @@ class Store:
         Files and sources of which nothing could be read are in the report's `failures`, and hold up no others.
         Raises DataError where the only source is refused: then, as after any interruption, the store is as it was.
         """  # fmt: skip
-        from trackkit.store.ingest import ingest
+        with _IMPORTING:
+            from trackkit.store.ingest import ingest
 
         asked = {
             "format": format, "timezone": timezone or self.timezone, "collapse_minutes": collapse_minutes,
@@ -199,8 +203,9 @@ class Store:
         which also knows periods and rendered reports. Snapshots taken before cannot be read afterwards.
         Raises RequestError where there is no store.
         """
-        from trackkit.store.forget import forget
-        from trackkit.store.removal import Old, Person
+        with _IMPORTING:
+            from trackkit.store.forget import forget
+            from trackkit.store.removal import Old, Person
 
         self.snapshot()
         cuts = {name: moment(at, self.timezone, name).astimezone(UTC) for name, at in (before or {}).items()}

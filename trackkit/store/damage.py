@@ -4,7 +4,9 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import polars as pl
 from deltalake import DeltaTable
@@ -46,9 +48,11 @@ class NewerError(DataError):
 
 def opened(location: str, name: str, version: int | None = None) -> DeltaTable:
     """Open a Delta table; TableNotFoundError where nothing was ever loaded, DataError where it cannot be read."""
-    folder = Path(location, name)
+    folder = Path(url2pathname(urlsplit(location).path) if location.startswith("file:") else location, name)
     try:
-        return DeltaTable(f"{location}/{name}", version=version)
+        table = DeltaTable(f"{location}/{name}", version=version)
+        _require_entries(location, folder, table.version())
+        return table
     except TableNotFoundError:
         if name == LOAD and not any(folder.glob("*.parquet")):
             raise
@@ -60,6 +64,15 @@ def opened(location: str, name: str, version: int | None = None) -> DeltaTable:
         if isinstance(error, DeltaProtocolError) or _NEWER.search(said):
             raise NewerError(location, f"table {name!r}: {said}") from error
         raise DamagedError(location, f"{_broken(folder, version)} cannot be read ({said})") from error
+
+
+def _require_entries(location: str, folder: Path, version: int) -> None:
+    """Raise DamagedError where an entry of a log here is empty, as after a power cut: Delta reads it as no change."""
+    log = folder / "_delta_log"
+    for entry in os.scandir(log) if log.is_dir() else ():
+        number, _, rest = entry.name.partition(".")
+        if rest == "json" and number.isdigit() and int(number) <= version and not entry.stat().st_size:
+            raise DamagedError(location, f"{folder.name}/_delta_log/{entry.name} is empty")
 
 
 def require_files(location: str, name: str, files: pl.DataFrame) -> None:
@@ -113,11 +126,17 @@ def _first(error: Exception) -> str:
 
 def _require_all_loads(lake: "Lake") -> None:
     """Each entry in the log of a table says how many entries `load` had when its writer began: so many it must have."""
-    began = {name: int(lake.open(name).history(1)[0].get(SEEN, 0)) for name in lake.present()}
+    began = {name: int(_last_entry(lake, name).get(SEEN, 0)) for name in lake.present()}
     now = lake.open(LOAD).version() if lake.exists(LOAD) else 0  # read last: a load may end meanwhile
     for name, entries in began.items():
         if entries > now:
             raise DamagedError(lake.location, f"the table {name!r} is newer than the list of loads, {LOAD}")
+
+
+def _last_entry(lake: "Lake", name: str) -> dict[str, Any]:
+    if not (entries := lake.open(name).history(1)):
+        raise DamagedError(lake.location, f"the last entry in the log of the table {name!r} is empty")
+    return entries[0]
 
 
 def _is_parquet(place: Path) -> bool:

@@ -23,6 +23,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from trackkit import schema
+from trackkit.errors import RequestError
 from trackkit.store.commits import SEEN, Commit, OvertakenError
 from trackkit.store.damage import opened, require_files
 from trackkit.store.datafile import BUCKET, ROWS_PER_GROUP, add_files, bounds, files_of
@@ -43,10 +44,21 @@ ROWS_PER_WRITE = 1_000_000
 _LOOKS = 4  # at the newest load, while removals come between
 
 
+def _require_place(location: str) -> None:
+    """Refuse a URL that names no place: `file://store` is a host, `file://` the root, `file:/store` no URL to us."""
+    url = urlsplit(location)
+    is_cut = "://" not in location and len(url.scheme) > 1 and url.path.startswith("/")
+    if is_cut or (url.scheme == "file" and (url.netloc or not url.path.strip("/"))):
+        raise RequestError(f"{location!r} names no folder: give its path, or a URL such as 'file:///data/store'.")
+    if location.endswith("://") and url.scheme in ("s3", "s3a", "gs", "az", "abfs", "abfss"):
+        raise RequestError(f"{location!r} names no bucket; a URL has one, as in 's3://bucket/store'.")
+
+
 class Lake:
     """The Delta tables of one store, in a folder or under an object-store URL (credentials from the environment)."""
 
     def __init__(self, location: str) -> None:
+        _require_place(location)
         self.location = location if location.endswith("://") else location.rstrip("/")
         self.is_local = "://" not in location
         self.require_hold: Callable[[], None] = lambda: None  # refuses to go on once this process lost the store

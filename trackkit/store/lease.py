@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
@@ -61,8 +62,8 @@ class Lease:
         time.sleep(min(max(_last_held + 2 * LOOK - time.monotonic(), 0), 2 * LOOK))
         deadline, seen, since = time.monotonic() + patience, -1, 0.0
         while True:
-            table = self._table()
-            entry, now = table.history(1)[0], time.monotonic()
+            table, entry = self._look()
+            now = time.monotonic()
             if table.version() != seen:
                 seen, since = table.version(), now
             # No other process of this machine can hold it: they wait for one another before (`locking.alone`).
@@ -88,7 +89,7 @@ class Lease:
     def _beat(self) -> None:
         with self._beating:
             table = self._table()
-            self._is_taken = table.history(1)[0].get("holder") != self._me
+            self._is_taken = _last_of(table).get("holder") != self._me
             if self._is_taken or not self._put(table, self._me):
                 self._until = 0.0
 
@@ -97,7 +98,7 @@ class Lease:
         global _last_held
         with suppress(OSError, DeltaError):
             table = self._table()
-            if table.history(1)[0].get("holder") == self._me:
+            if _last_of(table).get("holder") == self._me:
                 self._put(table, "")
         _last_held = time.monotonic()
 
@@ -113,6 +114,18 @@ class Lease:
             self._done.set()
             beating.join(BEAT)
             self.let_go()
+
+    def _look(self) -> tuple[DeltaTable, dict[str, Any]]:
+        """The lease and its last entry. Raises RequestError, with what to do, where it cannot be read."""
+        try:
+            table = self._table()
+            return table, _last_of(table)
+        except DeltaError as error:
+            said = str(error).strip().split("\n")[0]
+            raise RequestError(
+                f"{self._location!r} cannot be held for writing ({NAME} in it: {said}). Name another store or, where "
+                f"{NAME} is damaged, delete it while no machine writes there; nothing else is lost by that."
+            ) from error
 
     def _table(self) -> DeltaTable:
         place = f"{self._location}/{NAME}"
@@ -135,3 +148,8 @@ class Lease:
             return False
         self._until = began + SILENCE if holder else 0.0
         return True
+
+
+def _last_of(table: DeltaTable) -> dict[str, Any]:
+    """The last entry of a lease; one that a power cut left empty names nobody."""
+    return next(iter(table.history(1)), {})

@@ -33,6 +33,8 @@ def alone(lake: Lake) -> Iterator[None]:
         if lake.is_local:
             held.enter_context(_locked(lake, _own_folder(Path(lake.location)) / _LOCK))
         else:
+            if lake.folder and not lake.folder.is_dir() and lake.folder.exists():
+                raise _no_folder(lake.folder)
             own = Path(tempfile.gettempdir()) / f"trackkit-{hashlib.sha256(lake.location.encode()).hexdigest()[:16]}"
             held.enter_context(_locked(lake, own.with_suffix(".lock")))
             hold = lease.Lease(lake.location, _name_of(own.with_suffix(".machine")))
@@ -77,9 +79,13 @@ def _own_folder(folder: Path) -> Path:
                 f"{str(folder)!r} holds {others[0]!r}, so it is no store; name a new folder, or one made by trackkit."
             )
     elif folder.exists():
-        raise RequestError(f"{str(folder)!r} is a file; a store is a folder or a URL.")
+        raise _no_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _no_folder(place: Path) -> RequestError:
+    return RequestError(f"{str(place)!r} is a file; a store is a folder or a URL.")
 
 
 def discard_staging(lake: Lake) -> None:
