@@ -8,7 +8,7 @@ Sources: `delivery` (one row per delivery), `message` (one row per message prepa
 a formula says otherwise), `event` (one row per counted hit; those of control addresses are left out).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -596,6 +596,18 @@ _DECLARED = (
 )  # fmt: skip
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _DECLARED})
+
+
+PURCHASES = ("sales", "refunds")  # the counts of what every sum of money adds
+
+
+def money_of(names: Iterable[str]) -> list[str]:
+    """Return those of some names that are metrics in money.
+
+    >>> money_of(["domain", "sales", "transaction_amount"])
+    ['transaction_amount']
+    """
+    return [name for name in names if name in METRICS and METRICS[name].unit == CURRENCY]
 
 
 def lineage(name: str) -> tuple[str, ...]:

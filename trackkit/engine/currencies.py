@@ -6,9 +6,7 @@ import polars as pl
 
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Measurable
-from trackkit.metrics import CURRENCY, METRICS
-
-_COUNTS = ["sales", "refunds"]
+from trackkit.metrics import PURCHASES, money_of
 
 
 def not_added(
@@ -24,11 +22,10 @@ def not_added(
 
     The other arguments are those of the question (`engine.measure`). Empty where no sum of money is unknown.
     """
-    money = [name for name in measured.columns if name in METRICS and METRICS[name].unit == CURRENCY]
-    if "currency" in by or not any(measured[name].null_count() for name in money):
+    if "currency" in by or not any(measured[name].null_count() for name in money_of(measured.columns)):
         return []
-    counts = measure(tables, _COUNTS, [*by, "currency"], delivery, where, timezone, engine)
-    named = counts.filter(pl.col("currency").is_not_null(), pl.sum_horizontal(_COUNTS) > 0)
+    counts = measure(tables, PURCHASES, [*by, "currency"], delivery, where, timezone, engine)
+    named = counts.filter(pl.col("currency").is_not_null(), pl.sum_horizontal(PURCHASES) > 0)
     groups = named.group_by(list(by)) if by else named.group_by(pl.lit(1))
     together = groups.agg("currency").filter(pl.col("currency").list.len() > 1)
     return together["currency"].explode().unique().sort().to_list()

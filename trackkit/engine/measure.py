@@ -26,6 +26,7 @@ from trackkit.metrics import (
     BREAKDOWNS,
     CURRENCY,
     METRICS,
+    PURCHASES,
     Condition,
     Difference,
     Distinct,
@@ -35,6 +36,7 @@ from trackkit.metrics import (
     Ratio,
     breakdowns_of,
     lineage,
+    money_of,
     sources_of,
 )
 
@@ -128,11 +130,10 @@ def _answered(rows: Rows, names: list[str], groups: list[str]) -> pl.DataFrame:
 
 def _of_one_currency(total: pl.DataFrame, rest: Rows, kept: set[str]) -> pl.DataFrame:
     """Sums of money are unknown where those kept and those of rows are of several currencies."""
-    money = [name for name in total.columns if name in METRICS and METRICS[name].unit == CURRENCY]
+    money = money_of(total.columns)
     if not money:
         return total
-    bought = ["sales", "refunds"]
-    found = _measured(rest, bought, ["currency"]).filter(pl.sum_horizontal(bought) > 0)["currency"]
+    found = _measured(rest, PURCHASES, ["currency"]).filter(pl.sum_horizontal(PURCHASES) > 0)["currency"]
     named = kept_currencies(rest.tables, kept) | set(found.drop_nulls())
     return total.with_columns(pl.lit(None, total.schema[name]).alias(name) for name in money if len(named) > 1)
 

@@ -210,12 +210,13 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str, asse
     made, gone = {report: made_of(report, lang) for report in reports}, _left_out_of_averages(store, names)
     loaded, last = store.watermarks, store.loads[-1]["load_id"]
     wide = [report for report in reports if _is_wide(report)]
+    averaging = {report for report in reports if gone and report not in wide and _has_averages(report)}
     for delivery, load, about in [("", last, wide), *((name, loaded.get(name, ""), reports) for name in names)]:
         for report in about:
             if delivery and report in wide:
                 continue
             parts = [__version__, made[report], lang, store.timezone, load, *([assets] if assets != INLINE else [])]
-            parts += gone[delivery] if delivery in gone and _has_averages(report) else []
+            parts += gone.get(delivery, []) if report in averaging else []
             yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
 
 

@@ -19,7 +19,7 @@ from trackkit.clock import Asked, day, moment
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.metrics import CURRENCY, METRICS, Ratio
+from trackkit.metrics import METRICS, PURCHASES, Ratio, money_of
 from trackkit.report import slug
 from trackkit.runs.due import withdraw
 from trackkit.store import open_store
@@ -116,10 +116,9 @@ def counts(tables: Snapshot, deliveries: list[str]) -> pl.DataFrame:
     measured = measure(tables, names, delivery=deliveries)
     columns = measured.select("delivery_id", pl.col(names).cast(pl.Float64))
     found = columns.unpivot(index="delivery_id", variable_name="metric").drop_nulls("value")
-    bought = ["sales", "refunds"]
-    amounts = measure(tables, bought, ["delivery_id", "currency"], deliveries).drop_nulls("currency")
-    named = amounts.filter(pl.sum_horizontal(bought) > 0).group_by("delivery_id").agg(pl.col("currency").first())
-    is_money = pl.col("metric").is_in([name for name in names if METRICS[name].unit == CURRENCY])
+    amounts = measure(tables, PURCHASES, ["delivery_id", "currency"], deliveries).drop_nulls("currency")
+    named = amounts.filter(pl.sum_horizontal(PURCHASES) > 0).group_by("delivery_id").agg(pl.col("currency").first())
+    is_money = pl.col("metric").is_in(money_of(names))
     return found.join(named, on="delivery_id", how="left").with_columns(pl.when(is_money).then("currency"))
 
 

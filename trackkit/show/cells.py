@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import said, say, translatable
-from trackkit.metrics import CURRENCY, METRICS
+from trackkit.metrics import CURRENCY, METRICS, PURCHASES
 from trackkit.schema import FAILURE_TYPE_LABELS, FORMAT_LABELS, STATUS_LABELS
 from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, percent, plain, short
 
@@ -116,7 +116,7 @@ def why_unseen(row: Mapping[str, Any], *names: str) -> str:
 
 def _why(row: Mapping[str, Any], name: str) -> str:
     """Why a count is unknown: amounts that are known and have no sum are of several currencies."""
-    is_known = METRICS[name].unit == CURRENCY and any(row.get(part) for part in ("sales", "refunds"))
+    is_known = METRICS[name].unit == CURRENCY and any(row.get(part) for part in PURCHASES)
     return SEVERAL_CURRENCIES if is_known else NOT_LOADED
 
 

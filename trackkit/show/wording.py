@@ -149,7 +149,7 @@ def fenced(text: str) -> str:
     """
     if text.isascii() or not _RIGHT_TO_LEFT.search(_FENCED.sub("", text)):
         return text
-    return FENCE + text.replace(FENCE, "").replace(FENCE_END, "") + FENCE_END
+    return FENCE + _unfenced(text) + FENCE_END
 
 
 def clipped(value: Any, longest: int) -> str:
