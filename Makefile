@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab lint bench bench-smoke loading soak rendering metrics messages lock clean env
+.PHONY: help report test coverage lab lint bench bench-smoke loading soak rendering metrics messages lock clean env
 .PHONY: chromium databases spark
 
 help: ## say what there is
@@ -39,9 +39,13 @@ store: | $(READY)
 	$(BIN)/trackkit demo raw --seed 1
 	$(BIN)/trackkit ingest raw --store store
 
-lint: $(READY) ## check the style of the code
+lint: $(READY) ## check the style and the types of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+coverage: $(READY) chromium databases spark ## run every test and say which branches none of them takes
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term:skip-covered --cov-report=html
 
 bench: $(READY) ## compare speed and memory with others (BENCH_ARGS: sizes), into benchmarks/RESULTS.md
 	@$(BIN)/python -c 'import chdb' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python --group bench || \
@@ -73,7 +77,7 @@ lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
 	@$(MAKE) --no-print-directory env
 
 clean: ## remove all that make wrote: the environment, the demo, its store and reports
-	rm -rf $(VENV) raw store reports build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) raw store reports build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov
 
 env: $(READY)
 
