@@ -1,6 +1,6 @@
 """Formats as data: the grammar of a map (TOML), its checks, and where maps are found. `docs/formats.md` explains it.
 
-The maps of the package are in `formats`, beside this module; a user's own are `formats/*.toml` in the working folder,
+The maps of the package are in `sources/formats`; a user's own are `formats/*.toml` in the working folder,
 and win over the package's where they have its name.
 """
 
@@ -27,9 +27,8 @@ from trackkit.sources.feeds.notation import (
     Zone,
 )
 from trackkit.sources.feeds.paths import alternatives
+from trackkit.sources.table_formats import BUILT_IN, LOCAL, is_table_format, read_table_format
 from trackkit.toml import Strict
-
-BUILT_IN, LOCAL = Path(__file__).parent / "formats", "formats"
 
 
 class Recognise(Strict):
@@ -253,7 +252,7 @@ def read_feed(place: Path) -> Feed:
 
 @cache
 def _built_in() -> dict[str, Feed]:
-    return {place.stem: read_feed(place) for place in sorted(BUILT_IN.glob("*.toml"))}
+    return {place.stem: read_feed(place) for place in sorted(BUILT_IN.glob("*.toml")) if not is_table_format(place)}
 
 
 def local_maps(folder: Path | None = None) -> list[Path]:
@@ -272,7 +271,7 @@ def all_feeds() -> dict[str, Feed]:
     >>> all_feeds()["sendgrid"].engine
     'json'
     """
-    own = {one.name: one for one in map(read_feed, local_maps())}
+    own = {one.name: one for one in (read_feed(place) for place in local_maps() if not is_table_format(place))}
     return own | {name: one for name, one in _built_in().items() if name not in own}
 
 
@@ -293,7 +292,7 @@ def check_maps(folder: Path | None = None) -> list[str]:
     problems = []
     for place in local_maps(folder):
         try:
-            read_feed(place)
+            read_table_format(place) if is_table_format(place) else read_feed(place)
         except RequestError as error:
             problems.append(str(error))
     return problems
