@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from trackkit.errors import DataError, RequestError, did_you_mean
-from trackkit.sources import adobe, redirection, tables
+from trackkit.sources import content, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
 from trackkit.sources.feeds.extension import Further, merged, stage_further
@@ -17,7 +17,7 @@ from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.sql import LISTMONK, MAUTIC, PRODUCTS, Since, is_database
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
-from trackkit.sources.table_formats import TableFormat, all_table_formats, is_table_format, read_table_format
+from trackkit.sources.table_formats import TableFormat, all_table_formats, file_maps, is_table_format, read_table_format
 from trackkit.sources.values import Clock
 
 __all__ = ["Format", "LoadReport", "RawLoad", "Since", "SourceReport", "formats", "read"]
@@ -41,10 +41,7 @@ _OWN = {
     for one in (
         Format(redirection.NAME, "Adobe Campaign Classic, raw redirection log",
                "'.log' files in 'redir/log', or lines of the published form"),
-        Format(adobe.EXPORT, "Adobe Campaign Classic, exported tables and the flattened tracking archive",
-               "files named after a table ('delivery', 'broadlog', 'tracking_log', …), or its headers; in a database, "
-               "tables of these names or of the platform's own ('nmsdelivery', …)"),
-        Format(adobe.CONTENT, "Adobe Campaign Classic, message content",
+        Format(content.NAME, "Adobe Campaign Classic, message content",
                "'content/<delivery id>.html' or '.txt'"),
         Format(LISTMONK, "listmonk's database", "a database with the tables 'campaigns', 'campaign_views', …"),
         Format(MAUTIC, "Mautic's database",
@@ -102,7 +99,7 @@ def read(
         return read_database(str(source), folder, format, clock, seconds, since or Since(), progress, hiding)
     inside = staging.resolve()
     found = [one for one in find(source) if inside not in one.path.resolve().parents]
-    maps = [*adobe.MAPS, *(one for kind in known_tables.values() for one in kind.maps.values())]
+    maps = file_maps(known_tables.values())
     chosen = _with_siblings([(one, choose(one, maps, known_feeds, format)) for one in found])
     known = [(one, choice) for one, choice in chosen if choice.format or choice.is_refused]
     if not any(choice.format for _, choice in known):
@@ -195,8 +192,8 @@ def _read_by(
         return reading.stage(found, choice.feed, folder, clock, seconds, wishes, hiding, own)
     if choice.table_map:
         return tables.stage(found, choice.table_map, folder, clock, seconds, hiding, wishes.dates)
-    if choice.format == adobe.CONTENT:
-        return adobe.stage_content(found, hiding)
+    if choice.format == content.NAME:
+        return content.stage(found, hiding)
     return redirection.stage(found, folder, clock, seconds, hiding)
 
 

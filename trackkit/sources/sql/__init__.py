@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from trackkit.sources import adobe
+from trackkit.sources.table_formats import ADOBE_EXPORT
 
 LISTMONK, MAUTIC = "listmonk", "mautic"
-PRODUCTS = (adobe.EXPORT, LISTMONK, MAUTIC)  # whose databases are read
+PRODUCTS = (ADOBE_EXPORT, LISTMONK, MAUTIC)  # whose databases are read
 
 
 @dataclass(frozen=True)

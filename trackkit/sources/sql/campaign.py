@@ -7,9 +7,9 @@ import polars as pl
 import sqlalchemy as sa
 
 from trackkit import schema
-from trackkit.sources import adobe
 from trackkit.sources.maps import Field, TableMap, plain_name
 from trackkit.sources.sql.queries import Catalogue, Query, dated_column
+from trackkit.sources.table_formats import ADOBE_EXPORT, built_in
 
 # Columns that say when a row came or last changed, the best first. Tables without one are read wholly.
 _DATED = {
@@ -17,7 +17,6 @@ _DATED = {
     "recipient": ("tsLastModified",), "tracking_log": ("tsLastModified", "tsLog"), "web_tracking_log": ("tsLog",),
     "subscription_history": ("tsDate",), "web_page_hit": ("tsLog",),
 }  # fmt: skip
-_MAPS = {one.name: one for one in adobe.MAPS}
 # The logs of other targets than recipients, which the platform keeps in tables of their own.
 _TARGETS = ("svc", "mid", "visitor", "appsubrcp", "rtevent", "batchevent")
 _LOGS = {"nmsbroadlog": "broadlog", "nmstrackinglog": "tracking_log", "nmsexcludelog": "exclusion"}
@@ -26,9 +25,13 @@ _TELL = {"broadlog": "message", "tracking_log": _HITS}  # what a log tells that 
 _OWN = ("delivery", "broadlog", "tracking_log")  # a database that has one of these is the platform's
 
 
+def _maps() -> dict[str, TableMap]:
+    return built_in(ADOBE_EXPORT).maps
+
+
 def prefixes(names: Iterable[str]) -> set[str]:
     """Return the prefixes behind which the platform's tables are."""
-    ends = [stem for one in _OWN for stem in _MAPS[one].stems if stem.startswith("nms")]
+    ends = [stem for one in _OWN for stem in _maps()[one].stems if stem.startswith("nms")]
     lower = [(name, next((end for end in ends if name.lower().endswith(end)), "")) for name in names]
     exact = {"" for name in names if (one := _named(name)) and one.name in _OWN}
     return {name[: len(name) - len(end)] for name, end in lower if end} | exact
@@ -89,8 +92,8 @@ def _named(name: str) -> TableMap | None:
     plain = plain_name(name)
     for log, kind in _LOGS.items():
         if plain.removeprefix(log) in _TARGETS and plain.startswith(log):
-            return _of_target(_MAPS[kind], plain)
-    return next((one for one in adobe.MAPS if plain in map(plain_name, one.stems)), None)
+            return _of_target(_maps()[kind], plain)
+    return next((one for one in _maps().values() if plain in map(plain_name, one.stems)), None)
 
 
 def _of_target(one: TableMap, plain: str) -> TableMap:
@@ -103,4 +106,4 @@ def _of_target(one: TableMap, plain: str) -> TableMap:
 def _log_of_unknown_target(name: str, prefix: str) -> TableMap | None:
     plain = plain_name(name.removeprefix(prefix))
     kinds = {"broadlog": "broadlog", "trackinglog": "tracking_log"}
-    return next((_MAPS[kind] for word, kind in kinds.items() if word in plain), None)
+    return next((_maps()[kind] for word, kind in kinds.items() if word in plain), None)
