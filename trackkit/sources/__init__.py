@@ -39,15 +39,20 @@ class Format:
 _OWN = {
     one.name: one
     for one in (
-        Format(redirection.NAME, "Adobe Campaign Classic, raw redirection log",
-               "'.log' files in 'redir/log', or lines of the published form"),
-        Format(content.NAME, "Adobe Campaign Classic, message content",
-               "'content/<delivery id>.html' or '.txt'"),
+        Format(
+            redirection.NAME,
+            "Adobe Campaign Classic, raw redirection log",
+            "'.log' files in 'redir/log', or lines of the published form",
+        ),
+        Format(
+            content.NAME,
+            "Adobe Campaign Classic, message content",
+            "'content/<delivery id>.html' or '.txt'",
+        ),
         Format(LISTMONK, "listmonk's database", "a database with the tables 'campaigns', 'campaign_views', …"),
-        Format(MAUTIC, "Mautic's database",
-               "a database with the tables 'emails', 'email_stats', …, behind any prefix"),
+        Format(MAUTIC, "Mautic's database", "a database with the tables 'emails', 'email_stats', …, behind any prefix"),
     )
-}  # fmt: skip
+}
 
 
 def formats() -> dict[str, Format]:
@@ -86,7 +91,7 @@ def read(
     refused lines and the report, which are in memory only.
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
-    """  # fmt: skip
+    """
     wishes, hiding = Wishes(dedupe, delivery_field, dates), hiding or Hiding()
     format, known_feeds, known_tables = _known(format)
     _check_request(source, format, [*_OWN, *known_tables, *known_feeds], collapse_minutes)

@@ -10,9 +10,14 @@ from trackkit import schema
 from trackkit.sources.values import folded
 
 KINDS = {
-    "text": pl.String(), "id": pl.String(), "count": pl.Int64(), "amount": pl.Float64(), "flag": pl.Boolean(),
-    "code": pl.Int16(), "instant": schema.INSTANT,
-}  # fmt: skip
+    "text": pl.String(),
+    "id": pl.String(),
+    "count": pl.Int64(),
+    "amount": pl.Float64(),
+    "flag": pl.Boolean(),
+    "code": pl.Int16(),
+    "instant": schema.INSTANT,
+}
 
 _PREFIXES = ("ts", "i", "s", "d", "m")  # the letter of the type that begins an SQL name
 

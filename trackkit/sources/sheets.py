@@ -66,8 +66,8 @@ class Sheet:
 
     def assumptions(self) -> list[str]:
         """Return what was assumed of the file, and what was found in it."""
-        return [*(self.mended.notes if self.mended else []), *self.notes,
-                *(self.careful.notes if self.careful else [])]  # fmt: skip
+        of_copy = self.mended.notes if self.mended else []
+        return [*of_copy, *self.notes, *(self.careful.notes if self.careful else [])]
 
     def close(self) -> None:
         """Delete the copy that was read."""
@@ -200,16 +200,19 @@ class _Reader:
 
     def _opened(self, stream: files.Utf8Stream) -> Iterator[pa.RecordBatch]:
         text = {name: pa.string() for name in self.names}
-        return pacsv.open_csv(
+        reader: Iterator[pa.RecordBatch] = pacsv.open_csv(
             stream,
             # Not in parallel: only then are ragged rows numbered.
             read_options=pacsv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=self.names),
             parse_options=pacsv.ParseOptions(
-                delimiter=self.way.separator, quote_char=self.way.quote, newlines_in_values=True,
+                delimiter=self.way.separator,
+                quote_char=self.way.quote,
+                newlines_in_values=True,
                 invalid_row_handler=self._set_aside,
             ),
             convert_options=pacsv.ConvertOptions(column_types=text, strings_can_be_null=False),
-        )  # fmt: skip
+        )
+        return reader
 
 
 def _has_end(text: str) -> bool:
