@@ -9,9 +9,9 @@ from trackkit.errors import DataError, RequestError, did_you_mean
 from trackkit.sources import adobe, mailchimp, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
-from trackkit.sources.feeds.extension import Further, merged, stage_further
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
+from trackkit.sources.feeds.tabular import Further, merged, stage_further
 from trackkit.sources.files import Found, find, wide_encoding
 from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport, SourceReport
