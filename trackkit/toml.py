@@ -128,12 +128,12 @@ def _alternatives(kind: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _section(written: Any, keys: list[int | str]) -> tuple[str, list[int | str]]:
-    """Of `[[section]]`, the name that one of them has, or its number; and the keys within it."""
+    """Of `[[section]]` and `[[table]]`, the name that one of them has, or its number; and the keys within it."""
     if len(keys) < 2 or not isinstance(keys[1], int) or not isinstance(written[keys[0]], list):
         return "", keys
     one = written[keys[0]][keys[1]]
     name = one.get("name") if isinstance(one, Mapping) else None
-    return (str(name or keys[1] + 1), keys[2:]) if keys[0] == "section" else ("", keys)
+    return (str(name or keys[1] + 1), keys[2:]) if keys[0] in ("section", "table") else ("", keys)
 
 
 def _message(fault: dict[str, Any], word: str, known: list[str], advice: str) -> str:

@@ -1,12 +1,12 @@
 """Raw material to canonical frames: files and folders in; lazy frames, refused lines and an account of each out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
 from trackkit.errors import DataError, RequestError, did_you_mean
-from trackkit.sources import adobe, mailchimp, redirection, tables
+from trackkit.sources import adobe, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
@@ -17,6 +17,7 @@ from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.sql import LISTMONK, MAUTIC, PRODUCTS, Since, is_database
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
+from trackkit.sources.table_formats import TableFormat, all_table_formats, is_table_format, read_table_format
 from trackkit.sources.values import Clock
 
 __all__ = ["Format", "LoadReport", "RawLoad", "Since", "SourceReport", "formats", "read"]
@@ -45,14 +46,11 @@ _OWN = {
                "tables of these names or of the platform's own ('nmsdelivery', …)"),
         Format(adobe.CONTENT, "Adobe Campaign Classic, message content",
                "'content/<delivery id>.html' or '.txt'"),
-        Format(mailchimp.NAME, "Mailchimp activity exports",
-               "files named after a table ('campaign_recipient_activity', …), or its headers"),
         Format(LISTMONK, "listmonk's database", "a database with the tables 'campaigns', 'campaign_views', …"),
         Format(MAUTIC, "Mautic's database",
                "a database with the tables 'emails', 'email_stats', …, behind any prefix"),
     )
 }  # fmt: skip
-_MAPS = (*adobe.MAPS, *mailchimp.MAPS)
 
 
 def formats() -> dict[str, Format]:
@@ -61,7 +59,8 @@ def formats() -> dict[str, Format]:
     >>> formats()["amazon_ses"].what
     'Amazon SES events: SNS notifications, raw delivery, Firehose, EventBridge'
     """
-    return _OWN | {name: Format(name, one.what, one.recognised) for name, one in all_feeds().items()}
+    declared = all_table_formats() | all_feeds()
+    return _OWN | {name: Format(name, one.what, one.recognised) for name, one in declared.items()}
 
 
 def read(
@@ -91,11 +90,9 @@ def read(
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """  # fmt: skip
-    known_feeds, wishes, hiding = all_feeds(), Wishes(dedupe, delivery_field, dates), hiding or Hiding()
-    if format.endswith(".toml"):
-        own = read_feed(Path(format))
-        known_feeds, format = {own.name: own}, own.name
-    _check_request(source, format, known_feeds, collapse_minutes)
+    wishes, hiding = Wishes(dedupe, delivery_field, dates), hiding or Hiding()
+    format, known_feeds, known_tables = _known(format)
+    _check_request(source, format, [*_OWN, *known_tables, *known_feeds], collapse_minutes)
     clock = Clock(timezone)
     if is_database(source):
         from trackkit.sources.sql.reading import read_database
@@ -105,11 +102,12 @@ def read(
         return read_database(str(source), folder, format, clock, seconds, since or Since(), progress, hiding)
     inside = staging.resolve()
     found = [one for one in find(source) if inside not in one.path.resolve().parents]
-    chosen = _with_siblings([(one, choose(one, _MAPS, known_feeds, format)) for one in found])
+    maps = [*adobe.MAPS, *(one for kind in known_tables.values() for one in kind.maps.values())]
+    chosen = _with_siblings([(one, choose(one, maps, known_feeds, format)) for one in found])
     known = [(one, choice) for one, choice in chosen if choice.format or choice.is_refused]
     if not any(choice.format for _, choice in known):
         raise DataError(_nothing_recognised(source, chosen, format))
-    folder, further = _new_folder(staging), []
+    folder, further = _new_folder(staging), list[Further]()
     staged = []
     for one, choice in sorted(known, key=lambda pair: not pair[1].extends):  # further columns first
         if progress:
@@ -128,11 +126,20 @@ def _with_siblings(chosen: list[tuple[Found, Choice]]) -> list[tuple[Found, Choi
     return [(one, beside(one, choice, present.values())) for one, choice in chosen]
 
 
-def _check_request(
-    source: str | Path, format: str, known_feeds: Mapping[str, Feed], collapse_minutes: float | None
-) -> None:
-    if format not in ("auto", *_OWN, *known_feeds):
-        raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*_OWN, *known_feeds, 'auto'])}")
+def _known(format: str) -> tuple[str, dict[str, Feed], dict[str, TableFormat]]:
+    """Return the formats that a file may be of, and the name of the one asked for, which may be a map of the user's."""
+    if not format.endswith(".toml"):
+        return format, all_feeds(), all_table_formats()
+    if is_table_format(place := Path(format)):
+        own = read_table_format(place)
+        return own.name, all_feeds(), {own.name: own}
+    feed = read_feed(place)
+    return feed.name, {feed.name: feed}, all_table_formats()
+
+
+def _check_request(source: str | Path, format: str, known_formats: list[str], collapse_minutes: float | None) -> None:
+    if format not in ("auto", *known_formats):
+        raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*known_formats, 'auto'])}")
     if is_database(source) and format not in ("auto", *PRODUCTS):
         raise RequestError(f"{format!r} is no format of databases; {', '.join(PRODUCTS)} are.")
     if collapse_minutes is not None and not 0 <= collapse_minutes <= 1440:

@@ -5,6 +5,7 @@ Portuguese, French); how they are written does not matter beyond their letters a
 the platform's data model; words that stand for codes are in `codes`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -13,14 +14,14 @@ from trackkit import schema
 from trackkit.sources import codes, files, money, values
 from trackkit.sources.files import Found
 from trackkit.sources.hiding import Hiding, kinds_of
-from trackkit.sources.maps import KEY_TITLES, Field, TableMap, unknown
+from trackkit.sources.maps import Field, TableMap, unknown
 from trackkit.sources.report import SourceReport
 from trackkit.sources.staging import Staged, handed_on, quarantine_frame
 
 EXPORT, CONTENT = "adobe_export", "adobe_content"
 
 # The titles of columns, as the export assistant and the lists of the console write them.
-_KEY = KEY_TITLES
+_KEY = ("Primary key", "Chave primária", "Clé primaire")
 _LABEL = ("Label", "Rótulo", "Etiqueta", "Libellé")
 # As in the raw log, a hyphen is no browser, and letters may come in either case.
 _PERSON = pl.when(pl.col("person_id") != "-").then(pl.col("person_id").str.to_lowercase())
@@ -321,6 +322,7 @@ MAPS = (
     _DELIVERY, _LINK, _MESSAGE, _FAILURE, _EXCLUSION, _RECIPIENT, _EVENT, _TRACKING_LIST, _USER_AGENT, _WEB_EVENT,
     _SUBSCRIPTION, _SERVICE, _PAGE_HIT,
 )  # fmt: skip
+MAPS = tuple(replace(one, key_titles=_KEY) for one in MAPS)
 
 _SUFFIXES = {".html": "html", ".htm": "html", ".txt": "text"}
 

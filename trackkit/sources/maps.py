@@ -14,9 +14,6 @@ KINDS = {
     "code": pl.Int16(), "instant": schema.INSTANT,
 }  # fmt: skip
 
-
-# The title that the platform gives the key of each table; without it, titles alone name no table.
-KEY_TITLES = ("Primary key", "Chave primária", "Clé primaire")
 _PREFIXES = ("ts", "i", "s", "d", "m")  # the letter of the type that begins an SQL name
 
 
@@ -114,6 +111,7 @@ class TableMap:
     derive: Mapping[str, pl.Expr] = field(default_factory=dict)
     unknown_type: pl.Expr | None = None
     zone: str | None = None
+    key_titles: tuple[str, ...] = ()
 
     def match(self, headers: list[str]) -> dict[Field, int]:
         """Return the place of each field that some header names."""
@@ -132,7 +130,7 @@ class TableMap:
         if self.by_name or self.missing(headers):
             return 0
         plain = set(map(plain_name, headers))
-        if plain & set(map(plain_name, KEY_TITLES)):
+        if plain & set(map(plain_name, self.key_titles)):
             return self.known(headers)
         return sum(not plain.isdisjoint(one.names) for one in self.fields)
 

@@ -1,6 +1,6 @@
 """Formats as data: the grammar of a map (TOML), its checks, and where maps are found. `docs/formats.md` explains it.
 
-The maps of the package are in `formats`, beside this module; a user's own are `formats/*.toml` in the working folder,
+The maps of the package are in `sources/formats`; a user's own are `formats/*.toml` in the working folder,
 and win over the package's where they have its name.
 """
 
@@ -15,10 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from trackkit import schema, toml
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources.feeds.json_paths import alternatives
-from trackkit.sources.values import Clock
+from trackkit.sources.table_formats import BUILT_IN, LOCAL, Name, Zone, is_table_format, read_table_format
 from trackkit.toml import Strict
 
-BUILT_IN, LOCAL = Path(__file__).parent / "formats", "formats"
 Engine = Literal["json", "table", "access_log"]
 EventType = Literal[schema.EVENT_TYPES]  # type: ignore[valid-type]
 BounceClass = Literal[schema.BOUNCE_CLASSES]  # type: ignore[valid-type]
@@ -66,24 +65,15 @@ def _reading(value: Any) -> Any:
     return {"of": value} if isinstance(value, str) else value
 
 
-def _zone(text: str) -> str:
-    try:
-        return Clock(text).zone
-    except RequestError as error:
-        raise ValueError(str(error)) from None
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Paths = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_paths)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Status = Annotated[str, AfterValidator(_status)]
 Before = Annotated[str | list[str], AfterValidator(_before)]
-Zone = Annotated[str, AfterValidator(_zone)]
 Condition = dict[Paths, str | list[str] | bool]
 
 
-class Recognise(Strict):
+class FeedMarks(Strict):
     """What says that a record is of the format: all of `all`, one of `any`, none of `none` have a value."""
 
     all: list[Paths] = []
@@ -254,7 +244,7 @@ class Feed(Strict):
     also: list[Literal["json"]] = []  # a table map that reads JSON records of the same names too
     source: str = ""  # the vendor's page that documents it
     zone: Zone | None = None
-    recognise: Recognise
+    recognise: FeedMarks
     collapse_seconds: int = Field(0, ge=0, le=86_400)  # repeated opens within them count once
     unwrap: list[Paths] = []
     ping: Condition = {}  # a record that is no event
@@ -307,7 +297,7 @@ def read_feed(place: Path) -> Feed:
 
 @cache
 def _built_in() -> dict[str, Feed]:
-    return {place.stem: read_feed(place) for place in sorted(BUILT_IN.glob("*.toml"))}
+    return {place.stem: read_feed(place) for place in sorted(BUILT_IN.glob("*.toml")) if not is_table_format(place)}
 
 
 def local_maps(folder: Path | None = None) -> list[Path]:
@@ -326,7 +316,7 @@ def all_feeds() -> dict[str, Feed]:
     >>> all_feeds()["sendgrid"].engine
     'json'
     """
-    own = {one.name: one for one in map(read_feed, local_maps())}
+    own = {one.name: one for one in (read_feed(place) for place in local_maps() if not is_table_format(place))}
     return own | {name: one for name, one in _built_in().items() if name not in own}
 
 
@@ -347,7 +337,7 @@ def check_maps(folder: Path | None = None) -> list[str]:
     problems = []
     for place in local_maps(folder):
         try:
-            read_feed(place)
+            read_table_format(place) if is_table_format(place) else read_feed(place)
         except RequestError as error:
             problems.append(str(error))
     return problems

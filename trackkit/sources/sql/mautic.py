@@ -13,12 +13,11 @@ import polars as pl
 import sqlalchemy as sa
 
 from trackkit import schema
-from trackkit.sources.mailchimp import digest
 from trackkit.sources.maps import Field, TableMap
 from trackkit.sources.sql import MAUTIC
 from trackkit.sources.sql.mautic_opens import BOUNCES, expand, expand_bounces
 from trackkit.sources.sql.queries import Catalogue, Query
-from trackkit.sources.values import named
+from trackkit.sources.values import digest, named
 
 _OWN = ("emails", "email_stats")  # a database that has these, behind one prefix, is Mautic's
 _REASONS = {"1": "unsubscribed", "2": "bounced"}
