@@ -88,6 +88,14 @@ class Made(Strict):
 Columns = dict[str, Column | list[str]]
 
 
+class JoinedTable(Strict):
+    """A table of the same database that gives each row further columns, if it is there."""
+
+    table: str
+    on: Annotated[dict[str, str], Field(min_length=1)]  # a column of the rows, and the one of this table that equals it
+    columns: Annotated[dict[str, str], Field(min_length=1)]  # what a column is called among the rows' own, and here
+
+
 class Table(Strict):
     """One table of a format: which files it is, and which header is which column of a canonical table."""
 
@@ -106,6 +114,15 @@ class Table(Strict):
     recipient: Columns = {}
     user_agent: Columns = {}
     derive: dict[str, Made | bool | int | Sql] = {}
+    # Where it is a table of a database, which is called as the first word of `name`:
+    dated: list[
+        str
+    ] = []  # columns that say when a row came or changed, `a | b` the first that is there; else read wholly
+    needed: list[str] = []  # columns without which it is not read, besides the required ones
+    where: dict[str, str | bool] = {}  # the text that a column must hold; true for any
+    join: list[JoinedTable] = []
+    notes: list[str] = []  # what the load report says of it
+    tells: str = ""  # what of its deliveries is not known as long as it is not read
 
     def listed(self) -> Iterator[tuple[str, str, Column]]:
         """Yield each column with the name of the other table that it is of, if any."""
@@ -142,9 +159,11 @@ def _require(names: Iterable[str], known: list[str], what: str) -> None:
 
 
 class Recognise(Strict):
-    """How files of the format are recognised, in words."""
+    """How files or databases of the format are recognised: in words, and a database by tables that it has."""
 
     because: str
+    tables: list[str] = []
+    prefixed: bool = False  # the names of all tables may begin with a prefix
 
 
 class TableFormat(Strict):
@@ -157,6 +176,7 @@ class TableFormat(Strict):
     zone: Zone | None = None
     recognise: Recognise
     ids: list[str] = []  # columns that hold whole numbers or UUIDs; other ids are texts
+    untold: str = ""  # what no table of a database tells of deliveries
     titles: dict[str, list[str]] = {}
     words: dict[str, dict[int, list[str]]] = {}
     table: list[Table] = Field(min_length=1)
@@ -177,6 +197,8 @@ class TableFormat(Strict):
 
     @model_validator(mode="after")
     def _has_its_lists(self) -> Self:
+        if self.engine == "database" and not self.recognise.tables:
+            raise ValueError("a database needs 'tables' in 'recognise': those that say that it is of this format")
         for one in (column for table in self.table for *_, column in table.listed()):
             _require_list("titles", [name for name in (one.titles, one.linked) if name], self.titles)
         for table in self.table:
@@ -295,10 +317,10 @@ def built_in(name: str) -> TableFormat:
     return read_table_format(BUILT_IN / f"{name}.toml")
 
 
-def all_table_formats() -> dict[str, TableFormat]:
-    """Return the formats of files of several tables, by name: the package's, and those of the working folder."""
+def all_table_formats(engine: Literal["tables", "database"] = "tables") -> dict[str, TableFormat]:
+    """Return the formats of several tables, of files or of databases, by name: the package's, then the user's own."""
     places = [
         place for folder in (BUILT_IN, LOCAL) for place in sorted(folder.glob("*.toml")) if is_table_format(place)
     ]
     formats = {one.name: one for one in map(read_table_format, places)}
-    return {name: one for name, one in formats.items() if one.engine == "tables"}
+    return {name: one for name, one in formats.items() if one.engine == engine}

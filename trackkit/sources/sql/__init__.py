@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from trackkit.sources import adobe
-
-LISTMONK, MAUTIC = "listmonk", "mautic"
-PRODUCTS = (adobe.EXPORT, LISTMONK, MAUTIC)  # whose databases are read
+from trackkit.sources.table_formats import all_table_formats
 
 
 @dataclass(frozen=True)
@@ -17,6 +15,11 @@ class Since:
 
     marks: Mapping[str, str] = field(default_factory=dict)
     overlap: timedelta = timedelta(days=2)
+
+
+def products() -> list[str]:
+    """Return the formats of whose products databases are read."""
+    return [adobe.EXPORT, *all_table_formats("database")]
 
 
 # A URL written wrongly: taken for a file, its password would stand in the message that there is none.
