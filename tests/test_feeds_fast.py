@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trackkit.sources import read
 from trackkit.sources.feeds.framing import Broken, frames
-from trackkit.sources.feeds.paths import as_json, each_as_json, lists
+from trackkit.sources.feeds.json_paths import as_json, each_as_json, lists
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=8) | st.sampled_from(
     ["}{", '"},{"', "e-9", "\ufeff", "]"]

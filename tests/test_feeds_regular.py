@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from trackkit.sources import read
-from trackkit.sources.feeds.regular import Run, Shape
+from trackkit.sources.feeds.arrow_json import RecordRun, RecordShape
 
 WILD: list[Any] = [
     None, True, 0, -1, 2**53 + 1, 2**64, 2**70, 0.5, 5.0, 1e-9, 1e16, "", "x", "<b>", "=1+1", "\ud800", "\x00", "é}\n{",
@@ -66,22 +66,22 @@ def test_rows_and_refusals_are_those_of_records_read_one_by_one(
 ) -> None:
     lines = _lines(kind, seed, spoilt)
     at_once = _read(lines, tmp_path / "at once", kind)
-    monkeypatch.setattr(Shape, "read", lambda self, text: None)
+    monkeypatch.setattr(RecordShape, "read", lambda self, text: None)
     for one, other in zip(at_once, _read(lines, tmp_path / "one by one", kind), strict=True):
         assert one.equals(other)
 
 
 @pytest.mark.parametrize("wild", WILD, ids=repr)
 def test_a_value_is_never_read_less_exactly(wild: Any) -> None:
-    shape, records = Shape(), [{"a": wild, "b": {"c": [wild]}, "d": 1}] * 3
+    shape, records = RecordShape(), [{"a": wild, "b": {"c": [wild]}, "d": 1}] * 3
     text = "\n".join(map(json.dumps, records))
     shape.learn(map(json.loads, text.split("\n")))
     run = shape.read(text)
-    assert run is None or (isinstance(run, Run) and list(run) == records)
+    assert run is None or (isinstance(run, RecordRun) and list(run) == records)
 
 
 def test_alike_records_are_read_at_once_and_others_not() -> None:
-    shape = Shape()
+    shape = RecordShape()
     shape.learn([{"a": "x", "n": 1}])
     assert shape.read('{"a":"y","n":2}\n{"n":3}\n') is not None
     for other in (

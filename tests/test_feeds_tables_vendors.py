@@ -14,8 +14,7 @@ from trackkit import sources
 from trackkit.errors import DataError
 from trackkit.sources.detect import choose
 from trackkit.sources.feeds.feed import all_feeds
-from trackkit.sources.feeds.headers import of_table
-from trackkit.sources.feeds.recognise import of_records
+from trackkit.sources.feeds.recognise import of_records, of_table
 from trackkit.sources.files import Found
 
 # ---------------------------------------------------------------- Salesforce Marketing Cloud

@@ -9,13 +9,13 @@ from trackkit.errors import DataError, RequestError, did_you_mean
 from trackkit.sources import content, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
-from trackkit.sources.feeds.extension import Further, merged, stage_further
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
 from trackkit.sources.feeds.mapping import Wishes
+from trackkit.sources.feeds.tabular import Further, merged, stage_further
 from trackkit.sources.files import Found, find, wide_encoding
 from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport, SourceReport
-from trackkit.sources.sql import LISTMONK, MAUTIC, PRODUCTS, Since, is_database
+from trackkit.sources.sql import Since, is_database, products
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
 from trackkit.sources.table_formats import TableFormat, all_table_formats, file_maps, is_table_format, read_table_format
 from trackkit.sources.values import Clock
@@ -49,8 +49,6 @@ _OWN = {
             "Adobe Campaign Classic, message content",
             "'content/<delivery id>.html' or '.txt'",
         ),
-        Format(LISTMONK, "listmonk's database", "a database with the tables 'campaigns', 'campaign_views', …"),
-        Format(MAUTIC, "Mautic's database", "a database with the tables 'emails', 'email_stats', …, behind any prefix"),
     )
 }
 
@@ -61,7 +59,7 @@ def formats() -> dict[str, Format]:
     >>> formats()["amazon_ses"].what
     'Amazon SES events: SNS notifications, raw delivery, Firehose, EventBridge'
     """
-    declared = all_table_formats() | all_feeds()
+    declared = all_table_formats("database") | all_table_formats() | all_feeds()
     return _OWN | {name: Format(name, one.what, one.recognised) for name, one in declared.items()}
 
 
@@ -94,7 +92,7 @@ def read(
     """
     wishes, hiding = Wishes(dedupe, delivery_field, dates), hiding or Hiding()
     format, known_feeds, known_tables = _known(format)
-    _check_request(source, format, [*_OWN, *known_tables, *known_feeds], collapse_minutes)
+    _check_request(source, format, [*_OWN, *products(), *known_tables, *known_feeds], collapse_minutes)
     clock = Clock(timezone)
     if is_database(source):
         from trackkit.sources.sql.reading import read_database
@@ -142,8 +140,8 @@ def _known(format: str) -> tuple[str, dict[str, Feed], dict[str, TableFormat]]:
 def _check_request(source: str | Path, format: str, known_formats: list[str], collapse_minutes: float | None) -> None:
     if format not in ("auto", *known_formats):
         raise RequestError(f"There is no format {format!r}.{did_you_mean(format, [*known_formats, 'auto'])}")
-    if is_database(source) and format not in ("auto", *PRODUCTS):
-        raise RequestError(f"{format!r} is no format of databases; {', '.join(PRODUCTS)} are.")
+    if is_database(source) and format not in ("auto", *products()):
+        raise RequestError(f"{format!r} is no format of databases; {', '.join(products())} are.")
     if collapse_minutes is not None and not 0 <= collapse_minutes <= 1440:
         raise RequestError(f"Opens can be collapsed within 0 to 1440 minutes, not {collapse_minutes}.")
 

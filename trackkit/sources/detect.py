@@ -8,9 +8,9 @@ from functools import partial
 from trackkit.errors import DataError
 from trackkit.sources import content, files, redirection
 from trackkit.sources.feeds import framing, recognise
-from trackkit.sources.feeds.extension import extends
 from trackkit.sources.feeds.feed import Feed
-from trackkit.sources.feeds.headers import names, near_tables, of_table, siblings
+from trackkit.sources.feeds.recognise import near_tables, of_table, siblings
+from trackkit.sources.feeds.tabular import extends, names
 from trackkit.sources.files import Found
 from trackkit.sources.maps import TableMap, called, plain_name
 from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet

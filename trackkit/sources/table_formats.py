@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import polars as pl
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from trackkit import schema, toml
-from trackkit.errors import did_you_mean
+from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import money, values
-from trackkit.sources.feeds.notation import Name, Zone
 from trackkit.sources.maps import KINDS, TableMap, unknown
 from trackkit.sources.maps import Field as TableField
 from trackkit.toml import Strict
@@ -48,6 +47,15 @@ def _sql(text: str) -> str:
     return text
 
 
+def _zone(text: str) -> str:
+    try:
+        return values.Clock(text).zone
+    except RequestError as error:
+        raise ValueError(str(error)) from None
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+Zone = Annotated[str, AfterValidator(_zone)]
 Kind = Literal["text", "id", "count", "amount", "flag", "code", "instant"]
 Sql = Annotated[str, AfterValidator(_sql)]
 
@@ -77,6 +85,14 @@ class Made(Strict):
 Columns = dict[str, Column | list[str]]
 
 
+class JoinedTable(Strict):
+    """A table of the same database that gives each row further columns, if it is there."""
+
+    table: str
+    on: Annotated[dict[str, str], Field(min_length=1)]  # a column of the rows, and the one of this table that equals it
+    columns: Annotated[dict[str, str], Field(min_length=1)]  # what a column is called among the rows' own, and here
+
+
 class Table(Strict):
     """One table of a format: which files it is, and which header is which column of a canonical table."""
 
@@ -95,6 +111,14 @@ class Table(Strict):
     recipient: Columns = {}
     user_agent: Columns = {}
     derive: dict[str, Made | bool | int | Sql] = {}
+    # Where it is a table of a database, which is called as the first word of `name`:
+    # Columns that say when a row came or changed, `a | b` the first that is there; a table without one is read wholly.
+    dated: list[str] = []
+    needed: list[str] = []  # columns without which it is not read, besides the required ones
+    where: dict[str, str | bool] = {}  # the text that a column must hold; true for any
+    join: list[JoinedTable] = []
+    notes: list[str] = []  # what the load report says of it
+    tells: str = ""  # what of its deliveries is not known as long as it is not read
 
     def listed(self) -> Iterator[tuple[str, str, Column]]:
         """Yield each column with the name of the other table that it is of, if any."""
@@ -131,9 +155,11 @@ def _require(names: Iterable[str], known: list[str], what: str) -> None:
 
 
 class Recognise(Strict):
-    """How files of the format are recognised, in words."""
+    """How files or databases of the format are recognised: in words, and a database by tables that it has."""
 
     because: str
+    tables: list[str] = []
+    prefixed: bool = False  # the names of all tables may begin with a prefix
 
 
 class TableFormat(Strict):
@@ -146,6 +172,7 @@ class TableFormat(Strict):
     zone: Zone | None = None
     recognise: Recognise
     ids: list[str] = []  # columns that hold whole numbers or UUIDs; other ids are texts
+    untold: str = ""  # what no table of a database tells of deliveries
     # Lists of headers: `titles.label` stands for one of them among headers, and `linked.delivery` for the titles of the
     # key of a linked table: its name, alone or with the title of its key (`titles.key`) in brackets.
     titles: dict[str, list[str]] = {}
@@ -168,6 +195,8 @@ class TableFormat(Strict):
 
     @model_validator(mode="after")
     def _has_its_lists(self) -> Self:
+        if self.engine == "database" and not self.recognise.tables:
+            raise ValueError("a database needs 'tables' in 'recognise': those that say that it is of this format")
         headers = chain.from_iterable(one.headers for table in self.table for *_, one in table.listed())
         _require_list("titles", [name for header in headers for name in _titles(header)], self.titles)
         for table in self.table:
@@ -293,12 +322,13 @@ def built_in(name: str) -> TableFormat:
     return read_table_format(BUILT_IN / f"{name}.toml")
 
 
-def all_table_formats() -> dict[str, TableFormat]:
-    """Return the formats of several tables, by name: the package's, and those of the working folder."""
+def all_table_formats(engine: Literal["tables", "database"] = "tables") -> dict[str, TableFormat]:
+    """Return the formats of several tables, of files or of databases, by name: the package's, then the user's own."""
     places = [place for folder in (BUILT_IN, LOCAL) for place in sorted(folder.glob("*.toml"))]
-    return {one.name: one for one in map(read_table_format, filter(is_table_format, places))}
+    formats = {one.name: one for one in map(read_table_format, filter(is_table_format, places))}
+    return {name: one for name, one in formats.items() if one.engine == engine}
 
 
 def file_maps(formats: Iterable[TableFormat]) -> list[TableMap]:
-    """Return the maps of all tables that may come as files."""
-    return [table_map for one in formats if one.engine == "tables" for table_map in one.maps.values()]
+    """Return the maps of all tables of formats."""
+    return [table_map for one in formats for table_map in one.maps.values()]

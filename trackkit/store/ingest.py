@@ -18,9 +18,9 @@ from trackkit.errors import DataError
 from trackkit.plain import encodable
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
-from trackkit.sources.feeds.extension import together
 from trackkit.sources.feeds.feed import all_feeds
 from trackkit.sources.feeds.reading import SENT_IS_DELIVERED
+from trackkit.sources.feeds.tabular import together
 from trackkit.sources.files import find
 from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import is_database

@@ -7,31 +7,73 @@ and win over the package's where they have its name.
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model, model_validator
+import polars as pl
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from trackkit import schema, toml
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.sources.feeds.notation import (
-    Before,
-    BounceClass,
-    Condition,
-    Engine,
-    EventType,
-    Method,
-    Name,
-    Paths,
-    Pattern,
-    Status,
-    Zone,
-)
-from trackkit.sources.feeds.paths import alternatives
-from trackkit.sources.table_formats import BUILT_IN, LOCAL, is_table_format, read_table_format
+from trackkit.sources.feeds.json_paths import alternatives
+from trackkit.sources.table_formats import BUILT_IN, LOCAL, Name, Zone, is_table_format, read_table_format
 from trackkit.toml import Strict
 
+Engine = Literal["json", "table", "access_log"]
+EventType = Literal[schema.EVENT_TYPES]  # type: ignore[valid-type]
+BounceClass = Literal[schema.BOUNCE_CLASSES]  # type: ignore[valid-type]
 
-class Recognise(Strict):
+
+def _paths(text: str) -> str:
+    try:
+        alternatives(text)
+    except RequestError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _pattern(text: str) -> str:
+    try:
+        pl.Series([""]).str.contains(text)
+    except pl.exceptions.ComputeError as error:
+        raise ValueError(f"{text!r} is no regular expression: {str(error).splitlines()[0]}") from None
+    return text
+
+
+def _status(text: str) -> str:
+    if not re.fullmatch(r"[1-5](?:[0-9]{2}|xx)", text):
+        raise ValueError(f"{text[:100]!r} is no status; write one as '302', or all of a kind as '3xx'")
+    return text
+
+
+def _before(given: str | list[str]) -> str | list[str]:
+    if isinstance(given, str):
+        if given != "any":
+            raise ValueError(f"{given[:100]!r} is not known; write 'any', or list parts, as ['shop', 'index.php']")
+        return given
+    if wrong := next((one for one in given if re.search(r"[/?#\s]|^$", one)), None):
+        raise ValueError(f"{wrong[:100]!r} is no part of a path; write it without '/', as 'index.php'")
+    return given
+
+
+def _listed(value: Any) -> Any:
+    """A single text is a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _reading(value: Any) -> Any:
+    """A path alone is a reading of nothing but that path."""
+    return {"of": value} if isinstance(value, str) else value
+
+
+Paths = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_paths)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+Status = Annotated[str, AfterValidator(_status)]
+Before = Annotated[str | list[str], AfterValidator(_before)]
+Condition = dict[Paths, str | list[str] | bool]
+
+
+class FeedMarks(Strict):
     """What says that a record is of the format: all of `all`, one of `any`, none of `none` have a value."""
 
     all: list[Paths] = []
@@ -58,8 +100,10 @@ class Reading(Strict):
     prefix: str = ""  # a text put before
     nothing: list[str] = []  # texts that stand for no value, as 0 where a key is meant
     hexadecimal: bool = False
-    joined: Paths | list[Paths] = []  # further values, put after the first and a colon; without one there is none
-    written: str | list[str] = []  # an instant's forms, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds
+    # Further values, put after the first and a colon; without one there is none.
+    joined: Annotated[list[Paths], BeforeValidator(_listed)] = []
+    # An instant's forms, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds.
+    written: Annotated[list[str], BeforeValidator(_listed)] = []
     when: Condition = {}  # read only where this holds
     unless: list[Condition] = []  # not read where one of these holds
     with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
@@ -67,46 +111,54 @@ class Reading(Strict):
 
     def values(self) -> list[str]:
         """Return every single path whose text stands in the column."""
-        joined = [self.joined] if isinstance(self.joined, str) else self.joined
-        return [single for written in (self.of, *joined) for single in alternatives(written)]
+        return [single for written in (self.of, *self.joined) for single in alternatives(written)]
 
     def used(self) -> list[str]:
         """Return what is read of a record: the value, and all that bears on it."""
-        joined = [self.joined] if isinstance(self.joined, str) else self.joined
         conditions = [written for one in (self.when, *self.unless) for written in one]
-        return [self.of, *([self.with_address] if self.with_address else []), *joined, *conditions]
+        return [self.of, *([self.with_address] if self.with_address else []), *self.joined, *conditions]
 
 
-class _Columns(Strict):
+Read = Annotated[Reading, BeforeValidator(_reading)]
+MayRead = Annotated[Reading | None, BeforeValidator(_reading)]
+
+
+class Columns(Strict):
     """Columns of `event` that are read as they are."""
 
-    def readings(self) -> dict[str, Reading]:
-        """Return the columns that the map reads, each with how."""
-        given = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: one if isinstance(one, Reading) else Reading(of=one) for name, one in given.items() if one}
+    occurred_at: MayRead = None
+    delivery_id: MayRead = None
+    message_id: MayRead = None
+    vendor_id: MayRead = None
+    address: MayRead = None
+    recipient_id: MayRead = None
+    person_id: MayRead = None
+    link_id: MayRead = None
+    message_format: MayRead = None
+    user_agent: MayRead = None
+    ip: MayRead = None
+    bounce_reason: MayRead = None
+    diagnostic: MayRead = None
+    smtp_status: MayRead = None
+    is_machine: MayRead = None
+    machine_reason: MayRead = None
+    is_first: MayRead = None
+    link_position: MayRead = None
+    tags: MayRead = None
 
 
-COLUMNS = (
-    "occurred_at", "delivery_id", "message_id", "vendor_id", "address", "recipient_id", "person_id", "link_id",
-    "message_format", "user_agent", "ip", "bounce_reason", "diagnostic", "smtp_status", "is_machine", "machine_reason",
-    "is_first", "link_position", "tags",
-)  # fmt: skip
-_read = {name: (Paths | Reading | None, None) for name in COLUMNS}
-Columns = create_model("Columns", __base__=_Columns, **_read)  # type: ignore[call-overload]
+class LinkColumns(Strict):
+    """What an event tells of the link that was clicked: its address and its label."""
+
+    url: MayRead = None
+    label: MayRead = None
 
 
-class Link(Strict):
-    """What is told of a link that was clicked: its address and its label."""
+class DeliveryColumns(Strict):
+    """What an event tells of its delivery."""
 
-    url: Paths | Reading | None = None
-    label: Paths | Reading | None = None
-
-
-class Delivery(Strict):
-    """What is told of a delivery."""
-
-    label: Paths | Reading | None = None
-    subject: Paths | Reading | None = None
+    label: MayRead = None
+    subject: MayRead = None
 
 
 class Rule(Strict):
@@ -192,7 +244,7 @@ class Feed(Strict):
     also: list[Literal["json"]] = []  # a table map that reads JSON records of the same names too
     source: str = ""  # the vendor's page that documents it
     zone: Zone | None = None
-    recognise: Recognise
+    recognise: FeedMarks
     collapse_seconds: int = Field(0, ge=0, le=86_400)  # repeated opens within them count once
     unwrap: list[Paths] = []
     ping: Condition = {}  # a record that is no event
@@ -200,11 +252,11 @@ class Feed(Strict):
     delivered: Literal["sent", ""] = ""  # sent: no event tells deliveries; what was sent and did not bounce is one
     referred: list[Referred] = []
     recipients: Recipients | None = None
-    word: list[Paths | Reading] = Field(min_length=1)
+    word: list[Read] = Field(min_length=1)
     words: dict[str, EventType | Literal["by_link"]] = {}  # by_link: what the table of links says
-    columns: Columns  # type: ignore[valid-type]
-    link: Link = Link()
-    delivery: Delivery = Delivery()
+    columns: Columns
+    link: LinkColumns = LinkColumns()
+    delivery: DeliveryColumns = DeliveryColumns()
     attributes: list[Paths] = []
     rule: list[Rule] = []
     sibling: list[Sibling] = []  # tables: those that come with the events
@@ -228,21 +280,14 @@ class Feed(Strict):
         """Return every single path that events are made of, tags and attributes aside."""
         whole = [*self.ping, *(written for one in self.skip for written in one)]
         whole += self.extension.by if self.extension else []
-        whole += [written for one in (*self.word_parts, *self.readings().values()) for written in one.used()]
+        whole += [written for one in (*self.word, *self.readings().values()) for written in one.used()]
         whole += [written for rule in self.rule for written in rule.when]
         return list(dict.fromkeys(single for written in whole for single in alternatives(written)))
 
-    @property
-    def word_parts(self) -> list[Reading]:
-        """How each part of the sender's word is read."""
-        return [part if isinstance(part, Reading) else Reading(of=part) for part in self.word]
-
     def readings(self) -> dict[str, Reading]:
         """Return everything that is read, by canonical column; of other tables as `table.column`."""
-        further = {"link": self.link, "delivery": self.delivery}
-        given = {f"{table}.{name}": one for table, model in further.items() for name, one in model if one}
-        given = {name: one if isinstance(one, Reading) else Reading(of=one) for name, one in given.items()}
-        return self.columns.readings() | given
+        tables = {"": self.columns, "link.": self.link, "delivery.": self.delivery}
+        return {f"{table}{name}": one for table, columns in tables.items() for name, one in columns if one}
 
 
 def read_feed(place: Path) -> Feed:

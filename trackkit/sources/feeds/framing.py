@@ -22,7 +22,7 @@ import orjson
 import polars as pl
 
 from trackkit.sources import files
-from trackkit.sources.feeds.regular import Run, Shape
+from trackkit.sources.feeds.arrow_json import RecordRun, RecordShape
 from trackkit.sources.files import NOT_UTF8
 from trackkit.sources.staging import TEXT_LIMIT
 
@@ -70,10 +70,10 @@ def looks_like(first: bytes) -> bool:
     return bool(_BEGIN.match(first[:4096].removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")))
 
 
-def records(path: Path, shape: Shape | None = None, trouble: files.Trouble | None = None) -> Iterator[Any]:
+def records(path: Path, shape: RecordShape | None = None, trouble: files.Trouble | None = None) -> Iterator[Any]:
     """Yield the records of a plain, gzip or zstd file, and a `Broken` where one cannot be read.
 
-    With a `shape`, runs of records that have it come at once, as a `Run`. `trouble` is told of holes in the file.
+    With a `shape`, runs of records that have it come at once, as a `RecordRun`. `trouble` is told of holes in the file.
     """
     trouble = trouble or files.Trouble()
     yield from frames(files.decoded(files.blocks(path, trouble)), shape)
@@ -81,7 +81,7 @@ def records(path: Path, shape: Shape | None = None, trouble: files.Trouble | Non
         yield Broken(f"{files.CUT}: {trouble.reason}", "")
 
 
-def frames(blocks: Iterable[str], shape: Shape | None = None) -> Iterator[Any]:
+def frames(blocks: Iterable[str], shape: RecordShape | None = None) -> Iterator[Any]:
     """Yield the records of a text that comes in blocks, and a `Broken` where one cannot be read.
 
     >>> list(frames(['[{"a": 1}, {"b"', ': 2}]{"c": 3}']))
@@ -93,7 +93,7 @@ def frames(blocks: Iterable[str], shape: Shape | None = None) -> Iterator[Any]:
 class _Buffer:
     """The text at hand, and the place in it where the next record is looked for."""
 
-    def __init__(self, blocks: Iterator[str], shape: Shape | None) -> None:
+    def __init__(self, blocks: Iterator[str], shape: RecordShape | None) -> None:
         self.blocks, self.text, self.place, self.is_whole = blocks, "", 0, False
         self.shape, self.unlike = shape, 0  # up to there, records do not have the shape
         self.refused = 0  # up to here, records are read one after the other
@@ -101,7 +101,7 @@ class _Buffer:
     def records(self) -> Iterator[Any]:
         while True:
             while self.place >= self.refused and (run := self._alike() or self._run()):
-                yield from [run] if isinstance(run, Run) else run
+                yield from [run] if isinstance(run, RecordRun) else run
             self.place = _GAP.match(self.text, self.place).end()  # type: ignore[union-attr]
             if self.place == len(self.text):
                 if not self._more():
@@ -120,9 +120,9 @@ class _Buffer:
             self.place = end
             yield value if type(value) is dict else Broken("no JSON object", json.dumps(value))
 
-    def _alike(self) -> Run | None:
+    def _alike(self) -> RecordRun | None:
         """Return all records at hand at once, if they have the shape."""
-        if self.shape is None or self.place < self.unlike or not self.shape.kind:
+        if self.shape is None or self.place < self.unlike or not len(self.shape.columns):
             return None
         end = len(self.text) if self.is_whole else self.text.rfind("\n", self.place) + 1
         if end - self.place < _RUN and not self.is_whole:
@@ -227,7 +227,7 @@ def _parsed(text: str) -> list[dict[str, Any]]:
 def _has_large_number(text: str) -> bool:
     if _LONG not in text.encode().translate(_DIGITS_ALIKE):  # as almost always, and told in a third of the time
         return False
-    return pl.Series([text]).str.contains(_BEYOND).item()
+    return bool(pl.Series([text]).str.contains(_BEYOND).item())
 
 
 def _why(error: Exception, text: str) -> str:

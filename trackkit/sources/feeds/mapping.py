@@ -5,10 +5,9 @@ map says gets a reason in `refused`; a word that the map does not know makes the
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Any
 
 import polars as pl
 
@@ -17,15 +16,27 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import values
 from trackkit.sources.dates import DAY_FIRST, MONTH_FIRST, OTHERWISE, is_otherwise, require_dates
 from trackkit.sources.feeds.feed import Condition, Feed, Reading
-from trackkit.sources.feeds.paths import alternatives, cell
+from trackkit.sources.feeds.json_paths import alternatives, cell
 from trackkit.sources.hiding import kinds_of
 from trackkit.sources.values import Clock
 
 DEDUPES = ("exact", "loose", "none")
 _IDS = ("delivery_id", "message_id", "recipient_id", "vendor_id")
 _FLAGS, _COUNTS = ("is_machine", "is_first"), ("link_position",)
+_TYPED: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+    **dict.fromkeys(_FLAGS, values.flag),
+    **dict.fromkeys(_COUNTS, values.whole),
+    "address": values.address,
+    "recipient_id": values.person_key,
+}
+_WANTED = {  # what the text of a column must be
+    "occurred_at": "an instant that exists",
+    **dict.fromkeys(_FLAGS, "true or false"),
+    **dict.fromkeys(_COUNTS, "a whole number"),
+}
 _KEY = ("source", "reported_type", "raw_event_type", "message_id", "own_delivery", "recipient_key", "at", "apart")
 _LINK_CODES = {name: code for code, name in schema.LINK_TYPES.items() if name in ("clicked", "unsubscribed")}
+_ORDERS = (DAY_FIRST, MONTH_FIRST)
 _NOTHING = "nothing"
 _MOST_TELLING = (*schema.PERSONAL, _NOTHING)
 TOLD = ("link.url", "link.label", "delivery.label", "delivery.subject")  # of other tables than `event`
@@ -48,7 +59,7 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Mapping:
+class EventMapper:
     """A map, the clock of its instants, and the caller's wishes: cells in, rows out."""
 
     feed: Feed
@@ -65,15 +76,13 @@ class Mapping:
     @property
     def order(self) -> str | None:
         """How dates are written that are not ISO: as the caller says, or else the map, where it names an order."""
-        declared = [one for one in self._written if one in (DAY_FIRST, MONTH_FIRST)]
-        return self.wishes.dates or next(iter(declared), None)
+        return self.wishes.dates or next((form for form in self._forms if form in _ORDERS), None)
 
     @property
-    def _written(self) -> list[str]:
+    def _forms(self) -> list[str]:
         """The forms of instants that the map declares."""
-        one = self.readings.get("occurred_at")
-        given = one.written if one else []
-        return [given] if isinstance(given, str) else given
+        occurred_at = self.feed.columns.occurred_at
+        return occurred_at.written if occurred_at else []
 
     @cached_property
     def readings(self) -> dict[str, Reading]:
@@ -103,16 +112,15 @@ class Mapping:
         In: a text column per path, `source_row`, `tags`, `attributes`, `event_id` where the source itself makes one.
         Out: besides, `refused` (the reason, or null), `is_ping`, `local`, `oddity`, `exact` and `loose`.
         """
-        words = pl.concat_str([self._text(part) for part in self.feed.word_parts], separator=":", ignore_nulls=True)
+        words = pl.concat_str(map(self._text, self.feed.word), separator=":", ignore_nulls=True)
         read = cells.with_columns(**{f"{name} text": self._text(one) for name, one in self.readings.items()})
         read = read.with_columns(raw_event_type=pl.when(words != "").then(words))
         read = self._dated(read).with_columns(**self._said(), **self._typed())
         read = read.with_columns(**self._identities()).with_columns(**self._links())
         if "event_id" not in cells.collect_schema():
             read = read.with_columns(event_id=self._event_id())
-        read = read.with_columns(
-            refused=self._fault(), exact=pl.struct(*_KEY, "vendor_id").hash(), loose=pl.struct(*_KEY).hash()
-        )  # fmt: skip
+        exact, loose = pl.struct(*_KEY, "vendor_id").hash(), pl.struct(*_KEY).hash()
+        read = read.with_columns(refused=self._fault(), exact=exact, loose=loose)
         # A hit counts its message as opened, and what no map knows need not be one.
         is_known = pl.col("reported_type").ne_missing("unknown")
         return read.with_columns(message_id=pl.when(is_known).then("message_id"))
@@ -130,8 +138,7 @@ class Mapping:
             text = pl.coalesce(values.named(text, one.words), text)
         text = pl.when(text != "").then(text)
         if one.joined:
-            further = [one.joined] if isinstance(one.joined, str) else one.joined
-            text = pl.concat_str(text, *map(_first, further), separator=":")
+            text = pl.concat_str(text, *map(_first, one.joined), separator=":")
         if one.when:
             text = pl.when(_holds(one.when)).then(text)
         if one.unless:
@@ -140,9 +147,8 @@ class Mapping:
 
     def _dated(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         if "occurred_at" not in self.readings:
-            return rows.with_columns(
-                occurred_at=pl.lit(None, schema.INSTANT), local=False, oddity=pl.lit(None, pl.Int8)
-            )
+            undated = pl.lit(None, schema.INSTANT)
+            return rows.with_columns(occurred_at=undated, local=False, oddity=pl.lit(None, pl.Int8))
         rows = rows.with_columns(since=values.epoch(pl.col("occurred_at text")))
         rest = pl.when(pl.col("since").is_null()).then("occurred_at text").str.replace(r"([.,][0-9]{6})[0-9]+", "$1")
         local, offset = pl.col("written"), pl.col("written offset")
@@ -150,16 +156,15 @@ class Mapping:
         rows = values.with_instants(rows.with_columns(rest=rest), {"written": "rest"}, orders)
         declared = [
             pl.col("rest").str.to_datetime(form, time_unit="us", strict=False)
-            for form in self._written
-            if form not in (DAY_FIRST, MONTH_FIRST, self.order)
+            for form in self._forms
+            if form not in (*_ORDERS, self.order)
         ]
         local = pl.coalesce(local, *declared) if self.order else pl.coalesce(*declared, local)
         exact = (local - pl.duration(minutes=offset)).dt.replace_time_zone("UTC")
         is_local = offset.is_null() & local.is_not_null()
-        return rows.with_columns(
-            occurred_at=pl.coalesce("since", pl.when(is_local).then(self.clock.to_utc(local)).otherwise(exact)),
-            local=is_local, oddity=pl.when(is_local).then(self.clock.oddity(local)),
-        )  # fmt: skip
+        at = pl.when(is_local).then(self.clock.to_utc(local)).otherwise(exact)
+        oddity = pl.when(is_local).then(self.clock.oddity(local))
+        return rows.with_columns(occurred_at=pl.coalesce("since", at), local=is_local, oddity=oddity)
 
     def _said(self) -> dict[str, pl.Expr]:
         """What rules and words say; the first that holds wins, and rules come before words."""
@@ -179,31 +184,31 @@ class Mapping:
         }
 
     def _typed(self) -> dict[str, pl.Expr]:
-        made = {"flag": values.flag, "count": values.whole}
-        kinds = dict.fromkeys(_FLAGS, "flag") | dict.fromkeys(_COUNTS, "count")
-        special = {"occurred_at"}
-        made |= {"address": values.address, "recipient_id": values.person_key}
-        kinds |= {"address": "address", "recipient_id": "recipient_id"}
-        return {
-            name: made[kinds[name]](pl.col(f"{name} text")) if name in kinds else pl.col(f"{name} text")
-            for name in self.readings if name not in special
-        }  # fmt: skip
+        texts = {name: pl.col(f"{name} text") for name in self.readings if name != "occurred_at"}
+        return {name: _TYPED[name](text) if name in _TYPED else text for name, text in texts.items()}
 
     def _identities(self) -> dict[str, pl.Expr]:
         key = self._have("address")
         message = self._have("message_id")
-        one = self.readings.get("message_id")
-        if one and one.with_address:
-            is_shared = _first(one.with_address).is_not_null() & key.is_not_null() & message.is_not_null()
+        reading = self.feed.columns.message_id
+        if reading and reading.with_address:
+            is_shared = _first(reading.with_address).is_not_null() & key.is_not_null() & message.is_not_null()
             message = pl.when(is_shared).then(pl.concat_str(message, key, separator=":")).otherwise(message)
         asked = _first(self.wishes.delivery_field) if self.wishes.delivery_field else pl.lit(None, pl.String)
         said = {name: self._decided(name) for name in ("is_machine", "machine_reason", "is_first")}
         return {
-            "message_id": message, "recipient_key": key, "own_delivery": self._have("delivery_id"),
-            "delivery_id": pl.coalesce(self._have("delivery_id"), asked), "vendor_id": self._have("vendor_id"),
-            "link.url": self._have("link.url"), "source": pl.lit(self.feed.name),
-            "at": pl.col("occurred_at").dt.epoch("us"), "is_ping": self._ping(), "is_skipped": self._skipped(), **said,
-        }  # fmt: skip
+            "message_id": message,
+            "recipient_key": key,
+            "own_delivery": self._have("delivery_id"),
+            "delivery_id": pl.coalesce(self._have("delivery_id"), asked),
+            "vendor_id": self._have("vendor_id"),
+            "link.url": self._have("link.url"),
+            "source": pl.lit(self.feed.name),
+            "at": pl.col("occurred_at").dt.epoch("us"),
+            "is_ping": self._ping(),
+            "is_skipped": _any(map(_holds, self.feed.skip)),
+            **said,
+        }
 
     def _decided(self, name: str) -> pl.Expr:
         """What a rule says of a column, else what the record says itself."""
@@ -217,16 +222,15 @@ class Mapping:
     def _links(self) -> dict[str, pl.Expr]:
         url = pl.col("link.url")
         derived = pl.concat_str(pl.col("delivery_id").fill_null(""), values.digest("link.url"), separator=":")
-        given = [pl.col("link_id")] if "link_id" in self.readings else []
+        link_id = pl.coalesce(self._have("link_id"), pl.when(url.is_not_null()).then(derived))
+        kind = values.named(pl.col("reported_type").cast(pl.String), _LINK_CODES)
         ids = [_first(one) for one in self.feed.extension.by] if self.feed.extension else []
         return {
             # Further columns may come later: where they are found by an id, that tells events apart, and not their URL.
             "apart": pl.coalesce([*ids, url]),
-            "link_id": pl.coalesce([*given, pl.when(url.is_not_null()).then(derived)]),
+            "link_id": link_id,
             "link.label": pl.coalesce(self._have("link.label"), url),
-            "link.type_code": pl.when(url.is_not_null()).then(
-                values.named(pl.col("reported_type").cast(pl.String), _LINK_CODES)
-            ),
+            "link.type_code": pl.when(url.is_not_null()).then(kind),
         }
 
     def _event_id(self) -> pl.Expr:
@@ -237,45 +241,45 @@ class Mapping:
         asked = _holds(self.feed.ping) if self.feed.ping else pl.lit(False)
         return pl.col("raw_event_type").is_null() & (asked | pl.col("is_empty"))
 
-    def _skipped(self) -> pl.Expr:
-        return _any(_holds(one) for one in self.feed.skip)
-
     def _fault(self) -> pl.Expr:
-        reasons = [pl.when(pl.col("raw_event_type").is_null()).then(
-            pl.lit(f"no {self._word_paths()}: no record of {self.feed.name}"))]  # fmt: skip
-        wrong = {"occurred_at": "an instant that exists", **dict.fromkeys(_FLAGS, "true or false"),
-                 **dict.fromkeys(_COUNTS, "a whole number")}  # fmt: skip
-        for name in (name for name in wrong if name in self.readings):
-            text = pl.col(f"{name} text")
-            value = pl.col("occurred_at") if name == "occurred_at" else pl.col(name)
-            what = pl.lit(f"' of {name} is not {wrong[name]}")
-            if name == "occurred_at" and not self.order:
-                what = pl.when(is_otherwise(text)).then(pl.lit(f"' of {name} is {OTHERWISE}")).otherwise(what)
-            what = pl.concat_str(pl.lit("'"), text.str.head(100), what)
-            reasons.append(pl.when(text.is_not_null() & value.is_null()).then(what))
+        """Why a row is refused: the first of its faults; null for a sound row, and for one that is no event."""
+        word = pl.lit(f"no {self._word_paths()}: no record of {self.feed.name}")
+        faults: list[pl.Expr] = [pl.when(pl.col("raw_event_type").is_null()).then(word)]
+        faults += [self._mistyped(name, wanted) for name, wanted in _WANTED.items() if name in self.readings]
         for name in (name for name in _IDS if name in self.readings):
             text = pl.col(f"{name} text")
-            what = pl.concat_str(pl.lit("'"), text.str.head(100), pl.lit(f"' of {name} is {values.ROUNDED}"))
-            reasons.append(pl.when(values.has_rounded_id(text)).then(what))
+            faults.append(pl.when(values.has_rounded_id(text)).then(_quoted(text, f"' of {name} is {values.ROUNDED}")))
         names = [name for name in values.NAMES if name in (*self.readings, "delivery_id")]
-        reasons += [values.no_name(name, pl.col(name)) for name in names]
-        return pl.when(~pl.col("is_ping"), ~pl.col("is_skipped")).then(pl.coalesce(reasons))
+        faults += [values.no_name(name, pl.col(name)) for name in names]
+        return pl.when(~pl.col("is_ping"), ~pl.col("is_skipped")).then(pl.coalesce(faults))
+
+    def _mistyped(self, name: str, wanted: str) -> pl.Expr:
+        text, fault = pl.col(f"{name} text"), pl.lit(f"' of {name} is not {wanted}")
+        if name == "occurred_at" and not self.order:
+            fault = pl.when(is_otherwise(text)).then(pl.lit(f"' of {name} is {OTHERWISE}")).otherwise(fault)
+        return pl.when(text.is_not_null() & pl.col(name).is_null()).then(_quoted(text, fault))
 
     def _word_paths(self) -> str:
-        return " or ".join(part.of for part in self.feed.word_parts if not part.of.startswith("="))
+        return " or ".join(part.of for part in self.feed.word if not part.of.startswith("="))
+
+
+def _quoted(text: pl.Expr, fault: pl.Expr | str) -> pl.Expr:
+    return pl.concat_str(pl.lit("'"), text.str.head(100), pl.lit(fault) if isinstance(fault, str) else fault)
 
 
 def _first(written: str, nothing: Sequence[str] = ()) -> pl.Expr:
     """The first of several paths that has a value."""
     singles = [pl.lit(one[1:]) if one.startswith("=") else pl.col(cell(one)) for one in alternatives(written)]
-    return pl.coalesce([pl.when(~one.is_in(nothing)).then(one) for one in singles] if nothing else singles)
+    if nothing:
+        return pl.coalesce([pl.when(~one.is_in(nothing)).then(one) for one in singles])
+    return pl.coalesce(singles)
 
 
 def _holds(when: Condition) -> pl.Expr:
-    return pl.all_horizontal([meets(paths, wanted) for paths, wanted in when.items()])
+    return pl.all_horizontal([_meets(paths, wanted) for paths, wanted in when.items()])
 
 
-def meets(written: str, wanted: Any) -> pl.Expr:
+def _meets(written: str, wanted: str | list[str] | bool) -> pl.Expr:
     """Whether the value of a path is what a condition wants: a text (`*` stands for anything), one of several, or any.
 
     True wants some value, False none; null in a row never meets a text.

@@ -1,19 +1,28 @@
-"""Which declared format records are of: that whose marks most of the first records bear; and the reason in words."""
+"""Which declared format a file is of, and why: JSON records, lines of access logs and tables.
 
-from collections.abc import Mapping
+Records are of the format whose marks most of the first ones bear, lines of that whose hits they hold, tables of that
+which knows most of their headers.
+"""
+
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from trackkit import schema
 from trackkit.errors import DataError
-from trackkit.sources.feeds import framing, hits
-from trackkit.sources.feeds.envelopes import opened
-from trackkit.sources.feeds.feed import Feed
-from trackkit.sources.feeds.paths import ENVELOPE, alternatives, follow, path
-from trackkit.sources.feeds.requests import Requests
+from trackkit.sources.feeds import access_logs, framing
+from trackkit.sources.feeds.feed import Feed, Sibling
+from trackkit.sources.feeds.json_paths import ENVELOPE, alternatives, follow, json_path, singles
+from trackkit.sources.feeds.records import opened
+from trackkit.sources.feeds.request_lines import Requests
+from trackkit.sources.feeds.tabular import Headers, called
+from trackkit.sources.files import Found
 from trackkit.sources.lines import Lines
+from trackkit.sources.maps import Field, TableMap, plain_name
+from trackkit.sources.sheets import dialect
 
 _SAMPLE = 50  # records looked at
 _FIRST = 2_000  # lines that say whether a file is an access log
@@ -72,7 +81,7 @@ def of_lines(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
     for lines in Lines(file).frames():
         for some in (lines,) if is_log else (lines.head(_FIRST), lines.slice(_FIRST)):
             rows = requests.read(some)
-            is_log = is_log or hits.looks_like(rows) > 0
+            is_log = is_log or access_logs.looks_like(rows) > 0
             if feed := _of_hits(rows, feeds):
                 return feed, feed.recognised
             if not is_log:
@@ -82,7 +91,7 @@ def of_lines(file: Path, feeds: Mapping[str, Feed]) -> tuple[Feed | None, str]:
 
 def _of_hits(rows: pl.DataFrame, feeds: Mapping[str, Feed]) -> Feed | None:
     """Return the map that knows most of these requests as hits, None where none knows any."""
-    known = [(hits.hits_of(rows, feed).height, feed) for feed in feeds.values() if feed.engine == "access_log"]
+    known = [(access_logs.hits_of(rows, feed).height, feed) for feed in feeds.values() if feed.engine == "access_log"]
     count, best = max(known, key=lambda pair: pair[0], default=(0, None))
     return best if count else None
 
@@ -93,7 +102,7 @@ def _bearing(sample: list[dict[str, Any]], feed: Feed) -> int:
 
 def _inner(sample: list[dict[str, Any]], feed: Feed) -> list[tuple[Any, Any]]:
     """Return the records inside those of a sample, each with what it came in."""
-    steps = [path(written) for written in feed.unwrap]
+    steps = [json_path(written) for written in feed.unwrap]
     return [pair for record in sample for pair in islice(opened(record, steps), _SAMPLE)]
 
 
@@ -101,16 +110,69 @@ def _bears(record: Any, envelope: Any, feed: Feed) -> bool:
     marks = feed.recognise
     has_all = all(_has(record, envelope, written) for written in marks.all)
     has_any = not (marks.any or marks.words) or any(_has(record, envelope, written) for written in marks.any)
-    has_any = has_any or any(_text(record, envelope, part.of) in marks.words for part in feed.word_parts)
+    has_any = has_any or any(_text(record, envelope, part.of) in marks.words for part in feed.word)
     return has_all and has_any and not any(_has(record, envelope, written) for written in marks.none)
 
 
 def _text(record: Any, envelope: Any, written: str) -> str | None:
-    singles = [path(one) for one in alternatives(written) if not one.startswith("=")]
-    values = [follow(envelope if one.scope == ENVELOPE else record, one) for one in singles]
-    return next((one for one in values if isinstance(one, str)), None)
+    return next((value for value in _values(record, envelope, written) if isinstance(value, str)), None)
 
 
 def _has(record: Any, envelope: Any, written: str) -> bool:
-    singles = map(path, alternatives(written))
-    return any(follow(envelope if one.scope == ENVELOPE else record, one) is not None for one in singles)
+    return any(value is not None for value in _values(record, envelope, written))
+
+
+def _values(record: Any, envelope: Any, written: str) -> list[Any]:
+    """Return the values of the paths of `a | b`, constants left out."""
+    return [follow(envelope if one.scope == ENVELOPE else record, one) for one in singles(written)]
+
+
+def of_table(found: Found, feeds: Mapping[str, Feed]) -> Feed | None:
+    """Return the format whose marks the headers of a table file bear, that which knows most of them; None for none."""
+    known = {name: _fitting(found, feed) for name, feed in feeds.items() if feed.engine == "table"}
+    best = max(known, key=lambda name: known[name], default="")
+    return feeds[best] if best and known[best] else None
+
+
+def near_tables(found: Found, feeds: Mapping[str, Feed]) -> Iterator[tuple[float, int, str, list[str]]]:
+    """Yield how near a table file comes to each format: the share and number of headers known, and what it lacks."""
+    for name, feed in feeds.items():
+        if feed.engine == "table" and (count := (headers := _headers(found, feed)).known(feed)):
+            marks = feed.recognise
+            lacking = [one for one in marks.all if not headers.have(one)]
+            lacking += [" or ".join(marks.any)] if marks.any and not any(map(headers.have, marks.any)) else []
+            yield count / max(len(feed.used()), 1), count, repr(name), lacking
+
+
+def _headers(found: Found, feed: Feed) -> Headers:
+    """Return the headers of a table file, none of a damaged one."""
+    try:
+        return Headers(dialect(found, lambda headers: Headers(headers).known(feed)).headers)
+    except DataError:
+        return Headers([])
+
+
+def _fitting(found: Found, feed: Feed) -> int:
+    """Return how many headers of a table file a format knows, 0 where the file does not bear its marks."""
+    headers, marks = _headers(found, feed), feed.recognise
+    is_named = called(feed, found) in map(plain_name, marks.files)
+    has_any = is_named or any(map(headers.have, marks.any)) or not (marks.any or marks.files)
+    fits = has_any and all(map(headers.have, marks.all)) and not any(map(headers.have, marks.none))
+    return headers.known(feed) if fits else 0
+
+
+def siblings(feed: Feed) -> list[TableMap]:
+    """Return the maps of the tables that come with the events of a format."""
+    return [
+        TableMap(one.files[0], feed.name, one.table, _fields(one), tuple(one.files), zone=feed.zone)
+        for one in feed.sibling
+    ]
+
+
+def _fields(sibling: Sibling) -> tuple[Field, ...]:
+    table = schema.TABLES[sibling.table]
+    kinds = {schema.INSTANT: "instant", pl.Boolean(): "flag", pl.Int64(): "count", pl.Int16(): "code"}
+    return tuple(
+        Field(name, kinds.get(table.schema[name], "text"), tuple(alternatives(headers)), required=name == table.key[0])
+        for name, headers in sibling.columns.items()
+    )

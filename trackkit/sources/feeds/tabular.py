@@ -1,12 +1,18 @@
-"""The engine for tables of declared formats: rows (`sheets`) become cells, named by the paths of a map (`headers`).
+"""The engine for tables of declared formats: rows (`sheets`) become cells, named by the paths of a map.
 
-Every cell stays text, so that no id passes through a number. What no column of an event holds is kept as attributes.
+A path names a header, whatever its case and punctuation (`createdAt` is `created_at`), or a value of the JSON text in
+a cell (`attributes.Link`). `^.file` is what the file, or a folder around it, is called. Every cell stays text, so that
+no id passes through a number. What no column of an event holds is kept as attributes.
+
+A format may have tables with further columns of its events (`Extension`): they are read once, and joined to each table
+of events that comes with them.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path as FilePath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -15,24 +21,133 @@ from trackkit.errors import DataError
 from trackkit.sources import files
 from trackkit.sources.dates import is_not_iso, order_of
 from trackkit.sources.feeds import framing
-from trackkit.sources.feeds.headers import FILE, Headers, called
-from trackkit.sources.feeds.paths import ENVELOPE, Path, Rows, alternatives, as_json, cell, lists, path, series, texts
+from trackkit.sources.feeds.feed import Feed
+from trackkit.sources.feeds.json_paths import (
+    ENVELOPE,
+    RECORD,
+    JsonPath,
+    RecordRows,
+    alternatives,
+    as_json,
+    cell,
+    json_path,
+    lists,
+    series,
+    texts,
+)
 from trackkit.sources.feeds.records import Batch, Source
-from trackkit.sources.files import NOT_UTF8
-from trackkit.sources.sheets import Sheet, is_parquet, open_again, open_sheet
-from trackkit.sources.staging import STAGED, nameless_path
+from trackkit.sources.files import NOT_UTF8, Found
+from trackkit.sources.maps import plain_name
+from trackkit.sources.report import SourceReport
+from trackkit.sources.sheets import EXTENSIONS, Sheet, dialect, is_parquet, open_again, open_sheet
+from trackkit.sources.staging import STAGED, Staged, nameless_path, quarantine_frame
 from trackkit.sources.values import is_missing
 
+FILE = "^.file"
+# Possessive: a name may be made of many digits, and is looked at from each of them.
+_PART = re.compile(r"(?:[-_. ]*+(?:part|chunk)?+[-_. ]*+\d[\d_.T:-]*+)++$", re.IGNORECASE)
+_EXTENSIONS = re.compile(r"(?i)(\.(csv|tsv|txt|parquet|gz|zst|snappy))+$")
 ROWS = 50_000  # laid side by side at once
 _LOOKED_AT = 1000  # dates that say whether the way in which they are written needs finding out
 _BROKEN = object()
-_FLAT = ("occurred_at",)  # columns of an event that can hold no line end; the ids of other senders are any text
+_ROWS = "rows of id"
 
 
-class Table(Source):
-    """The rows of one table file, numbered from 1, the header left out."""
+def names(found: Found) -> list[str]:
+    """Return the names that may say what a file is: its own, then those of its folders, a folder of parts being one."""
+    whole = PurePosixPath(found.relative)
+    given = [whole.name, *reversed(whole.parts[:-1]), found.path.parent.name]
+    stems = [_EXTENSIONS.sub("", name) for name in given]
+    return [plain_name(name) for stem in stems for name in (stem, _PART.sub("", stem)) if plain_name(name)]
 
-    def batches(self, folder: FilePath) -> Iterator[Batch]:
+
+def called(feed: Feed, found: Found) -> str:
+    """Return which of the names that the map knows a file has, or else its own, in letters and digits."""
+    known, own = [plain_name(name) for name in feed.recognise.files], names(found)
+    return next((name for name in own if name in known), own[0] if own else "")
+
+
+class Headers:
+    """The headers of a table file, and where the value of a path stands among its cells (c0, c1, …)."""
+
+    def __init__(self, headers: list[str]) -> None:
+        self.headers = headers
+        self.cells = [f"c{place}" for place in range(len(headers))]
+        self.named: dict[str, str] = {}
+        for column, header in zip(self.cells, headers, strict=True):
+            self.named.setdefault(plain_name(header), column)
+        self.named.pop("", None)
+
+    def place(self, written: str) -> tuple[str, JsonPath | None] | None:
+        """Return the cell of a path, and the path inside its JSON text where it is a part of it; None without one."""
+        one = json_path(written)
+        if one.scope != RECORD:
+            return None
+        if (column := self.named.get(plain_name(written))) is not None:
+            return column, None
+        column = self.named.get(plain_name(str(one.steps[0])))
+        return (column, JsonPath(written, ENVELOPE, one.steps[1:])) if column and len(one.steps) > 1 else None
+
+    def have(self, written: str) -> bool:
+        """Return whether one of the paths has a place."""
+        return any(self.place(one) for one in alternatives(written) if not one.startswith("="))
+
+    def known(self, feed: Feed) -> int:
+        """Return how many columns the map reads."""
+        given = (self.place(one) for one in feed.used() if not one.startswith("="))
+        return len({cell for cell, _ in filter(None, given)})
+
+
+@dataclass
+class Further:
+    """The rows of such tables of a format, as text; a column is called as its header in small letters and digits.
+
+    `unclear` counts the rows of which it is not known whose they are; `places` are the files of the rows, which go when
+    nothing holds them.
+    """
+
+    feed: Feed
+    headers: dict[str, str]
+    rows: pl.LazyFrame
+    places: list[Path]
+    unclear: int = 0
+
+    def join(self, sheet: Sheet) -> None:
+        """Give the rows of a table of events the columns that they lack, by the ids that both tables have."""
+        events = Headers(sheet.headers).named
+        keys = [key for key in _keys(self.feed) if key in events and key in self.headers]
+        new = [name for name in self.headers if name not in events]
+        if not keys or not new:
+            return
+        cells = {name: f"c{place}" for place, name in enumerate(new, len(sheet.headers))}
+        # An id that stands in no row of this table leaves its cells empty, as an empty cell is.
+        further = self._once(keys, new).rename(cells)
+        on = [events[key] for key in keys]
+        joined = sheet.cells.join(further, how="left", left_on=on, right_on=keys, maintain_order="left")
+        sheet.cells = joined.with_columns(pl.col(list(cells.values())).fill_null(""))
+        sheet.headers = [*sheet.headers, *(self.headers[name] for name in new)]
+
+    def _once(self, keys: list[str], columns: list[str]) -> pl.LazyFrame:
+        """One row for each id; ids whose rows differ say nothing, since it is not known whose they are."""
+        own = self.rows.filter(pl.all_horizontal(pl.col(keys) != "")).select(*keys, *columns).unique()
+        rows = own.group_by(keys).agg(pl.col(columns).first(), pl.len().alias(_ROWS))
+        several = rows.filter(pl.col(_ROWS) > 1).select(pl.col(_ROWS).sum())
+        self.unclear = several.collect(engine="streaming").item() or 0
+        return rows.filter(pl.col(_ROWS) == 1).drop(_ROWS)
+
+    def notes(self) -> list[str]:
+        """Return what of the tables no event was given."""
+        what = f"{self.unclear:,} rows of further columns differ under one id: it is not known whose they are"
+        return [what] if self.unclear else []
+
+
+@dataclass
+class TableSource(Source):
+    """The rows of one table file, numbered from 1, the header left out; `further` are joined to them."""
+
+    further: list[Further] = field(default_factory=list)
+
+    def batches(self, folder: Path) -> Iterator[Batch]:
         """Yield the rows as cells, then what is no row of the table.
 
         Of a file that is not UTF-8 or cut short, what can be read is read from a copy.
@@ -47,26 +162,30 @@ class Table(Source):
         yield Batch(None, [*table.sheet.ragged, *table.lost()])
         table.staged.unlink()
 
-    def opened(self, folder: FilePath) -> "_Opened":
+    def opened(self, folder: Path) -> "_Opened":
         """Return the file with its cells on disk, mended where it is not UTF-8 or cut short."""
-        table = self._staged(open_sheet(self.found, self._known, self._flat), folder)
+        table = self._staged(open_sheet(self.found, self._known, self.flat), folder)
         if not table.sheet.trouble or is_parquet(self.found.path):
             return table
         table.staged.unlink()
-        table = self._staged(open_again(self.found, folder, self._known, self._flat), folder)
+        table = self._staged(open_again(self.found, folder, self._known, self.flat), folder)
         table.sheet.close()
         return table
 
     def _known(self, headers: list[str]) -> int:
         return Headers(headers).known(self.feed)
 
-    def _flat(self, headers: list[str]) -> set[int]:
-        readings = self.feed.columns.readings()
-        written = [one for name in _FLAT if name in readings for one in alternatives(readings[name].of)]
-        places = filter(None, map(Headers(headers).place, written))
+    def flat(self, headers: list[str]) -> set[int]:
+        """Return the places of instants, which hold no line end; the ids of other senders are any text."""
+        places = filter(None, map(Headers(headers).place, self._dates))
         return {int(column[1:]) for column, inner in places if inner is None}
 
-    def _staged(self, sheet: Sheet, folder: FilePath) -> "_Opened":
+    @property
+    def _dates(self) -> list[str]:
+        occurred_at = self.feed.columns.occurred_at
+        return alternatives(occurred_at.of) if occurred_at else []
+
+    def _staged(self, sheet: Sheet, folder: Path) -> "_Opened":
         """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
         staged = nameless_path(folder, "parquet")
         if not sheet.headers:
@@ -82,7 +201,7 @@ class Table(Source):
         return _Opened(self, sheet, staged)
 
 
-def _slices(staged: FilePath) -> Iterator[pl.DataFrame]:
+def _slices(staged: Path) -> Iterator[pl.DataFrame]:
     rows = pl.scan_parquet(staged, glob=False)
     height = rows.select(pl.len()).collect().item()
     for start in range(0, height, ROWS):
@@ -93,9 +212,9 @@ def _slices(staged: FilePath) -> Iterator[pl.DataFrame]:
 class _Opened:
     """A table file opened, its cells on disk."""
 
-    source: Source
+    source: TableSource
     sheet: Sheet
-    staged: FilePath
+    staged: Path
     parsed: dict[str, list[Any]] = field(default_factory=dict)
 
     @cached_property
@@ -111,8 +230,8 @@ class _Opened:
 
     @cached_property
     def tags(self) -> list[str]:
-        one = self.source.feed.columns.readings().get("tags")
-        return alternatives(one.of) if one else []
+        tags = self.source.feed.columns.tags
+        return alternatives(tags.of) if tags else []
 
     def lost(self) -> list[tuple[int, str, str]]:
         """Return what stopped the reading of the whole file, as broken rows after the last one."""
@@ -121,14 +240,11 @@ class _Opened:
 
     def order(self) -> str | None:
         """Return how the dates of events are written where that is beyond doubt, None where ISO or in doubt."""
-        one = self.source.feed.columns.readings().get("occurred_at")
-        places = [self.headers.place(written) for written in (alternatives(one.of) if one else [])]
-        cells = {place[0] for place in places if place and place[1] is None}
         rows = pl.scan_parquet(self.staged, glob=False)
-        for cell_ in sorted(cells):
-            few = rows.select(cell_).filter(pl.col(cell_) != "").head(_LOOKED_AT)
-            if few.select(is_not_iso(pl.col(cell_)).any()).collect().item():
-                return order_of(rows, cell_)
+        for dates in sorted(f"c{place}" for place in self.source.flat(self.sheet.headers)):
+            few = rows.select(dates).filter(pl.col(dates) != "").head(_LOOKED_AT)
+            if few.select(is_not_iso(pl.col(dates)).any()).collect().item():
+                return order_of(rows, dates)
         return None
 
     def notes(self) -> list[str]:
@@ -143,8 +259,8 @@ class _Opened:
     def batch(self, rows: pl.DataFrame) -> Batch:
         """Return rows as cells; those that are no UTF-8 or no JSON are broken."""
         text = pl.concat_str(self.headers.cells, separator=self.sheet.separator or ",").alias("as it stood")
-        rows = rows.with_columns(text).with_columns(pl.when(~is_missing(pl.col(self.headers.cells))).then(
-            pl.col(self.headers.cells)).name.keep())  # fmt: skip
+        cells = pl.col(self.headers.cells)
+        rows = rows.with_columns(text).with_columns(pl.when(~is_missing(cells)).then(cells).name.keep())
         self.parsed = {column: [_parsed(value) for value in rows[column]] for column in self.json_cells}
         rows = rows.with_columns(self._wrong())
         is_sound = rows["wrong"].is_null()
@@ -170,10 +286,8 @@ class _Opened:
         own = pl.repeat(called(self.source.feed, self.source.found), rows.height, dtype=pl.String, eager=True)
         columns = {cell(one): own if one == FILE else self._texts(rows, one) for one in self.source.paths}
         no = pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
-        return pl.DataFrame(
-            {"source_row": rows["source_row"], **columns, "is_shared": no, "is_empty": no, "tags": self._tags(rows),
-             "attributes": self._attributes(rows)}
-        )  # fmt: skip
+        further = {"is_shared": no, "is_empty": no, "tags": self._tags(rows), "attributes": self._attributes(rows)}
+        return pl.DataFrame({"source_row": rows["source_row"], **columns, **further})
 
     def _texts(self, rows: pl.DataFrame, written: str) -> pl.Series:
         place = self.headers.place(written)
@@ -190,7 +304,7 @@ class _Opened:
         if column not in self.parsed:
             return rows[column].to_list()
         # As envelopes: unlike records, they may be something else than an object, or nothing.
-        return Rows([], self.parsed[column]).values(inner or Path("", ENVELOPE, ()))
+        return RecordRows([], self.parsed[column]).values(inner or JsonPath("", ENVELOPE, ()))
 
     def _tags(self, rows: pl.DataFrame) -> pl.Series:
         tags: list[str | None] = [None] * rows.height
@@ -224,7 +338,7 @@ class _Opened:
 
     @staticmethod
     def _last(written: str) -> str:
-        return next(str(step) for step in reversed(path(written).steps) if isinstance(step, str))
+        return next(str(step) for step in reversed(json_path(written).steps) if isinstance(step, str))
 
 
 def _parsed(text: str | None) -> Any:
@@ -240,3 +354,70 @@ def _parsed(text: str | None) -> Any:
 def _member(column: pl.Expr, name: str) -> pl.Expr:
     written = pl.struct(column.alias(name)).struct.json_encode().str.slice(1).str.head(-1)
     return pl.when(column.is_not_null()).then(written)
+
+
+def merged(tables: list[Further]) -> list[Further]:
+    """Return one for each format: its rows are those of all its files."""
+    found: dict[str, Further] = {}
+    for one in tables:
+        if before := found.get(one.feed.name):
+            rows = pl.concat([before.rows, one.rows], how="diagonal").with_columns(pl.all().fill_null(""))
+            one = Further(one.feed, before.headers | one.headers, rows, [*before.places, *one.places])
+        found[one.feed.name] = one
+    return list(found.values())
+
+
+def stage_further(found: Found, feed: Feed, folder: Path, further: list[Further]) -> Staged:
+    """Read a table of further columns, those that the map reads, and put it to the others.
+
+    Its report says so, and what cannot be read.
+    """
+    table = TableSource(found, feed, [])
+    opened = table.opened(folder)
+    read = {cell for cell, _ in filter(None, map(opened.headers.place, [*feed.used(), *feed.attributes, *_by(feed)]))}
+    named = {name: cell for name, cell in opened.headers.named.items() if cell in read}
+    headers = dict(zip(opened.headers.cells, opened.sheet.headers, strict=True))
+    rows = pl.scan_parquet(opened.staged, glob=False).select(**{name: pl.col(cell) for name, cell in named.items()})
+    bad, height = sorted([*opened.sheet.ragged, *opened.lost()]), rows.select(pl.len()).collect().item()
+    report = SourceReport(found.relative, feed.name, "event", read=len(bad), quarantined=len(bad))
+    report.assumptions += [*opened.notes(), f"its {height:,} rows hold further columns of events, and are no events"]
+    report.ignored_columns = [header for cell, header in headers.items() if cell not in read]
+    further.append(Further(feed, {name: headers[cell] for name, cell in named.items()}, rows, [opened.staged]))
+    return Staged(report, {}, quarantine_frame(bad, report))
+
+
+def _keys(feed: Feed) -> list[str]:
+    return list(map(plain_name, _by(feed)))
+
+
+def _by(feed: Feed) -> list[str]:
+    return feed.extension.by if feed.extension else []
+
+
+def extends(found: Found, feed: Feed) -> bool:
+    """Return whether a file is the table of further columns of a format: by its name, and an id among its headers."""
+    if not feed.extension or not set(map(plain_name, feed.extension.files)) & set(names(found)):
+        return False
+    try:
+        headers = Headers(dialect(found, lambda some: sum(map(Headers(some).have, _by(feed)))).headers)
+    except DataError:  # damaged, which its reader will say
+        return False
+    return any(map(headers.have, _by(feed)))
+
+
+def together(files: list[Found], unread: list[Found], feeds: Mapping[str, Feed]) -> list[Found]:
+    """Return the files to be read: with one that is new, the tables of its folder that are joined to it.
+
+    Read again, a row is a copy of the one that is there; without its further columns it would be another one.
+    """
+    known = {plain_name(name) for feed in feeds.values() if feed.extension for name in feed.extension.files}
+    folders = {_folder(one) for one in files if known & set(names(one))} & set(map(_folder, unread))
+    return [one for one in files if one in unread or (_folder(one) in folders and _is_table(one))]
+
+
+def _folder(found: Found) -> PurePosixPath:
+    return PurePosixPath(found.relative).parent
+
+
+def _is_table(found: Found) -> bool:
+    return found.path.name.lower().endswith(EXTENSIONS)

@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from trackkit.sources.table_formats import ADOBE_EXPORT
-
-LISTMONK, MAUTIC = "listmonk", "mautic"
-PRODUCTS = (ADOBE_EXPORT, LISTMONK, MAUTIC)  # whose databases are read
+from trackkit.sources.table_formats import ADOBE_EXPORT, all_table_formats
 
 
 @dataclass(frozen=True)
@@ -17,6 +14,11 @@ class Since:
 
     marks: Mapping[str, str] = field(default_factory=dict)
     overlap: timedelta = timedelta(days=2)
+
+
+def products() -> list[str]:
+    """Return the formats of whose products databases are read."""
+    return [ADOBE_EXPORT, *all_table_formats("database")]
 
 
 # A URL written wrongly: taken for a file, its password would stand in the message that there is none.

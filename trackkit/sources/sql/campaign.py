@@ -2,21 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
 from trackkit import schema
 from trackkit.sources.maps import Field, TableMap, plain_name
-from trackkit.sources.sql.queries import Catalogue, Query, dated_column
+from trackkit.sources.sql.queries import Catalogue, Query
 from trackkit.sources.table_formats import ADOBE_EXPORT, built_in
 
-# Columns that say when a row came or last changed, the best first. Tables without one are read wholly.
-_DATED = {
-    "broadlog": ("tsLastModified", "tsEvent"), "exclusion": ("tsLastModified", "tsEvent"),
-    "recipient": ("tsLastModified",), "tracking_log": ("tsLastModified", "tsLog"), "web_tracking_log": ("tsLog",),
-    "subscription_history": ("tsDate",), "web_page_hit": ("tsLog",),
-}  # fmt: skip
 # The logs of other targets than recipients, which the platform keeps in tables of their own.
 _TARGETS = ("svc", "mid", "visitor", "appsubrcp", "rtevent", "batchevent")
 _LOGS = {"nmsbroadlog": "broadlog", "nmstrackinglog": "tracking_log", "nmsexcludelog": "exclusion"}
@@ -40,6 +35,7 @@ def prefixes(names: Iterable[str]) -> set[str]:
 def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict[str, str]]:
     """Return a query for each table that is one of the platform's, and why others of these names are not read."""
     prefix = prefix or ""
+    dated = {one.name: one.dated for one in built_in(ADOBE_EXPORT).table}
     named = {name: _named(name.removeprefix(prefix)) for name in catalogue.names if name.startswith(prefix)}
     known = {name: one for name, one in named.items() if one}
     found, lacking, unread = {}, {}, {}
@@ -55,7 +51,7 @@ def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict
             lacking[name] = f"named as '{one.name}', but without a column for {', '.join(missing)}"
             unread |= {name: one} if one.name in _TELL else {}
         else:
-            found[name] = catalogue.query(name, one, dated_column(headers, _DATED.get(one.name, ())))
+            found[name] = catalogue.query(name, one, dated.get(one.name, []))
     for name in sorted(name for name in catalogue.denied if name.startswith(prefix)):
         if (one := _named(name.removeprefix(prefix))) and not catalogue.is_part(name, known):
             lacking[name] = catalogue.why_missing(name)
@@ -68,10 +64,10 @@ def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict
 
 def _with_untold(catalogue: Catalogue, name: str, one: TableMap, unread: dict[str, TableMap]) -> Query:
     """The deliveries, saying of which a log was not read: of those that it names, or of all where it tells of none."""
-    own = catalogue.table(name)
-    tables, words = own, sa.literal("", sa.String())
+    tables: sa.FromClause = catalogue.table(name)
+    words: sa.ColumnElement[str] = sa.literal("", sa.String())
     for log, log_map in unread.items():
-        word = sa.literal(f"{_TELL[log_map.name]} ", sa.String())
+        word: sa.ColumnElement[str] = sa.literal(f"{_TELL[log_map.name]} ", sa.String())
         column = None if log in catalogue.denied else _delivery_column(catalogue, log, log_map)
         if column is not None:
             named = sa.select(column.label("delivery")).distinct().subquery()
@@ -82,7 +78,7 @@ def _with_untold(catalogue: Catalogue, name: str, one: TableMap, unread: dict[st
     return catalogue.query(name, untold, extra={"untold by logs": words}).joined(tables)
 
 
-def _delivery_column(catalogue: Catalogue, name: str, one: TableMap) -> sa.ColumnElement | None:
+def _delivery_column(catalogue: Catalogue, name: str, one: TableMap) -> sa.ColumnElement[Any] | None:
     headers = catalogue.headers(name)
     place = next((at for field, at in one.match(headers).items() if field.inner == "delivery_id"), None)
     return None if place is None else catalogue.table(name).c[headers[place]]

@@ -20,7 +20,15 @@ _KNOWN = ("postgresql", "mysql", "mariadb", "sqlite")
 _WHERE = {
     "postgresql": "a password can stand in ~/.pgpass or PGPASSWORD",
     "mysql": "a password can stand in an option file, as in '?read_default_file=~/.my.cnf'",
-}  # fmt: skip
+}
+# So that instants come out in one way, in UTC where the database knows their zone.
+ORDERS = {
+    "postgresql": ("SET TRANSACTION READ ONLY", "SET LOCAL TIME ZONE 'UTC'", "SET LOCAL DateStyle = 'ISO, YMD'"),
+    "mysql": ("SET time_zone = '+00:00'",),
+    "mariadb": ("SET time_zone = '+00:00'",),
+    "sqlite": ("BEGIN",),
+}
+_SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)  # names of what a query may hold
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Database:
         if self.dialect != "sqlite":
             engine = engine.execution_options(isolation_level="REPEATABLE READ")
         with engine.connect() as connection:
-            for order in _ORDERS.get(self.dialect, ()):
+            for order in ORDERS.get(self.dialect, ()):
                 connection.exec_driver_sql(order)
             yield connection
 
@@ -107,16 +115,6 @@ class Database:
         query = [_one(value) for name, value in self.url.query.items() if _SECRET.search(name)]
         plain = [str(word) for word in (self.url.password, *query) if word]
         return {written for word in plain for written in _spellings(word)}
-
-
-# So that instants come out in one way, in UTC where the database knows their zone.
-_ORDERS = {
-    "postgresql": ("SET TRANSACTION READ ONLY", "SET LOCAL TIME ZONE 'UTC'", "SET LOCAL DateStyle = 'ISO, YMD'"),
-    "mysql": ("SET time_zone = '+00:00'",), "mariadb": ("SET time_zone = '+00:00'",), "sqlite": ("BEGIN",),
-}  # fmt: skip
-
-
-_SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)  # names of what a query may hold
 
 
 # As SQLAlchemy takes a URL apart: a password ends at the first '@', and what follows is host, port, database, query.

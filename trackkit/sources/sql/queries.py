@@ -28,7 +28,7 @@ class Query:
 
     name: str
     table_map: TableMap
-    statement: sa.Select
+    statement: sa.Select[Any]
     dated: Mapping[str, sa.ColumnElement[Any]]
     ignored: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -51,10 +51,6 @@ class Query:
         columns, where = self.statement.selected_columns, self.statement.whereclause
         statement = sa.select(*columns).select_from(tables)
         return replace(self, statement=statement if where is None else statement.where(where))
-
-    def expanded(self, expand: Callable[[Path, Path], list[str]]) -> "Query":
-        """Return the query with what makes the rows for the map of those that are read."""
-        return replace(self, expand=expand)
 
     def newest(self, rows: Path, known: str | None) -> str | None:
         """Return the newest instant of the rows read, or the one known before; never one that is still to come.
@@ -171,13 +167,15 @@ class Catalogue:
     ) -> Query:
         """Return the query for the columns of a table that a map knows, with `extra` ones from elsewhere by name.
 
-        `dated` are columns that say when a row came or changed; where one of them holds no instants, there is no
-        watermark and the table is read wholly. `what` tells several readings of one table apart.
+        `dated` are columns that say when a row came or changed (`a | b` the first that is there); where one of them is
+        missing or holds no instants, there is no watermark and the table is read wholly. `what` tells several readings
+        of one table apart.
         """
         table, headers = self.table(name), self.headers(name)
         used = {headers[place] for place in table_map.match(headers).values()} - set(extra or {})
-        marks = {column: table.c[column] for column in dated if column in table.c}
-        is_dated = len(marks) == len(dated) and all(self._holds_instants(column) for column in marks.values())
+        present = [_first_header(headers, written) for written in dated]
+        marks = {column: table.c[column] for column in present if column is not None}
+        is_dated = None not in present and all(self._holds_instants(column) for column in marks.values())
         marks = marks if is_dated else {}
         cells = {column: table.c[column] for column in headers if column in used or column in marks} | dict(extra or {})
         key = self.key(name)
@@ -194,10 +192,8 @@ class Catalogue:
         return isinstance(column.type, sa.DateTime | sa.Date) or is_text
 
 
-def dated_column(headers: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return the first of the wanted headers, however it is written, that a table has."""
-    for one in wanted:
-        place = TableMap("", "", "", (Field("at", "instant", (one,)),)).match(list(headers))
-        if place:
-            return (headers[next(iter(place.values()))],)
-    return ()
+def _first_header(headers: list[str], written: str) -> str | None:
+    """Return the first of the columns `a | b`, however it is written, that a table has."""
+    column = Field("at", "instant", tuple(written.split(" | ")))
+    places = TableMap("", "", "", (column,)).match(headers)
+    return headers[places[column]] if places else None

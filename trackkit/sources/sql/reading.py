@@ -8,15 +8,13 @@ from trackkit.sources import tables
 from trackkit.sources.files import Found
 from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport
-from trackkit.sources.sql import PRODUCTS, Since, campaign, listmonk, mautic
-from trackkit.sources.sql.choice import products
+from trackkit.sources.sql import Since, products
 from trackkit.sources.sql.connection import Database, told
+from trackkit.sources.sql.products import products_in
 from trackkit.sources.sql.queries import Catalogue, Query, instant
 from trackkit.sources.sql.stream import Stream, stream
 from trackkit.sources.staging import RawLoad, Staged, combine, nameless_path
 from trackkit.sources.values import Clock
-
-QUERIES = dict(zip(PRODUCTS, (campaign.queries, listmonk.queries, mautic.queries), strict=True))
 
 
 def read_database(
@@ -54,15 +52,16 @@ def read_database(
 
 
 def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[list[Query], dict[str, str]]:
-    found, ignored = [], {}
-    for name in products(catalogue, database, format):
-        queries, lacking = QUERIES[name](catalogue, database.prefix)
+    found: list[Query] = []
+    ignored: dict[str, str] = {}
+    for product in products_in(catalogue, database, format):
+        queries, lacking = product.queries(catalogue, database.prefix)
         found, ignored = [*found, *queries], ignored | lacking
     if not found:
         seen = ", ".join(catalogue.names[:5]) or "none"
         more = f" and {len(catalogue.names) - 5:,} more" if len(catalogue.names) > 5 else ""
         more += f" ({len(catalogue.denied):,} besides may not be read by its user)" if catalogue.denied else ""
-        wanted = ", ".join(PRODUCTS) if format == "auto" else format
+        wanted = ", ".join(products()) if format == "auto" else format
         raise DataError(
             f"{database.shown} holds no table that can be read: found {seen}{more}. Known are the tables of {wanted}; "
             "'?schema=' and '?prefix=' in the URL say where they are."

@@ -4,29 +4,25 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from trackkit.sources.sheets import ROW
-from trackkit.sources.sql.connection import Database
+from trackkit.sources.sql.connection import ORDERS, Database
 
 BATCH = 50_000  # rows held at once, as Python's own values
 _ADBC = "adbc_driver_postgresql"
-_ORDERS = (
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-    "SET LOCAL TIME ZONE 'UTC'",
-    "SET LOCAL DateStyle = 'ISO, YMD'",
-)  # fmt: skip
+_ORDERS = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", *ORDERS["postgresql"][1:])
 
 
 class Stream(NamedTuple):
     """How rows come out of a database: `write(statement, target)`, and the words for it in the load report."""
 
-    write: Callable[[sa.Select, Path], None]
+    write: Callable[[sa.Select[Any], Path], None]
     how: str
 
 
@@ -44,19 +40,19 @@ def stream(database: Database, connection: sa.Connection) -> Iterator[Stream]:
 
 
 @contextmanager
-def _through_adbc(database: Database) -> Iterator[Callable[[sa.Select, Path], None]]:
+def _through_adbc(database: Database) -> Iterator[Callable[[sa.Select[Any], Path], None]]:
     from adbc_driver_postgresql import dbapi
     from psycopg.conninfo import make_conninfo
 
     # Both drivers are libpq's, but it reads a URL more strictly than SQLAlchemy writes one.
-    place = make_conninfo(
-        **database.url.translate_connect_args(username="user", database="dbname"), **database.url.query
-    )
+    named = database.url.translate_connect_args(username="user", database="dbname")
+    arguments: dict[str, Any] = {**named, **database.url.query}
+    place = make_conninfo(**arguments)
     with closing(dbapi.connect(place)) as adbc, closing(adbc.cursor()) as cursor:
         for order in _ORDERS:
             cursor.execute(order)
 
-        def write(statement: sa.Select, target: Path) -> None:
+        def write(statement: sa.Select[Any], target: Path) -> None:
             cursor.execute(_literal(statement))
             rows = cursor.fetch_record_batch()
             with pq.ParquetWriter(target, rows.schema, compression="lz4", write_statistics=False) as file:
@@ -66,13 +62,14 @@ def _through_adbc(database: Database) -> Iterator[Callable[[sa.Select, Path], No
         yield write
 
 
-def _literal(statement: sa.Select) -> str:
+def _literal(statement: sa.Select[Any]) -> str:
     """The words of a query that holds no values but our own."""
-    dialect = postgresql.dialect(paramstyle="named")  # the usual style would double each percent sign
+    # The usual style would double each percent sign.
+    dialect = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves its dialects untyped
     return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
-def _through_sqlalchemy(connection: sa.Connection, statement: sa.Select, target: Path) -> None:
+def _through_sqlalchemy(connection: sa.Connection, statement: sa.Select[Any], target: Path) -> None:
     names = [column.key for column in statement.selected_columns]
     layout = pa.schema([(name, pa.int64() if name == ROW else pa.string()) for name in names])
     rows = connection.execution_options(stream_results=True, yield_per=BATCH).execute(statement)

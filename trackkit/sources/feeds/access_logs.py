@@ -12,16 +12,16 @@ import polars as pl
 
 from trackkit.sources import values
 from trackkit.sources.feeds.feed import Feed, Hit, all_feeds
-from trackkit.sources.feeds.paths import cell
+from trackkit.sources.feeds.json_paths import cell
 from trackkit.sources.feeds.records import Batch, Source
-from trackkit.sources.feeds.requests import Requests, decoded
+from trackkit.sources.feeds.request_lines import Requests, decoded
 from trackkit.sources.lines import Lines
 
 _LOOKED_AT = 1_000  # lines of each batch that are looked at for the hits of other platforms, until there are some
 _OF_OTHERS = "{0:,} or more lines are hits of {1}: load the file with --format {1} too"
 
 
-class Hits(Source):
+class AccessLogSource(Source):
     """The lines of one access log."""
 
     def batches(self, folder: Path) -> Iterator[Batch]:
@@ -134,11 +134,7 @@ def _named(hits: pl.DataFrame, feed: Feed) -> pl.DataFrame:
             text = pl.col(f"hit {place}").struct.field(name)
             groups.setdefault(name, []).append(pl.when(~text.is_in(one.nothing)).then(text) if one.nothing else text)
     named = hits.with_columns(**parts).with_columns(**{name: pl.coalesce(some) for name, some in groups.items()})
-    plain = {
-        name: pl.when(pl.col("is_decoded")).then(name).otherwise(_unquoted(pl.col(name))) for name in groups
-    }  # fmt: skip
-    return named.with_columns(**plain).drop(parts)
-
-
-def _unquoted(text: pl.Expr) -> pl.Expr:
-    return text.str.replace_many(list(values.PERCENT), list(values.PERCENT.values()), ascii_case_insensitive=True)
+    texts = [
+        pl.when("is_decoded").then(name).otherwise(decoded(pl.col(name), values.PERCENT)).alias(name) for name in groups
+    ]
+    return named.with_columns(texts).drop(parts)

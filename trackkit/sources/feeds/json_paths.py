@@ -1,4 +1,4 @@
-"""Paths into records: which values of a JSON record a map means, evaluated over many records at once.
+"""Paths into JSON records: which values of a JSON record a map means, evaluated over many records at once.
 
 `a.b` is the value `b` of the value `a`; `a[0]` the first of a list; `a.*` the only value of an object, whatever its
 name; `"a.b"` a name with a dot. `^.a` is `a` of the envelope that the record came in, `@` the recipient it is about
@@ -32,26 +32,26 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
-class Path:
+class JsonPath:
     """One path: where it begins (the record, its envelope, its recipient), its steps, and the text as written."""
 
     written: str
     scope: str
     steps: tuple[Step, ...]
     explodes: bool = False
-    without: "Path | None" = None
+    without: "JsonPath | None" = None
 
 
 @cache
-def path(written: str) -> Path:
+def json_path(written: str) -> JsonPath:
     """Return a path as written; RequestError when it is none.
 
-    >>> path("mail.tags.campaign[0]").steps, path("^.MessageId").scope, path("items[]").explodes
+    >>> json_path("mail.tags.campaign[0]").steps, json_path("^.MessageId").scope, json_path("items[]").explodes
     (('mail', 'tags', 'campaign', 0), '^', True)
     """
     if _WITHOUT in written:
         kept, left_out = written.split(_WITHOUT, 1)
-        return replace(path(kept), written=written.strip(), without=path(left_out))
+        return replace(json_path(kept), written=written.strip(), without=json_path(left_out))
     text = written.strip()
     scope = text[:1] if text[:1] in (ENVELOPE, RECIPIENT) else RECORD
     inner = text.removeprefix(scope).removeprefix(".") if scope else text
@@ -59,9 +59,8 @@ def path(written: str) -> Path:
         raise RequestError(f"{written!r} is no path; write one as 'name', 'name.inner', 'list[0]' or '^.name'.")
     explodes = inner.endswith("[]")
     parts = _STEP.findall(inner.removesuffix("[]"))
-    return Path(
-        text, scope, tuple(quoted or (int(place) if place else name) for quoted, place, name in parts), explodes
-    )
+    steps = tuple(quoted or (int(place) if place else name) for quoted, place, name in parts)
+    return JsonPath(text, scope, steps, explodes)
 
 
 def cell(written: str) -> str:
@@ -78,12 +77,17 @@ def alternatives(written: str) -> list[str]:
     parts = [written.strip()] if written.strip().startswith("=") else [part.strip() for part in written.split("|")]
     for part in parts:
         if not part.startswith("="):
-            path(part)
+            json_path(part)
     return parts
 
 
+def singles(written: str | None) -> list[JsonPath]:
+    """Return the paths of `a | b`, in order, constants left out; none for None."""
+    return [json_path(one) for one in alternatives(written) if not one.startswith("=")] if written else []
+
+
 @dataclass
-class Rows:
+class RecordRows:
     """Records of one batch, side by side with their envelopes and the recipients they are about."""
 
     records: list[Any]
@@ -97,11 +101,11 @@ class Rows:
         return set().union(*self.records)
 
     @cached_property
-    def nothing(self) -> list[None]:
+    def nothing(self) -> list[Any]:
         """What a path gives that leads to nothing in any record: this very list."""
         return [None] * len(self.envelopes)
 
-    def values(self, one: Path) -> list[Any]:
+    def values(self, one: JsonPath) -> list[Any]:
         """Return the value of a path in each record, None where there is none."""
         whole = {RECORD: self.records, ENVELOPE: self.envelopes, RECIPIENT: self.recipients}[one.scope]
         values = self._followed(one.scope, one.steps, whole)
@@ -117,7 +121,7 @@ class Rows:
             self._known[scope, steps] = self._next(inner, steps[-1])
         return self._known[scope, steps]
 
-    def texts(self, one: Path) -> pl.Series | None:
+    def texts(self, one: JsonPath) -> pl.Series | None:
         """Return the values of a path as texts; None where no record has any."""
         values = self.values(one)
         return None if values is self.nothing else _column(values)
@@ -149,7 +153,7 @@ def _stepped(values: Sequence[Any], step: Step, are_objects: bool = False) -> li
     return [v.get(step) if type(v) is dict else None for v in values]
 
 
-def follow(value: Any, one: Path) -> Any:
+def follow(value: Any, one: JsonPath) -> Any:
     """Return the value of a path in one record, None where there is none."""
     for step in one.steps:
         value = _stepped([value], step)[0]
@@ -240,7 +244,7 @@ def lists(values: list[Any]) -> list[str | None]:
     if {*map(type, values)} <= _LISTS and {*map(type, chain.from_iterable(filter(None, values)))} <= {str}:
         marks = [tuple(v) if v else None for v in values]
         written = {mark: as_json(mark) for mark in {*marks} if mark}  # the same few tags come again and again
-        return [mark and written[mark] for mark in marks]
+        return [written[mark] if mark else None for mark in marks]
     known: dict[str, str | None] = {"": None, "[]": None}
     return [None if v is None else _array(v, v if type(v) is str else repr(v), known) for v in values]
 

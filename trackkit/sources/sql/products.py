@@ -1,26 +1,67 @@
 """Whose tables a database holds, and which of several installations is meant: none is chosen in silence."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 
 from trackkit.errors import DataError, RequestError, did_you_mean
-from trackkit.sources.sql import PRODUCTS, campaign, listmonk, mautic
+from trackkit.sources.sql import campaign
 from trackkit.sources.sql.connection import Database
-from trackkit.sources.sql.queries import Catalogue
+from trackkit.sources.sql.installation import Installation
+from trackkit.sources.sql.listmonk import Listmonk
+from trackkit.sources.sql.mautic import Mautic
+from trackkit.sources.sql.queries import Catalogue, Query
+from trackkit.sources.table_formats import ADOBE_EXPORT, TableFormat, all_table_formats
 
-_PREFIXES = dict(zip(PRODUCTS, (campaign.prefixes, listmonk.prefixes, mautic.prefixes), strict=True))
+_INSTALLATIONS = {"listmonk": Listmonk, "mautic": Mautic}
+Queries = tuple[list[Query], dict[str, str]]  # those for the tables that are read, and why others are not
 
 
-def products(catalogue: Catalogue, database: Database, format: str) -> list[str]:
+@dataclass(frozen=True)
+class Product:
+    """A product whose database can be read: behind which prefixes its tables are, and the queries for them.
+
+    The prefix need not be named where only one fits.
+    """
+
+    name: str
+    prefixes: Callable[[Iterable[str]], set[str]]
+    queries: Callable[[Catalogue, str | None], Queries]
+
+
+def _products(format: str) -> list[Product]:
+    platform = Product(ADOBE_EXPORT, campaign.prefixes, campaign.queries)
+    declared = [
+        Product(name, partial(_prefixes, one), partial(_queries, one))
+        for name, one in all_table_formats("database").items()
+    ]
+    return [one for one in (platform, *declared) if format in ("auto", one.name)]
+
+
+def _prefixes(format: TableFormat, names: Iterable[str]) -> set[str]:
+    known, marks = set(names), format.recognise
+    last = marks.tables[-1]
+    prefixes = {name.removesuffix(last) for name in known if name.endswith(last)} if marks.prefixed else {""}
+    return {prefix for prefix in prefixes if all(prefix + name in known for name in marks.tables)}
+
+
+def _queries(format: TableFormat, catalogue: Catalogue, prefix: str | None) -> Queries:
+    fitting = sorted(one for one in _prefixes(format, catalogue.names) if prefix in (None, one))
+    installation = _INSTALLATIONS.get(format.name, Installation)
+    return installation(catalogue, format, fitting[0]).queries() if fitting else ([], {})
+
+
+def products_in(catalogue: Catalogue, database: Database, format: str) -> list[Product]:
     """Return whose tables are to be read; all that are asked for where nobody's are found.
 
     Errors: RequestError where several installations are found and neither schema, prefix nor format says which is
     meant; DataError where the schema or the prefix named is not there.
     """
-    asked = [name for name in PRODUCTS if format in ("auto", name)]
+    asked = _products(format)
     _check_schema(catalogue, database, asked)
-    found = {name: _PREFIXES[name](catalogue.names) for name in asked}
+    found = {product.name: product.prefixes(catalogue.names) for product in asked}
     if database.prefix is not None:
-        known = set().union(*found.values())
+        known = {prefix for behind in found.values() for prefix in behind}
         if known and database.prefix not in known:
             raise DataError(
                 f"{database.shown} holds no table that can be read: found {_words(catalogue.names)}, but none behind "
@@ -40,12 +81,15 @@ def products(catalogue: Catalogue, database: Database, format: str) -> list[str]
             f"{database.shown} holds tables of {' and of '.join(present)}; say which to read by `--format`, and load "
             "each into a store of its own."
         )
-    return present or asked
+    return [product for product in asked if product.name in present] or asked
 
 
-def _check_schema(catalogue: Catalogue, database: Database, asked: list[str]) -> None:
+def _check_schema(catalogue: Catalogue, database: Database, asked: list[Product]) -> None:
     """Refuse a schema that is not there, and to choose among several that hold tables of one kind."""
-    held = {schema: [name for name in asked if _PREFIXES[name](tables)] for schema, tables in catalogue.schemas.items()}
+    held = {
+        schema: [product.name for product in asked if product.prefixes(tables)]
+        for schema, tables in catalogue.schemas.items()
+    }
     holders = sorted(schema for schema, names in held.items() if names)
     if database.schema is not None:
         if catalogue.schemas and database.schema not in catalogue.schemas:
@@ -58,7 +102,7 @@ def _check_schema(catalogue: Catalogue, database: Database, asked: list[str]) ->
             f"in the schemas {_words(holders)}; say which to read by '?schema=' in the URL, and load each into a store "
             "of its own."
         )
-    if holders and not any(_PREFIXES[name](catalogue.names) for name in asked):
+    if holders and not any(product.prefixes(catalogue.names) for product in asked):
         raise DataError(
             f"{database.shown} holds no table that can be read in its own schema, but in {holders[0]!r}; write "
             f"'?schema={holders[0]}' in the URL."
