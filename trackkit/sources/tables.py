@@ -58,10 +58,10 @@ def stage(
 def _read(
     found: Found, table_map: TableMap, clock: Clock, orders: Mapping[str, str], hiding: Hiding, target: Path
 ) -> "_Reading":
-    reading = _Reading(open_sheet(found, table_map.known, table_map.flat), table_map, clock, orders, hiding)
+    reading = _Reading(open_sheet(found, table_map.count_known, table_map.flat), table_map, clock, orders, hiding)
     reading.sink(target)
     if reading.sheet.trouble and not is_parquet(found.path):  # not UTF-8, cut short, a stray quote: again, with care
-        again = open_again(found, target.parent, table_map.known, table_map.flat)
+        again = open_again(found, target.parent, table_map.count_known, table_map.flat)
         reading = _Reading(again, table_map, clock, orders, hiding)
         reading.sink(target)
         again.close()
