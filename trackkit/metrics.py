@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from trackkit.schema import IDENTITY
 
+__all__ = ["BREAKDOWNS", "METRICS", "Metric", "breakdowns_of", "lineage", "made_of", "money_of", "sources_of"]
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"
 CURRENCY, ARTICLES, RATIO = "currency", "articles", "ratio"
 BETTER, WORSE, NEUTRAL = "better", "worse", "neutral"

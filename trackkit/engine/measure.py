@@ -40,6 +40,7 @@ from trackkit.metrics import (
     sources_of,
 )
 
+__all__ = ["ENGINES", "measure", "quotient"]
 ENGINES = ("polars", "spark")
 
 
