@@ -197,7 +197,7 @@ FMT_SKIP = {
     "sources": 113,
     "store": 34,
 }
-NAMED_TWICE = {"Frames", "Link", "Removal", "Rows", "Theme", "Settled", "Table", "Tables", "_Reader", "_Reading"}
+NAMED_TWICE = {"Frames", "Removal", "Rows", "Settled", "Table", "Tables", "_Reader", "_Reading"}
 WITHOUT_ALL = {"analysis", "store"}
 
 
