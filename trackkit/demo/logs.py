@@ -114,8 +114,15 @@ def with_ids(scene: Scene, hits: pl.DataFrame, counters: list[int]) -> pl.DataFr
     if scene.mailing.plan.role == "letter":
         first, second = (np.flatnonzero(late & (server == place))[:3] for place in (0, 1))
         number[second[: first.size]] = number[first[: second.size]]
-    text = _log_ids(server, number)
-    return hits.with_columns(server=server.astype(np.int8), number=number, log_id=text)
+    ours = pl.col("message") >= 0
+    return hits.with_columns(
+        server=server.astype(np.int8),
+        number=number,
+        log_id=_log_ids(server, number),
+        message_id=pl.when(ours).then(scene.mailing.first_message + pl.col("message")).otherwise(0),
+        delivery_id=pl.when(ours | pl.col("is_named")).then(scene.mailing.plan.delivery_id).otherwise(0),
+        link_id=scene.slots[0][hits["slot"].to_numpy()],
+    )
 
 
 def _log_ids(server: np.ndarray, number: np.ndarray) -> pl.Series:
@@ -139,19 +146,18 @@ def with_fate(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
 
 def make_lines(scene: Scene, hits: pl.DataFrame) -> pl.Series:
     """Return the raw line of each hit."""
-    mailing, ids = scene.mailing, scene.slots[0]
     message = hits["message"].to_numpy()
-    ours = message >= 0
+    is_text = (message >= 0) & scene.mailing.is_text[message]
     at = pl.from_epoch("at", "ms").dt.strftime(INSTANT).str.slice(0, 22)
     columns = (
         pl.col("log_id"),
         pl.when("is_undated").then(pl.lit("")).otherwise(at),
-        hexadecimal(np.where(ours, mailing.first_message + message, 0)),
-        hexadecimal(np.where(ours | hits["is_named"].to_numpy(), mailing.plan.delivery_id, 0)),
-        hexadecimal(ids[hits["slot"].to_numpy()]),
+        hexadecimal(hits["message_id"].to_numpy()),
+        hexadecimal(hits["delivery_id"].to_numpy()),
+        hexadecimal(hits["link_id"].to_numpy()),
         pl.lit("0"),
         _persons(hits),
-        pl.Series(["h", "t"]).gather(np.where(ours & mailing.is_text[message], 1, 0)),
+        pl.Series(["h", "t"]).gather(is_text.astype(np.uint32)),
         _parameters(scene, hits),
         _CLIENTS.gather(hits["client"]),
         _ADDRESSES.gather(hits["address"]),
@@ -167,7 +173,7 @@ def _persons(hits: pl.DataFrame) -> pl.Series:
 
 def _parameters(scene: Scene, hits: pl.DataFrame) -> pl.Expr:
     """The extra parameters: a web hit's tag, amount and articles, the value of a personalised link, or none."""
-    first_tag = scene.slots[0].size - len(WEB_TAGS)
+    first_tag = scene.first_tag
     personal = [place for place, link in enumerate(scene.mailing.plan.links, 1) if "<%=" in link.url]
     names = _NAMES.gather(hits["message"].to_numpy() % len(FIRST_NAMES))
     tag = pl.lit(_TAGS.gather(np.maximum(hits["slot"].to_numpy() - first_tag, 0)))

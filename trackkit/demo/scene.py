@@ -49,6 +49,11 @@ class Scene:
         ids, types = zip(*rows, strict=True)
         return np.array(ids), np.array(types)
 
+    @property
+    def first_tag(self) -> int:
+        """The slot of the first web tag."""
+        return 1 + len(self.mailing.plan.links)
+
     def fresh(self, count: int) -> np.ndarray:
         """Return persons never seen before: new cookies."""
         return self.rng.integers(1 << 61, 1 << 62, count, dtype=np.uint64)

@@ -122,19 +122,17 @@ class Truth:
 
 def truth(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
     """Return one row per hit: its keys as a load knows them, its true kind, and where it was written."""
-    mailing, (ids, types) = scene.mailing, scene.slots
-    slot, ours, bought = hits["slot"].to_numpy(), pl.col("message") >= 0, pl.col("cents") > 0
+    types, bought = scene.slots[1][hits["slot"].to_numpy()], pl.col("cents") > 0
     names = pl.Series([LINK_TYPES.get(code) for code in range(max(LINK_TYPES) + 1)])
     at = pl.from_epoch("at", "ms").dt.replace_time_zone("UTC").dt.cast_time_unit("us")
     return hits.select(
         "log_id",
         pl.Series("log_server", SERVERS).gather(hits["server"]),
         pl.col("number").cast(pl.String).alias("event_id"),
-        pl.when(ours | pl.col("is_named")).then(pl.lit(str(mailing.plan.delivery_id))).alias("delivery_id"),
-        pl.when(ours).then(mailing.first_message + pl.col("message")).cast(pl.String).alias("message_id"),
+        pl.col("delivery_id", "message_id").replace(0, None).cast(pl.String),
         pl.when(~pl.col("is_undated")).then(at).alias("occurred_at"),
-        pl.Series("link_id", ids[slot]).cast(pl.String),
-        names.gather(types[slot]).alias("event_type"),
+        pl.col("link_id").cast(pl.String),
+        names.gather(types).alias("event_type"),
         pl.Series("kind", KINDS).gather(hits["kind"]),
         "is_repeat",
         "raw_lines",

@@ -106,35 +106,35 @@ def write_messages(folder: Path, mailing: Mailing, people: People) -> None:
 
 def write_hits(folder: Path, scene: Scene, hits: pl.DataFrame) -> None:
     """A part of `tracking_log/`: commas, Zstandard, XPath names; and of `web_tracking_log.csv`: semicolons."""
-    found = hits.filter("in_table")
-    if found.is_empty():
+    exported = hits.filter("in_table")
+    if exported.is_empty():
         return
-    mailing, ids = scene.mailing, scene.slots[0]
-    message = found["message"].to_numpy()
-    ours = message >= 0
-    recipient = np.where(ours, mailing.recipient[message], -1)
+    mailing = scene.mailing
+    recipient = np.where(exported["message"] < 0, -1, mailing.recipient[exported["message"].to_numpy()])
     columns = {
-        "@id": found["number"],
-        "@logDate": instants(found["at"].to_numpy(), ZULU),
-        "[@url-id]": ids[found["slot"].to_numpy()],
-        "[@broadLog-id]": np.where(ours, mailing.first_message + message, 0),
-        "[@delivery-id]": np.where(ours | found["is_named"].to_numpy(), mailing.plan.delivery_id, 0),
+        "@id": exported["number"],
+        "@logDate": instants(exported["at"].to_numpy(), ZULU),
+        "[@url-id]": exported["link_id"],
+        "[@broadLog-id]": exported["message_id"],
+        "[@delivery-id]": exported["delivery_id"],
         "[@recipient-id]": np.where(recipient < 0, 0, recipient + FIRST_RECIPIENT),
-        "[@source-id]": uuids(found["person"].to_numpy()),
-        "@sourceType": ["web"] * found.height,
-        "@userAgent": _HASHES.gather(found["client"]),
+        "[@source-id]": uuids(exported["person"].to_numpy()),
+        "@sourceType": ["web"] * exported.height,
+        "@userAgent": _HASHES.gather(exported["client"]),
     }
     path = folder / "tracking_log" / f"part-{mailing.plan.number:04}.csv.zst"
     pl.DataFrame(columns).write_csv(path, compression="zstd")
-    web = found.filter(pl.col("slot") > len(mailing.plan.links))
-    tags = pl.Series([tag for *_, tag in WEB_TAGS]).gather(web["slot"].to_numpy() - len(mailing.plan.links) - 1)
+    _write_web_hits(folder, exported.filter(pl.col("slot") >= scene.first_tag), scene.first_tag)
+
+
+def _write_web_hits(folder: Path, hits: pl.DataFrame, first_tag: int) -> None:
     bought = pl.when(pl.col("cents") > 0)
-    columns = {
-        "dAmount": bought.then(pl.lit(amounts(web))),
-        "iArticle": bought.then("articles"),
-        "sTagId": pl.lit(tags),
-    }
-    frame = web.select(iTrackingLogId="number", **columns)
+    frame = hits.select(
+        iTrackingLogId="number",
+        dAmount=bought.then(pl.lit(amounts(hits))),
+        iArticle=bought.then("articles"),
+        sTagId=pl.Series([tag for *_, tag in WEB_TAGS]).gather(hits["slot"].to_numpy() - first_tag),
+    )
     with (folder / "web_tracking_log.csv").open("ab") as file:
         frame.write_csv(file, separator=";", include_header=file.tell() == 0)
 
