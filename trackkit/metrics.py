@@ -154,6 +154,11 @@ class Estimate:
 Formula = Count | Distinct | Total | Known | Ratio | Difference | Estimate
 
 
+def where_of(formula: Formula) -> Condition:
+    """Return the condition of a formula that looks at rows; none for one that is made of other metrics."""
+    return getattr(formula, "where", ALWAYS)
+
+
 @dataclass(frozen=True)
 class Metric:
     """One indicator: what it is called, what it counts, how, and where its definition comes from.
