@@ -83,10 +83,9 @@ def _periods(tables: Tables) -> pl.DataFrame:
     choices = _choices(tables).collect().sort("visitor", "occurred_at")
     choices = choices.filter((pl.col("choice") == 1).any().over("visitor"))
     refuses = pl.col("choice").last().over("visitor") == 1
-    then = choices.select(
-        "visitor", since="occurred_at", until=pl.col("occurred_at").shift(-1).over("visitor"),
-        is_refused=refuses | (pl.col("choice") == 1),
-    )  # fmt: skip
+    until = pl.col("occurred_at").shift(-1).over("visitor")
+    is_refused = refuses | (pl.col("choice") == 1)
+    then = choices.select("visitor", since="occurred_at", until=until, is_refused=is_refused)
     before = then.group_by("visitor").agg(until=pl.col("since").min(), is_refused=pl.col("is_refused").all())
     return pl.concat([before, then], how="diagonal").select(then.columns)
 
