@@ -23,8 +23,8 @@ from tests.test_cli import trackkit
 from tests.test_store import START, add, assert_same, contents, message_of, open_of
 from trackkit import schema
 from trackkit.analysis.limits import limits
+from trackkit.engine.completeness import purged
 from trackkit.engine.measure import measure
-from trackkit.engine.retained import purged
 from trackkit.errors import RequestError
 from trackkit.metrics import METRICS, Ratio
 from trackkit.report.notes import sentences

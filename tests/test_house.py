@@ -1,17 +1,22 @@
 """The rules of the house, executed: imports, sizes, docstrings, clean notebooks, no traces of one machine."""
 
 import ast
+import builtins
+import importlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+import trackkit as tk
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "trackkit"
@@ -44,6 +49,9 @@ MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report"}
 MAY_IMPORT["__init__"] = {"metrics", "engine", "quality", "store", "analysis", "show", "report"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}
+# The modules whose functions users call.
+_OTHERS = set(tk.__all__) - {*tk._ATTRIBUTES, *tk._MODULES}
+FRONT_DOOR = sorted({*tk._ATTRIBUTES.values(), *tk._MODULES.values(), *(f"analysis.{name}" for name in _OTHERS)})
 
 # Longer than the house allows, each with its reason. An entry that is no longer true must go.
 LONG_FUNCTIONS: dict[str, str] = {}
@@ -170,6 +178,66 @@ def _is_declaration(node: ast.stmt) -> bool:
     """A method of a Protocol, whose class says what it is."""
     body = getattr(node, "body", [])
     return len(body) == 1 and isinstance(body[0], ast.Expr) and getattr(body[0].value, "value", None) is ...
+
+
+# What is still to be mended, none of it to grow: `# fmt: skip` by room, classes named twice, modules without `__all__`.
+FMT_SKIP = {"analysis": 41, "cli": 3, "report": 12, "runs": 2, "show": 35, "sources": 113, "store": 34}
+NAMED_TWICE = {"Settled", "Table", "Tables", "_Reader", "_Reading"}
+WITHOUT_ALL = {"analysis", "store"}
+
+
+def test_the_formatter_is_obeyed() -> None:
+    """What it makes ugly is usually data that wants another shape."""
+    found = Counter(_room(path) for path in _modules() for line in _lines(path) if line.endswith("# fmt: skip"))
+    assert {room: count for room, count in found.items() if count > FMT_SKIP.get(room, 0)} == {}
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
+
+
+def _classes() -> list[str]:
+    return [node.name for path in _modules() for node in ast.walk(_tree(path)) if isinstance(node, ast.ClassDef)]
+
+
+def test_classes_are_named_once() -> None:
+    assert {name for name, count in Counter(_classes()).items() if count > 1} <= NAMED_TWICE
+
+
+def test_no_class_hides_one_of_the_standard_library() -> None:
+    """None of the names that are always there, and no exception but SQLite's, which are those of any database."""
+    modules = sys.stdlib_module_names - {"sqlite3"}
+    exceptions = {error.__name__ for error in _errors(BaseException) if error.__module__.split(".")[0] in modules}
+    assert set(_classes()) & (set(dir(builtins)) | exceptions) == set()
+
+
+def _errors(of: type[BaseException]) -> Iterator[type[BaseException]]:
+    for error in type.__subclasses__(of):
+        yield error
+        yield from _errors(error)
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """The names that a module itself defines at its top level."""
+    found = set()
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        found |= {getattr(node, "name", "")} | {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("module", FRONT_DOOR)
+def test_modules_of_the_front_door_say_what_is_public(module: str) -> None:
+    """So that completion shows what is ours. A package may name what its modules define; ruff sees that it is there."""
+    place = PACKAGE.joinpath(*module.split("."))
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    tree = _tree(path)
+    if "__all__" not in _defined(tree) and module.split(".")[0] in WITHOUT_ALL:
+        return
+    assert "__all__" in _defined(tree), f"{_ids(path)} names nothing in __all__"
+    public = importlib.import_module(f"trackkit.{module}").__all__
+    assert path.name == "__init__.py" or set(public) <= _defined(tree)
+    assert not [name for name in public if name.startswith("_")]
 
 
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))

@@ -15,10 +15,10 @@ from tests.spec.golden import golden
 from tests.test_store import START, add, message_of, open_of
 from trackkit import schema
 from trackkit.analysis.web import attribute_web, counted_tables
-from trackkit.engine import distinct, rows
-from trackkit.engine.distinct import UNTOLD, in_order
+from trackkit.engine import counting, selection
+from trackkit.engine.counting import UNTOLD, in_order
 from trackkit.engine.measure import measure
-from trackkit.engine.rows import Rows
+from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Snapshot, Tables
 from trackkit.metrics import ALWAYS, Distinct
 from trackkit.store import Store, open_store
@@ -37,7 +37,7 @@ def unflagged(tables: Tables) -> Snapshot:
 
 def is_flagged(tables: Tables) -> bool:
     """Whether the engine finds flags that answer."""
-    return Rows(tables, None, None, "UTC").has_firsts(["delivery_id"])
+    return Selection(tables, None, None, "UTC").has_firsts(["delivery_id"])
 
 
 def assert_alike(store: Store) -> None:
@@ -176,7 +176,7 @@ def test_parts_of_deliveries_give_what_the_whole_gives(monkeypatch: pytest.Monke
     asked: list[dict[str, Any]] = [{}, {"by": ["domain", "delivery_id"]}, {"where": "domain = 'd1'"}, {"by": "domain"},
                                    {"delivery": ["0", "2"]}]  # fmt: skip
     whole = [measure(tables, DISTINCT, **one) for one in asked]
-    monkeypatch.setattr(distinct, "PART_ROWS", {False: rows, True: rows})
+    monkeypatch.setattr(counting, "PART_ROWS", {False: rows, True: rows})
     assert [measure(tables, DISTINCT, **one).rows() for one in asked] == [frame.rows() for frame in whole]
 
 
@@ -225,7 +225,7 @@ def test_rows_held_in_memory_give_what_passes_over_the_files_give(
     ids = store.scan("event").select(pl.col("delivery_id").drop_nulls().unique().sort()).collect().to_series().to_list()
     asked = [{"by": by, "delivery": delivery} for by in GROUPS for delivery in (None, ids[0], ids[:3])]
     held = [measure(store, where=where, **one) for one in asked]
-    monkeypatch.setattr(rows, "HELD", most)
+    monkeypatch.setattr(selection, "HELD", most)
     for one, frame in zip(asked, held, strict=True):
         assert_frame_equal(measure(store, where=where, **one), frame)
 

@@ -10,7 +10,7 @@ Names load when they are first used, so that a question at the prompt does not w
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the same names, for editors and type checkers
     from trackkit import quality
     from trackkit.analysis import (
         activities,
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
         consent,
         curves,
         domains,
+        limits,
         links,
         logs,
         messages,
+        recipes,
         sending,
         several,
         sharing,
+        story,
         subscriptions,
         web,
         webapp,
@@ -37,51 +40,29 @@ if TYPE_CHECKING:
     from trackkit.store import load, open_store
 
 __version__ = "0.1.0"
+__all__ = ["METRICS", "charts", "load", "measure", "open_page", "open_store", "quality", "render", "tables"]
+__all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
+__all__ += ["messages", "recipes", "sending", "several", "sharing", "story", "subscriptions", "web", "webapp"]
 
-# name -> (module, attribute), an attribute of "" being the module itself
-_DOORS = {
-    "load": ("store", "load"),
-    "open_store": ("store", "open_store"),
-    "measure": ("engine.measure", "measure"),
-    "METRICS": ("metrics", "METRICS"),
-    "render": ("report", "render"),
-    "open_page": ("report", "open_page"),
-    "links": ("analysis.links", ""),
-    "curves": ("analysis.curves", ""),
-    "clickmap": ("analysis.clickmap", ""),
-    "logs": ("analysis.logs", ""),
-    "domains": ("analysis.domains", ""),
-    "sending": ("analysis.sending", ""),
-    "bounces": ("analysis.bounces", ""),
-    "messages": ("analysis.messages", ""),
-    "story": ("analysis.story", ""),
-    "recipes": ("analysis.recipes", ""),
-    "limits": ("analysis.limits", ""),
-    "quality": ("quality", ""),
-    "activities": ("analysis.activities", ""),
-    "audience": ("analysis.audience", ""),
-    "several": ("analysis.several", ""),
-    "sharing": ("analysis.sharing", ""),
-    "subscriptions": ("analysis.subscriptions", ""),
-    "consent": ("analysis.consent", ""),
-    "web": ("analysis.web", ""),
-    "webapp": ("analysis.webapp", ""),
-    "charts": ("show.charts", ""),
-    "tables": ("show.tables", ""),
+# Where a name comes from; every other one is a module of `analysis`.
+_ATTRIBUTES = {
+    "METRICS": "metrics",
+    "load": "store",
+    "measure": "engine.measure",
+    "open_page": "report",
+    "open_store": "store",
+    "render": "report",
 }
-__all__ = [
-    "METRICS", "activities", "audience", "bounces", "charts", "clickmap", "consent", "curves", "domains", "limits",
-    "links", "load", "logs", "measure", "messages", "open_page", "open_store", "quality", "recipes", "render",
-    "sending", "several", "sharing", "story", "subscriptions", "tables", "web", "webapp",
-]  # fmt: skip
+_MODULES = {"charts": "show.charts", "quality": "quality", "tables": "show.tables"}
 
+if not TYPE_CHECKING:  # for a type checker, any name would then be one of the package
 
-def __getattr__(name: str) -> Any:
-    if name not in _DOORS:
-        raise AttributeError(f"trackkit has no {name!r}; it has {', '.join(_DOORS)}.")
-    module, attribute = _DOORS[name]
-    found = import_module(f"trackkit.{module}")
-    return getattr(found, attribute) if attribute else found
+    def __getattr__(name: str) -> Any:
+        if name in _ATTRIBUTES:
+            return getattr(import_module(f"trackkit.{_ATTRIBUTES[name]}"), name)
+        if name in __all__:
+            return import_module(f"trackkit.{_MODULES.get(name, f'analysis.{name}')}")
+        raise AttributeError(f"trackkit has no {name!r}; it has {', '.join(__all__)}.")
 
 
 def __dir__() -> list[str]:

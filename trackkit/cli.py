@@ -239,8 +239,8 @@ def measure(
     output: str,
 ) -> None:
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
-    from trackkit.engine.currencies import not_added
     from trackkit.engine.measure import measure as measured
+    from trackkit.engine.measure import not_added
     from trackkit.store import answered, open_store
 
     tables, only = open_store(store), list(delivery) or None

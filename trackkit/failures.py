@@ -10,27 +10,29 @@ from trackkit.errors import RequestError
 # Libraries written in Rust tell the system's number, and some the path.
 _NUMBER, _PATH = re.compile(r"\(os error (\d+)\)"), re.compile(r"(?<![\w:/])/[^\s:'\"()]+")
 _UNTOLD = "Invalid thrift: transport error"  # all that polars says of the end of a file that could not be written
+_NO_PERMISSION = "There is no permission for {}: ask its owner, or name another place; {}"
 _NO_SPACE = "There is no space left to write {}: make room or name another place, then repeat it; {}"
 _AS_IT_WAS = "what was there before still counts."
 SENTENCES = {
-    errno.ENOSPC: _NO_SPACE, errno.EDQUOT: _NO_SPACE,
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
     errno.EFBIG: "A file may not be as large as {} would be: raise the limit or name another place; {}",
     errno.EROFS: "Nothing can be written to {}, which is read only: name another place; {}",
-    errno.EACCES: "There is no permission for {}: ask its owner, or name another place; {}",
-    errno.EPERM: "There is no permission for {}: ask its owner, or name another place; {}",
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
     errno.EMFILE: "Too many files are open at once to open {}: raise the limit (`ulimit -n`), then repeat it; {}",
-}  # fmt: skip
+}
 
 
 def refused_by_system(error: BaseException) -> RequestError | None:
     """Return what the system refused in a sentence with what to do; None where it was not the system."""
-    for one in _behind(error):
-        if isinstance(one, OSError) and one.errno is not None:
-            return _sentence(one.errno, one.filename2 or one.filename)
-        if (found := _NUMBER.search(str(one))) is not None:
-            place = _PATH.search(str(one))
-            return _sentence(int(found[1]), place[0] if place else None)
-        if _UNTOLD in str(one):
+    for cause in _behind(error):
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return _sentence(cause.errno, cause.filename2 or cause.filename)
+        if (number := _NUMBER.search(str(cause))) is not None:
+            place = _PATH.search(str(cause))
+            return _sentence(int(number[1]), place[0] if place else None)
+        if _UNTOLD in str(cause):
             return _sentence(errno.ENOSPC, None)
     return None
 

@@ -192,5 +192,5 @@ def _misfit(message: Message) -> str:
     return ""
 
 
-def _texts(words: str | Iterable[str]) -> list[str]:
-    return [words] if isinstance(words, str) else list(words)
+def _texts(words: str | Iterable[str] | None) -> list[str]:
+    return [words] if isinstance(words, str) else list(words or ())

@@ -1,42 +1,34 @@
 """The heart: every indicator declared once, as data. `measure` computes them; documentation and checks read them here.
 
-A formula is made by seven helpers: `count`, `distinct`, `total`, `known` look at the rows of one source; `ratio`,
-`difference` and `estimate` are made only of other metrics, so that a rate's parts stay visible and it divides last. A
-new indicator is one block here and one example in `tests/spec/`.
+There are seven formulas: `Count`, `Distinct`, `Total` and `Known` look at the rows of one source; `Ratio`, `Difference`
+and `Estimate` are made only of other metrics, so that a rate's parts stay visible and it divides last. A new indicator
+is one block here and one example in `tests/spec/`.
 
 Sources: `delivery` (one row per delivery), `message` (one row per message prepared, control addresses included unless
 a formula says otherwise), `event` (one row per counted hit; those of control addresses are left out).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from trackkit.schema import IDENTITY
 
+__all__ = ["BREAKDOWNS", "METRICS", "Metric", "breakdowns_of", "lineage", "made_of", "money_of", "sources_of"]
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"
 CURRENCY, ARTICLES, RATIO = "currency", "articles", "ratio"
 BETTER, WORSE, NEUTRAL = "better", "worse", "neutral"
 
 # Which sources carry each breakdown. A metric can be broken down by what all of its sources carry.
+_OF_HITS = ("link_id", "link_label", "link_category", "hour", "day", "device", "operating_system")
+_OF_AGENTS = ("operating_system_version", "browser", "browser_version", "message_format", "currency")
 BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "delivery_id": ("delivery", "message", "event"),
         "domain": ("message", "event"),
         "country": ("message", "event"),
         "failure_reason": ("message",),
-        "link_id": ("event",),
-        "link_label": ("event",),
-        "link_category": ("event",),
-        "hour": ("event",),
-        "day": ("event",),
-        "device": ("event",),
-        "operating_system": ("event",),
-        "operating_system_version": ("event",),
-        "browser": ("event",),
-        "browser_version": ("event",),
-        "message_format": ("event",),
-        "currency": ("event",),
+        **dict.fromkeys((*_OF_HITS, *_OF_AGENTS), ("event",)),
     }
 )
 
@@ -77,7 +69,7 @@ def _value(value: object) -> str:
 class Count:
     """Rows that meet a condition."""
 
-    where: Condition
+    where: Condition = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"count of rows{_words(self.where)}"
@@ -88,7 +80,7 @@ class Distinct:
     """Distinct known values of a column among rows that meet a condition, told apart by `schema.IDENTITY`."""
 
     column: str
-    where: Condition
+    where: Condition = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"distinct {' and '.join(IDENTITY.get(self.column, (self.column,)))}{_words(self.where)}"
@@ -99,7 +91,7 @@ class Total:
     """Sum of a column, or of one of `VALUES`, over rows that meet a condition; null for several currencies."""
 
     column: str
-    where: Condition
+    where: Condition = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"sum of {_value_words(self.column)}{_words(self.where)}"
@@ -110,7 +102,7 @@ class Known:
     """Rows that meet a condition and have a value of a column, or of one of `VALUES`."""
 
     column: str
-    where: Condition
+    where: Condition = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"count of rows with {_value_words(self.column)}{_words(self.where)}"
@@ -153,6 +145,11 @@ class Estimate:
 Formula = Count | Distinct | Total | Known | Ratio | Difference | Estimate
 
 
+def where_of(formula: Formula) -> Condition:
+    """Return the condition of a formula that looks at rows; none for one that is made of other metrics."""
+    return getattr(formula, "where", ALWAYS)
+
+
 @dataclass(frozen=True)
 class Metric:
     """One indicator: what it is called, what it counts, how, and where its definition comes from.
@@ -161,15 +158,15 @@ class Metric:
     thing; where the platform has one word for two, who is counted stands in brackets.
     """
 
-    name: str
     label: str
-    unit: str
     formula: Formula
     definition: str
     reference: str
     source: str = ""
+    unit: str = RATIO
     platform_label: str = ""
-    higher_is: str = NEUTRAL
+    higher_is: str = BETTER
+    name: str = ""  # the key that it is declared under
 
     @property
     def numerator(self) -> str | None:
@@ -199,41 +196,6 @@ class Metric:
         return self.unit == RATIO
 
 
-def count(where: Condition = ALWAYS) -> Count:
-    """Count rows that meet a condition, a mapping of column to the values allowed."""
-    return Count(where)
-
-
-def distinct(column: str, where: Condition = ALWAYS) -> Distinct:
-    """Count the distinct known values of a column."""
-    return Distinct(column, where)
-
-
-def total(column: str, where: Condition = ALWAYS) -> Total:
-    """Add up a column."""
-    return Total(column, where)
-
-
-def known(column: str, where: Condition = ALWAYS) -> Known:
-    """Count the rows that have a value of a column."""
-    return Known(column, where)
-
-
-def ratio(numerator: str, denominator: str) -> Ratio:
-    """Divide one metric by another."""
-    return Ratio(numerator, denominator)
-
-
-def difference(minuend: str, subtrahend: str) -> Difference:
-    """Subtract one metric from another, delivery by delivery, never below 0."""
-    return Difference(minuend, subtrahend)
-
-
-def estimate(counted: str, whole: str, unseen: str) -> Estimate:
-    """Scale a count up to the whole, delivery by delivery, for the part that cannot be observed."""
-    return Estimate(counted, whole, unseen)
-
-
 IS_OPEN: Condition = {"event_type": ("opened",)}
 IS_CLICK: Condition = {"event_type": ("clicked",)}
 # Of who refused web tracking nothing counts; where nothing says who did, everything.
@@ -248,354 +210,491 @@ INDICATORS = "Adobe Campaign Classic, Tracking indicators"
 SUMMARY = "Adobe Campaign Classic, Delivery summary"
 STATISTICS = "Adobe Campaign Classic, Delivery statistics"
 
-_DECLARED = (
+_DECLARED = {
     # ---- what was sent ----
-    Metric(
-        name="targeted", label="Initial population", platform_label="Initial population", unit=RECIPIENTS,
-        source="delivery", formula=total("targeted"),
+    "targeted": Metric(
+        label="Initial population",
+        platform_label="Initial population",
+        unit=RECIPIENTS,
+        source="delivery",
+        formula=Total("targeted"),
+        higher_is=NEUTRAL,
         definition="Recipients in the target before any rule was applied.",
         reference=f"{SUMMARY}, properties/@totalTarget",
     ),
-    Metric(
-        name="rejected", label="Messages rejected by the rule", platform_label="Messages rejected by the rule",
-        unit=RECIPIENTS, source="delivery", formula=total("rejected"), higher_is=WORSE,
+    "rejected": Metric(
+        label="Messages rejected by the rule",
+        platform_label="Messages rejected by the rule",
+        unit=RECIPIENTS,
+        source="delivery",
+        formula=Total("rejected"),
+        higher_is=WORSE,
         definition="Recipients dropped from the target by rules at analysis.",
         reference=f"{SUMMARY}, properties/@reject",
     ),
-    Metric(
-        name="to_deliver", label="Messages to deliver", platform_label="Messages to be delivered", unit=MESSAGES,
-        source="delivery", formula=total("to_deliver"),
+    "to_deliver": Metric(
+        label="Messages to deliver",
+        platform_label="Messages to be delivered",
+        unit=MESSAGES,
+        source="delivery",
+        formula=Total("to_deliver"),
+        higher_is=NEUTRAL,
         definition="Messages left to deliver after analysis.",
         reference=f"{INDICATORS}, properties/@toDeliver",
     ),
-    Metric(
-        name="text_messages", label="Text messages", platform_label="Text", unit=MESSAGES, source="delivery",
-        formula=total("text_messages"),
+    "text_messages": Metric(
+        label="Text messages",
+        platform_label="Text",
+        unit=MESSAGES,
+        source="delivery",
+        formula=Total("text_messages"),
+        higher_is=NEUTRAL,
         definition="Messages sent in text format, whose opening cannot be seen.",
         reference=f"{INDICATORS}, properties/@text",
     ),
-    Metric(
-        name="new_quarantines", label="New quarantines", platform_label="New quarantines", unit=RECIPIENTS,
-        source="delivery", formula=total("new_quarantines"), higher_is=WORSE,
+    "new_quarantines": Metric(
+        label="New quarantines",
+        platform_label="New quarantines",
+        unit=RECIPIENTS,
+        source="delivery",
+        formula=Total("new_quarantines"),
+        higher_is=WORSE,
         definition="Addresses put into quarantine following the delivery.",
         reference=f"{SUMMARY}, indicators/@newQuarantine",
     ),
-    Metric(
-        name="processed", label="Messages processed", platform_label="Emails processed", unit=MESSAGES,
-        source="message", formula=count({"status": ("prepared", "failed", "delivered")}),
+    "processed": Metric(
+        label="Messages processed",
+        platform_label="Emails processed",
+        unit=MESSAGES,
+        source="message",
+        formula=Count({"status": ("prepared", "failed", "delivered")}),
+        higher_is=NEUTRAL,
         definition="Messages prepared, failed or delivered, control addresses included.",
         reference=f"{STATISTICS}, prepared + error + success",
     ),
-    Metric(
-        name="delivered", label="Success (without control addresses)", platform_label="Success", unit=MESSAGES,
+    "delivered": Metric(
+        label="Success (without control addresses)",
+        platform_label="Success",
+        unit=MESSAGES,
         source="message",
-        formula=count({"status": ("delivered",)} | dict(NOT_SEED)), higher_is=BETTER,
+        formula=Count({"status": ("delivered",)} | dict(NOT_SEED)),
         definition="Messages delivered with success, control addresses left out.",
         reference=f"{INDICATORS}, indicators/@successWithoutSeeds",
     ),
-    Metric(
-        name="delivered_with_seeds", label="Success (with control addresses)", platform_label="Success",
-        unit=MESSAGES, source="message", formula=count({"status": ("delivered",)}), higher_is=BETTER,
+    "delivered_with_seeds": Metric(
+        label="Success (with control addresses)",
+        platform_label="Success",
+        unit=MESSAGES,
+        source="message",
+        formula=Count({"status": ("delivered",)}),
         definition="Messages delivered with success, those to control addresses included.",
         reference=f"{SUMMARY}, indicators/@success",
     ),
-    Metric(
-        name="pending", label="Messages pending", platform_label="Pending", unit=MESSAGES, source="message",
-        formula=count({"status": ("pending", "in_progress")}), higher_is=WORSE,
+    "pending": Metric(
+        label="Messages pending",
+        platform_label="Pending",
+        unit=MESSAGES,
+        source="message",
+        formula=Count({"status": ("pending", "in_progress")}),
+        higher_is=WORSE,
         definition="Messages that are ready, or handed over, and of which nothing is known yet.",
         reference="Adobe Campaign Classic, Delivery statuses, 5 and 6",
     ),
-    Metric(
-        name="cancelled", label="Messages cancelled", platform_label="Delivery cancelled", unit=MESSAGES,
-        source="message", formula=count({"status": ("cancelled",)}), higher_is=WORSE,
+    "cancelled": Metric(
+        label="Messages cancelled",
+        platform_label="Delivery cancelled",
+        unit=MESSAGES,
+        source="message",
+        formula=Count({"status": ("cancelled",)}),
+        higher_is=WORSE,
         definition="Messages cancelled by an operator, or still pending at the deadline.",
         reference="Adobe Campaign Classic, Delivery statuses, 7",
     ),
-    Metric(
-        name="failed", label="Errors", platform_label="Errors", unit=MESSAGES, source="message",
-        formula=count(IS_FAILED), higher_is=WORSE,
+    "failed": Metric(
+        label="Errors",
+        platform_label="Errors",
+        unit=MESSAGES,
+        source="message",
+        formula=Count(IS_FAILED),
+        higher_is=WORSE,
         definition="Messages that failed, at sending or by a later bounce.",
         reference=f"{SUMMARY}, indicators/@error",
     ),
-    Metric(
-        name="hard_bounces", label="Hard bounces", platform_label="Hard bounces", unit=MESSAGES, source="message",
-        formula=count(dict(IS_FAILED) | {"failure_reason": (1,)}), higher_is=WORSE,
+    "hard_bounces": Metric(
+        label="Hard bounces",
+        platform_label="Hard bounces",
+        unit=MESSAGES,
+        source="message",
+        formula=Count(dict(IS_FAILED) | {"failure_reason": (1,)}),
+        higher_is=WORSE,
         definition="Failed messages whose recipient is unknown (reason 1).",
         reference=f"{STATISTICS}, @unknownUser",
     ),
-    Metric(
-        name="soft_bounces", label="Soft bounces", platform_label="Soft bounces", unit=MESSAGES, source="message",
-        formula=count(dict(IS_FAILED) | {"failure_reason": (2, 3, 4, 5, 6, 20)}), higher_is=WORSE,
+    "soft_bounces": Metric(
+        label="Soft bounces",
+        platform_label="Soft bounces",
+        unit=MESSAGES,
+        source="message",
+        formula=Count(dict(IS_FAILED) | {"failure_reason": (2, 3, 4, 5, 6, 20)}),
+        higher_is=WORSE,
         definition="Failed messages: invalid domain, unreachable, disabled, mailbox full, not connected or refused.",
         reference=f"{STATISTICS}, @unreachable + @mailBoxFull + @invalidDomain + @disabled + @notConnected + @refused",
     ),
-    Metric(
-        name="complaints", label="Complaints", platform_label="Complaints", unit=MESSAGES, source="message",
-        formula=count({"is_complaint": (True,)}), higher_is=WORSE,
+    "complaints": Metric(
+        label="Complaints",
+        platform_label="Complaints",
+        unit=MESSAGES,
+        source="message",
+        formula=Count({"is_complaint": (True,)}),
+        higher_is=WORSE,
         definition="Messages reported as spam: failed with reason 8, or named by a complaint of a sender's own log.",
         reference=f"{INDICATORS}, @status=2 and msg/@failureReason=8",
     ),
     # ---- what recipients did ----
-    Metric(
-        name="unique_opens", label="Opens (recipients)", platform_label="Opens", unit=RECIPIENTS, source="event",
-        formula=distinct("message_id"), higher_is=BETTER,
+    "unique_opens": Metric(
+        label="Opens (recipients)",
+        platform_label="Opens",
+        unit=RECIPIENTS,
+        source="event",
+        formula=Distinct("message_id"),
         definition="Targeted recipients with at least one hit of any kind, since whoever clicks has opened. Counted by "
         "message: a recipient of two counts twice.",
         reference=f"{INDICATORS}, @recipientOpen",
     ),
-    Metric(
-        name="total_opens", label="Sum of opens", platform_label="Sum of opens", unit=EVENTS, source="event",
-        formula=count(IS_OPEN), higher_is=BETTER,
+    "total_opens": Metric(
+        label="Sum of opens",
+        platform_label="Sum of opens",
+        unit=EVENTS,
+        source="event",
+        formula=Count(IS_OPEN),
         definition="Displays of a message, repeated ones included.",
         reference=f"{INDICATORS}, @totalRecipientOpen",
     ),
-    Metric(
-        name="estimated_unique_opens", label="Distinct opens for the population reached",
-        platform_label="Distinct opens for the population reached", unit=RECIPIENTS, higher_is=BETTER,
-        formula=estimate("unique_opens", "to_deliver", "text_messages"),
+    "estimated_unique_opens": Metric(
+        label="Distinct opens for the population reached",
+        platform_label="Distinct opens for the population reached",
+        unit=RECIPIENTS,
+        formula=Estimate("unique_opens", "to_deliver", "text_messages"),
         definition="Recipients who opened, scaled up for text messages, whose opening cannot be seen.",
         reference=f"{INDICATORS}, @estimatedRecipientOpen",
     ),
-    Metric(
-        name="estimated_total_opens", label="Sum of opens for the population reached",
-        platform_label="Sum of opens for the population reached", unit=EVENTS, higher_is=BETTER,
-        formula=estimate("total_opens", "to_deliver", "text_messages"),
+    "estimated_total_opens": Metric(
+        label="Sum of opens for the population reached",
+        platform_label="Sum of opens for the population reached",
+        unit=EVENTS,
+        formula=Estimate("total_opens", "to_deliver", "text_messages"),
         definition="Opens in all, scaled up for text messages, whose opening cannot be seen.",
         reference=f"{INDICATORS}, @estimatedTotalRecipientOpen",
     ),
-    Metric(
-        name="unique_clicks", label="Recipient clicks", platform_label="Recipient clicks", unit=RECIPIENTS,
-        source="event", formula=distinct("message_id", IS_CLICK), higher_is=BETTER,
+    "unique_clicks": Metric(
+        label="Recipient clicks",
+        platform_label="Recipient clicks",
+        unit=RECIPIENTS,
+        source="event",
+        formula=Distinct("message_id", IS_CLICK),
         definition="Targeted recipients with at least one click on a tracked link; opt-out and mirror page left out. "
         "Counted by message: a recipient of two counts twice.",
         reference=f"{INDICATORS}, @recipientClick",
     ),
-    Metric(
-        name="unique_people_clicks", label="Distinct clicks for the population reached",
-        platform_label="Distinct clicks for the population reached", unit=PEOPLE, source="event",
-        formula=distinct("person_id", IS_CLICK), higher_is=BETTER,
-        definition="Distinct browsers that clicked: recipients and whoever a message was forwarded to; "
-        "a browser that refuses cookies counts once for each click.",
+    "unique_people_clicks": Metric(
+        label="Distinct clicks for the population reached",
+        platform_label="Distinct clicks for the population reached",
+        unit=PEOPLE,
+        source="event",
+        formula=Distinct("person_id", IS_CLICK),
+        definition="Distinct browsers that clicked: recipients and whoever a message was forwarded to; a browser that "
+        "refuses cookies counts once for each click.",
         reference=f"{INDICATORS}, @personClick",
     ),
-    Metric(
-        name="total_clicks", label="Cumulated clicks", platform_label="Cumulated clicks", unit=EVENTS, source="event",
-        formula=count(IS_CLICK), higher_is=BETTER,
+    "total_clicks": Metric(
+        label="Cumulated clicks",
+        platform_label="Cumulated clicks",
+        unit=EVENTS,
+        source="event",
+        formula=Count(IS_CLICK),
         definition="Clicks on tracked links, repeated ones included; opt-out and mirror page left out.",
         reference=f"{INDICATORS}, @totalRecipientClick",
     ),
-    Metric(
-        name="unsubscribe_clicks", label="Clicks on the opt-out link", platform_label="Clicks on the opt-out link",
-        unit=EVENTS, source="event", formula=count({"event_type": ("unsubscribed",)}), higher_is=WORSE,
+    "unsubscribe_clicks": Metric(
+        label="Clicks on the opt-out link",
+        platform_label="Clicks on the opt-out link",
+        unit=EVENTS,
+        source="event",
+        formula=Count({"event_type": ("unsubscribed",)}),
+        higher_is=WORSE,
         definition="Clicks on a link of the opt-out type, which is not yet an unsubscription.",
         reference=f"{INDICATORS}, @optOut",
     ),
-    Metric(
-        name="unsubscribed_recipients", label="Recipients who opted out", unit=RECIPIENTS, source="event",
-        formula=distinct("message_id", {"event_type": ("unsubscribed",)}), higher_is=WORSE,
+    "unsubscribed_recipients": Metric(
+        label="Recipients who opted out",
+        unit=RECIPIENTS,
+        source="event",
+        formula=Distinct("message_id", {"event_type": ("unsubscribed",)}),
+        higher_is=WORSE,
         definition="Targeted recipients with at least one click on a link of the opt-out type, however many they made.",
         reference=f"{INDICATORS}, @optOut, recipients in place of clicks",
     ),
-    Metric(
-        name="mirror_page_clicks", label="Clicks on the mirror page link",
-        platform_label="Clicks on the mirror page link", unit=EVENTS, source="event",
-        formula=count({"event_type": ("mirror_page",)}),
+    "mirror_page_clicks": Metric(
+        label="Clicks on the mirror page link",
+        platform_label="Clicks on the mirror page link",
+        unit=EVENTS,
+        source="event",
+        formula=Count({"event_type": ("mirror_page",)}),
+        higher_is=NEUTRAL,
         definition="Clicks on a link of the mirror-page type.",
         reference=f"{INDICATORS}, @mirrorPage",
     ),
-    Metric(
-        name="estimated_forwards", label="Estimation of forwards", platform_label="Estimation of forwards", unit=PEOPLE,
-        formula=difference("unique_people_clicks", "unique_clicks"),
-        definition="People who clicked beyond the recipients who clicked; an upper bound, "
-        "since browsers that refuse cookies count several times.",
+    "estimated_forwards": Metric(
+        label="Estimation of forwards",
+        platform_label="Estimation of forwards",
+        unit=PEOPLE,
+        formula=Difference("unique_people_clicks", "unique_clicks"),
+        higher_is=NEUTRAL,
+        definition="People who clicked beyond the recipients who clicked; an upper bound, since browsers that refuse "
+        "cookies count several times.",
         reference=f"{INDICATORS}, @forward",
     ),
     # ---- what they did on the site ----
-    Metric(
-        name="web_visits", label="Visited pages", platform_label="Visited pages", unit=EVENTS, source="event",
-        formula=count(IS_VISIT), higher_is=BETTER,
+    "web_visits": Metric(
+        label="Visited pages",
+        platform_label="Visited pages",
+        unit=EVENTS,
+        source="event",
+        formula=Count(IS_VISIT),
         definition="Pages of the site displayed, transactions included; visitors who refused web tracking left out.",
         reference=f"{INDICATORS}, @totalWebPage",
     ),
-    Metric(
-        name="refused_visits", label="Pages left out, web tracking refused", unit=EVENTS, source="event",
-        formula=count({**ON_SITE, "is_refused": (True,)}),
+    "refused_visits": Metric(
+        label="Pages left out, web tracking refused",
+        unit=EVENTS,
+        source="event",
+        formula=Count({**ON_SITE, "is_refused": (True,)}),
+        higher_is=NEUTRAL,
         definition="Pages of the site displayed, transactions included, by visitors who refused web tracking: they are "
         "in no other figure of the site.",
         reference="Adobe Campaign Classic, Web application tracking opt-out",
     ),
-    Metric(
-        name="transactions", label="Transactions", platform_label="Transactions", unit=EVENTS, source="event",
-        formula=count(IS_TRANSACTION), higher_is=BETTER,
+    "transactions": Metric(
+        label="Transactions",
+        platform_label="Transactions",
+        unit=EVENTS,
+        source="event",
+        formula=Count(IS_TRANSACTION),
         definition="Hits on links of the transaction type; visitors who refused web tracking left out.",
         reference=f"{INDICATORS}, @transaction",
     ),
-    Metric(
-        name="transaction_amount", label="Total amount", platform_label="Total amount", unit=CURRENCY,
-        source="event", formula=total("amount", IS_TRANSACTION), higher_is=BETTER,
+    "transaction_amount": Metric(
+        label="Total amount",
+        platform_label="Total amount",
+        unit=CURRENCY,
+        source="event",
+        formula=Total("amount", IS_TRANSACTION),
         definition="Known amounts of the transactions counted, refunds taken off; unknown over several currencies.",
         reference=f"{INDICATORS}, @amount",
     ),
-    Metric(
-        name="sales", label="Sales", unit=EVENTS, source="event", formula=known("sale", IS_TRANSACTION),
-        higher_is=BETTER,
+    "sales": Metric(
+        label="Sales",
+        unit=EVENTS,
+        source="event",
+        formula=Known("sale", IS_TRANSACTION),
         definition="Transactions whose amount is known and not below 0.",
         reference=f"{INDICATORS}, @transaction, of known amount, refunds apart",
     ),
-    Metric(
-        name="sales_amount", label="Amount of sales", unit=CURRENCY, source="event",
-        formula=total("sale", IS_TRANSACTION), higher_is=BETTER,
+    "sales_amount": Metric(
+        label="Amount of sales",
+        unit=CURRENCY,
+        source="event",
+        formula=Total("sale", IS_TRANSACTION),
         definition="Amounts of the sales; unknown over several currencies.",
         reference=f"{INDICATORS}, @amount, refunds apart",
     ),
-    Metric(
-        name="refunds", label="Refunds", unit=EVENTS, source="event", formula=known("refund", IS_TRANSACTION),
+    "refunds": Metric(
+        label="Refunds",
+        unit=EVENTS,
+        source="event",
+        formula=Known("refund", IS_TRANSACTION),
         higher_is=WORSE,
         definition="Transactions whose amount is below 0.",
         reference=f"{INDICATORS}, @transaction, refunds alone",
     ),
-    Metric(
-        name="refunded_amount", label="Amount refunded", unit=CURRENCY, source="event",
-        formula=total("refund", IS_TRANSACTION), higher_is=WORSE,
+    "refunded_amount": Metric(
+        label="Amount refunded",
+        unit=CURRENCY,
+        source="event",
+        formula=Total("refund", IS_TRANSACTION),
+        higher_is=WORSE,
         definition="Amounts of the refunds, without their sign; unknown over several currencies.",
         reference=f"{INDICATORS}, @amount, refunds alone",
     ),
-    Metric(
-        name="transaction_articles", label="Articles", platform_label="Articles", unit=ARTICLES,
-        source="event", formula=total("articles", IS_TRANSACTION), higher_is=BETTER,
+    "transaction_articles": Metric(
+        label="Articles",
+        platform_label="Articles",
+        unit=ARTICLES,
+        source="event",
+        formula=Total("articles", IS_TRANSACTION),
         definition="Known articles of the transactions counted, those given back taken off.",
         reference=f"{INDICATORS}, @article",
     ),
-    Metric(
-        name="articles_sold", label="Articles sold", unit=ARTICLES, source="event",
-        formula=total("sold", IS_TRANSACTION), higher_is=BETTER,
+    "articles_sold": Metric(
+        label="Articles sold",
+        unit=ARTICLES,
+        source="event",
+        formula=Total("sold", IS_TRANSACTION),
         definition="Known articles of the transactions counted, but of refunds.",
         reference=f"{INDICATORS}, @article, refunds apart",
     ),
-    Metric(
-        name="sales_of_articles", label="Sales of known articles", unit=EVENTS, source="event",
-        formula=known("sold", IS_TRANSACTION), higher_is=BETTER,
+    "sales_of_articles": Metric(
+        label="Sales of known articles",
+        unit=EVENTS,
+        source="event",
+        formula=Known("sold", IS_TRANSACTION),
         definition="Transactions whose articles are known, but refunds.",
         reference=f"{INDICATORS}, @transaction, of known articles, refunds apart",
     ),
     # ---- rates ----
-    Metric(
-        name="delivery_rate", label="Success rate (without control addresses)", unit=RATIO,
-        formula=ratio("delivered", "to_deliver"),
+    "delivery_rate": Metric(
+        label="Success rate (without control addresses)",
+        formula=Ratio("delivered", "to_deliver"),
         definition="Delivered messages out of messages to deliver.",
-        reference=f"{SUMMARY}, Success", higher_is=BETTER,
+        reference=f"{SUMMARY}, Success",
     ),
-    Metric(
-        name="rejection_rate", label="Rejection rate", unit=RATIO, formula=ratio("rejected", "targeted"),
+    "rejection_rate": Metric(
+        label="Rejection rate",
+        formula=Ratio("rejected", "targeted"),
+        higher_is=WORSE,
         definition="Rejected recipients out of targeted recipients.",
-        reference=f"{SUMMARY}, Messages rejected by the rule", higher_is=WORSE,
+        reference=f"{SUMMARY}, Messages rejected by the rule",
     ),
-    Metric(
-        name="progress_rate", label="Progress", unit=RATIO, formula=ratio("processed", "to_deliver"),
+    "progress_rate": Metric(
+        label="Progress",
+        formula=Ratio("processed", "to_deliver"),
         definition="Messages processed out of messages to deliver.",
-        reference="Adobe Campaign Classic, list of deliveries, Processed", higher_is=BETTER,
+        reference="Adobe Campaign Classic, list of deliveries, Processed",
     ),
-    Metric(
-        name="acceptance_rate", label="Delivered rate (with control addresses)", unit=RATIO,
-        formula=ratio("delivered_with_seeds", "processed"),
+    "acceptance_rate": Metric(
+        label="Delivered rate (with control addresses)",
+        formula=Ratio("delivered_with_seeds", "processed"),
         definition="Delivered messages, control addresses included, out of messages processed.",
-        reference=f"{STATISTICS}, Delivered", higher_is=BETTER,
+        reference=f"{STATISTICS}, Delivered",
     ),
-    Metric(
-        name="failure_rate", label="Error rate", unit=RATIO, formula=ratio("failed", "to_deliver"),
+    "failure_rate": Metric(
+        label="Error rate",
+        formula=Ratio("failed", "to_deliver"),
+        higher_is=WORSE,
         definition="Failed messages out of messages to deliver.",
-        reference=f"{SUMMARY}, Errors", higher_is=WORSE,
+        reference=f"{SUMMARY}, Errors",
     ),
-    Metric(
-        name="new_quarantine_rate", label="New-quarantine rate", unit=RATIO,
-        formula=ratio("new_quarantines", "to_deliver"),
+    "new_quarantine_rate": Metric(
+        label="New-quarantine rate",
+        formula=Ratio("new_quarantines", "to_deliver"),
+        higher_is=WORSE,
         definition="Addresses put into quarantine out of messages to deliver.",
-        reference=f"{SUMMARY}, New quarantines", higher_is=WORSE,
+        reference=f"{SUMMARY}, New quarantines",
     ),
-    Metric(
-        name="open_rate", label="Open rate (recipients)", unit=RATIO, formula=ratio("unique_opens", "delivered"),
+    "open_rate": Metric(
+        label="Open rate (recipients)",
+        formula=Ratio("unique_opens", "delivered"),
         definition="Recipients who opened out of delivered messages.",
-        reference=f"{INDICATORS}, Open and click-through rate", higher_is=BETTER,
+        reference=f"{INDICATORS}, Open and click-through rate",
     ),
-    Metric(
-        name="click_rate", label="Click rate (people)", unit=RATIO, platform_label="Distinct clicks",
-        formula=ratio("unique_people_clicks", "delivered"),
+    "click_rate": Metric(
+        label="Click rate (people)",
+        platform_label="Distinct clicks",
+        formula=Ratio("unique_people_clicks", "delivered"),
         definition="People who clicked out of delivered messages; may exceed 1.",
-        reference="Adobe Campaign Classic, URLs and click streams, Distinct clicks", higher_is=BETTER,
+        reference="Adobe Campaign Classic, URLs and click streams, Distinct clicks",
     ),
-    Metric(
-        name="recipient_click_rate", label="Click rate (recipients)", unit=RATIO,
-        formula=ratio("unique_clicks", "delivered"),
+    "recipient_click_rate": Metric(
+        label="Click rate (recipients)",
+        formula=Ratio("unique_clicks", "delivered"),
         definition="Recipients who clicked out of delivered messages.",
-        reference=f"{INDICATORS}, Open and click-through rate", higher_is=BETTER,
+        reference=f"{INDICATORS}, Open and click-through rate",
     ),
-    Metric(
-        name="total_click_rate", label="Click rate (all clicks)", unit=RATIO, platform_label="Cumulated clicks",
-        formula=ratio("total_clicks", "delivered"),
+    "total_click_rate": Metric(
+        label="Click rate (all clicks)",
+        platform_label="Cumulated clicks",
+        formula=Ratio("total_clicks", "delivered"),
         definition="Clicks in all out of delivered messages; may exceed 1.",
-        reference="Adobe Campaign Classic, URLs and click streams, Cumulated clicks", higher_is=BETTER,
+        reference="Adobe Campaign Classic, URLs and click streams, Cumulated clicks",
     ),
-    Metric(
-        name="click_to_open_rate", label="Raw reactivity", unit=RATIO, platform_label="Raw reactivity",
-        formula=ratio("unique_clicks", "unique_opens"),
+    "click_to_open_rate": Metric(
+        label="Raw reactivity",
+        platform_label="Raw reactivity",
+        formula=Ratio("unique_clicks", "unique_opens"),
         definition="Recipients who clicked out of recipients who opened.",
-        reference=f"{INDICATORS}, Raw reactivity", higher_is=BETTER,
+        reference=f"{INDICATORS}, Raw reactivity",
     ),
-    Metric(
-        name="estimated_click_to_open_rate", label="Estimated recipient reactivity", unit=RATIO,
-        platform_label="Estimated recipient reactivity", formula=ratio("unique_clicks", "estimated_unique_opens"),
+    "estimated_click_to_open_rate": Metric(
+        label="Estimated recipient reactivity",
+        platform_label="Estimated recipient reactivity",
+        formula=Ratio("unique_clicks", "estimated_unique_opens"),
         definition="Recipients who clicked out of the estimated recipients who opened.",
-        reference=f"{INDICATORS}, Estimated recipient reactivity", higher_is=BETTER,
+        reference=f"{INDICATORS}, Estimated recipient reactivity",
     ),
-    Metric(
-        name="unsubscribe_rate", label="Opt-out click rate", unit=RATIO,
-        formula=ratio("unsubscribe_clicks", "delivered"),
+    "unsubscribe_rate": Metric(
+        label="Opt-out click rate",
+        formula=Ratio("unsubscribe_clicks", "delivered"),
+        higher_is=WORSE,
         definition="Clicks on the opt-out link out of delivered messages.",
-        reference=f"{INDICATORS}, Reception statistics", higher_is=WORSE,
+        reference=f"{INDICATORS}, Reception statistics",
     ),
-    Metric(
-        name="recipient_unsubscribe_rate", label="Opt-out rate (recipients)", unit=RATIO,
-        formula=ratio("unsubscribed_recipients", "delivered"),
+    "recipient_unsubscribe_rate": Metric(
+        label="Opt-out rate (recipients)",
+        formula=Ratio("unsubscribed_recipients", "delivered"),
+        higher_is=WORSE,
         definition="Recipients who opted out, out of delivered messages.",
-        reference=f"{INDICATORS}, Reception statistics, recipients in place of clicks", higher_is=WORSE,
+        reference=f"{INDICATORS}, Reception statistics, recipients in place of clicks",
     ),
-    Metric(
-        name="complaint_rate", label="Complaint rate", unit=RATIO, formula=ratio("complaints", "delivered"),
+    "complaint_rate": Metric(
+        label="Complaint rate",
+        formula=Ratio("complaints", "delivered"),
+        higher_is=WORSE,
         definition="Complaints out of delivered messages.",
-        reference=f"{INDICATORS}, Open and click-through rate", higher_is=WORSE,
+        reference=f"{INDICATORS}, Open and click-through rate",
     ),
-    Metric(
-        name="hard_bounce_rate", label="Hard-bounce rate", unit=RATIO, formula=ratio("hard_bounces", "processed"),
+    "hard_bounce_rate": Metric(
+        label="Hard-bounce rate",
+        formula=Ratio("hard_bounces", "processed"),
+        higher_is=WORSE,
         definition="Hard bounces out of messages processed.",
-        reference=STATISTICS, higher_is=WORSE,
+        reference=STATISTICS,
     ),
-    Metric(
-        name="soft_bounce_rate", label="Soft-bounce rate", unit=RATIO, formula=ratio("soft_bounces", "processed"),
+    "soft_bounce_rate": Metric(
+        label="Soft-bounce rate",
+        formula=Ratio("soft_bounces", "processed"),
+        higher_is=WORSE,
         definition="Soft bounces out of messages processed.",
-        reference=STATISTICS, higher_is=WORSE,
+        reference=STATISTICS,
     ),
-    Metric(
-        name="average_transaction_amount", label="Average transaction amount", unit=CURRENCY,
-        platform_label="Average transaction amount", formula=ratio("sales_amount", "sales"),
+    "average_transaction_amount": Metric(
+        label="Average transaction amount",
+        platform_label="Average transaction amount",
+        unit=CURRENCY,
+        formula=Ratio("sales_amount", "sales"),
         definition="Amount of sales per sale: refunds, and transactions of unknown amount, are in neither.",
-        reference=f"{INDICATORS}, Web tracking", higher_is=BETTER,
+        reference=f"{INDICATORS}, Web tracking",
     ),
-    Metric(
-        name="average_articles_per_transaction", label="Average count of articles per transaction", unit=ARTICLES,
+    "average_articles_per_transaction": Metric(
+        label="Average count of articles per transaction",
         platform_label="Average count of articles per transaction",
-        formula=ratio("articles_sold", "sales_of_articles"),
+        unit=ARTICLES,
+        formula=Ratio("articles_sold", "sales_of_articles"),
         definition="Articles sold per sale of known articles: refunds are in neither.",
-        reference=f"{INDICATORS}, Web tracking", higher_is=BETTER,
+        reference=f"{INDICATORS}, Web tracking",
     ),
-    Metric(
-        name="amount_per_message", label="Average amount per message", unit=CURRENCY,
-        platform_label="Average amount per message", formula=ratio("transaction_amount", "to_deliver"),
+    "amount_per_message": Metric(
+        label="Average amount per message",
+        platform_label="Average amount per message",
+        unit=CURRENCY,
+        formula=Ratio("transaction_amount", "to_deliver"),
         definition="Amount of transactions, refunds taken off, per message to deliver.",
-        reference=f"{INDICATORS}, Web tracking", higher_is=BETTER,
+        reference=f"{INDICATORS}, Web tracking",
     ),
-)  # fmt: skip
+}
 
-METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _DECLARED})
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {name: replace(metric, name=name) for name, metric in _DECLARED.items()}
+)
 
 
 PURCHASES = ("sales", "refunds")  # the counts of what every sum of money adds

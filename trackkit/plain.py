@@ -5,8 +5,8 @@ or the order of a line is shown as an escape.
 """
 
 # Controls (C0, delete, C1), separators of lines, what embeds or overrides a direction, and what annotates.
-_CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A),
-             *range(0xFFF9, 0xFFFC))  # fmt: skip
+_RANGES = ((0, 0x20), (0x7F, 0xA0), (0x2028, 0x202F), (0x2066, 0x206A), (0xFFF9, 0xFFFC))
+_CONTROLS = [code for start, end in _RANGES for code in range(start, end)]
 _NAMED = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 ESCAPES = {chr(code): rf"\x{code:02x}" if code < 0x100 else rf"\u{code:04x}" for code in _CONTROLS} | _NAMED
 _ALL = str.maketrans(ESCAPES)

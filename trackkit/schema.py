@@ -4,7 +4,7 @@ Instants are UTC, ids are text (they exceed 2^53, and arrive in hexadecimal), ra
 Columns marked *derived* are filled by `enrich` from the other tables and are never read from a source.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -16,15 +16,13 @@ MONEY = pl.Decimal(38, 4)
 LARGEST_AMOUNT = 1e15  # from here on it is no amount: what a purchase cost is unknown
 
 # What happened to a message; the platform's link types map onto the last column of LINK_TYPES.
-EVENT_TYPES = (
-    "queued", "sent", "delivered", "deferred", "bounced", "rejected", "failed", "autoresponded",
-    "opened", "clicked", "complained", "unsubscribed", "subscribed",
-    "mirror_page", "web_visited", "transaction", "unknown",
-)  # fmt: skip
-# What tells that a message was handed over to be sent; the verdicts alone would be a delivery of failures only.
+# Handed over to be sent; the verdicts alone would be a delivery of failures only.
 HANDED_OVER = ("queued", "sent", "delivered", "deferred")
+_REFUSED = ("bounced", "rejected", "failed", "autoresponded")
+_BY_READERS = ("opened", "clicked", "complained", "unsubscribed", "subscribed")
+EVENT_TYPES = (*HANDED_OVER, *_REFUSED, *_BY_READERS, "mirror_page", "web_visited", "transaction", "unknown")
 # What befell a message or an address; everything else is a hit: somebody had the message before them.
-NO_HITS = (*HANDED_OVER, "bounced", "rejected", "failed", "autoresponded", "complained", "subscribed")
+NO_HITS = (*HANDED_OVER, *_REFUSED, "complained", "subscribed")
 HITS = tuple(name for name in EVENT_TYPES if name not in NO_HITS)
 ALL_TOLD = "nothing"  # in `delivery.untold`, where an earlier load may have said more
 LINK_TYPES = {1: "clicked", 2: "opened", 3: "unsubscribed", 4: "web_visited", 5: "transaction", 6: "mirror_page"}
@@ -32,36 +30,77 @@ LINK_TYPES = {1: "clicked", 2: "opened", 3: "unsubscribed", 4: "web_visited", 5:
 # The platform's delivery-log status codes; 3 and 4 are success (spec, 1.8 and A5).
 # No page gives the code of "Not applicable" (accepted, not processed): ours is none that a byte can hold.
 NOT_APPLICABLE = 1000
-STATUSES = {
-    0: "excluded", 1: "delivered", 2: "failed", 3: "delivered", 4: "delivered",
-    5: "in_progress", 6: "pending", 7: "cancelled", 8: "prepared", NOT_APPLICABLE: "excluded",
-}  # fmt: skip
+_STATUSES = "excluded delivered failed delivered delivered in_progress pending cancelled prepared"
+STATUSES = dict(enumerate(_STATUSES.split())) | {NOT_APPLICABLE: "excluded"}
 STATUS_CLASSES = ("excluded", "delivered", "failed", "in_progress", "pending", "cancelled", "prepared", "unknown")
-STATUS_LABELS = translatable({
-    "excluded": "Excluded", "delivered": "Delivered", "failed": "Failed", "in_progress": "In progress",
-    "pending": "Pending", "cancelled": "Cancelled", "prepared": "Prepared", "unknown": "Unknown",
-})  # fmt: skip
+STATUS_LABELS = translatable(
+    {
+        "excluded": "Excluded",
+        "delivered": "Delivered",
+        "failed": "Failed",
+        "in_progress": "In progress",
+        "pending": "Pending",
+        "cancelled": "Cancelled",
+        "prepared": "Prepared",
+        "unknown": "Unknown",
+    }
+)
 FAILURE_TYPES = {0: "not_defined", 1: "soft", 2: "hard", 3: "ignored"}
 FAILURE_TYPE_LABELS = translatable({"not_defined": "Not defined", "soft": "Soft", "hard": "Hard", "ignored": "Ignored"})
-FAILURE_REASONS = translatable({
-    0: "Not defined", 1: "User unknown", 2: "Invalid domain", 3: "Unreachable", 4: "Account disabled",
-    5: "Mailbox full", 6: "Not connected", 7: "Address not specified", 8: "Denylisted address",
-    9: "Address in quarantine", 10: "Double", 11: "Excluded by SQL rule", 12: "Excluded after arbitration",
-    14: "Bad-quality address", 15: "Unqualified address", 16: "Not eligible for the offers",
-    17: "Target limited in size", 20: "Refused", 25: "Error ignored", 127: "Control address",
-})  # fmt: skip
+FAILURE_REASONS = translatable(
+    {
+        0: "Not defined",
+        1: "User unknown",
+        2: "Invalid domain",
+        3: "Unreachable",
+        4: "Account disabled",
+        5: "Mailbox full",
+        6: "Not connected",
+        7: "Address not specified",
+        8: "Denylisted address",
+        9: "Address in quarantine",
+        10: "Double",
+        11: "Excluded by SQL rule",
+        12: "Excluded after arbitration",
+        14: "Bad-quality address",
+        15: "Unqualified address",
+        16: "Not eligible for the offers",
+        17: "Target limited in size",
+        20: "Refused",
+        25: "Error ignored",
+        127: "Control address",
+    }
+)
 FORMATS = ("html", "text")
 MAIL_PROXY = translatable("Mail proxy")  # what reports call a browser that fetched images in a reader's place
 BOUNCE_CLASSES = ("hard", "soft", "block", "undetermined")
 FORMAT_LABELS = translatable({"html": "HTML", "text": "Text"})
 MESSAGE_TYPES = translatable({0: "e-mail", 1: "SMS", 2: "phone", 3: "direct mail", 4: "fax", 40: "push", 120: "other"})
-STATES = translatable({
-    0: "Being edited", 11: "Targeting pending", 12: "Counting in progress", 13: "Arbitration in progress",
-    15: "Target ready", 21: "Personalization pending", 22: "Personalization in progress", 25: "Message finalized",
-    37: "Personalization or count failed", 45: "Ready to be delivered", 51: "Start pending", 55: "In progress",
-    61: "Recovery pending", 62: "Recovery in progress", 71: "Pause requested", 72: "Pause in progress",
-    75: "Paused", 85: "Stopped", 87: "Failed", 95: "Finished", 100: "Deleted",
-})  # fmt: skip
+STATES = translatable(
+    {
+        0: "Being edited",
+        11: "Targeting pending",
+        12: "Counting in progress",
+        13: "Arbitration in progress",
+        15: "Target ready",
+        21: "Personalization pending",
+        22: "Personalization in progress",
+        25: "Message finalized",
+        37: "Personalization or count failed",
+        45: "Ready to be delivered",
+        51: "Start pending",
+        55: "In progress",
+        61: "Recovery pending",
+        62: "Recovery in progress",
+        71: "Pause requested",
+        72: "Pause in progress",
+        75: "Paused",
+        85: "Stopped",
+        87: "Failed",
+        95: "Finished",
+        100: "Deleted",
+    }
+)
 DELETED = 100  # the state of a deleted delivery
 
 
@@ -89,7 +128,11 @@ class Table:
     name: str
     grain: str
     key: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...] = ()
+
+    def with_columns(self, *columns: Column) -> "Table":
+        """Return the table with these columns."""
+        return replace(self, columns=columns)
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -126,127 +169,116 @@ class Table:
         return "delivery_id" in self.schema and self.name in ("message", "event", "collapsed")
 
 
-TEXT, COUNT, AMOUNT, FLAG, CODE, NUMBER = (
-    pl.String(), pl.Int64(), pl.Float64(), pl.Boolean(), pl.Int16(), pl.Int32()
-)  # fmt: skip
+TEXT, COUNT, AMOUNT, FLAG = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean()
+CODE, NUMBER = pl.Int16(), pl.Int32()
 
-DELIVERY = Table(
-    "delivery", "one row per delivery (one send action)", ("delivery_id",),
-    (
-        Column("delivery_id", TEXT, "key of the delivery"),
-        Column("internal_name", TEXT, "unique internal name"),
-        Column("label", TEXT, "label shown to people"),
-        Column("subject", TEXT, "subject of the message"),
-        Column("message_type", CODE, "channel code, 0 e-mail"),
-        Column("state", CODE, "state code, 95 finished"),
-        Column("delivery_mode", CODE, "0 external, 1 bulk, 2 descriptive, 4 mid-sourcing"),
-        Column("is_model", FLAG, "a template of deliveries, never sent"),
-        Column("is_proof", FLAG, "a proof, left out of averages and totals"),
-        Column("typology_id", TEXT, "typology, which the platform average compares within"),
-        Column("contact_at", INSTANT, "planned contact instant"),
-        Column("started_at", INSTANT, "first message sent"),
-        Column("ended_at", INSTANT, "last message sent"),
-        Column("validity_at", INSTANT, "deadline of the delivery"),
-        Column("targeted", COUNT, "initial population, recipients"),
-        Column("rejected", COUNT, "recipients dropped by rules at analysis"),
-        Column("to_deliver", COUNT, "messages to deliver after analysis"),
-        Column("text_messages", COUNT, "messages sent in text format, which cannot be open-tracked"),
-        Column("new_quarantines", COUNT, "addresses quarantined following the delivery"),
-        Column("message_size", COUNT, "bytes per message"),
-        Column("sent", COUNT, "messages sent, as a source counts them that keeps no log of messages; else null"),
-        Column("untold", TEXT, "what no table of its source told: event types, `message`, or `nothing`; by spaces"),
-        Column("delete_status", CODE, "0 there; else deleted, as a delivery in state 100 is: left out of all totals"),
-    ),
-)  # fmt: skip
-LINK = Table(
-    "link", "one row per tracked link of a delivery; link_id is unique in a store", ("link_id",),
-    (
-        Column("link_id", TEXT, "key of the tracked link"),
-        Column("delivery_id", TEXT, "its delivery; null for links shared by all (the open, web tags)"),
-        Column("type_code", CODE, "1 click, 2 open, 3 opt-out, 4 web, 5 transaction, 6 mirror page"),
-        Column("label", TEXT, "label of the link"),
-        Column("category", TEXT, "category of the link"),
-        Column("url", TEXT, "original URL", personal="url"),
-        Column("tag_id", TEXT, "web-tracking tag"),
-        Column("occurrence", COUNT, "which occurrence of the URL in the content, from 1"),
-    ),
-)  # fmt: skip
+DELIVERY = Table("delivery", "one row per delivery (one send action)", ("delivery_id",)).with_columns(
+    Column("delivery_id", TEXT, "key of the delivery"),
+    Column("internal_name", TEXT, "unique internal name"),
+    Column("label", TEXT, "label shown to people"),
+    Column("subject", TEXT, "subject of the message"),
+    Column("message_type", CODE, "channel code, 0 e-mail"),
+    Column("state", CODE, "state code, 95 finished"),
+    Column("delivery_mode", CODE, "0 external, 1 bulk, 2 descriptive, 4 mid-sourcing"),
+    Column("is_model", FLAG, "a template of deliveries, never sent"),
+    Column("is_proof", FLAG, "a proof, left out of averages and totals"),
+    Column("typology_id", TEXT, "typology, which the platform average compares within"),
+    Column("contact_at", INSTANT, "planned contact instant"),
+    Column("started_at", INSTANT, "first message sent"),
+    Column("ended_at", INSTANT, "last message sent"),
+    Column("validity_at", INSTANT, "deadline of the delivery"),
+    Column("targeted", COUNT, "initial population, recipients"),
+    Column("rejected", COUNT, "recipients dropped by rules at analysis"),
+    Column("to_deliver", COUNT, "messages to deliver after analysis"),
+    Column("text_messages", COUNT, "messages sent in text format, which cannot be open-tracked"),
+    Column("new_quarantines", COUNT, "addresses quarantined following the delivery"),
+    Column("message_size", COUNT, "bytes per message"),
+    Column("sent", COUNT, "messages sent, as a source counts them that keeps no log of messages; else null"),
+    Column("untold", TEXT, "what no table of its source told: event types, `message`, or `nothing`; by spaces"),
+    Column("delete_status", CODE, "0 there; else deleted, as a delivery in state 100 is: left out of all totals"),
+)
+LINK = Table("link", "one row per tracked link of a delivery; link_id is unique in a store", ("link_id",)).with_columns(
+    Column("link_id", TEXT, "key of the tracked link"),
+    Column("delivery_id", TEXT, "its delivery; null for links shared by all (the open, web tags)"),
+    Column("type_code", CODE, "1 click, 2 open, 3 opt-out, 4 web, 5 transaction, 6 mirror page"),
+    Column("label", TEXT, "label of the link"),
+    Column("category", TEXT, "category of the link"),
+    Column("url", TEXT, "original URL", personal="url"),
+    Column("tag_id", TEXT, "web-tracking tag"),
+    Column("occurrence", COUNT, "which occurrence of the URL in the content, from 1"),
+)
 MESSAGE = Table(
-    "message", "one row per message prepared: one recipient of one delivery", ("delivery_id", "message_id"),
-    (
-        Column("delivery_id", TEXT, "its delivery"),
-        Column("message_id", TEXT, "its id, unique within the delivery (the platform's broadlog id)"),
-        Column("recipient_id", TEXT, "its recipient; null when not linked"),
-        Column("address", TEXT, "address used at sending time", personal="address"),
-        Column("status_code", CODE, "the platform's status code"),
-        Column("status_at", INSTANT, "last change of status: the sending instant of a sent message"),
-        Column("is_seed", FLAG, "a control address, left out of success"),
-        Column("failure_id", TEXT, "the shared failure message"),
-        Column("status", pl.Enum(STATUS_CLASSES), "what the status code means", derived=True),
-        Column("domain", TEXT, "mail domain of the address, lower case", derived=True),
-        Column("country", TEXT, "country code of the recipient", derived=True),
-        Column("failure_type", CODE, "0 not defined, 1 soft, 2 hard, 3 ignored", derived=True),
-        Column("failure_reason", CODE, "reason code of a failure", derived=True),
-        Column("is_complaint", FLAG, "reported as spam: by its failure's reason, or by an event", derived=True),
-        Column("is_implied", FLAG, "no table tells of it: events of its sending do", derived=True),
-    ),
-)  # fmt: skip
-EVENT = Table(
-    "event", "one row per thing that happened to one message", ("event_id", "log_server"),
-    (
-        Column("delivery_id", TEXT, "its delivery; null when the hit belongs to none"),
-        Column("message_id", TEXT, "its message in that delivery; null when unknown"),
-        Column("occurred_at", INSTANT, "when it happened; null if the source does not say"),
-        Column("event_id", TEXT, "the log id, decimal, without the server's prefix"),
-        Column("log_server", TEXT, "the redirection server's prefix of the log id; null from table exports"),
-        Column("recipient_id", TEXT, "its recipient, from the hit or from its message"),
-        Column("person_id", TEXT, "browser identity (permanent cookie), lower case; null when refused or empty"),
-        Column("link_id", TEXT, "the link hit"),
-        Column("reported_type", pl.Enum(EVENT_TYPES), "the event type where the source itself says it"),
-        Column("raw_event_type", TEXT, "the source's own word for the type, verbatim"),
-        Column("message_format", pl.Enum(FORMATS), "format of the message part that was hit"),
-        Column("user_agent", TEXT, "user agent as given: text, or the platform's hash"),
-        Column("ip", TEXT, "address as logged; never shown in reports", personal="ip"),
-        Column("address", TEXT, "e-mail address, bare and in lower case; never shown in reports", personal="address"),
-        Column("vendor_id", TEXT, "the sender's own id of the event, where it gives one"),
-        Column("bounce_class", pl.Enum(BOUNCE_CLASSES), "of a bounce: hard, soft, block (by policy), undetermined"),
-        Column("bounce_reason", TEXT, "of a bounce: the sender's category, verbatim"),
-        Column("diagnostic", TEXT, "what the receiving mail server said, verbatim"),
-        Column("smtp_status", TEXT, "enhanced status code, as 5.1.1"),
-        Column("is_machine", FLAG, "the sender says a machine did it; false: a person did; null: says nothing"),
-        Column("machine_reason", TEXT, "why the sender thinks so: apple, gmail, generic, proxy_open"),
-        Column("is_first", FLAG, "the sender says it is the first of its kind for the message"),
-        Column("link_position", COUNT, "place of the link in the message, as the sender counts"),
-        Column("tags", TEXT, "the sender's tags or categories, as a JSON array"),
-        Column("attributes", TEXT, "what else the sender tells of the event, as a JSON object"),
-        Column("collapse_seconds", pl.Int32(), "window in which a repeated open counts once; 0 for exports"),
-        Column("source", TEXT, "name of the format it was read from"),
-        Column("source_file", TEXT, "file it was read from, relative to the source named", personal="id"),
-        Column("source_row", COUNT, "line or row in that file, from 1; of a database table, its own number of the row"),
-        Column("event_type", pl.Enum(EVENT_TYPES), "what happened: reported, or by the link's type", derived=True),
-        Column("has_messages", FLAG, "what was sent in its delivery is known", derived=True),
-        Column("domain", TEXT, "mail domain of the message's address, else of the event's", derived=True),
-        Column("country", TEXT, "country code of the recipient", derived=True),
-        Column("is_seed", FLAG, "the message went to a control address", derived=True),
-        Column("link_label", TEXT, "label of the link", derived=True),
-        Column("link_category", TEXT, "category of the link", derived=True),
-        Column("url", TEXT, "original URL of the link", derived=True, personal="url"),
-        Column("amount", AMOUNT, "amount of a transaction, in `currency`; below 0, a refund", derived=True),
-        Column("currency", TEXT, "currency of the amount, as EUR; null: the sender's one", derived=True),
-        Column("articles", COUNT, "articles of a transaction", derived=True),
-        Column("tag_id", TEXT, "web-tracking tag", derived=True),
-        Column("device", TEXT, "device family", derived=True),
-        Column("operating_system", TEXT, "operating-system family", derived=True),
-        Column("operating_system_version", TEXT, "version of the operating system, the major one", derived=True),
-        Column("browser", TEXT, "browser family", derived=True),
-        Column("browser_version", TEXT, "browser's major version", derived=True),
-        Column("is_first_hit", FLAG, "the first hit of its message that counts; null: never marked", derived=True),
-        Column("is_first_click", FLAG, "the first click of its message that counts", derived=True),
-        Column("is_first_click_of_person", FLAG, "the first of its person's clicks in its delivery", derived=True),
-        Column("message_number", NUMBER, "its message among those of its delivery, from 1; 0: says none", derived=True),
-        Column("person_number", NUMBER, "its person among those of its delivery, from 1; 0: says none", derived=True),
-    ),
-)  # fmt: skip
+    "message", "one row per message prepared: one recipient of one delivery", ("delivery_id", "message_id")
+).with_columns(
+    Column("delivery_id", TEXT, "its delivery"),
+    Column("message_id", TEXT, "its id, unique within the delivery (the platform's broadlog id)"),
+    Column("recipient_id", TEXT, "its recipient; null when not linked"),
+    Column("address", TEXT, "address used at sending time", personal="address"),
+    Column("status_code", CODE, "the platform's status code"),
+    Column("status_at", INSTANT, "last change of status: the sending instant of a sent message"),
+    Column("is_seed", FLAG, "a control address, left out of success"),
+    Column("failure_id", TEXT, "the shared failure message"),
+    Column("status", pl.Enum(STATUS_CLASSES), "what the status code means", derived=True),
+    Column("domain", TEXT, "mail domain of the address, lower case", derived=True),
+    Column("country", TEXT, "country code of the recipient", derived=True),
+    Column("failure_type", CODE, "0 not defined, 1 soft, 2 hard, 3 ignored", derived=True),
+    Column("failure_reason", CODE, "reason code of a failure", derived=True),
+    Column("is_complaint", FLAG, "reported as spam: by its failure's reason, or by an event", derived=True),
+    Column("is_implied", FLAG, "no table tells of it: events of its sending do", derived=True),
+)
+EVENT = Table("event", "one row per thing that happened to one message", ("event_id", "log_server")).with_columns(
+    Column("delivery_id", TEXT, "its delivery; null when the hit belongs to none"),
+    Column("message_id", TEXT, "its message in that delivery; null when unknown"),
+    Column("occurred_at", INSTANT, "when it happened; null if the source does not say"),
+    Column("event_id", TEXT, "the log id, decimal, without the server's prefix"),
+    Column("log_server", TEXT, "the redirection server's prefix of the log id; null from table exports"),
+    Column("recipient_id", TEXT, "its recipient, from the hit or from its message"),
+    Column("person_id", TEXT, "browser identity (permanent cookie), lower case; null when refused or empty"),
+    Column("link_id", TEXT, "the link hit"),
+    Column("reported_type", pl.Enum(EVENT_TYPES), "the event type where the source itself says it"),
+    Column("raw_event_type", TEXT, "the source's own word for the type, verbatim"),
+    Column("message_format", pl.Enum(FORMATS), "format of the message part that was hit"),
+    Column("user_agent", TEXT, "user agent as given: text, or the platform's hash"),
+    Column("ip", TEXT, "address as logged; never shown in reports", personal="ip"),
+    Column("address", TEXT, "e-mail address, bare and in lower case; never shown in reports", personal="address"),
+    Column("vendor_id", TEXT, "the sender's own id of the event, where it gives one"),
+    Column("bounce_class", pl.Enum(BOUNCE_CLASSES), "of a bounce: hard, soft, block (by policy), undetermined"),
+    Column("bounce_reason", TEXT, "of a bounce: the sender's category, verbatim"),
+    Column("diagnostic", TEXT, "what the receiving mail server said, verbatim"),
+    Column("smtp_status", TEXT, "enhanced status code, as 5.1.1"),
+    Column("is_machine", FLAG, "the sender says a machine did it; false: a person did; null: says nothing"),
+    Column("machine_reason", TEXT, "why the sender thinks so: apple, gmail, generic, proxy_open"),
+    Column("is_first", FLAG, "the sender says it is the first of its kind for the message"),
+    Column("link_position", COUNT, "place of the link in the message, as the sender counts"),
+    Column("tags", TEXT, "the sender's tags or categories, as a JSON array"),
+    Column("attributes", TEXT, "what else the sender tells of the event, as a JSON object"),
+    Column("collapse_seconds", pl.Int32(), "window in which a repeated open counts once; 0 for exports"),
+    Column("source", TEXT, "name of the format it was read from"),
+    Column("source_file", TEXT, "file it was read from, relative to the source named", personal="id"),
+    Column("source_row", COUNT, "line or row in that file, from 1; of a database table, its own number of the row"),
+    Column("event_type", pl.Enum(EVENT_TYPES), "what happened: reported, or by the link's type", derived=True),
+    Column("has_messages", FLAG, "what was sent in its delivery is known", derived=True),
+    Column("domain", TEXT, "mail domain of the message's address, else of the event's", derived=True),
+    Column("country", TEXT, "country code of the recipient", derived=True),
+    Column("is_seed", FLAG, "the message went to a control address", derived=True),
+    Column("link_label", TEXT, "label of the link", derived=True),
+    Column("link_category", TEXT, "category of the link", derived=True),
+    Column("url", TEXT, "original URL of the link", derived=True, personal="url"),
+    Column("amount", AMOUNT, "amount of a transaction, in `currency`; below 0, a refund", derived=True),
+    Column("currency", TEXT, "currency of the amount, as EUR; null: the sender's one", derived=True),
+    Column("articles", COUNT, "articles of a transaction", derived=True),
+    Column("tag_id", TEXT, "web-tracking tag", derived=True),
+    Column("device", TEXT, "device family", derived=True),
+    Column("operating_system", TEXT, "operating-system family", derived=True),
+    Column("operating_system_version", TEXT, "version of the operating system, the major one", derived=True),
+    Column("browser", TEXT, "browser family", derived=True),
+    Column("browser_version", TEXT, "browser's major version", derived=True),
+    Column("is_first_hit", FLAG, "the first hit of its message that counts; null: never marked", derived=True),
+    Column("is_first_click", FLAG, "the first click of its message that counts", derived=True),
+    Column("is_first_click_of_person", FLAG, "the first of its person's clicks in its delivery", derived=True),
+    Column("message_number", NUMBER, "its message among those of its delivery, from 1; 0: says none", derived=True),
+    Column("person_number", NUMBER, "its person among those of its delivery, from 1; 0: says none", derived=True),
+)
 # The columns that tell one message, or one person, from another: an id of a message says it within its delivery alone,
 # since two deliveries may give the same one; a browser is the same wherever it is seen.
 IDENTITY = {"message_id": MESSAGE.key, "person_id": ("person_id",)}
@@ -260,131 +292,110 @@ FIRSTS: dict[str, tuple[str, str | None]] = {
 }
 # What a load works out of whole deliveries once their hits are settled.
 MARKS = (*FIRSTS, *NUMBERS.values())
-COLLAPSED = Table(
-    "collapsed", "one row per repeated open set aside because it counts once with an earlier one",
-    EVENT.key, EVENT.columns,
-)  # fmt: skip
-WEB_EVENT = Table(
-    "web_event", "one row per web hit that carries parameters", ("event_id",),
-    (
-        Column("event_id", TEXT, "the log id of the hit"),
-        Column("amount", AMOUNT, "amount of the transaction; below 0, a refund"),
-        Column("currency", TEXT, "currency of the amount, as EUR; null where its source does not say"),
-        Column("articles", COUNT, "articles of the transaction"),
-        Column("tag_id", TEXT, "web-tracking tag"),
-    ),
-)  # fmt: skip
-RECIPIENT = Table(
-    "recipient", "one row per recipient", ("recipient_id",),
-    (
-        Column("recipient_id", TEXT, "key of the recipient"),
-        Column("email", TEXT, "e-mail address, bare and in lower case", personal="address"),
-        Column("email_format", CODE, "0 undefined, 1 text, 2 HTML"),
-        Column("is_denylisted", FLAG, "no longer to be contacted"),
-        Column("country", TEXT, "country code"),
-    ),
-)  # fmt: skip
-FAILURE = Table(
-    "failure", "one row per failure message shared by many messages", ("failure_id",),
-    (
-        Column("failure_id", TEXT, "key of the failure message"),
-        Column("failure_type", CODE, "0 not defined, 1 soft, 2 hard, 3 ignored"),
-        Column("failure_reason", CODE, "reason code"),
-        Column("first_text", TEXT, "first text received from the mail server"),
-    ),
-)  # fmt: skip
+_REPEATED = "one row per repeated open set aside because it counts once with an earlier one"
+COLLAPSED = Table("collapsed", _REPEATED, EVENT.key, EVENT.columns)
+WEB_EVENT = Table("web_event", "one row per web hit that carries parameters", ("event_id",)).with_columns(
+    Column("event_id", TEXT, "the log id of the hit"),
+    Column("amount", AMOUNT, "amount of the transaction; below 0, a refund"),
+    Column("currency", TEXT, "currency of the amount, as EUR; null where its source does not say"),
+    Column("articles", COUNT, "articles of the transaction"),
+    Column("tag_id", TEXT, "web-tracking tag"),
+)
+RECIPIENT = Table("recipient", "one row per recipient", ("recipient_id",)).with_columns(
+    Column("recipient_id", TEXT, "key of the recipient"),
+    Column("email", TEXT, "e-mail address, bare and in lower case", personal="address"),
+    Column("email_format", CODE, "0 undefined, 1 text, 2 HTML"),
+    Column("is_denylisted", FLAG, "no longer to be contacted"),
+    Column("country", TEXT, "country code"),
+)
+FAILURE = Table("failure", "one row per failure message shared by many messages", ("failure_id",)).with_columns(
+    Column("failure_id", TEXT, "key of the failure message"),
+    Column("failure_type", CODE, "0 not defined, 1 soft, 2 hard, 3 ignored"),
+    Column("failure_reason", CODE, "reason code"),
+    Column("first_text", TEXT, "first text received from the mail server"),
+)
 EXCLUSION = Table(
-    "exclusion", "one row per recipient rejected from a delivery at analysis", ("delivery_id", "recipient_id", "rule"),
-    (
-        Column("delivery_id", TEXT, "the delivery"),
-        Column("recipient_id", TEXT, "the recipient rejected"),
-        Column("rule", TEXT, "the rule that rejected it"),
-    ),
-)  # fmt: skip
-USER_AGENT = Table(
-    "user_agent", "one row per user agent", ("user_agent",),
-    (
-        Column("user_agent", TEXT, "text, or the platform's hash", personal="text"),
-        Column("device", TEXT, "device family"),
-        Column("operating_system", TEXT, "operating system, family and version in one text"),
-        Column("browser", TEXT, "browser family"),
-        Column("browser_version", TEXT, "browser's version"),
-    ),
-)  # fmt: skip
+    "exclusion", "one row per recipient rejected from a delivery at analysis", ("delivery_id", "recipient_id", "rule")
+).with_columns(
+    Column("delivery_id", TEXT, "the delivery"),
+    Column("recipient_id", TEXT, "the recipient rejected"),
+    Column("rule", TEXT, "the rule that rejected it"),
+)
+USER_AGENT = Table("user_agent", "one row per user agent", ("user_agent",)).with_columns(
+    Column("user_agent", TEXT, "text, or the platform's hash", personal="text"),
+    Column("device", TEXT, "device family"),
+    Column("operating_system", TEXT, "operating system, family and version in one text"),
+    Column("browser", TEXT, "browser family"),
+    Column("browser_version", TEXT, "browser's version"),
+)
 SUBSCRIPTION = Table(
-    "subscription", "one row per act of subscribing to, or leaving, a service",
+    "subscription",
+    "one row per act of subscribing to, or leaving, a service",
     ("service_id", "recipient_id", "occurred_at", "action"),
-    (
-        Column("service_id", TEXT, "the information service"),
-        Column("recipient_id", TEXT, "who acted"),
-        Column("action", CODE, "1 subscribe, 0 unsubscribe"),
-        Column("occurred_at", INSTANT, "when"),
-        Column("delivery_id", TEXT, "the delivery that led to it"),
-    ),
-)  # fmt: skip
-SERVICE = Table(
-    "service", "one row per information service", ("service_id",),
-    (Column("service_id", TEXT, "key of the service"), Column("label", TEXT, "label shown to people")),
-)  # fmt: skip
+).with_columns(
+    Column("service_id", TEXT, "the information service"),
+    Column("recipient_id", TEXT, "who acted"),
+    Column("action", CODE, "1 subscribe, 0 unsubscribe"),
+    Column("occurred_at", INSTANT, "when"),
+    Column("delivery_id", TEXT, "the delivery that led to it"),
+)
+SERVICE = Table("service", "one row per information service", ("service_id",)).with_columns(
+    Column("service_id", TEXT, "key of the service"),
+    Column("label", TEXT, "label shown to people"),
+)
 PAGE_HIT = Table(
-    "page_hit", "one row per displayed page of a web application, and per tag where a page has several",
+    "page_hit",
+    "one row per displayed page of a web application, and per tag where a page has several",
     ("occurred_at", "web_application", "goal", "page", "step", "tag_id", "person_id", "recipient_id"),
-    (
-        Column("occurred_at", INSTANT, "when"),
-        Column("web_application", TEXT, "the web application"),
-        Column("page", TEXT, "the page displayed"),
-        Column("step", CODE, "stage of the page on its path"),
-        Column("person_id", TEXT, "browser identity"),
-        Column("recipient_id", TEXT, "who, when known"),
-        Column("delivery_id", TEXT, "traffic source, when known"),
-        Column("web_optout", CODE, "opt-out cookie: 0 allowed, 1 refused, null not chosen"),
-        Column("goal", TEXT, "target action of the tag: the name of the path that the step is on"),
-        Column("tag_id", TEXT, "web-tracking tag of the page"),
-    ),
-)  # fmt: skip
+).with_columns(
+    Column("occurred_at", INSTANT, "when"),
+    Column("web_application", TEXT, "the web application"),
+    Column("page", TEXT, "the page displayed"),
+    Column("step", CODE, "stage of the page on its path"),
+    Column("person_id", TEXT, "browser identity"),
+    Column("recipient_id", TEXT, "who, when known"),
+    Column("delivery_id", TEXT, "traffic source, when known"),
+    Column("web_optout", CODE, "opt-out cookie: 0 allowed, 1 refused, null not chosen"),
+    Column("goal", TEXT, "target action of the tag: the name of the path that the step is on"),
+    Column("tag_id", TEXT, "web-tracking tag of the page"),
+)
 CONTENT = Table(
-    "content", "one row per delivery and format: the message as sent", ("delivery_id", "message_format"),
-    (
-        Column("delivery_id", TEXT, "the delivery"),
-        Column("message_format", TEXT, "html or text"),
-        Column("body", TEXT, "the message content with its tracked links"),
-    ),
-)  # fmt: skip
+    "content", "one row per delivery and format: the message as sent", ("delivery_id", "message_format")
+).with_columns(
+    Column("delivery_id", TEXT, "the delivery"),
+    Column("message_format", TEXT, "html or text"),
+    Column("body", TEXT, "the message content with its tracked links"),
+)
 QUARANTINE = Table(
-    "quarantine", "one row per line that could not be read", ("source_file", "source_row", "reason"),
-    (
-        Column("source_file", TEXT, "file of the line, relative to the source named"),
-        Column("source_row", COUNT, "line or row in that file, from 1"),
-        Column("source", TEXT, "name of the format"),
-        Column("reason", TEXT, "what was wrong, in words", personal="text"),
-        Column("text", TEXT, "the line as it stood, at most 10,000 characters"),
-    ),
-)  # fmt: skip
+    "quarantine", "one row per line that could not be read", ("source_file", "source_row", "reason")
+).with_columns(
+    Column("source_file", TEXT, "file of the line, relative to the source named"),
+    Column("source_row", COUNT, "line or row in that file, from 1"),
+    Column("source", TEXT, "name of the format"),
+    Column("reason", TEXT, "what was wrong, in words", personal="text"),
+    Column("text", TEXT, "the line as it stood, at most 10,000 characters"),
+)
 PURGE = Table(
-    "purge", "one row per delivery and table of which retention removed rows", ("delivery_id", "purged_table"),
-    (
-        Column("delivery_id", TEXT, "the delivery"),
-        Column("purged_table", TEXT, "the table, message or event: what is left of it there is not the whole"),
-        Column("purged_before", INSTANT, "what happened before this instant was removed"),
-        Column("purged_at", INSTANT, "when it was last removed"),
-        Column("purged_rows", COUNT, "rows removed so far"),
-    ),
-)  # fmt: skip
+    "purge", "one row per delivery and table of which retention removed rows", ("delivery_id", "purged_table")
+).with_columns(
+    Column("delivery_id", TEXT, "the delivery"),
+    Column("purged_table", TEXT, "the table, message or event: what is left of it there is not the whole"),
+    Column("purged_before", INSTANT, "what happened before this instant was removed"),
+    Column("purged_at", INSTANT, "when it was last removed"),
+    Column("purged_rows", COUNT, "rows removed so far"),
+)
 KEPT_COUNT = Table(
-    "kept_count", "one row per delivery and metric measured before the delivery's rows were removed",
+    "kept_count",
+    "one row per delivery and metric measured before the delivery's rows were removed",
     ("delivery_id", "metric"),
-    (
-        Column("delivery_id", TEXT, "the delivery"),
-        Column("metric", TEXT, "name of the metric, a count or a sum"),
-        Column("value", AMOUNT, "its value, as measured then"),
-        Column("currency", TEXT, "of a sum of money, the currency that its amounts name; else null"),
-        Column("measured_at", INSTANT, "when it was measured"),
-    ),
-)  # fmt: skip
-TABLES = {
-    table.name: table
-    for table in (
-        DELIVERY, LINK, MESSAGE, EVENT, COLLAPSED, WEB_EVENT, RECIPIENT, FAILURE, EXCLUSION, USER_AGENT,
-        SUBSCRIPTION, SERVICE, PAGE_HIT, CONTENT, QUARANTINE, PURGE, KEPT_COUNT,
-    )
-}  # fmt: skip
+).with_columns(
+    Column("delivery_id", TEXT, "the delivery"),
+    Column("metric", TEXT, "name of the metric, a count or a sum"),
+    Column("value", AMOUNT, "its value, as measured then"),
+    Column("currency", TEXT, "of a sum of money, the currency that its amounts name; else null"),
+    Column("measured_at", INSTANT, "when it was measured"),
+)
+_LOGS = (DELIVERY, LINK, MESSAGE, EVENT, COLLAPSED, WEB_EVENT)
+_LISTS = (RECIPIENT, FAILURE, EXCLUSION, USER_AGENT, SUBSCRIPTION, SERVICE, PAGE_HIT, CONTENT)
+_OWN = (QUARANTINE, PURGE, KEPT_COUNT)
+TABLES = {table.name: table for table in (*_LOGS, *_LISTS, *_OWN)}

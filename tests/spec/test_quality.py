@@ -15,8 +15,8 @@ from tests.spec.golden import DELIVERY_ID, golden, tables
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.quality import quality, verdict
+from trackkit.quality.finding import REASONS
 from trackkit.quality.thresholds import CHECKS, LIST, thresholds
-from trackkit.quality.words import REASONS
 from trackkit.report.notes import PASSED, sentences
 from trackkit.resources import find
 

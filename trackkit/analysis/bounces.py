@@ -10,9 +10,9 @@ import polars as pl
 
 from trackkit.analysis.domains import by_class
 from trackkit.analysis.unlogged import has_log
+from trackkit.engine.completeness import removal_of
 from trackkit.engine.deliveries import Tables, of_delivery, require_delivery, statuses_are_unknown
 from trackkit.engine.measure import measure, quotient
-from trackkit.engine.retained import removal_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Count

@@ -15,6 +15,7 @@ from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.standing import RUNNING, of_delivery
 from trackkit.analysis.unlogged import is_counted_only, reasons_are_told, unlogged, with_events
 from trackkit.engine.believed import now
+from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import (
     Tables,
     deleted,
@@ -27,7 +28,6 @@ from trackkit.engine.deliveries import (
     still_there,
 )
 from trackkit.engine.refusals import is_visit, with_refusals
-from trackkit.engine.retained import purged
 
 WEIGHTS = pl.Enum(["warning", "note"])
 NAMED = 5  # as many deliveries are named by a limit

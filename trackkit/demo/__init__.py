@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trackkit.demo import tables
 from trackkit.demo.acts import leave, write_page_hits, write_subscriptions
 from trackkit.demo.hits import make_hits
 from trackkit.demo.logs import DAILY, FIRST_IDS, WEEKLY, LogFiles, make_lines, route, with_fate, with_ids
@@ -19,21 +20,14 @@ from trackkit.demo.people import People, make_people, make_standing
 from trackkit.demo.plan import Plan, plan_deliveries, table_window
 from trackkit.demo.scene import KINDS, Scene
 from trackkit.demo.summary import DemoSummary, Truth, count_hits
-from trackkit.demo.tables import (
-    compress_exclusions,
-    delivery_row,
-    write_content,
-    write_delivery,
-    write_dimensions,
-    write_hits,
-    write_links,
-    write_messages,
-)  # fmt: skip
 from trackkit.errors import RequestError
 
 __all__ = ["KINDS", "DemoSummary", "write_demo"]
 FIRST_MESSAGE = 102_000_001
 _FOLDERS = ("redir/log", "broadlog", "tracking_log", "content", "truth")
+_TEXTS = ("delivery.csv", "tracking_url.csv", "service.csv", "broadlog_msg.tsv", "web_tracking_log.csv")
+_HISTORIES = ("subscription_history.tsv", "web_page_hit.csv.gz", "exclusion.csv.gz", "exclusion.part")
+_PEOPLE = ("recipient.csv.zst", "user_agent.parquet")
 _MARK = "demo.json"
 
 
@@ -64,9 +58,9 @@ def _write(folder: Path, seed: int, deliveries: int, recipients: int) -> DemoSum
     weekly = deliveries * recipients <= 1_000_000
     files = LogFiles(folder / "redir/log", seed, WEEKLY if weekly else DAILY)
     counts = _write_mailings(folder, people, plans, files)
-    write_links(folder, plans)
+    tables.write_links(folder, plans)
     counts["page_hits"] = write_page_hits(folder, people, [plan.delivery_id for plan in plans if plan.is_real], seed)
-    compress_exclusions(folder)
+    tables.compress_exclusions(folder)
     counts["log_lines"], counts["corrupt_lines"] = files.age()
     summary = DemoSummary.of(folder, seed, counts)
     (folder / "truth/summary.json").write_text(json.dumps(summary.to_dict(), indent=1) + "\n", "utf-8")
@@ -88,13 +82,9 @@ def _prepare(folder: Path, request: dict[str, int]) -> None:
 
 
 def _remove_demo(folder: Path) -> None:
-    for name in ("redir", "broadlog", "tracking_log", "content", "truth"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (
-        "delivery.csv", "tracking_url.csv", "exclusion.part", "exclusion.csv.gz", "recipient.csv.zst", "service.csv",
-        "user_agent.parquet", "broadlog_msg.tsv", "web_tracking_log.csv", "subscription_history.tsv",
-        "web_page_hit.csv.gz",
-    ):  # fmt: skip
+    for name in _FOLDERS:
+        shutil.rmtree(folder / name.split("/")[0], ignore_errors=True)
+    for name in (*_TEXTS, *_HISTORIES, *_PEOPLE):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -111,13 +101,13 @@ def _write_mailings(folder: Path, people: People, plans: list[Plan], files: LogF
             scene = Scene(people, mailing, np.random.default_rng([files.seed, 4, plan.number]), *window)
             hits = with_fate(scene, with_ids(scene, make_hits(scene), counters))
             route(files, hits, make_lines(scene, hits))
-            write_hits(folder, scene, hits)
-            write_messages(folder, mailing, people)
+            tables.write_hits(folder, scene, hits)
+            tables.write_messages(folder, mailing, people)
             truth.add(scene, hits)
             left.append(leave(scene, hits, standing))
-            rows.append(delivery_row(mailing, write_content(folder, mailing)))
+            rows.append(tables.delivery_row(mailing, tables.write_content(folder, mailing)))
             counts += count_hits(scene, hits)
-    write_dimensions(folder, people, standing)
+    tables.write_dimensions(folder, people, standing)
     write_subscriptions(folder, people, left, files.seed)
-    write_delivery(folder, rows)
+    tables.write_delivery(folder, rows)
     return counts

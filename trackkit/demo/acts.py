@@ -7,7 +7,7 @@ import polars as pl
 
 from trackkit.demo.people import FIRST_RECIPIENT, People, Standing, uuids
 from trackkit.demo.plan import DAY, NOW, OPT_OUT
-from trackkit.demo.scene import HUMAN, SECOND, Scene
+from trackkit.demo.scene import SECOND, Kind, Scene
 from trackkit.demo.tables import SERVICES, instants
 
 # Each web application with its pages, and how far visitors walk on it.
@@ -21,7 +21,7 @@ LETTER_SERVICE, OFFER_SERVICE = SERVICES
 def leave(scene: Scene, hits: pl.DataFrame, standing: Standing) -> pl.DataFrame:
     """Return the (un)subscription rows of those who confirmed an opt-out click; they are denylisted from then on."""
     opt_outs = np.flatnonzero(scene.slots[1] == OPT_OUT)
-    clicks = hits.filter((pl.col("kind") == HUMAN) & pl.col("slot").is_in(opt_outs))
+    clicks = hits.filter((pl.col("kind") == Kind.HUMAN) & pl.col("slot").is_in(opt_outs))
     clicks = clicks.unique("message", keep="first", maintain_order=True)
     clicks = clicks.filter(pl.Series(scene.rng.random(clicks.height) < 0.8))
     recipient = scene.mailing.recipient[clicks["message"].to_numpy()]
@@ -37,33 +37,30 @@ def write_subscriptions(folder: Path, people: People, left: list[pl.DataFrame], 
     joined = NOW - (rng.beta(1.2, 1.0, people.count) * 200 * DAY).astype(np.int64)
     gone = everyone[rng.random(people.count) < 0.03]
     buyers = everyone[rng.random(people.count) < 0.4]
-    rows = pl.concat([
-        _acts(LETTER_SERVICE, everyone, 1, joined, 0),
-        _acts(OFFER_SERVICE, buyers, 1, joined[buyers], 0),
-        _acts(OFFER_SERVICE, gone, 0, joined[gone] + (NOW - joined[gone]) // 2, 0),
-        *left,
-    ])  # fmt: skip
+    came = [_acts(LETTER_SERVICE, everyone, 1, joined, 0), _acts(OFFER_SERVICE, buyers, 1, joined[buyers], 0)]
+    went = _acts(OFFER_SERVICE, gone, 0, joined[gone] + (NOW - joined[gone]) // 2, 0)
+    rows = pl.concat([*came, went, *left])
     rows = rows.sort("date", "recipient-id", "service-id", maintain_order=True)
     rows = rows.with_columns(date=instants(rows["date"].to_numpy()))
     rows.write_csv(folder / "subscription_history.tsv", separator="\t")
 
 
 def _acts(service: int, recipient: np.ndarray, action: int, at: np.ndarray, delivery: int) -> pl.DataFrame:
-    return pl.DataFrame({
-        "service-id": np.full(recipient.size, service), "recipient-id": recipient + FIRST_RECIPIENT,
-        "action": np.full(recipient.size, action), "date": at, "delivery-id": np.full(recipient.size, delivery),
-    }).cast(pl.Int64)  # fmt: skip
+    return pl.select(
+        pl.lit(service, pl.Int64).alias("service-id"),
+        pl.Series("recipient-id", recipient + FIRST_RECIPIENT),
+        pl.lit(action, pl.Int64).alias("action"),
+        pl.Series("date", at),
+        pl.lit(delivery, pl.Int64).alias("delivery-id"),
+    )
 
 
 def write_page_hits(folder: Path, people: People, deliveries: list[int], seed: int) -> int:
     """`web_page_hit.csv.gz`: tabs, SQL names. Each visitor walks from the first page as far as patience goes."""
     rng = np.random.default_rng([seed, 9])
     visitors = max(30, people.count // 12)
-    counts = (visitors, max(10, visitors // 3))
-    frame = pl.concat([
-        _walks(rng, people, deliveries, application, count)
-        for application, count in zip(APPLICATIONS, counts, strict=True)
-    ])  # fmt: skip
+    counts = zip(APPLICATIONS, (visitors, max(10, visitors // 3)), strict=True)
+    frame = pl.concat(_walks(rng, people, deliveries, application, count) for application, count in counts)
     frame = frame.with_columns(tsLog=instants(frame["tsLog"].to_numpy()))
     frame.write_csv(folder / "web_page_hit.csv.gz", separator="\t", compression="gzip")
     return frame.height
@@ -84,14 +81,16 @@ def _walks(
     known = rng.random(visitors) < 0.5
     number = rng.integers(0, people.count, visitors)
     person = np.where(known, people.person[number], rng.integers(1 << 59, 1 << 60, visitors, dtype=np.uint64))
-    return pl.DataFrame({
-        "tsLog": np.minimum(start[turn] + nth * 35 * SECOND, NOW),
-        "sWebAppName": pl.Series([application]).gather(np.zeros(turn.size, dtype=np.uint32)),
-        "sPageName": pl.Series(pages).gather(step), "iStep": step + 1, "sSourceId": uuids(person)[turn],
-        "iRecipientId": np.where(known, number + FIRST_RECIPIENT, 0)[turn],
-        "iDeliveryId": np.where(known, rng.choice(deliveries, visitors), 0)[turn],
-        "iOptOut": _choices(rng, turn, nth, visitors),
-    })  # fmt: skip
+    return pl.select(
+        tsLog=pl.Series(np.minimum(start[turn] + nth * 35 * SECOND, NOW)),
+        sWebAppName=pl.lit(application),
+        sPageName=pl.Series(pages).gather(step),
+        iStep=pl.Series(step + 1),
+        sSourceId=uuids(person)[turn],
+        iRecipientId=pl.Series(np.where(known, number + FIRST_RECIPIENT, 0)[turn]),
+        iDeliveryId=pl.Series(np.where(known, rng.choice(deliveries, visitors), 0)[turn]),
+        iOptOut=_choices(rng, turn, nth, visitors),
+    )
 
 
 def _choices(rng: np.random.Generator, turn: np.ndarray, nth: np.ndarray, visitors: int) -> pl.Series:

@@ -4,22 +4,9 @@ import numpy as np
 import polars as pl
 
 from trackkit.demo import clients
-from trackkit.demo.machines import prefetched_opens, scanner_clicks
-from trackkit.demo.people import APPLE, GOOGLE, MACHINE_IPS, YAHOO
+from trackkit.demo.people import APPLE, GOOGLE, IP_COUNT, MACHINE_IPS, YAHOO
 from trackkit.demo.plan import HOUR, NOW
-from trackkit.demo.scene import (
-    FORWARD,
-    HUMAN,
-    MINUTE,
-    OPENED,
-    PROOF,
-    PROXY_OPEN,
-    SCHEMA,
-    SECOND,
-    SEED,
-    Scene,
-    make_rows,
-)  # fmt: skip
+from trackkit.demo.scene import MINUTE, OPENED, SCHEMA, SECOND, Kind, Scene, make_rows
 from trackkit.demo.web import shared_pages, visitors, web_hits
 
 
@@ -30,11 +17,15 @@ def make_hits(scene: Scene) -> pl.DataFrame:
         return pl.DataFrame(schema=SCHEMA)
     clicks = [scanner_clicks(scene)]
     if role == "proof":
-        opens, clicks = [], [control_hits(scene, PROOF)]
+        opens, clicks = [], [control_hits(scene, Kind.PROOF)]
     else:
         readers, first = _readers(scene)
         opens = [people_opens(scene, readers, first), prefetched_opens(scene)]
-        clicks += [people_clicks(scene, readers, first), forwards(scene, readers, first), control_hits(scene, SEED)]
+        clicks += [
+            people_clicks(scene, readers, first),
+            forwards(scene, readers, first),
+            control_hits(scene, Kind.SEED),
+        ]
     hits = pl.concat([*opens, *clicks])
     hits = pl.concat([hits, web_hits(scene, hits), visitors(scene, hits), shared_pages(scene, hits)])
     hits = hits.with_columns(pl.col("at") // 10 * 10)
@@ -84,7 +75,7 @@ def _opens_as(scene: Scene, message: np.ndarray, recipient: np.ndarray, at: np.n
     new = people.refuses[recipient] & ~proxied & (rng.random(message.size) < 0.4)
     person[new] = scene.fresh(int(new.sum()))
     address = np.where(proxied, MACHINE_IPS + recipient % 400, people.address[recipient])
-    return make_rows(np.where(proxied, PROXY_OPEN, HUMAN), message, at, OPENED, person, client, address)
+    return make_rows(np.where(proxied, Kind.PROXY_OPEN, Kind.HUMAN), message, at, OPENED, person, client, address)
 
 
 def people_clicks(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.DataFrame:
@@ -103,7 +94,7 @@ def people_clicks(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.Da
     person[refused] = scene.fresh(int(refused.sum()))
     client = np.where(elsewhere, people.second_client[recipient], people.client[recipient])
     client = np.array(clients.CLICK_CLIENTS)[client]
-    return make_rows(HUMAN, message, at, scene.links(message.size), person, client, people.address[recipient])
+    return make_rows(Kind.HUMAN, message, at, scene.links(message.size), person, client, people.address[recipient])
 
 
 def forwards(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.DataFrame:
@@ -116,11 +107,43 @@ def forwards(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.DataFra
     client = scene.people.client[rng.integers(0, scene.people.count, readers.size)]
     turn = np.repeat(np.arange(readers.size), rng.choice([0, 1, 2, 3], readers.size, p=[0.5, 0.2, 0.2, 0.1]))
     wait = (rng.uniform(5, 300, turn.size) * SECOND).astype(np.int64)
-    clicks = make_rows(
-        FORWARD, readers[turn], at[turn] + wait, scene.links(turn.size), person[turn],
-        np.array(clients.CLICK_CLIENTS)[client[turn]], address[turn],
-    )  # fmt: skip
-    return pl.concat([make_rows(FORWARD, readers, at, OPENED, person, client, address), clicks])
+    opens = make_rows(Kind.FORWARD, readers, at, OPENED, person, client, address)
+    slots, browser = scene.links(turn.size), np.array(clients.CLICK_CLIENTS)[client[turn]]
+    clicks = make_rows(Kind.FORWARD, readers[turn], at[turn] + wait, slots, person[turn], browser, address[turn])
+    return pl.concat([opens, clicks])
+
+
+def prefetched_opens(scene: Scene) -> pl.DataFrame:
+    """Opens without a person: Apple's prefetch within hours of sending, Google's within seconds."""
+    mailing, people = scene.mailing, scene.people
+    html = np.flatnonzero(mailing.is_read & ~mailing.is_text & (mailing.recipient >= 0))
+    proxy = people.proxy[mailing.recipient[html]]
+    apple = scene.choose(0.85, html[proxy == APPLE])
+    google = scene.choose(0.03, html[proxy == GOOGLE])
+    message = np.concatenate([apple, google])
+    hours, seconds = scene.rng.lognormal(np.log(40 * MINUTE), 1.2, apple.size), scene.rng.uniform(1, 6, google.size)
+    delay = np.concatenate([hours, seconds * SECOND])
+    client = np.repeat([clients.APPLE, clients.PREFETCH], [apple.size, google.size])
+    address = MACHINE_IPS + 400 + mailing.recipient[message] % 600
+    return make_rows(
+        Kind.PREFETCH, message, mailing.sent_at[message] + delay.astype(np.int64), OPENED, 0, client, address
+    )
+
+
+def scanner_clicks(scene: Scene) -> pl.DataFrame:
+    """Security gateways click every link seconds after delivery and keep no cookie: none, or a new one per click."""
+    mailing, rng = scene.mailing, scene.rng
+    public = np.flatnonzero(mailing.is_read & (mailing.recipient >= 0))
+    checked = scene.choose(0.08, public[scene.people.is_scanned[mailing.recipient[public]]])
+    links = len(mailing.plan.links)
+    turn = np.repeat(np.arange(checked.size), links)
+    at = (mailing.sent_at[checked] + rng.uniform(1, 25, checked.size) * SECOND)[turn]
+    at = (at + np.tile(np.arange(links), checked.size) * 150 + rng.uniform(0, 100, turn.size)).astype(np.int64)
+    person = np.where((rng.random(checked.size) < 0.5)[turn], scene.fresh(turn.size), 0).astype(np.uint64)
+    client = clients.SCANNER + rng.choice(3, checked.size, p=[0.6, 0.25, 0.15])[turn]
+    address = (IP_COUNT - 40 + rng.integers(0, 40, checked.size))[turn]
+    slot = np.tile(np.arange(1, links + 1), checked.size)
+    return make_rows(Kind.SCANNER, checked[turn], at, slot, person, client, address)
 
 
 def control_hits(scene: Scene, kind: int) -> pl.DataFrame:

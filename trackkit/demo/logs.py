@@ -114,15 +114,20 @@ def with_ids(scene: Scene, hits: pl.DataFrame, counters: list[int]) -> pl.DataFr
     if scene.mailing.plan.role == "letter":
         first, second = (np.flatnonzero(late & (server == place))[:3] for place in (0, 1))
         number[second[: first.size]] = number[first[: second.size]]
-    text = _log_ids(server, number)
-    return hits.with_columns(server=server.astype(np.int8), number=number, log_id=text)
+    ours = pl.col("message") >= 0
+    return hits.with_columns(
+        server=server.astype(np.int8),
+        number=number,
+        log_id=_log_ids(server, number),
+        message_id=pl.when(ours).then(scene.mailing.first_message + pl.col("message")).otherwise(0),
+        delivery_id=pl.when(ours | pl.col("is_named")).then(scene.mailing.plan.delivery_id).otherwise(0),
+        link_id=scene.slots[0][hits["slot"].to_numpy()],
+    )
 
 
 def _log_ids(server: np.ndarray, number: np.ndarray) -> pl.Series:
     digits = hexadecimal(number, 16)
-    upper = pl.concat_str(pl.lit("50x"), pl.lit(digits.str.to_uppercase()))
-    lower = pl.concat_str(pl.lit("51x"), pl.lit(digits))
-    return pl.select(pl.when(pl.lit(pl.Series(server == 0))).then(upper).otherwise(lower)).to_series()
+    return ("50x" + digits.str.to_uppercase()).zip_with(pl.Series(server == 0), "51x" + digits)
 
 
 def with_fate(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
@@ -141,52 +146,49 @@ def with_fate(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
 
 def make_lines(scene: Scene, hits: pl.DataFrame) -> pl.Series:
     """Return the raw line of each hit."""
-    mailing, (ids, types) = scene.mailing, scene.slots
-    message, slot = hits["message"].to_numpy(), hits["slot"].to_numpy()
-    ours = message >= 0
-    at = pl.from_epoch(hits["at"], "ms").dt.strftime(INSTANT).str.slice(0, 22)
-    letter = np.where(ours & mailing.is_text[message], 1, 0)
-    columns = [
-        hits["log_id"],
-        pl.select(pl.when(pl.lit(hits["is_undated"])).then(pl.lit("")).otherwise(pl.lit(at))).to_series(),
-        hexadecimal(np.where(ours, mailing.first_message + message, 0)),
-        hexadecimal(np.where(ours | hits["is_named"].to_numpy(), mailing.plan.delivery_id, 0)),
-        hexadecimal(ids[slot]),
-        pl.Series(["0"]).gather(np.zeros(hits.height, dtype=np.uint32)),
+    message = hits["message"].to_numpy()
+    is_text = (message >= 0) & scene.mailing.is_text[message]
+    at = pl.from_epoch("at", "ms").dt.strftime(INSTANT).str.slice(0, 22)
+    columns = (
+        pl.col("log_id"),
+        pl.when("is_undated").then(pl.lit("")).otherwise(at),
+        hexadecimal(hits["message_id"].to_numpy()),
+        hexadecimal(hits["delivery_id"].to_numpy()),
+        hexadecimal(hits["link_id"].to_numpy()),
+        pl.lit("0"),
         _persons(hits),
-        pl.Series(["h", "t"]).gather(letter),
-        _parameters(scene, hits, types.size - len(WEB_TAGS)),
+        pl.Series(["h", "t"]).gather(is_text.astype(np.uint32)),
+        _parameters(scene, hits),
         _CLIENTS.gather(hits["client"]),
         _ADDRESSES.gather(hits["address"]),
-    ]
-    return pl.select(pl.concat_str(*(pl.lit(column) for column in columns), separator="\t")).to_series()
+    )
+    return hits.select(line=pl.concat_str(*columns, separator="\t"))["line"]
 
 
 def _persons(hits: pl.DataFrame) -> pl.Series:
     """UUIDs; on opens, every seventh in capitals, as some servers write them."""
     text = uuids(hits["person"].to_numpy())
-    capitals = (hits["slot"] == 0) & (hits["number"] % 7 == 3)
-    return pl.select(
-        pl.when(pl.lit(capitals)).then(pl.lit(text).str.to_uppercase()).otherwise(pl.lit(text))
-    ).to_series()
+    return text.str.to_uppercase().zip_with((hits["slot"] == 0) & (hits["number"] % 7 == 3), text)
 
 
-def _parameters(scene: Scene, hits: pl.DataFrame, first_tag: int) -> pl.Series:
+def _parameters(scene: Scene, hits: pl.DataFrame) -> pl.Expr:
     """The extra parameters: a web hit's tag, amount and articles, the value of a personalised link, or none."""
+    first_tag = scene.first_tag
     personal = [place for place, link in enumerate(scene.mailing.plan.links, 1) if "<%=" in link.url]
-    slot, names = pl.lit(hits["slot"]), _NAMES.gather(hits["message"].to_numpy() % len(FIRST_NAMES))
+    names = _NAMES.gather(hits["message"].to_numpy() % len(FIRST_NAMES))
     tag = pl.lit(_TAGS.gather(np.maximum(hits["slot"].to_numpy() - first_tag, 0)))
-    empty = pl.when(pl.lit(hits["number"] % 6 == 1)).then(pl.lit("-")).otherwise(pl.lit(""))
-    letter = pl.when(pl.lit(hits["is_misread"])).then(pl.lit("l")).otherwise(pl.lit(""))
-    bought = pl.concat_str(
-        tag, pl.lit("&amount="), pl.lit(amounts(hits)), pl.lit("&article="), pl.lit(hits["articles"]), letter
-    )
-    return pl.select(
-        pl.when(pl.lit(hits["cents"]) > 0).then(bought)
-        .when(slot >= first_tag).then(tag)
-        .when(slot.is_in(personal)).then(pl.lit(names))
+    empty = pl.when(pl.col("number") % 6 == 1).then(pl.lit("-")).otherwise(pl.lit(""))
+    letter = pl.when("is_misread").then(pl.lit("l")).otherwise(pl.lit(""))
+    bought = pl.format("{}&amount={}&article={}{}", tag, pl.lit(amounts(hits)), "articles", letter)
+    return (
+        pl.when(pl.col("cents") > 0)
+        .then(bought)
+        .when(pl.col("slot") >= first_tag)
+        .then(tag)
+        .when(pl.col("slot").is_in(personal))
+        .then(pl.lit(names))
         .otherwise(empty)
-    ).to_series()  # fmt: skip
+    )
 
 
 def amounts(hits: pl.DataFrame) -> pl.Series:

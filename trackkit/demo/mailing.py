@@ -39,14 +39,14 @@ class Mailing:
     @property
     def is_read(self) -> np.ndarray:
         """Messages that reached a mailbox, so that somebody may react: sent, or complained about later."""
-        return np.isin(self.status, (SENT, ACCEPTED)) | (self.failure == COMPLAINT)
+        return np.isin(self.status, (SENT, ACCEPTED)) | np.isin(self.failure, COMPLAINT)
 
     def frame(self, people: People) -> pl.DataFrame:
         """Return the rows of `broadlog`."""
         email = pl.concat([people.email, pl.Series(SEEDS)])
         seed = self.recipient < 0
         place = np.where(seed, people.count + np.cumsum(seed) % len(SEEDS), self.recipient)
-        return pl.DataFrame({
+        columns = {
             "iBroadLogId": self.message_id,
             "iDeliveryId": np.full(self.recipient.size, self.plan.delivery_id),
             "iRecipientId": np.where(seed, 0, self.recipient + FIRST_RECIPIENT),
@@ -55,7 +55,8 @@ class Mailing:
             "iMsgId": np.where(self.failure < 0, 0, self.failure + FIRST_FAILURE),
             "tsEvent": pl.Series(self.status_at).cast(pl.Datetime("ms")),
             "iIsSeed": seed.astype(np.int8),
-        })  # fmt: skip
+        }
+        return pl.DataFrame(columns)
 
 
 def make_mailing(plan: Plan, people: People, standing: Standing, first_message: int, seed: int) -> Mailing:
@@ -71,10 +72,9 @@ def make_mailing(plan: Plan, people: People, standing: Standing, first_message: 
     standing.quarantined[hard] = True
     standing.denylisted[recipient[failure == COMPLAINT]] = True
     is_text = np.where(recipient < 0, False, people.email_format[recipient] == 1) | (plan.role == "text")
-    return Mailing(
-        plan, first_message, recipient, status, failure, sent_at, _status_at(rng, plan, sent_at, status, failure),
-        is_text, population[rule > 0], rule[rule > 0], hard.size,
-    )  # fmt: skip
+    status_at, out = _status_at(rng, plan, sent_at, status, failure), rule > 0
+    outcome = (recipient, status, failure, sent_at, status_at, is_text)
+    return Mailing(plan, first_message, *outcome, population[out], rule[out], hard.size)
 
 
 def _population(rng: np.random.Generator, plan: Plan, count: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Who receives: recipients as arrays, their addresses, reading habits and browser identities."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,10 +83,9 @@ def uuids(persons: np.ndarray) -> pl.Series:
     high, low = _scramble(persons * np.uint64(2)), _scramble(persons * np.uint64(2) + np.uint64(1))
     high = (high & np.uint64(0xFFFFFFFFFFFF0FFF)) | np.uint64(0x4000)
     low = (low & np.uint64(0x3FFFFFFFFFFFFFFF)) | np.uint64(0x8000000000000000)
-    a, b, c, d, e, f, g, h = (pl.lit(_chunk(word, place)) for word in (high, low) for place in (3, 2, 1, 0))
-    dash = pl.lit("-")
-    text = pl.select(pl.concat_str(a, b, dash, c, dash, d, dash, e, dash, f, g, h)).to_series()
-    return pl.select(pl.when(pl.lit(pl.Series(persons == 0))).then(pl.lit("")).otherwise(pl.lit(text))).to_series()
+    chunks = [_chunk(word, place) for word in (high, low) for place in (3, 2, 1, 0)]
+    text = pl.select(pl.format("{}{}-{}-{}-{}-{}{}{}", *map(pl.lit, chunks))).to_series()
+    return text.set(pl.Series(persons == 0), "")
 
 
 def hexadecimal(values: np.ndarray, width: int | None = None) -> pl.Series:
@@ -105,13 +105,12 @@ def addresses() -> pl.Series:
     """Return the network addresses that hits come from, some with a forwarded-for chain; the last are machines'."""
     plain = [f"198.18.{value >> 8 & 255}.{value & 255}" for value in range(MACHINE_IPS)]
     plain = [f"2001:db8::{place:x}" if place % 11 == 5 else text for place, text in enumerate(plain)]
-    chained = [
-        f"{text}\t203.0.113.{place % 250}" if place % 13 == 3
-        else f"{text},203.0.113.{place % 250}, 192.0.2.7" if place % 17 == 4 else text
-        for place, text in enumerate(plain)
-    ]  # fmt: skip
-    machines = [f"203.0.113.{place % 256}" for place in range(IP_COUNT - MACHINE_IPS)]
-    return pl.Series(chained + machines)
+    for place, text in enumerate(plain):
+        if place % 13 == 3:
+            plain[place] = f"{text}\t203.0.113.{place % 250}"
+        elif place % 17 == 4:
+            plain[place] = f"{text},203.0.113.{place % 250}, 192.0.2.7"
+    return pl.Series(plain + [f"203.0.113.{place % 256}" for place in range(IP_COUNT - MACHINE_IPS)])
 
 
 def _chunk(values: np.ndarray, place: int) -> pl.Series:
@@ -131,7 +130,7 @@ def _zipf(rng: np.random.Generator, kinds: int, count: int) -> np.ndarray:
     return rng.choice(kinds, count, p=weights / weights.sum())
 
 
-def _is_in(domain: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+def _is_in(domain: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return np.isin(domain, [DOMAINS.index(name) for name in names])
 
 
@@ -140,13 +139,12 @@ def _emails(domain: np.ndarray) -> pl.Series:
     number = np.arange(domain.size)
     first = _ascii(FIRST_NAMES).gather(number * 7 % len(FIRST_NAMES))
     last = _ascii(LAST_NAMES).gather(number * 11 % len(LAST_NAMES))
-    parts = pl.select(pl.concat_str(pl.lit(first), pl.lit(last), pl.lit(pl.Series(number)), separator=".")).to_series()
-    text = pl.select(pl.concat_str(pl.lit(parts), pl.lit(pl.Series(DOMAINS).gather(domain)), separator="@")).to_series()
-    shouted = pl.lit(pl.Series(number % 50 == 7))
-    return pl.select(pl.when(shouted).then(pl.lit(text).str.to_uppercase()).otherwise(pl.lit(text))).to_series()
+    parts = (first, last, pl.Series(number), pl.Series(DOMAINS).gather(domain))
+    text = pl.select(pl.format("{}.{}.{}@{}", *map(pl.lit, parts))).to_series()
+    return text.str.to_uppercase().zip_with(pl.Series(number % 50 == 7), text)
 
 
-def _ascii(names: tuple[str, ...]) -> pl.Series:
+def _ascii(names: Sequence[str]) -> pl.Series:
     return pl.Series(names).str.normalize("NFKD").str.replace_all(r"[^A-Za-z]", "").str.to_lowercase()
 
 

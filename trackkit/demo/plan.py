@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from trackkit.demo.words import HOSTILE_THEME, LETTERS, NETWORKS, OFFERS, SILENT_THEME, SITE, Theme
+from trackkit.demo.words import HOSTILE, LETTERS, NETWORKS, OFFERS, SILENT, SITE, Campaign
 
 HOUR, DAY = 3_600_000, 86_400_000
 NOW = int(datetime(2026, 11, 15, 20, tzinfo=UTC).timestamp()) * 1000  # the demo's "now": a constant, never the clock
@@ -17,14 +17,17 @@ PERSONAL = f"{SITE}/account?hello=<%= escapeUrl(recipient.firstName) %>"
 CLICK, OPEN, OPT_OUT, WEB, TRANSACTION, MIRROR = 1, 2, 3, 4, 5, 6
 # link_id, type, label, category, tag: rows shared by all deliveries
 WEB_TAGS = (
-    (21, WEB, "Shop home", "web", "home"), (22, WEB, "Product page", "web", "product"),
-    (23, WEB, "Basket", "web", "basket"), (25, WEB, "Shared on Facebook", "facebook", "facebook"),
-    (26, WEB, "Shared on Twitter", "twitter", "twitter"), (24, TRANSACTION, "Order confirmed", "order", "order"),
-)  # fmt: skip
+    (21, WEB, "Shop home", "web", "home"),
+    (22, WEB, "Product page", "web", "product"),
+    (23, WEB, "Basket", "web", "basket"),
+    (25, WEB, "Shared on Facebook", "facebook", "facebook"),
+    (26, WEB, "Shared on Twitter", "twitter", "twitter"),
+    (24, TRANSACTION, "Order confirmed", "order", "order"),
+)
 
 
 @dataclass(frozen=True)
-class Link:
+class TrackedLink:
     """One tracked link of a delivery; `weight` is its share of people's clicks."""
 
     link_id: int
@@ -43,12 +46,12 @@ class Plan:
     number: int
     delivery_id: int
     role: str
-    theme: Theme
+    theme: Campaign
     label: str
     start: int
     typology: int
     share: float
-    links: tuple[Link, ...]
+    links: tuple[TrackedLink, ...]
 
     @property
     def is_real(self) -> bool:
@@ -75,7 +78,7 @@ def table_window(plans: Sequence[Plan]) -> tuple[int, int]:
     return first + min(12 * HOUR, (NOW - first) // 40), first + (NOW - first) * 3 // 10
 
 
-Draft = tuple[str, Theme, str, int, int, float]
+Draft = tuple[str, Campaign, str, int, int, float]
 
 
 def _letters(count: int) -> list[Draft]:
@@ -83,11 +86,12 @@ def _letters(count: int) -> list[Draft]:
     step = 7 * DAY if count <= 10 else 63 * DAY // (count - 1)
     shares = _sizes(count, 10, 0.75)
     last = NOW - 3 * HOUR - (count == 1) * 7 * DAY
-    return [
-        (_letter_role(place, count), theme := LETTERS[place % len(LETTERS)], _numbered(theme, place, len(LETTERS)),
-         last - (count - 1 - place) * step, LETTER, shares[place])
-        for place in range(count)
-    ]  # fmt: skip
+    drafts = []
+    for place in range(count):
+        theme, start = LETTERS[place % len(LETTERS)], last - (count - 1 - place) * step
+        label = _numbered(theme, place, len(LETTERS))
+        drafts.append((_letter_role(place, count), theme, label, start, LETTER, shares[place]))
+    return drafts
 
 
 def _letter_role(place: int, count: int) -> str:
@@ -100,7 +104,7 @@ def _offers(count: int) -> list[Draft]:
     roles = _offer_roles(count)
     shares = _sizes(count, 9, 0.55)
     first, last = NOW - 68 * DAY - 8 * HOUR, NOW - 29 * HOUR
-    themes = {"hostile": HOSTILE_THEME, "silent": SILENT_THEME}
+    themes = {"hostile": HOSTILE, "silent": SILENT}
     drafts, plain = [], count - sum(role in themes for role in roles)
     for place, role in enumerate(roles):
         turn = max(0, place - (count - plain))  # the first ones may be special
@@ -123,7 +127,7 @@ def _sizes(count: int, weeks: int, largest: float) -> list[float]:
     return [largest / (1 + place * 7 % weekly) ** 0.45 for place in range(count)]
 
 
-def _numbered(theme: Theme, place: int, themes: int) -> str:
+def _numbered(theme: Campaign, place: int, themes: int) -> str:
     return theme.label if place < themes else f"{theme.label} ({place // themes + 1})"
 
 
@@ -134,21 +138,21 @@ def _plan(number: int, draft: Draft, seed: int) -> Plan:
     return Plan(number, 7_471_011 + number * 37, role, theme, label, start, typology, share, links)
 
 
-def _links(theme: Theme, role: str, first_id: int, rng: np.random.Generator) -> list[Link]:
+def _links(theme: Campaign, role: str, first_id: int, rng: np.random.Generator) -> list[TrackedLink]:
     """The tracked links: one URL twice (occurrence 2), one label on two URLs, one personalised URL, shares, service."""
     hero, shelf = f"{SITE}/stories/{first_id % 977}", f"{SITE}/shelf?from=mail&week={first_id % 53}"
+    products = zip(range(4), theme.products, (0.16, 0.11, 0.07, 0.05), strict=True)
+    networks = list(NETWORKS.items())[: 7 if role == "offer" else 4]
     rows = [
         (CLICK, theme.title, "story", hero, 1, 0.22),
         (CLICK, theme.title, "story", hero, 2, 0.09),
-        *((CLICK, product, "product", f"{SITE}/p/{first_id + place}", 1, weight)
-          for place, (product, weight) in enumerate(zip(theme.products, (0.16, 0.11, 0.07, 0.05), strict=True))),
+        *((CLICK, name, "product", f"{SITE}/p/{first_id + place}", 1, weight) for place, name, weight in products),
         (CLICK, "See the collection", "collection", shelf, 1, 0.08),
         (CLICK, "See the collection", "collection", f"{SITE}/collections/new", 1, 0.06),
         (CLICK, "Your account, déjà vu", "account", PERSONAL, 1, 0.04),
-        *((CLICK, f"Share: {network}", network, f"https://{network}.example/share?u={first_id}", 1, weight)
-          for network, weight in list(NETWORKS.items())[: 7 if role == "offer" else 4]),
+        *((CLICK, f"Share: {name}", name, f"https://{name}.example/share?u={first_id}", 1, w) for name, w in networks),
         (OPT_OUT, "Unsubscribe", "service", f"{SITE}/unsubscribe", 1, 0.012),
         (MIRROR, "Mirror page", "service", f"{SITE}/mirror", 1, 0.03),
-    ]  # fmt: skip
+    ]
     mood = rng.uniform(0.6, 1.6, len(rows))
-    return [Link(first_id + place, *row[:5], row[5] * mood[place]) for place, row in enumerate(rows)]
+    return [TrackedLink(first_id + place, *row[:5], row[5] * mood[place]) for place, row in enumerate(rows)]

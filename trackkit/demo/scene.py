@@ -1,6 +1,7 @@
 """One delivery seen as a scene: its people, its messages, the dice, and the frame in which its hits are written."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import polars as pl
@@ -9,17 +10,25 @@ from trackkit.demo.mailing import Mailing
 from trackkit.demo.people import People
 from trackkit.demo.plan import HOUR, OPEN, OPEN_ID, WEB_TAGS
 
-KINDS = ("human", "forward", "seed", "proof", "proxy_open", "prefetch", "scanner", "visitor")
-HUMAN, FORWARD, SEED, PROOF, PROXY_OPEN, PREFETCH, SCANNED, VISITOR = range(len(KINDS))
 MINUTE, SECOND = 60_000, 1000
 OPENED = 0  # the slot of the open; the delivery's links follow, then the web tags
-SCHEMA = {
-    "message": pl.Int64, "at": pl.Int64, "slot": pl.Int16, "person": pl.UInt64, "client": pl.Int16,
-    "address": pl.Int32, "kind": pl.Int8, "is_repeat": pl.Boolean, "cents": pl.Int64, "articles": pl.Int64,
-    "is_named": pl.Boolean,  # a hit outside any session whose page names the delivery
-}  # fmt: skip
+SCHEMA = pl.Schema(
+    dict.fromkeys(("message", "at", "cents", "articles"), pl.Int64())
+    | dict.fromkeys(("slot", "client"), pl.Int16())
+    | {"person": pl.UInt64(), "address": pl.Int32(), "kind": pl.Int8()}
+    | {"is_repeat": pl.Boolean(), "is_named": pl.Boolean()}  # named: outside any session, its page names the delivery
+)
 # Share of the day's activity by local hour.
 _DAY = np.array([2, 1, 1, 1, 1, 2, 5, 8, 10, 9, 8, 8, 9, 8, 7, 7, 7, 8, 9, 10, 10, 9, 6, 4]) / 10
+
+
+class Kind(IntEnum):
+    """Whose a hit is, or of which machine."""
+
+    HUMAN, FORWARD, SEED, PROOF, PROXY_OPEN, PREFETCH, SCANNER, VISITOR = range(8)
+
+
+KINDS = [kind.name.lower() for kind in Kind]
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,11 @@ class Scene:
         rows = [(OPEN_ID, OPEN), *links, *(tag[:2] for tag in WEB_TAGS)]
         ids, types = zip(*rows, strict=True)
         return np.array(ids), np.array(types)
+
+    @property
+    def first_tag(self) -> int:
+        """The slot of the first web tag."""
+        return 1 + len(self.mailing.plan.links)
 
     def fresh(self, count: int) -> np.ndarray:
         """Return persons never seen before: new cookies."""
@@ -65,15 +79,16 @@ class Scene:
 
 
 def make_rows(
-    kind: int | np.ndarray, message: np.ndarray, at: np.ndarray, slot: int | np.ndarray, person: int | np.ndarray,
-    client: int | np.ndarray, address: int | np.ndarray,
-) -> pl.DataFrame:  # fmt: skip
+    kind: int | np.ndarray,
+    message: np.ndarray,
+    at: np.ndarray,
+    slot: int | np.ndarray,
+    person: int | np.ndarray,
+    client: int | np.ndarray,
+    address: int | np.ndarray,
+) -> pl.DataFrame:
     """Return hits as a frame, single values repeated."""
-    values = {
-        "message": message, "at": at, "slot": slot, "person": person, "client": client, "address": address,
-        "kind": kind, "is_repeat": False, "cents": 0, "articles": 0,
-        "is_named": False,
-    }  # fmt: skip
-    return pl.DataFrame(
-        {name: np.broadcast_to(value, message.shape).copy() for name, value in values.items()}, schema_overrides=SCHEMA
-    ).cast(SCHEMA)
+    values = dict(message=message, at=at, slot=slot, person=person, client=client, address=address, kind=kind)
+    columns = [pl.Series(name, np.broadcast_to(value, message.shape).copy()) for name, value in values.items()]
+    none = dict(cents=pl.lit(0), articles=pl.lit(0), is_repeat=pl.lit(False), is_named=pl.lit(False))
+    return pl.DataFrame(columns).with_columns(**none).select(list(SCHEMA)).cast(SCHEMA)

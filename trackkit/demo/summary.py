@@ -54,11 +54,12 @@ class DemoSummary:
     def of(cls, folder: Path, seed: int, counts: Mapping[str, int]) -> "DemoSummary":
         """Return the summary of what was counted while writing."""
         plain = {name: counts.get(name, 0) for name in cls.__annotations__ if cls.__annotations__[name] is int}
-        groups = {
-            group: {name.split(":")[1]: count for name, count in sorted(counts.items()) if name.startswith(f"{group}:")}
-            for group in ("kinds", "types")
-        }
-        return cls(folder=folder, now=datetime.fromtimestamp(NOW / 1000, UTC), **plain | {"seed": seed}, **groups)
+        groups: dict[str, Any] = {"kinds": {}, "types": {}}
+        for name, count in sorted(counts.items()):
+            group, _, kind = name.partition(":")
+            if kind:
+                groups[group][kind] = count
+        return cls(folder=folder, now=datetime.fromtimestamp(NOW / 1000, UTC), **groups | plain | {"seed": seed})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON can hold them, without the folder: the same for the same seed."""
@@ -80,14 +81,18 @@ def count_hits(scene: Scene, hits: pl.DataFrame) -> Counter[str]:
     """Count one delivery: its messages, its lines, and its events by kind and type."""
     mailing = scene.mailing
     kept = hits.filter(~pl.col("is_repeat"))
-    counts = Counter(
-        deliveries=int(mailing.plan.is_real), proofs=int(mailing.plan.role == "proof"),
-        messages=mailing.recipient.size, exclusions=mailing.excluded.size, events=kept.height,
-        log_lines=hits["raw_lines"].sum(), duplicate_lines=(hits["raw_lines"] == 2).sum(),
-        late_lines=hits["is_late"].sum(), table_rows=hits["in_table"].sum(),
-        rows_in_both=(hits["in_table"] & hits["in_raw"]).sum(), repeated_opens=hits["is_repeat"].sum(),
-        undated=kept["is_undated"].sum(),
-    )  # fmt: skip
+    counts = Counter(deliveries=int(mailing.plan.is_real), proofs=int(mailing.plan.role == "proof"))
+    counts.update(messages=mailing.recipient.size, exclusions=mailing.excluded.size, events=kept.height)
+    sums = hits.select(
+        log_lines=pl.col("raw_lines").sum(),
+        duplicate_lines=(pl.col("raw_lines") == 2).sum(),
+        late_lines=pl.col("is_late").sum(),
+        table_rows=pl.col("in_table").sum(),
+        rows_in_both=pl.col("in_table").and_("in_raw").sum(),
+        repeated_opens=pl.col("is_repeat").sum(),
+        undated=pl.col("is_undated").and_(~pl.col("is_repeat")).sum(),
+    )
+    counts.update(sums.row(0, named=True))
     counts.update({f"kinds:{KINDS[kind]}": count for kind, count in kept["kind"].value_counts().iter_rows()})
     codes = pl.Series(scene.slots[1]).gather(kept["slot"])
     counts.update({f"types:{LINK_TYPES[code]}": count for code, count in codes.value_counts().iter_rows()})
@@ -117,25 +122,21 @@ class Truth:
 
 def truth(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
     """Return one row per hit: its keys as a load knows them, its true kind, and where it was written."""
-    mailing, (ids, types) = scene.mailing, scene.slots
-    message, slot = hits["message"].to_numpy(), hits["slot"].to_numpy()
-    ours = pl.lit(pl.Series(message >= 0))
+    types, bought = scene.slots[1][hits["slot"].to_numpy()], pl.col("cents") > 0
     names = pl.Series([LINK_TYPES.get(code) for code in range(max(LINK_TYPES) + 1)])
-    bought = pl.lit(hits["cents"]) > 0
-    return pl.select(
-        pl.lit(hits["log_id"]).alias("log_id"),
-        pl.lit(pl.Series(SERVERS).gather(hits["server"])).alias("log_server"),
-        pl.lit(hits["number"]).cast(pl.String).alias("event_id"),
-        pl.when(ours | pl.lit(hits["is_named"])).then(pl.lit(str(mailing.plan.delivery_id))).alias("delivery_id"),
-        pl.when(ours).then(pl.lit(pl.Series(mailing.first_message + message))).cast(pl.String).alias("message_id"),
-        pl.when(~pl.lit(hits["is_undated"])).then(pl.lit(pl.from_epoch(hits["at"], "ms").dt.replace_time_zone("UTC")))
-        .dt.cast_time_unit("us").alias("occurred_at"),
-        pl.lit(pl.Series(ids[slot])).cast(pl.String).alias("link_id"),
-        pl.lit(names.gather(types[slot])).alias("event_type"),
-        pl.lit(pl.Series(KINDS).gather(hits["kind"])).alias("kind"),
-        pl.lit(hits["is_repeat"]).alias("is_repeat"),
-        pl.lit(hits["raw_lines"]).alias("raw_lines"),
-        pl.lit(hits["in_table"]).alias("in_table"),
-        pl.when(bought).then(pl.lit(amounts(hits)).cast(pl.Float64)).alias("amount"),
-        pl.when(bought & ~pl.lit(hits["is_misread"])).then(pl.lit(hits["articles"])).alias("articles"),
-    )  # fmt: skip
+    at = pl.from_epoch("at", "ms").dt.replace_time_zone("UTC").dt.cast_time_unit("us")
+    return hits.select(
+        "log_id",
+        pl.Series("log_server", SERVERS).gather(hits["server"]),
+        pl.col("number").cast(pl.String).alias("event_id"),
+        pl.col("delivery_id", "message_id").replace(0, None).cast(pl.String),
+        pl.when(~pl.col("is_undated")).then(at).alias("occurred_at"),
+        pl.col("link_id").cast(pl.String),
+        names.gather(types).alias("event_type"),
+        pl.Series("kind", KINDS).gather(hits["kind"]),
+        "is_repeat",
+        "raw_lines",
+        "in_table",
+        pl.when(bought).then(amounts(hits).cast(pl.Float64)).alias("amount"),
+        pl.when(bought & ~pl.col("is_misread")).then("articles").alias("articles"),
+    )

@@ -44,15 +44,28 @@ def delivery_row(mailing: Mailing, size: int) -> dict[str, object]:
     sent = mailing.sent_at[mailing.sent_at > 0]
     count = mailing.recipient.size
     return {
-        "iDeliveryId": plan.delivery_id, "sInternalName": f"DM{plan.delivery_id}", "sLabel": plan.label,
-        "sSubject": plan.theme.subject, "iMessageType": 0, "iState": state, "iDeliveryMode": 1,
-        "iIsModel": int(plan.role == "model"), "iFCP": int(plan.role == "proof"), "iTypologyId": plan.typology,
-        "tsContact": plan.start, "tsBroadStart": int(sent.min()) if sent.size else 0,
-        "tsBroadEnd": int(sent.max()) if sent.size and state == 95 else 0, "tsValidity": plan.start + 5 * DAY,
-        "iTotalTarget": count + mailing.excluded.size, "iReject": mailing.excluded.size, "iToDeliver": count,
-        "iText": int(mailing.is_text.sum()), "iNewQuarantine": mailing.new_quarantines, "iMessageSize": size,
+        "iDeliveryId": plan.delivery_id,
+        "sInternalName": f"DM{plan.delivery_id}",
+        "sLabel": plan.label,
+        "sSubject": plan.theme.subject,
+        "iMessageType": 0,
+        "iState": state,
+        "iDeliveryMode": 1,
+        "iIsModel": int(plan.role == "model"),
+        "iFCP": int(plan.role == "proof"),
+        "iTypologyId": plan.typology,
+        "tsContact": plan.start,
+        "tsBroadStart": int(sent.min()) if sent.size else 0,
+        "tsBroadEnd": int(sent.max()) if sent.size and state == 95 else 0,
+        "tsValidity": plan.start + 5 * DAY,
+        "iTotalTarget": count + mailing.excluded.size,
+        "iReject": mailing.excluded.size,
+        "iToDeliver": count,
+        "iText": int(mailing.is_text.sum()),
+        "iNewQuarantine": mailing.new_quarantines,
+        "iMessageSize": size,
         "sOperator": "invented",
-    }  # fmt: skip
+    }
 
 
 def write_content(folder: Path, mailing: Mailing) -> int:
@@ -68,14 +81,15 @@ def write_content(folder: Path, mailing: Mailing) -> int:
 
 def write_links(folder: Path, plans: Sequence[Plan]) -> None:
     """`tracking_url.csv`: Latin-1, semicolons, SQL names in lower case."""
-    shared = [(OPEN_ID, 0, OPEN, "Open", None, None, None, 1)]
-    shared += [(key, 0, code, label, category, f"{SITE}/{tag}", tag, 1) for key, code, label, category, tag in WEB_TAGS]
-    owned = [
-        (link.link_id, plan.delivery_id, link.type_code, link.label, link.category, link.url, None, link.occurrence)
-        for plan in plans for link in plan.links
-    ]  # fmt: skip
+    rows: list[tuple[object, ...]] = [(OPEN_ID, 0, OPEN, "Open", None, None, None, 1)]
+    rows += [(key, 0, code, label, category, f"{SITE}/{tag}", tag, 1) for key, code, label, category, tag in WEB_TAGS]
+    for plan in plans:
+        rows += [
+            (link.link_id, plan.delivery_id, link.type_code, link.label, link.category, link.url, None, link.occurrence)
+            for link in plan.links
+        ]
     names = ["itrackingurlid", "ideliveryid", "itype", "slabel", "scategory", "ssource", "stagid", "ioccurrence"]
-    text = pl.DataFrame(shared + owned, schema=names, orient="row", infer_schema_length=None).write_csv(separator=";")
+    text = pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None).write_csv(separator=";")
     (folder / "tracking_url.csv").write_bytes(text.encode("latin-1"))
 
 
@@ -84,42 +98,42 @@ def write_messages(folder: Path, mailing: Mailing, people: People) -> None:
     path = folder / "broadlog" / f"part-{mailing.plan.number:04}.parquet"
     mailing.frame(people).write_parquet(path, compression="zstd", row_group_size=250_000)
     rules = pl.Series([FAILURE_REASONS[code] for code in mailing.rule.tolist()], dtype=pl.String)
-    frame = pl.DataFrame({
-        "ideliveryid": np.full(mailing.rule.size, mailing.plan.delivery_id),
-        "irecipientid": mailing.excluded + FIRST_RECIPIENT, "srule": rules,
-    })  # fmt: skip
+    excluded = pl.Series(mailing.excluded + FIRST_RECIPIENT)
+    frame = pl.select(ideliveryid=pl.lit(mailing.plan.delivery_id), irecipientid=excluded, srule=rules)
     with (folder / "exclusion.part").open("ab") as file:
         frame.write_csv(file, include_header=file.tell() == 0)
 
 
 def write_hits(folder: Path, scene: Scene, hits: pl.DataFrame) -> None:
     """A part of `tracking_log/`: commas, Zstandard, XPath names; and of `web_tracking_log.csv`: semicolons."""
-    found = hits.filter("in_table")
-    if found.is_empty():
+    exported = hits.filter("in_table")
+    if exported.is_empty():
         return
-    mailing, ids = scene.mailing, scene.slots[0]
-    message = found["message"].to_numpy()
-    ours = message >= 0
-    recipient = np.where(ours, mailing.recipient[message], -1)
-    pl.DataFrame({
-        "@id": found["number"],
-        "@logDate": instants(found["at"].to_numpy(), ZULU),
-        "[@url-id]": ids[found["slot"].to_numpy()],
-        "[@broadLog-id]": np.where(ours, mailing.first_message + message, 0),
-        "[@delivery-id]": np.where(ours | found["is_named"].to_numpy(), mailing.plan.delivery_id, 0),
+    mailing = scene.mailing
+    recipient = np.where(exported["message"] < 0, -1, mailing.recipient[exported["message"].to_numpy()])
+    columns = {
+        "@id": exported["number"],
+        "@logDate": instants(exported["at"].to_numpy(), ZULU),
+        "[@url-id]": exported["link_id"],
+        "[@broadLog-id]": exported["message_id"],
+        "[@delivery-id]": exported["delivery_id"],
         "[@recipient-id]": np.where(recipient < 0, 0, recipient + FIRST_RECIPIENT),
-        "[@source-id]": uuids(found["person"].to_numpy()),
-        "@sourceType": pl.Series(["web"]).gather(np.zeros(found.height, dtype=np.uint32)),
-        "@userAgent": _HASHES.gather(found["client"]),
-    }).write_csv(folder / "tracking_log" / f"part-{mailing.plan.number:04}.csv.zst", compression="zstd")  # fmt: skip
-    web = found.filter(pl.col("slot") > len(mailing.plan.links))
-    tags = pl.Series([tag for *_, tag in WEB_TAGS]).gather(web["slot"].to_numpy() - len(mailing.plan.links) - 1)
-    bought = pl.lit(web["cents"]) > 0
-    frame = pl.select(
-        pl.lit(web["number"]).alias("iTrackingLogId"),
-        pl.when(bought).then(pl.lit(amounts(web))).alias("dAmount"),
-        pl.when(bought).then(pl.lit(web["articles"])).alias("iArticle"),
-        pl.lit(tags).alias("sTagId"),
+        "[@source-id]": uuids(exported["person"].to_numpy()),
+        "@sourceType": ["web"] * exported.height,
+        "@userAgent": _HASHES.gather(exported["client"]),
+    }
+    path = folder / "tracking_log" / f"part-{mailing.plan.number:04}.csv.zst"
+    pl.DataFrame(columns).write_csv(path, compression="zstd")
+    _write_web_hits(folder, exported.filter(pl.col("slot") >= scene.first_tag), scene.first_tag)
+
+
+def _write_web_hits(folder: Path, hits: pl.DataFrame, first_tag: int) -> None:
+    bought = pl.when(pl.col("cents") > 0)
+    frame = hits.select(
+        iTrackingLogId="number",
+        dAmount=bought.then(pl.lit(amounts(hits))),
+        iArticle=bought.then("articles"),
+        sTagId=pl.Series([tag for *_, tag in WEB_TAGS]).gather(hits["slot"].to_numpy() - first_tag),
     )
     with (folder / "web_tracking_log.csv").open("ab") as file:
         frame.write_csv(file, separator=";", include_header=file.tell() == 0)
@@ -129,20 +143,23 @@ def write_dimensions(folder: Path, people: People, standing: Standing) -> None:
     """The small tables: `recipient` in tabs and Zstandard, `user_agent` in Parquet, `broadlog_msg` and `service`."""
     number = np.arange(people.count)
     country = pl.Series([code for code, *_ in COUNTRIES]).gather(people.country)
-    none = pl.lit(pl.Series(number % 40 == 9))
-    pl.select(
-        pl.lit(pl.Series(number + FIRST_RECIPIENT)).alias("iRecipientId"),
-        pl.when(pl.lit(pl.Series(~standing.without_address))).then(pl.lit(people.email)).alias("sEmail"),
-        pl.lit(pl.Series(people.email_format)).alias("iEmailFormat"),
-        pl.lit(pl.Series(standing.denylisted)).cast(pl.Int8).alias("iBlackList"),
-        pl.when(none).then(pl.lit("XX")).otherwise(pl.lit(country)).alias("sCountryCode"),
-        pl.lit(pl.Series(FIRST_NAMES).gather(number * 7 % len(FIRST_NAMES))).alias("sFirstName"),
-    ).write_csv(folder / "recipient.csv.zst", separator="\t", compression="zstd")
-    pl.DataFrame({
-        "iHashKey": _HASHES, "sBrowserName": [client.browser for client in CLIENTS],
-        "sBrowserVersion": [client.version for client in CLIENTS], "sOSName": [client.system for client in CLIENTS],
+    recipients = {
+        "iRecipientId": number + FIRST_RECIPIENT,
+        "sEmail": people.email.set(pl.Series(standing.without_address), None),
+        "iEmailFormat": people.email_format,
+        "iBlackList": standing.denylisted.astype(np.int8),
+        "sCountryCode": country.set(pl.Series(number % 40 == 9), "XX"),
+        "sFirstName": pl.Series(FIRST_NAMES).gather(number * 7 % len(FIRST_NAMES)),
+    }
+    pl.DataFrame(recipients).write_csv(folder / "recipient.csv.zst", separator="\t", compression="zstd")
+    agents = {
+        "iHashKey": _HASHES,
+        "sBrowserName": [client.browser for client in CLIENTS],
+        "sBrowserVersion": [client.version for client in CLIENTS],
+        "sOSName": [client.system for client in CLIENTS],
         "sDevice": [client.device for client in CLIENTS],
-    }).write_parquet(folder / "user_agent.parquet", row_group_size=1000)  # fmt: skip
+    }
+    pl.DataFrame(agents).write_parquet(folder / "user_agent.parquet", row_group_size=1000)
     rows = [(FIRST_FAILURE + place, kind, reason, text) for place, (reason, kind, text, _) in enumerate(FAILURES)]
     names = ["iBroadLogMsgId", "iFailureType", "iFailureReason", "sFirstText"]
     pl.DataFrame(rows, schema=names, orient="row").write_csv(folder / "broadlog_msg.tsv", separator="\t")

@@ -9,21 +9,20 @@ import polars as pl
 
 from trackkit.demo.people import MACHINE_IPS
 from trackkit.demo.plan import CLICK, DAY, HOUR, WEB_TAGS
-from trackkit.demo.scene import FORWARD, HUMAN, SECOND, VISITOR, Scene, make_rows
+from trackkit.demo.scene import SECOND, Kind, Scene, make_rows
 from trackkit.demo.words import NETWORKS
 
 
 def web_hits(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
     """Pages of the shop that clickers see in the same session, and their purchases."""
     rng, (_, types) = scene.rng, scene.slots
-    by_people = pl.col("kind").is_in([HUMAN, FORWARD])
+    by_people = pl.col("kind").is_in([Kind.HUMAN, Kind.FORWARD])
     clicks = hits.filter(by_people & pl.col("slot").is_in(np.flatnonzero(types == CLICK)))
     visits = clicks.filter(pl.Series(rng.random(clicks.height) < 0.3))
-    first_tag = types.size - len(WEB_TAGS)
     pages = visits[np.repeat(np.arange(visits.height), 1 + rng.poisson(1.2, visits.height))]
     pages = pages.with_columns(
         at=pl.col("at") + pl.Series(rng.uniform(3, 400, pages.height) * SECOND).cast(pl.Int64),
-        slot=pl.Series(first_tag + rng.choice(3, pages.height, p=[0.35, 0.5, 0.15])).cast(pl.Int16),
+        slot=pl.Series(scene.first_tag + rng.choice(3, pages.height, p=[0.35, 0.5, 0.15])).cast(pl.Int16),
     )
     return pl.concat([pages, _bought(scene, visits, 0.2)])
 
@@ -42,7 +41,7 @@ def _bought(scene: Scene, visits: pl.DataFrame, share: float) -> pl.DataFrame:
 
 def visitors(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
     """Visits of the shop outside any session: they belong to no message, and but for a few to no delivery."""
-    clicks = hits.filter((pl.col("kind") == HUMAN) & (pl.col("slot") > 0)).unique(
+    clicks = hits.filter((pl.col("kind") == Kind.HUMAN) & (pl.col("slot") > 0)).unique(
         "person", keep="first", maintain_order=True
     )
     recipient = scene.mailing.recipient[clicks["message"].to_numpy()]
@@ -58,27 +57,31 @@ def visitors(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
 
 def shared_pages(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
     """Pages that people display because a reader shared the message: strangers, brought by the delivery's own page."""
-    rng, links, first_tag = scene.rng, scene.mailing.plan.links, scene.slots[1].size - len(WEB_TAGS)
-    page_of = {category: first_tag + place for place, (*_, category, _) in enumerate(WEB_TAGS) if category in NETWORKS}
+    rng, links = scene.rng, scene.mailing.plan.links
+    page_of = {
+        category: scene.first_tag + place for place, (*_, category, _) in enumerate(WEB_TAGS) if category in NETWORKS
+    }
     pages = {slot: page_of[link.category] for slot, link in enumerate(links, 1) if link.category in page_of}
-    shares = hits.filter((pl.col("kind") == HUMAN) & pl.col("slot").is_in(list(pages)))
+    shares = hits.filter((pl.col("kind") == Kind.HUMAN) & pl.col("slot").is_in(list(pages)))
     seen = shares[np.repeat(np.arange(shares.height), rng.poisson(1.6, shares.height))]
     at = scene.later(seen["at"].to_numpy(), 6 * HOUR, 1.2)
     slot = np.array([pages[place] for place in seen["slot"]], dtype=np.int16)
     client, address = rng.integers(0, scene.people.count, seen.height), rng.integers(0, MACHINE_IPS, seen.height)
     strangers = make_rows(
-        VISITOR, np.full(seen.height, -1), at, slot, scene.fresh(seen.height), scene.people.client[client], address
+        Kind.VISITOR, np.full(seen.height, -1), at, slot, scene.fresh(seen.height), scene.people.client[client], address
     )
     return strangers.with_columns(is_named=pl.lit(True))
 
 
 def _outside(scene: Scene, clicks: pl.DataFrame, share: float, after: np.ndarray) -> pl.DataFrame:
     """A page seen by some of those who clicked, some time after the click, or before it."""
-    rng, tags = scene.rng, scene.slots[1].size - len(WEB_TAGS)
+    rng = scene.rng
     moved = clicks.with_columns(
-        at=pl.col("at") + pl.Series(after).cast(pl.Int64), message=pl.lit(-1, pl.Int64), kind=pl.lit(VISITOR, pl.Int8),
-        slot=pl.Series(tags + rng.choice(3, clicks.height, p=[0.5, 0.35, 0.15])).cast(pl.Int16),
-    )  # fmt: skip
+        at=pl.col("at") + pl.Series(after).cast(pl.Int64),
+        message=pl.lit(-1, pl.Int64),
+        kind=pl.lit(Kind.VISITOR, pl.Int8),
+        slot=pl.Series(scene.first_tag + rng.choice(3, clicks.height, p=[0.5, 0.35, 0.15])).cast(pl.Int16),
+    )
     return moved.filter(pl.Series(rng.random(clicks.height) < share))
 
 
@@ -86,7 +89,7 @@ def _unknown(scene: Scene) -> pl.DataFrame:
     """Visits by people whom no message ever brought."""
     count = max(3, scene.mailing.recipient.size // 300)
     at = scene.later(np.full(count, scene.mailing.plan.start), 20 * HOUR, 1.0)
-    slot = scene.slots[1].size - len(WEB_TAGS) + scene.rng.integers(0, 3, count)
+    slot = scene.first_tag + scene.rng.integers(0, 3, count)
     client = scene.people.client[scene.rng.integers(0, scene.people.count, count)]
     address = scene.rng.integers(0, MACHINE_IPS, count)
-    return make_rows(VISITOR, np.full(count, -1), at, slot, scene.fresh(count), client, address)
+    return make_rows(Kind.VISITOR, np.full(count, -1), at, slot, scene.fresh(count), client, address)

@@ -62,8 +62,8 @@ def _found(tables: Tables, table: str, delivery: str) -> Believed:
     is_early, is_late = at < pl.lit(first, INSTANT), (at > pl.lit(last, INSTANT)).fill_null(False)
     rows = tables.scan(table)
     asked = rows.filter(pl.col("delivery_id") == delivery) if delivery else rows
-    counts = asked.select(at.count().alias("dated"), early=is_early.sum(), late=is_late.sum(),
-                          newest=at.filter(~is_late).max(), latest=at.max())  # fmt: skip
+    newest, latest = at.filter(~is_late).max(), at.max()
+    counts = asked.select(dated=at.count(), early=is_early.sum(), late=is_late.sum(), newest=newest, latest=latest)
     dated, early, late, newest, latest = counts.collect(engine="streaming").row(0)
     is_late_few = 2 * late < max(dated, 1)
     return Believed(

@@ -9,21 +9,21 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.engine.frames import HERE, Frames
+from trackkit.engine.backends import POLARS, Backend
 from trackkit.engine.snapshot import Tables
 
 VISITS = ("web_visited", "transaction")
 _BEGINNING = pl.datetime(1, 1, 1, time_unit="us", time_zone="UTC")
 
 
-def with_refusals(tables: Tables, events: Any, on: Frames = HERE) -> Any:
+def with_refusals(tables: Tables, events: Any, backend: Backend = POLARS) -> Any:
     """Add `is_refused`: whether a hit is a visit to the site that must not count, since its visitor refused.
 
     In: rows of `event`; out: the same, in any order. It is true for the pages and transactions of whoever's latest
     choice is a refusal, earlier ones included, and for those made while a refusal held that was taken back since;
     null for all where no `page_hit` was loaded. Where nobody refused, only `page_hit` is looked at.
     """
-    api = on.api
+    api = backend.api
     if not tables.has("page_hit"):
         return events.with_columns(is_refused=api.lit(None, api.Boolean))
     periods = _periods(tables)
@@ -31,7 +31,9 @@ def with_refusals(tables: Tables, events: Any, on: Frames = HERE) -> Any:
         return events.with_columns(is_refused=api.lit(False))
     names, asked = list(events.collect_schema()), is_visit(api).fill_null(False)
     others = events.filter(~asked).with_columns(is_refused=api.lit(False))
-    visits = events.filter(asked).with_columns(visitor(api)).join(on.lifted(periods), on="visitor", how="left")
+    visits = (
+        events.filter(asked).with_columns(visitor(api)).join(backend.from_polars(periods), on="visitor", how="left")
+    )
     since, until, at = api.col("since"), api.col("until"), api.col("occurred_at")
     is_then = (since.is_null() | (since <= at)).fill_null(False) & (until.is_null() | (at < until)).fill_null(False)
     visits = visits.filter(api.col("is_refused").is_null() | is_then | (at.is_null() & until.is_null()))
@@ -81,10 +83,9 @@ def _periods(tables: Tables) -> pl.DataFrame:
     choices = _choices(tables).collect().sort("visitor", "occurred_at")
     choices = choices.filter((pl.col("choice") == 1).any().over("visitor"))
     refuses = pl.col("choice").last().over("visitor") == 1
-    then = choices.select(
-        "visitor", since="occurred_at", until=pl.col("occurred_at").shift(-1).over("visitor"),
-        is_refused=refuses | (pl.col("choice") == 1),
-    )  # fmt: skip
+    until = pl.col("occurred_at").shift(-1).over("visitor")
+    is_refused = refuses | (pl.col("choice") == 1)
+    then = choices.select("visitor", since="occurred_at", until=until, is_refused=is_refused)
     before = then.group_by("visitor").agg(until=pl.col("since").min(), is_refused=pl.col("is_refused").all())
     return pl.concat([before, then], how="diagonal").select(then.columns)
 

@@ -26,7 +26,7 @@ from pyspark.sql import functions as f
 from pyspark.sql import types as t
 
 from trackkit import schema
-from trackkit.engine.frames import AMOUNTS
+from trackkit.engine.backends import AMOUNTS
 from trackkit.engine.snapshot import Tables
 from trackkit.errors import RequestError
 from trackkit.schema import LARGEST_AMOUNT, MONEY
@@ -35,16 +35,20 @@ MASTER = "TRACKKIT_SPARK_MASTER"
 # Of a session of its own: instants and text as polars sees them, whatever the cluster's are for others.
 _SETTINGS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
 _QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
-_LOCAL = {
-    "spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1",
-    "spark.sql.shuffle.partitions": str(os.cpu_count() or 1), "spark.default.parallelism": str(os.cpu_count() or 1),
-}  # fmt: skip
+_LOCAL = dict.fromkeys(("spark.driver.bindAddress", "spark.driver.host"), "127.0.0.1")
+_LOCAL |= dict.fromkeys(("spark.sql.shuffle.partitions", "spark.default.parallelism"), str(os.cpu_count() or 1))
 _TYPES = {
-    pl.String: t.StringType, pl.Enum: t.StringType, pl.Int64: t.LongType, pl.Int32: t.IntegerType,
-    pl.Int16: t.ShortType, pl.Float64: t.DoubleType, pl.Boolean: t.BooleanType, pl.Datetime: t.TimestampType,
-}  # fmt: skip
-_DECLARED = {name: dtype for table in ("delivery", "message", "event")
-             for name, dtype in schema.TABLES[table].schema.items() if name not in schema.FIRSTS}  # fmt: skip
+    pl.String: t.StringType,
+    pl.Enum: t.StringType,
+    pl.Int64: t.LongType,
+    pl.Int32: t.IntegerType,
+    pl.Int16: t.ShortType,
+    pl.Float64: t.DoubleType,
+    pl.Boolean: t.BooleanType,
+    pl.Datetime: t.TimestampType,
+}
+_COUNTED = schema.DELIVERY.schema | schema.MESSAGE.schema | schema.EVENT.schema
+_DECLARED = {name: dtype for name, dtype in _COUNTED.items() if name not in schema.FIRSTS}
 
 
 class Spark:
@@ -55,7 +59,7 @@ class Spark:
     """
 
     api: Any = nw
-    is_here = False
+    is_local = False
 
     def __init__(self) -> None:
         self._session, self._scanned, self._timezone = session(), dict[str, Any](), "UTC"
@@ -81,7 +85,7 @@ class Spark:
         with _told():
             return self._session.createDataFrame(frame.select(plain).to_arrow(compat_level=pl.CompatLevel.oldest()))
 
-    def lifted(self, frame: pl.DataFrame) -> Any:
+    def from_polars(self, frame: pl.DataFrame) -> Any:
         """Return a small frame as rows on Spark."""
         return nw.from_native(f.broadcast(self._native(frame)))
 
@@ -96,7 +100,7 @@ class Spark:
         hour = f.when(is_whole, hour).otherwise(f.to_utc_timestamp(shown, timezone))
         return nw.from_native(events.to_native().withColumns({"hour": hour, "day": f.to_date(clock)}))
 
-    def meeting(self, rows: Any, condition: pl.Expr) -> Any:
+    def filtered(self, rows: Any, condition: pl.Expr) -> Any:
         """Return the rows that meet a condition: of each combination of values there is, polars says whether it does.
 
         So a condition means the same to both engines, and no text of a question is given to Spark.
@@ -120,7 +124,7 @@ class Spark:
     def collect(self, rows: Any) -> pl.DataFrame:
         """Run a pass; return what it leaves, in the types of the canonical tables."""
         with _told():
-            found: Any = pl.from_arrow(rows.to_native().toArrow())
+            found = pl.DataFrame(rows.to_native().toArrow())
         types = _DECLARED | {"hour": pl.Datetime("us", self._timezone)}
         return found.with_columns(_typed(name, types[name]) for name in found.columns if name in types)
 
@@ -151,7 +155,8 @@ def _as_counted(rows: DataFrame, name: str) -> Any:
 
 def _typed(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    return column.dt.convert_time_zone(dtype.time_zone) if isinstance(dtype, pl.Datetime) else column.cast(dtype)
+    zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    return column.dt.convert_time_zone(zone) if zone else column.cast(dtype)
 
 
 def _as_plain(dtype: pl.DataType) -> pl.DataType:
@@ -202,13 +207,10 @@ def _begun() -> SparkContext:
         raise RequestError("Spark needs Java 17 or later, and there is none: install it, or set JAVA_HOME.")
     master = os.environ.get(MASTER) or "local[*]"
     conf = SparkConf(loadDefaults=False).setAppName("trackkit").setMaster(master)
-    conf.setAll(
-        [("spark.ui.enabled", "false"), ("spark.ui.showConsoleProgress", "false"), ("spark.log.level", "ERROR")]
-    )
-    conf.setAll(_LOCAL.items() if master.startswith("local") else [])
+    conf.setAll([*_QUIET.items(), *(_LOCAL.items() if master.startswith("local") else ())])
     with tempfile.TemporaryFile() as said:
         try:
-            gateway = launch_gateway(conf, {"stderr": said})
+            gateway = launch_gateway(conf, {"stderr": said})  # type: ignore[no-untyped-call]  # pyspark gives no types
             context = SparkContext(conf=conf, gateway=gateway)
         except Exception as error:  # of py4j, of Java, of the cluster's manager
             said.seek(0)

@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables, require_delivery
+from trackkit.engine.deliveries import require_delivery
+from trackkit.engine.snapshot import Tables
 from trackkit.quality.curves import curve_findings, hourly
-from trackkit.quality.finding import Finding, frame, verdict
+from trackkit.quality.finding import Finding, frame, verdict, worst
 from trackkit.quality.hits import Scope, hit_findings
 from trackkit.quality.loads import file_findings, known_gaps
 from trackkit.quality.sequence import nearby, sequence
@@ -41,15 +42,6 @@ def quality(tables: Tables, delivery: str | None = None) -> pl.DataFrame:
     if delivery is None:
         return frame(_of_all(Scope(tables, limits)))
     return frame(_of_one(Scope(tables, limits, [require_delivery(tables, delivery)])))
-
-
-def worst(verdicts: Sequence[str]) -> str:
-    """Return the worst of several verdicts; "pass" of none.
-
-    >>> worst(["warn", "pass"]), worst([])
-    ('warn', 'pass')
-    """
-    return max(verdicts, key=VERDICTS.index, default=VERDICTS[0])
 
 
 def _of_all(scope: Scope) -> Iterator[Finding]:

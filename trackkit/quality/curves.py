@@ -5,14 +5,13 @@ All of them look at one small frame, the hits of each hour and server, so that t
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import polars as pl
 
 from trackkit.engine.believed import believed
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.hits import Scope
-from trackkit.quality.thresholds import FAIL, PASS, WARN
+from trackkit.quality.thresholds import FAIL, PASS, WARN, SilenceLimits, SilentServerLimits, SkewLimits, Thresholds
 
 HOUR = timedelta(hours=1)
 MOST_HOURS = 14  # no two time zones are further apart, of those that servers are set to
@@ -36,7 +35,7 @@ def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
     )
 
 
-def curve_findings(curve: pl.DataFrame, limits: Any) -> Iterator[Finding]:
+def curve_findings(curve: pl.DataFrame, limits: Thresholds) -> Iterator[Finding]:
     """Yield what is odd about an hourly curve (`hourly`): silent hours, silent servers, clocks that disagree."""
     if curve.is_empty():
         return
@@ -47,7 +46,7 @@ def curve_findings(curve: pl.DataFrame, limits: Any) -> Iterator[Finding]:
         yield skewed_clocks(by_server, limits.clock_skew)
 
 
-def silent_hours(curve: pl.DataFrame, limits: Any) -> Finding:
+def silent_hours(curve: pl.DataFrame, limits: SilenceLimits) -> Finding:
     """Count the hours without any hit between two busy ones; a curve that fades away and comes back is no gap."""
     hours = curve.group_by("hour").agg(pl.col("hits").sum()).sort("hour")
     ends = hours.with_columns(until=pl.col("hour").shift(-1), after=pl.col("hits").shift(-1))
@@ -62,7 +61,7 @@ def silent_hours(curve: pl.DataFrame, limits: Any) -> Finding:
     return Finding("gap_in_time", verdict, count, span // HOUR, str(limits), first, last, examples)
 
 
-def silent_servers(by_server: pl.DataFrame, limits: Any) -> Finding:
+def silent_servers(by_server: pl.DataFrame, limits: SilentServerLimits) -> Finding:
     """Count the servers that had no hit while the others had so many that its share of them is missed."""
     total = by_server["log_server"].n_unique()
     is_sudden = (pl.col("before") >= limits.busy) & (pl.col("after").is_null() | (pl.col("after") >= limits.busy))
@@ -102,7 +101,7 @@ def _silences(by_server: pl.DataFrame) -> pl.DataFrame:
     return nearby.filter(pl.col("silent") > 0, pl.col("expected").is_finite())
 
 
-def skewed_clocks(by_server: pl.DataFrame, limits: Any) -> Finding:
+def skewed_clocks(by_server: pl.DataFrame, limits: SkewLimits) -> Finding:
     """Count the servers whose curve fits that of the others only when it is moved by whole hours."""
     servers = (
         by_server.group_by("log_server").agg(pl.col("hits").sum()).sort("hits", "log_server", descending=[True, False])
@@ -112,19 +111,22 @@ def skewed_clocks(by_server: pl.DataFrame, limits: Any) -> Finding:
     shifts = {server: _shift(by_server, server, limits) for server in judged}
     told = sorted(f"{server} {shift:+d} h" for server, shift in shifts.items() if shift)
     verdict = WARN if told else PASS
-    hours = by_server["hour"]
-    first, last = (hours.min(), hours.max()) if told else (None, None)
-    return Finding("clock_skew", verdict, len(told), len(ids), str(limits), first, last, told)  # type: ignore[arg-type]
+    first, last = _ends(by_server) if told else (None, None)
+    return Finding("clock_skew", verdict, len(told), len(ids), str(limits), first, last, told)
 
 
-def _shift(by_server: pl.DataFrame, server: str, limits: Any) -> int:
+def _ends(curve: pl.DataFrame) -> Window:
+    first, last = curve.select(pl.col("hour").min().alias("first"), pl.col("hour").max()).row(0)
+    return first, last
+
+
+def _shift(by_server: pl.DataFrame, server: str, limits: SkewLimits) -> int:
     """By how many hours a server's clock is ahead of the others'; 0 where nothing says that it is."""
     is_own = pl.col("log_server") == server
     own, others = by_server.filter(is_own), by_server.filter(~is_own)
     others = others.group_by("hour").agg(pl.col("hits").sum())
-    reach = MOST_HOURS * HOUR
-    start = max(own["hour"].min(), others["hour"].min()) - reach  # type: ignore[type-var,operator]
-    end = min(own["hour"].max(), others["hour"].max()) + reach  # type: ignore[type-var,operator]
+    starts, ends = zip(_ends(own), _ends(others), strict=True)
+    start, end = max(starts) - MOST_HOURS * HOUR, min(ends) + MOST_HOURS * HOUR
     own, others = (part.filter(pl.col("hour").is_between(start, end)) for part in (own, others))
     if min(own["hits"].sum(), others["hits"].sum()) < limits.least:
         return 0

@@ -1,23 +1,32 @@
-"""What one check found, and the frame of many."""
+"""What one check found, in a frame and in a reader's words."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.language import translatable
 from trackkit.quality.thresholds import PASS, VERDICTS
 
 EXAMPLES = 5  # named of what a check found
 VERDICT = pl.Enum(VERDICTS)
 SCHEMA = {
-    "check": pl.String(), "verdict": VERDICT, "count": pl.Int64(), "total": pl.Int64(), "share": pl.Float64(),
-    "first": schema.INSTANT, "last": schema.INSTANT, "examples": pl.List(pl.String()), "threshold": pl.String(),
-}  # fmt: skip
+    "check": pl.String(),
+    "verdict": VERDICT,
+    "count": pl.Int64(),
+    "total": pl.Int64(),
+    "share": pl.Float64(),
+    "first": schema.INSTANT,
+    "last": schema.INSTANT,
+    "examples": pl.List(pl.String()),
+    "threshold": pl.String(),
+}
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True)
+class Finding:
     """One check that was made, whatever came of it."""
 
     check: str
@@ -37,7 +46,7 @@ class Finding(NamedTuple):
 
 def frame(found: Iterable[Finding]) -> pl.DataFrame:
     """Return findings as a frame, the worst first, otherwise in the order of the checks."""
-    rows = [one._asdict() | {"share": one.share, "examples": list(one.examples)[:EXAMPLES]} for one in found]
+    rows = [vars(one) | {"share": one.share, "examples": list(one.examples)[:EXAMPLES]} for one in found]
     shaped = pl.DataFrame([{name: row[name] for name in SCHEMA} for row in rows], schema=SCHEMA)
     return shaped.sort("verdict", descending=True, maintain_order=True)
 
@@ -48,4 +57,59 @@ def verdict(found: pl.DataFrame) -> str:
     >>> verdict(frame([Finding("undated", "pass", 0, 9, ""), Finding("unknown_links", "warn", 1, 9, "")]))
     'warn'
     """
-    return found["verdict"].cast(pl.Enum(VERDICTS)).max() or PASS  # type: ignore[return-value]
+    return worst(found["verdict"].to_list())
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """Return the worst of several verdicts; "pass" of none.
+
+    >>> worst(["warn", "pass"]), worst([])
+    ('warn', 'pass')
+    """
+    return max(verdicts, key=VERDICTS.index, default=PASS)
+
+
+# Holes: {count}, {total}, {first}, {last}, {examples}. Some are also limits of the figures where what was found is too
+# small to matter: their words stand here once for both.
+REASONS = translatable(
+    {
+        "gap_in_sequence": "Numbers are missing from the log ids of the redirection servers: {count} of {total}, the "
+        "longest run between {first} and {last} ({examples}). Hits may be lost.",
+        "gap_nearby": "While this delivery was read, log lines of the redirection servers were lost, between {first} "
+        "and {last} ({examples}): {count}. Some may have been its hits.",
+        "gap_in_time": "Hours without any hit between busy ones: {count}, from {first} to {last}. Hits may be lost.",
+        "silent_server": "Redirection servers that fell silent while others went on: {examples}, from {first} to "
+        "{last}. Hits may be lost.",
+        "clock_skew": "Redirection servers whose clock differs from the others' by whole hours: {examples}. Their logs "
+        "may have been read with the wrong time zone.",
+        "before_send": "Hits before their message was sent: {count} of {total}, half of them by {examples} or more. A "
+        "clock or a time zone may be wrong.",
+        "misdated": "Dates that cannot be, after the load that brought them or long before their delivery: {count} of "
+        "{total}, {examples}. Such hits count in totals, and in no period, curve or age.",
+        "unknown_deliveries": "Hits in deliveries that are in no table of deliveries: {count} of {total}.",
+        "unknown_links": "Hits on links that no list of links names: {count} of {total}.",
+        "unknown_messages": "Hits whose message is not in the delivery log: {count} of {total}. They count in totals.",
+        "unknown_types": "Events of an unknown type: {count} of {total}. The platform's hits count as opened only.",
+        "unknown_statuses": "Messages whose status is unknown: {count} of {total}. Success and errors leave them out.",
+        "unknown_values": "Words or codes that are none of the platform's, kept as unknown: {count} of {total} "
+        "({examples}).",
+        "undated": "Hits without a date: {count} of {total}. They count in totals, and in no curve.",
+        "tracking_missing": "Tracking is missing: {count} messages were delivered and not one hit is known. Opens and "
+        "clicks of 0 mean unknown here.",
+        "deliveries_untracked": "Deliveries with success and no hit, where tracking is missing: {count} of {total}.",
+        "repeated_opens": "Opens set aside as repeated: {count} of {total}. Hits may be logged twice.",
+        "duplicated_forwarding": "Log lines that were forwarded again: {count} of {total}. They count once.",
+        "corrupt_lines": "Lines that could not be read, kept apart: {count} of {total}.",
+    }
+)
+
+
+def reason(check: str, total: int | None) -> str:
+    """Return the sentence of a check: of a delivery itself, which has no total, or of many.
+
+    >>> reason("tracking_missing", 3)[:10]
+    'Deliveries'
+    """
+    if check == "tracking_missing" and total is not None:
+        return REASONS["deliveries_untracked"]
+    return REASONS["gap_nearby"] if check == "gap_in_sequence" and total is None else REASONS[check]

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import polars as pl
 
 from trackkit.engine.believed import BEFORE, EARLIEST, TIMES, now
-from trackkit.engine.deliveries import Tables, has_no_status, is_hit, is_public, is_set_aside
+from trackkit.engine.deliveries import has_no_status, is_hit, is_public, is_set_aside
+from trackkit.engine.snapshot import Tables
 from trackkit.quality.finding import EXAMPLES, Finding
-from trackkit.quality.thresholds import FAIL, PASS, OfFiles
+from trackkit.quality.thresholds import FAIL, PASS, FileLimits, ShareLimits, Thresholds
 from trackkit.schema import MESSAGE
 
 
@@ -19,7 +19,7 @@ class Scope:
     """The deliveries that are judged: one (read message by message), several, or all (None)."""
 
     tables: Tables
-    limits: Any
+    limits: Thresholds
     deliveries: Sequence[str] | None = None
 
     @property
@@ -115,11 +115,11 @@ def _tally(rows: pl.LazyFrame, example: str | pl.Expr) -> pl.LazyFrame:
 
 
 def _share(scope: Scope, check: str, tally: pl.DataFrame, total: int) -> Finding:
-    limits = getattr(scope.limits, check)
+    limits: ShareLimits = getattr(scope.limits, check)
     count = int(tally["len"].sum())
     examples = tally.sort("len", "example", descending=[True, False])["example"].drop_nulls().head(EXAMPLES)
     first, last = tally.select(pl.col("first").min(), pl.col("last").max()).row(0)
-    judge = limits.judge_file if isinstance(limits, OfFiles) else limits.judge  # a small log by its own shares
+    judge = limits.judge_file if isinstance(limits, FileLimits) else limits.judge  # a small log by its own shares
     return Finding(check, judge(count, total), count, total, str(limits), first, last, examples.to_list())
 
 
@@ -208,9 +208,10 @@ def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
         pl.col("html") >= limits.messages, pl.col("last") <= newest - timedelta(hours=limits.hours)
     )
     tracked = scope.hits().select("delivery_id").unique()
-    silent = sent.join(tracked, on="delivery_id", how="anti").sort("delivered", descending=True)
-    judged, silent = (rows.collect(engine="streaming") for rows in (sent.select(pl.len()), silent))
-    total, ids = judged.item(), silent["delivery_id"].to_list()
+    untracked = sent.join(tracked, on="delivery_id", how="anti").sort("delivered", descending=True)
+    total = sent.select(pl.len()).collect(engine="streaming").item()
+    silent = untracked.collect(engine="streaming")
+    ids = silent["delivery_id"].to_list()
     first, last = silent.select(pl.col("last").min().alias("first"), pl.col("last").max()).row(0)
     if not scope.is_one:
         yield Finding("tracking_missing", limits.judge(len(ids), total), len(ids), total, str(limits), first, last, ids)

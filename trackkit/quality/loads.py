@@ -1,19 +1,19 @@
 """The verdict on one load, as its report carries it; and what the reports of all loads say of lines and files."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables
+from trackkit.engine.snapshot import Tables
 from trackkit.quality.curves import Window, curve_findings, hourly
-from trackkit.quality.finding import EXAMPLES, Finding, frame, verdict
+from trackkit.quality.finding import EXAMPLES, Finding, frame, reason, verdict, worst
 from trackkit.quality.hits import Scope, hit_findings
 from trackkit.quality.sequence import Gap, Judged, sequence
-from trackkit.quality.thresholds import FAIL, PASS, VERDICTS, WARN, thresholds
-from trackkit.quality.words import reason
+from trackkit.quality.thresholds import FAIL, PASS, WARN, FileLimits, ShareLimits, Thresholds, thresholds
 from trackkit.sources.redirection import NAME as RAW_LOG
 
 Source = Mapping[str, Any]  # one file's entry in a load report
@@ -51,7 +51,7 @@ def judge_load(
     return {"verdict": verdict(table), "reasons": reasons(table), "servers": servers, "gaps": written}
 
 
-def _of_window(judged: Judged, window: Window, limits: Any) -> Finding:
+def _of_window(judged: Judged, window: Window, limits: Thresholds) -> Finding:
     """The finding, told where a gap touches the time of what the load brought."""
     met = [gap for gap in judged.gaps if gap.first and gap.last and gap.first <= window[1] and gap.last >= window[0]]
     missing = sum(gap.missing for gap in met)
@@ -60,10 +60,10 @@ def _of_window(judged: Judged, window: Window, limits: Any) -> Finding:
     decided = WARN if decided == PASS and any(gap.missing >= at.jump for gap in met) else decided
     first, last = (met[0].first, met[0].last) if met else (None, None)
     servers = sorted({gap.server for gap in met})[:EXAMPLES]
-    return judged.finding._replace(verdict=decided, count=missing, first=first, last=last, examples=servers)
+    return replace(judged.finding, verdict=decided, count=missing, first=first, last=last, examples=servers)
 
 
-def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: Any) -> Iterator[Finding]:
+def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: Thresholds) -> Iterator[Finding]:
     """Yield what the files of load reports say: lines that could not be read, lines that were forwarded again.
 
     A raw line whose row an export has told of before is a duplicate too, and nothing tells it from one that was
@@ -80,30 +80,30 @@ def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: 
         yield _of_files("duplicated_forwarding", raw, "duplicate", limits.duplicated_forwarding)
 
 
-def _corrupt_lines(files: Sequence[Source], limits: Any) -> Finding:
+def _corrupt_lines(files: Sequence[Source], limits: FileLimits) -> Finding:
     """Judge the lines that could not be read over all files, and file by file: a small one is not lost among large."""
     found = _of_files("corrupt_lines", files, "quarantined", limits)
-    return found._replace(verdict=_worst([found.verdict, *(_of_file(one, limits) for one in files)]))
+    return replace(found, verdict=worst([found.verdict, *(_of_file(one, limits) for one in files)]))
 
 
-def _of_file(one: Source, limits: Any) -> str:
+def _of_file(one: Source, limits: FileLimits) -> str:
     if one.get("unreadable"):
         return FAIL
     known = limits.judge_file(one["quarantined"], one["read"])
-    return _worst([known, WARN]) if one.get("cut") else known
+    return worst([known, WARN]) if one.get("cut") else known
 
 
-def _unknown_values(files: Sequence[Source], limits: Any) -> Finding | None:
+def _unknown_values(files: Sequence[Source], limits: FileLimits) -> Finding | None:
     """Judge the words and codes that are not known, each column of each file on its own; None where there are none."""
-    tallies = [
+    tallies: list[tuple[int, int, str, str]] = [
         (sum(words.values()), one["read"] - one["quarantined"], column, one["path"])
         for one in files
         for column, words in (_unknown_words(one) | _strange_types(one)).items()
     ]
     if not tallies:
         return None
-    decided = _worst([_of_words(limits, *one) for one in tallies])
-    count, total = (sum(one[place] for one in tallies) for place in (0, 1))
+    decided = worst([_of_words(limits, count, total, column) for count, total, column, _ in tallies])
+    count, total = sum(count for count, *_ in tallies), sum(total for _, total, *_ in tallies)
     examples = [f"{column} in {path}" for _, _, column, path in sorted(tallies, reverse=True)]
     return Finding("unknown_values", decided, count, total, str(limits), examples=examples[:EXAMPLES])
 
@@ -111,7 +111,8 @@ def _unknown_values(files: Sequence[Source], limits: Any) -> Finding | None:
 def _unknown_words(one: Source) -> dict[str, dict[str, int]]:
     """The words that are not known, by column; of links their types, whose hits are judged by what they are."""
     types = {"type_code": one["unknown_types"]} if one["table"] == "link" and one["unknown_types"] else {}
-    return one.get("unknown_values", {}) | types
+    values: dict[str, dict[str, int]] = one.get("unknown_values", {})
+    return values | types
 
 
 def _strange_types(one: Source) -> dict[str, dict[str, int]]:
@@ -121,29 +122,23 @@ def _strange_types(one: Source) -> dict[str, dict[str, int]]:
     return {"event_type": types} if types and is_strange else {}
 
 
-def _of_words(limits: Any, count: int, total: int, column: str, _: str) -> str:
+def _of_words(limits: FileLimits, count: int, total: int, column: str) -> str:
     if column != "event_type":
         return limits.judge_file(count, total)
     return FAIL if count >= total else WARN  # a feed may tell of orders and visits too, but not of them alone
 
 
-def _worst(verdicts: Sequence[str]) -> str:
-    return max(verdicts, key=VERDICTS.index)
-
-
-def _of_files(check: str, files: Sequence[Source], what: str, limits: Any) -> Finding:
+def _of_files(check: str, files: Sequence[Source], what: str, limits: ShareLimits) -> Finding:
     count, total = (sum(one[name] for one in files) for name in (what, "read"))
-    worst = sorted((one for one in files if one[what]), key=lambda one: (-one[what], one["path"]))
-    examples = [one["path"] for one in worst[:EXAMPLES]]
+    most = sorted((one for one in files if one[what]), key=lambda one: (-one[what], one["path"]))
+    examples = [one["path"] for one in most[:EXAMPLES]]
     return Finding(check, limits.judge(count, total), count, total, str(limits), examples=examples)
 
 
 def reasons(found: pl.DataFrame) -> list[dict[str, Any]]:
     """Return the checks that did not pass as JSON can hold them, each with its sentence."""
     rows = found.filter(pl.col("verdict") != PASS).iter_rows(named=True)
-    return [
-        row | {"first": _iso(row["first"]), "last": _iso(row["last"]), "reason": _sentence(row)} for row in rows
-    ]  # fmt: skip
+    return [row | {"first": _iso(row["first"]), "last": _iso(row["last"]), "reason": _sentence(row)} for row in rows]
 
 
 def _sentence(row: Mapping[str, Any]) -> str:
@@ -153,7 +148,7 @@ def _sentence(row: Mapping[str, Any]) -> str:
 
 
 def _iso(at: datetime | None) -> str | None:
-    return at and at.astimezone(UTC).isoformat()
+    return at.astimezone(UTC).isoformat() if at else None
 
 
 def _written(gap: Gap) -> dict[str, Any]:

@@ -7,13 +7,13 @@ are counted in blocks, in one pass, and never sorted: how full each block is and
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from trackkit.engine.deliveries import Tables
+from trackkit.engine.snapshot import Tables
 from trackkit.quality.finding import EXAMPLES, Finding
-from trackkit.quality.thresholds import PASS, WARN
+from trackkit.quality.thresholds import PASS, WARN, SequenceLimits
 
 BLOCK_BITS = 8  # a block is 256 numbers: two neighbours with a long run missing between them show it exactly
 BATCH_ROWS = 4_000_000
@@ -37,7 +37,7 @@ class Judged(NamedTuple):
     gaps: list[Gap]
 
 
-def sequence(tables: Tables, limits: Any, servers: Sequence[str] | None = None) -> Judged | None:
+def sequence(tables: Tables, limits: SequenceLimits, servers: Sequence[str] | None = None) -> Judged | None:
     """Count the numbers that are missing from the log ids of servers (all by default); None when no server is known."""
     blocks = _without_strays(_blocks(_numbers(tables, servers)), limits.least)
     blocks = blocks.filter(_density().median().over("log_server") >= limits.dense)
@@ -47,16 +47,15 @@ def sequence(tables: Tables, limits: Any, servers: Sequence[str] | None = None) 
     holes = holes.sort("missing", "log_server", "start", descending=[True, False, False])
     missing = int(holes["missing"].sum())
     total = missing + int(blocks["len"].sum())
-    longest = int(holes["missing"].max() or 0)  # type: ignore[call-overload]
     verdict = limits.judge(missing, total)
-    verdict = WARN if verdict == PASS and longest >= limits.jump else verdict
+    verdict = WARN if verdict == PASS and (holes["missing"] >= limits.jump).any() else verdict
     gaps = [Gap(*row) for row in holes.select("log_server", "missing", "first", "last").head(MOST_GAPS).rows()]
     first, last = (gaps[0].first, gaps[0].last) if gaps else (None, None)
     named = list(dict.fromkeys(gap.server for gap in gaps))[:EXAMPLES]
     return Judged(Finding("gap_in_sequence", verdict, missing, total, str(limits), first, last, named), gaps)
 
 
-def nearby(gaps: Sequence[Gap], since: datetime, until: datetime, limits: Any) -> Finding:
+def nearby(gaps: Sequence[Gap], since: datetime, until: datetime, limits: SequenceLimits) -> Finding:
     """Say which gaps fell into the time in which a delivery was read: no failure, as its part in them is unknown."""
     met = [gap for gap in gaps if gap.first and gap.last and gap.first <= until and gap.last >= since]
     missing = sum(gap.missing for gap in met)
@@ -74,10 +73,9 @@ def _numbers(tables: Tables, servers: Sequence[str] | None) -> pl.LazyFrame:
     )
     kept = kept.select("log_server", pl.col("event_id").cast(pl.UInt64, strict=False).alias("number"), "occurred_at")
     parts = tables.scan("quarantine").select(part=pl.col("text").str.extract_groups(_LOG_ID)).unnest("part")
-    refused = parts.select(
-        log_server="1", number=pl.col("2").str.to_integer(base=16, strict=False).cast(pl.UInt64),
-        occurred_at=pl.lit(None, kept.collect_schema()["occurred_at"]),
-    )  # fmt: skip
+    number = pl.col("2").str.to_integer(base=16, strict=False).cast(pl.UInt64)
+    undated = pl.lit(None, kept.collect_schema()["occurred_at"])
+    refused = parts.select(log_server="1", number=number, occurred_at=undated)
     rows = pl.concat([kept, refused.unique()]).filter(pl.all_horizontal(pl.col("log_server", "number").is_not_null()))
     return rows if servers is None else rows.filter(pl.col("log_server").is_in(list(servers)))
 
@@ -85,10 +83,8 @@ def _numbers(tables: Tables, servers: Sequence[str] | None) -> pl.LazyFrame:
 def _blocks(numbers: pl.LazyFrame) -> pl.DataFrame:
     """Count numbers by server and block, batch after batch: one pass over numbers in no order holds a part of each."""
     number, at = pl.col("number"), pl.col("occurred_at")
-    rows = numbers.select(
-        "log_server", block=number // 2**BLOCK_BITS, len=pl.lit(1, pl.Int64), lowest=number, highest=number, first=at,
-        last=at,
-    )  # fmt: skip
+    block, one = number // 2**BLOCK_BITS, pl.lit(1, pl.Int64)
+    rows = numbers.select("log_server", block=block, len=one, lowest=number, highest=number, first=at, last=at)
     found = rows.limit(0).collect()
     for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False, engine="streaming"):
         found = _together(pl.concat([found, _together(batch)]))
@@ -131,9 +127,10 @@ def _filled(holes: pl.DataFrame, tables: Tables) -> pl.DataFrame:
     if holes.is_empty():
         return holes
     number = pl.col("event_id").cast(pl.UInt64, strict=False)
-    told = tables.scan("event").filter(pl.col("log_server").is_null()).select(number=number)
-    reach = pl.col("number").is_between(holes["start"].min(), holes["end"].max())
-    told = told.filter(reach).unique().sort("number").collect(engine="streaming")
+    exported = tables.scan("event").filter(pl.col("log_server").is_null()).select(number=number)
+    start, end = holes.select(pl.col("start").min(), pl.col("end").max()).row(0)
+    within = exported.filter(pl.col("number").is_between(start, end)).unique().sort("number")
+    told = within.collect(engine="streaming")
     return pl.concat(_less(of_server, told) for of_server in holes.partition_by("log_server"))
 
 

@@ -1,9 +1,9 @@
 """From when on a problem of the logs is a warning or a failure: the analysts' list, and how a share is judged by it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, create_model
+from pydantic import Field
 
 from trackkit import resources, toml
 from trackkit.toml import Strict
@@ -20,7 +20,7 @@ class _Limits(Strict):
         return " ".join(f"{name}={value}" for name, value in self.model_dump(exclude_none=True).items())
 
 
-class Share(_Limits):
+class ShareLimits(_Limits):
     """Shares from which a count is a warning or a failure, and the count from which it says anything."""
 
     warn: Part
@@ -30,7 +30,7 @@ class Share(_Limits):
     def judge(self, count: int, total: int) -> str:
         """Return the verdict on `count` of `total`.
 
-        >>> Share(warn=0.01, fail=0.1, least=10).judge(10, 1000), Share(warn=0.01, least=10).judge(9, 9)
+        >>> ShareLimits(warn=0.01, fail=0.1, least=10).judge(10, 1000), ShareLimits(warn=0.01, least=10).judge(9, 9)
         ('warn', 'pass')
         """
         if count < self.least or not total:
@@ -39,7 +39,7 @@ class Share(_Limits):
         return FAIL if self.fail is not None and share >= self.fail else WARN if share >= self.warn else PASS
 
 
-class OfFiles(Share):
+class FileLimits(ShareLimits):
     """Of rows of files, or hits: where there are fewer than `least`, their share has limits of its own."""
 
     small_warn: Part = 0.1
@@ -48,7 +48,7 @@ class OfFiles(Share):
     def judge_file(self, count: int, total: int) -> str:
         """Return the verdict on one file.
 
-        >>> rows = OfFiles(warn=0.01, fail=0.1, least=10)
+        >>> rows = FileLimits(warn=0.01, fail=0.1, least=10)
         >>> rows.judge_file(1, 4), rows.judge_file(9, 100), rows.judge_file(3, 3), rows.judge_file(10, 500)
         ('warn', 'pass', 'fail', 'warn')
         """
@@ -60,7 +60,7 @@ class OfFiles(Share):
         return FAIL if share >= self.small_fail else WARN if share >= self.small_warn else PASS
 
 
-class Sequence(Share):
+class SequenceLimits(ShareLimits):
     """Of numbers missing from a sequence."""
 
     jump: Whole
@@ -68,33 +68,33 @@ class Sequence(Share):
     dense: Part
 
 
-class Early(Share):
+class EarlyHitLimits(ShareLimits):
     """Of hits before their message."""
 
     seconds: Whole
 
 
-class Misdated(Share):
+class MisdatedLimits(ShareLimits):
     """Of what is dated when it cannot have been."""
 
     seconds: Whole
 
 
-class Untracked(Share):
+class UntrackedLimits(ShareLimits):
     """Of deliveries without a hit."""
 
     hours: Whole
     messages: Whole
 
 
-class Silence(_Limits):
+class SilenceLimits(_Limits):
     """Of hours without any hit."""
 
     busy: Whole
     fail_hours: Whole
 
 
-class SilentServer(_Limits):
+class SilentServerLimits(_Limits):
     """Of a server without hits."""
 
     busy: Whole
@@ -103,7 +103,7 @@ class SilentServer(_Limits):
     fail: Part
 
 
-class Skew(_Limits):
+class SkewLimits(_Limits):
     """Of clocks that disagree."""
 
     least: Whole
@@ -111,28 +111,32 @@ class Skew(_Limits):
     gain: Part
 
 
-_SHARES = (
-    "unknown_deliveries", "unknown_links", "unknown_messages", "unknown_statuses", "undated", "repeated_opens",
-    "duplicated_forwarding",
-)  # fmt: skip
-_KINDS: dict[str, type[_Limits]] = {
-    "gap_in_sequence": Sequence, "gap_in_time": Silence, "silent_server": SilentServer, "clock_skew": Skew,
-    "before_send": Early, "misdated": Misdated, "tracking_missing": Untracked, **dict.fromkeys(_SHARES, Share),
-    **dict.fromkeys(("corrupt_lines", "unknown_values", "unknown_types"), OfFiles),
-}  # fmt: skip
-# What a list may leave out: checks that came after some were copied.
-_DEFAULTS = {
-    "misdated": Misdated(warn=0.0, fail=0.1, seconds=60),
-    "unknown_statuses": Share(warn=0.01, fail=0.1),
-    "unknown_values": OfFiles(warn=0.01, fail=0.1, least=10),
-}
-Thresholds: Any = create_model(
-    "Thresholds", __base__=_Limits, **{name: (kind, _DEFAULTS.get(name, ...)) for name, kind in _KINDS.items()}
-)
-CHECKS = tuple(_KINDS)
+class Thresholds(_Limits):
+    """The analysts' list; those with a default came after some lists were copied, which leave them out."""
+
+    gap_in_sequence: SequenceLimits
+    gap_in_time: SilenceLimits
+    silent_server: SilentServerLimits
+    clock_skew: SkewLimits
+    before_send: EarlyHitLimits
+    misdated: MisdatedLimits = MisdatedLimits(warn=0.0, fail=0.1, seconds=60)
+    tracking_missing: UntrackedLimits
+    unknown_deliveries: ShareLimits
+    unknown_links: ShareLimits
+    unknown_messages: ShareLimits
+    unknown_statuses: ShareLimits = ShareLimits(warn=0.01, fail=0.1)
+    undated: ShareLimits
+    repeated_opens: ShareLimits
+    duplicated_forwarding: ShareLimits
+    corrupt_lines: FileLimits
+    unknown_values: FileLimits = FileLimits(warn=0.01, fail=0.1, least=10)
+    unknown_types: FileLimits
 
 
-def thresholds(path: Path | None = None) -> Any:
+CHECKS = tuple(Thresholds.model_fields)
+
+
+def thresholds(path: Path | None = None) -> Thresholds:
     """Read the analysts' thresholds, the local copy before the shipped one: one attribute for each check.
 
     Raises RequestError naming the file, the key and what would work.

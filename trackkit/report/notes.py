@@ -15,8 +15,7 @@ from trackkit import resources
 from trackkit.analysis.needs import NEEDS, metric_needs
 from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS
-from trackkit.quality.finding import verdict
-from trackkit.quality.words import REASONS, reason
+from trackkit.quality.finding import REASONS, reason, verdict
 from trackkit.report import notebook
 from trackkit.report.template import Section, Template
 from trackkit.schema import STATES

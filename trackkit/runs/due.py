@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 
 from trackkit import __version__, resources
 from trackkit.clock import Asked, moment
+from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
-from trackkit.engine.retained import purged
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language
 from trackkit.plain import one_line

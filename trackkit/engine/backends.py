@@ -1,7 +1,7 @@
 """Where passes over rows run: here, on polars, or elsewhere, on frames that speak as polars does (narwhals).
 
-A pass is written once, in what both understand: `on.api` is the module of its expressions, `on.scan` brings the rows.
-What a pass leaves is small, and `on.collect` brings it back as a polars frame.
+A pass is written once, in what both understand: `api` is the module of its expressions, `scan` brings the rows.
+What a pass leaves is small, and `collect` brings it back as a polars frame.
 """
 
 from typing import Any, Protocol
@@ -14,34 +14,34 @@ from trackkit.schema import LARGEST_AMOUNT, MONEY
 AMOUNTS = ("amount",)
 
 
-class Frames(Protocol):
+class Backend(Protocol):
     """Rows of canonical tables, and what engines do not all do alike; `api` is `polars`, or `narwhals`."""
 
     api: Any
-    is_here: (
+    is_local: (
         bool  # rows pass through this process: in the order of their files, and in parts where memory must hold them
     )
 
     def scan(self, tables: Measurable, table: str) -> Any: ...
-    def lifted(self, frame: pl.DataFrame) -> Any: ...
+    def from_polars(self, frame: pl.DataFrame) -> Any: ...
     def timed(self, events: Any, timezone: str) -> Any: ...
-    def meeting(self, rows: Any, condition: pl.Expr) -> Any: ...
+    def filtered(self, rows: Any, condition: pl.Expr) -> Any: ...
     def unrepeated(self, rows: Any, columns: list[str]) -> Any: ...
     def amount(self, name: str) -> Any: ...
     def collect(self, rows: Any) -> pl.DataFrame: ...
 
 
-class Here:
+class Polars:
     """This process, by polars."""
 
     api: Any = pl
-    is_here = True
+    is_local = True
 
     def scan(self, tables: Measurable, table: str) -> pl.LazyFrame:
         """Return the rows of a table, as they are kept."""
         return tables.stored(table)
 
-    def lifted(self, frame: pl.DataFrame) -> pl.LazyFrame:
+    def from_polars(self, frame: pl.DataFrame) -> pl.LazyFrame:
         """Return a small frame as rows of the same kind."""
         return frame.lazy()
 
@@ -50,7 +50,7 @@ class Here:
         local = pl.col("occurred_at").dt.convert_time_zone(timezone)
         return events.with_columns(hour=local.dt.truncate("1h"), day=local.dt.date())
 
-    def meeting(self, rows: pl.LazyFrame, condition: pl.Expr) -> pl.LazyFrame:
+    def filtered(self, rows: pl.LazyFrame, condition: pl.Expr) -> pl.LazyFrame:
         """Return the rows that meet a condition."""
         return rows.filter(condition)
 
@@ -77,4 +77,4 @@ def changes(value: pl.Expr) -> pl.Expr:
     return value.ne_missing(value.shift())
 
 
-HERE: Frames = Here()
+POLARS: Backend = Polars()

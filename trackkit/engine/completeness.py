@@ -1,0 +1,272 @@
+"""What rows do not tell: counts that are unknown, those that a source made itself, and those kept when rows went.
+
+`delivery.sent` is what a source without a log of messages says that it sent: what did not fail counts as delivered.
+`delivery.untold` names what no table told: `message` for the log of messages, else types of events. A count that needs
+it is null, never 0. Of a delivery of which retention removed rows, a count is the one kept, else null.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.engine.deliveries import has_no_status, is_public
+from trackkit.engine.selection import Selection
+from trackkit.engine.snapshot import Tables
+from trackkit.metrics import BREAKDOWNS, METRICS, Count, Distinct, Metric, Ratio, where_of
+
+GONE = {"delivery_id": pl.String(), "source": pl.String()}
+MESSAGE = "message"
+_SETTLED = ("prepared", "failed", "delivered")  # what counts as processed
+
+
+def completed(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+    """Return counts of rows with those that rows do not tell, and null where nothing tells them."""
+    counted = _with_stated(selection, _with_unknown(selection, counted, metrics, groups), metrics, groups)
+    is_whole = groups == ["delivery_id"] and selection.where is None
+    return _with_kept(selection.tables, counted, metrics, is_whole) if "delivery_id" in groups else counted
+
+
+# ---- counts that are unknown ----
+
+
+def _with_unknown(
+    selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]
+) -> pl.DataFrame:
+    """Counts that cannot be known are null: neither 0, nor only what is known of them."""
+    shared = [column for column in groups if "event" in BREAKDOWNS[column]]
+    stated = selection.stated.drop_nulls("sent")["delivery_id"].to_list() if _is_whole(selection, groups) else ()
+    for source in ("message", "event"):
+        names = [metric.name for metric in metrics if metric.source == source and _needs_all_rows(metric)]
+        unknown = _unknown_groups(selection, source, shared, stated if source == "message" else ()) if names else None
+        if unknown is None or unknown.is_empty():
+            continue
+        is_known = pl.lit(False)
+        if shared:
+            counted = counted.join(unknown, on=shared, how="left", nulls_equal=True, maintain_order="left")
+            is_known = pl.col("is_unknown").is_null()
+        counted = counted.with_columns(pl.when(is_known).then(name).alias(name) for name in names)
+        counted = counted.drop("is_unknown", strict=False)
+    return counted
+
+
+def _needs_all_rows(metric: Metric) -> bool:
+    """Whether rows that are missing make a count too low: any count of messages, of events any but that of opens."""
+    return metric.source == "message" or bool(set(where_of(metric.formula).get("event_type", ())) - {"opened"})
+
+
+def _unknown_groups(
+    selection: Selection, source: str, groups: list[str], but: Sequence[str] = ()
+) -> pl.DataFrame | None:
+    """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
+
+    Of messages: those with events of a delivery of which it is not known what was sent, and those of a delivery of
+    none of whose messages it is known what became of them. Of events: those with hits that only a list of links
+    could classify, where none was loaded. Events of the deliveries `but` are left out.
+    """
+    found = [_with_incomplete_events(selection, source, groups, but)]
+    found += [_without_status(selection, groups)] if source == "message" and selection.has("message") else []
+    known = [one for one in found if one is not None]
+    return pl.concat(known).unique() if known else None
+
+
+def _without_status(selection: Selection, groups: list[str]) -> pl.DataFrame | None:
+    """The groups of deliveries whose messages are all of unknown status."""
+    backend, api = selection.backend, selection.backend.api
+    messages = selection.in_scope(selection.of_deliveries("message"))
+    if not {"status", "delivery_id"} <= set(messages.collect_schema()):
+        return None
+    # First those with any such message: there are hardly ever any.
+    odd = backend.collect(messages.filter(has_no_status(api)).select("delivery_id").unique())
+    if odd.is_empty():
+        return None
+    key, ids = api.col("delivery_id"), odd["delivery_id"].drop_nulls().to_list()
+    others = backend.collect(messages.filter(key.is_in(ids), ~has_no_status(api)).select("delivery_id").unique())
+    rows = messages.filter(key.is_in(sorted(set(ids) - set(others["delivery_id"]))))
+    return _groups_of(selection, rows, groups, selection.where)
+
+
+def _with_incomplete_events(
+    selection: Selection, source: str, groups: list[str], but: Sequence[str]
+) -> pl.DataFrame | None:
+    """The groups with events that show that a source's counts are incomplete."""
+    if not (selection.has("event") and selection.has(source)) or (source == "event" and selection.has("link")):
+        return None
+    api, where = selection.backend.api, selection.where
+    events = selection.timed(selection.in_scope(selection.of_deliveries("event")))
+    tests = _tests_of_completeness(source, api)
+    if not tests.keys() <= set(events.collect_schema()):
+        return None
+    found = events.filter(*tests.values())
+    if but:
+        found = found.filter(~api.col("delivery_id").is_in(list(but)))
+    is_of_events = where is not None and all("event" in BREAKDOWNS[name] for name in where.meta.root_names())
+    return _groups_of(selection, found, groups, where if is_of_events else None)
+
+
+def _tests_of_completeness(source: str, api: Any) -> dict[str, Any]:
+    """Tests of events that show that a source's counts are incomplete, by the column each looks at."""
+    if source == "message":
+        return {"has_messages": ~api.col("has_messages")}
+    kind = api.col("event_type")
+    return {
+        "is_seed": is_public(api),
+        "reported_type": api.col("reported_type").is_null(),
+        "event_type": kind.is_null() | (kind == "unknown"),
+    }
+
+
+def _groups_of(selection: Selection, rows: Any, groups: list[str], where: pl.Expr | None) -> pl.DataFrame:
+    """The groups with rows that meet a condition, marked as unknown."""
+    met = rows if where is None else selection.backend.filtered(rows, where)
+    marked = met.with_columns(is_unknown=selection.backend.api.lit(True))
+    return selection.backend.collect(marked.select(*groups, "is_unknown").unique())
+
+
+# ---- counts that a source made itself ----
+
+
+def _is_whole(selection: Selection, groups: list[str]) -> bool:
+    """Whether counts of whole deliveries are asked for: a source that only counts knows no other."""
+    return selection.where is None and groups in ([], ["delivery_id"])
+
+
+def _with_stated(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+    """Return counts with the messages that sources only count, and null where a source could not tell them."""
+    if selection.stated.is_empty():
+        return counted
+    is_whole = _is_whole(selection, groups)
+    if is_whole:
+        counted = _with_rest(selection, counted, [metric for metric in metrics if metric.source == MESSAGE], groups)
+    for metric in metrics:
+        unknown = selection.stated.filter(_is_unknown(metric, is_whole))["delivery_id"]
+        if unknown.len():
+            is_theirs = pl.col("delivery_id").is_in(unknown.implode()) if "delivery_id" in groups else pl.lit(True)
+            counted = counted.with_columns(pl.when(~is_theirs).then(metric.name).alias(metric.name))
+    return counted
+
+
+def _is_unknown(metric: Metric, is_whole: bool) -> pl.Expr:
+    where = where_of(metric.formula)
+    untold = pl.col("untold").str.split(" ").fill_null([])
+    if metric.source == "event":
+        types = set(where.get("event_type", schema.HITS))
+        return untold.list.eval(pl.element().is_in(list(types))).list.any()
+    if metric.source != MESSAGE:
+        return pl.lit(False)
+    statuses = set(where.get("status", _SETTLED))
+    is_counted = is_whole and bool(statuses & set(_SETTLED))
+    return untold.list.contains(MESSAGE) & (pl.col("sent").is_null() | ~pl.lit(is_counted))
+
+
+def _with_rest(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+    """Add, to counts of messages that were delivered, those of which nothing is known but that they were sent."""
+    sent = selection.stated.drop_nulls("sent").select("delivery_id", "sent")
+    status = pl.col("status").cast(pl.String)
+    messages = selection.tables.scan(MESSAGE).filter(pl.col("delivery_id").is_in(sent["delivery_id"].implode()))
+    known = messages.filter(status.is_in(_SETTLED)).group_by("delivery_id").agg(known=pl.len().cast(pl.Int64)).collect()
+    rest = sent.join(known, on="delivery_id", how="left").select(
+        "delivery_id", rest=(pl.col("sent") - pl.col("known").fill_null(0)).clip(0)
+    )
+    if groups:
+        counted = counted.join(rest, on="delivery_id", how="left", maintain_order="left")
+        is_stated = pl.col("rest").is_not_null()
+    else:
+        counted = counted.with_columns(rest=pl.lit(rest["rest"].sum()))
+        is_all = set(selection.deliveries()["delivery_id"]) <= set(rest["delivery_id"])
+        is_stated = pl.lit(is_all and not selection.has(MESSAGE))  # no table of messages: those stated are all
+    for metric in metrics:
+        value = pl.when(is_stated).then(pl.col(metric.name).fill_null(0)).otherwise(metric.name)
+        more = pl.col("rest").fill_null(0) if _counts_delivered(metric) else 0
+        counted = counted.with_columns((value + more).alias(metric.name))
+    return counted.drop("rest")
+
+
+def _counts_delivered(metric: Metric) -> bool:
+    """Whether a message that was delivered, to no control address, counts in a metric."""
+    where = metric.formula.where if isinstance(metric.formula, Count) else {}
+    return "delivered" in where.get("status", ()) and set(where) <= {"status", "is_seed"}
+
+
+# ---- counts kept when retention removed rows ----
+
+
+class LastRemoval(NamedTuple):
+    """When retention last removed rows of a delivery, and whether its counts were kept."""
+
+    at: datetime
+    is_kept: bool
+
+
+def purged(tables: Tables) -> pl.DataFrame:
+    """Return the deliveries and sources of which rows were removed: (delivery_id, source).
+
+    >>> from trackkit.engine.snapshot import Snapshot
+    >>> purged(Snapshot({})).height
+    0
+    """
+    if not tables.has("purge"):
+        return pl.DataFrame(schema=GONE)
+    return tables.scan("purge").select("delivery_id", source="purged_table").collect()
+
+
+def removal_of(tables: Tables, delivery: str) -> LastRemoval | None:
+    """Return the last removal of rows of a delivery, or None where all are there."""
+    purge, kept = (tables.scan(name).filter(pl.col("delivery_id") == delivery) for name in ("purge", "kept_count"))
+    at = purge.select(pl.col("purged_at").max()).collect().item()
+    return None if at is None else LastRemoval(at, kept.head(1).collect().height > 0)
+
+
+def kept_deliveries(tables: Tables) -> set[str]:
+    """Return the deliveries with kept counts."""
+    return set(tables.scan("kept_count").select(pl.col("delivery_id").unique()).collect().to_series())
+
+
+def kept_currencies(tables: Tables, deliveries: Iterable[str]) -> set[str]:
+    """Return the currencies of the sums kept of some deliveries."""
+    kept = tables.scan("kept_count").filter(pl.col("delivery_id").is_in(list(deliveries)))
+    return set(kept.select(pl.col("currency").drop_nulls().unique()).collect().to_series())
+
+
+def _with_kept(tables: Tables, measured: pl.DataFrame, metrics: Sequence[Metric], is_whole: bool) -> pl.DataFrame:
+    """Return counts by `delivery_id`, those of removed rows as they were kept, else null: never those of what is left.
+
+    `is_whole` says that a row is a whole delivery: only of such counts were kept.
+    """
+    gone = purged(tables)
+    if gone.is_empty():
+        return measured
+    names = [metric.name for metric in metrics]
+    kept = tables.scan("kept_count").filter(pl.col("metric").is_in(names)).collect() if is_whole else None
+    for metric in metrics:
+        ids = gone.filter(source=metric.source)["delivery_id"]
+        if ids.len():
+            measured = measured.with_columns(_answer(metric.name, ids, kept, measured.schema[metric.name]))
+    return measured
+
+
+def _answer(name: str, gone: pl.Series, kept: pl.DataFrame | None, dtype: pl.DataType) -> pl.Expr:
+    values = None if kept is None else kept.filter(metric=name).select("delivery_id", "value")
+    known = pl.lit(None, dtype)
+    if values is not None and values.height:
+        ids, numbers = values
+        known = pl.col("delivery_id").replace_strict(ids, numbers, default=None, return_dtype=pl.Float64).cast(dtype)
+    return pl.when(pl.col("delivery_id").is_in(gone.implode())).then(known).otherwise(pl.col(name)).alias(name)
+
+
+def added(total: pl.DataFrame, each: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Return one total row with whole deliveries added to it: what a message or a hit counts in adds up, people do not.
+
+    In: `total`, one row, and `each`, one row per delivery. A count that none of them knows stays null.
+    """
+    sums = {}
+    for name in names:
+        formula = METRICS[name].formula
+        if isinstance(formula, Ratio):
+            continue
+        values = pl.concat([total[name], each[name]]).drop_nulls()
+        is_people = isinstance(formula, Distinct) and "delivery_id" not in schema.IDENTITY[formula.column]
+        sums[name] = pl.lit(values.sum() if values.len() and not is_people else None, total.schema[name])
+    return total.with_columns(**sums)
