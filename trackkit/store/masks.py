@@ -79,8 +79,8 @@ def _part(part: str, keyed: Keyed) -> str:
 
 
 def _named(part: str) -> tuple[str, str, str]:
-    found = re.match(rf"([^=]*?)({_EQUALS})(.*)", part, re.DOTALL)
-    return (found[1], found[2], found[3]) if found else ("", "", part)
+    match = re.match(rf"([^=]*?)({_EQUALS})(.*)", part, re.DOTALL)
+    return (match[1], match[2], match[3]) if match else ("", "", part)
 
 
 def value(text: str, keyed: Keyed) -> str:
@@ -141,8 +141,8 @@ def long_ips(text: str) -> str:
 def network(address: str) -> str | None:
     """Return an IP address cut to /24 or /48; None for what is none."""
     try:
-        found = ipaddress.ip_address(address.strip())
+        ip = ipaddress.ip_address(address.strip())
     except ValueError:
         return None
-    v4 = found if found.version == 4 else found.ipv4_mapped
-    return str(ipaddress.ip_network((v4 or found, 24 if v4 else 48), strict=False).network_address)
+    v4 = ip if ip.version == 4 else ip.ipv4_mapped
+    return str(ipaddress.ip_network((v4 or ip, 24 if v4 else 48), strict=False).network_address)
