@@ -133,7 +133,7 @@ def test_no_text_column_of_any_table_lets_an_address_through(spelling: str, tmp_
     hiding = Pseudonyms(KEY, truncate_ips=True)
     work = Load(Lake(str(tmp_path / "store")), tmp_path / "store" / ".staging", asked, lambda *_: None, None, hiding)
     parts = {name: [hiding.rows(rows, kinds_of(name)) for rows in same] for name, same in raw.parts.items()}
-    work.take(hiding.told(replace(raw, parts=parts)), {})
+    work.take(hiding.report_hidden(replace(raw, parts=parts)), {})
     work.commit()
     store = open_store(tmp_path / "store")
     for name in sourced:

@@ -83,7 +83,7 @@ class _Texts(Mapping[str, pl.LazyFrame]):
 
     @cached_property
     def counted(self) -> Counted | None:
-        """Events as far as their files tell counts of them, and the others; None where files are far."""
+        """Counts of the events whose files hold them, and the other events; None where files are far."""
         if not self._lake.is_local:
             return None
         counts = read_counts(self.files("event"))
@@ -107,7 +107,6 @@ class _Loads(Sequence[dict[str, Any]]):
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
         rows = self._lake.loads("number", "load_id", "loaded_at", "timezone", "report")
-        assert rows is not None
         rows = rows.filter(pl.col("number") <= self._commit.number)
         return [row | {"report": json.loads(row["report"])} for row in rows.iter_rows(named=True)]
 
@@ -171,7 +170,9 @@ class Store:
     @property
     def as_of(self) -> datetime:
         """When the newest load was made."""
-        return self._tables.as_of  # type: ignore[return-value]
+        as_of = self._tables.as_of
+        assert as_of is not None
+        return as_of
 
     def verify(self) -> int:
         """Read every file of the last commit, which takes as long as they are large; return how many there are.
@@ -220,7 +221,7 @@ class Store:
         return self._tables.files(table)
 
     def counted(self) -> Counted | None:
-        """Return events as far as their files tell counts of them, and the others."""
+        """Return counts of the events whose files hold them, and the other events."""
         return self._tables.counted()
 
     @property

@@ -76,7 +76,7 @@ def _require_entries(location: str, folder: Path, version: int) -> None:
 
 
 def require_files(location: str, name: str, files: pl.DataFrame) -> None:
-    """Raise DamagedError where a file that the log of a local table tells of is not there, or not of its size."""
+    """Raise DamagedError where a file that a local table's log lists is missing, or of another size."""
     if "://" in location:
         return
     for path, size in files.select("path", "size_bytes").iter_rows():

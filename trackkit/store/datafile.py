@@ -51,7 +51,7 @@ def _add_file(table: Path, rows: pl.DataFrame, bucket: int, columns: list[str]) 
 
 
 def files_of(table: DeltaTable) -> pl.DataFrame:
-    """Return what the log tells of each file of a table: path, partition, num_records, and bounds by column."""
+    """Return what the log has of each file of a table: path, partition, num_records, and bounds by column."""
     return pl.DataFrame(table.get_add_actions(flatten=True))
 
 
@@ -99,7 +99,7 @@ _SHAPE = (
 
 
 def file_counts(events: pl.DataFrame) -> dict[str, str]:
-    """Return what a file of these events tells of itself; nothing where some are not marked, or have no sum."""
+    """Return the counts that a file of these events holds; none where some are not marked, or have no sum."""
     is_odd = ~(pl.col("amount").abs() < schema.LARGEST_AMOUNT).fill_null(True)
     if events.select(pl.any_horizontal(pl.col(schema.MARKS).is_null().any(), is_odd.any())).item():
         return {}
@@ -132,11 +132,11 @@ def _values(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_counts(paths: Sequence[str]) -> dict[str, pl.DataFrame]:
-    """Return the counts of the files that tell them, by path: a row for each delivery, type and control flag.
+    """Return the counts of the files that hold them, by path: a row for each delivery, type and control flag.
 
     Columns: `COUNTED_BY`; `rows`; the sums of each of `schema.FIRSTS`, and of `amount`, `sale`, `articles` and `sold`
     (`metrics.VALUES`); of these four also how many rows know them, `known amount` and so on; `first currency` and `last
-    currency` of the amounts. What a file of an earlier version does not tell is null.
+    currency` of the amounts. What a file of an earlier version does not hold is null.
     """
     texts = {path: pl.read_parquet_metadata(path).get(COUNTS) for path in paths}
     return {path: _read_counts(text) for path, text in texts.items() if text is not None}

@@ -201,7 +201,7 @@ MOST_PORTIONS = 64  # each is a file that is open at once
 class Replaced(NamedTuple):
     """A table after a load: its rows, those with a new or changed value, and per file how many rows made them so.
 
-    `is_other` says whether anything differs from the rows before, be it only who tells a value.
+    `is_other` says whether anything differs from the rows before, if only in which values are gleaned.
     """
 
     rows: pl.DataFrame
@@ -223,8 +223,8 @@ def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -
     others = [name for name in names if name not in key]
     stored_rows = known_rows(table, stored)
     arriving = _arriving(new, key, others)
-    both = arriving.join(stored_rows.with_columns(is_known=pl.lit(True)), on=key, how="left", nulls_equal=True,
-                         suffix=" before")  # fmt: skip
+    before = stored_rows.with_columns(is_known=pl.lit(True))
+    both = arriving.join(before, on=key, how="left", nulls_equal=True, suffix=" before")
     is_new = pl.col("is_known").is_null()
     is_changed = [pl.col(name).ne_missing(pl.col(f"{name} before")) for name in others]
     merged = both.with_columns(_of_message(others) if "status_at" in names else _values(others))
@@ -233,11 +233,8 @@ def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -
     unchanged = stored_rows.join(differing, on=key, how="anti", nulls_equal=True)
     changed = differing.filter("is_changed")
     by_file = changed.filter(pl.col(FILE).is_not_null()).group_by(FILE).len()
-    rows = (
-        pl.concat([unchanged, differing.select(*names, FILLED)])
-        if unchanged.height
-        else differing.select(*names, FILLED)
-    )
+    written = differing.select(*names, FILLED)
+    rows = pl.concat([unchanged, written]) if unchanged.height else written
     return Replaced(rows, changed.select(names), dict(by_file.iter_rows()), differing.height > 0)
 
 
@@ -301,9 +298,13 @@ def _of_message(columns: list[str]) -> list[pl.Expr]:
 
 @dataclass
 class Replacement:
-    """A table that is replaced portion by portion: the rows of one key are in one portion."""
+    """A table that is replaced portion by portion: the rows of one key are in one portion.
+
+    Of rows with a new or changed value `changed` has some `columns`; `kept` and `is_other` are as in `Replaced`.
+    """
 
     table: Table
+    columns: list[str]
     changed: list[pl.DataFrame] = field(default_factory=list)
     kept: Counter[int] = field(default_factory=Counter)
     is_other: bool = False
@@ -325,7 +326,7 @@ class Replacement:
         )
         for portion in range(count):
             replaced = replace_rows(self.table, known.rows(portion).collect(), brought.rows(portion).collect())
-            self.changed.append(replaced.changed)
+            self.changed.append(replaced.changed.select(self.columns))
             self.kept.update(replaced.kept)
             self.is_other |= replaced.is_other
             yield replaced.rows, folder / f"{portion}.replaced" if count > 1 else None

@@ -19,17 +19,17 @@ from trackkit.store.layout import FILLED, as_texts
 from trackkit.store.user_agents import in_one_vocabulary, parse_agents
 
 BORROWED = ("address", "status_at")  # what a message may have from its recipient and its delivery
-# What tells the derived columns of an event. Joins go through these alone: each copies all columns that it is given.
+# What derived columns depend on. Joins go through these alone: each copies all columns that it is given.
 _KEYS = ["delivery_id", "message_id", "recipient_id", "link_id", "event_id", "user_agent", "address", "reported_type"]
 _KEYS += [FILLED]
 COMPLAINT = 8  # the platform's reason of a failure: "Denylisted address"
 
 
 def enrich_messages(messages: pl.LazyFrame, tables: Tables, told: pl.LazyFrame | None = None) -> pl.LazyFrame:
-    """Fill the derived columns of `message` from `recipient` and `failure`, and from what events tell.
+    """Fill the derived columns of `message` from `recipient` and `failure`, and from what events say.
 
-    `told` is what the events of the same deliveries tell (`told_by_events`). One row per message in, and one more out
-    for each that only events tell of. A failure told by events stands against a table that says sent.
+    `told` is what the events of the same deliveries say (`told_by_events`). One row per message in, and one more out
+    for each that only events mention. A failure in events stands against a table that says sent.
     """
     further = [name for name in messages.collect_schema() if name not in schema.MESSAGE.schema]
     told = told_by_events(pl.LazyFrame(schema=as_texts(schema.EVENT.sourced))) if told is None else told

@@ -123,7 +123,6 @@ class Removal:
     def __init__(self, lake: Lake, last: Commit, versions: dict[str, int], rule: Rule, load_id: str) -> None:
         self.lake, self.last, self.versions = lake, last, versions
         loads = lake.loads(*OWN[LOAD])
-        assert loads is not None
         self.before = StoredTables(lake, dict(versions))
         self.rule = rule(self.before, _files(loads))
         self.report = ForgetReport(person=self.rule if isinstance(self.rule, Person) else None)

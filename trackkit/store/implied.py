@@ -1,4 +1,4 @@
-"""Messages that only events tell of: senders without a table of messages say "sent", "delivered", "bounced" one by one.
+"""Messages that only events mention: senders without a table of messages say "sent", "delivered", "bounced" one by one.
 
 Everything here is a pure function of the set of events of a delivery, so that no order or split of loads matters.
 """
@@ -27,7 +27,7 @@ def silent_on_deliveries(events: pl.LazyFrame, senders: Mapping[str, bool]) -> p
 
     In: events of whole deliveries; `senders`, the formats of feeds, and whether their maps declare that deliveries may
     not be told. Of the others, those deliveries are meant whose messages were opened or clicked all the same. Out:
-    `delivery_id`, `source`, `kind`: sent, or queued where the sender does not tell what was sent either.
+    `delivery_id`, `source`, `kind`: sent, or queued where the sender does not report what was sent either.
     """
     kind = pl.col("reported_type")
     kinds = {"is_sent": ["sent"], "is_queued": ["queued"], "is_told": ["delivered"], "is_seen": ["opened", "clicked"]}
@@ -49,7 +49,7 @@ def told_by_events(events: pl.LazyFrame, silent: pl.DataFrame | None = None) -> 
     `address` and `recipient_id`; `told_status` and `told_at` by the latest verdict (of one instant the worst; a failure
     without a date is the latest), by "rejected" only where the message was neither delivered nor failed, or
     "in_progress" without one; `told_type` and `told_reason`, the codes of a failure; `told_complaint`. Opens and clicks
-    tell nothing. In the deliveries of `silent` (`silent_on_deliveries`) what was sent is delivered, unless anything
+    say nothing. In the deliveries of `silent` (`silent_on_deliveries`) what was sent is delivered, unless anything
     else settles it, whenever that was.
     """
     kind = pl.col("reported_type")
@@ -69,7 +69,7 @@ def told_by_events(events: pl.LazyFrame, silent: pl.DataFrame | None = None) -> 
 
 
 def _with_assumed(rows: pl.LazyFrame, silent: pl.DataFrame) -> pl.LazyFrame:
-    """Make what was sent delivered where its sender tells no deliveries."""
+    """Make what was sent delivered where its sender reports no deliveries."""
     silent = silent.with_columns(is_assumed=True)
     rows = rows.join(silent.lazy(), on=["delivery_id", "source", "kind"], how="left")
     is_assumed = pl.col("is_assumed").fill_null(False)
@@ -110,7 +110,7 @@ def _failure() -> list[pl.Expr]:
 
 
 def with_implied(messages: pl.LazyFrame, told: pl.LazyFrame) -> pl.LazyFrame:
-    """Return messages with what events tell beside them, and a row for each message that only events tell of.
+    """Return messages with what events say beside them, and a row for each message that only events mention.
 
     In: `messages` (sourced columns) of the same deliveries as `told`. Out: sourced columns, those of `told`, and
     `is_implied`. An implied message was sent when its verdict says; the columns that only a table knows are null.
@@ -125,19 +125,19 @@ def deliveries_known(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFra
     """Return the deliveries of which it is known what was sent, one row each.
 
     By a table of messages, or by events of handing over. Only bounces and complaints, as some senders forward them,
-    tell what failed and not of how many.
+    say what failed, and not of how many.
     """
     handed_over = events.filter(pl.col("reported_type").is_in(schema.HANDED_OVER), pl.col("message_id").is_not_null())
     stated = messages.filter(~pl.col("is_implied").fill_null(False))
     return pl.concat([handed_over.select("delivery_id"), stated.select("delivery_id")]).unique()
 
 
-ALONE = 1 << 30  # bit of `filled` of a delivery that nothing but its messages tells of: without them it is not there
-COUNTED = ("to_deliver", "started_at")  # what implied messages tell of a delivery that nothing states it of
+ALONE = 1 << 30  # bit of `filled` of a delivery that nothing but its messages mentions: it goes with them
+COUNTED = ("to_deliver", "started_at")  # what implied messages say of a delivery, unless a table states it
 
 
 def recounted(deliveries: pl.DataFrame, messages: pl.LazyFrame, touched: pl.Series) -> pl.DataFrame:
-    """Return deliveries with what their messages tell where only events tell of these; a new one gets a row.
+    """Return deliveries with what their messages say where only events mention these; a new one gets a row.
 
     In: `deliveries` (sourced columns and `filled`), the enriched `messages` and the ids of the deliveries that a load
     touched. Out: the same columns, `to_deliver` being the messages handed over or failed and `started_at` the earliest

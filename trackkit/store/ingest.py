@@ -76,7 +76,7 @@ def ingest(
 
 
 def _read(load: "Load", sources: Sequence[str | Path]) -> list[LoadReport]:
-    """Read all sources; those that are refused are told of, unless all are."""
+    """Read all sources; report those that are refused, unless all are."""
     reports, refused = [], {}
     for number, source in enumerate(sources):
         try:
@@ -135,7 +135,7 @@ class Load:
         def tell(name: str) -> None:
             self.progress(number, total, name)
 
-        raw = hiding.told(read(place, into, **self.asked, progress=tell, since=since, hiding=hiding))
+        raw = hiding.report_hidden(read(place, into, **self.asked, progress=tell, since=since, hiding=hiding))
         self.take(raw, {hiding.name(path): mark for path, mark in prints.items()})
         return [*already_loaded, raw.report]
 
@@ -179,14 +179,14 @@ class Load:
         """Put new rows of a table, at most so many, in the place of older ones."""
         stored = self.before.scan(name)
         self._created(name)
-        work, folder = Replacement(schema.TABLES[name]), self.staging / uuid.uuid4().hex
+        work, folder = Replacement(schema.TABLES[name], key_columns(name)), self.staging / uuid.uuid4().hex
         portions = work.portions(stored, parts, most, folder)
         rows = [set_down(portion, place) for portion, place in portions]
         if work.is_other:
             self.lake.overwrite(name, (portion.collect() for portion in rows))
             self.versions[name] = self.lake.tidied(name)
         shutil.rmtree(folder, ignore_errors=True)  # it is there if there were several portions
-        self.changed[name] = pl.concat([changed.select(key_columns(name)) for changed in work.changed])
+        self.changed[name] = pl.concat(work.changed)
         self.kept.update(work.kept)
 
     def _created(self, name: str) -> None:
@@ -227,7 +227,7 @@ class Load:
         self.versions[name] = self.lake.tidied(name)
 
     def _recount(self, outcome: Outcome) -> None:
-        """Note with each delivery what its implied messages tell of it."""
+        """Note with each delivery what its implied messages say of it."""
         now = StoredTables(self.lake, self.versions)
         removed = now.scan("purge").select("delivery_id").collect().to_series()
         touched = pl.concat([pl.Series("delivery_id", [], pl.String), *outcome.changed]).unique().drop_nulls()
@@ -239,7 +239,7 @@ class Load:
         if not rows.sort("delivery_id").equals(before.sort("delivery_id")):
             self._put("delivery", rows)
         if rows.is_empty() and "delivery" not in self.changed:
-            self.versions.pop("delivery", None)  # nothing but messages ever told of one
+            self.versions.pop("delivery", None)  # only messages ever mentioned one
 
     def _account(self, report: LoadReport, outcome: Outcome) -> None:
         """Say what became of every line: kept, collapsed, or a copy of what was there."""
@@ -333,7 +333,7 @@ class Fingerprints:
         self.seen: dict[str, tuple[str, Any]] = {}
         self.marks: dict[str, str] = {}
         loads = lake.loads("load_id", "loaded_at", "report", "fingerprints")
-        for row in [] if loads is None else loads.iter_rows(named=True):
+        for row in loads.iter_rows(named=True):
             self.loads[row["load_id"]] = row
             prints = json.loads(row["fingerprints"])
             self.marks |= prints.pop(MARKS, {}).get(self.asked, {})

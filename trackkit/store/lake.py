@@ -152,20 +152,20 @@ class Lake:
     def last_commit(self) -> Commit | None:
         """Return the newest load, or None where nothing was ever committed."""
         loads = self.loads("number", "load_id", "loaded_at", "timezone", "versions", "settings", newest=True)
-        return Commit.of(loads.row(0, named=True)) if loads is not None and loads.height else None
+        return Commit.of(loads.row(0, named=True)) if loads.height else None
 
-    def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame | None:
-        """Return rows of `load` in order, all or the last one, or None where there is no store."""
+    def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame:
+        """Return rows of `load` in order, all or the last one; none where there is no store."""
         for _ in range(_LOOKS):
             with suppress(FileNotFoundError):  # a removal has put another file in its place, and deleted this one
                 return self._loads(*columns, newest=newest)
         return self._loads(*columns, newest=newest)
 
-    def _loads(self, *columns: str, newest: bool) -> pl.DataFrame | None:
+    def _loads(self, *columns: str, newest: bool) -> pl.DataFrame:
         try:
             table = self.open(LOAD)
         except TableNotFoundError:
-            return None
+            return pl.DataFrame(schema={column: OWN[LOAD][column] for column in columns})
         files = files_of(table)
         require_files(self.location, LOAD, files)
         if newest and files.height:
@@ -176,9 +176,7 @@ class Lake:
     def set(self, load_id: str, settings: Mapping[str, str]) -> None:
         """Commit the store as it is with other settings."""
         self.begin(load_id)
-        rows = self.loads(*OWN[LOAD], newest=True)
-        assert rows is not None
-        row = rows.row(0, named=True)
+        row = self.loads(*OWN[LOAD], newest=True).row(0, named=True)
         settings_before = Commit.of(row).settings
         report = {"sources": [], "event_types": {}, "ignored_files": {}, "settings": dict(settings)}
         changed = {
@@ -190,8 +188,7 @@ class Lake:
 
     def marks(self) -> list[str | None]:
         """Return the marks of the keys that pseudonyms were made with, load by load; empty or null without one."""
-        loads = self.loads("mark")
-        return [] if loads is None else loads["mark"].to_list()
+        return self.loads("mark")["mark"].to_list()
 
     def scan(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table at a version, only of some buckets if asked, in order of delivery."""
@@ -214,7 +211,7 @@ class Lake:
         if files.is_empty():
             return pl.LazyFrame(schema=stored)
         # polars' own Delta reader would import pyarrow, which takes longer than the whole question. Like it, this hands
-        # over the bounds that the log tells, else polars opens every file to find which hold a delivery.
+        # over the bounds that the log has, else polars opens every file to find which hold a delivery.
         return pl.scan_parquet(
             self._paths(name, files),
             schema=stored,
@@ -236,7 +233,7 @@ class Lake:
         return frozenset(self._files(name, version)["path"])
 
     def _files(self, name: str, version: int) -> pl.DataFrame:
-        """What the log tells of the files of a table at a version, which never changes; local ones are all there."""
+        """What the log has of the files of a table at a version, which never changes; local ones are all there."""
         if (name, version) not in self._listed:
             files = files_of(self.open(name, version))
             require_files(self.location, name, files)

@@ -79,7 +79,7 @@ def _locked(lake: Lake, place: Path) -> Iterator[None]:
 
 
 def _name_of(place: Path) -> str:
-    """Return what tells this machine and its folder for temporary files from others; called by who holds its lock."""
+    """Return a name that only this machine with its folder for temporary files has; its lock is held."""
     name = place.read_text("utf-8") if place.exists() else ""
     if not name:
         place.write_text(name := secrets.token_hex(8), "utf-8")

@@ -1,4 +1,4 @@
-"""What in a text tells who somebody is, in every spelling: addresses, IP addresses, what URLs say of their reader.
+"""What in a text reveals who somebody is, in every spelling: addresses, IP addresses, what URLs say of their reader.
 
 Worked out a value at a time, and of each column once for each distinct text that can hold such a thing at all.
 """
@@ -35,7 +35,7 @@ _URL = re.compile(r"\w+:(?:\\?/){2}[^\s\"'<>]+")
 _PAIR = re.compile(rf"((?:[?&#]|&amp;|\\u0026)[^\s\"'<>=&;#?/\\]{{1,100}}{_EQUALS})([^\s\"'<>&#\\]+)")
 _IN_TEXT = re.compile(f"(?P<url>{_URL.pattern})|{_PAIR.pattern}")
 _PARTS = re.compile(f"({_AND})")
-_PATH = re.compile(r"^[^?#;]*")
+_ASKS = re.compile("[?#;]")
 _LOGIN = re.compile(r"(?<=//)[^/@]*(?=@)")
 _AT_IN_HTML = re.compile(r"&#0*64;|&#[xX]0*40;|&commat;")
 _SEGMENT = re.compile(r"[A-Za-z0-9+_-]{8,}={0,2}")
@@ -67,7 +67,7 @@ def without_query(url: str, keyed: Keyed) -> str:
     'https://shop.example/offer?email=***%40x.example&token=~#~'
     """
     url = _AT_IN_HTML.sub("@", url)
-    path = _PATH.match(url)[0]  # type: ignore[index]
+    path = _ASKS.split(url, maxsplit=1)[0]
     hidden = _SEGMENT.sub(lambda one: _segment(one[0], keyed), _LOGIN.sub("***", path))
     parts = _PARTS.split(url[len(path) :])
     return hidden + "".join(part if place % 2 else _part(part, keyed) for place, part in enumerate(parts))

@@ -24,12 +24,12 @@ from trackkit.store import masks
 
 VARIABLE = "TRACKKIT_KEY"
 SHORTEST_KEY = 16  # bytes
-# What a key is told by: another one for each way in which pseudonyms were ever made.
+# What the mark of a key is made of: another text for each way in which pseudonyms were ever made.
 _MARKS = (b"trackkit: mark of the key, ids made of pseudonyms", b"trackkit: mark of the key")
 
 
 class Pseudonyms(Hiding):
-    """What is hidden in a load: addresses and what tells of somebody in URLs, with a key; the ends of IP addresses.
+    """What is hidden in a load: addresses and what reveals somebody in URLs, with a key; the ends of IP addresses.
 
     >>> hidden = Pseudonyms(b"sixteen bytes or more")
     >>> hidden.of("Ana <Ana@Post.example>") == hidden.of("ana@post.example"), hidden.of("ana@post.example")[32:]
@@ -59,7 +59,7 @@ class Pseudonyms(Hiding):
 
     @property
     def mark(self) -> str:
-        """What tells keys apart and says nothing of them; empty without a key."""
+        """A text that differs from key to key and reveals nothing of them; empty without a key."""
         return self._marks()[0]
 
     @property
@@ -88,7 +88,7 @@ class Pseudonyms(Hiding):
         """Return the name of a file without addresses; other names stay others."""
         return self._id(text)
 
-    def told(self, raw: RawLoad) -> RawLoad:
+    def report_hidden(self, raw: RawLoad) -> RawLoad:
         """Return what a source brought with everything hidden in refused lines and in the report."""
         if not self._hides:
             return raw
@@ -102,7 +102,7 @@ class Pseudonyms(Hiding):
         return self._key is not None or self.truncate_ips
 
     def _hidden(self, kind: str, column: pl.Series) -> pl.Series:
-        """Return a column of this kind hidden: only the texts that can tell of somebody are looked at, each once."""
+        """Return a column of this kind hidden: only the texts that can reveal somebody are looked at, each once."""
         hide: dict[str, Callable[[pl.Series], pl.Series]] = {
             "address": self._addresses,
             "ip": self._ips,

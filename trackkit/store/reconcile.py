@@ -69,7 +69,7 @@ class Settling:
     silent: pl.DataFrame | None = None
 
     def look_at(self, events: pl.LazyFrame) -> None:
-        """Note of whole deliveries what no piece of one could tell: where nothing is said to be delivered."""
+        """Note which whole deliveries report nothing delivered, which no piece of one could show."""
         self.silent = silent_on_deliveries(events, self.senders) if self.senders else None
 
     def untold(self) -> list[str]:

@@ -126,14 +126,13 @@ class Old:
         if "message" not in self.cuts:
             marks = {GOES: goes, ALTERED: pl.lit(False)}
             return rows.with_columns(**marks).drop("at", strict=False)
-        removed_messages = (
-            self.marked("message", buckets).filter(GOES).select(*MESSAGE_KEY, pl.lit(True).alias(_OF_GONE)).unique()
-        )
+        removed = self.marked("message", buckets).filter(GOES).select(MESSAGE_KEY).unique()
+        removed = removed.with_columns(pl.lit(True).alias(_OF_GONE))
         is_of_gone = pl.col(_OF_GONE).fill_null(False)
         goes = goes | (is_of_gone & pl.col("is_seed").fill_null(False))
         is_taken = is_of_gone & ((pl.col(FILLED).fill_null(0) & FROM_MESSAGE) != 0)
         own = pl.when(is_taken).then(pl.col(FILLED) & ~pl.lit(FROM_MESSAGE, pl.Int32)).otherwise(FILLED)
-        marked = rows.join(removed_messages, on=MESSAGE_KEY, how="left", maintain_order="left")
+        marked = rows.join(removed, on=MESSAGE_KEY, how="left", maintain_order="left")
         marks = {GOES: goes, ALTERED: is_taken & ~goes, FILLED: own}
         return marked.with_columns(**marks).drop("at", _OF_GONE, strict=False)
 
@@ -176,8 +175,8 @@ class Person:
 
     Recipients with the same address, however it is written, are taken for the same person. Rows whose ids hold their
     address go too, and so do links that only they hit; in every other text of rows that stay their address is blanked.
-    Anonymous hits that only share a browser stay. A hit that tells no delivery may be of any message with
-    its id: it goes with theirs where it names nobody.
+    Anonymous hits that only share a browser stay. A hit without a delivery may be of any message with its
+    id: it goes with theirs where it names nobody.
     """
 
     def __init__(self, tables: StoredTables, recipient: str | None, address: str | None) -> None:

@@ -168,7 +168,7 @@ class Rewrite:
         shutil.rmtree(folder, ignore_errors=True)
 
     def _written(self, has_messages: bool) -> list[str]:
-        """The tables that are written; that of messages comes to be where events told of some."""
+        """The tables that are written; that of messages is created where events mention some."""
         if has_messages and not self.now.has("message"):
             self.now.versions["message"] = self.now.lake.create("message")
         return [name for name in BY_DELIVERY if self.now.has(name)]
@@ -256,7 +256,7 @@ def attached(
     is_new_here = rows[IS_NEW].any()
     implying = together.filter(pl.col("reported_type").is_in(list(VERDICTS)))
     for key, tables, told in (("event_id", EVENTS, together), ("message_id", ["message"], implying)):
-        # What was without a delivery before was looked for then: only new rows can tell more.
+        # What was without a delivery before was looked for then: only new rows can say more.
         wanted = rows.filter(pl.col("delivery_id").is_null()).select(key).drop_nulls().unique()
         places = [told, *(part for name in tables if name != "event" for part in new.get(name, []))]
         deliveries = _deliveries(wanted, places)

@@ -47,7 +47,7 @@ _WEBKIT = re.compile(r"AppleWebKit/(\d+)")
 
 
 def in_one_vocabulary(agents: pl.LazyFrame) -> pl.LazyFrame:
-    """Return user agents in the words above: one row per user agent in and out, `AGENT_COLUMNS`, text not told null.
+    """Return user agents in the words above: one row per user agent in and out, null where nothing is said.
 
     In: `user_agent`, `device`, `operating_system` (family and version in one text), `browser`, `browser_version`. A
     version of an operating system is its major one, of Windows also "8.1", of a Mac before 11 also "10.15"; of Linux
@@ -86,7 +86,7 @@ def _in_one_vocabulary(agents: pl.LazyFrame) -> pl.LazyFrame:
 def parse_agents(texts: Iterable[str]) -> pl.DataFrame:
     """Parse user-agent texts: one row per text with device, operating system, browser and their major versions.
 
-    A mail proxy stays visible as a browser, and tells no device or system; a bare "Mozilla/5.0", which the mail
+    A mail proxy stays visible as a browser, and has no device or system; a bare "Mozilla/5.0", which the mail
     proxies of Apple send, is "Mozilla".
 
     >>> parse_agents(["Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:115.0) Gecko/20100101 Firefox/115.0"]).row(0)[1:]
@@ -129,7 +129,7 @@ def _renamed(words: pl.Expr, names: dict[str, str]) -> pl.Expr:
 
 
 def _version(family: pl.Expr, first: pl.Expr, second: pl.Expr) -> pl.Expr:
-    """The version to tell systems apart by: "10", "XP", "8.1", "Server 2012" of Windows, else the major number."""
+    """The version by which systems differ: "10", "XP", "8.1", "Server 2012" of Windows, else the major number."""
     numbers = first.str.replace_all("_", ".")
     major = numbers.str.extract(r"^(\d+)")
     other_nt = pl.concat_str(pl.lit("NT "), second)
@@ -165,7 +165,7 @@ def _models(agents: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _device() -> pl.Expr:
-    """The device as told, else the computer that the operating system runs on; a Mac is no PC."""
+    """The device as named, else the computer that the operating system runs on; a Mac is no PC."""
     system, device = pl.col("operating_system"), pl.col("device")
     by_system = system.replace_strict(COMPUTERS, default=None, return_dtype=pl.String)
     is_mac = (device == "PC") & (system == "Mac OS")
