@@ -18,10 +18,9 @@ import polars as pl
 from mixed import in_hexadecimal
 
 from trackkit import schema
-from trackkit.store.flags import with_marks
-from trackkit.store.lake import BUCKET, Lake
-from trackkit.store.layout import BUCKET_ROWS
-from trackkit.store.tables import FENCE, OWN, WATERMARK, stored_schema
+from trackkit.store.enrich import with_marks
+from trackkit.store.lake import Lake
+from trackkit.store.layout import BUCKET, BUCKET_ROWS, FENCE, OWN, WATERMARK, stored_schema
 
 DELIVERIES, AGENTS, LINKS = 2_500, 3_000, 20
 START = 1_772_000_000_000_000  # an instant of February 2026, in microseconds since 1970

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trackkit.demo.clients import PEOPLE_CLIENTS
 from trackkit.store.lake import Lake
-from trackkit.store.tables import stored_schema
+from trackkit.store.layout import stored_schema
 from trackkit.store.user_agents import AGENT_COLUMNS, in_one_vocabulary, parse_agents
 
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:115.0) Gecko/20100101 Firefox/115.3"

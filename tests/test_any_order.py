@@ -15,8 +15,7 @@ from tests.test_pieces import cut_small
 from tests.test_store import add, assert_same, contents, message_of, open_of
 from trackkit import schema
 from trackkit.store import open_store
-from trackkit.store.dedupe import FILE
-from trackkit.store.replace import replace_rows
+from trackkit.store.dedupe import FILE, replace_rows
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = ("queued", "sent", "delivered", "deferred", "bounced", "failed", "rejected", "complained", "opened", "clicked")

@@ -12,8 +12,7 @@ from deltalake.exceptions import CommitFailedError
 
 from tests.test_store import add, assert_same, contents, message_of, open_of
 from trackkit.store import open_store
-from trackkit.store.commits import OvertakenError
-from trackkit.store.lake import Lake
+from trackkit.store.lake import Lake, OvertakenError
 
 ROUNDS = 4
 # A machine of its own as far as the store can tell: nothing is shared but the store.

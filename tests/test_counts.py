@@ -11,7 +11,7 @@ from trackkit import schema
 from trackkit.demo import write_demo
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Counted, Snapshot
-from trackkit.store import Store, counts, layout, open_store
+from trackkit.store import Store, datafile, layout, open_store
 
 
 def told(store: Store) -> Counted:
@@ -28,10 +28,10 @@ def by_rows(store: Store) -> pl.DataFrame:
 
 def without_counts(path: Path) -> None:
     """Take out of a file what it tells, as of another writer; it stays of the size that the log tells."""
-    content, name = path.read_bytes(), counts.NAME.encode()
+    content, name = path.read_bytes(), datafile.COUNTS.encode()
     assert content.count(name) == 1
     path.write_bytes(content.replace(name, b"-" * len(name)))
-    assert counts.NAME not in pl.read_parquet_metadata(path)
+    assert datafile.COUNTS not in pl.read_parquet_metadata(path)
 
 
 def test_files_tell_every_event_and_the_figures_are_those_of_the_rows(
@@ -86,9 +86,9 @@ def test_a_late_hit_changes_what_its_file_tells(tmp_path: Path) -> None:
     ids=["too many", "too large", "no number"],
 )
 def test_a_file_without_short_exact_counts_tells_none(rows: list[dict[str, Any]], monkeypatch: Any) -> None:
-    monkeypatch.setattr(counts, "MOST", 5)
+    monkeypatch.setattr(datafile, "MOST_COUNTS", 5)
     marks = dict.fromkeys(schema.FIRSTS, False) | dict.fromkeys(schema.NUMBERS.values(), 1)
     events = pl.DataFrame([row | marks for row in rows], schema=schema.EVENT.schema)
-    assert counts.told_counts(events) == {}
-    kept = counts.told_counts(events.head(5).with_columns(amount=pl.lit(0.1)))
-    assert list(kept) == [counts.NAME]
+    assert datafile.file_counts(events) == {}
+    kept = datafile.file_counts(events.head(5).with_columns(amount=pl.lit(0.1)))
+    assert list(kept) == [datafile.COUNTS]

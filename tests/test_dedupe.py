@@ -4,7 +4,7 @@ import itertools
 import random
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 from hypothesis import given, settings
@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from trackkit import schema
-from trackkit.store.dedupe import (
-    FILE,
-    FILLABLE,
-    FILLED,
-    IS_NEW,
-    merge_copies,
-    set_repeats_aside,
-    settle_events,
-)
-from trackkit.store.replace import replace_rows
+from trackkit.store.dedupe import FILE, FILLABLE, IS_NEW, merge_copies, replace_rows, set_repeats_aside
+from trackkit.store.layout import FILLED
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 COLUMNS = list(schema.EVENT.sourced)
@@ -130,6 +122,21 @@ def row(draw: st.DrawFn) -> Row:
         collapse_seconds=draw(st.sampled_from([60, 30, 0])) if server else 0,
         source_file=draw(st.sampled_from(["f", "g"])), source_row=draw(st.integers(1, 3)),
     )  # fmt: skip
+
+
+class Settled(NamedTuple):
+    """Events that count, repeated opens set aside, and how many rows were copies of another."""
+
+    kept: pl.DataFrame
+    collapsed: pl.DataFrame
+    duplicates: int
+
+
+def settle_events(rows: pl.DataFrame) -> Settled:
+    """Settle events as a load does, but for what other tables tell of them."""
+    unique = merge_copies(rows)
+    duplicates = rows.height - unique.height
+    return Settled(*set_repeats_aside(unique), duplicates)
 
 
 def as_sets(*frames: pl.DataFrame) -> list[list[tuple[Any, ...]]]:

@@ -7,8 +7,9 @@ import pytest
 
 from trackkit import schema
 from trackkit.engine.snapshot import Snapshot
-from trackkit.store.dedupe import FILLED, FROM_MESSAGE
+from trackkit.store.dedupe import FROM_MESSAGE
 from trackkit.store.enrich import enrich_events, enrich_messages, known_agents
+from trackkit.store.layout import FILLED
 from trackkit.store.user_agents import AGENT_COLUMNS
 
 Row = dict[str, Any]

@@ -449,12 +449,22 @@ class _Failing(Lake):
     def _put(self, name: str, rows: pl.DataFrame, buckets: Collection[int]) -> None:
         self._fail(lambda: super(_Failing, self)._put(name, rows, buckets))
 
-    def without_history(self, name: str) -> int:
-        return self._fail(lambda: super(_Failing, self).without_history(name))
+    def fenced(self, number: int) -> int:
+        return self._fail(lambda: super(_Failing, self).fenced(number))
+
+
+class _FailingFence(forgetting.Fence):
+    """A fence that deletes with such a lake."""
+
+    def delete_history(self, name: str) -> int:
+        assert isinstance(self.lake, _Failing)
+        return self.lake._fail(lambda: super(_FailingFence, self).delete_history(name))
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_whichever_change_fails_the_store_is_as_it_was_or_as_it_will_be(tmp_path: Path, done: bool) -> None:
+def test_whichever_change_fails_the_store_is_as_it_was_or_as_it_will_be(
+    tmp_path: Path, done: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(tmp_path / "given", **two_people())
     before = contents(open_store(tmp_path / "given"))
     shutil.copytree(tmp_path / "given", tmp_path / "whole")
@@ -464,9 +474,11 @@ def test_whichever_change_fails_the_store_is_as_it_was_or_as_it_will_be(tmp_path
     for fails_at in itertools.count(1, 3 if done else 2):
         folder = shutil.copytree(tmp_path / "given", tmp_path / str(fails_at))
         lake = _Failing(str(folder), fails_at, done)
+        monkeypatch.setattr(forgetting, "Fence", _FailingFence)
         try:
             removed_from(lake, lambda tables, files: Person(tables, "1", None), None, False)
         except OSError:
+            monkeypatch.undo()
             is_committed = len(open_store(folder).loads) == 2
             seen.add(is_committed)
             assert_same(contents(open_store(folder)), after if is_committed else before)

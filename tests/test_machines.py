@@ -4,6 +4,7 @@ Each machine is a process with a folder for temporary files of its own, the stor
 """
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -11,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +26,30 @@ from tests.test_store import add, assert_same, contents, message_of, open_of
 from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
 from trackkit.runs import retention
-from trackkit.store import Store, answered, lease, open_store
-from trackkit.store.commits import OvertakenError, among_others
-from trackkit.store.lake import Lake
+from trackkit.store import Store, answered, locking, open_store
+from trackkit.store.forget import Fence, listed, sweep
+from trackkit.store.lake import Lake, OvertakenError, among_others
 from trackkit.store.locking import alone
-from trackkit.store.sweep import listed, sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = int(os.environ.get("TRACKKIT_RACES", "1"))  # of each race; a soak asks for more
-# What one machine does in each round, once the other is there too: after a while, so that each comes first sometimes.
+# A machine does what it is told, a line at a time, after a part of a while, so that each comes first sometimes.
 MACHINE = """
-import random, sys, time
-from pathlib import Path
+import json, random, sys, time, traceback
 from trackkit.runs import retention
 from trackkit.store import open_store
-folder, url, side, other, head, rounds, act = sys.argv[1:]
-for number in range(int(rounds)):
-    store = f"{url}{number}"
-    (Path(folder) / f"{side}{number}").touch()
-    while not (Path(folder) / f"{other}{number}").exists():
-        time.sleep(0.005)
-    time.sleep(float(head) * random.random())
-    exec(act)
-    print(number, flush=True)
+from trackkit.store.lake import Lake
+quick = Lake.own_version
+for line in sys.stdin:
+    folder, store, head, act = json.loads(line)
+    time.sleep(head * random.random())
+    try:
+        exec(act)
+        said = ""
+    except BaseException:
+        said = traceback.format_exc()
+    Lake.own_version = quick
+    print("told: " + json.dumps(said), flush=True)
 """
 LOAD = "open_store(store).ingest(f'{folder}/new')"
 LOAD_MORE = "open_store(store).ingest(f'{folder}/more')"
@@ -54,11 +57,9 @@ FORGET = "retention.forget(store, before='2026-01-01')"
 FORGET_KEEPING = "retention.forget(store, before='2026-01-01', keep_counts=True)"
 FORGET_ONE = "retention.forget(store, recipient='7')"
 SET = "open_store(store).set('timezone', 'Europe/Paris')"
+# As a load of millions of rows would be, between what it writes and what it looks at.
 SLOWLY = """
-from trackkit.store.lake import Lake
-if not hasattr(Lake, "quick"):  # as a load of millions of rows would be, between what it writes and what it looks at
-    Lake.quick = Lake.own_version
-    Lake.own_version = lambda lake, name: (time.sleep(0.1), Lake.quick(lake, name))[1]
+Lake.own_version = lambda lake, name: (time.sleep(0.1), quick(lake, name))[1]
 """
 MEASURE = """
 from trackkit.engine.measure import measure
@@ -114,26 +115,53 @@ def placed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Path, st
     return copied
 
 
-def _machine(folder: Path, side: str, *told: str) -> subprocess.Popen[bytes]:
+def _machine(folder: Path, side: str, *told: str) -> subprocess.Popen[str]:
     own = folder / f"tmp_{side}"
     own.mkdir(exist_ok=True)
     environment = os.environ | {"TMPDIR": str(own), "PYTHONPATH": os.environ.get("TRACKKIT_RACES_OF", str(ROOT))}
+    log = (folder / f"{side}.log").open("w")
+    command = [sys.executable, "-c", *told]
     return subprocess.Popen(
-        [sys.executable, "-c", *told], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=folder, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
     )
 
 
-def _race(folder: Path, url: str, one: tuple[str, float], other: tuple[str, float], given: Path) -> list[str]:
-    """Let two machines do their act in each round, each after a random part of its seconds; return what failed."""
-    for name in ("new", "more"):
-        (folder / name).symlink_to(given / name)
-    sides = {"one": ("other", *one), "other": ("one", *other)}
-    running = [
-        _machine(folder, side, MACHINE, str(folder), url, side, away, str(head), str(ROUNDS), act)
-        for side, (away, act, head) in sides.items()
-    ]
-    said = [machine.communicate(timeout=280)[0].decode() for machine in running]
-    return [text for machine, text in zip(running, said, strict=True) if machine.returncode]
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory, bucket: Bucket) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two machines that do what they are told, race after race."""
+    folder = tmp_path_factory.mktemp("two")
+    running = [_machine(folder, side, MACHINE) for side in ("one", "other")]
+    yield running
+    for machine in running:
+        machine.communicate(timeout=60)
+
+
+def _tell(machine: subprocess.Popen[str], *told: object) -> None:
+    """Let a machine do an act: folder of logs, store, seconds of which a random part passes first, act."""
+    assert machine.stdin
+    machine.stdin.write(json.dumps(told) + "\n")
+    machine.stdin.flush()
+
+
+def _answer(machine: subprocess.Popen[str]) -> str:
+    """What a machine says of its act: nothing, or how it failed."""
+    assert machine.stdout
+    killer = threading.Timer(280, machine.kill)
+    killer.start()
+    try:
+        said = next((line for line in machine.stdout if line.startswith("told: ")), None)
+    finally:
+        killer.cancel()
+    return "the machine is gone" if said is None else str(json.loads(said.removeprefix("told: ")))
+
+
+def _race(
+    machines: list[subprocess.Popen[str]], url: str, acts: Sequence[str], heads: Sequence[float], given: Path
+) -> list[str]:
+    """Let both machines do their act at once; return what failed."""
+    for machine, act, head in zip(machines, acts, heads, strict=True):
+        _tell(machine, str(given), url, head, act)
+    return [said for said in map(_answer, machines) if said]
 
 
 def _figures(found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -143,13 +171,19 @@ def _figures(found: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 def _in_turn(folder: Path, given: Path, *acts: str) -> dict[str, pl.DataFrame]:
     """What the store holds when one does this after the other."""
-    store = str(shutil.copytree(given / "store", folder / f"turn{len(list(folder.glob('turn*')))}"))
+    store = str(shutil.copytree(given / "store", folder / "store"))
     for act in acts:
         exec(
             act.replace(SLOWLY, ""),
             {"store": store, "folder": str(given), "open_store": open_store, "retention": retention},
         )
     return _figures(contents(open_store(store)))
+
+
+@pytest.fixture(scope="module")
+def in_turn(tmp_path_factory: pytest.TempPathFactory, given: Path) -> Callable[..., dict[str, pl.DataFrame]]:
+    """What the store holds when one does this after the other, worked out once."""
+    return cache(lambda *acts: _in_turn(tmp_path_factory.mktemp("turn"), given, *acts))
 
 
 RACES = {
@@ -166,15 +200,20 @@ RACES = {
 @pytest.mark.parametrize("first", [0, 1], ids=["in this order", "the other way round"])
 @pytest.mark.parametrize("race", RACES)
 def test_whatever_two_machines_do_at_once_the_store_is_as_if_one_had_waited(
-    placed: Callable[[Path, str], str], tmp_path: Path, given: Path, race: str, first: int
+    placed: Callable[[Path, str], str],
+    tmp_path: Path,
+    given: Path,
+    machines: list[subprocess.Popen[str]],
+    in_turn: Callable[..., dict[str, pl.DataFrame]],
+    race: str,
+    first: int,
 ) -> None:
     acts = RACES[race]
-    urls = [placed(given / "store", f"{tmp_path.name}-{number}") for number in range(ROUNDS)]
     heads = (0.0, 0.3) if first == 0 else (0.3, 0.0)
-    failed = _race(tmp_path, urls[0][:-1], (acts[0], heads[0]), (acts[1], heads[1]), given)
-    expected = [_in_turn(tmp_path, given, *order) for order in (acts, acts[::-1])]
-    assert failed == []
-    for url in urls:
+    expected = [in_turn(*acts), in_turn(*acts[::-1])]
+    for number in range(ROUNDS):
+        url = placed(given / "store", f"{tmp_path.name}-{number}")
+        assert _race(machines, url, acts, heads, given) == []
         found = _figures(contents(open_store(url)))
         assert _same(found, expected[0]) or _same(found, expected[1]), url
         assert len(open_store(url).loads) == (4 if "again" in race else 3)
@@ -182,15 +221,16 @@ def test_whatever_two_machines_do_at_once_the_store_is_as_if_one_had_waited(
 
 
 def test_who_reads_while_another_machine_forgets_has_the_figures_of_before_or_after(
-    placed: Callable[[Path, str], str], tmp_path: Path, given: Path
+    placed: Callable[[Path, str], str], tmp_path: Path, given: Path, machines: list[subprocess.Popen[str]]
 ) -> None:
     after = Path(shutil.copytree(given / "store", tmp_path / "after"))
     retention.forget(after, before="2026-01-01")
     known = [measure(open_store(one), "total_clicks").rows() for one in (given / "store", after)]
     assert known[0] != known[1]
-    urls = [placed(given / "store", f"{tmp_path.name}-{number}") for number in range(ROUNDS)]
-    assert _race(tmp_path, urls[0][:-1], (MEASURE.format(*known), 0.0), (FORGET, 0.3), given) == []
-    assert [measure(open_store(url), "total_clicks").rows() for url in urls] == [known[1]] * ROUNDS
+    for number in range(ROUNDS):
+        url = placed(given / "store", f"{tmp_path.name}-{number}")
+        assert _race(machines, url, (MEASURE.format(*known), FORGET), (0.0, 0.3), given) == []
+        assert measure(open_store(url), "total_clicks").rows() == known[1]
 
 
 def test_a_question_whose_files_are_deleted_meanwhile_is_asked_again(
@@ -281,12 +321,11 @@ def test_a_load_in_the_middle_of_the_clearing_away_lands_or_leaves_what_was_comm
     add(tmp_path / "given", **FIRST)
     url = placed(tmp_path / "given", f"clearing{at}{dies}")
     clearing = Lake(url)
-    clearing.begin("clearing")
-    clearing.fence()
+    fence = Fence(clearing)
 
     def clear() -> None:
         for name in (*clearing.present(), "load"):
-            clearing.without_history(name)
+            fence.delete_history(name)
         if dies:
             raise SystemExit
 
@@ -348,7 +387,7 @@ def test_of_files_of_the_very_second_of_a_fence_only_those_of_before_it_go(tmp_p
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases of seconds."""
     for name, seconds in (("BEAT", 0.2), ("SILENCE", 2.0), ("LOOK", 0.05), ("_MARGIN", 0.5)):
-        monkeypatch.setattr(lease, name, seconds)
+        monkeypatch.setattr(locking, name, seconds)
 
 
 def test_a_store_is_held_by_one_machine_and_named_to_who_waits_too_long(
@@ -357,10 +396,10 @@ def test_a_store_is_held_by_one_machine_and_named_to_who_waits_too_long(
     add(tmp_path / "given", **FIRST)
     url = placed(tmp_path / "given", "held")
     order: list[str] = []
-    with lease.Lease(url, "one").held(1):
+    with locking.Lease(url, "one").held(1):
         with pytest.raises(RequestError, match=r"Another machine \(.*process \d+\) has been writing to .* for 3 sec"):
-            lease.Lease(url, "other").take(3)  # longer than a silence: who holds it gives signs of life
-        waiting = threading.Thread(target=lambda: [lease.Lease(url, "other").take(9), order.append("taken")])
+            locking.Lease(url, "other").take(3)  # longer than a silence: who holds it gives signs of life
+        waiting = threading.Thread(target=lambda: [locking.Lease(url, "other").take(9), order.append("taken")])
         waiting.start()
         time.sleep(0.5)
         order.append("let go")
@@ -373,17 +412,17 @@ def test_who_died_is_told_by_silence_on_another_machine_and_at_once_on_its_own(
 ) -> None:
     add(tmp_path / "given", **FIRST)
     url = placed(tmp_path / "given", "dead")
-    lease.Lease(url, "one").take(1)  # and never gives a sign of life
-    lease.Lease(url, "one").take(0)
-    lost = lease.Lease(url, "one")
+    locking.Lease(url, "one").take(1)  # and never gives a sign of life
+    locking.Lease(url, "one").take(0)
+    lost = locking.Lease(url, "one")
     lost.take(0)
     time.sleep(1.6)
     lost.require()  # late, but nobody took it
     began = time.monotonic()
-    lease.Lease(url, "other").take(5)
+    locking.Lease(url, "other").take(5)
     assert 1.9 < time.monotonic() - began < 5
     lost.keep()  # finds that it was taken
-    with pytest.raises(lease.LostError, match="no sign of life for 2 seconds"):
+    with pytest.raises(locking.LostError, match="no sign of life for 2 seconds"):
         lost.require()
 
 
@@ -393,24 +432,21 @@ def test_who_lost_the_store_neither_commits_nor_deletes(tmp_path: Path) -> None:
     lake = Lake((tmp_path / "store").as_uri())
 
     def lost() -> None:
-        raise lease.LostError(lake.location)
+        raise locking.LostError(lake.location)
 
     lake.require_hold = lost
-    with pytest.raises(lease.LostError):
+    with pytest.raises(locking.LostError):
         add(tmp_path, lake, **NEXT)
-    lake.begin("another")
-    with pytest.raises(lease.LostError):
-        lake.fence()
+    with pytest.raises(locking.LostError):
+        Fence(lake)
     assert set(before) <= set((tmp_path / "store").rglob("*.parquet"))
     assert len(open_store(tmp_path / "store").loads) == 1
 
 
 def test_a_load_that_is_killed_holding_the_store_is_in_nobodys_way(given: Path, tmp_path: Path, short: None) -> None:
     url = Path(shutil.copytree(given / "store", tmp_path / "store0")).as_uri()
-    (tmp_path / "new").symlink_to(given / "new")
-    (tmp_path / "other0").touch()
-    killed = f"{SLOWLY.replace('0.1', '30')}{LOAD}"
-    machine = _machine(tmp_path, "one", MACHINE, str(tmp_path), url[:-1], "one", "other", "0", "1", killed)
+    machine = _machine(tmp_path, "one", MACHINE)
+    _tell(machine, str(given), url, 0, f"{SLOWLY.replace('0.1', '30')}{LOAD}")
     until = time.monotonic() + 60
     while not any(Lake(url).open("load").version() or Lake(url).open(name).version() > version
                   for name, version in Lake(url).last_commit().versions.items()):  # fmt: skip
@@ -425,8 +461,6 @@ def test_a_load_that_is_killed_holding_the_store_is_in_nobodys_way(given: Path, 
 
 
 def test_a_folder_named_by_its_path_and_by_a_url_is_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trackkit.store import locking
-
     monkeypatch.setattr(locking, "LOCK_SECONDS", 0.3)
     add(tmp_path / "store", **FIRST)
     for one, other in itertools.permutations((str(tmp_path / "store"), (tmp_path / "store").as_uri())):

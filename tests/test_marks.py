@@ -22,7 +22,7 @@ from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Snapshot, Tables
 from trackkit.metrics import ALWAYS, Distinct
 from trackkit.store import Store, open_store
-from trackkit.store.flags import with_marks
+from trackkit.store.enrich import with_marks
 
 DISTINCT = ["unique_opens", "unique_clicks", "unique_people_clicks", "estimated_forwards", "total_clicks"]
 Row = dict[str, Any]

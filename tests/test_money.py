@@ -17,7 +17,7 @@ from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.report.notes import sentences
 from trackkit.runs.retention import forget
-from trackkit.store import Store, counts, open_store
+from trackkit.store import Store, datafile, open_store
 
 OUTPUT = Path(__file__).parent / "cases" / "output"
 MONEY = [
@@ -163,8 +163,10 @@ def test_files_tell_what_their_rows_come_to(tmp_path: Path, monkeypatch: pytest.
     assert measure(Snapshot(store.snapshot().frames), MONEY[:7]).rows() == expected
     # An earlier version told only the net sum: its files are then read, for what they do not tell.
     old = ("sale", "sold", "known sale", "known sold", "first currency", "last currency")
-    read = counts._read
-    monkeypatch.setattr(counts, "_read", lambda text: read(text).with_columns(pl.lit(None).alias(name) for name in old))
+    read = datafile._read_counts
+    monkeypatch.setattr(
+        datafile, "_read_counts", lambda text: read(text).with_columns(pl.lit(None).alias(name) for name in old)
+    )
     earlier = open_store(tmp_path)
     assert measure(earlier, MONEY[:7]).rows() == expected
     assert measure(earlier, "web_visits").rows() == [("7", 2), ("8", 2), ("9", 1)]

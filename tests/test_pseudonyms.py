@@ -16,12 +16,10 @@ from polars.testing import assert_frame_equal
 
 from tests.test_cli import trackkit
 from tests.test_forget import texts_of
-from trackkit import schema
 from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
 from trackkit.runs.retention import forget
-from trackkit.sources.report import LoadReport
-from trackkit.sources.staging import RawLoad
+from trackkit.sources.hiding import kinds_of
 from trackkit.store import open_store
 from trackkit.store.pseudonyms import Pseudonyms, require_same_key
 
@@ -32,8 +30,7 @@ def hidden(
     table: str, truncate_ips: bool = False, key: bytes | None = KEY, **columns: list[str | None]
 ) -> pl.DataFrame:
     """Rows of a table with what is to be hidden hidden."""
-    raw = RawLoad({table: [pl.LazyFrame(columns)]}, pl.DataFrame(schema=schema.QUARANTINE.schema), LoadReport())
-    return Pseudonyms(key, truncate_ips).applied(raw).frames[table].collect()
+    return Pseudonyms(key, truncate_ips).rows(pl.LazyFrame(columns), kinds_of(table)).collect()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from trackkit.analysis.story import timeline
 from trackkit.engine.measure import measure
 from trackkit.quality import quality
 from trackkit.store import Store, layout, open_store
-from trackkit.store.tables import SKIPPING
+from trackkit.store.layout import SKIPPING
 
 PEOPLE = {("7", "1"): "ana", ("7", "2"): "bia", ("8", "1"): "cid", ("8", "2"): "dora"}
 UNIQUES = ["unique_opens", "unique_clicks", "unique_people_clicks", "open_rate"]

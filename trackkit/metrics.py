@@ -44,9 +44,6 @@ VALUES: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
 # Of them, those in money: amounts of several currencies have no sum.
 IN_MONEY = ("amount", "sale", "refund")
 
-# Columns of `event` that are not stored: cut from its instant in the time zone asked for, and told by `refusals`.
-MADE = ("hour", "day", "is_refused")
-
 Condition = Mapping[str, tuple[object, ...]]
 ALWAYS: Condition = MappingProxyType({})
 

@@ -15,7 +15,7 @@ COUNTED_BY = ("delivery_id", "event_type", "is_seed")
 
 
 class Counted(NamedTuple):
-    """Events counted beforehand (`store.counts.read_counts`), and the rows that were not."""
+    """Events counted beforehand (`store.datafile.read_counts`), and the rows that were not."""
 
     counts: pl.DataFrame
     rest: pl.LazyFrame

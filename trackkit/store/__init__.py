@@ -1,32 +1,50 @@
 """The canonical store: transactional, incremental, exactly-once; what was loaded, when, and from where.
 
+What is where, in the order of the data:
+
+- `ingest`: one load, from its sources to its commit; which files were loaded before.
+- `pseudonyms`, `masks`: what is hidden of people before anything is written.
+- `dedupe`: what makes a load exactly-once: copies of events, repeated opens, newer rows in the place of older ones.
+- `rewrite`: which deliveries a load touches, read and put back a bounded number at a time (`partition`: rows on disk
+  meanwhile); `reconcile`: how they are settled, large ones in pieces.
+- `enrich`, `implied`, `user_agents`: the derived columns, messages that only events tell of, browsers and devices.
+- `layout`, `datafile`, `lake`: what is on disk, its tables, buckets and files, and the transaction over them; `damage`:
+  what is lost or cut of it.
+- `locking`: one writer at a time, by a lock file or a lease.
+- `removal`, `forget`: which rows are to be forgotten, and their removal from everything that holds them.
+
 Opening a store imports polars and deltalake, nothing else; loading brings the rest.
 """
 
+import json
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from html import escape
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import polars as pl
 
+from trackkit import schema
 from trackkit.clock import Asked, moment
 from trackkit.engine.deliveries import require_timezone
 from trackkit.engine.snapshot import Counted, Snapshot
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.store.damage import require_whole, verify
-from trackkit.store.lake import Lake
-from trackkit.store.opened import Declared, Frames, Loads
-from trackkit.store.tables import WATERMARK
+from trackkit.store.datafile import read_counts
+from trackkit.store.lake import Commit, Lake, among_others
+from trackkit.store.layout import WATERMARK, as_declared
 
 if TYPE_CHECKING:
     from trackkit.sources.report import LoadReport
     from trackkit.store.forget import ForgetReport
     from trackkit.store.pseudonyms import Pseudonyms
+
+__all__ = ["Store", "answered", "load", "open_store"]
 
 SETTINGS = ("timezone",)
 _ASKED = 4  # times, while removals come between
@@ -34,6 +52,73 @@ _IMPORTING = threading.RLock()  # two threads that import modules of one package
 T = TypeVar("T")
 Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
+
+
+class _Texts(Mapping[str, pl.LazyFrame]):
+    """The tables of a commit as they are kept, each opened when it is first asked for."""
+
+    def __init__(self, lake: Lake, commit: Commit) -> None:
+        self._lake = lake
+        self._versions = {name: version for name, version in commit.versions.items() if name in schema.TABLES}
+        self._opened: dict[str, pl.LazyFrame] = {}
+
+    def __getitem__(self, table: str) -> pl.LazyFrame:
+        if table not in self._opened:
+            rows = self._lake.stored(table, self._versions[table])
+            self._opened[table] = rows.select(*schema.TABLES[table].schema)
+        return self._opened[table]
+
+    def __contains__(self, table: object) -> bool:
+        return table in self._versions
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._versions)
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def files(self, table: str) -> list[str]:
+        """The files of a table; none of one that no load brought."""
+        return self._lake.files(table, self._versions[table]) if table in self else []
+
+    @cached_property
+    def counted(self) -> Counted | None:
+        """Counts of the events whose files hold them, and the other events; None where files are far."""
+        if not self._lake.is_local:
+            return None
+        counts = read_counts(self.files("event"))
+        rest = self._lake.stored("event", self._versions["event"], but=counts)
+        return Counted(pl.concat(counts.values()), rest.select(*schema.EVENT.schema)) if counts else None
+
+
+class _Frames(_Texts):
+    """The same tables with their columns of the types that the schema declares."""
+
+    def __getitem__(self, table: str) -> pl.LazyFrame:
+        return super().__getitem__(table).with_columns(as_declared(table))
+
+
+class _Loads(Sequence[dict[str, Any]]):
+    """The loads up to a commit, read when they are first looked at."""
+
+    def __init__(self, lake: Lake, commit: Commit) -> None:
+        self._lake, self._commit = lake, commit
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = self._lake.loads("number", "load_id", "loaded_at", "timezone", "report")
+        rows = rows.filter(pl.col("number") <= self._commit.number)
+        return [row | {"report": json.loads(row["report"])} for row in rows.iter_rows(named=True)]
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[dict[str, Any]]: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        return self._rows[place]
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 class Store:
@@ -62,23 +147,32 @@ class Store:
                 f"There is no store at {self.location!r}; `trackkit ingest SOURCE --store {self.location}` makes one."
             )
         self._number = commit.number
-        loads: Any = Loads(self._lake, commit)
-        texts = Frames(self._lake, commit)
-        self._current = Snapshot(Declared(texts), commit.loaded_at, loads, texts, self._timezone or commit.timezone)
+        loads: Any = _Loads(self._lake, commit)
+        frames, texts = _Frames(self._lake, commit), _Texts(self._lake, commit)
+        self._current = Snapshot(frames, commit.loaded_at, loads, texts, self._timezone or commit.timezone)
         return self._current
+
+    @property
+    def _tables(self) -> Snapshot:
+        """The snapshot that questions read."""
+        return self._current or self.snapshot()
 
     @property
     def timezone(self) -> str:
         """The platform's time zone: as this store was opened, else as it is kept, else UTC."""
-        if self._timezone or self._current:
-            return self._timezone or self._current.timezone
+        if self._timezone:
+            return self._timezone
+        if self._current:
+            return self._current.timezone
         commit = self._lake.last_commit()
         return commit.timezone if commit else "UTC"
 
     @property
     def as_of(self) -> datetime:
         """When the newest load was made."""
-        return (self._current or self.snapshot()).as_of  # type: ignore[return-value]
+        as_of = self._tables.as_of
+        assert as_of is not None
+        return as_of
 
     def verify(self) -> int:
         """Read every file of the last commit, which takes as long as they are large; return how many there are.
@@ -101,7 +195,6 @@ class Store:
         if name not in SETTINGS:
             raise RequestError(f"A store has no setting {name!r}.{did_you_mean(name, SETTINGS)}")
         with _IMPORTING:
-            from trackkit.store.commits import among_others
             from trackkit.store.locking import alone
 
         require_timezone(value)
@@ -113,28 +206,28 @@ class Store:
 
     def scan(self, table: str) -> pl.LazyFrame:
         """Return the lazy frame of a canonical table, empty (with its columns) when no load brought it."""
-        return (self._current or self.snapshot()).scan(table)
+        return self._tables.scan(table)
 
     def stored(self, table: str) -> pl.LazyFrame:
         """Return the lazy frame of a table as it is kept: enumerations as text, which spares a pass over them."""
-        return (self._current or self.snapshot()).stored(table)
+        return self._tables.stored(table)
 
     def has(self, table: str) -> bool:
         """Return whether any load brought this table; a question on a missing one answers null, never 0."""
-        return (self._current or self.snapshot()).has(table)
+        return self._tables.has(table)
 
     def files(self, table: str) -> list[str] | None:
         """Return the Parquet files that the rows of a canonical table are in, those of `scan`."""
-        return (self._current or self.snapshot()).files(table)
+        return self._tables.files(table)
 
     def counted(self) -> Counted | None:
-        """Return events as far as their files tell counts of them, and the others."""
-        return (self._current or self.snapshot()).counted()
+        """Return counts of the events whose files hold them, and the other events."""
+        return self._tables.counted()
 
     @property
     def loads(self) -> Sequence[dict[str, Any]]:
         """The loads behind the tables, oldest first: number, load_id, loaded_at, timezone and report."""
-        return (self._current or self.snapshot()).loads
+        return self._tables.loads
 
     @property
     def quarantine(self) -> pl.DataFrame:
@@ -176,14 +269,18 @@ class Store:
         `pseudonyms` hides addresses, with the key of the loads before, or shortens IP addresses.
         Files and sources of which nothing could be read are in the report's `failures`, and hold up no others.
         Raises DataError where the only source is refused: then, as after any interruption, the store is as it was.
-        """  # fmt: skip
+        """
         with _IMPORTING:
             from trackkit.store.ingest import ingest
 
         asked = {
-            "format": format, "timezone": timezone or self.timezone, "collapse_minutes": collapse_minutes,
-            "dedupe": dedupe, "delivery_field": delivery_field, "dates": dates,
-        }  # fmt: skip
+            "format": format,
+            "timezone": timezone or self.timezone,
+            "collapse_minutes": collapse_minutes,
+            "dedupe": dedupe,
+            "delivery_field": delivery_field,
+            "dates": dates,
+        }
         overlap = None if overlap_days is None else timedelta(days=overlap_days)
         report = ingest(self._lake, [fspath(source) for source in sources], asked, progress, overlap, pseudonyms)
         self._current = None
@@ -272,9 +369,14 @@ def load(
     with tempfile.TemporaryDirectory(prefix="trackkit-") as folder:
         store = Store(f"{folder}/store")
         store.ingest(
-            *sources, format=format, timezone=timezone, collapse_minutes=collapse_minutes, dedupe=dedupe,
-            delivery_field=delivery_field, dates=dates,
-        )  # fmt: skip
+            *sources,
+            format=format,
+            timezone=timezone,
+            collapse_minutes=collapse_minutes,
+            dedupe=dedupe,
+            delivery_field=delivery_field,
+            dates=dates,
+        )
         stored = store.snapshot()
         names = list(stored.frames)
         frames = {name: frame.lazy() for name, frame in zip(names, pl.collect_all(stored.frames.values()), strict=True)}

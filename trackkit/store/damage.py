@@ -15,12 +15,12 @@ from polars.exceptions import PolarsError
 
 from trackkit import schema
 from trackkit.errors import DataError
-from trackkit.store.commits import SEEN
-from trackkit.store.tables import LOAD, OWN
+from trackkit.store.layout import LOAD, OWN
 
 if TYPE_CHECKING:
     from trackkit.store.lake import Lake
 
+SEEN = "loads"  # in each entry of a table's log: how many entries `load` had when its writer began
 _MAGIC = b"PAR1"
 _NEWER = re.compile(r"unsupported|not supported|(reader|writer) (version|feature)", re.IGNORECASE)
 
@@ -58,12 +58,12 @@ def opened(location: str, name: str, version: int | None = None) -> DeltaTable:
             raise
         raise DamagedError(location, f"the table {name!r} is lost, its folder or the log in it") from None
     except DeltaError as error:
-        said = _first(error)
-        if "os error" in said:
+        message = _first(error)
+        if "os error" in message:
             raise
-        if isinstance(error, DeltaProtocolError) or _NEWER.search(said):
-            raise NewerError(location, f"table {name!r}: {said}") from error
-        raise DamagedError(location, f"{_broken(folder, version)} cannot be read ({said})") from error
+        if isinstance(error, DeltaProtocolError) or _NEWER.search(message):
+            raise NewerError(location, f"table {name!r}: {message}") from error
+        raise DamagedError(location, f"{_broken(folder, version)} cannot be read ({message})") from error
 
 
 def _require_entries(location: str, folder: Path, version: int) -> None:
@@ -76,16 +76,16 @@ def _require_entries(location: str, folder: Path, version: int) -> None:
 
 
 def require_files(location: str, name: str, files: pl.DataFrame) -> None:
-    """Raise DamagedError where a file that the log of a local table tells of is not there, or not of its size."""
+    """Raise DamagedError where a file that a local table's log lists is missing, or of another size."""
     if "://" in location:
         return
     for path, size in files.select("path", "size_bytes").iter_rows():
         place = os.path.join(location, name, path)
-        there = os.stat(place).st_size if os.path.exists(place) else None
-        if there != size:
-            if there is None:
+        size_on_disk = os.stat(place).st_size if os.path.exists(place) else None
+        if size_on_disk != size:
+            if size_on_disk is None:
                 raise MissingError(location, f"its file {name}/{path} is missing")
-            raise DamagedError(location, f"its file {name}/{path} is of {there:,} bytes instead of {size:,}")
+            raise DamagedError(location, f"its file {name}/{path} is of {size_on_disk:,} bytes instead of {size:,}")
 
 
 def require_whole(lake: "Lake") -> None:
@@ -153,9 +153,9 @@ def _broken(folder: Path, version: int | None) -> str:
     bad += [path for path in sorted(log.glob("*.parquet")) if path.stat().st_size < 12 or not _is_parquet(path)]
     if bad:
         return f"{folder.name}/_delta_log/{bad[0].name}"
-    there = {int(path.stem) for path in entries}
-    gaps = set(range(min(there, default=0), max([*there, version or 0]) + 1)) - there
-    begins = not there or (min(there) and not any(log.glob("*.checkpoint*.parquet")))
+    numbers = {int(path.stem) for path in entries}
+    gaps = set(range(min(numbers, default=0), max([*numbers, version or 0]) + 1)) - numbers
+    begins = not numbers or (min(numbers) and not any(log.glob("*.checkpoint*.parquet")))
     lost = f", of which {0 if begins else min(gaps):020}.json is missing," if begins or gaps else ""
     return f"the log {folder.name}/_delta_log{lost}"
 

@@ -1,30 +1,37 @@
-"""Files of a Delta table: one written by polars, and what Delta's log has to say of each."""
+"""Files of a Delta table: written by polars, described in Delta's log, and of events with their counts inside.
 
+A question about whole deliveries is answered by those few numbers of each file. Files of other writers and of earlier
+versions, and those of so many deliveries that counts are hardly shorter than the rows, have none: their rows are read.
+"""
+
+import base64
 import json
 import time
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import polars as pl
+import polars.selectors as cs
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 from trackkit import schema
-from trackkit.store.counts import told_counts
+from trackkit.engine.snapshot import COUNTED_BY
+from trackkit.store.layout import BUCKET, as_texts
 
-BUCKET = "bucket"
 ROWS_PER_GROUP = 250_000
 LONGEST_BOUND = 64  # characters of a least or greatest value: the log is read whole, and ids may be any text
 
 
-def add_files(table: Path, rows: pl.DataFrame, skipping: str) -> list[AddAction]:
+def add_files(table: Path, rows: pl.DataFrame, columns: list[str]) -> list[AddAction]:
     """Write rows, in order of their bucket, a file for each; return the actions that add them to the table.
 
-    In: `skipping` names the columns, texts, whose bounds the log tells, between commas. Until a commit holds the
-    actions the files count for nothing, and a later load deletes them.
+    In: `columns`, texts, are those whose bounds the log has. Until a commit holds the actions the files count for
+    nothing, and a later load deletes them.
     """
     runs = rows.select(pl.col(BUCKET).rle()).unnest(BUCKET).with_columns(first=pl.col("len").cum_sum() - pl.col("len"))
-    columns = skipping.split(",")
     return [
         _add_file(table, rows.slice(first, height).drop(BUCKET), bucket, columns)
         for height, bucket, first in runs.iter_rows()
@@ -35,48 +42,109 @@ def _add_file(table: Path, rows: pl.DataFrame, bucket: int, columns: list[str]) 
     place = f"{BUCKET}={bucket}/{uuid4()}.zstd.parquet"
     path = table / place
     path.parent.mkdir(parents=True, exist_ok=True)
-    counts = told_counts(rows) if table.name == schema.EVENT.name else {}
+    counts = file_counts(rows) if table.name == schema.EVENT.name else {}
     rows.write_parquet(
         path, compression="zstd", compression_level=1, row_group_size=ROWS_PER_GROUP, metadata=counts or None
     )
     now = int(time.time() * 1000)
-    told = _statistics(rows, columns)
-    return AddAction(place, path.stat().st_size, {BUCKET: str(bucket)}, now, True, told)
+    return AddAction(place, path.stat().st_size, {BUCKET: str(bucket)}, now, True, _statistics(rows, columns))
 
 
 def files_of(table: DeltaTable) -> pl.DataFrame:
-    """Return what the log tells of each file of a table: path, partition, num_records, and bounds by column."""
+    """Return what the log has of each file of a table: path, partition, num_records, and bounds by column."""
     return pl.DataFrame(table.get_add_actions(flatten=True))
 
 
 def bounds(files: pl.DataFrame) -> pl.DataFrame | None:
     """Return the same as polars' readers want it: of each text how many are null, the least and the greatest."""
-    columns = [name.removeprefix("min.") for name, dtype in files.schema.items()
-               if name.startswith("min.") and dtype == pl.String]  # fmt: skip
-    told = [
-        expression.alias(f"{column}_{name}")
-        for column in columns
-        for name, expression in (
-            ("nc", pl.col(f"null_count.{column}").cast(pl.UInt32)),
-            ("min", pl.col(f"min.{column}")),
-            ("max", pl.col(f"max.{column}")),
-        )
-    ]
-    return files.select(pl.col("num_records").cast(pl.UInt32).alias("len"), *told) if told else None
+    texts = files.select(cs.string() & cs.starts_with("min.")).columns
+    columns = [pl.col("num_records").cast(pl.UInt32).alias("len")]
+    for name in (text.removeprefix("min.") for text in texts):
+        nulls = pl.col(f"null_count.{name}").cast(pl.UInt32).alias(f"{name}_nc")
+        columns += [nulls, pl.col(f"min.{name}").alias(f"{name}_min"), pl.col(f"max.{name}").alias(f"{name}_max")]
+    return files.select(columns) if texts else None
 
 
 def _statistics(rows: pl.DataFrame, columns: list[str]) -> str:
     """The number of rows, and of each column its bounds and its nulls, as the log has them."""
     ends = rows.select(pl.col(columns).min().name.prefix("least "), pl.col(columns).max().name.prefix("greatest "))
-    found = ends.row(0, named=True)
-    least = {name: found[f"least {name}"] for name in columns if found[f"least {name}"] is not None}
-    return json.dumps({
-        "numRecords": rows.height, "minValues": {name: text[:LONGEST_BOUND] for name, text in least.items()},
-        "maxValues": {name: _not_below(found[f"greatest {name}"]) for name in least},
+    values = ends.row(0, named=True)
+    least = {name: values[f"least {name}"] for name in columns if values[f"least {name}"] is not None}
+    statistics = {
+        "numRecords": rows.height,
+        "minValues": {name: text[:LONGEST_BOUND] for name, text in least.items()},
+        "maxValues": {name: _not_below(values[f"greatest {name}"]) for name in least},
         "nullCount": {name: rows[name].null_count() for name in columns},
-    })  # fmt: skip
+    }
+    return json.dumps(statistics)
 
 
 def _not_below(text: str) -> str:
     """The text, or a short one that stands behind it."""
     return text if len(text) <= LONGEST_BOUND else text[:LONGEST_BOUND] + "\U0010ffff"
+
+
+COUNTS = "trackkit.counts"  # in the file's own metadata
+MOST_COUNTS = 5_000  # of a file: rows of counts, some ten bytes each, which every reader of the file passes
+_SUMS = list(schema.FIRSTS)
+_MONEY, _ARTICLES = ("amount", "sale"), ("articles", "sold")  # as `rollup` has them; a refund is an amount but no sale
+_KNOWN = [f"known {name}" for name in (*_MONEY, *_ARTICLES)]
+_SHAPE = (
+    as_texts({name: schema.EVENT.schema[name] for name in COUNTED_BY})
+    | dict.fromkeys(("rows", *_SUMS), pl.Int64())
+    | dict.fromkeys(_MONEY, pl.String())
+    | dict.fromkeys((*_ARTICLES, *_KNOWN), pl.Int64())
+    | dict.fromkeys(("first currency", "last currency"), pl.String())
+)
+
+
+def file_counts(events: pl.DataFrame) -> dict[str, str]:
+    """Return the counts that a file of these events holds; none where some are not marked, or have no sum."""
+    is_odd = ~(pl.col("amount").abs() < schema.LARGEST_AMOUNT).fill_null(True)
+    if events.select(pl.any_horizontal(pl.col(schema.MARKS).is_null().any(), is_odd.any())).item():
+        return {}
+    sums = pl.col(_SUMS).cast(pl.Int64).sum()
+    counts = events.group_by(COUNTED_BY).agg(pl.len().cast(pl.Int64).alias("rows"), sums)
+    if counts.height > MOST_COUNTS:
+        return {}
+    counts = counts.join(_values(events), on=COUNTED_BY, how="left", nulls_equal=True)
+    counts = counts.with_columns(pl.col(*_MONEY).fill_null("0"), pl.col(*_ARTICLES, "^known .*$").fill_null(0))
+    text = json.dumps(counts.sort(COUNTED_BY).select(list(_SHAPE)).to_dict(as_series=False), separators=(",", ":"))
+    return {COUNTS: base64.b64encode(zlib.compress(text.encode())).decode()}
+
+
+def _values(events: pl.DataFrame) -> pl.DataFrame:
+    """The sums of the few rows that have an amount, or articles."""
+    rows = events.lazy().filter(pl.any_horizontal(pl.col("amount", "articles").is_not_null()))
+    amount, articles = pl.col("amount").cast(schema.MONEY, strict=False), pl.col("articles")
+    is_refund = (pl.col("amount") < 0).fill_null(False)
+    values = rows.with_columns(
+        amount=amount,
+        sale=pl.when(~is_refund).then(amount),
+        sold=pl.when((articles >= 0) & ~is_refund).then(articles),
+        currency=pl.when(amount.is_not_null()).then("currency"),
+    )
+    currency = pl.col("currency")
+    sums = [pl.col(_MONEY).sum().cast(pl.String), pl.col(_ARTICLES).sum()]
+    known = pl.col(*_MONEY, *_ARTICLES).count().cast(pl.Int64).name.prefix("known ")
+    ends = [currency.min().alias("first currency"), currency.max().alias("last currency")]
+    return values.group_by(COUNTED_BY).agg(*sums, known, *ends).collect()
+
+
+def read_counts(paths: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """Return the counts of the files that hold them, by path: a row for each delivery, type and control flag.
+
+    Columns: `COUNTED_BY`; `rows`; the sums of each of `schema.FIRSTS`, and of `amount`, `sale`, `articles` and `sold`
+    (`metrics.VALUES`); of these four also how many rows know them, `known amount` and so on; `first currency` and `last
+    currency` of the amounts. What a file of an earlier version does not hold is null.
+    """
+    texts = {path: pl.read_parquet_metadata(path).get(COUNTS) for path in paths}
+    return {path: _read_counts(text) for path, text in texts.items() if text is not None}
+
+
+def _read_counts(text: str) -> pl.DataFrame:
+    columns = json.loads(zlib.decompress(base64.b64decode(text)))
+    counts = pl.DataFrame(columns, schema_overrides=_SHAPE).select(
+        pl.col(name) if name in columns else pl.lit(None, dtype).alias(name) for name, dtype in _SHAPE.items()
+    )
+    return counts.with_columns(pl.col(_MONEY).cast(schema.MONEY))

@@ -1,55 +1,40 @@
-"""One thing that happened counts once: copies of an event merge, repeated opens are set aside.
+"""One thing that happened counts once, whatever is loaded how often and in which order.
 
-Events settle in any order, and settling settled rows again, with or without new ones, gives what settling everything
-at once gives: so a store settles only the deliveries that a load touches.
+Copies of an event merge, and repeated opens are set aside. Settling settled rows again, with or without new ones, gives
+what settling everything at once gives: so a store settles only the deliveries that a load touches.
+
+In all other tables newer rows take the place of older ones. A table's own file states its rows; other files tell of
+them in passing (an event names the URL of its link), and what is stated wins. The order of loads matters only for a
+table that is stated twice: there the last load wins.
 """
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from trackkit import schema
-from trackkit.store.layout import by_column
+from trackkit.schema import Table
+from trackkit.store.layout import FILLED, MESSAGE_KEY, by_column
+from trackkit.store.partition import NUMBER, partitioned
 
 IS_NEW = "is_new"  # the row came with this load; rows without the column are all new
 FILE = "file"  # number of the file, in its load, that is about the row; null: gleaned elsewhere, or there before
-FILLED = "filled"  # which values of a row are not its own: bit i of an event from an export's copy, of FILLABLE[i]
-FILLABLE = ("message_id", "occurred_at", "recipient_id", "person_id", "link_id", "reported_type", "raw_event_type",
-            "message_format", "user_agent", "ip")  # fmt: skip
+# Bit i of `filled` of an event: its value of FILLABLE[i] is from the copy of an export.
+FILLABLE = ["message_id", "occurred_at", "recipient_id", "person_id", "link_id", "reported_type", "raw_event_type"]
+FILLABLE += ["message_format", "user_agent", "ip"]
 FROM_MESSAGE = 1 << 30  # bit of FILLED: the recipient is the message's, and enrichment will take it again
 _GROUP = ["delivery_id", "event_id"]
 _KEY = [*_GROUP, "log_server"]
-_MESSAGE = list(schema.MESSAGE.key)
-_WHOSE = [*_MESSAGE, "person_id"]
+_WHOSE = [*MESSAGE_KEY, "person_id"]
 _TIME = ["occurred_at", "event_id", "log_server"]
 _PLACE = ["source_file", "source_row", "source", FILE]  # where a row was read stays together
-
-
-class Settled(NamedTuple):
-    """Events that count, repeated opens set aside, and how many rows were copies of another."""
-
-    kept: pl.DataFrame
-    collapsed: pl.DataFrame
-    duplicates: int
-
-
-def settle_events(events: pl.DataFrame) -> Settled:
-    """Merge copies and set repeated opens aside; any order or repetition of the rows gives the same result.
-
-    In: rows of `event` (sourced columns; `event_type` where enriched, else `reported_type`, says what is an open).
-    Out: one row per log id and server of a delivery, with `is_new` and `filled`; rules: `merge_copies`,
-    `set_repeats_aside`.
-
-    >>> from trackkit import schema
-    >>> row = {"delivery_id": "7", "event_id": "1", "log_server": "50", "message_id": "a", "reported_type": "opened"}
-    >>> settled = settle_events(pl.DataFrame([row, row], schema=schema.EVENT.sourced))
-    >>> settled.kept.height, settled.duplicates
-    (1, 1)
-    """
-    unique = merge_copies(events)
-    duplicates = events.height - unique.height
-    return Settled(*set_repeats_aside(unique), duplicates)
+# Enumerations, whose least value is the first that is declared.
+_DECLARED = {name: dtype for name, dtype in schema.EVENT.sourced.items() if isinstance(dtype, pl.Enum)}
 
 
 def merge_copies(events: pl.DataFrame) -> pl.DataFrame:
@@ -71,7 +56,7 @@ def merge_copies(events: pl.DataFrame) -> pl.DataFrame:
         return rows
     is_copied = _has_id() & (pl.len().over(_GROUP) > 1)
     single, copied = rows.filter(~is_copied), rows.filter(is_copied)
-    return pl.concat([single, _merged(copied).select(rows.columns)]) if copied.height else rows
+    return pl.concat([single, _merged(copied).select(rows.columns).cast(rows.schema)]) if copied.height else rows
 
 
 def _has_id() -> pl.Expr:
@@ -81,6 +66,7 @@ def _has_id() -> pl.Expr:
 def _merged(copied: pl.DataFrame) -> pl.DataFrame:
     values = [name for name in copied.columns if name not in (*_KEY, *_PLACE, IS_NEW)]
     place = [name for name in _PLACE if name in copied.columns]
+    copied = copied.with_columns(pl.col(name).cast(dtype) for name, dtype in _DECLARED.items())
     first = pl.col(place).sort_by("source_file", "source_row", nulls_last=True).first()
     aggregates = [pl.col(values).min(), first, pl.col(IS_NEW).all()]
     single = pl.concat([_own_part(copied), _export_part(copied)]).group_by(_KEY).agg(aggregates)
@@ -108,16 +94,16 @@ def _own_part(rows: pl.DataFrame) -> pl.DataFrame:
 def _export_part(rows: pl.DataFrame) -> pl.DataFrame:
     """What exports gave to rows that were merged before, as the rows of an export."""
     bits = pl.col(FILLED) & ~pl.lit(FROM_MESSAGE, pl.Int32)
-    given = [pl.when((bits & 1 << i) != 0).then(name).alias(name) for i, name in enumerate(FILLABLE)]
-    part = rows.filter(bits != 0).with_columns(*given, pl.lit(None, pl.String).alias("log_server"))
+    exported = [pl.when((bits & 1 << i) != 0).then(name).alias(name) for i, name in enumerate(FILLABLE)]
+    part = rows.filter(bits != 0).with_columns(*exported, pl.lit(None, pl.String).alias("log_server"))
     return part.with_columns(pl.lit(0, pl.Int32).alias(FILLED))
 
 
 def _filled(raw: pl.DataFrame, exports: pl.DataFrame) -> pl.DataFrame:
-    given = exports.select(*_GROUP, **{f"given {name}": name for name in (*FILLABLE, IS_NEW)})
-    both = raw.join(given, on=_GROUP, how="left", nulls_equal=True)
+    exported = exports.select(*_GROUP, **{f"given {name}": name for name in (*FILLABLE, IS_NEW)})
+    both = raw.join(exported, on=_GROUP, how="left", nulls_equal=True)
     is_given = [pl.col(name).is_null() & pl.col(f"given {name}").is_not_null() for name in FILLABLE]
-    bits = [pl.when(given).then(pl.lit(1 << i, pl.Int32)).otherwise(0) for i, given in enumerate(is_given)]
+    bits = [pl.when(exported).then(pl.lit(1 << i, pl.Int32)).otherwise(0) for i, exported in enumerate(is_given)]
     return both.with_columns(
         *(pl.coalesce(name, f"given {name}").alias(name) for name in FILLABLE),
         pl.sum_horizontal(bits).cast(pl.Int32).alias(FILLED),
@@ -143,10 +129,10 @@ def _repeated_opens(events: pl.DataFrame) -> pl.Series:
     """Which of the events are repeated opens."""
     kind = "event_type" if "event_type" in events.columns else "reported_type"
     is_open = (pl.col(kind) == "opened") & pl.col("message_id").is_not_null() & pl.col("occurred_at").is_not_null()
-    lean = events.lazy().select(*_MESSAGE, "occurred_at", "collapse_seconds", is_open=is_open)
+    lean = events.lazy().select(*MESSAGE_KEY, "occurred_at", "collapse_seconds", is_open=is_open)
     lean = lean.with_row_index("row").filter("is_open")
-    near = _near(lean.sort(*_MESSAGE, "occurred_at"))
-    rows = lean.join(near, on=_MESSAGE, how="semi", nulls_equal=True).select("row").collect()["row"]
+    near = _near(lean.sort(*MESSAGE_KEY, "occurred_at"))
+    rows = lean.join(near, on=MESSAGE_KEY, how="semi", nulls_equal=True).select("row").collect()["row"]
     opens = events[rows].with_columns(rows)
     others = [name for name in schema.EVENT.sourced if not opens.schema[name].is_nested()]
     opens = opens.sort(*dict.fromkeys([*_WHOSE, *_TIME, *others]))
@@ -160,9 +146,9 @@ def _near(opens: pl.LazyFrame) -> pl.LazyFrame:
 
     In: opens in order of message and time, which costs next to nothing where the events are in the store's order.
     """
-    is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in _MESSAGE)
+    is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in MESSAGE_KEY)
     longest = pl.duration(seconds=pl.col("collapse_seconds").max().fill_null(0))
-    return opens.filter(is_same & (pl.col("occurred_at").diff() < longest)).select(_MESSAGE).unique()
+    return opens.filter(is_same & (pl.col("occurred_at").diff() < longest)).select(MESSAGE_KEY).unique()
 
 
 def _repeats(opens: pl.DataFrame) -> pl.Series:
@@ -204,3 +190,143 @@ def _reached(counted: np.ndarray, following: np.ndarray) -> np.ndarray:
             return reached[:-1]
         reached[targets] = True
         jump = jump[jump]
+
+
+# A later status of a message brings its own failure, or none; what else is known of the message stays.
+_STATUS = ("status_code", "status_at", "failure_id")
+PORTION_ROWS = 1_000_000  # of a table, put together at once
+MOST_PORTIONS = 64  # each is a file that is open at once
+
+
+class Replaced(NamedTuple):
+    """A table after a load: its rows, those with a new or changed value, and per file how many rows made them so.
+
+    `is_other` says whether anything differs from the rows before, if only in which values are gleaned.
+    """
+
+    rows: pl.DataFrame
+    changed: pl.DataFrame
+    kept: dict[int, int]
+    is_other: bool
+
+
+def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -> Replaced:
+    """Put new rows of a table other than events in the place of older ones with their key.
+
+    In: sourced columns; `new` with `file` (null: gleaned from a file that is about another table) and in the order it
+    was read; `stored` with `filled`. Out: one row per key. The last row stated wins, but a value that it lacks does not
+    erase a known one; a value that no row states is the largest gleaned, and bit i of `filled` marks it, i counting
+    the columns beside the key. Of a message the latest `status_at` wins, and brings its failure. `kept` counts, by
+    file, the new rows that won and changed a value; all others are duplicates.
+    """
+    key, names = list(table.key), list(table.sourced)
+    others = [name for name in names if name not in key]
+    stored_rows = known_rows(table, stored)
+    arriving = _arriving(new, key, others)
+    before = stored_rows.with_columns(is_known=pl.lit(True))
+    both = arriving.join(before, on=key, how="left", nulls_equal=True, suffix=" before")
+    is_new = pl.col("is_known").is_null()
+    is_changed = [pl.col(name).ne_missing(pl.col(f"{name} before")) for name in others]
+    merged = both.with_columns(_of_message(others) if "status_at" in names else _values(others))
+    merged = merged.with_columns(is_changed=pl.any_horizontal(is_new, *is_changed))
+    differing = merged.filter(pl.col("is_changed") | pl.col(FILLED).ne_missing(pl.col(f"{FILLED} before")))
+    unchanged = stored_rows.join(differing, on=key, how="anti", nulls_equal=True)
+    changed = differing.filter("is_changed")
+    by_file = changed.filter(pl.col(FILE).is_not_null()).group_by(FILE).len()
+    written = differing.select(*names, FILLED)
+    rows = pl.concat([unchanged, written]) if unchanged.height else written
+    return Replaced(rows, changed.select(names), dict(by_file.iter_rows()), differing.height > 0)
+
+
+def known_rows(table: Table, stored: pl.DataFrame | None) -> pl.DataFrame:
+    """Return stored rows as they are merged: sourced columns and `filled`, 0 in a store from before there was one."""
+    if stored is None:
+        return pl.DataFrame(schema=table.sourced | {FILLED: pl.Int32()})
+    filled = pl.col(FILLED).fill_null(0) if FILLED in stored.columns else pl.lit(0, pl.Int32).alias(FILLED)
+    return stored.select(*table.sourced, filled)
+
+
+def _arriving(new: pl.DataFrame, key: list[str], others: list[str]) -> pl.DataFrame:
+    """One row per key: what was stated last, its file, and beside each value the largest one gleaned."""
+    is_stated = pl.col(FILE).is_not_null()
+    stated = _last(new.filter(is_stated), key, others)
+    gleaned = new.filter(~is_stated).group_by(key).agg(pl.col(others).max().name.suffix(" gleaned"))
+    both = stated.join(gleaned, on=key, how="full", coalesce=True, nulls_equal=True, maintain_order="left_right")
+    return both.with_columns(pl.lit(0, pl.Int32).alias(FILLED))
+
+
+def _last(rows: pl.DataFrame, key: list[str], others: list[str]) -> pl.DataFrame:
+    """One row per key: the last known value of each column, and the file of the last row."""
+    rows = rows.select(*key, *others, FILE)
+    rows = rows.sort("status_at", maintain_order=True) if "status_at" in others else rows
+    is_single = pl.len().over(key) == 1
+    single, several = rows.filter(is_single), rows.filter(~is_single)
+    last = {name: pl.col(name).last(ignore_nulls=True) for name in rows.columns if name not in key}
+    if "status_code" in others:
+        with_status = pl.col("status_code").is_not_null()
+        last |= {name: pl.col(name).filter(with_status).last() for name in _STATUS}
+    merged = several.group_by(key, maintain_order=True).agg(**last).select(rows.columns)
+    return pl.concat([single, merged]) if several.height else rows
+
+
+def _values(columns: list[str]) -> list[pl.Expr]:
+    """The values after a load, stated before gleaned, and which of them are gleaned."""
+    values, bits = [], [pl.lit(0, pl.Int32)]
+    for place, name in enumerate(columns):
+        before, gleaned = pl.col(f"{name} before"), pl.col(f"{name} gleaned")
+        was_gleaned = (pl.col(f"{FILLED} before").fill_null(0) & (1 << place)) != 0
+        stated = pl.coalesce(name, pl.when(~was_gleaned).then(before))
+        is_larger = was_gleaned & (before > gleaned).fill_null(before.is_not_null())
+        values.append(pl.coalesce(stated, pl.when(is_larger).then(before).otherwise(gleaned)).alias(name))
+        is_gleaned = stated.is_null() & (gleaned.is_not_null() | (was_gleaned & before.is_not_null()))
+        bits.append(pl.when(is_gleaned).then(pl.lit(1 << place, pl.Int32)).otherwise(0))
+    return [*values, pl.sum_horizontal(bits).cast(pl.Int32).alias(FILLED)]
+
+
+def _of_message(columns: list[str]) -> list[pl.Expr]:
+    """The values of a message after a load: the new ones where known, unless its status is an earlier one."""
+    before, at = pl.col("status_at before"), pl.col("status_at")
+    is_later = pl.col("status_code").is_not_null() & (before.is_null() | (at >= before).fill_null(False))
+    return [
+        pl.when(is_later)
+        .then(name if name in _STATUS else pl.coalesce(name, f"{name} before"))
+        .otherwise(pl.coalesce(f"{name} before", *([] if name in _STATUS else [name])))
+        .alias(name)
+        for name in columns
+    ]
+
+
+@dataclass
+class Replacement:
+    """A table that is replaced portion by portion: the rows of one key are in one portion.
+
+    Of rows with a new or changed value `changed` has some `columns`; `kept` and `is_other` are as in `Replaced`.
+    """
+
+    table: Table
+    columns: list[str]
+    changed: list[pl.DataFrame] = field(default_factory=list)
+    kept: Counter[int] = field(default_factory=Counter)
+    is_other: bool = False
+
+    def portions(
+        self, stored: pl.LazyFrame, new: Sequence[pl.LazyFrame], most: int, folder: Path
+    ) -> Iterator[tuple[pl.DataFrame, Path | None]]:
+        """Yield the rows after a load, portion by portion, each with a file to keep it in if there are several.
+
+        In: `new`, at most so many rows, in parts, as they were read.
+        """
+        rows = most + stored.select(pl.len()).collect().item()
+        count = max(1, min(-(-rows // PORTION_ROWS), MOST_PORTIONS))
+        key = pl.concat_str(pl.col(self.table.key).cast(pl.String).fill_null(""), separator="\x1f")
+        number = (key.hash() % count).cast(pl.Int32).alias(NUMBER)
+        brought, known = (
+            partitioned(parts, count, folder / name, lambda batch: batch.with_columns(number), in_order=True)
+            for name, parts in (("new", new), ("stored", [stored]))
+        )
+        for portion in range(count):
+            replaced = replace_rows(self.table, known.rows(portion).collect(), brought.rows(portion).collect())
+            self.changed.append(replaced.changed.select(self.columns))
+            self.kept.update(replaced.kept)
+            self.is_other |= replaced.is_other
+            yield replaced.rows, folder / f"{portion}.replaced" if count > 1 else None

@@ -1,31 +1,38 @@
-"""What a log line implies: the columns of `message` and `event` that are filled from the other canonical tables.
+"""What a log line implies: the columns of `message` and `event` that are derived from other tables, and the marks.
 
-Everything here is a pure function of its frames. Late dimension rows are handled by enriching again.
+Everything here is a pure function of its frames, enumerations being text. Late dimension rows are handled by enriching
+again.
+
+Marks say which hits of a delivery are the first of their kind, and number its messages and people. With `schema.FIRSTS`
+a distinct count is a sum; with `schema.NUMBERS` it need not look at text where a sum cannot answer. A late or removed
+event can change both, but only inside its delivery: whoever settles deliveries, or removes rows, marks them again.
 """
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.engine.deliveries import is_counted
 from trackkit.engine.snapshot import Tables
-from trackkit.store.dedupe import FILLED, FROM_MESSAGE
+from trackkit.store.dedupe import FROM_MESSAGE
 from trackkit.store.implied import deliveries_known, told_by_events, with_implied
+from trackkit.store.layout import FILLED, as_texts
 from trackkit.store.user_agents import in_one_vocabulary, parse_agents
 
 BORROWED = ("address", "status_at")  # what a message may have from its recipient and its delivery
-# What tells the derived columns of an event. Joins go through these alone: each copies all columns that it is given.
-_KEYS = ("delivery_id", "message_id", "recipient_id", "link_id", "event_id", "user_agent", "address", "reported_type",
-         FILLED)  # fmt: skip
+# What derived columns depend on. Joins go through these alone: each copies all columns that it is given.
+_KEYS = ["delivery_id", "message_id", "recipient_id", "link_id", "event_id", "user_agent", "address", "reported_type"]
+_KEYS += [FILLED]
 COMPLAINT = 8  # the platform's reason of a failure: "Denylisted address"
 
 
 def enrich_messages(messages: pl.LazyFrame, tables: Tables, told: pl.LazyFrame | None = None) -> pl.LazyFrame:
-    """Fill the derived columns of `message` from `recipient` and `failure`, and from what events tell.
+    """Fill the derived columns of `message` from `recipient` and `failure`, and from what events say.
 
-    `told` is what the events of the same deliveries tell (`told_by_events`). One row per message in, and one more out
-    for each that only events tell of. A failure told by events stands against a table that says sent.
+    `told` is what the events of the same deliveries say (`told_by_events`). One row per message in, and one more out
+    for each that only events mention. A failure in events stands against a table that says sent.
     """
     further = [name for name in messages.collect_schema() if name not in schema.MESSAGE.schema]
-    told = told_by_events(pl.LazyFrame(schema=schema.EVENT.sourced)) if told is None else told
+    told = told_by_events(pl.LazyFrame(schema=as_texts(schema.EVENT.sourced))) if told is None else told
     failures = tables.scan("failure").select("failure_id", "failure_type", "failure_reason")
     rows = with_implied(messages.select(*schema.MESSAGE.sourced, *further), told)
     return (
@@ -33,7 +40,7 @@ def enrich_messages(messages: pl.LazyFrame, tables: Tables, told: pl.LazyFrame |
         .join(_needed(tables, "recipient", "recipient_id", ["country"], rows), on="recipient_id", how="left")
         .join(failures, on="failure_id", how="left")
         .with_columns(_failure("failure_type", "told_type"), _failure("failure_reason", "told_reason"))
-        .with_columns(is_complaint=_is_complaint(), status=pl.col("status").cast(schema.MESSAGE.schema["status"]))
+        .with_columns(is_complaint=_is_complaint())
         .select(*schema.MESSAGE.schema, *further)
     )
 
@@ -109,11 +116,11 @@ def enrich_events(
     agents = known_agents(keys, tables) if agents is None else agents
     rows = _joined(_joined(rows, web, "event_id"), agents, "user_agent")
     rows = rows.with_columns(tag_id=pl.coalesce("tag_id", "link_tag"))  # the hit's own tag, else that of its link
-    told = [name for name in schema.EVENT.derived if name not in schema.MARKS]
-    found = rows.select("recipient_id", *(name for name in (FILLED,) if name in events.columns), *told).collect()
-    marks = [pl.lit(None, schema.EVENT.schema[mark]).alias(mark) for mark in schema.MARKS]  # told at the end
+    derived = [name for name in schema.EVENT.derived if name not in schema.MARKS]
+    filled = rows.select("recipient_id", *(name for name in (FILLED,) if name in events.columns), *derived).collect()
+    marks = [pl.lit(None, schema.EVENT.schema[mark]).alias(mark) for mark in schema.MARKS]  # filled by `with_marks`
     further = [name for name in events.columns if name not in schema.EVENT.schema]
-    return events.with_columns(found.get_columns()).with_columns(marks).select(*schema.EVENT.schema, *further)
+    return events.with_columns(filled.get_columns()).with_columns(marks).select(*schema.EVENT.schema, *further)
 
 
 def _joined(rows: pl.LazyFrame, others: pl.LazyFrame, key: str) -> pl.LazyFrame:
@@ -127,9 +134,9 @@ def _needed(tables: Tables, table: str, key: str, columns: list[str], rows: pl.L
 
 def _with_message(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFrame:
     key = list(schema.MESSAGE.key)
-    known = messages.filter(pl.col("message_id").is_not_null())
-    known = known.select(*key, message_domain="domain", is_seed="is_seed", message_recipient="recipient_id")
-    rows = events.join(known, on=key, how="left", nulls_equal=True, maintain_order="left")
+    named = messages.filter(pl.col("message_id").is_not_null())
+    named = named.select(*key, message_domain="domain", is_seed="is_seed", message_recipient="recipient_id")
+    rows = events.join(named, on=key, how="left", nulls_equal=True, maintain_order="left")
     rows = rows.with_columns(domain=pl.coalesce("message_domain", _domain("address"))).drop("message_domain")
     if FILLED not in events.collect_schema():
         return rows.with_columns(recipient_id=pl.coalesce("recipient_id", "message_recipient"))
@@ -144,8 +151,7 @@ def _with_message(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFrame:
 
 def _event_type() -> pl.Expr:
     by_link = pl.col("type_code").replace_strict(schema.LINK_TYPES, default=None, return_dtype=pl.String)
-    known = pl.coalesce(pl.col("reported_type").cast(pl.String), by_link, pl.lit("unknown"))
-    return known.cast(schema.EVENT.schema["event_type"])
+    return pl.coalesce("reported_type", by_link, pl.lit("unknown"))
 
 
 def known_agents(events: pl.LazyFrame, tables: Tables, parsed: pl.DataFrame | None = None) -> pl.LazyFrame:
@@ -153,8 +159,8 @@ def known_agents(events: pl.LazyFrame, tables: Tables, parsed: pl.DataFrame | No
 
     `parsed` gives texts that are parsed already (see `parse_agents`).
     """
-    told = tables.scan("user_agent").select(*schema.USER_AGENT.schema)
-    own = in_one_vocabulary(told.join(events.select("user_agent").unique(), on="user_agent", how="semi"))
+    listed = tables.scan("user_agent").select(*schema.USER_AGENT.schema)
+    own = in_one_vocabulary(listed.join(events.select("user_agent").unique(), on="user_agent", how="semi"))
     parsed = parse_agents(agent_texts(events)) if parsed is None else parsed
     return pl.concat([own, parsed.lazy().join(own, on="user_agent", how="anti")])
 
@@ -163,3 +169,50 @@ def agent_texts(events: pl.LazyFrame) -> list[str]:
     """Return the distinct user-agent texts; numbers are the platform's hashes, which say nothing by themselves."""
     agents = events.select(pl.col("user_agent").unique()).filter(pl.col("user_agent").str.contains(r"[^\d\s-]"))
     return agents.collect().to_series().to_list()
+
+
+# The earliest counts, an undated one last; the rest only makes the choice the same in any order of the rows.
+_EARLIEST = ("occurred_at", "event_id", "log_server", "source_file", "source_row")
+_ROW = "row of all"
+MARKED_BY = ("delivery_id", *schema.NUMBERS, *_EARLIEST, "event_type", "is_seed")  # what marks hang on
+
+
+def with_marks(events: pl.DataFrame) -> pl.DataFrame:
+    """Return events with `schema.FIRSTS`, each true once for a value that it counts, and `schema.NUMBERS` filled.
+
+    In: every row of `event` of some deliveries, enriched; out: the same rows, in the same order. Rows that no figure
+    counts (of control addresses, sends and bounces) are no first ones, nor are those that do not say whose they are.
+    Numbers are given to all rows, in order of the ids. Without a delivery, rows are taken for those of one.
+
+    >>> rows = [{"delivery_id": "7", "message_id": one, "event_type": "opened"} for one in ("b", "a", "b", None)]
+    >>> with_marks(pl.DataFrame(rows, schema=schema.EVENT.schema)).select("is_first_hit", "message_number").rows()
+    [(True, 2), (True, 1), (False, 2), (False, 0)]
+    """
+    ranks = [pl.col(column).rank("dense").over("delivery_id").fill_null(0) for column in schema.NUMBERS]
+    names = zip(ranks, schema.NUMBERS.values(), strict=True)
+    numbered = events.with_columns(rank.cast(pl.Int32).alias(name) for rank, name in names)
+    rows = (
+        numbered.lazy()
+        .select("delivery_id", *schema.NUMBERS.values(), *_EARLIEST, "event_type", "is_seed")
+        .with_row_index(_ROW)
+        .filter(is_counted())
+    )
+    firsts = pl.collect_all([_first(rows, *kind) for kind in schema.FIRSTS.values()])
+    place = pl.int_range(pl.len(), dtype=pl.UInt32)
+    return numbered.with_columns(
+        place.is_in(first[_ROW].implode()).alias(flag) for flag, first in zip(schema.FIRSTS, firsts, strict=True)
+    )
+
+
+def _first(rows: pl.LazyFrame, column: str, event_type: str | None) -> pl.LazyFrame:
+    kind = pl.lit(True) if event_type is None else pl.col("event_type") == event_type
+    value = ["delivery_id", schema.NUMBERS[column]]
+    named = rows.filter(kind, pl.col(schema.NUMBERS[column]) > 0).sort(*value, *_EARLIEST, nulls_last=True)
+    is_other = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in value)
+    return named.filter(is_other).select(_ROW)
+
+
+def later_than_first(rows: pl.LazyFrame, column: str) -> pl.LazyFrame:
+    """Return the rows that are not the first of their kind, of several with one value of a column."""
+    value = pl.col(column)
+    return rows.sort(column, *_EARLIEST, nulls_last=True).filter(value.eq_missing(value.shift()))

@@ -7,29 +7,29 @@ again. A removal that was stopped between the two is finished by repeating it.
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from trackkit import schema
 from trackkit.plain import one_line
-from trackkit.store.commits import Commit, among_others
 from trackkit.store.damage import require_whole
-from trackkit.store.dedupe import FILLED
-from trackkit.store.flags import MARKED_BY, with_marks
-from trackkit.store.lake import BUCKET, Lake
-from trackkit.store.layout import LARGE_ROWS, bucket_of
+from trackkit.store.enrich import MARKED_BY, with_marks
+from trackkit.store.lake import Commit, Lake, StoredTables, among_others
+from trackkit.store.layout import BUCKET, BY_DELIVERY, FENCE, FILLED, LARGE_ROWS, LOAD, OWN, WATERMARK, bucket_of
 from trackkit.store.locking import alone, discard_staging
 from trackkit.store.removal import ALTERED, GOES, Old, Person
-from trackkit.store.rewrite import Tables
-from trackkit.store.tables import BY_DELIVERY, FENCE, LOAD, OWN, WATERMARK
+
+if TYPE_CHECKING:
+    from deltalake.fs import DeltaStorageHandler
 
 FINISHED = 85  # states from here on are final: ended early, failed, finished, deleted
 Keep = Callable[[list[str]], pl.DataFrame]
-Rule = Callable[[Tables, pl.DataFrame], Old | Person]
+Rule = Callable[[StoredTables, pl.DataFrame], Old | Person]
 _OTHERS = [name for name in schema.TABLES if name not in (*BY_DELIVERY, "purge", "kept_count")]
 
 
@@ -91,7 +91,7 @@ def forget(lake: Lake, rule: Rule, keep: Keep | None, dry_run: bool) -> ForgetRe
         report = among_others(lake, lambda: _removed(lake, rule, keep, dry_run))
         if not dry_run:
             discard_staging(lake)
-            report.files = among_others(lake, lambda: _without_history(lake))
+            report.files = among_others(lake, lambda: _history_deleted(lake))
     return report
 
 
@@ -111,11 +111,10 @@ def _removed(lake: Lake, rule: Rule, keep: Keep | None, dry_run: bool) -> Forget
     return work.report
 
 
-def _without_history(lake: Lake) -> int:
+def _history_deleted(lake: Lake) -> int:
     """Delete the files of older versions, and those that no load committed; return how many."""
-    lake.begin(uuid.uuid4().hex)
-    lake.fence()
-    return sum(lake.without_history(name) for name in (*lake.present(), LOAD))
+    fence = Fence(lake)
+    return sum(fence.delete_history(name) for name in (*lake.present(), LOAD))
 
 
 class Removal:
@@ -124,8 +123,7 @@ class Removal:
     def __init__(self, lake: Lake, last: Commit, versions: dict[str, int], rule: Rule, load_id: str) -> None:
         self.lake, self.last, self.versions = lake, last, versions
         loads = lake.loads(*OWN[LOAD])
-        assert loads is not None
-        self.before = Tables(lake, dict(versions))
+        self.before = StoredTables(lake, dict(versions))
         self.rule = rule(self.before, _files(loads))
         self.report = ForgetReport(person=self.rule if isinstance(self.rule, Person) else None)
         self.concerned: dict[str, pl.DataFrame] = {}
@@ -138,13 +136,13 @@ class Removal:
             seeds = pl.col("is_seed").fill_null(False) if name == "event" else pl.lit(False)
             sums = [pl.col(GOES).sum(), pl.col(ALTERED).sum(), (pl.col(GOES) & ~seeds).sum().alias("counted")]
             marked = self.rule.marked(name)
-            found = marked.group_by("delivery_id").agg(sums) if name in BY_DELIVERY else marked.select(sums)
-            rows = found.filter((pl.col(GOES) > 0) | (pl.col(ALTERED) > 0)).collect()
+            counts = marked.group_by("delivery_id").agg(sums) if name in BY_DELIVERY else marked.select(sums)
+            rows = counts.filter((pl.col(GOES) > 0) | (pl.col(ALTERED) > 0)).collect()
             if rows.height:
                 self.concerned[name] = rows
-            if removed := rows[GOES].sum():
+            if removed := int(rows[GOES].sum()):
                 self.report.rows[name] = removed
-            self.report.altered += rows[ALTERED].sum()
+            self.report.altered += int(rows[ALTERED].sum())
         self.report.deliveries = sorted(set(self._losing()["delivery_id"]))
         self.report.undated = self.rule.undated()
 
@@ -154,7 +152,7 @@ class Removal:
         prints = [_mapped(json.loads(text), self.rule.load_text) for text in loads["fingerprints"]]
         texts = {"report": map(json.dumps, reports), "fingerprints": map(json.dumps, prints)}
         blanked = loads.with_columns(pl.Series(name, list(text), pl.String) for name, text in texts.items())
-        self.report.texts = (blanked["report"] != loads["report"]).sum()
+        self.report.texts = int((blanked["report"] != loads["report"]).sum())
         return blanked
 
     def _losing(self) -> pl.DataFrame:
@@ -191,8 +189,8 @@ class Removal:
             else:
                 self._put(name, _kept(self.rule.marked(name)).collect())
         losing = self._losing()
-        if self.rule.leaves_part:
-            self._merge("purge", self._purged(losing))
+        if isinstance(self.rule, Old):  # what is left of a delivery is not the whole
+            self._merge("purge", self._purged(losing, self.rule.cuts))
         else:
             excluded = self.rule.marked("exclusion").filter(GOES).select("delivery_id").collect()
             changed = pl.concat([losing.select("delivery_id"), excluded]).unique().drop_nulls()
@@ -202,12 +200,12 @@ class Removal:
 
     def _without_named_deliveries(self) -> None:
         """Remove what is noted of deliveries whose id is somebody's: nothing else is left of them."""
-        now = Tables(self.lake, self.versions)
+        now = StoredTables(self.lake, self.versions)
         for name in filter(self.versions.__contains__, (WATERMARK, "kept_count", "purge")):
             rows = now.scan(name).collect()
-            left = rows.filter(~self.rule.names("delivery_id"))
-            if left.height < rows.height:
-                self._put(name, left)
+            remaining = rows.filter(~self.rule.names("delivery_id"))
+            if remaining.height < rows.height:
+                self._put(name, remaining)
 
     def _rewrite_buckets(self, name: str) -> None:
         fences = self.before.scan(FENCE).collect()
@@ -216,10 +214,10 @@ class Removal:
             self.lake.replace(name, _marked(rows) if name == "event" else _batches(rows), [bucket])
         self.versions[name] = self.lake.own_version(name)
 
-    def _purged(self, losing: pl.DataFrame) -> pl.DataFrame:
+    def _purged(self, losing: pl.DataFrame, cuts: Mapping[str, datetime]) -> pl.DataFrame:
         """The rows of `purge` for the deliveries that lose rows, added to what they lost before."""
         before = self.before.scan("purge").select("delivery_id", "purged_table", earlier="purged_rows").collect()
-        cut = pl.col("purged_table").replace_strict(self.rule.cuts, default=None, return_dtype=schema.INSTANT)
+        cut = pl.col("purged_table").replace_strict(cuts, default=None, return_dtype=schema.INSTANT)
         both = losing.join(before, on=["delivery_id", "purged_table"], how="left")
         return both.with_columns(
             purged_before=cut,
@@ -249,11 +247,10 @@ class Removal:
     def _commit(self) -> None:
         """Add this removal to the history of loads. The data is still of the last load: its instant stays."""
         report = {"sources": [], "event_types": {}, "ignored_files": {}, "forgotten": self._anonymous()}
-        row = self.loads.tail(1).with_columns(
-            number=pl.lit(self.last.number + 1), load_id=pl.lit(self.load_id),
-            versions=pl.lit(json.dumps(self.versions)), report=pl.lit(json.dumps(report)), fingerprints=pl.lit("{}"),
-        )  # fmt: skip
-        self.lake.commit_all(pl.concat([self.loads, row.cast(dict(self.loads.schema))]))
+        texts = {"versions": json.dumps(self.versions), "report": json.dumps(report), "fingerprints": "{}"}
+        changed = {"number": self.last.number + 1, "load_id": self.load_id} | texts
+        row = self.loads.tail(1).with_columns(pl.lit(value).alias(name) for name, value in changed.items())
+        self.lake.commit_all(pl.concat([self.loads, row.cast(self.loads.schema)]))
 
     def _anonymous(self) -> dict[str, Any]:
         counts = {name: getattr(self.report, name) for name in ("rows", "altered", "undated", "texts")}
@@ -283,7 +280,7 @@ def _files(loads: pl.DataFrame) -> pl.DataFrame:
         for row in loads.iter_rows(named=True)
         for source in json.loads(row["report"])["sources"]
     ]
-    columns = {"source_file": pl.String, "loaded_at": schema.INSTANT}
+    columns = {"source_file": pl.String(), "loaded_at": schema.INSTANT}
     return pl.DataFrame(pairs, schema=columns, orient="row").group_by("source_file").agg(pl.col("loaded_at").max())
 
 
@@ -297,3 +294,89 @@ def _mapped(value: Any, text: Callable[[str], str]) -> Any:
         case dict():
             return {text(name): _mapped(one, text) for name, one in value.items()}
     return value
+
+
+class Fence:
+    """An entry of the log after which whoever began before cannot commit: what they wrote until then is nobody's.
+
+    With it, files of older versions, and those that no load committed, can be deleted.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        lake.begin(uuid.uuid4().hex)
+        lake.require_hold()
+        last = lake.last_commit()
+        assert last is not None
+        self.lake = lake
+        self._files_before = {name: listed(f"{lake.location}/{name}") for name in (*lake.present(), LOAD)}
+        loads = lake.fenced(last.number)
+        self._needed = last.versions | {LOAD: loads}
+        self._written_at = listed(f"{lake.location}/{LOAD}")[f"_delta_log/{loads:020}.json"]
+
+    def delete_history(self, name: str) -> int:
+        """Delete every file of a table from before the fence that the last commit does not need; return how many.
+
+        Older snapshots are gone then. Whatever versions there are beside the committed one, nobody can commit them; and
+        what was written after the fence may be in the way to a commit.
+        """
+        lake, before = self.lake, self._files_before.get(name, {})
+        needed = lake.file_names(name, self._needed[name]) if name in self._needed else frozenset()
+        left, deleted = sweep(f"{lake.location}/{name}", needed, self._written_at, before, lake.require_hold)
+        if lake.folder:
+            _delete_bounds(lake.folder / name / "_delta_log", left)
+        return deleted
+
+
+def sweep(
+    table: str,
+    needed: Collection[str],
+    until: datetime,
+    listed_before: Collection[str],
+    require_hold: Callable[[], None],
+) -> tuple[set[str], int]:
+    """Delete the files of a table written before an instant, by the clock of the store, but those needed.
+
+    A bucket's clock shows seconds: of files of that very second, those that were `known` before it go.
+    Out: the files that are left, and how many went. Whatever raises in `require_hold` stops it.
+    """
+    files = {path: at for path, at in listed(table).items() if not path.startswith("_delta_log/")}
+    obsolete = {path for path, at in files.items() if (at < until or path in listed_before) and path not in needed}
+    store = _store(table)
+    for path in sorted(obsolete):
+        require_hold()
+        store.delete_file(path)
+    return files.keys() - obsolete, len(obsolete)
+
+
+def _delete_bounds(log: Path, left: Collection[str]) -> None:
+    """Take out of a log the bounds of files that are not left: they are ids. (In a bucket they stay for a while.)"""
+    for entry in (path for path in log.glob("*.json") if path.stem.isdigit()):
+        lines = entry.read_text("utf-8").splitlines()
+        kept = [_without_bounds(line, left) for line in lines]
+        if kept != lines:
+            beside = entry.with_suffix(".part")
+            beside.write_text("\n".join(kept) + "\n", "utf-8")
+            beside.replace(entry)
+
+
+def _without_bounds(line: str, left: Collection[str]) -> str:
+    """A line of a log without the bounds of a file that it adds and that is no longer there."""
+    action = json.loads(line) if '"stats"' in line else {}
+    deleted = [one for one in (action.get("add"), action.get("remove")) if one and one["path"] not in left]
+    if not any(one.pop("stats", None) for one in deleted):
+        return line
+    return json.dumps(action, separators=(",", ":"))
+
+
+def listed(table: str) -> dict[str, datetime]:
+    """Every file in the folder of a table, and when it was written."""
+    from pyarrow.fs import FileSelector
+
+    chosen = FileSelector("", allow_not_found=True, recursive=True)
+    return {one.path: one.mtime for one in _store(table).get_file_info_selector(chosen) if one.is_file}
+
+
+def _store(table: str) -> "DeltaStorageHandler":
+    from deltalake.fs import DeltaStorageHandler  # brings pyarrow, which only a removal needs
+
+    return DeltaStorageHandler(table)

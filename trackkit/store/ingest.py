@@ -1,5 +1,10 @@
-"""One load: sources in, one commit out. Whatever stops it before the commit, the store stands as it stood."""
+"""One load: sources in, one commit out. Whatever stops it before the commit, the store stands as it stood.
 
+Which files a store holds already is known by their bytes, so that loading a growing folder reads only what is new.
+Nothing depends on that but time: rows that are read again are copies of those that are there.
+"""
+
+import hashlib
 import json
 import shutil
 import tempfile
@@ -18,28 +23,25 @@ from trackkit.errors import DataError
 from trackkit.plain import encodable
 from trackkit.quality.loads import judge_load, nothing_new
 from trackkit.quality.thresholds import thresholds
-from trackkit.sources.feeds.feed import all_feeds
+from trackkit.sources.feeds.feed import all_feeds, maps_behind
 from trackkit.sources.feeds.reading import SENT_IS_DELIVERED
 from trackkit.sources.feeds.tabular import together
-from trackkit.sources.files import find
-from trackkit.sources.report import LoadReport
+from trackkit.sources.files import Found, find
+from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.sql import is_database
 from trackkit.sources.staging import RawLoad
-from trackkit.store.commits import among_others
 from trackkit.store.damage import require_whole
-from trackkit.store.dedupe import FILE, FILLED, IS_NEW
-from trackkit.store.fingerprints import MARKS, Fingerprints, view
+from trackkit.store.dedupe import FILE, IS_NEW, Replacement, known_rows
 from trackkit.store.implied import recounted
-from trackkit.store.lake import Lake
-from trackkit.store.layout import first_fences
+from trackkit.store.lake import Lake, StoredTables, among_others
+from trackkit.store.layout import BY_DELIVERY, FENCE, FILLED, LOAD, WATERMARK, as_texts, first_fences
 from trackkit.store.locking import alone, staging
-from trackkit.store.portions import portions, replaced_in_portions
+from trackkit.store.partition import set_down
 from trackkit.store.pseudonyms import Pseudonyms, require_same_key
-from trackkit.store.replace import known_rows, replace_rows
-from trackkit.store.rewrite import Outcome, Progress, Rewrite, Tables, key_columns
-from trackkit.store.tables import BY_DELIVERY, FENCE, LOAD, WATERMARK
+from trackkit.store.rewrite import Outcome, Progress, Rewrite, key_columns
 
 LOADS_PER_FILE = 20  # the history is packed this often
+MARKS = "marks"  # beside the fingerprints of a load: how far it read each table of a database, by the options it had
 UNTOLD = "{:,} deliveries have messages sent, opens or clicks, and none delivered: {}"
 _DIMENSIONS = [name for name in schema.TABLES if name not in BY_DELIVERY]
 
@@ -74,7 +76,7 @@ def ingest(
 
 
 def _read(load: "Load", sources: Sequence[str | Path]) -> list[LoadReport]:
-    """Read all sources; those that are refused are told of, unless all are."""
+    """Read all sources; report those that are refused, unless all are."""
     reports, refused = [], {}
     for number, source in enumerate(sources):
         try:
@@ -121,17 +123,21 @@ class Load:
         files = [] if is_database(source) else find(source)
         prints = {one.relative: self.earlier.of(one) for one in files}
         unread = together(files, self.earlier.unread(files, prints), all_feeds())
-        known = [self.earlier.report(prints[one.relative], one.relative) for one in files if one not in unread]
+        already_loaded = [self.earlier.report(prints[one.relative], one.relative) for one in files if one not in unread]
         if files and not unread:
-            return known
+            return already_loaded
         is_named = all(str(one.path) == encodable(str(one.path)) for one in unread)  # in a way that libraries take
-        place = source if is_named and not known else view(self.staging / f"view{number}", unread)
+        place = source if is_named and not already_loaded else view(self.staging / f"view{number}", unread)
         into = self.staging / f"read{number}"
         since = Since() if self.overlap is None else Since(self.earlier.marks, self.overlap)
-        hiding, tell = self.pseudonyms, lambda name: self.progress(number, total, name)
-        raw = hiding.told(read(place, into, **self.asked, progress=tell, since=since, hiding=hiding))
+        hiding = self.pseudonyms
+
+        def tell(name: str) -> None:
+            self.progress(number, total, name)
+
+        raw = hiding.report_hidden(read(place, into, **self.asked, progress=tell, since=since, hiding=hiding))
         self.take(raw, {hiding.name(path): mark for path, mark in prints.items()})
-        return [*known, raw.report]
+        return [*already_loaded, raw.report]
 
     def take(self, raw: RawLoad, prints: Mapping[str, str]) -> None:
         """Take up what a source brought; `prints` are the fingerprints of its files, by relative path."""
@@ -149,7 +155,7 @@ class Load:
         self.lake.begin(self.load_id)
         self.last = self.lake.last_commit()
         self.settings = self.last.settings if self.last else {"timezone": str(self.asked["timezone"])}
-        self.before = Tables(self.lake, self.lake.recovered(self.last))
+        self.before = StoredTables(self.lake, self.lake.recovered(self.last))
         self.versions = dict(self.before.versions)
         self.changed: dict[str, pl.DataFrame] = {}
         self.kept: Counter[int] = Counter()
@@ -158,67 +164,45 @@ class Load:
         """Settle what was taken up with what the store holds, write it, and name the new versions: then it counts."""
         self._begin()
         report, parts = LoadReport.merged(raw.report for raw in self.raws), _numbered(self.raws)
-        frames = {name: pl.concat(same) for name, same in parts.items()}
         for name in _DIMENSIONS:
             if name in parts:
                 self._replace(name, parts[name], report.total("read"))
+        brought = pl.concat(parts.get("event", [_shaped("event", pl.LazyFrame())]))
         outcome = self._rewrite(parts)
         self._recount(outcome)
         self._account(report, outcome)
-        brought = frames.get("event", _shaped("event", pl.LazyFrame()))
         report.quality = self._quality(report, self._mark(outcome), brought)
         self._finish(report)
         return report
 
     def _replace(self, name: str, parts: list[pl.LazyFrame], most: int) -> None:
-        """Put new rows of a table, at most so many, in the place of older ones: all at once, or in portions."""
-        known = self.before.scan(name) if name in self.versions else None
-        count = portions(most + (known.select(pl.len()).collect().item() if known is not None else 0))
+        """Put new rows of a table, at most so many, in the place of older ones."""
+        stored = self.before.scan(name)
         self._created(name)
-        if count > 1:
-            self._replace_in_portions(name, known, parts, count)
-            return
-        stored = None if known is None else known.collect()
-        replaced = replace_rows(schema.TABLES[name], stored, pl.concat(parts).collect())
-        if replaced.is_other:
-            self.lake.overwrite(name, replaced.rows)
+        work, folder = Replacement(schema.TABLES[name], key_columns(name)), self.staging / uuid.uuid4().hex
+        portions = work.portions(stored, parts, most, folder)
+        rows = [set_down(portion, place) for portion, place in portions]
+        if work.is_other:
+            self.lake.overwrite(name, (portion.collect() for portion in rows))
             self.versions[name] = self.lake.tidied(name)
-        self._note(name, [replaced.changed], replaced.kept)
-
-    def _replace_in_portions(
-        self, name: str, known: pl.LazyFrame | None, parts: list[pl.LazyFrame], count: int
-    ) -> None:
-        folder, is_other, changed = Path(tempfile.mkdtemp(dir=self.staging)), False, []
-        kept: Counter[int] = Counter()
-        for number, one in enumerate(replaced_in_portions(schema.TABLES[name], known, parts, count, folder)):
-            one.rows.write_parquet(folder / f"{number}.parquet", compression="lz4")
-            is_other = is_other or one.is_other
-            changed.append(one.changed.select(key_columns(name)))
-            kept.update(one.kept)
-        if is_other:
-            self.lake.overwrite(name, (pl.read_parquet(folder / f"{number}.parquet") for number in range(count)))
-            self.versions[name] = self.lake.tidied(name)
-        shutil.rmtree(folder)
-        self._note(name, changed, kept)
-
-    def _note(self, name: str, changed: list[pl.DataFrame], kept: Mapping[int, int]) -> None:
-        self.changed[name] = pl.concat([rows.select(key_columns(name)) for rows in changed])
-        self.kept.update(kept)
+        shutil.rmtree(folder, ignore_errors=True)  # it is there if there were several portions
+        self.changed[name] = pl.concat(work.changed)
+        self.kept.update(work.kept)
 
     def _created(self, name: str) -> None:
         if name not in self.versions:
             self.versions[name] = self.lake.create(name)
 
-    def _rewrite(self, parts: dict[str, list[pl.LazyFrame]]) -> Outcome:
-        brought = [name for name in ("event", "message") if name in parts]
-        for name in (*brought, *(["collapsed"] if "event" in brought else [])):
+    def _rewrite(self, parts: Mapping[str, list[pl.LazyFrame]]) -> Outcome:
+        new = {name: parts[name] for name in ("event", "message") if name in parts}
+        for name in (*new, *(["collapsed"] if "event" in new else [])):
             self._created(name)
         own = {IS_NEW: pl.lit(True), FILLED: pl.lit(0, pl.Int32)}
-        given = {"event": [_shaped("event", pl.LazyFrame())]} | {name: parts[name] for name in brought}
-        new = given | {"event": [rows.with_columns(**own) for rows in given["event"]]}
+        events = new.get("event", [_shaped("event", pl.LazyFrame())])
+        new["event"] = [rows.with_columns(**own) for rows in events]
         fences = self.before.scan(FENCE).collect() if FENCE in self.versions else first_fences()
         folder = Path(tempfile.mkdtemp(dir=self.staging))
-        work = Rewrite(self.before, Tables(self.lake, self.versions), new, folder, self._silent_senders())
+        work = Rewrite(self.before, StoredTables(self.lake, self.versions), new, folder, self._silent_senders())
         outcome = work.run(self.changed, fences, self.progress)
         if not outcome.fences.equals(fences) or FENCE not in self.versions:
             self._put(FENCE, outcome.fences)
@@ -229,9 +213,9 @@ class Load:
 
     def _silent_senders(self) -> dict[str, bool]:
         """The formats of feeds, of this load and earlier ones, and whether a map says that deliveries may be untold."""
-        known = {name: bool(one.delivered) for name, one in all_feeds().items()}
+        may_be_untold = {name: bool(one.delivered) for name, one in all_feeds().items()}
         sources = [*self._sources_before(), *(one.to_dict() for raw in self.raws for one in raw.report.sources)]
-        senders = {one["format"]: known[one["format"]] for one in sources if one["format"] in known}
+        senders = {one["format"]: may_be_untold[one["format"]] for one in sources if one["format"] in may_be_untold}
         return senders | {one["format"]: True for one in sources if one.get("sent_is_delivered", False)}
 
     def _sources_before(self) -> list[dict[str, Any]]:
@@ -243,8 +227,8 @@ class Load:
         self.versions[name] = self.lake.tidied(name)
 
     def _recount(self, outcome: Outcome) -> None:
-        """Note with each delivery what its implied messages tell of it."""
-        now = Tables(self.lake, self.versions)
+        """Note with each delivery what its implied messages say of it."""
+        now = StoredTables(self.lake, self.versions)
         removed = now.scan("purge").select("delivery_id").collect().to_series()
         touched = pl.concat([pl.Series("delivery_id", [], pl.String), *outcome.changed]).unique().drop_nulls()
         touched = touched.filter(~touched.is_in(removed.implode())).sort()
@@ -255,21 +239,20 @@ class Load:
         if not rows.sort("delivery_id").equals(before.sort("delivery_id")):
             self._put("delivery", rows)
         if rows.is_empty() and "delivery" not in self.changed:
-            self.versions.pop("delivery", None)  # nothing but messages ever told of one
+            self.versions.pop("delivery", None)  # only messages ever mentioned one
 
     def _account(self, report: LoadReport, outcome: Outcome) -> None:
         """Say what became of every line: kept, collapsed, or a copy of what was there."""
-        for counts in (*outcome.kept["event"], *outcome.kept["message"]):
-            self.kept.update(counts)
-        collapsed = sum(map(Counter, outcome.kept["collapsed"]), Counter())
+        self.kept.update(outcome.kept["event"])
+        self.kept.update(outcome.kept["message"])
         for number, source in enumerate(report.sources):
-            source.kept, source.collapsed = self.kept[number], collapsed[number]
+            source.kept, source.collapsed = self.kept[number], outcome.kept["collapsed"][number]
             source.duplicate = source.accepted - source.kept - source.collapsed
         for name, count in outcome.untold.items():
             note = UNTOLD.format(count, SENT_IS_DELIVERED)
             for source in [one for one in report.sources if one.format == name][:1]:
                 source.assumptions += [] if note in source.assumptions else [note]  # a load may begin again
-        report.event_types = dict(sorted(sum(map(Counter, outcome.event_types), Counter()).items()))
+        report.event_types = dict(sorted(outcome.event_types.items()))
 
     def _mark(self, outcome: Outcome) -> pl.Series:
         """Note this load with every delivery of which anything changed, and return them."""
@@ -295,14 +278,16 @@ class Load:
         return judge_load(tables, sources, self._sources_before(), touched.to_list(), brought)
 
     def _finish(self, report: LoadReport) -> None:
-        row = {
-            "number": self.last.number + 1 if self.last else 1, "load_id": self.load_id,
-            "loaded_at": datetime.now(UTC), "timezone": str(self.asked["timezone"]),
-            "versions": json.dumps(self.versions), "report": json.dumps(report.to_dict()),
-            "fingerprints": json.dumps(self.prints), "mark": self.pseudonyms.mark,
-            "settings": json.dumps(self.settings),
-        }  # fmt: skip
-        if row["number"] % LOADS_PER_FILE == 0 and self.last:
+        number = self.last.number + 1 if self.last else 1
+        texts = {
+            "versions": self.versions,
+            "report": report.to_dict(),
+            "fingerprints": self.prints,
+            "settings": self.settings,
+        }
+        row = {"number": number, "load_id": self.load_id, "loaded_at": datetime.now(UTC), "mark": self.pseudonyms.mark}
+        row |= {"timezone": str(self.asked["timezone"])} | {name: json.dumps(text) for name, text in texts.items()}
+        if number % LOADS_PER_FILE == 0 and self.last:
             self.lake.compact(LOAD)
         self.lake.commit(row)
 
@@ -321,12 +306,72 @@ def _numbered(raws: Sequence[RawLoad]) -> dict[str, list[pl.LazyFrame]]:
 
 
 def _shaped(name: str, frame: pl.LazyFrame, number: pl.Expr | None = None) -> pl.LazyFrame:
-    """A frame with exactly the sourced columns of its table and the number of the file."""
+    """A frame with exactly the sourced columns of its table, as the store keeps them, and the number of the file."""
     has = frame.collect_schema()
+    sourced = schema.TABLES[name].sourced
     columns = [
-        (pl.col(column) if column in has else pl.lit(None)).cast(dtype).alias(column)
-        for column, dtype in schema.TABLES[name].sourced.items()
+        (pl.col(column) if column in has else pl.lit(None)).cast(sourced[column]).cast(dtype).alias(column)
+        for column, dtype in as_texts(sourced).items()
     ]
     number = pl.lit(None, pl.Int32) if number is None or "source_file" not in has else number
     shaped = frame.select(*columns, number.alias(FILE))
     return shaped if has else shaped.limit(0)
+
+
+class Fingerprints:
+    """What was loaded before with the same options: files, by their bytes and their place in the source.
+
+    `marks` says how far each table of a database was read.
+    """
+
+    def __init__(self, lake: Lake, asked: Mapping[str, Any]) -> None:
+        maps = [place.read_text("utf-8", "replace") for place in maps_behind(str(asked["format"]))]
+        # Left out where nothing is asked: stores from before there was the option know their files by the others.
+        options = {name: asked[name] for name in sorted(asked) if name != "dates" or asked[name]}
+        self.asked = json.dumps([options, *maps])
+        self.loads: dict[str, dict[str, Any]] = {}
+        self.seen: dict[str, tuple[str, Any]] = {}
+        self.marks: dict[str, str] = {}
+        loads = lake.loads("load_id", "loaded_at", "report", "fingerprints")
+        for row in loads.iter_rows(named=True):
+            self.loads[row["load_id"]] = row
+            prints = json.loads(row["fingerprints"])
+            self.marks |= prints.pop(MARKS, {}).get(self.asked, {})
+            self.seen |= {mark: (row["load_id"], what) for mark, what in prints.items()}
+
+    def of(self, file: Found) -> str:
+        """Return the fingerprint of a file."""
+        with file.path.open("rb") as content:
+            digest = hashlib.file_digest(content, "blake2b")
+        digest.update(f"\0{file.relative}\0{self.asked}".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:40]
+
+    def unread(self, files: list[Found], prints: Mapping[str, str]) -> list[Found]:
+        """Return the files to be read."""
+        return [one for one in files if prints[one.relative] not in self.seen]
+
+    def report(self, mark: str, path: str) -> LoadReport:
+        """Return the report of a file that was loaded before: every line is a copy of one that is there."""
+        load_id, what = self.seen[mark]
+        if isinstance(what, str):
+            return LoadReport(ignored_files={path: what})
+        load = self.loads[load_id]
+        when = f"{load['loaded_at']:%Y-%m-%d %H:%M} UTC"
+        note = f"the same file was loaded on {when} (load {load_id}); it was not read again"
+        written = LoadReport.from_dict(json.loads(load["report"]))
+        return LoadReport([_as_duplicate(written.sources[number], note) for number in what])
+
+
+def _as_duplicate(source: SourceReport, note: str) -> SourceReport:
+    same = ("path", "format", "table", "read", "quarantined", "not_events", "unreadable", "cut")
+    copied: dict[str, Any] = {name: getattr(source, name) for name in same}
+    return SourceReport(**copied, duplicate=source.accepted, assumptions=[note])
+
+
+def view(folder: Path, files: list[Found]) -> Path:
+    """Make a folder that shows only some files of a source, each at its place."""
+    for one in files:
+        link = folder / one.relative
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(one.path.resolve())
+    return folder

@@ -1,47 +1,87 @@
 """Delta tables at the versions that one commit names: what the store is written on.
 
-A canonical table is a Delta table of its name. The large ones are cut into buckets: a bucket is a run of whole
-deliveries, in order, and one partition, so that replacing deliveries replaces whole files and reads nothing. The table
-`load` makes a transaction of them: its newest row names the version of every other table, and readers open exactly
-those. What is newer was never committed.
+A canonical table is a Delta table of its name. The large ones are partitioned by bucket, a run of whole deliveries
+(`layout`), so that replacing deliveries replaces whole files and reads nothing. The table `load` makes a transaction of
+them: its newest row names the version of every other table, and readers open exactly those. What is newer was never
+committed.
 
-One load writes at a time (`locking.alone`). Nothing hangs on that but time: each entry in the log of a table names its
-load, and what a load commits are versions with none but its own entries since the version it began from. Of two loads
-with one number one is refused.
+One load writes at a time (`locking.alone`), but nothing depends on that except time: each entry in the log of a table
+names its load, and a load commits a version only if it wrote every entry since the version that it began from. Of two
+loads with one number one is refused.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
 from trackkit import schema
 from trackkit.errors import RequestError
-from trackkit.store.commits import SEEN, Commit, OvertakenError
-from trackkit.store.damage import opened, require_files
-from trackkit.store.datafile import BUCKET, ROWS_PER_GROUP, add_files, bounds, files_of
-from trackkit.store.sweep import listed, sweep, without_bounds, written_at
-from trackkit.store.tables import (
+from trackkit.store.damage import SEEN, opened, require_files
+from trackkit.store.datafile import ROWS_PER_GROUP, add_files, bounds, files_of
+from trackkit.store.layout import (
+    BUCKET,
     BY_DELIVERY,
     FENCE,
+    FILLED,
     LOAD,
     OWN,
     SKIPPING,
     WATERMARK,
     as_declared,
-    as_stored,
+    as_texts,
     stored_schema,
 )
 
 ROWS_PER_WRITE = 1_000_000
+ATTEMPTS = 6  # how often something begins again because another load came between
+_PAUSE = 1.0  # seconds at most before the second attempt; twice as long before each next one
 _LOOKS = 4  # at the newest load, while removals come between
+T = TypeVar("T")
+
+
+class OvertakenError(RequestError):
+    """Another load wrote at the same time: nothing of this one counts, and it can be repeated."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(
+            f"Another load wrote to {location!r} at the same time, and this one lost: nothing was kept; load again."
+        )
+
+
+class Commit(NamedTuple):
+    """One load, as the table `load` holds it: what it brought, the version of every table after it, and the settings.
+
+    A store from before there were settings has the time zone of its last load.
+    """
+
+    number: int
+    load_id: str
+    loaded_at: datetime
+    versions: dict[str, int]
+    settings: dict[str, str]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Commit":
+        """Build a commit from a row of `load`."""
+        settings = {"timezone": row["timezone"]} | json.loads(row["settings"] or "{}")
+        return cls(row["number"], row["load_id"], row["loaded_at"], json.loads(row["versions"]), settings)
+
+    @property
+    def timezone(self) -> str:
+        """The platform's time zone."""
+        return self.settings["timezone"]
 
 
 def _require_place(location: str) -> None:
@@ -63,9 +103,7 @@ class Lake:
         self.is_local = "://" not in location
         self.require_hold: Callable[[], None] = lambda: None  # refuses to go on once this process lost the store
         self._writer, self._began, self._loads_began = "", dict[str, int](), 0
-        self._needed, self._fenced_at = dict[str, int](), datetime.min
-        self._known = dict[str, Collection[str]]()  # files of each table before the fence
-        self._told: dict[tuple[str, int], pl.DataFrame] = {}
+        self._listed: dict[tuple[str, int], pl.DataFrame] = {}
 
     @property
     def folder(self) -> Path | None:
@@ -85,7 +123,7 @@ class Lake:
 
     def begin(self, load_id: str) -> None:
         """Write as this load from now on; what others commit after this moment refuses its commit."""
-        self._writer, self._began, self._told = load_id, {}, {}
+        self._writer, self._began, self._listed = load_id, {}, {}
         self._loads_began = self.open(LOAD).version() if self.exists(LOAD) else 0
 
     def is_overtaken(self) -> bool:
@@ -95,8 +133,8 @@ class Lake:
     def _signed(self, number: int | None = None) -> CommitProperties:
         """What each entry of this load carries; `number`, of the commit itself, is given to one load only."""
         transactions = None if number is None else [Transaction(LOAD, number)]
-        said = {"load_id": self._writer, SEEN: str(self._loads_began)}
-        return CommitProperties(custom_metadata=said, app_transactions=transactions)
+        metadata = {"load_id": self._writer, SEEN: str(self._loads_began)}
+        return CommitProperties(custom_metadata=metadata, app_transactions=transactions)
 
     def own_version(self, name: str) -> int:
         """Return the version of a table now, if this load alone has written to it since it began."""
@@ -114,20 +152,20 @@ class Lake:
     def last_commit(self) -> Commit | None:
         """Return the newest load, or None where nothing was ever committed."""
         loads = self.loads("number", "load_id", "loaded_at", "timezone", "versions", "settings", newest=True)
-        return Commit.of(loads.row(0, named=True)) if loads is not None and loads.height else None
+        return Commit.of(loads.row(0, named=True)) if loads.height else None
 
-    def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame | None:
-        """Return rows of `load` in order, all or the last one, or None where there is no store."""
+    def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame:
+        """Return rows of `load` in order, all or the last one; none where there is no store."""
         for _ in range(_LOOKS):
             with suppress(FileNotFoundError):  # a removal has put another file in its place, and deleted this one
                 return self._loads(*columns, newest=newest)
         return self._loads(*columns, newest=newest)
 
-    def _loads(self, *columns: str, newest: bool) -> pl.DataFrame | None:
+    def _loads(self, *columns: str, newest: bool) -> pl.DataFrame:
         try:
             table = self.open(LOAD)
         except TableNotFoundError:
-            return None
+            return pl.DataFrame(schema={column: OWN[LOAD][column] for column in columns})
         files = files_of(table)
         require_files(self.location, LOAD, files)
         if newest and files.height:
@@ -138,18 +176,19 @@ class Lake:
     def set(self, load_id: str, settings: Mapping[str, str]) -> None:
         """Commit the store as it is with other settings."""
         self.begin(load_id)
-        rows = self.loads(*OWN[LOAD], newest=True)
-        assert rows is not None
-        row = rows.row(0, named=True)
-        known = Commit.of(row).settings
+        row = self.loads(*OWN[LOAD], newest=True).row(0, named=True)
+        settings_before = Commit.of(row).settings
         report = {"sources": [], "event_types": {}, "ignored_files": {}, "settings": dict(settings)}
-        changed = {"number": row["number"] + 1, "load_id": load_id, "settings": json.dumps(known | dict(settings))}
+        changed = {
+            "number": row["number"] + 1,
+            "load_id": load_id,
+            "settings": json.dumps(settings_before | dict(settings)),
+        }
         self.commit(row | changed | {"report": json.dumps(report), "fingerprints": "{}"})
 
     def marks(self) -> list[str | None]:
         """Return the marks of the keys that pseudonyms were made with, load by load; empty or null without one."""
-        loads = self.loads("mark")
-        return [] if loads is None else loads["mark"].to_list()
+        return self.loads("mark")["mark"].to_list()
 
     def scan(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table at a version, only of some buckets if asked, in order of delivery."""
@@ -172,11 +211,15 @@ class Lake:
         if files.is_empty():
             return pl.LazyFrame(schema=stored)
         # polars' own Delta reader would import pyarrow, which takes longer than the whole question. Like it, this hands
-        # over the bounds that the log tells, else polars opens every file to find which hold a delivery.
+        # over the bounds that the log has, else polars opens every file to find which hold a delivery.
         return pl.scan_parquet(
-            self._paths(name, files), schema=stored, glob=False, missing_columns="insert", extra_columns="ignore",
+            self._paths(name, files),
+            schema=stored,
+            glob=False,
+            missing_columns="insert",
+            extra_columns="ignore",
             _table_statistics=bounds(files),
-        )  # fmt: skip
+        )
 
     def _paths(self, name: str, files: pl.DataFrame) -> list[str]:
         return [f"{self.location}/{name}/{path}" for path in files["path"]]
@@ -185,24 +228,30 @@ class Lake:
         """Return the files that a table is made of at a version, for who reads them in another way."""
         return self._paths(name, self._files(name, version))
 
+    def file_names(self, name: str, version: int) -> frozenset[str]:
+        """Return the same files by their place in the folder of the table."""
+        return frozenset(self._files(name, version)["path"])
+
     def _files(self, name: str, version: int) -> pl.DataFrame:
-        """What the log tells of the files of a table at a version, which never changes; local ones are all there."""
-        if (name, version) not in self._told:
+        """What the log has of the files of a table at a version, which never changes; local ones are all there."""
+        if (name, version) not in self._listed:
             files = files_of(self.open(name, version))
             require_files(self.location, name, files)
-            self._told[name, version] = files
-        return self._told[name, version]
+            self._listed[name, version] = files
+        return self._listed[name, version]
 
     def create(self, name: str) -> int:
         """Create an empty table (version 0)."""
-        is_cut = name in BY_DELIVERY
+        # A checkpoint every ten commits keeps opening fast.
+        settings = {"delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": SKIPPING.get(name, "")}
         write_deltalake(
-            f"{self.location}/{name}", pl.DataFrame(schema=stored_schema(name)), mode="ignore",
-            partition_by=[BUCKET] if is_cut else None, commit_properties=self._signed(),
-            configuration={  # a checkpoint every ten commits keeps opening fast
-                "delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": SKIPPING.get(name, ""),
-            },
-        )  # fmt: skip
+            f"{self.location}/{name}",
+            pl.DataFrame(schema=stored_schema(name)),
+            mode="ignore",
+            partition_by=[BUCKET] if name in BY_DELIVERY else None,
+            commit_properties=self._signed(),
+            configuration=settings,
+        )
         return 0
 
     def replace(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int]) -> None:
@@ -226,20 +275,25 @@ class Lake:
         Where the store is under a URL that writer is used: it knows what object stores ask for.
         """
         table, place = self._widened(name), Path(self.location, name)
-        added = [each for part in parts for each in add_files(place, as_stored(part, name), SKIPPING[name])]
+        added: list[AddAction | RemoveAction] = []
+        for part in parts:
+            added += add_files(place, _as_stored(part, name), SKIPPING[name].split(","))
         if not added:
             table.delete(_in(buckets), commit_properties=self._signed())
             return
         table.create_write_transaction(
-            added, mode="overwrite", schema=table.schema(), partition_by=[BUCKET],
+            added,
+            mode="overwrite",
+            schema=table.schema(),
+            partition_by=[BUCKET],
             partition_filters=[(BUCKET, "in", [str(int(bucket)) for bucket in buckets])],
             commit_properties=self._signed(),
-        )  # fmt: skip
+        )
 
     def _widened(self, name: str) -> DeltaTable:
         """Open a table with every column declared: one from before takes it up, its old rows having null there."""
-        known = {field.name for field in self.open(name).schema().fields}
-        if not known.issuperset(stored_schema(name)):
+        columns = {field.name for field in self.open(name).schema().fields}
+        if not columns.issuperset(stored_schema(name)):
             self._write(name, pl.DataFrame(schema=stored_schema(name)), mode="append", partition_by=[BUCKET])
         return self.open(name)
 
@@ -267,14 +321,27 @@ class Lake:
         except CommitFailedError as error:
             raise OvertakenError(self.location) from error
 
+    def fenced(self, number: int) -> int:
+        """Refuse, from now on, the commit of whoever began before; return the version of `load` that does."""
+        loads = self.open(LOAD, self._loads_began)
+        signed = self._signed(number)
+        try:
+            loads.create_write_transaction([], mode="append", schema=loads.schema(), commit_properties=signed)
+        except CommitFailedError as error:
+            raise OvertakenError(self.location) from error
+        loads = self.open(LOAD)
+        if loads.history(1)[0].get("load_id") != self._writer:
+            raise OvertakenError(self.location)
+        return loads.version()
+
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
         """Write rows; a table from before a column was declared takes it up, its old rows having null there."""
         properties = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROWS_PER_GROUP)
-        stored = as_stored(rows, name)
-        number = rows["number"].max() if name == LOAD else None
-        table = self.open(name, self._loads_began) if name == LOAD else self.open(name)
+        is_load = name == LOAD
+        number = int(rows.select(pl.col("number").max()).item()) if is_load else None
+        table = self.open(name, self._loads_began if is_load else None)
         how |= {"writer_properties": properties, "commit_properties": self._signed(number)}
-        write_deltalake(table, stored, schema_mode="merge", **how)
+        write_deltalake(table, _as_stored(rows, name), schema_mode="merge", **how)
 
     def recovered(self, commit: Commit | None) -> dict[str, int]:
         """Undo what an interrupted load left behind; return the version of each table now."""
@@ -303,37 +370,45 @@ class Lake:
         self.open(name).vacuum(dry_run=False, full=True, commit_properties=self._signed())
         return self.own_version(name)
 
-    def fence(self) -> None:
-        """Refuse, from now on, the commit of whoever began before: what they wrote and is not committed is nobody's."""
-        self.require_hold()
-        last, loads = self.last_commit(), self.open(LOAD, self._loads_began)
-        assert last is not None
-        self._known = {name: listed(f"{self.location}/{name}") for name in (*self.present(), LOAD)}
-        try:
-            loads.create_write_transaction(
-                [], mode="append", schema=loads.schema(), commit_properties=self._signed(last.number)
-            )
-        except CommitFailedError as error:
-            raise OvertakenError(self.location) from error
-        loads = self.open(LOAD)
-        if loads.history(1)[0].get("load_id") != self._writer:
-            raise OvertakenError(self.location)
-        self._needed = last.versions | {LOAD: loads.version()}
-        self._fenced_at = written_at(f"{self.location}/{LOAD}", loads.version())
 
-    def without_history(self, name: str) -> int:
-        """Delete every file from before the fence that the last commit does not need, and return how many.
-
-        Older snapshots are gone then. Whatever versions there are beside the committed one, nobody can commit them; and
-        what was written after the fence may be in the way to a commit.
-        """
-        files = self._files(name, self._needed[name])["path"] if name in self._needed else []
-        known = self._known.get(name, ())
-        left, gone = sweep(f"{self.location}/{name}", set(files), self._fenced_at, known, self.require_hold)
-        if self.folder:
-            without_bounds(self.folder / name / "_delta_log", left)
-        return gone
+def _as_stored(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Rows in the columns of their Delta table."""
+    columns = stored_schema(name)
+    return rows.select(*columns).cast(pl.Schema(columns))
 
 
 def _in(buckets: Collection[int]) -> str:
     return f"{BUCKET} IN ({', '.join(str(int(bucket)) for bucket in buckets)})"
+
+
+def among_others(lake: Lake, act: Callable[[], T]) -> T:
+    """Do something that ends in a commit; where one of another machine came between, again on top of it."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return act()
+        except (OvertakenError, CommitFailedError) as error:
+            overtaken = error if isinstance(error, OvertakenError) else OvertakenError(lake.location)
+        except FileNotFoundError:  # deleted by a removal?
+            if not lake.is_overtaken():
+                raise
+            overtaken = OvertakenError(lake.location)
+        time.sleep(random.uniform(0, _PAUSE * 2**attempt) if attempt + 1 < ATTEMPTS else 0)
+    raise overtaken
+
+
+@dataclass
+class StoredTables:
+    """The tables of a store at given versions, as they are kept; one that is missing is empty."""
+
+    lake: Lake
+    versions: dict[str, int]
+
+    def has(self, table: str) -> bool:
+        """Return whether any load brought this table."""
+        return table in self.versions
+
+    def scan(self, table: str, buckets: Sequence[int] | None = None) -> pl.LazyFrame:
+        """Return the rows of a table, all or of some buckets, with the store's own columns."""
+        if self.has(table):
+            return self.lake.stored(table, self.versions[table], buckets)
+        return pl.LazyFrame(schema=as_texts(schema.TABLES[table].schema) | {FILLED: pl.Int32()})

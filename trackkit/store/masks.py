@@ -1,4 +1,4 @@
-"""What in a text tells who somebody is, in every spelling: addresses, IP addresses, what URLs say of their reader.
+"""What in a text reveals who somebody is, in every spelling: addresses, IP addresses, what URLs say of their reader.
 
 Worked out a value at a time, and of each column once for each distinct text that can hold such a thing at all.
 """
@@ -35,7 +35,7 @@ _URL = re.compile(r"\w+:(?:\\?/){2}[^\s\"'<>]+")
 _PAIR = re.compile(rf"((?:[?&#]|&amp;|\\u0026)[^\s\"'<>=&;#?/\\]{{1,100}}{_EQUALS})([^\s\"'<>&#\\]+)")
 _IN_TEXT = re.compile(f"(?P<url>{_URL.pattern})|{_PAIR.pattern}")
 _PARTS = re.compile(f"({_AND})")
-_PATH = re.compile(r"^[^?#;]*")
+_ASKS = re.compile("[?#;]")
 _LOGIN = re.compile(r"(?<=//)[^/@]*(?=@)")
 _AT_IN_HTML = re.compile(r"&#0*64;|&#[xX]0*40;|&commat;")
 _SEGMENT = re.compile(r"[A-Za-z0-9+_-]{8,}={0,2}")
@@ -67,7 +67,7 @@ def without_query(url: str, keyed: Keyed) -> str:
     'https://shop.example/offer?email=***%40x.example&token=~#~'
     """
     url = _AT_IN_HTML.sub("@", url)
-    path = _PATH.match(url)[0]  # type: ignore[index]
+    path = _ASKS.split(url, maxsplit=1)[0]
     hidden = _SEGMENT.sub(lambda one: _segment(one[0], keyed), _LOGIN.sub("***", path))
     parts = _PARTS.split(url[len(path) :])
     return hidden + "".join(part if place % 2 else _part(part, keyed) for place, part in enumerate(parts))
@@ -79,8 +79,8 @@ def _part(part: str, keyed: Keyed) -> str:
 
 
 def _named(part: str) -> tuple[str, str, str]:
-    found = re.match(rf"([^=]*?)({_EQUALS})(.*)", part, re.DOTALL)
-    return (found[1], found[2], found[3]) if found else ("", "", part)
+    match = re.match(rf"([^=]*?)({_EQUALS})(.*)", part, re.DOTALL)
+    return (match[1], match[2], match[3]) if match else ("", "", part)
 
 
 def value(text: str, keyed: Keyed) -> str:
@@ -141,8 +141,8 @@ def long_ips(text: str) -> str:
 def network(address: str) -> str | None:
     """Return an IP address cut to /24 or /48; None for what is none."""
     try:
-        found = ipaddress.ip_address(address.strip())
+        ip = ipaddress.ip_address(address.strip())
     except ValueError:
         return None
-    v4 = found if found.version == 4 else found.ipv4_mapped
-    return str(ipaddress.ip_network((v4 or found, 24 if v4 else 48), strict=False).network_address)
+    v4 = ip if ip.version == 4 else ip.ipv4_mapped
+    return str(ipaddress.ip_network((v4 or ip, 24 if v4 else 48), strict=False).network_address)

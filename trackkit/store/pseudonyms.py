@@ -16,7 +16,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.errors import RequestError
-from trackkit.sources.hiding import Hiding, kinds_of
+from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport
 from trackkit.sources.staging import RawLoad
 from trackkit.sources.values import address, plain_address
@@ -24,12 +24,12 @@ from trackkit.store import masks
 
 VARIABLE = "TRACKKIT_KEY"
 SHORTEST_KEY = 16  # bytes
-# What a key is told by: another one for each way in which pseudonyms were ever made.
+# What the mark of a key is made of: another text for each way in which pseudonyms were ever made.
 _MARKS = (b"trackkit: mark of the key, ids made of pseudonyms", b"trackkit: mark of the key")
 
 
 class Pseudonyms(Hiding):
-    """What is hidden in a load: addresses and what tells of somebody in URLs, with a key; the ends of IP addresses.
+    """What is hidden in a load: addresses and what reveals somebody in URLs, with a key; the ends of IP addresses.
 
     >>> hidden = Pseudonyms(b"sixteen bytes or more")
     >>> hidden.of("Ana <Ana@Post.example>") == hidden.of("ana@post.example"), hidden.of("ana@post.example")[32:]
@@ -46,16 +46,20 @@ class Pseudonyms(Hiding):
     @classmethod
     def read(cls, file: str | os.PathLike[str] | None, truncate_ips: bool = False) -> "Pseudonyms":
         """Take the key from a file, else from the environment; without either addresses stay as they are."""
-        told = os.environ.get(VARIABLE, "")
+        from_environment = os.environ.get(VARIABLE, "")
         try:
-            key = Path(file).read_bytes().strip() if file else told.encode(errors="surrogateescape").strip() or None
+            key = (
+                Path(file).read_bytes().strip()
+                if file
+                else from_environment.encode(errors="surrogateescape").strip() or None
+            )
         except OSError as error:
             raise RequestError(f"The key file {str(file)!r} cannot be read: {error.strerror}.") from None
         return cls(key, truncate_ips)
 
     @property
     def mark(self) -> str:
-        """What tells keys apart and says nothing of them; empty without a key."""
+        """A text that differs from key to key and reveals nothing of them; empty without a key."""
         return self._marks()[0]
 
     @property
@@ -84,12 +88,7 @@ class Pseudonyms(Hiding):
         """Return the name of a file without addresses; other names stay others."""
         return self._id(text)
 
-    def applied(self, raw: RawLoad) -> RawLoad:
-        """Return canonical rows with everything hidden, and what is told of them; the rows stay in their order."""
-        parts = {name: [self.rows(rows, kinds_of(name)) for rows in same] for name, same in raw.parts.items()}
-        return self.told(replace(raw, parts=parts))
-
-    def told(self, raw: RawLoad) -> RawLoad:
+    def report_hidden(self, raw: RawLoad) -> RawLoad:
         """Return what a source brought with everything hidden in refused lines and in the report."""
         if not self._hides:
             return raw
@@ -103,11 +102,18 @@ class Pseudonyms(Hiding):
         return self._key is not None or self.truncate_ips
 
     def _hidden(self, kind: str, column: pl.Series) -> pl.Series:
-        """Return a column of this kind hidden: only the texts that can tell of somebody are looked at, each once."""
-        return {
-            "address": self._addresses, "ip": self._ips, "person": self._people, "id": self._ids, "url": self._urls,
-            "text": self._texts, "line": self._lines, "hash": self._hashes,
-        }[kind](column)  # fmt: skip
+        """Return a column of this kind hidden: only the texts that can reveal somebody are looked at, each once."""
+        hide: dict[str, Callable[[pl.Series], pl.Series]] = {
+            "address": self._addresses,
+            "ip": self._ips,
+            "person": self._people,
+            "id": self._ids,
+            "url": self._urls,
+            "text": self._texts,
+            "line": self._lines,
+            "hash": self._hashes,
+        }
+        return hide[kind](column)
 
     def _addresses(self, column: pl.Series) -> pl.Series:
         if self._key is None:
@@ -142,8 +148,8 @@ class Pseudonyms(Hiding):
     def _urls(self, column: pl.Series) -> pl.Series:
         if self._key is None:
             return self._lines(column)
-        some = _may_tell(column) | column.str.contains("/", literal=True)
-        return self._lines(_replaced(column, some, lambda url: masks.without_query(url, self._short)))
+        may_tell = _may_tell(column) | column.str.contains("/", literal=True)
+        return self._lines(_replaced(column, may_tell, lambda url: masks.without_query(url, self._short)))
 
     def _texts(self, column: pl.Series) -> pl.Series:
         if self._key is None:
@@ -180,18 +186,24 @@ class Pseudonyms(Hiding):
         def hidden(texts: Iterable[str]) -> list[str]:
             return self._texts(pl.Series(list(texts), dtype=pl.String)).to_list()
 
+        def counted(words: Mapping[str, int]) -> dict[str, int]:
+            total: Counter[str] = Counter()
+            for word, count in zip(hidden(words), words.values(), strict=True):
+                total[word] += count
+            return dict(total)
+
         sources = [
             replace(
-                one, path=self.name(one.path), assumptions=hidden(one.assumptions),
+                one,
+                path=self.name(one.path),
+                assumptions=hidden(one.assumptions),
                 ignored_columns=hidden(one.ignored_columns),
-                unknown_types=_summed(hidden(one.unknown_types), one.unknown_types.values()),
-                unknown_values={
-                    name: _summed(hidden(words), words.values()) for name, words in one.unknown_values.items()
-                },
+                unknown_types=counted(one.unknown_types),
+                unknown_values={name: counted(words) for name, words in one.unknown_values.items()},
                 unreadable=hidden([one.unreadable])[0],
             )
             for one in report.sources
-        ]  # fmt: skip
+        ]
         ignored = zip(map(self.name, report.ignored_files), hidden(report.ignored_files.values()), strict=True)
         return replace(report, sources=sources, ignored_files=dict(ignored))
 
@@ -199,13 +211,6 @@ class Pseudonyms(Hiding):
 def _may_tell(column: pl.Series) -> pl.Series:
     """Whether a text can hold an address, a URL or an IP address."""
     return column.str.contains_any([*masks.AT_SIGNS, *masks.ASKS, ";"]) | column.str.contains(r"\d\.\d+\.\d+\.\d")
-
-
-def _summed(words: list[str], counts: Iterable[int]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for word, count in zip(words, counts, strict=True):
-        total[word] += count
-    return dict(total)
 
 
 def _where(column: pl.Series, some: pl.Series, new: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
@@ -236,16 +241,16 @@ def require_same_key(mark: str, earlier: Iterable[str | None], earlier_mark: str
     Traceback (most recent call last):
     trackkit.errors.RequestError: This store holds pseudonyms: load with --pseudonymise and the same key.
     """
-    known = {one or "" for one in earlier}
-    if not known or known == {mark}:
+    marks = {one or "" for one in earlier}
+    if not marks or marks == {mark}:
         return
     if not mark:
         raise RequestError("This store holds pseudonyms: load with --pseudonymise and the same key.")
-    if earlier_mark and earlier_mark in known:
+    if earlier_mark and earlier_mark in marks:
         raise RequestError(
             "This store holds pseudonyms of this key as an earlier release made them, whose ids told addresses: it can "
             "be read, but load everything into a new store."
         )
-    if "" in known:
+    if "" in marks:
         raise RequestError("This store holds addresses as they are: load pseudonyms into a new store.")
     raise RequestError("This store holds pseudonyms of another key: load with that key, or into a new store.")

@@ -1,30 +1,41 @@
-"""Deliveries as they are after a load: copies merged, rows enriched, repeated opens set aside.
+"""Deliveries as they are after a load: copies merged, rows enriched, repeated opens set aside, hits marked.
 
-Settled are whole deliveries, or of one all rows of some messages: but for marks, and for whether it is known what a
-delivery sent (`pieces`), nothing here looks beyond a message and the copies of its rows.
+Several deliveries are settled in one piece, a large delivery in several. A piece is a run of messages in order of their
+ids, so that the pieces, one after the other, lie in the store's order. Copies of an event that name different messages
+must be settled together: they, with all rows of these messages, are settled first, and the result goes to the pieces of
+its messages. Rows without message, of which only copies belong together, have pieces of their own, the first ones.
+Memory holds one piece, and of the whole delivery its people.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from trackkit import schema
 from trackkit.engine.snapshot import Tables
-from trackkit.store.dedupe import FILLED, merge_copies, set_repeats_aside
+from trackkit.store.dedupe import merge_copies, replace_rows, set_repeats_aside
 from trackkit.store.enrich import (
     agent_texts,
     enrich_events,
     enrich_messages,
     known_agents,
+    later_than_first,
     own_messages,
     with_borrowed,
+    with_marks,
 )
 from trackkit.store.implied import silent_on_deliveries, told_by_events
-from trackkit.store.layout import ORDER, in_order
-from trackkit.store.replace import replace_rows
+from trackkit.store.layout import BY_DELIVERY, FILLED, ORDER, in_order
+from trackkit.store.partition import NUMBER, Partitions, partitioned, set_down
 from trackkit.store.user_agents import parse_agents
+
+SAMPLE = 64  # one row of so many says where messages are cut
+IDS_AT_ONCE = 20_000_000
+_PIECE, _ROW = "piece of delivery", "row of piece"
+_MIXED = -1
 
 
 class Unsettled(NamedTuple):
@@ -58,7 +69,7 @@ class Settling:
     silent: pl.DataFrame | None = None
 
     def look_at(self, events: pl.LazyFrame) -> None:
-        """Note of whole deliveries what no piece of one could tell: where nothing is said to be delivered."""
+        """Note which whole deliveries report nothing delivered, which no piece of one could show."""
         self.silent = silent_on_deliveries(events, self.senders) if self.senders else None
 
     def untold(self) -> list[str]:
@@ -70,14 +81,181 @@ class Settling:
         """Settle rows; those there were before and those that are new count the same."""
         messages = replace_rows(schema.MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())
         events = in_order("event", merge_copies(rows.events.collect()))
-        known = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
+        stated = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
         told = told_by_events(events.lazy(), self.silent)
-        known = enrich_messages(known, self.now, told).sort(ORDER["message"]).collect()
-        enriched = enrich_events(events, known.lazy(), self.now, self._agents(events.lazy()))
+        enriched = enrich_messages(stated, self.now, told).sort(ORDER["message"]).collect()
+        hits = enrich_events(events, enriched.lazy(), self.now, self._agents(events.lazy()))
         del events
-        return Settled(*set_repeats_aside(enriched), known, messages.kept)
+        return Settled(*set_repeats_aside(hits), enriched, messages.kept)
 
     def _agents(self, events: pl.LazyFrame) -> pl.LazyFrame:
         unknown = sorted(set(agent_texts(events)).difference(self.agents["user_agent"]))
         self.agents = pl.concat([self.agents, parse_agents(unknown)])
         return known_agents(events, self.now, self.agents)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a delivery is cut: how many pieces hold rows without message, and the first message of the others.
+
+    `events` and `messages` are hashes of the log ids whose copies name different messages, and of those messages.
+    """
+
+    nameless: int = 0
+    fences: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
+    events: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))
+    messages: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))
+
+    @property
+    def pieces(self) -> range:
+        """The numbers of the pieces, in order."""
+        return range(self.nameless + self.fences.len() + 1)
+
+    def placed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Give each row the number of the piece of its message."""
+        named = self.fences.search_sorted(rows["message_id"].fill_null(""), side="right").cast(pl.Int64) + self.nameless
+        copies = _hash("event_id") if "event_id" in rows.columns else pl.lit(None, pl.UInt64)
+        nameless = copies.fill_null(pl.int_range(pl.len(), dtype=pl.UInt64)) % self.nameless
+        piece = pl.when(pl.col("message_id").is_not_null()).then(named).otherwise(nameless.cast(pl.Int64))
+        return rows.with_columns(piece.cast(pl.Int32).alias(NUMBER))
+
+    def apart(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Give each row its piece before it is settled."""
+        placed = self.placed(rows)
+        if self.events.is_empty():
+            return placed
+        is_mixed = _hash("message_id").is_in(self.messages.implode()).fill_null(False)
+        if "event_id" in rows.columns:
+            is_mixed |= _hash("event_id").is_in(self.events.implode()).fill_null(False)
+        return placed.with_columns(pl.when(is_mixed).then(_MIXED).otherwise(NUMBER).cast(pl.Int32).alias(NUMBER))
+
+
+def cut_of(rows: Unsettled, pieces: int, total: int) -> Cut:
+    """Find where to cut a delivery of so many rows into about so many pieces."""
+    if pieces == 1:
+        return Cut()
+    texts = pl.concat([part.select("message_id") for part in rows]).with_row_index(_ROW)
+    sample = texts.filter(pl.col(_ROW) % SAMPLE == 0).collect(engine="streaming")["message_id"]
+    named = sample.drop_nulls().sort()
+    nameless = max(1, round(pieces * sample.null_count() / max(sample.len(), 1)))
+    others = max(1, pieces - nameless)
+    places = [named.len() * number // others for number in range(1, others)] if named.len() else []
+    fences = named.gather(places).unique().sort()
+    return Cut(nameless, fences, *_mixed(rows.events, -(-total // IDS_AT_ONCE)))
+
+
+def _mixed(events: pl.LazyFrame, parts: int) -> tuple[pl.Series, pl.Series]:
+    """The hashes of log ids that stand with different messages, and of these messages; a few too many do no harm."""
+    ids = events.filter(pl.col("event_id").is_not_null()).select(event=_hash("event_id"), message=_hash("message_id"))
+    event, message = pl.col("event"), pl.col("message")
+    is_other = (event == event.shift()) & message.ne_missing(message.shift())
+    found = []
+    for part in range(parts):
+        some = ids.filter(event % parts == part).collect(engine="streaming").sort("event", "message")
+        found.append(some.join(some.filter(is_other).select("event").unique(), on="event", how="semi"))
+    mixed = pl.concat(found)
+    return mixed["event"].unique(), mixed["message"].drop_nulls().unique()
+
+
+def _hash(column: str) -> pl.Expr:
+    """A number for each text; null where there is none."""
+    return pl.when(pl.col(column).is_not_null()).then(pl.col(column).hash())
+
+
+@dataclass
+class Pieces:
+    """Deliveries on their way through a load, settled piece by piece.
+
+    `columns` are those that each table is stored with; `count` is called with what came of each piece.
+    """
+
+    settling: Settling
+    columns: Mapping[str, list[str]]
+    folder: Path
+    count: Callable[[Settled], None]
+    rows: dict[str, list[pl.LazyFrame]] = field(default_factory=lambda: {name: [] for name in BY_DELIVERY})
+    messages: list[int] = field(default_factory=list)
+    people: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
+    later: pl.DataFrame = field(default_factory=pl.DataFrame)
+    is_known: bool = False
+
+    def settle(self, rows: Unsettled, pieces: int, total: int) -> None:
+        """Settle so many rows in about so many pieces; `parts` has what came of them."""
+        cut = cut_of(rows, pieces, total)
+        given = [
+            partitioned([part], len(cut.pieces), self.folder / name, cut.apart)
+            for name, part in zip(rows._fields, rows, strict=True)
+        ]
+        mixed = self._mixed(cut, given) if cut.events.len() else {}
+        for piece in cut.pieces:
+            self._keep(self.settling.settle(Unsettled(*(part.rows(piece) for part in given))), piece, cut, mixed)
+        if len(cut.pieces) > 1:
+            self._number()
+
+    def _mixed(self, cut: Cut, given: list[Partitions]) -> dict[str, Partitions]:
+        """Settle what cannot be cut, and return what came of it by piece."""
+        settled = self.settling.settle(Unsettled(*(part.rows(_MIXED) for part in given)))
+        self.count(settled)
+        tables = {name: getattr(settled, name).select(self.columns[name]).lazy() for name in BY_DELIVERY}
+        return {
+            name: partitioned([rows], len(cut.pieces), self.folder / f"mixed {name}", cut.placed)
+            for name, rows in tables.items()
+        }
+
+    def _keep(self, settled: Settled, piece: int, cut: Cut, mixed: Mapping[str, Partitions]) -> None:
+        """Set down what came of a piece, its events marked within it."""
+        self.count(settled)
+        tables = {name: getattr(settled, name).select(self.columns[name]) for name in BY_DELIVERY}
+        del settled  # of what is written below, this was a second copy
+        for name, others in mixed.items():
+            further = others.rows(piece).collect()
+            tables[name] = in_order(name, pl.concat([tables[name], further])) if further.height else tables[name]
+        tables["event"] = with_marks(tables["event"])
+        is_told = [tables[name]["has_messages"].any() for name in ("event", "collapsed")]
+        self.is_known |= any(is_told) or not tables["message"]["is_implied"].fill_null(False).all()
+        self.messages.append(tables["event"].select(pl.col("message_number").max().fill_null(0)).item())
+        for name in BY_DELIVERY:
+            place = self.folder / f"{name} {piece}.settled" if len(cut.pieces) > 1 else None
+            self.rows[name].append(set_down(tables.pop(name), place))
+
+    def _number(self) -> None:
+        """Find the people of all pieces, and of those in several the clicks that come after their first one."""
+        person = pl.col("person_id")
+        together = pl.concat(rows.select(person.drop_nulls().unique()).collect() for rows in self.rows["event"])
+        people = together["person_id"].sort()
+        is_again = (people == people.shift()).fill_null(False)
+        shared, self.people = people.filter(is_again).unique(), people.filter(~is_again)
+        is_rival = pl.col("is_first_click_of_person") & person.is_in(shared.implode())
+        rivals = [
+            rows.with_row_index(_ROW).filter(is_rival).with_columns(pl.lit(piece).alias(_PIECE))
+            for piece, rows in enumerate(self.rows["event"])
+        ]
+        self.later = later_than_first(pl.concat(rivals), "person_id").select(_PIECE, _ROW).collect()
+
+    def parts(self, name: str) -> Iterator[pl.DataFrame]:
+        """Return the rows of a table, piece after piece, in the store's order, complete."""
+        if len(self.rows[name]) == 1:
+            yield self.rows[name][0].collect()
+            return
+        before = 0
+        for piece, rows in enumerate(self.rows[name]):
+            if "has_messages" in self.columns[name]:
+                is_known = pl.when(pl.col("delivery_id").is_not_null()).then(self.is_known)
+                rows = rows.with_columns(has_messages=is_known)
+            yield self._marked(piece, rows.collect(), before) if name == "event" else rows.collect()
+            before += self.messages[piece]
+
+    def has_rows(self, name: str) -> bool:
+        """Return whether a table has any row."""
+        return any(rows.select(pl.len()).collect().item() for rows in self.rows[name])
+
+    def _marked(self, piece: int, rows: pl.DataFrame, before: int) -> pl.DataFrame:
+        """Make the marks of a piece those of its delivery."""
+        later = self.later.filter(pl.col(_PIECE) == piece)[_ROW]
+        place = self.people.search_sorted(rows["person_id"].fill_null("")).cast(pl.Int32) + 1
+        number = pl.col("message_number")
+        return rows.with_columns(
+            pl.when(number > 0).then(number + before).otherwise(0).cast(pl.Int32).alias("message_number"),
+            pl.when(pl.col("person_id").is_not_null()).then(place).otherwise(0).cast(pl.Int32).alias("person_number"),
+            pl.col("is_first_click_of_person") & ~pl.int_range(pl.len()).cast(later.dtype).is_in(later.implode()),
+        )

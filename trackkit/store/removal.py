@@ -7,7 +7,7 @@ not as it was.
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from urllib.parse import quote
@@ -17,8 +17,9 @@ import polars as pl
 from trackkit import schema
 from trackkit.sources.values import address as bare
 from trackkit.sources.values import plain_address
-from trackkit.store.dedupe import FILLED, FROM_MESSAGE
-from trackkit.store.rewrite import Tables
+from trackkit.store.dedupe import FROM_MESSAGE
+from trackkit.store.lake import StoredTables
+from trackkit.store.layout import EVENTS, FILLED, MESSAGE_KEY
 
 GOES, ALTERED = "goes", "altered"
 # The column of each table that holds an address.
@@ -28,9 +29,7 @@ _ADDRESS_OF = {
     for column, kind in table.personal.items()
     if kind == "address"
 }
-EVENTS = ("event", "collapsed")
 BLANK = "(removed)"  # what stands where an address stood in a text that stays
-_MESSAGE = list(schema.MESSAGE.key)
 _OF_GONE = "of_gone"
 
 
@@ -41,9 +40,7 @@ class Old:
     that table goes, else when the delivery ended (or began, or was planned) before the date.
     """
 
-    leaves_part = True  # what is left of a delivery is not the whole
-
-    def __init__(self, tables: Tables, cuts: Mapping[str, datetime], files: pl.DataFrame) -> None:
+    def __init__(self, tables: StoredTables, cuts: Mapping[str, datetime], files: pl.DataFrame) -> None:
         self.tables, self.cuts, self.files = tables, dict(cuts), files
         if "event" in self.cuts:
             self.cuts |= {"collapsed": self.cuts["event"], "web_event": self.cuts["event"]}
@@ -59,12 +56,16 @@ class Old:
             return self._events(table, rows, buckets)
         if table not in self.cuts:
             return _unmarked(rows)
-        rule = {
-            "message": self._messages, "web_event": self._web_events, "page_hit": self._page_hits,
-            "subscription": self._subscriptions, "exclusion": self._exclusions, "quarantine": self._quarantine,
-            "delivery": self._of_deliveries, "link": self._of_deliveries, "content": self._of_deliveries,
-        }[table]  # fmt: skip
-        return rule(rows).with_columns(pl.col(GOES).fill_null(False), pl.lit(False).alias(ALTERED))
+        rules: dict[str, Callable[[pl.LazyFrame], pl.LazyFrame]] = {
+            "message": self._messages,
+            "web_event": self._web_events,
+            "page_hit": self._page_hits,
+            "subscription": self._subscriptions,
+            "exclusion": self._exclusions,
+            "quarantine": self._quarantine,
+            **dict.fromkeys(("delivery", "link", "content"), self._of_deliveries),
+        }
+        return rules[table](rows).with_columns(pl.col(GOES).fill_null(False), pl.lit(False).alias(ALTERED))
 
     def undated(self) -> int:
         """Count the events and messages without an instant that stay."""
@@ -104,8 +105,8 @@ class Old:
         return self._lasts[table].lazy()
 
     def _dated(self, table: str, rows: pl.LazyFrame, column: str) -> pl.LazyFrame:
-        known = rows.join(self._last(table, column), on="delivery_id", how="left", maintain_order="left")
-        return known.with_columns(at=pl.coalesce(self._past(column), "last")).drop("last")
+        dated = rows.join(self._last(table, column), on="delivery_id", how="left", maintain_order="left")
+        return dated.with_columns(at=pl.coalesce(self._past(column), "last")).drop("last")
 
     def _messages(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         goes = self._before("message", pl.col("at")).alias(GOES)
@@ -125,12 +126,13 @@ class Old:
         if "message" not in self.cuts:
             marks = {GOES: goes, ALTERED: pl.lit(False)}
             return rows.with_columns(**marks).drop("at", strict=False)
-        gone = self.marked("message", buckets).filter(GOES).select(*_MESSAGE, pl.lit(True).alias(_OF_GONE)).unique()
+        removed = self.marked("message", buckets).filter(GOES).select(MESSAGE_KEY).unique()
+        removed = removed.with_columns(pl.lit(True).alias(_OF_GONE))
         is_of_gone = pl.col(_OF_GONE).fill_null(False)
         goes = goes | (is_of_gone & pl.col("is_seed").fill_null(False))
         is_taken = is_of_gone & ((pl.col(FILLED).fill_null(0) & FROM_MESSAGE) != 0)
         own = pl.when(is_taken).then(pl.col(FILLED) & ~pl.lit(FROM_MESSAGE, pl.Int32)).otherwise(FILLED)
-        marked = rows.join(gone, on=_MESSAGE, how="left", maintain_order="left")
+        marked = rows.join(removed, on=MESSAGE_KEY, how="left", maintain_order="left")
         marks = {GOES: goes, ALTERED: is_taken & ~goes, FILLED: own}
         return marked.with_columns(**marks).drop("at", _OF_GONE, strict=False)
 
@@ -149,21 +151,23 @@ class Old:
 
     def _exclusions(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Exclusions have no instant: they go by the date of their delivery."""
-        known = rows.join(self._dates(), on="delivery_id", how="left", maintain_order="left")
-        return known.with_columns(self._before("exclusion", pl.col("date")).alias(GOES)).drop("date")
+        dated = rows.join(self._dates(), on="delivery_id", how="left", maintain_order="left")
+        return dated.with_columns(self._before("exclusion", pl.col("date")).alias(GOES)).drop("date")
 
     def _quarantine(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Refused lines have no instant that could be read: they go by the last load of their file."""
-        known = rows.join(self.files.lazy(), on="source_file", how="left", maintain_order="left")
-        return known.with_columns(self._before("quarantine", pl.col("loaded_at")).alias(GOES)).drop("loaded_at")
+        dated = rows.join(self.files.lazy(), on="source_file", how="left", maintain_order="left")
+        return dated.with_columns(self._before("quarantine", pl.col("loaded_at")).alias(GOES)).drop("loaded_at")
 
     def _of_deliveries(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Deliveries of which nothing else is left, no kept count either; their links and contents go with them."""
-        left = [self.marked(name).filter(~pl.col(GOES)).select("delivery_id") for name in (*EVENTS, "message")]
-        left.append(self.tables.scan("kept_count").select("delivery_id"))
+        remaining = [self.marked(name).filter(~pl.col(GOES)).select("delivery_id") for name in (*EVENTS, "message")]
+        remaining.append(self.tables.scan("kept_count").select("delivery_id"))
         old = self._dates().filter(self._before("delivery", pl.col("date"))).select("delivery_id")
-        gone = old.join(pl.concat(left).unique(), on="delivery_id", how="anti").with_columns(pl.lit(True).alias(GOES))
-        return rows.join(gone.unique(), on="delivery_id", how="left", maintain_order="left")
+        removed = old.join(pl.concat(remaining).unique(), on="delivery_id", how="anti").with_columns(
+            pl.lit(True).alias(GOES)
+        )
+        return rows.join(removed.unique(), on="delivery_id", how="left", maintain_order="left")
 
 
 class Person:
@@ -171,13 +175,11 @@ class Person:
 
     Recipients with the same address, however it is written, are taken for the same person. Rows whose ids hold their
     address go too, and so do links that only they hit; in every other text of rows that stay their address is blanked.
-    Anonymous hits that only share a browser stay. A hit that tells no delivery may be of any message with
-    its id: it goes with theirs where it names nobody.
+    Anonymous hits that only share a browser stay. A hit without a delivery may be of any message with its
+    id: it goes with theirs where it names nobody.
     """
 
-    leaves_part = False  # what is left is the whole of everybody else
-
-    def __init__(self, tables: Tables, recipient: str | None, address: str | None) -> None:
+    def __init__(self, tables: StoredTables, recipient: str | None, address: str | None) -> None:
         self.tables = tables
         self.ids = {recipient} if recipient else set()
         self.addresses = {plain_address(address)} - {""} if address else set()
@@ -204,7 +206,7 @@ class Person:
         """Say which rows of a table are theirs by id, address or message."""
         if table in (*EVENTS, "message"):
             keys = self.messages.lazy().with_columns(pl.lit(True).alias(_OF_GONE))
-            rows = rows.join(keys, on=_MESSAGE, how="left", maintain_order="left")
+            rows = rows.join(keys, on=MESSAGE_KEY, how="left", maintain_order="left")
             goes = self._is_theirs(table) | pl.col(_OF_GONE).fill_null(False)
             goes |= self._may_be_theirs() if table in EVENTS else False
             return rows.with_columns(goes.alias(GOES)).drop(_OF_GONE)
@@ -272,11 +274,11 @@ class Person:
 
     def _messages(self) -> pl.LazyFrame:
         """Their messages; one that only a hit calls theirs is, unless the log says it is somebody else's."""
-        found = [self.tables.scan(name).filter(self._is_theirs(name)).select(_MESSAGE) for name in _LOGS]
+        found = [self.tables.scan(name).filter(self._is_theirs(name)).select(MESSAGE_KEY) for name in _LOGS]
         log = self.tables.scan("message")
-        others = log.filter(pl.col("recipient_id").is_not_null(), ~self._is_theirs("message")).select(_MESSAGE)
+        others = log.filter(pl.col("recipient_id").is_not_null(), ~self._is_theirs("message")).select(MESSAGE_KEY)
         known = pl.concat(found).filter(pl.col("message_id").is_not_null()).unique()
-        return known.join(others, on=_MESSAGE, how="anti", nulls_equal=True)
+        return known.join(others, on=MESSAGE_KEY, how="anti", nulls_equal=True)
 
     def _lines(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Refused lines that name them by address or id, or, a raw log line, one of their messages."""
@@ -286,7 +288,7 @@ class Person:
         is_raw = pl.col("source") == "adobe_redirection_log"
         message, delivery = _hexadecimal(2), _hexadecimal(3).replace("0", None)
         of_message = message.is_in(self.messages["message_id"].implode()) & delivery.is_null()
-        pairs = self.messages.select(pl.concat_str(_MESSAGE, separator=",")).to_series()
+        pairs = self.messages.select(pl.concat_str(MESSAGE_KEY, separator=",")).to_series()
         of_message |= pl.concat_str(delivery, message, separator=",").is_in(pairs.implode()).fill_null(False)
         goes = named.fill_null(False) | (is_raw & of_message).fill_null(False)
         return rows.with_columns(goes.alias(GOES))
@@ -325,9 +327,9 @@ def _unmarked(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _orphaned(rule: Old | Person, key: str = "event_id") -> pl.LazyFrame:
     """The log ids, or the links, whose last hit goes: (key, goes)."""
     hits = pl.concat([rule.marked(name).select(key, GOES) for name in EVENTS])
-    gone = hits.filter(GOES, pl.col(key).is_not_null()).select(key).unique()
-    left = hits.filter(~pl.col(GOES)).join(gone, on=key, how="semi")
-    return gone.join(left, on=key, how="anti").with_columns(pl.lit(True).alias(GOES))
+    removed = hits.filter(GOES, pl.col(key).is_not_null()).select(key).unique()
+    remaining = hits.filter(~pl.col(GOES)).join(removed, on=key, how="semi")
+    return removed.join(remaining, on=key, how="anti").with_columns(pl.lit(True).alias(GOES))
 
 
 def _hexadecimal(place: int) -> pl.Expr:
@@ -342,5 +344,5 @@ def _plain(column: str) -> pl.Expr:
 
 def _values(frames: Iterable[pl.LazyFrame]) -> set[str]:
     """The distinct known values of frames of one column."""
-    found = pl.collect_all([frame.unique() for frame in frames])
-    return {value for frame in found for value in frame.to_series().drop_nulls() if value}
+    columns = pl.collect_all([frame.unique() for frame in frames])
+    return {value for frame in columns for value in frame.to_series().drop_nulls() if value}

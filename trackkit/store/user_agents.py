@@ -10,93 +10,36 @@ its own name, and tells neither device nor system.
 """
 
 import re
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 AGENT_COLUMNS = ("device", "operating_system", "operating_system_version", "browser", "browser_version")
 LONGEST_AGENT = 1000  # characters of a user agent that are looked at: longer ones are attacks
-UNTOLD = (
-    "",
-    "-",
-    "unknown",
-    "other",
-    "others",
-    "none",
-    "null",
-    "n/a",
-    "undefined",
-    "unknown device",
-    "unknown browser",
-)
+_WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
-LINUXES = (
-    "Ubuntu", "Fedora", "Debian", "Red Hat", "SUSE", "Linux Mint", "Arch Linux", "Gentoo", "CentOS", "Mandriva",
-    "Slackware", "PCLinuxOS", "Kubuntu",
-)  # fmt: skip
-SYSTEMS = {
-    "windows": "Windows", "windows phone": "Windows Phone", "android": "Android", "linux": "Linux",
-    "ios": "iOS", "iphone os": "iOS", "ipados": "iOS", "chrome os": "Chrome OS",
-    "mac os x": "Mac OS", "mac os": "Mac OS", "macos": "Mac OS", "os x": "Mac OS", "macintosh": "Mac OS",
-    "chromeos": "Chrome OS", "cros": "Chrome OS", "gnu/linux": "Linux", "ipad os": "iOS",
-}  # fmt: skip
-WINDOWS_NT = {
-    "5.0": "2000", "5.1": "XP", "5.2": "XP", "6.0": "Vista", "6.1": "7", "6.2": "8", "6.3": "8.1", "10.0": "10",
-}  # fmt: skip
+
+def _named(section: str) -> dict[str, str]:
+    """The name that each word of a section is read as."""
+    return {word: name for name, words in _WORDS[section].items() for word in words}
+
+
+SYSTEMS, COMPUTERS, DEVICES, BROWSERS, PROXIES = map(_named, ("systems", "computers", "devices", "browsers", "proxies"))
 # A family, and what may follow it; any other text is a family of its own.
-_SYSTEM = (
-    r"(?i)^(" + "|".join(sorted(SYSTEMS, key=len, reverse=True)) + r")"
-    r"(?:[\s/_-]+(nt|xp|vista|me|ce|server|\d+(?:[._]\d+)*)(?:\s+([\w.]+))?)?$"
-)  # fmt: skip
-# ua-parser names no device for most computers; the platform says PC or Mac, by the operating system.
-COMPUTERS = {"Mac OS": "Mac"} | dict.fromkeys(
-    ("Windows", "Linux", "Chrome OS", "FreeBSD", "OpenBSD", "NetBSD", "Solaris"), "PC"
-)
-DEVICES = {
-    "pc": "PC", "windows pc": "PC", "linux pc": "PC", "desktop": "PC", "computer": "PC", "personal computer": "PC",
-    "mac": "Mac", "macintosh": "Mac", "apple mac": "Mac", "apple macintosh": "Mac",
-    "iphone": "iPhone", "apple iphone": "iPhone", "ipad": "iPad", "apple ipad": "iPad", "ipod": "iPod",
-    "ipod touch": "iPod", "apple ipod": "iPod", "apple ipod touch": "iPod",
-    "spider": "Spider", "generic smartphone": "Generic Smartphone", "generic tablet": "Generic Tablet",
-}  # fmt: skip
-# An Android that does not say which: Chrome calls every model "K", Firefox says nothing.
-NO_MODEL = (
-    "k", "android", "generic smartphone", "generic tablet", "generic android", "generic_android",
-    "generic_android_tablet", "android phone", "android tablet", "android mobile", "smartphone", "tablet", "mobile",
-)  # fmt: skip
-# Makers that the parser writes before a model, and exports sometimes do. They are taken off a model with a number
-# ("Samsung SM-A546B"), not off a name ("HTC One") or a bare number ("Nokia 3310").
-_MAKERS = (
-    "acer|alcatel|amazon|apple|archos|asus|blackberry|bq|cubot|doogee|fairphone|google|honor|htc|huawei|infinix|itel|"
-    "lenovo|lge?|meizu|micromax|motorola|nokia|nothing|oneplus|oppo|oukitel|panasonic|positivo|realme|samsung|sharp|"
-    "sonyericsson|sony|tcl|tecno|ulefone|umidigi|vivo|vodafone|wiko|xiaomi|zte"
-)
-_OF_A_MAKER = rf"(?i)^(?:(?:{_MAKERS})[\s_-]+)+(\S.*)$"
+_FAMILY = "|".join(sorted(SYSTEMS, key=len, reverse=True))
+_SYSTEM = rf"(?i)^({_FAMILY})(?:[\s/_-]+(nt|xp|vista|me|ce|server|\d+(?:[._]\d+)*)(?:\s+([\w.]+))?)?$"
+# Makers are taken off a model with a number ("Samsung SM-A546B"), not off a name ("HTC One") or a bare number.
+_OF_A_MAKER = rf"(?i)^(?:(?:{'|'.join(_WORDS['makers'])})[\s_-]+)+(\S.*)$"
 _MOTO = r"^(?i:motorola)\s+([a-z](?:[\d(\s].*)?)$"  # the parser writes "moto g54" as "Motorola g54"
 _IDENTIFIER = r"^(iPhone|iPad|iPod)\d+,\d+$"
 _CODE = r"^[a-z]{1,4}-[a-z0-9]+$"
-BROWSERS = {
-    "chrome": "Google Chrome", "chrome mobile": "Google Chrome", "chrome mobile ios": "Google Chrome",
-    "chrome mobile webview": "Google Chrome", "firefox mobile": "Firefox", "firefox ios": "Firefox",
-    "edge": "Microsoft Edge", "edge mobile": "Microsoft Edge", "ie": "MS Internet Explorer",
-    "ie mobile": "MS Internet Explorer", "thunderbird": "Mozilla Thunderbird", "opera mobile": "Opera",
-    "opera mini": "Opera", "mobile safari": "Safari", "curl": "Curl", "mozilla firefox": "Firefox",
-    "google chrome mobile": "Google Chrome", "ms edge": "Microsoft Edge", "edge chromium": "Microsoft Edge",
-    "internet explorer": "MS Internet Explorer", "microsoft internet explorer": "MS Internet Explorer",
-    "msie": "MS Internet Explorer", "safari mobile": "Safari", "apple safari": "Safari",
-    "samsung browser": "Samsung Internet", "samsungbrowser": "Samsung Internet", "microsoft outlook": "Outlook",
-    "ms outlook": "Outlook",
-    # What the platform calls AppleWebKit is Apple Mail (see `analysis.audience`): no browser says so little.
-    "apple mail": "AppleWebKit", "mobile safari ui/wkwebview": "AppleWebKit",
-}  # fmt: skip
 # How mail proxies are called: "GoogleImageProxy", "YahooMailProxy", "SeznamEmailProxy", and whoever else is called so.
-_PROXY = (
-    r"(?i)\b((?:gmail|google|yahoo!?|seznam|yandex|outlook) (?:e?mail|image) ?proxy|"
-    r"\w*(?:mail|image)proxy)\b"
-)
+_OF_A_PROVIDER = r"(?:gmail|google|yahoo!?|seznam|yandex|outlook) (?:e?mail|image) ?proxy"
+_PROXY = rf"(?i)\b({_OF_A_PROVIDER}|\w*(?:mail|image)proxy)\b"
 GMAIL = "GmailImageProxy"
-PROXIES = {"googleimageproxy": GMAIL, "gmailimageproxy": GMAIL, "yahoomailproxy": "YahooMailProxy"}
 # Before a reader opens a message, Gmail fetches as a browser that there never was.
 _GMAIL_AHEAD = "Edge/12.246 Mozilla/5.0"
 _BARE_MOZILLA = re.compile(r"Mozilla/(\d+)[.\d]*\s*")
@@ -104,7 +47,7 @@ _WEBKIT = re.compile(r"AppleWebKit/(\d+)")
 
 
 def in_one_vocabulary(agents: pl.LazyFrame) -> pl.LazyFrame:
-    """Return user agents in the words above: one row per user agent in and out, `AGENT_COLUMNS`, text not told null.
+    """Return user agents in the words above: one row per user agent in and out, null where nothing is said.
 
     In: `user_agent`, `device`, `operating_system` (family and version in one text), `browser`, `browser_version`. A
     version of an operating system is its major one, of Windows also "8.1", of a Mac before 11 also "10.15"; of Linux
@@ -121,28 +64,29 @@ def in_one_vocabulary(agents: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _in_one_vocabulary(agents: pl.LazyFrame) -> pl.LazyFrame:
-    told = [_told(pl.col(name)).alias(name) for name in ("device", "operating_system", "browser", "browser_version")]
+    texts = ("device", "operating_system", "browser", "browser_version")
     words = pl.col("operating_system")
     parts = [words.str.extract(_SYSTEM, group) for group in (1, 2, 3)]
     family = _renamed(parts[0], SYSTEMS)
-    is_linux = words.is_in(LINUXES)
+    is_linux = words.is_in(_WORDS["linuxes"])
     named = pl.when(is_linux).then(pl.lit("Linux")).otherwise(pl.coalesce(family, words))
     version = pl.when(is_linux).then(words).otherwise(_version(family, parts[1], parts[2]))
-    known = agents.with_columns(told).with_columns(operating_system=named, operating_system_version=version)
+    known = agents.with_columns(_told(pl.col(name)).alias(name) for name in texts)
+    known = known.with_columns(operating_system=named, operating_system_version=version)
+    major, browser = pl.col("browser_version").str.extract(r"^([^.]+)"), _renamed(pl.col("browser"), BROWSERS)
     return (
         _models(known.with_columns(proxy=_proxy()))
-        .with_columns(device=_device(), browser=_renamed(pl.col("browser"), BROWSERS),
-                      browser_version=pl.col("browser_version").str.extract(r"^([^.]+)"))
+        .with_columns(device=_device(), browser=browser, browser_version=major)
         .with_columns(pl.when(pl.col("proxy").is_null()).then(name).alias(name) for name in AGENT_COLUMNS)
         .with_columns(browser=pl.coalesce("proxy", "browser"))
         .select("user_agent", *AGENT_COLUMNS)
-    )  # fmt: skip
+    )
 
 
 def parse_agents(texts: Iterable[str]) -> pl.DataFrame:
     """Parse user-agent texts: one row per text with device, operating system, browser and their major versions.
 
-    A mail proxy stays visible as a browser, and tells no device or system; a bare "Mozilla/5.0", which the mail
+    A mail proxy stays visible as a browser, and has no device or system; a bare "Mozilla/5.0", which the mail
     proxies of Apple send, is "Mozilla".
 
     >>> parse_agents(["Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:115.0) Gecko/20100101 Firefox/115.0"]).row(0)[1:]
@@ -177,7 +121,7 @@ def _parts(result: Any, text: str) -> tuple[str | None, ...]:
 
 def _told(words: pl.Expr) -> pl.Expr:
     words = words.str.strip_chars()
-    return pl.when(~words.str.to_lowercase().is_in(UNTOLD)).then(words)
+    return pl.when(~words.str.to_lowercase().is_in(_WORDS["untold"])).then(words)
 
 
 def _renamed(words: pl.Expr, names: dict[str, str]) -> pl.Expr:
@@ -185,33 +129,31 @@ def _renamed(words: pl.Expr, names: dict[str, str]) -> pl.Expr:
 
 
 def _version(family: pl.Expr, first: pl.Expr, second: pl.Expr) -> pl.Expr:
-    """The version to tell systems apart by: "10", "XP", "8.1", "Server 2012" of Windows, else the major number."""
+    """The version by which systems differ: "10", "XP", "8.1", "Server 2012" of Windows, else the major number."""
     numbers = first.str.replace_all("_", ".")
     major = numbers.str.extract(r"^(\d+)")
-    nt = second.replace_strict(WINDOWS_NT, default=pl.concat_str(pl.lit("NT "), second), return_dtype=pl.String)
+    other_nt = pl.concat_str(pl.lit("NT "), second)
+    nt = second.replace_strict(_WORDS["windows_nt"], default=other_nt, return_dtype=pl.String)
     is_nt, is_server = (first.str.to_lowercase() == word for word in ("nt", "server"))
-    of_windows = (
-        pl.when(is_nt).then(pl.coalesce(nt, pl.lit("NT")))
-        .when(is_server).then(pl.concat_str(pl.lit("Server"), second, separator=" ", ignore_nulls=True))
-        .when(first.str.to_lowercase() == "vista").then(pl.lit("Vista"))
-        .when(major.is_null()).then(first.str.to_uppercase())
-        .otherwise(numbers.str.replace(r"\.0$", ""))
-    )  # fmt: skip
+    server = pl.concat_str(pl.lit("Server"), second, separator=" ", ignore_nulls=True)
+    numbered = pl.when(major.is_null()).then(first.str.to_uppercase()).otherwise(numbers.str.replace(r"\.0$", ""))
+    word = pl.when(first.str.to_lowercase() == "vista").then(pl.lit("Vista")).otherwise(numbered)
+    of_windows = pl.when(is_nt).then(pl.coalesce(nt, pl.lit("NT"))).when(is_server).then(server).otherwise(word)
     of_mac = pl.when(major == "10").then(numbers.str.extract(r"^(\d+(?:\.\d+)?)")).otherwise(major)
     return pl.when(family == "Windows").then(of_windows).when(family == "Mac OS").then(of_mac).otherwise(major)
 
 
 def _proxy() -> pl.Expr:
     """The mail proxy that the browser or the device is, by the one name of each; null for all others."""
-    found = pl.coalesce(pl.col("browser").str.extract(_PROXY), pl.col("device").str.extract(_PROXY))
-    return _renamed(found.str.replace_all("[ !]", ""), PROXIES)
+    proxy = pl.coalesce(pl.col("browser").str.extract(_PROXY), pl.col("device").str.extract(_PROXY))
+    return _renamed(proxy.str.replace_all("[ !]", ""), PROXIES)
 
 
 def _models(agents: pl.LazyFrame) -> pl.LazyFrame:
     """Devices without their maker and by one name; every Android that does not say which is an "Android"."""
     device, model = pl.col("device"), pl.col("model")
     has_number = model.str.contains("[0-9]") & model.str.contains("[A-Za-z]")
-    no_model = device.str.to_lowercase().is_in(NO_MODEL) & (pl.col("operating_system") == "Android")
+    no_model = device.str.to_lowercase().is_in(_WORDS["no_model"]) & (pl.col("operating_system") == "Android")
     return (  # step by step: in one expression, each step would be computed as often as the next one names it
         agents.with_columns(device.str.replace(_MOTO, "moto $1"))
         .with_columns(model=device.str.extract(_OF_A_MAKER))
@@ -223,7 +165,7 @@ def _models(agents: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _device() -> pl.Expr:
-    """The device as told, else the computer that the operating system runs on; a Mac is no PC."""
+    """The device as named, else the computer that the operating system runs on; a Mac is no PC."""
     system, device = pl.col("operating_system"), pl.col("device")
     by_system = system.replace_strict(COMPUTERS, default=None, return_dtype=pl.String)
     is_mac = (device == "PC") & (system == "Mac OS")
