@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from trackkit.analysis.caveats import has_log
 from trackkit.analysis.domains import by_class
-from trackkit.analysis.unlogged import has_log
 from trackkit.engine.deliveries import Tables, of_delivery, require_delivery, statuses_are_unknown
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.retained import removal_of

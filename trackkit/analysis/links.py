@@ -122,7 +122,7 @@ def click_figures(tables: Tables, delivery: str) -> pl.DataFrame:
     """
     key = require_delivery(tables, delivery)
     peers = comparable(tables, key)["delivery_id"].to_list()
-    own = observed(measure(tables, FIGURES, delivery=[key]), unseen(tables, [key]))
+    own = observed(measure(tables, FIGURES, delivery=[key]), unseen(tables, [key], FIGURES))
     others = measure(tables, FIGURES, delivery=peers) if peers else own.clear()
     return pl.concat([_figure(own, others, name) for name in FIGURES])
 

@@ -180,13 +180,14 @@ def _is_address(column: str, address: str) -> pl.Expr:
 
 
 def _require_recipient(tables: Tables, recipient: str) -> str:
-    key = str(recipient)
-    asked = pl.col("recipient_id") == key
+    key, seen = str(recipient), getattr(tables, "seen", set())  # a snapshot does not change, so it is asked once
     rows = [
-        tables.scan(table).filter(asked).select("recipient_id").head(1) for table in ("recipient", "message", "event")
+        tables.scan(table).filter(pl.col("recipient_id") == key).select("recipient_id").head(1)
+        for table in ("recipient", "message", "event")
     ]
-    if not any(found.height for found in pl.collect_all(rows)):
+    if f"recipient {key}" not in seen and not any(found.height for found in pl.collect_all(rows)):
         raise RequestError(f"There is no recipient {key!r} in these tables; give the id of one, not an address.")
+    seen.add(f"recipient {key}")
     return key
 
 

@@ -60,7 +60,7 @@ def side_by_side(tables: Tables, metrics: Sequence[str], deliveries: str | Seque
     """
     chosen = chosen_deliveries(tables, deliveries)
     keys = chosen["delivery_id"].to_list()
-    measured = observed(measure(tables, metrics, by="delivery_id", delivery=keys), unseen(tables, keys))
+    measured = observed(measure(tables, metrics, by="delivery_id", delivery=keys), unseen(tables, keys, metrics))
     rows = chosen.join(measured, on="delivery_id", how="left", maintain_order="left")
     return SideBySide(rows, measure(tables, metrics, by=[], delivery=keys))
 

@@ -15,8 +15,8 @@ import polars as pl
 from trackkit import schema
 from trackkit.analysis.curves import SERIES
 from trackkit.engine.believed import now
-from trackkit.engine.deliveries import Tables
 from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Estimate, lineage
 from trackkit.sources.feeds.feed import can_tell
@@ -39,17 +39,18 @@ SEEN_BY = {
     "mirror_page": "mirror_page_clicks", "web_visited": "web_visits", "transaction": "transactions",
     "complained": "complaints", "reason": "hard_bounces",
 }  # fmt: skip
-_ALSO = ("delivered", "failed", "soft_bounces", "unique_clicks")
+_ALSO, _OF_FAILURES = ("delivered", "unique_clicks"), ("complained", "reason")
 EMAIL, WITHOUT_LINKS = 0, (2, 3, 4)  # channels: phone, direct mail and fax carry none
 IN_MESSAGE, ON_SITE = ("clicked", "unsubscribed", "mirror_page"), ("web_visited", "transaction")
 CLICKERS = 5  # whoever clicks has nearly always loaded the images: of so many, one open at least would be known
 MESSAGES, SILENCE = 50, timedelta(hours=24)  # so many messages, so long ago, are never without any hit
 
 
-def unseen(tables: Tables, deliveries: Iterable[str]) -> dict[str, Kinds]:
+def unseen(tables: Measurable, deliveries: Iterable[str], figures: Iterable[str] | None = None) -> dict[str, Kinds]:
     """Return what cannot be observed of each delivery: its kinds with their reasons, none where all can be.
 
-    Raises RequestError for an unknown delivery.
+    `figures` are the metrics asked about, all by default; where none counts failures or complaints, whether these can
+    be observed is not looked at. Raises RequestError for an unknown delivery.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> text = pl.LazyFrame({"delivery_id": ["7"], "to_deliver": [9], "text_messages": [9]})
@@ -59,7 +60,10 @@ def unseen(tables: Tables, deliveries: Iterable[str]) -> dict[str, Kinds]:
     keys = list(dict.fromkeys(deliveries))
     if not keys:
         return {}
-    counts = measure(tables, [*SEEN_BY.values(), *_ALSO], delivery=keys)
+    asked = None if figures is None else set().union(*(_kinds_of(part) for name in figures for part in lineage(name)))
+    of_failures = [] if asked is not None and not asked & set(_OF_FAILURES) else ["failed", "soft_bounces"]
+    seen_by = [name for kind, name in SEEN_BY.items() if of_failures or kind not in _OF_FAILURES]
+    counts = measure(tables, [*seen_by, *_ALSO, *of_failures], delivery=keys)
     facts = counts.join(_declared(tables, keys), on="delivery_id", how="left").to_dicts()
     around = _Around(tables, keys)
     return {fact["delivery_id"]: _of_one(fact, around) for fact in facts}
@@ -117,7 +121,7 @@ def _kinds_of(name: str) -> set[str]:
     return {kinds[column] for column in where if column in kinds}
 
 
-def _declared(tables: Tables, keys: list[str]) -> pl.DataFrame:
+def _declared(tables: Measurable, keys: list[str]) -> pl.DataFrame:
     rows = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys))
     there, types = rows.collect_schema(), schema.DELIVERY.schema
     wanted = ("delivery_id", "message_type", "text_messages", "to_deliver", "untold", "started_at", "ended_at")
@@ -128,7 +132,7 @@ def _declared(tables: Tables, keys: list[str]) -> pl.DataFrame:
 class _Around:
     """What the tables around deliveries can tell of them, each looked at once, and only where it matters."""
 
-    def __init__(self, tables: Tables, keys: list[str]) -> None:
+    def __init__(self, tables: Measurable, keys: list[str]) -> None:
         self.tables, self.keys = tables, keys
         self.events = tables.scan("event").filter(pl.col("delivery_id").is_in(keys))
 
@@ -207,8 +211,9 @@ def _not_tracked(fact: Mapping[str, Any], around: _Around) -> Iterator[tuple[str
         yield NO_LINK, IN_MESSAGE
     if around.tables.has("event"):
         yield NO_PURCHASE if around.tracked else NO_PAGE, set(ON_SITE) - around.tracked
-    is_explained = fact["hard_bounces"] or fact["soft_bounces"] or fact["delivery_id"] in around.explained
-    if fact["failed"] and not is_explained:
+    if not fact.get("failed"):
+        return
+    if not (fact["hard_bounces"] or fact["soft_bounces"] or fact["delivery_id"] in around.explained):
         yield NO_REASON, ("reason", "complained")
 
 
