@@ -11,7 +11,7 @@ import pytest
 from tests.spec.golden import tables
 from trackkit.analysis import caveats
 from trackkit.analysis.activities import activity_over_time
-from trackkit.analysis.audience import usage
+from trackkit.analysis.audience import period, usage
 from trackkit.analysis.curves import activity, cumulative_activity
 from trackkit.analysis.links import clicks_per_day
 from trackkit.analysis.recipes import no_open_in
@@ -19,7 +19,6 @@ from trackkit.analysis.sending import pace, throughput
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.story import timeline
 from trackkit.analysis.subscriptions import subscription_curves, subscription_progress
-from trackkit.analysis.user_agents import period
 from trackkit.engine.believed import believed, now
 from trackkit.engine.deliveries import launch
 from trackkit.engine.measure import measure

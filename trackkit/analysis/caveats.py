@@ -30,7 +30,7 @@ from trackkit.engine.deliveries import (
 )
 from trackkit.engine.refusals import is_visit, with_refusals
 from trackkit.engine.retained import purged, removal_of
-from trackkit.engine.snapshot import Tables
+from trackkit.engine.snapshot import Measurable
 from trackkit.metrics import METRICS, Distinct, Known, Total, lineage, made_of, sources_of
 
 __all__ = ["TABLES", "Caveat", "limits", "metric_needs", "table_needs"]
@@ -82,7 +82,7 @@ class Caveat:
 
 
 def limits(
-    tables: Tables,
+    tables: Measurable,
     delivery: str | None = None,
     recipient: str | None = None,
     needs: Mapping[str, Sequence[str]] | None = None,
@@ -104,7 +104,7 @@ def limits(
 
 
 def as_frame(
-    tables: Tables, caveats: Iterable[Caveat], needs: Mapping[str, Sequence[str]] | None = None
+    tables: Measurable, caveats: Iterable[Caveat], needs: Mapping[str, Sequence[str]] | None = None
 ) -> pl.DataFrame:
     """Return the missing tables, then the caveats of the data (`of_data`), as the frame of `limits`."""
     warnings = set(_WARNINGS.split())
@@ -115,7 +115,7 @@ def as_frame(
     return pl.DataFrame(rows, schema=SCHEMA).sort("weight", maintain_order=True)
 
 
-def of_data(tables: Tables, delivery: str | None, recipient: str | None) -> Iterator[Caveat]:
+def of_data(tables: Measurable, delivery: str | None, recipient: str | None) -> Iterator[Caveat]:
     """Yield the caveats of the rows that were loaded, which are the same whatever is shown."""
     hits, newest = _hits(tables, delivery, recipient)
     if delivery:
@@ -143,14 +143,14 @@ def _if_any(name: str, count: int | None, total: int | None = None) -> Iterator[
         yield Caveat(name, count, total)
 
 
-def _missing(tables: Tables, needs: Mapping[str, Sequence[str]] | None) -> Iterator[Caveat]:
+def _missing(tables: Measurable, needs: Mapping[str, Sequence[str]] | None) -> Iterator[Caveat]:
     for table in TABLES:
         is_missing = not tables.has(table) and not (table == "failure" and _reasons_are_told(tables))
         if is_missing and (needs is None or table in needs):
             yield Caveat("missing", table=table, concerns=list((needs or {}).get(table, ())))
 
 
-def _hits(tables: Tables, delivery: str | None, recipient: str | None) -> tuple[dict[str, Any], datetime | None]:
+def _hits(tables: Measurable, delivery: str | None, recipient: str | None) -> tuple[dict[str, Any], datetime | None]:
     """Count the hits asked about, by what is wrong with them; and find the newest one of all."""
     every = tables.scan("event")
     events = (every if delivery else still_there(tables, every)).filter(
@@ -194,7 +194,7 @@ def _purchases() -> dict[str, pl.Expr]:
     return {"purchases": bought.sum(), "amounts": sold.sum(), "unnamed": unnamed, "currencies": names.implode()}
 
 
-def _deleted_of(tables: Tables, recipient: str) -> int:
+def _deleted_of(tables: Measurable, recipient: str) -> int:
     """How many deleted deliveries a recipient was in."""
     gone = deleted(tables)
     if gone.is_empty():
@@ -204,7 +204,7 @@ def _deleted_of(tables: Tables, recipient: str) -> int:
     return pl.concat(pl.collect_all(rows)).n_unique()
 
 
-def _orphans(tables: Tables, events: pl.LazyFrame, table: str, listed: pl.LazyFrame | None = None) -> pl.LazyFrame:
+def _orphans(tables: Measurable, events: pl.LazyFrame, table: str, listed: pl.LazyFrame | None = None) -> pl.LazyFrame:
     """How many hits name a row that a loaded table, or those of its rows that are `listed`, does not have."""
     if not tables.has(table):
         return pl.LazyFrame({"len": [0]})
@@ -214,7 +214,9 @@ def _orphans(tables: Tables, events: pl.LazyFrame, table: str, listed: pl.LazyFr
     return by_key.join(known, on=key, how="anti", nulls_equal=True).select(pl.col("len").sum())
 
 
-def _unlogged_hits(tables: Tables, events: pl.LazyFrame, delivery: str | None, recipient: str | None) -> pl.LazyFrame:
+def _unlogged_hits(
+    tables: Measurable, events: pl.LazyFrame, delivery: str | None, recipient: str | None
+) -> pl.LazyFrame:
     """Hits without their message in the delivery log; never for all of them, where it would take longest."""
     if not (delivery or recipient) or (delivery and _is_counted_only(tables, delivery)):
         return pl.LazyFrame({"len": [0]})
@@ -223,7 +225,7 @@ def _unlogged_hits(tables: Tables, events: pl.LazyFrame, delivery: str | None, r
     return _orphans(tables, events, "message", listed)
 
 
-def _amount_limits(tables: Tables, hits: Mapping[str, Any]) -> Iterator[Caveat]:
+def _amount_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Caveat]:
     """What the amounts of purchases do not say: their currency, or anything."""
     names = hits["currencies"]
     if len(names) > 1:
@@ -236,7 +238,7 @@ def _amount_limits(tables: Tables, hits: Mapping[str, Any]) -> Iterator[Caveat]:
         yield from _if_any("unknown_amounts", hits["purchases"] - hits["amounts"], hits["purchases"])
 
 
-def _hit_limits(tables: Tables, hits: Mapping[str, Any], of_recipient: bool) -> Iterator[Caveat]:
+def _hit_limits(tables: Measurable, hits: Mapping[str, Any], of_recipient: bool) -> Iterator[Caveat]:
     total = hits["total"]
     yield from _amount_limits(tables, hits)
     yield from _if_any("seed_hits", hits["seeds"], total)
@@ -248,7 +250,7 @@ def _hit_limits(tables: Tables, hits: Mapping[str, Any], of_recipient: bool) -> 
         yield from _if_any("unlisted_deliveries", hits["unlisted_deliveries"], total)
 
 
-def _platform_limits(tables: Tables, hits: Mapping[str, Any]) -> Iterator[Caveat]:
+def _platform_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Caveat]:
     deliveries = tables.scan("delivery")
     real = deliveries.filter(~is_set_aside())
     delivered = tables.scan("message").filter(pl.col("status") == "delivered", is_public())
@@ -281,7 +283,7 @@ def _platform_limits(tables: Tables, hits: Mapping[str, Any]) -> Iterator[Caveat
     yield from _if_any("without_delivery", hits["without_delivery"], hits["total"])
 
 
-def _message_limits(tables: Tables) -> Iterator[Caveat]:
+def _message_limits(tables: Measurable) -> Iterator[Caveat]:
     is_unknown = has_no_status() & ~pl.col("is_implied").fill_null(False)
     messages = still_there(tables, tables.scan("message"))
     counts = messages.select(pl.col("is_seed").sum(), is_unknown.sum().alias("unknown"), pl.len())
@@ -290,7 +292,9 @@ def _message_limits(tables: Tables) -> Iterator[Caveat]:
     yield from _if_any("seeds", seeds)
 
 
-def _delivery_limits(tables: Tables, key: str, hits: Mapping[str, Any], newest: datetime | None) -> Iterator[Caveat]:
+def _delivery_limits(
+    tables: Measurable, key: str, hits: Mapping[str, Any], newest: datetime | None
+) -> Iterator[Caveat]:
     """How a delivery stands, what of it is missing, and whether it can change; `newest` is the newest hit of all."""
     row = tables.scan("delivery").filter(pl.col("delivery_id") == key).head(1).collect()
     facts = row.row(0, named=True) if row.height else {}
@@ -310,7 +314,7 @@ def _delivery_limits(tables: Tables, key: str, hits: Mapping[str, Any], newest: 
 
 
 def _missing_rows(
-    tables: Tables, key: str, facts: Mapping[str, Any], hits: int, sent: Mapping[str, Any]
+    tables: Measurable, key: str, facts: Mapping[str, Any], hits: int, sent: Mapping[str, Any]
 ) -> Iterator[Caveat]:
     is_counted = facts.get("sent") is not None  # its source counts what it sent, and has no log to lose
     is_expected = hits or (facts.get("to_deliver") and _is_sent(facts))  # of what was not sent there is no log
@@ -323,7 +327,7 @@ def _missing_rows(
         yield Caveat("tracking_missing", delivered) if delivered else Caveat("no_hit")
 
 
-def _messages(tables: Tables, key: str) -> dict[str, Any]:
+def _messages(tables: Measurable, key: str) -> dict[str, Any]:
     seed, status = pl.col("is_seed").fill_null(False), pl.col("status").cast(pl.String)
     messages = tables.scan("message").filter(pl.col("delivery_id") == key)
     counts = messages.select(
@@ -336,7 +340,7 @@ def _messages(tables: Tables, key: str) -> dict[str, Any]:
     return counts.collect().row(0, named=True) | {"newest": now(tables, "message", key)}
 
 
-def _standing(tables: Tables, facts: Mapping[str, Any]) -> Iterator[Caveat]:
+def _standing(tables: Measurable, facts: Mapping[str, Any]) -> Iterator[Caveat]:
     """Whether the delivery is a real one, and known."""
     if not facts and tables.has("delivery"):
         yield Caveat("not_listed")
@@ -381,7 +385,7 @@ def _text(text: int | None, to_deliver: int | None) -> Iterator[Caveat]:
         yield from _if_any("text_some", text, to_deliver)
 
 
-def _unlogged_deliveries(tables: Tables, real: bool = True) -> pl.Series:
+def _unlogged_deliveries(tables: Measurable, real: bool = True) -> pl.Series:
     """The deliveries with events of which it is not known what was sent, in order; `real`: none set aside."""
     unknown = tables.scan("event").filter(~pl.col("has_messages")).select("delivery_id").unique()
     deliveries = tables.scan("delivery")
@@ -392,7 +396,7 @@ def _unlogged_deliveries(tables: Tables, real: bool = True) -> pl.Series:
     return unknown.sort("delivery_id").collect()["delivery_id"]
 
 
-def _is_counted_only(tables: Tables, delivery: str) -> bool:
+def _is_counted_only(tables: Measurable, delivery: str) -> bool:
     """Return whether the source of a delivery counts what it sent, and keeps no log of it."""
     deliveries = tables.scan("delivery")
     if "sent" not in deliveries.collect_schema():
@@ -401,7 +405,7 @@ def _is_counted_only(tables: Tables, delivery: str) -> bool:
     return counted.select("sent").head(1).collect().height > 0
 
 
-def has_log(tables: Tables, delivery: str) -> bool:
+def has_log(tables: Measurable, delivery: str) -> bool:
     """Return whether a log tells of all messages of a delivery: not where only events do, or a count of its source."""
     events = tables.scan("event")
     if "has_messages" in events.collect_schema():
@@ -411,15 +415,15 @@ def has_log(tables: Tables, delivery: str) -> bool:
     return not _is_counted_only(tables, delivery)
 
 
-def _with_events(tables: Tables) -> int:
+def _with_events(tables: Measurable) -> int:
     """Return how many deliveries have events, those set aside left out."""
     named = tables.scan("event").select("delivery_id").drop_nulls().unique()
-    return without_aside(tables, named).select(pl.len()).collect().item()
+    return int(without_aside(tables, named).select(pl.len()).collect().item())
 
 
-def _reasons_are_told(tables: Tables) -> bool:
+def _reasons_are_told(tables: Measurable) -> bool:
     """Return whether it is known of any message why it failed: by a table of failures, or by the bounces themselves."""
-    return tables.scan("message").select(pl.col("failure_reason").is_not_null().any()).collect().item()
+    return bool(tables.scan("message").select(pl.col("failure_reason").is_not_null().any()).collect().item())
 
 
 @cache
@@ -438,7 +442,7 @@ def table_needs(module: str, function: str = "") -> tuple[str, ...]:
     return tuple(table for table in TABLES if table in read)
 
 
-def metric_needs(name: str) -> set[str]:
+def metric_needs(name: str) -> frozenset[str]:
     """Return the tables that a metric is made of, those included that only describe its rows.
 
     >>> sorted(metric_needs("hard_bounce_rate"))

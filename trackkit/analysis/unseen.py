@@ -23,22 +23,21 @@ from trackkit.sources.feeds.feed import can_tell
 
 Kinds = Mapping[str, str]  # what cannot be observed, and why: an English sentence, to be said
 WHY = "why {}"  # the column beside a figure that is null since it cannot be observed
-ALL_TEXT, NO_SUCH_CHANNEL, NOT_TOLD = translatable((
-    "only text was sent: its opens cannot be seen", "this channel does not tell it", "its source does not tell it",
-))  # fmt: skip
-NOT_OPENS, NO_LINK, NO_HIT = translatable((
-    "clicks are known and not one open: opens were not tracked", "no link of this delivery was tracked",
-    "not one hit is known: tracking was off, or its logs are missing",
-))  # fmt: skip
-NO_PAGE, NO_PURCHASE, NO_REASON = translatable((
-    "no page of the site is tracked", "no purchase is tracked", "why messages failed is not in the data loaded",
-))  # fmt: skip
+ALL_TEXT = translatable("only text was sent: its opens cannot be seen")
+NO_SUCH_CHANNEL = translatable("this channel does not tell it")
+NOT_TOLD = translatable("its source does not tell it")
+NOT_OPENS = translatable("clicks are known and not one open: opens were not tracked")
+NO_LINK = translatable("no link of this delivery was tracked")
+NO_HIT = translatable("not one hit is known: tracking was off, or its logs are missing")
+NO_PAGE = translatable("no page of the site is tracked")
+NO_PURCHASE = translatable("no purchase is tracked")
+NO_REASON = translatable("why messages failed is not in the data loaded")
 # The count that says whether a kind was seen.
 SEEN_BY = {
-    "opened": "total_opens", "clicked": "total_clicks", "unsubscribed": "unsubscribe_clicks",
-    "mirror_page": "mirror_page_clicks", "web_visited": "web_visits", "transaction": "transactions",
-    "complained": "complaints", "reason": "hard_bounces",
-}  # fmt: skip
+    **{"opened": "total_opens", "clicked": "total_clicks", "unsubscribed": "unsubscribe_clicks"},
+    **{"mirror_page": "mirror_page_clicks", "web_visited": "web_visits", "transaction": "transactions"},
+    **{"complained": "complaints", "reason": "hard_bounces"},
+}
 _ALSO, _OF_FAILURES = ("delivered", "unique_clicks"), ("complained", "reason")
 EMAIL, WITHOUT_LINKS = 0, (2, 3, 4)  # channels: phone, direct mail and fax carry none
 IN_MESSAGE, ON_SITE = ("clicked", "unsubscribed", "mirror_page"), ("web_visited", "transaction")
@@ -83,12 +82,12 @@ def observed(frame: pl.DataFrame, found: Mapping[str, Kinds]) -> pl.DataFrame:
     for name in frame.columns:
         whys = {delivery: why for delivery, kinds in found.items() if (why := _why(name, kinds))}
         if whys and "delivery_id" in frame.columns:
-            why = pl.col("delivery_id").replace_strict(whys, default=None, return_dtype=pl.String)
+            reason = pl.col("delivery_id").replace_strict(whys, default=None, return_dtype=pl.String)
         elif len(whys) == len(found) == 1:
-            why = pl.lit(*whys.values(), pl.String)
+            reason = pl.lit(next(iter(whys.values())), pl.String)
         else:
             continue
-        frame = frame.with_columns(pl.when(why.is_null()).then(name).alias(name), why.alias(WHY.format(name)))
+        frame = frame.with_columns(pl.when(reason.is_null()).then(name).alias(name), reason.alias(WHY.format(name)))
     return frame
 
 
@@ -145,10 +144,11 @@ class _Around:
     def told(self) -> dict[str, frozenset[str]]:
         """What the senders of a delivery can tell, by delivery; none where one of them is no feed."""
         rows = self.events.select("delivery_id", "source").unique().collect()
-        found: dict[str, list[frozenset[str] | None]] = {}
+        senders: dict[str, set[str] | None] = {}
         for delivery, source in rows.iter_rows():
-            found.setdefault(delivery, []).append(can_tell(source))
-        return {delivery: frozenset().union(*known) for delivery, known in found.items() if None not in known}
+            known, words = senders.get(delivery, set()), can_tell(source)
+            senders[delivery] = None if known is None or words is None else known | words
+        return {delivery: frozenset(words) for delivery, words in senders.items() if words is not None}
 
     @cached_property
     def linked(self) -> set[str | None]:
