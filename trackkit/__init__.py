@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         consent,
         curves,
         domains,
-        limits,
         links,
         logs,
         messages,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         web,
         webapp,
     )
+    from trackkit.analysis import caveats as limits
     from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page, render
@@ -53,7 +53,7 @@ _ATTRIBUTES = {
     "open_store": "store",
     "render": "report",
 }
-_MODULES = {"charts": "show.charts", "quality": "quality", "tables": "show.tables"}
+_MODULES = {"charts": "show.charts", "limits": "analysis.caveats", "quality": "quality", "tables": "show.tables"}
 
 if not TYPE_CHECKING:  # for a type checker, any name would then be one of the package
 

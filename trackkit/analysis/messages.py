@@ -3,13 +3,14 @@
 import polars as pl
 
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables, is_hit, require_delivery, still_there
+from trackkit.engine.deliveries import is_hit, require_delivery, still_there
+from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 
 
 def messages(
-    tables: Tables, delivery: str | None = None, recipient: str | None = None, limit: int | None = None
+    tables: Measurable, delivery: str | None = None, recipient: str | None = None, limit: int | None = None
 ) -> pl.DataFrame:
     """Return the messages of a delivery, of a recipient, or of both: one row per message, the latest acted on first.
 
@@ -38,7 +39,7 @@ def messages(
     return (rows if limit is None else rows.head(limit)).select(columns).collect()
 
 
-def _named(tables: Tables, chosen: pl.LazyFrame) -> pl.LazyFrame:
+def _named(tables: Measurable, chosen: pl.LazyFrame) -> pl.LazyFrame:
     labels = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
     joined = chosen.join(labels, on="delivery_id", how="left")
     return joined.with_columns(document=pl.coalesce("document", "delivery_id"), status=pl.col("status").cast(pl.String))
