@@ -44,7 +44,7 @@ SEVERAL_CURRENCIES = translatable("in several currencies, which are not added")
 translatable(("{denominator} is 0", "yes", "no"))
 # Columns whose text is our own words, whatever the frame; all other text is data and never translated.
 OURS = ("type", "status", "reason", "failure_type", "device", "message_format")
-VOCABULARY = STATUS_LABELS | FAILURE_TYPE_LABELS | FORMAT_LABELS
+VOCABULARY = {**STATUS_LABELS, **FAILURE_TYPE_LABELS, **FORMAT_LABELS}
 # What the cells need where the page's own style is not at hand, as in JupyterLab.
 STYLE = """
 .tk-of{opacity:.7;font-size:.85em;display:block}.tk-beside{display:inline-block;min-width:9em;margin-left:1em}
@@ -66,9 +66,13 @@ class Block:
 
 
 class _Ready(GT):
-    """A table whose cells are HTML already: they are taken whole, not copied one by one through a formatter."""
+    """A table whose cells are HTML already.
+
+    Without private parts, by `fmt`, each cell goes through a formatter: 2.8 times the time of a table of 200 rows.
+    """
 
     def _render_formats(self, context: str) -> "_Ready":
+        assert isinstance(self._tbl_data, pl.DataFrame)
         body = Body(self._tbl_data.clone())
         for formats in (self._formats, self._substitutions):  # those that an analyst added
             body.render_formats(self._tbl_data, formats, context)

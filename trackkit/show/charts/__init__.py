@@ -19,56 +19,68 @@ from trackkit.show.charts import audience, platform, sending, story, web
 from trackkit.show.charts.canvas import (
     IN_LEGENDS,
     MOST_ROWS,
+    PERCENT,
     SERIES,
     SHARE,
-    STEPS,
     WHOLE,
+    Clock,
     Labels,
-    Period,
-    along,
+    Names,
+    Numbers,
+    Plot,
+    Series,
+    Tip,
     bars,
-    by_the_clock,
-    chart,
     columns,
+    layered,
+    lines,
     named_series,
     readable,
-    series_colour,
+    series_colours,
     short_labels,
-    tip,
-    whole_numbers,
-    written,
-    zone_of,
 )
-from trackkit.show.charts.steps import in_steps, per, step_that_fits
+from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
 from trackkit.show.theme import theme
 
-__all__ = ["activity_columns", "audience", "click_days", "pareto_curve", "platform", "rate_bars", "sending", "story",
-           "web"]  # fmt: skip
+__all__ = [
+    "activity_columns",
+    "audience",
+    "click_days",
+    "pareto_curve",
+    "platform",
+    "rate_bars",
+    "sending",
+    "story",
+    "web",
+]
 CurveKind = Literal["area", "line"]
 # Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
-ELAPSED_TICKS = (
-    0,
-    1,
-    3,
-    6,
-    12,
-    24,
-    48,
-    96,
-    168,
-    336,
-    504,
-    672,
-    1_344,
-    2_016,
-    4_032,
-    8_760,
-    17_520,
-    26_280,
-    43_800,
-    87_600,
-)
+ELAPSED_TICKS = [
+    int(hours)
+    for hours in [
+        "0",
+        "1",
+        "3",
+        "6",
+        "12",
+        "24",
+        "48",
+        "96",
+        "168",
+        "336",
+        "504",
+        "672",
+        "1344",
+        "2016",
+        "4032",
+        "8760",
+        "17520",
+        "26280",
+        "43800",
+        "87600",
+    ]
+]
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 OTHERS_PLACE = 1_000_000
 MOST_POINTS = 1_000  # of a curve
@@ -87,23 +99,26 @@ def pareto_curve(
     or "line". A series without events is not drawn.
     """
     rows = named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
-    base = chart(rows, say("Share of the total of each series, by time since the launch.", lang)).encode(
-        # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
-        x=alt.X(
-            "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
-        ),
-        y=alt.Y("share:Q", title=say("Share of the total", lang), stack=None, axis=alt.Axis(format=".0%", tickCount=5)),
-        color=series_colour("name", labels, lang),
-        tooltip=[
-            tip("name", say("Series", lang)),
-            tip("hours", say("Hours since the launch", lang), WHOLE),
-            tip("cumulated", say("Cumulated", lang), WHOLE),
-            tip("total", say("Total", lang), WHOLE),
-            tip("share", say("Share", lang), SHARE),
+    plot = Plot(
+        rows,
+        say("Share of the total of each series, by time since the launch.", lang),
+        x=Numbers("hours"),
+        y=Numbers("share", say("Share of the total", lang), ".0%", is_count=False, stacked=False),
+        tips=[
+            Tip("name", say("Series", lang)),
+            Tip("hours", say("Hours since the launch", lang), WHOLE),
+            Tip("cumulated", say("Cumulated", lang), WHOLE),
+            Tip("total", say("Total", lang), WHOLE),
+            Tip("share", say("Share", lang), SHARE),
         ],
+        series=series_colours(labels, lang),
     )
-    area = base.mark_area(opacity=0.1 if kind == "area" else 0.0, aria=False)
-    return alt.layer(area, base.mark_line(aria=False), description=base.description)
+    # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
+    hours = alt.X(
+        "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
+    )
+    area, line = lines(plot, area=0.1 if kind == "area" else 0.0), lines(plot)
+    return layered(plot, area.encode(x=hours), line.encode(x=hours))
 
 
 def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
@@ -129,27 +144,33 @@ def activity_columns(
     most came later, all are, in periods as long as that takes.
     """
     drawn, step = _first_days(activity, STEPS[every], days)
-    later = activity["count"].sum() - drawn["count"].sum()
+    later = _total(activity) - _total(drawn)
     rows = named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
     events = say("Events", lang)
-    return columns(
+    plot = Plot(
         rows,
         _activity_described(later, lang),
-        alt.Y("count:Q", title=per(step, events, lang), stack="zero", axis=whole_numbers()),
-        series_colour("name", labels, lang),
-        [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", events, WHOLE)],
-        lang,
-        zone_of(drawn),
+        x=Clock(zone=zone_of(drawn)),
+        y=Numbers("count", per(step, events, lang), stacked=True),
+        tips=[Tip("when", say("From", lang)), Tip("name", say("Series", lang)), Tip("count", events, WHOLE)],
+        series=series_colours(labels, lang),
+        order="place",
+        lang=lang,
     )
+    return columns(plot)
 
 
 def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
     """What is drawn of an activity, and in which periods."""
     drawn = activity if days is None else activity.filter(_within(days))
-    if days is not None and 2 * drawn["count"].sum() >= activity["count"].sum():
+    if days is not None and 2 * _total(drawn) >= _total(activity):
         return drawn, step
     longer = step_that_fits(activity, step) if days is not None or drawn.height > MOST_ROWS else step
     return (activity, step) if longer == step else (in_steps(activity, longer, ["count"]), longer)
+
+
+def _total(activity: pl.DataFrame) -> int:
+    return int(activity["count"].sum())
 
 
 def _activity_described(later: int, lang: str) -> str:
@@ -185,17 +206,19 @@ def click_days(
         .with_columns(key=_link_key(labels, lang))
     )
     clicks = say("Link clicks", lang)
-    return columns(
+    keys, colours = _link_colours(rows)
+    legend = {"orient": "bottom", "columns": 2, **short_labels(keys, IN_LEGENDS)}
+    plot = Plot(
         rows.drop("link"),
         say("Clicks of each day, by link.", lang),
-        alt.Y(
-            "clicks:Q", title=clicks if step == "1d" else per(step, clicks, lang), stack="zero", axis=whole_numbers()
-        ),
-        alt.Color("key:N", scale=_link_colours(rows), legend=_link_legend(rows)),
-        [tip("when", say("Day", lang)), tip("key", say("Link", lang)), tip("clicks", clicks, WHOLE)],
-        lang,
-        least="days",
+        x=Clock(least="days"),
+        y=Numbers("clicks", clicks if step == "1d" else per(step, clicks, lang), stacked=True),
+        tips=[Tip("when", say("Day", lang)), Tip("key", say("Link", lang)), Tip("clicks", clicks, WHOLE)],
+        series=Series("key", keys, colours, legend),
+        order="place",
+        lang=lang,
     )
+    return columns(plot)
 
 
 def rate_bars(
@@ -215,23 +238,25 @@ def rate_bars(
     wide = wide if (wide["rate"] > 0).any() else wide.clear()
     names = [say(METRICS[name].label, lang) for name in rates]
     described = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
-    x = alt.X("rate:Q", title=None, axis=along("%"))
-    base = bars(wide, described, x, "group", _groups(wide), 26).encode(
-        color=alt.Color("name:N", scale=alt.Scale(domain=names)),
-        tooltip=[
-            tip("group", headline(by, lang)),
-            tip("name", say("Rate", lang)),
-            tip("rate", say("Value", lang), SHARE),
-            tip("numerator", say("Numerator", lang), WHOLE),
-            tip("denominator", say("Denominator", lang), WHOLE),
+    plot = Plot(
+        wide,
+        described,
+        x=Numbers("rate", None, PERCENT, is_count=False),
+        y=Names("group", _groups(wide), 26),
+        tips=[
+            Tip("group", headline(by, lang)),
+            Tip("name", say("Rate", lang)),
+            Tip("rate", say("Value", lang), SHARE),
+            Tip("numerator", say("Numerator", lang), WHOLE),
+            Tip("denominator", say("Denominator", lang), WHOLE),
         ],
+        series=Series("name", names),
     )
     drawn = [
-        base.transform_filter(alt.datum.place == place).mark_bar(size=max(4, 18 - 9 * place), aria=False)
-        for place in range(len(rates))
+        bars(plot, max(4, 18 - 9 * place)).transform_filter(alt.datum.place == place) for place in range(len(rates))
     ]
-    lines = [_ceilings(ceilings, names, lang)] if ceilings and wide.height else []
-    return alt.layer(*drawn, *lines, description=base.description)
+    limits = [_ceilings(ceilings, names, lang)] if ceilings and wide.height else []
+    return layered(plot, *drawn, beside=limits)
 
 
 def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) -> alt.Chart:
@@ -239,7 +264,9 @@ def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) ->
     labels = [say(METRICS[name].label, lang) for name in ceilings]
     rows = pl.DataFrame({"name": labels, "rate": list(ceilings.values())})
     colour = alt.Color("name:N", scale=alt.Scale(domain=names))
-    return alt.Chart(rows).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False).encode(x="rate:Q", color=colour)
+    lines_at = alt.Chart(rows).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False)
+    drawn: alt.Chart = lines_at.encode(x="rate:Q", color=colour)
+    return drawn
 
 
 def _link_key(labels: Labels | None, lang: str) -> pl.Expr:
@@ -248,19 +275,15 @@ def _link_key(labels: Labels | None, lang: str) -> pl.Expr:
     return pl.when(pl.col("place") == OTHERS_PLACE).then(others).otherwise("link")
 
 
-def _link_legend(rows: pl.DataFrame) -> alt.Legend:
-    return alt.Legend(orient="bottom", columns=2, **short_labels(rows["key"].unique().to_list(), IN_LEGENDS))
-
-
-def _link_colours(rows: pl.DataFrame) -> alt.Scale:
-    """One colour per link in the order of rank; the theme's last colour for the others."""
+def _link_colours(rows: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """The links in the order of rank with one colour each; the theme's last colour is that of the others."""
     series = theme().light.series
     keys = rows.sort("place").unique("key", maintain_order=True).select("key", "place")
     colours = [
         series[-1] if place == OTHERS_PLACE else series[rank % (len(series) - 1)]
         for rank, place in enumerate(keys["place"])
     ]
-    return alt.Scale(domain=keys["key"].to_list(), range=colours)
+    return keys["key"].to_list(), colours
 
 
 def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int, lang: str) -> pl.DataFrame:
@@ -293,7 +316,7 @@ def _within(days: int) -> pl.Expr:
 
 
 def _elapsed(hours: pl.Series, lang: str) -> alt.Axis:
-    longest = int(hours.max() or 1)
+    longest = hours.to_frame().select(pl.max(hours.name).fill_null(0)).item() or 1
     ticks = [tick for tick in ELAPSED_TICKS if tick <= longest]
     days = _expression(say("{days} d", lang), "{days}", "format(datum.value / 24, ',')")
     short = _expression(say("{hours} h", lang), "{hours}", "datum.value")

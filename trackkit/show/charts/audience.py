@@ -11,24 +11,28 @@ from trackkit.schema import MAIL_PROXY
 from trackkit.show.cells import OTHERS, UNKNOWN, OneOf
 from trackkit.show.charts.canvas import (
     IN_LEGENDS,
+    PERCENT,
     SERIES,
     SHARE,
     WHOLE,
+    Clock,
     Labels,
-    along,
-    axis_instant,
+    Names,
+    Numbers,
+    Plot,
+    Series,
+    Tip,
     bars,
-    chart,
-    instants,
+    columns,
+    dots,
+    layered,
+    lines,
     named_series,
     readable,
-    series_colour,
+    series_colours,
     short_labels,
-    time_axis,
-    tip,
-    whole_numbers,
-    written,
 )
+from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.theme import theme
 
 Slot = Literal["half_hour", "hour", "day"]
@@ -74,29 +78,26 @@ def folded_columns(
     rows = named_series(folded.filter(pl.col("total") > 0), labels, lang).with_columns(
         when=pl.col("slot").replace_strict(words, return_dtype=pl.String)
     )
-    values = {"share": ("Share of the total", alt.Axis(format="%", tickCount=5)), "count": ("Events", whole_numbers())}
-    title, axis = values[measured]
-    shown = alt.Axis(labelAngle=0, labelOverlap=True)
-    return (
-        chart(rows, say("When each series happens, by the clock of the report.", lang))
-        .mark_bar(aria=False, cornerRadiusEnd=0)
-        .encode(
-            x=alt.X("when:N", title=None, sort=names, scale=alt.Scale(domain=names, paddingInner=0.2), axis=shown),
-            xOffset=alt.XOffset("place:O"),
-            y=alt.Y(f"{measured}:Q", title=say(title, lang), axis=axis),
-            color=series_colour("name", labels, lang),
-            tooltip=[
-                tip("when", say("When", lang)),
-                tip("name", say("Series", lang)),
-                tip("count", say("Events", lang), WHOLE),
-                tip("total", say("Total", lang), WHOLE),
-                tip("share", say("Share", lang), SHARE),
-            ],
-        )
+    axes = {
+        "share": Numbers("share", say("Share of the total", lang), PERCENT, is_count=False),
+        "count": Numbers("count", say("Events", lang)),
+    }
+    plot = Plot(
+        rows,
+        say("When each series happens, by the clock of the report.", lang),
+        x=Names("when", names),
+        y=axes[measured],
+        tips=[
+            Tip("when", say("When", lang)),
+            Tip("name", say("Series", lang)),
+            Tip("count", say("Events", lang), WHOLE),
+            Tip("total", say("Total", lang), WHOLE),
+            Tip("share", say("Share", lang), SHARE),
+        ],
+        series=series_colours(labels, lang),
+        beside="place",
     )
-
-
-translatable(("Share of the total", "Events"))
+    return columns(plot)
 
 
 def opens_bars(
@@ -113,22 +114,24 @@ def opens_bars(
         place=pl.col("kind").replace_strict({kind: place for place, kind in enumerate(KINDS)}, return_dtype=pl.Int64),
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
-    kinds, colours = [words[kind] for kind in KINDS], theme().light.series
-    scale = alt.Scale(domain=kinds, range=[colours[0], colours[1], colours[-1]])
-    described = say("Opens of each name, on computers, on mobiles and on unknown devices.", lang)
-    x = alt.X("count:Q", title=say("Sum of opens", lang), stack="zero", axis=along(WHOLE))
-    drawn = bars(rows, described, x, "label", named["label"].to_list(), 26).mark_bar(size=16, aria=False)
-    return drawn.encode(
-        color=alt.Color("kind:N", scale=scale, legend=alt.Legend(columns=2)),
-        order=alt.Order("place:Q"),
-        tooltip=[
-            tip("label", say("Name", lang)),
-            tip("kind", say("Device", lang)),
-            tip("count", say("Value", lang), WHOLE),
-            tip("opens", say("Opens of the name", lang), WHOLE),
-            tip("total", say("Sum of opens", lang), WHOLE),
+    colours = theme().light.series
+    legend = {"columns": 2}
+    plot = Plot(
+        rows,
+        say("Opens of each name, on computers, on mobiles and on unknown devices.", lang),
+        x=Numbers("count", say("Sum of opens", lang), stacked=True),
+        y=Names("label", named["label"].to_list(), 26),
+        tips=[
+            Tip("label", say("Name", lang)),
+            Tip("kind", say("Device", lang)),
+            Tip("count", say("Value", lang), WHOLE),
+            Tip("opens", say("Opens of the name", lang), WHOLE),
+            Tip("total", say("Sum of opens", lang), WHOLE),
         ],
+        series=Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]], legend),
+        order="place",
     )
+    return bars(plot, 16)
 
 
 def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -139,27 +142,28 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     rows = _with_names(history, lang).with_columns(
         starts_at=axis_instant(instants(history, "day")), when=written(pl.col("day"), lang)
     )
-    title = say("Share of the day's visitors", lang)
     names = rows.sort("rank").unique("label", maintain_order=True)["label"].to_list()
-    legend = alt.Legend(symbolOpacity=1, columns=3, **short_labels(names, IN_LEGENDS))
-    base = chart(rows.drop("day", "name"), say("Share of the visitors of each day, by name.", lang)).encode(
-        x=time_axis("starts_at", rows, lang, least="days"),
-        y=alt.Y("rate:Q", title=title, axis=alt.Axis(format="%", tickCount=5)),
-        color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=legend),
-        tooltip=[
-            tip("when", say("Day", lang)),
-            tip("label", say("Name", lang)),
-            tip("visitors", say("Visitors", lang), WHOLE),
-            tip("day_visitors", say("Visitors of the day", lang), WHOLE),
-            tip("rate", say("Share", lang), SHARE),
-            tip("week_rate", say("Share, last seven days", lang), SHARE),
+    axis = Numbers("rate", say("Share of the day's visitors", lang), PERCENT, is_count=False)
+    plot = Plot(
+        rows.drop("day", "name"),
+        say("Share of the visitors of each day, by name.", lang),
+        x=Clock(least="days"),
+        y=axis,
+        tips=[
+            Tip("when", say("Day", lang)),
+            Tip("label", say("Name", lang)),
+            Tip("visitors", say("Visitors", lang), WHOLE),
+            Tip("day_visitors", say("Visitors of the day", lang), WHOLE),
+            Tip("rate", say("Share", lang), SHARE),
+            Tip("week_rate", say("Share, last seven days", lang), SHARE),
         ],
+        series=Series("label", names, legend={"symbolOpacity": 1, "columns": 3, **short_labels(names, IN_LEGENDS)}),
+        lang=lang,
     )
+    days = dots(plot, "day_visitors", alt.Scale(range=[6, 160]), opacity=0.5)
     # The line is that of the last seven days: a day of one visitor is at 0 % or 100 %, and its dot is small.
-    line = base.mark_line(aria=False).encode(y=alt.Y("week_rate:Q", title=title))
-    dots = base.mark_circle(aria=False, opacity=0.5)
-    dots = dots.encode(size=alt.Size("day_visitors:Q", scale=alt.Scale(range=[6, 160]), legend=None))
-    return alt.layer(dots, line, description=base.description)
+    weeks = lines(plot).encode(y=alt.Y("week_rate:Q", title=axis.title))
+    return layered(plot, days, weeks)
 
 
 def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:

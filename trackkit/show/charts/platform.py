@@ -12,19 +12,19 @@ from trackkit.show.cells import OneOf
 from trackkit.show.charts.canvas import (
     SHARE,
     WHOLE,
+    Clock,
     Labels,
-    along,
-    axis_instant,
+    Names,
+    Numbers,
+    Plot,
+    Series,
+    Tip,
     bars,
-    chart,
     columns,
-    instants,
-    time_axis,
-    tip,
-    titled,
-    whole_numbers,
-    written,
+    lines,
+    name_shown,
 )
+from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.theme import theme
 from trackkit.show.wording import instant
 
@@ -56,23 +56,22 @@ def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> a
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
     kinds = [words[name] for name in words if words[name] in rows["kind"].to_list()]
-    described = say("Sharing activities, and opens of shared pages, by network.", lang)
-    x = alt.X("count:Q", title=None, axis=along(WHOLE))
-    return (
-        bars(rows, described, x, "name", named["name"].to_list(), 30)
-        .mark_bar(aria=False)
-        .encode(
-            yOffset=alt.YOffset("place:O"),
-            color=alt.Color("kind:N", scale=alt.Scale(domain=kinds)),
-            tooltip=[
-                tip("name", say("Network", lang)),
-                tip("kind", say("Series", lang)),
-                tip("count", say("Value", lang), WHOLE),
-                tip("total", say("Total", lang), WHOLE),
-                tip("share", say("Share", lang), SHARE),
-            ],
-        )
+    plot = Plot(
+        rows,
+        say("Sharing activities, and opens of shared pages, by network.", lang),
+        x=Numbers("count"),
+        y=Names("name", named["name"].to_list(), 30),
+        tips=[
+            Tip("name", say("Network", lang)),
+            Tip("kind", say("Series", lang)),
+            Tip("count", say("Value", lang), WHOLE),
+            Tip("total", say("Total", lang), WHOLE),
+            Tip("share", say("Share", lang), SHARE),
+        ],
+        series=Series("kind", kinds),
+        beside="place",
     )
+    return bars(plot)
 
 
 def sharing_columns(
@@ -95,15 +94,21 @@ def sharing_columns(
     drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
     rows = rows.with_columns(kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String))
     colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
-    return columns(
+    plot = Plot(
         _side_by_side(rows, drawn, every, lang),
         say("What sharing brought in each period.", lang),
-        alt.Y("count:Q", title=None, stack=None, axis=whole_numbers()),
-        alt.Color("kind:N", scale=alt.Scale(domain=drawn, range=colours)),
-        [tip("when", say("Period", lang)), tip("kind", say("Series", lang)), tip("count", say("Value", lang), WHOLE)],
-        lang,
-        least="months" if every == "month" else "days",
+        x=Clock(least="months" if every == "month" else "days"),
+        y=Numbers("count", stacked=False),
+        tips=[
+            Tip("when", say("Period", lang)),
+            Tip("kind", say("Series", lang)),
+            Tip("count", say("Value", lang), WHOLE),
+        ],
+        series=Series("kind", drawn, colours),
+        order="place",
+        lang=lang,
     )
+    return columns(plot)
 
 
 def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: CalendarPeriod, lang: str) -> pl.DataFrame:
@@ -140,23 +145,24 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
         starts_at=axis_instant(instants(curves, "day")),
         when=written(pl.col("day"), lang),
     )  # fmt: skip
-    title = titled(curves["service"].first() or "")
-    return (
-        chart(rows, say("Who joined and left {service} since the period began.", lang, service=title.text))
-        .properties(title=title, height=200)
-        .mark_line(aria=False, interpolate="step-after")
-        .encode(
-            x=time_axis("starts_at", rows, lang, least="days"),
-            y=alt.Y("cumulated:Q", title=say("Cumulated", lang), axis=whole_numbers()),
-            color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values()))),
-            tooltip=[
-                tip("when", say("Day", lang)),
-                tip("name", say("Series", lang)),
-                tip("count", say("Of the day", lang), WHOLE),
-                tip("cumulated", say("Cumulated", lang), WHOLE),
-            ],
-        )
+    title = name_shown(str(curves["service"].first() or ""))
+    plot = Plot(
+        rows,
+        say("Who joined and left {service} since the period began.", lang, service=title),
+        x=Clock(least="days"),
+        y=Numbers("cumulated", say("Cumulated", lang)),
+        tips=[
+            Tip("when", say("Day", lang)),
+            Tip("name", say("Series", lang)),
+            Tip("count", say("Of the day", lang), WHOLE),
+            Tip("cumulated", say("Cumulated", lang), WHOLE),
+        ],
+        series=Series("name", list(words.values())),
+        height=200,
+        title=title,
+        lang=lang,
     )
+    return lines(plot, interpolate="step-after")
 
 
 def period_name(day: date, every: CalendarPeriod, lang: str = "en") -> str:

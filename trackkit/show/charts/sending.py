@@ -9,19 +9,20 @@ import polars as pl
 from trackkit.language import said, say, translatable
 from trackkit.show.cells import COUNTS, Block, Labels, OneOf, headline, label_of, nothing, only_row, spoken
 from trackkit.show.charts.canvas import (
-    FILLED,
+    PERCENT,
     SHARE,
     WHOLE,
-    along,
-    axis_instant,
+    Clock,
+    Names,
+    Numbers,
+    Plot,
+    Series,
+    Tip,
     bars,
     columns,
-    instants,
     readable,
-    tip,
-    written,
-    zone_of,
 )
+from trackkit.show.charts.clock import FILLED, axis_instant, instants, written, zone_of
 
 OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
 Speed = Literal["messages_per_hour", "bits_per_second"]
@@ -55,20 +56,19 @@ def share_bars(
     shown = readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
     drawn = shown.select(group=by, part=part, whole=whole, share=share)
     drawn = drawn if (drawn["part"] > 0).any() else drawn.clear()
-    described = description or say(DRAWN.get(by, ""), lang)
-    x = alt.X("share:Q", title=None, axis=along("%"))
-    return (
-        bars(drawn, described, x, "group", drawn["group"].to_list(), 24)
-        .mark_bar(size=14, aria=False)
-        .encode(
-            tooltip=[
-                tip("group", headline(by, lang)),
-                tip("share", say("Share", lang), SHARE),
-                tip("part", say("Numerator", lang), WHOLE),
-                tip("whole", say("Denominator", lang), WHOLE),
-            ],
-        )
+    plot = Plot(
+        drawn,
+        description or say(DRAWN.get(by, ""), lang),
+        x=Numbers("share", None, PERCENT, is_count=False),
+        y=Names("group", drawn["group"].to_list(), 24),
+        tips=[
+            Tip("group", headline(by, lang)),
+            Tip("share", say("Share", lang), SHARE),
+            Tip("part", say("Numerator", lang), WHOLE),
+            Tip("whole", say("Denominator", lang), WHOLE),
+        ],
     )
+    return bars(plot, 14)
 
 
 def metric_bars(
@@ -109,24 +109,25 @@ def throughput_columns(
     hours, title = _unit(throughput, speed, lang)
     rows = _periods(throughput, speed, said(OUTCOMES, lang) | dict(labels or {}), lang)
     rows = rows.with_columns(pl.col("speed") * hours)
-    fastest = rows["speed"].max() or 0
-    described = say("{speed} in each period, by the clock: success and errors.", lang, speed=title)
-    drawn = columns(
+    fastest = rows.select(pl.col("speed").max().fill_null(0)).item()
+    plot = Plot(
         rows,
-        described,
-        alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=_form(speed, fastest), tickCount=5)),
-        alt.Color("name:N", scale=alt.Scale(domain=rows.sort("place")["name"].unique(maintain_order=True))),
-        [
-            tip("when", say("From", lang)),
-            tip("name", say("Series", lang)),
-            tip("speed", title, FINE if fastest < TEN else WHOLE),
-            tip("messages", say("Messages", lang), WHOLE),
-            tip("seconds", say("Seconds", lang), WHOLE),
+        say("{speed} in each period, by the clock: success and errors.", lang, speed=title),
+        x=Clock(zone=zone_of(throughput)),
+        y=Numbers("speed", title, _form(speed, fastest), is_count=False, stacked=True),
+        tips=[
+            Tip("when", say("From", lang)),
+            Tip("name", say("Series", lang)),
+            Tip("speed", title, FINE if fastest < TEN else WHOLE),
+            Tip("messages", say("Messages", lang), WHOLE),
+            Tip("seconds", say("Seconds", lang), WHOLE),
         ],
-        lang,
-        zone_of(throughput),
+        series=Series("name", rows.sort("place")["name"].unique(maintain_order=True).to_list()),
+        order="place",
+        height=220,
+        lang=lang,
     )
-    return drawn.properties(height=220)
+    return columns(plot)
 
 
 def _form(speed: str, fastest: float) -> str:
@@ -136,9 +137,9 @@ def _form(speed: str, fastest: float) -> str:
     return WHOLE if fastest >= TEN else FINE if fastest >= LITTLE else FINER
 
 
-def _unit(throughput: pl.DataFrame, speed: str, lang: str) -> tuple[float, str]:
+def _unit(throughput: pl.DataFrame, speed: Speed, lang: str) -> tuple[float, str]:
     """The hours that speeds are of, and their title: an hour, or as many as the fastest period needed for a message."""
-    fastest = throughput[speed].max() or 0
+    fastest = throughput.select(pl.col(speed).max().fill_null(0)).item()
     if speed == "bits_per_second" or fastest >= 1 or not fastest:
         return 1, say(SPEEDS[speed], lang)
     hours = next((hours for hours in SLOWER if fastest * hours >= 1), max(SLOWER))

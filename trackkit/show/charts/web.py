@@ -1,5 +1,6 @@
 """Web tracking and web applications drawn, from the frames of `analysis.web` and `analysis.webapp`."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import altair as alt
@@ -9,21 +10,20 @@ from trackkit.language import said, say, translatable
 from trackkit.show.cells import OTHERS, OneOf
 from trackkit.show.charts.canvas import (
     SHARE,
-    STEPS,
     WHOLE,
+    Clock,
     Labels,
-    Period,
+    Names,
+    Numbers,
+    Plot,
+    Series,
+    Tip,
     bars,
-    by_the_clock,
     columns,
+    layered,
     readable,
-    tip,
-    titled,
-    whole_numbers,
-    written,
-    zone_of,
 )
-from trackkit.show.charts.steps import in_steps, per, step_that_fits
+from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
 from trackkit.show.wording import number, percent
 
 SERIES = translatable({"pages": "Pages", "transactions": "Transactions"})
@@ -51,21 +51,17 @@ def visit_columns(
         **by_the_clock(drawn, step, lang) | days,
     )
     pages = say("Pages displayed", lang)
-    return columns(
+    plot = Plot(
         rows,
         say("Pages and transactions of each period, by the clock.", lang),
-        alt.Y(
-            "count:Q",
-            title=pages if step == STEPS[every] else per(step, pages, lang),
-            stack="zero",
-            axis=whole_numbers(),
-        ),
-        alt.Color("name:N", scale=alt.Scale(domain=list(names.values()))),
-        [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", pages, WHOLE)],
-        lang,
-        zone,
-        "days" if daily else "minutes",
+        x=Clock(zone=zone, least="days" if daily else "minutes"),
+        y=Numbers("count", pages if step == STEPS[every] else per(step, pages, lang), stacked=True),
+        tips=[Tip("when", say("From", lang)), Tip("name", say("Series", lang)), Tip("count", pages, WHOLE)],
+        series=Series("name", list(names.values())),
+        order="place",
+        lang=lang,
     )
+    return columns(plot)
 
 
 def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -78,24 +74,25 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         step=pl.format("{}. {}", "place", pl.col("page").fill_null("")),
         said=_beside("visitors", "share", lang),
     )
-    columns = ("place", "step", "share", "started", "loss_rate", "said")
-    long = pl.concat([
-        shown.select(*columns, name=pl.lit(kept), nth=pl.lit(0), count="visitors"),
-        shown.drop_nulls("lost").select(*columns, name=pl.lit(lost), nth=pl.lit(1), count="lost"),
-    ])  # fmt: skip
-    base = _bars(long, say("Visitors at each step of the path, and those lost since the step before.", lang), "step")
-    drawn = base.mark_bar(size=22, aria=False, cornerRadiusEnd=0).encode(
-        color=alt.Color("name:N", scale=alt.Scale(domain=[kept, lost]), legend=alt.Legend(orient="top", labelLimit=0)),
-        opacity=alt.condition(alt.datum.nth == 1, alt.value(0.35), alt.value(1)),
-        order=alt.Order("nth:Q"),
-        tooltip=[
-            tip("step", say("Step", lang)),
-            tip("name", say("Series", lang)),
-            tip("count", say("Visitors", lang), WHOLE),
-            tip("share", say("Share of those who began", lang), SHARE),
+    chosen = ("place", "step", "share", "started", "loss_rate", "said")
+    came = shown.select(*chosen, name=pl.lit(kept), nth=pl.lit(0), count="visitors")
+    went = shown.drop_nulls("lost").select(*chosen, name=pl.lit(lost), nth=pl.lit(1), count="lost")
+    plot = _plot(
+        pl.concat([came, went]),
+        say("Visitors at each step of the path, and those lost since the step before.", lang),
+        "step",
+        tips=[
+            Tip("step", say("Step", lang)),
+            Tip("name", say("Series", lang)),
+            Tip("count", say("Visitors", lang), WHOLE),
+            Tip("share", say("Share of those who began", lang), SHARE),
         ],
+        of=steps,
     )
-    return _with_words(drawn, base, alt.datum.nth == 0, steps)
+    series = Series("name", [kept, lost], legend={"orient": "top", "labelLimit": 0})
+    pale = alt.condition(alt.datum.nth == 1, alt.value(0.35), alt.value(1))
+    drawn = bars(replace(plot, series=series, order="nth"), 22, cornerRadiusEnd=0).encode(opacity=pale)
+    return _with_words(drawn, plot, alt.datum.nth == 0)
 
 
 def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -107,31 +104,34 @@ def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         place=pl.int_range(pl.len()), source=numbered, count="visitors", share="share",
         said=_beside("visitors", "share", lang),
     )  # fmt: skip
-    base = _bars(rows, say("Visitors by traffic source.", lang), "source")
-    drawn = base.mark_bar(size=16, aria=False).encode(
-        tooltip=[
-            tip("source", say("Traffic source", lang)),
-            tip("count", say("Visitors", lang), WHOLE),
-            tip("share", say("Share of visitors", lang), SHARE),
+    plot = _plot(
+        rows,
+        say("Visitors by traffic source.", lang),
+        "source",
+        tips=[
+            Tip("source", say("Traffic source", lang)),
+            Tip("count", say("Visitors", lang), WHOLE),
+            Tip("share", say("Share of visitors", lang), SHARE),
         ],
+        of=sources,
     )
-    return _with_words(drawn, base, alt.datum.count >= 0, sources)
+    return _with_words(bars(plot, 16), plot, alt.datum.count >= 0)
 
 
-def _bars(rows: pl.DataFrame, described: str, group: str) -> alt.Chart:
-    longest = max(1, rows.group_by(group).agg(pl.col("count").sum())["count"].max() or 0)
+def _plot(rows: pl.DataFrame, description: str, group: str, tips: list[Tip], of: pl.DataFrame) -> Plot:
+    """Counts by group, with room for the figure beside each bar; the title names the web application and its path."""
+    longest = rows.group_by(group).agg(pl.col("count").sum()).select(pl.col("count").max().fill_null(0)).item()
     groups = rows.sort("place").unique(group, maintain_order=True)[group].to_list()
-    room = alt.Scale(domainMax=ROOM * longest, nice=False)
-    return bars(rows, described, alt.X("count:Q", title=None, axis=whole_numbers(), scale=room), group, groups, 34)
-
-
-def _with_words(drawn: alt.Chart, base: alt.Chart, which: Any, rows: pl.DataFrame) -> alt.LayerChart:
-    """Bars with the figure written at the end of each, under the names of the web application and of its path."""
-    text = base.transform_filter(which).mark_text(align="left", dx=5, aria=False).encode(text="said:N")
-    named = rows.select("web_application", "goal").unique().drop_nulls("web_application").rows()
+    named = of.select("web_application", "goal").unique().drop_nulls("web_application").rows()
     title = " · ".join(name for name in named[0] if name) if len(named) == 1 else ""
-    layers = alt.layer(drawn, text, description=base.description)
-    return layers.properties(title=titled(title))
+    axis = Numbers("count", most=ROOM * max(1, longest))
+    return Plot(rows, description, x=axis, y=Names(group, groups, 34), tips=tips, title=title)
+
+
+def _with_words(drawn: alt.Chart, plot: Plot, which: Any) -> alt.LayerChart:
+    """Bars with the figure written at the end of each."""
+    text = bars(replace(plot, tips=())).transform_filter(which).mark_text(align="left", dx=5, aria=False)
+    return layered(plot, drawn, text.encode(text="said:N"))
 
 
 def _beside(count: str, share: str, lang: str) -> pl.Expr:

@@ -221,17 +221,19 @@ def _duration(hours: float, lang: str) -> str:
 
 def _verdict(row: Mapping[str, Any]) -> str:
     """Which sentence of OUTLOOKS says how the delivery stands."""
-    if row["phase"] in ("over", "not started"):
-        return "stopped" if row["phase"] == "over" and row["pending"] else row["phase"]
+    phase: str = row["phase"]
+    if phase in ("over", "not started"):
+        return "stopped" if phase == "over" and row["pending"] else phase
     if row["pending"] is None:
         return "unknown"
     if not row["pending"]:
         return "done"
-    if row["outlook"] in ("overdue", "behind"):
-        return row["outlook"]
+    outlook: str = row["outlook"] or "no deadline"
+    if outlook in ("overdue", "behind"):
+        return outlook
     if row["hours_needed"] is None:
         return "no pace"
-    return "paused" if row["phase"] == "paused" else row["outlook"] or "no deadline"
+    return "paused" if phase == "paused" else outlook
 
 
 def _outlook(row: Mapping[str, Any], timezone: str, lang: str) -> str:

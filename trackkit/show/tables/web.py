@@ -24,7 +24,7 @@ KINDS = translatable(
 )
 CHOICES = translatable({"allowed": "Allowed", "undecided": "Not decided", "refused": "Refused"})
 COUNTED = translatable({"True": "yes", "False": "no, left out"})
-FOUND_BY = translatable({"cookie": "the cookie", "application": "the web application"}) | {"nothing": ""}
+FOUND_BY = translatable({"cookie": "the cookie", "application": "the web application", "nothing": ""})
 
 
 def _rate(heading: str, top: str, bottom: str) -> TableColumn:
