@@ -103,6 +103,8 @@ def _of_call(call: ast.Call) -> Iterator[Phrase]:
         yield from zip(one, many, strict=True)
     elif name == "translatable":
         yield from _texts(call.args[0])
+    elif name == "tips":
+        yield from (text for part in call.keywords for text in _texts(part.value))
     elif name == "Metric":
         yield from (text for part in call.keywords if part.arg in METRIC_WORDS for text in _texts(part.value))
 

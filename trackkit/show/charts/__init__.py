@@ -15,30 +15,7 @@ import polars as pl
 from trackkit.language import say, several
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
-from trackkit.show.charts import audience, platform, sending, story, web
-from trackkit.show.charts.canvas import (
-    IN_LEGENDS,
-    MOST_ROWS,
-    PERCENT,
-    SERIES,
-    SHARE,
-    WHOLE,
-    Clock,
-    Labels,
-    Names,
-    Numbers,
-    Plot,
-    Series,
-    Tip,
-    bars,
-    columns,
-    layered,
-    lines,
-    named_series,
-    readable,
-    series_colours,
-    short_labels,
-)
+from trackkit.show.charts import audience, canvas, platform, sending, story, web
 from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
 from trackkit.show.theme import theme
 
@@ -56,31 +33,14 @@ __all__ = [
 CurveKind = Literal["area", "line"]
 # Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
-ELAPSED_TICKS = [
-    int(hours)
-    for hours in [
-        "0",
-        "1",
-        "3",
-        "6",
-        "12",
-        "24",
-        "48",
-        "96",
-        "168",
-        "336",
-        "504",
-        "672",
-        "1344",
-        "2016",
-        "4032",
-        "8760",
-        "17520",
-        "26280",
-        "43800",
-        "87600",
-    ]
-]
+ELAPSED_TICKS = (
+    0,
+    1,
+    3,
+    6,
+    12,
+    *(24 * days for days in (1, 2, 4, 7, 14, 21, 28, 56, 84, 168, 365, 730, 1095, 1825, 3650)),
+)
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 OTHERS_PLACE = 1_000_000
 MOST_POINTS = 1_000  # of a curve
@@ -90,7 +50,7 @@ MOST_DAYS = 366  # that are drawn as days
 def pareto_curve(
     cumulated: pl.DataFrame,
     kind: CurveKind = "area",
-    labels: Annotated[Labels | None, OneOf(SERIES)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
 ) -> alt.LayerChart:
     """Draw which share of each series' total had happened how long after the launch.
@@ -98,27 +58,23 @@ def pareto_curve(
     In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
     or "line". A series without events is not drawn.
     """
-    rows = named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
-    plot = Plot(
+    rows = canvas.named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
+    plot = canvas.Plot(
         rows,
         say("Share of the total of each series, by time since the launch.", lang),
-        x=Numbers("hours"),
-        y=Numbers("share", say("Share of the total", lang), ".0%", is_count=False, stacked=False),
-        tips=[
-            Tip("name", say("Series", lang)),
-            Tip("hours", say("Hours since the launch", lang), WHOLE),
-            Tip("cumulated", say("Cumulated", lang), WHOLE),
-            Tip("total", say("Total", lang), WHOLE),
-            Tip("share", say("Share", lang), SHARE),
-        ],
-        series=series_colours(labels, lang),
+        x=canvas.Numbers("hours"),
+        y=canvas.Numbers("share", say("Share of the total", lang), ".0%", is_count=False, stacked=False),
+        tips=canvas.tips(
+            lang, name="Series", hours="Hours since the launch", cumulated="Cumulated", total="Total", share="Share"
+        ),
+        series=canvas.series_colours(labels, lang),
     )
     # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
     hours = alt.X(
         "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
     )
-    area, line = lines(plot, area=0.1 if kind == "area" else 0.0), lines(plot)
-    return layered(plot, area.encode(x=hours), line.encode(x=hours))
+    area, line = canvas.lines(plot, area=0.1 if kind == "area" else 0.0), canvas.lines(plot)
+    return canvas.layered(plot, area.encode(x=hours), line.encode(x=hours))
 
 
 def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
@@ -134,7 +90,7 @@ def activity_columns(
     activity: pl.DataFrame,
     every: Period = "1h",
     days: int | None = None,
-    labels: Annotated[Labels | None, OneOf(SERIES)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
 ) -> alt.Chart:
     """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
@@ -145,19 +101,17 @@ def activity_columns(
     """
     drawn, step = _first_days(activity, STEPS[every], days)
     later = _total(activity) - _total(drawn)
-    rows = named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
+    rows = canvas.named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
     events = say("Events", lang)
-    plot = Plot(
+    plot = canvas.Plot(
         rows,
         _activity_described(later, lang),
-        x=Clock(zone=zone_of(drawn)),
-        y=Numbers("count", per(step, events, lang), stacked=True),
-        tips=[Tip("when", say("From", lang)), Tip("name", say("Series", lang)), Tip("count", events, WHOLE)],
-        series=series_colours(labels, lang),
-        order="place",
-        lang=lang,
+        x=canvas.Clock(zone=zone_of(drawn), lang=lang),
+        y=canvas.Numbers("count", per(step, events, lang), stacked=True),
+        tips=canvas.tips(lang, when="From", name="Series") | {"count": events},
+        series=canvas.series_colours(labels, lang),
     )
-    return columns(plot)
+    return canvas.columns(plot)
 
 
 def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
@@ -165,7 +119,7 @@ def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl
     drawn = activity if days is None else activity.filter(_within(days))
     if days is not None and 2 * _total(drawn) >= _total(activity):
         return drawn, step
-    longer = step_that_fits(activity, step) if days is not None or drawn.height > MOST_ROWS else step
+    longer = step_that_fits(activity, step) if days is not None or drawn.height > canvas.MOST_ROWS else step
     return (activity, step) if longer == step else (in_steps(activity, longer, ["count"]), longer)
 
 
@@ -185,7 +139,7 @@ def _activity_described(later: int, lang: str) -> str:
 
 
 def click_days(
-    per_day: pl.DataFrame, labels: Annotated[Labels | None, OneOf(["others"])] = None, lang: str = "en"
+    per_day: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(["others"])] = None, lang: str = "en"
 ) -> alt.Chart:
     """Draw the clicks of each day, one colour per link of the table and the last one for the others.
 
@@ -195,7 +149,7 @@ def click_days(
     step = step_that_fits(days, "1d", MOST_DAYS)
     drawn = in_steps(days, step, ["clicks"]) if step != "1d" else days
     rows = (
-        readable(drawn, "link")
+        canvas.readable(drawn, "link")
         .select(
             "link",
             "clicks",
@@ -207,18 +161,16 @@ def click_days(
     )
     clicks = say("Link clicks", lang)
     keys, colours = _link_colours(rows)
-    legend = {"orient": "bottom", "columns": 2, **short_labels(keys, IN_LEGENDS)}
-    plot = Plot(
+    legend = {"orient": "bottom", "columns": 2, **canvas.short_labels(keys, canvas.IN_LEGENDS)}
+    plot = canvas.Plot(
         rows.drop("link"),
         say("Clicks of each day, by link.", lang),
-        x=Clock(least="days"),
-        y=Numbers("clicks", clicks if step == "1d" else per(step, clicks, lang), stacked=True),
-        tips=[Tip("when", say("Day", lang)), Tip("key", say("Link", lang)), Tip("clicks", clicks, WHOLE)],
-        series=Series("key", keys, colours, legend),
-        order="place",
-        lang=lang,
+        x=canvas.Clock(least="days", lang=lang),
+        y=canvas.Numbers("clicks", clicks if step == "1d" else per(step, clicks, lang), stacked=True),
+        tips=canvas.tips(lang, when="Day", key="Link") | {"clicks": clicks},
+        series=canvas.Series("key", keys, colours, legend),
     )
-    return columns(plot)
+    return canvas.columns(plot)
 
 
 def rate_bars(
@@ -233,30 +185,26 @@ def rate_bars(
     In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar,
     and where all are 0 nothing is drawn. A dashed line stands at the one of `ceilings` of a rate.
     """
-    shown = readable(measured, by)
+    shown = canvas.readable(measured, by)
     wide = pl.concat([_one_rate(shown, by, name, place, lang) for place, name in enumerate(rates)])
     wide = wide if (wide["rate"] > 0).any() else wide.clear()
     names = [say(METRICS[name].label, lang) for name in rates]
     described = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
-    plot = Plot(
+    plot = canvas.Plot(
         wide,
         described,
-        x=Numbers("rate", None, PERCENT, is_count=False),
-        y=Names("group", _groups(wide), 26),
-        tips=[
-            Tip("group", headline(by, lang)),
-            Tip("name", say("Rate", lang)),
-            Tip("rate", say("Value", lang), SHARE),
-            Tip("numerator", say("Numerator", lang), WHOLE),
-            Tip("denominator", say("Denominator", lang), WHOLE),
-        ],
-        series=Series("name", names),
+        x=canvas.Numbers("rate", None, canvas.PERCENT, is_count=False),
+        y=canvas.Names("group", _groups(wide), 26),
+        tips={"group": headline(by, lang)}
+        | canvas.tips(lang, name="Rate", rate="Value", numerator="Numerator", denominator="Denominator"),
+        series=canvas.Series("name", names),
     )
     drawn = [
-        bars(plot, max(4, 18 - 9 * place)).transform_filter(alt.datum.place == place) for place in range(len(rates))
+        canvas.bars(plot, max(4, 18 - 9 * place)).transform_filter(alt.datum.place == place)
+        for place in range(len(rates))
     ]
     limits = [_ceilings(ceilings, names, lang)] if ceilings and wide.height else []
-    return layered(plot, *drawn, beside=limits)
+    return canvas.layered(plot, *drawn, beside=limits)
 
 
 def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) -> alt.Chart:
@@ -269,7 +217,7 @@ def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) ->
     return drawn
 
 
-def _link_key(labels: Labels | None, lang: str) -> pl.Expr:
+def _link_key(labels: canvas.Labels | None, lang: str) -> pl.Expr:
     """The words of a link in the legend; the others' end in a space, since a link may itself be called "Others"."""
     others = pl.lit((labels or {}).get("others", say(OTHERS, lang)) + " ")
     return pl.when(pl.col("place") == OTHERS_PLACE).then(others).otherwise("link")

@@ -9,29 +9,7 @@ from babel.dates import get_day_names
 from trackkit.language import said, say, translatable
 from trackkit.schema import MAIL_PROXY
 from trackkit.show.cells import OTHERS, UNKNOWN, OneOf
-from trackkit.show.charts.canvas import (
-    IN_LEGENDS,
-    PERCENT,
-    SERIES,
-    SHARE,
-    WHOLE,
-    Clock,
-    Labels,
-    Names,
-    Numbers,
-    Plot,
-    Series,
-    Tip,
-    bars,
-    columns,
-    dots,
-    layered,
-    lines,
-    named_series,
-    readable,
-    series_colours,
-    short_labels,
-)
+from trackkit.show.charts import canvas
 from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.theme import theme
 
@@ -65,7 +43,7 @@ def folded_columns(
     folded: pl.DataFrame,
     every: Slot,
     measured: Measured = "share",
-    labels: Annotated[Labels | None, OneOf(SERIES)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
 ) -> alt.Chart:
     """Draw when in the week or the day each series happens, its columns side by side.
@@ -75,33 +53,27 @@ def folded_columns(
     """
     words = slots_named(folded, every, lang)
     names = list(words.values())
-    rows = named_series(folded.filter(pl.col("total") > 0), labels, lang).with_columns(
+    rows = canvas.named_series(folded.filter(pl.col("total") > 0), labels, lang).with_columns(
         when=pl.col("slot").replace_strict(words, return_dtype=pl.String)
     )
     axes = {
-        "share": Numbers("share", say("Share of the total", lang), PERCENT, is_count=False),
-        "count": Numbers("count", say("Events", lang)),
+        "share": canvas.Numbers("share", say("Share of the total", lang), canvas.PERCENT, is_count=False),
+        "count": canvas.Numbers("count", say("Events", lang)),
     }
-    plot = Plot(
+    plot = canvas.Plot(
         rows,
         say("When each series happens, by the clock of the report.", lang),
-        x=Names("when", names),
+        x=canvas.Names("when", names),
         y=axes[measured],
-        tips=[
-            Tip("when", say("When", lang)),
-            Tip("name", say("Series", lang)),
-            Tip("count", say("Events", lang), WHOLE),
-            Tip("total", say("Total", lang), WHOLE),
-            Tip("share", say("Share", lang), SHARE),
-        ],
-        series=series_colours(labels, lang),
+        tips=canvas.tips(lang, when="When", name="Series", count="Events", total="Total", share="Share"),
+        series=canvas.series_colours(labels, lang),
         beside="place",
     )
-    return columns(plot)
+    return canvas.columns(plot)
 
 
 def opens_bars(
-    opens: pl.DataFrame, labels: Annotated[Labels | None, OneOf(KINDS)] = None, lang: str = "en"
+    opens: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(KINDS)] = None, lang: str = "en"
 ) -> alt.Chart:
     """Draw opens by name, the most first, each bar divided into computers, mobiles and unknown devices.
 
@@ -116,22 +88,18 @@ def opens_bars(
     )
     colours = theme().light.series
     legend = {"columns": 2}
-    plot = Plot(
+    plot = canvas.Plot(
         rows,
         say("Opens of each name, on computers, on mobiles and on unknown devices.", lang),
-        x=Numbers("count", say("Sum of opens", lang), stacked=True),
-        y=Names("label", named["label"].to_list(), 26),
-        tips=[
-            Tip("label", say("Name", lang)),
-            Tip("kind", say("Device", lang)),
-            Tip("count", say("Value", lang), WHOLE),
-            Tip("opens", say("Opens of the name", lang), WHOLE),
-            Tip("total", say("Sum of opens", lang), WHOLE),
-        ],
-        series=Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]], legend),
+        x=canvas.Numbers("count", say("Sum of opens", lang), stacked=True),
+        y=canvas.Names("label", named["label"].to_list(), 26),
+        tips=canvas.tips(
+            lang, label="Name", kind="Device", count="Value", opens="Opens of the name", total="Sum of opens"
+        ),
+        series=canvas.Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]], legend),
         order="place",
     )
-    return bars(plot, 16)
+    return canvas.bars(plot, 16)
 
 
 def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -143,27 +111,29 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         starts_at=axis_instant(instants(history, "day")), when=written(pl.col("day"), lang)
     )
     names = rows.sort("rank").unique("label", maintain_order=True)["label"].to_list()
-    axis = Numbers("rate", say("Share of the day's visitors", lang), PERCENT, is_count=False)
-    plot = Plot(
+    axis = canvas.Numbers("rate", say("Share of the day's visitors", lang), canvas.PERCENT, is_count=False)
+    plot = canvas.Plot(
         rows.drop("day", "name"),
         say("Share of the visitors of each day, by name.", lang),
-        x=Clock(least="days"),
+        x=canvas.Clock(least="days", lang=lang),
         y=axis,
-        tips=[
-            Tip("when", say("Day", lang)),
-            Tip("label", say("Name", lang)),
-            Tip("visitors", say("Visitors", lang), WHOLE),
-            Tip("day_visitors", say("Visitors of the day", lang), WHOLE),
-            Tip("rate", say("Share", lang), SHARE),
-            Tip("week_rate", say("Share, last seven days", lang), SHARE),
-        ],
-        series=Series("label", names, legend={"symbolOpacity": 1, "columns": 3, **short_labels(names, IN_LEGENDS)}),
-        lang=lang,
+        tips=canvas.tips(
+            lang,
+            when="Day",
+            label="Name",
+            visitors="Visitors",
+            day_visitors="Visitors of the day",
+            rate="Share",
+            week_rate="Share, last seven days",
+        ),
+        series=canvas.Series(
+            "label", names, legend={"symbolOpacity": 1, "columns": 3, **canvas.short_labels(names, canvas.IN_LEGENDS)}
+        ),
     )
-    days = dots(plot, "day_visitors", alt.Scale(range=[6, 160]), opacity=0.5)
+    days = canvas.dots(plot, "day_visitors", alt.Scale(range=[6, 160]), opacity=0.5)
     # The line is that of the last seven days: a day of one visitor is at 0 % or 100 %, and its dot is small.
-    weeks = lines(plot).encode(y=alt.Y("week_rate:Q", title=axis.title))
-    return layered(plot, days, weeks)
+    weeks = canvas.lines(plot).encode(y=alt.Y("week_rate:Q", title=axis.title))
+    return canvas.layered(plot, days, weeks)
 
 
 def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
@@ -171,4 +141,4 @@ def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
     is_others = pl.col("row").cast(pl.String) == "others" if "row" in rows.columns else pl.lit(False)
     label = pl.when(is_others).then(pl.lit(say(OTHERS, lang) + " ")).otherwise("name")
     rows = rows.with_columns(pl.col("name").replace({MAIL_PROXY: say(MAIL_PROXY, lang)}))
-    return readable(rows, "name").with_columns(label=label.fill_null(say(UNKNOWN, lang) + " "))
+    return canvas.readable(rows, "name").with_columns(label=label.fill_null(say(UNKNOWN, lang) + " "))

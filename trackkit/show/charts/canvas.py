@@ -52,15 +52,6 @@ MOST_ROWS = 20_000  # that a chart draws
 
 
 @dataclass(frozen=True)
-class Tip:
-    """One line of a tooltip: text, or a number as `written` says (WHOLE, SHARE)."""
-
-    field: str
-    title: str
-    written: str = ""
-
-
-@dataclass(frozen=True)
 class Numbers:
     """An axis of figures: of counts, unless `is_count` says otherwise.
 
@@ -82,6 +73,7 @@ class Clock:
 
     field: str = "starts_at"
     zone: str = "UTC"
+    lang: str = "en"
     least: str = MINUTES
     padding: int = 0
 
@@ -112,20 +104,22 @@ Axis = Numbers | Clock | Names
 class Plot:
     """A chart, declared: its rows, what it shows in words (for a screen reader), what stands where, and its tooltips.
 
-    `order` is the column by which marks are stacked, `beside` the one by which they stand beside each other.
+    `tips` are the lines of a tooltip: columns with their titles. Whole numbers are shown as counts and fractions as
+    percentages, unless `written` has another format for the column. Marks are stacked in the order of the column
+    `order`; those of different values of `beside` stand side by side.
     """
 
     rows: pl.DataFrame
     description: str
     x: Axis
     y: Axis
-    tips: Sequence[Tip]
+    tips: Mapping[str, str]
     series: Series | None = None
     order: str = ""
     beside: str = ""
     height: int = HEIGHT
     title: str | None = None
-    lang: str = "en"
+    written: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def bars(plot: Plot, size: int | None = None, **options: Any) -> alt.Chart:
@@ -138,13 +132,18 @@ def bars(plot: Plot, size: int | None = None, **options: Any) -> alt.Chart:
 
 
 def columns(plot: Plot) -> alt.Chart:
-    """Draw columns that stand: by the clock from `starts_at` to `ends_at`, or one for each name of the axis `x`."""
+    """Draw columns that stand: one for each name of the axis `x`, or by the clock, from `starts_at` to `ends_at`.
+
+    Those by the clock are stacked in the order of `place`.
+    """
     if plot.rows.height > MOST_ROWS:
         raise RequestError(f"A chart of {plot.rows.height:,} columns cannot be read: take longer periods.")
-    by_name = isinstance(plot.x, Names)
-    options: dict[str, Any] = {} if by_name else {"orient": "vertical"}
-    drawn: alt.Chart = canvas(plot).mark_bar(aria=False, cornerRadiusEnd=0, **options)
-    return drawn if by_name else drawn.encode(x2="ends_at")
+    if isinstance(plot.x, Names):
+        by_name: alt.Chart = canvas(plot).mark_bar(aria=False, cornerRadiusEnd=0)
+        return by_name
+    stacked = canvas(replace(plot, order="place"))
+    by_the_clock: alt.Chart = stacked.mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0).encode(x2="ends_at")
+    return by_the_clock
 
 
 def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
@@ -171,6 +170,11 @@ def layered(plot: Plot, *charts: alt.Chart, beside: Sequence[alt.Chart] = ()) ->
     return alt.LayerChart(layer=[*charts, *beside], description=plot.description, **_titled(plot))
 
 
+def tips(lang: str, /, **titles: str) -> dict[str, str]:
+    """Return the titles of columns in tooltips, given in English, in a language."""
+    return said(titles, lang)
+
+
 def canvas(plot: Plot) -> alt.Chart:
     """Return what a plot declares as an altair chart that has no mark yet."""
     floats = [name for name, dtype in plot.rows.schema.items() if dtype == pl.Float64]
@@ -180,7 +184,7 @@ def canvas(plot: Plot) -> alt.Chart:
         "y": _channel(plot, plot.y, alt.Y),
     }
     if plot.tips:
-        channels["tooltip"] = [_tooltip(tip) for tip in plot.tips]
+        channels["tooltip"] = [_tooltip(plot, name) for name in plot.tips]
     if plot.series:
         channels["color"] = _colour(plot.series)
     if plot.order:
@@ -198,17 +202,19 @@ def _half_up(fraction: str) -> pl.Expr:
     return ((10_000 * pl.col(fraction) + 0.5 + tiny).floor() / 10_000).alias(f"{fraction}_shown")
 
 
-def _tooltip(tip: Tip) -> alt.Tooltip:
-    shown = f"{tip.field}_shown" if tip.written == SHARE else tip.field
-    if tip.written:
-        return alt.Tooltip(f"{shown}:Q", title=tip.title, format=tip.written)
-    return alt.Tooltip(f"{tip.field}:N", title=tip.title)
+def _tooltip(plot: Plot, name: str) -> alt.Tooltip:
+    dtype, title = plot.rows.schema[name], plot.tips[name]
+    if name in plot.written or dtype.is_integer():
+        return alt.Tooltip(f"{name}:Q", title=title, format=plot.written.get(name, WHOLE))
+    if dtype.is_float():
+        return alt.Tooltip(f"{name}_shown:Q", title=title, format=SHARE)
+    return alt.Tooltip(f"{name}:N", title=title)
 
 
 def _channel(plot: Plot, axis: Axis, channel: type[alt.X] | type[alt.Y]) -> Any:
     match axis:
         case Clock():
-            return _time_axis(axis, plot.rows, plot.lang)
+            return _time_axis(axis, plot.rows)
         case Names(name, names) if channel is alt.Y:
             labels = alt.Axis(grid=False, labelLimit=300, **short_labels(names, BESIDE_BARS))
             return channel(f"{name}:N", title=None, sort=list(names), axis=labels)
@@ -228,11 +234,11 @@ def _number_axis(axis: Numbers, channel: type[alt.X] | type[alt.Y]) -> Any:
     return channel(f"{axis.field}:Q", title=axis.title, axis=alt.Axis(**labels), **options)
 
 
-def _time_axis(axis: Clock, rows: pl.DataFrame, lang: str) -> alt.X:
+def _time_axis(axis: Clock, rows: pl.DataFrame) -> alt.X:
     """The axis of a clock, with its labels worked out: a browser knows its own zone and UTC, and would mix them up."""
     ends = [name for name in (axis.field, "ends_at") if name in rows.columns]
     first, last = rows.select(first=pl.col(axis.field).min(), last=pl.max_horizontal(pl.col(ends).max())).row(0)
-    labels = time_labels(first, last, axis.zone, lang, axis.least) if rows.height else []
+    labels = time_labels(first, last, axis.zone, axis.lang, axis.least) if rows.height else []
     places, words = [at for at, _ in labels], [word for _, word in labels]
     expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
     # As an expression, since numbers would become dates in a way that only one of Vega's two interpreters knows.

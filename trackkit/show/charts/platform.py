@@ -9,21 +9,7 @@ from babel.dates import format_skeleton
 
 from trackkit.language import said, say, translatable
 from trackkit.show.cells import OneOf
-from trackkit.show.charts.canvas import (
-    SHARE,
-    WHOLE,
-    Clock,
-    Labels,
-    Names,
-    Numbers,
-    Plot,
-    Series,
-    Tip,
-    bars,
-    columns,
-    lines,
-    name_shown,
-)
+from trackkit.show.charts import canvas
 from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.theme import theme
 from trackkit.show.wording import instant
@@ -38,7 +24,7 @@ LENGTHS: dict[CalendarPeriod, str] = {"day": "1d", "week": "1w", "month": "1mo"}
 WEEK = translatable("Week of {day}")
 
 
-def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> alt.Chart:
+def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.Chart:
     """Draw the shares on each network and, where they are known, the opens of what was shared beneath.
 
     In: the frame of `sharing.social_sharing`. Where nothing was shared nothing is drawn.
@@ -56,28 +42,22 @@ def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> a
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
     kinds = [words[name] for name in words if words[name] in rows["kind"].to_list()]
-    plot = Plot(
+    plot = canvas.Plot(
         rows,
         say("Sharing activities, and opens of shared pages, by network.", lang),
-        x=Numbers("count"),
-        y=Names("name", named["name"].to_list(), 30),
-        tips=[
-            Tip("name", say("Network", lang)),
-            Tip("kind", say("Series", lang)),
-            Tip("count", say("Value", lang), WHOLE),
-            Tip("total", say("Total", lang), WHOLE),
-            Tip("share", say("Share", lang), SHARE),
-        ],
-        series=Series("kind", kinds),
+        x=canvas.Numbers("count"),
+        y=canvas.Names("name", named["name"].to_list(), 30),
+        tips=canvas.tips(lang, name="Network", kind="Series", count="Value", total="Total", share="Share"),
+        series=canvas.Series("kind", kinds),
         beside="place",
     )
-    return bars(plot)
+    return canvas.bars(plot)
 
 
 def sharing_columns(
     activity: pl.DataFrame,
     every: CalendarPeriod = "month",
-    labels: Annotated[Labels | None, OneOf(ACTIVITY)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(ACTIVITY)] = None,
     lang: str = "en",
 ) -> alt.Chart:
     """Draw sharing activities, opens of shared pages and new contacts over time, side by side in each period.
@@ -94,21 +74,15 @@ def sharing_columns(
     drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
     rows = rows.with_columns(kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String))
     colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
-    plot = Plot(
+    plot = canvas.Plot(
         _side_by_side(rows, drawn, every, lang),
         say("What sharing brought in each period.", lang),
-        x=Clock(least="months" if every == "month" else "days"),
-        y=Numbers("count", stacked=False),
-        tips=[
-            Tip("when", say("Period", lang)),
-            Tip("kind", say("Series", lang)),
-            Tip("count", say("Value", lang), WHOLE),
-        ],
-        series=Series("kind", drawn, colours),
-        order="place",
-        lang=lang,
+        x=canvas.Clock(least="months" if every == "month" else "days", lang=lang),
+        y=canvas.Numbers("count", stacked=False),
+        tips=canvas.tips(lang, when="Period", kind="Series", count="Value"),
+        series=canvas.Series("kind", drawn, colours),
     )
-    return columns(plot)
+    return canvas.columns(plot)
 
 
 def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: CalendarPeriod, lang: str) -> pl.DataFrame:
@@ -126,7 +100,7 @@ def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: CalendarPeriod, l
 
 
 def subscription_charts(
-    curves: pl.DataFrame, labels: Annotated[Labels | None, OneOf(SUBSCRIPTIONS)] = None, lang: str = "en"
+    curves: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(SUBSCRIPTIONS)] = None, lang: str = "en"
 ) -> list[alt.Chart]:
     """Draw the growing numbers of subscriptions and unsubscriptions: one chart per service, an empty one without any.
 
@@ -136,7 +110,7 @@ def subscription_charts(
     return [_curves(of_service, labels or {}, lang) for of_service in services or [curves]]
 
 
-def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
+def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.Chart:
     words = said(SUBSCRIPTIONS, lang) | dict(labels)
     series = pl.col("series").cast(pl.String)
     rows = curves.select(
@@ -145,24 +119,18 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
         starts_at=axis_instant(instants(curves, "day")),
         when=written(pl.col("day"), lang),
     )  # fmt: skip
-    title = name_shown(str(curves["service"].first() or ""))
-    plot = Plot(
+    title = canvas.name_shown(str(curves["service"].first() or ""))
+    plot = canvas.Plot(
         rows,
         say("Who joined and left {service} since the period began.", lang, service=title),
-        x=Clock(least="days"),
-        y=Numbers("cumulated", say("Cumulated", lang)),
-        tips=[
-            Tip("when", say("Day", lang)),
-            Tip("name", say("Series", lang)),
-            Tip("count", say("Of the day", lang), WHOLE),
-            Tip("cumulated", say("Cumulated", lang), WHOLE),
-        ],
-        series=Series("name", list(words.values())),
+        x=canvas.Clock(least="days", lang=lang),
+        y=canvas.Numbers("cumulated", say("Cumulated", lang)),
+        tips=canvas.tips(lang, when="Day", name="Series", count="Of the day", cumulated="Cumulated"),
+        series=canvas.Series("name", list(words.values())),
         height=200,
         title=title,
-        lang=lang,
     )
-    return lines(plot, interpolate="step-after")
+    return canvas.lines(plot, interpolate="step-after")
 
 
 def period_name(day: date, every: CalendarPeriod, lang: str = "en") -> str:

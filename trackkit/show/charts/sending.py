@@ -8,20 +8,7 @@ import polars as pl
 
 from trackkit.language import said, say, translatable
 from trackkit.show.cells import COUNTS, Block, Labels, OneOf, headline, label_of, nothing, only_row, spoken
-from trackkit.show.charts.canvas import (
-    PERCENT,
-    SHARE,
-    WHOLE,
-    Clock,
-    Names,
-    Numbers,
-    Plot,
-    Series,
-    Tip,
-    bars,
-    columns,
-    readable,
-)
+from trackkit.show.charts import canvas
 from trackkit.show.charts.clock import FILLED, axis_instant, instants, written, zone_of
 
 OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
@@ -53,22 +40,17 @@ def share_bars(
     groups = rows.filter(pl.col("row").cast(pl.String) != "detail") if "row" in rows.columns else rows
     named = groups.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
     words = {name: spoken(name, lang) for name in named[by].cast(pl.String).unique()}
-    shown = readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
+    shown = canvas.readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
     drawn = shown.select(group=by, part=part, whole=whole, share=share)
     drawn = drawn if (drawn["part"] > 0).any() else drawn.clear()
-    plot = Plot(
+    plot = canvas.Plot(
         drawn,
         description or say(DRAWN.get(by, ""), lang),
-        x=Numbers("share", None, PERCENT, is_count=False),
-        y=Names("group", drawn["group"].to_list(), 24),
-        tips=[
-            Tip("group", headline(by, lang)),
-            Tip("share", say("Share", lang), SHARE),
-            Tip("part", say("Numerator", lang), WHOLE),
-            Tip("whole", say("Denominator", lang), WHOLE),
-        ],
+        x=canvas.Numbers("share", None, canvas.PERCENT, is_count=False),
+        y=canvas.Names("group", drawn["group"].to_list(), 24),
+        tips={"group": headline(by, lang)} | canvas.tips(lang, share="Share", part="Numerator", whole="Denominator"),
     )
-    return bars(plot, 14)
+    return canvas.bars(plot, 14)
 
 
 def metric_bars(
@@ -110,31 +92,26 @@ def throughput_columns(
     rows = _periods(throughput, speed, said(OUTCOMES, lang) | dict(labels or {}), lang)
     rows = rows.with_columns(pl.col("speed") * hours)
     fastest = rows.select(pl.col("speed").max().fill_null(0)).item()
-    plot = Plot(
+    plot = canvas.Plot(
         rows,
         say("{speed} in each period, by the clock: success and errors.", lang, speed=title),
-        x=Clock(zone=zone_of(throughput)),
-        y=Numbers("speed", title, _form(speed, fastest), is_count=False, stacked=True),
-        tips=[
-            Tip("when", say("From", lang)),
-            Tip("name", say("Series", lang)),
-            Tip("speed", title, FINE if fastest < TEN else WHOLE),
-            Tip("messages", say("Messages", lang), WHOLE),
-            Tip("seconds", say("Seconds", lang), WHOLE),
-        ],
-        series=Series("name", rows.sort("place")["name"].unique(maintain_order=True).to_list()),
-        order="place",
+        x=canvas.Clock(zone=zone_of(throughput), lang=lang),
+        y=canvas.Numbers("speed", title, _form(speed, fastest), is_count=False, stacked=True),
+        tips=canvas.tips(lang, when="From", name="Series")
+        | {"speed": title}
+        | canvas.tips(lang, messages="Messages", seconds="Seconds"),
+        series=canvas.Series("name", rows.sort("place")["name"].unique(maintain_order=True).to_list()),
         height=220,
-        lang=lang,
+        written={"speed": FINE if fastest < TEN else canvas.WHOLE},
     )
-    return columns(plot)
+    return canvas.columns(plot)
 
 
 def _form(speed: str, fastest: float) -> str:
     """The format of an axis: no two of its marks are written alike."""
     if speed == "bits_per_second" and fastest >= 1:
         return "~s"
-    return WHOLE if fastest >= TEN else FINE if fastest >= LITTLE else FINER
+    return canvas.WHOLE if fastest >= TEN else FINE if fastest >= LITTLE else FINER
 
 
 def _unit(throughput: pl.DataFrame, speed: Speed, lang: str) -> tuple[float, str]:

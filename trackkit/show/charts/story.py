@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from trackkit.language import said, say, several
-from trackkit.show.charts.canvas import WHOLE, Clock, Labels, Names, Plot, Series, Tip, dots, readable
+from trackkit.show.charts import canvas
 from trackkit.show.charts.clock import axis_instant, written, zone_of
 from trackkit.show.theme import theme
 
@@ -14,7 +14,7 @@ LANE, SMALLEST, LARGEST = 40, 80, 700  # pixels of height, and of area
 MANY = 10  # acts that the largest dot stands for, at least
 
 
-def act_timeline(acts: pl.DataFrame, labels: Labels, lang: str = "en") -> alt.Chart:
+def act_timeline(acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en") -> alt.Chart:
     """Draw a story in the order of time: one lane per kind of act, one dot per moment, the larger the more acts.
 
     In: the frame of `story.gathered` (`act`, `at`, `first_at`, `last_at`, `count`, `documents`, `document`); `labels`
@@ -23,26 +23,19 @@ def act_timeline(acts: pl.DataFrame, labels: Labels, lang: str = "en") -> alt.Ch
     words = said(labels, lang)
     rows = _moments(acts, words, lang)
     lanes = [word for word in words.values() if word in set(rows["name"])]
-    plot = Plot(
+    plot = canvas.Plot(
         rows,
         say("What happened when: sent, opened, clicked, bought, left.", lang),
-        x=Clock("at", zone_of(acts, "at"), padding=20),
-        y=Names("name", lanes),
-        tips=[
-            Tip("name", say("Act", lang)),
-            Tip("since", say("From", lang)),
-            Tip("until", say("To", lang)),
-            Tip("count", say("Times", lang), WHOLE),
-            Tip("document", say("Document", lang)),
-        ],
-        series=Series("name", list(words.values()), legend=None),
+        x=canvas.Clock("at", zone_of(acts, "at"), padding=20, lang=lang),
+        y=canvas.Names("name", lanes),
+        tips=canvas.tips(lang, name="Act", since="From", until="To", count="Times", document="Document"),
+        series=canvas.Series("name", list(words.values()), legend=None),
         height=LANE * max(2, len(lanes)) + LANE // 2,
-        lang=lang,
     )
     area = alt.Scale(
         type="sqrt", domain=[1, rows.select(pl.max_horizontal(pl.max("count"), MANY)).item()], range=[SMALLEST, LARGEST]
     )
-    drawn = dots(plot, "count", area, opacity=0.75, stroke=theme().light.panel, strokeWidth=1)
+    drawn = canvas.dots(plot, "count", area, opacity=0.75, stroke=theme().light.panel, strokeWidth=1)
     return drawn.encode(y=alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False)))
 
 
@@ -51,7 +44,7 @@ def _moments(acts: pl.DataFrame, words: Mapping[str, str], lang: str) -> pl.Data
     many = [several("{count} delivery", "{count} deliveries", count, lang) for count in acts["documents"]]
     zone = zone_of(acts, "at")
     name = pl.col("act").cast(pl.String).replace_strict(words, return_dtype=pl.String)
-    named = readable(acts, "document").with_columns(name=name)
+    named = canvas.readable(acts, "document").with_columns(name=name)
     return named.select(
         "name",
         "count",

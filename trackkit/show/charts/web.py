@@ -8,21 +8,7 @@ import polars as pl
 
 from trackkit.language import said, say, translatable
 from trackkit.show.cells import OTHERS, OneOf
-from trackkit.show.charts.canvas import (
-    SHARE,
-    WHOLE,
-    Clock,
-    Labels,
-    Names,
-    Numbers,
-    Plot,
-    Series,
-    Tip,
-    bars,
-    columns,
-    layered,
-    readable,
-)
+from trackkit.show.charts import canvas
 from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
 from trackkit.show.wording import number, percent
 
@@ -35,7 +21,7 @@ ROOM = 1.25  # the axis goes further than the longest bar, for the figure writte
 def visit_columns(
     activity: pl.DataFrame,
     every: Period = "24h",
-    labels: Annotated[Labels | None, OneOf(SERIES)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
 ) -> alt.Chart:
     """Draw the pages displayed and the transactions of each period, by the clock. In: `web.visit_activity`."""
@@ -51,17 +37,15 @@ def visit_columns(
         **by_the_clock(drawn, step, lang) | days,
     )
     pages = say("Pages displayed", lang)
-    plot = Plot(
+    plot = canvas.Plot(
         rows,
         say("Pages and transactions of each period, by the clock.", lang),
-        x=Clock(zone=zone, least="days" if daily else "minutes"),
-        y=Numbers("count", pages if step == STEPS[every] else per(step, pages, lang), stacked=True),
-        tips=[Tip("when", say("From", lang)), Tip("name", say("Series", lang)), Tip("count", pages, WHOLE)],
-        series=Series("name", list(names.values())),
-        order="place",
-        lang=lang,
+        x=canvas.Clock(zone=zone, least="days" if daily else "minutes", lang=lang),
+        y=canvas.Numbers("count", pages if step == STEPS[every] else per(step, pages, lang), stacked=True),
+        tips=canvas.tips(lang, when="From", name="Series") | {"count": pages},
+        series=canvas.Series("name", list(names.values())),
     )
-    return columns(plot)
+    return canvas.columns(plot)
 
 
 def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -70,7 +54,7 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     In: the frame of `webapp.funnel`, of one path, whose name, after that of its application, is the title.
     """
     kept, lost = say("Came this far", lang), say("Lost since the step before", lang)
-    shown = readable(steps, "page").with_columns(
+    shown = canvas.readable(steps, "page").with_columns(
         step=pl.format("{}. {}", "place", pl.col("page").fill_null("")),
         said=_beside("visitors", "share", lang),
     )
@@ -81,17 +65,12 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         pl.concat([came, went]),
         say("Visitors at each step of the path, and those lost since the step before.", lang),
         "step",
-        tips=[
-            Tip("step", say("Step", lang)),
-            Tip("name", say("Series", lang)),
-            Tip("count", say("Visitors", lang), WHOLE),
-            Tip("share", say("Share of those who began", lang), SHARE),
-        ],
+        tips=canvas.tips(lang, step="Step", name="Series", count="Visitors", share="Share of those who began"),
         of=steps,
     )
-    series = Series("name", [kept, lost], legend={"orient": "top", "labelLimit": 0})
+    series = canvas.Series("name", [kept, lost], legend={"orient": "top", "labelLimit": 0})
     pale = alt.condition(alt.datum.nth == 1, alt.value(0.35), alt.value(1))
-    drawn = bars(replace(plot, series=series, order="nth"), 22, cornerRadiusEnd=0).encode(opacity=pale)
+    drawn = canvas.bars(replace(plot, series=series, order="nth"), 22, cornerRadiusEnd=0).encode(opacity=pale)
     return _with_words(drawn, plot, alt.datum.nth == 0)
 
 
@@ -100,7 +79,7 @@ def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     # Numbered as in the table, since two deliveries may have one label, and one delivery may be found in two ways.
     name = source_name(lang)
     numbered = pl.when(pl.col("rank").is_null()).then("source").otherwise(pl.format("{}. {}", "rank", "source"))
-    rows = readable(sources.with_columns(source=name), "source").select(
+    rows = canvas.readable(sources.with_columns(source=name), "source").select(
         place=pl.int_range(pl.len()), source=numbered, count="visitors", share="share",
         said=_beside("visitors", "share", lang),
     )  # fmt: skip
@@ -108,30 +87,26 @@ def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         rows,
         say("Visitors by traffic source.", lang),
         "source",
-        tips=[
-            Tip("source", say("Traffic source", lang)),
-            Tip("count", say("Visitors", lang), WHOLE),
-            Tip("share", say("Share of visitors", lang), SHARE),
-        ],
+        tips=canvas.tips(lang, source="Traffic source", count="Visitors", share="Share of visitors"),
         of=sources,
     )
-    return _with_words(bars(plot, 16), plot, alt.datum.count >= 0)
+    return _with_words(canvas.bars(plot, 16), plot, alt.datum.count >= 0)
 
 
-def _plot(rows: pl.DataFrame, description: str, group: str, tips: list[Tip], of: pl.DataFrame) -> Plot:
+def _plot(rows: pl.DataFrame, description: str, group: str, tips: dict[str, str], of: pl.DataFrame) -> canvas.Plot:
     """Counts by group, with room for the figure beside each bar; the title names the web application and its path."""
     longest = rows.group_by(group).agg(pl.col("count").sum()).select(pl.col("count").max().fill_null(0)).item()
     groups = rows.sort("place").unique(group, maintain_order=True)[group].to_list()
     named = of.select("web_application", "goal").unique().drop_nulls("web_application").rows()
     title = " · ".join(name for name in named[0] if name) if len(named) == 1 else ""
-    axis = Numbers("count", most=ROOM * max(1, longest))
-    return Plot(rows, description, x=axis, y=Names(group, groups, 34), tips=tips, title=title)
+    axis = canvas.Numbers("count", most=ROOM * max(1, longest))
+    return canvas.Plot(rows, description, x=axis, y=canvas.Names(group, groups, 34), tips=tips, title=title)
 
 
-def _with_words(drawn: alt.Chart, plot: Plot, which: Any) -> alt.LayerChart:
+def _with_words(drawn: alt.Chart, plot: canvas.Plot, which: Any) -> alt.LayerChart:
     """Bars with the figure written at the end of each."""
-    text = bars(replace(plot, tips=())).transform_filter(which).mark_text(align="left", dx=5, aria=False)
-    return layered(plot, drawn, text.encode(text="said:N"))
+    text = canvas.bars(replace(plot, tips={})).transform_filter(which).mark_text(align="left", dx=5, aria=False)
+    return canvas.layered(plot, drawn, text.encode(text="said:N"))
 
 
 def _beside(count: str, share: str, lang: str) -> pl.Expr:
