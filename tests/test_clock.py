@@ -25,7 +25,7 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.quality import quality
 from trackkit.show import charts
-from trackkit.show.charts.ticks import ticks
+from trackkit.show.charts.clock import ticks
 from trackkit.show.exports import write_csv, write_xlsx
 from trackkit.show.tables.audience import folded_table
 from trackkit.show.wording import instant

@@ -26,7 +26,7 @@ from trackkit.report.template import SKIN, TEMPLATES, words_of
 from trackkit.show.cells import headline
 
 Phrase = str | tuple[str, str]
-SAID = ("say", "unavailable")  # calls whose first argument is said
+SAID = ("say", "unavailable", "TableColumn")  # calls whose first argument is said
 METRIC_WORDS = ("label", "definition")
 HEAD = """# The words of reports in {name}. `make messages` keeps the list of sentences in step with the code.
 msgid ""
@@ -103,6 +103,8 @@ def _of_call(call: ast.Call) -> Iterator[Phrase]:
         yield from zip(one, many, strict=True)
     elif name == "translatable":
         yield from _texts(call.args[0])
+    elif name == "tips":
+        yield from (text for part in call.keywords for text in _texts(part.value))
     elif name == "Metric":
         yield from (text for part in call.keywords if part.arg in METRIC_WORDS for text in _texts(part.value))
 

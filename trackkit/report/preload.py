@@ -54,14 +54,17 @@ def _use_once() -> None:
 
 
 def _chart(lang: str) -> Any:
-    """A chart of plain rows."""
+    """A chart of plain rows, drawn by altair itself: the package's own charts ask a frame."""
     import altair as alt
 
-    from trackkit.show.charts.canvas import series_colour, tip, whole_numbers
+    from trackkit.show.charts.canvas import WHOLE, WHOLE_ONLY, series_names
 
     rows = alt.InlineData([{"name": "Opens", "count": 1}])
+    whole = alt.Axis(format=WHOLE, tickMinStep=1, tickCount=5, labelExpr=WHOLE_ONLY)
+    legend = alt.Legend(symbolOpacity=1)
+    colour = alt.Color("name:N", scale=alt.Scale(domain=list(series_names(None, lang).values())), legend=legend)
     bars = alt.Chart(rows, description="-").encode(
-        x=alt.X("count:Q", axis=whole_numbers()), color=series_colour("name", None, lang), tooltip=[tip("name", "-")]
+        x=alt.X("count:Q", axis=whole), color=colour, tooltip=[alt.Tooltip("name:N", title="-")]
     )
     return alt.layer(bars.mark_bar(), bars.mark_text(), description="-")
 

@@ -112,7 +112,7 @@ def _that_fits(written: pl.Expr) -> pl.Expr:
 def _cell(book: Any, sheet: Any, dtype: pl.DataType) -> Callable[[int, int, Any], object]:
     """How the cells of a column are written, by its type."""
     if dtype == pl.Boolean:
-        return sheet.write_boolean
+        return lambda row, place, value: sheet.write_boolean(row, place, value)
     if dtype.is_numeric():
         return lambda row, place, value: _number(sheet, row, place, value)
     if dtype in (pl.Date, pl.Datetime):
@@ -135,8 +135,8 @@ def _instant(sheet: Any, row: int, place: int, value: Any, form: Any) -> None:
 
 
 def _width(column: pl.Series) -> float:
-    longest = column.head(200).cast(pl.String, strict=False).str.len_chars().max() or 0
-    return min(60, max(10, len(column.name) + 3, longest + 1))
+    lengths = column.head(200).cast(pl.String, strict=False).str.len_chars().to_list()
+    return min(60, max(10, len(column.name) + 3, 1 + max((length or 0 for length in lengths), default=0)))
 
 
 def _zones(frame: pl.DataFrame) -> str:

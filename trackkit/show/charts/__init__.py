@@ -7,40 +7,30 @@ Here are the charts of one delivery's figures; those of a subject stand in a mod
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
 
 from trackkit.language import say, several
 from trackkit.metrics import METRICS
-from trackkit.show.cells import OTHERS, UNKNOWN, headline
-from trackkit.show.charts import audience, platform, sending, story, web
-from trackkit.show.charts.canvas import (
-    IN_LEGENDS,
-    MOST_ROWS,
-    SHARE,
-    STEPS,
-    WHOLE,
-    Labels,
-    along,
-    bars,
-    by_the_clock,
-    chart,
-    columns,
-    named_series,
-    readable,
-    series_colour,
-    short_labels,
-    tip,
-    whole_numbers,
-    written,
-    zone_of,
-)
-from trackkit.show.charts.steps import in_steps, per, step_that_fits
+from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
+from trackkit.show.charts import audience, canvas, platform, sending, story, web
+from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
 from trackkit.show.theme import theme
 
-__all__ = ["activity_columns", "audience", "click_days", "pareto_curve", "platform", "rate_bars", "sending", "story",
-           "web"]  # fmt: skip
+__all__ = [
+    "activity_columns",
+    "audience",
+    "click_days",
+    "pareto_curve",
+    "platform",
+    "rate_bars",
+    "sending",
+    "story",
+    "web",
+]
+CurveKind = Literal["area", "line"]
 # Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
 ELAPSED_TICKS = (
@@ -49,21 +39,7 @@ ELAPSED_TICKS = (
     3,
     6,
     12,
-    24,
-    48,
-    96,
-    168,
-    336,
-    504,
-    672,
-    1_344,
-    2_016,
-    4_032,
-    8_760,
-    17_520,
-    26_280,
-    43_800,
-    87_600,
+    *(24 * days for days in (1, 2, 4, 7, 14, 21, 28, 56, 84, 168, 365, 730, 1095, 1825, 3650)),
 )
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 OTHERS_PLACE = 1_000_000
@@ -72,31 +48,33 @@ MOST_DAYS = 366  # that are drawn as days
 
 
 def pareto_curve(
-    cumulated: pl.DataFrame, kind: str = "area", labels: Labels | None = None, lang: str = "en"
+    cumulated: pl.DataFrame,
+    kind: CurveKind = "area",
+    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
+    lang: str = "en",
 ) -> alt.LayerChart:
     """Draw which share of each series' total had happened how long after the launch.
 
     In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
     or "line". A series without events is not drawn.
     """
-    rows = named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
-    base = chart(rows, say("Share of the total of each series, by time since the launch.", lang)).encode(
-        # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
-        x=alt.X(
-            "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
+    rows = canvas.named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
+    plot = canvas.Plot(
+        rows,
+        say("Share of the total of each series, by time since the launch.", lang),
+        x=canvas.Numbers("hours"),
+        y=canvas.Numbers("share", say("Share of the total", lang), ".0%", is_count=False, stacked=False),
+        tips=canvas.tips(
+            lang, name="Series", hours="Hours since the launch", cumulated="Cumulated", total="Total", share="Share"
         ),
-        y=alt.Y("share:Q", title=say("Share of the total", lang), stack=None, axis=alt.Axis(format=".0%", tickCount=5)),
-        color=series_colour("name", labels, lang),
-        tooltip=[
-            tip("name", say("Series", lang)),
-            tip("hours", say("Hours since the launch", lang), WHOLE),
-            tip("cumulated", say("Cumulated", lang), WHOLE),
-            tip("total", say("Total", lang), WHOLE),
-            tip("share", say("Share", lang), SHARE),
-        ],
+        series=canvas.series_colours(labels, lang),
     )
-    area = base.mark_area(opacity=0.1 if kind == "area" else 0.0, aria=False)
-    return alt.layer(area, base.mark_line(aria=False), description=base.description)
+    # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
+    hours = alt.X(
+        "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
+    )
+    area, line = canvas.lines(plot, area=0.1 if kind == "area" else 0.0), canvas.lines(plot)
+    return canvas.layered(plot, area.encode(x=hours), line.encode(x=hours))
 
 
 def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
@@ -110,9 +88,9 @@ def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
 
 def activity_columns(
     activity: pl.DataFrame,
-    every: str = "1h",
+    every: Period = "1h",
     days: int | None = None,
-    labels: Labels | None = None,
+    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
 ) -> alt.Chart:
     """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
@@ -122,27 +100,31 @@ def activity_columns(
     most came later, all are, in periods as long as that takes.
     """
     drawn, step = _first_days(activity, STEPS[every], days)
-    later = activity["count"].sum() - drawn["count"].sum()
-    rows = named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
+    later = _total(activity) - _total(drawn)
+    rows = canvas.named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
     events = say("Events", lang)
-    return columns(
+    plot = canvas.Plot(
         rows,
         _activity_described(later, lang),
-        alt.Y("count:Q", title=per(step, events, lang), stack="zero", axis=whole_numbers()),
-        series_colour("name", labels, lang),
-        [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", events, WHOLE)],
-        lang,
-        zone_of(drawn),
+        x=canvas.Clock(zone=zone_of(drawn), lang=lang),
+        y=canvas.Numbers("count", per(step, events, lang), stacked=True),
+        tips=canvas.tips(lang, when="From", name="Series") | {"count": events},
+        series=canvas.series_colours(labels, lang),
     )
+    return canvas.columns(plot)
 
 
 def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
     """What is drawn of an activity, and in which periods."""
     drawn = activity if days is None else activity.filter(_within(days))
-    if days is not None and 2 * drawn["count"].sum() >= activity["count"].sum():
+    if days is not None and 2 * _total(drawn) >= _total(activity):
         return drawn, step
-    longer = step_that_fits(activity, step) if days is not None or drawn.height > MOST_ROWS else step
+    longer = step_that_fits(activity, step) if days is not None or drawn.height > canvas.MOST_ROWS else step
     return (activity, step) if longer == step else (in_steps(activity, longer, ["count"]), longer)
+
+
+def _total(activity: pl.DataFrame) -> int:
+    return int(activity["count"].sum())
 
 
 def _activity_described(later: int, lang: str) -> str:
@@ -156,7 +138,9 @@ def _activity_described(later: int, lang: str) -> str:
     )  # fmt: skip
 
 
-def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> alt.Chart:
+def click_days(
+    per_day: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(["others"])] = None, lang: str = "en"
+) -> alt.Chart:
     """Draw the clicks of each day, one colour per link of the table and the last one for the others.
 
     In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`).
@@ -165,7 +149,7 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
     step = step_that_fits(days, "1d", MOST_DAYS)
     drawn = in_steps(days, step, ["clicks"]) if step != "1d" else days
     rows = (
-        readable(drawn, "link")
+        canvas.readable(drawn, "link")
         .select(
             "link",
             "clicks",
@@ -176,53 +160,51 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
         .with_columns(key=_link_key(labels, lang))
     )
     clicks = say("Link clicks", lang)
-    return columns(
+    keys, colours = _link_colours(rows)
+    legend = {"orient": "bottom", "columns": 2, **canvas.short_labels(keys, canvas.IN_LEGENDS)}
+    plot = canvas.Plot(
         rows.drop("link"),
         say("Clicks of each day, by link.", lang),
-        alt.Y(
-            "clicks:Q", title=clicks if step == "1d" else per(step, clicks, lang), stack="zero", axis=whole_numbers()
-        ),
-        alt.Color("key:N", scale=_link_colours(rows), legend=_link_legend(rows)),
-        [tip("when", say("Day", lang)), tip("key", say("Link", lang)), tip("clicks", clicks, WHOLE)],
-        lang,
-        least="days",
+        x=canvas.Clock(least="days", lang=lang),
+        y=canvas.Numbers("clicks", clicks if step == "1d" else per(step, clicks, lang), stacked=True),
+        tips=canvas.tips(lang, when="Day", key="Link") | {"clicks": clicks},
+        series=canvas.Series("key", keys, colours, legend),
     )
+    return canvas.columns(plot)
 
 
 def rate_bars(
     measured: pl.DataFrame,
     by: str,
-    rates: Sequence[str],
+    rates: Annotated[Sequence[str], RATES],
     lang: str = "en",
-    ceilings: Mapping[str, float] | None = None,
+    ceilings: Annotated[Mapping[str, float] | None, RATES] = None,
 ) -> alt.LayerChart:
     """Draw rates by group, the first as a wide pale bar, the others as thinner bars over it, largest group first.
 
     In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar,
     and where all are 0 nothing is drawn. A dashed line stands at the one of `ceilings` of a rate.
     """
-    shown = readable(measured, by)
+    shown = canvas.readable(measured, by)
     wide = pl.concat([_one_rate(shown, by, name, place, lang) for place, name in enumerate(rates)])
     wide = wide if (wide["rate"] > 0).any() else wide.clear()
     names = [say(METRICS[name].label, lang) for name in rates]
     described = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
-    x = alt.X("rate:Q", title=None, axis=along("%"))
-    base = bars(wide, described, x, "group", _groups(wide), 26).encode(
-        color=alt.Color("name:N", scale=alt.Scale(domain=names)),
-        tooltip=[
-            tip("group", headline(by, lang)),
-            tip("name", say("Rate", lang)),
-            tip("rate", say("Value", lang), SHARE),
-            tip("numerator", say("Numerator", lang), WHOLE),
-            tip("denominator", say("Denominator", lang), WHOLE),
-        ],
+    plot = canvas.Plot(
+        wide,
+        described,
+        x=canvas.Numbers("rate", None, canvas.PERCENT, is_count=False),
+        y=canvas.Names("group", _groups(wide), 26),
+        tips={"group": headline(by, lang)}
+        | canvas.tips(lang, name="Rate", rate="Value", numerator="Numerator", denominator="Denominator"),
+        series=canvas.Series("name", names),
     )
     drawn = [
-        base.transform_filter(alt.datum.place == place).mark_bar(size=max(4, 18 - 9 * place), aria=False)
+        canvas.bars(plot, max(4, 18 - 9 * place)).transform_filter(alt.datum.place == place)
         for place in range(len(rates))
     ]
-    lines = [_ceilings(ceilings, names, lang)] if ceilings and wide.height else []
-    return alt.layer(*drawn, *lines, description=base.description)
+    limits = [_ceilings(ceilings, names, lang)] if ceilings and wide.height else []
+    return canvas.layered(plot, *drawn, beside=limits)
 
 
 def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) -> alt.Chart:
@@ -230,28 +212,26 @@ def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) ->
     labels = [say(METRICS[name].label, lang) for name in ceilings]
     rows = pl.DataFrame({"name": labels, "rate": list(ceilings.values())})
     colour = alt.Color("name:N", scale=alt.Scale(domain=names))
-    return alt.Chart(rows).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False).encode(x="rate:Q", color=colour)
+    lines_at = alt.Chart(rows).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False)
+    drawn: alt.Chart = lines_at.encode(x="rate:Q", color=colour)
+    return drawn
 
 
-def _link_key(labels: Labels | None, lang: str) -> pl.Expr:
+def _link_key(labels: canvas.Labels | None, lang: str) -> pl.Expr:
     """The words of a link in the legend; the others' end in a space, since a link may itself be called "Others"."""
     others = pl.lit((labels or {}).get("others", say(OTHERS, lang)) + " ")
     return pl.when(pl.col("place") == OTHERS_PLACE).then(others).otherwise("link")
 
 
-def _link_legend(rows: pl.DataFrame) -> alt.Legend:
-    return alt.Legend(orient="bottom", columns=2, **short_labels(rows["key"].unique().to_list(), IN_LEGENDS))
-
-
-def _link_colours(rows: pl.DataFrame) -> alt.Scale:
-    """One colour per link in the order of rank; the theme's last colour for the others."""
+def _link_colours(rows: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """The links in the order of rank with one colour each; the theme's last colour is that of the others."""
     series = theme().light.series
     keys = rows.sort("place").unique("key", maintain_order=True).select("key", "place")
     colours = [
         series[-1] if place == OTHERS_PLACE else series[rank % (len(series) - 1)]
         for rank, place in enumerate(keys["place"])
     ]
-    return alt.Scale(domain=keys["key"].to_list(), range=colours)
+    return keys["key"].to_list(), colours
 
 
 def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int, lang: str) -> pl.DataFrame:
@@ -284,7 +264,7 @@ def _within(days: int) -> pl.Expr:
 
 
 def _elapsed(hours: pl.Series, lang: str) -> alt.Axis:
-    longest = int(hours.max() or 1)
+    longest = hours.to_frame().select(pl.max(hours.name).fill_null(0)).item() or 1
     ticks = [tick for tick in ELAPSED_TICKS if tick <= longest]
     days = _expression(say("{days} d", lang), "{days}", "format(datum.value / 24, ',')")
     short = _expression(say("{hours} h", lang), "{hours}", "datum.value")

@@ -1,37 +1,24 @@
 """Charts of the audience: when it acts, what it opens with, which browsers and systems it uses day by day."""
 
+from typing import Annotated, Literal
+
 import altair as alt
 import polars as pl
 from babel.dates import get_day_names
 
 from trackkit.language import said, say, translatable
 from trackkit.schema import MAIL_PROXY
-from trackkit.show.cells import OTHERS, UNKNOWN
-from trackkit.show.charts.canvas import (
-    IN_LEGENDS,
-    SHARE,
-    WHOLE,
-    Labels,
-    along,
-    axis_instant,
-    bars,
-    chart,
-    instants,
-    named_series,
-    readable,
-    series_colour,
-    short_labels,
-    time_axis,
-    tip,
-    whole_numbers,
-    written,
-)
+from trackkit.show.cells import OTHERS, UNKNOWN, OneOf
+from trackkit.show.charts import canvas
+from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.theme import theme
 
+Slot = Literal["half_hour", "hour", "day"]
+Measured = Literal["share", "count"]
 KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})
 
 
-def slot_names(every: str, lang: str = "en") -> list[str]:
+def slot_names(every: Slot, lang: str = "en") -> list[str]:
     """Return the words of the slots of a folded clock: weekdays from Monday, hours or half-hours from midnight.
 
     >>> slot_names("day")[0], slot_names("half_hour")[3]
@@ -44,7 +31,7 @@ def slot_names(every: str, lang: str = "en") -> list[str]:
     return [f"{start // 60:02}:{start % 60:02}" for start in range(0, 24 * 60, minutes)]
 
 
-def slots_named(folded: pl.DataFrame, every: str, lang: str = "en") -> dict[int, str]:
+def slots_named(folded: pl.DataFrame, every: Slot, lang: str = "en") -> dict[int, str]:
     """Return the words of the slots of `activities.folded_activity`, those twice on one day marked as such."""
     names, slots = slot_names(every, lang), dict(folded.select("slot", "twice").unique().sort("slot").iter_rows())
     return {
@@ -53,7 +40,11 @@ def slots_named(folded: pl.DataFrame, every: str, lang: str = "en") -> dict[int,
 
 
 def folded_columns(
-    folded: pl.DataFrame, every: str, measured: str = "share", labels: Labels | None = None, lang: str = "en"
+    folded: pl.DataFrame,
+    every: Slot,
+    measured: Measured = "share",
+    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
+    lang: str = "en",
 ) -> alt.Chart:
     """Draw when in the week or the day each series happens, its columns side by side.
 
@@ -62,35 +53,28 @@ def folded_columns(
     """
     words = slots_named(folded, every, lang)
     names = list(words.values())
-    rows = named_series(folded.filter(pl.col("total") > 0), labels, lang).with_columns(
+    rows = canvas.named_series(folded.filter(pl.col("total") > 0), labels, lang).with_columns(
         when=pl.col("slot").replace_strict(words, return_dtype=pl.String)
     )
-    values = {"share": ("Share of the total", alt.Axis(format="%", tickCount=5)), "count": ("Events", whole_numbers())}
-    title, axis = values[measured]
-    shown = alt.Axis(labelAngle=0, labelOverlap=True)
-    return (
-        chart(rows, say("When each series happens, by the clock of the report.", lang))
-        .mark_bar(aria=False, cornerRadiusEnd=0)
-        .encode(
-            x=alt.X("when:N", title=None, sort=names, scale=alt.Scale(domain=names, paddingInner=0.2), axis=shown),
-            xOffset=alt.XOffset("place:O"),
-            y=alt.Y(f"{measured}:Q", title=say(title, lang), axis=axis),
-            color=series_colour("name", labels, lang),
-            tooltip=[
-                tip("when", say("When", lang)),
-                tip("name", say("Series", lang)),
-                tip("count", say("Events", lang), WHOLE),
-                tip("total", say("Total", lang), WHOLE),
-                tip("share", say("Share", lang), SHARE),
-            ],
-        )
+    axes = {
+        "share": canvas.Numbers("share", say("Share of the total", lang), canvas.PERCENT, is_count=False),
+        "count": canvas.Numbers("count", say("Events", lang)),
+    }
+    plot = canvas.Plot(
+        rows,
+        say("When each series happens, by the clock of the report.", lang),
+        x=canvas.Names("when", names),
+        y=axes[measured],
+        tips=canvas.tips(lang, when="When", name="Series", count="Events", total="Total", share="Share"),
+        series=canvas.series_colours(labels, lang),
+        beside="place",
     )
+    return canvas.columns(plot)
 
 
-translatable(("Share of the total", "Events"))
-
-
-def opens_bars(opens: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> alt.Chart:
+def opens_bars(
+    opens: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(KINDS)] = None, lang: str = "en"
+) -> alt.Chart:
     """Draw opens by name, the most first, each bar divided into computers, mobiles and unknown devices.
 
     In: the frame of `audience.opens_by`.
@@ -102,22 +86,20 @@ def opens_bars(opens: pl.DataFrame, labels: Labels | None = None, lang: str = "e
         place=pl.col("kind").replace_strict({kind: place for place, kind in enumerate(KINDS)}, return_dtype=pl.Int64),
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
-    kinds, colours = [words[kind] for kind in KINDS], theme().light.series
-    scale = alt.Scale(domain=kinds, range=[colours[0], colours[1], colours[-1]])
-    described = say("Opens of each name, on computers, on mobiles and on unknown devices.", lang)
-    x = alt.X("count:Q", title=say("Sum of opens", lang), stack="zero", axis=along(WHOLE))
-    drawn = bars(rows, described, x, "label", named["label"].to_list(), 26).mark_bar(size=16, aria=False)
-    return drawn.encode(
-        color=alt.Color("kind:N", scale=scale, legend=alt.Legend(columns=2)),
-        order=alt.Order("place:Q"),
-        tooltip=[
-            tip("label", say("Name", lang)),
-            tip("kind", say("Device", lang)),
-            tip("count", say("Value", lang), WHOLE),
-            tip("opens", say("Opens of the name", lang), WHOLE),
-            tip("total", say("Sum of opens", lang), WHOLE),
-        ],
+    colours = theme().light.series
+    legend = {"columns": 2}
+    plot = canvas.Plot(
+        rows,
+        say("Opens of each name, on computers, on mobiles and on unknown devices.", lang),
+        x=canvas.Numbers("count", say("Sum of opens", lang), stacked=True),
+        y=canvas.Names("label", named["label"].to_list(), 26),
+        tips=canvas.tips(
+            lang, label="Name", kind="Device", count="Value", opens="Opens of the name", total="Sum of opens"
+        ),
+        series=canvas.Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]], legend),
+        order="place",
     )
+    return canvas.bars(plot, 16)
 
 
 def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -128,27 +110,30 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     rows = _with_names(history, lang).with_columns(
         starts_at=axis_instant(instants(history, "day")), when=written(pl.col("day"), lang)
     )
-    title = say("Share of the day's visitors", lang)
     names = rows.sort("rank").unique("label", maintain_order=True)["label"].to_list()
-    legend = alt.Legend(symbolOpacity=1, columns=3, **short_labels(names, IN_LEGENDS))
-    base = chart(rows.drop("day", "name"), say("Share of the visitors of each day, by name.", lang)).encode(
-        x=time_axis("starts_at", rows, lang, least="days"),
-        y=alt.Y("rate:Q", title=title, axis=alt.Axis(format="%", tickCount=5)),
-        color=alt.Color("label:N", scale=alt.Scale(domain=names), legend=legend),
-        tooltip=[
-            tip("when", say("Day", lang)),
-            tip("label", say("Name", lang)),
-            tip("visitors", say("Visitors", lang), WHOLE),
-            tip("day_visitors", say("Visitors of the day", lang), WHOLE),
-            tip("rate", say("Share", lang), SHARE),
-            tip("week_rate", say("Share, last seven days", lang), SHARE),
-        ],
+    axis = canvas.Numbers("rate", say("Share of the day's visitors", lang), canvas.PERCENT, is_count=False)
+    plot = canvas.Plot(
+        rows.drop("day", "name"),
+        say("Share of the visitors of each day, by name.", lang),
+        x=canvas.Clock(least="days", lang=lang),
+        y=axis,
+        tips=canvas.tips(
+            lang,
+            when="Day",
+            label="Name",
+            visitors="Visitors",
+            day_visitors="Visitors of the day",
+            rate="Share",
+            week_rate="Share, last seven days",
+        ),
+        series=canvas.Series(
+            "label", names, legend={"symbolOpacity": 1, "columns": 3, **canvas.short_labels(names, canvas.IN_LEGENDS)}
+        ),
     )
+    days = canvas.dots(plot, "day_visitors", alt.Scale(range=[6, 160]), opacity=0.5)
     # The line is that of the last seven days: a day of one visitor is at 0 % or 100 %, and its dot is small.
-    line = base.mark_line(aria=False).encode(y=alt.Y("week_rate:Q", title=title))
-    dots = base.mark_circle(aria=False, opacity=0.5)
-    dots = dots.encode(size=alt.Size("day_visitors:Q", scale=alt.Scale(range=[6, 160]), legend=None))
-    return alt.layer(dots, line, description=base.description)
+    weeks = canvas.lines(plot).encode(y=alt.Y("week_rate:Q", title=axis.title))
+    return canvas.layered(plot, days, weeks)
 
 
 def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
@@ -156,4 +141,4 @@ def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
     is_others = pl.col("row").cast(pl.String) == "others" if "row" in rows.columns else pl.lit(False)
     label = pl.when(is_others).then(pl.lit(say(OTHERS, lang) + " ")).otherwise("name")
     rows = rows.with_columns(pl.col("name").replace({MAIL_PROXY: say(MAIL_PROXY, lang)}))
-    return readable(rows, "name").with_columns(label=label.fill_null(say(UNKNOWN, lang) + " "))
+    return canvas.readable(rows, "name").with_columns(label=label.fill_null(say(UNKNOWN, lang) + " "))

@@ -1,28 +1,16 @@
 """Charts beyond one delivery: shares by network and over time, what became of subscriptions to services."""
 
 from datetime import date
+from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
 from babel.dates import format_skeleton
 
 from trackkit.language import said, say, translatable
-from trackkit.show.charts.canvas import (
-    SHARE,
-    WHOLE,
-    Labels,
-    along,
-    axis_instant,
-    bars,
-    chart,
-    columns,
-    instants,
-    time_axis,
-    tip,
-    titled,
-    whole_numbers,
-    written,
-)
+from trackkit.show.cells import OneOf
+from trackkit.show.charts import canvas
+from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.theme import theme
 from trackkit.show.wording import instant
 
@@ -31,11 +19,12 @@ ACTIVITY = translatable({
     "shares": "Sharing activities", "shared_opens": "Opens of shared pages", "new_contacts": "New contacts",
 })  # fmt: skip
 SUBSCRIPTIONS = translatable({"subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions"})
-LENGTHS = {"day": "1d", "week": "1w", "month": "1mo"}
+CalendarPeriod = Literal["day", "week", "month"]
+LENGTHS: dict[CalendarPeriod, str] = {"day": "1d", "week": "1w", "month": "1mo"}
 WEEK = translatable("Week of {day}")
 
 
-def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> alt.Chart:
+def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.Chart:
     """Draw the shares on each network and, where they are known, the opens of what was shared beneath.
 
     In: the frame of `sharing.social_sharing`. Where nothing was shared nothing is drawn.
@@ -53,27 +42,23 @@ def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> a
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
     kinds = [words[name] for name in words if words[name] in rows["kind"].to_list()]
-    described = say("Sharing activities, and opens of shared pages, by network.", lang)
-    x = alt.X("count:Q", title=None, axis=along(WHOLE))
-    return (
-        bars(rows, described, x, "name", named["name"].to_list(), 30)
-        .mark_bar(aria=False)
-        .encode(
-            yOffset=alt.YOffset("place:O"),
-            color=alt.Color("kind:N", scale=alt.Scale(domain=kinds)),
-            tooltip=[
-                tip("name", say("Network", lang)),
-                tip("kind", say("Series", lang)),
-                tip("count", say("Value", lang), WHOLE),
-                tip("total", say("Total", lang), WHOLE),
-                tip("share", say("Share", lang), SHARE),
-            ],
-        )
+    plot = canvas.Plot(
+        rows,
+        say("Sharing activities, and opens of shared pages, by network.", lang),
+        x=canvas.Numbers("count"),
+        y=canvas.Names("name", named["name"].to_list(), 30),
+        tips=canvas.tips(lang, name="Network", kind="Series", count="Value", total="Total", share="Share"),
+        series=canvas.Series("kind", kinds),
+        beside="place",
     )
+    return canvas.bars(plot)
 
 
 def sharing_columns(
-    activity: pl.DataFrame, every: str = "month", labels: Labels | None = None, lang: str = "en"
+    activity: pl.DataFrame,
+    every: CalendarPeriod = "month",
+    labels: Annotated[canvas.Labels | None, OneOf(ACTIVITY)] = None,
+    lang: str = "en",
 ) -> alt.Chart:
     """Draw sharing activities, opens of shared pages and new contacts over time, side by side in each period.
 
@@ -89,18 +74,18 @@ def sharing_columns(
     drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
     rows = rows.with_columns(kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String))
     colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
-    return columns(
+    plot = canvas.Plot(
         _side_by_side(rows, drawn, every, lang),
         say("What sharing brought in each period.", lang),
-        alt.Y("count:Q", title=None, stack=None, axis=whole_numbers()),
-        alt.Color("kind:N", scale=alt.Scale(domain=drawn, range=colours)),
-        [tip("when", say("Period", lang)), tip("kind", say("Series", lang)), tip("count", say("Value", lang), WHOLE)],
-        lang,
-        least="months" if every == "month" else "days",
+        x=canvas.Clock(least="months" if every == "month" else "days", lang=lang),
+        y=canvas.Numbers("count", stacked=False),
+        tips=canvas.tips(lang, when="Period", kind="Series", count="Value"),
+        series=canvas.Series("kind", drawn, colours),
     )
+    return canvas.columns(plot)
 
 
-def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: str, lang: str) -> pl.DataFrame:
+def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: CalendarPeriod, lang: str) -> pl.DataFrame:
     """Where the column of each kind stands within its period."""
     places = {label: place for place, label in enumerate(kinds)} or {"": 0}
     place = pl.col("kind").replace_strict(places, return_dtype=pl.Int64)
@@ -114,7 +99,9 @@ def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: str, lang: str) -
     ).drop("starts_on")
 
 
-def subscription_charts(curves: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> list[alt.Chart]:
+def subscription_charts(
+    curves: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(SUBSCRIPTIONS)] = None, lang: str = "en"
+) -> list[alt.Chart]:
     """Draw the growing numbers of subscriptions and unsubscriptions: one chart per service, an empty one without any.
 
     In: the frame of `subscriptions.subscription_curves`.
@@ -123,7 +110,7 @@ def subscription_charts(curves: pl.DataFrame, labels: Labels | None = None, lang
     return [_curves(of_service, labels or {}, lang) for of_service in services or [curves]]
 
 
-def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
+def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.Chart:
     words = said(SUBSCRIPTIONS, lang) | dict(labels)
     series = pl.col("series").cast(pl.String)
     rows = curves.select(
@@ -132,26 +119,21 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
         starts_at=axis_instant(instants(curves, "day")),
         when=written(pl.col("day"), lang),
     )  # fmt: skip
-    title = titled(curves["service"].first() or "")
-    return (
-        chart(rows, say("Who joined and left {service} since the period began.", lang, service=title.text))
-        .properties(title=title, height=200)
-        .mark_line(aria=False, interpolate="step-after")
-        .encode(
-            x=time_axis("starts_at", rows, lang, least="days"),
-            y=alt.Y("cumulated:Q", title=say("Cumulated", lang), axis=whole_numbers()),
-            color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values()))),
-            tooltip=[
-                tip("when", say("Day", lang)),
-                tip("name", say("Series", lang)),
-                tip("count", say("Of the day", lang), WHOLE),
-                tip("cumulated", say("Cumulated", lang), WHOLE),
-            ],
-        )
+    title = canvas.name_shown(str(curves["service"].first() or ""))
+    plot = canvas.Plot(
+        rows,
+        say("Who joined and left {service} since the period began.", lang, service=title),
+        x=canvas.Clock(least="days", lang=lang),
+        y=canvas.Numbers("cumulated", say("Cumulated", lang)),
+        tips=canvas.tips(lang, when="Day", name="Series", count="Of the day", cumulated="Cumulated"),
+        series=canvas.Series("name", list(words.values())),
+        height=200,
+        title=title,
     )
+    return canvas.lines(plot, interpolate="step-after")
 
 
-def period_name(day: date, every: str, lang: str = "en") -> str:
+def period_name(day: date, every: CalendarPeriod, lang: str = "en") -> str:
     """Return the words of a period that starts on a day.
 
     >>> period_name(date(2026, 11, 1), "month"), period_name(date(2026, 11, 2), "week")

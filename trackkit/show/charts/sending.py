@@ -1,28 +1,18 @@
 """Charts of sending: shares of a whole as bars, and how fast messages went out."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
 
 from trackkit.language import said, say, translatable
-from trackkit.show.cells import Block, Labels, headline, label_of, nothing, only_row, spoken
-from trackkit.show.charts.canvas import (
-    FILLED,
-    SHARE,
-    WHOLE,
-    along,
-    axis_instant,
-    bars,
-    columns,
-    instants,
-    readable,
-    tip,
-    written,
-    zone_of,
-)
+from trackkit.show.cells import COUNTS, Block, Labels, OneOf, headline, label_of, nothing, only_row, spoken
+from trackkit.show.charts import canvas
+from trackkit.show.charts.clock import FILLED, axis_instant, instants, written, zone_of
 
 OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
+Speed = Literal["messages_per_hour", "bits_per_second"]
 SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
 # Of what goes out more slowly: the hours in which the fastest period had a message.
 SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_766: "Messages per year"})
@@ -50,27 +40,25 @@ def share_bars(
     groups = rows.filter(pl.col("row").cast(pl.String) != "detail") if "row" in rows.columns else rows
     named = groups.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
     words = {name: spoken(name, lang) for name in named[by].cast(pl.String).unique()}
-    shown = readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
+    shown = canvas.readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
     drawn = shown.select(group=by, part=part, whole=whole, share=share)
     drawn = drawn if (drawn["part"] > 0).any() else drawn.clear()
-    described = description or say(DRAWN.get(by, ""), lang)
-    x = alt.X("share:Q", title=None, axis=along("%"))
-    return (
-        bars(drawn, described, x, "group", drawn["group"].to_list(), 24)
-        .mark_bar(size=14, aria=False)
-        .encode(
-            tooltip=[
-                tip("group", headline(by, lang)),
-                tip("share", say("Share", lang), SHARE),
-                tip("part", say("Numerator", lang), WHOLE),
-                tip("whole", say("Denominator", lang), WHOLE),
-            ],
-        )
+    plot = canvas.Plot(
+        drawn,
+        description or say(DRAWN.get(by, ""), lang),
+        x=canvas.Numbers("share", None, canvas.PERCENT, is_count=False),
+        y=canvas.Names("group", drawn["group"].to_list(), 24),
+        tips={"group": headline(by, lang)} | canvas.tips(lang, share="Share", part="Numerator", whole="Denominator"),
     )
+    return canvas.bars(plot, 14)
 
 
 def metric_bars(
-    measured: pl.DataFrame, metrics: Sequence[str], over: str, labels: Labels | None = None, lang: str = "en"
+    measured: pl.DataFrame,
+    metrics: Annotated[Sequence[str], COUNTS],
+    over: str,
+    labels: Annotated[Labels | None, COUNTS] = None,
+    lang: str = "en",
 ) -> alt.Chart:
     """Draw counts of one row of `measure` as bars, each as long as its share of the count `over`.
 
@@ -88,7 +76,10 @@ def metric_bars(
 
 
 def throughput_columns(
-    throughput: pl.DataFrame, speed: str = "messages_per_hour", labels: Labels | None = None, lang: str = "en"
+    throughput: pl.DataFrame,
+    speed: Speed = "messages_per_hour",
+    labels: Annotated[Labels | None, OneOf(OUTCOMES)] = None,
+    lang: str = "en",
 ) -> alt.Chart | Block:
     """Draw how fast messages went out, by the clock: one column per period, success and errors one on the other.
 
@@ -100,36 +91,32 @@ def throughput_columns(
     hours, title = _unit(throughput, speed, lang)
     rows = _periods(throughput, speed, said(OUTCOMES, lang) | dict(labels or {}), lang)
     rows = rows.with_columns(pl.col("speed") * hours)
-    fastest = rows["speed"].max() or 0
-    described = say("{speed} in each period, by the clock: success and errors.", lang, speed=title)
-    drawn = columns(
+    fastest = rows.select(pl.col("speed").max().fill_null(0)).item()
+    plot = canvas.Plot(
         rows,
-        described,
-        alt.Y("speed:Q", title=title, stack="zero", axis=alt.Axis(format=_form(speed, fastest), tickCount=5)),
-        alt.Color("name:N", scale=alt.Scale(domain=rows.sort("place")["name"].unique(maintain_order=True))),
-        [
-            tip("when", say("From", lang)),
-            tip("name", say("Series", lang)),
-            tip("speed", title, FINE if fastest < TEN else WHOLE),
-            tip("messages", say("Messages", lang), WHOLE),
-            tip("seconds", say("Seconds", lang), WHOLE),
-        ],
-        lang,
-        zone_of(throughput),
+        say("{speed} in each period, by the clock: success and errors.", lang, speed=title),
+        x=canvas.Clock(zone=zone_of(throughput), lang=lang),
+        y=canvas.Numbers("speed", title, _form(speed, fastest), is_count=False, stacked=True),
+        tips=canvas.tips(lang, when="From", name="Series")
+        | {"speed": title}
+        | canvas.tips(lang, messages="Messages", seconds="Seconds"),
+        series=canvas.Series("name", rows.sort("place")["name"].unique(maintain_order=True).to_list()),
+        height=220,
+        written={"speed": FINE if fastest < TEN else canvas.WHOLE},
     )
-    return drawn.properties(height=220)
+    return canvas.columns(plot)
 
 
 def _form(speed: str, fastest: float) -> str:
     """The format of an axis: no two of its marks are written alike."""
     if speed == "bits_per_second" and fastest >= 1:
         return "~s"
-    return WHOLE if fastest >= TEN else FINE if fastest >= LITTLE else FINER
+    return canvas.WHOLE if fastest >= TEN else FINE if fastest >= LITTLE else FINER
 
 
-def _unit(throughput: pl.DataFrame, speed: str, lang: str) -> tuple[float, str]:
+def _unit(throughput: pl.DataFrame, speed: Speed, lang: str) -> tuple[float, str]:
     """The hours that speeds are of, and their title: an hour, or as many as the fastest period needed for a message."""
-    fastest = throughput[speed].max() or 0
+    fastest = throughput.select(pl.col(speed).max().fill_null(0)).item()
     if speed == "bits_per_second" or fastest >= 1 or not fastest:
         return 1, say(SPEEDS[speed], lang)
     hours = next((hours for hours in SLOWER if fastest * hours >= 1), max(SLOWER))

@@ -6,14 +6,15 @@ import altair as alt
 import polars as pl
 
 from trackkit.language import said, say, several
-from trackkit.show.charts.canvas import WHOLE, Labels, axis_instant, chart, readable, time_axis, tip, written, zone_of
+from trackkit.show.charts import canvas
+from trackkit.show.charts.clock import axis_instant, written, zone_of
 from trackkit.show.theme import theme
 
 LANE, SMALLEST, LARGEST = 40, 80, 700  # pixels of height, and of area
 MANY = 10  # acts that the largest dot stands for, at least
 
 
-def act_timeline(acts: pl.DataFrame, labels: Labels, lang: str = "en") -> alt.Chart:
+def act_timeline(acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en") -> alt.Chart:
     """Draw a story in the order of time: one lane per kind of act, one dot per moment, the larger the more acts.
 
     In: the frame of `story.gathered` (`act`, `at`, `first_at`, `last_at`, `count`, `documents`, `document`); `labels`
@@ -22,29 +23,20 @@ def act_timeline(acts: pl.DataFrame, labels: Labels, lang: str = "en") -> alt.Ch
     words = said(labels, lang)
     rows = _moments(acts, words, lang)
     lanes = [word for word in words.values() if word in set(rows["name"])]
-    most = max(MANY, rows["count"].max() or 0)
-    dots = chart(rows, say("What happened when: sent, opened, clicked, bought, left.", lang)).mark_circle(
-        opacity=0.75, stroke=theme().light.panel, strokeWidth=1, aria=False
+    plot = canvas.Plot(
+        rows,
+        say("What happened when: sent, opened, clicked, bought, left.", lang),
+        x=canvas.Clock("at", zone_of(acts, "at"), padding=20, lang=lang),
+        y=canvas.Names("name", lanes),
+        tips=canvas.tips(lang, name="Act", since="From", until="To", count="Times", document="Document"),
+        series=canvas.Series("name", list(words.values()), legend=None),
+        height=LANE * max(2, len(lanes)) + LANE // 2,
     )
-    return dots.properties(height=LANE * max(2, len(lanes)) + LANE // 2).encode(
-        x=time_axis("at", rows, lang, zone_of(acts, "at")).scale(type="utc", padding=20),
-        y=alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False)),
-        color=alt.Color("name:N", scale=alt.Scale(domain=list(words.values())), legend=None),
-        size=alt.Size(
-            "count:Q", scale=alt.Scale(type="sqrt", domain=[1, most], range=[SMALLEST, LARGEST]), legend=None
-        ),
-        tooltip=_tooltip(lang),
+    area = alt.Scale(
+        type="sqrt", domain=[1, rows.select(pl.max_horizontal(pl.max("count"), MANY)).item()], range=[SMALLEST, LARGEST]
     )
-
-
-def _tooltip(lang: str) -> list[alt.Tooltip]:
-    return [
-        tip("name", say("Act", lang)),
-        tip("since", say("From", lang)),
-        tip("until", say("To", lang)),
-        tip("count", say("Times", lang), WHOLE),
-        tip("document", say("Document", lang)),
-    ]
+    drawn = canvas.dots(plot, "count", area, opacity=0.75, stroke=theme().light.panel, strokeWidth=1)
+    return drawn.encode(y=alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False)))
 
 
 def _moments(acts: pl.DataFrame, words: Mapping[str, str], lang: str) -> pl.DataFrame:
@@ -52,15 +44,12 @@ def _moments(acts: pl.DataFrame, words: Mapping[str, str], lang: str) -> pl.Data
     many = [several("{count} delivery", "{count} deliveries", count, lang) for count in acts["documents"]]
     zone = zone_of(acts, "at")
     name = pl.col("act").cast(pl.String).replace_strict(words, return_dtype=pl.String)
-    return (
-        readable(acts, "document")
-        .with_columns(name=name)
-        .select(
-            "name",
-            "count",
-            at=axis_instant(pl.col("at")),
-            since=written(pl.col("first_at"), lang, zone),
-            until=written(pl.col("last_at"), lang, zone),
-            document=pl.coalesce("document", pl.Series(many, dtype=pl.String)),
-        )
+    named = canvas.readable(acts, "document").with_columns(name=name)
+    return named.select(
+        "name",
+        "count",
+        at=axis_instant(pl.col("at")),
+        since=written(pl.col("first_at"), lang, zone),
+        until=written(pl.col("last_at"), lang, zone),
+        document=pl.coalesce("document", pl.Series(many, dtype=pl.String)),
     )

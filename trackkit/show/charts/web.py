@@ -1,28 +1,15 @@
 """Web tracking and web applications drawn, from the frames of `analysis.web` and `analysis.webapp`."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
 
 import altair as alt
 import polars as pl
 
 from trackkit.language import said, say, translatable
-from trackkit.show.cells import OTHERS
-from trackkit.show.charts.canvas import (
-    SHARE,
-    STEPS,
-    WHOLE,
-    Labels,
-    bars,
-    by_the_clock,
-    columns,
-    readable,
-    tip,
-    titled,
-    whole_numbers,
-    written,
-    zone_of,
-)
-from trackkit.show.charts.steps import in_steps, per, step_that_fits
+from trackkit.show.cells import OTHERS, OneOf
+from trackkit.show.charts import canvas
+from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
 from trackkit.show.wording import number, percent
 
 SERIES = translatable({"pages": "Pages", "transactions": "Transactions"})
@@ -32,7 +19,10 @@ ROOM = 1.25  # the axis goes further than the longest bar, for the figure writte
 
 
 def visit_columns(
-    activity: pl.DataFrame, every: str = "24h", labels: Labels | None = None, lang: str = "en"
+    activity: pl.DataFrame,
+    every: Period = "24h",
+    labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
+    lang: str = "en",
 ) -> alt.Chart:
     """Draw the pages displayed and the transactions of each period, by the clock. In: `web.visit_activity`."""
     names, zone = said(SERIES, lang) | dict(labels or {}), zone_of(activity)
@@ -47,21 +37,15 @@ def visit_columns(
         **by_the_clock(drawn, step, lang) | days,
     )
     pages = say("Pages displayed", lang)
-    return columns(
+    plot = canvas.Plot(
         rows,
         say("Pages and transactions of each period, by the clock.", lang),
-        alt.Y(
-            "count:Q",
-            title=pages if step == STEPS[every] else per(step, pages, lang),
-            stack="zero",
-            axis=whole_numbers(),
-        ),
-        alt.Color("name:N", scale=alt.Scale(domain=list(names.values()))),
-        [tip("when", say("From", lang)), tip("name", say("Series", lang)), tip("count", pages, WHOLE)],
-        lang,
-        zone,
-        "days" if daily else "minutes",
+        x=canvas.Clock(zone=zone, least="days" if daily else "minutes", lang=lang),
+        y=canvas.Numbers("count", pages if step == STEPS[every] else per(step, pages, lang), stacked=True),
+        tips=canvas.tips(lang, when="From", name="Series") | {"count": pages},
+        series=canvas.Series("name", list(names.values())),
     )
+    return canvas.columns(plot)
 
 
 def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -70,28 +54,24 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     In: the frame of `webapp.funnel`, of one path, whose name, after that of its application, is the title.
     """
     kept, lost = say("Came this far", lang), say("Lost since the step before", lang)
-    shown = readable(steps, "page").with_columns(
+    shown = canvas.readable(steps, "page").with_columns(
         step=pl.format("{}. {}", "place", pl.col("page").fill_null("")),
         said=_beside("visitors", "share", lang),
     )
-    columns = ("place", "step", "share", "started", "loss_rate", "said")
-    long = pl.concat([
-        shown.select(*columns, name=pl.lit(kept), nth=pl.lit(0), count="visitors"),
-        shown.drop_nulls("lost").select(*columns, name=pl.lit(lost), nth=pl.lit(1), count="lost"),
-    ])  # fmt: skip
-    base = _bars(long, say("Visitors at each step of the path, and those lost since the step before.", lang), "step")
-    drawn = base.mark_bar(size=22, aria=False, cornerRadiusEnd=0).encode(
-        color=alt.Color("name:N", scale=alt.Scale(domain=[kept, lost]), legend=alt.Legend(orient="top", labelLimit=0)),
-        opacity=alt.condition(alt.datum.nth == 1, alt.value(0.35), alt.value(1)),
-        order=alt.Order("nth:Q"),
-        tooltip=[
-            tip("step", say("Step", lang)),
-            tip("name", say("Series", lang)),
-            tip("count", say("Visitors", lang), WHOLE),
-            tip("share", say("Share of those who began", lang), SHARE),
-        ],
+    chosen = ("place", "step", "share", "started", "loss_rate", "said")
+    came = shown.select(*chosen, name=pl.lit(kept), nth=pl.lit(0), count="visitors")
+    went = shown.drop_nulls("lost").select(*chosen, name=pl.lit(lost), nth=pl.lit(1), count="lost")
+    plot = _plot(
+        pl.concat([came, went]),
+        say("Visitors at each step of the path, and those lost since the step before.", lang),
+        "step",
+        tips=canvas.tips(lang, step="Step", name="Series", count="Visitors", share="Share of those who began"),
+        of=steps,
     )
-    return _with_words(drawn, base, alt.datum.nth == 0, steps)
+    series = canvas.Series("name", [kept, lost], legend={"orient": "top", "labelLimit": 0})
+    pale = alt.condition(alt.datum.nth == 1, alt.value(0.35), alt.value(1))
+    drawn = canvas.bars(replace(plot, series=series, order="nth"), 22, cornerRadiusEnd=0).encode(opacity=pale)
+    return _with_words(drawn, plot, alt.datum.nth == 0)
 
 
 def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -99,35 +79,34 @@ def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     # Numbered as in the table, since two deliveries may have one label, and one delivery may be found in two ways.
     name = source_name(lang)
     numbered = pl.when(pl.col("rank").is_null()).then("source").otherwise(pl.format("{}. {}", "rank", "source"))
-    rows = readable(sources.with_columns(source=name), "source").select(
+    rows = canvas.readable(sources.with_columns(source=name), "source").select(
         place=pl.int_range(pl.len()), source=numbered, count="visitors", share="share",
         said=_beside("visitors", "share", lang),
     )  # fmt: skip
-    base = _bars(rows, say("Visitors by traffic source.", lang), "source")
-    drawn = base.mark_bar(size=16, aria=False).encode(
-        tooltip=[
-            tip("source", say("Traffic source", lang)),
-            tip("count", say("Visitors", lang), WHOLE),
-            tip("share", say("Share of visitors", lang), SHARE),
-        ],
+    plot = _plot(
+        rows,
+        say("Visitors by traffic source.", lang),
+        "source",
+        tips=canvas.tips(lang, source="Traffic source", count="Visitors", share="Share of visitors"),
+        of=sources,
     )
-    return _with_words(drawn, base, alt.datum.count >= 0, sources)
+    return _with_words(canvas.bars(plot, 16), plot, alt.datum.count >= 0)
 
 
-def _bars(rows: pl.DataFrame, described: str, group: str) -> alt.Chart:
-    longest = max(1, rows.group_by(group).agg(pl.col("count").sum())["count"].max() or 0)
+def _plot(rows: pl.DataFrame, description: str, group: str, tips: dict[str, str], of: pl.DataFrame) -> canvas.Plot:
+    """Counts by group, with room for the figure beside each bar; the title names the web application and its path."""
+    longest = rows.group_by(group).agg(pl.col("count").sum()).select(pl.col("count").max().fill_null(0)).item()
     groups = rows.sort("place").unique(group, maintain_order=True)[group].to_list()
-    room = alt.Scale(domainMax=ROOM * longest, nice=False)
-    return bars(rows, described, alt.X("count:Q", title=None, axis=whole_numbers(), scale=room), group, groups, 34)
-
-
-def _with_words(drawn: alt.Chart, base: alt.Chart, which: Any, rows: pl.DataFrame) -> alt.LayerChart:
-    """Bars with the figure written at the end of each, under the names of the web application and of its path."""
-    text = base.transform_filter(which).mark_text(align="left", dx=5, aria=False).encode(text="said:N")
-    named = rows.select("web_application", "goal").unique().drop_nulls("web_application").rows()
+    named = of.select("web_application", "goal").unique().drop_nulls("web_application").rows()
     title = " · ".join(name for name in named[0] if name) if len(named) == 1 else ""
-    layers = alt.layer(drawn, text, description=base.description)
-    return layers.properties(title=titled(title))
+    axis = canvas.Numbers("count", most=ROOM * max(1, longest))
+    return canvas.Plot(rows, description, x=axis, y=canvas.Names(group, groups, 34), tips=tips, title=title)
+
+
+def _with_words(drawn: alt.Chart, plot: canvas.Plot, which: Any) -> alt.LayerChart:
+    """Bars with the figure written at the end of each."""
+    text = canvas.bars(replace(plot, tips={})).transform_filter(which).mark_text(align="left", dx=5, aria=False)
+    return canvas.layered(plot, drawn, text.encode(text="said:N"))
 
 
 def _beside(count: str, share: str, lang: str) -> pl.Expr:

@@ -1,0 +1,161 @@
+"""Time on charts: where periods stand on an axis, which instants it labels, and when longer periods are taken.
+
+Labels stand at whole hours, days, months or years of a zone's clocks.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from trackkit.clock import begins, ends, instants_of, offset_if_twice
+from trackkit.language import say, translatable
+from trackkit.show.wording import chart_locale, instant
+
+Period = Literal["1h", "3h", "24h", "half_hour", "hour", "day"]
+# The periods of analyses, as polars writes them.
+STEPS: dict[Period, str] = {"1h": "1h", "3h": "3h", "24h": "1d", "half_hour": "30m", "hour": "1h", "day": "1d"}
+FILLED = 0.92  # of a period, so that columns stand apart
+MOST_PERIODS = 120  # in the width of a chart
+SECONDS = {"30m": 1_800, "1h": 3_600, "3h": 10_800, "1d": 86_400, "1w": 604_800, "1mo": 2_629_800, "1y": 31_557_600}
+EACH = translatable(
+    {"1d": "{what} per day", "1w": "{what} per week", "1mo": "{what} per month", "1y": "{what} per year"}
+)
+MINUTES, DAYS, MONTHS = "minutes", "days", "months"
+MOST_LABELS = 9  # on an axis
+DAYS_APART = timedelta(days=14)  # up to here each day has its mark, where columns are days
+# The distances of marks: minutes within a day, days, months. Weeks begin on Monday.
+_MINUTES = (1, 5, 10, 15, 30, 60, 180, 360, 720)
+_DAYS = (1, 2, 7, 14)
+_MONTHS = (1, 3, 6, 12, 24, 60, 120, 600)
+_MONDAY = datetime(2001, 1, 1)
+
+
+def zone_of(rows: pl.DataFrame, column: str = "starts_at") -> str:
+    """Return the zone by whose clock a column is to be read; UTC of days, and of instants without one."""
+    return getattr(rows.schema[column], "time_zone", None) or "UTC"
+
+
+def instants(rows: pl.DataFrame, column: str = "starts_at") -> pl.Expr:
+    """Return a column of instants, or of days, as instants of that zone."""
+    zone = getattr(rows.schema[column], "time_zone", None)
+    at = pl.col(column).cast(pl.Datetime("us", zone))
+    return at if zone else at.dt.replace_time_zone("UTC")
+
+
+def by_the_clock(rows: pl.DataFrame, step: str, lang: str) -> dict[str, pl.Expr]:
+    """Return where the column of a period stands, `starts_at` and `ends_at`, and its start in words, `when`.
+
+    In: `starts_at`, the beginnings of periods of `step`; the column of an hour that is 90 minutes long is as long.
+    """
+    starts, zone = instants(rows), zone_of(rows)
+    end = starts + FILLED * (ends(starts, zone, step) - starts)
+    return {"starts_at": axis_instant(starts), "ends_at": axis_instant(end), "when": written(starts, lang, zone)}
+
+
+def written(at: pl.Expr, lang: str, zone: str = "UTC") -> pl.Expr:
+    """Instants or days as a language writes them; a few thousand at most, since each is a column of a chart."""
+    return at.map_elements(lambda value: instant(value, zone, lang=lang, weekday=True), return_dtype=pl.String)
+
+
+def axis_instant(at: pl.Expr) -> pl.Expr:
+    """Where an instant, or a day, stands on a time axis, in milliseconds: at its true distance from all others."""
+    return at.dt.epoch("ms")
+
+
+def step_that_fits(rows: pl.DataFrame, step: str, most: int = MOST_PERIODS) -> str:
+    """Return the shortest period, from `step` on, that leaves no more than `most` of them from first to last."""
+    first, last = rows.select(first=pl.col("starts_at").min(), last=pl.col("starts_at").max()).row(0)
+    span = (last - first).total_seconds() if rows.height else 0
+    return next((one for one, length in SECONDS.items() if length >= SECONDS[step] and span < most * length), "1y")
+
+
+def in_steps(rows: pl.DataFrame, step: str, counts: Sequence[str]) -> pl.DataFrame:
+    """Add up the counts of what begins in the same period, and is the same otherwise, in order."""
+    zone, others = zone_of(rows), [name for name in rows.columns if name not in ("starts_at", *counts)]
+    start = begins(instants(rows), zone, step)
+    added = rows.group_by(*others, start.alias("starts_at"), maintain_order=True).agg(pl.col(*counts).sum())
+    return added.sort("starts_at", maintain_order=True).select(rows.columns)
+
+
+def per(step: str, what: str, lang: str) -> str:
+    """Return the title of counts in longer periods: "Events per week"; of shorter ones just what they are of."""
+    return say(EACH[step], lang, what=what) if step in EACH else what
+
+
+def time_labels(first: int, last: int, zone: str, lang: str, least: str) -> list[tuple[int, str]]:
+    """Return where between two places of `axis_instant` an axis has labels, and their words."""
+    start, end = (datetime.fromtimestamp(at / 1_000, UTC) for at in (first, last))
+    return [(round(at.timestamp() * 1_000), words) for at, words in ticks(start, end, zone, lang, least)]
+
+
+def ticks(start: datetime, end: datetime, zone: str, lang: str, least: str = MINUTES) -> list[tuple[datetime, str]]:
+    """Return the instants between two that an axis marks, at most a handful, each with its words.
+
+    `least` is what marks are at least apart: "minutes", or whole "days" or "months" of columns that are such.
+
+    >>> night = (datetime(2026, 10, 24, 23, tzinfo=UTC), datetime(2026, 10, 25, 2, tzinfo=UTC))
+    >>> [words for _, words in ticks(*night, "Europe/Paris", "en")][2:7:2]
+    ['02:00 +02:00', '02:00 +01:00', '03:00']
+    """
+    span, own = end - start, ZoneInfo(zone)
+    most = DAYS_APART.days if least == DAYS and span < DAYS_APART else MOST_LABELS
+    unit, step = _step(span, most, least)
+    shown = start.astimezone(own).replace(tzinfo=None)
+    last = end.astimezone(own).replace(tzinfo=None)
+    found = [at.astimezone(UTC) for clock in _clocks(shown, last, unit, step) for at in _at(clock, zone, unit)]
+    marks = [at.astimezone(own) for at in sorted(found) if start <= at <= end]
+    return list(zip(marks, _words(marks, unit, step, span, lang), strict=True))
+
+
+def _step(span: timedelta, most: int, least: str) -> tuple[str, int]:
+    """The shortest distance with which there are no more than `most` marks."""
+    for minutes in _MINUTES if least == MINUTES else ():
+        if span <= most * timedelta(minutes=minutes):
+            return MINUTES, minutes
+    for days in _DAYS if least != MONTHS else ():
+        if span <= most * timedelta(days=days):
+            return DAYS, days
+    return MONTHS, next((months for months in _MONTHS if span <= most * timedelta(days=30 * months)), _MONTHS[-1])
+
+
+def _clocks(start: datetime, end: datetime, unit: str, step: int) -> Iterator[datetime]:
+    """What clocks show at the marks, from the last one before `start`; more than needed where clocks were changed."""
+    day = datetime(start.year, start.month, start.day)
+    if unit == MONTHS:
+        month = (12 * start.year + start.month - 1) // step * step
+        while month < 12 * 9999 and (clock := datetime(month // 12, month % 12 + 1, 1)) <= end:
+            yield clock
+            month += step
+        return
+    length = timedelta(minutes=step) if unit == MINUTES else timedelta(days=step)
+    clock = day - (day - _MONDAY) % length if unit == DAYS else day
+    while clock <= end + timedelta(days=1):
+        yield clock
+        clock += length
+
+
+def _at(clock: datetime, zone: str, unit: str) -> list[datetime]:
+    """When clocks show that: twice for hours in the night of the change, once for days, a skipped midnight later."""
+    found = instants_of(clock, zone)
+    if unit == MINUTES:
+        return found
+    return found[:1] or [clock.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).astimezone(ZoneInfo(zone))]
+
+
+def _words(marks: list[datetime], unit: str, step: int, span: timedelta, lang: str) -> Iterator[str]:
+    names = chart_locale(lang)["time"]
+    years = {at.year for at in marks}
+    before = None
+    for at in marks:
+        month, day = names["shortMonths"][at.month - 1], names["shortDays"][at.isoweekday() % 7]
+        if unit == MONTHS:
+            yield str(at.year) if step % 12 == 0 else f"{month} {at.year}"
+        elif unit == DAYS:
+            yield f"{at.day:02} {month}" + (f" {at.year}" if len(years) > 1 and at.year != before else "")
+        else:
+            date = f"{day} {at.day:02}, " if span >= timedelta(hours=20) else ""
+            yield f"{date}{at:%H:%M} {offset_if_twice(at)}".rstrip()
+        before = at.year
