@@ -82,8 +82,8 @@ class Settling:
         messages = replace_rows(schema.MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())
         events = in_order("event", merge_copies(rows.events.collect()))
         stated = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        told = told_by_events(events.lazy(), self.silent)
-        enriched = enrich_messages(stated, self.now, told).sort(ORDER["message"]).collect()
+        verdicts = told_by_events(events.lazy(), self.silent)
+        enriched = enrich_messages(stated, self.now, verdicts).sort(ORDER["message"]).collect()
         hits = enrich_events(events, enriched.lazy(), self.now, self._agents(events.lazy()))
         del events
         return Settled(*set_repeats_aside(hits), enriched, messages.kept)
@@ -141,10 +141,10 @@ def cut_of(rows: Unsettled, pieces: int, total: int) -> Cut:
     others = max(1, pieces - nameless)
     places = [named.len() * number // others for number in range(1, others)] if named.len() else []
     fences = named.gather(places).unique().sort()
-    return Cut(nameless, fences, *_mixed(rows.events, -(-total // IDS_AT_ONCE)))
+    return Cut(nameless, fences, *_mixed_ids(rows.events, -(-total // IDS_AT_ONCE)))
 
 
-def _mixed(events: pl.LazyFrame, parts: int) -> tuple[pl.Series, pl.Series]:
+def _mixed_ids(events: pl.LazyFrame, parts: int) -> tuple[pl.Series, pl.Series]:
     """The hashes of log ids that stand with different messages, and of these messages; a few too many do no harm."""
     ids = events.filter(pl.col("event_id").is_not_null()).select(event=_hash("event_id"), message=_hash("message_id"))
     event, message = pl.col("event"), pl.col("message")
