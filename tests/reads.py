@@ -52,12 +52,16 @@ def _recorded(name: str, rows: pl.DataFrame, read: Read) -> pl.LazyFrame:
 def questions() -> dict[tuple[str, str], Callable[..., Any]]:
     """Every public function of an analysis that takes tables, by module and name."""
     rooms = {name: getattr(tk, name) for name in tk.__all__ if name not in NOT_ASKED}
+    modules = {
+        room: each
+        for room, each in rooms.items()
+        if inspect.ismodule(each) and each.__name__.startswith("trackkit.analysis.")
+    }
     return {
         (room, name): function
-        for room, module in rooms.items()
-        if inspect.ismodule(module) and module.__name__.startswith("trackkit.analysis.")
-        for name, function in vars(module).items()
-        if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
+        for room, module in modules.items()
+        for name in module.__all__
+        if inspect.isfunction(function := getattr(module, name))
         if next(iter(inspect.signature(function).parameters), "") == "tables"
     }
 
@@ -121,6 +125,7 @@ def record(tables: Snapshot) -> dict[str, dict[str, list[str]]]:
         for call in calls(function, watched, choices):
             call()
             read.clear()
+            watched.deleted.clear()
             call()
             needed |= needs(read)
         found[module][name] = [table for table in TABLES if table in needed]

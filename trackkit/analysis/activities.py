@@ -15,6 +15,8 @@ from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
 
+__all__ = ["activity_over_time", "folded_activity"]
+
 SLOTS = {"half_hour": 48, "hour": 24, "day": 7}  # of a day, of a day, of a week
 EVERY = "all"
 

@@ -21,6 +21,8 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import MAIL_PROXY, MESSAGE
 
+__all__ = ["history", "opens_by", "usage", "versions"]
+
 # The columns of each table.
 OPENS = "rank row name opens total share mobile mobile_total mobile_share computer unknown"
 USAGE = "rank row name visitors pages total usage_rate days visitors_per_day pages_per_day"
@@ -57,8 +59,8 @@ def period(tables: Measurable, delivery: str = "", days: int = PERIOD_DAYS, time
     if not (isinstance(days, int) and days >= 0):
         raise RequestError(f"A period is a whole number of days, 0 for all; got {days!r}.")
     zone, known = zone_of(tables, timezone), believed(tables, "event", delivery)
-    day = day_of(zone)
-    dated = hits(tables, delivery).filter(known.holds())
+    day = _day_of(zone)
+    dated = _hits(tables, delivery).filter(known.holds())
     first, last = dated.select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
     if last and known.last and (newest := now(tables, "event", delivery)):
         last = max(first, min(last, newest.astimezone(ZoneInfo(zone)).date()))
@@ -67,12 +69,12 @@ def period(tables: Measurable, delivery: str = "", days: int = PERIOD_DAYS, time
     return Period(max(first, last - timedelta(days=min(days, 100_000) - 1)), last)
 
 
-def hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
+def _hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
     """Return the counted hits of a delivery, or without one of the platform; RequestError for an unknown delivery."""
     return counted_events(tables, require_delivery(tables, delivery) if delivery else "")
 
 
-def named(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
+def _named(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
     """Add `name` and `version`, what hits are grouped by, to hits; Apple Mail and mail proxies are told from browsers.
 
     The version of a mail proxy is its name.
@@ -100,7 +102,7 @@ def _is_apple_mail() -> pl.Expr:
     return pl.col("browser").str.contains("AppleWebKit", literal=True) & (by_system | by_device)
 
 
-def device_kind() -> pl.Expr:
+def _device_kind() -> pl.Expr:
     """Return "computer" for a PC or a Mac, "mobile" for any other known device, else "unknown"."""
     device = pl.col("device")
     known = device.is_not_null() & ~device.is_in(NO_DEVICES)
@@ -108,15 +110,15 @@ def device_kind() -> pl.Expr:
     return kind.otherwise(pl.lit("unknown"))
 
 
-def day_of(timezone: str) -> pl.Expr:
+def _day_of(timezone: str) -> pl.Expr:
     """Return the calendar day of a hit in a zone."""
     return local("occurred_at", timezone).dt.date()
 
 
-def within(whole: Period, timezone: str) -> pl.Expr:
+def _within(whole: Period, timezone: str) -> pl.Expr:
     """Return whether a hit is of a period: false for undated hits, and for all where there is no day."""
     first, last = (pl.lit(end, dtype=pl.Date) for end in whole)
-    return day_of(timezone).is_between(first, last).fill_null(False)
+    return _day_of(timezone).is_between(first, last).fill_null(False)
 
 
 def opens_by(
@@ -135,13 +137,13 @@ def opens_by(
     known device is mobile. The totals are counted by themselves. Undated opens count where no period is asked for.
     Raises RequestError for an unknown `by`, delivery or zone, or a `top` or `days` that is no whole number.
     """
-    opens = named(hits(tables, delivery), by).filter(pl.col("event_type").cast(pl.String) == "opened")
+    opens = _named(_hits(tables, delivery), by).filter(pl.col("event_type").cast(pl.String) == "opened")
     if days:
         zone = zone_of(tables, timezone)
-        opens = opens.filter(within(period(tables, delivery, days, zone), zone))
+        opens = opens.filter(_within(period(tables, delivery, days, zone), zone))
     kinds = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in KINDS]
     counts = [pl.len().cast(pl.Int64).alias("opens"), *kinds]
-    opens = opens.with_columns(kind=device_kind())
+    opens = opens.with_columns(kind=_device_kind())
     by_name, total = pl.collect_all([opens.group_by("name").agg(counts), opens.select(counts)])
     totals = {"total": total["opens"].item(), "mobile_total": total["mobile"].item()}
     return (
@@ -280,8 +282,8 @@ def _first_versions(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _visits(tables: Measurable, by: str, delivery: str, whole: Period, timezone: str) -> pl.LazyFrame:
     """The dated visits of a period: `name`, `version`, `day`, and whose they are."""
-    found = named(hits(tables, delivery), by).filter(is_link_hit(), within(whole, timezone))
-    return found.select("name", "version", *MESSAGE.key, day=day_of(timezone))
+    found = _named(_hits(tables, delivery), by).filter(is_link_hit(), _within(whole, timezone))
+    return found.select("name", "version", *MESSAGE.key, day=_day_of(timezone))
 
 
 def _last_week(column: str) -> pl.Expr:

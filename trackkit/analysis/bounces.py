@@ -20,6 +20,8 @@ from trackkit.language import translatable
 from trackkit.metrics import METRICS, Count
 from trackkit.schema import FAILURE_REASONS
 
+__all__ = ["bounces", "failures"]
+
 REASONS = (1, 2, 3, 4, 5, 6, 20)
 OTHER = translatable("Other")
 UNKNOWN = translatable("(unknown)")

@@ -23,6 +23,8 @@ from trackkit.errors import require_word
 from trackkit.language import say, several, translatable
 from trackkit.schema import FORMATS
 
+__all__ = ["Match", "annotated_message", "content_formats", "placed_clicks", "placement"]
+
 UNBADGED, OF_THE_SITE = ("Opt-out", "Mirror page"), ("Web", "Transaction")
 REDIRECT_ID = re.compile(r"[ht][^,]*,(?P<delivery>[0-9a-fA-F]{1,16}),(?P<link>[0-9a-fA-F]{1,16})")
 

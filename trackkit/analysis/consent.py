@@ -12,6 +12,8 @@ from trackkit.engine.refusals import choice, visitor, with_choices
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
 
+__all__ = ["consent_counts", "displays", "with_consent"]
+
 CONSENTS, HISTORIES = ("opt-out", "opt-in"), ("drop", "keep")
 CHOICE = pl.Enum(["allowed", "undecided", "refused"])
 _ALL = "everything"

@@ -14,6 +14,8 @@ import lxml.etree
 
 from trackkit.analysis.sanitize import ATTRIBUTES, BADGE, DROPPED, TAGS, safe_fragment, too_heavy
 
+__all__ = ["Content", "Place", "read_content"]
+
 TEXT_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s<>\"]+")
 TRAILING = ".,;:!?)]}'"  # what follows an address in a sentence, rather than ends it
 DEEPEST, LONGEST_WORDS = 512, 200

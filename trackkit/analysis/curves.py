@@ -21,6 +21,8 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
 
+__all__ = ["SERIES", "TENTHS", "activity", "cumulative_activity", "pareto", "time_to_reach"]
+
 SERIES = {"opens": "opened", "clicks": "clicked", "transactions": "transaction"}
 SERIES_TYPE = pl.Enum(list(SERIES))
 TIMESCALES = ("1h", "3h", "24h")

@@ -22,6 +22,8 @@ from trackkit.engine.snapshot import Measurable, Snapshot
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.toml import Strict
 
+__all__ = ["DomainList", "by_class", "class_of", "domain_list"]
+
 LIST = "reports_templates/domains.toml"
 OTHERS = "Others"
 CARRIERS = ("message", "event")  # the tables that have a domain

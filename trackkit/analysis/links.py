@@ -28,6 +28,8 @@ from trackkit.language import translatable
 from trackkit.metrics import METRICS
 from trackkit.schema import INSTANT, LINK_TYPES
 
+__all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_clicks", "tracked_links"]
+
 OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
 # What stands for a link that lacks the text grouped by: the next that it has.

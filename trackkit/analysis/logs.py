@@ -10,6 +10,7 @@ from types import MappingProxyType
 import polars as pl
 
 from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
+from trackkit.analysis.messages import with_label
 from trackkit.clock import local
 from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import require_delivery, still_there, zone_of
@@ -17,6 +18,8 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.language import say, translatable
 from trackkit.schema import MESSAGE
+
+__all__ = ["COLUMNS", "URL_COLUMNS", "clicked_urls", "headings", "tracking_log", "tracking_tab"]
 
 # Name -> heading: the platform's words where it has them.
 COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -229,13 +232,7 @@ def _newest_first(hits: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_document(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
-    if "document" not in chosen:
-        return hits
-    labels = tables.scan("delivery").select(
-        "delivery_id", document=pl.coalesce("label", "internal_name", "delivery_id")
-    )
-    joined = hits.join(labels, on="delivery_id", how="left", maintain_order="left")
-    return joined.with_columns(document=pl.coalesce("document", "delivery_id"))
+    return with_label(tables, hits, "document") if "document" in chosen else hits
 
 
 def _with_email(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:

@@ -8,6 +8,8 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 
+__all__ = ["messages"]
+
 
 def messages(
     tables: Measurable, delivery: str | None = None, recipient: str | None = None, limit: int | None = None
@@ -31,7 +33,8 @@ def messages(
         chosen = chosen.filter(pl.col("recipient_id") == recipient)
     hits = hits.join(chosen.select(MESSAGE.key), on=MESSAGE.key, how="semi", nulls_equal=True)
     is_dated = believed(tables, "event", delivery or "").holds()
-    counted = _named(tables, chosen).join(_hits(hits, is_dated), on=MESSAGE.key, how="left", nulls_equal=True)
+    named = with_label(tables, chosen, "document").with_columns(pl.col("status").cast(pl.String))
+    counted = named.join(_hits(hits, is_dated), on=MESSAGE.key, how="left", nulls_equal=True)
     rows = counted.with_columns(pl.col("opens", "clicks", "hits").fill_null(0)).sort(
         "last_hit_at", "status_at", "message_id", "delivery_id", descending=True, nulls_last=True
     )
@@ -39,10 +42,11 @@ def messages(
     return (rows if limit is None else rows.head(limit)).select(columns).collect()
 
 
-def _named(tables: Measurable, chosen: pl.LazyFrame) -> pl.LazyFrame:
-    labels = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
-    joined = chosen.join(labels, on="delivery_id", how="left")
-    return joined.with_columns(document=pl.coalesce("document", "delivery_id"), status=pl.col("status").cast(pl.String))
+def with_label(tables: Measurable, rows: pl.LazyFrame, column: str) -> pl.LazyFrame:
+    """Add, as a column, what the delivery of each row is called: its label, else its internal name, else its id."""
+    labels = tables.scan("delivery").select("delivery_id", pl.coalesce("label", "internal_name").alias(column))
+    labelled = rows.join(labels.unique("delivery_id", keep="any"), on="delivery_id", how="left", maintain_order="left")
+    return labelled.with_columns(pl.coalesce(column, "delivery_id").alias(column))
 
 
 def _hits(events: pl.LazyFrame, is_dated: pl.Expr) -> pl.LazyFrame:

@@ -6,6 +6,8 @@ import polars as pl
 
 from trackkit.errors import RequestError
 
+__all__ = ["ranked", "require_top", "top_rows", "with_others"]
+
 
 def require_top(top: int, what: str) -> int:
     """Return how many of something to show; RequestError where it is no whole number from 1."""

@@ -15,6 +15,8 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 
+__all__ = ["behaviour", "hits_per_recipient", "no_open_in"]
+
 BEHAVIOURS = pl.Enum(["clicked", "opened", "inactive"])
 _HITS = ("opened", "clicked", "unsubscribed", "mirror_page", "web_visited", "transaction")
 

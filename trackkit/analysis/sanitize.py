@@ -13,6 +13,8 @@ from typing import Any
 import nh3
 import tinycss2
 
+__all__ = ["page", "safe_fragment", "safe_style", "sentence", "too_heavy"]
+
 BADGE = "click-share"
 
 

@@ -16,6 +16,8 @@ from trackkit.errors import RequestError
 from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT
 
+__all__ = ["exclusions", "pace", "throughput"]
+
 PACE: dict[str, Any] = {
     "phase": pl.String,
     **dict.fromkeys(("to_deliver", "processed", "pending", "cancelled"), pl.Int64),

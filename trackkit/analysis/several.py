@@ -18,6 +18,8 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
 
+__all__ = ["SideBySide", "chosen_deliveries", "not_chosen", "side_by_side"]
+
 MOST = 1_000  # a report of more rows is read by nobody (spec, 2.0)
 
 

@@ -17,6 +17,8 @@ from trackkit.engine.measure import measure, quotient
 from trackkit.engine.refusals import VISITS, with_refusals
 from trackkit.engine.snapshot import Measurable
 
+__all__ = ["NETWORKS", "sharing_activity", "social_sharing"]
+
 NETWORKS = ("email", "facebook", "twitter", "delicious", "digg", "google", "linkedin")
 NETWORK_ROWS, PERIOD_ROWS = pl.Enum(["network", "total"]), pl.Enum(["period", "undated", "total"])
 EVERY = ("day", "week", "month")

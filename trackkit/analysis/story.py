@@ -7,12 +7,15 @@ refused tracking.
 import polars as pl
 
 from trackkit.analysis.links import event_label
+from trackkit.analysis.messages import with_label
 from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import require_delivery, require_timezone, still_there, unnamed_if_deleted
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.language import translatable
 from trackkit.schema import MESSAGE
+
+__all__ = ["ACT_LABELS", "gathered", "timeline"]
 
 # In the order shown, the beginning first.
 ACT_LABELS = translatable(
@@ -62,11 +65,8 @@ def timeline(tables: Measurable, recipient: str | None = None, delivery: str | N
     sent = _of_messages(there["message"].filter(*asked))
     by_table = {"message": sent, "event": _of_events(there["event"].filter(*asked), sent), "subscription": acts}
     dated = [rows.filter(believed(tables, table, delivery or "").holds()) for table, rows in by_table.items()]
-    names = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
     return (
-        pl.concat(dated, how="diagonal")
-        .join(names, on="delivery_id", how="left")
-        .with_columns(pl.coalesce("document", "delivery_id").alias("document"))
+        with_label(tables, pl.concat(dated, how="diagonal"), "document")
         .sort("occurred_at", "act", "label", "delivery_id", "recipient_id", nulls_last=True)
         .select(COLUMNS)
         .collect()

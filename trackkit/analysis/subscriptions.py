@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from trackkit.analysis.messages import with_label
 from trackkit.clock import Asked, moment
 from trackkit.engine.believed import now as newest
 from trackkit.engine.deliveries import number_hint, unnamed_if_deleted, zone_of
@@ -18,6 +19,8 @@ from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.schema import INSTANT
+
+__all__ = ["acts_by_delivery", "services", "subscription_curves", "subscription_progress", "with_rates"]
 
 # The platform's periods: hours by the clock, months by the calendar (UTC).
 PERIODS = {"24H": "-24h", "48H": "-48h", "1 week": "-168h", "2 weeks": "-336h", "1 month": "-1mo", "6 months": "-6mo"}
@@ -144,14 +147,11 @@ def acts_by_delivery(
     null when 0). Raises RequestError as `subscription_curves`.
     """
     chosen = _of_period(subscription_progress(tables, service, as_of, timezone), period)
-    labels = tables.scan("delivery").select("delivery_id", delivery=pl.coalesce("label", "internal_name"))
+    acts = _acts_in(tables, chosen).with_columns(unnamed_if_deleted(tables)).group_by("delivery_id")
+    counted = acts.agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
     return (
-        _acts_in(tables, chosen)
-        .with_columns(unnamed_if_deleted(tables))
-        .group_by("delivery_id")
-        .agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
-        .join(labels, on="delivery_id", how="left")
-        .with_columns(delivery=pl.coalesce("delivery", "delivery_id"), total=pl.col("unsubscriptions").sum())
+        with_label(tables, counted, "delivery")
+        .with_columns(total=pl.col("unsubscriptions").sum())
         .with_columns(share=quotient("unsubscriptions", "total"))
         .sort("unsubscriptions", "subscriptions", "delivery_id", descending=[True, True, False], nulls_last=True)
         .select("delivery_id", "delivery", "subscriptions", "unsubscriptions", "total", "share")

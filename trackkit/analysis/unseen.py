@@ -21,6 +21,8 @@ from trackkit.language import translatable
 from trackkit.metrics import METRICS, Estimate, lineage
 from trackkit.sources.feeds.feed import can_tell
 
+__all__ = ["observed", "unseen"]
+
 Kinds = Mapping[str, str]  # what cannot be observed, and why: an English sentence, to be said
 WHY = "why {}"  # the column beside a figure that is null since it cannot be observed
 ALL_TEXT = translatable("only text was sent: its opens cannot be seen")
@@ -59,13 +61,19 @@ def unseen(tables: Measurable, deliveries: Iterable[str], figures: Iterable[str]
     keys = list(dict.fromkeys(deliveries))
     if not keys:
         return {}
-    asked = None if figures is None else set().union(*(_kinds_of(part) for name in figures for part in lineage(name)))
-    of_failures = [] if asked is not None and not asked & set(_OF_FAILURES) else ["failed", "soft_bounces"]
-    seen_by = [name for kind, name in SEEN_BY.items() if of_failures or kind not in _OF_FAILURES]
-    counts = measure(tables, [*seen_by, *_ALSO, *of_failures], delivery=keys)
+    counts = measure(tables, _counts_behind(figures), delivery=keys)
     facts = counts.join(_declared(tables, keys), on="delivery_id", how="left").to_dicts()
     around = _Around(tables, keys)
     return {fact["delivery_id"]: _of_one(fact, around) for fact in facts}
+
+
+def _counts_behind(figures: Iterable[str] | None) -> list[str]:
+    """The counts that say what was seen; those of failures and complaints only where figures are made of them."""
+    names = [figures] if isinstance(figures, str) else figures or METRICS
+    asked = {kind for name in names for part in lineage(name) for kind in _kinds_of(part)}
+    if asked & set(_OF_FAILURES):
+        return [*SEEN_BY.values(), *_ALSO, "failed", "soft_bounces"]
+    return [*(name for kind, name in SEEN_BY.items() if kind not in _OF_FAILURES), *_ALSO]
 
 
 def observed(frame: pl.DataFrame, found: Mapping[str, Kinds]) -> pl.DataFrame:

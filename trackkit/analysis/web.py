@@ -17,6 +17,8 @@ from trackkit.engine.refusals import is_visit
 from trackkit.engine.snapshot import Measurable, Snapshot
 from trackkit.errors import require_word
 
+__all__ = ["attribute_web", "attribution_counts", "counted_tables", "of_delivery", "visit_activity"]
+
 MODES = ("session", "permanent", "anonymous")
 OPTIONS = ("last", "forced")
 ATTRIBUTION = pl.Enum(["direct", "forced", "last", "retro", "none"])

@@ -8,12 +8,24 @@ with their whole history, and counted apart. Who walked along two paths is a vis
 import polars as pl
 
 from trackkit.analysis.consent import consent_counts, displays, with_consent
+from trackkit.analysis.messages import with_label
 from trackkit.analysis.ranking import ranked, with_others
 from trackkit.engine.deliveries import unnamed_if_deleted
 from trackkit.engine.measure import quotient
 from trackkit.engine.refusals import visitor
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
+
+__all__ = [
+    "applications",
+    "by_path",
+    "choices",
+    "conversion",
+    "counted_pages",
+    "funnel",
+    "of_application",
+    "traffic_sources",
+]
 
 UNNAMED = "(no name)"
 PATH = ["web_application", "goal"]
@@ -58,8 +70,8 @@ def conversion(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
     and `bounce_rate` = bounced / started; `left_out`, visitors who are in none of these, and `left_out_rate`, out of
     all `everyone`. Rates are null when nobody is in their denominator. `order` as in `funnel`.
     """
-    by_path = funnel(pages, order).group_by(PATH)
-    steps = by_path.agg(steps=_count(), started=pl.col("started").first(), converted=pl.col("visitors").last())
+    paths = funnel(pages, order).group_by(PATH)
+    steps = paths.agg(steps=_count(), started=pl.col("started").first(), converted=pl.col("visitors").last())
     walks = _walks(pages, order)
     bounced = walks.group_by(*PATH, "visitor").agg(pl.col("place").max()).filter(pl.col("place") == 1)
     found = _in_all(pages)
@@ -128,9 +140,9 @@ def traffic_sources(
     )
     visitors = counted.select(*PATH, "visitor").unique().join(found, on=["web_application", "visitor"])
     progress = visitors.join(_progress(pages, order), on=[*PATH, "visitor"], how="left", nulls_equal=True)
-    rows = _ranked(progress, top).join(_labels(tables), on="delivery_id", how="left", maintain_order="left")
+    rows = with_label(tables, _ranked(progress, top).lazy(), "source").collect()
     return (
-        rows.with_columns(total=pl.col("visitors").sum().over(PATH), source=pl.coalesce("source", "delivery_id"))
+        rows.with_columns(total=pl.col("visitors").sum().over(PATH))
         .with_columns(share=quotient("visitors", "total"), conversion_rate=quotient("converted", "started"))
         .select(*PATH, *SOURCES.split())
     )
@@ -225,11 +237,6 @@ def _ranked(progress: pl.DataFrame, top: int) -> pl.DataFrame:
     sources = progress.group_by(*PATH, *source).agg(counts)
     ranks = ranked(sources, "visitors", source, top, "sources", PATH)
     return with_others(ranks, ["visitors", "started", "converted"], PATH).sort(*PATH, "rank", nulls_last=True)
-
-
-def _labels(tables: Measurable) -> pl.DataFrame:
-    labels = tables.scan("delivery").select("delivery_id", source=pl.coalesce("label", "internal_name"))
-    return labels.unique("delivery_id", keep="any").collect()
 
 
 def _true(column: str) -> pl.Expr:

@@ -61,8 +61,11 @@ def is_deleted(api: Any = pl) -> Any:
 
 
 def deleted(tables: Tables) -> pl.Series:
-    """Return the ids of deleted deliveries."""
-    return tables.scan("delivery").filter(is_deleted()).select("delivery_id").collect().to_series()
+    """Return the ids of deleted deliveries; a snapshot, which does not change, is asked once."""
+    known: list[pl.Series] = getattr(tables, "deleted", [])
+    if not known:
+        known.append(tables.scan("delivery").filter(is_deleted()).select("delivery_id").collect().to_series())
+    return known[0]
 
 
 def still_there(tables: Tables, rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -52,6 +52,8 @@ class Snapshot:
     timezone: str = "UTC"
     # Deliveries found to be mentioned.
     seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    # The ids of deleted deliveries, in one series, once they were asked for.
+    deleted: list[pl.Series] = field(default_factory=list, init=False, repr=False, compare=False)
     # From when to when instants are believed, by table and delivery (`trackkit.engine.believed`).
     believed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
