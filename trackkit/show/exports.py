@@ -21,8 +21,11 @@ _BEYOND_16_BITS = r"[\x{10000}-\x{10ffff}]"
 _CUT = " … (cut here: a cell holds 32,767 letters)"
 _OFFSET = "UTC offset"
 _SHEET = {
-    "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "constant_memory": True,
-}  # fmt: skip
+    "strings_to_formulas": False,
+    "strings_to_urls": False,
+    "strings_to_numbers": False,
+    "constant_memory": True,
+}
 _NOT_XML = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
 
 
@@ -156,9 +159,14 @@ def as_text(frame: pl.DataFrame) -> str:
     """Return the whole frame as a text table whose cells cannot hold terminal control codes."""
     shown = on_one_line(_flat(frame))
     with pl.Config(
-        tbl_rows=-1, tbl_cols=-1, tbl_width_chars=10_000, fmt_str_lengths=100, tbl_hide_column_data_types=True,
-        tbl_hide_dataframe_shape=True, tbl_formatting="UTF8_FULL_CONDENSED",
-    ):  # fmt: skip
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_width_chars=10_000,
+        fmt_str_lengths=100,
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_formatting="UTF8_FULL_CONDENSED",
+    ):
         return str(shown)
 
 

@@ -35,11 +35,14 @@ _JOINER, _FLAGS = "\u200d", "".join(map(chr, range(0x1F1E6, 0x1F200)))  # two of
 _MOST_JOINED = 64  # letters in one: the longest emoji has fourteen
 _ELAPSED = translatable(
     {
-        ("days", "hours"): "{days} d {hours} h", ("days", "minutes"): "{days} d {minutes} min",
-        ("hours", "minutes"): "{hours} h {minutes} min", ("days",): "{days} d", ("hours",): "{hours} h",
+        ("days", "hours"): "{days} d {hours} h",
+        ("days", "minutes"): "{days} d {minutes} min",
+        ("hours", "minutes"): "{hours} h {minutes} min",
+        ("days",): "{days} d",
+        ("hours",): "{hours} h",
         ("minutes",): "{minutes} min",
     }
-)  # fmt: skip
+)
 _ADDRESS = re.compile(r"([A-Za-z0-9])[A-Za-z0-9._+%-]{0,63}(@|%(?:25)*40)(?=[A-Za-z0-9-]+\.[A-Za-z])")
 # What of a URL's query or fragment says who its reader is: by its name, or by a value that no person would choose.
 _ASKED = re.compile(r"((?:[?&;#]|&amp;)([\w.$%\[\]-]{1,60})=)([^\s&#\"'<>]+)")
@@ -108,14 +111,22 @@ def chart_locale(lang: str) -> dict[str, Any]:
     month = {width: list(words.months["format"][width].values()) for width in ("wide", "abbreviated")}
     return {
         "number": {
-            "decimal": marks["decimal"], "thousands": marks["group"], "grouping": [3], "currency": ["", ""],
+            "decimal": marks["decimal"],
+            "thousands": marks["group"],
+            "grouping": [3],
+            "currency": ["", ""],
         },
         "time": {
-            "dateTime": "%d/%m/%Y %H:%M", "date": "%d/%m/%Y", "time": "%H:%M", "periods": ["AM", "PM"],
-            "days": day["wide"], "shortDays": [name.rstrip(".") for name in day["abbreviated"]],
-            "months": month["wide"], "shortMonths": [name.rstrip(".") for name in month["abbreviated"]],
+            "dateTime": "%d/%m/%Y %H:%M",
+            "date": "%d/%m/%Y",
+            "time": "%H:%M",
+            "periods": ["AM", "PM"],
+            "days": day["wide"],
+            "shortDays": [name.rstrip(".") for name in day["abbreviated"]],
+            "months": month["wide"],
+            "shortMonths": [name.rstrip(".") for name in month["abbreviated"]],
         },
-    }  # fmt: skip
+    }
 
 
 def plain(value: Any) -> str:

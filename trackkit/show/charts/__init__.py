@@ -20,6 +20,7 @@ from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, pe
 from trackkit.show.theme import theme
 
 __all__ = [
+    "CurveKind",
     "activity_columns",
     "audience",
     "click_days",
@@ -134,8 +135,9 @@ def _activity_described(later: int, lang: str) -> str:
     return several(
         "Opens, clicks and transactions of each period, by the clock. {count} later event is not drawn.",
         "Opens, clicks and transactions of each period, by the clock. {count} later events are not drawn.",
-        later, lang,
-    )  # fmt: skip
+        later,
+        lang,
+    )
 
 
 def click_days(

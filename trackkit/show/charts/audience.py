@@ -13,6 +13,8 @@ from trackkit.show.charts import canvas
 from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.theme import theme
 
+__all__ = ["Measured", "Slot", "folded_columns", "opens_bars", "slot_names", "slots_named", "usage_history"]
+
 Slot = Literal["half_hour", "hour", "day"]
 Measured = Literal["share", "count"]
 KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})

@@ -14,10 +14,16 @@ from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.theme import theme
 from trackkit.show.wording import instant
 
+__all__ = ["CalendarPeriod", "network_bars", "period_name", "sharing_columns", "subscription_charts"]
+
 SHARING = translatable({"shares": "Sharing activities", "opens": "Opens of shared pages"})
-ACTIVITY = translatable({
-    "shares": "Sharing activities", "shared_opens": "Opens of shared pages", "new_contacts": "New contacts",
-})  # fmt: skip
+ACTIVITY = translatable(
+    {
+        "shares": "Sharing activities",
+        "shared_opens": "Opens of shared pages",
+        "new_contacts": "New contacts",
+    }
+)
 SUBSCRIPTIONS = translatable({"subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions"})
 CalendarPeriod = Literal["day", "week", "month"]
 LENGTHS: dict[CalendarPeriod, str] = {"day": "1d", "week": "1w", "month": "1mo"}
@@ -114,11 +120,12 @@ def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.Chart
     words = said(SUBSCRIPTIONS, lang) | dict(labels)
     series = pl.col("series").cast(pl.String)
     rows = curves.select(
-        "count", "cumulated",
+        "count",
+        "cumulated",
         name=series.replace_strict(words, return_dtype=pl.String),
         starts_at=axis_instant(instants(curves, "day")),
         when=written(pl.col("day"), lang),
-    )  # fmt: skip
+    )
     title = canvas.name_shown(str(curves["service"].first() or ""))
     plot = canvas.Plot(
         rows,

@@ -11,6 +11,8 @@ from trackkit.show.cells import COUNTS, Block, Labels, OneOf, headline, label_of
 from trackkit.show.charts import canvas
 from trackkit.show.charts.clock import FILLED, axis_instant, instants, written, zone_of
 
+__all__ = ["Speed", "metric_bars", "share_bars", "throughput_columns"]
+
 OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
 Speed = Literal["messages_per_hour", "bits_per_second"]
 SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})

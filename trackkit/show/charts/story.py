@@ -10,6 +10,8 @@ from trackkit.show.charts import canvas
 from trackkit.show.charts.clock import axis_instant, written, zone_of
 from trackkit.show.theme import theme
 
+__all__ = ["act_timeline"]
+
 LANE, SMALLEST, LARGEST = 40, 80, 700  # pixels of height, and of area
 MANY = 10  # acts that the largest dot stands for, at least
 

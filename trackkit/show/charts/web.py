@@ -12,6 +12,8 @@ from trackkit.show.charts import canvas
 from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
 from trackkit.show.wording import number, percent
 
+__all__ = ["funnel_bars", "source_bars", "source_name", "visit_columns"]
+
 SERIES = translatable({"pages": "Pages", "transactions": "Transactions"})
 NO_SOURCE = translatable("(no delivery known)")
 MOST_PERIODS = 1_000  # that are drawn as they were asked for
@@ -80,9 +82,12 @@ def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     name = source_name(lang)
     numbered = pl.when(pl.col("rank").is_null()).then("source").otherwise(pl.format("{}. {}", "rank", "source"))
     rows = canvas.readable(sources.with_columns(source=name), "source").select(
-        place=pl.int_range(pl.len()), source=numbered, count="visitors", share="share",
+        place=pl.int_range(pl.len()),
+        source=numbered,
+        count="visitors",
+        share="share",
         said=_beside("visitors", "share", lang),
-    )  # fmt: skip
+    )
     plot = _plot(
         rows,
         say("Visitors by traffic source.", lang),

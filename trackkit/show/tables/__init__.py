@@ -13,41 +13,28 @@ from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
 from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE
-from trackkit.show.cells import (
-    OTHERS,
-    OURS,
-    RATES,
-    TOTAL,
-    UNKNOWN,
-    VOCABULARY,
-    Block,
-    Cell,
-    Labels,
-    OneOf,
-    bar,
-    bold,
-    briefly,
-    fraction,
-    headings,
-    headline,
-    label_of,
-    log_cell,
-    nothing,
-    only_row,
-    presented,
-    rate_cell,
-    require,
-    unavailable,
-    value_cell,
-    why_unseen,
-)
+from trackkit.show import cells
+from trackkit.show.cells import RATES, Block, Cell, Labels, OneOf
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.tables import audience, platform, sending, web
 from trackkit.show.wording import figure, number, percent, plain, short
 
-__all__ = ["audience", "breakdown_table", "figures", "largest", "link_table", "log_table", "message",
-           "metric_table", "placement", "platform", "sending", "share_table", "web"]  # fmt: skip
+__all__ = [
+    "audience",
+    "breakdown_table",
+    "figures",
+    "largest",
+    "link_table",
+    "log_table",
+    "message",
+    "metric_table",
+    "placement",
+    "platform",
+    "sending",
+    "share_table",
+    "web",
+]
 NO_EVENT, NOTHING_COMPARES, NO_LINK, NO_CLICK = translatable(
     ("no event", "no comparable delivery", "Nothing to list.", "no click")
 )
@@ -60,12 +47,12 @@ LINKS = {
     "link_id": TableColumn("Link id", "text"),
     "clicks": TableColumn("Link clicks"),
     "text": TableColumn("Words in the message", "text"),
-    "reason": TableColumn("Why", "word", words=VOCABULARY),
+    "reason": TableColumn("Why", "word", words=cells.VOCABULARY),
     "position": TableColumn("Place"),
     "places": TableColumn("Places"),
     "label": TableColumn(kind="text"),
     "category": TableColumn(kind="text"),
-    "type": TableColumn(kind="word", words=VOCABULARY),
+    "type": TableColumn(kind="word", words=cells.VOCABULARY),
     "occurrence": TableColumn(),
     "recipients": TableColumn(),
     "matched_by": TableColumn(kind="text"),
@@ -89,23 +76,23 @@ def metric_table(
     In: a frame of `measure` with one row that holds `metrics`, and `over` if given: the metric that every count is
     shown as a share of, as the platform does ("every rate / Success"). Raises RequestError for another frame.
     """
-    row = only_row(measured, [*metrics, *([over] if over else [])])
+    row = cells.only_row(measured, [*metrics, *([over] if over else [])])
     rows = [_metric_cells(row, name, over, labels or {}, lang) for name in metrics]
-    shown = {name: words for name, words in said(METRIC_WORDS, lang).items() if any(cells[name] for cells in rows)}
-    return presented(rows, shown, right=("value", "rate"))
+    shown = {name: words for name, words in said(METRIC_WORDS, lang).items() if any(row[name] for row in rows)}
+    return cells.presented(rows, shown, right=("value", "rate"))
 
 
 def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: Labels, lang: str) -> dict[str, Cell]:
     metric = METRICS[name]
     label = Markup('<span title="{}">{}</span>').format(
-        say(metric.definition, lang), labels.get(name, label_of(name, lang))
+        say(metric.definition, lang), labels.get(name, cells.label_of(name, lang))
     )
     if metric.is_rate:
-        rate = rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name, beside=True)
+        rate = cells.rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name, beside=True)
         return {"label": label, "value": "", "rate": rate}
     shared = over is not None and name != over and not metric.denominator and not row.get(f"why {name}")
-    rate = rate_cell(row, name, over or name, lang, beside=True) if shared else ""
-    return {"label": label, "value": value_cell(row, name, lang), "rate": rate}
+    rate = cells.rate_cell(row, name, over or name, lang, beside=True) if shared else ""
+    return {"label": label, "value": cells.value_cell(row, name, lang), "rate": rate}
 
 
 def breakdown_table(
@@ -124,31 +111,33 @@ def breakdown_table(
     `ceilings` is marked, in words and not by colour alone.
     """
     highest = ceilings or {}
-    words = {by: headline(by, lang)} | {name: label_of(name, lang) for name in metrics} | dict(labels or {})
+    words = {by: cells.headline(by, lang)} | {name: cells.label_of(name, lang) for name in metrics} | dict(labels or {})
     rows = [
         {by: short(group(row[by], lang)), **_group_cells(row, metrics, highest, lang, brief=total is not None)}
         for row in measured.iter_rows(named=True)
     ]
     if total is not None:
-        cells = _group_cells(only_row(total, metrics), metrics, highest, lang)
-        rows.append({by: bold(say(TOTAL, lang)), **cells})
-    return presented(rows, {name: words[name] for name in (by, *metrics)}, right=metrics)
+        together = _group_cells(cells.only_row(total, metrics), metrics, highest, lang)
+        rows.append({by: cells.bold(say(cells.TOTAL, lang)), **together})
+    return cells.presented(rows, {name: words[name] for name in (by, *metrics)}, right=metrics)
 
 
 def group(name: str | None, lang: str = "en") -> str:
     """Return the words of a group: those of the others and of an unknown one in a language, any other as it is."""
-    return say(UNKNOWN if name is None else OTHERS, lang) if name in (None, OTHERS) else str(name)
+    return say(cells.UNKNOWN if name is None else cells.OTHERS, lang) if name in (None, cells.OTHERS) else str(name)
 
 
 def _group_cells(
     row: Mapping[str, Any], metrics: Sequence[str], ceilings: Mapping[str, float], lang: str, brief: bool = False
 ) -> dict[str, Cell]:
-    cells = {
-        name: briefly(why, lang) if brief and (why := why_unseen(row, name)) else value_cell(row, name, lang)
+    shown = {
+        name: cells.briefly(why, lang)
+        if brief and (why := cells.why_unseen(row, name))
+        else cells.value_cell(row, name, lang)
         for name in metrics
     }
-    over = {name: limit for name, limit in ceilings.items() if name in cells and (row[name] or 0) > limit}
-    return cells | {name: _marked(cells[name], limit, lang) for name, limit in over.items()}
+    over = {name: limit for name, limit in ceilings.items() if name in shown and (row[name] or 0) > limit}
+    return shown | {name: _marked(shown[name], limit, lang) for name, limit in over.items()}
 
 
 def _marked(cell: Cell, ceiling: float, lang: str) -> Cell:
@@ -166,7 +155,7 @@ def largest(measured: pl.DataFrame, by: str, top: int) -> pl.DataFrame:
     ranked = measured.sort(counts[0], descending=True, nulls_last=True, maintain_order=True)
     if ranked.height <= top + 1:
         return ranked
-    sums = ranked.slice(top).select(pl.lit(OTHERS).alias(by), *(_added(name) for name in counts))
+    sums = ranked.slice(top).select(pl.lit(cells.OTHERS).alias(by), *(_added(name) for name in counts))
     others = sums.with_columns(_divided(name) for name in measured.columns if name in METRICS and name not in counts)
     return pl.concat([ranked.head(top), others.select(measured.columns)], how="vertical_relaxed")
 
@@ -190,18 +179,18 @@ def share_table(
     In: the frame of `curves.pareto`: `share`, then words such as "1 h 10 min", null where a series is empty.
     """
     series = [name for name in rows.columns[1:] if not name.startswith("why ")]
-    words = headings(["share", *series], SERIES, labels, lang)
-    cells = [
+    words = cells.headings(["share", *series], SERIES, labels, lang)
+    reached = [
         {"share": percent(row["share"], 0, lang)} | {name: _reached(row, name, place, lang) for name in series}
         for place, row in enumerate(rows.iter_rows(named=True))
     ]
-    return presented(cells, words, right=series)
+    return cells.presented(reached, words, right=series)
 
 
 def _reached(row: Mapping[str, Any], name: str, place: int, lang: str) -> Cell:
     """A time; where the series cannot be observed, why in the first row."""
-    if why := why_unseen(row, name):
-        return briefly(why, lang) if place else unavailable(why, lang)
+    if why := cells.why_unseen(row, name):
+        return cells.briefly(why, lang) if place else cells.unavailable(why, lang)
     none = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
     return none if row[name] is None else plain(row[name])
 
@@ -220,12 +209,14 @@ def link_table(
     """
     table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar})
     is_empty = "row" in links.columns and not (links["row"].cast(pl.String) == "link").any()
-    return nothing(NO_LINK, lang) if is_empty else table
+    return cells.nothing(NO_LINK, lang) if is_empty else table
 
 
 def _link_bar(row: Mapping[str, Any]) -> Markup:
     """A bar of the share, in the colour of the link in the chart of days."""
-    return bar(row, "share", "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}")
+    return cells.bar(
+        row, "share", "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
+    )
 
 
 def log_table(
@@ -240,13 +231,13 @@ def log_table(
     In: any frame, such as that of `logs.tracking_log`. Raises RequestError for a column that is not there.
     """
     chosen = list(columns or log.columns)
-    require(chosen, log.columns)
+    cells.require(chosen, log.columns)
     rows = [
-        {name: log_cell(row[name], timezone, lang, name in OURS) for name in chosen}
+        {name: cells.log_cell(row[name], timezone, lang, name in cells.OURS) for name in chosen}
         for row in log.iter_rows(named=True)
     ]
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
-    return presented(rows, headings(chosen, {}, labels, lang), right=numeric)
+    return cells.presented(rows, cells.headings(chosen, {}, labels, lang), right=numeric)
 
 
 def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, lang: str = "en") -> Block:
@@ -260,16 +251,16 @@ def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, 
 
 def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
     average = figure(row["metric"], row["platform_average"], lang)
-    parts = fraction(row["average_numerator"], row["average_denominator"], lang)
+    parts = cells.fraction(row["average_numerator"], row["average_denominator"], lang)
     many = several("{parts}, {count} delivery", "{parts}, {count} deliveries", row["deliveries"], lang, parts=parts)
     basis = many if row["platform_average"] is not None else say(NOTHING_COMPARES, lang)
     return Markup(
         '<div class="tk-figure"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span>'
         '<span class="tk-average">{} <b>{}</b></span><span class="tk-of">{}</span></div>'
     ).format(
-        labels.get(row["metric"], label_of(row["metric"], lang)),
+        labels.get(row["metric"], cells.label_of(row["metric"], lang)),
         figure(row["metric"], row["rate"], lang),
-        say(row["why"], lang) if row["why"] else fraction(row["numerator"], row["denominator"], lang),
+        say(row["why"], lang) if row["why"] else cells.fraction(row["numerator"], row["denominator"], lang),
         say("Platform average", lang),
         average,
         basis,
@@ -280,10 +271,13 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
     """Say how much of the clicks a click map shows. In: the frame of `clickmap.placement`."""
     row = placed.row(0, named=True)
     words = say(
-        "{share} of the clicks ({parts}) are placed, on {placed} of {all} tracked links.", lang,
-        share=percent(row["share"], lang=lang), parts=fraction(row["placed_clicks"], row["total"], lang),
-        placed=number(row["placed_links"], lang=lang), all=number(row["links"], lang=lang),
-    )  # fmt: skip
+        "{share} of the clicks ({parts}) are placed, on {placed} of {all} tracked links.",
+        lang,
+        share=percent(row["share"], lang=lang),
+        parts=cells.fraction(row["placed_clicks"], row["total"], lang),
+        placed=number(row["placed_links"], lang=lang),
+        all=number(row["links"], lang=lang),
+    )
     return Block(Markup("<p>{}</p>").format(words))
 
 

@@ -8,27 +8,14 @@ from great_tables import GT
 
 from trackkit.language import say, translatable
 from trackkit.schema import MAIL_PROXY
-from trackkit.show.cells import (
-    OTHERS,
-    TOTAL,
-    UNKNOWN,
-    Block,
-    Cell,
-    Labels,
-    OneOf,
-    bar,
-    bold,
-    fraction,
-    headings,
-    nothing,
-    over,
-    presented,
-    unavailable,
-)
+from trackkit.show import cells
+from trackkit.show.cells import Block, Cell, Labels, OneOf
 from trackkit.show.charts.audience import Slot, slots_named
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.wording import number, percent, short
+
+__all__ = ["folded_table", "name_table"]
 
 NOTHING, NO_DAY, DATED, NO_HIT = translatable(
     ("nothing to divide by", "no day with a hit", "Total with a date", "There is no such hit in this period.")
@@ -77,20 +64,20 @@ def name_table(
     """
     drawn = next((name for name in columns if name in COLUMNS and COLUMNS[name].kind == "share"), None)
     own = {
-        "bar": lambda row: bar(row, drawn, "others" if row["row"] == "others" else "1"),
+        "bar": lambda row: cells.bar(row, drawn, "others" if row["row"] == "others" else "1"),
         "name": lambda row: _name(row, "name", lang),
         "version": lambda row: _name(row, "version", lang),
     }
     table = column_table(rows, COLUMNS, columns, labels, lang, own)
-    return nothing(NO_HIT, lang) if rows.is_empty() else table
+    return cells.nothing(NO_HIT, lang) if rows.is_empty() else table
 
 
 def _name(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    ours = {"others": OTHERS, "total": TOTAL}.get(row["row"])
+    ours = {"others": cells.OTHERS, "total": cells.TOTAL}.get(row["row"])
     if ours and (name == "version" or "version" not in row):  # the others of a name, or of all names
-        return bold(say(ours, lang))
+        return cells.bold(say(ours, lang))
     if row[name] is None:
-        return say(UNKNOWN, lang)
+        return say(cells.UNKNOWN, lang)
     return short(say(MAIL_PROXY, lang) if row[name] == MAIL_PROXY else row[name], lang=lang)
 
 
@@ -111,17 +98,17 @@ def folded_table(
         for (slot,), of_slot in folded.group_by("slot", maintain_order=True)
     ]
     totals = {row["series"]: row for row in folded.unique("series").iter_rows(named=True)}
-    rows.append({"when": bold(say(DATED, lang))} | {name: _total(totals[name], lang) for name in series})
-    return presented(rows, headings(("when", *series), SERIES, labels, lang), right=series)
+    rows.append({"when": cells.bold(say(DATED, lang))} | {name: _total(totals[name], lang) for name in series})
+    return cells.presented(rows, cells.headings(("when", *series), SERIES, labels, lang), right=series)
 
 
 def _counted(row: Mapping[str, Any], lang: str) -> Cell:
     count = number(row["count"], lang=lang)
     if row["share"] is None:
         return count
-    return over(count, f"{percent(row['share'], lang=lang)} ({fraction(row['count'], row['total'], lang)})")
+    return cells.over(count, f"{percent(row['share'], lang=lang)} ({cells.fraction(row['count'], row['total'], lang)})")
 
 
 def _total(row: Mapping[str, Any], lang: str) -> Cell:
     why = row.get("why series")
-    return unavailable(why, lang) if why else number(row["total"], lang=lang)
+    return cells.unavailable(why, lang) if why else number(row["total"], lang=lang)

@@ -9,23 +9,13 @@ from markupsafe import Markup
 
 from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS
-from trackkit.show.cells import (
-    NOT_LOADED,
-    TOTAL,
-    Cell,
-    Labels,
-    OneOf,
-    bold,
-    headline,
-    label_of,
-    only_row,
-    over,
-    presented,
-    value_cell,
-)
+from trackkit.show import cells
+from trackkit.show.cells import Cell, Labels, OneOf
 from trackkit.show.charts.platform import CalendarPeriod, period_name
 from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, bare, column_table
 from trackkit.show.wording import NOT_AVAILABLE, instant, short
+
+__all__ = ["activity_table", "comparison_table", "departures_table", "network_table", "progress_table"]
 
 NO_PAGE, NOTHING = translatable(("no shared page is tracked", "nothing to divide by"))
 NOBODY, NONE_LEFT = translatable(("nobody was registered", "nobody left"))
@@ -44,7 +34,7 @@ PERIODS = translatable(
 
 
 def _count(heading: str) -> TableColumn:
-    return TableColumn(heading, why_unknown=NOT_LOADED)
+    return TableColumn(heading, why_unknown=cells.NOT_LOADED)
 
 
 def _shared(heading: str, top: str, bottom: str) -> TableColumn:
@@ -52,7 +42,7 @@ def _shared(heading: str, top: str, bottom: str) -> TableColumn:
 
 
 def _of_people(heading: str, top: str, bottom: str, why_empty: str) -> TableColumn:
-    return TableColumn(heading, "share", (top, bottom), why_empty, NOT_LOADED)
+    return TableColumn(heading, "share", (top, bottom), why_empty, cells.NOT_LOADED)
 
 
 NETWORKS = {
@@ -80,15 +70,15 @@ SERVICES = {
     "registered": _count(translatable("Registered")),
     "subscriptions": _count(translatable("Subscriptions")),
     "unsubscriptions": _count(translatable("Unsubscriptions")),
-    "evolution": TableColumn("Evolution", "change", why_unknown=NOT_LOADED),
-    "evolution_rate": TableColumn("Evolution rate", "growth", ("evolution", "registered"), NOBODY, NOT_LOADED),
+    "evolution": TableColumn("Evolution", "change", why_unknown=cells.NOT_LOADED),
+    "evolution_rate": TableColumn("Evolution rate", "growth", ("evolution", "registered"), NOBODY, cells.NOT_LOADED),
     "loyalty": _of_people(translatable("Loyalty"), "kept", "remaining", NOBODY),
     "delivery": TableColumn("Delivery", "text"),
     "share": _of_people(translatable("Share of unsubscriptions"), "unsubscriptions", "total", NONE_LEFT),
     "at_start": _count(translatable("At start")),
     "joined": _count(translatable("People who joined")),
     "left": _count(translatable("People who left")),
-    "change": TableColumn("Change", "change", why_unknown=NOT_LOADED),
+    "change": TableColumn("Change", "change", why_unknown=cells.NOT_LOADED),
     "loss_rate": _of_people(translatable("Loss"), "left", "everybody", NO_SUBSCRIBER),
 }
 
@@ -107,7 +97,11 @@ def network_table(
     """
 
     def network(row: Mapping[str, Any]) -> Cell:
-        return bold(say(TOTAL, lang)) if row["row"] == "total" else str(networks.get(row["network"], row["network"]))
+        return (
+            cells.bold(say(cells.TOTAL, lang))
+            if row["row"] == "total"
+            else str(networks.get(row["network"], row["network"]))
+        )
 
     rows = _with_reasons(sharing, ["opens"])
     return column_table(rows, NETWORKS, columns, labels, lang, {"network": network}, brief=True)
@@ -128,7 +122,7 @@ def activity_table(
     def period(row: Mapping[str, Any]) -> Cell:
         if row["row"] == "period":
             return period_name(row["starts_on"], every, lang)
-        return say(NO_DATE, lang) if row["row"] == "undated" else bold(say(TOTAL, lang))
+        return say(NO_DATE, lang) if row["row"] == "undated" else cells.bold(say(cells.TOTAL, lang))
 
     rows = _with_reasons(activity, ["new_contacts", "shared_opens"])
     return column_table(rows, ACTIVITIES, columns, labels, lang, {"starts_on": period}, brief=True)
@@ -172,7 +166,7 @@ def _service(row: Mapping[str, Any], timezone: str, lang: str) -> Cell:
         to_date = several("{count} subscriber on {at}", "{count} subscribers on {at}", count, lang, at=at)
     else:
         to_date = several("{count} subscriber", "{count} subscribers", count, lang)
-    return over(bold(short(row["service"])), to_date)
+    return cells.over(cells.bold(short(row["service"])), to_date)
 
 
 def departures_table(
@@ -200,18 +194,18 @@ def comparison_table(
     In: the two frames of `several.side_by_side`. Each rate stands over its numerator / denominator; what is unknown of
     all says why in the total. Raises RequestError for a metric that is not there.
     """
-    words = {name: label_of(name, lang) for name in metrics} | {"delivery": headline("delivery", lang)}
+    words = {name: cells.label_of(name, lang) for name in metrics} | {"delivery": cells.headline("delivery", lang)}
     words |= dict(labels or {})
-    together = only_row(total, metrics)
+    together = cells.only_row(total, metrics)
     known = [name for name in metrics if together[name] is not None]
-    cells: list[dict[str, Cell]] = [
+    shown: list[dict[str, Cell]] = [
         {"delivery": _delivery(row["delivery"], instant(row["launched_at"], timezone, lang=lang))}
-        | {name: value_cell(row, name, lang) if name in known else bare(NOT_AVAILABLE, lang) for name in metrics}
+        | {name: cells.value_cell(row, name, lang) if name in known else bare(NOT_AVAILABLE, lang) for name in metrics}
         for row in rows.iter_rows(named=True)
     ]
-    name = bold(say(TOTAL, lang))
-    cells.append({"delivery": name} | {metric: value_cell(together, metric, lang) for metric in metrics})
-    return presented(cells, {name: words[name] for name in ("delivery", *metrics)}, right=metrics)
+    name = cells.bold(say(cells.TOTAL, lang))
+    shown.append({"delivery": name} | {metric: cells.value_cell(together, metric, lang) for metric in metrics})
+    return cells.presented(shown, {name: words[name] for name in ("delivery", *metrics)}, right=metrics)
 
 
 def _delivery(name: str, launched: str) -> Markup:

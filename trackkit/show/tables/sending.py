@@ -10,19 +10,12 @@ from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
 from trackkit.schema import FAILURE_TYPES
-from trackkit.show.cells import (
-    NOT_LOADED,
-    VOCABULARY,
-    Block,
-    Cell,
-    Labels,
-    OneOf,
-    fraction,
-    nothing,
-    spoken,
-)
+from trackkit.show import cells
+from trackkit.show.cells import Block, Cell, Labels, OneOf
 from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, column_cells, column_headings, column_table
 from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, short
+
+__all__ = ["ErrorGroup", "bounce_details", "bounce_table", "exclusion_table", "failure_table", "pace_figures"]
 
 ErrorGroup = Literal["type", "domain"]
 NOTHING_FAILED, NONE_PROCESSED, NO_FAILURE = translatable(("nothing failed", "no message processed", "Nothing failed."))
@@ -30,25 +23,25 @@ NO_ONE_REJECTED, NO_TARGET = translatable(("no one rejected", "the initial popul
 
 
 def _errors(heading: str, parts: tuple[str, str], why_empty: str) -> TableColumn:
-    return TableColumn(heading, "share", parts, why_empty, NOT_LOADED)
+    return TableColumn(heading, "share", parts, why_empty, cells.NOT_LOADED)
 
 
 EXCLUSIONS = {
-    "rule": TableColumn("Rule", "group", words=VOCABULARY),
-    "recipients": TableColumn("Recipients left out", why_unknown=NOT_LOADED),
+    "rule": TableColumn("Rule", "group", words=cells.VOCABULARY),
+    "recipients": TableColumn("Recipients left out", why_unknown=cells.NOT_LOADED),
     "contribution": _errors(translatable("Of the rejected"), ("recipients", "rejected"), NO_ONE_REJECTED),
     "share": _errors(translatable("Of the target"), ("recipients", "targeted"), NO_TARGET),
 }
 BOUNCES = {
-    "type": TableColumn("Type of error", "group", words=VOCABULARY),
-    "domain": TableColumn("Domain", "group", words=VOCABULARY),
-    "errors": TableColumn("Errors", why_unknown=NOT_LOADED),
+    "type": TableColumn("Type of error", "group", words=cells.VOCABULARY),
+    "domain": TableColumn("Domain", "group", words=cells.VOCABULARY),
+    "errors": TableColumn("Errors", why_unknown=cells.NOT_LOADED),
     "contribution": _errors(translatable("Contribution"), ("errors", "contribution_of"), NOTHING_FAILED),
     "breakdown": _errors(translatable("Breakdown"), ("errors", "breakdown_of"), NONE_PROCESSED),
 }
 FAILURES = {
-    "reason": TableColumn("Reason", "word", words=VOCABULARY, why_unknown=UNKNOWN_TEXT),
-    "failure_type": TableColumn("Type", "word", words=VOCABULARY),
+    "reason": TableColumn("Reason", "word", words=cells.VOCABULARY, why_unknown=UNKNOWN_TEXT),
+    "failure_type": TableColumn("Type", "word", words=cells.VOCABULARY),
     "first_text": TableColumn("First text received", "text", why_unknown=UNKNOWN_TEXT, longest=160),
     "messages": TableColumn("Messages", why_unknown=NOT_AVAILABLE),
     "share": _errors(translatable("Of the failed"), ("messages", "failed"), NOTHING_FAILED),
@@ -56,12 +49,16 @@ FAILURES = {
 FIGURES_OF_ERRORS = ("errors", "contribution", "breakdown")
 FIGURES = translatable(
     {
-        "progress": "Progress", "speed": "Pace so far, messages per hour",
-        "per_day": "Pace so far, messages per day", "per_month": "Pace so far, messages per month",
-        "per_year": "Pace so far, messages per year", "busiest": "Busiest hour, messages",
-        "pending": "Messages pending", "ends": "Projected end",
+        "progress": "Progress",
+        "speed": "Pace so far, messages per hour",
+        "per_day": "Pace so far, messages per day",
+        "per_month": "Pace so far, messages per month",
+        "per_year": "Pace so far, messages per year",
+        "busiest": "Busiest hour, messages",
+        "pending": "Messages pending",
+        "ends": "Projected end",
     }
-)  # fmt: skip
+)
 SLOWER = {"per_day": 24, "per_month": 730.5, "per_year": 8_766}  # hours
 OUTLOOKS = translatable(
     {
@@ -126,12 +123,12 @@ def bounce_details(
     details = bounces.filter(pl.col("row") == "detail").partition_by(by, maintain_order=True)
     parts = [_detail(rows, by, inner, labels, lang) for rows in details]
     is_known = bounces.filter(pl.col("row") == "total")["errors"].null_count() == 0
-    return Block(Markup("").join(parts)) if parts else nothing(NO_FAILURE if is_known else UNKNOWN, lang)
+    return Block(Markup("").join(parts)) if parts else cells.nothing(NO_FAILURE if is_known else UNKNOWN, lang)
 
 
 def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels | None, lang: str) -> Markup:
     """One group that opens; its table wears no style of its own, as many stand on a page."""
-    name = short(spoken(rows[by][0], lang))
+    name = short(cells.spoken(rows[by][0], lang))
     count = several("{count} error", "{count} errors", int(rows["errors"].sum()), lang)
     chosen = [inner, *FIGURES_OF_ERRORS]
     words = column_headings(BOUNCES, chosen, labels, lang)
@@ -152,7 +149,7 @@ def failure_table(
     In: the frame of `bounces.failures`.
     """
     if not failures["messages"].count():
-        return nothing(UNKNOWN if failures.height else NO_FAILURE, lang)
+        return cells.nothing(UNKNOWN if failures.height else NO_FAILURE, lang)
     types = pl.col("failure_type").replace_strict(FAILURE_TYPES, default=None, return_dtype=pl.String)
     return column_table(failures.with_columns(types), FAILURES, list(FAILURES), labels, lang)
 
@@ -174,18 +171,20 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
     """What stands large, and beneath it, by name: only what a delivery in this phase has."""
     share = row["processed"] / row["to_deliver"] if row["processed"] is not None and row["to_deliver"] else None
     since = row["last_at"] - row["started_at"] if row["last_at"] and row["started_at"] else None
-    spent = several("{count} message in {spent}", "{count} messages in {spent}", row["sent"] or 0, lang,
-                    spent=elapsed(since, lang) if since is not None else "") if since is not None else ""  # fmt: skip
+    spent = "" if since is None else _spent(row["sent"] or 0, since, lang)
     needed = "" if row["hours_needed"] is None else _needs(row, lang)
-    parts = fraction(row["processed"], row["to_deliver"], lang)
-    none = NONE_TO_DELIVER if row["to_deliver"] == 0 else NOT_LOADED
-    undated = NOT_LOADED if row["sent"] is None else NO_PACE
+    parts = cells.fraction(row["processed"], row["to_deliver"], lang)
+    none = NONE_TO_DELIVER if row["to_deliver"] == 0 else cells.NOT_LOADED
+    undated = cells.NOT_LOADED if row["sent"] is None else NO_PACE
     pace, speed = _pace(row["messages_per_hour"], lang)
     figures: dict[str, tuple[Cell, str]] = {
         "progress": (percent(share, lang=lang), say(none, lang) if share is None else parts),
         pace: (speed, spent if row["messages_per_hour"] else say(undated, lang)),
         "busiest": (number(row["busiest_hour"], lang=lang), "" if row["busiest_hour"] else say(undated, lang)),
-        "pending": (number(row["pending"], lang=lang), say(NOT_LOADED, lang) if row["pending"] is None else needed),
+        "pending": (
+            number(row["pending"], lang=lang),
+            say(cells.NOT_LOADED, lang) if row["pending"] is None else needed,
+        ),
     }
     if row["ends_at"] is not None:
         deadline = instant(row["validity_at"], timezone, lang=lang)
@@ -202,6 +201,11 @@ def _pace(an_hour: float | None, lang: str) -> tuple[str, str]:
     name = next((name for name, hours in SLOWER.items() if an_hour * hours >= 1), "per_year")
     value = an_hour * SLOWER[name]
     return name, number(value, 0 if value >= TEN else 1 if value >= 1 else 2, lang)
+
+
+def _spent(messages: int, since: timedelta, lang: str) -> str:
+    spent = elapsed(since, lang)
+    return several("{count} message in {spent}", "{count} messages in {spent}", messages, lang, spent=spent)
 
 
 def _needs(row: Mapping[str, Any], lang: str) -> str:
@@ -240,12 +244,13 @@ def _outlook(row: Mapping[str, Any], timezone: str, lang: str) -> str:
     ends, deadline = row["ends_at"], row["validity_at"]
     margin: Sequence[datetime] = sorted([ends, deadline]) if ends and deadline else ()
     return say(
-        OUTLOOKS[_verdict(row)], lang,
+        OUTLOOKS[_verdict(row)],
+        lang,
         pending=number(row["pending"], lang=lang),
         needed="" if row["hours_needed"] is None else _duration(row["hours_needed"], lang),
         deadline=instant(deadline, timezone, lang=lang),
         margin=elapsed(margin[1] - margin[0], lang) if margin else "",
-    )  # fmt: skip
+    )
 
 
 def _mood(row: Mapping[str, Any]) -> str:

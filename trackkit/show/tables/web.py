@@ -12,6 +12,8 @@ from trackkit.show.cells import Block, Labels, OneOf, nothing
 from trackkit.show.charts.web import source_name
 from trackkit.show.columns import TableColumn, column_table
 
+__all__ = ["attribution_table", "consent_table", "conversion_table", "funnel_table", "nobody", "source_table"]
+
 NO_RATE, NOBODY, NO_PATH = translatable(("{denominator} is 0", "No web application was visited.", "(no path)"))
 KINDS = translatable(
     {
