@@ -14,9 +14,9 @@ import polars as pl
 
 from trackkit.analysis.ranking import ranked, top_rows
 from trackkit.clock import local
-from trackkit.engine.believed import believed, now
 from trackkit.engine.deliveries import counted_events, is_link_hit, require_delivery, zone_of
 from trackkit.engine.measure import quotient
+from trackkit.engine.plausible import now, plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import MAIL_PROXY, MESSAGE
@@ -58,7 +58,7 @@ def period(tables: Measurable, delivery: str = "", days: int = PERIOD_DAYS, time
     """
     if not (isinstance(days, int) and days >= 0):
         raise RequestError(f"A period is a whole number of days, 0 for all; got {days!r}.")
-    zone, known = zone_of(tables, timezone), believed(tables, "event", delivery)
+    zone, known = zone_of(tables, timezone), plausible(tables, "event", delivery)
     day = _day_of(zone)
     dated = _hits(tables, delivery).filter(known.holds())
     first, last = dated.select(day.min().alias("first"), day.max().alias("last")).collect().row(0)

@@ -16,7 +16,6 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.engine.believed import now
 from trackkit.engine.completeness import purged, removal_of
 from trackkit.engine.deliveries import (
     deleted,
@@ -29,6 +28,7 @@ from trackkit.engine.deliveries import (
     still_there,
     without_aside,
 )
+from trackkit.engine.plausible import now
 from trackkit.engine.refusals import is_visit, with_refusals
 from trackkit.engine.snapshot import Measurable
 from trackkit.metrics import METRICS, Distinct, Known, Total, lineage, made_of, sources_of

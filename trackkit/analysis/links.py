@@ -11,7 +11,6 @@ import polars as pl
 from trackkit.analysis.ranking import ranked, top_rows
 from trackkit.analysis.unseen import WHY, observed, unseen
 from trackkit.clock import local, step_of
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import (
     comparable,
     counted_events,
@@ -22,6 +21,7 @@ from trackkit.engine.deliveries import (
     zone_of,
 )
 from trackkit.engine.measure import measure, quotient
+from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
@@ -99,7 +99,7 @@ def clicks_per_day(
     ranks = _ranked(clicks, top).select("link", "rank").lazy()
     other = pl.col("rank").is_null()
     return (
-        clicks.filter(believed(tables, "event", str(delivery)).holds())
+        clicks.filter(plausible(tables, "event", str(delivery)).holds())
         .join(ranks, on="link")
         .with_columns(
             link=pl.when(other).then(pl.lit(OTHERS)).otherwise("link"),

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from trackkit.clock import STEPS, begins, ends, local, step_of
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import launch, of_delivery, require_delivery, zone_of
 from trackkit.engine.measure import measure, quotient
+from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.language import translatable
@@ -149,7 +149,7 @@ def _dated(tables: Measurable, delivery: str) -> pl.LazyFrame:
     status = pl.col("status").cast(pl.String)
     return (
         of_delivery(tables, "message", delivery)
-        .filter(status.is_in(list(OUTCOMES)), believed(tables, "message", delivery).holds("status_at"))
+        .filter(status.is_in(list(OUTCOMES)), plausible(tables, "message", delivery).holds("status_at"))
         .select("status_at", series=status.replace_strict(OUTCOMES, return_dtype=OUTCOME))
     )
 

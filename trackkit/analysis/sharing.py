@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from trackkit.clock import step_of
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import is_public, require_deliveries, without_aside, zone_of
 from trackkit.engine.measure import measure, quotient
+from trackkit.engine.plausible import plausible
 from trackkit.engine.refusals import VISITS, with_refusals
 from trackkit.engine.snapshot import Measurable
 
@@ -74,7 +74,7 @@ def sharing_activity(
     the newest periods; the total is of all. Raises RequestError for an unknown delivery, period or time zone.
     """
     step = step_of(every, EVERY, "period")
-    at = pl.when(believed(tables).holds()).then(pl.col("occurred_at"))
+    at = pl.when(plausible(tables).holds()).then(pl.col("occurred_at"))
     local = at.dt.convert_time_zone(zone_of(tables, timezone)).dt.date()
     wanted, chosen = _wanted(networks), _chosen(tables, delivery)
     opens = _events(tables, chosen).filter(_is("opened"), pl.col("delivery_id").is_not_null())

@@ -8,8 +8,8 @@ import polars as pl
 
 from trackkit.analysis.links import event_label
 from trackkit.analysis.messages import with_label
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import require_delivery, require_timezone, still_there, unnamed_if_deleted
+from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.language import translatable
@@ -64,7 +64,7 @@ def timeline(tables: Measurable, recipient: str | None = None, delivery: str | N
         acts = acts.with_columns(unnamed_if_deleted(tables))
     sent = _of_messages(there["message"].filter(*asked))
     by_table = {"message": sent, "event": _of_events(there["event"].filter(*asked), sent), "subscription": acts}
-    dated = [rows.filter(believed(tables, table, delivery or "").holds()) for table, rows in by_table.items()]
+    dated = [rows.filter(plausible(tables, table, delivery or "").holds()) for table, rows in by_table.items()]
     return (
         with_label(tables, pl.concat(dated, how="diagonal"), "document")
         .sort("occurred_at", "act", "label", "delivery_id", "recipient_id", nulls_last=True)

@@ -13,9 +13,9 @@ import polars as pl
 
 from trackkit.analysis.messages import with_label
 from trackkit.clock import Asked, moment
-from trackkit.engine.believed import now as newest
 from trackkit.engine.deliveries import number_hint, unnamed_if_deleted, zone_of
 from trackkit.engine.measure import quotient
+from trackkit.engine.plausible import now as newest
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.schema import INSTANT
@@ -46,7 +46,7 @@ def subscription_progress(tables: Measurable, service: str = "", as_of: Asked = 
     are now; `loss_rate`, left / everybody, null of nobody. The service with most subscribers comes first.
 
     Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
-    without a zone is in `timezone`. Empty, it is the last act of all services that is `believed`, never the wall
+    without a zone is in `timezone`. Empty, it is the last act of all services that is `plausible`, never the wall
     clock. Raises RequestError for an unknown service or time zone, and for an `as_of` that is neither.
     """
     acts = _acts(tables)

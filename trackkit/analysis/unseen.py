@@ -14,8 +14,8 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.curves import SERIES
-from trackkit.engine.believed import now
 from trackkit.engine.measure import measure
+from trackkit.engine.plausible import now
 from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Estimate, lineage

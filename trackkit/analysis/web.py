@@ -10,9 +10,9 @@ import polars as pl
 from trackkit import schema
 from trackkit.analysis.consent import displays
 from trackkit.clock import begins, local, step_of
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import deleted, is_public, require_delivery, require_timezone
 from trackkit.engine.measure import quotient
+from trackkit.engine.plausible import plausible
 from trackkit.engine.refusals import is_visit
 from trackkit.engine.snapshot import Measurable, Snapshot
 from trackkit.errors import require_word
@@ -153,7 +153,7 @@ def _visits(tables: Measurable, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataF
     displayed = tables.scan("page_hit").filter(of_pages)
     pages = displayed.select(*columns, *_OF_PAGE, event_type=pl.lit("web_visited").cast(kind), origin=origin)
     hits, pages = (
-        rows.with_columns(occurred_at=pl.when(believed(tables, table).holds()).then("occurred_at"))
+        rows.with_columns(occurred_at=pl.when(plausible(tables, table).holds()).then("occurred_at"))
         for table, rows in (("event", hits), ("page_hit", pages))
     )
     both = pl.concat([hits.cast({"event_type": kind}), pages], how="diagonal")

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from trackkit import schema
-from trackkit.engine.believed import EARLIEST, believed
+from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.snapshot import Measurable, Tables
 from trackkit.errors import RequestError, did_you_mean
 
@@ -187,7 +187,7 @@ def launch(tables: Tables, delivery: str) -> Launch:
     for basis in planned.columns if planned.height else ():
         if (instant := planned.item(0, basis)) is not None and instant >= EARLIEST:
             return Launch(instant, basis)
-    hits = counted_events(tables, key).filter(believed(tables, "event", key).holds())
+    hits = counted_events(tables, key).filter(plausible(tables, "event", key).holds())
     first = hits.select(pl.col("occurred_at").min()).collect().item()
     return Launch(first, None if first is None else "first_event")
 

@@ -19,7 +19,7 @@ BEFORE = timedelta(days=90)  # of a delivery, hits of proofs and tests are no ol
 TIMES = {"event": "occurred_at", "message": "status_at", "subscription": "occurred_at", "page_hit": "occurred_at"}
 
 
-class Believed(NamedTuple):
+class PlausibleRange(NamedTuple):
     """From when to when instants are believed, an end that nothing says being None; and the newest that is."""
 
     first: datetime | None
@@ -34,10 +34,10 @@ class Believed(NamedTuple):
         return pl.all_horizontal(at.is_not_null(), *(test.fill_null(False) for test in tests))
 
 
-def believed(tables: Tables, table: str = "event", delivery: str = "") -> Believed:
+def plausible(tables: Tables, table: str = "event", delivery: str = "") -> PlausibleRange:
     """Return from when to when the instants of a table, or of its rows of one delivery, are believed."""
     delivery = str(delivery or "")
-    known: dict[tuple[str, str], Believed] = getattr(tables, "believed", {})  # a snapshot does not change
+    known: dict[tuple[str, str], PlausibleRange] = getattr(tables, "plausible", {})  # a snapshot does not change
     if (table, delivery) not in known:
         known[table, delivery] = _found(tables, table, delivery)
     return known[table, delivery]
@@ -48,7 +48,7 @@ def now(tables: Tables, table: str = "event", delivery: str = "", rows: pl.LazyF
 
     It is never after the last load.
     """
-    known, loaded = believed(tables, table, delivery), getattr(tables, "as_of", None)
+    known, loaded = plausible(tables, table, delivery), getattr(tables, "as_of", None)
     newest = known.newest
     if rows is not None:
         at = pl.col(TIMES[table])
@@ -56,7 +56,7 @@ def now(tables: Tables, table: str = "event", delivery: str = "", rows: pl.LazyF
     return min(newest, loaded) if newest and loaded and known.last else newest
 
 
-def _found(tables: Tables, table: str, delivery: str) -> Believed:
+def _found(tables: Tables, table: str, delivery: str) -> PlausibleRange:
     loaded, at = getattr(tables, "as_of", None), pl.col(TIMES[table])
     first, last = _start(tables, delivery), loaded and loaded + AHEAD
     is_early, is_late = at < pl.lit(first, INSTANT), (at > pl.lit(last, INSTANT)).fill_null(False)
@@ -66,7 +66,7 @@ def _found(tables: Tables, table: str, delivery: str) -> Believed:
     counts = asked.select(dated=at.count(), early=is_early.sum(), late=is_late.sum(), newest=newest, latest=latest)
     dated, early, late, newest, latest = counts.collect(engine="streaming").row(0)
     is_late_few = 2 * late < max(dated, 1)
-    return Believed(
+    return PlausibleRange(
         first if 2 * early < max(dated, 1) else None, last if is_late_few else None, newest if is_late_few else latest
     )
 
