@@ -20,9 +20,9 @@ from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.story import timeline
 from trackkit.analysis.subscriptions import subscription_curves, subscription_progress
 from trackkit.analysis.user_agents import period
-from trackkit.engine.believed import believed, now
 from trackkit.engine.deliveries import launch
 from trackkit.engine.measure import measure
+from trackkit.engine.plausible import now, plausible
 from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality
 from trackkit.report import open_page
@@ -128,7 +128,7 @@ def test_a_clock_that_is_a_little_fast_is_believed_but_is_not_now() -> None:
 
 def test_where_most_is_of_the_future_it_is_the_clock_of_the_load_that_is_not_believed() -> None:
     given = hits(*[LOADED + timedelta(days=300, minutes=n) for n in range(3)])
-    assert believed(given).last is None and now(given) == LOADED + timedelta(days=300, minutes=2)
+    assert plausible(given).last is None and now(given) == LOADED + timedelta(days=300, minutes=2)
     assert activity(given, "7")["count"].to_list() == [3]
     assert quality(given, "7").filter(pl.col("check") == "misdated")["count"].item() == 0
 

@@ -12,9 +12,9 @@ from fractions import Fraction
 import polars as pl
 
 from trackkit.clock import begins
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import Tables, counted_events, launch, require_delivery, zone_of
 from trackkit.engine.measure import quotient
+from trackkit.engine.plausible import plausible
 from trackkit.engine.refusals import with_refusals
 from trackkit.errors import RequestError, did_you_mean
 
@@ -124,13 +124,13 @@ def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "
 
 
 def series_events(tables: Tables, delivery: str) -> pl.LazyFrame:
-    """Return the dated events (`believed`) of the three series of a delivery: `occurred_at`, `series`.
+    """Return the dated events (`plausible`) of the three series of a delivery: `occurred_at`, `series`.
 
     Transactions of who refused web tracking are left out, as `measure` does.
     """
     names = {event_type: name for name, event_type in SERIES.items()}
     event_type = pl.col("event_type").cast(pl.String)
-    is_dated = believed(tables, "event", delivery).holds()
+    is_dated = plausible(tables, "event", delivery).holds()
     dated = counted_events(tables, delivery).filter(event_type.is_in(list(names)), is_dated)
     return (
         with_refusals(tables, dated)

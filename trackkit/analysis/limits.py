@@ -14,7 +14,6 @@ from trackkit import schema
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.standing import RUNNING, of_delivery
 from trackkit.analysis.unlogged import is_counted_only, reasons_are_told, unlogged, with_events
-from trackkit.engine.believed import now
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import (
     Tables,
@@ -27,6 +26,7 @@ from trackkit.engine.deliveries import (
     require_delivery,
     still_there,
 )
+from trackkit.engine.plausible import now
 from trackkit.engine.refusals import is_visit, with_refusals
 
 WEIGHTS = pl.Enum(["warning", "note"])

@@ -9,7 +9,6 @@ import math
 import polars as pl
 
 from trackkit.analysis.unseen import WHY, observed, unseen
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import (
     Tables,
     comparable,
@@ -21,6 +20,7 @@ from trackkit.engine.deliveries import (
     zone_of,
 )
 from trackkit.engine.measure import measure, quotient
+from trackkit.engine.plausible import plausible
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS
@@ -97,7 +97,7 @@ def clicks_per_day(
     ranks = _ranked(clicks, top).select("link", "rank").lazy()
     other = pl.col("rank").is_null()
     return (
-        clicks.filter(believed(tables, "event", str(delivery)).holds())
+        clicks.filter(plausible(tables, "event", str(delivery)).holds())
         .join(ranks, on="link")
         .with_columns(
             link=pl.when(other).then(pl.lit(OTHERS)).otherwise("link"),

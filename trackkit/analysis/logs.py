@@ -10,8 +10,8 @@ from types import MappingProxyType
 import polars as pl
 
 from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import Tables, require_delivery, still_there, zone_of
+from trackkit.engine.plausible import plausible
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
 from trackkit.schema import MESSAGE
@@ -93,7 +93,7 @@ def clicked_urls(
     chosen = _chosen(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
     clicks = hits.filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))
     named = _with_document(tables, clicks, ["document"]).with_columns(**COMPUTED)
-    dated = pl.col("occurred_at").filter(believed(tables, "event", delivery or "").holds())
+    dated = pl.col("occurred_at").filter(plausible(tables, "event", delivery or "").holds())
     urls = named.group_by("label", "url", "type", "category").agg(
         clicks=pl.len().cast(pl.Int64),
         deliveries=pl.col("delivery_id").drop_nulls().n_unique().cast(pl.Int64),

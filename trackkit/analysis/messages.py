@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import Tables, is_hit, require_delivery, still_there
+from trackkit.engine.plausible import plausible
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 
@@ -29,7 +29,7 @@ def messages(
     if recipient is not None:
         chosen = chosen.filter(pl.col("recipient_id") == recipient)
     hits = hits.join(chosen.select(MESSAGE.key), on=MESSAGE.key, how="semi", nulls_equal=True)
-    is_dated = believed(tables, "event", delivery or "").holds()
+    is_dated = plausible(tables, "event", delivery or "").holds()
     counted = _named(tables, chosen).join(_hits(hits, is_dated), on=MESSAGE.key, how="left", nulls_equal=True)
     rows = counted.with_columns(pl.col("opens", "clicks", "hits").fill_null(0)).sort(
         "last_hit_at", "status_at", "message_id", "delivery_id", descending=True, nulls_last=True

@@ -9,8 +9,8 @@ from datetime import UTC, timedelta
 import polars as pl
 
 from trackkit.clock import Asked, moment
-from trackkit.engine.believed import now
 from trackkit.engine.deliveries import Tables, counted_events, is_public, of_delivery, require_delivery, without_aside
+from trackkit.engine.plausible import now
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 
@@ -24,7 +24,7 @@ def no_open_in(tables: Tables, days: float, until: Asked | None = None) -> pl.Da
     Columns: `recipient_id`, `messages` (delivered to them in those days), `last_open_at` (UTC, the latest one before;
     null when they never opened). A hit on the open pixel counts, as on the platform; a click without one does not.
     `until` is the end of the days (a date, its end; an instant; or ISO text), by default the newest instant in the
-    tracking log that is `believed`. Raises RequestError when `days`
+    tracking log that is `plausible`. Raises RequestError when `days`
     is not positive, or nothing is dated and `until` is not given.
     """
     if not days > 0:

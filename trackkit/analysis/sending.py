@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from trackkit.clock import begins, ends
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import Tables, launch, of_delivery, require_delivery, zone_of
 from trackkit.engine.measure import measure, quotient
+from trackkit.engine.plausible import plausible
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT
@@ -149,7 +149,7 @@ def _dated(tables: Tables, delivery: str) -> pl.LazyFrame:
     status = pl.col("status").cast(pl.String)
     return (
         of_delivery(tables, "message", delivery)
-        .filter(status.is_in(list(OUTCOMES)), believed(tables, "message", delivery).holds("status_at"))
+        .filter(status.is_in(list(OUTCOMES)), plausible(tables, "message", delivery).holds("status_at"))
         .select("status_at", series=status.replace_strict(OUTCOMES, return_dtype=OUTCOME))
     )
 

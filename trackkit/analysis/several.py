@@ -11,9 +11,9 @@ from typing import NamedTuple
 import polars as pl
 
 from trackkit.analysis.unseen import observed, unseen
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import AVERAGE_MONTHS, Tables, is_set_aside, require_deliveries, without_aside
 from trackkit.engine.measure import measure
+from trackkit.engine.plausible import plausible
 from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
 
@@ -39,7 +39,7 @@ def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> p
     asked = _ids(deliveries)
     keys = require_deliveries(tables, asked) if asked else None
     found = _known(tables, keys)
-    chosen = _of_the_last_months(found, believed(tables).last) if keys is None else _in_order(found, keys)
+    chosen = _of_the_last_months(found, plausible(tables).last) if keys is None else _in_order(found, keys)
     if chosen.height > MOST:
         raise RequestError(f"A report holds at most {MOST:,} deliveries; there are {chosen.height:,}: name fewer ids.")
     return _told_apart(chosen).select("delivery_id", "delivery", "launched_at")
@@ -77,7 +77,7 @@ def _known(tables: Tables, keys: list[str] | None) -> pl.DataFrame:
     if keys is not None:
         asked = pl.col("delivery_id").is_in(keys)
         declared, hits = declared.filter(asked), hits.filter(asked)
-    dated = hits.filter(believed(tables).holds())
+    dated = hits.filter(plausible(tables).holds())
     first = dated.group_by("delivery_id").agg(first_hit_at=pl.col("occurred_at").min())
     first = hits.select("delivery_id").unique().join(first, on="delivery_id", how="left")
     joined = declared.unique("delivery_id").join(first, on="delivery_id", how="full", coalesce=True)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import Tables, is_public, require_deliveries, without_aside, zone_of
 from trackkit.engine.measure import measure, quotient
+from trackkit.engine.plausible import plausible
 from trackkit.engine.refusals import VISITS, with_refusals
 from trackkit.errors import RequestError, did_you_mean
 
@@ -68,7 +68,7 @@ def sharing_activity(
     """
     if every not in EVERY:
         raise RequestError(f"There is no period {str(every)[:80]!r}.{did_you_mean(str(every), EVERY)}")
-    at = pl.when(believed(tables).holds()).then(pl.col("occurred_at"))
+    at = pl.when(plausible(tables).holds()).then(pl.col("occurred_at"))
     local = at.dt.convert_time_zone(zone_of(tables, timezone)).dt.date()
     wanted, chosen = _wanted(networks), _chosen(tables, delivery)
     opens = _events(tables, chosen).filter(_is("opened"), pl.col("delivery_id").is_not_null())

@@ -8,9 +8,9 @@ import polars as pl
 
 from trackkit.analysis.limit import Limit, counted
 from trackkit.analysis.unlogged import unlogged
-from trackkit.engine.believed import now
 from trackkit.engine.completeness import removal_of
 from trackkit.engine.deliveries import Tables, has_no_status
+from trackkit.engine.plausible import now
 from trackkit.schema import DELETED, STATES
 
 RUNNING, ENDED_EARLY, LAST_BEFORE_SENDING = (51, 55, 61, 62, 71, 72, 75), (85, 87), 45

@@ -7,8 +7,8 @@ refused tracking.
 import polars as pl
 
 from trackkit.analysis.links import event_label
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import Tables, require_delivery, require_timezone, still_there, unnamed_if_deleted
+from trackkit.engine.plausible import plausible
 from trackkit.errors import RequestError
 from trackkit.language import translatable
 from trackkit.schema import MESSAGE
@@ -51,7 +51,7 @@ def timeline(tables: Tables, recipient: str | None = None, delivery: str | None 
         acts = acts.with_columns(unnamed_if_deleted(tables))
     sent = _of_messages(there["message"].filter(*asked))
     told = {"message": sent, "event": _of_events(there["event"].filter(*asked), sent), "subscription": acts}
-    dated = [rows.filter(believed(tables, table, delivery or "").holds()) for table, rows in told.items()]
+    dated = [rows.filter(plausible(tables, table, delivery or "").holds()) for table, rows in told.items()]
     told = pl.concat(dated, how="diagonal")
     names = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
     return (

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from trackkit.clock import Asked, moment
-from trackkit.engine.believed import now as newest
 from trackkit.engine.deliveries import Tables, number_hint, unnamed_if_deleted, zone_of
 from trackkit.engine.measure import quotient
+from trackkit.engine.plausible import now as newest
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import INSTANT
 
@@ -42,7 +42,7 @@ def subscription_progress(tables: Tables, service: str = "", as_of: Asked = "", 
     are now; `loss_rate`, left / everybody, null of nobody. The service with most subscribers comes first.
 
     Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
-    without a zone is in `timezone`. Empty, it is the last act of all services that is `believed`, never the wall
+    without a zone is in `timezone`. Empty, it is the last act of all services that is `plausible`, never the wall
     clock. Raises RequestError for an unknown service or time zone, and for an `as_of` that is neither.
     """
     acts = _acts(tables)

@@ -14,9 +14,9 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.curves import SERIES
-from trackkit.engine.believed import now
 from trackkit.engine.deliveries import Tables
 from trackkit.engine.measure import measure
+from trackkit.engine.plausible import now
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Estimate, lineage
 from trackkit.sources.feeds.feed import can_tell

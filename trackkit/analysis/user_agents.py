@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.engine.believed import believed, now
 from trackkit.engine.deliveries import Tables, counted_events, require_delivery, zone_of
 from trackkit.engine.measure import quotient
+from trackkit.engine.plausible import now, plausible
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import MAIL_PROXY
 
@@ -42,7 +42,7 @@ def period(tables: Tables, delivery: str = "", days: int = PERIOD_DAYS, timezone
     """
     if not (isinstance(days, int) and days >= 0):
         raise RequestError(f"A period is a whole number of days, 0 for all; got {days!r}.")
-    zone, known = zone_of(tables, timezone), believed(tables, "event", delivery)
+    zone, known = zone_of(tables, timezone), plausible(tables, "event", delivery)
     day = day_of(zone)
     dated = hits(tables, delivery).filter(known.holds())
     first, last = dated.select(day.min().alias("first"), day.max().alias("last")).collect().row(0)

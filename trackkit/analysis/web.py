@@ -8,8 +8,8 @@ import polars as pl
 from trackkit import schema
 from trackkit.analysis.consent import displays, require_word, share
 from trackkit.clock import begins
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import Tables, deleted, is_public, require_delivery, require_timezone
+from trackkit.engine.plausible import plausible
 from trackkit.engine.refusals import is_visit
 from trackkit.engine.snapshot import Snapshot
 
@@ -147,7 +147,7 @@ def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame
         event_type=pl.lit("web_visited").cast(kind), origin=_origin("web_application"),
     )  # fmt: skip
     hits, pages = (
-        rows.with_columns(occurred_at=pl.when(believed(tables, table).holds()).then("occurred_at"))
+        rows.with_columns(occurred_at=pl.when(plausible(tables, table).holds()).then("occurred_at"))
         for table, rows in (("event", hits), ("page_hit", pages))
     )
     both = pl.concat([hits.cast({"event_type": kind}), pages], how="diagonal")

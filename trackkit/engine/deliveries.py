@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from trackkit import schema
-from trackkit.engine.believed import EARLIEST, believed
+from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.snapshot import Measurable, Tables
 from trackkit.errors import RequestError, did_you_mean
 
@@ -176,7 +176,7 @@ def zone_of(tables: Measurable, timezone: str) -> str:
 def launch(tables: Tables, delivery: str) -> Launch:
     """Return when a delivery was launched: its first message, else its planned contact, else its first dated event.
 
-    `basis` is "started_at", "contact_at" or "first_event"; dates that are too early to be believed are passed over.
+    `basis` is "started_at", "contact_at" or "first_event"; dates that are too early to be plausible are passed over.
     Both fields are None when nothing is dated. Raises RequestError when the delivery is unknown.
     """
     key = require_delivery(tables, delivery)
@@ -184,7 +184,7 @@ def launch(tables: Tables, delivery: str) -> Launch:
     for basis in planned.columns if planned.height else ():
         if (instant := planned.item(0, basis)) is not None and instant >= EARLIEST:
             return Launch(instant, basis)
-    hits = counted_events(tables, key).filter(believed(tables, "event", key).holds())
+    hits = counted_events(tables, key).filter(plausible(tables, "event", key).holds())
     first = hits.select(pl.col("occurred_at").min()).collect().item()
     return Launch(first, None if first is None else "first_event")
 

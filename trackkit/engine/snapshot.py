@@ -52,8 +52,8 @@ class Snapshot:
     timezone: str = "UTC"
     # Deliveries found to be mentioned.
     seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-    # From when to when instants are believed, by table and delivery (`trackkit.engine.believed`).
-    believed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # From when to when instants are plausible, by table and delivery (`trackkit.engine.plausible`).
+    plausible: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def has(self, table: str) -> bool:
         """Return whether any load brought this table; a question on a missing one answers null, never 0."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import require_delivery
+from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Tables
 from trackkit.quality.curves import curve_findings, hourly
 from trackkit.quality.finding import Finding, frame, verdict, worst
@@ -56,7 +56,7 @@ def _of_all(scope: Scope) -> Iterator[Finding]:
 def _of_one(scope: Scope) -> Iterator[Finding]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
-    dated = scope.hits().filter(believed(scope.tables, "event", (scope.deliveries or [""])[0]).holds())
+    dated = scope.hits().filter(plausible(scope.tables, "event", (scope.deliveries or [""])[0]).holds())
     ends = dated.select(first=at.min(), last=at.quantile(MOST_READ, "nearest")).collect()
     since, until = ends.row(0)
     if gaps and since:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from trackkit.engine.believed import believed
+from trackkit.engine.plausible import plausible
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.hits import Scope
 from trackkit.quality.thresholds import FAIL, PASS, WARN, SilenceLimits, SilentServerLimits, SkewLimits, Thresholds
@@ -26,7 +26,7 @@ def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
     rows = pl.concat([frame.select("log_server", "occurred_at") for frame in both])
     at = pl.col("occurred_at")
     own = scope.deliveries[0] if scope.deliveries and scope.is_one else ""
-    rows = rows.filter(believed(scope.tables, "event", own).holds())
+    rows = rows.filter(plausible(scope.tables, "event", own).holds())
     rows = rows.filter(at.is_between(window[0] - AROUND, window[1] + AROUND)) if window else rows
     return (
         rows.group_by("log_server", hour=at.dt.truncate("1h"))

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import polars as pl
 
-from trackkit.engine.believed import BEFORE, EARLIEST, TIMES, now
 from trackkit.engine.deliveries import has_no_status, is_hit, is_public, is_set_aside
+from trackkit.engine.plausible import BEFORE, EARLIEST, TIMES, now
 from trackkit.engine.snapshot import Tables
 from trackkit.quality.finding import EXAMPLES, Finding
 from trackkit.quality.thresholds import FAIL, PASS, FileLimits, ShareLimits, Thresholds

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.engine.believed import believed
+from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Tables
 from trackkit.quality.curves import Window, curve_findings, hourly
 from trackkit.quality.finding import EXAMPLES, Finding, frame, reason, verdict, worst
@@ -37,7 +37,7 @@ def judge_load(
     limits = thresholds()
     scope = Scope(tables, limits, touched)
     at = pl.col("occurred_at")
-    dated = at.filter(believed(tables).holds())
+    dated = at.filter(plausible(tables).holds())
     ends = hits.select(pl.col("log_server").unique().drop_nulls().sort().implode(), first=dated.min(), last=dated.max())
     servers, *window = ends.collect(engine="streaming").row(0)
     found = [*file_findings(sources, earlier, limits), *hit_findings(scope)]

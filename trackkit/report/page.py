@@ -18,8 +18,8 @@ from trackkit.analysis import limits
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
-from trackkit.engine.believed import EARLIEST, believed
 from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
+from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
@@ -210,7 +210,7 @@ def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str 
 
 def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header:
     """Describe everything in the tables: how many deliveries there are, and from when to when they were launched."""
-    launched, until = pl.coalesce("started_at", "contact_at"), believed(tables).last
+    launched, until = pl.coalesce("started_at", "contact_at"), plausible(tables).last
     is_past = launched <= pl.lit(until, INSTANT) if until else pl.lit(True)  # what is planned is no launch yet
     count, first, last = (
         tables.scan("delivery")
@@ -239,7 +239,7 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
     """Describe an information service, or all: from when to when people joined and left them."""
     found = services(tables, service)
     acts = tables.scan("subscription").filter(pl.col("service_id").is_in(found["service_id"].to_list()))
-    at = pl.col("occurred_at").filter(believed(tables, "subscription").holds())
+    at = pl.col("occurred_at").filter(plausible(tables, "subscription").holds())
     count, first, last = acts.select(pl.len(), first=at.min(), last=at.max()).collect().row(0)
     shown = [
         ("Services", number(found.height, lang=lang)),
@@ -274,7 +274,7 @@ def _header(
     timezone: str,
     lang: str,
 ) -> Header:
-    dated = pl.col("occurred_at").filter(believed(tables).holds())
+    dated = pl.col("occurred_at").filter(plausible(tables).holds())
     count, last = hits.filter(is_hit()).select(pl.len(), dated.max()).collect().row(0)
     facts = [*facts, ("Hits", number(count, lang=lang)), ("Last hit", instant(last, timezone, lang=lang))]
     return Header(
