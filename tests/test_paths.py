@@ -12,7 +12,7 @@ from trackkit.analysis.consent import with_consent
 from trackkit.analysis.links import link_clicks
 from trackkit.analysis.web import attribute_web, attribution_counts
 from trackkit.engine.snapshot import Snapshot
-from trackkit.sources.adobe import MAPS
+from trackkit.sources.table_formats import built_in
 from trackkit.store import load
 
 
@@ -132,7 +132,7 @@ def test_a_tag_is_that_of_the_hit_else_that_of_its_link(tmp_path: Path) -> None:
 
 
 def test_paths_and_tags_have_the_names_of_the_model() -> None:
-    table = next(one for one in MAPS if one.name == "web_page_hit")
+    table = built_in("adobe_export").maps["web_page_hit"]
     heads = {"sWebAppName": "web_application", "@goal": "goal", "Target action": "goal", "@trackerName": "tag_id"}
     assert {header: next(iter(table.match([header]))).column for header in heads} == heads
 

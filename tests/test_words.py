@@ -16,11 +16,14 @@ from trackkit.engine.measure import measure
 from trackkit.quality import quality
 from trackkit.report.notes import sentences
 from trackkit.runs.due import run
-from trackkit.sources import codes, read
+from trackkit.sources import read
 from trackkit.sources.report import LoadReport
+from trackkit.sources.table_formats import built_in
+from trackkit.sources.values import code_of, coded, folded
 from trackkit.store import open_store
 from trackkit.store.pseudonyms import Pseudonyms
 
+CODES = built_in("adobe_export").codes
 # Labels of the pages on delivery statuses and on failures (campaign-classic.en, .pt-BR, .fr-FR), with their codes.
 STATUSES = {
     "Sent": 1, "Ignored": 0, "Failed": 2, "Pending": 6, "Delivery canceled": 7, "Delivery cancelled": 7,
@@ -44,27 +47,27 @@ REASONS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("known", "words"), [(codes.STATUS, STATUSES), (codes.FAILURE_REASON, REASONS)])
+@pytest.mark.parametrize(("known", "words"), [(CODES["status_code"], STATUSES), (CODES["failure_reason"], REASONS)])
 def test_every_label_of_the_pages_has_its_code(known: dict[str, int], words: dict[str, int]) -> None:
-    assert {word: codes.code_of(word, known) for word in words} == words
-    assert {word: codes.code_of(word.upper().replace(" ", "-"), known) for word in words} == words
+    assert {word: code_of(word, known) for word in words} == words
+    assert {word: code_of(word.upper().replace(" ", "-"), known) for word in words} == words
 
 
 def test_every_code_has_a_word_and_no_word_has_two_codes() -> None:
-    assert set(codes.STATE.values()) == set(schema.STATES)
-    assert set(codes.STATUS.values()) == set(schema.STATUSES)
-    assert set(codes.FAILURE_REASON.values()) == set(schema.FAILURE_REASONS)
-    assert set(codes.LINK_TYPE.values()) == set(schema.LINK_TYPES)
-    assert set(codes.CHANNEL.values()) == set(schema.MESSAGE_TYPES)
-    assert set(codes.FAILURE_TYPE.values()) == set(schema.FAILURE_TYPES)
+    assert set(CODES["state"].values()) == set(schema.STATES)
+    assert set(CODES["status_code"].values()) == set(schema.STATUSES)
+    assert set(CODES["failure_reason"].values()) == set(schema.FAILURE_REASONS)
+    assert set(CODES["type_code"].values()) == set(schema.LINK_TYPES)
+    assert set(CODES["message_type"].values()) == set(schema.MESSAGE_TYPES)
+    assert set(CODES["failure_type"].values()) == set(schema.FAILURE_TYPES)
     for code, name in {**schema.FAILURE_REASONS, **schema.STATES}.items():
-        assert code in (codes.FAILURE_REASON.get(codes.folded(name)), codes.STATE.get(codes.folded(name)))
+        assert code in (CODES["failure_reason"].get(folded(name)), CODES["state"].get(folded(name)))
 
 
 @pytest.mark.parametrize("spelled", [{1: ("Sent",), 2: ("sent",)}])
 def test_two_codes_of_one_word_are_refused(spelled: dict[int, tuple[str, ...]]) -> None:
     with pytest.raises(ValueError, match="'sent' is code 1 and 2"):
-        codes.coded(spelled)
+        coded(spelled)
 
 
 def write(folder: Path, **files: str) -> Path:

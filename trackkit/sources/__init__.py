@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from trackkit.errors import DataError, RequestError, did_you_mean
-from trackkit.sources import adobe, redirection, tables
+from trackkit.sources import content, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
@@ -17,7 +17,7 @@ from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport, SourceReport
 from trackkit.sources.sql import Since, is_database, products
 from trackkit.sources.staging import RawLoad, Staged, combine, quarantine_frame
-from trackkit.sources.table_formats import TableFormat, all_table_formats, is_table_format, read_table_format
+from trackkit.sources.table_formats import TableFormat, all_table_formats, file_maps, is_table_format, read_table_format
 from trackkit.sources.values import Clock
 
 __all__ = ["Format", "LoadReport", "RawLoad", "Since", "SourceReport", "formats", "read"]
@@ -41,10 +41,7 @@ _OWN = {
     for one in (
         Format(redirection.NAME, "Adobe Campaign Classic, raw redirection log",
                "'.log' files in 'redir/log', or lines of the published form"),
-        Format(adobe.EXPORT, "Adobe Campaign Classic, exported tables and the flattened tracking archive",
-               "files named after a table ('delivery', 'broadlog', 'tracking_log', …), or its headers; in a database, "
-               "tables of these names or of the platform's own ('nmsdelivery', …)"),
-        Format(adobe.CONTENT, "Adobe Campaign Classic, message content",
+        Format(content.NAME, "Adobe Campaign Classic, message content",
                "'content/<delivery id>.html' or '.txt'"),
     )
 }  # fmt: skip
@@ -56,7 +53,7 @@ def formats() -> dict[str, Format]:
     >>> formats()["amazon_ses"].what
     'Amazon SES events: SNS notifications, raw delivery, Firehose, EventBridge'
     """
-    declared = all_table_formats("database") | all_table_formats() | all_feeds()
+    declared = all_table_formats() | all_feeds()
     return _OWN | {name: Format(name, one.what, one.recognised) for name, one in declared.items()}
 
 
@@ -89,7 +86,7 @@ def read(
     """  # fmt: skip
     wishes, hiding = Wishes(dedupe, delivery_field, dates), hiding or Hiding()
     format, known_feeds, known_tables = _known(format)
-    _check_request(source, format, [*_OWN, *products(), *known_tables, *known_feeds], collapse_minutes)
+    _check_request(source, format, [*_OWN, *known_tables, *known_feeds], collapse_minutes)
     clock = Clock(timezone)
     if is_database(source):
         from trackkit.sources.sql.reading import read_database
@@ -99,7 +96,7 @@ def read(
         return read_database(str(source), folder, format, clock, seconds, since or Since(), progress, hiding)
     inside = staging.resolve()
     found = [one for one in find(source) if inside not in one.path.resolve().parents]
-    maps = [*adobe.MAPS, *(one for kind in known_tables.values() for one in kind.maps.values())]
+    maps = file_maps(known_tables.values())
     chosen = _with_siblings([(one, choose(one, maps, known_feeds, format)) for one in found])
     known = [(one, choice) for one, choice in chosen if choice.format or choice.is_refused]
     if not any(choice.format for _, choice in known):
@@ -192,8 +189,8 @@ def _read_by(
         return reading.stage(found, choice.feed, folder, clock, seconds, wishes, hiding, own)
     if choice.table_map:
         return tables.stage(found, choice.table_map, folder, clock, seconds, hiding, wishes.dates)
-    if choice.format == adobe.CONTENT:
-        return adobe.stage_content(found, hiding)
+    if choice.format == content.NAME:
+        return content.stage(found, hiding)
     return redirection.stage(found, folder, clock, seconds, hiding)
 
 

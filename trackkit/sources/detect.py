@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from trackkit.errors import DataError
-from trackkit.sources import adobe, files, redirection
+from trackkit.sources import content, files, redirection
 from trackkit.sources.feeds import framing, recognise
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.recognise import near_tables, of_table, siblings
@@ -48,8 +48,8 @@ def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], fo
         return _as_asked(found, feeds[format])
     if format in ("auto", redirection.NAME) and (chosen := _as_log(found, format)):
         return chosen
-    if format in ("auto", adobe.CONTENT) and adobe.is_content(found):
-        return Choice(adobe.CONTENT, "a page or text in the folder 'content', named after a delivery")
+    if format in ("auto", content.NAME) and content.is_content(found):
+        return Choice(content.NAME, "a page or text in the folder 'content', named after a delivery")
     if format == "auto" and (chosen := _as_feed(found, feeds)):
         is_called = not chosen.format and lower.endswith(EXTENSIONS) and bool(called(maps, names(found)))
         return replace(chosen, is_refused=chosen.is_refused or is_called)

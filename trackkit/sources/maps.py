@@ -7,7 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from trackkit import schema
-from trackkit.sources.codes import folded
+from trackkit.sources.values import folded
 
 KINDS = {
     "text": pl.String(), "id": pl.String(), "count": pl.Int64(), "amount": pl.Float64(), "flag": pl.Boolean(),
@@ -42,7 +42,7 @@ class Field:
 
     The first header found wins. Two fields of one column fill each other's gaps, the earlier first. A row is refused
     when a `required` column is empty or a cell is not of its kind; an unknown word of a code or a flag refuses nothing:
-    the value is unknown. `words` are names that stand for codes, as `codes.folded` writes them; other numbers than
+    the value is unknown. `words` are names that stand for codes, as `values.folded` writes them; other numbers than
     theirs are kept, and are unknown too. `table` names another canonical table, of which this file tells something too.
     """
 
@@ -113,6 +113,11 @@ class TableMap:
     zone: str | None = None
     key_titles: tuple[str, ...] = ()
 
+    @property
+    def helpers(self) -> list[str]:
+        """The derived columns that serve others alone: of no canonical table."""
+        return [name for name in self.derive if "." not in name and name not in schema.TABLES[self.table].schema]
+
     def match(self, headers: list[str]) -> dict[Field, int]:
         """Return the place of each field that some header names."""
         places: dict[str, int] = {}
@@ -155,8 +160,9 @@ class TableMap:
 def called(maps: Iterable[TableMap], names: Iterable[str]) -> list[TableMap]:
     """Return the maps of the tables that one of the names is of, the first name first; families after exact names.
 
-    >>> from trackkit.sources import adobe
-    >>> [called(adobe.MAPS, [name])[0].name for name in ("broadlog", "nmsbroadlogsvc", "custrackinglogpartner")]
+    >>> from trackkit.sources.table_formats import built_in
+    >>> maps = built_in("adobe_export").maps.values()
+    >>> [called(maps, [name])[0].name for name in ("broadlog", "nmsbroadlogsvc", "custrackinglogpartner")]
     ['broadlog', 'broadlog', 'tracking_log']
     """
     listed, names = list(maps), list(names)

@@ -15,7 +15,6 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from trackkit import schema, toml
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import money, values
-from trackkit.sources.codes import coded
 from trackkit.sources.maps import KINDS, TableMap, unknown
 from trackkit.sources.maps import Field as TableField
 from trackkit.toml import Strict
@@ -65,8 +64,6 @@ class Column(Strict):
     """Where a column is found, and what its cells hold where its name does not say it."""
 
     headers: list[str] = []
-    titles: str = ""  # further headers: a list of `[titles]`
-    linked: str = ""  # titles of the key of another table: a list of `[titles]`, alone and with the title of its key
     otherwise: list[str] = []  # headers of a second column that fills the gaps of the first
     kind: Kind | None = None
 
@@ -123,6 +120,7 @@ class Table(Strict):
     join: list[JoinedTable] = []
     notes: list[str] = []  # what the load report says of it
     tells: str = ""  # what of its deliveries is not known as long as it is not read
+    targets: list[str] = []  # the platform: further tables of its kind, each with numbers of its own, of other targets
 
     def listed(self) -> Iterator[tuple[str, str, Column]]:
         """Yield each column with the name of the other table that it is of, if any."""
@@ -177,6 +175,8 @@ class TableFormat(Strict):
     recognise: Recognise
     ids: list[str] = []  # columns that hold whole numbers or UUIDs; other ids are texts
     untold: str = ""  # what no table of a database tells of deliveries
+    # Lists of headers: `titles.label` stands for one of them among headers, and `linked.delivery` for the titles of the
+    # key of a linked table: its name, alone or with the title of its key (`titles.key`) in brackets.
     titles: dict[str, list[str]] = {}
     words: dict[str, dict[int, list[str]]] = {}
     table: list[Table] = Field(min_length=1)
@@ -199,8 +199,8 @@ class TableFormat(Strict):
     def _has_its_lists(self) -> Self:
         if self.engine == "database" and not self.recognise.tables:
             raise ValueError("a database needs 'tables' in 'recognise': those that say that it is of this format")
-        for one in (column for table in self.table for *_, column in table.listed()):
-            _require_list("titles", [name for name in (one.titles, one.linked) if name], self.titles)
+        headers = chain.from_iterable(one.headers for table in self.table for *_, one in table.listed())
+        _require_list("titles", [name for header in headers for name in _titles(header)], self.titles)
         for table in self.table:
             rules = [rule for rule in table.derive.values() if isinstance(rule, Made)]
             _require_list("words", [rule.words for rule in rules if rule.function == "code"], self.words)
@@ -216,7 +216,12 @@ class TableFormat(Strict):
     @cached_property
     def codes(self) -> dict[str, dict[str, int]]:
         """The code of each word, by column."""
-        return {column: coded(spellings) for column, spellings in self.words.items()}
+        return {column: values.coded(spellings) for column, spellings in self.words.items()}
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The tables by name."""
+        return {one.name: one for one in self.table}
 
     @cached_property
     def maps(self) -> dict[str, TableMap]:
@@ -247,16 +252,17 @@ class TableFormat(Strict):
     def _fields(self, one: Table, table: str, name: str, column: Column) -> Iterator[TableField]:
         ids = self.ids if one.ids is None else one.ids
         kind = column.kind or ("id" if name in ids else _kind_by_schema(table or one.table, name))
-        headers = [*column.headers, *self.titles.get(column.titles, ()), *self._linked(column.linked)]
+        headers = list(chain.from_iterable(map(self._headers, column.headers)))
         is_required = (f"{table}.{name}" if table else name) in one.required
         words = self.codes.get(name, {}) if kind == "code" else {}
         for some in filter(None, (headers, column.otherwise)):
             yield TableField(name, kind, tuple(some), is_required, words, table)
 
-    def _linked(self, titles: str) -> Iterator[str]:
-        names, keys = self.titles.get(titles, []), (*self.titles.get("key", ()), "id", "foreign key")
-        yield from names
-        yield from (f"{name} ({key})" for name in names for key in keys)
+    def _headers(self, written: str) -> list[str]:
+        names = [name for titles in _titles(written) for name in self.titles[titles]] or [written]
+        if not written.startswith("linked."):
+            return names
+        return names + [f"{name} ({key})" for name in names for key in (*self.titles["key"], "id", "foreign key")]
 
     def _expression(self, rule: Made | bool | int | str) -> pl.Expr:
         if isinstance(rule, Made):
@@ -281,6 +287,12 @@ class TableFormat(Strict):
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     both = {key: {**base[key], **value} for key, value in own.items() if isinstance(value, dict) and key in base}
     return {**base, "files": [], **own, **both}
+
+
+def _titles(header: str) -> list[str]:
+    """Return the list of `[titles]` that a header stands for, if it is no header."""
+    kind, _, name = header.partition(".")
+    return [name] if kind in ("titles", "linked") and name else []
 
 
 def _require_list(what: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -317,10 +329,12 @@ def built_in(name: str) -> TableFormat:
     return read_table_format(BUILT_IN / f"{name}.toml")
 
 
-def all_table_formats(engine: Literal["tables", "database"] = "tables") -> dict[str, TableFormat]:
-    """Return the formats of several tables, of files or of databases, by name: the package's, then the user's own."""
-    places = [
-        place for folder in (BUILT_IN, LOCAL) for place in sorted(folder.glob("*.toml")) if is_table_format(place)
-    ]
-    formats = {one.name: one for one in map(read_table_format, places)}
-    return {name: one for name, one in formats.items() if one.engine == engine}
+def all_table_formats() -> dict[str, TableFormat]:
+    """Return the formats of several tables, by name: the package's, and those of the working folder."""
+    places = [place for folder in (BUILT_IN, LOCAL) for place in sorted(folder.glob("*.toml"))]
+    return {one.name: one for one in map(read_table_format, filter(is_table_format, places))}
+
+
+def file_maps(formats: Iterable[TableFormat]) -> list[TableMap]:
+    """Return the maps of all tables that may come as files."""
+    return [table_map for one in formats if one.engine == "tables" for table_map in one.maps.values()]

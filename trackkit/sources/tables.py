@@ -155,7 +155,7 @@ class _Reading:
         for name, expression in self.table_map.derive.items():
             rows = rows.with_columns(expression.alias(name))
         try:
-            rows.sink_parquet(target, **STAGED)
+            rows.drop(self.table_map.helpers).sink_parquet(target, **STAGED)
         except (pl.exceptions.PolarsError, OSError) as error:
             if not self.sheet.separator:  # Parquet, damaged inside; text is never at fault here
                 raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None

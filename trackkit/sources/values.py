@@ -3,9 +3,12 @@
 A caller tells a wrong value from a missing one by looking at the text: text there, value null, is wrong.
 """
 
+import re
+import unicodedata
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -13,7 +16,6 @@ import polars as pl
 from polars.expr.struct import ExprStructNameSpace as Parts
 
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.sources.codes import code_of
 from trackkit.sources.dates import as_iso
 
 # Patterns are anchored and without groups wherever all rows pass through them: such ones run at memory speed.
@@ -65,6 +67,8 @@ _UNSEEN = (*range(0x21), *range(0x7F, 0xA1), 0xAD, 0x1680, *range(0x2000, 0x2010
 _AROUND = "".join(map(chr, _UNSEEN))
 NAMES = ("delivery_id",)  # by which reports are asked for
 CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x{9f}]"  # all but the tab
+_NUMBER_FIRST = re.compile(r"\s*(\d{1,5})\s*[-–—:.)=]\s*(\D.*)", re.DOTALL)
+_NUMBER_LAST = re.compile(r"(.*\D)\s*[(\[]\s*(\d{1,5})\s*[)\]]\s*", re.DOTALL)
 PERCENT = {f"%{code:02X}": chr(code) for code in range(0x20, 0x7F)} | {"+": " "}
 
 
@@ -232,8 +236,46 @@ def named(value: pl.Expr, names: Mapping[Any, Any]) -> pl.Expr:
     return pl.coalesce(answers)
 
 
+@lru_cache(maxsize=4096)
+def folded(word: str) -> str:
+    """Return a word as it is compared: letters and digits without accents, in lower case.
+
+    >>> folded("E-mail click"), folded("Endereço não especificado")
+    ('emailclick', 'endereconaoespecificado')
+    """
+    plain = unicodedata.normalize("NFKD", word).casefold()
+    return "".join(letter for letter in plain if letter.isalnum())
+
+
+def coded(spellings: Mapping[int, Iterable[str]]) -> dict[str, int]:
+    """Return the code of each spelling, by the spelling as it is compared; ValueError where one has two codes."""
+    found: dict[str, int] = {}
+    for code, words in spellings.items():
+        for word in map(folded, words):
+            if found.setdefault(word, code) != code:
+                raise ValueError(f"{word!r} is code {found[word]} and {code}")
+    return found
+
+
+def code_of(text: str, codes: Mapping[str, int]) -> int | None:
+    """Return the code of a word, also where its number stands before or behind it; None where neither is known.
+
+    >>> [code_of(text, {"sent": 1}) for text in ("Sent", "1 - Sent", "sênt (1)", "9 - Lost")]
+    [1, 1, 1, None]
+    """
+    if (code := codes.get(folded(text))) is not None:
+        return code
+    if found := _NUMBER_FIRST.fullmatch(text):
+        number, word = found.groups()
+    elif found := _NUMBER_LAST.fullmatch(text):
+        word, number = found.groups()
+    else:
+        return None
+    return int(number) if int(number) in codes.values() else codes.get(folded(word))
+
+
 def code(text: pl.Expr, words: Mapping[str, int]) -> pl.Expr:
-    """Return a code, given as a number, as one of the platform's words for it (`sources.codes`), or as both.
+    """Return a code, given as a number, as one of the words for it, as `coded` has them, or as both.
 
     Null is what is neither. Words are few: each is looked up once in a batch of rows.
     """

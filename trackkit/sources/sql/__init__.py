@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from trackkit.sources import adobe
-from trackkit.sources.table_formats import all_table_formats
+from trackkit.sources.table_formats import ADOBE_EXPORT, all_table_formats
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Since:
 
 def products() -> list[str]:
     """Return the formats of whose products databases are read."""
-    return [adobe.EXPORT, *all_table_formats("database")]
+    return [ADOBE_EXPORT, *(name for name, one in all_table_formats().items() if one.engine == "database")]
 
 
 # A URL written wrongly: taken for a file, its password would stand in the message that there is none.

@@ -7,33 +7,24 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from trackkit import schema
-from trackkit.sources import adobe
 from trackkit.sources.maps import Field, TableMap, plain_name
 from trackkit.sources.sql.queries import Catalogue, Query
+from trackkit.sources.table_formats import ADOBE_EXPORT, Table, built_in
 
-# Columns that say when a row came or last changed, the best first. Tables without one are read wholly.
-_DATED = {
-    "broadlog": ("tsLastModified | tsEvent",),
-    "exclusion": ("tsLastModified | tsEvent",),
-    "recipient": ("tsLastModified",),
-    "tracking_log": ("tsLastModified | tsLog",),
-    "web_tracking_log": ("tsLog",),
-    "subscription_history": ("tsDate",),
-    "web_page_hit": ("tsLog",),
-}
-_MAPS = {one.name: one for one in adobe.MAPS}
-# The logs of other targets than recipients, which the platform keeps in tables of their own.
-_TARGETS = ("svc", "mid", "visitor", "appsubrcp", "rtevent", "batchevent")
-_LOGS = {"nmsbroadlog": "broadlog", "nmstrackinglog": "tracking_log", "nmsexcludelog": "exclusion"}
-_HITS = " ".join(schema.HITS)
-_TELL = {"broadlog": "message", "tracking_log": _HITS}  # what a log tells that is not read
 _OWN = ("delivery", "broadlog", "tracking_log")  # a database that has one of these is the platform's
+
+
+def _maps() -> dict[str, TableMap]:
+    return built_in(ADOBE_EXPORT).maps
+
+
+def _table(one: TableMap) -> Table:
+    return built_in(ADOBE_EXPORT).tables[one.name]
 
 
 def prefixes(names: Iterable[str]) -> set[str]:
     """Return the prefixes behind which the platform's tables are."""
-    ends = [stem for one in _OWN for stem in _MAPS[one].stems if stem.startswith("nms")]
+    ends = [stem for one in _OWN for stem in _maps()[one].stems if stem.startswith("nms")]
     lower = [(name, next((end for end in ends if name.lower().endswith(end)), "")) for name in names]
     exact = {"" for name in names if (one := _named(name)) and one.name in _OWN}
     return {name[: len(name) - len(end)] for name, end in lower if end} | exact
@@ -55,13 +46,13 @@ def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict
             lacking[name] = f"a part of '{catalogue.parts[name]}', with which its rows were read"
         elif missing := one.missing(headers):
             lacking[name] = f"named as '{one.name}', but without a column for {', '.join(missing)}"
-            unread |= {name: one} if one.name in _TELL else {}
+            unread |= {name: one} if _table(one).tells else {}
         else:
-            found[name] = catalogue.query(name, one, _DATED.get(one.name, ()))
+            found[name] = catalogue.query(name, one, _table(one).dated)
     for name in sorted(name for name in catalogue.denied if name.startswith(prefix)):
         if (one := _named(name.removeprefix(prefix))) and not catalogue.is_part(name, known):
             lacking[name] = catalogue.why_missing(name)
-            unread |= {name: one} if one.name in _TELL else {}
+            unread |= {name: one} if _table(one).tells else {}
     for name, query in found.items():
         if query.table_map.name == "delivery" and unread:
             found[name] = _with_untold(catalogue, name, query.table_map, unread)
@@ -73,7 +64,7 @@ def _with_untold(catalogue: Catalogue, name: str, one: TableMap, unread: dict[st
     tables: sa.FromClause = catalogue.table(name)
     words: sa.ColumnElement[str] = sa.literal("", sa.String())
     for log, log_map in unread.items():
-        word: sa.ColumnElement[str] = sa.literal(f"{_TELL[log_map.name]} ", sa.String())
+        word: sa.ColumnElement[str] = sa.literal(f"{_table(log_map).tells} ", sa.String())
         column = None if log in catalogue.denied else _delivery_column(catalogue, log, log_map)
         if column is not None:
             named = sa.select(column.label("delivery")).distinct().subquery()
@@ -91,11 +82,12 @@ def _delivery_column(catalogue: Catalogue, name: str, one: TableMap) -> sa.Colum
 
 
 def _named(name: str) -> TableMap | None:
+    """Return the map of a table: by its own name, or as the log of another target than recipients."""
     plain = plain_name(name)
-    for log, kind in _LOGS.items():
-        if plain.removeprefix(log) in _TARGETS and plain.startswith(log):
-            return _of_target(_MAPS[kind], plain)
-    return next((one for one in adobe.MAPS if plain in map(plain_name, one.stems)), None)
+    of_target = (one for one in _maps().values() if plain in map(plain_name, _table(one).targets))
+    if log := next(of_target, None):
+        return _of_target(log, plain)
+    return next((one for one in _maps().values() if plain in map(plain_name, one.stems)), None)
 
 
 def _of_target(one: TableMap, plain: str) -> TableMap:
@@ -108,4 +100,4 @@ def _of_target(one: TableMap, plain: str) -> TableMap:
 def _log_of_unknown_target(name: str, prefix: str) -> TableMap | None:
     plain = plain_name(name.removeprefix(prefix))
     kinds = {"broadlog": "broadlog", "trackinglog": "tracking_log"}
-    return next((_MAPS[kind] for word, kind in kinds.items() if word in plain), None)
+    return next((_maps()[kind] for word, kind in kinds.items() if word in plain), None)

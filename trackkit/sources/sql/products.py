@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from trackkit.errors import DataError, RequestError, did_you_mean
-from trackkit.sources import adobe
 from trackkit.sources.sql import campaign
 from trackkit.sources.sql.connection import Database
 from trackkit.sources.sql.installation import Installation
 from trackkit.sources.sql.listmonk import Listmonk
 from trackkit.sources.sql.mautic import Mautic
 from trackkit.sources.sql.queries import Catalogue, Query
-from trackkit.sources.table_formats import TableFormat, all_table_formats
+from trackkit.sources.table_formats import ADOBE_EXPORT, TableFormat, all_table_formats
 
 _INSTALLATIONS = {"listmonk": Listmonk, "mautic": Mautic}
 Queries = tuple[list[Query], dict[str, str]]  # those for the tables that are read, and why others are not
@@ -31,10 +30,11 @@ class Product:
 
 
 def _products(format: str) -> list[Product]:
-    platform = Product(adobe.EXPORT, campaign.prefixes, campaign.queries)
+    platform = Product(ADOBE_EXPORT, campaign.prefixes, campaign.queries)
     declared = [
         Product(name, partial(_prefixes, one), partial(_queries, one))
-        for name, one in all_table_formats("database").items()
+        for name, one in all_table_formats().items()
+        if one.engine == "database"
     ]
     return [one for one in (platform, *declared) if format in ("auto", one.name)]
 
