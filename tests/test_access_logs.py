@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.feeds import events, read
 from trackkit.errors import RequestError
 from trackkit.sources.feeds.feed import read_feed
-from trackkit.sources.holes import Holes
+from trackkit.sources.files import Holes
 from trackkit.sources.lines import LONGEST, Lines
 
 HEAD = "198.51.100.1 - - [05/Mar/2025:08:00:00 +0100]"

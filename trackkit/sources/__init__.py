@@ -1,7 +1,7 @@
 """Raw material to canonical frames: files and folders in; lazy frames, refused lines and an account of each out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -39,12 +39,18 @@ class Format:
 _OWN = {
     one.name: one
     for one in (
-        Format(redirection.NAME, "Adobe Campaign Classic, raw redirection log",
-               "'.log' files in 'redir/log', or lines of the published form"),
-        Format(content.NAME, "Adobe Campaign Classic, message content",
-               "'content/<delivery id>.html' or '.txt'"),
+        Format(
+            redirection.NAME,
+            "Adobe Campaign Classic, raw redirection log",
+            "'.log' files in 'redir/log', or lines of the published form",
+        ),
+        Format(
+            content.NAME,
+            "Adobe Campaign Classic, message content",
+            "'content/<delivery id>.html' or '.txt'",
+        ),
     )
-}  # fmt: skip
+}
 
 
 def formats() -> dict[str, Format]:
@@ -53,7 +59,7 @@ def formats() -> dict[str, Format]:
     >>> formats()["amazon_ses"].what
     'Amazon SES events: SNS notifications, raw delivery, Firehose, EventBridge'
     """
-    declared = all_table_formats() | all_feeds()
+    declared = all_table_formats("database") | all_table_formats() | all_feeds()
     return _OWN | {name: Format(name, one.what, one.recognised) for name, one in declared.items()}
 
 
@@ -83,10 +89,10 @@ def read(
     refused lines and the report, which are in memory only.
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
-    """  # fmt: skip
+    """
     wishes, hiding = Wishes(dedupe, delivery_field, dates), hiding or Hiding()
     format, known_feeds, known_tables = _known(format)
-    _check_request(source, format, [*_OWN, *known_tables, *known_feeds], collapse_minutes)
+    _check_request(source, format, [*_OWN, *products(), *known_tables, *known_feeds], collapse_minutes)
     clock = Clock(timezone)
     if is_database(source):
         from trackkit.sources.sql.reading import read_database
@@ -101,14 +107,12 @@ def read(
     known = [(one, choice) for one, choice in chosen if choice.format or choice.is_refused]
     if not any(choice.format for _, choice in known):
         raise DataError(_nothing_recognised(source, chosen, format))
-    folder, further = _new_folder(staging), list[Further]()
+    load = _Load(_new_folder(staging), clock, collapse_minutes, wishes, hiding, is_single=len(found) == 1)
     staged = []
     for one, choice in sorted(known, key=lambda pair: not pair[1].extends):  # further columns first
         if progress:
             progress(one.relative)
-        one = Found(one.path, hiding.name(one.relative))
-        how = (folder, clock, collapse_minutes, wishes, hiding, further)
-        staged.append(_stage(one, choice, *how, alone=len(found) == 1))
+        staged.append(load.stage(Found(one.path, hiding.name(one.relative)), choice))
     reading.copies_note(staged, wishes)
     ignored = {one.relative: choice.why for one, choice in chosen if not (choice.format or choice.is_refused)}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
@@ -145,53 +149,50 @@ def _new_folder(staging: Path) -> Path:
     return Path(mkdtemp(prefix="load-", dir=staging))
 
 
-def _stage(
-    found: Found,
-    choice: Choice,
-    folder: Path,
-    clock: Clock,
-    minutes: float | None,
-    wishes: Wishes,
-    hiding: Hiding,
-    further: list[Further],
-    alone: bool,
-) -> Staged:
-    default = _LOG_COLLAPSE_SECONDS if choice.format == redirection.NAME else 0
-    default = choice.feed.collapse_seconds if choice.feed else default
-    seconds = default if minutes is None else round(60 * minutes)
-    if choice.is_refused:
-        return _unreadable(found, choice, choice.why)
-    try:
-        staged = _read_by(found, choice, folder, clock, seconds, wishes, hiding, further)
-    except DataError as error:  # one damaged file does not hold up the others
-        if alone:
-            raise
-        return _unreadable(found, choice, str(error))
-    if wide := wide_encoding(found.path):
-        staged.report.assumptions.append(f"the text is {wide}")
-    return staged
+@dataclass
+class _Load:
+    """A load of files: where their rows are put, and how they are read."""
 
+    folder: Path
+    clock: Clock
+    collapse_minutes: float | None
+    wishes: Wishes
+    hiding: Hiding
+    is_single: bool  # one file alone: its fault is the load's
+    further: list[Further] = field(default_factory=list)
 
-def _read_by(
-    found: Found,
-    choice: Choice,
-    folder: Path,
-    clock: Clock,
-    seconds: int,
-    wishes: Wishes,
-    hiding: Hiding,
-    further: list[Further],
-) -> Staged:
-    if choice.feed and choice.extends:
-        return stage_further(found, choice.feed, folder, further)
-    if choice.feed:
-        own = [one for one in merged(further) if one.feed.name == choice.feed.name]
-        return reading.stage(found, choice.feed, folder, clock, seconds, wishes, hiding, own)
-    if choice.table_map:
-        return tables.stage(found, choice.table_map, folder, clock, seconds, hiding, wishes.dates)
-    if choice.format == content.NAME:
-        return content.stage(found, hiding)
-    return redirection.stage(found, folder, clock, seconds, hiding)
+    def stage(self, found: Found, choice: Choice) -> Staged:
+        if choice.is_refused:
+            return _unreadable(found, choice, choice.why)
+        try:
+            staged = self._read(found, choice)
+        except DataError as error:  # one damaged file does not hold up the others
+            if self.is_single:
+                raise
+            return _unreadable(found, choice, str(error))
+        if wide := wide_encoding(found.path):
+            staged.report.assumptions.append(f"the text is {wide}")
+        return staged
+
+    def _read(self, found: Found, choice: Choice) -> Staged:
+        how = (self.folder, self.clock, self._collapse_seconds(choice))
+        if choice.feed and choice.extends:
+            return stage_further(found, choice.feed, self.folder, self.further)
+        if choice.feed:
+            further = [one for one in merged(self.further) if one.feed.name == choice.feed.name]
+            return reading.stage(found, choice.feed, *how, self.wishes, self.hiding, further)
+        if choice.table_map:
+            return tables.stage(found, choice.table_map, *how, self.hiding, self.wishes.dates)
+        if choice.format == content.NAME:
+            return content.stage(found, self.hiding)
+        return redirection.stage(found, *how, self.hiding)
+
+    def _collapse_seconds(self, choice: Choice) -> int:
+        if self.collapse_minutes is not None:
+            return round(60 * self.collapse_minutes)
+        if choice.feed:
+            return choice.feed.collapse_seconds
+        return _LOG_COLLAPSE_SECONDS if choice.format == redirection.NAME else 0
 
 
 def _unreadable(found: Found, choice: Choice, reason: str) -> Staged:

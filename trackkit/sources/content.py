@@ -26,8 +26,13 @@ def stage(found: Found, hiding: Hiding) -> Staged:
     if not (name.lstrip("0").isdigit() and name.isascii()):
         refusal = [(1, f"the file name {name[:100]!r} is not a delivery id", "")]
         report.quarantined = 1
-    row = {"delivery_id": name.lstrip("0"), "message_format": _SUFFIXES[found.path.suffix.lower()],
-           "body": _body(found.path, report), "source_file": found.relative, "source_row": 1}  # fmt: skip
+    row = {
+        "delivery_id": name.lstrip("0"),
+        "message_format": _SUFFIXES[found.path.suffix.lower()],
+        "body": _body(found.path, report),
+        "source_file": found.relative,
+        "source_row": 1,
+    }
     types = {column: pl.Int64 if column == "source_row" else pl.String for column in handed_on("content")}
     content = pl.LazyFrame([] if refusal else [row], schema=types)
     return Staged(report, {"content": hiding.rows(content, kinds_of("content"))}, quarantine_frame(refusal, report))

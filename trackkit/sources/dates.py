@@ -18,10 +18,8 @@ OTHERWISE = (
     "--dates day-first or --dates month-first says which comes first"
 )
 # English and Portuguese, by their first three letters.
-_MONTHS = {
-    "jan": 1, "feb": 2, "fev": 2, "mar": 3, "apr": 4, "abr": 4, "may": 5, "mai": 5, "jun": 6, "jul": 7, "aug": 8,
-    "ago": 8, "sep": 9, "set": 9, "oct": 10, "out": 10, "nov": 11, "dec": 12, "dez": 12,
-}  # fmt: skip
+_NAMES = "jan|feb fev|mar|apr abr|may mai|jun|jul|aug ago|sep set|oct out|nov|dec dez"
+_MONTHS = {name: month for month, names in enumerate(_NAMES.split("|"), 1) for name in names.split()}
 _DAY, _NAME = "[0-9]{1,2}", r"(?P<name>[A-Za-zç]{3,9})"
 _TIME = (
     r"(?:,? ?(?:T| |at|às)+(?P<hour>[0-9]{1,2})[:h](?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})"
@@ -93,11 +91,15 @@ def order_of(dates: pl.LazyFrame, column: str) -> str | None:
     part = text.str.extract_groups(_NUMBERS).struct
     one, two = (part.field(name).cast(pl.Int32, strict=False) for name in ("one", "two"))
     is_whole = text.str.contains(_WHOLE_YEAR)
-    found = dates.select(
-        numbers=part.field("year").count(), whole=(is_whole & part.field("year").is_not_null()).sum(),
-        one=one.max(), two=two.max(), points=(part.field("mark") == ".").sum(),
+    counts = dates.select(
+        numbers=part.field("year").count(),
+        whole=(is_whole & part.field("year").is_not_null()).sum(),
+        one=one.max(),
+        two=two.max(),
+        points=(part.field("mark") == ".").sum(),
         clear=(text.str.contains(_CLEAR) & ~text.str.contains(_ISO)).sum(),
-    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
+    )
+    found = counts.collect(engine="streaming").row(0, named=True)
     if not found["numbers"]:
         return YEAR_FIRST if found["clear"] else None
     if found["whole"] < found["numbers"]:  # years of two digits: which of three numbers is which?
@@ -110,9 +112,10 @@ def order_of(dates: pl.LazyFrame, column: str) -> str | None:
 def note(what: str, order: str) -> str:
     """Return how dates were read, for the load report."""
     how = {
-        DAY_FIRST: "with the day first, as 25/03/2025", MONTH_FIRST: "with the month first, as 03/25/2025",
+        DAY_FIRST: "with the day first, as 25/03/2025",
+        MONTH_FIRST: "with the month first, as 03/25/2025",
         YEAR_FIRST: "as they stand: the year first, or the month by its name",
-    }  # fmt: skip
+    }
     return f"dates of {what} were read {how.get(order, f'as {order}')}"
 
 
@@ -138,9 +141,9 @@ def _iso(text: pl.Expr, pattern: str, day: str, month: str) -> pl.Expr:
     half = part.field("half").str.to_lowercase()
     is_real = half.is_null() | hour.is_between(1, 12)
     hour = pl.when(half.is_null()).then(hour).otherwise(hour % 12 + pl.when(half == "p").then(12).otherwise(0))
-    return pl.when(is_real).then(pl.concat_str(
-        year, pl.lit("-"), number.str.zfill(2), pl.lit("-"), part.field(day).str.zfill(2), pl.lit(" "),
-        hour.cast(pl.String).str.zfill(2), pl.lit(":"), part.field("minute").fill_null("00"), pl.lit(":"),
-        part.field("second").fill_null("00"), pl.lit("."), part.field("fraction").fill_null("0"),
-        part.field("zone").str.strip_chars().str.replace("GMT", "UTC").fill_null(""),
-    ))  # fmt: skip
+    date = pl.concat_str(year, number.str.zfill(2), part.field(day).str.zfill(2), separator="-")
+    minute, second = (part.field(name).fill_null("00") for name in ("minute", "second"))
+    time = pl.concat_str(hour.cast(pl.String).str.zfill(2), minute, second, separator=":")
+    fraction = part.field("fraction").fill_null("0")
+    zone = part.field("zone").str.strip_chars().str.replace("GMT", "UTC").fill_null("")
+    return pl.when(is_real).then(pl.format("{} {}.{}{}", date, time, fraction, zone))

@@ -89,8 +89,8 @@ def beside(found: Found, choice: Choice, feeds: Iterable[Feed]) -> Choice:
     own = set(names(found))
     for one in [one for feed in feeds for one in siblings(feed) if own & set(map(plain_name, one.stems))]:
         headers = _headers(found, one)
-        least = choice.table_map.known(headers) if choice.table_map else 0
-        if headers and not one.missing(headers) and one.known(headers) > least:
+        least = choice.table_map.count_known(headers) if choice.table_map else 0
+        if headers and not one.missing(headers) and one.count_known(headers) > least:
             return Choice(one.format, f"named as '{one.name}', beside the events of {one.format}", one)
     return choice
 
@@ -130,14 +130,14 @@ def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed])
     named = called(maps, names(found))
     for one in named:
         try:
-            headers = dialect(found, one.known).headers
+            headers = dialect(found, one.count_known).headers
         except DataError:  # damaged, which its reader will say
             return Choice(one.format, f"named as '{one.name}'", one)
         if not one.missing(headers):
             return Choice(one.format, f"named as '{one.name}', with its headers", one)
     if feed := of_table(found, feeds):
         return Choice(feed.name, feed.recognised, feed=feed)
-    fitting = [(one.told_by(_headers(found, one)), one) for one in maps]
+    fitting = [(one.evidence(_headers(found, one)), one) for one in maps]
     best = max(fitting, key=lambda pair: pair[0], default=(0, None))
     if best[1] and best[0] >= _LEAST_HEADERS:
         return Choice(best[1].format, f"its headers are those of '{best[1].name}'", best[1])
@@ -160,7 +160,7 @@ def _without_its_columns(found: Found, named: TableMap) -> Choice:
 
 def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> str:
     """Say which table the headers come nearest to, and what it would need; nothing where they come near to none."""
-    known = [(one.known(headers), one, one.missing(headers)) for one in maps if (headers := _headers(found, one))]
+    known = [(one.count_known(headers), one, one.missing(headers)) for one in maps if (headers := _headers(found, one))]
     of_maps = [(count / len(one.fields), count, f"{one.format} '{one.name}'", lacking) for count, one, lacking in known]
     ranked = [one for one in [*of_maps, *near_tables(found, feeds)] if one[1]]
     if not ranked:
@@ -172,6 +172,6 @@ def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) 
 
 def _headers(found: Found, table_map: TableMap) -> list[str]:
     try:
-        return dialect(found, table_map.known).headers
+        return dialect(found, table_map.count_known).headers
     except DataError:
         return []

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from trackkit.errors import RequestError
 from trackkit.plain import encodable
-from trackkit.sources.holes import Holes
 
 # Stands for a byte that is not UTF-8: a NUL can stand in no accepted log line, so it can be mistaken for nothing.
 CUT, LOST = "the file is cut here and the rest of it is lost", "the rest of the file cannot be read"
@@ -22,11 +21,20 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BLOCK = 1 << 22
 _TABLE = re.compile(r"(\.(csv|tsv|txt)(\.gz|\.zst)?|\.parquet)$", re.IGNORECASE)
 # The marks of encodings of two and four bytes a character; that of UTF-32 begins like one of UTF-16.
-_MARKS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
-          codecs.BOM_UTF16_BE: "UTF-16"}  # fmt: skip
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 _CODECS = {"UTF-32": "utf-32", "UTF-16": "utf-16", "UTF-16LE": "utf-16-le", "UTF-16BE": "utf-16-be"}
 _C1 = re.compile(rb"[\x80-\x9f]")  # controls in Latin-1, which no export holds; letters and signs in Windows-1252
 _CUT_LIMIT = 10_000  # characters that are kept of the line where a file is cut
+
+
+# A log that was truncated while its server wrote on begins with a run of NUL bytes; a crash leaves one at its end.
+_RUN = re.compile(rb"\x00{2,}")
+_BREAK = 16  # so many NUL bytes within a line end it: what follows is another line
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -163,6 +171,56 @@ def text(path: Path) -> tuple[str, str]:
     except UnicodeDecodeError:
         encoding = "Windows-1252" if _C1.search(written) else "Latin-1"
         return written.decode(encoding, "replace"), encoding
+
+
+@dataclass
+class Holes:
+    """Runs of NUL bytes in a file: they are passed over and counted. A single one is text, and refused as such."""
+
+    count: int = 0
+    _last: bytes = b"\n"  # the last byte handed on
+    _run: int = 0  # NUL bytes at the end of what was read, of which more may follow
+
+    def passed_over(self, block: bytes) -> bytes:
+        """Return the next bytes without holes."""
+        if not self._run and b"\x00" not in block:
+            self._last = block[-1:] or self._last
+            return block
+        body = block.lstrip(b"\x00")
+        self._run += len(block) - len(body)
+        if not body:
+            return b""
+        parts, place = [self._filled(body[:1]), b""], 0
+        for run in _RUN.finditer(body):
+            if run.end() == len(body):
+                break
+            parts.append(body[place : run.start()])
+            self._run, self._last = run.end() - run.start(), body[run.start() - 1 : run.start()]
+            parts.append(self._filled(body[run.end() : run.end() + 1]))
+            place = run.end()
+        rest = body[place:].rstrip(b"\x00")
+        self._run, self._last = len(body) - place - len(rest), rest[-1:]
+        return b"".join([*parts, rest])
+
+    def rest(self) -> bytes:
+        """Return what is left at the end of the file: a single NUL byte is no hole."""
+        return self._filled(b"\n")
+
+    def _filled(self, following: bytes) -> bytes:
+        """Return what stands for the run that is over: nothing beside a line end, a line end for a long one."""
+        size, self._run = self._run, 0
+        if size < 2:
+            return b"\x00" * size
+        is_beside = b"\n" in (self._last, following)
+        if not is_beside and size < _BREAK:
+            return b"\x00" * size
+        self.count += size
+        return b"" if is_beside else b"\n"
+
+    @property
+    def notes(self) -> list[str]:
+        """What to say of them in a load report."""
+        return [f"{self.count:,} NUL bytes, a hole in the file, were passed over"] if self.count else []
 
 
 class Utf8Stream(io.RawIOBase):

@@ -45,7 +45,7 @@ class Headings:
     def followed(self, batch: pa.RecordBatch, refused: list[tuple[int, str, str]]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a batch with their cells in the order of the first header."""
         start, may_be = 0, self._may_be_header(batch)
-        for place in np.flatnonzero(may_be) if may_be.true_count else ():
+        for place in np.flatnonzero(may_be).tolist() if may_be.true_count else ():
             written = [column[place].as_py() for column in batch.columns[:-1]]
             cells = [_plain(cell) for cell in written]
             if not self._is_header(cells, written):
@@ -96,12 +96,12 @@ class Headings:
             yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
     def _without_empty(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        is_empty = None
-        for column in batch.columns[:-1]:
-            blank = pc.equal(pc.binary_length(column), 0)
-            is_empty = blank if is_empty is None else pc.and_(is_empty, blank)
-            if not is_empty.true_count:
-                return batch
+        blanks = (pc.equal(pc.binary_length(column), 0) for column in batch.columns[:-1])  # worked out one by one
+        is_empty = next(blanks)
+        while is_empty.true_count and (blank := next(blanks, None)) is not None:
+            is_empty = pc.and_(is_empty, blank)
+        if not is_empty.true_count:
+            return batch
         self.empty += is_empty.true_count
         return batch.filter(pc.invert(is_empty))
 

@@ -12,7 +12,6 @@ import polars as pl
 import pyarrow as pa
 
 from trackkit.sources import files
-from trackkit.sources.holes import Holes
 from trackkit.sources.staging import TEXT_LIMIT
 
 LONGEST = 1 << 20  # bytes of one line
@@ -27,7 +26,7 @@ class Lines:
     path: Path
     longest: int = LONGEST
     aside: list[tuple[int, str, str]] = field(default_factory=list)
-    holes: Holes = field(default_factory=Holes)
+    holes: files.Holes = field(default_factory=files.Holes)
     count: int = 0  # lines so far
 
     def batches(self) -> Iterator[pa.RecordBatch]:

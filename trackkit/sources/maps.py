@@ -10,9 +10,14 @@ from trackkit import schema
 from trackkit.sources.values import folded
 
 KINDS = {
-    "text": pl.String(), "id": pl.String(), "count": pl.Int64(), "amount": pl.Float64(), "flag": pl.Boolean(),
-    "code": pl.Int16(), "instant": schema.INSTANT,
-}  # fmt: skip
+    "text": pl.String(),
+    "id": pl.String(),
+    "count": pl.Int64(),
+    "amount": pl.Float64(),
+    "flag": pl.Boolean(),
+    "code": pl.Int16(),
+    "instant": schema.INSTANT,
+}
 
 _PREFIXES = ("ts", "i", "s", "d", "m")  # the letter of the type that begins an SQL name
 
@@ -126,17 +131,17 @@ class TableMap:
         first = {one: next((places[a] for a in one.aliases if a in places), None) for one in self.fields}
         return {one: place for one, place in first.items() if place is not None}
 
-    def known(self, headers: list[str]) -> int:
+    def count_known(self, headers: list[str]) -> int:
         """Return how many headers the map knows."""
         return len(self.match(headers))
 
-    def told_by(self, headers: list[str]) -> int:
+    def evidence(self, headers: list[str]) -> int:
         """Return how many headers tell that a file without its name is of this table; 0 where none of them could."""
         if self.by_name or self.missing(headers):
             return 0
         plain = set(map(plain_name, headers))
         if plain & set(map(plain_name, self.key_titles)):
-            return self.known(headers)
+            return self.count_known(headers)
         return sum(not plain.isdisjoint(one.names) for one in self.fields)
 
     def flat(self, headers: list[str]) -> set[int]:

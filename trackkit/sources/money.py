@@ -17,11 +17,11 @@ _BESIDE = (
 )
 _LARGE = r"(?i)^\s*[+-]?(?:inf(?:inity)?|[0-9]{16,}(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?e\+?[0-9]{2,})\s*$"
 _LONGEST = 16  # letters of a word for a currency
-_NAMED = {
-    "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "US$": "USD", "R$": "BRL", "CA$": "CAD", "AU$": "AUD",
-    "NZ$": "NZD", "HK$": "HKD", "MX$": "MXN", "₹": "INR", "₽": "RUB", "₩": "KRW", "₪": "ILS", "₺": "TRY", "₴": "UAH",
-    "₫": "VND", "₦": "NGN", "₱": "PHP", "฿": "THB", "ZŁ": "PLN", "KČ": "CZK",
-}  # fmt: skip
+_SIGNS = (
+    "€=EUR EURO=EUR EUROS=EUR £=GBP US$=USD R$=BRL CA$=CAD AU$=AUD NZ$=NZD HK$=HKD MX$=MXN ₹=INR ₽=RUB ₩=KRW ₪=ILS "
+    "₺=TRY ₴=UAH ₫=VND ₦=NGN ₱=PHP ฿=THB ZŁ=PLN KČ=CZK"
+)
+_NAMED = {sign: code for sign, code in (pair.split("=") for pair in _SIGNS.split())}
 # What a URL makes of letters beyond ASCII that stand in amounts; the rest of `PERCENT` is one byte a letter.
 _DECODED = {"%E2%82%AC": "€", "%C2%A3": "£", "%C2%A5": "¥", "%C2%A0": " ", "%E2%80%AF": " ", "%E2%88%92": "-"} | PERCENT
 

@@ -22,21 +22,27 @@ NAME = "adobe_redirection_log"
 # ASCII. Beyond the published pattern, what follows the x of the log id must be hexadecimal, at least one digit.
 _PRINT = r"[^\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]*"
 _HEX, _ADDRESS = r"[0-9a-fA-F]*", r"[0-9a-fA-F.:]*"
-_SHAPES = {
-    "log id": r"[0-9A-Za-z]{2}x[0-9a-fA-F]+", "instant": r"[0-9T:.-]*", "broadlog id": _HEX, "delivery id": _HEX,
-    "url id": _HEX, "flags": r"[0-9A-Za-z]*", "person id": r"[0-9A-Za-z-]*", "message format": _PRINT,
-    "extra parameters": _PRINT, "user agent": _PRINT, "IP address": rf"{_ADDRESS}(?:,{_PRINT})?",
-}  # fmt: skip
-_FIELDS = len(_SHAPES)
-CHECK = "^" + r"\t".join(_SHAPES.values()) + rf"(?:\t{_PRINT})?$"
-# What stands in the place of the mistakes' names, for the reason of a refusal.
-_EXPECTED = {
-    "log id": "two characters, x and hexadecimal digits", "instant": "digits and T : . -",
-    "broadlog id": "hexadecimal", "delivery id": "hexadecimal", "url id": "hexadecimal",
-    "flags": "letters and digits", "person id": "letters, digits and hyphens",
-    "message format": "printable", "extra parameters": "printable", "user agent": "printable",
-    "IP address": "an address, alone or followed by a comma and the forwarded-for chain",
-}  # fmt: skip
+_CHAINED = "an address, alone or followed by a comma and the forwarded-for chain"
+# Each field: its name, its form, and the form in words.
+_FORMS = (
+    ("log id", r"[0-9A-Za-z]{2}x[0-9a-fA-F]+", "two characters, x and hexadecimal digits"),
+    ("instant", r"[0-9T:.-]*", "digits and T : . -"),
+    ("broadlog id", _HEX, "hexadecimal"),
+    ("delivery id", _HEX, "hexadecimal"),
+    ("url id", _HEX, "hexadecimal"),
+    ("flags", r"[0-9A-Za-z]*", "letters and digits"),
+    ("person id", r"[0-9A-Za-z-]*", "letters, digits and hyphens"),
+    ("message format", _PRINT, "printable"),
+    ("extra parameters", _PRINT, "printable"),
+    ("user agent", _PRINT, "printable"),
+    (
+        "IP address",
+        rf"{_ADDRESS}(?:,{_PRINT})?",
+        "an address, alone or followed by a comma and the forwarded-for chain",
+    ),
+)
+_FIELDS = [name for name, *_ in _FORMS]
+CHECK = "^" + r"\t".join(form for _, form, _ in _FORMS) + rf"(?:\t{_PRINT})?$"
 _IDS = ("log id", "broadlog id", "delivery id", "url id")
 
 
@@ -80,15 +86,15 @@ def _bounded_lines(log: Lines) -> pl.LazyFrame:
 
 def _sink(lines: pl.LazyFrame, target: Path, clock: Clock, hiding: Hiding) -> None:
     lines = lines.with_columns(bare("line")).filter(pl.col("line") != "")
-    names = [*_SHAPES, "forwarded for"]
-    parts = pl.col("line").str.split_exact("\t", _FIELDS).struct.rename_fields(names)
+    parts = pl.col("line").str.split_exact("\t", len(_FIELDS)).struct.rename_fields([*_FIELDS, "forwarded for"])
     hexadecimal = {f"{name} value": values.hexadecimal(pl.col(name)) for name in _IDS[1:]}
     parsed = (
-        lines.with_columns(parts.alias("part"), matches=pl.col("line").str.contains(CHECK)).unnest("part")
+        lines.with_columns(parts.alias("part"), matches=pl.col("line").str.contains(CHECK))
+        .unnest("part")
         .with_columns(server=pl.col("log id").str.slice(0, 2), number=pl.col("log id").str.slice(3))
         .with_columns(local=values.log_instant(pl.col("instant")), **hexadecimal)
         .with_columns(**{"log id value": values.hexadecimal(pl.col("number"))})
-    )  # fmt: skip
+    )
     unreal = [_lost(pl.col("instant"), pl.col("local"))]
     unreal += [_lost(pl.col(name), pl.col(f"{name} value")) for name in _IDS]
     parsed = parsed.with_columns(accepted=pl.col("matches") & ~pl.any_horizontal(unreal))
@@ -103,21 +109,25 @@ def _lost(text: pl.Expr, value: pl.Expr) -> pl.Expr:
 def _columns(clock: Clock) -> dict[str, pl.Expr]:
     accepted, link = pl.col("accepted"), pl.col("url id value")
     parameters = pl.col("extra parameters")
+    is_purchase = accepted & parameters.str.contains("(?:^|&)(?:tagid|amount|article)=")
+    message_format = values.named(pl.col("message format"), {"h": "html", "t": "text"})
     return {
-        "delivery_id": _key("delivery id"), "message_id": _key("broadlog id"),
-        "occurred_at": clock.to_utc(pl.col("local")), "event_id": pl.col("log id value").cast(pl.String),
-        "log_server": pl.col("server"), "person_id": _text(pl.col("person id").str.to_lowercase()),
+        "delivery_id": _key("delivery id"),
+        "message_id": _key("broadlog id"),
+        "occurred_at": clock.to_utc(pl.col("local")),
+        "event_id": pl.col("log id value").cast(pl.String),
+        "log_server": pl.col("server"),
+        "person_id": _text(pl.col("person id").str.to_lowercase()),
         "link_id": _key("url id"),
         "reported_type": pl.when(link == 1).then(pl.lit("opened")).cast(pl.Enum(schema.EVENT_TYPES)),
-        "message_format": values.named(pl.col("message format"), {"h": "html", "t": "text"})
-        .cast(pl.Enum(schema.FORMATS)),
-        "user_agent": _text(pl.col("user agent")), "ip": _text(_address()),
+        "message_format": message_format.cast(pl.Enum(schema.FORMATS)),
+        "user_agent": _text(pl.col("user agent")),
+        "ip": _text(_address()),
         "source_row": pl.col("source_row").cast(pl.Int64),
-        "parameters": pl.when(accepted & parameters.str.contains("(?:^|&)(?:tagid|amount|article)="))
-        .then(parameters),
+        "parameters": pl.when(is_purchase).then(parameters),
         "oddity": pl.when(accepted).then(clock.oddity(pl.col("local"))),
         "refused": pl.when(~accepted).then(pl.col("line")),
-    }  # fmt: skip
+    }
 
 
 def _key(name: str) -> pl.Expr:
@@ -136,45 +146,57 @@ def _text(text: pl.Expr) -> pl.Expr:
 
 
 def _events(accepted: pl.LazyFrame, report: SourceReport, collapse_seconds: int) -> pl.LazyFrame:
-    void = {name: pl.lit(None, dtype) for name, dtype in schema.EVENT.sourced.items()}
-    known = accepted.collect_schema().names()
-    written = {name: pl.col(name) for name in void if name in known}
-    said = {
-        "collapse_seconds": pl.lit(collapse_seconds, pl.Int32), "source": pl.lit(report.format),
+    here = accepted.collect_schema()
+    columns = {
+        **{name: pl.col(name) if name in here else pl.lit(None, dtype) for name, dtype in schema.EVENT.sourced.items()},
+        "collapse_seconds": pl.lit(collapse_seconds, pl.Int32),
+        "source": pl.lit(report.format),
         "source_file": pl.lit(report.path),
-    }  # fmt: skip
-    return accepted.select(**(void | written | said)).select(handed_on("event"))
+    }
+    return accepted.select(**columns).select(handed_on("event"))
 
 
 def _count(report: SourceReport, rows: pl.LazyFrame, clock: Clock) -> None:
     accepted = pl.col("refused").is_null()
-    totals = rows.select(
-        read=pl.len(), refused=(~accepted).sum(), undated=(accepted & pl.col("occurred_at").is_null()).sum(),
-        twice=(pl.col("oddity") == 1).sum(), skipped=(pl.col("oddity") == 2).sum(),
-    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
+    counts = rows.select(
+        read=pl.len(),
+        refused=(~accepted).sum(),
+        undated=(accepted & pl.col("occurred_at").is_null()).sum(),
+        twice=(pl.col("oddity") == 1).sum(),
+        skipped=(pl.col("oddity") == 2).sum(),
+    )
+    totals = counts.collect(engine="streaming").row(0, named=True)
     report.read, report.quarantined, report.undated = totals["read"], totals["refused"], totals["undated"]
     report.assumptions += clock.notes(totals["read"] - totals["refused"], totals["twice"], totals["skipped"])
 
 
 def _web_events(rows: pl.LazyFrame, report: SourceReport, folder: Path) -> dict[str, pl.LazyFrame]:
     """Return the hits that carry a tag, an amount or articles; what is no number is left empty and counted."""
-    told = values.extra_parameters(pl.col("parameters"))
+    parameters = values.extra_parameters(pl.col("parameters"))
     hits = rows.filter(pl.col("parameters").is_not_null()).select(
-        "event_id", "source_row", tag_id=told["tagid"], amount_text=money.decoded(told["amount"]),
-        article_text=told["article"], currency_text=money.decoded(told["currency"]),
-    )  # fmt: skip
+        "event_id",
+        "source_row",
+        tag_id=parameters["tagid"],
+        amount_text=money.decoded(parameters["amount"]),
+        article_text=parameters["article"],
+        currency_text=money.decoded(parameters["currency"]),
+    )
     text = pl.col("amount_text")
     hits = hits.filter(pl.any_horizontal(pl.col("tag_id", "amount_text", "article_text").is_not_null())).with_columns(
-        amount=money.amount(text), articles=values.whole(pl.col("article_text")), source_file=pl.lit(report.path),
+        amount=money.amount(text),
+        articles=values.whole(pl.col("article_text")),
+        source_file=pl.lit(report.path),
         currency=pl.coalesce(money.currency(pl.col("currency_text")), money.currency_beside(text)),
-    )  # fmt: skip
+    )
     target = staged_path(folder, "parquet")
     hits.sink_parquet(target, **STAGED)
     web = pl.scan_parquet(target, glob=False)
     no_amount, no_articles = _lost(text, pl.col("amount")), _lost(pl.col("article_text"), pl.col("articles"))
-    wrong = {"'amount' that are no number": no_amount & ~money.is_too_large(text),
-             f"'amount' that are {money.TOO_LARGE}": no_amount & money.is_too_large(text),
-             "'article' that are no number": no_articles}  # fmt: skip
+    wrong = {
+        "'amount' that are no number": no_amount & ~money.is_too_large(text),
+        f"'amount' that are {money.TOO_LARGE}": no_amount & money.is_too_large(text),
+        "'article' that are no number": no_articles,
+    }
     counts = web.select(pl.len(), **{name: lost.sum() for name, lost in wrong.items()}).collect().row(0, named=True)
     report.assumptions += [f"{counts[name]:,} values of {name} were left empty" for name in wrong if counts[name]]
     return {"web_event": web.select(handed_on("web_event"))} if counts["len"] else {}
@@ -188,22 +210,22 @@ def _refused_lines(rows: pl.LazyFrame, report: SourceReport) -> pl.DataFrame:
 
 def _reason() -> pl.Expr:
     count, line = pl.col("parts").list.len(), pl.col("line")
-    given = f"{_FIELDS} fields expected, got {{}}"
-    reasons = [
+    given = f"{len(_FIELDS)} fields expected, got {{}}"
+    reasons: list[pl.Expr] = [
         pl.when(line.str.contains(NOT_UTF8, literal=True)).then(pl.lit("not UTF-8")),
         pl.when(line.str.contains("\x00", literal=True)).then(pl.lit("the line holds a NUL byte")),
-        pl.when(count < _FIELDS).then(pl.format(given, count)),
-        pl.when(count > _FIELDS + 1).then(pl.format(given, count)),
+        pl.when(count < len(_FIELDS)).then(pl.format(given, count)),
+        pl.when(count > len(_FIELDS) + 1).then(pl.format(given, count)),
     ]
-    reasons += [_field_reason(place, name) for place, name in enumerate(_SHAPES)]
+    reasons += [_field_reason(place, *form) for place, form in enumerate(_FORMS)]
     return pl.coalesce(*reasons, pl.lit("the forwarded-for chain is not printable"))
 
 
-def _field_reason(place: int, name: str) -> pl.Expr:
+def _field_reason(place: int, name: str, form: str, expected: str) -> pl.Expr:
     text = pl.col("parts").list.get(place, null_on_oob=True)
     shown = text.str.head(100)
-    misshapen = pl.when(~text.str.contains(f"^{_SHAPES[name]}$"))
-    reason = misshapen.then(pl.format(f"the {name} '{{}}' is not {_EXPECTED[name]}", shown))
+    misshapen = pl.when(~text.str.contains(f"^{form}$"))
+    reason = misshapen.then(pl.format(f"the {name} '{{}}' is not {expected}", shown))
     if name == "instant":
         absent = _lost(text, values.log_instant(text))
         return pl.coalesce(reason, pl.when(absent).then(pl.format("the instant '{}' does not exist", shown)))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any
 
@@ -54,15 +54,7 @@ class SourceReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the file's entry of the load report, in the shape that `trackkit ingest --json` prints."""
-        return {
-            "path": self.path, "format": self.format, "table": self.table,
-            **{name: getattr(self, name) for name in (*_COUNTS, "not_events")},
-            "unknown_types": dict(self.unknown_types),
-            "unknown_values": {name: dict(words) for name, words in self.unknown_values.items()},
-            "assumptions": list(self.assumptions), "ignored_columns": list(self.ignored_columns),
-            "sent_is_delivered": self.sent_is_delivered, "unreadable": self.unreadable,
-            "cut": self.cut,
-        }  # fmt: skip
+        return asdict(self)
 
 
 @dataclass
@@ -101,13 +93,7 @@ class LoadReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report in the shape that `trackkit ingest --json` prints."""
-        return {
-            "sources": [source.to_dict() for source in self.sources],
-            "event_types": dict(self.event_types),
-            "ignored_files": dict(self.ignored_files),
-            "quality": dict(self.quality),
-            "unreadable": dict(self.unreadable),
-        }
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> "LoadReport":
@@ -133,8 +119,7 @@ class LoadReport:
         lines += [one_line(f"{path}  nothing could be read: {why}") for path, why in self.unreadable.items()]
         lines += [one_line(f"{path}  not read: {why}") for path, why in self.ignored_files.items()]
         if len(self.sources) > 1:
-            parts = " + ".join(f"{self.total(name):,} {name}" for name in _COUNTS[1:5])
-            lines.append(f"{len(self.sources)} files: {self.total('read'):,} read = {parts}")
+            lines.append(f"{len(self.sources)} files: {_sum({name: self.total(name) for name in _COUNTS})}")
         if self.event_types:
             lines.append("events: " + ", ".join(f"{count:,} {name}" for name, count in self.event_types.items()))
         return "\n".join([*lines, *self._judgement()]) or "nothing was read"
@@ -156,9 +141,13 @@ class LoadReport:
         return f"<table><tr>{head}</tr>{rows}</table>{left}" + (f"<p>{judged}</p>" if judged else "")
 
 
+def _sum(counts: Mapping[str, int]) -> str:
+    parts = " + ".join(f"{counts[name]:,} {name}" for name in _COUNTS[1:5])
+    return f"{counts['read']:,} read = {parts}"
+
+
 def _source_lines(source: SourceReport) -> list[str]:
-    parts = " + ".join(f"{getattr(source, name):,} {name}" for name in _COUNTS[1:5])
-    head = f"{source.path}  {source.format} -> {source.table}: {source.read:,} read = {parts}"
+    head = f"{source.path}  {source.format} -> {source.table}: {_sum(vars(source))}"
     return [one_line(head), *(f"    {note}" for note in _notes(source))]
 
 

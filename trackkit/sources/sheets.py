@@ -2,7 +2,7 @@
 
 pyarrow's CSV reader is used because it alone hands back every ragged row with its number and text, keeps an empty
 cell apart from a missing one, and takes quotes as they come; polars' own reader fills ragged rows silently. What it
-reads is watched: where a quote may have swallowed rows, the file is read again with care (`careful`).
+reads is watched: where a quote may have swallowed rows, the file is read again with care (`stray_quotes`).
 """
 
 from collections.abc import Callable, Iterator, Set
@@ -18,12 +18,12 @@ import pyarrow.csv as pacsv
 
 from trackkit.errors import DataError
 from trackkit.sources import files
-from trackkit.sources.careful import LINE_ENDS, MARK, Careful
 from trackkit.sources.dialects import Dialect, dialect_of
 from trackkit.sources.files import Found, Mended
 from trackkit.sources.headings import Headings
 from trackkit.sources.lines import numbers
 from trackkit.sources.staging import nameless_path
+from trackkit.sources.stray_quotes import LINE_ENDS, MARK, CarefulReader
 
 ROW = "trackkit source row"  # a Parquet column that says which row of a database each row is
 _PACKED = ("", ".gz", ".zst")
@@ -53,7 +53,7 @@ class Sheet:
     trouble: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     mended: Mended | None = None
-    careful: Careful | None = None
+    careful: CarefulReader | None = None
     flat: Set[int] = frozenset()
 
     def lost(self, row: int) -> list[tuple[int, str, str]]:
@@ -66,8 +66,8 @@ class Sheet:
 
     def assumptions(self) -> list[str]:
         """Return what was assumed of the file, and what was found in it."""
-        return [*(self.mended.notes if self.mended else []), *self.notes,
-                *(self.careful.notes if self.careful else [])]  # fmt: skip
+        of_copy = self.mended.notes if self.mended else []
+        return [*of_copy, *self.notes, *(self.careful.notes if self.careful else [])]
 
     def close(self) -> None:
         """Delete the copy that was read."""
@@ -110,7 +110,7 @@ def open_again(found: Found, folder: Path, knows: Callable[[list[str]], int] = l
     if not way.headers:
         mended.path.unlink()
         raise DataError(f"{found.relative} is cut within its header: {mended.reason or 'it has no whole line'}.")
-    careful = Careful(len(way.headers), way.named, way.separator, way.quote, flat(way.headers))
+    careful = CarefulReader(len(way.headers), way.named, way.separator, way.quote, flat(way.headers))
     rows = nameless_path(folder, "csv")
     careful.copy(mended.path, way.start, rows)
     mended.path.unlink()
@@ -200,16 +200,19 @@ class _Reader:
 
     def _opened(self, stream: files.Utf8Stream) -> Iterator[pa.RecordBatch]:
         text = {name: pa.string() for name in self.names}
-        return pacsv.open_csv(
+        reader: Iterator[pa.RecordBatch] = pacsv.open_csv(
             stream,
             # Not in parallel: only then are ragged rows numbered.
             read_options=pacsv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=self.names),
             parse_options=pacsv.ParseOptions(
-                delimiter=self.way.separator, quote_char=self.way.quote, newlines_in_values=True,
+                delimiter=self.way.separator,
+                quote_char=self.way.quote,
+                newlines_in_values=True,
                 invalid_row_handler=self._set_aside,
             ),
             convert_options=pacsv.ConvertOptions(column_types=text, strings_can_be_null=False),
-        )  # fmt: skip
+        )
+        return reader
 
 
 def _has_end(text: str) -> bool:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, TypedDict
 from uuid import uuid4
 
 import polars as pl
@@ -15,9 +15,16 @@ from trackkit.sources.report import LoadReport, SourceReport
 
 _REASON = 300  # characters of the reason why nothing of a file could be read
 TEXT_LIMIT = 10_000  # characters of a refused line that are kept
-# Parquet files in staging are read once, soon, and thrown away: the fastest codec, not the smallest.
 _OPEN_FILES = Path("/proc/self/fd")  # Linux: the files that this process has open, by number
-STAGED = {"compression": "lz4", "statistics": False}
+
+
+class _Written(TypedDict):
+    compression: Literal["lz4"]
+    statistics: bool
+
+
+# Parquet files in staging are read once, soon, and thrown away: the fastest codec, not the smallest.
+STAGED: _Written = {"compression": "lz4", "statistics": False}
 
 
 @dataclass
@@ -28,9 +35,8 @@ class Staged:
     frames: dict[str, pl.LazyFrame]
     quarantine: pl.DataFrame
     secondary: dict[str, pl.LazyFrame] = field(default_factory=dict)
-    copies: pl.LazyFrame | None = (
-        None  # what tells copies of an event apart, `exact` and `loose`, where rows have no id
-    )
+    # What tells copies of an event apart, `exact` and `loose`, where rows have no id.
+    copies: pl.LazyFrame | None = None
 
 
 @dataclass
@@ -70,9 +76,12 @@ def quarantine_frame(rows: Iterable[tuple[int, str, str]], report: SourceReport)
 def refused(lines: pl.DataFrame, report: SourceReport) -> pl.DataFrame:
     """Complete refused lines (`source_row`, `reason`, `text`) with where they came from."""
     return lines.select(
-        source_file=pl.lit(report.path), source_row=pl.col("source_row").cast(pl.Int64),
-        source=pl.lit(report.format), reason="reason", text=pl.col("text").str.head(TEXT_LIMIT),
-    )  # fmt: skip
+        source_file=pl.lit(report.path),
+        source_row=pl.col("source_row").cast(pl.Int64),
+        source=pl.lit(report.format),
+        reason="reason",
+        text=pl.col("text").str.head(TEXT_LIMIT),
+    )
 
 
 def staged_path(folder: Path, kind: str) -> Path:
@@ -130,10 +139,11 @@ def _unreadable(one: Staged) -> str:
     if not one.report.read or one.report.accepted:
         return ""
     most = one.quarantine.group_by("reason").len().sort("len", "reason", descending=[True, False])
-    reason = str(most["reason"].first() or "no row of it is one")[:_REASON]
+    first, count = most.row(0) if most.height else ("", 0)
+    reason = str(first or "no row of it is one")[:_REASON]
     if one.report.quarantined == 1:
         return reason
-    return f"all its {one.report.quarantined:,} rows were refused, {most['len'].first() or 0:,} as: {reason}"
+    return f"all its {one.report.quarantined:,} rows were refused, {count:,} as: {reason}"
 
 
 def _cut(one: Staged) -> str:

@@ -112,9 +112,8 @@ class Table(Strict):
     user_agent: Columns = {}
     derive: dict[str, Made | bool | int | Sql] = {}
     # Where it is a table of a database, which is called as the first word of `name`:
-    dated: list[
-        str
-    ] = []  # columns that say when a row came or changed, `a | b` the first that is there; else read wholly
+    # Columns that say when a row came or changed, `a | b` the first that is there; a table without one is read wholly.
+    dated: list[str] = []
     needed: list[str] = []  # columns without which it is not read, besides the required ones
     where: dict[str, str | bool] = {}  # the text that a column must hold; true for any
     join: list[JoinedTable] = []
@@ -329,12 +328,13 @@ def built_in(name: str) -> TableFormat:
     return read_table_format(BUILT_IN / f"{name}.toml")
 
 
-def all_table_formats() -> dict[str, TableFormat]:
-    """Return the formats of several tables, by name: the package's, and those of the working folder."""
+def all_table_formats(engine: Literal["tables", "database"] = "tables") -> dict[str, TableFormat]:
+    """Return the formats of several tables, of files or of databases, by name: the package's, then the user's own."""
     places = [place for folder in (BUILT_IN, LOCAL) for place in sorted(folder.glob("*.toml"))]
-    return {one.name: one for one in map(read_table_format, filter(is_table_format, places))}
+    formats = {one.name: one for one in map(read_table_format, filter(is_table_format, places))}
+    return {name: one for name, one in formats.items() if one.engine == engine}
 
 
 def file_maps(formats: Iterable[TableFormat]) -> list[TableMap]:
-    """Return the maps of all tables that may come as files."""
-    return [table_map for one in formats if one.engine == "tables" for table_map in one.maps.values()]
+    """Return the maps of all tables of formats."""
+    return [table_map for one in formats for table_map in one.maps.values()]

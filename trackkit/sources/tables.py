@@ -23,9 +23,11 @@ from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame
 from trackkit.sources.values import Clock
 
 _EXPECTED = {
-    "id": "neither a whole number nor a UUID", "count": "not a whole number", "amount": "not a number",
+    "id": "neither a whole number nor a UUID",
+    "count": "not a whole number",
+    "amount": "not a number",
     "instant": "not an instant that exists",
-}  # fmt: skip
+}
 
 
 def stage(
@@ -56,10 +58,10 @@ def stage(
 def _read(
     found: Found, table_map: TableMap, clock: Clock, orders: Mapping[str, str], hiding: Hiding, target: Path
 ) -> "_Reading":
-    reading = _Reading(open_sheet(found, table_map.known, table_map.flat), table_map, clock, orders, hiding)
+    reading = _Reading(open_sheet(found, table_map.count_known, table_map.flat), table_map, clock, orders, hiding)
     reading.sink(target)
     if reading.sheet.trouble and not is_parquet(found.path):  # not UTF-8, cut short, a stray quote: again, with care
-        again = open_again(found, target.parent, table_map.known, table_map.flat)
+        again = open_again(found, target.parent, table_map.count_known, table_map.flat)
         reading = _Reading(again, table_map, clock, orders, hiding)
         reading.sink(target)
         again.close()
@@ -146,8 +148,8 @@ class _Reading:
         parsed = {one.name: _value(one, self._cell(one)) for one in self.places if one.kind != "instant"}
         instants = {one.name: self.cells[place] for one, place in self.places.items() if one.kind == "instant"}
         rows = values.with_instants(self.sheet.cells.with_columns(**parsed), instants, self.orders)
-        fault = [pl.when(one.wrong).then(pl.lit(place, pl.Int16)) for place, one in enumerate(self.faults)]
-        rows = rows.with_columns(fault=pl.coalesce(fault or [pl.lit(None, pl.Int16)]))
+        faults = (pl.when(one.wrong).then(pl.lit(place, pl.Int16)) for place, one in enumerate(self.faults))
+        rows = rows.with_columns(fault=pl.coalesce(*faults, pl.lit(None, pl.Int16)))
         as_stood = [pl.when(pl.col("fault").is_not_null()).then(pl.col(cell)).alias(cell) for cell in self.cells]
         typed = {name: self._column(fields) for name, fields in self.table_map.columns.items()}
         rows = rows.select("source_row", "fault", *as_stood, **typed, **self._unknown_words(), **self._clock_tallies())
@@ -211,9 +213,10 @@ class _Reading:
         quarantine = self._quarantine(rows, report)
         self._account(rows, report, quarantine.height)
         accepted = rows.filter(pl.col("fault").is_null()).with_columns(
-            source_file=pl.lit(report.path), source=pl.lit(report.format),
+            source_file=pl.lit(report.path),
+            source=pl.lit(report.format),
             collapse_seconds=pl.lit(collapse_seconds, pl.Int32),
-        )  # fmt: skip
+        )
         own = {report.table: _canonical(accepted, report.table, {})}
         return Staged(report, own, quarantine, self._gleaned(accepted))
 
@@ -227,8 +230,8 @@ class _Reading:
         return frames
 
     def _quarantine(self, rows: pl.LazyFrame, report: SourceReport) -> pl.DataFrame:
-        reason = pl.coalesce([pl.when(pl.col("fault") == i).then(one.reason) for i, one in enumerate(self.faults)]
-                             or [pl.lit("")])  # fmt: skip
+        reasons = (pl.when(pl.col("fault") == place).then(one.reason) for place, one in enumerate(self.faults))
+        reason = pl.coalesce(*reasons, pl.lit(""))
         text = pl.concat_str(self.cells, separator=self.sheet.separator or ",")
         wrong = rows.filter(pl.col("fault").is_not_null()).select("source_row", reason=reason, text=text).collect()
         ragged = self.sheet.ragged

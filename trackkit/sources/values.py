@@ -62,9 +62,11 @@ _QUOTED, _SEVERAL = r'"[^"]*"', r"@[^,;]*[,;](?s:.)*@"
 _ANGLED = r"(?s)^.*<([^<>]*@[^<>]*)(?:>[^<>@]*)?$"
 _COMMENT, _SCHEME, _ASKED = r"\s*\([^()]*\)\s*$", r"(?i)^\s*(?:mailto:(?://)?|smtp:|rfc822;)\s*", r"(@[^@?]*)\?(?s:.)*$"
 # Blanks, controls, and letters that nobody sees.
-_UNSEEN = (*range(0x21), *range(0x7F, 0xA1), 0xAD, 0x1680, *range(0x2000, 0x2010), *range(0x2028, 0x2030),
-           *range(0x205F, 0x2065), 0x3000, 0xFEFF)  # fmt: skip
-_AROUND = "".join(map(chr, _UNSEEN))
+_UNSEEN = (
+    *((0, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x1680, 0x1680), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x2064)),
+    *((0x3000, 0x3000), (0xFEFF, 0xFEFF)),
+)
+_AROUND = "".join(chr(code) for first, last in _UNSEEN for code in range(first, last + 1))
 NAMES = ("delivery_id",)  # by which reports are asked for
 CONTROLS = r"[\x00-\x08\x0a-\x1f\x7f-\x{9f}]"  # all but the tab
 _NUMBER_FIRST = re.compile(r"\s*(\d{1,5})\s*[-–—:.)=]\s*(\D.*)", re.DOTALL)
@@ -177,8 +179,8 @@ def _ungrouped(text: pl.Expr) -> pl.Expr:
     last_is_comma = bare.str.contains(r",[0-9]+$")
     with_point = bare.str.replace_all(",", "", literal=True)
     with_comma = bare.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-    number = pl.when(last_is_comma & (commas == 1)).then(with_comma).otherwise(
-        pl.when(points > 1).then(bare.str.replace_all(".", "", literal=True)).otherwise(with_point))  # fmt: skip
+    without_points = pl.when(points > 1).then(bare.str.replace_all(".", "", literal=True)).otherwise(with_point)
+    number = pl.when(last_is_comma & (commas == 1)).then(with_comma).otherwise(without_points)
     return pl.coalesce(number, text)
 
 
@@ -325,8 +327,8 @@ def with_instants(
     orders = orders or {}
     plain = {name: _plain(pl.col(text)) for name, text in texts.items()}
     rows = rows.with_columns(**plain)
-    rest = {name: pl.when(pl.col(name).is_null()).then(pl.col(text)) for name, text in texts.items()}
-    rest = {name: as_iso(text, orders[name]) if name in orders else text for name, text in rest.items()}
+    left = {name: pl.when(pl.col(name).is_null()).then(pl.col(text)) for name, text in texts.items()}
+    rest = {name: as_iso(text, orders[name]) if name in orders else text for name, text in left.items()}
     other = {f"{name} parts": text.str.strip_chars().str.extract_groups(_INSTANT) for name, text in rest.items()}
     rows = rows.with_columns(**other)
     whole = {name: pl.coalesce(name, _local(pl.col(f"{name} parts").struct)) for name in texts}

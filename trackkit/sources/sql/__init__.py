@@ -18,7 +18,7 @@ class Since:
 
 def products() -> list[str]:
     """Return the formats of whose products databases are read."""
-    return [ADOBE_EXPORT, *(name for name, one in all_table_formats().items() if one.engine == "database")]
+    return [ADOBE_EXPORT, *all_table_formats("database")]
 
 
 # A URL written wrongly: taken for a file, its password would stand in the message that there is none.

@@ -33,8 +33,7 @@ def _products(format: str) -> list[Product]:
     platform = Product(ADOBE_EXPORT, campaign.prefixes, campaign.queries)
     declared = [
         Product(name, partial(_prefixes, one), partial(_queries, one))
-        for name, one in all_table_formats().items()
-        if one.engine == "database"
+        for name, one in all_table_formats("database").items()
     ]
     return [one for one in (platform, *declared) if format in ("auto", one.name)]
 

@@ -26,7 +26,7 @@ _LONG = "the row is longer than 1 MB"
 
 
 @dataclass
-class Careful:
+class CarefulReader:
     """The rows of a text of so many columns, read with care.
 
     `named` says how many columns have a name: nameless ones at the end may be left out of a row, and empty cells
