@@ -69,12 +69,17 @@ def parse(path: Path, model: type[Model], context: Any = None) -> tuple[Model | 
         return model.model_validate(written, context=context), []
     except ValidationError as error:
         # A misspelt key is the cause of the missing one; of a value that may have several shapes, the nearest is meant.
-        faults = sorted(error.errors(), key=lambda fault: (fault["type"] == "missing", -len(fault["loc"])))
+        # Of those, one that a validator of ours refused was of the right type.
+        faults = sorted(error.errors(), key=_likelihood)
         return None, [_problem(path, model, written, dict(fault)) for fault in faults]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         return None, [Problem(str(path), "", "", f"it is not TOML: {error}.")]
     except OSError as error:
         return None, [Problem(str(path), "", "", f"it cannot be read: {error.strerror}.")]
+
+
+def _likelihood(fault: Mapping[str, Any]) -> tuple[bool, int, bool]:
+    return fault["type"] == "missing", -len(fault["loc"]), fault["type"] != "value_error"
 
 
 def _problem(path: Path, model: type[BaseModel], written: Any, fault: dict[str, Any]) -> Problem:
@@ -147,5 +152,6 @@ def _message(fault: dict[str, Any], word: str, known: list[str], advice: str) ->
             words = re.findall(r"'([^']+)'", fault["ctx"]["expected"])
             return f"{got} is not known.{did_you_mean(str(fault['input']), words)}"
         case "value_error":
-            return fault["msg"].removeprefix("Value error, ").rstrip(".") + "."
+            text = str(fault["msg"]).removeprefix("Value error, ").rstrip(".")
+            return text if text.endswith("?") else f"{text}."
     return f"{got} is not {advice}." if advice else f"{fault['msg']}, got {got}."
