@@ -10,8 +10,8 @@ from trackkit.sources import content, redirection, tables
 from trackkit.sources.detect import Choice, beside, choose
 from trackkit.sources.feeds import reading
 from trackkit.sources.feeds.feed import Feed, all_feeds, read_feed
-from trackkit.sources.feeds.mapping import Wishes
-from trackkit.sources.feeds.tabular import Further, merged, stage_further
+from trackkit.sources.feeds.mapping import FeedOptions
+from trackkit.sources.feeds.tabular import ExtensionTable, merged, stage_extension
 from trackkit.sources.files import Found, find, wide_encoding
 from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport, SourceReport
@@ -90,7 +90,7 @@ def read(
     Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
     source can be recognised. A bad line is never an error: it is in `quarantine`.
     """
-    wishes, hiding = Wishes(dedupe, delivery_field, dates), hiding or Hiding()
+    options, hiding = FeedOptions(dedupe, delivery_field, dates), hiding or Hiding()
     format, known_feeds, known_tables = _known(format)
     _check_request(source, format, [*_OWN, *products(), *known_tables, *known_feeds], collapse_minutes)
     clock = Clock(timezone)
@@ -107,13 +107,13 @@ def read(
     known = [(one, choice) for one, choice in chosen if choice.format or choice.is_refused]
     if not any(choice.format for _, choice in known):
         raise DataError(_nothing_recognised(source, chosen, format))
-    load = _Load(_new_folder(staging), clock, collapse_minutes, wishes, hiding, is_single=len(found) == 1)
+    load = _Load(_new_folder(staging), clock, collapse_minutes, options, hiding, is_single=len(found) == 1)
     staged = []
     for one, choice in sorted(known, key=lambda pair: not pair[1].extends):  # further columns first
         if progress:
             progress(one.relative)
         staged.append(load.stage(Found(one.path, hiding.name(one.relative)), choice))
-    reading.copies_note(staged, wishes)
+    reading.copies_note(staged, options)
     ignored = {one.relative: choice.why for one, choice in chosen if not (choice.format or choice.is_refused)}
     return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
 
@@ -156,10 +156,10 @@ class _Load:
     folder: Path
     clock: Clock
     collapse_minutes: float | None
-    wishes: Wishes
+    options: FeedOptions
     hiding: Hiding
     is_single: bool  # one file alone: its fault is the load's
-    further: list[Further] = field(default_factory=list)
+    further: list[ExtensionTable] = field(default_factory=list)
 
     def stage(self, found: Found, choice: Choice) -> Staged:
         if choice.is_refused:
@@ -177,12 +177,12 @@ class _Load:
     def _read(self, found: Found, choice: Choice) -> Staged:
         how = (self.folder, self.clock, self._collapse_seconds(choice))
         if choice.feed and choice.extends:
-            return stage_further(found, choice.feed, self.folder, self.further)
+            return stage_extension(found, choice.feed, self.folder, self.further)
         if choice.feed:
             further = [one for one in merged(self.further) if one.feed.name == choice.feed.name]
-            return reading.stage(found, choice.feed, *how, self.wishes, self.hiding, further)
+            return reading.stage(found, choice.feed, *how, self.options, self.hiding, further)
         if choice.table_map:
-            return tables.stage(found, choice.table_map, *how, self.hiding, self.wishes.dates)
+            return tables.stage(found, choice.table_map, *how, self.hiding, self.options.dates)
         if choice.format == content.NAME:
             return content.stage(found, self.hiding)
         return redirection.stage(found, *how, self.hiding)

@@ -119,6 +119,7 @@ class Table(Strict):
     join: list[JoinedTable] = []
     notes: list[str] = []  # what the load report says of it
     tells: str = ""  # what of its deliveries is not known as long as it is not read
+    targets: list[str] = []  # the platform: further tables of its kind, each with numbers of its own, of other targets
 
     def listed(self) -> Iterator[tuple[str, str, Column]]:
         """Yield each column with the name of the other table that it is of, if any."""
@@ -215,6 +216,11 @@ class TableFormat(Strict):
     def codes(self) -> dict[str, dict[str, int]]:
         """The code of each word, by column."""
         return {column: values.coded(spellings) for column, spellings in self.words.items()}
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The tables by name."""
+        return {one.name: one for one in self.table}
 
     @cached_property
     def maps(self) -> dict[str, TableMap]:

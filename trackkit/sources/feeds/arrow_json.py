@@ -8,8 +8,8 @@ read less exactly is refused here. So either way the records are the same.
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, reduce
+from typing import Any, TypeAlias
 
 import orjson
 import polars as pl
@@ -20,6 +20,11 @@ from trackkit.sources.feeds.json_paths import JsonPath, Step
 
 _TRIES, _MOST = 16, 400  # refused runs, and values in a record, after which a file is not alike enough
 _DEPTH = 32  # of objects and lists in one another; deeper ones are left to what can refuse them
+
+_SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64(), type(None): pa.null()}
+Kind: TypeAlias = (
+    "pa.DataType | dict[str, Kind] | list[Kind]"  # an object by its names, a list as [kind of its elements]
+)
 
 
 class NotUniform(ValueError):
@@ -98,7 +103,7 @@ class Chained(Sequence[Any]):
 class RecordShape:
     """The names and kinds of values that the records of a file have had."""
 
-    columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    kinds: dict[str, Kind] = field(default_factory=dict)
     tries: int = _TRIES
 
     def learn(self, records: Iterable[Any]) -> None:
@@ -106,16 +111,15 @@ class RecordShape:
         if not self.tries:
             return
         try:
-            learned = [self.columns, pa.schema(pa.infer_type(list(records)))]
-            self.columns = pa.unify_schemas(learned, promote_options="permissive")
-        except (pa.ArrowException, UnicodeEncodeError):  # values of two kinds in one place; half of a surrogate pair
-            self.tries = 0
-        if sum(_size(one.type) for one in self.columns) > _MOST:
+            for record in records:
+                self.kinds = _merged_objects(self.kinds, {name: _kind(value) for name, value in record.items()})
+            self.tries = self.tries if sum(map(_size, self.kinds.values())) <= _MOST else 0
+        except NotUniform:
             self.tries = 0
 
     def read(self, text: str) -> RecordRun | None:
         """Return the records of a text, a line each; None where it holds anything else, or what has another shape."""
-        if not self.tries or not len(self.columns):
+        if not self.tries or not self.kinds:
             return None
         text = text.strip("\n")
         run = self._read(text)
@@ -129,7 +133,9 @@ class RecordShape:
         if text.count("}\n{") != lines - 1:
             return None
         written = text.encode()
-        strictly = pajson.ParseOptions(explicit_schema=self.columns, unexpected_field_behavior="error")
+        strictly = pajson.ParseOptions(
+            explicit_schema=pa.schema(_fields(self.kinds)), unexpected_field_behavior="error"
+        )
         whole = pajson.ReadOptions(use_threads=False, block_size=len(written) + 1)
         try:
             table = pajson.read_json(io.BytesIO(written), whole, strictly)
@@ -138,11 +144,45 @@ class RecordShape:
         return RecordRun(pl.DataFrame(pl.from_arrow(table)), text) if table.num_rows == lines else None
 
 
-def _size(kind: pa.DataType, depth: int = _DEPTH) -> int:
-    """Return how many values a kind holds; too many where it is nested too deeply, or is an object without names."""
-    if not depth or (pa.types.is_struct(kind) and not kind.num_fields):
-        return _MOST + 1
-    return 1 + sum(_size(kind.field(place).type, depth - 1) for place in range(kind.num_fields))
+# pyarrow's own `infer_type` takes values of two kinds for the first, and imports pandas.
+def _kind(value: Any, depth: int = _DEPTH) -> Kind:
+    if not depth or value == {}:
+        raise NotUniform
+    if type(value) is dict:
+        return {name: _kind(inner, depth - 1) for name, inner in value.items()}
+    if type(value) is list:
+        return [reduce(_merged, (_kind(one, depth - 1) for one in value), pa.null())]
+    return _SCALARS[type(value)]
+
+
+def _merged(one: Kind, other: Kind) -> Kind:
+    if one == other or other == pa.null():
+        return one
+    if one == pa.null():
+        return other
+    if type(one) is dict and type(other) is dict:
+        return _merged_objects(one, other)
+    if type(one) is list and type(other) is list:
+        return [_merged(one[0], other[0])]
+    raise NotUniform
+
+
+def _merged_objects(one: dict[str, Kind], other: dict[str, Kind]) -> dict[str, Kind]:
+    return one | {name: _merged(one[name], kind) if name in one else kind for name, kind in other.items()}
+
+
+def _fields(kinds: dict[str, Kind]) -> list[tuple[str, pa.DataType]]:
+    return [(name, _arrow(kind)) for name, kind in kinds.items()]
+
+
+def _arrow(kind: Kind) -> pa.DataType:
+    if isinstance(kind, dict):
+        return pa.struct(_fields(kind))
+    return pa.list_(_arrow(kind[0])) if isinstance(kind, list) else kind
+
+
+def _size(kind: Kind) -> int:
+    return 1 + sum(map(_size, kind.values() if isinstance(kind, dict) else kind if isinstance(kind, list) else ()))
 
 
 def _is_exact(run: RecordRun) -> bool:

@@ -122,7 +122,7 @@ class _Buffer:
 
     def _alike(self) -> RecordRun | None:
         """Return all records at hand at once, if they have the shape."""
-        if self.shape is None or self.place < self.unlike or not len(self.shape.columns):
+        if self.shape is None or self.place < self.unlike or not self.shape.kinds:
             return None
         end = len(self.text) if self.is_whole else self.text.rfind("\n", self.place) + 1
         if end - self.place < _RUN and not self.is_whole:

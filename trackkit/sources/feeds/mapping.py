@@ -43,7 +43,7 @@ TOLD = ("link.url", "link.label", "delivery.label", "delivery.subject")  # of ot
 
 
 @dataclass(frozen=True)
-class Wishes:
+class FeedOptions:
     """What a caller may choose: which copies count once, what names the delivery where the map does not, and how dates
     are written that are not ISO."""
 
@@ -60,23 +60,23 @@ class Wishes:
 
 @dataclass(frozen=True)
 class EventMapper:
-    """A map, the clock of its instants, and the caller's wishes: cells in, rows out."""
+    """A map, the clock of its instants, and the caller's options: cells in, rows out."""
 
     feed: Feed
     clock: Clock
-    wishes: Wishes
+    options: FeedOptions
 
     @cached_property
     def paths(self) -> list[str]:
         """Every single path whose text the rows are made of, constants left out."""
-        asked = alternatives(self.wishes.delivery_field) if self.wishes.delivery_field else []
+        asked = alternatives(self.options.delivery_field) if self.options.delivery_field else []
         known = [one for one in (*self.feed.used(), *asked) if not one.startswith("=")]
         return list(dict.fromkeys(known))
 
     @property
     def order(self) -> str | None:
         """How dates are written that are not ISO: as the caller says, or else the map, where it names an order."""
-        return self.wishes.dates or next((form for form in self._forms if form in _ORDERS), None)
+        return self.options.dates or next((form for form in self._forms if form in _ORDERS), None)
 
     @property
     def _forms(self) -> list[str]:
@@ -99,7 +99,7 @@ class EventMapper:
             table, column = name.split(".") if "." in name else ("event", name)
             for single in one.values():
                 told.setdefault(single, []).append(kinds_of(table).get(column, _NOTHING))
-        for single in alternatives(self.wishes.delivery_field) if self.wishes.delivery_field else []:
+        for single in alternatives(self.options.delivery_field) if self.options.delivery_field else []:
             told.setdefault(single, []).append("id")
         most = {single: min(kinds, key=_MOST_TELLING.index) for single, kinds in told.items()}
         kinds = {single: most.get(single, "text") for single in self.paths}
@@ -194,7 +194,7 @@ class EventMapper:
         if reading and reading.with_address:
             is_shared = _first(reading.with_address).is_not_null() & key.is_not_null() & message.is_not_null()
             message = pl.when(is_shared).then(pl.concat_str(message, key, separator=":")).otherwise(message)
-        asked = _first(self.wishes.delivery_field) if self.wishes.delivery_field else pl.lit(None, pl.String)
+        asked = _first(self.options.delivery_field) if self.options.delivery_field else pl.lit(None, pl.String)
         said = {name: self._decided(name) for name in ("is_machine", "machine_reason", "is_first")}
         return {
             "message_id": message,
@@ -235,7 +235,7 @@ class EventMapper:
 
     def _event_id(self) -> pl.Expr:
         further = {"exact": ["vendor_id"], "loose": [], "none": ["vendor_id", "source_file", "source_row"]}
-        return pl.lit("sha256:") + values.digest(*_KEY, *further[self.wishes.dedupe])
+        return pl.lit("sha256:") + values.digest(*_KEY, *further[self.options.dedupe])
 
     def _ping(self) -> pl.Expr:
         asked = _holds(self.feed.ping) if self.feed.ping else pl.lit(False)

@@ -12,9 +12,9 @@ from trackkit.sources.feeds import framing
 from trackkit.sources.feeds.access_logs import AccessLogSource
 from trackkit.sources.feeds.feed import Feed
 from trackkit.sources.feeds.json_paths import cell
-from trackkit.sources.feeds.mapping import TOLD, EventMapper, Wishes
+from trackkit.sources.feeds.mapping import TOLD, EventMapper, FeedOptions
 from trackkit.sources.feeds.records import Batch, JsonSource, Source
-from trackkit.sources.feeds.tabular import Further, TableSource
+from trackkit.sources.feeds.tabular import ExtensionTable, TableSource
 from trackkit.sources.files import Found
 from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import SourceReport
@@ -33,26 +33,26 @@ def stage(
     folder: Path,
     clock: Clock,
     collapse_seconds: int,
-    wishes: Wishes,
+    options: FeedOptions,
     hiding: Hiding,
-    further: Sequence[Further] = (),
+    further: Sequence[ExtensionTable] = (),
 ) -> Staged:
     """Read one file by its map into Parquet in `folder`: events, what is gleaned of deliveries, links and recipients.
 
     Streamed: memory does not grow with the file. `further` are tables with further columns of its events.
     """
     report = SourceReport(found.relative, feed.name, "event")
-    mapper = EventMapper(feed, Clock(feed.zone) if feed.zone else clock, wishes)
+    mapper = EventMapper(feed, Clock(feed.zone) if feed.zone else clock, options)
     work = _Work(mapper, report, folder, collapse_seconds, hiding)
     source = _source(found, feed, mapper.paths, list(further))
     for batch in source.batches(folder):
-        if source.order and not wishes.dates:
-            work.mapper = replace(mapper, wishes=replace(wishes, dates=source.order))
+        if source.order and not options.dates:
+            work.mapper = replace(mapper, options=replace(options, dates=source.order))
         work.take(batch)
     return work.hand_on(source)
 
 
-def _source(found: Found, feed: Feed, paths: list[str], further: list[Further]) -> Source:
+def _source(found: Found, feed: Feed, paths: list[str], further: list[ExtensionTable]) -> Source:
     """Return the file under the engine of its map: a table map may read records of the same names too."""
     if feed.engine == "access_log":
         return AccessLogSource(found, feed, paths)
@@ -130,8 +130,8 @@ class _Work:
         report.read, report.undated = counts["kept"] + report.quarantined, counts["undated"]
         report.assumptions += self.mapper.clock.notes(counts["local"], counts["twice"], counts["skipped"])
         report.assumptions += self._notes(counts)
-        if self.mapper.wishes.dates:
-            report.assumptions.append(dates.note("events", self.mapper.wishes.dates))
+        if self.mapper.options.dates:
+            report.assumptions.append(dates.note("events", self.mapper.options.dates))
         unknown = rows.filter(pl.col("reported_type") == "unknown").group_by("raw_event_type").len()
         report.unknown_types = dict(unknown.sort("raw_event_type").collect().iter_rows())
 
@@ -152,7 +152,7 @@ class _Work:
             yield f"{homeless:,} of {counts['kept']:,} events name no delivery; --delivery-field says which field does"
 
 
-def copies_note(staged: list[Staged], wishes: Wishes) -> None:
+def copies_note(staged: list[Staged], options: FeedOptions) -> None:
     """Say, in the report of the first file of each format, how many rows each rule for copies removes or would."""
     by_format: dict[str, list[Staged]] = {}
     for one in staged:
@@ -163,7 +163,7 @@ def copies_note(staged: list[Staged], wishes: Wishes) -> None:
         rows, exact, loose = (
             copies.select(pl.len(), pl.col("exact", "loose").n_unique()).collect(engine="streaming").row(0)
         )
-        same[0].report.assumptions += _of_copies(rows, exact, loose, wishes.dedupe)
+        same[0].report.assumptions += _of_copies(rows, exact, loose, options.dedupe)
 
 
 def _of_copies(rows: int, exact: int, loose: int, dedupe: str) -> Iterator[str]:

@@ -99,7 +99,7 @@ class Headers:
 
 
 @dataclass
-class Further:
+class ExtensionTable:
     """The rows of such tables of a format, as text; a column is called as its header in small letters and digits.
 
     `unclear` counts the rows of which it is not known whose they are; `places` are the files of the rows, which go when
@@ -145,7 +145,7 @@ class Further:
 class TableSource(Source):
     """The rows of one table file, numbered from 1, the header left out; `further` are joined to them."""
 
-    further: list[Further] = field(default_factory=list)
+    further: list[ExtensionTable] = field(default_factory=list)
 
     def batches(self, folder: Path) -> Iterator[Batch]:
         """Yield the rows as cells, then what is no row of the table.
@@ -356,18 +356,18 @@ def _member(column: pl.Expr, name: str) -> pl.Expr:
     return pl.when(column.is_not_null()).then(written)
 
 
-def merged(tables: list[Further]) -> list[Further]:
+def merged(tables: list[ExtensionTable]) -> list[ExtensionTable]:
     """Return one for each format: its rows are those of all its files."""
-    found: dict[str, Further] = {}
+    found: dict[str, ExtensionTable] = {}
     for one in tables:
         if before := found.get(one.feed.name):
             rows = pl.concat([before.rows, one.rows], how="diagonal").with_columns(pl.all().fill_null(""))
-            one = Further(one.feed, before.headers | one.headers, rows, [*before.places, *one.places])
+            one = ExtensionTable(one.feed, before.headers | one.headers, rows, [*before.places, *one.places])
         found[one.feed.name] = one
     return list(found.values())
 
 
-def stage_further(found: Found, feed: Feed, folder: Path, further: list[Further]) -> Staged:
+def stage_extension(found: Found, feed: Feed, folder: Path, further: list[ExtensionTable]) -> Staged:
     """Read a table of further columns, those that the map reads, and put it to the others.
 
     Its report says so, and what cannot be read.
@@ -382,7 +382,7 @@ def stage_further(found: Found, feed: Feed, folder: Path, further: list[Further]
     report = SourceReport(found.relative, feed.name, "event", read=len(bad), quarantined=len(bad))
     report.assumptions += [*opened.notes(), f"its {height:,} rows hold further columns of events, and are no events"]
     report.ignored_columns = [header for cell, header in headers.items() if cell not in read]
-    further.append(Further(feed, {name: headers[cell] for name, cell in named.items()}, rows, [opened.staged]))
+    further.append(ExtensionTable(feed, {name: headers[cell] for name, cell in named.items()}, rows, [opened.staged]))
     return Staged(report, {}, quarantine_frame(bad, report))
 
 

@@ -7,21 +7,19 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from trackkit import schema
 from trackkit.sources.maps import Field, TableMap, plain_name
 from trackkit.sources.sql.queries import Catalogue, Query
-from trackkit.sources.table_formats import ADOBE_EXPORT, built_in
+from trackkit.sources.table_formats import ADOBE_EXPORT, Table, built_in
 
-# The logs of other targets than recipients, which the platform keeps in tables of their own.
-_TARGETS = ("svc", "mid", "visitor", "appsubrcp", "rtevent", "batchevent")
-_LOGS = {"nmsbroadlog": "broadlog", "nmstrackinglog": "tracking_log", "nmsexcludelog": "exclusion"}
-_HITS = " ".join(schema.HITS)
-_TELL = {"broadlog": "message", "tracking_log": _HITS}  # what a log tells that is not read
 _OWN = ("delivery", "broadlog", "tracking_log")  # a database that has one of these is the platform's
 
 
 def _maps() -> dict[str, TableMap]:
     return built_in(ADOBE_EXPORT).maps
+
+
+def _table(one: TableMap) -> Table:
+    return built_in(ADOBE_EXPORT).tables[one.name]
 
 
 def prefixes(names: Iterable[str]) -> set[str]:
@@ -35,7 +33,6 @@ def prefixes(names: Iterable[str]) -> set[str]:
 def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict[str, str]]:
     """Return a query for each table that is one of the platform's, and why others of these names are not read."""
     prefix = prefix or ""
-    dated = {one.name: one.dated for one in built_in(ADOBE_EXPORT).table}
     named = {name: _named(name.removeprefix(prefix)) for name in catalogue.names if name.startswith(prefix)}
     known = {name: one for name, one in named.items() if one}
     found, lacking, unread = {}, {}, {}
@@ -49,13 +46,13 @@ def queries(catalogue: Catalogue, prefix: str | None) -> tuple[list[Query], dict
             lacking[name] = f"a part of '{catalogue.parts[name]}', with which its rows were read"
         elif missing := one.missing(headers):
             lacking[name] = f"named as '{one.name}', but without a column for {', '.join(missing)}"
-            unread |= {name: one} if one.name in _TELL else {}
+            unread |= {name: one} if _table(one).tells else {}
         else:
-            found[name] = catalogue.query(name, one, dated.get(one.name, []))
+            found[name] = catalogue.query(name, one, _table(one).dated)
     for name in sorted(name for name in catalogue.denied if name.startswith(prefix)):
         if (one := _named(name.removeprefix(prefix))) and not catalogue.is_part(name, known):
             lacking[name] = catalogue.why_missing(name)
-            unread |= {name: one} if one.name in _TELL else {}
+            unread |= {name: one} if _table(one).tells else {}
     for name, query in found.items():
         if query.table_map.name == "delivery" and unread:
             found[name] = _with_untold(catalogue, name, query.table_map, unread)
@@ -67,7 +64,7 @@ def _with_untold(catalogue: Catalogue, name: str, one: TableMap, unread: dict[st
     tables: sa.FromClause = catalogue.table(name)
     words: sa.ColumnElement[str] = sa.literal("", sa.String())
     for log, log_map in unread.items():
-        word: sa.ColumnElement[str] = sa.literal(f"{_TELL[log_map.name]} ", sa.String())
+        word: sa.ColumnElement[str] = sa.literal(f"{_table(log_map).tells} ", sa.String())
         column = None if log in catalogue.denied else _delivery_column(catalogue, log, log_map)
         if column is not None:
             named = sa.select(column.label("delivery")).distinct().subquery()
@@ -85,10 +82,11 @@ def _delivery_column(catalogue: Catalogue, name: str, one: TableMap) -> sa.Colum
 
 
 def _named(name: str) -> TableMap | None:
+    """Return the map of a table: by its own name, or as the log of another target than recipients."""
     plain = plain_name(name)
-    for log, kind in _LOGS.items():
-        if plain.removeprefix(log) in _TARGETS and plain.startswith(log):
-            return _of_target(_maps()[kind], plain)
+    of_target = (one for one in _maps().values() if plain in map(plain_name, _table(one).targets))
+    if log := next(of_target, None):
+        return _of_target(log, plain)
     return next((one for one in _maps().values() if plain in map(plain_name, one.stems)), None)
 
 

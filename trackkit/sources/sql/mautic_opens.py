@@ -96,11 +96,9 @@ def _bounced(messages: pl.DataFrame, tally: Counter[str]) -> pl.DataFrame:
 
 def _opens(details: str | None, tally: Counter[str]) -> list[dict[str, str | None]]:
     entries = [one for key, one in _entries(details, tally) if key != BOUNCES]
-    tally["unreadable"] += sum(not isinstance(one, dict) for one in entries)
-    return [
-        {"opened_at": _text(one.get("datetime")), "agent": _text(one.get("useragent"))}
-        for one in entries if isinstance(one, dict)
-    ]  # fmt: skip
+    opens = [one for one in entries if isinstance(one, dict)]
+    tally["unreadable"] += len(entries) - len(opens)
+    return [{"opened_at": _text(one.get("datetime")), "agent": _text(one.get("useragent"))} for one in opens]
 
 
 def _bounces(details: str | None, tally: Counter[str]) -> list[dict[str, str | None]]:

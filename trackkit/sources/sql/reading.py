@@ -1,6 +1,7 @@
 """A database read: whose tables are there, and each of them streamed to Parquet and read by its map."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trackkit.errors import DataError
@@ -37,17 +38,16 @@ def read_database(
     with told(database), database.connect() as connection:
         catalogue = Catalogue(connection, database.schema)
         queries, ignored = _queries(catalogue, database, format)
-        marks: dict[str, str] = {}
         with stream(database, connection) as rows:
-            reading = _Reading(database, folder, rows, since, marks, hiding)
+            load = _Load(database, folder, rows, since, hiding)
             staged = []
             for query in queries:
                 if progress:
                     progress(f"{database.shown} {query.name}")
-                staged.append(reading.stage(query, clock, collapse_seconds))
+                staged.append(load.stage(query, clock, collapse_seconds))
     ignored = {f"{database.shown} {name}": why for name, why in ignored.items()}
     raw = combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
-    raw.marks = marks
+    raw.marks = load.marks
     return raw
 
 
@@ -69,14 +69,16 @@ def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[lis
     return found, ignored
 
 
-class _Reading:
+@dataclass
+class _Load:
     """One database being read."""
 
-    def __init__(
-        self, database: Database, folder: Path, rows: Stream, since: Since, marks: dict[str, str], hiding: Hiding
-    ) -> None:
-        self.database, self.folder, self.rows, self.since, self.marks = database, folder, rows, since, marks
-        self.hiding = hiding
+    database: Database
+    folder: Path
+    rows: Stream
+    since: Since
+    hiding: Hiding
+    marks: dict[str, str] = field(default_factory=dict)
 
     def stage(self, query: Query, clock: Clock, collapse_seconds: int) -> Staged:
         key = f"{self.database.identity} {query.name}"
