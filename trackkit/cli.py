@@ -467,7 +467,7 @@ def verify(store: str) -> None:
 @click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
 def check(folder: Path | None) -> None:
     """Check templates, notebooks, translations and maps of formats, naming file, section, key and the nearest word."""
-    from trackkit.report import check as checked
+    from trackkit.report.checks import check as checked
     from trackkit.runs import retention
     from trackkit.sources.feeds.feed import check_maps
 
