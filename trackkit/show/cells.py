@@ -4,7 +4,7 @@ Whatever is HTML here went through `Markup`, which escapes what is put into it, 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,23 @@ from trackkit.schema import FAILURE_TYPE_LABELS, FORMAT_LABELS, STATUS_LABELS
 from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, percent, plain, short
 
 Labels = Mapping[str, str]
+
+
+class OneOf(tuple[str, ...]):
+    """The names that a parameter of a chart or a table takes: as its elements, or as the keys of its mapping.
+
+    Parameters are annotated with it, as in `columns: Annotated[Sequence[str], OneOf(LINKS)]`; one value out of a few is
+    a `Literal`. Both are there to be looked at before anything is drawn.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *names: Iterable[str]) -> "OneOf":
+        return super().__new__(cls, dict.fromkeys(name for some in names for name in some))
+
+
+RATES = OneOf(name for name, metric in METRICS.items() if metric.is_rate and metric.denominator)
+COUNTS = OneOf(name for name, metric in METRICS.items() if not metric.denominator and metric.unit != CURRENCY)
 Cell = Markup | str
 OTHERS, TOTAL, UNKNOWN = translatable(("Others", "Total", "(unknown)"))
 NOT_LOADED, NO_CLICK = translatable(("not in the data loaded", "no click"))

@@ -7,21 +7,24 @@ Here are the charts of one delivery's figures; those of a subject stand in a mod
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
 
 from trackkit.language import say, several
 from trackkit.metrics import METRICS
-from trackkit.show.cells import OTHERS, UNKNOWN, headline
+from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
 from trackkit.show.charts import audience, platform, sending, story, web
 from trackkit.show.charts.canvas import (
     IN_LEGENDS,
     MOST_ROWS,
+    SERIES,
     SHARE,
     STEPS,
     WHOLE,
     Labels,
+    Period,
     along,
     bars,
     by_the_clock,
@@ -41,6 +44,7 @@ from trackkit.show.theme import theme
 
 __all__ = ["activity_columns", "audience", "click_days", "pareto_curve", "platform", "rate_bars", "sending", "story",
            "web"]  # fmt: skip
+CurveKind = Literal["area", "line"]
 # Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
 ELAPSED_TICKS = (
@@ -72,7 +76,10 @@ MOST_DAYS = 366  # that are drawn as days
 
 
 def pareto_curve(
-    cumulated: pl.DataFrame, kind: str = "area", labels: Labels | None = None, lang: str = "en"
+    cumulated: pl.DataFrame,
+    kind: CurveKind = "area",
+    labels: Annotated[Labels | None, OneOf(SERIES)] = None,
+    lang: str = "en",
 ) -> alt.LayerChart:
     """Draw which share of each series' total had happened how long after the launch.
 
@@ -110,9 +117,9 @@ def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
 
 def activity_columns(
     activity: pl.DataFrame,
-    every: str = "1h",
+    every: Period = "1h",
     days: int | None = None,
-    labels: Labels | None = None,
+    labels: Annotated[Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
 ) -> alt.Chart:
     """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
@@ -156,7 +163,9 @@ def _activity_described(later: int, lang: str) -> str:
     )  # fmt: skip
 
 
-def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> alt.Chart:
+def click_days(
+    per_day: pl.DataFrame, labels: Annotated[Labels | None, OneOf(["others"])] = None, lang: str = "en"
+) -> alt.Chart:
     """Draw the clicks of each day, one colour per link of the table and the last one for the others.
 
     In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`).
@@ -192,9 +201,9 @@ def click_days(per_day: pl.DataFrame, labels: Labels | None = None, lang: str = 
 def rate_bars(
     measured: pl.DataFrame,
     by: str,
-    rates: Sequence[str],
+    rates: Annotated[Sequence[str], RATES],
     lang: str = "en",
-    ceilings: Mapping[str, float] | None = None,
+    ceilings: Annotated[Mapping[str, float] | None, RATES] = None,
 ) -> alt.LayerChart:
     """Draw rates by group, the first as a wide pale bar, the others as thinner bars over it, largest group first.
 

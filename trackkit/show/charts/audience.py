@@ -1,14 +1,17 @@
 """Charts of the audience: when it acts, what it opens with, which browsers and systems it uses day by day."""
 
+from typing import Annotated, Literal
+
 import altair as alt
 import polars as pl
 from babel.dates import get_day_names
 
 from trackkit.language import said, say, translatable
 from trackkit.schema import MAIL_PROXY
-from trackkit.show.cells import OTHERS, UNKNOWN
+from trackkit.show.cells import OTHERS, UNKNOWN, OneOf
 from trackkit.show.charts.canvas import (
     IN_LEGENDS,
+    SERIES,
     SHARE,
     WHOLE,
     Labels,
@@ -28,10 +31,12 @@ from trackkit.show.charts.canvas import (
 )
 from trackkit.show.theme import theme
 
+Slot = Literal["half_hour", "hour", "day"]
+Measured = Literal["share", "count"]
 KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})
 
 
-def slot_names(every: str, lang: str = "en") -> list[str]:
+def slot_names(every: Slot, lang: str = "en") -> list[str]:
     """Return the words of the slots of a folded clock: weekdays from Monday, hours or half-hours from midnight.
 
     >>> slot_names("day")[0], slot_names("half_hour")[3]
@@ -44,7 +49,7 @@ def slot_names(every: str, lang: str = "en") -> list[str]:
     return [f"{start // 60:02}:{start % 60:02}" for start in range(0, 24 * 60, minutes)]
 
 
-def slots_named(folded: pl.DataFrame, every: str, lang: str = "en") -> dict[int, str]:
+def slots_named(folded: pl.DataFrame, every: Slot, lang: str = "en") -> dict[int, str]:
     """Return the words of the slots of `activities.folded_activity`, those twice on one day marked as such."""
     names, slots = slot_names(every, lang), dict(folded.select("slot", "twice").unique().sort("slot").iter_rows())
     return {
@@ -53,7 +58,11 @@ def slots_named(folded: pl.DataFrame, every: str, lang: str = "en") -> dict[int,
 
 
 def folded_columns(
-    folded: pl.DataFrame, every: str, measured: str = "share", labels: Labels | None = None, lang: str = "en"
+    folded: pl.DataFrame,
+    every: Slot,
+    measured: Measured = "share",
+    labels: Annotated[Labels | None, OneOf(SERIES)] = None,
+    lang: str = "en",
 ) -> alt.Chart:
     """Draw when in the week or the day each series happens, its columns side by side.
 
@@ -90,7 +99,9 @@ def folded_columns(
 translatable(("Share of the total", "Events"))
 
 
-def opens_bars(opens: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> alt.Chart:
+def opens_bars(
+    opens: pl.DataFrame, labels: Annotated[Labels | None, OneOf(KINDS)] = None, lang: str = "en"
+) -> alt.Chart:
     """Draw opens by name, the most first, each bar divided into computers, mobiles and unknown devices.
 
     In: the frame of `audience.opens_by`.

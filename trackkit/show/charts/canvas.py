@@ -8,7 +8,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import polars as pl
@@ -38,7 +38,8 @@ FILLED = 0.92  # of a period, so that columns stand apart
 SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 MOST_ROWS = 20_000  # that a chart draws
 # The periods of analyses, as polars writes them.
-STEPS = {"1h": "1h", "3h": "3h", "24h": "1d", "half_hour": "30m", "hour": "1h", "day": "1d"}
+Period = Literal["1h", "3h", "24h", "half_hour", "hour", "day"]
+STEPS: dict[Period, str] = {"1h": "1h", "3h": "3h", "24h": "1d", "half_hour": "30m", "hour": "1h", "day": "1d"}
 
 
 def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:

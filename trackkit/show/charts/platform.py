@@ -1,12 +1,14 @@
 """Charts beyond one delivery: shares by network and over time, what became of subscriptions to services."""
 
 from datetime import date
+from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
 from babel.dates import format_skeleton
 
 from trackkit.language import said, say, translatable
+from trackkit.show.cells import OneOf
 from trackkit.show.charts.canvas import (
     SHARE,
     WHOLE,
@@ -31,7 +33,8 @@ ACTIVITY = translatable({
     "shares": "Sharing activities", "shared_opens": "Opens of shared pages", "new_contacts": "New contacts",
 })  # fmt: skip
 SUBSCRIPTIONS = translatable({"subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions"})
-LENGTHS = {"day": "1d", "week": "1w", "month": "1mo"}
+CalendarPeriod = Literal["day", "week", "month"]
+LENGTHS: dict[CalendarPeriod, str] = {"day": "1d", "week": "1w", "month": "1mo"}
 WEEK = translatable("Week of {day}")
 
 
@@ -73,7 +76,10 @@ def network_bars(sharing: pl.DataFrame, networks: Labels, lang: str = "en") -> a
 
 
 def sharing_columns(
-    activity: pl.DataFrame, every: str = "month", labels: Labels | None = None, lang: str = "en"
+    activity: pl.DataFrame,
+    every: CalendarPeriod = "month",
+    labels: Annotated[Labels | None, OneOf(ACTIVITY)] = None,
+    lang: str = "en",
 ) -> alt.Chart:
     """Draw sharing activities, opens of shared pages and new contacts over time, side by side in each period.
 
@@ -100,7 +106,7 @@ def sharing_columns(
     )
 
 
-def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: str, lang: str) -> pl.DataFrame:
+def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: CalendarPeriod, lang: str) -> pl.DataFrame:
     """Where the column of each kind stands within its period."""
     places = {label: place for place, label in enumerate(kinds)} or {"": 0}
     place = pl.col("kind").replace_strict(places, return_dtype=pl.Int64)
@@ -114,7 +120,9 @@ def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: str, lang: str) -
     ).drop("starts_on")
 
 
-def subscription_charts(curves: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> list[alt.Chart]:
+def subscription_charts(
+    curves: pl.DataFrame, labels: Annotated[Labels | None, OneOf(SUBSCRIPTIONS)] = None, lang: str = "en"
+) -> list[alt.Chart]:
     """Draw the growing numbers of subscriptions and unsubscriptions: one chart per service, an empty one without any.
 
     In: the frame of `subscriptions.subscription_curves`.
@@ -151,7 +159,7 @@ def _curves(curves: pl.DataFrame, labels: Labels, lang: str) -> alt.Chart:
     )
 
 
-def period_name(day: date, every: str, lang: str = "en") -> str:
+def period_name(day: date, every: CalendarPeriod, lang: str = "en") -> str:
     """Return the words of a period that starts on a day.
 
     >>> period_name(date(2026, 11, 1), "month"), period_name(date(2026, 11, 2), "week")

@@ -1,12 +1,13 @@
 """Charts of sending: shares of a whole as bars, and how fast messages went out."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
 
 from trackkit.language import said, say, translatable
-from trackkit.show.cells import Block, Labels, headline, label_of, nothing, only_row, spoken
+from trackkit.show.cells import COUNTS, Block, Labels, OneOf, headline, label_of, nothing, only_row, spoken
 from trackkit.show.charts.canvas import (
     FILLED,
     SHARE,
@@ -23,6 +24,7 @@ from trackkit.show.charts.canvas import (
 )
 
 OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
+Speed = Literal["messages_per_hour", "bits_per_second"]
 SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
 # Of what goes out more slowly: the hours in which the fastest period had a message.
 SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_766: "Messages per year"})
@@ -70,7 +72,11 @@ def share_bars(
 
 
 def metric_bars(
-    measured: pl.DataFrame, metrics: Sequence[str], over: str, labels: Labels | None = None, lang: str = "en"
+    measured: pl.DataFrame,
+    metrics: Annotated[Sequence[str], COUNTS],
+    over: str,
+    labels: Annotated[Labels | None, COUNTS] = None,
+    lang: str = "en",
 ) -> alt.Chart:
     """Draw counts of one row of `measure` as bars, each as long as its share of the count `over`.
 
@@ -88,7 +94,10 @@ def metric_bars(
 
 
 def throughput_columns(
-    throughput: pl.DataFrame, speed: str = "messages_per_hour", labels: Labels | None = None, lang: str = "en"
+    throughput: pl.DataFrame,
+    speed: Speed = "messages_per_hour",
+    labels: Annotated[Labels | None, OneOf(OUTCOMES)] = None,
+    lang: str = "en",
 ) -> alt.Chart | Block:
     """Draw how fast messages went out, by the clock: one column per period, success and errors one on the other.
 

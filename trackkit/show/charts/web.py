@@ -1,17 +1,18 @@
 """Web tracking and web applications drawn, from the frames of `analysis.web` and `analysis.webapp`."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import altair as alt
 import polars as pl
 
 from trackkit.language import said, say, translatable
-from trackkit.show.cells import OTHERS
+from trackkit.show.cells import OTHERS, OneOf
 from trackkit.show.charts.canvas import (
     SHARE,
     STEPS,
     WHOLE,
     Labels,
+    Period,
     bars,
     by_the_clock,
     columns,
@@ -32,7 +33,10 @@ ROOM = 1.25  # the axis goes further than the longest bar, for the figure writte
 
 
 def visit_columns(
-    activity: pl.DataFrame, every: str = "24h", labels: Labels | None = None, lang: str = "en"
+    activity: pl.DataFrame,
+    every: Period = "24h",
+    labels: Annotated[Labels | None, OneOf(SERIES)] = None,
+    lang: str = "en",
 ) -> alt.Chart:
     """Draw the pages displayed and the transactions of each period, by the clock. In: `web.visit_activity`."""
     names, zone = said(SERIES, lang) | dict(labels or {}), zone_of(activity)

@@ -5,22 +5,24 @@ Tables are `great_tables` objects, to be restyled by their caller.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import METRICS, PEOPLE
+from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE
 from trackkit.show.cells import (
     OTHERS,
     OURS,
+    RATES,
     TOTAL,
     UNKNOWN,
     Block,
     Cell,
     Labels,
+    OneOf,
     bold,
     briefly,
     fraction,
@@ -49,6 +51,9 @@ LINK_WORDS = translatable({
     "clicks": "Link clicks", "text": "Words in the message", "reason": "Why", "position": "Place",
     "places": "Places",
 })  # fmt: skip
+LINK_COLUMNS = OneOf(
+    LINK_WORDS, ["label", "category", "type", "occurrence", "recipients", "matched_by", "percent", "placed", "format"]
+)
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
 NO_EVENT, NOTHING_COMPARES, NO_LINK = translatable(("no event", "no comparable delivery", "Nothing to list."))
 NUMBERS_OF_LINKS = ("rank", "position", "places", "clicks", "recipients", "share", "occurrence")
@@ -59,9 +64,9 @@ SHORT_PAGE = 1_000  # letters of HTML
 
 def metric_table(
     measured: pl.DataFrame,
-    metrics: Sequence[str],
+    metrics: Annotated[Sequence[str], OneOf(METRICS)],
     over: str | None = None,
-    labels: Labels | None = None,
+    labels: Annotated[Labels | None, OneOf(METRICS)] = None,
     lang: str = "en",
 ) -> GT:
     """Show metrics one below the other: label, value, rate beside its numerator / denominator.
@@ -91,11 +96,11 @@ def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: L
 def breakdown_table(
     measured: pl.DataFrame,
     by: str,
-    metrics: Sequence[str],
+    metrics: Annotated[Sequence[str], OneOf(METRICS)],
     total: pl.DataFrame | None = None,
-    labels: Labels | None = None,
+    labels: Annotated[Labels | None, OneOf(METRICS, BREAKDOWNS)] = None,
     lang: str = "en",
-    ceilings: Mapping[str, float] | None = None,
+    ceilings: Annotated[Mapping[str, float] | None, RATES] = None,
 ) -> GT:
     """Show metrics side by side, one row per group; each rate above its numerator / denominator.
 
@@ -162,7 +167,9 @@ def _divided(name: str) -> pl.Expr:
     return pl.when(bottom > 0).then(pl.col(METRICS[name].numerator or name) / bottom).alias(name)
 
 
-def share_table(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+def share_table(
+    rows: pl.DataFrame, labels: Annotated[Labels | None, OneOf(["share"], SERIES)] = None, lang: str = "en"
+) -> GT:
     """Show when each share of the total had been reached: one row per share, one column per series.
 
     In: the frame of `curves.pareto`: `share`, then words such as "1 h 10 min", null where a series is empty.
@@ -185,7 +192,10 @@ def _reached(row: Mapping[str, Any], name: str, place: int, lang: str) -> Cell:
 
 
 def link_table(
-    links: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en"
+    links: pl.DataFrame,
+    columns: Annotated[Sequence[str], LINK_COLUMNS],
+    labels: Annotated[Labels | None, LINK_COLUMNS] = None,
+    lang: str = "en",
 ) -> GT | Block:
     """Show links with their clicks, a bar, and each one's share over its numerator / denominator.
 
@@ -221,7 +231,7 @@ def log_table(
     return presented(rows, headings(chosen, {}, labels, lang), right=numeric)
 
 
-def figures(rows: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> Block:
+def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, lang: str = "en") -> Block:
     """Show a few rates large, each with its parts and, beneath, the platform average with its own.
 
     In: the frame of `links.click_figures`.

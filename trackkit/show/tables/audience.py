@@ -1,7 +1,7 @@
 """Tables of the audience: names in order of use, each rate over its parts; what happened in each slot of a clock."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 from great_tables import GT
@@ -16,6 +16,7 @@ from trackkit.show.cells import (
     Block,
     Cell,
     Labels,
+    OneOf,
     bold,
     fraction,
     headings,
@@ -25,7 +26,7 @@ from trackkit.show.cells import (
     require,
     unavailable,
 )
-from trackkit.show.charts.audience import slots_named
+from trackkit.show.charts.audience import Slot, slots_named
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.wording import number, percent, short
 
@@ -48,7 +49,10 @@ NO_HIT = translatable("There is no such hit in this period.")
 
 
 def name_table(
-    rows: pl.DataFrame, columns: Sequence[str], labels: Labels | None = None, lang: str = "en"
+    rows: pl.DataFrame,
+    columns: Annotated[Sequence[str], OneOf(WORDS)],
+    labels: Annotated[Labels | None, OneOf(WORDS)] = None,
+    lang: str = "en",
 ) -> GT | Block:
     """Show names, versions, or both, in order of use; each rate and average over its numerator / denominator.
 
@@ -68,7 +72,12 @@ def name_table(
     return presented(cells, headings(columns, WORDS, labels, lang), right)
 
 
-def folded_table(folded: pl.DataFrame, every: str, labels: Labels | None = None, lang: str = "en") -> GT:
+def folded_table(
+    folded: pl.DataFrame,
+    every: Slot,
+    labels: Annotated[Labels | None, OneOf(["when"], SERIES)] = None,
+    lang: str = "en",
+) -> GT:
     """Show what happened in each slot of a clock: one row per slot, one column per series, then the totals.
 
     In: the frame of `activities.folded_activity`; what cannot be observed says why in the totals.

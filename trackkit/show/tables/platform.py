@@ -1,18 +1,20 @@
 """Tables beyond one delivery: shares by network and over time, subscriptions to services, deliveries side by side."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import say, several, translatable
+from trackkit.metrics import METRICS
 from trackkit.show.cells import (
     NOT_LOADED,
     TOTAL,
     Cell,
     Labels,
+    OneOf,
     bold,
     fraction,
     headings,
@@ -26,7 +28,7 @@ from trackkit.show.cells import (
     value_cell,
     why_unseen,
 )
-from trackkit.show.charts.platform import period_name
+from trackkit.show.charts.platform import CalendarPeriod, period_name
 from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, short
 
 NETWORK_WORDS = translatable({
@@ -67,7 +69,11 @@ TEXTS = ("network", "starts_on", "service", "period", "delivery")
 
 
 def network_table(
-    sharing: pl.DataFrame, columns: Sequence[str], networks: Labels, labels: Labels | None = None, lang: str = "en"
+    sharing: pl.DataFrame,
+    columns: Annotated[Sequence[str], OneOf(NETWORK_WORDS)],
+    networks: Labels,
+    labels: Annotated[Labels | None, OneOf(NETWORK_WORDS)] = None,
+    lang: str = "en",
 ) -> GT:
     """Show the shares of each network and what came of them, each rate over its numerator / denominator.
 
@@ -83,7 +89,11 @@ def network_table(
 
 
 def activity_table(
-    activity: pl.DataFrame, columns: Sequence[str], every: str = "month", labels: Labels | None = None, lang: str = "en"
+    activity: pl.DataFrame,
+    columns: Annotated[Sequence[str], OneOf(ACTIVITY_WORDS)],
+    every: CalendarPeriod = "month",
+    labels: Annotated[Labels | None, OneOf(ACTIVITY_WORDS)] = None,
+    lang: str = "en",
 ) -> GT:
     """Show what sharing brought, one row per period, then the total, which counts each contact once.
 
@@ -99,8 +109,8 @@ def activity_table(
 
 def progress_table(
     progress: pl.DataFrame,
-    columns: Sequence[str],
-    labels: Labels | None = None,
+    columns: Annotated[Sequence[str], OneOf(SERVICE_WORDS)],
+    labels: Annotated[Labels | None, OneOf(SERVICE_WORDS)] = None,
     timezone: str = "UTC",
     lang: str = "en",
 ) -> GT:
@@ -120,7 +130,11 @@ def progress_table(
 
 
 def departures_table(
-    by_delivery: pl.DataFrame, columns: Sequence[str], top: int = 20, labels: Labels | None = None, lang: str = "en"
+    by_delivery: pl.DataFrame,
+    columns: Annotated[Sequence[str], OneOf(SERVICE_WORDS)],
+    top: int = 20,
+    labels: Annotated[Labels | None, OneOf(SERVICE_WORDS)] = None,
+    lang: str = "en",
 ) -> GT:
     """Show the `top` deliveries that most people left from. In: the frame of `subscriptions.acts_by_delivery`."""
     require(columns, by_delivery.columns)
@@ -131,8 +145,8 @@ def departures_table(
 def comparison_table(
     rows: pl.DataFrame,
     total: pl.DataFrame,
-    metrics: Sequence[str],
-    labels: Labels | None = None,
+    metrics: Annotated[Sequence[str], OneOf(METRICS)],
+    labels: Annotated[Labels | None, OneOf(["delivery"], METRICS)] = None,
     timezone: str = "UTC",
     lang: str = "en",
 ) -> GT:
@@ -176,7 +190,7 @@ def _network(row: Mapping[str, Any], networks: Labels, lang: str) -> Cell:
     return str(networks.get(row["network"], row["network"]))
 
 
-def _period(row: Mapping[str, Any], every: str, lang: str) -> Cell:
+def _period(row: Mapping[str, Any], every: CalendarPeriod, lang: str) -> Cell:
     if row["row"] == "period":
         return period_name(row["starts_on"], every, lang)
     return say(NO_DATE, lang) if row["row"] == "undated" else bold(say(TOTAL, lang))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from great_tables import GT
@@ -16,6 +16,7 @@ from trackkit.show.cells import (
     Block,
     Cell,
     Labels,
+    OneOf,
     bold,
     fraction,
     nothing,
@@ -26,6 +27,7 @@ from trackkit.show.cells import (
 )
 from trackkit.show.wording import elapsed, instant, number, percent, short
 
+ErrorGroup = Literal["type", "domain"]
 SEVEN = translatable("The platform's seven types")
 NOTHING_FAILED, NONE_PROCESSED, NO_FAILURE = translatable(("nothing failed", "no message processed", "Nothing failed."))
 NO_ONE_REJECTED, NO_TARGET = translatable(("no one rejected", "the initial population is not in the data loaded"))
@@ -76,7 +78,9 @@ TEN = 10  # below, a pace has decimals
 NO_PACE, NONE_TO_DELIVER = translatable(("too few messages are dated", "no message to deliver"))
 
 
-def exclusion_table(exclusions: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+def exclusion_table(
+    exclusions: pl.DataFrame, labels: Annotated[Labels | None, OneOf(EXCLUSION_WORDS)] = None, lang: str = "en"
+) -> GT:
     """Show who was left out at analysis, by rule, with the shares of the rejected and of the target.
 
     In: the frame of `sending.exclusions`.
@@ -93,7 +97,12 @@ def exclusion_table(exclusions: pl.DataFrame, labels: Labels | None = None, lang
     return presented(rows, said(EXCLUSION_WORDS, lang) | dict(labels or {}), right=list(EXCLUSION_WORDS)[1:])
 
 
-def bounce_table(bounces: pl.DataFrame, by: str = "type", labels: Labels | None = None, lang: str = "en") -> GT:
+def bounce_table(
+    bounces: pl.DataFrame,
+    by: ErrorGroup = "type",
+    labels: Annotated[Labels | None, OneOf(BOUNCE_WORDS)] = None,
+    lang: str = "en",
+) -> GT:
     """Show the failed messages by type or by domain: errors, their contribution to all, their share of those processed.
 
     In: the frame of `bounces.bounces(..., by)`; its details are left to `bounce_details`.
@@ -103,7 +112,12 @@ def bounce_table(bounces: pl.DataFrame, by: str = "type", labels: Labels | None 
     return presented(cells, words, right=list(words)[1:])
 
 
-def bounce_details(bounces: pl.DataFrame, by: str = "type", labels: Labels | None = None, lang: str = "en") -> Block:
+def bounce_details(
+    bounces: pl.DataFrame,
+    by: ErrorGroup = "type",
+    labels: Annotated[Labels | None, OneOf(BOUNCE_WORDS)] = None,
+    lang: str = "en",
+) -> Block:
     """Show each type by domain, or each domain by type: a list of groups that failed, each of which opens.
 
     In: the frame of `bounces.bounces(..., by)`.
@@ -115,7 +129,9 @@ def bounce_details(bounces: pl.DataFrame, by: str = "type", labels: Labels | Non
     return Block(Markup("").join(parts)) if parts else nothing(NO_FAILURE if known else UNKNOWN, lang)
 
 
-def failure_table(failures: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
+def failure_table(
+    failures: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FAILURE_WORDS)] = None, lang: str = "en"
+) -> GT | Block:
     """Show the mail servers' words behind the failures, the most frequent first.
 
     In: the frame of `bounces.failures`.

@@ -2,14 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import say, translatable
-from trackkit.show.cells import Block, Cell, Labels, fraction, headings, nothing, over, presented, require, unavailable
+from trackkit.show.cells import (
+    Block,
+    Cell,
+    Labels,
+    OneOf,
+    fraction,
+    headings,
+    nothing,
+    over,
+    presented,
+    require,
+    unavailable,
+)
 from trackkit.show.charts.web import source_name
 from trackkit.show.wording import number, percent, short
 
@@ -66,14 +78,18 @@ SOURCES = translatable(
 FOUND_BY = translatable({"cookie": "the cookie", "application": "the web application"}) | {"nothing": ""}
 
 
-def attribution_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+def attribution_table(
+    counts: pl.DataFrame, labels: Annotated[Labels | None, OneOf(ATTRIBUTION)] = None, lang: str = "en"
+) -> GT:
     """Show how many visits each kind of attribution brought. In: the frame of `web.attribution_counts`."""
     rates = {"share": ("visits", "total"), "outside_share": ("outside", "outside_total")}
     columns = ("attribution", "visits", "share", "application_pages", "outside", "outside_share")
     return count_table(counts, columns, rates, headings(counts.columns, ATTRIBUTION, labels, lang), KINDS, lang)
 
 
-def consent_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
+def consent_table(
+    counts: pl.DataFrame, labels: Annotated[Labels | None, OneOf(CONSENT)] = None, lang: str = "en"
+) -> GT | Block:
     """Show what visitors chose about web tracking and who is left out. In: the frame of `consent.consent_counts`."""
     if counts.is_empty():
         return nothing(NOBODY, lang)
@@ -82,7 +98,9 @@ def consent_table(counts: pl.DataFrame, labels: Labels | None = None, lang: str 
     return count_table(counts, columns, {"share": ("visitors", "total")}, words, CHOICES, lang)
 
 
-def conversion_table(conversion: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT | Block:
+def conversion_table(
+    conversion: pl.DataFrame, labels: Annotated[Labels | None, OneOf(CONVERSION)] = None, lang: str = "en"
+) -> GT | Block:
     """Show the conversion and bounce rates of web applications, by path where they have some.
 
     In: the frame of `webapp.conversion`.
@@ -99,14 +117,16 @@ def conversion_table(conversion: pl.DataFrame, labels: Labels | None = None, lan
     return count_table(conversion, columns, rates, headings(conversion.columns, CONVERSION, labels, lang), lang=lang)
 
 
-def funnel_table(steps: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+def funnel_table(steps: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FUNNEL)] = None, lang: str = "en") -> GT:
     """Show how many visitors got how far, and the loss of each step. In: the frame of `webapp.funnel`."""
     rates = {"share": ("visitors", "started"), "loss_rate": ("lost", "before")}
     columns = ("place", "page", "displayed", "visitors", "share", "lost", "loss_rate")
     return count_table(steps, columns, rates, headings(steps.columns, FUNNEL, labels, lang), lang=lang)
 
 
-def source_table(sources: pl.DataFrame, labels: Labels | None = None, lang: str = "en") -> GT:
+def source_table(
+    sources: pl.DataFrame, labels: Annotated[Labels | None, OneOf(SOURCES)] = None, lang: str = "en"
+) -> GT:
     """Show where visitors came from, and what became of them. In: the frame of `webapp.traffic_sources`."""
     rates = {"share": ("visitors", "total"), "conversion_rate": ("converted", "started")}
     columns = ("rank", "source", "found_by", "visitors", "share", "conversion_rate")
