@@ -19,6 +19,7 @@ from trackkit.errors import RequestError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 SHOWN = 80  # characters of a wrong value
+FROM_0, FROM_1 = range(2**63), range(1, 2**63)  # whole numbers that a parameter takes
 
 
 class Strict(BaseModel):

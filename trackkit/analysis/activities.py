@@ -5,6 +5,7 @@ included. Undated events stand nowhere on a clock, so the totals here are those 
 """
 
 from datetime import date, datetime, time, timedelta
+from typing import Annotated
 
 import polars as pl
 
@@ -20,7 +21,11 @@ EVERY = "all"
 
 
 def folded_activity(
-    tables: Tables, delivery: str, every: str = "day", timezone: str = "", series: str = EVERY
+    tables: Tables,
+    delivery: str,
+    every: Annotated[str, INTERVALS] = "day",
+    timezone: str = "",
+    series: Annotated[str, (EVERY, *SERIES)] = EVERY,
 ) -> pl.DataFrame:
     """Return when in the week, or in the day, things happened: one row per slot and series, quiet slots included.
 
@@ -48,7 +53,11 @@ def folded_activity(
 
 
 def activity_over_time(
-    tables: Tables, delivery: str, every: str = "day", timezone: str = "", series: str = EVERY
+    tables: Tables,
+    delivery: str,
+    every: Annotated[str, INTERVALS] = "day",
+    timezone: str = "",
+    series: Annotated[str, (EVERY, *SERIES)] = EVERY,
 ) -> pl.DataFrame:
     """Return what happened when: one row per interval and series with events, in order.
 

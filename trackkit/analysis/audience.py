@@ -6,6 +6,8 @@ table of visitors does, so a recipient of two days counts twice. Figures are of 
 Names and versions are those of `event`; a null name is a user agent that says nothing, shown as unknown.
 """
 
+from typing import Annotated
+
 import polars as pl
 
 from trackkit.analysis.user_agents import (
@@ -25,21 +27,32 @@ from trackkit.analysis.user_agents import (
 from trackkit.engine.deliveries import Tables, is_link_hit, zone_of
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import MESSAGE
+from trackkit.toml import FROM_0, FROM_1
 
 DISTINCT = ("day", "period")
 KINDS = ("computer", "mobile", "unknown")
 EVERY = "all"
+BROWSING = ("browser", "operating_system")
+OPENS = (
+    *("rank", "row", "name", "opens", "total", "share", "mobile", "mobile_total", "mobile_share"),
+    *("computer", "unknown"),
+)
+USAGE = (
+    *("rank", "row", "name", "visitors", "pages", "total", "usage_rate", "days"),
+    *("visitors_per_day", "pages_per_day"),
+)
+VERSIONS = ("name", "row", "version", "visitors", "name_visitors", "relative_rate", "total", "global_rate")
 MOST_VERSIONS = 10  # of a name, before its others
 
 
 def opens_by(
     tables: Tables,
-    by: str,
+    by: Annotated[str, ("device", *BROWSING)],
     delivery: str = "",
-    days: int = 0,
-    top: int = 10,
+    days: Annotated[int, FROM_0] = 0,
+    top: Annotated[int, FROM_1] = 10,
     timezone: str = "",
-) -> pl.DataFrame:
+) -> Annotated[pl.DataFrame, OPENS]:
     """Return the opens by "device", "operating_system" or "browser": one row per name, most opens first.
 
     Columns: `rank` (null for the two last rows); `row` ("group", "others", which is there if it has opens, "total");
@@ -61,20 +74,19 @@ def opens_by(
         top_rows(by_name, "opens", top, total)
         .with_columns(pl.lit(count, pl.Int64).alias(name) for name, count in totals.items())
         .with_columns(share=share_of("opens", "total"), mobile_share=share_of("mobile", "mobile_total"))
-        .select("rank", "row", "name", "opens", "total", "share", "mobile", "mobile_total", "mobile_share",
-                "computer", "unknown")
-    )  # fmt: skip
+        .select(OPENS)
+    )
 
 
 def usage(
     tables: Tables,
-    by: str,
+    by: Annotated[str, BROWSING],
     delivery: str = "",
-    days: int = PERIOD_DAYS,
-    top: int = 10,
+    days: Annotated[int, FROM_0] = PERIOD_DAYS,
+    top: Annotated[int, FROM_1] = 10,
     timezone: str = "",
-    distinct: str = "day",
-) -> pl.DataFrame:
+    distinct: Annotated[str, DISTINCT] = "day",
+) -> Annotated[pl.DataFrame, USAGE]:
     """Return who uses which "browser" or "operating_system": one row per name, most visitors first.
 
     Columns: `rank`, `row`, `name` as in `opens_by`; `visitors`; `pages`, their visits; `total`, the visitors of all
@@ -92,17 +104,16 @@ def usage(
         top_rows(counted, "visitors", top, total)
         .with_columns(total=pl.lit(total["visitors"].item(), pl.Int64), days=pl.lit(whole.days, pl.Int64))
         .with_columns(*per_day, usage_rate=share_of("visitors", "total"))
-        .select("rank", "row", "name", "visitors", "pages", "total", "usage_rate", "days", "visitors_per_day",
-                "pages_per_day")
-    )  # fmt: skip
+        .select(USAGE)
+    )
 
 
 def history(
     tables: Tables,
-    by: str,
+    by: Annotated[str, BROWSING],
     delivery: str = "",
-    days: int = PERIOD_DAYS,
-    top: int = 5,
+    days: Annotated[int, FROM_0] = PERIOD_DAYS,
+    top: Annotated[int, FROM_1] = 5,
     timezone: str = "",
 ) -> pl.DataFrame:
     """Return the share of each day's visitors that each of the `top` names had: one row per day and name.
@@ -138,14 +149,14 @@ def history(
 
 def versions(
     tables: Tables,
-    by: str,
+    by: Annotated[str, BROWSING],
     delivery: str = "",
-    days: int = PERIOD_DAYS,
-    top: int = 10,
+    days: Annotated[int, FROM_0] = PERIOD_DAYS,
+    top: Annotated[int, FROM_1] = 10,
     of: str = EVERY,
     timezone: str = "",
-    distinct: str = "day",
-) -> pl.DataFrame:
+    distinct: Annotated[str, DISTINCT] = "day",
+) -> Annotated[pl.DataFrame, VERSIONS]:
     """Return the versions in use of a "browser" or "operating_system": one row per name and version.
 
     Columns: `name` (the `top` most used, or the one asked by `of`); `row`, "group" or, after ten versions of a name,
@@ -169,7 +180,7 @@ def versions(
         _first_versions(rows)
         .with_columns(total=pl.lit(counted["visitors"].sum(), pl.Int64))
         .with_columns(relative_rate=share_of("visitors", "name_visitors"), global_rate=share_of("visitors", "total"))
-        .select("name", "row", "version", "visitors", "name_visitors", "relative_rate", "total", "global_rate")
+        .select(VERSIONS)
     )
 
 

@@ -5,6 +5,7 @@ there only when something did, so that the types always add up to all failed mes
 """
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import polars as pl
 
@@ -31,7 +32,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def bounces(tables: Tables, delivery: str, by: str = "type", top: int = 10) -> pl.DataFrame:
+def bounces(tables: Tables, delivery: str, by: Annotated[str, WAYS] = "type", top: int = 10) -> pl.DataFrame:
     """Return the failed messages of a delivery by type, or by domain, and each group by the other: see `row`.
 
     Rows, in the order of the platform's types and of the domains with most failures: `row` is "group" (one type, or

@@ -5,6 +5,8 @@ tracking, which this module is about), `is_denylisted` (no marketing at all), `u
 link of a message) and `subscription.action` (leaving one service). Web choices change no figure of e-mail.
 """
 
+from typing import Annotated
+
 import polars as pl
 
 from trackkit.engine.deliveries import Tables
@@ -18,7 +20,12 @@ _ALL = "everything"
 _RULE = {"allowed": True, "undecided": None, "refused": False}  # whatever kind of consent is asked for
 
 
-def with_consent(tables: Tables, visits: pl.DataFrame, consent: str = "opt-out", history: str = "drop") -> pl.DataFrame:
+def with_consent(
+    tables: Tables,
+    visits: pl.DataFrame,
+    consent: Annotated[str, CONSENTS] = "opt-out",
+    history: Annotated[str, HISTORIES] = "drop",
+) -> pl.DataFrame:
     """Add whose visits may be counted: `web_choice` ("allowed", "undecided", "refused") and `is_counted`.
 
     In: visits, or page hits, with `person_id`, `recipient_id`, `occurred_at`. Who a visitor is and which choice holds

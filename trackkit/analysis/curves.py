@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 from fractions import Fraction
+from typing import Annotated
 
 import polars as pl
 
@@ -17,6 +18,7 @@ from trackkit.engine.deliveries import Tables, counted_events, launch, require_d
 from trackkit.engine.measure import quotient
 from trackkit.engine.refusals import with_refusals
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.toml import FROM_1
 
 SERIES = {"opens": "opened", "clicks": "clicked", "transactions": "transaction"}
 SERIES_TYPE = pl.Enum(list(SERIES))
@@ -29,7 +31,7 @@ def time_to_reach(
     delivery: str,
     shares: Sequence[float] = TENTHS,
     bucket_minutes: int = 10,
-    period_hours: float | None = None,
+    period_hours: Annotated[float | None, FROM_1] = None,
 ) -> pl.DataFrame:
     """Return how long after the launch each series had reached each share of its total: one row per series and share.
 
@@ -67,7 +69,7 @@ def pareto(
     delivery: str,
     shares: Sequence[float] = TENTHS,
     bucket_minutes: int = 10,
-    period_hours: float | None = None,
+    period_hours: Annotated[float | None, FROM_1] = None,
 ) -> pl.DataFrame:
     """Return `time_to_reach` as the platform prints it: one row per share, one column of words per series.
 
@@ -79,7 +81,10 @@ def pareto(
 
 
 def cumulative_activity(
-    tables: Tables, delivery: str, every: str = "1h", period_hours: float | None = None
+    tables: Tables,
+    delivery: str,
+    every: Annotated[str, TIMESCALES] = "1h",
+    period_hours: Annotated[float | None, FROM_1] = None,
 ) -> pl.DataFrame:
     """Return the growing count of each series since the launch: one row per series and bucket with events.
 
@@ -104,7 +109,9 @@ def cumulative_activity(
     )
 
 
-def activity(tables: Tables, delivery: str, every: str = "1h", timezone: str = "") -> pl.DataFrame:
+def activity(
+    tables: Tables, delivery: str, every: Annotated[str, TIMESCALES] = "1h", timezone: str = ""
+) -> pl.DataFrame:
     """Return what happened when by the clock of `timezone`: one row per series and bucket with events.
 
     Columns: `starts_at` (start of the bucket, in that zone), `series`, `count`. `every` is "1h", "3h" or "24h";

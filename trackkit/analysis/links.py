@@ -5,6 +5,7 @@ its total, as on the platform, so the total may exceed the cumulated clicks of t
 """
 
 import math
+from typing import Annotated
 
 import polars as pl
 
@@ -25,6 +26,7 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS
 from trackkit.schema import LINK_TYPES
+from trackkit.toml import FROM_1
 
 OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
@@ -38,6 +40,9 @@ NAMED_BY = {
 UNNAMED = translatable(
     {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)", "tag": "(no tag)"}
 )
+CLICKS = ("rank", "row", "link", "clicks", "total", "share")
+TRACKED = (*("link_id", "label", "category", "url", "type", "occurrence", "clicks", "recipients", "total", "share"),)
+EACH = {"day": "1d", "month": "1mo"}
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
 EVENT_LABELS = translatable({
     "opened": "Open", "clicked": "Email click", "unsubscribed": "Opt-out", "web_visited": "Web",
@@ -51,8 +56,12 @@ translatable((
 
 
 def link_clicks(
-    tables: Tables, delivery: str, by: str = "label", top: int = 10, hours: float | None = None
-) -> pl.DataFrame:
+    tables: Tables,
+    delivery: str,
+    by: Annotated[str, NAMED_BY] = "label",
+    top: Annotated[int, FROM_1] = 10,
+    hours: Annotated[float | None, FROM_1] = None,
+) -> Annotated[pl.DataFrame, CLICKS]:
     """Return the most visited links of a delivery: one row per link of the top, then "Others" and "Total".
 
     Columns: `rank` (from 1; null for the two last rows); `row` ("link", "others" or "total"); `link`, its label, URL or
@@ -71,27 +80,27 @@ def link_clicks(
     return (
         pl.concat([top_links, others, measured], how="diagonal")
         .with_columns(total=pl.lit(measured["clicks"].item(), pl.Int64))
-        .select("rank", "row", "link", "clicks", "total", share=_share())
+        .with_columns(share=_share())
+        .select(CLICKS)
     )
 
 
 def clicks_per_day(
     tables: Tables,
     delivery: str,
-    by: str = "label",
-    top: int = 10,
-    hours: float | None = None,
+    by: Annotated[str, NAMED_BY] = "label",
+    top: Annotated[int, FROM_1] = 10,
+    hours: Annotated[float | None, FROM_1] = None,
     timezone: str = "",
-    every: str = "day",
+    every: Annotated[str, EACH] = "day",
 ) -> pl.DataFrame:
     """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
 
     Columns: `day` (date in `timezone`; of a month its first), `rank`, `row` ("link" or "others"), `link`, `clicks`.
     `every` is "day" or "month", for long spans. Days without a click and undated clicks are not there.
     """
-    periods = {"day": "1d", "month": "1mo"}
-    if every not in periods:
-        raise RequestError(f"There is no period {every!r}.{did_you_mean(str(every), periods)}")
+    if every not in EACH:
+        raise RequestError(f"There is no period {every!r}.{did_you_mean(str(every), EACH)}")
     local = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
     clicks = _link_hits(tables, delivery, by, hours)
     ranks = _ranked(clicks, top).select("link", "rank").lazy()
@@ -103,7 +112,7 @@ def clicks_per_day(
             link=pl.when(other).then(pl.lit(OTHERS)).otherwise("link"),
             row=pl.when(other).then(pl.lit("others", ROWS)).otherwise(pl.lit("link", ROWS)),
         )
-        .group_by("rank", "row", "link", day=local.dt.date().dt.truncate(periods[every]))
+        .group_by("rank", "row", "link", day=local.dt.date().dt.truncate(EACH[every]))
         .agg(clicks=pl.len().cast(pl.Int64))
         .sort("day", "rank", nulls_last=True)
         .select("day", "rank", "row", "link", "clicks")
@@ -127,7 +136,7 @@ def click_figures(tables: Tables, delivery: str) -> pl.DataFrame:
     return pl.concat([_figure(own, others, name) for name in FIGURES])
 
 
-def tracked_links(tables: Tables, delivery: str) -> pl.DataFrame:
+def tracked_links(tables: Tables, delivery: str) -> Annotated[pl.DataFrame, TRACKED]:
     """Return the URLs tab of a delivery: one row per tracked link, most clicked first, never clicked ones included.
 
     Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `clicks` (hits that are
@@ -146,7 +155,7 @@ def tracked_links(tables: Tables, delivery: str) -> pl.DataFrame:
         .with_columns(share=_share())
         .sort(pl.col("clicks"), pl.col("link_id").cast(pl.Int64, strict=False), "link_id",
               descending=[True, False, False], nulls_last=True)
-        .select("link_id", "label", "category", "url", "type", "occurrence", "clicks", "recipients", "total", "share")
+        .select(TRACKED)
     )  # fmt: skip
 
 

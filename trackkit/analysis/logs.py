@@ -6,6 +6,7 @@ never a column. E-mail addresses are one only when asked for.
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Annotated
 
 import polars as pl
 
@@ -15,6 +16,7 @@ from trackkit.engine.deliveries import Tables, require_delivery, still_there, zo
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
 from trackkit.schema import MESSAGE
+from trackkit.toml import FROM_1
 
 # Name -> heading: the platform's words where it has them.
 COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -50,11 +52,11 @@ def tracking_log(
     tables: Tables,
     delivery: str | None = None,
     recipient: str | None = None,
-    columns: Sequence[str] | None = None,
-    limit: int | None = None,
+    columns: Annotated[Sequence[str] | None, COLUMNS] = None,
+    limit: Annotated[int | None, FROM_1] = None,
     timezone: str = "",
     address: str | None = None,
-) -> pl.DataFrame:
+) -> Annotated[pl.DataFrame, COLUMNS]:
     """Return the Tracking tab of a delivery, or of a recipient over all deliveries still there: one row per hit.
 
     The newest comes first; deleted deliveries are in the tab only where they are named.
@@ -77,11 +79,11 @@ def clicked_urls(
     tables: Tables,
     delivery: str | None = None,
     recipient: str | None = None,
-    columns: Sequence[str] | None = None,
-    limit: int | None = None,
+    columns: Annotated[Sequence[str] | None, URL_COLUMNS] = None,
+    limit: Annotated[int | None, FROM_1] = None,
     timezone: str = "",
     address: str | None = None,
-) -> pl.DataFrame:
+) -> Annotated[pl.DataFrame, URL_COLUMNS]:
     """Return every tracked URL that a recipient clicked, over all deliveries still there: one row per URL.
 
     `columns` are names of `URL_COLUMNS`, by default all but `recipients`: label, URL, type and category (together what

@@ -1,16 +1,24 @@
 """Messages and what became of them: a recipient's deliveries, or the recipients of a delivery."""
 
+from typing import Annotated
+
 import polars as pl
 
 from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import Tables, is_hit, require_delivery, still_there
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
+from trackkit.toml import FROM_1
+
+COLUMNS = ("recipient_id", "document", "status_at", "status", "opens", "clicks", "hits", "last_hit_at")
 
 
 def messages(
-    tables: Tables, delivery: str | None = None, recipient: str | None = None, limit: int | None = None
-) -> pl.DataFrame:
+    tables: Tables,
+    delivery: str | None = None,
+    recipient: str | None = None,
+    limit: Annotated[int | None, FROM_1] = None,
+) -> Annotated[pl.DataFrame, COLUMNS]:
     """Return the messages of a delivery, of a recipient, or of both: one row per message, the latest acted on first.
 
     Columns: `recipient_id`, `document` (label of the delivery), `status_at` (UTC), `status`, `opens`, `clicks` (e-mail
@@ -34,8 +42,7 @@ def messages(
     rows = counted.with_columns(pl.col("opens", "clicks", "hits").fill_null(0)).sort(
         "last_hit_at", "status_at", "message_id", "delivery_id", descending=True, nulls_last=True
     )
-    columns = ("recipient_id", "document", "status_at", "status", "opens", "clicks", "hits", "last_hit_at")
-    return (rows if limit is None else rows.head(limit)).select(columns).collect()
+    return (rows if limit is None else rows.head(limit)).select(COLUMNS).collect()
 
 
 def _named(tables: Tables, chosen: pl.LazyFrame) -> pl.LazyFrame:

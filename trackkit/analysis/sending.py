@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from trackkit.engine.measure import measure, quotient
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT
+from trackkit.toml import FROM_1
 
 OUTCOMES = {"delivered": "success", "failed": "errors"}
 OUTCOME = pl.Enum(["success", "errors"])
@@ -60,7 +61,11 @@ def exclusions(tables: Tables, delivery: str) -> pl.DataFrame:
 
 
 def throughput(
-    tables: Tables, delivery: str, every: str = "auto", hours: float | None = None, timezone: str = ""
+    tables: Tables,
+    delivery: str,
+    every: Annotated[str, ("auto", *TIMESCALES)] = "auto",
+    hours: Annotated[float | None, FROM_1] = None,
+    timezone: str = "",
 ) -> pl.DataFrame:
     """Return how fast messages went out, by the clock of `timezone`: one row per period and outcome with messages.
 

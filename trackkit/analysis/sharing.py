@@ -7,6 +7,7 @@ is unknown, not 0.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import polars as pl
 
@@ -21,10 +22,17 @@ NETWORK_ROWS, PERIOD_ROWS = pl.Enum(["network", "total"]), pl.Enum(["period", "u
 EVERY = {"day": "1d", "week": "1w", "month": "1mo"}
 PAGE_LINKS = (4, 5)
 ACTIVITIES = ("new_contacts", "shared_opens", "opens", "shares")
+OF_NETWORKS = (
+    *("network", "row", "shares", "total_shares", "share_breakdown", "to_deliver", "sharing_rate", "targeted"),
+    *("targeted_rate", "opens", "total_opens", "open_breakdown", "open_rate", "added_open_rates"),
+)
+OF_PERIODS = ("starts_on", "row", *ACTIVITIES)
 Deliveries = str | Sequence[str] | None
 
 
-def social_sharing(tables: Tables, delivery: Deliveries = None, networks: Sequence[str] = NETWORKS) -> pl.DataFrame:
+def social_sharing(
+    tables: Tables, delivery: Deliveries = None, networks: Sequence[str] = NETWORKS
+) -> Annotated[pl.DataFrame, OF_NETWORKS]:
     """Return the shares of one delivery, several or all, and what came of them: one row per network, then the total.
 
     Columns: `network` (as asked; null in the total), `row` ("network" or "total"); `shares`, `total_shares`,
@@ -54,11 +62,11 @@ def social_sharing(tables: Tables, delivery: Deliveries = None, networks: Sequen
 def sharing_activity(
     tables: Tables,
     delivery: Deliveries = None,
-    every: str = "month",
+    every: Annotated[str, EVERY] = "month",
     timezone: str = "",
     networks: Sequence[str] = NETWORKS,
     last: int | None = None,
-) -> pl.DataFrame:
+) -> Annotated[pl.DataFrame, OF_PERIODS]:
     """Return what sharing brought over time: one row per day, week or month that had any, and one for the total.
 
     Columns: `starts_on` (first day of the period in `timezone`; weeks start on Monday), `row` ("period", "undated" or
@@ -87,7 +95,7 @@ def sharing_activity(
     undated = periods.filter(pl.col("starts_on").is_null()).with_columns(row=pl.lit("undated", PERIOD_ROWS))
     total = hits.select(known).with_columns(row=pl.lit("total", PERIOD_ROWS))
     newest = dated if last is None else dated.tail(last)
-    return pl.concat([newest, undated, total], how="diagonal").select("starts_on", "row", *ACTIVITIES)
+    return pl.concat([newest, undated, total], how="diagonal").select(OF_PERIODS)
 
 
 def _wanted(networks: Sequence[str]) -> pl.DataFrame:
@@ -180,7 +188,4 @@ def _with_rates(rows: pl.DataFrame) -> pl.DataFrame:
     rates = rated.filter(pl.col("row").cast(pl.String) == "network")["open_rate"].drop_nulls()
     is_total = pl.col("row").cast(pl.String) == "total"
     added = pl.when(is_total).then(pl.lit(rates.sum() if rates.len() else None, pl.Float64))
-    return rated.with_columns(added_open_rates=added).select(
-        "network", "row", "shares", "total_shares", "share_breakdown", "to_deliver", "sharing_rate", "targeted",
-        "targeted_rate", "opens", "total_opens", "open_breakdown", "open_rate", "added_open_rates",
-    )  # fmt: skip
+    return rated.with_columns(added_open_rates=added).select(OF_NETWORKS)

@@ -5,15 +5,18 @@ Visitors are persons: browser identities, else recipients. Those who refused web
 with their whole history, and counted apart. Who walked along two paths is a visitor of both.
 """
 
+from typing import Annotated
+
 import polars as pl
 
-from trackkit.analysis.consent import consent_counts, displays, share, with_consent
+from trackkit.analysis.consent import CONSENTS, consent_counts, displays, share, with_consent
 from trackkit.engine.deliveries import Tables, unnamed_if_deleted
 from trackkit.engine.refusals import visitor
 from trackkit.errors import RequestError, did_you_mean
 
 UNNAMED = "(no name)"
 PATH = ["web_application", "goal"]
+ORDERS = ("any", "strict")
 FOUND_BY = pl.Enum(["cookie", "application", "nothing"])
 
 
@@ -33,7 +36,9 @@ def applications(tables: Tables, web_application: str = "") -> list[str]:
     return [web_application]
 
 
-def counted_pages(tables: Tables, web_application: str = "", consent: str = "opt-out") -> pl.DataFrame:
+def counted_pages(
+    tables: Tables, web_application: str = "", consent: Annotated[str, CONSENTS] = "opt-out"
+) -> pl.DataFrame:
     """Return the pages displayed in a web application, or in all: one row per `page_hit`, refused ones included.
 
     A page with several tags has a row for each. Columns: those of `page_hit`; `visitor`; `web_choice` and `is_counted`
@@ -44,7 +49,7 @@ def counted_pages(tables: Tables, web_application: str = "", consent: str = "opt
     return with_consent(tables, pages, consent)
 
 
-def conversion(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
+def conversion(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.DataFrame:
     """Return the headline of each path of each web application, both most displayed first: one row per path.
 
     In: the frame of `counted_pages`. Columns: `web_application`; `goal`, null without one; `pages` displayed and
@@ -70,7 +75,7 @@ def conversion(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
     )  # fmt: skip
 
 
-def funnel(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
+def funnel(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.DataFrame:
     """Return how many visitors got how far: one row per web application, path and step.
 
     In: the frame of `counted_pages`. Columns: `web_application`, `goal`; `place` (1, 2...), `step` (its number on the
@@ -80,8 +85,8 @@ def funnel(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
     besides that each step was first displayed at or after the one before. A step that only visitors left out saw is
     there with 0; pages without a step are on no path.
     """
-    if order not in ("any", "strict"):
-        raise RequestError(f"There is no order {order!r}.{did_you_mean(str(order), ('any', 'strict'))}")
+    if order not in ORDERS:
+        raise RequestError(f"There is no order {order!r}.{did_you_mean(str(order), ORDERS)}")
     walks = _walks(pages, order)
     counts = walks.group_by(*PATH, "place").agg(displayed=_count(), visitors=pl.col("is_reached").sum().cast(pl.Int64))
     before = pl.col("visitors").shift(1).over(PATH, order_by="place")
@@ -100,7 +105,11 @@ def funnel(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
 
 
 def traffic_sources(
-    tables: Tables, pages: pl.DataFrame, external_delivery: str = "", order: str = "any", top: int = 10
+    tables: Tables,
+    pages: pl.DataFrame,
+    external_delivery: str = "",
+    order: Annotated[str, ORDERS] = "any",
+    top: int = 10,
 ) -> pl.DataFrame:
     """Return where the visitors came from: one row per web application, path and source, the largest first.
 
