@@ -166,12 +166,13 @@ def _known(call: Call, argument: str, section: Section) -> Collection[Any] | Non
 
 def _unknown(values: list[Any], known: Collection[Any]) -> Iterator[str]:
     for value in values:
-        if value in known or value is None:
+        if value is None:
             continue
-        if isinstance(known, range):
-            yield f"{value!r} is not between {known[0]} and {known[-1]:,}."
-        else:
-            yield f"{value!r} is not known here.{did_you_mean(str(value), map(str, known))}"
+        if not isinstance(known, range):
+            if value not in known:
+                yield f"{value!r} is not known here.{did_you_mean(str(value), map(str, known))}"
+        elif not (isinstance(value, int) and value in known):  # a range is searched for anything else, to its end
+            yield f"{value!r} is not a whole number from {known.start}."
 
 
 def _values(choice: Any) -> list[Any]:
