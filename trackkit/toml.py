@@ -89,9 +89,8 @@ def _problem(path: Path, model: type[BaseModel], written: Any, fault: dict[str, 
 def _keys(written: Any, location: Sequence[int | str], is_of_key: bool) -> Iterator[int | str]:
     """Yield what stands in the file of a place as pydantic names it: not the names of types that were tried."""
     for place, part in enumerate(location):
-        if (isinstance(written, Mapping) and part in written) or (
-            isinstance(written, list) and isinstance(part, int) and part < len(written)
-        ):
+        is_item = isinstance(written, list) and isinstance(part, int) and part < len(written)
+        if is_item or (isinstance(written, Mapping) and part in written):
             written = written[part]
         elif place < len(location) - 1 or not is_of_key:
             continue
@@ -148,5 +147,5 @@ def _message(fault: dict[str, Any], word: str, known: list[str], advice: str) ->
             words = re.findall(r"'([^']+)'", fault["ctx"]["expected"])
             return f"{got} is not known.{did_you_mean(str(fault['input']), words)}"
         case "value_error":
-            return fault["msg"].removeprefix("Value error, ").rstrip(".") + "."
+            return str(fault["msg"]).removeprefix("Value error, ").rstrip(".") + "."
     return f"{got} is not {advice}." if advice else f"{fault['msg']}, got {got}."

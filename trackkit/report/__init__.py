@@ -168,7 +168,7 @@ def _values(report: Report, given: Mapping[str, Any], words: Template) -> dict[s
         needed = " or ".join(name for name in notebook.IDS if name in known)
         raise RequestError(f"{report.name} needs a {needed}: give its id.")
     if values.get("timezone"):
-        require_timezone(values["timezone"])
+        require_timezone(str(values["timezone"]))
     return values
 
 

@@ -13,7 +13,7 @@ from trackkit.language import LOCALES, require_catalogue
 from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import Thresholds
 from trackkit.report import notebook
-from trackkit.report.choices import calls, parameter_misfits, section_misfits
+from trackkit.report.choices import Call, calls, parameter_misfits, section_misfits
 from trackkit.report.template import TEMPLATES, Template, misfits
 from trackkit.show.theme import THEME, Theme
 from trackkit.toml import Problem
@@ -33,9 +33,13 @@ def check(folder: str | Path | None = None) -> list[Problem]:
     notebooks = _files(folder, notebook.NOTEBOOKS, "*.ipynb")
     if not (templates or notebooks):
         raise RequestError(f"{folder} holds no notebook or template to check; `trackkit init {folder}` writes them.")
-    problems = [problem for path in templates.values() for problem in _of_template(path, notebooks.get(path.stem))]
-    problems += [problem for stem, path in notebooks.items() for problem in _of_notebook(stem, path, templates)]
-    return [*dict.fromkeys([*problems, *_of_lists(folder), *_of_catalogues(folder)])]
+    of_templates, of_notebooks = [], []
+    for stem in sorted({*templates, *notebooks}):
+        one, other = _of_report(stem, templates.get(stem), notebooks.get(stem))
+        of_templates += one
+        of_notebooks += other
+    problems = [*of_templates, *of_notebooks, *_of_lists(folder), *_of_catalogues(folder)]
+    return list(dict.fromkeys(problems))
 
 
 def _files(folder: str | Path | None, relative: str, pattern: str) -> dict[str, Path]:
@@ -44,37 +48,40 @@ def _files(folder: str | Path | None, relative: str, pattern: str) -> dict[str, 
     return {path.stem: path for path in sorted((Path(folder) / relative).glob(pattern))}
 
 
-def _of_template(path: Path, place: Path | None) -> list[Problem]:
-    words, problems = toml.parse(path, Template)
-    if words is None:
-        return problems
-    problems = misfits(words, path, place)
-    return problems or list(
-        _of_choices(words, path, place or resources.find(f"{notebook.NOTEBOOKS}/{path.stem}.ipynb"))
-    )
-
-
-def _of_choices(words: Template, path: Path, place: Path) -> Iterator[Problem]:
-    """What the notebook would do with the choices of a template that has no other fault."""
-    book = notebook.read(place)
-    called, _ = calls(book, place)
-    for parameter in notebook.parameters(book, place):
-        if choice := words.parameters.get(parameter.name):
-            for fault in parameter_misfits(parameter, choice, called):
-                yield Problem(str(path), "", f"parameters.{parameter.name}", fault)
-    for section in words.section:
-        yield from (Problem(str(path), section.name, *misfit) for misfit in section_misfits(section, called))
-
-
-def _of_notebook(stem: str, path: Path, templates: dict[str, Path]) -> list[Problem]:
+def _of_report(stem: str, path: Path | None, place: Path | None) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with the template at `path` and with the notebook at `place`; one that is None is not checked."""
     try:
-        book = notebook.read(path)
-        faults = notebook.faults(book, path) or calls(book, path)[1]
-        if stem not in templates:
+        at = place or resources.find(f"{notebook.NOTEBOOKS}/{stem}.ipynb")
+        book = notebook.read(at)
+        faults = notebook.faults(book, at)
+        called, wrong = ([], []) if faults else calls(book, at)
+        if path is None:
             resources.find(f"{TEMPLATES}/{stem}.toml")
     except TrackkitError as error:
-        faults = [str(error)]
-    return [Problem(str(path), "", "", fault) for fault in faults]
+        faults, wrong, called, book = [str(error)], [], [], None
+    of_notebook = [Problem(str(place), "", "", fault) for fault in (*faults, *wrong)] if place else []
+    if path is None:
+        return [], of_notebook
+    words, problems = toml.parse(path, Template)
+    if words is not None:
+        problems = misfits(words, path, place, book)
+        if not problems and book is not None:
+            problems = [
+                Problem(str(path), *misfit) for misfit in _of_choices(words, notebook.parameters(book, at), called)
+            ]
+    return problems, of_notebook
+
+
+def _of_choices(
+    words: Template, declared: tuple[notebook.Parameter, ...], called: list[Call]
+) -> Iterator[tuple[str, str, str]]:
+    """What the notebook would do with the choices of a template that has no other fault: section, key, and what."""
+    for parameter in declared:
+        if choice := words.parameters.get(parameter.name):
+            for fault in parameter_misfits(parameter, choice, called):
+                yield "", f"parameters.{parameter.name}", fault
+    for section in words.section:
+        yield from ((section.name, key, fault) for key, fault in section_misfits(section, called))
 
 
 def _of_lists(folder: str | Path | None) -> Iterator[Problem]:

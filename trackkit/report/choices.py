@@ -1,6 +1,6 @@
 """Which words of a template fit: what the functions that a notebook calls say of their arguments in annotations.
 
-`Literal["area", "line"]` tells the valid values, and so does `Annotated[str, NAMES]` with any container of them, be it a
+`Literal["area", "line"]` tells the valid values, and so does `Annotated[str, NAMES]` with any container of them, also a
 mapping or a range; `-> Annotated[pl.DataFrame, NAMES]` tells the columns of a frame. Nothing of the notebook is run.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Misfit = tuple[str, str]  # a key, and what is wrong with it
 DRAWN = "bar"  # a column of tables that is drawn, and in no frame
-HEADED = ("columns", "metrics", "by", "over")  # arguments whose values `labels` may give other words
+HEADED = {"columns", "metrics"}  # arguments whose words `labels` may replace
 IN_ONE_CALL = ("labels", "categories")  # choices whose words need to fit but one call of the section
 SHOWN_BY = {"chart": "tk.charts.", "table": "tk.tables."}
 OURS = re.compile(r"tk(\.\w+)+")
@@ -143,7 +143,7 @@ def parameter_misfits(parameter: Parameter, choice: ParameterChoice, called: lis
         values = [parameter.value(value) for value in (choice.default, *choice.choices) if value is not None]
         default = parameter.default if choice.default is None else parameter.value(choice.default)
         for zone in values if parameter.name == "timezone" else ():
-            require_timezone(zone)
+            require_timezone(str(zone))
     except RequestError as error:
         yield str(error)
         return
@@ -156,12 +156,11 @@ def parameter_misfits(parameter: Parameter, choice: ParameterChoice, called: lis
 
 
 def _known(call: Call, argument: str, section: Section) -> Collection[Any] | None:
-    """The valid values of an argument; labels may name whatever the call is told to show."""
-    known = call.known(argument)
-    if argument != "labels" or known is not None:
-        return known
-    headed = [call.arguments[name] for name in HEADED if name in call.arguments]
-    return [word for node in headed for word in call.said(node, section)] if headed else None
+    """The valid values of an argument; labels are those of what the call is told to show, where it is told."""
+    if argument == "labels" and not HEADED.isdisjoint(call.arguments):
+        told = [call.arguments[name] for name in (*HEADED, "by", "over") if name in call.arguments]
+        return [word for node in told for word in call.said(node, section)]
+    return call.known(argument)
 
 
 def _unknown(values: list[Any], known: Collection[Any]) -> Iterator[str]:
@@ -208,7 +207,7 @@ def _ceilings(section: Section) -> Iterator[Misfit]:
 
 
 def _bound(call: ast.Call) -> tuple[Callable[..., Any], Mapping[str, ast.expr]]:
-    """The function that a call is of, and its arguments by their names; AttributeError, TypeError where there is none."""
+    """The function of a call, and its arguments by name; AttributeError or TypeError where there is none that fits."""
     function = _function(call.func)
     if function is None:
         raise AttributeError(f"there is no {ast.unparse(call.func)}")

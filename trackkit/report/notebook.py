@@ -10,11 +10,11 @@ import io
 import json
 import math
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from unicodedata import category
 
 from pydantic import TypeAdapter
@@ -49,7 +49,7 @@ class Parameter:
     @property
     def required(self) -> bool:
         """Whether the report cannot run without a value for it."""
-        return self.default == ""
+        return bool(self.default == "")
 
     def value(self, given: Any) -> Value:
         """Return a value as the parameter's type: text is converted; RequestError for what does not fit."""
@@ -91,10 +91,19 @@ def read(path: Path) -> NotebookNode:
     """Read a notebook; RequestError when it is not one."""
     import nbformat
 
+    reader: Callable[..., NotebookNode] = nbformat.read  # which has no types
     try:
-        return nbformat.read(path, as_version=4)
+        return reader(path, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:
         raise RequestError(f"{path} is not a notebook: {type(error).__name__}: {error}.") from None
+
+
+def write(book: NotebookNode, file: IO[str]) -> None:
+    """Write a notebook."""
+    import nbformat
+
+    writer: Callable[..., None] = nbformat.write
+    writer(book, file)
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -207,7 +216,7 @@ def assigned(tree: ast.Module) -> dict[str, ast.expr]:
 def tree_of(cell: NotebookNode, path: Path) -> ast.Module:
     """Parse the code of a cell; RequestError when it is not Python."""
     try:
-        return ast.parse(cell.source)
+        return ast.parse(str(cell.source))
     except SyntaxError as error:
         raise RequestError(f"{path}: a cell is not Python: {error.msg}: {(error.text or '').strip()!r}.") from None
 

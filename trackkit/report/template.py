@@ -1,7 +1,7 @@
 """What an analyst writes: one TOML per report that chooses, orders and words its sections. It can define no formula."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo
 
@@ -11,6 +11,9 @@ from trackkit.language import require_language, say
 from trackkit.metrics import METRICS
 from trackkit.report import notebook
 from trackkit.toml import Problem, Strict
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 TEMPLATES = "reports_templates"
 SKIN = f"{TEMPLATES}/html"  # the page around a report, and the index
@@ -130,11 +133,13 @@ def words_of(path: Path) -> tuple[list[str], list[str]]:
     return said, [column for section in (found.section if found else []) for column in section.columns or []]
 
 
-def misfits(found: Template, path: Path, place: Path | None = None) -> list[Problem]:
+def misfits(
+    found: Template, path: Path, place: Path | None = None, book: "NotebookNode | None" = None
+) -> list[Problem]:
     """Compare a template with its notebook: what it lists that is not there, or twice, and what it leaves out."""
     try:
         place = place or resources.find(f"{notebook.NOTEBOOKS}/{path.stem}.ipynb")
-        book = notebook.read(place)
+        book = book or notebook.read(place)
         used, declared = notebook.options_used(book, place), notebook.parameters(book, place)
     except RequestError as error:
         return [Problem(str(path), "", "", f"its notebook cannot be read: {error}")]
