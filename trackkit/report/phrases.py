@@ -26,7 +26,7 @@ from trackkit.report.template import SKIN, TEMPLATES, words_of
 from trackkit.show.cells import headline
 
 Phrase = str | tuple[str, str]
-SAID = ("say", "unavailable")  # calls whose first argument is said
+SAID = ("say", "unavailable", "TableColumn")  # calls whose first argument is said
 METRIC_WORDS = ("label", "definition")
 HEAD = """# The words of reports in {name}. `make messages` keeps the list of sentences in step with the code.
 msgid ""

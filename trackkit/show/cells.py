@@ -39,7 +39,7 @@ RATES = OneOf(name for name, metric in METRICS.items() if metric.is_rate and met
 COUNTS = OneOf(name for name, metric in METRICS.items() if not metric.denominator and metric.unit != CURRENCY)
 Cell = Markup | str
 OTHERS, TOTAL, UNKNOWN = translatable(("Others", "Total", "(unknown)"))
-NOT_LOADED, NO_CLICK = translatable(("not in the data loaded", "no click"))
+NOT_LOADED = translatable("not in the data loaded")
 SEVERAL_CURRENCIES = translatable("in several currencies, which are not added")
 translatable(("{denominator} is 0", "yes", "no"))
 # Columns whose text is our own words, whatever the frame; all other text is data and never translated.
@@ -175,25 +175,6 @@ def briefly(why: str, lang: str = "en") -> Markup:
     return Markup('<span class="tk-na" title="{}">{}</span>').format(say(why, lang), say(NOT_AVAILABLE, lang))
 
 
-def link_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    """Show one column of a link: numbers by locale, the share with its parts, text shortened."""
-    if name == "bar":
-        return _bar(row)
-    value = row[name]
-    if name == "share" and value is not None:
-        parts = fraction(row["clicks"], row["total"], lang)
-        return over(percent(value, lang=lang), parts)
-    if name == "share":
-        return unavailable(NO_CLICK, lang)
-    if isinstance(value, int):
-        return number(value, lang=lang)
-    if name == "link" and row.get("row") in ("others", "total"):
-        return bold(say(value, lang))
-    if name in OURS:
-        return short(spoken(value, lang))
-    return "" if value is None else short(value)
-
-
 def spoken(value: str | None, lang: str = "en") -> str:
     """Return a word of our own vocabulary (a type, a status, a reason) in a language; empty when unknown.
 
@@ -203,13 +184,12 @@ def spoken(value: str | None, lang: str = "en") -> str:
     return say(VOCABULARY.get(value, value), lang) if value else ""
 
 
-def _bar(row: Mapping[str, Any]) -> Markup:
-    """A bar of the share; its colour is that of the link in the chart of days."""
-    if row["share"] is None or row.get("row") == "total":
+def bar(row: Mapping[str, Any], share: str | None, colour: str) -> Markup:
+    """Draw a share of a row as a bar, no wider than its cell, in a colour of the page's style; the total has none."""
+    if share is None or row[share] is None or row.get("row") == "total":
         return Markup("")
-    kind = "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
-    width = f"{100 * row['share']:.1f}"
-    return Markup('<span class="tk-bar"><span class="tk-bar-{}" style="width:{}%"></span></span>').format(kind, width)
+    width = f"{100 * min(row[share], 1):.1f}"
+    return Markup('<span class="tk-bar"><span class="tk-bar-{}" style="width:{}%"></span></span>').format(colour, width)
 
 
 def log_cell(value: Any, timezone: str, lang: str = "en", ours: bool = False) -> Cell:

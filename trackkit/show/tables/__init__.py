@@ -19,17 +19,18 @@ from trackkit.show.cells import (
     RATES,
     TOTAL,
     UNKNOWN,
+    VOCABULARY,
     Block,
     Cell,
     Labels,
     OneOf,
+    bar,
     bold,
     briefly,
     fraction,
     headings,
     headline,
     label_of,
-    link_cell,
     log_cell,
     nothing,
     only_row,
@@ -41,22 +42,36 @@ from trackkit.show.cells import (
     why_unseen,
 )
 from trackkit.show.charts.canvas import SERIES
+from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.tables import audience, platform, sending, web
 from trackkit.show.wording import figure, number, percent, plain, short
 
 __all__ = ["audience", "breakdown_table", "figures", "largest", "link_table", "log_table", "message",
            "metric_table", "placement", "platform", "sending", "share_table", "web"]  # fmt: skip
-LINK_WORDS = translatable({
-    "rank": "#", "link": "Link", "bar": "", "share": "Share of clicks", "url": "URL", "link_id": "Link id",
-    "clicks": "Link clicks", "text": "Words in the message", "reason": "Why", "position": "Place",
-    "places": "Places",
-})  # fmt: skip
-LINK_COLUMNS = OneOf(
-    LINK_WORDS, ["label", "category", "type", "occurrence", "recipients", "matched_by", "percent", "placed", "format"]
+NO_EVENT, NOTHING_COMPARES, NO_LINK, NO_CLICK = translatable(
+    ("no event", "no comparable delivery", "Nothing to list.", "no click")
 )
+LINKS = {
+    "rank": TableColumn("#"),
+    "link": TableColumn("Link", "group"),
+    "bar": TableColumn("", "bar"),
+    "share": TableColumn("Share of clicks", "share", ("clicks", "total"), NO_CLICK, NO_CLICK),
+    "url": TableColumn("URL", "text"),
+    "link_id": TableColumn("Link id", "text"),
+    "clicks": TableColumn("Link clicks"),
+    "text": TableColumn("Words in the message", "text"),
+    "reason": TableColumn("Why", "word", words=VOCABULARY),
+    "position": TableColumn("Place"),
+    "places": TableColumn("Places"),
+    "label": TableColumn(kind="text"),
+    "category": TableColumn(kind="text"),
+    "type": TableColumn(kind="word", words=VOCABULARY),
+    "occurrence": TableColumn(),
+    "recipients": TableColumn(),
+    "matched_by": TableColumn(kind="text"),
+    "percent": TableColumn(),
+}
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
-NO_EVENT, NOTHING_COMPARES, NO_LINK = translatable(("no event", "no comparable delivery", "Nothing to list."))
-NUMBERS_OF_LINKS = ("rank", "position", "places", "clicks", "recipients", "share", "occurrence")
 
 
 SHORT_PAGE = 1_000  # letters of HTML
@@ -193,8 +208,8 @@ def _reached(row: Mapping[str, Any], name: str, place: int, lang: str) -> Cell:
 
 def link_table(
     links: pl.DataFrame,
-    columns: Annotated[Sequence[str], LINK_COLUMNS],
-    labels: Annotated[Labels | None, LINK_COLUMNS] = None,
+    columns: Annotated[Sequence[str], OneOf(LINKS)],
+    labels: Annotated[Labels | None, OneOf(LINKS)] = None,
     lang: str = "en",
 ) -> GT | Block:
     """Show links with their clicks, a bar, and each one's share over its numerator / denominator.
@@ -203,11 +218,14 @@ def link_table(
     theirs; `bar` is drawn from `share`; where no link was clicked it is a sentence. Raises RequestError for a column
     that is not there.
     """
-    require(columns, [*links.columns, "bar"])
-    if "row" in links.columns and not (links["row"].cast(pl.String) == "link").any():
-        return nothing(NO_LINK, lang)
-    rows = [{name: link_cell(row, name, lang) for name in columns} for row in links.iter_rows(named=True)]
-    return presented(rows, headings(columns, LINK_WORDS, labels, lang), right=NUMBERS_OF_LINKS)
+    table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar})
+    is_empty = "row" in links.columns and not (links["row"].cast(pl.String) == "link").any()
+    return nothing(NO_LINK, lang) if is_empty else table
+
+
+def _link_bar(row: Mapping[str, Any]) -> Markup:
+    """A bar of the share, in the colour of the link in the chart of days."""
+    return bar(row, "share", "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}")
 
 
 def log_table(

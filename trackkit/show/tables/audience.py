@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import polars as pl
 from great_tables import GT
-from markupsafe import Markup
 
 from trackkit.language import say, translatable
 from trackkit.schema import MAIL_PROXY
@@ -17,41 +16,58 @@ from trackkit.show.cells import (
     Cell,
     Labels,
     OneOf,
+    bar,
     bold,
     fraction,
     headings,
     nothing,
     over,
     presented,
-    require,
     unavailable,
 )
 from trackkit.show.charts.audience import Slot, slots_named
 from trackkit.show.charts.canvas import SERIES
+from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.wording import number, percent, short
 
-WORDS = translatable({
-    "rank": "#", "name": "Name", "version": "Version", "bar": "", "opens": "Sum of opens", "share": "Share of opens",
-    "mobile": "Opens on mobiles", "mobile_share": "Share of opens on mobiles", "visitors": "Visitors",
-    "pages": "Pages viewed", "usage_rate": "Usage rate", "visitors_per_day": "Visitors per day",
-    "pages_per_day": "Pages viewed per day", "relative_rate": "Relative rate", "global_rate": "Global rate",
-    "computer": "Opens on computers", "unknown": "Opens on unknown devices", "when": "When",
-})  # fmt: skip
-# Each rate with its numerator and denominator.
-RATES = {
-    "share": ("opens", "total"), "mobile_share": ("mobile", "mobile_total"), "usage_rate": ("visitors", "total"),
-    "relative_rate": ("visitors", "name_visitors"), "global_rate": ("visitors", "total"),
-}  # fmt: skip
-AVERAGES = {"visitors_per_day": ("visitors", "days"), "pages_per_day": ("pages", "days")}
-NOTHING, NO_DAY = translatable(("nothing to divide by", "no day with a hit"))
-DATED = translatable("Total with a date")
-NO_HIT = translatable("There is no such hit in this period.")
+NOTHING, NO_DAY, DATED, NO_HIT = translatable(
+    ("nothing to divide by", "no day with a hit", "Total with a date", "There is no such hit in this period.")
+)
+
+
+def _rate(heading: str, top: str, bottom: str) -> TableColumn:
+    return TableColumn(heading, "share", (top, bottom), NOTHING, NOTHING)
+
+
+def _a_day(heading: str, counted: str) -> TableColumn:
+    return TableColumn(heading, "average", (counted, "days"), NO_DAY, NO_DAY)
+
+
+COLUMNS = {
+    "rank": TableColumn("#"),
+    "name": TableColumn("Name", "group"),
+    "version": TableColumn("Version", "group"),
+    "bar": TableColumn("", "bar"),
+    "opens": TableColumn("Sum of opens"),
+    "share": _rate(translatable("Share of opens"), "opens", "total"),
+    "mobile": TableColumn("Opens on mobiles"),
+    "mobile_share": _rate(translatable("Share of opens on mobiles"), "mobile", "mobile_total"),
+    "computer": TableColumn("Opens on computers"),
+    "unknown": TableColumn("Opens on unknown devices"),
+    "visitors": TableColumn("Visitors"),
+    "pages": TableColumn("Pages viewed"),
+    "usage_rate": _rate(translatable("Usage rate"), "visitors", "total"),
+    "visitors_per_day": _a_day(translatable("Visitors per day"), "visitors"),
+    "pages_per_day": _a_day(translatable("Pages viewed per day"), "pages"),
+    "relative_rate": _rate(translatable("Relative rate"), "visitors", "name_visitors"),
+    "global_rate": _rate(translatable("Global rate"), "visitors", "total"),
+}
 
 
 def name_table(
     rows: pl.DataFrame,
-    columns: Annotated[Sequence[str], OneOf(WORDS)],
-    labels: Annotated[Labels | None, OneOf(WORDS)] = None,
+    columns: Annotated[Sequence[str], OneOf(COLUMNS)],
+    labels: Annotated[Labels | None, OneOf(COLUMNS)] = None,
     lang: str = "en",
 ) -> GT | Block:
     """Show names, versions, or both, in order of use; each rate and average over its numerator / denominator.
@@ -59,17 +75,23 @@ def name_table(
     In: the frame of `audience.opens_by`, `usage` or `versions`. `columns` are among theirs; `bar` is drawn from the
     first rate among them; a frame without rows is a sentence. Raises RequestError for a column that is not there.
     """
-    require(columns, [*rows.columns, "bar"])
-    if rows.is_empty():
-        return nothing(NO_HIT, lang)
-    drawn = next((name for name in columns if name in RATES), None)
-    cells = [
-        {name: _bar(row, drawn) if name == "bar" else _cell(row, name, lang) for name in columns}
-        for row in rows.iter_rows(named=True)
-    ]
-    texts = ("name", "version", "bar")
-    right = [name for name in columns if name not in texts]
-    return presented(cells, headings(columns, WORDS, labels, lang), right)
+    drawn = next((name for name in columns if name in COLUMNS and COLUMNS[name].kind == "share"), None)
+    own = {
+        "bar": lambda row: bar(row, drawn, "others" if row["row"] == "others" else "1"),
+        "name": lambda row: _name(row, "name", lang),
+        "version": lambda row: _name(row, "version", lang),
+    }
+    table = column_table(rows, COLUMNS, columns, labels, lang, own)
+    return nothing(NO_HIT, lang) if rows.is_empty() else table
+
+
+def _name(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    ours = {"others": OTHERS, "total": TOTAL}.get(row["row"])
+    if ours and (name == "version" or "version" not in row):  # the others of a name, or of all names
+        return bold(say(ours, lang))
+    if row[name] is None:
+        return say(UNKNOWN, lang)
+    return short(say(MAIL_PROXY, lang) if row[name] == MAIL_PROXY else row[name], lang=lang)
 
 
 def folded_table(
@@ -90,28 +112,7 @@ def folded_table(
     ]
     totals = {row["series"]: row for row in folded.unique("series").iter_rows(named=True)}
     rows.append({"when": bold(say(DATED, lang))} | {name: _total(totals[name], lang) for name in series})
-    return presented(rows, headings(("when", *series), WORDS | SERIES, labels, lang), right=series)
-
-
-def _cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    if name in RATES or name in AVERAGES:
-        return _rate(row, name, lang)
-    if name in ("name", "version"):
-        return _name(row, name, lang)
-    return "" if row[name] is None else number(row[name], lang=lang)
-
-
-def _rate(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    top, bottom = (RATES | AVERAGES)[name]
-    if row[name] is None:
-        return unavailable(NO_DAY if bottom == "days" else NOTHING, lang)
-    value = percent(row[name], lang=lang) if name in RATES else number(row[name], 2, lang)
-    return over(value, fraction(row[top], row[bottom], lang))
-
-
-def _total(row: Mapping[str, Any], lang: str) -> Cell:
-    why = row.get("why series")
-    return unavailable(why, lang) if why else number(row["total"], lang=lang)
+    return presented(rows, headings(("when", *series), SERIES, labels, lang), right=series)
 
 
 def _counted(row: Mapping[str, Any], lang: str) -> Cell:
@@ -121,19 +122,6 @@ def _counted(row: Mapping[str, Any], lang: str) -> Cell:
     return over(count, f"{percent(row['share'], lang=lang)} ({fraction(row['count'], row['total'], lang)})")
 
 
-def _name(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    ours = {"others": OTHERS, "total": TOTAL}.get(row["row"])
-    if ours and (name == "version" or "version" not in row):  # the others of a name, or of all names
-        return bold(say(ours, lang))
-    if row[name] is None:
-        return say(UNKNOWN, lang)
-    return short(say(MAIL_PROXY, lang) if row[name] == MAIL_PROXY else row[name], lang=lang)
-
-
-def _bar(row: Mapping[str, Any], rate: str | None) -> Markup:
-    """A bar of the first rate, as wide as the rate; the total needs none."""
-    if rate is None or row[rate] is None or row["row"] == "total":
-        return Markup("")
-    kind = "others" if row["row"] == "others" else "1"
-    width = f"{100 * min(row[rate], 1):.1f}"
-    return Markup('<span class="tk-bar"><span class="tk-bar-{}" style="width:{}%"></span></span>').format(kind, width)
+def _total(row: Mapping[str, Any], lang: str) -> Cell:
+    why = row.get("why series")
+    return unavailable(why, lang) if why else number(row["total"], lang=lang)

@@ -12,40 +12,48 @@ from trackkit.language import said, say, several, translatable
 from trackkit.schema import FAILURE_TYPES
 from trackkit.show.cells import (
     NOT_LOADED,
-    TOTAL,
+    VOCABULARY,
     Block,
     Cell,
     Labels,
     OneOf,
-    bold,
     fraction,
     nothing,
-    over,
-    presented,
     spoken,
-    unavailable,
 )
-from trackkit.show.wording import elapsed, instant, number, percent, short
+from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, column_cells, column_headings, column_table
+from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, short
 
 ErrorGroup = Literal["type", "domain"]
-SEVEN = translatable("The platform's seven types")
 NOTHING_FAILED, NONE_PROCESSED, NO_FAILURE = translatable(("nothing failed", "no message processed", "Nothing failed."))
 NO_ONE_REJECTED, NO_TARGET = translatable(("no one rejected", "the initial population is not in the data loaded"))
-EXCLUSION_WORDS = translatable(
-    {"rule": "Rule", "recipients": "Recipients left out", "contribution": "Of the rejected", "share": "Of the target"}
-)
-BOUNCE_WORDS = translatable(
-    {
-        "type": "Type of error", "domain": "Domain", "errors": "Errors", "contribution": "Contribution",
-        "breakdown": "Breakdown",
-    }
-)  # fmt: skip
-FAILURE_WORDS = translatable(
-    {
-        "reason": "Reason", "failure_type": "Type", "first_text": "First text received", "messages": "Messages",
-        "share": "Of the failed",
-    }
-)  # fmt: skip
+
+
+def _errors(heading: str, parts: tuple[str, str], why_empty: str) -> TableColumn:
+    return TableColumn(heading, "share", parts, why_empty, NOT_LOADED)
+
+
+EXCLUSIONS = {
+    "rule": TableColumn("Rule", "group", words=VOCABULARY),
+    "recipients": TableColumn("Recipients left out", why_unknown=NOT_LOADED),
+    "contribution": _errors(translatable("Of the rejected"), ("recipients", "rejected"), NO_ONE_REJECTED),
+    "share": _errors(translatable("Of the target"), ("recipients", "targeted"), NO_TARGET),
+}
+BOUNCES = {
+    "type": TableColumn("Type of error", "group", words=VOCABULARY),
+    "domain": TableColumn("Domain", "group", words=VOCABULARY),
+    "errors": TableColumn("Errors", why_unknown=NOT_LOADED),
+    "contribution": _errors(translatable("Contribution"), ("errors", "contribution_of"), NOTHING_FAILED),
+    "breakdown": _errors(translatable("Breakdown"), ("errors", "breakdown_of"), NONE_PROCESSED),
+}
+FAILURES = {
+    "reason": TableColumn("Reason", "word", words=VOCABULARY, why_unknown=UNKNOWN_TEXT),
+    "failure_type": TableColumn("Type", "word", words=VOCABULARY),
+    "first_text": TableColumn("First text received", "text", why_unknown=UNKNOWN_TEXT, longest=160),
+    "messages": TableColumn("Messages", why_unknown=NOT_AVAILABLE),
+    "share": _errors(translatable("Of the failed"), ("messages", "failed"), NOTHING_FAILED),
+}
+FIGURES_OF_ERRORS = ("errors", "contribution", "breakdown")
 FIGURES = translatable(
     {
         "progress": "Progress", "speed": "Pace so far, messages per hour",
@@ -79,43 +87,35 @@ NO_PACE, NONE_TO_DELIVER = translatable(("too few messages are dated", "no messa
 
 
 def exclusion_table(
-    exclusions: pl.DataFrame, labels: Annotated[Labels | None, OneOf(EXCLUSION_WORDS)] = None, lang: str = "en"
+    exclusions: pl.DataFrame, labels: Annotated[Labels | None, OneOf(EXCLUSIONS)] = None, lang: str = "en"
 ) -> GT:
     """Show who was left out at analysis, by rule, with the shares of the rejected and of the target.
 
     In: the frame of `sending.exclusions`.
     """
-    rows = [
-        {
-            "rule": bold(say(TOTAL, lang)) if row["row"] == "total" else short(spoken(row["rule"], lang)),
-            "recipients": _count(row["recipients"], lang),
-            "contribution": _share(row, "recipients", "rejected", NO_ONE_REJECTED, lang),
-            "share": _share(row, "recipients", "targeted", NO_TARGET, lang),
-        }
-        for row in exclusions.iter_rows(named=True)
-    ]
-    return presented(rows, said(EXCLUSION_WORDS, lang) | dict(labels or {}), right=list(EXCLUSION_WORDS)[1:])
+    no_target = pl.when(pl.col("recipients").is_not_null(), pl.col("targeted").is_null()).then(pl.lit(NO_TARGET))
+    return column_table(
+        exclusions.with_columns(no_target.alias("why share")), EXCLUSIONS, list(EXCLUSIONS), labels, lang
+    )
 
 
 def bounce_table(
     bounces: pl.DataFrame,
     by: ErrorGroup = "type",
-    labels: Annotated[Labels | None, OneOf(BOUNCE_WORDS)] = None,
+    labels: Annotated[Labels | None, OneOf(BOUNCES)] = None,
     lang: str = "en",
 ) -> GT:
     """Show the failed messages by type or by domain: errors, their contribution to all, their share of those processed.
 
     In: the frame of `bounces.bounces(..., by)`; its details are left to `bounce_details`.
     """
-    groups = bounces.filter(pl.col("row") != "detail")
-    cells, words = _bounces(groups, by, labels or {}, lang)
-    return presented(cells, words, right=list(words)[1:])
+    return column_table(bounces.filter(pl.col("row") != "detail"), BOUNCES, [by, *FIGURES_OF_ERRORS], labels, lang)
 
 
 def bounce_details(
     bounces: pl.DataFrame,
     by: ErrorGroup = "type",
-    labels: Annotated[Labels | None, OneOf(BOUNCE_WORDS)] = None,
+    labels: Annotated[Labels | None, OneOf(BOUNCES)] = None,
     lang: str = "en",
 ) -> Block:
     """Show each type by domain, or each domain by type: a list of groups that failed, each of which opens.
@@ -124,13 +124,28 @@ def bounce_details(
     """
     inner = "domain" if by == "type" else "type"
     details = bounces.filter(pl.col("row") == "detail").partition_by(by, maintain_order=True)
-    parts = [_detail(rows, by, inner, labels or {}, lang) for rows in details]
-    known = bounces.filter(pl.col("row") == "total")["errors"].null_count() == 0
-    return Block(Markup("").join(parts)) if parts else nothing(NO_FAILURE if known else UNKNOWN, lang)
+    parts = [_detail(rows, by, inner, labels, lang) for rows in details]
+    is_known = bounces.filter(pl.col("row") == "total")["errors"].null_count() == 0
+    return Block(Markup("").join(parts)) if parts else nothing(NO_FAILURE if is_known else UNKNOWN, lang)
+
+
+def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels | None, lang: str) -> Markup:
+    """One group that opens; its table wears no style of its own, as many stand on a page."""
+    name = short(spoken(rows[by][0], lang))
+    count = several("{count} error", "{count} errors", int(rows["errors"].sum()), lang)
+    chosen = [inner, *FIGURES_OF_ERRORS]
+    words = column_headings(BOUNCES, chosen, labels, lang)
+    head = Markup("").join(Markup('<th scope="col">{}</th>').format(words[column]) for column in chosen)
+    body = Markup("").join(
+        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(row[column]) for column in chosen))
+        for row in column_cells(rows, BOUNCES, chosen, words, lang)
+    )
+    table = Markup('<table class="behind"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(head, body)
+    return Markup("<details><summary><span>{}</span> {}</summary>{}</details>").format(name, count, table)
 
 
 def failure_table(
-    failures: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FAILURE_WORDS)] = None, lang: str = "en"
+    failures: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FAILURES)] = None, lang: str = "en"
 ) -> GT | Block:
     """Show the mail servers' words behind the failures, the most frequent first.
 
@@ -138,17 +153,8 @@ def failure_table(
     """
     if not failures["messages"].count():
         return nothing(UNKNOWN if failures.height else NO_FAILURE, lang)
-    rows = [
-        {
-            "reason": short(spoken(row["reason"], lang) or None, lang=lang),
-            "failure_type": spoken(FAILURE_TYPES.get(row["failure_type"]), lang),
-            "first_text": short(row["first_text"], 160, lang),
-            "messages": number(row["messages"], lang=lang),
-            "share": _share(row, "messages", "failed", NOTHING_FAILED, lang),
-        }
-        for row in failures.iter_rows(named=True)
-    ]
-    return presented(rows, said(FAILURE_WORDS, lang) | dict(labels or {}), right=("messages", "share"))
+    types = pl.col("failure_type").replace_strict(FAILURE_TYPES, default=None, return_dtype=pl.String)
+    return column_table(failures.with_columns(types), FAILURES, list(FAILURES), labels, lang)
 
 
 def pace_figures(pace: pl.DataFrame, timezone: str = "UTC", labels: Labels | None = None, lang: str = "en") -> Block:
@@ -162,54 +168,6 @@ def pace_figures(pace: pl.DataFrame, timezone: str = "UTC", labels: Labels | Non
     tiles = [_tile(words[name], value, beneath) for name, (value, beneath) in figures.items()]
     sentence = Markup('<p class="{}">{}</p>').format(_mood(row), _outlook(row, timezone, lang))
     return Block(sentence + Markup('<div class="tk-figures">{}</div>').format(Markup("").join(tiles)))
-
-
-def _bounces(rows: pl.DataFrame, by: str, labels: Labels, lang: str) -> tuple[list[dict[str, Cell]], dict[str, str]]:
-    """The cells of a table of bounces, and its headings."""
-    words = said(BOUNCE_WORDS, lang) | dict(labels)
-    cells = [
-        {
-            by: _group(row, by, lang),
-            "errors": _count(row["errors"], lang),
-            "contribution": _share(row, "errors", "contribution_of", NOTHING_FAILED, lang),
-            "breakdown": _share(row, "errors", "breakdown_of", NONE_PROCESSED, lang),
-        }
-        for row in rows.iter_rows(named=True)
-    ]
-    return cells, {name: words[name] for name in (by, "errors", "contribution", "breakdown")}
-
-
-def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels, lang: str) -> Markup:
-    """One group that opens; its table wears no style of its own, as many stand on a page."""
-    name = short(spoken(rows[by][0], lang))
-    count = several("{count} error", "{count} errors", rows["errors"].sum(), lang)
-    cells, words = _bounces(rows, inner, labels, lang)
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(word) for word in words.values())
-    body = Markup("").join(
-        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(row[column]) for column in words))
-        for row in cells
-    )
-    table = Markup('<table class="behind"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(head, body)
-    return Markup("<details><summary><span>{}</span> {}</summary>{}</details>").format(name, count, table)
-
-
-def _group(row: Mapping[str, Any], by: str, lang: str) -> Cell:
-    if row["row"] in ("total", "seven"):
-        return bold(say(TOTAL if row["row"] == "total" else SEVEN, lang))
-    return short(spoken(row[by], lang))
-
-
-def _count(value: int | None, lang: str) -> Cell:
-    return unavailable(NOT_LOADED, lang) if value is None else number(value, lang=lang)
-
-
-def _share(row: Mapping[str, Any], part: str, whole: str, empty: str, lang: str) -> Cell:
-    """A share above its numerator and denominator, or why there is none: nothing to divide by, or nothing loaded."""
-    if row[part] is None or not row[whole]:
-        known = row[part] is not None and (row[whole] == 0 or empty == NO_TARGET)
-        return unavailable(empty if known else NOT_LOADED, lang)
-    parts = fraction(row[part], row[whole], lang)
-    return over(percent(row[part] / row[whole], lang=lang), parts)
 
 
 def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tuple[Cell, str]]:

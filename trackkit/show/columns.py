@@ -1,0 +1,173 @@
+"""Presentation tables, declared: a table is the frame of a question and some of the columns declared for its subject.
+
+A `TableColumn` says what it shows, of which parts, and why a cell may be empty; it knows nothing of HTML. How each kind
+becomes a cell stands below.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import polars as pl
+from great_tables import GT
+from markupsafe import Markup
+
+from trackkit.language import say, translatable
+from trackkit.show.cells import (
+    OTHERS,
+    TOTAL,
+    Cell,
+    Labels,
+    bold,
+    fraction,
+    headings,
+    over,
+    presented,
+    require,
+    unavailable,
+)
+from trackkit.show.wording import NOT_AVAILABLE, number, percent, short
+
+Row = Mapping[str, Any]
+Kind = Literal["count", "change", "share", "growth", "average", "text", "word", "group", "bar", "part"]
+NUMBERS = ("count", "change", "share", "growth", "average")
+UNKNOWN_TEXT = translatable("unknown")  # shown bare, as n/a is
+SEVEN = translatable("The platform's seven types")
+# The rows that a question adds to those of its groups.
+ROWS = {"total": TOTAL, "others": OTHERS, "seven": SEVEN}
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """One column of a table: its heading in English (the column's own name if there is none), and what it shows.
+
+    Kinds of figures: "count", a whole number; "change", one with its sign; "share", a fraction shown as a percentage;
+    "growth", one with its sign; "average". Kinds of text: "text" of a log; "word", one of our own `words`; "group",
+    what the row is about, or "Total" in a row that we added; "bar", a share drawn. A "part" is never shown: its heading
+    explains the denominator of a share.
+
+    `parts` are the columns of numerator and denominator. `why_empty` says why known parts give no figure, `why_unknown`
+    why a figure or a part is not known; where they are empty, so is the cell.
+    """
+
+    heading: str | None = None
+    kind: Kind = "count"
+    parts: tuple[str, str] | None = None
+    why_empty: str = ""
+    why_unknown: str = ""
+    words: Labels = field(default_factory=dict)
+    longest: int = 80
+
+
+Columns = Mapping[str, TableColumn]
+OwnCells = Mapping[str, Callable[[Row], Cell]]
+
+
+def column_table(
+    rows: pl.DataFrame,
+    columns: Columns,
+    chosen: Sequence[str],
+    labels: Labels | None = None,
+    lang: str = "en",
+    own: OwnCells | None = None,
+    brief: bool = False,
+) -> GT:
+    """Show a frame row by row, with the `chosen` ones of the declared columns, in that order.
+
+    `own` has functions that make the cells of a column in the table's own way. With `brief`, only the total says why
+    a figure is missing. Raises RequestError for a column that the frame does not have.
+    """
+    words = column_headings(columns, chosen, labels, lang)
+    cells = column_cells(rows, columns, chosen, words, lang, own, brief)
+    right = [name for name in chosen if columns.get(name, TableColumn()).kind in NUMBERS]
+    return presented(cells, {name: words[name] for name in chosen}, right)
+
+
+def column_headings(columns: Columns, chosen: Sequence[str], labels: Labels | None, lang: str) -> dict[str, str]:
+    """Return the headings of the chosen columns and of their parts."""
+    parts = [part for name in chosen if name in columns for part in columns[name].parts or ()]
+    headed = {name: column.heading for name, column in columns.items() if column.heading is not None}
+    return headings([*chosen, *parts], headed, labels, lang)
+
+
+def column_cells(
+    rows: pl.DataFrame,
+    columns: Columns,
+    chosen: Sequence[str],
+    words: Labels,
+    lang: str,
+    own: OwnCells | None = None,
+    brief: bool = False,
+) -> list[dict[str, Cell]]:
+    """Return the cells of a table, row by row; `words` are the headings of its columns and of their parts."""
+    own = own or {}
+    require(chosen, [*rows.columns, *own])
+    named = {part for part, column in columns.items() if column.kind == "part"}
+
+    def cell(row: Row, name: str) -> Cell:
+        if name in own:
+            return own[name](row)
+        column = columns.get(name) or TableColumn(kind="count" if rows.schema[name].is_numeric() else "text")
+        if column.kind not in NUMBERS:
+            return _text(row, name, column, lang)
+        if row[name] is None:
+            return _missing(row, name, column, words, lang, brief and row["row"] != "total")
+        return _figure(row, name, column, words if column.parts and column.parts[1] in named else {}, lang)
+
+    return [{name: cell(row, name) for name in chosen} for row in rows.iter_rows(named=True)]
+
+
+def _text(row: Row, name: str, column: TableColumn, lang: str) -> Cell:
+    if column.kind == "group" and row.get("row") in ROWS:
+        return bold(say(ROWS[row["row"]], lang))
+    if row[name] is None:
+        return bare(column.why_unknown, lang) if column.why_unknown else ""
+    text = str(row[name])
+    return short(say(column.words.get(text, text), lang) if column.words else text, column.longest, lang)
+
+
+def _figure(row: Row, name: str, column: TableColumn, words: Labels, lang: str) -> Cell:
+    shown = _written(row[name], column.kind, lang)
+    if not column.parts:
+        return shown
+    top, bottom = column.parts
+    title = f"{words[top]} / {words[bottom]}" if words else ""
+    return over(shown, fraction(row[top], row[bottom], lang), title)
+
+
+def _written(value: float, kind: Kind, lang: str) -> str:
+    match kind:
+        case "share":
+            return percent(value, lang=lang)
+        case "growth":
+            return f"{'+' if value > 0 else ''}{percent(value, lang=lang)}"
+        case "average":
+            return number(value, 2, lang)
+        case "change":
+            return signed(value, lang)
+    return number(value, lang=lang)
+
+
+def _missing(row: Row, name: str, column: TableColumn, words: Labels, lang: str, brief: bool) -> Cell:
+    """Say why a figure is missing: it cannot be observed, cannot be worked out of its parts, or is not known."""
+    if brief:
+        return bare(NOT_AVAILABLE, lang) if column.parts or column.kind != "share" else ""
+    is_known = column.parts and all(row[part] is not None for part in column.parts)
+    why = row.get(f"why {name}") or (column.why_empty if is_known else column.why_unknown)
+    if why in ("", NOT_AVAILABLE):
+        return bare(why, lang) if why else ""
+    return unavailable(why, lang, denominator=words[column.parts[1]] if column.parts else "")
+
+
+def bare(word: str, lang: str) -> Markup:
+    """Show a word for what is missing, without a reason."""
+    return Markup('<span class="tk-na">{}</span>').format(say(word, lang))
+
+
+def signed(value: float, lang: str = "en") -> str:
+    """Return a difference with its sign; none before 0.
+
+    >>> signed(1200), signed(-3), signed(0)
+    ('+1,200', '-3', '0')
+    """
+    return f"{'+' if value > 0 else ''}{number(value, lang=lang)}"
