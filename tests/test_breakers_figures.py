@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.spec.golden import tables
+from trackkit.analysis.caveats import limits
 from trackkit.analysis.curves import cumulative_activity
-from trackkit.analysis.limits import limits
 from trackkit.analysis.sending import throughput
 from trackkit.analysis.unseen import NO_HIT, unseen
 from trackkit.engine.deliveries import launch

@@ -9,17 +9,22 @@ import shutil
 import sys
 import tempfile
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
 from tests.notebooks import run_cell, texts
 from trackkit import resources
 from trackkit.engine.snapshot import Snapshot
 from trackkit.report import notebook
 from trackkit.report.checks import check
+from trackkit.report.choices import calls
 from trackkit.report.template import OPTIONS, TEMPLATES, Template
 from trackkit.store import open_store
 
@@ -204,6 +209,101 @@ def _sample(store: Path) -> tuple[Snapshot, str]:
     tables = Snapshot({name: whole.scan(name).collect().lazy() for name in whole.frames}, whole.as_of, whole.loads)
     counts = tables.scan("event").drop_nulls("delivery_id").group_by("delivery_id").len()
     return tables, counts.sort("len", "delivery_id").collect()["delivery_id"][-1]
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_what_is_accepted_renders(demo_store: Path, part: int) -> None:
+    """Of each kind of change of a key, two: `python -m tests.test_choices STORE` tries all, in some minutes."""
+    sample, often = _sample(demo_store), Counter[tuple[str, str]]()
+
+    def is_tried(kind: str, section: str, key: str) -> bool:
+        often[kind, key] += 1
+        return often[kind, key] <= 2
+
+    assert [fault for report in REPORTS[part::4] for fault in misjudged(report, *sample, is_tried)] == []
+
+
+def test_every_choice_of_the_shipped_reports_is_declared() -> None:
+    """What no function tells the valid values of is a number, a metric or a network."""
+    untold = set()
+    for report in REPORTS:
+        path = resources.find(f"{notebook.NOTEBOOKS}/{report}.ipynb")
+        for call in calls(notebook.read(path), path)[0]:
+            for argument, node in call.arguments.items():
+                chosen = {key for section, key in call.reads(node) if section and key in OPTIONS}
+                untold |= chosen if call.known(argument) is None else set()
+    assert untold <= {"top", "days", "lines", "shares", "metrics", "categories", "columns", "labels"}
+
+
+OPEN_RATES = 'charted = ["open_rate", "recipient_click_rate"]\n'
+
+
+@pytest.mark.parametrize(
+    ("report", "before", "after", "said"),
+    [
+        ("tracking_statistics", 'chart = "area"', 'chart = "aera"', ["'cumulated_activity'", "Did you mean 'area'"]),
+        ("tracking_statistics", 'chart = "area"', 'chart = "share"', ["key 'chart'", "'share' is not known here."]),
+        ("browsers", '"bar", "usage_rate"]', '"bar", "usage_rat"]', ["'usage'", "Did you mean 'usage_rate'"]),
+        ("browsers", '"bar", "usage_rate"]', '"bar", "global_rate"]', ["key 'columns'", "is not known here"]),
+        ("browsers", 'name = "Browser"', 'nme = "Browser"', ["key 'labels'", "'nme'", "Did you mean 'name'"]),
+        ("browsers", '["day", "period"]', '["day", "week"]', ["parameters.distinct", "'week' is not known here"]),
+        ("browsers", '["day", "period"]', '["period"]', ["its default 'day' is not among its choices"]),
+        ("browsers", '["day", "period"]', '["day", "day"]', ["'day' stands there twice"]),
+        ("browsers", "top = 5", "top = true", ["key 'top'", "valid integer"]),
+        ("browsers", "top = 5", 'top = 5\nshow = ["table"]', ["key 'show'", "this section has no table"]),
+        ("tracking_indicators", OPEN_RATES, 'charted = ["delivered"]\n', ["'delivered' is not known here"]),
+        (
+            "tracking_indicators",
+            '"delivered", "complaint_rate"',
+            '"targeted", "complaint_rate"',
+            ["'targeted' cannot be broken down by 'domain'"],
+        ),
+        (
+            "tracking_indicators",
+            '"estimated_unique_opens", ',
+            '"sales_amount", ',
+            ["'reception_statistics'", "'sales_amount' is no share of 'delivered'"],
+        ),
+        (
+            "delivery_statistics",
+            "soft_bounce_rate = 0.10",
+            "acceptance_rate = 0.10",
+            ["key 'ceilings'", "'acceptance_rate' is not among the charted"],
+        ),
+        (
+            "delivery_statistics",
+            '"acceptance_rate", ',
+            '"processed", ',
+            ["key 'metrics'", "'processed' stands there twice"],
+        ),
+    ],
+)
+def test_what_would_mislead_is_named_where_it_is(
+    tmp_path: Path, report: str, before: str, after: str, said: list[str]
+) -> None:
+    shipped = resources.find(f"{TEMPLATES}/{report}.toml")
+    (tmp_path / TEMPLATES).mkdir()
+    (tmp_path / notebook.NOTEBOOKS).mkdir(parents=True)
+    shutil.copy(resources.find(f"{notebook.NOTEBOOKS}/{report}.ipynb"), tmp_path / notebook.NOTEBOOKS)
+    text = shipped.read_text("utf-8")
+    assert before in text
+    (tmp_path / TEMPLATES / shipped.name).write_text(text.replace(before, after, 1), encoding="utf-8")
+    problems = [str(problem) for problem in check(tmp_path)]
+    assert len(problems) == 1 and problems[0].startswith(str(tmp_path / TEMPLATES / shipped.name)), problems
+    assert all(part in problems[0] for part in said), problems
+
+
+def test_a_call_that_does_not_exist_or_does_not_fit_is_told(tmp_path: Path) -> None:
+    cells = [
+        "tk.tables.metric_tabel(1)",
+        "tk.links.link_clicks()",
+        'tk.links.link_clicks(page.tables, "1", by="colour")',
+    ]
+    book = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    called, faults = calls(book, tmp_path)
+    assert [call.name for call in called] == ["tk.links.link_clicks"]
+    assert "there is no tk.tables.metric_tabel" in faults[0] and "missing a required argument" in faults[1]
+    assert "'colour' is not known here. Known: category, label, tag, url." in faults[2]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 import trackkit as tk
 from trackkit.analysis.bounces import bounces
-from trackkit.analysis.limits import limits
+from trackkit.analysis.caveats import limits
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import DataError, RequestError
 from trackkit.sources.sql import is_database

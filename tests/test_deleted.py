@@ -15,7 +15,7 @@ from tests.parity import Row, changed, instance
 from tests.test_cli import trackkit
 from trackkit import schema
 from trackkit.analysis import audience, logs, messages, recipes, sharing, story, subscriptions, web, webapp
-from trackkit.analysis.limits import limits
+from trackkit.analysis.caveats import limits
 from trackkit.analysis.several import chosen_deliveries, side_by_side
 from trackkit.engine.deliveries import comparable
 from trackkit.engine.measure import measure

@@ -12,7 +12,7 @@ import pytest
 from tests.spec.golden import tables
 from tests.test_implied import bounced, sending
 from tests.test_store import add, message_of, open_of
-from trackkit.analysis.limits import limits
+from trackkit.analysis.caveats import limits
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.report.notes import sentences

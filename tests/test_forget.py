@@ -22,7 +22,7 @@ from tests.instance import write_instance
 from tests.test_cli import trackkit
 from tests.test_store import START, add, assert_same, contents, message_of, open_of
 from trackkit import schema
-from trackkit.analysis.limits import limits
+from trackkit.analysis.caveats import limits
 from trackkit.engine.measure import measure
 from trackkit.engine.retained import purged
 from trackkit.errors import RequestError

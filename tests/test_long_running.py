@@ -7,8 +7,8 @@ import pytest
 
 from tests.spec.golden import tables
 from trackkit.analysis.activities import activity_over_time
+from trackkit.analysis.caveats import limits
 from trackkit.analysis.curves import activity, cumulative_activity
-from trackkit.analysis.limits import limits
 from trackkit.analysis.links import clicks_per_day
 from trackkit.analysis.sending import pace, throughput
 from trackkit.engine.snapshot import Snapshot

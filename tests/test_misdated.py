@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import tables
-from trackkit.analysis import limits
+from trackkit.analysis import caveats
 from trackkit.analysis.activities import activity_over_time
-from trackkit.analysis.audience import usage
+from trackkit.analysis.audience import period, usage
 from trackkit.analysis.curves import activity, cumulative_activity
 from trackkit.analysis.links import clicks_per_day
 from trackkit.analysis.recipes import no_open_in
@@ -19,7 +19,6 @@ from trackkit.analysis.sending import pace, throughput
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.story import timeline
 from trackkit.analysis.subscriptions import subscription_curves, subscription_progress
-from trackkit.analysis.user_agents import period
 from trackkit.engine.believed import believed, now
 from trackkit.engine.deliveries import launch
 from trackkit.engine.measure import measure
@@ -70,7 +69,7 @@ def test_a_load_says_so(tmp_path: Path) -> None:
         lambda t: throughput(t, "2"), lambda t: pace(t, "2"), lambda t: chosen_deliveries(t),
         lambda t: launch(t, "2"), lambda t: no_open_in(t, 30).height, lambda t: now(t),
         lambda t: timeline(t, None, "2"),
-        lambda t: limits.limits(t).filter(limit="age"), lambda t: open_page("browsers", t, "2").header.data_through,
+        lambda t: caveats.limits(t).filter(limit="age"), lambda t: open_page("browsers", t, "2").header.data_through,
         lambda t: open_page("subscription_tracking", t, service="").header.facts[2:],
         lambda t: quality(t, "2").filter(pl.col("check") == "gap_in_time"),
     ],

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from tests.spec.golden import tables
 from tests.test_store import START, add, message_of, open_of
-from trackkit.analysis.limits import limits
+from trackkit.analysis.caveats import limits
 from trackkit.cli import app
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot

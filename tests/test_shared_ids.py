@@ -14,7 +14,7 @@ from tests.test_marks import unflagged
 from tests.test_store import START, add, contents, message_of, open_of
 from trackkit import schema
 from trackkit.analysis.audience import history, usage, versions
-from trackkit.analysis.limits import limits
+from trackkit.analysis.caveats import limits
 from trackkit.analysis.messages import messages
 from trackkit.analysis.recipes import behaviour
 from trackkit.analysis.story import timeline

@@ -10,7 +10,7 @@ import pytest
 from tests.test_cli import trackkit
 from trackkit import schema
 from trackkit.analysis.bounces import bounces
-from trackkit.analysis.limits import limits
+from trackkit.analysis.caveats import limits
 from trackkit.analysis.sending import exclusions
 from trackkit.engine.measure import measure
 from trackkit.quality import quality

@@ -56,7 +56,7 @@ _DOORS = {
     "messages": ("analysis.messages", ""),
     "story": ("analysis.story", ""),
     "recipes": ("analysis.recipes", ""),
-    "limits": ("analysis.limits", ""),
+    "limits": ("analysis.caveats", ""),
     "quality": ("quality", ""),
     "activities": ("analysis.activities", ""),
     "audience": ("analysis.audience", ""),

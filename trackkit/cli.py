@@ -409,12 +409,11 @@ def _print_tab(
 
 def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dict[str, str]:
     """What a reader of the rows should know of the data behind them."""
-    from trackkit.analysis.limits import limits
-    from trackkit.analysis.needs import NEEDS
+    from trackkit.analysis.caveats import limits, table_needs
     from trackkit.report.notes import sentences
 
     known = {name: value for name, value in asked.items() if name != "address"}
-    said = sentences(limits(tables, needs=dict.fromkeys(NEEDS["logs"], ()), **known), timezone)
+    said = sentences(limits(tables, needs=dict.fromkeys(table_needs("logs"), ()), **known), timezone)
     return {"Store": store, "About the data": "\n".join(line for lines in said for line in lines)}
 
 

@@ -4,16 +4,38 @@ In the night when clocks are put back an hour comes twice: two hours, each an ho
 in some zones it is the one that the day would begin with. A period of more than an hour is one whatever clocks do.
 """
 
+from collections.abc import Collection
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.errors import RequestError
+from trackkit.errors import RequestError, require_word
 
-LONGER = ("3h", "1d", "1w", "1mo", "1y")  # periods that hold both of two hours of one name
+# The periods that figures are counted by, as polars writes them, and how many seconds each has; one of the calendar is
+# now and then longer or shorter.
+STEPS = {
+    **{"1m": 60, "10m": 600, "30m": 1_800, "1h": 3_600, "3h": 10_800},
+    **{"1d": 86_400, "1w": 604_800, "1mo": 2_629_800, "1y": 31_557_600},
+}
+CALLED = {"24h": "1d", "half_hour": "30m", "hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}  # by reports
+LONGER = tuple(step for step, seconds in STEPS.items() if seconds > 3_600)  # they hold both of two hours of one name
 _LATER = ("0m", "30m", "1h", "1d")  # what clocks have skipped: half an hour, an hour, in 2011 in Samoa a day
 Asked = str | date | datetime
+
+
+def step_of(every: str, offered: Collection[str], what: str) -> str:
+    """Return the period asked for as polars writes it; RequestError for one that is not `offered`.
+
+    >>> step_of("24h", ["1h", "24h"], "timescale")
+    '1d'
+    """
+    return CALLED.get(require_word(what, every, offered), every)
+
+
+def local(column: str, zone: str) -> pl.Expr:
+    """Return instants by the clock of `zone`."""
+    return pl.col(column).dt.convert_time_zone(zone)
 
 
 def begins(local: pl.Expr, zone: str, step: str) -> pl.Expr:

@@ -1,7 +1,7 @@
 """What can go wrong, said in one sentence: what was asked, what we got, what would work."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from trackkit.plain import one_line
 
@@ -51,3 +51,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return f" Did you mean {near[0]!r}?"
     more = f" and {len(names) - _MOST_KNOWN:,} more" if len(names) > _MOST_KNOWN else ""
     return f" Known: {', '.join(names[:_MOST_KNOWN])}{more}." if names else ""
+
+
+def require_word(what: str, word: str, known: Collection[str]) -> str:
+    """Return a word that is among the known ones; RequestError naming the nearest.
+
+    >>> require_word("order", "any", ("any", "strict"))
+    'any'
+    """
+    if word not in known:
+        raise RequestError(f"There is no {what} {str(word)[:80]!r}.{did_you_mean(str(word), known)}")
+    return word

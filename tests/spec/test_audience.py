@@ -14,8 +14,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from trackkit.analysis.activities import activity_over_time, folded_activity
-from trackkit.analysis.audience import history, opens_by, usage, versions
-from trackkit.analysis.user_agents import period
+from trackkit.analysis.audience import history, opens_by, period, usage, versions
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.report import render

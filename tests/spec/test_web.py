@@ -10,9 +10,9 @@ from polars.testing import assert_frame_equal
 
 from tests.spec.golden import at, tables
 from trackkit.analysis.activities import folded_activity
+from trackkit.analysis.caveats import limits
 from trackkit.analysis.consent import consent_counts, with_consent
 from trackkit.analysis.curves import activity
-from trackkit.analysis.limits import limits
 from trackkit.analysis.web import (
     MODES,
     OPTIONS,

@@ -10,20 +10,20 @@ from typing import Annotated
 import polars as pl
 
 from trackkit.analysis.curves import SERIES, SERIES_TYPE, series_events
-from trackkit.clock import begins, instants_of, is_changed
-from trackkit.engine.deliveries import Tables, require_delivery, zone_of
+from trackkit.clock import begins, instants_of, is_changed, local, step_of
+from trackkit.engine.deliveries import require_delivery, zone_of
 from trackkit.engine.measure import quotient
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.snapshot import Measurable
+from trackkit.errors import require_word
 
-INTERVALS = {"half_hour": "30m", "hour": "1h", "day": "1d"}
 SLOTS = {"half_hour": 48, "hour": 24, "day": 7}  # of a day, of a day, of a week
 EVERY = "all"
 
 
 def folded_activity(
-    tables: Tables,
+    tables: Measurable,
     delivery: str,
-    every: Annotated[str, INTERVALS] = "day",
+    every: Annotated[str, SLOTS] = "day",
     timezone: str = "",
     series: Annotated[str, (EVERY, *SERIES)] = EVERY,
 ) -> pl.DataFrame:
@@ -39,7 +39,8 @@ def folded_activity(
     events = _clocked(tables, delivery, every, zone).with_columns(slot=_slot(every))
     days = events.select(first=pl.col("clock").min().dt.date(), last=pl.col("clock").max().dt.date())
     counts, ends = pl.collect_all([events.group_by("slot", "series").agg(count=pl.len().cast(pl.Int64)), days])
-    never, twice = _changed(*ends.row(0), zone, every)
+    first, last = ends.row(0)
+    never, twice = _changed(first, last, zone, every)
     slots = pl.DataFrame({"slot": [slot for slot in range(SLOTS[every]) if slot not in never]}, {"slot": pl.Int64})
     return (
         slots.with_columns(twice=pl.col("slot").is_in(twice))
@@ -53,9 +54,9 @@ def folded_activity(
 
 
 def activity_over_time(
-    tables: Tables,
+    tables: Measurable,
     delivery: str,
-    every: Annotated[str, INTERVALS] = "day",
+    every: Annotated[str, SLOTS] = "day",
     timezone: str = "",
     series: Annotated[str, (EVERY, *SERIES)] = EVERY,
 ) -> pl.DataFrame:
@@ -67,7 +68,7 @@ def activity_over_time(
     shown, zone = _chosen(series), zone_of(tables, timezone)
     events = _clocked(tables, delivery, every, zone).filter(pl.col("series").cast(pl.String).is_in(shown))
     return (
-        events.group_by(starts_at=begins(pl.col("clock"), zone, INTERVALS[every]), series="series")
+        events.group_by(starts_at=begins(pl.col("clock"), zone, step_of(every, SLOTS, "interval")), series="series")
         .agg(count=pl.len().cast(pl.Int64))
         .sort("starts_at", "series")
         .collect()
@@ -91,10 +92,9 @@ def _changed(first: date | None, last: date | None, zone: str, every: str) -> tu
     return never, sorted(twice)
 
 
-def _clocked(tables: Tables, delivery: str, every: str, timezone: str) -> pl.LazyFrame:
-    if every not in INTERVALS:
-        raise RequestError(f"There is no interval {every!r}.{did_you_mean(str(every), INTERVALS)}")
-    zoned = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
+def _clocked(tables: Measurable, delivery: str, every: str, timezone: str) -> pl.LazyFrame:
+    require_word("interval", every, SLOTS)
+    zoned = local("occurred_at", zone_of(tables, timezone))
     return series_events(tables, require_delivery(tables, delivery)).select("series", clock=zoned)
 
 
@@ -107,6 +107,5 @@ def _slot(every: str) -> pl.Expr:
 
 
 def _chosen(series: str) -> list[str]:
-    if series != EVERY and series not in SERIES:
-        raise RequestError(f"There is no series {series!r}.{did_you_mean(str(series), [EVERY, *SERIES])}")
+    require_word("series", series, [EVERY, *SERIES])
     return list(SERIES) if series == EVERY else [series]

@@ -6,53 +6,129 @@ table of visitors does, so a recipient of two days counts twice. Figures are of 
 Names and versions are those of `event`; a null name is a user agent that says nothing, shown as unknown.
 """
 
-from typing import Annotated
+from datetime import date, timedelta
+from typing import Annotated, NamedTuple
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.analysis.user_agents import (
-    PERIOD_DAYS,
-    ROWS,
-    Period,
-    day_of,
-    device_kind,
-    hits,
-    named,
-    period,
-    ranked,
-    share_of,
-    top_rows,
-    within,
-)
-from trackkit.engine.deliveries import Tables, is_link_hit, zone_of
+from trackkit.analysis.ranking import ranked, top_rows
+from trackkit.clock import local
+from trackkit.engine.believed import believed, now
+from trackkit.engine.deliveries import counted_events, is_link_hit, require_delivery, zone_of
+from trackkit.engine.measure import quotient
+from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.schema import MESSAGE
+from trackkit.schema import MAIL_PROXY, MESSAGE
 from trackkit.toml import FROM_0, FROM_1
 
+# The columns of each table.
+OPENS = "rank row name opens total share mobile mobile_total mobile_share computer unknown"
+USAGE = "rank row name visitors pages total usage_rate days visitors_per_day pages_per_day"
+HISTORY = "day rank name visitors day_visitors rate week_visitors week_day_visitors week_rate"
 DISTINCT = ("day", "period")
 KINDS = ("computer", "mobile", "unknown")
+OF_VERSIONS = "name row version visitors name_visitors relative_rate total global_rate"
 EVERY = "all"
-BROWSING = ("browser", "operating_system")
-OPENS = (
-    *("rank", "row", "name", "opens", "total", "share", "mobile", "mobile_total", "mobile_share"),
-    *("computer", "unknown"),
-)
-USAGE = (
-    *("rank", "row", "name", "visitors", "pages", "total", "usage_rate", "days"),
-    *("visitors_per_day", "pages_per_day"),
-)
-VERSIONS = ("name", "row", "version", "visitors", "name_visitors", "relative_rate", "total", "global_rate")
 MOST_VERSIONS = 10  # of a name, before its others
+PERIOD_DAYS = 183  # six months, the period of the platform's reports
+VERSIONS = {"browser": "browser_version", "operating_system": "operating_system_version", "device": None}
+COMPUTERS = ("PC", "Mac")
+NO_DEVICES = ("Spider",)  # what reads for people: neither a computer of theirs nor a mobile
+ROWS = pl.Enum(["group", "others", "total"])
+APPLE_MAIL = "Apple Mail"
+
+
+class Period(NamedTuple):
+    """The days that figures are about, both ends included; no day at all where nothing is dated."""
+
+    first: date | None
+    last: date | None
+
+    @property
+    def days(self) -> int:
+        """How many days there are."""
+        return (self.last - self.first).days + 1 if self.first and self.last else 0
+
+
+def period(tables: Measurable, delivery: str = "", days: int = PERIOD_DAYS, timezone: str = "") -> Period:
+    """Return the days looked at: the last `days` calendar days up to the last hit that is believed, from the first on.
+
+    0 days are all of them. Raises RequestError for an unknown delivery or zone, or days below 0.
+    """
+    if not (isinstance(days, int) and days >= 0):
+        raise RequestError(f"A period is a whole number of days, 0 for all; got {days!r}.")
+    zone, known = zone_of(tables, timezone), believed(tables, "event", delivery)
+    day = day_of(zone)
+    dated = hits(tables, delivery).filter(known.holds())
+    first, last = dated.select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
+    if last and known.last and (newest := now(tables, "event", delivery)):
+        last = max(first, min(last, newest.astimezone(ZoneInfo(zone)).date()))
+    if first is None or not days:
+        return Period(first, last)
+    return Period(max(first, last - timedelta(days=min(days, 100_000) - 1)), last)
+
+
+def hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
+    """Return the counted hits of a delivery, or without one of the platform; RequestError for an unknown delivery."""
+    return counted_events(tables, require_delivery(tables, delivery) if delivery else "")
+
+
+def named(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
+    """Add `name` and `version`, what hits are grouped by, to hits; Apple Mail and mail proxies are told from browsers.
+
+    The version of a mail proxy is its name.
+    """
+    if by not in VERSIONS:
+        raise RequestError(f"There is no breakdown {by!r} of the audience.{did_you_mean(str(by), VERSIONS)}")
+    column = VERSIONS[by]
+    version = pl.col(column) if column else pl.lit(None, pl.String)
+    if by != "browser":
+        return rows.with_columns(name=by, version=version)
+    proxy = pl.when(_is_mail_proxy())
+    name = proxy.then(pl.lit(MAIL_PROXY)).when(_is_apple_mail()).then(pl.lit(APPLE_MAIL)).otherwise("browser")
+    return rows.with_columns(name=name, version=proxy.then("browser").otherwise(version))
+
+
+def _is_mail_proxy() -> pl.Expr:
+    """By its name. A bare "Mozilla/5.0" may be Apple's proxy or a script: it stays "Mozilla", as on the platform."""
+    return pl.col("browser").str.contains("(?i)(?:mail|image)proxy$")
+
+
+def _is_apple_mail() -> pl.Expr:
+    """The platform's rules: the browser says only AppleWebKit, and the system or the device is one of Apple's."""
+    by_system = pl.col("operating_system").str.contains("iOS|Mac|OS X")
+    by_device = pl.col("device").is_in(["iPhone", "iPad", "iPod"])
+    return pl.col("browser").str.contains("AppleWebKit", literal=True) & (by_system | by_device)
+
+
+def device_kind() -> pl.Expr:
+    """Return "computer" for a PC or a Mac, "mobile" for any other known device, else "unknown"."""
+    device = pl.col("device")
+    known = device.is_not_null() & ~device.is_in(NO_DEVICES)
+    kind = pl.when(device.is_in(COMPUTERS)).then(pl.lit("computer")).when(known).then(pl.lit("mobile"))
+    return kind.otherwise(pl.lit("unknown"))
+
+
+def day_of(timezone: str) -> pl.Expr:
+    """Return the calendar day of a hit in a zone."""
+    return local("occurred_at", timezone).dt.date()
+
+
+def within(whole: Period, timezone: str) -> pl.Expr:
+    """Return whether a hit is of a period: false for undated hits, and for all where there is no day."""
+    first, last = (pl.lit(end, dtype=pl.Date) for end in whole)
+    return day_of(timezone).is_between(first, last).fill_null(False)
 
 
 def opens_by(
-    tables: Tables,
-    by: Annotated[str, ("device", *BROWSING)],
+    tables: Measurable,
+    by: Annotated[str, ("device", "browser", "operating_system")],
     delivery: str = "",
     days: Annotated[int, FROM_0] = 0,
     top: Annotated[int, FROM_1] = 10,
     timezone: str = "",
-) -> Annotated[pl.DataFrame, OPENS]:
+) -> Annotated[pl.DataFrame, OPENS.split()]:
     """Return the opens by "device", "operating_system" or "browser": one row per name, most opens first.
 
     Columns: `rank` (null for the two last rows); `row` ("group", "others", which is there if it has opens, "total");
@@ -71,22 +147,22 @@ def opens_by(
     by_name, total = pl.collect_all([opens.group_by("name").agg(counts), opens.select(counts)])
     totals = {"total": total["opens"].item(), "mobile_total": total["mobile"].item()}
     return (
-        top_rows(by_name, "opens", top, total)
+        _top_rows(by_name, "opens", top, total)
         .with_columns(pl.lit(count, pl.Int64).alias(name) for name, count in totals.items())
-        .with_columns(share=share_of("opens", "total"), mobile_share=share_of("mobile", "mobile_total"))
-        .select(OPENS)
+        .with_columns(share=quotient("opens", "total"), mobile_share=quotient("mobile", "mobile_total"))
+        .select(OPENS.split())
     )
 
 
 def usage(
-    tables: Tables,
-    by: Annotated[str, BROWSING],
+    tables: Measurable,
+    by: Annotated[str, ("browser", "operating_system")],
     delivery: str = "",
     days: Annotated[int, FROM_0] = PERIOD_DAYS,
     top: Annotated[int, FROM_1] = 10,
     timezone: str = "",
     distinct: Annotated[str, DISTINCT] = "day",
-) -> Annotated[pl.DataFrame, USAGE]:
+) -> Annotated[pl.DataFrame, USAGE.split()]:
     """Return who uses which "browser" or "operating_system": one row per name, most visitors first.
 
     Columns: `rank`, `row`, `name` as in `opens_by`; `visitors`; `pages`, their visits; `total`, the visitors of all
@@ -99,18 +175,18 @@ def usage(
     whole = period(tables, delivery, days, zone)
     counted = _visitors(_visits(tables, by, delivery, whole, zone), ["name"], distinct).collect()
     total = counted.select(pl.col("visitors", "pages").sum())
-    per_day = [share_of(name, "days").alias(f"{name}_per_day") for name in ("visitors", "pages")]
+    per_day = [quotient(name, "days").alias(f"{name}_per_day") for name in ("visitors", "pages")]
     return (
-        top_rows(counted, "visitors", top, total)
+        _top_rows(counted, "visitors", top, total)
         .with_columns(total=pl.lit(total["visitors"].item(), pl.Int64), days=pl.lit(whole.days, pl.Int64))
-        .with_columns(*per_day, usage_rate=share_of("visitors", "total"))
-        .select(USAGE)
+        .with_columns(*per_day, usage_rate=quotient("visitors", "total"))
+        .select(USAGE.split())
     )
 
 
 def history(
-    tables: Tables,
-    by: Annotated[str, BROWSING],
+    tables: Measurable,
+    by: Annotated[str, ("browser", "operating_system")],
     delivery: str = "",
     days: Annotated[int, FROM_0] = PERIOD_DAYS,
     top: Annotated[int, FROM_1] = 5,
@@ -126,12 +202,18 @@ def history(
     zone = zone_of(tables, timezone)
     whole = period(tables, delivery, days, zone)
     visits = _visits(tables, by, delivery, whole, zone)
-    of_day, of_name, counted = pl.collect_all([
-        _counts(visits, ["day"]).filter(pl.col("visitors") > 0).select("day", day_visitors="visitors"),
-        _counts(visits, ["day", "name"]).drop("pages"),
-        _visitors(visits, ["name"], "day"),
-    ])  # fmt: skip
-    names = ranked(counted.filter(pl.col("visitors") > 0), "visitors", top).drop_nulls("rank").select("rank", "name")
+    of_day, of_name, counted = pl.collect_all(
+        [
+            _counts(visits, ["day"]).filter(pl.col("visitors") > 0).select("day", day_visitors="visitors"),
+            _counts(visits, ["day", "name"]).drop("pages"),
+            _visitors(visits, ["name"], "day"),
+        ]
+    )
+    names = (
+        ranked(counted.filter(pl.col("visitors") > 0), "visitors", ["name"], top)
+        .drop_nulls("rank")
+        .select("rank", "name")
+    )
     return (
         of_day.join(names, how="cross")
         .join(of_name, on=["day", "name"], how="left", nulls_equal=True)
@@ -139,24 +221,22 @@ def history(
         .sort("day", "rank")
         .with_columns(_last_week(name).alias(f"week_{name}") for name in ("visitors", "day_visitors"))
         .with_columns(
-            rate=share_of("visitors", "day_visitors"), week_rate=share_of("week_visitors", "week_day_visitors")
+            rate=quotient("visitors", "day_visitors"), week_rate=quotient("week_visitors", "week_day_visitors")
         )
-        .select(
-            "day", "rank", "name", "visitors", "day_visitors", "rate", "week_visitors", "week_day_visitors", "week_rate"
-        )
+        .select(HISTORY.split())
     )
 
 
 def versions(
-    tables: Tables,
-    by: Annotated[str, BROWSING],
+    tables: Measurable,
+    by: Annotated[str, ("browser", "operating_system")],
     delivery: str = "",
     days: Annotated[int, FROM_0] = PERIOD_DAYS,
     top: Annotated[int, FROM_1] = 10,
     of: str = EVERY,
     timezone: str = "",
     distinct: Annotated[str, DISTINCT] = "day",
-) -> Annotated[pl.DataFrame, VERSIONS]:
+) -> Annotated[pl.DataFrame, OF_VERSIONS.split()]:
     """Return the versions in use of a "browser" or "operating_system": one row per name and version.
 
     Columns: `name` (the `top` most used, or the one asked by `of`); `row`, "group" or, after ten versions of a name,
@@ -171,7 +251,7 @@ def versions(
     counted, versioned = pl.collect_all(
         [_visitors(visits, ["name"], distinct), _visitors(visits, ["name", "version"], distinct)]
     )
-    chosen = ranked(counted, "visitors", top if of == EVERY else counted.height or 1).drop_nulls("rank")
+    chosen = ranked(counted, "visitors", ["name"], top if of == EVERY else counted.height or 1).drop_nulls("rank")
     chosen = chosen if of == EVERY else chosen.filter(pl.col("name") == _used(of, counted))
     rows = versioned.filter(pl.col("visitors") > 0).join(
         chosen.select("rank", "name", name_visitors="visitors"), on="name", nulls_equal=True
@@ -179,9 +259,15 @@ def versions(
     return (
         _first_versions(rows)
         .with_columns(total=pl.lit(counted["visitors"].sum(), pl.Int64))
-        .with_columns(relative_rate=share_of("visitors", "name_visitors"), global_rate=share_of("visitors", "total"))
-        .select(VERSIONS)
+        .with_columns(relative_rate=quotient("visitors", "name_visitors"), global_rate=quotient("visitors", "total"))
+        .select(OF_VERSIONS.split())
     )
+
+
+def _top_rows(counts: pl.DataFrame, count: str, top: int, total: pl.DataFrame) -> pl.DataFrame:
+    """The top, all others in one row, if there are any, and the total."""
+    rows = top_rows(ranked(counts, count, ["name"], top), total, ROWS)
+    return rows.filter((pl.col("row") != "others") | (pl.sum_horizontal(total.columns) > 0))
 
 
 def _first_versions(rows: pl.DataFrame) -> pl.DataFrame:
@@ -194,7 +280,7 @@ def _first_versions(rows: pl.DataFrame) -> pl.DataFrame:
     return marked.group_by(keys, maintain_order=True).agg(pl.col("visitors").sum())
 
 
-def _visits(tables: Tables, by: str, delivery: str, whole: Period, timezone: str) -> pl.LazyFrame:
+def _visits(tables: Measurable, by: str, delivery: str, whole: Period, timezone: str) -> pl.LazyFrame:
     """The dated visits of a period: `name`, `version`, `day`, and whose they are."""
     found = named(hits(tables, delivery), by).filter(is_link_hit(), within(whole, timezone))
     return found.select("name", "version", *MESSAGE.key, day=day_of(timezone))

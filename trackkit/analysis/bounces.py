@@ -5,15 +5,16 @@ there only when something did, so that the types always add up to all failed mes
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 
+from trackkit.analysis.caveats import has_log
 from trackkit.analysis.domains import by_class
-from trackkit.analysis.unlogged import has_log
-from trackkit.engine.deliveries import Tables, of_delivery, require_delivery, statuses_are_unknown
+from trackkit.engine.deliveries import of_delivery, require_delivery, statuses_are_unknown
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.retained import removal_of
+from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Count
@@ -25,14 +26,12 @@ UNKNOWN = translatable("(unknown)")
 TYPES = [*(FAILURE_REASONS[reason] for reason in REASONS), OTHER]
 ROWS = pl.Enum(["group", "detail", "seven", "total"])
 WAYS = {"type": ("type", "domain"), "domain": ("domain", "type")}
-FAILURES = {"reason": pl.String, "failure_type": pl.Int16, "first_text": pl.String}
+FAILURES: dict[str, Any] = {"reason": pl.String, "failure_type": pl.Int16, "first_text": pl.String}
 FAILURES |= {"messages": pl.Int64, "failed": pl.Int64, "share": pl.Float64}
-COLUMNS = (
-    "row", "type", "domain", "errors", "contribution_of", "contribution", "breakdown_of", "breakdown",
-)  # fmt: skip
+COLUMNS = "row type domain errors contribution_of contribution breakdown_of breakdown"
 
 
-def bounces(tables: Tables, delivery: str, by: Annotated[str, WAYS] = "type", top: int = 10) -> pl.DataFrame:
+def bounces(tables: Measurable, delivery: str, by: Annotated[str, WAYS] = "type", top: int = 10) -> pl.DataFrame:
     """Return the failed messages of a delivery by type, or by domain, and each group by the other: see `row`.
 
     Rows, in the order of the platform's types and of the domains with most failures: `row` is "group" (one type, or
@@ -58,7 +57,7 @@ def bounces(tables: Tables, delivery: str, by: Annotated[str, WAYS] = "type", to
     return _shares(rows)
 
 
-def failures(tables: Tables, delivery: str, top: int = 10) -> pl.DataFrame:
+def failures(tables: Measurable, delivery: str, top: int = 10) -> pl.DataFrame:
     """Return the messages of mail servers behind the failures of a delivery, the most frequent first: `top` of them.
 
     Columns: `reason` (the platform's word), `failure_type` (its code, 1 soft, 2 hard), `first_text` (as received:
@@ -87,7 +86,7 @@ def failures(tables: Tables, delivery: str, top: int = 10) -> pl.DataFrame:
     )
 
 
-def _processed(tables: Tables, delivery: str, top: int) -> pl.DataFrame:
+def _processed(tables: Measurable, delivery: str, top: int) -> pl.DataFrame:
     """The messages processed, counted: `domain`, `type` (null when not failed), `messages`; both in their order."""
     formula = METRICS["processed"].formula
     assert isinstance(formula, Count)
@@ -149,7 +148,7 @@ def _compared(rows: pl.DataFrame, messages: pl.DataFrame, by: str) -> pl.DataFra
     return joined.with_columns(pl.col("breakdown_of").fill_null(processed))
 
 
-def _by_all_processed(tables: Tables, delivery: str, rows: pl.DataFrame, by: str) -> pl.DataFrame:
+def _by_all_processed(tables: Measurable, delivery: str, rows: pl.DataFrame, by: str) -> pl.DataFrame:
     """Of messages only those that failed are known one by one: how many others there were, nothing tells by domain."""
     processed = measure(tables, "processed", delivery=delivery)["processed"].item()
     is_of_all = pl.lit(by == "type") | (pl.col("row") == "total")
@@ -158,12 +157,12 @@ def _by_all_processed(tables: Tables, delivery: str, rows: pl.DataFrame, by: str
 
 def _shares(rows: pl.DataFrame) -> pl.DataFrame:
     shares = {name: quotient("errors", f"{name}_of") for name in ("contribution", "breakdown")}
-    return rows.with_columns(**shares).select(COLUMNS)
+    return rows.with_columns(**shares).select(COLUMNS.split())
 
 
 def _unknown(by: str) -> pl.DataFrame:
     """The rows that are always there, with nothing known in them."""
     rows = [{"row": "group", "type": kind} for kind in TYPES[:-1] if by == "type"] + [{"row": "total"}]
-    schema = {"row": ROWS, "type": pl.String, "domain": pl.String}
+    schema: dict[str, Any] = {"row": ROWS, "type": pl.String, "domain": pl.String}
     counts = dict.fromkeys(("errors", "contribution_of", "breakdown_of"), pl.Int64)
     return _shares(pl.DataFrame(rows, schema=schema | counts, orient="row"))

@@ -17,12 +17,13 @@ import polars as pl
 from trackkit.analysis.content import Place, read_content
 from trackkit.analysis.links import TRACKED, tracked_links
 from trackkit.analysis.sanitize import BADGE, page, sentence, too_heavy
-from trackkit.engine.deliveries import Tables, of_delivery, require_delivery
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.deliveries import of_delivery, require_delivery
+from trackkit.engine.snapshot import Measurable
+from trackkit.errors import require_word
 from trackkit.language import say, several, translatable
 from trackkit.schema import FORMATS
 
-PLACED = (*TRACKED, "position", "text", "matched_by", "places", "percent", "placed", "reason")
+PLACED = [*TRACKED.split(), "position", "text", "matched_by", "places", "percent", "placed", "reason"]
 UNBADGED, OF_THE_SITE = ("Opt-out", "Mirror page"), ("Web", "Transaction")
 REDIRECT_ID = re.compile(r"[ht][^,]*,(?P<delivery>[0-9a-fA-F]{1,16}),(?P<link>[0-9a-fA-F]{1,16})")
 
@@ -35,10 +36,8 @@ class Match(NamedTuple):
 
 
 # Why a link has no badge.
-NO_BADGE, NO_LINK, NO_PLACE, NOT_FOUND = translatable((
-    "opt-out and mirror-page links carry no badge", "the log does not say which link",
-    "a page of the site, not a link of the message", "not found in the content",
-))  # fmt: skip
+NO_BADGE, NO_LINK = translatable(("opt-out and mirror-page links carry no badge", "the log does not say which link"))
+NO_PLACE, NOT_FOUND = translatable(("a page of the site, not a link of the message", "not found in the content"))
 NOTHING_TO_SHOW = translatable(
     {"html": "No HTML content was loaded for this delivery.", "text": "No text content was loaded for this delivery."}
 )
@@ -48,7 +47,7 @@ NO_MATCH = Match(None, None)
 
 
 def placed_clicks(
-    tables: Tables, delivery: str, format: Annotated[str, FORMATS] = "html"
+    tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html"
 ) -> Annotated[pl.DataFrame, PLACED]:
     """Return where each tracked link stands in the message: one row per link, most clicked first.
 
@@ -85,7 +84,7 @@ def placed_clicks(
     )
 
 
-def placement(tables: Tables, delivery: str, format: Annotated[str, FORMATS] = "html") -> pl.DataFrame:
+def placement(tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html") -> pl.DataFrame:
     """Return how much of the clicks the click map shows: one row.
 
     Columns: `format`, `placed_clicks`, `total` (clicks on all links), `share` (the first out of the second, null
@@ -93,22 +92,24 @@ def placement(tables: Tables, delivery: str, format: Annotated[str, FORMATS] = "
     """
     placed = placed_clicks(tables, delivery, format)
     shown = placed.filter("placed")
-    clicks, total = shown["clicks"].sum(), placed["clicks"].sum()
-    return pl.DataFrame(
-        {"format": [format], "placed_clicks": [clicks], "total": [total], "share": [clicks / total if total else None],
-         "placed_links": [shown.height], "links": [placed.height]},
-        schema_overrides={"share": pl.Float64},
-    )  # fmt: skip
+    clicks, total = int(shown["clicks"].sum()), int(placed["clicks"].sum())
+    row = {
+        **{"format": format, "placed_clicks": clicks, "total": total, "share": clicks / total if total else None},
+        **{"placed_links": shown.height, "links": placed.height},
+    }
+    return pl.DataFrame([row], schema_overrides={"share": pl.Float64})
 
 
-def content_formats(tables: Tables, delivery: str) -> list[str]:
+def content_formats(tables: Measurable, delivery: str) -> list[str]:
     """Return the formats, of "html" and "text", in which the message of a delivery was loaded."""
     rows = of_delivery(tables, "content", require_delivery(tables, delivery)).drop_nulls("body")
     loaded = set(rows.select("message_format").collect().to_series())
     return [format for format in FORMATS if format in loaded]
 
 
-def annotated_message(tables: Tables, delivery: str, format: Annotated[str, FORMATS] = "html", lang: str = "en") -> str:
+def annotated_message(
+    tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html", lang: str = "en"
+) -> str:
     """Return the message as a safe page with a badge after each placed link: the whole percent of clicks on it.
 
     The page fetches and runs nothing and its links lead nowhere (see `sanitize`): it is meant for
@@ -146,9 +147,8 @@ def _whole_percent(row: Mapping[str, Any]) -> str:
     return ">99%" if row["percent"] == 100 and clicks < total else f"{row['percent']}%"
 
 
-def _body(tables: Tables, delivery: str, format: str) -> str | None:
-    if format not in FORMATS:
-        raise RequestError(f"There is no message format {format!r}.{did_you_mean(str(format), FORMATS)}")
+def _body(tables: Measurable, delivery: str, format: str) -> str | None:
+    require_word("message format", format, FORMATS)
     contents = of_delivery(tables, "content", require_delivery(tables, delivery))
     return next(iter(contents.filter(pl.col("message_format") == format).select("body").collect().to_series()), None)
 

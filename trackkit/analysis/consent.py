@@ -9,10 +9,10 @@ from typing import Annotated
 
 import polars as pl
 
-from trackkit.engine.deliveries import Tables
 from trackkit.engine.measure import quotient
 from trackkit.engine.refusals import choice, visitor, with_choices
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.snapshot import Measurable
+from trackkit.errors import require_word
 
 CONSENTS, HISTORIES = ("opt-out", "opt-in"), ("drop", "keep")
 CHOICE = pl.Enum(["allowed", "undecided", "refused"])
@@ -21,7 +21,7 @@ _RULE = {"allowed": True, "undecided": None, "refused": False}  # whatever kind 
 
 
 def with_consent(
-    tables: Tables,
+    tables: Measurable,
     visits: pl.DataFrame,
     consent: Annotated[str, CONSENTS] = "opt-out",
     history: Annotated[str, HISTORIES] = "drop",
@@ -41,10 +41,12 @@ def with_consent(
     known = with_choices(tables, visits.lazy().with_columns(visitor(), own=own))
     decisive = "latest" if history == "drop" else "in_force"
     web_choice = (
-        pl.when((pl.col("in_force") == 1) | (pl.col(decisive) == 1)).then(pl.lit("refused"))
-        .when(pl.col(decisive) == 0).then(pl.lit("allowed"))
+        pl.when((pl.col("in_force") == 1) | (pl.col(decisive) == 1))
+        .then(pl.lit("refused"))
+        .when(pl.col(decisive) == 0)
+        .then(pl.lit("allowed"))
         .otherwise(pl.lit("undecided"))
-    )  # fmt: skip
+    )
     counted = pl.col("web_choice") == "allowed" if consent == "opt-in" else pl.col("web_choice") != "refused"
     chosen = known.with_columns(web_choice=web_choice.cast(CHOICE)).with_columns(is_counted=counted)
     return chosen.select(*visits.columns, "web_choice", "is_counted").collect()
@@ -71,8 +73,8 @@ def consent_counts(visits: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
     found = grid.join(counts, on=[group, "web_choice"], how="left", nulls_equal=True, maintain_order="left")
     rule = pl.col("web_choice").cast(pl.String).replace_strict(_RULE, return_dtype=pl.Boolean)
     found = found.with_columns(pl.col("visitors", "pages").fill_null(0), pl.coalesce("is_counted", rule))
-    columns = ("web_choice", "is_counted", "visitors", "total", share("visitors", "total"), "pages")
-    return found.select(*([by] if by else []), *columns)
+    columns = ("web_choice", "is_counted", "visitors", "total", "share", "pages")
+    return found.with_columns(share=quotient("visitors", "total")).select(*([by] if by else []), *columns)
 
 
 def displays(which: pl.Expr) -> pl.Expr:
@@ -82,16 +84,5 @@ def displays(which: pl.Expr) -> pl.Expr:
     return (page.filter(which & of_application).n_unique() + (which & ~of_application).sum()).cast(pl.Int64)
 
 
-def share(part: str, whole: str) -> pl.Expr:
-    """Return `share`, a part out of a whole; null when the whole is 0."""
-    return quotient(part, whole).alias("share")
-
-
 def _distinct() -> pl.Expr:
     return pl.col("visitor").drop_nulls().n_unique().cast(pl.Int64)
-
-
-def require_word(what: str, word: str, known: tuple[str, ...]) -> None:
-    """Refuse a word that is not among the known ones; RequestError naming the nearest."""
-    if word not in known:
-        raise RequestError(f"There is no {what} {str(word)[:80]!r}.{did_you_mean(str(word), known)}")

@@ -60,7 +60,7 @@ def read_content(body: str | None, format: str) -> Content:
 
 
 def _text(body: str) -> Content:
-    places, parts, last = [], [], 0
+    places, parts, last = list[Place](), list[str](), 0
     for match in TEXT_URL.finditer(body):
         url = match.group().rstrip(TRAILING)
         end = match.start() + len(url)

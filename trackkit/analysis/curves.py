@@ -8,30 +8,32 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 
-from trackkit.clock import begins
+from trackkit.clock import STEPS, begins, local, step_of
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables, counted_events, launch, require_delivery, zone_of
+from trackkit.engine.deliveries import counted_events, launch, require_delivery, zone_of
 from trackkit.engine.measure import quotient
 from trackkit.engine.refusals import with_refusals
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.snapshot import Measurable
+from trackkit.errors import RequestError
+from trackkit.schema import INSTANT
 from trackkit.toml import FROM_1
 
 SERIES = {"opens": "opened", "clicks": "clicked", "transactions": "transaction"}
 SERIES_TYPE = pl.Enum(list(SERIES))
-TIMESCALES = {"1h": 1, "3h": 3, "24h": 24}
+TIMESCALES = ("1h", "3h", "24h")
 TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def time_to_reach(
-    tables: Tables,
+    tables: Measurable,
     delivery: str,
     shares: Sequence[float] = TENTHS,
     bucket_minutes: int = 10,
-    period_hours: Annotated[float | None, FROM_1] = None,
+    period_hours: float | None = None,
 ) -> pl.DataFrame:
     """Return how long after the launch each series had reached each share of its total: one row per series and share.
 
@@ -65,7 +67,7 @@ def time_to_reach(
 
 
 def pareto(
-    tables: Tables,
+    tables: Measurable,
     delivery: str,
     shares: Sequence[float] = TENTHS,
     bucket_minutes: int = 10,
@@ -81,7 +83,7 @@ def pareto(
 
 
 def cumulative_activity(
-    tables: Tables,
+    tables: Measurable,
     delivery: str,
     every: Annotated[str, TIMESCALES] = "1h",
     period_hours: Annotated[float | None, FROM_1] = None,
@@ -93,7 +95,7 @@ def cumulative_activity(
     `every` is a view of the platform: "1h", "3h" or "24h". A bucket where only another series has events is there
     too, so areas can be drawn one above the other; quiet buckets are not.
     """
-    hours = _timescale(every)
+    hours = STEPS[step_of(every, TIMESCALES, "timescale")] // 3_600
     _check((), hours, period_hours)
     counts = _buckets(tables, delivery, timedelta(hours=hours), period_hours).collect()
     origin = pl.DataFrame({"bucket": [-1]}, schema={"bucket": pl.Int64})
@@ -103,34 +105,32 @@ def cumulative_activity(
         grid.join(counts, on=["series", "bucket"], how="left")
         .with_columns(pl.col("count").fill_null(0), hours=(pl.col("bucket") + 1) * hours)
         .with_columns(cumulated=running, total=pl.col("count").sum().over("series"))
-        .with_columns(share=_share("cumulated", "total"))
+        .with_columns(share=quotient("cumulated", "total"))
         .sort("series", "hours")
         .select("hours", "series", "count", "cumulated", "total", "share")
     )
 
 
 def activity(
-    tables: Tables, delivery: str, every: Annotated[str, TIMESCALES] = "1h", timezone: str = ""
+    tables: Measurable, delivery: str, every: Annotated[str, TIMESCALES] = "1h", timezone: str = ""
 ) -> pl.DataFrame:
     """Return what happened when by the clock of `timezone`: one row per series and bucket with events.
 
     Columns: `starts_at` (start of the bucket, in that zone), `series`, `count`. `every` is "1h", "3h" or "24h";
     the last is a calendar day of the zone, 23 or 25 hours when the clocks change. Undated events are left out.
     """
-    _timescale(every)
-    zone, step = zone_of(tables, timezone), "1d" if every == "24h" else every
-    zoned = pl.col("occurred_at").dt.convert_time_zone(zone)
+    step, zone = step_of(every, TIMESCALES, "timescale"), zone_of(tables, timezone)
     key = require_delivery(tables, delivery)
     return (
         series_events(tables, key)
-        .group_by(starts_at=begins(zoned, zone, step), series="series")
+        .group_by(starts_at=begins(local("occurred_at", zone), zone, step), series="series")
         .agg(count=pl.len().cast(pl.Int64))
         .sort("starts_at", "series")
         .collect()
     )
 
 
-def series_events(tables: Tables, delivery: str) -> pl.LazyFrame:
+def series_events(tables: Measurable, delivery: str) -> pl.LazyFrame:
     """Return the dated events (`believed`) of the three series of a delivery: `occurred_at`, `series`.
 
     Transactions of who refused web tracking are left out, as `measure` does.
@@ -139,16 +139,15 @@ def series_events(tables: Tables, delivery: str) -> pl.LazyFrame:
     event_type = pl.col("event_type").cast(pl.String)
     is_dated = believed(tables, "event", delivery).holds()
     dated = counted_events(tables, delivery).filter(event_type.is_in(list(names)), is_dated)
-    return (
-        with_refusals(tables, dated)
-        .filter(~pl.col("is_refused").fill_null(False))
-        .select("occurred_at", series=event_type.replace_strict(names, return_dtype=SERIES_TYPE))
+    counted: pl.LazyFrame = with_refusals(tables, dated)
+    return counted.filter(~pl.col("is_refused").fill_null(False)).select(
+        "occurred_at", series=event_type.replace_strict(names, return_dtype=SERIES_TYPE)
     )
 
 
-def _buckets(tables: Tables, delivery: str, width: timedelta, period_hours: float | None) -> pl.LazyFrame:
+def _buckets(tables: Measurable, delivery: str, width: timedelta, period_hours: float | None) -> pl.LazyFrame:
     """Count per series and bucket since the launch: `series`, `bucket` (0 the first), `count`, `cumulated`."""
-    start = pl.lit(launch(tables, delivery).at, dtype=pl.Datetime("us", "UTC"))
+    start = pl.lit(launch(tables, delivery).at, INSTANT)
     since = (pl.col("occurred_at") - start).dt.total_microseconds()
     events = series_events(tables, str(delivery)).with_columns(since=since)
     if period_hours is not None:
@@ -173,7 +172,13 @@ def _needed(totals: dict[str, int], shares: Sequence[float]) -> pl.DataFrame:
         for series, total in totals.items()
         for order, share in enumerate(shares)
     ]
-    columns = {"series": SERIES_TYPE, "order": pl.Int64, "share": pl.Float64, "needed": pl.Int64, "total": pl.Int64}
+    columns: dict[str, Any] = {
+        "series": SERIES_TYPE,
+        "order": pl.Int64,
+        "share": pl.Float64,
+        "needed": pl.Int64,
+        "total": pl.Int64,
+    }
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
@@ -185,18 +190,8 @@ def _words(column: str) -> pl.Expr:
     return pl.when(minutes < 60).then(rest).when(minutes % 60 == 0).then(hours).otherwise(both)
 
 
-def _share(part: str, whole: str) -> pl.Expr:
-    return quotient(part, whole)
-
-
 def _series_frame() -> pl.DataFrame:
     return pl.DataFrame({"series": list(SERIES)}, schema={"series": SERIES_TYPE})
-
-
-def _timescale(every: str) -> int:
-    if every not in TIMESCALES:
-        raise RequestError(f"There is no timescale {every!r}.{did_you_mean(str(every), TIMESCALES)}")
-    return TIMESCALES[every]
 
 
 def _check(shares: Sequence[float], bucket: float, period_hours: float | None) -> None:

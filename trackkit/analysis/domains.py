@@ -16,8 +16,9 @@ from publicsuffixlist import PublicSuffixList
 from pydantic import Field, StringConstraints, model_validator
 
 from trackkit import resources, schema, toml
-from trackkit.engine.deliveries import Tables, still_there
-from trackkit.engine.snapshot import Snapshot
+from trackkit.analysis.ranking import require_top
+from trackkit.engine.deliveries import still_there
+from trackkit.engine.snapshot import Measurable, Snapshot
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.toml import Strict
 
@@ -103,7 +104,7 @@ def _suffixes() -> PublicSuffixList:
 
 
 def by_class(
-    tables: Tables, delivery: str | Sequence[str] | None = None, top: int = 10, ranked_by: str = "messages"
+    tables: Measurable, delivery: str | Sequence[str] | None = None, top: int = 10, ranked_by: str = "messages"
 ) -> Snapshot:
     """Return the tables with the class of each mail domain as `domain`, ready for `measure(..., by="domain")`.
 
@@ -113,8 +114,7 @@ def by_class(
     Without messages hits rank. An unknown domain stays null. Raises RequestError for a `top` or `ranked_by` that cannot
     be, or a wrong list of domains.
     """
-    if not (isinstance(top, int) and top > 0):
-        raise RequestError(f"The number of domains to show is a whole number from 1; got {top!r}.")
+    require_top(top, "domains")
     if ranked_by not in RANKS:
         raise RequestError(f"Domains are not ranked by {ranked_by!r}.{did_you_mean(str(ranked_by), RANKS)}")
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
@@ -128,7 +128,7 @@ def by_class(
 
 @dataclass(frozen=True)
 class _Classed(Snapshot):
-    """Tables whose domains are classes, also those of a table that was never loaded: they are joined."""
+    """Measurable whose domains are classes, also those of a table that was never loaded: they are joined."""
 
     order: pl.Enum = field(default_factory=lambda: pl.Enum([]))
 
@@ -138,7 +138,7 @@ class _Classed(Snapshot):
         return rows.with_columns(pl.col("domain").cast(self.order)) if table in CARRIERS else rows
 
 
-def _of(tables: Tables, rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
+def _of(tables: Measurable, rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
     if delivery is None:
         return still_there(tables, rows)
     return rows.filter(

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import polars as pl
 
+from trackkit.analysis.ranking import ranked, top_rows
 from trackkit.analysis.unseen import WHY, observed, unseen
+from trackkit.clock import local, step_of
 from trackkit.engine.believed import believed
 from trackkit.engine.deliveries import (
-    Tables,
     comparable,
     counted_events,
     is_link_hit,
@@ -22,10 +23,11 @@ from trackkit.engine.deliveries import (
     zone_of,
 )
 from trackkit.engine.measure import measure, quotient
+from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS
-from trackkit.schema import LINK_TYPES
+from trackkit.schema import INSTANT, LINK_TYPES
 from trackkit.toml import FROM_1
 
 OTHERS, TOTAL = translatable(("Others", "Total"))
@@ -40,28 +42,31 @@ NAMED_BY = {
 UNNAMED = translatable(
     {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)", "tag": "(no tag)"}
 )
-CLICKS = ("rank", "row", "link", "clicks", "total", "share")
-TRACKED = (*("link_id", "label", "category", "url", "type", "occurrence", "clicks", "recipients", "total", "share"),)
-EACH = {"day": "1d", "month": "1mo"}
+CLICKS = "rank row link clicks total share"
+TRACKED = "link_id label category url type occurrence clicks recipients total share"
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
-EVENT_LABELS = translatable({
-    "opened": "Open", "clicked": "Email click", "unsubscribed": "Opt-out", "web_visited": "Web",
-    "transaction": "Transaction", "mirror_page": "Mirror page",
-})  # fmt: skip
+EVENT_LABELS = translatable(
+    {
+        "opened": "Open",
+        "clicked": "Email click",
+        "unsubscribed": "Opt-out",
+        "web_visited": "Web",
+        "transaction": "Transaction",
+        "mirror_page": "Mirror page",
+    }
+)
 # What `event_label` makes of the other event types.
-translatable((
-    "Queued", "Sent", "Delivered", "Deferred", "Bounced", "Rejected", "Failed", "Autoresponded", "Complained",
-    "Subscribed", "Unknown",
-))  # fmt: skip
+translatable(("Queued", "Sent", "Delivered", "Deferred", "Bounced", "Rejected", "Failed"))
+translatable(("Autoresponded", "Complained", "Subscribed", "Unknown"))
 
 
 def link_clicks(
-    tables: Tables,
+    tables: Measurable,
     delivery: str,
     by: Annotated[str, NAMED_BY] = "label",
     top: Annotated[int, FROM_1] = 10,
     hours: Annotated[float | None, FROM_1] = None,
-) -> Annotated[pl.DataFrame, CLICKS]:
+) -> Annotated[pl.DataFrame, CLICKS.split()]:
     """Return the most visited links of a delivery: one row per link of the top, then "Others" and "Total".
 
     Columns: `rank` (from 1; null for the two last rows); `row` ("link", "others" or "total"); `link`, its label, URL or
@@ -71,37 +76,32 @@ def link_clicks(
     launch + `hours`. Raises RequestError for an unknown delivery or `by`, or a `top` or `hours` that is not positive.
     """
     clicks = _link_hits(tables, delivery, by, hours)
-    ranked = _ranked(clicks, top)
-    measured = clicks.select(link=pl.lit(TOTAL), clicks=pl.len().cast(pl.Int64), row=pl.lit("total", ROWS)).collect()
-    others = ranked.filter(pl.col("rank").is_null()).select(
-        link=pl.lit(OTHERS), clicks=pl.col("clicks").sum(), row=pl.lit("others", ROWS)
-    )
-    top_links = ranked.drop_nulls("rank").with_columns(row=pl.lit("link", ROWS))
+    total = clicks.select(clicks=pl.len().cast(pl.Int64)).collect()
+    name = pl.col("row").replace_strict({"others": OTHERS, "total": TOTAL}, default=None, return_dtype=pl.String)
     return (
-        pl.concat([top_links, others, measured], how="diagonal")
-        .with_columns(total=pl.lit(measured["clicks"].item(), pl.Int64))
-        .with_columns(share=_share())
-        .select(CLICKS)
+        top_rows(_ranked(clicks, top), total, ROWS)
+        .with_columns(link=pl.coalesce(name, "link"), total=pl.lit(total["clicks"].item(), pl.Int64))
+        .with_columns(share=quotient("clicks", "total"))
+        .select(CLICKS.split())
     )
 
 
 def clicks_per_day(
-    tables: Tables,
+    tables: Measurable,
     delivery: str,
     by: Annotated[str, NAMED_BY] = "label",
     top: Annotated[int, FROM_1] = 10,
     hours: Annotated[float | None, FROM_1] = None,
     timezone: str = "",
-    every: Annotated[str, EACH] = "day",
+    every: Annotated[str, ("day", "month")] = "day",
 ) -> pl.DataFrame:
     """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
 
     Columns: `day` (date in `timezone`; of a month its first), `rank`, `row` ("link" or "others"), `link`, `clicks`.
     `every` is "day" or "month", for long spans. Days without a click and undated clicks are not there.
     """
-    if every not in EACH:
-        raise RequestError(f"There is no period {every!r}.{did_you_mean(str(every), EACH)}")
-    local = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
+    step = step_of(every, ("day", "month"), "period")
+    day = local("occurred_at", zone_of(tables, timezone)).dt.date()
     clicks = _link_hits(tables, delivery, by, hours)
     ranks = _ranked(clicks, top).select("link", "rank").lazy()
     other = pl.col("rank").is_null()
@@ -112,7 +112,7 @@ def clicks_per_day(
             link=pl.when(other).then(pl.lit(OTHERS)).otherwise("link"),
             row=pl.when(other).then(pl.lit("others", ROWS)).otherwise(pl.lit("link", ROWS)),
         )
-        .group_by("rank", "row", "link", day=local.dt.date().dt.truncate(EACH[every]))
+        .group_by("rank", "row", "link", day=day.dt.truncate(step))
         .agg(clicks=pl.len().cast(pl.Int64))
         .sort("day", "rank", nulls_last=True)
         .select("day", "rank", "row", "link", "clicks")
@@ -120,7 +120,7 @@ def clicks_per_day(
     )
 
 
-def click_figures(tables: Tables, delivery: str) -> pl.DataFrame:
+def click_figures(tables: Measurable, delivery: str) -> pl.DataFrame:
     """Return the three header figures with their platform average: one row each for the rates of `FIGURES`.
 
     Columns: `metric`, `label`, `numerator_name`, `numerator`, `denominator_name`, `denominator`, `rate`; `why`, the
@@ -131,12 +131,12 @@ def click_figures(tables: Tables, delivery: str) -> pl.DataFrame:
     """
     key = require_delivery(tables, delivery)
     peers = comparable(tables, key)["delivery_id"].to_list()
-    own = observed(measure(tables, FIGURES, delivery=[key]), unseen(tables, [key]))
+    own = observed(measure(tables, FIGURES, delivery=[key]), unseen(tables, [key], FIGURES))
     others = measure(tables, FIGURES, delivery=peers) if peers else own.clear()
     return pl.concat([_figure(own, others, name) for name in FIGURES])
 
 
-def tracked_links(tables: Tables, delivery: str) -> Annotated[pl.DataFrame, TRACKED]:
+def tracked_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, TRACKED.split()]:
     """Return the URLs tab of a delivery: one row per tracked link, most clicked first, never clicked ones included.
 
     Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `clicks` (hits that are
@@ -149,14 +149,14 @@ def tracked_links(tables: Tables, delivery: str) -> Annotated[pl.DataFrame, TRAC
     hits = _all_link_hits(tables, key).group_by("link_id").agg(_hit_columns()).collect()
     listed = declared.join(hits, on="link_id", how="full", coalesce=True, nulls_equal=True)
     either = [pl.coalesce(column, f"hit_{column}").alias(column) for column in ("label", "category", "url")]
+    number = pl.col("link_id").cast(pl.Int64, strict=False)
     return (
         listed.with_columns(pl.col("clicks", "recipients").fill_null(0), *either, type=_type_label())
         .with_columns(total=pl.col("clicks").sum())
-        .with_columns(share=_share())
-        .sort(pl.col("clicks"), pl.col("link_id").cast(pl.Int64, strict=False), "link_id",
-              descending=[True, False, False], nulls_last=True)
-        .select(TRACKED)
-    )  # fmt: skip
+        .with_columns(share=quotient("clicks", "total"))
+        .sort("clicks", number, "link_id", descending=[True, False, False], nulls_last=True)
+        .select(TRACKED.split())
+    )
 
 
 def event_label(event_type: pl.Expr) -> pl.Expr:
@@ -167,11 +167,11 @@ def event_label(event_type: pl.Expr) -> pl.Expr:
     return name.replace_strict(EVENT_LABELS, default=capital, return_dtype=pl.String)
 
 
-def _all_link_hits(tables: Tables, delivery: str) -> pl.LazyFrame:
+def _all_link_hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
     return counted_events(tables, delivery).filter(is_link_hit())
 
 
-def _link_hits(tables: Tables, delivery: str, by: str, hours: float | None) -> pl.LazyFrame:
+def _link_hits(tables: Measurable, delivery: str, by: str, hours: float | None) -> pl.LazyFrame:
     """The clicks of a table of links: `link` (what they are grouped by), `occurred_at`."""
     if by not in NAMED_BY:
         raise RequestError(f"Links cannot be grouped by {by!r}.{did_you_mean(str(by), NAMED_BY)}")
@@ -182,21 +182,17 @@ def _link_hits(tables: Tables, delivery: str, by: str, hours: float | None) -> p
     return hits.select("occurred_at", link=pl.coalesce(*names, pl.lit(UNNAMED[by])))
 
 
-def _end(tables: Tables, delivery: str, hours: float) -> pl.Expr:
+def _end(tables: Measurable, delivery: str, hours: float) -> pl.Expr:
     if not 0 < hours < math.inf:
         raise RequestError(f"A time filter is a positive number of hours; got {hours!r}.")
-    start = pl.lit(launch(tables, delivery).at, dtype=pl.Datetime("us", "UTC"))
+    start = pl.lit(launch(tables, delivery).at, INSTANT)
     return start + pl.duration(microseconds=min(round(hours * 3_600_000_000), 2**60))
 
 
 def _ranked(clicks: pl.LazyFrame, top: int) -> pl.DataFrame:
     """Every link with its clicks, most clicked first; `rank` is null after the top."""
-    if not (isinstance(top, int) and top > 0):
-        raise RequestError(f"The number of links to show is a whole number from 1; got {top!r}.")
-    counts = clicks.group_by("link").agg(clicks=pl.len().cast(pl.Int64))
-    ordered = counts.sort("clicks", "link", descending=[True, False]).with_row_index("rank", offset=1)
-    position = pl.col("rank").cast(pl.Int64)
-    return ordered.with_columns(rank=pl.when(position <= top).then(position)).collect()
+    counts = clicks.group_by("link").agg(clicks=pl.len().cast(pl.Int64)).collect()
+    return ranked(counts, "clicks", ["link"], top, "links")
 
 
 def _hit_columns() -> list[pl.Expr]:
@@ -221,14 +217,10 @@ def _type_label() -> pl.Expr:
     return event_label(pl.coalesce(declared, "hit_type"))
 
 
-def _share() -> pl.Expr:
-    return quotient("clicks", "total")
-
-
 def _figure(own: pl.DataFrame, others: pl.DataFrame, name: str) -> pl.DataFrame:
     """One header figure: this delivery's, and the two averages over the others."""
     metric = METRICS[name]
-    parts = [metric.numerator, metric.denominator]
+    parts = [str(metric.numerator), str(metric.denominator)]  # of a rate
     known = others.drop_nulls(name)
     sums = known.select(average_numerator=pl.col(parts[0]).sum(), average_denominator=pl.col(parts[1]).sum())
     average = sums.select(

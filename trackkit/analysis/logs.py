@@ -11,35 +11,67 @@ from typing import Annotated
 import polars as pl
 
 from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
+from trackkit.clock import local
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables, require_delivery, still_there, zone_of
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.deliveries import require_delivery, still_there, zone_of
+from trackkit.engine.snapshot import Measurable
+from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.language import say, translatable
 from trackkit.schema import MESSAGE
 from trackkit.toml import FROM_1
 
 # Name -> heading: the platform's words where it has them.
 COLUMNS: Mapping[str, str] = MappingProxyType(
-    translatable({
-        "occurred_at": "Date", "label": "Label", "type": "Type", "recipient_id": "Recipient",
-        "person_id": "Requester UUID", "url": "URL", "document": "Document", "category": "Category",
-        "email": "E-mail address", "domain": "Domain", "country": "Country", "delivery_id": "Delivery",
-        "message_id": "Message", "event_id": "Log", "log_server": "Log server", "link_id": "Tracked link",
-        "message_format": "Format", "device": "Device", "operating_system": "Operating system", "browser": "Browser",
-        "browser_version": "Browser version", "amount": "Amount", "currency": "Currency", "articles": "Articles",
-        "tag_id": "Tag", "is_seed": "Control address",
-    })
-)  # fmt: skip
+    translatable(
+        {
+            "occurred_at": "Date",
+            "label": "Label",
+            "type": "Type",
+            "recipient_id": "Recipient",
+            "person_id": "Requester UUID",
+            "url": "URL",
+            "document": "Document",
+            "category": "Category",
+            "email": "E-mail address",
+            "domain": "Domain",
+            "country": "Country",
+            "delivery_id": "Delivery",
+            "message_id": "Message",
+            "event_id": "Log",
+            "log_server": "Log server",
+            "link_id": "Tracked link",
+            "message_format": "Format",
+            "device": "Device",
+            "operating_system": "Operating system",
+            "browser": "Browser",
+            "browser_version": "Browser version",
+            "amount": "Amount",
+            "currency": "Currency",
+            "articles": "Articles",
+            "tag_id": "Tag",
+            "is_seed": "Control address",
+        }
+    )
+)
 DELIVERY_COLUMNS = ("occurred_at", "label", "type", "recipient_id", "person_id")
 RECIPIENT_COLUMNS = ("label", "url", "occurred_at", "document", "type")
 # The same for the URLs tab of a recipient.
 URL_COLUMNS: Mapping[str, str] = MappingProxyType(
-    translatable({
-        "label": "Label", "url": "URL", "type": "Type", "category": "Category", "clicks": "Clicks",
-        "deliveries": "Deliveries", "latest_document": "Latest document", "first_hit_at": "First click",
-        "last_hit_at": "Last click", "recipients": "Recipients",
-    })
-)  # fmt: skip
+    translatable(
+        {
+            "label": "Label",
+            "url": "URL",
+            "type": "Type",
+            "category": "Category",
+            "clicks": "Clicks",
+            "deliveries": "Deliveries",
+            "latest_document": "Latest document",
+            "first_hit_at": "First click",
+            "last_hit_at": "Last click",
+            "recipients": "Recipients",
+        }
+    )
+)
 TABS = ("logs", "urls")
 COMPUTED = {
     "label": pl.col("link_label"),
@@ -49,7 +81,7 @@ COMPUTED = {
 
 
 def tracking_log(
-    tables: Tables,
+    tables: Measurable,
     delivery: str | None = None,
     recipient: str | None = None,
     columns: Annotated[Sequence[str] | None, COLUMNS] = None,
@@ -71,12 +103,12 @@ def tracking_log(
     chosen = _chosen(columns, DELIVERY_COLUMNS if recipient is None and address is None else RECIPIENT_COLUMNS)
     hits = _first(_newest_first(hits), limit)
     joined = _with_email(tables, _with_document(tables, hits, chosen), chosen)
-    local = pl.col("occurred_at").dt.convert_time_zone(zone_of(tables, timezone))
-    return joined.with_columns(**COMPUTED, occurred_at=local).select(chosen).collect()
+    at = local("occurred_at", zone_of(tables, timezone))
+    return joined.with_columns(**COMPUTED, occurred_at=at).select(chosen).collect()
 
 
 def clicked_urls(
-    tables: Tables,
+    tables: Measurable,
     delivery: str | None = None,
     recipient: str | None = None,
     columns: Annotated[Sequence[str] | None, URL_COLUMNS] = None,
@@ -104,14 +136,14 @@ def clicked_urls(
         first_hit_at=dated.min(),
         last_hit_at=dated.max(),
     )
-    local = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(zone_of(tables, timezone))
+    zoned = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(zone_of(tables, timezone))
     order = ["clicks", "last_hit_at", "label", "url", "type", "category"]
-    ranked = urls.sort(order, descending=[True, True, False, False, False, False], nulls_last=True).with_columns(local)
+    ranked = urls.sort(order, descending=[True, True, False, False, False, False], nulls_last=True).with_columns(zoned)
     return _first(ranked, limit).select(chosen).collect()
 
 
 def tracking_tab(
-    tables: Tables,
+    tables: Measurable,
     tab: str = "logs",
     delivery: str | None = None,
     recipient: str | None = None,
@@ -124,9 +156,7 @@ def tracking_tab(
     The URLs are those that a recipient clicked (`clicked_urls`), or all tracked links of a delivery, never clicked ones
     included (`links.tracked_links`). Raises RequestError for another name, and as those functions do.
     """
-    if tab not in TABS:
-        raise RequestError(f"There is no tab {tab!r}.{did_you_mean(str(tab), TABS)}")
-    if tab == "logs":
+    if require_word("tab", tab, TABS) == "logs":
         return tracking_log(tables, delivery, recipient, columns, timezone=timezone, address=address)
     if recipient is not None or address is not None or delivery is None:
         return clicked_urls(tables, delivery, recipient, columns, timezone=timezone, address=address)
@@ -144,7 +174,7 @@ def headings(frame: pl.DataFrame, lang: str = "en") -> dict[str, str]:
     return {column: say(words[column], lang) for column in frame.columns}
 
 
-def _hits(tables: Tables, delivery: str | None, recipient: str | None, address: str | None) -> pl.LazyFrame:
+def _hits(tables: Measurable, delivery: str | None, recipient: str | None, address: str | None) -> pl.LazyFrame:
     """What the tracking log holds: opens and whatever else hit a link, not what a mail server reported."""
     if delivery is None and recipient is None and address is None:
         raise RequestError("A Tracking tab is that of a delivery or of a recipient; say which.")
@@ -159,7 +189,7 @@ def _hits(tables: Tables, delivery: str | None, recipient: str | None, address: 
     return hits if address is None else _of_address(tables, hits, address)
 
 
-def _of_address(tables: Tables, hits: pl.LazyFrame, address: str) -> pl.LazyFrame:
+def _of_address(tables: Measurable, hits: pl.LazyFrame, address: str) -> pl.LazyFrame:
     """The hits of a person named by address: their own, and those of the recipients and messages that have it.
 
     The senders' logs often have no other name for a recipient.
@@ -181,14 +211,16 @@ def _is_address(column: str, address: str) -> pl.Expr:
     return pl.col(column).str.strip_chars().str.to_lowercase() == address
 
 
-def _require_recipient(tables: Tables, recipient: str) -> str:
+def _require_recipient(tables: Measurable, recipient: str) -> str:
     key = str(recipient)
-    asked = pl.col("recipient_id") == key
+    seen: set[str] = getattr(tables, "seen", set())  # a snapshot does not change, so it is asked once
     rows = [
-        tables.scan(table).filter(asked).select("recipient_id").head(1) for table in ("recipient", "message", "event")
+        tables.scan(table).filter(pl.col("recipient_id") == key).select("recipient_id").head(1)
+        for table in ("recipient", "message", "event")
     ]
-    if not any(found.height for found in pl.collect_all(rows)):
+    if f"recipient {key}" not in seen and not any(found.height for found in pl.collect_all(rows)):
         raise RequestError(f"There is no recipient {key!r} in these tables; give the id of one, not an address.")
+    seen.add(f"recipient {key}")
     return key
 
 
@@ -198,7 +230,7 @@ def _newest_first(hits: pl.LazyFrame) -> pl.LazyFrame:
     return hits.sort(keys, descending=True, nulls_last=True)
 
 
-def _with_document(tables: Tables, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
+def _with_document(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
     if "document" not in chosen:
         return hits
     labels = tables.scan("delivery").select(
@@ -208,7 +240,7 @@ def _with_document(tables: Tables, hits: pl.LazyFrame, chosen: Sequence[str]) ->
     return joined.with_columns(document=pl.coalesce("document", "delivery_id"))
 
 
-def _with_email(tables: Tables, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
+def _with_email(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
     """The recipient's address, else the one that the message was sent to, else that of the hit itself."""
     if "email" not in chosen:
         return hits

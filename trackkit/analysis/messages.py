@@ -5,7 +5,8 @@ from typing import Annotated
 import polars as pl
 
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables, is_hit, require_delivery, still_there
+from trackkit.engine.deliveries import is_hit, require_delivery, still_there
+from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 from trackkit.toml import FROM_1
@@ -14,7 +15,7 @@ COLUMNS = ("recipient_id", "document", "status_at", "status", "opens", "clicks",
 
 
 def messages(
-    tables: Tables,
+    tables: Measurable,
     delivery: str | None = None,
     recipient: str | None = None,
     limit: Annotated[int | None, FROM_1] = None,
@@ -45,7 +46,7 @@ def messages(
     return (rows if limit is None else rows.head(limit)).select(COLUMNS).collect()
 
 
-def _named(tables: Tables, chosen: pl.LazyFrame) -> pl.LazyFrame:
+def _named(tables: Measurable, chosen: pl.LazyFrame) -> pl.LazyFrame:
     labels = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
     joined = chosen.join(labels, on="delivery_id", how="left")
     return joined.with_columns(document=pl.coalesce("document", "delivery_id"), status=pl.col("status").cast(pl.String))

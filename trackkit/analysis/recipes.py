@@ -10,7 +10,8 @@ import polars as pl
 
 from trackkit.clock import Asked, moment
 from trackkit.engine.believed import now
-from trackkit.engine.deliveries import Tables, counted_events, is_public, of_delivery, require_delivery, without_aside
+from trackkit.engine.deliveries import counted_events, is_public, of_delivery, require_delivery, without_aside
+from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
 
@@ -18,7 +19,7 @@ BEHAVIOURS = pl.Enum(["clicked", "opened", "inactive"])
 _HITS = ("opened", "clicked", "unsubscribed", "mirror_page", "web_visited", "transaction")
 
 
-def no_open_in(tables: Tables, days: float, until: Asked | None = None) -> pl.DataFrame:
+def no_open_in(tables: Measurable, days: float, until: Asked | None = None) -> pl.DataFrame:
     """Return the recipients who opened nothing in the last `days` days: one row per recipient, by id.
 
     Columns: `recipient_id`, `messages` (delivered to them in those days), `last_open_at` (UTC, the latest one before;
@@ -51,7 +52,7 @@ def no_open_in(tables: Tables, days: float, until: Asked | None = None) -> pl.Da
     )
 
 
-def behaviour(tables: Tables, delivery: str) -> pl.DataFrame:
+def behaviour(tables: Measurable, delivery: str) -> pl.DataFrame:
     """Return what each recipient of a delivery did with it: one row per message delivered, by message.
 
     Columns: `recipient_id`, `message_id`, `behaviour`: "clicked" (on an e-mail link), "opened" (any other hit: whoever
@@ -79,7 +80,7 @@ def behaviour(tables: Tables, delivery: str) -> pl.DataFrame:
 
 
 def hits_per_recipient(
-    tables: Tables, since: Asked | None = None, until: Asked | None = None, label_contains: str = ""
+    tables: Measurable, since: Asked | None = None, until: Asked | None = None, label_contains: str = ""
 ) -> pl.DataFrame:
     """Return how many logs each recipient has, the most active first: one row per recipient with at least one.
 
@@ -114,7 +115,7 @@ def hits_per_recipient(
     )
 
 
-def _sent(tables: Tables, table: str) -> pl.LazyFrame:
+def _sent(tables: Measurable, table: str) -> pl.LazyFrame:
     """Rows of real deliveries, control addresses left out."""
     return without_aside(tables, tables.scan(table).filter(is_public()))
 
@@ -123,6 +124,6 @@ def _delivered(messages: pl.LazyFrame) -> pl.LazyFrame:
     return messages.filter(pl.col("status").cast(pl.String) == "delivered", is_public())
 
 
-def _everyone(tables: Tables) -> pl.LazyFrame:
+def _everyone(tables: Measurable) -> pl.LazyFrame:
     known = [tables.scan("recipient").select("recipient_id"), _sent(tables, "message").select("recipient_id")]
     return pl.concat(known).filter(pl.col("recipient_id").is_not_null()).unique()

@@ -7,21 +7,27 @@ from typing import Annotated, Any
 
 import polars as pl
 
-from trackkit.clock import begins, ends
+from trackkit.clock import STEPS, begins, ends, local, step_of
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables, launch, of_delivery, require_delivery, zone_of
+from trackkit.engine.deliveries import launch, of_delivery, require_delivery, zone_of
 from trackkit.engine.measure import measure, quotient
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.snapshot import Measurable
+from trackkit.errors import RequestError
 from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT
 from trackkit.toml import FROM_1
 
+PACE: dict[str, Any] = {
+    "phase": pl.String,
+    **dict.fromkeys(("to_deliver", "processed", "pending", "cancelled"), pl.Int64),
+    **{"started_at": INSTANT, "last_at": INSTANT, "sent": pl.Int64, "messages_per_hour": pl.Float64},
+    **{"busiest_hour": pl.Int64, "hours_needed": pl.Float64},
+    **dict.fromkeys(("ends_at", "validity_at", "as_of"), INSTANT),
+    "outlook": pl.String,
+}
 OUTCOMES = {"delivered": "success", "failed": "errors"}
 OUTCOME = pl.Enum(["success", "errors"])
-# Seconds; a day, week, month or year of the calendar is now and then longer or shorter.
-TIMESCALES = {
-    "1m": 60, "10m": 600, "1h": 3_600, "3h": 10_800, "24h": 86_400, "1w": 604_800, "1mo": 2_629_800, "1y": 31_557_600,
-}  # fmt: skip
+TIMESCALES = ("1m", "10m", "1h", "3h", "24h", "1w", "1mo", "1y")
 MOST_BUCKETS = 72  # that "auto" draws
 HOUR = timedelta(hours=1)
 EXCLUSION_ROWS = pl.Enum(["rule", "unlisted", "total"])
@@ -36,7 +42,7 @@ PHASES: Mapping[int, str] = (
 )
 
 
-def exclusions(tables: Tables, delivery: str) -> pl.DataFrame:
+def exclusions(tables: Measurable, delivery: str) -> pl.DataFrame:
     """Return who was left out at analysis, and why: one row per rule, most recipients first, then the rest and a total.
 
     Columns: `row` ("rule"; "unlisted", those that the delivery says were rejected beyond the ones listed by rule;
@@ -49,7 +55,7 @@ def exclusions(tables: Tables, delivery: str) -> pl.DataFrame:
     stated = measure(tables, ["rejected", "targeted"], delivery=key)
     targeted, rejected = stated.select("targeted", "rejected").row(0) if stated.height else (None, None)
     listed = _by_rule(tables, key)
-    known = listed["recipients"].sum() if tables.has("exclusion") else None
+    known = int(listed["recipients"].sum()) if tables.has("exclusion") else None
     every = known if rejected is None else max(rejected, known or 0)
     rest = [] if not every or every == known else [("unlisted", UNLISTED, every - (known or 0))]
     tail = pl.DataFrame([*rest, ("total", None, every)], schema=listed.schema, orient="row")
@@ -61,7 +67,7 @@ def exclusions(tables: Tables, delivery: str) -> pl.DataFrame:
 
 
 def throughput(
-    tables: Tables,
+    tables: Measurable,
     delivery: str,
     every: Annotated[str, ("auto", *TIMESCALES)] = "auto",
     hours: Annotated[float | None, FROM_1] = None,
@@ -81,7 +87,7 @@ def throughput(
     zone = zone_of(tables, timezone)
     dated = _dated(tables, require_delivery(tables, delivery)).filter(_before(tables, delivery, hours)).collect()
     step = _step(dated, every)
-    clock = begins(pl.col("status_at").dt.convert_time_zone(zone), zone, step)
+    clock = begins(local("status_at", zone), zone, step)
     seconds = (ends(pl.col("starts_at"), zone, step) - pl.col("starts_at")).dt.total_seconds()
     size = _fact(tables, delivery, "message_size")
     return (
@@ -97,7 +103,7 @@ def throughput(
     )
 
 
-def pace(tables: Tables, delivery: str) -> pl.DataFrame:
+def pace(tables: Measurable, delivery: str) -> pl.DataFrame:
     """Return how far a delivery is, how fast it goes and when it will be done, against its deadline: one row.
 
     Counts (null without a log of messages): `to_deliver`, `processed`, `pending`, `cancelled`. Instants (UTC):
@@ -122,20 +128,12 @@ def pace(tables: Tables, delivery: str) -> pl.DataFrame:
     return pl.DataFrame([row | _projection(row)], schema=PACE)
 
 
-PACE = {
-    "phase": pl.String, "to_deliver": pl.Int64, "processed": pl.Int64, "pending": pl.Int64, "cancelled": pl.Int64,
-    "started_at": INSTANT, "last_at": INSTANT, "sent": pl.Int64, "messages_per_hour": pl.Float64,
-    "busiest_hour": pl.Int64, "hours_needed": pl.Float64, "ends_at": INSTANT, "validity_at": INSTANT, "as_of": INSTANT,
-    "outlook": pl.String,
-}  # fmt: skip
-
-
 def _phase(state: int | None, processed: int | None) -> str | None:
     phase = PHASES.get(state) if state is not None else None
     return RUNNING if phase == NOT_STARTED and processed else phase
 
 
-def _by_rule(tables: Tables, delivery: str) -> pl.DataFrame:
+def _by_rule(tables: Measurable, delivery: str) -> pl.DataFrame:
     """The exclusions listed: `row`, `rule`, `recipients`."""
     words = {str(code): reason for code, reason in FAILURE_REASONS.items()}
     rule = pl.col("rule").str.strip_chars().replace(words)
@@ -149,7 +147,7 @@ def _by_rule(tables: Tables, delivery: str) -> pl.DataFrame:
     )
 
 
-def _dated(tables: Tables, delivery: str) -> pl.LazyFrame:
+def _dated(tables: Measurable, delivery: str) -> pl.LazyFrame:
     """The messages whose outcome is known and dated: `status_at`, `series`."""
     status = pl.col("status").cast(pl.String)
     return (
@@ -159,7 +157,7 @@ def _dated(tables: Tables, delivery: str) -> pl.LazyFrame:
     )
 
 
-def _before(tables: Tables, delivery: str, hours: float | None) -> pl.Expr:
+def _before(tables: Measurable, delivery: str, hours: float | None) -> pl.Expr:
     if hours is None:
         last = pl.col("status_at").filter(pl.col("series") == "success").max()
         return (pl.col("status_at") <= last).fill_null(True)
@@ -171,32 +169,29 @@ def _before(tables: Tables, delivery: str, hours: float | None) -> pl.Expr:
 
 def _step(dated: pl.DataFrame, every: str) -> str:
     """The length of a period as polars writes it; a day is one of the calendar."""
-    if every not in ("auto", *TIMESCALES):
-        raise RequestError(f"There is no timescale {every!r}.{did_you_mean(str(every), ['auto', *TIMESCALES])}")
-    if every == "auto":
-        span = (dated["status_at"].max() - dated["status_at"].min()).total_seconds() if dated.height else 0
-        fitting = [name for name, seconds in TIMESCALES.items() if span / seconds < MOST_BUCKETS]
-        every = fitting[0] if fitting else "1y"
-    return "1d" if every == "24h" else every
+    step = step_of(every, ("auto", *TIMESCALES), "timescale")
+    if step != "auto":
+        return step
+    last, first = dated["status_at"].max(), dated["status_at"].min()
+    span = (last - first).total_seconds() if isinstance(last, datetime) and isinstance(first, datetime) else 0
+    steps = [step_of(name, TIMESCALES, "timescale") for name in TIMESCALES]
+    return next((step for step in steps if span / STEPS[step] < MOST_BUCKETS), steps[-1])
 
 
-def _fact(tables: Tables, delivery: str, column: str) -> Any:
+def _fact(tables: Measurable, delivery: str, column: str) -> Any:
     found = of_delivery(tables, "delivery", delivery).select(column).head(1).collect()
     return found.item() if found.height else None
 
 
-def _speed(tables: Tables, delivery: str) -> dict[str, Any]:
+def _speed(tables: Measurable, delivery: str) -> dict[str, Any]:
     """First and last message, messages between, and the two paces."""
     dated = _dated(tables, delivery).filter(_before(tables, delivery, None)).sort("status_at").collect()
     successes = dated.filter(pl.col("series") == "success")["status_at"]
-    first = _fact(tables, delivery, "started_at") or dated["status_at"].min()
-    last: datetime | None = successes.max()
-    spent = (last - first) / HOUR if first is not None and last is not None else 0
+    first, last = _fact(tables, delivery, "started_at") or dated["status_at"].min(), successes.max()
+    spent = (last - first) / HOUR if isinstance(first, datetime) and isinstance(last, datetime) else 0
     in_an_hour = dated.rolling("status_at", period="1h").agg(pl.len())["len"].max() if dated.height else None
-    return {
-        "started_at": first, "last_at": last, "sent": dated.height if tables.has("message") else None,
-        "messages_per_hour": dated.height / spent if spent > 0 else None, "busiest_hour": in_an_hour,
-    }  # fmt: skip
+    pace = {"messages_per_hour": dated.height / spent if spent > 0 else None, "busiest_hour": in_an_hour}
+    return {"started_at": first, "last_at": last, "sent": dated.height if tables.has("message") else None} | pace
 
 
 def _projection(row: Mapping[str, Any]) -> dict[str, Any]:

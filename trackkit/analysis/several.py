@@ -12,8 +12,9 @@ import polars as pl
 
 from trackkit.analysis.unseen import observed, unseen
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import AVERAGE_MONTHS, Tables, is_set_aside, require_deliveries, without_aside
+from trackkit.engine.deliveries import AVERAGE_MONTHS, is_set_aside, require_deliveries, without_aside
 from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
 
@@ -27,7 +28,7 @@ class SideBySide(NamedTuple):
     total: pl.DataFrame
 
 
-def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> pl.DataFrame:
+def chosen_deliveries(tables: Measurable, deliveries: str | Sequence[str] = "") -> pl.DataFrame:
     """Return the deliveries asked about: one row each, with `delivery_id`, `delivery` (its words) and `launched_at`.
 
     `deliveries` are ids, or one text of ids with commas between them; they stand in the order asked, each once. Empty:
@@ -45,14 +46,14 @@ def chosen_deliveries(tables: Tables, deliveries: str | Sequence[str] = "") -> p
     return _told_apart(chosen).select("delivery_id", "delivery", "launched_at")
 
 
-def not_chosen(tables: Tables, chosen: pl.DataFrame) -> int:
+def not_chosen(tables: Measurable, chosen: pl.DataFrame) -> int:
     """Return how many deliveries that count are not among those of `chosen_deliveries`."""
     known = pl.concat([tables.scan(name).select("delivery_id").unique() for name in ("delivery", "event")])
     others = known.drop_nulls().unique().join(chosen.lazy(), on="delivery_id", how="anti")
-    return without_aside(tables, others).select(pl.len()).collect().item()
+    return int(without_aside(tables, others).select(pl.len()).collect().item())
 
 
-def side_by_side(tables: Tables, metrics: Sequence[str], deliveries: str | Sequence[str] = "") -> SideBySide:
+def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | Sequence[str] = "") -> SideBySide:
     """Return metrics of several deliveries, and of all of them together, measured again.
 
     `rows` has one row per delivery, in the order of `chosen_deliveries` and with its columns, then those of `measure`
@@ -60,18 +61,18 @@ def side_by_side(tables: Tables, metrics: Sequence[str], deliveries: str | Seque
     """
     chosen = chosen_deliveries(tables, deliveries)
     keys = chosen["delivery_id"].to_list()
-    measured = observed(measure(tables, metrics, by="delivery_id", delivery=keys), unseen(tables, keys))
+    measured = observed(measure(tables, metrics, by="delivery_id", delivery=keys), unseen(tables, keys, metrics))
     rows = chosen.join(measured, on="delivery_id", how="left", maintain_order="left")
     return SideBySide(rows, measure(tables, metrics, by=[], delivery=keys))
 
 
 def _ids(deliveries: str | Sequence[str]) -> list[str]:
-    one = isinstance(deliveries, str | int | float)
-    given = str(deliveries).split(",") if one else [str(key) for key in deliveries]  # type: ignore[union-attr]
-    return list(dict.fromkeys(key.strip() for key in given if key.strip()))
+    """The ids asked for, each once; papermill makes a number of one that looks so."""
+    asked = str(deliveries).split(",") if isinstance(deliveries, str | int | float) else map(str, deliveries)
+    return list(dict.fromkeys(key.strip() for key in asked if key.strip()))
 
 
-def _known(tables: Tables, keys: list[str] | None) -> pl.DataFrame:
+def _known(tables: Measurable, keys: list[str] | None) -> pl.DataFrame:
     """Each delivery that is declared or was hit: its words, when it was launched, and whether it is a real one."""
     declared, hits = tables.scan("delivery"), tables.scan("event").drop_nulls("delivery_id")
     if keys is not None:
@@ -81,10 +82,13 @@ def _known(tables: Tables, keys: list[str] | None) -> pl.DataFrame:
     first = dated.group_by("delivery_id").agg(first_hit_at=pl.col("occurred_at").min())
     first = hits.select("delivery_id").unique().join(first, on="delivery_id", how="left")
     joined = declared.unique("delivery_id").join(first, on="delivery_id", how="full", coalesce=True)
-    return joined.select(
-        "delivery_id", delivery=pl.coalesce("label", "internal_name", "delivery_id"),
-        launched_at=pl.coalesce("started_at", "contact_at", "first_hit_at"), is_real=~is_set_aside(),
-    ).collect()  # fmt: skip
+    named = joined.select(
+        "delivery_id",
+        delivery=pl.coalesce("label", "internal_name", "delivery_id"),
+        launched_at=pl.coalesce("started_at", "contact_at", "first_hit_at"),
+        is_real=~is_set_aside(),
+    )
+    return named.collect()
 
 
 def _of_the_last_months(found: pl.DataFrame, until: datetime | None) -> pl.DataFrame:

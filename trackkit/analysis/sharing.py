@@ -11,28 +11,29 @@ from typing import Annotated
 
 import polars as pl
 
+from trackkit.clock import step_of
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables, is_public, require_deliveries, without_aside, zone_of
+from trackkit.engine.deliveries import is_public, require_deliveries, without_aside, zone_of
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.refusals import VISITS, with_refusals
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.snapshot import Measurable
 
 NETWORKS = ("email", "facebook", "twitter", "delicious", "digg", "google", "linkedin")
 NETWORK_ROWS, PERIOD_ROWS = pl.Enum(["network", "total"]), pl.Enum(["period", "undated", "total"])
-EVERY = {"day": "1d", "week": "1w", "month": "1mo"}
+EVERY = ("day", "week", "month")
 PAGE_LINKS = (4, 5)
+COLUMNS = """
+    network row shares total_shares share_breakdown to_deliver sharing_rate targeted targeted_rate opens total_opens
+    open_breakdown open_rate added_open_rates
+"""
 ACTIVITIES = ("new_contacts", "shared_opens", "opens", "shares")
-OF_NETWORKS = (
-    *("network", "row", "shares", "total_shares", "share_breakdown", "to_deliver", "sharing_rate", "targeted"),
-    *("targeted_rate", "opens", "total_opens", "open_breakdown", "open_rate", "added_open_rates"),
-)
 OF_PERIODS = ("starts_on", "row", *ACTIVITIES)
 Deliveries = str | Sequence[str] | None
 
 
 def social_sharing(
-    tables: Tables, delivery: Deliveries = None, networks: Sequence[str] = NETWORKS
-) -> Annotated[pl.DataFrame, OF_NETWORKS]:
+    tables: Measurable, delivery: Deliveries = None, networks: Sequence[str] = NETWORKS
+) -> Annotated[pl.DataFrame, COLUMNS.split()]:
     """Return the shares of one delivery, several or all, and what came of them: one row per network, then the total.
 
     Columns: `network` (as asked; null in the total), `row` ("network" or "total"); `shares`, `total_shares`,
@@ -60,7 +61,7 @@ def social_sharing(
 
 
 def sharing_activity(
-    tables: Tables,
+    tables: Measurable,
     delivery: Deliveries = None,
     every: Annotated[str, EVERY] = "month",
     timezone: str = "",
@@ -74,15 +75,14 @@ def sharing_activity(
     displays of a shared page; `opens`, all opens; `shares`. A contact of two months is one in the total. `last` keeps
     the newest periods; the total is of all. Raises RequestError for an unknown delivery, period or time zone.
     """
-    if every not in EVERY:
-        raise RequestError(f"There is no period {str(every)[:80]!r}.{did_you_mean(str(every), EVERY)}")
+    step = step_of(every, EVERY, "period")
     at = pl.when(believed(tables).holds()).then(pl.col("occurred_at"))
     local = at.dt.convert_time_zone(zone_of(tables, timezone)).dt.date()
     wanted, chosen = _wanted(networks), _chosen(tables, delivery)
     opens = _events(tables, chosen).filter(_is("opened"), pl.col("delivery_id").is_not_null())
     hits = pl.concat(
         [
-            acts.select("recipient_id", "kind", starts_on=local.dt.truncate(EVERY[every]))
+            acts.select("recipient_id", "kind", starts_on=local.dt.truncate(step))
             for acts in (
                 _hits(tables, chosen, wanted).with_columns(kind=pl.col("kind").replace("opens", "shared_opens")),
                 opens.with_columns(kind=pl.lit("opens")),
@@ -112,7 +112,7 @@ def _is(*types: str) -> pl.Expr:
     return pl.col("event_type").cast(pl.String).is_in(types).fill_null(False)
 
 
-def _hits(tables: Tables, chosen: list[str] | None, wanted: pl.DataFrame) -> pl.LazyFrame:
+def _hits(tables: Measurable, chosen: list[str] | None, wanted: pl.DataFrame) -> pl.LazyFrame:
     """What happened on the links of the networks, with `network` and `kind`: "shares", or "opens" of a shared page."""
     of_networks = (
         _events(tables, chosen)
@@ -121,13 +121,13 @@ def _hits(tables: Tables, chosen: list[str] | None, wanted: pl.DataFrame) -> pl.
     )
     shares = of_networks.filter(~_is("opened", *VISITS), pl.col("delivery_id").is_not_null())
     sent = tables.scan("message").select("delivery_id", "recipient_id").drop_nulls().unique()
-    displays = with_refusals(tables, of_networks.filter(_is(*VISITS), pl.col("message_id").is_null()))
+    displays: pl.LazyFrame = with_refusals(tables, of_networks.filter(_is(*VISITS), pl.col("message_id").is_null()))
     displays = displays.filter(~pl.col("is_refused").fill_null(False)).drop("is_refused")
     by_others = displays.join(sent, on=["delivery_id", "recipient_id"], how="anti")
     return pl.concat([shares.with_columns(kind=pl.lit("shares")), by_others.with_columns(kind=pl.lit("opens"))])
 
 
-def _events(tables: Tables, chosen: list[str] | None) -> pl.LazyFrame:
+def _events(tables: Measurable, chosen: list[str] | None) -> pl.LazyFrame:
     """The events that figures are made of, of some deliveries or of all but those set aside."""
     events = tables.scan("event").filter(is_public())
     if chosen is not None:
@@ -135,25 +135,25 @@ def _events(tables: Tables, chosen: list[str] | None) -> pl.LazyFrame:
     return without_aside(tables, events)
 
 
-def _chosen(tables: Tables, delivery: Deliveries) -> list[str] | None:
+def _chosen(tables: Measurable, delivery: Deliveries) -> list[str] | None:
     if delivery is None or delivery == "":
         return None
     return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else delivery)
 
 
-def _shares_are_known(tables: Tables) -> bool:
+def _shares_are_known(tables: Measurable) -> bool:
     """Whether hits were loaded, and the links whose categories say what they are."""
     return tables.has("event") and tables.has("link")
 
 
-def _displays_are_known(tables: Tables, wanted: pl.DataFrame) -> bool:
+def _displays_are_known(tables: Measurable, wanted: pl.DataFrame) -> bool:
     """Whether a page of the site is tracked for any of the networks."""
     of_network = _folded("category").is_in(wanted["network"].to_list())
     pages = tables.scan("link").filter(pl.col("type_code").is_in(PAGE_LINKS), of_network).head(1)
     return tables.has("event") and pages.collect().height > 0
 
 
-def _known(tables: Tables, wanted: pl.DataFrame) -> list[pl.Expr]:
+def _known(tables: Measurable, wanted: pl.DataFrame) -> list[pl.Expr]:
     """The activities of a group of hits, each null where it cannot be known."""
     kind, pages = pl.col("kind"), _displays_are_known(tables, wanted)
     contacts = pl.col("recipient_id").filter(kind == "shared_opens").drop_nulls().n_unique()
@@ -188,4 +188,4 @@ def _with_rates(rows: pl.DataFrame) -> pl.DataFrame:
     rates = rated.filter(pl.col("row").cast(pl.String) == "network")["open_rate"].drop_nulls()
     is_total = pl.col("row").cast(pl.String) == "total"
     added = pl.when(is_total).then(pl.lit(rates.sum() if rates.len() else None, pl.Float64))
-    return rated.with_columns(added_open_rates=added).select(OF_NETWORKS)
+    return rated.with_columns(added_open_rates=added).select(COLUMNS.split())

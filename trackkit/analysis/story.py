@@ -8,7 +8,8 @@ import polars as pl
 
 from trackkit.analysis.links import event_label
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables, require_delivery, require_timezone, still_there, unnamed_if_deleted
+from trackkit.engine.deliveries import require_delivery, require_timezone, still_there, unnamed_if_deleted
+from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.language import translatable
 from trackkit.schema import MESSAGE
@@ -16,22 +17,31 @@ from trackkit.schema import MESSAGE
 # In the order shown, the beginning first.
 ACT_LABELS = translatable(
     {
-        "sent": "Sent", "failed": "Failed", "opened": "Opened", "clicked": "Clicked", "visited": "Visited the site",
-        "bought": "Bought", "joined": "Joined", "left": "Left", "other": "Other hits",
+        "sent": "Sent",
+        "failed": "Failed",
+        "opened": "Opened",
+        "clicked": "Clicked",
+        "visited": "Visited the site",
+        "bought": "Bought",
+        "joined": "Joined",
+        "left": "Left",
+        "other": "Other hits",
     }
-)  # fmt: skip
+)
 ACTS = pl.Enum(list(ACT_LABELS))
 _OF_EVENTS = {
-    "sent": "sent", "delivered": "sent", "bounced": "failed", "rejected": "failed", "failed": "failed",
-    "opened": "opened", "clicked": "clicked", "mirror_page": "clicked", "web_visited": "visited",
-    "transaction": "bought", "subscribed": "joined", "unsubscribed": "left", "complained": "left",
-}  # fmt: skip
+    **dict.fromkeys(("sent", "delivered"), "sent"),
+    **dict.fromkeys(("bounced", "rejected", "failed"), "failed"),
+    **dict.fromkeys(("clicked", "mirror_page"), "clicked"),
+    **dict.fromkeys(("unsubscribed", "complained"), "left"),
+    **{"opened": "opened", "web_visited": "visited", "transaction": "bought", "subscribed": "joined"},
+}
 _NOT_TOLD = ("queued", "deferred", "autoresponded")
 _OF_MESSAGES = {"delivered": "sent", "failed": "failed"}
 COLUMNS = ("occurred_at", "act", "type", "label", "document", "amount", "currency", "delivery_id", "recipient_id")
 
 
-def timeline(tables: Tables, recipient: str | None = None, delivery: str | None = None) -> pl.DataFrame:
+def timeline(tables: Measurable, recipient: str | None = None, delivery: str | None = None) -> pl.DataFrame:
     """Return what happened to a recipient over all deliveries, or in one delivery: one row per act, the oldest first.
 
     Columns: `occurred_at` (UTC), `act` (a name of `ACT_LABELS`), `type` (the platform's word), `label` (of the link, or
@@ -50,12 +60,12 @@ def timeline(tables: Tables, recipient: str | None = None, delivery: str | None 
         there = {name: still_there(tables, rows) for name, rows in there.items()}
         acts = acts.with_columns(unnamed_if_deleted(tables))
     sent = _of_messages(there["message"].filter(*asked))
-    told = {"message": sent, "event": _of_events(there["event"].filter(*asked), sent), "subscription": acts}
-    dated = [rows.filter(believed(tables, table, delivery or "").holds()) for table, rows in told.items()]
-    told = pl.concat(dated, how="diagonal")
+    by_table = {"message": sent, "event": _of_events(there["event"].filter(*asked), sent), "subscription": acts}
+    dated = [rows.filter(believed(tables, table, delivery or "").holds()) for table, rows in by_table.items()]
     names = tables.scan("delivery").select("delivery_id", document=pl.coalesce("label", "internal_name"))
     return (
-        told.join(names, on="delivery_id", how="left")
+        pl.concat(dated, how="diagonal")
+        .join(names, on="delivery_id", how="left")
         .with_columns(pl.coalesce("document", "delivery_id").alias("document"))
         .sort("occurred_at", "act", "label", "delivery_id", "recipient_id", nulls_last=True)
         .select(COLUMNS)
@@ -101,7 +111,7 @@ def _of_events(events: pl.LazyFrame, sent: pl.LazyFrame) -> pl.LazyFrame:
     return pl.concat([acts.filter(~by_log), reported.filter(~is_left_out), left_out])
 
 
-def _of_subscriptions(tables: Tables, asked: list[pl.Expr]) -> pl.LazyFrame:
+def _of_subscriptions(tables: Measurable, asked: list[pl.Expr]) -> pl.LazyFrame:
     services = tables.scan("service").select("service_id", label="label")
     joined = pl.col("action") == 1
     return (

@@ -14,9 +14,10 @@ import polars as pl
 
 from trackkit.clock import Asked, moment
 from trackkit.engine.believed import now as newest
-from trackkit.engine.deliveries import Tables, number_hint, unnamed_if_deleted, zone_of
+from trackkit.engine.deliveries import number_hint, unnamed_if_deleted, zone_of
 from trackkit.engine.measure import quotient
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.snapshot import Measurable
+from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.schema import INSTANT
 
 # The platform's periods: hours by the clock, months by the calendar (UTC).
@@ -31,11 +32,11 @@ _EFFECTS = ("joins", "leaves")  # acts that changed something
 PEOPLE = ("at_start", "joined", "left")
 OF_PEOPLE = ("everybody", "change", "loss_rate")
 PROGRESS = ("service_id", "service", "period", "starts_at", "as_of", *COUNTS, *RATES, *PEOPLE, *OF_PEOPLE)
-BY_DELIVERY = ("delivery_id", "delivery", "subscriptions", "unsubscriptions", "total", "share")
+BY_DELIVERY = "delivery_id delivery subscriptions unsubscriptions total share"
 
 
 def subscription_progress(
-    tables: Tables, service: str = "", as_of: Asked = "", timezone: str = ""
+    tables: Measurable, service: str = "", as_of: Asked = "", timezone: str = ""
 ) -> Annotated[pl.DataFrame, PROGRESS]:
     """Return how each service gained and lost subscribers: one row per service and period before `as_of`.
 
@@ -102,7 +103,7 @@ def _rated(counted: pl.DataFrame) -> pl.DataFrame:
 
 
 def subscription_curves(
-    tables: Tables,
+    tables: Measurable,
     service: str = "",
     as_of: Asked = "",
     period: Annotated[str, PERIODS] = "6 months",
@@ -137,12 +138,12 @@ def subscription_curves(
 
 
 def acts_by_delivery(
-    tables: Tables,
+    tables: Measurable,
     service: str = "",
     as_of: Asked = "",
     period: Annotated[str, PERIODS] = "6 months",
     timezone: str = "",
-) -> Annotated[pl.DataFrame, BY_DELIVERY]:
+) -> Annotated[pl.DataFrame, BY_DELIVERY.split()]:
     """Return which deliveries people joined or left from in a period: one row per delivery, most left first.
 
     An act that changes nothing, as leaving again, is left out.
@@ -162,12 +163,12 @@ def acts_by_delivery(
         .with_columns(delivery=pl.coalesce("delivery", "delivery_id"), total=pl.col("unsubscriptions").sum())
         .with_columns(share=quotient("unsubscriptions", "total"))
         .sort("unsubscriptions", "subscriptions", "delivery_id", descending=[True, True, False], nulls_last=True)
-        .select(BY_DELIVERY)
+        .select(BY_DELIVERY.split())
         .collect()
     )
 
 
-def services(tables: Tables, service: str = "") -> pl.DataFrame:
+def services(tables: Measurable, service: str = "") -> pl.DataFrame:
     """Return the services, or the one asked for: one row each, with `service_id` and `service`, its label, else its id.
 
     Those that only acts name are there too. Raises RequestError for an unknown service.
@@ -183,7 +184,7 @@ def services(tables: Tables, service: str = "") -> pl.DataFrame:
     return named.filter(pl.col("service_id") == service) if service else named.sort("service", "service_id")
 
 
-def _acts(tables: Tables) -> pl.LazyFrame:
+def _acts(tables: Measurable) -> pl.LazyFrame:
     """The acts that figures are made of, with `kind`, "subscriptions" or "unsubscriptions"."""
     kind = pl.col("action").replace_strict(ACTIONS, default=None, return_dtype=pl.String)
     acts = tables.scan("subscription").with_columns(kind=kind)
@@ -254,12 +255,10 @@ def _periods(now: datetime | None) -> dict[str, datetime | None]:
 
 
 def _of_period(progress: pl.DataFrame, period: str) -> pl.DataFrame:
-    if period not in PERIODS:
-        raise RequestError(f"There is no period {str(period)[:80]!r}.{did_you_mean(str(period), PERIODS)}")
-    return progress.filter(pl.col("period") == period)
+    return progress.filter(pl.col("period") == require_word("period", period, PERIODS))
 
 
-def _acts_in(tables: Tables, chosen: pl.DataFrame) -> pl.LazyFrame:
+def _acts_in(tables: Measurable, chosen: pl.DataFrame) -> pl.LazyFrame:
     """The acts that changed something, of the services and the period of some rows of progress."""
     within = (pl.col("occurred_at") > pl.col("starts_at")) & (pl.col("occurred_at") <= pl.col("as_of"))
     return _changes(_acts(tables)).join(chosen.lazy(), on="service_id").filter(within)

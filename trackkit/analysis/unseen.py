@@ -15,41 +15,41 @@ import polars as pl
 from trackkit import schema
 from trackkit.analysis.curves import SERIES
 from trackkit.engine.believed import now
-from trackkit.engine.deliveries import Tables
 from trackkit.engine.measure import measure
+from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Estimate, lineage
 from trackkit.sources.feeds.feed import can_tell
 
 Kinds = Mapping[str, str]  # what cannot be observed, and why: an English sentence, to be said
 WHY = "why {}"  # the column beside a figure that is null since it cannot be observed
-ALL_TEXT, NO_SUCH_CHANNEL, NOT_TOLD = translatable((
-    "only text was sent: its opens cannot be seen", "this channel does not tell it", "its source does not tell it",
-))  # fmt: skip
-NOT_OPENS, NO_LINK, NO_HIT = translatable((
-    "clicks are known and not one open: opens were not tracked", "no link of this delivery was tracked",
-    "not one hit is known: tracking was off, or its logs are missing",
-))  # fmt: skip
-NO_PAGE, NO_PURCHASE, NO_REASON = translatable((
-    "no page of the site is tracked", "no purchase is tracked", "why messages failed is not in the data loaded",
-))  # fmt: skip
+ALL_TEXT = translatable("only text was sent: its opens cannot be seen")
+NO_SUCH_CHANNEL = translatable("this channel does not tell it")
+NOT_TOLD = translatable("its source does not tell it")
+NOT_OPENS = translatable("clicks are known and not one open: opens were not tracked")
+NO_LINK = translatable("no link of this delivery was tracked")
+NO_HIT = translatable("not one hit is known: tracking was off, or its logs are missing")
+NO_PAGE = translatable("no page of the site is tracked")
+NO_PURCHASE = translatable("no purchase is tracked")
+NO_REASON = translatable("why messages failed is not in the data loaded")
 # The count that says whether a kind was seen.
 SEEN_BY = {
-    "opened": "total_opens", "clicked": "total_clicks", "unsubscribed": "unsubscribe_clicks",
-    "mirror_page": "mirror_page_clicks", "web_visited": "web_visits", "transaction": "transactions",
-    "complained": "complaints", "reason": "hard_bounces",
-}  # fmt: skip
-_ALSO = ("delivered", "failed", "soft_bounces", "unique_clicks")
+    **{"opened": "total_opens", "clicked": "total_clicks", "unsubscribed": "unsubscribe_clicks"},
+    **{"mirror_page": "mirror_page_clicks", "web_visited": "web_visits", "transaction": "transactions"},
+    **{"complained": "complaints", "reason": "hard_bounces"},
+}
+_ALSO, _OF_FAILURES = ("delivered", "unique_clicks"), ("complained", "reason")
 EMAIL, WITHOUT_LINKS = 0, (2, 3, 4)  # channels: phone, direct mail and fax carry none
 IN_MESSAGE, ON_SITE = ("clicked", "unsubscribed", "mirror_page"), ("web_visited", "transaction")
 CLICKERS = 5  # whoever clicks has nearly always loaded the images: of so many, one open at least would be known
 MESSAGES, SILENCE = 50, timedelta(hours=24)  # so many messages, so long ago, are never without any hit
 
 
-def unseen(tables: Tables, deliveries: Iterable[str]) -> dict[str, Kinds]:
+def unseen(tables: Measurable, deliveries: Iterable[str], figures: Iterable[str] | None = None) -> dict[str, Kinds]:
     """Return what cannot be observed of each delivery: its kinds with their reasons, none where all can be.
 
-    Raises RequestError for an unknown delivery.
+    `figures` are the metrics asked about, all by default; where none counts failures or complaints, whether these can
+    be observed is not looked at. Raises RequestError for an unknown delivery.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> text = pl.LazyFrame({"delivery_id": ["7"], "to_deliver": [9], "text_messages": [9]})
@@ -59,7 +59,10 @@ def unseen(tables: Tables, deliveries: Iterable[str]) -> dict[str, Kinds]:
     keys = list(dict.fromkeys(deliveries))
     if not keys:
         return {}
-    counts = measure(tables, [*SEEN_BY.values(), *_ALSO], delivery=keys)
+    asked = None if figures is None else set().union(*(_kinds_of(part) for name in figures for part in lineage(name)))
+    of_failures = [] if asked is not None and not asked & set(_OF_FAILURES) else ["failed", "soft_bounces"]
+    seen_by = [name for kind, name in SEEN_BY.items() if of_failures or kind not in _OF_FAILURES]
+    counts = measure(tables, [*seen_by, *_ALSO, *of_failures], delivery=keys)
     facts = counts.join(_declared(tables, keys), on="delivery_id", how="left").to_dicts()
     around = _Around(tables, keys)
     return {fact["delivery_id"]: _of_one(fact, around) for fact in facts}
@@ -79,12 +82,12 @@ def observed(frame: pl.DataFrame, found: Mapping[str, Kinds]) -> pl.DataFrame:
     for name in frame.columns:
         whys = {delivery: why for delivery, kinds in found.items() if (why := _why(name, kinds))}
         if whys and "delivery_id" in frame.columns:
-            why = pl.col("delivery_id").replace_strict(whys, default=None, return_dtype=pl.String)
+            reason = pl.col("delivery_id").replace_strict(whys, default=None, return_dtype=pl.String)
         elif len(whys) == len(found) == 1:
-            why = pl.lit(*whys.values(), pl.String)
+            reason = pl.lit(next(iter(whys.values())), pl.String)
         else:
             continue
-        frame = frame.with_columns(pl.when(why.is_null()).then(name).alias(name), why.alias(WHY.format(name)))
+        frame = frame.with_columns(pl.when(reason.is_null()).then(name).alias(name), reason.alias(WHY.format(name)))
     return frame
 
 
@@ -117,7 +120,7 @@ def _kinds_of(name: str) -> set[str]:
     return {kinds[column] for column in where if column in kinds}
 
 
-def _declared(tables: Tables, keys: list[str]) -> pl.DataFrame:
+def _declared(tables: Measurable, keys: list[str]) -> pl.DataFrame:
     rows = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys))
     there, types = rows.collect_schema(), schema.DELIVERY.schema
     wanted = ("delivery_id", "message_type", "text_messages", "to_deliver", "untold", "started_at", "ended_at")
@@ -128,7 +131,7 @@ def _declared(tables: Tables, keys: list[str]) -> pl.DataFrame:
 class _Around:
     """What the tables around deliveries can tell of them, each looked at once, and only where it matters."""
 
-    def __init__(self, tables: Tables, keys: list[str]) -> None:
+    def __init__(self, tables: Measurable, keys: list[str]) -> None:
         self.tables, self.keys = tables, keys
         self.events = tables.scan("event").filter(pl.col("delivery_id").is_in(keys))
 
@@ -141,10 +144,11 @@ class _Around:
     def told(self) -> dict[str, frozenset[str]]:
         """What the senders of a delivery can tell, by delivery; none where one of them is no feed."""
         rows = self.events.select("delivery_id", "source").unique().collect()
-        found: dict[str, list[frozenset[str] | None]] = {}
+        senders: dict[str, set[str] | None] = {}
         for delivery, source in rows.iter_rows():
-            found.setdefault(delivery, []).append(can_tell(source))
-        return {delivery: frozenset().union(*known) for delivery, known in found.items() if None not in known}
+            known, words = senders.get(delivery, set()), can_tell(source)
+            senders[delivery] = None if known is None or words is None else known | words
+        return {delivery: frozenset(words) for delivery, words in senders.items() if words is not None}
 
     @cached_property
     def linked(self) -> set[str | None]:
@@ -207,8 +211,9 @@ def _not_tracked(fact: Mapping[str, Any], around: _Around) -> Iterator[tuple[str
         yield NO_LINK, IN_MESSAGE
     if around.tables.has("event"):
         yield NO_PURCHASE if around.tracked else NO_PAGE, set(ON_SITE) - around.tracked
-    is_explained = fact["hard_bounces"] or fact["soft_bounces"] or fact["delivery_id"] in around.explained
-    if fact["failed"] and not is_explained:
+    if not fact.get("failed"):
+        return
+    if not (fact["hard_bounces"] or fact["soft_bounces"] or fact["delivery_id"] in around.explained):
         yield NO_REASON, ("reason", "complained")
 
 

@@ -3,24 +3,27 @@
 A visit is a page displayed: a hit of link type 4 (page of the site) or 5 (transaction), or a page of a web application.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import polars as pl
 
 from trackkit import schema
-from trackkit.analysis.consent import displays, require_word, share
-from trackkit.clock import begins
+from trackkit.analysis.consent import displays
+from trackkit.clock import begins, local, step_of
 from trackkit.engine.believed import believed
-from trackkit.engine.deliveries import Tables, deleted, is_public, require_delivery, require_timezone
+from trackkit.engine.deliveries import deleted, is_public, require_delivery, require_timezone
+from trackkit.engine.measure import quotient
 from trackkit.engine.refusals import is_visit
-from trackkit.engine.snapshot import Snapshot
+from trackkit.engine.snapshot import Measurable, Snapshot
+from trackkit.errors import require_word
 
 MODES = ("session", "permanent", "anonymous")
 OPTIONS = ("last", "forced")
 ATTRIBUTION = pl.Enum(["direct", "forced", "last", "retro", "none"])
 ORIGIN = pl.Enum(["site", "web_application"])
-TIMESCALES = {"1h": "1h", "3h": "3h", "24h": "1d"}
+TIMESCALES = ("1h", "3h", "24h")
 SERIES = pl.Enum(["pages", "transactions"])
+ATTRIBUTED = "attribution visits total share application_pages outside outside_total outside_share"
 
 # How a row was read says nothing about the visit.
 _PROVENANCE = {"source", "source_file", "source_row", "reported_type", "raw_event_type", "collapse_seconds", "ip"}
@@ -33,7 +36,7 @@ _TAKEN = ("delivery_id", "message_id", "recipient_id", "is_seed", "domain", "cou
 
 
 def attribute_web(
-    tables: Tables,
+    tables: Measurable,
     mode: Annotated[str, MODES] = "session",
     option: Annotated[str, OPTIONS] = "last",
     delivery: str = "",
@@ -77,7 +80,7 @@ def attribute_web(
     return visits.filter(~pl.col("delivery_id").is_in(gone.implode()).fill_null(False))
 
 
-def counted_tables(tables: Tables, visits: pl.DataFrame, delivery: str = "") -> Snapshot:
+def counted_tables(tables: Measurable, visits: pl.DataFrame, delivery: str = "") -> Snapshot:
     """Return the tables with the counted visits to the site as their only events, to `measure` web metrics on.
 
     In: `visits` of `attribute_web`, through `with_consent`, which has decided whose visits count: so `page_hit`, which
@@ -114,10 +117,11 @@ def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     rows = kinds.join(counts, on="attribution", how="left", maintain_order="left").with_columns(
         pl.col("visits", "application_pages").fill_null(0), outside=outside
     )
-    return rows.with_columns(total=pl.col("visits").sum(), outside_total=pl.col("outside").sum()).select(
-        "attribution", "visits", "total", share("visits", "total"), "application_pages",
-        "outside", "outside_total", share("outside", "outside_total").alias("outside_share"),
-    )  # fmt: skip
+    return (
+        rows.with_columns(total=pl.col("visits").sum(), outside_total=pl.col("outside").sum())
+        .with_columns(share=quotient("visits", "total"), outside_share=quotient("outside", "outside_total"))
+        .select(ATTRIBUTED.split())
+    )
 
 
 def visit_activity(
@@ -128,9 +132,8 @@ def visit_activity(
     In: `visits` through `with_consent`. Columns: `starts_at` (in that zone), `series` ("pages", without transactions;
     "transactions"), `count`. `every` is "1h", "3h" or "24h", a calendar day. Undated visits are left out.
     """
-    require_word("timescale", every, tuple(TIMESCALES))
-    local = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
-    starts = begins(local, timezone, TIMESCALES[every])
+    step = step_of(every, TIMESCALES, "timescale")
+    starts = begins(local("occurred_at", require_timezone(timezone)), timezone, step)
     bought = pl.col("event_type").cast(pl.String) == "transaction"
     series = pl.when(bought).then(pl.lit("transactions")).otherwise(pl.lit("pages")).cast(SERIES)
     return (
@@ -147,14 +150,13 @@ def of_delivery(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     return visits.filter(pl.col("delivery_id") == str(delivery), is_public())
 
 
-def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:
+def _visits(tables: Measurable, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:
     """The visits that meet a condition, as they are stored: hits on pages of the site, pages of web applications."""
     kind = schema.EVENT.schema["event_type"]
     hits = tables.scan("event").filter(of_site).filter(is_visit()).select(*_OF_EVENT, origin=_origin("site"))
-    pages = tables.scan("page_hit").filter(of_pages).select(
-        "occurred_at", "person_id", "recipient_id", "delivery_id", "tag_id", *_OF_PAGE,
-        event_type=pl.lit("web_visited").cast(kind), origin=_origin("web_application"),
-    )  # fmt: skip
+    origin, columns = _origin("web_application"), ("occurred_at", "person_id", "recipient_id", "delivery_id", "tag_id")
+    displayed = tables.scan("page_hit").filter(of_pages)
+    pages = displayed.select(*columns, *_OF_PAGE, event_type=pl.lit("web_visited").cast(kind), origin=origin)
     hits, pages = (
         rows.with_columns(occurred_at=pl.when(believed(tables, table).holds()).then("occurred_at"))
         for table, rows in (("event", hits), ("page_hit", pages))
@@ -163,7 +165,7 @@ def _visits(tables: Tables, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame
     return both.select(*_OF_EVENT, "origin", *_OF_PAGE).collect()
 
 
-def _identified(tables: Tables, visits: pl.DataFrame, kinds: tuple[str, ...] = ()) -> pl.DataFrame:
+def _identified(tables: Measurable, visits: pl.DataFrame, kinds: tuple[str, ...] = ()) -> pl.DataFrame:
     """The hits that say whose browser it is: dated, with delivery, message and person; of untied visitors only."""
     untied = visits.filter(pl.col("attribution") == "none", pl.col("occurred_at").is_not_null())
     persons = untied["person_id"].drop_nulls().unique()
@@ -175,15 +177,16 @@ def _identified(tables: Tables, visits: pl.DataFrame, kinds: tuple[str, ...] = (
     return (hits if persons.len() else hits.clear()).filter(stated, of_kind).select(wanted).collect()
 
 
-def _followed(visits: pl.DataFrame, hits: pl.DataFrame, kind: str, strategy: str) -> pl.DataFrame:
+def _followed(
+    visits: pl.DataFrame, hits: pl.DataFrame, kind: str, strategy: Literal["backward", "forward"]
+) -> pl.DataFrame:
     """Tie untied visits to the person's nearest hit in one direction of time; of several at one instant, the last."""
     nearest = hits.sort(_in_time()).unique(["person_id", "occurred_at"], keep="last", maintain_order=True)
     told = {name: f"told_{name}" for name in _TAKEN}
     nearest = nearest.select("person_id", "occurred_at", *_TAKEN).rename(told).sort("occurred_at")
     able = (pl.col("attribution") == "none") & pl.all_horizontal(pl.col("person_id", "occurred_at").is_not_null())
-    joined = visits.filter(able).sort("occurred_at").join_asof(
-        nearest, on="occurred_at", by="person_id", strategy=strategy, check_sortedness=False
-    )  # fmt: skip
+    dated = visits.filter(able).sort("occurred_at")
+    joined = dated.join_asof(nearest, on="occurred_at", by="person_id", strategy=strategy, check_sortedness=False)
     found = pl.col("told_delivery_id").is_not_null()
     taken = [pl.coalesce(name, told[name]).alias(name) for name in _TAKEN]
     tied = joined.with_columns(

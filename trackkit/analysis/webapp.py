@@ -9,18 +9,27 @@ from typing import Annotated
 
 import polars as pl
 
-from trackkit.analysis.consent import CONSENTS, consent_counts, displays, share, with_consent
-from trackkit.engine.deliveries import Tables, unnamed_if_deleted
+from trackkit.analysis.consent import CONSENTS, consent_counts, displays, with_consent
+from trackkit.analysis.ranking import ranked, with_others
+from trackkit.engine.deliveries import unnamed_if_deleted
+from trackkit.engine.measure import quotient
 from trackkit.engine.refusals import visitor
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.snapshot import Measurable
+from trackkit.errors import require_word
 
 UNNAMED = "(no name)"
 PATH = ["web_application", "goal"]
+# The columns of each table, after those of its path.
+CONVERSION = """
+    pages visitors steps started converted conversion_rate bounced bounce_rate left_out everyone left_out_rate
+"""
 ORDERS = ("any", "strict")
+FUNNEL = "place step page displayed visitors started share before lost loss_rate"
+SOURCES = "rank found_by delivery_id source visitors total share started converted conversion_rate"
 FOUND_BY = pl.Enum(["cookie", "application", "nothing"])
 
 
-def applications(tables: Tables, web_application: str = "") -> list[str]:
+def applications(tables: Measurable, web_application: str = "") -> list[str]:
     """Return the names of the web applications, most displayed first, or the one asked for alone.
 
     Raises RequestError for one that no page belongs to.
@@ -29,15 +38,11 @@ def applications(tables: Tables, web_application: str = "") -> list[str]:
     names = counts.sort("len", "web_application", descending=[True, False])["web_application"].to_list()
     if not web_application:
         return names
-    web_application = str(web_application)
-    if web_application not in names:
-        near = did_you_mean(web_application, names)
-        raise RequestError(f"There is no web application {web_application[:80]!r}.{near}")
-    return [web_application]
+    return [require_word("web application", str(web_application), names)]
 
 
 def counted_pages(
-    tables: Tables, web_application: str = "", consent: Annotated[str, CONSENTS] = "opt-out"
+    tables: Measurable, web_application: str = "", consent: Annotated[str, CONSENTS] = "opt-out"
 ) -> pl.DataFrame:
     """Return the pages displayed in a web application, or in all: one row per `page_hit`, refused ones included.
 
@@ -58,21 +63,23 @@ def conversion(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl
     and `bounce_rate` = bounced / started; `left_out`, visitors who are in none of these, and `left_out_rate`, out of
     all `everyone`. Rates are null when nobody is in their denominator. `order` as in `funnel`.
     """
-    steps = funnel(pages, order).group_by(PATH).agg(
-        steps=pl.len().cast(pl.Int64), started=pl.col("started").first(), converted=pl.col("visitors").last()
-    )  # fmt: skip
+    by_path = funnel(pages, order).group_by(PATH)
+    steps = by_path.agg(steps=_count(), started=pl.col("started").first(), converted=pl.col("visitors").last())
     walks = _walks(pages, order)
     bounced = walks.group_by(*PATH, "visitor").agg(pl.col("place").max()).filter(pl.col("place") == 1)
     found = _in_all(pages)
     for frame in (steps, bounced.group_by(PATH).agg(bounced=_count())):
         found = found.join(frame, on=PATH, how="left", nulls_equal=True, maintain_order="left")
     counted = pl.col("steps", "started", "converted", "bounced").fill_null(0)
-    return found.with_columns(counted).select(
-        *PATH, "pages", "visitors", "steps", "started",
-        "converted", share("converted", "started").alias("conversion_rate"),
-        "bounced", share("bounced", "started").alias("bounce_rate"),
-        "left_out", "everyone", share("left_out", "everyone").alias("left_out_rate"),
-    )  # fmt: skip
+    return (
+        found.with_columns(counted)
+        .with_columns(
+            conversion_rate=quotient("converted", "started"),
+            bounce_rate=quotient("bounced", "started"),
+            left_out_rate=quotient("left_out", "everyone"),
+        )
+        .select(*PATH, *CONVERSION.split())
+    )
 
 
 def funnel(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.DataFrame:
@@ -85,8 +92,7 @@ def funnel(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.Dat
     besides that each step was first displayed at or after the one before. A step that only visitors left out saw is
     there with 0; pages without a step are on no path.
     """
-    if order not in ORDERS:
-        raise RequestError(f"There is no order {order!r}.{did_you_mean(str(order), ORDERS)}")
+    require_word("order", order, ORDERS)
     walks = _walks(pages, order)
     counts = walks.group_by(*PATH, "place").agg(displayed=_count(), visitors=pl.col("is_reached").sum().cast(pl.Int64))
     before = pl.col("visitors").shift(1).over(PATH, order_by="place")
@@ -96,16 +102,14 @@ def funnel(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.Dat
         .join(counts, on=[*PATH, "place"], how="left", nulls_equal=True, maintain_order="left")
         .with_columns(pl.col("displayed", "visitors").fill_null(0))
         .with_columns(before=before, started=started)
-        .with_columns(lost=pl.col("before") - pl.col("visitors"))
-        .select(
-            *PATH, "place", "step", "page", "displayed", "visitors", "started",
-            share("visitors", "started"), "before", "lost", share("lost", "before").alias("loss_rate"),
-        )
-    )  # fmt: skip
+        .with_columns(lost=pl.col("before") - pl.col("visitors"), share=quotient("visitors", "started"))
+        .with_columns(loss_rate=quotient("lost", "before"))
+        .select(*PATH, *FUNNEL.split())
+    )
 
 
 def traffic_sources(
-    tables: Tables,
+    tables: Measurable,
     pages: pl.DataFrame,
     external_delivery: str = "",
     order: Annotated[str, ORDERS] = "any",
@@ -122,19 +126,23 @@ def traffic_sources(
     """
     cookie = pl.col("delivery_id").sort_by("occurred_at", nulls_last=True).drop_nulls().first()
     counted = _counted(pages).with_columns(unnamed_if_deleted(tables))
-    found = counted.group_by("web_application", "visitor").agg(cookie=cookie).with_columns(
+    by_cookie, by_application = (
+        pl.col("cookie").is_not_null(),
+        pl.lit("application" if external_delivery else "nothing"),
+    )
+    found = counted.group_by("web_application", "visitor").agg(cookie=cookie)
+    found = found.with_columns(
         delivery_id=pl.coalesce("cookie", pl.lit(str(external_delivery) if external_delivery else None, pl.String)),
-        found_by=pl.when(pl.col("cookie").is_not_null()).then(pl.lit("cookie"))
-        .otherwise(pl.lit("application" if external_delivery else "nothing")).cast(FOUND_BY),
-    )  # fmt: skip
+        found_by=pl.when(by_cookie).then(pl.lit("cookie")).otherwise(by_application).cast(FOUND_BY),
+    )
     visitors = counted.select(*PATH, "visitor").unique().join(found, on=["web_application", "visitor"])
     progress = visitors.join(_progress(pages, order), on=[*PATH, "visitor"], how="left", nulls_equal=True)
     rows = _ranked(progress, top).join(_labels(tables), on="delivery_id", how="left", maintain_order="left")
-    return rows.with_columns(total=pl.col("visitors").sum().over(PATH)).select(
-        *PATH, "rank", "found_by", "delivery_id", pl.coalesce("source", "delivery_id"),
-        "visitors", "total", share("visitors", "total"),
-        "started", "converted", share("converted", "started").alias("conversion_rate"),
-    )  # fmt: skip
+    return (
+        rows.with_columns(total=pl.col("visitors").sum().over(PATH), source=pl.coalesce("source", "delivery_id"))
+        .with_columns(share=quotient("visitors", "total"), conversion_rate=quotient("converted", "started"))
+        .select(*PATH, *SOURCES.split())
+    )
 
 
 def of_application(pages: pl.DataFrame, web_application: str) -> pl.DataFrame:
@@ -158,7 +166,7 @@ def choices(pages: pl.DataFrame) -> pl.DataFrame:
     return consent_counts(pages, by="web_application")
 
 
-def _pages(tables: Tables) -> pl.LazyFrame:
+def _pages(tables: Measurable) -> pl.LazyFrame:
     named = pl.when(pl.col("web_application") != "").then("web_application").otherwise(pl.lit(UNNAMED))
     goal = pl.when(pl.col("goal") != "").then("goal")
     return tables.scan("page_hit").with_columns(web_application=named, goal=goal)
@@ -172,18 +180,15 @@ def _in_all(pages: pl.DataFrame) -> pl.DataFrame:
     """Pages and visitors of each path, counted and left out."""
     known = pl.col("visitor").is_not_null()
     distinct = pl.col("visitor").drop_nulls().n_unique().cast(pl.Int64)
-    return (
-        pages.group_by(PATH)
-        .agg(
-            pages=displays(pl.col("is_counted")), displayed=pl.len(), everyone=distinct,
-            visitors=pl.col("visitor").filter(known & pl.col("is_counted")).n_unique().cast(pl.Int64),
-        )
-        .with_columns(left_out=pl.col("everyone") - pl.col("visitors"))
-        .sort(
-            pl.col("displayed").sum().over("web_application"), "web_application", "displayed", "goal",
-            descending=[True, False, True, False], nulls_last=True,
-        )
-    )  # fmt: skip
+    counts = pages.group_by(PATH).agg(
+        pages=displays(pl.col("is_counted")),
+        displayed=pl.len(),
+        everyone=distinct,
+        visitors=pl.col("visitor").filter(known & pl.col("is_counted")).n_unique().cast(pl.Int64),
+    )
+    order = (pl.col("displayed").sum().over("web_application"), "web_application", "displayed", "goal")
+    left_out = pl.col("everyone") - pl.col("visitors")
+    return counts.with_columns(left_out=left_out).sort(order, descending=[True, False, True, False], nulls_last=True)
 
 
 def _path(pages: pl.DataFrame) -> pl.DataFrame:
@@ -224,22 +229,14 @@ def _progress(pages: pl.DataFrame, order: str) -> pl.DataFrame:
 
 def _ranked(progress: pl.DataFrame, top: int) -> pl.DataFrame:
     """Visitors by source, the largest first, those after the top in one row."""
-    if not (isinstance(top, int) and top > 0):
-        raise RequestError(f"The number of sources to show is a whole number from 1; got {top!r}.")
     counts = [_count().alias("visitors"), *(_true(f"is_{name}").alias(name) for name in ("started", "converted"))]
-    source = (*PATH, "found_by", "delivery_id")
-    ordered = [*PATH, -pl.col("visitors"), "found_by", "delivery_id"]
-    sources = progress.group_by(source).agg(counts).sort(ordered, nulls_last=True)
-    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(PATH)
-    ranked = sources.with_columns(rank=pl.when(rank <= top).then(rank))
-    others = ranked.filter(pl.col("rank").is_null()).group_by(PATH).agg(
-        pl.col("visitors", "started", "converted").sum()
-    )  # fmt: skip
-    both = pl.concat([ranked.drop_nulls("rank"), others], how="diagonal")
-    return both.sort(*PATH, "rank", nulls_last=True)
+    source = ["found_by", "delivery_id"]
+    sources = progress.group_by(*PATH, *source).agg(counts)
+    ranks = ranked(sources, "visitors", source, top, "sources", PATH)
+    return with_others(ranks, ["visitors", "started", "converted"], PATH).sort(*PATH, "rank", nulls_last=True)
 
 
-def _labels(tables: Tables) -> pl.DataFrame:
+def _labels(tables: Measurable) -> pl.DataFrame:
     labels = tables.scan("delivery").select("delivery_id", source=pl.coalesce("label", "internal_name"))
     return labels.unique("delivery_id", keep="any").collect()
 

@@ -124,7 +124,7 @@ def section_misfits(section: Section, called: list[Call]) -> Iterator[Misfit]:
         yield from (
             (key, text)
             for call, argument in uses
-            if argument in ("metrics", "rates")
+            if argument == "metrics"
             for name in value
             if name in METRICS and (text := _metric_misfit(name, call))
         )
@@ -184,10 +184,6 @@ def _metric_misfit(name: str, call: Call) -> str:
     by, over = call.arguments.get("by"), call.arguments.get("over")
     if call.function is trackkit.measure and isinstance(by, ast.Constant) and by.value not in breakdowns_of(name):
         return f"{name!r} cannot be broken down by {by.value!r}."
-    if "rates" in call.arguments and not metric.is_rate:
-        return f"{name!r} is no rate, and would be drawn as one."
-    if over and call.name.startswith(SHOWN_BY["chart"]) and metric.denominator:
-        return f"{name!r} is no count, and would be drawn as one."
     if over and metric.unit in (CURRENCY, ARTICLES) and not metric.denominator:
         return f"{name!r} is no share of {ast.unparse(over)}."
     return ""

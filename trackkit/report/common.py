@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from trackkit.analysis import limits
-from trackkit.analysis.limit import Limit
+from trackkit.analysis import caveats
+from trackkit.analysis.caveats import Caveat
 from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality
 from trackkit.quality.thresholds import thresholds
@@ -24,7 +24,7 @@ _packed: dict[Any, bytes] = {}
 class Common(NamedTuple):
     """What is not final or unknown of the figures, and how well the logs were forwarded; null of a recipient."""
 
-    limits: list[Limit]
+    limits: list[Caveat]
     quality: pl.DataFrame | None
 
 
@@ -32,7 +32,7 @@ def common(tables: Snapshot, store: Any, delivery: str, recipient: str) -> Commo
     """Return what was handed to this process for these tables of a store, else find it."""
     if _handed and not recipient and (handed := _handed.get(_key(tables, store, delivery))):
         return handed
-    found = list(limits.of_data(tables, delivery or None, recipient or None))
+    found = list(caveats.of_data(tables, delivery or None, recipient or None))
     return Common(found, None if recipient else quality(tables, delivery or None))
 
 

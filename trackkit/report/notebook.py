@@ -9,6 +9,7 @@ import ast
 import io
 import json
 import math
+import re
 import tokenize
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -127,14 +128,29 @@ def sections(notebook: NotebookNode) -> list[str]:
 
 
 def section_texts(path: Path) -> dict[str, str]:
-    """Return the text of each section's cells, read without the library that checks notebooks, as kernels need it."""
+    """Return the text of each section's cells, after the lines of cells of no section that make what they use.
+
+    It is read without the library that checks notebooks, as kernels need it.
+    """
     texts: dict[str, str] = {}
+    shared: dict[str, str] = {}  # by the name that a line assigns
     for cell in json.loads(path.read_text("utf-8"))["cells"]:
-        for tag in cell["metadata"].get("tags", []) if cell["cell_type"] == "code" else []:
-            if tag.startswith(SECTION):
-                name = tag.removeprefix(SECTION)
-                texts[name] = texts.get(name, "") + "".join(cell["source"]) + "\n"
-    return texts
+        tags = cell["metadata"].get("tags", []) if cell["cell_type"] == "code" else [PARAMETERS]
+        names, source = [tag.removeprefix(SECTION) for tag in tags if tag.startswith(SECTION)], "".join(cell["source"])
+        for name in names:
+            texts[name] = texts.get(name, "") + source + "\n"
+        for assigned, line in re.findall(r"^((\w+) = .*)$", source, re.M) if not (names or PARAMETERS in tags) else ():
+            shared[line] = shared.get(line, "") + assigned + "\n"
+    return {name: _with_shared(text, shared) for name, text in texts.items()}
+
+
+def _with_shared(text: str, shared: dict[str, str]) -> str:
+    """Add the lines that make the names used in a text, and those used in these lines in their turn."""
+    used = {name for name in re.findall(r"\w+", text) if name in shared}
+    added = "".join(shared[name] for name in sorted(used))
+    return (
+        _with_shared(added, {name: line for name, line in shared.items() if name not in used}) + text if used else text
+    )
 
 
 def scope(notebook: NotebookNode, names: Iterable[str]) -> str:

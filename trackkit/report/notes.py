@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import resources
-from trackkit.analysis.needs import NEEDS, metric_needs
+from trackkit.analysis.caveats import metric_needs, table_needs
 from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS
 from trackkit.quality.finding import verdict
@@ -121,7 +121,7 @@ PASSED = translatable("Quality of the logs: pass. No problem of forwarding was f
 _ONE_CURRENCY = ("currency", "currency_taken")
 CONCERNS = translatable("{sentence} Concerned: {sections}.")
 _WORD = re.compile(r"\"(\w+)\"")
-_CALLED = re.compile(r"\btk\.(\w+)(\.\w+)?")
+_CALLED = re.compile(r"\btk\.(\w+)(?:\.(\w+))?")
 
 
 def sentences(
@@ -211,7 +211,7 @@ def needs(report: str, words: Template) -> dict[str, list[str]]:
 
 def _tables(text: str, section: Section) -> set[str]:
     """What a section's cells call, and the metrics that they or the template name."""
-    by_call = [NEEDS.get(f"{room}{name}", NEEDS.get(room, ())) for room, name in _CALLED.findall(text)]
+    by_call = [table_needs(module, function) for module, function in _CALLED.findall(text)]
     words = [*(section.metrics or []), *_WORD.findall(text)]
     return _union(by_call) | _union(metric_needs(word) for word in words if word in METRICS)
 

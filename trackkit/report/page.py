@@ -15,7 +15,7 @@ import polars as pl
 from markupsafe import Markup
 
 from trackkit import resources
-from trackkit.analysis import limits
+from trackkit.analysis import caveats
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
@@ -130,13 +130,13 @@ def open_page(
     shared = (
         common(tables, store, delivery, recipient)
         if service is None
-        else Common(list(limits.of_data(tables, None, None)), None)
+        else Common(list(caveats.of_data(tables, None, None)), None)
     )
-    found = limits.as_frame(tables, shared.limits, notes.needs(report, words))
+    found = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
     if service is not None:
         told = found.filter(pl.col("limit").is_in(["missing", "quarantined"])).with_columns(
             weight=pl.when(pl.col("table") == "subscription")
-            .then(pl.lit("warning", limits.WEIGHTS))
+            .then(pl.lit("warning", caveats.WEIGHTS))
             .otherwise("weight")
         )
         header = _with_limits(service_header(tables, service, zone, lang), told, zone, lang)
@@ -151,7 +151,7 @@ def open_page(
 
 
 def _earlier(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:
-    return limits.as_frame(tables, limits.of_last_months(not_chosen(tables, chosen), chosen.height), {})
+    return caveats.as_frame(tables, caveats.of_last_months(not_chosen(tables, chosen), chosen.height), {})
 
 
 def _is_platform_wide(report: str) -> bool:
