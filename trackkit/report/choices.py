@@ -48,7 +48,7 @@ class Call:
         frame = self._columns(next(iter(self.arguments.values()))) if argument == "columns" else None
         if frame is None:
             return declared
-        return [*frame, DRAWN] if declared is None else [name for name in declared if name in (*frame, DRAWN)]
+        return frame if declared is None else [name for name in declared if name in (*frame, DRAWN)]
 
     def reads(self, node: ast.expr) -> Iterator[tuple[str | None, str]]:
         """Yield the choices that an expression hands on whole, each with its section; a parameter has none."""
