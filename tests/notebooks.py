@@ -17,7 +17,7 @@ def run(report: str, **parameters: Any) -> list[tuple[str | None, Any]]:
     for cell in notebook.code_cells(notebook.read(path)):
         section = notebook.section_of(cell)
         names["display"] = lambda value, section=section: shown.append((section, value))
-        value = _cell(cell.source, names)
+        value = run_cell(cell.source, names)
         if value is not None:
             shown.append((section, value))
         if notebook.PARAMETERS in notebook.tags(cell):
@@ -25,7 +25,7 @@ def run(report: str, **parameters: Any) -> list[tuple[str | None, Any]]:
     return shown
 
 
-def _cell(source: str, names: dict[str, Any]) -> Any:
+def run_cell(source: str, names: dict[str, Any]) -> Any:
     """Run a cell, and return the value of its last expression, as a notebook shows it."""
     tree = ast.parse(source)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None

@@ -19,7 +19,7 @@ from trackkit.analysis.sanitize import too_heavy
 from trackkit.engine.conditions import condition
 from trackkit.engine.measure import measure
 from trackkit.errors import DataError, RequestError
-from trackkit.report import check
+from trackkit.report.checks import check
 from trackkit.runs import retention
 from trackkit.store import open_store
 

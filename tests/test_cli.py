@@ -53,7 +53,7 @@ def test_errors_are_one_sentence_and_no_traceback(tmp_path, arguments, code, wor
 
 
 def test_debug_shows_where(tmp_path):
-    done = trackkit("--debug", "measure", "--store", "nowhere", code=1, cwd=tmp_path)
+    done = trackkit("--debug", "measure", "--store", "nowhere", code=2, cwd=tmp_path)
     assert "Traceback" in done.stderr
 
 

@@ -85,16 +85,10 @@ def test_the_shell_of_kernels_says_all_through_its_session():
     assert json.loads(json_packer({"content": 1})) == {"content": 1}
 
 
-def test_nbconvert_makes_its_environment_where_we_turn_on_escaping():
-    class Exporter(TemplateExporter):
-        file_extension = ".html"
-
-        def _create_environment(self):
-            made = super()._create_environment()
-            made.autoescape = True
-            return made
-
-    assert Exporter().environment.from_string("{{ '<' }}").render() == "&lt;"
+def test_nbconvert_escapes_where_we_turn_it_on_before_the_first_template():
+    made = TemplateExporter(file_extension=".html").environment
+    made.autoescape = True
+    assert made.from_string("{{ '<' }}").render() == "&lt;"
 
 
 def test_polars_skips_files_by_the_bounds_handed_over(tmp_path):

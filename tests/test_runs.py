@@ -132,6 +132,20 @@ def test_a_typo_in_one_template_fails_its_report_alone(here, demo_store, one):
     assert {entry["status"] for entry in manifest.values()} == {"done"}, "what failed once is forgotten"
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("quality.toml", "least = 10", "leest = 10"), ("html/theme.toml", "ink =", "inc =")],
+)
+def test_what_no_page_can_do_without_is_refused_before_any_is_rendered(here, demo_store, one, name, before, after):
+    path = here / "reports_templates" / name
+    path.parent.mkdir(parents=True)
+    shipped = resources.find(f"reports_templates/{name}").read_text("utf-8")
+    path.write_text(shipped.replace(before, after, 1), encoding="utf-8")
+    with pytest.raises(RequestError, match=rf"{path.name}, .*Did you mean '{before.split()[0]}'"):
+        run(demo_store, here / "out", reports=TWO, delivery=[one])
+    assert not list(here.glob("out/*.html"))
+
+
 def test_the_index_lists_deliveries_with_figures_and_links(here, demo_store, one):
     run(demo_store, here / "out", reports=TWO, delivery=[one])
     page = BeautifulSoup((here / "out" / "index.html").read_text("utf-8"), "lxml")

@@ -9,7 +9,8 @@ import pytest
 from trackkit import resources
 from trackkit.errors import RequestError
 from trackkit.report import notebook
-from trackkit.report.template import check, template
+from trackkit.report.checks import check
+from trackkit.report.template import template
 from trackkit.show.theme import chart_config, css_variables, theme
 
 GOOD = """

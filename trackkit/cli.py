@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -27,51 +28,46 @@ from trackkit.startup import begin
 FOLDER = click.Path(path_type=Path)
 
 
-def _store(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--store", required=True, help="Folder or URL of the store.")(command)
-
-
-def _delivery(command: Callable[..., None]) -> Callable[..., None]:
-    words = "Only these deliveries; several may follow."
-    return click.option("--delivery", multiple=True, metavar="ID…", help=words)(command)
-
-
-def _timezone(command: Callable[..., None]) -> Callable[..., None]:
-    words = "Time zone of hours, days and shown instants [the platform's, which the store keeps]."
-    return click.option("--timezone", default="", metavar="ZONE", help=words)(command)
-
-
-def _lang(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--lang", default="en", show_default=True, help="Language of the reports.")(command)
-
-
-def _assets(command: Callable[..., None]) -> Callable[..., None]:
-    words = "The script that draws charts: in each page, or once in OUT/assets."
-    choice = click.Choice(["inline", "shared"])
-    return click.option("--assets", type=choice, default="inline", show_default=True, help=words)(command)
-
-
-def _output(command: Callable[..., None]) -> Callable[..., None]:
-    choice = click.Choice(["table", "csv", "json", "parquet", "xlsx"])
-    return click.option("--output", type=choice, default="table", show_default=True, help="How to print.")(command)
-
-
-def _columns(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--columns", metavar="a,b", help="Columns, separated by commas.")(command)
-
-
-def _tab(command: Callable[..., None]) -> Callable[..., None]:
-    choice = click.Choice(["logs", "urls"])
-    return click.option("--tab", type=choice, default="logs", show_default=True, help="Which sub-tab.")(command)
-
-
-def _json(command: Callable[..., None]) -> Callable[..., None]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
-
-
-def _fail_on(command: Callable[..., None]) -> Callable[..., None]:
-    words = "Leave with exit code 3, the work done, when the quality of the logs is this or worse."
-    return click.option("--fail-on", type=click.Choice(["warn", "fail"]), help=words)(command)
+# Options that several commands have.
+_store = click.option("--store", required=True, help="Folder or URL of the store.")
+_delivery = click.option("--delivery", multiple=True, metavar="ID…", help="Only these deliveries; several may follow.")
+_timezone = click.option(
+    "--timezone",
+    default="",
+    metavar="ZONE",
+    help="Time zone of hours, days and shown instants [the platform's, which the store keeps].",
+)
+_lang = click.option("--lang", default="en", show_default=True, help="Language of the reports.")
+_assets = click.option(
+    "--assets",
+    type=click.Choice(["inline", "shared"]),
+    default="inline",
+    show_default=True,
+    help="The script that draws charts: in each page, or once in OUT/assets.",
+)
+_output = click.option(
+    "--output",
+    type=click.Choice(["table", "csv", "json", "parquet", "xlsx"]),
+    default="table",
+    show_default=True,
+    help="How to print.",
+)
+_columns = click.option("--columns", metavar="a,b", help="Columns, separated by commas.")
+_tab = click.option(
+    "--tab", type=click.Choice(["logs", "urls"]), default="logs", show_default=True, help="Which sub-tab."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_fail_on = click.option(
+    "--fail-on",
+    type=click.Choice(["warn", "fail"]),
+    help="Leave with exit code 3, the work done, when the quality of the logs is this or worse.",
+)
+_pseudonymise = click.option(
+    "--pseudonymise",
+    metavar="KEYFILE",
+    type=FOLDER,
+    help="Replace addresses by keyed hashes; the key is in this file [or in the variable TRACKKIT_KEY].",
+)
 
 
 def _leave_on(fail_on: str | None, verdict: str, done: str) -> None:
@@ -81,11 +77,6 @@ def _leave_on(fail_on: str | None, verdict: str, done: str) -> None:
     if fail_on and VERDICTS.index(verdict) >= VERDICTS.index(fail_on):
         _tell(f"{done}, and the quality of the logs is {verdict!r}: --fail-on {fail_on} gives exit code 3.")
         raise click.exceptions.Exit(3)
-
-
-def _pseudonymise(command: Callable[..., None]) -> Callable[..., None]:
-    words = "Replace addresses by keyed hashes; the key is in this file [or in the variable TRACKKIT_KEY]."
-    return click.option("--pseudonymise", metavar="KEYFILE", type=FOLDER, help=words)(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,13 +120,18 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
 )
 @click.option("--full", is_flag=True, help="Read all rows of a database again.")
 @click.option(
-    "--collapse-opens", type=click.FloatRange(0), metavar="MINUTES",
+    "--collapse-opens",
+    type=click.FloatRange(0),
+    metavar="MINUTES",
     help="Repeated opens within these minutes count once [1 for raw logs, 0 for exports].",
-)  # fmt: skip
+)
 @click.option(
-    "--dedupe", type=click.Choice(["exact", "loose", "none"]), default="exact", show_default=True,
+    "--dedupe",
+    type=click.Choice(["exact", "loose", "none"]),
+    default="exact",
+    show_default=True,
     help="Which copies of an event count once; loose: even where the sender's own id differs.",
-)  # fmt: skip
+)
 @click.option("--delivery-field", metavar="PATH", help="Field that names the delivery, as tags.campaign, or =NAME.")
 @click.option(
     "--dates", metavar="ORDER", help="How dates are written if not as in ISO: day-first, month-first or %d/%m/%Y %H:%M."
@@ -171,14 +167,20 @@ def ingest(
     from trackkit.store import open_store
     from trackkit.store.pseudonyms import Pseudonyms
 
-    days = None if full else overlap
-    options = {
-        "format": format_, "timezone": timezone, "collapse_minutes": collapse_opens, "dedupe": dedupe,
-        "delivery_field": delivery_field, "dates": dates, "overlap_days": days,
-        "pseudonyms": Pseudonyms.read(pseudonymise, truncate_ips),
-    }  # fmt: skip
+    pseudonyms = Pseudonyms.read(pseudonymise, truncate_ips)
     with _progress("Loading") as progress:
-        report = open_store(store).ingest(*sources, **options, progress=progress)
+        report = open_store(store).ingest(
+            *sources,
+            format=format_,
+            timezone=timezone,
+            collapse_minutes=collapse_opens,
+            dedupe=dedupe,
+            delivery_field=delivery_field,
+            dates=dates,
+            overlap_days=None if full else overlap,
+            pseudonyms=pseudonyms,
+            progress=progress,
+        )
     _print_json(report.to_dict()) if as_json else _say(str(report))
     _leave_unread(report)
     _leave_on(fail_on, report.quality["verdict"], "The data was loaded")
@@ -466,7 +468,7 @@ def verify(store: str) -> None:
 @click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
 def check(folder: Path | None) -> None:
     """Check templates, notebooks, translations and maps of formats, naming file, section, key and the nearest word."""
-    from trackkit.report import check as checked
+    from trackkit.report.checks import check as checked
     from trackkit.runs import retention
     from trackkit.sources.feeds.feed import check_maps
 
@@ -484,12 +486,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what its encoding lacks
     arguments = _spread(sys.argv[1:])
-    debug = "--debug" in arguments
     try:
         code = app.main(arguments, prog_name="trackkit", standalone_mode=False)
     except Exception as error:
-        if debug:
-            raise
+        if "--debug" in arguments:
+            traceback.print_exc()
         code = _explained(_named(error, _store_of(arguments)))
     except KeyboardInterrupt:
         code = 130

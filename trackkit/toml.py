@@ -19,6 +19,7 @@ from trackkit.errors import RequestError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 SHOWN = 80  # characters of a wrong value
+FROM_0, FROM_1 = range(2**63), range(1, 2**63)  # whole numbers that a parameter takes
 
 
 class Strict(BaseModel):
@@ -93,9 +94,8 @@ def _problem(path: Path, model: type[BaseModel], written: Any, fault: dict[str, 
 def _keys(written: Any, location: Sequence[int | str], is_of_key: bool) -> Iterator[int | str]:
     """Yield what stands in the file of a place as pydantic names it: not the names of types that were tried."""
     for place, part in enumerate(location):
-        if (isinstance(written, Mapping) and part in written) or (
-            isinstance(written, list) and isinstance(part, int) and part < len(written)
-        ):
+        is_item = isinstance(written, list) and isinstance(part, int) and part < len(written)
+        if is_item or (isinstance(written, Mapping) and part in written):
             written = written[part]
         elif place < len(location) - 1 or not is_of_key:
             continue

@@ -5,6 +5,7 @@ included. Undated events stand nowhere on a clock, so the totals here are those 
 """
 
 from datetime import date, datetime, time, timedelta
+from typing import Annotated
 
 import polars as pl
 
@@ -22,7 +23,11 @@ EVERY = "all"
 
 
 def folded_activity(
-    tables: Measurable, delivery: str, every: str = "day", timezone: str = "", series: str = EVERY
+    tables: Measurable,
+    delivery: str,
+    every: Annotated[str, SLOTS] = "day",
+    timezone: str = "",
+    series: Annotated[str, (EVERY, *SERIES)] = EVERY,
 ) -> pl.DataFrame:
     """Return when in the week, or in the day, things happened: one row per slot and series, quiet slots included.
 
@@ -51,7 +56,11 @@ def folded_activity(
 
 
 def activity_over_time(
-    tables: Measurable, delivery: str, every: str = "day", timezone: str = "", series: str = EVERY
+    tables: Measurable,
+    delivery: str,
+    every: Annotated[str, SLOTS] = "day",
+    timezone: str = "",
+    series: Annotated[str, (EVERY, *SERIES)] = EVERY,
 ) -> pl.DataFrame:
     """Return what happened when: one row per interval and series with events, in order.
 

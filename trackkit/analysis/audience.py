@@ -7,7 +7,7 @@ Names and versions are those of `event`; a null name is a user agent that says n
 """
 
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -20,6 +20,7 @@ from trackkit.engine.plausible import now, plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import MAIL_PROXY, MESSAGE
+from trackkit.toml import FROM_0, FROM_1
 
 __all__ = ["history", "opens_by", "usage", "versions"]
 
@@ -29,6 +30,7 @@ USAGE = "rank row name visitors pages total usage_rate days visitors_per_day pag
 HISTORY = "day rank name visitors day_visitors rate week_visitors week_day_visitors week_rate"
 DISTINCT = ("day", "period")
 KINDS = ("computer", "mobile", "unknown")
+OF_VERSIONS = "name row version visitors name_visitors relative_rate total global_rate"
 EVERY = "all"
 MOST_VERSIONS = 10  # of a name, before its others
 PERIOD_DAYS = 183  # six months, the period of the platform's reports
@@ -123,12 +125,12 @@ def _within(whole: Period, timezone: str) -> pl.Expr:
 
 def opens_by(
     tables: Measurable,
-    by: str,
+    by: Annotated[str, ("device", "browser", "operating_system")],
     delivery: str = "",
-    days: int = 0,
-    top: int = 10,
+    days: Annotated[int, FROM_0] = 0,
+    top: Annotated[int, FROM_1] = 10,
     timezone: str = "",
-) -> pl.DataFrame:
+) -> Annotated[pl.DataFrame, OPENS.split()]:
     """Return the opens by "device", "operating_system" or "browser": one row per name, most opens first.
 
     Columns: `rank` (null for the two last rows); `row` ("group", "others", which is there if it has opens, "total");
@@ -156,13 +158,13 @@ def opens_by(
 
 def usage(
     tables: Measurable,
-    by: str,
+    by: Annotated[str, ("browser", "operating_system")],
     delivery: str = "",
-    days: int = PERIOD_DAYS,
-    top: int = 10,
+    days: Annotated[int, FROM_0] = PERIOD_DAYS,
+    top: Annotated[int, FROM_1] = 10,
     timezone: str = "",
-    distinct: str = "day",
-) -> pl.DataFrame:
+    distinct: Annotated[str, DISTINCT] = "day",
+) -> Annotated[pl.DataFrame, USAGE.split()]:
     """Return who uses which "browser" or "operating_system": one row per name, most visitors first.
 
     Columns: `rank`, `row`, `name` as in `opens_by`; `visitors`; `pages`, their visits; `total`, the visitors of all
@@ -186,10 +188,10 @@ def usage(
 
 def history(
     tables: Measurable,
-    by: str,
+    by: Annotated[str, ("browser", "operating_system")],
     delivery: str = "",
-    days: int = PERIOD_DAYS,
-    top: int = 5,
+    days: Annotated[int, FROM_0] = PERIOD_DAYS,
+    top: Annotated[int, FROM_1] = 5,
     timezone: str = "",
 ) -> pl.DataFrame:
     """Return the share of each day's visitors that each of the `top` names had: one row per day and name.
@@ -229,14 +231,14 @@ def history(
 
 def versions(
     tables: Measurable,
-    by: str,
+    by: Annotated[str, ("browser", "operating_system")],
     delivery: str = "",
-    days: int = PERIOD_DAYS,
-    top: int = 10,
+    days: Annotated[int, FROM_0] = PERIOD_DAYS,
+    top: Annotated[int, FROM_1] = 10,
     of: str = EVERY,
     timezone: str = "",
-    distinct: str = "day",
-) -> pl.DataFrame:
+    distinct: Annotated[str, DISTINCT] = "day",
+) -> Annotated[pl.DataFrame, OF_VERSIONS.split()]:
     """Return the versions in use of a "browser" or "operating_system": one row per name and version.
 
     Columns: `name` (the `top` most used, or the one asked by `of`); `row`, "group" or, after ten versions of a name,
@@ -260,7 +262,7 @@ def versions(
         _first_versions(rows)
         .with_columns(total=pl.lit(counted["visitors"].sum(), pl.Int64))
         .with_columns(relative_rate=quotient("visitors", "name_visitors"), global_rate=quotient("visitors", "total"))
-        .select("name", "row", "version", "visitors", "name_visitors", "relative_rate", "total", "global_rate")
+        .select(OF_VERSIONS.split())
     )
 
 

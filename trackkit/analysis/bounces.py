@@ -5,7 +5,7 @@ there only when something did, so that the types always add up to all failed mes
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 
@@ -33,7 +33,7 @@ FAILURES |= {"messages": pl.Int64, "failed": pl.Int64, "share": pl.Float64}
 COLUMNS = "row type domain errors contribution_of contribution breakdown_of breakdown"
 
 
-def bounces(tables: Measurable, delivery: str, by: str = "type", top: int = 10) -> pl.DataFrame:
+def bounces(tables: Measurable, delivery: str, by: Annotated[str, WAYS] = "type", top: int = 10) -> pl.DataFrame:
     """Return the failed messages of a delivery by type, or by domain, and each group by the other: see `row`.
 
     Rows, in the order of the platform's types and of the domains with most failures: `row` is "group" (one type, or

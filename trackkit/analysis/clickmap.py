@@ -9,13 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
 
 from trackkit.analysis.content import Place, read_content
-from trackkit.analysis.links import tracked_links
+from trackkit.analysis.links import TRACKED, tracked_links
 from trackkit.analysis.sanitize import BADGE, page, sentence, too_heavy
 from trackkit.engine.deliveries import of_delivery, require_delivery
 from trackkit.engine.snapshot import Measurable
@@ -25,6 +25,7 @@ from trackkit.schema import FORMATS
 
 __all__ = ["Match", "annotated_message", "content_formats", "placed_clicks", "placement"]
 
+PLACED = [*TRACKED.split(), "position", "text", "matched_by", "places", "percent", "placed", "reason"]
 UNBADGED, OF_THE_SITE = ("Opt-out", "Mirror page"), ("Web", "Transaction")
 REDIRECT_ID = re.compile(r"[ht][^,]*,(?P<delivery>[0-9a-fA-F]{1,16}),(?P<link>[0-9a-fA-F]{1,16})")
 
@@ -47,7 +48,9 @@ TOO_LARGE = translatable("The content of this delivery is too large to be shown.
 NO_MATCH = Match(None, None)
 
 
-def placed_clicks(tables: Measurable, delivery: str, format: str = "html") -> pl.DataFrame:
+def placed_clicks(
+    tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html"
+) -> Annotated[pl.DataFrame, PLACED]:
     """Return where each tracked link stands in the message: one row per link, most clicked first.
 
     Columns: those of `tracked_links` (`clicks`, `total`, `share`...); `percent`, the share in whole percent, halves
@@ -83,7 +86,7 @@ def placed_clicks(tables: Measurable, delivery: str, format: str = "html") -> pl
     )
 
 
-def placement(tables: Measurable, delivery: str, format: str = "html") -> pl.DataFrame:
+def placement(tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html") -> pl.DataFrame:
     """Return how much of the clicks the click map shows: one row.
 
     Columns: `format`, `placed_clicks`, `total` (clicks on all links), `share` (the first out of the second, null
@@ -106,7 +109,9 @@ def content_formats(tables: Measurable, delivery: str) -> list[str]:
     return [format for format in FORMATS if format in loaded]
 
 
-def annotated_message(tables: Measurable, delivery: str, format: str = "html", lang: str = "en") -> str:
+def annotated_message(
+    tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html", lang: str = "en"
+) -> str:
     """Return the message as a safe page with a badge after each placed link: the whole percent of clicks on it.
 
     The page fetches and runs nothing and its links lead nowhere (see `sanitize`): it is meant for

@@ -5,6 +5,8 @@ tracking, which this module is about), `is_denylisted` (no marketing at all), `u
 link of a message) and `subscription.action` (leaving one service). Web choices change no figure of e-mail.
 """
 
+from typing import Annotated
+
 import polars as pl
 
 from trackkit.engine.measure import quotient
@@ -21,7 +23,10 @@ _RULE = {"allowed": True, "undecided": None, "refused": False}  # whatever kind 
 
 
 def with_consent(
-    tables: Measurable, visits: pl.DataFrame, consent: str = "opt-out", history: str = "drop"
+    tables: Measurable,
+    visits: pl.DataFrame,
+    consent: Annotated[str, CONSENTS] = "opt-out",
+    history: Annotated[str, HISTORIES] = "drop",
 ) -> pl.DataFrame:
     """Add whose visits may be counted: `web_choice` ("allowed", "undecided", "refused") and `is_counted`.
 

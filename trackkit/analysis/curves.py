@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from trackkit.engine.refusals import with_refusals
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
+from trackkit.toml import FROM_1
 
 __all__ = ["SERIES", "TENTHS", "activity", "cumulative_activity", "pareto", "time_to_reach"]
 
@@ -72,7 +73,7 @@ def pareto(
     delivery: str,
     shares: Sequence[float] = TENTHS,
     bucket_minutes: int = 10,
-    period_hours: float | None = None,
+    period_hours: Annotated[float | None, FROM_1] = None,
 ) -> pl.DataFrame:
     """Return `time_to_reach` as the platform prints it: one row per share, one column of words per series.
 
@@ -84,7 +85,10 @@ def pareto(
 
 
 def cumulative_activity(
-    tables: Measurable, delivery: str, every: str = "1h", period_hours: float | None = None
+    tables: Measurable,
+    delivery: str,
+    every: Annotated[str, TIMESCALES] = "1h",
+    period_hours: Annotated[float | None, FROM_1] = None,
 ) -> pl.DataFrame:
     """Return the growing count of each series since the launch: one row per series and bucket with events.
 
@@ -109,7 +113,9 @@ def cumulative_activity(
     )
 
 
-def activity(tables: Measurable, delivery: str, every: str = "1h", timezone: str = "") -> pl.DataFrame:
+def activity(
+    tables: Measurable, delivery: str, every: Annotated[str, TIMESCALES] = "1h", timezone: str = ""
+) -> pl.DataFrame:
     """Return what happened when by the clock of `timezone`: one row per series and bucket with events.
 
     Columns: `starts_at` (start of the bucket, in that zone), `series`, `count`. `every` is "1h", "3h" or "24h";

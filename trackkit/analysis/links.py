@@ -5,6 +5,7 @@ its total, as on the platform, so the total may exceed the cumulated clicks of t
 """
 
 import math
+from typing import Annotated
 
 import polars as pl
 
@@ -27,6 +28,7 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS
 from trackkit.schema import INSTANT, LINK_TYPES
+from trackkit.toml import FROM_1
 
 __all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_clicks", "tracked_links"]
 
@@ -42,6 +44,8 @@ NAMED_BY = {
 UNNAMED = translatable(
     {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)", "tag": "(no tag)"}
 )
+CLICKS = "rank row link clicks total share"
+TRACKED = "link_id label category url type occurrence clicks recipients total share"
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
 EVENT_LABELS = translatable(
     {
@@ -59,8 +63,12 @@ translatable(("Autoresponded", "Complained", "Subscribed", "Unknown"))
 
 
 def link_clicks(
-    tables: Measurable, delivery: str, by: str = "label", top: int = 10, hours: float | None = None
-) -> pl.DataFrame:
+    tables: Measurable,
+    delivery: str,
+    by: Annotated[str, NAMED_BY] = "label",
+    top: Annotated[int, FROM_1] = 10,
+    hours: Annotated[float | None, FROM_1] = None,
+) -> Annotated[pl.DataFrame, CLICKS.split()]:
     """Return the most visited links of a delivery: one row per link of the top, then "Others" and "Total".
 
     Columns: `rank` (from 1; null for the two last rows); `row` ("link", "others" or "total"); `link`, its label, URL or
@@ -75,18 +83,19 @@ def link_clicks(
     return (
         top_rows(_ranked(clicks, top), total, ROWS)
         .with_columns(link=pl.coalesce(name, "link"), total=pl.lit(total["clicks"].item(), pl.Int64))
-        .select("rank", "row", "link", "clicks", "total", share=quotient("clicks", "total"))
+        .with_columns(share=quotient("clicks", "total"))
+        .select(CLICKS.split())
     )
 
 
 def clicks_per_day(
     tables: Measurable,
     delivery: str,
-    by: str = "label",
-    top: int = 10,
-    hours: float | None = None,
+    by: Annotated[str, NAMED_BY] = "label",
+    top: Annotated[int, FROM_1] = 10,
+    hours: Annotated[float | None, FROM_1] = None,
     timezone: str = "",
-    every: str = "day",
+    every: Annotated[str, ("day", "month")] = "day",
 ) -> pl.DataFrame:
     """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
 
@@ -129,7 +138,7 @@ def click_figures(tables: Measurable, delivery: str) -> pl.DataFrame:
     return pl.concat([_figure(own, others, name) for name in FIGURES])
 
 
-def tracked_links(tables: Measurable, delivery: str) -> pl.DataFrame:
+def tracked_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, TRACKED.split()]:
     """Return the URLs tab of a delivery: one row per tracked link, most clicked first, never clicked ones included.
 
     Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `clicks` (hits that are
@@ -148,7 +157,7 @@ def tracked_links(tables: Measurable, delivery: str) -> pl.DataFrame:
         .with_columns(total=pl.col("clicks").sum())
         .with_columns(share=quotient("clicks", "total"))
         .sort("clicks", number, "link_id", descending=[True, False, False], nulls_last=True)
-        .select("link_id", "label", "category", "url", "type", "occurrence", "clicks", "recipients", "total", "share")
+        .select(TRACKED.split())
     )
 
 

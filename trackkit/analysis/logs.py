@@ -6,6 +6,7 @@ never a column. E-mail addresses are one only when asked for.
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Annotated
 
 import polars as pl
 
@@ -18,6 +19,7 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.language import say, translatable
 from trackkit.schema import MESSAGE
+from trackkit.toml import FROM_1
 
 __all__ = ["COLUMNS", "URL_COLUMNS", "clicked_urls", "headings", "tracking_log", "tracking_tab"]
 
@@ -85,11 +87,11 @@ def tracking_log(
     tables: Measurable,
     delivery: str | None = None,
     recipient: str | None = None,
-    columns: Sequence[str] | None = None,
-    limit: int | None = None,
+    columns: Annotated[Sequence[str] | None, COLUMNS] = None,
+    limit: Annotated[int | None, FROM_1] = None,
     timezone: str = "",
     address: str | None = None,
-) -> pl.DataFrame:
+) -> Annotated[pl.DataFrame, COLUMNS]:
     """Return the Tracking tab of a delivery, or of a recipient over all deliveries still there: one row per hit.
 
     The newest comes first; deleted deliveries are in the tab only where they are named.
@@ -112,11 +114,11 @@ def clicked_urls(
     tables: Measurable,
     delivery: str | None = None,
     recipient: str | None = None,
-    columns: Sequence[str] | None = None,
-    limit: int | None = None,
+    columns: Annotated[Sequence[str] | None, URL_COLUMNS] = None,
+    limit: Annotated[int | None, FROM_1] = None,
     timezone: str = "",
     address: str | None = None,
-) -> pl.DataFrame:
+) -> Annotated[pl.DataFrame, URL_COLUMNS]:
     """Return every tracked URL that a recipient clicked, over all deliveries still there: one row per URL.
 
     `columns` are names of `URL_COLUMNS`, by default all but `recipients`: label, URL, type and category (together what

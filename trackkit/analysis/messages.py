@@ -1,5 +1,7 @@
 """Messages and what became of them: a recipient's deliveries, or the recipients of a delivery."""
 
+from typing import Annotated
+
 import polars as pl
 
 from trackkit.engine.deliveries import is_hit, require_delivery, still_there
@@ -7,13 +9,19 @@ from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import MESSAGE
+from trackkit.toml import FROM_1
+
+COLUMNS = ("recipient_id", "document", "status_at", "status", "opens", "clicks", "hits", "last_hit_at")
 
 __all__ = ["messages"]
 
 
 def messages(
-    tables: Measurable, delivery: str | None = None, recipient: str | None = None, limit: int | None = None
-) -> pl.DataFrame:
+    tables: Measurable,
+    delivery: str | None = None,
+    recipient: str | None = None,
+    limit: Annotated[int | None, FROM_1] = None,
+) -> Annotated[pl.DataFrame, COLUMNS]:
     """Return the messages of a delivery, of a recipient, or of both: one row per message, the latest acted on first.
 
     Columns: `recipient_id`, `document` (label of the delivery), `status_at` (UTC), `status`, `opens`, `clicks` (e-mail
@@ -38,8 +46,7 @@ def messages(
     rows = counted.with_columns(pl.col("opens", "clicks", "hits").fill_null(0)).sort(
         "last_hit_at", "status_at", "message_id", "delivery_id", descending=True, nulls_last=True
     )
-    columns = ("recipient_id", "document", "status_at", "status", "opens", "clicks", "hits", "last_hit_at")
-    return (rows if limit is None else rows.head(limit)).select(columns).collect()
+    return (rows if limit is None else rows.head(limit)).select(COLUMNS).collect()
 
 
 def with_label(tables: Measurable, rows: pl.LazyFrame, column: str) -> pl.LazyFrame:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT
+from trackkit.toml import FROM_1
 
 __all__ = ["exclusions", "pace", "throughput"]
 
@@ -68,7 +69,11 @@ def exclusions(tables: Measurable, delivery: str) -> pl.DataFrame:
 
 
 def throughput(
-    tables: Measurable, delivery: str, every: str = "auto", hours: float | None = None, timezone: str = ""
+    tables: Measurable,
+    delivery: str,
+    every: Annotated[str, ("auto", *TIMESCALES)] = "auto",
+    hours: Annotated[float | None, FROM_1] = None,
+    timezone: str = "",
 ) -> pl.DataFrame:
     """Return how fast messages went out, by the clock of `timezone`: one row per period and outcome with messages.
 

@@ -7,6 +7,7 @@ is unknown, not 0.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import polars as pl
 
@@ -28,10 +29,13 @@ COLUMNS = """
     open_breakdown open_rate added_open_rates
 """
 ACTIVITIES = ("new_contacts", "shared_opens", "opens", "shares")
+OF_PERIODS = ("starts_on", "row", *ACTIVITIES)
 Deliveries = str | Sequence[str] | None
 
 
-def social_sharing(tables: Measurable, delivery: Deliveries = None, networks: Sequence[str] = NETWORKS) -> pl.DataFrame:
+def social_sharing(
+    tables: Measurable, delivery: Deliveries = None, networks: Sequence[str] = NETWORKS
+) -> Annotated[pl.DataFrame, COLUMNS.split()]:
     """Return the shares of one delivery, several or all, and what came of them: one row per network, then the total.
 
     Columns: `network` (as asked; null in the total), `row` ("network" or "total"); `shares`, `total_shares`,
@@ -61,11 +65,11 @@ def social_sharing(tables: Measurable, delivery: Deliveries = None, networks: Se
 def sharing_activity(
     tables: Measurable,
     delivery: Deliveries = None,
-    every: str = "month",
+    every: Annotated[str, EVERY] = "month",
     timezone: str = "",
     networks: Sequence[str] = NETWORKS,
     last: int | None = None,
-) -> pl.DataFrame:
+) -> Annotated[pl.DataFrame, OF_PERIODS]:
     """Return what sharing brought over time: one row per day, week or month that had any, and one for the total.
 
     Columns: `starts_on` (first day of the period in `timezone`; weeks start on Monday), `row` ("period", "undated" or
@@ -93,7 +97,7 @@ def sharing_activity(
     undated = periods.filter(pl.col("starts_on").is_null()).with_columns(row=pl.lit("undated", PERIOD_ROWS))
     total = hits.select(known).with_columns(row=pl.lit("total", PERIOD_ROWS))
     newest = dated if last is None else dated.tail(last)
-    return pl.concat([newest, undated, total], how="diagonal").select("starts_on", "row", *ACTIVITIES)
+    return pl.concat([newest, undated, total], how="diagonal").select(OF_PERIODS)
 
 
 def _wanted(networks: Sequence[str]) -> pl.DataFrame:

@@ -8,6 +8,7 @@ subscriber.
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import polars as pl
 
@@ -33,9 +34,13 @@ RATES = ("evolution", "evolution_rate", "remaining", "kept", "loyalty")
 _EFFECTS = ("joins", "leaves")  # acts that changed something
 PEOPLE = ("at_start", "joined", "left")
 OF_PEOPLE = ("everybody", "change", "loss_rate")
+PROGRESS = ("service_id", "service", "period", "starts_at", "as_of", *COUNTS, *RATES, *PEOPLE, *OF_PEOPLE)
+BY_DELIVERY = "delivery_id delivery subscriptions unsubscriptions total share"
 
 
-def subscription_progress(tables: Measurable, service: str = "", as_of: Asked = "", timezone: str = "") -> pl.DataFrame:
+def subscription_progress(
+    tables: Measurable, service: str = "", as_of: Asked = "", timezone: str = ""
+) -> Annotated[pl.DataFrame, PROGRESS]:
     """Return how each service gained and lost subscribers: one row per service and period before `as_of`.
 
     Columns: `service_id`, `service` (label, else id), `period`, `starts_at`, `as_of` (UTC), `subscribers` (at `as_of`),
@@ -70,7 +75,7 @@ def subscription_progress(tables: Measurable, service: str = "", as_of: Asked = 
             starts_at=pl.col("period").replace_strict(periods, return_dtype=INSTANT),
         )
         .sort("subscribers", "service", "service_id", "period", descending=[True, False, False, False])
-        .select("service_id", "service", "period", "starts_at", "as_of", *COUNTS, *RATES, *PEOPLE, *OF_PEOPLE)
+        .select(PROGRESS)
     )
 
 
@@ -104,7 +109,7 @@ def subscription_curves(
     tables: Measurable,
     service: str = "",
     as_of: Asked = "",
-    period: str = "6 months",
+    period: Annotated[str, PERIODS] = "6 months",
     timezone: str = "",
     top: int | None = None,
 ) -> pl.DataFrame:
@@ -136,8 +141,12 @@ def subscription_curves(
 
 
 def acts_by_delivery(
-    tables: Measurable, service: str = "", as_of: Asked = "", period: str = "6 months", timezone: str = ""
-) -> pl.DataFrame:
+    tables: Measurable,
+    service: str = "",
+    as_of: Asked = "",
+    period: Annotated[str, PERIODS] = "6 months",
+    timezone: str = "",
+) -> Annotated[pl.DataFrame, BY_DELIVERY.split()]:
     """Return which deliveries people joined or left from in a period: one row per delivery, most left first.
 
     An act that changes nothing, as leaving again, is left out.
@@ -154,7 +163,7 @@ def acts_by_delivery(
         .with_columns(total=pl.col("unsubscriptions").sum())
         .with_columns(share=quotient("unsubscriptions", "total"))
         .sort("unsubscriptions", "subscriptions", "delivery_id", descending=[True, True, False], nulls_last=True)
-        .select("delivery_id", "delivery", "subscriptions", "unsubscriptions", "total", "share")
+        .select(BY_DELIVERY.split())
         .collect()
     )
 

@@ -3,7 +3,7 @@
 A visit is a page displayed: a hit of link type 4 (page of the site) or 5 (transaction), or a page of a web application.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import polars as pl
 
@@ -37,7 +37,12 @@ _IN_MESSAGE = ("clicked", "unsubscribed", "mirror_page")  # clicks that only a m
 _TAKEN = ("delivery_id", "message_id", "recipient_id", "is_seed", "domain", "country")
 
 
-def attribute_web(tables: Measurable, mode: str = "session", option: str = "last", delivery: str = "") -> pl.DataFrame:
+def attribute_web(
+    tables: Measurable,
+    mode: Annotated[str, MODES] = "session",
+    option: Annotated[str, OPTIONS] = "last",
+    delivery: str = "",
+) -> pl.DataFrame:
     """Tie every visit to the delivery that brought it: one row per visit, in order of time; the store is not changed.
 
     Out: the columns of `event` but those on how a row was read; `origin` ("site", or "web_application" for a
@@ -121,7 +126,9 @@ def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     )
 
 
-def visit_activity(visits: pl.DataFrame, delivery: str, every: str = "24h", timezone: str = "UTC") -> pl.DataFrame:
+def visit_activity(
+    visits: pl.DataFrame, delivery: str, every: Annotated[str, TIMESCALES] = "24h", timezone: str = "UTC"
+) -> pl.DataFrame:
     """Return a delivery's counted visits by the clock of `timezone`: one row per period of `every` and series.
 
     In: `visits` through `with_consent`. Columns: `starts_at` (in that zone), `series` ("pages", without transactions;

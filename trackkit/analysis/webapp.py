@@ -5,9 +5,11 @@ Visitors are persons: browser identities, else recipients. Those who refused web
 with their whole history, and counted apart. Who walked along two paths is a visitor of both.
 """
 
+from typing import Annotated
+
 import polars as pl
 
-from trackkit.analysis.consent import consent_counts, displays, with_consent
+from trackkit.analysis.consent import CONSENTS, consent_counts, displays, with_consent
 from trackkit.analysis.messages import with_label
 from trackkit.analysis.ranking import ranked, with_others
 from trackkit.engine.deliveries import unnamed_if_deleted
@@ -33,6 +35,7 @@ PATH = ["web_application", "goal"]
 CONVERSION = """
     pages visitors steps started converted conversion_rate bounced bounce_rate left_out everyone left_out_rate
 """
+ORDERS = ("any", "strict")
 FUNNEL = "place step page displayed visitors started share before lost loss_rate"
 SOURCES = "rank found_by delivery_id source visitors total share started converted conversion_rate"
 FOUND_BY = pl.Enum(["cookie", "application", "nothing"])
@@ -50,7 +53,9 @@ def applications(tables: Measurable, web_application: str = "") -> list[str]:
     return [require_word("web application", str(web_application), names)]
 
 
-def counted_pages(tables: Measurable, web_application: str = "", consent: str = "opt-out") -> pl.DataFrame:
+def counted_pages(
+    tables: Measurable, web_application: str = "", consent: Annotated[str, CONSENTS] = "opt-out"
+) -> pl.DataFrame:
     """Return the pages displayed in a web application, or in all: one row per `page_hit`, refused ones included.
 
     A page with several tags has a row for each. Columns: those of `page_hit`; `visitor`; `web_choice` and `is_counted`
@@ -61,7 +66,7 @@ def counted_pages(tables: Measurable, web_application: str = "", consent: str = 
     return with_consent(tables, pages, consent)
 
 
-def conversion(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
+def conversion(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.DataFrame:
     """Return the headline of each path of each web application, both most displayed first: one row per path.
 
     In: the frame of `counted_pages`. Columns: `web_application`; `goal`, null without one; `pages` displayed and
@@ -89,7 +94,7 @@ def conversion(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
     )
 
 
-def funnel(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
+def funnel(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.DataFrame:
     """Return how many visitors got how far: one row per web application, path and step.
 
     In: the frame of `counted_pages`. Columns: `web_application`, `goal`; `place` (1, 2...), `step` (its number on the
@@ -99,7 +104,7 @@ def funnel(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
     besides that each step was first displayed at or after the one before. A step that only visitors left out saw is
     there with 0; pages without a step are on no path.
     """
-    require_word("order", order, ("any", "strict"))
+    require_word("order", order, ORDERS)
     walks = _walks(pages, order)
     counts = walks.group_by(*PATH, "place").agg(displayed=_count(), visitors=pl.col("is_reached").sum().cast(pl.Int64))
     before = pl.col("visitors").shift(1).over(PATH, order_by="place")
@@ -116,7 +121,11 @@ def funnel(pages: pl.DataFrame, order: str = "any") -> pl.DataFrame:
 
 
 def traffic_sources(
-    tables: Measurable, pages: pl.DataFrame, external_delivery: str = "", order: str = "any", top: int = 10
+    tables: Measurable,
+    pages: pl.DataFrame,
+    external_delivery: str = "",
+    order: Annotated[str, ORDERS] = "any",
+    top: int = 10,
 ) -> pl.DataFrame:
     """Return where the visitors came from: one row per web application, path and source, the largest first.
 

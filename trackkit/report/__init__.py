@@ -9,17 +9,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unicodedata import category
-
-from pydantic import TypeAdapter, ValidationError
 
 from trackkit import resources
 from trackkit.engine.deliveries import require_timezone
@@ -27,17 +22,14 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.report import fork_server, notebook
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
-from trackkit.report.template import ParameterChoice, Template, check, template
+from trackkit.report.template import ParameterChoice, Template, template
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-__all__ = ["REPORTS", "Page", "Report", "check", "open_page", "render", "report_path", "slug"]
+__all__ = ["REPORTS", "Page", "Report", "open_page", "render", "report_path", "slug"]
 
-IDS = ("delivery", "recipient")
-_UNFIT = ("Cc", "Cs")  # control characters, of which a source lets only the tab into a name, and halves of letters
 INLINE, SHARED = "inline", "shared"  # where a page has the script that draws its charts
-GIVEN_APART = ("store", "lang")  # arguments of their own, not to be given among the parameters
 
 
 @dataclass(frozen=True)
@@ -51,10 +43,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for `trackkit reports --json`."""
-        return {
-            "name": self.name, "title": self.title, "scope": self.scope,
-            "parameters": [asdict(parameter) for parameter in self.parameters],
-        }  # fmt: skip
+        return asdict(self)
 
 
 class _Reports(Mapping[str, Report]):
@@ -156,7 +145,7 @@ def _report(name: str, lang: str = "en") -> tuple[Report, Template, NotebookNode
     path = resources.find(f"{notebook.NOTEBOOKS}/{name}.ipynb")
     book, words = notebook.read(path), template(name, lang)
     chosen = [_settled(each, words.parameters.get(each.name)) for each in notebook.parameters(book, path)]
-    offered = tuple(each for each in chosen if each.name not in GIVEN_APART)
+    offered = tuple(each for each in chosen if each.name not in notebook.GIVEN_APART)
     scope = notebook.scope(book, [each.name for each in offered])
     return Report(name, words.title, scope, offered), words, book
 
@@ -165,7 +154,7 @@ def _settled(parameter: Parameter, choice: ParameterChoice | None) -> Parameter:
     if choice is None:
         return parameter
     default = parameter.default if choice.default is None else choice.default
-    return replace(parameter, default=_typed(parameter, default), choices=tuple(choice.choices))
+    return replace(parameter, default=parameter.value(default), choices=tuple(choice.choices))
 
 
 def _values(report: Report, given: Mapping[str, Any], words: Template) -> dict[str, Any]:
@@ -174,62 +163,21 @@ def _values(report: Report, given: Mapping[str, Any], words: Template) -> dict[s
     for name in given:
         if name not in known:
             raise RequestError(f"{report.name} has no parameter {str(name)!r}.{did_you_mean(str(name), known)}")
-    values = {name: _typed(each, given[name]) if name in given else each.default for name, each in known.items()}
-    if report.scope != "platform" and not any(values.get(name) for name in IDS):
-        needed = " or ".join(name for name in IDS if name in known)
+    values = {name: each.value(given[name]) if name in given else each.default for name, each in known.items()}
+    if report.scope != "platform" and not any(values.get(name) for name in notebook.IDS):
+        needed = " or ".join(name for name in notebook.IDS if name in known)
         raise RequestError(f"{report.name} needs a {needed}: give its id.")
     if values.get("timezone"):
-        require_timezone(values["timezone"])
+        require_timezone(str(values["timezone"]))
     return values
-
-
-def _typed(parameter: Parameter, value: Any) -> Any:
-    """Return a value as the parameter's type; text from a command line is converted, nonsense is refused."""
-    kind = notebook.TYPES[parameter.type]
-    if kind is str:
-        value = _as_text(value)
-    try:
-        if isinstance(value, bool) and kind is not bool:
-            raise ValueError
-        typed = TypeAdapter(kind).validate_python(value)
-        if not _is_sound(typed):
-            raise ValueError
-    except (ValidationError, ValueError):
-        shown = repr(value)[:80]
-        kind_of = "str without control characters" if parameter.type == "str" else parameter.type
-        raise RequestError(f"Parameter {parameter.name} is of type {kind_of}; got {shown}.") from None
-    if parameter.choices and typed not in parameter.choices:
-        choices = ", ".join(map(str, parameter.choices))
-        raise RequestError(f"Parameter {parameter.name} is one of {choices}; got {str(value)[:80]!r}.")
-    return typed
-
-
-def _as_text(value: Any) -> Any:
-    """An id that is a number, and a date, as text; what is neither is refused as it is."""
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _is_sound(value: Any) -> bool:
-    match value:
-        case bool():
-            return True
-        case int():
-            return abs(value) < 2**63
-        case float():
-            return math.isfinite(value)
-        case str():
-            return len(value) <= 10_000 and not any(letter != "\t" and category(letter) in _UNFIT for letter in value)
-    return False
 
 
 def _path(report: Report, out: Path, values: Mapping[str, Any], lang: str) -> Path:
     """Name the file from allowed letters and a hash, so that no id leads elsewhere and no two ids share a file."""
     defaults = {parameter.name: parameter.default for parameter in report.parameters}
-    told = {name: value for name, value in values.items() if name in IDS or value != defaults[name]}
+    told = {name: value for name, value in values.items() if name in notebook.IDS or value != defaults[name]}
     digest = hashlib.sha256(json.dumps([report.name, lang, told], sort_keys=True).encode()).hexdigest()[:8]
-    about = "-".join(slug(values[name]) for name in IDS if values.get(name)) or "platform"
+    about = "-".join(slug(values[name]) for name in notebook.IDS if values.get(name)) or "platform"
     return out / f"{slug(report.name)}-{about}-{digest}.html"
 
 

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
-from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.engines import papermill_engines
@@ -25,7 +24,7 @@ from traitlets.config import Config
 import trackkit
 from trackkit import errors
 from trackkit.errors import ReportError, TrackkitError
-from trackkit.report import common, fork_server
+from trackkit.report import common, fork_server, notebook
 from trackkit.report.forked import NAME, ForkedEngine
 
 CELL_SECONDS = 900
@@ -57,11 +56,22 @@ def execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path) -> 
 def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, config: dict[str, Any]) -> NotebookNode:
     run: list[NotebookNode] = []
     try:
-        return papermill.execute_notebook(
-            book, None, dict(parameters), engine_name=NAME, kernel_name=NAME, language="python", progress_bar=False,
-            start_timeout=START_SECONDS, execution_timeout=CELL_SECONDS, run_timeout=RUN_SECONDS, begun=run.append,
-            handed=common.packed(parameters) if fork_server.is_child() else b"", **config,
-        )  # fmt: skip
+        executed: NotebookNode = papermill.execute_notebook(
+            book,
+            None,
+            dict(parameters),
+            engine_name=NAME,
+            kernel_name=NAME,
+            language="python",
+            progress_bar=False,
+            start_timeout=START_SECONDS,
+            execution_timeout=CELL_SECONDS,
+            run_timeout=RUN_SECONDS,
+            begun=run.append,
+            handed=common.packed(parameters) if fork_server.is_child() else b"",
+            **config,
+        )
+        return executed
     except papermill.PapermillExecutionError as error:
         _raise_refusal(error.ename, error.evalue)
         _keep(run, failed)
@@ -84,7 +94,7 @@ def _keep(run: list[NotebookNode], failed: Path) -> None:
         failed.unlink(missing_ok=True)
         descriptor = os.open(failed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(nbformat.writes(book))
+            notebook.write(book, file)
 
 
 def _kernel(folder: Path) -> Config:
@@ -95,9 +105,11 @@ def _kernel(folder: Path) -> Config:
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
     kernel = {
-        "argv": [*command, "--log-level=50"], "display_name": NAME, "language": "python",
+        "argv": [*command, "--log-level=50"],
+        "display_name": NAME,
+        "language": "python",
         "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
-    }  # fmt: skip
+    }
     (place / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
     client = {"kernel_manager_class": _Manager, "shutdown_kernel": "immediate"}
     return Config({"NotebookClient": client, "KernelManager": {"connection_file": str(folder / "kernel.json")}})

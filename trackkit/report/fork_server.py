@@ -178,7 +178,8 @@ def _fork_and_reap(listener: socket.socket) -> None:
         end.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # a child that ends wakes us
     signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
-    while sys.stdin not in (ready := wait([sys.stdin, listener, woken, *askers.values()])):
+    starter = sys.stdin.fileno()  # at its end when whoever started us is gone
+    while starter not in (ready := wait([starter, listener, woken, *askers.values()])):
         if woken in ready:
             woken.recv(4096)
         for pid in [pid for pid, asker in askers.items() if asker in ready]:  # it has nothing to say: it is gone

@@ -24,12 +24,17 @@ from trackkit.report.fork_server import Child, GoneError
 NAME = "trackkit"
 FOREVER = 20 * 86_400.0  # seconds; systems wait no longer than 24 days at once
 LANGUAGE = {
-    "name": "python", "version": sys.version.split()[0], "mimetype": "text/x-python", "file_extension": ".py",
-    "codemirror_mode": {"name": "ipython", "version": 3}, "pygments_lexer": "ipython3", "nbconvert_exporter": "python",
-}  # fmt: skip
+    "name": "python",
+    "version": sys.version.split()[0],
+    "mimetype": "text/x-python",
+    "file_extension": ".py",
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "pygments_lexer": "ipython3",
+    "nbconvert_exporter": "python",
+}
 
 
-class ForkedEngine(Engine):
+class ForkedEngine(Engine):  # type: ignore[misc]  # papermill has no types
     """Runs a notebook in a forked child of its own.
 
     Beside papermill's own options: `run_timeout` (seconds for all cells together) and `begun`, called with the notebook
@@ -61,7 +66,7 @@ class ForkedEngine(Engine):
         nb_man.nb.metadata["language_info"] = LANGUAGE
 
 
-class _Client(PapermillNotebookClient):
+class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
     """papermill's client of a kernel, which hears a child instead."""
 
     def run(self, deadline: float, handed: bytes) -> None:
@@ -76,7 +81,7 @@ class _Client(PapermillNotebookClient):
         finally:
             self._child.end()
 
-    def execute_cell(self, cell: NotebookNode, cell_index: int, *_: Any, **__: Any) -> NotebookNode:  # type: ignore[override]
+    def execute_cell(self, cell: NotebookNode, cell_index: int, *_: Any, **__: Any) -> NotebookNode:
         """Run one cell; CellExecutionError when it fails, unless its tags say that it may."""
         skipped = self.skip_cells_with_tag in cell.metadata.get("tags", [])
         if cell.cell_type != "code" or not cell.source.strip() or skipped:

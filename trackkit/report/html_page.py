@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -37,13 +37,8 @@ ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _OWN_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
-_NAMES_IN = (
-    "domain",
-    "sort",
-    "title",
-    "text",
-    "description",
-)  # whose text may be a log's, even one that looks like a colour
+# Whose text may be a log's, even one that looks like a colour.
+_NAMES_IN = ("domain", "sort", "title", "text", "description")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
 _OWN_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
 
@@ -57,22 +52,6 @@ class Made:
     timezone: str
     lang: str = "en"
     shared: bool = False  # whether Vega stands once beside the pages
-
-
-class _Exporter(TemplateExporter):
-    """nbconvert with our own template, where every value is escaped unless it is marked safe."""
-
-    output_mimetype = "text/html"
-    file_extension = ".html"
-
-    def default_filters(self) -> Iterable[tuple[str, Any]]:
-        return [("script_json", script_json)]
-
-    def _create_environment(self) -> Environment:
-        environment = super()._create_environment()
-        environment.autoescape = True
-        environment.undefined = StrictUndefined
-        return environment
 
 
 def export(executed: NotebookNode, template: Template, made: Made) -> str:
@@ -92,9 +71,14 @@ def export(executed: NotebookNode, template: Template, made: Made) -> str:
 @lru_cache(maxsize=16)
 def _environment(folders: tuple[Path, ...], index: Path, lang: str) -> Environment:
     """Where templates are compiled, once for many pages; anew for another file `index`, and when a file changes."""
-    made = _Exporter(template_paths=[str(folder) for folder in folders]).environment
-    made.globals |= speech(lang)
-    return made
+    exporting: Callable[..., TemplateExporter] = TemplateExporter  # which has no types
+    exporter = exporting(template_paths=[str(folder) for folder in folders], file_extension=".html")
+    environment: Environment = exporter.environment
+    environment.autoescape = True  # every value is escaped unless it is marked safe
+    environment.undefined = StrictUndefined
+    environment.filters["script_json"] = script_json
+    environment.globals |= speech(lang)
+    return environment
 
 
 def script_json(value: Any) -> Markup:
@@ -120,22 +104,29 @@ def _page(executed: NotebookNode, template: Template, made: Made) -> dict[str, A
     drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
     scripts = [*([] if made.shared else [vega()]), drawing] if drawn else []
     shared = f"{ASSETS}/{file_name()}" if drawn and made.shared else ""
-    header = _header(executed)
     return {
-        "lang": tag(made.lang), "title": template.title, "text": _paragraphs(template.text), "header": header,
-        "sections": sections, "style": Markup(style), "scripts": [Markup(script) for script in scripts],
-        "shared": shared, "policy": _policy(scripts, shared), "report": made.report, "version": __version__,
+        "lang": tag(made.lang),
+        "title": template.title,
+        "text": _paragraphs(template.text),
+        "header": _header(executed),
+        "sections": sections,
+        "style": Markup(style),
+        "scripts": [Markup(script) for script in scripts],
+        "shared": shared,
+        "policy": _policy(scripts, shared),
+        "report": made.report,
+        "version": __version__,
         "timezone": made.timezone,
         "calculated": instant(datetime.now(UTC), made.timezone, seconds=True, lang=made.lang),
         "parameters": {name: plain(value) for name, value in made.parameters.items()},
-    }  # fmt: skip
+    }
 
 
 def _header(executed: NotebookNode) -> dict[str, Any]:
     for cell in notebook.code_cells(executed):
         for data in _shown(cell):
             if HEADER in data:
-                return data[HEADER]
+                return dict(data[HEADER])
     return {"heading": "", "subtitle": "", "facts": [], "notes": [], "remarks": [], "data_through": "", "loads": []}
 
 
@@ -146,10 +137,8 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
         piece["id"] = f"s{place}-{nth}"
     wanted = section.show or ["chart", "table"]
     kept = [piece for kind in wanted for piece in pieces if piece["kind"] == kind] if section.show else pieces
-    return {
-        "name": section.name, "title": section.title, "text": _paragraphs(section.text), "width": section.width,
-        "pieces": kept,
-    }  # fmt: skip
+    words = {"name": section.name, "title": section.title, "text": _paragraphs(section.text), "width": section.width}
+    return words | {"pieces": kept}
 
 
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
@@ -183,9 +172,12 @@ def _chart(spec: dict[str, Any], colours: Theme, lang: str) -> dict[str, Any]:
     wide = {"width": "container"} if spec.get("width") == WIDTH else {}
     drawn = _recoloured(config, by_variable(colours)) | {key: spec[key] for key in ("datasets", "data") if key in spec}
     return {
-        "kind": "chart", "spec": drawn | {"background": "transparent"} | wide, "empty": not rows,
-        "description": plain(spec.get("description") or say("Chart", lang)), **_table_behind(spec, rows, lang),
-    }  # fmt: skip
+        "kind": "chart",
+        "spec": drawn | {"background": "transparent"} | wide,
+        "empty": not rows,
+        "description": plain(spec.get("description") or say("Chart", lang)),
+        **_table_behind(spec, rows, lang),
+    }
 
 
 def _recoloured(part: Any, names: Mapping[str, str]) -> Any:
@@ -202,7 +194,7 @@ def _is_name(key: str, value: Any) -> bool:
 
 def _table_behind(spec: Mapping[str, Any], rows: list[dict[str, Any]], lang: str) -> dict[str, Any]:
     """The figures of a chart as a table: the fields of its tooltip, for those who cannot see or hover it."""
-    encoding = next(
+    encoding: dict[str, Any] = next(
         (layer["encoding"] for layer in [spec, *spec.get("layer", [])] if "tooltip" in layer.get("encoding", {})), {}
     )
     fields = [field for field in encoding.get("tooltip", []) if "field" in field]

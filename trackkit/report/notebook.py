@@ -8,12 +8,17 @@ from __future__ import annotations
 import ast
 import io
 import json
+import math
 import re
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+from unicodedata import category
+
+from pydantic import TypeAdapter
 
 from trackkit.errors import RequestError
 
@@ -24,7 +29,12 @@ NOTEBOOKS = "notebooks/reports"
 PARAMETERS = "parameters"
 SECTION = "section:"
 ALWAYS = ("store", "timezone", "lang")  # parameters of every report
-TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+GIVEN_APART = ("store", "lang")  # of them, those that a report is asked for in another way
+IDS = ("delivery", "recipient")
+Value = bool | int | float | str
+TYPES: dict[str, type[Value]] = {"str": str, "int": int, "float": float, "bool": bool}
+_CONVERTERS = {name: TypeAdapter(kind) for name, kind in TYPES.items()}
+_UNFIT = ("Cc", "Cs")  # control characters, of which a source lets only the tab into a name, and halves of letters
 
 
 @dataclass(frozen=True)
@@ -40,17 +50,61 @@ class Parameter:
     @property
     def required(self) -> bool:
         """Whether the report cannot run without a value for it."""
-        return self.default == ""
+        return bool(self.default == "")
+
+    def value(self, given: Any) -> Value:
+        """Return a value as the parameter's type: text is converted; RequestError for what does not fit."""
+        shown = str(given)[:80]
+        if self.type == "str":
+            given = _as_text(given)
+        try:
+            value: Value = _CONVERTERS[self.type].validate_python(given)
+            if not _is_sound(value) or (isinstance(given, bool) and self.type != "bool"):
+                raise ValueError
+        except ValueError:  # pydantic's is one too
+            kind = "str without control characters" if self.type == "str" else self.type
+            raise RequestError(f"Parameter {self.name} is of type {kind}; got {repr(given)[:80]}.") from None
+        if self.choices and value not in self.choices:
+            choices = ", ".join(map(str, self.choices))
+            raise RequestError(f"Parameter {self.name} is one of {choices}; got {shown!r}.")
+        return value
+
+
+def _as_text(value: Any) -> Any:
+    """An id that is a number, and a date, as text; what is neither is refused as it is."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _is_sound(value: Value) -> bool:
+    match value:
+        case bool():
+            return True
+        case int():
+            return abs(value) < 2**63
+        case float():
+            return math.isfinite(value)
+    return len(value) <= 10_000 and not any(letter != "\t" and category(letter) in _UNFIT for letter in value)
 
 
 def read(path: Path) -> NotebookNode:
     """Read a notebook; RequestError when it is not one."""
     import nbformat
 
+    reader: Callable[..., NotebookNode] = nbformat.read  # which has no types
     try:
-        return nbformat.read(path, as_version=4)
+        return reader(path, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:
         raise RequestError(f"{path} is not a notebook: {type(error).__name__}: {error}.") from None
+
+
+def write(book: NotebookNode, file: IO[str]) -> None:
+    """Write a notebook."""
+    import nbformat
+
+    writer: Callable[..., None] = nbformat.write
+    writer(book, file)
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -114,7 +168,7 @@ def parameters(notebook: NotebookNode, path: Path) -> tuple[Parameter, ...]:
     if len(cells) != 1:
         raise RequestError(f"{path} has {len(cells)} cells tagged 'parameters'; it needs exactly one.")
     comments = _comments(cells[0].source)
-    return tuple(_parameter(line, comments, path) for line in _tree(cells[0], path).body)
+    return tuple(_parameter(line, comments, path) for line in tree_of(cells[0], path).body)
 
 
 def _comments(source: str) -> dict[int, str]:
@@ -146,30 +200,39 @@ def options_used(notebook: NotebookNode, path: Path) -> dict[str, set[str]]:
     """
     used: dict[str, set[str]] = {name: set() for name in sections(notebook)}
     for cell in code_cells(notebook):
-        tree = _tree(cell, path)
-        names = _section_names(tree)
+        tree = tree_of(cell, path)
+        names = assigned(tree)
         for node in ast.walk(tree):
-            match node:
-                case ast.Attribute(value=ast.Subscript(slice=ast.Constant(value=str(section))), attr=option):
-                    used.setdefault(section, set()).add(option)
-                case ast.Attribute(value=ast.Name(id=name), attr=option) if name in names:
-                    used.setdefault(names[name], set()).add(option)
+            if isinstance(node, ast.Attribute):
+                page = names.get(node.value.id, node.value) if isinstance(node.value, ast.Name) else node.value
+                if section := section_read(page):
+                    used.setdefault(section, set()).add(node.attr)
     return used
 
 
-def _section_names(tree: ast.Module) -> dict[str, str]:
-    """The names that a cell gives to sections: `words = page["links"]`."""
-    names = {}
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript(slice=ast.Constant(value=str(section)))):
-                names[name] = section
-    return names
+def section_read(node: ast.expr) -> str | None:
+    """Return the section whose choices an expression is: `page["links"]`."""
+    match node:
+        case ast.Subscript(slice=ast.Constant(value=str(section))):
+            return section
+    return None
 
 
-def _tree(cell: NotebookNode, path: Path) -> ast.Module:
+def assigned(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return what stands for each name that a cell gives."""
+    return {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def tree_of(cell: NotebookNode, path: Path) -> ast.Module:
+    """Parse the code of a cell; RequestError when it is not Python."""
     try:
-        return ast.parse(cell.source)
+        return ast.parse(str(cell.source))
     except SyntaxError as error:
         raise RequestError(f"{path}: a cell is not Python: {error.msg}: {(error.text or '').strip()!r}.") from None
 
@@ -178,7 +241,7 @@ def faults(notebook: NotebookNode, path: Path) -> list[str]:
     """Return what is wrong with a report notebook, one sentence each: outputs, imports, arithmetic, tied sections."""
     try:
         declared = {parameter.name for parameter in parameters(notebook, path)}
-        trees = [(cell, _tree(cell, path)) for cell in code_cells(notebook)]
+        trees = [(cell, tree_of(cell, path)) for cell in code_cells(notebook)]
     except RequestError as error:
         return [str(error)]
     found = [f"it has no parameter {name!r}." for name in ALWAYS if name not in declared]

@@ -43,7 +43,7 @@ MISSING = translatable(
     }
 )
 # Everything else. Holes: {count}, {total}, {at}, {until}, {state}, {deliveries}, {currencies}.
-WORDS = translatable(
+SENTENCES: Mapping[str, str] = translatable(
     {
         "not_listed": "This delivery is in no table of deliveries: only what its hits and messages say is known.",
         "proof": "This is a proof: averages and totals leave it out.",
@@ -103,12 +103,18 @@ WORDS = translatable(
 )
 # Limits that are checks of quality as well, told once: by the verdict where they weigh on it, else by themselves.
 CHECKED = {
-    "unknown_links": "unknown_links", "unknown_messages": "unknown_messages", "undated": "undated",
-    "unknown_types": "unknown_types", "unknown_statuses": "unknown_statuses", "tracking_missing": "tracking_missing",
+    "unknown_links": "unknown_links",
+    "unknown_messages": "unknown_messages",
+    "undated": "undated",
+    "unknown_types": "unknown_types",
+    "unknown_statuses": "unknown_statuses",
+    "tracking_missing": "tracking_missing",
     "quarantined": "corrupt_lines",
-    "deliveries_untracked": "tracking_missing", "unlisted_deliveries": "unknown_deliveries",
-}  # fmt: skip
-WORDS |= {limit: REASONS.get(limit, REASONS[check]) for limit, check in CHECKED.items() if limit not in WORDS}
+    "deliveries_untracked": "tracking_missing",
+    "unlisted_deliveries": "unknown_deliveries",
+}
+_OF_CHECKS = {limit: REASONS.get(limit, REASONS[check]) for limit, check in CHECKED.items()}
+WORDS: Mapping[str, str] = {**_OF_CHECKS, **SENTENCES}
 PASSED = translatable("Quality of the logs: pass. No problem of forwarding was found.")
 
 _ONE_CURRENCY = ("currency", "currency_taken")
@@ -128,7 +134,8 @@ def sentences(
     told = [] if quality is None else list(_verdict(quality, timezone, lang))
     rows = (limits if quality is None else _less(limits, quality)).iter_rows(named=True)
     told += [(row["weight"], _sentence(row, timezone, lang)) for row in rows]
-    return tuple([words for weight, words in told if weight == kind] for kind in ("warning", "note"))
+    warnings, remarks = ([words for weight, words in told if weight == kind] for kind in ("warning", "note"))
+    return warnings, remarks
 
 
 def _verdict(quality: pl.DataFrame, timezone: str, lang: str) -> Iterator[tuple[str, str]]:
@@ -138,13 +145,17 @@ def _verdict(quality: pl.DataFrame, timezone: str, lang: str) -> Iterator[tuple[
         "pass": say(PASSED, lang),
         "warn": several(
             "Quality of the logs: warning, for {count} reason:",
-            "Quality of the logs: warning, for {count} reasons:", len(reasons), lang,
+            "Quality of the logs: warning, for {count} reasons:",
+            len(reasons),
+            lang,
         ),
         "fail": several(
             "Quality of the logs: failure, for {count} reason:",
-            "Quality of the logs: failure, for {count} reasons:", len(reasons), lang,
+            "Quality of the logs: failure, for {count} reasons:",
+            len(reasons),
+            lang,
         ),
-    }  # fmt: skip
+    }
     for sentence in [heads[verdict(quality)], *reasons]:
         yield ("warning" if reasons else "note"), sentence
 

@@ -5,6 +5,7 @@ what its figures cannot say.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -30,11 +31,22 @@ from trackkit.schema import INSTANT, MESSAGE_TYPES, STATES
 from trackkit.show.wording import clipped, instant, number, plain
 
 # The names of facts, said where the head is made.
-translatable((
-    "Delivery", "State", "Channel", "First message", "Last message", "Planned contact", "Messages to deliver",
-    "Recipient", "Messages prepared", "Deliveries", "First launch", "Last launch", "Hits", "Last hit",
-    "Services", "Acts", "First act", "Last act",
-))  # fmt: skip
+translatable(
+    ("Delivery", "State", "Channel", "First message", "Last message", "Planned contact", "Messages to deliver")
+)
+translatable(
+    (
+        "Messages to deliver",
+        "Recipient",
+        "Messages prepared",
+        "Deliveries",
+        "First launch",
+        "Last launch",
+        "Hits",
+        "Last hit",
+    )
+)
+translatable(("Services", "Acts", "First act", "Last act"))
 MIME = "application/vnd.trackkit.header+json"
 
 
@@ -248,10 +260,10 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
         ("Last act", instant(last, timezone, lang=lang)),
     ]
     heading = found["service"].item() if service else say("All services", lang)
+    facts = [(say(name, lang), value) for name, value in shown if value]
     return Header(
-        heading=clipped(heading, 300), facts=[(say(name, lang), value) for name, value in shown if value],
-        data_through=instant(last, timezone, lang=lang), loads=_loads(tables),
-    )  # fmt: skip
+        clipped(heading, 300), facts=facts, data_through=instant(last, timezone, lang=lang), loads=_loads(tables)
+    )
 
 
 def _loads(tables: Snapshot) -> list[str]:
@@ -285,7 +297,7 @@ def _header(
     )
 
 
-def _code(code: int | None, words: dict[int, str], lang: str) -> str:
+def _code(code: int | None, words: Mapping[int, str], lang: str) -> str:
     if code is None:
         return ""
     return say(words[code], lang) if code in words else say("code {code}", lang, code=code)

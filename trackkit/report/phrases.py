@@ -73,7 +73,8 @@ def _translations(lang: str) -> dict[Phrase, Phrase]:
         return {}
     path = catalogue_file(lang)
     assert path is not None
-    return {_key(message.id): message.string for message in read(path, lang) if message.id and not message.fuzzy}
+    known = [message for message in read(path, lang) if message.id and not message.fuzzy]
+    return {_key(message.id): _key(message.string) for message in known if message.string}
 
 
 def _key(words: str | Iterable[str]) -> Phrase:
@@ -133,7 +134,7 @@ def _of_pages() -> Iterator[tuple[Phrase, str]]:
     for name in sorted({path.name for folder in resources.folders(SKIN) for path in folder.glob("*.j2")}):
         page = Environment().parse(resources.find(f"{SKIN}/{name}").read_text("utf-8"))
         for _, call, said in extract_from_ast(page, ("say", "several")):
-            texts = [said] if isinstance(said, str) else [text for text in said if text]
+            texts = [said] if isinstance(said, str) else [text for text in said or () if text]
             yield (texts[0] if call == "say" else (texts[0], texts[1])), f"{SKIN}/{name}"
 
 

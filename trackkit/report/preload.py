@@ -4,6 +4,7 @@ polars is imported and asked nothing: its threads would start, and a child that 
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from importlib import import_module
@@ -13,18 +14,16 @@ import trackkit
 from trackkit.report.vega import made_meanwhile
 
 REPORT = "tracking_indicators"
-NAMES = (
-    "altair", "papermill", "nbconvert", "babel.numbers", "lxml.etree", "nh3", "tinycss2", "deltalake",
-    "narwhals._interchange.dataframe", "narwhals._polars.dataframe", "trackkit.store", "trackkit.report",
-    "trackkit.report.execute", "trackkit.report.html_page", "trackkit.report.shell", "trackkit.report.workers",
-)  # fmt: skip
+LIBRARIES = ("altair", "papermill", "nbconvert", "babel.numbers", "lxml.etree", "nh3", "tinycss2", "deltalake")
+PRIVATE = ("narwhals._interchange.dataframe", "narwhals._polars.dataframe")  # another version may have other ones
+OURS = ("store", "report", "report.execute", "report.html_page", "report.shell", "report.workers")
 
 
 def preload() -> None:
     """Import and use once; RuntimeError if a thread of Python was started, which no child would have."""
     with made_meanwhile():  # which takes as long as to import
-        for name in NAMES:
-            with suppress(ModuleNotFoundError):  # not all are public: another version has other ones
+        for name in (*LIBRARIES, *PRIVATE, *(f"trackkit.{module}" for module in OURS)):
+            with suppress(ModuleNotFoundError):
                 import_module(name)
         for name in trackkit.__all__:
             getattr(trackkit, name)
@@ -35,22 +34,25 @@ def preload() -> None:
 
 def _use_once() -> None:
     """Fill the caches of libraries, with a small page in every language; no frame is asked anything here."""
-    from nbformat.v4 import new_code_cell, new_notebook, new_output
+    from nbformat import NotebookNode
 
     from trackkit.analysis.domains import class_of, domain_list
     from trackkit.language import languages
     from trackkit.report.html_page import Made, export
-    from trackkit.report.shell import shell
+    from trackkit.report.shell import run_once, shell
     from trackkit.report.template import template
 
     class_of("a.example", domain_list().by_domain)
-    shell().run_cell("None", silent=True)
-    written = shell().display_formatter.format
+    run_once(shell())
+    node: Callable[..., NotebookNode] = NotebookNode
+    formatter: Any = shell().display_formatter
     for lang in languages():
         words = template(REPORT, lang)
-        cell = new_code_cell("", metadata={"tags": [f"section:{words.names[0]}"]})
-        cell.outputs = [new_output("display_data", written(shown)[0]) for shown in (_chart(lang), _header(lang))]
-        export(new_notebook(cells=[cell]), words, Made(REPORT, {}, "UTC", lang))
+        shown = [formatter.format(part)[0] for part in (_chart(lang), _header(lang))]
+        outputs = [node(output_type="display_data", data=data) for data in shown]
+        metadata = {"tags": [f"section:{words.names[0]}"]}
+        cell = node(cell_type="code", source="", metadata=metadata, outputs=outputs)
+        export(node(cells=[cell]), words, Made(REPORT, {}, "UTC", lang))
 
 
 def _chart(lang: str) -> Any:

@@ -9,11 +9,13 @@ import io
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.interactiveshell import ExecutionResult
 from jupyter_client.session import Session, json_packer
 from traitlets import default
 from traitlets.config import Config
@@ -33,7 +35,7 @@ class _Session(Session):
     def _one_run(self) -> str:
         return "trackkit"
 
-    def send(self, stream: Any, msg_or_type: Any, content: Any = None, *_: Any, **__: Any) -> None:  # type: ignore[override]
+    def send(self, stream: Any, msg_or_type: Any, content: Any = None, *_: Any, **__: Any) -> None:
         """Say one message: its type and its content."""
         message = msg_or_type if content is None else {"msg_type": msg_or_type, "content": content}
         said = json_packer({part: message[part] for part in ("msg_type", "content")})
@@ -51,7 +53,7 @@ class _Stream(io.TextIOBase):
         self._letters, self._since = 0, 0.0
         self._lock = threading.RLock()
 
-    encoding = "utf-8"  # type: ignore[assignment]
+    encoding = "utf-8"
 
     def writable(self) -> bool:
         return True
@@ -80,12 +82,18 @@ class _Stream(io.TextIOBase):
 @functools.cache
 def shell() -> ZMQInteractiveShell:
     """Return the one shell of this process, made on first use: no start-up files, no history."""
-    session = _Session(config=Config())
     quiet = Config({"HistoryManager": {"enabled": False}})
     made = ZMQInteractiveShell.instance(config=quiet, compiler_class=XCachingCompiler)
-    made.displayhook.session = made.display_pub.session = session
-    made.raw_input = made.getpass = _no_input
+    for channel in (made.displayhook, made.display_pub):
+        channel.set_trait("session", _session())
+    for ask in ("raw_input", "getpass"):
+        setattr(made, ask, _no_input)
     return made
+
+
+@functools.cache
+def _session() -> _Session:
+    return _Session(config=Config())
 
 
 def _no_input(*_: Any, **__: Any) -> str:
@@ -94,22 +102,28 @@ def _no_input(*_: Any, **__: Any) -> str:
 
 def serve(talk: Connection) -> None:
     """Run cell after cell as told, until the connection is closed: source in, messages of a kernel out."""
-    running = shell()
-    session = running.display_pub.session
+    running, session = shell(), _session()
     session.talk = talk
-    running.init_environment()
+    prepare: Callable[[], None] = running.init_environment
+    prepare()
     sys.path.insert(0, "")  # as any kernel: modules beside the notebook
     sys.stdout, sys.stderr = _Stream("stdout", session), _Stream("stderr", session)
     with contextlib.suppress(EOFError):
         common.take(talk.recv())
         while True:
-            _run(running, talk.recv())
+            _run(running, session, talk.recv())
 
 
-def _run(running: ZMQInteractiveShell, source: str) -> None:
-    session = running.display_pub.session
+def run_once(running: ZMQInteractiveShell) -> None:
+    """Run a cell that says nothing, so that the next is not the first."""
+    run_cell: Callable[..., ExecutionResult] = running.run_cell
+    run_cell("None", silent=True)
+
+
+def _run(running: ZMQInteractiveShell, session: _Session, source: str) -> None:
+    run_cell: Callable[..., ExecutionResult] = running.run_cell
     session.send(None, "execute_input", {"code": source, "execution_count": running.execution_count})
-    result = running.run_cell(source, store_history=True)
+    result = run_cell(source, store_history=True)
     sys.stdout.flush()
     sys.stderr.flush()
     session.send(None, "execute_reply", {"status": "ok" if result.success else "error"})

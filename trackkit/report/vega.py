@@ -1,4 +1,7 @@
-"""Vega's script, which draws the charts of a page: made once in a process, since it takes a second."""
+"""Vega's script, which draws the charts of a page: made once in a process, since it takes a second.
+
+It imports nothing large, so that a fork server can begin with it.
+"""
 
 import hashlib
 import re

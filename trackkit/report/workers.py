@@ -90,7 +90,8 @@ class _Renderer:
         try:
             self.child = self.child or fork_server.Child("trackkit.report.workers")
             self.child.tell(asked)
-            return self.child.hear(time.monotonic() + LONGEST)
+            answer: Path | TrackkitError = self.child.hear(time.monotonic() + LONGEST)
+            return answer
         except (fork_server.GoneError, OSError) as error:
             self.end()
             return ReportError(f"The report stopped: its process ended ({error or type(error).__name__}).")

@@ -20,19 +20,18 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from trackkit import __version__
 from trackkit.errors import RequestError, TrackkitError
 from trackkit.report.workers import Renderers
-from trackkit.runs.executors import Result, failed, rendered
+from trackkit.runs.executors import Result, Results, failed, rendered
 from trackkit.runs.manifest import Job, made_of
 from trackkit.store import open_store
 
-if TYPE_CHECKING:
-    from distributed import Client
-
+Client = Any  # of distributed, which is imported when it is needed and has few types
 SCHEMES = ("tcp://", "tls://", "ws://", "wss://")
 CONNECT_SECONDS, LOOK_SECONDS = 5, 60
 ALONE_SECONDS = 60  # how long a run waits for a worker when the last one is gone
@@ -43,7 +42,7 @@ _STARTING = threading.Lock()
 _renderers: Renderers | None = None  # in a worker: made by its first report
 
 
-def by_cluster(jobs: list[Job], store: str, folder: Path, address: str) -> Iterator[tuple[Job, Result]]:
+def by_cluster(jobs: list[Job], store: str, folder: Path, address: str) -> Results:
     """Render jobs into `folder` on the workers of the scheduler at `address`; yield each with its result when done.
 
     Raises RequestError before anything is rendered where the scheduler is not reached, has no worker, or a worker runs
@@ -56,10 +55,15 @@ def by_cluster(jobs: list[Job], store: str, folder: Path, address: str) -> Itera
     place, lang = store if "://" in store else str(Path(store).resolve()), jobs[0].lang
     with _connected(address) as client, _probe(folder.resolve()) as mark:
         asked = {
-            "version": __version__, "store": place, "out": str(folder.resolve()), "folder": os.getcwd(), "mark": mark,
-            "lang": lang, "made": {report: made_of(report, lang) for report in {job.report for job in jobs}},
+            "version": __version__,
+            "store": place,
+            "out": str(folder.resolve()),
+            "folder": os.getcwd(),
+            "mark": mark,
+            "lang": lang,
+            "made": {report: made_of(report, lang) for report in {job.report for job in jobs}},
             "load": open_store(place).loads[-1]["load_id"],
-        }  # fmt: skip
+        }
         crew = Crew(client, asked)
         crew.require_fit()
         yield from _Sending(client, crew, asked, folder).results(jobs)
@@ -76,11 +80,9 @@ def require_dask(address: str) -> None:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator["Client"]:
-    from distributed import Client
-
+def _connected(address: str) -> Iterator[Client]:
     try:
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        client: Client = import_module("distributed").Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RequestError(f"No dask scheduler answers at {address} ({said}); start one, or leave it out.") from None
@@ -108,7 +110,7 @@ def _probe(folder: Path) -> Iterator[str]:
 class Crew:
     """The workers of a cluster that were looked at, and what keeps each from rendering as this process would."""
 
-    def __init__(self, client: "Client", asked: dict[str, Any]) -> None:
+    def __init__(self, client: Client, asked: dict[str, Any]) -> None:
         self._client, self._asked = client, asked
         self._said: dict[str, str | None] = {}
 
@@ -164,7 +166,7 @@ class _Sent(NamedTuple):
 class _Sending:
     """Jobs given to a cluster, each until it is rendered or nobody fit is left to render it."""
 
-    def __init__(self, client: "Client", crew: Crew, asked: dict[str, Any], folder: Path) -> None:
+    def __init__(self, client: Client, crew: Crew, asked: dict[str, Any], folder: Path) -> None:
         self._client, self._crew, self._asked, self._folder = client, crew, asked, folder
         self._run, self._done = f"trackkit-{secrets.token_hex(4)}", queue.SimpleQueue[Any]()
         self._sent: dict[Any, _Sent] = {}
@@ -237,7 +239,8 @@ def _result(future: Any) -> Result:
     from distributed import KilledWorker
 
     try:
-        return future.result()
+        result: Result = future.result()
+        return result
     except KilledWorker as error:
         deaths, last = error.allowed_failures + 1, error.last_worker.address
         return failed(f"The report stopped with the workers that rendered it ({deaths}, the last {last}).")

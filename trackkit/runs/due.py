@@ -7,7 +7,7 @@ page's skin, its parameters, this version of trackkit, or a load that changed it
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -25,15 +25,17 @@ from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language
 from trackkit.plain import one_line
 from trackkit.quality import worst
+from trackkit.quality.thresholds import thresholds
 from trackkit.report import INLINE, REPORTS, require_assets, require_report
 from trackkit.runs.executors import Result, failed, locally
 from trackkit.runs.index import write_index
 from trackkit.runs.manifest import PLATFORM, Job, Manifest, made_of
+from trackkit.show.theme import theme
 from trackkit.store import Store, answered, open_store
 
 INDEX, LOCK = "index.html", ".lock"
 Progress = Callable[[int, int, str], None]
-Executor = Callable[[list[Job], str, Path], Iterator[tuple[Job, Result]]]
+Executor = Callable[[list[Job], str, Path], Generator[tuple[Job, Result], None, None]]
 
 
 @dataclass
@@ -80,6 +82,7 @@ def run(
     """
     require_language(lang)
     require_assets(assets)
+    theme(), thresholds()  # every page needs both: what is wrong with them is said once, before any is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,9 +225,8 @@ def _planned(store: Store, reports: list[str], names: list[str], lang: str, asse
 
 def _left_out_of_averages(store: Store, names: list[str]) -> dict[str, list[str]]:
     """Return, of each delivery, the deleted ones that its averages do without: they may come back."""
-    launched = store.scan("delivery").select(
-        "delivery_id", is_gone=is_deleted(), at=pl.coalesce("started_at", "contact_at")
-    ).collect().drop_nulls()  # fmt: skip
+    at = pl.coalesce("started_at", "contact_at")
+    launched = store.scan("delivery").select("delivery_id", is_gone=is_deleted(), at=at).collect().drop_nulls()
     start = pl.col("at").dt.offset_by(f"-{AVERAGE_MONTHS}mo")
     own = launched.filter(pl.col("delivery_id").is_in(names)).select(name="delivery_id", start=start, end="at")
     gone = launched.filter("is_gone").sort("delivery_id")

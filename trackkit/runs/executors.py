@@ -7,7 +7,7 @@ run (what is due, the manifest, the index) knows nothing of where a report was r
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 from trackkit.report.workers import Renderers
 from trackkit.runs.manifest import Job
 
+Results = Generator[tuple["Job", "Result"], None, None]
 Result = dict[str, Any]  # what the manifest keeps of a rendered job: status, and path, sha256, seconds or error
 
 
-def locally(jobs: list[Job], store: str, folder: Path, at_once: int | None = None) -> Iterator[tuple[Job, Result]]:
+def locally(jobs: list[Job], store: str, folder: Path, at_once: int | None = None) -> Results:
     """Render jobs into `folder`, so many at once (one per core, four at most); yield each with its result when done."""
     if not jobs:
         return

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from html import unescape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
-from pydantic import Field, StringConstraints, create_model
+from pydantic import Field, StringConstraints
 
 from trackkit import toml
 from trackkit.clock import Asked, day, moment
@@ -27,7 +27,6 @@ from trackkit.store.forget import ForgetReport
 from trackkit.store.pseudonyms import Pseudonyms
 from trackkit.toml import Strict
 
-PERIODS = ("message", "exclusion", "event", "page_hit", "quarantine", "subscription", "delivery")
 FOR_EVER = "keep"
 _UNITS = {"day": "d", "week": "w", "month": "mo", "year": "y"}
 Period = Annotated[
@@ -41,13 +40,26 @@ COMING_BACK = (
     "back: remove them there first, or repeat this after the next load."
 )
 
-_Periods: Any = create_model("_Periods", __base__=Strict, **dict.fromkeys(PERIODS, (Period | None, None)))
+
+class _Periods(Strict):
+    """How long the rows of each table are kept."""
+
+    message: Period | None = None
+    exclusion: Period | None = None
+    event: Period | None = None
+    page_hit: Period | None = None
+    quarantine: Period | None = None
+    subscription: Period | None = None
+    delivery: Period | None = None
 
 
 class _Retention(Strict):
-    """A file of retention periods: how long the rows of each table are kept."""
+    """A file of retention periods."""
 
     periods: _Periods = Field(_Periods(), description="a section: [periods], and below it a line event = '1 year'")
+
+
+PERIODS = tuple(_Periods.model_fields)
 
 
 def forget(

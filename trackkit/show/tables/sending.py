@@ -154,7 +154,12 @@ def failure_table(
     return column_table(failures.with_columns(types), FAILURES, list(FAILURES), labels, lang)
 
 
-def pace_figures(pace: pl.DataFrame, timezone: str = "UTC", labels: Labels | None = None, lang: str = "en") -> Block:
+def pace_figures(
+    pace: pl.DataFrame,
+    timezone: str = "UTC",
+    labels: Annotated[Labels | None, OneOf(FIGURES)] = None,
+    lang: str = "en",
+) -> Block:
     """Show how far a delivery is, how fast it goes, when it will be done, and in a sentence whether that is in time.
 
     In: the frame of `sending.pace`.

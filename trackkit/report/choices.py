@@ -1,0 +1,247 @@
+"""Which words of a template fit: what the functions that a notebook calls say of their arguments in annotations.
+
+`Literal["area", "line"]` tells the valid values, and so does `Annotated[str, NAMES]` with any container of them, also a
+mapping or a range; `-> Annotated[pl.DataFrame, NAMES]` tells the columns of a frame. Nothing of the notebook is run.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import trackkit
+from trackkit.engine.deliveries import require_timezone
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.metrics import ARTICLES, CURRENCY, METRICS, breakdowns_of
+from trackkit.report import notebook
+from trackkit.report.notebook import Parameter
+from trackkit.report.template import OPTIONS, ParameterChoice, Section
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+Misfit = tuple[str, str]  # a key, and what is wrong with it
+DRAWN = "bar"  # a column of tables that is drawn, and in no frame
+HEADED = {"columns", "metrics"}  # arguments whose words `labels` may replace
+IN_ONE_CALL = ("labels", "categories")  # choices whose words need to fit but one call of the section
+SHOWN_BY = {"chart": "tk.charts.", "table": "tk.tables."}
+OURS = re.compile(r"tk(\.\w+)+")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of one of our functions in a cell, as it is written."""
+
+    section: str | None
+    name: str
+    function: Callable[..., Any]
+    arguments: Mapping[str, ast.expr]
+    names: Mapping[str, ast.expr]  # what the names of the cell stand for
+
+    def known(self, argument: str) -> Collection[Any] | None:
+        """Return the valid values of an argument; None where nothing tells them."""
+        declared = _declared(self.function).get(argument)
+        frame = self._columns(next(iter(self.arguments.values()))) if argument == "columns" else None
+        if frame is None:
+            return declared
+        return frame if declared is None else [name for name in declared if name in (*frame, DRAWN)]
+
+    def reads(self, node: ast.expr) -> Iterator[tuple[str | None, str]]:
+        """Yield the choices that an expression hands on whole, each with its section; a parameter has none."""
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=key) if name in self.names:
+                if section := notebook.section_read(self.names[name]):
+                    yield section, key
+            case ast.Attribute(value=ast.Subscript() as page, attr=key) if section := notebook.section_read(page):
+                yield section, key
+            case ast.Name(id=name) if name not in self.names:
+                yield None, name
+            case ast.BoolOp(values=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
+                for part in parts:
+                    yield from self.reads(part)
+            case ast.Starred(value=part):
+                yield from self.reads(part)
+
+    def said(self, node: ast.expr, section: Section) -> Iterator[Any]:
+        """Yield the words of an argument: those written in the cell, and those that it reads of the section."""
+        yield from (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+        for _, key in self.reads(node):
+            if key in OPTIONS:
+                yield from _values(getattr(section, key))
+
+    def _columns(self, node: ast.expr) -> Collection[Any] | None:
+        """The columns of the frame that an expression makes, as the function that makes it tells."""
+        match node:
+            case ast.Name(id=name) if name in self.names:
+                return self._columns(self.names[name])
+            case ast.Call(func=func) if function := _function(func):
+                return _declared(function).get("return")
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="page")), args=[frame]):  # `page.observed(frame)`
+                return self._columns(frame)
+            case ast.Call(func=ast.Attribute(value=frame)):  # `frame.filter(…)`
+                return self._columns(frame)
+        return None
+
+
+def calls(book: "NotebookNode", path: Path) -> tuple[list[Call], list[str]]:
+    """Return the calls of our functions in the cells of a notebook, and what is wrong with others, a sentence each."""
+    found: list[Call] = []
+    faults: list[str] = []
+    shared: dict[str, ast.expr] = {}
+    for cell in notebook.code_cells(book):
+        section, tree = notebook.section_of(cell), notebook.tree_of(cell, path)
+        names = shared | notebook.assigned(tree)
+        shared = shared if section or notebook.PARAMETERS in notebook.tags(cell) else names
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and OURS.fullmatch(name := ast.unparse(node.func)):
+                try:
+                    found.append(Call(section, name, *_bound(node), names))
+                    faults += _wrong_words(found[-1], node)
+                except (AttributeError, TypeError) as error:
+                    faults.append(f"'{ast.unparse(node)}': {error}.")
+    return found, faults
+
+
+def section_misfits(section: Section, called: list[Call]) -> Iterator[Misfit]:
+    """Yield what is wrong with the choices of a section: words and units that its calls do not take."""
+    own = [call for call in called if call.section == section.name]
+    for key in sorted(section.model_fields_set & OPTIONS):
+        value = getattr(section, key)
+        uses = [
+            (call, argument)
+            for call in own
+            for argument, node in call.arguments.items()
+            if (section.name, key) in call.reads(node)
+        ]
+        known = [_known(call, argument, section) for call, argument in uses]
+        if key in IN_ONE_CALL:
+            known = [None if None in known else {word for words in known for word in words or ()}]
+        yield from ((key, text) for words in known if words is not None for text in _unknown(_values(value), words))
+        yield from (
+            (key, text)
+            for call, argument in uses
+            if argument == "metrics"
+            for name in value
+            if name in METRICS and (text := _metric_misfit(name, call))
+        )
+    yield from _ceilings(section)
+    for kind in section.show:
+        if not any(call.name.startswith(SHOWN_BY[kind]) for call in own):
+            yield "show", f"this section has no {kind}."
+
+
+def parameter_misfits(parameter: Parameter, choice: ParameterChoice, called: list[Call]) -> Iterator[str]:
+    """Yield what is wrong with the default and the choices that a template gives a parameter of the notebook."""
+    if parameter.name in notebook.GIVEN_APART:
+        yield "a template does not settle it: it is given with each report."
+        return
+    try:
+        values = [parameter.value(value) for value in (choice.default, *choice.choices) if value is not None]
+        default = parameter.default if choice.default is None else parameter.value(choice.default)
+        for zone in values if parameter.name == "timezone" else ():
+            require_timezone(str(zone))
+    except RequestError as error:
+        yield str(error)
+        return
+    if choice.choices and default not in values[len(values) - len(choice.choices) :]:
+        yield f"its default {default!r} is not among its choices."
+    for call in called:
+        for argument, node in call.arguments.items():
+            if (None, parameter.name) in call.reads(node) and (known := call.known(argument)) is not None:
+                yield from _unknown([value for value in values if value or not isinstance(node, ast.BoolOp)], known)
+
+
+def _known(call: Call, argument: str, section: Section) -> Collection[Any] | None:
+    """The valid values of an argument; labels are those of what the call is told to show, where it is told."""
+    if argument == "labels" and not HEADED.isdisjoint(call.arguments):
+        told = [call.arguments[name] for name in (*HEADED, "by", "over") if name in call.arguments]
+        return [word for node in told for word in call.said(node, section)]
+    return call.known(argument)
+
+
+def _unknown(values: list[Any], known: Collection[Any]) -> Iterator[str]:
+    for value in values:
+        if value is None:
+            continue
+        if not isinstance(known, range):
+            if value not in known:
+                yield f"{value!r} is not known here.{did_you_mean(str(value), map(str, known))}"
+        elif not (isinstance(value, int) and value in known):  # a range is searched for anything else, to its end
+            yield f"{value!r} is not a whole number from {known.start}."
+
+
+def _values(choice: Any) -> list[Any]:
+    return list(choice) if isinstance(choice, list | dict) else [choice]
+
+
+def _metric_misfit(name: str, call: Call) -> str:
+    """What keeps a metric from being measured or shown by a call, if anything does."""
+    metric = METRICS[name]
+    by, over = call.arguments.get("by"), call.arguments.get("over")
+    if call.function is trackkit.measure and isinstance(by, ast.Constant) and by.value not in breakdowns_of(name):
+        return f"{name!r} cannot be broken down by {by.value!r}."
+    if over and metric.unit in (CURRENCY, ARTICLES) and not metric.denominator:
+        return f"{name!r} is no share of {ast.unparse(over)}."
+    return ""
+
+
+def _ceilings(section: Section) -> Iterator[Misfit]:
+    """Ceilings of what is no rate, or is not shown: no line and no mark would stand there."""
+    shown = section.metrics or [] if section.charted is None else section.charted
+    for name in section.ceilings or {}:
+        if name not in METRICS:
+            continue
+        if not METRICS[name].is_rate:
+            yield "ceilings", f"{name!r} is no rate."
+        elif name not in shown:
+            among = "metrics" if section.charted is None else "charted"
+            yield "ceilings", f"{name!r} is not among the {among} of this section."
+
+
+def _bound(call: ast.Call) -> tuple[Callable[..., Any], Mapping[str, ast.expr]]:
+    """The function of a call, and its arguments by name; AttributeError or TypeError where there is none that fits."""
+    function = _function(call.func)
+    if function is None:
+        raise AttributeError(f"there is no {ast.unparse(call.func)}")
+    if any(isinstance(value, ast.Starred) for value in call.args) or any(each.arg is None for each in call.keywords):
+        return function, {}
+    by_name = {each.arg: each.value for each in call.keywords if each.arg}
+    return function, inspect.signature(function).bind(*call.args, **by_name).arguments
+
+
+def _wrong_words(call: Call, node: ast.Call) -> Iterator[str]:
+    """What a cell itself says that the function does not take."""
+    for argument, value in call.arguments.items():
+        if isinstance(value, ast.Constant) and (known := call.known(argument)) is not None:
+            yield from (f"'{ast.unparse(node)}': {text}" for text in _unknown([value.value], known))
+
+
+def _function(node: ast.expr) -> Callable[..., Any] | None:
+    """The function that `tk.tables.metric_table` names; None where it names none."""
+    if not OURS.fullmatch(name := ast.unparse(node)):
+        return None
+    found: Any = trackkit
+    for part in name.split(".")[1:]:
+        found = getattr(found, part, None)
+    return found if callable(found) else None
+
+
+@cache
+def _declared(function: Callable[..., Any]) -> Mapping[str, Collection[Any]]:
+    """The valid values that a function tells of its arguments, and of what it returns."""
+    told = {name: _valid(hint) for name, hint in get_type_hints(function, include_extras=True).items()}
+    return {name: words for name, words in told.items() if words is not None}
+
+
+def _valid(hint: Any) -> Collection[Any] | None:
+    """The words or numbers that an annotation tells, wherever in it they stand."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    if get_origin(hint) is Annotated:
+        of, *notes = get_args(hint)
+        return next((note for note in notes if isinstance(note, Collection) and not isinstance(note, str)), _valid(of))
+    return next((words for part in get_args(hint) if (words := _valid(part)) is not None), None)
