@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help report test coverage lab lint bench bench-smoke loading soak rendering metrics messages lock clean env
+.PHONY: help report test coverage lab lint bench bench-smoke loading soak rendering metrics messages reads lock clean env
 .PHONY: chromium databases spark
 
 help: ## say what there is
@@ -66,6 +66,9 @@ metrics: $(READY) ## write METRICS.md from the registry
 
 messages: $(READY) ## bring the catalogues of languages in step with what the reports say
 	$(BIN)/python -m trackkit.report.phrases
+
+reads: $(READY) ## record which tables each analysis reads, into trackkit/analysis/reads.toml
+	$(BIN)/python -m tests.reads
 
 rendering: $(READY) ## time rendering against plain papermill, into benchmarks/RENDERING.md (RENDER_ARGS='--soak 5000': a soak test)
 	$(BIN)/python benchmarks/render.py $(RENDER_ARGS) --write benchmarks/RENDERING.md

@@ -22,7 +22,7 @@ from trackkit.analysis.clickmap import annotated_message
 from trackkit.errors import RequestError
 from trackkit.language import SOURCE, catalogue_file, holes, languages, read, said, say, several, tag
 from trackkit.report import REPORTS, notebook, render
-from trackkit.report.html_page import Made, export
+from trackkit.report.html_page import PageFacts, export
 from trackkit.report.phrases import phrases, refresh
 from trackkit.report.template import template
 from trackkit.runs.due import run
@@ -136,7 +136,7 @@ def _bundle(shown: Any) -> dict[str, Any]:
 def _page(name: str, store: Path, delivery: str, lang: str) -> LexborHTMLParser:
     about = {} if REPORTS[name].scope == "platform" else {"delivery": delivery}
     executed = _executed(name, {"store": str(store), "lang": lang, **about})
-    return LexborHTMLParser(export(executed, template(name, lang), Made(name, about, "UTC", lang)))
+    return LexborHTMLParser(export(executed, template(name, lang), PageFacts(name, about, "UTC", lang)))
 
 
 def _said(page: LexborHTMLParser) -> set[str]:

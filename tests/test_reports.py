@@ -24,7 +24,7 @@ from trackkit.report import REPORTS, notebook, render, report_path
 from trackkit.report import _report as report_of
 from trackkit.report import _trimmed as trimmed
 from trackkit.report import _values as values_of
-from trackkit.report.html_page import Made, export
+from trackkit.report.html_page import PageFacts, export
 from trackkit.report.template import template
 from trackkit.store import open_store
 
@@ -207,7 +207,7 @@ def test_every_page_is_what_a_plain_kernel_of_papermill_gives(
         part, start = new_notebook(cells=executed.cells[start : ends[name]]), ends[name]
         values = values_of(report, given[name], words)
         told = {key: value for key, value in values.items() if key != "timezone" and value not in ("", None)}
-        plain = export(part, words, Made(name, told, values["timezone"] or "UTC", lang))
+        plain = export(part, words, PageFacts(name, told, values["timezone"] or "UTC", lang))
         ours = render(name, demo_store, tmp_path, lang=lang, parameters=given[name]).read_text("utf-8")
         stamp = r"(Calculated|Calculado em|Calculado): <time>[^<]*</time>"
         assert re.sub(stamp, "", ours) == re.sub(stamp, "", plain), name

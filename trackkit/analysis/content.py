@@ -55,7 +55,7 @@ def read_content(body: str | None, format: str) -> Content:
         return Content((), "")
     if format == "text":
         return _text(body)
-    reader = _Reader()
+    reader = _MessageReader()
     parser = lxml.etree.HTMLParser(encoding="utf-8", huge_tree=True, target=reader)
     lxml.etree.fromstring(body.encode("utf-8", "replace"), parser)
     return Content(tuple(reader.places()), safe_fragment("".join(_flat(reader.written))))
@@ -97,7 +97,7 @@ class _Table(NamedTuple):
     after: list[Any]
 
 
-class _Reader:
+class _MessageReader:
     """Takes what the parser tells, in order and balanced, and writes what may be shown."""
 
     def __init__(self) -> None:

@@ -93,11 +93,11 @@ def render(
     arguments = {"store": str(store), "lang": lang, **values}
     fork_server.start()  # while this process imports, so does that one
     from trackkit.report.execute import execute
-    from trackkit.report.html_page import Made, export
+    from trackkit.report.html_page import PageFacts, export
 
     executed = execute(_trimmed(book, words), arguments, failed)
     shown = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
-    made = Made(report, shown, values["timezone"], lang, assets == SHARED)
+    made = PageFacts(report, shown, values["timezone"], lang, assets == SHARED)
     page = export(executed, words, made)
     if made.shared:
         _share(path.parent)

@@ -44,7 +44,7 @@ _OWN_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
 
 
 @dataclass(frozen=True)
-class Made:
+class PageFacts:
     """What a page says of its own making."""
 
     report: str
@@ -54,7 +54,7 @@ class Made:
     shared: bool = False  # whether Vega stands once beside the pages
 
 
-def export(executed: NotebookNode, template: Template, made: Made) -> str:
+def export(executed: NotebookNode, template: Template, made: PageFacts) -> str:
     """Return the page of an executed notebook: sections in the template's order, in its words.
 
     Raises ReportError when the page's own template (`index.html.j2`) is wrong.
@@ -93,7 +93,7 @@ def script_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def _page(executed: NotebookNode, template: Template, made: Made) -> dict[str, Any]:
+def _page(executed: NotebookNode, template: Template, made: PageFacts) -> dict[str, Any]:
     """Everything the template of the page may show; plain data only."""
     colours = theme()
     sections = [

@@ -38,7 +38,7 @@ def _use_once() -> None:
 
     from trackkit.analysis.domains import class_of, domain_list
     from trackkit.language import languages
-    from trackkit.report.html_page import Made, export
+    from trackkit.report.html_page import PageFacts, export
     from trackkit.report.shell import run_once, shell
     from trackkit.report.template import template
 
@@ -52,7 +52,7 @@ def _use_once() -> None:
         outputs = [node(output_type="display_data", data=data) for data in shown]
         metadata = {"tags": [f"section:{words.names[0]}"]}
         cell = node(cell_type="code", source="", metadata=metadata, outputs=outputs)
-        export(node(cells=[cell]), words, Made(REPORT, {}, "UTC", lang))
+        export(node(cells=[cell]), words, PageFacts(REPORT, {}, "UTC", lang))
 
 
 def _chart(lang: str) -> Any:

@@ -42,20 +42,20 @@ Names = Annotated[list[str], Field(min_length=1, description="a list of names, e
 Share = Annotated[float, Field(gt=0, le=1, description="a share above 0 and at most 1")]
 
 
-class _Written(Strict):
+class _WordedModel(Strict):
     """What is written is meant: neither `true` nor "10" is a number."""
 
     model_config = ConfigDict(strict=True)
 
 
-class ParameterChoice(_Written):
+class ParameterChoice(_WordedModel):
     """What the analyst settles for one parameter of the notebook: its default, and the values allowed."""
 
     default: bool | int | float | str | None = None
     choices: Annotated[list[bool | int | float | str], AfterValidator(_distinct)] = []
 
 
-class Section(_Written):
+class Section(_WordedModel):
     """One section of a report: its words, and those choices that the notebook's section offers."""
 
     name: Name
@@ -81,7 +81,7 @@ PAGE_OPTIONS = {"name", "title", "text", "width", "show"}
 OPTIONS = set(Section.model_fields) - PAGE_OPTIONS
 
 
-class Template(_Written):
+class Template(_WordedModel):
     """The words and choices of one report; `template["links"]` is the section of that name."""
 
     title: Words

@@ -18,13 +18,13 @@ TEXT_LIMIT = 10_000  # characters of a refused line that are kept
 _OPEN_FILES = Path("/proc/self/fd")  # Linux: the files that this process has open, by number
 
 
-class _Written(TypedDict):
+class _ParquetOptions(TypedDict):
     compression: Literal["lz4"]
     statistics: bool
 
 
 # Parquet files in staging are read once, soon, and thrown away: the fastest codec, not the smallest.
-STAGED: _Written = {"compression": "lz4", "statistics": False}
+STAGED: _ParquetOptions = {"compression": "lz4", "statistics": False}
 
 
 @dataclass

@@ -60,7 +60,7 @@ Kind = Literal["text", "id", "count", "amount", "flag", "code", "instant"]
 Sql = Annotated[str, AfterValidator(_sql)]
 
 
-class Column(Strict):
+class ColumnHeaders(Strict):
     """Where a column is found, and what its cells hold where its name does not say it."""
 
     headers: list[str] = []
@@ -68,7 +68,7 @@ class Column(Strict):
     kind: Kind | None = None
 
 
-class Made(Strict):
+class DerivedColumn(Strict):
     """A value that SQL has no function for."""
 
     function: Literal["digest", "code", "name", "currency", "currency_beside"]
@@ -82,7 +82,7 @@ class Made(Strict):
         return [self.of] if isinstance(self.of, str) else self.of
 
 
-Columns = dict[str, Column | list[str]]
+Columns = dict[str, ColumnHeaders | list[str]]
 
 
 class JoinedTable(Strict):
@@ -93,7 +93,7 @@ class JoinedTable(Strict):
     columns: Annotated[dict[str, str], Field(min_length=1)]  # what a column is called among the rows' own, and here
 
 
-class Table(Strict):
+class TableSection(Strict):
     """One table of a format: which files it is, and which header is which column of a canonical table."""
 
     name: str
@@ -110,7 +110,7 @@ class Table(Strict):
     failure: Columns = {}
     recipient: Columns = {}
     user_agent: Columns = {}
-    derive: dict[str, Made | bool | int | Sql] = {}
+    derive: dict[str, DerivedColumn | bool | int | Sql] = {}
     # Where it is a table of a database, which is called as the first word of `name`:
     # Columns that say when a row came or changed, `a | b` the first that is there; a table without one is read wholly.
     dated: list[str] = []
@@ -121,12 +121,12 @@ class Table(Strict):
     tells: str = ""  # what of its deliveries is not known as long as it is not read
     targets: list[str] = []  # the platform: further tables of its kind, each with numbers of its own, of other targets
 
-    def listed(self) -> Iterator[tuple[str, str, Column]]:
+    def listed(self) -> Iterator[tuple[str, str, ColumnHeaders]]:
         """Yield each column with the name of the other table that it is of, if any."""
         own = {name: getattr(self, name) for name in ("link", "delivery", "failure", "recipient", "user_agent")}
         for table, columns in {"": self.columns, **own}.items():
             for name, column in columns.items():
-                yield table, name, column if isinstance(column, Column) else Column(headers=column)
+                yield table, name, column if isinstance(column, ColumnHeaders) else ColumnHeaders(headers=column)
 
     @model_validator(mode="after")
     def _names_what_is_there(self) -> Self:
@@ -143,8 +143,8 @@ class Table(Strict):
         return self
 
 
-def _used(rule: Made | bool | int | str) -> list[str]:
-    if isinstance(rule, Made):
+def _used(rule: DerivedColumn | bool | int | str) -> list[str]:
+    if isinstance(rule, DerivedColumn):
         return rule.columns
     return [] if isinstance(rule, bool | int) or rule.startswith("=") else pl.sql_expr(rule).meta.root_names()
 
@@ -178,7 +178,7 @@ class TableFormat(Strict):
     # key of a linked table: its name, alone or with the title of its key (`titles.key`) in brackets.
     titles: dict[str, list[str]] = {}
     words: dict[str, dict[int, list[str]]] = {}
-    table: list[Table] = Field(min_length=1)
+    table: list[TableSection] = Field(min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -201,7 +201,7 @@ class TableFormat(Strict):
         headers = chain.from_iterable(one.headers for table in self.table for *_, one in table.listed())
         _require_list("titles", [name for header in headers for name in _titles(header)], self.titles)
         for table in self.table:
-            rules = [rule for rule in table.derive.values() if isinstance(rule, Made)]
+            rules = [rule for rule in table.derive.values() if isinstance(rule, DerivedColumn)]
             _require_list("words", [rule.words for rule in rules if rule.function == "code"], self.words)
             _require_list("names", [rule.words for rule in rules if rule.function == "name"], _NAMES_OF_CODES)
         assert self.codes is not None  # ValueError where a word has two codes
@@ -218,7 +218,7 @@ class TableFormat(Strict):
         return {column: values.coded(spellings) for column, spellings in self.words.items()}
 
     @cached_property
-    def tables(self) -> dict[str, Table]:
+    def tables(self) -> dict[str, TableSection]:
         """The tables by name."""
         return {one.name: one for one in self.table}
 
@@ -227,7 +227,7 @@ class TableFormat(Strict):
         """The map of each table, by its name."""
         return {one.name: self._map(one) for one in self.table}
 
-    def _map(self, one: Table) -> TableMap:
+    def _map(self, one: TableSection) -> TableMap:
         fields = [field for listed in one.listed() for field in self._fields(one, *listed)]
         named = {field.inner for field in fields}
         for name in one.derive:  # a column of another table that no header holds
@@ -248,7 +248,7 @@ class TableFormat(Strict):
             key_titles=tuple(self.titles.get("key", ())),
         )
 
-    def _fields(self, one: Table, table: str, name: str, column: Column) -> Iterator[TableField]:
+    def _fields(self, one: TableSection, table: str, name: str, column: ColumnHeaders) -> Iterator[TableField]:
         ids = self.ids if one.ids is None else one.ids
         kind = column.kind or ("id" if name in ids else _kind_by_schema(table or one.table, name))
         headers = list(chain.from_iterable(map(self._headers, column.headers)))
@@ -263,15 +263,15 @@ class TableFormat(Strict):
             return names
         return names + [f"{name} ({key})" for name in names for key in (*self.titles["key"], "id", "foreign key")]
 
-    def _expression(self, rule: Made | bool | int | str) -> pl.Expr:
-        if isinstance(rule, Made):
+    def _expression(self, rule: DerivedColumn | bool | int | str) -> pl.Expr:
+        if isinstance(rule, DerivedColumn):
             made = self._made(rule)
             return pl.lit(rule.prefix) + made if rule.prefix else made
         if isinstance(rule, str) and not rule.startswith("="):
             return pl.sql_expr(rule)
         return pl.lit(rule[1:] if isinstance(rule, str) else rule)
 
-    def _made(self, rule: Made) -> pl.Expr:
+    def _made(self, rule: DerivedColumn) -> pl.Expr:
         text = pl.col(rule.columns[0])
         functions: dict[str, Callable[[], pl.Expr]] = {
             "digest": lambda: values.digest(*rule.columns),

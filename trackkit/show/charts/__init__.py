@@ -107,7 +107,7 @@ def activity_columns(
     plot = canvas.Plot(
         rows,
         _activity_described(later, lang),
-        x=canvas.Clock(zone=zone_of(drawn), lang=lang),
+        x=canvas.TimeAxis(zone=zone_of(drawn), lang=lang),
         y=canvas.Numbers("count", per(step, events, lang), stacked=True),
         tips=canvas.tips(lang, when="From", name="Series") | {"count": events},
         series=canvas.series_colours(labels, lang),
@@ -167,7 +167,7 @@ def click_days(
     plot = canvas.Plot(
         rows.drop("link"),
         say("Clicks of each day, by link.", lang),
-        x=canvas.Clock(least="days", lang=lang),
+        x=canvas.TimeAxis(least="days", lang=lang),
         y=canvas.Numbers("clicks", clicks if step == "1d" else per(step, clicks, lang), stacked=True),
         tips=canvas.tips(lang, when="Day", key="Link") | {"clicks": clicks},
         series=canvas.Series("key", keys, colours, legend),

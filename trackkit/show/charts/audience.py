@@ -117,7 +117,7 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     plot = canvas.Plot(
         rows.drop("day", "name"),
         say("Share of the visitors of each day, by name.", lang),
-        x=canvas.Clock(least="days", lang=lang),
+        x=canvas.TimeAxis(least="days", lang=lang),
         y=axis,
         tips=canvas.tips(
             lang,

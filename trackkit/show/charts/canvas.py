@@ -68,7 +68,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Clock:
+class TimeAxis:
     """An axis of instants (`clock.axis_instant`) by the clock of `zone`, its labels at least `least` apart."""
 
     field: str = "starts_at"
@@ -97,7 +97,7 @@ class Series:
     legend: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
 
 
-Axis = Numbers | Clock | Names
+Axis = Numbers | TimeAxis | Names
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _tooltip(plot: Plot, name: str) -> alt.Tooltip:
 
 def _channel(plot: Plot, axis: Axis, channel: type[alt.X] | type[alt.Y]) -> Any:
     match axis:
-        case Clock():
+        case TimeAxis():
             return _time_axis(axis, plot.rows)
         case Names(name, names) if channel is alt.Y:
             labels = alt.Axis(grid=False, labelLimit=300, **short_labels(names, BESIDE_BARS))
@@ -234,7 +234,7 @@ def _number_axis(axis: Numbers, channel: type[alt.X] | type[alt.Y]) -> Any:
     return channel(f"{axis.field}:Q", title=axis.title, axis=alt.Axis(**labels), **options)
 
 
-def _time_axis(axis: Clock, rows: pl.DataFrame) -> alt.X:
+def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
     """The axis of a clock, with its labels worked out: a browser knows its own zone and UTC, and would mix them up."""
     ends = [name for name in (axis.field, "ends_at") if name in rows.columns]
     first, last = rows.select(first=pl.col(axis.field).min(), last=pl.max_horizontal(pl.col(ends).max())).row(0)

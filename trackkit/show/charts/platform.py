@@ -83,7 +83,7 @@ def sharing_columns(
     plot = canvas.Plot(
         _side_by_side(rows, drawn, every, lang),
         say("What sharing brought in each period.", lang),
-        x=canvas.Clock(least="months" if every == "month" else "days", lang=lang),
+        x=canvas.TimeAxis(least="months" if every == "month" else "days", lang=lang),
         y=canvas.Numbers("count", stacked=False),
         tips=canvas.tips(lang, when="Period", kind="Series", count="Value"),
         series=canvas.Series("kind", drawn, colours),
@@ -130,7 +130,7 @@ def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.Chart
     plot = canvas.Plot(
         rows,
         say("Who joined and left {service} since the period began.", lang, service=title),
-        x=canvas.Clock(least="days", lang=lang),
+        x=canvas.TimeAxis(least="days", lang=lang),
         y=canvas.Numbers("cumulated", say("Cumulated", lang)),
         tips=canvas.tips(lang, when="Day", name="Series", count="Of the day", cumulated="Cumulated"),
         series=canvas.Series("name", list(words.values())),

@@ -97,7 +97,7 @@ def throughput_columns(
     plot = canvas.Plot(
         rows,
         say("{speed} in each period, by the clock: success and errors.", lang, speed=title),
-        x=canvas.Clock(zone=zone_of(throughput), lang=lang),
+        x=canvas.TimeAxis(zone=zone_of(throughput), lang=lang),
         y=canvas.Numbers("speed", title, _form(speed, fastest), is_count=False, stacked=True),
         tips=canvas.tips(lang, when="From", name="Series")
         | {"speed": title}

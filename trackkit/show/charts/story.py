@@ -28,7 +28,7 @@ def act_timeline(acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en") ->
     plot = canvas.Plot(
         rows,
         say("What happened when: sent, opened, clicked, bought, left.", lang),
-        x=canvas.Clock("at", zone_of(acts, "at"), padding=20, lang=lang),
+        x=canvas.TimeAxis("at", zone_of(acts, "at"), padding=20, lang=lang),
         y=canvas.Names("name", lanes),
         tips=canvas.tips(lang, name="Act", since="From", until="To", count="Times", document="Document"),
         series=canvas.Series("name", list(words.values()), legend=None),

@@ -42,7 +42,7 @@ def visit_columns(
     plot = canvas.Plot(
         rows,
         say("Pages and transactions of each period, by the clock.", lang),
-        x=canvas.Clock(zone=zone, least="days" if daily else "minutes", lang=lang),
+        x=canvas.TimeAxis(zone=zone, least="days" if daily else "minutes", lang=lang),
         y=canvas.Numbers("count", pages if step == STEPS[every] else per(step, pages, lang), stacked=True),
         tips=canvas.tips(lang, when="From", name="Series") | {"count": pages},
         series=canvas.Series("name", list(names.values())),

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from trackkit.sources.maps import Field, TableMap, plain_name
 from trackkit.sources.sql.queries import Catalogue, Query
-from trackkit.sources.table_formats import ADOBE_EXPORT, Table, built_in
+from trackkit.sources.table_formats import ADOBE_EXPORT, TableSection, built_in
 
 _OWN = ("delivery", "broadlog", "tracking_log")  # a database that has one of these is the platform's
 
@@ -18,7 +18,7 @@ def _maps() -> dict[str, TableMap]:
     return built_in(ADOBE_EXPORT).maps
 
 
-def _table(one: TableMap) -> Table:
+def _table(one: TableMap) -> TableSection:
     return built_in(ADOBE_EXPORT).tables[one.name]
 
 

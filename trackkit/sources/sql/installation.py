@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from trackkit import schema
 from trackkit.sources.sql.queries import Catalogue, Query
-from trackkit.sources.table_formats import JoinedTable, Table, TableFormat
+from trackkit.sources.table_formats import JoinedTable, TableFormat, TableSection
 
 _UNTOLD = "untold"
 
@@ -21,11 +21,11 @@ class Installation:
     def __init__(self, catalogue: Catalogue, format: TableFormat, prefix: str = "") -> None:
         self.catalogue, self.format, self.prefix = catalogue, format, prefix
 
-    def extra(self, table: Table) -> dict[str, sa.ColumnElement[Any]]:
+    def extra(self, table: TableSection) -> dict[str, sa.ColumnElement[Any]]:
         """Return further columns of a table's rows, by name; for products to say."""
         return {}
 
-    def finished(self, table: Table, query: Query) -> Query:
+    def finished(self, table: TableSection, query: Query) -> Query:
         """Return the query for a table with what else it needs; for products to say."""
         return query
 
@@ -57,7 +57,7 @@ class Installation:
         names = {way: table if table in whole else way for table, ways in readings.items() for way in ways}
         return {names[way]: why for way, why in self.missing.items()}
 
-    def _why_missing(self, one: Table) -> str:
+    def _why_missing(self, one: TableSection) -> str:
         name = _table_name(one)
         if not self.has(name):
             return self.catalogue.why_missing(self.prefix + name)
@@ -67,7 +67,7 @@ class Installation:
         columns = columns or self.format.maps[one.name].missing([*headers, *joined, *self.computed])
         return f"without a column for {', '.join(columns)}" if columns else ""
 
-    def _query(self, one: Table) -> Query:
+    def _query(self, one: TableSection) -> Query:
         name = _table_name(one)
         table = self.table(name)
         tables, extra = self._joined(table, one.join)
@@ -102,5 +102,5 @@ class Installation:
         return " ".join(filter(None, untold)) or schema.ALL_TOLD
 
 
-def _table_name(one: Table) -> str:
+def _table_name(one: TableSection) -> str:
     return one.name.split(" ")[0]

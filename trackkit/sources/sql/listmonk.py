@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from trackkit.sources.sql.installation import Installation
 from trackkit.sources.sql.queries import Query
-from trackkit.sources.table_formats import Table
+from trackkit.sources.table_formats import TableSection
 
 _COUNTED = (
     "listmonk keeps no log of messages: what it counts as sent and no bounce names counts as delivered, and by domain "
@@ -21,13 +21,13 @@ class Listmonk(Installation):
 
     computed = ("id",)
 
-    def extra(self, table: Table) -> dict[str, sa.ColumnElement[Any]]:
+    def extra(self, table: TableSection) -> dict[str, sa.ColumnElement[Any]]:
         """Return what was sent, which is known where all bounces are, and the numbers of rows that have none."""
         if table.name == "campaigns":
             return {"counted sent": self.table("campaigns").c.sent if self._is_counted else sa.null()}
         return {"id": _made_id(self.table(table.name))} if self._is_unnumbered(table) else {}
 
-    def finished(self, table: Table, query: Query) -> Query:
+    def finished(self, table: TableSection, query: Query) -> Query:
         """Return the query with notes on what was counted or numbered."""
         counted = [_COUNTED] if table.name == "campaigns" and self._is_counted else []
         return replace(query, notes=[*query.notes, *counted, *([_NUMBERED] if self._is_unnumbered(table) else [])])
@@ -36,7 +36,7 @@ class Listmonk(Installation):
     def _is_counted(self) -> bool:
         return "sent" in self.table("campaigns").c and "bounces" not in self.missing
 
-    def _is_unnumbered(self, table: Table) -> bool:
+    def _is_unnumbered(self, table: TableSection) -> bool:
         return "event_id" in table.columns and "id" not in self.table(table.name).c
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from trackkit.sources.sql.installation import Installation
 from trackkit.sources.sql.mautic_opens import BOUNCES, expand, expand_bounces
 from trackkit.sources.sql.queries import Query
-from trackkit.sources.table_formats import Table
+from trackkit.sources.table_formats import TableSection
 
 _UNKNOWN_LAYOUT = "a layout of Mautic that is not known: opens and bounces in it are lacking"
 _DETAILS = "email_stats_open_details"
@@ -34,7 +34,7 @@ class Mautic(Installation):
         found, lacking = super().queries()
         return found, lacking | ({self.prefix + _DETAILS: _UNKNOWN_LAYOUT} if self.has(_DETAILS) else {})
 
-    def extra(self, table: Table) -> dict[str, sa.ColumnElement[Any]]:
+    def extra(self, table: TableSection) -> dict[str, sa.ColumnElement[Any]]:
         """Return what is counted of an e-mail, of which message a hit or opt-out is, and what opens are made of."""
         stats = self._stats.c
         if table.name == "emails" and {"email_id", "date_sent"} <= set(stats.keys()):
@@ -48,7 +48,7 @@ class Mautic(Installation):
             return {"message": self._message(kept.channel_id, kept.lead_id, kept.date_added)}
         return {name: stats.get(name, sa.null()) for name in _EXPANDED.get(table.name, "").split()}
 
-    def finished(self, table: Table, query: Query) -> Query:
+    def finished(self, table: TableSection, query: Query) -> Query:
         """Return the query with its rows that change without an instant, and with what makes opens of messages."""
         stats = self._stats.c
         if table.name.startswith("email_stats"):

@@ -39,7 +39,7 @@ def read_database(
         catalogue = Catalogue(connection, database.schema)
         queries, ignored = _queries(catalogue, database, format)
         with stream(database, connection) as rows:
-            load = _Load(database, folder, rows, since, hiding)
+            load = _TableLoad(database, folder, rows, since, hiding)
             staged = []
             for query in queries:
                 if progress:
@@ -70,7 +70,7 @@ def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[lis
 
 
 @dataclass
-class _Load:
+class _TableLoad:
     """One database being read."""
 
     database: Database
