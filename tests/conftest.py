@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from tests import databases
 
@@ -24,7 +25,9 @@ DEMO_SEED, DEMO_DELIVERIES, DEMO_RECIPIENTS = 1, 4, 120
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without Spark, the examples of its module cannot be collected."""
+    """Let no test fail for a busy machine; without Spark, the examples of its module cannot be collected."""
+    settings.register_profile("busy", deadline=None)
+    settings.load_profile("busy")
     if find_spec("pyspark") is None:
         config.option.ignore = [*(config.option.ignore or []), "trackkit/engine/spark.py"]
 

@@ -329,7 +329,7 @@ def test_a_large_table_beside_the_events_is_put_together_in_portions(
 
     stores = {}
     for size in (10, 10**6):
-        monkeypatch.setattr("trackkit.store.portions.PORTION_ROWS", size)
+        monkeypatch.setattr("trackkit.store.dedupe.PORTION_ROWS", size)
         stores[size] = open_store(tmp_path / str(size))
         for number, tag in enumerate("abb"):
             path = tmp_path / f"{number}" / "recipient.csv"

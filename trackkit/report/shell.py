@@ -15,7 +15,6 @@ from typing import Any
 
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.zmqshell import ZMQInteractiveShell
-from IPython.core.interactiveshell import ExecutionResult
 from jupyter_client.session import Session, json_packer
 from traitlets import default
 from traitlets.config import Config
@@ -116,12 +115,12 @@ def serve(talk: Connection) -> None:
 
 def run_once(running: ZMQInteractiveShell) -> None:
     """Run a cell that says nothing, so that the next is not the first."""
-    run_cell: Callable[..., ExecutionResult] = running.run_cell
+    run_cell: Callable[..., Any] = running.run_cell
     run_cell("None", silent=True)
 
 
 def _run(running: ZMQInteractiveShell, session: _Session, source: str) -> None:
-    run_cell: Callable[..., ExecutionResult] = running.run_cell
+    run_cell: Callable[..., Any] = running.run_cell
     session.send(None, "execute_input", {"code": source, "execution_count": running.execution_count})
     result = run_cell(source, store_history=True)
     sys.stdout.flush()
