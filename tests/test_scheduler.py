@@ -259,8 +259,8 @@ def _without_what_is_shared(folder: Path) -> Path:
         (folder / name).symlink_to(ROOT / name)
     cluster = folder / "trackkit" / "runs" / "cluster.py"
     code = cluster.read_text("utf-8")
-    assert code.count('Path(asked["out"])') == 2
-    cluster.write_text(code.replace('Path(asked["out"])', f"Path({str(folder / 'elsewhere')!r})"))
+    assert code.count('Path(request["out"])') == 2
+    cluster.write_text(code.replace('Path(request["out"])', f"Path({str(folder / 'elsewhere')!r})"))
     (folder / "elsewhere").mkdir()
     return folder
 
