@@ -1,4 +1,4 @@
-"""Executors render the reports of a run: here, on the cores of this machine; `trackkit.runs.cluster` has the other one.
+"""Executors render the reports of a run: here, on the cores of this machine; in `cluster`, on dask workers.
 
 An executor takes the jobs that are due and yields each with its result when it is done, in any order. The rest of a run
 (what is due, the manifest, the index) does not depend on where reports are rendered.
