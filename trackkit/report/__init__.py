@@ -85,8 +85,8 @@ def render(
     `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
     With `assets="shared"` the script that draws charts stands once in `out`, in `assets/`, and pages need it there.
     The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
-    parameter, value, delivery or language; DataError for refused data; ReportError when the notebook fails, which is
-    then kept beside as `<name>.failed.ipynb` while no page is written.
+    parameter, value, delivery or language; DataError for refused data; ReportError when the notebook fails: it is then
+    kept as `<name>.failed.ipynb`, and no page is written.
     """
     require_assets(assets)
     definition, words, book = _report(report, lang)

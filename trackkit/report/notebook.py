@@ -89,7 +89,7 @@ def _is_sound(value: Value) -> bool:
 
 
 def read(path: Path) -> NotebookNode:
-    """Read a notebook; RequestError when it is not one."""
+    """Read a notebook; RequestError if it cannot be read."""
     import nbformat
 
     reader: Callable[..., NotebookNode] = nbformat.read  # which has no types

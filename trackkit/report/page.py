@@ -42,7 +42,7 @@ MIME = "application/vnd.trackkit.header+json"
 class Header:
     """The header of a report; it shows itself in JupyterLab, and travels to the page as data.
 
-    `notes` change how the figures are to be read; `remarks` say what they are made of.
+    `notes` affect how the figures must be read; `remarks` are background information.
     """
 
     heading: str

@@ -62,11 +62,11 @@ def _chart(lang: str) -> Any:
     from trackkit.show.charts.canvas import WHOLE, WHOLE_ONLY, series_names
 
     rows = alt.InlineData([{"name": "Opens", "count": 1}])
-    whole = alt.Axis(format=WHOLE, tickMinStep=1, tickCount=5, labelExpr=WHOLE_ONLY)
+    count_axis = alt.Axis(format=WHOLE, tickMinStep=1, tickCount=5, labelExpr=WHOLE_ONLY)
     legend = alt.Legend(symbolOpacity=1)
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(series_names(None, lang).values())), legend=legend)
     bars = alt.Chart(rows, description="-").encode(
-        x=alt.X("count:Q", axis=whole), color=colour, tooltip=[alt.Tooltip("name:N", title="-")]
+        x=alt.X("count:Q", axis=count_axis), color=colour, tooltip=[alt.Tooltip("name:N", title="-")]
     )
     return alt.layer(bars.mark_bar(), bars.mark_text(), description="-")
 

@@ -108,7 +108,7 @@ def _probe(folder: Path) -> Iterator[str]:
 
 
 class Crew:
-    """The workers of a cluster, and for each one checked why it is not fit (None if it is)."""
+    """The workers of a cluster, with the reason why each checked one is not fit (None if it is)."""
 
     def __init__(self, client: Client, request: dict[str, Any]) -> None:
         self._client, self._request = client, request

@@ -194,18 +194,18 @@ def deliveries(store: Store, named: list[str] | None = None, since: Asked | None
     rows = store.scan("delivery").select("delivery_id", launched=launched, is_aside=is_set_aside()).collect()
     mentioned = [store.scan(table).select("delivery_id").unique() for table in ("message", "event")]
     unlisted = pl.concat(pl.collect_all(mentioned)).unique().join(rows, "delivery_id", how="anti").drop_nulls()
-    both = pl.concat([rows, unlisted], how="diagonal")
-    known = both.sort("launched", "delivery_id", descending=True, nulls_last=True)
+    unsorted = pl.concat([rows, unlisted], how="diagonal")
+    all_rows = unsorted.sort("launched", "delivery_id", descending=True, nulls_last=True)
     if named is not None:
-        return [_require(name, known["delivery_id"].to_list()) for name in named]
-    public = known.filter(~pl.col("is_aside").fill_null(False))
+        return [_require(name, all_rows["delivery_id"].to_list()) for name in named]
+    public = all_rows.filter(~pl.col("is_aside").fill_null(False))
     recent = public if begin is None else public.filter(pl.col("launched") >= begin.astimezone(UTC))
     return recent["delivery_id"].to_list()
 
 
-def _require(name: str, known: list[str]) -> str:
-    if name not in set(known):
-        raise RequestError(f"There is no delivery {name!r} in the store.{did_you_mean(name, known[:1000])}")
+def _require(name: str, delivery_ids: list[str]) -> str:
+    if name not in set(delivery_ids):
+        raise RequestError(f"There is no delivery {name!r} in the store.{did_you_mean(name, delivery_ids[:1000])}")
     return name
 
 

@@ -49,9 +49,9 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str)
     script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # A folder may hold reports of another store, or of a delivery that was removed or deleted on the platform.
-    known = _mentioned_deliveries(tables) - set(deleted(tables))
+    listed_ids = _mentioned_deliveries(tables) - set(deleted(tables))
     of_deliveries = {
-        name: entry for name, entry in entries.items() if entry["delivery"] in known and entry["report"] in REPORTS
+        name: entry for name, entry in entries.items() if entry["delivery"] in listed_ids and entry["report"] in REPORTS
     }
     of_platform = [entry for entry in entries.values() if not entry["delivery"] and entry["report"] in REPORTS]
     reports = sorted({entry["report"] for entry in of_deliveries.values()}, key=list(REPORTS).index)

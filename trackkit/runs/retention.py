@@ -105,7 +105,7 @@ def forget(
 
 
 def cuts_of(path: str | os.PathLike[str], as_of: Asked, timezone: str = "UTC") -> dict[str, datetime]:
-    """Return, by table, the instant before which rows go by a file of periods; tables kept for ever are left out.
+    """Return, by table, the instant before which a file of periods removes rows; tables kept for ever are left out.
 
     Raises RequestError naming file, section, key and the nearest valid word.
     """
@@ -116,7 +116,7 @@ def cuts_of(path: str | os.PathLike[str], as_of: Asked, timezone: str = "UTC") -
 
 
 def check(folder: Path | None = None) -> list[toml.Problem]:
-    """Return what is wrong with `retention.toml` of a folder, the working folder by default; it need not be there."""
+    """Return the problems of `retention.toml` in a folder (by default the working folder), if it exists."""
     path = Path(folder or "", "retention.toml")
     return toml.parse(path, _Retention)[1] if path.exists() else []
 
