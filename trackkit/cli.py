@@ -1,8 +1,7 @@
 """`trackkit …`: arguments in, exit code out. Nothing is computed here.
 
 Exit codes: 0 done, 2 the request is wrong, 3 the data is refused or its quality is worse than `--fail-on` allows, 4 a
-report failed. Errors are one sentence on stderr; `--debug` adds the traceback. Progress is drawn on stderr, only on a
-terminal.
+report failed. Errors are one sentence on stderr; `--debug` adds the traceback. Progress bars need a terminal.
 """
 
 import gc
@@ -565,19 +564,19 @@ def _repeat_options(arguments: list[str]) -> list[str]:
     >>> _repeat_options(["measure", "--delivery", "1", "2", "--store", "s"])
     ['measure', '--delivery', '1', '--delivery', '2', '--store', 's']
     """
-    repeated: list[str] = []
-    option, values = None, 0
+    expanded: list[str] = []
+    option, value_count = None, 0
     takes_report = bool(arguments) and arguments[0] in _COMMANDS_WITH_ARGUMENT
     for index, word in enumerate(arguments):
         if word.startswith("-") and len(word) > 1:
-            option, values = _MULTI_VALUE.get(word), 0
+            option, value_count = _MULTI_VALUE.get(word), 0
         elif option is not None:
             report_follows = takes_report and index > 1 and arguments[1].startswith("-")
-            if values and not report_follows:
-                repeated.append(option)
-            values += 1
-        repeated.append(word)
-    return repeated
+            if value_count and not report_follows:
+                expanded.append(option)
+            value_count += 1
+        expanded.append(word)
+    return expanded
 
 
 def _list(words: str | None) -> list[str] | None:
