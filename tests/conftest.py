@@ -1,4 +1,4 @@
-"""What many tests share: a browser that no run skips unseen, one small demo instance and its store."""
+"""Shared fixtures: a browser, one small demo instance and its store, database servers."""
 
 import os
 import shutil
@@ -14,9 +14,9 @@ from hypothesis import settings
 from tests import databases
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update",
-         "disable-sync")  # fmt: skip
-LONG = {
+BROWSER_FLAGS = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+                 "disable-component-update", "disable-sync")  # fmt: skip
+SLOW_FILES = {
     "test_scheduler.py", "test_spark.py", "test_forget.py", "test_packaging.py", "test_explore.py", "test_store.py",
     "test_at_once.py", "test_any_order.py", "test_pieces.py", "test_forked.py", "test_runs.py",
     "test_reports.py", "test_same_figures.py", "test_machines.py",
@@ -33,41 +33,41 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files of few but long tests: at the end one worker would be alone with them."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """Run the slowest files first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: item.path.name not in SLOW_FILES)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Path of Chromium; without one the test skips, or fails where TRACKKIT_REQUIRE_BROWSER=1 says it must not."""
+    """Path of Chromium; without it the test is skipped, or fails if TRACKKIT_REQUIRE_BROWSER=1."""
     found = next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
     if found is None:
-        why = f"No browser: none of {', '.join(CHROMIUM_NAMES)} is on the PATH; `apt install chromium` brings one."
+        message = f"No browser: none of {', '.join(CHROMIUM_NAMES)} is on the PATH; `apt install chromium` brings one."
         if os.environ.get("TRACKKIT_REQUIRE_BROWSER") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
+            pytest.fail(message)
+        pytest.skip(message)
     return found
 
 
 @pytest.fixture
 def browser(chromium: str) -> Iterator[Any]:
-    """A fresh headless Chromium (a playwright Browser), its own for each test."""
+    """A headless Chromium (a playwright Browser) for each test."""
     from playwright.sync_api import sync_playwright
 
-    flags = [f"--{flag}" for flag in QUIET] + (["--no-sandbox"] if os.geteuid() == 0 else [])
+    flags = [f"--{flag}" for flag in BROWSER_FLAGS] + (["--no-sandbox"] if os.geteuid() == 0 else [])
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=flags)
-        yield started
-        started.close()
+        chrome = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield chrome
+        chrome.close()
 
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, Callable[[Path], None]], Path]:
-    """`once(name, make)`: a folder made by one worker, `make(folder)`, and shared by all. Read it, never change it."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
+    """`once(name, make)`: a folder that one worker fills with `make(folder)` and all share, read only."""
+    own_folder = tmp_path_factory.getbasetemp()
+    shared = own_folder if worker_id == "master" else own_folder.parent
 
-    def made(name: str, make: Callable[[Path], None]) -> Path:
+    def made_once(name: str, make: Callable[[Path], None]) -> Path:
         folder = shared / f"once_{name}"
         with FileLock(f"{folder}.lock"):
             if not folder.exists():
@@ -77,12 +77,12 @@ def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[
                 building.rename(folder)
         return folder
 
-    return made
+    return made_once
 
 
 @pytest.fixture(scope="session")
 def demo_raw(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
-    """A small demo instance folder (read only: shared by every test and worker)."""
+    """A small demo instance folder (read only: shared by all tests and workers)."""
     from trackkit.demo import write_demo
 
     def make(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small random instance folder, written with nothing of trackkit, to compare with an independent implementation."""
+"""A small random instance folder, written without trackkit, for comparison with an independent implementation."""
 
 import csv
 import random
@@ -20,7 +20,7 @@ def write_instance(
 ) -> Path:
     """Write deliveries, links, messages, recipients and hits; hits in raw logs, in the table, or in both.
 
-    Where ids are shared, most messages have an id that messages of other deliveries have too.
+    With `is_shared`, most messages have an id that messages of other deliveries have too.
     """
     chance = random.Random(seed)
     recipients = [(number, f"r{number}@{chance.choice(DOMAINS)}", chance.choice(["FR", "BR", "", "XX"]))
@@ -30,15 +30,16 @@ def write_instance(
          chance.choice(["shop", "", "facebook"]), f"https://shop.example/{number}", "", 1]
         for delivery in range(1, deliveries + 1) for number in range(1, 7)
     ]  # fmt: skip
-    sent = [_message(chance, number, deliveries, recipients) for number in range(1, messages + 1)]
-    sent = _with_shared_ids(sent) if is_shared else sent
-    hit = [_hit(chance, number, sent, links, deliveries) for number in range(1, hits + 1)]
-    in_table = [row for row in hit if row["place"] in ("table", "both")]
+    message_rows = [_message(chance, number, deliveries, recipients) for number in range(1, messages + 1)]
+    message_rows = _with_shared_ids(message_rows) if is_shared else message_rows
+    hit_rows = [_hit(chance, number, message_rows, links, deliveries) for number in range(1, hits + 1)]
+    in_table = [row for row in hit_rows if row["place"] in ("table", "both")]
     _table(folder, "delivery", "iDeliveryId,sLabel,iIsModel,iFCP,iTypologyId,tsBroadStart,iTotalTarget,iReject,"
            "iToDeliver,iText,iNewQuarantine", [_delivery(chance, key) for key in range(1, deliveries + 1)])  # fmt: skip
     columns = "iTrackingUrlId,iDeliveryId,iType,sLabel,sCategory,sSource,sTagId,iOccurrence"
     _table(folder, "tracking_url", columns, links)
-    _table(folder, "broadlog", "iBroadLogId,iDeliveryId,iRecipientId,sAddress,iStatus,iMsgId,tsEvent,iIsSeed", sent)
+    columns = "iBroadLogId,iDeliveryId,iRecipientId,sAddress,iStatus,iMsgId,tsEvent,iIsSeed"
+    _table(folder, "broadlog", columns, message_rows)
     _table(folder, "broadlog_msg", "iBroadLogMsgId,iFailureType,iFailureReason,sFirstText",
            [[key, 2, reason, "said no"] for key, reason in enumerate((1, 2, 3, 5, 8, 20, 0), start=1)])  # fmt: skip
     _table(folder, "recipient", "iRecipientId,sEmail,iEmailFormat,iBlackList,sCountryCode",
@@ -60,7 +61,7 @@ def write_instance(
             if row["id"] % 3
         ],
     )
-    _raw_log(folder, [row for row in hit if row["place"] in ("raw", "both")])
+    _raw_log(folder, [row for row in hit_rows if row["place"] in ("raw", "both")])
     _table(folder, "web_page_hit", "tsLog,sWebAppName,sPageName,iStep,sSourceId,iRecipientId,iDeliveryId,iOptOut",
            [_page_hit(chance, number) for number in range(60)])  # fmt: skip
     return folder
@@ -84,20 +85,20 @@ def _message(chance: random.Random, number: int, deliveries: int, recipients: li
             chance.randint(1, 8) if status == 2 else 0, "2026-03-01 06:00:00", int(chance.random() < 0.05)]  # fmt: skip
 
 
-def _with_shared_ids(sent: list[list[object]]) -> list[list[object]]:
-    """Number the messages of each delivery from 1: no id comes twice within a delivery."""
-    of_delivery: dict[object, int] = {}
-    for row in sent:
-        row[0] = of_delivery[row[1]] = of_delivery.get(row[1], 0) + 1
-    return sent
+def _with_shared_ids(messages: list[list[object]]) -> list[list[object]]:
+    """Number the messages of each delivery from 1, so that ids are unique only within a delivery."""
+    last_id: dict[object, int] = {}
+    for row in messages:
+        row[0] = last_id[row[1]] = last_id.get(row[1], 0) + 1
+    return messages
 
 
 def _hit(chance: random.Random, number: int, sent: list, links: list, deliveries: int) -> dict[str, object]:
     message, delivery = chance.choice([(row[0], row[1]) for row in sent] + [(0, chance.randint(1, deliveries))] * 20)
-    own = [row[0] for row in links if row[1] == delivery]
+    link_ids = [row[0] for row in links if row[1] == delivery]
     person = chance.choice(["", "-", f"p{chance.randint(1, 30)}", f"P{chance.randint(1, 30)}", f"m{message}"])
     return {
-        "id": number, "message": message, "delivery": delivery, "url": chance.choice([1, *own, 999_999]),
+        "id": number, "message": message, "delivery": delivery, "url": chance.choice([1, *link_ids, 999_999]),
         "person": person, "at": START + timedelta(seconds=chance.randint(0, 40 * 3600)),
         "agent": chance.choice([*AGENTS, 0]),
         "format": chance.choice("hht"), "place": chance.choice(["raw", "table", "both"]),
@@ -105,7 +106,7 @@ def _hit(chance: random.Random, number: int, sent: list, links: list, deliveries
 
 
 def _page_hit(chance: random.Random, number: int) -> list[object]:
-    """Few visitors refuse, some for a while; some are known by their recipient alone, some choices have no date."""
+    """A page hit: few visitors refuse, some temporarily; some are known only by recipient, some are undated."""
     at = START + timedelta(seconds=chance.randint(-3600, 40 * 3600))
     person = chance.choice(["", "-", *(f"{chance.choice('pP')}{chance.randint(1, 12)}" for _ in range(4))])
     return [chance.choice(["", *[f"{at:%Y-%m-%d %H:%M:%S}"] * 9]), "form", f"page {number}", 1, person,

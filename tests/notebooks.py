@@ -1,4 +1,4 @@
-"""A report's notebook run here, without a kernel: its cells in order, and what each of them shows."""
+"""Runs a report's notebook in this process, without a kernel, and collects what its cells show."""
 
 import ast
 from pathlib import Path
@@ -9,24 +9,24 @@ from trackkit.report import notebook
 
 
 def run(report: str, **parameters: Any) -> list[tuple[str | None, Any]]:
-    """Run every code cell of a report on the parameters given (`store` may be a Snapshot); return (section, shown)."""
+    """Run the code cells of a report with these parameters (`store` may be a Snapshot); return (section, output)s."""
     path = Path(resources.find(f"{notebook.NOTEBOOKS}/{report}.ipynb"))
-    shown: list[tuple[str | None, Any]] = []
+    outputs: list[tuple[str | None, Any]] = []
     names: dict[str, Any] = {}
-    known = {each.name for each in notebook.parameters(notebook.read(path), path)}
+    declared = {parameter.name for parameter in notebook.parameters(notebook.read(path), path)}
     for cell in notebook.code_cells(notebook.read(path)):
         section = notebook.section_of(cell)
-        names["display"] = lambda value, section=section: shown.append((section, value))
+        names["display"] = lambda value, section=section: outputs.append((section, value))
         value = run_cell(cell.source, names)
         if value is not None:
-            shown.append((section, value))
+            outputs.append((section, value))
         if notebook.PARAMETERS in notebook.tags(cell):
-            names |= {name: value for name, value in parameters.items() if name in known}
-    return shown
+            names |= {name: value for name, value in parameters.items() if name in declared}
+    return outputs
 
 
 def run_cell(source: str, names: dict[str, Any]) -> Any:
-    """Run a cell, and return the value of its last expression, as a notebook shows it."""
+    """Run a cell, and return the value of its last expression."""
     tree = ast.parse(source)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, "<cell>", "exec"), names)
@@ -34,7 +34,7 @@ def run_cell(source: str, names: dict[str, Any]) -> Any:
 
 
 def texts(value: Any) -> str:
-    """What a reader sees of an output: the words of a table, or the title and the data of a chart."""
+    """The text of an output: the HTML of a table, or the specification and data of a chart."""
     if hasattr(value, "to_dict"):
         return str(value.to_dict())
     if hasattr(value, "as_raw_html"):

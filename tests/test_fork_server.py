@@ -101,7 +101,7 @@ def test_a_child_that_ends_while_others_hold_its_connection_is_told_of(tmp_path)
         child = Child("leaves")
         started = time.monotonic()
         with pytest.raises(GoneError, match="exit code 5"):
-            child.hear(time.monotonic() + 60)
+            child.receive(time.monotonic() + 60)
         assert time.monotonic() - started < 2, "it is not the fork's end that tells"
     finally:
         sys.path.remove(str(tmp_path))

@@ -259,8 +259,8 @@ def _without_what_is_shared(folder: Path) -> Path:
         (folder / name).symlink_to(ROOT / name)
     cluster = folder / "trackkit" / "runs" / "cluster.py"
     code = cluster.read_text("utf-8")
-    assert code.count('Path(asked["out"])') == 2
-    cluster.write_text(code.replace('Path(asked["out"])', f"Path({str(folder / 'elsewhere')!r})"))
+    assert code.count('Path(request["out"])') == 2
+    cluster.write_text(code.replace('Path(request["out"])', f"Path({str(folder / 'elsewhere')!r})"))
     (folder / "elsewhere").mkdir()
     return folder
 
@@ -324,12 +324,12 @@ def test_a_page_that_a_worker_rendered_and_that_is_not_here_is_a_failed_report(d
     monkeypatch.setattr(clusters, "SEEN_SECONDS", 0.1)
     sending = clusters._Sending(None, None, {}, tmp_path)
     there = {"status": "done", "path": "page.html", "sha256": "0" * 64}
-    assert "is not in the output folder here" in sending._seen(there)["error"]
+    assert "is not in the output folder here" in sending._verified(there)["error"]
     (tmp_path / "page.html").write_text("of an earlier run")
-    assert sending._seen(there)["status"] == "failed"
+    assert sending._verified(there)["status"] == "failed"
 
     from trackkit.runs import due
 
     manifest, summary = due.Manifest(tmp_path, {}), due.RunSummary(tmp_path)
-    due._note(manifest, summary, Job("hot_clicks", "7", "en", {}, "key"), there | {"path": "other.html"})
+    due._record(manifest, summary, Job("hot_clicks", "7", "en", {}, "key"), there | {"path": "other.html"})
     assert summary.failed and not summary.rendered and manifest.entries["7/hot_clicks/en"]["status"] == "failed"

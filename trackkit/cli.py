@@ -1,8 +1,7 @@
-"""`trackkit …`: arguments in, exit code out. Nothing is worked out here.
+"""`trackkit …`: arguments in, exit code out. Nothing is computed here.
 
 Exit codes: 0 done, 2 the request is wrong, 3 the data is refused or its quality is worse than `--fail-on` allows, 4 a
-report failed. Errors are one sentence on stderr; `--debug` shows where they came from. Progress is drawn on stderr, and
-only on a terminal.
+report failed. Errors are one sentence on stderr; `--debug` adds the traceback. Progress bars need a terminal.
 """
 
 import gc
@@ -70,12 +69,12 @@ _pseudonymise = click.option(
 )
 
 
-def _leave_on(fail_on: str | None, verdict: str, done: str) -> None:
-    """Leave with exit code 3 when a verdict is as bad as asked, saying that the work was done."""
+def _exit_on_verdict(fail_on: str | None, verdict: str, done: str) -> None:
+    """Exit with code 3 if the verdict is as bad as `fail_on` or worse; the message says that the work was done."""
     from trackkit.quality import VERDICTS
 
     if fail_on and VERDICTS.index(verdict) >= VERDICTS.index(fail_on):
-        _tell(f"{done}, and the quality of the logs is {verdict!r}: --fail-on {fail_on} gives exit code 3.")
+        _print_notice(f"{done}, and the quality of the logs is {verdict!r}: --fail-on {fail_on} gives exit code 3.")
         raise click.exceptions.Exit(3)
 
 
@@ -96,7 +95,7 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
     from trackkit.demo import write_demo
 
     sizes = {"deliveries": deliveries, "recipients": recipients}
-    _say(write_demo(folder, seed=seed, **{name: size for name, size in sizes.items() if size is not None}))
+    _print_text(write_demo(folder, seed=seed, **{name: size for name, size in sizes.items() if size is not None}))
 
 
 @app.command()
@@ -181,17 +180,17 @@ def ingest(
             pseudonyms=pseudonyms,
             progress=progress,
         )
-    _print_json(report.to_dict()) if as_json else _say(str(report))
-    _leave_unread(report)
-    _leave_on(fail_on, report.quality["verdict"], "The data was loaded")
+    _print_json(report.to_dict()) if as_json else _print_text(str(report))
+    _exit_if_unread(report)
+    _exit_on_verdict(fail_on, report.quality["verdict"], "The data was loaded")
 
 
-def _leave_unread(report: Any) -> None:
-    """Leave with exit code 3 where nothing of a source or a file could be read, each with its reason."""
-    own = {path: f"Nothing of {path!r} could be read: {why}" for path, why in report.failures.items()}
-    for said in (own | report.unreadable).values():
-        _tell(f"Error: {said}")
-    if own:
+def _exit_if_unread(report: Any) -> None:
+    """Exit with code 3 if nothing of a source could be read; print each unreadable source or file with its reason."""
+    unread_sources = {path: f"Nothing of {path!r} could be read: {why}" for path, why in report.failures.items()}
+    for sentence in (unread_sources | report.unreadable).values():
+        _print_notice(f"Error: {sentence}")
+    if unread_sources:
         raise click.exceptions.Exit(3)
 
 
@@ -202,16 +201,16 @@ def init(folder: Path) -> None:
     from trackkit.resources import copy_out
 
     for path in copy_out(folder):
-        _say(path)
+        _print_text(path)
 
 
 @app.command()
 @_json
 def formats(as_json: bool) -> None:
     """List the formats that can be read, and how each is recognised."""
-    from trackkit.sources import formats as known
+    from trackkit.sources import formats as known_formats
 
-    records = [asdict(found) for found in known().values()]
+    records = [asdict(format_) for format_ in known_formats().values()]
     _print_json(records) if as_json else _print_records(records)
 
 
@@ -245,17 +244,17 @@ def measure(
     from trackkit.engine.measure import not_added
     from trackkit.store import answered, open_store
 
-    tables, only = open_store(store), list(delivery) or None
-    groups, further = _list(by) or [], (only, where, timezone, engine)
+    tables, deliveries = open_store(store), list(delivery) or None
+    groups, options = _list(by) or [], (deliveries, where, timezone, engine)
 
-    def answer(now: Any) -> tuple[Any, list[str]]:
-        frame = measured(now, _list(metrics), groups, *further)
-        return frame, not_added(frame, now, groups, *further)
+    def answer(snapshot: Any) -> tuple[Any, list[str]]:
+        frame = measured(snapshot, _list(metrics), groups, *options)
+        return frame, not_added(frame, snapshot, groups, *options)
 
-    frame, names = answered(tables, answer)
-    if names:
+    frame, unadded = answered(tables, answer)
+    if unadded:
         words = "Amounts of several currencies ({}) are not added: they are unknown. By currency each is told."
-        _tell(words.format(", ".join(names)))
+        _print_notice(words.format(", ".join(unadded)))
     zone = timezone or tables.timezone
     filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
@@ -303,9 +302,9 @@ def render(
     """Render one report, one self-contained HTML file per delivery, and print its path."""
     from trackkit.report import render as rendered
 
-    given = _parameters(parameter)
+    parameters = _parameters(parameter)
     for name in delivery or (None,):
-        _say(rendered(report, store, out, delivery=name, lang=lang, parameters=given, assets=assets))
+        _print_text(rendered(report, store, out, delivery=name, lang=lang, parameters=parameters, assets=assets))
 
 
 @app.command()
@@ -337,12 +336,12 @@ def run(
     from trackkit.runs.due import run as ran
 
     with _progress("Rendering") as progress:
-        only = list(delivery) or None
-        summary = ran(store, out, _list(reports), only, since, jobs, lang, progress, assets, scheduler)
-    _say(str(summary))
+        deliveries = list(delivery) or None
+        summary = ran(store, out, _list(reports), deliveries, since, jobs, lang, progress, assets, scheduler)
+    _print_text(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)
-    _leave_on(fail_on, summary.verdict, "The reports were made")
+    _exit_on_verdict(fail_on, summary.verdict, "The reports were made")
 
 
 @app.command()
@@ -356,10 +355,10 @@ def quality(store: str, delivery: str | None, fail_on: str | None, output: str) 
     from trackkit.quality import verdict
     from trackkit.store import answered, open_store
 
-    found = answered(open_store(store), lambda now: judged(now.snapshot(), delivery))
-    about = {"What": "Quality of the logs", "Store": store, "Delivery": delivery or "", "Verdict": verdict(found)}
-    _print_frame(found, output, lambda: about)
-    _leave_on(fail_on, verdict(found), "The checks were made")
+    checks = answered(open_store(store), lambda now: judged(now.snapshot(), delivery))
+    about = {"What": "Quality of the logs", "Store": store, "Delivery": delivery or "", "Verdict": verdict(checks)}
+    _print_frame(checks, output, lambda: about)
+    _exit_on_verdict(fail_on, verdict(checks), "The checks were made")
 
 
 @app.command()
@@ -376,10 +375,10 @@ def recipient(recipient_id: str, store: str, tab: str, columns: str | None, time
     """
     from trackkit.store.pseudonyms import Pseudonyms
 
-    asked = {"recipient": recipient_id}
+    filters = {"recipient": recipient_id}
     if "@" in recipient_id:
-        asked = {"address": Pseudonyms.read(None).of(recipient_id)}
-    _print_tab(f"recipient {recipient_id}", store, tab, asked, columns, timezone, output)
+        filters = {"address": Pseudonyms.read(None).of(recipient_id)}
+    _print_tab(f"recipient {recipient_id}", store, tab, filters, columns, timezone, output)
 
 
 @app.command()
@@ -395,26 +394,26 @@ def tracking(delivery_id: str, store: str, tab: str, columns: str | None, timezo
 
 
 def _print_tab(
-    whose: str, store: str, tab: str, asked: dict[str, str], columns: str | None, timezone: str, output: str
+    subject: str, store: str, tab: str, filters: dict[str, str], columns: str | None, timezone: str, output: str
 ) -> None:
     from trackkit.analysis.logs import tracking_tab
     from trackkit.store import answered, open_store
 
     tables = open_store(store)
     zone = timezone or tables.timezone
-    rows = answered(tables, lambda now: tracking_tab(now, tab, columns=_list(columns), timezone=zone, **asked))
-    about = {"What": f"Tracking tab of {whose}, {tab}", "Columns": ", ".join(rows.columns), "Time zone": zone}
-    _print_frame(rows, output, lambda: about | _known(store, tables.snapshot(), asked, zone))
+    rows = answered(tables, lambda now: tracking_tab(now, tab, columns=_list(columns), timezone=zone, **filters))
+    about = {"What": f"Tracking tab of {subject}, {tab}", "Columns": ", ".join(rows.columns), "Time zone": zone}
+    _print_frame(rows, output, lambda: about | _about_the_data(store, tables.snapshot(), filters, zone))
 
 
-def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dict[str, str]:
-    """What a reader of the rows should know of the data behind them."""
+def _about_the_data(store: str, tables: Any, filters: dict[str, str], timezone: str) -> dict[str, str]:
+    """Describe the store and the caveats of its data, for the sheet "About"."""
     from trackkit.analysis.caveats import limits, table_needs
     from trackkit.report.notes import sentences
 
-    known = {name: value for name, value in asked.items() if name != "address"}
-    said = sentences(limits(tables, needs=dict.fromkeys(table_needs("logs"), ()), **known), timezone)
-    return {"Store": store, "About the data": "\n".join(line for lines in said for line in lines)}
+    ids = {name: value for name, value in filters.items() if name != "address"}
+    warnings, remarks = sentences(limits(tables, needs=dict.fromkeys(table_needs("logs"), ()), **ids), timezone)
+    return {"Store": store, "About the data": "\n".join([*warnings, *remarks])}
 
 
 @app.command()
@@ -429,13 +428,13 @@ def _known(store: str, tables: Any, asked: dict[str, str], timezone: str) -> dic
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @_pseudonymise
 @_json
-def forget(as_json: bool, pseudonymise: Path | None, **asked: Any) -> None:
+def forget(as_json: bool, pseudonymise: Path | None, **options: Any) -> None:
     """Remove rows by age, or one person, with the history that holds them; print what was removed."""
     from trackkit.runs.retention import forget as forgotten
     from trackkit.store.pseudonyms import Pseudonyms
 
-    report = forgotten(**asked, pseudonyms=Pseudonyms.read(pseudonymise))
-    _print_json(report.to_dict()) if as_json else _say(str(report))
+    report = forgotten(**options, pseudonyms=Pseudonyms.read(pseudonymise))
+    _print_json(report.to_dict()) if as_json else _print_text(str(report))
 
 
 @app.group()
@@ -452,7 +451,7 @@ def set_(settings: tuple[str, ...], store: str) -> None:
 
     for name, value in _parameters(settings).items():
         open_store(store).set(name, value)
-        _say(f"{name} is {value}.")
+        _print_text(f"{name} is {value}.")
 
 
 @store.command()
@@ -461,7 +460,7 @@ def verify(store: str) -> None:
     """Read every file of a store, and name one that is lost or damaged."""
     from trackkit.store import open_store
 
-    _say(f"The store is whole: {open_store(store).verify():,} files were read.")
+    _print_text(f"The store is whole: {open_store(store).verify():,} files were read.")
 
 
 @app.command()
@@ -474,10 +473,10 @@ def check(folder: Path | None) -> None:
 
     problems = [*checked(folder), *check_maps(folder), *retention.check(folder)]
     for problem in problems:
-        _tell(str(problem))
+        _print_notice(str(problem))
     if problems:
         raise click.exceptions.Exit(2)
-    _say("Templates and notebooks are in order.")
+    _print_text("Templates and notebooks are in order.")
 
 
 def main() -> None:
@@ -485,29 +484,29 @@ def main() -> None:
     begin()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what its encoding lacks
-    arguments = _spread(sys.argv[1:])
+    arguments = _repeat_options(sys.argv[1:])
     try:
         code = app.main(arguments, prog_name="trackkit", standalone_mode=False)
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
-        code = _explained(_named(error, _store_of(arguments)))
+        code = _report_error(_cause_of(error, _store_of(arguments)))
     except KeyboardInterrupt:
         code = 130
-    except SystemExit:  # so click leaves where a pipe was closed early, which is no error
+    except SystemExit:  # raised by click when a pipe was closed early: not an error
         code = 0
     flushed = _flush()
     code = code or flushed
-    gc.freeze()  # searching all that once more, as the interpreter would, takes as long as a question
+    gc.freeze()  # a last collection at exit would take as long as a query
     sys.exit(code or 0)
 
 
-def _explained(error: Exception) -> int:
-    """Say one sentence on stderr, and return the exit code that goes with it."""
+def _report_error(error: Exception) -> int:
+    """Print an error in one sentence on stderr, and return its exit code."""
     if isinstance(error, click.exceptions.Abort):
         return 130
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        _say(error.format_message(), sys.stderr)
+        _print_text(error.format_message(), sys.stderr)
         return 2
     if isinstance(error, click.ClickException):
         sentence, code = error.format_message(), 2
@@ -515,18 +514,18 @@ def _explained(error: Exception) -> int:
         sentence, code = str(error), error.exit_code
     else:
         sentence, code = f"trackkit stumbled: {type(error).__name__}: {error} (--debug shows where)", 1
-    _tell(f"Error: {sentence}")
+    _print_notice(f"Error: {sentence}")
     return code
 
 
 def _store_of(arguments: list[str]) -> str | None:
-    """The store that was asked for, whatever else was wrong."""
-    both = [*arguments, ""]
-    return next((both[place + 1] for place, word in enumerate(arguments) if word == "--store"), None)
+    """Find the value of `--store` in arguments that may be wrong otherwise."""
+    padded = [*arguments, ""]
+    return next((padded[index + 1] for index, word in enumerate(arguments) if word == "--store"), None)
 
 
-def _named(error: Exception, store: str | None) -> Exception:
-    """What the system refused, or the damaged file of a store that could not be read, in the place of an error."""
+def _cause_of(error: Exception, store: str | None) -> Exception:
+    """Return the cause in our own words: a refusal of the system or a damaged file of the store, else the error."""
     if isinstance(error, TrackkitError | click.ClickException | click.exceptions.Abort):
         return error
     from deltalake.exceptions import DeltaError
@@ -545,39 +544,39 @@ def _named(error: Exception, store: str | None) -> Exception:
 
 
 def _flush() -> int:
-    """Write out what was printed; return the exit code of what could not be."""
+    """Flush stdout, and return the exit code."""
     try:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            return _explained(refused_by_system(error) or error)
+            return _report_error(refused_by_system(error) or error)
     return 0
 
 
-_SEVERAL = {"--delivery": "--delivery", "-p": "-p", "--parameter": "-p"}
+_MULTI_VALUE = {"--delivery": "--delivery", "-p": "-p", "--parameter": "-p"}
 _COMMANDS_WITH_ARGUMENT = ("render",)
 
 
-def _spread(arguments: list[str]) -> list[str]:
+def _repeat_options(arguments: list[str]) -> list[str]:
     """Let one option take several values: `--delivery 1 2` becomes `--delivery 1 --delivery 2`.
 
-    >>> _spread(["measure", "--delivery", "1", "2", "--store", "s"])
+    >>> _repeat_options(["measure", "--delivery", "1", "2", "--store", "s"])
     ['measure', '--delivery', '1', '--delivery', '2', '--store', 's']
     """
-    spread: list[str] = []
-    option, taken = None, 0
-    waiting = bool(arguments) and arguments[0] in _COMMANDS_WITH_ARGUMENT
-    for place, word in enumerate(arguments):
+    expanded: list[str] = []
+    option, value_count = None, 0
+    takes_report = bool(arguments) and arguments[0] in _COMMANDS_WITH_ARGUMENT
+    for index, word in enumerate(arguments):
         if word.startswith("-") and len(word) > 1:
-            option, taken = _SEVERAL.get(word), 0
+            option, value_count = _MULTI_VALUE.get(word), 0
         elif option is not None:
-            waiting_for_report = waiting and place > 1 and arguments[1].startswith("-")
-            if taken and not waiting_for_report:
-                spread.append(option)
-            taken += 1
-        spread.append(word)
-    return spread
+            report_follows = takes_report and index > 1 and arguments[1].startswith("-")
+            if value_count and not report_follows:
+                expanded.append(option)
+            value_count += 1
+        expanded.append(word)
+    return expanded
 
 
 def _list(words: str | None) -> list[str] | None:
@@ -589,19 +588,19 @@ def _list(words: str | None) -> list[str] | None:
     return None if words is None else [word.strip() for word in words.split(",") if word.strip()]
 
 
-def _parameters(given: tuple[str, ...]) -> dict[str, str]:
-    for text in given:
+def _parameters(texts: tuple[str, ...]) -> dict[str, str]:
+    for text in texts:
         if "=" not in text:
             raise RequestError(f"A parameter is given as name=value, not {text!r}.")
-    return dict(text.split("=", 1) for text in given)
+    return dict(text.split("=", 1) for text in texts)
 
 
-def _say(text: object, file: IO[str] | None = None) -> None:
-    """Print text, made of lines of our own: names in them stay on theirs and control no terminal."""
+def _print_text(text: object, file: IO[str] | None = None) -> None:
+    """Print text line by line; names from the data can neither break a line nor control the terminal."""
     print("\n".join(one_line(line) for line in str(text).split("\n")), file=file or sys.stdout)
 
 
-def _tell(sentence: str) -> None:
+def _print_notice(sentence: str) -> None:
     """Print one sentence on stderr."""
     print(one_line(sentence), file=sys.stderr)
 
@@ -617,29 +616,29 @@ def _print_records(records: list[dict[str, Any]]) -> None:
 
 
 def _print_frame(frame: Any, output: str, about: Callable[[], dict[str, str]] = dict) -> None:
-    """Print a frame; `about` says, for a workbook, what it is."""
+    """Print a frame; `about` describes it on a sheet of its own in a workbook."""
     from trackkit.show import exports
 
-    made = io.BytesIO()  # written at once: libraries say little of a full disk or a closed pipe
+    buffer = io.BytesIO()  # written in one piece: libraries hide errors such as a full disk or a closed pipe
     if output in ("parquet", "xlsx") and sys.stdout.isatty():
         raise RequestError(f"{output} is not for a terminal; redirect it, as in `> rows.{output}`.")
     match output:
         case "csv":
-            exports.write_csv(exports.on_one_line(frame) if sys.stdout.isatty() else frame, made)
+            exports.write_csv(exports.on_one_line(frame) if sys.stdout.isatty() else frame, buffer)
         case "json":
-            exports.write_json(frame, made)
+            exports.write_json(frame, buffer)
         case "parquet":
-            frame.write_parquet(made)
+            frame.write_parquet(buffer)
         case "xlsx":
-            exports.write_xlsx(frame, made, about())
+            exports.write_xlsx(frame, buffer, about())
         case "table":
             print(exports.as_text(frame))
     sys.stdout.flush()
-    sys.stdout.buffer.write(made.getbuffer())
+    sys.stdout.buffer.write(buffer.getbuffer())
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Any]:
+def _progress(title: str) -> Iterator[Any]:
     """Yield `progress(done, total, label)`: a bar on a terminal, nothing anywhere else."""
     if not sys.stderr.isatty():
         yield None
@@ -649,5 +648,7 @@ def _progress(what: str) -> Iterator[Any]:
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total, label=what: bar.update(task, completed=done, total=total, description=one_line(label))
+        task = bar.add_task(title, total=None)
+        yield lambda done, total, label=title: bar.update(
+            task, completed=done, total=total, description=one_line(label)
+        )

@@ -1,7 +1,12 @@
-"""A synthetic platform: an instance folder as the platform leaves it, invented from a seed, with the truth beside it.
+"""A synthetic platform: an instance folder as the platform writes it, generated from a seed, with the truth beside it.
 
-The folder holds every file of the contract's instance folder. `truth/`, which no reader loads, says of every hit what
-it really was (`truth/events.parquet`) and what a load must count (`truth/summary.json`). Same seed, same bytes.
+The folder holds every file of the contract's instance folder. `truth/`, which no source reads, says what every hit
+really was (`truth/events.parquet`) and what a load must count (`truth/summary.json`). Same seed, same bytes.
+
+In the order of the data: `words` (the invented shop and its campaigns), `clients` (user agents), `people` (recipients),
+`plan` (deliveries and their links), `mailing` (messages of a delivery), `scene` (a delivery with its people), `hits`
+and `web` (what they do), `acts` (subscriptions, web applications), `content` (the message), `logs` (raw log files),
+`tables` (table exports), `summary` (the truth).
 """
 
 import json
@@ -34,9 +39,9 @@ _MARK = "demo.json"
 def write_demo(folder: str | Path, seed: int = 1, deliveries: int = 12, recipients: int = 5_000) -> DemoSummary:
     """Write a synthetic instance folder and return how much of everything it holds.
 
-    `deliveries` counts those sent to the public; two proofs and a template come on top. It takes 12 for every role (all
-    in text, hostile words, read by nobody, under way, paused) and some 1,000 recipients for every oddity. Raises
-    RequestError when a number is too small or the folder holds anything but an earlier demo, which is replaced.
+    `deliveries` counts those sent to the public; two proofs and a template are added. Every role (text only, hostile
+    words, read by nobody, running, paused) takes 12 deliveries, and every oddity about 1,000 recipients. Raises
+    RequestError if a number is too small or if the folder holds anything but an earlier demo, which is replaced.
 
     >>> import tempfile
     >>> summary = write_demo(tempfile.mkdtemp(), deliveries=3, recipients=200)
@@ -48,7 +53,7 @@ def write_demo(folder: str | Path, seed: int = 1, deliveries: int = 12, recipien
     try:
         return _write(folder, seed, deliveries, recipients)
     except BaseException:
-        _remove_demo(folder)  # a part of one would be loaded as if it were whole
+        _remove_demo(folder)  # else a partial demo could be loaded as if it were complete
         raise
 
 
@@ -68,7 +73,7 @@ def _write(folder: Path, seed: int, deliveries: int, recipients: int) -> DemoSum
 
 
 def _prepare(folder: Path, request: dict[str, int]) -> None:
-    """Make the folder ready: empty, or emptied of an earlier demo and of nothing else."""
+    """Create the folder, or remove an earlier demo from it; refuse a folder with anything else."""
     for name, number in request.items():
         if number < (0 if name == "seed" else 1):
             raise RequestError(f"A demo cannot have {number} as {name}; give 1 or more.")
@@ -89,25 +94,25 @@ def _remove_demo(folder: Path) -> None:
 
 
 def _write_mailings(folder: Path, people: People, plans: list[Plan], files: LogFiles) -> Counter[str]:
-    """Make up and write one delivery after the other, so that memory holds one at a time."""
+    """Generate and write one delivery after the other, so that only one is in memory."""
     standing = make_standing(people, files.seed)
     counts: Counter[str] = Counter(recipients=people.count)
-    rows, left, counters, message = [], [], list(FIRST_IDS), FIRST_MESSAGE
+    rows, departures, counters, first_message = [], [], list(FIRST_IDS), FIRST_MESSAGE
     window = table_window(plans)
     with Truth(folder / "truth/events.parquet") as truth:
         for plan in plans:
-            mailing = make_mailing(plan, people, standing, message, files.seed)
-            message += mailing.recipient.size
+            mailing = make_mailing(plan, people, standing, first_message, files.seed)
+            first_message += mailing.recipient.size
             scene = Scene(people, mailing, np.random.default_rng([files.seed, 4, plan.number]), *window)
             hits = with_fate(scene, with_ids(scene, make_hits(scene), counters))
             route(files, hits, make_lines(scene, hits))
             tables.write_hits(folder, scene, hits)
             tables.write_messages(folder, mailing, people)
             truth.add(scene, hits)
-            left.append(leave(scene, hits, standing))
+            departures.append(leave(scene, hits, standing))
             rows.append(tables.delivery_row(mailing, tables.write_content(folder, mailing)))
             counts += count_hits(scene, hits)
     tables.write_dimensions(folder, people, standing)
-    write_subscriptions(folder, people, left, files.seed)
+    write_subscriptions(folder, people, departures, files.seed)
     tables.write_delivery(folder, rows)
     return counts

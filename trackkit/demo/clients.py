@@ -1,4 +1,4 @@
-"""The user agents of the synthetic platform, from `clients.csv`: people's, then machines', then hostile ones."""
+"""The user agents of the synthetic platform, from `clients.csv`: of people, then of machines, then hostile ones."""
 
 import csv
 from importlib.resources import files
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Client(NamedTuple):
-    """One user agent, as its text and as the platform parses it; `share` is its weight among people's clients."""
+    """One user agent: its text, and the platform's parse of it; `share` is its weight among people's clients."""
 
     share: float
     device: str
@@ -33,8 +33,8 @@ def _at(device: str, system: str, browser: str) -> int:
     return [client[1:4] for client in CLIENTS].index((device, system, browser))
 
 
-def _browser_of(place: int, client: Client) -> int:
-    """A click leaves the mail program for the browser of the same device."""
+def _click_client(place: int, client: Client) -> int:
+    """The client of a click: a mail program opens links in the browser of the device."""
     if client.is_apple_mail:
         return _at(client.device, client.system, "Safari")
     if client.browser in ("Outlook", "Mozilla Thunderbird"):
@@ -42,4 +42,4 @@ def _browser_of(place: int, client: Client) -> int:
     return place
 
 
-CLICK_CLIENTS = [_browser_of(place, client) for place, client in enumerate(CLIENTS)]
+CLICK_CLIENTS = [_click_client(place, client) for place, client in enumerate(CLIENTS)]

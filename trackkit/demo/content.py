@@ -1,6 +1,6 @@
-"""The message as sent, in HTML and in text: tables, inline styles, colour blocks, no picture from the network.
+"""The message as sent, in HTML and in text: tables, inline styles, colour blocks, no pictures from the network.
 
-A link is known in one of the three ways that the contract names: its redirect URL, its `data-url-id`, or its target.
+A link is identified in one of the contract's three ways: by its redirect URL, its `data-url-id`, or its target.
 """
 
 from html import escape
@@ -11,7 +11,7 @@ from trackkit.demo.words import SHOP, TRACKER
 
 REDIRECT, ATTRIBUTE, TARGET = range(3)
 _PAGE = files("trackkit.demo").joinpath("message.html").read_text("utf-8")
-_ANCHORS = ("hero", "again", *[""] * 4, "collection", "news", "account")  # the links, in order; four are products
+_ANCHORS = ("hero", "again", *[""] * 4, "collection", "news", "account")  # in the order of links; "" are products
 _SHAPES = ("36px", "4px", "36px 4px", "4px 36px 36px")
 _TABLE = '<table role="presentation" cellpadding="0" cellspacing="0" width="100%">'
 
@@ -59,7 +59,7 @@ def text_content(plan: Plan, message_id: int) -> str:
 
 
 def _anchor(plan: Plan, link: TrackedLink, message_id: int) -> str:
-    """The attributes of a link to follow."""
+    """The HTML attributes of a link."""
     way = plan.number % 3
     if way == TARGET and (link.type_code in (OPT_OUT, MIRROR) or "<%=" in link.url):
         way = REDIRECT  # service and personalised links have no target of their own in the message

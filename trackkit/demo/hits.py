@@ -1,4 +1,4 @@
-"""What happens to the messages of one delivery: people read, click and forward; each hit with its true kind."""
+"""The hits of one delivery: people read, click and forward, machines open and click; each hit has its true kind."""
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,7 @@ from trackkit.demo.web import shared_pages, visitors, web_hits
 
 
 def make_hits(scene: Scene) -> pl.DataFrame:
-    """Return every hit up to the demo's now, in order of time; none for a delivery that nobody read."""
+    """Return every hit up to the demo's "now", in order of time; none for a delivery that nobody read."""
     role = scene.mailing.plan.role
     if role in ("silent", "model"):
         return pl.DataFrame(schema=SCHEMA)
@@ -36,13 +36,13 @@ def make_hits(scene: Scene) -> pl.DataFrame:
 
 
 def _readers(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Messages that somebody reads, and when first; text messages included, whose opens nobody sees."""
+    """Messages that are read, and when first, including text messages, whose opens are invisible."""
     mailing = scene.mailing
-    public = np.flatnonzero(mailing.is_read & (mailing.recipient >= 0))
-    recipient = mailing.recipient[public]
-    warmth = {"offer": 0.8, "hostile": 0.75, "text": 0.8}.get(mailing.plan.role, 1.0)
-    read = scene.rng.random(public.size) < scene.people.fondness[recipient] * warmth
-    readers, recipient = public[read], recipient[read]
+    delivered = np.flatnonzero(mailing.is_read & (mailing.recipient >= 0))
+    recipient = mailing.recipient[delivered]
+    interest = {"offer": 0.8, "hostile": 0.75, "text": 0.8}.get(mailing.plan.role, 1.0)
+    is_read = scene.rng.random(delivered.size) < scene.people.fondness[recipient] * interest
+    readers, recipient = delivered[is_read], recipient[is_read]
     return readers, scene.later(mailing.sent_at[readers], 3.2 * HOUR, 1.5, scene.people.hours[recipient])
 
 
@@ -50,59 +50,59 @@ def people_opens(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.Dat
     """Opens by people: in their own client, or through the proxy of their mail provider."""
     people, rng = scene.people, scene.rng
     recipient = scene.mailing.recipient[readers]
-    # Apple's protection shows the prefetched picture: most of its people's own opens leave no trace.
-    seen = ~scene.mailing.is_text[readers] & ((people.proxy[recipient] != APPLE) | (rng.random(readers.size) < 0.2))
-    readers, first = readers[seen], first[seen]
-    again = np.repeat(np.arange(readers.size), rng.poisson(0.7, readers.size))
-    message = np.concatenate([readers, readers[again]])
+    # Apple's protection shows the prefetched picture, so that most own opens of its users leave no trace.
+    is_seen = ~scene.mailing.is_text[readers] & ((people.proxy[recipient] != APPLE) | (rng.random(readers.size) < 0.2))
+    readers, first = readers[is_seen], first[is_seen]
+    reopened = np.repeat(np.arange(readers.size), rng.poisson(0.7, readers.size))
+    message = np.concatenate([readers, readers[reopened]])
     recipient = scene.mailing.recipient[message]
-    at = np.concatenate([first, scene.later(first[again], 20 * HOUR, 1.4, people.hours[recipient[readers.size :]])])
+    at = np.concatenate([first, scene.later(first[reopened], 20 * HOUR, 1.4, people.hours[recipient[readers.size :]])])
     return _opens_as(scene, message, recipient, at)
 
 
 def _opens_as(scene: Scene, message: np.ndarray, recipient: np.ndarray, at: np.ndarray) -> pl.DataFrame:
     people, rng = scene.people, scene.rng
     proxy = people.proxy[recipient]
-    proxied = np.isin(proxy, (GOOGLE, YAHOO))
-    elsewhere = rng.random(message.size) < 0.18
-    client = np.where(elsewhere, people.second_client[recipient], people.client[recipient])
+    is_proxied = np.isin(proxy, (GOOGLE, YAHOO))
+    on_second_device = rng.random(message.size) < 0.18
+    client = np.where(on_second_device, people.second_client[recipient], people.client[recipient])
     client[proxy == GOOGLE], client[proxy == YAHOO] = clients.GOOGLE, clients.YAHOO
     if scene.mailing.plan.role == "hostile":
-        odd = ~proxied & (rng.random(message.size) < 0.05)
-        client[odd] = clients.HOSTILE + np.arange(odd.sum()) % 2
-    known = (rng.random(message.size) < 0.5) & ~proxied & ~people.refuses[recipient]
-    person = np.where(known, people.person[recipient] + elsewhere.astype(np.uint64), 0).astype(np.uint64)
-    new = people.refuses[recipient] & ~proxied & (rng.random(message.size) < 0.4)
-    person[new] = scene.fresh(int(new.sum()))
-    address = np.where(proxied, MACHINE_IPS + recipient % 400, people.address[recipient])
-    return make_rows(np.where(proxied, Kind.PROXY_OPEN, Kind.HUMAN), message, at, OPENED, person, client, address)
+        is_hostile = ~is_proxied & (rng.random(message.size) < 0.05)
+        client[is_hostile] = clients.HOSTILE + np.arange(is_hostile.sum()) % 2
+    has_cookie = (rng.random(message.size) < 0.5) & ~is_proxied & ~people.refuses[recipient]
+    person = np.where(has_cookie, people.person[recipient] + on_second_device.astype(np.uint64), 0).astype(np.uint64)
+    refused = people.refuses[recipient] & ~is_proxied & (rng.random(message.size) < 0.4)
+    person[refused] = scene.fresh(int(refused.sum()))
+    address = np.where(is_proxied, MACHINE_IPS + recipient % 400, people.address[recipient])
+    return make_rows(np.where(is_proxied, Kind.PROXY_OPEN, Kind.HUMAN), message, at, OPENED, person, client, address)
 
 
 def people_clicks(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.DataFrame:
-    """Clicks by people, seconds after reading; those who refuse cookies are a new person at each click."""
+    """Clicks by people, seconds after reading; those who refuse cookies get a new identity with each click."""
     people, rng, plan = scene.people, scene.rng, scene.mailing.plan
     share = {"offer": 0.22, "hostile": 0.22}.get(plan.role, 0.26)
-    clicked = rng.random(readers.size) < np.where(scene.mailing.is_text[readers], 0.12, share)
-    readers, first = readers[clicked], first[clicked]
+    has_clicked = rng.random(readers.size) < np.where(scene.mailing.is_text[readers], 0.12, share)
+    readers, first = readers[has_clicked], first[has_clicked]
     turn = np.repeat(np.arange(readers.size), 1 + rng.poisson(1.1, readers.size))
     message = readers[turn]
     recipient = scene.mailing.recipient[message]
     at = first[turn] + (rng.exponential(90, turn.size) * SECOND).astype(np.int64) + 4 * SECOND
-    elsewhere = (rng.random(readers.size) < 0.12)[turn]
-    person = people.person[recipient] + elsewhere.astype(np.uint64)
+    on_second_device = (rng.random(readers.size) < 0.12)[turn]
+    person = people.person[recipient] + on_second_device.astype(np.uint64)
     refused = people.refuses[recipient]
     person[refused] = scene.fresh(int(refused.sum()))
-    client = np.where(elsewhere, people.second_client[recipient], people.client[recipient])
+    client = np.where(on_second_device, people.second_client[recipient], people.client[recipient])
     client = np.array(clients.CLICK_CLIENTS)[client]
     return make_rows(Kind.HUMAN, message, at, scene.links(message.size), person, client, people.address[recipient])
 
 
 def forwards(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.DataFrame:
-    """A reader passes the message on: another browser opens it, and may click, under the same message."""
+    """Forwarded messages: another browser opens the message and may click, under the same message id."""
     rng = scene.rng
-    passed = rng.random(readers.size) < np.where(scene.mailing.is_text[readers], 0, 0.03)
-    readers = readers[passed]
-    at = scene.later(first[passed], 5 * HOUR, 1.2)
+    is_forwarded = rng.random(readers.size) < np.where(scene.mailing.is_text[readers], 0, 0.03)
+    readers = readers[is_forwarded]
+    at = scene.later(first[is_forwarded], 5 * HOUR, 1.2)
     person, address = scene.fresh(readers.size), rng.integers(0, MACHINE_IPS, readers.size)
     client = scene.people.client[rng.integers(0, scene.people.count, readers.size)]
     turn = np.repeat(np.arange(readers.size), rng.choice([0, 1, 2, 3], readers.size, p=[0.5, 0.2, 0.2, 0.1]))
@@ -114,7 +114,7 @@ def forwards(scene: Scene, readers: np.ndarray, first: np.ndarray) -> pl.DataFra
 
 
 def prefetched_opens(scene: Scene) -> pl.DataFrame:
-    """Opens without a person: Apple's prefetch within hours of sending, Google's within seconds."""
+    """Opens by machines: Apple's prefetch within hours of sending, Google's within seconds."""
     mailing, people = scene.mailing, scene.people
     html = np.flatnonzero(mailing.is_read & ~mailing.is_text & (mailing.recipient >= 0))
     proxy = people.proxy[mailing.recipient[html]]
@@ -131,50 +131,50 @@ def prefetched_opens(scene: Scene) -> pl.DataFrame:
 
 
 def scanner_clicks(scene: Scene) -> pl.DataFrame:
-    """Security gateways click every link seconds after delivery and keep no cookie: none, or a new one per click."""
+    """Security gateways click every link seconds after delivery, with no cookie or a new one for each click."""
     mailing, rng = scene.mailing, scene.rng
-    public = np.flatnonzero(mailing.is_read & (mailing.recipient >= 0))
-    checked = scene.choose(0.08, public[scene.people.is_scanned[mailing.recipient[public]]])
+    delivered = np.flatnonzero(mailing.is_read & (mailing.recipient >= 0))
+    scanned = scene.choose(0.08, delivered[scene.people.is_scanned[mailing.recipient[delivered]]])
     links = len(mailing.plan.links)
-    turn = np.repeat(np.arange(checked.size), links)
-    at = (mailing.sent_at[checked] + rng.uniform(1, 25, checked.size) * SECOND)[turn]
-    at = (at + np.tile(np.arange(links), checked.size) * 150 + rng.uniform(0, 100, turn.size)).astype(np.int64)
-    person = np.where((rng.random(checked.size) < 0.5)[turn], scene.fresh(turn.size), 0).astype(np.uint64)
-    client = clients.SCANNER + rng.choice(3, checked.size, p=[0.6, 0.25, 0.15])[turn]
-    address = (IP_COUNT - 40 + rng.integers(0, 40, checked.size))[turn]
-    slot = np.tile(np.arange(1, links + 1), checked.size)
-    return make_rows(Kind.SCANNER, checked[turn], at, slot, person, client, address)
+    turn = np.repeat(np.arange(scanned.size), links)
+    at = (mailing.sent_at[scanned] + rng.uniform(1, 25, scanned.size) * SECOND)[turn]
+    at = (at + np.tile(np.arange(links), scanned.size) * 150 + rng.uniform(0, 100, turn.size)).astype(np.int64)
+    person = np.where((rng.random(scanned.size) < 0.5)[turn], scene.fresh(turn.size), 0).astype(np.uint64)
+    client = clients.SCANNER + rng.choice(3, scanned.size, p=[0.6, 0.25, 0.15])[turn]
+    address = (IP_COUNT - 40 + rng.integers(0, 40, scanned.size))[turn]
+    slot = np.tile(np.arange(1, links + 1), scanned.size)
+    return make_rows(Kind.SCANNER, scanned[turn], at, slot, person, client, address)
 
 
 def control_hits(scene: Scene, kind: int) -> pl.DataFrame:
-    """The team reads its own control addresses and proofs: an open and two clicks each."""
+    """The team reads its control addresses and proofs: an open and two clicks each."""
     mailing = scene.mailing
     message = np.flatnonzero((mailing.recipient < 0) & mailing.is_read)
     at = mailing.sent_at[message] + (scene.rng.uniform(1, 20, message.size) * MINUTE).astype(np.int64)
     person = np.arange(1, message.size + 1, dtype=np.uint64) + np.uint64(1 << 60)
     html = ~mailing.is_text[message]
-    shown = make_rows(kind, message[html], at[html], OPENED, person[html], 30, 3)
+    opens = make_rows(kind, message[html], at[html], OPENED, person[html], 30, 3)
     turn = np.repeat(np.arange(message.size), 2)
     wait = (scene.rng.uniform(5, 90, turn.size) * SECOND).astype(np.int64)
     return pl.concat(
-        [shown, make_rows(kind, message[turn], at[turn] + wait, scene.links(turn.size), person[turn], 30, 3)]
+        [opens, make_rows(kind, message[turn], at[turn] + wait, scene.links(turn.size), person[turn], 30, 3)]
     )
 
 
 def with_repeats(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
-    """Open some messages again within a minute: hits that count once, beside some that just count twice.
+    """Add repeated opens within a minute, which count once, and some just beyond it, which count again.
 
-    Other opens of one message are kept three minutes apart, so that which ones collapse is known by construction:
-    a repeat 5 to 50 s after its open collapses; one 70 s after it counts, even 40 s after a repeat that collapsed.
+    Other opens of a message are kept three minutes apart, so that it is known which ones collapse: a repeat 5 to 50 s
+    after its open does; one 70 s after it counts, even 40 s after a repeat that collapsed.
     """
     is_open = pl.col("slot") == OPENED
     opens = hits.filter(is_open).sort("message", "at", maintain_order=True)
     opens = opens.filter(((pl.col("at").diff() > 3 * MINUTE) | (pl.col("message").diff() != 0)).fill_null(True))
     dice = scene.rng.random(opens.height)
-    once = _shifted(scene, opens.filter(pl.Series(dice < 0.04)), (5, 50), True)
-    chained = opens.filter(pl.Series(dice > 0.985))
-    chain = [_shifted(scene, chained, (30, 45), True), _shifted(scene, chained, (70, 75), False)]
-    return pl.concat([hits.filter(~is_open), opens, once, *chain])
+    repeats = _shifted(scene, opens.filter(pl.Series(dice < 0.04)), (5, 50), True)
+    chain_starts = opens.filter(pl.Series(dice > 0.985))
+    chains = [_shifted(scene, chain_starts, (30, 45), True), _shifted(scene, chain_starts, (70, 75), False)]
+    return pl.concat([hits.filter(~is_open), opens, repeats, *chains])
 
 
 def _shifted(scene: Scene, opens: pl.DataFrame, seconds: tuple[int, int], repeat: bool) -> pl.DataFrame:

@@ -1,7 +1,7 @@
-"""The raw redirection logs: lines written file by file as servers do, then aged: shuffled, and damaged here and there.
+"""The raw redirection logs: lines written to files as servers do, then aged: shuffled, with corrupt lines added.
 
-Two servers, each with its own counter of log ids; some ids occur on both. A few lines are written twice, in two files,
-and a few arrive in a later file than their time. Corrupt lines are additions: no hit is lost to them.
+There are two servers, each with its own counter of log ids; some ids occur on both. A few lines are written twice, in
+two files, and a few late, into a later file. Corrupt lines are additions: no hit is lost.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from trackkit.demo.words import FIRST_NAMES
 
 DAILY, WEEKLY = DAY, 7 * DAY
 SERVERS = ("50", "51")
-FIRST_IDS = (0xFD7EC86, (1 << 53) + 1)  # the sample's counter, and one that no float can hold
+FIRST_IDS = (0xFD7EC86, (1 << 53) + 1)  # the sample's counter, and one too large for a float
 INSTANT = "%Y-%m-%dT%H:%M:%S%.3f"
 _CLIENTS, _ADDRESSES = pl.Series([client.text for client in CLIENTS]), addresses()
 _NAMES = pl.Series([f"p1={quote(name)}" for name in FIRST_NAMES])
@@ -56,9 +56,9 @@ class LogFiles:
                 file.write(("\n".join(part["line"]) + "\n").encode())
 
     def age(self) -> tuple[int, int]:
-        """Put each file nearly in order of time and damage it; return how many lines there are, how many corrupt."""
-        found = sorted(self.folder.glob("*.log"))
-        counts = [self._age_one(path, number) for number, path in enumerate(found)]
+        """Sort each file roughly by time and add corrupt lines; return the counts of all lines and of corrupt ones."""
+        paths = sorted(self.folder.glob("*.log"))
+        counts = [self._age_one(path, number) for number, path in enumerate(paths)]
         return sum(lines for lines, _ in counts), sum(corrupt for _, corrupt in counts)
 
     def _age_one(self, path: Path, number: int) -> tuple[int, int]:
@@ -67,28 +67,27 @@ class LogFiles:
         order = lines.cast(pl.String).str.slice(20, 22).arg_sort().to_numpy()
         rank = np.empty(order.size)
         rank[order] = np.arange(order.size)
-        stray = rng.random(order.size) < 0.01
-        rank[stray] += rng.uniform(-60, 60, int(stray.sum()))
+        is_stray = rng.random(order.size) < 0.01
+        rank[is_stray] += rng.uniform(-60, 60, int(is_stray.sum()))
         corrupt = corrupt_lines(lines, rng)
         rank = np.concatenate([rank, rng.uniform(0, order.size, len(corrupt))])
         lines = pl.concat([lines, corrupt]).gather(np.argsort(rank, kind="stable"))
-        cut = number % 5 == 2
-        ending = b"\n" + lines[0][: 40 + number % 20] if cut else b"\n"  # the server died writing its last line
+        is_cut = number % 5 == 2
+        ending = b"\n" + lines[0][: 40 + number % 20] if is_cut else b"\n"  # the server died writing its last line
         path.write_bytes(b"\n".join(lines.to_list()) + ending)
-        return lines.len() + cut, corrupt.len() + cut
+        return lines.len() + is_cut, corrupt.len() + is_cut
 
 
 def corrupt_lines(lines: pl.Series, rng: np.random.Generator) -> pl.Series:
-    """Return damaged copies of some lines, of every kind that the published check refuses."""
+    """Return corrupt copies of some lines, of every kind that the published check refuses."""
     sound = lines.cast(pl.String)
-    # A forwarded-for chain can hide a lost field, and a short line a cut one.
+    # A lost field would not show behind a forwarded-for chain, nor a cut in a short line.
     sound = sound.filter(sound.str.contains(r"^([^\t]*\t){10}[0-9.]+$") & (sound.str.len_chars() > 130))
     count = min(sound.len(), max(1, lines.len() // 400))
-    taken = sound.gather(rng.choice(sound.len(), count, replace=False)) if count else sound
-    made = [
-        _corrupt(line, CORRUPTIONS[int(kind)], rng) for line, kind in zip(taken, rng.integers(0, 4, count), strict=True)
-    ]
-    return pl.Series(made, dtype=pl.Binary)
+    copied = sound.gather(rng.choice(sound.len(), count, replace=False)) if count else sound
+    kinds = [CORRUPTIONS[int(kind)] for kind in rng.integers(0, 4, count)]
+    corrupt = [_corrupt(line, kind, rng) for line, kind in zip(copied, kinds, strict=True)]
+    return pl.Series(corrupt, dtype=pl.Binary)
 
 
 def _corrupt(line: str, kind: str, rng: np.random.Generator) -> bytes:
@@ -103,24 +102,24 @@ def _corrupt(line: str, kind: str, rng: np.random.Generator) -> bytes:
 
 
 def with_ids(scene: Scene, hits: pl.DataFrame, counters: list[int]) -> pl.DataFrame:
-    """Give every hit its server and log id, advancing the counters; a few ids of each letter occur on both servers."""
+    """Give every hit its server and log id, advancing the counters; a few ids of each letter are on both servers."""
     server = hits["address"].to_numpy() % len(SERVERS)
     number = np.empty(server.size, dtype=np.uint64)
     for place in range(len(SERVERS)):
-        mine = server == place
-        number[mine] = counters[place] + np.arange(mine.sum(), dtype=np.uint64)
-        counters[place] += int(mine.sum())
-    late = hits["at"].to_numpy() >= scene.table_end
+        is_here = server == place
+        number[is_here] = counters[place] + np.arange(is_here.sum(), dtype=np.uint64)
+        counters[place] += int(is_here.sum())
+    is_recent = hits["at"].to_numpy() >= scene.table_end
     if scene.mailing.plan.role == "letter":
-        first, second = (np.flatnonzero(late & (server == place))[:3] for place in (0, 1))
+        first, second = (np.flatnonzero(is_recent & (server == place))[:3] for place in (0, 1))
         number[second[: first.size]] = number[first[: second.size]]
-    ours = pl.col("message") >= 0
+    has_message = pl.col("message") >= 0
     return hits.with_columns(
         server=server.astype(np.int8),
         number=number,
         log_id=_log_ids(server, number),
-        message_id=pl.when(ours).then(scene.mailing.first_message + pl.col("message")).otherwise(0),
-        delivery_id=pl.when(ours | pl.col("is_named")).then(scene.mailing.plan.delivery_id).otherwise(0),
+        message_id=pl.when(has_message).then(scene.mailing.first_message + pl.col("message")).otherwise(0),
+        delivery_id=pl.when(has_message | pl.col("is_named")).then(scene.mailing.plan.delivery_id).otherwise(0),
         link_id=scene.slots[0][hits["slot"].to_numpy()],
     )
 
@@ -131,16 +130,16 @@ def _log_ids(server: np.ndarray, number: np.ndarray) -> pl.Series:
 
 
 def with_fate(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
-    """Say which hits are undated, late (in the next file), written twice, or count their articles as `2l`."""
-    dice = scene.rng.random(hits.height)
-    raw = pl.col("in_raw")
-    place, recent = pl.int_range(pl.len()), pl.col("at") >= scene.table_end
-    hits = hits.with_columns(in_raw=pl.col("at") >= scene.table_only, in_table=~recent & ~pl.col("is_repeat"))
+    """Mark the hits that are undated, late (in the next file), written twice, or have articles such as `2l`."""
+    chance = scene.rng.random(hits.height)
+    in_raw = pl.col("in_raw")
+    index, is_recent = pl.int_range(pl.len()), pl.col("at") >= scene.table_end
+    hits = hits.with_columns(in_raw=pl.col("at") >= scene.table_only, in_table=~is_recent & ~pl.col("is_repeat"))
     return hits.with_columns(
-        is_undated=(place % 1999 == 700) & (pl.col("slot") > 0) & recent,
-        is_misread=(place % 37 == 5) & (pl.col("cents") > 0) & recent,
-        is_late=pl.lit(pl.Series(dice < 0.003)) & raw,
-        raw_lines=raw.cast(pl.Int8) + (raw & pl.lit(pl.Series(dice > 0.995))),
+        is_undated=(index % 1999 == 700) & (pl.col("slot") > 0) & is_recent,
+        is_misread=(index % 37 == 5) & (pl.col("cents") > 0) & is_recent,
+        is_late=pl.lit(pl.Series(chance < 0.003)) & in_raw,
+        raw_lines=in_raw.cast(pl.Int8) + (in_raw & pl.lit(pl.Series(chance > 0.995))),
     )
 
 
@@ -203,7 +202,7 @@ def amounts(hits: pl.DataFrame) -> pl.Series:
 
 
 def route(files: LogFiles, hits: pl.DataFrame, lines: pl.Series) -> None:
-    """Write lines to their server's file of the time, late ones to the next, second copies to the other server's."""
+    """Write lines to their server's file of the time, late ones to the next file, second copies to the other server."""
     last = files.ranges - 1
     place = ((pl.col("at") - FIRST) // files.range_ms + pl.col("is_late")).clip(0, last)
     routed = hits.select("server", "raw_lines", place=place).with_columns(line=lines)

@@ -1,4 +1,4 @@
-"""Who gets one delivery and what becomes of each message: exclusions at analysis, sending, failures, complaints."""
+"""The messages of one delivery: exclusions at analysis, sending, failures, complaints."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _WEIGHTS = np.array([weight for *_, weight in FAILURES])
 
 @dataclass(frozen=True)
 class Mailing:
-    """One entry per message: `recipient` -1 is a control address, `sent_at` 0 still waits, `failure` -1 is none."""
+    """Arrays with one entry per message: `recipient` -1 is a control address, `sent_at` 0 unsent, `failure` -1 none."""
 
     plan: Plan
     first_message: int
@@ -38,7 +38,7 @@ class Mailing:
 
     @property
     def is_read(self) -> np.ndarray:
-        """Messages that reached a mailbox, so that somebody may react: sent, or complained about later."""
+        """Whether each message reached a mailbox and can be read: sent, or complained about later."""
         return np.isin(self.status, (SENT, ACCEPTED)) | np.isin(self.failure, COMPLAINT)
 
     def frame(self, people: People) -> pl.DataFrame:
@@ -60,7 +60,7 @@ class Mailing:
 
 
 def make_mailing(plan: Plan, people: People, standing: Standing, first_message: int, seed: int) -> Mailing:
-    """Make up one delivery; addresses that fail for good enter quarantine in `standing`."""
+    """Generate one delivery; addresses with hard failures enter quarantine in `standing`."""
     rng = np.random.default_rng([seed, 3, plan.number])
     population = _population(rng, plan, people.count)
     rule = _rules(rng, population, standing)
@@ -68,13 +68,13 @@ def make_mailing(plan: Plan, people: People, standing: Standing, first_message: 
     recipient = np.concatenate([population[rule == 0], np.full(seeds, -1)])
     sent_at = _sending(rng, plan, recipient.size)
     status, failure = _outcome(rng, plan, sent_at, recipient)
-    hard = recipient[(failure >= 0) & _HARD[failure] & (failure != COMPLAINT)]
-    standing.quarantined[hard] = True
+    failed_for_good = recipient[(failure >= 0) & _HARD[failure] & (failure != COMPLAINT)]
+    standing.quarantined[failed_for_good] = True
     standing.denylisted[recipient[failure == COMPLAINT]] = True
     is_text = np.where(recipient < 0, False, people.email_format[recipient] == 1) | (plan.role == "text")
-    status_at, out = _status_at(rng, plan, sent_at, status, failure), rule > 0
+    status_at, is_excluded = _status_at(rng, plan, sent_at, status, failure), rule > 0
     outcome = (recipient, status, failure, sent_at, status_at, is_text)
-    return Mailing(plan, first_message, *outcome, population[out], rule[out], hard.size)
+    return Mailing(plan, first_message, *outcome, population[is_excluded], rule[is_excluded], failed_for_good.size)
 
 
 def _population(rng: np.random.Generator, plan: Plan, count: int) -> np.ndarray:
@@ -85,7 +85,7 @@ def _population(rng: np.random.Generator, plan: Plan, count: int) -> np.ndarray:
 
 
 def _rules(rng: np.random.Generator, population: np.ndarray, standing: Standing) -> np.ndarray:
-    """The rule that drops each address, 0 for none; a large population meets every rule."""
+    """The rule that excludes each address, 0 for none; a large population has every rule."""
     shares = np.array(list(EXCLUSION_RULES.values()))
     codes = np.array([0, *EXCLUSION_RULES])
     rule = rng.choice(codes, population.size, p=[1 - shares.sum(), *shares])
@@ -97,7 +97,7 @@ def _rules(rng: np.random.Generator, population: np.ndarray, standing: Standing)
 
 
 def _sending(rng: np.random.Generator, plan: Plan, count: int) -> np.ndarray:
-    """Sending instants at a steady rate with some noise; 0 for what the pause, or the demo's now, left waiting."""
+    """Sending instants at a steady rate with some noise; 0 for those not sent yet."""
     pace = min(HOUR / 6000, 1.5 * HOUR / max(count, 1))
     sent_at = plan.start + (np.arange(count) * pace + rng.exponential(4000, count)).astype(np.int64)
     waiting = {"running": 0.45, "paused": 0.6, "hostile": 0.004}.get(plan.role, 0)
@@ -108,7 +108,7 @@ def _sending(rng: np.random.Generator, plan: Plan, count: int) -> np.ndarray:
 def _outcome(
     rng: np.random.Generator, plan: Plan, sent_at: np.ndarray, recipient: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Status and failure of each message; a large delivery meets every failure, and at least one complaint."""
+    """Status and failure of each message; a large delivery has every failure, and at least one complaint."""
     status = np.where(sent_at > 0, SENT, CANCELLED if plan.role == "hostile" else PENDING)
     failure = np.full(status.size, -1)
     public = recipient >= 0
@@ -116,10 +116,10 @@ def _outcome(
     failure[failed] = rng.choice(_WEIGHTS.size, failed.size, p=_WEIGHTS / _WEIGHTS.sum())
     if failed.size > 2 * COMPLAINT:
         failure[failed[:COMPLAINT]] = np.arange(COMPLAINT)
-    quiet = (failure < 0) & (sent_at > 0) & public & (sent_at < NOW - DAY)
-    complaints = np.flatnonzero(quiet & (rng.random(status.size) < 0.0006))
-    if not complaints.size and quiet.sum() > 500:
-        complaints = np.flatnonzero(quiet)[-1:]
+    is_sound = (failure < 0) & (sent_at > 0) & public & (sent_at < NOW - DAY)
+    complaints = np.flatnonzero(is_sound & (rng.random(status.size) < 0.0006))
+    if not complaints.size and is_sound.sum() > 500:
+        complaints = np.flatnonzero(is_sound)[-1:]
     failure[complaints] = COMPLAINT
     status[failure >= 0] = FAILED
     if plan.role == "running":
@@ -130,9 +130,9 @@ def _outcome(
 def _status_at(
     rng: np.random.Generator, plan: Plan, sent_at: np.ndarray, status: np.ndarray, failure: np.ndarray
 ) -> np.ndarray:
-    """When the status was last changed: at sending, or later for bounce mails and complaints."""
-    later = (failure == COMPLAINT) | ((failure >= 0) & (rng.random(failure.size) < 0.2))
-    delay = np.where(later, rng.lognormal(np.log(5 * HOUR), 1.0, failure.size), 0).astype(np.int64)
+    """When the status last changed: at sending, or later for bounce mails and complaints."""
+    is_delayed = (failure == COMPLAINT) | ((failure >= 0) & (rng.random(failure.size) < 0.2))
+    delay = np.where(is_delayed, rng.lognormal(np.log(5 * HOUR), 1.0, failure.size), 0).astype(np.int64)
     status_at = np.where(sent_at > 0, sent_at + delay, plan.start)
     status_at[status == CANCELLED] = plan.start + 5 * DAY
     return np.minimum(status_at, NOW)

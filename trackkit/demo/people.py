@@ -1,4 +1,4 @@
-"""Who receives: recipients as arrays, their addresses, reading habits and browser identities."""
+"""Recipients as arrays: their addresses, reading habits and browser identities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ IP_COUNT, MACHINE_IPS = 20_000, 18_000
 
 @dataclass(frozen=True)
 class People:
-    """One entry per recipient in every array; persons are numbers that `uuids` writes out, 0 is no identity."""
+    """Arrays with one entry per recipient; persons are numbers that `uuids` formats, 0 is no identity."""
 
     email: pl.Series
     country: np.ndarray
@@ -41,7 +41,7 @@ class People:
 
 @dataclass
 class Standing:
-    """What happens to recipients as deliveries go by: no address, denylisted, in quarantine."""
+    """The state of recipients, which changes with deliveries: no address, denylisted, in quarantine."""
 
     without_address: np.ndarray
     denylisted: np.ndarray
@@ -72,7 +72,7 @@ def make_people(count: int, seed: int) -> People:
 
 
 def make_standing(people: People, seed: int) -> Standing:
-    """Return where recipients stand before the first delivery."""
+    """Return the state of recipients before the first delivery."""
     rng = np.random.default_rng([seed, 2])
     without, denylisted, quarantined = (rng.random(people.count) < share for share in (0.004, 0.02, 0.012))
     return Standing(without, denylisted, quarantined)
@@ -102,7 +102,7 @@ def hexadecimal(values: np.ndarray, width: int | None = None) -> pl.Series:
 
 
 def addresses() -> pl.Series:
-    """Return the network addresses that hits come from, some with a forwarded-for chain; the last are machines'."""
+    """Return the network addresses that hits come from, some with a forwarded-for chain; the last are of machines."""
     plain = [f"198.18.{value >> 8 & 255}.{value & 255}" for value in range(MACHINE_IPS)]
     plain = [f"2001:db8::{place:x}" if place % 11 == 5 else text for place, text in enumerate(plain)]
     for place, text in enumerate(plain):
@@ -149,17 +149,17 @@ def _ascii(names: Sequence[str]) -> pl.Series:
 
 
 def _proxies(rng: np.random.Generator, domain: np.ndarray, client: np.ndarray) -> np.ndarray:
-    """Who fetches the images for whom: the mail provider, or Apple's privacy protection in Apple Mail."""
+    """The proxy that fetches each recipient's images: the mail provider's, or Apple's privacy protection."""
     proxy = np.full(domain.size, NO_PROXY, dtype=np.int8)
-    private = np.array([one.is_apple_mail for one in clients.CLIENTS])[client]
-    proxy[private & (rng.random(domain.size) < 0.7)] = APPLE
+    in_apple_mail = np.array([agent.is_apple_mail for agent in clients.CLIENTS])[client]
+    proxy[in_apple_mail & (rng.random(domain.size) < 0.7)] = APPLE
     proxy[_is_in(domain, GOOGLE_PROXIED)] = GOOGLE
     proxy[_is_in(domain, YAHOO_PROXIED)] = YAHOO
     return proxy
 
 
 def _persons(rng: np.random.Generator, count: int) -> np.ndarray:
-    """A number for each recipient's browser; some households share one, so a person may stand for two recipients."""
+    """A number for each recipient's browser; some households share one, so that a person may be two recipients."""
     person = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(2)
     shared = np.flatnonzero(rng.random(count) < 0.03)
     shared = shared[shared > 0]

@@ -1,4 +1,4 @@
-"""What is sent and when: every delivery of the demo with its role, its words and its tracked links."""
+"""What is sent and when: every delivery of the demo with its role, campaign and tracked links."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class TrackedLink:
 
 @dataclass(frozen=True)
 class Plan:
-    """One delivery to be made up: `role` says what is special about it, `share` how much of the base it aims at."""
+    """One delivery to generate: `role` says what is special about it, `share` the part of all recipients targeted."""
 
     number: int
     delivery_id: int
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def is_real(self) -> bool:
-        """Whether it went, or goes, to the public: neither a proof nor a template."""
+        """Whether it is sent to the public: neither a proof nor a template."""
         return self.role not in ("proof", "model")
 
 
@@ -73,7 +73,7 @@ def plan_deliveries(deliveries: int, seed: int) -> list[Plan]:
 
 
 def table_window(plans: Sequence[Plan]) -> tuple[int, int]:
-    """Return two instants: hits before the first are in the table export alone, until the second in it as well."""
+    """Return two instants: hits before the first are only in the table export, those until the second are in both."""
     first = min(plan.start for plan in plans if plan.is_real)
     return first + min(12 * HOUR, (NOW - first) // 40), first + (NOW - first) * 3 // 10
 
@@ -82,7 +82,7 @@ Draft = tuple[str, Campaign, str, int, int, float]
 
 
 def _letters(count: int) -> list[Draft]:
-    """Weekly on Sunday evenings, the newest under way; many of them share ten weeks, in Zipf sizes."""
+    """Weekly on Sunday evenings, the latest still running; more than ten share ten weeks, in Zipf sizes."""
     step = 7 * DAY if count <= 10 else 63 * DAY // (count - 1)
     shares = _sizes(count, 10, 0.75)
     last = NOW - 3 * HOUR - (count == 1) * 7 * DAY
@@ -107,7 +107,7 @@ def _offers(count: int) -> list[Draft]:
     themes = {"hostile": HOSTILE, "silent": SILENT}
     drafts, plain = [], count - sum(role in themes for role in roles)
     for place, role in enumerate(roles):
-        turn = max(0, place - (count - plain))  # the first ones may be special
+        turn = max(0, place - (count - plain))  # the first ones may have special roles
         theme = themes.get(role, OFFERS[turn % len(OFFERS)])
         label = theme.label if role in themes else _numbered(theme, turn, len(OFFERS))
         start = last - (count - 1 - place) * (last - first) // max(count - 1, 1)
@@ -122,7 +122,7 @@ def _offer_roles(count: int) -> Sequence[str]:
 
 
 def _sizes(count: int, weeks: int, largest: float) -> list[float]:
-    """Shares of the base: full while one delivery goes out a week, Zipf within the week when there are many."""
+    """Shares of all recipients: equal for one delivery a week, Zipf within a week if there are more."""
     weekly = max(1, count // weeks)
     return [largest / (1 + place * 7 % weekly) ** 0.45 for place in range(count)]
 

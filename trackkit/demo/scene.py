@@ -1,4 +1,4 @@
-"""One delivery seen as a scene: its people, its messages, the dice, and the frame in which its hits are written."""
+"""One delivery with its people, messages and random generator, and the frame of its hits."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,19 +11,19 @@ from trackkit.demo.people import People
 from trackkit.demo.plan import HOUR, OPEN, OPEN_ID, WEB_TAGS
 
 MINUTE, SECOND = 60_000, 1000
-OPENED = 0  # the slot of the open; the delivery's links follow, then the web tags
+OPENED = 0  # the slot of the open; slots of the delivery's links follow, then of the web tags
 SCHEMA = pl.Schema(
     dict.fromkeys(("message", "at", "cents", "articles"), pl.Int64())
     | dict.fromkeys(("slot", "client"), pl.Int16())
     | {"person": pl.UInt64(), "address": pl.Int32(), "kind": pl.Int8()}
-    | {"is_repeat": pl.Boolean(), "is_named": pl.Boolean()}  # named: outside any session, its page names the delivery
+    | {"is_repeat": pl.Boolean(), "is_named": pl.Boolean()}  # named: by its page, outside any session
 )
 # Share of the day's activity by local hour.
 _DAY = np.array([2, 1, 1, 1, 1, 2, 5, 8, 10, 9, 8, 8, 9, 8, 7, 7, 7, 8, 9, 10, 10, 9, 6, 4]) / 10
 
 
 class Kind(IntEnum):
-    """Whose a hit is, or of which machine."""
+    """Who or what made a hit."""
 
     HUMAN, FORWARD, SEED, PROOF, PROXY_OPEN, PREFETCH, SCANNER, VISITOR = range(8)
 
@@ -33,7 +33,7 @@ KINDS = [kind.name.lower() for kind in Kind]
 
 @dataclass(frozen=True)
 class Scene:
-    """One delivery with the people who got it, the dice, and how far back raw logs and the table export reach."""
+    """One delivery with its people and random generator, and the time limits of raw logs and the table export."""
 
     people: People
     mailing: Mailing

@@ -1,4 +1,4 @@
-"""The truth about the demo: what every hit really was, and what a correct load of it must count."""
+"""The truth about the demo: what every hit really was, and what a correct load must count."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class DemoSummary:
 
     @property
     def duplicates(self) -> int:
-        """How many lines and rows tell of a hit that another one tells of already."""
+        """How many lines and rows repeat a hit that is in another one."""
         return self.duplicate_lines + self.rows_in_both
 
     @classmethod
@@ -121,7 +121,7 @@ class Truth:
 
 
 def truth(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per hit: its keys as a load knows them, its true kind, and where it was written."""
+    """Return one row per hit: its keys after a load, its true kind, and where it was written."""
     types, bought = scene.slots[1][hits["slot"].to_numpy()], pl.col("cents") > 0
     names = pl.Series([LINK_TYPES.get(code) for code in range(max(LINK_TYPES) + 1)])
     at = pl.from_epoch("at", "ms").dt.replace_time_zone("UTC").dt.cast_time_unit("us")

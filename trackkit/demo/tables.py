@@ -1,4 +1,4 @@
-"""The table exports of the instance, each in another of the variants that the contract allows."""
+"""The table exports of the instance, each in a different variant that the contract allows."""
 
 import gzip
 import shutil
@@ -32,8 +32,8 @@ def instants(milliseconds: Sequence[int | None] | np.ndarray, pattern: str = SPA
 def write_delivery(folder: Path, rows: Sequence[dict[str, object]]) -> None:
     """`delivery.csv`: UTF-8 with a byte-order mark, commas, SQL names."""
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    moments = [name for name in frame.columns if name.startswith("ts")]
-    frame = frame.with_columns(instants(frame[name].to_list()).alias(name) for name in moments)
+    instant_columns = [name for name in frame.columns if name.startswith("ts")]
+    frame = frame.with_columns(instants(frame[name].to_list()).alias(name) for name in instant_columns)
     frame.write_csv(folder / "delivery.csv", include_bom=True)
 
 
@@ -69,7 +69,7 @@ def delivery_row(mailing: Mailing, size: int) -> dict[str, object]:
 
 
 def write_content(folder: Path, mailing: Mailing) -> int:
-    """`content/<id>.html` and `.txt`; a delivery all in text has no HTML. Return the bytes of a message."""
+    """`content/<id>.html` and `.txt`; a text-only delivery has no HTML. Return the bytes of a message."""
     plan, size = mailing.plan, 0
     writers = {"txt": text_content} if plan.role == "text" else {"html": html_content, "txt": text_content}
     for ending, write in writers.items():

@@ -1,7 +1,7 @@
 """Hits on the shop's pages: visits and purchases that follow a click, and visits outside any session.
 
-Those are of people who clicked and come back another day, who came before they ever clicked, whom a page of the
-delivery's own brought, of people with whom a reader shared the message, and of people whom nobody knows.
+The latter are by people who come back another day after a click, who came before their first click, who came by a page
+that names the delivery, with whom a reader shared the message, or who are unknown.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from trackkit.demo.words import NETWORKS
 
 
 def web_hits(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
-    """Pages of the shop that clickers see in the same session, and their purchases."""
+    """Pages of the shop that people display in the session of their click, and their purchases."""
     rng, (_, types) = scene.rng, scene.slots
     by_people = pl.col("kind").is_in([Kind.HUMAN, Kind.FORWARD])
     clicks = hits.filter(by_people & pl.col("slot").is_in(np.flatnonzero(types == CLICK)))
@@ -28,7 +28,7 @@ def web_hits(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _bought(scene: Scene, visits: pl.DataFrame, share: float) -> pl.DataFrame:
-    """The purchases that some visits end in, minutes later."""
+    """The purchases at the end of some visits, minutes later."""
     rng = scene.rng
     buyers = visits.filter(pl.Series(rng.random(visits.height) < share))
     return buyers.with_columns(
@@ -40,12 +40,12 @@ def _bought(scene: Scene, visits: pl.DataFrame, share: float) -> pl.DataFrame:
 
 
 def visitors(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
-    """Visits of the shop outside any session: they belong to no message, and but for a few to no delivery."""
+    """Visits of the shop outside any session: they belong to no message, and only a few to a delivery."""
     clicks = hits.filter((pl.col("kind") == Kind.HUMAN) & (pl.col("slot") > 0)).unique(
         "person", keep="first", maintain_order=True
     )
     recipient = scene.mailing.recipient[clicks["message"].to_numpy()]
-    # Who refuses cookies is somebody else when coming back.
+    # People who refuse cookies have another identity when they come back.
     known = clicks.filter(pl.Series(~scene.people.refuses[recipient]))
     later = _outside(scene, known, 0.14, scene.rng.uniform(0.6, 6, known.height) * DAY)
     before = _outside(scene, known, 0.04, scene.rng.uniform(-30, -2, known.height) * HOUR)
@@ -56,7 +56,7 @@ def visitors(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
 
 
 def shared_pages(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
-    """Pages that people display because a reader shared the message: strangers, brought by the delivery's own page."""
+    """Pages displayed by strangers because a reader shared the message; the page names the delivery."""
     rng, links = scene.rng, scene.mailing.plan.links
     page_of = {
         category: scene.first_tag + place for place, (*_, category, _) in enumerate(WEB_TAGS) if category in NETWORKS
@@ -74,7 +74,7 @@ def shared_pages(scene: Scene, hits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _outside(scene: Scene, clicks: pl.DataFrame, share: float, after: np.ndarray) -> pl.DataFrame:
-    """A page seen by some of those who clicked, some time after the click, or before it."""
+    """A page displayed by some of those who clicked, some time after the click or before it."""
     rng = scene.rng
     moved = clicks.with_columns(
         at=pl.col("at") + pl.Series(after).cast(pl.Int64),
@@ -86,7 +86,7 @@ def _outside(scene: Scene, clicks: pl.DataFrame, share: float, after: np.ndarray
 
 
 def _unknown(scene: Scene) -> pl.DataFrame:
-    """Visits by people whom no message ever brought."""
+    """Visits by people who have never clicked in a message."""
     count = max(3, scene.mailing.recipient.size // 300)
     at = scene.later(np.full(count, scene.mailing.plan.start), 20 * HOUR, 1.0)
     slot = scene.first_tag + scene.rng.integers(0, 3, count)

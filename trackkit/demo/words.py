@@ -1,4 +1,4 @@
-"""What the synthetic platform says, from `words.toml`: an invented shop, its campaigns, names, domains and failures."""
+"""The words of the synthetic platform, from `words.toml`: an invented shop, its campaigns, names, domains, failures."""
 
 import tomllib
 from dataclasses import dataclass

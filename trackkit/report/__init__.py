@@ -1,7 +1,13 @@
 """Template + notebook + parameters -> executed notebook -> one self-contained HTML file.
 
-A report is a notebook in `notebooks/reports/` and a TOML of the same stem in `reports_templates/`. Its parameters are
-checked before anything runs, and a report that fails leaves the failed notebook beside its place, never half a page.
+A report is a notebook in `notebooks/reports/` and a TOML of the same stem in `reports_templates/`. Parameters are
+checked before anything runs; a report that fails leaves its failed notebook and no page.
+
+In the order of the data: `notebook` (the parameters and sections that a notebook declares), `template` (the analyst's
+TOML), `execute` (runs a notebook: `forked` is papermill's engine, `fork_server` and `preload` start the process where
+`shell` runs the cells), `page` (what a notebook opens: tables, template, header), `notes` (caveats as sentences),
+`common` (shared by the reports of one delivery), `html_page` and `vega` (the page), `workers` (reports side by side).
+Beside them: `checks` and `choices` (`trackkit check`), `phrases` (the sentences to translate).
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REPORTS", "Page", "Report", "open_page", "render", "report_path", "slug"]
 
-INLINE, SHARED = "inline", "shared"  # where a page has the script that draws its charts
+INLINE, SHARED = "inline", "shared"  # where the script that draws charts is kept
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Report:
 
 
 class _Reports(Mapping[str, Report]):
-    """The reports whose notebooks are found now: local copies hide the shipped ones."""
+    """The reports by name, read anew each time: local copies hide the shipped ones."""
 
     def __getitem__(self, name: str) -> Report:
         return _report(name)[0]
@@ -79,27 +85,27 @@ def render(
     `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
     With `assets="shared"` the script that draws charts stands once in `out`, in `assets/`, and pages need it there.
     The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
-    parameter, value, delivery or language; DataError for refused data; ReportError when the notebook fails, which is
-    then kept beside as `<name>.failed.ipynb` while no page is written.
+    parameter, value, delivery or language; DataError for refused data; ReportError when the notebook fails: it is then
+    kept as `<name>.failed.ipynb`, and no page is written.
     """
     require_assets(assets)
-    found, words, book = _report(report, lang)
-    given = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
-    values = _values(found, given, words)
-    path = _path(found, Path(out), values, lang)
+    definition, words, book = _report(report, lang)
+    requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
+    values = _values(definition, requested, words)
+    path = _path(definition, Path(out), values, lang)
     values["timezone"] = values.get("timezone") or _platform_zone(store)
     path.parent.mkdir(parents=True, exist_ok=True)
     failed = path.with_suffix(".failed.ipynb")
     arguments = {"store": str(store), "lang": lang, **values}
-    fork_server.start()  # while this process imports, so does that one
+    fork_server.start()  # it imports while this process does
     from trackkit.report.execute import execute
     from trackkit.report.html_page import PageFacts, export
 
     executed = execute(_trimmed(book, words), arguments, failed)
-    shown = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
-    made = PageFacts(report, shown, values["timezone"], lang, assets == SHARED)
-    page = export(executed, words, made)
-    if made.shared:
+    shown_parameters = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
+    facts = PageFacts(report, shown_parameters, values["timezone"], lang, assets == SHARED)
+    page = export(executed, words, facts)
+    if facts.shared:
         _share(path.parent)
     resources.write_whole(path, page)
     failed.unlink(missing_ok=True)
@@ -120,7 +126,7 @@ def require_assets(assets: str) -> str:
 
 
 def require_report(name: str) -> str:
-    """Return the name of a report; refuse one that is none."""
+    """Return the name of a report; refuse an unknown one."""
     if name not in REPORTS:
         raise RequestError(f"There is no report {name!r}.{did_you_mean(str(name), REPORTS)}")
     return name
@@ -134,38 +140,39 @@ def report_path(
     parameters: Mapping[str, Any] | None = None,
 ) -> Path:
     """Return where `render` puts a report with these arguments; nothing is run. Raises RequestError as `render`."""
-    found, words, _ = _report(report, lang)
-    given = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
-    return _path(found, Path(out), _values(found, given, words), lang)
+    definition, words, _ = _report(report, lang)
+    requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
+    return _path(definition, Path(out), _values(definition, requested, words), lang)
 
 
 def _report(name: str, lang: str = "en") -> tuple[Report, Template, NotebookNode]:
-    """Read a report's template and notebook; refuse a name that is none, however it is spelt."""
+    """Read a report's template and notebook; refuse an unknown name."""
     require_report(name)
     path = resources.find(f"{notebook.NOTEBOOKS}/{name}.ipynb")
     book, words = notebook.read(path), template(name, lang)
-    chosen = [_settled(each, words.parameters.get(each.name)) for each in notebook.parameters(book, path)]
-    offered = tuple(each for each in chosen if each.name not in notebook.GIVEN_APART)
+    declared = [_with_choice(each, words.parameters.get(each.name)) for each in notebook.parameters(book, path)]
+    offered = tuple(each for each in declared if each.name not in notebook.GIVEN_APART)
     scope = notebook.scope(book, [each.name for each in offered])
     return Report(name, words.title, scope, offered), words, book
 
 
-def _settled(parameter: Parameter, choice: ParameterChoice | None) -> Parameter:
+def _with_choice(parameter: Parameter, choice: ParameterChoice | None) -> Parameter:
     if choice is None:
         return parameter
     default = parameter.default if choice.default is None else choice.default
     return replace(parameter, default=parameter.value(default), choices=tuple(choice.choices))
 
 
-def _values(report: Report, given: Mapping[str, Any], words: Template) -> dict[str, Any]:
-    """Return a value for each parameter, of its type; refuse what is unknown, missing or does not fit."""
-    known = {parameter.name: parameter for parameter in report.parameters}
-    for name in given:
-        if name not in known:
-            raise RequestError(f"{report.name} has no parameter {str(name)!r}.{did_you_mean(str(name), known)}")
-    values = {name: each.value(given[name]) if name in given else each.default for name, each in known.items()}
+def _values(report: Report, arguments: Mapping[str, Any], words: Template) -> dict[str, Any]:
+    """Return a value of the right type for each parameter; refuse one that is unknown, missing or does not fit."""
+    declared = {parameter.name: parameter for parameter in report.parameters}
+    for name in arguments:
+        if name not in declared:
+            raise RequestError(f"{report.name} has no parameter {str(name)!r}.{did_you_mean(str(name), declared)}")
+    values = {name: parameter.default for name, parameter in declared.items()}
+    values |= {name: declared[name].value(argument) for name, argument in arguments.items()}
     if report.scope != "platform" and not any(values.get(name) for name in notebook.IDS):
-        needed = " or ".join(name for name in notebook.IDS if name in known)
+        needed = " or ".join(name for name in notebook.IDS if name in declared)
         raise RequestError(f"{report.name} needs a {needed}: give its id.")
     if values.get("timezone"):
         require_timezone(str(values["timezone"]))
@@ -173,16 +180,16 @@ def _values(report: Report, given: Mapping[str, Any], words: Template) -> dict[s
 
 
 def _path(report: Report, out: Path, values: Mapping[str, Any], lang: str) -> Path:
-    """Name the file from allowed letters and a hash, so that no id leads elsewhere and no two ids share a file."""
+    """Name the file with safe letters and a hash: no id leaves the folder, no two ids share a file."""
     defaults = {parameter.name: parameter.default for parameter in report.parameters}
-    told = {name: value for name, value in values.items() if name in notebook.IDS or value != defaults[name]}
-    digest = hashlib.sha256(json.dumps([report.name, lang, told], sort_keys=True).encode()).hexdigest()[:8]
-    about = "-".join(slug(values[name]) for name in notebook.IDS if values.get(name)) or "platform"
-    return out / f"{slug(report.name)}-{about}-{digest}.html"
+    identifying = {name: value for name, value in values.items() if name in notebook.IDS or value != defaults[name]}
+    digest = hashlib.sha256(json.dumps([report.name, lang, identifying], sort_keys=True).encode()).hexdigest()[:8]
+    subject = "-".join(slug(values[name]) for name in notebook.IDS if values.get(name)) or "platform"
+    return out / f"{slug(report.name)}-{subject}-{digest}.html"
 
 
 def slug(text: str) -> str:
-    """Return what a file's name says of an id: allowed letters only.
+    """Return an id as part of a file name: safe letters only.
 
     >>> slug("../7 é")
     '7'
@@ -191,7 +198,7 @@ def slug(text: str) -> str:
 
 
 def _trimmed(book: NotebookNode, words: Template) -> NotebookNode:
-    """Leave out the cells of sections that the analyst dropped: they need not run."""
+    """Drop the cells of sections that the template leaves out."""
     kept = [cell for cell in book.cells if (name := notebook.section_of(cell)) is None or name in words.names]
     trimmed = copy.copy(book)
     trimmed["cells"] = kept
@@ -199,11 +206,11 @@ def _trimmed(book: NotebookNode, words: Template) -> NotebookNode:
 
 
 def _share(folder: Path) -> None:
-    """Write Vega's bundle beside the pages of a folder, once."""
+    """Write Vega's bundle into a folder of pages, once."""
     from trackkit.report.html_page import ASSETS
     from trackkit.report.vega import file_name, vega
 
-    place = folder / ASSETS / file_name()
-    if not place.exists():
-        place.parent.mkdir(exist_ok=True)
-        resources.write_whole(place, vega())
+    bundle = folder / ASSETS / file_name()
+    if not bundle.exists():
+        bundle.parent.mkdir(exist_ok=True)
+        resources.write_whole(bundle, vega())

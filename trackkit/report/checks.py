@@ -1,4 +1,4 @@
-"""What `trackkit check` looks at: templates, notebooks, the theme, lists and catalogues; nothing is rendered."""
+"""`trackkit check`: validates templates, notebooks, the theme, lists and catalogues; nothing is rendered."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +18,12 @@ from trackkit.report.template import TEMPLATES, Template, misfits
 from trackkit.show.theme import THEME, Theme
 from trackkit.toml import Problem
 
-# What analysts edit beside the reports, and what it may hold.
+# The files that analysts edit beside the reports, with their models.
 LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds}
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:
-    """Validate report templates, notebooks, the theme, lists and catalogues; return what is wrong, in file order.
+    """Validate report templates, notebooks, the theme, lists and catalogues; return the problems, file by file.
 
     Without `folder`, the ones that `render` would use; with it, those of a folder written by `trackkit init`.
     Raises RequestError for a folder that holds none.
@@ -35,9 +35,9 @@ def check(folder: str | Path | None = None) -> list[Problem]:
         raise RequestError(f"{folder} holds no notebook or template to check; `trackkit init {folder}` writes them.")
     of_templates, of_notebooks = [], []
     for stem in sorted({*templates, *notebooks}):
-        one, other = _of_report(stem, templates.get(stem), notebooks.get(stem))
-        of_templates += one
-        of_notebooks += other
+        of_template, of_notebook = _of_report(stem, templates.get(stem), notebooks.get(stem))
+        of_templates += of_template
+        of_notebooks += of_notebook
     problems = [*of_templates, *of_notebooks, *_of_lists(folder), *_of_catalogues(folder)]
     return list(dict.fromkeys(problems))
 
@@ -48,34 +48,34 @@ def _files(folder: str | Path | None, relative: str, pattern: str) -> dict[str, 
     return {path.stem: path for path in sorted((Path(folder) / relative).glob(pattern))}
 
 
-def _of_report(stem: str, path: Path | None, place: Path | None) -> tuple[list[Problem], list[Problem]]:
-    """What is wrong with the template at `path` and with the notebook at `place`; one that is None is not checked."""
+def _of_report(stem: str, path: Path | None, notebook_path: Path | None) -> tuple[list[Problem], list[Problem]]:
+    """Check the template at `path` and the notebook at `notebook_path`; one that is None is not checked."""
     try:
-        at = place or resources.find(f"{notebook.NOTEBOOKS}/{stem}.ipynb")
-        book = notebook.read(at)
-        faults = notebook.faults(book, at)
-        called, wrong = ([], []) if faults else calls(book, at)
+        found_path = notebook_path or resources.find(f"{notebook.NOTEBOOKS}/{stem}.ipynb")
+        book = notebook.read(found_path)
+        faults = notebook.faults(book, found_path)
+        valid_calls, invalid_calls = ([], []) if faults else calls(book, found_path)
         if path is None:
             resources.find(f"{TEMPLATES}/{stem}.toml")
     except TrackkitError as error:
-        faults, wrong, called, book = [str(error)], [], [], None
-    of_notebook = [Problem(str(place), "", "", fault) for fault in (*faults, *wrong)] if place else []
+        faults, invalid_calls, valid_calls, book = [str(error)], [], [], None
+    faults = [*faults, *invalid_calls] if notebook_path else []
+    of_notebook = [Problem(str(notebook_path), "", "", fault) for fault in faults]
     if path is None:
         return [], of_notebook
     words, problems = toml.parse(path, Template)
     if words is not None:
-        problems = misfits(words, path, place, book)
+        problems = misfits(words, path, notebook_path, book)
         if not problems and book is not None:
-            problems = [
-                Problem(str(path), *misfit) for misfit in _of_choices(words, notebook.parameters(book, at), called)
-            ]
+            parameters = notebook.parameters(book, found_path)
+            problems = [Problem(str(path), *misfit) for misfit in _of_choices(words, parameters, valid_calls)]
     return problems, of_notebook
 
 
 def _of_choices(
     words: Template, declared: tuple[notebook.Parameter, ...], called: list[Call]
 ) -> Iterator[tuple[str, str, str]]:
-    """What the notebook would do with the choices of a template that has no other fault: section, key, and what."""
+    """Yield the choices that the notebook's calls do not accept: section, key, and the fault."""
     for parameter in declared:
         if choice := words.parameters.get(parameter.name):
             for fault in parameter_misfits(parameter, choice, called):
@@ -85,11 +85,11 @@ def _of_choices(
 
 
 def _of_lists(folder: str | Path | None) -> Iterator[Problem]:
-    for place, model in LISTS.items():
-        path = Path(folder) / place if folder else resources.find(place)
-        found, problems = toml.parse(path, model) if path.exists() else (None, [])
+    for list_path, model in LISTS.items():
+        path = Path(folder) / list_path if folder else resources.find(list_path)
+        parsed, problems = toml.parse(path, model) if path.exists() else (None, [])
         yield from problems
-        if isinstance(found, Theme) and len(found.light.series) != len(found.dark.series):
+        if isinstance(parsed, Theme) and len(parsed.light.series) != len(parsed.dark.series):
             yield Problem(str(path), "", "series", "light and dark must have as many colours.")
 
 

@@ -1,7 +1,7 @@
-"""Which words of a template fit: what the functions that a notebook calls say of their arguments in annotations.
+"""Checks a template's choices against the annotations of the functions that its notebook calls; nothing is run.
 
-`Literal["area", "line"]` tells the valid values, and so does `Annotated[str, NAMES]` with any container of them, also a
-mapping or a range; `-> Annotated[pl.DataFrame, NAMES]` tells the columns of a frame. Nothing of the notebook is run.
+`Literal["area", "line"]` declares the valid values, as does `Annotated[str, NAMES]` with any container of them, such as
+a mapping or a range; `-> Annotated[pl.DataFrame, NAMES]` declares the columns of a frame.
 """
 
 import ast
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 Misfit = tuple[str, str]  # a key, and what is wrong with it
-DRAWN = "bar"  # a column of tables that is drawn, and in no frame
-HEADED = {"columns", "metrics"}  # arguments whose words `labels` may replace
-IN_ONE_CALL = ("labels", "categories")  # choices whose words need to fit but one call of the section
+DRAWN = "bar"  # a column that tables draw and no frame has
+HEADED = {"columns", "metrics"}  # arguments whose headings `labels` may replace
+IN_ONE_CALL = ("labels", "categories")  # choices of which each word needs to fit only one call of the section
 SHOWN_BY = {"chart": "tk.charts.", "table": "tk.tables."}
 OURS = re.compile(r"tk(\.\w+)+")
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call of one of our functions in a cell, as it is written."""
+    """A call of one of our functions in a cell, unevaluated."""
 
     section: str | None
     name: str
     function: Callable[..., Any]
     arguments: Mapping[str, ast.expr]
-    names: Mapping[str, ast.expr]  # what the names of the cell stand for
+    names: Mapping[str, ast.expr]  # the expressions assigned to names in the cell
 
-    def known(self, argument: str) -> Collection[Any] | None:
-        """Return the valid values of an argument; None where nothing tells them."""
+    def valid_values(self, argument: str) -> Collection[Any] | None:
+        """Return the valid values of an argument; None if they are not declared."""
         declared = _declared(self.function).get(argument)
         frame = self._columns(next(iter(self.arguments.values()))) if argument == "columns" else None
         if frame is None:
@@ -51,7 +51,7 @@ class Call:
         return frame if declared is None else [name for name in declared if name in (*frame, DRAWN)]
 
     def reads(self, node: ast.expr) -> Iterator[tuple[str | None, str]]:
-        """Yield the choices that an expression hands on whole, each with its section; a parameter has none."""
+        """Yield (section, key) of each choice that an expression passes on; a parameter's section is None."""
         match node:
             case ast.Attribute(value=ast.Name(id=name), attr=key) if name in self.names:
                 if section := notebook.section_read(self.names[name]):
@@ -66,15 +66,15 @@ class Call:
             case ast.Starred(value=part):
                 yield from self.reads(part)
 
-    def said(self, node: ast.expr, section: Section) -> Iterator[Any]:
-        """Yield the words of an argument: those written in the cell, and those that it reads of the section."""
+    def values(self, node: ast.expr, section: Section) -> Iterator[Any]:
+        """Yield the values of an argument: constants in the cell, and those read from the section."""
         yield from (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
         for _, key in self.reads(node):
             if key in OPTIONS:
-                yield from _values(getattr(section, key))
+                yield from _as_list(getattr(section, key))
 
     def _columns(self, node: ast.expr) -> Collection[Any] | None:
-        """The columns of the frame that an expression makes, as the function that makes it tells."""
+        """The columns of the frame that an expression returns, as declared by the function that it calls."""
         match node:
             case ast.Name(id=name) if name in self.names:
                 return self._columns(self.names[name])
@@ -88,8 +88,8 @@ class Call:
 
 
 def calls(book: "NotebookNode", path: Path) -> tuple[list[Call], list[str]]:
-    """Return the calls of our functions in the cells of a notebook, and what is wrong with others, a sentence each."""
-    found: list[Call] = []
+    """Return the valid calls of our functions in a notebook, and a sentence on each invalid one."""
+    valid_calls: list[Call] = []
     faults: list[str] = []
     shared: dict[str, ast.expr] = {}
     for cell in notebook.code_cells(book):
@@ -99,28 +99,28 @@ def calls(book: "NotebookNode", path: Path) -> tuple[list[Call], list[str]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and OURS.fullmatch(name := ast.unparse(node.func)):
                 try:
-                    found.append(Call(section, name, *_bound(node), names))
-                    faults += _wrong_words(found[-1], node)
+                    valid_calls.append(Call(section, name, *_function_and_arguments(node), names))
+                    faults += _invalid_constants(valid_calls[-1], node)
                 except (AttributeError, TypeError) as error:
                     faults.append(f"'{ast.unparse(node)}': {error}.")
-    return found, faults
+    return valid_calls, faults
 
 
 def section_misfits(section: Section, called: list[Call]) -> Iterator[Misfit]:
-    """Yield what is wrong with the choices of a section: words and units that its calls do not take."""
-    own = [call for call in called if call.section == section.name]
+    """Yield the choices of a section whose words or units its calls do not accept."""
+    own_calls = [call for call in called if call.section == section.name]
     for key in sorted(section.model_fields_set & OPTIONS):
         value = getattr(section, key)
         uses = [
             (call, argument)
-            for call in own
+            for call in own_calls
             for argument, node in call.arguments.items()
             if (section.name, key) in call.reads(node)
         ]
-        known = [_known(call, argument, section) for call, argument in uses]
+        valid = [_valid_values(call, argument, section) for call, argument in uses]
         if key in IN_ONE_CALL:
-            known = [None if None in known else {word for words in known for word in words or ()}]
-        yield from ((key, text) for words in known if words is not None for text in _unknown(_values(value), words))
+            valid = [None if None in valid else {word for words in valid for word in words or ()}]
+        yield from ((key, text) for words in valid if words is not None for text in _unknown(_as_list(value), words))
         yield from (
             (key, text)
             for call, argument in uses
@@ -130,12 +130,12 @@ def section_misfits(section: Section, called: list[Call]) -> Iterator[Misfit]:
         )
     yield from _ceilings(section)
     for kind in section.show:
-        if not any(call.name.startswith(SHOWN_BY[kind]) for call in own):
+        if not any(call.name.startswith(SHOWN_BY[kind]) for call in own_calls):
             yield "show", f"this section has no {kind}."
 
 
 def parameter_misfits(parameter: Parameter, choice: ParameterChoice, called: list[Call]) -> Iterator[str]:
-    """Yield what is wrong with the default and the choices that a template gives a parameter of the notebook."""
+    """Yield what is wrong with a template's default and choices for a parameter of the notebook."""
     if parameter.name in notebook.GIVEN_APART:
         yield "a template does not settle it: it is given with each report."
         return
@@ -151,35 +151,35 @@ def parameter_misfits(parameter: Parameter, choice: ParameterChoice, called: lis
         yield f"its default {default!r} is not among its choices."
     for call in called:
         for argument, node in call.arguments.items():
-            if (None, parameter.name) in call.reads(node) and (known := call.known(argument)) is not None:
-                yield from _unknown([value for value in values if value or not isinstance(node, ast.BoolOp)], known)
+            if (None, parameter.name) in call.reads(node) and (valid := call.valid_values(argument)) is not None:
+                yield from _unknown([value for value in values if value or not isinstance(node, ast.BoolOp)], valid)
 
 
-def _known(call: Call, argument: str, section: Section) -> Collection[Any] | None:
-    """The valid values of an argument; labels are those of what the call is told to show, where it is told."""
+def _valid_values(call: Call, argument: str, section: Section) -> Collection[Any] | None:
+    """The valid values of an argument; labels name the columns and metrics that the call shows, if it lists any."""
     if argument == "labels" and not HEADED.isdisjoint(call.arguments):
-        told = [call.arguments[name] for name in (*HEADED, "by", "over") if name in call.arguments]
-        return [word for node in told for word in call.said(node, section)]
-    return call.known(argument)
+        shown = [call.arguments[name] for name in (*HEADED, "by", "over") if name in call.arguments]
+        return [word for node in shown for word in call.values(node, section)]
+    return call.valid_values(argument)
 
 
-def _unknown(values: list[Any], known: Collection[Any]) -> Iterator[str]:
+def _unknown(values: list[Any], valid: Collection[Any]) -> Iterator[str]:
     for value in values:
         if value is None:
             continue
-        if not isinstance(known, range):
-            if value not in known:
-                yield f"{value!r} is not known here.{did_you_mean(str(value), map(str, known))}"
-        elif not (isinstance(value, int) and value in known):  # a range is searched for anything else, to its end
-            yield f"{value!r} is not a whole number from {known.start}."
+        if not isinstance(valid, range):
+            if value not in valid:
+                yield f"{value!r} is not known here.{did_you_mean(str(value), map(str, valid))}"
+        elif not (isinstance(value, int) and value in valid):  # `in` would search a range to its end for another type
+            yield f"{value!r} is not a whole number from {valid.start}."
 
 
-def _values(choice: Any) -> list[Any]:
+def _as_list(choice: Any) -> list[Any]:
     return list(choice) if isinstance(choice, list | dict) else [choice]
 
 
 def _metric_misfit(name: str, call: Call) -> str:
-    """What keeps a metric from being measured or shown by a call, if anything does."""
+    """Say why a call cannot measure or show a metric; empty if it can."""
     metric = METRICS[name]
     by, over = call.arguments.get("by"), call.arguments.get("over")
     if call.function is trackkit.measure and isinstance(by, ast.Constant) and by.value not in breakdowns_of(name):
@@ -190,7 +190,7 @@ def _metric_misfit(name: str, call: Call) -> str:
 
 
 def _ceilings(section: Section) -> Iterator[Misfit]:
-    """Ceilings of what is no rate, or is not shown: no line and no mark would stand there."""
+    """Yield ceilings of metrics that are no rates or are not shown, so that nothing would be marked."""
     shown = section.metrics or [] if section.charted is None else section.charted
     for name in section.ceilings or {}:
         if name not in METRICS:
@@ -202,8 +202,8 @@ def _ceilings(section: Section) -> Iterator[Misfit]:
             yield "ceilings", f"{name!r} is not among the {among} of this section."
 
 
-def _bound(call: ast.Call) -> tuple[Callable[..., Any], Mapping[str, ast.expr]]:
-    """The function of a call, and its arguments by name; AttributeError or TypeError where there is none that fits."""
+def _function_and_arguments(call: ast.Call) -> tuple[Callable[..., Any], Mapping[str, ast.expr]]:
+    """Return the function of a call and its arguments by name; AttributeError or TypeError if they do not fit."""
     function = _function(call.func)
     if function is None:
         raise AttributeError(f"there is no {ast.unparse(call.func)}")
@@ -213,35 +213,36 @@ def _bound(call: ast.Call) -> tuple[Callable[..., Any], Mapping[str, ast.expr]]:
     return function, inspect.signature(function).bind(*call.args, **by_name).arguments
 
 
-def _wrong_words(call: Call, node: ast.Call) -> Iterator[str]:
-    """What a cell itself says that the function does not take."""
+def _invalid_constants(call: Call, node: ast.Call) -> Iterator[str]:
+    """Yield constants in a cell that the function does not accept."""
     for argument, value in call.arguments.items():
-        if isinstance(value, ast.Constant) and (known := call.known(argument)) is not None:
-            yield from (f"'{ast.unparse(node)}': {text}" for text in _unknown([value.value], known))
+        if isinstance(value, ast.Constant) and (valid := call.valid_values(argument)) is not None:
+            yield from (f"'{ast.unparse(node)}': {text}" for text in _unknown([value.value], valid))
 
 
 def _function(node: ast.expr) -> Callable[..., Any] | None:
-    """The function that `tk.tables.metric_table` names; None where it names none."""
+    """Return the function that an expression such as `tk.tables.metric_table` names; None if it names none."""
     if not OURS.fullmatch(name := ast.unparse(node)):
         return None
-    found: Any = trackkit
+    value: Any = trackkit
     for part in name.split(".")[1:]:
-        found = getattr(found, part, None)
-    return found if callable(found) else None
+        value = getattr(value, part, None)
+    return value if callable(value) else None
 
 
 @cache
 def _declared(function: Callable[..., Any]) -> Mapping[str, Collection[Any]]:
-    """The valid values that a function tells of its arguments, and of what it returns."""
-    told = {name: _valid(hint) for name, hint in get_type_hints(function, include_extras=True).items()}
-    return {name: words for name, words in told.items() if words is not None}
+    """The valid values that a function declares for its arguments and its return value."""
+    valid = {name: _values_of(hint) for name, hint in get_type_hints(function, include_extras=True).items()}
+    return {name: words for name, words in valid.items() if words is not None}
 
 
-def _valid(hint: Any) -> Collection[Any] | None:
-    """The words or numbers that an annotation tells, wherever in it they stand."""
+def _values_of(hint: Any) -> Collection[Any] | None:
+    """The valid values in an annotation, however deep they are nested."""
     if get_origin(hint) is Literal:
         return get_args(hint)
     if get_origin(hint) is Annotated:
-        of, *notes = get_args(hint)
-        return next((note for note in notes if isinstance(note, Collection) and not isinstance(note, str)), _valid(of))
-    return next((words for part in get_args(hint) if (words := _valid(part)) is not None), None)
+        base, *notes = get_args(hint)
+        containers = [note for note in notes if isinstance(note, Collection) and not isinstance(note, str)]
+        return containers[0] if containers else _values_of(base)
+    return next((words for part in get_args(hint) if (words := _values_of(part)) is not None), None)

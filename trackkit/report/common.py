@@ -1,7 +1,7 @@
-"""What the reports of one delivery have in common, found once by the renderer of several and handed to each.
+"""What the reports of one delivery have in common: computed once by their renderer and handed to each.
 
-It is data, made from the store alone by the renderer; no cell of another report has touched it. A report whose store
-has changed since, or that is run alone, finds it by itself: the figures are the same.
+It comes from the store alone, untouched by the cells of other reports. A report that is run alone, or whose store has
+changed since, computes it by itself: the figures are the same.
 """
 
 import pickle
@@ -16,24 +16,24 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality
 from trackkit.quality.thresholds import thresholds
 
-MOST = 8  # deliveries that a renderer keeps in mind: reports come delivery by delivery
+MOST = 8  # deliveries that a renderer keeps: reports come delivery by delivery
 _handed: dict[Any, "Common"] = {}
 _packed: dict[Any, bytes] = {}
 
 
 class Common(NamedTuple):
-    """What is not final or unknown of the figures, and how well the logs were forwarded; null of a recipient."""
+    """The caveats of the figures, and how well the logs were forwarded (None for a recipient)."""
 
     limits: list[Caveat]
     quality: pl.DataFrame | None
 
 
 def common(tables: Snapshot, store: Any, delivery: str, recipient: str) -> Common:
-    """Return what was handed to this process for these tables of a store, else find it."""
+    """Return what was handed to this process for these tables of a store, else compute it."""
     if _handed and not recipient and (handed := _handed.get(_key(tables, store, delivery))):
         return handed
-    found = list(caveats.of_data(tables, delivery or None, recipient or None))
-    return Common(found, None if recipient else quality(tables, delivery or None))
+    limits = list(caveats.of_data(tables, delivery or None, recipient or None))
+    return Common(limits, None if recipient else quality(tables, delivery or None))
 
 
 def _key(tables: Snapshot, store: Any, delivery: str) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ def _key(tables: Snapshot, store: Any, delivery: str) -> tuple[str, ...]:
 
 
 def packed(arguments: Mapping[str, Any]) -> bytes:
-    """Return what a report with these arguments shares with others, for `take`; empty where it shares nothing."""
+    """Return what a report with these arguments shares with others, pickled for `take`; empty if nothing."""
     from trackkit.store import open_store
 
     delivery = arguments.get("delivery")
@@ -51,17 +51,17 @@ def packed(arguments: Mapping[str, Any]) -> bytes:
         tables = open_store(arguments["store"]).snapshot()
         key = _key(tables, arguments["store"], delivery)
         if key not in _packed:
-            found = common(tables, arguments["store"], delivery, "")
+            shared = common(tables, arguments["store"], delivery, "")
             for oldest in list(_packed)[: len(_packed) + 1 - MOST]:
                 del _packed[oldest]
-            _packed[key] = pickle.dumps((key, found))
+            _packed[key] = pickle.dumps((key, shared))
         return _packed[key]
-    except Exception:  # whatever is wrong, the report meets it too, and tells it as its own
+    except Exception:  # whatever is wrong, the report will meet it too and report it
         return b""
 
 
 def take(handed: bytes) -> None:
-    """Keep, in the process of a report, what its renderer handed to it."""
+    """Keep what the renderer handed to this process of a report."""
     if handed:
-        key, found = pickle.loads(handed)
-        _handed[key] = found
+        key, shared = pickle.loads(handed)
+        _handed[key] = shared

@@ -1,7 +1,7 @@
-"""Run one notebook: this interpreter, no user start-up files, nothing shared with any other run.
+"""Run one notebook with this interpreter, without user start-up files, isolated from any other run.
 
-papermill runs the cells with the engine of `trackkit.report.forked`. What it leaves open is settled here: its kinds of
-failure become one, and the notebook is kept however it ends.
+papermill runs the cells with the engine of `trackkit.report.forked`. Here its kinds of failure become one, and a
+notebook that failed is kept.
 """
 
 import json
@@ -31,7 +31,7 @@ CELL_SECONDS = 900
 RUN_SECONDS = 3_600
 START_SECONDS = 120
 
-papermill_engines.register(NAME, ForkedEngine)  # also where the package runs without having been installed
+papermill_engines.register(NAME, ForkedEngine)  # needed where the package is not installed
 
 
 class _Manager(AsyncKernelManager):
@@ -45,8 +45,8 @@ class _Manager(AsyncKernelManager):
 def execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path) -> NotebookNode:
     """Return the notebook with its outputs; ReportError when a cell fails, hangs or kills its process.
 
-    A failure of the notebook leaves it, with its traceback, at `failed`. A RequestError or DataError raised in a cell
-    is raised here as it was, since it says what was wrong with the request, not with the report.
+    A notebook that failed is left at `failed`, with its traceback. A RequestError or DataError of a cell is raised
+    again here, since it is about the request and not about the report.
     """
     with tempfile.TemporaryDirectory(prefix="tk-") as folder:
         config = {} if fork_server.CAN_FORK else {"config": _kernel(Path(folder))}
@@ -54,7 +54,7 @@ def execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path) -> 
 
 
 def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, config: dict[str, Any]) -> NotebookNode:
-    run: list[NotebookNode] = []
+    started: list[NotebookNode] = []
     try:
         executed: NotebookNode = papermill.execute_notebook(
             book,
@@ -67,17 +67,17 @@ def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, co
             start_timeout=START_SECONDS,
             execution_timeout=CELL_SECONDS,
             run_timeout=RUN_SECONDS,
-            begun=run.append,
+            begun=started.append,
             handed=common.packed(parameters) if fork_server.is_child() else b"",
             **config,
         )
         return executed
     except papermill.PapermillExecutionError as error:
         _raise_refusal(error.ename, error.evalue)
-        _keep(run, failed)
+        _keep(started, failed)
         raise ReportError(f"{error.ename} in cell {error.cell_index}: {error.evalue}; kept as {failed}.") from None
     except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
-        _keep(run, failed)
+        _keep(started, failed)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         raise ReportError(f"The report stopped: {type(error).__name__}: {reason}; kept as {failed}.") from None
 
@@ -88,9 +88,9 @@ def _raise_refusal(name: str, message: str) -> None:
         raise kind(message) from None
 
 
-def _keep(run: list[NotebookNode], failed: Path) -> None:
-    """Keep the failed notebook, readable by its owner alone: it holds outputs and parameters."""
-    for book in run:
+def _keep(started: list[NotebookNode], failed: Path) -> None:
+    """Keep the failed notebook, readable by its owner only: it holds outputs and parameters."""
+    for book in started:
         failed.unlink(missing_ok=True)
         descriptor = os.open(failed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
@@ -98,9 +98,9 @@ def _keep(run: list[NotebookNode], failed: Path) -> None:
 
 
 def _kernel(folder: Path) -> Config:
-    """Describe, where no process can be forked, a kernel that is this very interpreter with this very trackkit."""
-    place = folder / "kernels" / NAME
-    place.mkdir(parents=True)
+    """Describe, where processes cannot be forked, a kernel with this interpreter and this trackkit."""
+    kernel_folder = folder / "kernels" / NAME
+    kernel_folder.mkdir(parents=True)
     package = str(Path(trackkit.__file__).resolve().parents[1])
     paths = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
@@ -110,6 +110,6 @@ def _kernel(folder: Path) -> Config:
         "language": "python",
         "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
     }
-    (place / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
+    (kernel_folder / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
     client = {"kernel_manager_class": _Manager, "shutdown_kernel": "immediate"}
     return Config({"NotebookClient": client, "KernelManager": {"connection_file": str(folder / "kernel.json")}})

@@ -1,13 +1,13 @@
-"""A process that has imported all that reports need, and forks a fresh one for whoever asks: both ends of it.
+"""A server process that has imported all that reports need and forks a fresh child on request; and its client.
 
-Starting Python and importing the plotting libraries would be most of a report's time. The server does it once, from
-what is shipped and not from an analyst's folder, and then never works: it asks polars nothing, whose threads a child
-would wait for in vain. A child takes over the environment, folder and search path of who asked for it, and talks with
-them. It is killed when they let go of it or are gone, and all are when the process that started the server is.
+Starting Python and importing the plotting libraries would take most of a report's time. The server does it once, from
+the shipped files and not from an analyst's folder, and never computes anything: polars would start threads, which a
+forked child would wait for in vain. A child takes over the environment, working folder and search path of its client.
+It is killed when the client closes it or ends; all children are killed when the process that started the server ends.
 
-multiprocessing's own fork server does not fit: it runs the user's script again in each child, is refused to a daemon
-(a worker of dask), imports from the current folder, is shared with all else that the user's process does, and breaks
-where that forks; its children outlive an asker that was killed.
+multiprocessing's own fork server does not fit: it runs the user's script again in each child, is not allowed in daemons
+(dask workers), imports from the working folder, is shared with everything else that the user's process does, and breaks
+if that process forks; its children outlive a client that was killed.
 """
 
 import atexit
@@ -31,48 +31,48 @@ import trackkit
 from trackkit.startup import begin
 
 CAN_FORK = hasattr(os, "fork")  # not on Windows: there a kernel runs the cells
-SECONDS, ASK_SECONDS = 5, 30  # for what takes no time; for asking, meanwhile others wait
+SECONDS, ASK_SECONDS = 5, 30  # for what takes no time; for a client's request, while other clients wait
 LONGEST_FOLDER = 80  # systems allow about 100 letters for the path of a socket
 _STARTING = threading.Lock()
-_server: "_Server | None" = None  # that this process started
-_address = ""  # in a child: where the server that it comes from listens
+_server: "_Server | None" = None  # started by this process
+_address = ""  # in a child: the address of its server
 
 
 class GoneError(RuntimeError):
-    """A child ended before it had answered, or could not be had; the text says how."""
+    """A child ended before it answered, or could not be started; the message says how."""
 
 
 class Child:
-    """A fresh process that runs `serve(connection)` of a module; whoever asked for it tells, hears, and ends it."""
+    """A fresh process that runs `serve(connection)` of a module: its client sends, receives, and ends it."""
 
     def __init__(self, module: str) -> None:
-        self._talk, theirs = Pipe()
-        taken_over = dict(os.environ), os.getcwd(), sys.path
+        self._talk, child_end = Pipe()
+        context = dict(os.environ), os.getcwd(), sys.path
         try:
-            self._life = Client(_where())  # tells the pid, then the exit code; when we close it, the child is killed
-            with theirs:
-                reduction.send_handle(self._life, theirs.fileno(), None)
-                self._life.send((module, *taken_over))
+            self._life = Client(_server_address())  # receives the pid, then the exit code; closing it kills the child
+            with child_end:
+                reduction.send_handle(self._life, child_end.fileno(), None)
+                self._life.send((module, *context))
                 self.pid: int = self._life.recv()
         except (OSError, EOFError):
             raise GoneError(_server_ended()) from None
 
-    def tell(self, message: Any) -> None:
-        """Send a message; GoneError when there is nobody to hear it."""
+    def send(self, message: Any) -> None:
+        """Send a message; GoneError if the child has ended."""
         try:
             self._talk.send(message)
         except OSError:
-            raise GoneError(self._fate()) from None
+            raise GoneError(self._how_it_ended()) from None
 
-    def hear(self, deadline: float) -> Any:
-        """Return the next message; TimeoutError at `deadline` of the monotonic clock, GoneError when none can come."""
+    def receive(self, deadline: float) -> Any:
+        """Return the next message; TimeoutError at `deadline` (monotonic clock), GoneError if the child has ended."""
         ready = wait([self._talk, self._life], max(0.0, deadline - time.monotonic()))
         if not ready:
             raise TimeoutError
         with contextlib.suppress(OSError, EOFError):
             if self._talk in ready:
                 return self._talk.recv()
-        raise GoneError(self._fate())
+        raise GoneError(self._how_it_ended())
 
     @property
     def is_gone(self) -> bool:
@@ -80,11 +80,11 @@ class Child:
         return self._life.poll()
 
     def end(self) -> None:
-        """Let go of the child, which is killed if it still runs."""
+        """Close the connection; the server kills the child if it still runs."""
         self._talk.close()
         self._life.close()
 
-    def _fate(self) -> str:
+    def _how_it_ended(self) -> str:
         try:
             code = self._life.recv() if self._life.poll(SECONDS) else 0
         except (OSError, EOFError):
@@ -95,21 +95,21 @@ class Child:
 
 
 class _Server:
-    """The server that this process started; it ends with it, and its children too."""
+    """The server started by this process; it and its children end with this process."""
 
     def __init__(self) -> None:
         package = str(Path(trackkit.__file__).resolve().parents[1])
         search_path = [*([] if package in sys.path else [package]), *filter(os.path.isabs, sys.path)]
-        settled = {"PYTHONPATH": os.pathsep.join(search_path), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {"PYTHONPATH": os.pathsep.join(search_path), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | settled
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment
         )
         self._address, self._lock = "", threading.Lock()
         atexit.register(self._end)
 
     def address(self) -> str:
-        """Return where it listens, as soon as it does."""
+        """Return the address of the server, as soon as it listens."""
         assert self.process.stdout
         with self._lock:
             self._address = self._address or self.process.stdout.readline().rstrip("\n")
@@ -126,7 +126,7 @@ class _Server:
 
 
 def start() -> None:
-    """Start the server if it does not run, without waiting until it is ready; nothing where none can fork."""
+    """Start the server if needed, without waiting until it is ready; do nothing where processes cannot fork."""
     global _server
     with _STARTING:
         if CAN_FORK and not _address and (_server is None or _server.process.poll() is not None):
@@ -134,17 +134,17 @@ def start() -> None:
 
 
 def is_child() -> bool:
-    """Return whether this process is itself a child, which asks the same server for others."""
+    """Return whether this process is itself a child, which uses the same server for its own children."""
     return bool(_address)
 
 
-def _where() -> str:
+def _server_address() -> str:
     start()
     return _address or _server.address()  # type: ignore[union-attr]
 
 
 def _server_ended() -> str:
-    """Say that the server ended; where we started it, wait until it is so, since then another is started."""
+    """Return the message that the server ended; if we started it, wait for its end, so that another can be started."""
     if _server and not _address:
         with contextlib.suppress(subprocess.TimeoutExpired):
             _server.process.wait(SECONDS)
@@ -152,17 +152,17 @@ def _server_ended() -> str:
 
 
 def serve() -> None:
-    """Be the server: import, say where we listen, fork until whoever started us is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for whoever started us
-    usual = tempfile.gettempdir()
-    with tempfile.TemporaryDirectory(prefix="tk-", dir="/tmp" if len(usual) > LONGEST_FOLDER else None) as folder:
-        os.chdir(folder)  # where no file of an analyst's wins
+    """Run the server: import, print its address, fork children until the process that started it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that started us
+    default = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(prefix="tk-", dir="/tmp" if len(default) > LONGEST_FOLDER else None) as folder:
+        os.chdir(folder)  # an empty folder: no analyst's file is imported
         os.environ["IPYTHONDIR"] = folder
         begin()
         import_module("trackkit.report.preload").preload()
         gc.collect()
-        gc.freeze()  # a child that collects would copy every page
-        gc.set_threshold(100_000, 50, 100)  # and what a report makes is gone with its child
+        gc.freeze()  # else a collection in a child would copy every memory page
+        gc.set_threshold(100_000, 50, 100)  # fewer collections: all memory is freed with the child
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(f"{folder}/p")
             listener.listen(64)
@@ -172,55 +172,55 @@ def serve() -> None:
 
 
 def _fork_and_reap(listener: socket.socket) -> None:
-    askers: dict[int, Connection] = {}  # of each child that lives: who asked for it
-    woken, wakes = socket.socketpair()
-    for end in (woken, wakes):
+    clients: dict[int, Connection] = {}  # of each running child, by pid
+    wake_reader, wake_writer = socket.socketpair()
+    for end in (wake_reader, wake_writer):
         end.setblocking(False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # a child that ends wakes us
-    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
-    starter = sys.stdin.fileno()  # at its end when whoever started us is gone
-    while starter not in (ready := wait([starter, listener, woken, *askers.values()])):
-        if woken in ready:
-            woken.recv(4096)
-        for pid in [pid for pid, asker in askers.items() if asker in ready]:  # it has nothing to say: it is gone
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # the end of a child interrupts `wait`
+    signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
+    parent = sys.stdin.fileno()  # readable (at its end) when the process that started us has ended
+    while parent not in (ready := wait([parent, listener, wake_reader, *clients.values()])):
+        if wake_reader in ready:
+            wake_reader.recv(4096)
+        for pid in [pid for pid, client in clients.items() if client in ready]:  # gone: clients send nothing
             os.kill(pid, signal.SIGKILL)
-            askers.pop(pid).close()
+            clients.pop(pid).close()
         with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                with contextlib.suppress(OSError), askers.pop(ended[0], contextlib.nullcontext()) as asker:
-                    if asker:
-                        asker.send(os.waitstatus_to_exitcode(ended[1]))
+            while (exited := os.waitpid(-1, os.WNOHANG))[0]:
+                with contextlib.suppress(OSError), clients.pop(exited[0], contextlib.nullcontext()) as client:
+                    if client:
+                        client.send(os.waitstatus_to_exitcode(exited[1]))
         if listener in ready:
-            _fork(Connection(listener.accept()[0].detach()), listener, askers)
+            _fork(Connection(listener.accept()[0].detach()), listener, clients)
     signal.set_wakeup_fd(-1)
-    for pid in askers:
+    for pid in clients:
         os.kill(pid, signal.SIGKILL)
 
 
-def _fork(asker: Connection, listener: socket.socket, askers: dict[int, Connection]) -> None:
-    """Fork the child that is asked for, unless whoever asks is gone."""
+def _fork(client: Connection, listener: socket.socket, clients: dict[int, Connection]) -> None:
+    """Fork a child for a client, unless the client is gone."""
     try:
-        if not asker.poll(ASK_SECONDS):
+        if not client.poll(ASK_SECONDS):
             raise EOFError
-        talk, asked = Connection(reduction.recv_handle(asker)), asker.recv()
+        connection, request = Connection(reduction.recv_handle(client)), client.recv()
         pid = os.fork()
     except (OSError, EOFError, RuntimeError):
-        asker.close()
+        client.close()
         return
     if pid == 0:
-        for other in (asker, *askers.values()):
+        for other in (client, *clients.values()):
             other.close()
-        _be_child(talk, listener, *asked)
-    talk.close()
-    askers[pid] = asker
+        _run_child(connection, listener, *request)
+    connection.close()
+    clients[pid] = client
     with contextlib.suppress(OSError):
-        asker.send(pid)
+        client.send(pid)
 
 
-def _be_child(
+def _run_child(
     talk: Connection, listener: socket.socket, module: str, environment: dict[str, str], folder: str, path: list[str]
 ) -> NoReturn:
-    """Be where who asked is, and do what they ask for; the standard streams of the server are not ours."""
+    """Take over the client's environment and run its module; the server's standard streams are not for the child."""
     global _address
     code = 1
     try:
@@ -233,9 +233,9 @@ def _be_child(
         os.environ.update(environment)
         os.chdir(folder)
         sys.path[:] = path
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(nowhere, standard)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
         import_module(module).serve(talk)
         code = 0
     finally:

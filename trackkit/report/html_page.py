@@ -1,7 +1,7 @@
 """An executed report notebook and its template -> one self-contained HTML page that loads nothing and trusts no text.
 
-The page runs two scripts, Vega and our few lines that draw with it, both named by their hash in the page's
-content-security policy; whatever else a hostile log brings cannot run. Charts travel as JSON, escaped.
+The page runs two scripts, Vega and our few lines that draw with it. Its content-security policy allows them by hash, so
+that no script of a hostile log can run. Charts travel as escaped JSON.
 """
 
 import base64
@@ -36,16 +36,16 @@ INDEX = "index.html.j2"
 ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
-_OWN_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
-# Whose text may be a log's, even one that looks like a colour.
-_NAMES_IN = ("domain", "sort", "title", "text", "description")
+_STYLE_ELEMENT = re.compile(r"<style>.*?</style>", re.DOTALL)
+# Keys whose text may come from a log, even if it looks like a colour.
+_TEXT_KEYS = ("domain", "sort", "title", "text", "description")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
-_OWN_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
+_OUR_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
 
 
 @dataclass(frozen=True)
 class PageFacts:
-    """What a page says of its own making."""
+    """What a page says about how it was made."""
 
     report: str
     parameters: Mapping[str, Any]
@@ -54,13 +54,13 @@ class PageFacts:
     shared: bool = False  # whether Vega stands once beside the pages
 
 
-def export(executed: NotebookNode, template: Template, made: PageFacts) -> str:
+def export(executed: NotebookNode, template: Template, facts: PageFacts) -> str:
     """Return the page of an executed notebook: sections in the template's order, in its words.
 
     Raises ReportError when the page's own template (`index.html.j2`) is wrong.
     """
-    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), made.lang)
-    page = _page(executed, template, made)
+    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), facts.lang)
+    page = _page(executed, template, facts)
     try:
         return environment.get_template(INDEX).render(nb=executed, resources={"page": page})
     except TemplateError as error:
@@ -70,7 +70,7 @@ def export(executed: NotebookNode, template: Template, made: PageFacts) -> str:
 
 @lru_cache(maxsize=16)
 def _environment(folders: tuple[Path, ...], index: Path, lang: str) -> Environment:
-    """Where templates are compiled, once for many pages; anew for another file `index`, and when a file changes."""
+    """The environment in which templates are compiled, cached for many pages; another `index` makes a new one."""
     exporting: Callable[..., TemplateExporter] = TemplateExporter  # which has no types
     exporter = exporting(template_paths=[str(folder) for folder in folders], file_extension=".html")
     environment: Environment = exporter.environment
@@ -93,19 +93,19 @@ def script_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def _page(executed: NotebookNode, template: Template, made: PageFacts) -> dict[str, Any]:
-    """Everything the template of the page may show; plain data only."""
+def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
+    """Everything that the template of the page may show; plain data only."""
     colours = theme()
     sections = [
-        _section(section, executed, colours, place, made.lang) for place, section in enumerate(template.section, 1)
+        _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
     drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
     style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
     drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
-    scripts = [*([] if made.shared else [vega()]), drawing] if drawn else []
-    shared = f"{ASSETS}/{file_name()}" if drawn and made.shared else ""
+    scripts = [*([] if facts.shared else [vega()]), drawing] if drawn else []
+    shared = f"{ASSETS}/{file_name()}" if drawn and facts.shared else ""
     return {
-        "lang": tag(made.lang),
+        "lang": tag(facts.lang),
         "title": template.title,
         "text": _paragraphs(template.text),
         "header": _header(executed),
@@ -114,11 +114,11 @@ def _page(executed: NotebookNode, template: Template, made: PageFacts) -> dict[s
         "scripts": [Markup(script) for script in scripts],
         "shared": shared,
         "policy": _policy(scripts, shared),
-        "report": made.report,
+        "report": facts.report,
         "version": __version__,
-        "timezone": made.timezone,
-        "calculated": instant(datetime.now(UTC), made.timezone, seconds=True, lang=made.lang),
-        "parameters": {name: plain(value) for name, value in made.parameters.items()},
+        "timezone": facts.timezone,
+        "calculated": instant(datetime.now(UTC), facts.timezone, seconds=True, lang=facts.lang),
+        "parameters": {name: plain(value) for name, value in facts.parameters.items()},
     }
 
 
@@ -133,16 +133,16 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
     cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
     pieces = [piece for cell in cells for data in _shown(cell) if (piece := _piece(data, colours, lang))]
-    for nth, piece in enumerate(pieces, 1):
-        piece["id"] = f"s{place}-{nth}"
-    wanted = section.show or ["chart", "table"]
-    kept = [piece for kind in wanted for piece in pieces if piece["kind"] == kind] if section.show else pieces
+    for index, piece in enumerate(pieces, 1):
+        piece["id"] = f"s{place}-{index}"
+    kinds = section.show or ["chart", "table"]
+    shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
     words = {"name": section.name, "title": section.title, "text": _paragraphs(section.text), "width": section.width}
-    return words | {"pieces": kept}
+    return words | {"pieces": shown}
 
 
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
-    """The outputs of a cell that were meant to be shown; what it printed or warned of is not."""
+    """The displayed outputs of a cell; what it printed or warned of is left out."""
     return [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
 
 
@@ -156,17 +156,17 @@ def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any]
 
 
 def _without_own_style(html: str) -> str:
-    """Our tables wear the page's style; a table that an analyst made otherwise keeps its own."""
-    return _OWN_STYLE.sub("", html, count=1) if _OWN_TABLE.match(html) else html
+    """Remove the style of our own tables, which take the page's; any other table keeps its style."""
+    return _STYLE_ELEMENT.sub("", html, count=1) if _OUR_TABLE.match(html) else html
 
 
 def _chart(spec: dict[str, Any], colours: Theme, lang: str) -> dict[str, Any]:
-    """A chart whose colours follow the reader's screen, and the table behind it."""
+    """A chart whose colours follow the light or dark scheme, and the table behind it."""
     spec.pop("$schema", None)
     if lang != SOURCE:
-        # Axes say in English what they are to screen readers; the description and the table behind say it better.
-        silent = {part: spec.get("config", {}).get(part, {}) | {"aria": False} for part in ("axis", "legend")}
-        spec["config"] = spec.get("config", {}) | {"locale": chart_locale(lang)} | silent
+        # Axes speak only English to screen readers; the description and the table behind are translated.
+        no_aria = {part: spec.get("config", {}).get(part, {}) | {"aria": False} for part in ("axis", "legend")}
+        spec["config"] = spec.get("config", {}) | {"locale": chart_locale(lang)} | no_aria
     rows = [row for data in (spec.get("datasets") or {}).values() for row in data]
     config = {key: value for key, value in spec.items() if key not in ("datasets", "data")}
     wide = {"width": "container"} if spec.get("width") == WIDTH else {}
@@ -189,7 +189,7 @@ def _recoloured(part: Any, names: Mapping[str, str]) -> Any:
 
 
 def _is_name(key: str, value: Any) -> bool:
-    return key in _NAMES_IN and not isinstance(value, dict)
+    return key in _TEXT_KEYS and not isinstance(value, dict)
 
 
 def _table_behind(spec: Mapping[str, Any], rows: list[dict[str, Any]], lang: str) -> dict[str, Any]:
@@ -206,15 +206,15 @@ def _table_behind(spec: Mapping[str, Any], rows: list[dict[str, Any]], lang: str
 
 
 def _cell(value: Any, field: Mapping[str, Any], lang: str) -> str:
-    """Write a value of a chart as its tooltip does, by the language's own marks."""
+    """Format a value of a chart as its tooltip does, in the language's number format."""
     if value is None:
         return say(NOT_AVAILABLE, lang)
     if not isinstance(value, int | float) or "format" not in field:
         return plain(value)
-    known = _D3_FORMAT.fullmatch(field["format"])
-    if known is None:
+    number_format = _D3_FORMAT.fullmatch(field["format"])
+    if number_format is None:
         return format(value, field["format"])
-    return (percent if known["kind"] == "%" else number)(value, int(known["decimals"]), lang)
+    return (percent if number_format["kind"] == "%" else number)(value, int(number_format["decimals"]), lang)
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -223,7 +223,7 @@ def _paragraphs(text: str) -> list[str]:
 
 def _policy(scripts: list[str], shared: str) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    # A file beside the page cannot be named by its hash: browsers check none of a page opened from a disk.
+    # A file beside the page cannot be allowed by hash: browsers check no hashes for pages opened from a disk.
     allowed = " ".join([*(["'self'"] if shared else []), *(f"'sha256-{digest}'" for digest in hashes)]) or "'none'"
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "

@@ -22,19 +22,19 @@ from pydantic import TypeAdapter
 
 from trackkit.errors import RequestError
 
-if TYPE_CHECKING:  # loading it takes a second or two, which the kernels of reports need not spend
+if TYPE_CHECKING:  # it takes a second or two to import, and kernels do not need it
     from nbformat import NotebookNode
 
 NOTEBOOKS = "notebooks/reports"
 PARAMETERS = "parameters"
 SECTION = "section:"
 ALWAYS = ("store", "timezone", "lang")  # parameters of every report
-GIVEN_APART = ("store", "lang")  # of them, those that a report is asked for in another way
+GIVEN_APART = ("store", "lang")  # of these, arguments of `render` that are not in `parameters`
 IDS = ("delivery", "recipient")
 Value = bool | int | float | str
 TYPES: dict[str, type[Value]] = {"str": str, "int": int, "float": float, "bool": bool}
 _CONVERTERS = {name: TypeAdapter(kind) for name, kind in TYPES.items()}
-_UNFIT = ("Cc", "Cs")  # control characters, of which a source lets only the tab into a name, and halves of letters
+_UNFIT = ("Cc", "Cs")  # control characters (a name may hold a tab), and lone surrogates
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,18 @@ class Parameter:
         """Whether the report cannot run without a value for it."""
         return bool(self.default == "")
 
-    def value(self, given: Any) -> Value:
-        """Return a value as the parameter's type: text is converted; RequestError for what does not fit."""
-        shown = str(given)[:80]
+    def value(self, raw: Any) -> Value:
+        """Convert a value to the parameter's type; RequestError if it does not fit."""
+        shown = str(raw)[:80]
         if self.type == "str":
-            given = _as_text(given)
+            raw = _as_text(raw)
         try:
-            value: Value = _CONVERTERS[self.type].validate_python(given)
-            if not _is_sound(value) or (isinstance(given, bool) and self.type != "bool"):
+            value: Value = _CONVERTERS[self.type].validate_python(raw)
+            if not _is_sound(value) or (isinstance(raw, bool) and self.type != "bool"):
                 raise ValueError
-        except ValueError:  # pydantic's is one too
+        except ValueError:  # pydantic's errors are ValueErrors
             kind = "str without control characters" if self.type == "str" else self.type
-            raise RequestError(f"Parameter {self.name} is of type {kind}; got {repr(given)[:80]}.") from None
+            raise RequestError(f"Parameter {self.name} is of type {kind}; got {repr(raw)[:80]}.") from None
         if self.choices and value not in self.choices:
             choices = ", ".join(map(str, self.choices))
             raise RequestError(f"Parameter {self.name} is one of {choices}; got {shown!r}.")
@@ -71,7 +71,7 @@ class Parameter:
 
 
 def _as_text(value: Any) -> Any:
-    """An id that is a number, and a date, as text; what is neither is refused as it is."""
+    """Return a number (as of an id) or a date as text, and anything else as it is."""
     if isinstance(value, date):
         return value.isoformat()
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -89,7 +89,7 @@ def _is_sound(value: Value) -> bool:
 
 
 def read(path: Path) -> NotebookNode:
-    """Read a notebook; RequestError when it is not one."""
+    """Read a notebook; RequestError if it cannot be read."""
     import nbformat
 
     reader: Callable[..., NotebookNode] = nbformat.read  # which has no types
@@ -118,7 +118,7 @@ def tags(cell: NotebookNode) -> list[str]:
 
 
 def section_of(cell: NotebookNode) -> str | None:
-    """Return the section that a cell belongs to, by its tag `section:<name>`; None for a cell that prepares."""
+    """Return the section of a cell, by its tag `section:<name>`; None for one that prepares data for several."""
     return next((tag.removeprefix(SECTION) for tag in tags(cell) if tag.startswith(SECTION)), None)
 
 
@@ -128,12 +128,12 @@ def sections(notebook: NotebookNode) -> list[str]:
 
 
 def section_texts(path: Path) -> dict[str, str]:
-    """Return the text of each section's cells, after the lines of cells of no section that make what they use.
+    """Return the code of each section's cells, preceded by the assignments of untagged cells that they use.
 
-    It is read without the library that checks notebooks, as kernels need it.
+    Read without nbformat, since kernels need it quickly.
     """
     texts: dict[str, str] = {}
-    shared: dict[str, str] = {}  # by the name that a line assigns
+    shared: dict[str, str] = {}  # assignments of untagged cells, by name
     for cell in json.loads(path.read_text("utf-8"))["cells"]:
         tags = cell["metadata"].get("tags", []) if cell["cell_type"] == "code" else [PARAMETERS]
         names, source = [tag.removeprefix(SECTION) for tag in tags if tag.startswith(SECTION)], "".join(cell["source"])
@@ -145,18 +145,18 @@ def section_texts(path: Path) -> dict[str, str]:
 
 
 def _with_shared(text: str, shared: dict[str, str]) -> str:
-    """Add the lines that make the names used in a text, and those used in these lines in their turn."""
+    """Prepend the assignments of names used in a text, recursively."""
     used = {name for name in re.findall(r"\w+", text) if name in shared}
-    added = "".join(shared[name] for name in sorted(used))
-    return (
-        _with_shared(added, {name: line for name, line in shared.items() if name not in used}) + text if used else text
-    )
+    if not used:
+        return text
+    assignments = "".join(shared[name] for name in sorted(used))
+    return _with_shared(assignments, {name: line for name, line in shared.items() if name not in used}) + text
 
 
 def scope(notebook: NotebookNode, names: Iterable[str]) -> str:
-    """Return what a report is about, by its metadata or else by its parameters: a recipient, a delivery, or all.
+    """Return what a report is about, by its metadata, else by its parameters: "recipient", "delivery" or "platform".
 
-    "platform" in the metadata `trackkit.scope` says that no id is needed, even where one may be given.
+    With "platform" in the metadata `trackkit.scope` no id is needed, even if the report has such a parameter.
     """
     declared = notebook.metadata.get("trackkit", {}).get("scope")
     return declared or next((name for name in ("recipient", "delivery") if name in set(names)), "platform")
@@ -194,7 +194,7 @@ def _parameter(line: ast.stmt, comments: dict[int, str], path: Path) -> Paramete
 
 
 def options_used(notebook: NotebookNode, path: Path) -> dict[str, set[str]]:
-    """Return, for each section, the choices that its cells read.
+    """Return, for each section, the options that its cells read.
 
     `page["links"].top`, or `words = page["links"]` and then `words.top` in the same cell, reads `top` of `links`.
     """
@@ -204,14 +204,14 @@ def options_used(notebook: NotebookNode, path: Path) -> dict[str, set[str]]:
         names = assigned(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):
-                page = names.get(node.value.id, node.value) if isinstance(node.value, ast.Name) else node.value
-                if section := section_read(page):
+                owner = names.get(node.value.id, node.value) if isinstance(node.value, ast.Name) else node.value
+                if section := section_read(owner):
                     used.setdefault(section, set()).add(node.attr)
     return used
 
 
 def section_read(node: ast.expr) -> str | None:
-    """Return the section whose choices an expression is: `page["links"]`."""
+    """Return the section that an expression such as `page["links"]` reads; None for any other."""
     match node:
         case ast.Subscript(slice=ast.Constant(value=str(section))):
             return section
@@ -219,7 +219,7 @@ def section_read(node: ast.expr) -> str | None:
 
 
 def assigned(tree: ast.Module) -> dict[str, ast.expr]:
-    """Return what stands for each name that a cell gives."""
+    """Return the expression that a cell assigns to each name."""
     return {
         target.id: node.value
         for node in tree.body
@@ -244,17 +244,17 @@ def faults(notebook: NotebookNode, path: Path) -> list[str]:
         trees = [(cell, tree_of(cell, path)) for cell in code_cells(notebook)]
     except RequestError as error:
         return [str(error)]
-    found = [f"it has no parameter {name!r}." for name in ALWAYS if name not in declared]
+    problems = [f"it has no parameter {name!r}." for name in ALWAYS if name not in declared]
     if any(cell.outputs or cell.execution_count for cell, _ in trees):
-        found.append("it holds outputs; strip them before committing it.")
+        problems.append("it holds outputs; strip them before committing it.")
     for cell, tree in trees:
-        found += [fault for node in ast.walk(tree) if (fault := _unwelcome(node))]
-        found += [f"a cell has two section tags: {tags(cell)}."] * (len([t for t in tags(cell) if SECTION in t]) > 1)
-    return found + _ties(trees)
+        problems += [fault for node in ast.walk(tree) if (fault := _forbidden(node))]
+        problems += [f"a cell has two section tags: {tags(cell)}."] * (len([t for t in tags(cell) if SECTION in t]) > 1)
+    return problems + _dependent_sections(trees)
 
 
-def _unwelcome(node: ast.AST) -> str | None:
-    """Report notebooks say what is shown; what is worked out belongs in the package."""
+def _forbidden(node: ast.AST) -> str | None:
+    """Say why a report notebook may not hold this node: computations belong in the package."""
     match node:
         case ast.Import(names=[ast.alias(name="trackkit", asname="tk")]):
             return None
@@ -267,16 +267,19 @@ def _unwelcome(node: ast.AST) -> str | None:
     return None
 
 
-def _ties(trees: list[tuple[NotebookNode, ast.Module]]) -> list[str]:
-    """A section must stand alone, since an analyst may drop or move any other."""
-    made: dict[str, str | None] = {}
+def _dependent_sections(trees: list[tuple[NotebookNode, ast.Module]]) -> list[str]:
+    """Find sections that use names of others: an analyst may drop or move any section."""
+    sources: dict[str, str | None] = {}
     for cell, tree in trees:
-        made.update({name: section_of(cell) for name in _names(tree, ast.Store) if made.get(name, "") is not None})
+        sources.update(
+            {name: section_of(cell) for name in _names(tree, ast.Store) if sources.get(name, "") is not None}
+        )
     return [
-        f"section {section_of(cell)!r} reads '{name}', which section {made[name]!r} makes; make it in an untagged cell."
+        f"section {section_of(cell)!r} reads '{name}', which section {sources[name]!r} makes; "
+        "make it in an untagged cell."
         for cell, tree in trees
         for name in sorted(_names(tree, ast.Load) - _names(tree, ast.Store))
-        if made.get(name) and made[name] != section_of(cell)
+        if sources.get(name) and sources[name] != section_of(cell)
     ]
 
 

@@ -1,7 +1,7 @@
-"""What the figures of a report cannot say, in the reader's words: the frame of `limits` as sentences.
+"""What the figures of a report cannot say: the frame of `caveats.limits` as sentences.
 
-Also which tables each section of a report reads, from its notebook and its template, so that a missing table is told
-by the sections that miss it.
+Also which tables each section reads, by its notebook and template, so that the sentence about a missing table names the
+sections concerned.
 """
 
 import re
@@ -21,7 +21,7 @@ from trackkit.report.template import Section, Template
 from trackkit.schema import STATES
 from trackkit.show.wording import clipped, instant, number, plain
 
-# A table that was not loaded: what a reader misses by it.
+# For each table: what is unknown if it was not loaded.
 MISSING = translatable(
     {
         "delivery": "No table of deliveries was loaded: population, messages to deliver, text messages, state and "
@@ -42,7 +42,7 @@ MISSING = translatable(
         "content": "No message content was loaded: clicks cannot be placed on the message.",
     }
 )
-# Everything else. Holes: {count}, {total}, {at}, {until}, {state}, {deliveries}, {currencies}.
+# All other caveats. Placeholders: {count}, {total}, {at}, {until}, {state}, {deliveries}, {currencies}.
 SENTENCES: Mapping[str, str] = translatable(
     {
         "not_listed": "This delivery is in no table of deliveries: only what its hits and messages say is known.",
@@ -101,7 +101,7 @@ SENTENCES: Mapping[str, str] = translatable(
         "without_delivery": "Hits that belong to no delivery, left out of every figure: {count} of {total}.",
     }
 )
-# Limits that are checks of quality as well, told once: by the verdict where they weigh on it, else by themselves.
+# Limits that are quality checks too: stated once, by the verdict if it counts them, else by themselves.
 CHECKED = {
     "unknown_links": "unknown_links",
     "unknown_messages": "unknown_messages",
@@ -128,18 +128,18 @@ def sentences(
 ) -> tuple[list[str], list[str]]:
     """Return the warnings and the notes of a report, one sentence or two each; the verdict on the logs comes first.
 
-    In: the frame of `limits.limits`, and that of `quality.quality` where there is one; what both found is told once.
-    Instants are told by the clock of `timezone`, numbers as `lang` writes them.
+    In: the frame of `caveats.limits`, and optionally that of `quality.quality`; what both report is stated once.
+    Instants are by the clock of `timezone`, numbers in the format of `lang`.
     """
-    told = [] if quality is None else list(_verdict(quality, timezone, lang))
-    rows = (limits if quality is None else _less(limits, quality)).iter_rows(named=True)
-    told += [(row["weight"], _sentence(row, timezone, lang)) for row in rows]
-    warnings, remarks = ([words for weight, words in told if weight == kind] for kind in ("warning", "note"))
+    weighted = [] if quality is None else list(_verdict(quality, timezone, lang))
+    rows = (limits if quality is None else _without_verdict_reasons(limits, quality)).iter_rows(named=True)
+    weighted += [(row["weight"], _sentence(row, timezone, lang)) for row in rows]
+    warnings, remarks = ([words for weight, words in weighted if weight == kind] for kind in ("warning", "note"))
     return warnings, remarks
 
 
 def _verdict(quality: pl.DataFrame, timezone: str, lang: str) -> Iterator[tuple[str, str]]:
-    """The verdict and then its reasons, each with how much it weighs."""
+    """Yield the verdict and then its reasons, each with its weight."""
     reasons = [_reason(row, timezone, lang) for row in quality.iter_rows(named=True) if row["verdict"] != "pass"]
     heads = {
         "pass": say(PASSED, lang),
@@ -165,11 +165,11 @@ def _reason(row: Mapping[str, Any], timezone: str, lang: str) -> str:
     return say(reason(row["check"], row["total"]), lang, examples=plain(", ".join(row["examples"])), **values)
 
 
-def _less(limits: pl.DataFrame, quality: pl.DataFrame) -> pl.DataFrame:
-    """The limits that the verdict does not tell; deliveries too small or too young to be missed just have no hit."""
-    told = quality.filter(pl.col("verdict") != "pass")["check"].to_list()
+def _without_verdict_reasons(limits: pl.DataFrame, quality: pl.DataFrame) -> pl.DataFrame:
+    """Drop the limits that the verdict states; for deliveries too small or too recent for it, just say "no hit"."""
+    stated = quality.filter(pl.col("verdict") != "pass")["check"].to_list()
     limit = pl.col("limit")
-    rows = limits.filter(~limit.replace_strict(CHECKED, default=None).is_in(told).fill_null(False))
+    rows = limits.filter(~limit.replace_strict(CHECKED, default=None).is_in(stated).fill_null(False))
     return rows.with_columns(limit=limit.replace({"tracking_missing": "no_hit"}))
 
 
@@ -180,12 +180,12 @@ def _sentence(row: Mapping[str, Any], timezone: str, lang: str) -> str:
         return say(CONCERNS, lang, sentence=sentence, sections=sections) if sections else sentence
     values = {name: _shown(row[name], timezone, lang) for name in ("count", "total", "at", "until")}
     state = say(STATES[row["code"]], lang) if row["code"] in STATES else str(row["code"])
-    named = _named(row)
-    return say(WORDS[row["limit"]], lang, state=state, deliveries=named, currencies=named, **values)
+    concerned = _concerned(row)
+    return say(WORDS[row["limit"]], lang, state=state, deliveries=concerned, currencies=concerned, **values)
 
 
-def _named(row: Mapping[str, Any]) -> str:
-    """The deliveries concerned, or the currencies; more than are named end in an ellipsis."""
+def _concerned(row: Mapping[str, Any]) -> str:
+    """List the deliveries or currencies concerned, with an ellipsis if there are more."""
     names = [clipped(str(name), 60) for name in row["concerns"]]
     return ", ".join(
         [*names, "…"] if names and (row["count"] or 0) > len(names) and row["limit"] not in _ONE_CURRENCY else names
@@ -199,17 +199,17 @@ def _shown(value: int | datetime | None, timezone: str, lang: str) -> str:
 def needs(report: str, words: Template) -> dict[str, list[str]]:
     """Return the tables that a report reads, each with the titles of the sections that read it, in their order.
 
-    Where every section reads a table, its list is empty: the sentence is about the whole report.
+    The list is empty if every section reads the table: the sentence is then about the whole report.
     """
     texts = notebook.section_texts(resources.find(f"{notebook.NOTEBOOKS}/{report}.ipynb"))
     read = {section.title: _tables(texts.get(section.name, ""), section) for section in words.section}
-    tables = dict.fromkeys(table for found in read.values() for table in sorted(found))
-    told = {table: [title for title, found in read.items() if table in found] for table in tables}
-    return {table: titles if len(titles) < len(read) else [] for table, titles in told.items()}
+    tables = dict.fromkeys(table for tables_read in read.values() for table in sorted(tables_read))
+    sections_of = {table: [title for title, tables_read in read.items() if table in tables_read] for table in tables}
+    return {table: titles if len(titles) < len(read) else [] for table, titles in sections_of.items()}
 
 
 def _tables(text: str, section: Section) -> set[str]:
-    """What a section's cells call, and the metrics that they or the template name."""
+    """The tables read by the functions that a section calls and by the metrics that it names."""
     by_call = [table_needs(module, function) for module, function in _CALLED.findall(text)]
     words = [*(section.metrics or []), *_WORD.findall(text)]
     return _union(by_call) | _union(metric_needs(word) for word in words if word in METRICS)

@@ -1,7 +1,6 @@
-"""What a report notebook starts with: the tables, the analyst's words, and the head of the report.
+"""What a report notebook opens first: the tables, the analyst's template, and the header of the report.
 
-The head says whose figures these are, the facts that identify it, how far the data goes, and
-what its figures cannot say.
+The header says what the report is about, how far the data goes, and what its figures cannot say.
 """
 
 import os
@@ -30,31 +29,20 @@ from trackkit.report.template import Section, Template, template
 from trackkit.schema import INSTANT, MESSAGE_TYPES, STATES
 from trackkit.show.wording import clipped, instant, number, plain
 
-# The names of facts, said where the head is made.
+# The names of facts, translated where the header is made.
 translatable(
     ("Delivery", "State", "Channel", "First message", "Last message", "Planned contact", "Messages to deliver")
 )
-translatable(
-    (
-        "Messages to deliver",
-        "Recipient",
-        "Messages prepared",
-        "Deliveries",
-        "First launch",
-        "Last launch",
-        "Hits",
-        "Last hit",
-    )
-)
+translatable(("Recipient", "Messages prepared", "Deliveries", "First launch", "Last launch", "Hits", "Last hit"))
 translatable(("Services", "Acts", "First act", "Last act"))
 MIME = "application/vnd.trackkit.header+json"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What stands above a report; shows itself in JupyterLab, and travels to the page as data.
+    """The header of a report; it shows itself in JupyterLab, and travels to the page as data.
 
-    `notes` change how the figures are to be read; `remarks` say what they are made of.
+    `notes` affect how the figures must be read; `remarks` are background information.
     """
 
     heading: str
@@ -67,22 +55,22 @@ class Header:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in self.facts)
-        told = Markup("").join(Markup("<li>{}</li>").format(note) for note in [*self.notes, *self.remarks])
-        html = Markup("<h1>{}</h1><p>{}</p><dl>{}</dl><ul>{}</ul>").format(self.heading, self.subtitle, rows, told)
+        items = Markup("").join(Markup("<li>{}</li>").format(note) for note in [*self.notes, *self.remarks])
+        html = Markup("<h1>{}</h1><p>{}</p><dl>{}</dl><ul>{}</ul>").format(self.heading, self.subtitle, rows, items)
         return {MIME: asdict(self), "text/html": str(html), "text/plain": self.heading}
 
 
 @dataclass(frozen=True)
 class Page:
-    """An opened report: its tables, and `page["links"]`, the analyst's section of that name; shown, it is the head."""
+    """An opened report: its tables, and `page["links"]`, a section of the template; it shows itself as the header."""
 
     tables: Snapshot
     template: Template
     header: Header
     delivery: str | None
     recipient: str | None
-    timezone: str  # the one asked for, else the platform's
-    deliveries: tuple[str, ...] = ()  # those chosen, of a report on several
+    timezone: str  # the requested one, else the platform's
+    deliveries: tuple[str, ...] = ()  # the chosen ones, in a report on several
 
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
@@ -113,14 +101,14 @@ def open_page(
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
-    `deliveries`, if given, are the ids of several with commas between them, or "" for those of the last months: the
-    ones meant are `page.deliveries`. `service`, if given, is the id of an information service, or "" for all. Raises
-    RequestError for an unknown report, delivery, recipient, service, time zone or language, and for neither id given to
-    a report that is about one.
+    `deliveries`, if given, holds several ids separated by commas, or "" for those of the last months; the chosen ones
+    are `page.deliveries`. `service`, if given, is the id of an information service, or "" for all. Raises RequestError
+    for an unknown report, delivery, recipient, service, time zone or language, and if a report about one delivery or
+    recipient gets no id.
     """
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
-    # An id may be a number here: papermill makes one of `-p delivery 701`.
+    # An id may be a number here: papermill reads one from `-p delivery 701`.
     delivery = require_delivery(tables, delivery) if delivery else ""
     recipient = require_recipient(tables, recipient) if recipient else ""
     service = None if service is None else str(service)
@@ -132,25 +120,25 @@ def open_page(
         if service is None
         else Common(list(caveats.of_data(tables, None, None)), None)
     )
-    found = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
+    limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
     if service is not None:
-        told = found.filter(pl.col("limit").is_in(["missing", "quarantined"])).with_columns(
+        service_limits = limits.filter(pl.col("limit").is_in(["missing", "quarantined"])).with_columns(
             weight=pl.when(pl.col("table") == "subscription")
             .then(pl.lit("warning", caveats.WEIGHTS))
             .otherwise("weight")
         )
-        header = _with_limits(service_header(tables, service, zone, lang), told, zone, lang)
+        header = _with_limits(service_header(tables, service, zone, lang), service_limits, zone, lang)
         return Page(tables, words, header, None, None, zone)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
-        found = found if deliveries else pl.concat([found, _earlier(tables, chosen)])
-        header = _with_limits(selection_header(tables, chosen, zone, lang), found, zone, lang, shared.quality)
+        limits = limits if deliveries else pl.concat([limits, _earlier_limits(tables, chosen)])
+        header = _with_limits(selection_header(tables, chosen, zone, lang), limits, zone, lang, shared.quality)
         return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]))
-    header = _with_limits(_about(tables, delivery, recipient, zone, lang), found, zone, lang, shared.quality)
+    header = _with_limits(_subject_header(tables, delivery, recipient, zone, lang), limits, zone, lang, shared.quality)
     return Page(tables, words, header, delivery or None, recipient or None, zone)
 
 
-def _earlier(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:
+def _earlier_limits(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:
     return caveats.as_frame(tables, caveats.of_last_months(not_chosen(tables, chosen), chosen.height), {})
 
 
@@ -161,17 +149,17 @@ def _is_platform_wide(report: str) -> bool:
 
 
 def _with_limits(
-    header: Header, found: pl.DataFrame, timezone: str, lang: str, judged: pl.DataFrame | None = None
+    header: Header, limits: pl.DataFrame, timezone: str, lang: str, quality: pl.DataFrame | None = None
 ) -> Header:
     """Add the verdict on the logs, what the figures cannot say, and how far the data goes."""
-    warnings, remarks = notes.sentences(found, timezone, lang, judged)
-    newest = found.filter(pl.col("limit") == "age")["at"]
+    warnings, remarks = notes.sentences(limits, timezone, lang, quality)
+    newest = limits.filter(pl.col("limit") == "age")["at"]
     through = instant(newest.item(), timezone, lang=lang) if newest.len() else ""
     through = through or header.data_through
     return replace(header, notes=[*header.notes, *warnings], remarks=remarks, data_through=through)
 
 
-def _about(tables: Snapshot, delivery: str, recipient: str, timezone: str, lang: str) -> Header:
+def _subject_header(tables: Snapshot, delivery: str, recipient: str, timezone: str, lang: str) -> Header:
     if recipient:
         return recipient_header(tables, recipient, timezone, lang)
     return delivery_header(tables, delivery, timezone, lang) if delivery else platform_header(tables, timezone, lang)
@@ -179,12 +167,12 @@ def _about(tables: Snapshot, delivery: str, recipient: str, timezone: str, lang:
 
 def require_recipient(tables: Snapshot, recipient: str) -> str:
     """Return the id of a recipient as text, or refuse one that no table mentions."""
-    given, recipient = recipient, str(recipient)
+    raw, recipient = recipient, str(recipient)
     for table in ("recipient", "message", "event"):
-        found = tables.scan(table).filter(pl.col("recipient_id") == recipient).select("recipient_id").head(1)
-        if found.collect().height:
+        rows = tables.scan(table).filter(pl.col("recipient_id") == recipient).select("recipient_id").head(1)
+        if rows.collect().height:
             return recipient
-    raise RequestError(f"There is no recipient {recipient!r} in these tables.{number_hint(given)}")
+    raise RequestError(f"There is no recipient {recipient!r} in these tables.{number_hint(raw)}")
 
 
 def _snapshot(store: str | os.PathLike[str]) -> Snapshot:
@@ -195,35 +183,35 @@ def _snapshot(store: str | os.PathLike[str]) -> Snapshot:
 
 def delivery_header(tables: Snapshot, delivery: str, timezone: str, lang: str = "en") -> Header:
     """Describe a delivery: label, subject, state, dates and size."""
-    found = tables.scan("delivery").filter(pl.col("delivery_id") == delivery).head(1).collect()
-    facts = found.row(0, named=True) if found.height else {}
-    label = facts.get("label") or facts.get("internal_name") or say("Delivery {id}", lang, id=delivery)
-    shown = [
+    rows = tables.scan("delivery").filter(pl.col("delivery_id") == delivery).head(1).collect()
+    row = rows.row(0, named=True) if rows.height else {}
+    label = row.get("label") or row.get("internal_name") or say("Delivery {id}", lang, id=delivery)
+    facts = [
         ("Delivery", delivery),
-        ("State", _code(facts.get("state"), STATES, lang)),
-        ("Channel", _code(facts.get("message_type"), MESSAGE_TYPES, lang)),
-        ("First message", instant(facts.get("started_at"), timezone, lang=lang)),
-        ("Last message", instant(facts.get("ended_at"), timezone, lang=lang)),
-        ("Planned contact", "" if facts.get("started_at") else instant(facts.get("contact_at"), timezone, lang=lang)),
-        ("Messages to deliver", "" if facts.get("to_deliver") is None else number(facts["to_deliver"], lang=lang)),
+        ("State", _code(row.get("state"), STATES, lang)),
+        ("Channel", _code(row.get("message_type"), MESSAGE_TYPES, lang)),
+        ("First message", instant(row.get("started_at"), timezone, lang=lang)),
+        ("Last message", instant(row.get("ended_at"), timezone, lang=lang)),
+        ("Planned contact", "" if row.get("started_at") else instant(row.get("contact_at"), timezone, lang=lang)),
+        ("Messages to deliver", "" if row.get("to_deliver") is None else number(row["to_deliver"], lang=lang)),
     ]
     hits = tables.scan("event").filter(pl.col("delivery_id") == delivery)
-    return _header(tables, label, facts.get("subject") or "", shown, hits, timezone, lang)
+    return _header(tables, label, row.get("subject") or "", facts, hits, timezone, lang)
 
 
 def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str = "en") -> Header:
     """Describe a recipient by id alone: a report carries no address."""
-    theirs = pl.col("recipient_id") == recipient
-    messages, hits = (still_there(tables, tables.scan(name)).filter(theirs) for name in ("message", "event"))
+    is_recipient = pl.col("recipient_id") == recipient
+    messages, hits = (still_there(tables, tables.scan(name)).filter(is_recipient) for name in ("message", "event"))
     count = messages.select(pl.len()).collect().item()
-    shown = [("Recipient", recipient), ("Messages prepared", number(count, lang=lang))]
-    return _header(tables, say("Recipient {id}", lang, id=recipient), "", shown, hits, timezone, lang)
+    facts = [("Recipient", recipient), ("Messages prepared", number(count, lang=lang))]
+    return _header(tables, say("Recipient {id}", lang, id=recipient), "", facts, hits, timezone, lang)
 
 
 def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header:
-    """Describe everything in the tables: how many deliveries there are, and from when to when they were launched."""
+    """Describe everything in the tables: how many deliveries, and their first and last launch."""
     launched, until = pl.coalesce("started_at", "contact_at"), plausible(tables).last
-    is_past = launched <= pl.lit(until, INSTANT) if until else pl.lit(True)  # what is planned is no launch yet
+    is_past = launched <= pl.lit(until, INSTANT) if until else pl.lit(True)  # a planned contact is not a launch
     count, first, last = (
         tables.scan("delivery")
         .filter(~is_set_aside())
@@ -233,33 +221,33 @@ def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header
         .collect()
         .row(0)
     )
-    shown = [("Deliveries", number(count, lang=lang)), *_launches(first, last, timezone, lang)]
+    facts = [("Deliveries", number(count, lang=lang)), *_launches(first, last, timezone, lang)]
     hits = still_there(tables, tables.scan("event"))
-    return _header(tables, say("All deliveries", lang), "", shown, hits, timezone, lang)
+    return _header(tables, say("All deliveries", lang), "", facts, hits, timezone, lang)
 
 
 def selection_header(tables: Snapshot, chosen: pl.DataFrame, timezone: str, lang: str = "en") -> Header:
-    """Describe several deliveries, those of `several.chosen_deliveries`: how many, launched from when to when."""
+    """Describe the deliveries of `several.chosen_deliveries`: how many, and their first and last launch."""
     heading = several("{count} delivery", "{count} deliveries", chosen.height, lang)
     launched = chosen["launched_at"]
     hits = tables.scan("event").filter(pl.col("delivery_id").is_in(chosen["delivery_id"].to_list()))
-    shown = _launches(launched.min(), launched.max(), timezone, lang)  # type: ignore[arg-type]
-    return _header(tables, heading, "", shown, hits, timezone, lang)
+    facts = _launches(launched.min(), launched.max(), timezone, lang)  # type: ignore[arg-type]
+    return _header(tables, heading, "", facts, hits, timezone, lang)
 
 
 def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "en") -> Header:
-    """Describe an information service, or all: from when to when people joined and left them."""
-    found = services(tables, service)
-    acts = tables.scan("subscription").filter(pl.col("service_id").is_in(found["service_id"].to_list()))
+    """Describe an information service, or all of them: how many (un)subscriptions, and the first and last."""
+    chosen = services(tables, service)
+    acts = tables.scan("subscription").filter(pl.col("service_id").is_in(chosen["service_id"].to_list()))
     at = pl.col("occurred_at").filter(plausible(tables, "subscription").holds())
     count, first, last = acts.select(pl.len(), first=at.min(), last=at.max()).collect().row(0)
     shown = [
-        ("Services", number(found.height, lang=lang)),
+        ("Services", number(chosen.height, lang=lang)),
         ("Acts", number(count, lang=lang)),
         ("First act", instant(first, timezone, lang=lang)),
         ("Last act", instant(last, timezone, lang=lang)),
     ]
-    heading = found["service"].item() if service else say("All services", lang)
+    heading = chosen["service"].item() if service else say("All services", lang)
     facts = [(say(name, lang), value) for name, value in shown if value]
     return Header(
         clipped(heading, 300), facts=facts, data_through=instant(last, timezone, lang=lang), loads=_loads(tables)

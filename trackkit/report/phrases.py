@@ -1,10 +1,10 @@
-"""Every English sentence that a report may say, and the catalogues brought in step with it: `make messages`.
+"""Every English sentence that a report may show, and the update of the catalogues with them: `make messages`.
 
     python -m trackkit.report.phrases          # every catalogue there is
-    python -m trackkit.report.phrases fr       # a new one, to be filled in
+    python -m trackkit.report.phrases fr       # a new one, to be translated
 
 Catalogues are written below the current directory, so that in a folder of `trackkit init` they hold the analyst's own
-titles too. A sentence that is new gets an empty translation; one that is no longer said is dropped.
+titles too. A new sentence gets an empty translation; one that is no longer used is dropped.
 """
 
 import ast
@@ -26,7 +26,7 @@ from trackkit.report.template import SKIN, TEMPLATES, words_of
 from trackkit.show.cells import headline
 
 Phrase = str | tuple[str, str]
-SAID = ("say", "unavailable", "TableColumn")  # calls whose first argument is said
+TRANSLATING_CALLS = ("say", "unavailable", "TableColumn")  # calls whose first argument is translated
 METRIC_WORDS = ("label", "definition")
 HEAD = """# The words of reports in {name}. `make messages` keeps the list of sentences in step with the code.
 msgid ""
@@ -41,31 +41,31 @@ msgstr ""
 
 
 def phrases() -> dict[Phrase, list[str]]:
-    """Return every sentence with the files that say it; one of several things is a pair, singular and plural."""
-    found: dict[Phrase, set[str]] = {}
+    """Return every sentence with the files that use it; one with a plural is a pair (singular, plural)."""
+    files: dict[Phrase, set[str]] = {}
     for phrase, place in [*_of_package(), *_of_templates(), *_of_pages(), *_of_headings()]:
         if phrase:
-            found.setdefault(phrase, set()).add(place)
-    plurals = {phrase[0]: phrase for phrase in found if isinstance(phrase, tuple)}
+            files.setdefault(phrase, set()).add(place)
+    plurals = {phrase[0]: phrase for phrase in files if isinstance(phrase, tuple)}
     return {
-        phrase: sorted(places) for phrase, places in found.items() if isinstance(phrase, tuple) or phrase not in plurals
+        phrase: sorted(paths) for phrase, paths in files.items() if isinstance(phrase, tuple) or phrase not in plurals
     }
 
 
 def refresh(lang: str) -> tuple[Path, int]:
-    """Write the catalogue of a language below the current directory; return it, and how many sentences it lacks."""
-    known = _translations(lang)
+    """Write the catalogue of a language below the current directory; return its path and the number untranslated."""
+    translations = _translations(lang)
     catalogue = Catalog(locale=lang)
     for phrase, places in sorted(phrases().items(), key=lambda entry: (entry[1], str(entry[0]))):
-        catalogue.add(phrase, known.get(phrase) or None, locations=[(place, 0) for place in places])
+        catalogue.add(phrase, translations.get(phrase) or None, locations=[(place, 0) for place in places])
     path = Path(LOCALES) / f"{lang}.po"
     path.parent.mkdir(parents=True, exist_ok=True)
     name = catalogue.locale.english_name if catalogue.locale else lang
-    written = BytesIO(HEAD.format(name=name, lang=lang, plurals=catalogue.plural_forms).encode())
-    written.seek(0, SEEK_END)
-    write_po(written, catalogue, width=120, omit_header=True, include_lineno=False)
-    path.write_bytes(written.getvalue())
-    return path, sum(1 for message in catalogue if message.id and not _is_said(message.string))
+    buffer = BytesIO(HEAD.format(name=name, lang=lang, plurals=catalogue.plural_forms).encode())
+    buffer.seek(0, SEEK_END)
+    write_po(buffer, catalogue, width=120, omit_header=True, include_lineno=False)
+    path.write_bytes(buffer.getvalue())
+    return path, sum(1 for message in catalogue if message.id and not _is_translated(message.string))
 
 
 def _translations(lang: str) -> dict[Phrase, Phrase]:
@@ -73,20 +73,20 @@ def _translations(lang: str) -> dict[Phrase, Phrase]:
         return {}
     path = catalogue_file(lang)
     assert path is not None
-    known = [message for message in read(path, lang) if message.id and not message.fuzzy]
-    return {_key(message.id): _key(message.string) for message in known if message.string}
+    messages = [message for message in read(path, lang) if message.id and not message.fuzzy]
+    return {_key(message.id): _key(message.string) for message in messages if message.string}
 
 
 def _key(words: str | Iterable[str]) -> Phrase:
     return words if isinstance(words, str) else (*words,)  # type: ignore[return-value]
 
 
-def _is_said(words: str | Iterable[str] | None) -> bool:
+def _is_translated(words: str | Iterable[str] | None) -> bool:
     return bool(words) if isinstance(words, str | None) else all(words)
 
 
 def _of_package() -> Iterator[tuple[Phrase, str]]:
-    """What the code says: calls of `say` and its like, words marked `translatable`, and the words of metrics."""
+    """Sentences in the code: calls of `say` and its like, words marked `translatable`, and the words of metrics."""
     package = Path(__file__).resolve().parents[1]
     for path in sorted(package.rglob("*.py")):
         place = f"trackkit/{path.relative_to(package).as_posix()}"
@@ -97,11 +97,11 @@ def _of_package() -> Iterator[tuple[Phrase, str]]:
 
 def _of_call(call: ast.Call) -> Iterator[Phrase]:
     name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
-    if name in SAID and call.args:
+    if name in TRANSLATING_CALLS and call.args:
         yield from _texts(call.args[0])
     elif name == "several":
-        one, many = (_texts(argument) for argument in call.args[:2])
-        yield from zip(one, many, strict=True)
+        singular, plural = (_texts(argument) for argument in call.args[:2])
+        yield from zip(singular, plural, strict=True)
     elif name == "translatable":
         yield from _texts(call.args[0])
     elif name == "tips":
@@ -111,12 +111,12 @@ def _of_call(call: ast.Call) -> Iterator[Phrase]:
 
 
 def _texts(node: ast.expr) -> list[str]:
-    """The literal texts of an expression: of a choice both, of a list each, of a mapping its values."""
+    """The literal texts of an expression: both of a conditional, all of a list, the values of a mapping."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]
-        case ast.IfExp(body=one, orelse=other):
-            return _texts(one) + _texts(other)
+        case ast.IfExp(body=body, orelse=orelse):
+            return _texts(body) + _texts(orelse)
         case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
             return [text for part in parts for text in _texts(part)]
     return []
@@ -133,8 +133,8 @@ def _of_templates() -> Iterator[tuple[Phrase, str]]:
 def _of_pages() -> Iterator[tuple[Phrase, str]]:
     for name in sorted({path.name for folder in resources.folders(SKIN) for path in folder.glob("*.j2")}):
         page = Environment().parse(resources.find(f"{SKIN}/{name}").read_text("utf-8"))
-        for _, call, said in extract_from_ast(page, ("say", "several")):
-            texts = [said] if isinstance(said, str) else [text for text in said or () if text]
+        for _, call, message in extract_from_ast(page, ("say", "several")):
+            texts = [message] if isinstance(message, str) else [text for text in message or () if text]
             yield (texts[0] if call == "say" else (texts[0], texts[1])), f"{SKIN}/{name}"
 
 
@@ -142,11 +142,11 @@ def _of_headings() -> Iterator[tuple[Phrase, str]]:
     yield from ((headline(column), "trackkit/metrics.py") for column in BREAKDOWNS)
 
 
-def main(asked: list[str]) -> None:
-    """Refresh the catalogues asked for, or all; say what is left to translate."""
-    for lang in asked or [lang for lang in languages() if lang != SOURCE]:
-        path, lacking = refresh(lang)
-        print(f"{path}: {lacking} sentences to translate.")
+def main(langs: list[str]) -> None:
+    """Refresh the given catalogues, or all; print how much is left to translate."""
+    for lang in langs or [lang for lang in languages() if lang != SOURCE]:
+        path, untranslated = refresh(lang)
+        print(f"{path}: {untranslated} sentences to translate.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What the fork server does before it forks: imports, and first uses that no child then needs to repeat.
+"""What the fork server does before it forks: imports, and first calls that fill caches.
 
-polars is imported and asked nothing: its threads would start, and a child that has none of them would wait for ever.
+polars is imported but never called: it would start threads, which a forked child does not have and would wait for.
 """
 
 import threading
@@ -15,13 +15,13 @@ from trackkit.report.vega import made_meanwhile
 
 REPORT = "tracking_indicators"
 LIBRARIES = ("altair", "papermill", "nbconvert", "babel.numbers", "lxml.etree", "nh3", "tinycss2", "deltalake")
-PRIVATE = ("narwhals._interchange.dataframe", "narwhals._polars.dataframe")  # another version may have other ones
+PRIVATE = ("narwhals._interchange.dataframe", "narwhals._polars.dataframe")  # other versions may not have them
 OURS = ("store", "report", "report.execute", "report.html_page", "report.shell", "report.workers")
 
 
 def preload() -> None:
-    """Import and use once; RuntimeError if a thread of Python was started, which no child would have."""
-    with made_meanwhile():  # which takes as long as to import
+    """Import and call once; RuntimeError if a Python thread was started, since a child would not have it."""
+    with made_meanwhile():  # it takes as long as the imports
         for name in (*LIBRARIES, *PRIVATE, *(f"trackkit.{module}" for module in OURS)):
             with suppress(ModuleNotFoundError):
                 import_module(name)
@@ -33,7 +33,7 @@ def preload() -> None:
 
 
 def _use_once() -> None:
-    """Fill the caches of libraries, with a small page in every language; no frame is asked anything here."""
+    """Fill the caches of libraries with a small page in every language, without any work on a frame."""
     from nbformat import NotebookNode
 
     from trackkit.analysis.domains import class_of, domain_list
@@ -48,33 +48,33 @@ def _use_once() -> None:
     formatter: Any = shell().display_formatter
     for lang in languages():
         words = template(REPORT, lang)
-        shown = [formatter.format(part)[0] for part in (_chart(lang), _header(lang))]
-        outputs = [node(output_type="display_data", data=data) for data in shown]
+        bundles = [formatter.format(part)[0] for part in (_chart(lang), _header(lang))]
+        outputs = [node(output_type="display_data", data=data) for data in bundles]
         metadata = {"tags": [f"section:{words.names[0]}"]}
         cell = node(cell_type="code", source="", metadata=metadata, outputs=outputs)
         export(node(cells=[cell]), words, PageFacts(REPORT, {}, "UTC", lang))
 
 
 def _chart(lang: str) -> Any:
-    """A chart of plain rows, drawn by altair itself: the package's own charts ask a frame."""
+    """A chart of plain rows, made with altair itself, since the package's charts work on a frame."""
     import altair as alt
 
     from trackkit.show.charts.canvas import WHOLE, WHOLE_ONLY, series_names
 
     rows = alt.InlineData([{"name": "Opens", "count": 1}])
-    whole = alt.Axis(format=WHOLE, tickMinStep=1, tickCount=5, labelExpr=WHOLE_ONLY)
+    count_axis = alt.Axis(format=WHOLE, tickMinStep=1, tickCount=5, labelExpr=WHOLE_ONLY)
     legend = alt.Legend(symbolOpacity=1)
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(series_names(None, lang).values())), legend=legend)
     bars = alt.Chart(rows, description="-").encode(
-        x=alt.X("count:Q", axis=whole), color=colour, tooltip=[alt.Tooltip("name:N", title="-")]
+        x=alt.X("count:Q", axis=count_axis), color=colour, tooltip=[alt.Tooltip("name:N", title="-")]
     )
     return alt.layer(bars.mark_bar(), bars.mark_text(), description="-")
 
 
 def _header(lang: str) -> Any:
-    """The head of a page, with a number, a share and an instant in it."""
+    """The header of a page, with a number, a percentage and a date."""
     from trackkit.report.page import Header
     from trackkit.show.wording import instant, number, percent
 
-    shown = (number(1.5, 1, lang), percent(0.5, lang=lang), instant(date(2026, 1, 31), lang=lang, weekday=True))
-    return Header("-", facts=[("-", text) for text in shown])
+    values = (number(1.5, 1, lang), percent(0.5, lang=lang), instant(date(2026, 1, 31), lang=lang, weekday=True))
+    return Header("-", facts=[("-", text) for text in values])

@@ -1,6 +1,6 @@
-"""The child that runs the cells of one notebook: IPython's shell of kernels, without a kernel around it.
+"""The child that runs the cells of one notebook: the IPython shell of kernels, without a kernel around it.
 
-It says what a kernel would say, over one connection and in order; so papermill's client of kernels can keep it.
+It sends the messages of a kernel in order over one connection, for papermill's client to collect.
 """
 
 import contextlib
@@ -25,26 +25,26 @@ FLUSH_SECONDS, FLUSH_LETTERS = 0.2, 65_536
 
 
 class _Session(Session):
-    """What the shell takes for its connection with clients: every message goes over the one connection."""
+    """Stands in for the shell's connection with clients: sends every message over our one connection."""
 
     talk: Connection | None = None
-    _turn = threading.RLock()  # threads of a cell speak too
+    _turn = threading.RLock()  # threads of a cell send too
 
     @default("session")
     def _one_run(self) -> str:
         return "trackkit"
 
     def send(self, stream: Any, msg_or_type: Any, content: Any = None, *_: Any, **__: Any) -> None:
-        """Say one message: its type and its content."""
+        """Send one message: its type and its content."""
         message = msg_or_type if content is None else {"msg_type": msg_or_type, "content": content}
-        said = json_packer({part: message[part] for part in ("msg_type", "content")})
+        packed = json_packer({part: message[part] for part in ("msg_type", "content")})
         assert self.talk
         with self._turn:
-            self.talk.send(said)
+            self.talk.send(packed)
 
 
 class _Stream(io.TextIOBase):
-    """stdout or stderr of the cells: gathered, and said before anything else is."""
+    """stdout or stderr of the cells: buffered, and flushed before any other message."""
 
     def __init__(self, name: str, session: _Session) -> None:
         self.name, self._session = name, session
@@ -58,7 +58,7 @@ class _Stream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Keep a text, and say it if much or old text is kept."""
+        """Buffer a text; flush if the buffer is large or old."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
@@ -71,7 +71,7 @@ class _Stream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Say what is kept."""
+        """Send what is buffered."""
         with self._lock:
             text, self._text, self._letters = "".join(self._text), [], 0
             if text:
@@ -80,14 +80,14 @@ class _Stream(io.TextIOBase):
 
 @functools.cache
 def shell() -> ZMQInteractiveShell:
-    """Return the one shell of this process, made on first use: no start-up files, no history."""
+    """Return the only shell of this process, created on first use: no start-up files, no history."""
     quiet = Config({"HistoryManager": {"enabled": False}})
-    made = ZMQInteractiveShell.instance(config=quiet, compiler_class=XCachingCompiler)
-    for channel in (made.displayhook, made.display_pub):
+    instance = ZMQInteractiveShell.instance(config=quiet, compiler_class=XCachingCompiler)
+    for channel in (instance.displayhook, instance.display_pub):
         channel.set_trait("session", _session())
-    for ask in ("raw_input", "getpass"):
-        setattr(made, ask, _no_input)
-    return made
+    for name in ("raw_input", "getpass"):
+        setattr(instance, name, _no_input)
+    return instance
 
 
 @functools.cache
@@ -99,29 +99,29 @@ def _no_input(*_: Any, **__: Any) -> str:
     raise RuntimeError("There is nobody to answer: input() is not supported in a report.")
 
 
-def serve(talk: Connection) -> None:
-    """Run cell after cell as told, until the connection is closed: source in, messages of a kernel out."""
-    running, session = shell(), _session()
-    session.talk = talk
-    prepare: Callable[[], None] = running.init_environment
+def serve(connection: Connection) -> None:
+    """Run the cells that are received until the connection is closed: source in, kernel messages out."""
+    ipython, session = shell(), _session()
+    session.talk = connection
+    prepare: Callable[[], None] = ipython.init_environment
     prepare()
-    sys.path.insert(0, "")  # as any kernel: modules beside the notebook
+    sys.path.insert(0, "")  # as in any kernel: modules beside the notebook can be imported
     sys.stdout, sys.stderr = _Stream("stdout", session), _Stream("stderr", session)
     with contextlib.suppress(EOFError):
-        common.take(talk.recv())
+        common.take(connection.recv())
         while True:
-            _run(running, session, talk.recv())
+            _run(ipython, session, connection.recv())
 
 
-def run_once(running: ZMQInteractiveShell) -> None:
-    """Run a cell that says nothing, so that the next is not the first."""
-    run_cell: Callable[..., Any] = running.run_cell
+def run_once(ipython: ZMQInteractiveShell) -> None:
+    """Run an empty cell: the first one is slow."""
+    run_cell: Callable[..., Any] = ipython.run_cell
     run_cell("None", silent=True)
 
 
-def _run(running: ZMQInteractiveShell, session: _Session, source: str) -> None:
-    run_cell: Callable[..., Any] = running.run_cell
-    session.send(None, "execute_input", {"code": source, "execution_count": running.execution_count})
+def _run(ipython: ZMQInteractiveShell, session: _Session, source: str) -> None:
+    run_cell: Callable[..., Any] = ipython.run_cell
+    session.send(None, "execute_input", {"code": source, "execution_count": ipython.execution_count})
     result = run_cell(source, store_history=True)
     sys.stdout.flush()
     sys.stderr.flush()

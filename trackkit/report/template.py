@@ -1,4 +1,4 @@
-"""What an analyst writes: one TOML per report that chooses, orders and words its sections. It can define no formula."""
+"""An analyst's template: a TOML per report that chooses, orders and words its sections. It cannot define formulas."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -22,12 +22,12 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length
 
 
 def _in_language(text: str, info: ValidationInfo) -> str:
-    """Say words as they are read, where the reader of the template gives a way to say them."""
+    """Translate words while they are read, if the context has a `say`."""
     return info.context["say"](text) if info.context else text
 
 
 def _distinct(values: Values) -> Values:
-    """Refuse what is listed twice, and two things that go by one word: a reader could not tell them apart."""
+    """Refuse duplicates, and two things under one label: a reader could not tell them apart."""
     listed = list(values.values() if isinstance(values, dict) else values)
     for value in listed:
         if listed.count(value) > 1:
@@ -35,7 +35,7 @@ def _distinct(values: Values) -> Values:
     return values
 
 
-# What readers see, and so is translated; every other text of a template is a name.
+# Translated, since readers see it; every other text of a template is a name.
 Words = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_in_language)]
 Prose = Annotated[str, StringConstraints(max_length=4_000), AfterValidator(_in_language)]
 Names = Annotated[list[str], Field(min_length=1, description="a list of names, each once"), AfterValidator(_distinct)]
@@ -43,27 +43,27 @@ Share = Annotated[float, Field(gt=0, le=1, description="a share above 0 and at m
 
 
 class _WordedModel(Strict):
-    """What is written is meant: neither `true` nor "10" is a number."""
+    """Types are strict: neither `true` nor "10" is a number."""
 
     model_config = ConfigDict(strict=True)
 
 
 class ParameterChoice(_WordedModel):
-    """What the analyst settles for one parameter of the notebook: its default, and the values allowed."""
+    """An analyst's choice for a parameter of the notebook: its default, and the allowed values."""
 
     default: bool | int | float | str | None = None
     choices: Annotated[list[bool | int | float | str], AfterValidator(_distinct)] = []
 
 
 class Section(_WordedModel):
-    """One section of a report: its words, and those choices that the notebook's section offers."""
+    """One section of a report: its words, and its choices among those that the notebook offers."""
 
     name: Name
     title: Words
     text: Prose = ""
     width: Literal["full", "half"] = "full"
     show: Annotated[list[Literal["chart", "table"]], AfterValidator(_distinct)] = []
-    # What follows is read by notebooks, each section reading some of it.
+    # Read by notebooks; each section of a notebook offers some of these.
     metrics: Names | None = None
     charted: Names | None = None
     columns: Names | None = None
@@ -113,45 +113,45 @@ def template(report: str, lang: str = "en") -> Template:
     """
     require_language(lang)
     path = resources.find(f"{TEMPLATES}/{report}.toml")
-    found, problems = toml.parse(path, Template, {"say": lambda text: say(text, lang)})
-    if found:
-        problems = misfits(found, path)
-    if problems or not found:
+    parsed, problems = toml.parse(path, Template, {"say": lambda text: say(text, lang)})
+    if parsed:
+        problems = misfits(parsed, path)
+    if problems or not parsed:
         raise RequestError(str(problems[0]))
-    return found
+    return parsed
 
 
 def words_of(path: Path) -> tuple[list[str], list[str]]:
-    """Return what a template says to readers, sentence by sentence, and the columns that it chooses."""
-    said: list[str] = []
+    """Return the sentences of a template that readers see, and the columns that it chooses."""
+    sentences: list[str] = []
 
     def keep(text: str) -> str:
-        said.append(text)
+        sentences.append(text)
         return text
 
-    found, _ = toml.parse(path, Template, {"say": keep})
-    return said, [column for section in (found.section if found else []) for column in section.columns or []]
+    parsed, _ = toml.parse(path, Template, {"say": keep})
+    return sentences, [column for section in (parsed.section if parsed else []) for column in section.columns or []]
 
 
 def misfits(
-    found: Template, path: Path, place: Path | None = None, book: "NotebookNode | None" = None
+    parsed: Template, path: Path, notebook_path: Path | None = None, book: "NotebookNode | None" = None
 ) -> list[Problem]:
-    """Compare a template with its notebook: what it lists that is not there, or twice, and what it leaves out."""
+    """Compare a template with its notebook: unknown or repeated names, and options that it lacks."""
     try:
-        place = place or resources.find(f"{notebook.NOTEBOOKS}/{path.stem}.ipynb")
-        book = book or notebook.read(place)
-        used, declared = notebook.options_used(book, place), notebook.parameters(book, place)
+        notebook_path = notebook_path or resources.find(f"{notebook.NOTEBOOKS}/{path.stem}.ipynb")
+        book = book or notebook.read(notebook_path)
+        used, declared = notebook.options_used(book, notebook_path), notebook.parameters(book, notebook_path)
     except RequestError as error:
         return [Problem(str(path), "", "", f"its notebook cannot be read: {error}")]
     names = [parameter.name for parameter in declared]
-    twice = sorted({name for name in found.names if found.names.count(name) > 1})
-    problems = [Problem(str(path), name, "name", "this section is listed twice.") for name in twice]
+    repeated = sorted({name for name in parsed.names if parsed.names.count(name) > 1})
+    problems = [Problem(str(path), name, "name", "this section is listed twice.") for name in repeated]
     problems += [
         Problem(str(path), "", f"parameters.{name}", f"there is no such parameter.{did_you_mean(name, names)}")
-        for name in found.parameters
+        for name in parsed.parameters
         if name not in names
     ]
-    for section in found.section:
+    for section in parsed.section:
         problems += [Problem(str(path), section.name, key, text) for key, text in _section_misfits(section, used)]
     return problems
 
@@ -160,17 +160,17 @@ def _section_misfits(section: Section, used: dict[str, set[str]]) -> list[tuple[
     if section.name not in used:
         return [("name", f"the notebook has no such section.{did_you_mean(section.name, used)}")]
     offered = used[section.name] & OPTIONS
-    given = section.model_fields_set & OPTIONS
+    chosen = section.model_fields_set & OPTIONS
     problems = [
         (key, f"this section does not offer it; it offers: {', '.join(sorted(offered)) or 'nothing'}.")
-        for key in sorted(given - offered)
+        for key in sorted(chosen - offered)
     ]
-    problems += [(key, "this section needs it.") for key in sorted(offered - given - {"labels"})]
+    problems += [(key, "this section needs it.") for key in sorted(offered - chosen - {"labels"})]
     problems += [
         (key, f"there is no metric {name!r}.{did_you_mean(name, METRICS)}")
         for key, names in (("metrics", section.metrics), ("charted", section.charted), ("ceilings", section.ceilings))
         for name in names or []
         if name not in METRICS
     ]
-    wrong = [name for name in section.charted or [] if name in METRICS and name not in (section.metrics or [])]
-    return problems + [("charted", f"{name!r} is not among the metrics of this section.") for name in wrong]
+    uncharted = [name for name in section.charted or [] if name in METRICS and name not in (section.metrics or [])]
+    return problems + [("charted", f"{name!r} is not among the metrics of this section.") for name in uncharted]

@@ -1,6 +1,6 @@
-"""Vega's script, which draws the charts of a page: made once in a process, since it takes a second.
+"""Vega's script, which draws the charts of a page: bundled once per process, since that takes a second.
 
-It imports nothing large, so that a fork server can begin with it.
+This module imports nothing large, so that the fork server can start with it.
 """
 
 import hashlib
@@ -10,13 +10,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-EMBED = "window.vegaEmbed=vegaEmbed;"  # what a page needs of Vega
+EMBED = "window.vegaEmbed=vegaEmbed;"  # the part of Vega that a page needs
 BUNDLE = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle(sys.argv[1]).encode())"
 _MADE: dict[str, str] = {}
 
 
 def vega() -> str:
-    """Return Vega's script for one page, closed in so that its short global names touch nothing else."""
+    """Return Vega's script for one page, wrapped in a function so that its global names stay local."""
     if not _MADE:
         import vl_convert
 
@@ -25,13 +25,13 @@ def vega() -> str:
 
 
 def file_name() -> str:
-    """Return the name of the file that holds the script for many pages: it comes from the content."""
+    """Return the name of the file with the script for many pages, derived from its content."""
     return f"{hashlib.sha256(vega().encode()).hexdigest()[:16]}.js"
 
 
 @contextmanager
 def made_meanwhile() -> Iterator[None]:
-    """Make the script while the block runs, in a process of its own: a JavaScript engine starts threads."""
+    """Bundle the script while the block runs, in a process of its own: the JavaScript engine starts threads."""
     with subprocess.Popen([sys.executable, "-P", "-c", BUNDLE, EMBED], stdout=subprocess.PIPE) as making:
         yield
         assert making.stdout

@@ -1,6 +1,6 @@
-"""Renderers of a run: children of the fork server that render one report after another, so that every core has work.
+"""Renderers of a run: children of the fork server that render one report after another, so that every core is used.
 
-A renderer asks for a child of its own for the cells of each report; what stays in it is our own code and its caches.
+The cells of each report run in a child of their own; a renderer keeps only our own code and its caches.
 """
 
 import contextlib
@@ -14,29 +14,29 @@ from typing import Any
 from trackkit.errors import ReportError, TrackkitError
 from trackkit.report import fork_server, render
 
-LONGEST = 7_200  # seconds for one report: its cells end long before
+LONGEST = 7_200  # seconds for one report; its cells time out long before
 
 
-def serve(talk: Connection) -> None:
-    """Be a renderer until the connection is closed: a folder and arguments of `render` in, path or error out."""
+def serve(connection: Connection) -> None:
+    """Run a renderer until the connection is closed: a folder and arguments of `render` in, a path or an error out."""
     with contextlib.suppress(EOFError):
         while True:
-            folder, asked = talk.recv()
+            folder, arguments = connection.recv()
             try:
                 if folder:
                     os.chdir(folder)
-                answer: Path | TrackkitError = render(**asked)
+                answer: Path | TrackkitError = render(**arguments)
             except TrackkitError as error:
                 answer = error
-            except Exception as error:  # whatever it is, a full disk included, the next report is rendered
+            except Exception as error:  # whatever it is, even a full disk, the next report is rendered
                 answer = ReportError(str(error) or type(error).__name__)
-            talk.send(answer)
+            connection.send(answer)
 
 
 class Renderers:
-    """So many renderers: a context manager that ends them; each report waits for one that is free.
+    """A pool of renderers, as a context manager that ends them; each report waits for a free one.
 
-    Where processes cannot be forked, reports are rendered in the threads that ask.
+    Where processes cannot be forked, reports are rendered in the calling threads.
     """
 
     def __init__(self, count: int) -> None:
@@ -53,25 +53,25 @@ class Renderers:
         for renderer in self._all:
             renderer.end()
 
-    def rest(self) -> None:
-        """End the renderers that are free; each starts anew when it is needed."""
+    def end_idle(self) -> None:
+        """End the renderers that are free; each starts again when it is needed."""
         with contextlib.suppress(queue.Empty):
             for _ in self._all:
                 renderer = self._free.get_nowait()
                 renderer.end()
                 self._free.put(renderer)
 
-    def render(self, report: str, store: str, out: Path, at: str | None = None, **asked: Any) -> Path:
+    def render(self, report: str, store: str, out: Path, at: str | None = None, **arguments: Any) -> Path:
         """Render one report as `trackkit.report.render` does with the same arguments, and return its path.
 
-        Notebooks and templates in the folder `at` win (by default, and where nothing forks, in that of this process).
-        Raises as it does, and ReportError where the process ended or hung, which stands in no other report's way.
+        Notebooks and templates in the folder `at` win (by default, and without forking: this process's folder). Raises
+        as `render` does, and ReportError if the renderer's process ended or hung; other reports are not affected.
         """
         if not fork_server.CAN_FORK:
-            return render(report, store, out, **asked)
+            return render(report, store, out, **arguments)
         renderer = self._free.get()
         try:
-            answer = renderer.answer((at, {"report": report, "store": store, "out": out, **asked}))
+            answer = renderer.answer((at, {"report": report, "store": store, "out": out, **arguments}))
         finally:
             self._free.put(renderer)
         if isinstance(answer, TrackkitError):
@@ -80,17 +80,17 @@ class Renderers:
 
 
 class _Renderer:
-    """One process that renders, made when it is needed, and anew when it ended."""
+    """One renderer process, started when it is needed, and again if it ended."""
 
     child: fork_server.Child | None = None
 
-    def answer(self, asked: tuple[str | None, dict[str, Any]]) -> Path | TrackkitError:
+    def answer(self, request: tuple[str | None, dict[str, Any]]) -> Path | TrackkitError:
         if self.child and self.child.is_gone:  # since the last report
             self.end()
         try:
             self.child = self.child or fork_server.Child("trackkit.report.workers")
-            self.child.tell(asked)
-            answer: Path | TrackkitError = self.child.hear(time.monotonic() + LONGEST)
+            self.child.send(request)
+            answer: Path | TrackkitError = self.child.receive(time.monotonic() + LONGEST)
             return answer
         except (fork_server.GoneError, OSError) as error:
             self.end()

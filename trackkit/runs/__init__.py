@@ -1,5 +1,5 @@
-"""Many reports: which pages are due, where they are rendered, and what lists them.
+"""Many reports: which pages are due, where they are rendered, and the index of them.
 
-`due` (which ones, and the run), `executors` and `cluster` (here, or on dask workers), `manifest` (what was rendered
-from what), `index` (the page of all pages), `retention` (what is forgotten, here and in the store).
+`due` (the run: which pages are due), `executors` and `cluster` (rendering here, or on dask workers), `manifest` (what
+each page was made from), `index` (the page that lists all pages), `retention` (removing old data and its pages).
 """

@@ -1,10 +1,10 @@
 """The reports of a run, rendered by the workers of a dask.distributed cluster: `run --scheduler tcp://host:port`.
 
-Workers see the same store and the same output folder, under the same names. They are told names and tell back a status,
-a path, a digest and seconds; no row of data travels. Each worker process keeps one fork server of reports, started by
-its first report, which ends with it. A worker that dies is dask's affair: its reports are given to others, as often as
-the scheduler's `allowed-failures` says. Every worker is looked at before it renders, one that joins later by its first
-report: what it refuses is given to others, and what it renders must lie in the folder here.
+Workers see the same store and the same output folder under the same names. They receive names, and return a status, a
+path, a digest and seconds; no data is sent. Each worker process keeps one fork server, started by its first report,
+which ends with it. If a worker dies, dask gives its reports to others, up to the scheduler's `allowed-failures`. Every
+worker is checked before it renders (one that joins later: with its first report). Reports that it refuses are given to
+others, and the pages that it renders must appear in the output folder here.
 """
 
 import asyncio
@@ -31,46 +31,46 @@ from trackkit.runs.executors import Result, Results, failed, rendered
 from trackkit.runs.manifest import Job, made_of
 from trackkit.store import open_store
 
-Client = Any  # of distributed, which is imported when it is needed and has few types
+Client = Any  # of distributed, which is imported only if needed and has few types
 SCHEMES = ("tcp://", "tls://", "ws://", "wss://")
 CONNECT_SECONDS, LOOK_SECONDS = 5, 60
-ALONE_SECONDS = 60  # how long a run waits for a worker when the last one is gone
-TICK_SECONDS, SEEN_SECONDS = 5, 10  # between two looks at who is there; until a page is seen in a shared folder
-TRIES = 3  # of a report that workers refuse
+ALONE_SECONDS = 60  # how long a run waits for a new worker after the last one is gone
+TICK_SECONDS, SEEN_SECONDS = 5, 10  # between two looks at the workers; until a page must be visible here
+TRIES = 3  # for a report that workers refuse
 PROBE = ".probe-"
 _STARTING = threading.Lock()
-_renderers: Renderers | None = None  # in a worker: made by its first report
+_renderers: Renderers | None = None  # in a worker: created by its first report
 
 
 def by_cluster(jobs: list[Job], store: str, folder: Path, address: str) -> Results:
     """Render jobs into `folder` on the workers of the scheduler at `address`; yield each with its result when done.
 
-    Raises RequestError before anything is rendered where the scheduler is not reached, has no worker, or a worker runs
-    another trackkit, or sees another store, output folder, notebook or template. A worker of that kind that joins later
-    is left out.
+    Raises RequestError before anything is rendered if the scheduler cannot be reached or has no workers, or if a worker
+    runs another trackkit or sees another store, output folder, notebook or template. Such a worker that joins later is
+    left out.
     """
     require_dask(address)
     if not jobs:
         return
-    place, lang = store if "://" in store else str(Path(store).resolve()), jobs[0].lang
-    with _connected(address) as client, _probe(folder.resolve()) as mark:
-        asked = {
+    location, lang = store if "://" in store else str(Path(store).resolve()), jobs[0].lang
+    with _connected(address) as client, _probe(folder.resolve()) as probe:
+        request = {
             "version": __version__,
-            "store": place,
+            "store": location,
             "out": str(folder.resolve()),
             "folder": os.getcwd(),
-            "mark": mark,
+            "mark": probe,
             "lang": lang,
             "made": {report: made_of(report, lang) for report in {job.report for job in jobs}},
-            "load": open_store(place).loads[-1]["load_id"],
+            "load": open_store(location).loads[-1]["load_id"],
         }
-        crew = Crew(client, asked)
+        crew = Crew(client, request)
         crew.require_fit()
-        yield from _Sending(client, crew, asked, folder).results(jobs)
+        yield from _Sending(client, crew, request, folder).results(jobs)
 
 
 def require_dask(address: str) -> None:
-    """Refuse what is no address of a scheduler, and a place where dask.distributed is not installed."""
+    """Refuse anything but the address of a scheduler, and require dask.distributed to be installed."""
     if not address.startswith(SCHEMES):
         raise RequestError(f"--scheduler takes an address such as tcp://host:8786, not {address!r}.")
     try:
@@ -84,78 +84,78 @@ def _connected(address: str) -> Iterator[Client]:
     try:
         client: Client = import_module("distributed").Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(f"No dask scheduler answers at {address} ({said}); start one, or leave it out.") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(f"No dask scheduler answers at {address} ({reason}); start one, or leave it out.") from None
     try:
         yield client
     finally:
         with suppress(Exception):  # the scheduler may be gone
-            client.run(rest, on_error="ignore")
+            client.run(end_idle_renderers, on_error="ignore")
         client.close(timeout=CONNECT_SECONDS)
 
 
 @contextmanager
 def _probe(folder: Path) -> Iterator[str]:
-    """A file by which workers know the output folder, for as long as the run goes on; return its name."""
-    for left in folder.glob(f"{PROBE}*"):  # by a run that was killed
-        left.unlink(missing_ok=True)
-    mark = folder / f"{PROBE}{secrets.token_hex(8)}"
-    mark.touch()
+    """Keep a file in the output folder during the run, by which workers recognise it; yield its name."""
+    for stale in folder.glob(f"{PROBE}*"):  # left by a run that was killed
+        stale.unlink(missing_ok=True)
+    probe = folder / f"{PROBE}{secrets.token_hex(8)}"
+    probe.touch()
     try:
-        yield mark.name
+        yield probe.name
     finally:
-        mark.unlink(missing_ok=True)
+        probe.unlink(missing_ok=True)
 
 
 class Crew:
-    """The workers of a cluster that were looked at, and what keeps each from rendering as this process would."""
+    """The workers of a cluster, with the reason why each checked one is not fit (None if it is)."""
 
-    def __init__(self, client: Client, asked: dict[str, Any]) -> None:
-        self._client, self._asked = client, asked
-        self._said: dict[str, str | None] = {}
+    def __init__(self, client: Client, request: dict[str, Any]) -> None:
+        self._client, self._request = client, request
+        self._reasons: dict[str, str | None] = {}
 
     def present(self) -> set[str]:
-        """Return the addresses of the workers that are there; none when the scheduler is gone, its workers with it."""
+        """Return the addresses of the workers present; none if the scheduler is gone."""
         try:
             return set(self._client.nthreads())
         except Exception:
             return set()
 
     def fit(self) -> set[str]:
-        """Return the workers there that are fit; those that nobody has looked at yet are looked at."""
+        """Return the fit workers present, after checking those that are new."""
         present = self.present()
-        if new := sorted(present - self._said.keys()):
-            for worker, said in self._client.run(look, self._asked, workers=new, on_error="return").items():
-                self.leave_out(worker, _words(said)) if said else self._said.setdefault(worker, None)
-        return {worker for worker in present if self._said.get(worker, "") is None}
+        if new := sorted(present - self._reasons.keys()):
+            for worker, reason in self._client.run(check_worker, self._request, workers=new, on_error="return").items():
+                self.leave_out(worker, _as_text(reason)) if reason else self._reasons.setdefault(worker, None)
+        return {worker for worker in present if self._reasons.get(worker, "") is None}
 
     def require_fit(self) -> None:
-        """Refuse a cluster without workers, and any worker that would not render as this process would."""
+        """Refuse a cluster without workers, or with a worker that would render differently from this process."""
         if not self.present():
             raise RequestError(f"The dask scheduler at {self._client.scheduler.address} has no workers: start some.")
-        found = self._client.run(look, self._asked, on_error="return")
-        for worker, said in sorted(found.items()):
-            if said:
-                raise RequestError(f"The worker {worker} {_words(said)}.")
-        self._said = dict.fromkeys(found)
+        reasons = self._client.run(check_worker, self._request, on_error="return")
+        for worker, reason in sorted(reasons.items()):
+            if reason:
+                raise RequestError(f"The worker {worker} {_as_text(reason)}.")
+        self._reasons = dict.fromkeys(reasons)
 
     def leave_out(self, worker: str, why: str) -> None:
-        """Give a worker nothing any more, and say so once."""
-        if not self._said.get(worker):
+        """Give a worker no more jobs, and log it once."""
+        if not self._reasons.get(worker):
             logging.getLogger(__name__).warning("The worker %s is left out: it %s.", worker, why)
-        self._said[worker] = why
+        self._reasons[worker] = why
 
 
-def _words(said: str | BaseException) -> str:
-    if isinstance(said, ImportError | AttributeError):
-        return f"does not have this trackkit, {__version__}: {said}"
-    if isinstance(said, BaseException):
-        return f"could not be asked: {str(said) or type(said).__name__}"
-    return said
+def _as_text(reason: str | BaseException) -> str:
+    if isinstance(reason, ImportError | AttributeError):
+        return f"does not have this trackkit, {__version__}: {reason}"
+    if isinstance(reason, BaseException):
+        return f"could not be asked: {str(reason) or type(reason).__name__}"
+    return reason
 
 
-class _Sent(NamedTuple):
-    """A job on its way: `workers` are those that may have it, all when empty; it has been sent so many times."""
+class _Submission(NamedTuple):
+    """A submitted job: `workers` may render it (any if empty); `times` counts its submissions."""
 
     job: Job
     future: Any
@@ -164,73 +164,75 @@ class _Sent(NamedTuple):
 
 
 class _Sending:
-    """Jobs given to a cluster, each until it is rendered or nobody fit is left to render it."""
+    """Submits jobs to a cluster until each is rendered or no fit worker is left."""
 
-    def __init__(self, client: Client, crew: Crew, asked: dict[str, Any], folder: Path) -> None:
-        self._client, self._crew, self._asked, self._folder = client, crew, asked, folder
+    def __init__(self, client: Client, crew: Crew, request: dict[str, Any], folder: Path) -> None:
+        self._client, self._crew, self._request, self._folder = client, crew, request, folder
         self._run, self._done = f"trackkit-{secrets.token_hex(4)}", queue.SimpleQueue[Any]()
-        self._sent: dict[Any, _Sent] = {}
+        self._submissions: dict[Any, _Submission] = {}
         self._count = 0
 
     def results(self, jobs: list[Job]) -> Iterator[tuple[Job, Result]]:
         """Yield each job with its result when it is done."""
-        alone = 0
+        seconds_alone = 0
         for job in jobs:
             self._send(job, set(), 1)
         try:
-            while self._sent:
+            while self._submissions:
                 with suppress(queue.Empty):
-                    one = self._sent.pop(self._done.get(timeout=TICK_SECONDS).key, None)
-                    if one and (result := self._settled(one)):  # None: sent again
-                        yield one.job, result
+                    submission = self._submissions.pop(self._done.get(timeout=TICK_SECONDS).key, None)
+                    if submission and (result := self._final_result(submission)):  # None: sent again
+                        yield submission.job, result
                     continue
                 present = self._crew.present()
-                alone = 0 if present else alone + TICK_SECONDS
-                for key in [key for key, one in self._sent.items() if self._is_stuck(one, present, alone)]:
-                    one = self._sent.pop(key)
-                    one.future.cancel()
-                    if result := self._sent_again(one, "The report was not rendered: the cluster has no workers."):
-                        yield one.job, result
+                seconds_alone = 0 if present else seconds_alone + TICK_SECONDS
+                stuck = [key for key, sent in self._submissions.items() if self._is_stuck(sent, present, seconds_alone)]
+                for key in stuck:
+                    submission = self._submissions.pop(key)
+                    submission.future.cancel()
+                    if result := self._resend(submission, "The report was not rendered: the cluster has no workers."):
+                        yield submission.job, result
         finally:
-            self._client.cancel([one.future for one in self._sent.values()])
+            self._client.cancel([submission.future for submission in self._submissions.values()])
 
     def _send(self, job: Job, workers: set[str], times: int) -> None:
         self._count += 1
-        how = {"workers": sorted(workers)} if workers else {}
+        options = {"workers": sorted(workers)} if workers else {}
         key = (self._run, self._count)
-        future = self._client.submit(work, self._asked, asdict(job), key=key, pure=False, **how)
-        self._sent[future.key] = _Sent(job, future, workers, times)
+        future = self._client.submit(render_job, self._request, asdict(job), key=key, pure=False, **options)
+        self._submissions[future.key] = _Submission(job, future, workers, times)
         future.add_done_callback(self._done.put)
 
     @staticmethod
-    def _is_stuck(one: _Sent, present: set[str], alone: int) -> bool:
-        """Whether nobody is there who may have a job, be it that nobody was for a while."""
-        return alone >= ALONE_SECONDS or bool(one.workers and present and not one.workers & present)
+    def _is_stuck(submission: _Submission, present: set[str], seconds_alone: int) -> bool:
+        """Whether no worker is present that may render a job, or none at all for too long."""
+        allowed = submission.workers
+        return seconds_alone >= ALONE_SECONDS or bool(allowed and present and not allowed & present)
 
-    def _settled(self, one: _Sent) -> Result | None:
-        result = _result(one.future)
+    def _final_result(self, submission: _Submission) -> Result | None:
+        result = _result(submission.future)
         if result["status"] == "refused":
             if worker := result.get("worker"):
                 self._crew.leave_out(worker, result["error"])
-            return self._sent_again(one, f"No worker is fit for the report; one {result['error']}.")
-        return self._seen(result) if result["status"] == "done" else result
+            return self._resend(submission, f"No worker is fit for the report; one {result['error']}.")
+        return self._verified(result) if result["status"] == "done" else result
 
-    def _sent_again(self, one: _Sent, why: str) -> Result | None:
-        """Give a job to those who are fit; return its failure where nobody is, or too many were not."""
-        fit = self._crew.fit() if one.times < TRIES else set()
+    def _resend(self, submission: _Submission, why: str) -> Result | None:
+        """Submit a job again to fit workers; return its failure if there are none or it was refused too often."""
+        fit = self._crew.fit() if submission.times < TRIES else set()
         if not fit:
             return failed(why)
-        self._send(one.job, fit, one.times + 1)
+        self._send(submission.job, fit, submission.times + 1)
         return None
 
-    def _seen(self, result: Result) -> Result:
-        """The result of a worker whose page lies here, as it was written; others may take a moment to be seen."""
-        until, page = time.monotonic() + SEEN_SECONDS, self._folder / result["path"]
+    def _verified(self, result: Result) -> Result:
+        """Wait until a rendered page is visible here, unchanged; return the result, or a failure if it never is."""
+        deadline, page = time.monotonic() + SEEN_SECONDS, self._folder / result["path"]
         while True:
             with suppress(OSError):
                 if hashlib.sha256(page.read_bytes()).hexdigest() == result["sha256"]:
                     return result
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 return failed(f"A worker rendered {result['path']}, but it is not in the output folder here.")
             time.sleep(0.2)
 
@@ -244,67 +246,66 @@ def _result(future: Any) -> Result:
     except KilledWorker as error:
         deaths, last = error.allowed_failures + 1, error.last_worker.address
         return failed(f"The report stopped with the workers that rendered it ({deaths}, the last {last}).")
-    except (ImportError, AttributeError) as error:  # the worker cannot even read what it is asked
-        return {"status": "refused", "error": _words(error)}
-    except Exception as error:  # cancelled with its scheduler, say
+    except (ImportError, AttributeError) as error:  # the worker cannot unpickle the request
+        return {"status": "refused", "error": _as_text(error)}
+    except Exception as error:  # such as cancelled with its scheduler
         return failed(f"The report stopped: {str(error) or type(error).__name__}")
 
 
-async def look(asked: dict[str, Any]) -> str | None:
-    """On a worker: say what keeps it from rendering as whoever asks would; None when nothing does."""
-    return await asyncio.wait_for(asyncio.to_thread(_looked, asked), LOOK_SECONDS)
+async def check_worker(request: dict[str, Any]) -> str | None:
+    """On a worker: return why it would render differently from the run; None if it would not."""
+    return await asyncio.wait_for(asyncio.to_thread(_why_unfit, request), LOOK_SECONDS)
 
 
-def _looked(asked: dict[str, Any]) -> str | None:
-    if asked["version"] != __version__:
-        return f"runs trackkit {__version__}, not {asked['version']}"
-    out = Path(asked["out"])
-    if not (out / asked["mark"]).exists():
+def _why_unfit(request: dict[str, Any]) -> str | None:
+    if request["version"] != __version__:
+        return f"runs trackkit {__version__}, not {request['version']}"
+    out = Path(request["out"])
+    if not (out / request["mark"]).exists():
         return f"does not see the output folder {out}: it must be shared"
     try:
-        mine = out / f"{asked['mark']}-{secrets.token_hex(4)}"
-        mine.touch()
-        mine.unlink()
-        if asked["load"] not in [
-            load["load_id"] for load in open_store(asked["store"]).loads
-        ]:  # newer ones may be there
-            return f"sees another store at {asked['store']}"
-        with chdir(_place(asked)) if _place(asked) != os.getcwd() else nullcontext():
-            other = [report for report, made in asked["made"].items() if made_of(report, asked["lang"]) != made]
+        trial = out / f"{request['mark']}-{secrets.token_hex(4)}"
+        trial.touch()
+        trial.unlink()
+        loads = [load["load_id"] for load in open_store(request["store"]).loads]
+        if request["load"] not in loads:  # newer ones may follow
+            return f"sees another store at {request['store']}"
+        with chdir(_working_folder(request)) if _working_folder(request) != os.getcwd() else nullcontext():
+            differing = [report for report, made in request["made"].items() if made_of(report, request["lang"]) != made]
     except (OSError, IndexError, TrackkitError) as error:
         return f"cannot render: {error}"
-    return f"has other notebooks, templates or words for {', '.join(sorted(other))}" if other else None
+    return f"has other notebooks, templates or words for {', '.join(sorted(differing))}" if differing else None
 
 
-def _place(asked: dict[str, Any]) -> str:
-    """The folder whose notebooks and templates win: that of whoever asks, where this worker sees it."""
-    return asked["folder"] if Path(asked["folder"]).is_dir() else os.getcwd()
+def _working_folder(request: dict[str, Any]) -> str:
+    """The folder whose notebooks and templates win: the run's, if this worker sees it."""
+    return request["folder"] if Path(request["folder"]).is_dir() else os.getcwd()
 
 
-def work(asked: dict[str, Any], job: dict[str, Any]) -> Result:
-    """On a worker: render one job and return its result; one that came later and is not fit refuses, and says why."""
+def render_job(request: dict[str, Any], job: dict[str, Any]) -> Result:
+    """On a worker: render one job and return its result; a worker that is not fit refuses, with the reason."""
     from distributed import get_worker
 
     with _STARTING:
-        why = _kept_look(json.dumps(asked))
-    if why:
-        return {"status": "refused", "error": why, "worker": get_worker().address}
-    ours = _warm(get_worker().state.nthreads)
-    return rendered(ours, asked["store"], Job(**job), Path(asked["out"]), at=_place(asked))
+        reason = _cached_check(json.dumps(request))
+    if reason:
+        return {"status": "refused", "error": reason, "worker": get_worker().address}
+    renderers = _shared_renderers(get_worker().state.nthreads)
+    return rendered(renderers, request["store"], Job(**job), Path(request["out"]), at=_working_folder(request))
 
 
 @cache
-def _kept_look(asked: str) -> str | None:
-    return _looked(json.loads(asked))
+def _cached_check(request: str) -> str | None:
+    return _why_unfit(json.loads(request))
 
 
-def rest() -> None:
-    """On a worker: end the renderers that nobody uses; the fork server stays for the next run."""
+def end_idle_renderers() -> None:
+    """On a worker: end the idle renderers; the fork server stays for the next run."""
     if _renderers:
-        _renderers.rest()
+        _renderers.end_idle()
 
 
-def _warm(count: int) -> Renderers:
+def _shared_renderers(count: int) -> Renderers:
     global _renderers
     with _STARTING:
         if _renderers is None:

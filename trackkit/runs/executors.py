@@ -1,7 +1,7 @@
-"""Who renders the reports of a run: here, the cores of this machine; `trackkit.runs.cluster` is the other one.
+"""Executors render the reports of a run: here, on the cores of this machine; in `cluster`, on dask workers.
 
-An executor is given the jobs that are due and yields each with its result as it is done, in any order. All else of a
-run (what is due, the manifest, the index) knows nothing of where a report was rendered.
+An executor takes the jobs that are due and yields each with its result when it is done, in any order. The rest of a run
+(what is due, the manifest, the index) does not depend on where reports are rendered.
 """
 
 import hashlib
@@ -16,38 +16,38 @@ from trackkit.report.workers import Renderers
 from trackkit.runs.manifest import Job
 
 Results = Generator[tuple["Job", "Result"], None, None]
-Result = dict[str, Any]  # what the manifest keeps of a rendered job: status, and path, sha256, seconds or error
+Result = dict[str, Any]  # a job's entry in the manifest: status, and path, sha256, seconds or error
 
 
 def locally(jobs: list[Job], store: str, folder: Path, at_once: int | None = None) -> Results:
-    """Render jobs into `folder`, so many at once (one per core, four at most); yield each with its result when done."""
+    """Render jobs into `folder`, `at_once` of them (one per core, four at most); yield each with its result."""
     if not jobs:
         return
     count = min(at_once or min(os.cpu_count() or 1, 4), len(jobs))
     with Renderers(count) as renderers, ThreadPoolExecutor(count) as pool:
-        rendering = {pool.submit(rendered, renderers, store, job, folder): job for job in jobs}
+        jobs_of = {pool.submit(rendered, renderers, store, job, folder): job for job in jobs}
         try:
-            for finished in as_completed(rendering):
-                yield rendering[finished], finished.result()
+            for finished in as_completed(jobs_of):
+                yield jobs_of[finished], finished.result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # interrupted: what has not begun is not begun
+            pool.shutdown(wait=False, cancel_futures=True)  # if interrupted, no further job is begun
 
 
 def rendered(renderers: Renderers, store: str, job: Job, folder: Path, at: str | None = None) -> Result:
-    """Render one job, with the notebooks and templates found from the folder `at`; an error is an answer too.
+    """Render one job with the notebooks and templates of the folder `at`; an error is returned as a result.
 
-    A report whose files of the store are gone is rendered once more: something was forgotten while it read them.
+    If a file of the store has vanished, the report is rendered once more: data was forgotten while it was read.
     """
     started = time.monotonic()
-    asked = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters, "assets": job.assets}
+    arguments = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters, "assets": job.assets}
     for is_last in (False, True):
         try:
-            path = renderers.render(job.report, store, folder, at=at, **asked)
+            path = renderers.render(job.report, store, folder, at=at, **arguments)
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        except Exception as error:  # whatever it is, a full disk included, the others go on
-            said = str(error) or type(error).__name__
-            if is_last or ".parquet" not in said:
-                return failed(said)
+        except Exception as error:  # whatever it is, even a full disk, the others go on
+            message = str(error) or type(error).__name__
+            if is_last or ".parquet" not in message:
+                return failed(message)
         else:
             break
     seconds = round(time.monotonic() - started, 3)

@@ -1,4 +1,4 @@
-"""The page that lists what a run made: deliveries × reports, each delivery's headline figures, a box to search them."""
+"""The page that lists the reports of a run: deliveries × reports, headline figures, and a search box."""
 
 import base64
 import hashlib
@@ -40,30 +40,30 @@ def write_index(tables: Snapshot, folder: Path, entries: Mapping[str, Mapping[st
         undefined=StrictUndefined,
     )
     environment.globals |= speech(lang)
-    spoken = {name: entry for name, entry in entries.items() if entry["lang"] == lang}
-    html = environment.get_template("runs.html.j2").render(_page(tables, spoken, lang))
+    in_language = {name: entry for name, entry in entries.items() if entry["lang"] == lang}
+    html = environment.get_template("runs.html.j2").render(_page(tables, in_language, lang))
     return resources.write_whole(folder / NAME, html)
 
 
 def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str) -> dict[str, Any]:
     script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    # A folder may hold reports of another store, or of a delivery that was erased, or deleted on the platform.
-    known = _known(tables) - set(deleted(tables))
-    about_one = {
-        name: entry for name, entry in entries.items() if entry["delivery"] in known and entry["report"] in REPORTS
+    # A folder may hold reports of another store, or of a delivery that was removed or deleted on the platform.
+    listed_ids = _mentioned_deliveries(tables) - set(deleted(tables))
+    of_deliveries = {
+        name: entry for name, entry in entries.items() if entry["delivery"] in listed_ids and entry["report"] in REPORTS
     }
-    about_all = [entry for entry in entries.values() if not entry["delivery"] and entry["report"] in REPORTS]
-    made = sorted({entry["report"] for entry in about_one.values()}, key=list(REPORTS).index)
+    of_platform = [entry for entry in entries.values() if not entry["delivery"] and entry["report"] in REPORTS]
+    reports = sorted({entry["report"] for entry in of_deliveries.values()}, key=list(REPORTS).index)
     return {
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'",
         "style": Markup(css_variables(theme()) + resources.find(f"{SKIN}/style.css").read_text("utf-8")),
         "script": Markup(script),
-        "titles": {name: _title(name, lang) for name in made},
+        "titles": {name: _title(name, lang) for name in reports},
         "headlines": [say(METRICS[name].label, lang) for name in HEADLINES],
-        "rows": _rows(tables, about_one, made, lang),
-        "platform": [{"title": _title(entry["report"], lang), **(_link(entry) or {})} for entry in about_all],
+        "rows": _rows(tables, of_deliveries, reports, lang),
+        "platform": [{"title": _title(entry["report"], lang), **(_link(entry) or {})} for entry in of_platform],
         "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
         "timezone": tables.timezone,
         "version": __version__,
@@ -72,23 +72,23 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str)
 
 
 def _title(report: str, lang: str) -> str:
-    """Say the title of a report; the name of one whose template or notebook is wrong, which the run has told."""
+    """Return the title of a report, or its name if its files are wrong: the run has reported that."""
     try:
         return say(REPORTS[report].title, lang)
     except TrackkitError:
         return report
 
 
-def _known(tables: Snapshot) -> set[str]:
+def _mentioned_deliveries(tables: Snapshot) -> set[str]:
     """Every delivery that some table mentions."""
     mentioned = [tables.scan(table).select("delivery_id").unique() for table in ("delivery", "message", "event")]
     return set(pl.concat(pl.collect_all(mentioned))["delivery_id"].drop_nulls())
 
 
 def _rows(
-    tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], made: list[str], lang: str
+    tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], reports: list[str], lang: str
 ) -> list[dict[str, Any]]:
-    """One row per delivery: its words, its figures with their parts, and where its reports are."""
+    """One row per delivery: its label and subject, its figures with their parts, and links to its reports."""
     links: dict[str, dict[str, Mapping[str, Any]]] = {}
     for entry in entries.values():
         links.setdefault(entry["delivery"], {})[entry["report"]] = entry
@@ -100,7 +100,7 @@ def _rows(
             "subject": plain(fact["subject"] or ""),
             "launched": instant(fact["launched_at"], tables.timezone, lang=lang),
             "figures": [_figure(name, fact, lang) for name in HEADLINES],
-            "reports": [_link(links[fact["delivery_id"]].get(report)) for report in made],
+            "reports": [_link(links[fact["delivery_id"]].get(report)) for report in reports],
         }
         for fact in facts
     ]

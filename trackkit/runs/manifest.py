@@ -1,4 +1,4 @@
-"""What a folder of reports holds: a job per page, and the manifest that says from what each page was made."""
+"""The jobs of a run, one per page, and the manifest of a folder of reports: what each page was made from."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ PLATFORM = "platform"
 
 @dataclass(frozen=True)
 class Job:
-    """One report of one delivery, or of all (delivery ""), and the fingerprint of all that it is made of."""
+    """One report on one delivery, or on all (delivery ""); `key` is the fingerprint of its inputs."""
 
     report: str
     delivery: str
@@ -37,7 +37,7 @@ class Job:
 
 
 class Manifest:
-    """What is in the folder, and from what each report was made; saved as the run goes, so that it can be resumed."""
+    """The reports in a folder and what each was made from; saved during the run, so that it can be resumed."""
 
     def __init__(self, folder: Path, entries: dict[str, dict[str, Any]]) -> None:
         self.folder, self.entries, self._saved = folder, entries, time.monotonic()
@@ -45,7 +45,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        """Read the manifest of a folder; an empty one where there is none, or one that is not ours."""
+        """Read the manifest of a folder; an empty one if there is none, or if it is not ours."""
         try:
             entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["reports"]
         except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: everything is due
@@ -53,14 +53,14 @@ class Manifest:
         return cls(folder, entries)
 
     def holds(self, job: Job) -> bool:
-        """Return whether the page of a job is there, made of what it would be made of now."""
+        """Return whether the page of a job exists and is up to date."""
         entry = self.entries.get(job.name, {})
-        made = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
-        is_there = made and (self.folder / entry["path"]).is_file()
-        return is_there and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
+        is_current = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
+        exists = is_current and (self.folder / entry["path"]).is_file()
+        return exists and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
 
     def forget_failures(self, planned: list[Job]) -> None:
-        """Forget what failed once for all deliveries, its files being wrong, where it is now planned for each."""
+        """Forget failures of a report as a whole (its files were wrong) if it is now planned for each delivery."""
         names, reports = {job.name for job in planned}, {job.report for job in planned}
         for name, entry in list(self.entries.items()):
             failed = entry.get("status") == "failed" and not entry.get("delivery")
@@ -68,19 +68,19 @@ class Manifest:
                 del self.entries[name]
 
     def judged(self, tables: Snapshot, planned: list[Job], due: list[Job]) -> dict[str, str]:
-        """Return the verdict on the logs of every delivery planned ("": of all), and note it with its reports.
+        """Return the verdict on the logs of every planned delivery ("": of all), and record it with its reports.
 
-        What is not due was judged when it was made.
+        Verdicts of reports that are not due are taken from the manifest.
         """
-        known = {job.delivery: self.entries[job.name].get("quality") for job in planned if job not in due}
-        known = {name: said for name, said in known.items() if said and name not in {job.delivery for job in due}}
-        found = {
+        changed = {job.delivery for job in due}
+        known = {job.delivery: self.entries[job.name].get("quality") for job in planned if job.delivery not in changed}
+        verdicts = {
             name: known.get(name) or verdict(quality(tables, name or None))
             for name in dict.fromkeys(job.delivery for job in planned)
         }
         for job in planned:
-            self.entries[job.name]["quality"] = found[job.delivery]
-        return found
+            self.entries[job.name]["quality"] = verdicts[job.delivery]
+        return verdicts
 
     def save_now_and_then(self) -> None:
         """Write the manifest, at most once a second."""
@@ -95,12 +95,12 @@ class Manifest:
 
 
 def made_of(report: str, lang: str) -> str:
-    """Return the fingerprint of the files behind a report: notebook, template, page skin, words of the language."""
+    """Return the fingerprint of the files behind a report: notebook, template, page skin, translations."""
     digest = hashlib.sha256()
     skin = resources.folder("reports_templates/html")
     lists = ("domains.toml", "quality.toml", f"{report}.toml")
     for relative in (f"notebooks/reports/{report}.ipynb", *(f"reports_templates/{name}" for name in lists)):
-        with suppress(RequestError):  # whatever is missing is told when the report is rendered
+        with suppress(RequestError):  # a missing file is an error when the report is rendered
             digest.update(resources.find(relative).read_bytes())
     for path in (*sorted(path for path in skin.rglob("*") if path.is_file()), *filter(None, [catalogue_file(lang)])):
         digest.update(path.read_bytes())

@@ -1,6 +1,6 @@
-"""What is kept how long, and whom to forget: periods of a file, counts that survive, pages already rendered.
+"""Retention and forgetting: the periods of a file, counts that are kept, pages to delete.
 
-The rows are removed by the store; here is what it cannot know: figures, and the reports made of them.
+The store removes the rows; this module adds what it does not know: figures, and the reports made from them.
 """
 
 import os
@@ -34,7 +34,7 @@ Period = Annotated[
     StringConstraints(pattern=r"^(keep|[1-9]\d{0,4} (day|week|month|year)s?)$"),
     Field(description="a period; say '6 months', '30 days', '1 year' or 'keep'"),
 ]
-NAMING = ("recipient_tracking", "delivery_tracking")  # reports that show ids of recipients
+NAMING = ("recipient_tracking", "delivery_tracking")  # reports that show recipients' ids
 COMING_BACK = (
     "Files that were loaded are not read again, but a new export or a database that still holds them would bring them "
     "back: remove them there first, or repeat this after the next load."
@@ -74,14 +74,13 @@ def forget(
     dry_run: bool = False,
     pseudonyms: Pseudonyms | None = None,
 ) -> ForgetReport:
-    """Remove rows before a date or an instant, rows older than the periods of a file, or one person; return what went.
+    """Remove rows before a date or an instant, rows older than the periods of a file, or one person; return a report.
 
-    One of `before`, `retention`, or `recipient` and `address`. `as_of` is the day that periods are counted back from,
-    today unless given; days are the platform's. `keep_counts` keeps the counts of finished deliveries that lose rows,
-    for `measure`. `out` are folders of reports: pages of deliveries that lose rows by date, and those that name the
-    person, are deleted, so that a run makes them again. In a store of pseudonyms, `pseudonyms` finds an address. A dry
-    run removes nothing. Raises RequestError for a date, file or period that cannot be read, and where there is no
-    store or folder.
+    Give one of `before`, `retention`, or `recipient` and/or `address`. `as_of` is the day that periods are counted back
+    from, by default today; days are the platform's. `keep_counts` keeps the counts of finished deliveries that lose
+    rows, for `measure`. `out` are folders of reports: pages of deliveries that lose rows by date, and those that name
+    the person, are deleted, so that a run renders them again. In a store of pseudonyms, `pseudonyms` finds an address.
+    A dry run removes nothing. Raises RequestError for an unreadable date, file or period, or a missing store or folder.
     """
     is_person = bool(recipient or address)
     if [before is not None, retention is not None, is_person].count(True) != 1:
@@ -96,8 +95,8 @@ def forget(
     elif before is not None:
         cuts = dict.fromkeys(PERIODS[:-1], moment(before, zone, "--before").astimezone(UTC))
     folders = [_folder(place) for place in out]
-    found = pseudonyms.of(address) if pseudonyms and address else address
-    report = open_store(store).forget(cuts, recipient, found, counts if keep_counts else None, dry_run)
+    stored_address = pseudonyms.of(address) if pseudonyms and address else address
+    report = open_store(store).forget(cuts, recipient, stored_address, counts if keep_counts else None, dry_run)
     for folder in folders:
         report.pages += withdraw(store, folder, lambda path, text: _is_concerned(report, path, text), dry_run)
     if is_person:
@@ -106,41 +105,42 @@ def forget(
 
 
 def cuts_of(path: str | os.PathLike[str], as_of: Asked, timezone: str = "UTC") -> dict[str, datetime]:
-    """Return, by table, the instant before which rows go by a file of periods; tables kept for ever are left out.
+    """Return, by table, the instant before which a file of periods removes rows; tables kept for ever are left out.
 
     Raises RequestError naming file, section, key and the nearest valid word.
     """
     periods = toml.read(Path(path), _Retention).periods
     today = day(as_of, timezone, "--as-of")
-    kept = {table: period for table, period in periods if period not in (None, FOR_EVER)}
-    return {table: _cut(f"{path}, key 'periods.{table}'", period, today, timezone) for table, period in kept.items()}
+    limited = {table: period for table, period in periods if period not in (None, FOR_EVER)}
+    return {table: _cut(f"{path}, key 'periods.{table}'", period, today, timezone) for table, period in limited.items()}
 
 
 def check(folder: Path | None = None) -> list[toml.Problem]:
-    """Return what is wrong with `retention.toml` of a folder, the working folder by default; it need not be there."""
+    """Return the problems of `retention.toml` in a folder (by default the working folder), if it exists."""
     path = Path(folder or "", "retention.toml")
     return toml.parse(path, _Retention)[1] if path.exists() else []
 
 
 def counts(tables: Snapshot, deliveries: list[str]) -> pl.DataFrame:
-    """Measure every count of some deliveries: (delivery_id, metric, value, currency), known ones only."""
+    """Measure every count of some deliveries: (delivery_id, metric, value, currency), without unknown ones."""
     names = [name for name, metric in METRICS.items() if not isinstance(metric.formula, Ratio)]
     measured = measure(tables, names, delivery=deliveries)
     columns = measured.select("delivery_id", pl.col(names).cast(pl.Float64))
-    found = columns.unpivot(index="delivery_id", variable_name="metric").drop_nulls("value")
+    values = columns.unpivot(index="delivery_id", variable_name="metric").drop_nulls("value")
     amounts = measure(tables, PURCHASES, ["delivery_id", "currency"], deliveries).drop_nulls("currency")
-    named = amounts.filter(pl.sum_horizontal(PURCHASES) > 0).group_by("delivery_id").agg(pl.col("currency").first())
+    paid = amounts.filter(pl.sum_horizontal(PURCHASES) > 0)
+    currencies = paid.group_by("delivery_id").agg(pl.col("currency").first())
     is_money = pl.col("metric").is_in(money_of(names))
-    return found.join(named, on="delivery_id", how="left").with_columns(pl.when(is_money).then("currency"))
+    return values.join(currencies, on="delivery_id", how="left").with_columns(pl.when(is_money).then("currency"))
 
 
 def _cut(place: str, period: str, as_of: date, timezone: str) -> datetime:
     number, unit = period.removesuffix("s").split()
     try:
-        back = pl.select(pl.lit(as_of).dt.offset_by(f"-{number}{_UNITS[unit]}")).item()
+        cut = pl.select(pl.lit(as_of).dt.offset_by(f"-{number}{_UNITS[unit]}")).item()
     except (ValueError, pl.exceptions.PolarsError):  # before the year 1
         raise RequestError(f"{place}: {period!r} leads before all dates; say 'keep'.") from None
-    return moment(back, timezone, "--as-of").astimezone(UTC)
+    return moment(cut, timezone, "--as-of").astimezone(UTC)
 
 
 def _folder(place: str | os.PathLike[str]) -> Path:
@@ -151,12 +151,12 @@ def _folder(place: str | os.PathLike[str]) -> Path:
 
 
 def _is_concerned(report: ForgetReport, path: Path, text: str) -> bool:
-    """Whether a page holds what was removed: it names the person, or is about a delivery that lost rows by date."""
+    """Whether a page shows removed data: it names the person, or is about a delivery that lost rows by date."""
     if report.person is None:
-        named = re.fullmatch(r"[^-]+-(.+)-[0-9a-f]{8}(?:\.failed)?", path.stem)
-        words = named[1].split("-") if named else []
-        about = {"-".join(words[:end]) for end in range(1, len(words) + 1)}
-        return not about.isdisjoint(map(slug, report.deliveries))
+        match = re.fullmatch(r"[^-]+-(.+)-[0-9a-f]{8}(?:\.failed)?", path.stem)
+        parts = match[1].split("-") if match else []
+        slugs = {"-".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        return not slugs.isdisjoint(map(slug, report.deliveries))
     shown = text + unescape(text)
     names_people = path.suffix != ".html" or path.name.startswith(NAMING)
     return report.person.names_address(shown) or (names_people and report.person.names_id(shown))

@@ -1,4 +1,4 @@
-"""The registry written out for people and programs: METRICS.md and `trackkit metrics` both come from here."""
+"""The metrics listed for people and programs: METRICS.md and `trackkit metrics` both come from here."""
 
 from trackkit.metrics import BREAKDOWNS, METRICS, Metric, breakdowns_of, sources_of
 
@@ -12,7 +12,7 @@ addresses left out). *Higher is* tells the direction.
 
 
 def records() -> list[dict[str, object]]:
-    """Return one record per metric: name, label, unit, source, formula, definition, reference, and what it breaks by.
+    """Return one record per metric: name, label, unit, source, formula, definition, reference, breakdowns and more.
 
     >>> records()[0]["name"]
     'targeted'
@@ -41,7 +41,7 @@ def page() -> str:
     """Return METRICS.md: a summary table, then one section per metric, then the breakdowns."""
     rows = [f"| [`{m.name}`](#{m.name}) | {m.label} | {m.platform_label} | {m.unit} |" for m in METRICS.values()]
     summary = ["| name | label | platform's label | unit |", "|---|---|---|---|", *rows]
-    return "\n".join([_HEAD, *summary, "", *(_section(metric) for metric in METRICS.values()), _by()])
+    return "\n".join([_HEAD, *summary, "", *(_section(metric) for metric in METRICS.values()), _breakdowns()])
 
 
 def _section(metric: Metric) -> str:
@@ -56,6 +56,6 @@ def _section(metric: Metric) -> str:
     return "\n".join([f"## {metric.name}", "", f"**{metric.label}.** {metric.definition}", "", *facts, ""])
 
 
-def _by() -> str:
+def _breakdowns() -> str:
     rows = [f"| `{column}` | {', '.join(carriers)} |" for column, carriers in BREAKDOWNS.items()]
     return "\n".join(["## Breakdowns", "", "| column | rows that carry it |", "|---|---|", *rows, ""])

@@ -1,7 +1,7 @@
-"""Presentation tables, declared: a table is the frame of a question and some of the columns declared for its subject.
+"""Declared presentation tables: a frame, and some of the columns declared for its subject.
 
-A `TableColumn` says what it shows, of which parts, and why a cell may be empty; it knows nothing of HTML. How each kind
-becomes a cell stands below.
+A `TableColumn` declares what a column shows, its parts, and why a cell may be empty, without any HTML. Below it are the
+functions that make a cell of each kind.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,23 +31,23 @@ from trackkit.show.wording import NOT_AVAILABLE, number, percent, short
 Row = Mapping[str, Any]
 Kind = Literal["count", "change", "share", "growth", "average", "text", "word", "group", "bar", "part"]
 NUMBERS = ("count", "change", "share", "growth", "average")
-UNKNOWN_TEXT = translatable("unknown")  # shown bare, as n/a is
+UNKNOWN_TEXT = translatable("unknown")  # shown without a reason, as n/a is
 SEVEN = translatable("The platform's seven types")
-# The rows that a question adds to those of its groups.
+# The rows that are not groups: their names in the column `row`, and their words.
 ROWS = {"total": TOTAL, "others": OTHERS, "seven": SEVEN}
 
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One column of a table: its heading in English (the column's own name if there is none), and what it shows.
+    """One column of a table: its English heading (by default the column's own name), and what it shows.
 
     Kinds of figures: "count", a whole number; "change", one with its sign; "share", a fraction shown as a percentage;
     "growth", one with its sign; "average". Kinds of text: "text" of a log; "word", one of our own `words`; "group",
-    what the row is about, or "Total" in a row that we added; "bar", a share drawn. A "part" is never shown: its heading
-    explains the denominator of a share.
+    the row's group, or "Total" and the like in a row that we added; "bar", a share as a bar. A "part" is never shown:
+    its heading names the denominator of a share.
 
     `parts` are the columns of numerator and denominator. `why_empty` says why known parts give no figure, `why_unknown`
-    why a figure or a part is not known; where they are empty, so is the cell.
+    why a figure or a part is unknown; a cell without a reason is empty.
     """
 
     heading: str | None = None
@@ -74,8 +74,8 @@ def column_table(
 ) -> GT:
     """Show a frame row by row, with the `chosen` ones of the declared columns, in that order.
 
-    `own` has functions that make the cells of a column in the table's own way. With `brief`, only the total says why
-    a figure is missing. Raises RequestError for a column that the frame does not have.
+    `own` has functions that make the cells of certain columns. With `brief`, only the total says why a figure is
+    missing. Raises RequestError for a column that the frame does not have.
     """
     words = column_headings(columns, chosen, labels, lang)
     cells = column_cells(rows, columns, chosen, words, lang, own, brief)
@@ -86,8 +86,8 @@ def column_table(
 def column_headings(columns: Columns, chosen: Sequence[str], labels: Labels | None, lang: str) -> dict[str, str]:
     """Return the headings of the chosen columns and of their parts."""
     parts = [part for name in chosen if name in columns for part in columns[name].parts or ()]
-    headed = {name: column.heading for name, column in columns.items() if column.heading is not None}
-    return headings([*chosen, *parts], headed, labels, lang)
+    heading_of = {name: column.heading for name, column in columns.items() if column.heading is not None}
+    return headings([*chosen, *parts], heading_of, labels, lang)
 
 
 def column_cells(
@@ -102,7 +102,7 @@ def column_cells(
     """Return the cells of a table, row by row; `words` are the headings of its columns and of their parts."""
     own = own or {}
     require(chosen, [*rows.columns, *own])
-    named = {part for part, column in columns.items() if column.kind == "part"}
+    denominators = {part for part, column in columns.items() if column.kind == "part"}
 
     def cell(row: Row, name: str) -> Cell:
         if name in own:
@@ -112,7 +112,7 @@ def column_cells(
             return _text(row, name, column, lang)
         if row[name] is None:
             return _missing(row, name, column, words, lang, brief and row["row"] != "total")
-        return _figure(row, name, column, words if column.parts and column.parts[1] in named else {}, lang)
+        return _figure(row, name, column, words if column.parts and column.parts[1] in denominators else {}, lang)
 
     return [{name: cell(row, name) for name in chosen} for row in rows.iter_rows(named=True)]
 
@@ -127,7 +127,7 @@ def _text(row: Row, name: str, column: TableColumn, lang: str) -> Cell:
 
 
 def _figure(row: Row, name: str, column: TableColumn, words: Labels, lang: str) -> Cell:
-    shown = _written(row[name], column.kind, lang)
+    shown = _formatted(row[name], column.kind, lang)
     if not column.parts:
         return shown
     top, bottom = column.parts
@@ -135,7 +135,7 @@ def _figure(row: Row, name: str, column: TableColumn, words: Labels, lang: str) 
     return over(shown, fraction(row[top], row[bottom], lang), title)
 
 
-def _written(value: float, kind: Kind, lang: str) -> str:
+def _formatted(value: float, kind: Kind, lang: str) -> str:
     match kind:
         case "share":
             return percent(value, lang=lang)
@@ -149,7 +149,7 @@ def _written(value: float, kind: Kind, lang: str) -> str:
 
 
 def _missing(row: Row, name: str, column: TableColumn, words: Labels, lang: str, brief: bool) -> Cell:
-    """Say why a figure is missing: it cannot be observed, cannot be worked out of its parts, or is not known."""
+    """Say why a figure is missing: it cannot be observed, has no value for its parts, or is unknown."""
     if brief:
         return bare(NOT_AVAILABLE, lang) if column.parts or column.kind != "share" else ""
     is_known = column.parts and all(row[part] is not None for part in column.parts)
@@ -165,7 +165,7 @@ def bare(word: str, lang: str) -> Markup:
 
 
 def signed(value: float, lang: str = "en") -> str:
-    """Return a difference with its sign; none before 0.
+    """Return a difference with its sign; 0 has none.
 
     >>> signed(1200), signed(-3), signed(0)
     ('+1,200', '-3', '0')

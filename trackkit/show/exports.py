@@ -1,4 +1,4 @@
-"""A frame written for other programs and for the prompt: no cell becomes a formula or moves the cursor."""
+"""Frames written for other programs and for the terminal: no cell becomes a formula or moves the cursor."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -11,11 +11,11 @@ from trackkit.errors import RequestError
 from trackkit.plain import ESCAPES, in_json
 
 _FORMULA = r"^\s*[=+\-@\t\r\n＝＋－＠]"
-# A spreadsheet of another locale cuts a cell at these, and runs what stands behind.
+# In some locales a spreadsheet splits a cell at these, and runs what follows as a formula.
 _INNER_FORMULA = r"((?:^[;|]|[^\s;|]\s*[;|\t\r\n])[\s\";|]*)([=+\-@＝＋－＠])"
 _NUMBER = r"^[+-]?\d+(\.\d+)?$"
 _INSTANT = "%Y-%m-%dT%H:%M:%S%.f%:z"
-# What a worksheet holds: rows under its head; digits of a number; the first day it can date.
+# The limits of a worksheet: rows below the header, exact whole numbers, years, letters in a cell.
 MOST_ROWS, LARGEST_NUMBER, FIRST_YEAR, LONGEST_CELL = 1_048_575, 10**15, 1900, 32_767
 _BEYOND_16_BITS = r"[\x{10000}-\x{10ffff}]"
 _CUT = " … (cut here: a cell holds 32,767 letters)"
@@ -30,54 +30,54 @@ _NOT_XML = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
 
 
 def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with what a spreadsheet would run in text cells led by an apostrophe; numbers stay numbers.
+    """Prefix with an apostrophe what a spreadsheet would run as a formula in text cells; numbers stay numbers.
 
     >>> spreadsheet_safe(pl.DataFrame({"label": ["=1+1", "-5", "Home;=1+1"]}))["label"].to_list()
     ["'=1+1", '-5', "Home;'=1+1"]
     """
-    return frame.with_columns(_led(pl.col(name)) for name, dtype in frame.schema.items() if dtype == pl.String)
+    return frame.with_columns(_escaped(pl.col(name)) for name, dtype in frame.schema.items() if dtype == pl.String)
 
 
-def _led(text: pl.Expr) -> pl.Expr:
+def _escaped(text: pl.Expr) -> pl.Expr:
     risky = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)
     inside = text.str.replace_all(_INNER_FORMULA, "$1'$2")
     return pl.when(risky).then(pl.concat_str(pl.lit("'"), inside)).otherwise(inside).name.keep()
 
 
 def write_csv(frame: pl.DataFrame, file: IO[bytes]) -> None:
-    """Write CSV: instants as ISO 8601 with their offset, null as nothing, text made safe for spreadsheets."""
-    spreadsheet_safe(_flat(frame)).write_csv(file, datetime_format=_INSTANT)
+    """Write CSV: instants as ISO 8601 with their offset, null as empty, text safe for spreadsheets."""
+    spreadsheet_safe(_without_lists(frame)).write_csv(file, datetime_format=_INSTANT)
 
 
 def write_json(frame: pl.DataFrame, file: IO[bytes]) -> None:
     """Write a JSON array of records: null as null, instants as ISO 8601 with their offset."""
     instants = pl.col(pl.Datetime("us", "*")).dt.to_string(_INSTANT)
-    file.write(in_json(_plain(frame).with_columns(instants).write_json()).encode() + b"\n")
+    file.write(in_json(_enums_as_text(frame).with_columns(instants).write_json()).encode() + b"\n")
 
 
 def write_xlsx(frame: pl.DataFrame, file: IO[bytes], about: Mapping[str, object] | None = None) -> None:
     """Write a workbook: the rows in a sheet "Data", and `about` (what, when, which filters) in a sheet "About".
 
     Text is text, never a formula, a link or a number; counts and rates are numbers; instants are dates by the clock of
-    their own time zone, which About names. Where some are shown twice there, in the night when clocks are put back, a
-    column beside them tells their offset. Raises RequestError for more rows than a worksheet holds.
+    their own time zone, which About names. If some are ambiguous there (the clock was put back), a column beside them
+    has their offset. Raises RequestError for more rows than a worksheet holds.
     """
     if frame.height > MOST_ROWS:
         raise RequestError(f"A worksheet holds {MOST_ROWS:,} rows; there are {frame.height:,}. Try csv or parquet.")
-    from xlsxwriter import Workbook  # 50 ms, that only this output spends
+    from xlsxwriter import Workbook  # takes 50 ms, only for this output
 
-    made = datetime.now(UTC)
+    created = datetime.now(UTC)
     with Workbook(file, _SHEET) as book:
-        book.set_properties({"title": "trackkit", "created": made})
+        book.set_properties({"title": "trackkit", "created": created})
         sheet = book.add_worksheet("Data")
-        _fill(book, sheet, _with_offsets(_flat(frame)))
+        _fill(book, sheet, _with_offsets(_without_lists(frame)))
         zone = {"Time zone": zones} if (zones := _zones(frame)) else {}
-        facts = {**(about or {}), **zone, "Rows": frame.height, "Made at": f"{made:%Y-%m-%d %H:%M} UTC"}
-        _tell(book, book.add_worksheet("About"), facts)
+        facts = {**(about or {}), **zone, "Rows": frame.height, "Made at": f"{created:%Y-%m-%d %H:%M} UTC"}
+        _write_about(book, book.add_worksheet("About"), facts)
 
 
 def _with_offsets(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the offset beside each column of instants that holds one that its clocks show twice."""
+    """Add the offset beside each column of instants in which some local time is ambiguous."""
     columns: list[pl.Expr] = []
     for name, dtype in frame.schema.items():
         columns.append(pl.col(name))
@@ -88,49 +88,49 @@ def _with_offsets(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fill(book: Any, sheet: Any, frame: pl.DataFrame) -> None:
-    head = book.add_format({"bold": True, "bottom": 1})
-    shown = frame.with_columns(_that_fits(pl.col(name)) for name, dtype in frame.schema.items() if dtype == pl.String)
-    for place, name in enumerate(shown.columns):
-        sheet.set_column(place, place, _width(shown[name]))
-        sheet.write_string(0, place, name, head)
+    header_format = book.add_format({"bold": True, "bottom": 1})
+    shown = frame.with_columns(_fitting(pl.col(name)) for name, dtype in frame.schema.items() if dtype == pl.String)
+    for column, name in enumerate(shown.columns):
+        sheet.set_column(column, column, _width(shown[name]))
+        sheet.write_string(0, column, name, header_format)
     sheet.freeze_panes(1, 0)
     if shown.width:
         sheet.autofilter(0, 0, max(1, shown.height), shown.width - 1)
-    cells = [_cell(book, sheet, dtype) for dtype in shown.dtypes]
-    for row, values in enumerate(shown.iter_rows(), start=1):  # by rows, since a sheet is written that way
-        for place, value in enumerate(values):
+    cells = [_cell_writer(book, sheet, dtype) for dtype in shown.dtypes]
+    for row, values in enumerate(shown.iter_rows(), start=1):  # by rows, as xlsxwriter's constant_memory requires
+        for column, value in enumerate(values):
             if value is not None:
-                cells[place](row, place, value)
+                cells[column](row, column, value)
 
 
-def _that_fits(written: pl.Expr) -> pl.Expr:
-    """Text that a cell holds: what XML knows, cut where it is too long in units of 16 bits (an emoji is two)."""
-    text = written.str.replace_all(_NOT_XML, "\ufffd")
+def _fitting(column: pl.Expr) -> pl.Expr:
+    """Text that fits in a cell: valid in XML, and cut if too long in 16-bit units (an emoji has two)."""
+    text = column.str.replace_all(_NOT_XML, "\ufffd")
     units = text.str.len_chars() + text.str.count_matches(_BEYOND_16_BITS)
     cut = pl.concat_str(text.str.head((LONGEST_CELL - len(_CUT)) // 2), pl.lit(_CUT))
     is_long = text.str.len_bytes() > LONGEST_CELL
     return pl.when(is_long & (pl.when(is_long).then(units) > LONGEST_CELL)).then(cut).otherwise(text).name.keep()
 
 
-def _cell(book: Any, sheet: Any, dtype: pl.DataType) -> Callable[[int, int, Any], object]:
-    """How the cells of a column are written, by its type."""
+def _cell_writer(book: Any, sheet: Any, dtype: pl.DataType) -> Callable[[int, int, Any], object]:
+    """Return the function that writes the cells of a column of this type."""
     if dtype == pl.Boolean:
         return lambda row, place, value: sheet.write_boolean(row, place, value)
     if dtype.is_numeric():
-        return lambda row, place, value: _number(sheet, row, place, value)
+        return lambda row, place, value: _write_number(sheet, row, place, value)
     if dtype in (pl.Date, pl.Datetime):
         form = book.add_format({"num_format": "yyyy-mm-dd" if dtype == pl.Date else "yyyy-mm-dd hh:mm:ss"})
-        return lambda row, place, value: _instant(sheet, row, place, value, form)
+        return lambda row, place, value: _write_instant(sheet, row, place, value, form)
     return lambda row, place, value: sheet.write_string(row, place, str(value))
 
 
-def _number(sheet: Any, row: int, place: int, value: float) -> None:
-    """A number, or its digits as text where a spreadsheet would change them."""
-    exact = abs(value) < LARGEST_NUMBER  # false for what is not a number, too
-    sheet.write_number(row, place, value) if exact else sheet.write_string(row, place, str(value))
+def _write_number(sheet: Any, row: int, place: int, value: float) -> None:
+    """Write a number, or its digits as text if a spreadsheet would change them."""
+    is_exact = abs(value) < LARGEST_NUMBER  # false for NaN, too
+    sheet.write_number(row, place, value) if is_exact else sheet.write_string(row, place, str(value))
 
 
-def _instant(sheet: Any, row: int, place: int, value: Any, form: Any) -> None:
+def _write_instant(sheet: Any, row: int, place: int, value: Any, form: Any) -> None:
     if value.year < FIRST_YEAR:
         sheet.write_string(row, place, value.isoformat())
     else:
@@ -147,7 +147,7 @@ def _zones(frame: pl.DataFrame) -> str:
     return ", ".join(sorted(zones))
 
 
-def _tell(book: Any, sheet: Any, facts: Mapping[str, object]) -> None:
+def _write_about(book: Any, sheet: Any, facts: Mapping[str, object]) -> None:
     sheet.set_column(0, 0, 16, book.add_format({"bold": True}))
     sheet.set_column(1, 1, 100, book.add_format({"text_wrap": True}))
     for row, (name, value) in enumerate((name, value) for name, value in facts.items() if value not in (None, "")):
@@ -156,8 +156,8 @@ def _tell(book: Any, sheet: Any, facts: Mapping[str, object]) -> None:
 
 
 def as_text(frame: pl.DataFrame) -> str:
-    """Return the whole frame as a text table whose cells cannot hold terminal control codes."""
-    shown = on_one_line(_flat(frame))
+    """Return the whole frame as a text table without terminal control codes."""
+    shown = on_one_line(_without_lists(frame))
     with pl.Config(
         tbl_rows=-1,
         tbl_cols=-1,
@@ -171,15 +171,15 @@ def as_text(frame: pl.DataFrame) -> str:
 
 
 def on_one_line(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with escapes for what controls a terminal, as `plain.one_line` has them."""
+    """Escape terminal control codes in the frame, as `plain.one_line` does."""
     return frame.with_columns(pl.col(pl.String).str.replace_many(ESCAPES))
 
 
-def _flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """Lists of words in one cell, for what has no lists."""
-    return _plain(frame).with_columns(pl.col(pl.List(pl.String)).list.join(", "))
+def _without_lists(frame: pl.DataFrame) -> pl.DataFrame:
+    """Join lists into one text, for formats without lists."""
+    return _enums_as_text(frame).with_columns(pl.col(pl.List(pl.String)).list.join(", "))
 
 
-def _plain(frame: pl.DataFrame) -> pl.DataFrame:
-    """Words of an enumeration are text to everybody else."""
+def _enums_as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Turn enumerations into text."""
     return frame.with_columns(pl.col(pl.Enum, pl.Categorical).cast(pl.String))

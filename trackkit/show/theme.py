@@ -24,7 +24,7 @@ class Fonts(Strict):
 
 
 class Colours(Strict):
-    """One set of colours; `series` are those of a chart's series, the last for what is left over."""
+    """One set of colours; `series` are those of a chart's series, the last one for "Others"."""
 
     page: Colour
     panel: Colour
@@ -60,7 +60,7 @@ def theme(path: Path | None = None) -> Theme:
 
 
 def css_variables(chosen: Theme) -> str:
-    """Return the theme as CSS custom properties: light, dark where the reader's screen is, light again on paper."""
+    """Return the theme as CSS custom properties: light, dark on dark screens, light on paper."""
     fonts = f"--text: {chosen.fonts.text}; --mono: {chosen.fonts.mono};"
     light, dark = _declarations(chosen.light), _declarations(chosen.dark)
     return (
@@ -74,12 +74,12 @@ def _declarations(colours: Colours) -> str:
 
 
 def by_variable(chosen: Theme) -> dict[str, str]:
-    """Return, for each light colour, the CSS variable that follows the reader's screen: what the page draws with."""
+    """Return, for each light colour, the CSS variable that follows the light or dark scheme."""
     return {value.lower(): f"var(--{name})" for name, value in reversed(chosen.light.named().items())}
 
 
 def chart_config(chosen: Theme) -> dict[str, Any]:
-    """Return altair's configuration, in the light colours; the page replaces them by its CSS variables."""
+    """Return altair's configuration, in light colours, which the page replaces by CSS variables."""
     light = chosen.light
     words = {"labelColor": light.muted, "titleColor": light.muted, "labelFontSize": 11, "titleFontSize": 11}
     lines = {"gridColor": light.line, "domainColor": light.line, "tickColor": light.line}

@@ -1,4 +1,4 @@
-"""Numbers and log text as they are shown: by locale, escaped, shortened, nothing that misleads or identifies."""
+"""Numbers, instants and log text as they are shown: by locale, shortened, free of misleading or personal parts."""
 
 import re
 import unicodedata
@@ -20,19 +20,19 @@ from trackkit.metrics import CURRENCY, METRICS, RATIO
 
 NOT_AVAILABLE = translatable("n/a")
 LONGEST_TITLE = 600
-# Rates that are so small that two decimals would show nothing (spec, 2.0).
+# Rates too small for two decimals (spec, 2.0).
 DECIMALS = {"complaint_rate": 3}
-# What breaks the text, or moves and reverses what stands around it: controls, ends of lines, directions begun.
-_MOVES = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufff9-\uffff"
-# A text between these two is laid out by itself, in the direction of its first letter, and moves nothing around it.
+# Control characters, line ends and direction marks, which break the text or move and reverse what surrounds it.
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufff9-\uffff"
+# Text between these two marks is laid out by itself, in its own direction, without effect on its surroundings.
 FENCE, FENCE_END = "\u2068", "\u2069"
-_UNSEEN = re.compile(f"({FENCE}[^{_MOVES}]*{FENCE_END})|[{_MOVES}]")
+_FENCED_OR_CONTROL = re.compile(f"({FENCE}[^{_CONTROLS}]*{FENCE_END})|[{_CONTROLS}]")
 _FENCED = re.compile(f"{FENCE}[^{FENCE_END}]*{FENCE_END}")
-# What shows nothing and joins nothing: soft hyphen, zero-width space, word joiner and the like, byte-order mark.
-_NOTHING = str.maketrans(dict.fromkeys("\u00ad\u200b\u2060\u2061\u2062\u2063\u2064\ufeff"))
+# Invisible letters that join nothing: soft hyphen, zero-width space, word joiner and the like, byte-order mark.
+_INVISIBLE = str.maketrans(dict.fromkeys("\u00ad\u200b\u2060\u2061\u2062\u2063\u2064\ufeff"))
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _JOINER, _FLAGS = "\u200d", "".join(map(chr, range(0x1F1E6, 0x1F200)))  # two of these are a flag
-_MOST_JOINED = 64  # letters in one: the longest emoji has fourteen
+_LONGEST_LETTER = 64  # code points in one visible letter: the longest emoji has fourteen
 _ELAPSED = translatable(
     {
         ("days", "hours"): "{days} d {hours} h",
@@ -44,13 +44,13 @@ _ELAPSED = translatable(
     }
 )
 _ADDRESS = re.compile(r"([A-Za-z0-9])[A-Za-z0-9._+%-]{0,63}(@|%(?:25)*40)(?=[A-Za-z0-9-]+\.[A-Za-z])")
-# What of a URL's query or fragment says who its reader is: by its name, or by a value that no person would choose.
-_ASKED = re.compile(r"((?:[?&;#]|&amp;)([\w.$%\[\]-]{1,60})=)([^\s&#\"'<>]+)")
-_TELLING = re.compile(
+# Parameters of a URL that identify its reader: by their name, or by a value that looks like a token.
+_PARAMETER = re.compile(r"((?:[?&;#]|&amp;)([\w.$%\[\]-]{1,60})=)([^\s&#\"'<>]+)")
+_IDENTIFYING_NAME = re.compile(
     r"(?i)e?-?mail|address|recipient|subscriber|contact|customer|member|person|user|lead|phone|token|secret|passw|"
     r"auth(?!or)|session|signature|hash|^(?:e|k|key|sig|sid|uid|cid|mid|rid|pid|jwt|code|otp|pin|ip|utm_id)$|(?:client|visitor)_?id"
 )
-_CHOSEN = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[\w.=%+/~-]{16,}")
+_TOKEN = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[\w.=%+/~-]{16,}")
 _FRAGMENT = re.compile(r"((?:[?#&]))(?=[^\s=&]*\d)(?=[^\s=&]*[A-Za-z])([\w.%+/~-]{16,})(?=$|[\s&#])")
 _BYTE = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _IPV4 = re.compile(rf"(?<![\w.])({_BYTE}([.-]){_BYTE}\2{_BYTE}\2){_BYTE}(?![\d-])(?!\.\d)")
@@ -80,7 +80,7 @@ def percent(value: float | None, decimals: int = 2, lang: str = "en") -> str:
 
 
 def _half_up(write: Callable[..., str], value: float, form: str, lang: str) -> str:
-    """Write a number, a half rounded up: of its shortest decimal, as the reader would work it out."""
+    """Write a number, with halves of its shortest decimal form rounded up, as a reader would."""
     with localcontext(rounding=ROUND_HALF_UP):
         return write(value, format=form, locale=lang)
 
@@ -130,30 +130,29 @@ def chart_locale(lang: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> str:
-    """Return log text without controls or directions that reach beyond it, and without what tells of one person.
+    """Return log text without control characters, open direction marks, or parts that identify a person.
 
-    That is mail addresses, the ends of IP addresses, and values in URLs that are tokens by their name or their look.
-    Text that is written from right to left comes fenced, so that it reads right in any sentence, table or chart, and
-    moves nothing beside it.
+    The latter are mail addresses, the ends of IP addresses, and values in URLs that are tokens by name or by look.
+    Right-to-left text is fenced, so that it reads correctly in any sentence, table or chart.
 
     >>> plain("a\\u202eb\\x00"), plain("to john.doe@mail.example?")
     ('a\ufffdb\ufffd', 'to j***@mail.example?')
     >>> plain("https://shop.example/?id=7&token=Zx81"), plain("550 [192.0.2.77] refused")
     ('https://shop.example/?id=7&token=***', '550 [192.0.2.***] refused')
     """
-    text = _ADDRESS.sub(r"\1***\2", _UNSEEN.sub(_harmless, str(value)).translate(_NOTHING))
+    text = _ADDRESS.sub(r"\1***\2", _FENCED_OR_CONTROL.sub(_replaced_control, str(value)).translate(_INVISIBLE))
     if "=" in text or "#" in text or "?" in text:
-        text = _FRAGMENT.sub(r"\1***", _ASKED.sub(_without_token, text))
+        text = _FRAGMENT.sub(r"\1***", _PARAMETER.sub(_without_token, text))
     text = _IPV4.sub(r"\1***", text) if any(letter.isdigit() for letter in text) else text
     return fenced(_IPV6.sub(_without_end, text) if text.count(":") > 1 else text)
 
 
-def _harmless(found: re.Match[str]) -> str:
-    return found[1] or "\ufffd"
+def _replaced_control(match: re.Match[str]) -> str:
+    return match[1] or "\ufffd"
 
 
 def fenced(text: str) -> str:
-    """Return text so that what of it is written from right to left is laid out by itself.
+    """Fence text that has right-to-left letters, so that it is laid out by itself.
 
     >>> fenced("Sale!"), fenced("\u05d4!") == "\u2068\u05d4!\u2069", fenced(fenced("\u05d4!")) == fenced("\u05d4!")
     ('Sale!', True, True)
@@ -164,7 +163,7 @@ def fenced(text: str) -> str:
 
 
 def clipped(value: Any, longest: int) -> str:
-    """Return log text as `plain` does, cut to a number of letters, with an ellipsis; never within an emoji.
+    """Return log text as `plain` does, cut to a number of letters with an ellipsis, but not inside an emoji.
 
     >>> clipped("Zürich", 4), clipped("Zürich", 6)
     ('Zür…', 'Zürich')
@@ -173,23 +172,23 @@ def clipped(value: Any, longest: int) -> str:
     if len(text) <= longest:
         return text
     bare = _unfenced(text)
-    return fenced(f"{bare[: _whole(bare, longest - 1)]}…")
+    return fenced(f"{bare[: _letter_boundary(bare, longest - 1)]}…")
 
 
 def _unfenced(text: str) -> str:
     return text.replace(FENCE, "").replace(FENCE_END, "")
 
 
-def _whole(text: str, at: int, step: int = -1) -> int:
-    """The place next to `at`, before or after, where no letter is cut: no accent, no emoji of several, no flag."""
-    place = at
-    while 0 < place < len(text) and abs(place - at) < _MOST_JOINED and _is_within(text, place):
-        place += step
-    return place
+def _letter_boundary(text: str, at: int, step: int = -1) -> int:
+    """The position nearest to `at`, in one direction, that cuts no visible letter (with accents, emoji, flags)."""
+    position = at
+    while 0 < position < len(text) and abs(position - at) < _LONGEST_LETTER and _is_inside_letter(text, position):
+        position += step
+    return position
 
 
-def _is_within(text: str, at: int) -> bool:
-    """Whether a place is within what is read as one letter."""
+def _is_inside_letter(text: str, at: int) -> bool:
+    """Whether a position is inside what is read as one letter."""
     before, after = text[at - 1], text[at]
     if _JOINER in (before, after) or "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":
         return True
@@ -197,19 +196,20 @@ def _is_within(text: str, at: int) -> bool:
     return flags % 2 == 1 or unicodedata.category(after).startswith("M")
 
 
-def _without_token(found: re.Match[str]) -> str:
-    start, name, value = found.groups()
-    return f"{start}***" if "@" not in value and (_TELLING.search(name) or _CHOSEN.fullmatch(value)) else found[0]
+def _without_token(match: re.Match[str]) -> str:
+    start, name, value = match.groups()
+    is_token = "@" not in value and (_IDENTIFYING_NAME.search(name) or _TOKEN.fullmatch(value))
+    return f"{start}***" if is_token else match[0]
 
 
-def _without_end(found: re.Match[str]) -> str:
-    parts = found[0].split(":")
-    is_one = "::" in found[0] or len(parts) == 8
-    return ":".join([*parts[:3], "***"]) if is_one and found[0] != "::" else found[0]
+def _without_end(match: re.Match[str]) -> str:
+    parts = match[0].split(":")
+    is_address = "::" in match[0] or len(parts) == 8
+    return ":".join([*parts[:3], "***"]) if is_address and match[0] != "::" else match[0]
 
 
 def short(value: Any, longest: int = 80, lang: str = "en") -> Markup:
-    """Return log text as safe HTML, shortened in its middle; the whole shows on hover.
+    """Return log text as safe HTML, shortened in its middle; the full text shows on hover.
 
     >>> short("<b>")
     Markup('&lt;b&gt;')
@@ -222,8 +222,8 @@ def short(value: Any, longest: int = 80, lang: str = "en") -> Markup:
     if len(words) <= longest:
         return Markup.escape(words)
     bare, head = _unfenced(words), longest * 3 // 4
-    tail = bare[_whole(bare, len(bare) + head + 1 - longest, step=1) :]
-    cut = fenced(f"{bare[: _whole(bare, head)]}…{tail}")
+    tail = bare[_letter_boundary(bare, len(bare) + head + 1 - longest, step=1) :]
+    cut = fenced(f"{bare[: _letter_boundary(bare, head)]}…{tail}")
     return Markup('<span title="{}">{}</span>').format(clipped(bare, LONGEST_TITLE), cut)
 
 
@@ -232,7 +232,7 @@ def instant(
 ) -> str:
     """Return an instant by the clock of a zone, or a date, as a language writes it; empty when unknown.
 
-    The offset stands behind a time that the clocks of the zone show twice, in the night when they are put back.
+    The offset follows a time that is ambiguous in the zone, in the night when its clocks are put back.
 
     >>> from datetime import UTC
     >>> instant(datetime(2026, 11, 23, 14, 5, tzinfo=UTC), "Europe/Paris")
@@ -249,18 +249,18 @@ def instant(
         value = value.astimezone(ZoneInfo(timezone)) if value.tzinfo else value
         offset = offset_if_twice(value) if value.tzinfo else ""
         pattern += " HH:mm:ss" if seconds else " HH:mm"
-        return f"{_written(value.replace(tzinfo=None), pattern, lang)} {offset}".rstrip()
-    return _written(datetime(value.year, value.month, value.day), pattern, lang)
+        return f"{_formatted(value.replace(tzinfo=None), pattern, lang)} {offset}".rstrip()
+    return _formatted(datetime(value.year, value.month, value.day), pattern, lang)
 
 
 @lru_cache(maxsize=4_096)
-def _written(clock: datetime, pattern: str, lang: str) -> str:
+def _formatted(clock: datetime, pattern: str, lang: str) -> str:
     return format_datetime(clock, pattern, locale=lang)
 
 
 @lru_cache(maxsize=32)
 def _day_pattern(lang: str) -> str:
-    """How a language writes a day in numbers; in English the one that Americans and Britons read alike."""
+    """How a language writes a date in numbers; English uses ISO order, which Americans and Britons read alike."""
     pattern = "y-MM-dd" if lang == SOURCE else Locale.parse(lang).date_formats["short"].pattern
     return re.sub("y+", "y", pattern)
 
@@ -273,5 +273,5 @@ def elapsed(value: timedelta, lang: str = "en") -> str:
     """
     minutes = int(value.total_seconds() // 60)
     parts = {"days": minutes // 1440, "hours": minutes // 60 % 24, "minutes": minutes % 60}
-    known = [name for name, count in parts.items() if count][:2] or ["minutes"]
-    return say(_ELAPSED[tuple(known)], lang, **{name: number(parts[name], lang=lang) for name in known})
+    units = [name for name, count in parts.items() if count][:2] or ["minutes"]
+    return say(_ELAPSED[tuple(units)], lang, **{name: number(parts[name], lang=lang) for name in units})

@@ -1,7 +1,7 @@
 """Tidy frame in, altair chart out. Every chart says in words what it shows, and can be restyled by its caller.
 
-Here are the charts of one delivery's figures; those of a subject stand in a module of its name, as in
-`charts.audience.opens_bars`. What all of them start from is `charts.canvas`.
+Here are the charts of one delivery's figures; each subject has a module, as in `charts.audience.opens_bars`. All of
+them are based on `charts.canvas`.
 """
 
 import json
@@ -32,7 +32,7 @@ __all__ = [
     "web",
 ]
 CurveKind = Literal["area", "line"]
-# Hours up to four days, whole days beyond: launches are remembered in hours, campaigns in days.
+# Labels in hours for parts of a day, in days for whole days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
 ELAPSED_TICKS = (
     0,
@@ -54,7 +54,7 @@ def pareto_curve(
     labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
 ) -> alt.LayerChart:
-    """Draw which share of each series' total had happened how long after the launch.
+    """Draw the share of each series' total that had happened by each time after the launch.
 
     In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
     or "line". A series without events is not drawn.
@@ -70,7 +70,7 @@ def pareto_curve(
         ),
         series=canvas.series_colours(labels, lang),
     )
-    # Half of all clicks come within hours, the last after weeks: on a straight axis the curve is a corner.
+    # Half of all clicks come within hours, the last after weeks: on a linear axis the curve would be a corner.
     hours = alt.X(
         "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
     )
@@ -79,7 +79,7 @@ def pareto_curve(
 
 
 def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
-    """Of more points than a curve shows, the last one of each of a thousand places along the axis."""
+    """If there are too many points, keep the last one at each of a thousand places along the axis."""
     if cumulated.height <= 3 * MOST_POINTS:
         return cumulated
     place = (MOST_POINTS * (pl.col("hours") / pl.col("hours").max()).sqrt()).cast(pl.Int64)
@@ -97,8 +97,8 @@ def activity_columns(
     """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
 
     In: the frame of `curves.activity` or `activities.activity_over_time` (`starts_at`, in the zone shown; `series`,
-    `count`). With `days`, only the first ones are drawn, and the description says how many events came later; where
-    most came later, all are, in periods as long as that takes.
+    `count`). With `days`, only the first ones are drawn, and the description says how many events came later; if most
+    came later, all are drawn, in longer periods if needed.
     """
     drawn, step = _first_days(activity, STEPS[every], days)
     later = _total(activity) - _total(drawn)
@@ -116,7 +116,7 @@ def activity_columns(
 
 
 def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
-    """What is drawn of an activity, and in which periods."""
+    """Return the part of an activity that is drawn, and the length of its periods."""
     drawn = activity if days is None else activity.filter(_within(days))
     if days is not None and 2 * _total(drawn) >= _total(activity):
         return drawn, step
@@ -155,7 +155,7 @@ def click_days(
         .select(
             "link",
             "clicks",
-            # The others come last, even if a link is itself called "Others".
+            # The others come last, even if a link is called "Others" too.
             place=pl.col("rank").cast(pl.Int64).fill_null(OTHERS_PLACE),
             **by_the_clock(drawn, step, lang) | {"when": written(pl.col("starts_at").cast(pl.Date), lang)},
         )
@@ -185,18 +185,18 @@ def rate_bars(
     """Draw rates by group, the first as a wide pale bar, the others as thinner bars over it, largest group first.
 
     In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar,
-    and where all are 0 nothing is drawn. A dashed line stands at the one of `ceilings` of a rate.
+    and if all are 0 nothing is drawn. A dashed line marks each rate's ceiling in `ceilings`.
     """
     shown = canvas.readable(measured, by)
-    wide = pl.concat([_one_rate(shown, by, name, place, lang) for place, name in enumerate(rates)])
-    wide = wide if (wide["rate"] > 0).any() else wide.clear()
+    rows = pl.concat([_rate_rows(shown, by, name, place, lang) for place, name in enumerate(rates)])
+    rows = rows if (rows["rate"] > 0).any() else rows.clear()
     names = [say(METRICS[name].label, lang) for name in rates]
-    described = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
+    description = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
     plot = canvas.Plot(
-        wide,
-        described,
+        rows,
+        description,
         x=canvas.Numbers("rate", None, canvas.PERCENT, is_count=False),
-        y=canvas.Names("group", _groups(wide), 26),
+        y=canvas.Names("group", _groups(rows), 26),
         tips={"group": headline(by, lang)}
         | canvas.tips(lang, name="Rate", rate="Value", numerator="Numerator", denominator="Denominator"),
         series=canvas.Series("name", names),
@@ -205,7 +205,7 @@ def rate_bars(
         canvas.bars(plot, max(4, 18 - 9 * place)).transform_filter(alt.datum.place == place)
         for place in range(len(rates))
     ]
-    limits = [_ceilings(ceilings, names, lang)] if ceilings and wide.height else []
+    limits = [_ceilings(ceilings, names, lang)] if ceilings and rows.height else []
     return canvas.layered(plot, *drawn, beside=limits)
 
 
@@ -220,13 +220,13 @@ def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) ->
 
 
 def _link_key(labels: canvas.Labels | None, lang: str) -> pl.Expr:
-    """The words of a link in the legend; the others' end in a space, since a link may itself be called "Others"."""
+    """The name of a link in the legend; our own "Others" ends in a space, since a link may have that name."""
     others = pl.lit((labels or {}).get("others", say(OTHERS, lang)) + " ")
     return pl.when(pl.col("place") == OTHERS_PLACE).then(others).otherwise("link")
 
 
 def _link_colours(rows: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """The links in the order of rank with one colour each; the theme's last colour is that of the others."""
+    """The links by rank, with a colour each; the theme's last colour is for the others."""
     series = theme().light.series
     keys = rows.sort("place").unique("key", maintain_order=True).select("key", "place")
     colours = [
@@ -236,7 +236,7 @@ def _link_colours(rows: pl.DataFrame) -> tuple[list[str], list[str]]:
     return keys["key"].to_list(), colours
 
 
-def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int, lang: str) -> pl.DataFrame:
+def _rate_rows(measured: pl.DataFrame, by: str, name: str, place: int, lang: str) -> pl.DataFrame:
     metric = METRICS[name]
     return measured.with_row_index("order").select(
         pl.col("order").cast(pl.Int64),
@@ -250,15 +250,15 @@ def _one_rate(measured: pl.DataFrame, by: str, name: str, place: int, lang: str)
 
 
 def _group(by: str, lang: str) -> pl.Expr:
-    """The words of a group: our own for the others and the unknown, in a language; any other text is data.
+    """The name of a group: data, except our own words for the others and the unknown, which are translated.
 
-    Ours of the unknown ends in a space, since a group may itself be called so.
+    Our "(unknown)" ends in a space, since a group may have that name.
     """
     return pl.col(by).cast(pl.String).replace({OTHERS: say(OTHERS, lang)}).fill_null(say(UNKNOWN, lang) + " ")
 
 
-def _groups(wide: pl.DataFrame) -> list[str]:
-    return wide.sort("order").unique("group", maintain_order=True)["group"].to_list()
+def _groups(rows: pl.DataFrame) -> list[str]:
+    return rows.sort("order").unique("group", maintain_order=True)["group"].to_list()
 
 
 def _within(days: int) -> pl.Expr:
@@ -273,7 +273,7 @@ def _elapsed(hours: pl.Series, lang: str) -> alt.Axis:
     return alt.Axis(values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True)
 
 
-def _expression(words: str, hole: str, value: str) -> str:
-    """Words with one hole as a Vega expression."""
-    before, _, after = words.partition(hole)
+def _expression(words: str, placeholder: str, value: str) -> str:
+    """Return words with one placeholder as a Vega expression."""
+    before, _, after = words.partition(placeholder)
     return f"{json.dumps(before)} + {value} + {json.dumps(after)}"

@@ -1,4 +1,4 @@
-"""Charts of the audience: when it acts, what it opens with, which browsers and systems it uses day by day."""
+"""Charts of the audience: when people act, on which devices they open, which browsers and systems they use by day."""
 
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Un
 
 
 def slot_names(every: Slot, lang: str = "en") -> list[str]:
-    """Return the words of the slots of a folded clock: weekdays from Monday, hours or half-hours from midnight.
+    """Return the names of the slots of a week or a day: weekdays from Monday, hours or half-hours from midnight.
 
     >>> slot_names("day")[0], slot_names("half_hour")[3]
     ('Monday', '01:30')
@@ -34,7 +34,7 @@ def slot_names(every: Slot, lang: str = "en") -> list[str]:
 
 
 def slots_named(folded: pl.DataFrame, every: Slot, lang: str = "en") -> dict[int, str]:
-    """Return the words of the slots of `activities.folded_activity`, those twice on one day marked as such."""
+    """Return the names of the slots of `activities.folded_activity`; those that occur twice on one day are marked."""
     names, slots = slot_names(every, lang), dict(folded.select("slot", "twice").unique().sort("slot").iter_rows())
     return {
         slot: say("{time} (twice)", lang, time=names[slot]) if twice else names[slot] for slot, twice in slots.items()
@@ -48,10 +48,10 @@ def folded_columns(
     labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
 ) -> alt.Chart:
-    """Draw when in the week or the day each series happens, its columns side by side.
+    """Draw when in the week or the day each series happens, with columns side by side.
 
-    In: the frame of `activities.folded_activity`. `measured` is "share", of the total of each series, so that few
-    transactions show beside many opens; or "count". A series without events is not drawn.
+    In: the frame of `activities.folded_activity`. `measured` is "share" (of the total of each series, so that few
+    transactions are visible beside many opens) or "count". A series without events is not drawn.
     """
     words = slots_named(folded, every, lang)
     names = list(words.values())
@@ -105,7 +105,7 @@ def opens_bars(
 
 
 def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
-    """Draw the share of the visitors that each name had: a dot per day, the larger the more visitors, a line per week.
+    """Draw each name's share of the visitors: a dot per day, sized by visitors, and a line for the last seven days.
 
     In: the frame of `audience.history`.
     """
@@ -133,13 +133,13 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         ),
     )
     days = canvas.dots(plot, "day_visitors", alt.Scale(range=[6, 160]), opacity=0.5)
-    # The line is that of the last seven days: a day of one visitor is at 0 % or 100 %, and its dot is small.
+    # The line covers seven days, since a day with one visitor is at 0 % or 100 %; its dot is small.
     weeks = canvas.lines(plot).encode(y=alt.Y("week_rate:Q", title=axis.title))
     return canvas.layered(plot, days, weeks)
 
 
 def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:
-    """Add `label`, the name as shown; our own words end in a space, since a browser may itself be called "Others"."""
+    """Add `label`, the name as shown; our own words end in a space, since a browser may be called "Others"."""
     is_others = pl.col("row").cast(pl.String) == "others" if "row" in rows.columns else pl.lit(False)
     label = pl.when(is_others).then(pl.lit(say(OTHERS, lang) + " ")).otherwise("name")
     rows = rows.with_columns(pl.col("name").replace({MAIL_PROXY: say(MAIL_PROXY, lang)}))

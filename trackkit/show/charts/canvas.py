@@ -1,10 +1,10 @@
-"""What every chart is made of: a `Plot` declares what is drawn, one of four marks draws it.
+"""The basis of every chart: a `Plot` declares what is drawn, and one of four marks draws it.
 
-The marks: `bars` lie, one for each name; `columns` stand, one for each period; `lines` and `dots` go along an axis. A
-plot knows nothing of altair, which starts at `canvas`.
+The marks: `bars` are horizontal, one for each name; `columns` are vertical, one for each period; `lines` and `dots` go
+along an axis. A plot is independent of altair; `canvas` turns it into an altair chart.
 
-Importing this module makes charts draw with the colours of `reports_templates/html/theme.toml`, in JupyterLab and in
-a report alike: altair's own renderers either need a network or emit a type that notebooks refuse.
+Importing this module registers our theme (`reports_templates/html/theme.toml`) and renderer, for JupyterLab and reports
+alike: altair's own renderers need a network, or emit a type that notebooks refuse.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ from trackkit.show.wording import clipped
 
 Labels = Mapping[str, str]
 MIME = "application/vnd.vegalite.v5+json"
-# Pixels, in JupyterLab; a report's page widens charts to its own. Never "container": JupyterLab then draws for ever.
+# Pixels, in JupyterLab; a report's page fits charts to its width. Not "container": JupyterLab would redraw for ever.
 WIDTH, HEIGHT = 620, 260
 LONGEST_NAME = 80
-# Columns that a name may take beside a bar and in a legend; tooltips and tables show more of it.
+# The widths of names beside bars and in legends, in letters; tooltips and tables show more.
 BESIDE_BARS, IN_LEGENDS = 40, 44
-# What every JavaScript object has: Vega looks names and titles up in plain objects, and would find these there.
+# Properties of every JavaScript object: Vega looks names up in plain objects, and would find these.
 TAKEN = [
     "constructor",
     "hasOwnProperty",
@@ -45,8 +45,8 @@ TAKEN = [
     "__lookupGetter__",
     "__lookupSetter__",
 ]
-WHOLE, SHARE, PERCENT = ",.0f", ".2%", "%"  # how counts and fractions are written, and fractions on an axis
-WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # up to a count of 1 the least step still lets a half through
+WHOLE, SHARE, PERCENT = ",.0f", ".2%", "%"  # formats of counts, of fractions, and of fractions on an axis
+WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # if counts only go up to 1, tickMinStep still lets 0.5 through
 SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 MOST_ROWS = 20_000  # that a chart draws
 
@@ -55,8 +55,8 @@ MOST_ROWS = 20_000  # that a chart draws
 class Numbers:
     """An axis of figures: of counts, unless `is_count` says otherwise.
 
-    `stacked` puts the marks of one place on each other (True), over each other (False), or leaves it to the mark. The
-    axis ends at `most`, if given, and then has no lines: figures are written beside the bars.
+    `stacked`: marks at the same place are stacked (True), overlaid (False), or as the mark does by default (None). The
+    axis ends at `most`, if given, and then has no grid: figures are written beside the bars.
     """
 
     field: str
@@ -69,7 +69,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """An axis of instants (`clock.axis_instant`) by the clock of `zone`, its labels at least `least` apart."""
+    """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart."""
 
     field: str = "starts_at"
     zone: str = "UTC"
@@ -80,7 +80,7 @@ class TimeAxis:
 
 @dataclass(frozen=True)
 class Names:
-    """An axis of names in this order, each `size` pixels high where bars lie."""
+    """An axis of names in this order; horizontal bars are `size` pixels apart."""
 
     field: str
     names: Sequence[str]
@@ -89,7 +89,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Series:
-    """What colours tell apart: `names`, in the theme's colours or in these; `legend` has options, or is left out."""
+    """The series told apart by colours (by default the theme's); `legend` has options, or None for no legend."""
 
     field: str
     names: Sequence[str]
@@ -102,7 +102,7 @@ Axis = Numbers | TimeAxis | Names
 
 @dataclass(frozen=True)
 class Plot:
-    """A chart, declared: its rows, what it shows in words (for a screen reader), what stands where, and its tooltips.
+    """A declared chart: its rows, a description (for screen readers), its axes, series and tooltips.
 
     `tips` are the lines of a tooltip: columns with their titles. Whole numbers are shown as counts and fractions as
     percentages, unless `written` has another format for the column. Marks are stacked in the order of the column
@@ -123,18 +123,18 @@ class Plot:
 
 
 def bars(plot: Plot, size: int | None = None, **options: Any) -> alt.Chart:
-    """Draw bars that lie, one above the other, by the names of the axis `y`."""
+    """Draw horizontal bars, one for each name of the axis `y`."""
     assert isinstance(plot.y, Names)
     options |= {"size": size} if size else {}
-    high = replace(plot, height=plot.y.size * max(2, len(plot.y.names)))
-    drawn: alt.Chart = canvas(high).mark_bar(aria=False, **options)
-    return drawn
+    sized = replace(plot, height=plot.y.size * max(2, len(plot.y.names)))
+    chart: alt.Chart = canvas(sized).mark_bar(aria=False, **options)
+    return chart
 
 
 def columns(plot: Plot) -> alt.Chart:
-    """Draw columns that stand: one for each name of the axis `x`, or by the clock, from `starts_at` to `ends_at`.
+    """Draw vertical columns: one for each name of the axis `x`, or by the clock, from `starts_at` to `ends_at`.
 
-    Those by the clock are stacked in the order of `place`.
+    Columns by the clock are stacked in the order of `place`.
     """
     if plot.rows.height > MOST_ROWS:
         raise RequestError(f"A chart of {plot.rows.height:,} columns cannot be read: take longer periods.")
@@ -147,36 +147,36 @@ def columns(plot: Plot) -> alt.Chart:
 
 
 def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
-    """Draw lines; with `area`, the surface beneath instead, of that opacity."""
+    """Draw lines, or, with `area`, the areas below them with that opacity."""
     base = canvas(plot)
-    drawn: alt.Chart = (
+    chart: alt.Chart = (
         base.mark_line(aria=False, **options) if area is None else base.mark_area(aria=False, opacity=area)
     )
-    return drawn
+    return chart
 
 
 def dots(plot: Plot, sized_by: str, scale: alt.Scale, **options: Any) -> alt.Chart:
-    """Draw dots, as large as the column `sized_by` is on its scale."""
+    """Draw dots, sized by the column `sized_by` on a scale."""
     size = alt.Size(f"{sized_by}:Q", scale=scale, legend=None)
-    drawn: alt.Chart = canvas(plot).mark_circle(aria=False, **options).encode(size=size)
-    return drawn
+    chart: alt.Chart = canvas(plot).mark_circle(aria=False, **options).encode(size=size)
+    return chart
 
 
 def layered(plot: Plot, *charts: alt.Chart, beside: Sequence[alt.Chart] = ()) -> alt.LayerChart:
-    """Lay charts of one plot over each other, and those `beside` it, which have rows of their own."""
+    """Layer charts of one plot, and those in `beside`, which have rows of their own."""
     for chart in charts:
-        chart.data = charts[0].data  # the same, so that the rows stand in the page once
+        chart.data = charts[0].data  # the same object, so that the page holds the rows once
         chart.title = alt.Undefined
     return alt.LayerChart(layer=[*charts, *beside], description=plot.description, **_titled(plot))
 
 
 def tips(lang: str, /, **titles: str) -> dict[str, str]:
-    """Return the titles of columns in tooltips, given in English, in a language."""
+    """Translate the English titles of columns in tooltips."""
     return said(titles, lang)
 
 
 def canvas(plot: Plot) -> alt.Chart:
-    """Return what a plot declares as an altair chart that has no mark yet."""
+    """Turn a plot into an altair chart without a mark."""
     floats = [name for name, dtype in plot.rows.schema.items() if dtype == pl.Float64]
     rows = plot.rows.with_columns(_half_up(name) for name in floats)
     channels: dict[str, Any] = {
@@ -197,9 +197,9 @@ def canvas(plot: Plot) -> alt.Chart:
 
 
 def _half_up(fraction: str) -> pl.Expr:
-    """A fraction as tooltips show it. Vega would round 0.145 % down, since it is a little less in binary."""
-    tiny = 1e-9  # more than binary is off by, less than a fraction of two counts can be
-    return ((10_000 * pl.col(fraction) + 0.5 + tiny).floor() / 10_000).alias(f"{fraction}_shown")
+    """A fraction, rounded for tooltips: Vega would round 0.145 % down, since its binary value is a little less."""
+    epsilon = 1e-9  # more than the binary error, less than any difference between two shares
+    return ((10_000 * pl.col(fraction) + 0.5 + epsilon).floor() / 10_000).alias(f"{fraction}_shown")
 
 
 def _tooltip(plot: Plot, name: str) -> alt.Tooltip:
@@ -226,8 +226,8 @@ def _channel(plot: Plot, axis: Axis, channel: type[alt.X] | type[alt.Y]) -> Any:
 
 
 def _number_axis(axis: Numbers, channel: type[alt.X] | type[alt.Y]) -> Any:
-    lies = channel is alt.X and axis.most is None
-    labels: dict[str, Any] = {"format": axis.written, "tickCount": 6, "grid": True} if lies else {"tickCount": 5}
+    has_grid = channel is alt.X and axis.most is None
+    labels: dict[str, Any] = {"format": axis.written, "tickCount": 6, "grid": True} if has_grid else {"tickCount": 5}
     labels |= {"format": axis.written} | ({"tickMinStep": 1, "labelExpr": WHOLE_ONLY} if axis.is_count else {})
     options: dict[str, Any] = {} if axis.stacked is None else {"stack": "zero" if axis.stacked else None}
     options |= {} if axis.most is None else {"scale": alt.Scale(domainMax=axis.most, nice=False)}
@@ -235,13 +235,13 @@ def _number_axis(axis: Numbers, channel: type[alt.X] | type[alt.Y]) -> Any:
 
 
 def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
-    """The axis of a clock, with its labels worked out: a browser knows its own zone and UTC, and would mix them up."""
+    """A time axis with computed labels: a browser only knows its own zone and UTC."""
     ends = [name for name in (axis.field, "ends_at") if name in rows.columns]
     first, last = rows.select(first=pl.col(axis.field).min(), last=pl.max_horizontal(pl.col(ends).max())).row(0)
     labels = time_labels(first, last, axis.zone, axis.lang, axis.least) if rows.height else []
     places, words = [at for at, _ in labels], [word for _, word in labels]
     expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
-    # As an expression, since numbers would become dates in a way that only one of Vega's two interpreters knows.
+    # An expression, since one of Vega's two interpreters does not convert numbers to dates.
     marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=True)
     scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
     return alt.X(f"{axis.field}:T", title=None, scale=scale, axis=marks)
@@ -256,7 +256,7 @@ def _colour(series: Series) -> alt.Color:
 
 
 def named_series(rows: pl.DataFrame, labels: Labels | None, lang: str) -> pl.DataFrame:
-    """Add the words of each series, and its place, which is fixed so that its colour is."""
+    """Add the name of each series, and its place, which is fixed so that its colour is too."""
     names = series_names(labels, lang)
     places = {name: place for place, name in enumerate(names)}
     series = pl.col("series").cast(pl.String)
@@ -267,7 +267,7 @@ def named_series(rows: pl.DataFrame, labels: Labels | None, lang: str) -> pl.Dat
 
 
 def series_names(labels: Labels | None, lang: str) -> dict[str, str]:
-    """Return the words of opens, clicks and transactions, which have the same colours whatever is drawn."""
+    """Return the names of opens, clicks and transactions, which have the same colours in every chart."""
     return said(SERIES, lang) | dict(labels or {})
 
 
@@ -277,7 +277,7 @@ def series_colours(labels: Labels | None, lang: str) -> Series:
 
 
 def readable(rows: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Make log text fit to be shown: without unseen letters, shortened, and still one text for each one before."""
+    """Make log text presentable: without invisible letters, shortened, and still distinct."""
     texts = rows[column].cast(pl.String).unique().drop_nulls().sort()
     shown: dict[str, str] = {}
     for text in texts:
@@ -287,7 +287,7 @@ def readable(rows: pl.DataFrame, column: str) -> pl.DataFrame:
 
 
 def name_shown(text: str) -> str:
-    """Return one name of a log as charts take it: fit to be shown, shortened, and none of Vega's own."""
+    """Return a name of a log for charts: presentable, shortened, and not one of JavaScript's own."""
     words = clipped(text, LONGEST_NAME)
     return f"{words} " if words in TAKEN else words
 
@@ -297,17 +297,17 @@ def _titled(plot: Plot) -> dict[str, Any]:
 
 
 def short_labels(names: Sequence[str], widest: int) -> dict[str, Any]:
-    """Return the labels of an axis or a legend, shortened where they are too wide: Vega would cut within an emoji."""
+    """Return options that shorten labels that are too wide: Vega itself would cut inside an emoji."""
     short = {name: cut for name in names if (cut := _narrow(name, widest)) != name}
     return {"labelExpr": f"{json.dumps(short)}[datum.label] || datum.label"} if short else {}
 
 
 def _narrow(name: str, widest: int) -> str:
-    taken = 0.0
-    for place, letter in enumerate(name):
-        taken += _width(letter)
-        if taken > widest:
-            return clipped(name, place)
+    width = 0.0
+    for position, letter in enumerate(name):
+        width += _width(letter)
+        if width > widest:
+            return clipped(name, position)
     return name
 
 

@@ -1,6 +1,6 @@
-"""Time on charts: where periods stand on an axis, which instants it labels, and when longer periods are taken.
+"""Time on charts: positions of periods on an axis, the instants that it labels, and the choice of longer periods.
 
-Labels stand at whole hours, days, months or years of a zone's clocks.
+Labels are at whole hours, days, months or years by the clock of a zone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from trackkit.show.wording import chart_locale, instant
 Period = Literal["1h", "3h", "24h", "half_hour", "hour", "day"]
 # The periods of analyses, as polars writes them.
 STEPS: dict[Period, str] = {"1h": "1h", "3h": "3h", "24h": "1d", "half_hour": "30m", "hour": "1h", "day": "1d"}
-FILLED = 0.92  # of a period, so that columns stand apart
+FILLED = 0.92  # the share of a period that its column fills
 MOST_PERIODS = 120  # in the width of a chart
 SECONDS = {"30m": 1_800, "1h": 3_600, "3h": 10_800, "1d": 86_400, "1w": 604_800, "1mo": 2_629_800, "1y": 31_557_600}
 EACH = translatable(
@@ -25,7 +25,7 @@ EACH = translatable(
 )
 MINUTES, DAYS, MONTHS = "minutes", "days", "months"
 MOST_LABELS = 9  # on an axis
-DAYS_APART = timedelta(days=14)  # up to here each day has its mark, where columns are days
+DAYS_APART = timedelta(days=14)  # axes of days up to this length have a mark for each day
 # The distances of marks: minutes within a day, days, months. Weeks begin on Monday.
 _MINUTES = (1, 5, 10, 15, 30, 60, 180, 360, 720)
 _DAYS = (1, 2, 7, 14)
@@ -34,12 +34,12 @@ _MONDAY = datetime(2001, 1, 1)
 
 
 def zone_of(rows: pl.DataFrame, column: str = "starts_at") -> str:
-    """Return the zone by whose clock a column is to be read; UTC of days, and of instants without one."""
+    """Return the time zone of a column of instants; UTC for days, and for instants without a zone."""
     return getattr(rows.schema[column], "time_zone", None) or "UTC"
 
 
 def instants(rows: pl.DataFrame, column: str = "starts_at") -> pl.Expr:
-    """Return a column of instants, or of days, as instants of that zone."""
+    """Return a column of instants or days as instants in the zone of `zone_of`."""
     zone = getattr(rows.schema[column], "time_zone", None)
     at = pl.col(column).cast(pl.Datetime("us", zone))
     return at if zone else at.dt.replace_time_zone("UTC")
@@ -56,12 +56,12 @@ def by_the_clock(rows: pl.DataFrame, step: str, lang: str) -> dict[str, pl.Expr]
 
 
 def written(at: pl.Expr, lang: str, zone: str = "UTC") -> pl.Expr:
-    """Instants or days as a language writes them; a few thousand at most, since each is a column of a chart."""
+    """Format instants or days in a language, one by one: charts have a few thousand at most."""
     return at.map_elements(lambda value: instant(value, zone, lang=lang, weekday=True), return_dtype=pl.String)
 
 
 def axis_instant(at: pl.Expr) -> pl.Expr:
-    """Where an instant, or a day, stands on a time axis, in milliseconds: at its true distance from all others."""
+    """The position of an instant or a day on a time axis, in milliseconds since the epoch."""
     return at.dt.epoch("ms")
 
 
@@ -69,49 +69,50 @@ def step_that_fits(rows: pl.DataFrame, step: str, most: int = MOST_PERIODS) -> s
     """Return the shortest period, from `step` on, that leaves no more than `most` of them from first to last."""
     first, last = rows.select(first=pl.col("starts_at").min(), last=pl.col("starts_at").max()).row(0)
     span = (last - first).total_seconds() if rows.height else 0
-    return next((one for one, length in SECONDS.items() if length >= SECONDS[step] and span < most * length), "1y")
+    return next((name for name, length in SECONDS.items() if length >= SECONDS[step] and span < most * length), "1y")
 
 
 def in_steps(rows: pl.DataFrame, step: str, counts: Sequence[str]) -> pl.DataFrame:
-    """Add up the counts of what begins in the same period, and is the same otherwise, in order."""
+    """Add up the counts of rows that begin in the same longer period and are otherwise equal, in order."""
     zone, others = zone_of(rows), [name for name in rows.columns if name not in ("starts_at", *counts)]
     start = begins(instants(rows), zone, step)
-    added = rows.group_by(*others, start.alias("starts_at"), maintain_order=True).agg(pl.col(*counts).sum())
-    return added.sort("starts_at", maintain_order=True).select(rows.columns)
+    sums = rows.group_by(*others, start.alias("starts_at"), maintain_order=True).agg(pl.col(*counts).sum())
+    return sums.sort("starts_at", maintain_order=True).select(rows.columns)
 
 
 def per(step: str, what: str, lang: str) -> str:
-    """Return the title of counts in longer periods: "Events per week"; of shorter ones just what they are of."""
+    """Return the title of counts per period, such as "Events per week"; `what` alone for periods within a day."""
     return say(EACH[step], lang, what=what) if step in EACH else what
 
 
 def time_labels(first: int, last: int, zone: str, lang: str, least: str) -> list[tuple[int, str]]:
-    """Return where between two places of `axis_instant` an axis has labels, and their words."""
+    """Return the positions and texts of the labels of an axis between two positions of `axis_instant`."""
     start, end = (datetime.fromtimestamp(at / 1_000, UTC) for at in (first, last))
     return [(round(at.timestamp() * 1_000), words) for at, words in ticks(start, end, zone, lang, least)]
 
 
 def ticks(start: datetime, end: datetime, zone: str, lang: str, least: str = MINUTES) -> list[tuple[datetime, str]]:
-    """Return the instants between two that an axis marks, at most a handful, each with its words.
+    """Return the instants that an axis labels between two, at most a handful, each with its text.
 
-    `least` is what marks are at least apart: "minutes", or whole "days" or "months" of columns that are such.
+    `least` is the smallest unit between labels: "minutes", "days" or "months".
 
     >>> night = (datetime(2026, 10, 24, 23, tzinfo=UTC), datetime(2026, 10, 25, 2, tzinfo=UTC))
     >>> [words for _, words in ticks(*night, "Europe/Paris", "en")][2:7:2]
     ['02:00 +02:00', '02:00 +01:00', '03:00']
     """
-    span, own = end - start, ZoneInfo(zone)
+    span, local = end - start, ZoneInfo(zone)
     most = DAYS_APART.days if least == DAYS and span < DAYS_APART else MOST_LABELS
     unit, step = _step(span, most, least)
-    shown = start.astimezone(own).replace(tzinfo=None)
-    last = end.astimezone(own).replace(tzinfo=None)
-    found = [at.astimezone(UTC) for clock in _clocks(shown, last, unit, step) for at in _at(clock, zone, unit)]
-    marks = [at.astimezone(own) for at in sorted(found) if start <= at <= end]
-    return list(zip(marks, _words(marks, unit, step, span, lang), strict=True))
+    first = start.astimezone(local).replace(tzinfo=None)
+    last = end.astimezone(local).replace(tzinfo=None)
+    times = _local_times(first, last, unit, step)
+    candidates = sorted(at.astimezone(UTC) for time in times for at in _instants_at(time, zone, unit))
+    marks = [at.astimezone(local) for at in candidates if start <= at <= end]
+    return list(zip(marks, _label_texts(marks, unit, step, span, lang), strict=True))
 
 
 def _step(span: timedelta, most: int, least: str) -> tuple[str, int]:
-    """The shortest distance with which there are no more than `most` marks."""
+    """The shortest distance that gives no more than `most` marks."""
     for minutes in _MINUTES if least == MINUTES else ():
         if span <= most * timedelta(minutes=minutes):
             return MINUTES, minutes
@@ -121,8 +122,8 @@ def _step(span: timedelta, most: int, least: str) -> tuple[str, int]:
     return MONTHS, next((months for months in _MONTHS if span <= most * timedelta(days=30 * months)), _MONTHS[-1])
 
 
-def _clocks(start: datetime, end: datetime, unit: str, step: int) -> Iterator[datetime]:
-    """What clocks show at the marks, from the last one before `start`; more than needed where clocks were changed."""
+def _local_times(start: datetime, end: datetime, unit: str, step: int) -> Iterator[datetime]:
+    """Local times of the marks, from the last one before `start` to a day after `end`, for clock changes."""
     day = datetime(start.year, start.month, start.day)
     if unit == MONTHS:
         month = (12 * start.year + start.month - 1) // step * step
@@ -137,15 +138,15 @@ def _clocks(start: datetime, end: datetime, unit: str, step: int) -> Iterator[da
         clock += length
 
 
-def _at(clock: datetime, zone: str, unit: str) -> list[datetime]:
-    """When clocks show that: twice for hours in the night of the change, once for days, a skipped midnight later."""
-    found = instants_of(clock, zone)
+def _instants_at(clock: datetime, zone: str, unit: str) -> list[datetime]:
+    """The instants of a local time: two if it is ambiguous (one for days); a skipped midnight comes later."""
+    matches = instants_of(clock, zone)
     if unit == MINUTES:
-        return found
-    return found[:1] or [clock.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).astimezone(ZoneInfo(zone))]
+        return matches
+    return matches[:1] or [clock.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).astimezone(ZoneInfo(zone))]
 
 
-def _words(marks: list[datetime], unit: str, step: int, span: timedelta, lang: str) -> Iterator[str]:
+def _label_texts(marks: list[datetime], unit: str, step: int, span: timedelta, lang: str) -> Iterator[str]:
     names = chart_locale(lang)["time"]
     years = {at.year for at in marks}
     before = None

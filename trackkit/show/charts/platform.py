@@ -1,4 +1,4 @@
-"""Charts beyond one delivery: shares by network and over time, what became of subscriptions to services."""
+"""Charts beyond one delivery: sharing by network and over time, and subscriptions to services."""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -31,9 +31,9 @@ WEEK = translatable("Week of {day}")
 
 
 def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.Chart:
-    """Draw the shares on each network and, where they are known, the opens of what was shared beneath.
+    """Draw the sharing activities on each network, with the opens of shared pages below them if they are known.
 
-    In: the frame of `sharing.social_sharing`. Where nothing was shared nothing is drawn.
+    In: the frame of `sharing.social_sharing`. If nothing was shared, nothing is drawn.
     """
     words = said(SHARING, lang)
     named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(
@@ -68,8 +68,8 @@ def sharing_columns(
 ) -> alt.Chart:
     """Draw sharing activities, opens of shared pages and new contacts over time, side by side in each period.
 
-    In: the frame of `sharing.sharing_activity`. All opens are left to the table: there are a hundred times as many. An
-    activity that is unknown, or that never happened, is not drawn.
+    In: the frame of `sharing.sharing_activity`. All opens are only in the table: there are a hundred times as many. An
+    activity that is unknown, or never happened, is not drawn.
     """
     words = said(ACTIVITY, lang) | dict(labels or {})
     kinds = {name: words[name] for name in ACTIVITY}
@@ -92,7 +92,7 @@ def sharing_columns(
 
 
 def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: CalendarPeriod, lang: str) -> pl.DataFrame:
-    """Where the column of each kind stands within its period."""
+    """Add the position of each kind's column within its period."""
     places = {label: place for place, label in enumerate(kinds)} or {"": 0}
     place = pl.col("kind").replace_strict(places, return_dtype=pl.Int64)
     clock = instants(rows, "starts_on")
@@ -108,7 +108,7 @@ def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: CalendarPeriod, l
 def subscription_charts(
     curves: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(SUBSCRIPTIONS)] = None, lang: str = "en"
 ) -> list[alt.Chart]:
-    """Draw the growing numbers of subscriptions and unsubscriptions: one chart per service, an empty one without any.
+    """Draw cumulated subscriptions and unsubscriptions: one chart per service, or an empty one without any.
 
     In: the frame of `subscriptions.subscription_curves`.
     """
@@ -141,7 +141,7 @@ def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.Chart
 
 
 def period_name(day: date, every: CalendarPeriod, lang: str = "en") -> str:
-    """Return the words of a period that starts on a day.
+    """Return the name of a period that starts on a day.
 
     >>> period_name(date(2026, 11, 1), "month"), period_name(date(2026, 11, 2), "week")
     ('November 2026', 'Week of 2026-11-02')

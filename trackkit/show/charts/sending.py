@@ -16,9 +16,9 @@ __all__ = ["Speed", "metric_bars", "share_bars", "throughput_columns"]
 OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
 Speed = Literal["messages_per_hour", "bits_per_second"]
 SPEEDS = translatable({"messages_per_hour": "Messages per hour", "bits_per_second": "Bits per second"})
-# Of what goes out more slowly: the hours in which the fastest period had a message.
+# For slower sending: units of so many hours, so that the fastest period has at least one message.
 SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_766: "Messages per year"})
-FINE, FINER, LITTLE = ",.2f", ".3~r", 0.1  # figures below ten, and on axes below a tenth
+FINE, FINER, LITTLE = ",.2f", ".3~r", 0.1  # formats of figures below TEN, and below LITTLE on axes
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
 MOST_BARS, TEN = 30, 10
 DRAWN = translatable(
@@ -33,11 +33,11 @@ DRAWN = translatable(
 def share_bars(
     rows: pl.DataFrame, by: str, part: str, whole: str, share: str, lang: str = "en", description: str = ""
 ) -> alt.Chart:
-    """Draw one bar per group, as long as its share, in the order of the rows: the first 30.
+    """Draw one bar per group, as long as its share, for the first 30 rows, in their order.
 
-    In: a frame with a text column `by`, the counts `part` and `whole`, and `share`, part / whole; of one with a column
-    `row`, the details are left out. The total and a group without a name or a share have no bar. `description` says in
-    words what is drawn.
+    In: a frame with a text column `by`, the counts `part` and `whole`, and `share`, part / whole; rows with the value
+    "detail" in a column `row` are left out. The total and groups without a name or a share have no bar. `description`
+    is for screen readers.
     """
     groups = rows.filter(pl.col("row").cast(pl.String) != "detail") if "row" in rows.columns else rows
     named = groups.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
@@ -73,8 +73,8 @@ def metric_bars(
     rows = pl.DataFrame(counts, schema=schema, orient="row").with_columns(
         share=pl.when(pl.col("whole") > 0).then(pl.col("count") / pl.col("whole"))
     )
-    described = say("Each count out of: {whole}.", lang, whole=words[over])
-    return share_bars(rows, "indicator", "count", "whole", "share", lang, described)
+    description = say("Each count out of: {whole}.", lang, whole=words[over])
+    return share_bars(rows, "indicator", "count", "whole", "share", lang, description)
 
 
 def throughput_columns(
@@ -83,10 +83,10 @@ def throughput_columns(
     labels: Annotated[Labels | None, OneOf(OUTCOMES)] = None,
     lang: str = "en",
 ) -> alt.Chart | Block:
-    """Draw how fast messages went out, by the clock: one column per period, success and errors one on the other.
+    """Draw how fast messages went out, by the clock: one column per period, success and errors stacked.
 
-    In: the frame of `sending.throughput`; `speed` is "messages_per_hour" or "bits_per_second". Where messages have no
-    known size, bits per second are a sentence that says so.
+    In: the frame of `sending.throughput`; `speed` is "messages_per_hour" or "bits_per_second". If the size of messages
+    is unknown, bits per second are replaced by a sentence that says so.
     """
     if throughput.height and throughput[speed].null_count() == throughput.height:
         return nothing(NO_SIZE, lang)
@@ -110,14 +110,14 @@ def throughput_columns(
 
 
 def _form(speed: str, fastest: float) -> str:
-    """The format of an axis: no two of its marks are written alike."""
+    """The format of an axis, with enough decimals for distinct marks."""
     if speed == "bits_per_second" and fastest >= 1:
         return "~s"
     return canvas.WHOLE if fastest >= TEN else FINE if fastest >= LITTLE else FINER
 
 
 def _unit(throughput: pl.DataFrame, speed: Speed, lang: str) -> tuple[float, str]:
-    """The hours that speeds are of, and their title: an hour, or as many as the fastest period needed for a message."""
+    """The unit of speeds in hours, and its title: one hour, or more if the fastest period sent less than a message."""
     fastest = throughput.select(pl.col(speed).max().fill_null(0)).item()
     if speed == "bits_per_second" or fastest >= 1 or not fastest:
         return 1, say(SPEEDS[speed], lang)

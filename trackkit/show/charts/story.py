@@ -1,4 +1,4 @@
-"""The story of a recipient drawn, from the frame of `analysis.story`."""
+"""A chart of a recipient's story, from the frame of `analysis.story`."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ MANY = 10  # acts that the largest dot stands for, at least
 
 
 def act_timeline(acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en") -> alt.Chart:
-    """Draw a story in the order of time: one lane per kind of act, one dot per moment, the larger the more acts.
+    """Draw a story as a timeline: one lane per kind of act, one dot per moment, sized by the number of acts.
 
     In: the frame of `story.gathered` (`act`, `at`, `first_at`, `last_at`, `count`, `documents`, `document`); `labels`
     are the words of the acts, in the order of the lanes. A lane where nothing happened is not drawn.
@@ -42,8 +42,8 @@ def act_timeline(acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en") ->
 
 
 def _moments(acts: pl.DataFrame, words: Mapping[str, str], lang: str) -> pl.DataFrame:
-    """The dots, in words; where several deliveries had part in one, it says how many."""
-    many = [several("{count} delivery", "{count} deliveries", count, lang) for count in acts["documents"]]
+    """The dots with their tooltips; a dot of several deliveries says how many."""
+    delivery_counts = [several("{count} delivery", "{count} deliveries", count, lang) for count in acts["documents"]]
     zone = zone_of(acts, "at")
     name = pl.col("act").cast(pl.String).replace_strict(words, return_dtype=pl.String)
     named = canvas.readable(acts, "document").with_columns(name=name)
@@ -53,5 +53,5 @@ def _moments(acts: pl.DataFrame, words: Mapping[str, str], lang: str) -> pl.Data
         at=axis_instant(pl.col("at")),
         since=written(pl.col("first_at"), lang, zone),
         until=written(pl.col("last_at"), lang, zone),
-        document=pl.coalesce("document", pl.Series(many, dtype=pl.String)),
+        document=pl.coalesce("document", pl.Series(delivery_counts, dtype=pl.String)),
     )

@@ -1,4 +1,4 @@
-"""Web tracking and web applications drawn, from the frames of `analysis.web` and `analysis.webapp`."""
+"""Charts of web tracking and web applications, from the frames of `analysis.web` and `analysis.webapp`."""
 
 from dataclasses import replace
 from typing import Annotated, Any
@@ -16,8 +16,8 @@ __all__ = ["funnel_bars", "source_bars", "source_name", "visit_columns"]
 
 SERIES = translatable({"pages": "Pages", "transactions": "Transactions"})
 NO_SOURCE = translatable("(no delivery known)")
-MOST_PERIODS = 1_000  # that are drawn as they were asked for
-ROOM = 1.25  # the axis goes further than the longest bar, for the figure written beside it
+MOST_PERIODS = 1_000  # more are merged into longer periods
+ROOM = 1.25  # the axis extends beyond the longest bar, for the figure written beside it
 
 
 def visit_columns(
@@ -51,9 +51,9 @@ def visit_columns(
 
 
 def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
-    """Draw how many visitors of one web application got how far, and, paler, who were lost since the step before.
+    """Draw how many visitors of one web application reached each step, and, paler, how many were lost before it.
 
-    In: the frame of `webapp.funnel`, of one path, whose name, after that of its application, is the title.
+    In: the frame of `webapp.funnel` for one path; the title names the application and the path.
     """
     kept, lost = say("Came this far", lang), say("Lost since the step before", lang)
     shown = canvas.readable(steps, "page").with_columns(
@@ -78,7 +78,7 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
 
 def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     """Draw where the visitors of one web application came from. In: the frame of `webapp.traffic_sources`."""
-    # Numbered as in the table, since two deliveries may have one label, and one delivery may be found in two ways.
+    # Numbered as in the table, since two deliveries may have the same label, and one may be found in two ways.
     name = source_name(lang)
     numbered = pl.when(pl.col("rank").is_null()).then("source").otherwise(pl.format("{}. {}", "rank", "source"))
     rows = canvas.readable(sources.with_columns(source=name), "source").select(
@@ -99,7 +99,7 @@ def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
 
 
 def _plot(rows: pl.DataFrame, description: str, group: str, tips: dict[str, str], of: pl.DataFrame) -> canvas.Plot:
-    """Counts by group, with room for the figure beside each bar; the title names the web application and its path."""
+    """A plot of counts by group with room for a figure beside each bar, titled with the web application and path."""
     longest = rows.group_by(group).agg(pl.col("count").sum()).select(pl.col("count").max().fill_null(0)).item()
     groups = rows.sort("place").unique(group, maintain_order=True)[group].to_list()
     named = of.select("web_application", "goal").unique().drop_nulls("web_application").rows()
@@ -108,20 +108,20 @@ def _plot(rows: pl.DataFrame, description: str, group: str, tips: dict[str, str]
     return canvas.Plot(rows, description, x=axis, y=canvas.Names(group, groups, 34), tips=tips, title=title)
 
 
-def _with_words(drawn: alt.Chart, plot: canvas.Plot, which: Any) -> alt.LayerChart:
-    """Bars with the figure written at the end of each."""
-    text = canvas.bars(replace(plot, tips={})).transform_filter(which).mark_text(align="left", dx=5, aria=False)
+def _with_words(drawn: alt.Chart, plot: canvas.Plot, labelled: Any) -> alt.LayerChart:
+    """Add a figure at the end of each bar."""
+    text = canvas.bars(replace(plot, tips={})).transform_filter(labelled).mark_text(align="left", dx=5, aria=False)
     return canvas.layered(plot, drawn, text.encode(text="said:N"))
 
 
 def _beside(count: str, share: str, lang: str) -> pl.Expr:
-    """A count and its share as words; a few rows, each a bar."""
+    """A count and its share as text; there are only a few rows, one for each bar."""
     return pl.struct(count, share).map_elements(
         lambda row: f"{number(row[count], lang=lang)} ({percent(row[share], 1, lang)})", return_dtype=pl.String
     )
 
 
 def source_name(lang: str) -> pl.Expr:
-    """The label of the source delivery; our own words for the others and for no source."""
+    """The label of the source delivery; our own words for the others and for an unknown source."""
     nowhere, others = pl.lit(say(NO_SOURCE, lang)), pl.lit(say(OTHERS, lang))
     return pl.when(pl.col("rank").is_null()).then(others).otherwise(pl.coalesce("source", nowhere))

@@ -1,7 +1,7 @@
-"""Tidy frame in, presentation table out. Every rate shows its numerator and denominator; what is unknown says why.
+"""Tidy frame in, presentation table out. Every rate shows its numerator and denominator; unknown values say why.
 
-Here are the tables of any subject; those of one stand in a module of its name, as in `tables.audience.name_table`.
-Tables are `great_tables` objects, to be restyled by their caller.
+Here are the general tables; each subject has a module, as in `tables.audience.name_table`. Tables are `great_tables`
+objects, which callers can restyle.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,8 +59,6 @@ LINKS = {
     "percent": TableColumn(),
 }
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
-
-
 SHORT_PAGE = 1_000  # letters of HTML
 
 
@@ -73,8 +71,8 @@ def metric_table(
 ) -> GT:
     """Show metrics one below the other: label, value, rate beside its numerator / denominator.
 
-    In: a frame of `measure` with one row that holds `metrics`, and `over` if given: the metric that every count is
-    shown as a share of, as the platform does ("every rate / Success"). Raises RequestError for another frame.
+    In: a frame of `measure` with one row that holds `metrics` and, if given, `over`: every count is also shown as a
+    share of that metric, as the platform does ("every rate / Success"). Raises RequestError for another frame.
     """
     row = cells.only_row(measured, [*metrics, *([over] if over else [])])
     rows = [_metric_cells(row, name, over, labels or {}, lang) for name in metrics]
@@ -106,24 +104,24 @@ def breakdown_table(
 ) -> GT:
     """Show metrics side by side, one row per group; each rate above its numerator / denominator.
 
-    In: a frame of `measure` with the column `by`; `total`, the same metrics in one row measured by themselves, since
-    distinct counts do not add up; there it stands once why something cannot be observed. A rate above its one of
+    In: a frame of `measure` with the column `by`; `total`, the same metrics in one row, measured separately since
+    distinct counts do not add up; it also says once why a metric cannot be observed. A rate above its ceiling in
     `ceilings` is marked, in words and not by colour alone.
     """
-    highest = ceilings or {}
+    limits = ceilings or {}
     words = {by: cells.headline(by, lang)} | {name: cells.label_of(name, lang) for name in metrics} | dict(labels or {})
     rows = [
-        {by: short(group(row[by], lang)), **_group_cells(row, metrics, highest, lang, brief=total is not None)}
+        {by: short(group(row[by], lang)), **_group_cells(row, metrics, limits, lang, brief=total is not None)}
         for row in measured.iter_rows(named=True)
     ]
     if total is not None:
-        together = _group_cells(cells.only_row(total, metrics), metrics, highest, lang)
-        rows.append({by: cells.bold(say(cells.TOTAL, lang)), **together})
+        total_cells = _group_cells(cells.only_row(total, metrics), metrics, limits, lang)
+        rows.append({by: cells.bold(say(cells.TOTAL, lang)), **total_cells})
     return cells.presented(rows, {name: words[name] for name in (by, *metrics)}, right=metrics)
 
 
 def group(name: str | None, lang: str = "en") -> str:
-    """Return the words of a group: those of the others and of an unknown one in a language, any other as it is."""
+    """Return the name of a group: our words for the others and the unknown are translated, any other is kept."""
     return say(cells.UNKNOWN if name is None else cells.OTHERS, lang) if name in (None, cells.OTHERS) else str(name)
 
 
@@ -148,25 +146,25 @@ def _marked(cell: Cell, ceiling: float, lang: str) -> Cell:
 def largest(measured: pl.DataFrame, by: str, top: int) -> pl.DataFrame:
     """Keep the `top` groups with the largest first count, and add the others up in one row.
 
-    In and out: a frame of `measure`. Rates of the others are worked out from their added parts; people, who may belong
-    to several groups, do not add up, so theirs are null.
+    In and out: a frame of `measure`. Rates of the others are computed from their summed parts; counts of people, who
+    may belong to several groups, do not add up and are null.
     """
     counts = [name for name in measured.columns if name in METRICS and not METRICS[name].denominator]
     ranked = measured.sort(counts[0], descending=True, nulls_last=True, maintain_order=True)
     if ranked.height <= top + 1:
         return ranked
-    sums = ranked.slice(top).select(pl.lit(cells.OTHERS).alias(by), *(_added(name) for name in counts))
-    others = sums.with_columns(_divided(name) for name in measured.columns if name in METRICS and name not in counts)
+    sums = ranked.slice(top).select(pl.lit(cells.OTHERS).alias(by), *(_sum(name) for name in counts))
+    others = sums.with_columns(_quotient(name) for name in measured.columns if name in METRICS and name not in counts)
     return pl.concat([ranked.head(top), others.select(measured.columns)], how="vertical_relaxed")
 
 
-def _added(name: str) -> pl.Expr:
+def _sum(name: str) -> pl.Expr:
     values = pl.col(name)
-    known = (values.count() > 0) if METRICS[name].unit != PEOPLE else pl.lit(False)
-    return pl.when(known).then(values.sum()).alias(name)
+    is_known = (values.count() > 0) if METRICS[name].unit != PEOPLE else pl.lit(False)
+    return pl.when(is_known).then(values.sum()).alias(name)
 
 
-def _divided(name: str) -> pl.Expr:
+def _quotient(name: str) -> pl.Expr:
     bottom = pl.col(METRICS[name].denominator or name)
     return pl.when(bottom > 0).then(pl.col(METRICS[name].numerator or name) / bottom).alias(name)
 
@@ -174,7 +172,7 @@ def _divided(name: str) -> pl.Expr:
 def share_table(
     rows: pl.DataFrame, labels: Annotated[Labels | None, OneOf(["share"], SERIES)] = None, lang: str = "en"
 ) -> GT:
-    """Show when each share of the total had been reached: one row per share, one column per series.
+    """Show when each share of the total was reached: one row per share, one column per series.
 
     In: the frame of `curves.pareto`: `share`, then words such as "1 h 10 min", null where a series is empty.
     """
@@ -188,7 +186,7 @@ def share_table(
 
 
 def _reached(row: Mapping[str, Any], name: str, place: int, lang: str) -> Cell:
-    """A time; where the series cannot be observed, why in the first row."""
+    """A time; if the series cannot be observed, the first row says why."""
     if why := cells.why_unseen(row, name):
         return cells.briefly(why, lang) if place else cells.unavailable(why, lang)
     none = Markup('<span class="tk-na">{}</span>').format(say(NO_EVENT, lang))
@@ -204,8 +202,8 @@ def link_table(
     """Show links with their clicks, a bar, and each one's share over its numerator / denominator.
 
     In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks`. `columns` are among
-    theirs; `bar` is drawn from `share`; where no link was clicked it is a sentence. Raises RequestError for a column
-    that is not there.
+    theirs; `bar` is drawn from `share`; without links the table is a sentence. Raises RequestError for an unknown
+    column.
     """
     table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar})
     is_empty = "row" in links.columns and not (links["row"].cast(pl.String) == "link").any()
@@ -213,7 +211,7 @@ def link_table(
 
 
 def _link_bar(row: Mapping[str, Any]) -> Markup:
-    """A bar of the share, in the colour of the link in the chart of days."""
+    """A bar of the share, in the link's colour in the chart of days."""
     return cells.bar(
         row, "share", "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
     )
@@ -226,7 +224,7 @@ def log_table(
     timezone: str = "UTC",
     lang: str = "en",
 ) -> GT:
-    """Show log rows as they are: instants by the clock of a zone, text shortened, nothing added up.
+    """Show log rows as they are: instants by the clock of a zone, text shortened, without totals.
 
     In: any frame, such as that of `logs.tracking_log`. Raises RequestError for a column that is not there.
     """
@@ -241,7 +239,7 @@ def log_table(
 
 
 def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, lang: str = "en") -> Block:
-    """Show a few rates large, each with its parts and, beneath, the platform average with its own.
+    """Show a few rates in large type, each with its parts, above the platform average with its parts.
 
     In: the frame of `links.click_figures`.
     """
@@ -252,8 +250,8 @@ def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, 
 def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
     average = figure(row["metric"], row["platform_average"], lang)
     parts = cells.fraction(row["average_numerator"], row["average_denominator"], lang)
-    many = several("{parts}, {count} delivery", "{parts}, {count} deliveries", row["deliveries"], lang, parts=parts)
-    basis = many if row["platform_average"] is not None else say(NOTHING_COMPARES, lang)
+    words = several("{parts}, {count} delivery", "{parts}, {count} deliveries", row["deliveries"], lang, parts=parts)
+    basis = words if row["platform_average"] is not None else say(NOTHING_COMPARES, lang)
     return Markup(
         '<div class="tk-figure"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span>'
         '<span class="tk-average">{} <b>{}</b></span><span class="tk-of">{}</span></div>'
@@ -268,7 +266,7 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
 
 
 def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
-    """Say how much of the clicks a click map shows. In: the frame of `clickmap.placement`."""
+    """Say what share of the clicks a click map shows. In: the frame of `clickmap.placement`."""
     row = placed.row(0, named=True)
     words = say(
         "{share} of the clicks ({parts}) are placed, on {placed} of {all} tracked links.",
@@ -282,9 +280,9 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
 
 
 def message(html: str, title: str, lines: int = 40) -> Block:
-    """Show the page of `clickmap.annotated_message` in a frame that runs and shares nothing.
+    """Show the page of `clickmap.annotated_message` in a sandboxed frame.
 
-    The frame is `lines` high, or low where there is hardly a message: one sentence in a large frame looks broken.
+    The frame is `lines` high, or low for a very short message: one sentence in a large frame looks broken.
     """
     lines = lines if len(html) > SHORT_PAGE else 4
     frame = Markup('<iframe sandbox srcdoc="{}" title="{}" style="height:{}em"></iframe>')

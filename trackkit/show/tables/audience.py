@@ -1,4 +1,4 @@
-"""Tables of the audience: names in order of use, each rate over its parts; what happened in each slot of a clock."""
+"""Tables of the audience: names in order of use, each rate over its parts; activity in each slot of a week or day."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ def _rate(heading: str, top: str, bottom: str) -> TableColumn:
     return TableColumn(heading, "share", (top, bottom), NOTHING, NOTHING)
 
 
-def _a_day(heading: str, counted: str) -> TableColumn:
+def _per_day(heading: str, counted: str) -> TableColumn:
     return TableColumn(heading, "average", (counted, "days"), NO_DAY, NO_DAY)
 
 
@@ -44,8 +44,8 @@ COLUMNS = {
     "visitors": TableColumn("Visitors"),
     "pages": TableColumn("Pages viewed"),
     "usage_rate": _rate(translatable("Usage rate"), "visitors", "total"),
-    "visitors_per_day": _a_day(translatable("Visitors per day"), "visitors"),
-    "pages_per_day": _a_day(translatable("Pages viewed per day"), "pages"),
+    "visitors_per_day": _per_day(translatable("Visitors per day"), "visitors"),
+    "pages_per_day": _per_day(translatable("Pages viewed per day"), "pages"),
     "relative_rate": _rate(translatable("Relative rate"), "visitors", "name_visitors"),
     "global_rate": _rate(translatable("Global rate"), "visitors", "total"),
 }
@@ -65,17 +65,17 @@ def name_table(
     drawn = next((name for name in columns if name in COLUMNS and COLUMNS[name].kind == "share"), None)
     own = {
         "bar": lambda row: cells.bar(row, drawn, "others" if row["row"] == "others" else "1"),
-        "name": lambda row: _name(row, "name", lang),
-        "version": lambda row: _name(row, "version", lang),
+        "name": lambda row: _name_cell(row, "name", lang),
+        "version": lambda row: _name_cell(row, "version", lang),
     }
     table = column_table(rows, COLUMNS, columns, labels, lang, own)
     return cells.nothing(NO_HIT, lang) if rows.is_empty() else table
 
 
-def _name(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    ours = {"others": cells.OTHERS, "total": cells.TOTAL}.get(row["row"])
-    if ours and (name == "version" or "version" not in row):  # the others of a name, or of all names
-        return cells.bold(say(ours, lang))
+def _name_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    our_word = {"others": cells.OTHERS, "total": cells.TOTAL}.get(row["row"])
+    if our_word and (name == "version" or "version" not in row):  # the others of a name's versions, or of all names
+        return cells.bold(say(our_word, lang))
     if row[name] is None:
         return say(cells.UNKNOWN, lang)
     return short(say(MAIL_PROXY, lang) if row[name] == MAIL_PROXY else row[name], lang=lang)
@@ -87,28 +87,28 @@ def folded_table(
     labels: Annotated[Labels | None, OneOf(["when"], SERIES)] = None,
     lang: str = "en",
 ) -> GT:
-    """Show what happened in each slot of a clock: one row per slot, one column per series, then the totals.
+    """Show the activity in each slot of a week or a day: one row per slot, one column per series, then the totals.
 
-    In: the frame of `activities.folded_activity`; what cannot be observed says why in the totals.
+    In: the frame of `activities.folded_activity`; the totals say why a series cannot be observed.
     """
     series = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
     names = slots_named(folded, every, lang)
     rows: list[dict[str, Cell]] = [
-        {"when": names[slot]} | {str(row["series"]): _counted(row, lang) for row in of_slot.iter_rows(named=True)}
+        {"when": names[slot]} | {str(row["series"]): _count_cell(row, lang) for row in of_slot.iter_rows(named=True)}
         for (slot,), of_slot in folded.group_by("slot", maintain_order=True)
     ]
     totals = {row["series"]: row for row in folded.unique("series").iter_rows(named=True)}
-    rows.append({"when": cells.bold(say(DATED, lang))} | {name: _total(totals[name], lang) for name in series})
+    rows.append({"when": cells.bold(say(DATED, lang))} | {name: _total_cell(totals[name], lang) for name in series})
     return cells.presented(rows, cells.headings(("when", *series), SERIES, labels, lang), right=series)
 
 
-def _counted(row: Mapping[str, Any], lang: str) -> Cell:
+def _count_cell(row: Mapping[str, Any], lang: str) -> Cell:
     count = number(row["count"], lang=lang)
     if row["share"] is None:
         return count
     return cells.over(count, f"{percent(row['share'], lang=lang)} ({cells.fraction(row['count'], row['total'], lang)})")
 
 
-def _total(row: Mapping[str, Any], lang: str) -> Cell:
+def _total_cell(row: Mapping[str, Any], lang: str) -> Cell:
     why = row.get("why series")
     return cells.unavailable(why, lang) if why else number(row["total"], lang=lang)

@@ -1,4 +1,4 @@
-"""Tables beyond one delivery: shares by network and over time, subscriptions to services, deliveries side by side."""
+"""Tables beyond one delivery: sharing by network and over time, subscriptions to services, deliveries compared."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -90,10 +90,10 @@ def network_table(
     labels: Annotated[Labels | None, OneOf(NETWORKS)] = None,
     lang: str = "en",
 ) -> GT:
-    """Show the shares of each network and what came of them, each rate over its numerator / denominator.
+    """Show the sharing activities on each network and their results, each rate over its numerator / denominator.
 
-    In: the frame of `sharing.social_sharing`. `columns` are among its own; `networks` maps each network to words. What
-    cannot be known says why in the total. Raises RequestError for a column that is not there.
+    In: the frame of `sharing.social_sharing`. `columns` are among its own; `networks` maps each network to words. The
+    total says why a figure is unknown. Raises RequestError for a column that is not there.
     """
 
     def network(row: Mapping[str, Any]) -> Cell:
@@ -114,7 +114,7 @@ def activity_table(
     labels: Annotated[Labels | None, OneOf(ACTIVITIES)] = None,
     lang: str = "en",
 ) -> GT:
-    """Show what sharing brought, one row per period, then the total, which counts each contact once.
+    """Show the results of sharing: one row per period, then the total, which counts each contact once.
 
     In: the frame of `sharing.sharing_activity`. Raises RequestError for a column that is not there.
     """
@@ -128,14 +128,14 @@ def activity_table(
     return column_table(rows, ACTIVITIES, columns, labels, lang, {"starts_on": period}, brief=True)
 
 
-def _with_reasons(sharing: pl.DataFrame, of_pages: Sequence[str]) -> pl.DataFrame:
-    """Add why counts of shared pages are unknown although shares are known, where no other reason is there."""
+def _with_reasons(sharing: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Add why counts of shared pages are unknown although sharing is known, unless another reason is given."""
     reasons = {
         f"why {name}": pl.coalesce(
             pl.col(f"^why {name}$"),
             pl.when(pl.col(name).is_null(), pl.col("shares").is_not_null()).then(pl.lit(NO_PAGE)),
         )
-        for name in of_pages
+        for name in columns
     }
     return sharing.with_columns(**reasons)
 
@@ -147,7 +147,7 @@ def progress_table(
     timezone: str = "UTC",
     lang: str = "en",
 ) -> GT:
-    """Show each service, with its subscribers at the instant looked back from, and one row per period.
+    """Show each service, with its subscribers at the end of all periods, and one row per period.
 
     In: the frame of `subscriptions.subscription_progress`. `columns` are among its own. Raises RequestError for a
     column that is not there.
@@ -176,7 +176,7 @@ def departures_table(
     labels: Annotated[Labels | None, OneOf(SERVICES)] = None,
     lang: str = "en",
 ) -> GT:
-    """Show the `top` deliveries that most people left from. In: the frame of `subscriptions.acts_by_delivery`."""
+    """Show the `top` deliveries by unsubscriptions. In: the frame of `subscriptions.acts_by_delivery`."""
     rows = by_delivery.head(top).with_columns(pl.col("delivery").fill_null(say(NO_DELIVERY, lang)))
     return column_table(rows, SERVICES, columns, labels, lang)
 
@@ -189,22 +189,22 @@ def comparison_table(
     timezone: str = "UTC",
     lang: str = "en",
 ) -> GT:
-    """Show metrics of several deliveries, one row each under the day of its launch, then all of them together.
+    """Show metrics of several deliveries, one row each with its launch date, then all of them together.
 
-    In: the two frames of `several.side_by_side`. Each rate stands over its numerator / denominator; what is unknown of
-    all says why in the total. Raises RequestError for a metric that is not there.
+    In: the two frames of `several.side_by_side`. Each rate stands over its numerator / denominator; the total says why
+    a metric is unknown everywhere. Raises RequestError for a metric that is not there.
     """
     words = {name: cells.label_of(name, lang) for name in metrics} | {"delivery": cells.headline("delivery", lang)}
     words |= dict(labels or {})
-    together = cells.only_row(total, metrics)
-    known = [name for name in metrics if together[name] is not None]
+    total_row = cells.only_row(total, metrics)
+    known = [name for name in metrics if total_row[name] is not None]
     shown: list[dict[str, Cell]] = [
         {"delivery": _delivery(row["delivery"], instant(row["launched_at"], timezone, lang=lang))}
         | {name: cells.value_cell(row, name, lang) if name in known else bare(NOT_AVAILABLE, lang) for name in metrics}
         for row in rows.iter_rows(named=True)
     ]
     name = cells.bold(say(cells.TOTAL, lang))
-    shown.append({"delivery": name} | {metric: cells.value_cell(together, metric, lang) for metric in metrics})
+    shown.append({"delivery": name} | {metric: cells.value_cell(total_row, metric, lang) for metric in metrics})
     return cells.presented(shown, {name: words[name] for name in ("delivery", *metrics)}, right=metrics)
 
 

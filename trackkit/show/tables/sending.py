@@ -1,4 +1,4 @@
-"""Tables of sending: who was left out, what failed and why, and whether the rest will be in time."""
+"""Tables of sending: who was left out, what failed and why, and whether the rest will be sent in time."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -79,7 +79,7 @@ OUTLOOKS = translatable(
     }
 )
 UNKNOWN = OUTLOOKS["unknown"]
-TEN = 10  # below, a pace has decimals
+TEN = 10  # a pace below has decimals
 NO_PACE, NONE_TO_DELIVER = translatable(("too few messages are dated", "no message to deliver"))
 
 
@@ -102,9 +102,9 @@ def bounce_table(
     labels: Annotated[Labels | None, OneOf(BOUNCES)] = None,
     lang: str = "en",
 ) -> GT:
-    """Show the failed messages by type or by domain: errors, their contribution to all, their share of those processed.
+    """Show failed messages by type or by domain: errors, their share of all errors and of the messages processed.
 
-    In: the frame of `bounces.bounces(..., by)`; its details are left to `bounce_details`.
+    In: the frame of `bounces.bounces(..., by)`; its details are for `bounce_details`.
     """
     return column_table(bounces.filter(pl.col("row") != "detail"), BOUNCES, [by, *FIGURES_OF_ERRORS], labels, lang)
 
@@ -115,7 +115,7 @@ def bounce_details(
     labels: Annotated[Labels | None, OneOf(BOUNCES)] = None,
     lang: str = "en",
 ) -> Block:
-    """Show each type by domain, or each domain by type: a list of groups that failed, each of which opens.
+    """Show each type by domain, or each domain by type: a list of groups with failures, each of which unfolds.
 
     In: the frame of `bounces.bounces(..., by)`.
     """
@@ -127,7 +127,7 @@ def bounce_details(
 
 
 def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels | None, lang: str) -> Markup:
-    """One group that opens; its table wears no style of its own, as many stand on a page."""
+    """One group that unfolds; its table has no style of its own, since a page holds many."""
     name = short(cells.spoken(rows[by][0], lang))
     count = several("{count} error", "{count} errors", int(rows["errors"].sum()), lang)
     chosen = [inner, *FIGURES_OF_ERRORS]
@@ -144,7 +144,7 @@ def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels | None, lang
 def failure_table(
     failures: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FAILURES)] = None, lang: str = "en"
 ) -> GT | Block:
-    """Show the mail servers' words behind the failures, the most frequent first.
+    """Show the mail servers' texts of the failures, the most frequent first.
 
     In: the frame of `bounces.failures`.
     """
@@ -160,7 +160,7 @@ def pace_figures(
     labels: Annotated[Labels | None, OneOf(FIGURES)] = None,
     lang: str = "en",
 ) -> Block:
-    """Show how far a delivery is, how fast it goes, when it will be done, and in a sentence whether that is in time.
+    """Show the progress and pace of a delivery, its projected end, and in a sentence whether that is in time.
 
     In: the frame of `sending.pace`.
     """
@@ -168,24 +168,24 @@ def pace_figures(
     words = said(FIGURES, lang) | dict(labels or {})
     figures = _figures(row, timezone, lang)
     tiles = [_tile(words[name], value, beneath) for name, (value, beneath) in figures.items()]
-    sentence = Markup('<p class="{}">{}</p>').format(_mood(row), _outlook(row, timezone, lang))
+    sentence = Markup('<p class="{}">{}</p>').format(_css_class(row), _outlook(row, timezone, lang))
     return Block(sentence + Markup('<div class="tk-figures">{}</div>').format(Markup("").join(tiles)))
 
 
 def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tuple[Cell, str]]:
-    """What stands large, and beneath it, by name: only what a delivery in this phase has."""
+    """The figures and the text beneath each, by name: only those that exist in this phase."""
     share = row["processed"] / row["to_deliver"] if row["processed"] is not None and row["to_deliver"] else None
     since = row["last_at"] - row["started_at"] if row["last_at"] and row["started_at"] else None
-    spent = "" if since is None else _spent(row["sent"] or 0, since, lang)
-    needed = "" if row["hours_needed"] is None else _needs(row, lang)
+    pace_basis = "" if since is None else _pace_basis(row["sent"] or 0, since, lang)
+    needed = "" if row["hours_needed"] is None else _time_needed(row, lang)
     parts = cells.fraction(row["processed"], row["to_deliver"], lang)
-    none = NONE_TO_DELIVER if row["to_deliver"] == 0 else cells.NOT_LOADED
-    undated = cells.NOT_LOADED if row["sent"] is None else NO_PACE
+    why_no_share = NONE_TO_DELIVER if row["to_deliver"] == 0 else cells.NOT_LOADED
+    why_no_pace = cells.NOT_LOADED if row["sent"] is None else NO_PACE
     pace, speed = _pace(row["messages_per_hour"], lang)
     figures: dict[str, tuple[Cell, str]] = {
-        "progress": (percent(share, lang=lang), say(none, lang) if share is None else parts),
-        pace: (speed, spent if row["messages_per_hour"] else say(undated, lang)),
-        "busiest": (number(row["busiest_hour"], lang=lang), "" if row["busiest_hour"] else say(undated, lang)),
+        "progress": (percent(share, lang=lang), say(why_no_share, lang) if share is None else parts),
+        pace: (speed, pace_basis if row["messages_per_hour"] else say(why_no_pace, lang)),
+        "busiest": (number(row["busiest_hour"], lang=lang), "" if row["busiest_hour"] else say(why_no_pace, lang)),
         "pending": (
             number(row["pending"], lang=lang),
             say(cells.NOT_LOADED, lang) if row["pending"] is None else needed,
@@ -200,7 +200,7 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
 
 
 def _pace(an_hour: float | None, lang: str) -> tuple[str, str]:
-    """Which figure tells a pace, and its number: by the hour, or by what is long enough for a message."""
+    """The name and value of a pace: per hour, or per longer period if less than one message an hour goes out."""
     if not an_hour or an_hour >= 1:
         return "speed", number(an_hour, lang=lang)
     name = next((name for name, hours in SLOWER.items() if an_hour * hours >= 1), "per_year")
@@ -208,12 +208,12 @@ def _pace(an_hour: float | None, lang: str) -> tuple[str, str]:
     return name, number(value, 0 if value >= TEN else 1 if value >= 1 else 2, lang)
 
 
-def _spent(messages: int, since: timedelta, lang: str) -> str:
+def _pace_basis(messages: int, since: timedelta, lang: str) -> str:
     spent = elapsed(since, lang)
     return several("{count} message in {spent}", "{count} messages in {spent}", messages, lang, spent=spent)
 
 
-def _needs(row: Mapping[str, Any], lang: str) -> str:
+def _time_needed(row: Mapping[str, Any], lang: str) -> str:
     return say("{needed} at this pace", lang, needed=_duration(row["hours_needed"], lang))
 
 
@@ -228,8 +228,8 @@ def _duration(hours: float, lang: str) -> str:
     return elapsed(timedelta(hours=min(hours, 1e8)), lang)
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    """Which sentence of OUTLOOKS says how the delivery stands."""
+def _outlook_key(row: Mapping[str, Any]) -> str:
+    """The key of OUTLOOKS for the state of the delivery."""
     phase: str = row["phase"]
     if phase in ("over", "not started"):
         return "stopped" if phase == "over" and row["pending"] else phase
@@ -249,7 +249,7 @@ def _outlook(row: Mapping[str, Any], timezone: str, lang: str) -> str:
     ends, deadline = row["ends_at"], row["validity_at"]
     margin: Sequence[datetime] = sorted([ends, deadline]) if ends and deadline else ()
     return say(
-        OUTLOOKS[_verdict(row)],
+        OUTLOOKS[_outlook_key(row)],
         lang,
         pending=number(row["pending"], lang=lang),
         needed="" if row["hours_needed"] is None else _duration(row["hours_needed"], lang),
@@ -258,5 +258,5 @@ def _outlook(row: Mapping[str, Any], timezone: str, lang: str) -> str:
     )
 
 
-def _mood(row: Mapping[str, Any]) -> str:
-    return "note" if _verdict(row) in ("late", "overdue", "behind", "stopped") else "words"
+def _css_class(row: Mapping[str, Any]) -> str:
+    return "note" if _outlook_key(row) in ("late", "overdue", "behind", "stopped") else "words"

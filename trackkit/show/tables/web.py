@@ -1,4 +1,4 @@
-"""Web tracking and web applications in presentation tables, of the frames of `analysis.web`, `webapp`, `consent`."""
+"""Tables of web tracking and web applications, from the frames of `analysis.web`, `webapp` and `consent`."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -104,7 +104,7 @@ def consent_table(
 def conversion_table(
     conversion: pl.DataFrame, labels: Annotated[Labels | None, OneOf(CONVERSION)] = None, lang: str = "en"
 ) -> GT | Block:
-    """Show the conversion and bounce rates of web applications, by path where they have some.
+    """Show the conversion and bounce rates of web applications, by path if they have any.
 
     In: the frame of `webapp.conversion`.
     """
@@ -117,7 +117,7 @@ def conversion_table(
 
 
 def funnel_table(steps: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FUNNEL)] = None, lang: str = "en") -> GT:
-    """Show how many visitors got how far, and the loss of each step. In: the frame of `webapp.funnel`."""
+    """Show how many visitors reached each step, and how many were lost. In: the frame of `webapp.funnel`."""
     return _shown(steps, FUNNEL, labels, lang)
 
 
@@ -134,6 +134,6 @@ def nobody(applications: Sequence[str], lang: str = "en") -> Block:
 
 
 def _shown(rows: pl.DataFrame, columns: dict[str, TableColumn], labels: Labels | None, lang: str) -> GT:
-    """All declared columns that the frame has, but for those that are only parts."""
+    """Show all declared columns that the frame has, except parts."""
     chosen = [name for name, column in columns.items() if column.kind != "part" and name in rows.columns]
     return column_table(rows, columns, chosen, labels, lang)
