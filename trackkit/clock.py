@@ -24,10 +24,8 @@ CALLED = {
     "day": "1d",
     "week": "1w",
     "month": "1mo",
-}  # as reports write them
-LONGER = tuple(
-    step for step, seconds in STEPS.items() if seconds > 3_600
-)  # they contain both hours when one comes twice
+}  # in reports
+LONGER = tuple(step for step, seconds in STEPS.items() if seconds > 3_600)  # contain both hours of one name
 _LATER = ("0m", "30m", "1h", "1d")  # what clocks have skipped: half an hour, an hour, a day (Samoa, 2011)
 Asked = str | date | datetime
 
@@ -120,23 +118,21 @@ def moment(asked: Asked, zone: str, what: str, end_of_day: bool = False) -> date
     >>> moment("2026-11-15", "Europe/Paris", "since").isoformat()
     '2026-11-15T00:00:00+01:00'
     """
-    time_asked = _parse(asked, what)
-    if not isinstance(time_asked, datetime):
-        return _instant_of_day(time_asked, zone, end_of_day)
+    parsed = _parse(asked, what)
+    if not isinstance(parsed, datetime):
+        return _instant_of_day(parsed, zone, end_of_day)
     try:
-        if time_asked.tzinfo:
-            return time_asked.astimezone(ZoneInfo(zone))
-        return (
-            time_asked.replace(tzinfo=ZoneInfo(zone)) if isinstance(asked, datetime) else only(time_asked, zone, what)
-        )
+        if parsed.tzinfo:
+            return parsed.astimezone(ZoneInfo(zone))
+        return parsed.replace(tzinfo=ZoneInfo(zone)) if isinstance(asked, datetime) else only(parsed, zone, what)
     except OverflowError:
         raise _not_a_time(asked, what) from None
 
 
 def day(asked: Asked, zone: str, what: str) -> date:
     """Return the day that a question names, read as by `moment`; for an instant, its day in `zone`."""
-    time_asked = _parse(asked, what)
-    return moment(time_asked, zone, what).date() if isinstance(time_asked, datetime) else time_asked
+    parsed = _parse(asked, what)
+    return moment(parsed, zone, what).date() if isinstance(parsed, datetime) else parsed
 
 
 def only(shown: datetime, zone: str, what: str) -> datetime:

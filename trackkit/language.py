@@ -186,7 +186,8 @@ def _placeholder_error(message: Message) -> str:
     expected = set().union(*(holes(text) for text in _texts(message.id)))
     for text in filter(None, _texts(message.string)):
         if holes(text) != expected:
-            return f"the translation {text[:80]!r} must have these names in braces: {', '.join(sorted(expected)) or 'none'}."
+            names = ", ".join(sorted(expected)) or "none"
+            return f"the translation {text[:80]!r} must have these names in braces: {names}."
     return ""
 
 
