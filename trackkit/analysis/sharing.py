@@ -46,11 +46,11 @@ def social_sharing(
     RequestError for an unknown delivery.
     """
     ids = _delivery_ids(tables, delivery)
-    by_network = _network_keys(networks)
-    hits = _hits(tables, ids, by_network).group_by("network", "kind").agg(pl.len().cast(pl.Int64)).collect()
-    counted = by_network.with_columns(
+    network_keys = _network_keys(networks)
+    hits = _hits(tables, ids, network_keys).group_by("network", "kind").agg(pl.len().cast(pl.Int64)).collect()
+    counted = network_keys.with_columns(
         _count_of(hits, "shares", _shares_are_known(tables)),
-        _count_of(hits, "opens", _displays_are_known(tables, by_network)),
+        _count_of(hits, "opens", _displays_are_known(tables, network_keys)),
         row=pl.lit("network", NETWORK_ROWS),
     ).with_columns(network="name")
     total = counted.select(_sum_if_known("shares"), _sum_if_known("opens"), row=pl.lit("total", NETWORK_ROWS))
@@ -73,24 +73,24 @@ def sharing_activity(
 
     Columns: `starts_on` (first day of the period in `timezone`; weeks start on Monday), `row` ("period", "undated" or
     "total"); `new_contacts`, distinct recipients seen on a shared page who were not sent the message; `shared_opens`,
-    displays of a shared page; `opens`, all opens; `shares`. A contact in two months counts once in the total. `last` keeps
-    the newest periods; the total is of all. Raises RequestError for an unknown delivery, period or time zone.
+    displays of a shared page; `opens`, all opens; `shares`. A contact in two months counts once in the total. `last`
+    keeps the newest periods; the total is of all. Raises RequestError for an unknown delivery, period or time zone.
     """
     step = step_of(every, EVERY, "period")
     at = pl.when(plausible(tables).holds()).then(pl.col("occurred_at"))
     local = at.dt.convert_time_zone(zone_of(tables, timezone)).dt.date()
-    by_network, ids = _network_keys(networks), _delivery_ids(tables, delivery)
+    network_keys, ids = _network_keys(networks), _delivery_ids(tables, delivery)
     opens = _events(tables, ids).filter(_is_type("opened"), pl.col("delivery_id").is_not_null())
     hits = pl.concat(
         [
             acts.select("recipient_id", "kind", starts_on=local.dt.truncate(step))
             for acts in (
-                _hits(tables, ids, by_network).with_columns(kind=pl.col("kind").replace("opens", "shared_opens")),
+                _hits(tables, ids, network_keys).with_columns(kind=pl.col("kind").replace("opens", "shared_opens")),
                 opens.with_columns(kind=pl.lit("opens")),
             )
         ]
     ).collect()
-    counts = _activity_counts(tables, by_network)
+    counts = _activity_counts(tables, network_keys)
     periods = hits.group_by("starts_on").agg(counts).sort("starts_on")
     dated = periods.drop_nulls("starts_on").with_columns(row=pl.lit("period", PERIOD_ROWS))
     undated = periods.filter(pl.col("starts_on").is_null()).with_columns(row=pl.lit("undated", PERIOD_ROWS))
@@ -122,9 +122,8 @@ def _hits(tables: Measurable, ids: list[str] | None, networks: pl.DataFrame) -> 
     )
     shares = of_networks.filter(~_is_type("opened", *VISITS), pl.col("delivery_id").is_not_null())
     sent = tables.scan("message").select("delivery_id", "recipient_id").drop_nulls().unique()
-    displays: pl.LazyFrame = with_refusals(
-        tables, of_networks.filter(_is_type(*VISITS), pl.col("message_id").is_null())
-    )
+    visits = of_networks.filter(_is_type(*VISITS), pl.col("message_id").is_null())
+    displays: pl.LazyFrame = with_refusals(tables, visits)
     displays = displays.filter(~pl.col("is_refused").fill_null(False)).drop("is_refused")
     by_others = displays.join(sent, on=["delivery_id", "recipient_id"], how="anti")
     return pl.concat([shares.with_columns(kind=pl.lit("shares")), by_others.with_columns(kind=pl.lit("opens"))])

@@ -57,17 +57,14 @@ def timeline(tables: Measurable, recipient: str | None = None, delivery: str | N
         raise RequestError("A timeline is that of a recipient or of a delivery; say which.")
     conditions = [] if recipient is None else [pl.col("recipient_id") == recipient]
     conditions += [] if delivery is None else [pl.col("delivery_id") == require_delivery(tables, delivery)]
-    rows_by_table = {name: tables.scan(name) for name in ("message", "event")}
+    scanned = {name: tables.scan(name) for name in ("message", "event")}
     acts = _of_subscriptions(tables, conditions)
     if delivery is None:
-        rows_by_table = {name: still_there(tables, rows) for name, rows in rows_by_table.items()}
+        scanned = {name: still_there(tables, rows) for name, rows in scanned.items()}
         acts = acts.with_columns(unnamed_if_deleted(tables))
-    sent = _of_messages(rows_by_table["message"].filter(*conditions))
-    by_table = {
-        "message": sent,
-        "event": _of_events(rows_by_table["event"].filter(*conditions), sent),
-        "subscription": acts,
-    }
+    sent = _of_messages(scanned["message"].filter(*conditions))
+    hits = _of_events(scanned["event"].filter(*conditions), sent)
+    by_table = {"message": sent, "event": hits, "subscription": acts}
     dated = [rows.filter(plausible(tables, table, delivery or "").holds()) for table, rows in by_table.items()]
     return (
         with_label(tables, pl.concat(dated, how="diagonal"), "document")
