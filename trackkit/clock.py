@@ -49,8 +49,8 @@ def begins(local: pl.Expr, zone: str, step: str) -> pl.Expr:
 
     >>> from datetime import UTC
     >>> night = pl.Series([datetime(2026, 10, 25, hour, 40, tzinfo=UTC) for hour in (0, 1)])
-    >>> found = pl.select(begins(pl.lit(night).dt.convert_time_zone("Europe/Paris"), "Europe/Paris", "1h")).to_series()
-    >>> [str(at) for at in found]
+    >>> hours = pl.select(begins(pl.lit(night).dt.convert_time_zone("Europe/Paris"), "Europe/Paris", "1h")).to_series()
+    >>> [str(at) for at in hours]
     ['2026-10-25 02:00:00+02:00', '2026-10-25 02:00:00+01:00']
     """
     if step not in LONGER:

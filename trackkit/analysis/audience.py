@@ -60,11 +60,11 @@ def period(tables: Measurable, delivery: str = "", days: int = PERIOD_DAYS, time
     """
     if not (isinstance(days, int) and days >= 0):
         raise RequestError(f"A period is a whole number of days, 0 for all; got {days!r}.")
-    zone, believed = zone_of(tables, timezone), plausible(tables, "event", delivery)
+    zone, in_range = zone_of(tables, timezone), plausible(tables, "event", delivery)
     day = _day_of(zone)
-    dated = _hits(tables, delivery).filter(believed.holds())
+    dated = _hits(tables, delivery).filter(in_range.holds())
     first, last = dated.select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
-    if last and believed.last and (newest := now(tables, "event", delivery)):
+    if last and in_range.last and (newest := now(tables, "event", delivery)):
         last = max(first, min(last, newest.astimezone(ZoneInfo(zone)).date()))
     if first is None or not days:
         return Period(first, last)

@@ -116,8 +116,8 @@ def annotated_message(
 
     The page fetches and runs nothing and its links lead nowhere (see `sanitize`): it is meant for
     `<iframe sandbox srcdoc="...">`, escaped as any attribute. A badge is
-    `<span class="click-share" title="3 clicks">20%</span>`; without any click there is none. A link that stands at
-    several places has the share of all of them at each, and says so. Without content, the page is a sentence that says
+    `<span class="click-share" title="3 clicks">20%</span>`; without any click there is none. A link at
+    several places has its total share at each, and its badge says so. Without content, the page is a sentence saying
     so. Raises RequestError for an unknown delivery or format.
     """
     body = _body(tables, delivery, format)

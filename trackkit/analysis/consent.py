@@ -39,7 +39,7 @@ def with_consent(
     require_word("consent", consent, CONSENTS)
     require_word("history", history, HISTORIES)
     own_choice = choice(pl.col("web_optout")) if "web_optout" in visits.columns else pl.lit(None, pl.Int16)
-    with_choice = with_choices(tables, visits.lazy().with_columns(visitor(), own=own_choice))
+    with_choice = with_choices(tables, visits.lazy().with_columns(visitor(), own_choice=own_choice))
     deciding = "latest" if history == "drop" else "in_force"
     web_choice = (
         pl.when((pl.col("in_force") == 1) | (pl.col(deciding) == 1))

@@ -50,7 +50,7 @@ def subscription_progress(
     subscribed in it but not at `as_of`; `everybody`, at_start + joined; `change`, joined - left, the net growth;
     `loss_rate`, left / everybody, null if nobody. The service with most subscribers comes first.
 
-    Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
+    Without a history of acts every figure is null. `as_of` is an instant, or the end of a date; one
     without a zone is in `timezone`. By default it is the last `plausible` act of all services, never the current
     time. Raises RequestError for an unknown service or time zone, and for an `as_of` that is neither.
     """
@@ -84,7 +84,7 @@ def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
 
     `evolution`, subscriptions less unsubscriptions, signed; `evolution_rate`, evolution / registered; `remaining`,
     registered + evolution; `kept`, remaining less unsubscriptions; `loyalty`, kept / remaining, which is the platform's
-    1 - unsubscriptions / remaining. A rate is null unless what it is out of is above 0; loyalty is below 0 where more
+    1 - unsubscriptions / remaining. A rate is null unless its denominator is above 0; loyalty is below 0 if more
     left than remain.
 
     >>> counts = pl.DataFrame({"registered": [200], "subscriptions": [10], "unsubscriptions": [10]})

@@ -50,8 +50,8 @@ def attribute_web(
     and `message_id` are those tied to, both null for "none". With `delivery`, visits in sessions of other deliveries
     are left out and not read; all visits outside a session are included. Each mode includes the one before:
 
-    - "session": "direct", the row itself states delivery and message (of a web application, the delivery), which is
-      what the session cookie holds;
+    - "session": "direct", the row itself states delivery and message (of a web application, the delivery), as the
+      session cookie does;
     - "permanent": by the permanent cookie, that is the same `person_id`. With `option` "last" the visit takes the
       delivery and message of the latest hit of that person, before or at its instant, that states both; "forced": the
       delivery that the row names without a message, as the page's tag does;

@@ -83,8 +83,9 @@ def _without_status(selection: Selection, groups: list[str]) -> pl.DataFrame | N
     if unknown.is_empty():
         return None
     key, candidates = api.col("delivery_id"), unknown["delivery_id"].drop_nulls().to_list()
-    known = backend.collect(messages.filter(key.is_in(candidates), ~has_no_status(api)).select("delivery_id").unique())
-    rows = messages.filter(key.is_in(sorted(set(candidates) - set(known["delivery_id"]))))
+    others = messages.filter(key.is_in(candidates), ~has_no_status(api))
+    with_status = backend.collect(others.select("delivery_id").unique())
+    rows = messages.filter(key.is_in(sorted(set(candidates) - set(with_status["delivery_id"]))))
     return _groups_of(selection, rows, groups, selection.where)
 
 
@@ -166,22 +167,22 @@ def _with_sent(selection: Selection, counted: pl.DataFrame, metrics: list[Metric
     sent = selection.stated.drop_nulls("sent").select("delivery_id", "sent")
     status = pl.col("status").cast(pl.String)
     messages = selection.tables.scan(MESSAGE).filter(pl.col("delivery_id").is_in(sent["delivery_id"].implode()))
-    processed = messages.filter(status.is_in(_PROCESSED)).group_by("delivery_id").agg(known=pl.len().cast(pl.Int64))
+    processed = messages.filter(status.is_in(_PROCESSED)).group_by("delivery_id").agg(processed=pl.len().cast(pl.Int64))
     unreported = sent.join(processed.collect(), on="delivery_id", how="left").select(
-        "delivery_id", rest=(pl.col("sent") - pl.col("known").fill_null(0)).clip(0)
+        "delivery_id", unreported=(pl.col("sent") - pl.col("processed").fill_null(0)).clip(0)
     )
     if groups:
         counted = counted.join(unreported, on="delivery_id", how="left", maintain_order="left")
-        is_stated = pl.col("rest").is_not_null()
+        is_stated = pl.col("unreported").is_not_null()
     else:
-        counted = counted.with_columns(rest=pl.lit(unreported["rest"].sum()))
+        counted = counted.with_columns(unreported=pl.lit(unreported["unreported"].sum()))
         is_all = set(selection.deliveries()["delivery_id"]) <= set(unreported["delivery_id"])
         is_stated = pl.lit(is_all and not selection.has(MESSAGE))  # without a message table, the stated ones are all
     for metric in metrics:
         value = pl.when(is_stated).then(pl.col(metric.name).fill_null(0)).otherwise(metric.name)
-        extra = pl.col("rest").fill_null(0) if _counts_delivered(metric) else 0
+        extra = pl.col("unreported").fill_null(0) if _counts_delivered(metric) else 0
         counted = counted.with_columns((value + extra).alias(metric.name))
-    return counted.drop("rest")
+    return counted.drop("unreported")
 
 
 def _counts_delivered(metric: Metric) -> bool:

@@ -102,9 +102,10 @@ def _is_precounted(selection: Selection, counted: Counted, formula: Formula) -> 
 
 def _add_up_precounted(selection: Selection, counted: Counted, formulas: dict[str, Formula]) -> pl.DataFrame:
     """Add up stored counts, and the rows that have none."""
-    groups, uncounted = ["delivery_id"], cells(counted.rest, formulas.values(), list(COUNTED_BY), selection.backend)
-    all_cells = _collect_cells(selection, [_precounted_cells(counted.counts).lazy(), *uncounted], groups)
-    return added_up(_counted_cells("event", all_cells), formulas, groups)
+    uncounted_cells = cells(counted.uncounted, formulas.values(), list(COUNTED_BY), selection.backend)
+    parts = [_precounted_cells(counted.counts).lazy(), *uncounted_cells]
+    all_cells = _collect_cells(selection, parts, ["delivery_id"])
+    return added_up(_counted_cells("event", all_cells), formulas, ["delivery_id"])
 
 
 def _cells(selection: Selection, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:

@@ -59,18 +59,20 @@ def choice(value: pl.Expr) -> pl.Expr:
 def with_choices(tables: Tables, visits: pl.LazyFrame) -> pl.LazyFrame:
     """Add visitors' choices: `latest`, and `in_force` at the instant of each visit (for an undated one, the latest).
 
-    In: visits or page hits with `visitor`, `occurred_at` and `own`, the choice used if no other is known.
+    In: visits or page hits with `visitor`, `occurred_at` and `own_choice`, the choice used if no other is known.
     Out: 0 allowed, 1 refused, null unknown.
     """
     choices = _choices(tables)
     latest = choices.group_by("visitor").agg(latest=pl.col("choice").sort_by("occurred_at", "choice").last())
     with_latest = visits.join(latest, on="visitor", how="left", maintain_order="left")
-    with_latest = with_latest.with_columns(latest=pl.coalesce("latest", "own"))
+    with_latest = with_latest.with_columns(latest=pl.coalesce("latest", "own_choice"))
     dated = with_latest.filter(pl.col("occurred_at").is_not_null()).with_row_index("place").sort("occurred_at")
     choices = choices.rename({"choice": "in_force"}).sort("occurred_at")
     with_choice = dated.join_asof(choices, on="occurred_at", by="visitor", strategy="backward", check_sortedness=False)
-    with_choice = with_choice.with_columns(in_force=pl.coalesce("in_force", "own")).sort("place").drop("place")
-    undated = with_latest.filter(pl.col("occurred_at").is_null()).with_columns(in_force=pl.coalesce("latest", "own"))
+    with_choice = with_choice.with_columns(in_force=pl.coalesce("in_force", "own_choice")).sort("place").drop("place")
+    undated = with_latest.filter(pl.col("occurred_at").is_null()).with_columns(
+        in_force=pl.coalesce("latest", "own_choice")
+    )
     return pl.concat([with_choice, undated], how="diagonal_relaxed")
 
 

@@ -64,7 +64,7 @@ class Selection:
     def portions(self, columns: set[str]) -> Iterator["Selection"]:
         """The same question in portions of whole deliveries, each `held`, if the condition keeps less than half.
 
-        The first portion shows how much it keeps. If it is more, it is faster that each count reads what it needs.
+        The first portion shows how much it keeps. If it is more, it is faster for each count to read what it needs.
         """
         first, *others = [self] if self.where is None else self.parts(HELD // 3)
         sample = first.held(columns)
@@ -99,7 +99,7 @@ class Selection:
     def _sizes(self) -> pl.DataFrame:
         """The number of events of each delivery, with or without meeting the condition."""
         counted = self._counted_beforehand()
-        events, key = self.of_deliveries("event") if counted is None else counted.rest, ["delivery_id"]
+        events, key = self.of_deliveries("event") if counted is None else counted.uncounted, ["delivery_id"]
         sizes = [events.group_by(key).agg(rows=pl.len().cast(pl.Int64))]
         sizes += [] if counted is None else [counted.counts.lazy().group_by(key).agg(pl.col("rows").sum())]
         return self.backend.collect(pl.concat(sizes).group_by(key).agg(pl.col("rows").sum()).drop_nulls(key))
@@ -159,7 +159,8 @@ class Selection:
 
     def _has_flags(self, flags: tuple[str, ...]) -> bool:
         counted, api = self._counted_beforehand(), self.backend.api
-        events = self.backend.scan(self.tables, "event") if counted is None else counted.rest  # the others are flagged
+        # Counted events are flagged.
+        events = self.backend.scan(self.tables, "event") if counted is None else counted.uncounted
         if not set(flags) <= set(events.collect_schema()):
             return False
         rows = events if self.delivery is None else events.filter(api.col("delivery_id").is_in(self.delivery))

@@ -18,7 +18,7 @@ class Counted(NamedTuple):
     """Stored counts of events (`store.datafile.read_counts`), and the rows without."""
 
     counts: pl.DataFrame
-    rest: pl.LazyFrame
+    uncounted: pl.LazyFrame
 
 
 class Tables(Protocol):

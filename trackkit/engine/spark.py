@@ -195,10 +195,10 @@ def session() -> SparkSession:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         active = SparkSession.getActiveSession()
-        own = (active or SparkSession(_start())).newSession()
+        isolated = (active or SparkSession(_start())).newSession()
     for name, value in _SETTINGS.items():
-        own.conf.set(name, value)
-    return own
+        isolated.conf.set(name, value)
+    return isolated
 
 
 def _start() -> SparkContext:

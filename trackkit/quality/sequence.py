@@ -84,8 +84,8 @@ def _numbers(tables: Tables, servers: Sequence[str] | None) -> pl.LazyFrame:
 def _blocks(numbers: pl.LazyFrame) -> pl.DataFrame:
     """Count numbers by server and block, in batches to bound the memory for unsorted numbers."""
     number, at = pl.col("number"), pl.col("occurred_at")
-    block, one = number // 2**BLOCK_BITS, pl.lit(1, pl.Int64)
-    rows = numbers.select("log_server", block=block, len=one, lowest=number, highest=number, first=at, last=at)
+    block, count = number // 2**BLOCK_BITS, pl.lit(1, pl.Int64)
+    rows = numbers.select("log_server", block=block, len=count, lowest=number, highest=number, first=at, last=at)
     blocks = rows.limit(0).collect()
     for batch in rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False, engine="streaming"):
         blocks = _merge(pl.concat([blocks, _merge(batch)]))
