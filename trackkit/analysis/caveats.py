@@ -87,11 +87,11 @@ def limits(
     recipient: str | None = None,
     needs: Mapping[str, Sequence[str]] | None = None,
 ) -> pl.DataFrame:
-    """Return what a reader must know of the figures of a delivery, a recipient, or everything: one row per caveat.
+    """Return the caveats on the figures of a delivery, a recipient, or everything: one row each.
 
-    `needs` says which tables are used, and by which sections (`{"failure": ["Bounces"]}`); without it every missing
+    `needs` gives the tables used and the sections that use them (`{"failure": ["Bounces"]}`); without it every missing
     table has a row. Columns: `limit`, the caveat's name ("running", "unknown_links", or "missing" for a table);
-    `weight`, "warning" where figures must be read otherwise, else "note"; `table`, the missing one; `concerns`, the
+    `weight`, "warning" if it changes how figures must be read, else "note"; `table`, the missing one; `concerns`, the
     sections that miss it, or the first of the deliveries or currencies meant; `count` and `total` (hits, messages or
     deliveries); `code`, the state of the delivery; `at` and `until` (UTC). A caveat that does not apply has no row.
     Raises RequestError for an unknown delivery.
@@ -200,8 +200,8 @@ def _deleted_of(tables: Measurable, recipient: str) -> int:
     deleted_ids = deleted(tables)
     if deleted_ids.is_empty():
         return 0
-    is_theirs = pl.col("recipient_id") == recipient, pl.col("delivery_id").is_in(deleted_ids.implode())
-    rows = [tables.scan(name).filter(*is_theirs).select("delivery_id").unique() for name in ("message", "event")]
+    conditions = pl.col("recipient_id") == recipient, pl.col("delivery_id").is_in(deleted_ids.implode())
+    rows = [tables.scan(name).filter(*conditions).select("delivery_id").unique() for name in ("message", "event")]
     return pl.concat(pl.collect_all(rows)).n_unique()
 
 
@@ -268,18 +268,18 @@ def _platform_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Ca
     )
     is_unsent = is_set_aside() & ~is_deleted()
     sizes = deliveries.select(pl.len(), unsent=is_unsent.sum(), deleted=is_deleted().sum())
-    real_counts, all_counts, untracked_count = pl.collect_all([counts, sizes, untracked])
-    counts_of_real, (all_count, unsent_count, deleted_count) = real_counts.row(0, named=True), all_counts.row(0)
-    yield from _if_any("deliveries_running", counts_of_real["running"], counts_of_real["real"])
+    real_frame, all_frame, untracked_frame = pl.collect_all([counts, sizes, untracked])
+    real_counts, (all_count, unsent_count, deleted_count) = real_frame.row(0, named=True), all_frame.row(0)
+    yield from _if_any("deliveries_running", real_counts["running"], real_counts["real"])
     if tables.has("event"):
-        yield from _if_any("deliveries_untracked", untracked_count.item(), counts_of_real["real"])
+        yield from _if_any("deliveries_untracked", untracked_frame.item(), real_counts["real"])
     if tables.has("message") and len(unlogged := _unlogged_deliveries(tables)):
         yield Caveat("deliveries_unlogged", len(unlogged), _with_events(tables), concerns=list(unlogged[:MAX_NAMED]))
     yield from _if_any("deliveries_set_aside", unsent_count, all_count)
     yield from _if_any("deliveries_deleted", deleted_count, all_count)
     removed = still_there(tables, purged(tables).lazy()).collect()
     yield from _if_any("deliveries_removed", removed["delivery_id"].n_unique())
-    yield from _if_any("deliveries_text_unknown", counts_of_real["text_unknown"], counts_of_real["real"])
+    yield from _if_any("deliveries_text_unknown", real_counts["text_unknown"], real_counts["real"])
     yield from _message_limits(tables)
     yield from _if_any("without_delivery", hits["without_delivery"], hits["total"])
 

@@ -1,8 +1,8 @@
 """Web applications: how far visitors walk along the pages of a path, and where they came from.
 
-A path is the steps of one goal, the target action of the tags of an application; one without goals is one path.
-Visitors are persons: browser identities, else recipients. Those who refused web tracking are left out of every figure
-with their whole history, and counted apart. Who walked along two paths is a visitor of both.
+A path is the steps towards one goal, the target action of an application's tags; an application without goals is one
+path. Visitors are browser identities, else recipients. Those who refused web tracking are left out of every figure with
+their whole history, and counted separately. A visitor may be on several paths.
 """
 
 from typing import Annotated
@@ -42,9 +42,9 @@ FOUND_BY = pl.Enum(["cookie", "application", "nothing"])
 
 
 def applications(tables: Measurable, web_application: str = "") -> list[str]:
-    """Return the names of the web applications, most displayed first, or the one asked for alone.
+    """Return the names of the web applications, most displayed first, or only the one asked for.
 
-    Raises RequestError for one that no page belongs to.
+    Raises RequestError for one without pages.
     """
     counts = _pages(tables).group_by("web_application").len().collect()
     names = counts.sort("len", "web_application", descending=[True, False])["web_application"].to_list()
@@ -72,8 +72,8 @@ def conversion(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl
     In: the frame of `counted_pages`. Columns: `web_application`; `goal`, null without one; `pages` displayed and
     `visitors`, both counted ones; `steps` of its path; `started`, visitors of the first step; `converted`, those of
     every step, and `conversion_rate` = converted / started; `bounced`, visitors of the first step and of no later one,
-    and `bounce_rate` = bounced / started; `left_out`, visitors who are in none of these, and `left_out_rate`, out of
-    all `everyone`. Rates are null when nobody is in their denominator. `order` as in `funnel`.
+    and `bounce_rate` = bounced / started; `left_out`, visitors who count in none of these, and `left_out_rate`, out
+    of `everyone`. Rates are null if their denominator is 0. `order` as in `funnel`.
     """
     steps_by_path = funnel(pages, order).group_by(PATH)
     steps = steps_by_path.agg(steps=_count(), started=pl.col("started").first(), converted=pl.col("visitors").last())
@@ -95,14 +95,14 @@ def conversion(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl
 
 
 def funnel(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.DataFrame:
-    """Return how many visitors got how far: one row per web application, path and step.
+    """Return how many visitors reached each step: one row per web application, path and step.
 
     In: the frame of `counted_pages`. Columns: `web_application`, `goal`; `place` (1, 2...), `step` (its number on the
     path), `page` (the names of its pages); `displayed`, visitors of this step; `visitors`, those of this and of all
     steps before; `started`, those of the first step; `share` = visitors / started; `before`, those of the step before;
-    `lost` = before - visitors, and `loss_rate` = lost / before; both null for the first step. `order` "strict" asks
-    besides that each step was first displayed at or after the one before. A step that only visitors left out saw is
-    there with 0; pages without a step are on no path.
+    `lost` = before - visitors, and `loss_rate` = lost / before; both null for the first step. `order` "strict" also
+    requires that each step was first displayed at or after the one before. A step that only excluded visitors saw has
+    0; pages without a step are on no path.
     """
     require_word("order", order, ORDERS)
     walks = _walks(pages, order)
@@ -129,9 +129,9 @@ def traffic_sources(
 ) -> pl.DataFrame:
     """Return where the visitors came from: one row per web application, path and source, the largest first.
 
-    In: the frame of `counted_pages`. The source of a visitor is the delivery in the cookie of the visitor's
-    earliest page in the application that has one not deleted; else `external_delivery`, the external
-    delivery set in the application or, failing that, in its target mapping. Columns: `web_application`, `goal`; `rank`,
+    In: the frame of `counted_pages`. The source of a visitor is the delivery in the cookie of their earliest page in the
+    application that has one not deleted; else `external_delivery`, the external delivery set in the application or,
+    failing that, in its target mapping. Columns: `web_application`, `goal`; `rank`,
     null for the others after the `top`; `found_by` ("cookie", "application", "nothing", null for the others);
     `delivery_id` and `source` (its label), null when there is none; `visitors`, their `total` on the path, `share`;
     `started`, `converted` and `conversion_rate` of this source's visitors, as in `conversion`.

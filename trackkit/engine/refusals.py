@@ -70,9 +70,8 @@ def with_choices(tables: Tables, visits: pl.LazyFrame) -> pl.LazyFrame:
     choices = choices.rename({"choice": "in_force"}).sort("occurred_at")
     with_choice = dated.join_asof(choices, on="occurred_at", by="visitor", strategy="backward", check_sortedness=False)
     with_choice = with_choice.with_columns(in_force=pl.coalesce("in_force", "own_choice")).sort("place").drop("place")
-    undated = with_latest.filter(pl.col("occurred_at").is_null()).with_columns(
-        in_force=pl.coalesce("latest", "own_choice")
-    )
+    undated = with_latest.filter(pl.col("occurred_at").is_null())
+    undated = undated.with_columns(in_force=pl.coalesce("latest", "own_choice"))
     return pl.concat([with_choice, undated], how="diagonal_relaxed")
 
 

@@ -27,7 +27,7 @@ class Selection:
     backend: Backend = POLARS
     left_out: Sequence[str] = ()
     tests: Sequence[Any] = ()
-    kept: pl.DataFrame | None = None
+    in_memory: pl.DataFrame | None = None
     span: tuple[str, str] | None = None
     events: int = 0  # in the span, with or without meeting the condition
     flagged: dict[tuple[str, ...], bool] = field(default_factory=dict)
@@ -58,8 +58,8 @@ class Selection:
             return self
         events = self.of("event")
         needed = [name for name in events.collect_schema() if name in columns]
-        kept = self.backend.collect(events.select(needed).head(HELD + 1))
-        return self if kept.height > HELD else self._replace(kept=kept)
+        in_memory = self.backend.collect(events.select(needed).head(HELD + 1))
+        return self if in_memory.height > HELD else self._replace(in_memory=in_memory)
 
     def portions(self, columns: set[str]) -> Iterator["Selection"]:
         """The same question in portions of whole deliveries, each `held`, if the condition keeps less than half.
@@ -70,10 +70,10 @@ class Selection:
         sample = first.held(columns)
         if not others:
             yield sample
-        elif sample.kept is None or 2 * sample.kept.height > first.events:
+        elif sample.in_memory is None or 2 * sample.in_memory.height > first.events:
             yield self
         else:
-            share = max(sample.kept.height, 1) / first.events
+            share = max(sample.in_memory.height, 1) / first.events
             yield from (part.held(columns) for part in self.parts(int(HELD / 2 / share)))
 
     def parts(self, most: int) -> list["Selection"]:
@@ -81,7 +81,7 @@ class Selection:
 
         Counting within deliveries then needs memory for one part; in a sorted store each part reads its own files.
         """
-        is_planned = self.kept is not None or self.span is not None
+        is_planned = self.in_memory is not None or self.span is not None
         if is_planned or not self.backend.is_local or self._length <= most:
             return [self]
         sized = self._sizes.sort("delivery_id").group_by(part=pl.col("rows").cum_sum() // most, maintain_order=True)
@@ -110,7 +110,7 @@ class Selection:
 
     def of(self, source: str) -> Any:
         """Rows that meet the condition, of all deliveries if none is named; `in_scope` leaves out those set aside."""
-        rows = self._all(source) if self.kept is None or source != "event" else self.kept.lazy()
+        rows = self._all(source) if self.in_memory is None or source != "event" else self.in_memory.lazy()
         return rows.filter(*self.tests) if self.tests else rows
 
     def _all(self, source: str) -> Any:
