@@ -17,14 +17,8 @@ STEPS = {
     **{"1m": 60, "10m": 600, "30m": 1_800, "1h": 3_600, "3h": 10_800},
     **{"1d": 86_400, "1w": 604_800, "1mo": 2_629_800, "1y": 31_557_600},
 }
-CALLED = {
-    "24h": "1d",
-    "half_hour": "30m",
-    "hour": "1h",
-    "day": "1d",
-    "week": "1w",
-    "month": "1mo",
-}  # in reports
+# The names that reports use.
+CALLED = {"24h": "1d", "half_hour": "30m", "hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}
 LONGER = tuple(step for step, seconds in STEPS.items() if seconds > 3_600)  # contain both hours of one name
 _LATER = ("0m", "30m", "1h", "1d")  # what clocks have skipped: half an hour, an hour, a day (Samoa, 2011)
 Asked = str | date | datetime
@@ -96,8 +90,8 @@ def _offset(at: datetime) -> str:
 
 def is_changed(day: datetime, zone: str) -> bool:
     """Return whether clocks of `zone` change on the day that begins there at `day`."""
-    limits = [day.replace(tzinfo=ZoneInfo(zone)), (day + timedelta(days=1)).replace(tzinfo=ZoneInfo(zone))]
-    return len({at.replace(fold=fold).utcoffset() for at in limits for fold in (0, 1)}) > 1
+    bounds = [day.replace(tzinfo=ZoneInfo(zone)), (day + timedelta(days=1)).replace(tzinfo=ZoneInfo(zone))]
+    return len({at.replace(fold=fold).utcoffset() for at in bounds for fold in (0, 1)}) > 1
 
 
 def instants_of(shown: datetime, zone: str) -> list[datetime]:
@@ -164,11 +158,9 @@ def _instant_of_day(day: date, zone: str, end_of_day: bool) -> datetime:
         if end_of_day:
             return datetime.combine(day, time.max, ZoneInfo(zone)).replace(fold=1)
         midnight = datetime.combine(day, time())
-        starts = [
-            instant for hours in (0, 0.5, 1, 24) for instant in instants_of(midnight + timedelta(hours=hours), zone)
-        ]
-        return starts[0]
-    except (OverflowError, IndexError):
+        starts = [midnight + timedelta(hours=hours) for hours in (0, 0.5, 1, 24)]
+        return next(instant for start in starts for instant in instants_of(start, zone))
+    except (OverflowError, StopIteration):
         raise _not_a_time(day, "The date") from None
 
 

@@ -129,19 +129,17 @@ def traffic_sources(
 ) -> pl.DataFrame:
     """Return where the visitors came from: one row per web application, path and source, the largest first.
 
-    In: the frame of `counted_pages`. The source of a visitor is the delivery in the cookie of their earliest page in the
-    application that has one not deleted; else `external_delivery`, the external delivery set in the application or,
-    failing that, in its target mapping. Columns: `web_application`, `goal`; `rank`,
-    null for the others after the `top`; `found_by` ("cookie", "application", "nothing", null for the others);
-    `delivery_id` and `source` (its label), null when there is none; `visitors`, their `total` on the path, `share`;
-    `started`, `converted` and `conversion_rate` of this source's visitors, as in `conversion`.
+    In: the frame of `counted_pages`. The source of a visitor is the delivery in the cookie of their earliest page that
+    has one not deleted; else `external_delivery`, the external delivery set in the application or, failing that, in its
+    target mapping. Columns: `web_application`, `goal`; `rank`, null for the others after the `top`; `found_by`
+    ("cookie", "application", "nothing", null for the others); `delivery_id` and `source` (its label), null when there
+    is none; `visitors`, their `total` on the path, `share`; `started`, `converted` and `conversion_rate` of this
+    source's visitors, as in `conversion`.
     """
     cookie = pl.col("delivery_id").sort_by("occurred_at", nulls_last=True).drop_nulls().first()
     counted = _counted_visits(pages).with_columns(unnamed_if_deleted(tables))
-    by_cookie, by_application = (
-        pl.col("cookie").is_not_null(),
-        pl.lit("application" if external_delivery else "nothing"),
-    )
+    by_cookie = pl.col("cookie").is_not_null()
+    by_application = pl.lit("application" if external_delivery else "nothing")
     sources = counted.group_by("web_application", "visitor").agg(cookie=cookie)
     sources = sources.with_columns(
         delivery_id=pl.coalesce("cookie", pl.lit(str(external_delivery) if external_delivery else None, pl.String)),
