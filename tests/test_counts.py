@@ -52,7 +52,7 @@ def test_files_tell_every_event_and_the_figures_are_those_of_the_rows(
     height = pl.read_parquet(path, hive_partitioning=False).height
     before = measure(store)
     without_counts(path)
-    assert told(open_store(tmp_path / "store")).rest.collect().height == height
+    assert told(open_store(tmp_path / "store")).uncounted.collect().height == height
     assert measure(open_store(tmp_path / "store")).equals(before)
 
 
