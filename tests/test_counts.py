@@ -43,7 +43,7 @@ def test_files_tell_every_event_and_the_figures_are_those_of_the_rows(
     store = open_store(tmp_path / "store")
     store.ingest(tmp_path / "raw")
     events = store.scan("event").collect()
-    rest = told(store).rest.collect()
+    rest = told(store).uncounted.collect()
     counted = told(store).counts.select(pl.col("rows", *schema.FIRSTS).sum()).row(0)
     assert counted == (events.height, *(events[flag].sum() for flag in schema.FIRSTS))
     assert rest.is_empty() and measure(store).equals(by_rows(store))
@@ -52,7 +52,7 @@ def test_files_tell_every_event_and_the_figures_are_those_of_the_rows(
     height = pl.read_parquet(path, hive_partitioning=False).height
     before = measure(store)
     without_counts(path)
-    assert told(open_store(tmp_path / "store")).rest.collect().height == height
+    assert told(open_store(tmp_path / "store")).uncounted.collect().height == height
     assert measure(open_store(tmp_path / "store")).equals(before)
 
 

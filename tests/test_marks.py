@@ -16,7 +16,7 @@ from tests.test_store import START, add, message_of, open_of
 from trackkit import schema
 from trackkit.analysis.web import attribute_web, counted_tables
 from trackkit.engine import counting, selection
-from trackkit.engine.counting import UNTOLD, in_order
+from trackkit.engine.counting import UNKNOWN, in_order
 from trackkit.engine.measure import measure
 from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Snapshot, Tables
@@ -200,7 +200,7 @@ def test_rows_in_order_are_counted_without_holding_them_and_others_refused(rows:
     for place, name in ((1, "messages"), (2, "people")):
         told = {one: {row[place] for row in rows if row[0] == one and row[place]} for one in deliveries if one}
         counted = {row["delivery_id"]: row[name] for row in found.iter_rows(named=True) if row["delivery_id"]}
-        assert counted == {one: len(numbers) or UNTOLD for one, numbers in told.items()}
+        assert counted == {one: len(numbers) or UNKNOWN for one, numbers in told.items()}
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,11 +1,11 @@
-"""What can go wrong, said in one sentence: what was asked, what we got, what would work."""
+"""Errors, each one sentence: what was asked, what we got, what would work."""
 
 import difflib
 from collections.abc import Collection, Iterable
 
 from trackkit.plain import one_line
 
-_MOST_KNOWN = 10  # words of a list in a sentence
+_MOST_KNOWN = 10  # words listed in a sentence
 
 
 class TrackkitError(Exception):
@@ -14,7 +14,7 @@ class TrackkitError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return one_line(super().__str__())  # names in it come from anywhere
+        return one_line(super().__str__())  # it may quote names from any source
 
 
 class RequestError(TrackkitError):
@@ -36,7 +36,7 @@ class ReportError(TrackkitError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the nearest known word, or ten known words when none is near.
+    """Return ` Did you mean 'x'?` for the nearest known word, or up to ten known words if none is near.
 
     >>> did_you_mean("open_rat", ["open_rate", "click_rate"])
     " Did you mean 'open_rate'?"
@@ -54,7 +54,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def require_word(what: str, word: str, known: Collection[str]) -> str:
-    """Return a word that is among the known ones; RequestError naming the nearest.
+    """Return a word if it is known; otherwise raise RequestError naming the nearest.
 
     >>> require_word("order", "any", ("any", "strict"))
     'any'

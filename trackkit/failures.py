@@ -1,4 +1,4 @@
-"""What the system refuses (no space, no permission, a file system that is read only), said in one sentence."""
+"""Failures of the system (no space, no permission, a read-only file system), each in one sentence."""
 
 import errno
 import os
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from trackkit.errors import RequestError
 
-# Libraries written in Rust tell the system's number, and some the path.
+# Libraries written in Rust give the system's error number, and some the path.
 _NUMBER, _PATH = re.compile(r"\(os error (\d+)\)"), re.compile(r"(?<![\w:/])/[^\s:'\"()]+")
-_UNTOLD = "Invalid thrift: transport error"  # all that polars says of the end of a file that could not be written
+_UNFINISHED_FILE = "Invalid thrift: transport error"  # polars' only message when the end of a file could not be written
 _NO_PERMISSION = "There is no permission for {}: ask its owner, or name another place; {}"
 _NO_SPACE = "There is no space left to write {}: make room or name another place, then repeat it; {}"
 _AS_IT_WAS = "what was there before still counts."
@@ -25,27 +25,27 @@ SENTENCES = {
 
 
 def refused_by_system(error: BaseException) -> RequestError | None:
-    """Return what the system refused in a sentence with what to do; None where it was not the system."""
-    for cause in _behind(error):
+    """Return a sentence saying what the system refused and what to do; None if the cause is not the system."""
+    for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno is not None:
             return _sentence(cause.errno, cause.filename2 or cause.filename)
         if (number := _NUMBER.search(str(cause))) is not None:
             place = _PATH.search(str(cause))
             return _sentence(int(number[1]), place[0] if place else None)
-        if _UNTOLD in str(cause):
+        if _UNFINISHED_FILE in str(cause):
             return _sentence(errno.ENOSPC, None)
     return None
 
 
-def _behind(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it carries or came from."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those in its arguments and causes."""
     waiting, seen = [error], set[int]()
     while waiting:
-        one = waiting.pop(0)
-        if id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            waiting += [each for each in (*one.args, one.__cause__) if isinstance(each, BaseException)]
+        cause = waiting.pop(0)
+        if id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [nested for nested in (*cause.args, cause.__cause__) if isinstance(nested, BaseException)]
 
 
 def _sentence(number: int, place: object) -> RequestError:

@@ -7,12 +7,12 @@
     several("{count} delivery", "{count} deliveries", count, lang)        # {count} by locale
     SERIES = translatable({"opens": "Opens"})                             # then say(SERIES[name], lang)
 
-A language is a file `reports_templates/locales/<lang>.po`; a local copy wins. `make messages` collects what is written
-in `say("...")`, `several("...", "...")`, `translatable(...)`, in the labels of metrics, in the words of templates and
-in the page's own template. So write whole sentences with named holes, never pieces of one, and never `say(f"...")`.
-Text of a log is data: it is never said. What has no translation is said in English.
+A language is a file `reports_templates/locales/<lang>.po`; a local copy wins. `make messages` collects the text in
+`say("...")`, `several("...", "...")`, `translatable(...)`, labels of metrics, templates and the page's own template. So
+write whole sentences with named placeholders, never parts of one, and never `say(f"...")`. Text from logs is data and
+is never translated. Without a translation, text stays English.
 
-Functions that make something to be read (charts, tables) take `lang: str = "en"`, last; notebooks pass `lang=lang`.
+Functions whose output people read (charts, tables) take `lang: str = "en"`, last; notebooks pass `lang=lang`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trackkit import resources
 from trackkit.errors import RequestError, did_you_mean
 
-if TYPE_CHECKING:  # loaded when a language is first read, since every module with words imports this one
+if TYPE_CHECKING:  # imported only when a language is read, since most modules import this one
     from babel.messages.catalog import Catalog, Message
 
 SOURCE = "en"
@@ -38,7 +38,7 @@ Words = TypeVar("Words", str, Mapping[Any, str], Iterable[str])
 
 
 def translatable(words: Words) -> Words:
-    """Mark words (a sentence, or the values of a mapping, or a list) that will be said later; return them as they are.
+    """Mark text (a sentence, the values of a mapping, or a list) for translation; return it unchanged.
 
     >>> translatable({"opens": "Opens"})["opens"]
     'Opens'
@@ -47,34 +47,34 @@ def translatable(words: Words) -> Words:
 
 
 def say(text: str, lang: str = SOURCE, /, **values: object) -> str:
-    """Return a sentence in a language, its named holes filled; in English where the catalogue has none.
+    """Return a sentence in a language with its placeholders filled; in English if it has no translation.
 
     >>> say("Time since the launch", "pt_BR"), say("{of} of {all}", "en", of=2, all=3)
     ('Tempo desde o lançamento', '2 of 3')
     """
-    said = _catalogue(lang).gettext(text) if text else ""
-    return said.format(**values) if values else said
+    translated = _catalogue(lang).gettext(text) if text else ""
+    return translated.format(**values) if values else translated
 
 
 def several(one: str, many: str, count: int, lang: str = SOURCE, /, **values: object) -> str:
-    """Return the sentence for a number of things, by the language's own rule of plurals; {count} is the number.
+    """Return the sentence for a number of things, by the language's plural rule; {count} is the number.
 
     >>> several("{count} delivery", "{count} deliveries", 1), several("{count} delivery", "{count} deliveries", 1200)
     ('1 delivery', '1,200 deliveries')
     """
     from babel.numbers import format_decimal
 
-    said = _catalogue(lang).ngettext(one, many, count)
-    return said.format(count=format_decimal(count, locale=lang), **values)
+    translated = _catalogue(lang).ngettext(one, many, count)
+    return translated.format(count=format_decimal(count, locale=lang), **values)
 
 
 def speech(lang: str) -> dict[str, Callable[..., str]]:
-    """Return what a page's template speaks with: `say("...")`, and `several("...", "...", count)`."""
+    """Return the functions for a page's template: `say("...")` and `several("...", "...", count)`."""
 
-    def in_number(one: str, many: str, count: int, **values: object) -> str:
+    def plural(one: str, many: str, count: int, **values: object) -> str:
         return several(one, many, count, lang, **values)
 
-    return {"say": lambda text, **values: say(text, lang, **values), "several": in_number}
+    return {"say": lambda text, **values: say(text, lang, **values), "several": plural}
 
 
 def said(words: Mapping[str, str], lang: str = SOURCE) -> dict[str, str]:
@@ -87,7 +87,7 @@ def said(words: Mapping[str, str], lang: str = SOURCE) -> dict[str, str]:
 
 
 def languages() -> list[str]:
-    """Return the languages there are words in: English, and one for each catalogue.
+    """Return the languages available: English, and one for each catalogue.
 
     >>> languages()
     ['en', 'pt_BR']
@@ -108,7 +108,7 @@ def require_language(lang: str) -> str:
 
 
 def tag(lang: str) -> str:
-    """Return a language as the web names it.
+    """Return a language's tag in HTML.
 
     >>> tag("pt_BR")
     'pt-BR'
@@ -117,7 +117,7 @@ def tag(lang: str) -> str:
 
 
 def holes(text: str) -> set[str]:
-    """Return the names in braces of a sentence; a brace without its partner is a hole of that name.
+    """Return the placeholders of a sentence; an unbalanced brace makes the whole sentence one.
 
     >>> sorted(holes("{of} of {all}")), holes("100 }")
     (['all', 'of'], {'100 }'})
@@ -129,7 +129,7 @@ def holes(text: str) -> set[str]:
 
 
 def catalogue_file(lang: str) -> Path | None:
-    """Return the catalogue of a language, the local copy before the shipped one; none for English, the source."""
+    """Return the catalogue of a language, the local copy before the shipped one; None for English, the source."""
     if lang == SOURCE:
         return None
     try:
@@ -140,23 +140,23 @@ def catalogue_file(lang: str) -> Path | None:
 
 
 def require_catalogue(path: Path) -> None:
-    """Refuse a file `<language>.po` that is no catalogue, or whose translations cannot fill their sentences."""
-    _read(path, path.stem, path.stat().st_mtime_ns)
+    """Refuse a file `<language>.po` that is no catalogue, or whose placeholders differ from the sentences'."""
+    _compile(path, path.stem, path.stat().st_mtime_ns)
 
 
 def _catalogue(lang: str) -> NullTranslations:
     path = catalogue_file(lang)
-    return _ENGLISH if path is None else _read(path, lang, path.stat().st_mtime_ns)
+    return _ENGLISH if path is None else _compile(path, lang, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path, lang: str, changed_at: int) -> GNUTranslations:
-    """Compile a catalogue in memory; one that could not fill a sentence is refused before any page is made."""
+def _compile(path: Path, lang: str, changed_at: int) -> GNUTranslations:
+    """Compile a catalogue in memory; refuse one with wrong placeholders before any page is rendered."""
     from babel.messages.mofile import write_mo
 
     catalogue = read(path, lang)
     for message in catalogue:
-        if fault := _misfit(message):
+        if fault := _placeholder_error(message):
             raise RequestError(f"{path}: {fault}")
     compiled = BytesIO()
     write_mo(compiled, catalogue)
@@ -165,7 +165,7 @@ def _read(path: Path, lang: str, changed_at: int) -> GNUTranslations:
 
 
 def read(path: Path, lang: str) -> Catalog:
-    """Read a gettext catalogue; RequestError when the file is none, or no locale is called so."""
+    """Read a gettext catalogue; RequestError if the file is none, or there is no such locale."""
     from babel import Locale, UnknownLocaleError
     from babel.messages.pofile import PoFileError, read_po
 
@@ -179,16 +179,15 @@ def read(path: Path, lang: str) -> Catalog:
         raise RequestError(f"{path}: {lang!r} is no language and country such as 'pt_BR' or 'fr'.") from None
 
 
-def _misfit(message: Message) -> str:
-    """What is wrong with a translation: its holes are not those of the English sentence."""
-    if not message.id:  # the head of the catalogue
+def _placeholder_error(message: Message) -> str:
+    """The error if a translation's placeholders are not those of the English sentence; else ""."""
+    if not message.id:  # the catalogue's header
         return ""
-    wanted = set().union(*(holes(text) for text in _texts(message.id)))
+    expected = set().union(*(holes(text) for text in _texts(message.id)))
     for text in filter(None, _texts(message.string)):
-        if holes(text) != wanted:
-            return (
-                f"the translation {text[:80]!r} must have these names in braces: {', '.join(sorted(wanted)) or 'none'}."
-            )
+        if holes(text) != expected:
+            names = ", ".join(sorted(expected)) or "none"
+            return f"the translation {text[:80]!r} must have these names in braces: {names}."
     return ""
 
 

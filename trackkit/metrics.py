@@ -1,11 +1,11 @@
-"""The heart: every indicator declared once, as data. `measure` computes them; documentation and checks read them here.
+"""Every indicator, declared once as data. `measure` computes them; documentation and checks are made from them.
 
-There are seven formulas: `Count`, `Distinct`, `Total` and `Known` look at the rows of one source; `Ratio`, `Difference`
-and `Estimate` are made only of other metrics, so that a rate's parts stay visible and it divides last. A new indicator
-is one block here and one example in `tests/spec/`.
+There are seven formulas: `Count`, `Distinct`, `Total` and `Known` read the rows of one source; `Ratio`, `Difference`
+and `Estimate` are made only of other metrics, so that a rate's parts stay visible and division comes last. A new
+indicator is one block here and one example in `tests/spec/`.
 
 Sources: `delivery` (one row per delivery), `message` (one row per message prepared, control addresses included unless
-a formula says otherwise), `event` (one row per counted hit; those of control addresses are left out).
+a formula excludes them), `event` (one row per counted hit, without those of control addresses).
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messag
 CURRENCY, ARTICLES, RATIO = "currency", "articles", "ratio"
 BETTER, WORSE, NEUTRAL = "better", "worse", "neutral"
 
-# Which sources carry each breakdown. A metric can be broken down by what all of its sources carry.
+# The sources that have each breakdown column. A metric can be broken down by what all its sources have.
 _OF_HITS = ("link_id", "link_label", "link_category", "hour", "day", "device", "operating_system")
 _OF_AGENTS = ("operating_system_version", "browser", "browser_version", "message_format", "currency")
 BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -32,7 +32,7 @@ BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-# Values to be added up that are more than a column: each with the columns that it is made of, and its words.
+# Values derived from columns: each with the columns that it is made of, and its description.
 VALUES: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
     {
         "amount": (("amount",), "amount"),
@@ -41,24 +41,24 @@ VALUES: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
         "sold": (("amount", "articles"), "articles of 0 or more, but of refunds"),
     }
 )
-# Of them, those in money: amounts of several currencies have no sum.
+# Those in money: amounts in several currencies have no sum.
 IN_MONEY = ("amount", "sale", "refund")
 
 Condition = Mapping[str, tuple[object, ...]]
 ALWAYS: Condition = MappingProxyType({})
 
 
-def _words(where: Condition) -> str:
-    """Say a condition in words: ` where event_type is clicked`."""
-    parts = [f"{column} is {' or '.join(_value(value) for value in values)}" for column, values in where.items()]
+def _condition_words(where: Condition) -> str:
+    """Describe a condition: ` where event_type is clicked`."""
+    parts = [f"{column} is {' or '.join(_value_word(value) for value in values)}" for column, values in where.items()]
     return f" where {' and '.join(parts)}" if parts else ""
 
 
-def _value_words(column: str) -> str:
+def _column_words(column: str) -> str:
     return VALUES[column][1] if column in VALUES else column
 
 
-def _value(value: object) -> str:
+def _value_word(value: object) -> str:
     return {"None": "unknown", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
@@ -69,18 +69,18 @@ class Count:
     where: Condition = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"count of rows{_words(self.where)}"
+        return f"count of rows{_condition_words(self.where)}"
 
 
 @dataclass(frozen=True)
 class Distinct:
-    """Distinct known values of a column among rows that meet a condition, told apart by `schema.IDENTITY`."""
+    """Distinct known values of a column among rows that meet a condition, identified as in `schema.IDENTITY`."""
 
     column: str
     where: Condition = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"distinct {' and '.join(IDENTITY.get(self.column, (self.column,)))}{_words(self.where)}"
+        return f"distinct {' and '.join(IDENTITY.get(self.column, (self.column,)))}{_condition_words(self.where)}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Total:
     where: Condition = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"sum of {_value_words(self.column)}{_words(self.where)}"
+        return f"sum of {_column_words(self.column)}{_condition_words(self.where)}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Known:
     where: Condition = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"count of rows with {_value_words(self.column)}{_words(self.where)}"
+        return f"count of rows with {_column_words(self.column)}{_condition_words(self.where)}"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric less another, never below 0, worked out for each delivery and then added up."""
+    """One metric less another, never below 0, computed for each delivery and then added up."""
 
     minuend: str
     subtrahend: str
@@ -129,7 +129,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A count scaled up for the messages that cannot be observed, for each delivery, and then added up."""
+    """A count scaled up for messages that cannot be observed, computed for each delivery and then added up."""
 
     counted: str
     whole: str
@@ -143,16 +143,16 @@ Formula = Count | Distinct | Total | Known | Ratio | Difference | Estimate
 
 
 def where_of(formula: Formula) -> Condition:
-    """Return the condition of a formula that looks at rows; none for one that is made of other metrics."""
+    """Return the condition of a formula on rows; an empty one if it is made of other metrics."""
     return getattr(formula, "where", ALWAYS)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One indicator: what it is called, what it counts, how, and where its definition comes from.
+    """One indicator: its label, formula, definition, and where the definition comes from.
 
-    `label` is what every page calls it, and nothing else: the platform's word (`platform_label`) where that means one
-    thing; where the platform has one word for two, who is counted stands in brackets.
+    Every page uses `label`. It is the platform's term (`platform_label`) if that is unambiguous; if the platform uses
+    one term for two indicators, who is counted follows in brackets.
     """
 
     label: str
@@ -163,21 +163,21 @@ class Metric:
     unit: str = RATIO
     platform_label: str = ""
     higher_is: str = BETTER
-    name: str = ""  # the key that it is declared under
+    name: str = ""  # its key in METRICS
 
     @property
     def numerator(self) -> str | None:
-        """The metric divided, of a ratio."""
+        """The numerator of a ratio."""
         return self.formula.numerator if isinstance(self.formula, Ratio) else None
 
     @property
     def denominator(self) -> str | None:
-        """The metric divided by, of a ratio."""
+        """The denominator of a ratio."""
         return self.formula.denominator if isinstance(self.formula, Ratio) else None
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """The metrics this one is made of; none for a metric that looks at rows."""
+        """The metrics this one is made of; none for a metric on rows."""
         match self.formula:
             case Ratio(numerator, denominator):
                 return (numerator, denominator)
@@ -189,13 +189,13 @@ class Metric:
 
     @property
     def is_rate(self) -> bool:
-        """Whether it is a share, shown as a percentage."""
+        """Whether it is a fraction, shown as a percentage."""
         return self.unit == RATIO
 
 
 IS_OPEN: Condition = {"event_type": ("opened",)}
 IS_CLICK: Condition = {"event_type": ("clicked",)}
-# Of who refused web tracking nothing counts; where nothing says who did, everything.
+# Visits of those who refused web tracking do not count; if refusals are unknown, all do.
 ON_SITE: Condition = {"event_type": ("web_visited", "transaction")}
 NOT_REFUSED: Condition = {"is_refused": (False, None)}
 IS_VISIT: Condition = {**ON_SITE, **NOT_REFUSED}
@@ -694,11 +694,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 )
 
 
-PURCHASES = ("sales", "refunds")  # the counts of what every sum of money adds
+PURCHASES = ("sales", "refunds")  # the counts behind every sum of money
 
 
 def money_of(names: Iterable[str]) -> list[str]:
-    """Return those of some names that are metrics in money.
+    """Return the names that are metrics in money.
 
     >>> money_of(["domain", "sales", "transaction_amount"])
     ['transaction_amount']
@@ -707,7 +707,7 @@ def money_of(names: Iterable[str]) -> list[str]:
 
 
 def lineage(name: str) -> tuple[str, ...]:
-    """Return a metric's name preceded by all that it is made of, parts first.
+    """Return a metric's name, preceded by those of all its parts.
 
     >>> lineage("open_rate")
     ('unique_opens', 'delivered', 'open_rate')
@@ -719,7 +719,7 @@ def lineage(name: str) -> tuple[str, ...]:
 
 
 def sources_of(name: str) -> frozenset[str]:
-    """Return the sources that a metric's rows come from.
+    """Return the sources of a metric's rows.
 
     >>> sorted(sources_of("open_rate"))
     ['event', 'message']
@@ -728,7 +728,7 @@ def sources_of(name: str) -> frozenset[str]:
 
 
 def made_of(value: str) -> tuple[str, ...]:
-    """Return the columns that a value to be added up is made of.
+    """Return the columns that a value is made of.
 
     >>> made_of("refund"), made_of("targeted")
     (('amount',), ('targeted',))
@@ -737,10 +737,10 @@ def made_of(value: str) -> tuple[str, ...]:
 
 
 def breakdowns_of(name: str) -> tuple[str, ...]:
-    """Return what a metric can be broken down by: the columns that all of its sources carry.
+    """Return what a metric can be broken down by: the columns that all its sources have.
 
     >>> breakdowns_of("open_rate")
     ('delivery_id', 'domain', 'country')
     """
-    needed = sources_of(name)
-    return tuple(column for column, carriers in BREAKDOWNS.items() if needed <= set(carriers))
+    sources = sources_of(name)
+    return tuple(column for column, carriers in BREAKDOWNS.items() if sources <= set(carriers))

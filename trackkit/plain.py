@@ -1,10 +1,10 @@
-r"""The door to the terminal: text of others on one line, so that no name moves the cursor, adds or turns a line.
+r"""Makes untrusted text safe for the terminal: no name can move the cursor, add a line or reverse one.
 
-Letters of any script stay as they are, and so do the marks that join or direct single letters. What controls a terminal
-or the order of a line is shown as an escape.
+Letters of any script stay, as do the marks that join or direct single letters. Characters that control a terminal or
+the direction of a line become escapes.
 """
 
-# Controls (C0, delete, C1), separators of lines, what embeds or overrides a direction, and what annotates.
+# Controls (C0, delete, C1), line separators, direction embeddings and overrides, and annotations.
 _RANGES = ((0, 0x20), (0x7F, 0xA0), (0x2028, 0x202F), (0x2066, 0x206A), (0xFFF9, 0xFFFC))
 _CONTROLS = [code for start, end in _RANGES for code in range(start, end)]
 _NAMED = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
@@ -14,7 +14,7 @@ _IN_JSON = {code: rf"\u{code:04x}" for code in _CONTROLS if code >= 0x20}
 
 
 def one_line(text: object) -> str:
-    r"""Return text as one line that a terminal shows and does not obey; what is no character is escaped too.
+    r"""Return text as one line that a terminal shows and does not interpret; lone surrogates are escaped too.
 
     >>> print(one_line("a\nquality: pass \x1b[2J\u202egol.exe"))
     a\nquality: pass \x1b[2J\u202egol.exe
@@ -23,7 +23,7 @@ def one_line(text: object) -> str:
 
 
 def in_json(text: str) -> str:
-    r"""Return JSON with the same meaning that holds no controls: its strings have escapes for them.
+    r"""Return equivalent JSON without control characters: its strings have escapes for them.
 
     >>> print(in_json('{"name": "\x9b2J"}'))
     {"name": "\u009b2J"}
@@ -32,5 +32,5 @@ def in_json(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return text with escapes for bytes of a file name that are no UTF-8: their stand-ins cannot be written."""
+    """Return text with escapes for surrogates, which stand for bytes of a file name that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -13,29 +13,29 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def folders(relative: str) -> list[Path]:
-    """Return every existing folder of that name, the one that wins first: a search path for templates.
+    """Return every existing folder of that name in order of precedence: a search path for templates.
 
     >>> [folder.name for folder in folders("reports_templates")][-1]
     'reports_templates'
     """
-    return [place for root in _roots() if (place := root / _checked(relative)).is_dir()]
+    return [path for root in _roots() if (path := root / _checked(relative)).is_dir()]
 
 
 def folder(relative: str) -> Path:
-    """Return the folder that wins: the local copy in the current directory, else the shipped one.
+    """Return the local folder in the current directory, else the shipped one.
 
     Raises RequestError when there is none, or when the name leads outside.
     """
-    found = folders(relative)
-    if not found:
+    existing = folders(relative)
+    if not existing:
         raise RequestError(f"There is no folder {relative!r} here or in the package; known: {', '.join(SHIPPED)}.")
-    return found[0]
+    return existing[0]
 
 
 def find(relative: str) -> Path:
-    """Return the file that wins: the local copy in the current directory, else the shipped one.
+    """Return the local file in the current directory, else the shipped one.
 
-    Falls back file by file, so a local copy may hold only what was changed.
+    This goes file by file, so a local copy may hold only the changed files.
     Raises RequestError when there is none, or when the name leads outside.
 
     >>> find("reports_templates/../secret")
@@ -43,49 +43,49 @@ def find(relative: str) -> Path:
     trackkit.errors.RequestError: 'reports_templates/../secret' is not a name of a notebook or template.
     """
     for root in _roots():
-        if (place := root / _checked(relative)).is_file():
-            return place
+        if (path := root / _checked(relative)).is_file():
+            return path
     raise RequestError(f"There is no {relative!r} here or in the package; `trackkit init DIR` shows what there is.")
 
 
 def files(relative: str, pattern: str) -> dict[str, Path]:
-    """Return every file of a folder that matches the pattern, by stem and sorted; a local one hides the shipped one.
+    """Return the files of a folder that match a pattern, by stem and sorted; local ones hide shipped ones.
 
     >>> sorted(files("notebooks/explore", "*.ipynb"))[0]
     '01_first_look'
     """
-    found = {path.stem: path for place in reversed(folders(relative)) for path in place.glob(pattern)}
-    return dict(sorted(found.items()))
+    by_stem = {path.stem: path for directory in reversed(folders(relative)) for path in directory.glob(pattern)}
+    return dict(sorted(by_stem.items()))
 
 
 def copy_out(target: Path, say: Callable[[str], None] | None = None) -> list[Path]:
-    """Copy the shipped notebooks and templates into a folder to be changed there; return the files written.
+    """Copy the shipped notebooks and templates into a folder, to be changed there; return the files written.
 
-    A file that is there and differs is kept as it is, and `say` (stderr by default) is told of it.
+    An existing file that differs is kept, and reported to `say` (stderr by default).
     """
     say = say or (lambda line: print(line, file=sys.stderr))
     shipped = _shipped()
     written = []
     for name in _resources(shipped):
-        source, place = shipped / name, target / name
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(place, source.read_bytes())
-            written.append(place)
-        elif not filecmp.cmp(source, place, shallow=False):
-            say(f"Kept {place}: it differs from the shipped one; remove it and repeat to get the shipped one.")
+        source, destination = shipped / name, target / name
+        if not destination.exists():
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(destination, source.read_bytes())
+            written.append(destination)
+        elif not filecmp.cmp(source, destination, shallow=False):
+            say(f"Kept {destination}: it differs from the shipped one; remove it and repeat to get the shipped one.")
     return written
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Write a file beside and rename it, so that the good name never holds half of one; return its path."""
-    beside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")
+    """Write a file under a temporary name and rename it, so that it is never seen half written; return its path."""
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")
     try:
-        with beside.open("xb") as file:
+        with temporary.open("xb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
-        return beside.replace(path)
+        return temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _roots() -> list[Path]:

@@ -1,7 +1,7 @@
-"""The canonical tables: every column's name, type and meaning. Data only; nothing here reads or computes.
+"""The canonical tables: the name, type and meaning of every column. Data only; nothing here reads or computes.
 
 Instants are UTC, ids are text (they exceed 2^53, and arrive in hexadecimal), rates are fractions, null means unknown.
-Columns marked *derived* are filled by `enrich` from the other tables and are never read from a source.
+*Derived* columns are filled by `enrich` from the other tables and are never read from a source.
 """
 
 from dataclasses import dataclass, replace
@@ -11,24 +11,23 @@ import polars as pl
 from trackkit.language import translatable
 
 INSTANT = pl.Datetime("us", "UTC")
-# Amounts are added as decimals: in floating point the sum would hang on the order of the rows.
+# Amounts are added as decimals: a floating-point sum would depend on the order of the rows.
 MONEY = pl.Decimal(38, 4)
-LARGEST_AMOUNT = 1e15  # from here on it is no amount: what a purchase cost is unknown
+LARGEST_AMOUNT = 1e15  # a larger value is no amount: the cost of the purchase is unknown
 
-# What happened to a message; the platform's link types map onto the last column of LINK_TYPES.
-# Handed over to be sent; the verdicts alone would be a delivery of failures only.
+# Types of events. First, messages handed over to be sent: outcomes alone would be a delivery of failures only.
 HANDED_OVER = ("queued", "sent", "delivered", "deferred")
 _REFUSED = ("bounced", "rejected", "failed", "autoresponded")
 _BY_READERS = ("opened", "clicked", "complained", "unsubscribed", "subscribed")
 EVENT_TYPES = (*HANDED_OVER, *_REFUSED, *_BY_READERS, "mirror_page", "web_visited", "transaction", "unknown")
-# What befell a message or an address; everything else is a hit: somebody had the message before them.
+# What happened to a message or an address; everything else is a hit, that is, an act of a reader.
 NO_HITS = (*HANDED_OVER, *_REFUSED, "complained", "subscribed")
 HITS = tuple(name for name in EVENT_TYPES if name not in NO_HITS)
-ALL_TOLD = "nothing"  # in `delivery.untold`, where an earlier load may have said more
+ALL_TOLD = "nothing"  # in `delivery.untold`: all is reported; an earlier load may have listed gaps
 LINK_TYPES = {1: "clicked", 2: "opened", 3: "unsubscribed", 4: "web_visited", 5: "transaction", 6: "mirror_page"}
 
 # The platform's delivery-log status codes; 3 and 4 are success (spec, 1.8 and A5).
-# No page gives the code of "Not applicable" (accepted, not processed): ours is none that a byte can hold.
+# "Not applicable" (accepted, not processed) has no documented code; ours is outside the range of a byte.
 NOT_APPLICABLE = 1000
 _STATUSES = "excluded delivered failed delivered delivered in_progress pending cancelled prepared"
 STATUSES = dict(enumerate(_STATUSES.split())) | {NOT_APPLICABLE: "excluded"}
@@ -104,8 +103,8 @@ STATES = translatable(
 DELETED = 100  # the state of a deleted delivery
 
 
-# What a text column may hold of a person. An address or an IP address is one as a whole, a URL tells by its query, an
-# id stays what it is told apart by, and that of a person may be a hash of the address; any other text may hold all.
+# The personal data that a text column may hold: an e-mail or IP address as a whole, a URL in its query, an id as such
+# (that of a person may be a hash of the address), and any other text all of these.
 PERSONAL = ("address", "ip", "url", "person", "id", "text")
 IDS_OF_PEOPLE = ("recipient_id",)
 
@@ -118,12 +117,12 @@ class Column:
     dtype: pl.DataType
     meaning: str
     derived: bool = False
-    personal: str = ""  # what its text may tell of somebody, where neither its type nor its name says so: see PERSONAL
+    personal: str = ""  # one of PERSONAL, if neither type nor name implies it
 
 
 @dataclass(frozen=True)
 class Table:
-    """One canonical table: its grain, its key, and the column whose values say which rows a load touches."""
+    """One canonical table: its grain, its key and its columns."""
 
     name: str
     grain: str
@@ -141,7 +140,7 @@ class Table:
 
     @property
     def sourced(self) -> dict[str, pl.DataType]:
-        """The columns that a source may fill: all but the derived ones."""
+        """The columns that a source may fill: all except the derived ones."""
         return {column.name: column.dtype for column in self.columns if not column.derived}
 
     @property
@@ -151,12 +150,13 @@ class Table:
 
     @property
     def personal(self) -> dict[str, str]:
-        """What each text column may hold of a person (PERSONAL); a new column is any text, or an id by its name.
+        """The personal data that each text column may hold (PERSONAL); by default an id, by its name, or any text.
 
         >>> FAILURE.personal, MESSAGE.personal["address"]
         ({'failure_id': 'id', 'first_text': 'text'}, 'address')
         """
-        return {one.name: one.personal or self._personal(one.name) for one in self.columns if one.dtype == pl.String()}
+        texts = [column for column in self.columns if column.dtype == pl.String()]
+        return {column.name: column.personal or self._personal(column.name) for column in texts}
 
     def _personal(self, name: str) -> str:
         if name in IDS_OF_PEOPLE:
@@ -279,18 +279,18 @@ EVENT = Table("event", "one row per thing that happened to one message", ("event
     Column("message_number", NUMBER, "its message among those of its delivery, from 1; 0: says none", derived=True),
     Column("person_number", NUMBER, "its person among those of its delivery, from 1; 0: says none", derived=True),
 )
-# The columns that tell one message, or one person, from another: an id of a message says it within its delivery alone,
-# since two deliveries may give the same one; a browser is the same wherever it is seen.
+# The columns that identify a message or a person: the id of a message is unique only within its delivery, since two
+# deliveries may use the same one; a browser is the same in all deliveries.
 IDENTITY = {"message_id": MESSAGE.key, "person_id": ("person_id",)}
-# Within a delivery these tell values apart as the columns that they number do, and are counted in half the time.
+# Within a delivery these numbers identify the same values, and are counted in half the time.
 NUMBERS = {"message_id": "message_number", "person_id": "person_number"}
-# What a flag of `event` marks once in each delivery: a value of this column, among hits of this type (None: of any).
+# What each flag of `event` marks once per delivery: a value of this column, among hits of this type (None: any).
 FIRSTS: dict[str, tuple[str, str | None]] = {
     "is_first_hit": ("message_id", None),
     "is_first_click": ("message_id", "clicked"),
     "is_first_click_of_person": ("person_id", "clicked"),
 }
-# What a load works out of whole deliveries once their hits are settled.
+# What a load computes for whole deliveries once their hits are reconciled.
 MARKS = (*FIRSTS, *NUMBERS.values())
 _REPEATED = "one row per repeated open set aside because it counts once with an earlier one"
 COLLAPSED = Table("collapsed", _REPEATED, EVENT.key, EVENT.columns)

@@ -1,13 +1,13 @@
-"""How a process of our own begins, before it imports; a process that only imports trackkit is left as it is."""
+"""Set-up of our own processes before imports; a process that only imports trackkit is not affected."""
 
 import gc
 import sys
 
-# jsonschema, which altair and nbformat import, would read a grammar for its optional check of IRIs: 3 s for nothing.
+# jsonschema, imported by altair and nbformat, would parse a grammar for its optional check of IRIs, which takes 3 s.
 NOT_NEEDED = "rfc3987_syntax"
 
 
 def begin() -> None:
-    """Leave out what no command and no report needs."""
+    """Skip an import that nothing needs, and collect garbage less often."""
     sys.modules[NOT_NEEDED] = None  # type: ignore[assignment]
-    gc.set_threshold(100_000)  # importing makes many objects, none of them garbage
+    gc.set_threshold(100_000)  # imports create many objects, none of them garbage

@@ -1,7 +1,7 @@
-"""When people open, click and buy, by the clock of a zone: folded on the weekday or the time of day, and over time.
+"""When people open, click and buy, in local time: by weekday or time of day, and over time.
 
-Three series, as the platform's "User activities": opens, clicks (of e-mail links only) and transactions, repeated ones
-included. Undated events stand nowhere on a clock, so the totals here are those of dated events.
+Three series, as in the platform's "User activities": opens, clicks (on e-mail links only) and transactions, repeated
+ones included. Undated events have no time of day, so totals here are those of dated events.
 """
 
 from datetime import date, datetime, time, timedelta
@@ -19,7 +19,7 @@ from trackkit.errors import require_word
 __all__ = ["activity_over_time", "folded_activity"]
 
 SLOTS = {"half_hour": 48, "hour": 24, "day": 7}  # of a day, of a day, of a week
-EVERY = "all"
+ALL_SERIES = "all"
 
 
 def folded_activity(
@@ -27,26 +27,26 @@ def folded_activity(
     delivery: str,
     every: Annotated[str, SLOTS] = "day",
     timezone: str = "",
-    series: Annotated[str, (EVERY, *SERIES)] = EVERY,
+    series: Annotated[str, (ALL_SERIES, *SERIES)] = ALL_SERIES,
 ) -> pl.DataFrame:
-    """Return when in the week, or in the day, things happened: one row per slot and series, quiet slots included.
+    """Return activity by time of the week or of the day: one row per slot and series, quiet slots included.
 
     Columns: `slot`, from 0: the weekday from Monday for `every` "day", else the hours or half-hours from midnight;
     `series`; `count`; `total` of the series; `share` (count / total, null without events); `twice`. `series` is one of
-    them, or "all". The hour that the clocks show twice in autumn counts as one, and `twice` says so; the one that they
-    skip in spring has no slot if it was on the only day. Raises RequestError for an unknown delivery, interval, series
+    them, or "all". The hour that clocks show twice in autumn is one slot, marked by `twice`; the one that they skip in
+    spring has no slot if its day is the only one. Raises RequestError for an unknown delivery, interval, series
     or zone.
     """
-    shown, zone = _chosen(series), zone_of(tables, timezone)
-    events = _clocked(tables, delivery, every, zone).with_columns(slot=_slot(every))
+    series_shown, zone = _series_asked(series), zone_of(tables, timezone)
+    events = _local_events(tables, delivery, every, zone).with_columns(slot=_slot(every))
     days = events.select(first=pl.col("clock").min().dt.date(), last=pl.col("clock").max().dt.date())
-    counts, ends = pl.collect_all([events.group_by("slot", "series").agg(count=pl.len().cast(pl.Int64)), days])
-    first, last = ends.row(0)
-    never, twice = _changed(first, last, zone, every)
-    slots = pl.DataFrame({"slot": [slot for slot in range(SLOTS[every]) if slot not in never]}, {"slot": pl.Int64})
+    counts, span = pl.collect_all([events.group_by("slot", "series").agg(count=pl.len().cast(pl.Int64)), days])
+    first, last = span.row(0)
+    skipped, twice = _clock_changes(first, last, zone, every)
+    slots = pl.DataFrame({"slot": [slot for slot in range(SLOTS[every]) if slot not in skipped]}, {"slot": pl.Int64})
     return (
         slots.with_columns(twice=pl.col("slot").is_in(twice))
-        .join(pl.DataFrame({"series": shown}, schema={"series": SERIES_TYPE}), how="cross")
+        .join(pl.DataFrame({"series": series_shown}, schema={"series": SERIES_TYPE}), how="cross")
         .join(counts, on=["slot", "series"], how="left")
         .with_columns(pl.col("count").fill_null(0))
         .with_columns(total=pl.col("count").sum().over("series"))
@@ -60,15 +60,15 @@ def activity_over_time(
     delivery: str,
     every: Annotated[str, SLOTS] = "day",
     timezone: str = "",
-    series: Annotated[str, (EVERY, *SERIES)] = EVERY,
+    series: Annotated[str, (ALL_SERIES, *SERIES)] = ALL_SERIES,
 ) -> pl.DataFrame:
     """Return what happened when: one row per interval and series with events, in order.
 
     Columns: `starts_at` (start of the half-hour, hour or calendar day, in `timezone`), `series`, `count`. Raises as
     `folded_activity`.
     """
-    shown, zone = _chosen(series), zone_of(tables, timezone)
-    events = _clocked(tables, delivery, every, zone).filter(pl.col("series").cast(pl.String).is_in(shown))
+    series_shown, zone = _series_asked(series), zone_of(tables, timezone)
+    events = _local_events(tables, delivery, every, zone).filter(pl.col("series").cast(pl.String).is_in(series_shown))
     return (
         events.group_by(starts_at=begins(pl.col("clock"), zone, step_of(every, SLOTS, "interval")), series="series")
         .agg(count=pl.len().cast(pl.Int64))
@@ -77,24 +77,24 @@ def activity_over_time(
     )
 
 
-def _changed(first: date | None, last: date | None, zone: str, every: str) -> tuple[set[int], list[int]]:
-    """The slots of these days that clocks never showed, and those that they showed twice on one of them."""
+def _clock_changes(first: date | None, last: date | None, zone: str, every: str) -> tuple[set[int], list[int]]:
+    """The slots of these days that clocks never showed, and those that they showed twice on some day."""
     if first is None or last is None or every == "day":
         return set(), []
     length = timedelta(days=1) / SLOTS[every]
     days = [datetime.combine(first + timedelta(days=n), time()) for n in range((last - first).days + 1)]
-    never, twice = set[int](), set[int]()
+    skipped, twice = set[int](), set[int]()
     for day in days:
         starts = [day + slot * length for slot in range(SLOTS[every])] if is_changed(day, zone) else []
         for slot, start in enumerate(starts):
-            # Where clocks are changed by half an hour, half of an hour is there, or is there twice.
-            found = [len(instants_of(at, zone)) for at in (start, start + length / 2)]
-            twice |= {slot} if max(found) == 2 else set()
-            never |= {slot} if max(found) == 0 and len(days) == 1 else set()
-    return never, sorted(twice)
+            # If clocks change by half an hour, only half of a slot is skipped or repeated.
+            times_shown = [len(instants_of(at, zone)) for at in (start, start + length / 2)]
+            twice |= {slot} if max(times_shown) == 2 else set()
+            skipped |= {slot} if max(times_shown) == 0 and len(days) == 1 else set()
+    return skipped, sorted(twice)
 
 
-def _clocked(tables: Measurable, delivery: str, every: str, timezone: str) -> pl.LazyFrame:
+def _local_events(tables: Measurable, delivery: str, every: str, timezone: str) -> pl.LazyFrame:
     require_word("interval", every, SLOTS)
     zoned = local("occurred_at", zone_of(tables, timezone))
     return series_events(tables, require_delivery(tables, delivery)).select("series", clock=zoned)
@@ -108,6 +108,6 @@ def _slot(every: str) -> pl.Expr:
     return hour if every == "hour" else 2 * hour + half
 
 
-def _chosen(series: str) -> list[str]:
-    require_word("series", series, [EVERY, *SERIES])
-    return list(SERIES) if series == EVERY else [series]
+def _series_asked(series: str) -> list[str]:
+    require_word("series", series, [ALL_SERIES, *SERIES])
+    return list(SERIES) if series == ALL_SERIES else [series]

@@ -1,9 +1,9 @@
-"""With what people open and click: opens by device, system and browser; visitors, pages and versions per browser.
+"""Devices, systems and browsers: opens by each; visitors, pages and versions per browser.
 
-A visit is any hit that is no open (a click, a page of the site, the opt-out...), since only who clicked shows a browser
-of their own. A visitor is a message whose recipient made a visit; by default counted again each day, as the platform's
-table of visitors does, so a recipient of two days counts twice. Figures are of one delivery, or of the whole platform.
-Names and versions are those of `event`; a null name is a user agent that says nothing, shown as unknown.
+A visit is any hit except an open (a click, a page of the site, the opt-out...), since only a click shows the reader's
+own browser. A visitor is a message whose recipient made a visit, by default counted once per day, as in the platform's
+table of visitors: a recipient active on two days counts twice. Figures are for one delivery or the whole platform.
+Names and versions are those of `event`; a null name is a user agent that gives none, shown as unknown.
 """
 
 from datetime import date, timedelta
@@ -30,19 +30,19 @@ USAGE = "rank row name visitors pages total usage_rate days visitors_per_day pag
 HISTORY = "day rank name visitors day_visitors rate week_visitors week_day_visitors week_rate"
 DISTINCT = ("day", "period")
 KINDS = ("computer", "mobile", "unknown")
-OF_VERSIONS = "name row version visitors name_visitors relative_rate total global_rate"
-EVERY = "all"
-MOST_VERSIONS = 10  # of a name, before its others
+VERSION_COLUMNS = "name row version visitors name_visitors relative_rate total global_rate"
+ALL_NAMES = "all"
+MOST_VERSIONS = 10  # of a name, the rest being "others"
 PERIOD_DAYS = 183  # six months, the period of the platform's reports
 VERSIONS = {"browser": "browser_version", "operating_system": "operating_system_version", "device": None}
 COMPUTERS = ("PC", "Mac")
-NO_DEVICES = ("Spider",)  # what reads for people: neither a computer of theirs nor a mobile
+NOT_DEVICES = ("Spider",)  # software that reads for people: neither a computer nor a mobile
 ROWS = pl.Enum(["group", "others", "total"])
 APPLE_MAIL = "Apple Mail"
 
 
 class Period(NamedTuple):
-    """The days that figures are about, both ends included; no day at all where nothing is dated."""
+    """The days that figures are about, both ends included; both None if nothing is dated."""
 
     first: date | None
     last: date | None
@@ -54,17 +54,17 @@ class Period(NamedTuple):
 
 
 def period(tables: Measurable, delivery: str = "", days: int = PERIOD_DAYS, timezone: str = "") -> Period:
-    """Return the days looked at: the last `days` calendar days up to the last hit that is believed, from the first on.
+    """Return the period: the last `days` calendar days up to the last plausible hit, but not before the first.
 
-    0 days are all of them. Raises RequestError for an unknown delivery or zone, or days below 0.
+    0 means all days. Raises RequestError for an unknown delivery or zone, or days below 0.
     """
     if not (isinstance(days, int) and days >= 0):
         raise RequestError(f"A period is a whole number of days, 0 for all; got {days!r}.")
-    zone, known = zone_of(tables, timezone), plausible(tables, "event", delivery)
+    zone, in_range = zone_of(tables, timezone), plausible(tables, "event", delivery)
     day = _day_of(zone)
-    dated = _hits(tables, delivery).filter(known.holds())
+    dated = _hits(tables, delivery).filter(in_range.holds())
     first, last = dated.select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
-    if last and known.last and (newest := now(tables, "event", delivery)):
+    if last and in_range.last and (newest := now(tables, "event", delivery)):
         last = max(first, min(last, newest.astimezone(ZoneInfo(zone)).date()))
     if first is None or not days:
         return Period(first, last)
@@ -72,12 +72,12 @@ def period(tables: Measurable, delivery: str = "", days: int = PERIOD_DAYS, time
 
 
 def _hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
-    """Return the counted hits of a delivery, or without one of the platform; RequestError for an unknown delivery."""
+    """The counted hits of a delivery, or of all; RequestError for an unknown delivery."""
     return counted_events(tables, require_delivery(tables, delivery) if delivery else "")
 
 
-def _named(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
-    """Add `name` and `version`, what hits are grouped by, to hits; Apple Mail and mail proxies are told from browsers.
+def _with_name(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
+    """Add the groups `name` and `version` to hits; Apple Mail and mail proxies are separated from browsers.
 
     The version of a mail proxy is its name.
     """
@@ -93,22 +93,22 @@ def _named(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
 
 
 def _is_mail_proxy() -> pl.Expr:
-    """By its name. A bare "Mozilla/5.0" may be Apple's proxy or a script: it stays "Mozilla", as on the platform."""
+    """By its name; a bare "Mozilla/5.0" may be Apple's proxy or a script, and stays "Mozilla", as on the platform."""
     return pl.col("browser").str.contains("(?i)(?:mail|image)proxy$")
 
 
 def _is_apple_mail() -> pl.Expr:
-    """The platform's rules: the browser says only AppleWebKit, and the system or the device is one of Apple's."""
+    """The platform's rule: the browser is just AppleWebKit, and the system or the device is Apple's."""
     by_system = pl.col("operating_system").str.contains("iOS|Mac|OS X")
     by_device = pl.col("device").is_in(["iPhone", "iPad", "iPod"])
     return pl.col("browser").str.contains("AppleWebKit", literal=True) & (by_system | by_device)
 
 
 def _device_kind() -> pl.Expr:
-    """Return "computer" for a PC or a Mac, "mobile" for any other known device, else "unknown"."""
+    """Return "computer" for a PC or Mac, "mobile" for any other known device, else "unknown"."""
     device = pl.col("device")
-    known = device.is_not_null() & ~device.is_in(NO_DEVICES)
-    kind = pl.when(device.is_in(COMPUTERS)).then(pl.lit("computer")).when(known).then(pl.lit("mobile"))
+    is_device = device.is_not_null() & ~device.is_in(NOT_DEVICES)
+    kind = pl.when(device.is_in(COMPUTERS)).then(pl.lit("computer")).when(is_device).then(pl.lit("mobile"))
     return kind.otherwise(pl.lit("unknown"))
 
 
@@ -117,9 +117,9 @@ def _day_of(timezone: str) -> pl.Expr:
     return local("occurred_at", timezone).dt.date()
 
 
-def _within(whole: Period, timezone: str) -> pl.Expr:
-    """Return whether a hit is of a period: false for undated hits, and for all where there is no day."""
-    first, last = (pl.lit(end, dtype=pl.Date) for end in whole)
+def _within(period: Period, timezone: str) -> pl.Expr:
+    """Whether a hit is in a period; false for undated hits, and for all if the period has no day."""
+    first, last = (pl.lit(end, dtype=pl.Date) for end in period)
     return _day_of(timezone).is_between(first, last).fill_null(False)
 
 
@@ -135,11 +135,11 @@ def opens_by(
 
     Columns: `rank` (null for the two last rows); `row` ("group", "others", which is there if it has opens, "total");
     `name`; `opens`, `total`, `share` (opens / total, null without opens); the same of `mobile` opens alone
-    (`mobile_total`, `mobile_share`); and the rest, `computer` and `unknown`. A computer is a PC or a Mac, any other
-    known device is mobile. The totals are counted by themselves. Undated opens count where no period is asked for.
+    (`mobile_total`, `mobile_share`); and the others, `computer` and `unknown`. A computer is a PC or a Mac, any other
+    known device is mobile. Totals are counted separately. Undated opens count if no period is asked for.
     Raises RequestError for an unknown `by`, delivery or zone, or a `top` or `days` that is no whole number.
     """
-    opens = _named(_hits(tables, delivery), by).filter(pl.col("event_type").cast(pl.String) == "opened")
+    opens = _with_name(_hits(tables, delivery), by).filter(pl.col("event_type").cast(pl.String) == "opened")
     if days:
         zone = zone_of(tables, timezone)
         opens = opens.filter(_within(period(tables, delivery, days, zone), zone))
@@ -169,18 +169,18 @@ def usage(
 
     Columns: `rank`, `row`, `name` as in `opens_by`; `visitors`; `pages`, their visits; `total`, the visitors of all
     rows added up; `usage_rate` (visitors / total, null without visitors); `days` of the period, and per day
-    `visitors_per_day`, `pages_per_day` (null without a day). `distinct` is "day", where a visitor counts once for each
-    day, or "period", once in all. Visits without a date or a message are left out of visitors, and the former of pages.
+    `visitors_per_day`, `pages_per_day` (null without a day). `distinct` is "day" if a visitor counts once per day, or
+    "period" if once in all. Visits without a date count nowhere, those without a message only as pages.
     """
-    _refuse_distinct(distinct)
+    _require_distinct(distinct)
     zone = zone_of(tables, timezone)
-    whole = period(tables, delivery, days, zone)
-    counted = _visitors(_visits(tables, by, delivery, whole, zone), ["name"], distinct).collect()
+    dates = period(tables, delivery, days, zone)
+    counted = _visitors(_visits(tables, by, delivery, dates, zone), ["name"], distinct).collect()
     total = counted.select(pl.col("visitors", "pages").sum())
     per_day = [quotient(name, "days").alias(f"{name}_per_day") for name in ("visitors", "pages")]
     return (
         _top_rows(counted, "visitors", top, total)
-        .with_columns(total=pl.lit(total["visitors"].item(), pl.Int64), days=pl.lit(whole.days, pl.Int64))
+        .with_columns(total=pl.lit(total["visitors"].item(), pl.Int64), days=pl.lit(dates.days, pl.Int64))
         .with_columns(*per_day, usage_rate=quotient("visitors", "total"))
         .select(USAGE.split())
     )
@@ -197,13 +197,13 @@ def history(
     """Return the share of each day's visitors that each of the `top` names had: one row per day and name.
 
     Columns: `day` (date in `timezone`), `rank`, `name`, `visitors`, `day_visitors` (distinct, all names together),
-    `rate`; and for a steadier line `week_visitors`, `week_day_visitors`, the sums of the seven days up to this one, and
-    `week_rate`. Days without a visitor are not there; a name without a visitor on a day has 0. Rates of a day may add
-    up to more than 1, since a visitor may use two browsers.
+    `rate`; and for a smoother line `week_visitors`, `week_day_visitors`, the sums of the seven days up to this one, and
+    `week_rate`. Days without visitors have no row; a name without visitors on a day has 0. Rates of a day may add up to
+    more than 1, since a visitor may use two browsers.
     """
     zone = zone_of(tables, timezone)
-    whole = period(tables, delivery, days, zone)
-    visits = _visits(tables, by, delivery, whole, zone)
+    dates = period(tables, delivery, days, zone)
+    visits = _visits(tables, by, delivery, dates, zone)
     of_day, of_name, counted = pl.collect_all(
         [
             _counts(visits, ["day"]).filter(pl.col("visitors") > 0).select("day", day_visitors="visitors"),
@@ -235,10 +235,10 @@ def versions(
     delivery: str = "",
     days: Annotated[int, FROM_0] = PERIOD_DAYS,
     top: Annotated[int, FROM_1] = 10,
-    of: str = EVERY,
+    of: str = ALL_NAMES,
     timezone: str = "",
     distinct: Annotated[str, DISTINCT] = "day",
-) -> Annotated[pl.DataFrame, OF_VERSIONS.split()]:
+) -> Annotated[pl.DataFrame, VERSION_COLUMNS.split()]:
     """Return the versions in use of a "browser" or "operating_system": one row per name and version.
 
     Columns: `name` (the `top` most used, or the one asked by `of`); `row`, "group" or, after ten versions of a name,
@@ -247,45 +247,45 @@ def versions(
     the version. A visitor who changes version on a day counts for both, so the versions of a name may add up to a
     little more than the name. Raises RequestError for a name that nobody used.
     """
-    _refuse_distinct(distinct)
+    _require_distinct(distinct)
     zone = zone_of(tables, timezone)
     visits = _visits(tables, by, delivery, period(tables, delivery, days, zone), zone)
-    counted, versioned = pl.collect_all(
+    by_name, by_version = pl.collect_all(
         [_visitors(visits, ["name"], distinct), _visitors(visits, ["name", "version"], distinct)]
     )
-    chosen = ranked(counted, "visitors", ["name"], top if of == EVERY else counted.height or 1).drop_nulls("rank")
-    chosen = chosen if of == EVERY else chosen.filter(pl.col("name") == _used(of, counted))
-    rows = versioned.filter(pl.col("visitors") > 0).join(
+    chosen = ranked(by_name, "visitors", ["name"], top if of == ALL_NAMES else by_name.height or 1).drop_nulls("rank")
+    chosen = chosen if of == ALL_NAMES else chosen.filter(pl.col("name") == _require_used(of, by_name))
+    rows = by_version.filter(pl.col("visitors") > 0).join(
         chosen.select("rank", "name", name_visitors="visitors"), on="name", nulls_equal=True
     )
     return (
         _first_versions(rows)
-        .with_columns(total=pl.lit(counted["visitors"].sum(), pl.Int64))
+        .with_columns(total=pl.lit(by_name["visitors"].sum(), pl.Int64))
         .with_columns(relative_rate=quotient("visitors", "name_visitors"), global_rate=quotient("visitors", "total"))
-        .select(OF_VERSIONS.split())
+        .select(VERSION_COLUMNS.split())
     )
 
 
 def _top_rows(counts: pl.DataFrame, count: str, top: int, total: pl.DataFrame) -> pl.DataFrame:
-    """The top, all others in one row, if there are any, and the total."""
+    """The top rows, one row of all others if there are any, and the total."""
     rows = top_rows(ranked(counts, count, ["name"], top), total, ROWS)
     return rows.filter((pl.col("row") != "others") | (pl.sum_horizontal(total.columns) > 0))
 
 
 def _first_versions(rows: pl.DataFrame) -> pl.DataFrame:
-    """The most used versions of each name, and what is left of it in one row."""
+    """The most used versions of each name, and all its others in one row."""
     ordered = rows.sort("rank", pl.col("visitors").neg(), "version", nulls_last=True)
-    is_left = pl.col("rank").cum_count().over("rank") > MOST_VERSIONS
-    row = pl.when(is_left).then(pl.lit("others", ROWS)).otherwise(pl.lit("group", ROWS))
-    marked = ordered.with_columns(row=row, version=pl.when(~is_left).then("version"))
+    is_other = pl.col("rank").cum_count().over("rank") > MOST_VERSIONS
+    row = pl.when(is_other).then(pl.lit("others", ROWS)).otherwise(pl.lit("group", ROWS))
+    grouped = ordered.with_columns(row=row, version=pl.when(~is_other).then("version"))
     keys = ["rank", "name", "row", "version", "name_visitors"]
-    return marked.group_by(keys, maintain_order=True).agg(pl.col("visitors").sum())
+    return grouped.group_by(keys, maintain_order=True).agg(pl.col("visitors").sum())
 
 
-def _visits(tables: Measurable, by: str, delivery: str, whole: Period, timezone: str) -> pl.LazyFrame:
-    """The dated visits of a period: `name`, `version`, `day`, and whose they are."""
-    found = _named(_hits(tables, delivery), by).filter(is_link_hit(), _within(whole, timezone))
-    return found.select("name", "version", *MESSAGE.key, day=_day_of(timezone))
+def _visits(tables: Measurable, by: str, delivery: str, dates: Period, timezone: str) -> pl.LazyFrame:
+    """The dated visits of a period: `name`, `version`, `day`, and the key of the message."""
+    hits = _with_name(_hits(tables, delivery), by).filter(is_link_hit(), _within(dates, timezone))
+    return hits.select("name", "version", *MESSAGE.key, day=_day_of(timezone))
 
 
 def _last_week(column: str) -> pl.Expr:
@@ -293,26 +293,26 @@ def _last_week(column: str) -> pl.Expr:
 
 
 def _visitors(visits: pl.LazyFrame, groups: list[str], distinct: str) -> pl.LazyFrame:
-    """Distinct messages of each group, of each day added up or of the whole period; and pages."""
+    """Distinct messages of each group, summed over days or over the whole period; and pages."""
     if distinct == "period":
         return _counts(visits, groups)
     return _counts(visits, [*groups, "day"]).group_by(groups).agg(pl.col("visitors", "pages").sum())
 
 
 def _counts(visits: pl.LazyFrame, groups: list[str]) -> pl.LazyFrame:
-    """The visitors, whose messages are known, and the pages of each group."""
-    each = visits.group_by(*groups, *MESSAGE.key).agg(pages=pl.len().cast(pl.Int64))
+    """The visitors (known messages) and pages of each group."""
+    by_message = visits.group_by(*groups, *MESSAGE.key).agg(pages=pl.len().cast(pl.Int64))
     visitors = pl.col("message_id").count().cast(pl.Int64)
-    return each.group_by(groups).agg(visitors=visitors, pages=pl.col("pages").sum())
+    return by_message.group_by(groups).agg(visitors=visitors, pages=pl.col("pages").sum())
 
 
-def _used(of: str, counted: pl.DataFrame) -> str:
-    known = counted["name"].drop_nulls().to_list()
-    if of not in known:
-        raise RequestError(f"Nobody used {of!r} in this period.{did_you_mean(str(of), known)}")
+def _require_used(of: str, counted: pl.DataFrame) -> str:
+    names = counted["name"].drop_nulls().to_list()
+    if of not in names:
+        raise RequestError(f"Nobody used {of!r} in this period.{did_you_mean(str(of), names)}")
     return of
 
 
-def _refuse_distinct(distinct: str) -> None:
+def _require_distinct(distinct: str) -> None:
     if distinct not in DISTINCT:
         raise RequestError(f"Visitors are distinct by day or by period; got {distinct!r}.")

@@ -1,7 +1,7 @@
-"""Messages that failed: why and in which domain, each way round, and the words that the mail servers gave.
+"""Messages that failed: by reason and domain, in either order, and the mail servers' messages.
 
-Types are the platform's seven reasons of failure. What failed for another reason is one more type, "Other", which is
-there only when something did, so that the types always add up to all failed messages.
+Types are the platform's seven failure reasons. Failures for another reason have the type "Other", which is there only
+if there are any, so that types always add up to all failed messages.
 """
 
 from collections.abc import Mapping
@@ -42,25 +42,25 @@ def bounces(tables: Measurable, delivery: str, by: Annotated[str, WAYS] = "type"
     `domains.by_class` of the `top`), null where the row is about all; `errors`, messages; `contribution`, errors out of
     `contribution_of`: all errors, for a detail those of its group; `breakdown`, errors out of `breakdown_of`: all
     messages processed, by domain those of that domain. Shares are null when nothing failed or was processed; every
-    count is null when no log of messages was loaded, or none that tells what became of one, and what was processed in a
-    domain where no log tells it. Control addresses count. Raises RequestError for an unknown delivery or `by`.
+    count is null if no message log was loaded or all statuses are unknown, and so is the number processed in a domain
+    if only failures were logged. Control addresses count. Raises RequestError for an unknown delivery or `by`.
     """
     if by not in WAYS:
         raise RequestError(f"Bounces are not grouped by {by!r}.{did_you_mean(str(by), WAYS)}")
     key = require_delivery(tables, delivery)
     messages = _processed(tables, key, top)
     if not tables.has("message") or statuses_are_unknown(tables, key):
-        return _unknown(by)
+        return _unknown_rows(by)
     errors = messages.filter(pl.col("type").is_not_null())
     rows = pl.concat([_groups(errors, messages, by), _details(errors, by), _totals(errors, by)], how="diagonal")
-    rows = _compared(rows, messages, by)
+    rows = _with_breakdown_of(rows, messages, by)
     if not has_log(tables, key) and removal_of(tables, key) is None:
-        rows = _by_all_processed(tables, key, rows, by)
-    return _shares(rows)
+        rows = _without_domain_totals(tables, key, rows, by)
+    return _with_shares(rows)
 
 
 def failures(tables: Measurable, delivery: str, top: int = 10) -> pl.DataFrame:
-    """Return the messages of mail servers behind the failures of a delivery, the most frequent first: `top` of them.
+    """Return the `top` messages of mail servers behind the failures of a delivery, the most frequent first.
 
     Columns: `reason` (the platform's word), `failure_type` (its code, 1 soft, 2 hard), `first_text` (as received:
     text of a log), `messages`, `failed` (all failed messages), `share` (messages / failed). Those without a failure
@@ -71,17 +71,17 @@ def failures(tables: Measurable, delivery: str, top: int = 10) -> pl.DataFrame:
     if not tables.has("message"):
         return pl.DataFrame([{}], schema=FAILURES)
     texts = tables.scan("failure").select("failure_id", "first_text")
-    named = ["reason", "failure_type", "first_text"]
+    keys = ["reason", "failure_type", "first_text"]
     return (
         of_delivery(tables, "message", key)
         .filter(pl.col("status") == "failed")
         .join(texts, on="failure_id", how="left")
         .with_columns(reason=pl.col("failure_reason").replace_strict(FAILURE_REASONS, default=None))
-        .group_by(*named, "failure_id")
+        .group_by(*keys, "failure_id")
         .agg(messages=pl.len().cast(pl.Int64))
         .with_columns(failed=pl.col("messages").sum())
         .with_columns(share=quotient("messages", "failed"))
-        .sort("messages", *named, "failure_id", descending=[True, False, False, False, False], nulls_last=True)
+        .sort("messages", *keys, "failure_id", descending=[True, False, False, False, False], nulls_last=True)
         .head(top)
         .select(*FAILURES)
         .collect()
@@ -89,7 +89,7 @@ def failures(tables: Measurable, delivery: str, top: int = 10) -> pl.DataFrame:
 
 
 def _processed(tables: Measurable, delivery: str, top: int) -> pl.DataFrame:
-    """The messages processed, counted: `domain`, `type` (null when not failed), `messages`; both in their order."""
+    """Counts of messages processed, sorted by domain: `domain`, `type` (null if not failed), `messages`."""
     formula = METRICS["processed"].formula
     assert isinstance(formula, Count)
     status = pl.col("status").cast(pl.String)
@@ -109,14 +109,14 @@ def _processed(tables: Measurable, delivery: str, top: int) -> pl.DataFrame:
 def _groups(errors: pl.DataFrame, messages: pl.DataFrame, by: str) -> pl.DataFrame:
     """One row per type, failed or not, or per domain that a message was processed for."""
     counts = errors.group_by(by).agg(errors=pl.col("messages").sum())
-    found = _types(errors) if by == "type" else messages["domain"].unique(maintain_order=True).to_list()
-    listed = pl.DataFrame({by: found}, schema={by: pl.String})
-    rows = listed.join(counts, on=by, how="left", maintain_order="left").with_columns(pl.col("errors").fill_null(0))
+    names = _types(errors) if by == "type" else messages["domain"].unique(maintain_order=True).to_list()
+    groups = pl.DataFrame({by: names}, schema={by: pl.String})
+    rows = groups.join(counts, on=by, how="left", maintain_order="left").with_columns(pl.col("errors").fill_null(0))
     return rows.with_columns(row=pl.lit("group", ROWS), contribution_of=pl.lit(errors["messages"].sum(), pl.Int64))
 
 
 def _types(errors: pl.DataFrame) -> list[str]:
-    """The seven types, and the other one where something failed for another reason."""
+    """The seven types, with "Other" if something failed for another reason."""
     return TYPES if OTHER in errors["type"] else TYPES[:-1]
 
 
@@ -136,35 +136,35 @@ def _totals(errors: pl.DataFrame, by: str) -> pl.DataFrame:
     rows = [("total", count)]
     if by == "type" and OTHER in errors["type"]:
         rows.insert(0, ("seven", errors.filter(pl.col("type") != OTHER)["messages"].sum()))
-    frame = pl.DataFrame(rows, schema={"row": ROWS, "errors": pl.Int64}, orient="row")
-    return frame.with_columns(contribution_of=pl.lit(count, pl.Int64))
+    totals = pl.DataFrame(rows, schema={"row": ROWS, "errors": pl.Int64}, orient="row")
+    return totals.with_columns(contribution_of=pl.lit(count, pl.Int64))
 
 
-def _compared(rows: pl.DataFrame, messages: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Add what a breakdown is out of: all messages processed, or those of the row's own domain."""
+def _with_breakdown_of(rows: pl.DataFrame, messages: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Add `breakdown_of`: all messages processed, or those of the row's domain."""
     processed = pl.lit(messages["messages"].sum(), pl.Int64)
     if by == "type":
         return rows.with_columns(breakdown_of=processed)
-    own = messages.group_by("domain").agg(breakdown_of=pl.col("messages").sum())
-    joined = rows.join(own, on="domain", how="left", maintain_order="left")
+    by_domain = messages.group_by("domain").agg(breakdown_of=pl.col("messages").sum())
+    joined = rows.join(by_domain, on="domain", how="left", maintain_order="left")
     return joined.with_columns(pl.col("breakdown_of").fill_null(processed))
 
 
-def _by_all_processed(tables: Measurable, delivery: str, rows: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Of messages only those that failed are known one by one: how many others there were, nothing tells by domain."""
+def _without_domain_totals(tables: Measurable, delivery: str, rows: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Where only failures are logged, the number of messages processed is unknown by domain."""
     processed = measure(tables, "processed", delivery=delivery)["processed"].item()
     is_of_all = pl.lit(by == "type") | (pl.col("row") == "total")
     return rows.with_columns(breakdown_of=pl.when(is_of_all).then(pl.lit(processed, pl.Int64)))
 
 
-def _shares(rows: pl.DataFrame) -> pl.DataFrame:
+def _with_shares(rows: pl.DataFrame) -> pl.DataFrame:
     shares = {name: quotient("errors", f"{name}_of") for name in ("contribution", "breakdown")}
     return rows.with_columns(**shares).select(COLUMNS.split())
 
 
-def _unknown(by: str) -> pl.DataFrame:
-    """The rows that are always there, with nothing known in them."""
+def _unknown_rows(by: str) -> pl.DataFrame:
+    """The rows that are always there, with null counts."""
     rows = [{"row": "group", "type": kind} for kind in TYPES[:-1] if by == "type"] + [{"row": "total"}]
     schema: dict[str, Any] = {"row": ROWS, "type": pl.String, "domain": pl.String}
     counts = dict.fromkeys(("errors", "contribution_of", "breakdown_of"), pl.Int64)
-    return _shares(pl.DataFrame(rows, schema=schema | counts, orient="row"))
+    return _with_shares(pl.DataFrame(rows, schema=schema | counts, orient="row"))

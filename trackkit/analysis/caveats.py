@@ -1,8 +1,8 @@
-"""What the figures cannot say: tables never loaded, data that is not final, what was left out or is unknown.
+"""Caveats: tables that were never loaded, data that is not final, what was left out or is unknown.
 
-A caveat is a fact about the data, not an opinion on it: each is one row, with the numbers behind it. Nothing depends on
-the clock of the machine: what is final is judged by the newest instant in the data. Which tables an analysis reads is
-recorded from its runs (`reads.toml`), and never listed by hand.
+A caveat is a fact about the data, not an opinion: each is one row, with the numbers behind it. Whether data is final is
+judged by the newest instant in it, never by the machine's clock. The tables that an analysis reads are recorded from
+its runs (`reads.toml`), never listed by hand.
 """
 
 import tomllib
@@ -36,7 +36,7 @@ from trackkit.metrics import METRICS, Distinct, Known, Total, lineage, made_of, 
 __all__ = ["TABLES", "Caveat", "limits", "metric_needs", "table_needs"]
 
 WEIGHTS = pl.Enum(["warning", "note"])
-NAMED = 5  # how many deliveries a caveat names
+MAX_NAMED = 5  # how many deliveries a caveat names
 SCHEMA: dict[str, Any] = {
     "limit": pl.String(),
     "weight": WEIGHTS,
@@ -45,16 +45,16 @@ SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("count", "total", "code"), pl.Int64()),
     **dict.fromkeys(("at", "until"), schema.INSTANT),
 }
-# The tables whose absence costs a reader something, in the order told.
+# The tables whose absence is reported, in that order.
 _TABLES = "delivery message event link web_event failure exclusion recipient subscription service page_hit content"
 TABLES = tuple(_TABLES.split())
-# Caveats that change how the figures must be read; a missing table goes by its name.
+# Caveats that change how figures must be read; a missing table is listed by its name.
 _WARNINGS = """
     delivery message event not_listed proof model not_sent running ended_early valid late_bounces purged
     tracking_missing no_hit text_only unclassified deliveries_running deliveries_untracked only_failures
     deliveries_unlogged removed kept deliveries_removed unknown_statuses currencies deleted
 """
-# The table that a load fills a column of another one from.
+# The table from which a load fills a column of another one.
 FILLED_FROM = {
     "event_type": "link",
     "amount": "web_event",
@@ -87,11 +87,11 @@ def limits(
     recipient: str | None = None,
     needs: Mapping[str, Sequence[str]] | None = None,
 ) -> pl.DataFrame:
-    """Return what a reader must know of the figures of a delivery, a recipient, or everything: one row per caveat.
+    """Return the caveats on the figures of a delivery, a recipient, or everything: one row each.
 
-    `needs` says which tables are used, and by which sections (`{"failure": ["Bounces"]}`); without it every missing
+    `needs` gives the tables used and the sections that use them (`{"failure": ["Bounces"]}`); without it every missing
     table has a row. Columns: `limit`, the caveat's name ("running", "unknown_links", or "missing" for a table);
-    `weight`, "warning" where figures must be read otherwise, else "note"; `table`, the missing one; `concerns`, the
+    `weight`, "warning" if it changes how figures must be read, else "note"; `table`, the missing one; `concerns`, the
     sections that miss it, or the first of the deliveries or currencies meant; `count` and `total` (hits, messages or
     deliveries); `code`, the state of the delivery; `at` and `until` (UTC). A caveat that does not apply has no row.
     Raises RequestError for an unknown delivery.
@@ -110,13 +110,13 @@ def as_frame(
     warnings = set(_WARNINGS.split())
     rows = [
         asdict(caveat) | {"weight": "warning" if (caveat.table or caveat.limit) in warnings else "note"}
-        for caveat in (*_missing(tables, needs), *caveats)
+        for caveat in (*_missing_tables(tables, needs), *caveats)
     ]
     return pl.DataFrame(rows, schema=SCHEMA).sort("weight", maintain_order=True)
 
 
 def of_data(tables: Measurable, delivery: str | None, recipient: str | None) -> Iterator[Caveat]:
-    """Yield the caveats of the rows that were loaded, which are the same whatever is shown."""
+    """Yield the caveats of the loaded rows, which do not depend on what is shown."""
     hits, newest = _hits(tables, delivery, recipient)
     if delivery:
         yield from _delivery_limits(tables, require_delivery(tables, delivery), hits, newest)
@@ -134,7 +134,7 @@ def of_data(tables: Measurable, delivery: str | None, recipient: str | None) -> 
 
 
 def of_last_months(others: int, chosen: int) -> Iterator[Caveat]:
-    """Yield what a page on all deliveries of the last months leaves out."""
+    """Yield the caveat about deliveries that a page on the last months leaves out."""
     yield from _if_any("deliveries_earlier", others, others + chosen)
 
 
@@ -143,17 +143,17 @@ def _if_any(name: str, count: int | None, total: int | None = None) -> Iterator[
         yield Caveat(name, count, total)
 
 
-def _missing(tables: Measurable, needs: Mapping[str, Sequence[str]] | None) -> Iterator[Caveat]:
+def _missing_tables(tables: Measurable, needs: Mapping[str, Sequence[str]] | None) -> Iterator[Caveat]:
     for table in TABLES:
-        is_missing = not tables.has(table) and not (table == "failure" and _reasons_are_told(tables))
+        is_missing = not tables.has(table) and not (table == "failure" and _has_failure_reasons(tables))
         if is_missing and (needs is None or table in needs):
             yield Caveat("missing", table=table, concerns=list((needs or {}).get(table, ())))
 
 
 def _hits(tables: Measurable, delivery: str | None, recipient: str | None) -> tuple[dict[str, Any], datetime | None]:
-    """Count the hits asked about, by what is wrong with them; and find the newest one of all."""
-    every = tables.scan("event")
-    events = (every if delivery else still_there(tables, every)).filter(
+    """Count the hits asked about, and those with each fault; also return the newest instant of all hits."""
+    all_events = tables.scan("event")
+    events = (all_events if delivery else still_there(tables, all_events)).filter(
         is_hit(),
         *([pl.col("delivery_id") == delivery] if delivery else []),
         *([pl.col("recipient_id") == recipient] if recipient else []),
@@ -185,39 +185,40 @@ def _hits(tables: Measurable, delivery: str | None, recipient: str | None) -> tu
 
 
 def _purchases() -> dict[str, pl.Expr]:
-    """Purchases that count, those of known amount, those of them that name no currency, and the currencies named."""
+    """Counted purchases, those of known amount, those of them without a currency, and the currencies."""
     is_refused, is_known = pl.col("is_refused").fill_null(False), pl.col("amount").abs() < schema.LARGEST_AMOUNT
-    bought = (pl.col("event_type") == "transaction").fill_null(False) & is_public() & ~is_refused
-    sold, currency = bought & is_known.fill_null(False), pl.col("currency")
-    names = currency.filter(sold).drop_nulls().unique().sort()
-    unnamed = (sold & currency.is_null()).sum()
-    return {"purchases": bought.sum(), "amounts": sold.sum(), "unnamed": unnamed, "currencies": names.implode()}
+    is_purchase = (pl.col("event_type") == "transaction").fill_null(False) & is_public() & ~is_refused
+    has_amount, currency = is_purchase & is_known.fill_null(False), pl.col("currency")
+    currencies = currency.filter(has_amount).drop_nulls().unique().sort()
+    unnamed = (has_amount & currency.is_null()).sum()
+    counts = {"purchases": is_purchase.sum(), "amounts": has_amount.sum(), "unnamed": unnamed}
+    return counts | {"currencies": currencies.implode()}
 
 
 def _deleted_of(tables: Measurable, recipient: str) -> int:
     """How many deleted deliveries a recipient was in."""
-    gone = deleted(tables)
-    if gone.is_empty():
+    deleted_ids = deleted(tables)
+    if deleted_ids.is_empty():
         return 0
-    is_meant = pl.col("recipient_id") == recipient, pl.col("delivery_id").is_in(gone.implode())
-    rows = [tables.scan(name).filter(*is_meant).select("delivery_id").unique() for name in ("message", "event")]
+    conditions = pl.col("recipient_id") == recipient, pl.col("delivery_id").is_in(deleted_ids.implode())
+    rows = [tables.scan(name).filter(*conditions).select("delivery_id").unique() for name in ("message", "event")]
     return pl.concat(pl.collect_all(rows)).n_unique()
 
 
 def _orphans(tables: Measurable, events: pl.LazyFrame, table: str, listed: pl.LazyFrame | None = None) -> pl.LazyFrame:
-    """How many hits name a row that a loaded table, or those of its rows that are `listed`, does not have."""
+    """The number of hits that refer to a row missing from a loaded table, or from its `listed` rows."""
     if not tables.has(table):
         return pl.LazyFrame({"len": [0]})
     key = schema.TABLES[table].key
-    known = (tables.scan(table) if listed is None else listed).select(key)
+    rows = (tables.scan(table) if listed is None else listed).select(key)
     by_key = events.filter(pl.col(key[-1]).is_not_null()).group_by(key).len()
-    return by_key.join(known, on=key, how="anti", nulls_equal=True).select(pl.col("len").sum())
+    return by_key.join(rows, on=key, how="anti", nulls_equal=True).select(pl.col("len").sum())
 
 
 def _unlogged_hits(
     tables: Measurable, events: pl.LazyFrame, delivery: str | None, recipient: str | None
 ) -> pl.LazyFrame:
-    """Hits without their message in the delivery log; never for all of them, where it would take longest."""
+    """Hits without their message in the delivery log; skipped over all deliveries, where it takes longest."""
     if not (delivery or recipient) or (delivery and _is_counted_only(tables, delivery)):
         return pl.LazyFrame({"len": [0]})
     log = tables.scan("message")
@@ -226,10 +227,10 @@ def _unlogged_hits(
 
 
 def _amount_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Caveat]:
-    """What the amounts of purchases do not say: their currency, or anything."""
+    """Caveats about amounts of purchases: their currencies, and unknown amounts."""
     names = hits["currencies"]
     if len(names) > 1:
-        yield Caveat("currencies", len(names), concerns=names[:NAMED])
+        yield Caveat("currencies", len(names), concerns=names[:MAX_NAMED])
     elif names and hits["unnamed"]:
         yield Caveat("currency_taken", hits["unnamed"], hits["amounts"], concerns=names)
     elif names:
@@ -267,18 +268,18 @@ def _platform_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Ca
     )
     is_unsent = is_set_aside() & ~is_deleted()
     sizes = deliveries.select(pl.len(), unsent=is_unsent.sum(), deleted=is_deleted().sum())
-    counted, sized, untracked_ones = pl.collect_all([counts, sizes, untracked])
-    of_real, (every, unsent_ones, deleted_ones) = counted.row(0, named=True), sized.row(0)
-    yield from _if_any("deliveries_running", of_real["running"], of_real["real"])
+    real_frame, all_frame, untracked_frame = pl.collect_all([counts, sizes, untracked])
+    real_counts, (all_count, unsent_count, deleted_count) = real_frame.row(0, named=True), all_frame.row(0)
+    yield from _if_any("deliveries_running", real_counts["running"], real_counts["real"])
     if tables.has("event"):
-        yield from _if_any("deliveries_untracked", untracked_ones.item(), of_real["real"])
+        yield from _if_any("deliveries_untracked", untracked_frame.item(), real_counts["real"])
     if tables.has("message") and len(unlogged := _unlogged_deliveries(tables)):
-        yield Caveat("deliveries_unlogged", len(unlogged), _with_events(tables), concerns=list(unlogged[:NAMED]))
-    yield from _if_any("deliveries_set_aside", unsent_ones, every)
-    yield from _if_any("deliveries_deleted", deleted_ones, every)
+        yield Caveat("deliveries_unlogged", len(unlogged), _with_events(tables), concerns=list(unlogged[:MAX_NAMED]))
+    yield from _if_any("deliveries_set_aside", unsent_count, all_count)
+    yield from _if_any("deliveries_deleted", deleted_count, all_count)
     removed = still_there(tables, purged(tables).lazy()).collect()
     yield from _if_any("deliveries_removed", removed["delivery_id"].n_unique())
-    yield from _if_any("deliveries_text_unknown", of_real["text_unknown"], of_real["real"])
+    yield from _if_any("deliveries_text_unknown", real_counts["text_unknown"], real_counts["real"])
     yield from _message_limits(tables)
     yield from _if_any("without_delivery", hits["without_delivery"], hits["total"])
 
@@ -295,29 +296,29 @@ def _message_limits(tables: Measurable) -> Iterator[Caveat]:
 def _delivery_limits(
     tables: Measurable, key: str, hits: Mapping[str, Any], newest: datetime | None
 ) -> Iterator[Caveat]:
-    """How a delivery stands, what of it is missing, and whether it can change; `newest` is the newest hit of all."""
+    """The state of a delivery, its missing rows, and whether it can change; `newest` is the newest hit of all."""
     row = tables.scan("delivery").filter(pl.col("delivery_id") == key).head(1).collect()
     facts = row.row(0, named=True) if row.height else {}
-    sent = _messages(tables, key)
-    yield from _standing(tables, facts)
+    sent = _message_counts(tables, key)
+    yield from _identity_limits(tables, facts)
     if facts:
-        yield from _finality(facts, max(filter(None, (newest, sent["newest"])), default=None), sent["delivered"])
+        yield from _finality_limits(facts, max(filter(None, (newest, sent["newest"])), default=None), sent["delivered"])
     yield from _if_any("waiting", sent["waiting"], sent["messages"])
     yield from _if_any("unknown_statuses", sent["unknown"], sent["messages"])
     if removal := removal_of(tables, key):
         yield Caveat("kept" if removal.is_kept else "removed", at=removal.at)
     else:
-        yield from _missing_rows(tables, key, facts, hits["total"], sent)
+        yield from _missing_row_limits(tables, key, facts, hits["total"], sent)
     if facts:
-        yield from _text(facts.get("text_messages"), facts.get("to_deliver"))
+        yield from _text_limits(facts.get("text_messages"), facts.get("to_deliver"))
     yield from _if_any("seeds", sent["seeds"])
 
 
-def _missing_rows(
+def _missing_row_limits(
     tables: Measurable, key: str, facts: Mapping[str, Any], hits: int, sent: Mapping[str, Any]
 ) -> Iterator[Caveat]:
-    is_counted = facts.get("sent") is not None  # its source counts what it sent, and has no log to lose
-    is_expected = hits or (facts.get("to_deliver") and _is_sent(facts))  # of what was not sent there is no log
+    is_counted = facts.get("sent") is not None  # its source only states totals, and has no log to lose
+    is_expected = hits or (facts.get("to_deliver") and _is_sent(facts))  # what was not sent has no log
     if tables.has("message") and not sent["messages"] and not is_counted and is_expected:
         yield Caveat("purged")
     elif tables.has("message") and key in _unlogged_deliveries(tables, real=False):
@@ -327,7 +328,7 @@ def _missing_rows(
         yield Caveat("tracking_missing", delivered) if delivered else Caveat("no_hit")
 
 
-def _messages(tables: Measurable, key: str) -> dict[str, Any]:
+def _message_counts(tables: Measurable, key: str) -> dict[str, Any]:
     seed, status = pl.col("is_seed").fill_null(False), pl.col("status").cast(pl.String)
     messages = tables.scan("message").filter(pl.col("delivery_id") == key)
     counts = messages.select(
@@ -340,8 +341,8 @@ def _messages(tables: Measurable, key: str) -> dict[str, Any]:
     return counts.collect().row(0, named=True) | {"newest": now(tables, "message", key)}
 
 
-def _standing(tables: Measurable, facts: Mapping[str, Any]) -> Iterator[Caveat]:
-    """Whether the delivery is a real one, and known."""
+def _identity_limits(tables: Measurable, facts: Mapping[str, Any]) -> Iterator[Caveat]:
+    """Whether the delivery is listed, and a real one."""
     if not facts and tables.has("delivery"):
         yield Caveat("not_listed")
     if facts.get("state") == schema.DELETED or facts.get("delete_status"):
@@ -352,10 +353,10 @@ def _standing(tables: Measurable, facts: Mapping[str, Any]) -> Iterator[Caveat]:
         yield Caveat("model")
 
 
-def _finality(facts: Mapping[str, Any], through: datetime | None, delivered: int) -> Iterator[Caveat]:
+def _finality_limits(facts: Mapping[str, Any], newest: datetime | None, delivered: int) -> Iterator[Caveat]:
     """Whether its figures can still change, by its state, its deadline, and how long bounces take."""
-    state, last = facts.get("state"), facts.get("ended_at") or facts.get("started_at")
-    late = last and last + LATE_BOUNCES
+    state, last_sent = facts.get("state"), facts.get("ended_at") or facts.get("started_at")
+    bounces_until = last_sent and last_sent + LATE_BOUNCES
     if facts.get("is_model"):
         return
     if not _is_sent(facts) and not delivered:
@@ -365,10 +366,10 @@ def _finality(facts: Mapping[str, Any], through: datetime | None, delivered: int
     else:
         if state in ENDED_EARLY:
             yield Caveat("ended_early", code=state)
-        if through and facts.get("validity_at") and facts["validity_at"] > through:
-            yield Caveat("valid", at=through, until=facts["validity_at"])
-        elif through and late and late > through:
-            yield Caveat("late_bounces", at=through, until=late)
+        if newest and facts.get("validity_at") and facts["validity_at"] > newest:
+            yield Caveat("valid", at=newest, until=facts["validity_at"])
+        elif newest and bounces_until and bounces_until > newest:
+            yield Caveat("late_bounces", at=newest, until=bounces_until)
 
 
 def _is_sent(facts: Mapping[str, Any]) -> bool:
@@ -376,7 +377,7 @@ def _is_sent(facts: Mapping[str, Any]) -> bool:
     return not facts.get("is_model") and (state is None or state not in schema.STATES or state > LAST_BEFORE_SENDING)
 
 
-def _text(text: int | None, to_deliver: int | None) -> Iterator[Caveat]:
+def _text_limits(text: int | None, to_deliver: int | None) -> Iterator[Caveat]:
     if text is None:
         yield Caveat("text_unknown")
     elif text and text == to_deliver:
@@ -386,10 +387,10 @@ def _text(text: int | None, to_deliver: int | None) -> Iterator[Caveat]:
 
 
 def _unlogged_deliveries(tables: Measurable, real: bool = True) -> pl.Series:
-    """The deliveries with events of which it is not known what was sent, in order; `real`: none set aside."""
+    """The deliveries with events but without their messages, sorted; `real` leaves out those set aside."""
     unknown = tables.scan("event").filter(~pl.col("has_messages")).select("delivery_id").unique()
     deliveries = tables.scan("delivery")
-    if "sent" in deliveries.collect_schema():  # its source counts what it sent
+    if "sent" in deliveries.collect_schema():  # its source states what it sent
         unknown = unknown.join(deliveries.filter(pl.col("sent").is_not_null()), on="delivery_id", how="anti")
     if real:
         unknown = without_aside(tables, unknown)
@@ -397,59 +398,60 @@ def _unlogged_deliveries(tables: Measurable, real: bool = True) -> pl.Series:
 
 
 def _is_counted_only(tables: Measurable, delivery: str) -> bool:
-    """Return whether the source of a delivery counts what it sent, and keeps no log of it."""
+    """Return whether the source of a delivery states what it sent instead of logging it."""
     deliveries = tables.scan("delivery")
     if "sent" not in deliveries.collect_schema():
         return False
-    counted = deliveries.filter(pl.col("delivery_id") == delivery, pl.col("sent").is_not_null())
-    return counted.select("sent").head(1).collect().height > 0
+    stated = deliveries.filter(pl.col("delivery_id") == delivery, pl.col("sent").is_not_null())
+    return stated.select("sent").head(1).collect().height > 0
 
 
 def has_log(tables: Measurable, delivery: str) -> bool:
-    """Return whether a log tells of all messages of a delivery: not where only events do, or a count of its source."""
+    """Return whether all messages of a delivery are logged, rather than implied by events or stated as a total."""
     events = tables.scan("event")
     if "has_messages" in events.collect_schema():
-        without = events.filter(pl.col("delivery_id") == delivery, ~pl.col("has_messages"))
-        if without.select("delivery_id").head(1).collect().height:
+        unlogged = events.filter(pl.col("delivery_id") == delivery, ~pl.col("has_messages"))
+        if unlogged.select("delivery_id").head(1).collect().height:
             return False
     return not _is_counted_only(tables, delivery)
 
 
 def _with_events(tables: Measurable) -> int:
-    """Return how many deliveries have events, those set aside left out."""
-    named = tables.scan("event").select("delivery_id").drop_nulls().unique()
-    return int(without_aside(tables, named).select(pl.len()).collect().item())
+    """Return how many deliveries that are not set aside have events."""
+    ids = tables.scan("event").select("delivery_id").drop_nulls().unique()
+    return int(without_aside(tables, ids).select(pl.len()).collect().item())
 
 
-def _reasons_are_told(tables: Measurable) -> bool:
-    """Return whether it is known of any message why it failed: by a table of failures, or by the bounces themselves."""
+def _has_failure_reasons(tables: Measurable) -> bool:
+    """Return whether any message has a failure reason, from a table of failures or from its bounce."""
     return bool(tables.scan("message").select(pl.col("failure_reason").is_not_null().any()).collect().item())
 
 
 @cache
-def _recorded() -> dict[str, dict[str, list[str]]]:
+def _reads() -> dict[str, dict[str, list[str]]]:
     return tomllib.loads(Path(__file__).with_name("reads.toml").read_text("utf-8"))
 
 
 def table_needs(module: str, function: str = "") -> tuple[str, ...]:
-    """Return the tables that a function of an analysis reads; without its name, those that any function there reads.
+    """Return the tables that a function of an analysis reads, or without its name, those that any of them reads.
 
     >>> table_needs("subscriptions", "services")
     ('subscription', 'service')
     """
-    recorded = _recorded().get(module, {})
-    read = {table for name, tables in recorded.items() if function in ("", name) for table in tables}
-    return tuple(table for table in TABLES if table in read)
+    functions = _reads().get(module, {})
+    tables_read = {table for name, tables in functions.items() if function in ("", name) for table in tables}
+    return tuple(table for table in TABLES if table in tables_read)
 
 
 def metric_needs(name: str) -> frozenset[str]:
-    """Return the tables that a metric is made of, those included that only describe its rows.
+    """Return the tables that a metric is made of, including those that only describe its rows.
 
     >>> sorted(metric_needs("hard_bounce_rate"))
     ['failure', 'message']
     """
     formulas = [METRICS[part].formula for part in lineage(name)]
     columns = {formula.column for formula in formulas if isinstance(formula, Distinct)}
-    columns |= {made for one in formulas if isinstance(one, Total | Known) for made in made_of(one.column)}
+    values = {formula.column for formula in formulas if isinstance(formula, Total | Known)}
+    columns |= {column for value in values for column in made_of(value)}
     columns |= {column for formula in formulas for column in getattr(formula, "where", ())}
     return sources_of(name) | {FILLED_FROM[column] for column in columns if column in FILLED_FROM}

@@ -1,8 +1,8 @@
 """Hot clicks: where in the message the clicks fell, and the message itself with the share on each link.
 
-The share of a link is its clicks out of all hits on links that are not opens: opt-out, mirror page, personalised and
-offer links are in that total whether or not they can be shown. As on the platform, opt-out and mirror-page links get no
-badge. Clicks of both formats count on either, because a tracked link belongs to the delivery, not to a format.
+The share of a link is its clicks out of all hits on links except opens: opt-out, mirror page, personalised and offer
+links are in that total whether or not they can be shown. As on the platform, opt-out and mirror-page links get no
+badge. Clicks of both formats count in either, because a tracked link belongs to the delivery, not to a format.
 """
 
 import re
@@ -31,7 +31,7 @@ REDIRECT_ID = re.compile(r"[ht][^,]*,(?P<delivery>[0-9a-fA-F]{1,16}),(?P<link>[0
 
 
 class Match(NamedTuple):
-    """The tracked link found at a place, and what told it."""
+    """The tracked link at a place, and how it was identified."""
 
     link_id: str | None
     by: str | None
@@ -51,7 +51,7 @@ NO_MATCH = Match(None, None)
 def placed_clicks(
     tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html"
 ) -> Annotated[pl.DataFrame, PLACED]:
-    """Return where each tracked link stands in the message: one row per link, most clicked first.
+    """Return the place of each tracked link in the message: one row per link, most clicked first.
 
     Columns: those of `tracked_links` (`clicks`, `total`, `share`...); `percent`, the share in whole percent, halves
     up; `placed`, whether the link is shown with a badge; `position`, the number of its first place among the links of
@@ -62,7 +62,7 @@ def placed_clicks(
     body = _body(tables, delivery, format)
     links = tracked_links(tables, delivery)
     places = read_content(body, format).places
-    found = _found(places, _matches(places, links, str(delivery)))
+    link_places = _link_places(places, _matches(places, links, str(delivery)))
     hidden = pl.col("type").is_in(UNBADGED)
     half_up = (200 * pl.col("clicks") + pl.col("total")) // (2 * pl.col("total"))
     reasons = (
@@ -76,7 +76,7 @@ def placed_clicks(
         .then(pl.lit(NOT_FOUND if body is not None else NO_CONTENT[format]))
     )
     return (
-        links.join(found, on="link_id", how="left", maintain_order="left")
+        links.join(link_places, on="link_id", how="left", maintain_order="left")
         .with_columns(
             percent=pl.when(pl.col("total") > 0).then(half_up),
             places=pl.col("places").fill_null(0),
@@ -116,8 +116,8 @@ def annotated_message(
 
     The page fetches and runs nothing and its links lead nowhere (see `sanitize`): it is meant for
     `<iframe sandbox srcdoc="...">`, escaped as any attribute. A badge is
-    `<span class="click-share" title="3 clicks">20%</span>`; without any click there is none. A link that stands at
-    several places has the share of all of them at each, and says so. Without content, the page is a sentence that says
+    `<span class="click-share" title="3 clicks">20%</span>`; without any click there is none. A link at
+    several places has its total share at each, and its badge says so. Without content, the page is a sentence saying
     so. Raises RequestError for an unknown delivery or format.
     """
     body = _body(tables, delivery, format)
@@ -142,7 +142,7 @@ def _badge(row: Mapping[str, Any], lang: str) -> str:
 
 
 def _whole_percent(row: Mapping[str, Any]) -> str:
-    """Whole percents, as on the platform; what is not nothing never shows as 0, nor what is not all as 100."""
+    """Whole percents, as on the platform; only a share of 0 shows as 0%, and only a full share as 100%."""
     clicks, total = row["clicks"], row["total"]
     if row["percent"] == 0 and clicks:
         return "<1%"
@@ -156,53 +156,53 @@ def _body(tables: Measurable, delivery: str, format: str) -> str | None:
 
 
 def _matches(places: Iterable[Place], links: pl.DataFrame, delivery: str) -> list[Match]:
-    """The tracked link at each place: by its stated identity, else by the redirect, else by address and occurrence."""
+    """The tracked link at each place: by its `data-url-id`, else by the redirect, else by address and occurrence."""
     known = links.drop_nulls("link_id")
     ids = set(known["link_id"])
     by_occurrence = {(url, nth): link_id for link_id, url, nth in known.select("link_id", "url", "occurrence").rows()}
-    often = Counter(known["url"])
-    alone = {url: link_id for link_id, url in known.select("link_id", "url").rows() if url and often[url] == 1}
+    link_counts = Counter(known["url"])
+    alone = {url: link_id for link_id, url in known.select("link_id", "url").rows() if url and link_counts[url] == 1}
     seen: Counter[str] = Counter()
     matches = []
     for place in places:
         seen[place.url] += 1
-        redirected = _redirected(place.url, delivery)
+        redirect_link = _redirect_target(place.url, delivery)
         by_url = by_occurrence.get((place.url, seen[place.url])) or alone.get(place.url)
-        candidates = (("data-url-id", place.link_id), ("redirect", redirected), ("url", by_url))
+        candidates = (("data-url-id", place.link_id), ("redirect", redirect_link), ("url", by_url))
         matches.append(next((Match(link_id, by) for by, link_id in candidates if link_id in ids), NO_MATCH))
     return matches
 
 
-def _redirected(url: str, delivery: str) -> str | None:
-    """The link id that a redirect address of this delivery carries: `/r/?id=<letter><broadlog>,<delivery>,<link>`."""
+def _redirect_target(url: str, delivery: str) -> str | None:
+    """The link id in a redirect address of this delivery: `/r/?id=<letter><broadlog>,<delivery>,<link>`."""
     try:
         address = urlsplit(url)
-        stated = parse_qs(address.query, max_num_fields=100).get("id", [""])[0]
+        redirect_id = parse_qs(address.query, max_num_fields=100).get("id", [""])[0]
     except ValueError:  # not an address, or hostile
         return None
-    found = REDIRECT_ID.fullmatch(stated)
+    match = REDIRECT_ID.fullmatch(redirect_id)
     if (
-        found is None
+        match is None
         or address.path.rstrip("/").rsplit("/", 1)[-1] != "r"
-        or int(found["delivery"], 16) != _number(delivery)
+        or int(match["delivery"], 16) != _delivery_number(delivery)
     ):
         return None
-    return str(int(found["link"], 16))
+    return str(int(match["link"], 16))
 
 
-def _number(delivery: str) -> int | None:
+def _delivery_number(delivery: str) -> int | None:
     return int(delivery) if delivery.isascii() and delivery.isdigit() and len(delivery) <= 20 else None
 
 
-def _found(places: Sequence[Place], matches: list[Match]) -> pl.DataFrame:
-    """Where each link was found: one row per link, its first place and how many it has."""
+def _link_places(places: Sequence[Place], matches: list[Match]) -> pl.DataFrame:
+    """The places of links: one row per link, with its first place and how many it has."""
     rows = [
         (match.link_id, position, place.text, match.by)
         for position, (place, match) in enumerate(zip(places, matches, strict=True), start=1)
         if match.link_id is not None
     ]
     columns = {"link_id": pl.String, "position": pl.Int64, "text": pl.String, "matched_by": pl.String}
-    found = pl.DataFrame(rows, schema=columns, orient="row")
-    return found.group_by("link_id", maintain_order=True).agg(
+    by_place = pl.DataFrame(rows, schema=columns, orient="row")
+    return by_place.group_by("link_id", maintain_order=True).agg(
         pl.col("position", "text", "matched_by").first(), places=pl.len().cast(pl.Int64)
     )

@@ -1,7 +1,7 @@
-"""Content of a message, read once: its links in order, and itself made safe, with a mark where a badge may stand.
+"""Content of a message, read once: its links in order, and a safe copy with a marker where a badge may stand.
 
-`lxml` reads what browsers read, and tells it piece by piece. No tree is built of it, since that takes the square of the
-time where one tag has many attributes; and only what is shown is written on, no deeper than browsers nest.
+`lxml` parses HTML as browsers do and reports events. No tree is built, since that is quadratic where a tag has many
+attributes; only what is shown is written, nested no deeper than in browsers.
 """
 
 import re
@@ -17,20 +17,20 @@ from trackkit.analysis.sanitize import ATTRIBUTES, BADGE, DROPPED, TAGS, safe_fr
 __all__ = ["Content", "Place", "read_content"]
 
 TEXT_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s<>\"]+")
-TRAILING = ".,;:!?)]}'"  # what follows an address in a sentence, rather than ends it
+TRAILING = ".,;:!?)]}'"  # punctuation after an address, not part of it
 DEEPEST, LONGEST_WORDS = 512, 200
 BLOCKS = dict.fromkeys(("html", "head", "body"), "div") | dict.fromkeys(("plaintext", "xmp"), "pre")
 EMPTY = {"br", "col", "hr", "img", "wbr"}
-# What stands between cells and is none belongs before the table. nh3 would put it there, in the square of the time.
+# Content between cells belongs before the table. nh3 would also move it there, but in quadratic time.
 OF_TABLES = {"caption", "col", "colgroup", "tbody", "td", "tfoot", "th", "thead", "tr"}
 BETWEEN_CELLS = {"table", "thead", "tbody", "tfoot", "tr", "colgroup"}
 BLANK = " \t\n\f\r"
-MARK = f'<span class="{BADGE}" title="%d"></span>'  # no message has the class: it keeps none of its own
+MARK = f'<span class="{BADGE}" title="%d"></span>'  # no message can contain it: classes are removed
 _MARKS = re.compile(re.escape(MARK).replace("%d", "([0-9]+)"))
 
 
 class Place(NamedTuple):
-    """One link of the content: its address, the identity it states, and its words."""
+    """One link of the content: its address, its `data-url-id`, and its text."""
 
     url: str
     link_id: str | None = None
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 
 class Content(NamedTuple):
-    """The links of a message in order, and its safe fragment, marked where the badge of each stands."""
+    """The links of a message in order, and its safe fragment with a marker for the badge of each."""
 
     places: tuple[Place, ...]
     fragment: str
@@ -50,18 +50,18 @@ class Content(NamedTuple):
 
 @lru_cache(maxsize=4)
 def read_content(body: str | None, format: str) -> Content:
-    """Read HTML or plain text; of content that is too heavy to be shown, nothing."""
+    """Read HTML or plain text; empty if the content is too heavy to be shown."""
     if not body or too_heavy(body):
         return Content((), "")
     if format == "text":
-        return _text(body)
+        return _read_text(body)
     reader = _MessageReader()
     parser = lxml.etree.HTMLParser(encoding="utf-8", huge_tree=True, target=reader)
     lxml.etree.fromstring(body.encode("utf-8", "replace"), parser)
-    return Content(tuple(reader.places()), safe_fragment("".join(_flat(reader.written))))
+    return Content(tuple(reader.places()), safe_fragment("".join(_flatten(reader.written))))
 
 
-def _text(body: str) -> Content:
+def _read_text(body: str) -> Content:
     places, parts, last = list[Place](), list[str](), 0
     for match in TEXT_URL.finditer(body):
         url = match.group().rstrip(TRAILING)
@@ -73,7 +73,7 @@ def _text(body: str) -> Content:
 
 
 class _Link(NamedTuple):
-    """A link, and where what stands in it begins and ends among all texts and among all words of images."""
+    """A link, and the range of its content among all texts and among all alternative texts of images."""
 
     attributes: Mapping[str, str]
     begins: tuple[int, int]
@@ -81,7 +81,7 @@ class _Link(NamedTuple):
 
 
 class _Element(NamedTuple):
-    """An open element: its tag (its parent's where it is too deep), what it is written as and into, a link's number."""
+    """An open element: its tag (its parent's if nested too deep), how and where it is written, its link's number."""
 
     tag: str
     name: str | None
@@ -98,7 +98,7 @@ class _Table(NamedTuple):
 
 
 class _MessageReader:
-    """Takes what the parser tells, in order and balanced, and writes what may be shown."""
+    """Receives the parser's events, ordered and balanced, and writes what may be shown."""
 
     def __init__(self) -> None:
         self.written: list[Any] = []
@@ -107,7 +107,7 @@ class _MessageReader:
         self._alts: list[str] = []
         self._open = [_Element("", None, self.written, None)]
         self._tables: list[_Table] = []
-        self._dropped = 0  # how deep in what is left out with its content
+        self._dropped = 0  # depth within an element left out with its content
         self._maps, self._of_map = 0, list[int]()  # links of an image map, whose badges stand after it
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
@@ -115,7 +115,7 @@ class _MessageReader:
         if self._dropped or tag in DROPPED:
             self._dropped += 1
             return
-        link, into = self._link(tag, attributes), self._place_for(tag)
+        link, into = self._link(tag, attributes), self._target_for(tag)
         self._maps += tag == "map"
         if len(self._open) > DEEPEST:
             self._open.append(_Element(self._open[-1].tag, None, into, link))
@@ -126,7 +126,7 @@ class _MessageReader:
             self._tables.append(_Table(into, [], []))
             into.append(self._tables[-1].before)
         if name:
-            into.append(f"<{name}{_written(tag, name, attributes)}>")
+            into.append(f"<{name}{_attributes(tag, name, attributes)}>")
 
     def end(self, tag: str) -> None:
         """The innermost element ends."""
@@ -150,7 +150,7 @@ class _MessageReader:
         """Text of the innermost element."""
         if self._dropped:
             return
-        into = self._place_for("") if text.strip(BLANK) else self._open[-1].into
+        into = self._target_for("") if text.strip(BLANK) else self._open[-1].into
         into.append(escape(text, quote=False))
         words = re.sub(r"\s+", " ", text)[: 2 * LONGEST_WORDS]
         if words != " " or not (self._texts and self._texts[-1].endswith(" ")):
@@ -164,16 +164,16 @@ class _MessageReader:
         for attributes, (text, alt), (text_end, alt_end) in self.links:
             words = " ".join("".join(self._texts[text : min(text_end, text + 2 * LONGEST_WORDS)]).split())
             words = words or attributes.get("alt", "") or " ".join(self._alts[alt : min(alt_end, alt + LONGEST_WORDS)])
-            stated = attributes.get("data-url-id", "").strip() or None
-            yield Place(attributes["href"].strip(), stated, words[:LONGEST_WORDS])
+            link_id = attributes.get("data-url-id", "").strip() or None
+            yield Place(attributes["href"].strip(), link_id, words[:LONGEST_WORDS])
 
-    def _place_for(self, tag: str) -> list[Any]:
-        """Where an element is written, or text (""): as HTML has it, where it stands between cells and is none."""
-        around = self._open[-1]
+    def _target_for(self, tag: str) -> list[Any]:
+        """Where to write an element, or text (""): by HTML's rules, content between cells goes before the table."""
+        parent = self._open[-1]
         if tag in OF_TABLES and self._tables:
             return self._tables[-1].within
-        if around.tag not in BETWEEN_CELLS or not self._tables:
-            return around.into
+        if parent.tag not in BETWEEN_CELLS or not self._tables:
+            return parent.into
         return self._tables[-1].after if tag == "table" else self._tables[-1].before
 
     def _link(self, tag: str, attributes: Mapping[str, str]) -> int | None:
@@ -186,24 +186,24 @@ class _MessageReader:
         return len(self.links) - 1
 
 
-def _written(tag: str, name: str, attributes: Mapping[str, str]) -> str:
-    """The attributes that may be shown; a body keeps its own colour as a block."""
+def _attributes(tag: str, name: str, attributes: Mapping[str, str]) -> str:
+    """The attributes that may be shown; a body, written as a block, keeps its colour."""
     allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(name, set())
-    known = {key: value for key, value in attributes.items() if key in allowed}
-    if BLOCKS.get(tag) == "div" and known.get("bgcolor"):
-        known["style"] = f"background-color:{known['bgcolor']};{known.get('style', '')}"
-    return "".join(f' {key}="{escape(value)}"' for key, value in known.items())
+    kept = {key: value for key, value in attributes.items() if key in allowed}
+    if BLOCKS.get(tag) == "div" and kept.get("bgcolor"):
+        kept["style"] = f"background-color:{kept['bgcolor']};{kept.get('style', '')}"
+    return "".join(f' {key}="{escape(value)}"' for key, value in kept.items())
 
 
-def _flat(parts: Iterable[Any]) -> Iterator[str]:
-    """Texts, and parts of parts, in order; tables in tables nest as deep as elements do."""
-    waiting = [iter(parts)]
-    while waiting:
-        for part in waiting[-1]:
+def _flatten(parts: Iterable[Any]) -> Iterator[str]:
+    """Yield the texts of nested parts in order, without recursion."""
+    stack = [iter(parts)]
+    while stack:
+        for part in stack[-1]:
             if isinstance(part, str):
                 yield part
             else:
-                waiting.append(iter(part))
+                stack.append(iter(part))
                 break
         else:
-            waiting.pop()
+            stack.pop()

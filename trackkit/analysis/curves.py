@@ -1,7 +1,7 @@
 """When things happened after the launch: time to reach each share of the total, cumulated curves, a timeline.
 
-Three series, as the platform's "Tracking statistics": opens, clicks (of e-mail links only) and transactions. Only dated
-events can stand on a time axis, so the totals here are those of dated events.
+Three series, as in the platform's "Tracking statistics": opens, clicks (on e-mail links only) and transactions. Only
+dated events have a place on a time axis, so totals here are those of dated events.
 """
 
 import math
@@ -40,18 +40,18 @@ def time_to_reach(
     """Return how long after the launch each series had reached each share of its total: one row per series and share.
 
     Columns: `series`; `share` (fraction of the total); `after` (duration), the end of the first bucket of
-    `bucket_minutes` in which the cumulated count is at least share x total, less the launch; `shown`, the same in the
+    `bucket_minutes` in which the cumulated count is at least share x total, less the launch; `shown`, the same in
     words ("1 h 10 min"); `reached`, the cumulated count there; `total`, the events of the period. An empty
-    series has null for all but `total`. What happened before the launch falls in the first bucket; the period is
+    series has null in all but `total`. Events before the launch are in the first bucket; the period is
     launch <= instant < launch + `period_hours`, all of time by default. Raises RequestError for an unknown delivery,
     a share outside 0-1, or a bucket or period that is not positive.
     """
-    _check(shares, bucket_minutes, period_hours)
+    _require_valid(shares, bucket_minutes, period_hours)
     counts = _buckets(tables, delivery, timedelta(minutes=bucket_minutes), period_hours).collect()
     totals = _totals(counts)
     reached = counts.select("series", "bucket", reached="cumulated").sort("reached")
     return (
-        _needed(totals, shares)
+        _needed_counts(totals, shares)
         .sort("needed")
         .join_asof(
             reached,
@@ -64,7 +64,7 @@ def time_to_reach(
         )
         .with_columns(after=(pl.col("bucket") + 1) * pl.lit(timedelta(minutes=bucket_minutes)))
         .sort("series", "order")
-        .select("series", "share", "after", _words("after").alias("shown"), "reached", "total")
+        .select("series", "share", "after", _duration_words("after").alias("shown"), "reached", "total")
     )
 
 
@@ -94,11 +94,11 @@ def cumulative_activity(
 
     Columns: `hours` (since the launch, at the end of the bucket; 0 is the origin, where nothing had happened);
     `series`; `count` in the bucket; `cumulated`; `total`; `share` (cumulated / total, null for an empty series).
-    `every` is a view of the platform: "1h", "3h" or "24h". A bucket where only another series has events is there
-    too, so areas can be drawn one above the other; quiet buckets are not.
+    `every` is a view of the platform: "1h", "3h" or "24h". A bucket where only another series has events is
+    included, so that areas can be stacked; buckets without any are not.
     """
     hours = STEPS[step_of(every, TIMESCALES, "timescale")] // 3_600
-    _check((), hours, period_hours)
+    _require_valid((), hours, period_hours)
     counts = _buckets(tables, delivery, timedelta(hours=hours), period_hours).collect()
     origin = pl.DataFrame({"bucket": [-1]}, schema={"bucket": pl.Int64})
     grid = pl.concat([origin, counts.select("bucket").unique()]).join(_series_frame(), how="cross")
@@ -135,7 +135,7 @@ def activity(
 def series_events(tables: Measurable, delivery: str) -> pl.LazyFrame:
     """Return the dated events (`plausible`) of the three series of a delivery: `occurred_at`, `series`.
 
-    Transactions of who refused web tracking are left out, as `measure` does.
+    Transactions of visitors who refused web tracking are left out, as in `measure`.
     """
     names = {event_type: name for name, event_type in SERIES.items()}
     event_type = pl.col("event_type").cast(pl.String)
@@ -167,8 +167,8 @@ def _totals(counts: pl.DataFrame) -> dict[str, int]:
     return dict.fromkeys(SERIES, 0) | dict(sums.with_columns(pl.col("series").cast(pl.String)).iter_rows())
 
 
-def _needed(totals: dict[str, int], shares: Sequence[float]) -> pl.DataFrame:
-    """The count that is at least each share of each total; exact, where 0.55 x 100 in floats would ask for 56."""
+def _needed_counts(totals: dict[str, int], shares: Sequence[float]) -> pl.DataFrame:
+    """The smallest count that reaches each share of each total; exact, since 0.55 x 100 in floats would give 56."""
     rows = [
         (series, order, float(share), math.ceil(Fraction(str(share)) * total) if total else None, total)
         for series, total in totals.items()
@@ -184,23 +184,23 @@ def _needed(totals: dict[str, int], shares: Sequence[float]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-def _words(column: str) -> pl.Expr:
+def _duration_words(column: str) -> pl.Expr:
     """A duration in hours and minutes: "20 min", "1 h", "1 h 10 min"."""
     minutes = pl.col(column).dt.total_minutes()
-    hours, rest = pl.format("{} h", minutes // 60), pl.format("{} min", minutes % 60)
-    both = pl.concat_str([hours, rest], separator=" ")
-    return pl.when(minutes < 60).then(rest).when(minutes % 60 == 0).then(hours).otherwise(both)
+    hours, minutes_left = pl.format("{} h", minutes // 60), pl.format("{} min", minutes % 60)
+    both = pl.concat_str([hours, minutes_left], separator=" ")
+    return pl.when(minutes < 60).then(minutes_left).when(minutes % 60 == 0).then(hours).otherwise(both)
 
 
 def _series_frame() -> pl.DataFrame:
     return pl.DataFrame({"series": list(SERIES)}, schema={"series": SERIES_TYPE})
 
 
-def _check(shares: Sequence[float], bucket: float, period_hours: float | None) -> None:
-    """Refuse what has no answer, before any data is read."""
-    wrong = [share for share in shares if not 0 < share <= 1]
-    if wrong:
-        raise RequestError(f"A share is a fraction above 0 and at most 1, such as 0.5; got {wrong[0]!r}.")
+def _require_valid(shares: Sequence[float], bucket: float, period_hours: float | None) -> None:
+    """Refuse invalid parameters before any data is read."""
+    invalid = [share for share in shares if not 0 < share <= 1]
+    if invalid:
+        raise RequestError(f"A share is a fraction above 0 and at most 1, such as 0.5; got {invalid[0]!r}.")
     for name, value in (("bucket", bucket), ("period", period_hours)):
         if value is not None and not 0 < value < math.inf:
             raise RequestError(f"A {name} is a positive time; got {value!r}.")

@@ -1,7 +1,7 @@
-"""Mail domains in classes: the analysts' list first, else the registered domain, the smaller ones together as Others.
+"""Mail domains in classes: by the analysts' list, else by registered domain, with the smaller ones as Others.
 
-A table by domain is measured on tables whose `domain` is its class, so that people are told apart within a class, and
-within the others, and never added up.
+A table by domain is measured on tables whose `domain` is the class, so that people are distinct within each class and
+within Others, rather than added up.
 """
 
 import re
@@ -27,7 +27,7 @@ __all__ = ["DomainList", "by_class", "class_of", "domain_list"]
 LIST = "reports_templates/domains.toml"
 OTHERS = "Others"
 CARRIERS = ("message", "event")  # the tables that have a domain
-LONGEST = 253  # letters of a domain name; what is longer is none
+LONGEST = 253  # characters of a domain name at most
 RANK = ["first", "messages", "hits"]
 RANKS: Mapping[str, pl.Expr] = {"messages": pl.len(), "failures": (pl.col("status") == "failed").sum()}
 _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+[a-z][a-z0-9-]*[a-z0-9]")
@@ -49,11 +49,11 @@ class DomainList(Strict):
     def _has_each_domain_once(self) -> "DomainList":
         if OTHERS in self.classes:
             raise ValueError(f"the name {OTHERS!r} is kept for what no table shows by itself")
-        owner: dict[str, str] = {}
+        class_by_domain: dict[str, str] = {}
         for name, domains in self.classes.items():
             for domain in domains:
-                if owner.setdefault(domain, name) != name:
-                    raise ValueError(f"{domain!r} is in the class {owner[domain]!r} and in {name!r}")
+                if class_by_domain.setdefault(domain, name) != name:
+                    raise ValueError(f"{domain!r} is in the class {class_by_domain[domain]!r} and in {name!r}")
         return self
 
     @property
@@ -76,8 +76,8 @@ def domain_list(path: Path | None = None) -> DomainList:
 def class_of(domain: str, listed: Mapping[str, str]) -> str:
     """Return the class of one mail domain: its class in the list, or its nearest parent's, else its registered domain.
 
-    What is no name of a domain (an address of numbers, one word) stays as it is; names in other scripts are written as
-    the mail system writes them.
+    Anything that is no domain name (an IP address, a single word) is returned unchanged; names in other scripts are
+    converted to ASCII (IDNA).
 
     >>> class_of("News.Shop.co.uk", {}), class_of("[10.0.0.1]", {}), class_of("eu.a.example", {"a.example": "A"})
     ('shop.co.uk', '[10.0.0.1]', 'A')
@@ -87,8 +87,8 @@ def class_of(domain: str, listed: Mapping[str, str]) -> str:
     name = _ascii(domain.strip().rstrip(".").lower())
     parts = name.split(".")
     parents = (".".join(parts[place:]) for place in range(len(parts) - 1))
-    if found := next((listed[parent] for parent in parents if parent in listed), None):
-        return found
+    if listed_class := next((listed[parent] for parent in parents if parent in listed), None):
+        return listed_class
     return (_suffixes().privatesuffix(name) or name) if _NAME.fullmatch(name) else name
 
 
@@ -101,7 +101,7 @@ def _ascii(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _suffixes() -> PublicSuffixList:
-    """The public suffixes that the package brings with it: nothing is fetched."""
+    """The public suffixes bundled with the package; nothing is fetched."""
     return PublicSuffixList(only_icann=True)
 
 
@@ -111,36 +111,36 @@ def by_class(
     """Return the tables with the class of each mail domain as `domain`, ready for `measure(..., by="domain")`.
 
     `message` and `event` hold the rows of `delivery` only (one id, several, or None for all still there). Their
-    `domain` is an ordered category: the `top` classes with most messages (`ranked_by` "messages"; of a tie, in the
-    order of their names) or most failed ones ("failures"), then "Others"; a lone class beyond the top stays itself.
-    Without messages hits rank. An unknown domain stays null. Raises RequestError for a `top` or `ranked_by` that cannot
-    be, or a wrong list of domains.
+    `domain` is an ordered category: the `top` classes with most messages (`ranked_by` "messages"; ties in the
+    order of their names) or most failed ones ("failures"), then "Others"; a single class beyond the top keeps its
+    name. Without messages, hits decide. An unknown domain stays null. Raises RequestError for an invalid `top`,
+    `ranked_by` or list of domains.
     """
     require_top(top, "domains")
     if ranked_by not in RANKS:
         raise RequestError(f"Domains are not ranked by {ranked_by!r}.{did_you_mean(str(ranked_by), RANKS)}")
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
-    carriers = {name: _of(tables, frames[name], delivery) for name in CARRIERS if name in frames}
+    carriers = {name: _of_deliveries(tables, frames[name], delivery) for name in CARRIERS if name in frames}
     classes = _classes(carriers, top, ranked_by)
     order = pl.Enum(classes.sort("place")["class"].unique(maintain_order=True))
-    shown = pl.col("domain").replace_strict(classes["domain"], classes["class"], default=None, return_dtype=order)
-    classed = {name: rows.with_columns(domain=shown) for name, rows in carriers.items()}
-    return _Classed(frames | classed, getattr(tables, "as_of", None), order=order)
+    shown_class = pl.col("domain").replace_strict(classes["domain"], classes["class"], default=None, return_dtype=order)
+    with_classes = {name: rows.with_columns(domain=shown_class) for name, rows in carriers.items()}
+    return _Classed(frames | with_classes, getattr(tables, "as_of", None), order=order)
 
 
 @dataclass(frozen=True)
 class _Classed(Snapshot):
-    """Measurable whose domains are classes, also those of a table that was never loaded: they are joined."""
+    """Tables whose domains are classes, in missing tables too, since these are joined."""
 
     order: pl.Enum = field(default_factory=lambda: pl.Enum([]))
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """Return the frame of a table, its `domain` a class."""
+        """Return the frame of a table with classes as `domain`."""
         rows = super().scan(table)
         return rows.with_columns(pl.col("domain").cast(self.order)) if table in CARRIERS else rows
 
 
-def _of(tables: Measurable, rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
+def _of_deliveries(tables: Measurable, rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
     if delivery is None:
         return still_there(tables, rows)
     return rows.filter(
@@ -149,7 +149,7 @@ def _of(tables: Measurable, rows: pl.LazyFrame, delivery: str | Sequence[str] | 
 
 
 def _classes(carriers: Mapping[str, pl.LazyFrame], top: int, ranked_by: str) -> pl.DataFrame:
-    """Every domain with the class shown for it and the class's place: `domain`, `class`, `place`."""
+    """Every domain with the class shown for it and its rank: `domain`, `class`, `place`."""
     counts = [_counts(rows, name, ranked_by) for name, rows in carriers.items()]
     empty = pl.LazyFrame(schema={"domain": pl.String} | dict.fromkeys(RANK, pl.Int64))
     domains = pl.concat([empty, *counts]).group_by("domain").sum().collect()
@@ -163,14 +163,14 @@ def _classes(carriers: Mapping[str, pl.LazyFrame], top: int, ranked_by: str) -> 
         .sort(largest_first, descending=[name != "class" for name in largest_first])
         .with_row_index("place")
     )
-    kept = top if ranked.height > top + 1 else ranked.height
-    shown = pl.when(pl.col("place") < kept).then("class").otherwise(pl.lit(OTHERS))
+    shown_count = top if ranked.height > top + 1 else ranked.height
+    shown_class = pl.when(pl.col("place") < shown_count).then("class").otherwise(pl.lit(OTHERS))
     placed = domains.select("domain", names).join(ranked.select("class", "place"), on="class")
-    return placed.select("domain", shown.alias("class"), pl.col("place").clip(0, kept))
+    return placed.select("domain", shown_class.alias("class"), pl.col("place").clip(0, shown_count))
 
 
 def _counts(rows: pl.LazyFrame, table: str, ranked_by: str) -> pl.LazyFrame:
-    """What ranks the domains of a table: failures if asked for, then messages, then hits."""
+    """The counts that rank the domains of a table: failures if asked for, then messages, then hits."""
     none = pl.lit(0)
     of_messages = [RANKS[ranked_by], pl.len(), none] if table == "message" else [none, none, pl.len()]
     sizes = [size.cast(pl.Int64).alias(name) for name, size in zip(RANK, of_messages, strict=True)]

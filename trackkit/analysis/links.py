@@ -1,7 +1,7 @@
 """Which links were clicked: the table "most visited links", its chart per day, the header figures, the URLs tab.
 
-A click on a link is here any hit on it that is not an open: opt-out, mirror page and web pages are in the list and in
-its total, as on the platform, so the total may exceed the cumulated clicks of the header, which are e-mail clicks only.
+Here, a click is any hit on a link except an open: opt-out, mirror page and web pages are in the list and its total, as
+on the platform, so the total may exceed the cumulated clicks of the header, which are e-mail clicks only.
 """
 
 import math
@@ -34,7 +34,7 @@ __all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_cl
 
 OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
-# What stands for a link that lacks the text grouped by: the next that it has.
+# The name of a link by what it is grouped by: the first of these columns that is not empty.
 NAMED_BY = {
     "label": ("link_label", "url", "link_id"),
     "url": ("url", "link_label", "link_id"),
@@ -57,7 +57,7 @@ EVENT_LABELS = translatable(
         "mirror_page": "Mirror page",
     }
 )
-# What `event_label` makes of the other event types.
+# What `event_label` returns for the other event types.
 translatable(("Queued", "Sent", "Delivered", "Deferred", "Bounced", "Rejected", "Failed"))
 translatable(("Autoresponded", "Complained", "Subscribed", "Unknown"))
 
@@ -72,16 +72,16 @@ def link_clicks(
     """Return the most visited links of a delivery: one row per link of the top, then "Others" and "Total".
 
     Columns: `rank` (from 1; null for the two last rows); `row` ("link", "others" or "total"); `link`, its label, URL or
-    category as asked `by`; `clicks`; `total`, the same in each row, counted by itself; `share`, clicks / total, null
-    without clicks. Links are grouped by their exact text, case and spaces included; equal counts stand in the order of
-    their text. A link without a label goes by its URL, and the other way round. `hours` keeps what happened before
+    category as asked `by`; `clicks`; `total`, the same in each row, counted separately; `share`, clicks / total, null
+    without clicks. Links are grouped by their exact text, case and spaces included; equal counts are in the order of
+    their text. A link without a label is named by its URL, and vice versa. `hours` keeps what happened before
     launch + `hours`. Raises RequestError for an unknown delivery or `by`, or a `top` or `hours` that is not positive.
     """
     clicks = _link_hits(tables, delivery, by, hours)
     total = clicks.select(clicks=pl.len().cast(pl.Int64)).collect()
     name = pl.col("row").replace_strict({"others": OTHERS, "total": TOTAL}, default=None, return_dtype=pl.String)
     return (
-        top_rows(_ranked(clicks, top), total, ROWS)
+        top_rows(_ranked_links(clicks, top), total, ROWS)
         .with_columns(link=pl.coalesce(name, "link"), total=pl.lit(total["clicks"].item(), pl.Int64))
         .with_columns(share=quotient("clicks", "total"))
         .select(CLICKS.split())
@@ -100,19 +100,19 @@ def clicks_per_day(
     """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
 
     Columns: `day` (date in `timezone`; of a month its first), `rank`, `row` ("link" or "others"), `link`, `clicks`.
-    `every` is "day" or "month", for long spans. Days without a click and undated clicks are not there.
+    `every` is "day" or "month", for long spans. Days without clicks have no row; undated clicks are left out.
     """
     step = step_of(every, ("day", "month"), "period")
     day = local("occurred_at", zone_of(tables, timezone)).dt.date()
     clicks = _link_hits(tables, delivery, by, hours)
-    ranks = _ranked(clicks, top).select("link", "rank").lazy()
-    other = pl.col("rank").is_null()
+    ranks = _ranked_links(clicks, top).select("link", "rank").lazy()
+    is_other = pl.col("rank").is_null()
     return (
         clicks.filter(plausible(tables, "event", str(delivery)).holds())
         .join(ranks, on="link")
         .with_columns(
-            link=pl.when(other).then(pl.lit(OTHERS)).otherwise("link"),
-            row=pl.when(other).then(pl.lit("others", ROWS)).otherwise(pl.lit("link", ROWS)),
+            link=pl.when(is_other).then(pl.lit(OTHERS)).otherwise("link"),
+            row=pl.when(is_other).then(pl.lit("others", ROWS)).otherwise(pl.lit("link", ROWS)),
         )
         .group_by("rank", "row", "link", day=day.dt.truncate(step))
         .agg(clicks=pl.len().cast(pl.Int64))
@@ -133,9 +133,9 @@ def click_figures(tables: Measurable, delivery: str) -> pl.DataFrame:
     """
     key = require_delivery(tables, delivery)
     peers = comparable(tables, key)["delivery_id"].to_list()
-    own = observed(measure(tables, FIGURES, delivery=[key]), unseen(tables, [key], FIGURES))
-    others = measure(tables, FIGURES, delivery=peers) if peers else own.clear()
-    return pl.concat([_figure(own, others, name) for name in FIGURES])
+    figures = observed(measure(tables, FIGURES, delivery=[key]), unseen(tables, [key], FIGURES))
+    peer_figures = measure(tables, FIGURES, delivery=peers) if peers else figures.clear()
+    return pl.concat([_figure(figures, peer_figures, name) for name in FIGURES])
 
 
 def tracked_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, TRACKED.split()]:
@@ -143,17 +143,17 @@ def tracked_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, 
 
     Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `clicks` (hits that are
     no opens), `recipients` (distinct messages among them), `total` (clicks on all links), `share` (clicks / total).
-    A link that was hit but is in no list of links is there with what its hits say; hits that do not say which link
-    make one row with a null `link_id`. Opens are no link here. Raises RequestError for an unknown delivery.
+    A link that was hit but not listed has the label, category and URL of its hits; hits without a link make one row
+    with a null `link_id`. Opens are no link here. Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
     declared = of_delivery(tables, "link", key).filter(pl.col("type_code").ne_missing(2)).collect()
     hits = _all_link_hits(tables, key).group_by("link_id").agg(_hit_columns()).collect()
-    listed = declared.join(hits, on="link_id", how="full", coalesce=True, nulls_equal=True)
-    either = [pl.coalesce(column, f"hit_{column}").alias(column) for column in ("label", "category", "url")]
+    links = declared.join(hits, on="link_id", how="full", coalesce=True, nulls_equal=True)
+    texts = [pl.coalesce(column, f"hit_{column}").alias(column) for column in ("label", "category", "url")]
     number = pl.col("link_id").cast(pl.Int64, strict=False)
     return (
-        listed.with_columns(pl.col("clicks", "recipients").fill_null(0), *either, type=_type_label())
+        links.with_columns(pl.col("clicks", "recipients").fill_null(0), *texts, type=_type_label())
         .with_columns(total=pl.col("clicks").sum())
         .with_columns(share=quotient("clicks", "total"))
         .sort("clicks", number, "link_id", descending=[True, False, False], nulls_last=True)
@@ -162,7 +162,7 @@ def tracked_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, 
 
 
 def event_label(event_type: pl.Expr) -> pl.Expr:
-    """Return the platform's word for an event type ("Open", "Email click"...), and its name in words for any other."""
+    """Return the platform's term for an event type ("Open", "Email click"...), or its name in words."""
     name = event_type.cast(pl.String)
     words = name.str.replace_all("_", " ")
     capital = words.str.slice(0, 1).str.to_uppercase() + words.str.slice(1)
@@ -174,24 +174,24 @@ def _all_link_hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
 
 
 def _link_hits(tables: Measurable, delivery: str, by: str, hours: float | None) -> pl.LazyFrame:
-    """The clicks of a table of links: `link` (what they are grouped by), `occurred_at`."""
+    """The clicks for a table of links: `link` (the text grouped by), `occurred_at`."""
     if by not in NAMED_BY:
         raise RequestError(f"Links cannot be grouped by {by!r}.{did_you_mean(str(by), NAMED_BY)}")
     hits = _all_link_hits(tables, require_delivery(tables, delivery))
     if hours is not None:
-        hits = hits.filter(pl.col("occurred_at") < _end(tables, delivery, hours))
+        hits = hits.filter(pl.col("occurred_at") < _time_limit(tables, delivery, hours))
     names = [pl.when(pl.col(column) != "").then(pl.col(column)) for column in NAMED_BY[by]]
     return hits.select("occurred_at", link=pl.coalesce(*names, pl.lit(UNNAMED[by])))
 
 
-def _end(tables: Measurable, delivery: str, hours: float) -> pl.Expr:
+def _time_limit(tables: Measurable, delivery: str, hours: float) -> pl.Expr:
     if not 0 < hours < math.inf:
         raise RequestError(f"A time filter is a positive number of hours; got {hours!r}.")
     start = pl.lit(launch(tables, delivery).at, INSTANT)
     return start + pl.duration(microseconds=min(round(hours * 3_600_000_000), 2**60))
 
 
-def _ranked(clicks: pl.LazyFrame, top: int) -> pl.DataFrame:
+def _ranked_links(clicks: pl.LazyFrame, top: int) -> pl.DataFrame:
     """Every link with its clicks, most clicked first; `rank` is null after the top."""
     counts = clicks.group_by("link").agg(clicks=pl.len().cast(pl.Int64)).collect()
     return ranked(counts, "clicks", ["link"], top, "links")
@@ -201,15 +201,15 @@ def _hit_columns() -> list[pl.Expr]:
     return [
         pl.len().cast(pl.Int64).alias("clicks"),
         pl.col("message_id").drop_nulls().n_unique().cast(pl.Int64).alias("recipients"),
-        _only("link_label").alias("hit_label"),
-        _only("link_category").alias("hit_category"),
-        _only("url").alias("hit_url"),
+        _common_value("link_label").alias("hit_label"),
+        _common_value("link_category").alias("hit_category"),
+        _common_value("url").alias("hit_url"),
         pl.col("event_type").cast(pl.String).drop_nulls().min().alias("hit_type"),
     ]
 
 
-def _only(column: str) -> pl.Expr:
-    """The one value that all hits agree on."""
+def _common_value(column: str) -> pl.Expr:
+    """The value that all hits share, else null."""
     values = pl.col(column).drop_nulls()
     return pl.when(values.n_unique() == 1).then(values.min())
 
@@ -219,20 +219,20 @@ def _type_label() -> pl.Expr:
     return event_label(pl.coalesce(declared, "hit_type"))
 
 
-def _figure(own: pl.DataFrame, others: pl.DataFrame, name: str) -> pl.DataFrame:
-    """One header figure: this delivery's, and the two averages over the others."""
+def _figure(this: pl.DataFrame, others: pl.DataFrame, name: str) -> pl.DataFrame:
+    """One header figure of this delivery, with the two averages over others."""
     metric = METRICS[name]
-    parts = [str(metric.numerator), str(metric.denominator)]  # of a rate
-    known = others.drop_nulls(name)
-    sums = known.select(average_numerator=pl.col(parts[0]).sum(), average_denominator=pl.col(parts[1]).sum())
+    parts = [str(metric.numerator), str(metric.denominator)]  # never None: it is a rate
+    peers = others.drop_nulls(name)
+    sums = peers.select(average_numerator=pl.col(parts[0]).sum(), average_denominator=pl.col(parts[1]).sum())
     average = sums.select(
         pl.all(),
         platform_average=pl.when(pl.last() > 0).then(pl.first() / pl.last()),
-        deliveries=pl.lit(known.height, pl.Int64),
+        deliveries=pl.lit(peers.height, pl.Int64),
     )
-    why = pl.col(WHY.format(name)) if WHY.format(name) in own.columns else pl.lit(None, pl.String)
-    values = own.select(numerator=parts[0], denominator=parts[1], rate=name, why=why)
+    why = pl.col(WHY.format(name)) if WHY.format(name) in this.columns else pl.lit(None, pl.String)
+    values = this.select(numerator=parts[0], denominator=parts[1], rate=name, why=why)
     names = pl.DataFrame(
         {"metric": [name], "label": [metric.label], "numerator_name": [parts[0]], "denominator_name": [parts[1]]}
     )
-    return pl.concat([names, values, average, known.select(mean_of_rates=pl.col(name).mean())], how="horizontal")
+    return pl.concat([names, values, average, peers.select(mean_of_rates=pl.col(name).mean())], how="horizontal")

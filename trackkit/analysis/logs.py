@@ -1,7 +1,7 @@
 """The Tracking tabs: every hit of a delivery or of a recipient, newest first.
 
-A log lists what was logged: hits of control addresses are in it, though figures leave them out. Network addresses are
-never a column. E-mail addresses are one only when asked for.
+A log includes hits of control addresses, though figures leave them out. IP addresses are never a column; e-mail
+addresses are one only on request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from trackkit.toml import FROM_1
 
 __all__ = ["COLUMNS", "URL_COLUMNS", "clicked_urls", "headings", "tracking_log", "tracking_tab"]
 
-# Name -> heading: the platform's words where it has them.
+# Name -> heading, the platform's where it has one.
 COLUMNS: Mapping[str, str] = MappingProxyType(
     translatable(
         {
@@ -94,17 +94,17 @@ def tracking_log(
 ) -> Annotated[pl.DataFrame, COLUMNS]:
     """Return the Tracking tab of a delivery, or of a recipient over all deliveries still there: one row per hit.
 
-    The newest comes first; deleted deliveries are in the tab only where they are named.
+    The newest comes first; a deleted delivery has a tab only if it is named.
 
     `columns` are names of `COLUMNS` (whose values are the headings), by default the platform's: for a delivery date,
     label, type, recipient and requester UUID; for a recipient label, URL, date, document (the delivery's label) and
     type. `occurred_at` is in `timezone`; undated hits come last. `limit` keeps the newest. `address` names a
-    recipient by the address that the tables have. Raises RequestError when neither a delivery nor a recipient is given,
-    when one is unknown, or for an unknown column.
+    recipient by their address in the tables. Raises RequestError without a delivery or a recipient, and for an unknown
+    one or an unknown column.
     """
     hits = _hits(tables, delivery, recipient, address)
-    chosen = _chosen(columns, DELIVERY_COLUMNS if recipient is None and address is None else RECIPIENT_COLUMNS)
-    hits = _first(_newest_first(hits), limit)
+    chosen = _columns(columns, DELIVERY_COLUMNS if recipient is None and address is None else RECIPIENT_COLUMNS)
+    hits = _limited(_newest_first(hits), limit)
     joined = _with_email(tables, _with_document(tables, hits, chosen), chosen)
     at = local("occurred_at", zone_of(tables, timezone))
     return joined.with_columns(**COMPUTED, occurred_at=at).select(chosen).collect()
@@ -127,11 +127,11 @@ def clicked_urls(
     the latest. `limit` keeps the first. Raises RequestError as `tracking_log`.
     """
     hits = _hits(tables, delivery, recipient, address)
-    chosen = _chosen(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
+    chosen = _columns(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
     clicks = hits.filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))
-    named = _with_document(tables, clicks, ["document"]).with_columns(**COMPUTED)
+    labelled = _with_document(tables, clicks, ["document"]).with_columns(**COMPUTED)
     dated = pl.col("occurred_at").filter(plausible(tables, "event", delivery or "").holds())
-    urls = named.group_by("label", "url", "type", "category").agg(
+    urls = labelled.group_by("label", "url", "type", "category").agg(
         clicks=pl.len().cast(pl.Int64),
         deliveries=pl.col("delivery_id").drop_nulls().n_unique().cast(pl.Int64),
         recipients=pl.col("recipient_id").drop_nulls().n_unique().cast(pl.Int64),
@@ -142,7 +142,7 @@ def clicked_urls(
     zoned = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(zone_of(tables, timezone))
     order = ["clicks", "last_hit_at", "label", "url", "type", "category"]
     ranked = urls.sort(order, descending=[True, True, False, False, False, False], nulls_last=True).with_columns(zoned)
-    return _first(ranked, limit).select(chosen).collect()
+    return _limited(ranked, limit).select(chosen).collect()
 
 
 def tracking_tab(
@@ -164,7 +164,7 @@ def tracking_tab(
     if recipient is not None or address is not None or delivery is None:
         return clicked_urls(tables, delivery, recipient, columns, timezone=timezone, address=address)
     links = tracked_links(tables, delivery)
-    return links.select(_chosen(columns, links.columns, dict.fromkeys(links.columns, "")))
+    return links.select(_columns(columns, links.columns, dict.fromkeys(links.columns, "")))
 
 
 def headings(frame: pl.DataFrame, lang: str = "en") -> dict[str, str]:
@@ -178,11 +178,11 @@ def headings(frame: pl.DataFrame, lang: str = "en") -> dict[str, str]:
 
 
 def _hits(tables: Measurable, delivery: str | None, recipient: str | None, address: str | None) -> pl.LazyFrame:
-    """What the tracking log holds: opens and whatever else hit a link, not what a mail server reported."""
+    """The hits of the tracking log: opens and hits on links, not what mail servers report."""
     if delivery is None and recipient is None and address is None:
         raise RequestError("A Tracking tab is that of a delivery or of a recipient; say which.")
-    tracked = pl.col("event_type").cast(pl.String).is_in(list(EVENT_LABELS)) | pl.col("link_id").is_not_null()
-    hits = tables.scan("event").filter(tracked)
+    is_tracked = pl.col("event_type").cast(pl.String).is_in(list(EVENT_LABELS)) | pl.col("link_id").is_not_null()
+    hits = tables.scan("event").filter(is_tracked)
     if delivery is None:
         hits = still_there(tables, hits)
     else:
@@ -193,21 +193,18 @@ def _hits(tables: Measurable, delivery: str | None, recipient: str | None, addre
 
 
 def _of_address(tables: Measurable, hits: pl.LazyFrame, address: str) -> pl.LazyFrame:
-    """The hits of a person named by address: their own, and those of the recipients and messages that have it.
-
-    The senders' logs often have no other name for a recipient.
-    """
+    """The hits with an address, or of a recipient or message with it; senders' logs often identify nobody otherwise."""
     columns = {"recipient": "email", "message": "address", "event": "address"}
-    theirs = {name: tables.scan(name).filter(_is_address(column, address)) for name, column in columns.items()}
-    asked = [rows.select("recipient_id") for rows in theirs.values()]
-    counts = pl.concat(rows.select(pl.len()) for rows in theirs.values())
-    ids, messages, there = pl.collect_all([pl.concat(asked).unique(), theirs["message"].select(MESSAGE.key), counts])
-    if not there["len"].sum():
+    with_address = {name: tables.scan(name).filter(_is_address(column, address)) for name, column in columns.items()}
+    recipients = pl.concat(rows.select("recipient_id") for rows in with_address.values()).unique()
+    counts = pl.concat(rows.select(pl.len()) for rows in with_address.values())
+    ids, messages, found = pl.collect_all([recipients, with_address["message"].select(MESSAGE.key), counts])
+    if not found["len"].sum():
         raise RequestError("No recipient has this address in these tables; for pseudonyms, TRACKKIT_KEY has the key.")
     of_message = messages.filter(pl.col("message_id").is_not_null()).unique().with_columns(is_theirs=True)
     hits = hits.join(of_message.lazy(), on=MESSAGE.key, how="left", nulls_equal=True)
-    known = pl.col("recipient_id").is_in(ids["recipient_id"].drop_nulls().implode())
-    return hits.filter(pl.any_horizontal("is_theirs", _is_address("address", address), known)).drop("is_theirs")
+    is_recipient = pl.col("recipient_id").is_in(ids["recipient_id"].drop_nulls().implode())
+    return hits.filter(pl.any_horizontal("is_theirs", _is_address("address", address), is_recipient)).drop("is_theirs")
 
 
 def _is_address(column: str, address: str) -> pl.Expr:
@@ -216,19 +213,19 @@ def _is_address(column: str, address: str) -> pl.Expr:
 
 def _require_recipient(tables: Measurable, recipient: str) -> str:
     key = str(recipient)
-    seen: set[str] = getattr(tables, "seen", set())  # a snapshot does not change, so it is asked once
+    seen: set[str] = getattr(tables, "seen", set())  # cached: a snapshot does not change
     rows = [
         tables.scan(table).filter(pl.col("recipient_id") == key).select("recipient_id").head(1)
         for table in ("recipient", "message", "event")
     ]
-    if f"recipient {key}" not in seen and not any(found.height for found in pl.collect_all(rows)):
+    if f"recipient {key}" not in seen and not any(frame.height for frame in pl.collect_all(rows)):
         raise RequestError(f"There is no recipient {key!r} in these tables; give the id of one, not an address.")
     seen.add(f"recipient {key}")
     return key
 
 
 def _newest_first(hits: pl.LazyFrame) -> pl.LazyFrame:
-    """By instant, and hits of one instant by their log id, so that the order is always the same."""
+    """Newest first; hits of one instant by their log id, so that the order is stable."""
     keys = [pl.col("occurred_at"), pl.col("event_id").str.len_chars(), pl.col("event_id"), pl.col("log_server")]
     return hits.sort(keys, descending=True, nulls_last=True)
 
@@ -238,7 +235,7 @@ def _with_document(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]
 
 
 def _with_email(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
-    """The recipient's address, else the one that the message was sent to, else that of the hit itself."""
+    """Add `email`: the recipient's address, else the one that the message was sent to, else that of the hit."""
     if "email" not in chosen:
         return hits
     recipients = tables.scan("recipient").select("recipient_id", "email").unique("recipient_id", keep="any")
@@ -248,7 +245,7 @@ def _with_email(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]) -
     return joined.with_columns(email=pl.coalesce("email", "sent_to", "address"))
 
 
-def _chosen(columns: Sequence[str] | None, default: Sequence[str], known: Mapping[str, str] = COLUMNS) -> list[str]:
+def _columns(columns: Sequence[str] | None, default: Sequence[str], known: Mapping[str, str] = COLUMNS) -> list[str]:
     chosen = list(default if columns is None else [columns] if isinstance(columns, str) else columns)
     for name in chosen:
         if name not in known:
@@ -258,7 +255,7 @@ def _chosen(columns: Sequence[str] | None, default: Sequence[str], known: Mappin
     return chosen
 
 
-def _first(rows: pl.LazyFrame, limit: int | None) -> pl.LazyFrame:
+def _limited(rows: pl.LazyFrame, limit: int | None) -> pl.LazyFrame:
     if limit is not None and limit < 1:
         raise RequestError(f"A limit is a number of rows from 1; got {limit!r}.")
     return rows if limit is None else rows.head(limit)

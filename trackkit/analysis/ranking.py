@@ -1,4 +1,4 @@
-"""The largest of many, then the others together and the total: the shape of each table of the most used."""
+"""Top N, then all others in one row, and the total: the shape of every ranking table."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ __all__ = ["ranked", "require_top", "top_rows", "with_others"]
 
 
 def require_top(top: int, what: str) -> int:
-    """Return how many of something to show; RequestError where it is no whole number from 1."""
+    """Return a number of rows to show; RequestError if it is no whole number from 1."""
     if not (isinstance(top, int) and top > 0):
         raise RequestError(f"The number of {what} to show is a whole number from 1; got {top!r}.")
     return top
@@ -19,9 +19,9 @@ def require_top(top: int, what: str) -> int:
 def ranked(
     counts: pl.DataFrame, count: str, names: Sequence[str], top: int, what: str = "names", within: Sequence[str] = ()
 ) -> pl.DataFrame:
-    """Return all rows, the largest count first, equal ones by their names; `rank` is null after the `top`.
+    """Return all rows, the largest count first, equal ones by name; `rank` is null after the `top`.
 
-    With `within`, of each group of these columns.
+    With `within`, ranks are within each group of these columns.
     """
     place = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
     place = place.over(within) if within else place
@@ -31,18 +31,18 @@ def ranked(
 
 
 def with_others(ranks: pl.DataFrame, counts: Sequence[str], within: Sequence[str] = ()) -> pl.DataFrame:
-    """Return the rows that have a rank, then the others added up in one, of each group."""
-    left, added = ranks.filter(pl.col("rank").is_null()), pl.col(counts).sum()
-    others = left.group_by(within, maintain_order=True).agg(added) if within else left.select(added)
+    """Return the ranked rows, then one row with the sums of the others, for each group."""
+    unranked, sums = ranks.filter(pl.col("rank").is_null()), pl.col(counts).sum()
+    others = unranked.group_by(within, maintain_order=True).agg(sums) if within else unranked.select(sums)
     return pl.concat([ranks.drop_nulls("rank"), others], how="diagonal")
 
 
 def top_rows(ranks: pl.DataFrame, total: pl.DataFrame, rows: pl.Enum) -> pl.DataFrame:
-    """Return the top, the others, and the total, which is counted by itself; `row` is one of three `rows` each.
+    """Return the top, the others and the given total; `row` is one of the three `rows`.
 
-    In: `ranked` rows, and one row of the same counts. The others are there, with 0, where there are none.
+    In: `ranked` rows, and one row of the same counts. The row of others is there even if it is 0.
     """
-    group, others, last = (pl.lit(row, rows) for row in rows.categories)
+    group, others, total_row = (pl.lit(row, rows) for row in rows.categories)
     top = with_others(ranks, total.columns)
     row = pl.when(pl.col("rank").is_null()).then(others).otherwise(group)
-    return pl.concat([top.with_columns(row=row), total.with_columns(row=last)], how="diagonal")
+    return pl.concat([top.with_columns(row=row), total.with_columns(row=total_row)], how="diagonal")

@@ -1,7 +1,7 @@
-"""Questions that users of the platform ask its query editor, as functions: who did not open, who did what, who most.
+"""Segments of recipients that users build in the platform's query editor: who opened nothing, did what, is most active.
 
-Each returns recipients, to be joined or exported; addresses are in none of them. Deliveries that are proofs, models or
-deleted, and messages to control addresses, are left out.
+Each function returns recipients, to be joined or exported, without their addresses. Proofs, models, deleted deliveries
+and messages to control addresses are left out.
 """
 
 from datetime import UTC, timedelta
@@ -26,9 +26,9 @@ def no_open_in(tables: Measurable, days: float, until: Asked | None = None) -> p
 
     Columns: `recipient_id`, `messages` (delivered to them in those days), `last_open_at` (UTC, the latest one before;
     null when they never opened). A hit on the open pixel counts, as on the platform; a click without one does not.
-    `until` is the end of the days (a date, its end; an instant; or ISO text), by default the newest instant in the
-    tracking log that is `plausible`. Raises RequestError when `days`
-    is not positive, or nothing is dated and `until` is not given.
+    `until` is the end of the days (the end of a date; an instant; or ISO text of either), by default the newest
+    `plausible` instant of the tracking log. Raises RequestError if `days` is not positive, or if nothing is dated and
+    `until` is missing.
     """
     if not days > 0:
         raise RequestError(f"A number of days is positive; got {days!r}.")
@@ -38,13 +38,12 @@ def no_open_in(tables: Measurable, days: float, until: Asked | None = None) -> p
         raise RequestError("No hit carries a date, so there are no last days; give `until`.")
     start = end - timedelta(days=days)
     is_open = (pl.col("event_type").cast(pl.String) == "opened") & (pl.col("occurred_at") <= end)
-    opened = (
-        _sent(tables, "event").filter(is_open).group_by("recipient_id").agg(last_open_at=pl.col("occurred_at").max())
-    )
-    delivered = _delivered(_sent(tables, "message")).filter(pl.col("status_at").is_between(start, end))
+    opens = _real_rows(tables, "event").filter(is_open)
+    opened = opens.group_by("recipient_id").agg(last_open_at=pl.col("occurred_at").max())
+    delivered = _delivered(_real_rows(tables, "message")).filter(pl.col("status_at").is_between(start, end))
     counts = delivered.group_by("recipient_id").agg(messages=pl.len().cast(pl.Int64))
     return (
-        _everyone(tables)
+        _all_recipients(tables)
         .join(opened, on="recipient_id", how="left")
         .filter((pl.col("last_open_at") < start).fill_null(True))
         .join(counts, on="recipient_id", how="left")
@@ -57,8 +56,8 @@ def no_open_in(tables: Measurable, days: float, until: Asked | None = None) -> p
 def behaviour(tables: Measurable, delivery: str) -> pl.DataFrame:
     """Return what each recipient of a delivery did with it: one row per message delivered, by message.
 
-    Columns: `recipient_id`, `message_id`, `behaviour`: "clicked" (on an e-mail link), "opened" (any other hit: whoever
-    reaches the redirection server has displayed the message) or "inactive". The three add up to the success.
+    Columns: `recipient_id`, `message_id`, `behaviour`: "clicked" (on an e-mail link), "opened" (any other hit, since
+    it shows that the message was displayed) or "inactive". The three add up to the success.
     Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
@@ -69,13 +68,13 @@ def behaviour(tables: Measurable, delivery: str) -> pl.DataFrame:
         .group_by(MESSAGE.key)
         .agg(clicked=(kind == "clicked").any())
     )
-    did = (
+    act = (
         pl.when(pl.col("clicked")).then(pl.lit("clicked")).when(pl.col("clicked").is_not_null()).then(pl.lit("opened"))
     )
     return (
         _delivered(of_delivery(tables, "message", key))
         .join(acts, on=MESSAGE.key, how="left")
-        .select("recipient_id", "message_id", behaviour=did.otherwise(pl.lit("inactive")).cast(BEHAVIOURS))
+        .select("recipient_id", "message_id", behaviour=act.otherwise(pl.lit("inactive")).cast(BEHAVIOURS))
         .sort(pl.col("message_id").cast(pl.Int64, strict=False), "message_id")
         .collect()
     )
@@ -84,14 +83,14 @@ def behaviour(tables: Measurable, delivery: str) -> pl.DataFrame:
 def hits_per_recipient(
     tables: Measurable, since: Asked | None = None, until: Asked | None = None, label_contains: str = ""
 ) -> pl.DataFrame:
-    """Return how many logs each recipient has, the most active first: one row per recipient with at least one.
+    """Return how many hits each recipient has, the most active first: one row per recipient with at least one.
 
     `since` <= the hit < `until`, where given, each a date, an instant, or ISO text of either; `label_contains` keeps
-    deliveries whose label holds that text, whatever its case. Columns: `recipient_id`, `hits`, `opens`, `clicks`,
+    deliveries whose label contains that text, in any case. Columns: `recipient_id`, `hits`, `opens`, `clicks`,
     `deliveries`, `last_hit_at` (UTC).
     """
     kind = pl.col("event_type").cast(pl.String)
-    hits = _sent(tables, "event").filter(kind.is_in(_HITS) | pl.col("link_id").is_not_null())
+    hits = _real_rows(tables, "event").filter(kind.is_in(_HITS) | pl.col("link_id").is_not_null())
     zone, at = getattr(tables, "timezone", "UTC"), pl.col("occurred_at")
     if since is not None:
         hits = hits.filter(at >= moment(since, zone, "since").astimezone(UTC))
@@ -117,8 +116,8 @@ def hits_per_recipient(
     )
 
 
-def _sent(tables: Measurable, table: str) -> pl.LazyFrame:
-    """Rows of real deliveries, control addresses left out."""
+def _real_rows(tables: Measurable, table: str) -> pl.LazyFrame:
+    """Rows of deliveries that are not set aside, without control addresses."""
     return without_aside(tables, tables.scan(table).filter(is_public()))
 
 
@@ -126,6 +125,6 @@ def _delivered(messages: pl.LazyFrame) -> pl.LazyFrame:
     return messages.filter(pl.col("status").cast(pl.String) == "delivered", is_public())
 
 
-def _everyone(tables: Measurable) -> pl.LazyFrame:
-    known = [tables.scan("recipient").select("recipient_id"), _sent(tables, "message").select("recipient_id")]
-    return pl.concat(known).filter(pl.col("recipient_id").is_not_null()).unique()
+def _all_recipients(tables: Measurable) -> pl.LazyFrame:
+    ids = [tables.scan("recipient").select("recipient_id"), _real_rows(tables, "message").select("recipient_id")]
+    return pl.concat(ids).filter(pl.col("recipient_id").is_not_null()).unique()

@@ -1,7 +1,7 @@
-"""Message content made safe to look at: nothing runs, nothing is fetched, no link leads anywhere.
+"""Message content made safe to display: nothing runs, nothing is fetched, no link leads anywhere.
 
 `nh3` (an HTML5 parser and allow-list) has the last word; inline styles pass a CSS parser (`tinycss2`) first. The page
-carries its own content-security policy besides, and is meant for a sandboxed frame.
+also has its own content-security policy, and is meant for a sandboxed frame.
 """
 
 import re
@@ -24,15 +24,15 @@ def _words(text: str) -> set[str]:
 
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,30})")
 _VOID = _words("area base br col embed hr img input link meta param source wbr")
-# A hostile message must not hang a report: nh3 is quadratic in ampersands, and mail readers cut messages far earlier.
+# A hostile message must not hang a report: nh3 is quadratic in ampersands, and mail readers cut messages far sooner.
 MOST_CHARACTERS, MOST_AMPERSANDS = 8_000_000, 200_000
-MOST_STEPS = 1_000_000_000  # seconds, of lxml, which looks for each end tag among all that is open
+MOST_STEPS = 1_000_000_000  # takes lxml seconds: it searches all open elements for each end tag
 TAGS = _words("""
     a abbr address article aside b big blockquote br caption center cite code col colgroup dd del div dl dt em
     figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark nav ol p pre q s samp section
     small span strike strong sub sup table tbody td tfoot th thead tr tt u ul var wbr
 """)
-# Left out with their content.
+# Removed with their content.
 DROPPED = _words("iframe math noembed noframes noscript script select style svg template textarea title")
 ATTRIBUTES = {
     "*": _words("align bgcolor dir height lang style title valign width"),
@@ -67,9 +67,9 @@ STYLE = (
 
 
 def safe_fragment(html: str) -> str:
-    """Return HTML without scripts, handlers, forms, frames, comments, external loads or links that lead anywhere.
+    """Return HTML without scripts, handlers, forms, frames, comments, external resources or link targets.
 
-    Raster images embedded as `data:` stay, and so do layout and inline styles whose properties and values are known.
+    Raster images embedded as `data:` stay, and so do layout and inline styles with known properties and values.
 
     >>> safe_fragment('<a href="https://x.example" onclick="f()" style="color:red;behavior:url(x)">hello</a>')
     '<a style="color:red">hello</a>'
@@ -81,7 +81,7 @@ def safe_fragment(html: str) -> str:
         tags=TAGS,
         clean_content_tags=DROPPED,
         attributes=ATTRIBUTES,
-        attribute_filter=_attribute,
+        attribute_filter=_safe_attribute,
         allowed_classes={"span": {BADGE}},
         url_schemes={"data"},
         url_relative="deny",
@@ -97,22 +97,22 @@ def page(fragment: str) -> str:
 
 
 def too_heavy(html: str) -> bool:
-    """Return whether content is beyond any real message, and would take minutes to make safe."""
-    return len(html) > MOST_CHARACTERS or html.count("&") > MOST_AMPERSANDS or _steps(html) > MOST_STEPS
+    """Return whether content is larger than any real message, so that making it safe could take minutes."""
+    return len(html) > MOST_CHARACTERS or html.count("&") > MOST_AMPERSANDS or _closing_steps(html) > MOST_STEPS
 
 
-def _steps(html: str) -> int:
-    """At most how many open elements stand where end tags are; of well-formed HTML, how deep each lies."""
-    unclosed, open_now, steps = Counter[str](), 0, 0
-    for is_end, written in _TAG.findall(html):
-        tag = written.lower()
-        steps += open_now if is_end else 0
+def _closing_steps(html: str) -> int:
+    """An upper bound of the open elements at each end tag, summed; in well-formed HTML, their depth."""
+    unclosed, open_count, steps = Counter[str](), 0, 0
+    for is_end, name in _TAG.findall(html):
+        tag = name.lower()
+        steps += open_count if is_end else 0
         if not is_end and tag not in _VOID:
             unclosed[tag] += 1
-            open_now += 1
+            open_count += 1
         elif is_end and unclosed[tag]:
             unclosed[tag] -= 1
-            open_now -= 1
+            open_count -= 1
     return steps
 
 
@@ -125,7 +125,7 @@ def sentence(text: str) -> str:
     return page(f"<p>{escape(text)}</p>")
 
 
-def _attribute(tag: str, name: str, value: str) -> str | None:
+def _safe_attribute(tag: str, name: str, value: str) -> str | None:
     if name == "style":
         return safe_style(value) or None
     if name == "src":
@@ -142,9 +142,10 @@ def safe_style(css: str) -> str:
     """
     if len(css) > 10_000:
         return ""
-    found = tinycss2.parse_blocks_contents(css, skip_comments=True, skip_whitespace=True)
-    kept = [(node, _safe_value(node)) for node in found if node.type == "declaration" and node.lower_name in PROPERTIES]
-    return ";".join(f"{node.lower_name}:{value}{' !important' * node.important}" for node, value in kept if value)
+    nodes = tinycss2.parse_blocks_contents(css, skip_comments=True, skip_whitespace=True)
+    allowed = [node for node in nodes if node.type == "declaration" and node.lower_name in PROPERTIES]
+    values = [(node, _safe_value(node)) for node in allowed]
+    return ";".join(f"{node.lower_name}:{value}{' !important' * node.important}" for node, value in values if value)
 
 
 def _safe_value(declaration: Any) -> str:

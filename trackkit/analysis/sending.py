@@ -1,4 +1,4 @@
-"""How a delivery is sent: who was left out and why, how fast messages go out, and whether the rest will be in time."""
+"""How a delivery is sent: who was excluded and why, how fast messages go out, and whether the rest will be in time."""
 
 import math
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ PACE: dict[str, Any] = {
 OUTCOMES = {"delivered": "success", "failed": "errors"}
 OUTCOME = pl.Enum(["success", "errors"])
 TIMESCALES = ("1m", "10m", "1h", "3h", "24h", "1w", "1mo", "1y")
-MOST_BUCKETS = 72  # that "auto" draws
+MOST_BUCKETS = 72  # with "auto"
 HOUR = timedelta(hours=1)
 EXCLUSION_ROWS = pl.Enum(["rule", "unlisted", "total"])
 UNLISTED = translatable("(rule not in the data loaded)")
@@ -45,25 +45,25 @@ PHASES: Mapping[int, str] = (
 
 
 def exclusions(tables: Measurable, delivery: str) -> pl.DataFrame:
-    """Return who was left out at analysis, and why: one row per rule, most recipients first, then the rest and a total.
+    """Return who was excluded at analysis, and why: one row per rule, most recipients first, then the rest and a total.
 
-    Columns: `row` ("rule"; "unlisted", those that the delivery says were rejected beyond the ones listed by rule;
-    "total"), `rule`, `recipients`; `rejected` (all of them) and `contribution` (recipients / rejected); `targeted` (the
-    initial population, null if unknown) and `share` (recipients / targeted). A rule given as the code of a reason has
-    the reason's words. Recipients are null when neither the delivery nor a list of exclusions was loaded. Raises
+    Columns: `row` ("rule"; "unlisted", those rejected according to the delivery but not listed by rule; "total"),
+    `rule`, `recipients`; `rejected` (all of them) and `contribution` (recipients / rejected); `targeted` (the initial
+    population, null if unknown) and `share` (recipients / targeted). A rule that is the code of a failure reason is
+    replaced by its label. Recipients are null when neither the delivery nor a list of exclusions was loaded. Raises
     RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
-    stated = measure(tables, ["rejected", "targeted"], delivery=key)
-    targeted, rejected = stated.select("targeted", "rejected").row(0) if stated.height else (None, None)
+    counts = measure(tables, ["rejected", "targeted"], delivery=key)
+    targeted, rejected = counts.select("targeted", "rejected").row(0) if counts.height else (None, None)
     listed = _by_rule(tables, key)
-    known = int(listed["recipients"].sum()) if tables.has("exclusion") else None
-    every = known if rejected is None else max(rejected, known or 0)
-    rest = [] if not every or every == known else [("unlisted", UNLISTED, every - (known or 0))]
-    tail = pl.DataFrame([*rest, ("total", None, every)], schema=listed.schema, orient="row")
+    listed_total = int(listed["recipients"].sum()) if tables.has("exclusion") else None
+    total = listed_total if rejected is None else max(rejected, listed_total or 0)
+    unlisted = [] if not total or total == listed_total else [("unlisted", UNLISTED, total - (listed_total or 0))]
+    ending = pl.DataFrame([*unlisted, ("total", None, total)], schema=listed.schema, orient="row")
     return (
-        pl.concat([listed, tail])
-        .with_columns(rejected=pl.lit(every, pl.Int64), targeted=pl.lit(targeted, pl.Int64))
+        pl.concat([listed, ending])
+        .with_columns(rejected=pl.lit(total, pl.Int64), targeted=pl.lit(targeted, pl.Int64))
         .with_columns(contribution=quotient("recipients", "rejected"), share=quotient("recipients", "targeted"))
     )
 
@@ -80,14 +80,14 @@ def throughput(
     Columns: `starts_at` (start of the period, in that zone), `seconds` (its length), `series` ("success" or "errors"),
     `messages`; `messages_per_hour` (messages x 3600 / seconds); `bits_per_second` (messages x size x 8 / seconds), null
     when the size of a message is unknown. `every` is "1m", "10m", "1h", "3h", "24h" (a calendar day, 23 or 25 hours
-    when the clocks change), "1w", "1mo" or "1y" (a week from Monday on, a calendar month, a year) or "auto": the
-    shortest that makes no more than 72 periods, or "1y". Only what happened before launch
-    + `hours` is there; without `hours`, what happened up to the last success, since bounces trickle in for days. A
-    message is in the period of its last change of status. Raises RequestError for an unknown delivery, zone or `every`,
-    or `hours` that are not positive.
+    when the clocks change), "1w", "1mo" or "1y" (a week from Monday, a calendar month, a year) or "auto": the shortest
+    that makes no more than 72 periods, or "1y". Only messages before launch + `hours` are included; without `hours`,
+    those up to the last success, since bounces trickle in for days. A message is in the period of its last change of
+    status. Raises RequestError for an unknown delivery, zone or `every`, or `hours` that are not positive.
     """
     zone = zone_of(tables, timezone)
-    dated = _dated(tables, require_delivery(tables, delivery)).filter(_before(tables, delivery, hours)).collect()
+    outcomes = _outcomes(tables, require_delivery(tables, delivery))
+    dated = outcomes.filter(_in_span(tables, delivery, hours)).collect()
     step = _step(dated, every)
     clock = begins(local("status_at", zone), zone, step)
     seconds = (ends(pl.col("starts_at"), zone, step) - pl.col("starts_at")).dt.total_seconds()
@@ -120,9 +120,9 @@ def pace(tables: Measurable, delivery: str) -> pl.DataFrame:
     is not projected. Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
-    counted = ["to_deliver", "processed", "pending", "cancelled"]
-    measured = measure(tables, counted, delivery=key)
-    row: dict[str, Any] = dict.fromkeys(counted) | (measured.row(0, named=True) if measured.height else {})
+    metrics = ["to_deliver", "processed", "pending", "cancelled"]
+    measured = measure(tables, metrics, delivery=key)
+    row: dict[str, Any] = dict.fromkeys(metrics) | (measured.row(0, named=True) if measured.height else {})
     state = _fact(tables, key, "state")
     row |= _speed(tables, key)
     row |= {"validity_at": _fact(tables, key, "validity_at"), "as_of": getattr(tables, "as_of", None)}
@@ -136,20 +136,20 @@ def _phase(state: int | None, processed: int | None) -> str | None:
 
 
 def _by_rule(tables: Measurable, delivery: str) -> pl.DataFrame:
-    """The exclusions listed: `row`, `rule`, `recipients`."""
-    words = {str(code): reason for code, reason in FAILURE_REASONS.items()}
-    rule = pl.col("rule").str.strip_chars().replace(words)
-    named = pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED))
+    """The listed exclusions: `row`, `rule`, `recipients`."""
+    labels = {str(code): reason for code, reason in FAILURE_REASONS.items()}
+    rule = pl.col("rule").str.strip_chars().replace(labels)
+    rule_or_unnamed = pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED))
     return (
         of_delivery(tables, "exclusion", delivery)
-        .group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule=named)
+        .group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule=rule_or_unnamed)
         .agg(recipients=pl.len().cast(pl.Int64))
         .sort("recipients", "rule", descending=[True, False])
         .collect()
     )
 
 
-def _dated(tables: Measurable, delivery: str) -> pl.LazyFrame:
+def _outcomes(tables: Measurable, delivery: str) -> pl.LazyFrame:
     """The messages whose outcome is known and dated: `status_at`, `series`."""
     status = pl.col("status").cast(pl.String)
     return (
@@ -159,7 +159,7 @@ def _dated(tables: Measurable, delivery: str) -> pl.LazyFrame:
     )
 
 
-def _before(tables: Measurable, delivery: str, hours: float | None) -> pl.Expr:
+def _in_span(tables: Measurable, delivery: str, hours: float | None) -> pl.Expr:
     if hours is None:
         last = pl.col("status_at").filter(pl.col("series") == "success").max()
         return (pl.col("status_at") <= last).fill_null(True)
@@ -170,7 +170,7 @@ def _before(tables: Measurable, delivery: str, hours: float | None) -> pl.Expr:
 
 
 def _step(dated: pl.DataFrame, every: str) -> str:
-    """The length of a period as polars writes it; a day is one of the calendar."""
+    """The length of a period in polars' notation; a day is a calendar day."""
     step = step_of(every, ("auto", *TIMESCALES), "timescale")
     if step != "auto":
         return step
@@ -181,36 +181,36 @@ def _step(dated: pl.DataFrame, every: str) -> str:
 
 
 def _fact(tables: Measurable, delivery: str, column: str) -> Any:
-    found = of_delivery(tables, "delivery", delivery).select(column).head(1).collect()
-    return found.item() if found.height else None
+    value = of_delivery(tables, "delivery", delivery).select(column).head(1).collect()
+    return value.item() if value.height else None
 
 
 def _speed(tables: Measurable, delivery: str) -> dict[str, Any]:
-    """First and last message, messages between, and the two paces."""
-    dated = _dated(tables, delivery).filter(_before(tables, delivery, None)).sort("status_at").collect()
+    """The first and last message, the number of messages, and the two paces."""
+    dated = _outcomes(tables, delivery).filter(_in_span(tables, delivery, None)).sort("status_at").collect()
     successes = dated.filter(pl.col("series") == "success")["status_at"]
     first, last = _fact(tables, delivery, "started_at") or dated["status_at"].min(), successes.max()
-    spent = (last - first) / HOUR if isinstance(first, datetime) and isinstance(last, datetime) else 0
-    in_an_hour = dated.rolling("status_at", period="1h").agg(pl.len())["len"].max() if dated.height else None
-    pace = {"messages_per_hour": dated.height / spent if spent > 0 else None, "busiest_hour": in_an_hour}
+    hours = (last - first) / HOUR if isinstance(first, datetime) and isinstance(last, datetime) else 0
+    busiest_hour = dated.rolling("status_at", period="1h").agg(pl.len())["len"].max() if dated.height else None
+    pace = {"messages_per_hour": dated.height / hours if hours > 0 else None, "busiest_hour": busiest_hour}
     return {"started_at": first, "last_at": last, "sent": dated.height if tables.has("message") else None} | pace
 
 
 def _projection(row: Mapping[str, Any]) -> dict[str, Any]:
-    """When the rest will be sent if the pace holds, and how that compares with the deadline."""
+    """When the rest will be sent at the current pace, and how that compares with the deadline."""
     if not row["pending"] or row["phase"] == OVER:
         return {"hours_needed": None, "ends_at": None, "outlook": None}
-    needed = row["pending"] / row["messages_per_hour"] if row["messages_per_hour"] else None
-    ends = None if needed is None or row["phase"] == PAUSED else _later(row["last_at"], needed)
+    hours = row["pending"] / row["messages_per_hour"] if row["messages_per_hour"] else None
+    ends = None if hours is None or row["phase"] == PAUSED else _later(row["last_at"], hours)
     outlook = _outlook(ends, row["validity_at"], row["as_of"])
-    refuted = outlook in ("overdue", "behind")
-    return {"hours_needed": needed, "ends_at": None if refuted else ends, "outlook": outlook}
+    is_refuted = outlook in ("overdue", "behind")
+    return {"hours_needed": hours, "ends_at": None if is_refuted else ends, "outlook": outlook}
 
 
 def _later(instant: datetime, hours: float) -> datetime | None:
     try:
         return instant + timedelta(hours=hours)
-    except OverflowError:  # at this pace, after the year 9999
+    except OverflowError:  # at this pace, it ends after the year 9999
         return None
 
 

@@ -1,7 +1,7 @@
-"""Several deliveries side by side and together: which ones, and their figures, with a total measured by itself.
+"""Several deliveries side by side and together: which ones, and their figures, with a total measured separately.
 
-A recipient counts in each delivery; distinct people are counted again over all of them, never added; estimates and
-forwards are worked out for each delivery and then added (see `engine`). Rates are those of the total.
+A recipient counts in each delivery; distinct people are counted anew over all of them, never added; estimates and
+forwards are computed for each delivery and then added (see `engine`). The total's rates are those of its counts.
 """
 
 from collections.abc import Sequence
@@ -20,43 +20,43 @@ from trackkit.schema import INSTANT
 
 __all__ = ["SideBySide", "chosen_deliveries", "not_chosen", "side_by_side"]
 
-MOST = 1_000  # a report of more rows is read by nobody (spec, 2.0)
+MOST = 1_000  # nobody reads a report with more rows (spec, 2.0)
 
 
 class SideBySide(NamedTuple):
-    """The metrics of each delivery, and the same ones of all of them together, in one row."""
+    """The metrics of each delivery, and in one row those of all together."""
 
     rows: pl.DataFrame
     total: pl.DataFrame
 
 
 def chosen_deliveries(tables: Measurable, deliveries: str | Sequence[str] = "") -> pl.DataFrame:
-    """Return the deliveries asked about: one row each, with `delivery_id`, `delivery` (its words) and `launched_at`.
+    """Return the deliveries asked about: one row each, with `delivery_id`, `delivery` (its name) and `launched_at`.
 
-    `deliveries` are ids, or one text of ids with commas between them; they stand in the order asked, each once. Empty:
-    all those launched in the six calendar months up to the latest launch of all, the latest first, proofs, models and
-    deleted ones left out; and simply all where none is dated. A launch that no table dates is the first hit. `delivery`
-    is the label, else the internal name, else the id; equal ones are told apart by their id. Raises RequestError for an
+    `deliveries` are ids, or one text of ids separated by commas; they keep their order, each once. Empty, they are all
+    those launched in the six calendar months up to the latest launch, the latest first, without proofs, models and
+    deleted ones; or all if none is dated. If no table dates a launch, it is the first hit. `delivery` is the label,
+    else the internal name, else the id; the id is added to equal ones. Raises RequestError for an
     unknown id, and for more than a thousand deliveries.
     """
-    asked = _ids(deliveries)
-    keys = require_deliveries(tables, asked) if asked else None
-    found = _known(tables, keys)
-    chosen = _of_the_last_months(found, plausible(tables).last) if keys is None else _in_order(found, keys)
+    ids = _ids(deliveries)
+    keys = require_deliveries(tables, ids) if ids else None
+    known = _all_deliveries(tables, keys)
+    chosen = _of_the_last_months(known, plausible(tables).last) if keys is None else _in_order(known, keys)
     if chosen.height > MOST:
         raise RequestError(f"A report holds at most {MOST:,} deliveries; there are {chosen.height:,}: name fewer ids.")
-    return _told_apart(chosen).select("delivery_id", "delivery", "launched_at")
+    return _with_unique_names(chosen).select("delivery_id", "delivery", "launched_at")
 
 
 def not_chosen(tables: Measurable, chosen: pl.DataFrame) -> int:
     """Return how many deliveries that count are not among those of `chosen_deliveries`."""
-    known = pl.concat([tables.scan(name).select("delivery_id").unique() for name in ("delivery", "event")])
-    others = known.drop_nulls().unique().join(chosen.lazy(), on="delivery_id", how="anti")
+    ids = pl.concat([tables.scan(name).select("delivery_id").unique() for name in ("delivery", "event")])
+    others = ids.drop_nulls().unique().join(chosen.lazy(), on="delivery_id", how="anti")
     return int(without_aside(tables, others).select(pl.len()).collect().item())
 
 
 def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | Sequence[str] = "") -> SideBySide:
-    """Return metrics of several deliveries, and of all of them together, measured again.
+    """Return metrics of several deliveries, and of all of them together, measured separately.
 
     `rows` has one row per delivery, in the order of `chosen_deliveries` and with its columns, then those of `measure`
     through `unseen.observed`; `total` is one row. Raises RequestError as `chosen_deliveries` and `measure`.
@@ -69,46 +69,46 @@ def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | S
 
 
 def _ids(deliveries: str | Sequence[str]) -> list[str]:
-    """The ids asked for, each once; papermill makes a number of one that looks so."""
-    asked = str(deliveries).split(",") if isinstance(deliveries, str | int | float) else map(str, deliveries)
-    return list(dict.fromkeys(key.strip() for key in asked if key.strip()))
+    """The ids asked for, each once; papermill turns a numeric one into a number."""
+    parts = str(deliveries).split(",") if isinstance(deliveries, str | int | float) else map(str, deliveries)
+    return list(dict.fromkeys(key.strip() for key in parts if key.strip()))
 
 
-def _known(tables: Measurable, keys: list[str] | None) -> pl.DataFrame:
-    """Each delivery that is declared or was hit: its words, when it was launched, and whether it is a real one."""
+def _all_deliveries(tables: Measurable, keys: list[str] | None) -> pl.DataFrame:
+    """Each delivery that is declared or was hit: its name, its launch, and whether it is a real one."""
     declared, hits = tables.scan("delivery"), tables.scan("event").drop_nulls("delivery_id")
     if keys is not None:
-        asked = pl.col("delivery_id").is_in(keys)
-        declared, hits = declared.filter(asked), hits.filter(asked)
+        is_asked = pl.col("delivery_id").is_in(keys)
+        declared, hits = declared.filter(is_asked), hits.filter(is_asked)
     dated = hits.filter(plausible(tables).holds())
-    first = dated.group_by("delivery_id").agg(first_hit_at=pl.col("occurred_at").min())
-    first = hits.select("delivery_id").unique().join(first, on="delivery_id", how="left")
-    joined = declared.unique("delivery_id").join(first, on="delivery_id", how="full", coalesce=True)
-    named = joined.select(
+    first_hits = dated.group_by("delivery_id").agg(first_hit_at=pl.col("occurred_at").min())
+    first_hits = hits.select("delivery_id").unique().join(first_hits, on="delivery_id", how="left")
+    joined = declared.unique("delivery_id").join(first_hits, on="delivery_id", how="full", coalesce=True)
+    described = joined.select(
         "delivery_id",
         delivery=pl.coalesce("label", "internal_name", "delivery_id"),
         launched_at=pl.coalesce("started_at", "contact_at", "first_hit_at"),
         is_real=~is_set_aside(),
     )
-    return named.collect()
+    return described.collect()
 
 
-def _of_the_last_months(found: pl.DataFrame, until: datetime | None) -> pl.DataFrame:
-    """The deliveries launched in the months up to the latest launch; what is planned for later is none."""
-    launched, back = pl.col("launched_at"), f"-{AVERAGE_MONTHS}mo"
-    real = found.filter("is_real", (launched <= pl.lit(until, INSTANT)).fill_null(True))
-    recent = (launched >= launched.max().dt.offset_by(back)) | launched.max().is_null()
-    return real.filter(recent).sort("launched_at", "delivery_id", descending=[True, False])
+def _of_the_last_months(deliveries: pl.DataFrame, until: datetime | None) -> pl.DataFrame:
+    """The deliveries launched in the months up to the latest launch, without those planned for later."""
+    launched, months_back = pl.col("launched_at"), f"-{AVERAGE_MONTHS}mo"
+    real = deliveries.filter("is_real", (launched <= pl.lit(until, INSTANT)).fill_null(True))
+    is_recent = (launched >= launched.max().dt.offset_by(months_back)) | launched.max().is_null()
+    return real.filter(is_recent).sort("launched_at", "delivery_id", descending=[True, False])
 
 
-def _in_order(found: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """The deliveries asked for, in that order; one that only its messages or links mention is known by its id."""
+def _in_order(deliveries: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """The deliveries asked for, in that order; one that only messages or links mention is named by its id."""
     order = pl.DataFrame({"delivery_id": keys}, schema={"delivery_id": pl.String})
-    rows = order.join(found, on="delivery_id", how="left", maintain_order="left")
+    rows = order.join(deliveries, on="delivery_id", how="left", maintain_order="left")
     return rows.with_columns(delivery=pl.coalesce("delivery", "delivery_id"))
 
 
-def _told_apart(chosen: pl.DataFrame) -> pl.DataFrame:
-    alike = pl.col("delivery").is_duplicated()
+def _with_unique_names(deliveries: pl.DataFrame) -> pl.DataFrame:
+    is_ambiguous = pl.col("delivery").is_duplicated()
     with_id = pl.format("{} ({})", "delivery", "delivery_id")
-    return chosen.with_columns(delivery=pl.when(alike).then(with_id).otherwise("delivery"))
+    return deliveries.with_columns(delivery=pl.when(is_ambiguous).then(with_id).otherwise("delivery"))

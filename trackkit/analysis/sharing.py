@@ -1,9 +1,8 @@
-"""Sharing to social networks: which networks messages were shared on, what came of it, and when.
+"""Sharing to social networks: which networks messages were shared on, the resulting opens, and when.
 
-A share is a hit on a link whose category is the name of a network, whatever its case; opens and pages of the site are
-none. A shared message is seen where its page is tracked: hits on pages of the site whose link has such a category, by
-whoever was not sent the message and did not refuse web tracking. Where no such page is tracked, what came of the shares
-is unknown, not 0.
+A share is a hit on a link whose category is the name of a network, in any case, except opens and pages of the site. An
+open of a shared message is a hit on a page of the site whose link has such a category, by someone who was not sent the
+message and did not refuse web tracking. If no such page is tracked, opens of shared messages are unknown, not 0.
 """
 
 from collections.abc import Sequence
@@ -29,33 +28,33 @@ COLUMNS = """
     open_breakdown open_rate added_open_rates
 """
 ACTIVITIES = ("new_contacts", "shared_opens", "opens", "shares")
-OF_PERIODS = ("starts_on", "row", *ACTIVITIES)
+PERIOD_COLUMNS = ("starts_on", "row", *ACTIVITIES)
 Deliveries = str | Sequence[str] | None
 
 
 def social_sharing(
     tables: Measurable, delivery: Deliveries = None, networks: Sequence[str] = NETWORKS
 ) -> Annotated[pl.DataFrame, COLUMNS.split()]:
-    """Return the shares of one delivery, several or all, and what came of them: one row per network, then the total.
+    """Return the shares of one delivery, several or all, and their opens: one row per network, then the total.
 
     Columns: `network` (as asked; null in the total), `row` ("network" or "total"); `shares`, `total_shares`,
     `share_breakdown` (shares / total_shares); `to_deliver`, `sharing_rate` (shares / to_deliver); `targeted`,
     `targeted_rate` (shares / targeted, the platform's own formula); `opens` (displays of a shared page),
-    `total_opens`, `open_breakdown` (opens / total_opens); `open_rate` (opens / shares); `added_open_rates`, in the
-    total alone: the sum of the networks' rates, which the platform prints there. A rate on nothing is null, and so is
-    a count that cannot be known. Without `delivery`, proofs, models and deleted deliveries are left out. Raises
+    `total_opens`, `open_breakdown` (opens / total_opens); `open_rate` (opens / shares); `added_open_rates`, only in
+    the total: the sum of the networks' rates, which the platform prints there. A rate out of 0 is null, and so is an
+    unknown count. Without `delivery`, proofs, models and deleted deliveries are left out. Raises
     RequestError for an unknown delivery.
     """
-    chosen = _chosen(tables, delivery)
-    wanted = _wanted(networks)
-    hits = _hits(tables, chosen, wanted).group_by("network", "kind").agg(pl.len().cast(pl.Int64)).collect()
-    counted = wanted.with_columns(
+    ids = _delivery_ids(tables, delivery)
+    network_keys = _network_keys(networks)
+    hits = _hits(tables, ids, network_keys).group_by("network", "kind").agg(pl.len().cast(pl.Int64)).collect()
+    counted = network_keys.with_columns(
         _count_of(hits, "shares", _shares_are_known(tables)),
-        _count_of(hits, "opens", _displays_are_known(tables, wanted)),
+        _count_of(hits, "opens", _displays_are_known(tables, network_keys)),
         row=pl.lit("network", NETWORK_ROWS),
     ).with_columns(network="name")
-    total = counted.select(_added("shares"), _added("opens"), row=pl.lit("total", NETWORK_ROWS))
-    population = measure(tables, ["to_deliver", "targeted"], by=[], delivery=chosen)
+    total = counted.select(_sum_if_known("shares"), _sum_if_known("opens"), row=pl.lit("total", NETWORK_ROWS))
+    population = measure(tables, ["to_deliver", "targeted"], by=[], delivery=ids)
     rows = pl.concat([counted, total], how="diagonal").with_columns(
         total_shares=pl.lit(total["shares"].item(), pl.Int64), total_opens=pl.lit(total["opens"].item(), pl.Int64)
     )
@@ -69,39 +68,39 @@ def sharing_activity(
     timezone: str = "",
     networks: Sequence[str] = NETWORKS,
     last: int | None = None,
-) -> Annotated[pl.DataFrame, OF_PERIODS]:
-    """Return what sharing brought over time: one row per day, week or month that had any, and one for the total.
+) -> Annotated[pl.DataFrame, PERIOD_COLUMNS]:
+    """Return sharing over time: one row per day, week or month with activity, and one for the total.
 
     Columns: `starts_on` (first day of the period in `timezone`; weeks start on Monday), `row` ("period", "undated" or
     "total"); `new_contacts`, distinct recipients seen on a shared page who were not sent the message; `shared_opens`,
-    displays of a shared page; `opens`, all opens; `shares`. A contact of two months is one in the total. `last` keeps
-    the newest periods; the total is of all. Raises RequestError for an unknown delivery, period or time zone.
+    displays of a shared page; `opens`, all opens; `shares`. A contact in two months counts once in the total. `last`
+    keeps the newest periods; the total is of all. Raises RequestError for an unknown delivery, period or time zone.
     """
     step = step_of(every, EVERY, "period")
     at = pl.when(plausible(tables).holds()).then(pl.col("occurred_at"))
     local = at.dt.convert_time_zone(zone_of(tables, timezone)).dt.date()
-    wanted, chosen = _wanted(networks), _chosen(tables, delivery)
-    opens = _events(tables, chosen).filter(_is("opened"), pl.col("delivery_id").is_not_null())
+    network_keys, ids = _network_keys(networks), _delivery_ids(tables, delivery)
+    opens = _events(tables, ids).filter(_is_type("opened"), pl.col("delivery_id").is_not_null())
     hits = pl.concat(
         [
             acts.select("recipient_id", "kind", starts_on=local.dt.truncate(step))
             for acts in (
-                _hits(tables, chosen, wanted).with_columns(kind=pl.col("kind").replace("opens", "shared_opens")),
+                _hits(tables, ids, network_keys).with_columns(kind=pl.col("kind").replace("opens", "shared_opens")),
                 opens.with_columns(kind=pl.lit("opens")),
             )
         ]
     ).collect()
-    known = _known(tables, wanted)
-    periods = hits.group_by("starts_on").agg(known).sort("starts_on")
+    counts = _activity_counts(tables, network_keys)
+    periods = hits.group_by("starts_on").agg(counts).sort("starts_on")
     dated = periods.drop_nulls("starts_on").with_columns(row=pl.lit("period", PERIOD_ROWS))
     undated = periods.filter(pl.col("starts_on").is_null()).with_columns(row=pl.lit("undated", PERIOD_ROWS))
-    total = hits.select(known).with_columns(row=pl.lit("total", PERIOD_ROWS))
+    total = hits.select(counts).with_columns(row=pl.lit("total", PERIOD_ROWS))
     newest = dated if last is None else dated.tail(last)
-    return pl.concat([newest, undated, total], how="diagonal").select(OF_PERIODS)
+    return pl.concat([newest, undated, total], how="diagonal").select(PERIOD_COLUMNS)
 
 
-def _wanted(networks: Sequence[str]) -> pl.DataFrame:
-    """The networks asked for: `name`, and `network`, what their category is compared by."""
+def _network_keys(networks: Sequence[str]) -> pl.DataFrame:
+    """The networks asked for: `name`, and `network`, the key that categories are compared with."""
     names = pl.DataFrame({"name": list(networks)}, schema={"name": pl.String})
     return names.with_columns(network=_folded("name")).unique("network", keep="first", maintain_order=True)
 
@@ -110,72 +109,73 @@ def _folded(column: str) -> pl.Expr:
     return pl.col(column).str.strip_chars().str.to_lowercase()
 
 
-def _is(*types: str) -> pl.Expr:
+def _is_type(*types: str) -> pl.Expr:
     return pl.col("event_type").cast(pl.String).is_in(types).fill_null(False)
 
 
-def _hits(tables: Measurable, chosen: list[str] | None, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """What happened on the links of the networks, with `network` and `kind`: "shares", or "opens" of a shared page."""
+def _hits(tables: Measurable, ids: list[str] | None, networks: pl.DataFrame) -> pl.LazyFrame:
+    """The hits on links of the networks, with `network` and `kind`: "shares", or "opens" of a shared page."""
     of_networks = (
-        _events(tables, chosen)
+        _events(tables, ids)
         .with_columns(network=_folded("link_category"))
-        .filter(pl.col("network").is_in(wanted["network"].to_list()))
+        .filter(pl.col("network").is_in(networks["network"].to_list()))
     )
-    shares = of_networks.filter(~_is("opened", *VISITS), pl.col("delivery_id").is_not_null())
+    shares = of_networks.filter(~_is_type("opened", *VISITS), pl.col("delivery_id").is_not_null())
     sent = tables.scan("message").select("delivery_id", "recipient_id").drop_nulls().unique()
-    displays: pl.LazyFrame = with_refusals(tables, of_networks.filter(_is(*VISITS), pl.col("message_id").is_null()))
+    visits = of_networks.filter(_is_type(*VISITS), pl.col("message_id").is_null())
+    displays: pl.LazyFrame = with_refusals(tables, visits)
     displays = displays.filter(~pl.col("is_refused").fill_null(False)).drop("is_refused")
     by_others = displays.join(sent, on=["delivery_id", "recipient_id"], how="anti")
     return pl.concat([shares.with_columns(kind=pl.lit("shares")), by_others.with_columns(kind=pl.lit("opens"))])
 
 
-def _events(tables: Measurable, chosen: list[str] | None) -> pl.LazyFrame:
-    """The events that figures are made of, of some deliveries or of all but those set aside."""
+def _events(tables: Measurable, ids: list[str] | None) -> pl.LazyFrame:
+    """The events of some deliveries, or of all except those set aside."""
     events = tables.scan("event").filter(is_public())
-    if chosen is not None:
-        return events.filter(pl.col("delivery_id").is_in(chosen))
+    if ids is not None:
+        return events.filter(pl.col("delivery_id").is_in(ids))
     return without_aside(tables, events)
 
 
-def _chosen(tables: Measurable, delivery: Deliveries) -> list[str] | None:
+def _delivery_ids(tables: Measurable, delivery: Deliveries) -> list[str] | None:
     if delivery is None or delivery == "":
         return None
     return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else delivery)
 
 
 def _shares_are_known(tables: Measurable) -> bool:
-    """Whether hits were loaded, and the links whose categories say what they are."""
+    """Whether hits and links, whose categories identify shares, were loaded."""
     return tables.has("event") and tables.has("link")
 
 
-def _displays_are_known(tables: Measurable, wanted: pl.DataFrame) -> bool:
+def _displays_are_known(tables: Measurable, networks: pl.DataFrame) -> bool:
     """Whether a page of the site is tracked for any of the networks."""
-    of_network = _folded("category").is_in(wanted["network"].to_list())
+    of_network = _folded("category").is_in(networks["network"].to_list())
     pages = tables.scan("link").filter(pl.col("type_code").is_in(PAGE_LINKS), of_network).head(1)
     return tables.has("event") and pages.collect().height > 0
 
 
-def _known(tables: Measurable, wanted: pl.DataFrame) -> list[pl.Expr]:
-    """The activities of a group of hits, each null where it cannot be known."""
-    kind, pages = pl.col("kind"), _displays_are_known(tables, wanted)
+def _activity_counts(tables: Measurable, networks: pl.DataFrame) -> list[pl.Expr]:
+    """The activities of a group of hits, each null if it cannot be known."""
+    kind, pages = pl.col("kind"), _displays_are_known(tables, networks)
     contacts = pl.col("recipient_id").filter(kind == "shared_opens").drop_nulls().n_unique()
     counts = [contacts, *((kind == name).sum() for name in ACTIVITIES[1:])]
-    known = [pages, pages, tables.has("event"), _shares_are_known(tables)]
+    knowable = [pages, pages, tables.has("event"), _shares_are_known(tables)]
     return [
-        (count if sure else pl.lit(None)).cast(pl.Int64).alias(name)
-        for name, count, sure in zip(ACTIVITIES, counts, known, strict=True)
+        (count if is_known else pl.lit(None)).cast(pl.Int64).alias(name)
+        for name, count, is_known in zip(ACTIVITIES, counts, knowable, strict=True)
     ]
 
 
-def _count_of(hits: pl.DataFrame, kind: str, known: bool) -> pl.Expr:
-    if not known:
+def _count_of(hits: pl.DataFrame, kind: str, is_known: bool) -> pl.Expr:
+    if not is_known:
         return pl.lit(None, pl.Int64).alias(kind)
     counts = hits.filter(pl.col("kind") == kind)
     network = pl.col("network")
     return network.replace_strict(counts["network"], counts["len"], default=0, return_dtype=pl.Int64).alias(kind)
 
 
-def _added(column: str) -> pl.Expr:
+def _sum_if_known(column: str) -> pl.Expr:
     return pl.when(pl.col(column).count() == pl.len()).then(pl.col(column).sum()).alias(column)
 
 
@@ -189,5 +189,5 @@ def _with_rates(rows: pl.DataFrame) -> pl.DataFrame:
     )
     rates = rated.filter(pl.col("row").cast(pl.String) == "network")["open_rate"].drop_nulls()
     is_total = pl.col("row").cast(pl.String) == "total"
-    added = pl.when(is_total).then(pl.lit(rates.sum() if rates.len() else None, pl.Float64))
-    return rated.with_columns(added_open_rates=added).select(COLUMNS.split())
+    added_rates = pl.when(is_total).then(pl.lit(rates.sum() if rates.len() else None, pl.Float64))
+    return rated.with_columns(added_open_rates=added_rates).select(COLUMNS.split())

@@ -1,7 +1,7 @@
-"""The story of one recipient, or of one delivery, in the order of time: sent, opened, clicked, bought, left.
+"""The timeline of one recipient or one delivery: sent, opened, clicked, bought, left.
 
-Only what is dated, and believed, is told. Pages of web applications are not: they belong to visitors, who may have
-refused tracking.
+Only plausibly dated acts are included. Pages of web applications are not: they belong to visitors, who may have refused
+tracking.
 """
 
 import polars as pl
@@ -17,7 +17,7 @@ from trackkit.schema import MESSAGE
 
 __all__ = ["ACT_LABELS", "gathered", "timeline"]
 
-# In the order shown, the beginning first.
+# In the order shown.
 ACT_LABELS = translatable(
     {
         "sent": "Sent",
@@ -39,7 +39,7 @@ _OF_EVENTS = {
     **dict.fromkeys(("unsubscribed", "complained"), "left"),
     **{"opened": "opened", "web_visited": "visited", "transaction": "bought", "subscribed": "joined"},
 }
-_NOT_TOLD = ("queued", "deferred", "autoresponded")
+_LEFT_OUT = ("queued", "deferred", "autoresponded")
 _OF_MESSAGES = {"delivered": "sent", "failed": "failed"}
 COLUMNS = ("occurred_at", "act", "type", "label", "document", "amount", "currency", "delivery_id", "recipient_id")
 
@@ -50,20 +50,21 @@ def timeline(tables: Measurable, recipient: str | None = None, delivery: str | N
     Columns: `occurred_at` (UTC), `act` (a name of `ACT_LABELS`), `type` (the platform's word), `label` (of the link, or
     of the service joined or left), `document` (label of the delivery), `amount` and `currency` of a purchase,
     `delivery_id`, `recipient_id`. The sending comes from the delivery log, else from events; joining and leaving also
-    from the history of subscriptions. Undated acts are left out, and what a recipient did in deleted
-    deliveries. Raises RequestError when neither id is given, or the delivery is unknown.
+    from the history of subscriptions. Undated acts are left out, and so is what a recipient did in
+    deleted deliveries. Raises RequestError when neither id is given, or the delivery is unknown.
     """
     if recipient is None and delivery is None:
         raise RequestError("A timeline is that of a recipient or of a delivery; say which.")
-    asked = [] if recipient is None else [pl.col("recipient_id") == recipient]
-    asked += [] if delivery is None else [pl.col("delivery_id") == require_delivery(tables, delivery)]
-    there = {name: tables.scan(name) for name in ("message", "event")}
-    acts = _of_subscriptions(tables, asked)
+    conditions = [] if recipient is None else [pl.col("recipient_id") == recipient]
+    conditions += [] if delivery is None else [pl.col("delivery_id") == require_delivery(tables, delivery)]
+    scanned = {name: tables.scan(name) for name in ("message", "event")}
+    acts = _of_subscriptions(tables, conditions)
     if delivery is None:
-        there = {name: still_there(tables, rows) for name, rows in there.items()}
+        scanned = {name: still_there(tables, rows) for name, rows in scanned.items()}
         acts = acts.with_columns(unnamed_if_deleted(tables))
-    sent = _of_messages(there["message"].filter(*asked))
-    by_table = {"message": sent, "event": _of_events(there["event"].filter(*asked), sent), "subscription": acts}
+    sent = _of_messages(scanned["message"].filter(*conditions))
+    hits = _of_events(scanned["event"].filter(*conditions), sent)
+    by_table = {"message": sent, "event": hits, "subscription": acts}
     dated = [rows.filter(plausible(tables, table, delivery or "").holds()) for table, rows in by_table.items()]
     return (
         with_label(tables, pl.concat(dated, how="diagonal"), "document")
@@ -86,12 +87,12 @@ def _of_messages(messages: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _of_events(events: pl.LazyFrame, sent: pl.LazyFrame) -> pl.LazyFrame:
-    """The acts of events; those that a delivery log tells of the same message are not told twice.
+    """The acts of events, without those that the delivery log already has for the same message.
 
-    Nor is a suppression of a message that was sent or failed: it says what the sender will do with the address later.
+    A suppression is also dropped if its message was sent or failed, since it then concerns later messages.
     """
     kind = pl.col("event_type").cast(pl.String)
-    acts = events.filter(~kind.is_in(_NOT_TOLD).fill_null(False)).select(
+    acts = events.filter(~kind.is_in(_LEFT_OUT).fill_null(False)).select(
         "occurred_at",
         "delivery_id",
         "recipient_id",
@@ -102,39 +103,39 @@ def _of_events(events: pl.LazyFrame, sent: pl.LazyFrame) -> pl.LazyFrame:
         type=event_label(kind),
         label=pl.coalesce("link_label", "url"),
     )
-    by_log = pl.col("act").is_in(["sent", "failed"])
+    is_sending = pl.col("act").is_in(["sent", "failed"])
     logged = sent.filter(pl.col("message_id").is_not_null()).select(*MESSAGE.key, "act").unique()
-    reported = acts.filter(by_log).join(logged, on=[*MESSAGE.key, "act"], how="anti", nulls_equal=True)
-    is_left_out = pl.col("type") == event_label(pl.lit("rejected"))
-    settled = logged.select(MESSAGE.key).unique()
-    left_out = reported.filter(is_left_out).join(settled, on=MESSAGE.key, how="anti", nulls_equal=True)
-    return pl.concat([acts.filter(~by_log), reported.filter(~is_left_out), left_out])
+    reported = acts.filter(is_sending).join(logged, on=[*MESSAGE.key, "act"], how="anti", nulls_equal=True)
+    is_suppressed = pl.col("type") == event_label(pl.lit("rejected"))
+    with_outcome = logged.select(MESSAGE.key).unique()
+    suppressed = reported.filter(is_suppressed).join(with_outcome, on=MESSAGE.key, how="anti", nulls_equal=True)
+    return pl.concat([acts.filter(~is_sending), reported.filter(~is_suppressed), suppressed])
 
 
-def _of_subscriptions(tables: Measurable, asked: list[pl.Expr]) -> pl.LazyFrame:
+def _of_subscriptions(tables: Measurable, conditions: list[pl.Expr]) -> pl.LazyFrame:
     services = tables.scan("service").select("service_id", label="label")
-    joined = pl.col("action") == 1
+    has_joined = pl.col("action") == 1
     return (
         tables.scan("subscription")
-        .filter(*asked)
+        .filter(*conditions)
         .join(services, on="service_id", how="left")
         .select(
             "occurred_at",
             "delivery_id",
             "recipient_id",
             label=pl.coalesce("label", "service_id"),
-            act=pl.when(joined).then(pl.lit("joined", ACTS)).otherwise(pl.lit("left", ACTS)),
-            type=event_label(pl.when(joined).then(pl.lit("subscribed")).otherwise(pl.lit("unsubscribed"))),
+            act=pl.when(has_joined).then(pl.lit("joined", ACTS)).otherwise(pl.lit("left", ACTS)),
+            type=event_label(pl.when(has_joined).then(pl.lit("subscribed")).otherwise(pl.lit("unsubscribed"))),
         )
     )
 
 
 def gathered(acts: pl.DataFrame, periods: int = 90, timezone: str = "UTC") -> pl.DataFrame:
-    """Gather the acts of a timeline that are too near to be drawn apart: one row per act and period.
+    """Group acts of a timeline that are too close to be drawn separately: one row per act and period.
 
     In: the frame of `timeline`. Its whole span is cut into `periods`. Columns: `act`, `at` (the mean of the
     instants), `first_at`, `last_at`, by the clock of `timezone`; `count`; `documents`, how many deliveries; `document`,
-    where they are one. Two acts stay two rows unless they are the same within one period.
+    if there is only one. Only equal acts within one period share a row.
 
     >>> from datetime import UTC, datetime
     >>> days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 1, 9)]
@@ -145,7 +146,7 @@ def gathered(acts: pl.DataFrame, periods: int = 90, timezone: str = "UTC") -> pl
     instant = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
     elapsed = (pl.col("occurred_at") - pl.col("occurred_at").min()).dt.total_microseconds()
     period = (elapsed * periods // (elapsed.max() + 1)).alias("period")
-    alone = pl.col("delivery_id").drop_nulls().n_unique() == 1
+    is_one_delivery = pl.col("delivery_id").drop_nulls().n_unique() == 1
     return (
         acts.with_columns(period, instant)
         .group_by("act", "period")
@@ -155,7 +156,7 @@ def gathered(acts: pl.DataFrame, periods: int = 90, timezone: str = "UTC") -> pl
             last_at=pl.col("occurred_at").max(),
             count=pl.len().cast(pl.Int64),
             documents=pl.col("delivery_id").drop_nulls().n_unique().cast(pl.Int64),
-            document=pl.when(alone).then(pl.col("document").drop_nulls().first()),
+            document=pl.when(is_one_delivery).then(pl.col("document").drop_nulls().first()),
         )
         .sort("first_at", "act")
         .drop("period")

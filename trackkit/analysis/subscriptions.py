@@ -1,10 +1,10 @@
 """Who joined and left the information services: the platform's "Subscription tracking", and its curves.
 
-Figures come from the history of acts alone, and tell acts from people: one who leaves three times made three acts, and
-is one who left. A subscription lasts from the act that began it, so one who subscribes again while subscribed is no
-newer; at one instant, leaving comes after joining. Whoever first leaves was subscribed before the history began. Acts
-without an instant, a service or a known action are left out; those without a recipient are acts, but make nobody a
-subscriber.
+Figures come from the history of acts alone, and distinguish acts from people: someone who leaves three times made
+three acts, and is one person who left. A subscription starts with the act that began it, so subscribing again while
+subscribed changes nothing; at one instant, leaving comes after joining. Someone whose first act is to leave was
+subscribed before the history began. Acts without an instant, a service or a known action are left out; those without a
+recipient count as acts, but make nobody a subscriber.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -28,10 +28,10 @@ PERIODS = {"24H": "-24h", "48H": "-48h", "1 week": "-168h", "2 weeks": "-336h", 
 PERIOD = pl.Enum(list(PERIODS))
 ACTIONS = {1: "subscriptions", 0: "unsubscriptions"}
 SERIES = pl.Enum(list(ACTIONS.values()))
-_WHO = ("service_id", "recipient_id")
+_SUBSCRIBER = ("service_id", "recipient_id")
 COUNTS = ("subscribers", "registered", "subscriptions", "unsubscriptions")
 RATES = ("evolution", "evolution_rate", "remaining", "kept", "loyalty")
-_EFFECTS = ("joins", "leaves")  # acts that changed something
+_CHANGES = ("joins", "leaves")  # acts that changed something
 PEOPLE = ("at_start", "joined", "left")
 OF_PEOPLE = ("everybody", "change", "loss_rate")
 PROGRESS = ("service_id", "service", "period", "starts_at", "as_of", *COUNTS, *RATES, *PEOPLE, *OF_PEOPLE)
@@ -44,15 +44,15 @@ def subscription_progress(
     """Return how each service gained and lost subscribers: one row per service and period before `as_of`.
 
     Columns: `service_id`, `service` (label, else id), `period`, `starts_at`, `as_of` (UTC), `subscribers` (at `as_of`),
-    `registered` (those of them who already were before `starts_at`), `subscriptions` and `unsubscriptions` (acts with
-    `starts_at` < instant <= `as_of`), then those of `with_rates`, of the acts that changed something. Of people:
-    `at_start`, subscribed when the period began; `joined`, the others who were subscribed some time in it; `left`, who
-    was and at `as_of` is no more; `everybody`, at_start + joined; `change`, joined - left, which is how many more there
-    are now; `loss_rate`, left / everybody, null of nobody. The service with most subscribers comes first.
+    `registered` (those subscribed since before `starts_at`), `subscriptions` and `unsubscriptions` (acts with
+    `starts_at` < instant <= `as_of`), then those of `with_rates`, from the acts that changed something. Of people:
+    `at_start`, subscribed when the period began; `joined`, the others who were subscribed at some time in it; `left`,
+    subscribed in it but not at `as_of`; `everybody`, at_start + joined; `change`, joined - left, the net growth;
+    `loss_rate`, left / everybody, null if nobody. The service with most subscribers comes first.
 
-    Without a history of acts every figure is null. `as_of` is an instant, or a date, which stands for its end; one
-    without a zone is in `timezone`. Empty, it is the last act of all services that is `plausible`, never the wall
-    clock. Raises RequestError for an unknown service or time zone, and for an `as_of` that is neither.
+    Without a history of acts every figure is null. `as_of` is an instant, or the end of a date; one
+    without a zone is in `timezone`. By default it is the last `plausible` act of all services, never the current
+    time. Raises RequestError for an unknown service or time zone, and for an `as_of` that is neither.
     """
     acts = _acts(tables)
     zone = zone_of(tables, timezone)
@@ -60,14 +60,14 @@ def subscription_progress(
     past = acts.filter(pl.col("occurred_at") <= pl.lit(now, INSTANT))
     people, periods = _people(past), _periods(now)
     counted = [
-        _of_start(people, past, start).with_columns(period=pl.lit(name, PERIOD)) for name, start in periods.items()
+        _period_counts(people, past, start).with_columns(period=pl.lit(name, PERIOD)) for name, start in periods.items()
     ]
     grid = pl.LazyFrame({"period": list(periods)}, schema={"period": PERIOD})
     rows = services(tables, service).lazy().join(grid, how="cross")
-    found = rows.join(pl.concat(counted), on=["service_id", "period"], how="left").collect()
+    progress = rows.join(pl.concat(counted), on=["service_id", "period"], how="left").collect()
     unknown = pl.lit(0 if tables.has("subscription") else None, pl.Int64)
     return (
-        _rated(found.with_columns(pl.col(*COUNTS, *PEOPLE, *_EFFECTS).fill_null(unknown)))
+        _with_rates_of_changes(progress.with_columns(pl.col(*COUNTS, *PEOPLE, *_CHANGES).fill_null(unknown)))
         .with_columns(everybody=pl.col("at_start") + pl.col("joined"), change=pl.col("joined") - pl.col("left"))
         .with_columns(
             loss_rate=quotient("left", "everybody"),
@@ -80,11 +80,11 @@ def subscription_progress(
 
 
 def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
-    """Add what the platform works out of `registered`, `subscriptions` and `unsubscriptions`, whatever the grain.
+    """Add the platform's figures from `registered`, `subscriptions` and `unsubscriptions`, at any grain.
 
     `evolution`, subscriptions less unsubscriptions, signed; `evolution_rate`, evolution / registered; `remaining`,
     registered + evolution; `kept`, remaining less unsubscriptions; `loyalty`, kept / remaining, which is the platform's
-    1 - unsubscriptions / remaining. A rate is null unless what it is out of is above 0; loyalty is below 0 where more
+    1 - unsubscriptions / remaining. A rate is null unless its denominator is above 0; loyalty is below 0 if more
     left than remain.
 
     >>> counts = pl.DataFrame({"registered": [200], "subscriptions": [10], "unsubscriptions": [10]})
@@ -99,10 +99,10 @@ def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _rated(counted: pl.DataFrame) -> pl.DataFrame:
-    """Add the rates of acts that changed something: one who leaves again does not make the subscribers fewer."""
-    moves = counted.select("registered", subscriptions="joins", unsubscriptions="leaves")
-    return counted.hstack(with_rates(moves).select(RATES))
+def _with_rates_of_changes(counted: pl.DataFrame) -> pl.DataFrame:
+    """Add the rates of acts that changed something: leaving again does not reduce the subscribers."""
+    changes = counted.select("registered", subscriptions="joins", unsubscriptions="leaves")
+    return counted.hstack(with_rates(changes).select(RATES))
 
 
 def subscription_curves(
@@ -113,7 +113,7 @@ def subscription_curves(
     timezone: str = "",
     top: int | None = None,
 ) -> pl.DataFrame:
-    """Return the growing number of those who joined or left in a period: a row per service, series and day of acts.
+    """Return the cumulated number of those who joined or left in a period: a row per service, series and day of acts.
 
     An act that changes nothing, as leaving again, is left out.
 
@@ -124,16 +124,16 @@ def subscription_curves(
     """
     zone = zone_of(tables, timezone)
     chosen = _of_period(subscription_progress(tables, service, as_of, zone), period)
-    drawn = chosen.drop_nulls(["subscribers", "as_of"]).head(chosen.height if top is None else top)
-    acts = _acts_in(tables, drawn).select(
+    shown = chosen.drop_nulls(["subscribers", "as_of"]).head(chosen.height if top is None else top)
+    acts = _acts_in(tables, shown).select(
         "service_id", "service", _day("occurred_at", zone), series="kind", count=pl.lit(1, pl.Int64)
     )
     return (
-        pl.concat([acts, *_ends(drawn, zone)])
+        pl.concat([acts, *_end_points(shown, zone)])
         .group_by("service_id", "service", "day", series=pl.col("series").cast(SERIES))
         .agg(pl.col("count").sum())
         .with_columns(cumulated=pl.col("count").cum_sum().over("service_id", "series", order_by="day"))
-        .join(drawn.lazy().with_row_index("place").select("service_id", "place"), on="service_id")
+        .join(shown.lazy().with_row_index("place").select("service_id", "place"), on="service_id")
         .sort("place", "series", "day")
         .select("service_id", "service", "series", "day", "count", "cumulated")
         .collect()
@@ -147,7 +147,7 @@ def acts_by_delivery(
     period: Annotated[str, PERIODS] = "6 months",
     timezone: str = "",
 ) -> Annotated[pl.DataFrame, BY_DELIVERY.split()]:
-    """Return which deliveries people joined or left from in a period: one row per delivery, most left first.
+    """Return the deliveries from which people joined or left in a period: one row each, most unsubscriptions first.
 
     An act that changes nothing, as leaving again, is left out.
 
@@ -157,7 +157,7 @@ def acts_by_delivery(
     """
     chosen = _of_period(subscription_progress(tables, service, as_of, timezone), period)
     acts = _acts_in(tables, chosen).with_columns(unnamed_if_deleted(tables)).group_by("delivery_id")
-    counted = acts.agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
+    counted = acts.agg(_kind_count(kind).alias(kind) for kind in ACTIONS.values())
     return (
         with_label(tables, counted, "delivery")
         .with_columns(total=pl.col("unsubscriptions").sum())
@@ -171,79 +171,80 @@ def acts_by_delivery(
 def services(tables: Measurable, service: str = "") -> pl.DataFrame:
     """Return the services, or the one asked for: one row each, with `service_id` and `service`, its label, else its id.
 
-    Those that only acts name are there too. Raises RequestError for an unknown service.
+    Services that only acts name are included. Raises RequestError for an unknown service.
     """
-    given, service = service, str(service)
-    declared = tables.scan("service").select("service_id", service="label")
-    acted = _acts(tables).select("service_id", service=pl.lit(None, pl.String)).unique()
-    rows = pl.concat([declared, acted.join(declared, on="service_id", how="anti")])
-    named = rows.with_columns(service=pl.coalesce("service", "service_id")).unique("service_id").collect()
-    if service and service not in named["service_id"]:
-        hint = did_you_mean(service, named["service_id"].head(1000))
-        raise RequestError(f"There is no service {service[:80]!r} in these tables.{hint}{number_hint(given)}")
-    return named.filter(pl.col("service_id") == service) if service else named.sort("service", "service_id")
+    as_given, service = service, str(service)
+    labelled = tables.scan("service").select("service_id", service="label")
+    of_acts = _acts(tables).select("service_id", service=pl.lit(None, pl.String)).unique()
+    rows = pl.concat([labelled, of_acts.join(labelled, on="service_id", how="anti")])
+    listed = rows.with_columns(service=pl.coalesce("service", "service_id")).unique("service_id").collect()
+    if service and service not in listed["service_id"]:
+        hint = did_you_mean(service, listed["service_id"].head(1000))
+        raise RequestError(f"There is no service {service[:80]!r} in these tables.{hint}{number_hint(as_given)}")
+    return listed.filter(pl.col("service_id") == service) if service else listed.sort("service", "service_id")
 
 
 def _acts(tables: Measurable) -> pl.LazyFrame:
-    """The acts that figures are made of, with `kind`, "subscriptions" or "unsubscriptions"."""
+    """The acts that count, with `kind`, "subscriptions" or "unsubscriptions"."""
     kind = pl.col("action").replace_strict(ACTIONS, default=None, return_dtype=pl.String)
     acts = tables.scan("subscription").with_columns(kind=kind)
     return acts.drop_nulls(["service_id", "occurred_at", "kind"])
 
 
 def _changes(acts: pl.LazyFrame) -> pl.LazyFrame:
-    """The acts that change something, by the order of their instants: of a person, each is other than the one before.
+    """The acts that change something: those that differ from the person's act before.
 
-    Of acts of nobody known, none is known to repeat another.
+    Acts without a recipient are all kept.
     """
-    # "unsubscriptions" sorts behind "subscriptions": at one instant, leaving comes after joining
+    # "unsubscriptions" sorts after "subscriptions": at one instant, leaving comes after joining
     ordered = acts.sort("service_id", "recipient_id", "occurred_at", "kind")
-    is_same = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in (*_WHO, "kind"))
+    is_same = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in (*_SUBSCRIBER, "kind"))
     return ordered.filter(~is_same.fill_null(False))
 
 
 def _people(acts: pl.LazyFrame) -> pl.LazyFrame:
-    """Whoever is subscribed after these acts: `service_id`, `recipient_id`, `since`."""
-    of_person = _changes(acts.drop_nulls("recipient_id")).group_by(_WHO, maintain_order=True)
-    last = of_person.agg(pl.col("kind").last(), since=pl.col("occurred_at").last())
-    return last.filter(pl.col("kind") == "subscriptions").drop("kind")
+    """The subscribers after these acts: `service_id`, `recipient_id`, `since`."""
+    of_person = _changes(acts.drop_nulls("recipient_id")).group_by(_SUBSCRIBER, maintain_order=True)
+    latest = of_person.agg(pl.col("kind").last(), since=pl.col("occurred_at").last())
+    return latest.filter(pl.col("kind") == "subscriptions").drop("kind")
 
 
-def _of_start(people: pl.LazyFrame, acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
+def _period_counts(people: pl.LazyFrame, acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
     """The counts of a period that begins at an instant, of acts and of people."""
-    return _counts(people, acts, start).join(_moves(acts, start), on="service_id", how="full", coalesce=True)
+    people_counts = _people_counts(acts, start)
+    return _act_counts(people, acts, start).join(people_counts, on="service_id", how="full", coalesce=True)
 
 
-def _moves(acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
-    """How many people were subscribed at an instant, who joined since, and who left and did not come back."""
+def _people_counts(acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
+    """How many people were subscribed at an instant, joined since, and left without coming back."""
     kind, is_past = pl.col("kind"), pl.col("occurred_at") <= pl.lit(start, INSTANT)
     joins = kind == "subscriptions"
-    of_person = _changes(acts.drop_nulls("recipient_id")).group_by(_WHO, maintain_order=True)
-    each = of_person.agg(
-        # before the first act it was the other way
+    of_person = _changes(acts.drop_nulls("recipient_id")).group_by(_SUBSCRIBER, maintain_order=True)
+    by_person = of_person.agg(
+        # before the first act it was the opposite
         was_in=pl.when(is_past.any()).then(joins.filter(is_past).last()).otherwise(~joins.first()),
-        came=(joins & ~is_past).any(),
+        has_joined=(joins & ~is_past).any(),
         is_in=joins.last(),
     )
-    was_in, came, is_in = pl.col("was_in"), pl.col("came"), pl.col("is_in")
-    counts = {"at_start": was_in, "joined": came & ~was_in, "left": (was_in | came) & ~is_in}
-    return each.group_by("service_id").agg(**{name: who.sum().cast(pl.Int64) for name, who in counts.items()})
+    was_in, has_joined, is_in = pl.col("was_in"), pl.col("has_joined"), pl.col("is_in")
+    counts = {"at_start": was_in, "joined": has_joined & ~was_in, "left": (was_in | has_joined) & ~is_in}
+    return by_person.group_by("service_id").agg(**{name: who.sum().cast(pl.Int64) for name, who in counts.items()})
 
 
-def _counts(people: pl.LazyFrame, acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
-    begin = pl.lit(start, INSTANT)
-    before = (pl.col("since") < begin).sum().cast(pl.Int64)
-    standing = people.group_by("service_id").agg(subscribers=pl.len().cast(pl.Int64), registered=before)
-    moved = acts.filter(pl.col("occurred_at") > begin).group_by("service_id")
-    moves = moved.agg(_number_of(kind).alias(kind) for kind in ACTIONS.values())
-    changed = _changes(acts).filter(pl.col("occurred_at") > begin).group_by("service_id")
-    names = zip(_EFFECTS, ACTIONS.values(), strict=True)
-    effects = changed.agg(_number_of(kind).alias(name) for name, kind in names)
-    found = standing.join(moves, on="service_id", how="full", coalesce=True)
-    return found.join(effects, on="service_id", how="full", coalesce=True)
+def _act_counts(people: pl.LazyFrame, acts: pl.LazyFrame, start: datetime | None) -> pl.LazyFrame:
+    start_at = pl.lit(start, INSTANT)
+    before = (pl.col("since") < start_at).sum().cast(pl.Int64)
+    subscribers = people.group_by("service_id").agg(subscribers=pl.len().cast(pl.Int64), registered=before)
+    later_acts = acts.filter(pl.col("occurred_at") > start_at).group_by("service_id")
+    all_acts = later_acts.agg(_kind_count(kind).alias(kind) for kind in ACTIONS.values())
+    later_changes = _changes(acts).filter(pl.col("occurred_at") > start_at).group_by("service_id")
+    names = zip(_CHANGES, ACTIONS.values(), strict=True)
+    changes = later_changes.agg(_kind_count(kind).alias(name) for name, kind in names)
+    counts = subscribers.join(all_acts, on="service_id", how="full", coalesce=True)
+    return counts.join(changes, on="service_id", how="full", coalesce=True)
 
 
-def _number_of(kind: str) -> pl.Expr:
+def _kind_count(kind: str) -> pl.Expr:
     return (pl.col("kind") == kind).sum().cast(pl.Int64)
 
 
@@ -258,15 +259,15 @@ def _of_period(progress: pl.DataFrame, period: str) -> pl.DataFrame:
     return progress.filter(pl.col("period") == require_word("period", period, PERIODS))
 
 
-def _acts_in(tables: Measurable, chosen: pl.DataFrame) -> pl.LazyFrame:
-    """The acts that changed something, of the services and the period of some rows of progress."""
+def _acts_in(tables: Measurable, progress: pl.DataFrame) -> pl.LazyFrame:
+    """The acts that changed something, for the services and period of rows of progress."""
     within = (pl.col("occurred_at") > pl.col("starts_at")) & (pl.col("occurred_at") <= pl.col("as_of"))
-    return _changes(_acts(tables)).join(chosen.lazy(), on="service_id").filter(within)
+    return _changes(_acts(tables)).join(progress.lazy(), on="service_id").filter(within)
 
 
-def _ends(drawn: pl.DataFrame, timezone: str) -> list[pl.LazyFrame]:
-    """No change, on the day before the period and on its last: where each series begins and ends."""
-    series = drawn.lazy().join(pl.LazyFrame({"series": SERIES.categories}), how="cross")
+def _end_points(services: pl.DataFrame, timezone: str) -> list[pl.LazyFrame]:
+    """Rows of 0 on the day before the period and on its last day, where each series begins and ends."""
+    series = services.lazy().join(pl.LazyFrame({"series": SERIES.categories}), how="cross")
     days = (_day("starts_at", timezone) - timedelta(days=1), _day("as_of", timezone))
     return [series.select("service_id", "service", day, "series", count=pl.lit(0, pl.Int64)) for day in days]
 

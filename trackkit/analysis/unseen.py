@@ -1,8 +1,8 @@
-"""What cannot be observed of a delivery, and why: where a count of 0 would say that nothing happened.
+"""What cannot be observed of a delivery, and why: cases where a count of 0 would be misleading.
 
-`measure` keeps the platform's formulas, by which a delivery of text alone has 0 opens; pages and the index ask here,
-and show n/a with the reason. What is unseen goes by kind: a type of event, "estimate" (opens scaled up for text
-messages) or "reason" (why messages failed). What was seen even once can be seen.
+`measure` keeps the platform's formulas, by which a text-only delivery has 0 opens; pages and the index ask here, and
+show n/a with the reason. What is unobservable is given by kind: a type of event, "estimate" (opens scaled up for text
+messages) or "reason" (why messages failed). A kind that was seen even once is observable.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +23,8 @@ from trackkit.sources.feeds.feed import can_tell
 
 __all__ = ["observed", "unseen"]
 
-Kinds = Mapping[str, str]  # what cannot be observed, and why: an English sentence, to be said
-WHY = "why {}"  # the column beside a figure that is null since it cannot be observed
+Kinds = Mapping[str, str]  # what cannot be observed -> why, an English sentence to be translated
+WHY = "why {}"  # the column with the reason beside a figure that cannot be observed
 ALL_TEXT = translatable("only text was sent: its opens cannot be seen")
 NO_SUCH_CHANNEL = translatable("this channel does not tell it")
 NOT_TOLD = translatable("its source does not tell it")
@@ -34,24 +34,24 @@ NO_HIT = translatable("not one hit is known: tracking was off, or its logs are m
 NO_PAGE = translatable("no page of the site is tracked")
 NO_PURCHASE = translatable("no purchase is tracked")
 NO_REASON = translatable("why messages failed is not in the data loaded")
-# The count that says whether a kind was seen.
+# The metric that shows whether a kind was seen.
 SEEN_BY = {
     **{"opened": "total_opens", "clicked": "total_clicks", "unsubscribed": "unsubscribe_clicks"},
     **{"mirror_page": "mirror_page_clicks", "web_visited": "web_visits", "transaction": "transactions"},
     **{"complained": "complaints", "reason": "hard_bounces"},
 }
-_ALSO, _OF_FAILURES = ("delivered", "unique_clicks"), ("complained", "reason")
-EMAIL, WITHOUT_LINKS = 0, (2, 3, 4)  # channels: phone, direct mail and fax carry none
+_ALWAYS_COUNTED, _FAILURE_KINDS = ("delivered", "unique_clicks"), ("complained", "reason")
+EMAIL, WITHOUT_LINKS = 0, (2, 3, 4)  # channels: phone, direct mail and fax have no links
 IN_MESSAGE, ON_SITE = ("clicked", "unsubscribed", "mirror_page"), ("web_visited", "transaction")
-CLICKERS = 5  # whoever clicks has nearly always loaded the images: of so many, one open at least would be known
-MESSAGES, SILENCE = 50, timedelta(hours=24)  # so many messages, so long ago, are never without any hit
+CLICKERS = 5  # clickers nearly always load images: with this many, at least one open would be known
+MESSAGES, SILENCE = 50, timedelta(hours=24)  # this many messages always have a hit after this long
 
 
 def unseen(tables: Measurable, deliveries: Iterable[str], figures: Iterable[str] | None = None) -> dict[str, Kinds]:
-    """Return what cannot be observed of each delivery: its kinds with their reasons, none where all can be.
+    """Return what cannot be observed of each delivery: kinds with their reasons, empty if all can be.
 
-    `figures` are the metrics asked about, all by default; where none counts failures or complaints, whether these can
-    be observed is not looked at. Raises RequestError for an unknown delivery.
+    `figures` are the metrics asked about, all by default; if none counts failures or complaints, these are not
+    checked. Raises RequestError for an unknown delivery.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> text = pl.LazyFrame({"delivery_id": ["7"], "to_deliver": [9], "text_messages": [9]})
@@ -62,54 +62,55 @@ def unseen(tables: Measurable, deliveries: Iterable[str], figures: Iterable[str]
     if not keys:
         return {}
     counts = measure(tables, _counts_behind(figures), delivery=keys)
-    facts = counts.join(_declared(tables, keys), on="delivery_id", how="left").to_dicts()
-    around = _Around(tables, keys)
-    return {fact["delivery_id"]: _of_one(fact, around) for fact in facts}
+    facts = counts.join(_delivery_facts(tables, keys), on="delivery_id", how="left").to_dicts()
+    context = _Surroundings(tables, keys)
+    return {fact["delivery_id"]: _unseen_of(fact, context) for fact in facts}
 
 
 def _counts_behind(figures: Iterable[str] | None) -> list[str]:
-    """The counts that say what was seen; those of failures and complaints only where figures are made of them."""
+    """The counts that show what was seen; those of failures and complaints only if figures need them."""
     names = [figures] if isinstance(figures, str) else figures or METRICS
-    asked = {kind for name in names for part in lineage(name) for kind in _kinds_of(part)}
-    if asked & set(_OF_FAILURES):
-        return [*SEEN_BY.values(), *_ALSO, "failed", "soft_bounces"]
-    return [*(name for kind, name in SEEN_BY.items() if kind not in _OF_FAILURES), *_ALSO]
+    kinds = {kind for name in names for part in lineage(name) for kind in _kinds_of(part)}
+    if kinds & set(_FAILURE_KINDS):
+        return [*SEEN_BY.values(), *_ALWAYS_COUNTED, "failed", "soft_bounces"]
+    return [*(name for kind, name in SEEN_BY.items() if kind not in _FAILURE_KINDS), *_ALWAYS_COUNTED]
 
 
-def observed(frame: pl.DataFrame, found: Mapping[str, Kinds]) -> pl.DataFrame:
-    """Return a frame of figures where those that cannot be observed are null, their reasons in columns beside them.
+def observed(frame: pl.DataFrame, unseen_by_delivery: Mapping[str, Kinds]) -> pl.DataFrame:
+    """Return a frame of figures with unobservable ones set to null and their reasons in columns beside them.
 
-    In: a frame of `measure`, or one with columns or rows of series (`curves.SERIES`); and what `unseen` found of the
-    deliveries of its rows, or of the one that all of it is about. A rate goes by its parts.
+    In: a frame of `measure`, or one with columns or rows of series (`curves.SERIES`); and the result of `unseen` for
+    the deliveries of its rows, or for the one that all of it is about. A rate depends on its parts.
 
     >>> observed(pl.DataFrame({"total_opens": [0]}), {"7": {"opened": "SMS"}}).row(0)
     (None, 'SMS')
     """
     if "series" in frame.columns:
-        return _observed_series(frame, found)
+        return _observed_series(frame, unseen_by_delivery)
     for name in frame.columns:
-        whys = {delivery: why for delivery, kinds in found.items() if (why := _why(name, kinds))}
-        if whys and "delivery_id" in frame.columns:
-            reason = pl.col("delivery_id").replace_strict(whys, default=None, return_dtype=pl.String)
-        elif len(whys) == len(found) == 1:
-            reason = pl.lit(next(iter(whys.values())), pl.String)
+        by_delivery = {delivery: _reason(name, kinds) for delivery, kinds in unseen_by_delivery.items()}
+        reasons = {delivery: reason for delivery, reason in by_delivery.items() if reason}
+        if reasons and "delivery_id" in frame.columns:
+            why = pl.col("delivery_id").replace_strict(reasons, default=None, return_dtype=pl.String)
+        elif len(reasons) == len(unseen_by_delivery) == 1:
+            why = pl.lit(next(iter(reasons.values())), pl.String)
         else:
             continue
-        frame = frame.with_columns(pl.when(reason.is_null()).then(name).alias(name), reason.alias(WHY.format(name)))
+        frame = frame.with_columns(pl.when(why.is_null()).then(name).alias(name), why.alias(WHY.format(name)))
     return frame
 
 
-def _observed_series(frame: pl.DataFrame, found: Mapping[str, Kinds]) -> pl.DataFrame:
-    kinds = next(iter(found.values()), {}) if len(found) == 1 else {}
-    whys = {name: kinds[kind] for name, kind in SERIES.items() if kind in kinds}
-    why = pl.col("series").cast(pl.String).replace_strict(whys, default=None, return_dtype=pl.String)
+def _observed_series(frame: pl.DataFrame, unseen_by_delivery: Mapping[str, Kinds]) -> pl.DataFrame:
+    kinds = next(iter(unseen_by_delivery.values()), {}) if len(unseen_by_delivery) == 1 else {}
+    reasons = {name: kinds[kind] for name, kind in SERIES.items() if kind in kinds}
+    reason = pl.col("series").cast(pl.String).replace_strict(reasons, default=None, return_dtype=pl.String)
     counts = [name for name, dtype in frame.schema.items() if dtype.is_numeric() and name != "slot"]
-    blanked = [pl.when(why.is_null()).then(name).alias(name) for name in counts]
-    return frame.with_columns(*blanked, why.alias(WHY.format("series")))
+    values = [pl.when(reason.is_null()).then(name).alias(name) for name in counts]
+    return frame.with_columns(*values, reason.alias(WHY.format("series")))
 
 
-def _why(name: str, kinds: Kinds) -> str:
-    """Why a column cannot be observed; nothing where it can be."""
+def _reason(name: str, kinds: Kinds) -> str:
+    """Why a column cannot be observed, or "" if it can be."""
     parts = (
         [_kinds_of(part) for part in lineage(name)] if name in METRICS else [{SERIES[name]}] if name in SERIES else []
     )
@@ -117,7 +118,7 @@ def _why(name: str, kinds: Kinds) -> str:
 
 
 def _kinds_of(name: str) -> set[str]:
-    """The kinds that a metric counts; where none of them can be observed, it cannot be."""
+    """The kinds that a metric counts; it is unobservable if all of them are."""
     metric = METRICS[name]
     where = getattr(metric.formula, "where", {})
     if isinstance(metric.formula, Estimate):
@@ -128,16 +129,16 @@ def _kinds_of(name: str) -> set[str]:
     return {kinds[column] for column in where if column in kinds}
 
 
-def _declared(tables: Measurable, keys: list[str]) -> pl.DataFrame:
+def _delivery_facts(tables: Measurable, keys: list[str]) -> pl.DataFrame:
     rows = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys))
-    there, types = rows.collect_schema(), schema.DELIVERY.schema
-    wanted = ("delivery_id", "message_type", "text_messages", "to_deliver", "untold", "started_at", "ended_at")
-    columns = [pl.col(name) if name in there else pl.lit(None, types[name]).alias(name) for name in wanted]
+    available, types = rows.collect_schema(), schema.DELIVERY.schema
+    names = ("delivery_id", "message_type", "text_messages", "to_deliver", "untold", "started_at", "ended_at")
+    columns = [pl.col(name) if name in available else pl.lit(None, types[name]).alias(name) for name in names]
     return rows.select(columns).unique("delivery_id").collect()
 
 
-class _Around:
-    """What the tables around deliveries can tell of them, each looked at once, and only where it matters."""
+class _Surroundings:
+    """Facts from other tables about deliveries, each looked up once and only if needed."""
 
     def __init__(self, tables: Measurable, keys: list[str]) -> None:
         self.tables, self.keys = tables, keys
@@ -145,28 +146,28 @@ class _Around:
 
     @cached_property
     def newest(self) -> datetime | None:
-        """The instant that the data goes to."""
+        """The newest instant in the data."""
         return now(self.tables)
 
     @cached_property
-    def told(self) -> dict[str, frozenset[str]]:
-        """What the senders of a delivery can tell, by delivery; none where one of them is no feed."""
+    def reported(self) -> dict[str, frozenset[str]]:
+        """The event types that the senders of each delivery report; only deliveries whose sources are all feeds."""
         rows = self.events.select("delivery_id", "source").unique().collect()
         senders: dict[str, set[str] | None] = {}
         for delivery, source in rows.iter_rows():
-            known, words = senders.get(delivery, set()), can_tell(source)
-            senders[delivery] = None if known is None or words is None else known | words
-        return {delivery: frozenset(words) for delivery, words in senders.items() if words is not None}
+            known, types = senders.get(delivery, set()), can_tell(source)
+            senders[delivery] = None if known is None or types is None else known | types
+        return {delivery: frozenset(types) for delivery, types in senders.items() if types is not None}
 
     @cached_property
     def linked(self) -> set[str | None]:
-        """The deliveries that have a link which is no open and no page of the site; null for links shared by all."""
+        """The deliveries with a link in the message (no open, no page of the site); None for links shared by all."""
         links = self.tables.scan("link").filter(~pl.col("type_code").is_in([2, 4, 5]).fill_null(False))
         return set(links.select("delivery_id").unique().collect()["delivery_id"])
 
     @cached_property
     def tracked(self) -> set[str]:
-        """What is tracked of the site, of any delivery: by a tag, or by a hit."""
+        """The types of hits tracked on the site, for any delivery: those of a tag or a hit."""
         links = self.tables.scan("link").select(pl.col("type_code").drop_nulls().unique()).collect()["type_code"]
         by_tag = {schema.LINK_TYPES[code] for code in links if code in schema.LINK_TYPES} & set(ON_SITE)
         hits = self.tables.scan("event").select(pl.col("event_type").cast(pl.String).unique())
@@ -174,24 +175,24 @@ class _Around:
 
     @cached_property
     def explained(self) -> set[str]:
-        """The deliveries of which it is known of any message why it failed."""
+        """The deliveries in which any message has a failure reason."""
         of_keys = pl.col("delivery_id").is_in(self.keys)
         messages = self.tables.scan("message").filter(of_keys, pl.col("failure_reason").is_not_null())
         return set(messages.select("delivery_id").unique().collect()["delivery_id"])
 
 
-def _of_one(fact: Mapping[str, Any], around: _Around) -> dict[str, str]:
-    """What cannot be observed of a delivery; of several reasons the first."""
-    found: dict[str, str] = {}
-    for why, kinds in (*_declared_so(fact), *_not_told(fact, around)):
-        found |= {kind: why for kind in kinds if kind not in found and not fact.get(SEEN_BY.get(kind, ""))}
-    for why, kinds in _not_tracked(fact, around):  # of what is counted as 0; where nothing is known, nothing is said
-        found |= {kind: why for kind in kinds if kind not in found and fact[SEEN_BY[kind]] == 0}
-    return found
+def _unseen_of(fact: Mapping[str, Any], context: _Surroundings) -> dict[str, str]:
+    """What cannot be observed of a delivery, with the first reason that applies."""
+    reasons: dict[str, str] = {}
+    for why, kinds in (*_by_nature(fact), *_by_source(fact, context)):
+        reasons |= {kind: why for kind in kinds if kind not in reasons and not fact.get(SEEN_BY.get(kind, ""))}
+    for why, kinds in _by_data(fact, context):  # only for counts of 0: an unknown count needs no reason
+        reasons |= {kind: why for kind in kinds if kind not in reasons and fact[SEEN_BY[kind]] == 0}
+    return reasons
 
 
-def _declared_so(fact: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
-    """By what the delivery is: its channel, its format."""
+def _by_nature(fact: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
+    """Reasons from the delivery itself: its channel, its format."""
     if fact["message_type"] not in (None, EMAIL):
         yield NO_SUCH_CHANNEL, ("opened", "complained")
     if fact["message_type"] in WITHOUT_LINKS:
@@ -200,31 +201,31 @@ def _declared_so(fact: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]
         yield ALL_TEXT, ("opened", "estimate")
 
 
-def _not_told(fact: Mapping[str, Any], around: _Around) -> Iterator[tuple[str, Iterable[str]]]:
-    """By its source: a table that was not read, or a sender whose events have no word for it."""
+def _by_source(fact: Mapping[str, Any], context: _Surroundings) -> Iterator[tuple[str, Iterable[str]]]:
+    """Reasons from its source: a table that was not read, or a type of event that the sender does not report."""
     yield NOT_TOLD, set((fact["untold"] or "").split()) & set(SEEN_BY)
-    if (told := around.told.get(fact["delivery_id"])) is not None:
-        yield NOT_TOLD, {*IN_MESSAGE, "opened", "complained"} - told
+    if (reported := context.reported.get(fact["delivery_id"])) is not None:
+        yield NOT_TOLD, {*IN_MESSAGE, "opened", "complained"} - reported
 
 
-def _not_tracked(fact: Mapping[str, Any], around: _Around) -> Iterator[tuple[str, Iterable[str]]]:
-    """By what is there: nothing at all, clicks without any open, no link, no page of the site, no reason."""
+def _by_data(fact: Mapping[str, Any], context: _Surroundings) -> Iterator[tuple[str, Iterable[str]]]:
+    """Reasons from the data: no hit at all, clicks but no open, no link, no page of the site, no failure reason."""
     hits = [fact[SEEN_BY[kind]] for kind in ("opened", *IN_MESSAGE, *ON_SITE)]
-    if not any(hits) and None not in hits and (fact["delivered"] or 0) >= MESSAGES and _is_long_ago(fact, around):
+    if not any(hits) and None not in hits and (fact["delivered"] or 0) >= MESSAGES and _is_long_ago(fact, context):
         yield NO_HIT, ("opened", *IN_MESSAGE)
     if (fact["unique_clicks"] or 0) >= CLICKERS:
         yield NOT_OPENS, ("opened",)
-    is_feed = fact["delivery_id"] in around.told
-    if around.linked and not is_feed and not {fact["delivery_id"], None} & around.linked:
+    is_feed = fact["delivery_id"] in context.reported
+    if context.linked and not is_feed and not {fact["delivery_id"], None} & context.linked:
         yield NO_LINK, IN_MESSAGE
-    if around.tables.has("event"):
-        yield NO_PURCHASE if around.tracked else NO_PAGE, set(ON_SITE) - around.tracked
+    if context.tables.has("event"):
+        yield NO_PURCHASE if context.tracked else NO_PAGE, set(ON_SITE) - context.tracked
     if not fact.get("failed"):
         return
-    if not (fact["hard_bounces"] or fact["soft_bounces"] or fact["delivery_id"] in around.explained):
+    if not (fact["hard_bounces"] or fact["soft_bounces"] or fact["delivery_id"] in context.explained):
         yield NO_REASON, ("reason", "complained")
 
 
-def _is_long_ago(fact: Mapping[str, Any], around: _Around) -> bool:
+def _is_long_ago(fact: Mapping[str, Any], context: _Surroundings) -> bool:
     last = fact["ended_at"] or fact["started_at"]
-    return last is None or around.newest is None or around.newest - last >= SILENCE
+    return last is None or context.newest is None or context.newest - last >= SILENCE

@@ -1,4 +1,4 @@
-"""Web tracking: which delivery brought a visit to the site, and what the visits of a delivery came to.
+"""Web tracking: which delivery brought a visit to the site, and the visits that a delivery brought.
 
 A visit is a page displayed: a hit of link type 4 (page of the site) or 5 (transaction), or a page of a web application.
 """
@@ -27,14 +27,14 @@ TIMESCALES = ("1h", "3h", "24h")
 SERIES = pl.Enum(["pages", "transactions"])
 ATTRIBUTED = "attribution visits total share application_pages outside outside_total outside_share"
 
-# How a row was read says nothing about the visit.
+# Columns about how a row was read, which say nothing about the visit.
 _PROVENANCE = {"source", "source_file", "source_row", "reported_type", "raw_event_type", "collapse_seconds", "ip"}
-# Visits are tied to further deliveries here, so that what was first in its delivery need not be any more.
+# Flags of firsts are dropped, since visits are assigned to other deliveries here.
 _OF_EVENT = [name for name in schema.EVENT.schema if name not in _PROVENANCE.union(schema.MARKS)]
 _OF_PAGE = ("web_application", "goal", "page", "step", "web_optout")
-_IN_MESSAGE = ("clicked", "unsubscribed", "mirror_page")  # clicks that only a message offers
-# What a visit takes over from the hit that it is tied to.
-_TAKEN = ("delivery_id", "message_id", "recipient_id", "is_seed", "domain", "country")
+_IN_MESSAGE = ("clicked", "unsubscribed", "mirror_page")  # clicks that are only possible in a message
+# What a visit copies from the hit that it is tied to.
+_COPIED = ("delivery_id", "message_id", "recipient_id", "is_seed", "domain", "country")
 
 
 def attribute_web(
@@ -45,57 +45,56 @@ def attribute_web(
 ) -> pl.DataFrame:
     """Tie every visit to the delivery that brought it: one row per visit, in order of time; the store is not changed.
 
-    Out: the columns of `event` but those on how a row was read; `origin` ("site", or "web_application" for a
+    Out: the columns of `event`, except those about how a row was read; `origin` ("site", or "web_application" for a
     `page_hit`, whose `web_application`, `goal`, `page`, `step` and `web_optout` follow); `attribution`. `delivery_id`
-    and `message_id` are those tied to, both null for "none". With `delivery`, visits of other deliveries' sessions are
-    left out, which spares reading them; all visits outside a session are there. Each mode includes the one before:
+    and `message_id` are those tied to, both null for "none". With `delivery`, visits in sessions of other deliveries
+    are left out and not read; all visits outside a session are included. Each mode includes the one before:
 
-    - "session": "direct", the row itself states delivery and message (of a web application, the delivery), which is
-      what the session cookie holds;
+    - "session": "direct", the row itself states delivery and message (of a web application, the delivery), as the
+      session cookie does;
     - "permanent": by the permanent cookie, that is the same `person_id`. With `option` "last" the visit takes the
       delivery and message of the latest hit of that person, before or at its instant, that states both; "forced": the
       delivery that the row names without a message, as the page's tag does;
-    - "anonymous": "retro", what is still untied takes those of the person's first later click in a message.
+    - "anonymous": "retro", a visit still untied takes those of the person's first later click in a message.
 
-    Undated visits and those without `person_id` are tied by what they state alone. Those tied to a deleted delivery,
-    which is not the one asked for, are left out. Raises RequestError for another
-    mode or option, or an unknown delivery.
+    Undated visits and those without `person_id` are tied only by what they state. Those tied to a deleted delivery
+    other than the one asked for are left out. Raises RequestError for another mode or option, or an unknown delivery.
     """
     require_word("mode", mode, MODES)
     require_word("option", option, OPTIONS)
-    known = pl.col("delivery_id").is_not_null()
-    of_session = pl.col("delivery_id") == require_delivery(tables, delivery) if delivery else known
+    has_delivery = pl.col("delivery_id").is_not_null()
+    of_session = pl.col("delivery_id") == require_delivery(tables, delivery) if delivery else has_delivery
     direct = _visits(tables, of_session & pl.col("message_id").is_not_null(), of_session)
-    others = _visits(tables, ~known | pl.col("message_id").is_null(), ~known)
-    tied = [direct.with_columns(_kind("direct"))]
+    untied = _visits(tables, ~has_delivery | pl.col("message_id").is_null(), ~has_delivery)
+    tied = [direct.with_columns(_attribution("direct"))]
     if mode != "session" and option == "forced":
-        tied.append(others.filter(known).with_columns(_kind("forced")))
-        others = others.filter(~known)
-    others = others.with_columns(pl.lit(None, pl.String).alias(name) for name in ("delivery_id", "message_id"))
-    others = others.with_columns(_kind("none"))
+        tied.append(untied.filter(has_delivery).with_columns(_attribution("forced")))
+        untied = untied.filter(~has_delivery)
+    untied = untied.with_columns(pl.lit(None, pl.String).alias(name) for name in ("delivery_id", "message_id"))
+    untied = untied.with_columns(_attribution("none"))
     if mode != "session" and option == "last":
-        others = _followed(others, _identified(tables, others), "last", "backward")
+        untied = _tied_by_person(untied, _identifying_hits(tables, untied), "last", "backward")
     if mode == "anonymous":
-        others = _followed(others, _identified(tables, others, _IN_MESSAGE), "retro", "forward")
-    visits = pl.concat([*tied, others]).sort(_in_time(), nulls_last=True)
-    gone = deleted(tables).filter(deleted(tables) != delivery)
-    return visits.filter(~pl.col("delivery_id").is_in(gone.implode()).fill_null(False))
+        untied = _tied_by_person(untied, _identifying_hits(tables, untied, _IN_MESSAGE), "retro", "forward")
+    visits = pl.concat([*tied, untied]).sort(_time_order(), nulls_last=True)
+    other_deleted = deleted(tables).filter(deleted(tables) != delivery)
+    return visits.filter(~pl.col("delivery_id").is_in(other_deleted.implode()).fill_null(False))
 
 
 def counted_tables(tables: Measurable, visits: pl.DataFrame, delivery: str = "") -> Snapshot:
     """Return the tables with the counted visits to the site as their only events, to `measure` web metrics on.
 
-    In: `visits` of `attribute_web`, through `with_consent`, which has decided whose visits count: so `page_hit`, which
-    tells who refused, is not among them. Other tables are as they were, but that `delivery` is known
-    even if only its e-mail events, which are not here, told of it. RequestError when nothing does.
+    In: `visits` of `attribute_web`, through `with_consent`, which has decided whose visits count; `page_hit`, with the
+    refusals, is therefore left out. Other tables are unchanged, except that `delivery` is listed even if only its
+    e-mail events, which are not here, mention it. Raises RequestError if nothing does.
     """
     counted = visits.lazy().filter(pl.col("is_counted"), pl.col("origin") == "site")
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name) and name != "page_hit"}
     frames |= {"event": counted.select(_OF_EVENT)} if tables.has("event") else {}
     if delivery:
-        listed, asked = tables.scan("delivery"), pl.LazyFrame({"delivery_id": [require_delivery(tables, delivery)]})
-        unlisted = asked.join(listed, on="delivery_id", how="anti")
-        frames["delivery"] = pl.concat([listed, unlisted], how="diagonal")
+        deliveries, key = tables.scan("delivery"), require_delivery(tables, delivery)
+        unlisted = pl.LazyFrame({"delivery_id": [key]}).join(deliveries, on="delivery_id", how="anti")
+        frames["delivery"] = pl.concat([deliveries, unlisted], how="diagonal")
     return Snapshot(frames, getattr(tables, "as_of", None), timezone=getattr(tables, "timezone", "UTC"))
 
 
@@ -105,13 +104,13 @@ def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
     In: `visits` through `with_consent`. Columns: `attribution`; of this delivery `visits` to the site, their `total`
     and `share`, and `application_pages` of web applications; of all deliveries and of none, the visits to the site
     outside a session: `outside`, `outside_total`, `outside_share`, null for "direct". Control addresses are left out; a
-    share of nothing is null.
+    share out of 0 is null.
     """
     counted = visits.filter("is_counted", is_public())
-    is_site, is_own = pl.col("origin") == "site", pl.col("delivery_id") == str(delivery)
+    is_site, is_of_delivery = pl.col("origin") == "site", pl.col("delivery_id") == str(delivery)
     counts = counted.group_by("attribution").agg(
-        visits=(is_site & is_own).sum().cast(pl.Int64),
-        application_pages=displays(~is_site & is_own),
+        visits=(is_site & is_of_delivery).sum().cast(pl.Int64),
+        application_pages=displays(~is_site & is_of_delivery),
         outside=is_site.sum().cast(pl.Int64),
     )
     kinds = pl.DataFrame({"attribution": ATTRIBUTION.categories}, schema={"attribution": ATTRIBUTION})
@@ -136,8 +135,8 @@ def visit_activity(
     """
     step = step_of(every, TIMESCALES, "timescale")
     starts = begins(local("occurred_at", require_timezone(timezone)), timezone, step)
-    bought = pl.col("event_type").cast(pl.String) == "transaction"
-    series = pl.when(bought).then(pl.lit("transactions")).otherwise(pl.lit("pages")).cast(SERIES)
+    is_transaction = pl.col("event_type").cast(pl.String) == "transaction"
+    series = pl.when(is_transaction).then(pl.lit("transactions")).otherwise(pl.lit("pages")).cast(SERIES)
     return (
         of_delivery(visits, delivery)
         .filter("is_counted", pl.col("origin") == "site", pl.col("occurred_at").is_not_null())
@@ -153,7 +152,7 @@ def of_delivery(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
 
 
 def _visits(tables: Measurable, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:
-    """The visits that meet a condition, as they are stored: hits on pages of the site, pages of web applications."""
+    """The visits that meet a condition: hits on pages of the site, and pages of web applications."""
     kind = schema.EVENT.schema["event_type"]
     hits = tables.scan("event").filter(of_site).filter(is_visit()).select(*_OF_EVENT, origin=_origin("site"))
     origin, columns = _origin("web_application"), ("occurred_at", "person_id", "recipient_id", "delivery_id", "tag_id")
@@ -167,43 +166,43 @@ def _visits(tables: Measurable, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataF
     return both.select(*_OF_EVENT, "origin", *_OF_PAGE).collect()
 
 
-def _identified(tables: Measurable, visits: pl.DataFrame, kinds: tuple[str, ...] = ()) -> pl.DataFrame:
-    """The hits that say whose browser it is: dated, with delivery, message and person; of untied visitors only."""
+def _identifying_hits(tables: Measurable, visits: pl.DataFrame, kinds: tuple[str, ...] = ()) -> pl.DataFrame:
+    """The hits that identify untied visitors: dated, with delivery, message and person."""
     untied = visits.filter(pl.col("attribution") == "none", pl.col("occurred_at").is_not_null())
     persons = untied["person_id"].drop_nulls().unique()
-    # A list of persons, not a join: it reaches the file, so that other columns are read for their rows alone.
+    # A list of persons, not a join: it is pushed down to the file, so that only their rows are read.
     hits = tables.scan("event").filter(pl.col("person_id").is_in(persons.implode()))
-    stated = pl.all_horizontal(pl.col("occurred_at", "delivery_id", "message_id").is_not_null())
+    is_complete = pl.all_horizontal(pl.col("occurred_at", "delivery_id", "message_id").is_not_null())
     of_kind = pl.col("event_type").cast(pl.String).is_in(kinds) if kinds else pl.lit(True)
-    wanted = ("person_id", "occurred_at", "event_id", "log_server", *_TAKEN)
-    return (hits if persons.len() else hits.clear()).filter(stated, of_kind).select(wanted).collect()
+    columns = ("person_id", "occurred_at", "event_id", "log_server", *_COPIED)
+    return (hits if persons.len() else hits.clear()).filter(is_complete, of_kind).select(columns).collect()
 
 
-def _followed(
+def _tied_by_person(
     visits: pl.DataFrame, hits: pl.DataFrame, kind: str, strategy: Literal["backward", "forward"]
 ) -> pl.DataFrame:
-    """Tie untied visits to the person's nearest hit in one direction of time; of several at one instant, the last."""
-    nearest = hits.sort(_in_time()).unique(["person_id", "occurred_at"], keep="last", maintain_order=True)
-    told = {name: f"told_{name}" for name in _TAKEN}
-    nearest = nearest.select("person_id", "occurred_at", *_TAKEN).rename(told).sort("occurred_at")
-    able = (pl.col("attribution") == "none") & pl.all_horizontal(pl.col("person_id", "occurred_at").is_not_null())
-    dated = visits.filter(able).sort("occurred_at")
+    """Tie untied visits to the person's nearest hit, earlier or later; of several at one instant, the last."""
+    nearest = hits.sort(_time_order()).unique(["person_id", "occurred_at"], keep="last", maintain_order=True)
+    hit_columns = {name: f"hit_{name}" for name in _COPIED}
+    nearest = nearest.select("person_id", "occurred_at", *_COPIED).rename(hit_columns).sort("occurred_at")
+    can_follow = (pl.col("attribution") == "none") & pl.all_horizontal(pl.col("person_id", "occurred_at").is_not_null())
+    dated = visits.filter(can_follow).sort("occurred_at")
     joined = dated.join_asof(nearest, on="occurred_at", by="person_id", strategy=strategy, check_sortedness=False)
-    found = pl.col("told_delivery_id").is_not_null()
-    taken = [pl.coalesce(name, told[name]).alias(name) for name in _TAKEN]
+    is_found = pl.col("hit_delivery_id").is_not_null()
+    copied = [pl.coalesce(name, hit_columns[name]).alias(name) for name in _COPIED]
     tied = joined.with_columns(
-        *taken, attribution=pl.when(found).then(pl.lit(kind)).otherwise(pl.lit("none")).cast(ATTRIBUTION)
+        *copied, attribution=pl.when(is_found).then(pl.lit(kind)).otherwise(pl.lit("none")).cast(ATTRIBUTION)
     )
-    return pl.concat([visits.filter(~able), tied.drop(told.values())])
+    return pl.concat([visits.filter(~can_follow), tied.drop(hit_columns.values())])
 
 
 def _origin(name: str) -> pl.Expr:
     return pl.lit(name).cast(ORIGIN)
 
 
-def _in_time() -> list[pl.Expr]:
+def _time_order() -> list[pl.Expr]:
     return [pl.col("occurred_at"), pl.col("event_id").str.len_chars(), pl.col("event_id"), pl.col("log_server")]
 
 
-def _kind(kind: str) -> pl.Expr:
+def _attribution(kind: str) -> pl.Expr:
     return pl.lit(kind).cast(ATTRIBUTION).alias("attribution")

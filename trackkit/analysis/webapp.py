@@ -1,8 +1,8 @@
 """Web applications: how far visitors walk along the pages of a path, and where they came from.
 
-A path is the steps of one goal, the target action of the tags of an application; one without goals is one path.
-Visitors are persons: browser identities, else recipients. Those who refused web tracking are left out of every figure
-with their whole history, and counted apart. Who walked along two paths is a visitor of both.
+A path is the steps towards one goal, the target action of an application's tags; an application without goals is one
+path. Visitors are browser identities, else recipients. Those who refused web tracking are left out of every figure with
+their whole history, and counted separately. A visitor may be on several paths.
 """
 
 from typing import Annotated
@@ -42,9 +42,9 @@ FOUND_BY = pl.Enum(["cookie", "application", "nothing"])
 
 
 def applications(tables: Measurable, web_application: str = "") -> list[str]:
-    """Return the names of the web applications, most displayed first, or the one asked for alone.
+    """Return the names of the web applications, most displayed first, or only the one asked for.
 
-    Raises RequestError for one that no page belongs to.
+    Raises RequestError for one without pages.
     """
     counts = _pages(tables).group_by("web_application").len().collect()
     names = counts.sort("len", "web_application", descending=[True, False])["web_application"].to_list()
@@ -72,19 +72,19 @@ def conversion(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl
     In: the frame of `counted_pages`. Columns: `web_application`; `goal`, null without one; `pages` displayed and
     `visitors`, both counted ones; `steps` of its path; `started`, visitors of the first step; `converted`, those of
     every step, and `conversion_rate` = converted / started; `bounced`, visitors of the first step and of no later one,
-    and `bounce_rate` = bounced / started; `left_out`, visitors who are in none of these, and `left_out_rate`, out of
-    all `everyone`. Rates are null when nobody is in their denominator. `order` as in `funnel`.
+    and `bounce_rate` = bounced / started; `left_out`, visitors who count in none of these, and `left_out_rate`, out
+    of `everyone`. Rates are null if their denominator is 0. `order` as in `funnel`.
     """
-    paths = funnel(pages, order).group_by(PATH)
-    steps = paths.agg(steps=_count(), started=pl.col("started").first(), converted=pl.col("visitors").last())
+    steps_by_path = funnel(pages, order).group_by(PATH)
+    steps = steps_by_path.agg(steps=_count(), started=pl.col("started").first(), converted=pl.col("visitors").last())
     walks = _walks(pages, order)
     bounced = walks.group_by(*PATH, "visitor").agg(pl.col("place").max()).filter(pl.col("place") == 1)
-    found = _in_all(pages)
+    paths = _path_totals(pages)
     for frame in (steps, bounced.group_by(PATH).agg(bounced=_count())):
-        found = found.join(frame, on=PATH, how="left", nulls_equal=True, maintain_order="left")
+        paths = paths.join(frame, on=PATH, how="left", nulls_equal=True, maintain_order="left")
     counted = pl.col("steps", "started", "converted", "bounced").fill_null(0)
     return (
-        found.with_columns(counted)
+        paths.with_columns(counted)
         .with_columns(
             conversion_rate=quotient("converted", "started"),
             bounce_rate=quotient("bounced", "started"),
@@ -95,14 +95,14 @@ def conversion(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl
 
 
 def funnel(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.DataFrame:
-    """Return how many visitors got how far: one row per web application, path and step.
+    """Return how many visitors reached each step: one row per web application, path and step.
 
     In: the frame of `counted_pages`. Columns: `web_application`, `goal`; `place` (1, 2...), `step` (its number on the
     path), `page` (the names of its pages); `displayed`, visitors of this step; `visitors`, those of this and of all
     steps before; `started`, those of the first step; `share` = visitors / started; `before`, those of the step before;
-    `lost` = before - visitors, and `loss_rate` = lost / before; both null for the first step. `order` "strict" asks
-    besides that each step was first displayed at or after the one before. A step that only visitors left out saw is
-    there with 0; pages without a step are on no path.
+    `lost` = before - visitors, and `loss_rate` = lost / before; both null for the first step. `order` "strict" also
+    requires that each step was first displayed at or after the one before. A step that only excluded visitors saw has
+    0; pages without a step are on no path.
     """
     require_word("order", order, ORDERS)
     walks = _walks(pages, order)
@@ -110,7 +110,7 @@ def funnel(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.Dat
     before = pl.col("visitors").shift(1).over(PATH, order_by="place")
     started = pl.col("visitors").first().over(PATH, order_by="place")
     return (
-        _path(pages)
+        _path_steps(pages)
         .join(counts, on=[*PATH, "place"], how="left", nulls_equal=True, maintain_order="left")
         .with_columns(pl.col("displayed", "visitors").fill_null(0))
         .with_columns(before=before, started=started)
@@ -129,27 +129,25 @@ def traffic_sources(
 ) -> pl.DataFrame:
     """Return where the visitors came from: one row per web application, path and source, the largest first.
 
-    In: the frame of `counted_pages`. The source of a visitor is the first found: the delivery in the cookie, of the
-    visitor's earliest page in the application that has one which is not deleted; else `external_delivery`, the external
-    delivery set in the application or, failing that, in its target mapping. Columns: `web_application`, `goal`; `rank`,
-    null for the others after the `top`; `found_by` ("cookie", "application", "nothing", null for the others);
-    `delivery_id` and `source` (its label), null when there is none; `visitors`, their `total` on the path, `share`;
-    `started`, `converted` and `conversion_rate` of this source's visitors, as in `conversion`.
+    In: the frame of `counted_pages`. The source of a visitor is the delivery in the cookie of their earliest page that
+    has one not deleted; else `external_delivery`, the external delivery set in the application or, failing that, in its
+    target mapping. Columns: `web_application`, `goal`; `rank`, null for the others after the `top`; `found_by`
+    ("cookie", "application", "nothing", null for the others); `delivery_id` and `source` (its label), null when there
+    is none; `visitors`, their `total` on the path, `share`; `started`, `converted` and `conversion_rate` of this
+    source's visitors, as in `conversion`.
     """
     cookie = pl.col("delivery_id").sort_by("occurred_at", nulls_last=True).drop_nulls().first()
-    counted = _counted(pages).with_columns(unnamed_if_deleted(tables))
-    by_cookie, by_application = (
-        pl.col("cookie").is_not_null(),
-        pl.lit("application" if external_delivery else "nothing"),
-    )
-    found = counted.group_by("web_application", "visitor").agg(cookie=cookie)
-    found = found.with_columns(
+    counted = _counted_visits(pages).with_columns(unnamed_if_deleted(tables))
+    by_cookie = pl.col("cookie").is_not_null()
+    by_application = pl.lit("application" if external_delivery else "nothing")
+    sources = counted.group_by("web_application", "visitor").agg(cookie=cookie)
+    sources = sources.with_columns(
         delivery_id=pl.coalesce("cookie", pl.lit(str(external_delivery) if external_delivery else None, pl.String)),
         found_by=pl.when(by_cookie).then(pl.lit("cookie")).otherwise(by_application).cast(FOUND_BY),
     )
-    visitors = counted.select(*PATH, "visitor").unique().join(found, on=["web_application", "visitor"])
+    visitors = counted.select(*PATH, "visitor").unique().join(sources, on=["web_application", "visitor"])
     progress = visitors.join(_progress(pages, order), on=[*PATH, "visitor"], how="left", nulls_equal=True)
-    rows = with_label(tables, _ranked(progress, top).lazy(), "source").collect()
+    rows = with_label(tables, _ranked_sources(progress, top).lazy(), "source").collect()
     return (
         rows.with_columns(total=pl.col("visitors").sum().over(PATH))
         .with_columns(share=quotient("visitors", "total"), conversion_rate=quotient("converted", "started"))
@@ -168,7 +166,7 @@ def by_path(rows: pl.DataFrame, pages: pl.DataFrame) -> list[pl.DataFrame]:
     Pages without a goal, of an application that has some, are on no path.
     """
     is_path = pl.col("goal").is_not_null()
-    paths = _in_all(pages).filter(is_path | ~is_path.any().over("web_application")).select(PATH)
+    paths = _path_totals(pages).filter(is_path | ~is_path.any().over("web_application")).select(PATH)
     is_on = [(pl.col("web_application") == name) & pl.col("goal").eq_missing(goal) for name, goal in paths.rows()]
     return [path for path in map(rows.filter, is_on) if path.height]
 
@@ -179,32 +177,32 @@ def choices(pages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _pages(tables: Measurable) -> pl.LazyFrame:
-    named = pl.when(pl.col("web_application") != "").then("web_application").otherwise(pl.lit(UNNAMED))
+    application = pl.when(pl.col("web_application") != "").then("web_application").otherwise(pl.lit(UNNAMED))
     goal = pl.when(pl.col("goal") != "").then("goal")
-    return tables.scan("page_hit").with_columns(web_application=named, goal=goal)
+    return tables.scan("page_hit").with_columns(web_application=application, goal=goal)
 
 
-def _counted(pages: pl.DataFrame) -> pl.DataFrame:
+def _counted_visits(pages: pl.DataFrame) -> pl.DataFrame:
     return pages.filter("is_counted", pl.col("visitor").is_not_null())
 
 
-def _in_all(pages: pl.DataFrame) -> pl.DataFrame:
-    """Pages and visitors of each path, counted and left out."""
-    known = pl.col("visitor").is_not_null()
+def _path_totals(pages: pl.DataFrame) -> pl.DataFrame:
+    """Pages and visitors of each path, both counted and left out."""
+    is_known = pl.col("visitor").is_not_null()
     distinct = pl.col("visitor").drop_nulls().n_unique().cast(pl.Int64)
     counts = pages.group_by(PATH).agg(
         pages=displays(pl.col("is_counted")),
         displayed=pl.len(),
         everyone=distinct,
-        visitors=pl.col("visitor").filter(known & pl.col("is_counted")).n_unique().cast(pl.Int64),
+        visitors=pl.col("visitor").filter(is_known & pl.col("is_counted")).n_unique().cast(pl.Int64),
     )
     order = (pl.col("displayed").sum().over("web_application"), "web_application", "displayed", "goal")
     left_out = pl.col("everyone") - pl.col("visitors")
     return counts.with_columns(left_out=left_out).sort(order, descending=[True, False, True, False], nulls_last=True)
 
 
-def _path(pages: pl.DataFrame) -> pl.DataFrame:
-    """The steps of each path, whoever displayed them: `web_application`, `goal`, `place`, `step`, `page`."""
+def _path_steps(pages: pl.DataFrame) -> pl.DataFrame:
+    """The steps of each path, from all visitors: `web_application`, `goal`, `place`, `step`, `page`."""
     names = pl.col("page").drop_nulls().unique().sort().str.join(" / ")
     steps = pages.filter(pl.col("step").is_not_null()).group_by(*PATH, "step").agg(page=names)
     place = pl.col("step").rank("dense").over(PATH).cast(pl.Int64)
@@ -212,11 +210,12 @@ def _path(pages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _walks(pages: pl.DataFrame, order: str) -> pl.DataFrame:
-    """One row per visitor and step displayed, with `is_reached`: this step and all those before, in order if asked."""
-    path = _path(pages).select(*PATH, "step", "place")
-    seen = _counted(pages).filter(pl.col("step").is_not_null()).join(path, on=[*PATH, "step"], nulls_equal=True)
+    """One row per visitor and step displayed, with `is_reached`: this and all earlier steps, in order if `strict`."""
+    path = _path_steps(pages).select(*PATH, "step", "place")
+    on_path = _counted_visits(pages).filter(pl.col("step").is_not_null())
+    views = on_path.join(path, on=[*PATH, "step"], nulls_equal=True)
     walk = [*PATH, "visitor"]
-    first = seen.group_by(*walk, "place").agg(pl.col("occurred_at").min())
+    first = views.group_by(*walk, "place").agg(pl.col("occurred_at").min())
     follows = pl.col("place") == pl.int_range(1, pl.len() + 1).over(walk)
     if order == "strict":
         previous = pl.col("occurred_at").shift(1).over(walk)
@@ -225,8 +224,8 @@ def _walks(pages: pl.DataFrame, order: str) -> pl.DataFrame:
 
 
 def _progress(pages: pl.DataFrame, order: str) -> pl.DataFrame:
-    """Whether each visitor on a path displayed its first step, and all of them."""
-    last = _path(pages).group_by(PATH).agg(last=pl.col("place").max())
+    """Whether each visitor on a path displayed its first step, and whether all steps."""
+    last = _path_steps(pages).group_by(PATH).agg(last=pl.col("place").max())
     reached = pl.col("place").filter("is_reached")
     return (
         _walks(pages, order)
@@ -239,16 +238,16 @@ def _progress(pages: pl.DataFrame, order: str) -> pl.DataFrame:
     )
 
 
-def _ranked(progress: pl.DataFrame, top: int) -> pl.DataFrame:
-    """Visitors by source, the largest first, those after the top in one row."""
-    counts = [_count().alias("visitors"), *(_true(f"is_{name}").alias(name) for name in ("started", "converted"))]
+def _ranked_sources(progress: pl.DataFrame, top: int) -> pl.DataFrame:
+    """Visitors by source, the largest first, with all after the top in one row."""
+    counts = [_count().alias("visitors"), *(_sum(f"is_{name}").alias(name) for name in ("started", "converted"))]
     source = ["found_by", "delivery_id"]
     sources = progress.group_by(*PATH, *source).agg(counts)
     ranks = ranked(sources, "visitors", source, top, "sources", PATH)
     return with_others(ranks, ["visitors", "started", "converted"], PATH).sort(*PATH, "rank", nulls_last=True)
 
 
-def _true(column: str) -> pl.Expr:
+def _sum(column: str) -> pl.Expr:
     return pl.col(column).sum().cast(pl.Int64)
 
 

@@ -1,8 +1,7 @@
 """Metrics and canonical tables in, one tidy frame out: counts and the rates made of them.
 
-In the order of the data: `snapshot` (what is read of a store), `deliveries` (which ones count, and their time zone),
-`plausible` (instants that can be), `refusals` (who refused web tracking), `backends` and `spark` (where passes over
-rows run), `conditions` (what a `where` may hold), `selection` (the rows that a question is about), `counting` (what
-adds up, and what is distinct), `completeness` (counts that rows do not tell), `measure` (all of it, asked for by
-name).
+In the order of the data: `snapshot` (the tables read), `deliveries` (which ones count, and their time zone),
+`plausible` (plausible instants), `refusals` (who refused web tracking), `backends` and `spark` (where passes over rows
+run), `conditions` (SQL of a `where`), `selection` (the rows that a question is about), `counting` (sums and distinct
+counts), `completeness` (counts that rows cannot give), `measure` (metrics by name).
 """

@@ -1,7 +1,7 @@
-"""Where passes over rows run: here, on polars, or elsewhere, on frames that speak as polars does (narwhals).
+"""Where passes over rows run: on polars in this process, or elsewhere, through narwhals.
 
-A pass is written once, in what both understand: `api` is the module of its expressions, `scan` brings the rows.
-What a pass leaves is small, and `collect` brings it back as a polars frame.
+A pass is written once, in what both support: `api` is the module of its expressions, `scan` returns the rows. The
+result of a pass is small, and `collect` returns it as a polars frame.
 """
 
 from typing import Any, Protocol
@@ -15,12 +15,10 @@ AMOUNTS = ("amount",)
 
 
 class Backend(Protocol):
-    """Rows of canonical tables, and what engines do not all do alike; `api` is `polars`, or `narwhals`."""
+    """Rows of canonical tables, and operations that differ between engines; `api` is `polars` or `narwhals`."""
 
     api: Any
-    is_local: (
-        bool  # rows pass through this process: in the order of their files, and in parts where memory must hold them
-    )
+    is_local: bool  # rows pass through this process, in the order of their files, and in parts if memory requires
 
     def scan(self, tables: Measurable, table: str) -> Any: ...
     def from_polars(self, frame: pl.DataFrame) -> Any: ...
@@ -32,13 +30,13 @@ class Backend(Protocol):
 
 
 class Polars:
-    """This process, by polars."""
+    """polars, in this process."""
 
     api: Any = pl
     is_local = True
 
     def scan(self, tables: Measurable, table: str) -> pl.LazyFrame:
-        """Return the rows of a table, as they are kept."""
+        """Return the rows of a table as stored."""
         return tables.stored(table)
 
     def from_polars(self, frame: pl.DataFrame) -> pl.LazyFrame:
@@ -55,25 +53,25 @@ class Polars:
         return rows.filter(condition)
 
     def unrepeated(self, rows: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
-        """Return some columns of rows without those that repeat the row before.
+        """Return some columns of rows, without rows that repeat the one before.
 
-        No distinct count hangs on a repetition, and where rows lie in order few are left.
+        Repetitions change no distinct count, and sorted rows have many.
         """
         is_first = pl.col("first").shift().is_null()
-        is_other = pl.any_horizontal(*(changes(pl.col(name)) for name in columns), is_first)
-        return rows.select(*columns, first=pl.lit(True)).filter(is_other).drop("first")
+        differs = pl.any_horizontal(*(changes(pl.col(name)) for name in columns), is_first)
+        return rows.select(*columns, first=pl.lit(True)).filter(differs).drop("first")
 
     def amount(self, name: str) -> pl.Expr:
-        """Return an amount of money, to be added exactly; what is too large for one is unknown, and so is NaN."""
+        """Return an amount of money as a decimal, so that sums are exact; too large values and NaN become null."""
         return pl.when(pl.col(name).abs() < LARGEST_AMOUNT).then(name).cast(MONEY, strict=False)
 
     def collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
-        """Return rows, or what was counted of them, in memory."""
+        """Return rows, or counts of them, in memory."""
         return rows.collect(engine="streaming")
 
 
 def changes(value: pl.Expr) -> pl.Expr:
-    """Return an expression that is true where a value is another than in the row before, null being a value too."""
+    """Return an expression that is true where a value differs from the row before; null is a value too."""
     return value.ne_missing(value.shift())
 
 

@@ -1,8 +1,8 @@
-"""What rows do not tell: counts that are unknown, those that a source made itself, and those kept when rows went.
+"""Counts that rows cannot give: unknown ones, those that a source states, and those kept when rows were removed.
 
-`delivery.sent` is what a source without a log of messages says that it sent: what did not fail counts as delivered.
-`delivery.untold` names what no table told: `message` for the log of messages, else types of events. A count that needs
-it is null, never 0. Of a delivery of which retention removed rows, a count is the one kept, else null.
+`delivery.sent` is what a source without a message log says it sent: whatever did not fail counts as delivered.
+`delivery.untold` names what the source does not report: `message` for the message log, or types of events. A count that
+needs it is null, never 0. Where retention removed rows of a delivery, its counts are those kept, or null.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,13 +17,13 @@ from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Tables
 from trackkit.metrics import BREAKDOWNS, METRICS, Count, Distinct, Metric, Ratio, where_of
 
-GONE = {"delivery_id": pl.String(), "source": pl.String()}
+PURGES = {"delivery_id": pl.String(), "source": pl.String()}
 MESSAGE = "message"
-_SETTLED = ("prepared", "failed", "delivered")  # what counts as processed
+_PROCESSED = ("prepared", "failed", "delivered")  # what counts as processed
 
 
 def completed(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
-    """Return counts of rows with those that rows do not tell, and null where nothing tells them."""
+    """Complete counts of rows with those that rows cannot give; null where they are unknown."""
     counted = _with_stated(selection, _with_unknown(selection, counted, metrics, groups), metrics, groups)
     is_whole = groups == ["delivery_id"] and selection.where is None
     return _with_kept(selection.tables, counted, metrics, is_whole) if "delivery_id" in groups else counted
@@ -35,7 +35,7 @@ def completed(selection: Selection, counted: pl.DataFrame, metrics: list[Metric]
 def _with_unknown(
     selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]
 ) -> pl.DataFrame:
-    """Counts that cannot be known are null: neither 0, nor only what is known of them."""
+    """Make counts that cannot be known null, rather than 0 or too low."""
     shared = [column for column in groups if "event" in BREAKDOWNS[column]]
     stated = selection.stated.drop_nulls("sent")["delivery_id"].to_list() if _is_whole(selection, groups) else ()
     for source in ("message", "event"):
@@ -53,7 +53,7 @@ def _with_unknown(
 
 
 def _needs_all_rows(metric: Metric) -> bool:
-    """Whether rows that are missing make a count too low: any count of messages, of events any but that of opens."""
+    """Whether missing rows make a count too low: any count of messages, and of events all but opens."""
     return metric.source == "message" or bool(set(where_of(metric.formula).get("event_type", ())) - {"opened"})
 
 
@@ -62,14 +62,14 @@ def _unknown_groups(
 ) -> pl.DataFrame | None:
     """The groups in which counts of a source are unknown, one row each; None where they are known everywhere.
 
-    Of messages: those with events of a delivery of which it is not known what was sent, and those of a delivery of
-    none of whose messages it is known what became of them. Of events: those with hits that only a list of links
-    could classify, where none was loaded. Events of the deliveries `but` are left out.
+    For messages: groups with events of a delivery whose messages were not loaded, and groups of a delivery whose
+    messages are all of unknown status. For events: groups with hits that only a list of links could classify, when
+    none was loaded. Events of the deliveries `but` are left out.
     """
-    found = [_with_incomplete_events(selection, source, groups, but)]
-    found += [_without_status(selection, groups)] if source == "message" and selection.has("message") else []
-    known = [one for one in found if one is not None]
-    return pl.concat(known).unique() if known else None
+    frames = [_with_incomplete_events(selection, source, groups, but)]
+    frames += [_without_status(selection, groups)] if source == "message" and selection.has("message") else []
+    unknown = [frame for frame in frames if frame is not None]
+    return pl.concat(unknown).unique() if unknown else None
 
 
 def _without_status(selection: Selection, groups: list[str]) -> pl.DataFrame | None:
@@ -78,13 +78,14 @@ def _without_status(selection: Selection, groups: list[str]) -> pl.DataFrame | N
     messages = selection.in_scope(selection.of_deliveries("message"))
     if not {"status", "delivery_id"} <= set(messages.collect_schema()):
         return None
-    # First those with any such message: there are hardly ever any.
-    odd = backend.collect(messages.filter(has_no_status(api)).select("delivery_id").unique())
-    if odd.is_empty():
+    # First, deliveries with any such message: usually there are none.
+    unknown = backend.collect(messages.filter(has_no_status(api)).select("delivery_id").unique())
+    if unknown.is_empty():
         return None
-    key, ids = api.col("delivery_id"), odd["delivery_id"].drop_nulls().to_list()
-    others = backend.collect(messages.filter(key.is_in(ids), ~has_no_status(api)).select("delivery_id").unique())
-    rows = messages.filter(key.is_in(sorted(set(ids) - set(others["delivery_id"]))))
+    key, candidates = api.col("delivery_id"), unknown["delivery_id"].drop_nulls().to_list()
+    others = messages.filter(key.is_in(candidates), ~has_no_status(api))
+    with_status = backend.collect(others.select("delivery_id").unique())
+    rows = messages.filter(key.is_in(sorted(set(candidates) - set(with_status["delivery_id"]))))
     return _groups_of(selection, rows, groups, selection.where)
 
 
@@ -99,29 +100,29 @@ def _with_incomplete_events(
     tests = _tests_of_completeness(source, api)
     if not tests.keys() <= set(events.collect_schema()):
         return None
-    found = events.filter(*tests.values())
+    revealing = events.filter(*tests.values())
     if but:
-        found = found.filter(~api.col("delivery_id").is_in(list(but)))
+        revealing = revealing.filter(~api.col("delivery_id").is_in(list(but)))
     is_of_events = where is not None and all("event" in BREAKDOWNS[name] for name in where.meta.root_names())
-    return _groups_of(selection, found, groups, where if is_of_events else None)
+    return _groups_of(selection, revealing, groups, where if is_of_events else None)
 
 
 def _tests_of_completeness(source: str, api: Any) -> dict[str, Any]:
     """Tests of events that show that a source's counts are incomplete, by the column each looks at."""
     if source == "message":
         return {"has_messages": ~api.col("has_messages")}
-    kind = api.col("event_type")
+    event_type = api.col("event_type")
     return {
         "is_seed": is_public(api),
         "reported_type": api.col("reported_type").is_null(),
-        "event_type": kind.is_null() | (kind == "unknown"),
+        "event_type": event_type.is_null() | (event_type == "unknown"),
     }
 
 
 def _groups_of(selection: Selection, rows: Any, groups: list[str], where: pl.Expr | None) -> pl.DataFrame:
     """The groups with rows that meet a condition, marked as unknown."""
-    met = rows if where is None else selection.backend.filtered(rows, where)
-    marked = met.with_columns(is_unknown=selection.backend.api.lit(True))
+    matching = rows if where is None else selection.backend.filtered(rows, where)
+    marked = matching.with_columns(is_unknown=selection.backend.api.lit(True))
     return selection.backend.collect(marked.select(*groups, "is_unknown").unique())
 
 
@@ -129,17 +130,17 @@ def _groups_of(selection: Selection, rows: Any, groups: list[str], where: pl.Exp
 
 
 def _is_whole(selection: Selection, groups: list[str]) -> bool:
-    """Whether counts of whole deliveries are asked for: a source that only counts knows no other."""
+    """Whether counts of whole deliveries are asked for: sources that only state totals have no others."""
     return selection.where is None and groups in ([], ["delivery_id"])
 
 
 def _with_stated(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
-    """Return counts with the messages that sources only count, and null where a source could not tell them."""
+    """Add the messages that sources only state, and make null what a source does not report."""
     if selection.stated.is_empty():
         return counted
     is_whole = _is_whole(selection, groups)
     if is_whole:
-        counted = _with_rest(selection, counted, [metric for metric in metrics if metric.source == MESSAGE], groups)
+        counted = _with_sent(selection, counted, [metric for metric in metrics if metric.source == MESSAGE], groups)
     for metric in metrics:
         unknown = selection.stated.filter(_is_unknown(metric, is_whole))["delivery_id"]
         if unknown.len():
@@ -156,36 +157,36 @@ def _is_unknown(metric: Metric, is_whole: bool) -> pl.Expr:
         return untold.list.eval(pl.element().is_in(list(types))).list.any()
     if metric.source != MESSAGE:
         return pl.lit(False)
-    statuses = set(where.get("status", _SETTLED))
-    is_counted = is_whole and bool(statuses & set(_SETTLED))
+    statuses = set(where.get("status", _PROCESSED))
+    is_counted = is_whole and bool(statuses & set(_PROCESSED))
     return untold.list.contains(MESSAGE) & (pl.col("sent").is_null() | ~pl.lit(is_counted))
 
 
-def _with_rest(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
-    """Add, to counts of messages that were delivered, those of which nothing is known but that they were sent."""
+def _with_sent(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
+    """Add messages known only to have been sent to the counts of delivered ones."""
     sent = selection.stated.drop_nulls("sent").select("delivery_id", "sent")
     status = pl.col("status").cast(pl.String)
     messages = selection.tables.scan(MESSAGE).filter(pl.col("delivery_id").is_in(sent["delivery_id"].implode()))
-    known = messages.filter(status.is_in(_SETTLED)).group_by("delivery_id").agg(known=pl.len().cast(pl.Int64)).collect()
-    rest = sent.join(known, on="delivery_id", how="left").select(
-        "delivery_id", rest=(pl.col("sent") - pl.col("known").fill_null(0)).clip(0)
+    processed = messages.filter(status.is_in(_PROCESSED)).group_by("delivery_id").agg(processed=pl.len().cast(pl.Int64))
+    unreported = sent.join(processed.collect(), on="delivery_id", how="left").select(
+        "delivery_id", unreported=(pl.col("sent") - pl.col("processed").fill_null(0)).clip(0)
     )
     if groups:
-        counted = counted.join(rest, on="delivery_id", how="left", maintain_order="left")
-        is_stated = pl.col("rest").is_not_null()
+        counted = counted.join(unreported, on="delivery_id", how="left", maintain_order="left")
+        is_stated = pl.col("unreported").is_not_null()
     else:
-        counted = counted.with_columns(rest=pl.lit(rest["rest"].sum()))
-        is_all = set(selection.deliveries()["delivery_id"]) <= set(rest["delivery_id"])
-        is_stated = pl.lit(is_all and not selection.has(MESSAGE))  # no table of messages: those stated are all
+        counted = counted.with_columns(unreported=pl.lit(unreported["unreported"].sum()))
+        is_all = set(selection.deliveries()["delivery_id"]) <= set(unreported["delivery_id"])
+        is_stated = pl.lit(is_all and not selection.has(MESSAGE))  # without a message table, the stated ones are all
     for metric in metrics:
         value = pl.when(is_stated).then(pl.col(metric.name).fill_null(0)).otherwise(metric.name)
-        more = pl.col("rest").fill_null(0) if _counts_delivered(metric) else 0
-        counted = counted.with_columns((value + more).alias(metric.name))
-    return counted.drop("rest")
+        extra = pl.col("unreported").fill_null(0) if _counts_delivered(metric) else 0
+        counted = counted.with_columns((value + extra).alias(metric.name))
+    return counted.drop("unreported")
 
 
 def _counts_delivered(metric: Metric) -> bool:
-    """Whether a message that was delivered, to no control address, counts in a metric."""
+    """Whether a message delivered to an address that is no control address counts in a metric."""
     where = metric.formula.where if isinstance(metric.formula, Count) else {}
     return "delivered" in where.get("status", ()) and set(where) <= {"status", "is_seed"}
 
@@ -201,19 +202,19 @@ class LastRemoval(NamedTuple):
 
 
 def purged(tables: Tables) -> pl.DataFrame:
-    """Return the deliveries and sources of which rows were removed: (delivery_id, source).
+    """Return the deliveries and sources whose rows were removed: (delivery_id, source).
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> purged(Snapshot({})).height
     0
     """
     if not tables.has("purge"):
-        return pl.DataFrame(schema=GONE)
+        return pl.DataFrame(schema=PURGES)
     return tables.scan("purge").select("delivery_id", source="purged_table").collect()
 
 
 def removal_of(tables: Tables, delivery: str) -> LastRemoval | None:
-    """Return the last removal of rows of a delivery, or None where all are there."""
+    """Return the last removal of rows of a delivery, or None if none were removed."""
     purge, kept = (tables.scan(name).filter(pl.col("delivery_id") == delivery) for name in ("purge", "kept_count"))
     at = purge.select(pl.col("purged_at").max()).collect().item()
     return None if at is None else LastRemoval(at, kept.head(1).collect().height > 0)
@@ -231,35 +232,35 @@ def kept_currencies(tables: Tables, deliveries: Iterable[str]) -> set[str]:
 
 
 def _with_kept(tables: Tables, measured: pl.DataFrame, metrics: Sequence[Metric], is_whole: bool) -> pl.DataFrame:
-    """Return counts by `delivery_id`, those of removed rows as they were kept, else null: never those of what is left.
+    """Replace counts of removed rows, by `delivery_id`, with those kept or null; never count what remains.
 
-    `is_whole` says that a row is a whole delivery: only of such counts were kept.
+    `is_whole` says that each row is a whole delivery; counts are kept only for those.
     """
-    gone = purged(tables)
-    if gone.is_empty():
+    purges = purged(tables)
+    if purges.is_empty():
         return measured
     names = [metric.name for metric in metrics]
     kept = tables.scan("kept_count").filter(pl.col("metric").is_in(names)).collect() if is_whole else None
     for metric in metrics:
-        ids = gone.filter(source=metric.source)["delivery_id"]
+        ids = purges.filter(source=metric.source)["delivery_id"]
         if ids.len():
-            measured = measured.with_columns(_answer(metric.name, ids, kept, measured.schema[metric.name]))
+            measured = measured.with_columns(_kept_or_null(metric.name, ids, kept, measured.schema[metric.name]))
     return measured
 
 
-def _answer(name: str, gone: pl.Series, kept: pl.DataFrame | None, dtype: pl.DataType) -> pl.Expr:
+def _kept_or_null(name: str, purged_ids: pl.Series, kept: pl.DataFrame | None, dtype: pl.DataType) -> pl.Expr:
     values = None if kept is None else kept.filter(metric=name).select("delivery_id", "value")
-    known = pl.lit(None, dtype)
+    value = pl.lit(None, dtype)
     if values is not None and values.height:
         ids, numbers = values
-        known = pl.col("delivery_id").replace_strict(ids, numbers, default=None, return_dtype=pl.Float64).cast(dtype)
-    return pl.when(pl.col("delivery_id").is_in(gone.implode())).then(known).otherwise(pl.col(name)).alias(name)
+        value = pl.col("delivery_id").replace_strict(ids, numbers, default=None, return_dtype=pl.Float64).cast(dtype)
+    return pl.when(pl.col("delivery_id").is_in(purged_ids.implode())).then(value).otherwise(pl.col(name)).alias(name)
 
 
-def added(total: pl.DataFrame, each: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Return one total row with whole deliveries added to it: what a message or a hit counts in adds up, people do not.
+def add_deliveries(total: pl.DataFrame, each: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Return one total row with whole deliveries added: counts of messages and hits add up, those of people do not.
 
-    In: `total`, one row, and `each`, one row per delivery. A count that none of them knows stays null.
+    In: `total`, one row, and `each`, one row per delivery. A count that is null in all of them stays null.
     """
     sums = {}
     for name in names:

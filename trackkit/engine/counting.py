@@ -1,9 +1,9 @@
 """Counts of one source in groups: what adds up over cells, and what is distinct over its values.
 
-A cell is the rows of a group that no condition can tell apart. One pass counts the rows of each, with no filter and no
-condition to work out row by row; every formula then looks at a few cells. A distinct count adds up where a stored flag
-marks each value once (`schema.FIRSTS`); where none does, it is counted in a pass of its own over the rows that meet its
-condition. Rows are counted where they are (`backends`), cells in polars.
+A cell is the set of rows of a group that no condition distinguishes. One pass counts the rows of each cell without
+evaluating any condition per row; every formula then reads a few cells. A distinct count adds up if a stored flag marks
+each value once (`schema.FIRSTS`); otherwise it takes its own pass over the rows that meet its condition. Rows are
+counted by the backend (`backends`), cells by polars.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,11 +34,11 @@ from trackkit.metrics import (
 )
 
 ROWS = "rows of cell"
-PRECOUNTED = ("amount", "sale", "articles", "sold")  # whose sums are counted beforehand
-FIRST, LAST = "first currency", "last currency"  # of the amounts of a cell, in the order of the alphabet
-# Events of which values are held at once, within deliveries: of text, and of numbers.
+PRECOUNTED = ("amount", "sale", "articles", "sold")  # their sums are stored with the files
+FIRST, LAST = "first currency", "last currency"  # of the amounts of a cell, alphabetically
+# Events whose values are in memory at once when counting within deliveries: text (False) and numbers (True).
 PART_ROWS = {False: 4_000_000, True: 30_000_000}
-UNTOLD = -1  # a count of rows of which none says whose it is
+UNKNOWN = -1  # the count of rows whose values are all null
 
 
 def joined(frames: Sequence[pl.DataFrame], groups: list[str]) -> pl.DataFrame:
@@ -58,26 +58,26 @@ def count_source(selection: Selection, source: str, metrics: list[Metric], group
     if source == "event":
         columns = _columns_needed(selection, formulas, distinct, groups)
         portions = selection.portions(columns) if "delivery_id" in groups else [selection.held(columns)]
-    found = pl.concat(_of_portion(portion, source, formulas, distinct, groups) for portion in portions)
-    known = [pl.when(pl.col(name).fill_null(0) != UNTOLD).then(pl.col(name).fill_null(0)) for name in distinct]
-    return found.with_columns(*known, pl.lit(True).alias(f"in {source}"))
+    counted = pl.concat(_count_portion(portion, source, formulas, distinct, groups) for portion in portions)
+    counts = [pl.when(pl.col(name).fill_null(0) != UNKNOWN).then(pl.col(name).fill_null(0)) for name in distinct]
+    return counted.with_columns(*counts, pl.lit(True).alias(f"in {source}"))
 
 
-def _of_portion(
+def _count_portion(
     selection: Selection, source: str, formulas: dict[str, Formula], distinct: dict[str, Distinct], groups: list[str]
 ) -> pl.DataFrame:
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
-    # What adds up tells all groups: of a distinct count those are left out where nothing meets its condition.
+    # The sums have all groups; a distinct count lacks those where no row meets its condition.
     counted = selection.counted(groups) if source == "event" else None
-    ready = [name for name, one in adding.items() if counted is not None and _is_precounted(selection, counted, one)]
-    rest = {name: formula for name, formula in adding.items() if name not in ready}
-    frames, found = [], None
-    if counted is not None and ready:
-        frames.append(_add_precounted(selection, counted, {name: adding[name] for name in ready}))
-    if rest or (groups and not ready):
-        found = _cells(selection, source, rest, groups)
-        frames.append(added_up(_counted_cells(source, found), rest, groups))
-    frames += distinct_counts(selection, source, distinct, groups, found) if distinct else []
+    precounted = [name for name, formula in adding.items() if counted and _is_precounted(selection, counted, formula)]
+    others = {name: formula for name, formula in adding.items() if name not in precounted}
+    frames, source_cells = [], None
+    if counted is not None and precounted:
+        frames.append(_add_up_precounted(selection, counted, {name: adding[name] for name in precounted}))
+    if others or (groups and not precounted):
+        source_cells = _cells(selection, source, others, groups)
+        frames.append(added_up(_counted_cells(source, source_cells), others, groups))
+    frames += distinct_counts(selection, source, distinct, groups, source_cells) if distinct else []
     return joined(frames, groups)
 
 
@@ -90,51 +90,52 @@ def _columns_needed(
     totals = columns_of(value for formula in formulas.values() for value in values_of(formula))
     flags = {flag for name, formula in formulas.items() if name not in distinct and (flag := flag_of(formula))}
     refusals = {"occurred_at", "person_id", "recipient_id"} if selection.has("page_hit") else set()
-    return {*COUNTED_BY, *groups, *_tested(formulas), *totals, *flags, *refusals, *values}
+    return {*COUNTED_BY, *groups, *_condition_columns(formulas), *totals, *flags, *refusals, *values}
 
 
 def _is_precounted(selection: Selection, counted: Counted, formula: Formula) -> bool:
-    """Whether a formula is answered by what was counted beforehand, which earlier versions did of fewer values."""
+    """Whether stored counts answer a formula; earlier versions stored fewer values."""
     columns, values = {*COUNTED_BY, *(() if selection.has("page_hit") else ("is_refused",))}, values_of(formula)
-    is_there = values <= set(PRECOUNTED) and not any(counted.counts[name].null_count() for name in values)
-    return where_of(formula).keys() <= columns and is_there
+    has_values = values <= set(PRECOUNTED) and not any(counted.counts[name].null_count() for name in values)
+    return where_of(formula).keys() <= columns and has_values
 
 
-def _add_precounted(selection: Selection, counted: Counted, formulas: dict[str, Formula]) -> pl.DataFrame:
-    """Add up what was counted beforehand, and the rows that were not."""
-    groups, rest = ["delivery_id"], cells(counted.rest, formulas.values(), list(COUNTED_BY), selection.backend)
-    found = _collected(selection, [_precounted_cells(counted.counts).lazy(), *rest], groups)
-    return added_up(_counted_cells("event", found), formulas, groups)
+def _add_up_precounted(selection: Selection, counted: Counted, formulas: dict[str, Formula]) -> pl.DataFrame:
+    """Add up stored counts, and the rows that have none."""
+    uncounted_cells = cells(counted.uncounted, formulas.values(), list(COUNTED_BY), selection.backend)
+    parts = [_precounted_cells(counted.counts).lazy(), *uncounted_cells]
+    all_cells = _collect_cells(selection, parts, ["delivery_id"])
+    return added_up(_counted_cells("event", all_cells), formulas, ["delivery_id"])
 
 
 def _cells(selection: Selection, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
-    """The cells of a source, those of events that do not count too."""
-    tested = _tested(formulas) | ({"event_type", "is_seed"} if source == "event" else set())
-    found = selection.of(source)
-    if selection.has("page_hit") and "is_refused" in tested:
-        found = with_refusals(selection.tables, found, selection.backend)
-    keys = [*groups, *sorted(tested.difference(groups, () if selection.has("page_hit") else {"is_refused"}))]
+    """The cells of a source, including events that do not count."""
+    tested_columns = _condition_columns(formulas) | ({"event_type", "is_seed"} if source == "event" else set())
+    rows = selection.of(source)
+    if selection.has("page_hit") and "is_refused" in tested_columns:
+        rows = with_refusals(selection.tables, rows, selection.backend)
+    keys = [*groups, *sorted(tested_columns.difference(groups, () if selection.has("page_hit") else {"is_refused"}))]
     if "delivery_id" not in groups:
-        found = selection.in_scope(found)
-    return _collected(selection, cells(found, formulas.values(), keys, selection.backend), groups)
+        rows = selection.in_scope(rows)
+    return _collect_cells(selection, cells(rows, formulas.values(), keys, selection.backend), groups)
 
 
-def _collected(selection: Selection, parts: list[Any], groups: list[str]) -> pl.DataFrame:
-    if "delivery_id" in groups:  # a few cells are then left out, not a few of all rows
+def _collect_cells(selection: Selection, parts: list[Any], groups: list[str]) -> pl.DataFrame:
+    if "delivery_id" in groups:  # filtering a few cells is cheaper than filtering all rows
         parts = [selection.in_scope(part) for part in parts]
-    # One after the other: together they would keep the rows in memory, to read them once.
+    # One after the other: together, polars would keep the rows in memory to read them once.
     return pl.concat([selection.backend.collect(part) for part in parts], how="diagonal")
 
 
-def _counted_cells(source: str, found: pl.DataFrame) -> pl.DataFrame:
+def _counted_cells(source: str, source_cells: pl.DataFrame) -> pl.DataFrame:
     if source != "event":
-        return found
-    untested = [] if "is_refused" in found.columns else [pl.lit(None, pl.Boolean).alias("is_refused")]
-    return found.filter(is_counted()).with_columns(untested)
+        return source_cells
+    untested = [] if "is_refused" in source_cells.columns else [pl.lit(None, pl.Boolean).alias("is_refused")]
+    return source_cells.filter(is_counted()).with_columns(untested)
 
 
-def _tested(formulas: dict[str, Formula]) -> set[str]:
-    """The columns that conditions of formulas look at."""
+def _condition_columns(formulas: dict[str, Formula]) -> set[str]:
+    """The columns that the formulas' conditions test."""
     return {column for formula in formulas.values() for column in where_of(formula)}
 
 
@@ -155,40 +156,40 @@ def flag_of(formula: Formula) -> str | None:
 
 
 def cells(rows: Any, formulas: Iterable[Formula], keys: list[str], backend: Backend = POLARS) -> list[Any]:
-    """Return frames of cells, one row per value of `keys` in each, to be put below each other for `added_up`.
+    """Return frames of cells, each with one row per value of `keys`, to be concatenated for `added_up`.
 
-    `keys` are the groups asked for and all columns that conditions test. The rows with values to add are few, and have
-    a frame of their own.
+    `keys` are the groups asked for and all columns that conditions test. The few rows with values to add have a frame
+    of their own.
     """
     api = backend.api
     flags = {flag for formula in formulas if (flag := flag_of(formula))}
     sums = [api.col(flag).sum().cast(api.Int64) for flag in sorted(flags)]
-    found = [_grouped(rows, [api.len().cast(api.Int64).alias(ROWS), *sums], keys)]
-    if told := sorted({value for formula in formulas for value in values_of(formula)}):
-        values = {name: _value(name, backend) for name in told}
-        sums = [value.sum().alias(_sum(name)) for name, value in values.items()]
-        known = [value.count().cast(api.Int64).alias(_known(name)) for name, value in values.items()]
-        is_known = reduce(or_, [~api.col(name).is_null() for name in sorted(columns_of(told) - {"currency"})])
-        rows = _with_currency(rows, told, api).filter(is_known)
-        found.append(_grouped(rows, [*sums, *known, *_ends(told, backend)], keys))
-    return found
+    frames = [_grouped(rows, [api.len().cast(api.Int64).alias(ROWS), *sums], keys)]
+    if value_names := sorted({value for formula in formulas for value in values_of(formula)}):
+        values = {name: _row_value(name, backend) for name in value_names}
+        sums = [value.sum().alias(_sum_column(name)) for name, value in values.items()]
+        counts = [value.count().cast(api.Int64).alias(_known_column(name)) for name, value in values.items()]
+        is_known = reduce(or_, [~api.col(name).is_null() for name in sorted(columns_of(value_names) - {"currency"})])
+        rows = _with_currency(rows, value_names, api).filter(is_known)
+        frames.append(_grouped(rows, [*sums, *counts, *_currency_range(value_names, backend)], keys))
+    return frames
 
 
 def values_of(formula: Formula) -> set[str]:
-    """Return the values of rows that answer a formula; a refund is what is left of an amount without the sale."""
+    """Return the row values that a formula needs; a refund is the amount less the sale."""
     if not isinstance(formula, Total | Known):
         return set()
-    return {"amount", "sale"} if formula.column in IN_MONEY else {formula.column, _told_by(formula.column)}
+    return {"amount", "sale"} if formula.column in IN_MONEY else {formula.column, _column_behind(formula.column)}
 
 
 def columns_of(values: Iterable[str]) -> set[str]:
-    """Return the columns that values are made of, and that tell whether their sums are of one currency."""
+    """Return the columns that values are made of, with `currency` if they are money."""
     columns = {column for value in values for column in made_of(value)}
     return columns | ({"currency"} if columns & set(AMOUNTS) else set())
 
 
-def _value(name: str, backend: Backend) -> Any:
-    """A value of rows, null where it is unknown, and where it is of the other kind (a refund is no sale)."""
+def _row_value(name: str, backend: Backend) -> Any:
+    """A value of rows, null where it is unknown or of the other kind (a refund is no sale)."""
     api = backend.api
     if name in AMOUNTS:
         return backend.amount(name)
@@ -200,72 +201,72 @@ def _value(name: str, backend: Backend) -> Any:
     return api.col(name)
 
 
-def _with_currency(rows: Any, told: list[str], api: Any) -> Any:
-    is_lacking = "currency" in columns_of(told) and "currency" not in rows.collect_schema()
+def _with_currency(rows: Any, values: list[str], api: Any) -> Any:
+    is_lacking = "currency" in columns_of(values) and "currency" not in rows.collect_schema()
     return rows.with_columns(api.lit(None, api.String).alias("currency")) if is_lacking else rows
 
 
-def _ends(told: list[str], backend: Backend) -> list[Any]:
-    """The first and the last currency of the amounts: where they differ there are several."""
-    if not set(told) & set(IN_MONEY):
+def _currency_range(values: list[str], backend: Backend) -> list[Any]:
+    """The first and last currency of the amounts: if they differ, currencies are mixed."""
+    if not set(values) & set(IN_MONEY):
         return []
     currency = backend.api.when(~backend.amount("amount").is_null()).then(backend.api.col("currency"))
     return [currency.min().alias(FIRST), currency.max().alias(LAST)]
 
 
 def _precounted_cells(counts: pl.DataFrame) -> pl.DataFrame:
-    """Return what was counted beforehand (`Measurable.counted`) as cells."""
+    """Return stored counts (`Measurable.counted`) as cells."""
     names = {"rows": ROWS}
     for column in PRECOUNTED:
-        names |= {column: _sum(column), f"known {column}": _known(column)}
+        names |= {column: _sum_column(column), f"known {column}": _known_column(column)}
     return counts.rename(names)
 
 
-def added_up(found: pl.DataFrame, formulas: Mapping[str, Formula], groups: list[str]) -> pl.DataFrame:
-    """Return one row per group, a column per formula, from cells; null where no row that counts knows its value."""
-    wanted = [_over_cells(formula).alias(name) for name, formula in formulas.items()]
-    counts: pl.DataFrame = _grouped(found.lazy(), wanted, groups).collect()
-    return counts
+def added_up(source_cells: pl.DataFrame, formulas: Mapping[str, Formula], groups: list[str]) -> pl.DataFrame:
+    """Return one row per group and a column per formula, from cells; null where no counted row has the value."""
+    sums = [_from_cells(formula).alias(name) for name, formula in formulas.items()]
+    added: pl.DataFrame = _grouped(source_cells.lazy(), sums, groups).collect()
+    return added
 
 
-def _over_cells(formula: Formula) -> pl.Expr:
+def _from_cells(formula: Formula) -> pl.Expr:
     match formula:
         case Count(where):
             return _sum_of(ROWS, where)
         case Distinct(_, where):
-            found = pl.col(flag_of(formula) or "").sum()  # true only where the condition is met
-            return _if_told(found, found > 0, _sum_of(ROWS, where) > 0)
+            total = pl.col(flag_of(formula) or "").sum()  # true only where the condition is met
+            return _if_known(total, total > 0, _sum_of(ROWS, where) > 0)
         case Known(column, where):
-            return _over_values(_known, column, where)
+            return _value_sum(_known_column, column, where)
         case Total(column, where) if column in IN_MONEY:
-            found = _over_values(_sum, column, where) * (-1 if column == "refund" else 1)
-            is_told = _sum_of(_known("amount"), where) > 0
-            is_none = _over_values(_known, column, where) == 0  # no refund is 0 in any currency
-            return pl.when(is_none | ~_is_mixed(where)).then(_if_told(found, is_told, _sum_of(ROWS, where) > 0))
+            total = _value_sum(_sum_column, column, where) * (-1 if column == "refund" else 1)
+            is_known = _sum_of(_known_column("amount"), where) > 0
+            is_none = _value_sum(_known_column, column, where) == 0  # no refund is 0 in any currency
+            return pl.when(is_none | ~_is_mixed(where)).then(_if_known(total, is_known, _sum_of(ROWS, where) > 0))
         case Total(column, where):
-            is_told = _sum_of(_known(_told_by(column)), where) > 0
-            return _if_told(_sum_of(_sum(column), where), is_told, _sum_of(ROWS, where) > 0)
+            is_known = _sum_of(_known_column(_column_behind(column)), where) > 0
+            return _if_known(_sum_of(_sum_column(column), where), is_known, _sum_of(ROWS, where) > 0)
     raise AssertionError(f"{formula} is made of other metrics")
 
 
-def _told_by(value: str) -> str:
-    """The column that tells a value: where all articles are known to be given back, those sold are known to be 0."""
+def _column_behind(value: str) -> str:
+    """The column that makes a value known: if all articles are known to be returned, those sold are known to be 0."""
     return "articles" if value == "sold" else value
 
 
-def _if_told(found: pl.Expr, is_told: pl.Expr, is_any: pl.Expr) -> pl.Expr:
-    """Rows of which none says whose it is may be of one or of many."""
-    return pl.when(is_told | ~is_any).then(found)
+def _if_known(total: pl.Expr, is_known: pl.Expr, is_any: pl.Expr) -> pl.Expr:
+    """A total, or null if there are rows and none of them has the value."""
+    return pl.when(is_known | ~is_any).then(total)
 
 
-def _over_values(part: Callable[[str], str], column: str, where: Condition) -> pl.Expr:
+def _value_sum(part: Callable[[str], str], column: str, where: Condition) -> pl.Expr:
     if column == "refund":
         return _sum_of(part("amount"), where) - _sum_of(part("sale"), where)
     return _sum_of(part(column), where)
 
 
 def _is_mixed(where: Condition) -> pl.Expr:
-    """Whether amounts are of several currencies; those that name none are of the one that others name."""
+    """Whether amounts are in several currencies; one without a currency is taken to be in that of the others."""
     counted = meets(where)
     first, last = pl.when(counted).then(FIRST).min(), pl.when(counted).then(LAST).max()
     return (first != last).fill_null(False)
@@ -276,25 +277,25 @@ def _sum_of(column: str, where: Condition) -> pl.Expr:
 
 
 def meets(where: Condition, api: Any = pl) -> Any:
-    """Return an expression that is true where every column holds one of the values allowed; never null."""
+    """Return an expression, never null, that is true where every column holds one of its allowed values."""
     tests = [_is_one_of(api.col(column), values) for column, values in where.items()]
     return reduce(and_, tests) if tests else api.lit(True)
 
 
 def _is_one_of(column: Any, values: tuple[object, ...]) -> Any:
-    known = reduce(or_, [column == value for value in values if value is not None])
-    return known.fill_null(None in values)
+    is_allowed = reduce(or_, [column == value for value in values if value is not None])
+    return is_allowed.fill_null(None in values)
 
 
 def _grouped(rows: Any, aggregates: list[Any], groups: list[str]) -> Any:
     return rows.group_by(groups).agg(aggregates) if groups else rows.select(aggregates)
 
 
-def _sum(column: str) -> str:
+def _sum_column(column: str) -> str:
     return f"sum of {column}"
 
 
-def _known(column: str) -> str:
+def _known_column(column: str) -> str:
     return f"known of {column}"
 
 
@@ -308,41 +309,42 @@ def distinct_counts(
     groups: list[str],
     cells: pl.DataFrame | None = None,
 ) -> list[pl.DataFrame]:
-    """Count distinct values: frames of one or several of the counts, each with the groups that meet their condition.
+    """Count distinct values: frames with one or more of the counts, each with the groups that meet its condition.
 
-    `cells` of the same events, where there are some, say what need not be looked for among them.
+    `cells` of the same events, if given, show which tests can be skipped.
     """
     alike: dict[tuple[str, ...], dict[str, Distinct]] = {}
     for name, formula in formulas.items():
         alike.setdefault((repr(formula.where), *selection.grain(formula.column, groups)), {})[name] = formula
-    found = []
+    frames = []
     for (_, *grain), same in alike.items():
-        counted = _of_grain(selection, _tests(selection, next(iter(same.values())).where, cells), source, same, grain)
-        found.append(counted if grain == groups else _added_up(counted, list(same), groups))
-    return found
+        tests = _row_tests(selection, next(iter(same.values())).where, cells)
+        counted = _count_values(selection, tests, source, same, grain)
+        frames.append(counted if grain == groups else _add_deliveries(counted, list(same), groups))
+    return frames
 
 
-def _of_grain(
+def _count_values(
     selection: Selection, tests: list[Any], source: str, formulas: Mapping[str, Distinct], grain: list[str]
 ) -> pl.DataFrame:
-    """Count values that meet one condition, in groups within which their columns tell them apart."""
-    is_numbered, columns = selection.has_numbers(grain), {one.column for one in formulas.values()}
+    """Count values that meet one condition, in groups within which their columns identify them."""
+    is_numbered, columns = selection.has_numbers(grain), {formula.column for formula in formulas.values()}
     parts = selection.parts(PART_ROWS[is_numbered]) if "delivery_id" in grain else [selection]
     if is_numbered and selection.backend.is_local and grain == ["delivery_id"] and "message_id" in columns:
-        of_each = parts if len(columns) > 1 else [selection]  # messages that lie together are not held
-        counted = _in_order([part.meeting(tests) for part in of_each], source, formulas)
+        portions = parts if len(columns) > 1 else [selection]  # contiguous messages need no memory
+        counted = _in_order([part.meeting(tests) for part in portions], source, formulas)
         if counted is not None:
             return counted
     return pl.concat(_by_value(part.meeting(tests), source, formulas, grain, is_numbered) for part in parts)
 
 
-def _added_up(counted: pl.DataFrame, names: list[str], groups: list[str]) -> pl.DataFrame:
-    """Add counts of deliveries; `UNTOLD` where no row of any says whose it is."""
+def _add_deliveries(counted: pl.DataFrame, names: list[str], groups: list[str]) -> pl.DataFrame:
+    """Add counts of deliveries; `UNKNOWN` if no row of any has the value."""
     sums = []
     for name in names:
         total = pl.col(name).clip(lower_bound=0).sum()
-        is_untold = (total == 0) & (pl.col(name) == UNTOLD).any()
-        sums.append(pl.when(is_untold).then(UNTOLD).otherwise(total).cast(pl.Int64).alias(name))
+        is_unknown = (total == 0) & (pl.col(name) == UNKNOWN).any()
+        sums.append(pl.when(is_unknown).then(UNKNOWN).otherwise(total).cast(pl.Int64).alias(name))
     return counted.group_by(groups).agg(sums) if groups else counted.select(sums)
 
 
@@ -351,84 +353,85 @@ def column_of(formula: Distinct, is_numbered: bool) -> str:
     return schema.NUMBERS[formula.column] if is_numbered else formula.column
 
 
-def in_order(met: pl.LazyFrame, formulas: Mapping[str, Distinct]) -> pl.DataFrame | None:
+def in_order(events: pl.LazyFrame, formulas: Mapping[str, Distinct]) -> pl.DataFrame | None:
     """Count distinct values of each delivery in numbered rows, its messages by where each begins.
 
-    None where messages do not lie together, as some readers and some stores give no order.
+    None if the rows of a message are not contiguous: some readers and stores give no order.
     """
     messages = [name for name, formula in formulas.items() if formula.column == "message_id"]
     others = {name: formula for name, formula in formulas.items() if name not in messages}
-    values = [_values(formula, True).alias(name) for name, formula in others.items()]
-    sums = pl.col("is_told", "is_begin", "is_back").sum().cast(pl.Int64)
-    steps = _steps(met, [column_of(formula, True) for formula in others.values()])
-    found = POLARS.collect(steps.group_by("delivery_id").agg(sums, *values))
-    if (found["is_begin"] > 1).any() or found["is_back"].sum():
+    values = [_n_unique(formula, True).alias(name) for name, formula in others.items()]
+    sums = pl.col("is_known", "is_begin", "is_back").sum().cast(pl.Int64)
+    steps = _change_rows(events, [column_of(formula, True) for formula in others.values()])
+    counted = POLARS.collect(steps.group_by("delivery_id").agg(sums, *values))
+    if (counted["is_begin"] > 1).any() or counted["is_back"].sum():
         return None
-    told = pl.when(pl.col("is_told") > 0).then("is_told").otherwise(UNTOLD)
-    return found.select("delivery_id", *others, *(told.alias(name) for name in messages))
+    count = pl.when(pl.col("is_known") > 0).then("is_known").otherwise(UNKNOWN)
+    return counted.select("delivery_id", *others, *(count.alias(name) for name in messages))
 
 
-def _steps(met: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
-    """The rows where the message changes, or one of the columns: which of them begin a delivery, or a message.
+def _change_rows(events: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
+    """The rows where the message or one of the columns changes, with flags for the start of a delivery or message.
 
-    A number that is less than the one before, in the same delivery, says that messages do not lie together.
+    A number below the previous one in the same delivery shows that messages are not contiguous.
     """
-    number, begins, rises = pl.col(schema.NUMBERS["message_id"]), pl.col("is_begin"), pl.col("is_other")
-    steps = met.select(
+    number, is_begin, is_other = pl.col(schema.NUMBERS["message_id"]), pl.col("is_begin"), pl.col("is_other")
+    steps = events.select(
         "delivery_id",
         *columns,
         is_begin=changes(pl.col("delivery_id")),
         is_other=changes(number),
         is_back=number < number.shift(),
-        is_told=number > 0,
+        is_known=number > 0,
     )
-    kept = steps.filter(pl.any_horizontal(begins, rises, *(changes(pl.col(name)) for name in columns)))
-    return kept.with_columns(is_back=pl.col("is_back") & ~begins, is_told=pl.col("is_told") & (begins | rises))
+    starts = steps.filter(pl.any_horizontal(is_begin, is_other, *(changes(pl.col(name)) for name in columns)))
+    is_start = is_begin | is_other
+    return starts.with_columns(is_back=pl.col("is_back") & ~is_begin, is_known=pl.col("is_known") & is_start)
 
 
 def _in_order(parts: list[Selection], source: str, formulas: Mapping[str, Distinct]) -> pl.DataFrame | None:
-    found = []
+    frames = []
     for part in parts:
         counted = in_order(part.of(source), formulas)
         if counted is None:
             return None
-        found.append(POLARS.collect(part.in_scope(counted.lazy())))
-    return pl.concat(found)
+        frames.append(POLARS.collect(part.in_scope(counted.lazy())))
+    return pl.concat(frames)
 
 
 def _by_value(
     part: Selection, source: str, formulas: Mapping[str, Distinct], groups: list[str], is_numbered: bool
 ) -> pl.DataFrame:
-    """Count values, which are held in memory."""
-    met, is_within = part.of(source), "delivery_id" in groups
+    """Count distinct values in memory."""
+    source_rows, by_delivery = part.of(source), "delivery_id" in groups
     columns = dict.fromkeys([*groups, *(column_of(formula, is_numbered) for formula in formulas.values())])
-    found = part.backend.unrepeated(met if is_within else part.in_scope(met), list(columns))
-    values = [_values(formula, is_numbered, part.backend.api).alias(name) for name, formula in formulas.items()]
-    counted = found.group_by(groups).agg(values) if groups else found.select(values)
-    # By delivery a few counts are left out, not a few of all rows.
-    return part.backend.collect(part.in_scope(counted) if is_within else counted)
+    rows = part.backend.unrepeated(source_rows if by_delivery else part.in_scope(source_rows), list(columns))
+    values = [_n_unique(formula, is_numbered, part.backend.api).alias(name) for name, formula in formulas.items()]
+    counted = rows.group_by(groups).agg(values) if groups else rows.select(values)
+    # By delivery, filtering a few counts is cheaper than filtering all rows.
+    return part.backend.collect(part.in_scope(counted) if by_delivery else counted)
 
 
-def _tests(selection: Selection, where: Condition, cells: pl.DataFrame | None) -> list[Any]:
-    """What rows are to be tested for: whether they count, unless all do, and meet a condition."""
+def _row_tests(selection: Selection, where: Condition, cells: pl.DataFrame | None) -> list[Any]:
+    """Tests for the rows of a distinct count: its condition, and whether they count unless all do."""
     api = selection.backend.api
     tests = [meets(where, api)] if where else []
     if cells is None or not cells.filter(~is_public()).is_empty():
         tests.append(is_public(api))
-    # Where a condition names types, no other type need be looked for.
+    # A condition that names event types already excludes the others.
     if "event_type" not in where and (cells is None or not cells.filter(~is_hit()).is_empty()):
         tests.append(is_hit(api))
     return tests
 
 
-def _values(formula: Distinct, is_numbered: bool, api: Any = pl) -> Any:
-    """The number of values in the rows of a group, all of them meeting the condition; `UNTOLD` where none says.
+def _n_unique(formula: Distinct, is_numbered: bool, api: Any = pl) -> Any:
+    """The number of distinct values in the rows of a group, or `UNKNOWN` if all are null.
 
-    `is_numbered` says that within the group numbers tell the values apart (`schema.NUMBERS`).
+    `is_numbered` says that within the group numbers identify the values (`schema.NUMBERS`).
     """
     values = api.col(column_of(formula, is_numbered))
-    is_unknown = (values == 0) if is_numbered else values.is_null()
-    # Of no rows at all, some engines know no number.
-    found = values.n_unique().cast(api.Int64).fill_null(0) - is_unknown.any().fill_null(False).cast(api.Int64)
-    is_untold = (found == 0) & (api.len() > 0)
-    return found + UNTOLD * is_untold.cast(api.Int64)
+    is_null = (values == 0) if is_numbered else values.is_null()
+    # Without rows, some engines return null.
+    count = values.n_unique().cast(api.Int64).fill_null(0) - is_null.any().fill_null(False).cast(api.Int64)
+    is_unknown = (count == 0) & (api.len() > 0)
+    return count + UNKNOWN * is_unknown.cast(api.Int64)

@@ -1,4 +1,4 @@
-"""Facts about one delivery that several analyses need: that it exists, when it was launched, which others compare."""
+"""Facts about deliveries that several analyses need: whether one exists, its launch, which others compare with it."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -16,7 +16,7 @@ AVERAGE_MONTHS = 6  # the platform average looks back this many calendar months
 
 
 class Launch(NamedTuple):
-    """When a delivery was launched, and which fact says so."""
+    """When a delivery was launched, and which column or table gives that."""
 
     at: datetime | None
     basis: str | None
@@ -28,25 +28,25 @@ def of_delivery(tables: Tables, table: str, delivery: str) -> pl.LazyFrame:
 
 
 def counted_events(tables: Tables, delivery: str = "") -> pl.LazyFrame:
-    """Return the events that figures are made of, as `measure`: hits, but those of control addresses.
+    """Return the events that `measure` counts: hits, except those of control addresses.
 
-    Of one delivery, or, without an id, of all but those set aside (`is_set_aside`).
+    They are those of one delivery or, without an id, of all that are not set aside (`is_set_aside`).
     """
-    events = of_delivery(tables, "event", delivery) if delivery else _of_all(tables)
+    events = of_delivery(tables, "event", delivery) if delivery else _events_not_aside(tables)
     return events.filter(is_counted())
 
 
-def _of_all(tables: Tables) -> pl.LazyFrame:
+def _events_not_aside(tables: Tables) -> pl.LazyFrame:
     return without_aside(tables, tables.scan("event").filter(pl.col("delivery_id").is_not_null()))
 
 
 def without_aside(tables: Tables, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return rows with `delivery_id` but those of deliveries that are set aside."""
+    """Return rows with `delivery_id`, without those of deliveries that are set aside."""
     return rows.join(tables.scan("delivery").filter(is_set_aside()), on="delivery_id", how="anti")
 
 
 def is_set_aside(api: Any = pl) -> Any:
-    """True for deliveries that count only where they are named: proofs, models, and those deleted.
+    """True for deliveries that count only if they are named: proofs, models and deleted ones.
 
     `api` is the module whose expression is returned: polars, or narwhals.
     """
@@ -56,35 +56,35 @@ def is_set_aside(api: Any = pl) -> Any:
 
 def is_deleted(api: Any = pl) -> Any:
     """True for deliveries deleted on the platform, by their state or by their delete status."""
-    in_state, marked = api.col("state") == schema.DELETED, api.col("delete_status") != 0
-    return in_state.fill_null(False) | marked.fill_null(False)
+    by_state, by_status = api.col("state") == schema.DELETED, api.col("delete_status") != 0
+    return by_state.fill_null(False) | by_status.fill_null(False)
 
 
 def deleted(tables: Tables) -> pl.Series:
-    """Return the ids of deleted deliveries; a snapshot, which does not change, is asked once."""
-    known: list[pl.Series] = getattr(tables, "deleted", [])
-    if not known:
-        known.append(tables.scan("delivery").filter(is_deleted()).select("delivery_id").collect().to_series())
-    return known[0]
+    """Return the ids of deleted deliveries; cached on a snapshot, which does not change."""
+    cached: list[pl.Series] = getattr(tables, "deleted", [])
+    if not cached:
+        cached.append(tables.scan("delivery").filter(is_deleted()).select("delivery_id").collect().to_series())
+    return cached[0]
 
 
 def still_there(tables: Tables, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return rows with `delivery_id` but those of deleted deliveries: what is listed over all deliveries."""
-    gone = deleted(tables)
-    return rows.filter(~_is_any(gone)) if gone.len() else rows  # mostly there are none
+    """Return rows with `delivery_id`, without those of deleted deliveries, for lists over all deliveries."""
+    deleted_ids = deleted(tables)
+    return rows.filter(~_is_in(deleted_ids)) if deleted_ids.len() else rows  # usually there are none
 
 
 def unnamed_if_deleted(tables: Tables) -> pl.Expr:
-    """Return `delivery_id`, null of a deleted delivery: acts and visits stay, and do not name it."""
-    return pl.when(~_is_any(deleted(tables))).then("delivery_id").alias("delivery_id")
+    """Return `delivery_id`, null for deleted deliveries: their acts and visits stay without naming them."""
+    return pl.when(~_is_in(deleted(tables))).then("delivery_id").alias("delivery_id")
 
 
-def _is_any(ids: pl.Series) -> pl.Expr:
+def _is_in(ids: pl.Series) -> pl.Expr:
     return pl.col("delivery_id").is_in(ids.implode()).fill_null(False)
 
 
 def is_hit(api: Any = pl) -> Any:
-    """True for what somebody did with a message before them, of unknown type included; not for sends and bounces.
+    """True for what recipients did, unknown event types included; false for sends and bounces.
 
     `api` is the module whose expression is returned: polars, or narwhals.
     """
@@ -92,30 +92,30 @@ def is_hit(api: Any = pl) -> Any:
 
 
 def is_public(api: Any = pl) -> Any:
-    """True for events and messages of no control address; where that is not known, for those too."""
+    """True for events and messages of no control address, or where that is unknown."""
     return ~api.col("is_seed").fill_null(False)
 
 
 def has_no_status(api: Any = pl) -> Any:
-    """True for messages of which it is not known what became of them."""
+    """True for messages of unknown status."""
     return (api.col("status") == "unknown").fill_null(False)
 
 
 def is_counted(api: Any = pl) -> Any:
-    """True for the events that figures are made of: hits, but those of control addresses."""
+    """True for events that count: hits, except those of control addresses."""
     return is_public(api) & is_hit(api)
 
 
 def is_link_hit() -> pl.Expr:
-    """True for every hit on a link that is no open; an e-mail click counts even if its source says no link."""
+    """True for every hit on a link that is no open; an e-mail click counts even without a link."""
     event_type = pl.col("event_type").cast(pl.String)
     return event_type.ne_missing("opened") & (pl.col("link_id").is_not_null() | event_type.eq_missing("clicked"))
 
 
 def statuses_are_unknown(tables: Tables, delivery: str) -> bool:
-    """Return whether a delivery has messages, and it is known of none what became of it."""
-    found = of_delivery(tables, "message", str(delivery)).select(has_no_status().all() & (pl.len() > 0))
-    return bool(found.collect().item())
+    """Return whether a delivery has messages, all of unknown status."""
+    all_unknown = of_delivery(tables, "message", str(delivery)).select(has_no_status().all() & (pl.len() > 0))
+    return bool(all_unknown.collect().item())
 
 
 def require_delivery(tables: Tables, delivery: str) -> str:
@@ -124,19 +124,19 @@ def require_delivery(tables: Tables, delivery: str) -> str:
     Raises RequestError naming the nearest known id: an empty report for a mistyped id would look like a fact.
     """
     key = str(delivery)
-    seen: set[str] = getattr(tables, "seen", set())  # a snapshot does not change, so it is asked once
+    seen: set[str] = getattr(tables, "seen", set())  # cached: a snapshot does not change
     if key in seen:
         return key
     if any(_mentions(tables, table, key) for table in ("delivery", "event", "message", "link", "purge")):
         seen.add(key)
         return key
-    known = tables.scan("delivery").select("delivery_id").collect().to_series()
-    near = did_you_mean(key, known.head(1000))
+    known_ids = tables.scan("delivery").select("delivery_id").collect().to_series()
+    near = did_you_mean(key, known_ids.head(1000))
     raise RequestError(f"There is no delivery {key!r} in these tables.{near}{number_hint(delivery)}")
 
 
 def number_hint(given: object) -> str:
-    """Return what to say of an id that is none and was given as a number, which papermill makes of `-p delivery 007`.
+    """Return a hint for an unknown id that was given as a number, which papermill makes of `-p delivery 007`.
 
     >>> number_hint("007"), number_hint(7)
     ('', ' It was given as a number: text keeps its zeros, as in `papermill … -r delivery 007`.')
@@ -147,11 +147,11 @@ def number_hint(given: object) -> str:
 
 
 def require_deliveries(tables: Tables, deliveries: Iterable[str]) -> list[str]:
-    """Return ids as text, or refuse them as `require_delivery`; many are looked up at once."""
+    """Return ids as text, or refuse them as `require_delivery` does; they are looked up at once."""
     keys = [str(name) for name in deliveries]
-    known = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys)).select("delivery_id").collect()
-    declared = set(known["delivery_id"])
-    return [key if key in declared else require_delivery(tables, key) for key in keys]
+    declared_ids = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys)).select("delivery_id").collect()
+    known = set(declared_ids["delivery_id"])
+    return [key if key in known else require_delivery(tables, key) for key in keys]
 
 
 def _mentions(tables: Tables, table: str, delivery: str) -> bool:
@@ -172,15 +172,15 @@ def require_timezone(timezone: str) -> str:
 
 
 def zone_of(tables: Measurable, timezone: str) -> str:
-    """Return the time zone asked for, the platform's where none is; refuse an unknown one."""
+    """Return the time zone asked for, by default the platform's; refuse an unknown one."""
     return require_timezone(timezone or tables.timezone)
 
 
 def launch(tables: Tables, delivery: str) -> Launch:
     """Return when a delivery was launched: its first message, else its planned contact, else its first dated event.
 
-    `basis` is "started_at", "contact_at" or "first_event"; dates that are too early to be believed are passed over.
-    Both fields are None when nothing is dated. Raises RequestError when the delivery is unknown.
+    `basis` is "started_at", "contact_at" or "first_event"; implausibly early dates are skipped.
+    Both fields are None if nothing is dated. Raises RequestError when the delivery is unknown.
     """
     key = require_delivery(tables, delivery)
     planned = of_delivery(tables, "delivery", key).select("started_at", "contact_at").head(1).collect()
@@ -193,22 +193,21 @@ def launch(tables: Tables, delivery: str) -> Launch:
 
 
 def comparable(tables: Tables, delivery: str) -> pl.DataFrame:
-    """Return the deliveries that the platform average of this one is made of: one row each, with `launched_at`.
+    """Return the deliveries that make up the platform average for this one: one row each, with `launched_at`.
 
     They were launched in the six calendar months before this delivery: launch - 6 months <= theirs < launch (a day
-    that the earlier month lacks becomes its last day). Same typology and same channel, two unknown ones being the
-    same; this delivery itself, those set aside (`is_set_aside`) and what was never dated are left out.
+    that the earlier month lacks becomes its last day). They have the same typology and channel, null equal to null.
+    This delivery itself, those set aside (`is_set_aside`) and undated ones are left out.
     """
-    here = launch(tables, delivery).at
-    launched = pl.coalesce("started_at", "contact_at").alias("launched_at")
+    launched_at = launch(tables, delivery).at
     kinds = ("typology_id", "message_type")
-    others = tables.scan("delivery").with_columns(launched)
-    own = others.filter(pl.col("delivery_id") == str(delivery)).select(*kinds).head(1)
-    start = pl.lit(here, dtype=pl.Datetime("us", "UTC")).dt.offset_by(f"-{AVERAGE_MONTHS}mo")
+    deliveries = tables.scan("delivery").with_columns(launched_at=pl.coalesce("started_at", "contact_at"))
+    reference = deliveries.filter(pl.col("delivery_id") == str(delivery)).select(*kinds).head(1)
+    start = pl.lit(launched_at, dtype=pl.Datetime("us", "UTC")).dt.offset_by(f"-{AVERAGE_MONTHS}mo")
     return (
-        others.join(own, on=kinds, how="inner", nulls_equal=True)
+        deliveries.join(reference, on=kinds, how="inner", nulls_equal=True)
         .filter(pl.col("delivery_id") != str(delivery), ~is_set_aside())
-        .filter(pl.col("launched_at") >= start, pl.col("launched_at") < here)
+        .filter(pl.col("launched_at") >= start, pl.col("launched_at") < launched_at)
         .sort("launched_at", "delivery_id")
         .collect()
     )

@@ -1,8 +1,8 @@
-"""Which instants are believed, and so what "now" is: never after the load that brought the data.
+"""Which instants are plausible, and so what "now" is: never after the load that brought the data.
 
-A clock that stood wrong dates a hit ten years ahead, or in 1970. Such a hit happened, and counts in totals as one
-without a date does; but it stands on no clock, in no period and in no curve, and it is neither the first nor the last
-of anything. Where most rows would not be believed it is the other clock that stood wrong, and all are.
+A wrong clock dates a hit ten years ahead, or in 1970. Such a hit counts in totals, like one without a date, but it
+belongs to no hour, period or curve, and is neither the first nor the last of anything. If most rows look implausible,
+it is our reference that is wrong, and all are accepted.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,21 +13,21 @@ import polars as pl
 from trackkit.engine.snapshot import Tables
 from trackkit.schema import INSTANT
 
-EARLIEST = datetime(2001, 1, 1, tzinfo=UTC)  # what is older was a clock without a battery, or no date at all
-AHEAD = timedelta(days=1)  # zones that were read wrongly, and clocks that are fast, are no further off
-BEFORE = timedelta(days=90)  # of a delivery, hits of proofs and tests are no older; of other clocks and years they are
+EARLIEST = datetime(2001, 1, 1, tzinfo=UTC)  # older dates come from unset clocks, or mean "no date"
+AHEAD = timedelta(days=1)  # covers misread time zones and fast clocks
+BEFORE = timedelta(days=90)  # before a delivery; its proofs and tests come no earlier
 TIMES = {"event": "occurred_at", "message": "status_at", "subscription": "occurred_at", "page_hit": "occurred_at"}
 
 
 class PlausibleRange(NamedTuple):
-    """From when to when instants are believed, an end that nothing says being None; and the newest that is."""
+    """The plausible range of instants, None for an open end, and the newest instant within it."""
 
     first: datetime | None
     last: datetime | None
     newest: datetime | None
 
     def holds(self, column: str = "occurred_at") -> pl.Expr:
-        """True for what is dated, and believed."""
+        """True for dated rows within the range."""
         at = pl.col(column)
         tests = [at >= pl.lit(self.first, INSTANT)] if self.first else []
         tests += [at <= pl.lit(self.last, INSTANT)] if self.last else []
@@ -35,35 +35,35 @@ class PlausibleRange(NamedTuple):
 
 
 def plausible(tables: Tables, table: str = "event", delivery: str = "") -> PlausibleRange:
-    """Return from when to when the instants of a table, or of its rows of one delivery, are believed."""
+    """Return the plausible range of instants of a table, or of its rows of one delivery."""
     delivery = str(delivery or "")
-    known: dict[tuple[str, str], PlausibleRange] = getattr(tables, "plausible", {})  # a snapshot does not change
-    if (table, delivery) not in known:
-        known[table, delivery] = _found(tables, table, delivery)
-    return known[table, delivery]
+    cached: dict[tuple[str, str], PlausibleRange] = getattr(tables, "plausible", {})  # a snapshot does not change
+    if (table, delivery) not in cached:
+        cached[table, delivery] = _range_of(tables, table, delivery)
+    return cached[table, delivery]
 
 
 def now(tables: Tables, table: str = "event", delivery: str = "", rows: pl.LazyFrame | None = None) -> datetime | None:
-    """Return the newest instant of a table, or of some rows of it, that is believed; None without any.
+    """Return the newest plausible instant of a table, or of some rows of it; None without any.
 
     It is never after the last load.
     """
-    known, loaded = plausible(tables, table, delivery), getattr(tables, "as_of", None)
-    newest = known.newest
+    in_range, loaded = plausible(tables, table, delivery), getattr(tables, "as_of", None)
+    newest = in_range.newest
     if rows is not None:
         at = pl.col(TIMES[table])
-        newest = rows.filter(known.holds(TIMES[table])).select(at.max()).collect(engine="streaming").item()
-    return min(newest, loaded) if newest and loaded and known.last else newest
+        newest = rows.filter(in_range.holds(TIMES[table])).select(at.max()).collect(engine="streaming").item()
+    return min(newest, loaded) if newest and loaded and in_range.last else newest
 
 
-def _found(tables: Tables, table: str, delivery: str) -> PlausibleRange:
+def _range_of(tables: Tables, table: str, delivery: str) -> PlausibleRange:
     loaded, at = getattr(tables, "as_of", None), pl.col(TIMES[table])
     first, last = _start(tables, delivery), loaded and loaded + AHEAD
     is_early, is_late = at < pl.lit(first, INSTANT), (at > pl.lit(last, INSTANT)).fill_null(False)
     rows = tables.scan(table)
-    asked = rows.filter(pl.col("delivery_id") == delivery) if delivery else rows
+    rows_asked = rows.filter(pl.col("delivery_id") == delivery) if delivery else rows
     newest, latest = at.filter(~is_late).max(), at.max()
-    counts = asked.select(dated=at.count(), early=is_early.sum(), late=is_late.sum(), newest=newest, latest=latest)
+    counts = rows_asked.select(dated=at.count(), early=is_early.sum(), late=is_late.sum(), newest=newest, latest=latest)
     dated, early, late, newest, latest = counts.collect(engine="streaming").row(0)
     is_late_few = 2 * late < max(dated, 1)
     return PlausibleRange(
@@ -72,7 +72,7 @@ def _found(tables: Tables, table: str, delivery: str) -> PlausibleRange:
 
 
 def _start(tables: Tables, delivery: str) -> datetime:
-    """Before which no hit is believed: some time before the delivery began, where that is known."""
-    told = tables.scan("delivery").filter(pl.col("delivery_id") == delivery).select(pl.col("started_at").min())
-    began = told.collect().item() if delivery else None
-    return max(EARLIEST, began - BEFORE) if began else EARLIEST
+    """The earliest plausible instant: some time before the start of the delivery, if known."""
+    started = tables.scan("delivery").filter(pl.col("delivery_id") == delivery).select(pl.col("started_at").min())
+    start = started.collect().item() if delivery else None
+    return max(EARLIEST, start - BEFORE) if start else EARLIEST

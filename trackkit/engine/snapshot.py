@@ -1,4 +1,4 @@
-"""The canonical tables as they stood at one instant: what a store, or a load in memory, hands to every question."""
+"""The canonical tables as of one instant: what a store, or a load in memory, gives to every question."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ import polars as pl
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 
-# What rows of events are told apart by where they are counted beforehand.
+# The columns by which stored counts of events are grouped.
 COUNTED_BY = ("delivery_id", "event_type", "is_seed")
 
 
 class Counted(NamedTuple):
-    """Events counted beforehand (`store.datafile.read_counts`), and the rows that were not."""
+    """Stored counts of events (`store.datafile.read_counts`), and the rows without."""
 
     counts: pl.DataFrame
-    rest: pl.LazyFrame
+    uncounted: pl.LazyFrame
 
 
 class Tables(Protocol):
@@ -29,7 +29,7 @@ class Tables(Protocol):
 
 
 class Measurable(Tables, Protocol):
-    """Tables that `measure` can read: also in the form that takes the least work."""
+    """Tables that `measure` can read, also in their stored form and as stored counts."""
 
     @property
     def timezone(self) -> str: ...
@@ -41,8 +41,8 @@ class Measurable(Tables, Protocol):
 class Snapshot:
     """Named lazy frames, one per canonical table that was loaded, and the reports of the loads behind them.
 
-    `texts` are the same frames with their enumerations still text, where a store keeps them so. `timezone` is the
-    platform's: of days, hours and instants, unless a question names another.
+    `texts` are the same frames with enumerations still as text, if a store keeps them so. `timezone` is the platform's,
+    used for days, hours and instants unless a question names another.
     """
 
     frames: Mapping[str, pl.LazyFrame]
@@ -50,15 +50,15 @@ class Snapshot:
     loads: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     texts: Mapping[str, pl.LazyFrame] = field(default_factory=dict, repr=False)
     timezone: str = "UTC"
-    # Deliveries found to be mentioned.
+    # Deliveries known to be mentioned.
     seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-    # The ids of deleted deliveries, in one series, once they were asked for.
+    # The ids of deleted deliveries, as one series once they were asked for.
     deleted: list[pl.Series] = field(default_factory=list, init=False, repr=False, compare=False)
-    # From when to when instants are believed, by table and delivery (`trackkit.engine.plausible`).
+    # Plausible ranges of instants, by table and delivery (`trackkit.engine.plausible`).
     plausible: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def has(self, table: str) -> bool:
-        """Return whether any load brought this table; a question on a missing one answers null, never 0."""
+        """Return whether any load brought this table; counts of a missing one are null, never 0."""
         return table in self.frames
 
     def scan(self, table: str) -> pl.LazyFrame:
@@ -72,16 +72,16 @@ class Snapshot:
         return self.frames[table] if table in self.frames else pl.LazyFrame(schema=schema.TABLES[table].schema)
 
     def stored(self, table: str) -> pl.LazyFrame:
-        """Return the lazy frame of a table as it is kept: an enumeration may be text, which spares a pass over it."""
+        """Return the lazy frame of a table as stored: enumerations may be text, which saves a pass over them."""
         return self.texts[table] if table in self.texts else self.scan(table)
 
     def files(self, table: str) -> list[str] | None:
-        """Return the Parquet files that the rows of a table are in; None of tables in memory."""
+        """Return the Parquet files with the rows of a table; None for tables in memory."""
         listed = getattr(self.texts, "files", None)
         return None if listed is None else listed(table)
 
     def counted(self) -> Counted | None:
-        """Return events as far as their files tell counts of them, and the others; None of tables in memory."""
+        """Return the counts stored with event files, and the events of files without; None for tables in memory."""
         return getattr(self.texts, "counted", None) if self.has("event") else None
 
     def _repr_html_(self) -> str:

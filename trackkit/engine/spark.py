@@ -1,7 +1,7 @@
-"""Passes over rows on Apache Spark: the files of a store, read by a cluster; only what was counted comes back.
+"""Passes over rows on Apache Spark: a cluster reads the files of a store; only counts come back.
 
-Formulas and passes are those of `rollup`, `refusals` and `engine`, in narwhals' words. Spark needs no Delta Lake of its
-own: the store says which files its last commit is made of.
+Formulas and passes are those of `counting`, `refusals` and `measure`, through narwhals. Spark needs no Delta Lake of
+its own: the store lists the files of its last commit.
 """
 
 import atexit
@@ -32,7 +32,7 @@ from trackkit.errors import RequestError
 from trackkit.schema import LARGEST_AMOUNT, MONEY
 
 MASTER = "TRACKKIT_SPARK_MASTER"
-# Of a session of its own: instants and text as polars sees them, whatever the cluster's are for others.
+# Settings of our own session: instants and text as in polars, whatever the cluster uses for others.
 _SETTINGS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
 _QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
 _LOCAL = dict.fromkeys(("spark.driver.bindAddress", "spark.driver.host"), "127.0.0.1")
@@ -47,15 +47,15 @@ _TYPES = {
     pl.Boolean: t.BooleanType,
     pl.Datetime: t.TimestampType,
 }
-_COUNTED = schema.DELIVERY.schema | schema.MESSAGE.schema | schema.EVENT.schema
-_DECLARED = {name: dtype for name, dtype in _COUNTED.items() if name not in schema.FIRSTS}
+_TYPES_READ = schema.DELIVERY.schema | schema.MESSAGE.schema | schema.EVENT.schema
+_TYPES_RETURNED = {name: dtype for name, dtype in _TYPES_READ.items() if name not in schema.FIRSTS}
 
 
 class Spark:
-    """Rows on Spark, as narwhals frames; see `frames.Frames`. One session for the process, begun at the first question.
+    """Rows on Spark, as narwhals frames (see `backends.Backend`). One session per process, started on first use.
 
-    The cluster is the one of the session that is active, as in a hosted notebook, else the one whose URL is in
-    `TRACKKIT_SPARK_MASTER`, else the processors of this machine.
+    The cluster is that of the active session, as in a hosted notebook, else the one at `TRACKKIT_SPARK_MASTER`, else
+    the processors of this machine.
     """
 
     api: Any = nw
@@ -65,11 +65,11 @@ class Spark:
         self._session, self._scanned, self._timezone = session(), dict[str, Any](), "UTC"
 
     def scan(self, tables: Tables, table: str) -> Any:
-        """Return the rows of a table of a store; of tables in memory, those."""
+        """Return the rows of a table of a store, or of tables in memory."""
         if table not in self._scanned:
             files = getattr(tables, "files", lambda _: None)(table)
             rows = self._native(tables.scan(table).collect()) if files is None else self._read(table, files)
-            self._scanned[table] = nw.from_native(rows.select(*(_as_counted(rows, name) for name in rows.columns)))
+            self._scanned[table] = nw.from_native(rows.select(*(_as_summable(rows, name) for name in rows.columns)))
         return self._scanned[table]
 
     def _read(self, table: str, files: list[str]) -> DataFrame:
@@ -77,12 +77,12 @@ class Spark:
         stored = t.StructType(columns)
         if not files:
             return self._native(pl.DataFrame(schema=schema.TABLES[table].schema))
-        rows = self._session.read.schema(stored).parquet(*map(_as_spark_names, files))
+        rows = self._session.read.schema(stored).parquet(*map(_spark_path, files))
         return rows.select(*stored.names)
 
     def _native(self, frame: pl.DataFrame) -> DataFrame:
-        plain = [pl.col(name).cast(_as_plain(dtype)) for name, dtype in frame.schema.items()]
-        with _told():
+        plain = [pl.col(name).cast(_plain_type(dtype)) for name, dtype in frame.schema.items()]
+        with _errors_in_words():
             return self._session.createDataFrame(frame.select(plain).to_arrow(compat_level=pl.CompatLevel.oldest()))
 
     def from_polars(self, frame: pl.DataFrame) -> Any:
@@ -90,61 +90,61 @@ class Spark:
         return nw.from_native(f.broadcast(self._native(frame)))
 
     def timed(self, events: Any, timezone: str) -> Any:
-        """Add `hour`, the instant at which an hour began on a clock there, and `day`."""
+        """Add `day`, and `hour`, the instant at which the hour began, both by clocks in `timezone`."""
         self._timezone, at = timezone, f.col("occurred_at")
         clock = f.from_utc_timestamp(at, timezone)
         shown = f.date_trunc("hour", clock)
         hour = f.timestamp_micros(f.unix_micros(at) - (f.unix_micros(clock) - f.unix_micros(shown)))
-        # Where clocks were changed within the hour, by half of one, it began when they first showed it.
+        # If clocks changed within the hour, by half an hour, it began when they first showed it.
         is_whole = f.from_utc_timestamp(hour, timezone) == shown
         hour = f.when(is_whole, hour).otherwise(f.to_utc_timestamp(shown, timezone))
         return nw.from_native(events.to_native().withColumns({"hour": hour, "day": f.to_date(clock)}))
 
     def filtered(self, rows: Any, condition: pl.Expr) -> Any:
-        """Return the rows that meet a condition: of each combination of values there is, polars says whether it does.
+        """Return the rows that meet a condition; polars evaluates it on each distinct combination of values.
 
-        So a condition means the same to both engines, and no text of a question is given to Spark.
+        A condition thus means the same in both engines, and no user text is given to Spark.
         """
         columns = list(dict.fromkeys(condition.meta.root_names()))
         if not columns:
             return rows.filter(nw.lit(bool(pl.select(condition).item())))
-        met = _met(self.collect(rows.select(*columns).unique()), condition)
-        native, allowed = rows.to_native(), f.broadcast(self._native(met))
+        allowed_values = _matching_values(self.collect(rows.select(*columns).unique()), condition)
+        native, allowed = rows.to_native(), f.broadcast(self._native(allowed_values))
         same = [native[name].eqNullSafe(allowed[name]) for name in columns]
         return nw.from_native(native.join(allowed, same, "left_semi"))
 
     def unrepeated(self, rows: Any, columns: list[str]) -> Any:
-        """Return some columns of rows: here no row has a place before another."""
+        """Return some columns of rows, which have no order here."""
         return rows.select(*columns)
 
     def amount(self, name: str) -> Any:
-        """Return an amount of money, to be added exactly; `scan` has made it a decimal."""
+        """Return an amount of money, which `scan` has made a decimal, so that sums are exact."""
         return nw.col(name)
 
     def collect(self, rows: Any) -> pl.DataFrame:
-        """Run a pass; return what it leaves, in the types of the canonical tables."""
-        with _told():
-            found = pl.DataFrame(rows.to_native().toArrow())
-        types = _DECLARED | {"hour": pl.Datetime("us", self._timezone)}
-        return found.with_columns(_typed(name, types[name]) for name in found.columns if name in types)
+        """Run a pass; return its result in the types of the canonical tables."""
+        with _errors_in_words():
+            result = pl.DataFrame(rows.to_native().toArrow())
+        types = _TYPES_RETURNED | {"hour": pl.Datetime("us", self._timezone)}
+        return result.with_columns(_cast_to(name, types[name]) for name in result.columns if name in types)
 
 
-def _met(values: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
-    together = values.select(condition.alias("met")).to_series()
-    alone = values.with_row_index("place").select(condition.over("place").alias("met")).to_series()
-    if not together.equals(alone):
+def _matching_values(values: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
+    at_once = values.select(condition.alias("met")).to_series()
+    row_by_row = values.with_row_index("place").select(condition.over("place").alias("met")).to_series()
+    if not at_once.equals(row_by_row):
         raise RequestError("A condition for Spark looks at one row: it cannot compare with other rows.")
-    return values.filter(together)
+    return values.filter(at_once)
 
 
-def _as_counted(rows: DataFrame, name: str) -> Any:
-    """Flags are added up, which Spark does with numbers only; amounts as polars would add them."""
+def _as_summable(rows: DataFrame, name: str) -> Any:
+    """A column ready to be added up: flags as numbers, amounts as decimals."""
     column = f.col(name)
     if name in schema.FIRSTS:
         return column.cast("bigint").alias(name)
     if name in AMOUNTS:
-        known = f.when(f.abs(column) < LARGEST_AMOUNT, column)  # as `Here.amount`
-        parts = f.rint(known * 10**MONEY.scale).try_cast(t.DecimalType(MONEY.precision - MONEY.scale, 0))
+        amount = f.when(f.abs(column) < LARGEST_AMOUNT, column)  # as `Polars.amount`
+        parts = f.rint(amount * 10**MONEY.scale).try_cast(t.DecimalType(MONEY.precision - MONEY.scale, 0))
         return (
             (parts * f.lit(Decimal(1).scaleb(-MONEY.scale)))
             .cast(t.DecimalType(MONEY.precision, MONEY.scale))
@@ -153,22 +153,22 @@ def _as_counted(rows: DataFrame, name: str) -> Any:
     return column
 
 
-def _typed(name: str, dtype: pl.DataType) -> pl.Expr:
+def _cast_to(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
     return column.dt.convert_time_zone(zone) if zone else column.cast(dtype)
 
 
-def _as_plain(dtype: pl.DataType) -> pl.DataType:
+def _plain_type(dtype: pl.DataType) -> pl.DataType:
     if isinstance(dtype, pl.Datetime):
         return schema.INSTANT
     return pl.String() if isinstance(dtype, pl.Enum) else dtype
 
 
-def _as_spark_names(path: str) -> str:
-    """Return a path as Spark takes it: with a scheme, S3's by its Hadoop name, and no pattern to be filled in.
+def _spark_path(path: str) -> str:
+    """Return a path for Spark: with a scheme, Hadoop's name for S3, and glob characters escaped.
 
-    >>> _as_spark_names("s3://logs/store/event/part-1.parquet"), _as_spark_names("/data/[a]/part-1.parquet")
+    >>> _spark_path("s3://logs/store/event/part-1.parquet"), _spark_path("/data/[a]/part-1.parquet")
     ('s3a://logs/store/event/part-1.parquet', 'file:///data/\\\\[a\\\\]/part-1.parquet')
     """
     full = re.sub(r"^s3://", "s3a://", path) if "://" in path else f"file://{os.path.abspath(path)}"
@@ -176,8 +176,8 @@ def _as_spark_names(path: str) -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Say what Spark could not do in a sentence, and not that it is older than pandas, which is not used here."""
+def _errors_in_words() -> Iterator[None]:
+    """Turn Spark's errors into a sentence, and hide its warning about pandas, which is not used here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         try:
@@ -188,33 +188,33 @@ def _told() -> Iterator[None]:
 
 @cache
 def session() -> SparkSession:
-    """Return the session that questions run in, on the cluster that is there.
+    """Return the session that questions run in.
 
     Raises RequestError without Java, or where Spark does not start.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         active = SparkSession.getActiveSession()
-        own = (active or SparkSession(_begun())).newSession()
+        isolated = (active or SparkSession(_start())).newSession()
     for name, value in _SETTINGS.items():
-        own.conf.set(name, value)
-    return own
+        isolated.conf.set(name, value)
+    return isolated
 
 
-def _begun() -> SparkContext:
-    """Start Spark, quietly: what it says while it starts is shown only if it does not."""
+def _start() -> SparkContext:
+    """Start Spark, showing its output only if it fails."""
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         raise RequestError("Spark needs Java 17 or later, and there is none: install it, or set JAVA_HOME.")
     master = os.environ.get(MASTER) or "local[*]"
     conf = SparkConf(loadDefaults=False).setAppName("trackkit").setMaster(master)
     conf.setAll([*_QUIET.items(), *(_LOCAL.items() if master.startswith("local") else ())])
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         try:
-            gateway = launch_gateway(conf, {"stderr": said})  # type: ignore[no-untyped-call]  # pyspark gives no types
+            gateway = launch_gateway(conf, {"stderr": output})  # type: ignore[no-untyped-call]  # pyspark gives no types
             context = SparkContext(conf=conf, gateway=gateway)
         except Exception as error:  # of py4j, of Java, of the cluster's manager
-            said.seek(0)
-            lines = said.read().decode(errors="replace").splitlines()
+            output.seek(0)
+            lines = output.read().decode(errors="replace").splitlines()
             reason = next((line for line in reversed(lines) if "Exception" in line or "Error" in line), str(error))
             raise RequestError(f"Spark did not start on {master!r}: {reason.strip()[:300]}") from error
     atexit.register(context.stop)

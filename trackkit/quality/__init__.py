@@ -1,10 +1,11 @@
 """How well the logs were forwarded: checks of a load, a delivery or everything, and one verdict: pass, warn or fail.
 
-A check compares a count with a threshold that the analysts edit (`reports_templates/quality.toml`). Nothing depends on
-the clock of the machine but when loads were made: what is late is judged by the newest instant that is believed.
+A check compares a count with a threshold that the analysts edit (`reports_templates/quality.toml`). Only the instants
+of loads come from the machine's clock: lateness is judged by the newest plausible instant in the data.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -20,18 +21,18 @@ from trackkit.quality.sequence import nearby, sequence
 from trackkit.quality.thresholds import VERDICTS, thresholds
 
 __all__ = ["VERDICTS", "quality", "verdict", "worst"]
-MOST_READ = 0.9  # a delivery is being read up to this share of its hits: weeks later a single hit meets any gap
+MOST_READ = 0.9  # share of hits that ends the time of reading: weeks later, single hits would meet any gap
 
 
 def quality(tables: Tables, delivery: str | None = None) -> pl.DataFrame:
-    """Return one row for each check that could be made on the logs of a delivery, or of everything; the worst first.
+    """Return one row for each possible check of the logs of a delivery, or of everything; the worst first.
 
-    Columns: `check`; `verdict` ("pass", "warn", "fail"); `count` of what was found and the `total` it is out of (log
-    ids, hours, servers, hits, deliveries, lines; null where there is none); `share`, count / total; `first` and `last`
+    Columns: `check`; `verdict` ("pass", "warn", "fail"); `count` of problems and the `total` it is out of (log
+    ids, hours, servers, hits, deliveries, lines; null without one); `share`, count / total; `first` and `last`
     (UTC), when; `examples`, at most five servers, files, ids or instants; `threshold`, as the analysts' list has it.
 
-    Of one delivery only its own rows are read; what went missing on a server while it was read is taken from the
-    reports of the loads. Of everything, `before_send` compares with the start of the delivery, not with each message.
+    For one delivery only its own rows are read; lines missing on a server during that time come from the reports of
+    the loads. For everything, `before_send` compares with the start of the delivery, not with each message.
     Raises RequestError for an unknown delivery, or a wrong list of thresholds.
 
     >>> from trackkit.engine.snapshot import Snapshot
@@ -40,11 +41,11 @@ def quality(tables: Tables, delivery: str | None = None) -> pl.DataFrame:
     """
     limits = thresholds()
     if delivery is None:
-        return frame(_of_all(Scope(tables, limits)))
-    return frame(_of_one(Scope(tables, limits, [require_delivery(tables, delivery)])))
+        return frame(_all_findings(Scope(tables, limits)))
+    return frame(_delivery_findings(Scope(tables, limits, [require_delivery(tables, delivery)])))
 
 
-def _of_all(scope: Scope) -> Iterator[Finding]:
+def _all_findings(scope: Scope) -> Iterator[Finding]:
     judged = sequence(scope.tables, scope.limits.gap_in_sequence)
     if judged:
         yield judged.finding
@@ -53,7 +54,7 @@ def _of_all(scope: Scope) -> Iterator[Finding]:
     yield from file_findings(*_files(_loads(scope)), scope.limits)
 
 
-def _of_one(scope: Scope) -> Iterator[Finding]:
+def _delivery_findings(scope: Scope) -> Iterator[Finding]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
     dated = scope.hits().filter(plausible(scope.tables, "event", (scope.deliveries or [""])[0]).holds())
@@ -70,6 +71,6 @@ def _loads(scope: Scope) -> Sequence[dict[str, Any]]:
 
 
 def _files(loads: Sequence[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
-    """The files of all loads, and those of all but the last: what an export told of before raw lines came."""
+    """The files of all loads, and those of all but the last load."""
     sources = [load.get("report", {}).get("sources", []) for load in loads]
-    return [one for files in sources for one in files], [one for files in sources[:-1] for one in files]
+    return list(chain.from_iterable(sources)), list(chain.from_iterable(sources[:-1]))

@@ -1,6 +1,6 @@
-"""Checks of when hits came, hour by hour and server by server: silences, and clocks that disagree.
+"""Checks of hits by hour and server: silences, and clocks that disagree.
 
-All of them look at one small frame, the hits of each hour and server, so that they cost one pass over the hits.
+All of them read one small frame, the hits of each hour and server, which takes one pass over the hits.
 """
 
 from collections.abc import Iterator
@@ -14,19 +14,19 @@ from trackkit.quality.hits import Scope
 from trackkit.quality.thresholds import FAIL, PASS, WARN, SilenceLimits, SilentServerLimits, SkewLimits, Thresholds
 
 HOUR = timedelta(hours=1)
-MOST_HOURS = 14  # no two time zones are further apart, of those that servers are set to
-AROUND = 3 * HOUR  # what a load brought is judged with the hours around it
+MOST_HOURS = 14  # the largest difference between time zones that servers are set to
+AROUND = 3 * HOUR  # the hours judged around the hits of a load
 
 Window = tuple[datetime, datetime]
 
 
 def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
     """Return the hits, repeated opens included, of each hour and server: `log_server`, `hour`, `hits`."""
-    both = (scope.hits(), scope.scan("collapsed"))
-    rows = pl.concat([frame.select("log_server", "occurred_at") for frame in both])
+    frames = (scope.hits(), scope.scan("collapsed"))
+    rows = pl.concat([frame.select("log_server", "occurred_at") for frame in frames])
     at = pl.col("occurred_at")
-    own = scope.deliveries[0] if scope.deliveries and scope.is_one else ""
-    rows = rows.filter(plausible(scope.tables, "event", own).holds())
+    delivery = scope.deliveries[0] if scope.deliveries and scope.is_one else ""
+    rows = rows.filter(plausible(scope.tables, "event", delivery).holds())
     rows = rows.filter(at.is_between(window[0] - AROUND, window[1] + AROUND)) if window else rows
     return (
         rows.group_by("log_server", hour=at.dt.truncate("1h"))
@@ -36,7 +36,7 @@ def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
 
 
 def curve_findings(curve: pl.DataFrame, limits: Thresholds) -> Iterator[Finding]:
-    """Yield what is odd about an hourly curve (`hourly`): silent hours, silent servers, clocks that disagree."""
+    """Yield findings on an hourly curve (`hourly`): silent hours, silent servers, clocks that disagree."""
     if curve.is_empty():
         return
     yield silent_hours(curve, limits.gap_in_time)
@@ -47,7 +47,7 @@ def curve_findings(curve: pl.DataFrame, limits: Thresholds) -> Iterator[Finding]
 
 
 def silent_hours(curve: pl.DataFrame, limits: SilenceLimits) -> Finding:
-    """Count the hours without any hit between two busy ones; a curve that fades away and comes back is no gap."""
+    """Count the hours without any hit between two busy ones; a curve that fades out and back in has no gap."""
     hours = curve.group_by("hour").agg(pl.col("hits").sum()).sort("hour")
     ends = hours.with_columns(until=pl.col("hour").shift(-1), after=pl.col("hits").shift(-1))
     is_busy = (pl.col("hits") >= limits.busy) & (pl.col("after") >= limits.busy)
@@ -62,7 +62,7 @@ def silent_hours(curve: pl.DataFrame, limits: SilenceLimits) -> Finding:
 
 
 def silent_servers(by_server: pl.DataFrame, limits: SilentServerLimits) -> Finding:
-    """Count the servers that had no hit while the others had so many that its share of them is missed."""
+    """Count the servers without hits while the others had many, so that their usual share is missing."""
     total = by_server["log_server"].n_unique()
     is_sudden = (pl.col("before") >= limits.busy) & (pl.col("after").is_null() | (pl.col("after") >= limits.busy))
     is_long = pl.col("until") - pl.col("since") >= limits.day_hours * HOUR
@@ -74,45 +74,45 @@ def silent_servers(by_server: pl.DataFrame, limits: SilentServerLimits) -> Findi
 
 
 def _silences(by_server: pl.DataFrame) -> pl.DataFrame:
-    """Each silence of a server after its first hit: from when to when, how busy it was, and the hits it would have had.
+    """Each silence of a server after its first hit: its range, how busy the server was, and the hits expected in it.
 
-    `before` and `after` are the busiest of two hours with hits, since a silence may begin and end within one; `after`
-    is null for a silence that lasts.
+    `before` and `after` are the busier of two hours with hits, since a silence may begin or end within one; `after` is
+    null for a silence that lasts.
     """
-    own, others, server = pl.col("hits"), pl.col("all") - pl.col("hits"), "log_server"
+    hits, others, server = pl.col("hits"), pl.col("all") - pl.col("hits"), "log_server"
     hours = by_server.group_by("hour").agg(pl.col("hits").sum().alias("all"))
     grid = hours.join(by_server.select(server).unique(), how="cross").join(by_server, on=[server, "hour"], how="left")
-    grid = grid.with_columns(own.fill_null(0)).sort(server, "hour")
-    grid = grid.with_columns(turn=(own > 0).cum_sum().over(server)).filter(pl.col("turn") > 0)
+    grid = grid.with_columns(hits.fill_null(0)).sort(server, "hour")
+    grid = grid.with_columns(turn=(hits > 0).cum_sum().over(server)).filter(pl.col("turn") > 0)
     is_within = pl.col("turn") < pl.col("turn").max().over(server)
-    share = (own.filter(is_within).sum() / others.filter(is_within).sum()).over(server)
+    share = (hits.filter(is_within).sum() / others.filter(is_within).sum()).over(server)
     turns = (
         grid.with_columns(share=share)
         .group_by(server, "turn", maintain_order=True)
-        .agg(pl.col("hour", "hits", "share").first(), silent=pl.len() - 1, missed=others.filter(own == 0).sum())
+        .agg(pl.col("hour", "hits", "share").first(), silent=pl.len() - 1, missed=others.filter(hits == 0).sum())
     )
     nearby = turns.with_columns(
         since=pl.col("hour") + HOUR,
         until=pl.col("hour").shift(-1).over(server).fill_null(by_server["hour"].max() + HOUR),  # type: ignore[operator]
-        before=pl.max_horizontal(own, own.shift(1).over(server)),
-        after=pl.max_horizontal(own.shift(-1).over(server), own.shift(-2).over(server)),
+        before=pl.max_horizontal(hits, hits.shift(1).over(server)),
+        after=pl.max_horizontal(hits.shift(-1).over(server), hits.shift(-2).over(server)),
         expected=pl.col("share") * pl.col("missed"),
     )
     return nearby.filter(pl.col("silent") > 0, pl.col("expected").is_finite())
 
 
 def skewed_clocks(by_server: pl.DataFrame, limits: SkewLimits) -> Finding:
-    """Count the servers whose curve fits that of the others only when it is moved by whole hours."""
+    """Count the servers whose curve matches that of the others only when shifted by whole hours."""
     servers = (
         by_server.group_by("log_server").agg(pl.col("hits").sum()).sort("hits", "log_server", descending=[True, False])
     )
     ids = servers["log_server"].to_list()
-    judged = ids[1:] if len(ids) == 2 else ids  # of two that disagree, the smaller one is told, and not both
-    shifts = {server: _shift(by_server, server, limits) for server in judged}
-    told = sorted(f"{server} {shift:+d} h" for server, shift in shifts.items() if shift)
-    verdict = WARN if told else PASS
-    first, last = _ends(by_server) if told else (None, None)
-    return Finding("clock_skew", verdict, len(told), len(ids), str(limits), first, last, told)
+    checked = ids[1:] if len(ids) == 2 else ids  # if two disagree, report only the smaller one
+    shifts = {server: _shift(by_server, server, limits) for server in checked}
+    skewed = sorted(f"{server} {shift:+d} h" for server, shift in shifts.items() if shift)
+    verdict = WARN if skewed else PASS
+    first, last = _ends(by_server) if skewed else (None, None)
+    return Finding("clock_skew", verdict, len(skewed), len(ids), str(limits), first, last, skewed)
 
 
 def _ends(curve: pl.DataFrame) -> Window:
@@ -121,29 +121,29 @@ def _ends(curve: pl.DataFrame) -> Window:
 
 
 def _shift(by_server: pl.DataFrame, server: str, limits: SkewLimits) -> int:
-    """By how many hours a server's clock is ahead of the others'; 0 where nothing says that it is."""
-    is_own = pl.col("log_server") == server
-    own, others = by_server.filter(is_own), by_server.filter(~is_own)
+    """The hours by which a server's clock is ahead of the others'; 0 if there is no evidence."""
+    is_server = pl.col("log_server") == server
+    this, others = by_server.filter(is_server), by_server.filter(~is_server)
     others = others.group_by("hour").agg(pl.col("hits").sum())
-    starts, ends = zip(_ends(own), _ends(others), strict=True)
+    starts, ends = zip(_ends(this), _ends(others), strict=True)
     start, end = max(starts) - MOST_HOURS * HOUR, min(ends) + MOST_HOURS * HOUR
-    own, others = (part.filter(pl.col("hour").is_between(start, end)) for part in (own, others))
-    if min(own["hits"].sum(), others["hits"].sum()) < limits.least:
+    this, others = (curve.filter(pl.col("hour").is_between(start, end)) for curve in (this, others))
+    if min(this["hits"].sum(), others["hits"].sum()) < limits.least:
         return 0
-    fits = _overlaps(own, others)
+    fits = _overlaps(this, others)
     best = max(fits, key=lambda shift: (fits[shift], -abs(shift)))
-    is_told = fits[best] >= limits.overlap and fits[best] - fits[0] >= limits.gain
-    return best if is_told else 0
+    is_evident = fits[best] >= limits.overlap and fits[best] - fits[0] >= limits.gain
+    return best if is_evident else 0
 
 
-def _overlaps(own: pl.DataFrame, others: pl.DataFrame) -> dict[int, float]:
-    """By hours that the first curve is moved back: how much of two curves of equal area then lies under both."""
+def _overlaps(curve: pl.DataFrame, others: pl.DataFrame) -> dict[int, float]:
+    """The overlap of two curves of equal area, by the hours that the first is shifted back."""
     shifts = pl.DataFrame({"shift": range(-MOST_HOURS, MOST_HOURS + 1)}, schema={"shift": pl.Int64})
-    parts = {"own": own, "others": others}
+    curves = {"own": curve, "others": others}
     shares = {
-        name: rows.select("hour", (pl.col("hits") / pl.col("hits").sum()).alias(name)) for name, rows in parts.items()
+        name: rows.select("hour", (pl.col("hits") / pl.col("hits").sum()).alias(name)) for name, rows in curves.items()
     }
-    moved = shares["own"].join(shifts, how="cross").with_columns(pl.col("hour") - pl.col("shift") * HOUR)
-    under = moved.join(shares["others"], on="hour").group_by("shift").agg(pl.min_horizontal("own", "others").sum())
-    # Rounded, so that equal overlaps stay equal in whatever order they are summed.
-    return dict.fromkeys(shifts["shift"], 0.0) | dict(under.with_columns(pl.col("own").round(12)).iter_rows())
+    shifted = shares["own"].join(shifts, how="cross").with_columns(pl.col("hour") - pl.col("shift") * HOUR)
+    overlaps = shifted.join(shares["others"], on="hour").group_by("shift").agg(pl.min_horizontal("own", "others").sum())
+    # Rounded, so that equal overlaps stay equal in any order of summation.
+    return dict.fromkeys(shifts["shift"], 0.0) | dict(overlaps.with_columns(pl.col("own").round(12)).iter_rows())

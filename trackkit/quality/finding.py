@@ -1,4 +1,4 @@
-"""What one check found, in a frame and in a reader's words."""
+"""The result of one check, as a row of a frame and as a sentence."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from trackkit import schema
 from trackkit.language import translatable
 from trackkit.quality.thresholds import PASS, VERDICTS
 
-EXAMPLES = 5  # named of what a check found
+EXAMPLES = 5  # of a finding, at most
 VERDICT = pl.Enum(VERDICTS)
 SCHEMA = {
     "check": pl.String(),
@@ -27,7 +27,7 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One check that was made, whatever came of it."""
+    """The result of one check, passed or not."""
 
     check: str
     verdict: str
@@ -40,28 +40,28 @@ class Finding:
 
     @property
     def share(self) -> float | None:
-        """The part that `count` is of `total`."""
+        """The fraction count / total."""
         return self.count / self.total if self.total else None
 
 
-def frame(found: Iterable[Finding]) -> pl.DataFrame:
+def frame(findings: Iterable[Finding]) -> pl.DataFrame:
     """Return findings as a frame, the worst first, otherwise in the order of the checks."""
-    rows = [vars(one) | {"share": one.share, "examples": list(one.examples)[:EXAMPLES]} for one in found]
-    shaped = pl.DataFrame([{name: row[name] for name in SCHEMA} for row in rows], schema=SCHEMA)
-    return shaped.sort("verdict", descending=True, maintain_order=True)
+    rows = [vars(row) | {"share": row.share, "examples": list(row.examples)[:EXAMPLES]} for row in findings]
+    ordered = pl.DataFrame([{name: row[name] for name in SCHEMA} for row in rows], schema=SCHEMA)
+    return ordered.sort("verdict", descending=True, maintain_order=True)
 
 
-def verdict(found: pl.DataFrame) -> str:
-    """Return the worst verdict of a frame of checks; "pass" when none was made.
+def verdict(findings: pl.DataFrame) -> str:
+    """Return the worst verdict of a frame of checks; "pass" if there are none.
 
     >>> verdict(frame([Finding("undated", "pass", 0, 9, ""), Finding("unknown_links", "warn", 1, 9, "")]))
     'warn'
     """
-    return worst(found["verdict"].to_list())
+    return worst(findings["verdict"].to_list())
 
 
 def worst(verdicts: Iterable[str]) -> str:
-    """Return the worst of several verdicts; "pass" of none.
+    """Return the worst of several verdicts; "pass" if there are none.
 
     >>> worst(["warn", "pass"]), worst([])
     ('warn', 'pass')
@@ -69,8 +69,7 @@ def worst(verdicts: Iterable[str]) -> str:
     return max(verdicts, key=VERDICTS.index, default=PASS)
 
 
-# Holes: {count}, {total}, {first}, {last}, {examples}. Some are also limits of the figures where what was found is too
-# small to matter: their words stand here once for both.
+# Placeholders: {count}, {total}, {first}, {last}, {examples}. Some are also used by caveats on the figures.
 REASONS = translatable(
     {
         "gap_in_sequence": "Numbers are missing from the log ids of the redirection servers: {count} of {total}, the "
@@ -105,7 +104,7 @@ REASONS = translatable(
 
 
 def reason(check: str, total: int | None) -> str:
-    """Return the sentence of a check: of a delivery itself, which has no total, or of many.
+    """Return the sentence of a check, for one delivery (no total) or for many.
 
     >>> reason("tracking_missing", 3)[:10]
     'Deliveries'

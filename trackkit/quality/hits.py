@@ -1,4 +1,4 @@
-"""Checks of what hits say: what they name and no table knows, when they happened, and deliveries that have none."""
+"""Checks of hits: references to missing rows, implausible dates, and deliveries without any hit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from trackkit.schema import MESSAGE
 
 @dataclass(frozen=True)
 class Scope:
-    """The deliveries that are judged: one (read message by message), several, or all (None)."""
+    """The deliveries to check: one (message by message), several, or all (None)."""
 
     tables: Tables
     limits: Thresholds
@@ -24,7 +24,7 @@ class Scope:
 
     @property
     def is_one(self) -> bool:
-        """Whether a single delivery is judged."""
+        """Whether a single delivery is checked."""
         return self.deliveries is not None and len(self.deliveries) == 1
 
     def scan(self, table: str) -> pl.LazyFrame:
@@ -35,24 +35,24 @@ class Scope:
         return rows.filter(pl.col("delivery_id").is_in(list(self.deliveries)))
 
     def hits(self) -> pl.LazyFrame:
-        """Return the hits in these deliveries: what readers did, without the sends and bounces of an event feed."""
+        """Return the hits in these deliveries: acts of readers, without the sends and bounces of an event feed."""
         return self.scan("event").filter(is_hit())
 
 
 def hit_findings(scope: Scope) -> Iterator[Finding]:
-    """Yield what is odd about hits and messages: one finding for each check that the tables allow."""
+    """Yield a finding for each check of hits and messages that the tables allow."""
     yield from _unknown_statuses(scope)
     if not scope.tables.has("event"):
         return
     events = scope.hits()
     counts = events.select(pl.len(), opens=_is_open().sum())
     tallies = dict(_tallies(scope, events))
-    # One after the other: together they would keep the hits in memory, to read them once.
-    sizes, *found = (rows.collect(engine="streaming") for rows in (counts, *tallies.values()))
+    # One after the other: together, polars would keep the hits in memory to read them once.
+    sizes, *tallied = (rows.collect(engine="streaming") for rows in (counts, *tallies.values()))
     hits, opens = sizes.row(0)
-    for check, tally in zip(tallies, found, strict=True):
+    for check, tally in zip(tallies, tallied, strict=True):
         total = opens + tally["len"].sum() if check == "repeated_opens" else hits
-        yield _share(scope, check, tally, total)
+        yield _share_finding(scope, check, tally, total)
     yield from _unknown_messages(scope, events, hits)
     yield from _before_send(scope, events)
     yield from _misdated(scope)
@@ -60,7 +60,7 @@ def hit_findings(scope: Scope) -> Iterator[Finding]:
 
 
 def _unknown_statuses(scope: Scope) -> Iterator[Finding]:
-    """Messages of a table that says nothing, or nothing known, of what became of them."""
+    """Messages with an unknown or missing status in their table."""
     if not scope.tables.has("message"):
         return
     messages = scope.scan("message").filter(~pl.col("is_implied").fill_null(False))
@@ -74,7 +74,7 @@ def _unknown_statuses(scope: Scope) -> Iterator[Finding]:
 
 
 def _is_of_feed() -> pl.Expr:
-    """Whether a hit came without an id of the platform: no list of deliveries comes with such feeds."""
+    """Whether a hit has no id of the platform: such feeds come without a list of deliveries."""
     return pl.col("event_id").str.starts_with("sha256:").fill_null(False)
 
 
@@ -83,51 +83,52 @@ def _is_open() -> pl.Expr:
 
 
 def _tallies(scope: Scope, events: pl.LazyFrame) -> Iterator[tuple[str, pl.LazyFrame]]:
-    """By check, the hits it is about, counted by an example of theirs."""
+    """Yield for each check the number of its hits by example."""
     for check, table, key, rows in (
         ("unknown_deliveries", "delivery", "delivery_id", events.filter(~_is_of_feed())),
         ("unknown_links", "link", "link_id", events.filter(~_is_open())),
     ):
-        if scope.tables.has(table) and not (scope.is_one and table == "delivery"):  # of one it is a limit
-            known = scope.tables.scan(table).select(example=key)
-            yield check, _tally(rows.filter(pl.col(key).is_not_null()), key).join(known, on="example", how="anti")
-    kind = pl.col("event_type").cast(pl.String)
-    is_unknown = kind.is_null() | (kind == "unknown")
-    if not scope.tables.has("link"):  # without it no type of the platform's hits can be known, but words of senders can
+        if scope.tables.has(table) and not (scope.is_one and table == "delivery"):  # for one delivery it is a caveat
+            listed = scope.tables.scan(table).select(example=key)
+            counts = _count_by_example(rows.filter(pl.col(key).is_not_null()), key)
+            yield check, counts.join(listed, on="example", how="anti")
+    event_type = pl.col("event_type").cast(pl.String)
+    is_unknown = event_type.is_null() | (event_type == "unknown")
+    if not scope.tables.has("link"):  # then the platform's hits have no type, but senders' words can be checked
         unknown_words = events.filter((pl.col("reported_type").cast(pl.String) == "unknown").fill_null(False))
         if unknown_words.head(1).collect().height:
-            yield "unknown_types", _tally(unknown_words, "raw_event_type")
+            yield "unknown_types", _count_by_example(unknown_words, "raw_event_type")
     else:
-        # A hit on an unknown link has no type: that is told of the link.
+        # A hit on an unknown link has no type either, but is reported as an unknown link.
         links = scope.tables.scan("link").select("link_id", is_listed=True)
-        odd = events.filter(is_unknown).join(links, on="link_id", how="left")
-        odd = odd.filter(pl.col("is_listed").fill_null(False) | pl.col("link_id").is_null())
-        yield "unknown_types", _tally(odd, pl.coalesce("raw_event_type", "link_id"))
-    yield "undated", _tally(events.filter(pl.col("occurred_at").is_null()), "source_file")
+        untyped = events.filter(is_unknown).join(links, on="link_id", how="left")
+        untyped = untyped.filter(pl.col("is_listed").fill_null(False) | pl.col("link_id").is_null())
+        yield "unknown_types", _count_by_example(untyped, pl.coalesce("raw_event_type", "link_id"))
+    yield "undated", _count_by_example(events.filter(pl.col("occurred_at").is_null()), "source_file")
     if scope.tables.has("collapsed"):
-        yield "repeated_opens", _tally(scope.scan("collapsed"), "source_file")
+        yield "repeated_opens", _count_by_example(scope.scan("collapsed"), "source_file")
 
 
-def _tally(rows: pl.LazyFrame, example: str | pl.Expr) -> pl.LazyFrame:
+def _count_by_example(rows: pl.LazyFrame, example: str | pl.Expr) -> pl.LazyFrame:
     by = pl.col(example) if isinstance(example, str) else example
     at = pl.col("occurred_at")
     return rows.group_by(by.alias("example")).agg(pl.len(), first=at.min(), last=at.max())
 
 
-def _share(scope: Scope, check: str, tally: pl.DataFrame, total: int) -> Finding:
+def _share_finding(scope: Scope, check: str, tally: pl.DataFrame, total: int) -> Finding:
     limits: ShareLimits = getattr(scope.limits, check)
     count = int(tally["len"].sum())
     examples = tally.sort("len", "example", descending=[True, False])["example"].drop_nulls().head(EXAMPLES)
     first, last = tally.select(pl.col("first").min(), pl.col("last").max()).row(0)
-    judge = limits.judge_file if isinstance(limits, FileLimits) else limits.judge  # a small log by its own shares
+    judge = limits.judge_file if isinstance(limits, FileLimits) else limits.judge  # small logs have limits of their own
     return Finding(check, judge(count, total), count, total, str(limits), first, last, examples.to_list())
 
 
 def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator[Finding]:
-    """Hits without their message; where a delivery has none at all they were purged, as they are after some months."""
+    """Hits without their message, except where the delivery has none at all: they are purged after some months."""
     if not scope.tables.has("message"):
         return
-    # What the store took from the message says that there is one: the others are few, and only they are looked up.
+    # Columns copied from the message show that it exists: only the few other hits are looked up.
     candidates = events.filter(
         pl.col("message_id").is_not_null() & pl.all_horizontal(pl.col("is_seed", "domain").is_null())
     )
@@ -138,73 +139,74 @@ def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator
     messages = scope.scan("message").join(tally.select("delivery_id").unique(), on="delivery_id", how="semi")
     listed = messages.select("delivery_id").unique()
     orphans = tally.join(messages, on=key, how="anti").join(listed, on="delivery_id", how="semi")
-    yield _share(scope, "unknown_messages", orphans.rename({"message_id": "example"}).collect(engine="streaming"), hits)
+    orphans = orphans.rename({"message_id": "example"})
+    yield _share_finding(scope, "unknown_messages", orphans.collect(engine="streaming"), hits)
 
 
 def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
-    """Hits before their message was sent; of many deliveries, before the first message of their delivery."""
+    """Hits before their message was sent, or, for many deliveries, before the first message of the delivery."""
     limits = scope.limits.before_send
-    # Within one delivery the id of a message is enough.
+    # Within one delivery the message id is a sufficient key.
     table, key, sent = (
         ("message", "message_id", "status_at") if scope.is_one else ("delivery", "delivery_id", "started_at")
     )
     if not scope.tables.has(table):
         return
-    known = scope.scan(table).filter(pl.col(sent).is_not_null())
-    known = known.filter(pl.col("status").cast(pl.String) == "delivered") if scope.is_one else known
-    hits = events.filter(pl.col("occurred_at").is_not_null()).join(known.select(key, sent=sent), on=key)
+    sendings = scope.scan(table).filter(pl.col(sent).is_not_null())
+    sendings = sendings.filter(pl.col("status").cast(pl.String) == "delivered") if scope.is_one else sendings
+    hits = events.filter(pl.col("occurred_at").is_not_null()).join(sendings.select(key, sent=sent), on=key)
     early = (pl.col("sent") - pl.col("occurred_at")).dt.total_seconds()
     is_early = early > limits.seconds
     at = pl.col("occurred_at").filter(is_early)
-    count, total, half, first, last = (
-        hits.select(is_early.sum(), pl.len(), half=early.filter(is_early).median(), first=at.min(), last=at.max())
+    count, total, median, first, last = (
+        hits.select(is_early.sum(), pl.len(), median=early.filter(is_early).median(), first=at.min(), last=at.max())
         .collect(engine="streaming")
         .row(0)
     )
-    examples = [] if half is None else [f"{int(half / 60 + 0.5)} min"]
+    examples = [] if median is None else [f"{int(median / 60 + 0.5)} min"]
     yield Finding("before_send", limits.judge(count, total), count, total, str(limits), first, last, examples)
 
 
 def _misdated(scope: Scope) -> Iterator[Finding]:
-    """What is dated after the load that brought it, or long before its delivery or any: no clock can have said so.
+    """Rows dated after the load that brought them, or long before their delivery or any.
 
-    Where most is, it is the clock of the machine that loaded which is in doubt, and nothing is told.
+    If most rows are, the clock of the machine that loaded them is in doubt, and none are reported.
     """
-    limits, counts = scope.limits.misdated, [_impossible(scope, table) for table in TIMES if scope.tables.has(table)]
-    found = pl.concat(rows.collect(engine="streaming") for rows in counts)
-    total, early, late = found.select(pl.col("all", "early", "late").sum()).row(0)
-    count = sum(part for part in (early, late) if 2 * part < total)
-    first, last = found.select(pl.col("first").min(), pl.col("last").max()).row(0) if count else (None, None)
+    limits, dated_tables = scope.limits.misdated, [table for table in TIMES if scope.tables.has(table)]
+    totals = pl.concat(_misdated_counts(scope, table).collect(engine="streaming") for table in dated_tables)
+    total, early, late = totals.select(pl.col("all", "early", "late").sum()).row(0)
+    count = sum(number for number in (early, late) if 2 * number < total)
+    first, last = totals.select(pl.col("first").min(), pl.col("last").max()).row(0) if count else (None, None)
     examples = [f"{at:%Y-%m-%d}" for at in sorted({first, last} - {None})]
     yield Finding("misdated", limits.judge(count, total), count, total, str(limits), first, last, examples)
 
 
-def _impossible(scope: Scope, table: str) -> pl.LazyFrame:
-    """Of a table, how much is dated at all, too early and too late, and the ends of both."""
+def _misdated_counts(scope: Scope, table: str) -> pl.LazyFrame:
+    """The number of dated rows of a table, of those too early and too late, and the range of the latter two."""
     at, loaded = pl.col(TIMES[table]), getattr(scope.tables, "as_of", None)
-    began = scope.scan("delivery").group_by("delivery_id").agg(began=pl.col("started_at").min())
-    of_deliveries = table in ("event", "message") or scope.is_one  # acts and pages mostly name no delivery
+    starts = scope.scan("delivery").group_by("delivery_id").agg(start=pl.col("started_at").min())
+    of_deliveries = table in ("event", "message") or scope.is_one  # subscriptions and pages mostly name no delivery
     rows = (scope.scan(table) if of_deliveries else scope.tables.scan(table)).select("delivery_id", TIMES[table])
     is_early = at < pl.lit(EARLIEST)
-    if table == "event":  # what was subscribed or displayed before a delivery is nothing odd
-        rows = rows.join(began, on="delivery_id", how="left")
-        is_early = is_early | (at < pl.col("began") - BEFORE).fill_null(False)
+    if table == "event":  # subscriptions and pages before a delivery are normal
+        rows = rows.join(starts, on="delivery_id", how="left")
+        is_early = is_early | (at < pl.col("start") - BEFORE).fill_null(False)
     is_late = at > pl.lit(loaded + timedelta(seconds=scope.limits.misdated.seconds)) if loaded else pl.lit(False)
-    odd = at.filter(is_early | is_late)
+    wrong = at.filter(is_early | is_late)
     return rows.select(
-        all=at.count(), early=is_early.sum(), late=is_late.fill_null(False).sum(), first=odd.min(), last=odd.max()
+        all=at.count(), early=is_early.sum(), late=is_late.fill_null(False).sum(), first=wrong.min(), last=wrong.max()
     )
 
 
 def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
-    """Deliveries whose messages were delivered long enough ago, and of which not one hit is known."""
+    """Deliveries whose messages were delivered long enough ago, without any hit."""
     limits = scope.limits.tracking_missing
     if not scope.tables.has("message") or (scope.is_one and hits):
         return
     newest = now(scope.tables)
     if newest is None:
         return
-    sent = _sent(scope).filter(
+    sent = _delivered_counts(scope).filter(
         pl.col("html") >= limits.messages, pl.col("last") <= newest - timedelta(hours=limits.hours)
     )
     tracked = scope.hits().select("delivery_id").unique()
@@ -220,14 +222,14 @@ def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
         yield Finding("tracking_missing", FAIL if ids else PASS, delivered, None, str(limits), first, last, ids)
 
 
-def _sent(scope: Scope) -> pl.LazyFrame:
-    """By delivery that is not set aside: messages delivered, those not in text, and when the last was sent."""
+def _delivered_counts(scope: Scope) -> pl.LazyFrame:
+    """For each delivery not set aside: messages delivered, those not in text, and when the last was sent."""
     deliveries = scope.scan("delivery").select("delivery_id", "text_messages", is_aside=is_set_aside())
     sent = scope.scan("message").filter(pl.col("status").cast(pl.String) == "delivered", is_public())
     counts = sent.group_by("delivery_id").agg(delivered=pl.len().cast(pl.Int64), last=pl.col("status_at").max())
     return (
         counts.join(deliveries, on="delivery_id", how="left")
         .filter(~pl.col("is_aside").fill_null(False))
-        .join(scope.scan("purge"), on="delivery_id", how="anti")  # their hits are gone because retention asks so
+        .join(scope.scan("purge"), on="delivery_id", how="anti")  # retention removed their hits
         .with_columns(html=pl.col("delivered") - pl.col("text_messages").fill_null(0))
     )

@@ -1,4 +1,4 @@
-"""The verdict on one load, as its report carries it; and what the reports of all loads say of lines and files."""
+"""The verdict on one load, stored in its report; and checks of lines and files from the reports of all loads."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,19 +20,19 @@ Source = Mapping[str, Any]  # one file's entry in a load report
 
 
 def nothing_new() -> dict[str, Any]:
-    """Return the quality of a load that brought nothing."""
+    """Return the quality of an empty load."""
     return {"verdict": PASS, "reasons": [], "servers": [], "gaps": []}
 
 
 def judge_load(
     tables: Tables, sources: Sequence[Source], earlier: Iterable[Source], touched: Sequence[str], hits: pl.LazyFrame
 ) -> dict[str, Any]:
-    """Return the quality of a load as its report carries it: `verdict`, `reasons`, `servers`, `gaps`.
+    """Return the quality of a load for its report: `verdict`, `reasons`, `servers`, `gaps`.
 
-    `tables` are those after the load, `sources` its files and `earlier` those of the loads before, as their reports
-    tell of them; `touched` are the deliveries it changed, and `hits` the rows it brought (`log_server`, `occurred_at`).
-    `reasons` are the checks that did not pass; `gaps` are those in the log ids of the `servers` that it brought lines
-    of. What it brought is judged, with the hours around it: an older gap is not told again.
+    `tables` are those after the load, `sources` its files and `earlier` those of previous loads, as in their reports;
+    `touched` are the deliveries it changed, and `hits` the rows it brought (`log_server`, `occurred_at`). `reasons` are
+    the checks that did not pass; `gaps` are those in the log ids of the `servers` whose lines it brought. Only the time
+    of these hits and the hours around it are judged: an older gap is not reported again.
     """
     limits = thresholds()
     scope = Scope(tables, limits, touched)
@@ -40,34 +40,35 @@ def judge_load(
     dated = at.filter(plausible(tables).holds())
     ends = hits.select(pl.col("log_server").unique().drop_nulls().sort().implode(), first=dated.min(), last=dated.max())
     servers, *window = ends.collect(engine="streaming").row(0)
-    found = [*file_findings(sources, earlier, limits), *hit_findings(scope)]
+    findings = [*file_findings(sources, earlier, limits), *hit_findings(scope)]
     gaps: list[Gap] = []
     if window[0]:
-        found += curve_findings(hourly(scope, (window[0], window[1])), limits)
+        findings += curve_findings(hourly(scope, (window[0], window[1])), limits)
         judged = sequence(tables, limits.gap_in_sequence, servers) if servers else None
         gaps = judged.gaps if judged else []
-        found += [_of_window(judged, (window[0], window[1]), limits)] if judged else []
-    table, written = frame(found), [_written(gap) for gap in gaps]
+        findings += [_in_window(judged, (window[0], window[1]), limits)] if judged else []
+    table, written = frame(findings), [_gap_to_json(gap) for gap in gaps]
     return {"verdict": verdict(table), "reasons": reasons(table), "servers": servers, "gaps": written}
 
 
-def _of_window(judged: Judged, window: Window, limits: Thresholds) -> Finding:
-    """The finding, told where a gap touches the time of what the load brought."""
-    met = [gap for gap in judged.gaps if gap.first and gap.last and gap.first <= window[1] and gap.last >= window[0]]
-    missing = sum(gap.missing for gap in met)
-    at = limits.gap_in_sequence
-    decided = at.judge(missing, judged.finding.total or 0)
-    decided = WARN if decided == PASS and any(gap.missing >= at.jump for gap in met) else decided
-    first, last = (met[0].first, met[0].last) if met else (None, None)
-    servers = sorted({gap.server for gap in met})[:EXAMPLES]
-    return replace(judged.finding, verdict=decided, count=missing, first=first, last=last, examples=servers)
+def _in_window(judged: Judged, window: Window, limits: Thresholds) -> Finding:
+    """The finding, restricted to gaps that overlap the time of the load's hits."""
+    start, end = window
+    overlapping = [gap for gap in judged.gaps if gap.first and gap.last and gap.first <= end and gap.last >= start]
+    missing = sum(gap.missing for gap in overlapping)
+    shares = limits.gap_in_sequence
+    decision = shares.judge(missing, judged.finding.total or 0)
+    decision = WARN if decision == PASS and any(gap.missing >= shares.jump for gap in overlapping) else decision
+    first, last = (overlapping[0].first, overlapping[0].last) if overlapping else (None, None)
+    servers = sorted({gap.server for gap in overlapping})[:EXAMPLES]
+    return replace(judged.finding, verdict=decision, count=missing, first=first, last=last, examples=servers)
 
 
 def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: Thresholds) -> Iterator[Finding]:
-    """Yield what the files of load reports say: lines that could not be read, lines that were forwarded again.
+    """Yield findings on the files of load reports: unreadable lines, unknown values, lines that were forwarded again.
 
-    A raw line whose row an export has told of before is a duplicate too, and nothing tells it from one that was
-    forwarded again: where events of another format were loaded earlier, the second check is not made.
+    A raw line whose row is already known from an export is a duplicate too, and cannot be distinguished from one that
+    was forwarded again: if events of another format were loaded earlier, that check is skipped.
     """
     files = list(sources)
     if not files:
@@ -75,69 +76,69 @@ def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: 
     yield _corrupt_lines(files, limits.corrupt_lines)
     if unknown := _unknown_values(files, limits.unknown_values):
         yield unknown
-    raw = [one for one in files if one["format"] == RAW_LOG]
-    if raw and not any(one["table"] == "event" and one["format"] != RAW_LOG for one in earlier):
-        yield _of_files("duplicated_forwarding", raw, "duplicate", limits.duplicated_forwarding)
+    raw = [file for file in files if file["format"] == RAW_LOG]
+    if raw and not any(file["table"] == "event" and file["format"] != RAW_LOG for file in earlier):
+        yield _file_finding("duplicated_forwarding", raw, "duplicate", limits.duplicated_forwarding)
 
 
 def _corrupt_lines(files: Sequence[Source], limits: FileLimits) -> Finding:
-    """Judge the lines that could not be read over all files, and file by file: a small one is not lost among large."""
-    found = _of_files("corrupt_lines", files, "quarantined", limits)
-    return replace(found, verdict=worst([found.verdict, *(_of_file(one, limits) for one in files)]))
+    """Judge unreadable lines over all files and file by file, so that a small file is not lost among large ones."""
+    finding = _file_finding("corrupt_lines", files, "quarantined", limits)
+    return replace(finding, verdict=worst([finding.verdict, *(_file_verdict(file, limits) for file in files)]))
 
 
-def _of_file(one: Source, limits: FileLimits) -> str:
-    if one.get("unreadable"):
+def _file_verdict(file: Source, limits: FileLimits) -> str:
+    if file.get("unreadable"):
         return FAIL
-    known = limits.judge_file(one["quarantined"], one["read"])
-    return worst([known, WARN]) if one.get("cut") else known
+    decision = limits.judge_file(file["quarantined"], file["read"])
+    return worst([decision, WARN]) if file.get("cut") else decision
 
 
 def _unknown_values(files: Sequence[Source], limits: FileLimits) -> Finding | None:
-    """Judge the words and codes that are not known, each column of each file on its own; None where there are none."""
+    """Judge unknown words and codes separately for each column of each file; None if there are none."""
     tallies: list[tuple[int, int, str, str]] = [
-        (sum(words.values()), one["read"] - one["quarantined"], column, one["path"])
-        for one in files
-        for column, words in (_unknown_words(one) | _strange_types(one)).items()
+        (sum(words.values()), file["read"] - file["quarantined"], column, file["path"])
+        for file in files
+        for column, words in (_unknown_words(file) | _foreign_types(file)).items()
     ]
     if not tallies:
         return None
-    decided = worst([_of_words(limits, count, total, column) for count, total, column, _ in tallies])
+    decision = worst([_words_verdict(limits, count, total, column) for count, total, column, _ in tallies])
     count, total = sum(count for count, *_ in tallies), sum(total for _, total, *_ in tallies)
     examples = [f"{column} in {path}" for _, _, column, path in sorted(tallies, reverse=True)]
-    return Finding("unknown_values", decided, count, total, str(limits), examples=examples[:EXAMPLES])
+    return Finding("unknown_values", decision, count, total, str(limits), examples=examples[:EXAMPLES])
 
 
-def _unknown_words(one: Source) -> dict[str, dict[str, int]]:
-    """The words that are not known, by column; of links their types, whose hits are judged by what they are."""
-    types = {"type_code": one["unknown_types"]} if one["table"] == "link" and one["unknown_types"] else {}
-    values: dict[str, dict[str, int]] = one.get("unknown_values", {})
+def _unknown_words(file: Source) -> dict[str, dict[str, int]]:
+    """The unknown words by column; for links, their types, since events are judged by type elsewhere."""
+    types = {"type_code": file["unknown_types"]} if file["table"] == "link" and file["unknown_types"] else {}
+    values: dict[str, dict[str, int]] = file.get("unknown_values", {})
     return values | types
 
 
-def _strange_types(one: Source) -> dict[str, dict[str, int]]:
-    """The words of a feed where most are of no known type: it may be of something else than e-mails."""
-    types = one["unknown_types"] if one["table"] == "event" else {}
-    is_strange = 2 * sum(types.values()) > one["read"] - one["quarantined"]
+def _foreign_types(file: Source) -> dict[str, dict[str, int]]:
+    """The event types of a feed if most are unknown: it may not be about e-mails."""
+    types = file["unknown_types"] if file["table"] == "event" else {}
+    is_strange = 2 * sum(types.values()) > file["read"] - file["quarantined"]
     return {"event_type": types} if types and is_strange else {}
 
 
-def _of_words(limits: FileLimits, count: int, total: int, column: str) -> str:
+def _words_verdict(limits: FileLimits, count: int, total: int, column: str) -> str:
     if column != "event_type":
         return limits.judge_file(count, total)
-    return FAIL if count >= total else WARN  # a feed may tell of orders and visits too, but not of them alone
+    return FAIL if count >= total else WARN  # a feed may also hold orders and visits, but not only these
 
 
-def _of_files(check: str, files: Sequence[Source], what: str, limits: ShareLimits) -> Finding:
-    count, total = (sum(one[name] for one in files) for name in (what, "read"))
-    most = sorted((one for one in files if one[what]), key=lambda one: (-one[what], one["path"]))
-    examples = [one["path"] for one in most[:EXAMPLES]]
+def _file_finding(check: str, files: Sequence[Source], column: str, limits: ShareLimits) -> Finding:
+    count, total = (sum(file[name] for file in files) for name in (column, "read"))
+    affected = sorted((file for file in files if file[column]), key=lambda file: (-file[column], file["path"]))
+    examples = [file["path"] for file in affected[:EXAMPLES]]
     return Finding(check, limits.judge(count, total), count, total, str(limits), examples=examples)
 
 
-def reasons(found: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the checks that did not pass as JSON can hold them, each with its sentence."""
-    rows = found.filter(pl.col("verdict") != PASS).iter_rows(named=True)
+def reasons(findings: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the checks that did not pass, ready for JSON, each with its sentence."""
+    rows = findings.filter(pl.col("verdict") != PASS).iter_rows(named=True)
     return [row | {"first": _iso(row["first"]), "last": _iso(row["last"]), "reason": _sentence(row)} for row in rows]
 
 
@@ -151,20 +152,20 @@ def _iso(at: datetime | None) -> str | None:
     return at.astimezone(UTC).isoformat() if at else None
 
 
-def _written(gap: Gap) -> dict[str, Any]:
+def _gap_to_json(gap: Gap) -> dict[str, Any]:
     return gap._asdict() | {"first": _iso(gap.first), "last": _iso(gap.last)}
 
 
 def known_gaps(loads: Sequence[Mapping[str, Any]]) -> list[Gap]:
-    """Return the gaps in the log ids of each server as the last load that brought lines of it found them."""
-    found: dict[str, list[Gap]] = {}
+    """Return the gaps in the log ids of each server, from the last load that brought lines of it."""
+    gaps_by_server: dict[str, list[Gap]] = {}
     for load in loads:
         quality = load.get("report", {}).get("quality") or {}
         for server in quality.get("servers", ()):
-            found[server] = [_read(gap) for gap in quality["gaps"] if gap["server"] == server]
-    return [gap for gaps in found.values() for gap in gaps]
+            gaps_by_server[server] = [_gap_from_json(gap) for gap in quality["gaps"] if gap["server"] == server]
+    return [gap for gaps in gaps_by_server.values() for gap in gaps]
 
 
-def _read(gap: Mapping[str, Any]) -> Gap:
+def _gap_from_json(gap: Mapping[str, Any]) -> Gap:
     first, last = (gap[name] and datetime.fromisoformat(gap[name]) for name in ("first", "last"))
     return Gap(gap["server"], gap["missing"], first, last)

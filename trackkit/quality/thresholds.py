@@ -1,4 +1,4 @@
-"""From when on a problem of the logs is a warning or a failure: the analysts' list, and how a share is judged by it."""
+"""The thresholds of warnings and failures: the analysts' list, and how shares are judged by it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ class _Limits(Strict):
 
 
 class ShareLimits(_Limits):
-    """Shares from which a count is a warning or a failure, and the count from which it says anything."""
+    """Shares from which a count is a warning or a failure, and the least count that matters."""
 
     warn: Part
     fail: Part | None = None
@@ -40,7 +40,7 @@ class ShareLimits(_Limits):
 
 
 class FileLimits(ShareLimits):
-    """Of rows of files, or hits: where there are fewer than `least`, their share has limits of its own."""
+    """For rows of files, or hits: counts below `least` have limits of their own."""
 
     small_warn: Part = 0.1
     small_fail: Part = 0.5
@@ -61,7 +61,7 @@ class FileLimits(ShareLimits):
 
 
 class SequenceLimits(ShareLimits):
-    """Of numbers missing from a sequence."""
+    """For numbers missing from a sequence."""
 
     jump: Whole
     restart: Whole
@@ -69,33 +69,33 @@ class SequenceLimits(ShareLimits):
 
 
 class EarlyHitLimits(ShareLimits):
-    """Of hits before their message."""
+    """For hits before their message."""
 
     seconds: Whole
 
 
 class MisdatedLimits(ShareLimits):
-    """Of what is dated when it cannot have been."""
+    """For implausible dates."""
 
     seconds: Whole
 
 
 class UntrackedLimits(ShareLimits):
-    """Of deliveries without a hit."""
+    """For deliveries without a hit."""
 
     hours: Whole
     messages: Whole
 
 
 class SilenceLimits(_Limits):
-    """Of hours without any hit."""
+    """For hours without any hit."""
 
     busy: Whole
     fail_hours: Whole
 
 
 class SilentServerLimits(_Limits):
-    """Of a server without hits."""
+    """For a server without hits."""
 
     busy: Whole
     expected: Whole
@@ -104,7 +104,7 @@ class SilentServerLimits(_Limits):
 
 
 class SkewLimits(_Limits):
-    """Of clocks that disagree."""
+    """For clocks that disagree."""
 
     least: Whole
     overlap: Part
@@ -112,7 +112,7 @@ class SkewLimits(_Limits):
 
 
 class Thresholds(_Limits):
-    """The analysts' list; those with a default came after some lists were copied, which leave them out."""
+    """The analysts' list; checks with a default were added after some local copies were made."""
 
     gap_in_sequence: SequenceLimits
     gap_in_time: SilenceLimits
