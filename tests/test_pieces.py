@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.test_marks import hit
+from tests.test_flags import hit
 from tests.test_store import add, assert_same, contents, files, message_of, open_of
 from trackkit.store import dedupe, layout, open_store, reconcile
 from trackkit.store.reconcile import Unsettled

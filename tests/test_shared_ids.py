@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.test_marks import unflagged
+from tests.test_flags import unflagged
 from tests.test_store import START, add, contents, message_of, open_of
 from trackkit import schema
 from trackkit.analysis.audience import history, usage, versions

@@ -146,7 +146,7 @@ def main(langs: list[str]) -> None:
     """Refresh the given catalogues, or all; print how much is left to translate."""
     for lang in langs or [lang for lang in languages() if lang != SOURCE]:
         path, untranslated = refresh(lang)
-        print(f"{path}: {untranslated} sentences to translate.")
+        print(f"{path}: {untranslated} {'sentence' if untranslated == 1 else 'sentences'} to translate.")
 
 
 if __name__ == "__main__":

@@ -69,14 +69,25 @@ def number(value: float | None, decimals: int = 0, lang: str = "en") -> str:
 
 
 def percent(value: float | None, decimals: int = 2, lang: str = "en") -> str:
-    """Return a fraction as a percentage, never cut at 100.
+    """Return a fraction as a percentage, as a locale writes it, never cut at 100.
 
     >>> percent(0.1296), percent(1 / 32), percent(3.75), percent(None)
     ('12.96%', '3.13%', '375.00%', 'n/a')
     """
     if value is None:
         return say(NOT_AVAILABLE, lang)
-    return _half_up(format_percent, value, f"#,##0.{'0' * decimals}%", lang)
+    return _half_up(format_percent, value, _percent_form(decimals, lang), lang)
+
+
+@lru_cache(maxsize=64)
+def _percent_form(decimals: int, lang: str) -> str:
+    """Return Babel's pattern of percentages with so many decimals.
+
+    >>> _percent_form(2, "en"), _percent_form(1, "fr"), _percent_form(0, "tr")
+    ('#,##0.00%', '#,##0.0\xa0%', '%#,##0')
+    """
+    digits = f"#,##0.{'0' * decimals}" if decimals else "#,##0"
+    return digits.join(Locale.parse(lang).percent_formats[None].pattern.split("#,##0"))
 
 
 def _half_up(write: Callable[..., str], value: float, form: str, lang: str) -> str:
@@ -115,6 +126,7 @@ def chart_locale(lang: str) -> dict[str, Any]:
             "thousands": marks["group"],
             "grouping": [3],
             "currency": ["", ""],
+            "percent": words.percent_formats[None].suffix[0],
         },
         "time": {
             "dateTime": "%d/%m/%Y %H:%M",
