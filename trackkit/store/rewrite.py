@@ -154,7 +154,7 @@ class Rewrite:
         touched = deliveries.lazy().filter("is_touched").select("delivery_id")
         stored = {name: _of(touched, self.before.scan(name, _list(deliveries, BUCKET))) for name in BY_DELIVERY}
         rows = Unsettled(self._all_events(chunk, stored), stored["message"], self.arriving["message"].rows(chunk))
-        self.settling.look_at(rows.events)
+        self.settling.find_silent(rows.events)
         outcome.untold.update(self.settling.untold())
         columns = {name: part.collect_schema().names() for name, part in stored.items()}
         folder = self.staging / f"chunk_{chunk}"  # it is there if there are several pieces, all of one delivery
