@@ -42,7 +42,7 @@ from trackkit.store.rewrite import Outcome, Progress, Rewrite, key_columns
 
 LOADS_PER_FILE = 20  # the history is packed this often
 MARKS = "marks"  # key in a load's fingerprints: how far each table of a database was read, by the load's options
-UNTOLD = "{:,} deliveries have messages sent, opens or clicks, and none delivered: {}"
+UNREPORTED = "{:,} deliveries have messages sent, opens or clicks, and none delivered: {}"
 _DIMENSIONS = [name for name in schema.TABLES if name not in BY_DELIVERY]
 
 
@@ -250,8 +250,8 @@ class Load:
         for number, source in enumerate(report.sources):
             source.kept, source.collapsed = self.kept[number], outcome.kept["collapsed"][number]
             source.duplicate = source.accepted - source.kept - source.collapsed
-        for name, count in outcome.untold.items():
-            note = UNTOLD.format(count, SENT_IS_DELIVERED)
+        for name, count in outcome.unreported.items():
+            note = UNREPORTED.format(count, SENT_IS_DELIVERED)
             for source in [source for source in report.sources if source.format == name][:1]:
                 source.assumptions += [] if note in source.assumptions else [note]  # a commit may be retried
         report.event_types = dict(sorted(outcome.event_types.items()))

@@ -26,7 +26,7 @@ from trackkit.store.enrich import (
     with_borrowed,
     with_marks,
 )
-from trackkit.store.implied import silent_on_deliveries, told_by_events
+from trackkit.store.implied import message_verdicts, silent_on_deliveries
 from trackkit.store.layout import BY_DELIVERY, FILLED, ORDER, in_order
 from trackkit.store.partition import NUMBER, Partitions, partitioned, spilled
 from trackkit.store.user_agents import parse_agents
@@ -67,7 +67,7 @@ class Settling:
         """Find the deliveries without any report of delivery, which no single piece can show."""
         self.silent = silent_on_deliveries(events, self.senders) if self.senders else None
 
-    def untold(self) -> list[str]:
+    def unreported(self) -> list[str]:
         """For each silent delivery, its format, unless the map declares that deliveries go unreported."""
         silent = [] if self.silent is None else self.silent.drop_nulls("delivery_id")["source"].to_list()
         return [name for name in silent if not self.senders[name]]
@@ -77,7 +77,7 @@ class Settling:
         messages = replace_rows(schema.MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())
         events = in_order("event", merge_copies(rows.events.collect()))
         stated = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        verdicts = told_by_events(events.lazy(), self.silent)
+        verdicts = message_verdicts(events.lazy(), self.silent)
         enriched = enrich_messages(stated, self.now, verdicts).sort(ORDER["message"]).collect()
         hits = enrich_events(events, enriched.lazy(), self.now, self._agents(events.lazy()))
         del events  # frees memory
