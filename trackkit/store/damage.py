@@ -4,7 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -128,17 +128,15 @@ def _first_line(error: Exception) -> str:
 
 def _require_all_loads(lake: "Lake") -> None:
     """Raise DamagedError if a table's last writer saw a newer version of `load` than there is."""
-    versions_seen = {name: int(_last_entry(lake, name).get(SEEN, 0)) for name in lake.present()}
+    versions_seen: dict[str, int] = {}
+    for name in lake.present():
+        if not (entries := lake.open(name).history(1)):
+            raise DamagedError(lake.location, f"the last entry in the log of the table {name!r} is empty")
+        versions_seen[name] = int(entries[0].get(SEEN, 0))
     version = lake.open(LOAD).version() if lake.exists(LOAD) else 0  # opened last: a load may finish meanwhile
     for name, seen in versions_seen.items():
         if seen > version:
             raise DamagedError(lake.location, f"the table {name!r} is newer than the list of loads, {LOAD}")
-
-
-def _last_entry(lake: "Lake", name: str) -> dict[str, Any]:
-    if not (entries := lake.open(name).history(1)):
-        raise DamagedError(lake.location, f"the last entry in the log of the table {name!r} is empty")
-    return entries[0]
 
 
 def _is_parquet(path: Path) -> bool:

@@ -25,10 +25,7 @@ COMPLAINT = 8  # the platform's reason of a failure: "Denylisted address"
 
 
 def enrich_messages(messages: pl.LazyFrame, tables: Tables, verdicts: pl.LazyFrame | None = None) -> pl.LazyFrame:
-    """Fill the derived columns of `message` from `recipient`, `failure` and the `verdicts` of events.
-
-    One row per message, and one more for each implied message. A failure in events overrides "sent" in a table.
-    """
+    """Fill the derived columns of `message`, and add implied messages; a failure in events overrides "sent"."""
     extra_columns = [name for name in messages.collect_schema() if name not in schema.MESSAGE.schema]
     verdicts = message_verdicts(pl.LazyFrame(schema=as_texts(schema.EVENT.sourced))) if verdicts is None else verdicts
     failures = tables.scan("failure").select("failure_id", "failure_type", "failure_reason")

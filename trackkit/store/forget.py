@@ -37,8 +37,8 @@ class ForgetReport:
     """What was removed, or would be in a dry run.
 
     `rows` by table; `deliveries` that lost messages or hits; those whose counts were `kept` first; `altered` rows that
-    stay with values removed; `undated` rows that stay, their age being unknown; blanked `texts` of load reports; `files`
-    deleted with the history; `pages` of rendered reports deleted; the `person`, for what lies outside the store.
+    stay with values removed; `undated` rows that stay, their age being unknown; blanked `texts` of load reports;
+    `files` deleted with the history; `pages` of rendered reports deleted; the `person`, for data outside the store.
 
     >>> print(ForgetReport({"event": 3}, ["7"], files=2))
     Removed: 3 rows of event, in 1 delivery.
@@ -104,7 +104,7 @@ def _removed(lake: Lake, rule: Rule, keep: Keep | None, dry_run: bool) -> Forget
     work.report.dry_run = dry_run
     if keep:
         work.keep(keep)
-    if not dry_run and work.is_needed():
+    if not dry_run and (work.affected or work.report.texts):
         work.write()
     return work.report
 
@@ -177,10 +177,6 @@ class Removal:
         if self.report.kept and not self.report.dry_run:
             self._merge("kept_count", keep(self.report.kept).with_columns(measured_at=pl.lit(self.now)))
 
-    def is_needed(self) -> bool:
-        """Whether anything has to be written."""
-        return bool(self.affected or self.report.texts)
-
     def write(self) -> None:
         """Write the tables without what goes, and commit the new versions."""
         for name in self.affected:
@@ -246,15 +242,13 @@ class Removal:
 
     def _commit(self) -> None:
         """Add this removal to the history of loads; `loaded_at` stays that of the last load."""
-        report = {"sources": [], "event_types": {}, "ignored_files": {}, "forgotten": self._anonymous()}
+        counts = {name: getattr(self.report, name) for name in ("rows", "altered", "undated", "texts")}
+        forgotten = {"at": self.now.isoformat(), "deliveries": len(self.report.deliveries), **counts}
+        report = {"sources": [], "event_types": {}, "ignored_files": {}, "forgotten": forgotten}
         texts = {"versions": json.dumps(self.versions), "report": json.dumps(report), "fingerprints": "{}"}
         changed = {"number": self.last.number + 1, "load_id": self.load_id} | texts
         row = self.loads.tail(1).with_columns(pl.lit(value).alias(name) for name, value in changed.items())
         self.lake.commit_all(pl.concat([self.loads, row.cast(self.loads.schema)]))
-
-    def _anonymous(self) -> dict[str, Any]:
-        counts = {name: getattr(self.report, name) for name in ("rows", "altered", "undated", "texts")}
-        return {"at": self.now.isoformat(), "deliveries": len(self.report.deliveries), **counts}
 
 
 def _kept(marked: pl.LazyFrame) -> pl.LazyFrame:
@@ -311,10 +305,7 @@ class Fence:
         self._written_at = listed(f"{lake.location}/{LOAD}")[f"_delta_log/{loads:020}.json"]
 
     def delete_history(self, name: str) -> int:
-        """Delete every file of a table from before the fence that the last commit does not need; return how many.
-
-        Later files may belong to a load in progress.
-        """
+        """Delete the files of a table from before the fence that the last commit does not need; return how many."""
         lake, before = self.lake, self._files_before.get(name, {})
         needed = lake.file_names(name, self._needed[name]) if name in self._needed else frozenset()
         remaining, deleted = sweep(f"{lake.location}/{name}", needed, self._written_at, before, lake.require_hold)

@@ -11,6 +11,7 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,9 @@ def ingest(
     thresholds()
     with alone(lake), staging(lake) as folder:
         require_whole(lake)
-        load = Load(lake, folder, options, progress or (lambda done, total, label: None), overlap, pseudonyms)
+        load = Load(
+            lake, folder, options, progress or (lambda done, total, label: None), overlap, pseudonyms or Pseudonyms()
+        )
         reports = _read(load, sources)
         report = LoadReport.merged(reports)
         report.quality = nothing_new()
@@ -95,25 +98,23 @@ def _shown(source: str | Path) -> str:
     return Database.of(str(source)).shown  # without its password
 
 
+@dataclass
 class Load:
     """The rows of several sources, read and committed together."""
 
-    def __init__(
-        self,
-        lake: Lake,
-        staging: Path,
-        options: Mapping[str, Any],
-        progress: Progress,
-        overlap: timedelta | None = None,
-        pseudonyms: Pseudonyms | None = None,
-    ) -> None:
-        self.lake, self.staging, self.options, self.progress = lake, staging, options, progress
-        self.overlap, self.pseudonyms = overlap, pseudonyms or Pseudonyms()
-        require_same_key(self.pseudonyms.mark, lake.marks(), self.pseudonyms.earlier_mark)
-        self.earlier = Fingerprints(lake, options)
+    lake: Lake
+    staging: Path
+    options: Mapping[str, Any]
+    progress: Progress
+    overlap: timedelta | None = None
+    pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
+    raws: list[RawLoad] = field(default_factory=list)
+    prints: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_same_key(self.pseudonyms.mark, self.lake.loads("mark")["mark"], self.pseudonyms.earlier_mark)
+        self.earlier = Fingerprints(self.lake, self.options)
         self.load_id = uuid.uuid4().hex
-        self.raws: list[RawLoad] = []
-        self.prints: dict[str, Any] = {}
 
     def read(self, source: str | Path, number: int = 0, total: int = 1) -> list[LoadReport]:
         """Read what is new in a source; return reports of the files loaded before and of those read now."""
@@ -121,7 +122,8 @@ class Load:
 
         files = [] if is_database(source) else find(source)
         prints = {file.relative: self.earlier.of(file) for file in files}
-        unread = together(files, self.earlier.unread(files, prints), all_feeds())
+        new_files = [file for file in files if prints[file.relative] not in self.earlier.seen]
+        unread = together(files, new_files, all_feeds())
         already_loaded = [
             self.earlier.report(prints[file.relative], file.relative) for file in files if file not in unread
         ]
@@ -321,10 +323,7 @@ def _shaped(name: str, frame: pl.LazyFrame, number: pl.Expr | None = None) -> pl
 
 
 class Fingerprints:
-    """Files loaded before with the same options, by their bytes and path in the source.
-
-    `marks` says how far each table of a database was read.
-    """
+    """Files loaded before with the same options, by their bytes and path in the source."""
 
     def __init__(self, lake: Lake, options: Mapping[str, Any]) -> None:
         maps = [path.read_text("utf-8", "replace") for path in maps_behind(str(options["format"]))]
@@ -333,7 +332,7 @@ class Fingerprints:
         self.options = json.dumps([fingerprinted, *maps])
         self.loads: dict[str, dict[str, Any]] = {}
         self.seen: dict[str, tuple[str, Any]] = {}
-        self.marks: dict[str, str] = {}
+        self.marks: dict[str, str] = {}  # how far each table of a database was read
         loads = lake.loads("load_id", "loaded_at", "report", "fingerprints")
         for row in loads.iter_rows(named=True):
             self.loads[row["load_id"]] = row
@@ -347,10 +346,6 @@ class Fingerprints:
             digest = hashlib.file_digest(content, "blake2b")
         digest.update(f"\0{file.relative}\0{self.options}".encode(errors="surrogateescape"))
         return digest.hexdigest()[:40]
-
-    def unread(self, files: list[Found], prints: Mapping[str, str]) -> list[Found]:
-        """Return the files not loaded before."""
-        return [file for file in files if prints[file.relative] not in self.seen]
 
     def report(self, fingerprint: str, path: str) -> LoadReport:
         """Return the report of a file that was loaded before: every line is a duplicate."""

@@ -60,10 +60,7 @@ class OvertakenError(RequestError):
 
 
 class Commit(NamedTuple):
-    """A row of `load`: one load, the version of every table after it, and the settings of the store.
-
-    A store from before there were settings takes the time zone of its last load.
-    """
+    """A row of `load`: one load, the version of every table after it, and the settings of the store."""
 
     number: int
     load_id: str
@@ -74,6 +71,7 @@ class Commit(NamedTuple):
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Commit":
         """Build a commit from a row of `load`."""
+        # Stores from before there were settings have the time zone of their last load.
         settings = {"timezone": row["timezone"]} | json.loads(row["settings"] or "{}")
         return cls(row["number"], row["load_id"], row["loaded_at"], json.loads(row["versions"]), settings)
 
@@ -184,10 +182,6 @@ class Lake:
             "settings": json.dumps(settings_before | dict(settings)),
         }
         self.commit(row | changed | {"report": json.dumps(report), "fingerprints": "{}"})
-
-    def marks(self) -> list[str | None]:
-        """Return, load by load, the mark of the key of pseudonyms; empty or null without one."""
-        return self.loads("mark")["mark"].to_list()
 
     def scan(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table at a version, all or of some buckets, in order of delivery."""

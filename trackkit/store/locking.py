@@ -45,10 +45,7 @@ _last_held = 0.0  # when this process last released a store
 
 @contextmanager
 def alone(lake: Lake) -> Iterator[None]:
-    """Hold the store, by a lock file and, if it is named by a URL, a lease.
-
-    A folder has the lock file in it, so that its path and its URL exclude each other.
-    """
+    """Hold the store, by a lock file (in its folder, if it has one) and, if it is named by a URL, a lease."""
     with ExitStack() as stack:
         if lake.is_local:
             stack.enter_context(_locked(lake, _own_folder(Path(lake.location)) / _LOCK))

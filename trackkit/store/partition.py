@@ -37,10 +37,7 @@ def partitioned(
     numbered: Callable[[pl.DataFrame], pl.DataFrame] = lambda batch: batch,
     in_order: bool = False,
 ) -> Partitions:
-    """Partition rows by the column `NUMBER`, in files of a new folder if there is more than one number.
-
-    `numbered` adds that column to a batch that lacks it. Row order is kept only `in_order`.
-    """
+    """Partition rows by the column `NUMBER` (added by `numbered`), in files of a new folder unless `count` is 1."""
     whole = pl.concat(parts)
     if count == 1:
         return Partitions(whole, None)

@@ -82,8 +82,12 @@ class Pseudonyms(Hiding):
         )
 
     def name(self, text: str) -> str:
-        """Return the name of a file without addresses, so that different names stay different."""
-        return self._id(text)
+        """Return the name of a file, or an id, without addresses; different names stay different."""
+        if self._key is None:
+            return text
+        text = masks.without_queries(text, self._short) if any(sign in text for sign in masks.ASKS) else text
+        text = masks.without_ids(text, lambda address: self._pseudonym(plain_address(address)))
+        return masks.without_ips(text, self._short) if self.truncate_ips else text
 
     def report_hidden(self, raw: RawLoad) -> RawLoad:
         """Return the rows of a source with its refused lines and its report hidden."""
@@ -119,19 +123,12 @@ class Pseudonyms(Hiding):
         return _replaced(column, ~is_v4, masks.network).zip_with(~is_v4.fill_null(False), short)
 
     def _ids(self, column: pl.Series) -> pl.Series:
-        return _replaced(column, _may_identify(column), self._id)
+        return _replaced(column, _may_identify(column), self.name)
 
     def _people(self, column: pl.Series) -> pl.Series:
         """Hide ids of people, some of which are an unkeyed hash of the address (Mailchimp's MD5)."""
         is_hash = column.str.contains(masks.DIGEST)
         return _replaced(self._ids(column), is_hash, lambda text: self._hash(text.lower(), 32))
-
-    def _id(self, text: str) -> str:
-        if self._key is None:
-            return text
-        text = masks.without_queries(text, self._short) if any(sign in text for sign in masks.ASKS) else text
-        text = masks.without_ids(text, lambda address: self._pseudonym(plain_address(address)))
-        return masks.without_ips(text, self._short) if self.truncate_ips else text
 
     def _urls(self, column: pl.Series) -> pl.Series:
         may_identify = _may_identify(column) | column.str.contains("/", literal=True)

@@ -233,10 +233,6 @@ class Pieces:
             yield self._marked(piece, rows.collect(), before) if name == "event" else rows.collect()
             before += self.messages[piece]
 
-    def has_rows(self, name: str) -> bool:
-        """Return whether a table has any row."""
-        return any(rows.select(pl.len()).collect().item() for rows in self.rows[name])
-
     def _marked(self, piece: int, rows: pl.DataFrame, before: int) -> pl.DataFrame:
         """Turn marks within a piece into marks within its delivery."""
         later = self.later.filter(pl.col(_PIECE) == piece)[_ROW]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import polars as pl
 
 from trackkit import schema
-from trackkit.sources.values import address as bare
+from trackkit.sources.values import address as bare_address
 from trackkit.sources.values import plain_address
 from trackkit.store.dedupe import FROM_MESSAGE
 from trackkit.store.lake import StoredTables
@@ -52,7 +52,7 @@ class Old:
         if table in EVENTS:
             return self._events(table, rows, buckets)
         if table not in self.cutoffs:
-            return _unmarked(rows)
+            return rows.with_columns(pl.lit(False).alias(GOES), pl.lit(False).alias(ALTERED))
         rules: dict[str, Callable[[pl.LazyFrame], pl.LazyFrame]] = {
             "message": self._messages,
             "web_event": self._web_events,
@@ -249,11 +249,13 @@ class Person:
     def _resolve(self) -> None:
         """Find the addresses of the id, and the ids of the addresses."""
         addresses = [
-            self.tables.scan(name).filter(pl.col("recipient_id").is_in(list(self.ids))).select(_plain(column))
+            self.tables.scan(name)
+            .filter(pl.col("recipient_id").is_in(list(self.ids)))
+            .select(bare_address(pl.col(column)))
             for name, column in _ADDRESS_COLUMNS.items()
         ]
         self.addresses |= _values(addresses)
-        twins = self.tables.scan("recipient").filter(_plain("email").is_in(list(self.addresses)))
+        twins = self.tables.scan("recipient").filter(bare_address(pl.col("email")).is_in(list(self.addresses)))
         self.ids |= _values([twins.select("recipient_id")])
         if not self.ids:  # the address is in no table of recipients
             ids = [self.tables.scan(name).filter(self._is_theirs(name)).select("recipient_id") for name in _LOGS]
@@ -262,7 +264,11 @@ class Person:
     def _is_theirs(self, table: str) -> pl.Expr:
         column = _ADDRESS_COLUMNS.get(table)
         theirs = pl.col("recipient_id").is_in(list(self.ids))
-        theirs = theirs if column is None else theirs.fill_null(False) | _plain(column).is_in(list(self.addresses))
+        theirs = (
+            theirs
+            if column is None
+            else theirs.fill_null(False) | bare_address(pl.col(column)).is_in(list(self.addresses))
+        )
         return theirs.fill_null(False)
 
     def _may_be_theirs(self) -> pl.Expr:
@@ -318,10 +324,6 @@ def _forms_of(address: str) -> set[str]:
     return {address, *at, quoted, quote(quoted, safe=""), quote(address, safe="@+"), *in_base64, *hashes}
 
 
-def _unmarked(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.with_columns(pl.lit(False).alias(GOES), pl.lit(False).alias(ALTERED))
-
-
 def _orphaned(rule: Old | Person, key: str = "event_id") -> pl.LazyFrame:
     """The log ids or links without any remaining hit: (key, goes)."""
     hits = pl.concat([rule.marked(name).select(key, GOES) for name in EVENTS])
@@ -334,10 +336,6 @@ def _hexadecimal(index: int) -> pl.Expr:
     """A hexadecimal cell of a refused raw log line as a decimal text; null if unreadable."""
     cell = pl.col("text").str.split("\t").list.get(index, null_on_oob=True)
     return cell.str.to_integer(base=16, dtype=pl.UInt64, strict=False).cast(pl.String)
-
-
-def _plain(column: str) -> pl.Expr:
-    return bare(pl.col(column))
 
 
 def _values(frames: Iterable[pl.LazyFrame]) -> set[str]:
