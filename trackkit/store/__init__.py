@@ -323,9 +323,8 @@ class Store:
             return f"<p>Store {escape(self.location)}: nothing was loaded yet.</p>"
         current = self._current or self.snapshot()
         when = f"{current.as_of:%Y-%m-%d %H:%M} UTC"
-        return f"<p>Store {escape(self.location)}, {len(current.loads)} loads, the last at {when}</p>" + (
-            current._repr_html_()
-        )
+        heading = f"<p>Store {escape(self.location)}, {len(current.loads)} loads, the last at {when}</p>"
+        return heading + current._repr_html_()
 
 
 def open_store(location: str | PathLike[str], timezone: str | None = None) -> Store:

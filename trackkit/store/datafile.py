@@ -26,11 +26,7 @@ LONGEST_BOUND = 64  # characters of a bound in the log: the log is read in full,
 
 
 def add_files(table: Path, rows: pl.DataFrame, columns: list[str]) -> list[AddAction]:
-    """Write rows, sorted by bucket, to a file per bucket; return the actions that add these to the table.
-
-    `columns` are the text columns whose bounds go into the log. Files whose actions are never committed are deleted by
-    a later load.
-    """
+    """Write rows, sorted by bucket, a file per bucket; return the actions that add them, with bounds of `columns`."""
     runs = rows.select(pl.col(BUCKET).rle()).unnest(BUCKET).with_columns(first=pl.col("len").cum_sum() - pl.col("len"))
     return [
         _add_file(table, rows.slice(first, height).drop(BUCKET), bucket, columns)

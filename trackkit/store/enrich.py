@@ -47,10 +47,7 @@ def own_messages(stored: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def with_borrowed(messages: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Fill address and instant of messages that have neither, from their recipient and delivery.
-
-    One row per message; `filled` is 1 where a value was borrowed, so that `own_messages` can undo it.
-    """
+    """Fill address and instant of messages with neither from recipient and delivery; then `filled` is 1."""
     emails = _needed(tables, "recipient", "recipient_id", ["email"], messages)
     starts = _needed(tables, "delivery", "delivery_id", ["started_at"], messages)
     rows = messages.join(emails, on="recipient_id", how="left").join(starts, on="delivery_id", how="left")

@@ -333,8 +333,7 @@ class Fingerprints:
         self.loads: dict[str, dict[str, Any]] = {}
         self.seen: dict[str, tuple[str, Any]] = {}
         self.marks: dict[str, str] = {}  # how far each table of a database was read
-        loads = lake.loads("load_id", "loaded_at", "report", "fingerprints")
-        for row in loads.iter_rows(named=True):
+        for row in lake.loads("load_id", "loaded_at", "report", "fingerprints").iter_rows(named=True):
             self.loads[row["load_id"]] = row
             prints = json.loads(row["fingerprints"])
             self.marks |= prints.pop(MARKS, {}).get(self.options, {})

@@ -14,7 +14,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import values
-from trackkit.sources.dates import DAY_FIRST, MONTH_FIRST, OTHERWISE, is_otherwise, require_dates
+from trackkit.sources.dates import AMBIGUOUS, DAY_FIRST, MONTH_FIRST, is_ambiguous, require_dates
 from trackkit.sources.feeds.feed import Condition, Feed, Reading
 from trackkit.sources.feeds.json_paths import alternatives, cell
 from trackkit.sources.hiding import kinds_of
@@ -256,7 +256,7 @@ class EventMapper:
     def _mistyped(self, name: str, wanted: str) -> pl.Expr:
         text, fault = pl.col(f"{name} text"), pl.lit(f"' of {name} is not {wanted}")
         if name == "occurred_at" and not self.order:
-            fault = pl.when(is_otherwise(text)).then(pl.lit(f"' of {name} is {OTHERWISE}")).otherwise(fault)
+            fault = pl.when(is_ambiguous(text)).then(pl.lit(f"' of {name} is {AMBIGUOUS}")).otherwise(fault)
         return pl.when(text.is_not_null() & pl.col(name).is_null()).then(_quoted(text, fault))
 
     def _word_paths(self) -> str:
