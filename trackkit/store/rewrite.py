@@ -233,7 +233,7 @@ def _differing(before: pl.DataFrame, after: pl.DataFrame) -> pl.Series:
 def attached(
     new: Mapping[str, Sequence[pl.LazyFrame]], before: StoredTables, staging: Path
 ) -> tuple[list[pl.LazyFrame], bool]:
-    """Assign deliveries to new and stored events without one; return them with all other new events, and if any were."""
+    """Assign deliveries to new and stored events without one; return them with all other new events, and if any."""
     new_events = pl.concat(new["event"])
     stored = _sourced(pl.concat(before.scan(name, [NO_DELIVERY]) for name in EVENTS))
     rows = pl.concat([new_events.filter(pl.col("delivery_id").is_null()), stored], how="diagonal").collect()
