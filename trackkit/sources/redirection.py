@@ -91,14 +91,14 @@ def _sink(lines: pl.LazyFrame, target: Path, clock: Clock, hiding: Hiding) -> No
         .with_columns(local=values.log_instant(pl.col("instant")), **hexadecimal)
         .with_columns(**{"log id value": values.hexadecimal(pl.col("number"))})
     )
-    out_of_range = [_is_unparsed(pl.col("instant"), pl.col("local"))]
-    out_of_range += [_is_unparsed(pl.col(name), pl.col(f"{name} value")) for name in _IDS]
+    out_of_range = [_unparsed(pl.col("instant"), pl.col("local"))]
+    out_of_range += [_unparsed(pl.col(name), pl.col(f"{name} value")) for name in _IDS]
     parsed = parsed.with_columns(accepted=pl.col("matches") & ~pl.any_horizontal(out_of_range))
     kinds = kinds_of("event") | {"parameters": "line", "refused": "text"}
     hiding.rows(parsed.select(**_columns(clock)), kinds).sink_parquet(target, **STAGED)
 
 
-def _is_unparsed(text: pl.Expr, value: pl.Expr) -> pl.Expr:
+def _unparsed(text: pl.Expr, value: pl.Expr) -> pl.Expr:
     return (text != "") & value.is_null()
 
 
@@ -190,18 +190,15 @@ def _web_events(rows: pl.LazyFrame, report: SourceReport, folder: Path) -> dict[
     target = staged_path(folder, "parquet")
     hits.sink_parquet(target, **STAGED)
     web = pl.scan_parquet(target, glob=False)
-    no_amount, no_articles = (
-        _is_unparsed(text, pl.col("amount")),
-        _is_unparsed(pl.col("article_text"), pl.col("articles")),
-    )
+    no_amount = _unparsed(text, pl.col("amount"))
+    no_articles = _unparsed(pl.col("article_text"), pl.col("articles"))
     wrong = {
         "'amount' that are no number": no_amount & ~money.is_too_large(text),
         f"'amount' that are {money.TOO_LARGE}": no_amount & money.is_too_large(text),
         "'article' that are no number": no_articles,
     }
-    counts = (
-        web.select(pl.len(), **{name: is_wrong.sum() for name, is_wrong in wrong.items()}).collect().row(0, named=True)
-    )
+    sums = {name: is_wrong.sum() for name, is_wrong in wrong.items()}
+    counts = web.select(pl.len(), **sums).collect().row(0, named=True)
     report.assumptions += [f"{counts[name]:,} values of {name} were left empty" for name in wrong if counts[name]]
     return {"web_event": web.select(handed_on("web_event"))} if counts["len"] else {}
 
@@ -231,10 +228,10 @@ def _field_reason(index: int, name: str, form: str, expected: str) -> pl.Expr:
     misshapen = pl.when(~text.str.contains(f"^{form}$"))
     reason = misshapen.then(pl.format(f"the {name} '{{}}' is not {expected}", shown))
     if name == "instant":
-        does_not_exist = _is_unparsed(text, values.log_instant(text))
+        does_not_exist = _unparsed(text, values.log_instant(text))
         return pl.coalesce(reason, pl.when(does_not_exist).then(pl.format("the instant '{}' does not exist", shown)))
     if name in _IDS:
         digits = text.str.slice(3) if name == "log id" else text
-        is_too_large = _is_unparsed(digits, values.hexadecimal(digits))
+        is_too_large = _unparsed(digits, values.hexadecimal(digits))
         return pl.coalesce(reason, pl.when(is_too_large).then(pl.format(f"the {name} '{{}}' exceeds 64 bits", shown)))
     return reason

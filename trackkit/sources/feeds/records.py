@@ -237,12 +237,10 @@ class _RecordReader:
     def _of_several(
         self, rows: RecordRows, numbers: list[int], recipients_by_record: list[list[Any]]
     ) -> tuple[RecordRows, list[int], list[bool]]:
-        hiding_values = [hiding for hiding in map(rows.values, self.unless) if hiding is not rows.nothing]
+        exceptions = [values for values in map(rows.values, self.unless) if values is not rows.nothing]
         spread, counted, shared = RecordRows([], []), [], []
         for index, (record, envelope) in enumerate(zip(rows.records, rows.envelopes, strict=True)):
-            is_shared = len(recipients_by_record[index]) > 1 and any(
-                hiding[index] is not None for hiding in hiding_values
-            )
+            is_shared = len(recipients_by_record[index]) > 1 and any(values[index] is not None for values in exceptions)
             for person in [None] if is_shared else recipients_by_record[index]:
                 spread.records.append(record)
                 spread.envelopes.append(envelope)
