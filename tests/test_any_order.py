@@ -170,4 +170,4 @@ def test_what_is_stated_wins_over_what_is_told_in_any_order(rows: list[Row], cha
     columns = ("recipient_id", "email", "country", "is_denylisted")
     assert set(stored.select(columns).rows()) == expected and stored.height == len(expected)
     again = replace_rows(schema.RECIPIENT, stored, rows_of("recipient", *rows))
-    assert not again.is_other and again.changed.is_empty()
+    assert not again.is_changed and again.changed.is_empty()

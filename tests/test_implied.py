@@ -15,7 +15,7 @@ from trackkit import schema
 from trackkit.engine.measure import measure
 from trackkit.store import open_store
 from trackkit.store.dedupe import known_rows
-from trackkit.store.implied import recounted, told_by_events
+from trackkit.store.implied import message_verdicts, recounted
 from trackkit.store.layout import as_texts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -213,11 +213,17 @@ def codes(row: Row) -> tuple[int, int] | None:
 @given(st.lists(event(), max_size=12), st.randoms(use_true_random=False))
 def test_what_events_tell_is_the_reference_in_any_order(rows: list[Row], chance: random.Random) -> None:
     chance.shuffle(rows)
-    told = told_by_events(pl.LazyFrame(rows, schema=as_texts(schema.EVENT.sourced))).collect()
+    told = message_verdicts(pl.LazyFrame(rows, schema=as_texts(schema.EVENT.sourced))).collect()
     found = {}
     for row in told.iter_rows(named=True):
-        code = None if row["told_type"] is None else (row["told_type"], row["told_reason"])
-        found[row["message_id"]] = (row["told_status"], row["told_at"], code, row["address"], row["told_complaint"])
+        code = None if row["verdict_type"] is None else (row["verdict_type"], row["verdict_reason"])
+        found[row["message_id"]] = (
+            row["verdict_status"],
+            row["verdict_at"],
+            code,
+            row["address"],
+            row["verdict_complaint"],
+        )
     assert found == reference(rows)
 
 
@@ -226,19 +232,19 @@ def test_what_events_tell_is_the_reference_in_any_order(rows: list[Row], chance:
 def test_what_was_sent_and_nothing_else_is_delivered_where_no_deliveries_are_told(rows: list[Row], chance) -> None:
     chance.shuffle(rows)
     silent = pl.DataFrame({"delivery_id": ["7"], "source": ["feed"], "kind": ["sent"]})
-    told = told_by_events(pl.LazyFrame(rows, schema=as_texts(schema.EVENT.sourced)), silent).collect()
+    told = message_verdicts(pl.LazyFrame(rows, schema=as_texts(schema.EVENT.sourced)), silent).collect()
     expected = {message: one[:2] for message, one in reference(rows).items()}
     for message in expected:
         mine = [row for row in rows if row["message_id"] == message]
         sent = [row["occurred_at"] for row in mine if row["reported_type"] == "sent"]
         if sent and not {row["reported_type"] for row in mine} & {"rejected", "delivered", "failed", "bounced"}:
             expected[message] = ("delivered", max((at for at in sent if at), default=None))
-    found = told.select("message_id", "told_status", "told_at").rows()
+    found = told.select("message_id", "verdict_status", "verdict_at").rows()
     assert {message: (status, at) for message, status, at in found} == expected
-    other = told_by_events(
+    other = message_verdicts(
         pl.LazyFrame(rows, schema=as_texts(schema.EVENT.sourced)), silent.with_columns(source=pl.lit("x"))
     )
-    plain = told_by_events(pl.LazyFrame(rows, schema=as_texts(schema.EVENT.sourced)))
+    plain = message_verdicts(pl.LazyFrame(rows, schema=as_texts(schema.EVENT.sourced)))
     assert other.sort("message_id").collect().equals(plain.sort("message_id").collect())
 
 

@@ -1,7 +1,7 @@
 """One reader of the TOML files that people write: themes, lists, thresholds, templates, formats, retention.
 
-Each file has a model. What does not fit is named by file, section and key, with the nearest word that would work. A
-type says what would work in its `Field(description=…)`, which follows the fault.
+Each file has a model. Errors name file, section and key, and the nearest valid word. The `Field(description=…)` of a
+type says what would be valid, and is appended to the error.
 """
 
 import re
@@ -23,14 +23,14 @@ FROM_0, FROM_1 = range(2**63), range(1, 2**63)  # whole numbers that a parameter
 
 
 class Strict(BaseModel):
-    """Settings of a file: no key is ignored, none changes once read."""
+    """A model of settings: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a file, where, and what would work."""
+    """One error in a file: where, what, and what would be valid."""
 
     path: str
     section: str
@@ -43,7 +43,7 @@ class Problem:
 
 
 def read(path: Path, model: type[Model]) -> Model:
-    """Return the settings of a file, read again once it has changed; RequestError says the first thing wrong."""
+    """Return the settings of a file, cached until it changes; RequestError states the first error."""
     try:
         changed_at = path.stat().st_mtime_ns
     except OSError as error:
@@ -53,26 +53,23 @@ def read(path: Path, model: type[Model]) -> Model:
 
 @lru_cache(maxsize=64)
 def _read(path: Path, model: type[BaseModel], changed_at: int) -> BaseModel:
-    found, problems = parse(path, model)
-    if found is None:
+    settings, problems = parse(path, model)
+    if settings is None:
         raise RequestError(str(problems[0]))
-    return found
+    return settings
 
 
 def parse(path: Path, model: type[Model], context: Any = None) -> tuple[Model | None, list[Problem]]:
-    """Return the settings of a file, or all that is wrong with it, the likeliest cause first.
-
-    `context` is what validators of the model are given.
-    """
-    written: dict[str, Any] = {}
+    """Return the settings of a file, or its errors, the likeliest cause first; `context` is for the validators."""
+    settings: dict[str, Any] = {}
     try:
-        written = tomllib.loads(path.read_text("utf-8-sig"))
-        return model.model_validate(written, context=context), []
+        settings = tomllib.loads(path.read_text("utf-8-sig"))
+        return model.model_validate(settings, context=context), []
     except ValidationError as error:
-        # A misspelt key is the cause of the missing one; of a value that may have several shapes, the nearest is meant.
-        # Of those, one that a validator of ours refused was of the right type.
+        # A misspelt key also causes a missing one. Of a value that may have several types, the deepest error is of the
+        # intended one, and an error from one of our validators means that the type was right.
         faults = sorted(error.errors(), key=_likelihood)
-        return None, [_problem(path, model, written, dict(fault)) for fault in faults]
+        return None, [_problem(path, model, settings, dict(fault)) for fault in faults]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         return None, [Problem(str(path), "", "", f"it is not TOML: {error}.")]
     except OSError as error:
@@ -83,61 +80,61 @@ def _likelihood(fault: Mapping[str, Any]) -> tuple[bool, int, bool]:
     return fault["type"] == "missing", -len(fault["loc"]), fault["type"] != "value_error"
 
 
-def _problem(path: Path, model: type[BaseModel], written: Any, fault: dict[str, Any]) -> Problem:
-    keys = list(_keys(written, fault["loc"], fault["type"] in ("missing", "extra_forbidden")))
+def _problem(path: Path, model: type[BaseModel], settings: Any, fault: dict[str, Any]) -> Problem:
+    keys = list(_keys(settings, fault["loc"], fault["type"] in ("missing", "extra_forbidden")))
     known, advice = _expected(model, keys)
-    section, within = _section(written, keys)
+    section, keys_within = _section(settings, keys)
     message = _message(fault, str(keys[-1]) if keys else "", known, advice)
-    return Problem(str(path), section, ".".join(map(str, within)), message)
+    return Problem(str(path), section, ".".join(map(str, keys_within)), message)
 
 
-def _keys(written: Any, location: Sequence[int | str], is_of_key: bool) -> Iterator[int | str]:
-    """Yield what stands in the file of a place as pydantic names it: not the names of types that were tried."""
-    for place, part in enumerate(location):
-        is_item = isinstance(written, list) and isinstance(part, int) and part < len(written)
-        if is_item or (isinstance(written, Mapping) and part in written):
-            written = written[part]
-        elif place < len(location) - 1 or not is_of_key:
+def _keys(value: Any, location: Sequence[int | str], is_of_key: bool) -> Iterator[int | str]:
+    """Yield the parts of pydantic's location that are in the file, without the names of types it tried."""
+    for depth, part in enumerate(location):
+        is_item = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if is_item or (isinstance(value, Mapping) and part in value):
+            value = value[part]
+        elif depth < len(location) - 1 or not is_of_key:
             continue
         yield part
 
 
 def _expected(model: Any, keys: list[int | str]) -> tuple[list[str], str]:
-    """Return which keys may stand where the last one does, and what its type says would work."""
+    """Return the valid keys in place of the last one, and the description of its type."""
     level, known, advice = [model], [], ""
     for key in keys:
-        models = [one for one in level if isinstance(one, type) and issubclass(one, BaseModel)]
-        known = [name for one in models for name in one.model_fields]
-        fields = [one.model_fields[key] for one in models if key in one.model_fields]
-        inner = [get_args(one)[-1] for one in level if get_origin(one) in (dict, list, tuple)]
+        models = [type_ for type_ in level if isinstance(type_, type) and issubclass(type_, BaseModel)]
+        known = [name for model in models for name in model.model_fields]
+        fields = [model.model_fields[key] for model in models if key in model.model_fields]
+        inner = [get_args(type_)[-1] for type_ in level if get_origin(type_) in (dict, list, tuple)]
         advice = next((field.description for field in fields if field.description), "")
         level = []
-        for one in [*(field.annotation for field in fields), *inner]:
-            parts = list(_alternatives(one))
-            level += [part for part, _ in parts]
-            advice = advice or next((said for _, said in parts if said), "")
+        for annotation in [*(field.annotation for field in fields), *inner]:
+            alternatives = list(_alternatives(annotation))
+            level += [type_ for type_, _ in alternatives]
+            advice = advice or next((description for _, description in alternatives if description), "")
     return known, advice
 
 
 def _alternatives(kind: Any) -> Iterator[tuple[Any, str]]:
-    """Yield each type that a value may have, with what its `Field` says would work."""
+    """Yield each type that a value may have, with its description."""
     if get_origin(kind) is Annotated:
-        of, *notes = get_args(kind)
-        said = next((note.description for note in notes if isinstance(note, FieldInfo) and note.description), "")
-        yield from ((one, said or inner) for one, inner in _alternatives(of))
+        type_, *notes = get_args(kind)
+        description = next((note.description for note in notes if isinstance(note, FieldInfo) and note.description), "")
+        yield from ((alternative, description or inner) for alternative, inner in _alternatives(type_))
     elif get_origin(kind) in (dict, list, tuple, Literal) or not get_args(kind):
         yield kind, ""
     else:
-        for one in get_args(kind):
-            yield from _alternatives(one)
+        for alternative in get_args(kind):
+            yield from _alternatives(alternative)
 
 
-def _section(written: Any, keys: list[int | str]) -> tuple[str, list[int | str]]:
-    """Of `[[section]]` and `[[table]]`, the name that one of them has, or its number; and the keys within it."""
-    if len(keys) < 2 or not isinstance(keys[1], int) or not isinstance(written[keys[0]], list):
+def _section(settings: Any, keys: list[int | str]) -> tuple[str, list[int | str]]:
+    """Return the name of a `[[section]]` or `[[table]]`, or else its number, and the keys within it."""
+    if len(keys) < 2 or not isinstance(keys[1], int) or not isinstance(settings[keys[0]], list):
         return "", keys
-    one = written[keys[0]][keys[1]]
-    name = one.get("name") if isinstance(one, Mapping) else None
+    item = settings[keys[0]][keys[1]]
+    name = item.get("name") if isinstance(item, Mapping) else None
     return (str(name or keys[1] + 1), keys[2:]) if keys[0] in ("section", "table") else ("", keys)
 
 

@@ -1,4 +1,4 @@
-"""Raw material to canonical frames: files and folders in; lazy frames, refused lines and an account of each out."""
+"""Raw files and databases to canonical frames: lazy frames, refused lines and a report of each file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ from trackkit.sources.values import Clock
 
 __all__ = ["Format", "LoadReport", "RawLoad", "Since", "SourceReport", "formats", "read"]
 
-_SHOWN, _SEEN = 60, 190  # characters of a path, and of what was seen, in a message of at most three lines
-_TRIED = 50  # files that are asked what they come nearest to, where none is of a format
-_LOG_COLLAPSE_SECONDS = 60  # the platform's own importer merges repeated opens of one minute; exports went through it
+_SHOWN, _SEEN = 60, 190  # characters of a path and of a reason, in a message of at most three lines
+_TRIED = 50  # files compared with formats, if none is recognised
+_LOG_COLLAPSE_SECONDS = 60  # as the platform's own importer does, whose exports need no more
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Format:
 
 
 _OWN = {
-    one.name: one
-    for one in (
+    own.name: own
+    for own in (
         Format(
             redirection.NAME,
             "Adobe Campaign Classic, raw redirection log",
@@ -60,7 +60,10 @@ def formats() -> dict[str, Format]:
     'Amazon SES events: SNS notifications, raw delivery, Firehose, EventBridge'
     """
     declared = all_table_formats("database") | all_table_formats() | all_feeds()
-    return _OWN | {name: Format(name, one.what, one.recognised) for name, one in declared.items()}
+    return _OWN | {
+        name: Format(name, declared_format.what, declared_format.recognised)
+        for name, declared_format in declared.items()
+    }
 
 
 def read(
@@ -80,18 +83,18 @@ def read(
 
     They lie in `staging`. A database is named by a SQLAlchemy URL; `since` says how far earlier loads read it.
 
-    `timezone` is the zone of instants that carry no offset. `collapse_minutes` is the window in which a repeated
-    open counts once: 1 for raw logs, 0 for all else, unless given. `format` is a name, or the path of a map in TOML.
-    Of the declared formats, `dedupe` says which copies count once: `exact` ones, `loose` ones (the sender's own id may
-    differ) or `none`; `delivery_field` names the field that holds the delivery where the format has none, or `=name`.
-    `dates` says how dates are written that are not ISO: `day-first`, `month-first` or a form as `%d/%m/%Y`.
-    `progress` is told each file before it is read. `hiding` hides what is personal before any of it is on disk, but for
-    refused lines and the report, which are in memory only.
-    Errors: RequestError when the source, the format or the zone does not exist; DataError when nothing of the
-    source can be recognised. A bad line is never an error: it is in `quarantine`.
+    `timezone` is the zone of instants without an offset. `collapse_minutes` is the window in which a repeated open
+    counts once (default: 1 for raw logs, 0 for all else). `format` is a name, or the path of a TOML file.
+    For declared formats, `dedupe` says which copies count once: `exact`, `loose` (the sender's own id may differ) or
+    `none`; `delivery_field` names the delivery where the format has no field for it (or `=name`).
+    `dates` is the form of dates that are not ISO: `day-first`, `month-first` or one such as `%d/%m/%Y`.
+    `progress` is called with each file. `hiding` hides personal data before it is written to disk, except in refused
+    lines and the report, which are in memory only.
+    Raises RequestError if source, format or zone do not exist; DataError if nothing in the source is recognised. A bad
+    line is never an error: it is in `quarantine`.
     """
     options, hiding = FeedOptions(dedupe, delivery_field, dates), hiding or Hiding()
-    format, known_feeds, known_tables = _known(format)
+    format, known_feeds, known_tables = _candidates(format)
     _check_request(source, format, [*_OWN, *products(), *known_tables, *known_feeds], collapse_minutes)
     clock = Clock(timezone)
     if is_database(source):
@@ -101,31 +104,31 @@ def read(
         folder = _new_folder(staging)
         return read_database(str(source), folder, format, clock, seconds, since or Since(), progress, hiding)
     inside = staging.resolve()
-    found = [one for one in find(source) if inside not in one.path.resolve().parents]
+    files = [file for file in find(source) if inside not in file.path.resolve().parents]
     maps = file_maps(known_tables.values())
-    chosen = _with_siblings([(one, choose(one, maps, known_feeds, format)) for one in found])
-    known = [(one, choice) for one, choice in chosen if choice.format or choice.is_refused]
-    if not any(choice.format for _, choice in known):
+    chosen = _with_siblings([(file, choose(file, maps, known_feeds, format)) for file in files])
+    recognised = [(file, choice) for file, choice in chosen if choice.format or choice.is_refused]
+    if not any(choice.format for _, choice in recognised):
         raise DataError(_nothing_recognised(source, chosen, format))
-    load = _Load(_new_folder(staging), clock, collapse_minutes, options, hiding, is_single=len(found) == 1)
+    load = _Load(_new_folder(staging), clock, collapse_minutes, options, hiding, is_single=len(files) == 1)
     staged = []
-    for one, choice in sorted(known, key=lambda pair: not pair[1].extends):  # further columns first
+    for file, choice in sorted(recognised, key=lambda pair: not pair[1].extends):  # tables of further columns first
         if progress:
-            progress(one.relative)
-        staged.append(load.stage(Found(one.path, hiding.name(one.relative)), choice))
+            progress(file.relative)
+        staged.append(load.stage(Found(file.path, hiding.name(file.relative)), choice))
     reading.copies_note(staged, options)
-    ignored = {one.relative: choice.why for one, choice in chosen if not (choice.format or choice.is_refused)}
-    return combine(staged, LoadReport([one.report for one in staged], ignored_files=ignored))
+    ignored = {file.relative: choice.why for file, choice in chosen if not (choice.format or choice.is_refused)}
+    return combine(staged, LoadReport([part.report for part in staged], ignored_files=ignored))
 
 
 def _with_siblings(chosen: list[tuple[Found, Choice]]) -> list[tuple[Found, Choice]]:
-    """Choose the tables that come with the events of a format that is there."""
+    """Also choose the tables that accompany the events of a recognised format."""
     present = {choice.feed.name: choice.feed for _, choice in chosen if choice.feed}
-    return [(one, beside(one, choice, present.values())) for one, choice in chosen]
+    return [(file, beside(file, choice, present.values())) for file, choice in chosen]
 
 
-def _known(format: str) -> tuple[str, dict[str, Feed], dict[str, TableFormat]]:
-    """Return the formats that a file may be of, and the name of the one asked for, which may be a map of the user's."""
+def _candidates(format: str) -> tuple[str, dict[str, Feed], dict[str, TableFormat]]:
+    """Return the requested format, which may be a TOML file of the user's, and the feeds and tables to try."""
     if not format.endswith(".toml"):
         return format, all_feeds(), all_table_formats()
     if is_table_format(place := Path(format)):
@@ -151,14 +154,14 @@ def _new_folder(staging: Path) -> Path:
 
 @dataclass
 class _Load:
-    """A load of files: where their rows are put, and how they are read."""
+    """How the files of one load are read, and where their rows are put."""
 
     folder: Path
     clock: Clock
     collapse_minutes: float | None
     options: FeedOptions
     hiding: Hiding
-    is_single: bool  # one file alone: its fault is the load's
+    is_single: bool  # its fault is then the load's
     further: list[ExtensionTable] = field(default_factory=list)
 
     def stage(self, found: Found, choice: Choice) -> Staged:
@@ -166,7 +169,7 @@ class _Load:
             return _unreadable(found, choice, choice.why)
         try:
             staged = self._read(found, choice)
-        except DataError as error:  # one damaged file does not hold up the others
+        except DataError as error:  # a damaged file does not stop the others
             if self.is_single:
                 raise
             return _unreadable(found, choice, str(error))
@@ -179,7 +182,7 @@ class _Load:
         if choice.feed and choice.extends:
             return stage_extension(found, choice.feed, self.folder, self.further)
         if choice.feed:
-            further = [one for one in merged(self.further) if one.feed.name == choice.feed.name]
+            further = [table for table in merged(self.further) if table.feed.name == choice.feed.name]
             return reading.stage(found, choice.feed, *how, self.options, self.hiding, further)
         if choice.table_map:
             return tables.stage(found, choice.table_map, *how, self.hiding, self.options.dates)
@@ -203,22 +206,22 @@ def _unreadable(found: Found, choice: Choice, reason: str) -> Staged:
 
 
 def _nothing_recognised(source: str | Path, chosen: list[tuple[Found, Choice]], format: str) -> str:
-    """Say which file comes nearest to which format, and why it is not of it."""
+    """Say which file is nearest to which format, and why it does not match."""
     head = f"Nothing in {_end(str(source))} is of a format that can be read"
     if not chosen:
         return f"{head}: it holds no files."
-    # Of many files only some are asked: each is read again for it.
-    tried = [(choice.is_refused, choice.near(), one, choice) for one, choice in chosen[:_TRIED]]
-    _, near, one, choice = max(tried, key=lambda seen: (seen[0], bool(seen[1])))
-    seen = f"{choice.why}; nearest is {near}" if near else choice.why
+    # Not all of many files are compared, since each is read again for that.
+    compared = [(choice.is_refused, choice.near(), file, choice) for file, choice in chosen[:_TRIED]]
+    _, near, file, choice = max(compared, key=lambda rank: (rank[0], bool(rank[1])))
+    reason = f"{choice.why}; nearest is {near}" if near else choice.why
     more = f" ({len(chosen)} files, none nearer)" if len(chosen) > 1 else ""
     known = formats()
-    wanted = (
+    advice = (
         f"Recognised are {format}: {known[format].recognised}."
         if format in known
         else "`trackkit formats` lists what can be read."
     )
-    return f"{head}. {_end(one.relative)}: {seen[:_SEEN]}{more}. {wanted}"
+    return f"{head}. {_end(file.relative)}: {reason[:_SEEN]}{more}. {advice}"
 
 
 def _end(name: str) -> str:

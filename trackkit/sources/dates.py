@@ -13,7 +13,7 @@ from trackkit.errors import RequestError
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day-first", "month-first", "year-first"
 ASKED = f"'{DAY_FIRST}', '{MONTH_FIRST}', or a form as '%d/%m/%Y %H:%M'"
-OTHERWISE = (
+AMBIGUOUS = (
     "written in another way than 2025-03-25 08:00:00, and day and month cannot be told apart; "
     "--dates day-first or --dates month-first says which comes first"
 )
@@ -61,7 +61,7 @@ def _is_form(asked: str) -> bool:
     return "%" in asked and read.null_count() == 0
 
 
-def is_otherwise(text: pl.Expr) -> pl.Expr:
+def is_ambiguous(text: pl.Expr) -> pl.Expr:
     """Whether text is a date of two numbers and a year, of which none says which number is the day."""
     return text.str.contains(_NUMBERS)
 

@@ -1,4 +1,4 @@
-"""Which format a file is of, by its place and name first, then by its headers or its first lines; and why."""
+"""Detect the format of a file, by its folder and name first, then by its headers or first lines."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,15 +18,15 @@ from trackkit.sources.sheets import EXTENSIONS, dialect, is_parquet
 _LOG_NAME = re.compile(r"\.log(\.gz|\.zst)?$", re.IGNORECASE)
 _JSON_NAME = re.compile(r"\.(json|jsonl|ndjson)(\.gz|\.zst)?$", re.IGNORECASE)
 _ZIP = b"PK\x03\x04"
-_LEAST_HEADERS = 3  # so many headers must be known before headers alone name a table
+_LEAST_HEADERS = 3  # known headers needed to recognise a table by headers alone
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a file is: a format, the table map for a table file, and the reason; no format when it is not known.
+    """The detected format of a file, or None, with the reason, and the table map of a table file.
 
-    Without a format, `near` says, where it is asked, which one comes nearest and what it would need; `is_refused` is a
-    file that by its name is a table which it cannot be read as: a failure, where other files are just left alone.
+    Without a format, `near` returns the nearest one and what is missing; `is_refused` means that by its name the file
+    should be readable, so that this is a failure, while other files are ignored.
     """
 
     format: str | None
@@ -39,13 +39,13 @@ class Choice:
 
 
 def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], format: str = "auto") -> Choice:
-    """Return what a file is, among all formats or within the one named."""
+    """Detect the format of a file, among all formats or within the one named."""
     lower = found.path.name.lower()
     if _head(found).startswith(_ZIP):
         is_refused = lower.endswith(EXTENSIONS) or any(name.search(lower) for name in (_LOG_NAME, _JSON_NAME))
         return Choice(None, "a zip archive, as an .xlsx is too: unpack it, or save it as CSV", is_refused=is_refused)
     if format in feeds:
-        return _as_asked(found, feeds[format])
+        return _as_requested(found, feeds[format])
     if format in ("auto", redirection.NAME) and (chosen := _as_log(found, format)):
         return chosen
     if format in ("auto", content.NAME) and content.is_content(found):
@@ -55,11 +55,12 @@ def choose(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed], fo
         return replace(chosen, is_refused=chosen.is_refused or is_called)
     if not lower.endswith(EXTENSIONS):
         return _as_none(found)
-    return _as_table(found, [one for one in maps if format in ("auto", one.format)], feeds if format == "auto" else {})
+    of_format = [table_map for table_map in maps if format in ("auto", table_map.format)]
+    return _as_table(found, of_format, feeds if format == "auto" else {})
 
 
 def _as_none(found: Found) -> Choice:
-    """Leave a file alone; one that is called JSON, and holds something else, is a failure."""
+    """Ignore a file, but refuse one that is named JSON and is not."""
     if not found.path.stat().st_size:
         return Choice(None, "it is empty")
     if _JSON_NAME.search(found.path.name) and _head(found).strip():
@@ -67,7 +68,7 @@ def _as_none(found: Found) -> Choice:
     return Choice(None, "neither a log, a table nor message content")
 
 
-def _as_asked(found: Found, feed: Feed) -> Choice:
+def _as_requested(found: Found, feed: Feed) -> Choice:
     is_table = found.path.name.lower().endswith(EXTENSIONS)
     if (chosen := beside(found, Choice(None, "no table"), [feed])).format:
         return chosen
@@ -77,21 +78,23 @@ def _as_asked(found: Found, feed: Feed) -> Choice:
 
 
 def beside(found: Found, choice: Choice, feeds: Iterable[Feed]) -> Choice:
-    """Return what a file is, chosen anew among the tables that come with the events of the formats that are there.
+    """Reconsider a choice: the file may be a table that accompanies the events of recognised formats.
 
-    Such a table is told by its name, and where another format knows the name too, by more known headers.
+    It is recognised by its name or, if another format has a table of that name, by more known headers.
     """
     if choice.feed or not found.path.name.lower().endswith(EXTENSIONS):
         return choice
     feeds = list(feeds)
-    if (feed := next((one for one in feeds if extends(found, one)), None)) and not choice.format:
+    if (feed := next((candidate for candidate in feeds if extends(found, candidate)), None)) and not choice.format:
         return Choice(feed.name, f"further columns of the events of {feed.name}", feed=feed, extends=True)
-    own = set(names(found))
-    for one in [one for feed in feeds for one in siblings(feed) if own & set(map(plain_name, one.stems))]:
-        headers = _headers(found, one)
+    names_of_file = set(names(found))
+    tables = [table for feed in feeds for table in siblings(feed) if names_of_file & set(map(plain_name, table.stems))]
+    for candidate in tables:
+        headers = _headers(found, candidate)
         least = choice.table_map.count_known(headers) if choice.table_map else 0
-        if headers and not one.missing(headers) and one.count_known(headers) > least:
-            return Choice(one.format, f"named as '{one.name}', beside the events of {one.format}", one)
+        if headers and not candidate.missing(headers) and candidate.count_known(headers) > least:
+            why = f"named as '{candidate.name}', beside the events of {candidate.format}"
+            return Choice(candidate.format, why, candidate)
     return choice
 
 
@@ -115,7 +118,8 @@ def _as_log(found: Found, format: str) -> Choice | None:
 def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
     if is_parquet(found.path):
         return None
-    feed, why = recognise.of_lines(found.path, feeds)  # first, as an access log may be JSON too: hits leave no doubt
+    # Lines first: an access log may be JSON, but its hits are unmistakable.
+    feed, why = recognise.of_lines(found.path, feeds)
     if feed is None and framing.looks_like(_head(found)):
         try:
             feed, seen = recognise.of_records(found.path, feeds)
@@ -127,28 +131,28 @@ def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
 
 
 def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> Choice:
-    named = called(maps, names(found))
-    for one in named:
+    candidates = called(maps, names(found))
+    for table_map in candidates:
         try:
-            headers = dialect(found, one.count_known).headers
+            headers = dialect(found, table_map.count_known).headers
         except DataError:  # damaged, which its reader will say
-            return Choice(one.format, f"named as '{one.name}'", one)
-        if not one.missing(headers):
-            return Choice(one.format, f"named as '{one.name}', with its headers", one)
+            return Choice(table_map.format, f"named as '{table_map.name}'", table_map)
+        if not table_map.missing(headers):
+            return Choice(table_map.format, f"named as '{table_map.name}', with its headers", table_map)
     if feed := of_table(found, feeds):
         return Choice(feed.name, feed.recognised, feed=feed)
-    fitting = [(one.evidence(_headers(found, one)), one) for one in maps]
+    fitting = [(table_map.evidence(_headers(found, table_map)), table_map) for table_map in maps]
     best = max(fitting, key=lambda pair: pair[0], default=(0, None))
     if best[1] and best[0] >= _LEAST_HEADERS:
         return Choice(best[1].format, f"its headers are those of '{best[1].name}'", best[1])
-    if named:
-        return _without_its_columns(found, named[0])
+    if candidates:
+        return _without_its_columns(found, candidates[0])
     near = partial(_nearest, found, maps, feeds)
     return Choice(None, "its headers are those of no known table", near=near)
 
 
 def _without_its_columns(found: Found, named: TableMap) -> Choice:
-    """Refuse a file that is called as a table of the platform is, and has not what each of its rows must have."""
+    """Refuse a file that is named like a table but lacks required columns."""
     headers = _headers(found, named)
     lacking = named.missing(headers)
     why = f"named as '{named.name}', but without a column for {', '.join(lacking)}"
@@ -159,13 +163,20 @@ def _without_its_columns(found: Found, named: TableMap) -> Choice:
 
 
 def _nearest(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> str:
-    """Say which table the headers come nearest to, and what it would need; nothing where they come near to none."""
-    known = [(one.count_known(headers), one, one.missing(headers)) for one in maps if (headers := _headers(found, one))]
-    of_maps = [(count / len(one.fields), count, f"{one.format} '{one.name}'", lacking) for count, one, lacking in known]
-    ranked = [one for one in [*of_maps, *near_tables(found, feeds)] if one[1]]
+    """Say which table the headers are nearest to and what is missing; an empty text if near to none."""
+    counts = [
+        (table_map.count_known(headers), table_map, table_map.missing(headers))
+        for table_map in maps
+        if (headers := _headers(found, table_map))
+    ]
+    of_maps = [
+        (count / len(table_map.fields), count, f"{table_map.format} '{table_map.name}'", lacking)
+        for count, table_map, lacking in counts
+    ]
+    ranked = [rank for rank in [*of_maps, *near_tables(found, feeds)] if rank[1]]
     if not ranked:
         return ""
-    _, count, name, lacking = max(ranked, key=lambda one: (one[1], one[0]))
+    _, count, name, lacking = max(ranked, key=lambda rank: (rank[1], rank[0]))
     needs = f"without a column for {', '.join(lacking)}" if lacking else "too few to tell"
     return f"{name}: {count} of its headers, {needs}"
 

@@ -1,4 +1,4 @@
-"""Files as bytes: which ones a source holds, how they are packed, their first bytes, and mending broken ones."""
+"""Files as bytes: the files of a source, their compression and encoding, and repair of broken ones."""
 
 import codecs
 import glob
@@ -14,13 +14,12 @@ import pyarrow as pa
 from trackkit.errors import RequestError
 from trackkit.plain import encodable
 
-# Stands for a byte that is not UTF-8: a NUL can stand in no accepted log line, so it can be mistaken for nothing.
 CUT, LOST = "the file is cut here and the rest of it is lost", "the rest of the file cannot be read"
-NOT_UTF8 = "\ufffd\x00"
+NOT_UTF8 = "\ufffd\x00"  # replaces a byte that is not UTF-8; unmistakable, since no accepted line holds a NUL
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BLOCK = 1 << 22
 _TABLE = re.compile(r"(\.(csv|tsv|txt)(\.gz|\.zst)?|\.parquet)$", re.IGNORECASE)
-# The marks of encodings of two and four bytes a character; that of UTF-32 begins like one of UTF-16.
+# Byte-order marks; UTF-32 first, since its mark begins like that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -28,13 +27,13 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 _CODECS = {"UTF-32": "utf-32", "UTF-16": "utf-16", "UTF-16LE": "utf-16-le", "UTF-16BE": "utf-16-be"}
-_C1 = re.compile(rb"[\x80-\x9f]")  # controls in Latin-1, which no export holds; letters and signs in Windows-1252
-_CUT_LIMIT = 10_000  # characters that are kept of the line where a file is cut
+_C1 = re.compile(rb"[\x80-\x9f]")  # controls in Latin-1, which no export has; characters in Windows-1252
+_CUT_LIMIT = 10_000  # characters kept of the line where a file is cut
 
 
-# A log that was truncated while its server wrote on begins with a run of NUL bytes; a crash leaves one at its end.
+# A log truncated while its server writes begins with a run of NUL bytes; a crash leaves one at the end.
 _RUN = re.compile(rb"\x00{2,}")
-_BREAK = 16  # so many NUL bytes within a line end it: what follows is another line
+_BREAK = 16  # this many NUL bytes within a line end it
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -56,7 +55,7 @@ class Found:
 def find(source: str | Path) -> list[Found]:
     """Return the files of a file, a folder or a glob, in order of name.
 
-    Hidden ones are left out, and what a name with `_` sets aside; tables are not, as data views are called `_Sent.csv`.
+    Hidden files and names with a leading `_` are left out, except tables: data views are named `_Sent.csv`.
     """
     path = Path(source)
     if path.is_file():
@@ -67,14 +66,14 @@ def find(source: str | Path) -> list[Found]:
     if not matches:
         raise RequestError(f"There is no file, folder or match for {str(source)!r}; give one that exists.")
     base = _fixed_part(path)
-    files = {one.path: one for match in matches for one in _inside_or_self(match, base)}
+    files = {file.path: file for match in matches for file in _inside_or_self(match, base)}
     return list(files.values())
 
 
 def _fixed_part(pattern: Path) -> Path:
-    fixed = [part for part in pattern.parts]
-    stop = next((i for i, part in enumerate(fixed) if glob.has_magic(part)), len(fixed) - 1)
-    return Path(*fixed[:stop])
+    parts = pattern.parts
+    stop = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    return Path(*parts[:stop])
 
 
 def _inside_or_self(path: Path, base: Path) -> list[Found]:
@@ -83,33 +82,32 @@ def _inside_or_self(path: Path, base: Path) -> list[Found]:
 
 def _inside(folder: Path, base: Path) -> list[Found]:
     walk = os.walk(folder, onerror=_refuse)
-    files = sorted(path for place, _, names in walk for name in names if (path := Path(place, name)).is_file())
-    seen = ((path, path.relative_to(folder).parts) for path in files)
-    return [Found(p, encodable(p.relative_to(base).as_posix())) for p, parts in seen if not _is_left_out(*parts)]
+    files = sorted(path for parent, _, names in walk for name in names if (path := Path(parent, name)).is_file())
+    shown = [path for path in files if not _is_left_out(*path.relative_to(folder).parts)]
+    return [Found(path, encodable(path.relative_to(base).as_posix())) for path in shown]
 
 
 def _refuse(error: OSError) -> None:
-    """A folder that cannot be looked into would be missing from the figures without a word."""
+    """Raise, because the figures would silently lack an unreadable folder."""
     raise error
 
 
 def _is_left_out(*parts: str) -> bool:
     *folders, name = parts
-    return name[0] == "." or any(one[0] in "._" for one in folders) or (name[0] == "_" and not _TABLE.search(name))
+    return (
+        name[0] == "." or any(folder[0] in "._" for folder in folders) or (name[0] == "_" and not _TABLE.search(name))
+    )
 
 
 def packing(path: Path) -> str | None:
-    """Return `gzip`, `zstd` or None, by the first bytes (a name can lie)."""
+    """Return `gzip`, `zstd` or None, by the first bytes, not the name."""
     with path.open("rb") as file:
         first = file.read(4)
     return next((kind for magic, kind in _MAGIC.items() if first.startswith(magic)), None)
 
 
 def open_bytes(path: Path, errors: str = "trackkit-mark") -> "pa.NativeFile | Recoded":
-    """Open a plain, gzip or zstd file for reading its unpacked bytes; those of UTF-16 come as UTF-8.
-
-    `errors` says what becomes of what is no UTF-16: `strict` raises UnicodeDecodeError.
-    """
+    """Open a plain, gzip or zstd file, unpacked; UTF-16 is recoded to UTF-8, with `errors` as in `codecs`."""
     stream, wide = _unpacked(path), wide_encoding(path)
     return Recoded(stream, _CODECS[wide], errors) if wide else stream
 
@@ -119,15 +117,15 @@ def _unpacked(path: Path) -> pa.NativeFile:
 
 
 def wide_encoding(path: Path) -> str:
-    """Return `UTF-16`, `UTF-16LE` … where a file is written so, with or without a byte-order mark; else nothing."""
+    """Return `UTF-16`, `UTF-16LE` … of such a file, with or without a byte-order mark; else an empty text."""
     try:
         with _unpacked(path) as stream:
             first = stream.read(4096)
-    except (OSError, pa.ArrowException):  # a damaged pack, which its reader will say
+    except (OSError, pa.ArrowException):  # damaged, which its reader will report
         return ""
     if mark := next((name for mark, name in _MARKS.items() if first.startswith(mark)), ""):
         return mark
-    # Without a mark: of letters, digits and separators, every other byte is NUL.
+    # Without a mark, every other byte of ASCII characters is NUL.
     high, low = first[0::2], first[1::2]
     for name, empty, filled in (("UTF-16LE", low, high), ("UTF-16BE", high, low)):
         if len(first) >= 8 and not filled.count(0) and empty.count(0) > len(empty) // 2:
@@ -154,8 +152,8 @@ class Recoded(io.RawIOBase):
             ends = not block
             self._pending += self._decoder.decode(block, final=ends).encode()
         stop = len(self._pending) if size is None or size < 0 else size
-        given, self._pending = self._pending[:stop], self._pending[stop:]
-        return given
+        block, self._pending = self._pending[:stop], self._pending[stop:]
+        return block
 
     def close(self) -> None:
         """Close the file."""
@@ -164,22 +162,22 @@ class Recoded(io.RawIOBase):
 
 
 def text(path: Path) -> tuple[str, str]:
-    """Return the text of a small file, and its encoding where that had to be assumed."""
-    written = b"".join(blocks(path, Trouble()))
+    """Return the text of a small file, and its encoding if that is a guess."""
+    content = b"".join(blocks(path, Trouble()))
     try:
-        return written.decode("utf-8-sig"), ""
+        return content.decode("utf-8-sig"), ""
     except UnicodeDecodeError:
-        encoding = "Windows-1252" if _C1.search(written) else "Latin-1"
-        return written.decode(encoding, "replace"), encoding
+        encoding = "Windows-1252" if _C1.search(content) else "Latin-1"
+        return content.decode(encoding, "replace"), encoding
 
 
 @dataclass
 class Holes:
-    """Runs of NUL bytes in a file: they are passed over and counted. A single one is text, and refused as such."""
+    """Removes and counts runs of NUL bytes in a file. A single one stays, and its line is refused."""
 
     count: int = 0
-    _last: bytes = b"\n"  # the last byte handed on
-    _run: int = 0  # NUL bytes at the end of what was read, of which more may follow
+    _last: bytes = b"\n"  # the last byte returned
+    _run: int = 0  # NUL bytes at the end so far, which may go on
 
     def passed_over(self, block: bytes) -> bytes:
         """Return the next bytes without holes."""
@@ -198,16 +196,16 @@ class Holes:
             self._run, self._last = run.end() - run.start(), body[run.start() - 1 : run.start()]
             parts.append(self._filled(body[run.end() : run.end() + 1]))
             place = run.end()
-        rest = body[place:].rstrip(b"\x00")
-        self._run, self._last = len(body) - place - len(rest), rest[-1:]
-        return b"".join([*parts, rest])
+        last = body[place:].rstrip(b"\x00")
+        self._run, self._last = len(body) - place - len(last), last[-1:]
+        return b"".join([*parts, last])
 
     def rest(self) -> bytes:
-        """Return what is left at the end of the file: a single NUL byte is no hole."""
+        """Return the pending bytes at the end of the file: a single NUL byte is no hole."""
         return self._filled(b"\n")
 
     def _filled(self, following: bytes) -> bytes:
-        """Return what stands for the run that is over: nothing beside a line end, a line end for a long one."""
+        """Return the replacement of a completed run: nothing beside a line end, a line end for a long one."""
         size, self._run = self._run, 0
         if size < 2:
             return b"\x00" * size
@@ -219,7 +217,7 @@ class Holes:
 
     @property
     def notes(self) -> list[str]:
-        """What to say of them in a load report."""
+        """The note for a load report."""
         return [f"{self.count:,} NUL bytes, a hole in the file, were passed over"] if self.count else []
 
 
@@ -251,17 +249,17 @@ class Utf8Stream(io.RawIOBase):
 
 
 def head(path: Path, size: int = 1 << 16) -> bytes:
-    """Return the first unpacked bytes, as many as can be read of a broken file."""
-    gathered = bytearray()
+    """Return the first unpacked bytes, as far as a broken file can be read."""
+    content = bytearray()
     for block in blocks(path, Trouble(), sizes=(1 << 14, 1)):
-        gathered += block
-        if len(gathered) >= size:
+        content += block
+        if len(content) >= size:
             break
-    return bytes(gathered[:size])
+    return bytes(content[:size])
 
 
 def tail(path: Path, size: int = 16) -> bytes:
-    """Return the last unpacked bytes of a file that can be read."""
+    """Return the last unpacked bytes, as far as a broken file can be read."""
     end = b""
     for block in blocks(path, Trouble()):
         end = (end + block)[-size:]
@@ -270,19 +268,19 @@ def tail(path: Path, size: int = 16) -> bytes:
 
 @dataclass
 class Trouble:
-    """What stopped the reading of a packed file before its end, or None; and the holes in it, which are passed over."""
+    """Why a packed file could not be read to its end, or None; and the holes in it."""
 
     reason: str | None = None
     holes: Holes = field(default_factory=Holes)
 
 
 def blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...] = (_BLOCK, 4096, 1)) -> Iterator[bytes]:
-    """Yield the unpacked bytes up to the first fault, to the last byte: reads get smaller near it."""
+    """Yield all unpacked bytes before the first fault; reads get smaller near it."""
     for block in _raw_blocks(path, trouble, sizes):
-        if text := trouble.holes.passed_over(block):
-            yield text
-    if rest := trouble.holes.rest():
-        yield rest
+        if content := trouble.holes.passed_over(block):
+            yield content
+    if pending := trouble.holes.rest():
+        yield pending
 
 
 def _raw_blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...]) -> Iterator[bytes]:
@@ -301,14 +299,14 @@ def _raw_blocks(path: Path, trouble: Trouble, sizes: tuple[int, ...]) -> Iterato
 
 
 def hole_at_head(path: Path) -> list[str]:
-    """Return what to say in a load report of a file that begins with NUL bytes; nothing where it does not."""
+    """Return the note for a load report if a file begins with NUL bytes."""
     trouble = Trouble()
     next(blocks(path, trouble, (1 << 16,)), None)
     return trouble.holes.notes
 
 
 def decoded(blocks: Iterable[bytes]) -> Iterator[str]:
-    """Yield the text of bytes that come in blocks; what is not UTF-8 becomes `NOT_UTF8`."""
+    """Yield the text of blocks of bytes; invalid UTF-8 becomes `NOT_UTF8`."""
     decoder = codecs.getincrementaldecoder("utf-8")("trackkit-mark")
     for block in blocks:
         yield decoder.decode(block)
@@ -316,22 +314,19 @@ def decoded(blocks: Iterable[bytes]) -> Iterator[str]:
 
 
 def skip(stream: "pa.NativeFile | io.RawIOBase", count: int) -> None:
-    """Pass over the first bytes of a stream that can only be read forward."""
+    """Skip the first bytes of a stream that cannot seek."""
     while count and (block := stream.read(min(count, _BLOCK))):
         count -= len(block)
 
 
 @dataclass(frozen=True)
 class Mended:
-    """A readable UTF-8 copy of a broken file; `cut` is the last line where the file was cut, `reason` says how.
-
-    `encoding` is that which the file was assumed to have where it is not UTF-8.
-    """
+    """A readable UTF-8 copy of a broken file."""
 
     path: Path
-    cut: str | None
-    reason: str | None
-    encoding: str = ""
+    cut: str | None  # the incomplete last line of a truncated file
+    reason: str | None  # of the truncation
+    encoding: str = ""  # a guess, if not UTF-8
 
     @property
     def notes(self) -> list[str]:
@@ -340,37 +335,36 @@ class Mended:
 
 
 def mend(path: Path, into: Path, allow_latin1: bool) -> Mended:
-    """Copy what can be read of a file to `into`, unpacked and in UTF-8.
+    """Copy the readable part of a file to `into`, unpacked and in UTF-8; memory is bounded, however long a line is.
 
-    Bytes that are not UTF-8 become `NOT_UTF8`; where Windows-1252 or Latin-1 is allowed and explains them better, they
-    are read so. However long a line is, memory stays bounded.
+    Invalid UTF-8 becomes `NOT_UTF8`, or is read as Windows-1252 or Latin-1 if these are allowed and more plausible.
     """
-    encoding = _of_one_byte(path) if allow_latin1 and not wide_encoding(path) else ""
+    encoding = _single_byte_encoding(path) if allow_latin1 and not wide_encoding(path) else ""
     decoder = codecs.getincrementaldecoder(encoding or "utf-8")("trackkit-mark")
-    trouble, cut, whole = Trouble(), None, 0
+    trouble, cut, end_of_lines = Trouble(), None, 0
     with into.open("wb+") as copy:
         for block in blocks(path, trouble):
-            written = decoder.decode(block).encode()
-            if (end := written.rfind(b"\n")) >= 0:
-                whole = copy.tell() + end + 1
-            copy.write(written)
+            content = decoder.decode(block).encode()
+            if (end := content.rfind(b"\n")) >= 0:
+                end_of_lines = copy.tell() + end + 1
+            copy.write(content)
         copy.write(decoder.decode(b"", final=True).encode())
         if trouble.reason is not None:
-            copy.seek(whole)
+            copy.seek(end_of_lines)
             cut = copy.read(4 * _CUT_LIMIT).decode("utf-8", "ignore")[:_CUT_LIMIT]
-            copy.truncate(whole)
+            copy.truncate(end_of_lines)
     return Mended(into, cut, trouble.reason, encoding)
 
 
-def _of_one_byte(path: Path) -> str:
-    """Return the encoding of one byte a character that a file has: where most bytes beyond ASCII are no UTF-8."""
+def _single_byte_encoding(path: Path) -> str:
+    """Return the single-byte encoding of a file whose bytes beyond ASCII are mostly invalid UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")("trackkit-mark")
-    broken = sound = 0
+    invalid = valid = 0
     has_c1 = False
     for block in blocks(path, Trouble()):
         text = decoder.decode(block)
-        bad = text.count(NOT_UTF8)
-        broken += bad
-        sound += len(text) - len(text.encode("ascii", "ignore")) - bad
+        replaced = text.count(NOT_UTF8)
+        invalid += replaced
+        valid += len(text) - len(text.encode("ascii", "ignore")) - replaced
         has_c1 = has_c1 or bool(_C1.search(block))
-    return ("Windows-1252" if has_c1 else "Latin-1") if broken > sound else ""
+    return ("Windows-1252" if has_c1 else "Latin-1") if invalid > valid else ""

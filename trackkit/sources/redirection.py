@@ -1,6 +1,6 @@
 """The raw redirection log: one tab-separated line per hit, checked against the platform's published pattern.
 
-Blank lines are not lines: they are neither read nor refused, but they count in the numbering of lines.
+Blank lines are skipped, but count in the numbering of lines.
 """
 
 from pathlib import Path
@@ -18,12 +18,12 @@ from trackkit.sources.staging import STAGED, Staged, handed_on, quarantine_frame
 from trackkit.sources.values import Clock
 
 NAME = "adobe_redirection_log"
-# [[:print:]] is every character but the controls, as the C library has it in a UTF-8 locale; letters and digits are
-# ASCII. Beyond the published pattern, what follows the x of the log id must be hexadecimal, at least one digit.
+# [[:print:]] is every character but the controls, as in a UTF-8 locale of the C library; letters and digits are
+# ASCII. Stricter than the published pattern, hexadecimal digits must follow the x of the log id.
 _PRINT = r"[^\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]*"
 _HEX, _ADDRESS = r"[0-9a-fA-F]*", r"[0-9a-fA-F.:]*"
 _CHAINED = "an address, alone or followed by a comma and the forwarded-for chain"
-# Each field: its name, its form, and the form in words.
+# Of each field: its name, pattern, and the pattern in words.
 _FORMS = (
     ("log id", r"[0-9A-Za-z]{2}x[0-9a-fA-F]+", "two characters, x and hexadecimal digits"),
     ("instant", r"[0-9T:.-]*", "digits and T : . -"),
@@ -35,11 +35,7 @@ _FORMS = (
     ("message format", _PRINT, "printable"),
     ("extra parameters", _PRINT, "printable"),
     ("user agent", _PRINT, "printable"),
-    (
-        "IP address",
-        rf"{_ADDRESS}(?:,{_PRINT})?",
-        "an address, alone or followed by a comma and the forwarded-for chain",
-    ),
+    ("IP address", rf"{_ADDRESS}(?:,{_PRINT})?", _CHAINED),
 )
 _FIELDS = [name for name, *_ in _FORMS]
 CHECK = "^" + r"\t".join(form for _, form, _ in _FORMS) + rf"(?:\t{_PRINT})?$"
@@ -49,8 +45,8 @@ _IDS = ("log id", "broadlog id", "delivery id", "url id")
 def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int, hiding: Hiding) -> Staged:
     """Read one raw log into Parquet in `folder`: event rows, web_event rows, refused lines and the report.
 
-    Streamed: memory does not grow with the file, nor with a line. A log cut short is read up to the cut; the cut line
-    is refused, and so is one that is too long.
+    Streamed: memory grows neither with the file nor with a line. A truncated log is read up to the cut; the cut line
+    is refused, as are lines that are too long.
     """
     target = staged_path(folder, "parquet")
     report, log = SourceReport(found.relative, NAME, "event"), Lines(found.path)
@@ -63,13 +59,13 @@ def stage(found: Found, folder: Path, clock: Clock, collapse_seconds: int, hidin
     report.read += len(log.aside)
     report.quarantined += len(log.aside)
     report.assumptions += log.holes.notes
-    bad = pl.concat([_refused_lines(rows, report), quarantine_frame(log.aside, report)])
+    quarantine = pl.concat([_refused_lines(rows, report), quarantine_frame(log.aside, report)])
     events = _events(rows.filter(pl.col("refused").is_null()), report, collapse_seconds)
-    return Staged(report, {"event": events, **_web_events(rows, report, folder)}, bad)
+    return Staged(report, {"event": events, **_web_events(rows, report, folder)}, quarantine)
 
 
 def looks_like(first: bytes) -> bool:
-    """Return whether some line among the first bytes of a file is a line of a redirection log."""
+    """Return whether the first bytes of a file hold a line of a redirection log."""
     lines = pl.Series("line", first.decode("utf-8", "replace").splitlines(), dtype=pl.String)
     return bool(lines.str.contains(CHECK).any())
 
@@ -95,14 +91,14 @@ def _sink(lines: pl.LazyFrame, target: Path, clock: Clock, hiding: Hiding) -> No
         .with_columns(local=values.log_instant(pl.col("instant")), **hexadecimal)
         .with_columns(**{"log id value": values.hexadecimal(pl.col("number"))})
     )
-    unreal = [_lost(pl.col("instant"), pl.col("local"))]
-    unreal += [_lost(pl.col(name), pl.col(f"{name} value")) for name in _IDS]
-    parsed = parsed.with_columns(accepted=pl.col("matches") & ~pl.any_horizontal(unreal))
+    out_of_range = [_unparsed(pl.col("instant"), pl.col("local"))]
+    out_of_range += [_unparsed(pl.col(name), pl.col(f"{name} value")) for name in _IDS]
+    parsed = parsed.with_columns(accepted=pl.col("matches") & ~pl.any_horizontal(out_of_range))
     kinds = kinds_of("event") | {"parameters": "line", "refused": "text"}
     hiding.rows(parsed.select(**_columns(clock)), kinds).sink_parquet(target, **STAGED)
 
 
-def _lost(text: pl.Expr, value: pl.Expr) -> pl.Expr:
+def _unparsed(text: pl.Expr, value: pl.Expr) -> pl.Expr:
     return (text != "") & value.is_null()
 
 
@@ -136,9 +132,9 @@ def _key(name: str) -> pl.Expr:
 
 
 def _address() -> pl.Expr:
-    written = pl.col("IP address")
-    chained = written.str.contains(",", literal=True)
-    return pl.when(chained).then(pl.when(chained).then(written).str.extract(r"^([^,]*)")).otherwise(written)
+    cell = pl.col("IP address")
+    is_chained = cell.str.contains(",", literal=True)
+    return pl.when(is_chained).then(pl.when(is_chained).then(cell).str.extract(r"^([^,]*)")).otherwise(cell)
 
 
 def _text(text: pl.Expr) -> pl.Expr:
@@ -146,9 +142,12 @@ def _text(text: pl.Expr) -> pl.Expr:
 
 
 def _events(accepted: pl.LazyFrame, report: SourceReport, collapse_seconds: int) -> pl.LazyFrame:
-    here = accepted.collect_schema()
+    available = accepted.collect_schema()
     columns = {
-        **{name: pl.col(name) if name in here else pl.lit(None, dtype) for name, dtype in schema.EVENT.sourced.items()},
+        **{
+            name: pl.col(name) if name in available else pl.lit(None, dtype)
+            for name, dtype in schema.EVENT.sourced.items()
+        },
         "collapse_seconds": pl.lit(collapse_seconds, pl.Int32),
         "source": pl.lit(report.format),
         "source_file": pl.lit(report.path),
@@ -171,7 +170,7 @@ def _count(report: SourceReport, rows: pl.LazyFrame, clock: Clock) -> None:
 
 
 def _web_events(rows: pl.LazyFrame, report: SourceReport, folder: Path) -> dict[str, pl.LazyFrame]:
-    """Return the hits that carry a tag, an amount or articles; what is no number is left empty and counted."""
+    """Return the hits with a tag, an amount or articles; values that are no numbers become null and are counted."""
     parameters = values.extra_parameters(pl.col("parameters"))
     hits = rows.filter(pl.col("parameters").is_not_null()).select(
         "event_id",
@@ -191,13 +190,15 @@ def _web_events(rows: pl.LazyFrame, report: SourceReport, folder: Path) -> dict[
     target = staged_path(folder, "parquet")
     hits.sink_parquet(target, **STAGED)
     web = pl.scan_parquet(target, glob=False)
-    no_amount, no_articles = _lost(text, pl.col("amount")), _lost(pl.col("article_text"), pl.col("articles"))
+    no_amount = _unparsed(text, pl.col("amount"))
+    no_articles = _unparsed(pl.col("article_text"), pl.col("articles"))
     wrong = {
         "'amount' that are no number": no_amount & ~money.is_too_large(text),
         f"'amount' that are {money.TOO_LARGE}": no_amount & money.is_too_large(text),
         "'article' that are no number": no_articles,
     }
-    counts = web.select(pl.len(), **{name: lost.sum() for name, lost in wrong.items()}).collect().row(0, named=True)
+    sums = {name: is_wrong.sum() for name, is_wrong in wrong.items()}
+    counts = web.select(pl.len(), **sums).collect().row(0, named=True)
     report.assumptions += [f"{counts[name]:,} values of {name} were left empty" for name in wrong if counts[name]]
     return {"web_event": web.select(handed_on("web_event"))} if counts["len"] else {}
 
@@ -210,27 +211,27 @@ def _refused_lines(rows: pl.LazyFrame, report: SourceReport) -> pl.DataFrame:
 
 def _reason() -> pl.Expr:
     count, line = pl.col("parts").list.len(), pl.col("line")
-    given = f"{len(_FIELDS)} fields expected, got {{}}"
+    wrong_count = f"{len(_FIELDS)} fields expected, got {{}}"
     reasons: list[pl.Expr] = [
         pl.when(line.str.contains(NOT_UTF8, literal=True)).then(pl.lit("not UTF-8")),
         pl.when(line.str.contains("\x00", literal=True)).then(pl.lit("the line holds a NUL byte")),
-        pl.when(count < len(_FIELDS)).then(pl.format(given, count)),
-        pl.when(count > len(_FIELDS) + 1).then(pl.format(given, count)),
+        pl.when(count < len(_FIELDS)).then(pl.format(wrong_count, count)),
+        pl.when(count > len(_FIELDS) + 1).then(pl.format(wrong_count, count)),
     ]
-    reasons += [_field_reason(place, *form) for place, form in enumerate(_FORMS)]
+    reasons += [_field_reason(index, *form) for index, form in enumerate(_FORMS)]
     return pl.coalesce(*reasons, pl.lit("the forwarded-for chain is not printable"))
 
 
-def _field_reason(place: int, name: str, form: str, expected: str) -> pl.Expr:
-    text = pl.col("parts").list.get(place, null_on_oob=True)
+def _field_reason(index: int, name: str, form: str, expected: str) -> pl.Expr:
+    text = pl.col("parts").list.get(index, null_on_oob=True)
     shown = text.str.head(100)
     misshapen = pl.when(~text.str.contains(f"^{form}$"))
     reason = misshapen.then(pl.format(f"the {name} '{{}}' is not {expected}", shown))
     if name == "instant":
-        absent = _lost(text, values.log_instant(text))
-        return pl.coalesce(reason, pl.when(absent).then(pl.format("the instant '{}' does not exist", shown)))
+        does_not_exist = _unparsed(text, values.log_instant(text))
+        return pl.coalesce(reason, pl.when(does_not_exist).then(pl.format("the instant '{}' does not exist", shown)))
     if name in _IDS:
         digits = text.str.slice(3) if name == "log id" else text
-        large = _lost(digits, values.hexadecimal(digits))
-        return pl.coalesce(reason, pl.when(large).then(pl.format(f"the {name} '{{}}' exceeds 64 bits", shown)))
+        is_too_large = _unparsed(digits, values.hexadecimal(digits))
+        return pl.coalesce(reason, pl.when(is_too_large).then(pl.format(f"the {name} '{{}}' exceeds 64 bits", shown)))
     return reason

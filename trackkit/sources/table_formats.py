@@ -1,6 +1,6 @@
-"""Formats of several tables as data: the grammar of their maps (TOML), its checks, and what a `TableMap` is made of.
+"""Formats of several tables, declared in TOML: their grammar, its checks, and the `TableMap`s made from them.
 
-`docs/formats.md` explains it. Maps are in `formats`, beside this module, and in `formats/` of the working folder.
+See `docs/formats.md`. The TOML files are in `formats`, beside this module, and in `formats/` of the working folder.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -61,7 +61,7 @@ Sql = Annotated[str, AfterValidator(_sql)]
 
 
 class ColumnHeaders(Strict):
-    """Where a column is found, and what its cells hold where its name does not say it."""
+    """The headers of a column, and the kind of its cells unless its name implies it."""
 
     headers: list[str] = []
     otherwise: list[str] = []  # headers of a second column that fills the gaps of the first
@@ -69,16 +69,16 @@ class ColumnHeaders(Strict):
 
 
 class DerivedColumn(Strict):
-    """A value that SQL has no function for."""
+    """A value made by a function that SQL does not have."""
 
     function: Literal["digest", "code", "name", "currency", "currency_beside"]
     of: str | list[str]
-    words: str = ""  # code, name: the column whose words or names they are
-    prefix: str = ""  # a text put before
+    words: str = ""  # for code and name: the list of words or names to use
+    prefix: str = ""  # a text put in front
 
     @property
     def columns(self) -> list[str]:
-        """The columns that it is made of."""
+        """The columns it is made from."""
         return [self.of] if isinstance(self.of, str) else self.of
 
 
@@ -86,22 +86,22 @@ Columns = dict[str, ColumnHeaders | list[str]]
 
 
 class JoinedTable(Strict):
-    """A table of the same database that gives each row further columns, if it is there."""
+    """A table of the same database joined to each row, if it exists."""
 
     table: str
-    on: Annotated[dict[str, str], Field(min_length=1)]  # a column of the rows, and the one of this table that equals it
-    columns: Annotated[dict[str, str], Field(min_length=1)]  # what a column is called among the rows' own, and here
+    on: Annotated[dict[str, str], Field(min_length=1)]  # a column of the rows: the equal column of this table
+    columns: Annotated[dict[str, str], Field(min_length=1)]  # the new name of a column: its name in this table
 
 
 class TableSection(Strict):
-    """One table of a format: which files it is, and which header is which column of a canonical table."""
+    """One table of a format: its files, and the headers of each column of a canonical table."""
 
     name: str
     table: Annotated[str, AfterValidator(_table)]
-    like: str = ""  # a table above, of which everything holds that is not said anew
-    files: list[str] = []  # further names of its files
-    family: str = ""  # what names of further files of its kind hold
-    by_name: bool = False  # its headers alone do not tell it
+    like: str = ""  # an earlier table, whose settings hold unless overridden
+    files: list[str] = []  # further names of files
+    family: str = ""  # a part of the names of further files of its kind
+    by_name: bool = False  # its headers do not identify it
     ids: list[str] | None = None
     required: list[str] = []
     columns: Columns = {}
@@ -111,25 +111,25 @@ class TableSection(Strict):
     recipient: Columns = {}
     user_agent: Columns = {}
     derive: dict[str, DerivedColumn | bool | int | Sql] = {}
-    # Where it is a table of a database, which is called as the first word of `name`:
-    # Columns that say when a row came or changed, `a | b` the first that is there; a table without one is read wholly.
+    # For a table of a database, whose name is the first word of `name`:
+    # columns of when a row was added or changed, `a | b` the first that exists; without one all rows are read.
     dated: list[str] = []
-    needed: list[str] = []  # columns without which it is not read, besides the required ones
-    where: dict[str, str | bool] = {}  # the text that a column must hold; true for any
+    needed: list[str] = []  # columns without which it is not read, besides required ones
+    where: dict[str, str | bool] = {}  # the value that a column must have; true for any
     join: list[JoinedTable] = []
-    notes: list[str] = []  # what the load report says of it
-    tells: str = ""  # what of its deliveries is not known as long as it is not read
-    targets: list[str] = []  # the platform: further tables of its kind, each with numbers of its own, of other targets
+    notes: list[str] = []  # for the load report
+    tells: str = ""  # what is unknown of its deliveries unless it is read
+    targets: list[str] = []  # the platform: further tables like it for other targets, with ids of their own
 
     def listed(self) -> Iterator[tuple[str, str, ColumnHeaders]]:
-        """Yield each column with the name of the other table that it is of, if any."""
-        own = {name: getattr(self, name) for name in ("link", "delivery", "failure", "recipient", "user_agent")}
-        for table, columns in {"": self.columns, **own}.items():
+        """Yield each column with the name of its table, if that is another one."""
+        of_others = {name: getattr(self, name) for name in ("link", "delivery", "failure", "recipient", "user_agent")}
+        for table, columns in {"": self.columns, **of_others}.items():
             for name, column in columns.items():
                 yield table, name, column if isinstance(column, ColumnHeaders) else ColumnHeaders(headers=column)
 
     @model_validator(mode="after")
-    def _names_what_is_there(self) -> Self:
+    def _check_names(self) -> Self:
         known = [f"{table}.{name}" if table else name for table, name, _ in self.listed()]
         _require(self.required, known, "'required' names")
         for name, rule in self.derive.items():
@@ -149,14 +149,14 @@ def _used(rule: DerivedColumn | bool | int | str) -> list[str]:
     return [] if isinstance(rule, bool | int) or rule.startswith("=") else pl.sql_expr(rule).meta.root_names()
 
 
-def _require(names: Iterable[str], known: list[str], what: str) -> None:
+def _require(names: Iterable[str], known: list[str], subject: str) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f"{what} {name!r}, which is no column here.{did_you_mean(name, known)}")
+            raise ValueError(f"{subject} {name!r}, which is no column here.{did_you_mean(name, known)}")
 
 
 class Recognise(Strict):
-    """How files or databases of the format are recognised: in words, and a database by tables that it has."""
+    """How the format is recognised: in words, and, for a database, by its tables."""
 
     because: str
     tables: list[str] = []
@@ -172,33 +172,33 @@ class TableFormat(Strict):
     source: str = ""
     zone: Zone | None = None
     recognise: Recognise
-    ids: list[str] = []  # columns that hold whole numbers or UUIDs; other ids are texts
-    untold: str = ""  # what no table of a database tells of deliveries
-    # Lists of headers: `titles.label` stands for one of them among headers, and `linked.delivery` for the titles of the
-    # key of a linked table: its name, alone or with the title of its key (`titles.key`) in brackets.
+    ids: list[str] = []  # columns of whole numbers or UUIDs; other ids are texts
+    untold: str = ""  # what is unknown of deliveries, whichever tables are read
+    # Lists of headers: `titles.label` among headers stands for any in the list; `linked.delivery` for the key of a
+    # linked table: its name, alone or followed by the title of the key (`titles.key`) in brackets.
     titles: dict[str, list[str]] = {}
     words: dict[str, dict[int, list[str]]] = {}
     table: list[TableSection] = Field(min_length=1)
 
     @model_validator(mode="before")
     @classmethod
-    def _completed(cls, written: Any) -> Any:
-        """Fill in each table what it has of the one that it is like."""
-        tables = written.get("table") if isinstance(written, dict) else None
-        if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
-            return written
-        whole: dict[str, dict[str, Any]] = {}
-        for one in tables:
-            if (like := one.get("like")) and like not in whole:
-                raise ValueError(f"no table {like!r} stands above.{did_you_mean(str(like), whole)}")
-            whole[str(one.get("name"))] = _merged(whole[like], one) if like else one
-        return {**written, "table": list(whole.values())}
+    def _with_inherited(cls, settings: Any) -> Any:
+        """Complete each table that is `like` another."""
+        tables = settings.get("table") if isinstance(settings, dict) else None
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            return settings
+        completed: dict[str, dict[str, Any]] = {}
+        for table in tables:
+            if (like := table.get("like")) and like not in completed:
+                raise ValueError(f"no table {like!r} stands above.{did_you_mean(str(like), completed)}")
+            completed[str(table.get("name"))] = _merged(completed[like], table) if like else table
+        return {**settings, "table": list(completed.values())}
 
     @model_validator(mode="after")
-    def _has_its_lists(self) -> Self:
+    def _check_lists(self) -> Self:
         if self.engine == "database" and not self.recognise.tables:
             raise ValueError("a database needs 'tables' in 'recognise': those that say that it is of this format")
-        headers = chain.from_iterable(one.headers for table in self.table for *_, one in table.listed())
+        headers = chain.from_iterable(column.headers for table in self.table for *_, column in table.listed())
         _require_list("titles", [name for header in headers for name in _titles(header)], self.titles)
         for table in self.table:
             rules = [rule for rule in table.derive.values() if isinstance(rule, DerivedColumn)]
@@ -220,42 +220,42 @@ class TableFormat(Strict):
     @cached_property
     def tables(self) -> dict[str, TableSection]:
         """The tables by name."""
-        return {one.name: one for one in self.table}
+        return {section.name: section for section in self.table}
 
     @cached_property
     def maps(self) -> dict[str, TableMap]:
         """The map of each table, by its name."""
-        return {one.name: self._map(one) for one in self.table}
+        return {section.name: self._map(section) for section in self.table}
 
-    def _map(self, one: TableSection) -> TableMap:
-        fields = [field for listed in one.listed() for field in self._fields(one, *listed)]
-        named = {field.inner for field in fields}
-        for name in one.derive:  # a column of another table that no header holds
+    def _map(self, section: TableSection) -> TableMap:
+        fields = [field for listed in section.listed() for field in self._fields(section, *listed)]
+        inner_names = {field.inner for field in fields}
+        for name in section.derive:  # a column of another table that no header holds
             table, _, column = name.rpartition(".")
-            if table and name not in named:
+            if table and name not in inner_names:
                 fields.append(TableField(column, _kind_by_schema(table, column), (), table=table))
         return TableMap(
-            one.name,
+            section.name,
             self.name,
-            one.table,
+            section.table,
             tuple(fields),
-            stems=(one.name, *one.files),
-            family=one.family,
-            by_name=one.by_name,
-            derive={name: self._expression(rule) for name, rule in one.derive.items()},
-            unknown_type=_UNKNOWN_TYPES.get(one.table),
+            stems=(section.name, *section.files),
+            family=section.family,
+            by_name=section.by_name,
+            derive={name: self._expression(rule) for name, rule in section.derive.items()},
+            unknown_type=_UNKNOWN_TYPES.get(section.table),
             zone=self.zone,
             key_titles=tuple(self.titles.get("key", ())),
         )
 
-    def _fields(self, one: TableSection, table: str, name: str, column: ColumnHeaders) -> Iterator[TableField]:
-        ids = self.ids if one.ids is None else one.ids
-        kind = column.kind or ("id" if name in ids else _kind_by_schema(table or one.table, name))
+    def _fields(self, section: TableSection, table: str, name: str, column: ColumnHeaders) -> Iterator[TableField]:
+        ids = self.ids if section.ids is None else section.ids
+        kind = column.kind or ("id" if name in ids else _kind_by_schema(table or section.table, name))
         headers = list(chain.from_iterable(map(self._headers, column.headers)))
-        is_required = (f"{table}.{name}" if table else name) in one.required
+        is_required = (f"{table}.{name}" if table else name) in section.required
         words = self.codes.get(name, {}) if kind == "code" else {}
-        for some in filter(None, (headers, column.otherwise)):
-            yield TableField(name, kind, tuple(some), is_required, words, table)
+        for alternatives in filter(None, (headers, column.otherwise)):
+            yield TableField(name, kind, tuple(alternatives), is_required, words, table)
 
     def _headers(self, written: str) -> list[str]:
         names = [name for titles in _titles(written) for name in self.titles[titles]] or [written]
@@ -265,13 +265,13 @@ class TableFormat(Strict):
 
     def _expression(self, rule: DerivedColumn | bool | int | str) -> pl.Expr:
         if isinstance(rule, DerivedColumn):
-            made = self._made(rule)
-            return pl.lit(rule.prefix) + made if rule.prefix else made
+            expression = self._function(rule)
+            return pl.lit(rule.prefix) + expression if rule.prefix else expression
         if isinstance(rule, str) and not rule.startswith("="):
             return pl.sql_expr(rule)
         return pl.lit(rule[1:] if isinstance(rule, str) else rule)
 
-    def _made(self, rule: DerivedColumn) -> pl.Expr:
+    def _function(self, rule: DerivedColumn) -> pl.Expr:
         text = pl.col(rule.columns[0])
         functions: dict[str, Callable[[], pl.Expr]] = {
             "digest": lambda: values.digest(*rule.columns),
@@ -283,21 +283,21 @@ class TableFormat(Strict):
         return functions[rule.function]()
 
 
-def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    both = {key: {**base[key], **value} for key, value in own.items() if isinstance(value, dict) and key in base}
-    return {**base, "files": [], **own, **both}
+def _merged(base: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {key: {**base[key], **value} for key, value in section.items() if isinstance(value, dict) and key in base}
+    return {**base, "files": [], **section, **merged}
 
 
 def _titles(header: str) -> list[str]:
-    """Return the list of `[titles]` that a header stands for, if it is no header."""
+    """Return the name of the list of `[titles]` that a header stands for, if any."""
     kind, _, name = header.partition(".")
     return [name] if kind in ("titles", "linked") and name else []
 
 
-def _require_list(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+def _require_list(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f"there are no {what} {name!r}.{did_you_mean(name, list(known))}")
+            raise ValueError(f"there are no {kind} {name!r}.{did_you_mean(name, list(known))}")
 
 
 def _kind_by_schema(table: str, column: str) -> Any:
@@ -305,22 +305,22 @@ def _kind_by_schema(table: str, column: str) -> Any:
     return "amount" if dtype == schema.MONEY else _KIND_OF_TYPE.get(dtype, "text")
 
 
-def is_table_format(place: Path) -> bool:
-    """Return whether the map of a TOML file is one of several tables."""
+def is_table_format(path: Path) -> bool:
+    """Return whether a TOML file declares a format of several tables."""
     try:
-        return "\n[[table]]" in place.read_text("utf-8-sig").replace("\r", "")
+        return "\n[[table]]" in path.read_text("utf-8-sig").replace("\r", "")
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def read_table_format(place: Path) -> TableFormat:
-    """Return the tables of a TOML file; RequestError names the file, the key and the nearest valid word."""
-    return toml.read(place, TableFormat)
+def read_table_format(path: Path) -> TableFormat:
+    """Return the format of a TOML file; RequestError names the file, the key and the nearest valid word."""
+    return toml.read(path, TableFormat)
 
 
 @cache
 def built_in(name: str) -> TableFormat:
-    """Return a format of several tables of the package.
+    """Return a built-in format of several tables.
 
     >>> built_in("mailchimp").maps["member"].table
     'recipient'
@@ -329,12 +329,12 @@ def built_in(name: str) -> TableFormat:
 
 
 def all_table_formats(engine: Literal["tables", "database"] = "tables") -> dict[str, TableFormat]:
-    """Return the formats of several tables, of files or of databases, by name: the package's, then the user's own."""
-    places = [place for folder in (BUILT_IN, LOCAL) for place in sorted(folder.glob("*.toml"))]
-    formats = {one.name: one for one in map(read_table_format, filter(is_table_format, places))}
-    return {name: one for name, one in formats.items() if one.engine == engine}
+    """Return the formats of several tables, of files or databases, by name: built-in ones, then the user's."""
+    paths = [path for folder in (BUILT_IN, LOCAL) for path in sorted(folder.glob("*.toml"))]
+    formats = {format_.name: format_ for format_ in map(read_table_format, filter(is_table_format, paths))}
+    return {name: format_ for name, format_ in formats.items() if format_.engine == engine}
 
 
 def file_maps(formats: Iterable[TableFormat]) -> list[TableMap]:
     """Return the maps of all tables of formats."""
-    return [table_map for one in formats for table_map in one.maps.values()]
+    return [table_map for format_ in formats for table_map in format_.maps.values()]

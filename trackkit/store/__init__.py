@@ -2,18 +2,18 @@
 
 What is where, in the order of the data:
 
-- `ingest`: one load, from its sources to its commit; which files were loaded before.
-- `pseudonyms`, `masks`: what is hidden of people before anything is written.
-- `dedupe`: what makes a load exactly-once: copies of events, repeated opens, newer rows in the place of older ones.
-- `rewrite`: which deliveries a load touches, read and put back a bounded number at a time (`partition`: rows on disk
-  meanwhile); `reconcile`: how they are settled, large ones in pieces.
-- `enrich`, `implied`, `user_agents`: the derived columns, messages that only events tell of, browsers and devices.
-- `layout`, `datafile`, `lake`: what is on disk, its tables, buckets and files, and the transaction over them; `damage`:
-  what is lost or cut of it.
+- `ingest`: one load, from its sources to its commit; fingerprints of the files loaded before.
+- `pseudonyms`, `masks`: hide personal data before anything is written.
+- `dedupe`: exactly-once loading: copies of events, repeated opens, newer rows replacing older ones.
+- `rewrite`: reads the deliveries that a load touches and writes them back, in chunks; `reconcile`: settles them, large
+  ones in pieces; `partition`: rows kept on disk in between.
+- `enrich`, `implied`, `user_agents`: derived columns, messages known only from events, browsers and devices.
+- `layout`, `datafile`, `lake`: tables, buckets and files on disk, and the transaction over them; `damage`: lost or
+  truncated files.
 - `locking`: one writer at a time, by a lock file or a lease.
-- `removal`, `forget`: which rows are to be forgotten, and their removal from everything that holds them.
+- `removal`, `forget`: which rows to forget, and their removal from every file.
 
-Opening a store imports polars and deltalake, nothing else; loading brings the rest.
+Opening a store imports only polars and deltalake; loading imports the rest.
 """
 
 import json
@@ -47,15 +47,15 @@ if TYPE_CHECKING:
 __all__ = ["Store", "answered", "load", "open_store"]
 
 SETTINGS = ("timezone",)
-_ASKED = 4  # times, while removals come between
-_IMPORTING = threading.RLock()  # two threads that import modules of one package at once find them half made
+_ATTEMPTS = 4  # to answer a question while removals delete the files it reads
+_IMPORTING = threading.RLock()  # threads that import from one package at once may see half-initialised modules
 T = TypeVar("T")
 Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
 
 
 class _Texts(Mapping[str, pl.LazyFrame]):
-    """The tables of a commit as they are kept, each opened when it is first asked for."""
+    """The tables of a commit as stored (enumerations as text), each opened on first use."""
 
     def __init__(self, lake: Lake, commit: Commit) -> None:
         self._lake = lake
@@ -78,28 +78,28 @@ class _Texts(Mapping[str, pl.LazyFrame]):
         return len(self._versions)
 
     def files(self, table: str) -> list[str]:
-        """The files of a table; none of one that no load brought."""
+        """Return the files of a table; none if no load brought it."""
         return self._lake.files(table, self._versions[table]) if table in self else []
 
     @cached_property
     def counted(self) -> Counted | None:
-        """Counts of the events whose files hold them, and the other events; None where files are far."""
+        """Counts from the files that hold them, and the events of all other files; None for a remote store."""
         if not self._lake.is_local:
             return None
         counts = read_counts(self.files("event"))
-        rest = self._lake.stored("event", self._versions["event"], but=counts)
-        return Counted(pl.concat(counts.values()), rest.select(*schema.EVENT.schema)) if counts else None
+        uncounted = self._lake.stored("event", self._versions["event"], but=counts)
+        return Counted(pl.concat(counts.values()), uncounted.select(*schema.EVENT.schema)) if counts else None
 
 
 class _Frames(_Texts):
-    """The same tables with their columns of the types that the schema declares."""
+    """The same tables with the column types that the schema declares."""
 
     def __getitem__(self, table: str) -> pl.LazyFrame:
         return super().__getitem__(table).with_columns(as_declared(table))
 
 
 class _Loads(Sequence[dict[str, Any]]):
-    """The loads up to a commit, read when they are first looked at."""
+    """The loads up to a commit, read on first use."""
 
     def __init__(self, lake: Lake, commit: Commit) -> None:
         self._lake, self._commit = lake, commit
@@ -124,15 +124,15 @@ class _Loads(Sequence[dict[str, Any]]):
 class Store:
     """Canonical tables in a folder or under an object-store URL.
 
-    Questions read the snapshot that was newest when the store was first asked, and again after its own loads;
-    `snapshot()` takes the newest. Loading creates a store that does not exist; reading one raises RequestError.
+    Questions read the snapshot that was newest at the first question or after this store's own last load;
+    `snapshot()` takes the newest. Loading creates a missing store; reading one raises RequestError.
     """
 
     def __init__(self, location: str, timezone: str | None = None) -> None:
         self.location, self._timezone = location, timezone
         self._lake = Lake(location)
         self._current: Snapshot | None = None
-        self._number = 0  # of the commit that the snapshot is of
+        self._number = 0  # of the snapshot's commit
 
     def snapshot(self) -> Snapshot:
         """Return the tables as the last load left them; later loads do not change them."""
@@ -159,7 +159,7 @@ class Store:
 
     @property
     def timezone(self) -> str:
-        """The platform's time zone: as this store was opened, else as it is kept, else UTC."""
+        """The platform's time zone: the one this store was opened with, else the stored one, else UTC."""
         if self._timezone:
             return self._timezone
         if self._current:
@@ -175,22 +175,22 @@ class Store:
         return as_of
 
     def verify(self) -> int:
-        """Read every file of the last commit, which takes as long as they are large; return how many there are.
+        """Read every file of the last commit (slow for a large store); return how many there are.
 
-        Raises DamagedError, a DataError, that names the file which is lost or cannot be read.
+        Raises DamagedError, a DataError, naming the file that is lost or unreadable.
         """
         self.snapshot()
         require_whole(self._lake)
         return verify(self._lake)
 
     def require_whole(self) -> None:
-        """Raise DataError where something of the store is lost, cut or of a newer make, naming the file."""
+        """Raise DataError, naming the file, if part of the store is lost, truncated or from a newer version."""
         require_whole(self._lake)
 
     def set(self, name: str, value: str) -> None:
         """Change a setting of the store: `timezone`, the platform's time zone.
 
-        Raises RequestError for an unknown setting or time zone, and where there is no store.
+        Raises RequestError for an unknown setting or time zone, or a missing store.
         """
         if name not in SETTINGS:
             raise RequestError(f"A store has no setting {name!r}.{did_you_mean(name, SETTINGS)}")
@@ -209,19 +209,19 @@ class Store:
         return self._tables.scan(table)
 
     def stored(self, table: str) -> pl.LazyFrame:
-        """Return the lazy frame of a table as it is kept: enumerations as text, which spares a pass over them."""
+        """Return the lazy frame of a table as stored: enumerations as text, which saves casting them."""
         return self._tables.stored(table)
 
     def has(self, table: str) -> bool:
-        """Return whether any load brought this table; a question on a missing one answers null, never 0."""
+        """Return whether any load brought this table; figures on a missing one are null, never 0."""
         return self._tables.has(table)
 
     def files(self, table: str) -> list[str] | None:
-        """Return the Parquet files that the rows of a canonical table are in, those of `scan`."""
+        """Return the Parquet files behind `scan` of a canonical table."""
         return self._tables.files(table)
 
     def counted(self) -> Counted | None:
-        """Return counts of the events whose files hold them, and the other events."""
+        """Return counts from the files that hold them, and the events of all other files."""
         return self._tables.counted()
 
     @property
@@ -236,7 +236,7 @@ class Store:
 
     @property
     def watermarks(self) -> dict[str, str]:
-        """By delivery, the load that last changed anything known of it: what was made before that is out of date."""
+        """By delivery, the load that last changed anything about it: reports made before that are out of date."""
         commit = self._lake.last_commit()
         if commit is None or WATERMARK not in commit.versions:
             return {}
@@ -257,23 +257,23 @@ class Store:
     ) -> "LoadReport":
         """Load files, folders, globs or databases in one commit, exactly once; return what became of every line.
 
-        `timezone` is the zone of instants without an offset, the platform's unless given; a new store keeps it as that.
-        `collapse_minutes` is the window in which repeated opens count once (1 for raw logs, 0 for exports, unless
-        given); `progress(done, total, label)` is told how far it is.
-        Of events of declared formats, `dedupe` says which copies count once (`exact`, `loose`: the sender's own id may
-        differ, `none`), and `delivery_field` which field names the delivery where the format has none (`=name`: all).
-        `dates` says how dates are written that are not ISO and in doubt: `day-first`, `month-first`, or a form as
+        `timezone` is the zone of instants without an offset, by default the platform's; a new store keeps it as such.
+        `collapse_minutes` is the window in which repeated opens count once (default: 1 for raw logs, 0 for exports);
+        `progress(done, total, label)` is called as the load advances.
+        For events of declared formats, `dedupe` says which copies count once (`exact`; `loose`: the sender's own id
+        may differ; `none`), and `delivery_field` names the delivery where the format has no field for it (`=name`:
+        one for all). `dates` is the form of ambiguous dates: `day-first`, `month-first`, or one such as
         `%d/%m/%Y %H:%M`.
-        A database is named by a SQLAlchemy URL; of its tables is read what is newer than the last load, and the
-        `overlap_days` before that again, for rows that came late; None reads everything again.
-        `pseudonyms` hides addresses, with the key of the loads before, or shortens IP addresses.
-        Files and sources of which nothing could be read are in the report's `failures`, and hold up no others.
-        Raises DataError where the only source is refused: then, as after any interruption, the store is as it was.
+        A database is named by a SQLAlchemy URL; rows newer than the last load are read, and those of the
+        `overlap_days` before it again, for late rows; None reads everything again.
+        `pseudonyms` hides addresses, with the key of earlier loads, or shortens IP addresses.
+        Files and sources that cannot be read are in the report's `failures` and do not stop the others.
+        Raises DataError if the only source is refused; then, as after any interruption, the store is unchanged.
         """
         with _IMPORTING:
             from trackkit.store.ingest import ingest
 
-        asked = {
+        options = {
             "format": format,
             "timezone": timezone or self.timezone,
             "collapse_minutes": collapse_minutes,
@@ -282,7 +282,7 @@ class Store:
             "dates": dates,
         }
         overlap = None if overlap_days is None else timedelta(days=overlap_days)
-        report = ingest(self._lake, [fspath(source) for source in sources], asked, progress, overlap, pseudonyms)
+        report = ingest(self._lake, [fspath(source) for source in sources], options, progress, overlap, pseudonyms)
         self._current = None
         return report
 
@@ -294,21 +294,21 @@ class Store:
         keep: Keep | None = None,
         dry_run: bool = False,
     ) -> "ForgetReport":
-        """Remove, in one commit and with its history, what is older than `before` (by table), or one person.
+        """Remove, in one commit and with its history, rows older than `before` (by table), or one person's.
 
         `keep(tables, deliveries)` measures what is to survive as (delivery_id, metric, value); see `retention.forget`,
-        which also knows periods and rendered reports. Snapshots taken before cannot be read afterwards.
-        Raises RequestError where there is no store.
+        which also handles periods and rendered reports. Earlier snapshots become unreadable.
+        Raises RequestError if there is no store.
         """
         with _IMPORTING:
             from trackkit.store.forget import forget
             from trackkit.store.removal import Old, Person
 
         self.snapshot()
-        cuts = {name: moment(at, self.timezone, name).astimezone(UTC) for name, at in (before or {}).items()}
+        cutoffs = {name: moment(at, self.timezone, name).astimezone(UTC) for name, at in (before or {}).items()}
         report = forget(
             self._lake,
-            lambda tables, files: Person(tables, recipient, address) if before is None else Old(tables, cuts, files),
+            lambda tables, files: Person(tables, recipient, address) if before is None else Old(tables, cutoffs, files),
             keep and (lambda deliveries: keep(self.snapshot(), deliveries)),
             dry_run,
         )
@@ -323,25 +323,24 @@ class Store:
             return f"<p>Store {escape(self.location)}: nothing was loaded yet.</p>"
         current = self._current or self.snapshot()
         when = f"{current.as_of:%Y-%m-%d %H:%M} UTC"
-        return f"<p>Store {escape(self.location)}, {len(current.loads)} loads, the last at {when}</p>" + (
-            current._repr_html_()
-        )
+        heading = f"<p>Store {escape(self.location)}, {len(current.loads)} loads, the last at {when}</p>"
+        return heading + current._repr_html_()
 
 
 def open_store(location: str | PathLike[str], timezone: str | None = None) -> Store:
     """Open a store in a folder or under a URL; it need not exist before the first `ingest`.
 
-    `timezone` stands in place of the one that the store keeps: of days, hours, and instants without an offset.
+    `timezone` overrides the stored one, for days, hours, and instants without an offset.
     """
     return Store(fspath(location), timezone)
 
 
 def answered(store: Store, question: Callable[[Store], T]) -> T:
-    """Answer a question of a store; where a removal deletes the files that it reads, ask what is there now.
+    """Answer a question about a store; if a removal deletes files meanwhile, retry on the newest snapshot.
 
-    Raises RequestError where that happens again and again.
+    Raises RequestError if that keeps happening.
     """
-    for _ in range(_ASKED):
+    for _ in range(_ATTEMPTS):
         try:
             return question(store)
         except FileNotFoundError:
@@ -363,8 +362,8 @@ def load(
 ) -> Snapshot:
     """Read raw logs and exports into memory, settled and enriched, without keeping a store.
 
-    Options: those of `Store.ingest`. Out: the canonical tables as a `Snapshot`, whose only load holds the report. For
-    data that memory holds.
+    Options: those of `Store.ingest`. Returns the canonical tables as a `Snapshot`, whose only load holds the report.
+    For data that fits in memory.
     """
     with tempfile.TemporaryDirectory(prefix="trackkit-") as folder:
         store = Store(f"{folder}/store")

@@ -1,7 +1,7 @@
-"""Files of a Delta table: written by polars, described in Delta's log, and of events with their counts inside.
+"""Files of a Delta table: written by polars, described in Delta's log; files of events hold their own counts.
 
-A question about whole deliveries is answered by those few numbers of each file. Files of other writers and of earlier
-versions, and those of so many deliveries that counts are hardly shorter than the rows, have none: their rows are read.
+Questions about whole deliveries are answered from these counts. Files of other writers or earlier versions, and those
+of so many deliveries that counts would hardly be shorter than the rows, have none: their rows are read.
 """
 
 import base64
@@ -22,15 +22,11 @@ from trackkit.engine.snapshot import COUNTED_BY
 from trackkit.store.layout import BUCKET, as_texts
 
 ROWS_PER_GROUP = 250_000
-LONGEST_BOUND = 64  # characters of a least or greatest value: the log is read whole, and ids may be any text
+LONGEST_BOUND = 64  # characters of a bound in the log: the log is read in full, and ids may be any text
 
 
 def add_files(table: Path, rows: pl.DataFrame, columns: list[str]) -> list[AddAction]:
-    """Write rows, in order of their bucket, a file for each; return the actions that add them to the table.
-
-    In: `columns`, texts, are those whose bounds the log has. Until a commit holds the actions the files count for
-    nothing, and a later load deletes them.
-    """
+    """Write rows, sorted by bucket, a file per bucket; return the actions that add them, with bounds of `columns`."""
     runs = rows.select(pl.col(BUCKET).rle()).unnest(BUCKET).with_columns(first=pl.col("len").cum_sum() - pl.col("len"))
     return [
         _add_file(table, rows.slice(first, height).drop(BUCKET), bucket, columns)
@@ -39,24 +35,24 @@ def add_files(table: Path, rows: pl.DataFrame, columns: list[str]) -> list[AddAc
 
 
 def _add_file(table: Path, rows: pl.DataFrame, bucket: int, columns: list[str]) -> AddAction:
-    place = f"{BUCKET}={bucket}/{uuid4()}.zstd.parquet"
-    path = table / place
+    file = f"{BUCKET}={bucket}/{uuid4()}.zstd.parquet"
+    path = table / file
     path.parent.mkdir(parents=True, exist_ok=True)
     counts = file_counts(rows) if table.name == schema.EVENT.name else {}
     rows.write_parquet(
         path, compression="zstd", compression_level=1, row_group_size=ROWS_PER_GROUP, metadata=counts or None
     )
-    now = int(time.time() * 1000)
-    return AddAction(place, path.stat().st_size, {BUCKET: str(bucket)}, now, True, _statistics(rows, columns))
+    milliseconds = int(time.time() * 1000)
+    return AddAction(file, path.stat().st_size, {BUCKET: str(bucket)}, milliseconds, True, _statistics(rows, columns))
 
 
 def files_of(table: DeltaTable) -> pl.DataFrame:
-    """Return what the log has of each file of a table: path, partition, num_records, and bounds by column."""
+    """Return the files in a table's log: path, partition, num_records, and bounds by column."""
     return pl.DataFrame(table.get_add_actions(flatten=True))
 
 
 def bounds(files: pl.DataFrame) -> pl.DataFrame | None:
-    """Return the same as polars' readers want it: of each text how many are null, the least and the greatest."""
+    """Return the same as polars' readers take it: of each text column the null count, least and greatest."""
     texts = files.select(cs.string() & cs.starts_with("min.")).columns
     columns = [pl.col("num_records").cast(pl.UInt32).alias("len")]
     for name in (text.removeprefix("min.") for text in texts):
@@ -66,7 +62,7 @@ def bounds(files: pl.DataFrame) -> pl.DataFrame | None:
 
 
 def _statistics(rows: pl.DataFrame, columns: list[str]) -> str:
-    """The number of rows, and of each column its bounds and its nulls, as the log has them."""
+    """The number of rows, and the bounds and nulls of each column, as Delta's log has them."""
     ends = rows.select(pl.col(columns).min().name.prefix("least "), pl.col(columns).max().name.prefix("greatest "))
     values = ends.row(0, named=True)
     least = {name: values[f"least {name}"] for name in columns if values[f"least {name}"] is not None}
@@ -80,12 +76,12 @@ def _statistics(rows: pl.DataFrame, columns: list[str]) -> str:
 
 
 def _not_below(text: str) -> str:
-    """The text, or a short one that stands behind it."""
+    """The text, or a short text that sorts after it."""
     return text if len(text) <= LONGEST_BOUND else text[:LONGEST_BOUND] + "\U0010ffff"
 
 
 COUNTS = "trackkit.counts"  # in the file's own metadata
-MOST_COUNTS = 5_000  # of a file: rows of counts, some ten bytes each, which every reader of the file passes
+MOST_COUNTS = 5_000  # rows of counts in a file, about ten bytes each, which every reader of the file passes
 _SUMS = list(schema.FIRSTS)
 _MONEY, _ARTICLES = ("amount", "sale"), ("articles", "sold")  # as `rollup` has them; a refund is an amount but no sale
 _KNOWN = [f"known {name}" for name in (*_MONEY, *_ARTICLES)]
@@ -99,7 +95,7 @@ _SHAPE = (
 
 
 def file_counts(events: pl.DataFrame) -> dict[str, str]:
-    """Return the counts that a file of these events holds; none where some are not marked, or have no sum."""
+    """Return the counts for a file of these events; empty if some are unmarked or cannot be summed."""
     is_odd = ~(pl.col("amount").abs() < schema.LARGEST_AMOUNT).fill_null(True)
     if events.select(pl.any_horizontal(pl.col(schema.MARKS).is_null().any(), is_odd.any())).item():
         return {}
@@ -114,7 +110,7 @@ def file_counts(events: pl.DataFrame) -> dict[str, str]:
 
 
 def _values(events: pl.DataFrame) -> pl.DataFrame:
-    """The sums of the few rows that have an amount, or articles."""
+    """The sums over the few rows with an amount or articles."""
     rows = events.lazy().filter(pl.any_horizontal(pl.col("amount", "articles").is_not_null()))
     amount, articles = pl.col("amount").cast(schema.MONEY, strict=False), pl.col("articles")
     is_refund = (pl.col("amount") < 0).fill_null(False)
@@ -134,9 +130,8 @@ def _values(events: pl.DataFrame) -> pl.DataFrame:
 def read_counts(paths: Sequence[str]) -> dict[str, pl.DataFrame]:
     """Return the counts of the files that hold them, by path: a row for each delivery, type and control flag.
 
-    Columns: `COUNTED_BY`; `rows`; the sums of each of `schema.FIRSTS`, and of `amount`, `sale`, `articles` and `sold`
-    (`metrics.VALUES`); of these four also how many rows know them, `known amount` and so on; `first currency` and `last
-    currency` of the amounts. What a file of an earlier version does not hold is null.
+    Columns: `COUNTED_BY`; `rows`; the sums of `schema.FIRSTS` and of `metrics.VALUES`; of the latter also the number of
+    known values (`known amount` …); `first currency` and `last currency`. Counts that an older file lacks are null.
     """
     texts = {path: pl.read_parquet_metadata(path).get(COUNTS) for path in paths}
     return {path: _read_counts(text) for path, text in texts.items() if text is not None}

@@ -1,11 +1,10 @@
-"""One thing that happened counts once, whatever is loaded how often and in which order.
+"""Deduplication: everything counts once, however often and in whichever order files are loaded.
 
-Copies of an event merge, and repeated opens are set aside. Settling settled rows again, with or without new ones, gives
-what settling everything at once gives: so a store settles only the deliveries that a load touches.
+Copies of an event are merged, and repeated opens set aside. Settling is idempotent and incremental, so that a load
+settles only the deliveries that it touches.
 
-In all other tables newer rows take the place of older ones. A table's own file states its rows; other files tell of
-them in passing (an event names the URL of its link), and what is stated wins. The order of loads matters only for a
-table that is stated twice: there the last load wins.
+In all other tables newer rows replace older ones. A value stated by a table's own file wins over one gleaned from
+another file (an event names the URL of its link). Only between files that state the same row does the last load win.
 """
 
 from collections import Counter
@@ -22,37 +21,36 @@ from trackkit.schema import Table
 from trackkit.store.layout import FILLED, MESSAGE_KEY, by_column
 from trackkit.store.partition import NUMBER, partitioned
 
-IS_NEW = "is_new"  # the row came with this load; rows without the column are all new
-FILE = "file"  # number of the file, in its load, that is about the row; null: gleaned elsewhere, or there before
-# Bit i of `filled` of an event: its value of FILLABLE[i] is from the copy of an export.
+IS_NEW = "is_new"  # the row is from this load; without the column, all are
+FILE = "file"  # number, in its load, of the file that states the row; null: gleaned, or stored before
+# Bit i of `filled` of an event: its FILLABLE[i] is from an export's copy.
 FILLABLE = ["message_id", "occurred_at", "recipient_id", "person_id", "link_id", "reported_type", "raw_event_type"]
 FILLABLE += ["message_format", "user_agent", "ip"]
-FROM_MESSAGE = 1 << 30  # bit of FILLED: the recipient is the message's, and enrichment will take it again
+FROM_MESSAGE = 1 << 30  # bit of `filled`: the recipient is the message's (enrichment sets it)
 _GROUP = ["delivery_id", "event_id"]
 _KEY = [*_GROUP, "log_server"]
 _WHOSE = [*MESSAGE_KEY, "person_id"]
 _TIME = ["occurred_at", "event_id", "log_server"]
-_PLACE = ["source_file", "source_row", "source", FILE]  # where a row was read stays together
-# Enumerations, whose least value is the first that is declared.
-_DECLARED = {name: dtype for name, dtype in schema.EVENT.sourced.items() if isinstance(dtype, pl.Enum)}
+_ORIGIN = ["source_file", "source_row", "source", FILE]  # taken together, from one copy
+# The least value of an enumeration is the first declared.
+_ENUMS = {name: dtype for name, dtype in schema.EVENT.sourced.items() if isinstance(dtype, pl.Enum)}
 
 
 def merge_copies(events: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per log id and server within a delivery; `is_new` holds where no copy was there before.
+    """Return one row per log id and server within a delivery; `is_new` means that no copy was stored before.
 
-    A row without delivery belongs to the one that its log id has elsewhere, if that is one. Copies that differ (a
-    damaged line) give the smallest value of each column. A row of a table export has no server: it is a copy of the raw
-    row with its log id, fills the nulls of that row, and its smaller `collapse_seconds` holds. Where two servers used
-    that log id, it cannot say which it means and fills neither. Rows without log id are copies of nothing.
+    A row without delivery takes the only one that its log id has elsewhere. Where copies differ (a damaged line), the
+    smallest value of each column is taken. A row of a table export has no server: it fills the nulls of the raw row
+    with its log id, unless two servers used that id, and the smaller `collapse_seconds` holds.
     """
     rows = events
     for name, default in ((IS_NEW, pl.lit(True)), (FILLED, pl.lit(0, pl.Int32))):
         rows = rows.with_columns((pl.col(name).fill_null(default) if name in rows.columns else default).alias(name))
     if rows["delivery_id"].null_count():
-        least, largest = (pl.col("delivery_id").min(), pl.col("delivery_id").max())
-        elsewhere = pl.when(_has_id() & (least == largest).over("event_id")).then(least.over("event_id"))
-        rows = rows.with_columns(delivery_id=pl.coalesce("delivery_id", elsewhere))
-    if not rows.select((_has_id() & pl.col("event_id").hash().is_duplicated()).any()).item():  # seen at once
+        least, largest = pl.col("delivery_id").min(), pl.col("delivery_id").max()
+        of_copies = pl.when(_has_id() & (least == largest).over("event_id")).then(least.over("event_id"))
+        rows = rows.with_columns(delivery_id=pl.coalesce("delivery_id", of_copies))
+    if not rows.select((_has_id() & pl.col("event_id").hash().is_duplicated()).any()).item():  # fast path
         return rows
     is_copied = _has_id() & (pl.len().over(_GROUP) > 1)
     single, copied = rows.filter(~is_copied), rows.filter(is_copied)
@@ -64,10 +62,10 @@ def _has_id() -> pl.Expr:
 
 
 def _merged(copied: pl.DataFrame) -> pl.DataFrame:
-    values = [name for name in copied.columns if name not in (*_KEY, *_PLACE, IS_NEW)]
-    place = [name for name in _PLACE if name in copied.columns]
-    copied = copied.with_columns(pl.col(name).cast(dtype) for name, dtype in _DECLARED.items())
-    first = pl.col(place).sort_by("source_file", "source_row", nulls_last=True).first()
+    values = [name for name in copied.columns if name not in (*_KEY, *_ORIGIN, IS_NEW)]
+    origin = [name for name in _ORIGIN if name in copied.columns]
+    copied = copied.with_columns(pl.col(name).cast(dtype) for name, dtype in _ENUMS.items())
+    first = pl.col(origin).sort_by("source_file", "source_row", nulls_last=True).first()
     aggregates = [pl.col(values).min(), first, pl.col(IS_NEW).all()]
     single = pl.concat([_own_part(copied), _export_part(copied)]).group_by(_KEY).agg(aggregates)
     single = single.with_columns(
@@ -76,8 +74,8 @@ def _merged(copied: pl.DataFrame) -> pl.DataFrame:
     )
     is_export = pl.col("log_server").is_null()
     exports, raw = single.filter(is_export), single.filter(~is_export)
-    alone = exports.filter(pl.col("servers") == 0)
-    return pl.concat([alone, _filled(raw, exports.filter(pl.col("servers") == 1))])
+    unmatched = exports.filter(pl.col("servers") == 0)
+    return pl.concat([unmatched, _filled(raw, exports.filter(pl.col("servers") == 1))])
 
 
 def _is_filled(name: str) -> pl.Expr:
@@ -86,13 +84,13 @@ def _is_filled(name: str) -> pl.Expr:
 
 
 def _own_part(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows as their own source gave them: without what an export or a message has filled in."""
-    own = [pl.when(~_is_filled(name)).then(name).alias(name) for name in FILLABLE]
-    return rows.with_columns(*own, pl.lit(0, pl.Int32).alias(FILLED))
+    """Rows as their own source has them, without values filled in from an export or a message."""
+    values = [pl.when(~_is_filled(name)).then(name).alias(name) for name in FILLABLE]
+    return rows.with_columns(*values, pl.lit(0, pl.Int32).alias(FILLED))
 
 
 def _export_part(rows: pl.DataFrame) -> pl.DataFrame:
-    """What exports gave to rows that were merged before, as the rows of an export."""
+    """The values that exports filled into rows merged before, as rows of an export."""
     bits = pl.col(FILLED) & ~pl.lit(FROM_MESSAGE, pl.Int32)
     exported = [pl.when((bits & 1 << i) != 0).then(name).alias(name) for i, name in enumerate(FILLABLE)]
     part = rows.filter(bits != 0).with_columns(*exported, pl.lit(None, pl.String).alias("log_server"))
@@ -100,24 +98,23 @@ def _export_part(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _filled(raw: pl.DataFrame, exports: pl.DataFrame) -> pl.DataFrame:
-    exported = exports.select(*_GROUP, **{f"given {name}": name for name in (*FILLABLE, IS_NEW)})
+    exported = exports.select(*_GROUP, **{f"exported {name}": name for name in (*FILLABLE, IS_NEW)})
     both = raw.join(exported, on=_GROUP, how="left", nulls_equal=True)
-    is_given = [pl.col(name).is_null() & pl.col(f"given {name}").is_not_null() for name in FILLABLE]
-    bits = [pl.when(exported).then(pl.lit(1 << i, pl.Int32)).otherwise(0) for i, exported in enumerate(is_given)]
+    fills = [pl.col(name).is_null() & pl.col(f"exported {name}").is_not_null() for name in FILLABLE]
+    bits = [pl.when(is_filled).then(pl.lit(1 << i, pl.Int32)).otherwise(0) for i, is_filled in enumerate(fills)]
     return both.with_columns(
-        *(pl.coalesce(name, f"given {name}").alias(name) for name in FILLABLE),
+        *(pl.coalesce(name, f"exported {name}").alias(name) for name in FILLABLE),
         pl.sum_horizontal(bits).cast(pl.Int32).alias(FILLED),
-        (pl.col(IS_NEW) & pl.col(f"given {IS_NEW}").fill_null(True)).alias(IS_NEW),
+        (pl.col(IS_NEW) & pl.col(f"exported {IS_NEW}").fill_null(True)).alias(IS_NEW),
     ).select(raw.columns)
 
 
 def set_repeats_aside(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split events, which are taken away, into those that count and the repeated opens, each in the order of the rows.
+    """Split events into those that count and repeated opens, in their order; the frame passed in is emptied.
 
-    Per message of a delivery and person (an unknown person is one person), in order of time: an open less than its
-    `collapse_seconds` after the last open that counts does not count. Opens without message or instant always count.
-    Of opens of one instant the least log id counts, then server, then the least of all else: any choice
-    would do that is the same in any order of the rows.
+    Per message and person (unknown counts as one person), an open less than its `collapse_seconds` after the last
+    counted open does not count. Opens without message or instant always count. Ties are broken by log id, server and
+    the other columns, so that the order of rows does not matter.
     """
     is_repeat = _repeated_opens(events)
     collapsed = events.filter(is_repeat)
@@ -126,13 +123,13 @@ def set_repeats_aside(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
 
 
 def _repeated_opens(events: pl.DataFrame) -> pl.Series:
-    """Which of the events are repeated opens."""
+    """A mask of the repeated opens among events."""
     kind = "event_type" if "event_type" in events.columns else "reported_type"
     is_open = (pl.col(kind) == "opened") & pl.col("message_id").is_not_null() & pl.col("occurred_at").is_not_null()
     lean = events.lazy().select(*MESSAGE_KEY, "occurred_at", "collapse_seconds", is_open=is_open)
     lean = lean.with_row_index("row").filter("is_open")
-    near = _near(lean.sort(*MESSAGE_KEY, "occurred_at"))
-    rows = lean.join(near, on=MESSAGE_KEY, how="semi", nulls_equal=True).select("row").collect()["row"]
+    candidates = _close_opens(lean.sort(*MESSAGE_KEY, "occurred_at"))
+    rows = lean.join(candidates, on=MESSAGE_KEY, how="semi", nulls_equal=True).select("row").collect()["row"]
     opens = events[rows].with_columns(rows)
     others = [name for name in schema.EVENT.sourced if not opens.schema[name].is_nested()]
     opens = opens.sort(*dict.fromkeys([*_WHOSE, *_TIME, *others]))
@@ -141,18 +138,15 @@ def _repeated_opens(events: pl.DataFrame) -> pl.Series:
     return pl.Series(is_repeat)
 
 
-def _near(opens: pl.LazyFrame) -> pl.LazyFrame:
-    """The messages with two opens, of whomever, within the longest window: the few that can have a repeated open.
-
-    In: opens in order of message and time, which costs next to nothing where the events are in the store's order.
-    """
+def _close_opens(opens: pl.LazyFrame) -> pl.LazyFrame:
+    """The few messages with two opens within the longest window; in: opens in order of message and time."""
     is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in MESSAGE_KEY)
     longest = pl.duration(seconds=pl.col("collapse_seconds").max().fill_null(0))
     return opens.filter(is_same & (pl.col("occurred_at").diff() < longest)).select(MESSAGE_KEY).unique()
 
 
 def _repeats(opens: pl.DataFrame) -> pl.Series:
-    """Which of the sorted opens do not count: all that the chain of counted opens jumps over."""
+    """A mask of the sorted opens that do not count: those that the chain of counted opens jumps over."""
     if opens.is_empty():
         return pl.Series(dtype=pl.Boolean)
     is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in _WHOSE)
@@ -160,7 +154,7 @@ def _repeats(opens: pl.DataFrame) -> pl.Series:
     first = opens.select(is_first).to_series().to_numpy().copy()
     first[0] = True
     window = opens.select(pl.col("collapse_seconds").fill_null(0).cast(pl.Int64) * 1_000_000).to_series().to_numpy()
-    # Beyond the longest window a distance need not be exact; a border between persons is such a distance.
+    # Gaps beyond the longest window need not be exact; borders between persons are such gaps.
     far = window.max() + 1
     clock = np.cumsum(np.where(first, far, np.minimum(gaps, far)))
     counted = first | (gaps >= window)
@@ -168,21 +162,21 @@ def _repeats(opens: pl.DataFrame) -> pl.Series:
 
 
 def _successors(clock: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """For each open, the next that counts if it counts: the first later one at least its own window away."""
+    """For each open, the one that counts next if it counts: the first later one at least its own window away."""
     size = len(clock)
     following = np.full(size + 1, size)
     for width in np.unique(window):
         members = np.flatnonzero(window == width)
         if width > 0:
-            place = np.searchsorted(clock[members], clock + width)
+            position = np.searchsorted(clock[members], clock + width)
         else:
-            place = np.searchsorted(members, np.arange(size), side="right")
-        following[:size] = np.minimum(following[:size], np.append(members, size)[place])
+            position = np.searchsorted(members, np.arange(size), side="right")
+        following[:size] = np.minimum(following[:size], np.append(members, size)[position])
     return following
 
 
 def _reached(counted: np.ndarray, following: np.ndarray) -> np.ndarray:
-    """Everything that chains from the opens known to count reach, by doubling the jump: no step per open."""
+    """A mask of all opens on chains from those known to count; jumps double, so there is no step per open."""
     reached, jump = np.append(counted, False), following
     while True:
         targets = jump[:-1][reached[:-1]]
@@ -192,42 +186,37 @@ def _reached(counted: np.ndarray, following: np.ndarray) -> np.ndarray:
         jump = jump[jump]
 
 
-# A later status of a message brings its own failure, or none; what else is known of the message stays.
+# These replace each other together; other values of a message stay when a later status lacks them.
 _STATUS = ("status_code", "status_at", "failure_id")
-PORTION_ROWS = 1_000_000  # of a table, put together at once
-MOST_PORTIONS = 64  # each is a file that is open at once
+PORTION_ROWS = 1_000_000  # rows of a table merged at once
+MOST_PORTIONS = 64  # each needs an open file
 
 
 class Replaced(NamedTuple):
-    """A table after a load: its rows, those with a new or changed value, and per file how many rows made them so.
-
-    `is_other` says whether anything differs from the rows before, if only in which values are gleaned.
-    """
+    """A table after a load."""
 
     rows: pl.DataFrame
-    changed: pl.DataFrame
-    kept: dict[int, int]
-    is_other: bool
+    changed: pl.DataFrame  # the rows with a new or changed value
+    kept: dict[int, int]  # by file, how many rows changed a value
+    is_changed: bool  # whether any row differs, if only in `filled`
 
 
 def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -> Replaced:
-    """Put new rows of a table other than events in the place of older ones with their key.
+    """Replace rows of a table other than events by new rows with the same key.
 
-    In: sourced columns; `new` with `file` (null: gleaned from a file that is about another table) and in the order it
-    was read; `stored` with `filled`. Out: one row per key. The last row stated wins, but a value that it lacks does not
-    erase a known one; a value that no row states is the largest gleaned, and bit i of `filled` marks it, i counting
-    the columns beside the key. Of a message the latest `status_at` wins, and brings its failure. `kept` counts, by
-    file, the new rows that won and changed a value; all others are duplicates.
+    In: sourced columns; `new`, in the order read, with `file` (null: gleaned); `stored` with `filled`. Out: one row per
+    key. The last stated row wins, but nulls erase nothing; a value never stated is the largest gleaned, marked by bit i
+    of `filled` (i counts the columns beside the key). Of a message, the latest `status_at` wins with its failure.
     """
     key, names = list(table.key), list(table.sourced)
     others = [name for name in names if name not in key]
     stored_rows = known_rows(table, stored)
     arriving = _arriving(new, key, others)
     before = stored_rows.with_columns(is_known=pl.lit(True))
-    both = arriving.join(before, on=key, how="left", nulls_equal=True, suffix=" before")
+    joined = arriving.join(before, on=key, how="left", nulls_equal=True, suffix=" before")
     is_new = pl.col("is_known").is_null()
     is_changed = [pl.col(name).ne_missing(pl.col(f"{name} before")) for name in others]
-    merged = both.with_columns(_of_message(others) if "status_at" in names else _values(others))
+    merged = joined.with_columns(_of_message(others) if "status_at" in names else _values(others))
     merged = merged.with_columns(is_changed=pl.any_horizontal(is_new, *is_changed))
     differing = merged.filter(pl.col("is_changed") | pl.col(FILLED).ne_missing(pl.col(f"{FILLED} before")))
     unchanged = stored_rows.join(differing, on=key, how="anti", nulls_equal=True)
@@ -239,7 +228,7 @@ def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -
 
 
 def known_rows(table: Table, stored: pl.DataFrame | None) -> pl.DataFrame:
-    """Return stored rows as they are merged: sourced columns and `filled`, 0 in a store from before there was one."""
+    """Return the sourced columns and `filled` of stored rows; 0 in a store from before there was one."""
     if stored is None:
         return pl.DataFrame(schema=table.sourced | {FILLED: pl.Int32()})
     filled = pl.col(FILLED).fill_null(0) if FILLED in stored.columns else pl.lit(0, pl.Int32).alias(FILLED)
@@ -247,7 +236,7 @@ def known_rows(table: Table, stored: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def _arriving(new: pl.DataFrame, key: list[str], others: list[str]) -> pl.DataFrame:
-    """One row per key: what was stated last, its file, and beside each value the largest one gleaned."""
+    """One row per key: the last stated values, their file, and beside each the largest gleaned value."""
     is_stated = pl.col(FILE).is_not_null()
     stated = _last(new.filter(is_stated), key, others)
     gleaned = new.filter(~is_stated).group_by(key).agg(pl.col(others).max().name.suffix(" gleaned"))
@@ -256,35 +245,35 @@ def _arriving(new: pl.DataFrame, key: list[str], others: list[str]) -> pl.DataFr
 
 
 def _last(rows: pl.DataFrame, key: list[str], others: list[str]) -> pl.DataFrame:
-    """One row per key: the last known value of each column, and the file of the last row."""
+    """One row per key: the last non-null value of each column, and the file of the last row."""
     rows = rows.select(*key, *others, FILE)
     rows = rows.sort("status_at", maintain_order=True) if "status_at" in others else rows
     is_single = pl.len().over(key) == 1
-    single, several = rows.filter(is_single), rows.filter(~is_single)
+    single, repeated = rows.filter(is_single), rows.filter(~is_single)
     last = {name: pl.col(name).last(ignore_nulls=True) for name in rows.columns if name not in key}
     if "status_code" in others:
         with_status = pl.col("status_code").is_not_null()
         last |= {name: pl.col(name).filter(with_status).last() for name in _STATUS}
-    merged = several.group_by(key, maintain_order=True).agg(**last).select(rows.columns)
-    return pl.concat([single, merged]) if several.height else rows
+    merged = repeated.group_by(key, maintain_order=True).agg(**last).select(rows.columns)
+    return pl.concat([single, merged]) if repeated.height else rows
 
 
 def _values(columns: list[str]) -> list[pl.Expr]:
-    """The values after a load, stated before gleaned, and which of them are gleaned."""
+    """Each value after a load, stated or else gleaned, and `filled`."""
     values, bits = [], [pl.lit(0, pl.Int32)]
-    for place, name in enumerate(columns):
+    for i, name in enumerate(columns):
         before, gleaned = pl.col(f"{name} before"), pl.col(f"{name} gleaned")
-        was_gleaned = (pl.col(f"{FILLED} before").fill_null(0) & (1 << place)) != 0
+        was_gleaned = (pl.col(f"{FILLED} before").fill_null(0) & (1 << i)) != 0
         stated = pl.coalesce(name, pl.when(~was_gleaned).then(before))
         is_larger = was_gleaned & (before > gleaned).fill_null(before.is_not_null())
         values.append(pl.coalesce(stated, pl.when(is_larger).then(before).otherwise(gleaned)).alias(name))
         is_gleaned = stated.is_null() & (gleaned.is_not_null() | (was_gleaned & before.is_not_null()))
-        bits.append(pl.when(is_gleaned).then(pl.lit(1 << place, pl.Int32)).otherwise(0))
+        bits.append(pl.when(is_gleaned).then(pl.lit(1 << i, pl.Int32)).otherwise(0))
     return [*values, pl.sum_horizontal(bits).cast(pl.Int32).alias(FILLED)]
 
 
 def _of_message(columns: list[str]) -> list[pl.Expr]:
-    """The values of a message after a load: the new ones where known, unless its status is an earlier one."""
+    """Each value of a message after a load: the new one, unless null or of an earlier status."""
     before, at = pl.col("status_at before"), pl.col("status_at")
     is_later = pl.col("status_code").is_not_null() & (before.is_null() | (at >= before).fill_null(False))
     return [
@@ -298,35 +287,29 @@ def _of_message(columns: list[str]) -> list[pl.Expr]:
 
 @dataclass
 class Replacement:
-    """A table that is replaced portion by portion: the rows of one key are in one portion.
-
-    Of rows with a new or changed value `changed` has some `columns`; `kept` and `is_other` are as in `Replaced`.
-    """
+    """A table replaced in portions, each with all rows of its keys; the fields are those of `Replaced`."""
 
     table: Table
-    columns: list[str]
+    columns: list[str]  # of `changed`
     changed: list[pl.DataFrame] = field(default_factory=list)
     kept: Counter[int] = field(default_factory=Counter)
-    is_other: bool = False
+    is_changed: bool = False
 
     def portions(
         self, stored: pl.LazyFrame, new: Sequence[pl.LazyFrame], most: int, folder: Path
     ) -> Iterator[tuple[pl.DataFrame, Path | None]]:
-        """Yield the rows after a load, portion by portion, each with a file to keep it in if there are several.
-
-        In: `new`, at most so many rows, in parts, as they were read.
-        """
+        """Yield the rows after a load by portion, with a file to spill each to; `new` has at most `most` rows."""
         rows = most + stored.select(pl.len()).collect().item()
         count = max(1, min(-(-rows // PORTION_ROWS), MOST_PORTIONS))
         key = pl.concat_str(pl.col(self.table.key).cast(pl.String).fill_null(""), separator="\x1f")
         number = (key.hash() % count).cast(pl.Int32).alias(NUMBER)
-        brought, known = (
+        new_rows, stored_rows = (
             partitioned(parts, count, folder / name, lambda batch: batch.with_columns(number), in_order=True)
             for name, parts in (("new", new), ("stored", [stored]))
         )
         for portion in range(count):
-            replaced = replace_rows(self.table, known.rows(portion).collect(), brought.rows(portion).collect())
+            replaced = replace_rows(self.table, stored_rows.rows(portion).collect(), new_rows.rows(portion).collect())
             self.changed.append(replaced.changed.select(self.columns))
             self.kept.update(replaced.kept)
-            self.is_other |= replaced.is_other
+            self.is_changed |= replaced.is_changed
             yield replaced.rows, folder / f"{portion}.replaced" if count > 1 else None

@@ -1,11 +1,10 @@
-"""What a log line implies: the columns of `message` and `event` that are derived from other tables, and the marks.
+"""Derived columns of `message` and `event`, from other tables, and the marks of events.
 
-Everything here is a pure function of its frames, enumerations being text. Late dimension rows are handled by enriching
-again.
+Everything here is a pure function of its frames, enumerations being text; late dimension rows are enriched again.
 
-Marks say which hits of a delivery are the first of their kind, and number its messages and people. With `schema.FIRSTS`
-a distinct count is a sum; with `schema.NUMBERS` it need not look at text where a sum cannot answer. A late or removed
-event can change both, but only inside its delivery: whoever settles deliveries, or removes rows, marks them again.
+Marks flag the first hits of their kind in a delivery (`schema.FIRSTS`), so that distinct counts are sums, and number
+its messages and people (`schema.NUMBERS`), so that other distinct counts need no text. An added or removed event can
+change the marks of its own delivery only, which must then be marked again.
 """
 
 import polars as pl
@@ -14,48 +13,41 @@ from trackkit import schema
 from trackkit.engine.deliveries import is_counted
 from trackkit.engine.snapshot import Tables
 from trackkit.store.dedupe import FROM_MESSAGE
-from trackkit.store.implied import deliveries_known, told_by_events, with_implied
+from trackkit.store.implied import deliveries_known, message_verdicts, with_implied
 from trackkit.store.layout import FILLED, as_texts
 from trackkit.store.user_agents import in_one_vocabulary, parse_agents
 
-BORROWED = ("address", "status_at")  # what a message may have from its recipient and its delivery
-# What derived columns depend on. Joins go through these alone: each copies all columns that it is given.
+BORROWED = ("address", "status_at")  # of a message, from its recipient and its delivery
+# Derived columns depend on these alone; joins copy every column, so the others stay out of them.
 _KEYS = ["delivery_id", "message_id", "recipient_id", "link_id", "event_id", "user_agent", "address", "reported_type"]
 _KEYS += [FILLED]
 COMPLAINT = 8  # the platform's reason of a failure: "Denylisted address"
 
 
-def enrich_messages(messages: pl.LazyFrame, tables: Tables, told: pl.LazyFrame | None = None) -> pl.LazyFrame:
-    """Fill the derived columns of `message` from `recipient` and `failure`, and from what events say.
-
-    `told` is what the events of the same deliveries say (`told_by_events`). One row per message in, and one more out
-    for each that only events mention. A failure in events stands against a table that says sent.
-    """
-    further = [name for name in messages.collect_schema() if name not in schema.MESSAGE.schema]
-    told = told_by_events(pl.LazyFrame(schema=as_texts(schema.EVENT.sourced))) if told is None else told
+def enrich_messages(messages: pl.LazyFrame, tables: Tables, verdicts: pl.LazyFrame | None = None) -> pl.LazyFrame:
+    """Fill the derived columns of `message`, and add implied messages; a failure in events overrides "sent"."""
+    extra_columns = [name for name in messages.collect_schema() if name not in schema.MESSAGE.schema]
+    verdicts = message_verdicts(pl.LazyFrame(schema=as_texts(schema.EVENT.sourced))) if verdicts is None else verdicts
     failures = tables.scan("failure").select("failure_id", "failure_type", "failure_reason")
-    rows = with_implied(messages.select(*schema.MESSAGE.sourced, *further), told)
+    rows = with_implied(messages.select(*schema.MESSAGE.sourced, *extra_columns), verdicts)
     return (
         rows.with_columns(status=_status(), domain=_domain("address"))
         .join(_needed(tables, "recipient", "recipient_id", ["country"], rows), on="recipient_id", how="left")
         .join(failures, on="failure_id", how="left")
-        .with_columns(_failure("failure_type", "told_type"), _failure("failure_reason", "told_reason"))
+        .with_columns(_failure("failure_type", "verdict_type"), _failure("failure_reason", "verdict_reason"))
         .with_columns(is_complaint=_is_complaint())
-        .select(*schema.MESSAGE.schema, *further)
+        .select(*schema.MESSAGE.schema, *extra_columns)
     )
 
 
 def own_messages(stored: pl.LazyFrame) -> pl.LazyFrame:
-    """Return stored messages as tables stated them: without implied ones and without what was borrowed."""
-    own = [pl.when(pl.col(FILLED).fill_null(0) == 0).then(name).alias(name) for name in BORROWED]
-    return stored.filter(~pl.col("is_implied").fill_null(False)).with_columns(own)
+    """Return stored messages as tables state them: without implied messages and borrowed values."""
+    stated = [pl.when(pl.col(FILLED).fill_null(0) == 0).then(name).alias(name) for name in BORROWED]
+    return stored.filter(~pl.col("is_implied").fill_null(False)).with_columns(stated)
 
 
 def with_borrowed(messages: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
-    """Give messages whose table has neither address nor instant those of their recipient and their delivery.
-
-    One row per message in and out; `filled` is 1 where something was borrowed, so that `own_messages` can undo it.
-    """
+    """Fill address and instant of messages with neither from recipient and delivery; then `filled` is 1."""
     emails = _needed(tables, "recipient", "recipient_id", ["email"], messages)
     starts = _needed(tables, "delivery", "delivery_id", ["started_at"], messages)
     rows = messages.join(emails, on="recipient_id", how="left").join(starts, on="delivery_id", how="left")
@@ -75,33 +67,33 @@ def _domain(address: str) -> pl.Expr:
 def _status() -> pl.Expr:
     by_code = pl.col("status_code").replace_strict(schema.STATUSES, default="unknown", return_dtype=pl.String)
     stated = by_code.fill_null("unknown")
-    # What a table does not say of a message, its events may.
-    is_open = (stated == "unknown") & pl.col("told_status").is_not_null()
-    return pl.when(_is_told_failed(stated) | is_open | pl.col("is_implied")).then("told_status").otherwise(stated)
+    is_open = (stated == "unknown") & pl.col("verdict_status").is_not_null()
+    return (
+        pl.when(_is_failed_by_events(stated) | is_open | pl.col("is_implied")).then("verdict_status").otherwise(stated)
+    )
 
 
-def _is_told_failed(stated: pl.Expr) -> pl.Expr:
-    return pl.col("told_status").eq_missing("failed") & ~stated.is_in(["failed", "excluded", "cancelled"])
+def _is_failed_by_events(stated: pl.Expr) -> pl.Expr:
+    return pl.col("verdict_status").eq_missing("failed") & ~stated.is_in(["failed", "excluded", "cancelled"])
 
 
-def _failure(name: str, told: str) -> pl.Expr:
-    """What a table says of a failure, else what events say of the same one."""
-    return pl.when(pl.col("status") == "failed").then(pl.coalesce(name, told)).otherwise(name).alias(name)
+def _failure(name: str, by_events: str) -> pl.Expr:
+    """The code of a failure from a table, else from events."""
+    return pl.when(pl.col("status") == "failed").then(pl.coalesce(name, by_events)).otherwise(name).alias(name)
 
 
 def _is_complaint() -> pl.Expr:
     by_failure = (pl.col("status") == "failed") & (pl.col("failure_reason") == COMPLAINT)
-    return by_failure.fill_null(False) | pl.col("told_complaint").fill_null(False)
+    return by_failure.fill_null(False) | pl.col("verdict_complaint").fill_null(False)
 
 
 def enrich_events(
     events: pl.DataFrame, messages: pl.LazyFrame, tables: Tables, agents: pl.LazyFrame | None = None
 ) -> pl.DataFrame:
-    """Fill the derived columns of `event`; one row per event in and out, in the same order, further columns kept.
+    """Fill the derived columns of `event`; same rows, same order, further columns kept.
 
-    In: `messages`, the enriched messages of the same deliveries; `agents`, the rows of `user_agent` and of
-    `parse_agents` for the texts among the events (`known_agents`); `link`, `recipient` and `web_event` from `tables`.
-    A message of another delivery says nothing about an event. Link types without meaning here are "unknown".
+    In: `messages`, the enriched messages of the same deliveries; `agents`, from `known_agents`; `tables`, for `link`,
+    `recipient` and `web_event`. Link types without meaning here are "unknown".
     """
     keys = events.lazy().select(name for name in _KEYS if name in events.columns)
     links = tables.scan("link").select(
@@ -119,8 +111,8 @@ def enrich_events(
     derived = [name for name in schema.EVENT.derived if name not in schema.MARKS]
     filled = rows.select("recipient_id", *(name for name in (FILLED,) if name in events.columns), *derived).collect()
     marks = [pl.lit(None, schema.EVENT.schema[mark]).alias(mark) for mark in schema.MARKS]  # filled by `with_marks`
-    further = [name for name in events.columns if name not in schema.EVENT.schema]
-    return events.with_columns(filled.get_columns()).with_columns(marks).select(*schema.EVENT.schema, *further)
+    extra_columns = [name for name in events.columns if name not in schema.EVENT.schema]
+    return events.with_columns(filled.get_columns()).with_columns(marks).select(*schema.EVENT.schema, *extra_columns)
 
 
 def _joined(rows: pl.LazyFrame, others: pl.LazyFrame, key: str) -> pl.LazyFrame:
@@ -128,7 +120,7 @@ def _joined(rows: pl.LazyFrame, others: pl.LazyFrame, key: str) -> pl.LazyFrame:
 
 
 def _needed(tables: Tables, table: str, key: str, columns: list[str], rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows of a large table that these rows refer to: the large side streams past a small one."""
+    """The rows of a large table that `rows` refer to: a semi join, so that the large table is streamed."""
     return tables.scan(table).select(key, *columns).join(rows.select(key).unique(), on=key, how="semi")
 
 
@@ -140,11 +132,11 @@ def _with_message(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFrame:
     rows = rows.with_columns(domain=pl.coalesce("message_domain", _domain("address"))).drop("message_domain")
     if FILLED not in events.collect_schema():
         return rows.with_columns(recipient_id=pl.coalesce("recipient_id", "message_recipient"))
-    own = pl.when((pl.col(FILLED) & FROM_MESSAGE) == 0).then("recipient_id")
-    is_taken = own.is_null() & pl.col("message_recipient").is_not_null()
+    own_recipient = pl.when((pl.col(FILLED) & FROM_MESSAGE) == 0).then("recipient_id")
+    is_taken = own_recipient.is_null() & pl.col("message_recipient").is_not_null()
     bits = pl.col(FILLED) & ~pl.lit(FROM_MESSAGE, pl.Int32)
     return rows.with_columns(
-        pl.coalesce(own, "message_recipient").alias("recipient_id"),
+        pl.coalesce(own_recipient, "message_recipient").alias("recipient_id"),
         pl.when(is_taken).then(bits | FROM_MESSAGE).otherwise(bits).alias(FILLED),
     )
 
@@ -155,36 +147,33 @@ def _event_type() -> pl.Expr:
 
 
 def known_agents(events: pl.LazyFrame, tables: Tables, parsed: pl.DataFrame | None = None) -> pl.LazyFrame:
-    """Return one row per user agent among the events: the platform's own words for it, else what its text says.
-
-    `parsed` gives texts that are parsed already (see `parse_agents`).
-    """
+    """Return one row per user agent of the events, from the platform's table or else parsed (`parse_agents`)."""
     listed = tables.scan("user_agent").select(*schema.USER_AGENT.schema)
-    own = in_one_vocabulary(listed.join(events.select("user_agent").unique(), on="user_agent", how="semi"))
+    from_table = in_one_vocabulary(listed.join(events.select("user_agent").unique(), on="user_agent", how="semi"))
     parsed = parse_agents(agent_texts(events)) if parsed is None else parsed
-    return pl.concat([own, parsed.lazy().join(own, on="user_agent", how="anti")])
+    return pl.concat([from_table, parsed.lazy().join(from_table, on="user_agent", how="anti")])
 
 
 def agent_texts(events: pl.LazyFrame) -> list[str]:
-    """Return the distinct user-agent texts; numbers are the platform's hashes, which say nothing by themselves."""
+    """Return the distinct user-agent texts, without numbers, which are hashes of the platform."""
     agents = events.select(pl.col("user_agent").unique()).filter(pl.col("user_agent").str.contains(r"[^\d\s-]"))
     return agents.collect().to_series().to_list()
 
 
-# The earliest counts, an undated one last; the rest only makes the choice the same in any order of the rows.
+# The earliest is first, an undated one last; the other columns make the choice independent of row order.
 _EARLIEST = ("occurred_at", "event_id", "log_server", "source_file", "source_row")
 _ROW = "row of all"
-MARKED_BY = ("delivery_id", *schema.NUMBERS, *_EARLIEST, "event_type", "is_seed")  # what marks hang on
+MARKED_BY = ("delivery_id", *schema.NUMBERS, *_EARLIEST, "event_type", "is_seed")  # columns that marks depend on
 
 
 def with_marks(events: pl.DataFrame) -> pl.DataFrame:
     """Return events with `schema.FIRSTS`, each true once for a value that it counts, and `schema.NUMBERS` filled.
 
-    In: every row of `event` of some deliveries, enriched; out: the same rows, in the same order. Rows that no figure
-    counts (of control addresses, sends and bounces) are no first ones, nor are those that do not say whose they are.
-    Numbers are given to all rows, in order of the ids. Without a delivery, rows are taken for those of one.
+    In: every row of `event` of some deliveries, enriched; out: the same rows in the same order. Rows that no figure
+    counts (control addresses, sends, bounces) or without the id are never first. All rows are numbered, in order of
+    ids. Rows without a delivery are treated as one delivery.
 
-    >>> rows = [{"delivery_id": "7", "message_id": one, "event_type": "opened"} for one in ("b", "a", "b", None)]
+    >>> rows = [{"delivery_id": "7", "message_id": id, "event_type": "opened"} for id in ("b", "a", "b", None)]
     >>> with_marks(pl.DataFrame(rows, schema=schema.EVENT.schema)).select("is_first_hit", "message_number").rows()
     [(True, 2), (True, 1), (False, 2), (False, 0)]
     """
@@ -213,6 +202,6 @@ def _first(rows: pl.LazyFrame, column: str, event_type: str | None) -> pl.LazyFr
 
 
 def later_than_first(rows: pl.LazyFrame, column: str) -> pl.LazyFrame:
-    """Return the rows that are not the first of their kind, of several with one value of a column."""
+    """Return the rows that are not the earliest with their value of a column."""
     value = pl.col(column)
     return rows.sort(column, *_EARLIEST, nulls_last=True).filter(value.eq_missing(value.shift()))

@@ -1,13 +1,12 @@
-"""Delta tables at the versions that one commit names: what the store is written on.
+"""The Delta tables of a store, and the transaction over them.
 
-A canonical table is a Delta table of its name. The large ones are partitioned by bucket, a run of whole deliveries
-(`layout`), so that replacing deliveries replaces whole files and reads nothing. The table `load` makes a transaction of
-them: its newest row names the version of every other table, and readers open exactly those. What is newer was never
-committed.
+Each canonical table is a Delta table. The large ones are partitioned by bucket, a run of whole deliveries (`layout`),
+so that replacing deliveries replaces whole files without reading any. The table `load` makes them one transaction: its
+newest row names the version of every other table, and readers open exactly those; newer versions are uncommitted.
 
-One load writes at a time (`locking.alone`), but nothing depends on that except time: each entry in the log of a table
-names its load, and a load commits a version only if it wrote every entry since the version that it began from. Of two
-loads with one number one is refused.
+One load writes at a time (`locking.alone`), but correctness does not depend on that: each log entry of a table names
+its load, and a load commits a version only if it wrote every entry since the version it began from. Of two loads with
+the same number one is refused.
 """
 
 import json
@@ -45,9 +44,9 @@ from trackkit.store.layout import (
 )
 
 ROWS_PER_WRITE = 1_000_000
-ATTEMPTS = 6  # how often something begins again because another load came between
-_PAUSE = 1.0  # seconds at most before the second attempt; twice as long before each next one
-_LOOKS = 4  # at the newest load, while removals come between
+ATTEMPTS = 6  # to commit while other loads do
+_PAUSE = 1.0  # seconds at most before the second attempt, doubled before each further one
+_LOOKS = 4  # attempts to read `load` while removals delete its files
 T = TypeVar("T")
 
 
@@ -61,10 +60,7 @@ class OvertakenError(RequestError):
 
 
 class Commit(NamedTuple):
-    """One load, as the table `load` holds it: what it brought, the version of every table after it, and the settings.
-
-    A store from before there were settings has the time zone of its last load.
-    """
+    """A row of `load`: one load, the version of every table after it, and the settings of the store."""
 
     number: int
     load_id: str
@@ -75,6 +71,7 @@ class Commit(NamedTuple):
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Commit":
         """Build a commit from a row of `load`."""
+        # Stores from before there were settings have the time zone of their last load.
         settings = {"timezone": row["timezone"]} | json.loads(row["settings"] or "{}")
         return cls(row["number"], row["load_id"], row["loaded_at"], json.loads(row["versions"]), settings)
 
@@ -85,7 +82,7 @@ class Commit(NamedTuple):
 
 
 def _require_place(location: str) -> None:
-    """Refuse a URL that names no place: `file://store` is a host, `file://` the root, `file:/store` no URL to us."""
+    """Refuse a URL without a folder or bucket: `file://store` is a host, `file://` the root, `file:/store` no URL."""
     url = urlsplit(location)
     is_cut = "://" not in location and len(url.scheme) > 1 and url.path.startswith("/")
     if is_cut or (url.scheme == "file" and (url.netloc or not url.path.strip("/"))):
@@ -101,28 +98,28 @@ class Lake:
         _require_place(location)
         self.location = location if location.endswith("://") else location.rstrip("/")
         self.is_local = "://" not in location
-        self.require_hold: Callable[[], None] = lambda: None  # refuses to go on once this process lost the store
+        self.require_hold: Callable[[], None] = lambda: None  # raises once this process lost the store
         self._writer, self._began, self._loads_began = "", dict[str, int](), 0
         self._listed: dict[tuple[str, int], pl.DataFrame] = {}
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the store, where it is in one that this machine sees."""
+        """The folder of the store, if this machine has it."""
         if self.is_local:
             return Path(self.location)
         url = urlsplit(self.location)
         if url.scheme != "file":
             return None
-        from urllib.request import url2pathname  # loads what speaks HTTP, for which most questions need not wait
+        from urllib.request import url2pathname  # imports HTTP clients, which most questions do not need
 
         return Path(url2pathname(url.path))
 
     def open(self, name: str, version: int | None = None) -> DeltaTable:
-        """Open a Delta table, by default as it is now, committed or not."""
+        """Open a Delta table, by default its newest version, committed or not."""
         return opened(self.location, name, version)
 
     def begin(self, load_id: str) -> None:
-        """Write as this load from now on; what others commit after this moment refuses its commit."""
+        """Write as this load from now on; a commit by another load makes its own fail."""
         self._writer, self._began, self._listed = load_id, {}, {}
         self._loads_began = self.open(LOAD).version() if self.exists(LOAD) else 0
 
@@ -131,13 +128,13 @@ class Lake:
         return self.exists(LOAD) and self.open(LOAD).version() > self._loads_began
 
     def _signed(self, number: int | None = None) -> CommitProperties:
-        """What each entry of this load carries; `number`, of the commit itself, is given to one load only."""
+        """The metadata of this load's log entries; of two loads that commit one `number`, Delta refuses one."""
         transactions = None if number is None else [Transaction(LOAD, number)]
         metadata = {"load_id": self._writer, SEEN: str(self._loads_began)}
         return CommitProperties(custom_metadata=metadata, app_transactions=transactions)
 
     def own_version(self, name: str) -> int:
-        """Return the version of a table now, if this load alone has written to it since it began."""
+        """Return the newest version of a table, if only this load has written to it since it began."""
         table = self.open(name)
         version, began = table.version(), self._began.get(name, 0)
         entries = table.history(version - began) if version > began else []
@@ -150,14 +147,14 @@ class Lake:
         return DeltaTable.is_deltatable(f"{self.location}/{name}")
 
     def last_commit(self) -> Commit | None:
-        """Return the newest load, or None where nothing was ever committed."""
+        """Return the newest load, or None if there is none."""
         loads = self.loads("number", "load_id", "loaded_at", "timezone", "versions", "settings", newest=True)
         return Commit.of(loads.row(0, named=True)) if loads.height else None
 
     def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame:
-        """Return rows of `load` in order, all or the last one; none where there is no store."""
+        """Return the rows of `load` in order, all or the last one; empty if there is no store."""
         for _ in range(_LOOKS):
-            with suppress(FileNotFoundError):  # a removal has put another file in its place, and deleted this one
+            with suppress(FileNotFoundError):  # a removal has replaced the file
                 return self._loads(*columns, newest=newest)
         return self._loads(*columns, newest=newest)
 
@@ -174,7 +171,7 @@ class Lake:
         return (rows.tail(1) if newest else rows).collect()
 
     def set(self, load_id: str, settings: Mapping[str, str]) -> None:
-        """Commit the store as it is with other settings."""
+        """Commit changed settings."""
         self.begin(load_id)
         row = self.loads(*OWN[LOAD], newest=True).row(0, named=True)
         settings_before = Commit.of(row).settings
@@ -186,18 +183,14 @@ class Lake:
         }
         self.commit(row | changed | {"report": json.dumps(report), "fingerprints": "{}"})
 
-    def marks(self) -> list[str | None]:
-        """Return the marks of the keys that pseudonyms were made with, load by load; empty or null without one."""
-        return self.loads("mark")["mark"].to_list()
-
     def scan(self, name: str, version: int, buckets: Collection[int] | None = None) -> pl.LazyFrame:
-        """Return the rows of a table at a version, only of some buckets if asked, in order of delivery."""
+        """Return the rows of a table at a version, all or of some buckets, in order of delivery."""
         return self.stored(name, version, buckets).with_columns(as_declared(name))
 
     def stored(
         self, name: str, version: int, buckets: Collection[int] | None = None, but: Collection[str] = ()
     ) -> pl.LazyFrame:
-        """Return the same rows with their enumerations as they are kept, as text; none of the files left out."""
+        """Return the same rows with enumerations as text, without the files in `but`."""
         files = self._files(name, version)
         files = files.filter(~pl.Series(self._paths(name, files), dtype=pl.String).is_in(list(but))) if but else files
         if buckets is not None:
@@ -210,8 +203,8 @@ class Lake:
         stored = {column: dtype for column, dtype in stored_schema(name).items() if column != BUCKET or name == FENCE}
         if files.is_empty():
             return pl.LazyFrame(schema=stored)
-        # polars' own Delta reader would import pyarrow, which takes longer than the whole question. Like it, this hands
-        # over the bounds that the log has, else polars opens every file to find which hold a delivery.
+        # polars' own Delta reader imports pyarrow, which takes longer than most questions. Like it, this passes the
+        # bounds from the log; otherwise polars opens every file to find a delivery.
         return pl.scan_parquet(
             self._paths(name, files),
             schema=stored,
@@ -225,15 +218,15 @@ class Lake:
         return [f"{self.location}/{name}/{path}" for path in files["path"]]
 
     def files(self, name: str, version: int) -> list[str]:
-        """Return the files that a table is made of at a version, for who reads them in another way."""
+        """Return the full paths of a table's files at a version."""
         return self._paths(name, self._files(name, version))
 
     def file_names(self, name: str, version: int) -> frozenset[str]:
-        """Return the same files by their place in the folder of the table."""
+        """Return the same files relative to the folder of the table."""
         return frozenset(self._files(name, version)["path"])
 
     def _files(self, name: str, version: int) -> pl.DataFrame:
-        """What the log has of the files of a table at a version, which never changes; local ones are all there."""
+        """The files of a table at a version, from its log; local ones are checked to exist."""
         if (name, version) not in self._listed:
             files = files_of(self.open(name, version))
             require_files(self.location, name, files)
@@ -241,8 +234,7 @@ class Lake:
         return self._listed[name, version]
 
     def create(self, name: str) -> int:
-        """Create an empty table (version 0)."""
-        # A checkpoint every ten commits keeps opening fast.
+        """Create an empty table (version 0); a checkpoint every ten commits keeps opening it fast."""
         settings = {"delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": SKIPPING.get(name, "")}
         write_deltalake(
             f"{self.location}/{name}",
@@ -255,29 +247,23 @@ class Lake:
         return 0
 
     def replace(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int]) -> None:
-        """Put rows (with `bucket`) in the place of whole buckets; no other file is read or written.
-
-        They come in parts, in order, of which one at a time is in memory.
-        """
+        """Replace whole buckets by rows (with `bucket`), which come in order, one part in memory at a time."""
         if self.is_local:
             self._put(name, parts, buckets)
             return
         how: dict[str, Any] = {"mode": "overwrite", "predicate": _in(buckets)}
-        for slice_ in (one for rows in parts if rows.height for one in rows.iter_slices(ROWS_PER_WRITE)):
-            self._write(name, slice_, partition_by=[BUCKET], **how)  # which keeps as much again in memory
+        for batch in (batch for rows in parts if rows.height for batch in rows.iter_slices(ROWS_PER_WRITE)):
+            self._write(name, batch, partition_by=[BUCKET], **how)  # deltalake copies the batch in memory
             how = {"mode": "append"}
         if "predicate" in how:
             self.open(name).delete(_in(buckets), commit_properties=self._signed())
 
     def _put(self, name: str, parts: Iterable[pl.DataFrame], buckets: Collection[int]) -> None:
-        """Put rows in the place of whole buckets, in files written by polars: in half the time of Delta's writer.
-
-        Where the store is under a URL that writer is used: it knows what object stores ask for.
-        """
-        table, place = self._widened(name), Path(self.location, name)
+        """Replace whole buckets of a local table by files that polars writes in half the time of Delta's writer."""
+        table, folder = self._widened(name), Path(self.location, name)
         added: list[AddAction | RemoveAction] = []
         for part in parts:
-            added += add_files(place, _as_stored(part, name), SKIPPING[name].split(","))
+            added += add_files(folder, _as_stored(part, name), SKIPPING[name].split(","))
         if not added:
             table.delete(_in(buckets), commit_properties=self._signed())
             return
@@ -291,27 +277,27 @@ class Lake:
         )
 
     def _widened(self, name: str) -> DeltaTable:
-        """Open a table with every column declared: one from before takes it up, its old rows having null there."""
+        """Open a table, first adding columns that were declared since it was created (null in old rows)."""
         columns = {field.name for field in self.open(name).schema().fields}
         if not columns.issuperset(stored_schema(name)):
             self._write(name, pl.DataFrame(schema=stored_schema(name)), mode="append", partition_by=[BUCKET])
         return self.open(name)
 
     def overwrite(self, name: str, rows: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
-        """Put rows in the place of the whole table; those that come in parts are in memory one part at a time."""
+        """Replace the whole table; rows that come in parts are in memory one part at a time."""
         mode = "overwrite"
         for part in [rows] if isinstance(rows, pl.DataFrame) else rows:
             self._write(name, part, mode=mode)
             mode = "append"
 
     def commit(self, row: Mapping[str, Any]) -> None:
-        """Add the row of a load to `load`: then it counts, unless another load has committed since this one began."""
+        """Commit a load by adding its row to `load`; fails if another load has committed since this one began."""
         if not self.exists(LOAD):
             self.create(LOAD)
         self._commit(pl.DataFrame([row], schema=OWN[LOAD]), "append")
 
     def commit_all(self, rows: pl.DataFrame) -> None:
-        """Put all rows of `load` in the place of those there, on the same condition."""
+        """Commit by replacing all rows of `load`, on the same condition."""
         self._commit(rows, "overwrite")
 
     def _commit(self, rows: pl.DataFrame, mode: str) -> None:
@@ -322,11 +308,11 @@ class Lake:
             raise OvertakenError(self.location) from error
 
     def fenced(self, number: int) -> int:
-        """Refuse, from now on, the commit of whoever began before; return the version of `load` that does."""
+        """Make the commits of loads that began earlier fail; return the version of `load` that does so."""
         loads = self.open(LOAD, self._loads_began)
-        signed = self._signed(number)
+        properties = self._signed(number)
         try:
-            loads.create_write_transaction([], mode="append", schema=loads.schema(), commit_properties=signed)
+            loads.create_write_transaction([], mode="append", schema=loads.schema(), commit_properties=properties)
         except CommitFailedError as error:
             raise OvertakenError(self.location) from error
         loads = self.open(LOAD)
@@ -335,7 +321,7 @@ class Lake:
         return loads.version()
 
     def _write(self, name: str, rows: pl.DataFrame, **how: Any) -> None:
-        """Write rows; a table from before a column was declared takes it up, its old rows having null there."""
+        """Write rows, adding columns that were declared since the table was created (null in old rows)."""
         properties = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=ROWS_PER_GROUP)
         is_load = name == LOAD
         number = int(rows.select(pl.col("number").max()).item()) if is_load else None
@@ -344,29 +330,29 @@ class Lake:
         write_deltalake(table, _as_stored(rows, name), schema_mode="merge", **how)
 
     def recovered(self, commit: Commit | None) -> dict[str, int]:
-        """Undo what an interrupted load left behind; return the version of each table now."""
-        committed, now = (commit.versions if commit else {}), {}
+        """Roll back what an interrupted load wrote; return the version of each committed table now."""
+        committed, versions = (commit.versions if commit else {}), {}
         for name in self.present():
             table, version = self.open(name), committed.get(name, 0)
-            is_other = table.version() != version
-            if is_other:
+            is_changed = table.version() != version
+            if is_changed:
                 table.restore(version, commit_properties=self._signed())
-            self._began[name] = table.version() - is_other
+            self._began[name] = table.version() - is_changed
             if name in committed:
-                now[name] = self.own_version(name)
-        return now
+                versions[name] = self.own_version(name)
+        return versions
 
     def present(self) -> Iterator[str]:
-        """Name the tables that were created, committed or not; all but `load`."""
+        """Yield the tables that were created, committed or not, except `load`."""
         return (name for name in (*schema.TABLES, FENCE, WATERMARK) if self.exists(name))
 
     def compact(self, name: str) -> None:
-        """Put the rows of many small files into few."""
+        """Merge many small files into few."""
         self.open(name).optimize.compact(commit_properties=self._signed())
         self.open(name).vacuum(dry_run=False, full=True, commit_properties=self._signed())
 
     def tidied(self, name: str) -> int:
-        """Delete files that no version of the last week needs; return the table's version, all of it this load's."""
+        """Delete files that no version of the last week needs; return the table's version (`own_version`)."""
         self.open(name).vacuum(dry_run=False, full=True, commit_properties=self._signed())
         return self.own_version(name)
 
@@ -382,7 +368,7 @@ def _in(buckets: Collection[int]) -> str:
 
 
 def among_others(lake: Lake, act: Callable[[], T]) -> T:
-    """Do something that ends in a commit; where one of another machine came between, again on top of it."""
+    """Run an action that ends in a commit; retry it if another machine committed meanwhile."""
     for attempt in range(ATTEMPTS):
         try:
             return act()
@@ -398,7 +384,7 @@ def among_others(lake: Lake, act: Callable[[], T]) -> T:
 
 @dataclass
 class StoredTables:
-    """The tables of a store at given versions, as they are kept; one that is missing is empty."""
+    """The tables of a store at given versions, as stored; a missing one is empty."""
 
     lake: Lake
     versions: dict[str, int]
@@ -408,7 +394,7 @@ class StoredTables:
         return table in self.versions
 
     def scan(self, table: str, buckets: Sequence[int] | None = None) -> pl.LazyFrame:
-        """Return the rows of a table, all or of some buckets, with the store's own columns."""
+        """Return the rows of a table, all or of some buckets, with the store's own column `filled`."""
         if self.has(table):
             return self.lake.stored(table, self.versions[table], buckets)
         return pl.LazyFrame(schema=as_texts(schema.TABLES[table].schema) | {FILLED: pl.Int32()})

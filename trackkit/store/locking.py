@@ -1,11 +1,10 @@
-"""Where a load works: alone on its store, and with a folder for its rows on their way.
+"""One writer at a time, and a staging folder for its rows.
 
-On one machine writers wait for one another by a lock file. Where machines share nothing but the store, by a lease that
-is kept in the log of a Delta table there. Every entry of that log says who holds the store, or that nobody does. An
-entry's number can be written once: of two machines that write the next one the store refuses one, be it a bucket or a
-folder. The holder adds an entry every few seconds. Whoever sees no new one for `SILENCE`, by its own clock, takes the
-holder for dead and the store for free: so clocks need not agree and nobody has to clear anything away. What a dead
-holder left behind is undone as ever.
+Writers on one machine exclude each other by a lock file. Machines that share only the store do so by a lease, kept in
+the log of a Delta table there: each entry names the holder, or nobody. The store accepts each entry number once, so of
+two machines that write the next entry one fails, in a bucket as in a folder. The holder adds an entry every few
+seconds; whoever sees none for `SILENCE`, by its own clock, takes the holder for dead and the store for free. So clocks
+need not agree, nothing needs to be cleared by hand, and the next load rolls back what a dead holder wrote.
 """
 
 import hashlib
@@ -32,44 +31,41 @@ from trackkit.errors import RequestError
 from trackkit.store.lake import Lake
 from trackkit.store.layout import OWN
 
-LOCK_SECONDS = 60  # how long a load waits for another one to end
+LOCK_SECONDS = 60  # how long a load waits for another
 _STAGING, _LOCK = ".staging", ".lock"
-_UNFIT = frozenset("[]%")  # deltalake 1.6 panics on a bracket, and takes what follows a percent sign for a code
+_UNFIT = frozenset("[]%")  # deltalake 1.6 panics on brackets, and decodes percent signs
 LEASE = ".lease"
 BEAT = 5.0  # seconds between two entries of a holder
-SILENCE = 30.0  # seconds without an entry after which the holder is taken for dead; less than a load waits
-LOOK = 0.25  # seconds between two looks of who waits
-_MARGIN = 5.0  # seconds before others may take over, in which a holder begins nothing any more
+SILENCE = 30.0  # seconds without an entry after which the holder counts as dead; less than LOCK_SECONDS
+LOOK = 0.25  # seconds between two looks while waiting
+_MARGIN = 5.0  # seconds before others may take over, in which a holder starts nothing new
 _ENTRIES = {"delta.checkpointInterval": "50", "delta.logRetentionDuration": "interval 1 hour"}
-_last_held = 0.0  # when this process let go of a store
+_last_held = 0.0  # when this process last released a store
 
 
 @contextmanager
 def alone(lake: Lake) -> Iterator[None]:
-    """Hold the store: loads and removals wait for one another, on one machine by a lock file, on several by a lease.
-
-    The lease lies in a store under a URL. In a folder the lock file does too, so that it does not matter whether that
-    is named by its path or by a URL.
-    """
-    with ExitStack() as held:
+    """Hold the store, by a lock file (in its folder, if it has one) and, if it is named by a URL, a lease."""
+    with ExitStack() as stack:
         if lake.is_local:
-            held.enter_context(_locked(lake, _own_folder(Path(lake.location)) / _LOCK))
+            stack.enter_context(_locked(lake, _own_folder(Path(lake.location)) / _LOCK))
         else:
             if lake.folder and not lake.folder.is_dir() and lake.folder.exists():
                 raise _no_folder(lake.folder)
-            own = Path(tempfile.gettempdir()) / f"trackkit-{hashlib.sha256(lake.location.encode()).hexdigest()[:16]}"
-            held.enter_context(_locked(lake, own.with_suffix(".lock")))
-            hold = Lease(lake.location, _name_of(own.with_suffix(".machine")))
-            lake.require_hold = held.enter_context(hold.held(LOCK_SECONDS))
+            digest = hashlib.sha256(lake.location.encode()).hexdigest()[:16]
+            local = Path(tempfile.gettempdir()) / f"trackkit-{digest}"
+            stack.enter_context(_locked(lake, local.with_suffix(".lock")))
+            lease = Lease(lake.location, _machine_name(local.with_suffix(".machine")))
+            lake.require_hold = stack.enter_context(lease.held(LOCK_SECONDS))
         if lake.folder and not lake.is_local:
-            held.enter_context(_locked(lake, lake.folder / _LOCK))
+            stack.enter_context(_locked(lake, lake.folder / _LOCK))
         yield
 
 
 @contextmanager
-def _locked(lake: Lake, place: Path) -> Iterator[None]:
+def _locked(lake: Lake, file: Path) -> Iterator[None]:
     try:
-        with FileLock(place, timeout=LOCK_SECONDS):
+        with FileLock(file, timeout=LOCK_SECONDS):
             yield
     except Timeout:
         raise RequestError(
@@ -78,16 +74,16 @@ def _locked(lake: Lake, place: Path) -> Iterator[None]:
         ) from None
 
 
-def _name_of(place: Path) -> str:
-    """Return a name that only this machine with its folder for temporary files has; its lock is held."""
-    name = place.read_text("utf-8") if place.exists() else ""
+def _machine_name(file: Path) -> str:
+    """Return a name unique to this machine and its temporary folder, kept in a file."""
+    name = file.read_text("utf-8") if file.exists() else ""
     if not name:
-        place.write_text(name := secrets.token_hex(8), "utf-8")
+        file.write_text(name := secrets.token_hex(8), "utf-8")
     return f"{platform.node()} {name}"
 
 
 def _own_folder(folder: Path) -> Path:
-    """Make sure of the folder; refuse one that holds other things."""
+    """Create the folder; refuse one that holds other things."""
     if unfit := sorted(_UNFIT.intersection(str(folder.resolve()))):
         raise RequestError(
             f"A store cannot be written in {str(folder)!r}: Delta's library takes no {unfit[0]!r} in a path. "
@@ -106,19 +102,19 @@ def _own_folder(folder: Path) -> Path:
     return folder
 
 
-def _no_folder(place: Path) -> RequestError:
-    return RequestError(f"{str(place)!r} is a file; a store is a folder or a URL.")
+def _no_folder(path: Path) -> RequestError:
+    return RequestError(f"{str(path)!r} is a file; a store is a folder or a URL.")
 
 
 def discard_staging(lake: Lake) -> None:
-    """Delete what an interrupted load left on its way: it may hold any row of its sources."""
+    """Delete the staged rows of an interrupted load."""
     if lake.is_local:
         shutil.rmtree(Path(lake.location) / _STAGING, ignore_errors=True)
 
 
 @contextmanager
 def staging(lake: Lake) -> Iterator[Path]:
-    """A place for this load's rows on their way; what an interrupted load left there goes."""
+    """Yield an empty folder for this load's rows, deleted afterwards."""
     folder = Path(lake.location) / _STAGING if lake.is_local else Path(tempfile.mkdtemp(prefix="trackkit-"))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -129,7 +125,7 @@ def staging(lake: Lake) -> Iterator[Path]:
 
 
 class LostError(RequestError):
-    """This process was silent for so long that another machine may have taken the store: it must stop."""
+    """This process was silent for so long that another machine may hold the store."""
 
     def __init__(self, location: str) -> None:
         super().__init__(
@@ -147,23 +143,23 @@ class Lease:
         self._done, self._beating = threading.Event(), threading.Lock()
 
     def require(self) -> None:
-        """Refuse to go on once another machine may have taken the store; one that is only late says that it lives."""
+        """Raise LostError if another machine may have taken the store; a late holder first tries to renew."""
         if self._is_late():
             self._beat()
         if self._is_late():
             raise LostError(self._location)
 
     def take(self, patience: float) -> None:
-        """Wait until the store is free, and take it. Raises RequestError when it is not after so many seconds."""
-        # Who waits looks now and then: one that has just let go stands back, else it would always be first.
+        """Wait until the store is free, and take it; raises RequestError after so many seconds."""
+        # Waiting processes only look now and then: who has just released the store gives them a chance.
         time.sleep(min(max(_last_held + 2 * LOOK - time.monotonic(), 0), 2 * LOOK))
-        deadline, seen, since = time.monotonic() + patience, -1, 0.0
+        deadline, version, since = time.monotonic() + patience, -1, 0.0
         while True:
             table, entry = self._look()
             now = time.monotonic()
-            if table.version() != seen:
-                seen, since = table.version(), now
-            # No other process of this machine can hold it: they wait for one another before (`locking.alone`).
+            if table.version() != version:
+                version, since = table.version(), now
+            # A lease of this machine is free: its processes exclude each other by the lock file.
             is_free = not entry.get("holder") or entry.get("machine") == self._machine or now - since > SILENCE
             if is_free and self._put(table, self._me):
                 return
@@ -175,9 +171,9 @@ class Lease:
             time.sleep(LOOK * random.uniform(0.7, 1.3))
 
     def keep(self) -> None:
-        """Add entries until let go of (in a thread of its own), or until another machine has taken the store."""
+        """Add entries (in a thread) until released, or until another machine has taken the store."""
         while not self._done.wait(BEAT) and not self._is_taken:
-            with suppress(OSError, DeltaError):  # the store is out of reach for a moment: the next one may get through
+            with suppress(OSError, DeltaError):  # unreachable for a moment; the next beat may succeed
                 self._beat()
 
     def _is_late(self) -> bool:
@@ -186,22 +182,22 @@ class Lease:
     def _beat(self) -> None:
         with self._beating:
             table = self._table()
-            self._is_taken = _last_of(table).get("holder") != self._me
+            self._is_taken = _last_entry_of(table).get("holder") != self._me
             if self._is_taken or not self._put(table, self._me):
                 self._until = 0.0
 
-    def let_go(self) -> None:
-        """Say that nobody holds the store, unless another machine took it; what fails here, silence says too."""
+    def release(self) -> None:
+        """Release the store, unless another machine took it; if this fails, the lease expires by itself."""
         global _last_held
         with suppress(OSError, DeltaError):
             table = self._table()
-            if _last_of(table).get("holder") == self._me:
+            if _last_entry_of(table).get("holder") == self._me:
                 self._put(table, "")
         _last_held = time.monotonic()
 
     @contextmanager
     def held(self, patience: float) -> Iterator[Callable[[], None]]:
-        """Hold the store; yield what refuses to go on once that is lost."""
+        """Hold the store; yield `require`, which raises once it is lost."""
         self.take(patience)
         beating = threading.Thread(target=self.keep, daemon=True)
         beating.start()
@@ -210,13 +206,13 @@ class Lease:
         finally:
             self._done.set()
             beating.join(BEAT)
-            self.let_go()
+            self.release()
 
     def _look(self) -> tuple[DeltaTable, dict[str, Any]]:
-        """The lease and its last entry. Raises RequestError, with what to do, where it cannot be read."""
+        """The lease and its last entry; raises RequestError if it cannot be read."""
         try:
             table = self._table()
-            return table, _last_of(table)
+            return table, _last_entry_of(table)
         except DeltaError as error:
             message = str(error).strip().split("\n")[0]
             raise RequestError(
@@ -225,16 +221,16 @@ class Lease:
             ) from error
 
     def _table(self) -> DeltaTable:
-        place = f"{self._location}/{LEASE}"
+        location = f"{self._location}/{LEASE}"
         with suppress(TableNotFoundError):
-            return DeltaTable(place)
-        with suppress(CommitFailedError):  # another machine has just made it
+            return DeltaTable(location)
+        with suppress(CommitFailedError):  # another machine has just created it
             empty = pl.DataFrame(schema={"nothing": pl.Int32})
-            write_deltalake(place, empty, mode="ignore", configuration=_ENTRIES)
-        return DeltaTable(place)
+            write_deltalake(location, empty, mode="ignore", configuration=_ENTRIES)
+        return DeltaTable(location)
 
     def _put(self, table: DeltaTable, holder: str) -> bool:
-        """Add the next entry; return whether it was this process that did."""
+        """Add the next entry; return False if another machine did."""
         began = time.monotonic()
         who = f"{platform.node()}, process {os.getpid()}"
         metadata = {"holder": holder, "machine": self._machine, "who": who}
@@ -247,6 +243,6 @@ class Lease:
         return True
 
 
-def _last_of(table: DeltaTable) -> dict[str, Any]:
-    """The last entry of a lease; one that a power cut left empty names nobody."""
+def _last_entry_of(table: DeltaTable) -> dict[str, Any]:
+    """The last entry of a lease; {} if a power cut left it empty."""
     return next(iter(table.history(1)), {})

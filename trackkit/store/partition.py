@@ -1,6 +1,6 @@
-"""Rows laid out by number: one pass over them, a file for each number, and one batch of them in memory.
+"""Partition rows by number: one pass, one file per number, one batch in memory.
 
-polars' own sink by key would hold rows for each file that is open, and all inputs of a union at once.
+polars' own partitioned sink would buffer rows for each open file, and all inputs of a union at once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ NUMBER = "number of the partition"
 
 @dataclass(frozen=True)
 class Partitions:
-    """Rows by number; `folder` is None where there is one number only, whose rows stay where they are."""
+    """Rows by number; `folder` is None if there is only one number, whose rows stay where they are."""
 
     whole: pl.LazyFrame
     folder: Path | None
@@ -37,23 +37,20 @@ def partitioned(
     numbered: Callable[[pl.DataFrame], pl.DataFrame] = lambda batch: batch,
     in_order: bool = False,
 ) -> Partitions:
-    """Lay rows out by the column `NUMBER`, in files of a new folder if there is more than one number.
-
-    `numbered` gives rows that column, where they do not have it. The order of the rows is kept only if asked.
-    """
+    """Partition rows by the column `NUMBER` (added by `numbered`), in files of a new folder unless `count` is 1."""
     whole = pl.concat(parts)
     if count == 1:
         return Partitions(whole, None)
     folder.mkdir(parents=True)
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with ExitStack() as held:
+    with ExitStack() as stack:
         writers: dict[object, pa.RecordBatchFileWriter] = {}
         for batch in map(numbered, _batches(parts, in_order)):
             for (number,), part in batch.partition_by(NUMBER, as_dict=True, include_key=False).items():
                 table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
                 if number not in writers:
                     file = pa.ipc.new_file(_file(folder, number), table.schema, options=options)
-                    writers[number] = held.enter_context(file)
+                    writers[number] = stack.enter_context(file)
                 writers[number].write_table(table)
     return Partitions(whole.drop(NUMBER, strict=False), folder)
 
@@ -67,8 +64,8 @@ def _file(folder: Path, number: object) -> Path:
     return folder / f"{number}.arrow"
 
 
-def set_down(rows: pl.DataFrame, file: Path | None) -> pl.LazyFrame:
-    """Write rows to a file, if there is one, to be read again; else they stay in memory."""
+def spilled(rows: pl.DataFrame, file: Path | None) -> pl.LazyFrame:
+    """Write rows to a file to be scanned again; without a file they stay in memory."""
     if file is None:
         return rows.lazy()
     rows.write_ipc(file, compression="lz4")

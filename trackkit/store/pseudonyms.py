@@ -1,7 +1,7 @@
-"""Pseudonyms for addresses, and shortened IP addresses: put in place before anything of a load is written to the store.
+"""Pseudonyms for addresses, and shortened IP addresses, applied before anything is written to the store.
 
-An address becomes a keyed hash and its domain: the same person has the same pseudonym in every load, and nobody without
-the key can find out whose it is, or try addresses. The key is never stored; its mark is, so that no other one follows.
+An address becomes a keyed hash and its domain: one person has one pseudonym in every load, which nobody without the key
+can reverse or guess. The key is never stored; its mark is, so that later loads use the same key.
 """
 
 import hmac
@@ -24,12 +24,12 @@ from trackkit.store import masks
 
 VARIABLE = "TRACKKIT_KEY"
 SHORTEST_KEY = 16  # bytes
-# What the mark of a key is made of: another text for each way in which pseudonyms were ever made.
+# Hashed into the mark of a key; a new text whenever the way of making pseudonyms changes, newest first.
 _MARKS = (b"trackkit: mark of the key, ids made of pseudonyms", b"trackkit: mark of the key")
 
 
 class Pseudonyms(Hiding):
-    """What is hidden in a load: addresses and what reveals somebody in URLs, with a key; the ends of IP addresses.
+    """Hides addresses and personal values in URLs, given a key, and optionally the ends of IP addresses.
 
     >>> hidden = Pseudonyms(b"sixteen bytes or more")
     >>> hidden.of("Ana <Ana@Post.example>") == hidden.of("ana@post.example"), hidden.of("ana@post.example")[32:]
@@ -45,26 +45,23 @@ class Pseudonyms(Hiding):
 
     @classmethod
     def read(cls, file: str | os.PathLike[str] | None, truncate_ips: bool = False) -> "Pseudonyms":
-        """Take the key from a file, else from the environment; without either addresses stay as they are."""
-        from_environment = os.environ.get(VARIABLE, "")
+        """Take the key from a file, else from the environment; without either, addresses are not hidden."""
+        if not file:
+            key = os.environ.get(VARIABLE, "").encode(errors="surrogateescape").strip()
+            return cls(key or None, truncate_ips)
         try:
-            key = (
-                Path(file).read_bytes().strip()
-                if file
-                else from_environment.encode(errors="surrogateescape").strip() or None
-            )
+            return cls(Path(file).read_bytes().strip(), truncate_ips)
         except OSError as error:
             raise RequestError(f"The key file {str(file)!r} cannot be read: {error.strerror}.") from None
-        return cls(key, truncate_ips)
 
     @property
     def mark(self) -> str:
-        """A text that differs from key to key and reveals nothing of them; empty without a key."""
+        """A text that identifies the key without revealing it; empty without a key."""
         return self._marks()[0]
 
     @property
     def earlier_mark(self) -> str:
-        """The same as releases before made it, whose ids were made of addresses; empty without a key."""
+        """The mark that earlier releases made, whose ids held addresses; empty without a key."""
         return self._marks()[1]
 
     def _marks(self) -> list[str]:
@@ -76,20 +73,24 @@ class Pseudonyms(Hiding):
         return plain if self._key is None else self._pseudonym(plain)
 
     def rows(self, rows: pl.LazyFrame, kinds: Mapping[str, str]) -> pl.LazyFrame:
-        """Return rows with the text columns of these kinds (schema.PERSONAL) hidden, those that it has; streamed."""
-        has = rows.collect_schema() if self._hides else {}
+        """Return rows with the text columns among `kinds` (by schema.PERSONAL) hidden; streamed."""
+        columns = rows.collect_schema() if self._hides else {}
         return rows.with_columns(
             pl.col(name).map_batches(partial(self._hidden, kind), return_dtype=pl.String, is_elementwise=True)
             for name, kind in kinds.items()
-            if has.get(name) == pl.String()
+            if columns.get(name) == pl.String()
         )
 
     def name(self, text: str) -> str:
-        """Return the name of a file without addresses; other names stay others."""
-        return self._id(text)
+        """Return the name of a file, or an id, without addresses; different names stay different."""
+        if self._key is None:
+            return text
+        text = masks.without_queries(text, self._short) if any(sign in text for sign in masks.ASKS) else text
+        text = masks.without_ids(text, lambda address: self._pseudonym(plain_address(address)))
+        return masks.without_ips(text, self._short) if self.truncate_ips else text
 
     def report_hidden(self, raw: RawLoad) -> RawLoad:
-        """Return what a source brought with everything hidden in refused lines and in the report."""
+        """Return the rows of a source with its refused lines and its report hidden."""
         if not self._hides:
             return raw
         kinds = schema.QUARANTINE.personal | {"source_file": "id"}
@@ -102,22 +103,15 @@ class Pseudonyms(Hiding):
         return self._key is not None or self.truncate_ips
 
     def _hidden(self, kind: str, column: pl.Series) -> pl.Series:
-        """Return a column of this kind hidden: only the texts that can reveal somebody are looked at, each once."""
-        hide: dict[str, Callable[[pl.Series], pl.Series]] = {
-            "address": self._addresses,
-            "ip": self._ips,
-            "person": self._people,
-            "id": self._ids,
-            "url": self._urls,
-            "text": self._texts,
-            "line": self._lines,
-            "hash": self._hashes,
-        }
-        return hide[kind](column)
+        """Hide a column of a kind: only the texts that may be personal are looked at, each once."""
+        by_kind: dict[str, Callable[[pl.Series], pl.Series]] = {"ip": self._ips}
+        by_kind |= dict.fromkeys(("url", "text", "line"), self._lines)
+        if self._key is not None:
+            by_kind |= {"address": self._addresses, "person": self._people, "id": self._ids, "hash": self._hashes}
+            by_kind |= {"url": self._urls, "text": self._texts}
+        return by_kind[kind](column) if kind in by_kind else column
 
     def _addresses(self, column: pl.Series) -> pl.Series:
-        if self._key is None:
-            return column
         bare = column.to_frame().select(address(pl.first())).to_series()
         return _replaced(bare, bare.is_not_null(), self._pseudonym)
 
@@ -129,36 +123,23 @@ class Pseudonyms(Hiding):
         return _replaced(column, ~is_v4, masks.network).zip_with(~is_v4.fill_null(False), short)
 
     def _ids(self, column: pl.Series) -> pl.Series:
-        return column if self._key is None else _replaced(column, _may_tell(column), self._id)
+        return _replaced(column, _may_identify(column), self.name)
 
     def _people(self, column: pl.Series) -> pl.Series:
-        """Hide ids of people, some of which are a hash of the address without a key (Mailchimp's MD5)."""
-        if self._key is None:
-            return column
+        """Hide ids of people, some of which are an unkeyed hash of the address (Mailchimp's MD5)."""
         is_hash = column.str.contains(masks.DIGEST)
         return _replaced(self._ids(column), is_hash, lambda text: self._hash(text.lower(), 32))
 
-    def _id(self, text: str) -> str:
-        if self._key is None:
-            return text
-        text = masks.without_queries(text, self._short) if any(sign in text for sign in masks.ASKS) else text
-        text = masks.without_ids(text, lambda found: self._pseudonym(plain_address(found)))
-        return masks.without_ips(text, self._short) if self.truncate_ips else text
-
     def _urls(self, column: pl.Series) -> pl.Series:
-        if self._key is None:
-            return self._lines(column)
-        may_tell = _may_tell(column) | column.str.contains("/", literal=True)
-        return self._lines(_replaced(column, may_tell, lambda url: masks.without_query(url, self._short)))
+        may_identify = _may_identify(column) | column.str.contains("/", literal=True)
+        return self._lines(_replaced(column, may_identify, lambda url: masks.without_query(url, self._short)))
 
     def _texts(self, column: pl.Series) -> pl.Series:
-        if self._key is None:
-            return self._lines(column)
-        asks = column.str.contains_any(masks.ASKS)
-        return self._lines(_replaced(column, asks, lambda text: masks.without_queries(text, self._short)))
+        has_query = column.str.contains_any(masks.ASKS)
+        return self._lines(_replaced(column, has_query, lambda text: masks.without_queries(text, self._short)))
 
     def _lines(self, column: pl.Series) -> pl.Series:
-        """Hide addresses and the ends of IP addresses in a text, and leave the rest of it as it is."""
+        """Hide addresses and the ends of IP addresses in a text, and nothing else."""
         if self._key is not None:
             column = _where(column, column.str.contains_any(masks.AT_SIGNS), masks.addresses)
         if self.truncate_ips:
@@ -167,8 +148,6 @@ class Pseudonyms(Hiding):
         return column
 
     def _hashes(self, column: pl.Series) -> pl.Series:
-        if self._key is None:
-            return column
         return _replaced(column, column.is_not_null(), lambda text: f"hmac:{self._hash(text, 32)}")
 
     def _pseudonym(self, plain: str) -> str:
@@ -184,7 +163,7 @@ class Pseudonyms(Hiding):
 
     def _report(self, report: LoadReport) -> LoadReport:
         def hidden(texts: Iterable[str]) -> list[str]:
-            return self._texts(pl.Series(list(texts), dtype=pl.String)).to_list()
+            return self._hidden("text", pl.Series(list(texts), dtype=pl.String)).to_list()
 
         def counted(words: Mapping[str, int]) -> dict[str, int]:
             total: Counter[str] = Counter()
@@ -194,54 +173,55 @@ class Pseudonyms(Hiding):
 
         sources = [
             replace(
-                one,
-                path=self.name(one.path),
-                assumptions=hidden(one.assumptions),
-                ignored_columns=hidden(one.ignored_columns),
-                unknown_types=counted(one.unknown_types),
-                unknown_values={name: counted(words) for name, words in one.unknown_values.items()},
-                unreadable=hidden([one.unreadable])[0],
+                source,
+                path=self.name(source.path),
+                assumptions=hidden(source.assumptions),
+                ignored_columns=hidden(source.ignored_columns),
+                unknown_types=counted(source.unknown_types),
+                unknown_values={name: counted(words) for name, words in source.unknown_values.items()},
+                unreadable=hidden([source.unreadable])[0],
             )
-            for one in report.sources
+            for source in report.sources
         ]
         ignored = zip(map(self.name, report.ignored_files), hidden(report.ignored_files.values()), strict=True)
         return replace(report, sources=sources, ignored_files=dict(ignored))
 
 
-def _may_tell(column: pl.Series) -> pl.Series:
-    """Whether a text can hold an address, a URL or an IP address."""
+def _may_identify(column: pl.Series) -> pl.Series:
+    """Whether a text may hold an address, a URL or an IP address."""
     return column.str.contains_any([*masks.AT_SIGNS, *masks.ASKS, ";"]) | column.str.contains(r"\d\.\d+\.\d+\.\d")
 
 
-def _where(column: pl.Series, some: pl.Series, new: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
-    """Replace the texts of a column that are among some."""
-    if not some.any():
+def _where(column: pl.Series, mask: pl.Series, new: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
+    """Replace the texts of a column where the mask holds."""
+    if not mask.any():
         return column
-    return (
-        column.to_frame("was").select(pl.when(some).then(new(pl.when(some).then("was"))).otherwise("was")).to_series()
-    )
+    replaced = pl.when(mask).then(new(pl.when(mask).then("old"))).otherwise("old")
+    return column.to_frame("old").select(replaced).to_series()
 
 
-def _replaced(column: pl.Series, some: pl.Series, new: Callable[[str], str | None]) -> pl.Series:
-    """Replace the texts of a column that are among some, each distinct one worked out once."""
-    old = column.filter(some).drop_nulls().unique()
+def _replaced(column: pl.Series, mask: pl.Series, new: Callable[[str], str | None]) -> pl.Series:
+    """The same with a Python function, called once for each distinct text."""
+    old = column.filter(mask).drop_nulls().unique()
     if old.is_empty():
         return column
-    names = pl.DataFrame({"was": old, "new": [new(one) for one in old]}, schema={"was": pl.String, "new": pl.String})
-    rows = column.alias("was").to_frame().with_columns(is_new=some)
-    rows = rows.join(names, on="was", how="left", maintain_order="left")
-    return rows.select(pl.when("is_new").then("new").otherwise("was").alias(column.name)).to_series()
+    texts = pl.DataFrame(
+        {"old": old, "new": [new(text) for text in old]}, schema=dict.fromkeys(["old", "new"], pl.String)
+    )
+    rows = column.alias("old").to_frame().with_columns(is_new=mask)
+    rows = rows.join(texts, on="old", how="left", maintain_order="left")
+    return rows.select(pl.when("is_new").then("new").otherwise("old").alias(column.name)).to_series()
 
 
 def require_same_key(mark: str, earlier: Iterable[str | None], earlier_mark: str = "") -> None:
-    """Refuse a load whose key, or lack of one, is not that of the loads before it: one person would be two.
+    """Refuse a load with another key than earlier loads, or without theirs: one person would become two.
 
     >>> require_same_key("", [])
     >>> require_same_key("", ["5f0a"])
     Traceback (most recent call last):
     trackkit.errors.RequestError: This store holds pseudonyms: load with --pseudonymise and the same key.
     """
-    marks = {one or "" for one in earlier}
+    marks = {text or "" for text in earlier}
     if not marks or marks == {mark}:
         return
     if not mark:

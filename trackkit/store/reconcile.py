@@ -1,10 +1,9 @@
-"""Deliveries as they are after a load: copies merged, rows enriched, repeated opens set aside, hits marked.
+"""Settle deliveries: merge copies, enrich rows, set repeated opens aside, mark hits.
 
-Several deliveries are settled in one piece, a large delivery in several. A piece is a run of messages in order of their
-ids, so that the pieces, one after the other, lie in the store's order. Copies of an event that name different messages
-must be settled together: they, with all rows of these messages, are settled first, and the result goes to the pieces of
-its messages. Rows without message, of which only copies belong together, have pieces of their own, the first ones.
-Memory holds one piece, and of the whole delivery its people.
+Several small deliveries are one piece; a large one has several, so that memory holds one piece and the delivery's
+people. A piece is a run of messages in order of their ids, so that the pieces in turn are in the store's order. Copies
+of an event that name different messages must be settled together: these mixed rows, with all rows of their messages,
+are settled first and the result distributed. Rows without message have the first pieces, which keep copies together.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,19 +26,19 @@ from trackkit.store.enrich import (
     with_borrowed,
     with_marks,
 )
-from trackkit.store.implied import silent_on_deliveries, told_by_events
+from trackkit.store.implied import message_verdicts, silent_on_deliveries
 from trackkit.store.layout import BY_DELIVERY, FILLED, ORDER, in_order
-from trackkit.store.partition import NUMBER, Partitions, partitioned, set_down
+from trackkit.store.partition import NUMBER, Partitions, partitioned, spilled
 from trackkit.store.user_agents import parse_agents
 
-SAMPLE = 64  # one row of so many says where messages are cut
+SAMPLE = 64  # one row in so many is sampled to choose the cuts
 IDS_AT_ONCE = 20_000_000
 _PIECE, _ROW = "piece of delivery", "row of piece"
 _MIXED = -1
 
 
 class Unsettled(NamedTuple):
-    """Rows of the same deliveries or messages: events, old and new; messages as stored, and the new ones."""
+    """All rows of some deliveries or messages: old and new events, stored messages, arriving messages."""
 
     events: pl.LazyFrame
     stored: pl.LazyFrame
@@ -47,7 +46,7 @@ class Unsettled(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """The same rows after the load, in the store's order; events lack their marks. `kept` counts messages, by file."""
+    """The same rows after the load, in the store's order, unmarked; `kept` counts messages by file."""
 
     event: pl.DataFrame
     collapsed: pl.DataFrame
@@ -57,35 +56,31 @@ class Settled(NamedTuple):
 
 @dataclass
 class Settling:
-    """What settling needs of a store, as it is after the load, and the user agents that were parsed before.
-
-    `senders` are the formats of feeds, and whether their maps say that deliveries may be untold; of the deliveries
-    settled next, `silent` are those where they are.
-    """
+    """What settling needs: the store after the load, and the user agents parsed so far."""
 
     now: Tables
     agents: pl.DataFrame = field(default_factory=lambda: parse_agents([]))
-    senders: Mapping[str, bool] = field(default_factory=dict)
+    senders: Mapping[str, bool] = field(default_factory=dict)  # see `silent_on_deliveries`
     silent: pl.DataFrame | None = None
 
-    def look_at(self, events: pl.LazyFrame) -> None:
-        """Note which whole deliveries report nothing delivered, which no piece of one could show."""
+    def find_silent(self, events: pl.LazyFrame) -> None:
+        """Find the deliveries without any report of delivery, which no single piece can show."""
         self.silent = silent_on_deliveries(events, self.senders) if self.senders else None
 
-    def untold(self) -> list[str]:
-        """The formats whose maps do not say that deliveries may be untold, one for each delivery where they are."""
+    def unreported(self) -> list[str]:
+        """For each silent delivery, its format, unless the map declares that deliveries go unreported."""
         silent = [] if self.silent is None else self.silent.drop_nulls("delivery_id")["source"].to_list()
         return [name for name in silent if not self.senders[name]]
 
     def settle(self, rows: Unsettled) -> Settled:
-        """Settle rows; those there were before and those that are new count the same."""
+        """Settle old and new rows alike."""
         messages = replace_rows(schema.MESSAGE, own_messages(rows.stored).collect(), rows.arriving.collect())
         events = in_order("event", merge_copies(rows.events.collect()))
         stated = with_borrowed(messages.rows.lazy().drop(FILLED), self.now)
-        verdicts = told_by_events(events.lazy(), self.silent)
+        verdicts = message_verdicts(events.lazy(), self.silent)
         enriched = enrich_messages(stated, self.now, verdicts).sort(ORDER["message"]).collect()
         hits = enrich_events(events, enriched.lazy(), self.now, self._agents(events.lazy()))
-        del events
+        del events  # frees memory
         return Settled(*set_repeats_aside(hits), enriched, messages.kept)
 
     def _agents(self, events: pl.LazyFrame) -> pl.LazyFrame:
@@ -96,15 +91,12 @@ class Settling:
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a delivery is cut: how many pieces hold rows without message, and the first message of the others.
+    """How a delivery is cut into pieces."""
 
-    `events` and `messages` are hashes of the log ids whose copies name different messages, and of those messages.
-    """
-
-    nameless: int = 0
-    fences: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
-    events: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))
-    messages: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))
+    nameless: int = 0  # pieces of rows without message
+    fences: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))  # first messages of further pieces
+    events: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))  # hashes of mixed log ids
+    messages: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.UInt64))  # hashes of their messages
 
     @property
     def pieces(self) -> range:
@@ -112,7 +104,7 @@ class Cut:
         return range(self.nameless + self.fences.len() + 1)
 
     def placed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Give each row the number of the piece of its message."""
+        """Add the number of the piece to which each row's message belongs."""
         named = self.fences.search_sorted(rows["message_id"].fill_null(""), side="right").cast(pl.Int64) + self.nameless
         copies = _hash("event_id") if "event_id" in rows.columns else pl.lit(None, pl.UInt64)
         nameless = copies.fill_null(pl.int_range(pl.len(), dtype=pl.UInt64)) % self.nameless
@@ -120,7 +112,7 @@ class Cut:
         return rows.with_columns(piece.cast(pl.Int32).alias(NUMBER))
 
     def apart(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Give each row its piece before it is settled."""
+        """Add the number of the piece in which each row is settled."""
         placed = self.placed(rows)
         if self.events.is_empty():
             return placed
@@ -131,7 +123,7 @@ class Cut:
 
 
 def cut_of(rows: Unsettled, pieces: int, total: int) -> Cut:
-    """Find where to cut a delivery of so many rows into about so many pieces."""
+    """Choose how to cut a delivery of `total` rows into about so many pieces."""
     if pieces == 1:
         return Cut()
     texts = pl.concat([part.select("message_id") for part in rows]).with_row_index(_ROW)
@@ -145,34 +137,30 @@ def cut_of(rows: Unsettled, pieces: int, total: int) -> Cut:
 
 
 def _mixed_ids(events: pl.LazyFrame, parts: int) -> tuple[pl.Series, pl.Series]:
-    """The hashes of log ids that stand with different messages, and of these messages; a few too many do no harm."""
+    """Hashes of log ids with several messages, and of these messages; collisions do no harm."""
     ids = events.filter(pl.col("event_id").is_not_null()).select(event=_hash("event_id"), message=_hash("message_id"))
     event, message = pl.col("event"), pl.col("message")
     is_other = (event == event.shift()) & message.ne_missing(message.shift())
-    found = []
+    mixed_by_part = []
     for part in range(parts):
-        some = ids.filter(event % parts == part).collect(engine="streaming").sort("event", "message")
-        found.append(some.join(some.filter(is_other).select("event").unique(), on="event", how="semi"))
-    mixed = pl.concat(found)
+        of_part = ids.filter(event % parts == part).collect(engine="streaming").sort("event", "message")
+        mixed_by_part.append(of_part.join(of_part.filter(is_other).select("event").unique(), on="event", how="semi"))
+    mixed = pl.concat(mixed_by_part)
     return mixed["event"].unique(), mixed["message"].drop_nulls().unique()
 
 
 def _hash(column: str) -> pl.Expr:
-    """A number for each text; null where there is none."""
     return pl.when(pl.col(column).is_not_null()).then(pl.col(column).hash())
 
 
 @dataclass
 class Pieces:
-    """Deliveries on their way through a load, settled piece by piece.
-
-    `columns` are those that each table is stored with; `count` is called with what came of each piece.
-    """
+    """Deliveries settled piece by piece."""
 
     settling: Settling
-    columns: Mapping[str, list[str]]
+    columns: Mapping[str, list[str]]  # stored, by table
     folder: Path
-    count: Callable[[Settled], None]
+    count: Callable[[Settled], None]  # called with each settled piece
     rows: dict[str, list[pl.LazyFrame]] = field(default_factory=lambda: {name: [] for name in BY_DELIVERY})
     messages: list[int] = field(default_factory=list)
     people: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
@@ -180,21 +168,21 @@ class Pieces:
     is_known: bool = False
 
     def settle(self, rows: Unsettled, pieces: int, total: int) -> None:
-        """Settle so many rows in about so many pieces; `parts` has what came of them."""
+        """Settle `total` rows in about so many pieces; `parts` returns the result."""
         cut = cut_of(rows, pieces, total)
-        given = [
+        partitions = [
             partitioned([part], len(cut.pieces), self.folder / name, cut.apart)
             for name, part in zip(rows._fields, rows, strict=True)
         ]
-        mixed = self._mixed(cut, given) if cut.events.len() else {}
+        mixed = self._mixed(cut, partitions) if cut.events.len() else {}
         for piece in cut.pieces:
-            self._keep(self.settling.settle(Unsettled(*(part.rows(piece) for part in given))), piece, cut, mixed)
+            self._keep(self.settling.settle(Unsettled(*(part.rows(piece) for part in partitions))), piece, cut, mixed)
         if len(cut.pieces) > 1:
             self._number()
 
-    def _mixed(self, cut: Cut, given: list[Partitions]) -> dict[str, Partitions]:
-        """Settle what cannot be cut, and return what came of it by piece."""
-        settled = self.settling.settle(Unsettled(*(part.rows(_MIXED) for part in given)))
+    def _mixed(self, cut: Cut, partitions: list[Partitions]) -> dict[str, Partitions]:
+        """Settle the mixed rows, and distribute the result to the pieces."""
+        settled = self.settling.settle(Unsettled(*(part.rows(_MIXED) for part in partitions)))
         self.count(settled)
         tables = {name: getattr(settled, name).select(self.columns[name]).lazy() for name in BY_DELIVERY}
         return {
@@ -203,37 +191,37 @@ class Pieces:
         }
 
     def _keep(self, settled: Settled, piece: int, cut: Cut, mixed: Mapping[str, Partitions]) -> None:
-        """Set down what came of a piece, its events marked within it."""
+        """Keep a settled piece, its events marked within it."""
         self.count(settled)
         tables = {name: getattr(settled, name).select(self.columns[name]) for name in BY_DELIVERY}
-        del settled  # of what is written below, this was a second copy
-        for name, others in mixed.items():
-            further = others.rows(piece).collect()
-            tables[name] = in_order(name, pl.concat([tables[name], further])) if further.height else tables[name]
+        del settled  # a second copy of what is written below
+        for name, partitions in mixed.items():
+            mixed_rows = partitions.rows(piece).collect()
+            tables[name] = in_order(name, pl.concat([tables[name], mixed_rows])) if mixed_rows.height else tables[name]
         tables["event"] = with_marks(tables["event"])
-        is_told = [tables[name]["has_messages"].any() for name in ("event", "collapsed")]
-        self.is_known |= any(is_told) or not tables["message"]["is_implied"].fill_null(False).all()
+        has_table = [tables[name]["has_messages"].any() for name in ("event", "collapsed")]
+        self.is_known |= any(has_table) or not tables["message"]["is_implied"].fill_null(False).all()
         self.messages.append(tables["event"].select(pl.col("message_number").max().fill_null(0)).item())
         for name in BY_DELIVERY:
-            place = self.folder / f"{name} {piece}.settled" if len(cut.pieces) > 1 else None
-            self.rows[name].append(set_down(tables.pop(name), place))
+            file = self.folder / f"{name} {piece}.settled" if len(cut.pieces) > 1 else None
+            self.rows[name].append(spilled(tables.pop(name), file))
 
     def _number(self) -> None:
-        """Find the people of all pieces, and of those in several the clicks that come after their first one."""
+        """List the people of all pieces, and find first clicks of a person in a piece that are later ones overall."""
         person = pl.col("person_id")
-        together = pl.concat(rows.select(person.drop_nulls().unique()).collect() for rows in self.rows["event"])
-        people = together["person_id"].sort()
+        people_by_piece = pl.concat(rows.select(person.drop_nulls().unique()).collect() for rows in self.rows["event"])
+        people = people_by_piece["person_id"].sort()
         is_again = (people == people.shift()).fill_null(False)
-        shared, self.people = people.filter(is_again).unique(), people.filter(~is_again)
-        is_rival = pl.col("is_first_click_of_person") & person.is_in(shared.implode())
-        rivals = [
-            rows.with_row_index(_ROW).filter(is_rival).with_columns(pl.lit(piece).alias(_PIECE))
+        in_several, self.people = people.filter(is_again).unique(), people.filter(~is_again)
+        is_candidate = pl.col("is_first_click_of_person") & person.is_in(in_several.implode())
+        candidates = [
+            rows.with_row_index(_ROW).filter(is_candidate).with_columns(pl.lit(piece).alias(_PIECE))
             for piece, rows in enumerate(self.rows["event"])
         ]
-        self.later = later_than_first(pl.concat(rivals), "person_id").select(_PIECE, _ROW).collect()
+        self.later = later_than_first(pl.concat(candidates), "person_id").select(_PIECE, _ROW).collect()
 
     def parts(self, name: str) -> Iterator[pl.DataFrame]:
-        """Return the rows of a table, piece after piece, in the store's order, complete."""
+        """Yield the final rows of a table, piece by piece, in the store's order."""
         if len(self.rows[name]) == 1:
             yield self.rows[name][0].collect()
             return
@@ -245,12 +233,8 @@ class Pieces:
             yield self._marked(piece, rows.collect(), before) if name == "event" else rows.collect()
             before += self.messages[piece]
 
-    def has_rows(self, name: str) -> bool:
-        """Return whether a table has any row."""
-        return any(rows.select(pl.len()).collect().item() for rows in self.rows[name])
-
     def _marked(self, piece: int, rows: pl.DataFrame, before: int) -> pl.DataFrame:
-        """Make the marks of a piece those of its delivery."""
+        """Turn marks within a piece into marks within its delivery."""
         later = self.later.filter(pl.col(_PIECE) == piece)[_ROW]
         place = self.people.search_sorted(rows["person_id"].fill_null("")).cast(pl.Int32) + 1
         number = pl.col("message_number")

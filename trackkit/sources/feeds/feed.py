@@ -1,7 +1,7 @@
-"""Formats as data: the grammar of a map (TOML), its checks, and where maps are found. `docs/formats.md` explains it.
+"""Formats declared in TOML: the grammar of a map, its checks, and where maps are found. See `docs/formats.md`.
 
-The maps of the package are in `sources/formats`; a user's own are `formats/*.toml` in the working folder,
-and win over the package's where they have its name.
+Built-in maps are in `sources/formats`; a user's own, `formats/*.toml` in the working folder, override those of the
+same name.
 """
 
 import re
@@ -45,23 +45,21 @@ def _status(text: str) -> str:
     return text
 
 
-def _before(given: str | list[str]) -> str | list[str]:
-    if isinstance(given, str):
-        if given != "any":
-            raise ValueError(f"{given[:100]!r} is not known; write 'any', or list parts, as ['shop', 'index.php']")
-        return given
-    if wrong := next((one for one in given if re.search(r"[/?#\s]|^$", one)), None):
+def _before(parts: str | list[str]) -> str | list[str]:
+    if isinstance(parts, str):
+        if parts != "any":
+            raise ValueError(f"{parts[:100]!r} is not known; write 'any', or list parts, as ['shop', 'index.php']")
+        return parts
+    if wrong := next((part for part in parts if re.search(r"[/?#\s]|^$", part)), None):
         raise ValueError(f"{wrong[:100]!r} is no part of a path; write it without '/', as 'index.php'")
-    return given
+    return parts
 
 
 def _listed(value: Any) -> Any:
-    """A single text is a list of one."""
     return [value] if isinstance(value, str) else value
 
 
 def _reading(value: Any) -> Any:
-    """A path alone is a reading of nothing but that path."""
     return {"of": value} if isinstance(value, str) else value
 
 
@@ -74,48 +72,48 @@ Condition = dict[Paths, str | list[str] | bool]
 
 
 class FeedMarks(Strict):
-    """What says that a record is of the format: all of `all`, one of `any`, none of `none` have a value."""
+    """How records are recognised: all of `all`, one of `any` and none of `none` have a value."""
 
     all: list[Paths] = []
     any: list[Paths] = []
     none: list[Paths] = []
-    words: list[str] = []  # words that only this sender has: a record whose word is one of them needs none of `any`
-    files: list[Name] = []  # tables: names of files that stand for one of `any`; `^.file` is the one it has
+    words: list[str] = []  # words of this sender alone: a record with one needs none of `any`
+    files: list[Name] = []  # tables: file names that count as one of `any`; `^.file` is the name
     because: str = ""
 
 
 class Recipients(Strict):
-    """A list in the record, of which each element gives an event; `unless` has a value where the list tells nothing."""
+    """A list in the record, each element of which is an event, unless `unless` has a value."""
 
     of: Paths
     unless: Paths | None = None
 
 
 class Reading(Strict):
-    """How the text of a column is read: where it lies, what is done to it, and when."""
+    """How the text of a column is read: its path, changes to it, and conditions."""
 
     of: Paths
-    until: str = ""  # what follows the first of these characters is left out
-    without: str = ""  # these characters are taken off both ends
-    prefix: str = ""  # a text put before
-    nothing: list[str] = []  # texts that stand for no value, as 0 where a key is meant
+    until: str = ""  # cut off from the first of these characters on
+    without: str = ""  # characters stripped from both ends
+    prefix: str = ""  # a text put in front
+    nothing: list[str] = []  # texts that mean no value, such as 0 for a key
     hexadecimal: bool = False
-    # Further values, put after the first and a colon; without one there is none.
+    # Further values, appended with colons; if one is missing, there is no value.
     joined: Annotated[list[Paths], BeforeValidator(_listed)] = []
-    # An instant's forms, as `%m/%d/%Y %I:%M:%S %p`, where it is not ISO or seconds.
+    # Forms of an instant that is neither ISO nor seconds, such as `%m/%d/%Y %I:%M:%S %p`.
     written: Annotated[list[str], BeforeValidator(_listed)] = []
     when: Condition = {}  # read only where this holds
     unless: list[Condition] = []  # not read where one of these holds
-    with_address: Paths | None = None  # where this has a value, the address is added: the id is shared by recipients
+    with_address: Paths | None = None  # if this has a value, recipients share the id: the address is appended
     words: dict[str, str] = {}
 
     def values(self) -> list[str]:
-        """Return every single path whose text stands in the column."""
+        """Return the paths whose texts are in the column."""
         return [single for written in (self.of, *self.joined) for single in alternatives(written)]
 
     def used(self) -> list[str]:
-        """Return what is read of a record: the value, and all that bears on it."""
-        conditions = [written for one in (self.when, *self.unless) for written in one]
+        """Return all paths that are read, conditions included."""
+        conditions = [path for condition in (self.when, *self.unless) for path in condition]
         return [self.of, *([self.with_address] if self.with_address else []), *self.joined, *conditions]
 
 
@@ -124,7 +122,7 @@ MayRead = Annotated[Reading | None, BeforeValidator(_reading)]
 
 
 class Columns(Strict):
-    """Columns of `event` that are read as they are."""
+    """Columns of `event` read directly from records."""
 
     occurred_at: MayRead = None
     delivery_id: MayRead = None
@@ -148,21 +146,21 @@ class Columns(Strict):
 
 
 class LinkColumns(Strict):
-    """What an event tells of the link that was clicked: its address and its label."""
+    """What an event says about the clicked link."""
 
     url: MayRead = None
     label: MayRead = None
 
 
 class DeliveryColumns(Strict):
-    """What an event tells of its delivery."""
+    """What an event says about its delivery."""
 
     label: MayRead = None
     subject: MayRead = None
 
 
 class Rule(Strict):
-    """What holds of an event under conditions on the record; of several rules that say something, the first holds."""
+    """Values of an event under conditions on the record; for each column the first matching rule wins."""
 
     when: Condition = Field(min_length=1)
     event_type: EventType | None = None
@@ -173,37 +171,37 @@ class Rule(Strict):
 
     @model_validator(mode="after")
     def _says_something(self) -> "Rule":
-        if not self.said():
+        if not self.assigned():
             raise ValueError("the rule says nothing; give it an event_type, a bounce_class, is_machine or is_first")
         return self
 
-    def said(self) -> dict[str, Any]:
-        """Return what the rule says, by column."""
+    def assigned(self) -> dict[str, Any]:
+        """Return the values that the rule assigns, by column."""
         return {name: value for name, value in self if name != "when" and value is not None}
 
 
 class Hit(Strict):
-    """A request of an access log that counts: its path, whose named groups are values, and the word for it."""
+    """A request of an access log that counts: a pattern of its path with named groups, and its word."""
 
     path: Pattern
     word: str
-    before: Before = []  # parts of a path that may stand before it, in any number; `any` for all
-    methods: list[Method] = Field(["GET"], min_length=1)  # HEAD is how scanners look
+    before: Before = []  # parts that may precede the path, any number of them; or `any`
+    methods: list[Method] = Field(["GET"], min_length=1)  # HEAD requests are from scanners
     statuses: list[Status] = Field(["2xx", "3xx"], min_length=1)
-    nothing: list[str] = []  # texts of named groups that stand for no value
+    nothing: list[str] = []  # texts of named groups that mean no value
 
     @property
     def pattern(self) -> str:
-        """The regular expression of the whole path, what may stand before it included."""
+        """The regular expression of the full path."""
         if not self.path.startswith("^") or not self.before:
             return self.path
-        known = [] if isinstance(self.before, str) else [re.escape(one) for one in self.before]
-        parts = rf"(?:/+(?:{'|'.join(known)}))*/*" if known else r"(?:/[^?#]*)?"
+        escaped = [] if isinstance(self.before, str) else [re.escape(part) for part in self.before]
+        parts = rf"(?:/+(?:{'|'.join(escaped)}))*/*" if escaped else r"(?:/[^?#]*)?"
         return f"^{parts}(?:{self.path[1:]})"
 
 
 class Sibling(Strict):
-    """A table that comes with the events and tells of deliveries or recipients: read beside them, by its name."""
+    """A table of deliveries or recipients that accompanies the events, recognised by its name."""
 
     table: Literal["delivery", "recipient"]
     files: list[Name] = Field(min_length=1)
@@ -221,14 +219,14 @@ class Sibling(Strict):
 
 
 class Extension(Strict):
-    """A table that holds further columns of the events of another: of the rows whose columns `by` have its values."""
+    """A table with further columns of the events of another, joined on the columns `by`."""
 
     files: list[Name] = Field(min_length=1)
-    by: list[Paths] = Field(min_length=1)  # those of them that both tables have
+    by: list[Paths] = Field(min_length=1)  # of these, the ones that both tables have
 
 
 class Referred(Strict):
-    """An element of a list around the records, which each record names by its `id`: `^.<name>` is the element."""
+    """An element of a list outside the record, which names it by its `id`; `^.<name>` is the element."""
 
     name: Name
     of: str  # the list's name
@@ -236,24 +234,26 @@ class Referred(Strict):
 
 
 class Feed(Strict):
-    """A format: how it is recognised, where its records lie, and what each value of a record means."""
+    """A format: how it is recognised, where its records are, and what their values mean."""
 
     name: Name
     what: str
     engine: Engine
-    also: list[Literal["json"]] = []  # a table map that reads JSON records of the same names too
+    also: list[Literal["json"]] = []  # a table map that also reads JSON records with the same names
     source: str = ""  # the vendor's page that documents it
     zone: Zone | None = None
     recognise: FeedMarks
     collapse_seconds: int = Field(0, ge=0, le=86_400)  # repeated opens within them count once
     unwrap: list[Paths] = []
     ping: Condition = {}  # a record that is no event
-    skip: list[Condition] = []  # records that tell of no message of the sender's, as mail that came in
-    delivered: Literal["sent", ""] = ""  # sent: no event tells deliveries; what was sent and did not bounce is one
+    skip: list[Condition] = []  # records about other things than messages sent, such as incoming mail
+    delivered: Literal["sent", ""] = (
+        ""  # sent: there are no events of delivery; what was sent and did not bounce is delivered
+    )
     referred: list[Referred] = []
     recipients: Recipients | None = None
     word: list[Read] = Field(min_length=1)
-    words: dict[str, EventType | Literal["by_link"]] = {}  # by_link: what the table of links says
+    words: dict[str, EventType | Literal["by_link"]] = {}  # by_link: by the type of the link
     columns: Columns
     link: LinkColumns = LinkColumns()
     delivery: DeliveryColumns = DeliveryColumns()
@@ -277,27 +277,27 @@ class Feed(Strict):
         return self.recognise.because or f"records with {', '.join(self.recognise.all)}"
 
     def used(self) -> list[str]:
-        """Return every single path that events are made of, tags and attributes aside."""
-        whole = [*self.ping, *(written for one in self.skip for written in one)]
-        whole += self.extension.by if self.extension else []
-        whole += [written for one in (*self.word, *self.readings().values()) for written in one.used()]
-        whole += [written for rule in self.rule for written in rule.when]
-        return list(dict.fromkeys(single for written in whole for single in alternatives(written)))
+        """Return all paths that events are made from, except tags and attributes."""
+        paths = [*self.ping, *(path for condition in self.skip for path in condition)]
+        paths += self.extension.by if self.extension else []
+        paths += [path for condition in (*self.word, *self.readings().values()) for path in condition.used()]
+        paths += [path for rule in self.rule for path in rule.when]
+        return list(dict.fromkeys(single for path in paths for single in alternatives(path)))
 
     def readings(self) -> dict[str, Reading]:
-        """Return everything that is read, by canonical column; of other tables as `table.column`."""
+        """Return the readings by canonical column, `table.column` for other tables than `event`."""
         tables = {"": self.columns, "link.": self.link, "delivery.": self.delivery}
-        return {f"{table}{name}": one for table, columns in tables.items() for name, one in columns if one}
+        return {f"{table}{name}": reading for table, columns in tables.items() for name, reading in columns if reading}
 
 
-def read_feed(place: Path) -> Feed:
+def read_feed(path: Path) -> Feed:
     """Return the map of a TOML file; RequestError names the file, the key and the nearest valid word."""
-    return toml.read(place, Feed)
+    return toml.read(path, Feed)
 
 
 @cache
 def _built_in() -> dict[str, Feed]:
-    return {place.stem: read_feed(place) for place in sorted(BUILT_IN.glob("*.toml")) if not is_table_format(place)}
+    return {path.stem: read_feed(path) for path in sorted(BUILT_IN.glob("*.toml")) if not is_table_format(path)}
 
 
 def local_maps(folder: Path | None = None) -> list[Path]:
@@ -306,22 +306,22 @@ def local_maps(folder: Path | None = None) -> list[Path]:
 
 
 def maps_behind(format: str) -> list[Path]:
-    """Return the maps, other than the package's, that a load of this format goes by: changed, they read anew."""
-    return [place for place in (Path(format),) if place.suffix == ".toml" and place.is_file()] or local_maps()
+    """Return the user's maps that a load of this format depends on: when they change, files are read again."""
+    return [path for path in (Path(format),) if path.suffix == ".toml" and path.is_file()] or local_maps()
 
 
 def all_feeds() -> dict[str, Feed]:
-    """Return every map that is known, by name, those of the working folder first.
+    """Return all maps by name; those of the working folder override built-in ones.
 
     >>> all_feeds()["sendgrid"].engine
     'json'
     """
-    own = {one.name: one for one in (read_feed(place) for place in local_maps() if not is_table_format(place))}
-    return own | {name: one for name, one in _built_in().items() if name not in own}
+    local = {feed.name: feed for feed in (read_feed(path) for path in local_maps() if not is_table_format(path))}
+    return local | {name: feed for name, feed in _built_in().items() if name not in local}
 
 
 def can_tell(format: str) -> frozenset[str] | None:
-    """Return the event types that a format's map has words for; None where it is no map, or goes by the type of links.
+    """Return the event types that a format's map has words for; None without a map, or if it uses types of links.
 
     >>> "complained" in can_tell("sendgrid"), "complained" in can_tell("postal"), can_tell("adobe_export")
     (True, False, None)
@@ -335,9 +335,9 @@ def can_tell(format: str) -> frozenset[str] | None:
 def check_maps(folder: Path | None = None) -> list[str]:
     """Return what is wrong with the maps in `formats` of a folder, the working folder by default."""
     problems = []
-    for place in local_maps(folder):
+    for path in local_maps(folder):
         try:
-            read_table_format(place) if is_table_format(place) else read_feed(place)
+            read_table_format(path) if is_table_format(path) else read_feed(path)
         except RequestError as error:
             problems.append(str(error))
     return problems

@@ -14,7 +14,7 @@ import polars as pl
 from trackkit import schema
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.sources import values
-from trackkit.sources.dates import DAY_FIRST, MONTH_FIRST, OTHERWISE, is_otherwise, require_dates
+from trackkit.sources.dates import AMBIGUOUS, DAY_FIRST, MONTH_FIRST, is_ambiguous, require_dates
 from trackkit.sources.feeds.feed import Condition, Feed, Reading
 from trackkit.sources.feeds.json_paths import alternatives, cell
 from trackkit.sources.hiding import kinds_of
@@ -29,7 +29,7 @@ _TYPED: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "address": values.address,
     "recipient_id": values.person_key,
 }
-_WANTED = {  # what the text of a column must be
+_EXPECTED = {  # what the text of a column must be, in words
     "occurred_at": "an instant that exists",
     **dict.fromkeys(_FLAGS, "true or false"),
     **dict.fromkeys(_COUNTS, "a whole number"),
@@ -60,7 +60,7 @@ class FeedOptions:
 
 @dataclass(frozen=True)
 class EventMapper:
-    """A map, the clock of its instants, and the caller's options: cells in, rows out."""
+    """Maps cells to rows, by a feed's map, the clock of its instants, and the caller's options."""
 
     feed: Feed
     clock: Clock
@@ -68,14 +68,14 @@ class EventMapper:
 
     @cached_property
     def paths(self) -> list[str]:
-        """Every single path whose text the rows are made of, constants left out."""
-        asked = alternatives(self.options.delivery_field) if self.options.delivery_field else []
-        known = [one for one in (*self.feed.used(), *asked) if not one.startswith("=")]
-        return list(dict.fromkeys(known))
+        """All paths that rows are made from, without constants."""
+        delivery_paths = alternatives(self.options.delivery_field) if self.options.delivery_field else []
+        paths = [path for path in (*self.feed.used(), *delivery_paths) if not path.startswith("=")]
+        return list(dict.fromkeys(paths))
 
     @property
     def order(self) -> str | None:
-        """How dates are written that are not ISO: as the caller says, or else the map, where it names an order."""
+        """The form of dates that are not ISO: the caller's, else the map's if it names an order."""
         return self.options.dates or next((form for form in self._forms if form in _ORDERS), None)
 
     @property
@@ -87,75 +87,75 @@ class EventMapper:
     @cached_property
     def readings(self) -> dict[str, Reading]:
         """The columns that the map reads, tags aside."""
-        return {name: one for name, one in self.feed.readings().items() if name != "tags"}
+        return {name: reading for name, reading in self.feed.readings().items() if name != "tags"}
 
     def kinds(self) -> dict[str, str]:
-        """What each cell may hold of a person (schema.PERSONAL): a cell that columns share, the most telling of theirs.
+        """The kind of personal data in each cell (schema.PERSONAL); of a shared cell, the most revealing kind.
 
-        A cell that only says when, or how many, is left out. The identity of a line is a hash of all of it.
+        Cells of instants or counts are left out. The identity of a line is a hash of all of it.
         """
-        told: dict[str, list[str]] = {}
-        for name, one in self.readings.items():
+        kinds_by_path: dict[str, list[str]] = {}
+        for name, reading in self.readings.items():
             table, column = name.split(".") if "." in name else ("event", name)
-            for single in one.values():
-                told.setdefault(single, []).append(kinds_of(table).get(column, _NOTHING))
-        for single in alternatives(self.options.delivery_field) if self.options.delivery_field else []:
-            told.setdefault(single, []).append("id")
-        most = {single: min(kinds, key=_MOST_TELLING.index) for single, kinds in told.items()}
-        kinds = {single: most.get(single, "text") for single in self.paths}
-        cells = {cell(single): kind for single, kind in kinds.items() if kind != _NOTHING}
+            for path in reading.values():
+                kinds_by_path.setdefault(path, []).append(kinds_of(table).get(column, _NOTHING))
+        for path in alternatives(self.options.delivery_field) if self.options.delivery_field else []:
+            kinds_by_path.setdefault(path, []).append("id")
+        kind_by_path = {path: min(kinds, key=_MOST_TELLING.index) for path, kinds in kinds_by_path.items()}
+        kinds = {path: kind_by_path.get(path, "text") for path in self.paths}
+        cells = {cell(path): kind for path, kind in kinds.items() if kind != _NOTHING}
         return {**cells, "tags": "text", "attributes": "text", "event_id": "hash", "source_file": "id"}
 
     def rows(self, cells: pl.LazyFrame) -> pl.LazyFrame:
-        """Return one row per row of cells: the columns of `event`, what is told of other tables, and the account.
+        """Return one row per row of cells: the columns of `event` and of other tables (`TOLD`), and tallies.
 
-        In: a text column per path, `source_row`, `tags`, `attributes`, `event_id` where the source itself makes one.
-        Out: besides, `refused` (the reason, or null), `is_ping`, `local`, `oddity`, `exact` and `loose`.
+        In: a text column per path, `source_row`, `tags`, `attributes`, and `event_id` if the source makes one.
+        Out: also `refused` (the reason, or null), `is_ping`, `local`, `oddity`, `exact` and `loose`.
         """
         words = pl.concat_str(map(self._text, self.feed.word), separator=":", ignore_nulls=True)
-        read = cells.with_columns(**{f"{name} text": self._text(one) for name, one in self.readings.items()})
-        read = read.with_columns(raw_event_type=pl.when(words != "").then(words))
-        read = self._dated(read).with_columns(**self._said(), **self._typed())
-        read = read.with_columns(**self._identities()).with_columns(**self._links())
+        rows = cells.with_columns(**{f"{name} text": self._text(reading) for name, reading in self.readings.items()})
+        rows = rows.with_columns(raw_event_type=pl.when(words != "").then(words))
+        rows = self._dated(rows).with_columns(**self._classified(), **self._typed())
+        rows = rows.with_columns(**self._identities()).with_columns(**self._links())
         if "event_id" not in cells.collect_schema():
-            read = read.with_columns(event_id=self._event_id())
+            rows = rows.with_columns(event_id=self._event_id())
         exact, loose = pl.struct(*_KEY, "vendor_id").hash(), pl.struct(*_KEY).hash()
-        read = read.with_columns(refused=self._fault(), exact=exact, loose=loose)
-        # A hit counts its message as opened, and what no map knows need not be one.
+        rows = rows.with_columns(refused=self._fault(), exact=exact, loose=loose)
+        # A hit counts its message as opened; an event of unknown type need not be a hit.
         is_known = pl.col("reported_type").ne_missing("unknown")
-        return read.with_columns(message_id=pl.when(is_known).then("message_id"))
+        return rows.with_columns(message_id=pl.when(is_known).then("message_id"))
 
-    def _text(self, one: Reading) -> pl.Expr:
-        text = _first(one.of, one.nothing)
-        if one.until:
-            text = text.str.splitn(one.until, 2).struct.field("field_0")
-        if one.without:
-            text = text.str.strip_chars(one.without)
-        if one.hexadecimal:
+    def _text(self, reading: Reading) -> pl.Expr:
+        text = _first(reading.of, reading.nothing)
+        if reading.until:
+            text = text.str.splitn(reading.until, 2).struct.field("field_0")
+        if reading.without:
+            text = text.str.strip_chars(reading.without)
+        if reading.hexadecimal:
             value = values.hexadecimal(text)
             text = pl.when(value != 0).then(value).cast(pl.String)
-        if one.words:
-            text = pl.coalesce(values.named(text, one.words), text)
+        if reading.words:
+            text = pl.coalesce(values.named(text, reading.words), text)
         text = pl.when(text != "").then(text)
-        if one.joined:
-            text = pl.concat_str(text, *map(_first, one.joined), separator=":")
-        if one.when:
-            text = pl.when(_holds(one.when)).then(text)
-        if one.unless:
-            text = pl.when(~_any(map(_holds, one.unless))).then(text)
-        return pl.lit(one.prefix) + text if one.prefix else text
+        if reading.joined:
+            text = pl.concat_str(text, *map(_first, reading.joined), separator=":")
+        if reading.when:
+            text = pl.when(_holds(reading.when)).then(text)
+        if reading.unless:
+            text = pl.when(~_any(map(_holds, reading.unless))).then(text)
+        return pl.lit(reading.prefix) + text if reading.prefix else text
 
     def _dated(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         if "occurred_at" not in self.readings:
             undated = pl.lit(None, schema.INSTANT)
             return rows.with_columns(occurred_at=undated, local=False, oddity=pl.lit(None, pl.Int8))
         rows = rows.with_columns(since=values.epoch(pl.col("occurred_at text")))
-        rest = pl.when(pl.col("since").is_null()).then("occurred_at text").str.replace(r"([.,][0-9]{6})[0-9]+", "$1")
+        text = pl.when(pl.col("since").is_null()).then("occurred_at text").str.replace(r"([.,][0-9]{6})[0-9]+", "$1")
         local, offset = pl.col("written"), pl.col("written offset")
         orders = {"written": self.order} if self.order else {}
-        rows = values.with_instants(rows.with_columns(rest=rest), {"written": "rest"}, orders)
+        rows = values.with_instants(rows.with_columns(text.alias("date text")), {"written": "date text"}, orders)
         declared = [
-            pl.col("rest").str.to_datetime(form, time_unit="us", strict=False)
+            pl.col("date text").str.to_datetime(form, time_unit="us", strict=False)
             for form in self._forms
             if form not in (*_ORDERS, self.order)
         ]
@@ -166,21 +166,21 @@ class EventMapper:
         oddity = pl.when(is_local).then(self.clock.oddity(local))
         return rows.with_columns(occurred_at=pl.coalesce("since", at), local=is_local, oddity=oddity)
 
-    def _said(self) -> dict[str, pl.Expr]:
-        """What rules and words say; the first that holds wins, and rules come before words."""
-        said: dict[str, list[pl.Expr]] = {}
+    def _classified(self) -> dict[str, pl.Expr]:
+        """The values that rules and words assign: the first match wins, rules before words."""
+        by_column: dict[str, list[pl.Expr]] = {}
         for rule in self.feed.rule:
-            for name, value in rule.said().items():
-                said.setdefault(name, []).append(pl.when(_holds(rule.when)).then(pl.lit(value)))
+            for name, value in rule.assigned().items():
+                by_column.setdefault(name, []).append(pl.when(_holds(rule.when)).then(pl.lit(value)))
         raw = pl.col("raw_event_type")
         words = [pl.when(_is(raw, word)).then(pl.lit(kind)) for word, kind in self.feed.words.items()]
-        kind = pl.coalesce([*said.pop("event_type", []), *words, pl.lit("unknown")])
+        kind = pl.coalesce([*by_column.pop("event_type", []), *words, pl.lit("unknown")])
         kind = pl.when(kind != "by_link").then(kind) if "by_link" in self.feed.words.values() else kind
-        classes = pl.coalesce(said.pop("bounce_class", [pl.lit(None, pl.String)]))
+        classes = pl.coalesce(by_column.pop("bounce_class", [pl.lit(None, pl.String)]))
         return {
             "reported_type": kind.cast(schema.EVENT.schema["reported_type"]),
             "bounce_class": pl.when(kind == "bounced").then(classes).cast(schema.EVENT.schema["bounce_class"]),
-            **{f"said {name}": pl.coalesce(some) for name, some in said.items()},
+            **{f"ruled {name}": pl.coalesce(expressions) for name, expressions in by_column.items()},
         }
 
     def _typed(self) -> dict[str, pl.Expr]:
@@ -194,26 +194,26 @@ class EventMapper:
         if reading and reading.with_address:
             is_shared = _first(reading.with_address).is_not_null() & key.is_not_null() & message.is_not_null()
             message = pl.when(is_shared).then(pl.concat_str(message, key, separator=":")).otherwise(message)
-        asked = _first(self.options.delivery_field) if self.options.delivery_field else pl.lit(None, pl.String)
-        said = {name: self._decided(name) for name in ("is_machine", "machine_reason", "is_first")}
+        given_delivery = _first(self.options.delivery_field) if self.options.delivery_field else pl.lit(None, pl.String)
+        decided = {name: self._decided(name) for name in ("is_machine", "machine_reason", "is_first")}
         return {
             "message_id": message,
             "recipient_key": key,
             "own_delivery": self._have("delivery_id"),
-            "delivery_id": pl.coalesce(self._have("delivery_id"), asked),
+            "delivery_id": pl.coalesce(self._have("delivery_id"), given_delivery),
             "vendor_id": self._have("vendor_id"),
             "link.url": self._have("link.url"),
             "source": pl.lit(self.feed.name),
             "at": pl.col("occurred_at").dt.epoch("us"),
             "is_ping": self._ping(),
             "is_skipped": _any(map(_holds, self.feed.skip)),
-            **said,
+            **decided,
         }
 
     def _decided(self, name: str) -> pl.Expr:
-        """What a rule says of a column, else what the record says itself."""
-        is_said = any(name in rule.said() for rule in self.feed.rule)
-        return pl.coalesce(f"said {name}", self._have(name)) if is_said else self._have(name)
+        """A column by rule, else from the record itself."""
+        has_rule = any(name in rule.assigned() for rule in self.feed.rule)
+        return pl.coalesce(f"ruled {name}", self._have(name)) if has_rule else self._have(name)
 
     def _have(self, name: str) -> pl.Expr:
         dtype = pl.Boolean() if name in _FLAGS else pl.String()
@@ -223,29 +223,29 @@ class EventMapper:
         url = pl.col("link.url")
         derived = pl.concat_str(pl.col("delivery_id").fill_null(""), values.digest("link.url"), separator=":")
         link_id = pl.coalesce(self._have("link_id"), pl.when(url.is_not_null()).then(derived))
-        kind = values.named(pl.col("reported_type").cast(pl.String), _LINK_CODES)
-        ids = [_first(one) for one in self.feed.extension.by] if self.feed.extension else []
+        type_code = values.named(pl.col("reported_type").cast(pl.String), _LINK_CODES)
+        ids = [_first(path) for path in self.feed.extension.by] if self.feed.extension else []
         return {
-            # Further columns may come later: where they are found by an id, that tells events apart, and not their URL.
+            # Further columns may come later; if they are joined by an id, it distinguishes events, not the URL.
             "apart": pl.coalesce([*ids, url]),
             "link_id": link_id,
             "link.label": pl.coalesce(self._have("link.label"), url),
-            "link.type_code": pl.when(url.is_not_null()).then(kind),
+            "link.type_code": pl.when(url.is_not_null()).then(type_code),
         }
 
     def _event_id(self) -> pl.Expr:
-        further = {"exact": ["vendor_id"], "loose": [], "none": ["vendor_id", "source_file", "source_row"]}
-        return pl.lit("sha256:") + values.digest(*_KEY, *further[self.options.dedupe])
+        extra_columns = {"exact": ["vendor_id"], "loose": [], "none": ["vendor_id", "source_file", "source_row"]}
+        return pl.lit("sha256:") + values.digest(*_KEY, *extra_columns[self.options.dedupe])
 
     def _ping(self) -> pl.Expr:
-        asked = _holds(self.feed.ping) if self.feed.ping else pl.lit(False)
-        return pl.col("raw_event_type").is_null() & (asked | pl.col("is_empty"))
+        is_declared = _holds(self.feed.ping) if self.feed.ping else pl.lit(False)
+        return pl.col("raw_event_type").is_null() & (is_declared | pl.col("is_empty"))
 
     def _fault(self) -> pl.Expr:
-        """Why a row is refused: the first of its faults; null for a sound row, and for one that is no event."""
+        """Why a row is refused, by its first fault; null for a valid row or one that is no event."""
         word = pl.lit(f"no {self._word_paths()}: no record of {self.feed.name}")
         faults: list[pl.Expr] = [pl.when(pl.col("raw_event_type").is_null()).then(word)]
-        faults += [self._mistyped(name, wanted) for name, wanted in _WANTED.items() if name in self.readings]
+        faults += [self._mistyped(name, expected) for name, expected in _EXPECTED.items() if name in self.readings]
         for name in (name for name in _IDS if name in self.readings):
             text = pl.col(f"{name} text")
             faults.append(pl.when(values.has_rounded_id(text)).then(_quoted(text, f"' of {name} is {values.ROUNDED}")))
@@ -253,10 +253,10 @@ class EventMapper:
         faults += [values.no_name(name, pl.col(name)) for name in names]
         return pl.when(~pl.col("is_ping"), ~pl.col("is_skipped")).then(pl.coalesce(faults))
 
-    def _mistyped(self, name: str, wanted: str) -> pl.Expr:
-        text, fault = pl.col(f"{name} text"), pl.lit(f"' of {name} is not {wanted}")
+    def _mistyped(self, name: str, expected: str) -> pl.Expr:
+        text, fault = pl.col(f"{name} text"), pl.lit(f"' of {name} is not {expected}")
         if name == "occurred_at" and not self.order:
-            fault = pl.when(is_otherwise(text)).then(pl.lit(f"' of {name} is {OTHERWISE}")).otherwise(fault)
+            fault = pl.when(is_ambiguous(text)).then(pl.lit(f"' of {name} is {AMBIGUOUS}")).otherwise(fault)
         return pl.when(text.is_not_null() & pl.col(name).is_null()).then(_quoted(text, fault))
 
     def _word_paths(self) -> str:
@@ -269,33 +269,33 @@ def _quoted(text: pl.Expr, fault: pl.Expr | str) -> pl.Expr:
 
 def _first(written: str, nothing: Sequence[str] = ()) -> pl.Expr:
     """The first of several paths that has a value."""
-    singles = [pl.lit(one[1:]) if one.startswith("=") else pl.col(cell(one)) for one in alternatives(written)]
+    columns = [pl.lit(path[1:]) if path.startswith("=") else pl.col(cell(path)) for path in alternatives(written)]
     if nothing:
-        return pl.coalesce([pl.when(~one.is_in(nothing)).then(one) for one in singles])
-    return pl.coalesce(singles)
+        return pl.coalesce([pl.when(~column.is_in(nothing)).then(column) for column in columns])
+    return pl.coalesce(columns)
 
 
 def _holds(when: Condition) -> pl.Expr:
-    return pl.all_horizontal([_meets(paths, wanted) for paths, wanted in when.items()])
+    return pl.all_horizontal([_meets(paths, expected) for paths, expected in when.items()])
 
 
-def _meets(written: str, wanted: str | list[str] | bool) -> pl.Expr:
+def _meets(written: str, expected: str | list[str] | bool) -> pl.Expr:
     """Whether the value of a path is what a condition wants: a text (`*` stands for anything), one of several, or any.
 
     True wants some value, False none; null in a row never meets a text.
     """
     text = _first(written)
-    if isinstance(wanted, bool):
-        return text.is_not_null() if wanted else text.is_null()
-    return _any(_is(text, one) for one in ([wanted] if isinstance(wanted, str) else wanted))
+    if isinstance(expected, bool):
+        return text.is_not_null() if expected else text.is_null()
+    return _any(_is(text, word) for word in ([expected] if isinstance(expected, str) else expected))
 
 
 def _any(conditions: Iterable[pl.Expr]) -> pl.Expr:
     return reduce(lambda one, other: one | other, conditions, pl.lit(False))
 
 
-def _is(text: pl.Expr, wanted: str) -> pl.Expr:
-    if "*" not in wanted:
-        return (text == wanted).fill_null(False)
-    pattern = ".*".join(re.escape(part) for part in wanted.split("*"))
+def _is(text: pl.Expr, word: str) -> pl.Expr:
+    if "*" not in word:
+        return (text == word).fill_null(False)
+    pattern = ".*".join(re.escape(part) for part in word.split("*"))
     return text.str.contains(f"(?s)^(?:{pattern})$").fill_null(False)

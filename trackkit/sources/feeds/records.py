@@ -1,4 +1,4 @@
-"""JSON records to cells: envelopes are opened, lists of recipients spread, and the values of paths laid side by side.
+"""JSON records to cells: envelopes opened, lists of recipients expanded, and the values of paths as columns.
 
 Records are parsed to Python's objects (`framing`), which alone keep what the formats need: whole numbers beyond 2^53,
 keys that no map knows, null beside nothing. Each path is then one pass over a thousand of them, or none where no record
@@ -41,21 +41,21 @@ _TOO_DEEP = "no JSON: nested too deeply"
 
 @dataclass
 class Batch:
-    """Some rows of a source as text cells, the rows that could not be read, and how to show a row as it stood."""
+    """Rows of a source as text cells, the unreadable rows, and the original text of each row."""
 
     cells: pl.DataFrame | None
     broken: list[tuple[int, str, str]] = field(default_factory=list)
     originals: Sequence[Any] | pl.Series = ()
 
-    def text(self, place: int) -> str:
+    def text(self, index: int) -> str:
         """Return the text of a row, by its place in `cells`."""
-        one = self.originals[place]
-        return one if isinstance(one, str) else as_json(one).encode("utf-8", "replace").decode()
+        original = self.originals[index]
+        return original if isinstance(original, str) else as_json(original).encode("utf-8", "replace").decode()
 
 
 @dataclass
 class Source:
-    """One file being read by a map: the cells that are asked for, and what there is to say of it at the end."""
+    """A file read by a map: the requested cells, and notes on it at the end."""
 
     found: Found
     feed: Feed
@@ -77,14 +77,14 @@ class JsonSource(Source):
         """Yield the records as cells."""
         reader, names = _RecordReader(self.feed, self.paths), [*map(cell, self.paths), "tags", "attributes"]
         trouble = Trouble()
-        found = _chunks(framing.records(self.found.path, reader.shape, trouble))
-        while parts := _uncollected(lambda: [reader.batch(chunk) for chunk in _up_to_batch(found)]):
+        chunks = _chunks(framing.records(self.found.path, reader.shape, trouble))
+        while parts := _uncollected(lambda: [reader.batch(chunk) for chunk in _up_to_batch(chunks)]):
             yield _joined(parts, names)
         self.notes += trouble.holes.notes
 
 
 def _uncollected(work: Callable[[], list[Batch]]) -> list[Batch]:
-    """Return what work returns; meanwhile nobody looks for cycles, of which JSON has none: that took half the time."""
+    """Run work without garbage collection, which took half the time; JSON has no cycles."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -94,34 +94,34 @@ def _uncollected(work: Callable[[], list[Batch]]) -> list[Batch]:
             gc.enable()
 
 
-def _chunks(found: Iterator[Any]) -> Iterator[list[Any] | RecordRun]:
+def _chunks(records: Iterator[Any]) -> Iterator[list[Any] | RecordRun]:
     chunk: list[Any] = []
-    for one in found:
-        if chunk and (type(one) is RecordRun or len(chunk) == _LAID):
+    for record in records:
+        if chunk and (type(record) is RecordRun or len(chunk) == _LAID):
             yield chunk
             chunk = []
-        if type(one) is RecordRun:
-            yield one
+        if type(record) is RecordRun:
+            yield record
         else:
-            chunk.append(one)
+            chunk.append(record)
     if chunk:
         yield chunk
 
 
-def _up_to_batch(found: Iterator[list[Any] | RecordRun]) -> Iterator[list[Any] | RecordRun]:
-    taken = 0
-    while taken < BATCH and (chunk := next(found, None)) is not None:
+def _up_to_batch(chunks: Iterator[list[Any] | RecordRun]) -> Iterator[list[Any] | RecordRun]:
+    count = 0
+    while count < BATCH and (chunk := next(chunks, None)) is not None:
         yield chunk
-        taken += len(chunk)
+        count += len(chunk)
 
 
 def _joined(parts: list[Batch], names: list[str]) -> Batch:
-    """Return one batch with all columns, those too that no record has a value of."""
+    """Concatenate batches, with all columns, also those without any value."""
     cells = pl.concat([part.cells for part in parts if part.cells is not None], how="diagonal")
-    lacking = {name: pl.lit(None, pl.String) for name in names if name not in cells.columns}
-    cells = cells.with_columns(**lacking)
+    missing = {name: pl.lit(None, pl.String) for name in names if name not in cells.columns}
+    cells = cells.with_columns(**missing)
     cells = cells.with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in names)
-    broken = [one for part in parts for one in part.broken]
+    broken = [row for part in parts for row in part.broken]
     return Batch(cells, broken, Chained([part.originals for part in parts]))
 
 
@@ -143,20 +143,23 @@ class _RecordReader:
         self.known = {one.steps[0] for one in (*used, *self.tags, *self.of) if one.scope == RECORD}
 
     def batch(self, chunk: list[Any] | RecordRun) -> Batch:
-        """Return records as cells; one that can be read but is nested too deeply to be written again is broken."""
+        """Return records as cells; a record nested too deeply to be written again is broken."""
         if isinstance(chunk, RecordRun):
             return self._of_run(chunk)
-        before = self.number
+        first_number = self.number
         try:
             return self._batch(chunk)
         except RecursionError:
-            self.number = before
+            self.number = first_number
             return self._batch(
-                [one if type(one) is Broken or can_be_written(one) else Broken(_TOO_DEEP, "") for one in chunk]
+                [
+                    record if type(record) is Broken or can_be_written(record) else Broken(_TOO_DEEP, "")
+                    for record in chunk
+                ]
             )
 
     def _of_run(self, run: RecordRun) -> Batch:
-        """Return records read at once as cells; where their values need more than a column, one by one."""
+        """Return uniform records as cells at once; others one by one."""
         try:
             cells = self._columns(run)
         except NotUniform:
@@ -168,24 +171,24 @@ class _RecordReader:
     def _columns(self, run: RecordRun) -> pl.DataFrame:
         if not self.heads.isdisjoint(run.frame.columns):
             raise NotUniform
-        found = {cell(written): run.column(one) for written, one in self.paths.items() if one.scope == RECORD}
-        columns = {name: texts(column) for name, column in found.items() if column is not None}
-        whom = run.firsts(self.of)
-        columns |= {cell(RECIPIENT): whom} if whom is not None and RECIPIENT in self.paths else {}
+        by_cell = {cell(written): run.column(path) for written, path in self.paths.items() if path.scope == RECORD}
+        columns = {name: texts(column) for name, column in by_cell.items() if column is not None}
+        recipients = run.firsts(self.of)
+        columns |= {cell(RECIPIENT): recipients} if recipients is not None and RECIPIENT in self.paths else {}
         tags = self._tags(run.values, [None] * len(run))
         names = {*run.frame.columns}
-        rest: list[str | None] = [None] * len(run)
-        if names - self.known or any(run.column(one) is not None for one in self.attributes):
-            rest = self._attributes(RecordRows(list(run), [None] * len(run)))
-        columns |= {"tags": series(tags), "attributes": series(rest)}
+        attributes: list[str | None] = [None] * len(run)
+        if names - self.known or any(run.column(path) is not None for path in self.attributes):
+            attributes = self._attributes(RecordRows(list(run), [None] * len(run)))
+        columns |= {"tags": series(tags), "attributes": series(attributes)}
         return pl.DataFrame(columns).with_columns(is_shared=False, is_empty=False)
 
     def _tags(self, values: Callable[[JsonPath], list[Any]], nothing: list[Any]) -> list[Any]:
         """Return the tags of each record, of the first path that gives some."""
         tags = nothing
-        for one in reversed(self.tags):
-            given = lists(values(one))
-            tags = given if tags is nothing else [new or old for new, old in zip(given, tags, strict=True)]
+        for path in reversed(self.tags):
+            new_tags = lists(values(path))
+            tags = new_tags if tags is nothing else [new or old for new, old in zip(new_tags, tags, strict=True)]
         return tags
 
     def _batch(self, chunk: list[Any]) -> Batch:
@@ -194,7 +197,7 @@ class _RecordReader:
         return Batch(self._cells(rows, numbers, shared), broken, rows.records)
 
     def _opened(self, chunk: list[Any]) -> tuple[RecordRows, list[int], list[tuple[int, str, str]]]:
-        """Return the records inside, their numbers, and what is none."""
+        """Return the records inside envelopes, their numbers, and what is no record."""
         if self._is_plain(chunk):
             self.number += len(chunk)
             numbers = list(range(self.number - len(chunk) + 1, self.number + 1))
@@ -218,30 +221,33 @@ class _RecordReader:
     def _of_recipients(self, rows: RecordRows, numbers: list[int]) -> tuple[RecordRows, list[int], list[bool]]:
         if not self.of:
             return rows, numbers, [False] * len(numbers)
-        given = [many for many in map(rows.values, self.of) if many is not rows.nothing]
-        whom = given[0] if given else rows.nothing
-        for further in given[1:]:
-            whom = [one if one and type(one) is list else other for one, other in zip(whom, further, strict=True)]
-        people = [many if many and type(many) is list else [None] for many in whom]
-        if max(map(len, people), default=1) == 1:
-            rows.recipients = [one for (one,) in people]
+        lists_of_recipients = [many for many in map(rows.values, self.of) if many is not rows.nothing]
+        recipients = lists_of_recipients[0] if lists_of_recipients else rows.nothing
+        for others in lists_of_recipients[1:]:
+            recipients = [
+                first if first and type(first) is list else other
+                for first, other in zip(recipients, others, strict=True)
+            ]
+        recipients_by_record = [many if many and type(many) is list else [None] for many in recipients]
+        if max(map(len, recipients_by_record), default=1) == 1:
+            rows.recipients = [first for (first,) in recipients_by_record]
             return rows, numbers, [False] * len(numbers)
-        return self._of_several(rows, numbers, people)
+        return self._of_several(rows, numbers, recipients_by_record)
 
     def _of_several(
-        self, rows: RecordRows, numbers: list[int], people: list[list[Any]]
+        self, rows: RecordRows, numbers: list[int], recipients_by_record: list[list[Any]]
     ) -> tuple[RecordRows, list[int], list[bool]]:
-        hidden = [one for one in map(rows.values, self.unless) if one is not rows.nothing]
-        out, counted, shared = RecordRows([], []), [], []
-        for place, (record, envelope) in enumerate(zip(rows.records, rows.envelopes, strict=True)):
-            is_shared = len(people[place]) > 1 and any(one[place] is not None for one in hidden)
-            for person in [None] if is_shared else people[place]:
-                out.records.append(record)
-                out.envelopes.append(envelope)
-                out.recipients.append(person)
-                counted.append(numbers[place])
+        exceptions = [values for values in map(rows.values, self.unless) if values is not rows.nothing]
+        spread, counted, shared = RecordRows([], []), [], []
+        for index, (record, envelope) in enumerate(zip(rows.records, rows.envelopes, strict=True)):
+            is_shared = len(recipients_by_record[index]) > 1 and any(values[index] is not None for values in exceptions)
+            for person in [None] if is_shared else recipients_by_record[index]:
+                spread.records.append(record)
+                spread.envelopes.append(envelope)
+                spread.recipients.append(person)
+                counted.append(numbers[index])
                 shared.append(is_shared)
-        return out, counted, shared
+        return spread, counted, shared
 
     def _cells(self, rows: RecordRows, numbers: list[int], shared: list[bool]) -> pl.DataFrame:
         if not rows.recipients:
@@ -258,24 +264,24 @@ class _RecordReader:
         return pl.DataFrame(numbered | {name: column for name, column in columns.items() if column is not None})
 
     def _attributes(self, rows: RecordRows) -> list[str | None]:
-        further = rows.names - self.known
-        asked = {one: rows.values(one) for one in self.attributes}
-        asked = {one: values for one, values in asked.items() if values is not rows.nothing}
-        if not further and not asked:
+        unknown_names = rows.names - self.known
+        by_path = {path: rows.values(path) for path in self.attributes}
+        by_path = {path: values for path, values in by_path.items() if values is not rows.nothing}
+        if not unknown_names and not by_path:
             return rows.nothing
-        rest: list[dict[str, Any]] = [{} for _ in rows.records]
-        if further:
-            rest = [{name: value for name, value in one.items() if name in further} for one in rows.records]
-        for one, values in asked.items():
-            name = next(step for step in reversed(one.steps) if isinstance(step, str))
-            for kept, value in zip(rest, values, strict=True):
+        attributes: list[dict[str, Any]] = [{} for _ in rows.records]
+        if unknown_names:
+            attributes = [{name: record[name] for name in record if name in unknown_names} for record in rows.records]
+        for path, values in by_path.items():
+            name = next(step for step in reversed(path.steps) if isinstance(step, str))
+            for kept, value in zip(attributes, values, strict=True):
                 if value is not None:
                     kept.setdefault(name, value)
-        return each_as_json(rest)
+        return each_as_json(attributes)
 
 
-def _refusal(one: Any) -> tuple[str, str]:
-    return (one.reason, one.text) if type(one) is Broken else ("no JSON object", as_json(one))
+def _refusal(value: Any) -> tuple[str, str]:
+    return (value.reason, value.text) if type(value) is Broken else ("no JSON object", as_json(value))
 
 
 def opened(record: Any, steps: list[JsonPath], envelope: Any = None) -> Iterator[tuple[Any, Any]]:
@@ -285,14 +291,14 @@ def opened(record: Any, steps: list[JsonPath], envelope: Any = None) -> Iterator
     >>> list(opened({"id": 1, "items": [{"a": 1}, {"a": 2}]}, [json_path("items[]")]))
     [({'a': 1}, {'id': 1, 'items': [{'a': 1}, {'a': 2}]}), ({'a': 2}, {'id': 1, 'items': [{'a': 1}, {'a': 2}]})]
     """
-    for place, step in enumerate(steps):
+    for depth, step in enumerate(steps):
         inner = _inside(record, step)
         if inner is None:
             continue
         envelope = {**(envelope or {}), **record}
         if step.explodes:
-            for one in inner:
-                yield from opened(one, steps[place + 1 :], envelope)
+            for item in inner:
+                yield from opened(item, steps[depth + 1 :], envelope)
             return
         record = inner
     yield record, envelope
@@ -315,21 +321,22 @@ class References:
         """Return the envelope of a record with the elements that it names, each under its name."""
         if not self.referred or not envelope:
             return envelope
-        named = {}
+        elements = {}
         for name, of, by in self.referred:
             if type(key := follow(record, by)) in (str, int):
-                named[name] = self._elements(of, envelope.get(of)).get(key)
-        return {**envelope, **named}
+                elements[name] = self._elements(of, envelope.get(of)).get(key)
+        return {**envelope, **elements}
 
-    def _elements(self, of: str, many: Any) -> dict[Any, Any]:
-        if of not in self.seen or self.seen[of][0] is not many:
-            some = [one for one in many if type(one) is dict] if type(many) is list else []
-            self.seen[of] = many, {one["id"]: one for one in some if type(one.get("id")) in (str, int)}
+    def _elements(self, of: str, elements: Any) -> dict[Any, Any]:
+        if of not in self.seen or self.seen[of][0] is not elements:
+            objects = [element for element in elements if type(element) is dict] if type(elements) is list else []
+            by_id = {element["id"]: element for element in objects if type(element.get("id")) in (str, int)}
+            self.seen[of] = elements, by_id
         return self.seen[of][1]
 
 
 def _inside(record: Any, step: JsonPath) -> Any:
-    """Return what a step leads to: an object, or a list where it explodes, also as JSON text; None for neither."""
+    """Return the object, or list if the step explodes, at a step, also from JSON text; else None."""
     if type(record) is not dict or step.steps[0] not in record:
         return None
     value = follow(record, step)

@@ -48,23 +48,23 @@ FILE = "^.file"
 _PART = re.compile(r"(?:[-_. ]*+(?:part|chunk)?+[-_. ]*+\d[\d_.T:-]*+)++$", re.IGNORECASE)
 _EXTENSIONS = re.compile(r"(?i)(\.(csv|tsv|txt|parquet|gz|zst|snappy))+$")
 ROWS = 50_000  # laid side by side at once
-_LOOKED_AT = 1000  # dates that say whether the way in which they are written needs finding out
+_LOOKED_AT = 1000  # dates sampled to see whether their form must be detected
 _BROKEN = object()
 _ROWS = "rows of id"
 
 
 def names(found: Found) -> list[str]:
-    """Return the names that may say what a file is: its own, then those of its folders, a folder of parts being one."""
-    whole = PurePosixPath(found.relative)
-    given = [whole.name, *reversed(whole.parts[:-1]), found.path.parent.name]
-    stems = [_EXTENSIONS.sub("", name) for name in given]
+    """Return the names by which a file may be recognised: its own, then those of its folders."""
+    path = PurePosixPath(found.relative)
+    candidates = [path.name, *reversed(path.parts[:-1]), found.path.parent.name]
+    stems = [_EXTENSIONS.sub("", name) for name in candidates]
     return [plain_name(name) for stem in stems for name in (stem, _PART.sub("", stem)) if plain_name(name)]
 
 
 def called(feed: Feed, found: Found) -> str:
-    """Return which of the names that the map knows a file has, or else its own, in letters and digits."""
-    known, own = [plain_name(name) for name in feed.recognise.files], names(found)
-    return next((name for name in own if name in known), own[0] if own else "")
+    """Return the name of a file that the map knows, or else its own, in letters and digits."""
+    known_names, names_of_file = [plain_name(name) for name in feed.recognise.files], names(found)
+    return next((name for name in names_of_file if name in known_names), names_of_file[0] if names_of_file else "")
 
 
 class Headers:
@@ -80,22 +80,22 @@ class Headers:
 
     def place(self, written: str) -> tuple[str, JsonPath | None] | None:
         """Return the cell of a path, and the path inside its JSON text where it is a part of it; None without one."""
-        one = json_path(written)
-        if one.scope != RECORD:
+        path = json_path(written)
+        if path.scope != RECORD:
             return None
         if (column := self.named.get(plain_name(written))) is not None:
             return column, None
-        column = self.named.get(plain_name(str(one.steps[0])))
-        return (column, JsonPath(written, ENVELOPE, one.steps[1:])) if column and len(one.steps) > 1 else None
+        column = self.named.get(plain_name(str(path.steps[0])))
+        return (column, JsonPath(written, ENVELOPE, path.steps[1:])) if column and len(path.steps) > 1 else None
 
     def have(self, written: str) -> bool:
         """Return whether one of the paths has a place."""
-        return any(self.place(one) for one in alternatives(written) if not one.startswith("="))
+        return any(self.place(path) for path in alternatives(written) if not path.startswith("="))
 
     def known(self, feed: Feed) -> int:
         """Return how many columns the map reads."""
-        given = (self.place(one) for one in feed.used() if not one.startswith("="))
-        return len({cell for cell, _ in filter(None, given)})
+        places = (self.place(path) for path in feed.used() if not path.startswith("="))
+        return len({cell for cell, _ in filter(None, places)})
 
 
 @dataclass
@@ -121,24 +121,24 @@ class ExtensionTable:
             return
         cells = {name: f"c{place}" for place, name in enumerate(new, len(sheet.headers))}
         # An id that stands in no row of this table leaves its cells empty, as an empty cell is.
-        further = self._once(keys, new).rename(cells)
+        extra_columns = self._once(keys, new).rename(cells)
         on = [events[key] for key in keys]
-        joined = sheet.cells.join(further, how="left", left_on=on, right_on=keys, maintain_order="left")
+        joined = sheet.cells.join(extra_columns, how="left", left_on=on, right_on=keys, maintain_order="left")
         sheet.cells = joined.with_columns(pl.col(list(cells.values())).fill_null(""))
         sheet.headers = [*sheet.headers, *(self.headers[name] for name in new)]
 
     def _once(self, keys: list[str], columns: list[str]) -> pl.LazyFrame:
-        """One row for each id; ids whose rows differ say nothing, since it is not known whose they are."""
-        own = self.rows.filter(pl.all_horizontal(pl.col(keys) != "")).select(*keys, *columns).unique()
-        rows = own.group_by(keys).agg(pl.col(columns).first(), pl.len().alias(_ROWS))
-        several = rows.filter(pl.col(_ROWS) > 1).select(pl.col(_ROWS).sum())
-        self.unclear = several.collect(engine="streaming").item() or 0
+        """One row for each id; ids with differing rows are ambiguous and left out."""
+        identified = self.rows.filter(pl.all_horizontal(pl.col(keys) != "")).select(*keys, *columns).unique()
+        rows = identified.group_by(keys).agg(pl.col(columns).first(), pl.len().alias(_ROWS))
+        ambiguous = rows.filter(pl.col(_ROWS) > 1).select(pl.col(_ROWS).sum())
+        self.unclear = ambiguous.collect(engine="streaming").item() or 0
         return rows.filter(pl.col(_ROWS) == 1).drop(_ROWS)
 
     def notes(self) -> list[str]:
-        """Return what of the tables no event was given."""
-        what = f"{self.unclear:,} rows of further columns differ under one id: it is not known whose they are"
-        return [what] if self.unclear else []
+        """Return a note on the rows that were joined to no event."""
+        note = f"{self.unclear:,} rows of further columns differ under one id: it is not known whose they are"
+        return [note] if self.unclear else []
 
 
 @dataclass
@@ -242,19 +242,19 @@ class _Opened:
         """Return how the dates of events are written where that is beyond doubt, None where ISO or in doubt."""
         rows = pl.scan_parquet(self.staged, glob=False)
         for dates in sorted(f"c{place}" for place in self.source.flat(self.sheet.headers)):
-            few = rows.select(dates).filter(pl.col(dates) != "").head(_LOOKED_AT)
-            if few.select(is_not_iso(pl.col(dates)).any()).collect().item():
+            sample = rows.select(dates).filter(pl.col(dates) != "").head(_LOOKED_AT)
+            if sample.select(is_not_iso(pl.col(dates)).any()).collect().item():
                 return order_of(rows, dates)
         return None
 
     def notes(self) -> list[str]:
         """Return what was assumed of the file, and what of it is not read."""
-        said = self.sheet.assumptions()
+        notes = self.sheet.assumptions()
         if is_parquet(self.source.found.path):
-            whole = pl.read_parquet_schema(self.source.found.path)
-            inner = [name for name in whole if name not in self.sheet.headers]
-            said += [f"columns of lists, structures or bytes are not read: {', '.join(inner)}"] if inner else []
-        return said
+            columns = pl.read_parquet_schema(self.source.found.path)
+            inner = [name for name in columns if name not in self.sheet.headers]
+            notes += [f"columns of lists, structures or bytes are not read: {', '.join(inner)}"] if inner else []
+        return notes
 
     def batch(self, rows: pl.DataFrame) -> Batch:
         """Return rows as cells; those that are no UTF-8 or no JSON are broken."""
@@ -274,19 +274,24 @@ class _Opened:
     def _wrong(self) -> pl.Expr:
         reasons = []
         if self.sheet.mended:
-            marked = pl.any_horizontal(pl.col(self.headers.cells).str.contains(NOT_UTF8, literal=True))
-            reasons.append(pl.when(marked).then(pl.lit("not UTF-8")))
-        for column, some in self.parsed.items():
+            is_not_utf8 = pl.any_horizontal(pl.col(self.headers.cells).str.contains(NOT_UTF8, literal=True))
+            reasons.append(pl.when(is_not_utf8).then(pl.lit("not UTF-8")))
+        for column, values in self.parsed.items():
             header = self.sheet.headers[self.headers.cells.index(column)]
-            is_bad = pl.lit(pl.Series([value is _BROKEN for value in some], dtype=pl.Boolean))
-            reasons.append(pl.when(is_bad).then(pl.lit(f"no JSON in column '{header[:100]}'")))
+            is_broken = pl.lit(pl.Series([value is _BROKEN for value in values], dtype=pl.Boolean))
+            reasons.append(pl.when(is_broken).then(pl.lit(f"no JSON in column '{header[:100]}'")))
         return pl.coalesce([*reasons, pl.lit(None, pl.String)]).alias("wrong")
 
     def _cells(self, rows: pl.DataFrame) -> pl.DataFrame:
-        own = pl.repeat(called(self.source.feed, self.source.found), rows.height, dtype=pl.String, eager=True)
-        columns = {cell(one): own if one == FILE else self._texts(rows, one) for one in self.source.paths}
-        no = pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
-        further = {"is_shared": no, "is_empty": no, "tags": self._tags(rows), "attributes": self._attributes(rows)}
+        file_name = pl.repeat(called(self.source.feed, self.source.found), rows.height, dtype=pl.String, eager=True)
+        columns = {cell(path): file_name if path == FILE else self._texts(rows, path) for path in self.source.paths}
+        false = pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
+        further = {
+            "is_shared": false,
+            "is_empty": false,
+            "tags": self._tags(rows),
+            "attributes": self._attributes(rows),
+        }
         return pl.DataFrame({"source_row": rows["source_row"], **columns, **further})
 
     def _texts(self, rows: pl.DataFrame, written: str) -> pl.Series:
@@ -308,8 +313,8 @@ class _Opened:
 
     def _tags(self, rows: pl.DataFrame) -> pl.Series:
         tags: list[str | None] = [None] * rows.height
-        for one in self.tags:
-            tags = [old or new for old, new in zip(tags, lists(self._values(rows, one)), strict=True)]
+        for path in self.tags:
+            tags = [old or new for old, new in zip(tags, lists(self._values(rows, path)), strict=True)]
         return series(tags)
 
     def _attributes(self, rows: pl.DataFrame) -> pl.Series:
