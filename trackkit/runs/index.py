@@ -54,7 +54,9 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str)
         name: entry for name, entry in entries.items() if entry["delivery"] in listed_ids and entry["report"] in REPORTS
     }
     of_platform = [entry for entry in entries.values() if not entry["delivery"] and entry["report"] in REPORTS]
-    reports = sorted({entry["report"] for entry in of_deliveries.values()}, key=list(REPORTS).index)
+    order = list(REPORTS).index
+    of_platform.sort(key=lambda entry: order(entry["report"]))  # the manifest has them as they were finished
+    reports = sorted({entry["report"] for entry in of_deliveries.values()}, key=order)
     return {
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'",
