@@ -1,7 +1,7 @@
 """Dates as people and their programs write them: day first, month first, by name, or in a form that the caller gives.
 
-An order is asked for, declared by a map, or found where a column leaves no doubt: 25/03/2025 has its day first. Dates
-that could be read in two ways are never guessed.
+An order is requested, declared by a map, or detected if a column is unambiguous: 25/03/2025 has its day first.
+Ambiguous dates are never guessed.
 """
 
 import re
@@ -62,12 +62,12 @@ def _is_form(asked: str) -> bool:
 
 
 def is_ambiguous(text: pl.Expr) -> pl.Expr:
-    """Whether text is a date of two numbers and a year, of which none says which number is the day."""
+    """Whether text is a date of two numbers and a year, which alone does not show the day."""
     return text.str.contains(_NUMBERS)
 
 
 def is_not_iso(text: pl.Expr) -> pl.Expr:
-    """Whether text is a date that is written in another way than ISO has it, or may be one."""
+    """Whether text may be a date in another form than ISO."""
     return text.str.contains(_NUMBERS) | (text.str.contains(_CLEAR) & ~text.str.contains(_ISO))
 
 
@@ -82,9 +82,9 @@ def as_iso(text: pl.Expr, order: str) -> pl.Expr:
 
 
 def order_of(dates: pl.LazyFrame, column: str) -> str | None:
-    """Return in which order the dates of a column are written, None where ISO or in doubt; ISO ones do not matter.
+    """Return the order of the dates in a column, ignoring ISO ones; None if all are ISO or if in doubt.
 
-    Beyond doubt are a number above 12 that can only be a day, points (`05.03.2025`, which no one writes month first),
+    Unambiguous are a number above 12, which can only be a day, points (`05.03.2025`, which no one writes month first),
     a month's name, and a year that comes first.
     """
     text = pl.col(column)
@@ -99,14 +99,14 @@ def order_of(dates: pl.LazyFrame, column: str) -> str | None:
         points=(part.field("mark") == ".").sum(),
         clear=(text.str.contains(_CLEAR) & ~text.str.contains(_ISO)).sum(),
     )
-    found = counts.collect(engine="streaming").row(0, named=True)
-    if not found["numbers"]:
-        return YEAR_FIRST if found["clear"] else None
-    if found["whole"] < found["numbers"]:  # years of two digits: which of three numbers is which?
+    totals = counts.collect(engine="streaming").row(0, named=True)
+    if not totals["numbers"]:
+        return YEAR_FIRST if totals["clear"] else None
+    if totals["whole"] < totals["numbers"]:  # years of two digits: which of three numbers is which?
         return None
-    if (found["one"] > 12) != (found["two"] > 12):
-        return DAY_FIRST if found["one"] > 12 else MONTH_FIRST
-    return DAY_FIRST if found["points"] == found["numbers"] and found["one"] <= 12 else None
+    if (totals["one"] > 12) != (totals["two"] > 12):
+        return DAY_FIRST if totals["one"] > 12 else MONTH_FIRST
+    return DAY_FIRST if totals["points"] == totals["numbers"] and totals["one"] <= 12 else None
 
 
 def note(what: str, order: str) -> str:
@@ -125,7 +125,7 @@ def _by_form(text: pl.Expr, form: str) -> pl.Expr:
     instant = text.str.strip_chars().str.to_datetime(
         form, time_unit="us", time_zone="UTC" if has_zone else None, strict=False
     )
-    # A year of two digits is none of four: the form has to say so.
+    # %Y also matches years of two digits: those are refused.
     return pl.when(instant.dt.year() >= 1000).then(instant.dt.strftime(f"%Y-%m-%d %H:%M:%S%.6f{zone}"))
 
 

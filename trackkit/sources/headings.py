@@ -1,4 +1,4 @@
-"""What stands among the rows of a table and is none: its header once more, as in joined exports, and empty rows."""
+"""Lines among the rows of a table that are no rows: repeated headers, as in joined exports, and empty lines."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,83 +12,83 @@ _OTHER = "a header with other columns stands above: {0}"
 
 
 class Headings:
-    """The header of a table, looked for among its rows.
+    """Detects repetitions of a table's header among its rows.
 
-    The same header is no row; with its columns in another order it is followed; after another one, rows are refused
-    until a known one stands again. `knows` says of how many names the map of the table has heard: a header may stand
-    again in the names of another export.
+    A repeated header is dropped; if its columns are in another order, the rows after it are reordered; after another
+    header, rows are refused until the first one returns. `knows` counts the names that the table's map knows: a header
+    may be repeated in the names of another export.
     """
 
     def __init__(self, headers: list[str], knows: Callable[[list[str]], int] = len) -> None:
         self.headers = [_plain(header) for header in headers]
         self.knows = knows
         self.order: list[int] | None = list(range(len(headers)))
-        self.other = ""
-        self.again = self.moved = self.empty = 0
-        bare = [spelled for name in headers for spelled in (name, name.strip(), "\ufeff" + name) if name.strip()]
-        self.begin = pa.array(dict.fromkeys(bare), pa.string())
+        self.other_header = ""
+        self.repeated = self.reordered = self.empty = 0
+        spellings = [spelling for name in headers for spelling in (name, name.strip(), "\ufeff" + name) if name.strip()]
+        self.first_cells = pa.array(dict.fromkeys(spellings), pa.string())
 
     @property
     def notes(self) -> list[str]:
-        """What was found that is no row."""
-        said = [f"the header stands again {self.again:,} times and was read as no row"] if self.again else []
-        if self.moved:
-            said.append(f"{self.moved:,} times with its columns in another order, which was followed")
-        return said + ([f"{self.empty:,} rows of nothing but separators were left out"] if self.empty else [])
+        """What was dropped or reordered."""
+        notes = [f"the header stands again {self.repeated:,} times and was read as no row"] if self.repeated else []
+        if self.reordered:
+            notes.append(f"{self.reordered:,} times with its columns in another order, which was followed")
+        return notes + ([f"{self.empty:,} rows of nothing but separators were left out"] if self.empty else [])
 
-    def is_nothing(self, text: str, separator: str) -> bool:
-        """Return whether a row of too few or too many cells holds nothing; such rows are counted."""
+    def is_blank(self, text: str, separator: str) -> bool:
+        """Return whether a ragged row is empty, and count it if so."""
         is_empty = not text.strip(separator + " \r\n")
         self.empty += is_empty
         return is_empty
 
-    def followed(self, batch: pa.RecordBatch, refused: list[tuple[int, str, str]]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a batch with their cells in the order of the first header."""
-        start, may_be = 0, self._may_be_header(batch)
-        for place in np.flatnonzero(may_be).tolist() if may_be.true_count else ():
-            written = [column[place].as_py() for column in batch.columns[:-1]]
-            cells = [_plain(cell) for cell in written]
-            if not self._is_header(cells, written):
+    def rows(self, batch: pa.RecordBatch, refused: list[tuple[int, str, str]]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a batch without headers, their cells in the order of the first header."""
+        start, candidates = 0, self._may_be_header(batch)
+        for row in np.flatnonzero(candidates).tolist() if candidates.true_count else ():
+            texts = [column[row].as_py() for column in batch.columns[:-1]]
+            cells = [_plain(cell) for cell in texts]
+            if not self._is_header(cells, texts):
                 continue
-            yield from self._part(batch.slice(start, place - start), refused)
-            self._turn(cells, written)
-            start = place + 1
-        yield from self._part(batch.slice(start) if start else batch, refused)
+            yield from self._rows(batch.slice(start, row - start), refused)
+            self._switch_header(cells, texts)
+            start = row + 1
+        yield from self._rows(batch.slice(start) if start else batch, refused)
 
     def _may_be_header(self, batch: pa.RecordBatch) -> pa.BooleanArray:
-        """Whether a row begins as the header does, or has words alone: no digit in any cell."""
-        words = pc.greater(batch.column(0), "9~")  # told at once where the first column holds ids or instants
+        """Whether a row begins like the header, or has no digit in any cell."""
+        has_no_digit = pc.greater(batch.column(0), "9~")  # fast when the first column holds ids or instants
         for column in batch.columns[:-1]:
-            if not words.true_count:
+            if not has_no_digit.true_count:
                 break
-            words = pc.and_(words, pc.invert(pc.match_substring_regex(column, "[0-9]")))
-        return pc.or_(words, pc.is_in(batch.column(0), value_set=self.begin))
+            has_no_digit = pc.and_(has_no_digit, pc.invert(pc.match_substring_regex(column, "[0-9]")))
+        return pc.or_(has_no_digit, pc.is_in(batch.column(0), value_set=self.first_cells))
 
-    def _is_header(self, cells: list[str], written: list[str]) -> bool:
+    def _is_header(self, cells: list[str], texts: list[str]) -> bool:
         shared = set(self.headers).intersection(filter(None, cells))
         if len(shared) > len(cells) / 2:
             return True
-        return self.knows is not len and self.knows(written) > len(cells) / 2
+        return self.knows is not len and self.knows(texts) > len(cells) / 2
 
-    def _turn(self, cells: list[str], written: list[str]) -> None:
-        self.again += 1
+    def _switch_header(self, cells: list[str], texts: list[str]) -> None:
+        self.repeated += 1
         if sorted(cells) != sorted(self.headers):
-            self.order, self.other = None, ", ".join(written)[:200]
+            self.order, self.other_header = None, ", ".join(texts)[:200]
             return
-        self.moved += cells != self.headers
-        left = list(enumerate(cells))
+        self.reordered += cells != self.headers
+        remaining = list(enumerate(cells))
         self.order = []
-        for header in self.headers:  # names may stand twice: the first of one is the first of the other
-            place = next(at for at, (_, cell) in enumerate(left) if cell == header)
-            self.order.append(left.pop(place)[0])
+        for header in self.headers:  # a name may occur twice: pairs are matched in order
+            index = next(position for position, (_, cell) in enumerate(remaining) if cell == header)
+            self.order.append(remaining.pop(index)[0])
 
-    def _part(self, batch: pa.RecordBatch, refused: list[tuple[int, str, str]]) -> Iterator[pa.RecordBatch]:
+    def _rows(self, batch: pa.RecordBatch, refused: list[tuple[int, str, str]]) -> Iterator[pa.RecordBatch]:
         if not batch.num_rows:
             return
         batch = self._without_empty(batch)
         if self.order is None:
             rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-            refused += [(row, _OTHER.format(self.other), ";".join(cells)) for *cells, row in rows]
+            refused += [(row, _OTHER.format(self.other_header), ";".join(cells)) for *cells, row in rows]
         elif self.order == list(range(len(self.order))):
             yield batch
         else:
@@ -96,7 +96,7 @@ class Headings:
             yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
     def _without_empty(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        blanks = (pc.equal(pc.binary_length(column), 0) for column in batch.columns[:-1])  # worked out one by one
+        blanks = (pc.equal(pc.binary_length(column), 0) for column in batch.columns[:-1])  # lazy
         is_empty = next(blanks)
         while is_empty.true_count and (blank := next(blanks, None)) is not None:
             is_empty = pc.and_(is_empty, blank)

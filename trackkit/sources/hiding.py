@@ -1,7 +1,7 @@
-"""What a source does to text that may tell who somebody is, before any of it is written anywhere: the one door.
+"""Hiding personal text before any of it is written anywhere; the class here hides nothing.
 
-Here is who hides nothing. A source gives its text columns with what each may hold (schema.PERSONAL) before it makes
-ids of them and before they are on disk, so that no id can be worked out from an address either.
+A source passes its text columns with what each may hold (schema.PERSONAL) before it makes ids of them and before they
+are on disk, so that no id can be derived from an address either.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ import polars as pl
 
 
 class Hiding:
-    """Nothing is hidden; `store.pseudonyms` hides."""
+    """Hides nothing; `store.pseudonyms` has the one that hides."""
 
     def rows(self, rows: pl.LazyFrame, kinds: Mapping[str, str]) -> pl.LazyFrame:
         """Return rows with the text columns of these kinds hidden, those that it has; streamed, in order."""
         return rows
 
     def name(self, text: str) -> str:
-        """Return the name of a file with what is personal in it hidden; other names stay others."""
+        """Return a file name with its personal parts hidden; different names stay different."""
         return text
 
 

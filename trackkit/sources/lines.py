@@ -1,4 +1,4 @@
-"""The lines of a log, plain or packed, in batches: memory stays the same however long a line or a hole is.
+"""The lines of a log, plain or packed, in batches of bounded memory, however long a line or a hole is.
 
 A line that is too long is set aside, and so is the line in which a file is cut.
 """
@@ -31,20 +31,22 @@ class Lines:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the lines, each with its end, and their numbers from 1; bytes that are not UTF-8 become `NOT_UTF8`."""
-        trouble, rest = files.Trouble(holes=self.holes), b""
+        trouble, unfinished = files.Trouble(holes=self.holes), b""
         for block in files.blocks(self.path, trouble, (_BLOCK, 4096, 1)):
             end = block.rfind(b"\n") + 1
             if end:
-                yield self._batch(rest + block[:end])
-                rest = block[end:]
-            elif len(rest) <= self.longest + 1:
-                rest += block
-            rest = rest[: self.longest + 2]  # more than a line and its end may have: it is known to be too long
+                yield self._batch(unfinished + block[:end])
+                unfinished = block[end:]
+            elif len(unfinished) <= self.longest + 1:
+                unfinished += block
+            unfinished = unfinished[
+                : self.longest + 2
+            ]  # more than the longest line and its end: enough to recognise it as too long
         if trouble.reason is not None:
             reason = f"{files.CUT}: {trouble.reason}"
-            self.aside.append((self.count + 1, reason, _shown(rest)))
-        elif rest:
-            yield self._batch(rest + b"\n")
+            self.aside.append((self.count + 1, reason, _shown(unfinished)))
+        elif unfinished:
+            yield self._batch(unfinished + b"\n")
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Yield the lines without their ends and without a byte-order mark, and their numbers; blank ones left out."""
@@ -59,12 +61,12 @@ class Lines:
         rows = np.arange(self.count + 1, self.count + len(lengths) + 1)
         self.count += len(lengths)
         self.aside += [
-            (int(rows[one]), f"the line is longer than {self.longest:,} bytes", _shown(data[offsets[one] :]))
-            for one in too_long.tolist()
+            (int(rows[index]), f"the line is longer than {self.longest:,} bytes", _shown(data[offsets[index] :]))
+            for index in too_long.tolist()
         ]
         if len(too_long):
             data = b"".join(
-                data[offsets[one] : offsets[one + 1]] for one in np.flatnonzero(lengths <= self.longest + 1)
+                data[offsets[index] : offsets[index + 1]] for index in np.flatnonzero(lengths <= self.longest + 1)
             )
             rows = np.delete(rows, too_long)
         data = _as_utf8(data)
@@ -78,8 +80,8 @@ def numbers(rows: np.ndarray) -> pa.Array:
 
 
 def is_ordinary(path: Path, longest: int = LONGEST) -> bool:
-    """Return whether a log has no hole, no line that is too long, and an end: then a faster reader may have it."""
-    open_line = 0  # bytes of the line that goes on
+    """Return whether a log has no holes and no overlong lines and is complete, so that a faster reader can take it."""
+    open_line = 0  # bytes of the unfinished line
     try:
         with pa.input_stream(str(path), compression=files.packing(path)) as stream:
             while block := stream.read(longest):
@@ -103,7 +105,7 @@ def _line_ends(data: bytes) -> np.ndarray:
 
 
 def _as_utf8(data: bytes) -> bytes:
-    if data.isascii():  # as nearly always, and told at once
+    if data.isascii():  # the usual case, and fast
         return data
     try:
         data.decode("utf-8")

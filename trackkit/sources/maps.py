@@ -48,7 +48,7 @@ class Field:
     The first header found wins. Two fields of one column fill each other's gaps, the earlier first. A row is refused
     when a `required` column is empty or a cell is not of its kind; an unknown word of a code or a flag refuses nothing:
     the value is unknown. `words` are names that stand for codes, as `values.folded` writes them; other numbers than
-    theirs are kept, and are unknown too. `table` names another canonical table, of which this file tells something too.
+    theirs are kept, and are unknown too. `table` names another canonical table that this file has values for.
     """
 
     column: str
@@ -65,9 +65,9 @@ class Field:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The aliases that are no titles of columns: titles begin with a capital, and other tables have them too."""
-        named = [header for header in self.headers if not header[:1].isupper()]
-        return tuple(dict.fromkeys(name for header in named for name in _spellings(header)))
+        """The aliases that are not titles: titles begin with a capital, and other tables have them too."""
+        untitled = [header for header in self.headers if not header[:1].isupper()]
+        return tuple(dict.fromkeys(name for header in untitled for name in _spellings(header)))
 
     @property
     def inner(self) -> str:
@@ -81,7 +81,7 @@ class Field:
 
     @property
     def is_lenient(self) -> bool:
-        """Whether a word that is not known leaves the value unknown, and the row as it is."""
+        """Whether an unknown word makes the value unknown instead of refusing the row."""
         return self.kind in ("code", "flag")
 
     @property
@@ -91,13 +91,13 @@ class Field:
 
 
 def unknown(column: str) -> str:
-    """Return the name, while a file is read, of the words of a column that are not known."""
+    """Return the temporary column name for the unknown words of a column."""
     return f"unknown {column}"
 
 
 @dataclass(frozen=True, eq=False)
 class TableMap:
-    """How the rows of one kind of table file become rows of a canonical table, and tell of others.
+    """How the rows of one kind of table file become rows of a canonical table, and of others.
 
     `stems` are the names that such a file may have, and `family` what the names of further tables of its kind hold, as
     target mappings make them (`NmsBroadLogSvc`, `cusTrackingLogPartner`); with `by_name` headers alone do not tell the
@@ -120,58 +120,62 @@ class TableMap:
 
     @property
     def helpers(self) -> list[str]:
-        """The derived columns that serve others alone: of no canonical table."""
+        """The derived columns used only by other derived columns."""
         return [name for name in self.derive if "." not in name and name not in schema.TABLES[self.table].schema]
 
     def match(self, headers: list[str]) -> dict[Field, int]:
-        """Return the place of each field that some header names."""
+        """Return the place of the first header of each field that has one."""
         places: dict[str, int] = {}
         for place, header in enumerate(headers):
             places.setdefault(plain_name(header), place)
-        first = {one: next((places[a] for a in one.aliases if a in places), None) for one in self.fields}
-        return {one: place for one, place in first.items() if place is not None}
+        first_places = {
+            field: next((places[alias] for alias in field.aliases if alias in places), None) for field in self.fields
+        }
+        return {field: place for field, place in first_places.items() if place is not None}
 
     def count_known(self, headers: list[str]) -> int:
         """Return how many headers the map knows."""
         return len(self.match(headers))
 
     def evidence(self, headers: list[str]) -> int:
-        """Return how many headers tell that a file without its name is of this table; 0 where none of them could."""
+        """Return how many headers identify a file as this table regardless of its name; 0 if none do."""
         if self.by_name or self.missing(headers):
             return 0
         plain = set(map(plain_name, headers))
         if plain & set(map(plain_name, self.key_titles)):
             return self.count_known(headers)
-        return sum(not plain.isdisjoint(one.names) for one in self.fields)
+        return sum(not plain.isdisjoint(field.names) for field in self.fields)
 
     def flat(self, headers: list[str]) -> set[int]:
         """Return the places of columns that can hold no line end: all but texts."""
-        return {place for one, place in self.match(headers).items() if one.kind != "text"}
+        return {place for field, place in self.match(headers).items() if field.kind != "text"}
 
     def missing(self, headers: list[str]) -> list[str]:
-        """Return the columns without which no row can be read, and which no header names."""
-        found = {one.inner for one in self.match(headers)}
-        return sorted({one.inner for one in self.fields if one.required} - found)
+        """Return the required columns that no header names."""
+        present = {field.inner for field in self.match(headers)}
+        return sorted({field.inner for field in self.fields if field.required} - present)
 
     @property
     def columns(self) -> dict[str, list[Field]]:
         """The fields by the column that they fill."""
         columns: dict[str, list[Field]] = {}
-        for one in self.fields:
-            columns.setdefault(one.inner, []).append(one)
+        for table_field in self.fields:
+            columns.setdefault(table_field.inner, []).append(table_field)
         return columns
 
 
 def called(maps: Iterable[TableMap], names: Iterable[str]) -> list[TableMap]:
-    """Return the maps of the tables that one of the names is of, the first name first; families after exact names.
+    """Return the maps of the tables with one of the names, the first name first; families after exact names.
 
     >>> from trackkit.sources.table_formats import built_in
     >>> maps = built_in("adobe_export").maps.values()
     >>> [called(maps, [name])[0].name for name in ("broadlog", "nmsbroadlogsvc", "custrackinglogpartner")]
     ['broadlog', 'broadlog', 'tracking_log']
     """
-    listed, names = list(maps), list(names)
-    exact = [one for name in names for one in listed if name in map(plain_name, one.stems)]
-    alike = [one for name in names for one in listed if one.family and one.family in name]
-    alike.sort(key=lambda one: -len(one.family))
-    return list(dict.fromkeys(exact or alike))
+    table_maps, names = list(maps), list(names)
+    exact = [table_map for name in names for table_map in table_maps if name in map(plain_name, table_map.stems)]
+    of_family = [
+        table_map for name in names for table_map in table_maps if table_map.family and table_map.family in name
+    ]
+    of_family.sort(key=lambda table_map: -len(table_map.family))
+    return list(dict.fromkeys(exact or of_family))

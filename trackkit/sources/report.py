@@ -15,13 +15,13 @@ _COUNTS = ("read", "kept", "duplicate", "collapsed", "quarantined", "undated")
 
 @dataclass
 class SourceReport:
-    """One file: `read` = `kept` + `duplicate` + `collapsed` + `quarantined`, once the store has settled it.
+    """One file: `read` = `kept` + `duplicate` + `collapsed` + `quarantined`, once the store has de-duplicated it.
 
     Counts are lines (raw logs; blank lines are not lines), rows (tables; the header is not a row) or events (records;
-    one may tell of several). `not_events` counts apart, outside `read`, the sound lines of an access log that are no
+    one may hold several). `not_events` counts apart, outside `read`, the sound lines of an access log that are no
     tracked hits. `unknown_values` counts, by column, the words that are in no list of the platform: their rows are
-    kept, the value is not known. `unreadable` says why nothing of a file could be read, and `cut` why not the rest of
-    it. A source fills `read`, `quarantined`, `undated`, `not_events` and what it assumed; de-duplication the others.
+    kept, with an unknown value. `unreadable` says why nothing of a file could be read, `cut` why its rest is lost.
+    A source fills `read`, `quarantined`, `undated`, `not_events` and what it assumed; de-duplication the others.
     """
 
     path: str
@@ -38,7 +38,7 @@ class SourceReport:
     unknown_values: dict[str, dict[str, int]] = field(default_factory=dict)
     assumptions: list[str] = field(default_factory=list)
     ignored_columns: list[str] = field(default_factory=list)
-    sent_is_delivered: bool = False  # its format may tell no deliveries; then what was sent and did not bounce is one
+    sent_is_delivered: bool = False  # the format may lack deliveries: what was sent and did not bounce counts
     unreadable: str = ""
     cut: str = ""
 
@@ -59,7 +59,7 @@ class SourceReport:
 
 @dataclass
 class LoadReport:
-    """A load of one or several sources; the store fills what can be said of all of them.
+    """A load of one or several sources; the store fills what concerns all of them.
 
     `event_types` counts the kept events by type; `quality` is the verdict on the load (`quality.loads.judge_load`);
     `unreadable` says why nothing of a source could be read.
@@ -80,7 +80,7 @@ class LoadReport:
     @property
     def failures(self) -> dict[str, str]:
         """The sources and files of which nothing could be read, and why."""
-        return self.unreadable | {one.path: one.unreadable for one in self.sources if one.unreadable}
+        return self.unreadable | {source.path: source.unreadable for source in self.sources if source.unreadable}
 
     @property
     def is_settled(self) -> bool:
@@ -105,14 +105,14 @@ class LoadReport:
     @classmethod
     def merged(cls, reports: Iterable["LoadReport"]) -> "LoadReport":
         """Return one report of several loads, their files in order; the verdict on each is left out."""
-        whole, types = cls(), Counter[str]()
+        merged_report, types = cls(), Counter[str]()
         for report in reports:
-            whole.sources += report.sources
-            whole.ignored_files |= report.ignored_files
-            whole.unreadable |= report.unreadable
+            merged_report.sources += report.sources
+            merged_report.ignored_files |= report.ignored_files
+            merged_report.unreadable |= report.unreadable
             types.update(report.event_types)
-        whole.event_types = dict(types)
-        return whole
+        merged_report.event_types = dict(types)
+        return merged_report
 
     def __str__(self) -> str:
         lines = [line for source in self.sources for line in _source_lines(source)]
@@ -128,17 +128,17 @@ class LoadReport:
         """The verdict and its reasons, a line each."""
         if not self.quality:
             return []
-        reasons = [f"    {one_line(one['reason'])}" for one in self.quality["reasons"]]
+        reasons = [f"    {one_line(reason['reason'])}" for reason in self.quality["reasons"]]
         return [f"quality: {self.quality['verdict']}", *reasons]
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("file", "format", "table", *_COUNTS, "notes"))
         rows = "".join(_html_row(source) for source in self.sources)
-        judged = "<br>".join(escape(line) for line in self._judgement())
+        judgement = "<br>".join(escape(line) for line in self._judgement())
         unread = (self.unreadable | self.ignored_files).items()
-        left = "".join(f"<li>{escape(one_line(path))}: {escape(one_line(why))}</li>" for path, why in unread)
-        left = f"<p>Not read:</p><ul>{left}</ul>" if left else ""
-        return f"<table><tr>{head}</tr>{rows}</table>{left}" + (f"<p>{judged}</p>" if judged else "")
+        not_read = "".join(f"<li>{escape(one_line(path))}: {escape(one_line(why))}</li>" for path, why in unread)
+        not_read = f"<p>Not read:</p><ul>{not_read}</ul>" if not_read else ""
+        return f"<table><tr>{head}</tr>{rows}</table>{not_read}" + (f"<p>{judgement}</p>" if judgement else "")
 
 
 def _sum(counts: Mapping[str, int]) -> str:
@@ -163,7 +163,7 @@ def _notes(source: SourceReport) -> list[str]:
     if source.unknown_types:
         words = ", ".join(f"{word!r} {count:,}" for word, count in source.unknown_types.items())
         notes.append(f"unknown types: {words}")
-    notes += [f"unknown {name}: {_told(words)}" for name, words in source.unknown_values.items()]
+    notes += [f"unknown {name}: {_word_counts(words)}" for name, words in source.unknown_values.items()]
     if source.ignored_columns:
         more = f" and {len(source.ignored_columns) - 8} more" if len(source.ignored_columns) > 8 else ""
         notes.append("columns not used: " + ", ".join(source.ignored_columns[:8]) + more)
@@ -176,16 +176,16 @@ def _html_row(source: SourceReport) -> str:
     return f"<tr>{words}{counts}<td>{'<br>'.join(escape(note) for note in _notes(source))}</td></tr>"
 
 
-MOST_WORDS = 20  # unknown words of a column that are told one by one
+MOST_WORDS = 20  # unknown words of a column that are listed one by one
 
 
 def most_frequent(tally: pl.DataFrame) -> dict[str, int]:
-    """Return the most frequent words of a tally (`word`, `len`); what is left is counted under the empty word."""
+    """Return the most frequent words of a tally (`word`, `len`); the others are counted under the empty word."""
     ranked = tally.sort("len", "word", descending=[True, False])
-    told = dict(ranked.head(MOST_WORDS).iter_rows())
-    rest = ranked["len"].slice(MOST_WORDS).sum()
-    return told | ({"": rest} if rest else {})
+    listed = dict(ranked.head(MOST_WORDS).iter_rows())
+    other_count = ranked["len"].slice(MOST_WORDS).sum()
+    return listed | ({"": other_count} if other_count else {})
 
 
-def _told(words: Mapping[str, int]) -> str:
+def _word_counts(words: Mapping[str, int]) -> str:
     return ", ".join(f"{word!r} {count:,}" if word else f"other words {count:,}" for word, count in words.items())

@@ -2,7 +2,7 @@
 
 pyarrow's CSV reader is used because it alone hands back every ragged row with its number and text, keeps an empty
 cell apart from a missing one, and takes quotes as they come; polars' own reader fills ragged rows silently. What it
-reads is watched: where a quote may have swallowed rows, the file is read again with care (`stray_quotes`).
+reads is checked: where a quote may have swallowed rows, the file is read again line by line (`stray_quotes`).
 """
 
 from collections.abc import Callable, Iterator, Set
@@ -25,7 +25,7 @@ from trackkit.sources.lines import numbers
 from trackkit.sources.staging import nameless_path
 from trackkit.sources.stray_quotes import LINE_ENDS, MARK, CarefulReader
 
-ROW = "trackkit source row"  # a Parquet column that says which row of a database each row is
+ROW = "trackkit source row"  # a Parquet column with the number that each row has in its database
 _PACKED = ("", ".gz", ".zst")
 EXTENSIONS = (".parquet", *(f".{kind}{packed}" for kind in ("csv", "tsv", "txt") for packed in _PACKED))
 _BLOCK = 1 << 23
@@ -34,7 +34,7 @@ _SUSPECT = "a quote may have swallowed rows"
 Flat = Callable[[list[str]], Set[int]]
 
 
-def _none(headers: list[str]) -> Set[int]:
+def _no_columns(headers: list[str]) -> Set[int]:
     return frozenset()
 
 
@@ -42,8 +42,8 @@ def _none(headers: list[str]) -> Set[int]:
 class Sheet:
     """A table file opened for reading: its cells as text in columns c0, c1, …, with `source_row`.
 
-    `ragged` (row, reason, text), `notes` (what was found and read all the same) and `trouble` (what stopped the
-    reading) are filled while `cells` is collected. `mended` says what was done to a file that was read from a copy.
+    `ragged` (row, reason, text), `notes` (oddities that did not prevent reading) and `trouble` (what stopped the
+    reading) are filled while `cells` is collected. `mended` says how the copy of a damaged file was made.
     """
 
     headers: list[str]
@@ -57,17 +57,17 @@ class Sheet:
     flat: Set[int] = frozenset()
 
     def lost(self, row: int) -> list[tuple[int, str, str]]:
-        """Return what stopped the reading of the whole file, as refused rows from a number on."""
-        lost = [f"{files.LOST}: {trouble}" for trouble in self.trouble]
+        """Return what stopped the reading, as refused rows numbered from `row`."""
+        reasons = [f"{files.LOST}: {trouble}" for trouble in self.trouble]
         if self.mended and self.mended.cut is not None:
-            lost.append(f"{files.CUT}: {self.mended.reason}")
+            reasons.append(f"{files.CUT}: {self.mended.reason}")
         text = (self.mended.cut if self.mended else None) or ""
-        return [(row + place, reason, text) for place, reason in enumerate(lost)]
+        return [(row + position, reason, text) for position, reason in enumerate(reasons)]
 
     def assumptions(self) -> list[str]:
-        """Return what was assumed of the file, and what was found in it."""
-        of_copy = self.mended.notes if self.mended else []
-        return [*of_copy, *self.notes, *(self.careful.notes if self.careful else [])]
+        """Return what was assumed about the file and the oddities found in it."""
+        copy_notes = self.mended.notes if self.mended else []
+        return [*copy_notes, *self.notes, *(self.careful.notes if self.careful else [])]
 
     def close(self) -> None:
         """Delete the copy that was read."""
@@ -76,139 +76,149 @@ class Sheet:
 
 
 def is_parquet(path: Path) -> bool:
-    """Return whether a file is named as Parquet."""
+    """Return whether a file name ends in .parquet."""
     return path.name.lower().endswith(".parquet")
 
 
 def dialect(found: Found, knows: Callable[[list[str]], int] = len) -> Dialect:
-    """Return how a table file is written; of the separators, the one whose headers `knows` rates highest."""
+    """Return the dialect of a table file, with the separator that gives the most known headers."""
     if is_parquet(found.path):
         return Dialect([name for name, kind in _parquet_schema(found).items() if _is_flat(kind)])
     return dialect_of(files.head(found.path), knows)
 
 
-def open_sheet(found: Found, knows: Callable[[list[str]], int] = len, flat: Flat = _none) -> Sheet:
+def open_sheet(found: Found, knows: Callable[[list[str]], int] = len, flat: Flat = _no_columns) -> Sheet:
     """Open a table file; nothing but its header is read until `cells` is collected.
 
-    `flat` says of headers which columns can hold no line end: there, one tells of a quote too many.
+    `flat` returns the columns that cannot contain line ends: one in such a column shows a stray quote.
     """
     if is_parquet(found.path):
         return _open_parquet(found)
-    way = dialect(found, knows)
-    sheet = Sheet(way.headers, pl.LazyFrame(), way.separator, flat=flat(way.headers))
-    sheet.cells = _Reader(found.path, sheet, way, knows).cells()
+    file_dialect = dialect(found, knows)
+    sheet = Sheet(file_dialect.headers, pl.LazyFrame(), file_dialect.separator, flat=flat(file_dialect.headers))
+    sheet.cells = _Reader(found.path, sheet, file_dialect, knows).cells()
     return sheet
 
 
-def open_again(found: Found, folder: Path, knows: Callable[[list[str]], int] = len, flat: Flat = _none) -> Sheet:
-    """Open a text table in which something was wrong: a copy of what can be read of it, made with care in `folder`.
+def open_again(found: Found, folder: Path, knows: Callable[[list[str]], int] = len, flat: Flat = _no_columns) -> Sheet:
+    """Open a damaged text table through a copy in `folder` that holds what can be read of it.
 
-    Raises DataError where not even its header is whole.
+    Raises DataError if the file is cut within its header.
     """
     mended = files.mend(found.path, nameless_path(folder, "csv"), allow_latin1=True)
-    way = dialect(Found(mended.path, found.relative), knows)
-    if not way.headers:
+    file_dialect = dialect(Found(mended.path, found.relative), knows)
+    if not file_dialect.headers:
         mended.path.unlink()
         raise DataError(f"{found.relative} is cut within its header: {mended.reason or 'it has no whole line'}.")
-    careful = CarefulReader(len(way.headers), way.named, way.separator, way.quote, flat(way.headers))
+    careful = CarefulReader(
+        len(file_dialect.headers),
+        file_dialect.named,
+        file_dialect.separator,
+        file_dialect.quote,
+        flat(file_dialect.headers),
+    )
     rows = nameless_path(folder, "csv")
-    careful.copy(mended.path, way.start, rows)
+    careful.copy(mended.path, file_dialect.start, rows)
     mended.path.unlink()
-    sheet = Sheet(way.headers, pl.LazyFrame(), way.separator, mended=replace(mended, path=rows), careful=careful)
-    sheet.cells = _Reader(rows, sheet, replace(way, start=0), knows).cells()
+    sheet = Sheet(
+        file_dialect.headers, pl.LazyFrame(), file_dialect.separator, mended=replace(mended, path=rows), careful=careful
+    )
+    sheet.cells = _Reader(rows, sheet, replace(file_dialect, start=0), knows).cells()
     return sheet
 
 
 class _Reader:
-    """The well-formed rows of a text table with their numbers; ragged rows and what stopped it go to the sheet."""
+    """Reads the well-formed rows of a text table, numbered; ragged rows and failures are added to the sheet."""
 
-    def __init__(self, path: Path, sheet: Sheet, way: Dialect, knows: Callable[[list[str]], int]) -> None:
-        self.path, self.sheet, self.way = path, sheet, way
-        self.names = [f"c{place}" for place in range(len(way.headers))]
+    def __init__(self, path: Path, sheet: Sheet, file_dialect: Dialect, knows: Callable[[list[str]], int]) -> None:
+        self.path, self.sheet, self.dialect = path, sheet, file_dialect
+        self.names = [f"c{place}" for place in range(len(file_dialect.headers))]
         self.layout = pa.schema([*((name, pa.string()) for name in self.names), ("source_row", pa.int64())])
-        self.headings = Headings(way.headers, knows)
+        self.headings = Headings(file_dialect.headers, knows)
         self.ragged: list[int] = []
-        self.has_tall = False
+        self.has_multiline = False
 
     def cells(self) -> pl.LazyFrame:
         reader = pa.RecordBatchReader.from_batches(self.layout, self._batches())
         return pl.scan_arrow_c_stream(reader)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        given, last = 0, None
+        row_count, last = 0, None
         try:
             with files.Utf8Stream(self.path) as stream:
-                files.skip(stream, self.way.start)
-                for batch in self._opened(stream):
+                files.skip(stream, self.dialect.start)
+                for batch in self._open(stream):
                     if self.sheet.trouble or self._is_suspect(batch):
                         break
-                    rows = np.arange(given + 1, given + batch.num_rows + 1)
-                    given += batch.num_rows
-                    # A row's number is its place among the well-formed ones, and one more for each ragged row before.
-                    before = np.array([row - place for place, row in enumerate(self.ragged)], dtype=np.int64)
-                    rows += np.searchsorted(before, rows, side="right")
+                    rows = np.arange(row_count + 1, row_count + batch.num_rows + 1)
+                    row_count += batch.num_rows
+                    # pyarrow omits ragged rows from its batches: each one shifts the numbers of the rows after it.
+                    ragged_before = np.array([row - place for place, row in enumerate(self.ragged)], dtype=np.int64)
+                    rows += np.searchsorted(ragged_before, rows, side="right")
                     last = pa.RecordBatch.from_arrays([*batch.columns, numbers(rows)], schema=self.layout)
-                    yield from self.headings.followed(last, self.sheet.ragged)
+                    yield from self.headings.rows(last, self.sheet.ragged)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if "Empty CSV" not in str(error):  # nothing after the header
                 self.sheet.trouble.append(str(error).split("\n")[0])
         if last is not None and not self.sheet.trouble:
-            self._look_at_end(last)
+            self._check_end(last)
         self.sheet.notes += self.headings.notes
 
     def _is_suspect(self, batch: pa.RecordBatch) -> bool:
-        """Note where a quote may have swallowed rows: by a cell with a line end, or one and a row that is ragged."""
-        if self.sheet.careful:  # looked at already
+        """Record whether a quote may have swallowed rows, judging by line ends in cells and by ragged rows."""
+        if self.sheet.careful:  # already checked
             return False
-        tall = {place: column for place, column in enumerate(batch.columns) if _has_line_end(column)}
-        self.has_tall = self.has_tall or bool(tall)
-        is_wrong = (self.has_tall and self.ragged) or not tall.keys().isdisjoint(self.sheet.flat)
-        if is_wrong or any(map(self._has_swallowed, tall.values())):
+        multiline = {place: column for place, column in enumerate(batch.columns) if _has_line_end(column)}
+        self.has_multiline = self.has_multiline or bool(multiline)
+        is_broken = (self.has_multiline and self.ragged) or not multiline.keys().isdisjoint(self.sheet.flat)
+        if is_broken or any(map(self._has_swallowed, multiline.values())):
             self.sheet.trouble.append(_SUSPECT)
         return bool(self.sheet.trouble)
 
     def _has_swallowed(self, column: pa.Array) -> bool:
-        """Whether a cell with a line end has as many separators as a row, or more line ends than one expects."""
-        tall = column.filter(pc.match_substring_regex(column, "[\\r\\n]"))
-        most = [pc.max(pc.count_substring(tall, one)).as_py() or 0 for one in (self.way.separator, "\n")]
-        return most[0] >= len(self.names) - 1 or most[1] > LINE_ENDS
+        """Whether a cell with a line end has as many separators as a row, or too many line ends."""
+        multiline = column.filter(pc.match_substring_regex(column, "[\\r\\n]"))
+        highest = [pc.max(pc.count_substring(multiline, sign)).as_py() or 0 for sign in (self.dialect.separator, "\n")]
+        return highest[0] >= len(self.names) - 1 or highest[1] > LINE_ENDS
 
-    def _look_at_end(self, last: pa.RecordBatch) -> None:
-        """Note a last cell that runs over lines to the end of the file without a closing quote."""
+    def _check_end(self, last: pa.RecordBatch) -> None:
+        """Record a last cell of several lines that is not closed before the file ends."""
         cell = last.column(len(self.names) - 1)[-1].as_py() if last.num_rows else ""
-        is_closed = files.tail(self.path).rstrip(b"\r\n").endswith(self.way.quote.encode()) if _has_end(cell) else True
+        is_closed = (
+            files.tail(self.path).rstrip(b"\r\n").endswith(self.dialect.quote.encode()) if _has_end(cell) else True
+        )
         if not is_closed and not self.sheet.careful:
             self.sheet.trouble.append(_SUSPECT)
 
-    def _set_aside(self, row: Any) -> str:
+    def _refuse(self, row: Any) -> str:
         text, width = row.text, len(self.names)
         self.ragged.append(row.number)
         if self.sheet.careful and text.startswith(MARK):
-            reason, text = self.sheet.careful.refused[int(text[1:].split(self.way.separator)[0])]
+            reason, text = self.sheet.careful.refused[int(text[1:].split(self.dialect.separator)[0])]
         else:
             reason = f"{width} cells expected, got {row.actual_columns}"
             if not self.sheet.careful and (_has_end(text) or self._may_fit(text, row.actual_columns)):
                 self.sheet.trouble.append(_SUSPECT)
-        if not self.headings.is_nothing(text, self.way.separator):
+        if not self.headings.is_blank(text, self.dialect.separator):
             self.sheet.ragged.append((row.number, reason, text))
         return "skip"
 
     def _may_fit(self, text: str, cells: int) -> bool:
-        """Whether a row may only lack nameless columns, or have empty cells beyond the last column."""
+        """Whether a row may only lack unnamed columns, or end in surplus empty cells."""
         width = len(self.names)
-        return text.endswith(self.way.separator) if cells > width else self.way.named <= cells
+        return text.endswith(self.dialect.separator) if cells > width else self.dialect.named <= cells
 
-    def _opened(self, stream: files.Utf8Stream) -> Iterator[pa.RecordBatch]:
+    def _open(self, stream: files.Utf8Stream) -> Iterator[pa.RecordBatch]:
         text = {name: pa.string() for name in self.names}
         reader: Iterator[pa.RecordBatch] = pacsv.open_csv(
             stream,
             # Not in parallel: only then are ragged rows numbered.
             read_options=pacsv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=self.names),
             parse_options=pacsv.ParseOptions(
-                delimiter=self.way.separator,
-                quote_char=self.way.quote,
+                delimiter=self.dialect.separator,
+                quote_char=self.dialect.quote,
                 newlines_in_values=True,
-                invalid_row_handler=self._set_aside,
+                invalid_row_handler=self._refuse,
             ),
             convert_options=pacsv.ConvertOptions(column_types=text, strings_can_be_null=False),
         )
@@ -220,10 +230,10 @@ def _has_end(text: str) -> bool:
 
 
 def _has_line_end(column: pa.Array) -> bool:
-    """Whether a text column holds a line end; told from its bytes, in which it is fast to see."""
-    written = column.buffers()[2]
-    found = b"" if written is None else written.to_pybytes()
-    return b"\n" in found or b"\r" in found
+    """Whether a text column holds a line end; searching its bytes is fast."""
+    buffer = column.buffers()[2]
+    data = b"" if buffer is None else buffer.to_pybytes()
+    return b"\n" in data or b"\r" in data
 
 
 def _parquet_schema(found: Found) -> dict[str, pl.DataType]:
@@ -238,12 +248,12 @@ def _is_flat(kind: pl.DataType) -> bool:
 
 
 def _open_parquet(found: Found) -> Sheet:
-    flat = {name: kind for name, kind in _parquet_schema(found).items() if _is_flat(kind)}
-    is_numbered = flat.pop(ROW, None)
-    cells = {f"c{i}": _as_text(pl.col(name), kind).fill_null("") for i, (name, kind) in enumerate(flat.items())}
+    kinds = {name: kind for name, kind in _parquet_schema(found).items() if _is_flat(kind)}
+    is_numbered = kinds.pop(ROW, None)
+    cells = {f"c{i}": _as_text(pl.col(name), kind).fill_null("") for i, (name, kind) in enumerate(kinds.items())}
     rows = pl.scan_parquet(found.path, glob=False)
     rows = rows.rename({ROW: "source_row"}) if is_numbered else rows.with_row_index("source_row", offset=1)
-    return Sheet(list(flat), rows.select(pl.col("source_row").cast(pl.Int64), **cells), separator="")
+    return Sheet(list(kinds), rows.select(pl.col("source_row").cast(pl.Int64), **cells), separator="")
 
 
 def _as_text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:

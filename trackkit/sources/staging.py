@@ -1,4 +1,4 @@
-"""What a source hands on: rows of one file written to Parquet, what was refused, and the whole raw load."""
+"""What a source hands on: the rows of each file in Parquet, the refused rows, and the raw load of all files."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ class Staged:
     frames: dict[str, pl.LazyFrame]
     quarantine: pl.DataFrame
     secondary: dict[str, pl.LazyFrame] = field(default_factory=dict)
-    # What tells copies of an event apart, `exact` and `loose`, where rows have no id.
+    # Keys that identify copies of an event, `exact` and `loose`, where rows have no id.
     copies: pl.LazyFrame | None = None
 
 
@@ -43,8 +43,8 @@ class Staged:
 class RawLoad:
     """Canonical frames as a source gives them (sourced columns, `source_file`, `source_row`), not yet de-duplicated.
 
-    `parts` has the rows of each table file by file, for who goes through all: polars begins all inputs of a union at
-    once. `unread` has the tables, without a row, of files of which nothing could be read. `quarantine` holds the
+    `parts` has the rows of each table file by file, since polars starts all inputs of a union at once. `unread` has the
+    empty tables of files of which nothing could be read. `quarantine` holds the
     refused lines (schema.QUARANTINE); `report` accounts for every line of every file. `marks` says how far each table
     of a database was read: its newest instant.
     """
@@ -62,7 +62,7 @@ class RawLoad:
 
 
 def handed_on(table: str) -> list[str]:
-    """Return the columns of a frame that a source hands on: the sourced ones and where each row came from."""
+    """Return the columns that a source hands on: the sourced ones and the origin of each row."""
     columns = schema.TABLES[table].sourced
     return [*columns, *(name for name in ("source_file", "source_row") if name not in columns)]
 
@@ -90,7 +90,7 @@ def staged_path(folder: Path, kind: str) -> Path:
 
 
 class _Nameless(type(Path())):  # type: ignore[misc]
-    """A link to an open file whose own name is gone: what it holds goes with the process, however that ends."""
+    """A link to an open, unnamed file, which disappears with the process, however it ends."""
 
     file: BinaryIO | None = None
 
@@ -102,10 +102,9 @@ class _Nameless(type(Path())):  # type: ignore[misc]
 
 
 def nameless_path(folder: Path, kind: str) -> Path:
-    """Return a new path for text as it stands in a source: nothing of it is left behind when the load is killed.
+    """Return a new path for raw text of a source, of which nothing remains if the load is killed.
 
-    The file is open and has no name, and the path is a link to it, until it is unlinked. Where a system cannot do that,
-    it is a file like others.
+    The path is a link to an open, unnamed file, until it is unlinked; on systems without /proc it is an ordinary file.
     """
     path = staged_path(folder, kind)
     if not _OPEN_FILES.is_dir():
@@ -113,43 +112,43 @@ def nameless_path(folder: Path, kind: str) -> Path:
     link = _Nameless(path)
     link.file = path.open("w+b")
     path.unlink()
-    link.symlink_to(f"/proc/{os.getpid()}/fd/{link.file.fileno()}")  # it leads nowhere once the process is gone
+    link.symlink_to(f"/proc/{os.getpid()}/fd/{link.file.fileno()}")  # dangling once the process ends
     return link
 
 
 def combine(staged: list[Staged], report: LoadReport) -> RawLoad:
-    """Join the frames of all files; rows gleaned from another table stand after those of a table's own files.
+    """Join the frames of all files; rows gleaned from other tables follow those of a table's own files.
 
-    The store tells them apart by `source_file`: what a table's own file states wins over what others tell. A file of
-    which nothing could be read brings no table: what it would have told is unknown, and not empty.
+    The store distinguishes them by `source_file`: a table's own file wins over gleaned values. A file of which nothing
+    could be read brings no table: its rows are unknown, not absent.
     """
-    for one in staged:
-        one.report.unreadable = _unreadable(one)
-        one.report.cut = _cut(one)
-    parts = _listed(one.frames for one in staged if not one.report.unreadable)
-    for table, gleaned in _listed(one.secondary for one in staged if not one.report.unreadable).items():
+    for file in staged:
+        file.report.unreadable = _unreadable(file)
+        file.report.cut = _cut(file)
+    parts = _listed(file.frames for file in staged if not file.report.unreadable)
+    for table, gleaned in _listed(file.secondary for file in staged if not file.report.unreadable).items():
         parts.setdefault(table, []).append(_single(pl.concat(gleaned), table))
-    bad = [one.quarantine for one in staged if one.quarantine.height]
-    quarantine = pl.concat(bad) if bad else pl.DataFrame(schema=schema.QUARANTINE.schema)
-    return RawLoad(parts, quarantine, report, unread=_listed(one.frames for one in staged if one.report.unreadable))
+    quarantined = [file.quarantine for file in staged if file.quarantine.height]
+    quarantine = pl.concat(quarantined) if quarantined else pl.DataFrame(schema=schema.QUARANTINE.schema)
+    return RawLoad(parts, quarantine, report, unread=_listed(file.frames for file in staged if file.report.unreadable))
 
 
-def _unreadable(one: Staged) -> str:
-    """Return why nothing of a file could be read: the reason given most often; nothing where something could."""
-    if not one.report.read or one.report.accepted:
+def _unreadable(file: Staged) -> str:
+    """Return why nothing of a file could be read, by the most frequent reason; empty if some rows were read."""
+    if not file.report.read or file.report.accepted:
         return ""
-    most = one.quarantine.group_by("reason").len().sort("len", "reason", descending=[True, False])
-    first, count = most.row(0) if most.height else ("", 0)
-    reason = str(first or "no row of it is one")[:_REASON]
-    if one.report.quarantined == 1:
+    reasons = file.quarantine.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    reason_text, count = reasons.row(0) if reasons.height else ("", 0)
+    reason = str(reason_text or "no row of it is one")[:_REASON]
+    if file.report.quarantined == 1:
         return reason
-    return f"all its {one.report.quarantined:,} rows were refused, {count:,} as: {reason}"
+    return f"all its {file.report.quarantined:,} rows were refused, {count:,} as: {reason}"
 
 
-def _cut(one: Staged) -> str:
-    """Return why the rest of a file is lost; nothing where it is whole."""
-    is_end = pl.any_horizontal(pl.col("reason").str.starts_with(why) for why in (files.CUT, files.LOST))
-    ends = one.quarantine.filter(is_end)["reason"]
+def _cut(file: Staged) -> str:
+    """Return why the rest of a file is lost; empty if the file is complete."""
+    is_end = pl.any_horizontal(pl.col("reason").str.starts_with(prefix) for prefix in (files.CUT, files.LOST))
+    ends = file.quarantine.filter(is_end)["reason"]
     return str(ends[0])[:_REASON] if ends.len() else ""
 
 
@@ -164,5 +163,5 @@ def _listed(parts: Iterable[Mapping[str, pl.LazyFrame]]) -> dict[str, list[pl.La
 def _single(gleaned: pl.LazyFrame, table: str) -> pl.LazyFrame:
     key = list(schema.TABLES[table].key)
     others = [name for name in handed_on(table) if name not in key]
-    # The same thing is gleaned from many rows: the largest value known, so that no order of files matters.
+    # One key is gleaned from many rows: the largest value wins, so the order of files does not matter.
     return gleaned.group_by(key).agg(pl.col(others).max()).select(handed_on(table))

@@ -1,8 +1,8 @@
-"""Runs of alike JSON records, read at once by pyarrow into typed columns: the fast way past Python's objects.
+"""Runs of uniform JSON records, read at once by pyarrow into typed columns, which is faster than Python objects.
 
-The shape of the records is learned from those that were read one by one. pyarrow is strict: a name or a kind of value
-that the shape has not makes it refuse the whole run, which then is read one by one, and learned from. What it would
-read less exactly is refused here. So either way the records are the same.
+The shape of the records is learned from those read one by one. pyarrow refuses a run with a name or kind of value that
+the shape lacks; it is then read one by one, and learned from. What pyarrow would read less exactly is refused here, so
+the records are the same either way.
 """
 
 import io
@@ -19,7 +19,7 @@ import pyarrow.json as pajson
 from trackkit.sources.feeds.json_paths import JsonPath, Step
 
 _TRIES, _MOST = 16, 400  # refused runs, and values in a record, after which a file is not alike enough
-_DEPTH = 32  # of objects and lists in one another; deeper ones are left to what can refuse them
+_DEPTH = 32  # of nested objects and lists; deeper ones are read one by one
 
 _SCALARS = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64(), type(None): pa.null()}
 Kind: TypeAlias = (
@@ -28,12 +28,12 @@ Kind: TypeAlias = (
 
 
 class NotUniform(ValueError):
-    """Values of two kinds in one place, or such as take more than a column."""
+    """Values of two kinds in one place, or values that do not fit one column."""
 
 
 @dataclass
 class RecordRun(Sequence[Any]):
-    """Records read at once: their columns, and each of them as it stood, an object again."""
+    """Records read at once, as columns and, one by one, as objects."""
 
     frame: pl.DataFrame
     text: str
@@ -54,16 +54,16 @@ class RecordRun(Sequence[Any]):
     def __getitem__(self, place: Any) -> Any:
         return orjson.loads(self.lines[place])
 
-    def column(self, one: JsonPath) -> pl.Series | None:
+    def column(self, path: JsonPath) -> pl.Series | None:
         """Return the values that a path leads to; None where it leads nowhere in any record."""
-        column = _follow(self.rows, one.steps)
-        if one.without is not None and column is not None and column.null_count() < len(column):
+        column = _follow(self.rows, path.steps)
+        if path.without is not None and column is not None and column.null_count() < len(column):
             raise NotUniform
         return None if column is None or column.null_count() == len(column) else column
 
-    def values(self, one: JsonPath) -> list[Any]:
+    def values(self, path: JsonPath) -> list[Any]:
         """Return the texts, or lists of texts, that a path leads to; NotUniform for anything else."""
-        column = self.column(one)
+        column = self.column(path)
         if column is None:
             return [None] * len(self)
         if column.dtype not in (pl.String, pl.List(pl.String)):
@@ -72,7 +72,7 @@ class RecordRun(Sequence[Any]):
 
     def firsts(self, many: list[JsonPath]) -> pl.Series | None:
         """Return the only text of the first of several lists that has one; NotUniform for more, or for other values."""
-        whom = None
+        firsts = None
         for column in map(self.column, many):
             if column is None:
                 continue
@@ -81,8 +81,8 @@ class RecordRun(Sequence[Any]):
             first = column.list.first()
             if ((column.list.len() == 1) & first.is_null()).any():
                 raise NotUniform
-            whom = first if whom is None else whom.zip_with(whom.is_not_null(), first)
-        return whom
+            firsts = first if firsts is None else firsts.zip_with(firsts.is_not_null(), first)
+        return firsts
 
 
 @dataclass
@@ -188,14 +188,16 @@ def _size(kind: Kind) -> int:
 def _is_exact(run: RecordRun) -> bool:
     """Return whether nothing was lost: no record without any value, no whole number among fractions, none that is
     written in several ways."""
-    numbers = [one for one in _leaves(run.rows) if one.dtype == pl.Float64]
+    numbers = [column for column in _leaves(run.rows) if column.dtype == pl.Float64]
     empty = run.frame.select(pl.all_horizontal(pl.all().is_null()).any()).item()
     return not empty and all(map(_is_plain, numbers))
 
 
 def _is_plain(numbers: pl.Series) -> bool:
-    some = numbers.drop_nulls()
-    return bool((some.is_finite() & (some.abs() >= 1e-3) & (some.abs() < 1e15) & (some != some.floor())).all())
+    values = numbers.drop_nulls()
+    return bool(
+        (values.is_finite() & (values.abs() >= 1e-3) & (values.abs() < 1e15) & (values != values.floor())).all()
+    )
 
 
 def _leaves(rows: pl.Series) -> Iterable[pl.Series]:
@@ -212,7 +214,7 @@ def _follow(rows: pl.Series, steps: tuple[Step, ...]) -> pl.Series | None:
     for step in steps:
         if isinstance(rows.dtype, pl.List) and isinstance(step, int):
             rows = rows.list.get(step, null_on_oob=True)
-        elif isinstance(rows.dtype, pl.Struct) and step in [one.name for one in rows.dtype.fields]:
+        elif isinstance(rows.dtype, pl.Struct) and step in [field.name for field in rows.dtype.fields]:
             rows = rows.struct.field(str(step))
         elif isinstance(rows.dtype, pl.Struct) and step == "*":
             raise NotUniform

@@ -42,7 +42,7 @@ _BEGIN = re.compile(r"\s*(?:\{|\[[\s\[]*(?:[{\]]|$)|[A-Za-z][\w.-]*=(?:%5B|%7B|\
 
 @dataclass(frozen=True)
 class Broken:
-    """What stands in the place of a record that cannot be read: why, and its text."""
+    """A record that cannot be read: why, and its text."""
 
     reason: str
     text: str
@@ -91,7 +91,7 @@ def frames(blocks: Iterable[str], shape: RecordShape | None = None) -> Iterator[
 
 
 class _Buffer:
-    """The text at hand, and the place in it where the next record is looked for."""
+    """The text read so far, and the position where the next record is searched."""
 
     def __init__(self, blocks: Iterator[str], shape: RecordShape | None) -> None:
         self.blocks, self.text, self.place, self.is_whole = blocks, "", 0, False
@@ -127,21 +127,21 @@ class _Buffer:
         end = len(self.text) if self.is_whole else self.text.rfind("\n", self.place) + 1
         if end - self.place < _RUN and not self.is_whole:
             return None
-        found = self.shape.read(self.text[self.place : end])
-        self.place, self.unlike = (end, 0) if found else (self.place, end)
-        return found
+        run = self.shape.read(self.text[self.place : end])
+        self.place, self.unlike = (end, 0) if run else (self.place, end)
+        return run
 
     def _run(self) -> list[Any]:
         """Return the records of the next characters, if all of them are of whole records; else none."""
         end = self._run_end()
-        found = _parsed(self.text[self.place : end])
-        if found:
+        records = _parsed(self.text[self.place : end])
+        if records:
             self.place = end
             if self.shape:
-                self.shape.learn(found)
+                self.shape.learn(records)
         else:
             self.refused = end
-        return found
+        return records
 
     def _run_end(self) -> int:
         stop = min(self.place + _RUN, len(self.text))
@@ -151,7 +151,7 @@ class _Buffer:
         return line or max(self.text.rfind(one, self.place, stop) for one in _BETWEEN) + 1 or stop
 
     def _more(self) -> bool:
-        """Take in the next block, letting go of what was read; False when there is none, or a record is too long."""
+        """Read the next block and drop the text already read; False if there is none or a record is too long."""
         if len(self.text) - self.place > LONGEST:
             return False
         block = next((block for block in self.blocks if block), None)
@@ -179,13 +179,13 @@ class _Buffer:
     def _broken(self, error: Exception) -> Broken:
         """Step over a record that cannot be read: to the next line that begins one at its indentation, or to `}{`."""
         following, beginning = self._following(), ""
-        while (found := self._next(following, self.place + (not beginning))) is None:
+        while (match := self._next(following, self.place + (not beginning))) is None:
             if beginning or len(self.text) - self.place > LONGEST:  # too long: all but its beginning is let go
                 beginning = beginning or self.text[self.place : self.place + TEXT_LIMIT]
                 self.text, self.place = self.text[-_KEPT:], 0
             if not self._more():
                 break
-        end = found.start() if found else len(self.text)
+        end = match.start() if match else len(self.text)
         text, self.place = beginning or self.text[self.place : end], end
         reason = f"the record is longer than {LONGEST:,} characters" if beginning else _why(error, text)
         return Broken(reason, text[:TEXT_LIMIT].replace(NOT_UTF8, "\ufffd").rstrip(", \t\r\n]"))
@@ -198,14 +198,14 @@ class _Buffer:
 
     def _next(self, following: re.Pattern[str], start: int) -> re.Match[str] | None:
         """Return where the next record seems to begin; after a `}`, which a text may hold, only if it can be read."""
-        for found in following.finditer(self.text, start):
-            if found.group().startswith("\n"):
-                return found
+        for match in following.finditer(self.text, start):
+            if match.group().startswith("\n"):
+                return match
             try:
-                _DECODER.raw_decode(self.text, found.end())
+                _DECODER.raw_decode(self.text, match.end())
             except (ValueError, RecursionError):
                 continue
-            return found
+            return match
         return None
 
 
@@ -215,17 +215,17 @@ def _parsed(text: str) -> list[dict[str, Any]]:
     What stands between is taken off each line, so that a line which is an object then is one record and nothing else.
     """
     if "\n" not in text.rstrip():
-        for one in _BETWEEN:
-            text = text.replace(one, "}\n{")
+        for separator in _BETWEEN:
+            text = text.replace(separator, "}\n{")
     try:
-        found = [orjson.loads(inner) for line in text.split("\n") if (inner := line.strip(_AROUND))]
+        records = [orjson.loads(inner) for line in text.split("\n") if (inner := line.strip(_AROUND))]
     except ValueError:
         return []
-    return found if {*map(type, found)} == {dict} and not _has_large_number(text) else []
+    return records if {*map(type, records)} == {dict} and not _has_large_number(text) else []
 
 
 def _has_large_number(text: str) -> bool:
-    if _LONG not in text.encode().translate(_DIGITS_ALIKE):  # as almost always, and told in a third of the time
+    if _LONG not in text.encode().translate(_DIGITS_ALIKE):  # the usual case, in a third of the time
         return False
     return bool(pl.Series([text]).str.contains(_BEYOND).item())
 

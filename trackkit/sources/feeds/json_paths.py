@@ -83,7 +83,7 @@ def alternatives(written: str) -> list[str]:
 
 def singles(written: str | None) -> list[JsonPath]:
     """Return the paths of `a | b`, in order, constants left out; none for None."""
-    return [json_path(one) for one in alternatives(written) if not one.startswith("=")] if written else []
+    return [json_path(path) for path in alternatives(written) if not path.startswith("=")] if written else []
 
 
 @dataclass
@@ -102,16 +102,16 @@ class RecordRows:
 
     @cached_property
     def nothing(self) -> list[Any]:
-        """What a path gives that leads to nothing in any record: this very list."""
+        """The values of a path without a value in any record; compared by identity."""
         return [None] * len(self.envelopes)
 
-    def values(self, one: JsonPath) -> list[Any]:
+    def values(self, path: JsonPath) -> list[Any]:
         """Return the value of a path in each record, None where there is none."""
-        whole = {RECORD: self.records, ENVELOPE: self.envelopes, RECIPIENT: self.recipients}[one.scope]
-        values = self._followed(one.scope, one.steps, whole)
-        if one.without is None or values is self.nothing:
+        whole = {RECORD: self.records, ENVELOPE: self.envelopes, RECIPIENT: self.recipients}[path.scope]
+        values = self._followed(path.scope, path.steps, whole)
+        if path.without is None or values is self.nothing:
             return values
-        return [_rest(kept, left_out) for kept, left_out in zip(values, self.values(one.without), strict=True)]
+        return [_rest(kept, left_out) for kept, left_out in zip(values, self.values(path.without), strict=True)]
 
     def _followed(self, scope: str, steps: tuple[Step, ...], whole: list[Any]) -> list[Any]:
         if not steps:
@@ -121,9 +121,9 @@ class RecordRows:
             self._known[scope, steps] = self._next(inner, steps[-1])
         return self._known[scope, steps]
 
-    def texts(self, one: JsonPath) -> pl.Series | None:
+    def texts(self, path: JsonPath) -> pl.Series | None:
         """Return the values of a path as texts; None where no record has any."""
-        values = self.values(one)
+        values = self.values(path)
         return None if values is self.nothing else _column(values)
 
     def _next(self, inner: list[Any], step: Step) -> list[Any]:
@@ -139,8 +139,8 @@ class RecordRows:
 def _rest(kept: Any, left_out: Any) -> str | None:
     """Return the elements of a list that another has not, as JSON; None where nothing is left."""
     others = left_out if type(left_out) is list else []
-    rest = [one for one in kept if one not in others] if type(kept) is list else []
-    return as_json(rest) if rest else None
+    remaining = [element for element in kept if element not in others] if type(kept) is list else []
+    return as_json(remaining) if remaining else None
 
 
 def _stepped(values: Sequence[Any], step: Step, are_objects: bool = False) -> list[Any]:
@@ -153,9 +153,9 @@ def _stepped(values: Sequence[Any], step: Step, are_objects: bool = False) -> li
     return [v.get(step) if type(v) is dict else None for v in values]
 
 
-def follow(value: Any, one: JsonPath) -> Any:
+def follow(value: Any, path: JsonPath) -> Any:
     """Return the value of a path in one record, None where there is none."""
-    for step in one.steps:
+    for step in path.steps:
         value = _stepped([value], step)[0]
     return value
 
@@ -229,7 +229,7 @@ def _encoded(value: Any) -> str:
         text = orjson.dumps(value).decode()
     except (TypeError, RecursionError):  # halves of surrogate pairs, large numbers, deep nesting
         return as_json(value)
-    is_alike = "e-" not in text and "0.0000" not in text  # told at once, and nearly always so
+    is_alike = "e-" not in text and "0.0000" not in text  # fast, and nearly always true
     return text if is_alike or not _SMALL.search(text) else as_json(value)
 
 
@@ -261,5 +261,5 @@ def _tags(value: Any) -> list[Any]:
             value = json.loads(value)
         except ValueError:
             return [value]
-    some = value if isinstance(value, list) else [value]
-    return [tag if isinstance(tag, str) else _text(tag) for tag in some if tag is not None]
+    tags = value if isinstance(value, list) else [value]
+    return [tag if isinstance(tag, str) else _text(tag) for tag in tags if tag is not None]

@@ -43,17 +43,17 @@ def stage(
     """
     report = SourceReport(found.relative, feed.name, "event")
     mapper = EventMapper(feed, Clock(feed.zone) if feed.zone else clock, options)
-    work = _Work(mapper, report, folder, collapse_seconds, hiding)
+    mapping = _FileMapping(mapper, report, folder, collapse_seconds, hiding)
     source = _source(found, feed, mapper.paths, list(further))
     for batch in source.batches(folder):
         if source.order and not options.dates:
-            work.mapper = replace(mapper, options=replace(options, dates=source.order))
-        work.take(batch)
-    return work.hand_on(source)
+            mapping.mapper = replace(mapper, options=replace(options, dates=source.order))
+        mapping.take(batch)
+    return mapping.hand_on(source)
 
 
 def _source(found: Found, feed: Feed, paths: list[str], further: list[ExtensionTable]) -> Source:
-    """Return the file under the engine of its map: a table map may read records of the same names too."""
+    """Return the source for the engine of a map; a table map may read JSON records of the same names too."""
     if feed.engine == "access_log":
         return AccessLogSource(found, feed, paths)
     may_be_json = feed.engine == "json" or ("json" in feed.also and not is_parquet(found.path))
@@ -63,8 +63,8 @@ def _source(found: Found, feed: Feed, paths: list[str], further: list[ExtensionT
 
 
 @dataclass
-class _Work:
-    """A file on its way to disk, a part for each batch."""
+class _FileMapping:
+    """Maps the batches of a file to events and writes each as a Parquet part."""
 
     mapper: EventMapper
     report: SourceReport
@@ -74,21 +74,21 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.parts: list[Path] = []
-        self.bad: list[tuple[int, str, str]] = []
+        self.refused: list[tuple[int, str, str]] = []
         self.pings, self.skipped = 0, 0
         self.kinds = self.mapper.kinds()
 
     def take(self, batch: Batch) -> None:
-        """Map a batch and write what is an event; note the rest."""
-        self.bad += batch.broken
+        """Map a batch, write its events and record the other rows."""
+        self.refused += batch.broken
         if batch.cells is None:
             return
         cells = batch.cells.lazy().with_columns(
             source_file=pl.lit(self.report.path), collapse_seconds=pl.lit(self.collapse_seconds, pl.Int32)
         )
         rows = self.mapper.rows(self.hiding.rows(cells, self.kinds)).with_row_index("place").collect()
-        wrong = rows.filter(pl.col("refused").is_not_null()).select("source_row", "refused", "place")
-        self.bad += [(row, reason, batch.text(place)) for row, reason, place in wrong.iter_rows()]
+        refused = rows.filter(pl.col("refused").is_not_null()).select("source_row", "refused", "place")
+        self.refused += [(row, reason, batch.text(place)) for row, reason, place in refused.iter_rows()]
         self.pings += rows.filter(pl.col("is_ping") & ~pl.col("is_skipped")).height
         self.skipped += rows.filter(pl.col("is_skipped")).height
         kept = rows.filter(pl.col("refused").is_null() & ~pl.col("is_ping") & ~pl.col("is_skipped"))
@@ -97,25 +97,25 @@ class _Work:
         self.parts.append(part)
 
     def hand_on(self, source: Source) -> Staged:
-        """Return the events and what they tell of other tables, with what was refused and the account."""
+        """Return the events, the rows gleaned for other tables, the refused rows and the report."""
         self.report.not_events, self.report.ignored_columns = source.not_events + self.skipped, source.ignored
         self.report.assumptions += source.notes
         if not self.parts:
             self.take(Batch(_no_cells(self.mapper)))
         rows = pl.scan_parquet(self.parts, glob=False)
-        quarantine = quarantine_frame(sorted(self.bad), self.report)
+        quarantine = quarantine_frame(sorted(self.refused), self.report)
         self._account(rows)
         events = {"event": rows.select(handed_on("event"))}
-        copies = rows.select("exact", "loose") if self.mapper.feed.engine != "access_log" else None  # there all count
+        copies = rows.select("exact", "loose") if self.mapper.feed.engine != "access_log" else None  # every line counts
         return Staged(self.report, events, quarantine, _gleaned(rows), copies)
 
     def _account(self, rows: pl.LazyFrame) -> None:
-        report, odd, kind = self.report, pl.col("oddity"), pl.col("reported_type")
+        report, oddity, kind = self.report, pl.col("oddity"), pl.col("reported_type")
         counted = {
             "undated": pl.col("occurred_at").is_null(),
             "local": pl.col("local"),
-            "twice": odd == 1,
-            "skipped": odd == 2,
+            "twice": oddity == 1,
+            "skipped": oddity == 2,
             "shared": pl.col("is_shared"),
             "without_delivery": pl.col("delivery_id").is_null(),
             "by_link": kind.is_null(),
@@ -124,9 +124,9 @@ class _Work:
             "opens": kind == "opened",
             "later_opens": (kind == "opened") & ~pl.col("is_first").fill_null(False),
         }
-        sums = rows.select(pl.len().alias("kept"), **{name: is_one.sum() for name, is_one in counted.items()})
+        sums = rows.select(pl.len().alias("kept"), **{name: condition.sum() for name, condition in counted.items()})
         counts: dict[str, int] = sums.collect(engine="streaming").row(0, named=True)
-        report.quarantined, report.sent_is_delivered = len(self.bad), bool(self.mapper.feed.delivered)
+        report.quarantined, report.sent_is_delivered = len(self.refused), bool(self.mapper.feed.delivered)
         report.read, report.undated = counts["kept"] + report.quarantined, counts["undated"]
         report.assumptions += self.mapper.clock.notes(counts["local"], counts["twice"], counts["skipped"])
         report.assumptions += self._notes(counts)
@@ -148,22 +148,22 @@ class _Work:
             yield f"{by_link:,} events are of the type that the table of links says; load it too"
         if counts["opens"] > 1 and not counts["later_opens"]:
             yield "every open is the first of its message: the sender kept no later ones, and total opens are unknown"
-        if homeless := counts["without_delivery"]:
-            yield f"{homeless:,} of {counts['kept']:,} events name no delivery; --delivery-field says which field does"
+        if unknown := counts["without_delivery"]:
+            yield f"{unknown:,} of {counts['kept']:,} events name no delivery; --delivery-field says which field does"
 
 
 def copies_note(staged: list[Staged], options: FeedOptions) -> None:
     """Say, in the report of the first file of each format, how many rows each rule for copies removes or would."""
     by_format: dict[str, list[Staged]] = {}
-    for one in staged:
-        if one.copies is not None:
-            by_format.setdefault(one.report.format, []).append(one)
-    for same in by_format.values():
-        copies = pl.concat([one.copies for one in same if one.copies is not None])
+    for file in staged:
+        if file.copies is not None:
+            by_format.setdefault(file.report.format, []).append(file)
+    for files_of_format in by_format.values():
+        copies = pl.concat([file.copies for file in files_of_format if file.copies is not None])
         rows, exact, loose = (
             copies.select(pl.len(), pl.col("exact", "loose").n_unique()).collect(engine="streaming").row(0)
         )
-        same[0].report.assumptions += _of_copies(rows, exact, loose, options.dedupe)
+        files_of_format[0].report.assumptions += _of_copies(rows, exact, loose, options.dedupe)
 
 
 def _of_copies(rows: int, exact: int, loose: int, dedupe: str) -> Iterator[str]:
@@ -181,7 +181,9 @@ def _of_copies(rows: int, exact: int, loose: int, dedupe: str) -> Iterator[str]:
 def _complete(rows: pl.DataFrame) -> pl.DataFrame:
     types = schema.EVENT.sourced | {name: pl.String() for name in TOLD}
     columns = {name: pl.col(name) if name in rows.columns else pl.lit(None) for name in _NEEDED}
-    return rows.select(**{name: one.cast(types[name]) if name in types else one for name, one in columns.items()})
+    return rows.select(
+        **{name: column.cast(types[name]) if name in types else column for name, column in columns.items()}
+    )
 
 
 def _no_cells(mapper: EventMapper) -> pl.DataFrame:
@@ -190,22 +192,22 @@ def _no_cells(mapper: EventMapper) -> pl.DataFrame:
 
 
 def _gleaned(rows: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
-    is_told = pl.any_horizontal(pl.col("delivery.label", "delivery.subject").is_not_null())
+    has_text = pl.any_horizontal(pl.col("delivery.label", "delivery.subject").is_not_null())
     link = {"link_id": "link_id", "delivery_id": "delivery_id", "type_code": "link.type_code"}
     link |= {"label": "link.label", "url": "link.url"}
     delivery = {"delivery_id": "delivery_id", "label": "delivery.label", "subject": "delivery.subject"}
     recipient = {"recipient_id": "recipient_id", "email": "recipient_key"}
     return {
         "link": _as_handed_on("link", rows.filter(pl.col("link.url").is_not_null()), link),
-        "delivery": _as_handed_on("delivery", rows.filter(pl.col("delivery_id").is_not_null() & is_told), delivery),
+        "delivery": _as_handed_on("delivery", rows.filter(pl.col("delivery_id").is_not_null() & has_text), delivery),
         "recipient": _as_handed_on("recipient", rows.filter(pl.col("recipient_id").is_not_null()), recipient),
     }
 
 
-def _as_handed_on(table: str, rows: pl.LazyFrame, told: Mapping[str, str]) -> pl.LazyFrame:
-    """Return the columns of a table, of which events tell those in `told`; the others are null."""
+def _as_handed_on(table: str, rows: pl.LazyFrame, sources: Mapping[str, str]) -> pl.LazyFrame:
+    """Return the columns of a table: those in `sources` from columns of the events, the others null."""
     types = schema.TABLES[table].schema
-    columns = {name: pl.col(told[name]) if name in told else pl.lit(None) for name in types}
+    columns = {name: pl.col(sources[name]) if name in sources else pl.lit(None) for name in types}
     columns |= {name: pl.col(name) for name in ("source_file", "source_row")}
     return rows.select(
         (columns[name].cast(types[name]) if name in types else columns[name]).alias(name) for name in handed_on(table)

@@ -1,4 +1,4 @@
-"""Lines of access logs, in whatever form servers write them, to requests: one row per line, or why it is none.
+"""Lines of access logs, in the many forms of servers, as requests: one row per line, or why it is no request.
 
 Read are the combined and the common form of Apache and nginx, bare or after a virtual host, a syslog header or a
 container's; JSON objects, one a line, of nginx, Caddy, Traefik and others; and W3C extended logs, as IIS writes, whose
@@ -30,7 +30,7 @@ PLAIN = (
 _ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T\S+"
 _AT = rf"(?:[A-Z][a-z]{{2}} [ 0-9][0-9](?: [0-9]{{4}})? [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]+)?|{_ISO})"
 _DATA = r'(?:-|(?:\[(?:[^\]"\\]|\\.|"(?:[^"\\]|\\.)*")*\])+)'
-_BEFORE = "|".join(
+_PREFIX = "|".join(
     [
         rf"(?:<[0-9]{{1,3}}>)?1 \S+ \S+ \S+ \S+ \S+ {_DATA} ?\x{{FEFF}}?",  # syslog, RFC 5424
         # syslog, RFC 3164, and as it is filed
@@ -90,7 +90,7 @@ _WRAPPERS = ("log", "message", "MESSAGE", "event.original", "msg", "body")
 
 @dataclass
 class Requests:
-    """What is known of a log from the lines so far: the fields of a W3C log."""
+    """Reads lines to requests; remembers the fields that a W3C log declared last."""
 
     fields: list[str] = field(default_factory=list)
 
@@ -101,15 +101,15 @@ class Requests:
         rows = rows.with_columns(forwarded=pl.col("rest").str.extract(f"^ {_QUOTED}(?: |$)")).drop("rest")
         is_plain = rows["method"].is_not_null()
         if is_plain.all():
-            return _judged(rows)
+            return _with_instants(rows)
         rest = rows.filter(~is_plain).select("line", "source_row")
         others = [one for one in self._others(rest) if one.height]
-        return _judged(pl.concat([rows.filter(is_plain), *others], how="diagonal_relaxed").sort("source_row"))
+        return _with_instants(pl.concat([rows.filter(is_plain), *others], how="diagonal_relaxed").sort("source_row"))
 
     def _others(self, rest: pl.DataFrame) -> list[pl.DataFrame]:
         """Return lines of the other forms with their parts."""
         rest, found = self._of_w3c(rest)
-        rest = rest.with_columns(text=pl.col("line").str.replace(f"^(?:{_BEFORE})", ""))
+        rest = rest.with_columns(text=pl.col("line").str.replace(f"^(?:{_PREFIX})", ""))
         is_object = pl.col("text").str.contains(r"^[\s,\[]*\{")
         objects, texts = rest.filter(is_object), rest.filter(~is_object)
         if objects.height:
@@ -119,7 +119,7 @@ class Requests:
         return [*found, _of_text(texts)]
 
     def _of_w3c(self, rest: pl.DataFrame) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-        """Return the lines that are none of a W3C log, and those that are, by the fields that hold where they stand."""
+        """Return the lines that are not of a W3C log, and those that are, by the `#Fields:` before them."""
         is_directive = rest["line"].str.contains(_DIRECTIVE)
         if not self.fields and not is_directive.any():
             return rest, []
@@ -183,7 +183,7 @@ def _of_text(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_objects(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return lines that are JSON objects of requests, or none; and those in which a line stands as a text."""
+    """Return the requests of JSON objects, and the lines that such objects wrap as text."""
     objects = [logged(text) for text in lines["text"]]
     inner = pl.Series([text_inside(one) for one in objects], dtype=pl.String)
     parts = [request_of(one) for one in objects]
@@ -255,7 +255,7 @@ def _complete(parts: dict[str, str], one: Mapping[str, Any]) -> None:
 
 
 def text_inside(one: Mapping[str, Any] | None) -> str | None:
-    """Return the line that stands in an object as a text, as containers and collectors of logs wrap it.
+    """Return the line that an object holds as text, as containers and log collectors wrap it.
 
     >>> text_inside({"log": '198.51.100.1 - - [05/Mar/2025:08:00:00 +0000] "GET / HTTP/1.1" 200 5\\n'})
     '198.51.100.1 - - [05/Mar/2025:08:00:00 +0000] "GET / HTTP/1.1" 200 5'
@@ -264,12 +264,12 @@ def text_inside(one: Mapping[str, Any] | None) -> str | None:
     return next((text.strip() for text in texts if '"' in text and " [" in text), None)
 
 
-def _judged(rows: pl.DataFrame) -> pl.DataFrame:
+def _with_instants(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows with the `instant` in words, and the reason where a line is none of an access log."""
     at = pl.col("time").str.to_datetime(_CLOCK, strict=False, time_unit="us")
     rows = rows.with_columns(instant=at.dt.strftime("%Y-%m-%d %H:%M:%S%.6fZ"))
     if rows["instant"].null_count():
-        rows = _otherwise_dated(rows)
+        rows = _with_other_instants(rows)
     line, time = pl.col("line"), pl.col("time")
     marked = pl.when(line.str.contains(NOT_UTF8, literal=True)).then(pl.lit("not UTF-8"))
     torn = pl.when(line.str.contains("\x00", literal=True)).then(pl.lit("the line holds a NUL byte"))
@@ -279,8 +279,8 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(reason=pl.coalesce(marked, torn, *given, absent))
 
 
-def _otherwise_dated(rows: pl.DataFrame) -> pl.DataFrame:
-    """Read instants in the other ways: with a fraction, in ISO form, or as seconds since 1970."""
+def _with_other_instants(rows: pl.DataFrame) -> pl.DataFrame:
+    """Read instants in other forms: with a fraction, ISO, or seconds since 1970."""
     rest = rows.lazy().with_columns(rest=pl.when(pl.col("instant").is_null()).then("time"))
     rest = values.with_instants(rest, {"iso": "rest"})
     fine = pl.col("rest").str.to_datetime(_FINE_CLOCK, strict=False, time_unit="us")

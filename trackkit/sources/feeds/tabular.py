@@ -44,11 +44,11 @@ from trackkit.sources.staging import STAGED, Staged, nameless_path, quarantine_f
 from trackkit.sources.values import is_missing
 
 FILE = "^.file"
-# Possessive: a name may be made of many digits, and is looked at from each of them.
+# Possessive: a name of many digits would be scanned from each of them.
 _PART = re.compile(r"(?:[-_. ]*+(?:part|chunk)?+[-_. ]*+\d[\d_.T:-]*+)++$", re.IGNORECASE)
 _EXTENSIONS = re.compile(r"(?i)(\.(csv|tsv|txt|parquet|gz|zst|snappy))+$")
-ROWS = 50_000  # laid side by side at once
-_LOOKED_AT = 1000  # dates sampled to see whether their form must be detected
+ROWS = 50_000  # per batch
+_DATES_SAMPLED = 1000  # dates sampled to see whether their form must be detected
 _BROKEN = object()
 _ROWS = "rows of id"
 
@@ -62,7 +62,7 @@ def names(found: Found) -> list[str]:
 
 
 def called(feed: Feed, found: Found) -> str:
-    """Return the name of a file that the map knows, or else its own, in letters and digits."""
+    """Return the name of a file that the map knows, or else its own, as `plain_name` writes it."""
     known_names, names_of_file = [plain_name(name) for name in feed.recognise.files], names(found)
     return next((name for name in names_of_file if name in known_names), names_of_file[0] if names_of_file else "")
 
@@ -79,7 +79,7 @@ class Headers:
         self.named.pop("", None)
 
     def place(self, written: str) -> tuple[str, JsonPath | None] | None:
-        """Return the cell of a path, and the path inside its JSON text where it is a part of it; None without one."""
+        """Return the cell of a path, and the path inside its JSON text if it leads there; None if there is no cell."""
         path = json_path(written)
         if path.scope != RECORD:
             return None
@@ -100,10 +100,9 @@ class Headers:
 
 @dataclass
 class ExtensionTable:
-    """The rows of such tables of a format, as text; a column is called as its header in small letters and digits.
+    """The rows of the extension tables of a format, as text; columns are named by `plain_name` of their headers.
 
-    `unclear` counts the rows of which it is not known whose they are; `places` are the files of the rows, which go when
-    nothing holds them.
+    `unclear` counts the rows that differ under one id; `places` are the open files of the rows, kept until released.
     """
 
     feed: Feed
@@ -113,14 +112,14 @@ class ExtensionTable:
     unclear: int = 0
 
     def join(self, sheet: Sheet) -> None:
-        """Give the rows of a table of events the columns that they lack, by the ids that both tables have."""
+        """Join the columns that a table of events lacks, by the ids that both tables have."""
         events = Headers(sheet.headers).named
         keys = [key for key in _keys(self.feed) if key in events and key in self.headers]
         new = [name for name in self.headers if name not in events]
         if not keys or not new:
             return
         cells = {name: f"c{place}" for place, name in enumerate(new, len(sheet.headers))}
-        # An id that stands in no row of this table leaves its cells empty, as an empty cell is.
+        # Events without a row in this table get empty cells.
         extra_columns = self._once(keys, new).rename(cells)
         on = [events[key] for key in keys]
         joined = sheet.cells.join(extra_columns, how="left", left_on=on, right_on=keys, maintain_order="left")
@@ -150,10 +149,10 @@ class TableSource(Source):
     def batches(self, folder: Path) -> Iterator[Batch]:
         """Yield the rows as cells, then what is no row of the table.
 
-        Of a file that is not UTF-8 or cut short, what can be read is read from a copy.
+        A file that is not UTF-8 or cut short is read from a repaired copy.
         Errors: DataError for damaged Parquet, or a file without headers.
         """
-        table = self.opened(folder)
+        table = self.open(folder)
         self.notes += [*table.notes(), *(note for one in self.further for note in one.notes())]
         self.notes += [] if is_parquet(self.found.path) else files.hole_at_head(self.found.path)
         self.order = table.order()
@@ -162,21 +161,21 @@ class TableSource(Source):
         yield Batch(None, [*table.sheet.ragged, *table.lost()])
         table.staged.unlink()
 
-    def opened(self, folder: Path) -> "_Opened":
+    def open(self, folder: Path) -> "_Opened":
         """Return the file with its cells on disk, mended where it is not UTF-8 or cut short."""
-        table = self._staged(open_sheet(self.found, self._known, self.flat), folder)
+        table = self._stage(open_sheet(self.found, self._count_known, self.flat), folder)
         if not table.sheet.trouble or is_parquet(self.found.path):
             return table
         table.staged.unlink()
-        table = self._staged(open_again(self.found, folder, self._known, self.flat), folder)
+        table = self._stage(open_again(self.found, folder, self._count_known, self.flat), folder)
         table.sheet.close()
         return table
 
-    def _known(self, headers: list[str]) -> int:
+    def _count_known(self, headers: list[str]) -> int:
         return Headers(headers).known(self.feed)
 
     def flat(self, headers: list[str]) -> set[int]:
-        """Return the places of instants, which hold no line end; the ids of other senders are any text."""
+        """Return the places of instants, which hold no line ends; ids may be any text."""
         places = filter(None, map(Headers(headers).place, self._dates))
         return {int(column[1:]) for column, inner in places if inner is None}
 
@@ -185,8 +184,8 @@ class TableSource(Source):
         occurred_at = self.feed.columns.occurred_at
         return alternatives(occurred_at.of) if occurred_at else []
 
-    def _staged(self, sheet: Sheet, folder: Path) -> "_Opened":
-        """Write the text cells of a file to Parquet: only after its last row is known whether all of it can be read."""
+    def _stage(self, sheet: Sheet, folder: Path) -> "_Opened":
+        """Write the text cells of a file to Parquet: only after its last row is it known whether all can be read."""
         staged = nameless_path(folder, "parquet")
         if not sheet.headers:
             raise DataError(f"{self.found.relative} has no headers; the first line of a table names its columns.")
@@ -195,7 +194,7 @@ class TableSource(Source):
         try:
             sheet.cells.sink_parquet(staged, **STAGED)
         except (pl.exceptions.PolarsError, OSError) as error:
-            if sheet.separator:  # text is never at fault here
+            if sheet.separator:  # only Parquet can be damaged here
                 raise
             raise DataError(f"The Parquet file is damaged: {str(error).splitlines()[0]}") from None
         return _Opened(self, sheet, staged)
@@ -223,7 +222,7 @@ class _Opened:
 
     @cached_property
     def json_cells(self) -> list[str]:
-        """The cells that hold JSON text of which the map reads a part."""
+        """The cells with JSON text from which the map reads a part."""
         written = [*self.source.paths, *self.tags, *self.source.feed.attributes]
         places = filter(None, map(self.headers.place, written))
         return list(dict.fromkeys(column for column, inner in places if inner))
@@ -234,21 +233,21 @@ class _Opened:
         return alternatives(tags.of) if tags else []
 
     def lost(self) -> list[tuple[int, str, str]]:
-        """Return what stopped the reading of the whole file, as broken rows after the last one."""
+        """Return what stopped the reading, as broken rows after the last one."""
         last = pl.scan_parquet(self.staged, glob=False).select(pl.col("source_row").max()).collect().item() or 0
         return self.sheet.lost(max(last, *(row for row, *_ in self.sheet.ragged), 0) + 1)
 
     def order(self) -> str | None:
-        """Return how the dates of events are written where that is beyond doubt, None where ISO or in doubt."""
+        """Return the order of day and month in the dates of events; None for ISO or if in doubt."""
         rows = pl.scan_parquet(self.staged, glob=False)
         for dates in sorted(f"c{place}" for place in self.source.flat(self.sheet.headers)):
-            sample = rows.select(dates).filter(pl.col(dates) != "").head(_LOOKED_AT)
+            sample = rows.select(dates).filter(pl.col(dates) != "").head(_DATES_SAMPLED)
             if sample.select(is_not_iso(pl.col(dates)).any()).collect().item():
                 return order_of(rows, dates)
         return None
 
     def notes(self) -> list[str]:
-        """Return what was assumed of the file, and what of it is not read."""
+        """Return what was assumed about the file, and which columns are not read."""
         notes = self.sheet.assumptions()
         if is_parquet(self.source.found.path):
             columns = pl.read_parquet_schema(self.source.found.path)
@@ -257,21 +256,22 @@ class _Opened:
         return notes
 
     def batch(self, rows: pl.DataFrame) -> Batch:
-        """Return rows as cells; those that are no UTF-8 or no JSON are broken."""
-        text = pl.concat_str(self.headers.cells, separator=self.sheet.separator or ",").alias("as it stood")
+        """Return rows as cells; rows that are not UTF-8 or not JSON are broken."""
+        raw_text = pl.concat_str(self.headers.cells, separator=self.sheet.separator or ",").alias("as it stood")
         cells = pl.col(self.headers.cells)
-        rows = rows.with_columns(text).with_columns(pl.when(~is_missing(cells)).then(cells).name.keep())
+        rows = rows.with_columns(raw_text).with_columns(pl.when(~is_missing(cells)).then(cells).name.keep())
         self.parsed = {column: [_parsed(value) for value in rows[column]] for column in self.json_cells}
-        rows = rows.with_columns(self._wrong())
+        rows = rows.with_columns(self._fault())
         is_sound = rows["wrong"].is_null()
         self.parsed = {
-            column: [v for v, keep in zip(some, is_sound, strict=True) if keep] for column, some in self.parsed.items()
+            column: [value for value, keep in zip(values, is_sound, strict=True) if keep]
+            for column, values in self.parsed.items()
         }
         broken = rows.filter(~is_sound).select("source_row", "wrong", "as it stood").rows()
         rows = rows.filter(is_sound)
         return Batch(self._cells(rows), broken, rows["as it stood"])
 
-    def _wrong(self) -> pl.Expr:
+    def _fault(self) -> pl.Expr:
         reasons = []
         if self.sheet.mended:
             is_not_utf8 = pl.any_horizontal(pl.col(self.headers.cells).str.contains(NOT_UTF8, literal=True))
@@ -308,38 +308,38 @@ class _Opened:
         column, inner = place
         if column not in self.parsed:
             return rows[column].to_list()
-        # As envelopes: unlike records, they may be something else than an object, or nothing.
+        # Passed as envelopes, which unlike records need not be objects.
         return RecordRows([], self.parsed[column]).values(inner or JsonPath("", ENVELOPE, ()))
 
     def _tags(self, rows: pl.DataFrame) -> pl.Series:
         tags: list[str | None] = [None] * rows.height
         for path in self.tags:
-            tags = [old or new for old, new in zip(tags, lists(self._values(rows, path)), strict=True)]
+            tags = [earlier or value for earlier, value in zip(tags, lists(self._values(rows, path)), strict=True)]
         return series(tags)
 
     def _attributes(self, rows: pl.DataFrame) -> pl.Series:
-        """Return what no column of an event holds: the other columns, and what the map names besides, as JSON."""
-        asked = [one for one in self.source.feed.attributes if self.headers.place(one)]
-        further = {self._last(one): self._members(rows, one) for one in asked}
-        known = {column for column, _ in filter(None, map(self.headers.place, [*self.source.paths, *self.tags]))}
+        """Return the unmapped columns, and the attributes that the map names, as JSON."""
+        paths = [path for path in self.source.feed.attributes if self.headers.place(path)]
+        members = {self._last(path): self._members(rows, path) for path in paths}
+        used_cells = {column for column, _ in filter(None, map(self.headers.place, [*self.source.paths, *self.tags]))}
         for column, header in zip(self.headers.cells, self.sheet.headers, strict=True):
-            if column not in known and header not in further:
-                further[header] = rows.select(_member(pl.col(column), header)).to_series()
-        if not further:
+            if column not in used_cells and header not in members:
+                members[header] = rows.select(_member(pl.col(column), header)).to_series()
+        if not members:
             return pl.repeat(None, rows.height, dtype=pl.String, eager=True)
-        whole = pl.DataFrame({f"m{place}": some for place, some in enumerate(further.values())})
-        inner = pl.concat_str(pl.all(), separator=",", ignore_nulls=True)
-        return whole.select(pl.when(inner != "").then(pl.concat_str(pl.lit("{"), inner, pl.lit("}")))).to_series()
+        columns = pl.DataFrame({f"m{place}": values for place, values in enumerate(members.values())})
+        joined = pl.concat_str(pl.all(), separator=",", ignore_nulls=True)
+        return columns.select(pl.when(joined != "").then(pl.concat_str(pl.lit("{"), joined, pl.lit("}")))).to_series()
 
     def _members(self, rows: pl.DataFrame, written: str) -> pl.Series:
-        """Return the value of a path as a member of a JSON object; what is JSON already, as it stands."""
+        """Return the value of a path as a member of a JSON object; JSON text is kept as it is."""
         name, (column, inner) = self._last(written), self.headers.place(written) or ("", None)
         if inner:
             values = self._values(rows, written)
             return series([None if value is None else f"{as_json(name)}:{as_json(value)}" for value in values])
         is_json = pl.Series([value is not None for value in self.parsed.get(column, [])] or [False], dtype=pl.Boolean)
-        whole = pl.concat_str(pl.lit(f"{as_json(name)}:"), pl.col(column))
-        return rows.select(pl.when(is_json).then(whole).otherwise(_member(pl.col(column), name))).to_series()
+        member = pl.concat_str(pl.lit(f"{as_json(name)}:"), pl.col(column))
+        return rows.select(pl.when(is_json).then(member).otherwise(_member(pl.col(column), name))).to_series()
 
     @staticmethod
     def _last(written: str) -> str:
@@ -357,38 +357,41 @@ def _parsed(text: str | None) -> Any:
 
 
 def _member(column: pl.Expr, name: str) -> pl.Expr:
-    written = pl.struct(column.alias(name)).struct.json_encode().str.slice(1).str.head(-1)
-    return pl.when(column.is_not_null()).then(written)
+    json_text = pl.struct(column.alias(name)).struct.json_encode().str.slice(1).str.head(-1)
+    return pl.when(column.is_not_null()).then(json_text)
 
 
 def merged(tables: list[ExtensionTable]) -> list[ExtensionTable]:
-    """Return one for each format: its rows are those of all its files."""
-    found: dict[str, ExtensionTable] = {}
-    for one in tables:
-        if before := found.get(one.feed.name):
-            rows = pl.concat([before.rows, one.rows], how="diagonal").with_columns(pl.all().fill_null(""))
-            one = ExtensionTable(one.feed, before.headers | one.headers, rows, [*before.places, *one.places])
-        found[one.feed.name] = one
-    return list(found.values())
+    """Return one table per format, with the rows of all its files."""
+    by_format: dict[str, ExtensionTable] = {}
+    for table in tables:
+        if earlier := by_format.get(table.feed.name):
+            rows = pl.concat([earlier.rows, table.rows], how="diagonal").with_columns(pl.all().fill_null(""))
+            table = ExtensionTable(table.feed, earlier.headers | table.headers, rows, [*earlier.places, *table.places])
+        by_format[table.feed.name] = table
+    return list(by_format.values())
 
 
 def stage_extension(found: Found, feed: Feed, folder: Path, further: list[ExtensionTable]) -> Staged:
-    """Read a table of further columns, those that the map reads, and put it to the others.
-
-    Its report says so, and what cannot be read.
-    """
-    table = TableSource(found, feed, [])
-    opened = table.opened(folder)
-    read = {cell for cell, _ in filter(None, map(opened.headers.place, [*feed.used(), *feed.attributes, *_by(feed)]))}
-    named = {name: cell for name, cell in opened.headers.named.items() if cell in read}
+    """Read the mapped columns of an extension table and add it to `further`; its report says what cannot be read."""
+    source = TableSource(found, feed, [])
+    opened = source.open(folder)
+    used_cells = {
+        cell for cell, _ in filter(None, map(opened.headers.place, [*feed.used(), *feed.attributes, *_by(feed)]))
+    }
+    cell_by_name = {name: cell for name, cell in opened.headers.named.items() if cell in used_cells}
     headers = dict(zip(opened.headers.cells, opened.sheet.headers, strict=True))
-    rows = pl.scan_parquet(opened.staged, glob=False).select(**{name: pl.col(cell) for name, cell in named.items()})
-    bad, height = sorted([*opened.sheet.ragged, *opened.lost()]), rows.select(pl.len()).collect().item()
-    report = SourceReport(found.relative, feed.name, "event", read=len(bad), quarantined=len(bad))
+    rows = pl.scan_parquet(opened.staged, glob=False).select(
+        **{name: pl.col(cell) for name, cell in cell_by_name.items()}
+    )
+    refused, height = sorted([*opened.sheet.ragged, *opened.lost()]), rows.select(pl.len()).collect().item()
+    report = SourceReport(found.relative, feed.name, "event", read=len(refused), quarantined=len(refused))
     report.assumptions += [*opened.notes(), f"its {height:,} rows hold further columns of events, and are no events"]
-    report.ignored_columns = [header for cell, header in headers.items() if cell not in read]
-    further.append(ExtensionTable(feed, {name: headers[cell] for name, cell in named.items()}, rows, [opened.staged]))
-    return Staged(report, {}, quarantine_frame(bad, report))
+    report.ignored_columns = [header for cell, header in headers.items() if cell not in used_cells]
+    further.append(
+        ExtensionTable(feed, {name: headers[cell] for name, cell in cell_by_name.items()}, rows, [opened.staged])
+    )
+    return Staged(report, {}, quarantine_frame(refused, report))
 
 
 def _keys(feed: Feed) -> list[str]:
@@ -400,24 +403,24 @@ def _by(feed: Feed) -> list[str]:
 
 
 def extends(found: Found, feed: Feed) -> bool:
-    """Return whether a file is the table of further columns of a format: by its name, and an id among its headers."""
+    """Return whether a file is an extension table of a format, by its name and an id among its headers."""
     if not feed.extension or not set(map(plain_name, feed.extension.files)) & set(names(found)):
         return False
     try:
         headers = Headers(dialect(found, lambda some: sum(map(Headers(some).have, _by(feed)))).headers)
-    except DataError:  # damaged, which its reader will say
+    except DataError:  # damaged: reading it reports that
         return False
     return any(map(headers.have, _by(feed)))
 
 
 def together(files: list[Found], unread: list[Found], feeds: Mapping[str, Feed]) -> list[Found]:
-    """Return the files to be read: with one that is new, the tables of its folder that are joined to it.
+    """Return the files to read: those not yet read and, if their folder has an extension table, its other tables.
 
-    Read again, a row is a copy of the one that is there; without its further columns it would be another one.
+    A row read again is a copy of the stored one; read without its further columns it would be a different row.
     """
-    known = {plain_name(name) for feed in feeds.values() if feed.extension for name in feed.extension.files}
-    folders = {_folder(one) for one in files if known & set(names(one))} & set(map(_folder, unread))
-    return [one for one in files if one in unread or (_folder(one) in folders and _is_table(one))]
+    extension_names = {plain_name(name) for feed in feeds.values() if feed.extension for name in feed.extension.files}
+    folders = {_folder(found) for found in files if extension_names & set(names(found))} & set(map(_folder, unread))
+    return [found for found in files if found in unread or (_folder(found) in folders and _is_table(found))]
 
 
 def _folder(found: Found) -> PurePosixPath:

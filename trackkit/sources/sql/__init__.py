@@ -1,4 +1,4 @@
-"""SQL databases as sources. What needs SQLAlchemy, whose import takes long, is imported when one is read."""
+"""SQL databases as sources. SQLAlchemy, which is slow to import, is imported only when a database is read."""
 
 import re
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ class Since:
 
 
 def products() -> list[str]:
-    """Return the formats of whose products databases are read."""
+    """Return the formats whose databases can be read."""
     return [ADOBE_EXPORT, *all_table_formats("database")]
 
 
-# A URL written wrongly: taken for a file, its password would stand in the message that there is none.
+# A malformed URL: taken for a file, its password would appear in the message that the file does not exist.
 _MISWRITTEN = re.compile(r"\s*(postgres\w*|mysql|mariadb)(\+\w+)?(:|//).*@", re.IGNORECASE | re.DOTALL)
 
 

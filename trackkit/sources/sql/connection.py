@@ -1,4 +1,4 @@
-"""A database as a source: its URL parted from what is secret, a read-only connection, and errors in clean sentences."""
+"""A database as a source: its URL without the secrets, a read-only connection, and errors without secrets."""
 
 import hashlib
 import re
@@ -21,19 +21,19 @@ _WHERE = {
     "postgresql": "a password can stand in ~/.pgpass or PGPASSWORD",
     "mysql": "a password can stand in an option file, as in '?read_default_file=~/.my.cnf'",
 }
-# So that instants come out in one way, in UTC where the database knows their zone.
+# These give instants one form, in UTC where the database knows their zone.
 ORDERS = {
     "postgresql": ("SET TRANSACTION READ ONLY", "SET LOCAL TIME ZONE 'UTC'", "SET LOCAL DateStyle = 'ISO, YMD'"),
     "mysql": ("SET time_zone = '+00:00'",),
     "mariadb": ("SET time_zone = '+00:00'",),
     "sqlite": ("BEGIN",),
 }
-_SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)  # names of what a query may hold
+_SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)  # names of secret parameters in the query of a URL
 
 
 @dataclass(frozen=True)
 class Database:
-    """A database named by a SQLAlchemy URL; of its query, `schema` and `prefix` (of table names) are ours.
+    """A database named by a SQLAlchemy URL; `schema` and `prefix` (of table names) in its query are trackkit's.
 
     >>> Database.of("postgresql://me:secret@db.example/crm?schema=nms").shown
     'postgresql://db.example/crm'
@@ -57,10 +57,13 @@ class Database:
                 "It is not clear where the password in the URL of a database ends; in a user, a password and a query "
                 "write '@' as '%40', '/' as '%2F' and '?' as '%3F'."
             )
-        ours = {name: url.query.get(name) for name in ("schema", "prefix")}
+        own_parameters = {name: url.query.get(name) for name in ("schema", "prefix")}
         if re.search("[?&]prefix=(&|$)", source):  # of several installations, the one without a prefix
-            ours["prefix"] = ""
-        return cls(url.difference_update_query(ours), **{name: _one(value) for name, value in ours.items()})
+            own_parameters["prefix"] = ""
+        return cls(
+            url.difference_update_query(own_parameters),
+            **{name: _last_value(value) for name, value in own_parameters.items()},
+        )
 
     @property
     def dialect(self) -> str:
@@ -82,9 +85,9 @@ class Database:
 
     @property
     def identity(self) -> str:
-        """What tells this database from others, with nothing secret in it."""
-        place = str(Path(self.url.database or "").resolve()) if self.dialect == "sqlite" else self.url.database
-        parts = (self.dialect, self.url.host, self.url.port, self.url.query.get("host"), place, self.schema)
+        """A key that distinguishes this database from others and holds nothing secret."""
+        name = str(Path(self.url.database or "").resolve()) if self.dialect == "sqlite" else self.url.database
+        parts = (self.dialect, self.url.host, self.url.port, self.url.query.get("host"), name, self.schema)
         return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
     def engine(self) -> sa.Engine:
@@ -93,11 +96,11 @@ class Database:
             path = Path(self.url.database or "")
             if not path.is_file():
                 raise RequestError(f"There is no SQLite file {path.name!r}; give the path of one that exists.")
-            only_reading = {"mode": "ro", "uri": "true"}
-            return sa.create_engine(self.url.set(database=f"file:{quote(str(path))}", query=only_reading))
+            read_only = {"mode": "ro", "uri": "true"}
+            return sa.create_engine(self.url.set(database=f"file:{quote(str(path))}", query=read_only))
         driver = _DRIVERS.get(self.dialect)
-        named = self.url if self.names_driver or not driver else self.url.set(drivername=f"{self.dialect}+{driver}")
-        return sa.create_engine(named, poolclass=sa.NullPool, hide_parameters=True)
+        url = self.url if self.names_driver or not driver else self.url.set(drivername=f"{self.dialect}+{driver}")
+        return sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True)
 
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
@@ -111,18 +114,18 @@ class Database:
             yield connection
 
     def secrets(self) -> set[str]:
-        """What of the URL must be shown to nobody, in every way in which it may be written."""
-        query = [_one(value) for name, value in self.url.query.items() if _SECRET.search(name)]
-        plain = [str(word) for word in (self.url.password, *query) if word]
-        return {written for word in plain for written in _spellings(word)}
+        """Return the secret parts of the URL, in every way in which they may be written."""
+        query = [_last_value(value) for name, value in self.url.query.items() if _SECRET.search(name)]
+        secrets = [str(word) for word in (self.url.password, *query) if word]
+        return {spelling for word in secrets for spelling in _spellings(word)}
 
 
-# As SQLAlchemy takes a URL apart: a password ends at the first '@', and what follows is host, port, database, query.
+# SQLAlchemy's reading of a URL: the password ends at the first '@', then come host, port, database and query.
 _PARTS = re.compile(r"[\w+]+://(?:[^:/]*(?::(?P<password>[^@]*))?@)?(?P<rest>.*)", re.DOTALL)
 
 
 def _is_ambiguous(source: str, url: sa.URL) -> bool:
-    """Whether a part of a password may have been taken for host, port or database, which are shown to people."""
+    """Whether part of a password may have been read as host, port or database, which messages show."""
     parts = _PARTS.match(source)
     if parts is None or url.get_backend_name() == "sqlite":
         return url.host is not None
@@ -136,20 +139,22 @@ def _spellings(word: str) -> set[str]:
     return {word, in_libpq, repr(word)[1:-1], quote_plus(word), *(quote(word, safe) for safe in ("/", "", " +"))}
 
 
-def _one(value: str | tuple[str, ...] | None) -> str | None:
+def _last_value(value: str | tuple[str, ...] | None) -> str | None:
     return value[-1] if isinstance(value, tuple) else value
 
 
 @contextmanager
-def told(database: Database) -> Iterator[None]:
-    """Turn what drivers raise into one sentence without secrets."""
+def clean_errors(database: Database) -> Iterator[None]:
+    """Raise what drivers raise as one sentence without secrets."""
     try:
         yield
     except TrackkitError:
         raise
     except sa.exc.NoSuchModuleError:
-        known = did_you_mean(database.dialect, _KNOWN)
-        raise RequestError(f"{database.url.drivername!r} is no kind of database that can be read.{known}") from None
+        suggestion = did_you_mean(database.dialect, _KNOWN)
+        raise RequestError(
+            f"{database.url.drivername!r} is no kind of database that can be read.{suggestion}"
+        ) from None
     except ImportError as error:
         extra = _EXTRAS.get(error.name or "")
         remedy = f"`pip install 'trackkit[{extra}]'`" if extra else "its package installed with pip"
@@ -163,11 +168,11 @@ def told(database: Database) -> Iterator[None]:
 
 
 def _sentence(database: Database, error: Exception) -> str:
-    said = str(getattr(error, "orig", None) or error)
+    message = str(getattr(error, "orig", None) or error)
     for secret in sorted(database.secrets(), key=len, reverse=True):
-        said = said.replace(secret, "***")
-    said = " ".join(said.split())[:300].rstrip(".")
+        message = message.replace(secret, "***")
+    message = " ".join(message.split())[:300].rstrip(".")
     hint = _WHERE.get("mysql" if database.dialect == "mariadb" else database.dialect, "")
     is_closed = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
     remedy = "; check host, name, user and password" + (f" ({hint})" if hint else "") if is_closed else ""
-    return f"{database.shown} cannot be read: {said}{remedy}."
+    return f"{database.shown} cannot be read: {message}{remedy}."

@@ -1,4 +1,4 @@
-"""listmonk in its own database: what its format (`formats/listmonk.toml`) cannot say."""
+"""listmonk in its own database: what its format (`formats/listmonk.toml`) cannot declare."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,10 +22,10 @@ class Listmonk(Installation):
     computed = ("id",)
 
     def extra(self, table: TableSection) -> dict[str, sa.ColumnElement[Any]]:
-        """Return what was sent, which is known where all bounces are, and the numbers of rows that have none."""
+        """Return the number sent, which is usable only with all bounces, and ids for rows that have none."""
         if table.name == "campaigns":
             return {"counted sent": self.table("campaigns").c.sent if self._is_counted else sa.null()}
-        return {"id": _made_id(self.table(table.name))} if self._is_unnumbered(table) else {}
+        return {"id": _row_id(self.table(table.name))} if self._is_unnumbered(table) else {}
 
     def finished(self, table: TableSection, query: Query) -> Query:
         """Return the query with notes on what was counted or numbered."""
@@ -40,8 +40,8 @@ class Listmonk(Installation):
         return "event_id" in table.columns and "id" not in self.table(table.name).c
 
 
-def _made_id(events: sa.TableClause) -> sa.ColumnElement[str]:
-    """Number rows that have no number: those that are alike are told apart by their order, which is one."""
-    alike = [events.c[name] for name in ("campaign_id", "link_id", "created_at") if name in events.c]
-    place = sa.func.row_number().over(partition_by=alike, order_by=events.c.subscriber_id)
-    return sa.func.concat_ws(":", *(sa.cast(one, sa.String) for one in (*alike, place)))
+def _row_id(events: sa.TableClause) -> sa.ColumnElement[str]:
+    """Make ids for rows without one; rows that share all values are numbered in order."""
+    shared = [events.c[name] for name in ("campaign_id", "link_id", "created_at") if name in events.c]
+    place = sa.func.row_number().over(partition_by=shared, order_by=events.c.subscriber_id)
+    return sa.func.concat_ws(":", *(sa.cast(column, sa.String) for column in (*shared, place)))

@@ -1,7 +1,7 @@
-"""Mautic in its own database: what its format (`formats/mautic.toml`) cannot say.
+"""Mautic in its own database: what its format (`formats/mautic.toml`) cannot declare.
 
-A hit or an opt-out names the e-mail and the contact but not the message: it belongs to the last message of that e-mail
-which the contact had been sent by then.
+A hit or an opt-out names the e-mail and the contact but not the message: it is assigned to the last message of that
+e-mail sent to the contact before it.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from trackkit.sources.table_formats import TableSection
 
 _UNKNOWN_LAYOUT = "a layout of Mautic that is not known: opens and bounces in it are lacking"
 _DETAILS = "email_stats_open_details"
-_EXPANDED = {  # what `mautic_opens` makes rows of
+_EXPANDED = {  # columns from which `mautic_opens` makes rows
     "email_stats opened": "id date_read open_count open_details",
     "email_stats bounced": "id is_failed open_details",
 }
@@ -31,11 +31,11 @@ class Mautic(Installation):
 
     def queries(self) -> tuple[list[Query], dict[str, str]]:
         """Return a query for each table that can be read, and why others cannot."""
-        found, lacking = super().queries()
-        return found, lacking | ({self.prefix + _DETAILS: _UNKNOWN_LAYOUT} if self.has(_DETAILS) else {})
+        queries, reasons = super().queries()
+        return queries, reasons | ({self.prefix + _DETAILS: _UNKNOWN_LAYOUT} if self.has(_DETAILS) else {})
 
     def extra(self, table: TableSection) -> dict[str, sa.ColumnElement[Any]]:
-        """Return what is counted of an e-mail, of which message a hit or opt-out is, and what opens are made of."""
+        """Return the counts of an e-mail, the message of a hit or opt-out, and the columns that opens are made from."""
         stats = self._stats.c
         if table.name == "emails" and {"email_id", "date_sent"} <= set(stats.keys()):
             sent = self._sent.c
@@ -44,15 +44,15 @@ class Mautic(Installation):
             hits = self.table("page_hits").c
             return {"message": self._message(hits.email_id, hits.lead_id, hits.date_hit)}
         if table.name == "lead_donotcontact":
-            kept = self.table("lead_donotcontact").c
-            return {"message": self._message(kept.channel_id, kept.lead_id, kept.date_added)}
+            optouts = self.table("lead_donotcontact").c
+            return {"message": self._message(optouts.channel_id, optouts.lead_id, optouts.date_added)}
         return {name: stats.get(name, sa.null()) for name in _EXPANDED.get(table.name, "").split()}
 
     def finished(self, table: TableSection, query: Query) -> Query:
-        """Return the query with its rows that change without an instant, and with what makes opens of messages."""
+        """Return the query with the rows that change without an instant, and the expansion of opens and bounces."""
         stats = self._stats.c
         if table.name.startswith("email_stats"):
-            # Messages that failed or were tried again have no instant of it.
+            # Failures and retries of messages have no instant.
             query = replace(query, always=[stats[name] != 0 for name in ("is_failed", "retry_count") if name in stats])
         if table.name == "emails" and "messages" in query.statement.selected_columns:
             emails = self.table("emails")
@@ -62,11 +62,11 @@ class Mautic(Installation):
         if table.name == "email_stats bounced":
             return replace(query.only(stats.open_details.contains(BOUNCES)), expand=expand_bounces)
         if table.name == "lead_donotcontact" and "open_details" in stats:
-            # A bounce that its message tells of with class and reason is not told again.
-            kept = self.table("lead_donotcontact")
-            theirs = sa.and_(stats.email_id == kept.c.channel_id, stats.lead_id == kept.c.lead_id)
-            is_known = sa.exists().where(theirs, stats.open_details.contains(BOUNCES)).correlate(kept)
-            return query.only(sa.or_(kept.c.reason != 2, ~is_known), "bounces that messages tell of are read there")
+            # A bounce whose message has its class and reason is not read twice.
+            optouts = self.table("lead_donotcontact")
+            is_same_message = sa.and_(stats.email_id == optouts.c.channel_id, stats.lead_id == optouts.c.lead_id)
+            is_known = sa.exists().where(is_same_message, stats.open_details.contains(BOUNCES)).correlate(optouts)
+            return query.only(sa.or_(optouts.c.reason != 2, ~is_known), "bounces that messages tell of are read there")
         return query
 
     @cached_property
@@ -87,5 +87,5 @@ class Mautic(Installation):
         if not set(self._stats.c.keys()) >= _STAT_KEYS:
             return sa.null()
         sent = self._stats.alias("sent").c
-        is_theirs = sa.and_(sent.email_id == email, sent.lead_id == lead, sent.date_sent <= at)
-        return sa.select(sa.func.max(sent.id)).where(is_theirs).scalar_subquery()
+        is_earlier = sa.and_(sent.email_id == email, sent.lead_id == lead, sent.date_sent <= at)
+        return sa.select(sa.func.max(sent.id)).where(is_earlier).scalar_subquery()

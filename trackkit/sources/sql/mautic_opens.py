@@ -1,6 +1,6 @@
-"""The opens of Mautic: one column of each message holds all of them, as PHP writes an array (or, later, as JSON).
+"""The opens of Mautic: one column of each message holds them all, as a serialised PHP array (or, later, as JSON).
 
-Beside the opens, and under a name of their own, it holds what Mautic learnt of bounces.
+The same column holds bounces, under a key of their own.
 """
 
 import json
@@ -19,30 +19,30 @@ from trackkit.sources.sheets import ROW
 BOUNCES = "bounces"
 _BATCH = 50_000  # messages
 _OPENS = pl.List(pl.Struct({"opened_at": pl.String, "agent": pl.String}))
-_COLUMNS = ("email_id", "lead_id", "id", "event_id", "opened_at", "agent", "word")
+_OPEN_COLUMNS = ("email_id", "lead_id", "id", "event_id", "opened_at", "agent", "word")
 _BOUNCES = pl.List(pl.Struct(dict.fromkeys(("bounced_at", "word", "reason", "said"), pl.String)))
-_OF_BOUNCE = ("email_id", "lead_id", "id", "email_address", "event_id", "bounced_at", "word", "reason", "said")
+_BOUNCE_COLUMNS = ("email_id", "lead_id", "id", "email_address", "event_id", "bounced_at", "word", "reason", "said")
 
 
 def expand(read: Path, target: Path) -> list[str]:
     """Write a row for each open of the messages read, and return what was assumed.
 
     A message that was read, but whose opens were not kept, has one open, at the instant when it was read; its word is
-    `read`, since a click says so too.
+    `read`, since a click sets it too.
     """
-    return _expanded(read, target, _COLUMNS, _opened)
+    return _expand(read, target, _OPEN_COLUMNS, _opened)
 
 
 def expand_bounces(read: Path, target: Path) -> list[str]:
-    """Write a row for each bounce that the messages read tell of, and return what was assumed.
+    """Write a row for each bounce of the messages read, and return what was assumed.
 
-    Mautic's mailboxes say of what type a bounce is. An entry without a type came by a webhook: a bounce where the
-    message failed, else an opt-out or a complaint, of which the table of opt-outs tells.
+    Bounces from mailboxes have a type. An entry without one came by a webhook: it is a bounce if the message failed,
+    else an opt-out or a complaint, which the table of opt-outs holds too.
     """
-    return _expanded(read, target, _OF_BOUNCE, _bounced)
+    return _expand(read, target, _BOUNCE_COLUMNS, _bounced)
 
 
-def _expanded(
+def _expand(
     read: Path, target: Path, columns: Sequence[str], rows_of: Callable[[pl.DataFrame, Counter[str]], pl.DataFrame]
 ) -> list[str]:
     tally: Counter[str] = Counter()
@@ -54,13 +54,13 @@ def _expanded(
                 pl.col(name) if name in rows.columns else pl.lit(None, pl.String).alias(name) for name in columns
             ]
             file.write_table(rows.select(*present, ROW).to_arrow().cast(layout))
-    return list(_said(tally))
+    return list(_notes(tally))
 
 
 def _opened(messages: pl.DataFrame, tally: Counter[str]) -> pl.DataFrame:
-    known = messages["open_details"].unique()
+    distinct = messages["open_details"].unique()
     opens = pl.DataFrame(
-        {"open_details": known, "opens": pl.Series([_opens(one, tally) for one in known], dtype=_OPENS)}
+        {"open_details": distinct, "opens": pl.Series([_opens(details, tally) for details in distinct], dtype=_OPENS)}
     )
     rows = messages.join(opens, on="open_details", how="left", nulls_equal=True)
     kept = pl.col("opens").list.len().fill_null(0)
@@ -79,9 +79,12 @@ def _opened(messages: pl.DataFrame, tally: Counter[str]) -> pl.DataFrame:
 
 
 def _bounced(messages: pl.DataFrame, tally: Counter[str]) -> pl.DataFrame:
-    known = messages["open_details"].unique()
+    distinct = messages["open_details"].unique()
     bounces = pl.DataFrame(
-        {"open_details": known, "bounces": pl.Series([_bounces(one, tally) for one in known], dtype=_BOUNCES)}
+        {
+            "open_details": distinct,
+            "bounces": pl.Series([_bounces(details, tally) for details in distinct], dtype=_BOUNCES),
+        }
     )
     rows = messages.join(bounces, on="open_details", how="left", nulls_equal=True)
     rows = rows.filter(pl.col("bounces").list.len() > 0)
@@ -95,33 +98,33 @@ def _bounced(messages: pl.DataFrame, tally: Counter[str]) -> pl.DataFrame:
 
 
 def _opens(details: str | None, tally: Counter[str]) -> list[dict[str, str | None]]:
-    entries = [one for key, one in _entries(details, tally) if key != BOUNCES]
-    opens = [one for one in entries if isinstance(one, dict)]
+    entries = [entry for key, entry in _entries(details, tally) if key != BOUNCES]
+    opens = [entry for entry in entries if isinstance(entry, dict)]
     tally["unreadable"] += len(entries) - len(opens)
-    return [{"opened_at": _text(one.get("datetime")), "agent": _text(one.get("useragent"))} for one in opens]
+    return [{"opened_at": _text(entry.get("datetime")), "agent": _text(entry.get("useragent"))} for entry in opens]
 
 
 def _bounces(details: str | None, tally: Counter[str]) -> list[dict[str, str | None]]:
-    held = next((one for key, one in _entries(details, tally) if key == BOUNCES), None)
-    entries = list(held.values()) if isinstance(held, dict) else held if isinstance(held, list) else []
-    found = []
-    for one in entries:
-        if not isinstance(one, dict):
+    value = next((entry for key, entry in _entries(details, tally) if key == BOUNCES), None)
+    entries = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    bounces = []
+    for entry in entries:
+        if not isinstance(entry, dict):
             tally["unreadable"] += 1
             continue
-        word, reason = _text(one.get("type")), _text(one.get("reason"))
-        told = {"reason": reason, "said": None} if word else {"reason": None, "said": reason}
-        found.append({"bounced_at": _text(one.get("datetime")), "word": word, **told})
-    return found
+        word, reason = _text(entry.get("type")), _text(entry.get("reason"))
+        explanation = {"reason": reason, "said": None} if word else {"reason": None, "said": reason}
+        bounces.append({"bounced_at": _text(entry.get("datetime")), "word": word, **explanation})
+    return bounces
 
 
 def _entries(details: str | None, tally: Counter[str]) -> list[tuple[Any, Any]]:
-    """The entries of the column, each with its key; none where it cannot be read, whatever is wrong with it."""
+    """The entries of the column, each with its key; none if it cannot be read, whatever the cause."""
     if not details:
         return []
     try:
-        written = json.loads(details) if details[:1] in "[{" else _from_php(details)
-        return list(written.items() if isinstance(written, dict) else enumerate(written))
+        parsed = json.loads(details) if details[:1] in "[{" else _from_php(details)
+        return list(parsed.items() if isinstance(parsed, dict) else enumerate(parsed))
     except RequestError:
         raise
     except Exception:
@@ -142,7 +145,7 @@ def _text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int) and value != "" else None
 
 
-def _said(tally: Counter[str]) -> Iterator[str]:
+def _notes(tally: Counter[str]) -> Iterator[str]:
     if tally["implied"]:
         yield f"{tally['implied']:,} messages were read without an open being kept: one open each, when they were read"
     if tally["unreadable"]:

@@ -21,9 +21,9 @@ _FORMAT = "%Y-%m-%d %H:%M:%S"
 class Query:
     """One reading of a table, whose rows go through one map.
 
-    `dated` are the columns, by their names in the result, of which the newest is the watermark; `always` are conditions
-    of rows that every load reads, since they change without an instant; `expand` makes the rows for the map of those
-    that were read, and returns what it assumed.
+    The newest instant in the `dated` columns (by their names in the result) is the watermark. Rows that meet an
+    `always` condition are read by every load, since they change without an instant. `expand` turns the rows read into
+    the rows for the map, and returns its assumptions.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Query:
     always: Sequence[sa.ColumnElement[bool]] = ()
 
     def after(self, first: datetime) -> "Query":
-        """Return the query for rows of which some instant is at or after `first`, or which have none, or `always`."""
+        """Return the query for rows with an instant at or after `first` or with none, and those of `always`."""
         columns = list(self.dated.values())
         undated = sa.and_(*(column.is_(None) for column in columns))
         recent = [_is_after(column, first) for column in columns]
@@ -52,17 +52,17 @@ class Query:
         statement = sa.select(*columns).select_from(tables)
         return replace(self, statement=statement if where is None else statement.where(where))
 
-    def newest(self, rows: Path, known: str | None) -> str | None:
-        """Return the newest instant of the rows read, or the one known before; never one that is still to come.
+    def newest(self, rows: Path, last_mark: str | None) -> str | None:
+        """Return the newest instant of the rows read, or the last mark if that is newer; never one in the future.
 
-        (A single row dated next year would hide all rows until then.)
+        A single row dated next year would hide all rows until then.
         """
         if not self.dated:
             return None
         texts = [pl.col(name).str.extract(f"({_MARK})").str.replace("T", " ").max() for name in self.dated]
         newest = pl.scan_parquet(rows, glob=False).select(pl.max_horizontal(texts)).collect().item()
-        told = [one for one in (newest, known) if one]
-        return min(max(told), f"{datetime.now(UTC):{_FORMAT}}") if told else None
+        candidates = [mark for mark in (newest, last_mark) if mark]
+        return min(max(candidates), f"{datetime.now(UTC):{_FORMAT}}") if candidates else None
 
 
 def instant(mark: str) -> datetime:
@@ -90,8 +90,8 @@ _RELATIONS = """
 class Catalogue:
     """The tables and views of one schema of a database, their columns read when first asked for.
 
-    `parts` says of which table of the schema another one is a part (a partition, say), `denied` which ones the user may
-    not read, and `schemas` what tables each schema holds, where a database has several.
+    `parts` maps partitions and the like to the tables they belong to, `denied` are tables that the user may not read,
+    and `schemas` lists the tables of each schema, where a database has several.
     """
 
     def __init__(self, connection: sa.Connection, schema: str | None) -> None:
@@ -107,21 +107,21 @@ class Catalogue:
         self.table = cache(self._table)
 
     def _read_relations(self, connection: sa.Connection) -> None:
-        own = self.schema or self._inspector.default_schema_name
-        for schema, name, whole, is_readable in connection.execute(sa.text(_RELATIONS)):
+        own_schema = self.schema or self._inspector.default_schema_name
+        for schema, name, parent, is_readable in connection.execute(sa.text(_RELATIONS)):
             self.schemas.setdefault(schema, []).append(name)
-            if whole and schema == own:
-                self.parts[name] = whole
-            if not is_readable and schema == own:
+            if parent and schema == own_schema:
+                self.parts[name] = parent
+            if not is_readable and schema == own_schema:
                 self.denied.add(name)
-        self.names = sorted(set(self.schemas.get(own or "", [])) - self.denied)
+        self.names = sorted(set(self.schemas.get(own_schema or "", [])) - self.denied)
 
     def why_missing(self, name: str) -> str:
         """Return why a table is not among those that can be read."""
         return "the user of the URL may not read it" if name in self.denied else "there is no such table"
 
     def is_part(self, name: str, others: Collection[str]) -> bool:
-        """Whether a table is a part of one of the others, whose rows are its own too."""
+        """Whether a table is a part of one of the others, which then include its rows."""
         seen = set()
         while name in self.parts and name not in seen:
             seen.add(name)
@@ -132,12 +132,12 @@ class Catalogue:
 
     def _table(self, name: str) -> sa.TableClause:
         types = self._types(name)
-        if self.dialect == "sqlite":  # what its columns are declared to be says nothing of what they hold
+        if self.dialect == "sqlite":  # the declared types of its columns do not bind their values
             types = dict.fromkeys(types, sa.String())
-        return sa.table(name, *(sa.column(*one) for one in types.items()), schema=self.schema)
+        return sa.table(name, *(sa.column(*column) for column in types.items()), schema=self.schema)
 
     def _types(self, name: str) -> dict[str, Any]:
-        return {one["name"]: one["type"] for one in self._inspector.get_columns(name, self.schema)}
+        return {column["name"]: column["type"] for column in self._inspector.get_columns(name, self.schema)}
 
     def headers(self, name: str) -> list[str]:
         """Return the names of a table's columns."""
@@ -153,9 +153,9 @@ class Catalogue:
         """Return a column as text, in which no id passes through a float."""
         if self.dialect != "sqlite" and isinstance(column.type, sa.String) and not isinstance(column.type, sa.Enum):
             return column
-        written = sa.cast(column, sa.String)
-        is_exact = self.dialect in ("mysql", "mariadb") and isinstance(column.type, sa.TIMESTAMP)
-        return sa.func.concat(written, "Z") if is_exact else written
+        text = sa.cast(column, sa.String)
+        is_utc = self.dialect in ("mysql", "mariadb") and isinstance(column.type, sa.TIMESTAMP)
+        return sa.func.concat(text, "Z") if is_utc else text
 
     def query(
         self,
@@ -167,17 +167,19 @@ class Catalogue:
     ) -> Query:
         """Return the query for the columns of a table that a map knows, with `extra` ones from elsewhere by name.
 
-        `dated` are columns that say when a row came or changed (`a | b` the first that is there); where one of them is
-        missing or holds no instants, there is no watermark and the table is read wholly. `what` tells several readings
-        of one table apart.
+        `dated` are columns that say when a row came or changed (`a | b`: the first that exists); if one of them is
+        missing or holds no instants, there is no watermark and the whole table is read. `what` distinguishes several
+        readings of one table.
         """
         table, headers = self.table(name), self.headers(name)
-        used = {headers[place] for place in table_map.match(headers).values()} - set(extra or {})
-        present = [_first_header(headers, written) for written in dated]
-        marks = {column: table.c[column] for column in present if column is not None}
-        is_dated = None not in present and all(self._holds_instants(column) for column in marks.values())
+        used_headers = {headers[place] for place in table_map.match(headers).values()} - set(extra or {})
+        date_columns = [_first_header(headers, written) for written in dated]
+        marks = {column: table.c[column] for column in date_columns if column is not None}
+        is_dated = None not in date_columns and all(self._holds_instants(column) for column in marks.values())
         marks = marks if is_dated else {}
-        cells = {column: table.c[column] for column in headers if column in used or column in marks} | dict(extra or {})
+        cells = {column: table.c[column] for column in headers if column in used_headers or column in marks} | dict(
+            extra or {}
+        )
         key = self.key(name)
         number = sa.null() if key is None else key
         statement = sa.select(
@@ -193,7 +195,7 @@ class Catalogue:
 
 
 def _first_header(headers: list[str], written: str) -> str | None:
-    """Return the first of the columns `a | b`, however it is written, that a table has."""
+    """Return the first of the columns `a | b` that a table has, in any spelling."""
     column = Field("at", "instant", tuple(written.split(" | ")))
     places = TableMap("", "", "", (column,)).match(headers)
     return headers[places[column]] if places else None

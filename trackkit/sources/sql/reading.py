@@ -1,4 +1,4 @@
-"""A database read: whose tables are there, and each of them streamed to Parquet and read by its map."""
+"""Reading a database: each known table is streamed to Parquet and read by its map."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from trackkit.sources.files import Found
 from trackkit.sources.hiding import Hiding
 from trackkit.sources.report import LoadReport
 from trackkit.sources.sql import Since, products
-from trackkit.sources.sql.connection import Database, told
+from trackkit.sources.sql.connection import Database, clean_errors
 from trackkit.sources.sql.products import products_in
 from trackkit.sources.sql.queries import Catalogue, Query, instant
 from trackkit.sources.sql.stream import Stream, stream
@@ -30,12 +30,12 @@ def read_database(
 ) -> RawLoad:
     """Read the known tables of a database, named by a SQLAlchemy URL, into canonical frames over Parquet in `folder`.
 
-    Only rows at or after the mark of an earlier load, less the overlap, are read of a table that says when its rows
-    came. Errors: RequestError for no such database, driver or file; DataError when it cannot be read or holds no known
-    table. None of them shows a password.
+    Of a table with dates, only rows at or after the mark of the earlier load, less the overlap, are read. Errors:
+    RequestError for no such database, driver or file; DataError when it cannot be read or holds no known table. None
+    of them shows a password.
     """
     database = Database.of(source)
-    with told(database), database.connect() as connection:
+    with clean_errors(database), database.connect() as connection:
         catalogue = Catalogue(connection, database.schema)
         queries, ignored = _queries(catalogue, database, format)
         with stream(database, connection) as rows:
@@ -52,21 +52,21 @@ def read_database(
 
 
 def _queries(catalogue: Catalogue, database: Database, format: str) -> tuple[list[Query], dict[str, str]]:
-    found: list[Query] = []
+    queries: list[Query] = []
     ignored: dict[str, str] = {}
     for product in products_in(catalogue, database, format):
-        queries, lacking = product.queries(catalogue, database.prefix)
-        found, ignored = [*found, *queries], ignored | lacking
-    if not found:
-        seen = ", ".join(catalogue.names[:5]) or "none"
+        product_queries, lacking = product.queries(catalogue, database.prefix)
+        queries, ignored = [*queries, *product_queries], ignored | lacking
+    if not queries:
+        tables_found = ", ".join(catalogue.names[:5]) or "none"
         more = f" and {len(catalogue.names) - 5:,} more" if len(catalogue.names) > 5 else ""
         more += f" ({len(catalogue.denied):,} besides may not be read by its user)" if catalogue.denied else ""
-        wanted = ", ".join(products()) if format == "auto" else format
+        known_formats = ", ".join(products()) if format == "auto" else format
         raise DataError(
-            f"{database.shown} holds no table that can be read: found {seen}{more}. Known are the tables of {wanted}; "
-            "'?schema=' and '?prefix=' in the URL say where they are."
+            f"{database.shown} holds no table that can be read: found {tables_found}{more}. Known are the tables of "
+            f"{known_formats}; '?schema=' and '?prefix=' in the URL say where they are."
         )
-    return found, ignored
+    return queries, ignored
 
 
 @dataclass
@@ -82,27 +82,29 @@ class _TableLoad:
 
     def stage(self, query: Query, clock: Clock, collapse_seconds: int) -> Staged:
         key = f"{self.database.identity} {query.name}"
-        known = self.since.marks.get(key) if query.dated else None
-        first = instant(known) - self.since.overlap if known else None
-        raw, shown = nameless_path(self.folder, "parquet"), f"{self.database.shown} {query.name}"
+        last_mark = self.since.marks.get(key) if query.dated else None
+        first = instant(last_mark) - self.since.overlap if last_mark else None
+        raw, name = nameless_path(self.folder, "parquet"), f"{self.database.shown} {query.name}"
         self.rows.write((query.after(first) if first else query).statement, raw)
-        if newest := query.newest(raw, known):
+        if newest := query.newest(raw, last_mark):
             self.marks[key] = newest
         notes, source = [self.rows.how, *query.notes], raw
         if query.expand:
             source = nameless_path(self.folder, "parquet")
             notes += query.expand(raw, source)
-        staged = tables.stage(Found(source, shown), query.table_map, self.folder, clock, collapse_seconds, self.hiding)
+        staged = tables.stage(Found(source, name), query.table_map, self.folder, clock, collapse_seconds, self.hiding)
         for path in {raw, source}:
             path.unlink()
-        staged.report.assumptions = [*notes, *_extent(query, first, known), *staged.report.assumptions]
+        staged.report.assumptions = [*notes, *_extent(query, first, last_mark), *staged.report.assumptions]
         staged.report.ignored_columns = list(query.ignored)
         return staged
 
 
-def _extent(query: Query, first: object, known: str | None) -> list[str]:
+def _extent(query: Query, first: object, last_mark: str | None) -> list[str]:
     columns = " or ".join(query.dated)
     if first:
         others = "or empty" if not query.always else "or empty, or that failed or were tried again"
-        return [f"only rows whose {columns} is at or after {first} ({others}) were read: the last load reached {known}"]
+        return [
+            f"only rows whose {columns} is at or after {first} ({others}) were read: the last load reached {last_mark}"
+        ]
     return [] if columns else ["read wholly: no column says when its rows came or changed"]

@@ -28,7 +28,7 @@ class Stream(NamedTuple):
 
 @contextmanager
 def stream(database: Database, connection: sa.Connection) -> Iterator[Stream]:
-    """Hold the fastest way that the URL allows; all queries of one way see the database at one instant."""
+    """Open the fastest stream that the URL allows; all its queries see one snapshot of the database."""
     how = f"read through SQLAlchemy ({connection.dialect.driver})"
     if database.dialect == "postgresql" and not database.names_driver and find_spec(_ADBC):
         with _through_adbc(database) as write:
@@ -44,11 +44,11 @@ def _through_adbc(database: Database) -> Iterator[Callable[[sa.Select[Any], Path
     from adbc_driver_postgresql import dbapi
     from psycopg.conninfo import make_conninfo
 
-    # Both drivers are libpq's, but it reads a URL more strictly than SQLAlchemy writes one.
-    named = database.url.translate_connect_args(username="user", database="dbname")
-    arguments: dict[str, Any] = {**named, **database.url.query}
-    place = make_conninfo(**arguments)
-    with closing(dbapi.connect(place)) as adbc, closing(adbc.cursor()) as cursor:
+    # libpq reads URLs more strictly than SQLAlchemy writes them.
+    connection_arguments = database.url.translate_connect_args(username="user", database="dbname")
+    arguments: dict[str, Any] = {**connection_arguments, **database.url.query}
+    conninfo = make_conninfo(**arguments)
+    with closing(dbapi.connect(conninfo)) as adbc, closing(adbc.cursor()) as cursor:
         for order in _ORDERS:
             cursor.execute(order)
 
@@ -63,7 +63,7 @@ def _through_adbc(database: Database) -> Iterator[Callable[[sa.Select[Any], Path
 
 
 def _literal(statement: sa.Select[Any]) -> str:
-    """The words of a query that holds no values but our own."""
+    """The SQL of a query with its values inline; they are all trackkit's own."""
     # The usual style would double each percent sign.
     dialect = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves its dialects untyped
     return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
