@@ -204,7 +204,7 @@ class TableFormat(Strict):
             rules = [rule for rule in table.derive.values() if isinstance(rule, DerivedColumn)]
             _require_list("words", [rule.words for rule in rules if rule.function == "code"], self.words)
             _require_list("names", [rule.words for rule in rules if rule.function == "name"], _NAMES_OF_CODES)
-        assert self.codes is not None  # ValueError where a word has two codes
+        _ = self.codes  # ValueError where a word has two codes
         return self
 
     @property

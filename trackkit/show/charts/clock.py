@@ -5,21 +5,21 @@ Labels are at whole hours, days, months or years by the clock of a zone.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.clock import begins, ends, instants_of, offset_if_twice
+from trackkit.clock import CALLED, begins, ends, instants_of, offset_if_twice
+from trackkit.clock import STEPS as SECONDS
 from trackkit.language import say, translatable
 from trackkit.show.wording import chart_locale, instant
 
 Period = Literal["1h", "3h", "24h", "half_hour", "hour", "day"]
 # The periods of analyses, as polars writes them.
-STEPS: dict[Period, str] = {"1h": "1h", "3h": "3h", "24h": "1d", "half_hour": "30m", "hour": "1h", "day": "1d"}
+STEPS: dict[Period, str] = {every: CALLED.get(every, every) for every in get_args(Period)}
 FILLED = 0.92  # the share of a period that its column fills
 MOST_PERIODS = 120  # in the width of a chart
-SECONDS = {"30m": 1_800, "1h": 3_600, "3h": 10_800, "1d": 86_400, "1w": 604_800, "1mo": 2_629_800, "1y": 31_557_600}
 EACH = translatable(
     {"1d": "{what} per day", "1w": "{what} per week", "1mo": "{what} per month", "1y": "{what} per year"}
 )

@@ -1,12 +1,13 @@
 """Charts beyond one delivery: sharing by network and over time, and subscriptions to services."""
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import altair as alt
 import polars as pl
 from babel.dates import format_skeleton
 
+from trackkit.clock import CALLED
 from trackkit.language import said, say, translatable
 from trackkit.show.cells import OneOf
 from trackkit.show.charts import canvas
@@ -26,7 +27,7 @@ ACTIVITY = translatable(
 )
 SUBSCRIPTIONS = translatable({"subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions"})
 CalendarPeriod = Literal["day", "week", "month"]
-LENGTHS: dict[CalendarPeriod, str] = {"day": "1d", "week": "1w", "month": "1mo"}
+LENGTHS: dict[CalendarPeriod, str] = {every: CALLED[every] for every in get_args(CalendarPeriod)}
 WEEK = translatable("Week of {day}")
 
 
