@@ -216,6 +216,7 @@ def test_a_store_whose_tables_no_load_finished_is_told_from_none(store: Store, t
 
 
 def _no_file_over_4_kb() -> None:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # `make coverage` could not write its own file
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
 
