@@ -21,6 +21,7 @@ from trackkit.language import say, speech, tag
 from trackkit.metrics import METRICS
 from trackkit.report import REPORTS
 from trackkit.report.template import SKIN
+from trackkit.show.cells import fraction
 from trackkit.show.theme import page_style, theme
 from trackkit.show.wording import figure, instant, plain
 
@@ -122,8 +123,8 @@ def _figure(name: str, fact: Mapping[str, Any], lang: str) -> dict[str, str]:
     if why := fact.get(f"why {name}"):
         return {"value": figure(name, None, lang), "of": "", "why": say(why, lang)}
     parts = (metric.numerator, metric.denominator)
-    of = " / ".join(figure(part, fact[part], lang) for part in parts if part)
-    return {"value": figure(name, fact[name], lang), "of": of, "why": ""}
+    of = fraction(fact[parts[0]], fact[parts[1]], lang) if parts[0] and parts[1] else ""
+    return {"value": figure(name, fact[name], lang, fact[parts[1]] if parts[1] else None), "of": of, "why": ""}
 
 
 def _link(entry: Mapping[str, Any] | None) -> dict[str, str] | None:
