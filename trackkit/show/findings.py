@@ -11,7 +11,7 @@ from typing import Any, Literal
 import polars as pl
 
 from trackkit.language import say, translatable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, beyond_chance
 from trackkit.show.cells import OTHERS, label_of, require
 from trackkit.show.wording import clipped, elapsed, number, percent
 
@@ -19,7 +19,6 @@ __all__ = ["LEAST", "Finding", "above", "fastest_half", "highest", "lowest", "st
 
 MIME = "application/vnd.trackkit.finding+json"
 LEAST = 30  # fewer cases than this prove nothing
-ERRORS = 3  # standard errors by which a group differs from the others: among a dozen, chance rarely does
 LONGEST = 60  # letters of a name in a sentence
 ADDED_ROWS = ("others", "total", "seven")  # rows that are no groups, in frames with a column `row`
 Side = Literal["highest", "lowest"]
@@ -140,7 +139,7 @@ def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:
     names = [clipped(name, LONGEST) for name in first["link"]]
     clicks, total = first["clicks"][0], first["total"][0]
     words = {
-        "share": percent(clicks / total, 1, lang),
+        "share": percent(clicks / total, lang=lang, of=total),
         "clicks": number(clicks, lang=lang),
         "total": number(total, lang=lang),
     }
@@ -156,17 +155,11 @@ def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str
     if groups.height < 3 or groups["rate"][0] == groups["rate"][1]:
         return None
     first, middle = groups.row(0, named=True), groups["rate"].median()
-    if not isinstance(middle, float) or not _differs(first["rate"], middle, first["whole"]):
+    if not isinstance(middle, float) or not beyond_chance(first["rate"], middle, first["whole"]):
         return None
     sentences = _MOST if side == "highest" else _LEAST
     words = {"label": label_of(metric, lang)} if metric not in sentences else {}
     return Finding(say(sentences.get(metric, sentences[""]), lang, **words, **_words(first, lang)))
-
-
-def _differs(rate: float, usual: float, cases: int) -> bool:
-    """Whether a rate of so many cases is further from the usual one than chance explains."""
-    variance = max(usual * (1 - usual), 1 / cases) / cases  # if nearly none or all is usual, one case more is chance
-    return (rate - usual) ** 2 >= ERRORS**2 * variance
 
 
 def _groups(rows: pl.DataFrame, column: str, metric: str) -> pl.DataFrame:
@@ -183,5 +176,5 @@ def _groups(rows: pl.DataFrame, column: str, metric: str) -> pl.DataFrame:
 
 
 def _words(row: Mapping[str, Any], lang: str) -> dict[str, str]:
-    shown = {"rate": percent(row["rate"], 1, lang), "name": clipped(row["name"], LONGEST)}
+    shown = {"rate": percent(row["rate"], lang=lang, of=row["whole"]), "name": clipped(row["name"], LONGEST)}
     return shown | {part: number(row[part], lang=lang) for part in ("part", "whole")}
