@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +22,14 @@ from nbformat import NotebookNode
 
 from trackkit import __version__, resources
 from trackkit.errors import ReportError
-from trackkit.language import SOURCE, say, speech, tag
+from trackkit.language import SOURCE, said, say, speech, tag, translatable
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
+from trackkit.report.page import Header
+from trackkit.report.page_tables import is_table, on_page
 from trackkit.report.template import SKIN, Section, Template
 from trackkit.report.vega import file_name, vega
+from trackkit.show import definitions
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.charts.canvas import WIDTH
 from trackkit.show.data import MIME as DATA
@@ -37,11 +40,11 @@ INDEX = "index.html.j2"
 ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
-_STYLE_ELEMENT = re.compile(r"<style>.*?</style>", re.DOTALL)
 # Keys whose text may come from a log, even if it looks like a colour.
 _TEXT_KEYS = ("domain", "sort", "title", "text", "description")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
-_OUR_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
+VERDICTS = translatable({"pass": "pass", "warn": "warning", "fail": "failure"})
+WORDS = translatable({"filter": "Filter these rows", "found": "{found} of {all}"})  # for scripts
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,19 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
     sections = [
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
-    drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
+    pieces = [piece for section in sections for piece in section["pieces"]]
+    drawn = any(piece["kind"] == "chart" for piece in pieces)
+    used = definitions.used_in("".join(str(piece.get("html", "")) for piece in [*pieces, *_folded(pieces)]))
     drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
     scripts = [*([] if facts.shared else [vega()]), drawing] if drawn else []
+    scripts += [resources.find(f"{SKIN}/{name}.js").read_text("utf-8") for name in _own_scripts(pieces, used)]
     shared = f"{ASSETS}/{file_name()}" if drawn and facts.shared else ""
     return {
         "lang": tag(facts.lang),
         "title": template.title,
+        "glossary": definitions.entries(used, facts.lang),
+        "verdicts": said(VERDICTS, facts.lang),
+        "words": said(WORDS, facts.lang),
         "text": _paragraphs(template.text),
         "header": _header(executed),
         "sections": sections,
@@ -123,21 +132,31 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
     }
 
 
+def _folded(pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [piece["table"] for piece in pieces if piece.get("table")]
+
+
+def _own_scripts(pieces: list[dict[str, Any]], used: list[str]) -> list[str]:
+    """The scripts that the page needs besides that of its charts; without them it shows everything, too."""
+    has_tables = any("<table" in str(piece.get("html", "")) for piece in [*pieces, *_folded(pieces)])
+    return [name for name, needed in (("definitions", used), ("tables", has_tables)) if needed]
+
+
 def _header(executed: NotebookNode) -> dict[str, Any]:
     for cell in notebook.code_cells(executed):
         for data in _shown(cell):
             if HEADER in data:
                 return dict(data[HEADER])
-    return {"heading": "", "subtitle": "", "facts": [], "notes": [], "remarks": [], "data_through": "", "loads": []}
+    return asdict(Header(""))
 
 
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
     cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
-    pieces = [piece for cell in cells for data in _shown(cell) if (piece := _piece(data, colours, lang))]
+    pieces = [piece for cell in cells for data in _shown(cell) if (piece := _piece(data, colours, section.title, lang))]
     for index, piece in enumerate(pieces, 1):
         piece["id"] = f"s{place}-{index}"
     kinds = section.show or ["chart", "table"]
-    shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
+    shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else _fold(pieces)
     return {
         "name": section.name,
         "title": section.title,
@@ -148,24 +167,37 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
     }
 
 
+def _fold(pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the table that follows a chart behind it, so that the same figures stand on a page once."""
+    shown: list[dict[str, Any]] = []
+    for piece in pieces:
+        before = shown[-1] if shown else {}
+        if piece.get("is_table") and before.get("kind") == "chart" and not before["empty"] and not before["table"]:
+            before["table"] = piece
+        else:
+            shown.append(piece)
+    return shown
+
+
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
     """The displayed outputs of a cell; what it printed or warned of is left out."""
     return [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
 
 
-def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any] | None:
+def _piece(data: Mapping[str, Any], colours: Theme, title: str, lang: str) -> dict[str, Any] | None:
     if CHART in data:
-        return _chart(json.loads(json.dumps(data[CHART])), colours, lang)
+        return {"table": None} | _chart(json.loads(json.dumps(data[CHART])), colours, lang)
     if "text/html" in data:
-        html = _without_own_style(data["text/html"])
-        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html)), "data": data.get(DATA)}
+        html = data["text/html"]
+        return {
+            "kind": "table",
+            "html": on_page(html, title, lang, data.get(DATA)),
+            "is_table": is_table(html),
+            "empty": bool(_NO_ROW.search(html)),
+            "data": data.get(DATA),
+        }
     text = plain(data.get("text/plain", ""))
     return None if HEADER in data else {"kind": "table", "empty": False, "text": text, "data": None}
-
-
-def _without_own_style(html: str) -> str:
-    """Remove the style of our own tables, which take the page's; any other table keeps its style."""
-    return _STYLE_ELEMENT.sub("", html, count=1) if _OUR_TABLE.match(html) else html
 
 
 def _chart(spec: dict[str, Any], colours: Theme, lang: str) -> dict[str, Any]:
