@@ -15,7 +15,8 @@ from trackkit.metrics import METRICS, beyond_chance
 from trackkit.show.cells import OTHERS, label_of, require
 from trackkit.show.wording import clipped, elapsed, number, percent
 
-__all__ = ["LEAST", "Finding", "above", "fastest_half", "highest", "lowest", "strongest_link"]
+__all__ = ["LEAST", "Finding", "above", "fastest_half", "furthest", "highest", "lowest", "stands_out"]
+__all__ += ["strongest_link"]
 
 MIME = "application/vnd.trackkit.finding+json"
 LEAST = 30  # fewer cases than this prove nothing
@@ -47,6 +48,13 @@ _LEAST: Mapping[str, str] = translatable(
         "delivery_rate": "{name} receives least: {rate} ({part} of {whole})",
         "acceptance_rate": "{name} receives least: {rate} ({part} of {whole})",
         "": "{label}: lowest at {name}, {rate} ({part} of {whole})",
+    }
+)
+_REACHED: Mapping[str, str] = translatable(
+    {
+        "unique_opens": "Of {messages} messages, {count} were opened",
+        "unique_clicks": "From {messages} messages to clicks by {count}",
+        "buyers": "From {messages} messages to purchases by {count}",
     }
 )
 _HALF: Mapping[str, str] = translatable(
@@ -87,6 +95,37 @@ def lowest(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Fi
 def highest(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Finding | None:
     """Say which group has the highest rate, as `lowest` does."""
     return _extreme(rows, column, metric, "highest", lang)
+
+
+def stands_out(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Finding | None:
+    """Say which group is lowest, or else highest, as `lowest` does; or else that none stands out.
+
+    None if fewer than three groups have 30 cases, or all rates are 0.
+    """
+    found = lowest(rows, column, metric, lang) or highest(rows, column, metric, lang)
+    groups = _groups(rows, column, metric)
+    if found or groups.height < 3 or not groups["rate"][0]:
+        return found
+    label = label_of(metric, lang)
+    shown = [percent(groups["rate"][at], lang=lang, of=groups["whole"][at]) for at in (-1, 0)]
+    return Finding(
+        say("{label}: none stands out, {lowest} to {highest}", lang, label=label, lowest=shown[0], highest=shown[1])
+    )
+
+
+def furthest(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many messages came to the last step that any came to; None if none was opened.
+
+    In: the frame of `overview.funnel`.
+    """
+    require(["step", "count"], steps.columns)
+    reached = steps.filter(pl.col("count") > 0, pl.col("step").is_in(list(_REACHED)))
+    first = steps["count"][0] if steps.height else None
+    if reached.is_empty() or not first:
+        return None
+    step, count = reached.select("step", "count").row(-1)
+    words = {"messages": number(first, lang=lang), "count": number(count, lang=lang)}
+    return Finding(say(_REACHED[step], lang, **words))
 
 
 def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: str = "en") -> Finding | None:

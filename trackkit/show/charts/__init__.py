@@ -15,7 +15,7 @@ import polars as pl
 from trackkit.language import say, several
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
-from trackkit.show.charts import audience, canvas, platform, sending, story, web
+from trackkit.show.charts import audience, canvas, overview, platform, sending, story, web
 from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
 from trackkit.show.theme import theme
 
@@ -24,6 +24,7 @@ __all__ = [
     "activity_columns",
     "audience",
     "click_days",
+    "overview",
     "pareto_curve",
     "platform",
     "rate_bars",

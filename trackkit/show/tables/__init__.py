@@ -20,7 +20,7 @@ from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
-from trackkit.show.tables import audience, platform, sending, web
+from trackkit.show.tables import audience, overview, platform, sending, web
 from trackkit.show.wording import figure, number, percent, plain, short
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "log_table",
     "message",
     "metric_table",
+    "overview",
     "placement",
     "platform",
     "sending",
