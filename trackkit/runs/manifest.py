@@ -13,7 +13,6 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import catalogue_file
 from trackkit.quality import quality, verdict
-from trackkit.report import INLINE
 
 MANIFEST = "manifest.json"
 PLATFORM = "platform"
@@ -28,7 +27,6 @@ class Job:
     lang: str
     parameters: dict[str, Any]
     key: str
-    assets: str = INLINE
 
     @property
     def name(self) -> str:
@@ -56,8 +54,7 @@ class Manifest:
         """Return whether the page of a job exists and is up to date."""
         entry = self.entries.get(job.name, {})
         is_current = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
-        exists = is_current and (self.folder / entry["path"]).is_file()
-        return exists and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
+        return is_current and (self.folder / entry["path"]).is_file()
 
     def forget_failures(self, planned: list[Job]) -> None:
         """Forget failures of a report as a whole (its files were wrong) if it is now planned for each delivery."""
