@@ -31,6 +31,7 @@ from trackkit.report.template import SKIN, Section, Template
 from trackkit.show.charts import behind
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.data import MIME as DATA
+from trackkit.show.findings import MIME as FINDING
 from trackkit.show.theme import Theme, page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain
 
@@ -130,16 +131,17 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
     cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
     outputs = [data for cell in cells for data in _shown(cell)]
-    drawn = [
-        _piece(data, colours, section.width == "half", f"s{place}-{nth}", lang) for nth, data in enumerate(outputs, 1)
-    ]
+    findings = [plain(data[FINDING]["text"]) for data in outputs if FINDING in data]
+    shown = [data for data in outputs if FINDING not in data]
+    is_half = section.width == "half"
+    drawn = [_piece(data, colours, is_half, f"s{place}-{nth}", lang) for nth, data in enumerate(shown, 1)]
     pieces = [piece for piece in drawn if piece]
     kinds = section.show or ["chart", "table"]
     shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
     return {
         "name": section.name,
         "title": section.title,
-        "finding": "",
+        "finding": findings[0] if findings and section.finding else "",
         "text": _paragraphs(section.text),
         "width": section.width,
         "pieces": shown,
@@ -147,8 +149,9 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
 
 
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
-    """The displayed outputs of a cell; what it printed or warned of is left out."""
-    return [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    """The displayed outputs of a cell; what it printed or warned of is left out, and a None that was displayed."""
+    outputs = [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    return [data for data in outputs if data != {"text/plain": "None"}]
 
 
 def _piece(data: Mapping[str, Any], colours: Theme, half: bool, name: str, lang: str) -> dict[str, Any] | None:
