@@ -33,6 +33,7 @@ from trackkit.show.theme import Theme, by_variable, css_variables, theme
 from trackkit.show.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 INDEX = "index.html.j2"
+STYLES = ("style.css", "bar.css")
 ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
@@ -100,7 +101,7 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
     drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
-    style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
+    style = css_variables(colours) + "".join(resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in STYLES)
     drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
     scripts = [*([] if facts.shared else [vega()]), drawing] if drawn else []
     shared = f"{ASSETS}/{file_name()}" if drawn and facts.shared else ""
@@ -115,6 +116,7 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
         "shared": shared,
         "policy": _policy(scripts, shared),
         "report": facts.report,
+        "delivery": str(facts.parameters.get("delivery") or ""),
         "version": __version__,
         "timezone": facts.timezone,
         "calculated": instant(datetime.now(UTC), facts.timezone, seconds=True, lang=facts.lang),
