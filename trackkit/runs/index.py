@@ -35,11 +35,12 @@ from trackkit.runs.gallery import (
 )
 from trackkit.runs.sheets import NO_REPORTS, Sheet
 from trackkit.schema import MESSAGE_TYPES, STATES
-from trackkit.show.theme import css_variables, theme
+from trackkit.show.cells import fraction
+from trackkit.show.theme import page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, percent, plain
 
 NAME = NO_REPORTS[0]
-STYLES = ("style.css", "runs.css")
+STYLE = f"{SKIN}/runs.css"
 MOST_LAUNCHES = 60  # in the trend
 PERIODS = (30, 90, 365)
 FINISHED = 95
@@ -79,7 +80,7 @@ def write_index(tables: Snapshot, dossiers: Dossiers, lang: str = "en") -> Path:
 def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
     script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    style = css_variables(theme()) + "".join(resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in STYLES)
+    style = page_style(theme()) + "\n" + resources.find(STYLE).read_text("utf-8")
     each = figures(tables, dossiers.listed["delivery_id"].to_list())
     rows = _rows(tables, dossiers, each, lang)
     until = newest(tables, dossiers.listed)
@@ -176,12 +177,8 @@ def _rate(name: str, fact: Row, lang: str) -> Row:
     if why := fact.get(f"why {name}"):
         return {"value": say(NOT_AVAILABLE, lang), "of": "", "why": say(why, lang), "sort": None}
     value = fact[name]
-    return {"value": figure(name, value, lang), "of": _of(metric, fact, lang), "why": "", "sort": value}
-
-
-def _of(metric: Any, fact: Mapping[str, Any], lang: str) -> str:
-    part, whole = (figure(name, fact[name], lang) for name in (metric.numerator, metric.denominator))
-    return say("{part} of {whole}", lang, part=part, whole=whole)
+    part, whole = fact[metric.numerator], fact[metric.denominator]
+    return {"value": figure(name, value, lang, whole), "of": fraction(part, whole, lang), "why": "", "sort": value}
 
 
 def _status(fact: Row, sheets: list[Sheet], dossiers: Dossiers, lang: str) -> Row:
@@ -231,10 +228,10 @@ def _tiles(tables: Snapshot, rows: pl.DataFrame, each: pl.DataFrame, until: date
         frame, left_out = measured.get(name, (None, 0))
         if frame is None:
             continue
-        fact, metric = frame.row(0, named=True), METRICS[name]
-        is_count = name == "delivery_rate"
-        value = figure("delivered", fact["delivered"], lang) if is_count else figure(name, fact[name], lang)
-        of = _delivered(fact, lang) if is_count else _of(metric, fact, lang)
+        fact, is_count = frame.row(0, named=True), name == "delivery_rate"
+        rate = _rate(name, fact, lang)
+        value = figure("delivered", fact["delivered"], lang) if is_count else rate["value"]
+        of = _delivered(fact, rate["value"], lang) if is_count else rate["of"]
         note = several(
             "{count} delivery whose figure cannot be known is left out",
             "{count} deliveries whose figures cannot be known are left out",
@@ -246,8 +243,8 @@ def _tiles(tables: Snapshot, rows: pl.DataFrame, each: pl.DataFrame, until: date
     return tiles
 
 
-def _delivered(fact: Row, lang: str) -> str:
-    whole, rate = figure("to_deliver", fact["to_deliver"], lang), figure("delivery_rate", fact["delivery_rate"], lang)
+def _delivered(fact: Row, rate: str, lang: str) -> str:
+    whole = figure("to_deliver", fact["to_deliver"], lang)
     return say("of {whole} to deliver: {rate}", lang, whole=whole, rate=rate)
 
 
@@ -262,7 +259,7 @@ def _trend(tables: Snapshot, dossiers: Dossiers, each: pl.DataFrame, lang: str) 
     days = [instant(fact["launched_at"], tables.timezone, lang=lang, weekday=True) for fact in facts]
     labels = [dossiers.labels[fact["delivery_id"]] for fact in facts]
     tips = [
-        [f"{label}\n{day}\n{figure(name, fact[name], lang)}" for label, day, fact in zip(labels, days, facts, strict=True)]
+        [f"{label}\n{day}\n{_rate(name, fact, lang)['value']}" for label, day, fact in zip(labels, days, facts, strict=True)]
         for name in names
     ]
     words = several(
