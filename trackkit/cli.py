@@ -301,10 +301,12 @@ def render(
 ) -> None:
     """Render one report, one self-contained HTML file per delivery, and print its path."""
     from trackkit.report import render as rendered
+    from trackkit.runs.due import join
 
     parameters = _parameters(parameter)
     for name in delivery or (None,):
         _print_text(rendered(report, store, out, delivery=name, lang=lang, parameters=parameters))
+    join(store, out)
 
 
 @app.command()

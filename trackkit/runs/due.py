@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 
@@ -21,19 +21,23 @@ from trackkit import __version__, resources
 from trackkit.clock import Asked, moment
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language
 from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import REPORTS, require_report
+from trackkit.report.groups import groups
+from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
 from trackkit.runs.index import write_index
 from trackkit.runs.manifest import PLATFORM, Job, Manifest, made_of
+from trackkit.runs.sheets import NO_REPORTS, sheets
 from trackkit.show.theme import theme
 from trackkit.store import Store, answered, open_store
 
-INDEX, LOCK = "index.html", ".lock"
+INDEX, LOCK = NO_REPORTS[0], ".lock"
 Progress = Callable[[int, int, str], None]
 Executor = Callable[[list[Job], str, Path], Generator[tuple[Job, Result], None, None]]
 
@@ -80,7 +84,7 @@ def run(
     another run writes to the same folder, or if a worker is not fit.
     """
     require_language(lang)
-    theme(), thresholds()  # every page needs both: report an error once, before anything is rendered
+    theme(), thresholds(), groups(lang)  # every page needs them: report an error once, before anything is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,16 +133,37 @@ def _run(
         if job.name not in finished:  # whatever the executor does, a due page is rendered or has failed
             _record(manifest, summary, job, failed("Nobody rendered it."))
     summary.quality = answered(store, lambda now: manifest.judged(now.snapshot(), planned, due))
-    manifest.write()
-    answered(store, lambda now: write_index(now.snapshot(), folder, manifest.entries, lang))
+    manifest.lang = lang
+    answered(store, lambda now: _joined(now.snapshot(), manifest))
     return summary
+
+
+def _joined(tables: Snapshot, manifest: Manifest) -> None:
+    """Let the pages of a folder hang together: write its glossary, its index, and the bars that changed."""
+    dossiers = Dossiers(tables, manifest.folder, sheets(manifest.folder, manifest.entries))
+    write_bars(dossiers)
+    write_index(tables, dossiers, manifest.lang)
+    manifest.write()
+
+
+def join(store: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Write the bars of pages that were rendered into a folder one by one, so that each reaches the others.
+
+    If a run is writing to the folder, nothing is done: it does so at its end.
+    """
+    folder = Path(out)
+    with suppress(RequestError), _locked(folder):
+        manifest = Manifest.read(folder)
+        tables = open_store(store).snapshot()
+        write_bars(Dossiers(tables, folder, sheets(folder, manifest.entries)), index=(folder / INDEX).exists())
+        if manifest.entries:
+            manifest.write()
 
 
 def _record(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -> None:
     if result["status"] == "done" and not (manifest.folder / result["path"]).is_file():
         result = failed("It was rendered, but its page is not in the output folder.")
-    manifest.entries[job.name] = {**asdict(job), **result, "rendered_at": datetime.now(UTC).isoformat()}
-    manifest.save_now_and_then()
+    manifest.record(job, result)
     if result["status"] == "done":
         summary.rendered.append(job.name)
     else:
@@ -158,21 +183,23 @@ def withdraw(
     folder = Path(out)
     with _locked(folder):
         manifest = Manifest.read(folder)
-        files = [
-            path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part") and path.name != INDEX
-        ]
-        withdrawn = sorted(path for path in files if is_concerned(path, path.read_text("utf-8", errors="replace")))
+        ours = [path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part")]
+        files = [path for path in ours if path.name not in NO_REPORTS]
+        withdrawn = sorted(path for path in files if is_concerned(path, without_bar(_text(path))))
         if dry_run or not withdrawn:
             return [path.name for path in withdrawn]
         for path in withdrawn:
             path.unlink()
         names = {path.name for path in withdrawn}
-        remaining = {name: entry for name, entry in manifest.entries.items() if entry.get("path") not in names}
-        lang = max(manifest.entries.values(), key=lambda entry: entry["rendered_at"], default={"lang": "en"})["lang"]
-        manifest.entries = remaining
+        entries = manifest.entries.items()
+        manifest.entries = {name: entry for name, entry in entries if entry.get("path") not in names}
         manifest.write()
-        write_index(open_store(store).snapshot(), folder, remaining, lang)
+        _joined(open_store(store).snapshot(), manifest)
         return sorted(names)
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace")
 
 
 @contextmanager
