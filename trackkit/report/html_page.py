@@ -1,7 +1,7 @@
 """An executed report notebook and its template -> one self-contained HTML page that loads nothing and trusts no text.
 
-Charts are pictures, drawn beforehand; figures travel as escaped JSON. The page runs only our few lines that show tips and
-write downloads: its content-security policy allows them by hash, so that no script of a hostile log can run.
+Charts are pictures, drawn beforehand; figures travel as escaped JSON. The page runs only our few lines that show tips
+and write downloads: its content-security policy allows them by hash, so that no script of a hostile log can run.
 """
 
 import base64
@@ -37,7 +37,7 @@ from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain
 INDEX = "index.html.j2"
 STYLES = ("style.css", "charts.css")
 SCRIPTS = {"charts.js": "pictures", "download.js": "data"}  # each for pages with a piece that has this
-MOST_ROWS = 500  # of the table behind a chart
+MOST_ROWS = 200  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _STYLE_ELEMENT = re.compile(r"<style>.*?</style>", re.DOTALL)
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
@@ -131,7 +131,9 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
     cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
     outputs = [data for cell in cells for data in _shown(cell)]
-    drawn = [_piece(data, colours, section.width == "half", f"s{place}-{nth}", lang) for nth, data in enumerate(outputs, 1)]
+    drawn = [
+        _piece(data, colours, section.width == "half", f"s{place}-{nth}", lang) for nth, data in enumerate(outputs, 1)
+    ]
     pieces = [piece for piece in drawn if piece]
     kinds = section.show or ["chart", "table"]
     shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
