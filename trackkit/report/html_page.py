@@ -1,7 +1,7 @@
 """An executed report notebook and its template -> one self-contained HTML page that loads nothing and trusts no text.
 
-Charts are pictures, drawn beforehand; figures travel as escaped JSON. The page runs only our few lines that show tips and
-write downloads: its content-security policy allows them by hash, so that no script of a hostile log can run.
+Charts are pictures, drawn beforehand; figures travel as escaped JSON. The page runs only our few lines that show tips
+and write downloads: its content-security policy allows them by hash, so that no script of a hostile log can run.
 """
 
 import base64
@@ -44,7 +44,7 @@ SCRIPTS = {
     "download.js": "data",
     "tables.js": "is_table",
 }  # each for pages with a piece that has this
-MOST_ROWS = 500  # of the table behind a chart
+MOST_ROWS = 200  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
 VERDICTS = translatable({"pass": "pass", "warn": "warning", "fail": "failure"})
