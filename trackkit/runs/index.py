@@ -124,13 +124,15 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
     sheets = dossiers.sheets_of(delivery)
     first, at = dossiers.first(delivery, lang), fact["launched_at"]
     day = at.astimezone(ZoneInfo(timezone)).date() if at else None
+    launched = instant(day, lang=lang, weekday=True)
     return {
         "id": plain(delivery),
         "label": dossiers.labels[delivery],
         "subject": plain(fact["subject"] or ""),
         "href": first.path if first else "",
         "languages": _languages(dossiers, sheets, first, lang),
-        "launched": instant(at, timezone, lang=lang, weekday=True),
+        "launched": launched,
+        "time": instant(at, timezone, lang=lang, weekday=True).removeprefix(launched).strip(),
         "day": day.isoformat() if day else "",
         "day_in_words": format_date(day, "full", locale=lang) if day else "",
         "at": at.timestamp() if at else None,
