@@ -176,7 +176,14 @@ class Dossiers:
     def link(self, sheet: Sheet | None, title: str, lang: str) -> Link:
         """Return a link to a page, in words why there is none, and whether its last attempt failed."""
         if sheet is None:
-            return {"title": title, "href": "", "lang": "", "why": say("not made yet", lang), "stale": "", "warnings": 0}
+            return {
+                "title": title,
+                "href": "",
+                "lang": "",
+                "why": say("not made yet", lang),
+                "stale": "",
+                "warnings": 0,
+            }
         error = clipped(sheet.error, LONGEST_ERROR) if sheet.error else ""
         return {
             "title": clipped(title, 120),

@@ -27,7 +27,7 @@ from trackkit.language import require_language
 from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
-from trackkit.report import INLINE, REPORTS, require_assets, require_report
+from trackkit.report import REPORTS, require_report
 from trackkit.report.groups import groups
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
@@ -72,7 +72,6 @@ def run(
     jobs: int | None = None,
     lang: str = "en",
     progress: Progress | None = None,
-    assets: str = INLINE,
     scheduler: str | None = None,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
@@ -81,17 +80,16 @@ def run(
     retention stay as they are, unless the delivery is named in `delivery`. `since` keeps deliveries launched on or
     after a date by the platform's clock, or an instant (either may be ISO text). `jobs` reports are rendered at once
     (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers.
-    `assets` is as for `render`. A failed report does not stop the others. Raises RequestError for an unknown report,
-    delivery, date, language or kind of assets, if another run writes to the same folder, or if a worker is not fit.
+    A failed report does not stop the others. Raises RequestError for an unknown report, delivery, date or language, if
+    another run writes to the same folder, or if a worker is not fit.
     """
     require_language(lang)
-    require_assets(assets)
     theme(), thresholds(), groups(lang)  # every page needs them: report an error once, before anything is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        return _run(open_store(store), folder, _selected(reports), delivery, since, execute, lang, assets, progress)
+        return _run(open_store(store), folder, _selected(reports), delivery, since, execute, lang, progress)
 
 
 def _executor(jobs: int | None, scheduler: str | None) -> Executor:
@@ -114,7 +112,6 @@ def _run(
     since: Asked | None,
     execute: Executor,
     lang: str,
-    assets: str,
     progress: Progress | None,
 ) -> RunSummary:
     answered(store, Store.require_whole)
@@ -122,7 +119,7 @@ def _run(
     # A page of a delivery whose logs were removed since cannot be rendered again.
     manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])
     delivery_ids = answered(store, lambda now: deliveries(now, delivery, since))
-    planned = answered(store, lambda now: list(_planned(now, reports, delivery_ids, lang, assets)))
+    planned = answered(store, lambda now: list(_planned(now, reports, delivery_ids, lang)))
     manifest.forget_failures(planned)
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
@@ -236,7 +233,7 @@ def _require(name: str, delivery_ids: list[str]) -> str:
     return name
 
 
-def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: str, assets: str) -> Iterator[Job]:
+def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: str) -> Iterator[Job]:
     """Yield one job per delivery and report, but only one for a report on the whole platform, due after every load."""
     files = {report: made_of(report, lang) for report in reports}
     left_out, watermarks = _left_out_of_averages(store, delivery_ids), store.watermarks
@@ -247,9 +244,9 @@ def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: st
         for report in its_reports:
             if delivery and report in platform_wide:
                 continue
-            parts = [__version__, files[report], lang, store.timezone, load, *([assets] if assets != INLINE else [])]
+            parts = [__version__, files[report], lang, store.timezone, load]
             parts += left_out.get(delivery, []) if report in averaging else []
-            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
+            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
 
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:

@@ -197,7 +197,9 @@ def _status(fact: Row, sheets: list[Sheet], dossiers: Dossiers, lang: str) -> Ro
     return {
         "dot": kind,
         "words": [word for word in words if word],
-        "states": [word for word in (state, say(VERDICTS[verdict], lang), problems and say("pages failed", lang)) if word],
+        "states": [
+            word for word in (state, say(VERDICTS[verdict], lang), problems and say("pages failed", lang)) if word
+        ],
         "failed": [dossiers.link(sheet, titles[sheet.report], lang) for sheet in failed],
         "problems": problems,
     }
@@ -264,7 +266,10 @@ def _trend(tables: Snapshot, dossiers: Dossiers, each: pl.DataFrame, lang: str) 
     days = [instant(fact["launched_at"], tables.timezone, lang=lang, weekday=True) for fact in facts]
     labels = [dossiers.labels[fact["delivery_id"]] for fact in facts]
     tips = [
-        [f"{label}\n{day}\n{_rate(name, fact, lang)['value']}" for label, day, fact in zip(labels, days, facts, strict=True)]
+        [
+            f"{label}\n{day}\n{_rate(name, fact, lang)['value']}"
+            for label, day, fact in zip(labels, days, facts, strict=True)
+        ]
         for name in names
     ]
     words = several(

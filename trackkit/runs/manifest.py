@@ -14,7 +14,6 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import catalogue_file
 from trackkit.quality import quality, verdict
-from trackkit.report import INLINE
 
 MANIFEST = "manifest.json"
 PLATFORM = "platform"
@@ -30,7 +29,6 @@ class Job:
     lang: str
     parameters: dict[str, Any]
     key: str
-    assets: str = INLINE
 
     @property
     def name(self) -> str:
@@ -59,8 +57,7 @@ class Manifest:
         """Return whether the page of a job exists and is up to date."""
         entry = self.entries.get(job.name, {})
         is_current = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
-        exists = is_current and (self.folder / entry["path"]).is_file()
-        return exists and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
+        return is_current and (self.folder / entry["path"]).is_file()
 
     def record(self, job: Job, result: dict[str, Any]) -> None:
         """Record the result of a job; a failed one keeps the last good page, with the instant when it was made."""
