@@ -29,10 +29,12 @@ from trackkit.report.template import SKIN, Section, Template
 from trackkit.report.vega import file_name, vega
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.charts.canvas import WIDTH
+from trackkit.show.tables.message import ON_PAGE
 from trackkit.show.theme import Theme, by_variable, css_variables, theme
 from trackkit.show.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 INDEX = "index.html.j2"
+MARKED = 'class="tk-message"'  # a message whose badges and links show each other
 ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
@@ -100,9 +102,13 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
     drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
-    style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
+    style = css_variables(colours) + "".join(
+        resources.find(f"{SKIN}/{name}.css").read_text("utf-8") for name in ("style", "hotclicks")
+    )
     drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
     scripts = [*([] if facts.shared else [vega()]), drawing] if drawn else []
+    if any(MARKED in piece.get("html", "") for section in sections for piece in section["pieces"]):
+        scripts.append(resources.find(f"{SKIN}/hotclicks.js").read_text("utf-8"))
     shared = f"{ASSETS}/{file_name()}" if drawn and facts.shared else ""
     return {
         "lang": tag(facts.lang),
@@ -149,6 +155,8 @@ def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
 def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any] | None:
     if CHART in data:
         return _chart(json.loads(json.dumps(data[CHART])), colours, lang)
+    if ON_PAGE in data:
+        return {"kind": "table", "html": Markup(data[ON_PAGE]), "empty": False}
     if "text/html" in data:
         html = _without_own_style(data["text/html"])
         return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html))}

@@ -18,6 +18,7 @@ from trackkit.show.cells import RATES, Block, Cell, Labels, OneOf
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.tables import audience, platform, sending, web
+from trackkit.show.tables.message import link_mark, message
 from trackkit.show.wording import figure, number, percent, plain, short
 
 __all__ = [
@@ -40,6 +41,7 @@ NO_EVENT, NOTHING_COMPARES, NO_LINK, NO_CLICK = translatable(
 )
 LINKS = {
     "rank": TableColumn("#"),
+    "number": TableColumn("No."),
     "link": TableColumn("Link", "group"),
     "bar": TableColumn("", "bar"),
     "share": TableColumn("Share of clicks", "share", ("clicks", "total"), NO_CLICK, NO_CLICK),
@@ -57,9 +59,9 @@ LINKS = {
     "recipients": TableColumn(),
     "matched_by": TableColumn(kind="text"),
     "percent": TableColumn(),
+    "message_share": TableColumn("Share of the message", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
 }
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
-SHORT_PAGE = 1_000  # letters of HTML
 
 
 def metric_table(
@@ -201,17 +203,19 @@ def link_table(
 ) -> GT | Block:
     """Show links with their clicks, a bar, and each one's share over its numerator / denominator.
 
-    In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks`. `columns` are among
-    theirs; `bar` is drawn from `share`; without links the table is a sentence. Raises RequestError for an unknown
-    column.
+    In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks` or `message_links`.
+    `columns` are among theirs; `bar` is drawn from `message_share`, else `share`; `number` is the badge of the message.
+    Without links the table is a sentence. Raises RequestError for an unknown column.
     """
-    table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar})
-    is_empty = "row" in links.columns and not (links["row"].cast(pl.String) == "link").any()
+    table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar, "number": link_mark})
+    is_empty = not (links["row"].cast(pl.String) == "link").any() if "row" in links.columns else links.is_empty()
     return cells.nothing(NO_LINK, lang) if is_empty else table
 
 
 def _link_bar(row: Mapping[str, Any]) -> Markup:
     """A bar of the share, in the link's colour in the chart of days."""
+    if "message_share" in row:
+        return cells.bar(row, "message_share", "1")
     return cells.bar(
         row, "share", "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
     )
@@ -278,12 +282,3 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
     )
     return Block(Markup("<p>{}</p>").format(words))
 
-
-def message(html: str, title: str, lines: int = 40) -> Block:
-    """Show the page of `clickmap.annotated_message` in a sandboxed frame.
-
-    The frame is `lines` high, or low for a very short message: one sentence in a large frame looks broken.
-    """
-    lines = lines if len(html) > SHORT_PAGE else 4
-    frame = Markup('<iframe sandbox srcdoc="{}" title="{}" style="height:{}em"></iframe>')
-    return Block(frame.format(str(html), title, round(lines * 1.2)))
