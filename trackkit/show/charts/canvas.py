@@ -69,13 +69,17 @@ class Numbers:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart."""
+    """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart.
+
+    `room` is the part of the axis, from 0 to 1, after the last instant, for words at the ends of lines.
+    """
 
     field: str = "starts_at"
     zone: str = "UTC"
     lang: str = "en"
     least: str = MINUTES
     padding: int = 0
+    room: float = 0
 
 
 @dataclass(frozen=True)
@@ -162,12 +166,30 @@ def dots(plot: Plot, sized_by: str, scale: alt.Scale, **options: Any) -> alt.Cha
     return chart
 
 
+def tiles(plot: Plot, **options: Any) -> alt.Chart:
+    """Draw a tile for each name of the axis `x` and each of the axis `y`."""
+    chart: alt.Chart = canvas(plot).mark_rect(aria=False, **options)
+    return chart
+
+
 def layered(plot: Plot, *charts: alt.Chart, beside: Sequence[alt.Chart] = ()) -> alt.LayerChart:
     """Layer charts of one plot, and those in `beside`, which have rows of their own."""
     for chart in charts:
         chart.data = charts[0].data  # the same object, so that the page holds the rows once
         chart.title = alt.Undefined
     return alt.LayerChart(layer=[*charts, *beside], description=plot.description, **_titled(plot))
+
+
+def end_words(
+    ends: pl.DataFrame, x: str, names: Sequence[str], colours: Sequence[str], written: str = "utc"
+) -> list[alt.Chart]:
+    """Write the name of each line at its end, after a dot in its colour. In: the frame of `labels.ends`."""
+    base = alt.Chart(ends).encode(x=f"{x}:T" if written == "utc" else f"{x}:Q", y="label_y:Q")
+    colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
+    mark: dict[str, Any] = {"align": "left", "baseline": "middle", "aria": False}
+    spots: alt.Chart = base.mark_text(dx=7, fontSize=13, text="●", **mark).encode(color=colour)
+    words: alt.Chart = base.mark_text(dx=19, **mark).encode(text="label:N")
+    return [spots, words]
 
 
 def tips(lang: str, /, **titles: str) -> dict[str, str]:
@@ -243,7 +265,10 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
     expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
     # An expression, since one of Vega's two interpreters does not convert numbers to dates.
     marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=True)
-    scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
+    options: dict[str, Any] = {"padding": axis.padding} if axis.padding else {}
+    if axis.room and rows.height:
+        options |= {"domain": [first, first + max(1, last - first) / (1 - axis.room)], "nice": False}
+    scale = alt.Scale(type="utc", **options)
     return alt.X(f"{axis.field}:T", title=None, scale=scale, axis=marks)
 
 
