@@ -29,6 +29,7 @@ from trackkit.report.template import SKIN, Section, Template
 from trackkit.report.vega import file_name, vega
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.charts.canvas import WIDTH
+from trackkit.show.findings import MIME as FINDING
 from trackkit.show.tables.message import ON_PAGE
 from trackkit.show.theme import Theme, by_variable, css_variables, theme
 from trackkit.show.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
@@ -138,18 +139,21 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
 
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
     cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
-    pieces = [piece for cell in cells for data in _shown(cell) if (piece := _piece(data, colours, lang))]
+    outputs = [data for cell in cells for data in _shown(cell)]
+    findings = [plain(data[FINDING]["text"]) for data in outputs if FINDING in data]
+    pieces = [piece for data in outputs if FINDING not in data and (piece := _piece(data, colours, lang))]
     for index, piece in enumerate(pieces, 1):
         piece["id"] = f"s{place}-{index}"
     kinds = section.show or ["chart", "table"]
     shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
     words = {"name": section.name, "title": section.title, "text": _paragraphs(section.text), "width": section.width}
-    return words | {"pieces": shown}
+    return words | {"pieces": shown, "finding": findings[0] if findings and section.finding else ""}
 
 
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
-    """The displayed outputs of a cell; what it printed or warned of is left out."""
-    return [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    """The displayed outputs of a cell; what it printed or warned of is left out, and a None that was displayed."""
+    outputs = [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    return [data for data in outputs if data != {"text/plain": "None"}]
 
 
 def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any] | None:
