@@ -29,9 +29,10 @@ from trackkit.report.template import SKIN, Section, Template
 from trackkit.report.vega import file_name, vega
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.charts.canvas import WIDTH
+from trackkit.show.data import MIME as DATA
 from trackkit.show.findings import MIME as FINDING
 from trackkit.show.tables.message import ON_PAGE
-from trackkit.show.theme import Theme, by_variable, css_variables, theme
+from trackkit.show.theme import Theme, by_variable, page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 INDEX = "index.html.j2"
@@ -103,9 +104,6 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
     drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
-    style = css_variables(colours) + "".join(
-        resources.find(f"{SKIN}/{name}.css").read_text("utf-8") for name in ("style", "hotclicks")
-    )
     drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
     scripts = [*([] if facts.shared else [vega()]), drawing] if drawn else []
     if any(MARKED in piece.get("html", "") for section in sections for piece in section["pieces"]):
@@ -117,11 +115,12 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
         "text": _paragraphs(template.text),
         "header": _header(executed),
         "sections": sections,
-        "style": Markup(style),
+        "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
         "shared": shared,
         "policy": _policy(scripts, shared),
         "report": facts.report,
+        "delivery": plain(facts.parameters.get("delivery") or ""),
         "version": __version__,
         "timezone": facts.timezone,
         "calculated": instant(datetime.now(UTC), facts.timezone, seconds=True, lang=facts.lang),
@@ -146,8 +145,14 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
         piece["id"] = f"s{place}-{index}"
     kinds = section.show or ["chart", "table"]
     shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
-    words = {"name": section.name, "title": section.title, "text": _paragraphs(section.text), "width": section.width}
-    return words | {"pieces": shown, "finding": findings[0] if findings and section.finding else ""}
+    return {
+        "name": section.name,
+        "title": section.title,
+        "finding": findings[0] if findings and section.finding else "",
+        "text": _paragraphs(section.text),
+        "width": section.width,
+        "pieces": shown,
+    }
 
 
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
@@ -160,11 +165,12 @@ def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any]
     if CHART in data:
         return _chart(json.loads(json.dumps(data[CHART])), colours, lang)
     if ON_PAGE in data:
-        return {"kind": "table", "html": Markup(data[ON_PAGE]), "empty": False}
+        return {"kind": "table", "html": Markup(data[ON_PAGE]), "empty": False, "data": None}
     if "text/html" in data:
         html = _without_own_style(data["text/html"])
-        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html))}
-    return {"kind": "table", "empty": False, "text": plain(data.get("text/plain", ""))} if HEADER not in data else None
+        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html)), "data": data.get(DATA)}
+    text = plain(data.get("text/plain", ""))
+    return None if HEADER in data else {"kind": "table", "empty": False, "text": text, "data": None}
 
 
 def _without_own_style(html: str) -> str:
