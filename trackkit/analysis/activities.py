@@ -80,8 +80,9 @@ def weekly_activity(
     days = events.select(first=pl.col("clock").min().dt.date(), last=pl.col("clock").max().dt.date())
     by_hour = placed.group_by("weekday", "hour", "series").agg(count=pl.len().cast(pl.Int64))
     counts, span = pl.collect_all([by_hour, days])
+    first, last = span.row(0)
     return (
-        _hours_of_week(*span.row(0), zone)
+        _hours_of_week(first, last, zone)
         .join(pl.DataFrame({"series": series_shown}, schema={"series": SERIES_TYPE}), how="cross")
         .join(counts, on=["weekday", "hour", "series"], how="left")
         .with_columns(pl.col("count").fill_null(0))

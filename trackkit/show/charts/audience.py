@@ -239,7 +239,7 @@ def week_tiles(weekly: pl.DataFrame, series: Heat = "clicks", lang: str = "en") 
     """Draw how much happens in each hour of the week: a tile per weekday and hour, the fuller the more events.
 
     In: the frame of `activities.weekly_activity`. Each step reaches three times as far as the one before, the last to
-    the busiest hour, which has a frame; the legend has their counts. An hour that clocks never showed has no tile. Without events nothing is drawn.
+    the busiest hour, which has a frame; the legend has their counts. An hour that clocks never showed has no tile.
     """
     rows = weekly.filter(pl.col("series").cast(pl.String) == series)
     rows = rows if rows["count"].sum() else rows.clear()

@@ -268,10 +268,12 @@ def log_table(
     labels: Labels | None = None,
     timezone: str = "UTC",
     lang: str = "en",
+    by: str = "",
 ) -> GT:
     """Show log rows as they are: instants by the clock of a zone, text shortened, without totals.
 
-    In: any frame, such as that of `logs.tracking_log`. Raises RequestError for a column that is not there.
+    In: any frame, such as that of `logs.tracking_log`. With `by`, one of the columns, rows of one value stand together
+    under it, the first one first; not if all have the same. Raises RequestError for a column that is not there.
     """
     chosen = list(columns or log.columns)
     cells.require(chosen, log.columns)
@@ -282,7 +284,8 @@ def log_table(
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
     words = cells.headings(chosen, {}, labels, lang)
     data = table_data("log", [_log_field(name, words[name], log.schema[name]) for name in chosen], _log_rows(log, lang))
-    return cells.presented(rows, words, numeric, data)
+    table = cells.presented(rows, words, numeric, data)
+    return table.tab_stub(groupname_col=by) if by in chosen and log[by].n_unique() > 1 else table
 
 
 def _log_field(name: str, label: str, dtype: pl.DataType) -> DataField:
@@ -348,4 +351,3 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
         all=number(row["links"], lang=lang),
     )
     return Block(Markup("<p>{}</p>").format(words))
-
