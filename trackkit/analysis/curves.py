@@ -135,7 +135,8 @@ def activity(
 def series_events(tables: Measurable, delivery: str | Sequence[str]) -> pl.LazyFrame:
     """Return the dated events (`plausible`) of the three series: `occurred_at`, `series`.
 
-    They are those of a delivery, of several, or with an empty text of all that are not set aside. Transactions of visitors who refused web tracking are left out, as in `measure`.
+    They are those of a delivery, of several, or with an empty text of all that are not set aside. Transactions of
+    visitors who refused web tracking are left out, as in `measure`.
     """
     names = {event_type: name for name, event_type in SERIES.items()}
     event_type = pl.col("event_type").cast(pl.String)

@@ -21,7 +21,7 @@ from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.tables import audience, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
-from trackkit.show.wording import figure, number, percent, plain, short
+from trackkit.show.wording import clipped, figure, number, percent, plain, short
 
 __all__ = [
     "audience",
@@ -277,15 +277,18 @@ def log_table(
     """
     chosen = list(columns or log.columns)
     cells.require(chosen, log.columns)
+    is_grouped = by in chosen and log[by].n_unique() > 1
     rows = [
         {name: cells.log_cell(row[name], timezone, lang, name in cells.OURS) for name in chosen}
+        # great_tables itself escapes the headings of groups
+        | ({by: Markup(clipped(row[by] or say(cells.UNKNOWN, lang), 80))} if is_grouped else {})
         for row in log.iter_rows(named=True)
     ]
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
     words = cells.headings(chosen, {}, labels, lang)
     data = table_data("log", [_log_field(name, words[name], log.schema[name]) for name in chosen], _log_rows(log, lang))
     table = cells.presented(rows, words, numeric, data)
-    return table.tab_stub(groupname_col=by) if by in chosen and log[by].n_unique() > 1 else table
+    return table.tab_stub(groupname_col=by) if is_grouped else table
 
 
 def _log_field(name: str, label: str, dtype: pl.DataType) -> DataField:
