@@ -9,6 +9,7 @@ alike: altair's own renderers need a network, or emit a type that notebooks refu
 
 import dataclasses
 import json
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import polars as pl
 
 from trackkit.errors import RequestError
 from trackkit.language import said, translatable
-from trackkit.show.charts.clock import MINUTES, time_labels
+from trackkit.show.charts.clock import MINUTES, band_labels, time_labels
 from trackkit.show.theme import chart_config, theme
 from trackkit.show.wording import clipped
 
@@ -49,6 +50,7 @@ WHOLE, SHARE, PERCENT = ",.0f", ".2%", "%"  # formats of counts, of fractions, a
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # if counts only go up to 1, tickMinStep still lets 0.5 through
 SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 MOST_ROWS = 20_000  # that a chart draws
+NOTE_LINE = 56  # letters of a line below an axis
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,19 @@ class Numbers:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart."""
+    """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart.
+
+    With `step`, the length of the periods that columns stand for, labels name periods, and always the first one.
+    `note` is said below the axis.
+    """
 
     field: str = "starts_at"
     zone: str = "UTC"
     lang: str = "en"
     least: str = MINUTES
     padding: int = 0
+    step: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -238,13 +246,19 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
     """A time axis with computed labels: a browser only knows its own zone and UTC."""
     ends = [name for name in (axis.field, "ends_at") if name in rows.columns]
     first, last = rows.select(first=pl.col(axis.field).min(), last=pl.max_horizontal(pl.col(ends).max())).row(0)
-    labels = time_labels(first, last, axis.zone, axis.lang, axis.least) if rows.height else []
+    labels: list[tuple[int, str]] = []
+    if rows.height and axis.step:
+        labels = band_labels(first, rows[axis.field].max(), axis.step, axis.zone, axis.lang)  # type: ignore[arg-type]
+    elif rows.height:
+        labels = time_labels(first, last, axis.zone, axis.lang, axis.least)
     places, words = [at for at, _ in labels], [word for _, word in labels]
     expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
     # An expression, since one of Vega's two interpreters does not convert numbers to dates.
-    marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=True)
+    overlap: Any = "greedy" if axis.step else True
+    marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=overlap)
     scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
-    return alt.X(f"{axis.field}:T", title=None, scale=scale, axis=marks)
+    title = textwrap.wrap(axis.note, NOTE_LINE) or None
+    return alt.X(f"{axis.field}:T", title=title, scale=scale, axis=marks)
 
 
 def _colour(series: Series) -> alt.Color:
@@ -298,11 +312,12 @@ def _titled(plot: Plot) -> dict[str, Any]:
 
 def short_labels(names: Sequence[str], widest: int) -> dict[str, Any]:
     """Return options that shorten labels that are too wide: Vega itself would cut inside an emoji."""
-    short = {name: cut for name in names if (cut := _narrow(name, widest)) != name}
+    short = {name: narrow for name in names if (narrow := cut(name, widest)) != name}
     return {"labelExpr": f"{json.dumps(short)}[datum.label] || datum.label"} if short else {}
 
 
-def _narrow(name: str, widest: int) -> str:
+def cut(name: str, widest: int) -> str:
+    """Return a name cut to a width in letters, wide ones counted as two; not inside an emoji."""
     width = 0.0
     for position, letter in enumerate(name):
         width += _width(letter)
