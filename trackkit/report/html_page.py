@@ -29,7 +29,9 @@ from trackkit.report.template import SKIN, Section, Template
 from trackkit.report.vega import file_name, vega
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.charts.canvas import WIDTH
-from trackkit.show.theme import Theme, by_variable, css_variables, theme
+from trackkit.show.data import MIME as DATA
+from trackkit.show.findings import MIME as FINDING
+from trackkit.show.theme import Theme, by_variable, page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 INDEX = "index.html.j2"
@@ -100,7 +102,6 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
     drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
-    style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
     drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
     scripts = [*([] if facts.shared else [vega()]), drawing] if drawn else []
     shared = f"{ASSETS}/{file_name()}" if drawn and facts.shared else ""
@@ -110,11 +111,12 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
         "text": _paragraphs(template.text),
         "header": _header(executed),
         "sections": sections,
-        "style": Markup(style),
+        "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
         "shared": shared,
         "policy": _policy(scripts, shared),
         "report": facts.report,
+        "delivery": plain(facts.parameters.get("delivery") or ""),
         "version": __version__,
         "timezone": facts.timezone,
         "calculated": instant(datetime.now(UTC), facts.timezone, seconds=True, lang=facts.lang),
@@ -132,18 +134,27 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
 
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
     cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
-    pieces = [piece for cell in cells for data in _shown(cell) if (piece := _piece(data, colours, lang))]
+    outputs = [data for cell in cells for data in _shown(cell)]
+    findings = [plain(data[FINDING]["text"]) for data in outputs if FINDING in data]
+    pieces = [piece for data in outputs if FINDING not in data and (piece := _piece(data, colours, lang))]
     for index, piece in enumerate(pieces, 1):
         piece["id"] = f"s{place}-{index}"
     kinds = section.show or ["chart", "table"]
     shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
-    words = {"name": section.name, "title": section.title, "text": _paragraphs(section.text), "width": section.width}
-    return words | {"pieces": shown}
+    return {
+        "name": section.name,
+        "title": section.title,
+        "finding": findings[0] if findings and section.finding else "",
+        "text": _paragraphs(section.text),
+        "width": section.width,
+        "pieces": shown,
+    }
 
 
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
-    """The displayed outputs of a cell; what it printed or warned of is left out."""
-    return [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    """The displayed outputs of a cell; what it printed or warned of is left out, and a None that was displayed."""
+    outputs = [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    return [data for data in outputs if data != {"text/plain": "None"}]
 
 
 def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any] | None:
@@ -151,8 +162,9 @@ def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any]
         return _chart(json.loads(json.dumps(data[CHART])), colours, lang)
     if "text/html" in data:
         html = _without_own_style(data["text/html"])
-        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html))}
-    return {"kind": "table", "empty": False, "text": plain(data.get("text/plain", ""))} if HEADER not in data else None
+        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html)), "data": data.get(DATA)}
+    text = plain(data.get("text/plain", ""))
+    return None if HEADER in data else {"kind": "table", "empty": False, "text": text, "data": None}
 
 
 def _without_own_style(html: str) -> str:

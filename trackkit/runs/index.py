@@ -21,7 +21,8 @@ from trackkit.language import say, speech, tag
 from trackkit.metrics import METRICS
 from trackkit.report import REPORTS
 from trackkit.report.template import SKIN
-from trackkit.show.theme import css_variables, theme
+from trackkit.show.cells import fraction
+from trackkit.show.theme import page_style, theme
 from trackkit.show.wording import figure, instant, plain
 
 HEADLINES = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_rate", "recipient_unsubscribe_rate")
@@ -60,7 +61,7 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str)
     return {
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'",
-        "style": Markup(css_variables(theme()) + resources.find(f"{SKIN}/style.css").read_text("utf-8")),
+        "style": Markup(page_style(theme())),
         "script": Markup(script),
         "titles": {name: _title(name, lang) for name in reports},
         "headlines": [say(METRICS[name].label, lang) for name in HEADLINES],
@@ -122,8 +123,8 @@ def _figure(name: str, fact: Mapping[str, Any], lang: str) -> dict[str, str]:
     if why := fact.get(f"why {name}"):
         return {"value": figure(name, None, lang), "of": "", "why": say(why, lang)}
     parts = (metric.numerator, metric.denominator)
-    of = " / ".join(figure(part, fact[part], lang) for part in parts if part)
-    return {"value": figure(name, fact[name], lang), "of": of, "why": ""}
+    of = fraction(fact[parts[0]], fact[parts[1]], lang) if parts[0] and parts[1] else ""
+    return {"value": figure(name, fact[name], lang, fact[parts[1]] if parts[1] else None), "of": of, "why": ""}
 
 
 def _link(entry: Mapping[str, Any] | None) -> dict[str, str] | None:
