@@ -16,7 +16,7 @@ from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
 
-__all__ = ["activity_over_time", "folded_activity"]
+__all__ = ["activity_over_time", "counterpart", "folded_activity"]
 
 SLOTS = {"half_hour": 48, "hour": 24, "day": 7}  # of a day, of a day, of a week
 ALL_SERIES = "all"
@@ -53,6 +53,17 @@ def folded_activity(
         .with_columns(share=quotient("count", "total"))
         .select("slot", "series", "count", "total", "share", "twice")
     )
+
+
+def counterpart(every: Annotated[str, SLOTS]) -> str:
+    """Return the other interval by which activity is folded: the hours of the day for the days of the week, and vice versa.
+
+    Raises RequestError for an unknown interval.
+
+    >>> counterpart("day"), counterpart("half_hour")
+    ('hour', 'day')
+    """
+    return "hour" if require_word("interval", every, SLOTS) == "day" else "day"
 
 
 def activity_over_time(

@@ -4,23 +4,26 @@ Each function takes a tidy frame of `analysis` or `measure` and returns a `Findi
 saying: too few cases, or no difference beyond chance. A notebook displays it in the section of its card.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS, beyond_chance
-from trackkit.show.cells import OTHERS, label_of, require
+from trackkit.show.cells import OTHERS, RATES, UNKNOWN, label_of, require, spoken
+from trackkit.show.charts.audience import Slot, slot_names
 from trackkit.show.wording import clipped, elapsed, number, percent
 
-__all__ = ["LEAST", "Finding", "above", "fastest_half", "highest", "lowest", "strongest_link"]
+__all__ = ["LEAST", "Finding", "above", "busiest", "fastest_half", "highest", "largest", "limits_kept", "listed"]
+__all__ += ["lowest", "outlier", "strongest_link"]
 
 MIME = "application/vnd.trackkit.finding+json"
 LEAST = 30  # fewer cases than this prove nothing
 LONGEST = 60  # letters of a name in a sentence
 ADDED_ROWS = ("others", "total", "seven")  # rows that are no groups, in frames with a column `row`
+NO_GROUPS = ("others", "total", "seven", "detail", "unlisted")
 Side = Literal["highest", "lowest"]
 
 # What a group does most and least of all, by metric.
@@ -54,6 +57,29 @@ _HALF: Mapping[str, str] = translatable(
         "opens": "Half of the opens came within {time}",
         "clicks": "Half of the clicks came within {time}",
         "transactions": "Half of the transactions came within {time}",
+    }
+)
+# The largest part of a whole, by what is counted.
+_LARGEST: Mapping[str, str] = translatable(
+    {
+        "recipients": "{name}: {part} of {whole} left out ({rate})",
+        "errors": "{name}: {part} of {whole} errors ({rate})",
+        "messages": "“{name}”: {part} of {whole} errors ({rate})",
+        "opens": "{name}: {part} of {whole} opens ({rate})",
+    }
+)
+_DAYS: Mapping[str, str] = translatable(
+    {
+        "opens": "{slot} has most opens: {rate} ({part} of {whole})",
+        "clicks": "{slot} has most clicks: {rate} ({part} of {whole})",
+        "transactions": "{slot} has most transactions: {rate} ({part} of {whole})",
+    }
+)
+_HOURS: Mapping[str, str] = translatable(
+    {
+        "opens": "Most opens come from {slot} on: {rate} ({part} of {whole})",
+        "clicks": "Most clicks come from {slot} on: {rate} ({part} of {whole})",
+        "transactions": "Most transactions come from {slot} on: {rate} ({part} of {whole})",
     }
 )
 
@@ -147,6 +173,80 @@ def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:
         both = {"first": names[0], "second": names[1]}
         return Finding(say("“{first}” and “{second}” took {share} of the clicks each", lang, **both, **words))
     return Finding(say("“{name}” took {share} of the clicks ({clicks} of {total})", lang, name=names[0], **words))
+
+
+def outlier(
+    rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str], RATES], lang: str = "en"
+) -> Finding | None:
+    """Say which group has a rate that is lower, or else higher, than the others beyond chance: of the first such metric.
+
+    In: a frame as for `lowest`, with all the metrics; counts among them are passed over.
+    """
+    rates = [metric for metric in metrics if METRICS[metric].parents]
+    each = (side(rows, column, metric, lang) for metric in rates for side in (lowest, highest))
+    return next((finding for finding in each if finding), None)
+
+
+def limits_kept(
+    rows: pl.DataFrame, column: str, ceilings: Annotated[Mapping[str, float] | None, RATES], lang: str = "en"
+) -> Finding | None:
+    """Say which groups have a rate above what is advised, for the first rate of which there are any; or that none has.
+
+    In: a frame as for `above`, with the rates of `ceilings`.
+    """
+    limits = dict(ceilings or {})
+    is_over = [metric for metric, at in limits.items() if (_groups(rows, column, metric)["rate"] > at).any()]
+    if is_over:
+        return above(rows, column, is_over[0], limits[is_over[0]], lang)
+    checked = [metric for metric in limits if _groups(rows, column, metric).height]
+    return Finding(say("No domain is above what is advised", lang)) if checked and column == "domain" else None
+
+
+def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = "en") -> Finding | None:
+    """Say which group is the largest part of a whole; None below 30 cases, or if the first place is shared.
+
+    In: a frame with a name in `column` and the counts `part` and `whole`, as of `sending.exclusions`,
+    `bounces.bounces`, `bounces.failures` or `audience.opens_by`; further rows, such as the total, are left out.
+
+    >>> rows = pl.DataFrame({"rule": ["Denylisted", "Double"], "recipients": [30, 10], "rejected": 40})
+    >>> largest(rows, "rule", "recipients", "rejected").text
+    'Denylisted: 30 of 40 left out (75.0%)'
+    """
+    require([column, part, whole], rows.columns)
+    is_group = ~pl.col("row").cast(pl.String).is_in(NO_GROUPS) if "row" in rows.columns else pl.lit(True)
+    groups = rows.filter(is_group, pl.col(whole) >= LEAST).sort(part, descending=True, nulls_last=True)
+    groups = groups.filter(pl.col(column).cast(pl.String).ne_missing(OTHERS), pl.col(part) > 0)
+    if groups.is_empty() or (groups.height > 1 and groups[part][0] == groups[part][1]):
+        return None
+    name, counted, of = groups.select(pl.col(column).cast(pl.String), part, whole).row(0)
+    shown = {"part": number(counted, lang=lang), "whole": number(of, lang=lang)}
+    shown |= {"rate": percent(counted / of, lang=lang, of=of)}
+    name = clipped(spoken(name, lang), LONGEST) or say(UNKNOWN, lang)
+    return Finding(say(_LARGEST[part], lang, name=name, **shown))
+
+
+def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
+    """Say on which weekday, or from which time of the day on, most of a series happens; None below 30 events.
+
+    In: the frame of `activities.folded_activity`. If it has another series only, that one is meant.
+    """
+    names = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
+    chosen = series if series in names or not names else names[0]
+    slots = folded.filter(pl.col("series").cast(pl.String) == chosen).sort("count", descending=True)
+    if slots.is_empty() or slots["total"][0] < LEAST or slots["count"][0] == slots["count"][1]:
+        return None
+    slot, count, total = slots.select("slot", "count", "total").row(0)
+    words = {"slot": slot_names(every, lang)[slot], "part": number(count, lang=lang), "whole": number(total, lang=lang)}
+    sentence = (_DAYS if every == "day" else _HOURS)[chosen]
+    return Finding(say(sentence, lang, rate=percent(count / total, lang=lang, of=total), **words))
+
+
+def listed(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
+    """Say how many of all hits a list shows, the newest ones; None if it shows all of them."""
+    if rows.height >= count:
+        return None
+    shown, in_all = number(rows.height, lang=lang), number(count, lang=lang)
+    return Finding(say("The newest {shown} of {count} hits", lang, shown=shown, count=in_all))
 
 
 def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str) -> Finding | None:

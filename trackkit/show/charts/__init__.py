@@ -7,7 +7,7 @@ them are based on `charts.canvas`.
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
@@ -267,11 +267,11 @@ def rate_bars(
 ) -> alt.LayerChart:
     """Draw rates by group, a dot for each rate, in the order of the frame.
 
-    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no dot,
-    and if all are 0 nothing is drawn. A dashed line marks each rate's ceiling in `ceilings`, and what is above is
+    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no dot, a count
+    among the rates none either, and if all are 0 nothing is drawn. A dashed line marks each rate's ceiling in `ceilings`, and what is above is
     written beside its dot; or the rates of `total`, a frame of `measure` with one row.
     """
-    shown = canvas.readable(measured, by)
+    shown, rates = canvas.readable(measured, by), [name for name in rates if METRICS[name].parents]
     rows = pl.concat([_rate_rows(shown, by, name, place, lang, ceilings) for place, name in enumerate(rates)])
     rows = (rows if (rows["rate"] > 0).any() else rows.clear()).drop_nulls("rate")
     names = [say(METRICS[name].label, lang) for name in rates]

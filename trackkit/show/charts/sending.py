@@ -23,7 +23,7 @@ SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_76
 FINE, FINER, LITTLE = ",.2f", ".3~r", 0.1  # formats of figures below TEN, and below LITTLE on axes
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
 MOST_BARS, TEN = 30, 10
-LAST = [OTHERS, "other"]  # groups that stand last, however large
+LAST = [OTHERS, "Other"]  # groups that stand last, however large
 DRAWN = translatable(
     {
         "rule": "Recipients left out by each rule, out of the initial population.",

@@ -53,7 +53,7 @@ def panels(
     base = canvas.canvas(replace(tall, series=series))
     ends = {"x2": "ends_at"} if isinstance(plot.x, canvas.TimeAxis) else {}
     y = alt.Y("bottom:Q", title=plot.y.title, axis=_panel_axis(rows, names, plot.y, lang), scale=_panel_scale(names))
-    drawn = base.mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0).encode(y=y, y2="top:Q", **ends)
+    drawn = base.mark_bar(orient="vertical", cornerRadiusEnd=0).encode(y=y, y2="top:Q", **ends)
     words = pl.DataFrame(
         {"at": [len(names) - place - 0.1 for place in range(len(names))], "head": [heads[name] for name in names]},
         schema={"at": pl.Float64, "head": pl.String},
@@ -164,7 +164,7 @@ def _whole_bar(plot: canvas.Plot) -> alt.Chart:
     assert plot.series
     series = replace(plot.series, legend={"orient": "bottom", "columns": 1, "labelLimit": 320, "symbolOpacity": 1})
     one = replace(plot, series=series, order="place", height=34)
-    bar = canvas.canvas(one).mark_bar(aria=False, cornerRadiusEnd=0, size=28)
+    bar = canvas.canvas(one).mark_bar(cornerRadiusEnd=0, size=28)
     scale = alt.Scale(domain=[0, 1], nice=False)
     axis = alt.Axis(format=canvas.PERCENT, values=[0, 0.25, 0.5, 0.75, 1], grid=False)
     assert isinstance(plot.x, canvas.Numbers)
@@ -186,7 +186,7 @@ def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = ()) -> alt.LayerChart:
     y = alt.Y(f"{plot.y.field}:N", title=None, sort=list(plot.y.names), axis=labels)
     x = plot.x.field
     shapes = alt.Shape(f"{plot.series.field}:N", scale=alt.Scale(domain=list(plot.series.names), range=SHAPES))
-    dots = base.mark_point(aria=False, filled=True, opacity=1, size=DOT).encode(y=y, shape=shapes)
+    dots = base.mark_point(filled=True, opacity=1, size=DOT).encode(y=y, shape=shapes)
     dots.encoding.x.scale = alt.Scale(domainMin=0)
     span = alt.Chart(base.data).mark_rule(strokeWidth=3, color=theme().light.soft, aria=False)
     span = span.transform_aggregate(low=f"min({x})", high=f"max({x})", groupby=[plot.y.field])
