@@ -34,18 +34,18 @@ def test_the_group_that_differs_is_named_with_its_counts_at_hand() -> None:
 
 @pytest.mark.parametrize(
     ("opens", "is_lower"),
-    [(16, True), (17, False)],  # 3 × sqrt(0.3 × 0.7 / 100) = 0.1375, so below 16.25 of 100
+    [(15, True), (16, False)],  # 3 × sqrt((0.3 × 0.7 + 0.01) / 100) = 0.1407, so below 15.93 of 100
 )
 def test_three_standard_errors_are_more_than_chance(opens: int, is_lower: bool) -> None:
     rows = by_domain(("a.example", 30, 100), ("b.example", 30, 100), ("c.example", opens, 100))
     assert (lowest(rows, "domain", "open_rate") is not None) == is_lower
 
 
-def test_one_case_where_others_have_none_is_chance() -> None:
-    rows = by_domain(("a.example", 0, 40), ("b.example", 0, 40), ("c.example", 1, 40), ("d.example", 0, 40))
+def test_two_cases_where_others_have_none_are_chance() -> None:
+    rows = by_domain(("a.example", 0, 40), ("b.example", 0, 40), ("c.example", 2, 40), ("d.example", 0, 40))
     assert highest(rows, "domain", "open_rate") is None
-    rows = by_domain(("a.example", 0, 40), ("b.example", 0, 40), ("c.example", 3, 40), ("d.example", 0, 40))
-    assert text(highest(rows, "domain", "open_rate")) == "c.example opens most: 7.5% (3 of 40)"
+    rows = by_domain(("a.example", 0, 40), ("b.example", 0, 40), ("c.example", 4, 40), ("d.example", 0, 40))
+    assert text(highest(rows, "domain", "open_rate")) == "c.example opens most: 10.0% (4 of 40)"
 
 
 def test_small_unnamed_and_added_groups_say_nothing() -> None:

@@ -40,9 +40,9 @@ _lang = click.option("--lang", default="en", show_default=True, help="Language o
 _assets = click.option(
     "--assets",
     type=click.Choice(["inline", "shared"]),
-    default="inline",
-    show_default=True,
-    help="The script that draws charts: in each page, or once in OUT/assets.",
+    hidden=True,
+    expose_value=False,
+    callback=lambda _, __, value: value and _say_no_assets(),
 )
 _output = click.option(
     "--output",
@@ -297,14 +297,16 @@ def reports(as_json: bool) -> None:
 @_assets
 @click.option("-p", "--parameter", multiple=True, metavar="name=value…", help="A parameter of the report.")
 def render(
-    report: str, store: str, out: Path, delivery: tuple[str, ...], lang: str, assets: str, parameter: tuple[str, ...]
+    report: str, store: str, out: Path, delivery: tuple[str, ...], lang: str, parameter: tuple[str, ...]
 ) -> None:
     """Render one report, one self-contained HTML file per delivery, and print its path."""
     from trackkit.report import render as rendered
+    from trackkit.runs.due import join
 
     parameters = _parameters(parameter)
     for name in delivery or (None,):
-        _print_text(rendered(report, store, out, delivery=name, lang=lang, parameters=parameters, assets=assets))
+        _print_text(rendered(report, store, out, delivery=name, lang=lang, parameters=parameters))
+    join(store, out)
 
 
 @app.command()
@@ -330,14 +332,13 @@ def run(
     scheduler: str | None,
     lang: str,
     fail_on: str | None,
-    assets: str,
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing."""
     from trackkit.runs.due import run as ran
 
     with _progress("Rendering") as progress:
         deliveries = list(delivery) or None
-        summary = ran(store, out, _list(reports), deliveries, since, jobs, lang, progress, assets, scheduler)
+        summary = ran(store, out, _list(reports), deliveries, since, jobs, lang, progress, scheduler)
     _print_text(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)
@@ -593,6 +594,12 @@ def _parameters(texts: tuple[str, ...]) -> dict[str, str]:
         if "=" not in text:
             raise RequestError(f"A parameter is given as name=value, not {text!r}.")
     return dict(text.split("=", 1) for text in texts)
+
+
+def _say_no_assets() -> None:
+    click.echo(
+        "--assets does nothing any more: pages hold their charts as pictures, and no script draws them.", err=True
+    )
 
 
 def _print_text(text: object, file: IO[str] | None = None) -> None:

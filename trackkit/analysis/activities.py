@@ -18,7 +18,7 @@ from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
 
-__all__ = ["activity_over_time", "folded_activity", "weekly_activity"]
+__all__ = ["activity_over_time", "counterpart", "folded_activity", "weekly_activity"]
 
 SLOTS = {"half_hour": 48, "hour": 24, "day": 7}  # of a day, of a day, of a week
 ALL_SERIES = "all"
@@ -105,6 +105,17 @@ def _hours_of_week(first: date | None, last: date | None, zone: str) -> pl.DataF
     hours = [(weekday, hour) for weekday in range(7) for hour in range(24)]
     shown = [(*at, at in twice) for at in hours if not skipped[at] or skipped[at] < of_weekday[at[0]]]
     return pl.DataFrame(shown, {"weekday": pl.Int64, "hour": pl.Int64, "twice": pl.Boolean}, orient="row")
+
+
+def counterpart(every: Annotated[str, SLOTS]) -> str:
+    """Return the other interval by which activity is folded: the hours of the day for the days of the week, and vice versa.
+
+    Raises RequestError for an unknown interval.
+
+    >>> counterpart("day"), counterpart("half_hour")
+    ('hour', 'day')
+    """
+    return "hour" if require_word("interval", every, SLOTS) == "day" else "day"
 
 
 def activity_over_time(

@@ -6,7 +6,7 @@ dated events have a place on a time axis, so totals here are those of dated even
 
 import math
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
 from trackkit.toml import FROM_1
 
-__all__ = ["SERIES", "TENTHS", "activity", "cumulative_activity", "pareto", "time_to_reach"]
+__all__ = ["SERIES", "TENTHS", "activity", "cumulative_activity", "launched", "pareto", "time_to_reach"]
 
 SERIES = {"opens": "opened", "clicks": "clicked", "transactions": "transaction"}
 SERIES_TYPE = pl.Enum(list(SERIES))
@@ -130,6 +130,14 @@ def activity(
         .sort("starts_at", "series")
         .collect()
     )
+
+
+def launched(tables: Measurable, delivery: str) -> datetime | None:
+    """Return when a delivery was launched: its first message, else its planned contact, else its first dated event.
+
+    None if nothing is dated. Raises RequestError for an unknown delivery.
+    """
+    return launch(tables, delivery).at
 
 
 def series_events(tables: Measurable, delivery: str | Sequence[str]) -> pl.LazyFrame:

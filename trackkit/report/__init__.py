@@ -6,7 +6,8 @@ checked before anything runs; a report that fails leaves its failed notebook and
 In the order of the data: `notebook` (the parameters and sections that a notebook declares), `template` (the analyst's
 TOML), `execute` (runs a notebook: `forked` is papermill's engine, `fork_server` and `preload` start the process where
 `shell` runs the cells), `page` (what a notebook opens: tables, template, header), `notes` (caveats as sentences),
-`common` (shared by the reports of one delivery), `html_page` and `vega` (the page), `workers` (reports side by side).
+`common` (shared by the reports of one delivery), `html_page`, `picture` and `svg` (the page and its charts), `workers`
+(reports side by side).
 Beside them: `checks` and `choices` (`trackkit check`), `phrases` (the sentences to translate).
 """
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 __all__ = ["REPORTS", "Page", "Report", "open_page", "render", "report_path", "slug"]
-
-INLINE, SHARED = "inline", "shared"  # where the script that draws charts is kept
 
 
 @dataclass(frozen=True)
@@ -78,17 +77,14 @@ def render(
     delivery: str | None = None,
     lang: str = "en",
     parameters: Mapping[str, Any] | None = None,
-    assets: str = INLINE,
 ) -> Path:
     """Render one report into the folder `out` and return the path of its HTML file, which loads nothing.
 
     `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
-    With `assets="shared"` the script that draws charts stands once in `out`, in `assets/`, and pages need it there.
     The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
     parameter, value, delivery or language; DataError for refused data; ReportError when the notebook fails: it is then
     kept as `<name>.failed.ipynb`, and no page is written.
     """
-    require_assets(assets)
     definition, words, book = _report(report, lang)
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     values = _values(definition, requested, words)
@@ -103,10 +99,7 @@ def render(
 
     executed = execute(_trimmed(book, words), arguments, failed)
     shown_parameters = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
-    facts = PageFacts(report, shown_parameters, values["timezone"], lang, assets == SHARED)
-    page = export(executed, words, facts)
-    if facts.shared:
-        _share(path.parent)
+    page = export(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))
     resources.write_whole(path, page)
     failed.unlink(missing_ok=True)
     return path
@@ -116,13 +109,6 @@ def _platform_zone(store: str | os.PathLike[str]) -> str:
     from trackkit.store import open_store
 
     return open_store(store).timezone
-
-
-def require_assets(assets: str) -> str:
-    """Return where pages have the script that draws charts: "inline", each in itself, or "shared"; refuse others."""
-    if assets not in (INLINE, SHARED):
-        raise RequestError(f"Assets are inline or shared, not {assets!r}.{did_you_mean(str(assets), [INLINE, SHARED])}")
-    return assets
 
 
 def require_report(name: str) -> str:
@@ -203,14 +189,3 @@ def _trimmed(book: NotebookNode, words: Template) -> NotebookNode:
     trimmed = copy.copy(book)
     trimmed["cells"] = kept
     return trimmed
-
-
-def _share(folder: Path) -> None:
-    """Write Vega's bundle into a folder of pages, once."""
-    from trackkit.report.html_page import ASSETS
-    from trackkit.report.vega import file_name, vega
-
-    bundle = folder / ASSETS / file_name()
-    if not bundle.exists():
-        bundle.parent.mkdir(exist_ok=True)
-        resources.write_whole(bundle, vega())

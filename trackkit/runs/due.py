@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 
@@ -21,19 +21,23 @@ from trackkit import __version__, resources
 from trackkit.clock import Asked, moment
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language
 from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
-from trackkit.report import INLINE, REPORTS, require_assets, require_report
+from trackkit.report import REPORTS, require_report
+from trackkit.report.groups import groups
+from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
 from trackkit.runs.index import write_index
 from trackkit.runs.manifest import PLATFORM, Job, Manifest, made_of
+from trackkit.runs.sheets import NO_REPORTS, sheets
 from trackkit.show.theme import theme
 from trackkit.store import Store, answered, open_store
 
-INDEX, LOCK = "index.html", ".lock"
+INDEX, LOCK = NO_REPORTS[0], ".lock"
 Progress = Callable[[int, int, str], None]
 Executor = Callable[[list[Job], str, Path], Generator[tuple[Job, Result], None, None]]
 
@@ -68,7 +72,6 @@ def run(
     jobs: int | None = None,
     lang: str = "en",
     progress: Progress | None = None,
-    assets: str = INLINE,
     scheduler: str | None = None,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
@@ -77,17 +80,16 @@ def run(
     retention stay as they are, unless the delivery is named in `delivery`. `since` keeps deliveries launched on or
     after a date by the platform's clock, or an instant (either may be ISO text). `jobs` reports are rendered at once
     (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers.
-    `assets` is as for `render`. A failed report does not stop the others. Raises RequestError for an unknown report,
-    delivery, date, language or kind of assets, if another run writes to the same folder, or if a worker is not fit.
+    A failed report does not stop the others. Raises RequestError for an unknown report, delivery, date or language, if
+    another run writes to the same folder, or if a worker is not fit.
     """
     require_language(lang)
-    require_assets(assets)
-    theme(), thresholds()  # every page needs both: report an error once, before anything is rendered
+    theme(), thresholds(), groups(lang)  # every page needs them: report an error once, before anything is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        return _run(open_store(store), folder, _selected(reports), delivery, since, execute, lang, assets, progress)
+        return _run(open_store(store), folder, _selected(reports), delivery, since, execute, lang, progress)
 
 
 def _executor(jobs: int | None, scheduler: str | None) -> Executor:
@@ -110,7 +112,6 @@ def _run(
     since: Asked | None,
     execute: Executor,
     lang: str,
-    assets: str,
     progress: Progress | None,
 ) -> RunSummary:
     answered(store, Store.require_whole)
@@ -118,7 +119,7 @@ def _run(
     # A page of a delivery whose logs were removed since cannot be rendered again.
     manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])
     delivery_ids = answered(store, lambda now: deliveries(now, delivery, since))
-    planned = answered(store, lambda now: list(_planned(now, reports, delivery_ids, lang, assets)))
+    planned = answered(store, lambda now: list(_planned(now, reports, delivery_ids, lang)))
     manifest.forget_failures(planned)
     due = [job for job in planned if not manifest.holds(job)]
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
@@ -132,16 +133,37 @@ def _run(
         if job.name not in finished:  # whatever the executor does, a due page is rendered or has failed
             _record(manifest, summary, job, failed("Nobody rendered it."))
     summary.quality = answered(store, lambda now: manifest.judged(now.snapshot(), planned, due))
-    manifest.write()
-    answered(store, lambda now: write_index(now.snapshot(), folder, manifest.entries, lang))
+    manifest.lang = lang
+    answered(store, lambda now: _joined(now.snapshot(), manifest))
     return summary
+
+
+def _joined(tables: Snapshot, manifest: Manifest) -> None:
+    """Let the pages of a folder hang together: write its glossary, its index, and the bars that changed."""
+    dossiers = Dossiers(tables, manifest.folder, sheets(manifest.folder, manifest.entries))
+    write_bars(dossiers)
+    write_index(tables, dossiers, manifest.lang)
+    manifest.write()
+
+
+def join(store: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Write the bars of pages that were rendered into a folder one by one, so that each reaches the others.
+
+    If a run is writing to the folder, nothing is done: it does so at its end.
+    """
+    folder = Path(out)
+    with suppress(RequestError), _locked(folder):
+        manifest = Manifest.read(folder)
+        tables = open_store(store).snapshot()
+        write_bars(Dossiers(tables, folder, sheets(folder, manifest.entries)), index=(folder / INDEX).exists())
+        if manifest.entries:
+            manifest.write()
 
 
 def _record(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -> None:
     if result["status"] == "done" and not (manifest.folder / result["path"]).is_file():
         result = failed("It was rendered, but its page is not in the output folder.")
-    manifest.entries[job.name] = {**asdict(job), **result, "rendered_at": datetime.now(UTC).isoformat()}
-    manifest.save_now_and_then()
+    manifest.record(job, result)
     if result["status"] == "done":
         summary.rendered.append(job.name)
     else:
@@ -161,21 +183,23 @@ def withdraw(
     folder = Path(out)
     with _locked(folder):
         manifest = Manifest.read(folder)
-        files = [
-            path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part") and path.name != INDEX
-        ]
-        withdrawn = sorted(path for path in files if is_concerned(path, path.read_text("utf-8", errors="replace")))
+        ours = [path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part")]
+        files = [path for path in ours if path.name not in NO_REPORTS]
+        withdrawn = sorted(path for path in files if is_concerned(path, without_bar(_text(path))))
         if dry_run or not withdrawn:
             return [path.name for path in withdrawn]
         for path in withdrawn:
             path.unlink()
         names = {path.name for path in withdrawn}
-        remaining = {name: entry for name, entry in manifest.entries.items() if entry.get("path") not in names}
-        lang = max(manifest.entries.values(), key=lambda entry: entry["rendered_at"], default={"lang": "en"})["lang"]
-        manifest.entries = remaining
+        entries = manifest.entries.items()
+        manifest.entries = {name: entry for name, entry in entries if entry.get("path") not in names}
         manifest.write()
-        write_index(open_store(store).snapshot(), folder, remaining, lang)
+        _joined(open_store(store).snapshot(), manifest)
         return sorted(names)
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace")
 
 
 @contextmanager
@@ -209,7 +233,7 @@ def _require(name: str, delivery_ids: list[str]) -> str:
     return name
 
 
-def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: str, assets: str) -> Iterator[Job]:
+def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: str) -> Iterator[Job]:
     """Yield one job per delivery and report, but only one for a report on the whole platform, due after every load."""
     files = {report: made_of(report, lang) for report in reports}
     left_out, watermarks = _left_out_of_averages(store, delivery_ids), store.watermarks
@@ -220,9 +244,9 @@ def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: st
         for report in its_reports:
             if delivery and report in platform_wide:
                 continue
-            parts = [__version__, files[report], lang, store.timezone, load, *([assets] if assets != INLINE else [])]
+            parts = [__version__, files[report], lang, store.timezone, load]
             parts += left_out.get(delivery, []) if report in averaging else []
-            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
+            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
 
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import catalogue_file
 from trackkit.quality import quality, verdict
-from trackkit.report import INLINE
 
 MANIFEST = "manifest.json"
 PLATFORM = "platform"
+OF_FOLDER = ("bar.html.j2", "runs.html.j2", "search.js", "runs.css")  # no page is rendered from these
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,6 @@ class Job:
     lang: str
     parameters: dict[str, Any]
     key: str
-    assets: str = INLINE
 
     @property
     def name(self) -> str:
@@ -39,25 +39,36 @@ class Job:
 class Manifest:
     """The reports in a folder and what each was made from; saved during the run, so that it can be resumed."""
 
-    def __init__(self, folder: Path, entries: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, entries: dict[str, dict[str, Any]], lang: str = "") -> None:
         self.folder, self.entries, self._saved = folder, entries, time.monotonic()
+        self.lang = lang or _last_language(entries)  # of the last run, and of the index
         self.settled: set[str] = set()  # deliveries whose pages stay as they are
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
         """Read the manifest of a folder; an empty one if there is none, or if it is not ours."""
         try:
-            entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["reports"]
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: everything is due
-            entries = {}
-        return cls(folder, entries)
+            content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            return cls(folder, content["reports"], content.get("lang", ""))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours: everything is due
+            return cls(folder, {})
 
     def holds(self, job: Job) -> bool:
         """Return whether the page of a job exists and is up to date."""
         entry = self.entries.get(job.name, {})
         is_current = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
-        exists = is_current and (self.folder / entry["path"]).is_file()
-        return exists and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
+        return is_current and (self.folder / entry["path"]).is_file()
+
+    def record(self, job: Job, result: dict[str, Any]) -> None:
+        """Record the result of a job; a failed one keeps the last good page, with the instant when it was made."""
+        at = datetime.now(UTC).isoformat()
+        entry = {**asdict(job), **result, "rendered_at": at}
+        last = self.entries.get(job.name, {})
+        if result["status"] == "failed" and last.get("path") and (self.folder / last["path"]).is_file():
+            kept = {name: last[name] for name in ("path", "sha256", "rendered_at", "warnings", "bar") if name in last}
+            entry |= {**kept, "failed_at": at}
+        self.entries[job.name] = entry
+        self.save_now_and_then()
 
     def forget_failures(self, planned: list[Job]) -> None:
         """Forget failures of a report as a whole (its files were wrong) if it is now planned for each delivery."""
@@ -89,9 +100,14 @@ class Manifest:
 
     def write(self) -> None:
         """Write the manifest, in one step."""
-        content = {"trackkit": __version__, "reports": dict(sorted(self.entries.items()))}
+        content = {"trackkit": __version__, "lang": self.lang, "reports": dict(sorted(self.entries.items()))}
         resources.write_whole(self.folder / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1))
         self._saved = time.monotonic()
+
+
+def _last_language(entries: dict[str, dict[str, Any]]) -> str:
+    last = max(entries.values(), key=lambda entry: entry.get("rendered_at", ""), default={})
+    return str(last.get("lang", "en"))
 
 
 def made_of(report: str, lang: str) -> str:
@@ -102,6 +118,7 @@ def made_of(report: str, lang: str) -> str:
     for relative in (f"notebooks/reports/{report}.ipynb", *(f"reports_templates/{name}" for name in lists)):
         with suppress(RequestError):  # a missing file is an error when the report is rendered
             digest.update(resources.find(relative).read_bytes())
-    for path in (*sorted(path for path in skin.rglob("*") if path.is_file()), *filter(None, [catalogue_file(lang)])):
+    pages = [path for path in skin.rglob("*") if path.is_file() and path.name not in OF_FOLDER]
+    for path in (*sorted(pages), *filter(None, [catalogue_file(lang)])):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -4,16 +4,16 @@ Each function takes a tidy frame of `analysis` or `measure` and returns a `Findi
 saying: too few cases, or no difference beyond chance. A notebook displays it in the section of its card.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 
 from trackkit.language import say, several, translatable
-from trackkit.metrics import METRICS
-from trackkit.show.cells import OTHERS, label_of, require
-from trackkit.show.charts.audience import slot_names
+from trackkit.metrics import METRICS, beyond_chance
+from trackkit.show.cells import OTHERS, RATES, UNKNOWN, label_of, require, spoken
+from trackkit.show.charts.audience import Slot, slot_names
 from trackkit.show.charts.platform import CalendarPeriod, period_name
 from trackkit.show.wording import clipped, elapsed, number, percent
 
@@ -22,20 +22,24 @@ __all__ = [
     "Finding",
     "above",
     "acts_counted",
+    "busiest",
     "busiest_hour",
     "converted",
     "fastest_half",
     "grown",
     "highest",
+    "largest",
     "largest_loss",
+    "limits_kept",
+    "listed",
     "lowest",
     "most_shared_in",
     "most_shared_on",
     "most_used",
     "most_used_version",
     "most_visited",
-    "newest_hits",
     "opened_of",
+    "outlier",
     "pages_and_sales",
     "strongest_in_message",
     "strongest_link",
@@ -43,9 +47,9 @@ __all__ = [
 
 MIME = "application/vnd.trackkit.finding+json"
 LEAST = 30  # fewer cases than this prove nothing
-ERRORS = 3  # standard errors by which a group differs from the others: among a dozen, chance rarely does
 LONGEST = 60  # letters of a name in a sentence
 ADDED_ROWS = ("others", "total", "seven")  # rows that are no groups, in frames with a column `row`
+NO_GROUPS = ("others", "total", "seven", "detail", "unlisted")
 Side = Literal["highest", "lowest"]
 
 # What a group does most and least of all, by metric.
@@ -79,6 +83,29 @@ _HALF: Mapping[str, str] = translatable(
         "opens": "Half of the opens came within {time}",
         "clicks": "Half of the clicks came within {time}",
         "transactions": "Half of the transactions came within {time}",
+    }
+)
+# The largest part of a whole, by what is counted.
+_LARGEST: Mapping[str, str] = translatable(
+    {
+        "recipients": "{name}: {part} of {whole} left out ({rate})",
+        "errors": "{name}: {part} of {whole} errors ({rate})",
+        "messages": "“{name}”: {part} of {whole} errors ({rate})",
+        "opens": "{name}: {part} of {whole} opens ({rate})",
+    }
+)
+_DAYS: Mapping[str, str] = translatable(
+    {
+        "opens": "{slot} has most opens: {rate} ({part} of {whole})",
+        "clicks": "{slot} has most clicks: {rate} ({part} of {whole})",
+        "transactions": "{slot} has most transactions: {rate} ({part} of {whole})",
+    }
+)
+_HOURS: Mapping[str, str] = translatable(
+    {
+        "opens": "Most opens come from {slot} on: {rate} ({part} of {whole})",
+        "clicks": "Most clicks come from {slot} on: {rate} ({part} of {whole})",
+        "transactions": "Most transactions come from {slot} on: {rate} ({part} of {whole})",
     }
 )
 
@@ -173,7 +200,7 @@ def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:
     names = [clipped(name, LONGEST) for name in first["link"]]
     clicks, total = first["clicks"][0], first["total"][0]
     words = {
-        "share": percent(clicks / total, 1, lang),
+        "share": percent(clicks / total, lang=lang, of=total),
         "clicks": number(clicks, lang=lang),
         "total": number(total, lang=lang),
     }
@@ -325,16 +352,6 @@ def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
     )
 
 
-def newest_hits(log: pl.DataFrame, total: int, lang: str = "en") -> Finding | None:
-    """Say how many of all hits a log shows; None if it is empty. In: the frame of `logs.tracking_log`."""
-    if not log.height:
-        return None
-    count = number(total, lang=lang)
-    if log.height == total:
-        return Finding(several("{count} hit, the newest first", "{count} hits, the newest first", total, lang))
-    return Finding(say("The newest {shown} of {count} hits", lang, shown=number(log.height, lang=lang), count=count))
-
-
 def opened_of(sent: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many of the messages of one recipient were opened and clicked; None for those of several.
 
@@ -374,23 +391,91 @@ def _path_name(row: Mapping[str, Any]) -> str:
     return clipped(" · ".join(word for word in (row["web_application"], row["goal"]) if word), LONGEST)
 
 
+def outlier(
+    rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str], RATES], lang: str = "en"
+) -> Finding | None:
+    """Say which group has a rate that is lower, or else higher, than the others beyond chance: of the first such metric.
+
+    In: a frame as for `lowest`, with all the metrics; counts among them are passed over.
+    """
+    rates = [metric for metric in metrics if METRICS[metric].parents]
+    each = (side(rows, column, metric, lang) for metric in rates for side in (lowest, highest))
+    return next((finding for finding in each if finding), None)
+
+
+def limits_kept(
+    rows: pl.DataFrame, column: str, ceilings: Annotated[Mapping[str, float] | None, RATES], lang: str = "en"
+) -> Finding | None:
+    """Say which groups have a rate above what is advised, for the first rate of which there are any; or that none has.
+
+    In: a frame as for `above`, with the rates of `ceilings`.
+    """
+    limits = dict(ceilings or {})
+    is_over = [metric for metric, at in limits.items() if (_groups(rows, column, metric)["rate"] > at).any()]
+    if is_over:
+        return above(rows, column, is_over[0], limits[is_over[0]], lang)
+    checked = [metric for metric in limits if _groups(rows, column, metric).height]
+    return Finding(say("No domain is above what is advised", lang)) if checked and column == "domain" else None
+
+
+def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = "en") -> Finding | None:
+    """Say which group is the largest part of a whole; None below 30 cases, or if the first place is shared.
+
+    In: a frame with a name in `column` and the counts `part` and `whole`, as of `sending.exclusions`,
+    `bounces.bounces`, `bounces.failures` or `audience.opens_by`; further rows, such as the total, are left out.
+
+    >>> rows = pl.DataFrame({"rule": ["Denylisted", "Double"], "recipients": [30, 10], "rejected": 40})
+    >>> largest(rows, "rule", "recipients", "rejected").text
+    'Denylisted: 30 of 40 left out (75.0%)'
+    """
+    require([column, part, whole], rows.columns)
+    is_group = ~pl.col("row").cast(pl.String).is_in(NO_GROUPS) if "row" in rows.columns else pl.lit(True)
+    groups = rows.filter(is_group, pl.col(whole) >= LEAST).sort(part, descending=True, nulls_last=True)
+    groups = groups.filter(pl.col(column).cast(pl.String).ne_missing(OTHERS), pl.col(part) > 0)
+    if groups.is_empty() or (groups.height > 1 and groups[part][0] == groups[part][1]):
+        return None
+    name, counted, of = groups.select(pl.col(column).cast(pl.String), part, whole).row(0)
+    shown = {"part": number(counted, lang=lang), "whole": number(of, lang=lang)}
+    shown |= {"rate": percent(counted / of, lang=lang, of=of)}
+    name = clipped(spoken(name, lang), LONGEST) or say(UNKNOWN, lang)
+    return Finding(say(_LARGEST[part], lang, name=name, **shown))
+
+
+def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
+    """Say on which weekday, or from which time of the day on, most of a series happens; None below 30 events.
+
+    In: the frame of `activities.folded_activity`. If it has another series only, that one is meant.
+    """
+    names = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
+    chosen = series if series in names or not names else names[0]
+    slots = folded.filter(pl.col("series").cast(pl.String) == chosen).sort("count", descending=True)
+    if slots.is_empty() or slots["total"][0] < LEAST or slots["count"][0] == slots["count"][1]:
+        return None
+    slot, count, total = slots.select("slot", "count", "total").row(0)
+    words = {"slot": slot_names(every, lang)[slot], "part": number(count, lang=lang), "whole": number(total, lang=lang)}
+    sentence = (_DAYS if every == "day" else _HOURS)[chosen]
+    return Finding(say(sentence, lang, rate=percent(count / total, lang=lang, of=total), **words))
+
+
+def listed(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
+    """Say how many of all hits a list shows, the newest ones; None if it shows all of them."""
+    if rows.height >= count:
+        return None
+    shown, in_all = number(rows.height, lang=lang), number(count, lang=lang)
+    return Finding(say("The newest {shown} of {count} hits", lang, shown=shown, count=in_all))
+
+
 def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str) -> Finding | None:
     groups = _groups(rows, column, metric)
     groups = groups.reverse() if side == "lowest" else groups
     if groups.height < 3 or groups["rate"][0] == groups["rate"][1]:
         return None
     first, middle = groups.row(0, named=True), groups["rate"].median()
-    if not isinstance(middle, float) or not _differs(first["rate"], middle, first["whole"]):
+    if not isinstance(middle, float) or not beyond_chance(first["rate"], middle, first["whole"]):
         return None
     sentences = _MOST if side == "highest" else _LEAST
     words = {"label": label_of(metric, lang)} if metric not in sentences else {}
     return Finding(say(sentences.get(metric, sentences[""]), lang, **words, **_words(first, lang)))
-
-
-def _differs(rate: float, usual: float, cases: int) -> bool:
-    """Whether a rate of so many cases is further from the usual one than chance explains."""
-    variance = max(usual * (1 - usual), 1 / cases) / cases  # if nearly none or all is usual, one case more is chance
-    return (rate - usual) ** 2 >= ERRORS**2 * variance
 
 
 def _groups(rows: pl.DataFrame, column: str, metric: str) -> pl.DataFrame:
@@ -407,5 +492,5 @@ def _groups(rows: pl.DataFrame, column: str, metric: str) -> pl.DataFrame:
 
 
 def _words(row: Mapping[str, Any], lang: str) -> dict[str, str]:
-    shown = {"rate": percent(row["rate"], 1, lang), "name": clipped(row["name"], LONGEST)}
+    shown = {"rate": percent(row["rate"], lang=lang, of=row["whole"]), "name": clipped(row["name"], LONGEST)}
     return shown | {part: number(row[part], lang=lang) for part in ("part", "whole")}

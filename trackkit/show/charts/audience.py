@@ -12,16 +12,17 @@ from babel.dates import get_day_names
 from trackkit.language import said, say, several, translatable
 from trackkit.schema import MAIL_PROXY
 from trackkit.show.cells import OTHERS, UNKNOWN, OneOf
-from trackkit.show.charts import canvas
+from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.charts.labels import ends, room_for
 from trackkit.show.theme import theme
-from trackkit.show.wording import number
+from trackkit.show.wording import number, percent
 
 __all__ = [
     "Measured",
     "Slot",
     "folded_columns",
+    "kinds_bar",
     "opens_bars",
     "slot_names",
     "slots_named",
@@ -73,8 +74,8 @@ def folded_columns(
     measured: Measured = "share",
     labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
-) -> alt.Chart:
-    """Draw when in the week or the day each series happens, with columns side by side.
+) -> alt.LayerChart:
+    """Draw when in the week or the day each series happens, in a panel for each series.
 
     In: the frame of `activities.folded_activity`. `measured` is "share" (of the total of each series, so that few
     transactions are visible beside many opens) or "count". A series without events is not drawn.
@@ -85,8 +86,8 @@ def folded_columns(
         when=pl.col("slot").replace_strict(words, return_dtype=pl.String)
     )
     axes = {
-        "share": canvas.Numbers("share", say("Share of the total", lang), canvas.PERCENT, is_count=False),
-        "count": canvas.Numbers("count", say("Events", lang)),
+        "share": canvas.Numbers("share", None, canvas.PERCENT, is_count=False),
+        "count": canvas.Numbers("count"),
     }
     plot = canvas.Plot(
         rows,
@@ -95,14 +96,23 @@ def folded_columns(
         y=axes[measured],
         tips=canvas.tips(lang, when="When", name="Series", count="Events", total="Total", share="Share"),
         series=canvas.series_colours(labels, lang),
-        beside="place",
     )
-    return canvas.columns(plot)
+    return shapes.panels(plot, _with_totals(rows, measured, lang), measured == "share", lang)
+
+
+def _with_totals(rows: pl.DataFrame, measured: Measured, lang: str) -> dict[str, str]:
+    """What stands above the panel of each series: of how many events it shows the shares."""
+    totals = rows.select("name", "total").unique().rows()
+    if measured == "count":
+        return {name: name for name, _ in totals}
+    return {
+        name: say("{series}, share of {total}", lang, series=name, total=number(n, lang=lang)) for name, n in totals
+    }
 
 
 def opens_bars(
     opens: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(KINDS)] = None, lang: str = "en"
-) -> alt.Chart:
+) -> alt.LayerChart:
     """Draw opens by name, the most first, each bar divided into computers, mobiles and unknown devices.
 
     In: the frame of `audience.opens_by`.
@@ -115,19 +125,43 @@ def opens_bars(
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
     colours = theme().light.series
-    legend = {"columns": 2}
     plot = canvas.Plot(
         rows,
         say("Opens of each name, on computers, on mobiles and on unknown devices.", lang),
-        x=canvas.Numbers("count", say("Sum of opens", lang), stacked=True),
-        y=canvas.Names("label", named["label"].to_list(), 26),
+        x=canvas.Numbers("count", stacked=True),
+        y=canvas.Names("label", named["label"].to_list()),
         tips=canvas.tips(
             lang, label="Name", kind="Device", count="Value", opens="Opens of the name", total="Sum of opens"
         ),
-        series=canvas.Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]], legend),
+        series=canvas.Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]]),
         order="place",
     )
-    return canvas.bars(plot, 16)
+    said_beside = [
+        f"{number(opens, lang=lang)} ({percent(share, 1, lang)})"
+        for opens, share in named.select("opens", share=pl.col("opens") / pl.col("total")).rows()
+    ]
+    figures = named.select(name="label", end="opens", said=pl.Series(said_beside, dtype=pl.String))
+    return shapes.labelled_bars(plot, figures)
+
+
+def kinds_bar(
+    opens: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(KINDS)] = None, lang: str = "en"
+) -> alt.Chart:
+    """Draw the opens on computers, on mobiles and on unknown devices as one bar from 0 to 100 %.
+
+    In: the frame of `audience.opens_by`.
+    """
+    words = said(KINDS, lang) | dict(labels or {})
+    total = opens.filter(pl.col("row").cast(pl.String) == "total", pl.col("total") > 0)
+    parts = total.unpivot(list(KINDS), index="total", variable_name="indicator", value_name="count")
+    parts = parts.select(
+        place=pl.int_range(pl.len()),
+        indicator=pl.col("indicator").replace_strict(words, return_dtype=pl.String),
+        count="count",
+        whole="total",
+        share=pl.col("count") / pl.col("total"),
+    )
+    return shapes.parts_bar(parts, say("Opens on computers, on mobiles and on unknown devices.", lang), lang)
 
 
 def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:

@@ -9,6 +9,7 @@ alike: altair's own renderers need a network, or emit a type that notebooks refu
 
 import dataclasses
 import json
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,9 @@ import polars as pl
 
 from trackkit.errors import RequestError
 from trackkit.language import said, translatable
-from trackkit.show.charts.clock import MINUTES, time_labels
+from trackkit.show.charts import behind
+from trackkit.show.charts.clock import MINUTES, band_labels, time_labels
+from trackkit.show.data import MIME as DATA
 from trackkit.show.theme import chart_config, theme
 from trackkit.show.wording import clipped
 
@@ -49,6 +52,7 @@ WHOLE, SHARE, PERCENT = ",.0f", ".2%", "%"  # formats of counts, of fractions, a
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # if counts only go up to 1, tickMinStep still lets 0.5 through
 SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 MOST_ROWS = 20_000  # that a chart draws
+NOTE_LINE = 56  # letters of a line below an axis
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class TimeAxis:
     """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart.
 
     `room` is the part of the axis, from 0 to 1, after the last instant, for words at the ends of lines.
+    With `step`, the length of the periods that columns stand for, labels name periods, and always the first one.
+    `note` is said below the axis.
     """
 
     field: str = "starts_at"
@@ -80,6 +86,8 @@ class TimeAxis:
     least: str = MINUTES
     padding: int = 0
     room: float = 0
+    step: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,7 @@ def bars(plot: Plot, size: int | None = None, **options: Any) -> alt.Chart:
     assert isinstance(plot.y, Names)
     options |= {"size": size} if size else {}
     sized = replace(plot, height=plot.y.size * max(2, len(plot.y.names)))
-    chart: alt.Chart = canvas(sized).mark_bar(aria=False, **options)
+    chart: alt.Chart = canvas(sized).mark_bar(**options)
     return chart
 
 
@@ -143,18 +151,19 @@ def columns(plot: Plot) -> alt.Chart:
     if plot.rows.height > MOST_ROWS:
         raise RequestError(f"A chart of {plot.rows.height:,} columns cannot be read: take longer periods.")
     if isinstance(plot.x, Names):
-        by_name: alt.Chart = canvas(plot).mark_bar(aria=False, cornerRadiusEnd=0)
+        by_name: alt.Chart = canvas(plot).mark_bar(cornerRadiusEnd=0)
         return by_name
     stacked = canvas(replace(plot, order="place"))
-    by_the_clock: alt.Chart = stacked.mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0).encode(x2="ends_at")
+    by_the_clock: alt.Chart = stacked.mark_bar(orient="vertical", cornerRadiusEnd=0).encode(x2="ends_at")
     return by_the_clock
 
 
 def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
-    """Draw lines, or, with `area`, the areas below them with that opacity."""
+    """Draw lines, whose points carry their values unseen, or, with `area`, the areas below them with that opacity."""
     base = canvas(plot)
+    points = alt.OverlayMarkDef(opacity=0, size=60)
     chart: alt.Chart = (
-        base.mark_line(aria=False, **options) if area is None else base.mark_area(aria=False, opacity=area)
+        base.mark_line(point=points, **options) if area is None else base.mark_area(aria=False, opacity=area)
     )
     return chart
 
@@ -162,7 +171,7 @@ def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
 def dots(plot: Plot, sized_by: str, scale: alt.Scale, **options: Any) -> alt.Chart:
     """Draw dots, sized by the column `sized_by` on a scale."""
     size = alt.Size(f"{sized_by}:Q", scale=scale, legend=None)
-    chart: alt.Chart = canvas(plot).mark_circle(aria=False, **options).encode(size=size)
+    chart: alt.Chart = canvas(plot).mark_circle(**options).encode(size=size)
     return chart
 
 
@@ -260,16 +269,22 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
     """A time axis with computed labels: a browser only knows its own zone and UTC."""
     ends = [name for name in (axis.field, "ends_at") if name in rows.columns]
     first, last = rows.select(first=pl.col(axis.field).min(), last=pl.max_horizontal(pl.col(ends).max())).row(0)
-    labels = time_labels(first, last, axis.zone, axis.lang, axis.least) if rows.height else []
+    labels: list[tuple[int, str]] = []
+    if rows.height and axis.step:
+        labels = band_labels(first, rows[axis.field].max(), axis.step, axis.zone, axis.lang)  # type: ignore[arg-type]
+    elif rows.height:
+        labels = time_labels(first, last, axis.zone, axis.lang, axis.least)
     places, words = [at for at, _ in labels], [word for _, word in labels]
     expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
     # An expression, since one of Vega's two interpreters does not convert numbers to dates.
-    marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=True)
+    overlap: Any = "greedy" if axis.step else True
+    marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=overlap)
     options: dict[str, Any] = {"padding": axis.padding} if axis.padding else {}
     if axis.room and rows.height:
         options |= {"domain": [first, first + max(1, last - first) / (1 - axis.room)], "nice": False}
     scale = alt.Scale(type="utc", **options)
-    return alt.X(f"{axis.field}:T", title=None, scale=scale, axis=marks)
+    title = textwrap.wrap(axis.note, NOTE_LINE) or None
+    return alt.X(f"{axis.field}:T", title=title, scale=scale, axis=marks)
 
 
 def _colour(series: Series) -> alt.Color:
@@ -323,11 +338,12 @@ def _titled(plot: Plot) -> dict[str, Any]:
 
 def short_labels(names: Sequence[str], widest: int) -> dict[str, Any]:
     """Return options that shorten labels that are too wide: Vega itself would cut inside an emoji."""
-    short = {name: cut for name in names if (cut := _narrow(name, widest)) != name}
+    short = {name: narrow for name in names if (narrow := cut(name, widest)) != name}
     return {"labelExpr": f"{json.dumps(short)}[datum.label] || datum.label"} if short else {}
 
 
-def _narrow(name: str, widest: int) -> str:
+def cut(name: str, widest: int) -> str:
+    """Return a name cut to a width in letters, wide ones counted as two; not inside an emoji."""
     width = 0.0
     for position, letter in enumerate(name):
         width += _width(letter)
@@ -343,7 +359,8 @@ def _width(letter: str) -> float:
 
 
 def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
-    return {MIME: spec, "text/plain": spec.get("description", "chart")}
+    """A chart for JupyterLab, its figures for pages, and its sentence."""
+    return {MIME: spec, DATA: behind.table(spec), "text/plain": spec.get("description", "chart")}
 
 
 @alt.theme.register("trackkit", enable=True)
