@@ -35,6 +35,7 @@ from trackkit.show.charts import behind
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.data import MIME as DATA
 from trackkit.show.findings import MIME as FINDING
+from trackkit.show.tables.message import ON_PAGE
 from trackkit.show.theme import Theme, page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain
 
@@ -43,6 +44,7 @@ SCRIPTS = {
     "charts.js": "pictures",
     "download.js": "data",
     "tables.js": "is_table",
+    "hotclicks.js": "is_marked",
 }  # each for pages with a piece that has this
 MOST_ROWS = 200  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
@@ -192,6 +194,8 @@ def _piece(
     common = {"id": name, "data": data.get(DATA), "table": None, "is_table": False}
     if CHART in data:
         return common | _chart(data[CHART], colours, half, name, lang)
+    if ON_PAGE in data:  # a message, whose badges and links show each other
+        return common | {"kind": "table", "html": Markup(data[ON_PAGE]), "empty": False, "is_marked": True}
     if "text/html" in data:
         html = data["text/html"]
         shown = {"html": on_page(html, title, lang, data.get(DATA)), "is_table": is_table(html)}

@@ -4,7 +4,7 @@ The header says what the report is about, how far the data goes, and what its fi
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -82,6 +82,11 @@ class Page:
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
         return self.template[name]
+
+    def varying(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns of a log without those that the page has in its header: its recipient, its delivery."""
+        known = {"recipient_id": self.recipient, "document": self.delivery}
+        return [name for name in columns if not known.get(name)] or list(columns)
 
     @cached_property
     def unseen(self) -> dict[str, Kinds]:
