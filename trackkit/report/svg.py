@@ -24,7 +24,7 @@ _NAMES = (
     "stop",
 )
 _TAGS = {f"{_SPACE}{name}": f"{_SPACE}{name}" for name in _NAMES} | {f"{_SPACE}a": f"{_SPACE}g"}
-_GEOMETRY = {"transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "viewBox"}
+_GEOMETRY = {"transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "dx", "dy", "r", "width", "height", "viewBox"}
 # Attributes that elements take over from the group around them.
 _INHERITED = {
     "fill",
