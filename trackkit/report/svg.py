@@ -14,7 +14,7 @@ _TAGS = {
     f"{_SPACE}{name}": f"{_SPACE}{name}"
     for name in ("g", "defs", "clipPath", "linearGradient", "radialGradient", *_SHAPES)
 } | {f"{_SPACE}a": f"{_SPACE}g"}
-_GEOMETRY = {"transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height"}
+_GEOMETRY = {"transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "dx", "dy", "r", "width", "height"}
 # Attributes that elements take over from the group around them.
 _INHERITED = {
     "fill",

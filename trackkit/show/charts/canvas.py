@@ -251,7 +251,7 @@ def _channel(plot: Plot, axis: Axis, channel: type[alt.X] | type[alt.Y]) -> Any:
             return channel(f"{name}:N", title=None, sort=list(names), axis=labels)
         case Names(name, names):
             scale = alt.Scale(domain=list(names), paddingInner=0.2)
-            labels = alt.Axis(labelAngle=0, labelOverlap=True)
+            labels = alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=8)
             return channel(f"{name}:N", title=None, sort=list(names), scale=scale, axis=labels)
     return _number_axis(axis, channel)
 
