@@ -6,7 +6,8 @@ checked before anything runs; a report that fails leaves its failed notebook and
 In the order of the data: `notebook` (the parameters and sections that a notebook declares), `template` (the analyst's
 TOML), `execute` (runs a notebook: `forked` is papermill's engine, `fork_server` and `preload` start the process where
 `shell` runs the cells), `page` (what a notebook opens: tables, template, header), `notes` (caveats as sentences),
-`common` (shared by the reports of one delivery), `html_page` and `vega` (the page), `workers` (reports side by side).
+`common` (shared by the reports of one delivery), `html_page` and `vega` (the page), `formats` (the same as other
+files), `workers` (reports side by side), `preview` (one report, again after each change).
 Beside them: `checks` and `choices` (`trackkit check`), `phrases` (the sentences to translate).
 """
 
@@ -17,7 +18,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from trackkit import resources
 from trackkit.engine.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.report import fork_server, notebook
+from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
 from trackkit.report.template import ParameterChoice, Template, template
@@ -79,16 +81,20 @@ def render(
     lang: str = "en",
     parameters: Mapping[str, Any] | None = None,
     assets: str = INLINE,
+    formats: str | Sequence[str] = HTML,
 ) -> Path:
     """Render one report into the folder `out` and return the path of its HTML file, which loads nothing.
 
     `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
+    `formats` are further files beside the page, of the same stem: "pdf", "xlsx", "ods", "csv", "parquet", "eml", as a
+    list or separated by commas; those of an earlier rendering that are not named are removed.
     With `assets="shared"` the script that draws charts stands once in `out`, in `assets/`, and pages need it there.
     The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
-    parameter, value, delivery or language; DataError for refused data; ReportError when the notebook fails: it is then
-    kept as `<name>.failed.ipynb`, and no page is written.
+    parameter, value, delivery, format or language, or for pdf without a browser; DataError for refused data;
+    ReportError when the notebook fails: it is then kept as `<name>.failed.ipynb`, and no page is written.
     """
     require_assets(assets)
+    chosen = require_formats(formats)
     definition, words, book = _report(report, lang)
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     values = _values(definition, requested, words)
@@ -99,15 +105,16 @@ def render(
     arguments = {"store": str(store), "lang": lang, **values}
     fork_server.start()  # it imports while this process does
     from trackkit.report.execute import execute
-    from trackkit.report.html_page import PageFacts, export
+    from trackkit.report.html_page import PageFacts, contents, written
 
     executed = execute(_trimmed(book, words), arguments, failed)
     shown_parameters = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
     facts = PageFacts(report, shown_parameters, values["timezone"], lang, assets == SHARED)
-    page = export(executed, words, facts)
+    page = contents(executed, words, facts)
+    html = written(page)
     if facts.shared:
         _share(path.parent)
-    resources.write_whole(path, page)
+    write(page, html, path, chosen)
     failed.unlink(missing_ok=True)
     return path
 

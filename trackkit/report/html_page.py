@@ -23,6 +23,7 @@ from nbformat import NotebookNode
 from trackkit import __version__, resources
 from trackkit.errors import ReportError
 from trackkit.language import SOURCE, say, speech, tag
+from trackkit.metrics import METRICS
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.template import SKIN, Section, Template
@@ -33,6 +34,8 @@ from trackkit.show.theme import Theme, by_variable, css_variables, theme
 from trackkit.show.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 INDEX = "index.html.j2"
+Contents = Mapping[str, Any]  # of a page, as `contents` returns them
+DATA = "application/vnd.trackkit.table+json"
 ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
@@ -40,6 +43,7 @@ _STYLE_ELEMENT = re.compile(r"<style>.*?</style>", re.DOTALL)
 # Keys whose text may come from a log, even if it looks like a colour.
 _TEXT_KEYS = ("domain", "sort", "title", "text", "description")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
+_METRIC = re.compile(r'data-metric="(\w+)"')
 _OUR_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
 
 
@@ -59,10 +63,14 @@ def export(executed: NotebookNode, template: Template, facts: PageFacts) -> str:
 
     Raises ReportError when the page's own template (`index.html.j2`) is wrong.
     """
-    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), facts.lang)
-    page = _page(executed, template, facts)
+    return written(contents(executed, template, facts))
+
+
+def written(page: Contents) -> str:
+    """Return the page with these `contents`; ReportError as `export`."""
+    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), page["locale"])
     try:
-        return environment.get_template(INDEX).render(nb=executed, resources={"page": page})
+        return environment.get_template(INDEX).render(resources={"page": page})
     except TemplateError as error:
         where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
         raise ReportError(f"{SKIN}/{INDEX}{where}: {error}.") from None
@@ -93,9 +101,9 @@ def script_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
-    """Everything that the template of the page may show; plain data only."""
-    colours = theme()
+def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
+    """Return everything that the template of the page, or another format, may show; plain data only."""
+    colours, now = theme(), datetime.now(UTC)
     sections = [
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
@@ -117,7 +125,9 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
         "report": facts.report,
         "version": __version__,
         "timezone": facts.timezone,
-        "calculated": instant(datetime.now(UTC), facts.timezone, seconds=True, lang=facts.lang),
+        "locale": facts.lang,
+        "calculated_at": now,
+        "calculated": instant(now, facts.timezone, seconds=True, lang=facts.lang),
         "parameters": {name: plain(value) for name, value in facts.parameters.items()},
     }
 
@@ -147,11 +157,12 @@ def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
 
 
 def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any] | None:
+    carried = {"data": data[DATA]} if DATA in data else {}
     if CHART in data:
-        return _chart(json.loads(json.dumps(data[CHART])), colours, lang)
+        return _chart(json.loads(json.dumps(data[CHART])), colours, lang) | carried
     if "text/html" in data:
         html = _without_own_style(data["text/html"])
-        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html))}
+        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html)), **carried}
     return {"kind": "table", "empty": False, "text": plain(data.get("text/plain", ""))} if HEADER not in data else None
 
 
@@ -215,6 +226,14 @@ def _cell(value: Any, field: Mapping[str, Any], lang: str) -> str:
     if number_format is None:
         return format(value, field["format"])
     return (percent if number_format["kind"] == "%" else number)(value, int(number_format["decimals"]), lang)
+
+
+def metrics_shown(page: Contents) -> list[str]:
+    """Return the metrics that the pieces of a page name, in their order: those whose definitions a reader may need."""
+    pieces = [piece for section in page["sections"] for piece in section["pieces"]]
+    columns = [column["name"] for piece in pieces if piece.get("data") for column in piece["data"]["columns"]]
+    named = [name for piece in pieces for name in _METRIC.findall(str(piece.get("html", "")))]
+    return [name for name in dict.fromkeys([*named, *columns]) if name in METRICS]
 
 
 def _paragraphs(text: str) -> list[str]:

@@ -1,0 +1,188 @@
+"""A page as an unsent e-mail: its answer, charts as inline images, tables cut short, in HTML and in plain text.
+
+Mail programs drop scripts, SVG and most style sheets, and some cut a message above 100 kB: so simple tables with their
+styles inline, and pictures beside them in the same message. It names no sender and no reader, and nobody sends it here.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from functools import lru_cache
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from trackkit import resources
+from trackkit.language import say, speech
+from trackkit.report.html_page import Contents
+from trackkit.report.template import SKIN
+from trackkit.show.theme import by_variable, theme
+from trackkit.show.wording import NOT_AVAILABLE, clipped, instant, number, percent
+
+TEMPLATE = "mail.html.j2"
+MOST_BYTES = 95_000  # of HTML: above 100 kB some programs cut a message
+ROWS = (12, 6, 3, 0)  # rows of each table: fewer if the message would be too long
+MOST_COLUMNS, LONGEST = 6, 90
+SCALE = 2  # pixels of a picture for one of the message
+_TAG, _GAPS = re.compile(r"<(style|script|svg)\b.*?</\1>|<[^>]+>", re.DOTALL), re.compile(r"\s+")
+
+
+def eml(contents: Contents) -> bytes:
+    """Return the message: subject, HTML with its pictures, and plain text; `To` is empty and `X-Unsent` is 1.
+
+    The subject is the title of the report and what it is about, on one line whatever a log says. The same page gives
+    the same bytes but for "Calculated". Raises ReportError as the page does.
+    """
+    pictures = dict(_pictures(contents))
+    message = EmailMessage(policy=SMTP)
+    about = filter(None, (contents["title"], contents["header"]["heading"]))
+    message["Subject"] = clipped(_GAPS.sub(" ", " · ".join(about)), 200)
+    message["To"] = ""
+    message["X-Unsent"] = "1"
+    message.set_content(as_text(contents))
+    message.add_alternative(html(contents, list(pictures)), subtype="html")
+    related: Any = list(message.iter_parts())[1]
+    for name, png in pictures.items():
+        related.add_related(png, "image", "png", cid=f"<{_cid(name)}>", filename=f"{name}.png", disposition="inline")
+    for place, part in enumerate(part for part in message.walk() if part.is_multipart()):
+        digest = hashlib.sha256("".join([*pictures, str(message["Subject"])]).encode()).hexdigest()
+        part.set_boundary(f"=_{place}_{digest[:32]}")  # else another one each time
+    return message.as_bytes()
+
+
+def _cid(name: str) -> str:
+    return f"{name}@trackkit.invalid"
+
+
+def _pictures(contents: Contents) -> Iterator[tuple[str, bytes]]:
+    """Yield the charts of a page as pictures, by the id of their piece."""
+    for section in contents["sections"]:
+        for piece in section["pieces"]:
+            if piece["kind"] == "chart" and not piece["empty"]:
+                yield piece["id"], _png(piece)
+
+
+def _png(piece: Mapping[str, Any]) -> bytes:
+    """Draw a chart in the light colours of the theme."""
+    import vl_convert
+
+    light = {variable: colour for colour, variable in by_variable(theme()).items()}
+    if "svg" in piece:
+        return bytes(vl_convert.svg_to_png(_in_colours(str(piece["svg"]), light), scale=SCALE))
+    spec = json.loads(_in_colours(json.dumps(piece["spec"]), light))
+    return bytes(vl_convert.vegalite_to_png(spec | {"width": 600}, scale=SCALE))
+
+
+def _in_colours(text: str, colours: Mapping[str, str]) -> str:
+    return re.sub(r"var\(--[\w-]+\)", lambda match: colours.get(match[0], match[0]), text)
+
+
+def html(contents: Contents, pictures: list[str]) -> str:
+    """Return the HTML of the message, its tables as long as its size allows; it runs and loads nothing."""
+    light, dark = theme().light.named(), theme().dark.named()
+    template = _environment(tuple(resources.folders(SKIN)), contents["locale"]).get_template(TEMPLATE)
+    for rows in ROWS:
+        sections = list(_sections(contents, pictures, rows))
+        made = template.render(page=contents, sections=sections, cid=_cid, light=light, dark=dark, fonts=theme().fonts)
+        if len(made.encode()) <= MOST_BYTES:
+            break
+    return made
+
+
+@lru_cache(maxsize=16)
+def _environment(folders: tuple[Path, ...], lang: str) -> Environment:
+    loader = FileSystemLoader([str(folder) for folder in folders])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.globals |= speech(lang)
+    return environment
+
+
+def _sections(contents: Contents, pictures: list[str], most: int) -> Iterator[dict[str, Any]]:
+    """Yield what a message shows of each section: its heading, its pictures and its tables, cut to some rows."""
+    for section in contents["sections"]:
+        pieces = [_piece(piece, contents, pictures, most) for piece in section["pieces"]]
+        heading = section.get("finding") or section["title"]
+        topic = section["title"] if section.get("finding") else ""
+        yield {"heading": heading, "topic": topic, "pieces": [piece for piece in pieces if piece]}
+
+
+def _piece(piece: Mapping[str, Any], contents: Contents, pictures: list[str], most: int) -> dict[str, Any] | None:
+    if piece["id"] in pictures:
+        return {"picture": piece["id"], "words": str(piece["description"])}
+    if piece["kind"] == "chart" or piece.get("empty"):
+        return {"words": say("Nothing to list.", contents["locale"])}
+    if piece.get("data"):
+        return _table(piece["data"], contents, most)
+    words = _words_of(piece)
+    return {"words": clipped(words, 600)} if words else None
+
+
+def _table(data: Mapping[str, Any], contents: Contents, most: int) -> dict[str, Any]:
+    columns = data["columns"][:MOST_COLUMNS]
+    kinds, zone, lang = [column["kind"] for column in columns], contents["timezone"], contents["locale"]
+    rows = [
+        [shown(value, kind, zone, lang) for value, kind in zip(row, kinds, strict=False)] for row in data["rows"][:most]
+    ]
+    numeric = [column["kind"] != "text" for column in columns]
+    left_out = len(data["rows"]) - len(rows)
+    return {"columns": [column["label"] for column in columns], "rows": rows, "numeric": numeric, "left_out": left_out}
+
+
+def shown(value: Any, kind: str, timezone: str, lang: str) -> str:
+    """Return a raw value of a table's data as a reader sees it.
+
+    >>> shown(0.378, "share", "UTC", "en"), shown(None, "count", "UTC", "en"), shown(1200, "count", "UTC", "en")
+    ('37.8%', 'n/a', '1,200')
+    """
+    if value is None:
+        return "" if kind in ("text", "instant") else say(NOT_AVAILABLE, lang)
+    match kind:
+        case "share":
+            return percent(value, 1, lang)
+        case "average" | "amount":
+            return number(value, 2, lang)
+        case "count":
+            return number(value, lang=lang)
+        case "instant":
+            return instant(datetime.fromisoformat(value), timezone, lang=lang)
+    return clipped(value, LONGEST)
+
+
+def _words_of(piece: Mapping[str, Any]) -> str:
+    """Return the words of a piece that is neither chart nor data, without its markup."""
+    return _GAPS.sub(" ", unescape(_TAG.sub(" ", str(piece.get("html") or piece.get("text", ""))))).strip()
+
+
+def as_text(contents: Contents) -> str:
+    """Return the message as plain text: the header, its notes, and each section with its tables."""
+    lang, header = contents["locale"], contents["header"]
+    facts = " · ".join(f"{name}: {value}" for name, value in header["facts"])
+    lines = [
+        contents["title"],
+        header["heading"],
+        header["subtitle"],
+        facts,
+        *(f"! {note}" for note in header["notes"]),
+    ]
+    for section in _sections(contents, [], ROWS[0]):
+        lines += ["", section["heading"].upper() if not section["topic"] else section["heading"]]
+        lines += [line for piece in section["pieces"] for line in _text_of(piece, lang)]
+    lines += ["", f"{say('Calculated', lang)}: {contents['calculated']} ({contents['timezone']})"]
+    return "\n".join(line for place, line in enumerate(lines) if line or place > 4) + "\n"
+
+
+def _text_of(piece: Mapping[str, Any], lang: str) -> Iterator[str]:
+    if "columns" not in piece:
+        yield piece["words"]
+        return
+    for row in piece["rows"]:
+        cells = [f"{column}: {cell}" for column, cell in zip(piece["columns"][1:], row[1:], strict=True) if cell]
+        yield f"- {row[0]}" + (f" ({'; '.join(cells)})" if cells else "")
+    if piece["left_out"]:
+        yield say("… and {count} more rows on the page", lang, count=number(piece["left_out"], lang=lang))
