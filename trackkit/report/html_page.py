@@ -23,19 +23,18 @@ from nbformat import NotebookNode
 from trackkit import __version__, resources
 from trackkit.errors import ReportError
 from trackkit.language import SOURCE, say, speech, tag
-from trackkit.metrics import METRICS
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.template import SKIN, Section, Template
 from trackkit.report.vega import file_name, vega
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.charts.canvas import WIDTH
-from trackkit.show.theme import Theme, by_variable, css_variables, theme
+from trackkit.show.data import MIME as DATA
+from trackkit.show.theme import Theme, by_variable, page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
 
 INDEX = "index.html.j2"
 Contents = Mapping[str, Any]  # of a page, as `contents` returns them
-DATA = "application/vnd.trackkit.table+json"
 ASSETS = "assets"  # the folder beside the pages
 MOST_ROWS = 500  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
@@ -43,7 +42,6 @@ _STYLE_ELEMENT = re.compile(r"<style>.*?</style>", re.DOTALL)
 # Keys whose text may come from a log, even if it looks like a colour.
 _TEXT_KEYS = ("domain", "sort", "title", "text", "description")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
-_METRIC = re.compile(r'data-metric="(\w+)"')
 _OUR_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
 
 
@@ -108,7 +106,6 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
     drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
-    style = css_variables(colours) + (resources.find(f"{SKIN}/style.css").read_text("utf-8"))
     drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
     scripts = [*([] if facts.shared else [vega()]), drawing] if drawn else []
     shared = f"{ASSETS}/{file_name()}" if drawn and facts.shared else ""
@@ -118,11 +115,12 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "text": _paragraphs(template.text),
         "header": _header(executed),
         "sections": sections,
-        "style": Markup(style),
+        "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
         "shared": shared,
         "policy": _policy(scripts, shared),
         "report": facts.report,
+        "delivery": plain(facts.parameters.get("delivery") or ""),
         "version": __version__,
         "timezone": facts.timezone,
         "locale": facts.lang,
@@ -147,8 +145,14 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
         piece["id"] = f"s{place}-{index}"
     kinds = section.show or ["chart", "table"]
     shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
-    words = {"name": section.name, "title": section.title, "text": _paragraphs(section.text), "width": section.width}
-    return words | {"pieces": shown}
+    return {
+        "name": section.name,
+        "title": section.title,
+        "finding": "",
+        "text": _paragraphs(section.text),
+        "width": section.width,
+        "pieces": shown,
+    }
 
 
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
@@ -157,13 +161,13 @@ def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
 
 
 def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any] | None:
-    carried = {"data": data[DATA]} if DATA in data else {}
     if CHART in data:
-        return _chart(json.loads(json.dumps(data[CHART])), colours, lang) | carried
+        return _chart(json.loads(json.dumps(data[CHART])), colours, lang) | {"data": data.get(DATA)}
     if "text/html" in data:
         html = _without_own_style(data["text/html"])
-        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html)), **carried}
-    return {"kind": "table", "empty": False, "text": plain(data.get("text/plain", ""))} if HEADER not in data else None
+        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html)), "data": data.get(DATA)}
+    text = plain(data.get("text/plain", ""))
+    return None if HEADER in data else {"kind": "table", "empty": False, "text": text, "data": None}
 
 
 def _without_own_style(html: str) -> str:
@@ -226,14 +230,6 @@ def _cell(value: Any, field: Mapping[str, Any], lang: str) -> str:
     if number_format is None:
         return format(value, field["format"])
     return (percent if number_format["kind"] == "%" else number)(value, int(number_format["decimals"]), lang)
-
-
-def metrics_shown(page: Contents) -> list[str]:
-    """Return the metrics that the pieces of a page name, in their order: those whose definitions a reader may need."""
-    pieces = [piece for section in page["sections"] for piece in section["pieces"]]
-    columns = [column["name"] for piece in pieces if piece.get("data") for column in piece["data"]["columns"]]
-    named = [name for piece in pieces for name in _METRIC.findall(str(piece.get("html", "")))]
-    return [name for name in dict.fromkeys([*named, *columns]) if name in METRICS]
 
 
 def _paragraphs(text: str) -> list[str]:

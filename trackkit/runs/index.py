@@ -21,7 +21,7 @@ from trackkit.language import say, speech, tag
 from trackkit.metrics import METRICS
 from trackkit.report import REPORTS
 from trackkit.report.template import SKIN
-from trackkit.show.theme import css_variables, theme
+from trackkit.show.theme import page_style, theme
 from trackkit.show.wording import figure, instant, plain
 
 HEADLINES = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_rate", "recipient_unsubscribe_rate")
@@ -60,7 +60,7 @@ def _page(tables: Snapshot, entries: Mapping[str, Mapping[str, Any]], lang: str)
     return {
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'",
-        "style": Markup(css_variables(theme()) + resources.find(f"{SKIN}/style.css").read_text("utf-8")),
+        "style": Markup(page_style(theme())),
         "script": Markup(script),
         "titles": {name: _title(name, lang) for name in reports},
         "headlines": [say(METRICS[name].label, lang) for name in HEADLINES],

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from functools import lru_cache
@@ -150,7 +150,10 @@ def shown(value: Any, kind: str, timezone: str, lang: str) -> str:
         case "count":
             return number(value, lang=lang)
         case "instant":
-            return instant(datetime.fromisoformat(value), timezone, lang=lang)
+            day_only = "T" not in value
+            return instant(
+                date.fromisoformat(value) if day_only else datetime.fromisoformat(value), timezone, lang=lang
+            )
     return clipped(value, LONGEST)
 
 

@@ -16,12 +16,12 @@ import polars as pl
 
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
-from trackkit.report.html_page import Contents, metrics_shown
+from trackkit.report.html_page import Contents
+from trackkit.show.definitions import entries, used_in
 from trackkit.show.exports import MOST_ROWS, Worksheet, fitting, sheet_name, with_offsets, write_csv, write_workbook
 from trackkit.show.ods import write_ods
 
-COUNT, SHARE, AVERAGE, AMOUNT, INSTANT, TEXT = "count", "share", "average", "amount", "instant", "text"
-FORMS: Mapping[str, str] = {COUNT: "#,##0", SHARE: "0.00%", AVERAGE: "#,##0.00", AMOUNT: "#,##0.00"}
+FORMS: Mapping[str, str] = {"count": "#,##0", "share": "0.00%", "average": "#,##0.00", "amount": "#,##0.00"}
 ABOUT = translatable("About")
 CUT = translatable("A sheet holds {most} rows, the table has {rows}: the last ones are left out.")
 _IN_UTC = pl.Datetime("us", "UTC")
@@ -39,14 +39,17 @@ class PageTable:
     rows: Sequence[Sequence[Any]]
 
     def series(self, place: int) -> pl.Series:
-        """Return a column with values of its kind: whole numbers, fractions, instants in UTC, or text."""
+        """Return a column with values of its kind: whole numbers, fractions, instants in UTC (or days), or text."""
         kind, values = self.columns[place]["kind"], [row[place] for row in self.rows]
         match kind:
             case "instant":
-                return pl.Series([_instant(value) for value in values], dtype=_IN_UTC)
+                moments = [None if value is None else datetime.fromisoformat(value) for value in values]
+                has_clock = any(moment.tzinfo for moment in moments if moment)
+                series = pl.Series(moments, dtype=_IN_UTC if has_clock else pl.Datetime("us"))
+                return series if has_clock else series.cast(pl.Date)
             case "text":
                 return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
-        is_whole = kind == COUNT and all(value is None or float(value).is_integer() for value in values)
+        is_whole = kind == "count" and all(value is None or float(value).is_integer() for value in values)
         return pl.Series(values, dtype=pl.Int64 if is_whole else pl.Float64, strict=False)
 
     def frame(self, timezone: str) -> pl.DataFrame:
@@ -54,7 +57,7 @@ class PageTable:
         columns: dict[str, pl.Series] = {}
         for place, column in enumerate(self.columns):
             series = self.series(place)
-            in_zone = series.dt.convert_time_zone(timezone) if column["kind"] == INSTANT else series
+            in_zone = series.dt.convert_time_zone(timezone) if series.dtype == _IN_UTC else series
             columns[_distinct(column["label"], columns)] = in_zone
         return pl.DataFrame(columns)
 
@@ -64,10 +67,6 @@ class PageTable:
         for column in self.columns:
             forms[_distinct(column["label"], forms)] = FORMS.get(column["kind"], "")
         return forms
-
-
-def _instant(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value)
 
 
 def _distinct(label: str, taken: Mapping[str, Any]) -> str:
@@ -98,9 +97,16 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     yield say("Calculated", lang), contents["calculated"]
     yield from ((name, str(value)) for name, value in contents["parameters"].items())
     yield from ((say("Note", lang), note) for note in [*header["notes"], *header["remarks"]])
-    for name in metrics_shown(contents):
-        yield say(METRICS[name].label, lang), say(METRICS[name].definition, lang)
+    yield from ((entry.label, entry.definition) for entry in entries(metrics_shown(contents), lang))
     yield "trackkit", contents["version"]
+
+
+def metrics_shown(contents: Contents) -> list[str]:
+    """Return the metrics that a page shows: those marked in its pieces, and those that are columns of its data."""
+    pieces = [piece for section in contents["sections"] for piece in section["pieces"]]
+    columns = [column["name"] for piece in pieces if piece.get("data") for column in piece["data"]["columns"]]
+    marked = used_in("".join(str(piece.get("html", "")) for piece in pieces))
+    return [name for name in dict.fromkeys([*marked, *columns]) if name in METRICS]
 
 
 def xlsx(contents: Contents) -> bytes:
@@ -157,7 +163,8 @@ def parquet(contents: Contents) -> bytes:
 
     Columns: report, lang, delivery, recipient; section and its table, counted from 1; row, counted from 1; column,
     label and kind; the value as number (a count, a fraction, an average, an amount), text, or instant in UTC: two of
-    the three are null, and all three where a figure is unknown. The file's metadata says what the page says of itself.
+    the three are null, and all three where a figure is unknown. A day without a clock is text, as ISO 8601 has it. The
+    file's metadata says what the page says of itself.
     """
     about = {name: contents["parameters"].get(name) for name in ("delivery", "recipient")}
     of_page = {"report": contents["report"], "lang": contents["locale"], **about}
@@ -196,6 +203,7 @@ _NO_CELLS = pl.DataFrame(
 def _cells(table: PageTable, place: int, of_page: Mapping[str, Any]) -> pl.DataFrame:
     """Return the cells of one column, one row each."""
     column, values = table.columns[place], table.series(place)
+    values = values.cast(pl.String) if values.dtype == pl.Date else values
     where = {"text": values.dtype == pl.String, "instant": values.dtype == _IN_UTC, "number": values.dtype.is_numeric()}
     fixed = {
         **of_page,

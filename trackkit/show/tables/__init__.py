@@ -14,9 +14,11 @@ from markupsafe import Markup
 from trackkit.language import said, say, several, translatable
 from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE
 from trackkit.show import cells
+from trackkit.show import data as page_data
 from trackkit.show.cells import RATES, Block, Cell, Labels, OneOf
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
+from trackkit.show.data import DataField, table_data
 from trackkit.show.tables import audience, platform, sending, web
 from trackkit.show.wording import figure, number, percent, plain, short
 
@@ -59,6 +61,21 @@ LINKS = {
     "percent": TableColumn(),
 }
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
+FIGURE_WORDS = translatable(
+    {
+        "metric": "Indicator",
+        "rate": "Rate",
+        "numerator": "Numerator",
+        "denominator": "Denominator",
+        "platform_average": "Platform average",
+        "average_numerator": "Numerator of the average",
+        "average_denominator": "Denominator of the average",
+        "deliveries": "Deliveries",
+    }
+)
+METRIC_PARTS = translatable(
+    {"label": "Indicator", "value": "Value", "rate": "Rate", "numerator": "Numerator", "denominator": "Denominator"}
+)
 SHORT_PAGE = 1_000  # letters of HTML
 
 
@@ -77,7 +94,25 @@ def metric_table(
     row = cells.only_row(measured, [*metrics, *([over] if over else [])])
     rows = [_metric_cells(row, name, over, labels or {}, lang) for name in metrics]
     shown = {name: words for name, words in said(METRIC_WORDS, lang).items() if any(row[name] for row in rows)}
-    return cells.presented(rows, shown, right=("value", "rate"))
+    return cells.presented(rows, shown, ("value", "rate"), _metric_data(row, metrics, over, labels or {}, lang))
+
+
+def _metric_data(
+    row: Mapping[str, Any], metrics: Sequence[str], over: str | None, labels: Labels, lang: str
+) -> dict[str, Any]:
+    """One row per metric: its value or rate, and the two parts of the rate."""
+    words = said(METRIC_PARTS, lang)
+    kinds: tuple[page_data.Kind, ...] = ("text", "count", "share", "count", "count")
+    fields = [DataField(name, words[name], kind) for name, kind in zip(METRIC_PARTS, kinds, strict=True)]
+    rows = []
+    for name in metrics:
+        metric = METRICS[name]
+        top, bottom = metric.numerator or name, metric.denominator or over
+        parts = (row.get(top), row.get(bottom)) if bottom and bottom != name else (None, None)
+        share = row[name] if metric.is_rate else cells.ratio(*parts) if not metric.denominator else None
+        values = (labels.get(name, cells.label_of(name, lang)), None if metric.is_rate else row[name], share, *parts)
+        rows.append(dict(zip(METRIC_PARTS, values, strict=True)))
+    return table_data("metrics", fields, rows)
 
 
 def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: Labels, lang: str) -> dict[str, Cell]:
@@ -117,7 +152,11 @@ def breakdown_table(
     if total is not None:
         total_cells = _group_cells(cells.only_row(total, metrics), metrics, limits, lang)
         rows.append({by: cells.bold(say(cells.TOTAL, lang)), **total_cells})
-    return cells.presented(rows, {name: words[name] for name in (by, *metrics)}, right=metrics)
+    fields = [DataField(by, words[by], "text"), *cells.metric_fields(metrics, measured.columns, words, lang)]
+    raw = [row | {by: group(row[by], lang)} for row in measured.iter_rows(named=True)]
+    raw += [] if total is None else [{**total.row(0, named=True), by: say(cells.TOTAL, lang)}]
+    data = table_data("groups", fields, raw)
+    return cells.presented(rows, {name: words[name] for name in (by, *metrics)}, metrics, data)
 
 
 def group(name: str | None, lang: str = "en") -> str:
@@ -182,7 +221,9 @@ def share_table(
         {"share": percent(row["share"], 0, lang)} | {name: _reached(row, name, place, lang) for name in series}
         for place, row in enumerate(rows.iter_rows(named=True))
     ]
-    return cells.presented(reached, words, right=series)
+    fields = [DataField("share", words["share"], "share"), *(DataField(name, words[name], "text") for name in series)]
+    data = table_data("shares", fields, rows.iter_rows(named=True))
+    return cells.presented(reached, words, series, data)
 
 
 def _reached(row: Mapping[str, Any], name: str, place: int, lang: str) -> Cell:
@@ -235,7 +276,20 @@ def log_table(
         for row in log.iter_rows(named=True)
     ]
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
-    return cells.presented(rows, cells.headings(chosen, {}, labels, lang), right=numeric)
+    words = cells.headings(chosen, {}, labels, lang)
+    data = table_data("log", [_log_field(name, words[name], log.schema[name]) for name in chosen], _log_rows(log, lang))
+    return cells.presented(rows, words, numeric, data)
+
+
+def _log_field(name: str, label: str, dtype: pl.DataType) -> DataField:
+    kind: page_data.Kind = "count" if dtype.is_integer() else "average" if dtype.is_float() else "text"
+    return DataField(name, label, "instant" if dtype.is_temporal() else kind)
+
+
+def _log_rows(log: pl.DataFrame, lang: str) -> list[dict[str, Any]]:
+    """The rows of a log, with our own vocabulary in words."""
+    ours = [name for name in cells.OURS if name in log.columns]
+    return [row | {name: cells.spoken(row[name], lang) for name in ours} for row in log.iter_rows(named=True)]
 
 
 def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, lang: str = "en") -> Block:
@@ -244,7 +298,20 @@ def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, 
     In: the frame of `links.click_figures`.
     """
     tiles = [_tile(row, labels or {}, lang) for row in rows.iter_rows(named=True)]
-    return Block(Markup('<div class="tk-figures">{}</div>').format(Markup("").join(tiles)))
+    data = table_data("figures", _figure_fields(lang), _figure_rows(rows, labels or {}, lang))
+    return Block(Markup('<div class="tk-figures">{}</div>').format(Markup("").join(tiles)), data)
+
+
+def _figure_fields(lang: str) -> list[DataField]:
+    kinds: dict[str, page_data.Kind] = {"metric": "text", "rate": "share", "platform_average": "share"}
+    return [DataField(name, label, kinds.get(name, "count")) for name, label in said(FIGURE_WORDS, lang).items()]
+
+
+def _figure_rows(rows: pl.DataFrame, labels: Labels, lang: str) -> list[dict[str, Any]]:
+    return [
+        row | {"metric": labels.get(row["metric"], cells.label_of(row["metric"], lang))}
+        for row in rows.iter_rows(named=True)
+    ]
 
 
 def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
