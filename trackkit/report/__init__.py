@@ -19,6 +19,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +27,12 @@ from typing import TYPE_CHECKING, Any
 from trackkit import resources
 from trackkit.engine.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.language import catalogue_file
 from trackkit.report import fork_server, notebook
 from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
-from trackkit.report.template import ParameterChoice, Template, template
+from trackkit.report.template import SKIN, TEMPLATES, ParameterChoice, Template, template
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -150,6 +152,18 @@ def report_path(
     definition, words, _ = _report(report, lang)
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     return _path(definition, Path(out), _values(definition, requested, words), lang)
+
+
+def sources_of(report: str, lang: str = "en") -> list[Path]:
+    """Return the files that a page is made of, as they are now: notebook, template, lists, page skin, translations."""
+    names = [f"{notebook.NOTEBOOKS}/{report}.ipynb"]
+    names += [f"{TEMPLATES}/{name}.toml" for name in ("domains", "quality", report)]
+    paths = []
+    for name in names:
+        with suppress(RequestError):  # a missing file is an error when the report is rendered
+            paths.append(resources.find(name))
+    skin = sorted(path for path in resources.folder(SKIN).rglob("*") if path.is_file())
+    return [*paths, *skin, *filter(None, [catalogue_file(lang)])]
 
 
 def _report(name: str, lang: str = "en") -> tuple[Report, Template, NotebookNode]:

@@ -7,7 +7,7 @@ its parameters, this version of trackkit, or a load that changed its delivery.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +27,8 @@ from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import INLINE, REPORTS, require_assets, require_report
+from trackkit.report.formats import HTML, others, require_formats
+from trackkit.runs.archive import Archive, archived
 from trackkit.runs.executors import Result, failed, locally
 from trackkit.runs.index import write_index
 from trackkit.runs.manifest import PLATFORM, Job, Manifest, made_of
@@ -70,6 +72,8 @@ def run(
     progress: Progress | None = None,
     assets: str = INLINE,
     scheduler: str | None = None,
+    formats: str | Sequence[str] = HTML,
+    keep: int | None = None,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
@@ -77,17 +81,21 @@ def run(
     retention stay as they are, unless the delivery is named in `delivery`. `since` keeps deliveries launched on or
     after a date by the platform's clock, or an instant (either may be ISO text). `jobs` reports are rendered at once
     (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers.
-    `assets` is as for `render`. A failed report does not stop the others. Raises RequestError for an unknown report,
-    delivery, date, language or kind of assets, if another run writes to the same folder, or if a worker is not fit.
+    `assets` and `formats` are as for `render`; a page that lacks a format is due. With `keep`, so many earlier versions
+    of a page are kept (`archive`). A failed report does not stop the others. Raises RequestError for an unknown report,
+    delivery, date, language, format or kind of assets, if another run writes to the same folder, or if a worker is not
+    fit.
     """
     require_language(lang)
     require_assets(assets)
+    wanted = require_formats(formats, printing=scheduler is None)
     theme(), thresholds()  # every page needs both: report an error once, before anything is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        return _run(open_store(store), folder, _selected(reports), delivery, since, execute, lang, assets, progress)
+        planning = partial(_planned, reports=_selected(reports), lang=lang, assets=assets, formats=wanted)
+        return _run(open_store(store), folder, planning, delivery, since, execute, lang, keep, progress)
 
 
 def _executor(jobs: int | None, scheduler: str | None) -> Executor:
@@ -105,12 +113,12 @@ def _executor(jobs: int | None, scheduler: str | None) -> Executor:
 def _run(
     store: Store,
     folder: Path,
-    reports: list[str],
+    planning: Callable[[Store, list[str]], Iterator[Job]],
     delivery: list[str] | None,
     since: Asked | None,
     execute: Executor,
     lang: str,
-    assets: str,
+    keep: int | None,
     progress: Progress | None,
 ) -> RunSummary:
     answered(store, Store.require_whole)
@@ -118,13 +126,15 @@ def _run(
     # A page of a delivery whose logs were removed since cannot be rendered again.
     manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])
     delivery_ids = answered(store, lambda now: deliveries(now, delivery, since))
-    planned = answered(store, lambda now: list(_planned(now, reports, delivery_ids, lang, assets)))
+    planned = answered(store, lambda now: list(planning(now, delivery_ids)))
     manifest.forget_failures(planned)
-    due = [job for job in planned if not manifest.holds(job)]
+    due = [manifest.completed(job) for job in planned if not manifest.holds(job)]
+    archive = Archive(folder, lang, store.timezone, keep)
+    archive.set_aside(manifest.entries[job.name] for job in due if job.name in manifest.entries)
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     with closing(execute(due, store.location, folder)) as results:
         for done, (job, result) in enumerate(results, start=1):
-            _record(manifest, summary, job, result)
+            _record(manifest, summary, job, archive.keep(result))
             if progress:
                 progress(done, len(due), job.name)
     finished = {*summary.rendered, *summary.failed}
@@ -161,21 +171,36 @@ def withdraw(
     folder = Path(out)
     with _locked(folder):
         manifest = Manifest.read(folder)
-        files = [
-            path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part") and path.name != INDEX
-        ]
-        withdrawn = sorted(path for path in files if is_concerned(path, path.read_text("utf-8", errors="replace")))
+        withdrawn = list(_withdrawn(folder, is_concerned))
+        names = sorted(path.relative_to(folder).as_posix() for path in withdrawn)
         if dry_run or not withdrawn:
-            return [path.name for path in withdrawn]
-        for path in withdrawn:
-            path.unlink()
-        names = {path.name for path in withdrawn}
-        remaining = {name: entry for name, entry in manifest.entries.items() if entry.get("path") not in names}
+            return names
         lang = max(manifest.entries.values(), key=lambda entry: entry["rendered_at"], default={"lang": "en"})["lang"]
-        manifest.entries = remaining
+        archive = Archive(folder, lang, open_store(store).timezone, None)
+        archive.erase(withdrawn)
+        manifest.entries = {name: entry for name, entry in manifest.entries.items() if entry.get("path") not in names}
+        for entry in manifest.entries.values():
+            if entry["status"] == "done":
+                entry.update(archive.keep(entry))
         manifest.write()
-        write_index(open_store(store).snapshot(), folder, remaining, lang)
-        return sorted(names)
+        write_index(open_store(store).snapshot(), folder, manifest.entries, lang)
+        return names
+
+
+def _withdrawn(folder: Path, is_concerned: Callable[[Path, str], bool]) -> Iterator[Path]:
+    """Yield the files that `is_concerned` is true of: pages with their other formats, notebooks, earlier versions.
+
+    What a file of another format says cannot be told: it goes with its page, and if that is gone, too.
+    """
+    files = [path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part") and path.name != INDEX]
+    concerned = {path for path in files if is_concerned(path, path.read_text("utf-8", errors="replace"))}
+    yield from sorted(concerned)
+    for path, page in others(folder):
+        if page in concerned or not page.exists():
+            yield path
+    for path, page in archived(folder):
+        if is_concerned(page, path.read_text("utf-8", errors="replace")):
+            yield path
 
 
 @contextmanager
@@ -203,13 +228,23 @@ def deliveries(store: Store, named: list[str] | None = None, since: Asked | None
     return recent["delivery_id"].to_list()
 
 
+def latest_delivery(store: str | os.PathLike[str], report: str) -> str | None:
+    """Return the id of the latest delivery that a report may be about; None for a report about all of them."""
+    names = [parameter.name for parameter in REPORTS[require_report(report)].parameters]
+    if _is_platform_wide(report) or "delivery" not in names or "recipient" in names:
+        return None
+    return next(iter(deliveries(open_store(store))), None)
+
+
 def _require(name: str, delivery_ids: list[str]) -> str:
     if name not in set(delivery_ids):
         raise RequestError(f"There is no delivery {name!r} in the store.{did_you_mean(name, delivery_ids[:1000])}")
     return name
 
 
-def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: str, assets: str) -> Iterator[Job]:
+def _planned(
+    store: Store, delivery_ids: list[str], reports: list[str], lang: str, assets: str, formats: Sequence[str]
+) -> Iterator[Job]:
     """Yield one job per delivery and report, but only one for a report on the whole platform, due after every load."""
     files = {report: made_of(report, lang) for report in reports}
     left_out, watermarks = _left_out_of_averages(store, delivery_ids), store.watermarks
@@ -222,7 +257,8 @@ def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: st
                 continue
             parts = [__version__, files[report], lang, store.timezone, load, *([assets] if assets != INLINE else [])]
             parts += left_out.get(delivery, []) if report in averaging else []
-            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), assets)
+            key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+            yield Job(report, delivery, lang, {}, key, assets, formats)
 
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:

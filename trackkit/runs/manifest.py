@@ -3,17 +3,16 @@
 import hashlib
 import json
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trackkit import __version__, resources
 from trackkit.engine.snapshot import Snapshot
-from trackkit.errors import RequestError
-from trackkit.language import catalogue_file
 from trackkit.quality import quality, verdict
-from trackkit.report import INLINE
+from trackkit.report import INLINE, sources_of
+from trackkit.report.formats import HTML, beside
 
 MANIFEST = "manifest.json"
 PLATFORM = "platform"
@@ -29,6 +28,7 @@ class Job:
     parameters: dict[str, Any]
     key: str
     assets: str = INLINE
+    formats: Sequence[str] = (HTML,)
 
     @property
     def name(self) -> str:
@@ -55,9 +55,21 @@ class Manifest:
     def holds(self, job: Job) -> bool:
         """Return whether the page of a job exists and is up to date."""
         entry = self.entries.get(job.name, {})
-        is_current = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
-        exists = is_current and (self.folder / entry["path"]).is_file()
-        return exists and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
+        is_settled = job.delivery in self.settled
+        is_current = entry.get("status") == "done" and (entry.get("key") == job.key or is_settled)
+        page = self.folder / entry["path"] if is_current else None
+        if page is None or not page.is_file():
+            return False
+        has_formats = is_settled or all(
+            name in _formats(entry) and beside(page, name).is_file() for name in job.formats
+        )
+        return has_formats and (job.assets == INLINE or any((self.folder / "assets").glob("*.js")))
+
+    def completed(self, job: Job) -> Job:
+        """Return a job that also makes the formats that its page has: they are lost only where the page changes."""
+        entry = self.entries.get(job.name, {})
+        kept = _formats(entry) if entry.get("key") == job.key and entry.get("status") == "done" else ()
+        return replace(job, formats=tuple(dict.fromkeys([*job.formats, *kept])))
 
     def forget_failures(self, planned: list[Job]) -> None:
         """Forget failures of a report as a whole (its files were wrong) if it is now planned for each delivery."""
@@ -94,14 +106,13 @@ class Manifest:
         self._saved = time.monotonic()
 
 
+def _formats(entry: Mapping[str, Any]) -> Sequence[str]:
+    return tuple(entry.get("formats", (HTML,)))
+
+
 def made_of(report: str, lang: str) -> str:
     """Return the fingerprint of the files behind a report: notebook, template, page skin, translations."""
     digest = hashlib.sha256()
-    skin = resources.folder("reports_templates/html")
-    lists = ("domains.toml", "quality.toml", f"{report}.toml")
-    for relative in (f"notebooks/reports/{report}.ipynb", *(f"reports_templates/{name}" for name in lists)):
-        with suppress(RequestError):  # a missing file is an error when the report is rendered
-            digest.update(resources.find(relative).read_bytes())
-    for path in (*sorted(path for path in skin.rglob("*") if path.is_file()), *filter(None, [catalogue_file(lang)])):
+    for path in sources_of(report, lang):
         digest.update(path.read_bytes())
     return digest.hexdigest()

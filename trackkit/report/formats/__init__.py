@@ -4,7 +4,8 @@
 comma-separated files (csv, zipped) or one tidy table (parquet). `mail` writes it as an unsent e-mail (eml).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ ENDINGS: Mapping[str, str] = {
     "parquet": ".parquet",
     "eml": ".eml",
 }
+_OTHERS = "|".join(re.escape(ending) for name, ending in ENDINGS.items() if name != HTML)
+_NAMED = re.compile(rf"(\w+-.+-[0-9a-f]{{8}})(?:{_OTHERS})")  # as `report_path` names pages
 Contents = Mapping[str, Any]  # of `html_page.contents`
 
 
@@ -53,6 +56,13 @@ def beside(page: Path, name: str) -> Path:
     'bounces-7-1.csv.zip'
     """
     return page.with_name(page.name.removesuffix(ENDINGS[HTML]) + ENDINGS[name])
+
+
+def others(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield every file in a folder that is a page in another format, with that page, which may be gone."""
+    for path in sorted(folder.iterdir()):
+        if match := _NAMED.fullmatch(path.name):
+            yield path, path.with_name(match[1] + ENDINGS[HTML])
 
 
 def write(contents: Contents, html: str, page: Path, formats: Iterable[str]) -> None:

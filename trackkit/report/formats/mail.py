@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from functools import lru_cache
@@ -19,16 +18,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trackkit import resources
-from trackkit.language import say, speech
+from trackkit.language import say, several, speech
 from trackkit.report.html_page import Contents
 from trackkit.report.template import SKIN
+from trackkit.show.data import shown
 from trackkit.show.theme import by_variable, theme
-from trackkit.show.wording import NOT_AVAILABLE, clipped, instant, number, percent
+from trackkit.show.wording import NOT_AVAILABLE, clipped
 
 TEMPLATE = "mail.html.j2"
 MOST_BYTES = 95_000  # of HTML: above 100 kB some programs cut a message
-ROWS = (12, 6, 3, 0)  # rows of each table: fewer if the message would be too long
-MOST_COLUMNS, LONGEST = 6, 90
+ROWS = (15, 8, 4, 0)  # rows of each table: fewer if the message would be too long
+MOST_COLUMNS = 6
 SCALE = 2  # pixels of a picture for one of the message
 _TAG, _GAPS = re.compile(r"<(style|script|svg)\b.*?</\1>|<[^>]+>", re.DOTALL), re.compile(r"\s+")
 
@@ -127,34 +127,19 @@ def _table(data: Mapping[str, Any], contents: Contents, most: int) -> dict[str, 
     columns = data["columns"][:MOST_COLUMNS]
     kinds, zone, lang = [column["kind"] for column in columns], contents["timezone"], contents["locale"]
     rows = [
-        [shown(value, kind, zone, lang) for value, kind in zip(row, kinds, strict=False)] for row in data["rows"][:most]
+        _filled([shown(value, kind, zone, lang) for value, kind in zip(row, kinds, strict=False)], lang)
+        for row in data["rows"][:most]
     ]
     numeric = [column["kind"] != "text" for column in columns]
     left_out = len(data["rows"]) - len(rows)
     return {"columns": [column["label"] for column in columns], "rows": rows, "numeric": numeric, "left_out": left_out}
 
 
-def shown(value: Any, kind: str, timezone: str, lang: str) -> str:
-    """Return a raw value of a table's data as a reader sees it.
-
-    >>> shown(0.378, "share", "UTC", "en"), shown(None, "count", "UTC", "en"), shown(1200, "count", "UTC", "en")
-    ('37.8%', 'n/a', '1,200')
-    """
-    if value is None:
-        return "" if kind in ("text", "instant") else say(NOT_AVAILABLE, lang)
-    match kind:
-        case "share":
-            return percent(value, 1, lang)
-        case "average" | "amount":
-            return number(value, 2, lang)
-        case "count":
-            return number(value, lang=lang)
-        case "instant":
-            day_only = "T" not in value
-            return instant(
-                date.fromisoformat(value) if day_only else datetime.fromisoformat(value), timezone, lang=lang
-            )
-    return clipped(value, LONGEST)
+def _filled(cells: list[str], lang: str) -> list[str]:
+    """Say once that nothing of a row is known, and leave a single cell empty: its column may not apply to the row."""
+    unknown = say(NOT_AVAILABLE, lang)
+    known = [cell if cell != unknown else "" for cell in cells]
+    return known if any(known[1:]) or len(cells) < 2 else [known[0], unknown, *known[2:]]
 
 
 def _words_of(piece: Mapping[str, Any]) -> str:
@@ -188,4 +173,6 @@ def _text_of(piece: Mapping[str, Any], lang: str) -> Iterator[str]:
         cells = [f"{column}: {cell}" for column, cell in zip(piece["columns"][1:], row[1:], strict=True) if cell]
         yield f"- {row[0]}" + (f" ({'; '.join(cells)})" if cells else "")
     if piece["left_out"]:
-        yield say("… and {count} more rows on the page", lang, count=number(piece["left_out"], lang=lang))
+        yield several(
+            "… and {count} more row on the page", "… and {count} more rows on the page", piece["left_out"], lang
+        )

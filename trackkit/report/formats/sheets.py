@@ -64,8 +64,9 @@ class PageTable:
     def forms(self) -> dict[str, str]:
         """Return how a workbook writes the numbers of the frame's columns."""
         forms: dict[str, str] = {}
-        for column in self.columns:
-            forms[_distinct(column["label"], forms)] = FORMS.get(column["kind"], "")
+        for place, column in enumerate(self.columns):
+            is_average = column["kind"] == "count" and self.series(place).dtype == pl.Float64  # beside counts
+            forms[_distinct(column["label"], forms)] = FORMS.get("average" if is_average else column["kind"], "")
         return forms
 
 
@@ -169,13 +170,13 @@ def parquet(contents: Contents) -> bytes:
     about = {name: contents["parameters"].get(name) for name in ("delivery", "recipient")}
     of_page = {"report": contents["report"], "lang": contents["locale"], **about}
     counts: dict[str, int] = {}
-    parts = []
+    parts = [_NO_CELLS]
     for table in tables(contents):
         counts[table.section] = counts.get(table.section, 0) + 1
-        parts += [
-            _cells(table, place, {**of_page, "table": counts[table.section]}) for place in range(len(table.columns))
-        ]
-    frame = pl.concat([_NO_CELLS, *parts]).sort("section", "table", "row", maintain_order=True) if parts else _NO_CELLS
+        of_table = {**of_page, "table": counts[table.section]}
+        columns = [_cells(table, place, of_table) for place in range(len(table.columns))]
+        parts.append(pl.concat([_NO_CELLS, *columns]).sort("row", maintain_order=True))
+    frame = pl.concat(parts)
     file = io.BytesIO()
     frame.write_parquet(file, metadata={"trackkit": json.dumps(list(facts(contents)), ensure_ascii=False)})
     return file.getvalue()
