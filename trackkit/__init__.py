@@ -36,11 +36,11 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page, render
-    from trackkit.show import charts, tables
+    from trackkit.show import charts, findings, tables
     from trackkit.store import load, open_store
 
 __version__ = "0.1.0"
-__all__ = ["METRICS", "charts", "load", "measure", "open_page", "open_store", "quality", "render", "tables"]
+__all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render", "tables"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
 __all__ += ["messages", "recipes", "sending", "several", "sharing", "story", "subscriptions", "web", "webapp"]
 
@@ -53,7 +53,11 @@ _ATTRIBUTES = {
     "open_store": "store",
     "render": "report",
 }
-_MODULES = {"charts": "show.charts", "limits": "analysis.caveats", "quality": "quality", "tables": "show.tables"}
+_MODULES = {
+    "limits": "analysis.caveats",
+    "quality": "quality",
+    **{name: f"show.{name}" for name in ("charts", "findings", "tables")},
+}
 
 if not TYPE_CHECKING:  # for a type checker, any name would then be one of the package
 

@@ -40,9 +40,9 @@ _lang = click.option("--lang", default="en", show_default=True, help="Language o
 _assets = click.option(
     "--assets",
     type=click.Choice(["inline", "shared"]),
-    default="inline",
-    show_default=True,
-    help="The script that draws charts: in each page, or once in OUT/assets.",
+    hidden=True,
+    expose_value=False,
+    callback=lambda _, __, value: value and _say_no_assets(),
 )
 _formats = click.option(
     "--format",
@@ -50,7 +50,7 @@ _formats = click.option(
     default="html",
     show_default=True,
     metavar="a,b",
-    help="Also as html, pdf, xlsx, ods, csv, parquet or eml, beside the page; several by commas.",
+    help="Also as pdf, xlsx, ods, csv, parquet or eml, beside the page; several by commas.",
 )
 _parameter = click.option("-p", "--parameter", multiple=True, metavar="name=value…", help="A parameter of the report.")
 _output = click.option(
@@ -312,7 +312,6 @@ def render(
     out: Path,
     delivery: tuple[str, ...],
     lang: str,
-    assets: str,
     formats: str,
     parameter: tuple[str, ...],
 ) -> None:
@@ -324,14 +323,15 @@ def render(
     """
     from trackkit.report import render as rendered
     from trackkit.report.formats import beside, require_formats
+    from trackkit.runs.due import join
 
-    asked = _list(formats) or ["html"]
-    chosen, parameters = require_formats(asked), _parameters(parameter)
+    chosen, parameters = require_formats(formats), _parameters(parameter)
+    asked = [name for name in chosen if name in formats.lower()] or chosen
     for name in delivery or (None,):
-        page = rendered(report, store, out, name, lang, parameters, assets, chosen)
-        for each in chosen:
-            if each in asked:
-                _print_text(beside(page, each))
+        page = rendered(report, store, out, name, lang, parameters, chosen)
+        for each in asked:
+            _print_text(beside(page, each))
+    join(store, out)
 
 
 @app.command()
@@ -380,7 +380,6 @@ def run(
     lang: str,
     keep: int | None,
     fail_on: str | None,
-    assets: str,
     formats: str,
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing.
@@ -393,9 +392,7 @@ def run(
     with _progress("Rendering") as progress:
         deliveries = list(delivery) or None
         chosen = _list(reports)
-        summary = ran(
-            store, out, chosen, deliveries, since, jobs, lang, progress, assets, scheduler, formats=formats, keep=keep
-        )
+        summary = ran(store, out, chosen, deliveries, since, jobs, lang, progress, scheduler, formats, keep)
     _print_text(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)
@@ -651,6 +648,12 @@ def _parameters(texts: tuple[str, ...]) -> dict[str, str]:
         if "=" not in text:
             raise RequestError(f"A parameter is given as name=value, not {text!r}.")
     return dict(text.split("=", 1) for text in texts)
+
+
+def _say_no_assets() -> None:
+    click.echo(
+        "--assets does nothing any more: pages hold their charts as pictures, and no script draws them.", err=True
+    )
 
 
 def _print_text(text: object, file: IO[str] | None = None) -> None:

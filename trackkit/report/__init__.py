@@ -6,8 +6,8 @@ checked before anything runs; a report that fails leaves its failed notebook and
 In the order of the data: `notebook` (the parameters and sections that a notebook declares), `template` (the analyst's
 TOML), `execute` (runs a notebook: `forked` is papermill's engine, `fork_server` and `preload` start the process where
 `shell` runs the cells), `page` (what a notebook opens: tables, template, header), `notes` (caveats as sentences),
-`common` (shared by the reports of one delivery), `html_page` and `vega` (the page), `formats` (the same as other
-files), `workers` (reports side by side), `preview` (one report, again after each change).
+`common` (shared by the reports of one delivery), `html_page`, `picture` and `svg` (the page and its charts), `workers`
+(reports side by side), `formats` (the same page as other files), `preview` (one report, again after each change).
 Beside them: `checks` and `choices` (`trackkit check`), `phrases` (the sentences to translate).
 """
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 __all__ = ["REPORTS", "Page", "Report", "open_page", "render", "report_path", "slug"]
-
-INLINE, SHARED = "inline", "shared"  # where the script that draws charts is kept
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,6 @@ def render(
     delivery: str | None = None,
     lang: str = "en",
     parameters: Mapping[str, Any] | None = None,
-    assets: str = INLINE,
     formats: str | Sequence[str] = HTML,
 ) -> Path:
     """Render one report into the folder `out` and return the path of its HTML file, which loads nothing.
@@ -90,12 +87,10 @@ def render(
     `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
     `formats` are further files beside the page, of the same stem: "pdf", "xlsx", "ods", "csv", "parquet", "eml", as a
     list or separated by commas; those of an earlier rendering that are not named are removed.
-    With `assets="shared"` the script that draws charts stands once in `out`, in `assets/`, and pages need it there.
     The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
     parameter, value, delivery, format or language, or for pdf without a browser; DataError for refused data;
     ReportError when the notebook fails: it is then kept as `<name>.failed.ipynb`, and no page is written.
     """
-    require_assets(assets)
     chosen = require_formats(formats)
     definition, words, book = _report(report, lang)
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
@@ -111,12 +106,8 @@ def render(
 
     executed = execute(_trimmed(book, words), arguments, failed)
     shown_parameters = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
-    facts = PageFacts(report, shown_parameters, values["timezone"], lang, assets == SHARED)
-    page = contents(executed, words, facts)
-    html = written(page)
-    if facts.shared:
-        _share(path.parent)
-    write(page, html, path, chosen)
+    page = contents(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))
+    write(page, written(page), path, chosen)
     failed.unlink(missing_ok=True)
     return path
 
@@ -125,13 +116,6 @@ def _platform_zone(store: str | os.PathLike[str]) -> str:
     from trackkit.store import open_store
 
     return open_store(store).timezone
-
-
-def require_assets(assets: str) -> str:
-    """Return where pages have the script that draws charts: "inline", each in itself, or "shared"; refuse others."""
-    if assets not in (INLINE, SHARED):
-        raise RequestError(f"Assets are inline or shared, not {assets!r}.{did_you_mean(str(assets), [INLINE, SHARED])}")
-    return assets
 
 
 def require_report(name: str) -> str:
@@ -224,14 +208,3 @@ def _trimmed(book: NotebookNode, words: Template) -> NotebookNode:
     trimmed = copy.copy(book)
     trimmed["cells"] = kept
     return trimmed
-
-
-def _share(folder: Path) -> None:
-    """Write Vega's bundle into a folder of pages, once."""
-    from trackkit.report.html_page import ASSETS
-    from trackkit.report.vega import file_name, vega
-
-    bundle = folder / ASSETS / file_name()
-    if not bundle.exists():
-        bundle.parent.mkdir(exist_ok=True)
-        resources.write_whole(bundle, vega())

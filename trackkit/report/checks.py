@@ -14,12 +14,15 @@ from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import Thresholds
 from trackkit.report import notebook
 from trackkit.report.choices import Call, calls, parameter_misfits, section_misfits
+from trackkit.report.groups import LIST as GROUPS
+from trackkit.report.groups import Groups
+from trackkit.report.groups import misfits as group_misfits
 from trackkit.report.template import TEMPLATES, Template, misfits
 from trackkit.show.theme import THEME, Theme
 from trackkit.toml import Problem
 
 # The files that analysts edit beside the reports, with their models.
-LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds}
+LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds, GROUPS: Groups}
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:
@@ -102,6 +105,9 @@ def _of_lists(folder: str | Path | None) -> Iterator[Problem]:
         yield from problems
         if isinstance(parsed, Theme) and len(parsed.light.series) != len(parsed.dark.series):
             yield Problem(str(path), "", "series", "light and dark must have as many colours.")
+        if isinstance(parsed, Groups):
+            known = {*_files(None, notebook.NOTEBOOKS, "*.ipynb"), *_files(folder, notebook.NOTEBOOKS, "*.ipynb")}
+            yield from group_misfits(parsed, path, known)
 
 
 def _of_catalogues(folder: str | Path | None) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """An executed report notebook and its template -> one self-contained HTML page that loads nothing and trusts no text.
 
-The page runs two scripts, Vega and our few lines that draw with it. Its content-security policy allows them by hash, so
-that no script of a hostile log can run. Charts travel as escaped JSON.
+Charts are pictures, drawn beforehand; figures travel as escaped JSON. The page runs only our few lines that show tips and
+write downloads: its content-security policy allows them by hash, so that no script of a hostile log can run.
 """
 
 import base64
@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,25 +23,24 @@ from nbformat import NotebookNode
 
 from trackkit import __version__, resources
 from trackkit.errors import ReportError
-from trackkit.language import SOURCE, say, speech, tag
+from trackkit.language import say, speech, tag
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
+from trackkit.report.picture import drawings
 from trackkit.report.template import SKIN, Section, Template
-from trackkit.report.vega import file_name, vega
+from trackkit.show.charts import behind
 from trackkit.show.charts.canvas import MIME as CHART
-from trackkit.show.charts.canvas import WIDTH
 from trackkit.show.data import MIME as DATA
-from trackkit.show.theme import Theme, by_variable, page_style, theme
-from trackkit.show.wording import NOT_AVAILABLE, chart_locale, instant, number, percent, plain
+from trackkit.show.findings import MIME as FINDING
+from trackkit.show.theme import Theme, page_style, theme
+from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain
 
 INDEX = "index.html.j2"
 Contents = Mapping[str, Any]  # of a page, as `contents` returns them
-ASSETS = "assets"  # the folder beside the pages
+SCRIPTS = {"charts.js": "pictures", "download.js": "data"}  # each for pages with a piece that has this
 MOST_ROWS = 500  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _STYLE_ELEMENT = re.compile(r"<style>.*?</style>", re.DOTALL)
-# Keys whose text may come from a log, even if it looks like a colour.
-_TEXT_KEYS = ("domain", "sort", "title", "text", "description")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
 _OUR_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
 
@@ -53,7 +53,6 @@ class PageFacts:
     parameters: Mapping[str, Any]
     timezone: str
     lang: str = "en"
-    shared: bool = False  # whether Vega stands once beside the pages
 
 
 def export(executed: NotebookNode, template: Template, facts: PageFacts) -> str:
@@ -105,10 +104,9 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
     sections = [
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
-    drawn = any(piece["kind"] == "chart" for section in sections for piece in section["pieces"])
-    drawing = resources.find(f"{SKIN}/draw.js").read_text("utf-8")
-    scripts = [*([] if facts.shared else [vega()]), drawing] if drawn else []
-    shared = f"{ASSETS}/{file_name()}" if drawn and facts.shared else ""
+    pieces = [piece for section in sections for piece in section["pieces"]]
+    needed = [name for name, part in SCRIPTS.items() if any(piece.get(part) for piece in pieces)]
+    scripts = [resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in needed]
     return {
         "lang": tag(facts.lang),
         "title": template.title,
@@ -117,8 +115,7 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "sections": sections,
         "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
-        "shared": shared,
-        "policy": _policy(scripts, shared),
+        "policy": _policy(scripts),
         "report": facts.report,
         "delivery": plain(facts.parameters.get("delivery") or ""),
         "version": __version__,
@@ -140,15 +137,18 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
 
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
     cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
-    pieces = [piece for cell in cells for data in _shown(cell) if (piece := _piece(data, colours, lang))]
-    for index, piece in enumerate(pieces, 1):
-        piece["id"] = f"s{place}-{index}"
+    outputs = [data for cell in cells for data in _shown(cell)]
+    findings = [plain(data[FINDING]["text"]) for data in outputs if FINDING in data]
+    shown = [data for data in outputs if FINDING not in data]
+    is_half = section.width == "half"
+    drawn = [_piece(data, colours, is_half, f"s{place}-{nth}", lang) for nth, data in enumerate(shown, 1)]
+    pieces = [piece for piece in drawn if piece]
     kinds = section.show or ["chart", "table"]
     shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
     return {
         "name": section.name,
         "title": section.title,
-        "finding": "",
+        "finding": findings[0] if findings and section.finding else "",
         "text": _paragraphs(section.text),
         "width": section.width,
         "pieces": shown,
@@ -156,18 +156,20 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
 
 
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
-    """The displayed outputs of a cell; what it printed or warned of is left out."""
-    return [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    """The displayed outputs of a cell; what it printed or warned of is left out, and a None that was displayed."""
+    outputs = [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    return [data for data in outputs if data != {"text/plain": "None"}]
 
 
-def _piece(data: Mapping[str, Any], colours: Theme, lang: str) -> dict[str, Any] | None:
+def _piece(data: Mapping[str, Any], colours: Theme, half: bool, name: str, lang: str) -> dict[str, Any] | None:
+    common = {"id": name, "data": data.get(DATA)}
     if CHART in data:
-        return _chart(json.loads(json.dumps(data[CHART])), colours, lang) | {"data": data.get(DATA)}
+        return common | _chart(data[CHART], colours, half, name, lang)
     if "text/html" in data:
         html = _without_own_style(data["text/html"])
-        return {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html)), "data": data.get(DATA)}
-    text = plain(data.get("text/plain", ""))
-    return None if HEADER in data else {"kind": "table", "empty": False, "text": text, "data": None}
+        return common | {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html))}
+    text = {"kind": "table", "empty": False, "text": plain(data.get("text/plain", ""))}
+    return common | text if HEADER not in data else None
 
 
 def _without_own_style(html: str) -> str:
@@ -175,46 +177,28 @@ def _without_own_style(html: str) -> str:
     return _STYLE_ELEMENT.sub("", html, count=1) if _OUR_TABLE.match(html) else html
 
 
-def _chart(spec: dict[str, Any], colours: Theme, lang: str) -> dict[str, Any]:
-    """A chart whose colours follow the light or dark scheme, and the table behind it."""
-    spec.pop("$schema", None)
-    if lang != SOURCE:
-        # Axes speak only English to screen readers; the description and the table behind are translated.
-        no_aria = {part: spec.get("config", {}).get(part, {}) | {"aria": False} for part in ("axis", "legend")}
-        spec["config"] = spec.get("config", {}) | {"locale": chart_locale(lang)} | no_aria
-    rows = [row for data in (spec.get("datasets") or {}).values() for row in data]
-    config = {key: value for key, value in spec.items() if key not in ("datasets", "data")}
-    wide = {"width": "container"} if spec.get("width") == WIDTH else {}
-    drawn = _recoloured(config, by_variable(colours)) | {key: spec[key] for key in ("datasets", "data") if key in spec}
+def _chart(spec: Mapping[str, Any], colours: Theme, half: bool, name: str, lang: str) -> dict[str, Any]:
+    """A chart as pictures, one or two for different widths, and the table behind it."""
+    unit = behind.told(spec)
+    rows = behind.rows(spec, unit)
+    description = plain(spec.get("description") or say("Chart", lang))
+    pictures: list[str] = []
+    with suppress(ReportError):  # the table is shown instead
+        pictures = drawings({**spec, "description": description}, colours, lang, half, name) if rows else []
     return {
         "kind": "chart",
-        "spec": drawn | {"background": "transparent"} | wide,
+        "pictures": [Markup(picture) for picture in pictures],
         "empty": not rows,
-        "description": plain(spec.get("description") or say("Chart", lang)),
-        **_table_behind(spec, rows, lang),
+        "description": description,
+        **_table_behind(unit, rows, lang),
     }
 
 
-def _recoloured(part: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(part, dict):
-        return {key: value if _is_name(key, value) else _recoloured(value, names) for key, value in part.items()}
-    if isinstance(part, list):
-        return [_recoloured(value, names) for value in part]
-    return names.get(part.lower(), part) if isinstance(part, str) else part
-
-
-def _is_name(key: str, value: Any) -> bool:
-    return key in _TEXT_KEYS and not isinstance(value, dict)
-
-
-def _table_behind(spec: Mapping[str, Any], rows: list[dict[str, Any]], lang: str) -> dict[str, Any]:
+def _table_behind(unit: Mapping[str, Any], rows: list[dict[str, Any]], lang: str) -> dict[str, Any]:
     """The figures of a chart as a table: the fields of its tooltip, for those who cannot see or hover it."""
-    encoding: dict[str, Any] = next(
-        (layer["encoding"] for layer in [spec, *spec.get("layer", [])] if "tooltip" in layer.get("encoding", {})), {}
-    )
-    fields = [field for field in encoding.get("tooltip", []) if "field" in field]
+    fields = behind.fields(unit)
     return {
-        "columns": [field.get("title") or field["field"] for field in fields],
+        "columns": [behind.title(field) for field in fields],
         "rows": [[_cell(row.get(field["field"]), field, lang) for field in fields] for row in rows[:MOST_ROWS]],
         "left_out": max(0, len(rows) - MOST_ROWS),
     }
@@ -236,10 +220,9 @@ def _paragraphs(text: str) -> list[str]:
     return [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
 
 
-def _policy(scripts: list[str], shared: str) -> str:
+def _policy(scripts: list[str]) -> str:
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    # A file beside the page cannot be allowed by hash: browsers check no hashes for pages opened from a disk.
-    allowed = " ".join([*(["'self'"] if shared else []), *(f"'sha256-{digest}'" for digest in hashes)]) or "'none'"
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'"
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"

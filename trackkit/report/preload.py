@@ -1,6 +1,7 @@
 """What the fork server does before it forks: imports, and first calls that fill caches.
 
-polars is imported but never called: it would start threads, which a forked child does not have and would wait for.
+polars and vl-convert are imported but never called: they would start threads, which a forked child does not have and
+would wait for.
 """
 
 import threading
@@ -11,7 +12,6 @@ from importlib import import_module
 from typing import Any
 
 import trackkit
-from trackkit.report.vega import made_meanwhile
 
 REPORT = "tracking_indicators"
 LIBRARIES = ("altair", "papermill", "nbconvert", "babel.numbers", "lxml.etree", "nh3", "tinycss2", "deltalake")
@@ -21,12 +21,11 @@ OURS = ("store", "report", "report.execute", "report.html_page", "report.shell",
 
 def preload() -> None:
     """Import and call once; RuntimeError if a Python thread was started, since a child would not have it."""
-    with made_meanwhile():  # it takes as long as the imports
-        for name in (*LIBRARIES, *PRIVATE, *(f"trackkit.{module}" for module in OURS)):
-            with suppress(ModuleNotFoundError):
-                import_module(name)
-        for name in trackkit.__all__:
-            getattr(trackkit, name)
+    for name in (*LIBRARIES, *PRIVATE, *(f"trackkit.{module}" for module in OURS)):
+        with suppress(ModuleNotFoundError):
+            import_module(name)
+    for name in trackkit.__all__:
+        getattr(trackkit, name)
     _use_once()
     if threading.active_count() > 1:
         raise RuntimeError("the fork server of reports has threads, which its children would wait for")
@@ -41,6 +40,7 @@ def _use_once() -> None:
     from trackkit.report.html_page import PageFacts, export
     from trackkit.report.shell import run_once, shell
     from trackkit.report.template import template
+    from trackkit.show.charts.canvas import MIME
 
     class_of("a.example", domain_list().by_domain)
     run_once(shell())
@@ -49,6 +49,7 @@ def _use_once() -> None:
     for lang in languages():
         words = template(REPORT, lang)
         bundles = [formatter.format(part)[0] for part in (_chart(lang), _header(lang))]
+        del bundles[0][MIME]  # to draw it would start threads
         outputs = [node(output_type="display_data", data=data) for data in bundles]
         metadata = {"tags": [f"section:{words.names[0]}"]}
         cell = node(cell_type="code", source="", metadata=metadata, outputs=outputs)

@@ -69,8 +69,13 @@ class Archive:
             before = aside.read_text("utf-8")
             if _content(before) != _content(page.read_text("utf-8")):
                 self._add(page, before)
-            aside.unlink()
+            self.erase([aside])
         return {**result, "sha256": self.list_versions(page)}
+
+    def finish(self) -> None:
+        """Let go of pages that were set aside and not replaced."""
+        for path in (self._folder / ARCHIVE).glob(f"*/{_ASIDE}"):
+            self.erase([path])
 
     def list_versions(self, page: Path) -> str:
         """Write the earlier versions of a page into its foot, if that changes it; return the digest of the page."""
@@ -82,13 +87,13 @@ class Archive:
         return hashlib.sha256(listed.encode()).hexdigest()
 
     def erase(self, paths: Iterable[Path]) -> None:
-        """Delete versions, and list what is left at the foot of their pages; return nothing."""
+        """Delete files, and the folders of versions that are then empty."""
         for path in paths:
             path.unlink(missing_ok=True)
-            with suppress(OSError):  # others are left
-                path.parent.rmdir()
-        with suppress(OSError):
-            (self._folder / ARCHIVE).rmdir()
+            for folder in (path.parent, path.parent.parent):
+                with suppress(OSError):  # it holds others
+                    if ARCHIVE in (folder.name, folder.parent.name):
+                        folder.rmdir()
 
     def _of(self, page: Path) -> Path:
         return self._folder / ARCHIVE / page.stem

@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 
@@ -21,21 +21,25 @@ from trackkit import __version__, resources
 from trackkit.clock import Asked, moment
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language
 from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
-from trackkit.report import INLINE, REPORTS, require_assets, require_report
+from trackkit.report import REPORTS, require_report
 from trackkit.report.formats import HTML, others, require_formats
+from trackkit.report.groups import groups
 from trackkit.runs.archive import Archive, archived
+from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
 from trackkit.runs.index import write_index
 from trackkit.runs.manifest import PLATFORM, Job, Manifest, made_of
+from trackkit.runs.sheets import NO_REPORTS, sheets
 from trackkit.show.theme import theme
 from trackkit.store import Store, answered, open_store
 
-INDEX, LOCK = "index.html", ".lock"
+INDEX, LOCK = NO_REPORTS[0], ".lock"
 Progress = Callable[[int, int, str], None]
 Executor = Callable[[list[Job], str, Path], Generator[tuple[Job, Result], None, None]]
 
@@ -70,7 +74,6 @@ def run(
     jobs: int | None = None,
     lang: str = "en",
     progress: Progress | None = None,
-    assets: str = INLINE,
     scheduler: str | None = None,
     formats: str | Sequence[str] = HTML,
     keep: int | None = None,
@@ -81,20 +84,18 @@ def run(
     retention stay as they are, unless the delivery is named in `delivery`. `since` keeps deliveries launched on or
     after a date by the platform's clock, or an instant (either may be ISO text). `jobs` reports are rendered at once
     (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers.
-    `assets` and `formats` are as for `render`; a page that lacks a format is due. With `keep`, so many earlier versions
-    of a page are kept (`archive`). A failed report does not stop the others. Raises RequestError for an unknown report,
-    delivery, date, language, format or kind of assets, if another run writes to the same folder, or if a worker is not
-    fit.
+    `formats` are as for `render`; a page that lacks one is due. With `keep`, so many earlier versions of each page are
+    kept (`archive`). A failed report does not stop the others. Raises RequestError for an unknown report, delivery,
+    date, format or language, if another run writes to the same folder, or if a worker is not fit.
     """
     require_language(lang)
-    require_assets(assets)
     wanted = require_formats(formats, printing=scheduler is None)
-    theme(), thresholds()  # every page needs both: report an error once, before anything is rendered
+    theme(), thresholds(), groups(lang)  # every page needs them: report an error once, before anything is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        planning = partial(_planned, reports=_selected(reports), lang=lang, assets=assets, formats=wanted)
+        planning = partial(_planned, reports=_selected(reports), lang=lang, formats=wanted)
         return _run(open_store(store), folder, planning, delivery, since, execute, lang, keep, progress)
 
 
@@ -137,21 +138,43 @@ def _run(
             _record(manifest, summary, job, archive.keep(result))
             if progress:
                 progress(done, len(due), job.name)
+    archive.finish()
     finished = {*summary.rendered, *summary.failed}
     for job in due:
         if job.name not in finished:  # whatever the executor does, a due page is rendered or has failed
             _record(manifest, summary, job, failed("Nobody rendered it."))
     summary.quality = answered(store, lambda now: manifest.judged(now.snapshot(), planned, due))
-    manifest.write()
-    answered(store, lambda now: write_index(now.snapshot(), folder, manifest.entries, lang))
+    manifest.lang = lang
+    answered(store, lambda now: _joined(now.snapshot(), manifest))
     return summary
+
+
+def _joined(tables: Snapshot, manifest: Manifest) -> None:
+    """Let the pages of a folder hang together: write its glossary, its index, and the bars that changed."""
+    dossiers = Dossiers(tables, manifest.folder, sheets(manifest.folder, manifest.entries))
+    write_bars(dossiers)
+    write_index(tables, dossiers, manifest.lang)
+    manifest.write()
+
+
+def join(store: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Write the bars of pages that were rendered into a folder one by one, so that each reaches the others.
+
+    If a run is writing to the folder, nothing is done: it does so at its end.
+    """
+    folder = Path(out)
+    with suppress(RequestError), _locked(folder):
+        manifest = Manifest.read(folder)
+        tables = open_store(store).snapshot()
+        write_bars(Dossiers(tables, folder, sheets(folder, manifest.entries)), index=(folder / INDEX).exists())
+        if manifest.entries:
+            manifest.write()
 
 
 def _record(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -> None:
     if result["status"] == "done" and not (manifest.folder / result["path"]).is_file():
         result = failed("It was rendered, but its page is not in the output folder.")
-    manifest.entries[job.name] = {**asdict(job), **result, "rendered_at": datetime.now(UTC).isoformat()}
-    manifest.save_now_and_then()
+    manifest.record(job, result)
     if result["status"] == "done":
         summary.rendered.append(job.name)
     else:
@@ -166,6 +189,8 @@ def withdraw(
 ) -> list[str]:
     """Delete the pages and failed notebooks of a folder for which `is_concerned(path, text)`; return their names.
 
+    Their other formats go with them, and so do earlier versions of any page for which it is true.
+
     The manifest and the index lose them too, so that a run renders them again. Raises RequestError as `run`.
     """
     folder = Path(out)
@@ -175,15 +200,12 @@ def withdraw(
         names = sorted(path.relative_to(folder).as_posix() for path in withdrawn)
         if dry_run or not withdrawn:
             return names
-        lang = max(manifest.entries.values(), key=lambda entry: entry["rendered_at"], default={"lang": "en"})["lang"]
-        archive = Archive(folder, lang, open_store(store).timezone, None)
+        archive = Archive(folder, manifest.lang, open_store(store).timezone, None)
         archive.erase(withdrawn)
-        manifest.entries = {name: entry for name, entry in manifest.entries.items() if entry.get("path") not in names}
-        for entry in manifest.entries.values():
-            if entry["status"] == "done":
-                entry.update(archive.keep(entry))
+        entries = manifest.entries.items()
+        manifest.entries = {name: archive.keep(entry) for name, entry in entries if entry.get("path") not in names}
         manifest.write()
-        write_index(open_store(store).snapshot(), folder, manifest.entries, lang)
+        _joined(open_store(store).snapshot(), manifest)
         return names
 
 
@@ -192,15 +214,16 @@ def _withdrawn(folder: Path, is_concerned: Callable[[Path, str], bool]) -> Itera
 
     What a file of another format says cannot be told: it goes with its page, and if that is gone, too.
     """
-    files = [path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part") and path.name != INDEX]
-    concerned = {path for path in files if is_concerned(path, path.read_text("utf-8", errors="replace"))}
+    ours = [path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part")]
+    files = [path for path in ours if path.name not in NO_REPORTS]
+    concerned = {path for path in files if is_concerned(path, without_bar(_text(path)))}
     yield from sorted(concerned)
-    for path, page in others(folder):
-        if page in concerned or not page.exists():
-            yield path
-    for path, page in archived(folder):
-        if is_concerned(page, path.read_text("utf-8", errors="replace")):
-            yield path
+    yield from (path for path, page in others(folder) if page in concerned or not page.exists())
+    yield from (path for path, page in archived(folder) if is_concerned(page, without_bar(_text(path))))
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace")
 
 
 @contextmanager
@@ -243,7 +266,7 @@ def _require(name: str, delivery_ids: list[str]) -> str:
 
 
 def _planned(
-    store: Store, delivery_ids: list[str], reports: list[str], lang: str, assets: str, formats: Sequence[str]
+    store: Store, delivery_ids: list[str], reports: list[str], lang: str, formats: Sequence[str]
 ) -> Iterator[Job]:
     """Yield one job per delivery and report, but only one for a report on the whole platform, due after every load."""
     files = {report: made_of(report, lang) for report in reports}
@@ -255,10 +278,9 @@ def _planned(
         for report in its_reports:
             if delivery and report in platform_wide:
                 continue
-            parts = [__version__, files[report], lang, store.timezone, load, *([assets] if assets != INLINE else [])]
+            parts = [__version__, files[report], lang, store.timezone, load]
             parts += left_out.get(delivery, []) if report in averaging else []
-            key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-            yield Job(report, delivery, lang, {}, key, assets, formats)
+            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), formats)
 
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:

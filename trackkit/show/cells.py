@@ -41,6 +41,7 @@ RATES = OneOf(name for name, metric in METRICS.items() if metric.is_rate and met
 COUNTS = OneOf(name for name, metric in METRICS.items() if not metric.denominator and metric.unit != CURRENCY)
 Cell = Markup | str
 OTHERS, TOTAL, UNKNOWN = translatable(("Others", "Total", "(unknown)"))
+PARTS = translatable("{part} of {whole}")
 NOT_LOADED = translatable("not in the data loaded")
 SEVERAL_CURRENCIES = translatable("in several currencies, which are not added")
 translatable(("{denominator} is 0", "yes", "no"))
@@ -49,7 +50,8 @@ OURS = ("type", "status", "reason", "failure_type", "device", "message_format")
 VOCABULARY = {**STATUS_LABELS, **FAILURE_TYPE_LABELS, **FORMAT_LABELS}
 # The style of cells outside a report's page, as in JupyterLab.
 STYLE = """
-.tk-of{opacity:.7;font-size:.85em;display:block}.tk-beside{display:inline-block;min-width:9em;margin-left:1em}
+.tk-of{opacity:.7;font-size:.85em;display:block}
+.gt_right>.tk-of{display:inline-block;min-width:8em;margin-left:.6em}.tk-what{margin-left:.3em;text-decoration:none}
 .tk-na{opacity:.7;font-style:italic}.tk-bar{display:block;min-width:60px;height:8px}
 .tk-bar>span{display:block;height:8px;background:#1f6f8b}
 .tk-over{display:block;color:#a2561a;font-weight:600;font-size:.85em}
@@ -130,22 +132,20 @@ def value_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     return rate_cell(row, metric.numerator or name, metric.denominator, lang, name)
 
 
-def rate_cell(
-    row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None, beside: bool = False
-) -> Cell:
+def rate_cell(row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None) -> Cell:
     """Show one metric of a row as a share of another, with both numbers; `name` is the metric of this rate, if any."""
     if why := why_unseen(row, name or top, top, bottom):
         return unavailable(why, lang)
-    parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY)
+    is_share = name is None or METRICS[name].is_rate
+    parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY, is_share=is_share)
     if row[top] is None or not row[bottom]:
         is_known = row[top] is not None and row[bottom] is not None
         why = "{denominator} is 0" if is_known else _why(row, top if row[top] is None else bottom)
         return unavailable(why, lang, denominator=label_of(bottom, lang))
     rate = row[name] if name else row[top] / row[bottom]
     words = f"{label_of(top, lang)} / {label_of(bottom, lang)}"
-    shown = figure(name, rate, lang) if name else percent(rate, lang=lang)
-    style = "tk-of tk-beside" if beside else "tk-of"
-    return Markup('{}<span class="{}" title="{}">{}</span>').format(shown, style, words, parts)
+    shown = figure(name, rate, lang, row[bottom]) if name else percent(rate, lang=lang, of=row[bottom])
+    return over(shown, parts, words)
 
 
 def ratio(top: float | None, bottom: float | None) -> float | None:
@@ -164,13 +164,18 @@ def _why(row: Mapping[str, Any], name: str) -> str:
     return SEVERAL_CURRENCIES if is_known else NOT_LOADED
 
 
-def fraction(top: float | None, bottom: float | None, lang: str, money: bool = False) -> str:
-    """Return `numerator / denominator` as text."""
-    return f"{number(top, 2 if money else 0, lang)} / {number(bottom, 0, lang)}"
+def fraction(top: float | None, bottom: float | None, lang: str, money: bool = False, is_share: bool = True) -> str:
+    """Return the parts of a share ("2 of 3") or of an average ("2 / 3") as text.
+
+    >>> fraction(1212, 3206, "en"), fraction(1805.2, 40, "en", money=True, is_share=False)
+    ('1,212 of 3,206', '1,805.20 / 40')
+    """
+    part, whole = number(top, 2 if money else 0, lang), number(bottom, 0, lang)
+    return say(PARTS, lang, part=part, whole=whole) if is_share else f"{part} / {whole}"
 
 
 def over(shown: str, parts: str, title: str = "") -> Markup:
-    """Show a figure above its parts."""
+    """Show a figure, and its parts, smaller, beside it (or below it, if it is text)."""
     title_attribute = Markup(' title="{}"').format(title) if title else ""
     return Markup('{}<span class="tk-of"{}>{}</span>').format(shown, title_attribute, parts)
 

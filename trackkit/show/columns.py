@@ -181,20 +181,20 @@ def _text(row: Row, name: str, column: TableColumn, lang: str) -> Cell:
 
 
 def _figure(row: Row, name: str, column: TableColumn, words: Labels, lang: str) -> Cell:
-    shown = _formatted(row[name], column.kind, lang)
     if not column.parts:
-        return shown
+        return _formatted(row[name], column.kind, lang)
     top, bottom = column.parts
     title = f"{words[top]} / {words[bottom]}" if words else ""
-    return over(shown, fraction(row[top], row[bottom], lang), title)
+    parts = fraction(row[top], row[bottom], lang, is_share=column.kind == "share")
+    return over(_formatted(row[name], column.kind, lang, row[bottom]), parts, title)
 
 
-def _formatted(value: float, kind: Kind, lang: str) -> str:
+def _formatted(value: float, kind: Kind, lang: str, of: float | None = None) -> str:
     match kind:
         case "share":
-            return percent(value, lang=lang)
+            return percent(value, lang=lang, of=of)
         case "growth":
-            return f"{'+' if value > 0 else ''}{percent(value, lang=lang)}"
+            return f"{'+' if value > 0 else ''}{percent(value, lang=lang, of=of)}"
         case "average":
             return number(value, 2, lang)
         case "change":

@@ -5,7 +5,6 @@ styles inline, and pictures beside them in the same message. It names no sender 
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from email.message import EmailMessage
@@ -22,7 +21,7 @@ from trackkit.language import say, several, speech
 from trackkit.report.html_page import Contents
 from trackkit.report.template import SKIN
 from trackkit.show.data import shown
-from trackkit.show.theme import by_variable, theme
+from trackkit.show.theme import theme
 from trackkit.show.wording import NOT_AVAILABLE, clipped
 
 TEMPLATE = "mail.html.j2"
@@ -30,6 +29,7 @@ MOST_BYTES = 95_000  # of HTML: above 100 kB some programs cut a message
 ROWS = (15, 8, 4, 0)  # rows of each table: fewer if the message would be too long
 MOST_COLUMNS = 6
 SCALE = 2  # pixels of a picture for one of the message
+_VARIABLE = re.compile(r"var\(--([\w-]+)\)")
 _TAG, _GAPS = re.compile(r"<(style|script|svg)\b.*?</\1>|<[^>]+>", re.DOTALL), re.compile(r"\s+")
 
 
@@ -61,26 +61,15 @@ def _cid(name: str) -> str:
 
 
 def _pictures(contents: Contents) -> Iterator[tuple[str, bytes]]:
-    """Yield the charts of a page as pictures, by the id of their piece."""
-    for section in contents["sections"]:
-        for piece in section["pieces"]:
-            if piece["kind"] == "chart" and not piece["empty"]:
-                yield piece["id"], _png(piece)
-
-
-def _png(piece: Mapping[str, Any]) -> bytes:
-    """Draw a chart in the light colours of the theme."""
+    """Yield the charts of a page as pictures in the light colours of the theme, by the id of their piece."""
     import vl_convert
 
-    light = {variable: colour for colour, variable in by_variable(theme()).items()}
-    if "svg" in piece:
-        return bytes(vl_convert.svg_to_png(_in_colours(str(piece["svg"]), light), scale=SCALE))
-    spec = json.loads(_in_colours(json.dumps(piece["spec"]), light))
-    return bytes(vl_convert.vegalite_to_png(spec | {"width": 600}, scale=SCALE))
-
-
-def _in_colours(text: str, colours: Mapping[str, str]) -> str:
-    return re.sub(r"var\(--[\w-]+\)", lambda match: colours.get(match[0], match[0]), text)
+    colours = theme().light.named()
+    for section in contents["sections"]:
+        for piece in section["pieces"]:
+            if svg := next(iter(piece.get("pictures", ())), None):
+                plain_svg = _VARIABLE.sub(lambda match: colours.get(match[1], match[0]), str(svg))
+                yield piece["id"], bytes(vl_convert.svg_to_png(plain_svg, scale=SCALE))
 
 
 def html(contents: Contents, pictures: list[str]) -> str:

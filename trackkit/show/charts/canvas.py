@@ -19,7 +19,9 @@ import polars as pl
 
 from trackkit.errors import RequestError
 from trackkit.language import said, translatable
+from trackkit.show.charts import behind
 from trackkit.show.charts.clock import MINUTES, time_labels
+from trackkit.show.data import MIME as DATA
 from trackkit.show.theme import chart_config, theme
 from trackkit.show.wording import clipped
 
@@ -127,7 +129,7 @@ def bars(plot: Plot, size: int | None = None, **options: Any) -> alt.Chart:
     assert isinstance(plot.y, Names)
     options |= {"size": size} if size else {}
     sized = replace(plot, height=plot.y.size * max(2, len(plot.y.names)))
-    chart: alt.Chart = canvas(sized).mark_bar(aria=False, **options)
+    chart: alt.Chart = canvas(sized).mark_bar(**options)
     return chart
 
 
@@ -139,18 +141,19 @@ def columns(plot: Plot) -> alt.Chart:
     if plot.rows.height > MOST_ROWS:
         raise RequestError(f"A chart of {plot.rows.height:,} columns cannot be read: take longer periods.")
     if isinstance(plot.x, Names):
-        by_name: alt.Chart = canvas(plot).mark_bar(aria=False, cornerRadiusEnd=0)
+        by_name: alt.Chart = canvas(plot).mark_bar(cornerRadiusEnd=0)
         return by_name
     stacked = canvas(replace(plot, order="place"))
-    by_the_clock: alt.Chart = stacked.mark_bar(orient="vertical", aria=False, cornerRadiusEnd=0).encode(x2="ends_at")
+    by_the_clock: alt.Chart = stacked.mark_bar(orient="vertical", cornerRadiusEnd=0).encode(x2="ends_at")
     return by_the_clock
 
 
 def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
-    """Draw lines, or, with `area`, the areas below them with that opacity."""
+    """Draw lines, whose points carry their values unseen, or, with `area`, the areas below them with that opacity."""
     base = canvas(plot)
+    points = alt.OverlayMarkDef(opacity=0, size=60)
     chart: alt.Chart = (
-        base.mark_line(aria=False, **options) if area is None else base.mark_area(aria=False, opacity=area)
+        base.mark_line(point=points, **options) if area is None else base.mark_area(aria=False, opacity=area)
     )
     return chart
 
@@ -158,7 +161,7 @@ def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
 def dots(plot: Plot, sized_by: str, scale: alt.Scale, **options: Any) -> alt.Chart:
     """Draw dots, sized by the column `sized_by` on a scale."""
     size = alt.Size(f"{sized_by}:Q", scale=scale, legend=None)
-    chart: alt.Chart = canvas(plot).mark_circle(aria=False, **options).encode(size=size)
+    chart: alt.Chart = canvas(plot).mark_circle(**options).encode(size=size)
     return chart
 
 
@@ -318,7 +321,8 @@ def _width(letter: str) -> float:
 
 
 def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
-    return {MIME: spec, "text/plain": spec.get("description", "chart")}
+    """A chart for JupyterLab, its figures for pages, and its sentence."""
+    return {MIME: spec, DATA: behind.table(spec), "text/plain": spec.get("description", "chart")}
 
 
 @alt.theme.register("trackkit", enable=True)

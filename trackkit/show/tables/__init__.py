@@ -121,10 +121,10 @@ def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: L
         say(metric.definition, lang), labels.get(name, cells.label_of(name, lang))
     )
     if metric.is_rate:
-        rate = cells.rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name, beside=True)
+        rate = cells.rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name)
         return {"label": label, "value": "", "rate": rate}
     shared = over is not None and name != over and not metric.denominator and not row.get(f"why {name}")
-    rate = cells.rate_cell(row, name, over or name, lang, beside=True) if shared else ""
+    rate = cells.rate_cell(row, name, over or name, lang) if shared else ""
     return {"label": label, "value": cells.value_cell(row, name, lang), "rate": rate}
 
 
@@ -315,7 +315,7 @@ def _figure_rows(rows: pl.DataFrame, labels: Labels, lang: str) -> list[dict[str
 
 
 def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
-    average = figure(row["metric"], row["platform_average"], lang)
+    average = figure(row["metric"], row["platform_average"], lang, row["average_denominator"])
     parts = cells.fraction(row["average_numerator"], row["average_denominator"], lang)
     words = several("{parts}, {count} delivery", "{parts}, {count} deliveries", row["deliveries"], lang, parts=parts)
     basis = words if row["platform_average"] is not None else say(NOTHING_COMPARES, lang)
@@ -324,7 +324,7 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
         '<span class="tk-average">{} <b>{}</b></span><span class="tk-of">{}</span></div>'
     ).format(
         labels.get(row["metric"], cells.label_of(row["metric"], lang)),
-        figure(row["metric"], row["rate"], lang),
+        figure(row["metric"], row["rate"], lang, row["denominator"]),
         say(row["why"], lang) if row["why"] else cells.fraction(row["numerator"], row["denominator"], lang),
         say("Platform average", lang),
         average,
@@ -338,7 +338,7 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
     words = say(
         "{share} of the clicks ({parts}) are placed, on {placed} of {all} tracked links.",
         lang,
-        share=percent(row["share"], lang=lang),
+        share=percent(row["share"], lang=lang, of=row["total"]),
         parts=cells.fraction(row["placed_clicks"], row["total"], lang),
         placed=number(row["placed_links"], lang=lang),
         all=number(row["links"], lang=lang),

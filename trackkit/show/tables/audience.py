@@ -114,7 +114,8 @@ def _count_cell(row: Mapping[str, Any], lang: str) -> Cell:
     count = number(row["count"], lang=lang)
     if row["share"] is None:
         return count
-    return cells.over(count, f"{percent(row['share'], lang=lang)} ({cells.fraction(row['count'], row['total'], lang)})")
+    share = percent(row["share"], lang=lang, of=row["total"])
+    return cells.over(count, f"{share} ({cells.fraction(row['count'], row['total'], lang)})")
 
 
 def _total_cell(row: Mapping[str, Any], lang: str) -> Cell:

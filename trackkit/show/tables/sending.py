@@ -205,7 +205,10 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
     why_no_pace = cells.NOT_LOADED if row["sent"] is None else NO_PACE
     pace, speed = _pace(row["messages_per_hour"], lang)
     figures: dict[str, tuple[Cell, str]] = {
-        "progress": (percent(share, lang=lang), say(why_no_share, lang) if share is None else parts),
+        "progress": (
+            percent(share, lang=lang, of=row["to_deliver"]),
+            say(why_no_share, lang) if share is None else parts,
+        ),
         pace: (speed, pace_basis if row["messages_per_hour"] else say(why_no_pace, lang)),
         "busiest": (number(row["busiest_hour"], lang=lang), "" if row["busiest_hour"] else say(why_no_pace, lang)),
         "pending": (

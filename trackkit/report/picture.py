@@ -1,0 +1,134 @@
+"""A Vega-Lite chart -> SVG for a page, in which it needs no script: drawn by vl-convert, checked and shortened by `svg`.
+
+The first drawing of a process starts threads, which a process forked from it would wait for in vain: it is never called
+in the fork server, and renderers, which draw, do not fork.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from threading import Thread
+from typing import Any
+
+import vl_convert
+
+from trackkit.errors import ReportError
+from trackkit.language import SOURCE
+from trackkit.report.svg import picture
+from trackkit.show.charts.behind import described, units
+from trackkit.show.charts.canvas import WIDTH
+from trackkit.show.theme import Theme, by_variable
+from trackkit.show.wording import chart_locale
+
+# Widths drawn for, in pixels: of a section as wide as the page, of one of two beside each other, and of a phone.
+WIDE, HALF, NARROW = 860, 420, 340
+# Text is laid out for this font, which vl-convert brings, in a size a little larger than style sheets show it in: the
+# fonts of readers differ in width.
+MEASURED, SIZE, TITLE_SIZE = "Liberation Sans", 13, 15
+LABEL_ROOM = 18  # pixels for the name above a bar, on a phone
+LETTER = 7  # pixels of a letter, on the average
+KEY = 34  # pixels of a legend's symbol and the room around it
+
+
+def drawings(spec: Mapping[str, Any], colours: Theme, lang: str, half: bool, prefix: str) -> list[str]:
+    """Draw a chart for each width of a section: one SVG if it is half as wide as the page, or has a width of its own.
+
+    `prefix` makes the ids in the SVG unique in a page. Raises ReportError for a chart that cannot be drawn.
+    """
+    names = by_variable(colours)
+    widths = [None] if spec.get("width") != WIDTH else [HALF] if half else [WIDE, NARROW]
+    label, by = str(spec.get("description", "")), _hovered(spec)
+    shapes = {None: "own", HALF: "half", WIDE: "wide", NARROW: "narrow"}
+    return [
+        picture(_svg(_for_page(spec, width, lang)), names, label, f"{prefix}-{shapes[width]}", shapes[width], by)
+        for width in widths
+    ]
+
+
+def warm() -> Thread:
+    """Start what draws, in a thread, while the cells of a notebook run elsewhere; a first drawing takes a second."""
+    thread = Thread(target=vl_convert.vegalite_to_svg, args=({"mark": "bar", "data": {"values": []}},))
+    thread.start()
+    return thread
+
+
+def _svg(spec: Mapping[str, Any]) -> str:
+    try:
+        svg: str = vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])
+    except ValueError as error:
+        raise ReportError(f"A chart cannot be drawn: {str(error).strip().splitlines()[0]}") from None
+    return svg
+
+
+def _for_page(spec: Mapping[str, Any], width: int | None, lang: str) -> dict[str, Any]:
+    """The chart with its values in words at its marks, in the page's text size, `width` pixels wide."""
+    page = {key: value for key, value in described(spec, lang).items() if key not in ("$schema", "usermeta")}
+    page |= {"background": None, "config": _config(spec.get("config", {}), lang)}
+    if width is None:
+        return page
+    page |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}, "padding": 2}
+    return _narrowed(page) if width == NARROW else page
+
+
+def _config(config: Mapping[str, Any], lang: str) -> dict[str, Any]:
+    words = {"labelFontSize": SIZE, "titleFontSize": SIZE, "aria": False}
+    sized = {part: {**config.get(part, {}), **words} for part in ("axis", "legend")}
+    text = {"text": {**config.get("text", {}), "fontSize": SIZE}}
+    title = {"title": {**config.get("title", {}), "fontSize": TITLE_SIZE, "aria": False}}
+    locale = {"locale": chart_locale(lang)} if lang != SOURCE else {}
+    return {**config, "font": MEASURED, **sized, **text, **title, **locale}
+
+
+def _hovered(spec: Mapping[str, Any]) -> str:
+    """What a tooltip is about: the marks at one place of an axis ("x" or "y"), or one mark."""
+    encoding: dict[str, Any] = next((unit["encoding"] for unit in units(spec) if "encoding" in unit), {})
+    x, y = (encoding.get(channel, {}).get("type", "quantitative") for channel in ("x", "y"))
+    if y == "quantitative":
+        return "x" if x in ("temporal", "nominal", "ordinal") or _mark(spec) in ("line", "area") else "mark"
+    return "y" if x == "quantitative" else "mark"
+
+
+def _mark(unit: Mapping[str, Any]) -> str:
+    mark = next((each["mark"] for each in units(unit) if "mark" in each), "")
+    return str(mark.get("type", "")) if isinstance(mark, dict) else str(mark)
+
+
+def _narrowed(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The chart for a phone: names stand above bars, keys of a legend below each other where they need it."""
+    bars = [unit for unit in units(spec) if unit.get("encoding", {}).get("y", {}).get("type") == "nominal"]
+    names = len(next((unit["encoding"]["y"]["sort"] for unit in bars if _is_list(unit["encoding"]["y"])), []))
+    height = spec.get("height")
+    step = height / max(2, names) if names and isinstance(height, int) and _mark(spec) == "bar" else None
+    narrow = _with_encoding(spec, lambda encoding: encoding | dict(_narrow(encoding, step, _thickest(bars))))
+    return narrow | ({"height": round((step + LABEL_ROOM) * max(2, names))} if step else {})
+
+
+def _is_list(channel: Mapping[str, Any]) -> bool:
+    return isinstance(channel.get("sort"), list)
+
+
+def _thickest(bars: list[dict[str, Any]]) -> int:
+    return max((unit["mark"].get("size", 0) for unit in bars if isinstance(unit.get("mark"), dict)), default=0)
+
+
+def _with_encoding(spec: Mapping[str, Any], change: Any) -> dict[str, Any]:
+    changed = dict(spec)
+    if "encoding" in spec:
+        changed["encoding"] = change(spec["encoding"])
+    if "layer" in spec:
+        changed["layer"] = [_with_encoding(layer, change) for layer in spec["layer"]]
+    return changed
+
+
+def _narrow(encoding: Mapping[str, Any], step: float | None, thickness: int) -> Iterator[tuple[str, Any]]:
+    y, colour = encoding.get("y", {}), encoding.get("color", {})
+    if step and _is_list(y) and y.get("axis", {}) is not None:
+        padding = LABEL_ROOM / (step + LABEL_ROOM)
+        above = -((thickness or step * 0.9) / 2 + 2)
+        labels = {"labelAlign": "left", "labelBaseline": "bottom", "labelPadding": 0, "labelOffset": above}
+        scale = {**(y.get("scale") or {}), "paddingInner": padding, "paddingOuter": padding / 2}
+        yield "y", {**y, "axis": {**y.get("axis", {}), **labels, "labelLimit": NARROW - 10}, "scale": scale}
+    domain = colour.get("scale", {}).get("domain") if isinstance(colour, dict) else None
+    if isinstance(domain, list) and colour.get("legend", {}) is not None:
+        longest = max((min(len(str(name)), 44) for name in domain), default=1)
+        legend = {"columns": max(1, NARROW // (KEY + LETTER * longest)), "labelLimit": NARROW - KEY}
+        yield "color", {**colour, "legend": {**colour.get("legend", {}), **legend}}
