@@ -273,7 +273,7 @@ class Bars:
             "previous": self._neighbour(earlier, sheet),
             "next": self._neighbour(later, sheet),
             "languages": [_language(next(some)) for _, some in groupby(others, key=lambda one: one.lang)],
-            "files": [{"href": name, "kind": name.rpartition(".")[2]} for name in sheet.files],
+            "files": [{"href": name, "kind": name.partition(".")[2]} for name in sheet.files],
             "failure": self._failure(sheet),
         }
 
