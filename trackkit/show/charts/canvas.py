@@ -163,7 +163,7 @@ def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
     base = canvas(plot)
     points = alt.OverlayMarkDef(opacity=0, size=60)
     chart: alt.Chart = (
-        base.mark_line(point=points, **options) if area is None else base.mark_area(aria=False, opacity=area)
+        base.mark_line(**({"point": points} | options)) if area is None else base.mark_area(aria=False, opacity=area)
     )
     return chart
 
