@@ -86,6 +86,11 @@ class Page:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
         return self.template[name]
 
+    def varying(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns of a log without those that the page has in its header: its recipient, its delivery."""
+        known = {"recipient_id": self.recipient, "document": self.delivery}
+        return [name for name in columns if not known.get(name)] or list(columns)
+
     @cached_property
     def unseen(self) -> dict[str, Kinds]:
         """What cannot be observed of the delivery, and why: `analysis.unseen`."""

@@ -21,7 +21,8 @@ from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
 from trackkit.show.tables import audience, overview, platform, sending, web
-from trackkit.show.wording import figure, number, percent, plain, short
+from trackkit.show.tables.message import link_mark, message
+from trackkit.show.wording import clipped, figure, number, percent, plain, short
 
 __all__ = [
     "audience",
@@ -44,6 +45,7 @@ NO_EVENT, NOTHING_COMPARES, NO_LINK, NO_CLICK = translatable(
 )
 LINKS = {
     "rank": TableColumn("#"),
+    "number": TableColumn("No."),
     "link": TableColumn("Link", "group"),
     "bar": TableColumn("", "bar"),
     "share": TableColumn("Share of clicks", "share", ("clicks", "total"), NO_CLICK, NO_CLICK),
@@ -61,6 +63,7 @@ LINKS = {
     "recipients": TableColumn(),
     "matched_by": TableColumn(kind="text"),
     "percent": TableColumn(),
+    "message_share": TableColumn("Share of the message", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
 }
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
 FIGURE_WORDS = translatable(
@@ -78,7 +81,6 @@ FIGURE_WORDS = translatable(
 METRIC_PARTS = translatable(
     {"label": "Indicator", "value": "Value", "rate": "Rate", "numerator": "Numerator", "denominator": "Denominator"}
 )
-SHORT_PAGE = 1_000  # letters of HTML
 
 
 def metric_table(
@@ -243,20 +245,24 @@ def link_table(
 ) -> GT | Block:
     """Show links with their clicks, a bar, and each one's share over its numerator / denominator.
 
-    In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks`. `columns` are among
-    theirs; `bar` is drawn from `share`; without links the table is a sentence. Raises RequestError for an unknown
-    column.
+    In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks` or `message_links`.
+    `columns` are among theirs; `bar` is drawn from `message_share`, else `share`; `number` is the badge of the message.
+    Without links the table is a sentence. Raises RequestError for an unknown column.
     """
-    table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar})
-    is_empty = "row" in links.columns and not (links["row"].cast(pl.String) == "link").any()
+    table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar, "number": link_mark})
+    is_empty = not (links["row"].cast(pl.String) == "link").any() if "row" in links.columns else links.is_empty()
     return cells.nothing(NO_LINK, lang) if is_empty else table
+
+
+COLOURED = 4  # links with a colour of their own in the chart of days
 
 
 def _link_bar(row: Mapping[str, Any]) -> Markup:
     """A bar of the share, in the link's colour in the chart of days."""
-    return cells.bar(
-        row, "share", "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
-    )
+    if "message_share" in row:
+        return cells.bar(row, "message_share", "1")
+    rank = row.get("rank") or 1
+    return cells.bar(row, "share", "others" if row.get("row") == "others" or rank > COLOURED else str(rank))
 
 
 def log_table(
@@ -265,21 +271,27 @@ def log_table(
     labels: Labels | None = None,
     timezone: str = "UTC",
     lang: str = "en",
+    by: str = "",
 ) -> GT:
     """Show log rows as they are: instants by the clock of a zone, text shortened, without totals.
 
-    In: any frame, such as that of `logs.tracking_log`. Raises RequestError for a column that is not there.
+    In: any frame, such as that of `logs.tracking_log`. With `by`, one of the columns, rows of one value stand together
+    under it, the first one first; not if all have the same. Raises RequestError for a column that is not there.
     """
     chosen = list(columns or log.columns)
     cells.require(chosen, log.columns)
+    is_grouped = by in chosen and log[by].n_unique() > 1
     rows = [
         {name: cells.log_cell(row[name], timezone, lang, name in cells.OURS) for name in chosen}
+        # great_tables itself escapes the headings of groups
+        | ({by: Markup(clipped(row[by] or say(cells.UNKNOWN, lang), 80))} if is_grouped else {})
         for row in log.iter_rows(named=True)
     ]
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
     words = cells.headings(chosen, {}, labels, lang)
     data = table_data("log", [_log_field(name, words[name], log.schema[name]) for name in chosen], _log_rows(log, lang))
-    return cells.presented(rows, words, numeric, data)
+    table = cells.presented(rows, words, numeric, data)
+    return table.tab_stub(groupname_col=by) if is_grouped else table
 
 
 def _log_field(name: str, label: str, dtype: pl.DataType) -> DataField:
@@ -345,13 +357,3 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
         all=number(row["links"], lang=lang),
     )
     return Block(Markup("<p>{}</p>").format(words))
-
-
-def message(html: str, title: str, lines: int = 40) -> Block:
-    """Show the page of `clickmap.annotated_message` in a sandboxed frame.
-
-    The frame is `lines` high, or low for a very short message: one sentence in a large frame looks broken.
-    """
-    lines = lines if len(html) > SHORT_PAGE else 4
-    frame = Markup('<iframe sandbox srcdoc="{}" title="{}" style="height:{}em"></iframe>')
-    return Block(frame.format(str(html), title, round(lines * 1.2)))
