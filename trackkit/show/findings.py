@@ -26,8 +26,8 @@ __all__ = [
     "busiest_hour",
     "converted",
     "fastest_half",
-    "grown",
     "furthest",
+    "grown",
     "highest",
     "largest",
     "largest_loss",
@@ -42,13 +42,14 @@ __all__ = [
     "opened_of",
     "outlier",
     "pages_and_sales",
-    "strongest_in_message",
     "stands_out",
+    "strongest_in_message",
     "strongest_link",
 ]
 
 MIME = "application/vnd.trackkit.finding+json"
 LEAST = 30  # fewer cases than this prove nothing
+CASES = 3  # a group above what is advised has at least as many: one or two are chance
 LONGEST = 60  # letters of a name in a sentence
 ADDED_ROWS = ("others", "total", "seven")  # rows that are no groups, in frames with a column `row`
 NO_GROUPS = ("others", "total", "seven", "detail", "unlisted")
@@ -83,8 +84,8 @@ _LEAST: Mapping[str, str] = translatable(
 _REACHED: Mapping[str, str] = translatable(
     {
         "unique_opens": "Of {messages} messages, {count} were opened",
-        "unique_clicks": "From {messages} messages to clicks by {count}",
-        "buyers": "From {messages} messages to purchases by {count}",
+        "unique_clicks": "Of {messages} messages, {count} were clicked",
+        "buyers": "Of {messages} messages, {count} led to a purchase",
     }
 )
 _HALF: Mapping[str, str] = translatable(
@@ -170,9 +171,8 @@ def stands_out(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -
         return found
     label = label_of(metric, lang)
     shown = [percent(groups["rate"][at], lang=lang, of=groups["whole"][at]) for at in (-1, 0)]
-    return Finding(
-        say("{label}: none stands out, {lowest} to {highest}", lang, label=label, lowest=shown[0], highest=shown[1])
-    )
+    words = {"label": label, "lowest": shown[0], "highest": shown[1]}
+    return Finding(say("{label}: {lowest} to {highest}, no more than chance explains", lang, **words))
 
 
 def furthest(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -193,13 +193,14 @@ def furthest(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
 def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: str = "en") -> Finding | None:
     """Say which groups have a rate above what is advised, the highest first; or that none has.
 
-    In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there.
+    In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there. Fewer than 3 cases are
+    not above.
     """
     groups = _groups(rows, column, metric)
     if groups.is_empty():
         return None
     label, limit = label_of(metric, lang), percent(ceiling, 0 if 100 * ceiling % 1 == 0 else 1, lang)
-    over = groups.filter(pl.col("rate") > ceiling)
+    over = groups.filter(pl.col("rate") > ceiling, pl.col("part") >= CASES)
     if over.is_empty():
         return Finding(say("{label}: nowhere above the advised {limit}", lang, label=label, limit=limit))
     words = {"label": label, "limit": limit, **_words(over.row(0, named=True), lang)}

@@ -10,14 +10,14 @@ from typing import Any, Protocol
 import polars as pl
 from markupsafe import Markup
 
-from trackkit.language import said, say, translatable
+from trackkit.language import said, say, several, translatable
 from trackkit.metrics import BETTER, CURRENCY, METRICS, WORSE
 from trackkit.show import cells
 from trackkit.show.cells import Block
 from trackkit.show.data import DataField, Kind, table_data
 from trackkit.show.definitions import marked
-from trackkit.show.findings import LEAST
-from trackkit.show.wording import clipped, elapsed, figure, instant, number, percent
+from trackkit.show.findings import CASES, LEAST
+from trackkit.show.wording import NOT_AVAILABLE, clipped, elapsed, figure, instant, number, percent
 
 __all__ = ["Headed", "lead", "look", "row"]
 
@@ -26,6 +26,7 @@ MOST_FACTS = 3
 HIGHER, LOWER = "higher", "lower"
 GOOD = {BETTER: HIGHER, WORSE: LOWER}
 # The count behind an amount.
+_NONE = Markup(' class="tk-na"')
 COUNT_OF = {"sales_amount": "sales", "refunded_amount": "refunds", "transaction_amount": "transactions"}
 WIDTH, HEIGHT, EDGE = 120, 26, 3  # of a sparkline
 # What is said of a figure that is different, by whether it is higher, and whether that is good (None: neither).
@@ -110,7 +111,8 @@ def look(page: Headed, by_domain: pl.DataFrame) -> Block | None:
     """List what is worth a look, three facts at most: above what is advised in a mail domain, then not as usual.
 
     In: a frame of `measure` by `domain`, with the metrics that have a ceiling in the template's `[[look]]`. Domains of
-    fewer than 30 are left out. Each fact names, in `data-report`, the report that shows more. None if there is none.
+    fewer than 30 messages, or of fewer than 3 cases, are left out. Each fact names, in `data-report`, the report that
+    shows more: `run` makes it a link. None if there is none.
     """
     rows = {each["metric"]: each for each in page.headline([each.metric for each in page.template.look]).to_dicts()}
     facts = [*_above(page, by_domain), *_unusual(page, rows)]
@@ -139,14 +141,22 @@ def _is_good(tile: Any, name: str, is_higher: bool) -> bool | None:
 
 def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str) -> Markup:
     values = rows[name]
-    parts = _parts(values, rows.get(COUNT_OF.get(name, "")), lang)
-    body = Markup('<strong>{}</strong><span class="tk-of">{}</span>').format(_value(values, lang), parts)
     if values["value"] is None:
-        body = Markup("<strong>{}</strong>").format(cells.unavailable(_why(values, rows), lang, **_named(values, lang)))
+        value, beneath = say(NOT_AVAILABLE, lang), say(_why(values, rows), lang, **_named(values, lang))
+    else:
+        value, beneath = _value(values, lang), _parts(values, rows.get(COUNT_OF.get(name, "")), lang)
     kind, words = _against_usual(values, tile, lang)
-    usual = Markup('<span class="tk-usual{}">{}</span>').format(kind, words) if words else Markup("")
-    return Markup('<li class="tk-tile"><span class="tk-name">{}</span>{}{}{}</li>').format(
-        marked(label, name, lang), body, usual, _sparkline(values, lang)
+    return Markup(
+        '<li class="tk-tile"><span class="tk-name">{}</span><strong{}>{}</strong><span class="tk-of">{}</span>'
+        '<span class="tk-usual{}">{}</span>{}</li>'
+    ).format(
+        marked(label, name, lang),
+        _NONE if values["value"] is None else "",
+        value,
+        beneath,
+        kind,
+        words,
+        _sparkline(values, lang),
     )
 
 
@@ -161,9 +171,13 @@ def _parts(values: Row, count: Row | None, lang: str) -> str:
         return cells.fraction(values["part"], values["whole"], lang, money=money, is_share=metric.is_rate)
     if count is None or count["value"] is None:
         return ""
-    return say(
-        "{label}: {count}", lang, label=cells.label_of(count["metric"], lang), count=number(count["value"], lang=lang)
-    )
+    many = int(count["value"])
+    match count["metric"]:
+        case "sales":
+            return several("{count} sale", "{count} sales", many, lang)
+        case "refunds":
+            return several("{count} refund", "{count} refunds", many, lang)
+    return several("{count} transaction", "{count} transactions", many, lang)
 
 
 def _why(values: Row, rows: Mapping[str, Row]) -> str:
@@ -333,7 +347,7 @@ def _speed(page: Headed, state: Row, reached: pl.DataFrame) -> Iterator[str]:
     for series, sentence in (("clicks", words.half_of_clicks), ("opens", words.half_of_opens)):
         values = half.get(series, {})
         if values.get("after") is not None and values["total"] >= LEAST and state["phase"] != "running":
-            yield from _said(sentence, time=elapsed(values["after"], page.lang))
+            yield from _said(sentence, time=elapsed(values["after"], page.lang).replace(" ", "\u00a0"))
             return
 
 
@@ -354,9 +368,8 @@ def _above(page: Headed, by_domain: pl.DataFrame) -> Iterator[Fact]:
         part, whole = METRICS[each.metric].numerator, METRICS[each.metric].denominator
         if not (each.ceiling and each.above and part and whole and each.metric in by_domain.columns):
             continue
-        rates = by_domain.filter(
-            pl.col(whole) >= LEAST, pl.col("domain").is_not_null(), pl.col(each.metric) > each.ceiling
-        )
+        is_above = (pl.col(whole) >= LEAST) & (pl.col(part) >= CASES) & (pl.col(each.metric) > each.ceiling)
+        rates = by_domain.filter(is_above, pl.col("domain").is_not_null())
         for values in rates.sort(each.metric, descending=True).head(1).iter_rows(named=True):
             rate = values[each.metric]
             words = {

@@ -18,8 +18,9 @@ __all__ = ["domain_dots", "first_hours"]
 # Their names at the end of a line.
 NAMES = translatable({"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"})
 DRAWN = ("opens", "clicks")
+ROW = 18  # pixels of a domain
 APART = 0.08  # of the axis, between the words at the ends of two lines
-ROOM = 1.32  # the axis of hours goes on beyond the lines, for their names
+ROOM = 1.35  # the axis of hours goes on beyond the lines, for their names
 SHORT = translatable({"open_rate": "Opened", "recipient_click_rate": "Clicked", "click_rate": "Clicked"})
 
 
@@ -32,7 +33,7 @@ def first_hours(cumulated: pl.DataFrame, hours: int = 48, lang: str = "en") -> a
     if rows.is_empty():
         return None
     names, light = [say(NAMES[series], lang) for series in DRAWN], theme().light
-    axis = alt.Axis(values=[each for each in (0, 6, 12, 24, 36, 48, 72, 96, 168) if each <= hours], grid=False)
+    axis = alt.Axis(values=[each for each in (0, 12, 24, 36, 48, 72, 96, 168) if each <= hours], grid=False)
     axis.labelExpr = f"datum.value + ' {say('h', lang)}'"
     plot = canvas.Plot(
         rows,
@@ -41,33 +42,30 @@ def first_hours(cumulated: pl.DataFrame, hours: int = 48, lang: str = "en") -> a
         y=canvas.Numbers("share", None, canvas.PERCENT, is_count=False, stacked=False),
         tips=canvas.tips(lang, hours="Hours since the launch", name="Series", cumulated="Cumulated", share="Share"),
         series=canvas.Series("name", names, [light.series[0], light.series[1]], legend=None),
-        height=200,
+        height=150,
     )
     across = alt.X("hours:Q", title=None, axis=axis, scale=alt.Scale(domain=[0, ROOM * hours], nice=False))
     shares = alt.Axis(format=canvas.PERCENT, values=[0, 0.5, 1])
     up = alt.Y("share:Q", title=None, axis=shares, scale=alt.Scale(domain=[0, 1]))
     line = canvas.lines(plot).encode(x=across, y=up)
-    return canvas.layered(plot, line, beside=[_at_the_ends(rows, names, [light.series[0], light.series[1]])])
+    return canvas.layered(plot, line, beside=[_at_the_ends(rows, names, [light.series[0], light.series[1]], lang)])
 
 
 def _first(cumulated: pl.DataFrame, hours: int, lang: str) -> pl.DataFrame:
-    """The rows of the first hours, the last one repeated at their end, where nothing more had come."""
     series = pl.col("series").cast(pl.String)
     shown = cumulated.filter(series.is_in(DRAWN), pl.col("total") > 0, pl.col("hours") <= hours).sort("series", "hours")
-    ends = shown.group_by("series", maintain_order=True).last().with_columns(hours=pl.lit(hours, shown.schema["hours"]))
-    rows = pl.concat([shown, ends.select(shown.columns)]).unique(["series", "hours"], keep="first")
     name = series.replace_strict(said(NAMES, lang), return_dtype=pl.String).alias("name")
-    return rows.sort("series", "hours").select("hours", "cumulated", "total", "share", name)
+    return shown.select("hours", "cumulated", "total", "share", name)
 
 
-def _at_the_ends(rows: pl.DataFrame, names: Sequence[str], colours: Sequence[str]) -> alt.Chart:
+def _at_the_ends(rows: pl.DataFrame, names: Sequence[str], colours: Sequence[str], lang: str) -> alt.Chart:
     """The name of each line and the share that it reaches, at its end; moved apart where two would overlap."""
     ends = rows.group_by("name", maintain_order=True).last().sort("share")
     heights: list[float] = []
     for share in ends["share"]:
         heights.append(max(share, heights[-1] + APART) if heights else share)
     over = max(0.0, heights[-1] - 1)
-    words = [f"{name} {percent(share, 0)}" for name, share in ends.select("name", "share").iter_rows()]
+    words = [f"{row['name']} {percent(row['share'], lang=lang, of=row['total'])}" for row in ends.to_dicts()]
     placed = ends.with_columns(place=pl.Series([height - over for height in heights]), words=pl.Series(words))
     marks = alt.Chart(placed).mark_text(align="left", dx=6, fontWeight=600, aria=False)
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
@@ -89,7 +87,7 @@ def domain_dots(
     """
     names = {name: (labels or {}).get(name, say(SHORT.get(name, METRICS[name].label), lang)) for name in rates}
     shown = canvas.readable(measured, "domain")
-    rows = pl.concat([_dots_of(shown, name, names[name], lang) for name in rates])
+    rows = pl.concat([_dots_of(shown, name, names[name], lang) for name in rates]).drop_nulls("rate")
     if not (rows["rate"] > 0).any():
         return None
     light, domains = theme().light, rows["domain"].unique(maintain_order=True).to_list()
@@ -98,11 +96,11 @@ def domain_dots(
         rows,
         say("{rates}, by mail domain; dashed: all domains.", lang, rates=", ".join(names.values())),
         x=canvas.Numbers("rate", None, canvas.PERCENT, is_count=False),
-        y=canvas.Names("domain", domains, 22),
+        y=canvas.Names("domain", domains, ROW),
         tips={"domain": headline("domain", lang)}
         | canvas.tips(lang, name="Rate", rate="Value", numerator="Numerator", denominator="Denominator"),
         series=series,
-        height=22 * max(3, len(domains)),
+        height=ROW * max(3, len(domains)),
     )
     marks: alt.Chart = canvas.canvas(plot).mark_point(filled=True, size=90, opacity=1)
     between = alt.Chart(marks.data).mark_line(strokeWidth=3, color=light.line, aria=False)

@@ -12,7 +12,7 @@ from trackkit.metrics import METRICS
 from trackkit.show.cells import Cell, bar, unavailable
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.definitions import marked
-from trackkit.show.wording import number
+from trackkit.show.wording import number, percent
 
 __all__ = ["funnel_table", "message_link_table"]
 
@@ -27,7 +27,7 @@ STEPS = translatable(
 )
 UNKNOWN_STEP = translatable("not in the data loaded")
 LINKS = {
-    "link": TableColumn("Link", "group", longest=34),
+    "link": TableColumn("Link", "group", longest=28),
     "bar": TableColumn("", "bar"),
     "clicks": TableColumn("Clicks"),
     "people": TableColumn("People"),
@@ -54,8 +54,12 @@ def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
         return number(row["count"], lang=lang)
 
     of_first = funnel.with_columns(bar=pl.when(pl.col("first") > 0).then(pl.col("count") / pl.col("first")))
-    drawn = {"step": step, "count": count, "bar": lambda row: bar(row, "bar", "1")}
-    return column_table(of_first, FUNNEL, list(FUNNEL), lang=lang, own=drawn)
+
+    def share(row: Mapping[str, Any]) -> Cell:
+        return "" if row["share"] is None else percent(row["share"], lang=lang, of=row["before"])
+
+    drawn = {"step": step, "count": count, "bar": lambda row: bar(row, "bar", "1"), "share": share}
+    return column_table(of_first, FUNNEL, ["step", "bar", "count", "share"], lang=lang, own=drawn)
 
 
 def message_link_table(links: pl.DataFrame, lang: str = "en") -> GT | None:
@@ -72,4 +76,7 @@ def message_link_table(links: pl.DataFrame, lang: str = "en") -> GT | None:
     def drawn(row: Mapping[str, Any]) -> Markup:
         return bar(row, "bar", "others" if row["row"] == "others" else "1")
 
-    return column_table(rows, LINKS, list(LINKS), words, lang, {"bar": drawn})
+    def share(row: Mapping[str, Any]) -> Cell:
+        return percent(row["share"], lang=lang, of=row["total"])
+
+    return column_table(rows, LINKS, list(LINKS), words, lang, {"bar": drawn, "share": share})
