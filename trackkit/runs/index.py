@@ -26,6 +26,7 @@ from trackkit.runs.gallery import (
     RATES,
     RECENT_DAYS,
     TILES,
+    Figures,
     figures,
     newest,
     opens_by_hour,
@@ -89,7 +90,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "img-src data:; base-uri 'none'; form-action 'none'",
         "style": Markup(style),
         "script": Markup(script),
-        "headings": [(say(HEADINGS[name], lang), say(METRICS[name].definition, lang)) for name in RATES],
+        "headings": [say(HEADINGS[name], lang) for name in RATES],
         "rows": rows,
         "channels": _distinct(row["channel"] for row in rows),
         "states": _distinct(word for row in rows for word in row["states"]),
@@ -112,10 +113,10 @@ def _distinct(words: Any) -> list[str]:
     return sorted({word for word in words if word})
 
 
-def _rows(tables: Snapshot, dossiers: Dossiers, each: pl.DataFrame, lang: str) -> list[Row]:
+def _rows(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> list[Row]:
     """One row per delivery, with what it shows, what it is sorted by and what it is found by."""
     hours = opens_by_hour(tables, dossiers.listed)
-    facts = dossiers.listed.join(each, on="delivery_id", how="left").to_dicts()
+    facts = [fact | {"rates": each[fact["delivery_id"]]} for fact in dossiers.listed.to_dicts()]
     return [_row(fact, dossiers, hours.get(fact["delivery_id"], []), tables.timezone, lang) for fact in facts]
 
 
@@ -137,7 +138,7 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
         "day_in_words": format_date(day, "full", locale=lang) if day else "",
         "at": at.timestamp() if at else None,
         "opens": _sparkline(hours, lang) if hours else "",
-        "rates": [_rate(name, fact, lang) for name in RATES],
+        "rates": [_rate(name, fact["rates"][name], lang) for name in RATES],
         "channel": _word(fact["message_type"], MESSAGE_TYPES, lang),
         **_status(fact, sheets, dossiers, lang),
         # Pages of an earlier version have no bar that leads from one to the next.
@@ -174,13 +175,33 @@ def _sparkline(hours: list[int], lang: str) -> Markup:
     return sparkline(hours, words)
 
 
-def _rate(name: str, fact: Row, lang: str) -> Row:
-    metric = METRICS[name]
-    if why := fact.get(f"why {name}"):
-        return {"value": say(NOT_AVAILABLE, lang), "of": "", "why": say(why, lang), "sort": None}
-    value = fact[name]
-    part, whole = fact[metric.numerator], fact[metric.denominator]
-    return {"value": figure(name, value, lang, whole), "of": fraction(part, whole, lang), "why": "", "sort": value}
+def _rate(name: str, row: Row, lang: str) -> Row:
+    """A rate with its parts, or why it is unknown, and its distance from what is usual."""
+    value, part, whole = row["value"], row["part"], row["whole"]
+    if row["why"]:
+        nothing = {"of": "", "why": say(row["why"], lang), "sort": None}
+        return {"value": say(NOT_AVAILABLE, lang), **nothing, "points": "", "usual": "", "is_different": False}
+    difference = None if row["reason"] else row["difference"]
+    return {
+        "value": figure(name, value, lang, whole),
+        "of": fraction(part, whole, lang),
+        "why": "",
+        "sort": value,
+        "points": "" if difference is None else _points(difference, lang),
+        "usual": "" if difference is None else _usual(name, row, lang),
+        "is_different": bool(row["is_different"]),
+    }
+
+
+def _points(difference: float, lang: str) -> str:
+    shown = number(abs(difference) * 100, 1, lang)
+    sign = "" if shown == number(0, 1, lang) else "+" if difference > 0 else "\u2212"
+    return say("{points} pt", lang, points=f"{sign}{shown}")
+
+
+def _usual(name: str, row: Row, lang: str) -> str:
+    median, count = figure(name, row["median"], lang, row["whole"]), number(row["n"], lang=lang)
+    return say("usual: {median}, the median of {count} comparable deliveries", lang, median=median, count=count)
 
 
 def _status(fact: Row, sheets: list[Sheet], dossiers: Dossiers, lang: str) -> Row:
@@ -222,7 +243,7 @@ def _back(today: date, days: int) -> str:
     return (today - timedelta(days=days)).isoformat()
 
 
-def _tiles(tables: Snapshot, rows: pl.DataFrame, each: pl.DataFrame, until: datetime | None, lang: str) -> list[Row]:
+def _tiles(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, lang: str) -> list[Row]:
     """Four figures on the deliveries of the last 30 days, each measured again over all of them."""
     chosen = recent(sent_to_readers(tables, rows), until)
     measured = together(tables, each, chosen)
@@ -231,8 +252,9 @@ def _tiles(tables: Snapshot, rows: pl.DataFrame, each: pl.DataFrame, until: date
         frame, left_out = measured.get(name, (None, 0))
         if frame is None:
             continue
-        fact, is_count = frame.row(0, named=True), name == "delivery_rate"
-        rate = _rate(name, fact, lang)
+        fact, metric, is_count = frame.row(0, named=True), METRICS[name], name == "delivery_rate"
+        part, whole = fact[str(metric.numerator)], fact[str(metric.denominator)]
+        rate = {"value": figure(name, fact[name], lang, whole), "of": fraction(part, whole, lang)}
         value = figure("delivered", fact["delivered"], lang) if is_count else rate["value"]
         of = _delivered(fact, rate["value"], lang) if is_count else rate["of"]
         note = several(
@@ -251,24 +273,25 @@ def _delivered(fact: Row, rate: str, lang: str) -> str:
     return say("of {whole} to deliver: {rate}", lang, whole=whole, rate=rate)
 
 
-def _trend(tables: Snapshot, dossiers: Dossiers, each: pl.DataFrame, lang: str) -> dict[str, str]:
+def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> dict[str, str]:
     """Open and click rates over the last launches, as lines; nothing with fewer than two.
 
     A delivery that is still being sent is left out: its rates are not yet what they will be.
     """
     is_running = pl.col("state").is_in(RUNNING).fill_null(False)
     launched = sent_to_readers(tables, dossiers.listed).filter(~is_running).drop_nulls("launched_at")
-    facts = launched.join(each, on="delivery_id").sort("launched_at", "delivery_id").tail(MOST_LAUNCHES).to_dicts()
+    facts = launched.sort("launched_at", "delivery_id").tail(MOST_LAUNCHES).to_dicts()
     if len(facts) < 2:
         return {"trend": "", "trend_words": ""}
     names = ("open_rate", "recipient_click_rate")
-    lines = [(say(HEADINGS[name], lang), [fact[name] for fact in facts]) for name in names]
+    rates = {name: [each[fact["delivery_id"]][name] for fact in facts] for name in names}
+    lines = [(say(HEADINGS[name], lang), [row["value"] for row in rates[name]]) for name in names]
     days = [instant(fact["launched_at"], tables.timezone, lang=lang, weekday=True) for fact in facts]
     labels = [dossiers.labels[fact["delivery_id"]] for fact in facts]
     tips = [
         [
-            f"{label}\n{day}\n{_rate(name, fact, lang)['value']}"
-            for label, day, fact in zip(labels, days, facts, strict=True)
+            f"{label}\n{day}\n{_rate(name, row, lang)['value']}"
+            for label, day, row in zip(labels, days, rates[name], strict=True)
         ]
         for name in names
     ]
