@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup
 import trackkit as tk
 from tests import notebooks
 from trackkit.analysis import unseen
+from trackkit.runs.dossier import Dossiers
 from trackkit.runs.due import run
 from trackkit.runs.index import write_index
 from trackkit.store import open_store
@@ -166,4 +167,5 @@ def test_a_sender_without_a_word_for_complaints_cannot_tell_them(tmp_path: Path)
 
 def test_an_empty_index_needs_no_observation(store: Path, tmp_path: Path) -> None:
     assert unseen.unseen(open_store(store).snapshot(), []) == {}
-    assert write_index(open_store(store).snapshot(), tmp_path, {}).exists()
+    tables = open_store(store).snapshot()
+    assert write_index(tables, Dossiers(tables, tmp_path, [])).exists()

@@ -34,7 +34,7 @@ from trackkit.runs.gallery import (
     sent_to_readers,
     together,
 )
-from trackkit.runs.sheets import NO_REPORTS, Sheet
+from trackkit.runs.leaves import NO_REPORTS, Leaf
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.show.cells import fraction
 from trackkit.show.theme import page_style, theme
@@ -100,7 +100,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "tiles": _tiles(tables, dossiers.listed, each, until, lang),
         **_trend(tables, dossiers, each, lang),
         "platform": dossiers.groups("", lang),
-        "loose": [dossiers.link(sheet, sheet.title, lang) for sheet in dossiers.present if sheet.title],
+        "loose": [dossiers.link(leaf, leaf.title, lang) for leaf in dossiers.present if leaf.title],
         "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
         "timezone": tables.timezone,
         "version": __version__,
@@ -122,7 +122,7 @@ def _rows(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> lis
 
 def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: str) -> Row:
     delivery = fact["delivery_id"]
-    sheets = dossiers.sheets_of(delivery)
+    leaves = dossiers.leaves_of(delivery)
     first, at = dossiers.first(delivery, lang), fact["launched_at"]
     day = at.astimezone(ZoneInfo(timezone)).date() if at else None
     launched = instant(day, lang=lang, weekday=True)
@@ -131,7 +131,7 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
         "label": dossiers.labels[delivery],
         "subject": plain(fact["subject"] or ""),
         "href": first.path if first else "",
-        "languages": _languages(dossiers, sheets, first, lang),
+        "languages": _languages(dossiers, leaves, first, lang),
         "launched": launched,
         "time": instant(at, timezone, lang=lang, weekday=True).removeprefix(launched).strip(),
         "day": day.isoformat() if day else "",
@@ -140,20 +140,20 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
         "opens": _sparkline(hours, lang) if hours else "",
         "rates": [_rate(name, fact["rates"][name], lang) for name in RATES],
         "channel": _word(fact["message_type"], MESSAGE_TYPES, lang),
-        **_status(fact, sheets, dossiers, lang),
+        **_status(fact, leaves, dossiers, lang),
         # Pages of an earlier version have no bar that leads from one to the next.
         "pages": [
-            dossiers.link(sheet, dossiers.words(lang).titles[sheet.report], lang)
-            for sheet in sheets
-            if sheet.path and sheet.entry.get("bar", {}).get("none")
+            dossiers.link(leaf, dossiers.words(lang).titles[leaf.report], lang)
+            for leaf in leaves
+            if leaf.path and leaf.entry.get("bar", {}).get("none")
         ],
     }
 
 
-def _languages(dossiers: Dossiers, sheets: list[Sheet], first: Sheet | None, lang: str) -> list[dict[str, str]]:
+def _languages(dossiers: Dossiers, leaves: list[Leaf], first: Leaf | None, lang: str) -> list[dict[str, str]]:
     """The pages that lead to a delivery in the languages that its row does not link already."""
-    others = sorted({sheet.lang for sheet in sheets if sheet.path} - ({first.lang} if first else set()))
-    pages = [(other, dossiers.first(delivery, other)) for other in others for delivery in [sheets[0].delivery]]
+    others = sorted({leaf.lang for leaf in leaves if leaf.path} - ({first.lang} if first else set()))
+    pages = [(other, dossiers.first(delivery, other)) for other in others for delivery in [leaves[0].delivery]]
     return [{"tag": tag(other), "href": page.path} for other, page in pages if page and page.lang == other]
 
 
@@ -204,10 +204,10 @@ def _usual(name: str, row: Row, lang: str) -> str:
     return say("usual: {median}, the median of {count} comparable deliveries", lang, median=median, count=count)
 
 
-def _status(fact: Row, sheets: list[Sheet], dossiers: Dossiers, lang: str) -> Row:
+def _status(fact: Row, leaves: list[Leaf], dossiers: Dossiers, lang: str) -> Row:
     """The words on a delivery's state, its logs and its failed pages, and the one that the dot stands for."""
-    verdict = worst([sheet.entry["quality"] for sheet in sheets if sheet.entry.get("quality")] or ["pass"])
-    failed = [sheet for sheet in sheets if sheet.error]
+    verdict = worst([leaf.entry["quality"] for leaf in leaves if leaf.entry.get("quality")] or ["pass"])
+    failed = [leaf for leaf in leaves if leaf.error]
     state = _word(fact["state"], STATES, lang)
     is_finished = fact["state"] in (None, FINISHED)
     sending = "running" if fact["state"] in RUNNING else "pass" if is_finished else "halted"
@@ -221,7 +221,7 @@ def _status(fact: Row, sheets: list[Sheet], dossiers: Dossiers, lang: str) -> Ro
         "states": [
             word for word in (state, say(VERDICTS[verdict], lang), problems and say("pages failed", lang)) if word
         ],
-        "failed": [dossiers.link(sheet, titles[sheet.report], lang) for sheet in failed],
+        "failed": [dossiers.link(leaf, titles[leaf.report], lang) for leaf in failed],
         "problems": problems,
     }
 
