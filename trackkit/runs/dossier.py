@@ -273,7 +273,7 @@ class Bars:
             "previous": self._neighbour(earlier, leaf),
             "next": self._neighbour(later, leaf),
             "languages": [_language(next(some)) for _, some in groupby(others, key=lambda one: one.lang)],
-            "files": [{"href": name, "kind": name.rpartition(".")[2]} for name in leaf.files],
+            "files": [{"href": name, "kind": name.partition(".")[2]} for name in leaf.files],
             "failure": self._failure(leaf),
         }
 
