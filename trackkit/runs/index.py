@@ -54,6 +54,7 @@ HEADINGS = translatable(
         "click_to_open_rate": "Clicked of opened",
     }
 )
+TREND = translatable("Open and click rates of the last {count} launches, without those still being sent")
 VERDICTS = translatable({"pass": "logs: pass", "warn": "logs: warn", "fail": "logs: fail"})
 _STAMP = re.compile(r"<time>[^<]*</time>")
 Row = dict[str, Any]
@@ -295,12 +296,7 @@ def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> di
         ]
         for name in names
     ]
-    words = several(
-        "Open and click rates of the last launch, without those still being sent",
-        "Open and click rates of the last {count} launches, without those still being sent",
-        len(facts),
-        lang,
-    )
+    words = say(TREND, lang, count=number(len(facts), lang=lang))
     ends = (days[0].rpartition(" ")[0], days[-1].rpartition(" ")[0])
     drawn = trend(lines, tips, ends, lambda share: percent(share, 0 if share * 100 % 1 == 0 else 1, lang), words)
     return {"trend": drawn, "trend_words": words}
