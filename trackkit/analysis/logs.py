@@ -110,9 +110,9 @@ def tracking_log(
     return joined.with_columns(**COMPUTED, occurred_at=at).select(chosen).collect()
 
 
-def count(tables: Measurable, delivery: str) -> int:
-    """Return how many hits the Tracking tab of a delivery has; RequestError for an unknown delivery."""
-    return int(_hits(tables, delivery, None, None).select(pl.len()).collect().item())
+def count(tables: Measurable, delivery: str | None = None, recipient: str | None = None) -> int:
+    """Return how many hits the Tracking tab of a delivery or of a recipient has. Raises RequestError as it does."""
+    return int(_hits(tables, delivery, recipient, None).select(pl.len()).collect().item())
 
 
 def clicked_urls(

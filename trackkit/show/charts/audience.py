@@ -1,16 +1,20 @@
-"""Charts of the audience: when people act, on which devices they open, which browsers and systems they use by day."""
+"""Charts of the audience: when people act, on which devices they open, which browsers and systems they use by week."""
 
+import itertools
+import json
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
 from babel.dates import get_day_names
 
-from trackkit.language import said, say, translatable
+from trackkit.language import said, say, several, translatable
 from trackkit.schema import MAIL_PROXY
 from trackkit.show.cells import OTHERS, UNKNOWN, OneOf
 from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import axis_instant, instants, written
+from trackkit.show.charts.labels import ends, room_for
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
@@ -23,14 +27,25 @@ __all__ = [
     "slot_names",
     "slots_named",
     "usage_history",
+    "usage_lines",
+    "week_tiles",
 ]
 
 Slot = Literal["half_hour", "hour", "day"]
 _CLOCK = "At which time of the day each series happens, by the clock of the report."
-WHEN = translatable(
-    {"day": "On which day of the week each series happens.", "hour": _CLOCK, "half_hour": _CLOCK}
-)
+WHEN = translatable({"day": "On which day of the week each series happens.", "hour": _CLOCK, "half_hour": _CLOCK})
 Measured = Literal["share", "count"]
+Heat = Literal["opens", "clicks", "transactions"]
+ENOUGH = 20  # visitors of a week whose shares are drawn
+STEPS = 5  # of heat, besides none
+PALE, FULL = 0.04, (0.16, 0.34, 0.54, 0.76, 1.0)  # opacities of no event, and of the steps
+HEAT = translatable(
+    {
+        "opens": "Opens by weekday and hour, by the clock of the report.",
+        "clicks": "Clicks by weekday and hour, by the clock of the report.",
+        "transactions": "Transactions by weekday and hour, by the clock of the report.",
+    }
+)
 KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})
 
 
@@ -183,6 +198,146 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     # The line covers seven days, since a day with one visitor is at 0 % or 100 %; its dot is small.
     weeks = canvas.lines(plot).encode(y=alt.Y("week_rate:Q", title=axis.title))
     return canvas.layered(plot, days, weeks)
+
+
+def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
+    """Draw each name's share of the visitors of a week as a line, with its name at the end.
+
+    In: the frame of `audience.weekly`, of names or of versions. Weeks of fewer than 20 visitors are only in the
+    tables, unless there are no others; the description says how many.
+    """
+    is_enough = pl.col("week_visitors") >= ENOUGH
+    drawn = weekly.filter(is_enough) if weekly.filter(is_enough).height else weekly
+    few = weekly["week"].n_unique() - drawn["week"].n_unique()
+    rows = _named_lines(drawn, lang)
+    names = rows.sort("place").unique("label", maintain_order=True)["label"].to_list()
+    colours = [*theme().light.series[: len(names)]]
+    colours[-1:] = [theme().light.series[-1]] if rows["is_others"].any() else colours[-1:]
+    top = 1.12 * rows.select(pl.col("share").max().fill_null(1)).item()
+    plot = canvas.Plot(
+        rows.drop("is_others"),
+        _weeks_described(few, lang),
+        x=canvas.TimeAxis(least="days", lang=lang, room=room_for(names)),
+        y=canvas.Numbers(
+            "share", say("Share of the week's visitors", lang), canvas.PERCENT, is_count=False, stacked=False, most=top
+        ),
+        tips=canvas.tips(
+            lang,
+            when="Week from",
+            label="Name",
+            visitors="Visitors",
+            week_visitors="Visitors of the week",
+            share="Share",
+        ),
+        series=canvas.Series("label", names, colours, legend=None),
+    )
+    words = ends(rows, "starts_at", "share", "label", canvas.HEIGHT, top)
+    drawn_lines = canvas.lines(plot, point={"size": 22, "filled": True})
+    return canvas.layered(plot, drawn_lines, beside=canvas.end_words(words, "starts_at", names, colours))
+
+
+def _weeks_described(few: int, lang: str) -> str:
+    words = say("Share of the visitors of each week, by name.", lang)
+    if not few:
+        return words
+    return several(
+        "{words} {count} week of fewer than {least} visitors is not drawn.",
+        "{words} {count} weeks of fewer than {least} visitors are not drawn.",
+        few,
+        lang,
+        words=words,
+        least=ENOUGH,
+    )
+
+
+def _named_lines(weekly: pl.DataFrame, lang: str) -> pl.DataFrame:
+    """The rows of lines: named, the others last."""
+    is_others = pl.col("row").cast(pl.String) == "others"
+    unknown = pl.lit(say(UNKNOWN, lang))
+    version = pl.when(pl.col("version").is_not_null()).then(pl.format("{} {}", "name", "version"))
+    is_split = weekly["version"].is_not_null().any()
+    plain_name = pl.format("{} {}", "name", unknown) if is_split else pl.col("name")
+    proxies = weekly.with_columns(pl.col("name").replace({MAIL_PROXY: say(MAIL_PROXY, lang)}).fill_null(unknown))
+    named = canvas.readable(proxies.with_columns(label=pl.coalesce(version, plain_name)), "label")
+    return named.select(
+        "visitors",
+        "week_visitors",
+        "share",
+        label=pl.when(is_others).then(pl.lit(say(OTHERS, lang) + " ")).otherwise("label"),
+        place=pl.col("rank").fill_null(pl.col("rank").max().fill_null(0) + 1),
+        is_others=is_others,
+        starts_at=axis_instant(instants(weekly, "week")),
+        when=written(pl.col("week"), lang),
+    )
+
+
+def week_tiles(weekly: pl.DataFrame, series: Heat = "clicks", lang: str = "en") -> alt.Chart:
+    """Draw how much happens in each hour of the week: a tile per weekday and hour, the fuller the more events.
+
+    In: the frame of `activities.weekly_activity`. Each step reaches three times as far as the one before, the last to
+    the busiest hour, which has a frame; the legend has their counts. An hour that clocks never showed has no tile.
+    """
+    rows = weekly.filter(pl.col("series").cast(pl.String) == series)
+    rows = rows if rows["count"].sum() else rows.clear()
+    days, hours = slot_names("day", lang), slot_names("hour", lang)
+    most = rows.select(pl.col("count").max().fill_null(0)).item()
+    hour = pl.col("hour").replace_strict(dict(enumerate(hours)), return_dtype=pl.String)
+    day = pl.col("weekday").replace_strict(dict(enumerate(days)), return_dtype=pl.String)
+    twice = say("{time} (twice)", lang, time="{} {}")
+    named = rows.select(
+        "count",
+        "total",
+        "share",
+        day=day,
+        hour=hour,
+        when=pl.when("twice").then(pl.format(twice, day, hour)).otherwise(pl.format("{} {}", day, hour)),
+        is_busiest=(pl.col("count") == most).cast(pl.Int8),
+    )
+    plot = canvas.Plot(
+        named,
+        say(HEAT[series], lang),
+        x=canvas.Names("hour", hours),
+        y=canvas.Names("day", days),
+        tips=canvas.tips(lang, when="When", count="Events", total="Total", share="Share"),
+        height=24 * len(days),
+    )
+    return _heated(canvas.tiles(plot, strokeWidth=1), _heat_steps(most), hours, lang)
+
+
+def _heat_steps(most: int) -> list[int]:
+    """The largest count of each step, from none to the most: each is three times the one before, since hours differ so.
+
+    >>> _heat_steps(2018), _heat_steps(4), _heat_steps(0)
+    ([0, 25, 75, 225, 673, 2018], [0, 1, 2, 4], [0])
+    """
+    return sorted({0, *(-(-most // 3**step) for step in range(STEPS))})
+
+
+def _step_names(ends: Sequence[int], lang: str) -> list[str]:
+    """The counts of each step in words.
+
+    >>> _step_names([0, 1, 2, 4], "en")
+    ['0', '1', '2', '3–4']
+    """
+    ranges = [(0, 0), *((before + 1, end) for before, end in itertools.pairwise(ends))]
+    return ["–".join(number(end, lang=lang) for end in sorted({first, last})) for first, last in ranges]
+
+
+def _heated(chart: alt.Chart, ends_of: Sequence[int], hours: list[str], lang: str) -> alt.Chart:
+    """Colour tiles by their step, frame the busiest, and label every third hour."""
+    opacities = [PALE, *FULL[len(FULL) - len(ends_of) + 1 :]]
+    starts = [end + 1 for end in ends_of[:-1]]
+    scale = alt.Scale(type="threshold", domain=starts or [1], range=opacities if starts else [PALE, 1])
+    names = f"{json.dumps(_step_names(ends_of, lang))}[datum.index]"
+    legend = alt.Legend(type="symbol", symbolType="square", symbolSize=140, labelExpr=names, columns=3)
+    axis = alt.Axis(values=hours[::3], labelAngle=0, labelOverlap=False, ticks=False, domain=False, grid=False)
+    light = theme().light
+    drawn: alt.Chart = chart.encode(
+        x=alt.X("hour:N", title=None, sort=hours, scale=alt.Scale(domain=hours, padding=0), axis=axis),
+        opacity=alt.Opacity("count:Q", scale=scale, legend=legend),
+        stroke=alt.condition(alt.datum.is_busiest == 1, alt.value(light.ink), alt.value(light.panel)),
+    )
+    return drawn
 
 
 def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:

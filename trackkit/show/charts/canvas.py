@@ -75,6 +75,7 @@ class Numbers:
 class TimeAxis:
     """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart.
 
+    `room` is the part of the axis, from 0 to 1, after the last instant, for words at the ends of lines.
     With `step`, the length of the periods that columns stand for, labels name periods, and always the first one.
     `note` is said below the axis.
     """
@@ -84,6 +85,7 @@ class TimeAxis:
     lang: str = "en"
     least: str = MINUTES
     padding: int = 0
+    room: float = 0
     step: str = ""
     note: str = ""
 
@@ -161,7 +163,7 @@ def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
     base = canvas(plot)
     points = alt.OverlayMarkDef(opacity=0, size=60)
     chart: alt.Chart = (
-        base.mark_line(point=points, **options) if area is None else base.mark_area(aria=False, opacity=area)
+        base.mark_line(**({"point": points} | options)) if area is None else base.mark_area(aria=False, opacity=area)
     )
     return chart
 
@@ -173,12 +175,30 @@ def dots(plot: Plot, sized_by: str, scale: alt.Scale, **options: Any) -> alt.Cha
     return chart
 
 
+def tiles(plot: Plot, **options: Any) -> alt.Chart:
+    """Draw a tile for each name of the axis `x` and each of the axis `y`."""
+    chart: alt.Chart = canvas(plot).mark_rect(aria=False, **options)
+    return chart
+
+
 def layered(plot: Plot, *charts: alt.Chart, beside: Sequence[alt.Chart] = ()) -> alt.LayerChart:
     """Layer charts of one plot, and those in `beside`, which have rows of their own."""
     for chart in charts:
         chart.data = charts[0].data  # the same object, so that the page holds the rows once
         chart.title = alt.Undefined
     return alt.LayerChart(layer=[*charts, *beside], description=plot.description, **_titled(plot))
+
+
+def end_words(
+    ends: pl.DataFrame, x: str, names: Sequence[str], colours: Sequence[str], written: str = "utc"
+) -> list[alt.Chart]:
+    """Write the name of each line at its end, after a dot in its colour. In: the frame of `labels.ends`."""
+    base = alt.Chart(ends).encode(x=f"{x}:T" if written == "utc" else f"{x}:Q", y="label_y:Q")
+    colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
+    mark: dict[str, Any] = {"align": "left", "baseline": "middle", "aria": False}
+    spots: alt.Chart = base.mark_text(dx=7, fontSize=13, text="●", **mark).encode(color=colour)
+    words: alt.Chart = base.mark_text(dx=19, **mark).encode(text="label:N")
+    return [spots, words]
 
 
 def tips(lang: str, /, **titles: str) -> dict[str, str]:
@@ -259,7 +279,10 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
     # An expression, since one of Vega's two interpreters does not convert numbers to dates.
     overlap: Any = "greedy" if axis.step else True
     marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=overlap)
-    scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
+    options: dict[str, Any] = {"padding": axis.padding} if axis.padding else {}
+    if axis.room and rows.height:
+        options |= {"domain": [first, first + max(1, last - first) / (1 - axis.room)], "nice": False}
+    scale = alt.Scale(type="utc", **options)
     title = textwrap.wrap(axis.note, NOTE_LINE) or None
     return alt.X(f"{axis.field}:T", title=title, scale=scale, axis=marks)
 
