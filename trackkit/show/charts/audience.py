@@ -230,8 +230,7 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         series=canvas.Series("label", names, colours, legend=None),
     )
     words = ends(rows, "starts_at", "share", "label", canvas.HEIGHT, top)
-    drawn_lines = canvas.lines(plot, point={"size": 22, "filled": True})
-    return canvas.layered(plot, drawn_lines, beside=canvas.end_words(words, "starts_at", names, colours))
+    return canvas.layered(plot, canvas.lines(plot), beside=canvas.end_words(words, "starts_at", names, colours))
 
 
 def _weeks_described(few: int, lang: str) -> str:
