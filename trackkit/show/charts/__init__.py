@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import altair as alt
 import polars as pl
 
-from trackkit.language import say, several
+from trackkit.language import say
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
 from trackkit.show.charts import audience, canvas, platform, sending, shapes, story, web
@@ -30,7 +30,7 @@ from trackkit.show.charts.clock import (
     zone_of,
 )
 from trackkit.show.theme import theme
-from trackkit.show.wording import elapsed, instant, percent
+from trackkit.show.wording import elapsed, percent
 
 __all__ = [
     "CurveKind",

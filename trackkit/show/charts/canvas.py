@@ -22,7 +22,7 @@ from trackkit.errors import RequestError
 from trackkit.language import said, translatable
 from trackkit.show.charts import behind
 from trackkit.show.charts.clock import MINUTES, band_labels, time_labels
-from trackkit.show.data import MIME as DATA
+from trackkit.show.data import MIME as FIGURES
 from trackkit.show.theme import chart_config, theme
 from trackkit.show.wording import clipped
 
@@ -360,7 +360,7 @@ def _width(letter: str) -> float:
 
 def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """A chart for JupyterLab, its figures for pages, and its sentence."""
-    return {MIME: spec, DATA: behind.table(spec), "text/plain": spec.get("description", "chart")}
+    return {MIME: spec, FIGURES: behind.table(spec), "text/plain": spec.get("description", "chart")}
 
 
 @alt.theme.register("trackkit", enable=True)

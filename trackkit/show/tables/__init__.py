@@ -19,6 +19,7 @@ from trackkit.show.cells import RATES, Block, Cell, Labels, OneOf
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
+from trackkit.show.definitions import marked
 from trackkit.show.tables import audience, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
 from trackkit.show.wording import clipped, figure, number, percent, plain, short
@@ -119,9 +120,7 @@ def _metric_data(
 
 def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: Labels, lang: str) -> dict[str, Cell]:
     metric = METRICS[name]
-    label = Markup('<span title="{}">{}</span>').format(
-        say(metric.definition, lang), labels.get(name, cells.label_of(name, lang))
-    )
+    label = marked(labels.get(name, cells.label_of(name, lang)), name, lang)
     if metric.is_rate:
         rate = cells.rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name)
         return {"label": label, "value": "", "rate": rate}
@@ -158,7 +157,8 @@ def breakdown_table(
     raw = [row | {by: group(row[by], lang)} for row in measured.iter_rows(named=True)]
     raw += [] if total is None else [{**total.row(0, named=True), by: say(cells.TOTAL, lang)}]
     data = table_data("groups", fields, raw)
-    return cells.presented(rows, {name: words[name] for name in (by, *metrics)}, metrics, data)
+    shown = {by: words[by]} | {name: marked(words[name], name, lang) for name in metrics}
+    return cells.presented(rows, shown, metrics, data)
 
 
 def group(name: str | None, lang: str = "en") -> str:
@@ -333,7 +333,7 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
         '<div class="tk-figure"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span>'
         '<span class="tk-average">{} <b>{}</b></span><span class="tk-of">{}</span></div>'
     ).format(
-        labels.get(row["metric"], cells.label_of(row["metric"], lang)),
+        marked(labels.get(row["metric"], cells.label_of(row["metric"], lang)), row["metric"], lang),
         figure(row["metric"], row["rate"], lang, row["denominator"]),
         say(row["why"], lang) if row["why"] else cells.fraction(row["numerator"], row["denominator"], lang),
         say("Platform average", lang),
