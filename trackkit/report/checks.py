@@ -45,6 +45,17 @@ def check(folder: str | Path | None = None) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
+def problems_of(report: str, lang: str = "en") -> list[Problem]:
+    """Return what is wrong with the files that a report is rendered from, in the folder where this runs."""
+    template, book = (
+        resources.files(where, pattern).get(report)
+        for where, pattern in ((TEMPLATES, "*.toml"), (notebook.NOTEBOOKS, "*.ipynb"))
+    )
+    of_template, of_notebook = _of_report(report, template, book)
+    catalogues = [problem for problem in _of_catalogues(None) if Path(problem.path).stem == lang]
+    return list(dict.fromkeys([*of_template, *of_notebook, *_of_lists(None), *catalogues]))
+
+
 def _files(folder: str | Path | None, relative: str, pattern: str) -> dict[str, Path]:
     if folder is None:
         return resources.files(relative, pattern)

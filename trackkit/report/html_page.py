@@ -1,7 +1,7 @@
 """An executed report notebook and its template -> one self-contained HTML page that loads nothing and trusts no text.
 
-Charts are pictures, drawn beforehand; figures travel as escaped JSON. The page runs only our few lines that show tips and
-write downloads: its content-security policy allows them by hash, so that no script of a hostile log can run.
+Charts are pictures, drawn beforehand; figures travel as escaped JSON. The page runs only our few lines that show tips
+and write downloads: its content-security policy allows them by hash, so that no script of a hostile log can run.
 """
 
 import base64
@@ -40,13 +40,14 @@ from trackkit.show.theme import Theme, page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain
 
 INDEX = "index.html.j2"
+Contents = Mapping[str, Any]  # of a page, as `contents` returns them
 SCRIPTS = {
     "charts.js": "pictures",
     "download.js": "data",
-    "hotclicks.js": "is_marked",
     "tables.js": "is_table",
+    "hotclicks.js": "is_marked",
 }  # each for pages with a piece that has this
-MOST_ROWS = 500  # of the table behind a chart
+MOST_ROWS = 200  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
 VERDICTS = translatable({"pass": "pass", "warn": "warning", "fail": "failure"})
@@ -68,10 +69,14 @@ def export(executed: NotebookNode, template: Template, facts: PageFacts) -> str:
 
     Raises ReportError when the page's own template (`index.html.j2`) is wrong.
     """
-    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), facts.lang)
-    page = _page(executed, template, facts)
+    return written(contents(executed, template, facts))
+
+
+def written(page: Contents) -> str:
+    """Return the page with these `contents`; ReportError as `export`."""
+    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), page["locale"])
     try:
-        return environment.get_template(INDEX).render(nb=executed, resources={"page": page})
+        return environment.get_template(INDEX).render(resources={"page": page})
     except TemplateError as error:
         where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
         raise ReportError(f"{SKIN}/{INDEX}{where}: {error}.") from None
@@ -102,9 +107,9 @@ def script_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
-    """Everything that the template of the page may show; plain data only."""
-    colours = theme()
+def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
+    """Return everything that the template of the page, or another format, may show; plain data only."""
+    colours, now = theme(), datetime.now(UTC)
     sections = [
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
@@ -130,7 +135,9 @@ def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[
         "delivery": plain(facts.parameters.get("delivery") or ""),
         "version": __version__,
         "timezone": facts.timezone,
-        "calculated": instant(datetime.now(UTC), facts.timezone, seconds=True, lang=facts.lang),
+        "locale": facts.lang,
+        "calculated_at": now,
+        "calculated": instant(now, facts.timezone, seconds=True, lang=facts.lang),
         "parameters": {name: plain(value) for name, value in facts.parameters.items()},
     }
 
@@ -214,6 +221,7 @@ def _chart(spec: Mapping[str, Any], colours: Theme, half: bool, name: str, lang:
         pictures = drawings({**spec, "description": description}, colours, lang, half, name) if rows else []
     return {
         "kind": "chart",
+        "spec": spec,
         "pictures": [Markup(picture) for picture in pictures],
         "empty": not rows,
         "description": description,

@@ -7,7 +7,7 @@ its parameters, this version of trackkit, or a load that changed its delivery.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -28,7 +28,9 @@ from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import REPORTS, require_report
+from trackkit.report.formats import HTML, others, require_formats
 from trackkit.report.groups import groups
+from trackkit.runs.archive import Archive, archived
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
 from trackkit.runs.index import write_index
@@ -73,6 +75,8 @@ def run(
     lang: str = "en",
     progress: Progress | None = None,
     scheduler: str | None = None,
+    formats: str | Sequence[str] = HTML,
+    keep: int | None = None,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
@@ -80,16 +84,19 @@ def run(
     retention stay as they are, unless the delivery is named in `delivery`. `since` keeps deliveries launched on or
     after a date by the platform's clock, or an instant (either may be ISO text). `jobs` reports are rendered at once
     (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers.
-    A failed report does not stop the others. Raises RequestError for an unknown report, delivery, date or language, if
-    another run writes to the same folder, or if a worker is not fit.
+    `formats` are as for `render`; a page that lacks one is due. With `keep`, so many earlier versions of each page are
+    kept (`archive`). A failed report does not stop the others. Raises RequestError for an unknown report, delivery,
+    date, format or language, if another run writes to the same folder, or if a worker is not fit.
     """
     require_language(lang)
+    wanted = require_formats(formats, printing=scheduler is None)
     theme(), thresholds(), groups(lang)  # every page needs them: report an error once, before anything is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        return _run(open_store(store), folder, _selected(reports), delivery, since, execute, lang, progress)
+        planning = partial(_planned, reports=_selected(reports), lang=lang, formats=wanted)
+        return _run(open_store(store), folder, planning, delivery, since, execute, lang, keep, progress)
 
 
 def _executor(jobs: int | None, scheduler: str | None) -> Executor:
@@ -107,11 +114,12 @@ def _executor(jobs: int | None, scheduler: str | None) -> Executor:
 def _run(
     store: Store,
     folder: Path,
-    reports: list[str],
+    planning: Callable[[Store, list[str]], Iterator[Job]],
     delivery: list[str] | None,
     since: Asked | None,
     execute: Executor,
     lang: str,
+    keep: int | None,
     progress: Progress | None,
 ) -> RunSummary:
     answered(store, Store.require_whole)
@@ -119,15 +127,18 @@ def _run(
     # A page of a delivery whose logs were removed since cannot be rendered again.
     manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])
     delivery_ids = answered(store, lambda now: deliveries(now, delivery, since))
-    planned = answered(store, lambda now: list(_planned(now, reports, delivery_ids, lang)))
+    planned = answered(store, lambda now: list(planning(now, delivery_ids)))
     manifest.forget_failures(planned)
-    due = [job for job in planned if not manifest.holds(job)]
+    due = [manifest.completed(job) for job in planned if not manifest.holds(job)]
+    archive = Archive(folder, lang, store.timezone, keep)
+    archive.set_aside(manifest.entries[job.name] for job in due if job.name in manifest.entries)
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     with closing(execute(due, store.location, folder)) as results:
         for done, (job, result) in enumerate(results, start=1):
-            _record(manifest, summary, job, result)
+            _record(manifest, summary, job, archive.keep(result))
             if progress:
                 progress(done, len(due), job.name)
+    archive.finish()
     finished = {*summary.rendered, *summary.failed}
     for job in due:
         if job.name not in finished:  # whatever the executor does, a due page is rendered or has failed
@@ -178,24 +189,37 @@ def withdraw(
 ) -> list[str]:
     """Delete the pages and failed notebooks of a folder for which `is_concerned(path, text)`; return their names.
 
+    Their other formats go with them, and so do earlier versions of any page for which it is true.
+
     The manifest and the index lose them too, so that a run renders them again. Raises RequestError as `run`.
     """
     folder = Path(out)
     with _locked(folder):
         manifest = Manifest.read(folder)
-        ours = [path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part")]
-        files = [path for path in ours if path.name not in NO_REPORTS]
-        withdrawn = sorted(path for path in files if is_concerned(path, without_bar(_text(path))))
+        withdrawn = list(_withdrawn(folder, is_concerned))
+        names = sorted(path.relative_to(folder).as_posix() for path in withdrawn)
         if dry_run or not withdrawn:
-            return [path.name for path in withdrawn]
-        for path in withdrawn:
-            path.unlink()
-        names = {path.name for path in withdrawn}
+            return names
+        archive = Archive(folder, manifest.lang, open_store(store).timezone, None)
+        archive.erase(withdrawn)
         entries = manifest.entries.items()
-        manifest.entries = {name: entry for name, entry in entries if entry.get("path") not in names}
+        manifest.entries = {name: archive.keep(entry) for name, entry in entries if entry.get("path") not in names}
         manifest.write()
         _joined(open_store(store).snapshot(), manifest)
-        return sorted(names)
+        return names
+
+
+def _withdrawn(folder: Path, is_concerned: Callable[[Path, str], bool]) -> Iterator[Path]:
+    """Yield the files that `is_concerned` is true of: pages with their other formats, notebooks, earlier versions.
+
+    What a file of another format says cannot be told: it goes with its page, and if that is gone, too.
+    """
+    ours = [path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part")]
+    files = [path for path in ours if path.name not in NO_REPORTS]
+    concerned = {path for path in files if is_concerned(path, without_bar(_text(path)))}
+    yield from sorted(concerned)
+    yield from (path for path, page in others(folder) if page in concerned or not page.exists())
+    yield from (path for path, page in archived(folder) if is_concerned(page, without_bar(_text(path))))
 
 
 def _text(path: Path) -> str:
@@ -227,13 +251,23 @@ def deliveries(store: Store, named: list[str] | None = None, since: Asked | None
     return recent["delivery_id"].to_list()
 
 
+def latest_delivery(store: str | os.PathLike[str], report: str) -> str | None:
+    """Return the id of the latest delivery that a report may be about; None for a report about all of them."""
+    names = [parameter.name for parameter in REPORTS[require_report(report)].parameters]
+    if _is_platform_wide(report) or "delivery" not in names or "recipient" in names:
+        return None
+    return next(iter(deliveries(open_store(store))), None)
+
+
 def _require(name: str, delivery_ids: list[str]) -> str:
     if name not in set(delivery_ids):
         raise RequestError(f"There is no delivery {name!r} in the store.{did_you_mean(name, delivery_ids[:1000])}")
     return name
 
 
-def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: str) -> Iterator[Job]:
+def _planned(
+    store: Store, delivery_ids: list[str], reports: list[str], lang: str, formats: Sequence[str]
+) -> Iterator[Job]:
     """Yield one job per delivery and report, but only one for a report on the whole platform, due after every load."""
     files = {report: made_of(report, lang) for report in reports}
     left_out, watermarks = _left_out_of_averages(store, delivery_ids), store.watermarks
@@ -246,7 +280,7 @@ def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: st
                 continue
             parts = [__version__, files[report], lang, store.timezone, load]
             parts += left_out.get(delivery, []) if report in averaging else []
-            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
+            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), formats)
 
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:

@@ -40,7 +40,12 @@ def rendered(renderers: Renderers, store: str, job: Job, folder: Path, at: str |
     If a file of the store has vanished, the report is rendered once more: data was forgotten while it was read.
     """
     started = time.monotonic()
-    arguments = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters}
+    arguments = {
+        "delivery": job.delivery or None,
+        "lang": job.lang,
+        "parameters": job.parameters,
+        "formats": job.formats,
+    }
     for is_last in (False, True):
         try:
             path = renderers.render(job.report, store, folder, at=at, **arguments)

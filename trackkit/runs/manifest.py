@@ -3,21 +3,22 @@
 import hashlib
 import json
 import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from trackkit import __version__, resources
 from trackkit.engine.snapshot import Snapshot
-from trackkit.errors import RequestError
-from trackkit.language import catalogue_file
 from trackkit.quality import quality, verdict
+from trackkit.report import sources_of
+from trackkit.report.formats import HTML, beside
 
 MANIFEST = "manifest.json"
 PLATFORM = "platform"
-OF_FOLDER = ("bar.html.j2", "runs.html.j2", "search.js", "runs.css")  # no page is rendered from these
+# No page is rendered from these.
+OF_FOLDER = ("bar.html.j2", "runs.html.j2", "search.js", "runs.css", "preview.html.j2", "preview.js")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Job:
     lang: str
     parameters: dict[str, Any]
     key: str
+    formats: Sequence[str] = (HTML,)
 
     @property
     def name(self) -> str:
@@ -56,8 +58,18 @@ class Manifest:
     def holds(self, job: Job) -> bool:
         """Return whether the page of a job exists and is up to date."""
         entry = self.entries.get(job.name, {})
-        is_current = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
-        return is_current and (self.folder / entry["path"]).is_file()
+        is_settled = job.delivery in self.settled
+        is_current = entry.get("status") == "done" and (entry.get("key") == job.key or is_settled)
+        if not is_current or not (page := self.folder / entry["path"]).is_file():
+            return False
+        made = _formats(entry)
+        return is_settled or all(name in made and beside(page, name).is_file() for name in job.formats)
+
+    def completed(self, job: Job) -> Job:
+        """Return a job that also makes the formats that its page has: they go only when the page changes."""
+        entry = self.entries.get(job.name, {})
+        kept = _formats(entry) if entry.get("key") == job.key and entry.get("status") == "done" else ()
+        return replace(job, formats=tuple(dict.fromkeys([*job.formats, *kept])))
 
     def record(self, job: Job, result: dict[str, Any]) -> None:
         """Record the result of a job; a failed one keeps the last good page, with the instant when it was made."""
@@ -105,6 +117,10 @@ class Manifest:
         self._saved = time.monotonic()
 
 
+def _formats(entry: Mapping[str, Any]) -> Sequence[str]:
+    return tuple(entry.get("formats", (HTML,)))
+
+
 def _last_language(entries: dict[str, dict[str, Any]]) -> str:
     last = max(entries.values(), key=lambda entry: entry.get("rendered_at", ""), default={})
     return str(last.get("lang", "en"))
@@ -113,12 +129,7 @@ def _last_language(entries: dict[str, dict[str, Any]]) -> str:
 def made_of(report: str, lang: str) -> str:
     """Return the fingerprint of the files behind a report: notebook, template, page skin, translations."""
     digest = hashlib.sha256()
-    skin = resources.folder("reports_templates/html")
-    lists = ("domains.toml", "quality.toml", f"{report}.toml")
-    for relative in (f"notebooks/reports/{report}.ipynb", *(f"reports_templates/{name}" for name in lists)):
-        with suppress(RequestError):  # a missing file is an error when the report is rendered
-            digest.update(resources.find(relative).read_bytes())
-    pages = [path for path in skin.rglob("*") if path.is_file() and path.name not in OF_FOLDER]
-    for path in (*sorted(pages), *filter(None, [catalogue_file(lang)])):
-        digest.update(path.read_bytes())
+    for path in sources_of(report, lang):
+        if path.name not in OF_FOLDER:
+            digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trackkit.report import REPORTS
+from trackkit.report.formats import ENDINGS, HTML
 
 NO_REPORTS = ("index.html", "glossary.html")
 HEAD = 4_096  # bytes of a page that hold its facts
@@ -20,7 +21,6 @@ BEGIN, END = b"<!--bar-->", b"<!--/bar-->"  # between these a page has its bar
 _FACT = re.compile(r'<meta name="trackkit:(\w+)" content="([^"]*)">')
 _LANGUAGE = re.compile(r'<html lang="([\w-]+)"')
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
-FORMATS = ("pdf", "xlsx", "ods", "csv", "zip", "parquet", "eml")
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ def _listed(entry: dict[str, Any], names: set[str]) -> Sheet:
 
 
 def _files(path: str, names: set[str]) -> tuple[str, ...]:
-    stem = path.removesuffix(".html")
-    return tuple(name for kind in FORMATS if path and (name := f"{stem}.{kind}") in names)
+    stem = path.removesuffix(ENDINGS[HTML])
+    endings = [ending for kind, ending in ENDINGS.items() if kind != HTML]
+    return tuple(name for ending in endings if path and (name := stem + ending) in names)
 
 
 def _loose(folder: Path, pages: Iterable[str], names: set[str], known: set[str]) -> Iterator[Sheet]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
-from trackkit.show.wording import plain
+from trackkit.language import say
+from trackkit.show.wording import NOT_AVAILABLE, clipped, instant, number, percent, plain
 
+LONGEST = 90  # letters of a text that is shown
 MIME = "application/vnd.trackkit.table+json"
 Kind = Literal["count", "share", "average", "amount", "instant", "text"]
 
@@ -54,3 +56,26 @@ def raw(value: Any) -> Any:
     if isinstance(value, list):
         return ", ".join(plain(each) for each in value)
     return plain(value)
+
+
+def shown(value: Any, kind: str, timezone: str, lang: str) -> str:
+    """Return a raw value of a table's data as a reader sees it.
+
+    >>> shown(0.378, "share", "UTC", "en"), shown(None, "count", "UTC", "en"), shown(1200, "count", "UTC", "en")
+    ('37.8%', 'n/a', '1,200')
+    """
+    if value is None:
+        return "" if kind in ("text", "instant") else say(NOT_AVAILABLE, lang)
+    match kind:
+        case "share":
+            return percent(value, 1, lang)
+        case "average" | "amount":
+            return number(value, 2, lang)
+        case "count":
+            return number(value, 0 if float(value).is_integer() else 2, lang)
+        case "instant":
+            day_only = "T" not in value
+            return instant(
+                date.fromisoformat(value) if day_only else datetime.fromisoformat(value), timezone, lang=lang
+            )
+    return clipped(value, LONGEST)

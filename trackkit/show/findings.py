@@ -12,7 +12,7 @@ import polars as pl
 
 from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS, beyond_chance
-from trackkit.show.cells import OTHERS, RATES, UNKNOWN, label_of, require, spoken
+from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
 from trackkit.show.charts.audience import Slot, slot_names
 from trackkit.show.charts.platform import CalendarPeriod, period_name
 from trackkit.show.wording import clipped, elapsed, number, percent
@@ -444,7 +444,7 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
     """Say which group is the largest part of a whole; None below 30 cases, or if the first place is shared.
 
     In: a frame with a name in `column` and the counts `part` and `whole`, as of `sending.exclusions`,
-    `bounces.bounces`, `bounces.failures` or `audience.opens_by`; further rows, such as the total, are left out.
+    `bounces.bounces`, `bounces.failures` or `audience.opens_by`; further rows, such as the total, and the unnamed are left out.
 
     >>> rows = pl.DataFrame({"rule": ["Denylisted", "Double"], "recipients": [30, 10], "rejected": 40})
     >>> largest(rows, "rule", "recipients", "rejected").text
@@ -453,14 +453,13 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
     require([column, part, whole], rows.columns)
     is_group = ~pl.col("row").cast(pl.String).is_in(NO_GROUPS) if "row" in rows.columns else pl.lit(True)
     groups = rows.filter(is_group, pl.col(whole) >= LEAST).sort(part, descending=True, nulls_last=True)
-    groups = groups.filter(pl.col(column).cast(pl.String).ne_missing(OTHERS), pl.col(part) > 0)
+    groups = groups.filter(pl.col(column).cast(pl.String) != OTHERS, pl.col(part) > 0)
     if groups.is_empty() or (groups.height > 1 and groups[part][0] == groups[part][1]):
         return None
     name, counted, of = groups.select(pl.col(column).cast(pl.String), part, whole).row(0)
     shown = {"part": number(counted, lang=lang), "whole": number(of, lang=lang)}
     shown |= {"rate": percent(counted / of, lang=lang, of=of)}
-    name = clipped(spoken(name, lang), LONGEST) or say(UNKNOWN, lang)
-    return Finding(say(_LARGEST[part], lang, name=name, **shown))
+    return Finding(say(_LARGEST[part], lang, name=clipped(spoken(name, lang), LONGEST), **shown))
 
 
 def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:

@@ -343,7 +343,9 @@ def _elapsed(hours: pl.Series, lang: str) -> alt.Axis:
     ticks = [tick for tick in ELAPSED_TICKS if tick <= longest]
     days = _expression(say("{days} d", lang), "{days}", "format(datum.value / 24, ',')")
     short = _expression(say("{hours} h", lang), "{hours}", "datum.value")
-    return alt.Axis(values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True)
+    return alt.Axis(
+        values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True, labelSeparation=6
+    )
 
 
 def _expression(words: str, placeholder: str, value: str) -> str:

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 Slot = Literal["half_hour", "hour", "day"]
+_CLOCK = "At which time of the day each series happens, by the clock of the report."
+WHEN = translatable({"day": "On which day of the week each series happens.", "hour": _CLOCK, "half_hour": _CLOCK})
 Measured = Literal["share", "count"]
 Heat = Literal["opens", "clicks", "transactions"]
 ENOUGH = 20  # visitors of a week whose shares are drawn
@@ -91,7 +93,7 @@ def folded_columns(
     }
     plot = canvas.Plot(
         rows,
-        say("When each series happens, by the clock of the report.", lang),
+        say(WHEN[every], lang),
         x=canvas.Names("when", names),
         y=axes[measured],
         tips=canvas.tips(lang, when="When", name="Series", count="Events", total="Total", share="Share"),

@@ -22,7 +22,7 @@ from trackkit.errors import RequestError
 from trackkit.language import said, translatable
 from trackkit.show.charts import behind
 from trackkit.show.charts.clock import MINUTES, band_labels, time_labels
-from trackkit.show.data import MIME as FIGURES
+from trackkit.show.data import MIME as DATA
 from trackkit.show.theme import chart_config, theme
 from trackkit.show.wording import clipped
 
@@ -163,7 +163,7 @@ def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
     base = canvas(plot)
     points = alt.OverlayMarkDef(opacity=0, size=60)
     chart: alt.Chart = (
-        base.mark_line(point=points, **options) if area is None else base.mark_area(aria=False, opacity=area)
+        base.mark_line(**({"point": points} | options)) if area is None else base.mark_area(aria=False, opacity=area)
     )
     return chart
 
@@ -251,7 +251,7 @@ def _channel(plot: Plot, axis: Axis, channel: type[alt.X] | type[alt.Y]) -> Any:
             return channel(f"{name}:N", title=None, sort=list(names), axis=labels)
         case Names(name, names):
             scale = alt.Scale(domain=list(names), paddingInner=0.2)
-            labels = alt.Axis(labelAngle=0, labelOverlap=True)
+            labels = alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=8)
             return channel(f"{name}:N", title=None, sort=list(names), scale=scale, axis=labels)
     return _number_axis(axis, channel)
 
@@ -360,7 +360,7 @@ def _width(letter: str) -> float:
 
 def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """A chart for JupyterLab, its figures for pages, and its sentence."""
-    return {MIME: spec, FIGURES: behind.table(spec), "text/plain": spec.get("description", "chart")}
+    return {MIME: spec, DATA: behind.table(spec), "text/plain": spec.get("description", "chart")}
 
 
 @alt.theme.register("trackkit", enable=True)

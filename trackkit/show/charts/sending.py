@@ -150,7 +150,9 @@ def throughput_columns(
         tips=canvas.tips(lang, when="From", name="Series")
         | {"speed": title}
         | canvas.tips(lang, messages="Messages", seconds="Seconds"),
-        series=canvas.Series("name", rows.sort("place")["name"].unique(maintain_order=True).to_list()),
+        series=canvas.Series(
+            "name", rows.sort("place")["name"].unique(maintain_order=True).to_list(), legend={"columns": 1}
+        ),
         height=220,
         written={"speed": FINE if fastest < TEN else canvas.WHOLE},
     )

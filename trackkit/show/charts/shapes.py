@@ -18,7 +18,7 @@ from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
 PANEL, FILLED = 84, 0.74  # pixels of height, and the part of it that the highest column fills
-ROW, BAR = 36, 12  # pixels from bar to bar, and of a bar
+ROW, BAR = 40, 12  # pixels from bar to bar, and of a bar
 ROOM = 1.3  # the axis extends beyond the longest bar, for the figure beside it
 LANE, DOT = 26, 90  # pixels from name to name, and the area of a dot
 BESIDE_DOTS = 26  # letters of a name beside dots
@@ -125,13 +125,13 @@ def labelled_bars(
     )
     scale = alt.Scale(domain=list(plot.y.names))
     names = alt.Y(f"{plot.y.field}:N", title=None, scale=scale, axis=None)
-    bars = canvas.bars(sized, BAR, yOffset=8, **options).encode(y=names)
+    bars = canvas.bars(sized, BAR, yOffset=10, **options).encode(y=names)
     bars.encoding.x.axis = None
     words = figures.with_columns(name=pl.col("name").map_elements(_short, return_dtype=pl.String), key="name")
     by_name = alt.Chart(words).encode(y=alt.Y("key:N", title=None, scale=scale, axis=None))
     above = by_name.mark_text(align="left", dy=-8, aria=False).encode(x=alt.value(0), text="name:N")
     beside = [
-        by_name.mark_text(align="left", dx=6, dy=8, aria=False, **around).encode(x="end:Q", text="said:N")
+        by_name.mark_text(align="left", dx=6, dy=10, aria=False, **around).encode(x="end:Q", text="said:N")
         for around in ((halo(), {}) if marks else ({},))
     ]
     chart: alt.LayerChart = canvas.layered(sized, bars, beside=[*lines_at(marks), above, *beside] if len(words) else [])

@@ -253,13 +253,15 @@ def link_table(
     return cells.nothing(NO_LINK, lang) if is_empty else table
 
 
+COLOURED = 4  # links with a colour of their own in the chart of days
+
+
 def _link_bar(row: Mapping[str, Any]) -> Markup:
     """A bar of the share, in the link's colour in the chart of days."""
     if "message_share" in row:
         return cells.bar(row, "message_share", "1")
-    return cells.bar(
-        row, "share", "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
-    )
+    rank = row.get("rank") or 1
+    return cells.bar(row, "share", "others" if row.get("row") == "others" or rank > COLOURED else str(rank))
 
 
 def log_table(
