@@ -416,7 +416,7 @@ def _path_name(row: Mapping[str, Any]) -> str:
 def outlier(
     rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str], RATES], lang: str = "en"
 ) -> Finding | None:
-    """Say which group has a rate that is lower, or else higher, than the others beyond chance: of the first such metric.
+    """Say which group has a rate that is lower, or else higher, than the others beyond chance: the first such rate.
 
     In: a frame as for `lowest`, with all the metrics; counts among them are passed over.
     """
@@ -444,7 +444,8 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
     """Say which group is the largest part of a whole; None below 30 cases, or if the first place is shared.
 
     In: a frame with a name in `column` and the counts `part` and `whole`, as of `sending.exclusions`,
-    `bounces.bounces`, `bounces.failures` or `audience.opens_by`; further rows, such as the total, and the unnamed are left out.
+    `bounces.bounces`, `bounces.failures` or `audience.opens_by`. Further rows, such as the total, and the unnamed are
+    left out.
 
     >>> rows = pl.DataFrame({"rule": ["Denylisted", "Double"], "recipients": [30, 10], "rejected": 40})
     >>> largest(rows, "rule", "recipients", "rejected").text

@@ -344,7 +344,7 @@ def _elapsed(hours: pl.Series, lang: str) -> alt.Axis:
     days = _expression(say("{days} d", lang), "{days}", "format(datum.value / 24, ',')")
     short = _expression(say("{hours} h", lang), "{hours}", "datum.value")
     return alt.Axis(
-        values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True, labelSeparation=6
+        values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True, labelSeparation=12
     )
 
 
