@@ -39,7 +39,10 @@ def on_page(html: str, title: str, lang: str, data: Mapping[str, Any] | None = N
     rows = table.findall("./tbody/tr")
     _set_head(table, title)
     _set_rows(table, rows)
-    if len(rows) > FEW and (data or {}).get("name") != "metrics":  # metrics of several units cannot be compared
+    is_grouped = any(_is_heading(row) for row in rows)
+    if (
+        len(rows) > FEW and not is_grouped and (data or {}).get("name") != "metrics"
+    ):  # metrics of several units cannot be compared
         table.set("class", f"{table.get('class')} sortable")
     size = "scroll long" if len(rows) > LONG else "scroll"
     html = lxml.html.tostring(table, encoding="unicode", with_tail=False)
@@ -80,6 +83,10 @@ def _set_rows(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
         table.set("class", "gt_table listed")
     for row in rows:
         cells = list(row)
+        if _is_heading(row):
+            cells[0].tag = "th"
+            cells[0].attrib.update({"scope": "rowgroup", "class": "group"})
+            continue
         for place, cell in enumerate(cells):
             cell.attrib.pop("headers", None)
             name = classes[place] if place < len(classes) else ""
@@ -91,6 +98,11 @@ def _set_rows(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
             cells[at].set("scope", "row")
             if cells[at].find("./b") is not None:
                 row.set("class", "sum")
+
+
+def _is_heading(row: HtmlElement) -> bool:
+    """Whether a row is the heading of the rows below it."""
+    return len(row) == 1 and int(row[0].get("colspan", "1")) > 1
 
 
 def _heading_column(rows: Sequence[HtmlElement], classes: Sequence[str]) -> int | None:

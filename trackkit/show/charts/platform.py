@@ -12,7 +12,7 @@ from trackkit.language import said, say, translatable
 from trackkit.show.cells import OneOf
 from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import axis_instant, by_the_clock, instants, written
-from trackkit.show.charts.labels import ends, room_for
+from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
 from trackkit.show.wording import instant, number
 
@@ -124,12 +124,11 @@ def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.Layer
     title = canvas.name_shown(str(curves["service"].first() or ""))
     sums = rows.group_by("name").agg(pl.col("cumulated").max())
     totals = {name: f"{name}: {number(count, lang=lang)}" for name, count in sums.iter_rows()}
-    said_at_end = list(totals.values())
     top = 1.1 * max(1, sums.select(pl.col("cumulated").max().fill_null(0)).item())
     plot = canvas.Plot(
         rows,
         say("Who joined and left {service} since the period began.", lang, service=title),
-        x=canvas.TimeAxis(least="days", lang=lang, room=room_for(said_at_end)),
+        x=canvas.TimeAxis(least="days", lang=lang),
         y=canvas.Numbers("cumulated", say("Cumulated", lang), most=top),
         tips=canvas.tips(lang, when="Day", name="Series", count="Of the day", cumulated="Cumulated"),
         series=canvas.Series("name", list(words.values()), legend=None),
@@ -139,8 +138,8 @@ def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.Layer
     places = ends(rows, "starts_at", "cumulated", "name", CURVES, top).with_columns(
         label=pl.col("name").replace(totals)
     )
-    words_drawn = canvas.end_words(places, "starts_at", list(words.values()), theme().light.series[:2])
-    return canvas.layered(plot, canvas.lines(plot, interpolate="step-after"), beside=words_drawn)
+    colours = theme().light.series[: len(words)]
+    return canvas.with_ends(plot, places, list(words.values()), colours, interpolate="step-after")
 
 
 def period_name(day: date, every: CalendarPeriod, lang: str = "en") -> str:
