@@ -36,8 +36,10 @@ def on_page(html: str, title: str, data: Mapping[str, Any] | None = None) -> Mar
     rows = table.findall("./tbody/tr")
     _set_head(table, title)
     _set_rows(table, rows)
-    _align_parts(rows)
-    if len(rows) > FEW and (data or {}).get("name") != "metrics":  # metrics of several units cannot be compared
+    is_grouped = any(_is_heading(row) for row in rows)
+    _align_parts([row for row in rows if not _is_heading(row)])
+    is_metrics = (data or {}).get("name") == "metrics"  # of several units, which cannot be compared
+    if len(rows) > FEW and not is_grouped and not is_metrics:
         table.set("class", f"{table.get('class')} sortable")
     size = "scroll long" if len(rows) > LONG else "scroll"
     html = lxml.html.tostring(table, encoding="unicode", with_tail=False)
@@ -79,6 +81,10 @@ def _set_rows(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
     named = ""
     for row in rows:
         cells = list(row)
+        if _is_heading(row):
+            cells[0].tag = "th"
+            cells[0].attrib.update({"scope": "rowgroup", "class": "group"})
+            continue
         for place, cell in enumerate(cells):
             cell.attrib.pop("headers", None)
             name = classes[place] if place < len(classes) else ""
@@ -113,6 +119,11 @@ def _align_parts(rows: Sequence[HtmlElement]) -> None:
         for part in parts:
             if part.getparent().get("class", "").startswith("n") and len(part.text_content()) < widest:
                 part.set("style", f"min-width:{widest - 1}ch")
+
+
+def _is_heading(row: HtmlElement) -> bool:
+    """Whether a row is the heading of the rows below it."""
+    return len(row) == 1 and int(row[0].get("colspan", "1")) > 1
 
 
 def _heading_column(rows: Sequence[HtmlElement], classes: Sequence[str]) -> int | None:

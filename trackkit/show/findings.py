@@ -45,6 +45,7 @@ __all__ = [
     "stands_out",
     "strongest_in_message",
     "strongest_link",
+    "together",
 ]
 
 MIME = "application/vnd.trackkit.finding+json"
@@ -327,6 +328,27 @@ def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang:
     )
     first = _first(rows.with_columns(name=names), "count", "total", "name")
     return first and Finding(say(_BUSIEST[series], lang, **first(lang)))
+
+
+def together(rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many people opened and clicked over several deliveries; None if either rate is unknown.
+
+    In: the two frames of `several.side_by_side`, with `open_rate` and `recipient_click_rate`.
+    """
+    require(["open_rate", "recipient_click_rate"], total.columns)
+    opened, clicked = total.select("open_rate", "recipient_click_rate").row(0)
+    if opened is None or clicked is None:
+        return None
+    rates = {"opened": percent(opened, 1, lang), "clicked": percent(clicked, 1, lang)}
+    return Finding(
+        several(
+            "{count} delivery: {opened} opened, {clicked} clicked",
+            "{count} deliveries: {opened} opened, {clicked} clicked",
+            rows.height,
+            lang,
+            **rates,
+        )
+    )
 
 
 def grown(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | None:
