@@ -187,6 +187,7 @@ def _chart(spec: Mapping[str, Any], colours: Theme, half: bool, name: str, lang:
         pictures = drawings({**spec, "description": description}, colours, lang, half, name) if rows else []
     return {
         "kind": "chart",
+        "spec": spec,
         "pictures": [Markup(picture) for picture in pictures],
         "empty": not rows,
         "description": description,

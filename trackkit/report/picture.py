@@ -44,6 +44,15 @@ def drawings(spec: Mapping[str, Any], colours: Theme, lang: str, half: bool, pre
     ]
 
 
+def png(spec: Mapping[str, Any], colours: Theme, lang: str, width: int, scale: int) -> bytes:
+    """Draw a chart in light colours as PNG, `width` × `scale` pixels wide; ReportError if it cannot be drawn."""
+    drawn = _for_page(spec, width if spec.get("width") == WIDTH else None, lang) | {"background": colours.light.panel}
+    try:
+        return bytes(vl_convert.vegalite_to_png(json.dumps(drawn), scale=scale, allowed_base_urls=[]))
+    except ValueError as error:
+        raise _undrawn(error) from None
+
+
 def warm() -> Thread:
     """Start what draws, in a thread, while the cells of a notebook run elsewhere; a first drawing takes a second."""
     thread = Thread(target=vl_convert.vegalite_to_svg, args=({"mark": "bar", "data": {"values": []}},))
@@ -55,8 +64,12 @@ def _svg(spec: Mapping[str, Any]) -> str:
     try:
         svg: str = vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])
     except ValueError as error:
-        raise ReportError(f"A chart cannot be drawn: {str(error).strip().splitlines()[0]}") from None
+        raise _undrawn(error) from None
     return svg
+
+
+def _undrawn(error: ValueError) -> ReportError:
+    return ReportError(f"A chart cannot be drawn: {str(error).strip().splitlines()[0]}")
 
 
 def _for_page(spec: Mapping[str, Any], width: int | None, lang: str) -> dict[str, Any]:

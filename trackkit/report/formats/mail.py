@@ -7,6 +7,7 @@ styles inline, and pictures beside them in the same message. It names no sender 
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from functools import lru_cache
@@ -17,8 +18,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trackkit import resources
+from trackkit.errors import ReportError
 from trackkit.language import say, several, speech
 from trackkit.report.html_page import Contents
+from trackkit.report.picture import png
 from trackkit.report.template import SKIN
 from trackkit.show.data import shown
 from trackkit.show.theme import theme
@@ -28,8 +31,7 @@ TEMPLATE = "mail.html.j2"
 MOST_BYTES = 95_000  # of HTML: above 100 kB some programs cut a message
 ROWS = (15, 8, 4, 0)  # rows of each table: fewer if the message would be too long
 MOST_COLUMNS = 6
-SCALE = 2  # pixels of a picture for one of the message
-_VARIABLE = re.compile(r"var\(--([\w-]+)\)")
+WIDE, SCALE = 566, 2  # the width of a picture, and its pixels for one of the message
 _TAG, _GAPS = re.compile(r"<(style|script|svg)\b.*?</\1>|<[^>]+>", re.DOTALL), re.compile(r"\s+")
 
 
@@ -48,8 +50,10 @@ def eml(contents: Contents) -> bytes:
     message.set_content(as_text(contents))
     message.add_alternative(html(contents, list(pictures)), subtype="html")
     related: Any = list(message.iter_parts())[1]
-    for name, png in pictures.items():
-        related.add_related(png, "image", "png", cid=f"<{_cid(name)}>", filename=f"{name}.png", disposition="inline")
+    for name, picture in pictures.items():
+        related.add_related(
+            picture, "image", "png", cid=f"<{_cid(name)}>", filename=f"{name}.png", disposition="inline"
+        )
     for place, part in enumerate(part for part in message.walk() if part.is_multipart()):
         digest = hashlib.sha256("".join([*pictures, str(message["Subject"])]).encode()).hexdigest()
         part.set_boundary(f"=_{place}_{digest[:32]}")  # else another one each time
@@ -62,14 +66,11 @@ def _cid(name: str) -> str:
 
 def _pictures(contents: Contents) -> Iterator[tuple[str, bytes]]:
     """Yield the charts of a page as pictures in the light colours of the theme, by the id of their piece."""
-    import vl_convert
-
-    colours = theme().light.named()
     for section in contents["sections"]:
         for piece in section["pieces"]:
-            if svg := next(iter(piece.get("pictures", ())), None):
-                plain_svg = _VARIABLE.sub(lambda match: colours.get(match[1], match[0]), str(svg))
-                yield piece["id"], bytes(vl_convert.svg_to_png(plain_svg, scale=SCALE))
+            if piece["kind"] == "chart" and not piece["empty"]:
+                with suppress(ReportError):  # its sentence is shown instead, as on the page
+                    yield piece["id"], png(piece["spec"], theme(), contents["locale"], WIDE, SCALE)
 
 
 def html(contents: Contents, pictures: list[str]) -> str:
@@ -102,10 +103,15 @@ def _sections(contents: Contents, pictures: list[str], most: int) -> Iterator[di
 
 
 def _piece(piece: Mapping[str, Any], contents: Contents, pictures: list[str], most: int) -> dict[str, Any] | None:
+    lang = contents["locale"]
     if piece["id"] in pictures:
         return {"picture": piece["id"], "words": str(piece["description"])}
-    if piece["kind"] == "chart" or piece.get("empty"):
-        return {"words": say("Nothing to list.", contents["locale"])}
+    if piece["empty"]:
+        is_chart = piece["kind"] == "chart"
+        words = say("Nothing to draw: there is no such event.", lang) if is_chart else say("Nothing to list.", lang)
+        return {"words": words}
+    if piece["kind"] == "chart":
+        return {"words": piece["description"]}
     if piece.get("data"):
         return _table(piece["data"], contents, most)
     words = _words_of(piece)
