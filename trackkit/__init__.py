@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         sharing,
         story,
         subscriptions,
+        usual,
         web,
         webapp,
     )
@@ -42,7 +43,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
 __version__ = "0.1.0"
 __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render", "tables"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
-__all__ += ["messages", "recipes", "sending", "several", "sharing", "story", "subscriptions", "web", "webapp"]
+__all__ += ["messages", "recipes", "sending", "several", "sharing", "story", "subscriptions", "usual", "web", "webapp"]
 
 # Where a name comes from; every other one is a module of `analysis`.
 _ATTRIBUTES = {

@@ -42,7 +42,7 @@ _assets = click.option(
     type=click.Choice(["inline", "shared"]),
     hidden=True,
     expose_value=False,
-    callback=lambda _, __, value: value and _say_no_assets(),
+    callback=lambda _, __, value: _say_no_assets(value),
 )
 _formats = click.option(
     "--format",
@@ -650,10 +650,11 @@ def _parameters(texts: tuple[str, ...]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in texts)
 
 
-def _say_no_assets() -> None:
-    click.echo(
-        "--assets does nothing any more: pages hold their charts as pictures, and no script draws them.", err=True
-    )
+def _say_no_assets(value: str | None) -> None:
+    if value:
+        click.echo(
+            "--assets does nothing any more: pages hold their charts as pictures, drawn without a script.", err=True
+        )
 
 
 def _print_text(text: object, file: IO[str] | None = None) -> None:

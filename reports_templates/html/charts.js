@@ -40,12 +40,12 @@
   };
   const watch = (plot) => {
     const pictures = [...plot.querySelectorAll("svg")];
-    const words = [...pictures[0].querySelectorAll("[aria-label]")].map((mark) => mark.getAttribute("aria-label"));
+    const words = [...pictures[0].querySelectorAll(".m > *")].map((mark) => mark.getAttribute("aria-label"));
     pictures.forEach((svg) => {
       const by = svg.dataset.by;
       const side = by === "y" ? "y" : "x";
       let at = -1;
-      const marks = () => [...svg.querySelectorAll("[aria-label], .m")].map((element, place) => {
+      const marks = () => [...svg.querySelectorAll(".m > *")].map((element, place) => {
         const box = element.getBoundingClientRect();
         const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
         const [from, to] = side === "x" ? [box.left, box.right] : [box.top, box.bottom];

@@ -68,7 +68,9 @@ def usual(tables: Measurable, metrics: Sequence[str], delivery: str | Sequence[s
     compared = _beside_peers(long.with_columns(_is_settled(tables)))
     order = pl.DataFrame({"delivery_id": asked}, schema={"delivery_id": pl.String}).with_row_index("place")
     judged = compared.with_columns(_difference()).with_columns(reason=_reason()).with_columns(is_different=_verdict())
-    rows = order.join(judged, on="delivery_id").sort("place", pl.col("metric").cast(pl.Enum(dict.fromkeys(metrics))))
+    rows = order.join(judged, on="delivery_id").sort(
+        "place", pl.col("metric").cast(pl.Enum(list(dict.fromkeys(metrics))))
+    )
     return rows.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
 
 

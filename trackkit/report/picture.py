@@ -1,4 +1,4 @@
-"""A Vega-Lite chart -> SVG for a page, in which it needs no script: drawn by vl-convert, checked and shortened by `svg`.
+"""A Vega-Lite chart -> SVG for a page, drawn by vl-convert, checked and shortened by `svg`.
 
 The first drawing of a process starts threads, which a process forked from it would wait for in vain: it is never called
 in the fork server, and renderers, which draw, do not fork.

@@ -31,7 +31,7 @@ from trackkit.show.wording import clipped, instant, plain
 
 BAR = "bar.html.j2"
 MOST_OTHERS = 12  # pages of one report beside the manifest's that a bar lists; the index lists all
-LONGEST_NAME, LONGEST_ERROR = 20, 200
+LONGEST_NAME, LONGEST_ERROR = 40, 200
 INDEX, GLOSSARY = NO_REPORTS
 Link = dict[str, Any]
 

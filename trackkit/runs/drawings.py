@@ -21,7 +21,7 @@ def sparkline(counts: Sequence[int], words: str) -> Markup:
         if count
     )
     return Markup(
-        '<svg class="spark" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}"><title>{words}</title>'
+        '<svg class="spark" role="img" viewBox="0 0 {w} {h}" preserveAspectRatio="none"><title>{words}</title>'
         '<path d="{d}"/><path class="axis" d="M0 {h}h{w}"/></svg>'
     ).format(w=WIDTH, h=HEIGHT, words=words, d=columns)
 

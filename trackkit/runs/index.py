@@ -44,7 +44,7 @@ STYLE = f"{SKIN}/runs.css"
 MOST_LAUNCHES = 60  # in the trend
 PERIODS = (30, 90, 365)
 FINISHED = 95
-RUNNING = (51, 55, 61, 62, 71, 72)  # states in which messages go out, or are about to again
+RUNNING = (51, 55, 61, 62, 71, 72)  # states in which messages go out, or are about to
 HEADINGS = translatable(
     {
         "delivery_rate": "Delivered",
@@ -97,7 +97,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "days": RECENT_DAYS,
         "until": instant(until, tables.timezone, lang=lang) if until else "",
         "tiles": _tiles(tables, dossiers.listed, each, until, lang),
-        "trend": _trend(tables, dossiers, each, lang),
+        **_trend(tables, dossiers, each, lang),
         "platform": dossiers.groups("", lang),
         "loose": [dossiers.link(sheet, sheet.title, lang) for sheet in dossiers.present if sheet.title],
         "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
@@ -124,13 +124,15 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
     sheets = dossiers.sheets_of(delivery)
     first, at = dossiers.first(delivery, lang), fact["launched_at"]
     day = at.astimezone(ZoneInfo(timezone)).date() if at else None
+    launched = instant(day, lang=lang, weekday=True)
     return {
         "id": plain(delivery),
         "label": dossiers.labels[delivery],
         "subject": plain(fact["subject"] or ""),
         "href": first.path if first else "",
         "languages": _languages(dossiers, sheets, first, lang),
-        "launched": instant(at, timezone, lang=lang, weekday=True),
+        "launched": launched,
+        "time": instant(at, timezone, lang=lang, weekday=True).removeprefix(launched).strip(),
         "day": day.isoformat() if day else "",
         "day_in_words": format_date(day, "full", locale=lang) if day else "",
         "at": at.timestamp() if at else None,
@@ -186,15 +188,14 @@ def _status(fact: Row, sheets: list[Sheet], dossiers: Dossiers, lang: str) -> Ro
     verdict = worst([sheet.entry["quality"] for sheet in sheets if sheet.entry.get("quality")] or ["pass"])
     failed = [sheet for sheet in sheets if sheet.error]
     state = _word(fact["state"], STATES, lang)
-    is_running = fact["state"] in RUNNING
+    is_finished = fact["state"] in (None, FINISHED)
+    sending = "running" if fact["state"] in RUNNING else "pass" if is_finished else "halted"
     problems = several("{count} page failed", "{count} pages failed", len(failed), lang) if failed else ""
     titles = dossiers.words(lang).titles
-    kind = "failed" if failed else verdict if verdict != "pass" else "running" if is_running else "pass"
-    words = [problems, state if is_running else "", say(VERDICTS[verdict], lang)]
+    kind = "failed" if failed else verdict if verdict != "pass" else sending
+    words = ["" if is_finished else state, say(VERDICTS[verdict], lang)]
     return {
         "dot": kind,
-        "verdict": say(VERDICTS[verdict], lang),
-        "state": state,
         "words": [word for word in words if word],
         "states": [
             word for word in (state, say(VERDICTS[verdict], lang), problems and say("pages failed", lang)) if word
@@ -250,12 +251,16 @@ def _delivered(fact: Row, rate: str, lang: str) -> str:
     return say("of {whole} to deliver: {rate}", lang, whole=whole, rate=rate)
 
 
-def _trend(tables: Snapshot, dossiers: Dossiers, each: pl.DataFrame, lang: str) -> Markup | str:
-    """Open and click rates over the last launches, as lines; nothing with fewer than two."""
-    launched = sent_to_readers(tables, dossiers.listed).drop_nulls("launched_at")
+def _trend(tables: Snapshot, dossiers: Dossiers, each: pl.DataFrame, lang: str) -> dict[str, str]:
+    """Open and click rates over the last launches, as lines; nothing with fewer than two.
+
+    A delivery that is still being sent is left out: its rates are not yet what they will be.
+    """
+    is_running = pl.col("state").is_in(RUNNING).fill_null(False)
+    launched = sent_to_readers(tables, dossiers.listed).filter(~is_running).drop_nulls("launched_at")
     facts = launched.join(each, on="delivery_id").sort("launched_at", "delivery_id").tail(MOST_LAUNCHES).to_dicts()
     if len(facts) < 2:
-        return ""
+        return {"trend": "", "trend_words": ""}
     names = ("open_rate", "recipient_click_rate")
     lines = [(say(HEADINGS[name], lang), [fact[name] for fact in facts]) for name in names]
     days = [instant(fact["launched_at"], tables.timezone, lang=lang, weekday=True) for fact in facts]
@@ -268,10 +273,11 @@ def _trend(tables: Snapshot, dossiers: Dossiers, each: pl.DataFrame, lang: str) 
         for name in names
     ]
     words = several(
-        "Open and click rates of the last launch",
-        "Open and click rates of the last {count} launches",
+        "Open and click rates of the last launch, without those still being sent",
+        "Open and click rates of the last {count} launches, without those still being sent",
         len(facts),
         lang,
     )
     ends = (days[0].rpartition(" ")[0], days[-1].rpartition(" ")[0])
-    return trend(lines, tips, ends, lambda share: percent(share, 0 if share * 100 % 1 == 0 else 1, lang), words)
+    drawn = trend(lines, tips, ends, lambda share: percent(share, 0 if share * 100 % 1 == 0 else 1, lang), words)
+    return {"trend": drawn, "trend_words": words}

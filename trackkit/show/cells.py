@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from great_tables import GT
+from great_tables import GT, html
 from great_tables._gt_data import Body
 from markupsafe import Markup
 
@@ -106,11 +106,15 @@ def presented(
     digest = hashlib.sha256(repr((dict(columns), cells.rows())).encode()).hexdigest()[:10]
     ready = _Ready(cells, id=f"tk-{digest}")
     ready.data = data
-    table = ready.cols_label(cases={name: plain(word) for name, word in columns.items()})
+    table = ready.cols_label(cases={name: _heading(word) for name, word in columns.items()})
     table = table.cols_align("left")
     if numeric := [name for name in columns if name in right]:
         table = table.cols_align("right", columns=numeric)
     return table.tab_options(table_additional_css=STYLE.strip().splitlines(), table_font_size="13px")
+
+
+def _heading(words: Cell) -> Any:
+    return html(str(words)) if isinstance(words, Markup) else plain(words)
 
 
 def label_of(name: str, lang: str = "en") -> str:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say
-from trackkit.metrics import METRICS, Metric
+from trackkit.metrics import METRICS, Difference, Metric, Ratio
 
 _USED = re.compile(r'\bdata-metric="(\w+)"')
 
@@ -30,12 +30,12 @@ def mark(name: str, lang: str = "en") -> Markup:
     A page's script opens the entry beside it. RequestError for an unknown metric.
 
     >>> mark("open_rate")
-    Markup('<a class="tk-what" href="#what-open_rate" data-metric="open_rate" aria-label="What is Open rate...?">?</a>')
+    Markup('<a class="tk-what" href="#what-open_rate" data-metric="open_rate" aria-label="What is Open rate...">?</a>')
     """
-    label = say(_metric(name).label, lang)
-    return Markup('<a class="tk-what" href="#what-{0}" data-metric="{0}" aria-label="{1}">?</a>').format(
-        name, say("What is {metric}?", lang, metric=label)
-    )
+    metric = _metric(name)
+    link = Markup('<a class="tk-what" href="#what-{0}" data-metric="{0}" aria-label="{1}" title="{2}">?</a>')
+    question = say("What is {metric}?", lang, metric=say(metric.label, lang))
+    return link.format(name, question, say(metric.definition, lang))
 
 
 def marked(label: str, name: str, lang: str = "en") -> Markup:
@@ -51,10 +51,16 @@ def entries(names: Iterable[str], lang: str = "en") -> list[Entry]:
     """
     known = (_metric(name) for name in set(names))
     listed = [
-        Entry(each.name, say(each.label, lang), say(each.definition, lang), str(each.formula), each.reference)
+        Entry(each.name, say(each.label, lang), say(each.definition, lang), _formula(each, lang), each.reference)
         for each in known
     ]
     return sorted(listed, key=lambda entry: entry.label.casefold())
+
+
+def _formula(metric: Metric, lang: str) -> str:
+    """What a rate or a difference is made of, in words; empty for a count, whose definition says it."""
+    sign = "/" if isinstance(metric.formula, Ratio) else "−" if isinstance(metric.formula, Difference) else ""
+    return f" {sign} ".join(say(METRICS[part].label, lang) for part in metric.parents) if sign else ""
 
 
 def used_in(html: str) -> list[str]:

@@ -4,23 +4,52 @@ Each function takes a tidy frame of `analysis` or `measure` and returns a `Findi
 saying: too few cases, or no difference beyond chance. A notebook displays it in the section of its card.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 
-from trackkit.language import say, translatable
+from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS, beyond_chance
-from trackkit.show.cells import OTHERS, label_of, require
+from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
+from trackkit.show.charts.audience import Slot, slot_names
+from trackkit.show.charts.platform import CalendarPeriod, period_name
 from trackkit.show.wording import clipped, elapsed, number, percent
 
-__all__ = ["LEAST", "Finding", "above", "fastest_half", "highest", "lowest", "strongest_link"]
+__all__ = [
+    "LEAST",
+    "Finding",
+    "above",
+    "acts_counted",
+    "busiest",
+    "busiest_hour",
+    "converted",
+    "fastest_half",
+    "grown",
+    "highest",
+    "largest",
+    "largest_loss",
+    "limits_kept",
+    "listed",
+    "lowest",
+    "most_shared_in",
+    "most_shared_on",
+    "most_used",
+    "most_used_version",
+    "most_visited",
+    "opened_of",
+    "outlier",
+    "pages_and_sales",
+    "strongest_in_message",
+    "strongest_link",
+]
 
 MIME = "application/vnd.trackkit.finding+json"
 LEAST = 30  # fewer cases than this prove nothing
 LONGEST = 60  # letters of a name in a sentence
 ADDED_ROWS = ("others", "total", "seven")  # rows that are no groups, in frames with a column `row`
+NO_GROUPS = ("others", "total", "seven", "detail", "unlisted")
 Side = Literal["highest", "lowest"]
 
 # What a group does most and least of all, by metric.
@@ -56,6 +85,38 @@ _HALF: Mapping[str, str] = translatable(
         "transactions": "Half of the transactions came within {time}",
     }
 )
+# The largest part of a whole, by what is counted.
+_LARGEST: Mapping[str, str] = translatable(
+    {
+        "recipients": "{name}: {part} of {whole} left out ({rate})",
+        "errors": "{name}: {part} of {whole} errors ({rate})",
+        "messages": "“{name}”: {part} of {whole} errors ({rate})",
+        "opens": "{name}: {part} of {whole} opens ({rate})",
+    }
+)
+_DAYS: Mapping[str, str] = translatable(
+    {
+        "opens": "{slot} has most opens: {rate} ({part} of {whole})",
+        "clicks": "{slot} has most clicks: {rate} ({part} of {whole})",
+        "transactions": "{slot} has most transactions: {rate} ({part} of {whole})",
+    }
+)
+_HOURS: Mapping[str, str] = translatable(
+    {
+        "opens": "Most opens come from {slot} on: {rate} ({part} of {whole})",
+        "clicks": "Most clicks come from {slot} on: {rate} ({part} of {whole})",
+        "transactions": "Most transactions come from {slot} on: {rate} ({part} of {whole})",
+    }
+)
+
+_BUSIEST: Mapping[str, str] = translatable(
+    {
+        "opens": "Most opens come on {name}: {share} ({part} of {whole})",
+        "clicks": "Most clicks come on {name}: {share} ({part} of {whole})",
+    }
+)
+_GREW = translatable("{name} grew by {change} to {subscribers} subscribers: {joined} joined, {left} left")
+_SHRANK = translatable("{name} lost {change} and has {subscribers} subscribers: {joined} joined, {left} left")
 
 
 @dataclass(frozen=True)
@@ -147,6 +208,260 @@ def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:
         both = {"first": names[0], "second": names[1]}
         return Finding(say("“{first}” and “{second}” took {share} of the clicks each", lang, **both, **words))
     return Finding(say("“{name}” took {share} of the clicks ({clicks} of {total})", lang, name=names[0], **words))
+
+
+def strongest_in_message(links: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which link took most of the clicks in the message; None below 30 clicks, or if two took as many.
+
+    In: the frame of `clickmap.message_links`.
+    """
+    first = _first(links, "clicks", "message_clicks", "text")
+    if first is None:
+        return None
+    return Finding(say("“{name}” took {share} of the clicks in the message ({part} of {whole})", lang, **first(lang)))
+
+
+def most_visited(pages: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which page was displayed most; None below 30 pages, or if two were as often.
+
+    In: the frame of `links.link_clicks` of the site's pages.
+    """
+    first = _first(pages.filter(pl.col("row").cast(pl.String) == "link"), "clicks", "total", "link")
+    return first and Finding(say("“{name}” is {share} of the pages displayed ({part} of {whole})", lang, **first(lang)))
+
+
+def most_used(usage: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which browser or system most visitors use; None below 30 visitors, or if two are used as much.
+
+    In: the frame of `audience.usage`.
+    """
+    first = _first(usage.filter(pl.col("row").cast(pl.String) == "group"), "visitors", "total", "name")
+    return first and Finding(say("{name} is used most: {share} of visitors ({part} of {whole})", lang, **first(lang)))
+
+
+def most_used_version(versions: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which version most visitors use, as `most_used` does. In: the frame of `audience.versions`."""
+    known = versions.filter(pl.col("row").cast(pl.String) == "group", pl.col("version").is_not_null())
+    named = known.with_columns(label=pl.format("{} {}", "name", "version"))
+    first = _first(named, "visitors", "total", "label")
+    return first and Finding(say("{name} is used most: {share} of visitors ({part} of {whole})", lang, **first(lang)))
+
+
+def most_shared_on(sharing: pl.DataFrame, networks: Mapping[str, str], lang: str = "en") -> Finding | None:
+    """Say on which network most was shared; None below 30 sharing activities, or if two had as many.
+
+    In: the frame of `sharing.social_sharing`; `networks` maps each network to words.
+    """
+    named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(pl.col("network").replace(networks))
+    first = _first(named, "shares", "total_shares", "network")
+    return first and Finding(
+        say("{name} was shared on most: {share} of the sharing activities ({part} of {whole})", lang, **first(lang))
+    )
+
+
+def most_shared_in(activity: pl.DataFrame, every: CalendarPeriod = "month", lang: str = "en") -> Finding | None:
+    """Say in which period most was shared; None below 30 sharing activities or in a single period.
+
+    In: the frame of `sharing.sharing_activity`.
+    """
+    periods = activity.drop_nulls("starts_on")
+    names = pl.Series([period_name(day, every, lang) for day in periods["starts_on"]], dtype=pl.String)
+    first = _first(periods.with_columns(name=names, total=pl.col("shares").sum()), "shares", "total", "name")
+    if first is None or periods.height < 2:
+        return None
+    return Finding(
+        say("Most was shared in {name}: {share} of the sharing activities ({part} of {whole})", lang, **first(lang))
+    )
+
+
+def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang: str = "en") -> Finding | None:
+    """Say in which hour of the week most happened; None below 30 events, or if two hours had as many.
+
+    In: the frame of `activities.weekly_activity`.
+    """
+    rows = weekly.filter(pl.col("series").cast(pl.String) == series)
+    days, hours = slot_names("day", lang), slot_names("hour", lang)
+    names = pl.Series(
+        [f"{days[day]} {hours[hour]}" for day, hour in rows.select("weekday", "hour").rows()], dtype=pl.String
+    )
+    first = _first(rows.with_columns(name=names), "count", "total", "name")
+    return first and Finding(say(_BUSIEST[series], lang, **first(lang)))
+
+
+def grown(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | None:
+    """Say how the largest service grew or shrank over a period; None if nobody joined or left.
+
+    In: the frame of `subscriptions.subscription_progress`.
+    """
+    rows = progress.filter(pl.col("period").cast(pl.String) == period).drop_nulls("change")
+    if rows.is_empty() or not rows["joined"][0] + rows["left"][0]:
+        return None
+    row = rows.row(0, named=True)
+    counts = {name: number(row[name], lang=lang) for name in ("joined", "left", "subscribers")}
+    name = clipped(row["service"], LONGEST)
+    sentence = _GREW if row["change"] >= 0 else _SHRANK
+    return Finding(say(sentence, lang, name=name, change=number(abs(row["change"]), lang=lang), **counts))
+
+
+def pages_and_sales(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many pages were displayed and what was sold; None if a figure is unknown or nothing was displayed.
+
+    In: a frame of `measure` with one row, and `web_visits`, `sales` and `sales_amount`.
+    """
+    row = measured.row(0, named=True)
+    if not row.get("web_visits") or row.get("sales") is None or row.get("sales_amount") is None:
+        return None
+    pages, amount = number(row["web_visits"], lang=lang), number(row["sales_amount"], 2, lang)
+    words = {"pages": pages, "amount": amount}
+    return Finding(
+        several(
+            "{pages} pages displayed, {count} sale worth {amount}",
+            "{pages} pages displayed, {count} sales worth {amount}",
+            row["sales"],
+            lang,
+            **words,
+        )
+    )
+
+
+def converted(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of those who began the most visited path finished it; None below 30 who began.
+
+    In: the frame of `webapp.conversion`.
+    """
+    rows = conversion.filter(pl.col("started") >= LEAST).drop_nulls("conversion_rate")
+    if rows.is_empty():
+        return None
+    row = rows.row(0, named=True)
+    words = _parts(_path_name(row), row["converted"], row["started"], lang)
+    return Finding(say("{name}: {share} of those who began it finished ({part} of {whole})", lang, **words))
+
+
+def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say at which step of a path most are lost; None if no step was reached by 30 or lost anybody.
+
+    In: the frame of `webapp.funnel`.
+    """
+    rows = steps.filter(pl.col("before") >= LEAST, pl.col("lost") > 0)
+    if rows.is_empty():
+        return None
+    row = rows.sort("loss_rate", "lost", descending=True).row(0, named=True)
+    words = _parts(clipped(row["page"] or "", LONGEST), row["lost"], row["before"], lang)
+    return Finding(
+        say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, path=_path_name(row), **words)
+    )
+
+
+def opened_of(sent: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the messages of one recipient were opened and clicked; None for those of several.
+
+    In: the frame of `messages.messages`.
+    """
+    if sent["recipient_id"].n_unique() != 1 or sent.height < 2:
+        return None
+    opened, clicked = (number(sent.filter(pl.col(name) > 0).height, lang=lang) for name in ("opens", "clicks"))
+    words = {"opened": opened, "clicked": clicked, "sent": number(sent.height, lang=lang)}
+    return Finding(say("Of {sent} messages, {opened} were opened and {clicked} clicked", lang, **words))
+
+
+def acts_counted(acts: pl.DataFrame, labels: Mapping[str, str], lang: str = "en") -> Finding | None:
+    """Say how often each kind of act happened; None without any. In: the frame of `story.timeline`."""
+    counts = dict(acts.select(pl.col("act").cast(pl.String).value_counts()).unnest("act").iter_rows())
+    words = [f"{say(word, lang)} {number(counts[act], lang=lang)}" for act, word in labels.items() if act in counts]
+    return Finding(" · ".join(words)) if words else None
+
+
+def _first(rows: pl.DataFrame, count: str, total: str, name: str) -> Callable[[str], dict[str, str]] | None:
+    """The words about the row with most of at least 30 cases: unnamed rows and ties say nothing."""
+    ordered = rows.sort(count, descending=True, nulls_last=True)
+    if ordered.is_empty() or ordered[name][0] is None or (ordered[total][0] or 0) < LEAST:
+        return None
+    if ordered.height > 1 and ordered[count][0] == ordered[count][1]:
+        return None
+    row = ordered.row(0, named=True)
+    return lambda lang: _parts(clipped(row[name], LONGEST), row[count], row[total], lang)
+
+
+def _parts(name: str, part: int, whole: int, lang: str) -> dict[str, str]:
+    share = percent(part / whole, 1, lang)
+    return {"name": name, "share": share, "part": number(part, lang=lang), "whole": number(whole, lang=lang)}
+
+
+def _path_name(row: Mapping[str, Any]) -> str:
+    return clipped(" · ".join(word for word in (row["web_application"], row["goal"]) if word), LONGEST)
+
+
+def outlier(
+    rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str], RATES], lang: str = "en"
+) -> Finding | None:
+    """Say which group has a rate that is lower, or else higher, than the others beyond chance: of the first such metric.
+
+    In: a frame as for `lowest`, with all the metrics; counts among them are passed over.
+    """
+    rates = [metric for metric in metrics if METRICS[metric].parents]
+    each = (side(rows, column, metric, lang) for metric in rates for side in (lowest, highest))
+    return next((finding for finding in each if finding), None)
+
+
+def limits_kept(
+    rows: pl.DataFrame, column: str, ceilings: Annotated[Mapping[str, float] | None, RATES], lang: str = "en"
+) -> Finding | None:
+    """Say which groups have a rate above what is advised, for the first rate of which there are any; or that none has.
+
+    In: a frame as for `above`, with the rates of `ceilings`.
+    """
+    limits = dict(ceilings or {})
+    is_over = [metric for metric, at in limits.items() if (_groups(rows, column, metric)["rate"] > at).any()]
+    if is_over:
+        return above(rows, column, is_over[0], limits[is_over[0]], lang)
+    checked = [metric for metric in limits if _groups(rows, column, metric).height]
+    return Finding(say("No domain is above what is advised", lang)) if checked and column == "domain" else None
+
+
+def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = "en") -> Finding | None:
+    """Say which group is the largest part of a whole; None below 30 cases, or if the first place is shared.
+
+    In: a frame with a name in `column` and the counts `part` and `whole`, as of `sending.exclusions`,
+    `bounces.bounces`, `bounces.failures` or `audience.opens_by`; further rows, such as the total, and the unnamed are left out.
+
+    >>> rows = pl.DataFrame({"rule": ["Denylisted", "Double"], "recipients": [30, 10], "rejected": 40})
+    >>> largest(rows, "rule", "recipients", "rejected").text
+    'Denylisted: 30 of 40 left out (75.0%)'
+    """
+    require([column, part, whole], rows.columns)
+    is_group = ~pl.col("row").cast(pl.String).is_in(NO_GROUPS) if "row" in rows.columns else pl.lit(True)
+    groups = rows.filter(is_group, pl.col(whole) >= LEAST).sort(part, descending=True, nulls_last=True)
+    groups = groups.filter(pl.col(column).cast(pl.String) != OTHERS, pl.col(part) > 0)
+    if groups.is_empty() or (groups.height > 1 and groups[part][0] == groups[part][1]):
+        return None
+    name, counted, of = groups.select(pl.col(column).cast(pl.String), part, whole).row(0)
+    shown = {"part": number(counted, lang=lang), "whole": number(of, lang=lang)}
+    shown |= {"rate": percent(counted / of, lang=lang, of=of)}
+    return Finding(say(_LARGEST[part], lang, name=clipped(spoken(name, lang), LONGEST), **shown))
+
+
+def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
+    """Say on which weekday, or from which time of the day on, most of a series happens; None below 30 events.
+
+    In: the frame of `activities.folded_activity`. If it has another series only, that one is meant.
+    """
+    names = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
+    chosen = series if series in names or not names else names[0]
+    slots = folded.filter(pl.col("series").cast(pl.String) == chosen).sort("count", descending=True)
+    if slots.is_empty() or slots["total"][0] < LEAST or slots["count"][0] == slots["count"][1]:
+        return None
+    slot, count, total = slots.select("slot", "count", "total").row(0)
+    words = {"slot": slot_names(every, lang)[slot], "part": number(count, lang=lang), "whole": number(total, lang=lang)}
+    sentence = (_DAYS if every == "day" else _HOURS)[chosen]
+    return Finding(say(sentence, lang, rate=percent(count / total, lang=lang, of=total), **words))
+
+
+def listed(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
+    """Say how many of all hits a list shows, the newest ones; None if it shows all of them."""
+    if rows.height >= count:
+        return None
+    shown, in_all = number(rows.height, lang=lang), number(count, lang=lang)
+    return Finding(say("The newest {shown} of {count} hits", lang, shown=shown, count=in_all))
 
 
 def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str) -> Finding | None:

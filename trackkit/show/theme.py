@@ -10,7 +10,13 @@ from trackkit.toml import Strict
 
 SKIN = "reports_templates/html"
 THEME = f"{SKIN}/theme.toml"
-STYLES = ("style", "charts", "bar", "overview")  # the style sheets of every page, in order; each may be missing
+STYLES = (
+    "style",
+    "charts",
+    "bar",
+    "overview",
+    "hotclicks",
+)  # the style sheets of every page, in order; each may be missing
 
 Colour = Annotated[
     str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$"), Field(description="a colour, which is written '#1f6f8b'")

@@ -299,6 +299,23 @@ def instant(
     return _formatted(datetime(value.year, value.month, value.day), pattern, lang)
 
 
+def moment(value: datetime | None, timezone: str = "UTC", lang: str = "en") -> str:
+    """Return an instant in words, with its weekday and the time zone whose clock it is by; empty when unknown.
+
+    >>> from datetime import UTC
+    >>> moment(datetime(2026, 10, 11, 15, tzinfo=UTC), "Europe/Paris")
+    'Sunday 11 October 2026, 17:00 Europe/Paris'
+    >>> moment(datetime(2026, 10, 11, 15, tzinfo=UTC), lang="pt_BR")
+    'domingo, 11 de outubro de 2026, 15:00 UTC'
+    """
+    if value is None:
+        return ""
+    local = value.astimezone(ZoneInfo(timezone)) if value.tzinfo else value
+    pattern = "EEEE d MMMM y" if lang == SOURCE else Locale.parse(lang).date_formats["full"].pattern
+    offset = offset_if_twice(local) if local.tzinfo else ""
+    return " ".join(filter(None, [_formatted(local.replace(tzinfo=None), f"{pattern}, HH:mm", lang), timezone, offset]))
+
+
 @lru_cache(maxsize=4_096)
 def _formatted(clock: datetime, pattern: str, lang: str) -> str:
     return format_datetime(clock, pattern, locale=lang)

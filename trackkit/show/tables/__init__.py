@@ -19,8 +19,10 @@ from trackkit.show.cells import RATES, Block, Cell, Labels, OneOf
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
+from trackkit.show.definitions import marked
 from trackkit.show.tables import audience, platform, sending, web
-from trackkit.show.wording import figure, number, percent, plain, short
+from trackkit.show.tables.message import link_mark, message
+from trackkit.show.wording import clipped, figure, number, percent, plain, short
 
 __all__ = [
     "audience",
@@ -42,6 +44,7 @@ NO_EVENT, NOTHING_COMPARES, NO_LINK, NO_CLICK = translatable(
 )
 LINKS = {
     "rank": TableColumn("#"),
+    "number": TableColumn("No."),
     "link": TableColumn("Link", "group"),
     "bar": TableColumn("", "bar"),
     "share": TableColumn("Share of clicks", "share", ("clicks", "total"), NO_CLICK, NO_CLICK),
@@ -59,6 +62,7 @@ LINKS = {
     "recipients": TableColumn(),
     "matched_by": TableColumn(kind="text"),
     "percent": TableColumn(),
+    "message_share": TableColumn("Share of the message", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
 }
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
 FIGURE_WORDS = translatable(
@@ -76,7 +80,6 @@ FIGURE_WORDS = translatable(
 METRIC_PARTS = translatable(
     {"label": "Indicator", "value": "Value", "rate": "Rate", "numerator": "Numerator", "denominator": "Denominator"}
 )
-SHORT_PAGE = 1_000  # letters of HTML
 
 
 def metric_table(
@@ -117,9 +120,7 @@ def _metric_data(
 
 def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: Labels, lang: str) -> dict[str, Cell]:
     metric = METRICS[name]
-    label = Markup('<span title="{}">{}</span>').format(
-        say(metric.definition, lang), labels.get(name, cells.label_of(name, lang))
-    )
+    label = marked(labels.get(name, cells.label_of(name, lang)), name, lang)
     if metric.is_rate:
         rate = cells.rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name)
         return {"label": label, "value": "", "rate": rate}
@@ -156,7 +157,8 @@ def breakdown_table(
     raw = [row | {by: group(row[by], lang)} for row in measured.iter_rows(named=True)]
     raw += [] if total is None else [{**total.row(0, named=True), by: say(cells.TOTAL, lang)}]
     data = table_data("groups", fields, raw)
-    return cells.presented(rows, {name: words[name] for name in (by, *metrics)}, metrics, data)
+    shown = {by: words[by]} | {name: marked(words[name], name, lang) for name in metrics}
+    return cells.presented(rows, shown, metrics, data)
 
 
 def group(name: str | None, lang: str = "en") -> str:
@@ -242,20 +244,24 @@ def link_table(
 ) -> GT | Block:
     """Show links with their clicks, a bar, and each one's share over its numerator / denominator.
 
-    In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks`. `columns` are among
-    theirs; `bar` is drawn from `share`; without links the table is a sentence. Raises RequestError for an unknown
-    column.
+    In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks` or `message_links`.
+    `columns` are among theirs; `bar` is drawn from `message_share`, else `share`; `number` is the badge of the message.
+    Without links the table is a sentence. Raises RequestError for an unknown column.
     """
-    table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar})
-    is_empty = "row" in links.columns and not (links["row"].cast(pl.String) == "link").any()
+    table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar, "number": link_mark})
+    is_empty = not (links["row"].cast(pl.String) == "link").any() if "row" in links.columns else links.is_empty()
     return cells.nothing(NO_LINK, lang) if is_empty else table
+
+
+COLOURED = 4  # links with a colour of their own in the chart of days
 
 
 def _link_bar(row: Mapping[str, Any]) -> Markup:
     """A bar of the share, in the link's colour in the chart of days."""
-    return cells.bar(
-        row, "share", "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
-    )
+    if "message_share" in row:
+        return cells.bar(row, "message_share", "1")
+    rank = row.get("rank") or 1
+    return cells.bar(row, "share", "others" if row.get("row") == "others" or rank > COLOURED else str(rank))
 
 
 def log_table(
@@ -264,21 +270,27 @@ def log_table(
     labels: Labels | None = None,
     timezone: str = "UTC",
     lang: str = "en",
+    by: str = "",
 ) -> GT:
     """Show log rows as they are: instants by the clock of a zone, text shortened, without totals.
 
-    In: any frame, such as that of `logs.tracking_log`. Raises RequestError for a column that is not there.
+    In: any frame, such as that of `logs.tracking_log`. With `by`, one of the columns, rows of one value stand together
+    under it, the first one first; not if all have the same. Raises RequestError for a column that is not there.
     """
     chosen = list(columns or log.columns)
     cells.require(chosen, log.columns)
+    is_grouped = by in chosen and log[by].n_unique() > 1
     rows = [
         {name: cells.log_cell(row[name], timezone, lang, name in cells.OURS) for name in chosen}
+        # great_tables itself escapes the headings of groups
+        | ({by: Markup(clipped(row[by] or say(cells.UNKNOWN, lang), 80))} if is_grouped else {})
         for row in log.iter_rows(named=True)
     ]
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
     words = cells.headings(chosen, {}, labels, lang)
     data = table_data("log", [_log_field(name, words[name], log.schema[name]) for name in chosen], _log_rows(log, lang))
-    return cells.presented(rows, words, numeric, data)
+    table = cells.presented(rows, words, numeric, data)
+    return table.tab_stub(groupname_col=by) if is_grouped else table
 
 
 def _log_field(name: str, label: str, dtype: pl.DataType) -> DataField:
@@ -323,7 +335,7 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
         '<div class="tk-figure"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span>'
         '<span class="tk-average">{} <b>{}</b></span><span class="tk-of">{}</span></div>'
     ).format(
-        labels.get(row["metric"], cells.label_of(row["metric"], lang)),
+        marked(labels.get(row["metric"], cells.label_of(row["metric"], lang)), row["metric"], lang),
         figure(row["metric"], row["rate"], lang, row["denominator"]),
         say(row["why"], lang) if row["why"] else cells.fraction(row["numerator"], row["denominator"], lang),
         say("Platform average", lang),
@@ -344,13 +356,3 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
         all=number(row["links"], lang=lang),
     )
     return Block(Markup("<p>{}</p>").format(words))
-
-
-def message(html: str, title: str, lines: int = 40) -> Block:
-    """Show the page of `clickmap.annotated_message` in a sandboxed frame.
-
-    The frame is `lines` high, or low for a very short message: one sentence in a large frame looks broken.
-    """
-    lines = lines if len(html) > SHORT_PAGE else 4
-    frame = Markup('<iframe sandbox srcdoc="{}" title="{}" style="height:{}em"></iframe>')
-    return Block(frame.format(str(html), title, round(lines * 1.2)))

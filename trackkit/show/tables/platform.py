@@ -14,6 +14,7 @@ from trackkit.show.cells import Cell, Labels, OneOf
 from trackkit.show.charts.platform import CalendarPeriod, period_name
 from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, bare, column_table
 from trackkit.show.data import DataField, table_data
+from trackkit.show.definitions import marked
 from trackkit.show.wording import NOT_AVAILABLE, instant, short
 
 __all__ = ["activity_table", "comparison_table", "departures_table", "network_table", "progress_table"]
@@ -207,7 +208,8 @@ def comparison_table(
     name = cells.bold(say(cells.TOTAL, lang))
     shown.append({"delivery": name} | {metric: cells.value_cell(total_row, metric, lang) for metric in metrics})
     data = _comparison_data(rows, total_row, metrics, words, lang)
-    return cells.presented(shown, {name: words[name] for name in ("delivery", *metrics)}, metrics, data)
+    headings = {name: marked(words[name], name, lang) for name in metrics}
+    return cells.presented(shown, {"delivery": words["delivery"], **headings}, metrics, data)
 
 
 def _comparison_data(
