@@ -145,13 +145,10 @@ def test_an_opendocument_sheet_has_the_same_cells():
     sheets = {table.get(f"{oasis}table:1.0}}name"): table for table in content.iter(f"{oasis}table:1.0}}table")}
     assert list(sheets) == ["About", "Links by hour day, of all that", "Links by hour day, of all t (2)"]
     rows = list(sheets["Links by hour day, of all that"].iter(f"{oasis}table:1.0}}table-row"))
+    values = [f"{oasis}office:1.0}}{name}" for name in ("value", "date-value")]
     cells = [
-        [
-            cell.get(f"{oasis}office:1.0}}value") or cell.get(f"{oasis}office:1.0}}date-value") or "".join(cell.itertext())
-            for cell in row
-        ]
-        for row in rows
-    ]
+        [next(filter(None, map(cell.get, values)), "".join(cell.itertext())) for cell in row] for row in rows
+    ]  # fmt: skip
     assert cells[1] == ["Home", "1200", "0.375", "2.5", "10.25", "2026-11-02T00:30:00", "1"]
     assert cells[2] == [FORMULA, "", "", "", "", "", ""]
     kinds = [cell.get(f"{oasis}office:1.0}}value-type") for cell in rows[1]]
@@ -173,7 +170,7 @@ def test_names_of_sheets(title, taken, name):
 
 
 def test_more_rows_than_a_sheet_holds_are_left_out_and_that_is_said():
-    about, rows, sheets = _workbook(_contents(), most=1)
+    _, rows, sheets = _workbook(_contents(), most=1)
     said = "A sheet holds 1 rows, the table has 2: the last ones are left out."
     assert [sheet.frame.height for sheet in sheets] == [1, 1] and [value for _, value in rows].count(said) == 2
 
@@ -187,7 +184,7 @@ def test_comma_separated_files_are_one_for_each_table_and_safe():
         lines = archive.read("01-links.csv").decode().splitlines()
     assert lines == [
         "Link,Clicks,Rate,Average,Amount,At,Clicks (2)",
-        "Home,1200,0.375,2.5,10.25,2026-11-02T00:30:00.000+01:00,1",
+        "Home,1200,0.375,2.5,10.25,2026-11-02T00:30:00+01:00,1",
         "'=HYPERLINK(1),,,,,,",
     ]
 
@@ -281,7 +278,7 @@ def test_the_formats_lie_beside_the_page_and_tell_the_same_figures(every_format)
     made = {path.name for path in every_format.iterdir()}
     assert made == {beside(page, name).name for name in ENDINGS if name != "pdf"}
     frame = pl.read_parquet(beside(page, "parquet"))
-    opens = frame.filter(pl.col("label") == "Aberturas (destinatários)", pl.col("number") > 0)["number"]
+    opens = frame.filter(section="reception_statistics", kind="count").filter(pl.col("number") > 0)["number"]
     with zipfile.ZipFile(beside(page, "csv")) as archive:
         names = archive.namelist()
     sheets = _xlsx_sheets(beside(page, "xlsx").read_bytes())
@@ -336,5 +333,6 @@ def test_a_page_is_printed_on_a4_with_its_title(chromium, every_format, alone, m
     pdf = browser.printed(html)
     assert pdf.startswith(b"%PDF-") and 20_000 < len(pdf) < 2_000_000
     boxes = re.findall(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", pdf)
-    assert boxes and {(round(float(width)), round(float(height))) for width, height in boxes} == {(595, 842)}, "A4"
+    sizes = {(round(float(width)), round(float(height))) for width, height in boxes}
+    assert sizes and sizes <= {(595, 842), (596, 843)}, "A4"
     assert 1 <= len(boxes) <= 12 and b"/Title" in pdf
