@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.clock import CALLED, LONGER, begins, ends, first_of, instants_of, offset_if_twice
+from trackkit.clock import CALLED, begins, ends, first_of, instants_of, offset_if_twice
 from trackkit.clock import STEPS as SECONDS
 from trackkit.language import say, several, translatable
 from trackkit.show.wording import chart_locale, instant
