@@ -31,6 +31,7 @@ _INHERITED = {
     "stroke-width",
     "text-anchor",
 }
+TIP = "data-words"  # what a mark says when it is pointed at
 _OWN = {"aria-label", "class", "clip-path", "gradientUnits", "id", "offset", "opacity", "stop-color", "stop-opacity"}
 _ALLOWED = _GEOMETRY | _INHERITED | _OWN
 _DEFAULTS = {("opacity", "1"), ("stroke-width", "1"), ("stroke-opacity", "1"), ("fill-opacity", "1"), ("d", "")}
@@ -128,8 +129,8 @@ def _is_idle(element: Element, is_mark: bool) -> bool:
 
 def _attributes(element: Element, colours: Mapping[str, str], prefix: str) -> Iterator[tuple[str, str]]:
     for name, value in element.attrib.items():
-        if name == "aria-label":
-            yield name, value
+        if name == "aria-label":  # which a mark without a role may not have
+            yield TIP, value
         if name not in _ALLOWED or not _SAFE.fullmatch(value) or _ADDRESS.search(value) or (name, value) in _DEFAULTS:
             continue
         if name in _GEOMETRY:
