@@ -32,7 +32,7 @@ _INHERITED = {
     "text-anchor",
 }
 TIP = "data-words"  # what a mark says when it is pointed at
-_OWN = {"aria-label", "class", "clip-path", "gradientUnits", "id", "offset", "opacity", "stop-color", "stop-opacity"}
+_OWN = {"class", "clip-path", "gradientUnits", "id", "offset", "opacity", "stop-color", "stop-opacity"}
 _ALLOWED = _GEOMETRY | _INHERITED | _OWN
 _DEFAULTS = {("opacity", "1"), ("stroke-width", "1"), ("stroke-opacity", "1"), ("fill-opacity", "1"), ("d", "")}
 # Texts of this size follow the style sheet.
