@@ -23,7 +23,7 @@ from trackkit.store import open_store
 
 Once = Callable[[str, Callable[[Path], None]], Path]
 ABOUT_ONE = [name for name in REPORTS if "delivery" in {each.name for each in REPORTS[name].parameters}]
-PARTS = re.compile(r"(?P<rate>[\d.,]+%) ?\|? ?(?P<parts>[\d.,]+ / [\d.,]+)?")
+PARTS = re.compile(r"(?P<rate>[\d.,]+%) ?\|? ?(?P<parts>[\d.,]+ (?:of|de|/) [\d.,]+)?")
 # A delivery with all that may tell two figures of one name apart: control addresses, one of which failed; a browser
 # that refuses cookies; a visit that names the delivery but no message; a hit without a date; an opt-out.
 ODD = {
@@ -191,6 +191,7 @@ def test_a_metric_has_one_label_and_a_label_one_metric() -> None:
 
 # Pairs that mean the same thing in English too: a fallback, or the same word in another place.
 SYNONYMS = [
+    {"Delivery {id}", "delivery {id}"},
     {"Shares", "Sharing activities"}, {"Share breakdown", "Breakdown of sharing activities"}, {"Url", "URL"},
     {"Open breakdown", "Breakdown of opens"}, {"E-mail", "e-mail"}, {"Other", "other"},
 ]  # fmt: skip
