@@ -44,6 +44,15 @@ _assets = click.option(
     expose_value=False,
     callback=lambda _, __, value: _say_no_assets(value),
 )
+_formats = click.option(
+    "--format",
+    "formats",
+    default="html",
+    show_default=True,
+    metavar="a,b",
+    help="Also as pdf, xlsx, ods, csv, parquet or eml, beside the page; several by commas.",
+)
+_parameter = click.option("-p", "--parameter", multiple=True, metavar="name=value…", help="A parameter of the report.")
 _output = click.option(
     "--output",
     type=click.Choice(["table", "csv", "json", "parquet", "xlsx"]),
@@ -295,16 +304,54 @@ def reports(as_json: bool) -> None:
 @_delivery
 @_lang
 @_assets
-@click.option("-p", "--parameter", multiple=True, metavar="name=value…", help="A parameter of the report.")
+@_formats
+@_parameter
 def render(
-    report: str, store: str, out: Path, delivery: tuple[str, ...], lang: str, parameter: tuple[str, ...]
+    report: str,
+    store: str,
+    out: Path,
+    delivery: tuple[str, ...],
+    lang: str,
+    formats: str,
+    parameter: tuple[str, ...],
 ) -> None:
-    """Render one report, one self-contained HTML file per delivery, and print its path."""
-    from trackkit.report import render as rendered
+    """Render one report, one self-contained HTML file per delivery, and print its path.
 
-    parameters = _parameters(parameter)
+    Other formats lie beside the page, which is always made, under the same name: pdf (printed by Chromium, Chrome or
+    Edge), xlsx and ods (a sheet for each table and chart), csv (the same as files in an archive, .csv.zip), parquet
+    (one tidy table) and eml (an unsent e-mail). The paths of the formats asked for are printed.
+    """
+    from trackkit.report import render as rendered
+    from trackkit.report.formats import beside, require_formats
+    from trackkit.runs.due import join
+
+    chosen, parameters = require_formats(formats), _parameters(parameter)
+    asked = [name for name in chosen if name in formats.lower()] or chosen
     for name in delivery or (None,):
-        _print_text(rendered(report, store, out, delivery=name, lang=lang, parameters=parameters))
+        page = rendered(report, store, out, name, lang, parameters, chosen)
+        for each in asked:
+            _print_text(beside(page, each))
+    join(store, out)
+
+
+@app.command()
+@click.argument("report", metavar="REPORT")
+@_store
+@click.option("--delivery", metavar="ID", help="The delivery [the latest].")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="The port [any that is free].")
+@_lang
+@_parameter
+def preview(report: str, store: str, delivery: str | None, port: int, lang: str, parameter: tuple[str, ...]) -> None:
+    """Show a report in the browser, and again whenever its template, notebook, words, theme or style are saved.
+
+    Prints the address, which only this machine can open. Errors appear on the page, with file, section and key, and the
+    last good page stays below. Ctrl-C ends it, with exit code 0.
+    """
+    from trackkit.report.preview import preview as previewed
+    from trackkit.runs.due import latest_delivery
+
+    chosen = delivery or latest_delivery(store, report)
+    previewed(report, store, chosen, port, lang, _parameters(parameter), _print_text)
 
 
 @app.command()
@@ -317,9 +364,11 @@ def render(
 )
 @click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Render on the workers of this dask scheduler.")
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the last N versions of a page that changes.")
 @_lang
 @_fail_on
 @_assets
+@_formats
 def run(
     store: str,
     out: Path,
@@ -329,14 +378,21 @@ def run(
     jobs: int | None,
     scheduler: str | None,
     lang: str,
+    keep: int | None,
     fail_on: str | None,
+    formats: str,
 ) -> None:
-    """Render every due delivery × report; a second run with nothing new renders nothing."""
+    """Render every due delivery × report; a second run with nothing new renders nothing.
+
+    Other formats are as for `render`; a page that lacks one is due. Versions that --keep keeps are in OUT/archive, and
+    the foot of a page leads to them and says which figures changed.
+    """
     from trackkit.runs.due import run as ran
 
     with _progress("Rendering") as progress:
         deliveries = list(delivery) or None
-        summary = ran(store, out, _list(reports), deliveries, since, jobs, lang, progress, scheduler)
+        chosen = _list(reports)
+        summary = ran(store, out, chosen, deliveries, since, jobs, lang, progress, scheduler, formats, keep)
     _print_text(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)
@@ -554,7 +610,7 @@ def _flush() -> int:
 
 
 _MULTI_VALUE = {"--delivery": "--delivery", "-p": "-p", "--parameter": "-p"}
-_COMMANDS_WITH_ARGUMENT = ("render",)
+_COMMANDS_WITH_ARGUMENT = ("render", "preview")
 
 
 def _repeat_options(arguments: list[str]) -> list[str]:

@@ -11,10 +11,22 @@ a formula excludes them), `event` (one row per counted hit, without those of con
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 from trackkit.schema import IDENTITY
 
-__all__ = ["BREAKDOWNS", "METRICS", "Metric", "breakdowns_of", "lineage", "made_of", "money_of", "sources_of"]
+__all__ = [
+    "BREAKDOWNS",
+    "METRICS",
+    "Metric",
+    "beyond_chance",
+    "breakdowns_of",
+    "lineage",
+    "made_of",
+    "money_of",
+    "sources_of",
+]
+ERRORS = 3  # standard errors between two rates that differ: among a dozen of them, chance rarely gives as many
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"
 CURRENCY, ARTICLES, RATIO = "currency", "articles", "ratio"
 BETTER, WORSE, NEUTRAL = "better", "worse", "neutral"
@@ -725,6 +737,18 @@ def sources_of(name: str) -> frozenset[str]:
     ['event', 'message']
     """
     return frozenset(METRICS[part].source for part in lineage(name) if METRICS[part].source)
+
+
+def beyond_chance(rate: Any, usual: Any, cases: Any) -> Any:
+    """Return whether a rate of so many cases differs from another by three standard errors, which chance rarely does.
+
+    Numbers, or expressions of polars. One case more or less is always chance.
+
+    >>> beyond_chance(0.10, 0.30, 100), beyond_chance(0.25, 0.30, 100), beyond_chance(1 / 40, 0, 40)
+    (True, False, False)
+    """
+    variance = (abs(usual * (1 - usual)) + 1 / cases) / cases
+    return (rate - usual) ** 2 >= ERRORS**2 * variance
 
 
 def made_of(value: str) -> tuple[str, ...]:

@@ -130,12 +130,12 @@ def _alternatives(kind: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _section(settings: Any, keys: list[int | str]) -> tuple[str, list[int | str]]:
-    """Return the name of a `[[section]]` or `[[table]]`, or else its number, and the keys within it."""
+    """Return the name of a `[[section]]`, `[[table]]` or `[[group]]`, or else its number, and the keys within it."""
     if len(keys) < 2 or not isinstance(keys[1], int) or not isinstance(settings[keys[0]], list):
         return "", keys
     item = settings[keys[0]][keys[1]]
     name = item.get("name") if isinstance(item, Mapping) else None
-    return (str(name or keys[1] + 1), keys[2:]) if keys[0] in ("section", "table") else ("", keys)
+    return (str(name or keys[1] + 1), keys[2:]) if keys[0] in ("section", "table", "group") else ("", keys)
 
 
 def _message(fault: dict[str, Any], word: str, known: list[str], advice: str) -> str:

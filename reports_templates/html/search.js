@@ -1,18 +1,72 @@
-// Hides the deliveries that do not hold every word typed. Loads nothing.
+// Sorts, finds and filters the deliveries of the index. Loads nothing; without it everything is listed.
 (function () {
   "use strict";
-  const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-  const told = document.getElementById("found");
+  const folded = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  const table = document.getElementById("deliveries");
+  const form = document.getElementById("filters");
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const count = document.getElementById("found");
   const box = document.getElementById("search");
-  const rows = [...document.querySelectorAll("#deliveries tbody tr")].map((row) => [row, plain(row.textContent)]);
-  box.addEventListener("input", () => {
-    const words = plain(box.value).split(/\s+/).filter(Boolean);
+  const choices = [...form.querySelectorAll("select")];
+  const texts = new Map();
+  // What a delivery is found by: its name, subject, id and dates, never the words of links to its reports.
+  const text = (row) => {
+    if (!texts.has(row)) {
+      const parts = [...row.querySelectorAll("th > a:first-child, th > bdi, .sub bdi, .key")].map((part) => part.textContent);
+      texts.set(row, folded([...parts, row.cells[1].firstChild.textContent, row.dataset.day, row.dataset.words].join(" ")));
+    }
+    return texts.get(row);
+  };
+  const fits = {
+    channel: (row, value) => row.dataset.channel === value,
+    states: (row, value) => row.dataset.states.split("|").includes(value),
+    day: (row, value) => {
+      const [since, to] = value.split(" ");
+      return row.dataset.day >= since && row.dataset.day <= to && row.dataset.day !== "";
+    },
+  };
+  const narrow = () => {
+    const words = folded(box.value).split(/\s+/).filter(Boolean);
+    const chosen = choices.filter((choice) => choice.value);
     let found = 0;
-    rows.forEach(([row, text]) => {
-      row.hidden = !words.every((word) => text.includes(word));
-      found += row.hidden ? 0 : 1;
+    rows.forEach((row) => {
+      const isShown = chosen.every((choice) => fits[choice.dataset.filter](row, choice.value))
+        && (!words.length || words.every((word) => text(row).includes(word)));
+      row.hidden = !isShown;
+      found += isShown ? 1 : 0;
     });
-    const sentence = told.dataset.words.replace("{found}", found).replace("{all}", rows.length);
-    told.textContent = words.length ? sentence : "";
+    count.textContent = count.dataset.words.replace("{found}", found).replace("{all}", rows.length);
+  };
+  const value = (row, place) => {
+    const cell = row.cells[place];
+    const raw = cell.dataset.value ?? folded(cell.textContent.trim());
+    return raw !== "" && isFinite(raw) ? Number(raw) : raw;
+  };
+  const sort = (heading) => {
+    const place = heading.cellIndex;
+    const isNumber = heading.matches(".number, .when");
+    const before = heading.getAttribute("aria-sort");
+    const isUp = before ? before === "descending" : !isNumber;
+    [...heading.parentNode.cells].forEach((cell) => cell.removeAttribute("aria-sort"));
+    heading.setAttribute("aria-sort", isUp ? "ascending" : "descending");
+    const keyed = rows.map((row) => [value(row, place), row]);
+    keyed.sort(([a], [b]) => {
+      if (a === "" || b === "") return (a === "") - (b === ""); // unknown ones last
+      const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), document.documentElement.lang);
+      return isUp ? order : -order;
+    });
+    body.append(...keyed.map(([, row]) => row));
+  };
+  table.querySelectorAll("thead th:not([data-unsorted])").forEach((heading) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => sort(heading));
   });
+  form.hidden = false;
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", narrow);
+  narrow();
 })();

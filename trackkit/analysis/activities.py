@@ -4,6 +4,8 @@ Three series, as in the platform's "User activities": opens, clicks (on e-mail l
 ones included. Undated events have no time of day, so totals here are those of dated events.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Annotated
 
@@ -11,12 +13,12 @@ import polars as pl
 
 from trackkit.analysis.curves import SERIES, SERIES_TYPE, series_events
 from trackkit.clock import begins, instants_of, is_changed, local, step_of
-from trackkit.engine.deliveries import require_delivery, zone_of
+from trackkit.engine.deliveries import require_deliveries, require_delivery, zone_of
 from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
 
-__all__ = ["activity_over_time", "folded_activity"]
+__all__ = ["activity_over_time", "counterpart", "folded_activity", "weekly_activity"]
 
 SLOTS = {"half_hour": 48, "hour": 24, "day": 7}  # of a day, of a day, of a week
 ALL_SERIES = "all"
@@ -53,6 +55,67 @@ def folded_activity(
         .with_columns(share=quotient("count", "total"))
         .select("slot", "series", "count", "total", "share", "twice")
     )
+
+
+def weekly_activity(
+    tables: Measurable,
+    delivery: str | Sequence[str] = "",
+    timezone: str = "",
+    series: Annotated[str, (ALL_SERIES, *SERIES)] = ALL_SERIES,
+) -> pl.DataFrame:
+    """Return activity by weekday and hour: one row per hour of the week and series, quiet hours included.
+
+    Columns: `weekday`, from 0, Monday; `hour`, from 0, by the clock of `timezone`; `series`; `count`; `total` of the
+    series; `share` (count / total, null without events); `twice`. `delivery` is an id, several, or empty for all
+    that are not set aside. The hour that clocks show twice in autumn is one, marked by `twice`; the one that they skip
+    in spring has no row if no other day of that weekday is in the span of the events. Raises RequestError for an
+    unknown delivery, series or zone.
+    """
+    series_shown, zone = _series_asked(series), zone_of(tables, timezone)
+    asked = [delivery] if isinstance(delivery, str | int) else delivery
+    keys = "" if delivery == "" else require_deliveries(tables, asked)
+    clock = pl.col("clock").dt
+    events = series_events(tables, keys).select("series", clock=local("occurred_at", zone))
+    placed = events.with_columns(weekday=clock.weekday().cast(pl.Int64) - 1, hour=clock.hour().cast(pl.Int64))
+    days = events.select(first=pl.col("clock").min().dt.date(), last=pl.col("clock").max().dt.date())
+    by_hour = placed.group_by("weekday", "hour", "series").agg(count=pl.len().cast(pl.Int64))
+    counts, span = pl.collect_all([by_hour, days])
+    first, last = span.row(0)
+    return (
+        _hours_of_week(first, last, zone)
+        .join(pl.DataFrame({"series": series_shown}, schema={"series": SERIES_TYPE}), how="cross")
+        .join(counts, on=["weekday", "hour", "series"], how="left")
+        .with_columns(pl.col("count").fill_null(0))
+        .with_columns(total=pl.col("count").sum().over("series"))
+        .with_columns(share=quotient("count", "total"))
+        .select("weekday", "hour", "series", "count", "total", "share", "twice")
+    )
+
+
+def _hours_of_week(first: date | None, last: date | None, zone: str) -> pl.DataFrame:
+    """The hours that clocks showed on these days, by weekday: `weekday`, `hour`, `twice`."""
+    days_apart = (last - first).days + 1 if first and last else 0
+    dates = [first + timedelta(days=n) for n in range(days_apart)] if first else []
+    twice, skipped = set[tuple[int, int]](), Counter[tuple[int, int]]()
+    for day in dates:
+        skips, repeats = _clock_changes(day, day, zone, "hour")
+        twice |= {(day.weekday(), hour) for hour in repeats}
+        skipped.update((day.weekday(), hour) for hour in skips)
+    of_weekday = Counter(day.weekday() for day in dates)
+    hours = [(weekday, hour) for weekday in range(7) for hour in range(24)]
+    shown = [(*at, at in twice) for at in hours if not skipped[at] or skipped[at] < of_weekday[at[0]]]
+    return pl.DataFrame(shown, {"weekday": pl.Int64, "hour": pl.Int64, "twice": pl.Boolean}, orient="row")
+
+
+def counterpart(every: Annotated[str, SLOTS]) -> str:
+    """Return the other way to fold activity: by the hour of the day if `every` is by the weekday, and vice versa.
+
+    Raises RequestError for an unknown interval.
+
+    >>> counterpart("day"), counterpart("half_hour")
+    ('hour', 'day')
+    """
+    return "hour" if require_word("interval", every, SLOTS) == "day" else "day"
 
 
 def activity_over_time(

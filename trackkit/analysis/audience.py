@@ -18,16 +18,17 @@ from trackkit.engine.deliveries import counted_events, is_link_hit, require_deli
 from trackkit.engine.measure import quotient
 from trackkit.engine.plausible import now, plausible
 from trackkit.engine.snapshot import Measurable
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.schema import MAIL_PROXY, MESSAGE
 from trackkit.toml import FROM_0, FROM_1
 
-__all__ = ["history", "opens_by", "usage", "versions"]
+__all__ = ["history", "opens_by", "usage", "versions", "weekly"]
 
 # The columns of each table.
 OPENS = "rank row name opens total share mobile mobile_total mobile_share computer unknown"
 USAGE = "rank row name visitors pages total usage_rate days visitors_per_day pages_per_day"
 HISTORY = "day rank name visitors day_visitors rate week_visitors week_day_visitors week_rate"
+WEEKLY = "week rank row name version visitors week_visitors share"
 DISTINCT = ("day", "period")
 KINDS = ("computer", "mobile", "unknown")
 VERSION_COLUMNS = "name row version visitors name_visitors relative_rate total global_rate"
@@ -226,6 +227,46 @@ def history(
             rate=quotient("visitors", "day_visitors"), week_rate=quotient("week_visitors", "week_day_visitors")
         )
         .select(HISTORY.split())
+    )
+
+
+def weekly(
+    tables: Measurable,
+    by: Annotated[str, ("browser", "operating_system")],
+    delivery: str = "",
+    days: Annotated[int, FROM_0] = PERIOD_DAYS,
+    top: Annotated[int, FROM_1] = 4,
+    timezone: str = "",
+    of: Annotated[str, ("names", "versions")] = "names",
+) -> Annotated[pl.DataFrame, WEEKLY.split()]:
+    """Return each name's part of a week's visitors: one row per week, and name or version, of the `top`, then others.
+
+    A visitor counts once for each day, as in `usage`, whose visitors are the sums of these weeks. Columns: `week`, its
+    Monday in `timezone`; `rank` over the whole period, null for the others; `row` ("group" or "others", which is there
+    if it has visitors in any week); `name`, and of "versions" its `version` (else null); `visitors`; `week_visitors`,
+    of all names; `share`, which add up to 1 in each week. Weeks without visitors have no row. Raises RequestError as
+    `usage`.
+    """
+    keys = ["name"] if require_word("names or versions", of, ("names", "versions")) == "names" else ["name", "version"]
+    zone = zone_of(tables, timezone)
+    visits = _visits(tables, by, delivery, period(tables, delivery, days, zone), zone)
+    weeks = visits.with_columns(week=pl.col("day").dt.truncate("1w"))
+    counted = _visitors(weeks, ["week", *keys], "day").filter(pl.col("visitors") > 0).collect()
+    totals = ranked(counted.group_by(keys).agg(pl.col("visitors").sum()), "visitors", keys, top)
+    by_rank = counted.join(totals.select(*keys, "rank"), on=keys, nulls_equal=True)
+    known = by_rank.group_by("week", "rank").agg(pl.col("visitors").sum())
+    labels = totals.drop_nulls("rank").select("rank", *keys)
+    grid = known.select("week").unique().join(known.select("rank").unique(), how="cross")
+    version = pl.col("version") if "version" in keys else pl.lit(None, pl.String)
+    row = pl.when(pl.col("rank").is_null()).then(pl.lit("others", ROWS)).otherwise(pl.lit("group", ROWS))
+    return (
+        grid.join(known, on=["week", "rank"], how="left", nulls_equal=True)
+        .join(labels, on="rank", how="left")
+        .with_columns(pl.col("visitors").fill_null(0), row=row, version=version)
+        .with_columns(week_visitors=pl.col("visitors").sum().over("week"))
+        .with_columns(share=quotient("visitors", "week_visitors"))
+        .sort("week", "rank", nulls_last=True)
+        .select(WEEKLY.split())
     )
 
 

@@ -18,14 +18,26 @@ from trackkit.analysis.content import Place, read_content
 from trackkit.analysis.links import TRACKED, tracked_links
 from trackkit.analysis.sanitize import BADGE, page, sentence, too_heavy
 from trackkit.engine.deliveries import of_delivery, require_delivery
+from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
 from trackkit.language import say, several, translatable
 from trackkit.schema import FORMATS
 
-__all__ = ["Match", "annotated_message", "content_formats", "placed_clicks", "placement"]
+__all__ = [
+    "Match",
+    "annotated_message",
+    "content_formats",
+    "main_format",
+    "marked_message",
+    "message_links",
+    "placed_clicks",
+    "placement",
+]
 
 PLACED = [*TRACKED.split(), "position", "text", "matched_by", "places", "percent", "placed", "reason"]
+IN_MESSAGE = [*PLACED, "number", "message_clicks", "message_share", "heat"]
+HEATS = 3  # steps of heat: each a third of the most clicked link's share
 UNBADGED, OF_THE_SITE = ("Opt-out", "Mirror page"), ("Web", "Transaction")
 REDIRECT_ID = re.compile(r"[ht][^,]*,(?P<delivery>[0-9a-fA-F]{1,16}),(?P<link>[0-9a-fA-F]{1,16})")
 
@@ -102,6 +114,36 @@ def placement(tables: Measurable, delivery: str, format: Annotated[str, FORMATS]
     return pl.DataFrame([row], schema_overrides={"share": pl.Float64})
 
 
+def message_links(
+    tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html"
+) -> Annotated[pl.DataFrame, IN_MESSAGE]:
+    """Return the links that carry a badge in the message: one row per link, most clicked first.
+
+    Columns: those of `placed_clicks`; `number`, from 1, the same at every place of the link; `message_clicks`, the
+    clicks on all these links; `message_share`, clicks / message_clicks, null without clicks; `heat`, 1 to 3: below a
+    third of the most clicked link's clicks, below two thirds, or more; 1 without clicks. Raises RequestError for an
+    unknown delivery or format.
+    """
+    most = pl.col("clicks").max()
+    heat = (HEATS * pl.col("clicks")) // pl.max_horizontal(most, 1) + 1
+    return (
+        placed_clicks(tables, delivery, format)
+        .filter("placed")
+        .with_columns(
+            number=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
+            message_clicks=pl.col("clicks").sum(),
+            heat=heat.clip(1, HEATS).cast(pl.Int64),
+        )
+        .with_columns(message_share=quotient("clicks", "message_clicks"))
+        .select(IN_MESSAGE)
+    )
+
+
+def main_format(tables: Measurable, delivery: str) -> str:
+    """Return the format whose links are listed: "html", unless only the text of the message was loaded."""
+    return "text" if content_formats(tables, delivery) == ["text"] else "html"
+
+
 def content_formats(tables: Measurable, delivery: str) -> list[str]:
     """Return the formats, of "html" and "text", in which the message of a delivery was loaded."""
     rows = of_delivery(tables, "content", require_delivery(tables, delivery)).drop_nulls("body")
@@ -132,8 +174,40 @@ def annotated_message(
     return page(content.with_badges([badges.get(match.link_id) for match in matches]))
 
 
+def marked_message(
+    tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html", lang: str = "en"
+) -> str:
+    """Return the message as a safe fragment with a numbered badge after each link of `message_links`.
+
+    A badge is `<span class="click-share heat-3" data-link="1" title="3 clicks"><b>1</b> 75%</span>`: the number of the
+    link and its whole percent of the clicks in the message; all places of a link have the same one. Without clicks
+    there is no badge. The fragment runs and fetches nothing (see `sanitize`). Without content, or if it is too large to
+    be shown, it is a sentence saying so. Raises RequestError for an unknown delivery or format.
+    """
+    body = _body(tables, delivery, format)
+    if body is None or not body.strip() or too_heavy(body):
+        nothing = TOO_LARGE if body and too_heavy(body) else NOTHING_TO_SHOW[format]
+        return f"<p>{escape(say(nothing, lang))}</p>"
+    content = read_content(body, format)
+    links = message_links(tables, delivery, format).drop_nulls("message_share")
+    badges = {row["link_id"]: _mark(row, lang) for row in links.iter_rows(named=True)}
+    matches = _matches(content.places, tracked_links(tables, delivery), str(delivery))
+    return content.with_badges([badges.get(match.link_id) for match in matches])
+
+
+def _mark(row: Mapping[str, Any], lang: str) -> str:
+    share = _whole_percent(row["clicks"], row["message_clicks"])
+    words = several("{count} click", "{count} clicks", row["clicks"], lang)
+    number, heat = row["number"], row["heat"]
+    return (
+        f'<span class="{BADGE} heat-{heat}" data-link="{number}" title="{escape(words)}">'
+        f"<b>{number}</b> {escape(share)}</span>"
+    )
+
+
 def _badge(row: Mapping[str, Any], lang: str) -> str:
-    share, words = _whole_percent(row), several("{count} click", "{count} clicks", row["clicks"], lang)
+    share = _whole_percent(row["clicks"], row["total"])
+    words = several("{count} click", "{count} clicks", row["clicks"], lang)
     if row["places"] > 1:
         count = row["places"]
         share = several("{share} · link at {count} place", "{share} · link at {count} places", count, lang, share=share)
@@ -141,12 +215,12 @@ def _badge(row: Mapping[str, Any], lang: str) -> str:
     return f'<span class="{BADGE}" title="{escape(words)}">{escape(share)}</span>'
 
 
-def _whole_percent(row: Mapping[str, Any]) -> str:
-    """Whole percents, as on the platform; only a share of 0 shows as 0%, and only a full share as 100%."""
-    clicks, total = row["clicks"], row["total"]
-    if row["percent"] == 0 and clicks:
+def _whole_percent(clicks: int, total: int) -> str:
+    """Whole percents, halves up, as on the platform; only a share of 0 shows as 0%, and only a full share as 100%."""
+    percent = (200 * clicks + total) // (2 * total)
+    if percent == 0 and clicks:
         return "<1%"
-    return ">99%" if row["percent"] == 100 and clicks < total else f"{row['percent']}%"
+    return ">99%" if percent == 100 and clicks < total else f"{percent}%"
 
 
 def _body(tables: Measurable, delivery: str, format: str) -> str | None:

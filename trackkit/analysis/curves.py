@@ -6,14 +6,14 @@ dated events have a place on a time axis, so totals here are those of dated even
 
 import math
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Annotated, Any
 
 import polars as pl
 
 from trackkit.clock import STEPS, begins, local, step_of
-from trackkit.engine.deliveries import counted_events, launch, require_delivery, zone_of
+from trackkit.engine.deliveries import counted_events, is_counted, launch, require_delivery, zone_of
 from trackkit.engine.measure import quotient
 from trackkit.engine.plausible import plausible
 from trackkit.engine.refusals import with_refusals
@@ -22,7 +22,7 @@ from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
 from trackkit.toml import FROM_1
 
-__all__ = ["SERIES", "TENTHS", "activity", "cumulative_activity", "pareto", "time_to_reach"]
+__all__ = ["SERIES", "TENTHS", "activity", "cumulative_activity", "launched", "pareto", "time_to_reach"]
 
 SERIES = {"opens": "opened", "clicks": "clicked", "transactions": "transaction"}
 SERIES_TYPE = pl.Enum(list(SERIES))
@@ -132,15 +132,28 @@ def activity(
     )
 
 
-def series_events(tables: Measurable, delivery: str) -> pl.LazyFrame:
-    """Return the dated events (`plausible`) of the three series of a delivery: `occurred_at`, `series`.
+def launched(tables: Measurable, delivery: str) -> datetime | None:
+    """Return when a delivery was launched: its first message, else its planned contact, else its first dated event.
 
-    Transactions of visitors who refused web tracking are left out, as in `measure`.
+    None if nothing is dated. Raises RequestError for an unknown delivery.
+    """
+    return launch(tables, delivery).at
+
+
+def series_events(tables: Measurable, delivery: str | Sequence[str]) -> pl.LazyFrame:
+    """Return the dated events (`plausible`) of the three series: `occurred_at`, `series`.
+
+    They are those of a delivery, of several, or with an empty text of all that are not set aside. Transactions of
+    visitors who refused web tracking are left out, as in `measure`.
     """
     names = {event_type: name for name, event_type in SERIES.items()}
     event_type = pl.col("event_type").cast(pl.String)
-    is_dated = plausible(tables, "event", delivery).holds()
-    dated = counted_events(tables, delivery).filter(event_type.is_in(list(names)), is_dated)
+    if isinstance(delivery, str):
+        is_dated, events = plausible(tables, "event", delivery).holds(), counted_events(tables, delivery)
+    else:
+        of_those = pl.col("delivery_id").is_in(list(delivery))
+        is_dated, events = plausible(tables).holds(), tables.scan("event").filter(of_those, is_counted())
+    dated = events.filter(event_type.is_in(list(names)), is_dated)
     counted: pl.LazyFrame = with_refusals(tables, dated)
     return counted.filter(~pl.col("is_refused").fill_null(False)).select(
         "occurred_at", series=event_type.replace_strict(names, return_dtype=SERIES_TYPE)

@@ -21,7 +21,7 @@ from trackkit.language import say, translatable
 from trackkit.schema import MESSAGE
 from trackkit.toml import FROM_1
 
-__all__ = ["COLUMNS", "URL_COLUMNS", "clicked_urls", "headings", "tracking_log", "tracking_tab"]
+__all__ = ["COLUMNS", "URL_COLUMNS", "clicked_urls", "count", "headings", "tracking_log", "tracking_tab"]
 
 # Name -> heading, the platform's where it has one.
 COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -108,6 +108,11 @@ def tracking_log(
     joined = _with_email(tables, _with_document(tables, hits, chosen), chosen)
     at = local("occurred_at", zone_of(tables, timezone))
     return joined.with_columns(**COMPUTED, occurred_at=at).select(chosen).collect()
+
+
+def count(tables: Measurable, delivery: str | None = None, recipient: str | None = None) -> int:
+    """Return how many hits the Tracking tab of a delivery or of a recipient has. Raises RequestError as it does."""
+    return int(_hits(tables, delivery, recipient, None).select(pl.len()).collect().item())
 
 
 def clicked_urls(

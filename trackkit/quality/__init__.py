@@ -14,7 +14,7 @@ from trackkit.engine.deliveries import require_delivery
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Tables
 from trackkit.quality.curves import curve_findings, hourly
-from trackkit.quality.finding import Finding, frame, verdict, worst
+from trackkit.quality.finding import CheckResult, frame, verdict, worst
 from trackkit.quality.hits import Scope, hit_findings
 from trackkit.quality.loads import file_findings, known_gaps
 from trackkit.quality.sequence import nearby, sequence
@@ -45,7 +45,7 @@ def quality(tables: Tables, delivery: str | None = None) -> pl.DataFrame:
     return frame(_delivery_findings(Scope(tables, limits, [require_delivery(tables, delivery)])))
 
 
-def _all_findings(scope: Scope) -> Iterator[Finding]:
+def _all_findings(scope: Scope) -> Iterator[CheckResult]:
     judged = sequence(scope.tables, scope.limits.gap_in_sequence)
     if judged:
         yield judged.finding
@@ -54,7 +54,7 @@ def _all_findings(scope: Scope) -> Iterator[Finding]:
     yield from file_findings(*_files(_loads(scope)), scope.limits)
 
 
-def _delivery_findings(scope: Scope) -> Iterator[Finding]:
+def _delivery_findings(scope: Scope) -> Iterator[CheckResult]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
     dated = scope.hits().filter(plausible(scope.tables, "event", (scope.deliveries or [""])[0]).holds())

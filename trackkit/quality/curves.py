@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from trackkit.engine.plausible import plausible
-from trackkit.quality.finding import EXAMPLES, Finding
+from trackkit.quality.finding import EXAMPLES, CheckResult
 from trackkit.quality.hits import Scope
 from trackkit.quality.thresholds import FAIL, PASS, WARN, SilenceLimits, SilentServerLimits, SkewLimits, Thresholds
 
@@ -35,7 +35,7 @@ def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
     )
 
 
-def curve_findings(curve: pl.DataFrame, limits: Thresholds) -> Iterator[Finding]:
+def curve_findings(curve: pl.DataFrame, limits: Thresholds) -> Iterator[CheckResult]:
     """Yield findings on an hourly curve (`hourly`): silent hours, silent servers, clocks that disagree."""
     if curve.is_empty():
         return
@@ -46,7 +46,7 @@ def curve_findings(curve: pl.DataFrame, limits: Thresholds) -> Iterator[Finding]
         yield skewed_clocks(by_server, limits.clock_skew)
 
 
-def silent_hours(curve: pl.DataFrame, limits: SilenceLimits) -> Finding:
+def silent_hours(curve: pl.DataFrame, limits: SilenceLimits) -> CheckResult:
     """Count the hours without any hit between two busy ones; a curve that fades out and back in has no gap."""
     hours = curve.group_by("hour").agg(pl.col("hits").sum()).sort("hour")
     ends = hours.with_columns(until=pl.col("hour").shift(-1), after=pl.col("hits").shift(-1))
@@ -58,10 +58,10 @@ def silent_hours(curve: pl.DataFrame, limits: SilenceLimits) -> Finding:
     span = hours["hour"][-1] - hours["hour"][0] + HOUR
     verdict = FAIL if count >= limits.fail_hours else WARN if count else PASS
     examples = [f"{at:%Y-%m-%dT%H:%MZ}" for at in gaps["since"].head(EXAMPLES)]
-    return Finding("gap_in_time", verdict, count, span // HOUR, str(limits), first, last, examples)
+    return CheckResult("gap_in_time", verdict, count, span // HOUR, str(limits), first, last, examples)
 
 
-def silent_servers(by_server: pl.DataFrame, limits: SilentServerLimits) -> Finding:
+def silent_servers(by_server: pl.DataFrame, limits: SilentServerLimits) -> CheckResult:
     """Count the servers without hits while the others had many, so that their usual share is missing."""
     total = by_server["log_server"].n_unique()
     is_sudden = (pl.col("before") >= limits.busy) & (pl.col("after").is_null() | (pl.col("after") >= limits.busy))
@@ -70,7 +70,7 @@ def silent_servers(by_server: pl.DataFrame, limits: SilentServerLimits) -> Findi
     servers = missed["log_server"].unique().sort().to_list()
     verdict = FAIL if servers and len(servers) >= limits.fail * total else WARN if servers else PASS
     first, last = missed.select(pl.col("since").min(), pl.col("until").max()).row(0)
-    return Finding("silent_server", verdict, len(servers), total, str(limits), first, last, servers)
+    return CheckResult("silent_server", verdict, len(servers), total, str(limits), first, last, servers)
 
 
 def _silences(by_server: pl.DataFrame) -> pl.DataFrame:
@@ -101,7 +101,7 @@ def _silences(by_server: pl.DataFrame) -> pl.DataFrame:
     return nearby.filter(pl.col("silent") > 0, pl.col("expected").is_finite())
 
 
-def skewed_clocks(by_server: pl.DataFrame, limits: SkewLimits) -> Finding:
+def skewed_clocks(by_server: pl.DataFrame, limits: SkewLimits) -> CheckResult:
     """Count the servers whose curve matches that of the others only when shifted by whole hours."""
     servers = (
         by_server.group_by("log_server").agg(pl.col("hits").sum()).sort("hits", "log_server", descending=[True, False])
@@ -112,7 +112,7 @@ def skewed_clocks(by_server: pl.DataFrame, limits: SkewLimits) -> Finding:
     skewed = sorted(f"{server} {shift:+d} h" for server, shift in shifts.items() if shift)
     verdict = WARN if skewed else PASS
     first, last = _ends(by_server) if skewed else (None, None)
-    return Finding("clock_skew", verdict, len(skewed), len(ids), str(limits), first, last, skewed)
+    return CheckResult("clock_skew", verdict, len(skewed), len(ids), str(limits), first, last, skewed)
 
 
 def _ends(curve: pl.DataFrame) -> Window:

@@ -26,7 +26,7 @@ SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The result of one check, passed or not."""
 
     check: str
@@ -44,7 +44,7 @@ class Finding:
         return self.count / self.total if self.total else None
 
 
-def frame(findings: Iterable[Finding]) -> pl.DataFrame:
+def frame(findings: Iterable[CheckResult]) -> pl.DataFrame:
     """Return findings as a frame, the worst first, otherwise in the order of the checks."""
     rows = [vars(row) | {"share": row.share, "examples": list(row.examples)[:EXAMPLES]} for row in findings]
     ordered = pl.DataFrame([{name: row[name] for name in SCHEMA} for row in rows], schema=SCHEMA)
@@ -54,7 +54,7 @@ def frame(findings: Iterable[Finding]) -> pl.DataFrame:
 def verdict(findings: pl.DataFrame) -> str:
     """Return the worst verdict of a frame of checks; "pass" if there are none.
 
-    >>> verdict(frame([Finding("undated", "pass", 0, 9, ""), Finding("unknown_links", "warn", 1, 9, "")]))
+    >>> verdict(frame([CheckResult("undated", "pass", 0, 9, ""), CheckResult("unknown_links", "warn", 1, 9, "")]))
     'warn'
     """
     return worst(findings["verdict"].to_list())

@@ -9,7 +9,7 @@ import polars as pl
 from trackkit.engine.deliveries import has_no_status, is_hit, is_public, is_set_aside
 from trackkit.engine.plausible import BEFORE, EARLIEST, TIMES, now
 from trackkit.engine.snapshot import Tables
-from trackkit.quality.finding import EXAMPLES, Finding
+from trackkit.quality.finding import EXAMPLES, CheckResult
 from trackkit.quality.thresholds import FAIL, PASS, FileLimits, ShareLimits, Thresholds
 from trackkit.schema import MESSAGE
 
@@ -39,7 +39,7 @@ class Scope:
         return self.scan("event").filter(is_hit())
 
 
-def hit_findings(scope: Scope) -> Iterator[Finding]:
+def hit_findings(scope: Scope) -> Iterator[CheckResult]:
     """Yield a finding for each check of hits and messages that the tables allow."""
     yield from _unknown_statuses(scope)
     if not scope.tables.has("event"):
@@ -59,7 +59,7 @@ def hit_findings(scope: Scope) -> Iterator[Finding]:
     yield from _tracking_missing(scope, hits)
 
 
-def _unknown_statuses(scope: Scope) -> Iterator[Finding]:
+def _unknown_statuses(scope: Scope) -> Iterator[CheckResult]:
     """Messages with an unknown or missing status in their table."""
     if not scope.tables.has("message"):
         return
@@ -68,7 +68,7 @@ def _unknown_statuses(scope: Scope) -> Iterator[Finding]:
     total = messages.select(pl.len()).collect(engine="streaming").item()
     limits, count = scope.limits.unknown_statuses, int(tally["len"].sum())
     examples = tally.sort("len", "example", descending=[True, False])["example"].drop_nulls().head(EXAMPLES)
-    yield Finding(
+    yield CheckResult(
         "unknown_statuses", limits.judge(count, total), count, total, str(limits), examples=examples.to_list()
     )
 
@@ -115,16 +115,16 @@ def _count_by_example(rows: pl.LazyFrame, example: str | pl.Expr) -> pl.LazyFram
     return rows.group_by(by.alias("example")).agg(pl.len(), first=at.min(), last=at.max())
 
 
-def _share_finding(scope: Scope, check: str, tally: pl.DataFrame, total: int) -> Finding:
+def _share_finding(scope: Scope, check: str, tally: pl.DataFrame, total: int) -> CheckResult:
     limits: ShareLimits = getattr(scope.limits, check)
     count = int(tally["len"].sum())
     examples = tally.sort("len", "example", descending=[True, False])["example"].drop_nulls().head(EXAMPLES)
     first, last = tally.select(pl.col("first").min(), pl.col("last").max()).row(0)
     judge = limits.judge_file if isinstance(limits, FileLimits) else limits.judge  # small logs have limits of their own
-    return Finding(check, judge(count, total), count, total, str(limits), first, last, examples.to_list())
+    return CheckResult(check, judge(count, total), count, total, str(limits), first, last, examples.to_list())
 
 
-def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator[Finding]:
+def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator[CheckResult]:
     """Hits without their message, except where the delivery has none at all: they are purged after some months."""
     if not scope.tables.has("message"):
         return
@@ -143,7 +143,7 @@ def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator
     yield _share_finding(scope, "unknown_messages", orphans.collect(engine="streaming"), hits)
 
 
-def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
+def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[CheckResult]:
     """Hits before their message was sent, or, for many deliveries, before the first message of the delivery."""
     limits = scope.limits.before_send
     # Within one delivery the message id is a sufficient key.
@@ -164,10 +164,10 @@ def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[Finding]:
         .row(0)
     )
     examples = [] if median is None else [f"{int(median / 60 + 0.5)} min"]
-    yield Finding("before_send", limits.judge(count, total), count, total, str(limits), first, last, examples)
+    yield CheckResult("before_send", limits.judge(count, total), count, total, str(limits), first, last, examples)
 
 
-def _misdated(scope: Scope) -> Iterator[Finding]:
+def _misdated(scope: Scope) -> Iterator[CheckResult]:
     """Rows dated after the load that brought them, or long before their delivery or any.
 
     If most rows are, the clock of the machine that loaded them is in doubt, and none are reported.
@@ -178,7 +178,7 @@ def _misdated(scope: Scope) -> Iterator[Finding]:
     count = sum(number for number in (early, late) if 2 * number < total)
     first, last = totals.select(pl.col("first").min(), pl.col("last").max()).row(0) if count else (None, None)
     examples = [f"{at:%Y-%m-%d}" for at in sorted({first, last} - {None})]
-    yield Finding("misdated", limits.judge(count, total), count, total, str(limits), first, last, examples)
+    yield CheckResult("misdated", limits.judge(count, total), count, total, str(limits), first, last, examples)
 
 
 def _misdated_counts(scope: Scope, table: str) -> pl.LazyFrame:
@@ -198,7 +198,7 @@ def _misdated_counts(scope: Scope, table: str) -> pl.LazyFrame:
     )
 
 
-def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
+def _tracking_missing(scope: Scope, hits: int) -> Iterator[CheckResult]:
     """Deliveries whose messages were delivered long enough ago, without any hit."""
     limits = scope.limits.tracking_missing
     if not scope.tables.has("message") or (scope.is_one and hits):
@@ -216,10 +216,12 @@ def _tracking_missing(scope: Scope, hits: int) -> Iterator[Finding]:
     ids = silent["delivery_id"].to_list()
     first, last = silent.select(pl.col("last").min().alias("first"), pl.col("last").max()).row(0)
     if not scope.is_one:
-        yield Finding("tracking_missing", limits.judge(len(ids), total), len(ids), total, str(limits), first, last, ids)
+        yield CheckResult(
+            "tracking_missing", limits.judge(len(ids), total), len(ids), total, str(limits), first, last, ids
+        )
     elif total:
         delivered = int(silent["delivered"].sum())
-        yield Finding("tracking_missing", FAIL if ids else PASS, delivered, None, str(limits), first, last, ids)
+        yield CheckResult("tracking_missing", FAIL if ids else PASS, delivered, None, str(limits), first, last, ids)
 
 
 def _delivered_counts(scope: Scope) -> pl.LazyFrame:

@@ -10,7 +10,7 @@ import polars as pl
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Tables
 from trackkit.quality.curves import Window, curve_findings, hourly
-from trackkit.quality.finding import EXAMPLES, Finding, frame, reason, verdict, worst
+from trackkit.quality.finding import EXAMPLES, CheckResult, frame, reason, verdict, worst
 from trackkit.quality.hits import Scope, hit_findings
 from trackkit.quality.sequence import Gap, Judged, sequence
 from trackkit.quality.thresholds import FAIL, PASS, WARN, FileLimits, ShareLimits, Thresholds, thresholds
@@ -51,7 +51,7 @@ def judge_load(
     return {"verdict": verdict(table), "reasons": reasons(table), "servers": servers, "gaps": written}
 
 
-def _in_window(judged: Judged, window: Window, limits: Thresholds) -> Finding:
+def _in_window(judged: Judged, window: Window, limits: Thresholds) -> CheckResult:
     """The finding, restricted to gaps that overlap the time of the load's hits."""
     start, end = window
     overlapping = [gap for gap in judged.gaps if gap.first and gap.last and gap.first <= end and gap.last >= start]
@@ -64,7 +64,7 @@ def _in_window(judged: Judged, window: Window, limits: Thresholds) -> Finding:
     return replace(judged.finding, verdict=decision, count=missing, first=first, last=last, examples=servers)
 
 
-def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: Thresholds) -> Iterator[Finding]:
+def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: Thresholds) -> Iterator[CheckResult]:
     """Yield findings on the files of load reports: unreadable lines, unknown values, lines that were forwarded again.
 
     A raw line whose row is already known from an export is a duplicate too, and cannot be distinguished from one that
@@ -81,7 +81,7 @@ def file_findings(sources: Iterable[Source], earlier: Iterable[Source], limits: 
         yield _file_finding("duplicated_forwarding", raw, "duplicate", limits.duplicated_forwarding)
 
 
-def _corrupt_lines(files: Sequence[Source], limits: FileLimits) -> Finding:
+def _corrupt_lines(files: Sequence[Source], limits: FileLimits) -> CheckResult:
     """Judge unreadable lines over all files and file by file, so that a small file is not lost among large ones."""
     finding = _file_finding("corrupt_lines", files, "quarantined", limits)
     return replace(finding, verdict=worst([finding.verdict, *(_file_verdict(file, limits) for file in files)]))
@@ -94,7 +94,7 @@ def _file_verdict(file: Source, limits: FileLimits) -> str:
     return worst([decision, WARN]) if file.get("cut") else decision
 
 
-def _unknown_values(files: Sequence[Source], limits: FileLimits) -> Finding | None:
+def _unknown_values(files: Sequence[Source], limits: FileLimits) -> CheckResult | None:
     """Judge unknown words and codes separately for each column of each file; None if there are none."""
     tallies: list[tuple[int, int, str, str]] = [
         (sum(words.values()), file["read"] - file["quarantined"], column, file["path"])
@@ -106,7 +106,7 @@ def _unknown_values(files: Sequence[Source], limits: FileLimits) -> Finding | No
     decision = worst([_words_verdict(limits, count, total, column) for count, total, column, _ in tallies])
     count, total = sum(count for count, *_ in tallies), sum(total for _, total, *_ in tallies)
     examples = [f"{column} in {path}" for _, _, column, path in sorted(tallies, reverse=True)]
-    return Finding("unknown_values", decision, count, total, str(limits), examples=examples[:EXAMPLES])
+    return CheckResult("unknown_values", decision, count, total, str(limits), examples=examples[:EXAMPLES])
 
 
 def _unknown_words(file: Source) -> dict[str, dict[str, int]]:
@@ -129,11 +129,11 @@ def _words_verdict(limits: FileLimits, count: int, total: int, column: str) -> s
     return FAIL if count >= total else WARN  # a feed may also hold orders and visits, but not only these
 
 
-def _file_finding(check: str, files: Sequence[Source], column: str, limits: ShareLimits) -> Finding:
+def _file_finding(check: str, files: Sequence[Source], column: str, limits: ShareLimits) -> CheckResult:
     count, total = (sum(file[name] for file in files) for name in (column, "read"))
     affected = sorted((file for file in files if file[column]), key=lambda file: (-file[column], file["path"]))
     examples = [file["path"] for file in affected[:EXAMPLES]]
-    return Finding(check, limits.judge(count, total), count, total, str(limits), examples=examples)
+    return CheckResult(check, limits.judge(count, total), count, total, str(limits), examples=examples)
 
 
 def reasons(findings: pl.DataFrame) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from trackkit.engine.snapshot import Tables
-from trackkit.quality.finding import EXAMPLES, Finding
+from trackkit.quality.finding import EXAMPLES, CheckResult
 from trackkit.quality.thresholds import PASS, WARN, SequenceLimits
 
 BLOCK_BITS = 8  # a block is 256 numbers; a long gap between two blocks is still exact
@@ -33,7 +33,7 @@ class Gap(NamedTuple):
 class Judged(NamedTuple):
     """The finding of the check, and its gaps, the longest first."""
 
-    finding: Finding
+    finding: CheckResult
     gaps: list[Gap]
 
 
@@ -52,10 +52,12 @@ def sequence(tables: Tables, limits: SequenceLimits, servers: Sequence[str] | No
     gaps = [Gap(*row) for row in holes.select("log_server", "missing", "first", "last").head(MOST_GAPS).rows()]
     first, last = (gaps[0].first, gaps[0].last) if gaps else (None, None)
     servers_named = list(dict.fromkeys(gap.server for gap in gaps))[:EXAMPLES]
-    return Judged(Finding("gap_in_sequence", verdict, missing, total, str(limits), first, last, servers_named), gaps)
+    return Judged(
+        CheckResult("gap_in_sequence", verdict, missing, total, str(limits), first, last, servers_named), gaps
+    )
 
 
-def nearby(gaps: Sequence[Gap], since: datetime, until: datetime, limits: SequenceLimits) -> Finding:
+def nearby(gaps: Sequence[Gap], since: datetime, until: datetime, limits: SequenceLimits) -> CheckResult:
     """Report gaps during the time a delivery was read; at most a warning, since its part in them is unknown."""
     overlapping = [gap for gap in gaps if gap.first and gap.last and gap.first <= until and gap.last >= since]
     missing = sum(gap.missing for gap in overlapping)
@@ -63,7 +65,7 @@ def nearby(gaps: Sequence[Gap], since: datetime, until: datetime, limits: Sequen
     last = max((gap.last for gap in overlapping if gap.last), default=None)
     verdict = WARN if missing >= limits.least else PASS
     servers = sorted({gap.server for gap in overlapping})
-    return Finding("gap_in_sequence", verdict, missing, None, str(limits), first, last, servers)
+    return CheckResult("gap_in_sequence", verdict, missing, None, str(limits), first, last, servers)
 
 
 def _numbers(tables: Tables, servers: Sequence[str] | None) -> pl.LazyFrame:

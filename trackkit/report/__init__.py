@@ -7,7 +7,7 @@ In the order of the data: `notebook` (the parameters and sections that a noteboo
 TOML), `execute` (runs a notebook: `forked` is papermill's engine, `fork_server` and `preload` start the process where
 `shell` runs the cells), `page` (what a notebook opens: tables, template, header), `notes` (caveats as sentences),
 `common` (shared by the reports of one delivery), `html_page`, `picture` and `svg` (the page and its charts), `workers`
-(reports side by side).
+(reports side by side), `formats` (the same page as other files), `preview` (one report, again after each change).
 Beside them: `checks` and `choices` (`trackkit check`), `phrases` (the sentences to translate).
 """
 
@@ -18,7 +18,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,12 @@ from typing import TYPE_CHECKING, Any
 from trackkit import resources
 from trackkit.engine.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.language import catalogue_file
 from trackkit.report import fork_server, notebook
+from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
-from trackkit.report.template import ParameterChoice, Template, template
+from trackkit.report.template import SKIN, TEMPLATES, ParameterChoice, Template, template
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -77,14 +80,18 @@ def render(
     delivery: str | None = None,
     lang: str = "en",
     parameters: Mapping[str, Any] | None = None,
+    formats: str | Sequence[str] = HTML,
 ) -> Path:
     """Render one report into the folder `out` and return the path of its HTML file, which loads nothing.
 
     `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
+    `formats` are further files beside the page, of the same stem: "pdf", "xlsx", "ods", "csv", "parquet", "eml", as a
+    list or separated by commas; those of an earlier rendering that are not named are removed.
     The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
-    parameter, value, delivery or language; DataError for refused data; ReportError when the notebook fails: it is then
-    kept as `<name>.failed.ipynb`, and no page is written.
+    parameter, value, delivery, format or language, or for pdf without a browser; DataError for refused data;
+    ReportError when the notebook fails: it is then kept as `<name>.failed.ipynb`, and no page is written.
     """
+    chosen = require_formats(formats)
     definition, words, book = _report(report, lang)
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     values = _values(definition, requested, words)
@@ -95,12 +102,12 @@ def render(
     arguments = {"store": str(store), "lang": lang, **values}
     fork_server.start()  # it imports while this process does
     from trackkit.report.execute import execute
-    from trackkit.report.html_page import PageFacts, export
+    from trackkit.report.html_page import PageFacts, contents, written
 
     executed = execute(_trimmed(book, words), arguments, failed)
     shown_parameters = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
-    page = export(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))
-    resources.write_whole(path, page)
+    page = contents(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))
+    write(page, written(page), path, chosen)
     failed.unlink(missing_ok=True)
     return path
 
@@ -129,6 +136,18 @@ def report_path(
     definition, words, _ = _report(report, lang)
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     return _path(definition, Path(out), _values(definition, requested, words), lang)
+
+
+def sources_of(report: str, lang: str = "en") -> list[Path]:
+    """Return the files that a page is made of, as they are now: notebook, template, lists, page skin, translations."""
+    names = [f"{notebook.NOTEBOOKS}/{report}.ipynb"]
+    names += [f"{TEMPLATES}/{name}.toml" for name in ("domains", "quality", report)]
+    paths = []
+    for name in names:
+        with suppress(RequestError):  # a missing file is an error when the report is rendered
+            paths.append(resources.find(name))
+    skin = sorted(path for path in resources.folder(SKIN).rglob("*") if path.is_file())
+    return [*paths, *skin, *filter(None, [catalogue_file(lang)])]
 
 
 def _report(name: str, lang: str = "en") -> tuple[Report, Template, NotebookNode]:

@@ -14,12 +14,15 @@ from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import Thresholds
 from trackkit.report import notebook
 from trackkit.report.choices import Call, calls, parameter_misfits, section_misfits
+from trackkit.report.groups import LIST as GROUPS
+from trackkit.report.groups import Groups
+from trackkit.report.groups import misfits as group_misfits
 from trackkit.report.template import TEMPLATES, Template, misfits
 from trackkit.show.theme import THEME, Theme
 from trackkit.toml import Problem
 
 # The files that analysts edit beside the reports, with their models.
-LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds}
+LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds, GROUPS: Groups}
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:
@@ -40,6 +43,17 @@ def check(folder: str | Path | None = None) -> list[Problem]:
         of_notebooks += of_notebook
     problems = [*of_templates, *of_notebooks, *_of_lists(folder), *_of_catalogues(folder)]
     return list(dict.fromkeys(problems))
+
+
+def problems_of(report: str, lang: str = "en") -> list[Problem]:
+    """Return what is wrong with the files that a report is rendered from, in the folder where this runs."""
+    template, book = (
+        resources.files(where, pattern).get(report)
+        for where, pattern in ((TEMPLATES, "*.toml"), (notebook.NOTEBOOKS, "*.ipynb"))
+    )
+    of_template, of_notebook = _of_report(report, template, book)
+    catalogues = [problem for problem in _of_catalogues(None) if Path(problem.path).stem == lang]
+    return list(dict.fromkeys([*of_template, *of_notebook, *_of_lists(None), *catalogues]))
 
 
 def _files(folder: str | Path | None, relative: str, pattern: str) -> dict[str, Path]:
@@ -91,6 +105,9 @@ def _of_lists(folder: str | Path | None) -> Iterator[Problem]:
         yield from problems
         if isinstance(parsed, Theme) and len(parsed.light.series) != len(parsed.dark.series):
             yield Problem(str(path), "", "series", "light and dark must have as many colours.")
+        if isinstance(parsed, Groups):
+            known = {*_files(None, notebook.NOTEBOOKS, "*.ipynb"), *_files(folder, notebook.NOTEBOOKS, "*.ipynb")}
+            yield from group_misfits(parsed, path, known)
 
 
 def _of_catalogues(folder: str | Path | None) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -23,25 +23,35 @@ from nbformat import NotebookNode
 
 from trackkit import __version__, resources
 from trackkit.errors import ReportError
-from trackkit.language import say, speech, tag
+from trackkit.language import said, say, speech, tag, translatable
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
+from trackkit.report.page import Header
+from trackkit.report.page_tables import is_table, on_page
 from trackkit.report.picture import drawings
 from trackkit.report.template import SKIN, Section, Template
+from trackkit.show import definitions
 from trackkit.show.charts import behind
-from trackkit.show.charts.behind import MIME as FIGURES
 from trackkit.show.charts.canvas import MIME as CHART
-from trackkit.show.theme import Theme, css_variables, theme
+from trackkit.show.data import MIME as DATA
+from trackkit.show.findings import MIME as FINDING
+from trackkit.show.tables.message import ON_PAGE
+from trackkit.show.theme import Theme, page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain
 
 INDEX = "index.html.j2"
-STYLES = ("style.css", "charts.css")
-SCRIPTS = {"charts.js": "pictures", "download.js": "data"}  # each for pages with a piece that has this
+Contents = Mapping[str, Any]  # of a page, as `contents` returns them
+SCRIPTS = {
+    "charts.js": "pictures",
+    "download.js": "data",
+    "tables.js": "is_table",
+    "hotclicks.js": "is_marked",
+}  # each for pages with a piece that has this
 MOST_ROWS = 200  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
-_STYLE_ELEMENT = re.compile(r"<style>.*?</style>", re.DOTALL)
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
-_OUR_TABLE = re.compile(r'\s*<div (?:id="tk-[0-9a-f]{10}"|class="tk-block")')
+VERDICTS = translatable({"pass": "pass", "warn": "warning", "fail": "failure"})
+WORDS = translatable({"filter": "Filter these rows", "found": "{found} of {all}"})  # for scripts
 
 
 @dataclass(frozen=True)
@@ -59,10 +69,14 @@ def export(executed: NotebookNode, template: Template, facts: PageFacts) -> str:
 
     Raises ReportError when the page's own template (`index.html.j2`) is wrong.
     """
-    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), facts.lang)
-    page = _page(executed, template, facts)
+    return written(contents(executed, template, facts))
+
+
+def written(page: Contents) -> str:
+    """Return the page with these `contents`; ReportError as `export`."""
+    environment = _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), page["locale"])
     try:
-        return environment.get_template(INDEX).render(nb=executed, resources={"page": page})
+        return environment.get_template(INDEX).render(resources={"page": page})
     except TemplateError as error:
         where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
         raise ReportError(f"{SKIN}/{INDEX}{where}: {error}.") from None
@@ -93,31 +107,43 @@ def script_json(value: Any) -> Markup:
     return Markup(text)
 
 
-def _page(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
-    """Everything that the template of the page may show; plain data only."""
-    colours = theme()
+def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
+    """Return everything that the template of the page, or another format, may show; plain data only."""
+    colours, now = theme(), datetime.now(UTC)
     sections = [
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
     pieces = [piece for section in sections for piece in section["pieces"]]
-    style = css_variables(colours) + "".join(resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in STYLES)
-    needed = [name for name, part in SCRIPTS.items() if any(piece.get(part) for piece in pieces)]
+    every = [*pieces, *_folded(pieces)]
+    used = definitions.used_in("".join(str(piece.get("html", "")) for piece in every))
+    needed = [name for name, part in SCRIPTS.items() if any(piece.get(part) for piece in every)]
+    needed += ["definitions.js"] if used else []
     scripts = [resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in needed]
     return {
         "lang": tag(facts.lang),
         "title": template.title,
+        "glossary": definitions.entries(used, facts.lang),
+        "verdicts": said(VERDICTS, facts.lang),
+        "words": said(WORDS, facts.lang),
         "text": _paragraphs(template.text),
         "header": _header(executed),
         "sections": sections,
-        "style": Markup(style),
+        "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
         "policy": _policy(scripts),
         "report": facts.report,
+        "delivery": plain(facts.parameters.get("delivery") or ""),
         "version": __version__,
         "timezone": facts.timezone,
-        "calculated": instant(datetime.now(UTC), facts.timezone, seconds=True, lang=facts.lang),
+        "locale": facts.lang,
+        "calculated_at": now,
+        "calculated": instant(now, facts.timezone, seconds=True, lang=facts.lang),
         "parameters": {name: plain(value) for name, value in facts.parameters.items()},
     }
+
+
+def _folded(pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [piece["table"] for piece in pieces if piece.get("table")]
 
 
 def _header(executed: NotebookNode) -> dict[str, Any]:
@@ -125,41 +151,64 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
         for data in _shown(cell):
             if HEADER in data:
                 return dict(data[HEADER])
-    return {"heading": "", "subtitle": "", "facts": [], "notes": [], "remarks": [], "data_through": "", "loads": []}
+    return asdict(Header(""))
 
 
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
     cells = [cell for cell in notebook.code_cells(executed) if notebook.section_of(cell) == section.name]
+    half = section.width == "half"
     outputs = [data for cell in cells for data in _shown(cell)]
+    findings = [plain(data[FINDING]["text"]) for data in outputs if FINDING in data]
     drawn = [
-        _piece(data, colours, section.width == "half", f"s{place}-{nth}", lang) for nth, data in enumerate(outputs, 1)
+        _piece(data, colours, half, f"s{place}-{nth}", section.title, lang)
+        for nth, data in enumerate(outputs, 1)
+        if FINDING not in data
     ]
     pieces = [piece for piece in drawn if piece]
     kinds = section.show or ["chart", "table"]
-    shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else pieces
-    words = {"name": section.name, "title": section.title, "text": _paragraphs(section.text), "width": section.width}
-    return words | {"pieces": shown}
+    shown = [piece for kind in kinds for piece in pieces if piece["kind"] == kind] if section.show else _fold(pieces)
+    return {
+        "name": section.name,
+        "title": section.title,
+        "finding": findings[0] if findings and section.finding else "",
+        "text": _paragraphs(section.text),
+        "width": section.width,
+        "pieces": shown,
+    }
+
+
+def _fold(pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the table that follows a chart behind it, so that the same figures stand on a page once."""
+    shown: list[dict[str, Any]] = []
+    for piece in pieces:
+        before = shown[-1] if shown else {}
+        if piece.get("is_table") and before.get("kind") == "chart" and not before["empty"] and not before["table"]:
+            before["table"] = piece
+        else:
+            shown.append(piece)
+    return shown
 
 
 def _shown(cell: NotebookNode) -> list[dict[str, Any]]:
-    """The displayed outputs of a cell; what it printed or warned of is left out."""
-    return [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    """The displayed outputs of a cell; what it printed or warned of is left out, and a None that was displayed."""
+    outputs = [output.data for output in cell.outputs if output.output_type in ("display_data", "execute_result")]
+    return [data for data in outputs if data != {"text/plain": "None"}]
 
 
-def _piece(data: Mapping[str, Any], colours: Theme, half: bool, name: str, lang: str) -> dict[str, Any] | None:
-    common = {"id": name, "data": data.get(FIGURES)}
+def _piece(
+    data: Mapping[str, Any], colours: Theme, half: bool, name: str, title: str, lang: str
+) -> dict[str, Any] | None:
+    common = {"id": name, "data": data.get(DATA), "table": None, "is_table": False}
     if CHART in data:
         return common | _chart(data[CHART], colours, half, name, lang)
+    if ON_PAGE in data:  # a message, whose badges and links show each other
+        return common | {"kind": "table", "html": Markup(data[ON_PAGE]), "empty": False, "is_marked": True}
     if "text/html" in data:
-        html = _without_own_style(data["text/html"])
-        return common | {"kind": "table", "html": Markup(html), "empty": bool(_NO_ROW.search(html))}
+        html = data["text/html"]
+        shown = {"html": on_page(html, title, data.get(DATA)), "is_table": is_table(html)}
+        return common | {"kind": "table", "empty": bool(_NO_ROW.search(html))} | shown
     text = {"kind": "table", "empty": False, "text": plain(data.get("text/plain", ""))}
     return common | text if HEADER not in data else None
-
-
-def _without_own_style(html: str) -> str:
-    """Remove the style of our own tables, which take the page's; any other table keeps its style."""
-    return _STYLE_ELEMENT.sub("", html, count=1) if _OUR_TABLE.match(html) else html
 
 
 def _chart(spec: Mapping[str, Any], colours: Theme, half: bool, name: str, lang: str) -> dict[str, Any]:
@@ -172,6 +221,7 @@ def _chart(spec: Mapping[str, Any], colours: Theme, half: bool, name: str, lang:
         pictures = drawings({**spec, "description": description}, colours, lang, half, name) if rows else []
     return {
         "kind": "chart",
+        "spec": spec,
         "pictures": [Markup(picture) for picture in pictures],
         "empty": not rows,
         "description": description,

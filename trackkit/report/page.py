@@ -4,11 +4,12 @@ The header says what the report is about, how far the data goes, and what its fi
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 from markupsafe import Markup
@@ -18,16 +19,18 @@ from trackkit.analysis import caveats
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
+from trackkit.analysis.usual import totals, usual
 from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
 from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
+from trackkit.quality.finding import verdict
 from trackkit.report import notebook, notes
 from trackkit.report.common import Common, common
 from trackkit.report.template import Section, Template, template
 from trackkit.schema import INSTANT, MESSAGE_TYPES, STATES
-from trackkit.show.wording import clipped, instant, number, plain
+from trackkit.show.wording import clipped, instant, moment, number, plain
 
 # The names of facts, translated where the header is made.
 translatable(
@@ -42,11 +45,14 @@ MIME = "application/vnd.trackkit.header+json"
 class Header:
     """The header of a report; it shows itself in JupyterLab, and travels to the page as data.
 
-    `notes` affect how the figures must be read; `remarks` are background information.
+    `line` says in a few words what and when, `verdict` what the logs are worth ("" if unknown). `facts` are for the
+    foot: how the figures were made. `notes` affect how the figures must be read; `remarks` are background information.
     """
 
     heading: str
     subtitle: str = ""
+    line: list[str] = field(default_factory=list)
+    verdict: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -56,7 +62,9 @@ class Header:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in self.facts)
         items = Markup("").join(Markup("<li>{}</li>").format(note) for note in [*self.notes, *self.remarks])
-        html = Markup("<h1>{}</h1><p>{}</p><dl>{}</dl><ul>{}</ul>").format(self.heading, self.subtitle, rows, items)
+        html = Markup("<p>{}</p><h1>{}</h1><p>{}</p><dl>{}</dl><ul>{}</ul>").format(
+            " · ".join(self.line), self.heading, self.subtitle, rows, items
+        )
         return {MIME: asdict(self), "text/html": str(html), "text/plain": self.heading}
 
 
@@ -71,10 +79,17 @@ class Page:
     recipient: str | None
     timezone: str  # the requested one, else the platform's
     deliveries: tuple[str, ...] = ()  # the chosen ones, in a report on several
+    lang: str = "en"
+    usual: pl.DataFrame | None = None  # of this delivery, if it was handed to this process
 
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
         return self.template[name]
+
+    def varying(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns of a log without those that the page has in its header: its recipient, its delivery."""
+        known = {"recipient_id": self.recipient, "document": self.delivery}
+        return [name for name in columns if not known.get(name)] or list(columns)
 
     @cached_property
     def unseen(self) -> dict[str, Kinds]:
@@ -84,6 +99,15 @@ class Page:
     def observed(self, figures: pl.DataFrame) -> pl.DataFrame:
         """Return figures of the delivery; those that cannot be observed are null, with the reason beside them."""
         return observed(figures, self.unseen)
+
+    def headline(self, metrics: Sequence[str]) -> pl.DataFrame:
+        """Return metrics of the delivery beside the usual ones, or their totals, in the columns of `analysis.usual`."""
+        if not self.delivery:
+            return totals(self.tables, metrics, list(self.deliveries) or None)
+        if self.usual is not None and set(metrics) <= set(self.usual["metric"]):
+            place = pl.col("metric").cast(pl.Enum(list(metrics)))
+            return self.usual.filter(pl.col("metric").is_in(list(metrics))).sort(place)
+        return usual(self.tables, metrics, self.delivery)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.header._repr_mimebundle_()
@@ -128,14 +152,14 @@ def open_page(
             .otherwise("weight")
         )
         header = _with_limits(service_header(tables, service, zone, lang), service_limits, zone, lang)
-        return Page(tables, words, header, None, None, zone)
+        return Page(tables, words, header, None, None, zone, lang=lang)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
         limits = limits if deliveries else pl.concat([limits, _earlier_limits(tables, chosen)])
         header = _with_limits(selection_header(tables, chosen, zone, lang), limits, zone, lang, shared.quality)
-        return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]))
+        return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
     header = _with_limits(_subject_header(tables, delivery, recipient, zone, lang), limits, zone, lang, shared.quality)
-    return Page(tables, words, header, delivery or None, recipient or None, zone)
+    return Page(tables, words, header, delivery or None, recipient or None, zone, (), lang, shared.usual)
 
 
 def _earlier_limits(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:
@@ -156,7 +180,8 @@ def _with_limits(
     newest = limits.filter(pl.col("limit") == "age")["at"]
     through = instant(newest.item(), timezone, lang=lang) if newest.len() else ""
     through = through or header.data_through
-    return replace(header, notes=[*header.notes, *warnings], remarks=remarks, data_through=through)
+    found = "" if quality is None else verdict(quality)
+    return replace(header, verdict=found, notes=[*header.notes, *warnings], remarks=remarks, data_through=through)
 
 
 def _subject_header(tables: Snapshot, delivery: str, recipient: str, timezone: str, lang: str) -> Header:
@@ -196,7 +221,21 @@ def delivery_header(tables: Snapshot, delivery: str, timezone: str, lang: str = 
         ("Messages to deliver", "" if row.get("to_deliver") is None else number(row["to_deliver"], lang=lang)),
     ]
     hits = tables.scan("event").filter(pl.col("delivery_id") == delivery)
-    return _header(tables, label, row.get("subject") or "", facts, hits, timezone, lang)
+    line = [
+        *_launch(row, timezone, lang),
+        _code(row.get("message_type"), MESSAGE_TYPES, lang),
+        _code(row.get("state"), STATES, lang).lower(),
+        say("delivery {id}", lang, id=delivery),
+    ]
+    return _header(tables, label, row.get("subject") or "", line, facts, hits, timezone, lang)
+
+
+def _launch(row: Mapping[str, Any], timezone: str, lang: str) -> list[str]:
+    """When a delivery was launched, or is to be."""
+    planned = moment(row.get("contact_at"), timezone, lang)
+    if row.get("started_at") or not planned:
+        return [moment(row.get("started_at"), timezone, lang)]
+    return [say("planned for {moment}", lang, moment=planned)]
 
 
 def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str = "en") -> Header:
@@ -205,7 +244,8 @@ def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str 
     messages, hits = (still_there(tables, tables.scan(name)).filter(is_recipient) for name in ("message", "event"))
     count = messages.select(pl.len()).collect().item()
     facts = [("Recipient", recipient), ("Messages prepared", number(count, lang=lang))]
-    return _header(tables, say("Recipient {id}", lang, id=recipient), "", facts, hits, timezone, lang)
+    line = [several("{count} message prepared", "{count} messages prepared", count, lang)]
+    return _header(tables, say("Recipient {id}", lang, id=recipient), "", line, facts, hits, timezone, lang)
 
 
 def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header:
@@ -223,7 +263,8 @@ def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header
     )
     facts = [("Deliveries", number(count, lang=lang)), *_launches(first, last, timezone, lang)]
     hits = still_there(tables, tables.scan("event"))
-    return _header(tables, say("All deliveries", lang), "", facts, hits, timezone, lang)
+    line = [several("{count} delivery", "{count} deliveries", count, lang), _period(first, last, timezone, lang)]
+    return _header(tables, say("All deliveries", lang), "", line, facts, hits, timezone, lang)
 
 
 def selection_header(tables: Snapshot, chosen: pl.DataFrame, timezone: str, lang: str = "en") -> Header:
@@ -232,7 +273,8 @@ def selection_header(tables: Snapshot, chosen: pl.DataFrame, timezone: str, lang
     launched = chosen["launched_at"]
     hits = tables.scan("event").filter(pl.col("delivery_id").is_in(chosen["delivery_id"].to_list()))
     facts = _launches(launched.min(), launched.max(), timezone, lang)  # type: ignore[arg-type]
-    return _header(tables, heading, "", facts, hits, timezone, lang)
+    line = [_period(launched.min(), launched.max(), timezone, lang)]  # type: ignore[arg-type]
+    return _header(tables, heading, "", line, facts, hits, timezone, lang)
 
 
 def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "en") -> Header:
@@ -249,13 +291,24 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
     ]
     heading = chosen["service"].item() if service else say("All services", lang)
     facts = [(say(name, lang), value) for name, value in shown if value]
+    line = [several("{count} act", "{count} acts", count, lang), _period(first, last, timezone, lang)]
     return Header(
-        clipped(heading, 300), facts=facts, data_through=instant(last, timezone, lang=lang), loads=_loads(tables)
+        clipped(heading, 300),
+        line=[words for words in line if words],
+        facts=facts,
+        data_through=instant(last, timezone, lang=lang),
+        loads=_loads(tables),
     )
 
 
 def _loads(tables: Snapshot) -> list[str]:
     return [plain(load.get("load_id", "")) for load in tables.loads if load.get("load_id")][:50]
+
+
+def _period(first: datetime | None, last: datetime | None, timezone: str, lang: str) -> str:
+    """The days from the first to the last of several instants; empty if unknown."""
+    days = dict.fromkeys(instant(at.astimezone(ZoneInfo(timezone)).date(), lang=lang) for at in (first, last) if at)
+    return " – ".join(days)
 
 
 def _launches(first: datetime | None, last: datetime | None, timezone: str, lang: str) -> list[tuple[str, str]]:
@@ -269,6 +322,7 @@ def _header(
     tables: Snapshot,
     heading: str,
     subtitle: str,
+    line: list[str],
     facts: list[tuple[str, str]],
     hits: pl.LazyFrame,
     timezone: str,
@@ -280,6 +334,7 @@ def _header(
     return Header(
         heading=clipped(heading, 300),
         subtitle=clipped(subtitle, 500),
+        line=[clipped(words, 120) for words in line if words],
         facts=[(say(name, lang), clipped(value, 120)) for name, value in facts if value],
         loads=_loads(tables),
     )

@@ -21,6 +21,8 @@ from jinja2.ext import extract_from_ast
 from trackkit import resources
 from trackkit.language import LOCALES, SOURCE, catalogue_file, languages, read
 from trackkit.metrics import BREAKDOWNS
+from trackkit.report.groups import LIST as GROUPS
+from trackkit.report.groups import titles_of
 from trackkit.report.notebook import NOTEBOOKS
 from trackkit.report.template import SKIN, TEMPLATES, words_of
 from trackkit.show.cells import headline
@@ -123,7 +125,8 @@ def _texts(node: ast.expr) -> list[str]:
 
 
 def _of_templates() -> Iterator[tuple[Phrase, str]]:
-    """The words of the report templates, and the headings of the columns that they choose."""
+    """The titles of groups, the words of the report templates, and the headings of the columns that they choose."""
+    yield from ((title, GROUPS) for title in titles_of(resources.find(GROUPS)))
     for report, path in resources.files(TEMPLATES, "*.toml").items():
         if report in resources.files(NOTEBOOKS, "*.ipynb"):
             words, columns = words_of(path)

@@ -45,6 +45,15 @@ def drawings(spec: Mapping[str, Any], colours: Theme, lang: str, half: bool, pre
     ]
 
 
+def png(spec: Mapping[str, Any], colours: Theme, lang: str, width: int, scale: int) -> bytes:
+    """Draw a chart in light colours as PNG, `width` × `scale` pixels wide; ReportError if it cannot be drawn."""
+    drawn = _for_page(spec, width if spec.get("width") == WIDTH else None, lang) | {"background": colours.light.panel}
+    try:
+        return bytes(vl_convert.vegalite_to_png(json.dumps(drawn), scale=scale, allowed_base_urls=[]))
+    except ValueError as error:
+        raise _undrawn(error) from None
+
+
 def warm() -> Thread:
     """Start what draws, in a thread, while the cells of a notebook run elsewhere; a first drawing takes a second."""
     thread = Thread(target=vl_convert.vegalite_to_svg, args=({"mark": "bar", "data": {"values": []}},))
@@ -56,20 +65,27 @@ def _svg(spec: Mapping[str, Any]) -> str:
     try:
         svg: str = vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])
     except ValueError as error:
-        raise ReportError(f"A chart cannot be drawn: {str(error).strip().splitlines()[0]}") from None
+        raise _undrawn(error) from None
     return svg
+
+
+def _undrawn(error: ValueError) -> ReportError:
+    return ReportError(f"A chart cannot be drawn: {str(error).strip().splitlines()[0]}")
 
 
 def _for_page(spec: Mapping[str, Any], width: int | None, lang: str) -> dict[str, Any]:
     """The chart with its values in words at its marks, in the page's text size, about `width` pixels wide."""
     page = {key: value for key, value in described(spec, lang).items() if key not in ("$schema", "usermeta")}
-    page |= {"background": None, "config": _config(spec.get("config", {}), lang, _names(spec)), "padding": 2}
+    padding = spec.get("padding", 2)
+    page |= {"background": None, "config": _config(spec.get("config", {}), lang, _names(spec)), "padding": padding}
     if width is None:
         return page
     # The width of the inside: to fit the whole would lay out each chart twice.
     names = max((_width(name) for name in _beside(spec)), default=BESIDE_NUMBERS)
     narrow = width == NARROW
-    page |= {"width": round(width - (10 if narrow and _beside(spec) and _mark(spec) == "bar" else names) - 15)}
+    beside = 10 if narrow and _beside(spec) and _mark(spec) == "bar" else names
+    right = padding.get("right", 2) if isinstance(padding, dict) else 2
+    page |= {"width": max(100, round(width - beside - right - 12))}
     return _narrowed(page) if narrow else page
 
 

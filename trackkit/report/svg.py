@@ -15,7 +15,7 @@ _SPACE = "{http://www.w3.org/2000/svg}"
 _SHAPES = ("path", "line", "rect", "circle", "text", "tspan", "stop")
 _GROUPS = ("g", "defs", "clipPath", "linearGradient", "radialGradient")
 _TAGS = {f"{_SPACE}{name}": name for name in (*_GROUPS, *_SHAPES)} | {f"{_SPACE}a": "g"}  # a link becomes a group
-_GEOMETRY = {"transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height"}
+_GEOMETRY = {"transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "dx", "dy", "r", "width", "height"}
 # Attributes that elements take over from the group around them.
 _INHERITED = {
     "fill", "fill-opacity", "font-size", "font-style", "font-weight", "stroke", "stroke-dasharray", "stroke-linecap",

@@ -7,10 +7,10 @@ its parameters, this version of trackkit, or a load that changed its delivery.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 
@@ -21,19 +21,25 @@ from trackkit import __version__, resources
 from trackkit.clock import Asked, moment
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language
 from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import REPORTS, require_report
+from trackkit.report.formats import HTML, others, require_formats
+from trackkit.report.groups import groups
+from trackkit.runs.archive import Archive, archived
+from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
 from trackkit.runs.index import write_index
+from trackkit.runs.leaves import NO_REPORTS, leaves
 from trackkit.runs.manifest import PLATFORM, Job, Manifest, made_of
 from trackkit.show.theme import theme
 from trackkit.store import Store, answered, open_store
 
-INDEX, LOCK = "index.html", ".lock"
+INDEX, LOCK = NO_REPORTS[0], ".lock"
 Progress = Callable[[int, int, str], None]
 Executor = Callable[[list[Job], str, Path], Generator[tuple[Job, Result], None, None]]
 
@@ -69,6 +75,8 @@ def run(
     lang: str = "en",
     progress: Progress | None = None,
     scheduler: str | None = None,
+    formats: str | Sequence[str] = HTML,
+    keep: int | None = None,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
@@ -76,16 +84,19 @@ def run(
     retention stay as they are, unless the delivery is named in `delivery`. `since` keeps deliveries launched on or
     after a date by the platform's clock, or an instant (either may be ISO text). `jobs` reports are rendered at once
     (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers.
-    A failed report does not stop the others. Raises RequestError for an unknown report, delivery, date or language, if
-    another run writes to the same folder, or if a worker is not fit.
+    `formats` are as for `render`; a page that lacks one is due. With `keep`, so many earlier versions of each page are
+    kept (`archive`). A failed report does not stop the others. Raises RequestError for an unknown report, delivery,
+    date, format or language, if another run writes to the same folder, or if a worker is not fit.
     """
     require_language(lang)
-    theme(), thresholds()  # every page needs both: report an error once, before anything is rendered
+    wanted = require_formats(formats, printing=scheduler is None)
+    theme(), thresholds(), groups(lang)  # every page needs them: report an error once, before anything is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        return _run(open_store(store), folder, _selected(reports), delivery, since, execute, lang, progress)
+        planning = partial(_planned, reports=_selected(reports), lang=lang, formats=wanted)
+        return _run(open_store(store), folder, planning, delivery, since, execute, lang, keep, progress)
 
 
 def _executor(jobs: int | None, scheduler: str | None) -> Executor:
@@ -103,11 +114,12 @@ def _executor(jobs: int | None, scheduler: str | None) -> Executor:
 def _run(
     store: Store,
     folder: Path,
-    reports: list[str],
+    planning: Callable[[Store, list[str]], Iterator[Job]],
     delivery: list[str] | None,
     since: Asked | None,
     execute: Executor,
     lang: str,
+    keep: int | None,
     progress: Progress | None,
 ) -> RunSummary:
     answered(store, Store.require_whole)
@@ -115,30 +127,54 @@ def _run(
     # A page of a delivery whose logs were removed since cannot be rendered again.
     manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])
     delivery_ids = answered(store, lambda now: deliveries(now, delivery, since))
-    planned = answered(store, lambda now: list(_planned(now, reports, delivery_ids, lang)))
+    planned = answered(store, lambda now: list(planning(now, delivery_ids)))
     manifest.forget_failures(planned)
-    due = [job for job in planned if not manifest.holds(job)]
+    due = [manifest.completed(job) for job in planned if not manifest.holds(job)]
+    archive = Archive(folder, lang, store.timezone, keep)
+    archive.set_aside(manifest.entries[job.name] for job in due if job.name in manifest.entries)
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     with closing(execute(due, store.location, folder)) as results:
         for done, (job, result) in enumerate(results, start=1):
-            _record(manifest, summary, job, result)
+            _record(manifest, summary, job, archive.keep(result))
             if progress:
                 progress(done, len(due), job.name)
+    archive.finish()
     finished = {*summary.rendered, *summary.failed}
     for job in due:
         if job.name not in finished:  # whatever the executor does, a due page is rendered or has failed
             _record(manifest, summary, job, failed("Nobody rendered it."))
     summary.quality = answered(store, lambda now: manifest.judged(now.snapshot(), planned, due))
-    manifest.write()
-    answered(store, lambda now: write_index(now.snapshot(), folder, manifest.entries, lang))
+    manifest.lang = lang
+    answered(store, lambda now: _joined(now.snapshot(), manifest))
     return summary
+
+
+def _joined(tables: Snapshot, manifest: Manifest) -> None:
+    """Let the pages of a folder hang together: write its glossary, its index, and the bars that changed."""
+    dossiers = Dossiers(tables, manifest.folder, leaves(manifest.folder, manifest.entries))
+    write_bars(dossiers)
+    write_index(tables, dossiers, manifest.lang)
+    manifest.write()
+
+
+def join(store: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Write the bars of pages that were rendered into a folder one by one, so that each reaches the others.
+
+    If a run is writing to the folder, nothing is done: it does so at its end.
+    """
+    folder = Path(out)
+    with suppress(RequestError), _locked(folder):
+        manifest = Manifest.read(folder)
+        tables = open_store(store).snapshot()
+        write_bars(Dossiers(tables, folder, leaves(folder, manifest.entries)), index=(folder / INDEX).exists())
+        if manifest.entries:
+            manifest.write()
 
 
 def _record(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -> None:
     if result["status"] == "done" and not (manifest.folder / result["path"]).is_file():
         result = failed("It was rendered, but its page is not in the output folder.")
-    manifest.entries[job.name] = {**asdict(job), **result, "rendered_at": datetime.now(UTC).isoformat()}
-    manifest.save_now_and_then()
+    manifest.record(job, result)
     if result["status"] == "done":
         summary.rendered.append(job.name)
     else:
@@ -153,26 +189,41 @@ def withdraw(
 ) -> list[str]:
     """Delete the pages and failed notebooks of a folder for which `is_concerned(path, text)`; return their names.
 
+    Their other formats go with them, and so do earlier versions of any page for which it is true.
+
     The manifest and the index lose them too, so that a run renders them again. Raises RequestError as `run`.
     """
     folder = Path(out)
     with _locked(folder):
         manifest = Manifest.read(folder)
-        files = [
-            path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part") and path.name != INDEX
-        ]
-        withdrawn = sorted(path for path in files if is_concerned(path, path.read_text("utf-8", errors="replace")))
+        withdrawn = list(_withdrawn(folder, is_concerned))
+        names = sorted(path.relative_to(folder).as_posix() for path in withdrawn)
         if dry_run or not withdrawn:
-            return [path.name for path in withdrawn]
-        for path in withdrawn:
-            path.unlink()
-        names = {path.name for path in withdrawn}
-        remaining = {name: entry for name, entry in manifest.entries.items() if entry.get("path") not in names}
-        lang = max(manifest.entries.values(), key=lambda entry: entry["rendered_at"], default={"lang": "en"})["lang"]
-        manifest.entries = remaining
+            return names
+        archive = Archive(folder, manifest.lang, open_store(store).timezone, None)
+        archive.erase(withdrawn)
+        entries = manifest.entries.items()
+        manifest.entries = {name: archive.keep(entry) for name, entry in entries if entry.get("path") not in names}
         manifest.write()
-        write_index(open_store(store).snapshot(), folder, remaining, lang)
-        return sorted(names)
+        _joined(open_store(store).snapshot(), manifest)
+        return names
+
+
+def _withdrawn(folder: Path, is_concerned: Callable[[Path, str], bool]) -> Iterator[Path]:
+    """Yield the files that `is_concerned` is true of: pages with their other formats, notebooks, earlier versions.
+
+    What a file of another format says cannot be told: it goes with its page, and if that is gone, too.
+    """
+    ours = [path for path in folder.iterdir() if path.suffix in (".html", ".ipynb", ".part")]
+    files = [path for path in ours if path.name not in NO_REPORTS]
+    concerned = {path for path in files if is_concerned(path, without_bar(_text(path)))}
+    yield from sorted(concerned)
+    yield from (path for path, page in others(folder) if page in concerned or not page.exists())
+    yield from (path for path, page in archived(folder) if is_concerned(page, without_bar(_text(path))))
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace")
 
 
 @contextmanager
@@ -200,13 +251,23 @@ def deliveries(store: Store, named: list[str] | None = None, since: Asked | None
     return recent["delivery_id"].to_list()
 
 
+def latest_delivery(store: str | os.PathLike[str], report: str) -> str | None:
+    """Return the id of the latest delivery that a report may be about; None for a report about all of them."""
+    names = [parameter.name for parameter in REPORTS[require_report(report)].parameters]
+    if _is_platform_wide(report) or "delivery" not in names or "recipient" in names:
+        return None
+    return next(iter(deliveries(open_store(store))), None)
+
+
 def _require(name: str, delivery_ids: list[str]) -> str:
     if name not in set(delivery_ids):
         raise RequestError(f"There is no delivery {name!r} in the store.{did_you_mean(name, delivery_ids[:1000])}")
     return name
 
 
-def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: str) -> Iterator[Job]:
+def _planned(
+    store: Store, delivery_ids: list[str], reports: list[str], lang: str, formats: Sequence[str]
+) -> Iterator[Job]:
     """Yield one job per delivery and report, but only one for a report on the whole platform, due after every load."""
     files = {report: made_of(report, lang) for report in reports}
     left_out, watermarks = _left_out_of_averages(store, delivery_ids), store.watermarks
@@ -219,7 +280,7 @@ def _planned(store: Store, reports: list[str], delivery_ids: list[str], lang: st
                 continue
             parts = [__version__, files[report], lang, store.timezone, load]
             parts += left_out.get(delivery, []) if report in averaging else []
-            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest())
+            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), formats)
 
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from trackkit.report.workers import Renderers
+from trackkit.runs.leaves import warnings_of
 from trackkit.runs.manifest import Job
 
 Results = Generator[tuple["Job", "Result"], None, None]
-Result = dict[str, Any]  # a job's entry in the manifest: status, and path, sha256, seconds or error
+Result = dict[str, Any]  # a job's entry in the manifest: status, and path, sha256, seconds and warnings, or error
 
 
 def locally(jobs: list[Job], store: str, folder: Path, at_once: int | None = None) -> Results:
@@ -39,11 +40,17 @@ def rendered(renderers: Renderers, store: str, job: Job, folder: Path, at: str |
     If a file of the store has vanished, the report is rendered once more: data was forgotten while it was read.
     """
     started = time.monotonic()
-    arguments = {"delivery": job.delivery or None, "lang": job.lang, "parameters": job.parameters}
+    arguments = {
+        "delivery": job.delivery or None,
+        "lang": job.lang,
+        "parameters": job.parameters,
+        "formats": job.formats,
+    }
     for is_last in (False, True):
         try:
             path = renderers.render(job.report, store, folder, at=at, **arguments)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            page = path.read_bytes()
+            digest = hashlib.sha256(page).hexdigest()
         except Exception as error:  # whatever it is, even a full disk, the others go on
             message = str(error) or type(error).__name__
             if is_last or ".parquet" not in message:
@@ -51,7 +58,8 @@ def rendered(renderers: Renderers, store: str, job: Job, folder: Path, at: str |
         else:
             break
     seconds = round(time.monotonic() - started, 3)
-    return {"status": "done", "path": path.relative_to(folder).as_posix(), "sha256": digest, "seconds": seconds}
+    made = {"path": path.relative_to(folder).as_posix(), "sha256": digest, "seconds": seconds}
+    return {"status": "done", **made, "warnings": warnings_of(page)}
 
 
 def failed(why: str) -> Result:

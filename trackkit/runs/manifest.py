@@ -3,19 +3,23 @@
 import hashlib
 import json
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from trackkit import __version__, resources
 from trackkit.engine.snapshot import Snapshot
-from trackkit.errors import RequestError
-from trackkit.language import catalogue_file
 from trackkit.quality import quality, verdict
+from trackkit.report import sources_of
+from trackkit.report.formats import HTML, beside
 
 MANIFEST = "manifest.json"
 PLATFORM = "platform"
+KEPT = ("path", "sha256", "rendered_at", "warnings", "bar")  # of the last good page, when it fails now
+# No page is rendered from these.
+OF_FOLDER = ("bar.html.j2", "runs.html.j2", "search.js", "runs.css", "preview.html.j2", "preview.js")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Job:
     lang: str
     parameters: dict[str, Any]
     key: str
+    formats: Sequence[str] = (HTML,)
 
     @property
     def name(self) -> str:
@@ -37,24 +42,45 @@ class Job:
 class Manifest:
     """The reports in a folder and what each was made from; saved during the run, so that it can be resumed."""
 
-    def __init__(self, folder: Path, entries: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, entries: dict[str, dict[str, Any]], lang: str = "") -> None:
         self.folder, self.entries, self._saved = folder, entries, time.monotonic()
+        self.lang = lang or _last_language(entries)  # of the last run, and of the index
         self.settled: set[str] = set()  # deliveries whose pages stay as they are
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
         """Read the manifest of a folder; an empty one if there is none, or if it is not ours."""
         try:
-            entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["reports"]
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: everything is due
-            entries = {}
-        return cls(folder, entries)
+            content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            return cls(folder, content["reports"], content.get("lang", ""))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours: everything is due
+            return cls(folder, {})
 
     def holds(self, job: Job) -> bool:
         """Return whether the page of a job exists and is up to date."""
         entry = self.entries.get(job.name, {})
-        is_current = entry.get("status") == "done" and (entry.get("key") == job.key or job.delivery in self.settled)
-        return is_current and (self.folder / entry["path"]).is_file()
+        is_settled = job.delivery in self.settled
+        is_current = entry.get("status") == "done" and (entry.get("key") == job.key or is_settled)
+        if not is_current or not (page := self.folder / entry["path"]).is_file():
+            return False
+        made = _formats(entry)
+        return is_settled or all(name in made and beside(page, name).is_file() for name in job.formats)
+
+    def completed(self, job: Job) -> Job:
+        """Return a job that also makes the formats that its page has: they go only when the page changes."""
+        entry = self.entries.get(job.name, {})
+        kept = _formats(entry) if entry.get("key") == job.key and entry.get("status") == "done" else ()
+        return replace(job, formats=tuple(dict.fromkeys([*job.formats, *kept])))
+
+    def record(self, job: Job, result: dict[str, Any]) -> None:
+        """Record the result of a job; a failed one keeps the last good page, with the instant when it was made."""
+        at = datetime.now(UTC).isoformat()
+        entry = {**asdict(job), **result, "rendered_at": at}
+        last = self.entries.get(job.name, {})
+        if result["status"] == "failed" and last.get("path") and (self.folder / last["path"]).is_file():
+            entry |= {name: last[name] for name in KEPT if name in last} | {"failed_at": at}
+        self.entries[job.name] = entry
+        self.save_now_and_then()
 
     def forget_failures(self, planned: list[Job]) -> None:
         """Forget failures of a report as a whole (its files were wrong) if it is now planned for each delivery."""
@@ -86,19 +112,24 @@ class Manifest:
 
     def write(self) -> None:
         """Write the manifest, in one step."""
-        content = {"trackkit": __version__, "reports": dict(sorted(self.entries.items()))}
+        content = {"trackkit": __version__, "lang": self.lang, "reports": dict(sorted(self.entries.items()))}
         resources.write_whole(self.folder / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1))
         self._saved = time.monotonic()
+
+
+def _formats(entry: Mapping[str, Any]) -> Sequence[str]:
+    return tuple(entry.get("formats", (HTML,)))
+
+
+def _last_language(entries: dict[str, dict[str, Any]]) -> str:
+    last = max(entries.values(), key=lambda entry: entry.get("rendered_at", ""), default={})
+    return str(last.get("lang", "en"))
 
 
 def made_of(report: str, lang: str) -> str:
     """Return the fingerprint of the files behind a report: notebook, template, page skin, translations."""
     digest = hashlib.sha256()
-    skin = resources.folder("reports_templates/html")
-    lists = ("domains.toml", "quality.toml", f"{report}.toml")
-    for relative in (f"notebooks/reports/{report}.ipynb", *(f"reports_templates/{name}" for name in lists)):
-        with suppress(RequestError):  # a missing file is an error when the report is rendered
-            digest.update(resources.find(relative).read_bytes())
-    for path in (*sorted(path for path in skin.rglob("*") if path.is_file()), *filter(None, [catalogue_file(lang)])):
-        digest.update(path.read_bytes())
+    for path in sources_of(report, lang):
+        if path.name not in OF_FOLDER:
+            digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import say, translatable
+from trackkit.show import data as page_data
 from trackkit.show.cells import (
     OTHERS,
     TOTAL,
@@ -24,13 +25,24 @@ from trackkit.show.cells import (
     over,
     presented,
     require,
+    shown_text,
     unavailable,
 )
+from trackkit.show.data import DataField, table_data
 from trackkit.show.wording import NOT_AVAILABLE, number, percent, short
 
 Row = Mapping[str, Any]
 Kind = Literal["count", "change", "share", "growth", "average", "text", "word", "group", "bar", "part"]
 NUMBERS = ("count", "change", "share", "growth", "average")
+DATA_KINDS: Mapping[str, page_data.Kind] = {
+    "share": "share",
+    "growth": "share",
+    "average": "average",
+    "change": "count",
+    "text": "text",
+    "word": "text",
+    "group": "text",
+}  # the others by the type of their values
 UNKNOWN_TEXT = translatable("unknown")  # shown without a reason, as n/a is
 SEVEN = translatable("The platform's seven types")
 # The rows that are not groups: their names in the column `row`, and their words.
@@ -80,7 +92,49 @@ def column_table(
     words = column_headings(columns, chosen, labels, lang)
     cells = column_cells(rows, columns, chosen, words, lang, own, brief)
     right = [name for name in chosen if columns.get(name, TableColumn()).kind in NUMBERS]
-    return presented(cells, {name: words[name] for name in chosen}, right)
+    data = column_data(rows, columns, chosen, words, lang, cells)
+    return presented(cells, {name: words[name] for name in chosen}, right, data)
+
+
+def column_data(
+    rows: pl.DataFrame,
+    columns: Columns,
+    chosen: Sequence[str],
+    words: Labels,
+    lang: str,
+    cells: Sequence[Mapping[str, Cell]],
+) -> dict[str, Any]:
+    """Return the raw values of a table's columns, each share followed by its parts; text is as the cells show it."""
+    listed = [name for name in chosen if columns.get(name, TableColumn()).kind != "bar"]
+    names = dict.fromkeys(
+        each for name in listed for each in (name, *((columns[name].parts or ()) if name in columns else ()))
+    )
+    fields = [
+        DataField(name, words.get(name, name), _data_kind(rows, name, columns.get(name)))
+        for name in names
+        if name in rows.columns
+    ]
+    texts = {field.name for field in fields if field.kind == "text"}
+    values = [
+        row | {name: _text_value(row[name], cell[name]) for name in texts & set(chosen)}
+        for row, cell in zip(rows.iter_rows(named=True), cells, strict=True)
+    ]
+    return table_data("table", fields, values)
+
+
+def _data_kind(rows: pl.DataFrame, name: str, column: TableColumn | None) -> page_data.Kind:
+    if column and column.kind in DATA_KINDS:
+        return DATA_KINDS[column.kind]
+    dtype = rows.schema[name]
+    return "count" if dtype.is_numeric() else "instant" if dtype.is_temporal() else "text"
+
+
+def _text_value(value: Any, cell: Cell) -> Any:
+    """The words of a cell, or the value itself where the cell is shortened or left blank."""
+    if value is None and "tk-na" in cell:
+        return None
+    shown = shown_text(cell)
+    return value if value is not None and (not shown or "…" in shown) else shown or None
 
 
 def column_headings(columns: Columns, chosen: Sequence[str], labels: Labels | None, lang: str) -> dict[str, str]:
@@ -127,20 +181,20 @@ def _text(row: Row, name: str, column: TableColumn, lang: str) -> Cell:
 
 
 def _figure(row: Row, name: str, column: TableColumn, words: Labels, lang: str) -> Cell:
-    shown = _formatted(row[name], column.kind, lang)
     if not column.parts:
-        return shown
+        return _formatted(row[name], column.kind, lang)
     top, bottom = column.parts
     title = f"{words[top]} / {words[bottom]}" if words else ""
-    return over(shown, fraction(row[top], row[bottom], lang), title)
+    parts = fraction(row[top], row[bottom], lang, is_share=column.kind == "share")
+    return over(_formatted(row[name], column.kind, lang, row[bottom]), parts, title)
 
 
-def _formatted(value: float, kind: Kind, lang: str) -> str:
+def _formatted(value: float, kind: Kind, lang: str, of: float | None = None) -> str:
     match kind:
         case "share":
-            return percent(value, lang=lang)
+            return percent(value, lang=lang, of=of)
         case "growth":
-            return f"{'+' if value > 0 else ''}{percent(value, lang=lang)}"
+            return f"{'+' if value > 0 else ''}{percent(value, lang=lang, of=of)}"
         case "average":
             return number(value, 2, lang)
         case "change":

@@ -1,6 +1,8 @@
 """Frames written for other programs and for the terminal: no cell becomes a formula or moves the cursor."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -26,6 +28,7 @@ _SHEET = {
     "strings_to_numbers": False,
     "constant_memory": True,
 }
+LONGEST_NAME, _NOT_IN_NAMES = 31, r"[\[\]:*?/\\\x00-\x1f\x7f]"  # of a worksheet
 _NOT_XML = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
 
 
@@ -64,19 +67,59 @@ def write_xlsx(frame: pl.DataFrame, file: IO[bytes], about: Mapping[str, object]
     """
     if frame.height > MOST_ROWS:
         raise RequestError(f"A worksheet holds {MOST_ROWS:,} rows; there are {frame.height:,}. Try csv or parquet.")
-    from xlsxwriter import Workbook  # takes 50 ms, only for this output
-
     created = datetime.now(UTC)
-    with Workbook(file, _SHEET) as book:
-        book.set_properties({"title": "trackkit", "created": created})
-        sheet = book.add_worksheet("Data")
-        _fill(book, sheet, _with_offsets(_without_lists(frame)))
+    with _workbook(file, created) as book:
+        _fill(book, book.add_worksheet("Data"), Worksheet("Data", with_offsets(_without_lists(frame))))
         zone = {"Time zone": zones} if (zones := _zones(frame)) else {}
         facts = {**(about or {}), **zone, "Rows": frame.height, "Made at": f"{created:%Y-%m-%d %H:%M} UTC"}
-        _write_about(book, book.add_worksheet("About"), facts)
+        _write_about(book, book.add_worksheet("About"), facts.items())
 
 
-def _with_offsets(frame: pl.DataFrame) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Worksheet:
+    """A sheet of a workbook: its name, its rows, and how numbers of some columns are written ("0.00%")."""
+
+    name: str
+    frame: pl.DataFrame
+    forms: Mapping[str, str] = field(default_factory=dict)
+
+
+Facts = Iterable[tuple[str, object]]
+
+
+def write_workbook(file: IO[bytes], about: str, facts: Facts, sheets: Sequence[Worksheet], made_at: datetime) -> None:
+    """Write a workbook: `facts`, name and value, in a first sheet of the name `about`, then the other sheets.
+
+    Cells are as in `write_xlsx`. The same sheets and `made_at` give the same bytes.
+    """
+    with _workbook(file, made_at) as book:
+        _write_about(book, book.add_worksheet(about), facts)
+        for sheet in sheets:
+            _fill(book, book.add_worksheet(sheet.name), sheet)
+
+
+def _workbook(file: IO[bytes], made_at: datetime) -> Any:
+    from xlsxwriter import Workbook  # takes 50 ms, only for this output
+
+    book = Workbook(file, _SHEET)
+    book.set_properties({"title": "trackkit", "created": made_at})
+    return book
+
+
+def sheet_name(title: str, taken: Iterable[str]) -> str:
+    """Return a name for a worksheet: 31 letters at most, none of `[]:*?/\\`, unlike those taken in any case.
+
+    >>> sheet_name("Opens: by hour/day", []), sheet_name("About", ["about"])
+    ('Opens by hour day', 'About (2)')
+    """
+    safe = " ".join(re.sub(_NOT_IN_NAMES, " ", title).split()).strip("' ") or "Table"
+    used = {name.casefold() for name in (*taken, "History")}  # the last is a spreadsheet's own
+    endings = ["", *(f" ({count})" for count in range(2, len(used) + 3))]
+    names = (safe[: LONGEST_NAME - len(ending)].rstrip("' ") + ending for ending in endings)
+    return next(name for name in names if name.casefold() not in used)
+
+
+def with_offsets(frame: pl.DataFrame) -> pl.DataFrame:
     """Add the offset beside each column of instants in which some local time is ambiguous."""
     columns: list[pl.Expr] = []
     for name, dtype in frame.schema.items():
@@ -87,16 +130,21 @@ def _with_offsets(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(columns)
 
 
-def _fill(book: Any, sheet: Any, frame: pl.DataFrame) -> None:
+def fitting(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose text fits in the cells of a worksheet."""
+    return frame.with_columns(_fitting(pl.col(name)) for name, dtype in frame.schema.items() if dtype == pl.String)
+
+
+def _fill(book: Any, sheet: Any, content: Worksheet) -> None:
     header_format = book.add_format({"bold": True, "bottom": 1})
-    shown = frame.with_columns(_fitting(pl.col(name)) for name, dtype in frame.schema.items() if dtype == pl.String)
+    shown = fitting(content.frame)
     for column, name in enumerate(shown.columns):
         sheet.set_column(column, column, _width(shown[name]))
         sheet.write_string(0, column, name, header_format)
     sheet.freeze_panes(1, 0)
     if shown.width:
         sheet.autofilter(0, 0, max(1, shown.height), shown.width - 1)
-    cells = [_cell_writer(book, sheet, dtype) for dtype in shown.dtypes]
+    cells = [_cell_writer(book, sheet, dtype, content.forms.get(name)) for name, dtype in shown.schema.items()]
     for row, values in enumerate(shown.iter_rows(), start=1):  # by rows, as xlsxwriter's constant_memory requires
         for column, value in enumerate(values):
             if value is not None:
@@ -112,29 +160,30 @@ def _fitting(column: pl.Expr) -> pl.Expr:
     return pl.when(is_long & (pl.when(is_long).then(units) > LONGEST_CELL)).then(cut).otherwise(text).name.keep()
 
 
-def _cell_writer(book: Any, sheet: Any, dtype: pl.DataType) -> Callable[[int, int, Any], object]:
-    """Return the function that writes the cells of a column of this type."""
+def _cell_writer(book: Any, sheet: Any, dtype: pl.DataType, form: str | None) -> Callable[[int, int, Any], object]:
+    """Return the function that writes the cells of a column of this type, its numbers in this form."""
     if dtype == pl.Boolean:
         return lambda row, place, value: sheet.write_boolean(row, place, value)
     if dtype.is_numeric():
-        return lambda row, place, value: _write_number(sheet, row, place, value)
+        style = book.add_format({"num_format": form}) if form else None
+        return lambda row, place, value: _write_number(sheet, row, place, value, style)
     if dtype in (pl.Date, pl.Datetime):
-        form = book.add_format({"num_format": "yyyy-mm-dd" if dtype == pl.Date else "yyyy-mm-dd hh:mm:ss"})
-        return lambda row, place, value: _write_instant(sheet, row, place, value, form)
+        style = book.add_format({"num_format": "yyyy-mm-dd" if dtype == pl.Date else "yyyy-mm-dd hh:mm:ss"})
+        return lambda row, place, value: _write_instant(sheet, row, place, value, style)
     return lambda row, place, value: sheet.write_string(row, place, str(value))
 
 
-def _write_number(sheet: Any, row: int, place: int, value: float) -> None:
+def _write_number(sheet: Any, row: int, place: int, value: float, style: Any) -> None:
     """Write a number, or its digits as text if a spreadsheet would change them."""
     is_exact = abs(value) < LARGEST_NUMBER  # false for NaN, too
-    sheet.write_number(row, place, value) if is_exact else sheet.write_string(row, place, str(value))
+    sheet.write_number(row, place, value, style) if is_exact else sheet.write_string(row, place, str(value))
 
 
-def _write_instant(sheet: Any, row: int, place: int, value: Any, form: Any) -> None:
+def _write_instant(sheet: Any, row: int, place: int, value: Any, style: Any) -> None:
     if value.year < FIRST_YEAR:
         sheet.write_string(row, place, value.isoformat())
     else:
-        sheet.write_datetime(row, place, value.replace(tzinfo=None) if isinstance(value, datetime) else value, form)
+        sheet.write_datetime(row, place, value.replace(tzinfo=None) if isinstance(value, datetime) else value, style)
 
 
 def _width(column: pl.Series) -> float:
@@ -147,10 +196,10 @@ def _zones(frame: pl.DataFrame) -> str:
     return ", ".join(sorted(zones))
 
 
-def _write_about(book: Any, sheet: Any, facts: Mapping[str, object]) -> None:
+def _write_about(book: Any, sheet: Any, facts: Facts) -> None:
     sheet.set_column(0, 0, 16, book.add_format({"bold": True}))
     sheet.set_column(1, 1, 100, book.add_format({"text_wrap": True}))
-    for row, (name, value) in enumerate((name, value) for name, value in facts.items() if value not in (None, "")):
+    for row, (name, value) in enumerate((name, value) for name, value in facts if value not in (None, "")):
         sheet.write_string(row, 0, name)
         sheet.write_string(row, 1, str(value))
 

@@ -8,7 +8,16 @@ from pydantic import Field, StringConstraints
 from trackkit import resources, toml
 from trackkit.toml import Strict
 
-THEME = "reports_templates/html/theme.toml"
+SKIN = "reports_templates/html"
+THEME = f"{SKIN}/theme.toml"
+STYLES = (
+    "style",
+    "charts",
+    "bar",
+    "overview",
+    "hotclicks",
+    "formats",
+)  # the style sheets of every page, in order; each may be missing
 
 Colour = Annotated[
     str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$"), Field(description="a colour, which is written '#1f6f8b'")
@@ -57,6 +66,12 @@ def theme(path: Path | None = None) -> Theme:
     '#1b2228'
     """
     return toml.read(path or resources.find(THEME), Theme)
+
+
+def page_style(chosen: Theme) -> str:
+    """Return the style of every page: the theme's variables, then the style sheets."""
+    sheets = resources.files(SKIN, "*.css")
+    return css_variables(chosen) + "\n".join(sheets[name].read_text("utf-8") for name in STYLES if name in sheets)
 
 
 def css_variables(chosen: Theme) -> str:

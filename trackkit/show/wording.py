@@ -20,8 +20,10 @@ from trackkit.metrics import CURRENCY, METRICS, RATIO
 
 NOT_AVAILABLE = translatable("n/a")
 LONGEST_TITLE = 600
-# Rates too small for two decimals (spec, 2.0).
+# Rates too small for fewer decimals (spec, 2.0).
 DECIMALS = {"complaint_rate": 3}
+MANY = 10_000  # what a rate divides by, from which on its second decimal means something
+MOST_DECIMALS = 4
 # Control characters, line ends and direction marks, which break the text or move and reverse what surrounds it.
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206f\ufff9-\uffff"
 # Text between these two marks is laid out by itself, in its own direction, without effect on its surroundings.
@@ -68,15 +70,43 @@ def number(value: float | None, decimals: int = 0, lang: str = "en") -> str:
     return _half_up(format_decimal, value, "#,##0" + ("." + "0" * decimals if decimals else ""), lang)
 
 
-def percent(value: float | None, decimals: int = 2, lang: str = "en") -> str:
+def percent(
+    value: float | None, decimals: int | None = None, lang: str = "en", of: float | None = None, least: int = 0
+) -> str:
     """Return a fraction as a percentage, as a locale writes it, never cut at 100.
+
+    Without `decimals` it has those of `decimals_of(value, of)`, and at least `least`.
 
     >>> percent(0.1296), percent(1 / 32), percent(3.75), percent(None)
     ('12.96%', '3.13%', '375.00%', 'n/a')
+    >>> percent(0.1296, of=3206), percent(0.1296, of=20_000), percent(1 / 3206, of=3206)
+    ('13.0%', '12.96%', '0.03%')
     """
     if value is None:
         return say(NOT_AVAILABLE, lang)
-    return _half_up(format_percent, value, _percent_form(decimals, lang), lang)
+    places = max(least, decimals_of(value, of)) if decimals is None else decimals
+    return _half_up(format_percent, value, _percent_form(places, lang), lang)
+
+
+def decimals_of(value: float, of: float | None = None) -> int:
+    """Return the decimals of a percentage: one where the denominator is below 10,000, else two.
+
+    More, where it would read 0 % of something or 100 % of less than all.
+
+    >>> decimals_of(0.5, of=800), decimals_of(0.5, of=20_000), decimals_of(0.5), decimals_of(1 / 3206, of=3206)
+    (1, 2, 2, 2)
+    >>> decimals_of(3205 / 3206, of=3206), decimals_of(0, of=20), decimals_of(1, of=20)
+    (2, 1, 1)
+    """
+    least = 1 if of is not None and abs(of) < MANY else 2
+    enough = (places for places in range(least, MOST_DECIMALS) if value in (0, 1) or not _is_rounded(value, places))
+    return next(enough, MOST_DECIMALS)
+
+
+def _is_rounded(value: float, places: int) -> bool:
+    """Whether a percentage with so many decimals reads 0 or 100."""
+    half = 0.5 / 10 ** (places + 2)
+    return bool(abs(value) < half or abs(1 - value) <= half)
 
 
 @lru_cache(maxsize=64)
@@ -96,15 +126,19 @@ def _half_up(write: Callable[..., str], value: float, form: str, lang: str) -> s
         return write(value, format=form, locale=lang)
 
 
-def figure(name: str, value: float | None, lang: str = "en") -> str:
+def figure(name: str, value: float | None, lang: str = "en", of: float | None = None) -> str:
     """Return the value of a metric in its unit: a rate in percent, money with two decimals, a count whole.
+
+    `of` is what the rate divides by.
 
     >>> figure("open_rate", 0.75), figure("transaction_amount", 154.0), figure("unique_opens", 3)
     ('75.00%', '154.00', '3')
+    >>> figure("open_rate", 0.75, of=4), figure("complaint_rate", 0.0, of=4)
+    ('75.0%', '0.000%')
     """
     metric = METRICS[name]
     if metric.unit == RATIO:
-        return percent(value, DECIMALS.get(name, 2), lang)
+        return percent(value, None, lang, of, DECIMALS.get(name, 0))
     return number(value, 2 if metric.unit == CURRENCY or metric.denominator else 0, lang)
 
 
@@ -263,6 +297,23 @@ def instant(
         pattern += " HH:mm:ss" if seconds else " HH:mm"
         return f"{_formatted(value.replace(tzinfo=None), pattern, lang)} {offset}".rstrip()
     return _formatted(datetime(value.year, value.month, value.day), pattern, lang)
+
+
+def moment(value: datetime | None, timezone: str = "UTC", lang: str = "en") -> str:
+    """Return an instant in words, with its weekday and the time zone whose clock it is by; empty when unknown.
+
+    >>> from datetime import UTC
+    >>> moment(datetime(2026, 10, 11, 15, tzinfo=UTC), "Europe/Paris")
+    'Sunday 11 October 2026, 17:00 Europe/Paris'
+    >>> moment(datetime(2026, 10, 11, 15, tzinfo=UTC), lang="pt_BR")
+    'domingo, 11 de outubro de 2026, 15:00 UTC'
+    """
+    if value is None:
+        return ""
+    local = value.astimezone(ZoneInfo(timezone)) if value.tzinfo else value
+    pattern = "EEEE d MMMM y" if lang == SOURCE else Locale.parse(lang).date_formats["full"].pattern
+    offset = offset_if_twice(local) if local.tzinfo else ""
+    return " ".join(filter(None, [_formatted(local.replace(tzinfo=None), f"{pattern}, HH:mm", lang), timezone, offset]))
 
 
 @lru_cache(maxsize=4_096)

@@ -6,24 +6,39 @@ them are based on `charts.canvas`.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Annotated, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
 
 import altair as alt
 import polars as pl
 
-from trackkit.language import say, several
+from trackkit.language import say
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
-from trackkit.show.charts import audience, canvas, platform, sending, story, web
-from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
+from trackkit.show.charts import audience, canvas, overview, platform, sending, shapes, story, web
+from trackkit.show.charts.clock import (
+    MOST,
+    SHORTENED,
+    STEPS,
+    Period,
+    by_the_clock,
+    in_steps,
+    later_words,
+    per,
+    step_that_fits,
+    until_most,
+    written,
+    zone_of,
+)
 from trackkit.show.theme import theme
+from trackkit.show.wording import elapsed, percent
 
 __all__ = [
     "CurveKind",
     "activity_columns",
     "audience",
     "click_days",
+    "overview",
     "pareto_curve",
     "platform",
     "rate_bars",
@@ -44,38 +59,82 @@ ELAPSED_TICKS = (
 )
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 OTHERS_PLACE = 1_000_000
+MOST_LINKS = 4  # with a colour of their own
 MOST_POINTS = 1_000  # of a curve
 MOST_DAYS = 366  # that are drawn as days
 
 
 def pareto_curve(
     cumulated: pl.DataFrame,
-    kind: CurveKind = "area",
+    kind: CurveKind = "line",
     labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
 ) -> alt.LayerChart:
     """Draw the share of each series' total that had happened by each time after the launch.
 
-    In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "area"
-    or "line". A series without events is not drawn.
+    In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "line"
+    or "area". A series without events is not drawn; the axis ends when each series has reached 95 %.
     """
     rows = canvas.named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
+    drawn = rows.filter(pl.col("hours") <= _mostly_over(rows))
+    series = canvas.series_colours(labels, lang)
     plot = canvas.Plot(
-        rows,
+        drawn,
         say("Share of the total of each series, by time since the launch.", lang),
         x=canvas.Numbers("hours"),
-        y=canvas.Numbers("share", say("Share of the total", lang), ".0%", is_count=False, stacked=False),
+        y=canvas.Numbers("share", None, ".0%", is_count=False, stacked=False),
         tips=canvas.tips(
             lang, name="Series", hours="Hours since the launch", cumulated="Cumulated", total="Total", share="Share"
         ),
-        series=canvas.series_colours(labels, lang),
+        series=canvas.Series("name", series.names, legend=None),
     )
     # Half of all clicks come within hours, the last after weeks: on a linear axis the curve would be a corner.
-    hours = alt.X(
-        "hours:Q", title=say("Time since the launch", lang), axis=_elapsed(rows["hours"], lang), scale=SQUARE_ROOT
-    )
+    hours = alt.X("hours:Q", title=_since(rows, drawn, lang), axis=_elapsed(drawn["hours"], lang), scale=SQUARE_ROOT)
     area, line = canvas.lines(plot, area=0.1 if kind == "area" else 0.0), canvas.lines(plot)
-    return canvas.layered(plot, area.encode(x=hours), line.encode(x=hours))
+    whole = alt.Y("share:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5), scale=alt.Scale(domain=[0, 1]))
+    curves = [area.encode(x=hours), line.encode(x=hours, y=whole)][kind == "line" :]
+    return canvas.layered(plot, *curves, beside=_on_lines(drawn, series))
+
+
+def _mostly_over(rows: pl.DataFrame) -> int:
+    """The hour at which each series has reached 95 % of its total, if that is early; else the last one."""
+    reached = rows.filter(pl.col("share") >= MOST).group_by("name").agg(pl.col("hours").min())
+    last, mostly = (frame.select(pl.col("hours").max().fill_null(0)).item() for frame in (rows, reached))
+    return int(mostly if mostly <= SHORTENED * last else last)
+
+
+def _since(rows: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str | list[str]:
+    """The title of the axis, which says until when the events came that are not drawn."""
+    title = say("Time since the launch", lang)
+    if rows.height == drawn.height:
+        return title
+    last = elapsed(timedelta(hours=int(rows["hours"].max())), lang)  # type: ignore[arg-type]
+    return [title, say("The last events came after {time}.", lang, time=last)]
+
+
+def _on_lines(drawn: pl.DataFrame, series: canvas.Series) -> list[alt.Chart]:
+    """The name of each line, beside the line, where the lines are furthest apart."""
+    if drawn.is_empty():
+        return []
+    ordered = pl.col("share").sort_by("share")
+    gaps = drawn.group_by("hours").agg(gap=ordered.diff().min().fill_null(0), highest=pl.col("share").max())
+    inside = gaps.filter(pl.col("hours").sqrt() >= 0.35 * pl.col("hours").max().sqrt(), pl.col("highest") > 0)
+    at = inside.sort("gap", "hours", descending=[True, False])["hours"][0]
+    points = drawn.filter(pl.col("hours") == at).sort("share", "place", descending=[True, False])
+    points = points.with_columns(nth=pl.int_range(pl.len()))
+    base = alt.Chart(points.select("hours", "share", "name", "nth")).encode(x="hours:Q", y="share:Q")
+    colour = alt.Color("name:N", scale=alt.Scale(domain=list(series.names)), legend=None)
+    dots = base.mark_circle(size=50, opacity=1, aria=False).encode(color=colour)
+    places: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("datum.nth == 0", {"align": "right", "dx": -8, "dy": -8}),
+        ("datum.nth", {"align": "left", "dx": 8, "dy": 9}),
+    )
+    words = [
+        base.transform_filter(which).mark_text(fontWeight=600, aria=False, **at_the_dot, **around).encode(text="name:N")
+        for which, at_the_dot in places
+        for around in (shapes.halo(), {})
+    ]
+    return [words[0], words[2], dots, words[1], words[3]]
 
 
 def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
@@ -93,26 +152,33 @@ def activity_columns(
     days: int | None = None,
     labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
-) -> alt.Chart:
-    """Draw what happened when, by the clock: one column per period of `every`, one colour per series.
+    launched: datetime | None = None,
+) -> alt.LayerChart:
+    """Draw what happened when, by the clock: a panel for each series, each on a scale of its own.
 
     In: the frame of `curves.activity` or `activities.activity_over_time` (`starts_at`, in the zone shown; `series`,
-    `count`). With `days`, only the first ones are drawn, and the description says how many events came later; if most
-    came later, all are drawn, in longer periods if needed.
+    `count`). The chart ends when 95 % of the events have happened, at the latest after `days`, and says how many came
+    later; if most came after `days`, they are drawn in longer periods. A line marks the instant `launched`.
     """
     drawn, step = _first_days(activity, STEPS[every], days)
-    later = _total(activity) - _total(drawn)
+    drawn = until_most(drawn, step, "count", _total(activity))
     rows = canvas.named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
-    events = say("Events", lang)
+    later = later_words(activity, drawn, lang)
+    described = say("Opens, clicks and transactions of each period, by the clock.", lang)
     plot = canvas.Plot(
         rows,
-        _activity_described(later, lang),
-        x=canvas.TimeAxis(zone=zone_of(drawn), lang=lang),
-        y=canvas.Numbers("count", per(step, events, lang), stacked=True),
-        tips=canvas.tips(lang, when="From", name="Series") | {"count": events},
+        f"{described} {later}".rstrip(),
+        x=canvas.TimeAxis(zone=zone_of(drawn), lang=lang, step=step, note=later),
+        y=canvas.Numbers("count"),
+        tips=canvas.tips(lang, when="From", name="Series") | {"count": say("Events", lang)},
         series=canvas.series_colours(labels, lang),
     )
-    return canvas.columns(plot)
+    return shapes.panels(plot, _heads(rows, step, lang), False, lang, shapes.near(drawn, launched))
+
+
+def _heads(rows: pl.DataFrame, step: str, lang: str) -> dict[str, str]:
+    """What stands above each panel, such as "Sum of opens per day"."""
+    return {name: per(step, name, lang) for name in rows["name"].unique()}
 
 
 def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
@@ -128,28 +194,20 @@ def _total(activity: pl.DataFrame) -> int:
     return int(activity["count"].sum())
 
 
-def _activity_described(later: int, lang: str) -> str:
-    described = say("Opens, clicks and transactions of each period, by the clock.", lang)
-    if not later:
-        return described
-    return several(
-        "Opens, clicks and transactions of each period, by the clock. {count} later event is not drawn.",
-        "Opens, clicks and transactions of each period, by the clock. {count} later events are not drawn.",
-        later,
-        lang,
-    )
-
-
 def click_days(
     per_day: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(["others"])] = None, lang: str = "en"
 ) -> alt.Chart:
-    """Draw the clicks of each day, one colour per link of the table and the last one for the others.
+    """Draw the clicks of each day, one colour for each of the four links clicked most, and one for the others.
 
-    In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`).
+    In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`). The chart ends when 95 % of the
+    clicks have happened, and says how many came later.
     """
-    days = per_day.rename({"day": "starts_at"})
+    days = _four_links(per_day).rename({"day": "starts_at", "clicks": "count"})
     step = step_that_fits(days, "1d", MOST_DAYS)
-    drawn = in_steps(days, step, ["clicks"]) if step != "1d" else days
+    in_all = in_steps(days, step, ["count"]) if step != "1d" else days
+    kept = until_most(in_all, step, "count", _total(in_all))
+    later = later_words(in_all, kept, lang)
+    drawn = kept.rename({"count": "clicks"})
     rows = (
         canvas.readable(drawn, "link")
         .select(
@@ -163,16 +221,28 @@ def click_days(
     )
     clicks = say("Link clicks", lang)
     keys, colours = _link_colours(rows)
-    legend = {"orient": "bottom", "columns": 2, **canvas.short_labels(keys, canvas.IN_LEGENDS)}
+    legend = {"orient": "bottom", "columns": 1, **canvas.short_labels(keys, canvas.IN_LEGENDS)}
     plot = canvas.Plot(
         rows.drop("link"),
-        say("Clicks of each day, by link.", lang),
-        x=canvas.TimeAxis(least="days", lang=lang),
+        f"{say('Clicks of each day, by link.', lang)} {later}".rstrip(),
+        x=canvas.TimeAxis(step=step, lang=lang, note=later),
         y=canvas.Numbers("clicks", clicks if step == "1d" else per(step, clicks, lang), stacked=True),
         tips=canvas.tips(lang, when="Day", key="Link") | {"clicks": clicks},
         series=canvas.Series("key", keys, colours, legend),
     )
     return canvas.columns(plot)
+
+
+def _four_links(per_day: pl.DataFrame) -> pl.DataFrame:
+    """The clicks of the four links clicked most, and of all others together."""
+    is_other = pl.col("rank").is_null() | (pl.col("rank") > MOST_LINKS)
+    others = {"rank": None, "row": "others", "link": OTHERS}
+    named = per_day.with_columns(
+        pl.when(~is_other).then(pl.col(name)).otherwise(pl.lit(word)).cast(per_day.schema[name])
+        for name, word in others.items()
+    )
+    sums = named.group_by("day", "rank", "row", "link", maintain_order=True).agg(pl.col("clicks").sum())
+    return sums.sort("day", "rank", nulls_last=True)
 
 
 def rate_bars(
@@ -181,15 +251,17 @@ def rate_bars(
     rates: Annotated[Sequence[str], RATES],
     lang: str = "en",
     ceilings: Annotated[Mapping[str, float] | None, RATES] = None,
+    total: pl.DataFrame | None = None,
 ) -> alt.LayerChart:
-    """Draw rates by group, the first as a wide pale bar, the others as thinner bars over it, largest group first.
+    """Draw rates by group, a dot for each rate, in the order of the frame.
 
-    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no bar,
-    and if all are 0 nothing is drawn. A dashed line marks each rate's ceiling in `ceilings`.
+    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no dot, a count
+    among the rates none either, and if all are 0 nothing is drawn. A dashed line marks each rate's ceiling in
+    `ceilings`, and what is above is written beside its dot; or the rates of `total`, a frame of `measure` with one row.
     """
-    shown = canvas.readable(measured, by)
-    rows = pl.concat([_rate_rows(shown, by, name, place, lang) for place, name in enumerate(rates)])
-    rows = rows if (rows["rate"] > 0).any() else rows.clear()
+    shown, rates = canvas.readable(measured, by), [name for name in rates if METRICS[name].parents]
+    rows = pl.concat([_rate_rows(shown, by, name, place, lang, ceilings) for place, name in enumerate(rates)])
+    rows = (rows if (rows["rate"] > 0).any() else rows.clear()).drop_nulls("rate")
     names = [say(METRICS[name].label, lang) for name in rates]
     description = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
     plot = canvas.Plot(
@@ -199,24 +271,23 @@ def rate_bars(
         y=canvas.Names("group", _groups(rows), 26),
         tips={"group": headline(by, lang)}
         | canvas.tips(lang, name="Rate", rate="Value", numerator="Numerator", denominator="Denominator"),
-        series=canvas.Series("name", names),
+        series=canvas.Series("name", names, legend={"orient": "top", "columns": 1} if len(names) > 1 else None),
     )
-    drawn = [
-        canvas.bars(plot, max(4, 18 - 9 * place)).transform_filter(alt.datum.place == place)
-        for place in range(len(rates))
-    ]
-    limits = [_ceilings(ceilings, names, lang)] if ceilings and rows.height else []
-    return canvas.layered(plot, *drawn, beside=limits)
+    limits = [_limit(name, at, lang) for name, at in (ceilings or {}).items()]
+    overall = [] if total is None else [mark for name in rates if (mark := _overall(name, total, lang))]
+    return shapes.dot_plot(plot, (limits or overall) if rows.height else [])
 
 
-def _ceilings(ceilings: Mapping[str, float], names: Sequence[str], lang: str) -> alt.Chart:
-    """A dashed line at the ceiling of each rate, in the colour of its bars."""
-    labels = [say(METRICS[name].label, lang) for name in ceilings]
-    rows = pl.DataFrame({"name": labels, "rate": list(ceilings.values())})
-    colour = alt.Color("name:N", scale=alt.Scale(domain=names))
-    lines_at = alt.Chart(rows).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False)
-    drawn: alt.Chart = lines_at.encode(x="rate:Q", color=colour)
-    return drawn
+def _limit(name: str, at: float, lang: str) -> shapes.Mark:
+    label, limit = say(METRICS[name].label, lang), percent(at, 0 if 100 * at % 1 == 0 else 1, lang)
+    return shapes.Mark(at, say("{label}: advised up to {limit}", lang, label=label, limit=limit), is_limit=True)
+
+
+def _overall(name: str, total: pl.DataFrame, lang: str) -> shapes.Mark | None:
+    """The line at a rate of all groups together; none if that is unknown."""
+    rate = total[name].item() if total.height else None
+    words = {"label": say(METRICS[name].label, lang), "rate": percent(rate, 1, lang)}
+    return None if rate is None else shapes.Mark(rate, say("{label}, all: {rate}", lang, **words))
 
 
 def _link_key(labels: canvas.Labels | None, lang: str) -> pl.Expr:
@@ -236,8 +307,12 @@ def _link_colours(rows: pl.DataFrame) -> tuple[list[str], list[str]]:
     return keys["key"].to_list(), colours
 
 
-def _rate_rows(measured: pl.DataFrame, by: str, name: str, place: int, lang: str) -> pl.DataFrame:
-    metric = METRICS[name]
+def _rate_rows(
+    measured: pl.DataFrame, by: str, name: str, place: int, lang: str, ceilings: Mapping[str, float] | None
+) -> pl.DataFrame:
+    """The rows of one rate; `over` is the rate in words where it is above its ceiling."""
+    metric, ceiling = METRICS[name], (ceilings or {}).get(name)
+    over = [percent(rate, 1, lang) if ceiling and rate and rate > ceiling else None for rate in measured[name]]
     return measured.with_row_index("order").select(
         pl.col("order").cast(pl.Int64),
         group=_group(by, lang),
@@ -246,6 +321,7 @@ def _rate_rows(measured: pl.DataFrame, by: str, name: str, place: int, lang: str
         rate=name,
         numerator=metric.numerator,
         denominator=metric.denominator,
+        over=pl.Series(over, dtype=pl.String),
     )
 
 
@@ -270,7 +346,9 @@ def _elapsed(hours: pl.Series, lang: str) -> alt.Axis:
     ticks = [tick for tick in ELAPSED_TICKS if tick <= longest]
     days = _expression(say("{days} d", lang), "{days}", "format(datum.value / 24, ',')")
     short = _expression(say("{hours} h", lang), "{hours}", "datum.value")
-    return alt.Axis(values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True)
+    return alt.Axis(
+        values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True, labelSeparation=12
+    )
 
 
 def _expression(words: str, placeholder: str, value: str) -> str:

@@ -1,22 +1,51 @@
-"""Charts of the audience: when people act, on which devices they open, which browsers and systems they use by day."""
+"""Charts of the audience: when people act, on which devices they open, which browsers and systems they use by week."""
 
+import itertools
+import json
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
 from babel.dates import get_day_names
 
-from trackkit.language import said, say, translatable
+from trackkit.language import said, say, several, translatable
 from trackkit.schema import MAIL_PROXY
 from trackkit.show.cells import OTHERS, UNKNOWN, OneOf
-from trackkit.show.charts import canvas
+from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import axis_instant, instants, written
+from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
+from trackkit.show.wording import number, percent
 
-__all__ = ["Measured", "Slot", "folded_columns", "opens_bars", "slot_names", "slots_named", "usage_history"]
+__all__ = [
+    "Measured",
+    "Slot",
+    "folded_columns",
+    "kinds_bar",
+    "opens_bars",
+    "slot_names",
+    "slots_named",
+    "usage_history",
+    "usage_lines",
+    "week_tiles",
+]
 
 Slot = Literal["half_hour", "hour", "day"]
+_CLOCK = "At which time of the day each series happens, by the clock of the report."
+WHEN = translatable({"day": "On which day of the week each series happens.", "hour": _CLOCK, "half_hour": _CLOCK})
 Measured = Literal["share", "count"]
+Heat = Literal["opens", "clicks", "transactions"]
+ENOUGH = 20  # visitors of a week whose shares are drawn
+STEPS = 5  # of heat, besides none
+PALE, FULL = 0.04, (0.16, 0.34, 0.54, 0.76, 1.0)  # opacities of no event, and of the steps
+HEAT = translatable(
+    {
+        "opens": "Opens by weekday and hour, by the clock of the report.",
+        "clicks": "Clicks by weekday and hour, by the clock of the report.",
+        "transactions": "Transactions by weekday and hour, by the clock of the report.",
+    }
+)
 KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})
 
 
@@ -47,8 +76,8 @@ def folded_columns(
     measured: Measured = "share",
     labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
-) -> alt.Chart:
-    """Draw when in the week or the day each series happens, with columns side by side.
+) -> alt.LayerChart:
+    """Draw when in the week or the day each series happens, in a panel for each series.
 
     In: the frame of `activities.folded_activity`. `measured` is "share" (of the total of each series, so that few
     transactions are visible beside many opens) or "count". A series without events is not drawn.
@@ -59,24 +88,33 @@ def folded_columns(
         when=pl.col("slot").replace_strict(words, return_dtype=pl.String)
     )
     axes = {
-        "share": canvas.Numbers("share", say("Share of the total", lang), canvas.PERCENT, is_count=False),
-        "count": canvas.Numbers("count", say("Events", lang)),
+        "share": canvas.Numbers("share", None, canvas.PERCENT, is_count=False),
+        "count": canvas.Numbers("count"),
     }
     plot = canvas.Plot(
         rows,
-        say("When each series happens, by the clock of the report.", lang),
+        say(WHEN[every], lang),
         x=canvas.Names("when", names),
         y=axes[measured],
         tips=canvas.tips(lang, when="When", name="Series", count="Events", total="Total", share="Share"),
         series=canvas.series_colours(labels, lang),
-        beside="place",
     )
-    return canvas.columns(plot)
+    return shapes.panels(plot, _with_totals(rows, measured, lang), measured == "share", lang)
+
+
+def _with_totals(rows: pl.DataFrame, measured: Measured, lang: str) -> dict[str, str]:
+    """What stands above the panel of each series: of how many events it shows the shares."""
+    totals = rows.select("name", "total").unique().rows()
+    if measured == "count":
+        return {name: name for name, _ in totals}
+    return {
+        name: say("{series}, share of {total}", lang, series=name, total=number(n, lang=lang)) for name, n in totals
+    }
 
 
 def opens_bars(
     opens: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(KINDS)] = None, lang: str = "en"
-) -> alt.Chart:
+) -> alt.LayerChart:
     """Draw opens by name, the most first, each bar divided into computers, mobiles and unknown devices.
 
     In: the frame of `audience.opens_by`.
@@ -89,19 +127,43 @@ def opens_bars(
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
     colours = theme().light.series
-    legend = {"columns": 2}
     plot = canvas.Plot(
         rows,
         say("Opens of each name, on computers, on mobiles and on unknown devices.", lang),
-        x=canvas.Numbers("count", say("Sum of opens", lang), stacked=True),
-        y=canvas.Names("label", named["label"].to_list(), 26),
+        x=canvas.Numbers("count", stacked=True),
+        y=canvas.Names("label", named["label"].to_list()),
         tips=canvas.tips(
             lang, label="Name", kind="Device", count="Value", opens="Opens of the name", total="Sum of opens"
         ),
-        series=canvas.Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]], legend),
+        series=canvas.Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]]),
         order="place",
     )
-    return canvas.bars(plot, 16)
+    said_beside = [
+        f"{number(opens, lang=lang)} ({percent(share, 1, lang)})"
+        for opens, share in named.select("opens", share=pl.col("opens") / pl.col("total")).rows()
+    ]
+    figures = named.select(name="label", end="opens", said=pl.Series(said_beside, dtype=pl.String))
+    return shapes.labelled_bars(plot, figures)
+
+
+def kinds_bar(
+    opens: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(KINDS)] = None, lang: str = "en"
+) -> alt.Chart:
+    """Draw the opens on computers, on mobiles and on unknown devices as one bar from 0 to 100 %.
+
+    In: the frame of `audience.opens_by`.
+    """
+    words = said(KINDS, lang) | dict(labels or {})
+    total = opens.filter(pl.col("row").cast(pl.String) == "total", pl.col("total") > 0)
+    parts = total.unpivot(list(KINDS), index="total", variable_name="indicator", value_name="count")
+    parts = parts.select(
+        place=pl.int_range(pl.len()),
+        indicator=pl.col("indicator").replace_strict(words, return_dtype=pl.String),
+        count="count",
+        whole="total",
+        share=pl.col("count") / pl.col("total"),
+    )
+    return shapes.parts_bar(parts, say("Opens on computers, on mobiles and on unknown devices.", lang), lang)
 
 
 def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
@@ -136,6 +198,145 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     # The line covers seven days, since a day with one visitor is at 0 % or 100 %; its dot is small.
     weeks = canvas.lines(plot).encode(y=alt.Y("week_rate:Q", title=axis.title))
     return canvas.layered(plot, days, weeks)
+
+
+def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
+    """Draw each name's share of the visitors of a week as a line, with its name at the end.
+
+    In: the frame of `audience.weekly`, of names or of versions. Weeks of fewer than 20 visitors are only in the
+    tables, unless there are no others; the description says how many.
+    """
+    is_enough = pl.col("week_visitors") >= ENOUGH
+    drawn = weekly.filter(is_enough) if weekly.filter(is_enough).height else weekly
+    few = weekly["week"].n_unique() - drawn["week"].n_unique()
+    rows = _named_lines(drawn, lang)
+    names = rows.sort("place").unique("label", maintain_order=True)["label"].to_list()
+    colours = [*theme().light.series[: len(names)]]
+    colours[-1:] = [theme().light.series[-1]] if rows["is_others"].any() else colours[-1:]
+    top = 1.12 * rows.select(pl.col("share").max().fill_null(1)).item()
+    plot = canvas.Plot(
+        rows.drop("is_others"),
+        _weeks_described(few, lang),
+        x=canvas.TimeAxis(least="days", lang=lang),
+        y=canvas.Numbers(
+            "share", say("Share of the week's visitors", lang), canvas.PERCENT, is_count=False, stacked=False, most=top
+        ),
+        tips=canvas.tips(
+            lang,
+            when="Week from",
+            label="Name",
+            visitors="Visitors",
+            week_visitors="Visitors of the week",
+            share="Share",
+        ),
+        series=canvas.Series("label", names, colours, legend=None),
+    )
+    words = ends(rows, "starts_at", "share", "label", canvas.HEIGHT, top)
+    return canvas.with_ends(plot, words, names, colours)
+
+
+def _weeks_described(few: int, lang: str) -> str:
+    words = say("Share of the visitors of each week, by name.", lang)
+    if not few:
+        return words
+    return several(
+        "{words} {count} week of fewer than {least} visitors is not drawn.",
+        "{words} {count} weeks of fewer than {least} visitors are not drawn.",
+        few,
+        lang,
+        words=words,
+        least=ENOUGH,
+    )
+
+
+def _named_lines(weekly: pl.DataFrame, lang: str) -> pl.DataFrame:
+    """The rows of lines: named, the others last."""
+    is_others = pl.col("row").cast(pl.String) == "others"
+    unknown = pl.lit(say(UNKNOWN, lang))
+    version = pl.when(pl.col("version").is_not_null()).then(pl.format("{} {}", "name", "version"))
+    is_split = weekly["version"].is_not_null().any()
+    plain_name = pl.format("{} {}", "name", unknown) if is_split else pl.col("name")
+    proxies = weekly.with_columns(pl.col("name").replace({MAIL_PROXY: say(MAIL_PROXY, lang)}).fill_null(unknown))
+    named = canvas.readable(proxies.with_columns(label=pl.coalesce(version, plain_name)), "label")
+    return named.select(
+        "visitors",
+        "week_visitors",
+        "share",
+        label=pl.when(is_others).then(pl.lit(say(OTHERS, lang) + " ")).otherwise("label"),
+        place=pl.col("rank").fill_null(pl.col("rank").max().fill_null(0) + 1),
+        is_others=is_others,
+        starts_at=axis_instant(instants(weekly, "week")),
+        when=written(pl.col("week"), lang),
+    )
+
+
+def week_tiles(weekly: pl.DataFrame, series: Heat = "clicks", lang: str = "en") -> alt.Chart:
+    """Draw how much happens in each hour of the week: a tile per weekday and hour, the fuller the more events.
+
+    In: the frame of `activities.weekly_activity`. Each step reaches three times as far as the one before, the last to
+    the busiest hour, which has a frame; the legend has their counts. An hour that clocks never showed has no tile.
+    """
+    rows = weekly.filter(pl.col("series").cast(pl.String) == series)
+    rows = rows if rows["count"].sum() else rows.clear()
+    days, hours = slot_names("day", lang), slot_names("hour", lang)
+    most = rows.select(pl.col("count").max().fill_null(0)).item()
+    hour = pl.col("hour").replace_strict(dict(enumerate(hours)), return_dtype=pl.String)
+    day = pl.col("weekday").replace_strict(dict(enumerate(days)), return_dtype=pl.String)
+    twice = say("{time} (twice)", lang, time="{} {}")
+    named = rows.select(
+        "count",
+        "total",
+        "share",
+        day=day,
+        hour=hour,
+        when=pl.when("twice").then(pl.format(twice, day, hour)).otherwise(pl.format("{} {}", day, hour)),
+        is_busiest=(pl.col("count") == most).cast(pl.Int8),
+    )
+    plot = canvas.Plot(
+        named,
+        say(HEAT[series], lang),
+        x=canvas.Names("hour", hours),
+        y=canvas.Names("day", days),
+        tips=canvas.tips(lang, when="When", count="Events", total="Total", share="Share"),
+        height=24 * len(days),
+    )
+    return _heated(canvas.tiles(plot, strokeWidth=1), _heat_steps(most), hours, lang)
+
+
+def _heat_steps(most: int) -> list[int]:
+    """The largest count of each step, from none to the most: each is three times the one before, since hours differ so.
+
+    >>> _heat_steps(2018), _heat_steps(4), _heat_steps(0)
+    ([0, 25, 75, 225, 673, 2018], [0, 1, 2, 4], [0])
+    """
+    return sorted({0, *(-(-most // 3**step) for step in range(STEPS))})
+
+
+def _step_names(ends: Sequence[int], lang: str) -> list[str]:
+    """The counts of each step in words.
+
+    >>> _step_names([0, 1, 2, 4], "en")
+    ['0', '1', '2', '3–4']
+    """
+    ranges = [(0, 0), *((before + 1, end) for before, end in itertools.pairwise(ends))]
+    return ["–".join(number(end, lang=lang) for end in sorted({first, last})) for first, last in ranges]
+
+
+def _heated(chart: alt.Chart, ends_of: Sequence[int], hours: list[str], lang: str) -> alt.Chart:
+    """Colour tiles by their step, frame the busiest, and label every third hour."""
+    opacities = [PALE, *FULL[len(FULL) - len(ends_of) + 1 :]]
+    starts = [end + 1 for end in ends_of[:-1]]
+    scale = alt.Scale(type="threshold", domain=starts or [1], range=opacities if starts else [PALE, 1])
+    names = f"{json.dumps(_step_names(ends_of, lang))}[datum.index]"
+    legend = alt.Legend(type="symbol", symbolType="square", symbolSize=140, labelExpr=names, columns=3)
+    axis = alt.Axis(values=hours[::3], labelAngle=0, labelOverlap=False, ticks=False, domain=False, grid=False)
+    light = theme().light
+    drawn: alt.Chart = chart.encode(
+        x=alt.X("hour:N", title=None, sort=hours, scale=alt.Scale(domain=hours, padding=0), axis=axis),
+        opacity=alt.Opacity("count:Q", scale=scale, legend=legend),
+        stroke=alt.condition(alt.datum.is_busiest == 1, alt.value(light.ink), alt.value(light.panel)),
+    )
+    return drawn
 
 
 def _with_names(rows: pl.DataFrame, lang: str) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from typing import Any
 from trackkit.language import say
 from trackkit.show.wording import NOT_AVAILABLE
 
-MIME = "application/vnd.trackkit.table+json"
 SHOWN = "_shown"  # ends the name of a column that is rounded for tooltips
 WHEN = "when"  # a column of instants in words, beside the instants of the axis
 BETWEEN = " · "  # the parts of the words at a mark

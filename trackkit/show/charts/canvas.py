@@ -9,6 +9,7 @@ alike: altair's own renderers need a network, or emit a type that notebooks refu
 
 import dataclasses
 import json
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,8 @@ import polars as pl
 from trackkit.errors import RequestError
 from trackkit.language import said, translatable
 from trackkit.show.charts import behind
-from trackkit.show.charts.clock import MINUTES, time_labels
+from trackkit.show.charts.clock import MINUTES, band_labels, time_labels
+from trackkit.show.data import MIME as DATA
 from trackkit.show.theme import chart_config, theme
 from trackkit.show.wording import clipped
 
@@ -50,6 +52,7 @@ WHOLE, SHARE, PERCENT = ",.0f", ".2%", "%"  # formats of counts, of fractions, a
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # if counts only go up to 1, tickMinStep still lets 0.5 through
 SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 MOST_ROWS = 20_000  # that a chart draws
+NOTE_LINE = 56  # letters of a line below an axis
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,19 @@ class Numbers:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart."""
+    """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart.
+
+    With `step`, the length of the periods that columns stand for, labels name periods, and always the first one.
+    `note` is said below the axis.
+    """
 
     field: str = "starts_at"
     zone: str = "UTC"
     lang: str = "en"
     least: str = MINUTES
     padding: int = 0
+    step: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ def lines(plot: Plot, area: float | None = None, **options: Any) -> alt.Chart:
     base = canvas(plot)
     points = alt.OverlayMarkDef(opacity=0, size=60)
     chart: alt.Chart = (
-        base.mark_line(point=points, **options) if area is None else base.mark_area(aria=False, opacity=area)
+        base.mark_line(**({"point": points} | options)) if area is None else base.mark_area(aria=False, opacity=area)
     )
     return chart
 
@@ -164,12 +173,37 @@ def dots(plot: Plot, sized_by: str, scale: alt.Scale, **options: Any) -> alt.Cha
     return chart
 
 
+def tiles(plot: Plot, **options: Any) -> alt.Chart:
+    """Draw a tile for each name of the axis `x` and each of the axis `y`."""
+    chart: alt.Chart = canvas(plot).mark_rect(aria=False, **options)
+    return chart
+
+
 def layered(plot: Plot, *charts: alt.Chart, beside: Sequence[alt.Chart] = ()) -> alt.LayerChart:
     """Layer charts of one plot, and those in `beside`, which have rows of their own."""
     for chart in charts:
         chart.data = charts[0].data  # the same object, so that the page holds the rows once
         chart.title = alt.Undefined
     return alt.LayerChart(layer=[*charts, *beside], description=plot.description, **_titled(plot))
+
+
+def with_ends(
+    plot: Plot, ends: pl.DataFrame, names: Sequence[str], colours: Sequence[str], **options: Any
+) -> alt.LayerChart:
+    """Draw lines with the name of each at its end, after a dot in its colour, in place of a legend.
+
+    In: the frame of `labels.ends` of the plot's rows.
+    """
+    assert isinstance(plot.x, TimeAxis)
+    base = alt.Chart(ends).encode(x=f"{plot.x.field}:T", y="label_y:Q")
+    colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
+    mark: dict[str, Any] = {"align": "left", "baseline": "middle", "aria": False}
+    spots = base.mark_text(dx=5, fontSize=13, text="●", **mark).encode(color=colour)
+    words = base.mark_text(dx=17, **mark).encode(text="label:N")
+    longest = max((len(label) for label in ends["label"]), default=0)
+    chart = layered(plot, lines(plot, **options), beside=[spots, words] if ends.height else [])
+    drawn: alt.LayerChart = chart.properties(padding={"left": 2, "top": 2, "bottom": 2, "right": 24 + 7 * longest})
+    return drawn
 
 
 def tips(lang: str, /, **titles: str) -> dict[str, str]:
@@ -222,7 +256,7 @@ def _channel(plot: Plot, axis: Axis, channel: type[alt.X] | type[alt.Y]) -> Any:
             return channel(f"{name}:N", title=None, sort=list(names), axis=labels)
         case Names(name, names):
             scale = alt.Scale(domain=list(names), paddingInner=0.2)
-            labels = alt.Axis(labelAngle=0, labelOverlap=True)
+            labels = alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=8)
             return channel(f"{name}:N", title=None, sort=list(names), scale=scale, axis=labels)
     return _number_axis(axis, channel)
 
@@ -240,13 +274,19 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
     """A time axis with computed labels: a browser only knows its own zone and UTC."""
     ends = [name for name in (axis.field, "ends_at") if name in rows.columns]
     first, last = rows.select(first=pl.col(axis.field).min(), last=pl.max_horizontal(pl.col(ends).max())).row(0)
-    labels = time_labels(first, last, axis.zone, axis.lang, axis.least) if rows.height else []
+    labels: list[tuple[int, str]] = []
+    if rows.height and axis.step:
+        labels = band_labels(first, rows[axis.field].max(), axis.step, axis.zone, axis.lang)  # type: ignore[arg-type]
+    elif rows.height:
+        labels = time_labels(first, last, axis.zone, axis.lang, axis.least)
     places, words = [at for at, _ in labels], [word for _, word in labels]
     expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
     # An expression, since one of Vega's two interpreters does not convert numbers to dates.
-    marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=True)
+    overlap: Any = "greedy" if axis.step else True
+    marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=overlap)
     scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
-    return alt.X(f"{axis.field}:T", title=None, scale=scale, axis=marks)
+    title = textwrap.wrap(axis.note, NOTE_LINE) or None
+    return alt.X(f"{axis.field}:T", title=title, scale=scale, axis=marks)
 
 
 def _colour(series: Series) -> alt.Color:
@@ -300,11 +340,12 @@ def _titled(plot: Plot) -> dict[str, Any]:
 
 def short_labels(names: Sequence[str], widest: int) -> dict[str, Any]:
     """Return options that shorten labels that are too wide: Vega itself would cut inside an emoji."""
-    short = {name: cut for name in names if (cut := _narrow(name, widest)) != name}
+    short = {name: narrow for name in names if (narrow := cut(name, widest)) != name}
     return {"labelExpr": f"{json.dumps(short)}[datum.label] || datum.label"} if short else {}
 
 
-def _narrow(name: str, widest: int) -> str:
+def cut(name: str, widest: int) -> str:
+    """Return a name cut to a width in letters, wide ones counted as two; not inside an emoji."""
     width = 0.0
     for position, letter in enumerate(name):
         width += _width(letter)
@@ -321,7 +362,7 @@ def _width(letter: str) -> float:
 
 def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
     """A chart for JupyterLab, its figures for pages, and its sentence."""
-    return {MIME: spec, behind.MIME: behind.table(spec), "text/plain": spec.get("description", "chart")}
+    return {MIME: spec, DATA: behind.table(spec), "text/plain": spec.get("description", "chart")}
 
 
 @alt.theme.register("trackkit", enable=True)

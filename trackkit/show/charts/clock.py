@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.clock import CALLED, begins, ends, instants_of, offset_if_twice
+from trackkit.clock import CALLED, begins, ends, first_of, instants_of, offset_if_twice
 from trackkit.clock import STEPS as SECONDS
-from trackkit.language import say, translatable
+from trackkit.language import say, several, translatable
 from trackkit.show.wording import chart_locale, instant
 
 Period = Literal["1h", "3h", "24h", "half_hour", "hour", "day"]
@@ -25,12 +25,23 @@ EACH = translatable(
 )
 MINUTES, DAYS, MONTHS = "minutes", "days", "months"
 MOST_LABELS = 9  # on an axis
+BY_DAYS = timedelta(hours=60)  # longer axes of hours have marks for days
+MOST_BANDS = 7  # labels of periods with their weekdays
+LEAST_BANDS = 7  # periods that are drawn, however early most of them happen
+MOST, SHORTENED = 0.95, 2 / 3  # the share of the events after which a chart ends, if that leaves this part of the time
 DAYS_APART = timedelta(days=14)  # axes of days up to this length have a mark for each day
 # The distances of marks: minutes within a day, days, months. Weeks begin on Monday.
 _MINUTES = (1, 5, 10, 15, 30, 60, 180, 360, 720)
 _DAYS = (1, 2, 7, 14)
 _MONTHS = (1, 3, 6, 12, 24, 60, 120, 600)
 _MONDAY = datetime(2001, 1, 1)
+# Periods from one label to the next.
+APART = {
+    "1d": (1, 2, 7, 14, 28, 56, 91, 182, 364),
+    "1w": (1, 2, 4, 8, 13, 26, 52),
+    "1mo": (1, 2, 3, 6, 12, 24, 60),
+    "1y": (1, 2, 5, 10, 20, 50, 100),
+}
 
 
 def zone_of(rows: pl.DataFrame, column: str = "starts_at") -> str:
@@ -80,6 +91,41 @@ def in_steps(rows: pl.DataFrame, step: str, counts: Sequence[str]) -> pl.DataFra
     return sums.sort("starts_at", maintain_order=True).select(rows.columns)
 
 
+def until_most(rows: pl.DataFrame, step: str, count: str, whole: int) -> pl.DataFrame:
+    """Return the rows of the first periods of `step`, until 95 % of the `whole` have happened: seven periods at least.
+
+    All rows are returned unless that shortens the time by a third. In: `starts_at`, the beginnings of periods, and a
+    count of events.
+    """
+    if rows.is_empty():
+        return rows
+    sums = rows.group_by("starts_at").agg(pl.col(count).sum()).sort("starts_at")
+    reached = sums.filter(pl.col(count).cum_sum() >= MOST * whole)["starts_at"]
+    if reached.is_empty():
+        return rows
+    first, last = sums["starts_at"][0], sums["starts_at"][-1]
+    if reached[0] - first > SHORTENED * (last - first):
+        return rows
+    shortest = instants(rows).min() + pl.lit((LEAST_BANDS - 1) * timedelta(seconds=SECONDS[step]))
+    return rows.filter((pl.col("starts_at") <= reached[0]) | (instants(rows) <= shortest))
+
+
+def later_words(activity: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str:
+    """Say how many events (`count`) of an activity are not drawn, and until when they came; empty if all are."""
+    later = int(activity["count"].sum() - drawn["count"].sum())
+    if not later:
+        return ""
+    last = activity.select(pl.col("starts_at").max().cast(pl.Date)).item()
+    until = instant(last, lang=lang, weekday=True)
+    return several(
+        "Not drawn: {count} later event until {day}.",
+        "Not drawn: {count} later events until {day}.",
+        later,
+        lang,
+        day=until,
+    )
+
+
 def per(step: str, what: str, lang: str) -> str:
     """Return the title of counts per period, such as "Events per week"; `what` alone for periods within a day."""
     return say(EACH[step], lang, what=what) if step in EACH else what
@@ -89,6 +135,58 @@ def time_labels(first: int, last: int, zone: str, lang: str, least: str) -> list
     """Return the positions and texts of the labels of an axis between two positions of `axis_instant`."""
     start, end = (datetime.fromtimestamp(at / 1_000, UTC) for at in (first, last))
     return [(round(at.timestamp() * 1_000), words) for at, words in ticks(start, end, zone, lang, least)]
+
+
+def band_labels(first: int, last: int, step: str, zone: str, lang: str) -> list[tuple[int, str]]:
+    """Return the positions and texts of the labels of periods of `step` between two positions of `axis_instant`.
+
+    A label stands below the middle of its column. The first period always has one, with its weekday.
+    """
+    local = ZoneInfo(zone)
+    start, end = (datetime.fromtimestamp(at / 1_000, UTC).astimezone(local) for at in (first, last))
+    marks = _calendar_marks(start, end, step, lang) if step in APART else _clock_marks(start, end, step, lang)
+    starts = pl.DataFrame({"at": [at for at, _ in marks]}, schema={"at": pl.Datetime("us", zone)})
+    middle = pl.col("at") + FILLED / 2 * (ends(pl.col("at"), zone, step) - pl.col("at"))
+    return list(zip(starts.select(axis_instant(middle)).to_series(), [words for _, words in marks], strict=True))
+
+
+def _calendar_marks(start: datetime, end: datetime, step: str, lang: str) -> list[tuple[datetime, str]]:
+    """Every period from the first on, or every second, every fourth ...: at most a handful."""
+    apart = next((n for n in APART[step] if end - start <= n * MOST_BANDS * timedelta(seconds=SECONDS[step])), None)
+    every = f"{apart or APART[step][-1]}{step.removeprefix('1')}"
+    shown = pl.datetime_range(start.replace(tzinfo=None), end.replace(tzinfo=None), every, eager=True)
+    zone = str(start.tzinfo)
+    marks = pl.select(first_of(pl.lit(shown), zone)).to_series()
+    several_years = start.year != end.year
+    return [(at, _period_words(at, step, several_years, lang)) for at in marks.to_list()]
+
+
+def _clock_marks(start: datetime, end: datetime, step: str, lang: str) -> list[tuple[datetime, str]]:
+    """The marks of `ticks` where a period begins, those of days with their weekday; the first period has its day."""
+    least = DAYS if end - start > BY_DAYS else MINUTES
+    marks = [mark for mark in ticks(start, end, str(start.tzinfo), lang, least) if _is_start(mark[0], step)]
+    if least == DAYS:
+        several_years = start.year != end.year
+        marks = [(at, _period_words(at, "1d", several_years, lang)) for at, _ in marks]
+    apart = (marks[1][0] - marks[0][0]) if len(marks) > 1 else timedelta()
+    following = [(at, words) for at, words in marks if at - start > apart / 2]
+    day = _period_words(start, "1d", False, lang)
+    day = day if least == MINUTES else day.rsplit(" ", 1)[0]
+    return [(start, f"{day}, {start:%H:%M} {offset_if_twice(start)}".rstrip()), *following]
+
+
+def _is_start(at: datetime, step: str) -> bool:
+    """Whether a period of `step` begins at an instant of a zone."""
+    zone = str(at.tzinfo)
+    return bool(pl.select(begins(pl.lit(at, pl.Datetime("us", zone)), zone, step) == pl.lit(at)).item())
+
+
+def _period_words(at: datetime, step: str, with_year: bool, lang: str) -> str:
+    """The name of a period on an axis: "Sun 11 Oct", of a week "12 Oct", then "Oct 2026" and "2026"."""
+    names = chart_locale(lang)["time"]
+    day, month = names["shortDays"][at.isoweekday() % 7], names["shortMonths"][at.month - 1]
+    words = {"1y": str(at.year), "1mo": f"{month} {at.year}", "1w": f"{at.day} {month}"}
+    return words.get(step, f"{day} {at.day} {month}") + (f" {at.year}" if with_year and step in ("1d", "1w") else "")
 
 
 def ticks(start: datetime, end: datetime, zone: str, lang: str, least: str = MINUTES) -> list[tuple[datetime, str]]:

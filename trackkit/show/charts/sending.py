@@ -6,12 +6,14 @@ from typing import Annotated, Literal
 import altair as alt
 import polars as pl
 
+from trackkit.clock import STEPS as SECONDS
 from trackkit.language import said, say, translatable
-from trackkit.show.cells import COUNTS, Block, Labels, OneOf, headline, label_of, nothing, only_row, spoken
-from trackkit.show.charts import canvas
+from trackkit.show.cells import COUNTS, OTHERS, Block, Labels, OneOf, headline, label_of, nothing, only_row, spoken
+from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import FILLED, axis_instant, instants, written, zone_of
+from trackkit.show.wording import number, percent
 
-__all__ = ["Speed", "metric_bars", "share_bars", "throughput_columns"]
+__all__ = ["Speed", "metric_bars", "share_bars", "throughput_columns", "whole_bar"]
 
 OUTCOMES = translatable({"success": "Success (with control addresses)", "errors": "Errors"})
 Speed = Literal["messages_per_hour", "bits_per_second"]
@@ -21,6 +23,7 @@ SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_76
 FINE, FINER, LITTLE = ",.2f", ".3~r", 0.1  # formats of figures below TEN, and below LITTLE on axes
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
 MOST_BARS, TEN = 30, 10
+LAST = [OTHERS, "Other"]  # groups that stand last, however large
 DRAWN = translatable(
     {
         "rule": "Recipients left out by each rule, out of the initial population.",
@@ -31,16 +34,27 @@ DRAWN = translatable(
 
 
 def share_bars(
-    rows: pl.DataFrame, by: str, part: str, whole: str, share: str, lang: str = "en", description: str = ""
-) -> alt.Chart:
-    """Draw one bar per group, as long as its share, for the first 30 rows, in their order.
+    rows: pl.DataFrame,
+    by: str,
+    part: str,
+    whole: str,
+    share: str,
+    lang: str = "en",
+    description: str = "",
+    overall: bool = False,
+) -> alt.LayerChart:
+    """Draw one bar per group, as long as its share, for the first 30 rows: the longest first, "Others" last.
 
     In: a frame with a text column `by`, the counts `part` and `whole`, and `share`, part / whole; rows with the value
-    "detail" in a column `row` are left out. The total and groups without a name or a share have no bar. `description`
-    is for screen readers.
+    "detail" in a column `row` are left out. The total and groups without a name or a share have no bar; with
+    `overall`, a line marks the share of the total, and bars keep the order of the rows. `description` is for screen
+    readers.
     """
     groups = rows.filter(pl.col("row").cast(pl.String) != "detail") if "row" in rows.columns else rows
     named = groups.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
+    if not overall:
+        is_others = pl.col(by).cast(pl.String).is_in(LAST)
+        named = named.sort(is_others, share, descending=[False, True], maintain_order=True)
     words = {name: spoken(name, lang) for name in named[by].cast(pl.String).unique()}
     shown = canvas.readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
     drawn = shown.select(group=by, part=part, whole=whole, share=share)
@@ -52,7 +66,15 @@ def share_bars(
         y=canvas.Names("group", drawn["group"].to_list(), 24),
         tips={"group": headline(by, lang)} | canvas.tips(lang, share="Share", part="Numerator", whole="Denominator"),
     )
-    return canvas.bars(plot, 14)
+    said = [f"{number(n, lang=lang)} ({percent(rate, 1, lang)})" for n, rate in drawn.select("part", "share").rows()]
+    figures = drawn.select(name="group", end="share", said=pl.Series(said, dtype=pl.String))
+    return shapes.labelled_bars(plot, figures, _total_line(groups, share, lang) if overall and drawn.height else [])
+
+
+def _total_line(groups: pl.DataFrame, share: str, lang: str) -> list[shapes.Mark]:
+    """The line at the share of the total, if it is known."""
+    totals = groups.filter(pl.col("row").cast(pl.String) == "total")[share].drop_nulls()
+    return [shapes.Mark(at, say("All: {rate}", lang, rate=percent(at, 1, lang))) for at in totals]
 
 
 def metric_bars(
@@ -61,11 +83,38 @@ def metric_bars(
     over: str,
     labels: Annotated[Labels | None, COUNTS] = None,
     lang: str = "en",
-) -> alt.Chart:
+) -> alt.LayerChart:
     """Draw counts of one row of `measure` as bars, each as long as its share of the count `over`.
 
     In: a frame of `measure` with one row that holds `metrics` and `over`. An unknown count has no bar.
     """
+    rows, description = _counted(measured, metrics, over, labels, lang)
+    return share_bars(rows, "indicator", "count", "whole", "share", lang, description)
+
+
+def whole_bar(
+    measured: pl.DataFrame,
+    metrics: Annotated[Sequence[str], COUNTS],
+    over: str,
+    labels: Annotated[Labels | None, COUNTS] = None,
+    lang: str = "en",
+) -> alt.Chart | alt.LayerChart:
+    """Draw the parts of a count of one row of `measure` as one bar from 0 to 100 %, each with its figures.
+
+    In: a frame of `measure` with one row that holds `metrics` and `over`. An unknown part is left out. Counts that are
+    more than the whole together are no parts of it: they are drawn as in `metric_bars`.
+    """
+    rows, description = _counted(measured, metrics, over, labels, lang)
+    parts = rows.drop_nulls("share").with_row_index("place").with_columns(pl.col("place").cast(pl.Int64))
+    if parts.height and parts["count"].sum() > parts["whole"][0]:
+        return metric_bars(measured, metrics, over, labels, lang)
+    return shapes.parts_bar(parts, description, lang)
+
+
+def _counted(
+    measured: pl.DataFrame, metrics: Sequence[str], over: str, labels: Labels | None, lang: str
+) -> tuple[pl.DataFrame, str]:
+    """Counts of one row of `measure` with their shares of `over`, and what a chart of them shows."""
     row = only_row(measured, [*metrics, over])
     words = {name: label_of(name, lang) for name in (*metrics, over)} | dict(labels or {})
     counts = [(words[name], row[name], row[over]) for name in metrics]
@@ -73,8 +122,7 @@ def metric_bars(
     rows = pl.DataFrame(counts, schema=schema, orient="row").with_columns(
         share=pl.when(pl.col("whole") > 0).then(pl.col("count") / pl.col("whole"))
     )
-    description = say("Each count out of: {whole}.", lang, whole=words[over])
-    return share_bars(rows, "indicator", "count", "whole", "share", lang, description)
+    return rows, say("Each count out of: {whole}.", lang, whole=words[over])
 
 
 def throughput_columns(
@@ -97,12 +145,14 @@ def throughput_columns(
     plot = canvas.Plot(
         rows,
         say("{speed} in each period, by the clock: success and errors.", lang, speed=title),
-        x=canvas.TimeAxis(zone=zone_of(throughput), lang=lang),
+        x=canvas.TimeAxis(zone=zone_of(throughput), lang=lang, step=_step(throughput)),
         y=canvas.Numbers("speed", title, _form(speed, fastest), is_count=False, stacked=True),
         tips=canvas.tips(lang, when="From", name="Series")
         | {"speed": title}
         | canvas.tips(lang, messages="Messages", seconds="Seconds"),
-        series=canvas.Series("name", rows.sort("place")["name"].unique(maintain_order=True).to_list()),
+        series=canvas.Series(
+            "name", rows.sort("place")["name"].unique(maintain_order=True).to_list(), legend={"columns": 1}
+        ),
         height=220,
         written={"speed": FINE if fastest < TEN else canvas.WHOLE},
     )
@@ -123,6 +173,12 @@ def _unit(throughput: pl.DataFrame, speed: Speed, lang: str) -> tuple[float, str
         return 1, say(SPEEDS[speed], lang)
     hours = next((hours for hours in SLOWER if fastest * hours >= 1), max(SLOWER))
     return hours, say(SLOWER[hours], lang)
+
+
+def _step(throughput: pl.DataFrame) -> str:
+    """The length of the periods, which are not all of the same seconds if they are days or months."""
+    seconds = throughput.select(pl.col("seconds").max().fill_null(0)).item()
+    return min(SECONDS, key=lambda step: abs(SECONDS[step] - seconds))
 
 
 def _periods(throughput: pl.DataFrame, speed: str, words: Mapping[str, str], lang: str) -> pl.DataFrame:

@@ -14,11 +14,15 @@ from markupsafe import Markup
 from trackkit.language import said, say, several, translatable
 from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE
 from trackkit.show import cells
+from trackkit.show import data as page_data
 from trackkit.show.cells import RATES, Block, Cell, Labels, OneOf
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
-from trackkit.show.tables import audience, platform, sending, web
-from trackkit.show.wording import figure, number, percent, plain, short
+from trackkit.show.data import DataField, table_data
+from trackkit.show.definitions import marked
+from trackkit.show.tables import audience, overview, platform, sending, web
+from trackkit.show.tables.message import link_mark, message
+from trackkit.show.wording import clipped, figure, number, percent, plain, short
 
 __all__ = [
     "audience",
@@ -29,6 +33,7 @@ __all__ = [
     "log_table",
     "message",
     "metric_table",
+    "overview",
     "placement",
     "platform",
     "sending",
@@ -40,6 +45,7 @@ NO_EVENT, NOTHING_COMPARES, NO_LINK, NO_CLICK = translatable(
 )
 LINKS = {
     "rank": TableColumn("#"),
+    "number": TableColumn("No."),
     "link": TableColumn("Link", "group"),
     "bar": TableColumn("", "bar"),
     "share": TableColumn("Share of clicks", "share", ("clicks", "total"), NO_CLICK, NO_CLICK),
@@ -57,9 +63,24 @@ LINKS = {
     "recipients": TableColumn(),
     "matched_by": TableColumn(kind="text"),
     "percent": TableColumn(),
+    "message_share": TableColumn("Share of the message", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
 }
-METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
-SHORT_PAGE = 1_000  # letters of HTML
+METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate"})
+FIGURE_WORDS = translatable(
+    {
+        "metric": "Indicator",
+        "rate": "Rate",
+        "numerator": "Numerator",
+        "denominator": "Denominator",
+        "platform_average": "Platform average",
+        "average_numerator": "Numerator of the average",
+        "average_denominator": "Denominator of the average",
+        "deliveries": "Deliveries",
+    }
+)
+METRIC_PARTS = translatable(
+    {"label": "Indicator", "value": "Value", "rate": "Rate", "numerator": "Numerator", "denominator": "Denominator"}
+)
 
 
 def metric_table(
@@ -77,19 +98,35 @@ def metric_table(
     row = cells.only_row(measured, [*metrics, *([over] if over else [])])
     rows = [_metric_cells(row, name, over, labels or {}, lang) for name in metrics]
     shown = {name: words for name, words in said(METRIC_WORDS, lang).items() if any(row[name] for row in rows)}
-    return cells.presented(rows, shown, right=("value", "rate"))
+    return cells.presented(rows, shown, ("value", "rate"), _metric_data(row, metrics, over, labels or {}, lang))
+
+
+def _metric_data(
+    row: Mapping[str, Any], metrics: Sequence[str], over: str | None, labels: Labels, lang: str
+) -> dict[str, Any]:
+    """One row per metric: its value or rate, and the two parts of the rate."""
+    words = said(METRIC_PARTS, lang)
+    kinds: tuple[page_data.Kind, ...] = ("text", "count", "share", "count", "count")
+    fields = [DataField(name, words[name], kind) for name, kind in zip(METRIC_PARTS, kinds, strict=True)]
+    rows = []
+    for name in metrics:
+        metric = METRICS[name]
+        top, bottom = metric.numerator or name, metric.denominator or over
+        parts = (row.get(top), row.get(bottom)) if bottom and bottom != name else (None, None)
+        share = row[name] if metric.is_rate else cells.ratio(*parts) if not metric.denominator else None
+        values = (labels.get(name, cells.label_of(name, lang)), None if metric.is_rate else row[name], share, *parts)
+        rows.append(dict(zip(METRIC_PARTS, values, strict=True)))
+    return table_data("metrics", fields, rows)
 
 
 def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: Labels, lang: str) -> dict[str, Cell]:
     metric = METRICS[name]
-    label = Markup('<span title="{}">{}</span>').format(
-        say(metric.definition, lang), labels.get(name, cells.label_of(name, lang))
-    )
+    label = marked(labels.get(name, cells.label_of(name, lang)), name, lang)
     if metric.is_rate:
-        rate = cells.rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name, beside=True)
+        rate = cells.rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name)
         return {"label": label, "value": "", "rate": rate}
     shared = over is not None and name != over and not metric.denominator and not row.get(f"why {name}")
-    rate = cells.rate_cell(row, name, over or name, lang, beside=True) if shared else ""
+    rate = cells.rate_cell(row, name, over or name, lang) if shared else ""
     return {"label": label, "value": cells.value_cell(row, name, lang), "rate": rate}
 
 
@@ -117,7 +154,12 @@ def breakdown_table(
     if total is not None:
         total_cells = _group_cells(cells.only_row(total, metrics), metrics, limits, lang)
         rows.append({by: cells.bold(say(cells.TOTAL, lang)), **total_cells})
-    return cells.presented(rows, {name: words[name] for name in (by, *metrics)}, right=metrics)
+    fields = [DataField(by, words[by], "text"), *cells.metric_fields(metrics, measured.columns, words, lang)]
+    raw = [row | {by: group(row[by], lang)} for row in measured.iter_rows(named=True)]
+    raw += [] if total is None else [{**total.row(0, named=True), by: say(cells.TOTAL, lang)}]
+    data = table_data("groups", fields, raw)
+    shown = {by: words[by]} | {name: marked(words[name], name, lang) for name in metrics}
+    return cells.presented(rows, shown, metrics, data)
 
 
 def group(name: str | None, lang: str = "en") -> str:
@@ -182,7 +224,9 @@ def share_table(
         {"share": percent(row["share"], 0, lang)} | {name: _reached(row, name, place, lang) for name in series}
         for place, row in enumerate(rows.iter_rows(named=True))
     ]
-    return cells.presented(reached, words, right=series)
+    fields = [DataField("share", words["share"], "share"), *(DataField(name, words[name], "text") for name in series)]
+    data = table_data("shares", fields, rows.iter_rows(named=True))
+    return cells.presented(reached, words, series, data)
 
 
 def _reached(row: Mapping[str, Any], name: str, place: int, lang: str) -> Cell:
@@ -201,20 +245,24 @@ def link_table(
 ) -> GT | Block:
     """Show links with their clicks, a bar, and each one's share over its numerator / denominator.
 
-    In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks`. `columns` are among
-    theirs; `bar` is drawn from `share`; without links the table is a sentence. Raises RequestError for an unknown
-    column.
+    In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks` or `message_links`.
+    `columns` are among theirs; `bar` is drawn from `message_share`, else `share`; `number` is the badge of the message.
+    Without links the table is a sentence. Raises RequestError for an unknown column.
     """
-    table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar})
-    is_empty = "row" in links.columns and not (links["row"].cast(pl.String) == "link").any()
+    table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar, "number": link_mark})
+    is_empty = not (links["row"].cast(pl.String) == "link").any() if "row" in links.columns else links.is_empty()
     return cells.nothing(NO_LINK, lang) if is_empty else table
+
+
+COLOURED = 4  # links with a colour of their own in the chart of days
 
 
 def _link_bar(row: Mapping[str, Any]) -> Markup:
     """A bar of the share, in the link's colour in the chart of days."""
-    return cells.bar(
-        row, "share", "others" if row.get("row") == "others" else f"{((row.get('rank') or 1) - 1) % 10 + 1}"
-    )
+    if "message_share" in row:
+        return cells.bar(row, "message_share", "1")
+    rank = row.get("rank") or 1
+    return cells.bar(row, "share", "others" if row.get("row") == "others" or rank > COLOURED else str(rank))
 
 
 def log_table(
@@ -223,19 +271,38 @@ def log_table(
     labels: Labels | None = None,
     timezone: str = "UTC",
     lang: str = "en",
+    by: str = "",
 ) -> GT:
     """Show log rows as they are: instants by the clock of a zone, text shortened, without totals.
 
-    In: any frame, such as that of `logs.tracking_log`. Raises RequestError for a column that is not there.
+    In: any frame, such as that of `logs.tracking_log`. With `by`, one of the columns, rows of one value stand together
+    under it, the first one first; not if all have the same. Raises RequestError for a column that is not there.
     """
     chosen = list(columns or log.columns)
     cells.require(chosen, log.columns)
+    is_grouped = by in chosen and log[by].n_unique() > 1
     rows = [
         {name: cells.log_cell(row[name], timezone, lang, name in cells.OURS) for name in chosen}
+        # great_tables itself escapes the headings of groups
+        | ({by: Markup(clipped(row[by] or say(cells.UNKNOWN, lang), 80))} if is_grouped else {})
         for row in log.iter_rows(named=True)
     ]
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
-    return cells.presented(rows, cells.headings(chosen, {}, labels, lang), right=numeric)
+    words = cells.headings(chosen, {}, labels, lang)
+    data = table_data("log", [_log_field(name, words[name], log.schema[name]) for name in chosen], _log_rows(log, lang))
+    table = cells.presented(rows, words, numeric, data)
+    return table.tab_stub(groupname_col=by) if is_grouped else table
+
+
+def _log_field(name: str, label: str, dtype: pl.DataType) -> DataField:
+    kind: page_data.Kind = "count" if dtype.is_integer() else "average" if dtype.is_float() else "text"
+    return DataField(name, label, "instant" if dtype.is_temporal() else kind)
+
+
+def _log_rows(log: pl.DataFrame, lang: str) -> list[dict[str, Any]]:
+    """The rows of a log, with our own vocabulary in words."""
+    ours = [name for name in cells.OURS if name in log.columns]
+    return [row | {name: cells.spoken(row[name], lang) for name in ours} for row in log.iter_rows(named=True)]
 
 
 def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, lang: str = "en") -> Block:
@@ -244,11 +311,24 @@ def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, 
     In: the frame of `links.click_figures`.
     """
     tiles = [_tile(row, labels or {}, lang) for row in rows.iter_rows(named=True)]
-    return Block(Markup('<div class="tk-figures">{}</div>').format(Markup("").join(tiles)))
+    data = table_data("figures", _figure_fields(lang), _figure_rows(rows, labels or {}, lang))
+    return Block(Markup('<div class="tk-figures">{}</div>').format(Markup("").join(tiles)), data)
+
+
+def _figure_fields(lang: str) -> list[DataField]:
+    kinds: dict[str, page_data.Kind] = {"metric": "text", "rate": "share", "platform_average": "share"}
+    return [DataField(name, label, kinds.get(name, "count")) for name, label in said(FIGURE_WORDS, lang).items()]
+
+
+def _figure_rows(rows: pl.DataFrame, labels: Labels, lang: str) -> list[dict[str, Any]]:
+    return [
+        row | {"metric": labels.get(row["metric"], cells.label_of(row["metric"], lang))}
+        for row in rows.iter_rows(named=True)
+    ]
 
 
 def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
-    average = figure(row["metric"], row["platform_average"], lang)
+    average = figure(row["metric"], row["platform_average"], lang, row["average_denominator"])
     parts = cells.fraction(row["average_numerator"], row["average_denominator"], lang)
     words = several("{parts}, {count} delivery", "{parts}, {count} deliveries", row["deliveries"], lang, parts=parts)
     basis = words if row["platform_average"] is not None else say(NOTHING_COMPARES, lang)
@@ -256,8 +336,8 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
         '<div class="tk-figure"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span>'
         '<span class="tk-average">{} <b>{}</b></span><span class="tk-of">{}</span></div>'
     ).format(
-        labels.get(row["metric"], cells.label_of(row["metric"], lang)),
-        figure(row["metric"], row["rate"], lang),
+        marked(labels.get(row["metric"], cells.label_of(row["metric"], lang)), row["metric"], lang),
+        figure(row["metric"], row["rate"], lang, row["denominator"]),
         say(row["why"], lang) if row["why"] else cells.fraction(row["numerator"], row["denominator"], lang),
         say("Platform average", lang),
         average,
@@ -271,19 +351,9 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
     words = say(
         "{share} of the clicks ({parts}) are placed, on {placed} of {all} tracked links.",
         lang,
-        share=percent(row["share"], lang=lang),
+        share=percent(row["share"], lang=lang, of=row["total"]),
         parts=cells.fraction(row["placed_clicks"], row["total"], lang),
         placed=number(row["placed_links"], lang=lang),
         all=number(row["links"], lang=lang),
     )
     return Block(Markup("<p>{}</p>").format(words))
-
-
-def message(html: str, title: str, lines: int = 40) -> Block:
-    """Show the page of `clickmap.annotated_message` in a sandboxed frame.
-
-    The frame is `lines` high, or low for a very short message: one sentence in a large frame looks broken.
-    """
-    lines = lines if len(html) > SHORT_PAGE else 4
-    frame = Markup('<iframe sandbox srcdoc="{}" title="{}" style="height:{}em"></iframe>')
-    return Block(frame.format(str(html), title, round(lines * 1.2)))

@@ -13,6 +13,7 @@ from trackkit.show.cells import Block, Cell, Labels, OneOf
 from trackkit.show.charts.audience import Slot, slots_named
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
+from trackkit.show.data import DataField, table_data
 from trackkit.show.wording import number, percent, short
 
 __all__ = ["folded_table", "name_table"]
@@ -99,14 +100,22 @@ def folded_table(
     ]
     totals = {row["series"]: row for row in folded.unique("series").iter_rows(named=True)}
     rows.append({"when": cells.bold(say(DATED, lang))} | {name: _total_cell(totals[name], lang) for name in series})
-    return cells.presented(rows, cells.headings(("when", *series), SERIES, labels, lang), right=series)
+    words = cells.headings(("when", *series), SERIES, labels, lang)
+    fields = [DataField("when", words["when"], "text"), *(DataField(name, words[name], "count") for name in series)]
+    raw = [
+        {"when": names[slot]} | {str(row["series"]): row["count"] for row in of_slot.iter_rows(named=True)}
+        for (slot,), of_slot in folded.group_by("slot", maintain_order=True)
+    ]
+    raw.append({"when": say(DATED, lang)} | {name: totals[name]["total"] for name in series})
+    return cells.presented(rows, words, series, table_data("activity", fields, raw))
 
 
 def _count_cell(row: Mapping[str, Any], lang: str) -> Cell:
     count = number(row["count"], lang=lang)
     if row["share"] is None:
         return count
-    return cells.over(count, f"{percent(row['share'], lang=lang)} ({cells.fraction(row['count'], row['total'], lang)})")
+    share = percent(row["share"], lang=lang, of=row["total"])
+    return cells.over(count, f"{share} ({cells.fraction(row['count'], row['total'], lang)})")
 
 
 def _total_cell(row: Mapping[str, Any], lang: str) -> Cell:

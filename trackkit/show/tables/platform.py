@@ -13,6 +13,8 @@ from trackkit.show import cells
 from trackkit.show.cells import Cell, Labels, OneOf
 from trackkit.show.charts.platform import CalendarPeriod, period_name
 from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, bare, column_table
+from trackkit.show.data import DataField, table_data
+from trackkit.show.definitions import marked
 from trackkit.show.wording import NOT_AVAILABLE, instant, short
 
 __all__ = ["activity_table", "comparison_table", "departures_table", "network_table", "progress_table"]
@@ -205,7 +207,21 @@ def comparison_table(
     ]
     name = cells.bold(say(cells.TOTAL, lang))
     shown.append({"delivery": name} | {metric: cells.value_cell(total_row, metric, lang) for metric in metrics})
-    return cells.presented(shown, {name: words[name] for name in ("delivery", *metrics)}, right=metrics)
+    data = _comparison_data(rows, total_row, metrics, words, lang)
+    headings = {name: marked(words[name], name, lang) for name in metrics}
+    return cells.presented(shown, {"delivery": words["delivery"], **headings}, metrics, data)
+
+
+def _comparison_data(
+    rows: pl.DataFrame, total: Mapping[str, Any], metrics: Sequence[str], words: Labels, lang: str
+) -> dict[str, Any]:
+    fields = [
+        DataField("delivery", words["delivery"], "text"),
+        DataField("launched_at", cells.headline("launched_at", lang), "instant"),
+        *cells.metric_fields(metrics, rows.columns, words, lang),
+    ]
+    last = dict(total) | {"delivery": say(cells.TOTAL, lang), "launched_at": None}
+    return table_data("deliveries", fields, [*rows.iter_rows(named=True), last])
 
 
 def _delivery(name: str, launched: str) -> Markup:

@@ -12,7 +12,8 @@ from trackkit.language import said, say, several, translatable
 from trackkit.schema import FAILURE_TYPES
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
-from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, column_cells, column_headings, column_table
+from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, column_cells, column_data, column_headings, column_table
+from trackkit.show.data import DataField, table_data
 from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, short
 
 __all__ = ["ErrorGroup", "bounce_details", "bounce_table", "exclusion_table", "failure_table", "pace_figures"]
@@ -122,8 +123,15 @@ def bounce_details(
     inner = "domain" if by == "type" else "type"
     details = bounces.filter(pl.col("row") == "detail").partition_by(by, maintain_order=True)
     parts = [_detail(rows, by, inner, labels, lang) for rows in details]
+    data = _detail_data(bounces.filter(pl.col("row") == "detail"), (by, inner), labels, lang)
     is_known = bounces.filter(pl.col("row") == "total")["errors"].null_count() == 0
-    return Block(Markup("").join(parts)) if parts else cells.nothing(NO_FAILURE if is_known else UNKNOWN, lang)
+    return Block(Markup("").join(parts), data) if parts else cells.nothing(NO_FAILURE if is_known else UNKNOWN, lang)
+
+
+def _detail_data(rows: pl.DataFrame, groups: Sequence[str], labels: Labels | None, lang: str) -> dict[str, Any]:
+    chosen = [*groups, *FIGURES_OF_ERRORS]
+    words = column_headings(BOUNCES, chosen, labels, lang)
+    return column_data(rows, BOUNCES, chosen, words, lang, column_cells(rows, BOUNCES, chosen, words, lang))
 
 
 def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels | None, lang: str) -> Markup:
@@ -169,7 +177,21 @@ def pace_figures(
     figures = _figures(row, timezone, lang)
     tiles = [_tile(words[name], value, beneath) for name, (value, beneath) in figures.items()]
     sentence = Markup('<p class="{}">{}</p>').format(_css_class(row), _outlook(row, timezone, lang))
-    return Block(sentence + Markup('<div class="tk-figures">{}</div>').format(Markup("").join(tiles)))
+    data = _pace_data(row, words, lang)
+    return Block(sentence + Markup('<div class="tk-figures">{}</div>').format(Markup("").join(tiles)), data)
+
+
+def _pace_data(row: Mapping[str, Any], words: Labels, lang: str) -> dict[str, Any]:
+    """One row: how much is processed of how much, the pace, what is pending and when it ends."""
+    fields = [
+        DataField("processed", say("Processed", lang), "count"),
+        DataField("to_deliver", cells.label_of("to_deliver", lang), "count"),
+        DataField("messages_per_hour", words["speed"], "average"),
+        DataField("busiest_hour", words["busiest"], "count"),
+        DataField("pending", words["pending"], "count"),
+        DataField("ends_at", words["ends"], "instant"),
+    ]
+    return table_data("pace", fields, [row])
 
 
 def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tuple[Cell, str]]:
@@ -183,7 +205,10 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
     why_no_pace = cells.NOT_LOADED if row["sent"] is None else NO_PACE
     pace, speed = _pace(row["messages_per_hour"], lang)
     figures: dict[str, tuple[Cell, str]] = {
-        "progress": (percent(share, lang=lang), say(why_no_share, lang) if share is None else parts),
+        "progress": (
+            percent(share, lang=lang, of=row["to_deliver"]),
+            say(why_no_share, lang) if share is None else parts,
+        ),
         pace: (speed, pace_basis if row["messages_per_hour"] else say(why_no_pace, lang)),
         "busiest": (number(row["busiest_hour"], lang=lang), "" if row["busiest_hour"] else say(why_no_pace, lang)),
         "pending": (

@@ -1,0 +1,130 @@
+"""Findings: what is said of figures, and where nothing is: few cases, chance, ties, hostile names."""
+
+from datetime import timedelta
+
+import nbformat
+import polars as pl
+import pytest
+
+from trackkit.report.html_page import _section
+from trackkit.report.template import Section
+from trackkit.show.findings import MIME, Finding, above, fastest_half, highest, lowest, strongest_link
+from trackkit.show.theme import theme
+
+
+def by_domain(*groups: tuple[str | None, int, int]) -> pl.DataFrame:
+    """A frame of `measure` by domain: name, opens, delivered."""
+    rows = pl.DataFrame(
+        groups, schema={"domain": pl.String, "unique_opens": pl.Int64, "delivered": pl.Int64}, orient="row"
+    )
+    return rows.with_columns(open_rate=pl.col("unique_opens") / pl.col("delivered"))
+
+
+def text(finding: Finding | None) -> str | None:
+    return finding and finding.text
+
+
+def test_the_group_that_differs_is_named_with_its_counts_at_hand() -> None:
+    rows = by_domain(("a.example", 40, 100), ("b.example", 42, 100), ("c.example", 5, 100))
+    assert text(lowest(rows, "domain", "open_rate")) == "c.example opens least: 5.0% (5 of 100)"
+    assert text(lowest(rows, "domain", "open_rate", "pt_BR")) == "c.example é quem menos abre: 5,0% (5 de 100)"
+    # 42 is 2 above the median of 40, where one standard error is 4.9.
+    assert highest(rows, "domain", "open_rate") is None
+
+
+@pytest.mark.parametrize(
+    ("opens", "is_lower"),
+    [(15, True), (16, False)],  # 3 × sqrt((0.3 × 0.7 + 0.01) / 100) = 0.1407, so below 15.93 of 100
+)
+def test_three_standard_errors_are_more_than_chance(opens: int, is_lower: bool) -> None:
+    rows = by_domain(("a.example", 30, 100), ("b.example", 30, 100), ("c.example", opens, 100))
+    assert (lowest(rows, "domain", "open_rate") is not None) == is_lower
+
+
+def test_two_cases_where_others_have_none_are_chance() -> None:
+    rows = by_domain(("a.example", 0, 40), ("b.example", 0, 40), ("c.example", 2, 40), ("d.example", 0, 40))
+    assert highest(rows, "domain", "open_rate") is None
+    rows = by_domain(("a.example", 0, 40), ("b.example", 0, 40), ("c.example", 4, 40), ("d.example", 0, 40))
+    assert text(highest(rows, "domain", "open_rate")) == "c.example opens most: 10.0% (4 of 40)"
+
+
+def test_small_unnamed_and_added_groups_say_nothing() -> None:
+    large = (("a.example", 40, 100), ("b.example", 40, 100), ("c.example", 40, 100))
+    for group in (("d.example", 0, 29), (None, 0, 100), ("Others", 0, 100)):
+        assert lowest(by_domain(*large, group), "domain", "open_rate") is None
+    total = by_domain(*large, ("d.example", 0, 100)).with_columns(row=pl.Series(["group"] * 3 + ["total"]))
+    assert lowest(total, "domain", "open_rate") is None
+
+
+def test_a_shared_last_place_and_two_groups_name_nobody() -> None:
+    rows = by_domain(("a.example", 40, 100), ("b.example", 5, 100), ("c.example", 40, 100), ("d.example", 5, 100))
+    assert lowest(rows, "domain", "open_rate") is None
+    assert lowest(by_domain(("a.example", 40, 100), ("b.example", 5, 100)), "domain", "open_rate") is None
+
+
+def test_a_metric_without_a_sentence_of_its_own_is_named_by_its_label() -> None:
+    rows = by_domain(("a", 90, 100), ("b", 90, 100), ("c", 50, 100)).rename(
+        {"unique_opens": "delivered_with_seeds", "delivered": "processed", "open_rate": "acceptance_rate"}
+    )
+    label = "Delivered rate (with control addresses)"
+    swapped = rows.with_columns(acceptance_rate=1 - pl.col("acceptance_rate"))
+    assert text(highest(swapped, "domain", "acceptance_rate")) == f"{label}: highest at c, 50.0% (50 of 100)"
+
+
+def test_what_is_above_the_advice_is_counted() -> None:
+    def rows(*bounces: int) -> pl.DataFrame:
+        names = ["a.example", "b.example", "c.example"][: len(bounces)]
+        return pl.DataFrame({"domain": names, "hard_bounces": bounces, "processed": 100}).with_columns(
+            hard_bounce_rate=pl.col("hard_bounces") / 100
+        )
+
+    said = [text(above(rows(*bounces), "domain", "hard_bounce_rate", 0.02)) for bounces in ((2, 1), (3, 1), (3, 4, 9))]
+    assert said == [
+        "Hard-bounce rate: nowhere above the advised 2%",
+        "Hard-bounce rate: 3.0% at a.example, advised at most 2%",
+        "Hard-bounce rate: 9.0% at c.example and 2 more above the advised 2%",
+    ]
+    assert above(rows().clear(), "domain", "hard_bounce_rate", 0.02) is None
+
+
+def test_half_of_a_series() -> None:
+    rows = pl.DataFrame(
+        {"series": ["opens", "clicks", "transactions"], "share": 0.5, "total": [30, 29, 0],
+         "after": [timedelta(minutes=100), timedelta(minutes=20), None]}
+    )  # fmt: skip
+    assert text(fastest_half(rows, "opens")) == "Half of the opens came within 1 h 40 min"
+    assert fastest_half(rows, "clicks") is None and fastest_half(rows, "transactions") is None
+
+
+def links(*clicks: tuple[str, int]) -> pl.DataFrame:
+    named = pl.DataFrame(clicks, schema={"link": pl.String, "clicks": pl.Int64}, orient="row")
+    total = sum(count for _, count in clicks)
+    return named.with_columns(row=pl.lit("link"), total=pl.lit(total))
+
+
+def test_the_strongest_link_and_ties() -> None:
+    assert text(strongest_link(links(("a", 20), ("b", 12)))) == "“a” took 62.5% of the clicks (20 of 32)"
+    assert text(strongest_link(links(("a", 20), ("b", 20), ("c", 1)))) == "“a” and “b” took 48.8% of the clicks each"
+    assert strongest_link(links(("a", 20), ("b", 20), ("c", 20))) is None
+    assert strongest_link(links(("a", 29))) is None and strongest_link(links()) is None
+
+
+def test_names_of_a_log_are_clipped_and_plain() -> None:
+    said = text(strongest_link(links(("<b>" + "x" * 90 + "\u202e", 40)))) or ""
+    assert said == "“<b>" + "x" * 56 + "…” took 100.0% of the clicks (40 of 40)"
+
+
+def page_section(outputs: list[dict[str, object]], **options: object) -> dict[str, object]:
+    shown = [nbformat.v4.new_output("display_data", data=data) for data in outputs]
+    cell = nbformat.v4.new_code_cell("", outputs=shown, metadata={"tags": ["section:links"]})
+    words = Section.model_validate({"name": "links", "title": "Links"} | options)
+    return _section(words, nbformat.v4.new_notebook(cells=[cell]), theme(), 1, "en")
+
+
+def test_a_page_gets_the_finding_and_no_piece_of_it() -> None:
+    table: dict[str, object] = {"text/html": "<table></table>"}
+    outputs = [dict(Finding("a <b>")._repr_mimebundle_()), table, {"text/plain": "None"}]
+    section = page_section(outputs)
+    assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-1"]  # type: ignore[attr-defined]
+    assert page_section(outputs, finding=False)["finding"] == "" and page_section([table])["finding"] == ""
+    assert page_section([{MIME: {"text": "x"}}], show=["table"])["finding"] == "x"

@@ -1,0 +1,313 @@
+"""The bar on every page of a folder, by which all of them are reached from each: one delivery is one dossier.
+
+The bar is written between two marks of a page, without rendering the page again. What it was made from is kept in the
+manifest, so that a page whose bar is still right is not even opened.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from trackkit import resources
+from trackkit.engine.snapshot import Snapshot
+from trackkit.errors import TrackkitError
+from trackkit.language import catalogue_file, languages, say, speech, tag
+from trackkit.report import REPORTS
+from trackkit.report.groups import OVERVIEW, groups
+from trackkit.report.template import SKIN, template
+from trackkit.runs.leaves import BEGIN, END, NO_REPORTS, Leaf
+from trackkit.runs.listed import listed
+from trackkit.show.wording import clipped, instant, plain
+
+BAR = "bar.html.j2"
+MOST_OTHERS = 12  # pages of one report beside the manifest's that a bar lists; the index lists all
+LONGEST_NAME, LONGEST_ERROR = 40, 200
+INDEX, GLOSSARY = NO_REPORTS
+Link = dict[str, Any]
+
+
+def write_bars(dossiers: "Dossiers", index: bool = True) -> list[str]:
+    """Write the bar into every page of a folder whose bar changed; return the names of those pages.
+
+    Each is written in one step and keeps its time of change. Pages without the marks, of an earlier version, stay as
+    they are. Entries of the manifest are given what their bar was made from. `index` says whether the folder has one.
+    """
+    bars = Bars(dossiers, index)
+    return [leaf.path for leaf in dossiers.present if leaf.path and bars.write(leaf)]
+
+
+def titles(lang: str) -> dict[str, str]:
+    """Return the titles of all reports; one whose template is wrong goes by its name: the run has reported that."""
+    said = {}
+    for report in REPORTS:
+        said[report] = report
+        with suppress(TrackkitError):
+            said[report] = template(report, lang).title
+    return said
+
+
+def scopes() -> dict[str, str]:
+    """Return what each report is about: "platform" (all deliveries), or one delivery or recipient."""
+    known = {}
+    for report in REPORTS:
+        known[report] = "platform"
+        with suppress(TrackkitError):
+            known[report] = REPORTS[report].scope
+    return known
+
+
+def without_bar(text: str) -> str:
+    """Return a page's text without its bar, which names other pages."""
+    before, begin, rest = text.partition(BEGIN.decode())
+    _, end, after = rest.partition(END.decode())
+    return before + after if begin and end else text
+
+
+@dataclass
+class Words:
+    """What bars say in one language: the template, the titles of groups and reports, and a digest of all."""
+
+    lang: str
+    groups: list[Any] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def template(self) -> Template:
+        """The template of the bar."""
+        loader = FileSystemLoader([str(place) for place in resources.folders(SKIN)])
+        environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+        environment.globals |= speech(self.lang)
+        return environment.get_template(BAR)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the files behind the words of a bar."""
+        files = [resources.find(f"{SKIN}/{BAR}"), *filter(None, [catalogue_file(self.lang)])]
+        return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+class Dossiers:
+    """The pages of a folder by delivery and report, and the links that bars and the index make of them."""
+
+    def __init__(self, tables: Snapshot, folder: Path, present: list[Leaf]) -> None:
+        self.folder, self.present, self.timezone = folder, present, tables.timezone
+        self.by_delivery: dict[str, dict[str, list[Leaf]]] = {}
+        for leaf in present:
+            self.by_delivery.setdefault(leaf.delivery, {}).setdefault(leaf.report, []).append(leaf)
+        self.listed = listed(tables, [name for name in self.by_delivery if name])
+        names = self.listed.select("delivery_id", "label")
+        self.labels = {name: plain(label or name) for name, label in names.iter_rows()}
+        with_pages = [name for name in self.labels if any(leaf.path for leaf in self.leaves_of(name))]
+        self.neighbours = {
+            name: (earlier, later)
+            for name, later, earlier in zip(with_pages, ["", *with_pages], [*with_pages[1:], ""], strict=False)
+        }
+        self.scopes = scopes()
+        self._words: dict[str, Words] = {}
+
+    def leaves_of(self, delivery: str) -> list[Leaf]:
+        """Return all pages of a delivery."""
+        return [leaf for some in self.by_delivery.get(delivery, {}).values() for leaf in some]
+
+    def words(self, lang: str) -> Words:
+        """Return what is said in a language; in English if its catalogue is gone."""
+        if lang not in self._words:
+            known = lang if lang in languages() else "en"
+            self._words[lang] = Words(known, groups(known), titles(known))
+        return self._words[lang]
+
+    def best(self, delivery: str, report: str, lang: str) -> Leaf | None:
+        """Return the page of a report: in the language, else in another; else how it failed; else None."""
+        some = [leaf for leaf in self.by_delivery.get(delivery, {}).get(report, []) if not leaf.title]
+        return min(some, key=lambda leaf: (not leaf.path, leaf.lang != lang, leaf.lang), default=None)
+
+    def first(self, delivery: str, lang: str, report: str = OVERVIEW) -> Leaf | None:
+        """Return the page that leads to a delivery: of the report, else its Overview, else any."""
+        preferred = [self.best(delivery, name, lang) for name in (report, OVERVIEW)]
+        order = [name for group in self.words(lang).groups for name in group.reports]
+        others = sorted(
+            self.leaves_of(delivery),
+            key=lambda each: (
+                bool(each.title),
+                each.lang != lang,
+                order.index(each.report) if each.report in order else -1,
+                each.path,
+            ),
+        )
+        return next((leaf for leaf in [*preferred, *others] if leaf and leaf.path), None)
+
+    def groups(self, delivery: str, lang: str) -> list[Link]:
+        """Return the groups of a delivery's reports ("": of those on all), each with its links."""
+        made = []
+        for group in self.words(lang).groups:
+            links = [link for report in group.reports for link in self.links(delivery, report, lang)]
+            reached = [link for link in links if link["href"]]
+            first = reached[0]["href"] if reached else ""
+            warnings = max((link["warnings"] for link in links), default=0)
+            words = {"title": group.title, "reports": group.reports}
+            made += [words | {"links": links, "href": first, "warnings": warnings}] if links else []
+        return made
+
+    def links(self, delivery: str, report: str, lang: str) -> list[Link]:
+        """Return the links of a report: its page, or why there is none, and such pages that no manifest lists."""
+        title = self.words(lang).titles.get(report, report)
+        leaf = self.best(delivery, report, lang)
+        loose = [other for other in self.by_delivery.get(delivery, {}).get(report, []) if other.title]
+        loose = [other for other in loose if other.lang == lang] or loose
+        is_here = (self.scopes.get(report) == "platform") == (not delivery)
+        main = [self.link(leaf, title, lang)] if leaf or (is_here and not loose and self._is_of_run(report)) else []
+        only = len(loose) == 1 and not main
+        return main + [self.link(other, title if only else other.title, lang) for other in loose[:MOST_OTHERS]]
+
+    def _is_of_run(self, report: str) -> bool:
+        """Whether a run makes pages of a report; nobody misses a recipient's."""
+        return self.scopes.get(report) != "recipient"
+
+    def link(self, leaf: Leaf | None, title: str, lang: str) -> Link:
+        """Return a link to a page, in words why there is none, and whether its last attempt failed."""
+        if leaf is None:
+            return {
+                "title": title,
+                "href": "",
+                "lang": "",
+                "why": say("not made yet", lang),
+                "stale": "",
+                "warnings": 0,
+            }
+        error = clipped(leaf.error, LONGEST_ERROR) if leaf.error else ""
+        return {
+            "title": clipped(title, 120),
+            "href": leaf.path,
+            "lang": tag(leaf.lang) if leaf.lang != lang else "",
+            "why": say("failed: {error}", lang, error=error) if error and not leaf.path else "",
+            "stale": self.stale(leaf, lang) if error and leaf.path else "",
+            "warnings": leaf.warnings,
+        }
+
+    def stale(self, leaf: Leaf, lang: str) -> str:
+        """Say that the last attempt at a page failed and the page is an earlier one."""
+        made, at = (self._moment(text, lang) for text in (leaf.rendered_at, leaf.failed_at))
+        return say("failed on {failed}; this is the page of {made}", lang, failed=at, made=made)
+
+    def _moment(self, text: str, lang: str) -> str:
+        return instant(datetime.fromisoformat(text), self.timezone, lang=lang) if text else say("n/a", lang)
+
+
+class Bars:
+    """Makes the bar of each page of a folder, and writes those that changed."""
+
+    def __init__(self, dossiers: Dossiers, index: bool) -> None:
+        self._dossiers, self._folder = dossiers, dossiers.folder
+        self._places = {"index": INDEX if index else "", "glossary": self._if_there(GLOSSARY)}
+        self._shared: dict[tuple[str, str], tuple[Link, str]] = {}
+
+    def _if_there(self, name: str) -> str:
+        return name if (self._folder / name).exists() else ""
+
+    def write(self, leaf: Leaf) -> bool:
+        """Write the bar of a page if it is not the right one; return whether it was written."""
+        page, made_of = self._folder / leaf.path, self.digest(leaf)
+        try:
+            if leaf.entry.get("bar", {}).items() >= _mark(page, made_of).items():
+                return False
+            before = page.stat()
+            old = page.read_bytes()
+        except OSError:  # removed since
+            return False
+        new = _with_bar(old, self.html(leaf))
+        if new != old:
+            resources.write_whole(page, new)
+            os.utime(page, ns=(before.st_atime_ns, before.st_mtime_ns))
+        if leaf.entry:
+            has_none = {"none": True} if BEGIN not in new else {}
+            leaf.entry.update(bar=_mark(page, made_of) | has_none, sha256=hashlib.sha256(new).hexdigest())
+        return new != old
+
+    def digest(self, leaf: Leaf) -> str:
+        """Return a digest of everything that the bar of a page says."""
+        _, shared = self._of_dossier(leaf.delivery, leaf.lang)
+        return _digest([shared, self._own(leaf)])
+
+    def html(self, leaf: Leaf) -> str:
+        """Return the bar of a page."""
+        context = self._of_dossier(leaf.delivery, leaf.lang)[0] | self._own(leaf)
+        current = [group for group in context["groups"] if leaf.report in group["reports"]]
+        words = self._dossiers.words(leaf.lang)
+        return words.template.render(bar=context | {"current": current[0] if current else None}).strip()
+
+    def _of_dossier(self, delivery: str, lang: str) -> tuple[Link, str]:
+        """What the bars of all pages of a delivery in one language share, and its digest."""
+        if (delivery, lang) not in self._shared:
+            dossiers = self._dossiers
+            words = dossiers.words(lang)
+            overview = dossiers.best(delivery, OVERVIEW, lang) if delivery else None
+            is_missed = delivery and OVERVIEW in words.titles
+            title = words.titles.get(OVERVIEW, "")
+            shared = {
+                "overview": dossiers.link(overview, title, lang) if overview or is_missed else None,
+                "groups": dossiers.groups(delivery, lang),
+                "about": dossiers.labels.get(delivery, delivery) or say("All deliveries", lang),
+                **self._places,
+            }
+            self._shared[delivery, lang] = shared, _digest([shared, words.digest])
+        return self._shared[delivery, lang]
+
+    def _own(self, leaf: Leaf) -> Link:
+        """What only the bar of this page says."""
+        alike = self._dossiers.by_delivery[leaf.delivery][leaf.report]
+        others = [one for one in alike if one.path and one.lang != leaf.lang and bool(one.title) == bool(leaf.title)]
+        others.sort(key=lambda one: (one.lang, one.path))
+        earlier, later = self._dossiers.neighbours.get(leaf.delivery, ("", ""))
+        return {
+            "path": leaf.path,
+            "previous": self._neighbour(earlier, leaf),
+            "next": self._neighbour(later, leaf),
+            "languages": [_language(next(some)) for _, some in groupby(others, key=lambda one: one.lang)],
+            "files": [{"href": name, "kind": name.partition(".")[2]} for name in leaf.files],
+            "failure": self._failure(leaf),
+        }
+
+    def _neighbour(self, delivery: str, leaf: Leaf) -> Link | None:
+        page = self._dossiers.first(delivery, leaf.lang, leaf.report) if delivery else None
+        if page is None:
+            return None
+        label = self._dossiers.labels[delivery]
+        return {"href": page.path, "label": label, "short": clipped(label, LONGEST_NAME)}
+
+    def _failure(self, leaf: Leaf) -> str:
+        if not leaf.error:
+            return ""
+        stale = self._dossiers.stale(leaf, leaf.lang)
+        error = clipped(leaf.error, LONGEST_ERROR)
+        return say("This report {failed}. The error: {error}", leaf.lang, failed=stale, error=error)
+
+
+def _language(leaf: Leaf) -> dict[str, str]:
+    return {"tag": tag(leaf.lang), "href": leaf.path}
+
+
+def _digest(parts: Iterable[Any]) -> str:
+    text = json.dumps(list(parts), ensure_ascii=False, sort_keys=True, default=dict)
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:20]
+
+
+def _mark(page: Path, made_of: str) -> dict[str, Any]:
+    """What tells that a page holds the bar made from these facts: nobody wrote it since."""
+    facts = page.stat()
+    return {"made_of": made_of, "size": facts.st_size, "changed": facts.st_mtime_ns}
+
+
+def _with_bar(page: bytes, bar: str) -> bytes:
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return b"".join([before, begin, bar.encode("utf-8"), end, after]) if begin and end else page

@@ -1,0 +1,76 @@
+"""The figures of the index: of each delivery, of the last 30 days, and how opens came after each launch."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from trackkit.analysis.usual import usual
+from trackkit.engine.deliveries import is_counted, is_set_aside
+from trackkit.engine.measure import measure
+from trackkit.engine.plausible import now
+from trackkit.engine.snapshot import Snapshot
+
+RATES = ("delivery_rate", "open_rate", "recipient_click_rate", "click_to_open_rate")
+TILES = ("delivery_rate", "open_rate", "recipient_click_rate")
+HOURS, RECENT_DAYS = 48, 30
+Figures = dict[str, dict[str, dict[str, Any]]]
+
+
+def figures(tables: Snapshot, deliveries: Sequence[str]) -> Figures:
+    """Return the four rates of each delivery, by delivery and rate, beside what is usual (`analysis.usual`)."""
+    each: Figures = {delivery: {} for delivery in deliveries}
+    for row in usual(tables, RATES, deliveries).drop("recent").iter_rows(named=True) if deliveries else ():
+        each[row["delivery_id"]][row["metric"]] = row
+    return each
+
+
+def opens_by_hour(tables: Snapshot, launches: pl.DataFrame) -> dict[str, list[int]]:
+    """Return the opens in each of the first 48 hours after the launch, by delivery; those without opens are left out.
+
+    `launches` has (delivery_id, launched_at). Opens before the launch, or without an instant, are not counted.
+    """
+    launched = launches.lazy().select("delivery_id", "launched_at").drop_nulls()
+    opens = tables.scan("event").filter(is_counted() & (pl.col("event_type").cast(pl.String) == "opened"))
+    hour = ((pl.col("occurred_at") - pl.col("launched_at")).dt.total_seconds() // 3_600).alias("hour")
+    dated = opens.select("delivery_id", "occurred_at").join(launched, on="delivery_id")
+    first = dated.select("delivery_id", hour).filter(pl.col("hour").is_between(0, HOURS - 1))
+    counted = first.group_by("delivery_id", "hour").len().collect(engine="streaming")
+    hours: dict[str, list[int]] = {}
+    for delivery, place, count in counted.iter_rows():
+        hours.setdefault(delivery, [0] * HOURS)[place] = count
+    return hours
+
+
+def sent_to_readers(tables: Snapshot, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of deliveries that count in totals: no proofs and models."""
+    aside = tables.scan("delivery").filter(is_set_aside()).select("delivery_id").collect()
+    return rows.join(aside, on="delivery_id", how="anti")
+
+
+def newest(tables: Snapshot, rows: pl.DataFrame) -> datetime | None:
+    """Return the instant that "the last days" end at: the newest one in the data, or else the last launch."""
+    last = rows["launched_at"].max()
+    return now(tables) or (last if isinstance(last, datetime) else None)
+
+
+def recent(rows: pl.DataFrame, until: datetime | None) -> list[str]:
+    """Return the deliveries launched in the 30 days up to an instant."""
+    if until is None:
+        return []
+    since = until - timedelta(days=RECENT_DAYS)
+    return rows.filter(pl.col("launched_at").is_between(since, until, closed="right"))["delivery_id"].to_list()
+
+
+def together(tables: Snapshot, each: Figures, deliveries: Sequence[str]) -> dict[str, tuple[pl.DataFrame, int]]:
+    """Return, by rate, the one row of it over some deliveries, measured over all of them, and how many were left out.
+
+    Left out are those of which the rate cannot be known: opens of text messages, say, count in neither part.
+    """
+    measured = {}
+    for name in TILES:
+        seen = [delivery for delivery in deliveries if not each[delivery][name]["why"]]
+        if seen:
+            measured[name] = measure(tables, name, by=[], delivery=seen), len(deliveries) - len(seen)
+    return measured

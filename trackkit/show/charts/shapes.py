@@ -1,0 +1,219 @@
+"""Shapes of charts that several subjects draw: panels, bars with their figures, one bar of a whole, dots on a line.
+
+All of them are single views with one axis of each kind, so that they are drawn alike in JupyterLab and on a page of any
+width: names stand above bars and panels, where the narrowest screen has room for them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from trackkit.language import say
+from trackkit.show.charts import canvas, clock
+from trackkit.show.theme import theme
+from trackkit.show.wording import number, percent
+
+PANEL, FILLED = 84, 0.74  # pixels of height, and the part of it that the highest column fills
+ROW, BAR = 40, 12  # pixels from bar to bar, and of a bar
+ROOM = 1.3  # the axis extends beyond the longest bar, for the figure beside it
+LANE, DOT = 26, 90  # pixels from name to name, and the area of a dot
+BESIDE_DOTS = 26  # letters of a name beside dots
+NOTE_HEIGHT = 15  # pixels of a line above a plot
+NEAR = timedelta(hours=1)  # from the launch to the first event
+SHAPES = ["circle", "diamond", "square", "triangle-up"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A line across a plot at a value of its axis, with words above it."""
+
+    at: float
+    words: str
+    is_limit: bool = False
+
+
+def panels(
+    plot: canvas.Plot, heads: Mapping[str, str], common: bool, lang: str, launched: datetime | None = None
+) -> alt.LayerChart:
+    """Draw columns of several series, each in a panel of its own below its head; nothing is stacked.
+
+    The plot's axis `y` names the column of the figures and how they are written; its series are the panels, from the
+    top down, with the words of `heads`. All panels have the same scale if `common`, else each its own. A line marks
+    the instant `launched`.
+    """
+    assert isinstance(plot.y, canvas.Numbers) and plot.series
+    names = [name for name in plot.series.names if name in set(plot.rows["name"])]
+    rows = _in_panels(plot.rows, plot.y.field, names, common)
+    tall = replace(plot, rows=rows, y=canvas.Numbers("top", is_count=False), height=PANEL * max(1, len(names)) + 12)
+    series = replace(plot.series, legend=None)
+    base = canvas.canvas(replace(tall, series=series))
+    ends = {"x2": "ends_at"} if isinstance(plot.x, canvas.TimeAxis) else {}
+    y = alt.Y("bottom:Q", title=plot.y.title, axis=_panel_axis(rows, names, plot.y, lang), scale=_panel_scale(names))
+    drawn = base.mark_bar(orient="vertical", cornerRadiusEnd=0).encode(y=y, y2="top:Q", **ends)
+    words = pl.DataFrame(
+        {"at": [len(names) - place - 0.1 for place in range(len(names))], "head": [heads[name] for name in names]},
+        schema={"at": pl.Float64, "head": pl.String},
+    )
+    lines = _launch(launched, lang) if launched else []
+    above = alt.Chart(words).encode(x=alt.value(0), y="at:Q", text="head:N")
+    heads_drawn = [above.mark_text(align="left", fontWeight=600, aria=False, **around) for around in (halo(), {})]
+    chart: alt.LayerChart = canvas.layered(tall, drawn, beside=[*lines, *heads_drawn])
+    return chart
+
+
+def halo() -> dict[str, Any]:
+    """What a text looks like behind itself, so that no line crosses it."""
+    return {"stroke": theme().light.panel, "strokeWidth": 5}
+
+
+def near(periods: pl.DataFrame, launched: datetime | None) -> datetime | None:
+    """Return the instant of the launch if it is near `periods` (`starts_at`), so that an axis can show both."""
+    if launched is None or periods.is_empty():
+        return None
+    first, last = periods.select(at=clock.instants(periods))["at"].sort()[[0, -1]]
+    return launched if first - max((last - first) / 10, NEAR) <= launched <= last + timedelta(days=1) else None
+
+
+def _launch(at: datetime, lang: str) -> list[alt.Chart]:
+    """A line at the launch, with its name above the panels."""
+    row = pl.DataFrame({"at": [round(at.timestamp() * 1_000)], "said": [say("Launch", lang)]})
+    base = alt.Chart(row).encode(x="at:T")
+    rule = base.mark_rule(strokeDash=[2, 3], strokeWidth=1.5, aria=False)
+    words = base.mark_text(align="left", dx=-2, aria=False).encode(y=alt.value(-8), text="said:N")
+    return [rule, words]
+
+
+def _in_panels(rows: pl.DataFrame, value: str, names: Sequence[str], common: bool) -> pl.DataFrame:
+    """Add where each column begins and ends, in panels that are 1 high, the first one on top."""
+    places = {name: float(len(names) - place - 1) for place, name in enumerate(names)}
+    largest = pl.col(value).max() if common else pl.col(value).max().over("name")
+    bottom = pl.col("name").replace_strict(list(places), list(places.values()), default=None, return_dtype=pl.Float64)
+    return rows.with_columns(bottom=bottom, top=bottom + FILLED * pl.col(value).fill_null(0) / largest)
+
+
+def _panel_axis(rows: pl.DataFrame, names: Sequence[str], axis: canvas.Numbers, lang: str) -> alt.Axis:
+    """Two marks in each panel: 0, and the highest value drawn."""
+    written = number if axis.is_count else percent
+    highest = {name: rows.filter(pl.col("name") == name).sort("top")[[-1], [axis.field, "top"]] for name in names}
+    zero = written(0, 0, lang)
+    marks = [(float(len(names) - place - 1), zero) for place in range(len(names))]
+    marks += [(each["top"].item(), written(each[axis.field].item(), 0, lang)) for each in highest.values()]
+    places, words = [at for at, _ in marks], [text for _, text in marks]
+    expression = f"{words}[indexof({places}, datum.value)]".replace("'", '"')
+    return alt.Axis(values=places, labelExpr=expression, labelOverlap=False)
+
+
+def _panel_scale(names: Sequence[str]) -> alt.Scale:
+    return alt.Scale(domain=[0, max(1, len(names))], nice=False)
+
+
+def labelled_bars(
+    plot: canvas.Plot, figures: pl.DataFrame, marks: Sequence[Mark] = (), **options: Any
+) -> alt.LayerChart:
+    """Draw horizontal bars with the name above each one and its figure at its end.
+
+    `figures` has a row for each name of the axis `y`: `name`, `end` (of the bar, on the axis) and `said`.
+    """
+    assert isinstance(plot.x, canvas.Numbers) and isinstance(plot.y, canvas.Names)
+    longest = max([*figures["end"].drop_nulls(), *(mark.at for mark in marks)], default=0) or 1
+    sized = replace(
+        plot, x=replace(plot.x, most=ROOM * longest, title=None), y=replace(plot.y, size=ROW), title=plot.title
+    )
+    scale = alt.Scale(domain=list(plot.y.names))
+    names = alt.Y(f"{plot.y.field}:N", title=None, scale=scale, axis=None)
+    bars = canvas.bars(sized, BAR, yOffset=10, **options).encode(y=names)
+    bars.encoding.x.axis = None
+    words = figures.with_columns(name=pl.col("name").map_elements(_short, return_dtype=pl.String), key="name")
+    by_name = alt.Chart(words).encode(y=alt.Y("key:N", title=None, scale=scale, axis=None))
+    above = by_name.mark_text(align="left", dy=-8, aria=False).encode(x=alt.value(0), text="name:N")
+    beside = [
+        by_name.mark_text(align="left", dx=6, dy=10, aria=False, **around).encode(x="end:Q", text="said:N")
+        for around in ((halo(), {}) if marks else ({},))
+    ]
+    chart: alt.LayerChart = canvas.layered(sized, bars, beside=[*lines_at(marks), above, *beside] if len(words) else [])
+    return chart
+
+
+def parts_bar(parts: pl.DataFrame, description: str, lang: str) -> alt.Chart:
+    """Draw parts of a whole as one bar from 0 to 100 %, in order, each with a line of the legend that says its figures.
+
+    In: a row for each part: `place`, `indicator` (its name), `count`, `whole`, `share`. The third part is grey.
+    """
+    said = [
+        f"{name}: {number(count, lang=lang)} ({percent(share, 1, lang)})"
+        for name, count, share in parts.select("indicator", "count", "share").rows()
+    ]
+    rows = parts.with_columns(part=pl.Series(said, dtype=pl.String), whole_bar=pl.lit(""))
+    colours = theme().light.series
+    plot = canvas.Plot(
+        rows,
+        description,
+        x=canvas.Numbers("share", None, canvas.PERCENT, is_count=False),
+        y=canvas.Names("whole_bar", [""]),
+        tips=canvas.tips(lang, indicator="Indicator", share="Share", count="Numerator", whole="Denominator"),
+        series=canvas.Series("part", said, [colours[0], colours[1], colours[-1], *colours[2:-1]][: max(1, len(said))]),
+    )
+    return _whole_bar(plot)
+
+
+def _whole_bar(plot: canvas.Plot) -> alt.Chart:
+    assert plot.series
+    series = replace(plot.series, legend={"orient": "bottom", "columns": 1, "labelLimit": 320, "symbolOpacity": 1})
+    one = replace(plot, series=series, order="place", height=34)
+    bar = canvas.canvas(one).mark_bar(cornerRadiusEnd=0, size=28)
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    axis = alt.Axis(format=canvas.PERCENT, values=[0, 0.25, 0.5, 0.75, 1], grid=False)
+    assert isinstance(plot.x, canvas.Numbers)
+    x = alt.X(f"{plot.x.field}:Q", title=None, stack="zero", scale=scale, axis=axis)
+    drawn: alt.Chart = bar.encode(x=x, y=alt.Y("whole_bar:N", title=None, axis=None))
+    return drawn
+
+
+def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = ()) -> alt.LayerChart:
+    """Draw a dot for each row, and a line from the lowest to the highest dot of each name; `marks` cross them all.
+
+    The plot's axis `x` is of figures, `y` of names. Rows have a column `over`, words beside a dot, or null.
+    """
+    assert isinstance(plot.x, canvas.Numbers) and isinstance(plot.y, canvas.Names) and plot.series
+    legend = None if plot.series.legend is None else {**plot.series.legend, "offset": NOTE_HEIGHT * len(marks) + 8}
+    sized = replace(plot, height=LANE * max(2, len(plot.y.names)), series=replace(plot.series, legend=legend))
+    base = canvas.canvas(sized)
+    labels = alt.Axis(grid=False, domain=False, **canvas.short_labels(plot.y.names, BESIDE_DOTS))
+    y = alt.Y(f"{plot.y.field}:N", title=None, sort=list(plot.y.names), axis=labels)
+    x = plot.x.field
+    shapes = alt.Shape(f"{plot.series.field}:N", scale=alt.Scale(domain=list(plot.series.names), range=SHAPES))
+    dots = base.mark_point(filled=True, opacity=1, size=DOT).encode(y=y, shape=shapes)
+    dots.encoding.x.scale = alt.Scale(domainMin=0)
+    span = alt.Chart(base.data).mark_rule(strokeWidth=3, color=theme().light.soft, aria=False)
+    span = span.transform_aggregate(low=f"min({x})", high=f"max({x})", groupby=[plot.y.field])
+    span = span.encode(x="low:Q", x2="high:Q", y=y)
+    words = alt.Chart(base.data).transform_filter(alt.datum.over != None)  # noqa: E711
+    words = words.mark_text(align="left", dx=9, fontWeight=600, color=theme().light.warn, aria=False)
+    words = words.encode(x=f"{x}:Q", y=y, text="over:N")
+    chart: alt.LayerChart = canvas.layered(sized, span, dots, words, beside=lines_at(marks))
+    return chart
+
+
+def lines_at(marks: Sequence[Mark]) -> list[alt.Chart]:
+    """Lines across a plot of numbers, each with its words above the plot, on the side where there is room."""
+    if not marks:
+        return []
+    most = max(mark.at for mark in marks)
+    colours = theme().light
+    drawn = []
+    for place, mark in enumerate(marks):
+        is_left = mark.at > most / 2
+        colour = colours.warn if mark.is_limit else colours.muted
+        row = alt.Chart(pl.DataFrame({"at": [mark.at], "said": [mark.words]}))
+        rule = row.mark_rule(strokeDash=[4, 3], strokeWidth=1.5, color=colour, aria=False).encode(x="at:Q")
+        words = row.mark_text(align="right" if is_left else "left", dx=-3 if is_left else 3, color=colour, aria=False)
+        drawn += [rule, words.encode(x="at:Q", y=alt.value(-8 - NOTE_HEIGHT * place), text="said:N")]
+    return drawn
+
+
+def _short(name: str) -> str:
+    return canvas.cut(name, canvas.IN_LEGENDS)

@@ -1,0 +1,559 @@
+"""What a card says first: one sentence made of the figures that its chart or table shows.
+
+Each function takes a tidy frame of `analysis` or `measure` and returns a `Finding`, or None if there is nothing worth
+saying: too few cases, or no difference beyond chance. A notebook displays it in the section of its card.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import polars as pl
+
+from trackkit.language import say, several, translatable
+from trackkit.metrics import METRICS, beyond_chance
+from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
+from trackkit.show.charts.audience import Slot, slot_names
+from trackkit.show.charts.platform import CalendarPeriod, period_name
+from trackkit.show.wording import clipped, elapsed, number, percent
+
+__all__ = [
+    "LEAST",
+    "Finding",
+    "above",
+    "acts_counted",
+    "busiest",
+    "busiest_hour",
+    "converted",
+    "fastest_half",
+    "furthest",
+    "grown",
+    "highest",
+    "largest",
+    "largest_loss",
+    "limits_kept",
+    "listed",
+    "lowest",
+    "most_shared_in",
+    "most_shared_on",
+    "most_used",
+    "most_used_version",
+    "most_visited",
+    "opened_of",
+    "outlier",
+    "pages_and_sales",
+    "stands_out",
+    "strongest_in_message",
+    "strongest_link",
+    "together",
+]
+
+MIME = "application/vnd.trackkit.finding+json"
+LEAST = 30  # fewer cases than this prove nothing
+CASES = 3  # a group above what is advised has at least as many: one or two are chance
+LONGEST = 60  # letters of a name in a sentence
+ADDED_ROWS = ("others", "total", "seven")  # rows that are no groups, in frames with a column `row`
+NO_GROUPS = ("others", "total", "seven", "detail", "unlisted")
+Side = Literal["highest", "lowest"]
+
+# What a group does most and least of all, by metric.
+_MOST: Mapping[str, str] = translatable(
+    {
+        "open_rate": "{name} opens most: {rate} ({part} of {whole})",
+        "recipient_click_rate": "{name} clicks most: {rate} ({part} of {whole})",
+        "click_rate": "{name} clicks most: {rate} ({part} of {whole})",
+        "click_to_open_rate": "{name} clicks most of those who opened: {rate} ({part} of {whole})",
+        "failure_rate": "{name} fails most: {rate} ({part} of {whole})",
+        "hard_bounce_rate": "{name} has most hard bounces: {rate} ({part} of {whole})",
+        "soft_bounce_rate": "{name} has most soft bounces: {rate} ({part} of {whole})",
+        "unsubscribe_rate": "{name} has most opt-out clicks: {rate} ({part} of {whole})",
+        "recipient_unsubscribe_rate": "{name} opts out most: {rate} ({part} of {whole})",
+        "": "{label}: highest at {name}, {rate} ({part} of {whole})",
+    }
+)
+_LEAST: Mapping[str, str] = translatable(
+    {
+        "open_rate": "{name} opens least: {rate} ({part} of {whole})",
+        "recipient_click_rate": "{name} clicks least: {rate} ({part} of {whole})",
+        "click_rate": "{name} clicks least: {rate} ({part} of {whole})",
+        "click_to_open_rate": "{name} clicks least of those who opened: {rate} ({part} of {whole})",
+        "delivery_rate": "{name} receives least: {rate} ({part} of {whole})",
+        "acceptance_rate": "{name} receives least: {rate} ({part} of {whole})",
+        "": "{label}: lowest at {name}, {rate} ({part} of {whole})",
+    }
+)
+_REACHED: Mapping[str, str] = translatable(
+    {
+        "unique_opens": "Of {messages} messages, {count} were opened",
+        "unique_clicks": "Of {messages} messages, {count} were clicked",
+        "buyers": "Of {messages} messages, {count} led to a purchase",
+    }
+)
+_HALF: Mapping[str, str] = translatable(
+    {
+        "opens": "Half of the opens came within {time}",
+        "clicks": "Half of the clicks came within {time}",
+        "transactions": "Half of the transactions came within {time}",
+    }
+)
+# The largest part of a whole, by what is counted.
+_LARGEST: Mapping[str, str] = translatable(
+    {
+        "recipients": "{name}: {part} of {whole} left out ({rate})",
+        "errors": "{name}: {part} of {whole} errors ({rate})",
+        "messages": "“{name}”: {part} of {whole} errors ({rate})",
+        "opens": "{name}: {part} of {whole} opens ({rate})",
+    }
+)
+_DAYS: Mapping[str, str] = translatable(
+    {
+        "opens": "{slot} has most opens: {rate} ({part} of {whole})",
+        "clicks": "{slot} has most clicks: {rate} ({part} of {whole})",
+        "transactions": "{slot} has most transactions: {rate} ({part} of {whole})",
+    }
+)
+_HOURS: Mapping[str, str] = translatable(
+    {
+        "opens": "Most opens come from {slot} on: {rate} ({part} of {whole})",
+        "clicks": "Most clicks come from {slot} on: {rate} ({part} of {whole})",
+        "transactions": "Most transactions come from {slot} on: {rate} ({part} of {whole})",
+    }
+)
+
+_BUSIEST: Mapping[str, str] = translatable(
+    {
+        "opens": "Most opens come on {name}: {share} ({part} of {whole})",
+        "clicks": "Most clicks come on {name}: {share} ({part} of {whole})",
+    }
+)
+_GREW = translatable("{name} grew by {change} to {subscribers} subscribers: {joined} joined, {left} left")
+_SHRANK = translatable("{name} lost {change} and has {subscribers} subscribers: {joined} joined, {left} left")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The heading of a card, in the reader's language; text of logs in it is clipped and `plain`."""
+
+    text: str
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {MIME: {"text": self.text}, "text/plain": self.text}
+
+
+def lowest(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Finding | None:
+    """Say which group has the lowest rate; None if none is lower than the others beyond chance.
+
+    In: a frame of `measure` by `column`, with the rate and its two parts. Groups of fewer than 30, the unnamed one and
+    "Others" are left out. A group differs if its rate is three standard errors or more from the median of the groups'
+    rates. Raises RequestError for a column that the frame does not have.
+
+    >>> names, opens = ["x.example", "y.example", "z.example"], [40, 41, 5]
+    >>> rows = pl.DataFrame({"domain": names, "unique_opens": opens, "delivered": [100] * 3})
+    >>> rows = rows.with_columns(open_rate=pl.col("unique_opens") / pl.col("delivered"))
+    >>> lowest(rows, "domain", "open_rate").text
+    'z.example opens least: 5.0% (5 of 100)'
+    """
+    return _extreme(rows, column, metric, "lowest", lang)
+
+
+def highest(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Finding | None:
+    """Say which group has the highest rate, as `lowest` does."""
+    return _extreme(rows, column, metric, "highest", lang)
+
+
+def stands_out(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Finding | None:
+    """Say which group is lowest, or else highest, as `lowest` does; or else that none stands out.
+
+    None if fewer than three groups have 30 cases, or all rates are 0.
+    """
+    found = lowest(rows, column, metric, lang) or highest(rows, column, metric, lang)
+    groups = _groups(rows, column, metric)
+    if found or groups.height < 3 or not groups["rate"][0]:
+        return found
+    label = label_of(metric, lang)
+    shown = [percent(groups["rate"][at], lang=lang, of=groups["whole"][at]) for at in (-1, 0)]
+    words = {"label": label, "lowest": shown[0], "highest": shown[1]}
+    return Finding(say("{label}: {lowest} to {highest}, no more than chance explains", lang, **words))
+
+
+def furthest(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many messages came to the last step that any came to; None if none was opened.
+
+    In: the frame of `overview.funnel`.
+    """
+    require(["step", "count"], steps.columns)
+    reached = steps.filter(pl.col("count") > 0, pl.col("step").is_in(list(_REACHED)))
+    first = steps["count"][0] if steps.height else None
+    if reached.is_empty() or not first:
+        return None
+    step, count = reached.select("step", "count").row(-1)
+    words = {"messages": number(first, lang=lang), "count": number(count, lang=lang)}
+    return Finding(say(_REACHED[step], lang, **words))
+
+
+def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: str = "en") -> Finding | None:
+    """Say which groups have a rate above what is advised, the highest first; or that none has.
+
+    In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there. Fewer than 3 cases are
+    not above.
+    """
+    groups = _groups(rows, column, metric)
+    if groups.is_empty():
+        return None
+    label, limit = label_of(metric, lang), percent(ceiling, 0 if 100 * ceiling % 1 == 0 else 1, lang)
+    over = groups.filter(pl.col("rate") > ceiling, pl.col("part") >= CASES)
+    if over.is_empty():
+        return Finding(say("{label}: nowhere above the advised {limit}", lang, label=label, limit=limit))
+    words = {"label": label, "limit": limit, **_words(over.row(0, named=True), lang)}
+    if over.height == 1:
+        return Finding(say("{label}: {rate} at {name}, advised at most {limit}", lang, **words))
+    words["others"] = number(over.height - 1, lang=lang)
+    return Finding(say("{label}: {rate} at {name} and {others} more above the advised {limit}", lang, **words))
+
+
+def fastest_half(
+    reached: pl.DataFrame, series: Literal["opens", "clicks", "transactions"], lang: str = "en"
+) -> Finding | None:
+    """Say within which time half of a series came; None below 30 events.
+
+    In: the frame of `curves.time_to_reach`, with the share 0.5.
+    """
+    require(["series", "share", "after", "total"], reached.columns)
+    half = reached.filter(pl.col("series").cast(pl.String) == series, pl.col("share") == 0.5)
+    if half.is_empty() or half["after"][0] is None or half["total"][0] < LEAST:
+        return None
+    return Finding(say(_HALF[series], lang, time=elapsed(half["after"][0], lang)))
+
+
+def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which link took most of the clicks; None below 30 clicks, or if the first place is shared by more than two.
+
+    In: the frame of `links.link_clicks`.
+
+    >>> clicks = {"row": ["link", "link", "total"], "link": ["Shop", "Help", "Total"], "clicks": [30, 10, 40]}
+    >>> strongest_link(pl.DataFrame(clicks).with_columns(total=40)).text
+    '“Shop” took 75.0% of the clicks (30 of 40)'
+    """
+    require(["row", "link", "clicks", "total"], links.columns)
+    ranked = links.filter(pl.col("row").cast(pl.String) == "link")
+    first = ranked.filter(pl.col("clicks") == pl.col("clicks").max())
+    if first.is_empty() or first["total"][0] < LEAST or first.height > 2:
+        return None
+    names = [clipped(name, LONGEST) for name in first["link"]]
+    clicks, total = first["clicks"][0], first["total"][0]
+    words = {
+        "share": percent(clicks / total, lang=lang, of=total),
+        "clicks": number(clicks, lang=lang),
+        "total": number(total, lang=lang),
+    }
+    if len(names) == 2:
+        both = {"first": names[0], "second": names[1]}
+        return Finding(say("“{first}” and “{second}” took {share} of the clicks each", lang, **both, **words))
+    return Finding(say("“{name}” took {share} of the clicks ({clicks} of {total})", lang, name=names[0], **words))
+
+
+def strongest_in_message(links: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which link took most of the clicks in the message; None below 30 clicks, or if two took as many.
+
+    In: the frame of `clickmap.message_links`.
+    """
+    first = _first(links, "clicks", "message_clicks", "text")
+    if first is None:
+        return None
+    return Finding(say("“{name}” took {share} of the clicks in the message ({part} of {whole})", lang, **first(lang)))
+
+
+def most_visited(pages: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which page was displayed most; None below 30 pages, or if two were as often.
+
+    In: the frame of `links.link_clicks` of the site's pages.
+    """
+    first = _first(pages.filter(pl.col("row").cast(pl.String) == "link"), "clicks", "total", "link")
+    return first and Finding(say("“{name}” is {share} of the pages displayed ({part} of {whole})", lang, **first(lang)))
+
+
+def most_used(usage: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which browser or system most visitors use; None below 30 visitors, or if two are used as much.
+
+    In: the frame of `audience.usage`.
+    """
+    first = _first(usage.filter(pl.col("row").cast(pl.String) == "group"), "visitors", "total", "name")
+    return first and Finding(say("{name} is used most: {share} of visitors ({part} of {whole})", lang, **first(lang)))
+
+
+def most_used_version(versions: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which version most visitors use, as `most_used` does. In: the frame of `audience.versions`."""
+    known = versions.filter(pl.col("row").cast(pl.String) == "group", pl.col("version").is_not_null())
+    named = known.with_columns(label=pl.format("{} {}", "name", "version"))
+    first = _first(named, "visitors", "total", "label")
+    return first and Finding(say("{name} is used most: {share} of visitors ({part} of {whole})", lang, **first(lang)))
+
+
+def most_shared_on(sharing: pl.DataFrame, networks: Mapping[str, str], lang: str = "en") -> Finding | None:
+    """Say on which network most was shared; None below 30 sharing activities, or if two had as many.
+
+    In: the frame of `sharing.social_sharing`; `networks` maps each network to words.
+    """
+    named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(pl.col("network").replace(networks))
+    first = _first(named, "shares", "total_shares", "network")
+    return first and Finding(
+        say("{name} was shared on most: {share} of the sharing activities ({part} of {whole})", lang, **first(lang))
+    )
+
+
+def most_shared_in(activity: pl.DataFrame, every: CalendarPeriod = "month", lang: str = "en") -> Finding | None:
+    """Say in which period most was shared; None below 30 sharing activities or in a single period.
+
+    In: the frame of `sharing.sharing_activity`.
+    """
+    periods = activity.drop_nulls("starts_on")
+    names = pl.Series([period_name(day, every, lang) for day in periods["starts_on"]], dtype=pl.String)
+    first = _first(periods.with_columns(name=names, total=pl.col("shares").sum()), "shares", "total", "name")
+    if first is None or periods.height < 2:
+        return None
+    return Finding(
+        say("Most was shared in {name}: {share} of the sharing activities ({part} of {whole})", lang, **first(lang))
+    )
+
+
+def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang: str = "en") -> Finding | None:
+    """Say in which hour of the week most happened; None below 30 events, or if two hours had as many.
+
+    In: the frame of `activities.weekly_activity`.
+    """
+    rows = weekly.filter(pl.col("series").cast(pl.String) == series)
+    days, hours = slot_names("day", lang), slot_names("hour", lang)
+    names = pl.Series(
+        [f"{days[day]} {hours[hour]}" for day, hour in rows.select("weekday", "hour").rows()], dtype=pl.String
+    )
+    first = _first(rows.with_columns(name=names), "count", "total", "name")
+    return first and Finding(say(_BUSIEST[series], lang, **first(lang)))
+
+
+def together(rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many people opened and clicked over several deliveries; None if either rate is unknown.
+
+    In: the two frames of `several.side_by_side`, with `open_rate` and `recipient_click_rate`.
+    """
+    require(["open_rate", "recipient_click_rate"], total.columns)
+    opened, clicked = total.select("open_rate", "recipient_click_rate").row(0)
+    if opened is None or clicked is None:
+        return None
+    rates = {"opened": percent(opened, 1, lang), "clicked": percent(clicked, 1, lang)}
+    return Finding(
+        several(
+            "{count} delivery: {opened} opened, {clicked} clicked",
+            "{count} deliveries: {opened} opened, {clicked} clicked",
+            rows.height,
+            lang,
+            **rates,
+        )
+    )
+
+
+def grown(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | None:
+    """Say how the largest service grew or shrank over a period; None if nobody joined or left.
+
+    In: the frame of `subscriptions.subscription_progress`.
+    """
+    rows = progress.filter(pl.col("period").cast(pl.String) == period).drop_nulls("change")
+    if rows.is_empty() or not rows["joined"][0] + rows["left"][0]:
+        return None
+    row = rows.row(0, named=True)
+    counts = {name: number(row[name], lang=lang) for name in ("joined", "left", "subscribers")}
+    name = clipped(row["service"], LONGEST)
+    sentence = _GREW if row["change"] >= 0 else _SHRANK
+    return Finding(say(sentence, lang, name=name, change=number(abs(row["change"]), lang=lang), **counts))
+
+
+def pages_and_sales(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many pages were displayed and what was sold; None if a figure is unknown or nothing was displayed.
+
+    In: a frame of `measure` with one row, and `web_visits`, `sales` and `sales_amount`.
+    """
+    row = measured.row(0, named=True)
+    if not row.get("web_visits") or row.get("sales") is None or row.get("sales_amount") is None:
+        return None
+    pages, amount = number(row["web_visits"], lang=lang), number(row["sales_amount"], 2, lang)
+    words = {"pages": pages, "amount": amount}
+    return Finding(
+        several(
+            "{pages} pages displayed, {count} sale worth {amount}",
+            "{pages} pages displayed, {count} sales worth {amount}",
+            row["sales"],
+            lang,
+            **words,
+        )
+    )
+
+
+def converted(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of those who began the most visited path finished it; None below 30 who began.
+
+    In: the frame of `webapp.conversion`.
+    """
+    rows = conversion.filter(pl.col("started") >= LEAST).drop_nulls("conversion_rate")
+    if rows.is_empty():
+        return None
+    row = rows.row(0, named=True)
+    words = _parts(_path_name(row), row["converted"], row["started"], lang)
+    return Finding(say("{name}: {share} of those who began it finished ({part} of {whole})", lang, **words))
+
+
+def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say at which step of a path most are lost; None if no step was reached by 30 or lost anybody.
+
+    In: the frame of `webapp.funnel`.
+    """
+    rows = steps.filter(pl.col("before") >= LEAST, pl.col("lost") > 0)
+    if rows.is_empty():
+        return None
+    row = rows.sort("loss_rate", "lost", descending=True).row(0, named=True)
+    words = _parts(clipped(row["page"] or "", LONGEST), row["lost"], row["before"], lang)
+    return Finding(
+        say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, path=_path_name(row), **words)
+    )
+
+
+def opened_of(sent: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the messages of one recipient were opened and clicked; None for those of several.
+
+    In: the frame of `messages.messages`.
+    """
+    if sent["recipient_id"].n_unique() != 1 or sent.height < 2:
+        return None
+    opened, clicked = (number(sent.filter(pl.col(name) > 0).height, lang=lang) for name in ("opens", "clicks"))
+    words = {"opened": opened, "clicked": clicked, "sent": number(sent.height, lang=lang)}
+    return Finding(say("Of {sent} messages, {opened} were opened and {clicked} clicked", lang, **words))
+
+
+def acts_counted(acts: pl.DataFrame, labels: Mapping[str, str], lang: str = "en") -> Finding | None:
+    """Say how often each kind of act happened; None without any. In: the frame of `story.timeline`."""
+    counts = dict(acts.select(pl.col("act").cast(pl.String).value_counts()).unnest("act").iter_rows())
+    words = [f"{say(word, lang)} {number(counts[act], lang=lang)}" for act, word in labels.items() if act in counts]
+    return Finding(" · ".join(words)) if words else None
+
+
+def _first(rows: pl.DataFrame, count: str, total: str, name: str) -> Callable[[str], dict[str, str]] | None:
+    """The words about the row with most of at least 30 cases: unnamed rows and ties say nothing."""
+    ordered = rows.sort(count, descending=True, nulls_last=True)
+    if ordered.is_empty() or ordered[name][0] is None or (ordered[total][0] or 0) < LEAST:
+        return None
+    if ordered.height > 1 and ordered[count][0] == ordered[count][1]:
+        return None
+    row = ordered.row(0, named=True)
+    return lambda lang: _parts(clipped(row[name], LONGEST), row[count], row[total], lang)
+
+
+def _parts(name: str, part: int, whole: int, lang: str) -> dict[str, str]:
+    share = percent(part / whole, 1, lang)
+    return {"name": name, "share": share, "part": number(part, lang=lang), "whole": number(whole, lang=lang)}
+
+
+def _path_name(row: Mapping[str, Any]) -> str:
+    return clipped(" · ".join(word for word in (row["web_application"], row["goal"]) if word), LONGEST)
+
+
+def outlier(
+    rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str], RATES], lang: str = "en"
+) -> Finding | None:
+    """Say which group has a rate that is lower, or else higher, than the others beyond chance: the first such rate.
+
+    In: a frame as for `lowest`, with all the metrics; counts among them are passed over.
+    """
+    rates = [metric for metric in metrics if METRICS[metric].parents]
+    each = (side(rows, column, metric, lang) for metric in rates for side in (lowest, highest))
+    return next((finding for finding in each if finding), None)
+
+
+def limits_kept(
+    rows: pl.DataFrame, column: str, ceilings: Annotated[Mapping[str, float] | None, RATES], lang: str = "en"
+) -> Finding | None:
+    """Say which groups have a rate above what is advised, for the first rate of which there are any; or that none has.
+
+    In: a frame as for `above`, with the rates of `ceilings`.
+    """
+    limits = dict(ceilings or {})
+    is_over = [metric for metric, at in limits.items() if (_groups(rows, column, metric)["rate"] > at).any()]
+    if is_over:
+        return above(rows, column, is_over[0], limits[is_over[0]], lang)
+    checked = [metric for metric in limits if _groups(rows, column, metric).height]
+    return Finding(say("No domain is above what is advised", lang)) if checked and column == "domain" else None
+
+
+def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = "en") -> Finding | None:
+    """Say which group is the largest part of a whole; None below 30 cases, or if the first place is shared.
+
+    In: a frame with a name in `column` and the counts `part` and `whole`, as of `sending.exclusions`,
+    `bounces.bounces`, `bounces.failures` or `audience.opens_by`. Further rows, such as the total, and the unnamed are
+    left out.
+
+    >>> rows = pl.DataFrame({"rule": ["Denylisted", "Double"], "recipients": [30, 10], "rejected": 40})
+    >>> largest(rows, "rule", "recipients", "rejected").text
+    'Denylisted: 30 of 40 left out (75.0%)'
+    """
+    require([column, part, whole], rows.columns)
+    is_group = ~pl.col("row").cast(pl.String).is_in(NO_GROUPS) if "row" in rows.columns else pl.lit(True)
+    groups = rows.filter(is_group, pl.col(whole) >= LEAST).sort(part, descending=True, nulls_last=True)
+    groups = groups.filter(pl.col(column).cast(pl.String) != OTHERS, pl.col(part) > 0)
+    if groups.is_empty() or (groups.height > 1 and groups[part][0] == groups[part][1]):
+        return None
+    name, counted, of = groups.select(pl.col(column).cast(pl.String), part, whole).row(0)
+    shown = {"part": number(counted, lang=lang), "whole": number(of, lang=lang)}
+    shown |= {"rate": percent(counted / of, lang=lang, of=of)}
+    return Finding(say(_LARGEST[part], lang, name=clipped(spoken(name, lang), LONGEST), **shown))
+
+
+def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
+    """Say on which weekday, or from which time of the day on, most of a series happens; None below 30 events.
+
+    In: the frame of `activities.folded_activity`. If it has another series only, that one is meant.
+    """
+    names = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
+    chosen = series if series in names or not names else names[0]
+    slots = folded.filter(pl.col("series").cast(pl.String) == chosen).sort("count", descending=True)
+    if slots.is_empty() or slots["total"][0] < LEAST or slots["count"][0] == slots["count"][1]:
+        return None
+    slot, count, total = slots.select("slot", "count", "total").row(0)
+    words = {"slot": slot_names(every, lang)[slot], "part": number(count, lang=lang), "whole": number(total, lang=lang)}
+    sentence = (_DAYS if every == "day" else _HOURS)[chosen]
+    return Finding(say(sentence, lang, rate=percent(count / total, lang=lang, of=total), **words))
+
+
+def listed(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
+    """Say how many of all hits a list shows, the newest ones; None if it shows all of them."""
+    if rows.height >= count:
+        return None
+    shown, in_all = number(rows.height, lang=lang), number(count, lang=lang)
+    return Finding(say("The newest {shown} of {count} hits", lang, shown=shown, count=in_all))
+
+
+def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str) -> Finding | None:
+    groups = _groups(rows, column, metric)
+    groups = groups.reverse() if side == "lowest" else groups
+    if groups.height < 3 or groups["rate"][0] == groups["rate"][1]:
+        return None
+    first, middle = groups.row(0, named=True), groups["rate"].median()
+    if not isinstance(middle, float) or not beyond_chance(first["rate"], middle, first["whole"]):
+        return None
+    sentences = _MOST if side == "highest" else _LEAST
+    words = {"label": label_of(metric, lang)} if metric not in sentences else {}
+    return Finding(say(sentences.get(metric, sentences[""]), lang, **words, **_words(first, lang)))
+
+
+def _groups(rows: pl.DataFrame, column: str, metric: str) -> pl.DataFrame:
+    """The groups that are large enough, by falling rate: `name`, `rate`, `part`, `whole`."""
+    part, whole = METRICS[metric].parents
+    require([column, metric, part, whole], rows.columns)
+    name = pl.col(column).cast(pl.String)
+    is_added = pl.col("row").cast(pl.String).is_in(ADDED_ROWS) if "row" in rows.columns else pl.lit(False)
+    return (
+        rows.filter(~is_added, name != OTHERS, pl.col(whole) >= LEAST, pl.col(metric).is_not_null())
+        .select(name=name, rate=metric, part=part, whole=whole)
+        .sort("rate", "name", descending=[True, False])
+    )
+
+
+def _words(row: Mapping[str, Any], lang: str) -> dict[str, str]:
+    shown = {"rate": percent(row["rate"], lang=lang, of=row["whole"]), "name": clipped(row["name"], LONGEST)}
+    return shown | {part: number(row[part], lang=lang) for part in ("part", "whole")}
