@@ -252,7 +252,7 @@ def _channel(plot: Plot, axis: Axis, channel: type[alt.X] | type[alt.Y]) -> Any:
         case TimeAxis():
             return _time_axis(axis, plot.rows)
         case Names(name, names) if channel is alt.Y:
-            labels = alt.Axis(grid=False, labelLimit=300, **short_labels(names, BESIDE_BARS))
+            labels = alt.Axis(grid=False, **short_labels(names, BESIDE_BARS))
             return channel(f"{name}:N", title=None, sort=list(names), axis=labels)
         case Names(name, names):
             scale = alt.Scale(domain=list(names), paddingInner=0.2)
