@@ -200,10 +200,7 @@ def with_ends(
     mark: dict[str, Any] = {"align": "left", "baseline": "middle", "aria": False}
     spots = base.mark_text(dx=5, fontSize=13, text="●", **mark).encode(color=colour)
     words = base.mark_text(dx=17, **mark).encode(text="label:N")
-    longest = max((len(label) for label in ends["label"]), default=0)
-    chart = layered(plot, lines(plot, **options), beside=[spots, words] if ends.height else [])
-    drawn: alt.LayerChart = chart.properties(padding={"left": 2, "top": 2, "bottom": 2, "right": 24 + 7 * longest})
-    return drawn
+    return layered(plot, lines(plot, **options), beside=[spots, words] if ends.height else [])
 
 
 def tips(lang: str, /, **titles: str) -> dict[str, str]:
