@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         links,
         logs,
         messages,
+        overview,
         recipes,
         sending,
         several,
@@ -37,13 +38,26 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page, render
-    from trackkit.show import charts, findings, tables
+    from trackkit.show import charts, findings, tables, tiles
     from trackkit.store import load, open_store
 
 __version__ = "0.1.0"
-__all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render", "tables"]
+__all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
+__all__ += ["tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
-__all__ += ["messages", "recipes", "sending", "several", "sharing", "story", "subscriptions", "usual", "web", "webapp"]
+__all__ += [
+    "messages",
+    "overview",
+    "recipes",
+    "sending",
+    "several",
+    "sharing",
+    "story",
+    "subscriptions",
+    "usual",
+    "web",
+    "webapp",
+]
 
 # Where a name comes from; every other one is a module of `analysis`.
 _ATTRIBUTES = {
@@ -57,7 +71,7 @@ _ATTRIBUTES = {
 _MODULES = {
     "limits": "analysis.caveats",
     "quality": "quality",
-    **{name: f"show.{name}" for name in ("charts", "findings", "tables")},
+    **{name: f"show.{name}" for name in ("charts", "findings", "tables", "tiles")},
 }
 
 if not TYPE_CHECKING:  # for a type checker, any name would then be one of the package

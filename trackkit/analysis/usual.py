@@ -25,7 +25,7 @@ from trackkit.language import translatable
 from trackkit.metrics import METRICS, beyond_chance
 from trackkit.schema import INSTANT
 
-__all__ = ["FEWEST", "RECENT", "usual"]
+__all__ = ["FEWEST", "RECENT", "totals", "usual"]
 
 FEWEST = 5  # comparable deliveries: fewer have no spread worth the name
 RECENT = 12  # figures of a sparkline, the delivery's own included
@@ -72,6 +72,16 @@ def usual(tables: Measurable, metrics: Sequence[str], delivery: str | Sequence[s
         "place", pl.col("metric").cast(pl.Enum(list(dict.fromkeys(metrics))))
     )
     return rows.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
+
+
+def totals(tables: Measurable, metrics: Sequence[str], delivery: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return metrics over several deliveries, or over all that are not set aside, in the columns of `usual`.
+
+    One row per metric, measured together; nothing compares with them. Raises RequestError as `measure`.
+    """
+    figures = measure(tables, metrics, by=[], delivery=delivery).with_columns(delivery_id=pl.lit(None, pl.String))
+    rows = pl.concat([_figure(figures, name) for name in metrics])
+    return pl.concat([pl.DataFrame(schema=COLUMNS), rows], how="diagonal_relaxed")
 
 
 def _ids(tables: Measurable, delivery: str | Sequence[str]) -> list[str]:

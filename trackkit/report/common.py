@@ -12,20 +12,27 @@ import polars as pl
 
 from trackkit.analysis import caveats
 from trackkit.analysis.caveats import Caveat
+from trackkit.analysis.usual import usual
 from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality
 from trackkit.quality.thresholds import thresholds
 
 MOST = 8  # deliveries that a renderer keeps: reports come delivery by delivery
+# The metrics of the shipped templates' tiles, measured once for all reports of a delivery.
+HEADLINES = (
+    *("delivery_rate", "open_rate", "recipient_click_rate", "click_to_open_rate", "recipient_unsubscribe_rate"),
+    *("sales_amount", "sales", "failure_rate", "hard_bounce_rate", "soft_bounce_rate", "click_rate", "web_visits"),
+)
 _handed: dict[Any, "Common"] = {}
 _packed: dict[Any, bytes] = {}
 
 
 class Common(NamedTuple):
-    """The caveats of the figures, and how well the logs were forwarded (None for a recipient)."""
+    """The caveats of the figures, how well the logs were forwarded (None for a recipient), and the `HEADLINES`."""
 
     limits: list[Caveat]
     quality: pl.DataFrame | None
+    usual: pl.DataFrame | None = None
 
 
 def common(tables: Snapshot, store: Any, delivery: str, recipient: str) -> Common:
@@ -52,6 +59,7 @@ def packed(arguments: Mapping[str, Any]) -> bytes:
         key = _key(tables, arguments["store"], delivery)
         if key not in _packed:
             shared = common(tables, arguments["store"], delivery, "")
+            shared = shared._replace(usual=usual(tables, HEADLINES, delivery))
             for oldest in list(_packed)[: len(_packed) + 1 - MOST]:
                 del _packed[oldest]
             _packed[key] = pickle.dumps((key, shared))

@@ -19,6 +19,7 @@ from trackkit.analysis import caveats
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
+from trackkit.analysis.usual import totals, usual
 from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
 from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.snapshot import Snapshot
@@ -78,6 +79,8 @@ class Page:
     recipient: str | None
     timezone: str  # the requested one, else the platform's
     deliveries: tuple[str, ...] = ()  # the chosen ones, in a report on several
+    lang: str = "en"
+    usual: pl.DataFrame | None = None  # of this delivery, if it was handed to this process
 
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
@@ -96,6 +99,15 @@ class Page:
     def observed(self, figures: pl.DataFrame) -> pl.DataFrame:
         """Return figures of the delivery; those that cannot be observed are null, with the reason beside them."""
         return observed(figures, self.unseen)
+
+    def headline(self, metrics: Sequence[str]) -> pl.DataFrame:
+        """Return metrics of the delivery beside the usual ones, or their totals, in the columns of `analysis.usual`."""
+        if not self.delivery:
+            return totals(self.tables, metrics, list(self.deliveries) or None)
+        if self.usual is not None and set(metrics) <= set(self.usual["metric"]):
+            place = pl.col("metric").cast(pl.Enum(list(metrics)))
+            return self.usual.filter(pl.col("metric").is_in(list(metrics))).sort(place)
+        return usual(self.tables, metrics, self.delivery)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.header._repr_mimebundle_()
@@ -140,14 +152,14 @@ def open_page(
             .otherwise("weight")
         )
         header = _with_limits(service_header(tables, service, zone, lang), service_limits, zone, lang)
-        return Page(tables, words, header, None, None, zone)
+        return Page(tables, words, header, None, None, zone, lang=lang)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
         limits = limits if deliveries else pl.concat([limits, _earlier_limits(tables, chosen)])
         header = _with_limits(selection_header(tables, chosen, zone, lang), limits, zone, lang, shared.quality)
-        return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]))
+        return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
     header = _with_limits(_subject_header(tables, delivery, recipient, zone, lang), limits, zone, lang, shared.quality)
-    return Page(tables, words, header, delivery or None, recipient or None, zone)
+    return Page(tables, words, header, delivery or None, recipient or None, zone, (), lang, shared.usual)
 
 
 def _earlier_limits(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """An analyst's template: a TOML per report that chooses, orders and words its sections. It cannot define formulas."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -7,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, Valid
 
 from trackkit import resources, toml
 from trackkit.errors import RequestError, did_you_mean
-from trackkit.language import require_language, say
+from trackkit.language import holes, require_language, say
 from trackkit.metrics import METRICS
 from trackkit.report import notebook
 from trackkit.toml import Problem, Strict
@@ -38,6 +39,47 @@ def _distinct(values: Values) -> Values:
 # Translated, since readers see it; every other text of a template is a name.
 Words = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_in_language)]
 Prose = Annotated[str, StringConstraints(max_length=4_000), AfterValidator(_in_language)]
+
+
+def _knows(*names: str) -> Callable[[str], str]:
+    """A check that a sentence has no other placeholders than these."""
+
+    def check(text: str) -> str:
+        for name in sorted(holes(text) - set(names)):
+            raise ValueError(f"there is no placeholder {name!r} here.{did_you_mean(name, names)}")
+        return text
+
+    return check
+
+
+def _metric(name: str) -> str:
+    if name not in METRICS:
+        raise ValueError(f"there is no metric {name!r}.{did_you_mean(name, METRICS)}")
+    return name
+
+
+def _report(name: str) -> str:
+    reports = resources.files(notebook.NOTEBOOKS, "*.ipynb")
+    if name not in reports:
+        raise ValueError(f"there is no report {name!r}.{did_you_mean(name, reports)}")
+    return name
+
+
+_LENGTH, _TRANSLATED = StringConstraints(min_length=1, max_length=400), AfterValidator(_in_language)
+# Sentences, by the placeholders that they may have.
+Plainly = Annotated[str, _LENGTH, AfterValidator(_knows()), _TRANSLATED] | None
+OfReading = Annotated[str, _LENGTH, AfterValidator(_knows("opened", "clicked")), _TRANSLATED] | None
+OfPart = Annotated[str, _LENGTH, AfterValidator(_knows("part")), _TRANSLATED] | None
+OfCount = Annotated[str, _LENGTH, AfterValidator(_knows("count")), _TRANSLATED] | None
+OfReason = Annotated[str, _LENGTH, AfterValidator(_knows("why")), _TRANSLATED] | None
+OfTime = Annotated[str, _LENGTH, AfterValidator(_knows("time")), _TRANSLATED] | None
+OfProgress = (
+    Annotated[str, _LENGTH, AfterValidator(_knows("processed", "to_deliver", "share", "end")), _TRANSLATED] | None
+)
+OfCeiling = Annotated[str, _LENGTH, AfterValidator(_knows("name", "rate", "parts", "limit")), _TRANSLATED] | None
+OfDistance = Annotated[str, _LENGTH, AfterValidator(_knows("rate", "parts", "median")), _TRANSLATED] | None
+MetricName = Annotated[str, AfterValidator(_metric)]
+ReportName = Annotated[str, AfterValidator(_report)]
 Names = Annotated[list[str], Field(min_length=1, description="a list of names, each once"), AfterValidator(_distinct)]
 Share = Annotated[float, Field(gt=0, le=1, description="a share above 0 and at most 1")]
 
@@ -53,6 +95,67 @@ class ParameterChoice(_WordedModel):
 
     default: bool | int | float | str | None = None
     choices: Annotated[list[bool | int | float | str], AfterValidator(_distinct)] = []
+
+
+class Together(_WordedModel):
+    """What is said of opens and clicks, by how both compare with what is usual; `alone` if nothing compares."""
+
+    more: OfReading = None
+    little_more: OfReading = None
+    usual: OfReading = None
+    little_less: OfReading = None
+    less: OfReading = None
+    alone: OfReading = None
+
+
+class Apart(_WordedModel):
+    """What is said of opens or of clicks, where they compare differently, or one of them is unknown."""
+
+    more: OfPart = None
+    little_more: OfPart = None
+    usual: OfPart = None
+    little_less: OfPart = None
+    less: OfPart = None
+    alone: OfPart = None
+
+
+class Lead(_WordedModel):
+    """The first sentences of a delivery's page, each said where it applies; what has no sentence is not said."""
+
+    not_sent: Plainly = None
+    running: OfProgress = None
+    running_until: OfProgress = None  # where the pace says when it will end
+    paused: OfProgress = None
+    nobody: OfCount = None
+    not_clicked: Plainly = None
+    opens_unseen: OfReason = None
+    clicks_unseen: OfReason = None
+    both: Together = Together()
+    opened: Apart = Apart()
+    clicked: Apart = Apart()
+    few: OfCount = None
+    half_of_clicks: OfTime = None
+    half_of_opens: OfTime = None
+    look_at: Plainly = None
+
+
+class Tile(_WordedModel):
+    """A large figure: a metric, its short label, and which direction is good (by default the metric's own)."""
+
+    metric: MetricName
+    label: Words | None = None
+    good: Literal["higher", "lower", "neither"] | None = None
+
+
+class Look(_WordedModel):
+    """What is worth a look: a metric above what is advised in a mail domain, or not as usual; and where to look."""
+
+    metric: MetricName
+    report: ReportName
+    ceiling: Share | None = None
+    above: OfCeiling = None
+    higher: OfDistance = None
+    lower: OfDistance = None
 
 
 class Section(_WordedModel):
@@ -88,6 +191,9 @@ class Template(_WordedModel):
     title: Words
     text: Prose = ""
     parameters: dict[str, ParameterChoice] = {}
+    lead: Lead = Lead()
+    tile: Annotated[list[Tile], AfterValidator(_distinct)] = []
+    look: list[Look] = []
     section: list[Section] = Field(min_length=1)
 
     def __getitem__(self, name: str) -> Section:

@@ -40,7 +40,8 @@ def mark(name: str, lang: str = "en") -> Markup:
 
 def marked(label: str, name: str, lang: str = "en") -> Markup:
     """Return a label with the "?" of its metric, which never stands alone on a line."""
-    return Markup('{} <span class="tk-nowrap">{}</span>').format(label, mark(name, lang))
+    before, space, last = label.rpartition(" ")
+    return Markup('{}{}<span class="tk-nowrap">{} {}</span>').format(before, space, last, mark(name, lang))
 
 
 def entries(names: Iterable[str], lang: str = "en") -> list[Entry]:

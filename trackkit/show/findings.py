@@ -26,6 +26,7 @@ __all__ = [
     "busiest_hour",
     "converted",
     "fastest_half",
+    "furthest",
     "grown",
     "highest",
     "largest",
@@ -41,12 +42,15 @@ __all__ = [
     "opened_of",
     "outlier",
     "pages_and_sales",
+    "stands_out",
     "strongest_in_message",
     "strongest_link",
+    "together",
 ]
 
 MIME = "application/vnd.trackkit.finding+json"
 LEAST = 30  # fewer cases than this prove nothing
+CASES = 3  # a group above what is advised has at least as many: one or two are chance
 LONGEST = 60  # letters of a name in a sentence
 ADDED_ROWS = ("others", "total", "seven")  # rows that are no groups, in frames with a column `row`
 NO_GROUPS = ("others", "total", "seven", "detail", "unlisted")
@@ -76,6 +80,13 @@ _LEAST: Mapping[str, str] = translatable(
         "delivery_rate": "{name} receives least: {rate} ({part} of {whole})",
         "acceptance_rate": "{name} receives least: {rate} ({part} of {whole})",
         "": "{label}: lowest at {name}, {rate} ({part} of {whole})",
+    }
+)
+_REACHED: Mapping[str, str] = translatable(
+    {
+        "unique_opens": "Of {messages} messages, {count} were opened",
+        "unique_clicks": "Of {messages} messages, {count} were clicked",
+        "buyers": "Of {messages} messages, {count} led to a purchase",
     }
 )
 _HALF: Mapping[str, str] = translatable(
@@ -150,16 +161,47 @@ def highest(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> F
     return _extreme(rows, column, metric, "highest", lang)
 
 
+def stands_out(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Finding | None:
+    """Say which group is lowest, or else highest, as `lowest` does; or else that none stands out.
+
+    None if fewer than three groups have 30 cases, or all rates are 0.
+    """
+    found = lowest(rows, column, metric, lang) or highest(rows, column, metric, lang)
+    groups = _groups(rows, column, metric)
+    if found or groups.height < 3 or not groups["rate"][0]:
+        return found
+    label = label_of(metric, lang)
+    shown = [percent(groups["rate"][at], lang=lang, of=groups["whole"][at]) for at in (-1, 0)]
+    words = {"label": label, "lowest": shown[0], "highest": shown[1]}
+    return Finding(say("{label}: {lowest} to {highest}, no more than chance explains", lang, **words))
+
+
+def furthest(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many messages came to the last step that any came to; None if none was opened.
+
+    In: the frame of `overview.funnel`.
+    """
+    require(["step", "count"], steps.columns)
+    reached = steps.filter(pl.col("count") > 0, pl.col("step").is_in(list(_REACHED)))
+    first = steps["count"][0] if steps.height else None
+    if reached.is_empty() or not first:
+        return None
+    step, count = reached.select("step", "count").row(-1)
+    words = {"messages": number(first, lang=lang), "count": number(count, lang=lang)}
+    return Finding(say(_REACHED[step], lang, **words))
+
+
 def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: str = "en") -> Finding | None:
     """Say which groups have a rate above what is advised, the highest first; or that none has.
 
-    In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there.
+    In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there. Fewer than 3 cases are
+    not above.
     """
     groups = _groups(rows, column, metric)
     if groups.is_empty():
         return None
     label, limit = label_of(metric, lang), percent(ceiling, 0 if 100 * ceiling % 1 == 0 else 1, lang)
-    over = groups.filter(pl.col("rate") > ceiling)
+    over = groups.filter(pl.col("rate") > ceiling, pl.col("part") >= CASES)
     if over.is_empty():
         return Finding(say("{label}: nowhere above the advised {limit}", lang, label=label, limit=limit))
     words = {"label": label, "limit": limit, **_words(over.row(0, named=True), lang)}
@@ -286,6 +328,27 @@ def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang:
     )
     first = _first(rows.with_columns(name=names), "count", "total", "name")
     return first and Finding(say(_BUSIEST[series], lang, **first(lang)))
+
+
+def together(rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many people opened and clicked over several deliveries; None if either rate is unknown.
+
+    In: the two frames of `several.side_by_side`, with `open_rate` and `recipient_click_rate`.
+    """
+    require(["open_rate", "recipient_click_rate"], total.columns)
+    opened, clicked = total.select("open_rate", "recipient_click_rate").row(0)
+    if opened is None or clicked is None:
+        return None
+    rates = {"opened": percent(opened, 1, lang), "clicked": percent(clicked, 1, lang)}
+    return Finding(
+        several(
+            "{count} delivery: {opened} opened, {clicked} clicked",
+            "{count} deliveries: {opened} opened, {clicked} clicked",
+            rows.height,
+            lang,
+            **rates,
+        )
+    )
 
 
 def grown(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | None:

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 import altair as alt
 import polars as pl
 
-from trackkit.language import say, several
+from trackkit.language import say
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
-from trackkit.show.charts import audience, canvas, platform, sending, shapes, story, web
+from trackkit.show.charts import audience, canvas, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.clock import (
     MOST,
     SHORTENED,
@@ -23,6 +23,7 @@ from trackkit.show.charts.clock import (
     Period,
     by_the_clock,
     in_steps,
+    later_words,
     per,
     step_that_fits,
     until_most,
@@ -30,13 +31,14 @@ from trackkit.show.charts.clock import (
     zone_of,
 )
 from trackkit.show.theme import theme
-from trackkit.show.wording import elapsed, instant, percent
+from trackkit.show.wording import elapsed, percent
 
 __all__ = [
     "CurveKind",
     "activity_columns",
     "audience",
     "click_days",
+    "overview",
     "pareto_curve",
     "platform",
     "rate_bars",
@@ -161,7 +163,7 @@ def activity_columns(
     drawn, step = _first_days(activity, STEPS[every], days)
     drawn = until_most(drawn, step, "count", _total(activity))
     rows = canvas.named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
-    later = _later(activity, drawn, lang)
+    later = later_words(activity, drawn, lang)
     described = say("Opens, clicks and transactions of each period, by the clock.", lang)
     plot = canvas.Plot(
         rows,
@@ -177,22 +179,6 @@ def activity_columns(
 def _heads(rows: pl.DataFrame, step: str, lang: str) -> dict[str, str]:
     """What stands above each panel, such as "Sum of opens per day"."""
     return {name: per(step, name, lang) for name in rows["name"].unique()}
-
-
-def _later(activity: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str:
-    """How many events are not drawn, and until when they came."""
-    later = _total(activity) - _total(drawn)
-    if not later:
-        return ""
-    last = activity.select(pl.col("starts_at").max().cast(pl.Date)).item()
-    until = instant(last, lang=lang, weekday=True)
-    return several(
-        "Not drawn: {count} later event until {day}.",
-        "Not drawn: {count} later events until {day}.",
-        later,
-        lang,
-        day=until,
-    )
 
 
 def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
@@ -220,7 +206,7 @@ def click_days(
     step = step_that_fits(days, "1d", MOST_DAYS)
     in_all = in_steps(days, step, ["count"]) if step != "1d" else days
     kept = until_most(in_all, step, "count", _total(in_all))
-    later = _later(in_all, kept, lang)
+    later = later_words(in_all, kept, lang)
     drawn = kept.rename({"count": "clicks"})
     rows = (
         canvas.readable(drawn, "link")

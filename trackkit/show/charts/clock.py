@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.clock import CALLED, LONGER, begins, ends, first_of, instants_of, offset_if_twice
+from trackkit.clock import CALLED, begins, ends, first_of, instants_of, offset_if_twice
 from trackkit.clock import STEPS as SECONDS
-from trackkit.language import say, translatable
+from trackkit.language import say, several, translatable
 from trackkit.show.wording import chart_locale, instant
 
 Period = Literal["1h", "3h", "24h", "half_hour", "hour", "day"]
@@ -108,6 +108,22 @@ def until_most(rows: pl.DataFrame, step: str, count: str, whole: int) -> pl.Data
         return rows
     shortest = instants(rows).min() + pl.lit((LEAST_BANDS - 1) * timedelta(seconds=SECONDS[step]))
     return rows.filter((pl.col("starts_at") <= reached[0]) | (instants(rows) <= shortest))
+
+
+def later_words(activity: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str:
+    """Say how many events (`count`) of an activity are not drawn, and until when they came; empty if all are."""
+    later = int(activity["count"].sum() - drawn["count"].sum())
+    if not later:
+        return ""
+    last = activity.select(pl.col("starts_at").max().cast(pl.Date)).item()
+    until = instant(last, lang=lang, weekday=True)
+    return several(
+        "Not drawn: {count} later event until {day}.",
+        "Not drawn: {count} later events until {day}.",
+        later,
+        lang,
+        day=until,
+    )
 
 
 def per(step: str, what: str, lang: str) -> str:

@@ -20,7 +20,7 @@ from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
-from trackkit.show.tables import audience, platform, sending, web
+from trackkit.show.tables import audience, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
 from trackkit.show.wording import clipped, figure, number, percent, plain, short
 
@@ -33,6 +33,7 @@ __all__ = [
     "log_table",
     "message",
     "metric_table",
+    "overview",
     "placement",
     "platform",
     "sending",
@@ -64,7 +65,7 @@ LINKS = {
     "percent": TableColumn(),
     "message_share": TableColumn("Share of the message", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
 }
-METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
+METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate"})
 FIGURE_WORDS = translatable(
     {
         "metric": "Indicator",

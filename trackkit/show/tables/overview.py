@@ -1,0 +1,82 @@
+"""Tables of a delivery's overview: how far its messages came, and the links of the message."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from great_tables import GT
+from markupsafe import Markup
+
+from trackkit.language import say, translatable
+from trackkit.metrics import METRICS
+from trackkit.show.cells import Cell, bar, unavailable
+from trackkit.show.columns import TableColumn, column_table
+from trackkit.show.definitions import marked
+from trackkit.show.wording import number, percent
+
+__all__ = ["funnel_table", "message_link_table"]
+
+STEPS = translatable(
+    {
+        "to_deliver": "To deliver",
+        "delivered": "Delivered",
+        "unique_opens": "Opened",
+        "unique_clicks": "Clicked",
+        "buyers": "Bought",
+    }
+)
+UNKNOWN_STEP = translatable("not in the data loaded")
+LINKS = {
+    "link": TableColumn("Link", "group", longest=28),
+    "bar": TableColumn("", "bar"),
+    "clicks": TableColumn("Clicks"),
+    "people": TableColumn("People"),
+    "share": TableColumn("Share of clicks", "share"),
+}
+FUNNEL = {
+    "step": TableColumn("Step", "word", words=STEPS),
+    "bar": TableColumn("", "bar"),
+    "count": TableColumn("Messages", "count", why_unknown=UNKNOWN_STEP),
+    "share": TableColumn("Of the step before", "share"),
+}
+
+
+def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
+    """Show how far the messages came: one row per step, all bars on one scale. In: the frame of `overview.funnel`."""
+
+    def step(row: Mapping[str, Any]) -> Cell:
+        words = say(STEPS[row["step"]], lang)
+        return marked(words, row["step"], lang) if row["step"] in METRICS else words
+
+    def count(row: Mapping[str, Any]) -> Cell:
+        if row["count"] is None:
+            return unavailable(row["why"] or UNKNOWN_STEP, lang)
+        return number(row["count"], lang=lang)
+
+    of_first = funnel.with_columns(bar=pl.when(pl.col("first") > 0).then(pl.col("count") / pl.col("first")))
+
+    def share(row: Mapping[str, Any]) -> Cell:
+        return "" if row["share"] is None else percent(row["share"], lang=lang, of=row["before"])
+
+    drawn = {"step": step, "count": count, "bar": lambda row: bar(row, "bar", "1"), "share": share}
+    return column_table(of_first, FUNNEL, ["step", "bar", "count", "share"], lang=lang, own=drawn)
+
+
+def message_link_table(links: pl.DataFrame, lang: str = "en") -> GT | None:
+    """Show the links of the message, with clicks and people; None without clicks. In: `links.message_links`.
+
+    Bars are on the scale of the most clicked link.
+    """
+    if links.is_empty() or not links["total"][0]:
+        return None
+    largest = pl.col("clicks").filter(pl.col("row").cast(pl.String) == "link").max()
+    rows = links.filter(pl.col("row").cast(pl.String) != "total").with_columns(bar=pl.col("clicks") / largest)
+    words = {"share": say("Of {total}", lang, total=number(links["total"][0], lang=lang))}
+
+    def drawn(row: Mapping[str, Any]) -> Markup:
+        return bar(row, "bar", "others" if row["row"] == "others" else "1")
+
+    def share(row: Mapping[str, Any]) -> Cell:
+        return percent(row["share"], lang=lang, of=row["total"])
+
+    return column_table(rows, LINKS, list(LINKS), words, lang, {"bar": drawn, "share": share})

@@ -1,0 +1,398 @@
+"""Large figures and first sentences: what a delivery came to, whether that is usual, and what is worth a look.
+
+Words and choices are those of the page's template (`[lead]`, `[[tile]]`, `[[look]]`); the figures are those of
+`page.headline`, in the columns of `analysis.usual`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import polars as pl
+from markupsafe import Markup
+
+from trackkit.language import said, say, several, translatable
+from trackkit.metrics import BETTER, CURRENCY, METRICS, WORSE
+from trackkit.show import cells
+from trackkit.show.cells import Block
+from trackkit.show.data import DataField, Kind, table_data
+from trackkit.show.definitions import marked
+from trackkit.show.findings import CASES, LEAST
+from trackkit.show.wording import NOT_AVAILABLE, clipped, elapsed, figure, instant, number, percent
+
+__all__ = ["Headed", "lead", "look", "row"]
+
+Row = Mapping[str, Any]
+MOST_FACTS = 3
+HIGHER, LOWER = "higher", "lower"
+GOOD = {BETTER: HIGHER, WORSE: LOWER}
+# The count behind an amount.
+_NONE = Markup(' class="tk-na"')
+COUNT_OF = {"sales_amount": "sales", "refunded_amount": "refunds", "transaction_amount": "transactions"}
+WIDTH, HEIGHT, EDGE = 120, 26, 3  # of a sparkline
+# What is said of a figure that is different, by whether it is higher, and whether that is good (None: neither).
+DIFFERENT: Mapping[tuple[bool, bool | None], str] = translatable(
+    {
+        (True, True): "▲ {difference} better than usual (median of {count})",
+        (True, False): "▲ {difference} worse than usual (median of {count})",
+        (True, None): "▲ {difference} above usual (median of {count})",
+        (False, True): "▼ {difference} better than usual (median of {count})",
+        (False, False): "▼ {difference} worse than usual (median of {count})",
+        (False, None): "▼ {difference} below usual (median of {count})",
+    }
+)
+SO_FAR: Mapping[bool, str] = translatable(
+    {
+        True: "So far {difference} above usual (median of {count})",
+        False: "So far {difference} below usual (median of {count})",
+    }
+)
+
+
+FIELDS: Mapping[str, str] = translatable(
+    {
+        **{"metric": "Figure", "value": "Value", "part": "Numerator", "whole": "Denominator"},
+        **{"n": "Comparable deliveries", "median": "Their median", "lower": "Their lower quartile"},
+        **{"upper": "Their upper quartile", "difference": "Difference"},
+    }
+)
+KINDS: dict[str, Kind] = {"metric": "text", "n": "count"}
+
+
+class Headed(Protocol):
+    """A report's page, as `open_page` returns it."""
+
+    @property
+    def template(self) -> Any:
+        """Its template."""
+
+    @property
+    def lang(self) -> str:
+        """Its language."""
+
+    @property
+    def timezone(self) -> str:
+        """Its time zone."""
+
+    def headline(self, metrics: Sequence[str]) -> pl.DataFrame:
+        """Return metrics in the columns of `analysis.usual`, one row each."""
+
+
+def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
+    """Show large figures: those of the template's `[[tile]]`, or of `metrics`.
+
+    Each with its parts, its distance from what is usual, and a line of the last twelve of its kind; in a report about
+    several deliveries, their totals alone.
+    """
+    tiles = {tile.metric: tile for tile in page.template.tile}
+    names = list(tiles if metrics is None else metrics)
+    asked = [*names, *(COUNT_OF[name] for name in names if name in COUNT_OF and COUNT_OF[name] not in names)]
+    rows = {each["metric"]: each for each in page.headline(asked).iter_rows(named=True)}
+    labels = {name: _label(tiles.get(name), name, page.lang) for name in names}
+    shown = [_tile(rows, name, labels[name], tiles.get(name), page.lang) for name in names]
+    data = table_data("headline", _fields(page.lang), ({**rows[name], "metric": labels[name]} for name in names))
+    return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
+
+
+def lead(page: Headed, pace: pl.DataFrame, reached: pl.DataFrame) -> Block:
+    """Say in a few sentences what a delivery came to: its state, opens and clicks beside what is usual, how fast.
+
+    In: the frames of `sending.pace` and of `curves.time_to_reach` with the share 0.5. What the template's `[lead]` has
+    no sentence for is not said.
+    """
+    state = pace.row(0, named=True)
+    opened, clicked, delivered = page.headline(["open_rate", "recipient_click_rate", "delivery_rate"]).to_dicts()
+    sentences = list(_state(page, state))
+    if state["phase"] != "not started" and (opened["whole"] or 0) > 0:
+        sentences += [*_reading(page, opened, clicked), *_speed(page, state, reached), *_compared(page, delivered)]
+    return Block(Markup('<p class="tk-lead">{}</p>').format(" ".join(sentences)))
+
+
+def look(page: Headed, by_domain: pl.DataFrame) -> Block | None:
+    """List what is worth a look, three facts at most: above what is advised in a mail domain, then not as usual.
+
+    In: a frame of `measure` by `domain`, with the metrics that have a ceiling in the template's `[[look]]`. Domains of
+    fewer than 30 messages, or of fewer than 3 cases, are left out. Each fact names, in `data-report`, the report that
+    shows more: `run` makes it a link. None if there is none.
+    """
+    rows = {each["metric"]: each for each in page.headline([each.metric for each in page.template.look]).to_dicts()}
+    facts = [*_above(page, by_domain), *_unusual(page, rows)]
+    if not facts:
+        return None
+    listed = [
+        Markup('<li><a data-report="{}">{}</a></li>').format(report, sentence)
+        for _, report, sentence in sorted(facts, key=lambda fact: -fact[0])[:MOST_FACTS]
+    ]
+    words = page.template.lead.look_at or ""
+    return Block(Markup('<div class="tk-look"><h3>{}</h3><ul>{}</ul></div>').format(words, Markup("").join(listed)))
+
+
+# ---- tiles ----
+
+
+def _label(tile: Any, name: str, lang: str) -> str:
+    return tile.label if tile and tile.label else cells.label_of(name, lang)
+
+
+def _is_good(tile: Any, name: str, is_higher: bool) -> bool | None:
+    """Whether a value on one side of the usual one is good; None if neither side is."""
+    good = tile.good if tile and tile.good else GOOD.get(METRICS[name].higher_is)
+    return (good == HIGHER) is is_higher if good in (HIGHER, LOWER) else None
+
+
+def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str) -> Markup:
+    values = rows[name]
+    if values["value"] is None:
+        value, beneath = say(NOT_AVAILABLE, lang), say(_why(values, rows), lang, **_named(values, lang))
+    else:
+        value, beneath = _value(values, lang), _parts(values, rows.get(COUNT_OF.get(name, "")), lang)
+    kind, words = _against_usual(values, tile, lang)
+    return Markup(
+        '<li class="tk-tile"><span class="tk-name">{}</span><strong{}>{}</strong><span class="tk-of">{}</span>'
+        '<span class="tk-usual{}">{}</span>{}</li>'
+    ).format(
+        marked(label, name, lang),
+        _NONE if values["value"] is None else "",
+        value,
+        beneath,
+        kind,
+        words,
+        _sparkline(values, lang),
+    )
+
+
+def _value(values: Row, lang: str) -> str:
+    return figure(values["metric"], values["value"], lang, values["whole"])
+
+
+def _parts(values: Row, count: Row | None, lang: str) -> str:
+    metric = METRICS[values["metric"]]
+    if metric.denominator:
+        money = METRICS[str(metric.numerator)].unit == CURRENCY
+        return cells.fraction(values["part"], values["whole"], lang, money=money, is_share=metric.is_rate)
+    if count is None or count["value"] is None:
+        return ""
+    many = int(count["value"])
+    match count["metric"]:
+        case "sales":
+            return several("{count} sale", "{count} sales", many, lang)
+        case "refunds":
+            return several("{count} refund", "{count} refunds", many, lang)
+    return several("{count} transaction", "{count} transactions", many, lang)
+
+
+def _why(values: Row, rows: Mapping[str, Row]) -> str:
+    """Why a figure is unknown, in English."""
+    if values["why"] or values["whole"] == 0:
+        return str(values["why"] or "{denominator} is 0")
+    sold = rows.get(COUNT_OF.get(values["metric"], ""), {}).get("value")
+    return cells.SEVERAL_CURRENCIES if sold else cells.NOT_LOADED
+
+
+def _named(values: Row, lang: str) -> dict[str, str]:
+    bottom = METRICS[values["metric"]].denominator
+    return {"denominator": cells.label_of(bottom, lang)} if bottom else {}
+
+
+def _against_usual(values: Row, tile: Any, lang: str) -> tuple[str, str]:
+    """How a figure compares with what is usual: a class of the style, and words."""
+    if values["value"] is None or values["n"] is None:
+        return "", ""
+    count = number(values["n"], lang=lang)
+    if values["median"] is None:
+        return "", say("Too few to compare: {count}", lang, count=count)
+    if values["difference"] is None:
+        return "", say("None is usual (median of {count})", lang, count=count)
+    is_higher, difference = values["difference"] > 0, _difference(values, lang)
+    if values["reason"]:
+        return "", say(SO_FAR[is_higher], lang, difference=difference, count=count)
+    if not values["is_different"]:
+        return "", say(
+            "As usual: {difference} (median of {count})", lang, difference=_signed(values, lang), count=count
+        )
+    good = _is_good(tile, values["metric"], is_higher)
+    kind = "" if good is None else " tk-good" if good else " tk-bad"
+    return kind, say(DIFFERENT[is_higher, good], lang, difference=difference, count=count)
+
+
+def _difference(values: Row, lang: str) -> str:
+    """A difference without its sign: in points for a rate, else as a share of what is usual."""
+    size = abs(values["difference"])
+    if not METRICS[values["metric"]].is_rate:
+        return percent(size, 0, lang)
+    return say("{points} points", lang, points=number(100 * size, 1 if size >= 0.0005 or not size else 2, lang))
+
+
+def _signed(values: Row, lang: str) -> str:
+    return f"{'+' if values['difference'] > 0 else '−' if values['difference'] < 0 else '±'}{_difference(values, lang)}"
+
+
+def _sparkline(values: Row, lang: str) -> Markup:
+    """The last figures of its kind as a line, its own as a dot, over a band from the lower to the upper quartile."""
+    recent = values["recent"]
+    if values["value"] is None or recent is None or len(recent) < 2:
+        return Markup("")
+    words = say(
+        "The last {count} of its kind: from {lowest} to {highest}; this one: {value}.",
+        lang,
+        count=len(recent),
+        lowest=figure(values["metric"], min(recent), lang, values["whole"]),
+        highest=figure(values["metric"], max(recent), lang, values["whole"]),
+        value=_value(values, lang),
+    )
+    heights = [*recent, *(values[side] for side in ("lower", "upper") if values[side] is not None)]
+    least, span = min(heights), (max(heights) - min(heights)) or 1
+    points = [
+        (EDGE + round(place * (WIDTH - 2 * EDGE) / (len(recent) - 1)), _y(value, least, span))
+        for place, value in enumerate(recent)
+    ]
+    line, (x, y) = " ".join(f"{across},{down}" for across, down in points), points[-1]
+    return Markup(
+        '<svg class="tk-spark" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<polyline points="{}"/>'
+        '<circle cx="{}" cy="{}" r="3"/></svg>'
+    ).format(WIDTH, HEIGHT, words, _band(values, least, span), line, x, y)
+
+
+def _band(values: Row, least: float, span: float) -> Markup:
+    if values["lower"] is None:
+        return Markup("")
+    top, bottom = _y(values["upper"], least, span), _y(values["lower"], least, span)
+    return Markup('<rect x="0" y="{}" width="{}" height="{}"/>').format(top, WIDTH, max(1, bottom - top))
+
+
+def _y(value: float, least: float, span: float) -> int:
+    return HEIGHT - EDGE - round((value - least) / span * (HEIGHT - 2 * EDGE))
+
+
+def _fields(lang: str) -> list[DataField]:
+    return [DataField(name, label, KINDS.get(name, "average")) for name, label in said(FIELDS, lang).items()]
+
+
+# ---- the first sentences ----
+
+
+def _state(page: Headed, state: Row) -> Iterator[str]:
+    """What is said of a delivery that is not over."""
+    words, lang = page.template.lead, page.lang
+    if state["phase"] == "not started":
+        yield from _said(words.not_sent)
+    if state["phase"] not in ("running", "paused") or state["processed"] is None or not state["to_deliver"]:
+        return
+    whole = state["to_deliver"]
+    values = {
+        "processed": number(state["processed"], lang=lang),
+        "to_deliver": number(whole, lang=lang),
+        "share": percent(state["processed"] / whole, lang=lang, of=whole),
+        "end": instant(state["ends_at"], page.timezone, lang=lang, weekday=True),
+    }
+    running = words.running_until if state["ends_at"] else words.running
+    yield from _said(words.paused if state["phase"] == "paused" else running, **values)
+
+
+def _said(sentence: str | None, **values: str) -> Iterator[str]:
+    if sentence:
+        yield sentence.format(**values)
+
+
+def _reading(page: Headed, opened: Row, clicked: Row) -> Iterator[str]:
+    """What is said of opens and clicks, together where both compare alike."""
+    words, lang = page.template.lead, page.lang
+    if opened["part"] == 0 and not clicked["part"]:
+        yield from _said(words.nobody, count=number(opened["whole"], lang=lang))
+        return
+    levels = _level(opened), _level(clicked)
+    (part, base), (clicks, of_clicks) = _of_hundred(opened), _of_hundred(clicked)
+    if opened["value"] is None:
+        yield from _said(words.opens_unseen, why=say(opened["why"] or cells.NOT_LOADED, lang))
+    elif levels[0] == levels[1] and clicked["part"]:
+        shown = number(clicks, lang=lang) if base == of_clicks else _of(clicks, of_clicks, lang)
+        yield from _said(getattr(words.both, levels[0]), opened=_of(part, base, lang), clicked=shown)
+        return
+    else:
+        yield from _said(getattr(words.opened, levels[0]), part=_of(part, base, lang))
+    if clicked["value"] is None:
+        yield from _said(words.clicks_unseen, why=say(clicked["why"] or cells.NOT_LOADED, lang))
+    elif clicked["part"]:
+        yield from _said(getattr(words.clicked, levels[1]), part=_of(clicks, of_clicks, lang))
+    else:
+        yield from _said(words.not_clicked)
+
+
+def _level(values: Row) -> str:
+    """How a figure compares with what is usual."""
+    value, upper, lower = values["value"], values["upper"], values["lower"]
+    if value is None or values["reason"] or upper is None:
+        return "alone"
+    if values["is_different"]:
+        return "more" if values["difference"] > 0 else "less"
+    return "little_more" if value > upper else "little_less" if value < lower else "usual"
+
+
+def _of_hundred(values: Row) -> tuple[int, int]:
+    """A rate as so many of a hundred; of a thousand if it is small; of all there are if they are few."""
+    rate, whole = values["value"] or 0, int(values["whole"] or 0)
+    if whole < 100:
+        return int(values["part"] or 0), whole
+    base = 100 if rate >= 0.015 or not rate else 1_000 if rate >= 0.0015 else 10_000
+    return int(rate * base + 0.5), base
+
+
+def _of(part: int, whole: int, lang: str) -> str:
+    return say(cells.PARTS, lang, part=number(part, lang=lang), whole=number(whole, lang=lang))
+
+
+def _speed(page: Headed, state: Row, reached: pl.DataFrame) -> Iterator[str]:
+    """Within which time half of the clicks came, or else of the opens."""
+    words = page.template.lead
+    half = {each["series"]: each for each in reached.filter(pl.col("share") == 0.5).to_dicts()}
+    for series, sentence in (("clicks", words.half_of_clicks), ("opens", words.half_of_opens)):
+        values = half.get(series, {})
+        if values.get("after") is not None and values["total"] >= LEAST and state["phase"] != "running":
+            yield from _said(sentence, time=elapsed(values["after"], page.lang).replace(" ", "\u00a0"))
+            return
+
+
+def _compared(page: Headed, delivered: Row) -> Iterator[str]:
+    """That too few deliveries compare."""
+    if delivered["n"] is not None and delivered["median"] is None:
+        yield from _said(page.template.lead.few, count=number(delivered["n"], lang=page.lang))
+
+
+# ---- what to look at ----
+
+Fact = tuple[float, str, str]  # its weight, the report that shows more, a sentence
+
+
+def _above(page: Headed, by_domain: pl.DataFrame) -> Iterator[Fact]:
+    """Yield the domain that is furthest above what is advised, for each metric that has a ceiling."""
+    for each in page.template.look:
+        part, whole = METRICS[each.metric].numerator, METRICS[each.metric].denominator
+        if not (each.ceiling and each.above and part and whole and each.metric in by_domain.columns):
+            continue
+        is_above = (pl.col(whole) >= LEAST) & (pl.col(part) >= CASES) & (pl.col(each.metric) > each.ceiling)
+        rates = by_domain.filter(is_above, pl.col("domain").is_not_null())
+        for values in rates.sort(each.metric, descending=True).head(1).iter_rows(named=True):
+            rate = values[each.metric]
+            words = {
+                "name": clipped(values["domain"], 60),
+                "rate": percent(rate, lang=page.lang, of=values[whole]),
+                "parts": cells.fraction(values[part], values[whole], page.lang),
+                "limit": percent(each.ceiling, 0 if round(1000 * each.ceiling) % 10 == 0 else 1, page.lang),
+            }
+            yield 100 + rate / each.ceiling, each.report, each.above.format(**words)
+
+
+def _unusual(page: Headed, rows: Mapping[str, Row]) -> Iterator[Fact]:
+    """Yield the metrics that are not as usual, what is worse before what is better."""
+    for each in page.template.look:
+        values = rows[each.metric]
+        is_higher = (values["difference"] or 0) > 0
+        sentence = each.higher if is_higher else each.lower
+        if not values["is_different"] or not sentence:
+            continue
+        words = {
+            "rate": _value(values, page.lang),
+            "parts": _parts(values, None, page.lang),
+            "median": figure(each.metric, values["median"], page.lang, values["whole"]),
+        }
+        is_good = (GOOD.get(METRICS[each.metric].higher_is) == HIGHER) is is_higher
+        yield (0 if is_good else 50), each.report, sentence.format(**words)
