@@ -13,17 +13,22 @@ from trackkit.show.findings import (
     Finding,
     above,
     acts_counted,
+    busiest,
     busiest_hour,
     converted,
     fastest_half,
     grown,
     highest,
+    largest,
     largest_loss,
+    limits_kept,
+    listed,
     lowest,
     most_shared_in,
     most_shared_on,
     most_used,
     opened_of,
+    outlier,
     pages_and_sales,
     strongest_in_message,
     strongest_link,
@@ -212,3 +217,48 @@ def test_sharing_and_deliveries_together() -> None:
     total = pl.DataFrame({"open_rate": [0.324], "recipient_click_rate": [0.08]})
     assert text(together(total, total)) == "1 delivery: 32.4% opened, 8.0% clicked"
     assert together(total, total.with_columns(open_rate=None)) is None
+
+
+def test_the_largest_part_is_named_and_never_the_rest() -> None:
+    rows = pl.DataFrame({"row": ["group", "group", "others", "total"], "type": ["Refused", "Unreachable", "Others", None],
+                         "errors": [20, 11, 69, 100], "contribution_of": 100})  # fmt: skip
+    assert text(largest(rows, "type", "errors", "contribution_of")) == "Refused: 20 of 100 errors (20.0%)"
+    assert text(largest(rows, "type", "errors", "contribution_of", "pt_BR")) == "Recusado: 20 de 100 erros (20,0%)"
+    tied = rows.with_columns(errors=pl.Series([20, 20, 60, 100]))
+    few = rows.with_columns(contribution_of=29)
+    assert largest(tied, "type", "errors", "contribution_of") is None
+    assert largest(few, "type", "errors", "contribution_of") is None
+    assert largest(rows.clear(), "type", "errors", "contribution_of") is None
+
+
+def test_the_busiest_time_is_said_of_a_series_that_is_there() -> None:
+    folded = pl.DataFrame({"slot": [0, 6], "series": "opens", "count": [10, 30], "total": 40})
+    assert text(busiest(folded, "day", "clicks")) == "Sunday has most opens: 75.0% (30 of 40)"
+    assert text(busiest(folded, "hour", "opens")) == "06:00 is the busiest time for opens: 75.0% (30 of 40)"
+    assert busiest(folded.with_columns(count=20), "day", "opens") is None
+    assert busiest(folded.with_columns(total=29), "day", "opens") is None
+    assert busiest(folded.clear(), "day", "opens") is None
+
+
+def test_a_list_that_is_cut_says_of_how_many() -> None:
+    rows = pl.DataFrame({"label": ["a", "b"]})
+    assert text(listed(rows, 3_320)) == "The newest 2 of 3,320 hits" and listed(rows, 2) is None
+
+
+def test_the_first_limit_that_is_broken_is_said() -> None:
+    rows = pl.DataFrame(
+        {"domain": ["a.example", "b.example"], "processed": 100, "hard_bounces": [1, 2], "soft_bounces": [20, 3]}
+    )
+    rows = rows.with_columns(
+        hard_bounce_rate=pl.col("hard_bounces") / 100, soft_bounce_rate=pl.col("soft_bounces") / 100
+    )
+    limits = {"hard_bounce_rate": 0.02, "soft_bounce_rate": 0.1}
+    assert text(limits_kept(rows, "domain", limits)) == "Soft-bounce rate: 20.0% at a.example, advised at most 10%"
+    assert text(limits_kept(rows, "domain", {"hard_bounce_rate": 0.02})) == "No domain is above what is advised"
+    assert limits_kept(rows.clear(), "domain", limits) is None and limits_kept(rows, "domain", None) is None
+
+
+def test_the_first_rate_with_an_outlier_is_said_and_counts_are_passed_over() -> None:
+    rows = by_domain(("a.example", 40, 100), ("b.example", 42, 100), ("c.example", 5, 100))
+    assert text(outlier(rows, "domain", ["delivered", "open_rate"])) == "c.example opens least: 5.0% (5 of 100)"
+    assert outlier(rows, "domain", ["delivered"]) is None

@@ -114,9 +114,9 @@ _DAYS: Mapping[str, str] = translatable(
 )
 _HOURS: Mapping[str, str] = translatable(
     {
-        "opens": "Most opens come from {slot} on: {rate} ({part} of {whole})",
-        "clicks": "Most clicks come from {slot} on: {rate} ({part} of {whole})",
-        "transactions": "Most transactions come from {slot} on: {rate} ({part} of {whole})",
+        "opens": "{slot} is the busiest time for opens: {rate} ({part} of {whole})",
+        "clicks": "{slot} is the busiest time for clicks: {rate} ({part} of {whole})",
+        "transactions": "{slot} is the busiest time for transactions: {rate} ({part} of {whole})",
     }
 )
 
@@ -505,7 +505,7 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
 
 
 def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
-    """Say on which weekday, or from which time of the day on, most of a series happens; None below 30 events.
+    """Say on which weekday, or in which hour of the day, a series happens most; None below 30 events.
 
     In: the frame of `activities.folded_activity`. If it has another series only, that one is meant.
     """

@@ -32,8 +32,13 @@ __all__ = [
 ]
 
 Slot = Literal["half_hour", "hour", "day"]
-_CLOCK = "At which time of the day each series happens, by the clock of the report."
-WHEN = translatable({"day": "On which day of the week each series happens.", "hour": _CLOCK, "half_hour": _CLOCK})
+WHEN = translatable(
+    {
+        "day": "On which day of the week each series happens.",
+        "hour": "In which hour of the day each series happens, by the clock of the report.",
+        "half_hour": "In which half-hour of the day each series happens, by the clock of the report.",
+    }
+)
 Measured = Literal["share", "count"]
 Heat = Literal["opens", "clicks", "transactions"]
 ENOUGH = 20  # visitors of a week whose shares are drawn
