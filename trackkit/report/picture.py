@@ -15,7 +15,7 @@ from trackkit.errors import ReportError
 from trackkit.language import SOURCE
 from trackkit.report.svg import picture
 from trackkit.show.charts.behind import described, units
-from trackkit.show.charts.canvas import BESIDE_LINES, BESIDE_BARS, WIDTH
+from trackkit.show.charts.canvas import BESIDE_BARS, BESIDE_LINES, WIDTH
 from trackkit.show.theme import Theme, by_variable
 from trackkit.show.wording import chart_locale
 
