@@ -62,11 +62,24 @@ def warm() -> Thread:
 
 
 def _svg(spec: Mapping[str, Any]) -> str:
+    if _loads({key: value for key, value in spec.items() if key != "datasets"}):
+        raise ReportError(
+            "A chart cannot be drawn: its data or a picture in it is elsewhere, and a page loads nothing."
+        )
     try:
         svg: str = vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])
     except ValueError as error:
         raise _undrawn(error) from None
     return svg
+
+
+def _loads(part: Any) -> bool:
+    """Whether a spec names an address: vl-convert would even read files of this machine."""
+    if isinstance(part, list):
+        return any(map(_loads, part))
+    return isinstance(part, dict) and (
+        "url" in part or any(_loads(each) for key, each in part.items() if key != "values")
+    )
 
 
 def _undrawn(error: ValueError) -> ReportError:
