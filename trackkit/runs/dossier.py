@@ -7,11 +7,13 @@ manifest, so that a page whose bar is still right is not even opened.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ BAR = "bar.html.j2"
 MOST_OTHERS = 12  # pages of one report beside the manifest's that a bar lists; the index lists all
 LONGEST_NAME, LONGEST_ERROR = 40, 200
 INDEX, GLOSSARY = NO_REPORTS
+_TO_REPORT = re.compile(rb'<a data-report="(\w+)"(?: href="[^"]*")?>')  # as pages have them, without a target
 Link = dict[str, Any]
 
 
@@ -224,7 +227,7 @@ class Bars:
             old = page.read_bytes()
         except OSError:  # removed since
             return False
-        new = _with_bar(old, self.html(sheet))
+        new = self._with_links(_with_bar(old, self.html(sheet)), sheet)
         if new != old:
             resources.write_whole(page, new)
             os.utime(page, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -232,6 +235,17 @@ class Bars:
             has_none = {"none": True} if BEGIN not in new else {}
             sheet.entry.update(bar=_mark(page, made_of) | has_none, sha256=hashlib.sha256(new).hexdigest())
         return new != old
+
+    def _with_links(self, page: bytes, sheet: Sheet) -> bytes:
+        """Let the links of a page to other reports on its delivery lead to those that there are."""
+
+        def linked(link: re.Match[bytes]) -> bytes:
+            report = link[1].decode()
+            target = self._dossiers.best(sheet.delivery, report, sheet.lang)
+            href = f' href="{escape(target.path)}"' if target and target.path else ""
+            return f'<a data-report="{report}"{href}>'.encode()
+
+        return _TO_REPORT.sub(linked, page)
 
     def digest(self, sheet: Sheet) -> str:
         """Return a digest of everything that the bar of a page says."""
