@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, date, datetime
-from typing import Any
 
 import altair as alt
 import nbformat
@@ -10,17 +9,13 @@ import polars as pl
 import pytest
 import vl_convert
 
+from tests import drawn
 from tests.spec.golden import DELIVERY_ID, golden
 from trackkit.analysis import curves, links
 from trackkit.engine.measure import measure
 from trackkit.show import charts
 from trackkit.show.charts.canvas import WIDTH
 from trackkit.show.theme import theme
-
-
-def _rows(chart: alt.TopLevelMixin) -> list[dict[str, Any]]:
-    (rows,) = chart.to_dict()["datasets"].values()
-    return rows
 
 
 def _drawn() -> dict[str, alt.TopLevelMixin]:
@@ -43,20 +38,24 @@ def test_a_chart_is_valid_drawable_and_says_what_it_is(name: str) -> None:
     assert spec["config"]["mark"] == {"color": theme().light.accent}
     svg = vl_convert.vegalite_to_svg(spec)
     assert svg.count("<path") > 3 and "NaN" not in svg
-    tooltips = next(part["encoding"]["tooltip"] for part in [spec, *spec.get("layer", [])] if "encoding" in part)
+    tooltips = drawn.encoding(chart)["tooltip"]
     assert all(tooltip["field"] not in ("image", "title") and tooltip["title"] for tooltip in tooltips)
 
 
 def test_a_notebook_takes_what_a_chart_shows() -> None:
     (bundle, _) = alt.renderers.get()(_drawn()["click_days"].to_dict()), None
-    assert set(bundle) == {"application/vnd.vegalite.v5+json", "text/plain"}
+    assert set(bundle) == {
+        "application/vnd.vegalite.v5+json",
+        "application/vnd.trackkit.table+json",
+        "text/plain",
+    }
     assert bundle["text/plain"] == "Clicks of each day, by link."
     output = nbformat.v4.new_output("display_data", data=bundle)
     nbformat.validate(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])]))
 
 
 def test_the_curve_ends_at_the_whole_and_leaves_out_what_never_happened() -> None:
-    rows = _rows(charts.pareto_curve(curves.cumulative_activity(golden(), DELIVERY_ID)))
+    rows = drawn.rows(charts.pareto_curve(curves.cumulative_activity(golden(), DELIVERY_ID)))
     assert {row["name"] for row in rows} == {"Sum of opens", "Cumulated clicks"}
     assert {row["name"]: row["cumulated"] for row in rows if row["share"] == 1} == {
         "Sum of opens": 4, "Cumulated clicks": 15,
@@ -72,11 +71,12 @@ def test_columns_stand_where_the_clocks_of_the_zone_stood() -> None:
         }
     ).with_columns(pl.col("starts_at").dt.replace_time_zone("America/Sao_Paulo"))
     chart = charts.activity_columns(hours, "3h", days=7)
-    (row,) = _rows(chart)
+    (row,) = drawn.rows(chart)
     nine = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000  # three hours behind UTC
     assert row["starts_at"] == nine and row["when"] == "Sun, 2026-03-01 09:00"
     assert row["ends_at"] - row["starts_at"] == pytest.approx(3 * 3_600_000 * 0.92)
-    assert "2 later events are not drawn" in chart.to_dict()["description"]
+    assert chart.to_dict()["description"].endswith("Not drawn: 2 later events until Fri, 2026-03-20.")
+    assert drawn.encoding(chart)["x"]["title"] == ["Not drawn: 2 later events until Fri, 2026-03-20."]
 
 
 def test_each_link_has_its_colour_and_the_others_the_last() -> None:
@@ -89,7 +89,7 @@ def test_each_link_has_its_colour_and_the_others_the_last() -> None:
     assert scale["domain"] == ["Home", "Others", "<b>\ufffdx" + "y" * 74 + "…", "Others "]
     series = theme().light.series
     assert scale["range"] == [*series[:3], series[-1]]
-    assert [row["clicks"] for row in _rows(chart)] == [4, 3, 2, 1]
+    assert [row["clicks"] for row in drawn.rows(chart)] == [4, 3, 2, 1]
 
 
 def test_two_links_that_look_alike_when_shortened_stay_two() -> None:
@@ -103,7 +103,7 @@ def test_two_links_that_look_alike_when_shortened_stay_two() -> None:
 def test_charts_of_nothing_are_charts() -> None:
     tables = golden()
     unread = pl.DataFrame({"domain": ["a"], "unique_opens": [0], "delivered": [2], "open_rate": [0.0]})
-    assert _rows(charts.rate_bars(unread, "domain", ["open_rate"])) == []
+    assert drawn.rows(charts.rate_bars(unread, "domain", ["open_rate"])) == []
     empty = [
         charts.pareto_curve(curves.cumulative_activity(tables, DELIVERY_ID).clear()),
         charts.activity_columns(curves.activity(tables, DELIVERY_ID).clear(), days=3),

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from tests import drawn
 from tests.spec.test_audience import rows_of_hits
 from trackkit.analysis.audience import opens_by, usage, versions
 from trackkit.show import charts, tables
@@ -22,7 +23,7 @@ def test_they_are_said_in_the_readers_language() -> None:
     opens = opens_by(rows_of_hits(GMAIL, CHROME), "browser", "7")
     shown = tables.audience.name_table(opens, ["name", "opens"], lang="pt_BR").as_raw_html()
     assert "Proxy de e-mail" in shown and "Mail proxy" not in shown
-    (rows,) = charts.audience.opens_bars(opens, lang="pt_BR").to_dict()["datasets"].values()
+    rows = drawn.rows(charts.audience.opens_bars(opens, lang="pt_BR"))
     assert {row["label"] for row in rows} == {"Proxy de e-mail", "Google Chrome"}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests import drawn
 from tests.spec.golden import tables
 from trackkit.analysis import caveats
 from trackkit.analysis.activities import activity_over_time
@@ -85,7 +86,7 @@ def test_it_counts_in_totals_as_an_undated_one_does(both: tuple[Snapshot, Snapsh
 
 
 def test_no_axis_goes_there(both: tuple[Snapshot, Snapshot]) -> None:
-    words = str(charts.activity_columns(activity(both[1], "2")).to_dict()["encoding"]["x"]["axis"])
+    words = str(drawn.encoding(charts.activity_columns(activity(both[1], "2")))["x"]["axis"])
     assert "2036" not in words and "09" in words
 
 

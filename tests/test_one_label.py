@@ -16,7 +16,8 @@ from trackkit.metrics import METRICS
 from trackkit.report import REPORTS
 from trackkit.report.page import MIME
 from trackkit.report.template import template
-from trackkit.runs.index import HEADLINES, _facts, _figure
+from trackkit.runs.gallery import RATES, figures
+from trackkit.runs.index import _rate
 from trackkit.show.charts.canvas import SERIES
 from trackkit.store import open_store
 
@@ -93,15 +94,15 @@ def _figures(store: Path, delivery: str, lang: str) -> dict[str, dict[str, set[s
             for label, text in _shown(shown, lang):
                 for kind, value in _values(text):
                     found[f"{label}, {kind}"][value].add(f"{report}/{section}")
-    for headline, shown in zip(HEADLINES, _of_index(store, delivery, lang), strict=True):
+    for headline, shown in zip(RATES, _of_index(store, delivery, lang), strict=True):
         for kind, value in _values(f"{shown['value']} {shown['of']}"):
             found[f"{say(METRICS[headline].label, lang)}, {kind}"][value].add("index")
     return found
 
 
 def _of_index(store: Path, delivery: str, lang: str) -> list[dict[str, str]]:
-    (fact,) = _facts(open_store(store).snapshot(), [delivery])
-    return [_figure(name, fact, lang) for name in HEADLINES]
+    rates = figures(open_store(store).snapshot(), [delivery])[delivery]
+    return [_rate(name, rates[name], lang) for name in RATES]
 
 
 def _values(text: str) -> Iterator[tuple[str, str]]:

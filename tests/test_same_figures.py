@@ -66,5 +66,7 @@ def test_prompt_and_index_agree(demo_store, busiest, at_the_prompt, tmp_path):
     run(demo_store, tmp_path, reports=["delivery_tracking"], delivery=[busiest])
     page = BeautifulSoup((tmp_path / "index.html").read_text("utf-8"), "lxml")
     shown = [cell.get_text(" ", strip=True) for cell in page.select("#deliveries tbody td.number")]
-    names = ("delivered", "open_rate", "recipient_click_rate", "click_to_open_rate", "recipient_unsubscribe_rate")
-    assert [re.split(r"(?<=%) ", cell)[0] for cell in shown] == [figure(name, at_the_prompt[name]) for name in names]
+    names = ("delivery_rate", "open_rate", "recipient_click_rate", "click_to_open_rate")
+    wholes = [at_the_prompt[METRICS[name].denominator] for name in names]
+    expected = [figure(name, at_the_prompt[name], "en", whole) for name, whole in zip(names, wholes, strict=True)]
+    assert [re.split(r"(?<=%) ", cell)[0] for cell in shown] == expected

@@ -49,7 +49,7 @@ def test_a_rate_above_its_ceiling_is_marked_in_words():
 def test_ceilings_are_drawn():
     found = measure(instance(), "hard_bounce_rate", by="domain", delivery=KEY)
     drawn = charts.rate_bars(found, "domain", ["hard_bounce_rate"], ceilings={"hard_bounce_rate": 0.02}).to_dict()
-    assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["bar", "rule"]
+    assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["rule", "point", "text", "rule", "text"]
 
 
 def test_texts_of_logs_cannot_become_tags():

@@ -108,7 +108,7 @@ def _hours_of_week(first: date | None, last: date | None, zone: str) -> pl.DataF
 
 
 def counterpart(every: Annotated[str, SLOTS]) -> str:
-    """Return the other interval by which activity is folded: the hours of the day for the days of the week, and vice versa.
+    """Return the other way to fold activity: by the hour of the day if `every` is by the weekday, and vice versa.
 
     Raises RequestError for an unknown interval.
 

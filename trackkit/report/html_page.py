@@ -206,7 +206,7 @@ def _piece(
         return common | {"kind": "table", "html": Markup(data[ON_PAGE]), "empty": False, "is_marked": True}
     if "text/html" in data:
         html = data["text/html"]
-        shown = {"html": on_page(html, title, lang, data.get(DATA)), "is_table": is_table(html)}
+        shown = {"html": on_page(html, title, data.get(DATA)), "is_table": is_table(html)}
         return common | {"kind": "table", "empty": bool(_NO_ROW.search(html))} | shown
     text = {"kind": "table", "empty": False, "text": plain(data.get("text/plain", ""))}
     return common | text if HEADER not in data else None

@@ -11,9 +11,6 @@ import lxml.html
 from lxml.html import HtmlElement
 from markupsafe import Markup
 
-from trackkit.language import say
-from trackkit.show.wording import number
-
 _OURS = re.compile(r'\s*<div id="tk-[0-9a-f]{10}"')
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _BLOCK = re.compile(r'\s*<div class="tk-block"')
@@ -23,7 +20,7 @@ LONG = 20  # rows; with more of them a table scrolls by itself and has a box to 
 _NOISE = {"gt_row", "gt_left", "gt_col_heading", "gt_columns_bottom_border", "gt_center"}
 
 
-def on_page(html: str, title: str, lang: str, data: Mapping[str, Any] | None = None) -> Markup:
+def on_page(html: str, title: str, data: Mapping[str, Any] | None = None) -> Markup:
     """Return a displayed piece of HTML as it stands on a page: a table with its caption, anything else as it is.
 
     `title` names the table; `data` is that of `show.data.table_data`, if it has any.
@@ -39,12 +36,15 @@ def on_page(html: str, title: str, lang: str, data: Mapping[str, Any] | None = N
     rows = table.findall("./tbody/tr")
     _set_head(table, title)
     _set_rows(table, rows)
-    if len(rows) > FEW and (data or {}).get("name") != "metrics":  # metrics of several units cannot be compared
+    is_grouped = any(_is_heading(row) for row in rows)
+    _align_parts([row for row in rows if not _is_heading(row)])
+    is_metrics = (data or {}).get("name") == "metrics"  # of several units, which cannot be compared
+    if len(rows) > FEW and not is_grouped and not is_metrics:
         table.set("class", f"{table.get('class')} sortable")
     size = "scroll long" if len(rows) > LONG else "scroll"
     html = lxml.html.tostring(table, encoding="unicode", with_tail=False)
     scroll = Markup('<div class="{}" tabindex="0" role="group" aria-label="{}">{}</div>')
-    return scroll.format(size, title, Markup(html)) + _cut(data, len(rows), lang)
+    return scroll.format(size, title, Markup(html))
 
 
 def is_table(html: str) -> bool:
@@ -78,8 +78,13 @@ def _set_rows(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
     at = _heading_column(rows, classes)
     if len(labels) > WIDE:
         table.set("class", "gt_table listed")
+    named = ""
     for row in rows:
         cells = list(row)
+        if _is_heading(row):
+            cells[0].tag = "th"
+            cells[0].attrib.update({"scope": "rowgroup", "class": "group"})
+            continue
         for place, cell in enumerate(cells):
             cell.attrib.pop("headers", None)
             name = classes[place] if place < len(classes) else ""
@@ -87,10 +92,38 @@ def _set_rows(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
             if len(labels) > WIDE and place < len(labels) and place != at and labels[place]:
                 cell.set("data-label", labels[place])
         if at is not None and at < len(cells):
-            cells[at].tag = "th"
-            cells[at].set("scope", "row")
-            if cells[at].find("./b") is not None:
-                row.set("class", "sum")
+            named = _set_row_heading(row, cells[at], named)
+
+
+def _set_row_heading(row: HtmlElement, cell: HtmlElement, before: str) -> str:
+    """Let a cell head its row, and return its words; one that is blank is headed as the row above."""
+    cell.tag = "th"
+    cell.set("scope", "row")
+    bold = cell.find("./b")
+    if bold is not None and not bold.find("./span") and cell.find("./span") is None:
+        row.set("class", "sum")
+    parts = [cell.text or "", *(part.text_content() for part in cell if part.get("class") != "tk-of")]
+    words = " ".join("".join(parts).split())
+    if not words and before:
+        again = lxml.html.Element("span")
+        again.text, again.attrib["class"] = before, "unseen"
+        cell.append(again)
+    return words or before
+
+
+def _align_parts(rows: Sequence[HtmlElement]) -> None:
+    """Give the parts of a column's rates one width, so that the rates stand below each other."""
+    for column in zip(*(list(row) for row in rows), strict=False):
+        parts = [part for cell in column for part in cell.findall("./span[@class='tk-of']")]
+        widest = max((len(part.text_content()) for part in parts), default=0)
+        for part in parts:
+            if part.getparent().get("class", "").startswith("n") and len(part.text_content()) < widest:
+                part.set("style", f"min-width:{widest - 1}ch")
+
+
+def _is_heading(row: HtmlElement) -> bool:
+    """Whether a row is the heading of the rows below it."""
+    return len(row) == 1 and int(row[0].get("colspan", "1")) > 1
 
 
 def _heading_column(rows: Sequence[HtmlElement], classes: Sequence[str]) -> int | None:
@@ -112,10 +145,3 @@ def _classes(cell: HtmlElement, name: str) -> str:
     """`n` for figures, which stand at the right, then the name of the column."""
     classes = ["n" if each == "gt_right" else each for each in cell.get("class", "").split() if each not in _NOISE]
     return " ".join([*classes, *([name] if name else [])])
-
-
-def _cut(data: Mapping[str, Any] | None, shown: int, lang: str) -> Markup:
-    """Say that a table does not hold all rows there are."""
-    whole = (data or {}).get("of") or 0
-    words = say("The newest {shown} of {all}.", lang, shown=number(shown, lang=lang), all=number(whole, lang=lang))
-    return Markup('<p class="words">{}</p>').format(words) if whole > shown else Markup("")

@@ -78,7 +78,7 @@ def _for_page(spec: Mapping[str, Any], width: int | None, lang: str) -> dict[str
     page |= {"background": None, "config": _config(spec.get("config", {}), lang)}
     if width is None:
         return page
-    page |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}, "padding": 2}
+    page |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}, "padding": spec.get("padding", 2)}
     return _narrowed(page) if width == NARROW else page
 
 

@@ -25,28 +25,32 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import TrackkitError
 from trackkit.language import catalogue_file, languages, say, speech, tag
 from trackkit.report import REPORTS
+from trackkit.report.glossary import glossary_name
 from trackkit.report.groups import OVERVIEW, groups
 from trackkit.report.template import SKIN, template
+from trackkit.runs.leaves import BEGIN, END, NO_REPORTS, Leaf
 from trackkit.runs.listed import listed
-from trackkit.runs.sheets import BEGIN, END, NO_REPORTS, Sheet
 from trackkit.show.wording import clipped, instant, plain
 
 BAR = "bar.html.j2"
 MOST_OTHERS = 12  # pages of one report beside the manifest's that a bar lists; the index lists all
 LONGEST_NAME, LONGEST_ERROR = 40, 200
-INDEX, GLOSSARY = NO_REPORTS
+INDEX = NO_REPORTS[0]
 _TO_REPORT = re.compile(rb'<a data-report="(\w+)"(?: href="[^"]*")?>')  # as pages have them, without a target
 Link = dict[str, Any]
 
 
-def write_bars(dossiers: "Dossiers", index: bool = True) -> list[str]:
+def write_bars(dossiers: "Dossiers", index: bool = True, glossary: str = "") -> list[str]:
     """Write the bar into every page of a folder whose bar changed; return the names of those pages.
 
     Each is written in one step and keeps its time of change. Pages without the marks, of an earlier version, stay as
-    they are. Entries of the manifest are given what their bar was made from. `index` says whether the folder has one.
+    they are. Entries of the manifest are given what their bar was made from. `index` says whether the folder has one,
+    and `glossary` is the language of a page of definitions that was just written.
     """
     bars = Bars(dossiers, index)
-    return [sheet.path for sheet in dossiers.present if sheet.path and bars.write(sheet)]
+    if glossary:
+        bars.write_in_glossary(glossary)
+    return [leaf.path for leaf in dossiers.present if leaf.path and bars.write(leaf)]
 
 
 def titles(lang: str) -> dict[str, str]:
@@ -102,15 +106,15 @@ class Words:
 class Dossiers:
     """The pages of a folder by delivery and report, and the links that bars and the index make of them."""
 
-    def __init__(self, tables: Snapshot, folder: Path, present: list[Sheet]) -> None:
+    def __init__(self, tables: Snapshot, folder: Path, present: list[Leaf]) -> None:
         self.folder, self.present, self.timezone = folder, present, tables.timezone
-        self.by_delivery: dict[str, dict[str, list[Sheet]]] = {}
-        for sheet in present:
-            self.by_delivery.setdefault(sheet.delivery, {}).setdefault(sheet.report, []).append(sheet)
+        self.by_delivery: dict[str, dict[str, list[Leaf]]] = {}
+        for leaf in present:
+            self.by_delivery.setdefault(leaf.delivery, {}).setdefault(leaf.report, []).append(leaf)
         self.listed = listed(tables, [name for name in self.by_delivery if name])
         names = self.listed.select("delivery_id", "label")
         self.labels = {name: plain(label or name) for name, label in names.iter_rows()}
-        with_pages = [name for name in self.labels if any(sheet.path for sheet in self.sheets_of(name))]
+        with_pages = [name for name in self.labels if any(leaf.path for leaf in self.leaves_of(name))]
         self.neighbours = {
             name: (earlier, later)
             for name, later, earlier in zip(with_pages, ["", *with_pages], [*with_pages[1:], ""], strict=False)
@@ -118,9 +122,9 @@ class Dossiers:
         self.scopes = scopes()
         self._words: dict[str, Words] = {}
 
-    def sheets_of(self, delivery: str) -> list[Sheet]:
+    def leaves_of(self, delivery: str) -> list[Leaf]:
         """Return all pages of a delivery."""
-        return [sheet for some in self.by_delivery.get(delivery, {}).values() for sheet in some]
+        return [leaf for some in self.by_delivery.get(delivery, {}).values() for leaf in some]
 
     def words(self, lang: str) -> Words:
         """Return what is said in a language; in English if its catalogue is gone."""
@@ -129,17 +133,17 @@ class Dossiers:
             self._words[lang] = Words(known, groups(known), titles(known))
         return self._words[lang]
 
-    def best(self, delivery: str, report: str, lang: str) -> Sheet | None:
+    def best(self, delivery: str, report: str, lang: str) -> Leaf | None:
         """Return the page of a report: in the language, else in another; else how it failed; else None."""
-        some = [sheet for sheet in self.by_delivery.get(delivery, {}).get(report, []) if not sheet.title]
-        return min(some, key=lambda sheet: (not sheet.path, sheet.lang != lang, sheet.lang), default=None)
+        some = [leaf for leaf in self.by_delivery.get(delivery, {}).get(report, []) if not leaf.title]
+        return min(some, key=lambda leaf: (not leaf.path, leaf.lang != lang, leaf.lang), default=None)
 
-    def first(self, delivery: str, lang: str, report: str = OVERVIEW) -> Sheet | None:
+    def first(self, delivery: str, lang: str, report: str = OVERVIEW) -> Leaf | None:
         """Return the page that leads to a delivery: of the report, else its Overview, else any."""
         preferred = [self.best(delivery, name, lang) for name in (report, OVERVIEW)]
         order = [name for group in self.words(lang).groups for name in group.reports]
         others = sorted(
-            self.sheets_of(delivery),
+            self.leaves_of(delivery),
             key=lambda each: (
                 bool(each.title),
                 each.lang != lang,
@@ -147,7 +151,7 @@ class Dossiers:
                 each.path,
             ),
         )
-        return next((sheet for sheet in [*preferred, *others] if sheet and sheet.path), None)
+        return next((leaf for leaf in [*preferred, *others] if leaf and leaf.path), None)
 
     def groups(self, delivery: str, lang: str) -> list[Link]:
         """Return the groups of a delivery's reports ("": of those on all), each with its links."""
@@ -164,11 +168,11 @@ class Dossiers:
     def links(self, delivery: str, report: str, lang: str) -> list[Link]:
         """Return the links of a report: its page, or why there is none, and such pages that no manifest lists."""
         title = self.words(lang).titles.get(report, report)
-        sheet = self.best(delivery, report, lang)
+        leaf = self.best(delivery, report, lang)
         loose = [other for other in self.by_delivery.get(delivery, {}).get(report, []) if other.title]
         loose = [other for other in loose if other.lang == lang] or loose
         is_here = (self.scopes.get(report) == "platform") == (not delivery)
-        main = [self.link(sheet, title, lang)] if sheet or (is_here and not loose and self._is_of_run(report)) else []
+        main = [self.link(leaf, title, lang)] if leaf or (is_here and not loose and self._is_of_run(report)) else []
         only = len(loose) == 1 and not main
         return main + [self.link(other, title if only else other.title, lang) for other in loose[:MOST_OTHERS]]
 
@@ -176,9 +180,9 @@ class Dossiers:
         """Whether a run makes pages of a report; nobody misses a recipient's."""
         return self.scopes.get(report) != "recipient"
 
-    def link(self, sheet: Sheet | None, title: str, lang: str) -> Link:
+    def link(self, leaf: Leaf | None, title: str, lang: str) -> Link:
         """Return a link to a page, in words why there is none, and whether its last attempt failed."""
-        if sheet is None:
+        if leaf is None:
             return {
                 "title": title,
                 "href": "",
@@ -187,19 +191,19 @@ class Dossiers:
                 "stale": "",
                 "warnings": 0,
             }
-        error = clipped(sheet.error, LONGEST_ERROR) if sheet.error else ""
+        error = clipped(leaf.error, LONGEST_ERROR) if leaf.error else ""
         return {
             "title": clipped(title, 120),
-            "href": sheet.path,
-            "lang": tag(sheet.lang) if sheet.lang != lang else "",
-            "why": say("failed: {error}", lang, error=error) if error and not sheet.path else "",
-            "stale": self.stale(sheet, lang) if error and sheet.path else "",
-            "warnings": sheet.warnings,
+            "href": leaf.path,
+            "lang": tag(leaf.lang) if leaf.lang != lang else "",
+            "why": say("failed: {error}", lang, error=error) if error and not leaf.path else "",
+            "stale": self.stale(leaf, lang) if error and leaf.path else "",
+            "warnings": leaf.warnings,
         }
 
-    def stale(self, sheet: Sheet, lang: str) -> str:
+    def stale(self, leaf: Leaf, lang: str) -> str:
         """Say that the last attempt at a page failed and the page is an earlier one."""
-        made, at = (self._moment(text, lang) for text in (sheet.rendered_at, sheet.failed_at))
+        made, at = (self._moment(text, lang) for text in (leaf.rendered_at, leaf.failed_at))
         return say("failed on {failed}; this is the page of {made}", lang, failed=at, made=made)
 
     def _moment(self, text: str, lang: str) -> str:
@@ -211,52 +215,65 @@ class Bars:
 
     def __init__(self, dossiers: Dossiers, index: bool) -> None:
         self._dossiers, self._folder = dossiers, dossiers.folder
-        self._places = {"index": INDEX if index else "", "glossary": self._if_there(GLOSSARY)}
+        self._index = INDEX if index else ""
         self._shared: dict[tuple[str, str], tuple[Link, str]] = {}
 
-    def _if_there(self, name: str) -> str:
-        return name if (self._folder / name).exists() else ""
+    def write_in_glossary(self, lang: str) -> None:
+        """Write the bar of the page of definitions in a language, which is that of the reports on all deliveries."""
+        page = self._folder / glossary_name(lang)
+        if page.is_file():
+            nothing: Link = {
+                "previous": None,
+                "next": None,
+                "languages": [],
+                "files": [],
+                "failure": "",
+                "current": None,
+            }
+            bar = self._of_dossier("", lang)[0] | nothing | {"path": page.name}
+            html = self._dossiers.words(lang).template.render(bar=bar).strip()
+            resources.write_whole(page, _with_bar(page.read_bytes(), html))
 
-    def write(self, sheet: Sheet) -> bool:
+    def write(self, leaf: Leaf) -> bool:
         """Write the bar of a page if it is not the right one; return whether it was written."""
-        page, made_of = self._folder / sheet.path, self.digest(sheet)
+        page, made_of = self._folder / leaf.path, self.digest(leaf)
         try:
-            if sheet.entry.get("bar", {}).items() >= _mark(page, made_of).items():
+            if leaf.entry.get("bar", {}).items() >= _mark(page, made_of).items():
                 return False
             before = page.stat()
             old = page.read_bytes()
         except OSError:  # removed since
             return False
-        new = self._with_links(_with_bar(old, self.html(sheet)), sheet)
+        new = self._with_links(_with_bar(old, self.html(leaf)), leaf)
         if new != old:
             resources.write_whole(page, new)
             os.utime(page, ns=(before.st_atime_ns, before.st_mtime_ns))
-        if sheet.entry:
+        if leaf.entry:
             has_none = {"none": True} if BEGIN not in new else {}
-            sheet.entry.update(bar=_mark(page, made_of) | has_none, sha256=hashlib.sha256(new).hexdigest())
+            leaf.entry.update(bar=_mark(page, made_of) | has_none, sha256=hashlib.sha256(new).hexdigest())
         return new != old
 
-    def _with_links(self, page: bytes, sheet: Sheet) -> bytes:
+    def _with_links(self, page: bytes, leaf: Leaf) -> bytes:
         """Let the links of a page to other reports on its delivery lead to those that there are."""
 
         def linked(link: re.Match[bytes]) -> bytes:
             report = link[1].decode()
-            target = self._dossiers.best(sheet.delivery, report, sheet.lang)
+            target = self._dossiers.best(leaf.delivery, report, leaf.lang)
             href = f' href="{escape(target.path)}"' if target and target.path else ""
             return f'<a data-report="{report}"{href}>'.encode()
 
         return _TO_REPORT.sub(linked, page)
 
-    def digest(self, sheet: Sheet) -> str:
+    def digest(self, leaf: Leaf) -> str:
         """Return a digest of everything that the bar of a page says."""
-        _, shared = self._of_dossier(sheet.delivery, sheet.lang)
-        return _digest([shared, self._own(sheet)])
+        _, shared = self._of_dossier(leaf.delivery, leaf.lang)
+        return _digest([shared, self._own(leaf)])
 
-    def html(self, sheet: Sheet) -> str:
+    def html(self, leaf: Leaf) -> str:
         """Return the bar of a page."""
-        context = self._of_dossier(sheet.delivery, sheet.lang)[0] | self._own(sheet)
-        current = [group for group in context["groups"] if sheet.report in group["reports"]]
-        words = self._dossiers.words(sheet.lang)
+        context = self._of_dossier(leaf.delivery, leaf.lang)[0] | self._own(leaf)
+        current = [group for group in context["groups"] if leaf.report in group["reports"]]
+        words = self._dossiers.words(leaf.lang)
         return words.template.render(bar=context | {"current": current[0] if current else None}).strip()
 
     def _of_dossier(self, delivery: str, lang: str) -> tuple[Link, str]:
@@ -271,43 +288,44 @@ class Bars:
                 "overview": dossiers.link(overview, title, lang) if overview or is_missed else None,
                 "groups": dossiers.groups(delivery, lang),
                 "about": dossiers.labels.get(delivery, delivery) or say("All deliveries", lang),
-                **self._places,
+                "index": self._index,
+                "glossary": name if (self._folder / (name := glossary_name(lang))).exists() else "",
             }
             self._shared[delivery, lang] = shared, _digest([shared, words.digest])
         return self._shared[delivery, lang]
 
-    def _own(self, sheet: Sheet) -> Link:
+    def _own(self, leaf: Leaf) -> Link:
         """What only the bar of this page says."""
-        alike = self._dossiers.by_delivery[sheet.delivery][sheet.report]
-        others = [one for one in alike if one.path and one.lang != sheet.lang and bool(one.title) == bool(sheet.title)]
+        alike = self._dossiers.by_delivery[leaf.delivery][leaf.report]
+        others = [one for one in alike if one.path and one.lang != leaf.lang and bool(one.title) == bool(leaf.title)]
         others.sort(key=lambda one: (one.lang, one.path))
-        earlier, later = self._dossiers.neighbours.get(sheet.delivery, ("", ""))
+        earlier, later = self._dossiers.neighbours.get(leaf.delivery, ("", ""))
         return {
-            "path": sheet.path,
-            "previous": self._neighbour(earlier, sheet),
-            "next": self._neighbour(later, sheet),
+            "path": leaf.path,
+            "previous": self._neighbour(earlier, leaf),
+            "next": self._neighbour(later, leaf),
             "languages": [_language(next(some)) for _, some in groupby(others, key=lambda one: one.lang)],
-            "files": [{"href": name, "kind": name.partition(".")[2]} for name in sheet.files],
-            "failure": self._failure(sheet),
+            "files": [{"href": name, "kind": name.partition(".")[2]} for name in leaf.files],
+            "failure": self._failure(leaf),
         }
 
-    def _neighbour(self, delivery: str, sheet: Sheet) -> Link | None:
-        page = self._dossiers.first(delivery, sheet.lang, sheet.report) if delivery else None
+    def _neighbour(self, delivery: str, leaf: Leaf) -> Link | None:
+        page = self._dossiers.first(delivery, leaf.lang, leaf.report) if delivery else None
         if page is None:
             return None
         label = self._dossiers.labels[delivery]
         return {"href": page.path, "label": label, "short": clipped(label, LONGEST_NAME)}
 
-    def _failure(self, sheet: Sheet) -> str:
-        if not sheet.error:
+    def _failure(self, leaf: Leaf) -> str:
+        if not leaf.error:
             return ""
-        stale = self._dossiers.stale(sheet, sheet.lang)
-        error = clipped(sheet.error, LONGEST_ERROR)
-        return say("This report {failed}. The error: {error}", sheet.lang, failed=stale, error=error)
+        stale = self._dossiers.stale(leaf, leaf.lang)
+        error = clipped(leaf.error, LONGEST_ERROR)
+        return say("This report {failed}. The error: {error}", leaf.lang, failed=stale, error=error)
 
 
-def _language(sheet: Sheet) -> dict[str, str]:
-    return {"tag": tag(sheet.lang), "href": sheet.path}
+def _language(leaf: Leaf) -> dict[str, str]:
+    return {"tag": tag(leaf.lang), "href": leaf.path}
 
 
 def _digest(parts: Iterable[Any]) -> str:

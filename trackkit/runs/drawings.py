@@ -1,9 +1,11 @@
-"""The small pictures of the index, as SVG: opens after a launch, and rates over launches. Nothing in them is a log's."""
+"""The small pictures of the index, as SVG: opens after a launch, and rates over launches."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from markupsafe import Markup
 
+Line = tuple[str, Sequence[float | None]]  # its name and its values
 WIDTH, HEIGHT = 96, 24  # of a sparkline
 WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 1140, 150, 40, 90, 12, 24  # of the trend, and its margins
 
@@ -27,7 +29,7 @@ def sparkline(counts: Sequence[int], words: str) -> Markup:
 
 
 def trend(
-    lines: Sequence[tuple[str, Sequence[float | None]]],
+    lines: Sequence[Line],
     tips: Sequence[Sequence[str]],
     ends: tuple[str, str],
     tick: Callable[[float], str],
@@ -35,35 +37,30 @@ def trend(
 ) -> Markup:
     """Return lines of rates over launches, each with its name at its end, on one scale that begins at 0.
 
-    `tips` are what each point of each line says; `ends` name the first and the last launch; `tick` writes a share. A rate that is unknown
-    leaves a gap.
+    `tips` are what each point of each line says; `ends` name the first and the last launch; `tick` writes a share. A
+    rate that is unknown leaves a gap.
     """
     top = _top(max((value for _, values in lines for value in values if value is not None), default=0.0))
-    drawn = [_line(place, *line, tips[place], top) for place, line in enumerate(lines)]
-    labels = _apart([_y(next((v for v in reversed(values) if v is not None), 0.0), top) for _, values in lines])
-    names = [
-        Markup('<text class="name line-{place}" x="{x}" y="{y:.1f}">{name}</text>').format(
-            place=place + 1, x=WIDE - RIGHT + 10, y=y + 4, name=name
-        )
-        for place, ((name, _), y) in enumerate(zip(lines, labels, strict=True))
-    ]
+    parts = {
+        "grid": _grid(top, tick),
+        "drawn": Markup("").join(_line(place, values, tips[place], top) for place, (_, values) in enumerate(lines)),
+        "names": _names(lines, top),
+    }
+    foot = {"left": LEFT, "right": WIDE - RIGHT, "foot": HIGH - 6, "first": ends[0], "last": ends[1]}
     return Markup(
         '<svg class="trend" role="img" viewBox="0 0 {w} {h}"><title>{words}</title>{grid}{drawn}{names}'
         '<text class="tick" x="{left}" y="{foot}">{first}</text>'
         '<text class="tick end" x="{right}" y="{foot}">{last}</text></svg>'
-    ).format(
-        w=WIDE,
-        h=HIGH,
-        words=words,
-        grid=_grid(top, tick),
-        drawn=Markup("").join(drawn),
-        names=Markup("").join(names),
-        left=LEFT,
-        right=WIDE - RIGHT,
-        foot=HIGH - 6,
-        first=ends[0],
-        last=ends[1],
-    )
+    ).format(w=WIDE, h=HIGH, words=words, **parts, **foot)
+
+
+def _names(lines: Sequence[Line], top: float) -> Markup:
+    """The name of each line at its end."""
+    lasts = [next((value for value in reversed(values) if value is not None), 0.0) for _, values in lines]
+    heights = _apart([_y(value, top) for value in lasts])
+    name = Markup('<text class="name line-{}" x="{}" y="{:.1f}">{}</text>')
+    x = WIDE - RIGHT + 10
+    return Markup("").join(name.format(at + 1, x, y + 4, lines[at][0]) for at, y in enumerate(heights))
 
 
 def _top(most: float) -> float:
@@ -82,7 +79,7 @@ def _grid(top: float, tick: Callable[[float], str]) -> Markup:
     return Markup("").join(rows)
 
 
-def _line(place: int, name: str, values: Sequence[float | None], tips: Sequence[str], top: float) -> Markup:
+def _line(place: int, values: Sequence[float | None], tips: Sequence[str], top: float) -> Markup:
     step = (WIDE - LEFT - RIGHT) / max(1, len(values) - 1)
     points = [(LEFT + at * step, None if value is None else _y(value, top)) for at, value in enumerate(values)]
     path, is_drawing = "", False
@@ -103,6 +100,6 @@ def _apart(heights: list[float], least: float = 15) -> list[float]:
     """Move the names of lines apart that would overlap, the higher one up."""
     order = sorted(range(len(heights)), key=heights.__getitem__)
     moved = list(heights)
-    for upper, lower in zip(order, order[1:], strict=False):
+    for upper, lower in pairwise(order):
         moved[lower] = max(moved[lower], moved[upper] + least)
     return moved

@@ -34,8 +34,8 @@ from trackkit.runs.archive import Archive, archived
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
 from trackkit.runs.index import write_index
+from trackkit.runs.leaves import NO_REPORTS, leaves
 from trackkit.runs.manifest import PLATFORM, Job, Manifest, made_of
-from trackkit.runs.sheets import NO_REPORTS, sheets
 from trackkit.show.theme import theme
 from trackkit.store import Store, answered, open_store
 
@@ -151,7 +151,7 @@ def _run(
 
 def _joined(tables: Snapshot, manifest: Manifest) -> None:
     """Let the pages of a folder hang together: write its glossary, its index, and the bars that changed."""
-    dossiers = Dossiers(tables, manifest.folder, sheets(manifest.folder, manifest.entries))
+    dossiers = Dossiers(tables, manifest.folder, leaves(manifest.folder, manifest.entries))
     write_bars(dossiers)
     write_index(tables, dossiers, manifest.lang)
     manifest.write()
@@ -166,7 +166,7 @@ def join(store: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     with suppress(RequestError), _locked(folder):
         manifest = Manifest.read(folder)
         tables = open_store(store).snapshot()
-        write_bars(Dossiers(tables, folder, sheets(folder, manifest.entries)), index=(folder / INDEX).exists())
+        write_bars(Dossiers(tables, folder, leaves(folder, manifest.entries)), index=(folder / INDEX).exists())
         if manifest.entries:
             manifest.write()
 

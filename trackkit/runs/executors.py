@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from trackkit.report.workers import Renderers
+from trackkit.runs.leaves import warnings_of
 from trackkit.runs.manifest import Job
-from trackkit.runs.sheets import warnings_of
 
 Results = Generator[tuple["Job", "Result"], None, None]
 Result = dict[str, Any]  # a job's entry in the manifest: status, and path, sha256, seconds and warnings, or error

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 
-from trackkit.analysis.unseen import observed, unseen
+from trackkit.analysis.usual import usual
 from trackkit.engine.deliveries import is_counted, is_set_aside
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import now
@@ -14,11 +15,15 @@ from trackkit.engine.snapshot import Snapshot
 RATES = ("delivery_rate", "open_rate", "recipient_click_rate", "click_to_open_rate")
 TILES = ("delivery_rate", "open_rate", "recipient_click_rate")
 HOURS, RECENT_DAYS = 48, 30
+Figures = dict[str, dict[str, dict[str, Any]]]
 
 
-def figures(tables: Snapshot, deliveries: Sequence[str]) -> pl.DataFrame:
-    """Return one row per delivery: `delivery_id`, the four rates with their parts, and why one is unknown."""
-    return observed(measure(tables, RATES, delivery=deliveries), unseen(tables, deliveries, RATES))
+def figures(tables: Snapshot, deliveries: Sequence[str]) -> Figures:
+    """Return the four rates of each delivery, by delivery and rate, beside what is usual (`analysis.usual`)."""
+    each: Figures = {delivery: {} for delivery in deliveries}
+    for row in usual(tables, RATES, deliveries).drop("recent").iter_rows(named=True) if deliveries else ():
+        each[row["delivery_id"]][row["metric"]] = row
+    return each
 
 
 def opens_by_hour(tables: Snapshot, launches: pl.DataFrame) -> dict[str, list[int]]:
@@ -58,16 +63,14 @@ def recent(rows: pl.DataFrame, until: datetime | None) -> list[str]:
     return rows.filter(pl.col("launched_at").is_between(since, until, closed="right"))["delivery_id"].to_list()
 
 
-def together(tables: Snapshot, each: pl.DataFrame, deliveries: Sequence[str]) -> dict[str, tuple[pl.DataFrame, int]]:
+def together(tables: Snapshot, each: Figures, deliveries: Sequence[str]) -> dict[str, tuple[pl.DataFrame, int]]:
     """Return, by rate, the one row of it over some deliveries, measured over all of them, and how many were left out.
 
     Left out are those of which the rate cannot be known: opens of text messages, say, count in neither part.
     """
     measured = {}
     for name in TILES:
-        why = f"why {name}"
-        rows = each.filter(pl.col("delivery_id").is_in(list(deliveries)))
-        seen = (rows.filter(pl.col(why).is_null()) if why in rows.columns else rows)["delivery_id"].to_list()
+        seen = [delivery for delivery in deliveries if not each[delivery][name]["why"]]
         if seen:
             measured[name] = measure(tables, name, by=[], delivery=seen), len(deliveries) - len(seen)
     return measured

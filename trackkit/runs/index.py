@@ -26,6 +26,7 @@ from trackkit.runs.gallery import (
     RATES,
     RECENT_DAYS,
     TILES,
+    Figures,
     figures,
     newest,
     opens_by_hour,
@@ -33,7 +34,7 @@ from trackkit.runs.gallery import (
     sent_to_readers,
     together,
 )
-from trackkit.runs.sheets import NO_REPORTS, Sheet
+from trackkit.runs.leaves import NO_REPORTS, Leaf
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.show.cells import fraction
 from trackkit.show.theme import page_style, theme
@@ -53,6 +54,7 @@ HEADINGS = translatable(
         "click_to_open_rate": "Clicked of opened",
     }
 )
+TREND = translatable("Open and click rates of the last {count} launches, without those still being sent")
 VERDICTS = translatable({"pass": "logs: pass", "warn": "logs: warn", "fail": "logs: fail"})
 _STAMP = re.compile(r"<time>[^<]*</time>")
 Row = dict[str, Any]
@@ -89,7 +91,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "img-src data:; base-uri 'none'; form-action 'none'",
         "style": Markup(style),
         "script": Markup(script),
-        "headings": [(say(HEADINGS[name], lang), say(METRICS[name].definition, lang)) for name in RATES],
+        "headings": [say(HEADINGS[name], lang) for name in RATES],
         "rows": rows,
         "channels": _distinct(row["channel"] for row in rows),
         "states": _distinct(word for row in rows for word in row["states"]),
@@ -99,7 +101,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "tiles": _tiles(tables, dossiers.listed, each, until, lang),
         **_trend(tables, dossiers, each, lang),
         "platform": dossiers.groups("", lang),
-        "loose": [dossiers.link(sheet, sheet.title, lang) for sheet in dossiers.present if sheet.title],
+        "loose": [dossiers.link(leaf, leaf.title, lang) for leaf in dossiers.present if leaf.title],
         "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
         "timezone": tables.timezone,
         "version": __version__,
@@ -112,16 +114,16 @@ def _distinct(words: Any) -> list[str]:
     return sorted({word for word in words if word})
 
 
-def _rows(tables: Snapshot, dossiers: Dossiers, each: pl.DataFrame, lang: str) -> list[Row]:
+def _rows(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> list[Row]:
     """One row per delivery, with what it shows, what it is sorted by and what it is found by."""
     hours = opens_by_hour(tables, dossiers.listed)
-    facts = dossiers.listed.join(each, on="delivery_id", how="left").to_dicts()
+    facts = [fact | {"rates": each[fact["delivery_id"]]} for fact in dossiers.listed.to_dicts()]
     return [_row(fact, dossiers, hours.get(fact["delivery_id"], []), tables.timezone, lang) for fact in facts]
 
 
 def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: str) -> Row:
     delivery = fact["delivery_id"]
-    sheets = dossiers.sheets_of(delivery)
+    leaves = dossiers.leaves_of(delivery)
     first, at = dossiers.first(delivery, lang), fact["launched_at"]
     day = at.astimezone(ZoneInfo(timezone)).date() if at else None
     launched = instant(day, lang=lang, weekday=True)
@@ -130,29 +132,29 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
         "label": dossiers.labels[delivery],
         "subject": plain(fact["subject"] or ""),
         "href": first.path if first else "",
-        "languages": _languages(dossiers, sheets, first, lang),
+        "languages": _languages(dossiers, leaves, first, lang),
         "launched": launched,
         "time": instant(at, timezone, lang=lang, weekday=True).removeprefix(launched).strip(),
         "day": day.isoformat() if day else "",
         "day_in_words": format_date(day, "full", locale=lang) if day else "",
         "at": at.timestamp() if at else None,
         "opens": _sparkline(hours, lang) if hours else "",
-        "rates": [_rate(name, fact, lang) for name in RATES],
+        "rates": [_rate(name, fact["rates"][name], lang) for name in RATES],
         "channel": _word(fact["message_type"], MESSAGE_TYPES, lang),
-        **_status(fact, sheets, dossiers, lang),
+        **_status(fact, leaves, dossiers, lang),
         # Pages of an earlier version have no bar that leads from one to the next.
         "pages": [
-            dossiers.link(sheet, dossiers.words(lang).titles[sheet.report], lang)
-            for sheet in sheets
-            if sheet.path and sheet.entry.get("bar", {}).get("none")
+            dossiers.link(leaf, dossiers.words(lang).titles[leaf.report], lang)
+            for leaf in leaves
+            if leaf.path and leaf.entry.get("bar", {}).get("none")
         ],
     }
 
 
-def _languages(dossiers: Dossiers, sheets: list[Sheet], first: Sheet | None, lang: str) -> list[dict[str, str]]:
+def _languages(dossiers: Dossiers, leaves: list[Leaf], first: Leaf | None, lang: str) -> list[dict[str, str]]:
     """The pages that lead to a delivery in the languages that its row does not link already."""
-    others = sorted({sheet.lang for sheet in sheets if sheet.path} - ({first.lang} if first else set()))
-    pages = [(other, dossiers.first(delivery, other)) for other in others for delivery in [sheets[0].delivery]]
+    others = sorted({leaf.lang for leaf in leaves if leaf.path} - ({first.lang} if first else set()))
+    pages = [(other, dossiers.first(delivery, other)) for other in others for delivery in [leaves[0].delivery]]
     return [{"tag": tag(other), "href": page.path} for other, page in pages if page and page.lang == other]
 
 
@@ -174,19 +176,39 @@ def _sparkline(hours: list[int], lang: str) -> Markup:
     return sparkline(hours, words)
 
 
-def _rate(name: str, fact: Row, lang: str) -> Row:
-    metric = METRICS[name]
-    if why := fact.get(f"why {name}"):
-        return {"value": say(NOT_AVAILABLE, lang), "of": "", "why": say(why, lang), "sort": None}
-    value = fact[name]
-    part, whole = fact[metric.numerator], fact[metric.denominator]
-    return {"value": figure(name, value, lang, whole), "of": fraction(part, whole, lang), "why": "", "sort": value}
+def _rate(name: str, row: Row, lang: str) -> Row:
+    """A rate with its parts, or why it is unknown, and its distance from what is usual."""
+    value, part, whole = row["value"], row["part"], row["whole"]
+    if row["why"]:
+        nothing = {"of": "", "why": say(row["why"], lang), "sort": None}
+        return {"value": say(NOT_AVAILABLE, lang), **nothing, "points": "", "usual": "", "is_different": False}
+    difference = None if row["reason"] else row["difference"]
+    return {
+        "value": figure(name, value, lang, whole),
+        "of": fraction(part, whole, lang),
+        "why": "",
+        "sort": value,
+        "points": "" if difference is None else _points(difference, lang),
+        "usual": "" if difference is None else _usual(name, row, lang),
+        "is_different": bool(row["is_different"]),
+    }
 
 
-def _status(fact: Row, sheets: list[Sheet], dossiers: Dossiers, lang: str) -> Row:
+def _points(difference: float, lang: str) -> str:
+    shown = number(abs(difference) * 100, 1, lang)
+    sign = "" if shown == number(0, 1, lang) else "+" if difference > 0 else "\u2212"
+    return say("{points} pt", lang, points=f"{sign}{shown}")
+
+
+def _usual(name: str, row: Row, lang: str) -> str:
+    median, count = figure(name, row["median"], lang, row["whole"]), number(row["n"], lang=lang)
+    return say("usual: {median}, the median of {count} comparable deliveries", lang, median=median, count=count)
+
+
+def _status(fact: Row, leaves: list[Leaf], dossiers: Dossiers, lang: str) -> Row:
     """The words on a delivery's state, its logs and its failed pages, and the one that the dot stands for."""
-    verdict = worst([sheet.entry["quality"] for sheet in sheets if sheet.entry.get("quality")] or ["pass"])
-    failed = [sheet for sheet in sheets if sheet.error]
+    verdict = worst([leaf.entry["quality"] for leaf in leaves if leaf.entry.get("quality")] or ["pass"])
+    failed = [leaf for leaf in leaves if leaf.error]
     state = _word(fact["state"], STATES, lang)
     is_finished = fact["state"] in (None, FINISHED)
     sending = "running" if fact["state"] in RUNNING else "pass" if is_finished else "halted"
@@ -200,7 +222,7 @@ def _status(fact: Row, sheets: list[Sheet], dossiers: Dossiers, lang: str) -> Ro
         "states": [
             word for word in (state, say(VERDICTS[verdict], lang), problems and say("pages failed", lang)) if word
         ],
-        "failed": [dossiers.link(sheet, titles[sheet.report], lang) for sheet in failed],
+        "failed": [dossiers.link(leaf, titles[leaf.report], lang) for leaf in failed],
         "problems": problems,
     }
 
@@ -222,7 +244,7 @@ def _back(today: date, days: int) -> str:
     return (today - timedelta(days=days)).isoformat()
 
 
-def _tiles(tables: Snapshot, rows: pl.DataFrame, each: pl.DataFrame, until: datetime | None, lang: str) -> list[Row]:
+def _tiles(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, lang: str) -> list[Row]:
     """Four figures on the deliveries of the last 30 days, each measured again over all of them."""
     chosen = recent(sent_to_readers(tables, rows), until)
     measured = together(tables, each, chosen)
@@ -231,8 +253,9 @@ def _tiles(tables: Snapshot, rows: pl.DataFrame, each: pl.DataFrame, until: date
         frame, left_out = measured.get(name, (None, 0))
         if frame is None:
             continue
-        fact, is_count = frame.row(0, named=True), name == "delivery_rate"
-        rate = _rate(name, fact, lang)
+        fact, metric, is_count = frame.row(0, named=True), METRICS[name], name == "delivery_rate"
+        part, whole = fact[str(metric.numerator)], fact[str(metric.denominator)]
+        rate = {"value": figure(name, fact[name], lang, whole), "of": fraction(part, whole, lang)}
         value = figure("delivered", fact["delivered"], lang) if is_count else rate["value"]
         of = _delivered(fact, rate["value"], lang) if is_count else rate["of"]
         note = several(
@@ -251,33 +274,29 @@ def _delivered(fact: Row, rate: str, lang: str) -> str:
     return say("of {whole} to deliver: {rate}", lang, whole=whole, rate=rate)
 
 
-def _trend(tables: Snapshot, dossiers: Dossiers, each: pl.DataFrame, lang: str) -> dict[str, str]:
+def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> dict[str, str]:
     """Open and click rates over the last launches, as lines; nothing with fewer than two.
 
     A delivery that is still being sent is left out: its rates are not yet what they will be.
     """
     is_running = pl.col("state").is_in(RUNNING).fill_null(False)
     launched = sent_to_readers(tables, dossiers.listed).filter(~is_running).drop_nulls("launched_at")
-    facts = launched.join(each, on="delivery_id").sort("launched_at", "delivery_id").tail(MOST_LAUNCHES).to_dicts()
+    facts = launched.sort("launched_at", "delivery_id").tail(MOST_LAUNCHES).to_dicts()
     if len(facts) < 2:
         return {"trend": "", "trend_words": ""}
     names = ("open_rate", "recipient_click_rate")
-    lines = [(say(HEADINGS[name], lang), [fact[name] for fact in facts]) for name in names]
+    rates = {name: [each[fact["delivery_id"]][name] for fact in facts] for name in names}
+    lines = [(say(HEADINGS[name], lang), [row["value"] for row in rates[name]]) for name in names]
     days = [instant(fact["launched_at"], tables.timezone, lang=lang, weekday=True) for fact in facts]
     labels = [dossiers.labels[fact["delivery_id"]] for fact in facts]
     tips = [
         [
-            f"{label}\n{day}\n{_rate(name, fact, lang)['value']}"
-            for label, day, fact in zip(labels, days, facts, strict=True)
+            f"{label}\n{day}\n{_rate(name, row, lang)['value']}"
+            for label, day, row in zip(labels, days, rates[name], strict=True)
         ]
         for name in names
     ]
-    words = several(
-        "Open and click rates of the last launch, without those still being sent",
-        "Open and click rates of the last {count} launches, without those still being sent",
-        len(facts),
-        lang,
-    )
+    words = say(TREND, lang, count=number(len(facts), lang=lang))
     ends = (days[0].rpartition(" ")[0], days[-1].rpartition(" ")[0])
     drawn = trend(lines, tips, ends, lambda share: percent(share, 0 if share * 100 % 1 == 0 else 1, lang), words)
     return {"trend": drawn, "trend_words": words}

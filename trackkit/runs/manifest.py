@@ -17,6 +17,7 @@ from trackkit.report.formats import HTML, beside
 
 MANIFEST = "manifest.json"
 PLATFORM = "platform"
+KEPT = ("path", "sha256", "rendered_at", "warnings", "bar")  # of the last good page, when it fails now
 # No page is rendered from these.
 OF_FOLDER = ("bar.html.j2", "runs.html.j2", "search.js", "runs.css", "preview.html.j2", "preview.js")
 
@@ -77,8 +78,7 @@ class Manifest:
         entry = {**asdict(job), **result, "rendered_at": at}
         last = self.entries.get(job.name, {})
         if result["status"] == "failed" and last.get("path") and (self.folder / last["path"]).is_file():
-            kept = {name: last[name] for name in ("path", "sha256", "rendered_at", "warnings", "bar") if name in last}
-            entry |= {**kept, "failed_at": at}
+            entry |= {name: last[name] for name in KEPT if name in last} | {"failed_at": at}
         self.entries[job.name] = entry
         self.save_now_and_then()
 

@@ -45,6 +45,7 @@ __all__ = [
     "stands_out",
     "strongest_in_message",
     "strongest_link",
+    "together",
 ]
 
 MIME = "application/vnd.trackkit.finding+json"
@@ -329,6 +330,27 @@ def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang:
     return first and Finding(say(_BUSIEST[series], lang, **first(lang)))
 
 
+def together(rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many people opened and clicked over several deliveries; None if either rate is unknown.
+
+    In: the two frames of `several.side_by_side`, with `open_rate` and `recipient_click_rate`.
+    """
+    require(["open_rate", "recipient_click_rate"], total.columns)
+    opened, clicked = total.select("open_rate", "recipient_click_rate").row(0)
+    if opened is None or clicked is None:
+        return None
+    rates = {"opened": percent(opened, 1, lang), "clicked": percent(clicked, 1, lang)}
+    return Finding(
+        several(
+            "{count} delivery: {opened} opened, {clicked} clicked",
+            "{count} deliveries: {opened} opened, {clicked} clicked",
+            rows.height,
+            lang,
+            **rates,
+        )
+    )
+
+
 def grown(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | None:
     """Say how the largest service grew or shrank over a period; None if nobody joined or left.
 
@@ -435,7 +457,7 @@ def _path_name(row: Mapping[str, Any]) -> str:
 def outlier(
     rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str], RATES], lang: str = "en"
 ) -> Finding | None:
-    """Say which group has a rate that is lower, or else higher, than the others beyond chance: of the first such metric.
+    """Say which group has a rate that is lower, or else higher, than the others beyond chance: the first such rate.
 
     In: a frame as for `lowest`, with all the metrics; counts among them are passed over.
     """
@@ -463,7 +485,8 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
     """Say which group is the largest part of a whole; None below 30 cases, or if the first place is shared.
 
     In: a frame with a name in `column` and the counts `part` and `whole`, as of `sending.exclusions`,
-    `bounces.bounces`, `bounces.failures` or `audience.opens_by`; further rows, such as the total, and the unnamed are left out.
+    `bounces.bounces`, `bounces.failures` or `audience.opens_by`. Further rows, such as the total, and the unnamed are
+    left out.
 
     >>> rows = pl.DataFrame({"rule": ["Denylisted", "Double"], "recipients": [30, 10], "rejected": 40})
     >>> largest(rows, "rule", "recipients", "rejected").text

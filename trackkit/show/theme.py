@@ -16,6 +16,7 @@ STYLES = (
     "bar",
     "overview",
     "hotclicks",
+    "formats",
 )  # the style sheets of every page, in order; each may be missing
 
 Colour = Annotated[

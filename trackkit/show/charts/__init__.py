@@ -7,21 +7,23 @@ them are based on `charts.canvas`.
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import altair as alt
 import polars as pl
 
-from trackkit.language import say, several
+from trackkit.language import say
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
 from trackkit.show.charts import audience, canvas, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.clock import (
     MOST,
+    SHORTENED,
     STEPS,
     Period,
     by_the_clock,
     in_steps,
+    later_words,
     per,
     step_that_fits,
     until_most,
@@ -29,7 +31,7 @@ from trackkit.show.charts.clock import (
     zone_of,
 )
 from trackkit.show.theme import theme
-from trackkit.show.wording import elapsed, instant, percent
+from trackkit.show.wording import elapsed, percent
 
 __all__ = [
     "CurveKind",
@@ -95,9 +97,10 @@ def pareto_curve(
 
 
 def _mostly_over(rows: pl.DataFrame) -> int:
-    """The hour at which each series has reached 95 % of its total."""
+    """The hour at which each series has reached 95 % of its total, if that is early; else the last one."""
     reached = rows.filter(pl.col("share") >= MOST).group_by("name").agg(pl.col("hours").min())
-    return int(reached.select(pl.col("hours").max().fill_null(0)).item())
+    last, mostly = (frame.select(pl.col("hours").max().fill_null(0)).item() for frame in (rows, reached))
+    return int(mostly if mostly <= SHORTENED * last else last)
 
 
 def _since(rows: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str | list[str]:
@@ -122,7 +125,7 @@ def _on_lines(drawn: pl.DataFrame, series: canvas.Series) -> list[alt.Chart]:
     base = alt.Chart(points.select("hours", "share", "name", "nth")).encode(x="hours:Q", y="share:Q")
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(series.names)), legend=None)
     dots = base.mark_circle(size=50, opacity=1, aria=False).encode(color=colour)
-    places = (
+    places: tuple[tuple[str, dict[str, Any]], ...] = (
         ("datum.nth == 0", {"align": "right", "dx": -8, "dy": -8}),
         ("datum.nth", {"align": "left", "dx": 8, "dy": 9}),
     )
@@ -160,7 +163,7 @@ def activity_columns(
     drawn, step = _first_days(activity, STEPS[every], days)
     drawn = until_most(drawn, step, "count", _total(activity))
     rows = canvas.named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
-    later = _later(activity, drawn, lang)
+    later = later_words(activity, drawn, lang)
     described = say("Opens, clicks and transactions of each period, by the clock.", lang)
     plot = canvas.Plot(
         rows,
@@ -176,22 +179,6 @@ def activity_columns(
 def _heads(rows: pl.DataFrame, step: str, lang: str) -> dict[str, str]:
     """What stands above each panel, such as "Sum of opens per day"."""
     return {name: per(step, name, lang) for name in rows["name"].unique()}
-
-
-def _later(activity: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str:
-    """How many events are not drawn, and until when they came."""
-    later = _total(activity) - _total(drawn)
-    if not later:
-        return ""
-    last = activity.select(pl.col("starts_at").max().cast(pl.Date)).item()
-    until = instant(last, lang=lang, weekday=True)
-    return several(
-        "Not drawn: {count} later event until {day}.",
-        "Not drawn: {count} later events until {day}.",
-        later,
-        lang,
-        day=until,
-    )
 
 
 def _first_days(activity: pl.DataFrame, step: str, days: int | None) -> tuple[pl.DataFrame, str]:
@@ -219,7 +206,7 @@ def click_days(
     step = step_that_fits(days, "1d", MOST_DAYS)
     in_all = in_steps(days, step, ["count"]) if step != "1d" else days
     kept = until_most(in_all, step, "count", _total(in_all))
-    later = _later(in_all, kept, lang)
+    later = later_words(in_all, kept, lang)
     drawn = kept.rename({"count": "clicks"})
     rows = (
         canvas.readable(drawn, "link")
@@ -269,8 +256,8 @@ def rate_bars(
     """Draw rates by group, a dot for each rate, in the order of the frame.
 
     In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no dot, a count
-    among the rates none either, and if all are 0 nothing is drawn. A dashed line marks each rate's ceiling in `ceilings`, and what is above is
-    written beside its dot; or the rates of `total`, a frame of `measure` with one row.
+    among the rates none either, and if all are 0 nothing is drawn. A dashed line marks each rate's ceiling in
+    `ceilings`, and what is above is written beside its dot; or the rates of `total`, a frame of `measure` with one row.
     """
     shown, rates = canvas.readable(measured, by), [name for name in rates if METRICS[name].parents]
     rows = pl.concat([_rate_rows(shown, by, name, place, lang, ceilings) for place, name in enumerate(rates)])
@@ -287,8 +274,8 @@ def rate_bars(
         series=canvas.Series("name", names, legend={"orient": "top", "columns": 1} if len(names) > 1 else None),
     )
     limits = [_limit(name, at, lang) for name, at in (ceilings or {}).items()]
-    marks = limits or ([_overall(name, total, lang) for name in rates] if total is not None else [])
-    return shapes.dot_plot(plot, [mark for mark in marks if mark] if rows.height else [])
+    overall = [] if total is None else [mark for name in rates if (mark := _overall(name, total, lang))]
+    return shapes.dot_plot(plot, (limits or overall) if rows.height else [])
 
 
 def _limit(name: str, at: float, lang: str) -> shapes.Mark:
@@ -360,7 +347,7 @@ def _elapsed(hours: pl.Series, lang: str) -> alt.Axis:
     days = _expression(say("{days} d", lang), "{days}", "format(datum.value / 24, ',')")
     short = _expression(say("{hours} h", lang), "{hours}", "datum.value")
     return alt.Axis(
-        values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True, labelSeparation=6
+        values=ticks, labelExpr=ELAPSED_LABEL.format(days=days, hours=short), labelOverlap=True, labelSeparation=12
     )
 
 

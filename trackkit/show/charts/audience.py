@@ -14,7 +14,7 @@ from trackkit.schema import MAIL_PROXY
 from trackkit.show.cells import OTHERS, UNKNOWN, OneOf
 from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import axis_instant, instants, written
-from trackkit.show.charts.labels import ends, room_for
+from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
@@ -217,7 +217,7 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     plot = canvas.Plot(
         rows.drop("is_others"),
         _weeks_described(few, lang),
-        x=canvas.TimeAxis(least="days", lang=lang, room=room_for(names)),
+        x=canvas.TimeAxis(least="days", lang=lang),
         y=canvas.Numbers(
             "share", say("Share of the week's visitors", lang), canvas.PERCENT, is_count=False, stacked=False, most=top
         ),
@@ -232,8 +232,7 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         series=canvas.Series("label", names, colours, legend=None),
     )
     words = ends(rows, "starts_at", "share", "label", canvas.HEIGHT, top)
-    drawn_lines = canvas.lines(plot, point={"size": 22, "filled": True})
-    return canvas.layered(plot, drawn_lines, beside=canvas.end_words(words, "starts_at", names, colours))
+    return canvas.with_ends(plot, words, names, colours)
 
 
 def _weeks_described(few: int, lang: str) -> str:

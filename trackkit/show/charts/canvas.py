@@ -75,7 +75,6 @@ class Numbers:
 class TimeAxis:
     """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart.
 
-    `room` is the part of the axis, from 0 to 1, after the last instant, for words at the ends of lines.
     With `step`, the length of the periods that columns stand for, labels name periods, and always the first one.
     `note` is said below the axis.
     """
@@ -85,7 +84,6 @@ class TimeAxis:
     lang: str = "en"
     least: str = MINUTES
     padding: int = 0
-    room: float = 0
     step: str = ""
     note: str = ""
 
@@ -189,16 +187,23 @@ def layered(plot: Plot, *charts: alt.Chart, beside: Sequence[alt.Chart] = ()) ->
     return alt.LayerChart(layer=[*charts, *beside], description=plot.description, **_titled(plot))
 
 
-def end_words(
-    ends: pl.DataFrame, x: str, names: Sequence[str], colours: Sequence[str], written: str = "utc"
-) -> list[alt.Chart]:
-    """Write the name of each line at its end, after a dot in its colour. In: the frame of `labels.ends`."""
-    base = alt.Chart(ends).encode(x=f"{x}:T" if written == "utc" else f"{x}:Q", y="label_y:Q")
+def with_ends(
+    plot: Plot, ends: pl.DataFrame, names: Sequence[str], colours: Sequence[str], **options: Any
+) -> alt.LayerChart:
+    """Draw lines with the name of each at its end, after a dot in its colour, in place of a legend.
+
+    In: the frame of `labels.ends` of the plot's rows.
+    """
+    assert isinstance(plot.x, TimeAxis)
+    base = alt.Chart(ends).encode(x=f"{plot.x.field}:T", y="label_y:Q")
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
     mark: dict[str, Any] = {"align": "left", "baseline": "middle", "aria": False}
-    spots: alt.Chart = base.mark_text(dx=7, fontSize=13, text="●", **mark).encode(color=colour)
-    words: alt.Chart = base.mark_text(dx=19, **mark).encode(text="label:N")
-    return [spots, words]
+    spots = base.mark_text(dx=5, fontSize=13, text="●", **mark).encode(color=colour)
+    words = base.mark_text(dx=17, **mark).encode(text="label:N")
+    longest = max((len(label) for label in ends["label"]), default=0)
+    chart = layered(plot, lines(plot, **options), beside=[spots, words] if ends.height else [])
+    drawn: alt.LayerChart = chart.properties(padding={"left": 2, "top": 2, "bottom": 2, "right": 24 + 7 * longest})
+    return drawn
 
 
 def tips(lang: str, /, **titles: str) -> dict[str, str]:
@@ -279,10 +284,7 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
     # An expression, since one of Vega's two interpreters does not convert numbers to dates.
     overlap: Any = "greedy" if axis.step else True
     marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=overlap)
-    options: dict[str, Any] = {"padding": axis.padding} if axis.padding else {}
-    if axis.room and rows.height:
-        options |= {"domain": [first, first + max(1, last - first) / (1 - axis.room)], "nice": False}
-    scale = alt.Scale(type="utc", **options)
+    scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
     title = textwrap.wrap(axis.note, NOTE_LINE) or None
     return alt.X(f"{axis.field}:T", title=title, scale=scale, axis=marks)
 

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from trackkit.clock import CALLED, LONGER, begins, ends, first_of, instants_of, offset_if_twice
+from trackkit.clock import CALLED, begins, ends, first_of, instants_of, offset_if_twice
 from trackkit.clock import STEPS as SECONDS
-from trackkit.language import say, translatable
+from trackkit.language import say, several, translatable
 from trackkit.show.wording import chart_locale, instant
 
 Period = Literal["1h", "3h", "24h", "half_hour", "hour", "day"]
@@ -28,7 +28,7 @@ MOST_LABELS = 9  # on an axis
 BY_DAYS = timedelta(hours=60)  # longer axes of hours have marks for days
 MOST_BANDS = 7  # labels of periods with their weekdays
 LEAST_BANDS = 7  # periods that are drawn, however early most of them happen
-MOST = 0.95  # the share of the events after which a chart ends
+MOST, SHORTENED = 0.95, 2 / 3  # the share of the events after which a chart ends, if that leaves this part of the time
 DAYS_APART = timedelta(days=14)  # axes of days up to this length have a mark for each day
 # The distances of marks: minutes within a day, days, months. Weeks begin on Monday.
 _MINUTES = (1, 5, 10, 15, 30, 60, 180, 360, 720)
@@ -94,7 +94,8 @@ def in_steps(rows: pl.DataFrame, step: str, counts: Sequence[str]) -> pl.DataFra
 def until_most(rows: pl.DataFrame, step: str, count: str, whole: int) -> pl.DataFrame:
     """Return the rows of the first periods of `step`, until 95 % of the `whole` have happened: seven periods at least.
 
-    In: `starts_at`, the beginnings of periods, and a count of events.
+    All rows are returned unless that shortens the time by a third. In: `starts_at`, the beginnings of periods, and a
+    count of events.
     """
     if rows.is_empty():
         return rows
@@ -102,8 +103,27 @@ def until_most(rows: pl.DataFrame, step: str, count: str, whole: int) -> pl.Data
     reached = sums.filter(pl.col(count).cum_sum() >= MOST * whole)["starts_at"]
     if reached.is_empty():
         return rows
+    first, last = sums["starts_at"][0], sums["starts_at"][-1]
+    if reached[0] - first > SHORTENED * (last - first):
+        return rows
     shortest = instants(rows).min() + pl.lit((LEAST_BANDS - 1) * timedelta(seconds=SECONDS[step]))
     return rows.filter((pl.col("starts_at") <= reached[0]) | (instants(rows) <= shortest))
+
+
+def later_words(activity: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str:
+    """Say how many events (`count`) of an activity are not drawn, and until when they came; empty if all are."""
+    later = int(activity["count"].sum() - drawn["count"].sum())
+    if not later:
+        return ""
+    last = activity.select(pl.col("starts_at").max().cast(pl.Date)).item()
+    until = instant(last, lang=lang, weekday=True)
+    return several(
+        "Not drawn: {count} later event until {day}.",
+        "Not drawn: {count} later events until {day}.",
+        later,
+        lang,
+        day=until,
+    )
 
 
 def per(step: str, what: str, lang: str) -> str:
@@ -124,7 +144,7 @@ def band_labels(first: int, last: int, step: str, zone: str, lang: str) -> list[
     """
     local = ZoneInfo(zone)
     start, end = (datetime.fromtimestamp(at / 1_000, UTC).astimezone(local) for at in (first, last))
-    marks = _calendar_marks(start, end, step, lang) if step in LONGER else _clock_marks(start, end, lang)
+    marks = _calendar_marks(start, end, step, lang) if step in APART else _clock_marks(start, end, step, lang)
     starts = pl.DataFrame({"at": [at for at, _ in marks]}, schema={"at": pl.Datetime("us", zone)})
     middle = pl.col("at") + FILLED / 2 * (ends(pl.col("at"), zone, step) - pl.col("at"))
     return list(zip(starts.select(axis_instant(middle)).to_series(), [words for _, words in marks], strict=True))
@@ -141,10 +161,10 @@ def _calendar_marks(start: datetime, end: datetime, step: str, lang: str) -> lis
     return [(at, _period_words(at, step, several_years, lang)) for at in marks.to_list()]
 
 
-def _clock_marks(start: datetime, end: datetime, lang: str) -> list[tuple[datetime, str]]:
-    """The marks of `ticks`, those of days with their weekday; the first hour has a label, and its day."""
+def _clock_marks(start: datetime, end: datetime, step: str, lang: str) -> list[tuple[datetime, str]]:
+    """The marks of `ticks` where a period begins, those of days with their weekday; the first period has its day."""
     least = DAYS if end - start > BY_DAYS else MINUTES
-    marks = ticks(start, end, str(start.tzinfo), lang, least)
+    marks = [mark for mark in ticks(start, end, str(start.tzinfo), lang, least) if _is_start(mark[0], step)]
     if least == DAYS:
         several_years = start.year != end.year
         marks = [(at, _period_words(at, "1d", several_years, lang)) for at, _ in marks]
@@ -153,6 +173,12 @@ def _clock_marks(start: datetime, end: datetime, lang: str) -> list[tuple[dateti
     day = _period_words(start, "1d", False, lang)
     day = day if least == MINUTES else day.rsplit(" ", 1)[0]
     return [(start, f"{day}, {start:%H:%M} {offset_if_twice(start)}".rstrip()), *following]
+
+
+def _is_start(at: datetime, step: str) -> bool:
+    """Whether a period of `step` begins at an instant of a zone."""
+    zone = str(at.tzinfo)
+    return bool(pl.select(begins(pl.lit(at, pl.Datetime("us", zone)), zone, step) == pl.lit(at)).item())
 
 
 def _period_words(at: datetime, step: str, with_year: bool, lang: str) -> str:

@@ -6,11 +6,10 @@ import polars as pl
 
 from trackkit.show.wording import clipped
 
-__all__ = ["LONGEST_LABEL", "ends", "room_for"]
+__all__ = ["ends"]
 
-LONGEST_LABEL = 22  # letters
-_LETTER, _LINE = 6.2, 15  # pixels of a letter, and between two lines
-NARROWEST = 280  # pixels of the plot on a telephone
+LONGEST_LABEL = 20  # letters: more would leave no room for the lines on a telephone
+LINE = 17  # pixels between two lines of words
 
 
 def ends(rows: pl.DataFrame, x: str, y: str, name: str, height: int, top: float) -> pl.DataFrame:
@@ -24,7 +23,7 @@ def ends(rows: pl.DataFrame, x: str, y: str, name: str, height: int, top: float)
     [0.5, 0.4]
     """
     last = rows.sort(x).unique(name, keep="last", maintain_order=True).sort(y, name, descending=[True, False])
-    apart = top * _LINE / height
+    apart = top * LINE / height
     places = _apart(last[y].to_list(), apart)
     labels = [clipped(word, LONGEST_LABEL) for word in last[name]]
     return last.select(x, name=name).with_columns(
@@ -42,13 +41,3 @@ def _apart(values: Sequence[float], apart: float) -> list[float]:
         places[index] = max(places[index], floor)
         floor = places[index] + apart
     return places
-
-
-def room_for(names: Sequence[str]) -> float:
-    """Return the part of an axis, from 0 to 1, that labels after the last point need, on a telephone too.
-
-    >>> room_for(["Chrome", "Safari"])
-    0.2
-    """
-    longest = max((len(clipped(name, LONGEST_LABEL)) for name in names), default=0)
-    return round(min(0.5, (longest * _LETTER + 18) / NARROWEST), 2)

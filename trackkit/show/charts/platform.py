@@ -10,10 +10,11 @@ from babel.dates import format_skeleton
 from trackkit.clock import CALLED
 from trackkit.language import said, say, translatable
 from trackkit.show.cells import OneOf
-from trackkit.show.charts import canvas
-from trackkit.show.charts.clock import axis_instant, instants, written
+from trackkit.show.charts import canvas, shapes
+from trackkit.show.charts.clock import axis_instant, by_the_clock, instants, written
+from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
-from trackkit.show.wording import instant
+from trackkit.show.wording import instant, number
 
 __all__ = ["CalendarPeriod", "network_bars", "period_name", "sharing_columns", "subscription_charts"]
 
@@ -29,19 +30,21 @@ SUBSCRIPTIONS = translatable({"subscriptions": "Subscriptions", "unsubscriptions
 CalendarPeriod = Literal["day", "week", "month"]
 LENGTHS: dict[CalendarPeriod, str] = {every: CALLED[every] for every in get_args(CalendarPeriod)}
 WEEK = translatable("Week of {day}")
+CURVES = 200  # pixels of height
 
 
 def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.Chart:
     """Draw the sharing activities on each network, with the opens of shared pages below them if they are known.
 
-    In: the frame of `sharing.social_sharing`. If nothing was shared, nothing is drawn.
+    In: the frame of `sharing.social_sharing`. A network without either is only in the table.
     """
     words = said(SHARING, lang)
     named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(
         name=pl.col("network").replace(dict(networks))
     )
     rows = named.unpivot(["shares", "opens"], index=["name"], variable_name="kind", value_name="count").drop_nulls()
-    rows = rows if rows["count"].sum() else rows.clear()
+    is_shared = pl.col("count").sum().over("name") > 0
+    rows = rows.filter(is_shared) if rows.height else rows
     totals = rows.group_by("kind").agg(total=pl.col("count").sum())
     rows = rows.join(totals, on="kind", maintain_order="left").with_columns(
         share=pl.when(pl.col("total") > 0).then(pl.col("count") / pl.col("total")),
@@ -53,7 +56,7 @@ def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en
         rows,
         say("Sharing activities, and opens of shared pages, by network.", lang),
         x=canvas.Numbers("count"),
-        y=canvas.Names("name", named["name"].to_list(), 30),
+        y=canvas.Names("name", rows["name"].unique(maintain_order=True).to_list(), 34),
         tips=canvas.tips(lang, name="Network", kind="Series", count="Value", total="Total", share="Share"),
         series=canvas.Series("kind", kinds),
         beside="place",
@@ -66,8 +69,8 @@ def sharing_columns(
     every: CalendarPeriod = "month",
     labels: Annotated[canvas.Labels | None, OneOf(ACTIVITY)] = None,
     lang: str = "en",
-) -> alt.Chart:
-    """Draw sharing activities, opens of shared pages and new contacts over time, side by side in each period.
+) -> alt.LayerChart:
+    """Draw sharing activities, opens of shared pages and new contacts over time, each in a panel on its own scale.
 
     In: the frame of `sharing.sharing_activity`. All opens are only in the table: there are a hundred times as many. An
     activity that is unknown, or never happened, is not drawn.
@@ -77,38 +80,29 @@ def sharing_columns(
     rows = activity.drop_nulls("starts_on").unpivot(
         list(kinds), index="starts_on", variable_name="kind", value_name="count"
     )
-    rows = rows.filter(pl.col("count") > 0)
+    rows = rows.filter(pl.col("count") > 0).rename({"starts_on": "starts_at"})
     drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
-    rows = rows.with_columns(kind=pl.col("kind").replace_strict(kinds, return_dtype=pl.String))
     colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
-    plot = canvas.Plot(
-        _side_by_side(rows, drawn, every, lang),
-        say("What sharing brought in each period.", lang),
-        x=canvas.TimeAxis(least="months" if every == "month" else "days", lang=lang),
-        y=canvas.Numbers("count", stacked=False),
-        tips=canvas.tips(lang, when="Period", kind="Series", count="Value"),
-        series=canvas.Series("kind", drawn, colours),
+    named = rows.select(
+        "count",
+        name=pl.col("kind").replace_strict(kinds, return_dtype=pl.String),
+        **by_the_clock(rows, LENGTHS[every], lang)
+        | {"when": pl.Series([period_name(day, every, lang) for day in rows["starts_at"]], dtype=pl.String)},
     )
-    return canvas.columns(plot)
-
-
-def _side_by_side(rows: pl.DataFrame, kinds: list[str], every: CalendarPeriod, lang: str) -> pl.DataFrame:
-    """Add the position of each kind's column within its period."""
-    places = {label: place for place, label in enumerate(kinds)} or {"": 0}
-    place = pl.col("kind").replace_strict(places, return_dtype=pl.Int64)
-    clock = instants(rows, "starts_on")
-    slot = (clock.dt.offset_by(LENGTHS[every]) - clock) * 0.95 / max(1, len(kinds))
-    return rows.with_columns(
-        place=place,
-        starts_at=axis_instant(clock + slot * place),
-        ends_at=axis_instant(clock + slot * (place + 1)),
-        when=pl.Series([period_name(day, every, lang) for day in rows["starts_on"]], dtype=pl.String),
-    ).drop("starts_on")
+    plot = canvas.Plot(
+        named,
+        say("What sharing brought in each period.", lang),
+        x=canvas.TimeAxis(lang=lang, step=LENGTHS[every]),
+        y=canvas.Numbers("count"),
+        tips=canvas.tips(lang, when="Period", name="Series", count="Value"),
+        series=canvas.Series("name", drawn, colours),
+    )
+    return shapes.panels(plot, {label: label for label in drawn}, False, lang)
 
 
 def subscription_charts(
     curves: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(SUBSCRIPTIONS)] = None, lang: str = "en"
-) -> list[alt.Chart]:
+) -> list[alt.LayerChart]:
     """Draw cumulated subscriptions and unsubscriptions: one chart per service, or an empty one without any.
 
     In: the frame of `subscriptions.subscription_curves`.
@@ -117,7 +111,7 @@ def subscription_charts(
     return [_curves(of_service, labels or {}, lang) for of_service in services or [curves]]
 
 
-def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.Chart:
+def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.LayerChart:
     words = said(SUBSCRIPTIONS, lang) | dict(labels)
     series = pl.col("series").cast(pl.String)
     rows = curves.select(
@@ -128,17 +122,24 @@ def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.Chart
         when=written(pl.col("day"), lang),
     )
     title = canvas.name_shown(str(curves["service"].first() or ""))
+    sums = rows.group_by("name").agg(pl.col("cumulated").max())
+    totals = {name: f"{name}: {number(count, lang=lang)}" for name, count in sums.iter_rows()}
+    top = 1.1 * max(1, sums.select(pl.col("cumulated").max().fill_null(0)).item())
     plot = canvas.Plot(
         rows,
         say("Who joined and left {service} since the period began.", lang, service=title),
         x=canvas.TimeAxis(least="days", lang=lang),
-        y=canvas.Numbers("cumulated", say("Cumulated", lang)),
+        y=canvas.Numbers("cumulated", say("Cumulated", lang), most=top),
         tips=canvas.tips(lang, when="Day", name="Series", count="Of the day", cumulated="Cumulated"),
-        series=canvas.Series("name", list(words.values())),
-        height=200,
+        series=canvas.Series("name", list(words.values()), legend=None),
+        height=CURVES,
         title=title,
     )
-    return canvas.lines(plot, interpolate="step-after")
+    places = ends(rows, "starts_at", "cumulated", "name", CURVES, top).with_columns(
+        label=pl.col("name").replace(totals)
+    )
+    colours = theme().light.series[: len(words)]
+    return canvas.with_ends(plot, places, list(words.values()), colours, interpolate="step-after")
 
 
 def period_name(day: date, every: CalendarPeriod, lang: str = "en") -> str:

@@ -91,7 +91,7 @@ def _in_panels(rows: pl.DataFrame, value: str, names: Sequence[str], common: boo
     """Add where each column begins and ends, in panels that are 1 high, the first one on top."""
     places = {name: float(len(names) - place - 1) for place, name in enumerate(names)}
     largest = pl.col(value).max() if common else pl.col(value).max().over("name")
-    bottom = pl.col("name").replace_strict(places, return_dtype=pl.Float64)
+    bottom = pl.col("name").replace_strict(list(places), list(places.values()), default=None, return_dtype=pl.Float64)
     return rows.with_columns(bottom=bottom, top=bottom + FILLED * pl.col(value).fill_null(0) / largest)
 
 

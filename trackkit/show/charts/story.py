@@ -31,7 +31,7 @@ def act_timeline(acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en") ->
         x=canvas.TimeAxis("at", zone_of(acts, "at"), padding=20, lang=lang),
         y=canvas.Names("name", lanes),
         tips=canvas.tips(lang, name="Act", since="From", until="To", count="Times", document="Document"),
-        series=canvas.Series("name", list(words.values()), legend=None),
+        series=canvas.Series("name", list(words.values()), [_colour(act) for act in labels], legend=None),
         height=LANE * max(2, len(lanes)) + LANE // 2,
     )
     area = alt.Scale(
@@ -39,6 +39,14 @@ def act_timeline(acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en") ->
     )
     drawn = canvas.dots(plot, "count", area, opacity=0.75, stroke=theme().light.panel, strokeWidth=1)
     return drawn.encode(y=alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False)))
+
+
+def _colour(act: str) -> str:
+    """What the reader did has the accent, what went wrong or ended the colour of limits; the sending is grey."""
+    light = theme().light
+    return {"sent": light.muted, "other": light.muted}.get(
+        act, light.warn if act in ("failed", "left") else light.accent
+    )
 
 
 def _moments(acts: pl.DataFrame, words: Mapping[str, str], lang: str) -> pl.DataFrame:

@@ -8,8 +8,19 @@ import polars as pl
 
 from trackkit.language import said, say, translatable
 from trackkit.show.cells import OTHERS, OneOf
-from trackkit.show.charts import canvas
-from trackkit.show.charts.clock import STEPS, Period, by_the_clock, in_steps, per, step_that_fits, written, zone_of
+from trackkit.show.charts import canvas, shapes
+from trackkit.show.charts.clock import (
+    STEPS,
+    Period,
+    by_the_clock,
+    in_steps,
+    later_words,
+    per,
+    step_that_fits,
+    until_most,
+    written,
+    zone_of,
+)
 from trackkit.show.wording import number, percent
 
 __all__ = ["funnel_bars", "source_bars", "source_name", "visit_columns"]
@@ -26,10 +37,15 @@ def visit_columns(
     labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
 ) -> alt.Chart:
-    """Draw the pages displayed and the transactions of each period, by the clock. In: `web.visit_activity`."""
+    """Draw the pages displayed and the transactions of each period, by the clock, until 95 % have happened.
+
+    In: the frame of `web.visit_activity`.
+    """
     names, zone = said(SERIES, lang) | dict(labels or {}), zone_of(activity)
     step = step_that_fits(activity, STEPS[every], MOST_PERIODS)
-    drawn = activity if step == STEPS[every] else in_steps(activity, step, ["count"])
+    in_all = activity if step == STEPS[every] else in_steps(activity, step, ["count"])
+    drawn = until_most(in_all, step, "count", in_all["count"].sum())
+    later = later_words(in_all, drawn, lang)
     daily = step not in ("1h", "3h")
     days = {"when": written(pl.col("starts_at").dt.date(), lang)} if daily else {}
     rows = drawn.select(
@@ -41,8 +57,8 @@ def visit_columns(
     pages = say("Pages displayed", lang)
     plot = canvas.Plot(
         rows,
-        say("Pages and transactions of each period, by the clock.", lang),
-        x=canvas.TimeAxis(zone=zone, least="days" if daily else "minutes", lang=lang),
+        f"{say('Pages and transactions of each period, by the clock.', lang)} {later}".rstrip(),
+        x=canvas.TimeAxis(zone=zone, least="days" if daily else "minutes", lang=lang, step=step, note=later),
         y=canvas.Numbers("count", pages if step == STEPS[every] else per(step, pages, lang), stacked=True),
         tips=canvas.tips(lang, when="From", name="Series") | {"count": pages},
         series=canvas.Series("name", list(names.values())),
@@ -95,7 +111,7 @@ def source_bars(sources: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         tips=canvas.tips(lang, source="Traffic source", count="Visitors", share="Share of visitors"),
         of=sources,
     )
-    return _with_words(canvas.bars(plot, 16), plot, alt.datum.count >= 0)
+    return shapes.labelled_bars(plot, rows.select(name="source", end="count", said="said"))
 
 
 def _plot(rows: pl.DataFrame, description: str, group: str, tips: dict[str, str], of: pl.DataFrame) -> canvas.Plot:

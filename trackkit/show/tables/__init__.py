@@ -65,7 +65,7 @@ LINKS = {
     "percent": TableColumn(),
     "message_share": TableColumn("Share of the message", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
 }
-METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate, numerator / denominator"})
+METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate"})
 FIGURE_WORDS = translatable(
     {
         "metric": "Indicator",

@@ -24,7 +24,7 @@ _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Leaf:
     """One report on one delivery ("": on all) in one language: its page, if there is one, and how it fared last.
 
     `path` is "" without a page; `error` is that of the last attempt, if it failed, at `failed_at`; `title` is that of
@@ -44,7 +44,7 @@ class Sheet:
     entry: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # of the manifest
 
 
-def sheets(folder: Path, entries: Mapping[str, dict[str, Any]]) -> list[Sheet]:
+def leaves(folder: Path, entries: Mapping[str, dict[str, Any]]) -> list[Leaf]:
     """Return the pages of a folder, the manifest's first; entries of reports that no longer exist are left out."""
     names = {item.name for item in os.scandir(folder) if item.is_file()} if folder.is_dir() else set()
     known = set(REPORTS)
@@ -54,12 +54,12 @@ def sheets(folder: Path, entries: Mapping[str, dict[str, Any]]) -> list[Sheet]:
     return [*listed, *_loose(folder, pages, names, known)]
 
 
-def _listed(entry: dict[str, Any], names: set[str]) -> Sheet:
+def _listed(entry: dict[str, Any], names: set[str]) -> Leaf:
     path = entry.get("path", "")
     path = path if path in names else ""
     is_failed = entry["status"] != "done"
     made = "" if is_failed and not path else entry.get("rendered_at", "")
-    return Sheet(
+    return Leaf(
         entry["report"],
         entry["delivery"],
         entry["lang"],
@@ -79,14 +79,14 @@ def _files(path: str, names: set[str]) -> tuple[str, ...]:
     return tuple(name for ending in endings if path and (name := stem + ending) in names)
 
 
-def _loose(folder: Path, pages: Iterable[str], names: set[str], known: set[str]) -> Iterator[Sheet]:
+def _loose(folder: Path, pages: Iterable[str], names: set[str], known: set[str]) -> Iterator[Leaf]:
     """Yield the pages that no manifest lists and that say which report they are."""
     for name in pages:
         with (folder / name).open("rb") as file:
             head = file.read(HEAD).decode("utf-8", errors="replace")
         facts, lang, title = facts_of(head), _LANGUAGE.search(head), _TITLE.search(head)
         if facts.get("report") in known and lang and title:
-            yield Sheet(
+            yield Leaf(
                 facts["report"],
                 facts.get("delivery", ""),
                 lang[1].replace("-", "_"),

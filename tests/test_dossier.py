@@ -1,0 +1,388 @@
+"""The bar by which every page of a folder is reached from every other, and the groups that analysts choose for it."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from bs4 import BeautifulSoup
+
+from trackkit import resources
+from trackkit.engine.snapshot import Snapshot
+from trackkit.errors import RequestError
+from trackkit.report.checks import check
+from trackkit.report.groups import groups
+from trackkit.runs.dossier import Dossiers, without_bar, write_bars
+from trackkit.runs.due import run, withdraw
+from trackkit.runs.index import write_index
+from trackkit.runs.leaves import leaves
+from trackkit.schema import DELIVERY
+from trackkit.store import open_store
+
+REPORTS = ("delivery_summary", "bounces", "hot_clicks", "delivery_tracking")
+HOSTILE = '</a><script>alert(1)</script><!--/bar--> "x" \u202e'
+PAGE = """<!doctype html>
+<html lang="{tag}">
+<head>
+<meta name="trackkit:report" content="{report}">
+<meta name="trackkit:delivery" content="{delivery}">
+<meta name="trackkit:warnings" content="{warnings}">
+<title>{title}</title>
+</head>
+<body><a class="skip" href="#content">Skip</a>
+<!--bar--><!--/bar-->
+<main id="content">&lt;!--bar--&gt; stays</main></body></html>
+"""
+
+
+class Folder:
+    """A folder of pages written by hand, with a store of as many deliveries in memory."""
+
+    def __init__(self, path: Path, labels: dict[str, str]) -> None:
+        path.mkdir(exist_ok=True)
+        self.path, self.labels, self.entries = path, labels, {}
+
+    @property
+    def tables(self) -> Snapshot:
+        """Deliveries launched one day after the other, in the order of their labels."""
+        rows = {
+            "delivery_id": list(self.labels),
+            "label": list(self.labels.values()),
+            "started_at": [datetime(2026, 10, 1 + place, 10, tzinfo=UTC) for place in range(len(self.labels))],
+        }
+        common = {"message_type": 0, "state": 95}
+        nothing = dict.fromkeys(DELIVERY.schema.keys() - rows.keys() - common.keys())
+        frame = pl.LazyFrame(rows).with_columns(**{name: pl.lit(value) for name, value in (common | nothing).items()})
+        return Snapshot({"delivery": frame.select(pl.col(name).cast(kind) for name, kind in DELIVERY.schema.items())})
+
+    def add(self, report: str, delivery: str, lang: str = "en", **entry: Any) -> str:
+        """Write a page and list it in the manifest; return its name."""
+        name = f"{report}-{delivery or 'platform'}-{lang}.html"
+        words = {"report": report, "delivery": delivery, "warnings": entry.get("warnings", 0), "title": report}
+        (self.path / name).write_text(PAGE.format(tag=lang.replace("_", "-"), **words), "utf-8")
+        common = {"report": report, "delivery": delivery, "lang": lang, "status": "done", "path": name}
+        at = {"rendered_at": "2026-11-02T08:00:00+00:00"}
+        self.entries[f"{delivery or 'platform'}/{report}/{lang}"] = common | at | entry
+        return name
+
+    def join(self) -> list[str]:
+        """Write the bars and the index, as a run does at its end; return the pages written."""
+        dossiers = Dossiers(self.tables, self.path, leaves(self.path, self.entries))
+        written = write_bars(dossiers)
+        write_index(self.tables, dossiers)
+        return sorted(written)
+
+    def page(self, name: str) -> BeautifulSoup:
+        """Return a page."""
+        return BeautifulSoup((self.path / name).read_text("utf-8"), "lxml")
+
+    def bar(self, name: str) -> str:
+        """Return the text of a page's bar."""
+        return " ".join(self.page(name).select_one("nav.bar").get_text(" ").split())
+
+    def pages(self) -> set[str]:
+        """Return the names of all pages."""
+        return {path.name for path in self.path.glob("*.html")}
+
+    def bytes(self) -> dict[str, bytes]:
+        """Return every page as it is."""
+        return {name: (self.path / name).read_bytes() for name in self.pages()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Three deliveries with four reports each, one report about all."""
+    made = Folder(tmp_path / "out", {"11": "First letter", "12": "Second letter", "13": HOSTILE})
+    for delivery in made.labels:
+        for report in REPORTS:
+            made.add(report, delivery)
+    made.add("browsers", "")
+    return made
+
+
+def reached(path: Path, start: str) -> set[str]:
+    """Return the pages that links lead to from a page, one after the other."""
+    seen, waiting = {start}, [start]
+    while waiting:
+        links = BeautifulSoup((path / waiting.pop()).read_text("utf-8"), "lxml").select("a[href]")
+        new = {link["href"].partition("#")[0] for link in links} - seen - {""}
+        seen |= new
+        waiting += [name for name in new if name.endswith(".html")]
+    return seen
+
+
+def all_reach_all(path: Path, names: Iterable[str]) -> bool:
+    pages = {page.name for page in path.glob("*.html")}
+    assert all((path / name).is_file() for start in names for name in reached(path, start)), "no link leads nowhere"
+    return all(reached(path, start) >= pages for start in names)
+
+
+def test_every_page_reaches_every_other(folder: Folder) -> None:
+    assert folder.join() == sorted(folder.pages() - {"index.html"})
+    assert all_reach_all(folder.path, ["bounces-11-en.html", "hot_clicks-13-en.html", "browsers-platform-en.html"])
+    assert folder.bar("bounces-12-en.html") == (
+        "← All deliveries Overview not made yet Delivery & bounces Opens & devices not made yet Clicks & map Timing "
+        "not made yet Site & sales not made yet Logs ‹ Previous delivery: First letter Next delivery: "
+        "</a><script>alert(1)</script><!--/bar--… › Download ▾".replace(" ▾", "")
+        + " This page (HTML) Delivery summary Delivery dashboard not made yet Delivery statistics not made yet "
+        "Non-deliverables and bounces"
+    ).replace("Overview not made yet ", "" if "overview" not in _reports() else "Overview not made yet ")
+
+
+def _reports() -> list[str]:
+    return sorted(resources.files("notebooks/reports", "*.ipynb"))
+
+
+def test_previous_and_next_lead_to_the_same_report_by_launch(folder: Folder) -> None:
+    folder.join()
+    bar = folder.page("bounces-12-en.html").select_one("nav.bar")
+    assert bar.select_one("[rel=prev]")["href"] == "bounces-11-en.html"
+    assert bar.select_one("[rel=next]")["href"] == "bounces-13-en.html"
+    assert folder.page("bounces-11-en.html").select("[rel=prev]") == []
+    (folder.path / "bounces-13-en.html").unlink()
+    del folder.entries["13/bounces/en"]
+    folder.join()
+    other = folder.page("bounces-12-en.html").select_one("[rel=next]")["href"]
+    assert other.startswith(REPORTS) and "-13-" in other, "without that report, another page of the delivery"
+    assert [link["href"] for link in folder.page("bounces-12-en.html").select("[aria-current=page]")] == [
+        "bounces-12-en.html"
+    ]
+
+
+def test_a_hostile_label_is_text(folder: Folder) -> None:
+    folder.join()
+    for name in folder.pages():
+        page = folder.page(name)
+        assert "alert(1)" not in " ".join(script.get_text() for script in page.select("script")), name
+        assert name == "index.html" or len(page.select("nav.bar")) == 1
+    once = folder.bytes()
+    folder.join()
+    assert folder.bytes() == once, "a label with the mark of a bar's end ends no bar"
+    assert "&lt;!--bar--&gt; stays" in (folder.path / "bounces-12-en.html").read_text("utf-8")
+
+
+def test_a_second_time_nothing_is_written_or_even_opened(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in folder.pages():
+        os.utime(folder.path / name, ns=(10**18, 10**18))
+    folder.join()
+    pages = folder.pages() - {"index.html"}
+    assert {(folder.path / name).stat().st_mtime_ns for name in pages} == {10**18}, "bars change no time"
+    once, opened = folder.bytes(), []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read(path))
+    assert folder.join() == [] and not pages & set(opened)
+    monkeypatch.undo()
+    assert folder.bytes() == once
+
+
+def test_a_new_delivery_changes_its_neighbours_alone(folder: Folder) -> None:
+    folder.join()
+    folder.labels |= {"14": "Fourth letter"}
+    new = [folder.add(report, "14") for report in REPORTS]
+    assert folder.join() == sorted([*new, *(f"{report}-13-en.html" for report in REPORTS)])
+    assert all_reach_all(folder.path, new[:1])
+
+
+def test_a_page_written_anew_gets_its_bar_again(folder: Folder) -> None:
+    folder.join()
+    name = "bounces-12-en.html"
+    (folder.path / name).write_text(PAGE.format(tag="en", report="bounces", delivery="12", warnings=0, title="b"))
+    assert folder.join() == [name] and "All deliveries" in folder.bar(name)
+
+
+@pytest.mark.parametrize("kept", [("bounces",), ("hot_clicks", "delivery_tracking")])
+def test_part_of_a_run_hangs_together(tmp_path: Path, kept: tuple[str, ...]) -> None:
+    folder = Folder(tmp_path / "out", {"11": "One", "12": "Two", "13": "Three"})
+    names = [folder.add(report, delivery) for report in kept for delivery in ("11", "13")]
+    folder.join()
+    assert all_reach_all(folder.path, names)
+
+
+def test_another_language_is_offered_and_stands_in(folder: Folder) -> None:
+    other = folder.add("bounces", "12", "pt_BR")
+    folder.join()
+    page = folder.page("bounces-12-en.html").select_one("nav.bar")
+    assert [(link["href"], link["hreflang"]) for link in page.select("[rel=alternate]")] == [(other, "pt-BR")]
+    bar = folder.page(other).select_one("nav.bar")
+    assert "Todas as entregas" in bar.get_text()
+    summary = bar.select_one('.bar-reports a[href="delivery_summary-12-en.html"]')
+    assert summary["hreflang"] == "en" and bar.select_one("[rel=prev]")["href"] == "bounces-11-en.html"
+    row = next(row for row in folder.page("index.html").select("#deliveries tbody tr") if "Second" in row.get_text())
+    assert [link["href"] for link in row.select("a.lang")] == [other]
+    assert all_reach_all(folder.path, [other])
+
+
+def test_a_failure_is_grey_with_its_error_and_a_good_page_stays_linked(folder: Folder) -> None:
+    at = "2026-11-03T09:30:00+00:00"
+    folder.entries["12/delivery_dashboard/en"] = {
+        "report": "delivery_dashboard", "delivery": "12", "lang": "en", "status": "failed",
+        "error": "KeyError: <b>sent</b>", "rendered_at": at,
+    }  # fmt: skip
+    folder.entries["12/bounces/en"] |= {"status": "failed", "error": "ValueError: as told", "failed_at": at}
+    folder.join()
+    bar = folder.page("delivery_summary-12-en.html").select_one("nav.bar")
+    grey = " ".join(bar.select_one(".bar-reports .bar-none").get_text().split())
+    assert grey == "Delivery dashboard failed: KeyError: <b>sent</b>" and not bar.select("b")
+    assert bar.select_one('a[href="bounces-12-en.html"]')
+    said = "failed on 2026-11-03 09:30; this is the page of 2026-11-02 08:00"
+    assert said in bar.get_text()
+    assert f"This report {said}. The error: ValueError: as told" in folder.bar("bounces-12-en.html")
+    row = next(row for row in folder.page("index.html").select("#deliveries tbody tr") if "Second" in row.get_text())
+    words = " ".join(row.select_one(".status").get_text(" ").split())
+    assert "2 pages failed" in words and said in words and "KeyError: <b>sent</b>" in words
+    assert row.select_one('.status a[href="bounces-12-en.html"]')
+
+
+def test_warnings_are_counted_on_the_group(folder: Folder) -> None:
+    folder.add("bounces", "12", warnings=2)
+    folder.join()
+    group = next(
+        item for item in folder.page("hot_clicks-12-en.html").select(".bar-row li") if "bounces" in item.get_text()
+    )
+    assert group.select_one(".bar-badge").get_text() == "2" and "2 warnings" in group.get_text()
+
+
+def test_a_page_of_an_earlier_version_stays_and_is_listed_in_the_index(folder: Folder) -> None:
+    old = folder.path / "bounces-12-en.html"
+    old.write_text("<html><body>of an earlier version</body></html>")
+    folder.join()
+    assert old.read_text() == "<html><body>of an earlier version</body></html>"
+    row = next(row for row in folder.page("index.html").select("#deliveries tbody tr") if "Second" in row.get_text())
+    assert row.select_one('details a[href="bounces-12-en.html"]')
+
+
+def test_pages_that_no_manifest_lists_hang_together_too(folder: Folder) -> None:
+    words = {"tag": "en", "warnings": 0}
+    lone = {
+        "recipient_tracking-9.html": ("recipient_tracking", "", "Recipient 9 · Recipient tracking"),
+        "bounces-12-paris.html": ("bounces", "12", "Second letter · Non-deliverables and bounces"),
+        "nothing.html": ("no_such_report", "", "Not ours"),
+    }
+    for name, (report, delivery, title) in lone.items():
+        (folder.path / name).write_text(PAGE.format(report=report, delivery=delivery, title=title, **words), "utf-8")
+    folder.join()
+    assert folder.page("bounces-12-en.html").select_one('a[href="bounces-12-paris.html"]')
+    assert folder.page("recipient_tracking-9.html").select_one('a[href="browsers-platform-en.html"]')
+    assert {"recipient_tracking-9.html", "bounces-12-paris.html"} <= reached(folder.path, "hot_clicks-11-en.html")
+    assert folder.page("nothing.html").select("nav") == []
+
+
+def test_what_stands_beside_a_page_is_offered(folder: Folder) -> None:
+    (folder.path / "bounces-12-en.pdf").write_bytes(b"%PDF")
+    folder.join()
+    links = folder.page("bounces-12-en.html").select(".bar-files a[download]")
+    assert [link["href"] for link in links] == ["bounces-12-en.html", "bounces-12-en.pdf"]
+
+
+def test_a_text_without_its_bar() -> None:
+    assert without_bar("a<!--bar-->names<!--/bar-->b") == "ab" and without_bar("a<!--bar-->b") == "a<!--bar-->b"
+
+
+# --- the groups
+
+
+def test_the_shipped_groups_hold_every_report_once() -> None:
+    listed = [report for group in groups() for report in group.reports]
+    assert sorted({*listed, "overview"}) == sorted({*_reports(), "overview"}) and len(listed) == len(set(listed))
+    assert [group.title for group in groups("pt_BR")][3] == "Horários"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('"bounces"', '"bounce"', "key 'reports': there is no report 'bounce'. Did you mean 'bounces'?"),
+        ('"bounces"', '"hot_clicks"', "the report 'hot_clicks' stands there twice"),
+        ('"bounces"', '"overview"', "section 'delivery', key 'reports': 'overview' stands before the groups by itself"),
+        ('title = "Timing"', 'titel = "Timing"', "section 'timing', key 'titel': there is no such key. Did you mean"),
+        ('name = "timing"', 'name = "opens"', "the group 'opens' stands there twice"),
+    ],
+)  # fmt: skip
+def test_wrong_groups_are_refused_and_checked(
+    tmp_path: Path, demo_store: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "reports_templates" / "dossier.toml"
+    path.parent.mkdir()
+    shipped = resources.find("reports_templates/dossier.toml").read_text("utf-8")
+    path.write_text(shipped.replace(before, after, 1), "utf-8")
+    with pytest.raises(RequestError, match=re.escape(words)):
+        run(demo_store, tmp_path / "out", reports=["bounces"])
+    assert any(words in str(problem) for problem in check())
+    assert not list(tmp_path.glob("out/*.html"))
+
+
+def test_reports_that_no_group_lists_are_under_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "reports_templates" / "dossier.toml"
+    path.parent.mkdir()
+    path.write_text('[[group]]\nname = "mine"\ntitle = "My own"\nreports = ["hot_clicks", "bounces"]\n', "utf-8")
+    folder = Folder(tmp_path / "out", {"11": "One"})
+    for report in REPORTS:
+        folder.add(report, "11")
+    folder.join()
+    items = [item.get_text(strip=True) for item in folder.page("bounces-11-en.html").select(".bar-row li")]
+    assert items[-2:] == ["My own", "More"]
+
+
+# --- runs
+
+
+@pytest.mark.parametrize("way", ["render", "withdraw"])
+def test_a_folder_hangs_together_after_a_page_is_made_or_withdrawn_alone(
+    demo_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    from click.testing import CliRunner
+
+    from trackkit.cli import app
+    from trackkit.runs.due import deliveries
+
+    monkeypatch.chdir(tmp_path)
+    first, second, *_ = deliveries(open_store(str(demo_store)))
+    run(demo_store, "out", ["bounces"], [first, second], jobs=1)
+    assert all_reach_all(Path("out"), ["index.html"])
+    if way == "render":
+        command = ["render", "hot_clicks", "--store", str(demo_store), "--out", "out", "--delivery", first]
+        assert CliRunner().invoke(app, command).exit_code == 0
+        assert len(list(Path("out").glob("*.html"))) == 4
+    else:
+        gone = withdraw(demo_store, "out", lambda path, text: first in path.name)
+        assert len(gone) == 1 and first not in Path("out/index.html").read_text("utf-8")
+    pages = [path.name for path in Path("out").glob("*.html")]
+    assert all_reach_all(Path("out"), pages)
+    manifest = json.loads(Path("out/manifest.json").read_text("utf-8"))
+    assert manifest["lang"] == "en"
+
+
+def test_a_failing_page_keeps_the_last_good_one(
+    demo_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trackkit.runs.due import deliveries
+
+    monkeypatch.chdir(tmp_path)
+    one = deliveries(open_store(str(demo_store)))[0]
+    (made,) = run(demo_store, "out", ["bounces"], [one], jobs=1).rendered
+    before = json.loads(Path("out/manifest.json").read_text("utf-8"))["reports"][made]
+    broken = tmp_path / "notebooks" / "reports" / "bounces.ipynb"
+    broken.parent.mkdir(parents=True)
+    book = json.loads(resources.find("notebooks/reports/bounces.ipynb").read_text("utf-8"))
+    opening = next(cell for cell in book["cells"] if "open_page" in "".join(cell["source"]))
+    opening["source"] = "raise ValueError('as told')"
+    broken.write_text(json.dumps(book))
+    for _ in range(2):  # a failed one is due again
+        assert list(run(demo_store, "out", ["bounces"], [one], jobs=1).failed) == [made]
+    entry = json.loads(Path("out/manifest.json").read_text("utf-8"))["reports"][made]
+    assert entry["status"] == "failed" and "as told" in entry["error"] and entry["failed_at"] > entry["rendered_at"]
+    assert entry["path"] == before["path"] and entry["rendered_at"] == before["rendered_at"]
+    page = BeautifulSoup(Path("out", entry["path"]).read_text("utf-8"), "lxml")
+    assert "as told" in page.select_one(".bar-failure").get_text()
+    assert "1 page failed" in Path("out/index.html").read_text("utf-8")
+    shutil.rmtree(tmp_path / "notebooks")
+    assert run(demo_store, "out", ["bounces"], [one], jobs=1).rendered == [made]
+    page = BeautifulSoup(Path("out", entry["path"]).read_text("utf-8"), "lxml")
+    assert not page.select(".bar-failure") and "page failed" not in Path("out/index.html").read_text("utf-8")
