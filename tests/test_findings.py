@@ -150,7 +150,7 @@ def test_a_page_gets_the_finding_and_no_piece_of_it() -> None:
     table: dict[str, object] = {"text/html": "<table></table>"}
     outputs = [dict(Finding("a <b>")._repr_mimebundle_()), table, {"text/plain": "None"}]
     section = page_section(outputs)
-    assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-1"]  # type: ignore[attr-defined]
+    assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
     assert page_section(outputs, finding=False)["finding"] == "" and page_section([table])["finding"] == ""
     assert page_section([{MIME: {"text": "x"}}], show=["table"])["finding"] == "x"
 
@@ -220,7 +220,8 @@ def test_sharing_and_deliveries_together() -> None:
 
 
 def test_the_largest_part_is_named_and_never_the_rest() -> None:
-    rows = pl.DataFrame({"row": ["group", "group", "others", "total"], "type": ["Refused", "Unreachable", "Others", None],
+    names = ["Refused", "Unreachable", "Others", None]
+    rows = pl.DataFrame({"row": ["group", "group", "others", "total"], "type": names,
                          "errors": [20, 11, 69, 100], "contribution_of": 100})  # fmt: skip
     assert text(largest(rows, "type", "errors", "contribution_of")) == "Refused: 20 of 100 errors (20.0%)"
     assert text(largest(rows, "type", "errors", "contribution_of", "pt_BR")) == "Recusado: 20 de 100 erros (20,0%)"

@@ -94,8 +94,8 @@ def used(message: str, day: int, browser: str | None, version: str | None = None
 
 
 WEEKS = (
-    used("a", 3, "Firefox", "145"), used("a", 3, "Firefox", "145"), used("b", 3, "Firefox", "144"), used("c", 3, "Opera"),
-    used("a", 4, "Firefox", "145"), used("a", 10, "Safari", "26"), used("b", 10, "Firefox", "144"),
+    used("a", 3, "Firefox", "145"), used("a", 3, "Firefox", "145"), used("b", 3, "Firefox", "144"),
+    used("c", 3, "Opera"), used("a", 4, "Firefox", "145"), used("a", 10, "Safari", "26"), used("b", 10, "Firefox", "144"),
 )  # fmt: skip
 
 
@@ -117,7 +117,8 @@ def test_versions_by_week_and_a_week_without_one() -> None:
     monday, next_monday = date(2026, 11, 2), date(2026, 11, 9)
     assert found.rows() == [
         (monday, 1, "Firefox", "144", 1), (monday, 2, "Firefox", "145", 2), (monday, None, None, None, 1),
-        (next_monday, 1, "Firefox", "144", 1), (next_monday, 2, "Firefox", "145", 0), (next_monday, None, None, None, 1),
+        (next_monday, 1, "Firefox", "144", 1), (next_monday, 2, "Firefox", "145", 0),
+        (next_monday, None, None, None, 1),
     ]  # fmt: skip
     with pytest.raises(RequestError, match="Did you mean 'versions'"):
         weekly(hits(), "browser", of="version")

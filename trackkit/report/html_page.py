@@ -110,9 +110,10 @@ def script_json(value: Any) -> Markup:
 def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
     """Return everything that the template of the page, or another format, may show; plain data only."""
     colours, now = theme(), datetime.now(UTC)
-    sections = [
+    every_section = [
         _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
     ]
+    sections = [section for section in every_section if section["pieces"] or section["finding"]]
     pieces = [piece for section in sections for piece in section["pieces"]]
     every = [*pieces, *_folded(pieces)]
     used = definitions.used_in("".join(str(piece.get("html", "")) for piece in every))

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from trackkit.language import say
-from trackkit.show.wording import LONGEST_TITLE, clipped, plain
+from trackkit.show.wording import LONGEST_TITLE, NOT_AVAILABLE, clipped, instant, number, percent, plain
 
 LONGEST = 90  # letters of a text that is shown
 MIME = "application/vnd.trackkit.table+json"
