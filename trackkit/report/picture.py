@@ -62,10 +62,6 @@ def warm() -> Thread:
 
 
 def _svg(spec: Mapping[str, Any]) -> str:
-    if _loads({key: value for key, value in spec.items() if key != "datasets"}):
-        raise ReportError(
-            "A chart cannot be drawn: its data or a picture in it is elsewhere, and a page loads nothing."
-        )
     try:
         svg: str = vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])
     except ValueError as error:
@@ -88,6 +84,10 @@ def _undrawn(error: ValueError) -> ReportError:
 
 def _for_page(spec: Mapping[str, Any], width: int | None, lang: str) -> dict[str, Any]:
     """The chart with its values in words at its marks, in the page's text size, about `width` pixels wide."""
+    if _loads({key: value for key, value in spec.items() if key != "datasets"}):
+        raise ReportError(
+            "A chart cannot be drawn: its data or a picture in it is elsewhere, and a page loads nothing."
+        )
     page = {key: value for key, value in described(spec, lang).items() if key not in ("$schema", "usermeta")}
     page |= {"background": None, "config": _config(spec.get("config", {}), lang, _names(spec)), "padding": 2}
     if width is None:
@@ -116,7 +116,19 @@ def _names(spec: Mapping[str, Any]) -> list[str]:
 def _beside(spec: Mapping[str, Any]) -> list[str]:
     """The names beside the bars of a chart."""
     channels = [unit.get("encoding", {}).get("y", {}) for unit in units(spec)]
-    return [str(name) for channel in channels if isinstance(channel.get("sort"), list) for name in channel["sort"]]
+    return [
+        str(_shortened(channel).get(name, name))
+        for channel in channels
+        if _is_list(channel)
+        for name in channel["sort"]
+    ]
+
+
+def _shortened(channel: Mapping[str, Any]) -> dict[str, str]:
+    """The names that an axis shows in place of those that are too long, as `canvas.short_labels` writes them."""
+    expression = str((channel.get("axis") or {}).get("labelExpr", ""))
+    short: dict[str, str] = json.JSONDecoder().raw_decode(expression)[0] if expression.startswith("{") else {}
+    return short
 
 
 def _width(name: str) -> int:
