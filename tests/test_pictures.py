@@ -166,7 +166,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Any]:
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(path.as_uri())
     yield page
-    assert faults == [] and page.title() == " · Drawn"
+    assert faults == [] and page.title() == "· Drawn"
     page.context.close()
 
 

@@ -59,14 +59,17 @@ def test_what_is_drawn_of_sharing():
     assert set(_rows(network_bars(sharing, WORDS))["kind"]) == {"Sharing activities", "Opens of shared pages"}
     assert _rows(network_bars(social_sharing(instance(), "7"), WORDS)).is_empty()
     drawn = _rows(sharing_columns(sharing_activity(instance(share(), display(recipient_id="9")), "7")))
-    assert drawn.sort("starts_at")["kind"].to_list() == ["Sharing activities", "Opens of shared pages", "New contacts"]
+    panels = drawn.sort("bottom", descending=True)["name"].to_list()
+    assert panels == ["Sharing activities", "Opens of shared pages", "New contacts"]
     assert drawn["ends_at"].max() < at(0, day=29).timestamp() * 1000 + 86_400_000
     assert _rows(sharing_columns(sharing_activity(instance(), "7"))).is_empty()
 
 
 def _rows(chart) -> pl.DataFrame:
-    (rows,) = chart.to_dict()["datasets"].values()
-    return pl.DataFrame(rows)
+    """What is drawn; the words beside it are rows of their own."""
+    spec = chart.to_dict()
+    drawn = next(part for part in (spec, *spec.get("layer", ())) if "tooltip" in part.get("encoding", {}))
+    return pl.DataFrame(spec["datasets"][drawn.get("data", spec.get("data"))["name"]])
 
 
 def test_services_and_their_periods():
