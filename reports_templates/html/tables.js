@@ -31,10 +31,10 @@
       const button = document.createElement("button");
       button.type = "button";
       button.className = "sort";
-      const words = [...heading.childNodes].filter((part) => !(part.classList && part.classList.contains("tk-nowrap")));
-      if (!words.some((part) => part.textContent.trim())) return;
-      button.append(...words);
-      heading.prepend(button);
+      const mark = heading.querySelector(".tk-what"); // a link, which may not stand in a button
+      if (mark) mark.remove();
+      button.append(...heading.childNodes);
+      heading.append(button, ...(mark ? [mark] : []));
       button.addEventListener("click", () => {
         const before = sorted.place === place ? sorted.way : 0;
         const way = before === 0 ? first : before === first ? -first : 0;
