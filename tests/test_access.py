@@ -73,7 +73,7 @@ def _of(pages: list[Path], report: str) -> Path:
 
 def test_a_definition_opens_beside_its_label_by_keyboard_and_closes_by_escape(chrome: Any, pages: list[Path]) -> None:
     page = _opened(chrome, _of(pages, "tracking_indicators"), viewport={"width": 1280, "height": 900})
-    mark = page.locator("a.tk-what[data-metric=delivered]").first
+    mark = page.locator("a.tk-what[data-metric=delivered]:visible").first
     box = page.locator("#meaning")
     for key in ("Enter", " "):
         mark.focus()
@@ -95,7 +95,7 @@ def test_a_definition_opens_beside_its_label_by_keyboard_and_closes_by_escape(ch
 def test_without_scripts_a_definition_is_in_the_glossary(chrome: Any, pages: list[Path]) -> None:
     path = _of(pages, "tracking_indicators")
     page = _opened(chrome, path, java_script_enabled=False, viewport={"width": 1280, "height": 900})
-    page.locator("a.tk-what[data-metric=delivered]").first.click()
+    page.locator("a.tk-what[data-metric=delivered]:visible").first.click()
     assert page.url.endswith("#what-delivered")
     entry = page.locator("#what-delivered dd")
     assert entry.is_visible() and METRICS["delivered"].definition in entry.inner_text()
