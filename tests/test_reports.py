@@ -276,5 +276,9 @@ def _look_at(page: Any, path: Path) -> None:
 
 
 def test_every_notebook_has_its_template_and_every_template_its_notebook() -> None:
-    templates = {path.stem for path in resources.folder("reports_templates").glob("*.toml")} - {"domains", "dossier", "quality"}
+    templates = {path.stem for path in resources.folder("reports_templates").glob("*.toml")} - {
+        "domains",
+        "dossier",
+        "quality",
+    }
     assert templates == set(resources.files(notebook.NOTEBOOKS, "*.ipynb"))
