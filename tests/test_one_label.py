@@ -120,7 +120,7 @@ def _shown(shown: Any, lang: str) -> Iterator[tuple[str, str]]:
     if hasattr(shown, "header"):  # the head of the page
         yield from shown.header._repr_mimebundle_()[MIME]["facts"]
         return
-    if hasattr(shown, "to_dict"):  # a chart
+    if shown is None or hasattr(shown, "to_dict") or hasattr(shown, "text"):  # a chart, or a finding
         return
     page = LexborHTMLParser(shown.as_raw_html() if hasattr(shown, "as_raw_html") else shown._repr_html_())
     for mark in page.css(".tk-what"):

@@ -6,6 +6,7 @@ Expected places and words are worked out by hand.
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
+import altair as alt
 import polars as pl
 import pytest
 
@@ -15,6 +16,7 @@ from trackkit.show.charts.clock import band_labels, until_most
 from trackkit.show.charts.shapes import FILLED
 from trackkit.show.theme import Colours, theme
 
+LATER = ["Thu 15 Oct", "Sat 17 Oct", "Mon 19 Oct"]
 SUNDAY = datetime(2026, 10, 11, 17, tzinfo=UTC)
 
 
@@ -28,6 +30,10 @@ def _activity(*rows: tuple[datetime, str, int]) -> pl.DataFrame:
 
 def _counts(**counts: int | None) -> pl.DataFrame:
     return pl.DataFrame([counts], schema=dict.fromkeys(counts, pl.Int64))
+
+
+def _legend(chart: alt.TopLevelMixin) -> str:
+    return str(drawn.encoding(chart)["color"]["legend"]["labelExpr"])
 
 
 def _brightness(colour: str) -> float:
@@ -91,7 +97,7 @@ def test_a_chart_ends_when_most_has_happened() -> None:
 @pytest.mark.parametrize(
     ("step", "last", "words"),
     [
-        ("1d", SUNDAY.replace(hour=0) + timedelta(days=7), ["Sun 11 Oct", "Tue 13 Oct", "Thu 15 Oct", "Sat 17 Oct"]),
+        ("1d", SUNDAY.replace(hour=0) + timedelta(days=8), ["Sun 11 Oct", "Tue 13 Oct", *LATER]),
         ("1h", SUNDAY + timedelta(hours=3), ["Sun 11 Oct, 17:00", "18:00", "19:00", "20:00"]),
         ("1h", SUNDAY + timedelta(days=3), ["Sun 11, 17:00", "Mon 12 Oct", "Tue 13 Oct", "Wed 14 Oct"]),
         ("1mo", datetime(2027, 1, 1, tzinfo=UTC), ["Oct 2026", "Nov 2026", "Dec 2026", "Jan 2027"]),
@@ -148,10 +154,10 @@ def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:
         measured, "domain", ["hard_bounce_rate"], ceilings={"hard_bounce_rate": 0.02}, total=total
     )
     assert [row["over"] for row in drawn.rows(limited)] == ["3.0%", None]
-    assert "Hard-bounce rate: advised up to 2%" in drawn.words(limited)
-    beside_all = charts.rate_bars(measured, "domain", ["processed", "hard_bounce_rate"], total=total)
-    assert [row["over"] for row in drawn.rows(beside_all)] == [None, None], "a count has no dot"
-    assert "Hard-bounce rate, all: 2.0%" in drawn.words(beside_all)
+    assert "2%" in drawn.words(limited) and "Hard-bounce rate, advised up to 2%" in _legend(limited)
+    beside_all = charts.rate_bars(measured, "domain", ["hard_bounce_rate"], total=total)
+    assert [row["over"] for row in drawn.rows(beside_all)] == [None, None]
+    assert "2%" in drawn.words(beside_all) and "Hard-bounce rate, all: 2%" in _legend(beside_all)
 
 
 def test_four_links_have_a_colour_and_the_others_are_one() -> None:

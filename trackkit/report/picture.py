@@ -27,6 +27,7 @@ MEASURED, SIZE, TITLE_SIZE = "Liberation Sans", 13, 15
 LABEL_ROOM = 18  # pixels for the name above a bar, on a phone
 LETTER = 7  # pixels of a letter, on the average
 BESIDE_NUMBERS = 70  # pixels beside an axis of numbers, for its labels and its title
+NAMED = ("bar", "rule", "point")  # marks with a name to the left of each, which stands above it on a phone
 KEY = 34  # pixels of a legend's symbol and the room around it
 
 
@@ -165,7 +166,7 @@ def _narrowed(spec: Mapping[str, Any]) -> dict[str, Any]:
     bars = [unit for unit in units(spec) if unit.get("encoding", {}).get("y", {}).get("type") == "nominal"]
     names = len(next((unit["encoding"]["y"]["sort"] for unit in bars if _is_list(unit["encoding"]["y"])), []))
     height = spec.get("height")
-    step = height / max(2, names) if names and isinstance(height, int) and _mark(spec) == "bar" else None
+    step = height / max(2, names) if names and isinstance(height, int) and _mark(spec) in NAMED else None
     narrow = _with_encoding(spec, lambda encoding: encoding | dict(_narrow(encoding, step, _thickest(bars))))
     return narrow | ({"height": round((step + LABEL_ROOM) * max(2, names))} if step else {})
 
@@ -175,7 +176,7 @@ def _is_list(channel: Mapping[str, Any]) -> bool:
 
 
 def _thickest(bars: list[dict[str, Any]]) -> int:
-    return max((unit["mark"].get("size", 0) for unit in bars if isinstance(unit.get("mark"), dict)), default=0)
+    return max((unit["mark"].get("size", 0) for unit in bars if _mark(unit) == "bar"), default=0)
 
 
 def _with_encoding(spec: Mapping[str, Any], change: Any) -> dict[str, Any]:
@@ -198,5 +199,6 @@ def _narrow(encoding: Mapping[str, Any], step: float | None, thickness: int) -> 
     domain = (colour.get("scale") or {}).get("domain") if isinstance(colour, dict) else None
     if isinstance(domain, list) and colour.get("legend", {}) is not None:
         longest = max((min(len(str(name)), 44) for name in domain), default=1)
-        legend = {"columns": max(1, NARROW // (KEY + LETTER * longest)), "labelLimit": NARROW - KEY}
-        yield "color", {**colour, "legend": {**colour.get("legend", {}), **legend}}
+        own = colour.get("legend", {})
+        columns = min(own.get("columns", len(domain)), max(1, NARROW // (KEY + LETTER * longest)))
+        yield "color", {**colour, "legend": {**own, "columns": columns, "labelLimit": NARROW - KEY}}

@@ -455,14 +455,13 @@ def _path_name(row: Mapping[str, Any]) -> str:
 
 
 def outlier(
-    rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str], RATES], lang: str = "en"
+    rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str] | None, RATES], lang: str = "en"
 ) -> Finding | None:
     """Say which group has a rate that is lower, or else higher, than the others beyond chance: the first such rate.
 
-    In: a frame as for `lowest`, with all the metrics; counts among them are passed over.
+    In: a frame as for `lowest`, with all the metrics; None without any.
     """
-    rates = [metric for metric in metrics if METRICS[metric].parents]
-    each = (side(rows, column, metric, lang) for metric in rates for side in (lowest, highest))
+    each = (side(rows, column, metric, lang) for metric in metrics or [] for side in (lowest, highest))
     return next((finding for finding in each if finding), None)
 
 

@@ -284,7 +284,12 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
     expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
     # An expression, since one of Vega's two interpreters does not convert numbers to dates.
     overlap: Any = "greedy" if axis.step else True
-    marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=overlap, labelSeparation=8)
+    marks = alt.Axis(
+        values=alt.ExprRef(str(places)),
+        labelExpr=expression,
+        labelOverlap=overlap,
+        labelSeparation=8 if axis.step else 0,
+    )
     scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
     title = textwrap.wrap(axis.note, NOTE_LINE) or None
     return alt.X(f"{axis.field}:T", title=title, scale=scale, axis=marks)

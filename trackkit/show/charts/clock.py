@@ -111,7 +111,7 @@ def until_most(rows: pl.DataFrame, step: str, count: str, whole: float) -> pl.Da
 
 def later_words(activity: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str:
     """Say how many events (`count`) of an activity are not drawn, and until when they came; empty if all are."""
-    later = int(activity["count"].sum() - drawn["count"].sum())
+    later = int(activity["count"].sum()) - int(drawn["count"].sum())
     if not later:
         return ""
     last = activity.select(pl.col("starts_at").max().cast(pl.Date)).item()
