@@ -190,7 +190,7 @@ def _content(body: str) -> set[str]:
 
 def _is_data(text: str, data: set[str]) -> bool:
     return text in data or all(
-        part.strip() in data or not _has_words(part) for part in re.split(r"[,/·]| \(|^\d+\. ", text)
+        part.strip() in data or not _has_words(part) for part in re.split(r"[,/·]| \(|^\d+\. | \d+$", text)
     )
 
 

@@ -83,7 +83,7 @@ def _same(first: object, second: object) -> bool:
     [
         ("tracking_statistics", "page_hit", []),
         ("tracking_indicators", "page_hit", ["Web tracking", "Sharing to social networks"]),
-        ("social_sharing", "page_hit", ["Sharing activities and what came of them"]),
+        ("social_sharing", "page_hit", ["Sharing by network"]),
         ("recipient_tracking", "subscription", ["What happened when"]),
         ("web_application", "page_hit", []),
     ],
