@@ -84,7 +84,7 @@ def test_the_pages_of_a_delivery_with_such_labels(browser: Any, tmp_path: Path, 
     page = browser.new_page(viewport={"width": 1100, "height": 900})
     page.goto(made.as_uri())
     assert "\ufffd" not in page.inner_text("body")
-    links = page.query_selector_all('td[headers$="-link"]')
+    links = page.query_selector_all('th.link, td[headers$="-link"]')
     legend = page.query_selector_all("svg:not(.narrow) .role-legend-label text")
     for part in (links, legend):
         by_text = {text.text_content().strip(FENCE + FENCE_END): text for text in part}
