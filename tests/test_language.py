@@ -128,10 +128,12 @@ def _executed(name: str, arguments: dict[str, Any]) -> NotebookNode:
 
 
 def _bundle(shown: Any) -> dict[str, Any]:
+    """What IPython makes of an object: all that it says of itself, and its HTML."""
+    html = {"text/html": shown._repr_html_()} if hasattr(shown, "_repr_html_") else {"text/plain": str(shown)}
     if hasattr(shown, "_repr_mimebundle_"):
         found = shown._repr_mimebundle_(include=None, exclude=None)
-        return found[0] if isinstance(found, tuple) else found
-    return {"text/html": shown._repr_html_()} if hasattr(shown, "_repr_html_") else {"text/plain": str(shown)}
+        return html | (found[0] if isinstance(found, tuple) else found)
+    return html
 
 
 def _page(name: str, store: Path, delivery: str, lang: str) -> LexborHTMLParser:

@@ -105,7 +105,7 @@ def test_a_chart_loads_nothing_while_it_is_drawn(address: str) -> None:
 
 
 def test_marks_say_their_values_in_the_language_of_the_page() -> None:
-    labels = re.findall(r'<path aria-label="([^"]+)"', drawings(_activity().to_dict(), theme(), "en", False, "s")[0])
+    labels = re.findall(r'<path data-words="([^"]+)"', drawings(_activity().to_dict(), theme(), "en", False, "s")[0])
     assert labels == [
         "From: Sun, 2026-03-01 06:00 · Series: Sum of opens · Events: 1,200",
         "From: Sun, 2026-03-01 06:00 · Series: Cumulated clicks · Events: 30",

@@ -82,6 +82,8 @@ def _page(folder: Path, name: str, delivery: str) -> str:
 
 
 def _table(page: LexborHTMLParser, section: str) -> list[list[str]]:
+    for mark in page.css(".tk-what"):
+        mark.decompose()
     rows = page.css(f"section#{section} .gt_table tbody tr")
     return [[cell.text(separator=" ", strip=True) for cell in row.css("td, th")] for row in rows]
 
@@ -102,11 +104,12 @@ def test_sections_stand_in_the_order_and_words_of_the_template(demo_pages: Path,
     page = LexborHTMLParser(_page(demo_pages, name, delivery))
     words = template(name)
     assert [node.attributes["id"] for node in page.css("section")] == words.names
-    assert [node.text() for node in page.css("section h2")] == [section.title for section in words.section]
+    topics = [node.css_first(".topic") or node.css_first("h2") for node in page.css("section")]
+    assert [topic.text() for topic in topics] == [section.title for section in words.section]
     assert all(node.css("table, figure, iframe, .tk-figures, .nothing") for node in page.css("section"))
     assert page.css_first("header .kicker").text() == words.title
     if name in ABOUT_ONE:
-        assert page.css_first("header dd").text() == delivery
+        assert f"delivery {delivery}" in page.css_first("header .line").text()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -142,7 +145,7 @@ def test_a_chart_has_words_and_the_table_behind_it(demo_pages: Path, delivery: s
         assert sentence and [(each.attributes["role"], each.attributes["aria-label"]) for each in pictures] == (
             [("img", sentence)] * len(pictures)
         )
-        assert pictures and pictures[0].css(".m > [aria-label]"), "its marks carry their values"
+        assert pictures and pictures[0].css(".m > [data-words]"), "its marks carry their values"
         assert not re.search(r"#1f6f8b|NaN|undefined", pictures[0].html or ""), "colours are variables"
         data = json.loads(figure.css_first("script").text())
         assert data["rows"] and all(len(row) == len(data["columns"]) for row in data["rows"])
@@ -160,7 +163,7 @@ def test_the_figures_are_those_of_measure(demo_pages: Path, demo_store: Path, de
     for name in names:
         assert shown[tk.METRICS[name].label][0].split(" ")[0] == f"{row[name]:,}", name
     top, bottom = row["total_clicks"], row["delivered"]
-    assert shown["Cumulated clicks"][1] == f"{top / bottom:.2%} {top:,} / {bottom:,}"
+    assert shown["Cumulated clicks"][1] == f"{top / bottom:.1%} {top:,} of {bottom:,}"
 
 
 def test_the_domains_and_the_total_add_up(demo_pages: Path, delivery: str) -> None:
@@ -169,7 +172,7 @@ def test_the_domains_and_the_total_add_up(demo_pages: Path, delivery: str) -> No
     assert total[0] == "Total"
     assert sum(int(row[1]) for row in domains) == int(total[1])
     opens = [row[3].split(" ")[1] if "n/a" not in row[3] else "0" for row in domains]
-    assert sum(map(int, opens)) == int(total[3].split(" ")[1])
+    assert sum(map(int, opens)) == int(total[3].split(" ")[1]) > 0
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,7 +15,7 @@ from trackkit.errors import ReportError
 from trackkit.language import SOURCE
 from trackkit.report.svg import picture
 from trackkit.show.charts.behind import described, units
-from trackkit.show.charts.canvas import BESIDE_BARS, WIDTH
+from trackkit.show.charts.canvas import BESIDE_BARS, BESIDE_LINES, WIDTH
 from trackkit.show.theme import Theme, by_variable
 from trackkit.show.wording import chart_locale
 
@@ -27,6 +27,7 @@ MEASURED, SIZE, TITLE_SIZE = "Liberation Sans", 13, 15
 LABEL_ROOM = 18  # pixels for the name above a bar, on a phone
 LETTER = 7  # pixels of a letter, on the average
 BESIDE_NUMBERS = 70  # pixels beside an axis of numbers, for its labels and its title
+NAMED = ("bar", "rule", "point")  # marks with a name to the left of each, which stands above it on a phone
 KEY = 34  # pixels of a legend's symbol and the room around it
 
 
@@ -89,15 +90,14 @@ def _for_page(spec: Mapping[str, Any], width: int | None, lang: str) -> dict[str
             "A chart cannot be drawn: its data or a picture in it is elsewhere, and a page loads nothing."
         )
     page = {key: value for key, value in described(spec, lang).items() if key not in ("$schema", "usermeta")}
-    padding = spec.get("padding", 2)
-    page |= {"background": None, "config": _config(spec.get("config", {}), lang, _names(spec)), "padding": padding}
+    page |= {"background": None, "config": _config(spec.get("config", {}), lang, _names(spec)), "padding": 2}
     if width is None:
         return page
     # The width of the inside: to fit the whole would lay out each chart twice.
     names = max((_width(name) for name in _beside(spec)), default=BESIDE_NUMBERS)
     narrow = width == NARROW
     beside = 10 if narrow and _beside(spec) and _mark(spec) == "bar" else names
-    right = padding.get("right", 2) if isinstance(padding, dict) else 2
+    right = spec.get("usermeta", {}).get(BESIDE_LINES, 2)
     page |= {"width": max(100, round(width - beside - right - 12))}
     return _narrowed(page) if narrow else page
 
@@ -166,7 +166,7 @@ def _narrowed(spec: Mapping[str, Any]) -> dict[str, Any]:
     bars = [unit for unit in units(spec) if unit.get("encoding", {}).get("y", {}).get("type") == "nominal"]
     names = len(next((unit["encoding"]["y"]["sort"] for unit in bars if _is_list(unit["encoding"]["y"])), []))
     height = spec.get("height")
-    step = height / max(2, names) if names and isinstance(height, int) and _mark(spec) == "bar" else None
+    step = height / max(2, names) if names and isinstance(height, int) and _mark(spec) in NAMED else None
     narrow = _with_encoding(spec, lambda encoding: encoding | dict(_narrow(encoding, step, _thickest(bars))))
     return narrow | ({"height": round((step + LABEL_ROOM) * max(2, names))} if step else {})
 
@@ -176,7 +176,7 @@ def _is_list(channel: Mapping[str, Any]) -> bool:
 
 
 def _thickest(bars: list[dict[str, Any]]) -> int:
-    return max((unit["mark"].get("size", 0) for unit in bars if isinstance(unit.get("mark"), dict)), default=0)
+    return max((unit["mark"].get("size", 0) for unit in bars if _mark(unit) == "bar"), default=0)
 
 
 def _with_encoding(spec: Mapping[str, Any], change: Any) -> dict[str, Any]:
@@ -199,5 +199,6 @@ def _narrow(encoding: Mapping[str, Any], step: float | None, thickness: int) -> 
     domain = (colour.get("scale") or {}).get("domain") if isinstance(colour, dict) else None
     if isinstance(domain, list) and colour.get("legend", {}) is not None:
         longest = max((min(len(str(name)), 44) for name in domain), default=1)
-        legend = {"columns": max(1, NARROW // (KEY + LETTER * longest)), "labelLimit": NARROW - KEY}
-        yield "color", {**colour, "legend": {**colour.get("legend", {}), **legend}}
+        own = colour.get("legend", {})
+        columns = min(own.get("columns", len(domain)), max(1, NARROW // (KEY + LETTER * longest)))
+        yield "color", {**colour, "legend": {**own, "columns": columns, "labelLimit": NARROW - KEY}}

@@ -21,6 +21,7 @@ _INHERITED = {
     "fill", "fill-opacity", "font-size", "font-style", "font-weight", "stroke", "stroke-dasharray", "stroke-linecap",
     "stroke-linejoin", "stroke-miterlimit", "stroke-opacity", "stroke-width", "text-anchor",
 }  # fmt: skip
+TIP = "data-words"  # what a mark says when it is pointed at
 _OWN = {"clip-path", "gradientUnits", "offset", "opacity", "stop-color", "stop-opacity"}
 _ALLOWED = _GEOMETRY | _INHERITED | _OWN
 _DEFAULTS = {("opacity", "1"), ("stroke-width", "1"), ("stroke-opacity", "1"), ("fill-opacity", "1"), ("d", "")}
@@ -88,8 +89,8 @@ class _Cleaner:
 
     def _attributes(self, element: Element) -> Iterator[tuple[str, str]]:
         for name, value in element.items():
-            if name == "aria-label":
-                yield name, value
+            if name == "aria-label":  # which a mark without a role may not have
+                yield TIP, value
             elif name == "class" and (found := _CLASSES.fullmatch(value)):
                 yield name, found[1] + (f" {_MARKS}" if value.endswith(f" {_MARKS}") else "")
             elif name == "id" and _SAFE.fullmatch(value):
