@@ -96,7 +96,7 @@ def _for_page(spec: Mapping[str, Any], width: int | None, lang: str) -> dict[str
     # The width of the inside: to fit the whole would lay out each chart twice.
     names = max((_width(name) for name in _beside(spec)), default=BESIDE_NUMBERS)
     narrow = width == NARROW
-    beside = 10 if narrow and _beside(spec) and _mark(spec) == "bar" else names
+    beside = 10 if narrow and _beside(spec) and _mark(spec) in NAMED else names
     right = spec.get("usermeta", {}).get(BESIDE_LINES, 2)
     page |= {"width": max(100, round(width - beside - right - 12))}
     return _narrowed(page) if narrow else page
