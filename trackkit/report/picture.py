@@ -6,7 +6,6 @@ in the fork server, and renderers, which draw, do not fork.
 
 import json
 from collections.abc import Iterator, Mapping
-from threading import Thread
 from typing import Any
 
 import vl_convert
@@ -53,13 +52,6 @@ def png(spec: Mapping[str, Any], colours: Theme, lang: str, width: int, scale: i
         return bytes(vl_convert.vegalite_to_png(json.dumps(drawn), scale=scale, allowed_base_urls=[]))
     except ValueError as error:
         raise _undrawn(error) from None
-
-
-def warm() -> Thread:
-    """Start what draws, in a thread, while the cells of a notebook run elsewhere; a first drawing takes a second."""
-    thread = Thread(target=vl_convert.vegalite_to_svg, args=({"mark": "bar", "data": {"values": []}},))
-    thread.start()
-    return thread
 
 
 def _svg(spec: Mapping[str, Any]) -> str:
