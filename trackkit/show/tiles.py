@@ -51,12 +51,12 @@ SO_FAR: Mapping[bool, str] = translatable(
 
 FIELDS: Mapping[str, str] = translatable(
     {
-        **{"metric": "Figure", "value": "Value", "part": "Numerator", "whole": "Denominator"},
+        **{"metric": "Figure", "rate": "Rate", "value": "Value", "part": "Numerator", "whole": "Denominator"},
         **{"n": "Comparable deliveries", "median": "Their median", "lower": "Their lower quartile"},
         **{"upper": "Their upper quartile", "difference": "Difference"},
     }
 )
-KINDS: dict[str, Kind] = {"metric": "text", "n": "count"}
+KINDS: dict[str, Kind] = {"metric": "text", "rate": "share", "part": "count", "whole": "count", "n": "count"}
 
 
 class Headed(Protocol):
@@ -90,7 +90,7 @@ def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
     rows = {each["metric"]: each for each in page.headline(asked).iter_rows(named=True)}
     labels = {name: _label(tiles.get(name), name, page.lang) for name in names}
     shown = [_tile(rows, name, labels[name], tiles.get(name), page.lang) for name in names]
-    data = table_data("headline", _fields(page.lang), ({**rows[name], "metric": labels[name]} for name in names))
+    data = table_data("headline", _fields(page.lang), (_raw(rows[name], labels[name]) for name in names))
     return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
 
 
@@ -128,6 +128,12 @@ def look(page: Headed, by_domain: pl.DataFrame) -> Block | None:
 
 
 # ---- tiles ----
+
+
+def _raw(values: Row, label: str) -> Row:
+    """A figure as data: a rate apart from counts and amounts."""
+    kind = "rate" if METRICS[values["metric"]].is_rate else "value"
+    return {**values, "metric": label, "rate": None, "value": None, kind: values["value"]}
 
 
 def _label(tile: Any, name: str, lang: str) -> str:
