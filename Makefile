@@ -76,7 +76,7 @@ rendering: $(READY) ## time rendering against plain papermill, into benchmarks/R
 lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
 	$(COMPILE) --upgrade --group bootstrap --output-file requirements-uv.txt
 	$(COMPILE) --upgrade --group spark --output-file requirements-spark.txt
-	$(COMPILE) --upgrade --extra dask --extra lab --extra mysql --extra postgres --group test --group dev --group build pyproject.toml --output-file requirements.txt
+	$(COMPILE) --upgrade --extra dask --extra lab --extra mysql --extra pdf --extra postgres --group test --group dev --group build pyproject.toml --output-file requirements.txt
 	@$(MAKE) --no-print-directory env
 
 clean: ## remove all that make wrote: the environment, the demo, its store and reports

@@ -140,6 +140,7 @@ def made(demo_store, once, tmp_path, monkeypatch):
     asked = {"reports": ["delivery_tracking"], "delivery": [delivery], "jobs": 1}
 
     def make(folder: Path) -> None:
+        folder.mkdir()
         monkeypatch.chdir(folder)
         shutil.copytree(demo_store, folder / "store")
         assert len(run("store", "out", **asked, formats="csv,parquet", keep=3).rendered) == 1

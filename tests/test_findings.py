@@ -1,6 +1,6 @@
 """Findings: what is said of figures, and where nothing is: few cases, chance, ties, hostile names."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import nbformat
 import polars as pl
@@ -12,15 +12,27 @@ from trackkit.show.findings import (
     MIME,
     Finding,
     above,
+    acts_counted,
     busiest,
+    busiest_hour,
+    converted,
     fastest_half,
+    grown,
     highest,
     largest,
+    largest_loss,
     limits_kept,
     listed,
     lowest,
+    most_shared_in,
+    most_shared_on,
+    most_used,
+    opened_of,
     outlier,
+    pages_and_sales,
+    strongest_in_message,
     strongest_link,
+    together,
 )
 from trackkit.show.theme import theme
 
@@ -138,9 +150,73 @@ def test_a_page_gets_the_finding_and_no_piece_of_it() -> None:
     table: dict[str, object] = {"text/html": "<table></table>"}
     outputs = [dict(Finding("a <b>")._repr_mimebundle_()), table, {"text/plain": "None"}]
     section = page_section(outputs)
-    assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-1"]  # type: ignore[attr-defined]
+    assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
     assert page_section(outputs, finding=False)["finding"] == "" and page_section([table])["finding"] == ""
     assert page_section([{MIME: {"text": "x"}}], show=["table"])["finding"] == "x"
+
+
+def test_what_took_most_and_ties() -> None:
+    columns = {"text": ["Title", "Button"], "clicks": [30, 10], "message_clicks": 40}
+    assert (
+        text(strongest_in_message(pl.DataFrame(columns)))
+        == "“Title” took 75.0% of the clicks in the message (30 of 40)"
+    )
+    assert strongest_in_message(pl.DataFrame(columns | {"clicks": [20, 20]})) is None
+    assert strongest_in_message(pl.DataFrame(columns | {"clicks": [3, 1], "message_clicks": 4})) is None
+    browsers = {"row": ["group", "group", "total"], "name": ["A", "B", None], "visitors": [60, 40, 100], "total": 100}
+    assert text(most_used(pl.DataFrame(browsers))) == "A is used most: 60.0% of visitors (60 of 100)"
+    assert most_used(pl.DataFrame(browsers | {"name": [None, "B", None]})) is None
+
+
+def test_the_busiest_hour_of_the_week() -> None:
+    rows = {"weekday": [0, 6], "hour": [9, 17], "series": "clicks", "count": [10, 30], "total": 40}
+    assert text(busiest_hour(pl.DataFrame(rows), "clicks")) == "Most clicks come on Sunday 17:00: 75.0% (30 of 40)"
+    assert busiest_hour(pl.DataFrame(rows), "opens") is None
+    assert busiest_hour(pl.DataFrame(rows | {"count": [20, 20]}), "clicks") is None
+
+
+def test_a_service_grew_or_shrank() -> None:
+    row = {"service": ["News"], "period": "6 months", "joined": 12, "left": 2, "change": 10, "subscribers": 110}
+    assert text(grown(pl.DataFrame(row), "6 months")) == "News grew by 10 to 110 subscribers: 12 joined, 2 left"
+    shrunk = row | {"joined": 0, "change": -2, "subscribers": 98}
+    assert text(grown(pl.DataFrame(shrunk), "6 months")) == "News lost 2 and has 98 subscribers: 0 joined, 2 left"
+    assert grown(pl.DataFrame(row), "24H") is None
+    assert grown(pl.DataFrame(row | {"joined": 0, "left": 0, "change": 0}), "6 months") is None
+
+
+def test_what_one_recipient_did() -> None:
+    sent = pl.DataFrame({"recipient_id": ["7"] * 3, "opens": [2, 1, 0], "clicks": [1, 0, 0]})
+    assert text(opened_of(sent)) == "Of 3 messages, 2 were opened and 1 clicked"
+    assert opened_of(sent.with_columns(recipient_id=pl.Series(["7", "8", "9"]))) is None
+    acts = pl.DataFrame({"act": ["sent", "opened", "opened"]})
+    assert text(acts_counted(acts, {"opened": "Opened", "sent": "Sent"})) == "Opened 2 · Sent 1"
+    assert acts_counted(acts.clear(), {}) is None
+
+
+def test_pages_sales_and_paths() -> None:
+    measured = pl.DataFrame({"web_visits": [448], "sales": [1], "sales_amount": [45.5]})
+    assert text(pages_and_sales(measured)) == "448 pages displayed, 1 sale worth 45.50"
+    assert pages_and_sales(measured.with_columns(sales_amount=None)) is None
+    path = {"web_application": ["Quiz"], "goal": "won"}
+    begun = pl.DataFrame(path | {"started": 40, "converted": 10, "conversion_rate": 0.25})
+    assert text(converted(begun)) == "Quiz · won: 25.0% of those who began it finished (10 of 40)"
+    assert converted(begun.with_columns(started=20)) is None
+    steps = {"web_application": "Quiz", "goal": None, "page": ["One", "Two", "Three"], "lost": [None, 10, 20]}
+    lost = pl.DataFrame(steps | {"before": [None, 40, 30], "loss_rate": [None, 0.25, 2 / 3]})
+    assert text(largest_loss(lost)) == "Most are lost before “Three” of Quiz: 66.7% (20 of 30)"
+
+
+def test_sharing_and_deliveries_together() -> None:
+    sharing = {"row": ["network", "network", "total"], "network": ["x", "y", None], "shares": [30, 10, 40]}
+    named = most_shared_on(pl.DataFrame(sharing | {"total_shares": 40}), {"x": "X!"})
+    assert text(named) == "X! was shared on most: 75.0% of the sharing activities (30 of 40)"
+    months = {"starts_on": [date(2026, 10, 1), date(2026, 11, 1), None], "shares": [30, 10, 40]}
+    said = "Most was shared in October 2026: 75.0% of the sharing activities (30 of 40)"
+    assert text(most_shared_in(pl.DataFrame(months))) == said
+    assert most_shared_in(pl.DataFrame(months)[:1]) is None
+    total = pl.DataFrame({"open_rate": [0.324], "recipient_click_rate": [0.08]})
+    assert text(together(total, total)) == "1 delivery: 32.4% opened, 8.0% clicked"
+    assert together(total, total.with_columns(open_rate=None)) is None
 
 
 def test_the_largest_part_is_named_and_never_the_rest() -> None:

@@ -4,6 +4,7 @@ All HTML is made with `Markup`, which escapes inserted text, so that no text of 
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from trackkit.show.data import DataField
 from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, percent, plain, short
 
 Labels = Mapping[str, str]
+_WHAT = re.compile(r'<a class="tk-what".*?</a>')  # a mark of a definition
 
 
 class OneOf(tuple[str, ...]):
@@ -256,10 +258,10 @@ def headline(column: str, lang: str = "en") -> str:
 def shown_text(cell: Cell) -> str:
     """Return the text of a cell without what stands beneath it.
 
-    >>> shown_text(over(bold("Total"), "12 subscribers"))
-    'Total'
+    >>> shown_text(over(bold("Total"), "12 subscribers")), shown_text(Markup('Opened <a class="tk-what">?</a>'))
+    ('Total', 'Opened')
     """
-    return Markup(str(Markup.escape(cell)).split('<span class="tk-of"')[0]).striptags()
+    return Markup(_WHAT.sub("", str(Markup.escape(cell)).split('<span class="tk-of"')[0])).striptags()
 
 
 def metric_field(name: str, label: str) -> DataField:

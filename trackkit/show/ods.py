@@ -13,6 +13,7 @@ from lxml import etree
 
 from trackkit.show.exports import FIRST_YEAR, LARGEST_NUMBER, Facts, Worksheet
 
+Cell = tuple[dict[str, str], list[str]]  # its attributes, and its lines of text
 _KIND = "application/vnd.oasis.opendocument.spreadsheet"
 _OASIS = "urn:oasis:names:tc:opendocument:xmlns"
 _SPACES = {
@@ -117,7 +118,8 @@ def _write_table(
 ) -> None:
     with xml.element(_name("table:table"), _names({"table:name": name})):
         for attributes in columns:
-            xml.write(etree.Element(_name("table:table-column"), _names(attributes)))
+            with xml.element(_name("table:table-column"), _names(attributes)):
+                pass
         if headings:
             with xml.element(_name("table:table-header-rows")):
                 _write_row(xml, (_text(heading, "heading") for heading in headings))
@@ -125,17 +127,20 @@ def _write_table(
             _write_row(xml, _cells(row, styles))
 
 
-def _write_row(xml: Any, cells: Iterable[Any]) -> None:
+def _write_row(xml: Any, cells: Iterable[Cell]) -> None:
     with xml.element(_name("table:table-row")):
-        for cell in cells:
-            xml.write(cell)
+        for attributes, lines in cells:
+            with xml.element(_name("table:table-cell"), _names(attributes)):
+                for line in lines:
+                    with xml.element(_name("text:p")):
+                        xml.write(line)
 
 
-def _cells(row: Sequence[Any], styles: Sequence[str]) -> Iterator[Any]:
+def _cells(row: Sequence[Any], styles: Sequence[str]) -> Iterator[Cell]:
     for place, value in enumerate(row):
         match value:
             case None:
-                yield etree.Element(_name("table:table-cell"))
+                yield {}, []
             case datetime() | date() if value.year >= FIRST_YEAR:
                 has_clock = isinstance(value, datetime)
                 clock = value.replace(tzinfo=None) if isinstance(value, datetime) else value
@@ -148,17 +153,14 @@ def _cells(row: Sequence[Any], styles: Sequence[str]) -> Iterator[Any]:
                 yield _text(str(value))
 
 
-def _cell(kind: str, style: str, value: dict[str, str]) -> Any:
+def _cell(kind: str, style: str, value: dict[str, str]) -> Cell:
     named = {"table:style-name": style} if style else {}
-    return etree.Element(_name("table:table-cell"), _names({"office:value-type": kind, **value, **named}))
+    return {"office:value-type": kind, **value, **named}, []
 
 
-def _text(words: str, style: str = "") -> Any:
+def _text(words: str, style: str = "") -> Cell:
     """A cell of text: one paragraph for each of its lines."""
-    cell = _cell("string", style, {})
-    for line in words.split("\n"):
-        etree.SubElement(cell, _name("text:p")).text = line
-    return cell
+    return _cell("string", style, {})[0], words.split("\n")
 
 
 def _automatic_styles() -> Any:

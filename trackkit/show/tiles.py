@@ -50,12 +50,12 @@ SO_FAR: Mapping[bool, str] = translatable(
 
 FIELDS: Mapping[str, str] = translatable(
     {
-        **{"metric": "Figure", "value": "Value", "part": "Numerator", "whole": "Denominator"},
+        **{"metric": "Figure", "rate": "Rate", "value": "Value", "part": "Numerator", "whole": "Denominator"},
         **{"n": "Comparable deliveries", "median": "Their median", "lower": "Their lower quartile"},
         **{"upper": "Their upper quartile", "difference": "Difference"},
     }
 )
-KINDS: dict[str, Kind] = {"metric": "text", "n": "count"}
+KINDS: dict[str, Kind] = {"metric": "text", "rate": "share", "part": "count", "whole": "count", "n": "count"}
 
 
 class Headed(Protocol):
@@ -89,7 +89,7 @@ def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
     rows = {each["metric"]: each for each in page.headline(asked).iter_rows(named=True)}
     labels = {name: _label(tiles.get(name), name, page.lang) for name in names}
     shown = [_tile(rows, name, labels[name], tiles.get(name), page.lang) for name in names]
-    data = table_data("headline", _fields(page.lang), ({**rows[name], "metric": labels[name]} for name in names))
+    data = table_data("headline", _fields(page.lang), (_raw(rows[name], labels[name]) for name in names))
     return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
 
 
@@ -127,6 +127,12 @@ def look(page: Headed, by_domain: pl.DataFrame) -> Block | None:
 
 
 # ---- tiles ----
+
+
+def _raw(values: Row, label: str) -> Row:
+    """A figure as data: a rate apart from counts and amounts."""
+    kind = "rate" if METRICS[values["metric"]].is_rate else "value"
+    return {**values, "metric": label, "rate": None, "value": None, kind: values["value"]}
 
 
 def _label(tile: Any, name: str, lang: str) -> str:
@@ -229,7 +235,7 @@ def _signed(values: Row, lang: str) -> str:
 def _sparkline(values: Row, lang: str) -> Markup:
     """The last figures of its kind as a line, its own as a dot, over a band from the lower to the upper quartile."""
     recent = values["recent"]
-    if values["value"] is None or recent is None or len(recent) < 2:
+    if values["value"] is None or recent is None or len(recent) < 3:
         return Markup("")
     words = say(
         "The last {count} of its kind: from {lowest} to {highest}; this one: {value}.",
@@ -298,6 +304,9 @@ def _reading(page: Headed, opened: Row, clicked: Row) -> Iterator[str]:
     words, lang = page.template.lead, page.lang
     if opened["part"] == 0 and not clicked["part"]:
         yield from _said(words.nobody, count=number(opened["whole"], lang=lang))
+        return
+    if opened["value"] is clicked["value"] is None and opened["why"] == clicked["why"] and words.unseen:
+        yield from _said(words.unseen, why=say(opened["why"] or cells.NOT_LOADED, lang))
         return
     levels = _level(opened), _level(clicked)
     (part, base), (clicks, of_clicks) = _of_hundred(opened), _of_hundred(clicked)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from lxml.html import fragment_fromstring
 
 from trackkit import resources
 from trackkit.errors import ReportError
@@ -32,6 +33,13 @@ MOST_BYTES = 95_000  # of HTML: above 100 kB some programs cut a message
 ROWS = (15, 8, 4, 0)  # rows of each table: fewer if the message would be too long
 MOST_COLUMNS = 6
 WIDE, SCALE = 566, 2  # the width of a picture, and its pixels for one of the message
+_MARK = re.compile(r'<a class="tk-what".*?</a>')  # of a definition: it leads nowhere here
+_PARTS = {
+    "name": "span[@class='tk-name']",
+    "value": "strong",
+    "of": "span[@class='tk-of']",
+    "usual": "span[starts-with(@class, 'tk-usual')]",
+}
 _TAG, _GAPS = re.compile(r"<(style|script|svg)\b.*?</\1>|<[^>]+>", re.DOTALL), re.compile(r"\s+")
 
 
@@ -112,6 +120,8 @@ def _piece(piece: Mapping[str, Any], contents: Contents, pictures: list[str], mo
         return {"words": words}
     if piece["kind"] == "chart":
         return {"words": piece["description"]}
+    if tiles := _tiles(piece):
+        return {"tiles": tiles}
     if piece.get("data"):
         return _table(piece["data"], contents, most)
     words = _words_of(piece)
@@ -137,9 +147,26 @@ def _filled(cells: list[str], lang: str) -> list[str]:
     return known if any(known[1:]) or len(cells) < 2 else [known[0], unknown, *known[2:]]
 
 
+def _tiles(piece: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The large figures of a piece: their name, their value, and what stands beneath."""
+    if "tk-tile" not in (html := str(piece.get("html", ""))):
+        return []
+    root = fragment_fromstring(_MARK.sub("", html), create_parent="div")
+    tiles = root.iterfind(".//li[@class='tk-tile']")
+    return [{part: _text_at(tile, path) for part, path in _PARTS.items()} for tile in tiles]
+
+
+def _text_at(tile: Any, path: str) -> str:
+    found = tile.xpath(path)
+    return _GAPS.sub(" ", found[0].text_content()).strip() if found else ""
+
+
 def _words_of(piece: Mapping[str, Any]) -> str:
     """Return the words of a piece that is neither chart nor data, without its markup."""
-    return _GAPS.sub(" ", unescape(_TAG.sub(" ", str(piece.get("html") or piece.get("text", ""))))).strip()
+    html = str(piece.get("html") or piece.get("text", ""))
+    for mark, words in (("</h3>", ": "), ("</li><li>", "; ")):
+        html = html.replace(mark, words)
+    return _GAPS.sub(" ", unescape(_TAG.sub(" ", _MARK.sub("", html)))).strip().replace(" :", ":")
 
 
 def as_text(contents: Contents) -> str:
@@ -161,8 +188,13 @@ def as_text(contents: Contents) -> str:
 
 
 def _text_of(piece: Mapping[str, Any], lang: str) -> Iterator[str]:
-    if "columns" not in piece:
+    for tile in piece.get("tiles", ()):
+        yield f"- {tile['name']}: {tile['value']}" + "".join(
+            f", {tile[part]}" for part in ("of", "usual") if tile[part]
+        )
+    if "words" in piece:
         yield piece["words"]
+    if "columns" not in piece:
         return
     for row in piece["rows"]:
         cells = [f"{column}: {cell}" for column, cell in zip(piece["columns"][1:], row[1:], strict=True) if cell]

@@ -334,7 +334,15 @@ def _heated(chart: alt.Chart, ends_of: Sequence[int], hours: list[str], lang: st
     scale = alt.Scale(type="threshold", domain=starts or [1], range=opacities if starts else [PALE, 1])
     names = f"{json.dumps(_step_names(ends_of, lang))}[datum.index]"
     legend = alt.Legend(type="symbol", symbolType="square", symbolSize=140, labelExpr=names, columns=3)
-    axis = alt.Axis(values=hours[::3], labelAngle=0, labelOverlap=False, ticks=False, domain=False, grid=False)
+    axis = alt.Axis(
+        values=hours[::3],
+        labelExpr="slice(datum.label, 0, 2)",
+        labelAngle=0,
+        labelOverlap=False,
+        ticks=False,
+        domain=False,
+        grid=False,
+    )
     light = theme().light
     drawn: alt.Chart = chart.encode(
         x=alt.X("hour:N", title=None, sort=hours, scale=alt.Scale(domain=hours, padding=0), axis=axis),
