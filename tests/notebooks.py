@@ -16,7 +16,7 @@ def run(report: str, **parameters: Any) -> list[tuple[str | None, Any]]:
     declared = {parameter.name for parameter in notebook.parameters(notebook.read(path), path)}
     for cell in notebook.code_cells(notebook.read(path)):
         section = notebook.section_of(cell)
-        names["display"] = lambda value, section=section: outputs.append((section, value))
+        names["display"] = lambda value, section=section: None if value is None else outputs.append((section, value))
         value = run_cell(cell.source, names)
         if value is not None:
             outputs.append((section, value))
@@ -39,6 +39,4 @@ def texts(value: Any) -> str:
         return str(value.to_dict())
     if hasattr(value, "as_raw_html"):
         return value.as_raw_html()
-    if hasattr(value, "_repr_mimebundle_"):
-        return str(value._repr_mimebundle_())
-    return value._repr_html_()
+    return value._repr_html_() if hasattr(value, "_repr_html_") else str(value._repr_mimebundle_())

@@ -241,8 +241,8 @@ OPEN_RATES = 'charted = ["open_rate", "recipient_click_rate"]\n'
 @pytest.mark.parametrize(
     ("report", "before", "after", "said"),
     [
-        ("tracking_statistics", 'chart = "area"', 'chart = "aera"', ["'cumulated_activity'", "Did you mean 'area'"]),
-        ("tracking_statistics", 'chart = "area"', 'chart = "share"', ["key 'chart'", "'share' is not known here."]),
+        ("tracking_statistics", 'chart = "line"', 'chart = "lien"', ["'cumulated_activity'", "Did you mean 'line'"]),
+        ("tracking_statistics", 'chart = "line"', 'chart = "share"', ["key 'chart'", "'share' is not known here."]),
         ("browsers", '"bar", "usage_rate"]', '"bar", "usage_rat"]', ["'usage'", "Did you mean 'usage_rate'"]),
         ("browsers", '"bar", "usage_rate"]', '"bar", "global_rate"]', ["key 'columns'", "is not known here"]),
         ("browsers", 'name = "Browser"', 'nme = "Browser"', ["key 'labels'", "'nme'", "Did you mean 'name'"]),

@@ -1,5 +1,6 @@
 """The bar by which every page of a folder is reached from every other, and the groups that analysts choose for it."""
 
+import csv
 import json
 import os
 import re
@@ -386,3 +387,120 @@ def test_a_failing_page_keeps_the_last_good_one(
     assert run(demo_store, "out", ["bounces"], [one], jobs=1).rendered == [made]
     page = BeautifulSoup(Path("out", entry["path"]).read_text("utf-8"), "lxml")
     assert not page.select(".bar-failure") and "page failed" not in Path("out/index.html").read_text("utf-8")
+
+
+# --- in a browser
+
+GROUPS = ("bounces", "tracking_indicators", "hot_clicks", "tracking_statistics", "web_tracking", "delivery_tracking")
+WALKED = ("overview", *GROUPS, "browsers")
+
+
+@pytest.fixture(scope="session")
+def walked(demo_store: Path, once: Any) -> Path:
+    """A folder of a run: two deliveries with one report of every group, and one report about all."""
+    from trackkit.runs.due import deliveries
+
+    def make(folder: Path) -> None:
+        assert not run(demo_store, folder, list(WALKED), deliveries(open_store(str(demo_store)))[-2:]).failed
+
+    return once("walked", make)
+
+
+@pytest.mark.browser
+def test_a_walk_through_a_folder(walked: Path, browser: Any, tmp_path: Path) -> None:
+    page = browser.new_context(accept_downloads=True).new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on(
+        "request", lambda request: said.append(request.url) if not request.url.startswith(("file:", "blob:")) else None
+    )
+    page.goto((walked / "index.html").as_uri())
+    page.click("#deliveries tbody tr:nth-child(2) th a")
+    assert page.locator("nav.bar [aria-current=page]").inner_text() == "Overview"
+    earlier = page.locator("h1").inner_text()
+    tabs = page.locator(".bar-row li")
+    for place, report in enumerate(GROUPS, 2):
+        page.locator(".bar-row li").nth(place).locator("a").click()
+        assert page.url.rpartition("/")[2].startswith(report)
+        assert tabs.nth(place).locator("a").get_attribute("aria-current") == "true"
+        assert page.locator("h1").inner_text() == earlier
+    page.click("nav.bar [rel=next]")
+    assert page.url.rpartition("/")[2].startswith("delivery_tracking") and page.locator("h1").inner_text() != earlier
+    page.click("nav.bar [rel=prev]")
+    assert page.locator("h1").inner_text() == earlier
+    page.click(".bar-row >> text=Overview")
+    page.locator("a.tk-what[data-metric=open_rate]").first.focus()
+    page.keyboard.press("Enter")
+    assert "Recipients who opened out of delivered messages." in page.locator("#meaning").inner_text()
+    page.keyboard.press("Escape")
+    page.click(".bar-row >> text=Delivery & bounces")
+    with page.expect_download() as started:
+        page.locator("text=CSV").first.click()
+    started.value.save_as(tmp_path / "figures.csv")
+    rows = list(csv.reader((tmp_path / "figures.csv").read_text("utf-8-sig").splitlines()))
+    assert len(rows) > 1 and all(len(row) == len(rows[0]) for row in rows)
+    page.locator(".bar-files summary").click()
+    assert page.locator(".bar-files a").first.is_visible()
+    page.click(".bar-all a")
+    assert page.url.endswith("index.html")
+    assert said == []
+
+
+@pytest.mark.browser
+def test_the_index_sorts_finds_and_filters(tmp_path: Path, browser: Any) -> None:
+    labels = {"11": "Été à Paris", "12": "Second letter", "13": "Third letter"}
+    folder = Folder(tmp_path / "out", labels)
+    for delivery in labels:
+        folder.add("bounces", delivery)
+    folder.entries["12/bounces/en"] |= {
+        "status": "failed",
+        "error": "as told",
+        "failed_at": "2026-11-03T09:30:00+00:00",
+    }
+    folder.join()
+    page = browser.new_page()
+    page.goto((folder.path / "index.html").as_uri())
+
+    def shown() -> list[str]:
+        return page.locator("#deliveries tbody tr:visible .key").all_inner_texts()
+
+    assert shown() == ["13", "12", "11"] and page.locator("#found").inner_text() == "3 of 3 shown"
+    page.click("thead >> text=Launched")
+    assert shown() == ["11", "12", "13"]
+    assert page.locator("th.when").first.get_attribute("aria-sort") == "ascending"
+    page.click("thead >> text=Delivery")
+    assert shown() == ["11", "12", "13"] and page.locator("thead [aria-sort]").count() == 1
+    page.locator("thead button").first.focus()
+    page.keyboard.press("Enter")
+    assert shown() == ["13", "12", "11"]
+    found = {
+        "ete": ["11"],
+        "PARÍS": ["11"],
+        "friday, october": ["12"],
+        "friday": ["12"],
+        "13 third": ["13"],
+        "bounces": [],
+    }
+    for words, expected in found.items():
+        page.fill("#search", words)
+        assert shown() == expected, words
+    assert page.locator("#found").inner_text() == "0 of 3 shown"
+    page.fill("#search", "")
+    page.select_option("[data-filter=states]", "pages failed")
+    assert shown() == ["12"]
+    page.select_option("[data-filter=states]", "")
+    page.select_option("[data-filter=day]", "2026 2026-99")
+    assert shown() == ["13", "12", "11"]
+    without = browser.new_context(java_script_enabled=False).new_page()
+    without.goto((folder.path / "index.html").as_uri())
+    assert without.locator("#deliveries tbody tr:visible").count() == 3 and not without.locator("#filters").is_visible()
+
+
+@pytest.mark.browser
+def test_no_page_with_a_bar_is_wider_than_its_window(walked: Path, browser: Any) -> None:
+    page = browser.new_page()
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        for path in [walked / "index.html", *walked.glob("hot_clicks-*.html")]:
+            page.goto(path.as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name

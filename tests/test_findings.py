@@ -1,6 +1,6 @@
 """Findings: what is said of figures, and where nothing is: few cases, chance, ties, hostile names."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import nbformat
 import polars as pl
@@ -8,7 +8,32 @@ import pytest
 
 from trackkit.report.html_page import _section
 from trackkit.report.template import Section
-from trackkit.show.findings import MIME, Finding, above, fastest_half, highest, lowest, strongest_link
+from trackkit.show.findings import (
+    MIME,
+    Finding,
+    above,
+    acts_counted,
+    busiest,
+    busiest_hour,
+    converted,
+    fastest_half,
+    grown,
+    highest,
+    largest,
+    largest_loss,
+    limits_kept,
+    listed,
+    lowest,
+    most_shared_in,
+    most_shared_on,
+    most_used,
+    opened_of,
+    outlier,
+    pages_and_sales,
+    strongest_in_message,
+    strongest_link,
+    together,
+)
 from trackkit.show.theme import theme
 
 
@@ -125,6 +150,115 @@ def test_a_page_gets_the_finding_and_no_piece_of_it() -> None:
     table: dict[str, object] = {"text/html": "<table></table>"}
     outputs = [dict(Finding("a <b>")._repr_mimebundle_()), table, {"text/plain": "None"}]
     section = page_section(outputs)
-    assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-1"]  # type: ignore[attr-defined]
+    assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
     assert page_section(outputs, finding=False)["finding"] == "" and page_section([table])["finding"] == ""
     assert page_section([{MIME: {"text": "x"}}], show=["table"])["finding"] == "x"
+
+
+def test_what_took_most_and_ties() -> None:
+    columns = {"text": ["Title", "Button"], "clicks": [30, 10], "message_clicks": 40}
+    assert (
+        text(strongest_in_message(pl.DataFrame(columns)))
+        == "“Title” took 75.0% of the clicks in the message (30 of 40)"
+    )
+    assert strongest_in_message(pl.DataFrame(columns | {"clicks": [20, 20]})) is None
+    assert strongest_in_message(pl.DataFrame(columns | {"clicks": [3, 1], "message_clicks": 4})) is None
+    browsers = {"row": ["group", "group", "total"], "name": ["A", "B", None], "visitors": [60, 40, 100], "total": 100}
+    assert text(most_used(pl.DataFrame(browsers))) == "A is used most: 60.0% of visitors (60 of 100)"
+    assert most_used(pl.DataFrame(browsers | {"name": [None, "B", None]})) is None
+
+
+def test_the_busiest_hour_of_the_week() -> None:
+    rows = {"weekday": [0, 6], "hour": [9, 17], "series": "clicks", "count": [10, 30], "total": 40}
+    assert text(busiest_hour(pl.DataFrame(rows), "clicks")) == "Most clicks come on Sunday 17:00: 75.0% (30 of 40)"
+    assert busiest_hour(pl.DataFrame(rows), "opens") is None
+    assert busiest_hour(pl.DataFrame(rows | {"count": [20, 20]}), "clicks") is None
+
+
+def test_a_service_grew_or_shrank() -> None:
+    row = {"service": ["News"], "period": "6 months", "joined": 12, "left": 2, "change": 10, "subscribers": 110}
+    assert text(grown(pl.DataFrame(row), "6 months")) == "News grew by 10 to 110 subscribers: 12 joined, 2 left"
+    shrunk = row | {"joined": 0, "change": -2, "subscribers": 98}
+    assert text(grown(pl.DataFrame(shrunk), "6 months")) == "News lost 2 and has 98 subscribers: 0 joined, 2 left"
+    assert grown(pl.DataFrame(row), "24H") is None
+    assert grown(pl.DataFrame(row | {"joined": 0, "left": 0, "change": 0}), "6 months") is None
+
+
+def test_what_one_recipient_did() -> None:
+    sent = pl.DataFrame({"recipient_id": ["7"] * 3, "opens": [2, 1, 0], "clicks": [1, 0, 0]})
+    assert text(opened_of(sent)) == "Of 3 messages, 2 were opened and 1 clicked"
+    assert opened_of(sent.with_columns(recipient_id=pl.Series(["7", "8", "9"]))) is None
+    acts = pl.DataFrame({"act": ["sent", "opened", "opened"]})
+    assert text(acts_counted(acts, {"opened": "Opened", "sent": "Sent"})) == "Opened 2 · Sent 1"
+    assert acts_counted(acts.clear(), {}) is None
+
+
+def test_pages_sales_and_paths() -> None:
+    measured = pl.DataFrame({"web_visits": [448], "sales": [1], "sales_amount": [45.5]})
+    assert text(pages_and_sales(measured)) == "448 pages displayed, 1 sale worth 45.50"
+    assert pages_and_sales(measured.with_columns(sales_amount=None)) is None
+    path = {"web_application": ["Quiz"], "goal": "won"}
+    begun = pl.DataFrame(path | {"started": 40, "converted": 10, "conversion_rate": 0.25})
+    assert text(converted(begun)) == "Quiz · won: 25.0% of those who began it finished (10 of 40)"
+    assert converted(begun.with_columns(started=20)) is None
+    steps = {"web_application": "Quiz", "goal": None, "page": ["One", "Two", "Three"], "lost": [None, 10, 20]}
+    lost = pl.DataFrame(steps | {"before": [None, 40, 30], "loss_rate": [None, 0.25, 2 / 3]})
+    assert text(largest_loss(lost)) == "Most are lost before “Three” of Quiz: 66.7% (20 of 30)"
+
+
+def test_sharing_and_deliveries_together() -> None:
+    sharing = {"row": ["network", "network", "total"], "network": ["x", "y", None], "shares": [30, 10, 40]}
+    named = most_shared_on(pl.DataFrame(sharing | {"total_shares": 40}), {"x": "X!"})
+    assert text(named) == "X! was shared on most: 75.0% of the sharing activities (30 of 40)"
+    months = {"starts_on": [date(2026, 10, 1), date(2026, 11, 1), None], "shares": [30, 10, 40]}
+    said = "Most was shared in October 2026: 75.0% of the sharing activities (30 of 40)"
+    assert text(most_shared_in(pl.DataFrame(months))) == said
+    assert most_shared_in(pl.DataFrame(months)[:1]) is None
+    total = pl.DataFrame({"open_rate": [0.324], "recipient_click_rate": [0.08]})
+    assert text(together(total, total)) == "1 delivery: 32.4% opened, 8.0% clicked"
+    assert together(total, total.with_columns(open_rate=None)) is None
+
+
+def test_the_largest_part_is_named_and_never_the_rest() -> None:
+    names = {"row": ["group", "group", "others", "total"], "type": ["Refused", "Unreachable", "Others", None]}
+    rows = pl.DataFrame(names | {"errors": [20, 11, 69, 100], "contribution_of": 100})
+    assert text(largest(rows, "type", "errors", "contribution_of")) == "Refused: 20 of 100 errors (20.0%)"
+    assert text(largest(rows, "type", "errors", "contribution_of", "pt_BR")) == "Recusado: 20 de 100 erros (20,0%)"
+    tied = rows.with_columns(errors=pl.Series([20, 20, 60, 100]))
+    few = rows.with_columns(contribution_of=29)
+    assert largest(tied, "type", "errors", "contribution_of") is None
+    assert largest(few, "type", "errors", "contribution_of") is None
+    assert largest(rows.clear(), "type", "errors", "contribution_of") is None
+
+
+def test_the_busiest_time_is_said_of_a_series_that_is_there() -> None:
+    folded = pl.DataFrame({"slot": [0, 6], "series": "opens", "count": [10, 30], "total": 40})
+    assert text(busiest(folded, "day", "clicks")) == "Sunday has most opens: 75.0% (30 of 40)"
+    assert text(busiest(folded, "hour", "opens")) == "06:00 is the busiest time for opens: 75.0% (30 of 40)"
+    assert busiest(folded.with_columns(count=20), "day", "opens") is None
+    assert busiest(folded.with_columns(total=29), "day", "opens") is None
+    assert busiest(folded.clear(), "day", "opens") is None
+
+
+def test_a_list_that_is_cut_says_of_how_many() -> None:
+    rows = pl.DataFrame({"label": ["a", "b"]})
+    assert text(listed(rows, 3_320)) == "The newest 2 of 3,320 hits" and listed(rows, 2) is None
+
+
+def test_the_first_limit_that_is_broken_is_said() -> None:
+    rows = pl.DataFrame(
+        {"domain": ["a.example", "b.example"], "processed": 100, "hard_bounces": [1, 2], "soft_bounces": [20, 3]}
+    )
+    rows = rows.with_columns(
+        hard_bounce_rate=pl.col("hard_bounces") / 100, soft_bounce_rate=pl.col("soft_bounces") / 100
+    )
+    limits = {"hard_bounce_rate": 0.02, "soft_bounce_rate": 0.1}
+    assert text(limits_kept(rows, "domain", limits)) == "Soft-bounce rate: 20.0% at a.example, advised at most 10%"
+    assert text(limits_kept(rows, "domain", {"hard_bounce_rate": 0.02})) == "No domain is above what is advised"
+    assert limits_kept(rows.clear(), "domain", limits) is None and limits_kept(rows, "domain", None) is None
+
+
+def test_the_first_rate_with_an_outlier_is_said() -> None:
+    rows = by_domain(("a.example", 40, 100), ("b.example", 42, 100), ("c.example", 5, 100))
+    assert text(outlier(rows, "domain", ["open_rate"])) == "c.example opens least: 5.0% (5 of 100)"
+    assert outlier(rows[:2], "domain", ["open_rate"]) is None and outlier(rows, "domain", None) is None

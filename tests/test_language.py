@@ -128,10 +128,12 @@ def _executed(name: str, arguments: dict[str, Any]) -> NotebookNode:
 
 
 def _bundle(shown: Any) -> dict[str, Any]:
+    """What IPython makes of an object: all that it says of itself, and its HTML."""
+    html = {"text/html": shown._repr_html_()} if hasattr(shown, "_repr_html_") else {"text/plain": str(shown)}
     if hasattr(shown, "_repr_mimebundle_"):
         found = shown._repr_mimebundle_(include=None, exclude=None)
-        return found[0] if isinstance(found, tuple) else found
-    return {"text/html": shown._repr_html_()} if hasattr(shown, "_repr_html_") else {"text/plain": str(shown)}
+        return html | (found[0] if isinstance(found, tuple) else found)
+    return html
 
 
 def _page(name: str, store: Path, delivery: str, lang: str) -> LexborHTMLParser:
@@ -231,7 +233,6 @@ def test_charts_write_numbers_and_days_as_their_language_does(demo_store: Path, 
     html = _page("urls_and_click_streams", demo_store, delivery, "pt_BR").html
     page = browser.new_page()
     page.set_content(html)
-    page.wait_for_selector("figure.drawn svg")
     axis = page.locator("svg .role-axis-label text").all_text_contents()
     months = ("jan", "fev", "mar", "abr", "mai", "jun", "jul", "ago", "set", "out", "nov", "dez")
     assert any(month in label for label in axis for month in months), axis

@@ -78,7 +78,7 @@ def test_what_was_sent_has_started_whatever_its_state_says(state: int) -> None:
     given = delivery(DAILY, state)
     assert pace(given, KEY)["phase"].item() == "running"
     shown = pace_figures(pace(given, KEY))._repr_html_()
-    assert "not started" not in shown and "No message is pending." in shown and "600 / 600" in shown
+    assert "not started" not in shown and "No message is pending." in shown and "600 of 600" in shown
     told = limits(given, KEY)["limit"].to_list()
     assert "not_sent" not in told and "running" in told
     unsent = tables(delivery=[{"delivery_id": KEY, "state": state, "to_deliver": 600}], message=[], event=[])

@@ -23,7 +23,7 @@ from trackkit.store import open_store
 
 Once = Callable[[str, Callable[[Path], None]], Path]
 ABOUT_ONE = [name for name in REPORTS if "delivery" in {each.name for each in REPORTS[name].parameters}]
-PARTS = re.compile(r"(?P<rate>[\d.,]+%) ?\|? ?(?P<parts>[\d.,]+ / [\d.,]+)?")
+PARTS = re.compile(r"(?P<rate>[\d.,]+%) ?\|? ?(?P<parts>[\d.,]+ (?:of|de|/) [\d.,]+)?")
 # A delivery with all that may tell two figures of one name apart: control addresses, one of which failed; a browser
 # that refuses cookies; a visit that names the delivery but no message; a hit without a date; an opt-out.
 ODD = {
@@ -120,9 +120,11 @@ def _shown(shown: Any, lang: str) -> Iterator[tuple[str, str]]:
     if hasattr(shown, "header"):  # the head of the page
         yield from shown.header._repr_mimebundle_()[MIME]["facts"]
         return
-    if hasattr(shown, "to_dict"):  # a chart
+    if shown is None or hasattr(shown, "to_dict") or hasattr(shown, "text"):  # a chart, or a finding
         return
     page = LexborHTMLParser(shown.as_raw_html() if hasattr(shown, "as_raw_html") else shown._repr_html_())
+    for mark in page.css(".tk-what"):
+        mark.decompose()
     for tile in page.css(".tk-figure"):
         value, *beneath = (node.text() for node in tile.css("strong, .tk-name ~ .tk-of"))
         yield tile.css_first(".tk-name").text(), f"{value} {beneath[0]}" if "%" in value else value
@@ -165,11 +167,11 @@ def test_the_odd_delivery_tells_apart_what_one_word_would_mix_up(odd_store: Path
     assert found["Success (without control addresses), count"] == "3"
     assert found["Success (with control addresses), count"] == "5"
     assert found["Errors, count"] == "2"
-    assert found["Click rate (recipients), rate"] == "33.33% 1 / 3"
-    assert found["Click rate (people), rate"] == "100.00% 3 / 3"
+    assert found["Click rate (recipients), rate"] == "33.3% 1 of 3"
+    assert found["Click rate (people), rate"] == "100.0% 3 of 3"
     assert found["Cumulated clicks, count"] == "3" and found["Link clicks, count"] == "7"
     assert found["Visited pages, count"] == "3" and found["Visited pages (attributed), count"] == "2"
-    assert found["Open rate (recipients), rate"] == "66.67% 2 / 3" and found["Sum of opens, count"] == "3"
+    assert found["Open rate (recipients), rate"] == "66.7% 2 of 3" and found["Sum of opens, count"] == "3"
 
 
 def test_a_metric_has_one_label_and_a_label_one_metric() -> None:
@@ -189,6 +191,7 @@ def test_a_metric_has_one_label_and_a_label_one_metric() -> None:
 
 # Pairs that mean the same thing in English too: a fallback, or the same word in another place.
 SYNONYMS = [
+    {"Delivery {id}", "delivery {id}"},
     {"Shares", "Sharing activities"}, {"Share breakdown", "Breakdown of sharing activities"}, {"Url", "URL"},
     {"Open breakdown", "Breakdown of opens"}, {"E-mail", "e-mail"}, {"Other", "other"},
 ]  # fmt: skip

@@ -29,7 +29,7 @@ from trackkit.report.template import template
 from trackkit.store import open_store
 
 NAMES = sorted(REPORTS)
-MARKS = ", ".join(f"svg .mark-{mark} path" for mark in ("rect", "line", "area", "symbol"))
+MARKS = "svg:not(.narrow) .role-mark > *"
 WITHOUT_CHARTS = {"delivery_tracking", "hot_clicks"}  # and where the small demo has nothing to draw
 WITHOUT_CHARTS |= {"bounces", "delivery_statistics"}
 ABOUT_ONE = [name for name in NAMES if REPORTS[name].scope != "platform"]
@@ -82,6 +82,8 @@ def _page(folder: Path, name: str, delivery: str) -> str:
 
 
 def _table(page: LexborHTMLParser, section: str) -> list[list[str]]:
+    for mark in page.css(".tk-what"):
+        mark.decompose()
     rows = page.css(f"section#{section} .gt_table tbody tr")
     return [[cell.text(separator=" ", strip=True) for cell in row.css("td, th")] for row in rows]
 
@@ -102,11 +104,12 @@ def test_sections_stand_in_the_order_and_words_of_the_template(demo_pages: Path,
     page = LexborHTMLParser(_page(demo_pages, name, delivery))
     words = template(name)
     assert [node.attributes["id"] for node in page.css("section")] == words.names
-    assert [node.text() for node in page.css("section h2")] == [section.title for section in words.section]
+    topics = [node.css_first(".topic") or node.css_first("h2") for node in page.css("section")]
+    assert [topic.text() for topic in topics] == [section.title for section in words.section]
     assert all(node.css("table, figure, iframe, .tk-figures, .nothing") for node in page.css("section"))
     assert page.css_first("header .kicker").text() == words.title
     if name in ABOUT_ONE:
-        assert page.css_first("header dd").text() == delivery
+        assert f"delivery {delivery}" in page.css_first("header .line").text()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,11 +140,16 @@ def test_a_chart_has_words_and_the_table_behind_it(demo_pages: Path, delivery: s
     figures = page.css("figure")
     assert figures or name in WITHOUT_CHARTS
     for figure in figures:
-        spec = json.loads(figure.css_first("script").text())
-        assert spec["description"] and spec["width"] == "container" and "$schema" not in spec
-        assert "#1f6f8b" not in json.dumps(spec), "colours are variables, which follow the screen"
-        rows = figure.css("details tbody tr")
-        assert rows and all(len(row.css("td")) == len(figure.css("details th")) for row in rows)
+        pictures = figure.css("svg")
+        sentence = figure.css_first(".sentence").text()
+        assert sentence and [(each.attributes["role"], each.attributes["aria-label"]) for each in pictures] == (
+            [("img", sentence)] * len(pictures)
+        )
+        assert pictures and pictures[0].css(".m > [data-words]"), "its marks carry their values"
+        assert not re.search(r"#1f6f8b|NaN|undefined", pictures[0].html or ""), "colours are variables"
+        data = json.loads(figure.css_first("script").text())
+        assert data["rows"] and all(len(row) == len(data["columns"]) for row in data["rows"])
+        assert figure.css("details tbody tr")
 
 
 def test_the_figures_are_those_of_measure(demo_pages: Path, demo_store: Path, delivery: str) -> None:
@@ -155,7 +163,7 @@ def test_the_figures_are_those_of_measure(demo_pages: Path, demo_store: Path, de
     for name in names:
         assert shown[tk.METRICS[name].label][0].split(" ")[0] == f"{row[name]:,}", name
     top, bottom = row["total_clicks"], row["delivered"]
-    assert shown["Cumulated clicks"][1] == f"{top / bottom:.2%} {top:,} / {bottom:,}"
+    assert shown["Cumulated clicks"][1] == f"{top / bottom:.1%} {top:,} of {bottom:,}"
 
 
 def test_the_domains_and_the_total_add_up(demo_pages: Path, delivery: str) -> None:
@@ -164,7 +172,7 @@ def test_the_domains_and_the_total_add_up(demo_pages: Path, delivery: str) -> No
     assert total[0] == "Total"
     assert sum(int(row[1]) for row in domains) == int(total[1])
     opens = [row[3].split(" ")[1] if "n/a" not in row[3] else "0" for row in domains]
-    assert sum(map(int, opens)) == int(total[3].split(" ")[1])
+    assert sum(map(int, opens)) == int(total[3].split(" ")[1]) > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -215,25 +223,6 @@ def test_every_page_is_what_a_plain_kernel_of_papermill_gives(
         assert re.sub(stamp, "", ours) == re.sub(stamp, "", plain), name
 
 
-@pytest.mark.browser
-def test_pages_that_share_their_script_are_small_and_drawn_from_a_disk(
-    demo_store: Path, delivery: str, tmp_path: Path, browser: Any
-) -> None:
-    path = render("tracking_statistics", demo_store, tmp_path, delivery=delivery, assets="shared")
-    text = path.read_text("utf-8")
-    (shared,) = (tmp_path / "assets").iterdir()
-    assert len(text) < 300_000 < shared.stat().st_size
-    assert shared.stem == hashlib.sha256(shared.read_bytes()).hexdigest()[:16]
-    assert f'<script src="assets/{shared.name}"></script>' in text
-    assert "script-src 'self' 'sha256-" in html.unescape(text) and "unsafe-eval" not in text
-    page = browser.new_context(offline=True).new_page()
-    said, asked = _opened(page, path)
-    drawn = "document.querySelectorAll('figure').length === document.querySelectorAll('.drawn').length"
-    page.wait_for_function(drawn)
-    assert page.locator(f"figure :is({MARKS})").count() > 0
-    assert asked == [path.as_uri(), shared.as_uri()] and said == []
-
-
 def test_a_recipient_has_a_report_of_their_own(hostile_pages: Path) -> None:
     path = report_path("recipient_tracking", hostile_pages, parameters={"recipient": RECIPIENT})
     page = LexborHTMLParser(path.read_text("utf-8"))
@@ -248,8 +237,9 @@ def test_no_text_of_a_log_becomes_an_element(hostile_pages: Path, name: str) -> 
     text = _page(hostile_pages, name, DELIVERY)
     page = LexborHTMLParser(text)
     scripts = page.css("script:not([type])")
-    assert len(scripts) in (0, 2) and not any(CANARY in script.text() for script in scripts)
-    assert not page.css("img, svg, base, object, embed, form, input, link, meta[http-equiv=refresh]")
+    assert not any(CANARY in script.text() for script in scripts)
+    assert not page.css("svg :is(a, script, style, image, foreignObject, use, animate, set), [href^=javascript]")
+    assert not page.css("img, base, object, embed, form, input, link, meta[http-equiv=refresh]")
     assert len(page.css("style")) == 1 and len(page.css("iframe")) == (2 if name == "hot_clicks" else 0)
     for node in page.css("*"):
         assert not [attribute for attribute in node.attributes if attribute.startswith("on")], node.html
@@ -294,12 +284,12 @@ def _opened(page: Any, path: Path) -> tuple[list[str], list[str]]:
 def _look_at(page: Any, path: Path) -> None:
     said, asked = _opened(page, path)
     title = page.title()
-    page.wait_for_function("document.querySelectorAll('figure').length === document.querySelectorAll('.drawn').length")
     marks = page.evaluate(f"[...document.querySelectorAll('figure')].map(f => f.querySelectorAll({MARKS!r}).length)")
     assert all(count > 0 for count in marks), (path.name, marks)
-    for plot in page.query_selector_all("figure svg .mark-rect path, figure svg .mark-area path")[:4]:
-        for event in ("pointermove", "mousemove"):  # a path may reach beyond the screen, where no pointer goes
-            plot.dispatch_event(event)
+    for plot in page.query_selector_all("figure svg:not(.narrow)")[:2]:
+        plot.focus()
+        page.keyboard.press("ArrowRight")
+        assert page.query_selector(".tip").inner_text().strip(), path.name
     assert page.title() == title and CANARY not in title.split(" · ")[-1], path.name
     own = [url for url in asked if url != path.as_uri() and not url.startswith("about:")]
     assert own == [], path.name

@@ -134,7 +134,7 @@ def _break(folder: Path, report: str, code: str) -> None:
 
 
 def test_a_cluster_makes_the_pages_and_the_manifest_of_a_run_here(cluster, demo_store, tmp_path):
-    asked = ("--reports", ",".join(QUICK), "--assets", "shared", "--delivery", *_two(demo_store))
+    asked = ("--reports", ",".join(QUICK), "--delivery", *_two(demo_store))
     there = _run(tmp_path, demo_store, "--out", "there", *asked, "--scheduler", cluster.address)
     here = _run(tmp_path, demo_store, "--out", "here", *asked)
     assert (there.returncode, there.stderr, here.returncode) == (0, "", 0)

@@ -68,7 +68,7 @@ def test_texts_of_logs_cannot_become_tags():
 
 def test_a_group_that_opens_holds_its_details():
     shown = html(shown_tables.sending.bounce_details(bounces(instance(), KEY), "type"))
-    assert shown.count("<details>") == 1 and "1 error<" in shown and "1 / 50" in shown
+    assert shown.count("<details>") == 1 and "1 error<" in shown and "1 of 50" in shown
 
 
 @pytest.mark.parametrize(("given", "words"), [(EMPTY, "Nothing failed."), (MISSING, "not in the data loaded")])

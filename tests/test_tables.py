@@ -17,12 +17,20 @@ from trackkit.show.wording import plain, short
 
 
 def _cells(table: GT) -> list[list[str]]:
-    page = LexborHTMLParser(table.as_raw_html())
+    page = _without_marks(table)
     return [[cell.text(separator=" ", strip=True) for cell in row.css("td")] for row in page.css("tbody tr")]
 
 
 def _heads(table: GT) -> list[str]:
-    return [node.text(strip=True) for node in LexborHTMLParser(table.as_raw_html()).css("thead th")]
+    return [node.text(strip=True) for node in _without_marks(table).css("thead th")]
+
+
+def _without_marks(table: GT) -> LexborHTMLParser:
+    """A table without the "?" beside the labels of metrics."""
+    page = LexborHTMLParser(table.as_raw_html())
+    for mark in page.css(".tk-what"):
+        mark.decompose()
+    return page
 
 
 def test_every_rate_is_shown_over_its_parts() -> None:
@@ -31,11 +39,11 @@ def test_every_rate_is_shown_over_its_parts() -> None:
     shown = tables.metric_table(measured, names, over="delivered", labels={"total_clicks": "All clicks"})
     assert _cells(shown) == [
         ["Success (without control addresses)", "4", ""],
-        ["Distinct clicks for the population reached", "6", "150.00% 6 / 4"],
-        ["All clicks", "15", "375.00% 15 / 4"],
-        ["Raw reactivity", "", "66.67% 2 / 3"],
+        ["Distinct clicks for the population reached", "6", "150.0% 6 of 4"],
+        ["All clicks", "15", "375.0% 15 of 4"],
+        ["Raw reactivity", "", "66.7% 2 of 3"],
     ]
-    assert _heads(shown) == ["Indicator", "Value", "Rate, numerator / denominator"]
+    assert _heads(shown) == ["Indicator", "Value", "Rate"]
 
 
 def test_what_is_not_available_says_why() -> None:
@@ -73,7 +81,7 @@ def test_domains_fold_into_others_and_the_total_is_its_own() -> None:
     assert folded.rows() == [("b.example", 60, 0.25, 15), ("a.example", 10, 0.5, 5), ("Others", 6, 1 / 6, 1)]
     total = pl.DataFrame({"delivered": [76], "open_rate": [21 / 76], "unique_opens": [21]})
     shown = tables.breakdown_table(folded, "domain", ["delivered", "open_rate"], total)
-    assert _cells(shown)[-2:] == [["Others", "6", "16.67% 1 / 6"], ["Total", "76", "27.63% 21 / 76"]]
+    assert _cells(shown)[-2:] == [["Others", "6", "16.7% 1 of 6"], ["Total", "76", "27.6% 21 of 76"]]
     assert tables.largest(by_domain, "domain", 3)["domain"].to_list() == ["b.example", "a.example", None, "c.example"]
 
 
@@ -91,10 +99,10 @@ def test_links_others_and_total() -> None:
     clicks = links.link_clicks(golden(), DELIVERY_ID, top=2)
     shown = _cells(tables.link_table(clicks, ["rank", "link", "clicks", "share"]))
     assert shown == [
-        ["1", "Boutique", "6", "40.00% 6 / 15"],
-        ["2", "Home", "5", "33.33% 5 / 15"],
-        ["", "Others", "4", "26.67% 4 / 15"],
-        ["", "Total", "15", "100.00% 15 / 15"],
+        ["1", "Boutique", "6", "40.0% 6 of 15"],
+        ["2", "Home", "5", "33.3% 5 of 15"],
+        ["", "Others", "4", "26.7% 4 of 15"],
+        ["", "Total", "15", "100.0% 15 of 15"],
     ]
 
 

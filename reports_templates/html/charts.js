@@ -40,7 +40,7 @@
   };
   const watch = (plot) => {
     const pictures = [...plot.querySelectorAll("svg")];
-    const words = [...pictures[0].querySelectorAll(".m > *")].map((mark) => mark.getAttribute("aria-label"));
+    const words = [...pictures[0].querySelectorAll(".m > *")].map((mark) => mark.dataset.words);
     pictures.forEach((svg) => {
       const by = svg.dataset.by;
       const side = by === "y" ? "y" : "x";

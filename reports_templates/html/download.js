@@ -34,7 +34,7 @@
   const sheets = "application/vnd.openxmlformats-officedocument.spreadsheetml";
   const link = (kind, target) => `${head}<Relationships xmlns="${packed}/relationships">${kind.map((each, nth) =>
     `<Relationship Id="r${nth}" Type="${office}/${each}" Target="${target[nth]}"/>`).join("")}</Relationships>`;
-  const styles = `${head}<styleSheet xmlns="${main}"><fonts><font/></fonts><fills><fill/></fills><borders><border/></borders>`
+  const styles = `${head}<styleSheet xmlns="${main}"><fonts><font/></fonts><fills><fill><patternFill patternType="none"/></fill></fills><borders><border/></borders>`
     + '<cellStyleXfs><xf/></cellStyleXfs><cellXfs><xf/><xf numFmtId="10" applyNumberFormat="1"/></cellXfs></styleSheet>';
   const sheet = (data) => `${head}<worksheet xmlns="${main}"><sheetData>${
     [data.columns.map((column) => column.label), ...data.rows].map((row, nth) => `<row>${row.map((value, place) =>
@@ -43,12 +43,12 @@
   const xlsx = (data) => zip({
     "[Content_Types].xml": `${head}<Types xmlns="${packed}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>`
       + [["workbook", "sheet.main"], ["sheet", "worksheet"], ["styles", "styles"]].map(([name, kind]) =>
-        `<Override PartName="/${name}.xml" ContentType="${sheets}.${kind}+xml"/>`).join("") + "</Types>",
-    "_rels/.rels": link(["officeDocument"], ["workbook.xml"]),
-    "workbook.xml": `${head}<workbook xmlns="${main}" xmlns:r="${office}"><sheets><sheet name="Data" sheetId="1" r:id="r0"/></sheets></workbook>`,
-    "_rels/workbook.xml.rels": link(["worksheet", "styles"], ["sheet.xml", "styles.xml"]),
-    "sheet.xml": sheet(data),
-    "styles.xml": styles,
+        `<Override PartName="/xl/${name}.xml" ContentType="${sheets}.${kind}+xml"/>`).join("") + "</Types>",
+    "_rels/.rels": link(["officeDocument"], ["xl/workbook.xml"]),
+    "xl/workbook.xml": `${head}<workbook xmlns="${main}" xmlns:r="${office}"><sheets><sheet name="Data" sheetId="1" r:id="r0"/></sheets></workbook>`,
+    "xl/_rels/workbook.xml.rels": link(["worksheet", "styles"], ["sheet.xml", "styles.xml"]),
+    "xl/sheet.xml": sheet(data),
+    "xl/styles.xml": styles,
   });
   const table = Uint32Array.from({ length: 256 }, (_, byte) => {
     for (let bit = 0; bit < 8; bit += 1) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1;

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.spec.golden import DELIVERY_ID, at, golden, hit, tables
-from trackkit.analysis.clickmap import annotated_message, content_formats, placed_clicks, placement
+from trackkit.analysis.clickmap import (
+    annotated_message,
+    content_formats,
+    main_format,
+    marked_message,
+    message_links,
+    placed_clicks,
+    placement,
+)
 from trackkit.analysis.sanitize import safe_style
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
@@ -75,6 +83,31 @@ def test_how_much_of_the_clicks_is_placed():
     assert placement(message(BODY), "230").row(0) == ("html", 8, 12, 8 / 12, 3, 6)
     assert placement(message(None), "230").row(0) == ("html", 0, 12, 0.0, 0, 6)
     assert placement(tables(delivery=[{"delivery_id": "230"}]), "230").row(0) == ("html", 0, 0, None, 0, 0)
+
+
+def test_shares_in_the_message_are_of_the_links_that_carry_a_badge():
+    links = message_links(message(BODY), "230")  # eight of the twelve clicks: five, two and one
+    assert links.select("number", "link_id", "clicks", "message_clicks", "message_share", "heat").rows() == [
+        (1, "11", 5, 8, 5 / 8, 3), (2, "13", 2, 8, 2 / 8, 2), (3, "12", 1, 8, 1 / 8, 1),
+    ]  # fmt: skip
+    # 5/8 is 62.5 %, 1/8 is 12.5 %: halves up
+    assert badges(marked_message(message(BODY), "230")) == [
+        ("2 25%", "2 clicks"), ("1 63%", "5 clicks"), ("3 13%", "1 click"),
+    ]  # fmt: skip
+    nobody = message_links(message(BODY, clicked=["14"]), "230")
+    assert nobody.select("clicks", "message_share", "heat").rows() == [(0, None, 1)] * 3
+    assert badges(marked_message(message(BODY, clicked=["14"]), "230")) == []
+
+
+def test_every_place_of_a_link_has_its_number():
+    body = '<a href="https://b.example/">image</a> <a data-url-id="11" href="">x</a> <a href="https://b.example/">y</a>'
+    shown_badges = badges(marked_message(message(body), "230"))
+    assert shown_badges == [("2 29%", "2 clicks"), ("1 71%", "5 clicks"), ("2 29%", "2 clicks")]  # of seven
+
+
+def test_only_a_message_without_html_lists_the_links_of_its_text():
+    assert main_format(message(BODY), "230") == main_format(message(None), "230") == "html"
+    assert main_format(message("https://b.example/", "text"), "230") == "text"
 
 
 def test_the_badge_stands_right_after_its_link():

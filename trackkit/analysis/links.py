@@ -98,13 +98,9 @@ def message_links(
     Columns as `link_clicks`, and `people`, the recipients who clicked (distinct messages), counted anew in each row.
     Raises RequestError as `link_clicks`.
     """
-    names = [pl.when(pl.col(column) != "").then(pl.col(column)) for column in NAMED_BY[by]]
-    clicks = (
-        counted_events(tables, require_delivery(tables, delivery))
-        .filter(pl.col("event_type").cast(pl.String) == "clicked")
-        .select("message_id", link=pl.coalesce(*names, pl.lit(UNNAMED[by])))
-        .collect()
-    )
+    events = counted_events(tables, require_delivery(tables, delivery))
+    is_click = pl.col("event_type").cast(pl.String) == "clicked"
+    clicks = events.filter(is_click).select("message_id", link=_link_name(by)).collect()
     counts = [pl.len().cast(pl.Int64).alias("clicks"), pl.col("message_id").drop_nulls().n_unique().alias("people")]
     ranks = ranked(clicks.group_by("link").agg(counts), "clicks", ["link"], top, "links")
     shown = ranks.drop_nulls("rank").with_columns(row=pl.lit("link", ROWS))
@@ -206,13 +202,19 @@ def _all_link_hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
 
 def _link_hits(tables: Measurable, delivery: str, by: str, hours: float | None) -> pl.LazyFrame:
     """The clicks for a table of links: `link` (the text grouped by), `occurred_at`."""
-    if by not in NAMED_BY:
-        raise RequestError(f"Links cannot be grouped by {by!r}.{did_you_mean(str(by), NAMED_BY)}")
+    name = _link_name(by)
     hits = _all_link_hits(tables, require_delivery(tables, delivery))
     if hours is not None:
         hits = hits.filter(pl.col("occurred_at") < _time_limit(tables, delivery, hours))
+    return hits.select("occurred_at", link=name)
+
+
+def _link_name(by: str) -> pl.Expr:
+    """The text that links are grouped by; RequestError for an unknown `by`."""
+    if by not in NAMED_BY:
+        raise RequestError(f"Links cannot be grouped by {by!r}.{did_you_mean(str(by), NAMED_BY)}")
     names = [pl.when(pl.col(column) != "").then(pl.col(column)) for column in NAMED_BY[by]]
-    return hits.select("occurred_at", link=pl.coalesce(*names, pl.lit(UNNAMED[by])))
+    return pl.coalesce(*names, pl.lit(UNNAMED[by]))
 
 
 def _time_limit(tables: Measurable, delivery: str, hours: float) -> pl.Expr:

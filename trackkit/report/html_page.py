@@ -110,9 +110,7 @@ def script_json(value: Any) -> Markup:
 def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
     """Return everything that the template of the page, or another format, may show; plain data only."""
     colours, now = theme(), datetime.now(UTC)
-    sections = [
-        _section(section, executed, colours, place, facts.lang) for place, section in enumerate(template.section, 1)
-    ]
+    sections = _sections(template, executed, colours, facts.lang)
     pieces = [piece for section in sections for piece in section["pieces"]]
     every = [*pieces, *_folded(pieces)]
     used = definitions.used_in("".join(str(piece.get("html", "")) for piece in every))
@@ -152,6 +150,12 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
             if HEADER in data:
                 return dict(data[HEADER])
     return asdict(Header(""))
+
+
+def _sections(template: Template, executed: NotebookNode, colours: Theme, lang: str) -> list[dict[str, Any]]:
+    """The sections in the template's order, without those in which the notebook shows nothing."""
+    every = [_section(section, executed, colours, place, lang) for place, section in enumerate(template.section, 1)]
+    return [section for section in every if section["pieces"] or section["finding"]]
 
 
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:

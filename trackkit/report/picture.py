@@ -15,7 +15,7 @@ from trackkit.errors import ReportError
 from trackkit.language import SOURCE
 from trackkit.report.svg import picture
 from trackkit.show.charts.behind import described, units
-from trackkit.show.charts.canvas import WIDTH
+from trackkit.show.charts.canvas import BESIDE_BARS, BESIDE_LINES, WIDTH
 from trackkit.show.theme import Theme, by_variable
 from trackkit.show.wording import chart_locale
 
@@ -26,6 +26,8 @@ WIDE, HALF, NARROW = 860, 420, 340
 MEASURED, SIZE, TITLE_SIZE = "Liberation Sans", 13, 15
 LABEL_ROOM = 18  # pixels for the name above a bar, on a phone
 LETTER = 7  # pixels of a letter, on the average
+BESIDE_NUMBERS = 70  # pixels beside an axis of numbers, for its labels and its title
+NAMED = ("bar", "rule", "point")  # marks with a name to the left of each, which stands above it on a phone
 KEY = 34  # pixels of a legend's symbol and the room around it
 
 
@@ -68,22 +70,76 @@ def _svg(spec: Mapping[str, Any]) -> str:
     return svg
 
 
+def _loads(part: Any) -> bool:
+    """Whether a spec names an address: vl-convert would even read files of this machine."""
+    if isinstance(part, list):
+        return any(map(_loads, part))
+    return isinstance(part, dict) and (
+        "url" in part or any(_loads(each) for key, each in part.items() if key != "values")
+    )
+
+
 def _undrawn(error: ValueError) -> ReportError:
     return ReportError(f"A chart cannot be drawn: {str(error).strip().splitlines()[0]}")
 
 
 def _for_page(spec: Mapping[str, Any], width: int | None, lang: str) -> dict[str, Any]:
-    """The chart with its values in words at its marks, in the page's text size, `width` pixels wide."""
+    """The chart with its values in words at its marks, in the page's text size, about `width` pixels wide."""
+    if _loads({key: value for key, value in spec.items() if key != "datasets"}):
+        raise ReportError(
+            "A chart cannot be drawn: its data or a picture in it is elsewhere, and a page loads nothing."
+        )
     page = {key: value for key, value in described(spec, lang).items() if key not in ("$schema", "usermeta")}
-    page |= {"background": None, "config": _config(spec.get("config", {}), lang)}
+    page |= {"background": None, "config": _config(spec.get("config", {}), lang, _names(spec)), "padding": 2}
     if width is None:
         return page
-    page |= {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}, "padding": spec.get("padding", 2)}
-    return _narrowed(page) if width == NARROW else page
+    # The width of the inside: to fit the whole would lay out each chart twice.
+    names = max((_width(name) for name in _beside(spec)), default=BESIDE_NUMBERS)
+    narrow = width == NARROW
+    beside = 10 if narrow and _beside(spec) and _mark(spec) == "bar" else names
+    right = spec.get("usermeta", {}).get(BESIDE_LINES, 2)
+    page |= {"width": max(100, round(width - beside - right - 12))}
+    return _narrowed(page) if narrow else page
 
 
-def _config(config: Mapping[str, Any], lang: str) -> dict[str, Any]:
-    words = {"labelFontSize": SIZE, "titleFontSize": SIZE, "aria": False}
+def _names(spec: Mapping[str, Any]) -> list[str]:
+    """All names on axes and in legends, if the chart lists them."""
+    listed = [
+        names
+        for unit in units(spec)
+        for channel in ("x", "y", "color")
+        if isinstance(described := unit.get("encoding", {}).get(channel), dict)
+        for names in (described.get("sort"), (described.get("scale") or {}).get("domain"))
+    ]
+    return [str(name) for names in listed if isinstance(names, list) for name in names]
+
+
+def _beside(spec: Mapping[str, Any]) -> list[str]:
+    """The names beside the bars of a chart."""
+    channels = [unit.get("encoding", {}).get("y", {}) for unit in units(spec)]
+    return [
+        str(_shortened(channel).get(name, name))
+        for channel in channels
+        if _is_list(channel)
+        for name in channel["sort"]
+    ]
+
+
+def _shortened(channel: Mapping[str, Any]) -> dict[str, str]:
+    """The names that an axis shows in place of those that are too long, as `canvas.short_labels` writes them."""
+    expression = str((channel.get("axis") or {}).get("labelExpr", ""))
+    short: dict[str, str] = json.JSONDecoder().raw_decode(expression)[0] if expression.startswith("{") else {}
+    return short
+
+
+def _width(name: str) -> int:
+    return 12 + LETTER * min(len(name), BESIDE_BARS)
+
+
+def _config(config: Mapping[str, Any], lang: str, names: list[str]) -> dict[str, Any]:
+    words: dict[str, Any] = {"labelFontSize": SIZE, "titleFontSize": SIZE, "aria": False, "titleLimit": 0}
+    if all(len(name) <= BESIDE_BARS for name in names):
+        words["labelLimit"] = 0  # else each label is measured again
     sized = {part: {**config.get(part, {}), **words} for part in ("axis", "legend")}
     text = {"text": {**config.get("text", {}), "fontSize": SIZE}}
     title = {"title": {**config.get("title", {}), "fontSize": TITLE_SIZE, "aria": False}}
@@ -110,7 +166,7 @@ def _narrowed(spec: Mapping[str, Any]) -> dict[str, Any]:
     bars = [unit for unit in units(spec) if unit.get("encoding", {}).get("y", {}).get("type") == "nominal"]
     names = len(next((unit["encoding"]["y"]["sort"] for unit in bars if _is_list(unit["encoding"]["y"])), []))
     height = spec.get("height")
-    step = height / max(2, names) if names and isinstance(height, int) and _mark(spec) == "bar" else None
+    step = height / max(2, names) if names and isinstance(height, int) and _mark(spec) in NAMED else None
     narrow = _with_encoding(spec, lambda encoding: encoding | dict(_narrow(encoding, step, _thickest(bars))))
     return narrow | ({"height": round((step + LABEL_ROOM) * max(2, names))} if step else {})
 
@@ -120,7 +176,7 @@ def _is_list(channel: Mapping[str, Any]) -> bool:
 
 
 def _thickest(bars: list[dict[str, Any]]) -> int:
-    return max((unit["mark"].get("size", 0) for unit in bars if isinstance(unit.get("mark"), dict)), default=0)
+    return max((unit["mark"].get("size", 0) for unit in bars if _mark(unit) == "bar"), default=0)
 
 
 def _with_encoding(spec: Mapping[str, Any], change: Any) -> dict[str, Any]:
@@ -140,8 +196,9 @@ def _narrow(encoding: Mapping[str, Any], step: float | None, thickness: int) -> 
         labels = {"labelAlign": "left", "labelBaseline": "bottom", "labelPadding": 0, "labelOffset": above}
         scale = {**(y.get("scale") or {}), "paddingInner": padding, "paddingOuter": padding / 2}
         yield "y", {**y, "axis": {**y.get("axis", {}), **labels, "labelLimit": NARROW - 10}, "scale": scale}
-    domain = colour.get("scale", {}).get("domain") if isinstance(colour, dict) else None
+    domain = (colour.get("scale") or {}).get("domain") if isinstance(colour, dict) else None
     if isinstance(domain, list) and colour.get("legend", {}) is not None:
         longest = max((min(len(str(name)), 44) for name in domain), default=1)
-        legend = {"columns": max(1, NARROW // (KEY + LETTER * longest)), "labelLimit": NARROW - KEY}
-        yield "color", {**colour, "legend": {**colour.get("legend", {}), **legend}}
+        own = colour.get("legend", {})
+        columns = min(own.get("columns", len(domain)), max(1, NARROW // (KEY + LETTER * longest)))
+        yield "color", {**colour, "legend": {**own, "columns": columns, "labelLimit": NARROW - KEY}}

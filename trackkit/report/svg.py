@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from html import escape
 from typing import Any
 
 from lxml import etree
@@ -10,44 +13,44 @@ from trackkit.errors import ReportError
 
 _SPACE = "{http://www.w3.org/2000/svg}"
 _SHAPES = ("path", "line", "rect", "circle", "text", "tspan", "stop")
-_TAGS = {
-    f"{_SPACE}{name}": f"{_SPACE}{name}"
-    for name in ("g", "defs", "clipPath", "linearGradient", "radialGradient", *_SHAPES)
-} | {f"{_SPACE}a": f"{_SPACE}g"}
+_GROUPS = ("g", "defs", "clipPath", "linearGradient", "radialGradient")
+_TAGS = {f"{_SPACE}{name}": name for name in (*_GROUPS, *_SHAPES)} | {f"{_SPACE}a": "g"}  # a link becomes a group
 _GEOMETRY = {"transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "dx", "dy", "r", "width", "height"}
 # Attributes that elements take over from the group around them.
 _INHERITED = {
-    "fill",
-    "fill-opacity",
-    "font-size",
-    "font-style",
-    "font-weight",
-    "stroke",
-    "stroke-dasharray",
-    "stroke-linecap",
-    "stroke-linejoin",
-    "stroke-miterlimit",
-    "stroke-opacity",
-    "stroke-width",
-    "text-anchor",
-}
-_OWN = {"aria-label", "class", "clip-path", "gradientUnits", "id", "offset", "opacity", "stop-color", "stop-opacity"}
+    "fill", "fill-opacity", "font-size", "font-style", "font-weight", "stroke", "stroke-dasharray", "stroke-linecap",
+    "stroke-linejoin", "stroke-miterlimit", "stroke-opacity", "stroke-width", "text-anchor",
+}  # fmt: skip
+TIP = "data-words"  # what a mark says when it is pointed at
+_OWN = {"clip-path", "gradientUnits", "offset", "opacity", "stop-color", "stop-opacity"}
 _ALLOWED = _GEOMETRY | _INHERITED | _OWN
 _DEFAULTS = {("opacity", "1"), ("stroke-width", "1"), ("stroke-opacity", "1"), ("fill-opacity", "1"), ("d", "")}
-# Texts of this size follow the style sheet.
+# Texts of the usual size follow the style sheet.
 _DEFAULTS |= {("font-size", "13px"), ("transform", "translate(0,0)"), ("font-weight", "normal")}
-_SAFE = re.compile(r"[-\w.,#()%\s+\"']*")
-_ADDRESS = re.compile(r"url\((?:\"|')?(?!#)", re.IGNORECASE)
-_REFERENCE = re.compile(r"url\(#([\w-]+)\)")
+_SAFE = re.compile(r"[-\w.,#()%\s+]*")
+_ADDRESS = re.compile(r"url\((?!#[\w-]+\))", re.IGNORECASE)
 _FRACTION = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _TRANSLATED = re.compile(r"translate\(([-\d.]+),([-\d.]+)\)")
 _CIRCLE = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0")
-_MARKS = "m"  # the class of a group of marks that carry their values
 _CLASSES = re.compile(r"(mark-[a-z]+ role-(?:mark|axis-label|legend-label|title-text))\b.*")
+_MARKS = "m"  # the class of a group of marks that carry their values
 _MOST_POINTS = 36  # of a line, that carry their values
-Element = Any
-NARROW = "narrow"  # the shape of a picture whose labels are those of the wide one
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
+NARROW = "narrow"  # the shape of a picture whose labels are those of the wide one
+Element = Any
+
+
+@dataclass(slots=True)
+class _Node:
+    tag: str
+    attributes: dict[str, str]
+    text: str = ""
+    children: "list[_Node]" = field(default_factory=list)
+
+    def write(self) -> str:
+        inside = escape(self.text, quote=False) + "".join(child.write() for child in self.children)
+        said = "".join(f' {name}="{escape(value)}"' for name, value in self.attributes.items())
+        return f"<{self.tag}{said}>{inside}</{self.tag}>" if inside else f"<{self.tag}{said}/>"
 
 
 def picture(svg: str, colours: Mapping[str, str], label: str, prefix: str, shape: str, by: str) -> str:
@@ -62,20 +65,57 @@ def picture(svg: str, colours: Mapping[str, str], label: str, prefix: str, shape
         raise ReportError(f"A chart cannot be drawn: {error}.") from None
     width, height = root.get("width"), root.get("height")
     for group in root.iter(f"{_SPACE}g"):
-        _mark(group, shape != NARROW)
-    _clean(root, colours, prefix)
-    _hoist(root)
-    root.attrib.clear()
-    root.attrib.update({"class": shape, "role": "img", "aria-label": label, "viewBox": f"0 0 {width} {height}"})
-    root.attrib.update({"data-by": by, "style": f"max-width:{width}px"} if shape == "own" else {"data-by": by})
-    etree.cleanup_namespaces(root)
-    return str(etree.tostring(root, encoding="unicode")).replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
+        if "role-mark" in (group.get("class") or ""):
+            _mark(group, shape != NARROW)
+    said = {"class": shape, "role": "img", "aria-label": label, "viewBox": f"0 0 {width} {height}", "data-by": by}
+    said |= {"style": f"max-width:{width}px"} if shape == "own" else {}
+    return _Node("svg", said, children=list(_kept(root, _Cleaner(colours, prefix), False))).write()
+
+
+@dataclass
+class _Cleaner:
+    """Keeps what is allowed of elements and attributes."""
+
+    colours: Mapping[str, str]
+    prefix: str
+
+    def node(self, element: Element, tag: str) -> _Node:
+        attributes = dict(self._attributes(element))
+        if tag == "path" and (found := _CIRCLE.fullmatch(attributes.get("d", ""))):
+            at = _TRANSLATED.fullmatch(attributes.pop("transform", "translate(0,0)"))
+            del attributes["d"]
+            return _Node("circle", ({"cx": at[1], "cy": at[2]} if at else {}) | {"r": found[1]} | attributes)
+        return _Node(tag, attributes, element.text or "" if tag in ("text", "tspan") else "")
+
+    def _attributes(self, element: Element) -> Iterator[tuple[str, str]]:
+        for name, value in element.items():
+            if name == "aria-label":  # which a mark without a role may not have
+                yield TIP, value
+            elif name == "class" and (found := _CLASSES.fullmatch(value)):
+                yield name, found[1] + (f" {_MARKS}" if value.endswith(f" {_MARKS}") else "")
+            elif name == "id" and _SAFE.fullmatch(value):
+                yield name, f"{self.prefix}-{value}"
+            elif _is_allowed(name, value):
+                if name in _GEOMETRY:
+                    yield name, _rounded(value) if "." in value else value
+                else:
+                    yield name, self.colours.get(value.lower(), value).replace("url(#", f"url(#{self.prefix}-")
+
+
+@lru_cache(maxsize=2_048)
+def _is_allowed(name: str, value: str) -> bool:
+    is_safe = name in _ALLOWED and _SAFE.fullmatch(value) and not _ADDRESS.search(value)
+    return bool(is_safe) and (name, value) not in _DEFAULTS
+
+
+def _rounded(text: str) -> str:
+    return _FRACTION.sub(lambda match: f"{round(float(match[0]), 1) + 0.0:.1f}".removesuffix(".0"), text)
 
 
 def _mark(group: Element, is_labelled: bool) -> None:
     """Leave values at some points of a line, none at the line itself (they are of its first point), or at no mark."""
-    kind = (group.get("class") or "").split()
-    marks = [each for each in group if each.get("aria-label")] if "role-mark" in kind else []
+    kind = group.get("class").split()
+    marks = [each for each in group if each.get("aria-label")]
     if "mark-line" in kind or "mark-area" in kind:
         marks, is_labelled = [], False
     points = [mark for mark in marks if mark.get("opacity") == "0"]
@@ -96,75 +136,40 @@ def _place(point: Element) -> float:
     return float(found[1]) if found else 0.0
 
 
-def _clean(element: Element, colours: Mapping[str, str], prefix: str) -> None:
-    """Remove what is not allowed or not seen, from the inside out; a link becomes a group."""
-    is_marks = (element.get("class") or "").endswith(f" {_MARKS}")
-    for child in list(element):
-        child.tag = _TAGS.get(child.tag, "")
-        if child.tag and not _is_idle(child, is_marks):
-            _clean(child, colours, prefix)
-            if child.tag != f"{_SPACE}g" or len(child):
-                continue
-        element.remove(child)
-    if found := _CIRCLE.fullmatch(element.get("d", "")):
-        element.tag = f"{_SPACE}circle"
-        del element.attrib["d"]
-        element.set("r", found[1])
-        if at := _TRANSLATED.fullmatch(element.get("transform", "")):
-            del element.attrib["transform"]
-            element.attrib.update({"cx": at[1], "cy": at[2]})
-    kept = dict(_attributes(element, colours, prefix))
-    element.attrib.clear()
-    element.attrib.update(kept)
+def _kept(element: Element, cleaner: _Cleaner, is_marks: bool) -> Iterator[_Node]:
+    """Yield what is left of the inside of an element: no group that holds nothing, or that says nothing."""
+    for child in element:
+        tag = _TAGS.get(child.tag)
+        if tag is None or _is_idle(child, is_marks):
+            continue
+        node = cleaner.node(child, tag)
+        if len(child):
+            node.children = list(_kept(child, cleaner, node.attributes.get("class", "").endswith(f" {_MARKS}")))
+            _hoist(node)
+        if tag == "g" and not node.attributes:
+            yield from node.children
+        elif node.children or tag != "g":
+            yield node
 
 
 def _is_idle(element: Element, is_mark: bool) -> bool:
     """Whether nothing of an element is seen, such as a label that would overlap another."""
+    if element.get("opacity") == "0" and not is_mark:
+        return True
     is_frame = element.get("class") in ("background", "foreground")
     painted = {element.get("fill", "none"), element.get("stroke", "none")} - {"none", "transparent"}
-    is_unseen = element.get("opacity") == "0" and not is_mark
-    return element.get("display") == "none" or is_unseen or (is_frame and not painted)
+    return element.get("display") == "none" or (is_frame and not painted)
 
 
-def _attributes(element: Element, colours: Mapping[str, str], prefix: str) -> Iterator[tuple[str, str]]:
-    for name, value in element.attrib.items():
-        if name == "aria-label":
-            yield name, value
-        if name not in _ALLOWED or not _SAFE.fullmatch(value) or _ADDRESS.search(value) or (name, value) in _DEFAULTS:
-            continue
-        if name in _GEOMETRY:
-            yield name, _FRACTION.sub(_rounded, value)
-        elif name == "id":
-            yield name, f"{prefix}-{value}"
-        elif name == "class":
-            marks = f" {_MARKS}" if value.endswith(f" {_MARKS}") else ""
-            yield from [(name, found[1] + marks)] if (found := _CLASSES.fullmatch(value)) else []
-        else:
-            yield name, _REFERENCE.sub(rf"url(#{prefix}-\1)", colours.get(value.lower(), value))
-
-
-def _rounded(match: re.Match[str]) -> str:
-    return f"{round(float(match[0]), 1) + 0.0:.1f}".removesuffix(".0")
-
-
-def _hoist(element: Element) -> None:
-    """Say once, at a group, what all its elements have in common, and drop groups that say nothing."""
-    for child in list(element):
-        _hoist(child)
-    if len(element) and element.tag == f"{_SPACE}g":
-        common = set(element[0].attrib.items())
-        for child in element:
-            common &= set(child.attrib.items())
-        for name, value in common:
-            if name in _INHERITED:
-                element.set(name, value)
-                for child in element:
-                    del child.attrib[name]
-    if element.tag == f"{_SPACE}g" and not element.attrib:
-        _unwrap(element)
-
-
-def _unwrap(group: Element) -> None:
-    parent = group.getparent()
-    place = parent.index(group)
-    parent[place : place + 1] = list(group)
+def _hoist(node: _Node) -> None:
+    """Say once, at a group, what all its elements have in common."""
+    if node.tag != "g" or not node.children:
+        return
+    common = set(node.children[0].attributes.items())
+    for child in node.children:
+        common &= child.attributes.items()
+    for name, value in sorted(common):
+        if name in _INHERITED:
+            node.attributes[name] = value
+            for child in node.children:
+                del child.attributes[name]

@@ -128,6 +128,7 @@ class Lead(_WordedModel):
     paused: OfProgress = None
     nobody: OfCount = None
     not_clicked: Plainly = None
+    unseen: OfReason = None  # opens and clicks, for one reason
     opens_unseen: OfReason = None
     clicks_unseen: OfReason = None
     both: Together = Together()

@@ -7,11 +7,13 @@ manifest, so that a page whose bar is still right is not even opened.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import TrackkitError
 from trackkit.language import catalogue_file, languages, say, speech, tag
 from trackkit.report import REPORTS
+from trackkit.report.glossary import glossary_name
 from trackkit.report.groups import OVERVIEW, groups
 from trackkit.report.template import SKIN, template
 from trackkit.runs.leaves import BEGIN, END, NO_REPORTS, Leaf
@@ -32,17 +35,21 @@ from trackkit.show.wording import clipped, instant, plain
 BAR = "bar.html.j2"
 MOST_OTHERS = 12  # pages of one report beside the manifest's that a bar lists; the index lists all
 LONGEST_NAME, LONGEST_ERROR = 40, 200
-INDEX, GLOSSARY = NO_REPORTS
+INDEX = NO_REPORTS[0]
+_TO_REPORT = re.compile(rb'<a data-report="(\w+)"(?: href="[^"]*")?>')  # as pages have them, without a target
 Link = dict[str, Any]
 
 
-def write_bars(dossiers: "Dossiers", index: bool = True) -> list[str]:
+def write_bars(dossiers: "Dossiers", index: bool = True, glossary: str = "") -> list[str]:
     """Write the bar into every page of a folder whose bar changed; return the names of those pages.
 
     Each is written in one step and keeps its time of change. Pages without the marks, of an earlier version, stay as
-    they are. Entries of the manifest are given what their bar was made from. `index` says whether the folder has one.
+    they are. Entries of the manifest are given what their bar was made from. `index` says whether the folder has one,
+    and `glossary` is the language of a page of definitions that was just written.
     """
     bars = Bars(dossiers, index)
+    if glossary:
+        bars.write_in_glossary(glossary)
     return [leaf.path for leaf in dossiers.present if leaf.path and bars.write(leaf)]
 
 
@@ -208,11 +215,24 @@ class Bars:
 
     def __init__(self, dossiers: Dossiers, index: bool) -> None:
         self._dossiers, self._folder = dossiers, dossiers.folder
-        self._places = {"index": INDEX if index else "", "glossary": self._if_there(GLOSSARY)}
+        self._index = INDEX if index else ""
         self._shared: dict[tuple[str, str], tuple[Link, str]] = {}
 
-    def _if_there(self, name: str) -> str:
-        return name if (self._folder / name).exists() else ""
+    def write_in_glossary(self, lang: str) -> None:
+        """Write the bar of the page of definitions in a language, which is that of the reports on all deliveries."""
+        page = self._folder / glossary_name(lang)
+        if page.is_file():
+            nothing: Link = {
+                "previous": None,
+                "next": None,
+                "languages": [],
+                "files": [],
+                "failure": "",
+                "current": None,
+            }
+            bar = self._of_dossier("", lang)[0] | nothing | {"path": page.name}
+            html = self._dossiers.words(lang).template.render(bar=bar).strip()
+            resources.write_whole(page, _with_bar(page.read_bytes(), html))
 
     def write(self, leaf: Leaf) -> bool:
         """Write the bar of a page if it is not the right one; return whether it was written."""
@@ -224,7 +244,7 @@ class Bars:
             old = page.read_bytes()
         except OSError:  # removed since
             return False
-        new = _with_bar(old, self.html(leaf))
+        new = self._with_links(_with_bar(old, self.html(leaf)), leaf)
         if new != old:
             resources.write_whole(page, new)
             os.utime(page, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -232,6 +252,17 @@ class Bars:
             has_none = {"none": True} if BEGIN not in new else {}
             leaf.entry.update(bar=_mark(page, made_of) | has_none, sha256=hashlib.sha256(new).hexdigest())
         return new != old
+
+    def _with_links(self, page: bytes, leaf: Leaf) -> bytes:
+        """Let the links of a page to other reports on its delivery lead to those that there are."""
+
+        def linked(link: re.Match[bytes]) -> bytes:
+            report = link[1].decode()
+            target = self._dossiers.best(leaf.delivery, report, leaf.lang)
+            href = f' href="{escape(target.path)}"' if target and target.path else ""
+            return f'<a data-report="{report}"{href}>'.encode()
+
+        return _TO_REPORT.sub(linked, page)
 
     def digest(self, leaf: Leaf) -> str:
         """Return a digest of everything that the bar of a page says."""
@@ -257,7 +288,8 @@ class Bars:
                 "overview": dossiers.link(overview, title, lang) if overview or is_missed else None,
                 "groups": dossiers.groups(delivery, lang),
                 "about": dossiers.labels.get(delivery, delivery) or say("All deliveries", lang),
-                **self._places,
+                "index": self._index,
+                "glossary": name if (self._folder / (name := glossary_name(lang))).exists() else "",
             }
             self._shared[delivery, lang] = shared, _digest([shared, words.digest])
         return self._shared[delivery, lang]

@@ -29,6 +29,7 @@ from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import REPORTS, require_report
 from trackkit.report.formats import HTML, others, require_formats
+from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
 from trackkit.runs.archive import Archive, archived
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
@@ -152,7 +153,8 @@ def _run(
 def _joined(tables: Snapshot, manifest: Manifest) -> None:
     """Let the pages of a folder hang together: write its glossary, its index, and the bars that changed."""
     dossiers = Dossiers(tables, manifest.folder, leaves(manifest.folder, manifest.entries))
-    write_bars(dossiers)
+    write_glossary(manifest.folder, manifest.lang)
+    write_bars(dossiers, glossary=manifest.lang)
     write_index(tables, dossiers, manifest.lang)
     manifest.write()
 

@@ -19,6 +19,7 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.language import say, several, speech, tag, translatable
 from trackkit.metrics import METRICS
 from trackkit.quality import worst
+from trackkit.report.glossary import glossary_name
 from trackkit.report.template import SKIN
 from trackkit.runs.dossier import Dossiers
 from trackkit.runs.drawings import sparkline, trend
@@ -105,7 +106,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
         "timezone": tables.timezone,
         "version": __version__,
-        "glossary": NO_REPORTS[1] if (dossiers.folder / NO_REPORTS[1]).exists() else "",
+        "glossary": name if (dossiers.folder / (name := glossary_name(lang))).exists() else "",
         "lang": tag(lang),
     }
 

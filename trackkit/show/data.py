@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from trackkit.language import say
-from trackkit.show.wording import NOT_AVAILABLE, clipped, instant, number, percent, plain
+from trackkit.show.wording import LONGEST_TITLE, NOT_AVAILABLE, clipped, instant, number, percent, plain
 
 LONGEST = 90  # letters of a text that is shown
 MIME = "application/vnd.trackkit.table+json"
@@ -27,7 +27,7 @@ def table_data(name: str, fields: Sequence[DataField], rows: Iterable[Mapping[st
     """Return a table as plain data: `name`, `columns` (name, label, kind) and `rows`.
 
     Values are raw: rates as fractions, instants as ISO 8601 in UTC, unknown ones None. Text is free of control
-    characters and of what identifies a person, as on the page.
+    characters and of what identifies a person, and of a length that can be read, as on the page.
 
     >>> table_data("links", [DataField("url", "URL", "text")], [{"url": "mailto:jane@a.example"}])["rows"]
     [['mailto:j***@a.example']]
@@ -54,8 +54,8 @@ def raw(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, list):
-        return ", ".join(plain(each) for each in value)
-    return plain(value)
+        value = ", ".join(map(str, value))
+    return clipped(value, LONGEST_TITLE)
 
 
 def shown(value: Any, kind: str, timezone: str, lang: str) -> str:

@@ -114,9 +114,9 @@ _DAYS: Mapping[str, str] = translatable(
 )
 _HOURS: Mapping[str, str] = translatable(
     {
-        "opens": "Most opens come from {slot} on: {rate} ({part} of {whole})",
-        "clicks": "Most clicks come from {slot} on: {rate} ({part} of {whole})",
-        "transactions": "Most transactions come from {slot} on: {rate} ({part} of {whole})",
+        "opens": "{slot} is the busiest time for opens: {rate} ({part} of {whole})",
+        "clicks": "{slot} is the busiest time for clicks: {rate} ({part} of {whole})",
+        "transactions": "{slot} is the busiest time for transactions: {rate} ({part} of {whole})",
     }
 )
 
@@ -455,14 +455,13 @@ def _path_name(row: Mapping[str, Any]) -> str:
 
 
 def outlier(
-    rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str], RATES], lang: str = "en"
+    rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str] | None, RATES], lang: str = "en"
 ) -> Finding | None:
     """Say which group has a rate that is lower, or else higher, than the others beyond chance: the first such rate.
 
-    In: a frame as for `lowest`, with all the metrics; counts among them are passed over.
+    In: a frame as for `lowest`, with all the metrics; None without any.
     """
-    rates = [metric for metric in metrics if METRICS[metric].parents]
-    each = (side(rows, column, metric, lang) for metric in rates for side in (lowest, highest))
+    each = (side(rows, column, metric, lang) for metric in metrics or [] for side in (lowest, highest))
     return next((finding for finding in each if finding), None)
 
 
@@ -505,7 +504,7 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
 
 
 def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
-    """Say on which weekday, or from which time of the day on, most of a series happens; None below 30 events.
+    """Say on which weekday, or in which hour of the day, a series happens most; None below 30 events.
 
     In: the frame of `activities.folded_activity`. If it has another series only, that one is meant.
     """

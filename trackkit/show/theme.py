@@ -102,7 +102,7 @@ def chart_config(chosen: Theme) -> dict[str, Any]:
         "background": light.panel,
         "font": chosen.fonts.text,
         "view": {"stroke": None, "continuousHeight": 260, "continuousWidth": 620},
-        "axis": words | lines | {"titleFontWeight": "normal", "labelLimit": 260},
+        "axis": words | lines | {"titleFontWeight": "normal", "labelLimit": 300},
         "axisX": {"grid": False, "titlePadding": 8},
         "axisY": {"domain": False, "ticks": False, "titlePadding": 10, "labelPadding": 6},
         "legend": words

@@ -235,7 +235,7 @@ def _signed(values: Row, lang: str) -> str:
 def _sparkline(values: Row, lang: str) -> Markup:
     """The last figures of its kind as a line, its own as a dot, over a band from the lower to the upper quartile."""
     recent = values["recent"]
-    if values["value"] is None or recent is None or len(recent) < 2:
+    if values["value"] is None or recent is None or len(recent) < 3:
         return Markup("")
     words = say(
         "The last {count} of its kind: from {lowest} to {highest}; this one: {value}.",
@@ -304,6 +304,9 @@ def _reading(page: Headed, opened: Row, clicked: Row) -> Iterator[str]:
     words, lang = page.template.lead, page.lang
     if opened["part"] == 0 and not clicked["part"]:
         yield from _said(words.nobody, count=number(opened["whole"], lang=lang))
+        return
+    if opened["value"] is clicked["value"] is None and opened["why"] == clicked["why"] and words.unseen:
+        yield from _said(words.unseen, why=say(opened["why"] or cells.NOT_LOADED, lang))
         return
     levels = _level(opened), _level(clicked)
     (part, base), (clicks, of_clicks) = _of_hundred(opened), _of_hundred(clicked)

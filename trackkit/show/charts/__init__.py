@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import altair as alt
 import polars as pl
 
-from trackkit.language import say
+from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
 from trackkit.show.charts import audience, canvas, overview, platform, sending, shapes, story, web
@@ -59,6 +59,11 @@ ELAPSED_TICKS = (
 )
 SQUARE_ROOT = alt.Scale(type="sqrt", nice=False)
 OTHERS_PLACE = 1_000_000
+RATE_ROWS = {
+    **{"order": pl.Int64, "group": pl.String, "name": pl.String, "place": pl.Int64, "rate": pl.Float64},
+    **{"numerator": pl.Int64, "denominator": pl.Int64, "over": pl.String},
+}
+ADVISED, OF_ALL = translatable(("{label}, advised up to {rate}", "{label}, all: {rate}"))
 MOST_LINKS = 4  # with a colour of their own
 MOST_POINTS = 1_000  # of a curve
 MOST_DAYS = 366  # that are drawn as days
@@ -248,21 +253,27 @@ def _four_links(per_day: pl.DataFrame) -> pl.DataFrame:
 def rate_bars(
     measured: pl.DataFrame,
     by: str,
-    rates: Annotated[Sequence[str], RATES],
+    rates: Annotated[Sequence[str] | None, RATES],
     lang: str = "en",
     ceilings: Annotated[Mapping[str, float] | None, RATES] = None,
     total: pl.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Draw rates by group, a dot for each rate, in the order of the frame.
 
-    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no dot, a count
-    among the rates none either, and if all are 0 nothing is drawn. A dashed line marks each rate's ceiling in
-    `ceilings`, and what is above is written beside its dot; or the rates of `total`, a frame of `measure` with one row.
+    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no dot, and if all
+    are 0, or there are none, nothing is drawn. A dashed line marks each rate's ceiling in `ceilings`, and what is above
+    is written beside its dot; or the rates of `total`, a frame of `measure` with one row.
     """
-    shown, rates = canvas.readable(measured, by), [name for name in rates if METRICS[name].parents]
-    rows = pl.concat([_rate_rows(shown, by, name, place, lang, ceilings) for place, name in enumerate(rates)])
+    shown, rates = canvas.readable(measured, by), rates or []
+    drawn = [_rate_rows(shown, by, name, place, lang, ceilings) for place, name in enumerate(rates)]
+    rows = pl.concat([pl.DataFrame(schema=RATE_ROWS), *drawn], how="vertical_relaxed")
     rows = (rows if (rows["rate"] > 0).any() else rows.clear()).drop_nulls("rate")
-    names = [say(METRICS[name].label, lang) for name in rates]
+    names, lines = [say(METRICS[name].label, lang) for name in rates], _lines(rates, ceilings, total)
+    line = ADVISED if ceilings else OF_ALL
+    words = [
+        say(line, lang, label=label, rate=_limit_words(lines[name], lang)) if name in lines else label
+        for name, label in zip(rates, names, strict=True)
+    ]
     description = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
     plot = canvas.Plot(
         rows,
@@ -271,23 +282,27 @@ def rate_bars(
         y=canvas.Names("group", _groups(rows), 26),
         tips={"group": headline(by, lang)}
         | canvas.tips(lang, name="Rate", rate="Value", numerator="Numerator", denominator="Denominator"),
-        series=canvas.Series("name", names, legend={"orient": "top", "columns": 1} if len(names) > 1 else None),
+        series=canvas.Series("name", names, legend=_rate_legend(names, words)),
     )
-    limits = [_limit(name, at, lang) for name, at in (ceilings or {}).items()]
-    overall = [] if total is None else [mark for name in rates if (mark := _overall(name, total, lang))]
-    return shapes.dot_plot(plot, (limits or overall) if rows.height else [])
+    marks = [shapes.Mark(at, _limit_words(at, lang), is_limit=bool(ceilings)) for at in lines.values()]
+    return shapes.dot_plot(plot, marks if rows.height else [])
 
 
-def _limit(name: str, at: float, lang: str) -> shapes.Mark:
-    label, limit = say(METRICS[name].label, lang), percent(at, 0 if 100 * at % 1 == 0 else 1, lang)
-    return shapes.Mark(at, say("{label}: advised up to {limit}", lang, label=label, limit=limit), is_limit=True)
+def _lines(rates: Sequence[str], ceilings: Mapping[str, float] | None, total: pl.DataFrame | None) -> dict[str, float]:
+    """Where lines stand, by rate: at the ceilings, or at the rates of all groups together where they are known."""
+    if ceilings or total is None or total.is_empty():
+        return {name: at for name, at in (ceilings or {}).items() if name in rates}
+    return {name: rate for name in rates if (rate := total[name].item()) is not None}
 
 
-def _overall(name: str, total: pl.DataFrame, lang: str) -> shapes.Mark | None:
-    """The line at a rate of all groups together; none if that is unknown."""
-    rate = total[name].item() if total.height else None
-    words = {"label": say(METRICS[name].label, lang), "rate": percent(rate, 1, lang)}
-    return None if rate is None else shapes.Mark(rate, say("{label}, all: {rate}", lang, **words))
+def _limit_words(at: float, lang: str) -> str:
+    return percent(at, 0 if 100 * at % 1 == 0 else 1, lang)
+
+
+def _rate_legend(names: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
+    """A legend that says at each rate what its line is."""
+    longer = json.dumps(dict(zip(names, words, strict=True)), ensure_ascii=False)
+    return {"orient": "top", "columns": 1, "labelExpr": f"{longer}[datum.label]"}
 
 
 def _link_key(labels: canvas.Labels | None, lang: str) -> pl.Expr:
@@ -317,7 +332,7 @@ def _rate_rows(
         pl.col("order").cast(pl.Int64),
         group=_group(by, lang),
         name=pl.lit(say(metric.label, lang)),
-        place=pl.lit(place),
+        place=pl.lit(place, pl.Int64),
         rate=name,
         numerator=metric.numerator,
         denominator=metric.denominator,

@@ -32,8 +32,13 @@ __all__ = [
 ]
 
 Slot = Literal["half_hour", "hour", "day"]
-_CLOCK = "At which time of the day each series happens, by the clock of the report."
-WHEN = translatable({"day": "On which day of the week each series happens.", "hour": _CLOCK, "half_hour": _CLOCK})
+WHEN = translatable(
+    {
+        "day": "On which day of the week each series happens.",
+        "hour": "In which hour of the day each series happens, by the clock of the report.",
+        "half_hour": "In which half-hour of the day each series happens, by the clock of the report.",
+    }
+)
 Measured = Literal["share", "count"]
 Heat = Literal["opens", "clicks", "transactions"]
 ENOUGH = 20  # visitors of a week whose shares are drawn
@@ -329,7 +334,15 @@ def _heated(chart: alt.Chart, ends_of: Sequence[int], hours: list[str], lang: st
     scale = alt.Scale(type="threshold", domain=starts or [1], range=opacities if starts else [PALE, 1])
     names = f"{json.dumps(_step_names(ends_of, lang))}[datum.index]"
     legend = alt.Legend(type="symbol", symbolType="square", symbolSize=140, labelExpr=names, columns=3)
-    axis = alt.Axis(values=hours[::3], labelAngle=0, labelOverlap=False, ticks=False, domain=False, grid=False)
+    axis = alt.Axis(
+        values=hours[::3],
+        labelExpr="slice(datum.label, 0, 2)",
+        labelAngle=0,
+        labelOverlap=False,
+        ticks=False,
+        domain=False,
+        grid=False,
+    )
     light = theme().light
     drawn: alt.Chart = chart.encode(
         x=alt.X("hour:N", title=None, sort=hours, scale=alt.Scale(domain=hours, padding=0), axis=axis),

@@ -32,6 +32,7 @@ MIME = "application/vnd.vegalite.v5+json"
 WIDTH, HEIGHT = 620, 260
 LONGEST_NAME = 80
 # The widths of names beside bars and in legends, in letters; tooltips and tables show more.
+BESIDE_LINES = "room"  # in a chart's `usermeta`: pixels of words at the right, outside its axes
 BESIDE_BARS, IN_LEGENDS = 40, 44
 # Properties of every JavaScript object: Vega looks names up in plain objects, and would find these.
 TAKEN = [
@@ -200,10 +201,10 @@ def with_ends(
     mark: dict[str, Any] = {"align": "left", "baseline": "middle", "aria": False}
     spots = base.mark_text(dx=5, fontSize=13, text="●", **mark).encode(color=colour)
     words = base.mark_text(dx=17, **mark).encode(text="label:N")
-    longest = max((len(label) for label in ends["label"]), default=0)
     chart = layered(plot, lines(plot, **options), beside=[spots, words] if ends.height else [])
-    drawn: alt.LayerChart = chart.properties(padding={"left": 2, "top": 2, "bottom": 2, "right": 24 + 7 * longest})
-    return drawn
+    longest = max((len(label) for label in ends["label"]), default=0)
+    room: alt.LayerChart = chart.properties(usermeta={BESIDE_LINES: 24 + 7 * longest})
+    return room
 
 
 def tips(lang: str, /, **titles: str) -> dict[str, str]:
@@ -252,7 +253,7 @@ def _channel(plot: Plot, axis: Axis, channel: type[alt.X] | type[alt.Y]) -> Any:
         case TimeAxis():
             return _time_axis(axis, plot.rows)
         case Names(name, names) if channel is alt.Y:
-            labels = alt.Axis(grid=False, labelLimit=300, **short_labels(names, BESIDE_BARS))
+            labels = alt.Axis(grid=False, **short_labels(names, BESIDE_BARS))
             return channel(f"{name}:N", title=None, sort=list(names), axis=labels)
         case Names(name, names):
             scale = alt.Scale(domain=list(names), paddingInner=0.2)
@@ -283,7 +284,12 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
     expression = f"{json.dumps(words)}[indexof({places}, toNumber(datum.value))]"
     # An expression, since one of Vega's two interpreters does not convert numbers to dates.
     overlap: Any = "greedy" if axis.step else True
-    marks = alt.Axis(values=alt.ExprRef(str(places)), labelExpr=expression, labelOverlap=overlap)
+    marks = alt.Axis(
+        values=alt.ExprRef(str(places)),
+        labelExpr=expression,
+        labelOverlap=overlap,
+        labelSeparation=8 if axis.step else 0,
+    )
     scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
     title = textwrap.wrap(axis.note, NOTE_LINE) or None
     return alt.X(f"{axis.field}:T", title=title, scale=scale, axis=marks)

@@ -26,6 +26,7 @@ EACH = translatable(
 MINUTES, DAYS, MONTHS = "minutes", "days", "months"
 MOST_LABELS = 9  # on an axis
 BY_DAYS = timedelta(hours=60)  # longer axes of hours have marks for days
+CLOSEST = 16  # labels side by side that would fill an axis
 MOST_BANDS = 7  # labels of periods with their weekdays
 LEAST_BANDS = 7  # periods that are drawn, however early most of them happen
 MOST, SHORTENED = 0.95, 2 / 3  # the share of the events after which a chart ends, if that leaves this part of the time
@@ -91,7 +92,7 @@ def in_steps(rows: pl.DataFrame, step: str, counts: Sequence[str]) -> pl.DataFra
     return sums.sort("starts_at", maintain_order=True).select(rows.columns)
 
 
-def until_most(rows: pl.DataFrame, step: str, count: str, whole: int) -> pl.DataFrame:
+def until_most(rows: pl.DataFrame, step: str, count: str, whole: float) -> pl.DataFrame:
     """Return the rows of the first periods of `step`, until 95 % of the `whole` have happened: seven periods at least.
 
     All rows are returned unless that shortens the time by a third. In: `starts_at`, the beginnings of periods, and a
@@ -100,11 +101,9 @@ def until_most(rows: pl.DataFrame, step: str, count: str, whole: int) -> pl.Data
     if rows.is_empty():
         return rows
     sums = rows.group_by("starts_at").agg(pl.col(count).sum()).sort("starts_at")
-    reached = sums.filter(pl.col(count).cum_sum() >= MOST * whole)["starts_at"]
-    if reached.is_empty():
-        return rows
-    first, last = sums["starts_at"][0], sums["starts_at"][-1]
-    if reached[0] - first > SHORTENED * (last - first):
+    starts = sums["starts_at"].to_list()
+    reached = sums.filter(pl.col(count).cum_sum() >= MOST * whole)["starts_at"].to_list()
+    if not reached or reached[0] - starts[0] > SHORTENED * (starts[-1] - starts[0]):
         return rows
     shortest = instants(rows).min() + pl.lit((LEAST_BANDS - 1) * timedelta(seconds=SECONDS[step]))
     return rows.filter((pl.col("starts_at") <= reached[0]) | (instants(rows) <= shortest))
@@ -112,7 +111,7 @@ def until_most(rows: pl.DataFrame, step: str, count: str, whole: int) -> pl.Data
 
 def later_words(activity: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str:
     """Say how many events (`count`) of an activity are not drawn, and until when they came; empty if all are."""
-    later = int(activity["count"].sum() - drawn["count"].sum())
+    later = int(activity["count"].sum()) - int(drawn["count"].sum())
     if not later:
         return ""
     last = activity.select(pl.col("starts_at").max().cast(pl.Date)).item()
@@ -168,8 +167,7 @@ def _clock_marks(start: datetime, end: datetime, step: str, lang: str) -> list[t
     if least == DAYS:
         several_years = start.year != end.year
         marks = [(at, _period_words(at, "1d", several_years, lang)) for at, _ in marks]
-    apart = (marks[1][0] - marks[0][0]) if len(marks) > 1 else timedelta()
-    following = [(at, words) for at, words in marks if at - start > apart / 2]
+    following = [(at, words) for at, words in marks if at - start > (end - start) / CLOSEST]
     day = _period_words(start, "1d", False, lang)
     day = day if least == MINUTES else day.rsplit(" ", 1)[0]
     return [(start, f"{day}, {start:%H:%M} {offset_if_twice(start)}".rstrip()), *following]

@@ -19,8 +19,8 @@ __all__ = ["domain_dots", "first_hours"]
 NAMES = translatable({"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"})
 DRAWN = ("opens", "clicks")
 ROW = 18  # pixels of a domain
-APART = 0.08  # of the axis, between the words at the ends of two lines
-ROOM = 1.35  # the axis of hours goes on beyond the lines, for their names
+APART = 0.1  # of the axis, between the words at the ends of two lines
+LETTER, ACROSS = 8, 370  # pixels: of a letter of their names, and of the narrowest drawing; the axis goes on for them
 SHORT = translatable({"open_rate": "Opened", "recipient_click_rate": "Clicked", "click_rate": "Clicked"})
 
 
@@ -44,7 +44,9 @@ def first_hours(cumulated: pl.DataFrame, hours: int = 48, lang: str = "en") -> a
         series=canvas.Series("name", names, [light.series[0], light.series[1]], legend=None),
         height=150,
     )
-    across = alt.X("hours:Q", title=None, axis=axis, scale=alt.Scale(domain=[0, ROOM * hours], nice=False))
+    across = alt.X(
+        "hours:Q", title=None, axis=axis, scale=alt.Scale(domain=[0, _with_room(rows, hours, lang)], nice=False)
+    )
     shares = alt.Axis(format=canvas.PERCENT, values=[0, 0.5, 1])
     up = alt.Y("share:Q", title=None, axis=shares, scale=alt.Scale(domain=[0, 1]))
     line = canvas.lines(plot).encode(x=across, y=up)
@@ -58,6 +60,17 @@ def _first(cumulated: pl.DataFrame, hours: int, lang: str) -> pl.DataFrame:
     return shown.select("hours", "cumulated", "total", "share", name)
 
 
+def _with_room(rows: pl.DataFrame, hours: int, lang: str) -> float:
+    """Where the axis of hours ends, so that there is room for the names at the ends of the lines."""
+    longest = max(len(words) for words in _words_at_the_ends(rows, lang).values())
+    return hours / (1 - min(0.6, LETTER * (longest + 1) / ACROSS))
+
+
+def _words_at_the_ends(rows: pl.DataFrame, lang: str) -> dict[str, str]:
+    last = rows.group_by("name", maintain_order=True).last().to_dicts()
+    return {row["name"]: f"{row['name']} {percent(row['share'], lang=lang, of=row['total'])}" for row in last}
+
+
 def _at_the_ends(rows: pl.DataFrame, names: Sequence[str], colours: Sequence[str], lang: str) -> alt.Chart:
     """The name of each line and the share that it reaches, at its end; moved apart where two would overlap."""
     ends = rows.group_by("name", maintain_order=True).last().sort("share")
@@ -65,8 +78,8 @@ def _at_the_ends(rows: pl.DataFrame, names: Sequence[str], colours: Sequence[str
     for share in ends["share"]:
         heights.append(max(share, heights[-1] + APART) if heights else share)
     over = max(0.0, heights[-1] - 1)
-    words = [f"{row['name']} {percent(row['share'], lang=lang, of=row['total'])}" for row in ends.to_dicts()]
-    placed = ends.with_columns(place=pl.Series([height - over for height in heights]), words=pl.Series(words))
+    words = pl.col("name").replace_strict(_words_at_the_ends(rows, lang), return_dtype=pl.String)
+    placed = ends.with_columns(place=pl.Series([height - over for height in heights]), words=words)
     marks = alt.Chart(placed).mark_text(align="left", dx=6, fontWeight=600, aria=False)
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
     drawn: alt.Chart = marks.encode(x="hours:Q", y="place:Q", text="words:N", color=colour)
@@ -91,7 +104,9 @@ def domain_dots(
     if not (rows["rate"] > 0).any():
         return None
     light, domains = theme().light, rows["domain"].unique(maintain_order=True).to_list()
-    series = canvas.Series("name", list(names.values()), [light.series[place] for place in range(len(rates))])
+    colours = {label: light.series[place] for place, label in enumerate(names.values())}
+    drawn = [label for label in colours if label in set(rows["name"])]
+    series = canvas.Series("name", drawn, [colours[label] for label in drawn])
     plot = canvas.Plot(
         rows,
         say("{rates}, by mail domain; dashed: all domains.", lang, rates=", ".join(names.values())),

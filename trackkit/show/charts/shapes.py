@@ -179,7 +179,7 @@ def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = ()) -> alt.LayerChart:
     The plot's axis `x` is of figures, `y` of names. Rows have a column `over`, words beside a dot, or null.
     """
     assert isinstance(plot.x, canvas.Numbers) and isinstance(plot.y, canvas.Names) and plot.series
-    legend = None if plot.series.legend is None else {**plot.series.legend, "offset": NOTE_HEIGHT * len(marks) + 8}
+    legend = {**(plot.series.legend or {}), "offset": NOTE_HEIGHT * (1 + max(_rows_of(marks), default=-1)) + 8}
     sized = replace(plot, height=LANE * max(2, len(plot.y.names)), series=replace(plot.series, legend=legend))
     base = canvas.canvas(sized)
     labels = alt.Axis(grid=False, domain=False, **canvas.short_labels(plot.y.names, BESIDE_DOTS))
@@ -199,20 +199,28 @@ def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = ()) -> alt.LayerChart:
 
 
 def lines_at(marks: Sequence[Mark]) -> list[alt.Chart]:
-    """Lines across a plot of numbers, each with its words above the plot, on the side where there is room."""
+    """Lines across a plot of numbers, each with its words above the plot."""
     if not marks:
         return []
-    most = max(mark.at for mark in marks)
-    colours = theme().light
+    colours, rows = theme().light, _rows_of(marks)
     drawn = []
-    for place, mark in enumerate(marks):
-        is_left = mark.at > most / 2
+    for place, mark in zip(rows, marks, strict=True):
         colour = colours.warn if mark.is_limit else colours.muted
         row = alt.Chart(pl.DataFrame({"at": [mark.at], "said": [mark.words]}))
         rule = row.mark_rule(strokeDash=[4, 3], strokeWidth=1.5, color=colour, aria=False).encode(x="at:Q")
-        words = row.mark_text(align="right" if is_left else "left", dx=-3 if is_left else 3, color=colour, aria=False)
+        words = row.mark_text(color=colour, aria=False)
         drawn += [rule, words.encode(x="at:Q", y=alt.value(-8 - NOTE_HEIGHT * place), text="said:N")]
     return drawn
+
+
+def _rows_of(marks: Sequence[Mark]) -> list[int]:
+    """The rows of the marks' words above a plot: the first one, or the second next to one that is near."""
+    most = max((mark.at for mark in marks), default=0)
+    rows: list[int] = []
+    for nth, mark in enumerate(marks):
+        near = [row for row, other in zip(rows, marks[:nth], strict=True) if abs(other.at - mark.at) < most / 5]
+        rows.append(1 + max(near, default=-1))
+    return rows
 
 
 def _short(name: str) -> str:

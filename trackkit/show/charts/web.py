@@ -44,7 +44,7 @@ def visit_columns(
     names, zone = said(SERIES, lang) | dict(labels or {}), zone_of(activity)
     step = step_that_fits(activity, STEPS[every], MOST_PERIODS)
     in_all = activity if step == STEPS[every] else in_steps(activity, step, ["count"])
-    drawn = until_most(in_all, step, "count", in_all["count"].sum())
+    drawn = until_most(in_all, step, "count", int(in_all["count"].sum()))
     later = later_words(in_all, drawn, lang)
     daily = step not in ("1h", "3h")
     days = {"when": written(pl.col("starts_at").dt.date(), lang)} if daily else {}

@@ -27,10 +27,11 @@ STYLE = """
 :host{display:block;container-type:inline-size}
 .sheet{all:initial;display:block;contain:layout paint;max-height:60000px;overflow:hidden;background:#fff;color:#222;
 color-scheme:light;font:16px/1.35 sans-serif;overflow-wrap:anywhere;print-color-adjust:exact;
--webkit-print-color-adjust:exact;zoom:min(1,tan(atan2(100cqw,calc(var(--wide)*1px))))}
+-webkit-print-color-adjust:exact;--z:min(1,tan(atan2(100cqw,calc(var(--wide)*1px))));zoom:var(--z)}
 a{color:#0b57d0;text-decoration:underline}img{max-width:100%}
 pre{margin:0;padding:1em;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.7 monospace}p{margin:1em}
-.click-share{display:inline-block;margin:0 .35em;padding:0 .55em;border-radius:1em;border:1px solid #fff;
+.click-share{display:inline-block;zoom:max(1,calc(.8/var(--z)));
+margin:0 .35em;padding:0 .55em;border-radius:1em;border:1px solid #fff;
 outline:1px solid var(--warn,#a2561a);font:600 13px/20px sans-serif;letter-spacing:0;text-indent:0;text-transform:none;
 white-space:nowrap;vertical-align:middle;background:#fff;color:#1b2228;box-shadow:0 0 0 3px #fff}
 .click-share b{font-weight:800}.click-share b::after{content:" ·";opacity:.6}
