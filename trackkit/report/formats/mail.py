@@ -21,6 +21,7 @@ from lxml.html import fragment_fromstring
 from trackkit import resources
 from trackkit.errors import ReportError
 from trackkit.language import say, several, speech
+from trackkit.report.formats.sheets import data_of
 from trackkit.report.html_page import Contents
 from trackkit.report.picture import png
 from trackkit.report.template import SKIN
@@ -119,7 +120,8 @@ def _piece(piece: Mapping[str, Any], contents: Contents, pictures: list[str], mo
         words = say("Nothing to draw: there is no such event.", lang) if is_chart else say("Nothing to list.", lang)
         return {"words": words}
     if piece["kind"] == "chart":
-        return {"words": piece["description"]}
+        behind = data_of(piece)
+        return _table(behind, contents, most) if behind else {"words": piece["description"]}
     if tiles := _tiles(piece):
         return {"tiles": tiles}
     if piece.get("data"):
