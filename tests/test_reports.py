@@ -241,7 +241,9 @@ def test_in_a_browser_every_chart_is_drawn_and_nothing_else_happens(
 ) -> None:
     folder: Path = request.getfixturevalue(which)
     scheme = "dark" if which == "demo_pages" else "light"  # each report is in both folders
-    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce", offline=True, viewport={"width": 1000, "height": 900})
+    context = browser.new_context(
+        color_scheme=scheme, reduced_motion="reduce", offline=True, viewport={"width": 1000, "height": 900}
+    )
     for path in sorted(folder.glob("*.html")):
         _look_at(context.new_page(), path)
     context.close()
@@ -276,5 +278,9 @@ def _look_at(page: Any, path: Path) -> None:
 
 
 def test_every_notebook_has_its_template_and_every_template_its_notebook() -> None:
-    templates = {path.stem for path in resources.folder("reports_templates").glob("*.toml")} - {"domains", "dossier", "quality"}
+    templates = {path.stem for path in resources.folder("reports_templates").glob("*.toml")} - {
+        "domains",
+        "dossier",
+        "quality",
+    }
     assert templates == set(resources.files(notebook.NOTEBOOKS, "*.ipynb"))
