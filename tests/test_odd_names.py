@@ -164,5 +164,5 @@ def test_the_figures_of_a_chart_are_rounded_as_in_tables(page: Any, name: str, p
     wanted = [count[place] for count in sorted(HALVES, key=lambda count: count[1] / count[0])]
     assert [row[1] for row in _piece(name)["rows"]] == wanted, "the table behind"
     bars = page.query_selector_all(f"#{name} svg.wide .mark-rect.role-mark path")
-    said = [bar.get_attribute("aria-label").split(" · ")[1].split(": ")[1] for bar in bars]
+    said = [bar.get_attribute("data-words").split(" · ")[1].split(": ")[1] for bar in bars]
     assert said == wanted, "the words at its marks, which tips show"

@@ -241,7 +241,9 @@ def test_in_a_browser_every_chart_is_drawn_and_nothing_else_happens(
 ) -> None:
     folder: Path = request.getfixturevalue(which)
     scheme = "dark" if which == "demo_pages" else "light"  # each report is in both folders
-    context = browser.new_context(color_scheme=scheme, offline=True, viewport={"width": 1000, "height": 900})
+    context = browser.new_context(
+        color_scheme=scheme, reduced_motion="reduce", offline=True, viewport={"width": 1000, "height": 900}
+    )
     for path in sorted(folder.glob("*.html")):
         _look_at(context.new_page(), path)
     context.close()

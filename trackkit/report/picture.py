@@ -6,7 +6,6 @@ in the fork server, and renderers, which draw, do not fork.
 
 import json
 from collections.abc import Iterator, Mapping
-from threading import Thread
 from typing import Any
 
 import vl_convert
@@ -55,13 +54,6 @@ def png(spec: Mapping[str, Any], colours: Theme, lang: str, width: int, scale: i
         raise _undrawn(error) from None
 
 
-def warm() -> Thread:
-    """Start what draws, in a thread, while the cells of a notebook run elsewhere; a first drawing takes a second."""
-    thread = Thread(target=vl_convert.vegalite_to_svg, args=({"mark": "bar", "data": {"values": []}},))
-    thread.start()
-    return thread
-
-
 def _svg(spec: Mapping[str, Any]) -> str:
     try:
         svg: str = vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])
@@ -96,7 +88,7 @@ def _for_page(spec: Mapping[str, Any], width: int | None, lang: str) -> dict[str
     # The width of the inside: to fit the whole would lay out each chart twice.
     names = max((_width(name) for name in _beside(spec)), default=BESIDE_NUMBERS)
     narrow = width == NARROW
-    beside = 10 if narrow and _beside(spec) and _mark(spec) == "bar" else names
+    beside = 10 if narrow and _beside(spec) and _mark(spec) in NAMED else names
     right = spec.get("usermeta", {}).get(BESIDE_LINES, 2)
     page |= {"width": max(100, round(width - beside - right - 12))}
     return _narrowed(page) if narrow else page
