@@ -264,7 +264,8 @@ def test_in_a_browser_every_chart_is_drawn_and_nothing_else_happens(
 ) -> None:
     folder: Path = request.getfixturevalue(which)
     scheme = "dark" if which == "demo_pages" else "light"  # each report is in both folders
-    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce", offline=True, viewport={"width": 1000, "height": 900})
+    looks = {"color_scheme": scheme, "reduced_motion": "reduce", "viewport": {"width": 1000, "height": 900}}
+    context = browser.new_context(offline=True, **looks)
     for path in sorted(folder.glob("*.html")):
         _look_at(context.new_page(), path)
     context.close()
