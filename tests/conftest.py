@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,36 @@ def demo_store(demo_raw: Path, once: Callable[[str, Callable[[Path], None]], Pat
     from trackkit.store import open_store
 
     return once("demo_store", lambda folder: open_store(str(folder)).ingest(str(demo_raw)) and None)
+
+
+@pytest.fixture(scope="session")
+def delivery(demo_store: Path) -> str:
+    """The delivery of the small demo with the most hits."""
+    from trackkit.store import open_store
+
+    counts = open_store(demo_store).scan("event").drop_nulls("delivery_id").group_by("delivery_id").len()
+    return counts.sort("len", "delivery_id").collect()["delivery_id"][-1]
+
+
+@pytest.fixture(scope="session")
+def demo_pages(demo_store: Path, delivery: str, once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """All reports of that delivery."""
+    return once("demo_pages", lambda folder: render_all(demo_store, folder, delivery))
+
+
+def render_all(store: Path, out: Path, delivery: str) -> None:
+    """Render every report into a folder: of one delivery, or of the whole platform."""
+    from trackkit.report import REPORTS, render
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda name: render(name, store, out, delivery=about(name, delivery)), sorted(REPORTS)))
+
+
+def about(name: str, delivery: str) -> str | None:
+    """The delivery, for a report that can be about one."""
+    from trackkit.report import REPORTS
+
+    return delivery if "delivery" in {parameter.name for parameter in REPORTS[name].parameters} else None
 
 
 @pytest.fixture(scope="session")

@@ -250,7 +250,7 @@ OPEN_RATES = 'charted = ["open_rate", "recipient_click_rate"]\n'
         ("browsers", '["day", "period"]', '["period"]', ["its default 'day' is not among its choices"]),
         ("browsers", '["day", "period"]', '["day", "day"]', ["'day' stands there twice"]),
         ("browsers", "top = 5", "top = true", ["key 'top'", "valid integer"]),
-        ("browsers", "top = 5", 'top = 5\nshow = ["table"]', ["key 'show'", "this section has no table"]),
+        ("browsers", "top = 4", 'top = 4\nshow = ["table"]', ["key 'show'", "this section has no table"]),
         ("tracking_indicators", OPEN_RATES, 'charted = ["delivered"]\n', ["'delivered' is not known here"]),
         (
             "tracking_indicators",

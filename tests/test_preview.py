@@ -29,7 +29,7 @@ class Served:
         self.shipped = resources.find(f"reports_templates/{REPORT}.toml").read_text("utf-8")
         self.template.write_text(self.shipped)
         command = [sys.executable, "-m", "trackkit", "preview", REPORT, "--store", str(store)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "PYTHONUNBUFFERED": ""}
         self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()

@@ -82,8 +82,8 @@ def _same(first: object, second: object) -> bool:
     ("report", "table", "sections"),
     [
         ("tracking_statistics", "page_hit", []),
-        ("tracking_indicators", "page_hit", ["Web tracking", "Sharing to social networks"]),
-        ("social_sharing", "page_hit", ["Sharing activities and what came of them"]),
+        ("tracking_indicators", "page_hit", ["Sharing to social networks", "Web tracking"]),
+        ("social_sharing", "page_hit", ["Sharing by network"]),
         ("recipient_tracking", "subscription", ["What happened when"]),
         ("web_application", "page_hit", []),
     ],

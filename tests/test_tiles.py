@@ -181,7 +181,7 @@ def test_six_tiles_with_parts_and_what_is_usual() -> None:
         "Clicked": ["9.4%", "302 of 3,206", "As usual: +1.4 points (median of 9)"],
         "Clicked of opened": ["24.9%", "302 of 1,212", "As usual: +2.9 points (median of 9)"],
         "Opted out": ["0.9%", "29 of 3,206", "As usual: +0.3 points (median of 9)"],
-        "Sales": ["1,805.20", "40 sales", "Too few to compare: 3"],
+        "Sales": ["1,805", "40 sales", "Too few to compare: 3"],
     }
 
 

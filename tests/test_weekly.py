@@ -95,7 +95,8 @@ def used(message: str, day: int, browser: str | None, version: str | None = None
 
 WEEKS = (
     used("a", 3, "Firefox", "145"), used("a", 3, "Firefox", "145"), used("b", 3, "Firefox", "144"),
-    used("c", 3, "Opera"), used("a", 4, "Firefox", "145"), used("a", 10, "Safari", "26"), used("b", 10, "Firefox", "144"),
+    used("c", 3, "Opera"), used("a", 4, "Firefox", "145"), used("a", 10, "Safari", "26"),
+    used("b", 10, "Firefox", "144"),
 )  # fmt: skip
 
 

@@ -320,6 +320,8 @@ def render(
     Other formats lie beside the page, which is always made, under the same name: pdf (printed by Chromium, Chrome or
     Edge), xlsx and ods (a sheet for each table and chart), csv (the same as files in an archive, .csv.zip), parquet
     (one tidy table) and eml (an unsent e-mail). The paths of the formats asked for are printed.
+
+    Exit codes: 0 done, 2 the request is wrong (no browser for pdf, too), 3 the data is refused, 4 the report failed.
     """
     from trackkit.report import render as rendered
     from trackkit.report.formats import beside, require_formats
@@ -345,13 +347,15 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
     """Show a report in the browser, and again whenever its template, notebook, words, theme or style are saved.
 
     Prints the address, which only this machine can open. Errors appear on the page, with file, section and key, and the
-    last good page stays below. Ctrl-C ends it, with exit code 0.
+    last good page stays below.
+
+    Exit codes: 0 ended by Ctrl-C, 2 the request is wrong, 3 the data is refused.
     """
     from trackkit.report.preview import preview as previewed
     from trackkit.runs.due import latest_delivery
 
     chosen = delivery or latest_delivery(store, report)
-    previewed(report, store, chosen, port, lang, _parameters(parameter), _print_text)
+    previewed(report, store, chosen, port, lang, _parameters(parameter), _print_now)
 
 
 @app.command()
@@ -386,6 +390,9 @@ def run(
 
     Other formats are as for `render`; a page that lacks one is due. Versions that --keep keeps are in OUT/archive, and
     the foot of a page leads to them and says which figures changed.
+
+    Exit codes: 0 done, 2 the request is wrong (no browser for pdf, too), 3 the data is refused, or its quality is worse
+    than --fail-on allows, 4 a report failed.
     """
     from trackkit.runs.due import run as ran
 
@@ -660,6 +667,12 @@ def _say_no_assets(value: str | None) -> None:
 def _print_text(text: object, file: IO[str] | None = None) -> None:
     """Print text line by line; names from the data can neither break a line nor control the terminal."""
     print("\n".join(one_line(line) for line in str(text).split("\n")), file=file or sys.stdout)
+
+
+def _print_now(text: object) -> None:
+    """Print text at once, though stdout may be a pipe."""
+    _print_text(text)
+    sys.stdout.flush()
 
 
 def _print_notice(sentence: str) -> None:

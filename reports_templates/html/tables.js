@@ -31,7 +31,9 @@
       const button = document.createElement("button");
       button.type = "button";
       button.className = "sort";
-      button.append(...[...heading.childNodes].filter((part) => !(part.classList && part.classList.contains("tk-nowrap"))));
+      const words = [...heading.childNodes].filter((part) => !(part.classList && part.classList.contains("tk-nowrap")));
+      if (!words.some((part) => part.textContent.trim())) return;
+      button.append(...words);
       heading.prepend(button);
       button.addEventListener("click", () => {
         const before = sorted.place === place ? sorted.way : 0;

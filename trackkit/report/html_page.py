@@ -109,7 +109,7 @@ def script_json(value: Any) -> Markup:
 
 def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
     """Return everything that the template of the page, or another format, may show; plain data only."""
-    colours, now = theme(), datetime.now(UTC)
+    colours = theme()
     sections = _sections(template, executed, colours, facts.lang)
     pieces = [piece for section in sections for piece in section["pieces"]]
     every = [*pieces, *_folded(pieces)]
@@ -129,6 +129,12 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
         "policy": _policy(scripts),
+        **_made(facts, datetime.now(UTC)),
+    }
+
+
+def _made(facts: PageFacts, now: datetime) -> dict[str, Any]:
+    return {
         "report": facts.report,
         "delivery": plain(facts.parameters.get("delivery") or ""),
         "version": __version__,

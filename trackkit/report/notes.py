@@ -5,7 +5,7 @@ sections concerned.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -202,16 +202,19 @@ def needs(report: str, words: Template) -> dict[str, list[str]]:
     The list is empty if every section reads the table: the sentence is then about the whole report.
     """
     texts = notebook.section_texts(resources.find(f"{notebook.NOTEBOOKS}/{report}.ipynb"))
-    read = {section.title: _tables(texts.get(section.name, ""), section) for section in words.section}
+    read = {section.title: _tables(texts.get(section.name, ""), section, words) for section in words.section}
     tables = dict.fromkeys(table for tables_read in read.values() for table in sorted(tables_read))
     sections_of = {table: [title for title, tables_read in read.items() if table in tables_read] for table in tables}
     return {table: titles if len(titles) < len(read) else [] for table, titles in sections_of.items()}
 
 
-def _tables(text: str, section: Section) -> set[str]:
-    """The tables read by the functions that a section calls and by the metrics that it names."""
-    by_call = [table_needs(module, function) for module, function in _CALLED.findall(text)]
-    words = [*(section.metrics or []), *_WORD.findall(text)]
+def _tables(text: str, section: Section, template: Template) -> set[str]:
+    """The tables read by the functions that a section calls and by the metrics that it, or its large figures, names."""
+    called = _CALLED.findall(text)
+    by_call = [table_needs(module, function) for module, function in called]
+    figures: Mapping[str, Sequence[Any]] = {"row": template.tile, "look": template.look}
+    shown = [each.metric for module, function in called if module == "tiles" for each in figures.get(function, [])]
+    words = [*(section.metrics or []), *shown, *_WORD.findall(text)]
     return _union(by_call) | _union(metric_needs(word) for word in words if word in METRICS)
 
 

@@ -30,6 +30,7 @@ _NAMED = "%Y-%m-%dT%H-%M-%SZ"
 _MARKED = re.compile(r"<!--(archive|bar)-->.*?<!--/\1-->", re.DOTALL)
 _FOOT = re.compile(r"(<!--archive-->).*?(<!--/archive-->)", re.DOTALL)
 _STAMP = re.compile(r'<time class="calculated">.*?</time>', re.DOTALL)
+_LEADS = re.compile(r'(<a data-report="\w+") href="[^"]*"')  # given by a run, when the page is there
 _LINK = re.compile(r'\b(href|src)="(?![a-zA-Z][\w+.-]*:|[#/"])')
 _DATA = re.compile(r'<script type="application/json" id="data-[\w-]+">(.*?)</script>', re.DOTALL)
 _FIGURES = ("share", "count", "average", "amount")  # the most telling first
@@ -196,8 +197,8 @@ def _summary(changed: Sequence[str], lang: str) -> str:
 
 
 def _content(html: str) -> str:
-    """A page without what changes by itself: the stamp, the bar, and the list of its versions."""
-    return _STAMP.sub("", _MARKED.sub("", html))
+    """A page without what changes by itself: the stamp, the bar, the list of its versions, and where facts lead."""
+    return _LEADS.sub(r"\1", _STAMP.sub("", _MARKED.sub("", html)))
 
 
 def _with_notice(html: str, notice: str) -> str:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from trackkit import __version__
 from trackkit.errors import RequestError, TrackkitError
+from trackkit.report.formats import require_formats
 from trackkit.report.workers import Renderers
 from trackkit.runs.executors import Result, Results, failed, rendered
 from trackkit.runs.manifest import Job, made_of
@@ -61,6 +62,7 @@ def by_cluster(jobs: list[Job], store: str, folder: Path, address: str) -> Resul
             "folder": os.getcwd(),
             "mark": probe,
             "lang": lang,
+            "formats": list(jobs[0].formats),
             "made": {report: made_of(report, lang) for report in {job.report for job in jobs}},
             "load": open_store(location).loads[-1]["load_id"],
         }
@@ -264,6 +266,7 @@ def _why_unfit(request: dict[str, Any]) -> str | None:
     if not (out / request["mark"]).exists():
         return f"does not see the output folder {out}: it must be shared"
     try:
+        require_formats(request["formats"])
         trial = out / f"{request['mark']}-{secrets.token_hex(4)}"
         trial.touch()
         trial.unlink()

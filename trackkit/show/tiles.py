@@ -26,6 +26,7 @@ MOST_FACTS = 3
 HIGHER, LOWER = "higher", "lower"
 GOOD = {BETTER: HIGHER, WORSE: LOWER}
 # The count behind an amount.
+WHOLE_FROM = 1_000
 _NONE = Markup(' class="tk-na"')
 COUNT_OF = {"sales_amount": "sales", "refunded_amount": "refunds", "transaction_amount": "transactions"}
 WIDTH, HEIGHT, EDGE = 120, 26, 3  # of a sparkline
@@ -167,6 +168,10 @@ def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str) 
 
 
 def _value(values: Row, lang: str) -> str:
+    """A figure; a sum of money is whole from a thousand on, since a tile is narrow."""
+    metric = METRICS[values["metric"]]
+    if metric.unit == CURRENCY and not metric.denominator and abs(values["value"]) >= WHOLE_FROM:
+        return number(values["value"], lang=lang)
     return figure(values["metric"], values["value"], lang, values["whole"])
 
 

@@ -21,6 +21,7 @@ from lxml.html import fragment_fromstring
 from trackkit import resources
 from trackkit.errors import ReportError
 from trackkit.language import say, several, speech
+from trackkit.report.formats.sheets import data_of
 from trackkit.report.html_page import Contents
 from trackkit.report.picture import png
 from trackkit.report.template import SKIN
@@ -56,7 +57,9 @@ def eml(contents: Contents) -> bytes:
     message["To"] = ""
     message["X-Unsent"] = "1"
     message.set_content(as_text(contents))
-    message.add_alternative(html(contents, list(pictures)), subtype="html")
+    message.add_alternative(
+        html(contents, {name: _width(picture) for name, picture in pictures.items()}), subtype="html"
+    )
     related: Any = list(message.iter_parts())[1]
     for name, picture in pictures.items():
         related.add_related(
@@ -66,6 +69,11 @@ def eml(contents: Contents) -> bytes:
         digest = hashlib.sha256("".join([*pictures, str(message["Subject"])]).encode()).hexdigest()
         part.set_boundary(f"=_{place}_{digest[:32]}")  # else another one each time
     return message.as_bytes()
+
+
+def _width(png: bytes) -> int:
+    """The width that a picture has in the message, by its header."""
+    return min(WIDE, int.from_bytes(png[16:20]) // SCALE)
 
 
 def _cid(name: str) -> str:
@@ -81,7 +89,7 @@ def _pictures(contents: Contents) -> Iterator[tuple[str, bytes]]:
                     yield piece["id"], png(piece["spec"], theme(), contents["locale"], WIDE, SCALE)
 
 
-def html(contents: Contents, pictures: list[str]) -> str:
+def html(contents: Contents, pictures: Mapping[str, int]) -> str:
     """Return the HTML of the message, its tables as long as its size allows; it runs and loads nothing."""
     light, dark = theme().light.named(), theme().dark.named()
     template = _environment(tuple(resources.folders(SKIN)), contents["locale"]).get_template(TEMPLATE)
@@ -101,7 +109,7 @@ def _environment(folders: tuple[Path, ...], lang: str) -> Environment:
     return environment
 
 
-def _sections(contents: Contents, pictures: list[str], most: int) -> Iterator[dict[str, Any]]:
+def _sections(contents: Contents, pictures: Mapping[str, int], most: int) -> Iterator[dict[str, Any]]:
     """Yield what a message shows of each section: its heading, its pictures and its tables, cut to some rows."""
     for section in contents["sections"]:
         pieces = [_piece(piece, contents, pictures, most) for piece in section["pieces"]]
@@ -110,16 +118,19 @@ def _sections(contents: Contents, pictures: list[str], most: int) -> Iterator[di
         yield {"heading": heading, "topic": topic, "pieces": [piece for piece in pieces if piece]}
 
 
-def _piece(piece: Mapping[str, Any], contents: Contents, pictures: list[str], most: int) -> dict[str, Any] | None:
+def _piece(
+    piece: Mapping[str, Any], contents: Contents, pictures: Mapping[str, int], most: int
+) -> dict[str, Any] | None:
     lang = contents["locale"]
     if piece["id"] in pictures:
-        return {"picture": piece["id"], "words": str(piece["description"])}
+        return {"picture": piece["id"], "words": str(piece["description"]), "width": pictures[piece["id"]]}
     if piece["empty"]:
         is_chart = piece["kind"] == "chart"
         words = say("Nothing to draw: there is no such event.", lang) if is_chart else say("Nothing to list.", lang)
         return {"words": words}
     if piece["kind"] == "chart":
-        return {"words": piece["description"]}
+        behind = data_of(piece)
+        return _table(behind, contents, most) if behind else {"words": piece["description"]}
     if tiles := _tiles(piece):
         return {"tiles": tiles}
     if piece.get("data"):
@@ -180,7 +191,7 @@ def as_text(contents: Contents) -> str:
         facts,
         *(f"! {note}" for note in header["notes"]),
     ]
-    for section in _sections(contents, [], ROWS[0]):
+    for section in _sections(contents, {}, ROWS[0]):
         lines += ["", section["heading"].upper() if not section["topic"] else section["heading"]]
         lines += [line for piece in section["pieces"] for line in _text_of(piece, lang)]
     lines += ["", f"{say('Calculated', lang)}: {contents['calculated']} ({contents['timezone']})"]

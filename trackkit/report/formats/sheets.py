@@ -78,13 +78,22 @@ def _distinct(label: str, taken: Mapping[str, Any]) -> str:
 
 
 def tables(contents: Contents) -> list[PageTable]:
-    """Return the data of a page, table by table, in its order; what carries none is left out."""
+    """Return the data of a page, table by table, in its order; what carries none is left out.
+
+    Of a chart with a table behind it, it is the table's, as in the downloads of the page.
+    """
     return [
-        PageTable(section["name"], section["title"], piece["data"]["name"], piece["data"]["columns"], rows)
+        PageTable(section["name"], section["title"], data["name"], data["columns"], data["rows"])
         for section in contents["sections"]
         for piece in section["pieces"]
-        if piece.get("data") and (rows := piece["data"]["rows"])
+        if (data := data_of(piece)) and data["rows"]
     ]
+
+
+def data_of(piece: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the data of a piece of a page, or of the table behind it."""
+    data: Mapping[str, Any] | None = (piece.get("table") or {}).get("data") or piece.get("data")
+    return data
 
 
 def facts(contents: Contents) -> Iterator[tuple[str, str]]:
@@ -105,8 +114,9 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
 def metrics_shown(contents: Contents) -> list[str]:
     """Return the metrics that a page shows: those marked in its pieces, and those that are columns of its data."""
     pieces = [piece for section in contents["sections"] for piece in section["pieces"]]
-    columns = [column["name"] for piece in pieces if piece.get("data") for column in piece["data"]["columns"]]
-    marked = used_in("".join(str(piece.get("html", "")) for piece in pieces))
+    columns = [column["name"] for piece in pieces if (data := data_of(piece)) for column in data["columns"]]
+    every = [*pieces, *(piece["table"] for piece in pieces if piece.get("table"))]
+    marked = used_in("".join(str(piece.get("html", "")) for piece in every))
     return [name for name in dict.fromkeys([*marked, *columns]) if name in METRICS]
 
 

@@ -20,6 +20,7 @@ from trackkit.show.wording import number, percent
 PANEL, FILLED = 84, 0.74  # pixels of height, and the part of it that the highest column fills
 ROW, BAR = 40, 12  # pixels from bar to bar, and of a bar
 ROOM = 1.3  # the axis extends beyond the longest bar, for the figure beside it
+ABOVE_NAMES = 20  # pixels from a plot to the words of its lines: on a phone the first name stands between them
 LANE, DOT = 26, 90  # pixels from name to name, and the area of a dot
 BESIDE_DOTS = 26  # letters of a name beside dots
 NOTE_HEIGHT = 15  # pixels of a line above a plot
@@ -179,7 +180,10 @@ def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = ()) -> alt.LayerChart:
     The plot's axis `x` is of figures, `y` of names. Rows have a column `over`, words beside a dot, or null.
     """
     assert isinstance(plot.x, canvas.Numbers) and isinstance(plot.y, canvas.Names) and plot.series
-    legend = {**(plot.series.legend or {}), "offset": NOTE_HEIGHT * (1 + max(_rows_of(marks), default=-1)) + 8}
+    legend = {
+        **(plot.series.legend or {}),
+        "offset": NOTE_HEIGHT * (1 + max(_rows_of(marks), default=-1)) + ABOVE_NAMES,
+    }
     sized = replace(plot, height=LANE * max(2, len(plot.y.names)), series=replace(plot.series, legend=legend))
     base = canvas.canvas(sized)
     labels = alt.Axis(grid=False, domain=False, **canvas.short_labels(plot.y.names, BESIDE_DOTS))
@@ -194,12 +198,12 @@ def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = ()) -> alt.LayerChart:
     words = alt.Chart(base.data).transform_filter(alt.datum.over != None)  # noqa: E711
     words = words.mark_text(align="left", dx=9, fontWeight=600, color=theme().light.warn, aria=False)
     words = words.encode(x=f"{x}:Q", y=y, text="over:N")
-    chart: alt.LayerChart = canvas.layered(sized, span, dots, words, beside=lines_at(marks))
+    chart: alt.LayerChart = canvas.layered(sized, span, dots, words, beside=lines_at(marks, ABOVE_NAMES))
     return chart
 
 
-def lines_at(marks: Sequence[Mark]) -> list[alt.Chart]:
-    """Lines across a plot of numbers, each with its words above the plot."""
+def lines_at(marks: Sequence[Mark], above: int = 8) -> list[alt.Chart]:
+    """Lines across a plot of numbers, each with its words so many pixels above the plot."""
     if not marks:
         return []
     colours, rows = theme().light, _rows_of(marks)
@@ -209,7 +213,7 @@ def lines_at(marks: Sequence[Mark]) -> list[alt.Chart]:
         row = alt.Chart(pl.DataFrame({"at": [mark.at], "said": [mark.words]}))
         rule = row.mark_rule(strokeDash=[4, 3], strokeWidth=1.5, color=colour, aria=False).encode(x="at:Q")
         words = row.mark_text(color=colour, aria=False)
-        drawn += [rule, words.encode(x="at:Q", y=alt.value(-8 - NOTE_HEIGHT * place), text="said:N")]
+        drawn += [rule, words.encode(x="at:Q", y=alt.value(-above - NOTE_HEIGHT * place), text="said:N")]
     return drawn
 
 
