@@ -17,10 +17,9 @@ _GROUPS = ("g", "defs", "clipPath", "linearGradient", "radialGradient")
 _TAGS = {f"{_SPACE}{name}": name for name in (*_GROUPS, *_SHAPES)} | {f"{_SPACE}a": "g"}  # a link becomes a group
 _GEOMETRY = {"transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "dx", "dy", "r", "width", "height"}
 # Attributes that elements take over from the group around them.
-_INHERITED = {
-    "fill", "fill-opacity", "font-size", "font-style", "font-weight", "stroke", "stroke-dasharray", "stroke-linecap",
-    "stroke-linejoin", "stroke-miterlimit", "stroke-opacity", "stroke-width", "text-anchor",
-}  # fmt: skip
+_STROKES = ("dasharray", "linecap", "linejoin", "miterlimit", "opacity", "width")
+_INHERITED = {"fill", "fill-opacity", "font-size", "font-style", "font-weight", "stroke", "text-anchor"}
+_INHERITED |= {f"stroke-{part}" for part in _STROKES}
 TIP = "data-words"  # what a mark says when it is pointed at
 _OWN = {"clip-path", "gradientUnits", "offset", "opacity", "stop-color", "stop-opacity"}
 _ALLOWED = _GEOMETRY | _INHERITED | _OWN

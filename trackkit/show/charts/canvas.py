@@ -176,7 +176,7 @@ def dots(plot: Plot, sized_by: str, scale: alt.Scale, **options: Any) -> alt.Cha
 
 def tiles(plot: Plot, **options: Any) -> alt.Chart:
     """Draw a tile for each name of the axis `x` and each of the axis `y`."""
-    chart: alt.Chart = canvas(plot).mark_rect(aria=False, **options)
+    chart: alt.Chart = canvas(plot).mark_rect(**options)
     return chart
 
 
