@@ -63,8 +63,8 @@ class Call:
             case ast.BoolOp(values=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
                 for part in parts:
                     yield from self.reads(part)
-            case ast.Starred(value=part):
-                yield from self.reads(part)
+            case ast.Starred(value=part) | ast.Call(func=ast.Attribute(value=ast.Name(id="page")), args=[part]):
+                yield from self.reads(part)  # as of `page.varying(words.columns)`
 
     def values(self, node: ast.expr, section: Section) -> Iterator[Any]:
         """Yield the values of an argument: constants in the cell, and those read from the section."""
