@@ -25,7 +25,8 @@ def given(hits: str, delivered: int = 4, **facts: Any) -> Any:
         acted, _, label = hit.partition(":")
         events.append(
             {"event_id": str(place), "delivery_id": "7", "message_id": acted[0], "event_type": KINDS[acted[1]],
-             "link_id": LINK_IDS.get(label), "link_label": label or None, "url": f"https://x.example/{label}", "occurred_at": at(12), "is_seed": False,
+             "link_id": LINK_IDS.get(label), "link_label": label or None,
+             "url": f"https://x.example/{label}", "occurred_at": at(12), "is_seed": False,
              "person_id": acted[0]}
         )  # fmt: skip
     messages = [

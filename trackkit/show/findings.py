@@ -86,7 +86,7 @@ _REACHED: Mapping[str, str] = translatable(
     {
         "unique_opens": "Of {messages} messages, {count} were opened",
         "unique_clicks": "Of {messages} messages, {count} were clicked",
-        "buyers": "Of {messages} messages, {count} led to a purchase",
+        "buyers": "Of {messages} messages, {count} had a buyer",
     }
 )
 _HALF: Mapping[str, str] = translatable(
