@@ -96,6 +96,13 @@ _HALF: Mapping[str, str] = translatable(
         "transactions": "Half of the transactions came within {time}",
     }
 )
+_HALF_SO_FAR: Mapping[str, str] = translatable(
+    {
+        "opens": "Half of the opens so far came within {time}",
+        "clicks": "Half of the clicks so far came within {time}",
+        "transactions": "Half of the transactions so far came within {time}",
+    }
+)
 # The largest part of a whole, by what is counted.
 _LARGEST: Mapping[str, str] = translatable(
     {
@@ -212,17 +219,22 @@ def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: st
 
 
 def fastest_half(
-    reached: pl.DataFrame, series: Literal["opens", "clicks", "transactions"], lang: str = "en"
+    reached: pl.DataFrame,
+    series: Literal["opens", "clicks", "transactions"],
+    lang: str = "en",
+    pace: pl.DataFrame | None = None,
 ) -> Finding | None:
     """Say within which time half of a series came; None below 30 events.
 
-    In: the frame of `curves.time_to_reach`, with the share 0.5.
+    In: the frame of `curves.time_to_reach`, with the share 0.5; and that of `sending.pace`, so that a delivery that is
+    not over is said of as it is so far.
     """
     require(["series", "share", "after", "total"], reached.columns)
     half = reached.filter(pl.col("series").cast(pl.String) == series, pl.col("share") == 0.5)
     if half.is_empty() or half["after"][0] is None or half["total"][0] < LEAST:
         return None
-    return Finding(say(_HALF[series], lang, time=elapsed(half["after"][0], lang)))
+    is_open = pace is not None and pace["phase"][0] in ("running", "paused")
+    return Finding(say((_HALF_SO_FAR if is_open else _HALF)[series], lang, time=elapsed(half["after"][0], lang)))
 
 
 def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:

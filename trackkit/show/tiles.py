@@ -84,7 +84,7 @@ def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
     asked = [*names, *(COUNT_OF[name] for name in names if name in COUNT_OF and COUNT_OF[name] not in names)]
     rows = {each["metric"]: each for each in page.headline(asked).iter_rows(named=True)}
     labels = {name: _label(tiles.get(name), name, page.lang) for name in names}
-    silent = _few(page)  # the first sentences have said it
+    silent = _few(page) is not None  # the first sentences have said it
     shown = [_tile(rows, name, labels[name], tiles.get(name), page.lang, silent) for name in names]
     data = table_data("headline", _fields(page.lang), (_raw(rows[name], labels[name]) for name in names))
     return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
@@ -142,13 +142,13 @@ def _is_good(tile: Any, name: str, is_higher: bool) -> bool | None:
     return (good == HIGHER) is is_higher if good in (HIGHER, LOWER) else None
 
 
-def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str, silent: int | None) -> Markup:
+def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str, silent: bool) -> Markup:
     values = rows[name]
     if values["value"] is None:
         value, beneath = say(NOT_AVAILABLE, lang), say(_why(values, rows), lang, **_named(values, lang))
     else:
         value, beneath = _value(values, lang), _parts(values, rows.get(COUNT_OF.get(name, "")), lang)
-    kind, words = ("", "") if silent is not None and values["n"] == silent else _against_usual(values, tile, lang)
+    kind, words = ("", "") if silent and values["median"] is None else _against_usual(values, tile, lang)
     return Markup(
         '<li class="tk-tile"><span class="tk-name">{}</span><strong{}>{}</strong><span class="tk-of">{}</span>'
         '<span class="tk-usual{}">{}</span>{}</li>'

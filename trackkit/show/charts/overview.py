@@ -122,6 +122,7 @@ def domain_dots(
         height=ROW * max(3, len(domains)),
     )
     marks: alt.Chart = canvas.canvas(plot).mark_point(filled=True, size=90, opacity=1)
+    marks.encoding.x.axis = alt.Axis(format=canvas.PERCENT, title=None, tickCount=4)
     between = alt.Chart(marks.data).mark_line(strokeWidth=3, color=light.line, aria=False)
     joined = between.encode(x="rate:Q", y=alt.Y("domain:N", sort=domains), detail="domain:N")
     return alt.LayerChart(layer=[joined, marks, _of_all(total, names, series)], description=plot.description)
