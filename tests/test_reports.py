@@ -175,7 +175,7 @@ def test_the_same_inputs_give_the_same_bytes(demo_pages: Path, demo_store: Path,
 
 @pytest.mark.parametrize(("lang", "turn"), [("en", 0), ("pt_BR", 1)])
 def test_every_page_is_what_a_plain_kernel_of_papermill_gives(
-    demo_store: Path, delivery: str, tmp_path: Path, lang: str, turn: int
+    demo_pages: Path, demo_store: Path, delivery: str, tmp_path: Path, lang: str, turn: int
 ) -> None:
     names = NAMES[turn::2]  # each in one language
     given = {name: {"delivery": delivery} if about(name, delivery) else {} for name in names}
@@ -196,7 +196,10 @@ def test_every_page_is_what_a_plain_kernel_of_papermill_gives(
         values = values_of(report, given[name], words)
         told = {key: value for key, value in values.items() if key != "timezone" and value not in ("", None)}
         plain = export(part, words, PageFacts(name, told, values["timezone"] or "UTC", lang))
-        ours = render(name, demo_store, tmp_path, lang=lang, parameters=given[name]).read_text("utf-8")
+        if lang == "en":
+            ours = _page(demo_pages, name, delivery)
+        else:
+            ours = render(name, demo_store, tmp_path, lang=lang, parameters=given[name]).read_text("utf-8")
         stamp = r"(Calculated|Calculado em|Calculado): <time[^<]*</time>"
         assert re.sub(stamp, "", ours) == re.sub(stamp, "", plain), name
 
