@@ -30,7 +30,7 @@ from trackkit.metrics import METRICS
 from trackkit.schema import INSTANT, LINK_TYPES
 from trackkit.toml import FROM_1
 
-__all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_clicks", "message_links", "tracked_links"]
+__all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_clicks", "tracked_links"]
 
 OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
@@ -45,7 +45,6 @@ UNNAMED = translatable(
     {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)", "tag": "(no tag)"}
 )
 CLICKS = "rank row link clicks total share"
-MESSAGE = "rank row link clicks people total share"
 TRACKED = "link_id label category url type occurrence clicks recipients total share"
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
 EVENT_LABELS = translatable(
@@ -86,32 +85,6 @@ def link_clicks(
         .with_columns(link=pl.coalesce(name, "link"), total=pl.lit(total["clicks"].item(), pl.Int64))
         .with_columns(share=quotient("clicks", "total"))
         .select(CLICKS.split())
-    )
-
-
-def message_links(
-    tables: Measurable, delivery: str, by: Annotated[str, NAMED_BY] = "label", top: Annotated[int, FROM_1] = 7
-) -> Annotated[pl.DataFrame, MESSAGE.split()]:
-    """Return the links of the message by their clicks: the top ones, then "Others" and "Total".
-
-    Clicks are the e-mail clicks that the metric `total_clicks` counts: no opt-out, mirror page or page of the site.
-    Columns as `link_clicks`, and `people`, the recipients who clicked (distinct messages), counted anew in each row.
-    Raises RequestError as `link_clicks`.
-    """
-    events = counted_events(tables, require_delivery(tables, delivery))
-    is_click = pl.col("event_type").cast(pl.String) == "clicked"
-    clicks = events.filter(is_click).select("message_id", link=_link_name(by)).collect()
-    counts = [pl.len().cast(pl.Int64).alias("clicks"), pl.col("message_id").drop_nulls().n_unique().alias("people")]
-    ranks = ranked(clicks.group_by("link").agg(counts), "clicks", ["link"], top, "links")
-    shown = ranks.drop_nulls("rank").with_columns(row=pl.lit("link", ROWS))
-    others = clicks.join(shown, on="link", how="anti").select(counts).with_columns(row=pl.lit("others", ROWS))
-    total = clicks.select(counts).with_columns(row=pl.lit("total", ROWS))
-    rows = pl.concat([shown, *([others] if others["clicks"].item() else []), total], how="diagonal_relaxed")
-    words = pl.col("row").replace_strict({"others": OTHERS, "total": TOTAL}, default=None, return_dtype=pl.String)
-    return (
-        rows.with_columns(link=pl.coalesce(words, "link"), total=pl.lit(clicks.height, pl.Int64))
-        .with_columns(pl.col("people").cast(pl.Int64), share=quotient("clicks", "total"))
-        .select(MESSAGE.split())
     )
 
 

@@ -86,7 +86,7 @@ _REACHED: Mapping[str, str] = translatable(
     {
         "unique_opens": "Of {messages} messages, {count} were opened",
         "unique_clicks": "Of {messages} messages, {count} were clicked",
-        "buyers": "Of {messages} messages, {count} led to a purchase",
+        "buyers": "Of {messages} messages, {count} had a buyer",
     }
 )
 _HALF: Mapping[str, str] = translatable(
@@ -228,7 +228,7 @@ def fastest_half(
 def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which link took most of the clicks; None below 30 clicks, or if the first place is shared by more than two.
 
-    In: the frame of `links.link_clicks`.
+    In: the frame of `links.link_clicks` or `clickmap.clicked_links`.
 
     >>> clicks = {"row": ["link", "link", "total"], "link": ["Shop", "Help", "Total"], "clicks": [30, 10, 40]}
     >>> strongest_link(pl.DataFrame(clicks).with_columns(total=40)).text
