@@ -152,6 +152,8 @@ def time_labels(first: int, last: int, zone: str, lang: str, least: str) -> list
     """
     start, end = (datetime.fromtimestamp(at / 1_000, UTC).astimezone(ZoneInfo(zone)) for at in (first, last))
     marks = _clock_marks(start, end, "1m", lang) if least == MINUTES else ticks(start, end, zone, lang, least)
+    if least == MINUTES and end - start > BY_DAYS:
+        marks[0] = (start, _period_words(start, "1d", start.year != end.year, lang))
     return [(round(at.timestamp() * 1_000), words) for at, words in marks]
 
 

@@ -54,7 +54,8 @@ def _until_most(acts: pl.DataFrame, lang: str) -> tuple[pl.DataFrame, str]:
     read = named.filter(~pl.col("act").cast(pl.String).is_in(["sent", "failed"]))
     if read.is_empty():
         return acts, ""
-    last = until_most(read, "1h", "count", int(read["count"].sum()))["starts_at"].max()
+    mostly = until_most(read, "1h", "count", int(read["count"].sum()))
+    last = named["starts_at"].max() if mostly.height == read.height else mostly["starts_at"].max()
     kept = named.filter(pl.col("starts_at") <= last)
     return kept.rename({"starts_at": "at"}), later_words(named, kept, lang)
 
