@@ -11,7 +11,7 @@ import polars as pl
 
 from trackkit.analysis.ranking import ranked, top_rows
 from trackkit.analysis.unseen import WHY, observed, unseen
-from trackkit.clock import local, step_of
+from trackkit.clock import begins, local, step_of
 from trackkit.engine.deliveries import (
     comparable,
     counted_events,
@@ -46,6 +46,7 @@ UNNAMED = translatable(
 )
 CLICKS = "rank row link clicks total share"
 TRACKED = "link_id label category url type occurrence clicks recipients total share"
+LINK_PERIODS = ("hour", "day", "month")
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
 EVENT_LABELS = translatable(
     {
@@ -95,15 +96,17 @@ def clicks_per_day(
     top: Annotated[int, FROM_1] = 10,
     hours: Annotated[float | None, FROM_1] = None,
     timezone: str = "",
-    every: Annotated[str, ("day", "month")] = "day",
+    every: Annotated[str, LINK_PERIODS] = "day",
 ) -> pl.DataFrame:
     """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
 
     Columns: `day` (date in `timezone`; of a month its first), `rank`, `row` ("link" or "others"), `link`, `clicks`.
-    `every` is "day" or "month", for long spans. Days without clicks have no row; undated clicks are left out.
+    `every` is "day", or "month" for long spans; with "hour", `starts_at`, the start of the hour in `timezone`, stands
+    in place of `day`. Days without clicks have no row; undated clicks are left out.
     """
-    step = step_of(every, ("day", "month"), "period")
-    day = local("occurred_at", zone_of(tables, timezone)).dt.date()
+    step, zone = step_of(every, LINK_PERIODS, "period"), zone_of(tables, timezone)
+    at = local("occurred_at", zone)
+    name, start = ("starts_at", begins(at, zone, step)) if every == "hour" else ("day", at.dt.date().dt.truncate(step))
     clicks = _link_hits(tables, delivery, by, hours)
     ranks = _ranked_links(clicks, top).select("link", "rank").lazy()
     is_other = pl.col("rank").is_null()
@@ -114,10 +117,10 @@ def clicks_per_day(
             link=pl.when(is_other).then(pl.lit(OTHERS)).otherwise("link"),
             row=pl.when(is_other).then(pl.lit("others", ROWS)).otherwise(pl.lit("link", ROWS)),
         )
-        .group_by("rank", "row", "link", day=day.dt.truncate(step))
+        .group_by("rank", "row", "link", start.alias(name))
         .agg(clicks=pl.len().cast(pl.Int64))
-        .sort("day", "rank", nulls_last=True)
-        .select("day", "rank", "row", "link", "clicks")
+        .sort(name, "rank", nulls_last=True)
+        .select(name, "rank", "row", "link", "clicks")
         .collect()
     )
 
