@@ -118,6 +118,8 @@ def test_half_of_a_series() -> None:
          "after": [timedelta(minutes=100), timedelta(minutes=20), None]}
     )  # fmt: skip
     assert text(fastest_half(rows, "opens")) == "Half of the opens came within 1 h 40 min"
+    running = pl.DataFrame({"phase": ["running"]})
+    assert text(fastest_half(rows, "opens", "en", running)) == "Half of the opens so far came within 1 h 40 min"
     assert fastest_half(rows, "clicks") is None and fastest_half(rows, "transactions") is None
 
 

@@ -8,12 +8,13 @@ from bs4 import BeautifulSoup
 
 import trackkit as tk
 from tests.spec.golden import at, tables
-from trackkit.analysis.links import message_links
+from trackkit.analysis.clickmap import clicked_links
 from trackkit.analysis.overview import funnel
 from trackkit.errors import RequestError
 from trackkit.show.tables.overview import message_link_table
 from trackkit.store import open_store
 
+LINK_IDS = {"Shop": "10", "Help": "9", "Story": "8"}
 KINDS = {"O": "opened", "C": "clicked", "T": "transaction", "U": "unsubscribed"}
 
 
@@ -24,7 +25,8 @@ def given(hits: str, delivered: int = 4, **facts: Any) -> Any:
         acted, _, label = hit.partition(":")
         events.append(
             {"event_id": str(place), "delivery_id": "7", "message_id": acted[0], "event_type": KINDS[acted[1]],
-             "link_label": label or None, "url": f"https://x.example/{label}", "occurred_at": at(12), "is_seed": False,
+             "link_id": LINK_IDS.get(label), "link_label": label or None,
+             "url": f"https://x.example/{label}", "occurred_at": at(12), "is_seed": False,
              "person_id": acted[0]}
         )  # fmt: skip
     messages = [
@@ -75,7 +77,7 @@ def test_refused_purchases_do_not_count() -> None:
 
 def test_the_links_of_the_message_by_hand() -> None:
     hits = "aC:Shop aC:Shop bC:Shop aC:Help cC:Help aC:Story dU:Out aT:Bought aO"
-    rows = message_links(given(hits), "7", top=2)
+    rows = clicked_links(given(hits), "7", top=2)
     assert rows.select("rank", "row", "link", "clicks", "people", "total").rows() == [
         (1, "link", "Shop", 3, 2, 6),
         (2, "link", "Help", 2, 2, 6),
@@ -84,7 +86,7 @@ def test_the_links_of_the_message_by_hand() -> None:
     ]
     assert rows["share"].to_list() == [0.5, 2 / 6, 1 / 6, 1.0]
     assert rows["total"][0] == tk.measure(given(hits), "total_clicks", delivery="7")["total_clicks"][0]
-    none = message_links(given("aO"), "7")
+    none = clicked_links(given("aO"), "7")
     assert none["row"].to_list() == ["total"] and message_link_table(none) is None
 
 

@@ -82,8 +82,8 @@ def test_only_shapes_and_text_are_left_and_ids_are_of_the_page() -> None:
     )
     assert made == (
         '<svg class="w" role="img" aria-label="A b." viewBox="0 0 9 7" data-by="x">'
-        '<defs><clipPath id="s1-c"><rect width="5" height="5"/></clipPath></defs>'
-        '<g clip-path="url(#s1-c)" fill="var(--accent)"><path d="M0.1,4.6h1Z"/></g>'
+        '<defs><clipPath id="s1-1"><rect width="5" height="5"/></clipPath></defs>'
+        '<g clip-path="url(#s1-1)" fill="var(--accent)"><path d="M0.1,4.6h1Z"/></g>'
         '<text transform="translate(1,2)">a &lt;script&gt; &amp; b</text>'
         '<path d="M0,0h1Z"/><rect width="1"/></svg>'
     )
@@ -99,6 +99,13 @@ def test_a_chart_loads_nothing_while_it_is_drawn(address: str) -> None:
     spec = {"mark": "bar", "data": {"url": address}, "encoding": {"x": {"field": "a", "type": "nominal"}}}
     with pytest.raises(ReportError, match="cannot be drawn"):
         drawings(spec, theme(), "en", False, "s1")
+
+
+def test_a_chart_is_the_same_whatever_its_process_drew_before() -> None:
+    rows = alt.InlineData([{"day": "a", "sent": 5}])
+    spec = alt.Chart(rows).mark_bar(clip=True).encode(x="day:N", y="sent:Q").to_dict()
+    first, second = (drawings(spec, theme(), "en", False, "s") for _ in range(2))
+    assert first == second and "url(#s-own-1)" in first[0]
 
 
 # ---- the words at marks, and the data ----

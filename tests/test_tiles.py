@@ -137,6 +137,11 @@ def test_a_running_delivery_says_how_far_it_is_and_that_figures_change() -> None
     assert said(page, pace(**state, ends_at=end)).startswith(
         f"{start}, the last about Sun, 2026-11-15 20:30 at this pace."
     )
+    facts = state | {"pending": 1358, "last_at": datetime(2026, 11, 15, 17, 31, tzinfo=UTC), "outlook": "overdue"}
+    assert said(page, pace(**facts, validity_at=datetime(2026, 11, 20, 17, tzinfo=UTC))).startswith(
+        "No message is known to have gone out since Sun, 2026-11-15 17:31: 1,743 of 3,101 messages are out (56.2%), "
+        "1,358 are pending, and the deadline of Fri, 2026-11-20 17:00 has passed. 38 of 100"
+    )
     paused = said(page, pace(**state | {"phase": "paused"}))
     assert paused.startswith("Sending is paused: 1,743 of 3,101 messages are out (56.2%). 38 of 100")
 
@@ -195,8 +200,9 @@ def test_six_tiles_with_parts_and_what_is_usual() -> None:
         ("recipient_unsubscribe_rate", {"is_different": True, "difference": -0.0004},
          "▼ 0.04 points better than usual (median of 9)", "tk-good"),
         ("open_rate", {"is_different": None, "reason": UNFINISHED},
-         "So far 1.8 points above usual (median of 9)", None),
+         "Compared when it is over", None),
         ("open_rate", FEW, "Too few to compare: 2", None),
+        ("delivery_rate", FEW, "", None),  # the first sentences have said it
         ("sales_amount", {"n": 9, "median": 1000.0, "difference": 0.8052, "is_different": True, "reason": None},
          "▲ 81% better than usual (median of 9)", "tk-good"),
         ("sales_amount", {"n": 9, "median": 0.0, "reason": None}, "None is usual (median of 9)", None),
@@ -243,6 +249,8 @@ def test_the_line_of_the_last_twelve_is_a_picture_with_a_sentence() -> None:
     assert dot is not None and (dot["cx"], dot["cy"]) == ("117", "13") and len(str(drawn)) < 400
     short = BeautifulSoup(row(Page(figures(open_rate={"recent": [0.3, 0.4]}))).html, "html.parser")
     assert short.select("li.tk-tile")[1].select_one("svg") is None
+    few = BeautifulSoup(row(Page(figures(open_rate=FEW))).html, "html.parser")  # no line without what is usual
+    assert [bool(tile.select_one("svg")) for tile in few.select("li.tk-tile")] == [True, False, True, True, True, False]
 
 
 def test_totals_have_no_usual() -> None:

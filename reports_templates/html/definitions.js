@@ -21,6 +21,7 @@
   const open = (mark, entry) => {
     opener = mark;
     box.replaceChildren(...[...entry.children].map((part) => part.cloneNode(true)));
+    if (mark.dataset.name) box.querySelector("dt").textContent = `${mark.dataset.name} (${entry.querySelector("dt").textContent})`;
     box.setAttribute("aria-label", entry.querySelector("dt").textContent);
     box.showPopover();
     place(mark);

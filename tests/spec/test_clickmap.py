@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.spec.golden import DELIVERY_ID, at, golden, hit, tables
 from trackkit.analysis.clickmap import (
     annotated_message,
+    clicked_links,
     content_formats,
     main_format,
     marked_message,
@@ -97,6 +98,25 @@ def test_shares_in_the_message_are_of_the_links_that_carry_a_badge():
     nobody = message_links(message(BODY, clicked=["14"]), "230")
     assert nobody.select("clicks", "message_share", "heat").rows() == [(0, None, 1)] * 3
     assert badges(marked_message(message(BODY, clicked=["14"]), "230")) == []
+
+
+def test_clicked_links_go_by_link_with_the_words_of_the_message():
+    rows = clicked_links(message(BODY), "230", top=3)  # nine e-mail clicks: no opt-out, no mirror page
+    assert rows.select("rank", "link", "number", "clicks", "people", "total").rows() == [
+        (1, "one", 1, 5, 1, 9), (2, "offer", 2, 2, 1, 9), (3, "two", 3, 1, 1, 9),
+        (None, "Others", None, 1, 1, 9), (None, "Total", None, 9, 1, 9),
+    ]  # fmt: skip
+    assert rows["share"].to_list() == [5 / 9, 2 / 9, 1 / 9, 1 / 9, 1.0]
+    unseen = clicked_links(message(None), "230", top=4)  # without content, links go by their labels
+    assert unseen.select("link", "number", "clicks").rows() == [
+        ("Home", None, 5), ("Offer", None, 2), ("Home again", None, 1), ("Hidden", None, 1), ("Total", None, 9),
+    ]  # fmt: skip
+
+
+def test_two_links_of_one_name_are_two_rows():
+    body = '<a data-url-id="11" href="x">Read</a> <a data-url-id="13" href="y">Read</a>'
+    rows = clicked_links(message(body, clicked=["11", "11", "13"]), "230")
+    assert rows.select("link", "number", "clicks").rows() == [("Read", 1, 2), ("Read", 2, 1), ("Total", None, 3)]
 
 
 def test_every_place_of_a_link_has_its_number():

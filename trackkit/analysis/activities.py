@@ -18,7 +18,7 @@ from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
 
-__all__ = ["activity_over_time", "counterpart", "folded_activity", "weekly_activity"]
+__all__ = ["activity_over_time", "folded_activity", "foldings", "weekly_activity"]
 
 SLOTS = {"half_hour": 48, "hour": 24, "day": 7}  # of a day, of a day, of a week
 ALL_SERIES = "all"
@@ -107,15 +107,15 @@ def _hours_of_week(first: date | None, last: date | None, zone: str) -> pl.DataF
     return pl.DataFrame(shown, {"weekday": pl.Int64, "hour": pl.Int64, "twice": pl.Boolean}, orient="row")
 
 
-def counterpart(every: Annotated[str, SLOTS]) -> str:
-    """Return the other way to fold activity: by the hour of the day if `every` is by the weekday, and vice versa.
+def foldings(every: Annotated[str, SLOTS]) -> tuple[str, str]:
+    """Return the two ways to fold activity, by the time of the day first: "hour" unless `every` is one.
 
     Raises RequestError for an unknown interval.
 
-    >>> counterpart("day"), counterpart("half_hour")
-    ('hour', 'day')
+    >>> foldings("day"), foldings("half_hour")
+    (('hour', 'day'), ('half_hour', 'day'))
     """
-    return "hour" if require_word("interval", every, SLOTS) == "day" else "day"
+    return "hour" if require_word("interval", every, SLOTS) == "day" else every, "day"
 
 
 def activity_over_time(

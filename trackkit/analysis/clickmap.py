@@ -15,18 +15,21 @@ from urllib.parse import parse_qs, urlsplit
 import polars as pl
 
 from trackkit.analysis.content import Place, read_content
-from trackkit.analysis.links import TRACKED, tracked_links
+from trackkit.analysis.links import OTHERS, ROWS, TOTAL, TRACKED, UNNAMED, tracked_links
+from trackkit.analysis.ranking import ranked
 from trackkit.analysis.sanitize import BADGE, page, sentence, too_heavy
-from trackkit.engine.deliveries import of_delivery, require_delivery
+from trackkit.engine.deliveries import counted_events, of_delivery, require_delivery
 from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
 from trackkit.language import say, several, translatable
 from trackkit.schema import FORMATS
+from trackkit.toml import FROM_1
 
 __all__ = [
     "Match",
     "annotated_message",
+    "clicked_links",
     "content_formats",
     "main_format",
     "marked_message",
@@ -37,6 +40,8 @@ __all__ = [
 
 PLACED = [*TRACKED.split(), "position", "text", "matched_by", "places", "percent", "placed", "reason"]
 IN_MESSAGE = [*PLACED, "number", "message_clicks", "message_share", "heat"]
+CLICKED = "rank row link number clicks people total share"
+ID = pl.col("link_id").cast(pl.Int64, strict=False)
 HEATS = 3  # steps of heat: each a third of the most clicked link's share
 UNBADGED, OF_THE_SITE = ("Opt-out", "Mirror page"), ("Web", "Transaction")
 REDIRECT_ID = re.compile(r"[ht][^,]*,(?P<delivery>[0-9a-fA-F]{1,16}),(?P<link>[0-9a-fA-F]{1,16})")
@@ -137,6 +142,43 @@ def message_links(
         .with_columns(message_share=quotient("clicks", "message_clicks"))
         .select(IN_MESSAGE)
     )
+
+
+def clicked_links(
+    tables: Measurable, delivery: str, top: Annotated[int, FROM_1] = 7
+) -> Annotated[pl.DataFrame, CLICKED.split()]:
+    """Return the links of the message by their e-mail clicks: the top ones, then "Others" and "Total".
+
+    E-mail clicks are those of the metric `total_clicks`: no opt-out, mirror page or page of the site. Columns: `rank`,
+    from 1; `row` ("link", "others" or "total"); `link`, its words in the message, else its label, URL or id; `number`,
+    that of its badge in `message_links`, null without one; `clicks`; `people`, the recipients who clicked (distinct
+    messages), counted anew in each row; `total`; `share`, clicks / total. Two links of one name are two rows.
+    Raises RequestError for an unknown delivery, or a `top` that is not positive.
+    """
+    events = counted_events(tables, require_delivery(tables, delivery))
+    clicks = events.filter(pl.col("event_type").cast(pl.String) == "clicked").select("message_id", "link_id").collect()
+    counts = [pl.len().cast(pl.Int64).alias("clicks"), pl.col("message_id").drop_nulls().n_unique().alias("people")]
+    ranks = ranked(clicks.group_by("link_id").agg(counts, id=ID.first()), "clicks", ["id", "link_id"], top, "links")
+    shown = ranks.drop_nulls("rank").with_columns(row=pl.lit("link", ROWS))
+    others = clicks.join(shown, on="link_id", how="anti", nulls_equal=True).select(counts)
+    others = others.filter(pl.col("clicks") > 0).with_columns(row=pl.lit("others", ROWS), link=pl.lit(OTHERS))
+    named = shown.join(_link_names(tables, delivery), on="link_id", how="left", nulls_equal=True, maintain_order="left")
+    total = clicks.select(counts).with_columns(row=pl.lit("total", ROWS), link=pl.lit(TOTAL))
+    return (
+        pl.concat([named, others, total], how="diagonal_relaxed")
+        .with_columns(pl.col("people").cast(pl.Int64), total=pl.lit(clicks.height, pl.Int64))
+        .with_columns(link=pl.col("link").fill_null(UNNAMED["label"]), share=quotient("clicks", "total"))
+        .select(CLICKED.split())
+    )
+
+
+def _link_names(tables: Measurable, delivery: str) -> pl.DataFrame:
+    """What each tracked link is called (`link`), and the number of its badge."""
+    format = main_format(tables, delivery)
+    words = [pl.when(pl.col(name) != "").then(pl.col(name)) for name in ("text", "label", "url", "link_id")]
+    numbers = message_links(tables, delivery, format).select("link_id", "number")
+    named = placed_clicks(tables, delivery, format).select("link_id", link=pl.coalesce(words))
+    return named.join(numbers, on="link_id", how="left")
 
 
 def main_format(tables: Measurable, delivery: str) -> str:

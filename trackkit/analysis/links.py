@@ -11,7 +11,7 @@ import polars as pl
 
 from trackkit.analysis.ranking import ranked, top_rows
 from trackkit.analysis.unseen import WHY, observed, unseen
-from trackkit.clock import local, step_of
+from trackkit.clock import begins, local, step_of
 from trackkit.engine.deliveries import (
     comparable,
     counted_events,
@@ -30,7 +30,7 @@ from trackkit.metrics import METRICS
 from trackkit.schema import INSTANT, LINK_TYPES
 from trackkit.toml import FROM_1
 
-__all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_clicks", "message_links", "tracked_links"]
+__all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_clicks", "tracked_links"]
 
 OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
@@ -45,8 +45,8 @@ UNNAMED = translatable(
     {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)", "tag": "(no tag)"}
 )
 CLICKS = "rank row link clicks total share"
-MESSAGE = "rank row link clicks people total share"
 TRACKED = "link_id label category url type occurrence clicks recipients total share"
+LINK_PERIODS = ("hour", "day", "month")
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
 EVENT_LABELS = translatable(
     {
@@ -89,32 +89,6 @@ def link_clicks(
     )
 
 
-def message_links(
-    tables: Measurable, delivery: str, by: Annotated[str, NAMED_BY] = "label", top: Annotated[int, FROM_1] = 7
-) -> Annotated[pl.DataFrame, MESSAGE.split()]:
-    """Return the links of the message by their clicks: the top ones, then "Others" and "Total".
-
-    Clicks are the e-mail clicks that the metric `total_clicks` counts: no opt-out, mirror page or page of the site.
-    Columns as `link_clicks`, and `people`, the recipients who clicked (distinct messages), counted anew in each row.
-    Raises RequestError as `link_clicks`.
-    """
-    events = counted_events(tables, require_delivery(tables, delivery))
-    is_click = pl.col("event_type").cast(pl.String) == "clicked"
-    clicks = events.filter(is_click).select("message_id", link=_link_name(by)).collect()
-    counts = [pl.len().cast(pl.Int64).alias("clicks"), pl.col("message_id").drop_nulls().n_unique().alias("people")]
-    ranks = ranked(clicks.group_by("link").agg(counts), "clicks", ["link"], top, "links")
-    shown = ranks.drop_nulls("rank").with_columns(row=pl.lit("link", ROWS))
-    others = clicks.join(shown, on="link", how="anti").select(counts).with_columns(row=pl.lit("others", ROWS))
-    total = clicks.select(counts).with_columns(row=pl.lit("total", ROWS))
-    rows = pl.concat([shown, *([others] if others["clicks"].item() else []), total], how="diagonal_relaxed")
-    words = pl.col("row").replace_strict({"others": OTHERS, "total": TOTAL}, default=None, return_dtype=pl.String)
-    return (
-        rows.with_columns(link=pl.coalesce(words, "link"), total=pl.lit(clicks.height, pl.Int64))
-        .with_columns(pl.col("people").cast(pl.Int64), share=quotient("clicks", "total"))
-        .select(MESSAGE.split())
-    )
-
-
 def clicks_per_day(
     tables: Measurable,
     delivery: str,
@@ -122,15 +96,17 @@ def clicks_per_day(
     top: Annotated[int, FROM_1] = 10,
     hours: Annotated[float | None, FROM_1] = None,
     timezone: str = "",
-    every: Annotated[str, ("day", "month")] = "day",
+    every: Annotated[str, LINK_PERIODS] = "day",
 ) -> pl.DataFrame:
     """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
 
     Columns: `day` (date in `timezone`; of a month its first), `rank`, `row` ("link" or "others"), `link`, `clicks`.
-    `every` is "day" or "month", for long spans. Days without clicks have no row; undated clicks are left out.
+    `every` is "day", or "month" for long spans; with "hour", `starts_at`, the start of the hour in `timezone`, stands
+    in place of `day`. Days without clicks have no row; undated clicks are left out.
     """
-    step = step_of(every, ("day", "month"), "period")
-    day = local("occurred_at", zone_of(tables, timezone)).dt.date()
+    step, zone = step_of(every, LINK_PERIODS, "period"), zone_of(tables, timezone)
+    at = local("occurred_at", zone)
+    name, start = ("starts_at", begins(at, zone, step)) if every == "hour" else ("day", at.dt.date().dt.truncate(step))
     clicks = _link_hits(tables, delivery, by, hours)
     ranks = _ranked_links(clicks, top).select("link", "rank").lazy()
     is_other = pl.col("rank").is_null()
@@ -141,10 +117,10 @@ def clicks_per_day(
             link=pl.when(is_other).then(pl.lit(OTHERS)).otherwise("link"),
             row=pl.when(is_other).then(pl.lit("others", ROWS)).otherwise(pl.lit("link", ROWS)),
         )
-        .group_by("rank", "row", "link", day=day.dt.truncate(step))
+        .group_by("rank", "row", "link", start.alias(name))
         .agg(clicks=pl.len().cast(pl.Int64))
-        .sort("day", "rank", nulls_last=True)
-        .select("day", "rank", "row", "link", "clicks")
+        .sort(name, "rank", nulls_last=True)
+        .select(name, "rank", "row", "link", "clicks")
         .collect()
     )
 

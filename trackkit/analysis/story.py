@@ -130,10 +130,11 @@ def _of_subscriptions(tables: Measurable, conditions: list[pl.Expr]) -> pl.LazyF
     )
 
 
-def gathered(acts: pl.DataFrame, periods: int = 90, timezone: str = "UTC") -> pl.DataFrame:
+def gathered(acts: pl.DataFrame, periods: int = 90, timezone: str = "UTC", share: float = 1) -> pl.DataFrame:
     """Group acts of a timeline that are too close to be drawn separately: one row per act and period.
 
-    In: the frame of `timeline`. Its whole span is cut into `periods`. Columns: `act`, `at` (the mean of the
+    In: the frame of `timeline`. The time in which a `share` of what readers did has happened, by default its whole
+    span, is cut into `periods`; later ones are as long. Columns: `act`, `at` (the mean of the
     instants), `first_at`, `last_at`, by the clock of `timezone`; `count`; `documents`, how many deliveries; `document`,
     if there is only one. Only equal acts within one period share a row.
 
@@ -145,7 +146,9 @@ def gathered(acts: pl.DataFrame, periods: int = 90, timezone: str = "UTC") -> pl
     """
     instant = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
     elapsed = (pl.col("occurred_at") - pl.col("occurred_at").min()).dt.total_microseconds()
-    period = (elapsed * periods // (elapsed.max() + 1)).alias("period")
+    of_readers = elapsed.filter(~pl.col("act").cast(pl.String).is_in(["sent", "failed"]))
+    span = elapsed.max() if share == 1 else of_readers.quantile(share, "higher").fill_null(elapsed.max()).cast(pl.Int64)
+    period = (elapsed * periods // (span + 1)).alias("period")
     is_one_delivery = pl.col("delivery_id").drop_nulls().n_unique() == 1
     return (
         acts.with_columns(period, instant)

@@ -96,14 +96,15 @@ def _set_rows(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
 
 
 def _set_row_heading(row: HtmlElement, cell: HtmlElement, before: str) -> str:
-    """Let a cell head its row, and return its words; one that is blank is headed as the row above."""
-    cell.tag = "th"
-    cell.set("scope", "row")
+    """Let a cell head its row, and return its words; one that is blank is headed as the row above, if that is."""
     bold = cell.find("./b")
     if bold is not None and not bold.find("./span") and cell.find("./span") is None:
         row.set("class", "sum")
     parts = [cell.text or "", *(part.text_content() for part in cell if part.get("class") != "tk-of")]
     words = " ".join("".join(parts).split())
+    if words or before:
+        cell.tag = "th"
+        cell.set("scope", "row")
     if not words and before:
         again = lxml.html.Element("span")
         again.text, again.attrib["class"] = before, "unseen"

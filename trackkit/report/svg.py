@@ -28,6 +28,7 @@ _DEFAULTS = {("opacity", "1"), ("stroke-width", "1"), ("stroke-opacity", "1"), (
 _DEFAULTS |= {("font-size", "13px"), ("transform", "translate(0,0)"), ("font-weight", "normal")}
 _SAFE = re.compile(r"[-\w.,#()%\s+]*")
 _ADDRESS = re.compile(r"url\((?!#[\w-]+\))", re.IGNORECASE)
+_REFERENCE = re.compile(r"url\(#([\w-]+)\)")
 _FRACTION = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _TRANSLATED = re.compile(r"translate\(([-\d.]+),([-\d.]+)\)")
 _CIRCLE = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0")
@@ -80,6 +81,7 @@ class _Cleaner:
 
     colours: Mapping[str, str]
     prefix: str
+    ids: dict[str, str] = field(default_factory=dict)  # vl-convert counts on through all pictures of its process
 
     def node(self, element: Element, tag: str) -> _Node:
         attributes = dict(self._attributes(element))
@@ -96,12 +98,18 @@ class _Cleaner:
             elif name == "class" and (found := _CLASSES.fullmatch(value)):
                 yield name, found[1] + (f" {_MARKS}" if value.endswith(f" {_MARKS}") else "")
             elif name == "id" and _SAFE.fullmatch(value):
-                yield name, f"{self.prefix}-{value}"
+                yield name, self._id(value)
             elif _is_allowed(name, value):
                 if name in _GEOMETRY:
                     yield name, _rounded(value) if "." in value else value
                 else:
-                    yield name, self.colours.get(value.lower(), value).replace("url(#", f"url(#{self.prefix}-")
+                    yield (
+                        name,
+                        _REFERENCE.sub(lambda at: f"url(#{self._id(at[1])})", self.colours.get(value.lower(), value)),
+                    )
+
+    def _id(self, drawn: str) -> str:
+        return self.ids.setdefault(drawn, f"{self.prefix}-{len(self.ids) + 1}")
 
 
 @lru_cache(maxsize=2_048)

@@ -76,6 +76,15 @@ OfTime = Annotated[str, _LENGTH, AfterValidator(_knows("time")), _TRANSLATED] | 
 OfProgress = (
     Annotated[str, _LENGTH, AfterValidator(_knows("processed", "to_deliver", "share", "end")), _TRANSLATED] | None
 )
+OfOverdue = (
+    Annotated[
+        str,
+        _LENGTH,
+        AfterValidator(_knows("processed", "to_deliver", "share", "last", "deadline", "pending")),
+        _TRANSLATED,
+    ]
+    | None
+)
 OfCeiling = Annotated[str, _LENGTH, AfterValidator(_knows("name", "rate", "parts", "limit")), _TRANSLATED] | None
 OfDistance = Annotated[str, _LENGTH, AfterValidator(_knows("rate", "parts", "median")), _TRANSLATED] | None
 MetricName = Annotated[str, AfterValidator(_metric)]
@@ -126,6 +135,7 @@ class Lead(_WordedModel):
     running: OfProgress = None
     running_until: OfProgress = None  # where the pace says when it will end
     paused: OfProgress = None
+    overdue: OfOverdue = None  # where the deadline has passed with messages pending
     nobody: OfCount = None
     not_clicked: Plainly = None
     unseen: OfReason = None  # opens and clicks, for one reason

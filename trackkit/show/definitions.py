@@ -24,24 +24,27 @@ class Entry:
     reference: str
 
 
-def mark(name: str, lang: str = "en") -> Markup:
+def mark(name: str, lang: str = "en", label: str = "") -> Markup:
     """Return a "?" to stand beside a metric's label: a link to its entry in the page's glossary.
 
-    A page's script opens the entry beside it. RequestError for an unknown metric.
+    A page's script opens the entry beside it, under the `label` that stands there too, if that is not the metric's own.
+    RequestError for an unknown metric.
 
     >>> mark("open_rate")
     Markup('<a class="tk-what" href="#what-open_rate" data-metric="open_rate" aria-label="What is Open rate...">?</a>')
     """
     metric = _metric(name)
-    link = Markup('<a class="tk-what" href="#what-{0}" data-metric="{0}" aria-label="{1}" title="{2}">?</a>')
-    question = say("What is {metric}?", lang, metric=say(metric.label, lang))
-    return link.format(name, question, say(metric.definition, lang))
+    link = Markup('<a class="tk-what" href="#what-{0}" data-metric="{0}" aria-label="{1}" title="{2}"{3}>?</a>')
+    own = say(metric.label, lang)
+    called = Markup(' data-name="{}"').format(label) if label and label != own else ""
+    question = say("What is {metric}?", lang, metric=label or own)
+    return link.format(name, question, say(metric.definition, lang), called)
 
 
 def marked(label: str, name: str, lang: str = "en") -> Markup:
     """Return a label with the "?" of its metric, which never stands alone on a line."""
     before, space, last = label.rpartition(" ")
-    return Markup('{}{}<span class="tk-nowrap">{} {}</span>').format(before, space, last, mark(name, lang))
+    return Markup('{}{}<span class="tk-nowrap">{} {}</span>').format(before, space, last, mark(name, lang, label))
 
 
 def entries(names: Iterable[str], lang: str = "en") -> list[Entry]:

@@ -25,6 +25,7 @@ __all__ = [
     "busiest",
     "busiest_hour",
     "converted",
+    "fails_most",
     "fastest_half",
     "furthest",
     "grown",
@@ -86,7 +87,7 @@ _REACHED: Mapping[str, str] = translatable(
     {
         "unique_opens": "Of {messages} messages, {count} were opened",
         "unique_clicks": "Of {messages} messages, {count} were clicked",
-        "buyers": "Of {messages} messages, {count} led to a purchase",
+        "buyers": "Of {messages} messages, {count} had a buyer",
     }
 )
 _HALF: Mapping[str, str] = translatable(
@@ -96,6 +97,13 @@ _HALF: Mapping[str, str] = translatable(
         "transactions": "Half of the transactions came within {time}",
     }
 )
+_HALF_SO_FAR: Mapping[str, str] = translatable(
+    {
+        "opens": "Half of the opens so far came within {time}",
+        "clicks": "Half of the clicks so far came within {time}",
+        "transactions": "Half of the transactions so far came within {time}",
+    }
+)
 # The largest part of a whole, by what is counted.
 _LARGEST: Mapping[str, str] = translatable(
     {
@@ -103,13 +111,6 @@ _LARGEST: Mapping[str, str] = translatable(
         "errors": "{name}: {part} of {whole} errors ({rate})",
         "messages": "“{name}”: {part} of {whole} errors ({rate})",
         "opens": "{name}: {part} of {whole} opens ({rate})",
-    }
-)
-_DAYS: Mapping[str, str] = translatable(
-    {
-        "opens": "{slot} has most opens: {rate} ({part} of {whole})",
-        "clicks": "{slot} has most clicks: {rate} ({part} of {whole})",
-        "transactions": "{slot} has most transactions: {rate} ({part} of {whole})",
     }
 )
 _HOURS: Mapping[str, str] = translatable(
@@ -212,23 +213,28 @@ def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: st
 
 
 def fastest_half(
-    reached: pl.DataFrame, series: Literal["opens", "clicks", "transactions"], lang: str = "en"
+    reached: pl.DataFrame,
+    series: Literal["opens", "clicks", "transactions"],
+    lang: str = "en",
+    pace: pl.DataFrame | None = None,
 ) -> Finding | None:
     """Say within which time half of a series came; None below 30 events.
 
-    In: the frame of `curves.time_to_reach`, with the share 0.5.
+    In: the frame of `curves.time_to_reach`, with the share 0.5; and that of `sending.pace`, so that a delivery that is
+    not over is said of as it is so far.
     """
     require(["series", "share", "after", "total"], reached.columns)
     half = reached.filter(pl.col("series").cast(pl.String) == series, pl.col("share") == 0.5)
     if half.is_empty() or half["after"][0] is None or half["total"][0] < LEAST:
         return None
-    return Finding(say(_HALF[series], lang, time=elapsed(half["after"][0], lang)))
+    is_open = pace is not None and pace["phase"][0] in ("running", "paused")
+    return Finding(say((_HALF_SO_FAR if is_open else _HALF)[series], lang, time=elapsed(half["after"][0], lang)))
 
 
 def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which link took most of the clicks; None below 30 clicks, or if the first place is shared by more than two.
 
-    In: the frame of `links.link_clicks`.
+    In: the frame of `links.link_clicks` or `clickmap.clicked_links`.
 
     >>> clicks = {"row": ["link", "link", "total"], "link": ["Shop", "Help", "Total"], "clicks": [30, 10, 40]}
     >>> strongest_link(pl.DataFrame(clicks).with_columns(total=40)).text
@@ -297,7 +303,7 @@ def most_shared_on(sharing: pl.DataFrame, networks: Mapping[str, str], lang: str
     named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(pl.col("network").replace(networks))
     first = _first(named, "shares", "total_shares", "network")
     return first and Finding(
-        say("{name} was shared on most: {share} of the sharing activities ({part} of {whole})", lang, **first(lang))
+        say("Shared most by {name}: {part} of {whole} sharing activities ({share})", lang, **first(lang))
     )
 
 
@@ -503,11 +509,26 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
     return Finding(say(_LARGEST[part], lang, name=clipped(spoken(name, lang), LONGEST), **shown))
 
 
-def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
-    """Say on which weekday, or in which hour of the day, a series happens most; None below 30 events.
+def fails_most(bounces: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say in which mail domain messages fail most, as `stands_out` does.
 
-    In: the frame of `activities.folded_activity`. If it has another series only, that one is meant.
+    In: the frame of `bounces.bounces` by domain.
     """
+    part, whole = METRICS["failure_rate"].parents
+    require(["row", "domain", "errors", "breakdown_of", "breakdown"], bounces.columns)
+    groups = bounces.filter(pl.col("row").cast(pl.String) == "group")
+    names = {"errors": part, "breakdown_of": whole, "breakdown": "failure_rate"}
+    return stands_out(groups.select("domain", *names).rename(names), "domain", "failure_rate", lang)
+
+
+def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
+    """Say in which hour of the day a series happens most; None below 30 events.
+
+    In: the frame of `activities.folded_activity`. If it has another series only, that one is meant. None for weekdays:
+    most happens on the day of the launch, whichever it is.
+    """
+    if every == "day":
+        return None
     names = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
     chosen = series if series in names or not names else names[0]
     slots = folded.filter(pl.col("series").cast(pl.String) == chosen).sort("count", descending=True)
@@ -515,8 +536,7 @@ def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") ->
         return None
     slot, count, total = slots.select("slot", "count", "total").row(0)
     words = {"slot": slot_names(every, lang)[slot], "part": number(count, lang=lang), "whole": number(total, lang=lang)}
-    sentence = (_DAYS if every == "day" else _HOURS)[chosen]
-    return Finding(say(sentence, lang, rate=percent(count / total, lang=lang, of=total), **words))
+    return Finding(say(_HOURS[chosen], lang, rate=percent(count / total, lang=lang, of=total), **words))
 
 
 def listed(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:

@@ -41,12 +41,7 @@ DIFFERENT: Mapping[tuple[bool, bool | None], str] = translatable(
         (False, None): "▼ {difference} below usual (median of {count})",
     }
 )
-SO_FAR: Mapping[bool, str] = translatable(
-    {
-        True: "So far {difference} above usual (median of {count})",
-        False: "So far {difference} below usual (median of {count})",
-    }
-)
+NOT_YET = translatable("Compared when it is over")
 
 
 FIELDS: Mapping[str, str] = translatable(
@@ -89,7 +84,8 @@ def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
     asked = [*names, *(COUNT_OF[name] for name in names if name in COUNT_OF and COUNT_OF[name] not in names)]
     rows = {each["metric"]: each for each in page.headline(asked).iter_rows(named=True)}
     labels = {name: _label(tiles.get(name), name, page.lang) for name in names}
-    shown = [_tile(rows, name, labels[name], tiles.get(name), page.lang) for name in names]
+    silent = _few(page) is not None  # the first sentences have said it
+    shown = [_tile(rows, name, labels[name], tiles.get(name), page.lang, silent) for name in names]
     data = table_data("headline", _fields(page.lang), (_raw(rows[name], labels[name]) for name in names))
     return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
 
@@ -101,10 +97,10 @@ def lead(page: Headed, pace: pl.DataFrame, reached: pl.DataFrame) -> Block:
     no sentence for is not said.
     """
     state = pace.row(0, named=True)
-    opened, clicked, delivered = page.headline(["open_rate", "recipient_click_rate", "delivery_rate"]).to_dicts()
+    opened, clicked = page.headline(["open_rate", "recipient_click_rate"]).to_dicts()
     sentences = list(_state(page, state))
     if state["phase"] != "not started" and (opened["whole"] or 0) > 0:
-        sentences += [*_reading(page, opened, clicked), *_speed(page, state, reached), *_compared(page, delivered)]
+        sentences += [*_reading(page, opened, clicked), *_speed(page, state, reached), *_compared(page)]
     return Block(Markup('<p class="tk-lead">{}</p>').format(" ".join(sentences)))
 
 
@@ -146,13 +142,13 @@ def _is_good(tile: Any, name: str, is_higher: bool) -> bool | None:
     return (good == HIGHER) is is_higher if good in (HIGHER, LOWER) else None
 
 
-def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str) -> Markup:
+def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str, silent: bool) -> Markup:
     values = rows[name]
     if values["value"] is None:
         value, beneath = say(NOT_AVAILABLE, lang), say(_why(values, rows), lang, **_named(values, lang))
     else:
         value, beneath = _value(values, lang), _parts(values, rows.get(COUNT_OF.get(name, "")), lang)
-    kind, words = _against_usual(values, tile, lang)
+    kind, words = ("", "") if silent and values["median"] is None else _against_usual(values, tile, lang)
     return Markup(
         '<li class="tk-tile"><span class="tk-name">{}</span><strong{}>{}</strong><span class="tk-of">{}</span>'
         '<span class="tk-usual{}">{}</span>{}</li>'
@@ -211,11 +207,11 @@ def _against_usual(values: Row, tile: Any, lang: str) -> tuple[str, str]:
     count = number(values["n"], lang=lang)
     if values["median"] is None:
         return "", say("Too few to compare: {count}", lang, count=count)
+    if values["reason"]:
+        return "", say(NOT_YET, lang)
     if values["difference"] is None:
         return "", say("None is usual (median of {count})", lang, count=count)
     is_higher, difference = values["difference"] > 0, _difference(values, lang)
-    if values["reason"]:
-        return "", say(SO_FAR[is_higher], lang, difference=difference, count=count)
     if not values["is_different"]:
         return "", say(
             "As usual: {difference} (median of {count})", lang, difference=_signed(values, lang), count=count
@@ -238,9 +234,12 @@ def _signed(values: Row, lang: str) -> str:
 
 
 def _sparkline(values: Row, lang: str) -> Markup:
-    """The last figures of its kind as a line, its own as a dot, over a band from the lower to the upper quartile."""
+    """The last figures of its kind as a line, its own as a dot, over a band from the lower to the upper quartile.
+
+    None where too few compare, as said beneath the figure.
+    """
     recent = values["recent"]
-    if values["value"] is None or recent is None or len(recent) < 3:
+    if values["value"] is None or recent is None or len(recent) < 3 or values["median"] is None:
         return Markup("")
     words = say(
         "The last {count} of its kind: from {lowest} to {highest}; this one: {value}.",
@@ -294,7 +293,13 @@ def _state(page: Headed, state: Row) -> Iterator[str]:
         "to_deliver": number(whole, lang=lang),
         "share": percent(state["processed"] / whole, lang=lang, of=whole),
         "end": instant(state["ends_at"], page.timezone, lang=lang, weekday=True),
+        "last": instant(state["last_at"], page.timezone, lang=lang, weekday=True),
+        "deadline": instant(state["validity_at"], page.timezone, lang=lang, weekday=True),
+        "pending": number(state["pending"], lang=lang) if state["pending"] else "",
     }
+    if state["outlook"] == "overdue" and state["last_at"] and words.overdue:
+        yield from _said(words.overdue, **values)
+        return
     running = words.running_until if state["ends_at"] else words.running
     yield from _said(words.paused if state["phase"] == "paused" else running, **values)
 
@@ -365,10 +370,16 @@ def _speed(page: Headed, state: Row, reached: pl.DataFrame) -> Iterator[str]:
             return
 
 
-def _compared(page: Headed, delivered: Row) -> Iterator[str]:
+def _few(page: Headed) -> int | None:
+    """How many deliveries compare, if they are too few and the first sentences say so."""
+    delivered = page.headline(["delivery_rate"]).row(0, named=True) if page.template.lead.few else {}
+    return delivered["n"] if delivered and delivered["median"] is None else None
+
+
+def _compared(page: Headed) -> Iterator[str]:
     """That too few deliveries compare."""
-    if delivered["n"] is not None and delivered["median"] is None:
-        yield from _said(page.template.lead.few, count=number(delivered["n"], lang=page.lang))
+    if (count := _few(page)) is not None:
+        yield from _said(page.template.lead.few, count=number(count, lang=page.lang))
 
 
 # ---- what to look at ----

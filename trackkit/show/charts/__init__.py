@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal
 import altair as alt
 import polars as pl
 
+from trackkit.clock import CALLED
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
 from trackkit.show.charts import audience, canvas, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.clock import (
+    APART,
     MOST,
     SHORTENED,
     STEPS,
@@ -25,6 +27,7 @@ from trackkit.show.charts.clock import (
     in_steps,
     later_words,
     per,
+    periods_that_fit,
     step_that_fits,
     until_most,
     written,
@@ -35,6 +38,7 @@ from trackkit.show.wording import elapsed, percent
 
 __all__ = [
     "CurveKind",
+    "LinkPeriod",
     "activity_columns",
     "audience",
     "click_days",
@@ -47,6 +51,7 @@ __all__ = [
     "web",
 ]
 CurveKind = Literal["area", "line"]
+LinkPeriod = Literal["hour", "day", "month"]
 # Labels in hours for parts of a day, in days for whole days.
 ELAPSED_LABEL = "datum.value % 24 == 0 && datum.value > 0 ? {days} : {hours}"
 ELAPSED_TICKS = (
@@ -162,10 +167,12 @@ def activity_columns(
     """Draw what happened when, by the clock: a panel for each series, each on a scale of its own.
 
     In: the frame of `curves.activity` or `activities.activity_over_time` (`starts_at`, in the zone shown; `series`,
-    `count`). The chart ends when 95 % of the events have happened, at the latest after `days`, and says how many came
-    later; if most came after `days`, they are drawn in longer periods. A line marks the instant `launched`.
+    `count`), in periods of `every` or shorter ones; what is within three days is drawn by the hour. The chart ends when
+    95 % of the events have happened, at the latest after `days`, and says how many came later; if most came after
+    `days`, they are drawn in longer periods. A line marks the instant `launched`.
     """
-    drawn, step = _first_days(activity, STEPS[every], days)
+    activity, step = periods_that_fit(activity, STEPS[every], ["count"])
+    drawn, step = _first_days(activity, step, days)
     drawn = until_most(drawn, step, "count", _total(activity))
     rows = canvas.named_series(drawn, labels, lang).with_columns(**by_the_clock(drawn, step, lang))
     later = later_words(activity, drawn, lang)
@@ -200,54 +207,61 @@ def _total(activity: pl.DataFrame) -> int:
 
 
 def click_days(
-    per_day: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(["others"])] = None, lang: str = "en"
+    per_day: pl.DataFrame,
+    labels: Annotated[canvas.Labels | None, OneOf(["others"])] = None,
+    lang: str = "en",
+    every: LinkPeriod = "day",
 ) -> alt.Chart:
     """Draw the clicks of each day, one colour for each of the four links clicked most, and one for the others.
 
-    In: the frame of `links.clicks_per_day` (`day`, `rank`, `row`, `link`, `clicks`). The chart ends when 95 % of the
+    In: the frame of `links.clicks_per_day` (`day` or, of hours, `starts_at`; `rank`, `row`, `link`, `clicks`), in
+    periods of `every` or shorter ones; hours within three days are drawn as they are. The chart ends when 95 % of the
     clicks have happened, and says how many came later.
     """
-    days = _four_links(per_day).rename({"day": "starts_at", "clicks": "count"})
-    step = step_that_fits(days, "1d", MOST_DAYS)
-    in_all = in_steps(days, step, ["count"]) if step != "1d" else days
+    named = _four_links(per_day).rename({"clicks": "count"})
+    shown, step = periods_that_fit(named, CALLED[every], ["count"])
+    step = step_that_fits(shown, step, MOST_DAYS)
+    in_all = shown if step == CALLED[every] else in_steps(shown, step, ["count"])
     kept = until_most(in_all, step, "count", _total(in_all))
-    later = later_words(in_all, kept, lang)
-    drawn = kept.rename({"count": "clicks"})
-    rows = (
-        canvas.readable(drawn, "link")
-        .select(
-            "link",
-            "clicks",
-            # The others come last, even if a link is called "Others" too.
-            place=pl.col("rank").cast(pl.Int64).fill_null(OTHERS_PLACE),
-            **by_the_clock(drawn, step, lang) | {"when": written(pl.col("starts_at").cast(pl.Date), lang)},
-        )
-        .with_columns(key=_link_key(labels, lang))
-    )
-    clicks = say("Link clicks", lang)
+    later, clicks = later_words(in_all, kept, lang), say("Link clicks", lang)
+    rows = _links_by_the_clock(kept.rename({"count": "clicks"}), step, labels, lang)
     keys, colours = _link_colours(rows)
     legend = {"orient": "bottom", "columns": 1, **canvas.short_labels(keys, canvas.IN_LEGENDS)}
     plot = canvas.Plot(
         rows.drop("link"),
-        f"{say('Clicks of each day, by link.', lang)} {later}".rstrip(),
-        x=canvas.TimeAxis(step=step, lang=lang, note=later),
+        f"{say('Clicks of each day, by link.' if step == '1d' else 'Clicks by link.', lang)} {later}".rstrip(),
+        x=canvas.TimeAxis(zone=zone_of(shown), step=step, lang=lang, note=later),
         y=canvas.Numbers("clicks", clicks if step == "1d" else per(step, clicks, lang), stacked=True),
-        tips=canvas.tips(lang, when="Day", key="Link") | {"clicks": clicks},
+        tips=canvas.tips(lang, when="Day" if step == "1d" else "From", key="Link") | {"clicks": clicks},
         series=canvas.Series("key", keys, colours, legend),
     )
     return canvas.columns(plot)
+
+
+def _links_by_the_clock(drawn: pl.DataFrame, step: str, labels: canvas.Labels | None, lang: str) -> pl.DataFrame:
+    """The clicks of links with their places on the axis, in tooltips and in the legend."""
+    days = {"when": written(pl.col("starts_at").cast(pl.Date), lang)} if step in APART else {}
+    shown = canvas.readable(drawn, "link").select(
+        "link",
+        "clicks",
+        # The others come last, even if a link is called "Others" too.
+        place=pl.col("rank").cast(pl.Int64).fill_null(OTHERS_PLACE),
+        **by_the_clock(drawn, step, lang) | days,
+    )
+    return shown.with_columns(key=_link_key(labels, lang))
 
 
 def _four_links(per_day: pl.DataFrame) -> pl.DataFrame:
     """The clicks of the four links clicked most, and of all others together."""
     is_other = pl.col("rank").is_null() | (pl.col("rank") > MOST_LINKS)
     others = {"rank": None, "row": "others", "link": OTHERS}
-    named = per_day.with_columns(
-        pl.when(~is_other).then(pl.col(name)).otherwise(pl.lit(word)).cast(per_day.schema[name])
+    starts = per_day if "starts_at" in per_day.columns else per_day.rename({"day": "starts_at"})
+    named = starts.with_columns(
+        pl.when(~is_other).then(pl.col(name)).otherwise(pl.lit(word)).cast(starts.schema[name])
         for name, word in others.items()
     )
-    sums = named.group_by("day", "rank", "row", "link", maintain_order=True).agg(pl.col("clicks").sum())
-    return sums.sort("day", "rank", nulls_last=True)
+    sums = named.group_by("starts_at", "rank", "row", "link", maintain_order=True).agg(pl.col("clicks").sum())
+    return sums.sort("starts_at", "rank", nulls_last=True)
 
 
 def rate_bars(

@@ -25,6 +25,7 @@ EACH = translatable(
 )
 MINUTES, DAYS, MONTHS = "minutes", "days", "months"
 MOST_LABELS = 9  # on an axis
+SHORT = timedelta(days=3)  # what happened within is shown by the hour
 BY_DAYS = timedelta(hours=60)  # longer axes of hours have marks for days
 CLOSEST = 16  # labels side by side that would fill an axis
 MOST_BANDS = 7  # labels of periods with their weekdays
@@ -84,6 +85,20 @@ def step_that_fits(rows: pl.DataFrame, step: str, most: int = MOST_PERIODS) -> s
     return next((name for name, length in SECONDS.items() if length >= SECONDS[step] and span < most * length), "1y")
 
 
+def periods_that_fit(rows: pl.DataFrame, step: str, counts: Sequence[str]) -> tuple[pl.DataFrame, str]:
+    """Return rows added up in periods of `step`, and the step: hours instead of longer ones if all is within 3 days.
+
+    In: `starts_at`, in periods no longer than `step`. Rows that are of whole days cannot be shown by the hour.
+    """
+    if rows.is_empty() or SECONDS[step] <= SECONDS["1h"]:
+        return rows, step
+    at, zone = instants(rows), zone_of(rows)
+    is_daily, span = rows.select(daily=(at == begins(at, zone, "1d")).all(), span=at.max() - at.min()).row(0)
+    fits = step if is_daily or span >= SHORT else "1h"
+    is_ready = rows.select((at == begins(at, zone, fits)).all()).item()
+    return (rows if is_ready else in_steps(rows, fits, counts)), fits
+
+
 def in_steps(rows: pl.DataFrame, step: str, counts: Sequence[str]) -> pl.DataFrame:
     """Add up the counts of rows that begin in the same longer period and are otherwise equal, in order."""
     zone, others = zone_of(rows), [name for name in rows.columns if name not in ("starts_at", *counts)]
@@ -131,9 +146,15 @@ def per(step: str, what: str, lang: str) -> str:
 
 
 def time_labels(first: int, last: int, zone: str, lang: str, least: str) -> list[tuple[int, str]]:
-    """Return the positions and texts of the labels of an axis between two positions of `axis_instant`."""
-    start, end = (datetime.fromtimestamp(at / 1_000, UTC) for at in (first, last))
-    return [(round(at.timestamp() * 1_000), words) for at, words in ticks(start, end, zone, lang, least)]
+    """Return the positions and texts of the labels of an axis between two positions of `axis_instant`.
+
+    Where days are not the least unit, the first label is that of the first position, with its weekday.
+    """
+    start, end = (datetime.fromtimestamp(at / 1_000, UTC).astimezone(ZoneInfo(zone)) for at in (first, last))
+    marks = _clock_marks(start, end, "1m", lang) if least == MINUTES else ticks(start, end, zone, lang, least)
+    if least == MINUTES and end - start > BY_DAYS:
+        marks[0] = (start, _period_words(start, "1d", start.year != end.year, lang))
+    return [(round(at.timestamp() * 1_000), words) for at, words in marks]
 
 
 def band_labels(first: int, last: int, step: str, zone: str, lang: str) -> list[tuple[int, str]]:

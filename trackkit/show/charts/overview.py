@@ -19,6 +19,8 @@ __all__ = ["domain_dots", "first_hours"]
 NAMES = translatable({"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"})
 DRAWN = ("opens", "clicks")
 ROW = 18  # pixels of a domain
+SPANS = (4, 12, 24, 48)  # hours that an axis ends at, the first after the last hour known
+TICKS = (*range(0, 24), *range(24, 169, 6))
 APART = 0.1  # of the axis, between the words at the ends of two lines
 LETTER, ACROSS = 8, 370  # pixels: of a letter of their names, and of the narrowest drawing; the axis goes on for them
 SHORT = translatable({"open_rate": "Opened", "recipient_click_rate": "Clicked", "click_rate": "Clicked"})
@@ -33,7 +35,8 @@ def first_hours(cumulated: pl.DataFrame, hours: int = 48, lang: str = "en") -> a
     if rows.is_empty():
         return None
     names, light = [say(NAMES[series], lang) for series in DRAWN], theme().light
-    axis = alt.Axis(values=[each for each in (0, 12, 24, 36, 48, 72, 96, 168) if each <= hours], grid=False)
+    hours = min(hours, next((each for each in SPANS if each >= rows.select(pl.col("hours").max()).item()), hours))
+    axis = alt.Axis(values=[each for each in TICKS if each <= hours and each % (hours / 4) == 0], grid=False)
     axis.labelExpr = f"datum.value + ' {say('h', lang)}'"
     plot = canvas.Plot(
         rows,
@@ -68,11 +71,12 @@ def _with_room(rows: pl.DataFrame, hours: int, lang: str) -> float:
 
 def _words_at_the_ends(rows: pl.DataFrame, lang: str) -> dict[str, str]:
     last = rows.group_by("name", maintain_order=True).last().to_dicts()
-    return {row["name"]: f"{row['name']} {percent(row['share'], lang=lang, of=row['total'])}" for row in last}
+    reached = {row["name"]: percent(row["share"], lang=lang, of=row["total"]) for row in last if row["share"] < 1}
+    return {row["name"]: f"{row['name']} {reached.get(row['name'], '')}".rstrip() for row in last}
 
 
 def _at_the_ends(rows: pl.DataFrame, names: Sequence[str], colours: Sequence[str], lang: str) -> alt.Chart:
-    """The name of each line and the share that it reaches, at its end; moved apart where two would overlap."""
+    """The name of each line and the share it reaches, if not all, at its end; apart where two would overlap."""
     ends = rows.group_by("name", maintain_order=True).last().sort("share")
     heights: list[float] = []
     for share in ends["share"]:
@@ -118,6 +122,7 @@ def domain_dots(
         height=ROW * max(3, len(domains)),
     )
     marks: alt.Chart = canvas.canvas(plot).mark_point(filled=True, size=90, opacity=1)
+    marks.encoding.x.axis = alt.Axis(format=canvas.PERCENT, title=None, tickCount=4)
     between = alt.Chart(marks.data).mark_line(strokeWidth=3, color=light.line, aria=False)
     joined = between.encode(x="rate:Q", y=alt.Y("domain:N", sort=domains), detail="domain:N")
     return alt.LayerChart(layer=[joined, marks, _of_all(total, names, series)], description=plot.description)

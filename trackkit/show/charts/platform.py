@@ -1,5 +1,6 @@
 """Charts beyond one delivery: sharing by network and over time, and subscriptions to services."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Annotated, Literal, get_args
 
@@ -33,15 +34,17 @@ WEEK = translatable("Week of {day}")
 CURVES = 200  # pixels of height
 
 
-def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.Chart:
+def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.LayerChart:
     """Draw the sharing activities on each network, with the opens of shared pages below them if they are known.
 
-    In: the frame of `sharing.social_sharing`. A network without either is only in the table.
+    In: the frame of `sharing.social_sharing`. The network with most comes first; one without either is only in the
+    table.
     """
     words = said(SHARING, lang)
     named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(
         name=pl.col("network").replace(dict(networks))
     )
+    named = named.sort("shares", descending=True, nulls_last=True, maintain_order=True)
     rows = named.unpivot(["shares", "opens"], index=["name"], variable_name="kind", value_name="count").drop_nulls()
     is_shared = pl.col("count").sum().over("name") > 0
     rows = rows.filter(is_shared) if rows.height else rows
@@ -61,7 +64,10 @@ def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en
         series=canvas.Series("kind", kinds),
         beside="place",
     )
-    return canvas.bars(plot)
+    bars = canvas.bars(plot)
+    words = canvas.bars(replace(plot, tips={}, series=None)).mark_text(align="left", dx=5, aria=False)
+    chart: alt.LayerChart = canvas.layered(plot, bars, words.encode(text=alt.Text("count:Q", format=canvas.WHOLE)))
+    return chart
 
 
 def sharing_columns(

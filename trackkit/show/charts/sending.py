@@ -47,14 +47,12 @@ def share_bars(
 
     In: a frame with a text column `by`, the counts `part` and `whole`, and `share`, part / whole; rows with the value
     "detail" in a column `row` are left out. The total and groups without a name or a share have no bar; with
-    `overall`, a line marks the share of the total, and bars keep the order of the rows. `description` is for screen
-    readers.
+    `overall`, a line marks the share of the total. `description` is for screen readers.
     """
     groups = rows.filter(pl.col("row").cast(pl.String) != "detail") if "row" in rows.columns else rows
     named = groups.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
-    if not overall:
-        is_others = pl.col(by).cast(pl.String).is_in(LAST)
-        named = named.sort(is_others, share, descending=[False, True], maintain_order=True)
+    is_others = pl.col(by).cast(pl.String).is_in(LAST)
+    named = named.sort(is_others, share, descending=[False, True], maintain_order=True)
     words = {name: spoken(name, lang) for name in named[by].cast(pl.String).unique()}
     shown = canvas.readable(named.with_columns(pl.col(by).cast(pl.String).replace(words)), by)
     drawn = shown.select(group=by, part=part, whole=whole, share=share)

@@ -17,7 +17,7 @@ from trackkit.show.charts import canvas, clock
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
-PANEL, FILLED = 84, 0.74  # pixels of height, and the part of it that the highest column fills
+PANEL, FILLED = 92, 0.7  # pixels of height, and the part of it that the highest column fills
 ROW, BAR = 40, 12  # pixels from bar to bar, and of a bar
 ROOM = 1.3  # the axis extends beyond the longest bar, for the figure beside it
 ABOVE_NAMES = 20  # pixels from a plot to the words of its lines: on a phone the first name stands between them
@@ -56,10 +56,10 @@ def panels(
     y = alt.Y("bottom:Q", title=plot.y.title, axis=_panel_axis(rows, names, plot.y, lang), scale=_panel_scale(names))
     drawn = base.mark_bar(orient="vertical", cornerRadiusEnd=0).encode(y=y, y2="top:Q", **ends)
     words = pl.DataFrame(
-        {"at": [len(names) - place - 0.1 for place in range(len(names))], "head": [heads[name] for name in names]},
+        {"at": [len(names) - place - 0.17 for place in range(len(names))], "head": [heads[name] for name in names]},
         schema={"at": pl.Float64, "head": pl.String},
     )
-    lines = _launch(launched, lang) if launched else []
+    lines = launch(launched, lang) if launched else []
     above = alt.Chart(words).encode(x=alt.value(0), y="at:Q", text="head:N")
     heads_drawn = [above.mark_text(align="left", fontWeight=600, aria=False, **around) for around in (halo(), {})]
     chart: alt.LayerChart = canvas.layered(tall, drawn, beside=[*lines, *heads_drawn])
@@ -79,8 +79,8 @@ def near(periods: pl.DataFrame, launched: datetime | None) -> datetime | None:
     return launched if first - max((last - first) / 10, NEAR) <= launched <= last + timedelta(days=1) else None
 
 
-def _launch(at: datetime, lang: str) -> list[alt.Chart]:
-    """A line at the launch, with its name above the panels."""
+def launch(at: datetime, lang: str) -> list[alt.Chart]:
+    """Return a line at the launch, with its name above the panels."""
     row = pl.DataFrame({"at": [round(at.timestamp() * 1_000)], "said": [say("Launch", lang)]})
     base = alt.Chart(row).encode(x="at:T")
     rule = base.mark_rule(strokeDash=[2, 3], strokeWidth=1.5, aria=False)
@@ -130,12 +130,18 @@ def labelled_bars(
     bars.encoding.x.axis = None
     words = figures.with_columns(name=pl.col("name").map_elements(_short, return_dtype=pl.String), key="name")
     by_name = alt.Chart(words).encode(y=alt.Y("key:N", title=None, scale=scale, axis=None))
-    above = by_name.mark_text(align="left", dy=-8, aria=False).encode(x=alt.value(0), text="name:N")
+    around_words: tuple[dict[str, Any], ...] = (halo(), {}) if marks else ({},)
+    above = [
+        by_name.mark_text(align="left", dy=-8, aria=False, **around).encode(x=alt.value(0), text="name:N")
+        for around in around_words
+    ]
     beside = [
         by_name.mark_text(align="left", dx=6, dy=10, aria=False, **around).encode(x="end:Q", text="said:N")
-        for around in ((halo(), {}) if marks else ({},))
+        for around in around_words
     ]
-    chart: alt.LayerChart = canvas.layered(sized, bars, beside=[*lines_at(marks), above, *beside] if len(words) else [])
+    chart: alt.LayerChart = canvas.layered(
+        sized, bars, beside=[*lines_at(marks), *above, *beside] if len(words) else []
+    )
     return chart
 
 

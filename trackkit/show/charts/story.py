@@ -1,34 +1,39 @@
 """A chart of a recipient's story, from the frame of `analysis.story`."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import altair as alt
 import polars as pl
 
 from trackkit.language import said, say, several
-from trackkit.show.charts import canvas
-from trackkit.show.charts.clock import axis_instant, written, zone_of
+from trackkit.show.charts import canvas, shapes
+from trackkit.show.charts.clock import axis_instant, later_words, until_most, written, zone_of
 from trackkit.show.theme import theme
 
 __all__ = ["act_timeline"]
 
-LANE, SMALLEST, LARGEST = 40, 80, 700  # pixels of height, and of area
+LANE, SMALLEST, LARGEST = 40, 60, 420  # pixels of height, and of area
 MANY = 10  # acts that the largest dot stands for, at least
 
 
-def act_timeline(acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en") -> alt.Chart:
+def act_timeline(
+    acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en", launched: datetime | None = None
+) -> alt.Chart | alt.LayerChart:
     """Draw a story as a timeline: one lane per kind of act, one dot per moment, sized by the number of acts.
 
     In: the frame of `story.gathered` (`act`, `at`, `first_at`, `last_at`, `count`, `documents`, `document`); `labels`
-    are the words of the acts, in the order of the lanes. A lane where nothing happened is not drawn.
+    are the words of the acts, in the order of the lanes. A lane where nothing happened is not drawn. Where the instant
+    `launched` is given, a line marks it, and the chart ends when 95 % of what readers did has happened.
     """
     words = said(labels, lang)
-    rows = _moments(acts, words, lang)
+    drawn, later = (acts, "") if launched is None else _until_most(acts, lang)
+    rows = _moments(drawn, words, lang)
     lanes = [word for word in words.values() if word in set(rows["name"])]
     plot = canvas.Plot(
         rows,
-        say("What happened when: sent, opened, clicked, bought, left.", lang),
-        x=canvas.TimeAxis("at", zone_of(acts, "at"), padding=20, lang=lang),
+        f"{say('What happened when: sent, opened, clicked, bought, left.', lang)} {later}".rstrip(),
+        x=canvas.TimeAxis("at", zone_of(acts, "at"), padding=20, lang=lang, note=later),
         y=canvas.Names("name", lanes),
         tips=canvas.tips(lang, name="Act", since="From", until="To", count="Times", document="Document"),
         series=canvas.Series("name", list(words.values()), [_colour(act) for act in labels], legend=None),
@@ -37,8 +42,22 @@ def act_timeline(acts: pl.DataFrame, labels: canvas.Labels, lang: str = "en") ->
     area = alt.Scale(
         type="sqrt", domain=[1, rows.select(pl.max_horizontal(pl.max("count"), MANY)).item()], range=[SMALLEST, LARGEST]
     )
-    drawn = canvas.dots(plot, "count", area, opacity=0.75, stroke=theme().light.panel, strokeWidth=1)
-    return drawn.encode(y=alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False)))
+    y = alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False))
+    dots = canvas.dots(plot, "count", area, opacity=0.75, stroke=theme().light.panel, strokeWidth=1).encode(y=y)
+    at = None if launched is None or drawn.is_empty() else shapes.near(drawn.rename({"at": "starts_at"}), launched)
+    return dots if at is None else canvas.layered(plot, dots, beside=shapes.launch(at, lang))
+
+
+def _until_most(acts: pl.DataFrame, lang: str) -> tuple[pl.DataFrame, str]:
+    """The acts until 95 % of what readers did has happened, and how many came later."""
+    named = acts.rename({"at": "starts_at"})
+    read = named.filter(~pl.col("act").cast(pl.String).is_in(["sent", "failed"]))
+    if read.is_empty():
+        return acts, ""
+    mostly = until_most(read, "1h", "count", int(read["count"].sum()))
+    last = named["starts_at"].max() if mostly.height == read.height else mostly["starts_at"].max()
+    kept = named.filter(pl.col("starts_at") <= last)
+    return kept.rename({"starts_at": "at"}), later_words(named, kept, lang)
 
 
 def _colour(act: str) -> str:

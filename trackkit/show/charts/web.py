@@ -16,6 +16,7 @@ from trackkit.show.charts.clock import (
     in_steps,
     later_words,
     per,
+    periods_that_fit,
     step_that_fits,
     until_most,
     written,
@@ -39,11 +40,13 @@ def visit_columns(
 ) -> alt.Chart:
     """Draw the pages displayed and the transactions of each period, by the clock, until 95 % have happened.
 
-    In: the frame of `web.visit_activity`.
+    In: the frame of `web.visit_activity`, in periods of `every` or shorter ones; what is within three days is drawn by
+    the hour.
     """
     names, zone = said(SERIES, lang) | dict(labels or {}), zone_of(activity)
-    step = step_that_fits(activity, STEPS[every], MOST_PERIODS)
-    in_all = activity if step == STEPS[every] else in_steps(activity, step, ["count"])
+    shown, step = periods_that_fit(activity, STEPS[every], ["count"])
+    longer = step_that_fits(shown, step, MOST_PERIODS)
+    in_all, step = (shown if longer == step else in_steps(shown, longer, ["count"])), longer
     drawn = until_most(in_all, step, "count", int(in_all["count"].sum()))
     later = later_words(in_all, drawn, lang)
     daily = step not in ("1h", "3h")
@@ -59,7 +62,7 @@ def visit_columns(
         rows,
         f"{say('Pages and transactions of each period, by the clock.', lang)} {later}".rstrip(),
         x=canvas.TimeAxis(zone=zone, least="days" if daily else "minutes", lang=lang, step=step, note=later),
-        y=canvas.Numbers("count", pages if step == STEPS[every] else per(step, pages, lang), stacked=True),
+        y=canvas.Numbers("count", per(step, pages, lang), stacked=True),
         tips=canvas.tips(lang, when="From", name="Series") | {"count": pages},
         series=canvas.Series("name", list(names.values())),
     )

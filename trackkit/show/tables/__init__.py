@@ -237,6 +237,9 @@ def _reached(row: Mapping[str, Any], name: str, place: int, lang: str) -> Cell:
     return none if row[name] is None else plain(row[name])
 
 
+_FILLED_IN = r"<%.*?%>|\{\{.*?\}\}|\{%.*?%\}"  # by a sender's template
+
+
 def link_table(
     links: pl.DataFrame,
     columns: Annotated[Sequence[str], OneOf(LINKS)],
@@ -247,13 +250,19 @@ def link_table(
 
     In: the frame of `links.link_clicks` or `links.tracked_links`, or of `clickmap.placed_clicks` or `message_links`.
     `columns` are among theirs; `bar` is drawn from `message_share`, else `share`; `number` is the badge of the message.
-    Without links the table is a sentence. Raises RequestError for an unknown column.
+    Others without clicks have no row, and without links the table is a sentence. What a sender's template fills into a
+    URL is left out of it. Raises RequestError for an unknown column.
     """
+    if {"row", "clicks"} <= set(links.columns):
+        links = links.filter((pl.col("row").cast(pl.String) != "others") | (pl.col("clicks") != 0))
+    if "url" in links.columns:
+        links = links.with_columns(pl.col("url").cast(pl.String).str.replace_all(_FILLED_IN, "…"))
     table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar, "number": link_mark})
     is_empty = not (links["row"].cast(pl.String) == "link").any() if "row" in links.columns else links.is_empty()
     return cells.nothing(NO_LINK, lang) if is_empty else table
 
 
+LETTERS_OF_ID = 8
 COLOURED = 4  # links with a colour of their own in the chart of days
 
 
@@ -276,10 +285,12 @@ def log_table(
     """Show log rows as they are: instants by the clock of a zone, text shortened, without totals.
 
     In: any frame, such as that of `logs.tracking_log`. With `by`, one of the columns, rows of one value stand together
-    under it, the first one first; not if all have the same. Raises RequestError for a column that is not there.
+    under it, the first one first; not if all have the same. A label that only repeats the type is blank, and ids of
+    browsers are shortened. Raises RequestError for a column that is not there.
     """
     chosen = list(columns or log.columns)
     cells.require(chosen, log.columns)
+    log, whole = _brief(log), log
     is_grouped = by in chosen and log[by].n_unique() > 1
     rows = [
         {name: cells.log_cell(row[name], timezone, lang, name in cells.OURS) for name in chosen}
@@ -289,9 +300,26 @@ def log_table(
     ]
     numeric = [name for name in chosen if log.schema[name].is_numeric()]
     words = cells.headings(chosen, {}, labels, lang)
-    data = table_data("log", [_log_field(name, words[name], log.schema[name]) for name in chosen], _log_rows(log, lang))
+    data = table_data(
+        "log", [_log_field(name, words[name], log.schema[name]) for name in chosen], _log_rows(whole, lang)
+    )
     table = cells.presented(rows, words, numeric, data)
     return table.tab_stub(groupname_col=by) if is_grouped else table
+
+
+def _brief(log: pl.DataFrame) -> pl.DataFrame:
+    """A log as it is shown: no label that only repeats the type, the first letters of a browser's id."""
+    shown = log
+    if {"type", "label"} <= set(log.columns):
+        label, kind = pl.col("label").cast(pl.String), pl.col("type").cast(pl.String)
+        shown = shown.with_columns(label=pl.when(label != kind).then(label).when(kind.is_null()).then(label))
+    if "person_id" in log.columns:
+        person = pl.col("person_id").cast(pl.String)
+        is_long = person.str.len_chars() > 2 * LETTERS_OF_ID
+        shown = shown.with_columns(
+            person_id=pl.when(is_long).then(pl.format("{}…", person.str.head(LETTERS_OF_ID))).otherwise(person)
+        )
+    return shown
 
 
 def _log_field(name: str, label: str, dtype: pl.DataType) -> DataField:

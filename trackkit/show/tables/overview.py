@@ -31,7 +31,7 @@ LINKS = {
     "bar": TableColumn("", "bar"),
     "clicks": TableColumn("Clicks"),
     "people": TableColumn("People"),
-    "share": TableColumn("Share of clicks", "share"),
+    "share": TableColumn("Share", "share"),
 }
 FUNNEL = {
     "step": TableColumn("Step", "word", words=STEPS),
@@ -63,15 +63,18 @@ def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
 
 
 def message_link_table(links: pl.DataFrame, lang: str = "en") -> GT | None:
-    """Show the links of the message, with clicks and people; None without clicks. In: `links.message_links`.
+    """Show the links of the message, with clicks and people; None without clicks. In: `clickmap.clicked_links`.
 
-    Bars are on the scale of the most clicked link.
+    Bars are on the scale of the most clicked link. Links of one name go with the number of their badge.
     """
     if links.is_empty() or not links["total"][0]:
         return None
     largest = pl.col("clicks").filter(pl.col("row").cast(pl.String) == "link").max()
-    rows = links.filter(pl.col("row").cast(pl.String) != "total").with_columns(bar=pl.col("clicks") / largest)
-    words = {"share": say("Of {total}", lang, total=number(links["total"][0], lang=lang))}
+    is_alike = pl.col("link").is_duplicated() & pl.col("number").is_not_null()
+    name = pl.when(is_alike).then(pl.format("{} ({})", "link", "number")).otherwise("link")
+    rows = links.filter(pl.col("row").cast(pl.String) != "total").with_columns(
+        bar=pl.col("clicks") / largest, link=name
+    )
 
     def drawn(row: Mapping[str, Any]) -> Markup:
         return bar(row, "bar", "others" if row["row"] == "others" else "1")
@@ -79,4 +82,4 @@ def message_link_table(links: pl.DataFrame, lang: str = "en") -> GT | None:
     def share(row: Mapping[str, Any]) -> Cell:
         return percent(row["share"], lang=lang, of=row["total"])
 
-    return column_table(rows, LINKS, list(LINKS), words, lang, {"bar": drawn, "share": share})
+    return column_table(rows, LINKS, list(LINKS), lang=lang, own={"bar": drawn, "share": share})

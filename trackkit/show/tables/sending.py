@@ -12,6 +12,7 @@ from trackkit.language import said, say, several, translatable
 from trackkit.schema import FAILURE_TYPES
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
+from trackkit.show.charts.sending import LAST
 from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, column_cells, column_data, column_headings, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, short
@@ -37,15 +38,15 @@ BOUNCES = {
     "type": TableColumn("Type of error", "group", words=cells.VOCABULARY),
     "domain": TableColumn("Domain", "group", words=cells.VOCABULARY),
     "errors": TableColumn("Errors", why_unknown=cells.NOT_LOADED),
-    "contribution": _errors(translatable("Contribution"), ("errors", "contribution_of"), NOTHING_FAILED),
-    "breakdown": _errors(translatable("Breakdown"), ("errors", "breakdown_of"), NONE_PROCESSED),
+    "contribution": _errors(translatable("Share of errors"), ("errors", "contribution_of"), NOTHING_FAILED),
+    "breakdown": _errors(translatable("Share of processed"), ("errors", "breakdown_of"), NONE_PROCESSED),
 }
 FAILURES = {
     "reason": TableColumn("Reason", "word", words=cells.VOCABULARY, why_unknown=UNKNOWN_TEXT),
     "failure_type": TableColumn("Type", "word", words=cells.VOCABULARY),
     "first_text": TableColumn("First text received", "text", why_unknown=UNKNOWN_TEXT, longest=160),
     "messages": TableColumn("Messages", why_unknown=NOT_AVAILABLE),
-    "share": _errors(translatable("Of the failed"), ("messages", "failed"), NOTHING_FAILED),
+    "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
 }
 FIGURES_OF_ERRORS = ("errors", "contribution", "breakdown")
 FIGURES = translatable(
@@ -107,7 +108,18 @@ def bounce_table(
 
     In: the frame of `bounces.bounces(..., by)`; its details are for `bounce_details`.
     """
-    return column_table(bounces.filter(pl.col("row") != "detail"), BOUNCES, [by, *FIGURES_OF_ERRORS], labels, lang)
+    rows = in_order(bounces.filter(pl.col("row") != "detail"), by)
+    return column_table(rows, BOUNCES, [by, *FIGURES_OF_ERRORS], labels, lang)
+
+
+def in_order(bounces: pl.DataFrame, by: ErrorGroup) -> pl.DataFrame:
+    """Return the groups as they are drawn: types by their share of the errors, domains by their rate, "Other" last."""
+    is_group = pl.col("row").cast(pl.String) == "group"
+    is_rest = pl.col(by).cast(pl.String).is_in(LAST).fill_null(False)
+    share = pl.when(is_group).then("breakdown" if by == "domain" else "contribution")
+    return bounces.sort(
+        ~is_group, is_rest, share, descending=[False, False, True], nulls_last=True, maintain_order=True
+    )
 
 
 def bounce_details(
@@ -121,7 +133,10 @@ def bounce_details(
     In: the frame of `bounces.bounces(..., by)`.
     """
     inner = "domain" if by == "type" else "type"
-    details = bounces.filter(pl.col("row") == "detail").partition_by(by, maintain_order=True)
+    named = bounces.filter(pl.col("row") == "detail")
+    groups = in_order(bounces.filter(pl.col("row") != "detail"), by)[by].to_list()
+    place = pl.col(by).map_elements(lambda name: groups.index(name) if name in groups else len(groups), pl.Int64)
+    details = named.sort(place, maintain_order=True, nulls_last=True).partition_by(by, maintain_order=True)
     parts = [_detail(rows, by, inner, labels, lang) for rows in details]
     data = _detail_data(bounces.filter(pl.col("row") == "detail"), (by, inner), labels, lang)
     is_known = bounces.filter(pl.col("row") == "total")["errors"].null_count() == 0
@@ -167,15 +182,16 @@ def pace_figures(
     timezone: str = "UTC",
     labels: Annotated[Labels | None, OneOf(FIGURES)] = None,
     lang: str = "en",
+    without: Annotated[Sequence[str], OneOf(FIGURES)] = (),
 ) -> Block:
     """Show the progress and pace of a delivery, its projected end, and in a sentence whether that is in time.
 
-    In: the frame of `sending.pace`.
+    In: the frame of `sending.pace`. Figures named in `without` are left out.
     """
     row = pace.row(0, named=True)
     words = said(FIGURES, lang) | dict(labels or {})
     figures = _figures(row, timezone, lang)
-    tiles = [_tile(words[name], value, beneath) for name, (value, beneath) in figures.items()]
+    tiles = [_tile(words[name], value, beneath) for name, (value, beneath) in figures.items() if name not in without]
     sentence = Markup('<p class="{}">{}</p>').format(_css_class(row), _outlook(row, timezone, lang))
     data = _pace_data(row, words, lang)
     return Block(sentence + Markup('<div class="tk-figures">{}</div>').format(Markup("").join(tiles)), data)

@@ -7,7 +7,7 @@ import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
-from trackkit.language import say, translatable
+from trackkit.language import say, several, translatable
 from trackkit.show.cells import Block, Labels, OneOf, nothing
 from trackkit.show.charts.web import source_name
 from trackkit.show.columns import TableColumn, column_table
@@ -89,9 +89,30 @@ SOURCES = {
 
 def attribution_table(
     counts: pl.DataFrame, labels: Annotated[Labels | None, OneOf(ATTRIBUTION)] = None, lang: str = "en"
-) -> GT:
-    """Show how many visits each kind of attribution brought. In: the frame of `web.attribution_counts`."""
-    return _shown(counts, ATTRIBUTION, labels, lang)
+) -> GT | Block:
+    """Show how many visits each kind of attribution brought. In: the frame of `web.attribution_counts`.
+
+    A sentence if all of them follow a click; kinds without any visit have no row.
+    """
+    figures = pl.col("visits", "application_pages", "outside").fill_null(0)
+    kinds = counts.filter(pl.any_horizontal(figures > 0))
+    tied = kinds.filter(pl.col("attribution").cast(pl.String) != "none")
+    if tied["attribution"].cast(pl.String).to_list() != ["direct"]:
+        return _shown(kinds, ATTRIBUTION, labels, lang)
+    words = several(
+        "The {count} page of this delivery follows a click in its message.",
+        "All {count} pages of this delivery follow a click in its message.",
+        tied["visits"].item(),
+        lang,
+    )
+    loose = int(counts["outside"].sum())
+    beside = several(
+        "{count} page of the site is tied to no delivery.",
+        "{count} pages of the site are tied to no delivery.",
+        loose,
+        lang,
+    )
+    return Block(Markup('<p class="words">{} {}</p>').format(words, beside if loose else ""))
 
 
 def consent_table(
