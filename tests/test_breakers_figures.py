@@ -74,9 +74,8 @@ def test_a_hit_of_2036_makes_no_delivery_of_this_hour_one_without_tracking() -> 
 
 def test_portuguese_has_one_word_for_a_column_and_the_sentence_on_it() -> None:
     acts = (
-        "Acts, each counted as often as it was made; evolution and loyalty, by the platform's formulas, leave "
-        "out those that change nothing. Registered are today's subscribers who already were before the period. Loyalty "
-        "is the part left once the unsubscriptions are taken off registered plus evolution."
+        "Acts, not people: who leaves three times made three unsubscriptions. Registered are today's subscribers from "
+        "before the period; loyalty is the part left once unsubscriptions are taken off registered plus evolution."
     )
     told = say(acts, "pt_BR").casefold()
     assert told != acts.casefold()

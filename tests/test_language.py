@@ -29,6 +29,8 @@ from trackkit.runs.dossier import Dossiers
 from trackkit.runs.due import run
 from trackkit.runs.index import write_index
 from trackkit.schema import TABLES
+from trackkit.show.charts.canvas import cut
+from trackkit.show.charts.shapes import BESIDE_DOTS
 from trackkit.show.wording import elapsed, figure, instant, number, percent, plain, short
 from trackkit.store import open_store
 
@@ -36,15 +38,16 @@ TRANSLATED = [lang for lang in languages() if lang != SOURCE]
 NAMES = sorted(REPORTS)
 # Words that Brazilians write as the English do, or that are names: the only translations that may equal their source.
 SAME = {
-    "Delicious", "Digg", "E-mail", "Facebook", "Google", "HTML", "Hot clicks", "Link", "LinkedIn", "Log", "Logs",
+    "CSV", "Delicious", "Digg", "E-mail", "Facebook", "Google", "HTML", "Hot clicks", "Link", "LinkedIn", "Log", "Logs",
     "Mirror page", "Opt-out", "SMS", "Status",
-    "Tag", "Total", "Twitter", "URL", "URLs", "Web", "e-mail", "fax", "push",
+    "Tag", "Total", "Twitter", "URL", "URLs", "Web", "e-mail", "fax", "h", "logs:", "push", "xlsx",
+    "{what} {before} → {after}",
     "{days} d", "{days} d {hours} h", "{days} d {minutes} min", "{hours} h", "{hours} h {minutes} min", "{minutes} min",
 }  # fmt: skip
 PROGRAMS = {"Apple Mail"}  # what user agents say beyond what is in a table
-# What a page shows that is neither data nor words: names of programs, zones, parameters and units.
+# What a page shows that is neither data nor words: names of programs, zones and units.
 NAMED = re.compile(
-    rf"trackkit [\d.]+ · ({'|'.join(NAMES)}).*|· \w+ =|UTC|\d+(\.\d+)?( [dh]| min)|(\d+ h )?\d+ min", re.DOTALL
+    rf"trackkit [\d.]+ · ({'|'.join(NAMES)}).*|UTC|\d+(\.\d+)?( [dh]|k| min)|(\d+ h )?\d+ min", re.DOTALL
 )
 
 
@@ -146,7 +149,7 @@ def _said(page: LexborHTMLParser) -> set[str]:
     """Every text of a page that a reader may see, hear or hover, those of its charts included."""
     specs = [json.loads(node.text()) for node in page.css("script[type='application/json']")]
     titles = {text for spec in specs for text in _titles(spec)}
-    for node in page.css("script, style, iframe"):
+    for node in page.css("script, style, iframe, body [lang='en']"):  # names, as those of parameters, say that they are
         node.decompose()
     body = page.body
     assert body
@@ -180,7 +183,12 @@ def data(demo_store: Path) -> set[str]:
     shortened = {LexborHTMLParser(str(short(text, longest))).text() for text in found for longest in (48, 80)}
     found |= {load["load_id"] for load in store.snapshot().loads}
     found |= {text for body in store.scan("content").collect()["body"] for text in _content(body)}
-    return PROGRAMS | {plain(text)[:600] for text in found} | shortened | {f"{plain(text)[:79]}…" for text in found}
+    return (
+        PROGRAMS
+        | {plain(text)[:600] for text in found}
+        | shortened
+        | {cut(plain(text), widest) for text in found for widest in (79, BESIDE_DOTS)}
+    )
 
 
 def _content(body: str) -> set[str]:
@@ -275,8 +283,10 @@ def test_a_catalogue_is_all_that_a_language_needs(locales: Path, demo_store: Pat
     page = LexborHTMLParser(render("tracking_indicators", demo_store, "out", delivery, "fr").read_text("utf-8"))
     assert page.css_first("html").attributes["lang"] == "fr"
     assert page.css_first(".kicker").text() == "Indicateurs de suivi"
-    cells = [node.text() for node in page.css(".gt_table td, .gt_table th")]
-    assert "Pages visitées" in cells and any(re.match(r"\d+,\d\d\xa0%", cell) for cell in cells)
+    for mark in page.css(".tk-what"):
+        mark.decompose()
+    cells = [node.text().strip() for node in page.css(".gt_table td, .gt_table th")]
+    assert "Pages visitées" in cells and any(re.match(r"\d+,\d\xa0%", cell) for cell in cells)
     assert "Indicator" in cells, "what the catalogue lacks is said in English"
     assert several("{count} delivery", "{count} deliveries", 0, "fr") == "0 diffusion"
     assert several("{count} delivery", "{count} deliveries", 1200, "fr") == "1\u202f200 diffusions"

@@ -127,9 +127,9 @@ def _shown(shown: Any, lang: str) -> Iterator[tuple[str, str]]:
         mark.decompose()
     for tile in page.css(".tk-figure"):
         value, *beneath = (node.text() for node in tile.css("strong, .tk-name ~ .tk-of"))
-        yield tile.css_first(".tk-name").text(), f"{value} {beneath[0]}" if "%" in value else value
+        yield " ".join(tile.css_first(".tk-name").text().split()), f"{value} {beneath[0]}" if "%" in value else value
     for table in page.css("table.gt_table"):
-        heads = [node.text(strip=True) for node in table.css("thead th")]
+        heads = [" ".join(node.text().split()) for node in table.css("thead th")]
         rows = [[cell.text(separator=" ", strip=True) for cell in row.css("td, th")] for row in table.css("tbody tr")]
         yield from _of_table(heads, rows, lang)
 
@@ -191,7 +191,7 @@ def test_a_metric_has_one_label_and_a_label_one_metric() -> None:
 
 # Pairs that mean the same thing in English too: a fallback, or the same word in another place.
 SYNONYMS = [
-    {"Delivery {id}", "delivery {id}"},
+    {"Delivery {id}", "delivery {id}"}, {"Message share", "Share of the message"},
     {"Shares", "Sharing activities"}, {"Share breakdown", "Breakdown of sharing activities"}, {"Url", "URL"},
     {"Open breakdown", "Breakdown of opens"}, {"E-mail", "e-mail"}, {"Other", "other"},
 ]  # fmt: skip

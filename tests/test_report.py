@@ -130,7 +130,7 @@ def test_a_page_that_was_good_stays_when_a_later_run_fails_and_a_success_clears_
     out = analyst("'first'") / "out"
     path = render(MINE, "store", out, delivery="1")
     first = path.read_text("utf-8")
-    assert "<pre>&#39;first&#39;</pre>" in first
+    assert '<pre tabindex="0">&#39;first&#39;</pre>' in first
     analyst("raise ValueError('later')")
     with pytest.raises(ReportError, match="ValueError"):
         render(MINE, "store", out, delivery="1")
@@ -183,13 +183,13 @@ def test_a_symlink_in_the_place_of_the_page_is_replaced_not_followed(analyst: Ca
 
 def test_values_of_every_type_arrive_as_given_and_never_as_code(analyst: Callable[..., Path]) -> None:
     declared = 'word: str = "a"  # w\nwhole: int = 1  # i\npart: float = 0.5  # f\nflag: bool = False  # b'
-    folder = analyst("print('unseen'); [word, whole, part, flag]", declared)
+    folder = analyst("print('a printed word'); [word, whole, part, flag]", declared)
     word = '\'; import os; \'""" {{7*7}} </script> é'
     given = {"word": word, "whole": "7", "part": "2", "flag": "true"}
     page = LexborHTMLParser(render(MINE, "store", folder / "out", "1", parameters=given).read_text("utf-8"))
     assert page.css_first("pre").text() == repr([word, 7, 2.0, True])
-    assert "unseen" not in page.html, "what a cell prints is not part of the report"
-    assert f"word = {word}" in page.css_first("footer").text()
+    assert "a printed word" not in page.html, "what a cell prints is not part of the report"
+    assert _made(page)["word"] == word
 
 
 def test_an_analyst_reorders_renames_drops_and_chooses_without_python(
@@ -205,7 +205,7 @@ def test_an_analyst_reorders_renames_drops_and_chooses_without_python(
     [[section]]
     name = "cumulated_activity"
     title = "Running <total>"
-    chart = "line"
+    chart = "area"
     labels = {opens = "Ouvertures"}
     [[section]]
     name = "time_to_reach"
@@ -219,14 +219,22 @@ def test_an_analyst_reorders_renames_drops_and_chooses_without_python(
     delivery = _any_delivery(demo_store)
     monkeypatch.chdir(tmp_path)
     page = LexborHTMLParser(render("tracking_statistics", demo_store, "out", delivery).read_text("utf-8"))
-    assert [node.text() for node in page.css("h2")] == ["Running <total>", "When"]
+    titles = [card.css_first(".topic") or card.css_first("h2") for card in page.css("section.card")]
+    assert [title.text() for title in titles] == ["Running <total>", "When"]
     assert [node.text() for node in page.css(".intro")] == ["First words.", "Second words & more."]
-    assert [row.css_first("td").text() for row in page.css("#time_to_reach tbody tr")] == ["25%", "50%"]
-    assert "timescale = 3h" in page.css_first("footer").text()
-    spec = json.loads(page.css_first("figure script").text())
-    assert "Ouvertures" in json.dumps(spec["datasets"], ensure_ascii=False)
-    assert [layer["mark"].get("opacity") for layer in spec["layer"]] == [0, None]
+    assert [row.css_first("th").text() for row in page.css("#time_to_reach tbody tr")] == ["25%", "50%"]
+    assert _made(page)["timescale"] == "3h"
+    (figure,) = page.css("figure")
+    assert "Ouvertures" in figure.css_first("svg").html and figure.css("svg .mark-area"), (
+        "the template ships with lines"
+    )
+    assert "Ouvertures" in {row[0] for row in json.loads(page.css_first("#cumulated_activity script").text())["rows"]}
     assert "--accent: #123456" in page.css_first("style").text()
+
+
+def _made(page: LexborHTMLParser) -> dict[str, str]:
+    """What the foot of a page says of how its figures were made."""
+    return {pair.css_first("dt").text(): pair.css_first("dd").text() for pair in page.css("footer dl div")}
 
 
 def _any_delivery(store: Path) -> str:

@@ -1,14 +1,17 @@
 """The platform's time zone: set once, it is the clock of every question and page."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
+from selectolax.lexbor import LexborHTMLParser
 
 from tests.test_cli import trackkit
 from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
+from trackkit.report.glossary import glossary_name
 from trackkit.runs.due import deliveries
 from trackkit.store import load, open_store
 
@@ -85,10 +88,15 @@ def test_since_and_pages_go_by_it(raw: Path, tmp_path: Path) -> None:
     assert deliveries(store, since=date(2026, 3, 11)) == []
     options = ["--store", store.location, "--out", tmp_path / "out", "--reports", "delivery_summary"]
     assert "1 rendered" in trackkit("run", *options).stdout
-    pages = [page.read_text("utf-8") for page in (tmp_path / "out").glob("*.html")]
+    pages = {path.name: path.read_text("utf-8") for path in (tmp_path / "out").glob("*.html")}
+    assert pages.pop(glossary_name("en")), "which says what the figures mean, and no instant"
     assert len(pages) == 2
-    for page in pages:
-        assert "2026-03-10 06:00" in page and ZONE in page and "2026-03-09" not in page
+    for page in pages.values():
+        assert ZONE in page and "2026-03-09" not in page
+    launched = LexborHTMLParser(pages.pop("index.html")).css_first("td.when").text(separator=" ")
+    assert re.match(r"2026-03-10\s.*\b06:00\b", launched, re.DOTALL)
+    (page,) = pages.values()
+    assert "2026-03-10 06:00" in page
     trackkit("store", "set", "timezone=UTC", "--store", store.location)
     assert "1 rendered" in trackkit("run", *options).stdout, "another clock, another page"
 

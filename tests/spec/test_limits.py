@@ -206,8 +206,8 @@ def test_words_hold_their_numbers_dates_and_state():
 def test_a_report_knows_which_sections_read_which_tables():
     read = needs("tracking_indicators", template("tracking_indicators"))
     assert read["web_event"] == ["Web tracking"]
-    assert read["message"] == ["Delivery statistics", "Reception statistics", "Open and click-through rate",
-                               "Generated click streams", "Sharing to social networks"]  # fmt: skip
+    assert read["message"] == ["Figures", "Delivery statistics", "Generated click streams", "Reception statistics",
+                               "Sharing to social networks", "Open and click-through rate"]  # fmt: skip
     assert needs("hot_clicks", template("hot_clicks"))["content"] == [], "every section"
     assert metric_needs("amount_per_message") == {"delivery", "event", "web_event", "link", "page_hit"}
 

@@ -65,8 +65,11 @@ def picture(svg: str, colours: Mapping[str, str], label: str, prefix: str, shape
         raise ReportError(f"A chart cannot be drawn: {error}.") from None
     width, height = root.get("width"), root.get("height")
     for group in root.iter(f"{_SPACE}g"):
-        if "role-mark" in (group.get("class") or ""):
+        kind = group.get("class") or ""
+        if "role-mark" in kind:
             _mark(group, shape != NARROW)
+        elif "role-title" in kind:  # whose words stand there; "Title text …" would be in English
+            group.attrib.pop("aria-label", None)
     said = {"class": shape, "role": "img", "aria-label": label, "viewBox": f"0 0 {width} {height}", "data-by": by}
     said |= {"style": f"max-width:{width}px"} if shape == "own" else {}
     return _Node("svg", said, children=list(_kept(root, _Cleaner(colours, prefix), False))).write()

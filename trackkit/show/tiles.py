@@ -46,7 +46,7 @@ NOT_YET = translatable("Compared when it is over")
 
 FIELDS: Mapping[str, str] = translatable(
     {
-        **{"metric": "Figure", "rate": "Rate", "value": "Value", "part": "Numerator", "whole": "Denominator"},
+        **{"metric": "Indicator", "rate": "Rate", "value": "Value", "part": "Numerator", "whole": "Denominator"},
         **{"n": "Comparable deliveries", "median": "Their median", "lower": "Their lower quartile"},
         **{"upper": "Their upper quartile", "difference": "Difference"},
     }

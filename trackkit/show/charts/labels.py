@@ -20,7 +20,7 @@ def ends(rows: pl.DataFrame, x: str, y: str, name: str, height: int, top: float)
 
     >>> lines = pl.DataFrame({"at": [1, 1], "share": [0.5, 0.49], "name": ["a", "b"]})
     >>> ends(lines, "at", "share", "name", 150, 1.0)["label_y"].round(2).to_list()
-    [0.5, 0.4]
+    [0.5, 0.39]
     """
     last = rows.sort(x).unique(name, keep="last", maintain_order=True).sort(y, name, descending=[True, False])
     apart = top * LINE / height
