@@ -188,6 +188,7 @@ def data(demo_store: Path) -> set[str]:
         | {plain(text)[:600] for text in found}
         | shortened
         | {cut(plain(text), widest) for text in found for widest in (79, BESIDE_DOTS)}
+        | {f"{text[:8]}…" for text in found if len(text) > 16}
     )
 
 

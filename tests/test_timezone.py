@@ -1,6 +1,5 @@
 """The platform's time zone: set once, it is the clock of every question and page."""
 
-import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def test_since_and_pages_go_by_it(raw: Path, tmp_path: Path) -> None:
     for page in pages.values():
         assert ZONE in page and "2026-03-09" not in page
     launched = LexborHTMLParser(pages.pop("index.html")).css_first("td.when").text(separator=" ")
-    assert re.match(r"2026-03-10\s.*\b06:00\b", launched, re.DOTALL)
+    assert "2026-03-10 06:00" in launched
     (page,) = pages.values()
     assert "2026-03-10 06:00" in page
     trackkit("store", "set", "timezone=UTC", "--store", store.location)
