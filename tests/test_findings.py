@@ -16,6 +16,7 @@ from trackkit.show.findings import (
     busiest,
     busiest_hour,
     converted,
+    fails_most,
     fastest_half,
     grown,
     highest,
@@ -211,7 +212,7 @@ def test_pages_sales_and_paths() -> None:
 def test_sharing_and_deliveries_together() -> None:
     sharing = {"row": ["network", "network", "total"], "network": ["x", "y", None], "shares": [30, 10, 40]}
     named = most_shared_on(pl.DataFrame(sharing | {"total_shares": 40}), {"x": "X!"})
-    assert text(named) == "X! was shared on most: 75.0% of the sharing activities (30 of 40)"
+    assert text(named) == "Shared most by X!: 30 of 40 sharing activities (75.0%)"
     months = {"starts_on": [date(2026, 10, 1), date(2026, 11, 1), None], "shares": [30, 10, 40]}
     said = "Most was shared in October 2026: 75.0% of the sharing activities (30 of 40)"
     assert text(most_shared_in(pl.DataFrame(months))) == said
@@ -233,13 +234,23 @@ def test_the_largest_part_is_named_and_never_the_rest() -> None:
     assert largest(rows.clear(), "type", "errors", "contribution_of") is None
 
 
+def test_the_domain_that_fails_most_is_named_where_it_is_drawn_first() -> None:
+    names = {"row": ["group"] * 4 + ["total"], "domain": ["a.example", "b.example", "c.example", "d.example", None]}
+    counts = {"errors": [5, 5, 50, 1, 61], "breakdown_of": [500, 500, 500, 20, 1_520]}
+    rows = pl.DataFrame(names | counts).with_columns(breakdown=pl.col("errors") / pl.col("breakdown_of"))
+    assert text(fails_most(rows)) == "c.example fails most: 10.0% (50 of 500)"
+    # d.example has 5 of 20, which is more, but too few messages to be named.
+    few = rows.with_columns(breakdown=pl.Series([0.01, 0.01, 0.1, 0.25, 0.04]))
+    assert fails_most(few) is None and fails_most(rows.clear()) is None
+
+
 def test_the_busiest_time_is_said_of_a_series_that_is_there() -> None:
     folded = pl.DataFrame({"slot": [0, 6], "series": "opens", "count": [10, 30], "total": 40})
-    assert text(busiest(folded, "day", "clicks")) == "Sunday has most opens: 75.0% (30 of 40)"
-    assert text(busiest(folded, "hour", "opens")) == "06:00 is the busiest time for opens: 75.0% (30 of 40)"
-    assert busiest(folded.with_columns(count=20), "day", "opens") is None
-    assert busiest(folded.with_columns(total=29), "day", "opens") is None
-    assert busiest(folded.clear(), "day", "opens") is None
+    assert busiest(folded, "day", "clicks") is None, "it is the weekday of the launch"
+    assert text(busiest(folded, "hour", "clicks")) == "06:00 is the busiest time for opens: 75.0% (30 of 40)"
+    assert busiest(folded.with_columns(count=20), "hour", "opens") is None
+    assert busiest(folded.with_columns(total=29), "hour", "opens") is None
+    assert busiest(folded.clear(), "hour", "opens") is None
 
 
 def test_a_list_that_is_cut_says_of_how_many() -> None:

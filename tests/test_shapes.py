@@ -12,7 +12,7 @@ import pytest
 
 from tests import drawn
 from trackkit.show import charts
-from trackkit.show.charts.clock import band_labels, until_most
+from trackkit.show.charts.clock import band_labels, periods_that_fit, time_labels, until_most
 from trackkit.show.charts.shapes import FILLED
 from trackkit.show.theme import Colours, theme
 
@@ -81,6 +81,28 @@ def test_the_launch_is_marked_where_the_axis_is_near(launched: datetime, is_mark
     assert ("Launch" in drawn.words(chart)) == is_marked
 
 
+def test_what_is_within_three_days_is_drawn_by_the_hour() -> None:
+    # 17:00 and 17:30 are one hour, 18:00 another; in days all of them are one.
+    short = _activity(*((SUNDAY + timedelta(minutes=30 * n), "opens", 2) for n in range(3)))
+    by_hour, step = periods_that_fit(short, "1d", ["count"])
+    assert step == "1h" and by_hour["count"].to_list() == [4, 2]
+    assert [row["count"] for row in drawn.rows(charts.activity_columns(short, "day"))] == [4, 2]
+    # A fourth one, three days after the first: 11 October has six, 14 October two.
+    long = pl.concat([short, _activity((SUNDAY + timedelta(days=3), "opens", 2))])
+    by_day, step = periods_that_fit(long, "1d", ["count"])
+    assert step == "1d" and by_day["count"].to_list() == [6, 2]
+    # What is only known by the day stays so.
+    day = _activity((SUNDAY.replace(hour=0), "opens", 9))
+    assert periods_that_fit(day, "1d", ["count"])[1] == "1d"
+
+
+def test_the_first_moment_of_an_axis_has_its_day() -> None:
+    milliseconds = [round(at.timestamp() * 1_000) for at in (SUNDAY, SUNDAY + timedelta(days=20))]
+    assert time_labels(*milliseconds, "UTC", "en", "minutes")[0] == (milliseconds[0], "Sun 11 Oct")
+    soon = round((SUNDAY + timedelta(hours=3)).timestamp() * 1_000)
+    assert time_labels(milliseconds[0], soon, "UTC", "en", "minutes")[0][1] == "Sun 11 Oct, 17:00"
+
+
 def test_a_chart_ends_when_most_has_happened() -> None:
     # 100 on the first day, then one a day for 20 days: 114 of 120 is 95 %, on the 15th day, which shortens 21 days.
     days = [SUNDAY.replace(hour=0) + timedelta(days=n) for n in range(21)]
@@ -143,7 +165,7 @@ def test_a_line_marks_the_share_of_all() -> None:
     )
     rows = rows.with_columns(all=pl.Series([50, 50, 100])).with_columns(share=pl.col("n") / pl.col("all"))
     chart = charts.sending.share_bars(rows, "domain", "n", "all", "share", overall=True)
-    assert drawn.words(chart) == ["All: 4.0%", "b.example", "a.example", "1 (2.0%)", "3 (6.0%)"]
+    assert drawn.words(chart) == ["All: 4.0%", "a.example", "b.example", "3 (6.0%)", "1 (2.0%)"]
 
 
 def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:

@@ -13,6 +13,7 @@ from trackkit.analysis import curves, links
 from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
 from trackkit.show import cells, tables
+from trackkit.show.tables.web import attribution_table
 from trackkit.show.wording import plain, short
 
 
@@ -119,6 +120,33 @@ def test_a_log_is_shown_by_the_clock_of_its_zone() -> None:
     shown = tables.log_table(log, labels={"label": "Link"}, timezone="America/Sao_Paulo")
     assert _heads(shown) == ["Occurred", "Link", "N"]
     assert _cells(shown) == [["2026-01-01 09:00:00", "Home", "1"], ["", "", "2"]]
+
+
+def test_a_log_says_nothing_twice_and_shortens_ids_of_browsers() -> None:
+    person = "47104ffb-9f3e-4a7c-b9d3-2c1f64f0a001"
+    log = pl.DataFrame({"label": ["Open", "Ink"], "type": ["Open", "Email click"], "person_id": [None, person]})
+    table = tables.log_table(log)
+    assert _cells(table) == [["", "Open", ""], ["Ink", "Email click", "47104ffb…"]]
+    assert person in str(table._repr_mimebundle_()), "downloads have it whole"
+
+
+def test_links_have_no_row_of_no_others_and_no_code_of_a_template() -> None:
+    counts = {"row": ["link", "others", "total"], "link": ["Ink", "Others", "Total"], "clicks": [3, 0, 3]}
+    assert len(_cells(tables.link_table(pl.DataFrame(counts), ["link", "clicks"]))) == 2
+    links = pl.DataFrame({"url": ["https://a.example/?hello=<%= escapeUrl(recipient.firstName) %>"], "clicks": [1]})
+    assert _cells(tables.link_table(links, ["url"])) == [["https://a.example/?hello=…"]]
+
+
+def test_visits_that_all_follow_a_click_are_a_sentence() -> None:
+    kinds = {"attribution": ["direct", "forced", "none"], "visits": [86, 0, 0], "total": 86, "share": [1.0, 0.0, 0.0]}
+    outside = {"application_pages": [59, 0, 0], "outside": [None, 0, 758], "outside_total": 758}
+    counts = pl.DataFrame(kinds | outside).with_columns(outside_share=pl.col("outside") / 758)
+    sentence = LexborHTMLParser(attribution_table(counts)._repr_html_()).css_first("p").text()
+    assert sentence == (
+        "All 86 pages of this delivery follow a click in its message. 758 pages of the site are tied to no delivery."
+    )
+    later = counts.with_columns(visits=pl.Series([80, 6, 0]))
+    assert [cells[1] for cells in _cells(attribution_table(later))] == ["80", "6", "0"]
 
 
 @pytest.mark.parametrize("text", ["<script>x</script>", '"><img src=x onerror=x>', "'&<b>", "<!--", "{{7}}"])

@@ -122,3 +122,17 @@ def test_a_story_of_any_length_is_drawn_with_few_dots(many, lang):
     spec = act_timeline(told, ACT_LABELS, lang).to_dict()
     dots = next(iter(spec["datasets"].values()))
     assert len(dots) == told.height and spec["description"]
+
+
+def test_periods_are_those_in_which_most_happened():
+    """19 opens in the first 90 minutes and one after 90 hours: 95 % of the 20 are there at minute 90."""
+    hits = [{"delivery_id": "1", "recipient_id": "r", "event_id": str(n), "event_type": "opened",
+             "occurred_at": at(n * 5 // 60, n * 5 % 60)} for n in range(19)]  # fmt: skip
+    hits.append(hits[0] | {"event_id": "late", "occurred_at": at(18, day=23)})
+    told = timeline(tables(event=hits), delivery="1")
+    assert gathered(told)["count"].to_list() == [13, 6, 1], "an hour each, of 90"
+    fine = gathered(told, share=0.95)
+    assert fine["count"].to_list() == [1] * 20
+    drawn = act_timeline(fine, ACT_LABELS, launched=at(0)).to_dict()
+    assert drawn["description"].endswith("Not drawn: 1 later event until Thu, 2012-02-23.")
+    assert sum(row.get("name") == "Opened" for row in drawn["datasets"][drawn["layer"][0]["data"]["name"]]) == 19

@@ -147,7 +147,7 @@ def gathered(acts: pl.DataFrame, periods: int = 90, timezone: str = "UTC", share
     instant = pl.col("occurred_at").dt.convert_time_zone(require_timezone(timezone))
     elapsed = (pl.col("occurred_at") - pl.col("occurred_at").min()).dt.total_microseconds()
     of_readers = elapsed.filter(~pl.col("act").cast(pl.String).is_in(["sent", "failed"]))
-    span = elapsed.max() if share == 1 else of_readers.quantile(share, "higher").fill_null(elapsed.max()).cast(pl.Int64)
+    span = elapsed.max() if share == 1 else of_readers.quantile(share, "lower").fill_null(elapsed.max()).cast(pl.Int64)
     period = (elapsed * periods // (span + 1)).alias("period")
     is_one_delivery = pl.col("delivery_id").drop_nulls().n_unique() == 1
     return (

@@ -510,15 +510,18 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
 
 
 def fails_most(bounces: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say in which mail domain messages fail most, as `stands_out` does.
+    """Say in which mail domain messages fail most, as `highest` does; None if it is not the one with the highest rate.
 
-    In: the frame of `bounces.bounces` by domain.
+    In: the frame of `bounces.bounces` by domain, where a smaller one may have a higher rate by chance.
     """
     part, whole = METRICS["failure_rate"].parents
     require(["row", "domain", "errors", "breakdown_of", "breakdown"], bounces.columns)
     groups = bounces.filter(pl.col("row").cast(pl.String) == "group")
     names = {"errors": part, "breakdown_of": whole, "breakdown": "failure_rate"}
-    return stands_out(groups.select("domain", *names).rename(names), "domain", "failure_rate", lang)
+    first = groups.sort("breakdown", descending=True, nulls_last=True).head(1)
+    if first.is_empty() or (first["breakdown_of"][0] or 0) < LEAST:
+        return None
+    return highest(groups.select("domain", *names).rename(names), "domain", "failure_rate", lang)
 
 
 def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:

@@ -180,7 +180,7 @@ def activity_columns(
     plot = canvas.Plot(
         rows,
         f"{described} {later}".rstrip(),
-        x=canvas.TimeAxis(zone=zone_of(drawn), lang=lang, step=step, note=later),
+        x=canvas.TimeAxis(zone=zone_of(drawn), lang=lang, step=step),
         y=canvas.Numbers("count"),
         tips=canvas.tips(lang, when="From", name="Series") | {"count": say("Events", lang)},
         series=canvas.series_colours(labels, lang),
@@ -230,7 +230,7 @@ def click_days(
     plot = canvas.Plot(
         rows.drop("link"),
         f"{say('Clicks of each day, by link.' if step == '1d' else 'Clicks by link.', lang)} {later}".rstrip(),
-        x=canvas.TimeAxis(zone=zone_of(shown), step=step, lang=lang, note=later),
+        x=canvas.TimeAxis(zone=zone_of(shown), step=step, lang=lang),
         y=canvas.Numbers("clicks", clicks if step == "1d" else per(step, clicks, lang), stacked=True),
         tips=canvas.tips(lang, when="Day" if step == "1d" else "From", key="Link") | {"clicks": clicks},
         series=canvas.Series("key", keys, colours, legend),

@@ -9,7 +9,6 @@ alike: altair's own renderers need a network, or emit a type that notebooks refu
 
 import dataclasses
 import json
-import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +52,6 @@ WHOLE, SHARE, PERCENT = ",.0f", ".2%", "%"  # formats of counts, of fractions, a
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # if counts only go up to 1, tickMinStep still lets 0.5 through
 SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 MOST_ROWS = 20_000  # that a chart draws
-NOTE_LINE = 56  # letters of a line below an axis
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,6 @@ class TimeAxis:
     """An axis of instants (`clock.axis_instant`) by the clock of `zone`; its labels are at least `least` apart.
 
     With `step`, the length of the periods that columns stand for, labels name periods, and always the first one.
-    `note` is said below the axis.
     """
 
     field: str = "starts_at"
@@ -86,7 +83,6 @@ class TimeAxis:
     least: str = MINUTES
     padding: int = 0
     step: str = ""
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -291,8 +287,7 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
         labelSeparation=8 if axis.step else 0,
     )
     scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
-    title = textwrap.wrap(axis.note, NOTE_LINE) or None
-    return alt.X(f"{axis.field}:T", title=title, scale=scale, axis=marks)
+    return alt.X(f"{axis.field}:T", title=None, scale=scale, axis=marks)
 
 
 def _colour(series: Series) -> alt.Color:

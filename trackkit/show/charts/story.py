@@ -33,7 +33,7 @@ def act_timeline(
     plot = canvas.Plot(
         rows,
         f"{say('What happened when: sent, opened, clicked, bought, left.', lang)} {later}".rstrip(),
-        x=canvas.TimeAxis("at", zone_of(acts, "at"), padding=20, lang=lang, note=later),
+        x=canvas.TimeAxis("at", zone_of(acts, "at"), padding=20, lang=lang),
         y=canvas.Names("name", lanes),
         tips=canvas.tips(lang, name="Act", since="From", until="To", count="Times", document="Document"),
         series=canvas.Series("name", list(words.values()), [_colour(act) for act in labels], legend=None),

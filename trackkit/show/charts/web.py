@@ -61,7 +61,7 @@ def visit_columns(
     plot = canvas.Plot(
         rows,
         f"{say('Pages and transactions of each period, by the clock.', lang)} {later}".rstrip(),
-        x=canvas.TimeAxis(zone=zone, least="days" if daily else "minutes", lang=lang, step=step, note=later),
+        x=canvas.TimeAxis(zone=zone, least="days" if daily else "minutes", lang=lang, step=step),
         y=canvas.Numbers("count", per(step, pages, lang), stacked=True),
         tips=canvas.tips(lang, when="From", name="Series") | {"count": pages},
         series=canvas.Series("name", list(names.values())),

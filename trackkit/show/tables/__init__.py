@@ -63,7 +63,7 @@ LINKS = {
     "recipients": TableColumn(),
     "matched_by": TableColumn(kind="text"),
     "percent": TableColumn(),
-    "message_share": TableColumn("Share of the message", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
+    "message_share": TableColumn("Share of message clicks", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
 }
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate"})
 FIGURE_WORDS = translatable(
@@ -377,7 +377,7 @@ def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
     """Say what share of the clicks a click map shows. In: the frame of `clickmap.placement`."""
     row = placed.row(0, named=True)
     words = say(
-        "{share} of the clicks ({parts}) are placed, on {placed} of {all} tracked links.",
+        "{share} of the clicks on all tracked links ({parts}) were in the message: on {placed} links of {all}.",
         lang,
         share=percent(row["share"], lang=lang, of=row["total"]),
         parts=cells.fraction(row["placed_clicks"], row["total"], lang),

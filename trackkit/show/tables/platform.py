@@ -10,14 +10,29 @@ from markupsafe import Markup
 from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS
 from trackkit.show import cells
-from trackkit.show.cells import Cell, Labels, OneOf
+from trackkit.show.cells import Block, Cell, Labels, OneOf
 from trackkit.show.charts.platform import CalendarPeriod, period_name
-from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, bare, column_table
+from trackkit.show.columns import (
+    UNKNOWN_TEXT,
+    TableColumn,
+    bare,
+    column_cells,
+    column_data,
+    column_headings,
+    column_table,
+)
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
 from trackkit.show.wording import NOT_AVAILABLE, instant, short
 
-__all__ = ["activity_table", "comparison_table", "departures_table", "network_table", "progress_table"]
+__all__ = [
+    "activity_table",
+    "comparison_table",
+    "departures_table",
+    "network_table",
+    "progress_table",
+    "sharing_figures",
+]
 
 NO_PAGE, NOTHING = translatable(("no shared page is tracked", "nothing to divide by"))
 NOBODY, NONE_LEFT = translatable(("nobody was registered", "nobody left"))
@@ -107,6 +122,23 @@ def network_table(
 
     rows = _with_reasons(sharing, ["opens"])
     return column_table(rows, NETWORKS, columns, labels, lang, {"network": network}, brief=True)
+
+
+def sharing_figures(
+    sharing: pl.DataFrame, labels: Annotated[Labels | None, OneOf(NETWORKS)] = None, lang: str = "en"
+) -> Block:
+    """Show in large type how much was shared, how often for each message, and how often that was opened.
+
+    In: the frame of `sharing.social_sharing`, of which the total is shown.
+    """
+    chosen = ["shares", "sharing_rate", "opens"]
+    total = _with_reasons(sharing, ["opens"]).filter(pl.col("row").cast(pl.String) == "total")
+    words = column_headings(NETWORKS, chosen, labels, lang)
+    (shown,) = column_cells(total, NETWORKS, chosen, words, lang)
+    tile = '<li class="tk-tile"><span class="tk-name">{}</span><strong>{}</strong></li>'
+    tiles = [Markup(tile).format(words[name], shown[name]) for name in chosen]
+    data = column_data(total, NETWORKS, chosen, words, lang, [shown])
+    return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(tiles)), data)
 
 
 def activity_table(

@@ -48,6 +48,7 @@ FAILURES = {
     "messages": TableColumn("Messages", why_unknown=NOT_AVAILABLE),
     "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
 }
+MASKED = r"\s+(\*{3}|#x+#)(\s+(\*{3}|#x+#))*\s*$"  # what a platform has hidden at the end of a text
 FIGURES_OF_ERRORS = ("errors", "contribution", "breakdown")
 FIGURES = translatable(
     {
@@ -167,14 +168,15 @@ def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels | None, lang
 def failure_table(
     failures: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FAILURES)] = None, lang: str = "en"
 ) -> GT | Block:
-    """Show the mail servers' texts of the failures, the most frequent first.
+    """Show the mail servers' texts of the failures, the most frequent first, without what was masked at their ends.
 
     In: the frame of `bounces.failures`.
     """
     if not failures["messages"].count():
         return cells.nothing(UNKNOWN if failures.height else NO_FAILURE, lang)
+    text = pl.col("first_text").cast(pl.String).str.replace(MASKED, " …")
     types = pl.col("failure_type").replace_strict(FAILURE_TYPES, default=None, return_dtype=pl.String)
-    return column_table(failures.with_columns(types), FAILURES, list(FAILURES), labels, lang)
+    return column_table(failures.with_columns(types, text), FAILURES, list(FAILURES), labels, lang)
 
 
 def pace_figures(
