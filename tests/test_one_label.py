@@ -191,7 +191,7 @@ def test_a_metric_has_one_label_and_a_label_one_metric() -> None:
 
 # Pairs that mean the same thing in English too: a fallback, or the same word in another place.
 SYNONYMS = [
-    {"Delivery {id}", "delivery {id}"}, {"Message share", "Share of the message"},
+    {"Delivery {id}", "delivery {id}"}, {"Message share", "Share of message clicks"},
     {"Shares", "Sharing activities"}, {"Share breakdown", "Breakdown of sharing activities"}, {"Url", "URL"},
     {"Open breakdown", "Breakdown of opens"}, {"E-mail", "e-mail"}, {"Other", "other"},
 ]  # fmt: skip
