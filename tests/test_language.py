@@ -198,8 +198,10 @@ def _content(body: str) -> set[str]:
 
 
 def _is_data(text: str, data: set[str]) -> bool:
-    return text.startswith("https://") or text in data or all(
-        part.strip() in data or not _has_words(part) for part in re.split(r"[,/·]| \(|^\d+\. | \d+$", text)
+    return (
+        text.startswith("https://")
+        or text in data
+        or all(part.strip() in data or not _has_words(part) for part in re.split(r"[,/·]| \(|^\d+\. | \d+$", text))
     )
 
 

@@ -7,12 +7,14 @@ recipient's, hangs together with the others although no manifest lists it.
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
 from typing import Any
 
-from trackkit.report import REPORTS
+from trackkit.errors import TrackkitError
+from trackkit.report import REPORTS, report_path
 from trackkit.report.formats import ENDINGS, HTML
 
 NO_REPORTS = ("index.html", "glossary.html")
@@ -28,7 +30,7 @@ class Leaf:
     """One report on one delivery ("": on all) in one language: its page, if there is one, and how it fared last.
 
     `path` is "" without a page; `error` is that of the last attempt, if it failed, at `failed_at`; `title` is that of
-    a page which no manifest lists; `files` are the same figures in other formats.
+    a page which no manifest lists, with parameters of its own; `files` are the same figures in other formats.
     """
 
     report: str
@@ -86,15 +88,16 @@ def _loose(folder: Path, pages: Iterable[str], names: set[str], known: set[str])
             head = file.read(HEAD).decode("utf-8", errors="replace")
         facts, lang, title = facts_of(head), _LANGUAGE.search(head), _TITLE.search(head)
         if facts.get("report") in known and lang and title:
-            yield Leaf(
-                facts["report"],
-                facts.get("delivery", ""),
-                lang[1].replace("-", "_"),
-                path=name,
-                warnings=warnings_of(head),
-                title=unescape(title[1]),
-                files=_files(name, names),
-            )
+            of = facts["report"], facts.get("delivery", ""), lang[1].replace("-", "_")
+            own_title = "" if _is_usual(name, *of) else unescape(title[1])
+            yield Leaf(*of, path=name, warnings=warnings_of(head), title=own_title, files=_files(name, names))
+
+
+def _is_usual(name: str, report: str, delivery: str, lang: str) -> bool:
+    """Whether a page has the name of one without parameters of its own, as a run makes it."""
+    with suppress(TrackkitError):
+        return name == report_path(report, "", delivery or None, lang).name
+    return False
 
 
 def facts_of(head: str) -> dict[str, str]:
