@@ -173,7 +173,10 @@ def test_what_took_most_and_ties() -> None:
 
 def test_the_busiest_hour_of_the_week() -> None:
     rows = {"weekday": [0, 6], "hour": [9, 17], "series": "clicks", "count": [10, 30], "total": 40}
-    assert text(busiest_hour(pl.DataFrame(rows), "clicks")) == "Most clicks come on Sunday 17:00: 75.0% (30 of 40)"
+    assert (
+        text(busiest_hour(pl.DataFrame(rows), "clicks"))
+        == "The busiest hour for clicks is Sunday 17:00: 75.0% (30 of 40)"
+    )
     assert busiest_hour(pl.DataFrame(rows), "opens") is None
     assert busiest_hour(pl.DataFrame(rows | {"count": [20, 20]}), "clicks") is None
 
@@ -217,7 +220,7 @@ def test_sharing_and_deliveries_together() -> None:
     said = "Most was shared in October 2026: 75.0% of the sharing activities (30 of 40)"
     assert text(most_shared_in(pl.DataFrame(months))) == said
     assert most_shared_in(pl.DataFrame(months)[:1]) is None
-    total = pl.DataFrame({"open_rate": [0.324], "recipient_click_rate": [0.08]})
+    total = pl.DataFrame({"open_rate": [0.324], "recipient_click_rate": [0.08], "delivered": [500]})
     assert text(together(total, total)) == "1 delivery: 32.4% opened, 8.0% clicked"
     assert together(total, total.with_columns(open_rate=None)) is None
 

@@ -123,8 +123,8 @@ _HOURS: Mapping[str, str] = translatable(
 
 _BUSIEST: Mapping[str, str] = translatable(
     {
-        "opens": "Most opens come on {name}: {share} ({part} of {whole})",
-        "clicks": "Most clicks come on {name}: {share} ({part} of {whole})",
+        "opens": "The busiest hour for opens is {name}: {share} ({part} of {whole})",
+        "clicks": "The busiest hour for clicks is {name}: {share} ({part} of {whole})",
     }
 )
 _GREW = translatable("{name} grew by {change} to {subscribers} subscribers: {joined} joined, {left} left")
@@ -339,13 +339,13 @@ def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang:
 def together(rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many people opened and clicked over several deliveries; None if either rate is unknown.
 
-    In: the two frames of `several.side_by_side`, with `open_rate` and `recipient_click_rate`.
+    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`.
     """
-    require(["open_rate", "recipient_click_rate"], total.columns)
-    opened, clicked = total.select("open_rate", "recipient_click_rate").row(0)
+    require(["open_rate", "recipient_click_rate", "delivered"], total.columns)
+    opened, clicked, delivered = total.select("open_rate", "recipient_click_rate", "delivered").row(0)
     if opened is None or clicked is None:
         return None
-    rates = {"opened": percent(opened, 1, lang), "clicked": percent(clicked, 1, lang)}
+    rates = {"opened": percent(opened, lang=lang, of=delivered), "clicked": percent(clicked, lang=lang, of=delivered)}
     return Finding(
         several(
             "{count} delivery: {opened} opened, {clicked} clicked",
