@@ -254,6 +254,8 @@ def test_the_busiest_time_is_said_of_a_series_that_is_there() -> None:
     assert busiest(folded.with_columns(count=20), "hour", "opens") is None
     assert busiest(folded.with_columns(total=29), "hour", "opens") is None
     assert busiest(folded.clear(), "hour", "opens") is None
+    unknown = pl.lit(None, pl.Int64)
+    assert busiest(folded.with_columns(count=unknown, total=unknown), "hour", "opens") is None
 
 
 def test_a_list_that_is_cut_says_of_how_many() -> None:

@@ -534,8 +534,9 @@ def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") ->
         return None
     names = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
     chosen = series if series in names or not names else names[0]
-    slots = folded.filter(pl.col("series").cast(pl.String) == chosen).sort("count", descending=True)
-    if slots.is_empty() or slots["total"][0] < LEAST or slots["count"][0] == slots["count"][1]:
+    is_known = (pl.col("series").cast(pl.String) == chosen) & pl.col("count").is_not_null()
+    slots = folded.filter(is_known).sort("count", descending=True)
+    if slots.height < 2 or (slots["total"][0] or 0) < LEAST or slots["count"][0] == slots["count"][1]:
         return None
     slot, count, total = slots.select("slot", "count", "total").row(0)
     words = {"slot": slot_names(every, lang)[slot], "part": number(count, lang=lang), "whole": number(total, lang=lang)}
