@@ -18,6 +18,7 @@ from trackkit import resources
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.report.checks import check
+from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.due import run, withdraw
@@ -129,11 +130,10 @@ def test_every_page_reaches_every_other(folder: Folder) -> None:
     assert all_reach_all(folder.path, ["bounces-11-en.html", "hot_clicks-13-en.html", "browsers-platform-en.html"])
     assert folder.bar("bounces-12-en.html") == (
         "← All deliveries Overview not made yet Delivery & bounces Opens & devices not made yet Clicks & map Timing "
-        "not made yet Site & sales not made yet Logs ‹ Previous delivery: First letter Next delivery: "
-        "</a><script>alert(1)</script><!--/bar--… › Download ▾".replace(" ▾", "")
-        + " This page (HTML) Delivery summary Delivery dashboard not made yet Delivery statistics not made yet "
-        "Non-deliverables and bounces"
-    ).replace("Overview not made yet ", "" if "overview" not in _reports() else "Overview not made yet ")
+        "not made yet Site & sales not made yet Logs ‹ Previous delivery: 2026-10-01 , First letter Next delivery: "
+        "2026-10-03 , </a><script>alert(1)</script><!--/bar--> \"x\" \ufffd › Download This page (HTML) Delivery summary "
+        "Delivery dashboard not made yet Delivery statistics not made yet Non-deliverables and bounces"
+    )
 
 
 def _reports() -> list[str]:
@@ -145,6 +145,8 @@ def test_previous_and_next_lead_to_the_same_report_by_launch(folder: Folder) -> 
     bar = folder.page("bounces-12-en.html").select_one("nav.bar")
     assert bar.select_one("[rel=prev]")["href"] == "bounces-11-en.html"
     assert bar.select_one("[rel=next]")["href"] == "bounces-13-en.html"
+    earlier = bar.select_one("[rel=prev]")
+    assert earlier.select_one(".bar-date").get_text() == "2026-10-01" and earlier["title"] == "First letter"
     assert folder.page("bounces-11-en.html").select("[rel=prev]") == []
     (folder.path / "bounces-13-en.html").unlink()
     del folder.entries["13/bounces/en"]
@@ -240,13 +242,22 @@ def test_a_failure_is_grey_with_its_error_and_a_good_page_stays_linked(folder: F
     assert row.select_one('.status a[href="bounces-12-en.html"]')
 
 
-def test_warnings_are_counted_on_the_group(folder: Folder) -> None:
-    folder.add("bounces", "12", warnings=2)
+def test_a_warning_on_every_page_stands_once_and_others_on_their_group(folder: Folder) -> None:
+    folder.add("overview", "12", warnings=1)
+    for report in REPORTS:
+        folder.add(report, "12", warnings=3 if report == "bounces" else 1)
+    folder.add("browsers", "", warnings=1)
     folder.join()
-    group = next(
-        item for item in folder.page("hot_clicks-12-en.html").select(".bar-row li") if "bounces" in item.get_text()
-    )
-    assert group.select_one(".bar-badge").get_text() == "2" and "2 warnings" in group.get_text()
+
+    def badges(page: str) -> list[str]:
+        return [" ".join(item.parent.get_text(" ").split()) for item in folder.page(page).select(".bar-badge")]
+
+    assert badges("hot_clicks-12-en.html") == ["Overview 1 warning", "Delivery & bounces 2 warnings"]
+    assert badges("bounces-12-en.html")[2:] == ["Non-deliverables and bounces 2 warnings"]
+    assert badges("hot_clicks-11-en.html") == [] and badges("browsers-platform-en.html") == ["1 warning"]
+    write_glossary(folder.path)
+    write_bars(Dossiers(folder.tables, folder.path, leaves(folder.path, folder.entries)), glossary="en")
+    assert badges("glossary.html") == []
 
 
 def test_a_page_of_an_earlier_version_stays_and_is_listed_in_the_index(folder: Folder) -> None:
@@ -419,7 +430,7 @@ def test_a_walk_through_a_folder(walked: Path, browser: Any, tmp_path: Path) -> 
     assert page.locator("nav.bar [aria-current=page]").inner_text() == "Overview"
     earlier = page.locator("h1").inner_text()
     tabs = page.locator(".bar-row li")
-    for place, report in enumerate(GROUPS, 2):
+    for place, report in enumerate(GROUPS, 1):
         page.locator(".bar-row li").nth(place).locator("a").click()
         assert page.url.rpartition("/")[2].startswith(report)
         assert tabs.nth(place).locator("a").get_attribute("aria-current") == "true"
@@ -439,9 +450,12 @@ def test_a_walk_through_a_folder(walked: Path, browser: Any, tmp_path: Path) -> 
     started.value.save_as(tmp_path / "figures.csv")
     rows = list(csv.reader((tmp_path / "figures.csv").read_text("utf-8-sig").splitlines()))
     assert len(rows) > 1 and all(len(row) == len(rows[0]) for row in rows)
-    page.locator(".bar-files summary").click()
-    assert page.locator(".bar-files a").first.is_visible()
-    page.click(".bar-all a")
+    for close in (lambda: page.keyboard.press("Escape"), lambda: page.mouse.click(300, 400)):
+        page.locator(".bar-files button").click()
+        assert page.locator(".bar-files a").first.is_visible()
+        close()
+        assert not page.locator(".bar-files a").first.is_visible()
+    page.click(".bar-all")
     assert page.url.endswith("index.html")
     assert said == []
 
@@ -504,3 +518,16 @@ def test_no_page_with_a_bar_is_wider_than_its_window(walked: Path, browser: Any)
         for path in [walked / "index.html", *walked.glob("hot_clicks-*.html")]:
             page.goto(path.as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+
+
+@pytest.mark.browser
+def test_on_a_phone_the_way_back_the_neighbours_and_the_downloads_stay_in_sight(walked: Path, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    last = sorted(walked.glob("delivery_tracking-*.html"))
+    for path in last:
+        page.goto(path.as_uri())
+        ends = page.locator(".bar-all, .bar-ends a:visible, .bar-files button, .bar-row [aria-current]")
+        boxes = [end.bounding_box() for end in ends.all()]
+        assert len(boxes) == 4 and all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+        assert all(box["width"] >= 24 and box["height"] >= 24 for box in boxes)
+        assert page.locator("nav.bar").bounding_box()["height"] < 90
