@@ -48,7 +48,7 @@ class Folder:
 
     def __init__(self, path: Path, labels: dict[str, str]) -> None:
         path.mkdir(exist_ok=True)
-        self.path, self.labels, self.entries = path, labels, {}
+        self.path, self.labels, self.entries, self.states = path, labels, {}, {}
 
     @property
     def tables(self) -> Snapshot:
@@ -56,9 +56,10 @@ class Folder:
         rows = {
             "delivery_id": list(self.labels),
             "label": list(self.labels.values()),
+            "state": [self.states.get(name, 95) for name in self.labels],
             "started_at": [datetime(2026, 10, 1 + place, 10, tzinfo=UTC) for place in range(len(self.labels))],
         }
-        common = {"message_type": 0, "state": 95}
+        common = {"message_type": 0}
         nothing = dict.fromkeys(DELIVERY.schema.keys() - rows.keys() - common.keys())
         frame = pl.LazyFrame(rows).with_columns(**{name: pl.lit(value) for name, value in (common | nothing).items()})
         return Snapshot({"delivery": frame.select(pl.col(name).cast(kind) for name, kind in DELIVERY.schema.items())})
@@ -131,7 +132,7 @@ def test_every_page_reaches_every_other(folder: Folder) -> None:
     assert folder.bar("bounces-12-en.html") == (
         "← All deliveries Overview not made yet Delivery & bounces Opens & devices not made yet Clicks & map Timing "
         "not made yet Site & sales not made yet Logs ‹ Previous delivery: 2026-10-01 , First letter Next delivery: "
-        "2026-10-03 , </a><script>alert(1)</script><!--/bar--> \"x\" \ufffd › Download This page (HTML) Delivery summary "
+        '2026-10-03 , </a><script>alert(1)</script><!--/bar--> "x" \ufffd › Download This page (HTML) Delivery summary '
         "Delivery dashboard not made yet Delivery statistics not made yet Non-deliverables and bounces"
     )
 
@@ -471,6 +472,8 @@ def test_the_index_sorts_finds_and_filters(tmp_path: Path, browser: Any) -> None
         "error": "as told",
         "failed_at": "2026-11-03T09:30:00+00:00",
     }
+    folder.entries["13/bounces/en"]["quality"] = "warn"
+    folder.states["11"] = 75
     folder.join()
     page = browser.new_page()
     page.goto((folder.path / "index.html").as_uri())
@@ -499,10 +502,22 @@ def test_the_index_sorts_finds_and_filters(tmp_path: Path, browser: Any) -> None
         page.fill("#search", words)
         assert shown() == expected, words
     assert page.locator("#found").inner_text() == "0 of 3 shown"
-    page.fill("#search", "")
-    page.select_option("[data-filter=states]", "pages failed")
+    assert "No delivery matches." in page.locator("#none").inner_text()
+    page.select_option("[data-filter=problem]", "pages failed")
+    page.click("#none >> text=Clear filters")
+    assert shown() == ["13", "12", "11"] and page.locator("#search").input_value() == ""
+    assert not page.locator("#none").is_visible()
+    page.select_option("[data-filter=problem]", "pages failed")
     assert shown() == ["12"]
-    page.select_option("[data-filter=states]", "")
+    page.select_option("[data-filter=problem]", "")
+    states = page.locator("[data-filter=state] option").all_inner_texts()
+    assert states == ["all", "Finished", "Paused"], "a verdict on logs is no state"
+    page.select_option("[data-filter=state]", "Paused")
+    assert shown() == ["11"] and page.locator("tbody tr:visible .status").inner_text().split() == ["Paused"]
+    page.select_option("[data-filter=state]", "")
+    page.select_option("[data-filter=verdict]", "logs: warning")
+    assert shown() == ["13"]
+    page.select_option("[data-filter=verdict]", "")
     page.select_option("[data-filter=day]", "2026 2026-99")
     assert shown() == ["13", "12", "11"]
     without = browser.new_context(java_script_enabled=False).new_page()
@@ -515,6 +530,10 @@ def test_no_page_with_a_bar_is_wider_than_its_window(walked: Path, browser: Any)
     page = browser.new_page()
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 800})
+        page.goto((walked / "index.html").as_uri())
+        rows = page.locator("#deliveries tbody tr").evaluate_all("rows => rows.map(row => row.offsetHeight)")
+        assert max(rows) <= (80 if width == 1280 else 180), rows
+        assert page.locator(".trend:visible").count() == page.locator(".trend").count() // 2
         for path in [walked / "index.html", *walked.glob("hot_clicks-*.html")]:
             page.goto(path.as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
