@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from bs4 import BeautifulSoup
 
+import trackkit as tk
 from trackkit import resources
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
@@ -21,6 +22,7 @@ from trackkit.report.checks import check
 from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
+from trackkit.runs.drawings import WIDTHS, trend
 from trackkit.runs.due import run, withdraw
 from trackkit.runs.index import write_index
 from trackkit.runs.leaves import leaves
@@ -297,6 +299,25 @@ def test_a_text_without_its_bar() -> None:
     assert without_bar("a<!--bar-->names<!--/bar-->b") == "ab" and without_bar("a<!--bar-->b") == "a<!--bar-->b"
 
 
+def test_the_trend_names_days_and_says_where_a_rate_is_unknown() -> None:
+    days = [f"{day} Oct" for day in range(1, 31)]
+    rates = [None if day in (3, 4, 10) else 0.4 for day in range(30)]
+    tips = [[f"{day}: n/a" for day in days]]
+    drawn = {width: trend([("Opened", rates)], tips, days, str, "Rates", "n/a", width) for width in WIDTHS}
+    pages = {width: BeautifulSoup(svg, "lxml") for width, svg in drawn.items()}
+    dates = {
+        width: [t.get_text() for t in page.select("text.middle") if "Oct" in t.contents[0]]
+        for width, page in pages.items()
+    }
+    # 1,140 - 40 - 84 pixels over 29 steps are 35 each, and a date needs 62; on the phone 216 pixels hold one in nine.
+    assert dates["wide"][-1] == dates["narrow"][-1] == "30 Oct"
+    assert len(dates["wide"]) == 15 and dates["narrow"] == ["3 Oct", "12 Oct", "21 Oct", "30 Oct"]
+    gaps = {width: [t.get_text() for t in page.select("text.middle:has(title)")] for width, page in pages.items()}
+    assert gaps["wide"] == ["n/a4 Oct: n/a", "n/a5 Oct: n/a", "n/a11 Oct: n/a"]
+    assert gaps["narrow"] == ["n/a4 Oct: n/a", "n/a11 Oct: n/a"], "what would stand upon another is left out"
+    assert len(pages["wide"].select("circle")) == 27
+
+
 # --- the groups
 
 
@@ -346,7 +367,7 @@ def test_reports_that_no_group_lists_are_under_more(tmp_path: Path, monkeypatch:
 # --- runs
 
 
-@pytest.mark.parametrize("way", ["render", "withdraw"])
+@pytest.mark.parametrize("way", ["render", "python", "withdraw"])
 def test_a_folder_hangs_together_after_a_page_is_made_or_withdrawn_alone(
     demo_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -363,6 +384,9 @@ def test_a_folder_hangs_together_after_a_page_is_made_or_withdrawn_alone(
         command = ["render", "hot_clicks", "--store", str(demo_store), "--out", "out", "--delivery", first]
         assert CliRunner().invoke(app, command).exit_code == 0
         assert len(list(Path("out").glob("hot_clicks-*.html"))) == 1
+    elif way == "python":
+        made = tk.render("hot_clicks", demo_store, "out", first)
+        assert "All deliveries" in BeautifulSoup(made.read_text("utf-8"), "lxml").select_one("nav.bar").get_text()
     else:
         gone = withdraw(demo_store, "out", lambda path, text: first in path.name)
         assert len(gone) == 1 and first not in Path("out/index.html").read_text("utf-8")
