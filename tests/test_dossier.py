@@ -309,9 +309,9 @@ def test_the_trend_names_days_and_says_where_a_rate_is_unknown() -> None:
         width: [t.get_text() for t in page.select("text.middle") if "Oct" in t.contents[0]]
         for width, page in pages.items()
     }
-    # 1,140 - 40 - 84 pixels over 29 steps are 35 each, and a date needs 62; on the phone 216 pixels hold one in nine.
+    # 1,140 - 40 - 84 pixels over 29 steps are 35 each, and a date needs 72; on the phone 216 pixels hold one in ten.
     assert dates["wide"][-1] == dates["narrow"][-1] == "30 Oct"
-    assert len(dates["wide"]) == 15 and dates["narrow"] == ["3 Oct", "12 Oct", "21 Oct", "30 Oct"]
+    assert len(dates["wide"]) == 10 and dates["narrow"] == ["10 Oct", "20 Oct", "30 Oct"]
     gaps = {width: [t.get_text() for t in page.select("text.middle:has(title)")] for width, page in pages.items()}
     assert gaps["wide"] == ["n/a4 Oct: n/a", "n/a5 Oct: n/a", "n/a11 Oct: n/a"]
     assert gaps["narrow"] == ["n/a4 Oct: n/a", "n/a11 Oct: n/a"], "what would stand upon another is left out"

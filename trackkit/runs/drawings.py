@@ -10,7 +10,7 @@ Line = tuple[str, Sequence[float | None]]  # its name and its values
 WIDTH, HEIGHT = 96, 24  # of a sparkline
 WIDTHS = {"wide": 1140, "narrow": 340}  # of the trend: on a screen and on a phone
 HIGH, LEFT, RIGHT, TOP, BOTTOM = 156, 40, 84, 18, 24  # of the trend, and its margins
-A_DAY, A_GAP = 62, 26  # the width of a date under the trend, and of "n/a" in it
+A_DAY, A_GAP = 72, 26  # the width of a date under the trend, and of "n/a" in it
 
 
 def sparkline(counts: Sequence[int], words: str) -> Markup:
