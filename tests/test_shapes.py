@@ -171,7 +171,7 @@ def test_a_line_marks_the_share_of_all() -> None:
 def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:
     rates = {"hard_bounces": [3, 1], "processed": [100, 100], "hard_bounce_rate": [0.03, 0.01]}
     measured = pl.DataFrame({"domain": ["a.example", "b.example"], **rates})
-    total = pl.DataFrame({"hard_bounce_rate": [0.02]})
+    total = pl.DataFrame({"hard_bounces": [4], "processed": [200], "hard_bounce_rate": [0.02]})
     limited = charts.rate_bars(
         measured, "domain", ["hard_bounce_rate"], ceilings={"hard_bounce_rate": 0.02}, total=total
     )
@@ -179,7 +179,7 @@ def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:
     assert "2%" in drawn.words(limited) and "Hard-bounce rate, advised up to 2%" in _legend(limited)
     beside_all = charts.rate_bars(measured, "domain", ["hard_bounce_rate"], total=total)
     assert [row["over"] for row in drawn.rows(beside_all)] == [None, None]
-    assert "2%" in drawn.words(beside_all) and "Hard-bounce rate, all: 2%" in _legend(beside_all)
+    assert "2.0%" in drawn.words(beside_all) and "Hard-bounce rate, all: 2.0%" in _legend(beside_all)
 
 
 def test_four_links_have_a_colour_and_the_others_are_one() -> None:

@@ -3,6 +3,7 @@
 Our tables are great_tables objects, which analysts restyle; so this works on the HTML that they give.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +38,7 @@ def on_page(html: str, title: str, data: Mapping[str, Any] | None = None) -> Mar
     _set_head(table, title)
     _set_rows(table, rows)
     is_grouped = any(_is_heading(row) for row in rows)
-    _align_parts([row for row in rows if not _is_heading(row)])
+    _align_parts(table, [row for row in rows if not _is_heading(row)])
     is_metrics = (data or {}).get("name") == "metrics"  # of several units, which cannot be compared
     if len(rows) > FEW and not is_grouped and not is_metrics:
         table.set("class", f"{table.get('class')} sortable")
@@ -112,14 +113,27 @@ def _set_row_heading(row: HtmlElement, cell: HtmlElement, before: str) -> str:
     return words or before
 
 
-def _align_parts(rows: Sequence[HtmlElement]) -> None:
-    """Give the parts of a column's rates one width, so that the rates stand below each other."""
+def _align_parts(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
+    """Give the parts of a column's rates one width, that of the widest, so that the rates stand below each other.
+
+    The style sheet writes the widest text unseen below each: `data-widest` in a column, `--widest` on a phone, where
+    the columns of a row stand below each other.
+    """
+    every = []
     for column in zip(*(list(row) for row in rows), strict=False):
-        parts = [part for cell in column for part in cell.findall("./span[@class='tk-of']")]
-        widest = max((len(part.text_content()) for part in parts), default=0)
-        for part in parts:
-            if part.getparent().get("class", "").startswith("n") and len(part.text_content()) < widest:
-                part.set("style", f"min-width:{widest - 1}ch")
+        figures = [cell for cell in column if cell.get("class", "").split()[:1] == ["n"]]
+        parts = [part for cell in figures for part in cell.findall("./span[@class='tk-of']")]
+        widest = max((part.text_content() for part in parts), key=len, default="")
+        every.append(widest)
+        for cell in figures if widest else ():
+            part = cell.find("./span[@class='tk-of']")
+            if part is None and not len(cell) and (cell.text or "").strip():
+                part = lxml.html.Element("span", {"class": "tk-of"})
+                cell.append(part)
+            if part is not None and len(part.text_content()) < len(widest):
+                part.set("data-widest", widest)
+    if "listed" in table.get("class", "") and any(every):
+        table.set("style", f"--widest:{json.dumps(max(every, key=len), ensure_ascii=False)}")
 
 
 def _is_heading(row: HtmlElement) -> bool:

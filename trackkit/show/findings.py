@@ -452,7 +452,7 @@ def _first(rows: pl.DataFrame, count: str, total: str, name: str) -> Callable[[s
 
 
 def _parts(name: str, part: int, whole: int, lang: str) -> dict[str, str]:
-    share = percent(part / whole, 1, lang)
+    share = percent(part / whole, lang=lang, of=whole)
     return {"name": name, "share": share, "part": number(part, lang=lang), "whole": number(whole, lang=lang)}
 
 

@@ -94,7 +94,7 @@ def pareto_curve(
         x=canvas.Numbers("hours"),
         y=canvas.Numbers("share", None, ".0%", is_count=False, stacked=False),
         tips=canvas.tips(
-            lang, name="Series", hours="Hours since the launch", cumulated="Cumulated", total="Total", share="Share"
+            lang, hours="Hours since the launch", name="Series", share="Share", cumulated="Cumulated", total="Total"
         ),
         series=canvas.Series("name", series.names, legend=None),
     )
@@ -282,10 +282,10 @@ def rate_bars(
     drawn = [_rate_rows(shown, by, name, place, lang, ceilings) for place, name in enumerate(rates)]
     rows = pl.concat([pl.DataFrame(schema=RATE_ROWS), *drawn], how="vertical_relaxed")
     rows = (rows if (rows["rate"] > 0).any() else rows.clear()).drop_nulls("rate")
-    names, lines = [say(METRICS[name].label, lang) for name in rates], _lines(rates, ceilings, total)
+    names, lines = [say(METRICS[name].label, lang) for name in rates], _lines(rates, ceilings, total, lang)
     line = ADVISED if ceilings else OF_ALL
     words = [
-        say(line, lang, label=label, rate=_limit_words(lines[name], lang)) if name in lines else label
+        say(line, lang, label=label, rate=lines[name].words) if name in lines else label
         for name, label in zip(rates, names, strict=True)
     ]
     description = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
@@ -298,19 +298,21 @@ def rate_bars(
         | canvas.tips(lang, name="Rate", rate="Value", numerator="Numerator", denominator="Denominator"),
         series=canvas.Series("name", names, legend=_rate_legend(names, words)),
     )
-    marks = [shapes.Mark(at, _limit_words(at, lang), is_limit=bool(ceilings)) for at in lines.values()]
-    return shapes.dot_plot(plot, marks if rows.height else [])
+    return shapes.dot_plot(plot, list(lines.values()) if rows.height else [])
 
 
-def _lines(rates: Sequence[str], ceilings: Mapping[str, float] | None, total: pl.DataFrame | None) -> dict[str, float]:
-    """Where lines stand, by rate: at the ceilings, or at the rates of all groups together where they are known."""
+def _lines(
+    rates: Sequence[str], ceilings: Mapping[str, float] | None, total: pl.DataFrame | None, lang: str
+) -> dict[str, shapes.Mark]:
+    """The lines, by rate: at the ceilings, or at the rates of all groups together where they are known."""
     if ceilings or total is None or total.is_empty():
-        return {name: at for name, at in (ceilings or {}).items() if name in rates}
-    return {name: rate for name in rates if (rate := total[name].item()) is not None}
-
-
-def _limit_words(at: float, lang: str) -> str:
-    return percent(at, 0 if 100 * at % 1 == 0 else 1, lang)
+        limits = {name: at for name, at in (ceilings or {}).items() if name in rates}
+        words = {name: percent(at, 0 if 100 * at % 1 == 0 else 1, lang) for name, at in limits.items()}
+        return {name: shapes.Mark(at, words[name], is_limit=True) for name, at in limits.items()}
+    row = total.row(0, named=True)
+    known = {name: row[name] for name in rates if row[name] is not None}
+    wholes = {name: row.get(METRICS[name].denominator or "") for name in known}
+    return {name: shapes.Mark(at, percent(at, lang=lang, of=wholes[name])) for name, at in known.items()}
 
 
 def _rate_legend(names: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
@@ -341,7 +343,10 @@ def _rate_rows(
 ) -> pl.DataFrame:
     """The rows of one rate; `over` is the rate in words where it is above its ceiling."""
     metric, ceiling = METRICS[name], (ceilings or {}).get(name)
-    over = [percent(rate, 1, lang) if ceiling and rate and rate > ceiling else None for rate in measured[name]]
+    over = [
+        percent(rate, lang=lang, of=of) if ceiling and rate and rate > ceiling else None
+        for rate, of in measured.select(name, metric.denominator or name).rows()
+    ]
     return measured.with_row_index("order").select(
         pl.col("order").cast(pl.Int64),
         group=_group(by, lang),

@@ -43,7 +43,7 @@ Measured = Literal["share", "count"]
 Heat = Literal["opens", "clicks", "transactions"]
 ENOUGH = 20  # visitors of a week whose shares are drawn
 STEPS = 5  # of heat, besides none
-PALE, FULL = 0.04, (0.16, 0.34, 0.54, 0.76, 1.0)  # opacities of no event, and of the steps
+PALE, FULL = 0.04, (0.24, 0.43, 0.62, 0.81, 1.0)  # opacities of no event, and of the steps
 HEAT = translatable(
     {
         "opens": "Opens by weekday and hour, by the clock of the report.",
@@ -101,7 +101,7 @@ def folded_columns(
         say(WHEN[every], lang),
         x=canvas.Names("when", names),
         y=axes[measured],
-        tips=canvas.tips(lang, when="When", name="Series", count="Events", total="Total", share="Share"),
+        tips=canvas.tips(lang, when="When", name="Series", share="Share", count="Events", total="Total"),
         series=canvas.series_colours(labels, lang),
     )
     return shapes.panels(plot, _with_totals(rows, measured, lang), measured == "share", lang)
@@ -138,14 +138,14 @@ def opens_bars(
         x=canvas.Numbers("count", stacked=True),
         y=canvas.Names("label", named["label"].to_list()),
         tips=canvas.tips(
-            lang, label="Name", kind="Device", count="Value", opens="Opens of the name", total="Sum of opens"
+            lang, label="Name", kind="Device", count="Opens", opens="Opens of the name", total="Sum of opens"
         ),
         series=canvas.Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]]),
         order="place",
     )
     said_beside = [
-        f"{number(opens, lang=lang)} ({percent(share, 1, lang)})"
-        for opens, share in named.select("opens", share=pl.col("opens") / pl.col("total")).rows()
+        f"{number(opens, lang=lang)} ({percent(opens / total, lang=lang, of=total)})"
+        for opens, total in named.select("opens", "total").rows()
     ]
     figures = named.select(name="label", end="opens", said=pl.Series(said_beside, dtype=pl.String))
     return shapes.labelled_bars(plot, figures)
@@ -190,9 +190,9 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
             lang,
             when="Day",
             label="Name",
+            rate="Share",
             visitors="Visitors",
             day_visitors="Visitors of the day",
-            rate="Share",
             week_rate="Share, last seven days",
         ),
         series=canvas.Series(
@@ -230,9 +230,9 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
             lang,
             when="Week from",
             label="Name",
+            share="Share",
             visitors="Visitors",
             week_visitors="Visitors of the week",
-            share="Share",
         ),
         series=canvas.Series("label", names, colours, legend=None),
     )
@@ -302,7 +302,7 @@ def week_tiles(weekly: pl.DataFrame, series: Heat = "clicks", lang: str = "en") 
         say(HEAT[series], lang),
         x=canvas.Names("hour", hours),
         y=canvas.Names("day", days),
-        tips=canvas.tips(lang, when="When", count="Events", total="Total", share="Share"),
+        tips=canvas.tips(lang, when="When", share="Share", count="Events", total="Total"),
         height=24 * len(days),
     )
     return _heated(canvas.tiles(plot, strokeWidth=1), _heat_steps(most), hours, lang)

@@ -151,8 +151,8 @@ def parts_bar(parts: pl.DataFrame, description: str, lang: str) -> alt.Chart:
     In: a row for each part: `place`, `indicator` (its name), `count`, `whole`, `share`. The third part is grey.
     """
     said = [
-        f"{name}: {number(count, lang=lang)} ({percent(share, 1, lang)})"
-        for name, count, share in parts.select("indicator", "count", "share").rows()
+        f"{name}: {number(count, lang=lang)} ({percent(share, lang=lang, of=of)})"
+        for name, count, share, of in parts.select("indicator", "count", "share", "whole").rows()
     ]
     rows = parts.with_columns(part=pl.Series(said, dtype=pl.String), whole_bar=pl.lit(""))
     colours = theme().light.series
