@@ -261,16 +261,20 @@ def _platform_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Ca
         .join(purged(tables).lazy(), on="delivery_id", how="anti")
         .select(pl.len())
     )
+    name = pl.coalesce("label", "internal_name", "delivery_id")
     counts = real.select(
         real=pl.len(),
         running=pl.col("state").is_in(RUNNING).sum(),
+        names=name.filter(pl.col("state").is_in(RUNNING)).sort().head(MAX_NAMED).implode(),
         text_unknown=pl.col("text_messages").is_null().sum(),
     )
     is_unsent = is_set_aside() & ~is_deleted()
     sizes = deliveries.select(pl.len(), unsent=is_unsent.sum(), deleted=is_deleted().sum())
     real_frame, all_frame, untracked_frame = pl.collect_all([counts, sizes, untracked])
     real_counts, (all_count, unsent_count, deleted_count) = real_frame.row(0, named=True), all_frame.row(0)
-    yield from _if_any("deliveries_running", real_counts["running"], real_counts["real"])
+    if real_counts["running"]:
+        names = real_counts["names"]
+        yield Caveat("deliveries_running", real_counts["running"], real_counts["real"], concerns=names)
     if tables.has("event"):
         yield from _if_any("deliveries_untracked", untracked_frame.item(), real_counts["real"])
     if tables.has("message") and len(unlogged := _unlogged_deliveries(tables)):

@@ -353,8 +353,12 @@ def _titled(plot: Plot) -> dict[str, Any]:
 
 def short_labels(names: Sequence[str], widest: int) -> dict[str, Any]:
     """Return options that shorten labels that are too wide: Vega itself would cut inside an emoji."""
-    short = {name: narrow for name in names if (narrow := cut(name, widest)) != name}
-    return {"labelExpr": f"{json.dumps(short)}[datum.label] || datum.label"} if short else {}
+    return relabelled({name: narrow for name in names if (narrow := cut(name, widest)) != name})
+
+
+def relabelled(words: Labels) -> dict[str, Any]:
+    """Return options that show words in place of names."""
+    return {"labelExpr": f"{json.dumps(words)}[datum.label] || datum.label"} if words else {}
 
 
 def cut(name: str, widest: int) -> str:
