@@ -19,8 +19,10 @@ from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
 __all__ = [
+    "FROZEN",
     "Measured",
     "Slot",
+    "enough_weeks",
     "folded_columns",
     "kinds_bar",
     "opens_bars",
@@ -28,6 +30,7 @@ __all__ = [
     "slots_named",
     "usage_history",
     "usage_lines",
+    "version_label",
     "week_tiles",
 ]
 
@@ -41,6 +44,8 @@ WHEN = translatable(
 )
 Measured = Literal["share", "count"]
 Heat = Literal["opens", "clicks", "transactions"]
+# What browsers say of the system on every later version of it, too: their user agents no longer change.
+FROZEN = {"Mac OS": "10.15", "Windows": "10"}
 ENOUGH = 20  # visitors of a week whose shares are drawn
 STEPS = 5  # of heat, besides none
 PALE, FULL = 0.04, (0.24, 0.43, 0.62, 0.81, 1.0)  # opacities of no event, and of the steps
@@ -208,20 +213,21 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
 def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     """Draw each name's share of the visitors of a week as a line, with its name at the end.
 
-    In: the frame of `audience.weekly`, of names or of versions. Weeks of fewer than 20 visitors are only in the
-    tables, unless there are no others; the description says how many.
+    In: the frame of `audience.weekly`, of names or of versions, of which the others together are no line. Weeks of
+    fewer than 20 visitors are only in the tables, unless there are no others; the description says how many.
     """
-    is_enough = pl.col("week_visitors") >= ENOUGH
-    drawn = weekly.filter(is_enough) if weekly.filter(is_enough).height else weekly
-    few = weekly["week"].n_unique() - drawn["week"].n_unique()
+    weeks = enough_weeks(weekly)
+    few = weekly["week"].n_unique() - weeks["week"].n_unique()
+    is_split = weekly["version"].is_not_null().any()
+    drawn = weeks.filter(pl.col("row").cast(pl.String) != "others") if is_split else weeks
     rows = _named_lines(drawn, lang)
     names = rows.sort("place").unique("label", maintain_order=True)["label"].to_list()
     colours = [*theme().light.series[: len(names)]]
     colours[-1:] = [theme().light.series[-1]] if rows["is_others"].any() else colours[-1:]
-    top = 1.12 * rows.select(pl.col("share").max().fill_null(1)).item()
+    top = rows.select((pl.col("share").max().fill_null(1) * 10).ceil().clip(1) / 10).item()
     plot = canvas.Plot(
         rows.drop("is_others"),
-        _weeks_described(few, lang),
+        _weeks_described(few, is_split, lang),
         x=canvas.TimeAxis(least="days", lang=lang),
         y=canvas.Numbers(
             "share", say("Share of the week's visitors", lang), canvas.PERCENT, is_count=False, stacked=False, most=top
@@ -240,8 +246,23 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     return canvas.with_ends(plot, words, names, colours)
 
 
-def _weeks_described(few: int, lang: str) -> str:
+def enough_weeks(weekly: pl.DataFrame) -> pl.DataFrame:
+    """Return the weeks of 20 visitors or more of `audience.weekly`; all, if there are no such weeks."""
+    enough = weekly.filter(pl.col("week_visitors") >= ENOUGH)
+    return enough if enough.height else weekly
+
+
+def version_label() -> pl.Expr:
+    """Return name and version; a version that browsers give for all later ones, too, ends in "+"."""
+    is_frozen = pl.col("version") == pl.col("name").replace_strict(FROZEN, default=None, return_dtype=pl.String)
+    end = pl.when(is_frozen).then(pl.lit("+")).otherwise(pl.lit(""))
+    return pl.format("{} {}{}", "name", "version", end)
+
+
+def _weeks_described(few: int, is_split: bool, lang: str) -> str:
     words = say("Share of the visitors of each week, by name.", lang)
+    if is_split:
+        words = say("Share of the visitors of each week who use the most common versions.", lang)
     if not few:
         return words
     return several(
@@ -258,7 +279,7 @@ def _named_lines(weekly: pl.DataFrame, lang: str) -> pl.DataFrame:
     """The rows of lines: named, the others last."""
     is_others = pl.col("row").cast(pl.String) == "others"
     unknown = pl.lit(say(UNKNOWN, lang))
-    version = pl.when(pl.col("version").is_not_null()).then(pl.format("{} {}", "name", "version"))
+    version = pl.when(pl.col("version").is_not_null()).then(version_label())
     is_split = weekly["version"].is_not_null().any()
     plain_name = pl.format("{} {}", "name", unknown) if is_split else pl.col("name")
     proxies = weekly.with_columns(pl.col("name").replace({MAIL_PROXY: say(MAIL_PROXY, lang)}).fill_null(unknown))
