@@ -133,6 +133,7 @@ def opens_bars(
     named = _with_names(opens.filter(pl.col("row").cast(pl.String) != "total"), lang)
     rows = named.unpivot(list(KINDS), index=["label", "opens", "total"], variable_name="kind", value_name="count")
     rows = rows.filter(pl.col("count") > 0).with_columns(
+        share=pl.col("count") / pl.col("total"),
         place=pl.col("kind").replace_strict({kind: place for place, kind in enumerate(KINDS)}, return_dtype=pl.Int64),
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
@@ -142,9 +143,7 @@ def opens_bars(
         say("Opens of each name, on computers, on mobiles and on unknown devices.", lang),
         x=canvas.Numbers("count", stacked=True),
         y=canvas.Names("label", named["label"].to_list()),
-        tips=canvas.tips(
-            lang, label="Name", kind="Device", count="Opens", opens="Opens of the name", total="Sum of opens"
-        ),
+        tips=canvas.tips(lang, label="Name", kind="Device", share="Share", count="Opens", total="Sum of opens"),
         series=canvas.Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]]),
         order="place",
     )
