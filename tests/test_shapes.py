@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 
 from tests import drawn
+from trackkit.report.picture import _shortened
 from trackkit.show import charts
+from trackkit.show.charts import behind
 from trackkit.show.charts.clock import band_labels, periods_that_fit, time_labels, until_most
 from trackkit.show.charts.shapes import FILLED
 from trackkit.show.theme import Colours, theme
@@ -168,10 +170,26 @@ def test_a_line_marks_the_share_of_all() -> None:
     assert drawn.words(chart) == ["All: 4.0%", "a.example", "b.example", "3 (6.0%)", "1 (2.0%)"]
 
 
+def test_deliveries_are_named_with_their_launch_and_what_is_not_drawn_is_said() -> None:
+    launches = [datetime(2026, 11, day, 23, 30, tzinfo=UTC) for day in (15, 8, 1)]
+    names = ["A letter whose name is too long to stand beside a chart", "Text only", "Not tracked"]
+    rates = {"open_rate": [0.4, None, None], "recipient_click_rate": [0.1, 0.05, None]}
+    parts = {"unique_opens": [4, None, None], "unique_clicks": [1, 1, None], "delivered": [10, 20, 5]}
+    unread, unseen = "why open_rate", "why recipient_click_rate"
+    whys = {unread: [None, "no event", "nothing is known"], unseen: [None, None, "no event"]}
+    side = pl.DataFrame({"delivery": names, "launched_at": launches, **rates, **parts, **whys})
+    spec = charts.rate_bars(side, "delivery", list(rates), timezone="Europe/Paris").to_dict()
+    assert "Open rate (recipients) is unknown: Text only – no event." in spec["description"]
+    assert spec["description"].endswith("Not drawn: Not tracked – nothing is known.")
+    beside = _shortened(next(unit["encoding"]["y"] for unit in behind.units(spec) if "axis" in unit["encoding"]["y"]))
+    assert list(beside.values())[:2] == ["A letter whose name is too lon… · 16 Nov", "Text only · 9 Nov"]
+    assert all(len(name) <= 40 for name in beside.values())
+
+
 def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:
     rates = {"hard_bounces": [3, 1], "processed": [100, 100], "hard_bounce_rate": [0.03, 0.01]}
     measured = pl.DataFrame({"domain": ["a.example", "b.example"], **rates})
-    total = pl.DataFrame({"hard_bounce_rate": [0.02]})
+    total = pl.DataFrame({"hard_bounces": [4], "processed": [200], "hard_bounce_rate": [0.02]})
     limited = charts.rate_bars(
         measured, "domain", ["hard_bounce_rate"], ceilings={"hard_bounce_rate": 0.02}, total=total
     )
@@ -179,7 +197,7 @@ def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:
     assert "2%" in drawn.words(limited) and "Hard-bounce rate, advised up to 2%" in _legend(limited)
     beside_all = charts.rate_bars(measured, "domain", ["hard_bounce_rate"], total=total)
     assert [row["over"] for row in drawn.rows(beside_all)] == [None, None]
-    assert "2%" in drawn.words(beside_all) and "Hard-bounce rate, all: 2%" in _legend(beside_all)
+    assert "2.0%" in drawn.words(beside_all) and "Hard-bounce rate, all: 2.0%" in _legend(beside_all)
 
 
 def test_four_links_have_a_colour_and_the_others_are_one() -> None:

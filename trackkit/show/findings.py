@@ -13,7 +13,7 @@ import polars as pl
 from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS, beyond_chance
 from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
-from trackkit.show.charts.audience import Slot, slot_names
+from trackkit.show.charts.audience import Slot, enough_weeks, slot_names, version_label
 from trackkit.show.charts.platform import CalendarPeriod, period_name
 from trackkit.show.wording import clipped, elapsed, number, percent
 
@@ -32,6 +32,7 @@ __all__ = [
     "highest",
     "largest",
     "largest_loss",
+    "leads",
     "limits_kept",
     "listed",
     "lowest",
@@ -290,9 +291,28 @@ def most_used(usage: pl.DataFrame, lang: str = "en") -> Finding | None:
 def most_used_version(versions: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which version most visitors use, as `most_used` does. In: the frame of `audience.versions`."""
     known = versions.filter(pl.col("row").cast(pl.String) == "group", pl.col("version").is_not_null())
-    named = known.with_columns(label=pl.format("{} {}", "name", "version"))
+    named = known.with_columns(label=version_label())
     first = _first(named, "visitors", "total", "label")
     return first and Finding(say("{name} is used most: {share} of visitors ({part} of {whole})", lang, **first(lang)))
+
+
+def leads(weekly: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say in how many weeks the most used name, or version, was ahead of all others; None of fewer than two weeks.
+
+    In: the frame of `audience.weekly`. Weeks of fewer than 20 visitors are left out, unless there are no others.
+    """
+    groups = enough_weeks(weekly).filter(pl.col("row").cast(pl.String) == "group")
+    is_split = groups["version"].is_not_null().any()
+    first = groups.filter(pl.col("rank") == 1, pl.col("version" if is_split else "name").is_not_null())
+    if first.height < 2:
+        return None
+    ahead = first.join(groups.group_by("week").agg(most=pl.col("visitors").max()), on="week")
+    count = ahead.filter(pl.col("visitors") == pl.col("most")).height
+    name = clipped(first.select(version_label() if is_split else "name").item(0, 0), LONGEST)
+    words = {"name": name, "weeks": number(first.height, lang=lang), "count": number(count, lang=lang)}
+    if count == first.height:
+        return Finding(say("{name} leads in each of the {weeks} weeks", lang, **words))
+    return Finding(say("{name} leads in {count} of {weeks} weeks", lang, **words))
 
 
 def most_shared_on(sharing: pl.DataFrame, networks: Mapping[str, str], lang: str = "en") -> Finding | None:
@@ -452,7 +472,7 @@ def _first(rows: pl.DataFrame, count: str, total: str, name: str) -> Callable[[s
 
 
 def _parts(name: str, part: int, whole: int, lang: str) -> dict[str, str]:
-    share = percent(part / whole, 1, lang)
+    share = percent(part / whole, lang=lang, of=whole)
     return {"name": name, "share": share, "part": number(part, lang=lang), "whole": number(whole, lang=lang)}
 
 

@@ -245,8 +245,8 @@ def _sparkline(values: Row, lang: str) -> Markup:
         "The last {count} of its kind: from {lowest} to {highest}; this one: {value}.",
         lang,
         count=len(recent),
-        lowest=figure(values["metric"], min(recent), lang, values["whole"]),
-        highest=figure(values["metric"], max(recent), lang, values["whole"]),
+        lowest=_value({**values, "value": min(recent)}, lang),
+        highest=_value({**values, "value": max(recent)}, lang),
         value=_value(values, lang),
     )
     heights = [*recent, *(values[side] for side in ("lower", "upper") if values[side] is not None)]
@@ -417,7 +417,7 @@ def _unusual(page: Headed, rows: Mapping[str, Row]) -> Iterator[Fact]:
         words = {
             "rate": _value(values, page.lang),
             "parts": _parts(values, None, page.lang),
-            "median": figure(each.metric, values["median"], page.lang, values["whole"]),
+            "median": _value({**values, "value": values["median"]}, page.lang),
         }
         is_good = (GOOD.get(METRICS[each.metric].higher_is) == HIGHER) is is_higher
         yield (0 if is_good else 50), each.report, sentence.format(**words)

@@ -60,7 +60,7 @@ def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en
         say("Sharing activities, and opens of shared pages, by network.", lang),
         x=canvas.Numbers("count"),
         y=canvas.Names("name", rows["name"].unique(maintain_order=True).to_list(), 34),
-        tips=canvas.tips(lang, name="Network", kind="Series", count="Value", total="Total", share="Share"),
+        tips=canvas.tips(lang, name="Network", kind="Series", share="Share", count="Value", total="Total"),
         series=canvas.Series("kind", kinds),
         beside="place",
     )

@@ -64,15 +64,21 @@ def share_bars(
         y=canvas.Names("group", drawn["group"].to_list(), 24),
         tips={"group": headline(by, lang)} | canvas.tips(lang, share="Share", part="Numerator", whole="Denominator"),
     )
-    said = [f"{number(n, lang=lang)} ({percent(rate, 1, lang)})" for n, rate in drawn.select("part", "share").rows()]
+    said = [
+        f"{number(n, lang=lang)} ({percent(rate, lang=lang, of=of)})"
+        for n, rate, of in drawn.select("part", "share", "whole").rows()
+    ]
     figures = drawn.select(name="group", end="share", said=pl.Series(said, dtype=pl.String))
-    return shapes.labelled_bars(plot, figures, _total_line(groups, share, lang) if overall and drawn.height else [])
+    return shapes.labelled_bars(
+        plot, figures, _total_line(groups, share, whole, lang) if overall and drawn.height else []
+    )
 
 
-def _total_line(groups: pl.DataFrame, share: str, lang: str) -> list[shapes.Mark]:
+def _total_line(groups: pl.DataFrame, share: str, whole: str, lang: str) -> list[shapes.Mark]:
     """The line at the share of the total, if it is known."""
-    totals = groups.filter(pl.col("row").cast(pl.String) == "total")[share].drop_nulls()
-    return [shapes.Mark(at, say("All: {rate}", lang, rate=percent(at, 1, lang))) for at in totals]
+    totals = groups.filter(pl.col("row").cast(pl.String) == "total", pl.col(share).is_not_null())
+    lines = totals.select(share, whole).rows()
+    return [shapes.Mark(at, say("All: {rate}", lang, rate=percent(at, lang=lang, of=of))) for at, of in lines]
 
 
 def metric_bars(

@@ -151,8 +151,8 @@ def parts_bar(parts: pl.DataFrame, description: str, lang: str) -> alt.Chart:
     In: a row for each part: `place`, `indicator` (its name), `count`, `whole`, `share`. The third part is grey.
     """
     said = [
-        f"{name}: {number(count, lang=lang)} ({percent(share, 1, lang)})"
-        for name, count, share in parts.select("indicator", "count", "share").rows()
+        f"{name}: {number(count, lang=lang)} ({percent(share, lang=lang, of=of)})"
+        for name, count, share, of in parts.select("indicator", "count", "share", "whole").rows()
     ]
     rows = parts.with_columns(part=pl.Series(said, dtype=pl.String), whole_bar=pl.lit(""))
     colours = theme().light.series
@@ -180,10 +180,11 @@ def _whole_bar(plot: canvas.Plot) -> alt.Chart:
     return drawn
 
 
-def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = ()) -> alt.LayerChart:
+def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = (), labels: Mapping[str, str] | None = None) -> alt.LayerChart:
     """Draw a dot for each row, and a line from the lowest to the highest dot of each name; `marks` cross them all.
 
-    The plot's axis `x` is of figures, `y` of names. Rows have a column `over`, words beside a dot, or null.
+    The plot's axis `x` is of figures, `y` of names, for which the axis says `labels`, if given. Rows have a column
+    `over`, words beside a dot, or null.
     """
     assert isinstance(plot.x, canvas.Numbers) and isinstance(plot.y, canvas.Names) and plot.series
     legend = {
@@ -192,8 +193,9 @@ def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = ()) -> alt.LayerChart:
     }
     sized = replace(plot, height=LANE * max(2, len(plot.y.names)), series=replace(plot.series, legend=legend))
     base = canvas.canvas(sized)
-    labels = alt.Axis(grid=False, domain=False, **canvas.short_labels(plot.y.names, BESIDE_DOTS))
-    y = alt.Y(f"{plot.y.field}:N", title=None, sort=list(plot.y.names), axis=labels)
+    short = canvas.relabelled(labels) if labels else canvas.short_labels(plot.y.names, BESIDE_DOTS)
+    axis = alt.Axis(grid=False, domain=False, **short)
+    y = alt.Y(f"{plot.y.field}:N", title=None, sort=list(plot.y.names), axis=axis)
     x = plot.x.field
     shapes = alt.Shape(f"{plot.series.field}:N", scale=alt.Scale(domain=list(plot.series.names), range=SHAPES))
     dots = base.mark_point(filled=True, opacity=1, size=DOT).encode(y=y, shape=shapes)

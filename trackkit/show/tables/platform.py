@@ -233,7 +233,7 @@ def comparison_table(
     total_row = cells.only_row(total, metrics)
     known = [name for name in metrics if total_row[name] is not None]
     shown: list[dict[str, Cell]] = [
-        {"delivery": _delivery(row["delivery"], instant(row["launched_at"], timezone, lang=lang))}
+        {"delivery": _delivery(row, instant(row["launched_at"], timezone, lang=lang))}
         | {name: cells.value_cell(row, name, lang) if name in known else bare(NOT_AVAILABLE, lang) for name in metrics}
         for row in rows.iter_rows(named=True)
     ]
@@ -256,6 +256,9 @@ def _comparison_data(
     return table_data("deliveries", fields, [*rows.iter_rows(named=True), last])
 
 
-def _delivery(name: str, launched: str) -> Markup:
+def _delivery(row: Mapping[str, Any], launched: str) -> Markup:
+    """The name of a delivery, which a run lets lead to its Overview, and its launch."""
+    link = Markup('<a data-report="overview" data-delivery="{}">{}</a>')
+    name = link.format(row["delivery_id"], short(row["delivery"], 60))
     wide = Markup('<span style="display:inline-block;min-width:15em">{}</span><span class="tk-of">{}</span>')
-    return wide.format(short(name, 60), launched)
+    return wide.format(name, launched)
