@@ -162,6 +162,7 @@ def test_a_page_gets_the_finding_and_no_piece_of_it() -> None:
     assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
     assert page_section(outputs, finding=False)["finding"] == "" and page_section([table])["finding"] == ""
     assert page_section([{MIME: {"text": "x"}}], show=["table"])["finding"] == "x"
+    assert page_section([table], folded=True)["folded"] is True and page_section([table])["folded"] is False
 
 
 def test_what_took_most_and_ties() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import altair as alt
 import polars as pl
 
-from trackkit.language import said, say, translatable
+from trackkit.language import said, say, several, translatable
 from trackkit.show.cells import OTHERS, OneOf
 from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import (
@@ -111,8 +111,8 @@ def _step(row: Mapping[str, Any], lang: str) -> str:
     name = canvas.cut(f"{row['place']}. {row['page'] or ''}", LONGEST_STEP)
     if row["lost"] is None:
         return name
-    words = {"count": number(row["lost"], lang=lang), "share": percent(row["loss_rate"] or 0, 1, lang)}
-    return f"{name} · {say('{count} lost ({share})', lang, **words)}"
+    share = percent(row["loss_rate"] or 0, 1, lang)
+    return f"{name} · {several('{count} lost ({share})', '{count} lost ({share})', row['lost'], lang, share=share)}"
 
 
 def _beside(row: Mapping[str, Any], lang: str) -> str:

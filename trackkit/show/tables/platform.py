@@ -91,6 +91,7 @@ SERVICES = {
     "evolution_rate": TableColumn("Evolution rate", "growth", ("evolution", "registered"), NOBODY, cells.NOT_LOADED),
     "loyalty": _of_people(translatable("Loyalty"), "kept", "remaining", NOBODY),
     "delivery": TableColumn("Delivery", "text"),
+    "bar": TableColumn("", "bar"),
     "share": _of_people(translatable("Share of unsubscriptions"), "unsubscriptions", "total", NONE_LEFT),
     "at_start": _count(translatable("At start")),
     "joined": _count(translatable("People who joined")),
@@ -251,7 +252,8 @@ def departures_table(
     empty = [] if rows.filter(is_known)["subscriptions"].sum() else ["subscriptions"]
     shown = [name for name in columns if name not in empty]
     named = rows.with_columns(pl.col("delivery").fill_null(say(NO_DELIVERY, lang)))
-    return column_table(named, SERVICES, shown, labels, lang)
+    own = {"bar": lambda row: cells.bar(row, "share", "others" if row["delivery_id"] is None else "1")}
+    return column_table(named, SERVICES, shown, labels, lang, own)
 
 
 def comparison_table(

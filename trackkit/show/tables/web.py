@@ -193,7 +193,7 @@ def source_table(
     chosen = [name for name in chosen if name != "found_by" or by_application]
     path = path_title(sources)
     named = {"source": say("Traffic sources of {path}", lang, path=clipped(path, 60))} if path else {}
-    own = {"bar": lambda row: bar(row, "share", "others" if row["rank"] is None else "1")}
+    own = {"bar": lambda row: bar(row, "share", "others" if row["found_by"] in (None, "nothing") else "1")}
     return column_table(rows, SOURCES, chosen, named | dict(labels or {}), lang, own)
 
 
