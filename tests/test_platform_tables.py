@@ -65,12 +65,17 @@ def test_an_unknown_column_says_why_once():
 def test_what_is_drawn_of_sharing():
     sharing = social_sharing(instance(share(), display()), "7")
     assert set(_rows(network_bars(sharing, WORDS))["kind"]) == {"Sharing activities", "Opens of shared pages"}
-    assert _rows(network_bars(social_sharing(instance(), "7"), WORDS)).is_empty()
-    drawn = _rows(sharing_columns(sharing_activity(instance(share(), display(recipient_id="9")), "7")))
+    nobody = social_sharing(instance(), "7")
+    assert network_bars(nobody, WORDS) is None
+    assert "Nothing was shared." in network_table(nobody, ["network", "shares"], WORDS)._repr_html_()
+    later = display(recipient_id="9", occurred_at=at(12, day=21))
+    both = sharing_activity(instance(share(), later), "7", every="day")
+    drawn = _rows(sharing_columns(both, "day"))
     panels = drawn.sort("bottom", descending=True)["name"].to_list()
     assert panels == ["Sharing activities", "Opens of shared pages", "New contacts"]
     assert drawn["ends_at"].max() < at(0, day=29).timestamp() * 1000 + 86_400_000
-    assert _rows(sharing_columns(sharing_activity(instance(), "7"))).is_empty()
+    assert drawn["is_whole"].to_list() == [True] * 3
+    assert sharing_columns(sharing_activity(instance(share()), "7")) is None  # one bar says nothing
 
 
 def _rows(chart) -> pl.DataFrame:

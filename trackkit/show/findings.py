@@ -542,6 +542,8 @@ def refused(choices: pl.DataFrame, lang: str = "en") -> Finding | None:
         return None
     part = int(choices.filter(pl.col("web_choice").cast(pl.String) == "refused")["visitors"].sum())
     words = _parts("", part, whole, lang)
+    if not part:
+        return Finding(say("None of {whole} visitors refused web tracking", lang, whole=words["whole"]))
     return Finding(say("{share} refused web tracking ({part} of {whole})", lang, **words))
 
 

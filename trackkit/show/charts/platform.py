@@ -43,11 +43,11 @@ LENGTHS: dict[CalendarPeriod, str] = {every: CALLED[every] for every in get_args
 WEEK = translatable("Week of {day}")
 
 
-def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.LayerChart:
+def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.LayerChart | None:
     """Draw the sharing activities on each network, with the opens of shared pages below them if they are known.
 
     In: the frame of `sharing.social_sharing`. The network with most comes first; one without either is only in the
-    table.
+    table. None if nothing was shared.
     """
     words = said(SHARING, lang)
     named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(
@@ -56,7 +56,9 @@ def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en
     named = named.sort("shares", descending=True, nulls_last=True, maintain_order=True)
     rows = named.unpivot(["shares", "opens"], index=["name"], variable_name="kind", value_name="count").drop_nulls()
     is_shared = pl.col("count").sum().over("name") > 0
-    rows = rows.filter(is_shared) if rows.height else rows
+    rows = rows.filter(is_shared)
+    if rows.is_empty():
+        return None
     totals = rows.group_by("kind").agg(total=pl.col("count").sum())
     rows = rows.join(totals, on="kind", maintain_order="left").with_columns(
         share=pl.when(pl.col("total") > 0).then(pl.col("count") / pl.col("total")),
@@ -84,11 +86,12 @@ def sharing_columns(
     every: CalendarPeriod = "month",
     labels: Annotated[canvas.Labels | None, OneOf(ACTIVITY)] = None,
     lang: str = "en",
-) -> alt.LayerChart:
+) -> alt.LayerChart | None:
     """Draw sharing activities, opens of shared pages and new contacts over time, each in a panel on its own scale.
 
     In: the frame of `sharing.sharing_activity`. All opens are only in the table: there are a hundred times as many. An
-    activity that is unknown, or never happened, is not drawn; a period that is not whole is paler.
+    activity that is unknown, or never happened, is not drawn; a period that is not whole is paler. None if
+    all happened in one period.
     """
     words = said(ACTIVITY, lang) | dict(labels or {})
     kinds = {name: words[name] for name in ACTIVITY}
@@ -96,6 +99,8 @@ def sharing_columns(
         list(kinds), index=["starts_on", "is_whole"], variable_name="kind", value_name="count"
     )
     rows = rows.filter(pl.col("count") > 0)
+    if rows["starts_on"].n_unique() < 2:
+        return None
     drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
     colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
     name = pl.col("kind").replace_strict(kinds, return_dtype=pl.String)

@@ -36,6 +36,7 @@ __all__ = [
     "subscription_figures",
 ]
 
+NOT_SHARED = translatable("Nothing was shared.")
 NO_PAGE, NOTHING = translatable(("no shared page is tracked", "nothing to divide by"))
 NOBODY, NONE_LEFT = translatable(("nobody was registered", "nobody left"))
 NO_SUBSCRIBER = translatable("nobody was subscribed")
@@ -107,11 +108,12 @@ def network_table(
     networks: Labels,
     labels: Annotated[Labels | None, OneOf(NETWORKS)] = None,
     lang: str = "en",
-) -> GT:
+) -> GT | Block:
     """Show the sharing activities on each network and their results, each rate over its numerator / denominator.
 
     In: the frame of `sharing.social_sharing`. `columns` are among its own; `networks` maps each network to words. The
-    total says why a figure is unknown. Raises RequestError for a column that is not there.
+    total says why a figure is unknown; a sentence if nothing was shared. Raises RequestError for a column that is not
+    there.
     """
 
     def network(row: Mapping[str, Any]) -> Cell:
@@ -122,7 +124,9 @@ def network_table(
         )
 
     rows = _with_reasons(sharing, ["opens"])
-    return column_table(rows, NETWORKS, columns, labels, lang, {"network": network}, brief=True)
+    table = column_table(rows, NETWORKS, columns, labels, lang, {"network": network}, brief=True)
+    is_shared = sharing.select(pl.any_horizontal(pl.col("shares", "opens").fill_null(1) > 0).any()).item()
+    return table if is_shared else cells.nothing(NOT_SHARED, lang)
 
 
 def sharing_figures(

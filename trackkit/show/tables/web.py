@@ -110,7 +110,7 @@ def attribution_table(
     figures = pl.col("visits", "application_pages", "outside").fill_null(0)
     kinds = counts.filter(pl.any_horizontal(figures > 0))
     tied = kinds.filter(pl.col("attribution").cast(pl.String) != "none")
-    if tied["attribution"].cast(pl.String).to_list() != ["direct"]:
+    if tied["attribution"].cast(pl.String).to_list() != ["direct"] or not tied["visits"][0]:
         return _shown(kinds, ATTRIBUTION, labels, lang)
     words = several(
         "The {count} page of this delivery follows a click in its message.",
