@@ -1,6 +1,6 @@
 """Findings: what is said of figures, and where nothing is: few cases, chance, ties, hostile names."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import nbformat
 import polars as pl
@@ -13,17 +13,22 @@ from trackkit.show.findings import (
     Finding,
     above,
     acts_counted,
+    brought_most,
     busiest,
     busiest_hour,
-    converted,
+    counted_of,
     fails_most,
     fastest_half,
+    first_day,
     grown,
     highest,
+    joined_lately,
     largest,
     largest_loss,
+    left_from,
     limits_kept,
     listed,
+    loses_most,
     lowest,
     most_shared_in,
     most_shared_on,
@@ -31,6 +36,7 @@ from trackkit.show.findings import (
     opened_of,
     outlier,
     pages_and_sales,
+    refused,
     strongest_in_message,
     strongest_link,
     together,
@@ -156,6 +162,7 @@ def test_a_page_gets_the_finding_and_no_piece_of_it() -> None:
     assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
     assert page_section(outputs, finding=False)["finding"] == "" and page_section([table])["finding"] == ""
     assert page_section([{MIME: {"text": "x"}}], show=["table"])["finding"] == "x"
+    assert page_section([table], folded=True)["folded"] is True and page_section([table])["folded"] is False
 
 
 def test_what_took_most_and_ties() -> None:
@@ -183,11 +190,67 @@ def test_the_busiest_hour_of_the_week() -> None:
 
 def test_a_service_grew_or_shrank() -> None:
     row = {"service": ["News"], "period": "6 months", "joined": 12, "left": 2, "change": 10, "subscribers": 110}
-    assert text(grown(pl.DataFrame(row), "6 months")) == "News grew by 10 to 110 subscribers: 12 joined, 2 left"
+    assert (
+        text(grown(pl.DataFrame(row), "6 months"))
+        == "News grew by 10 to 110 subscribers in 6 months: 12 joined, 2 left"
+    )
     shrunk = row | {"joined": 0, "change": -2, "subscribers": 98}
-    assert text(grown(pl.DataFrame(shrunk), "6 months")) == "News lost 2 and has 98 subscribers: 0 joined, 2 left"
+    assert (
+        text(grown(pl.DataFrame(shrunk), "6 months")) == "News lost 2 to 98 subscribers in 6 months: 0 joined, 2 left"
+    )
     assert grown(pl.DataFrame(row), "24H") is None
     assert grown(pl.DataFrame(row | {"joined": 0, "left": 0, "change": 0}), "6 months") is None
+
+
+def test_which_service_loses_most() -> None:
+    services = {"service": ["News", "Offers"], "period": "1 month", "subscribers": [980, 170], "joined": [20, 0]}
+    losses = {"left": [20, 30], "change": [0, -30], "everybody": [1000, 200], "loss_rate": [0.02, 0.15]}
+    progress = pl.DataFrame(services | losses)
+    assert text(loses_most(progress, "1 month")) == "Offers loses most: 15.0% left in 1 month (30 of 200)"
+    few = progress.with_columns(left=pl.Series([20, 5]), loss_rate=pl.Series([0.02, 0.025]))
+    grew = "News grew by 0 to 980 subscribers in 1 month: 20 joined, 20 left"
+    assert text(loses_most(few, "1 month")) == grew == text(loses_most(progress[:1], "1 month"))
+    assert loses_most(progress, "24H") is None
+
+
+def test_who_joined_and_left_lately() -> None:
+    starts = [date(2026, 8, 3) + timedelta(weeks=nth) for nth in range(10)]
+    joined = pl.DataFrame({"series": "subscriptions", "starts_on": starts, "count": range(1, 11)})
+    left = pl.DataFrame({"series": "unsubscriptions", "starts_on": starts[-2:], "count": [1, 7]})
+    weeks = pl.concat([joined, left]).with_columns(is_whole=pl.col("starts_on") < starts[-1])
+    # the last week is not whole: 6 + 7 + 8 + 9 joined and 1 left, after 2 + 3 + 4 + 5 and none
+    assert text(joined_lately(weeks)) == "Last 4 weeks: 30 joined and 1 left; the 4 before: 14 and 0"
+    assert joined_lately(weeks.filter(pl.col("starts_on") > starts[1])) is None
+
+
+def test_which_deliveries_people_left_from() -> None:
+    rows = pl.DataFrame({"delivery": [None, "A", "B", "C"], "unsubscriptions": [6, 2, 1, 1], "total": 10})
+    assert text(left_from(rows)) == "4 of 10 departures name a delivery; most name “A” (2)"
+    two = rows.with_columns(unsubscriptions=pl.Series([5, 2, 2, 1]))
+    assert text(left_from(two)) == "5 of 10 departures name a delivery; most name “A” and “B” (2 each)"
+    tied = rows.with_columns(unsubscriptions=pl.Series([7, 1, 1, 1]))
+    assert text(left_from(tied)) == "3 of 10 departures name a delivery"
+    assert left_from(rows[:1]) is None
+
+
+def test_visits_choices_and_sources() -> None:
+    sources = pl.DataFrame(
+        {
+            "found_by": ["nothing", "cookie", "cookie", None],
+            "rank": [1, 2, 3, None],
+            "source": [None, "A", "B", None],
+            "visitors": [90, 20, 15, 5],
+        }
+    )
+    said = "“A” brought most: 20 of the 40 visitors whose delivery is known"
+    assert text(brought_most(sources)) == said and brought_most(sources[:2]) is None
+    choices = pl.DataFrame({"web_choice": ["allowed", "refused", "refused"], "visitors": [30, 5, 5]})
+    assert text(refused(choices)) == "25.0% refused web tracking (10 of 40)" and refused(choices.clear()) is None
+    assert text(refused(choices[:1])) == "None of 30 visitors refused web tracking"
+    hours = pl.Series([datetime(2026, 11, 8, 17), datetime(2026, 11, 8, 23), datetime(2026, 11, 9)])
+    activity = pl.DataFrame({"starts_at": hours, "count": [20, 10, 10]})
+    assert text(first_day(activity)) == "75.0% of the pages were displayed on the first day (30 of 40)"
+    assert first_day(activity[:1]) is None
 
 
 def test_what_one_recipient_did() -> None:
@@ -204,9 +267,10 @@ def test_pages_sales_and_paths() -> None:
     assert text(pages_and_sales(measured)) == "448 pages displayed, 1 sale worth 45.50"
     assert pages_and_sales(measured.with_columns(sales_amount=None)) is None
     path = {"web_application": ["Quiz"], "goal": "won"}
-    begun = pl.DataFrame(path | {"started": 40, "converted": 10, "conversion_rate": 0.25})
-    assert text(converted(begun)) == "Quiz · won: 25.0% of those who began it finished (10 of 40)"
-    assert converted(begun.with_columns(started=20)) is None
+    begun = pl.DataFrame(path | {"started": 40})
+    begun = begun.with_columns(visitors=45, everyone=50)
+    assert text(counted_of(begun)) == "Quiz · won: of 50 visitors, 45 are counted, of whom 40 began"
+    assert counted_of(begun.with_columns(everyone=0)) is None and counted_of(begun.clear()) is None
     steps = {"web_application": "Quiz", "goal": None, "page": ["One", "Two", "Three"], "lost": [None, 10, 20]}
     lost = pl.DataFrame(steps | {"before": [None, 40, 30], "loss_rate": [None, 0.25, 2 / 3]})
     assert text(largest_loss(lost)) == "Most are lost before “Three” of Quiz: 66.7% (20 of 30)"
@@ -216,10 +280,15 @@ def test_sharing_and_deliveries_together() -> None:
     sharing = {"row": ["network", "network", "total"], "network": ["x", "y", None], "shares": [30, 10, 40]}
     named = most_shared_on(pl.DataFrame(sharing | {"total_shares": 40}), {"x": "X!"})
     assert text(named) == "Shared most by X!: 30 of 40 sharing activities (75.0%)"
-    months = {"starts_on": [date(2026, 10, 1), date(2026, 11, 1), None], "shares": [30, 10, 40]}
+    even = pl.DataFrame(sharing | {"total_shares": 43}).with_columns(shares=pl.Series([22, 21, 43]))
+    said = "No network is clearly ahead: X! has 22 of 43 sharing activities (51.2%)"
+    assert text(most_shared_on(even, {"x": "X!"})) == said
+    days = [date(2026, 10, 1), date(2026, 11, 1), None]
+    months = {"starts_on": days, "shares": [30, 10, 40], "is_whole": [True, True, None]}
     said = "Most was shared in October 2026: 75.0% of the sharing activities (30 of 40)"
     assert text(most_shared_in(pl.DataFrame(months))) == said
     assert most_shared_in(pl.DataFrame(months)[:1]) is None
+    assert most_shared_in(pl.DataFrame(months | {"is_whole": [True, False, None]})) is None
     total = pl.DataFrame({"open_rate": [0.324], "recipient_click_rate": [0.08], "delivered": [500]})
     assert text(together(total, total)) == "1 delivery: 32.4% opened, 8.0% clicked"
     assert together(total, total.with_columns(open_rate=None)) is None

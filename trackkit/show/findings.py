@@ -14,7 +14,7 @@ from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS, beyond_chance
 from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
 from trackkit.show.charts.audience import Slot, enough_weeks, slot_names, version_label
-from trackkit.show.charts.platform import CalendarPeriod, period_name
+from trackkit.show.charts.platform import PERIODS, CalendarPeriod, period_name
 from trackkit.show.wording import clipped, elapsed, number, percent
 
 __all__ = [
@@ -22,19 +22,24 @@ __all__ = [
     "Finding",
     "above",
     "acts_counted",
+    "brought_most",
     "busiest",
     "busiest_hour",
-    "converted",
+    "counted_of",
     "fails_most",
     "fastest_half",
+    "first_day",
     "furthest",
     "grown",
     "highest",
+    "joined_lately",
     "largest",
     "largest_loss",
     "leads",
+    "left_from",
     "limits_kept",
     "listed",
+    "loses_most",
     "lowest",
     "most_shared_in",
     "most_shared_on",
@@ -44,6 +49,7 @@ __all__ = [
     "opened_of",
     "outlier",
     "pages_and_sales",
+    "refused",
     "stands_out",
     "strongest_in_message",
     "strongest_link",
@@ -53,6 +59,7 @@ __all__ = [
 MIME = "application/vnd.trackkit.finding+json"
 LEAST = 30  # fewer cases than this prove nothing
 CASES = 3  # a group above what is advised has at least as many: one or two are chance
+RECENT = 4  # weeks, beside as many before
 LONGEST = 60  # letters of a name in a sentence
 ADDED_ROWS = ("others", "total", "seven")  # rows that are no groups, in frames with a column `row`
 NO_GROUPS = ("others", "total", "seven", "detail", "unlisted")
@@ -128,8 +135,15 @@ _BUSIEST: Mapping[str, str] = translatable(
         "clicks": "The busiest hour for clicks is {name}: {share} ({part} of {whole})",
     }
 )
-_GREW = translatable("{name} grew by {change} to {subscribers} subscribers: {joined} joined, {left} left")
-_SHRANK = translatable("{name} lost {change} and has {subscribers} subscribers: {joined} joined, {left} left")
+_MOST_SHARED: Mapping[CalendarPeriod, str] = translatable(
+    {
+        "day": "Most was shared on {name}: {share} of the sharing activities ({part} of {whole})",
+        "week": "{name} had most: {share} of the sharing activities ({part} of {whole})",
+        "month": "Most was shared in {name}: {share} of the sharing activities ({part} of {whole})",
+    }
+)
+_GREW = translatable("{name} grew by {change} to {subscribers} subscribers in {period}: {joined} joined, {left} left")
+_SHRANK = translatable("{name} lost {change} to {subscribers} subscribers in {period}: {joined} joined, {left} left")
 
 
 @dataclass(frozen=True)
@@ -316,30 +330,35 @@ def leads(weekly: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def most_shared_on(sharing: pl.DataFrame, networks: Mapping[str, str], lang: str = "en") -> Finding | None:
-    """Say on which network most was shared; None below 30 sharing activities, or if two had as many.
+    """Say on which network most was shared, or that none is ahead beyond chance; None below 30 sharing activities.
 
     In: the frame of `sharing.social_sharing`; `networks` maps each network to words.
     """
-    named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(pl.col("network").replace(networks))
-    first = _first(named, "shares", "total_shares", "network")
-    return first and Finding(
-        say("Shared most by {name}: {part} of {whole} sharing activities ({share})", lang, **first(lang))
+    named = sharing.filter(pl.col("row").cast(pl.String) == "network", pl.col("shares") > 0)
+    ranked = named.with_columns(pl.col("network").replace(networks)).sort("shares", descending=True)
+    if ranked.is_empty() or ranked["total_shares"][0] < LEAST:
+        return None
+    words = _parts(clipped(ranked["network"][0], LONGEST), ranked["shares"][0], ranked["total_shares"][0], lang)
+    ahead = [*ranked["shares"], 0][:2]  # of the two first, whose halves chance explains
+    if beyond_chance(ahead[0] / sum(ahead), 0.5, sum(ahead)):
+        return Finding(say("Shared most by {name}: {part} of {whole} sharing activities ({share})", lang, **words))
+    return Finding(
+        say("No network is clearly ahead: {name} has {part} of {whole} sharing activities ({share})", lang, **words)
     )
 
 
 def most_shared_in(activity: pl.DataFrame, every: CalendarPeriod = "month", lang: str = "en") -> Finding | None:
     """Say in which period most was shared; None below 30 sharing activities or in a single period.
 
-    In: the frame of `sharing.sharing_activity`.
+    In: the frame of `sharing.sharing_activity`. Periods that are not whole say nothing.
     """
-    periods = activity.drop_nulls("starts_on")
+    periods = activity.filter("is_whole")
     names = pl.Series([period_name(day, every, lang) for day in periods["starts_on"]], dtype=pl.String)
-    first = _first(periods.with_columns(name=names, total=pl.col("shares").sum()), "shares", "total", "name")
+    total = activity.drop_nulls("starts_on")["shares"].sum()
+    first = _first(periods.with_columns(name=names, total=pl.lit(total)), "shares", "total", "name")
     if first is None or periods.height < 2:
         return None
-    return Finding(
-        say("Most was shared in {name}: {share} of the sharing activities ({part} of {whole})", lang, **first(lang))
-    )
+    return Finding(say(_MOST_SHARED[every], lang, **first(lang)))
 
 
 def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang: str = "en") -> Finding | None:
@@ -389,7 +408,79 @@ def grown(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | No
     counts = {name: number(row[name], lang=lang) for name in ("joined", "left", "subscribers")}
     name = clipped(row["service"], LONGEST)
     sentence = _GREW if row["change"] >= 0 else _SHRANK
-    return Finding(say(sentence, lang, name=name, change=number(abs(row["change"]), lang=lang), **counts))
+    words = {"name": name, "change": number(abs(row["change"]), lang=lang), "period": say(PERIODS[period], lang)}
+    return Finding(say(sentence, lang, **words, **counts))
+
+
+def loses_most(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | None:
+    """Say which service lost the largest part of its subscribers; if chance explains it, what `grown` says.
+
+    In: the frame of `subscriptions.subscription_progress`. Services of fewer than 30 are left out.
+    """
+    is_period = pl.col("period").cast(pl.String) == period
+    rows = progress.filter(is_period, pl.col("everybody") >= LEAST).sort("loss_rate", descending=True)
+    if rows.height < 2 or rows["left"][0] < CASES:
+        return grown(progress, period, lang)
+    first = rows.row(0, named=True)
+    left, everybody = rows[1:].select("left", "everybody").sum().row(0)
+    if not beyond_chance(first["loss_rate"], left / everybody, first["everybody"]):
+        return grown(progress, period, lang)
+    words = _parts(clipped(first["service"], LONGEST), first["left"], first["everybody"], lang)
+    words["period"] = say(PERIODS[period], lang)
+    return Finding(say("{name} loses most: {share} left in {period} ({part} of {whole})", lang, **words))
+
+
+def joined_lately(weeks: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many joined and left in the last four whole weeks, and in the four before; None with fewer weeks.
+
+    In: the frame of `subscriptions.acts_by_week`; all services are added up.
+    """
+    starts = weeks.filter("is_whole")["starts_on"].unique().sort()
+    if starts.len() < 2 * RECENT:
+        return None
+    series, counts = pl.col("series").cast(pl.String), {}
+    for which, first in (("", -RECENT), ("before_", -2 * RECENT)):
+        chosen = weeks.filter(pl.col("starts_on").is_in(starts[first:][:RECENT].implode()))
+        for name in ("subscriptions", "unsubscriptions"):
+            counts[which + name] = number(int(chosen.filter(series == name)["count"].sum()), lang=lang)
+    return Finding(
+        say(
+            "Last 4 weeks: {subscriptions} joined and {unsubscriptions} left; "
+            "the 4 before: {before_subscriptions} and {before_unsubscriptions}",
+            lang,
+            **counts,
+        )
+    )
+
+
+def left_from(by_delivery: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of those who left named a delivery, and which one most did; None if none named one.
+
+    In: the frame of `subscriptions.acts_by_delivery`.
+    """
+    named = by_delivery.filter(pl.col("delivery").is_not_null(), pl.col("unsubscriptions") > 0)
+    if named.is_empty():
+        return None
+    part, whole = int(named["unsubscriptions"].sum()), named["total"][0]
+    most = named.filter(pl.col("unsubscriptions") == pl.col("unsubscriptions").max())
+    words = {"part": number(part, lang=lang), "whole": number(whole, lang=lang)}
+    if most.height > 2:
+        return Finding(say("{part} of {whole} departures name a delivery", lang, **words))
+    names = [clipped(name, LONGEST // 2) for name in most["delivery"]]
+    words["count"] = number(most["unsubscriptions"][0], lang=lang)
+    if len(names) == 2:
+        return Finding(
+            say(
+                "{part} of {whole} departures name a delivery; most name “{first}” and “{second}” ({count} each)",
+                lang,
+                first=names[0],
+                second=names[1],
+                **words,
+            )
+        )
+    return Finding(
+        say("{part} of {whole} departures name a delivery; most name “{name}” ({count})", lang, name=names[0], **words)
+    )
 
 
 def pages_and_sales(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -413,17 +504,23 @@ def pages_and_sales(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
     )
 
 
-def converted(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many of those who began the most visited path finished it; None below 30 who began.
+def counted_of(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the visitors of the most visited path count, and how many began; None without visitors.
 
     In: the frame of `webapp.conversion`.
     """
-    rows = conversion.filter(pl.col("started") >= LEAST).drop_nulls("conversion_rate")
-    if rows.is_empty():
+    if conversion.is_empty() or not conversion["everyone"][0]:
         return None
-    row = rows.row(0, named=True)
-    words = _parts(_path_name(row), row["converted"], row["started"], lang)
-    return Finding(say("{name}: {share} of those who began it finished ({part} of {whole})", lang, **words))
+    row = conversion.row(0, named=True)
+    counts = {name: number(row[name], lang=lang) for name in ("everyone", "visitors", "started")}
+    return Finding(
+        say(
+            "{name}: of {everyone} visitors, {visitors} are counted, of whom {started} began",
+            lang,
+            name=_path_name(row),
+            **counts,
+        )
+    )
 
 
 def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -439,6 +536,49 @@ def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
     return Finding(
         say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, path=_path_name(row), **words)
     )
+
+
+def brought_most(sources: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which delivery brought most visitors of one path, of those whose delivery is known; None below 30 of these.
+
+    In: the frame of `webapp.traffic_sources` for one path.
+    """
+    known = sources.filter(pl.col("found_by").cast(pl.String).fill_null("others") != "nothing")
+    ranked = known.filter(pl.col("rank").is_not_null(), pl.col("source").is_not_null())
+    rows = ranked.with_columns(of=pl.lit(known["visitors"].sum()))
+    first = _first(rows, "visitors", "of", "source")
+    return first and Finding(
+        say("“{name}” brought most: {part} of the {whole} visitors whose delivery is known", lang, **first(lang))
+    )
+
+
+def refused(choices: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many visitors refused web tracking; None without visitors.
+
+    In: the frame of `consent.consent_counts`; visitors of several applications are in it once for each.
+    """
+    whole = int(choices["visitors"].sum())
+    if not whole:
+        return None
+    part = int(choices.filter(pl.col("web_choice").cast(pl.String) == "refused")["visitors"].sum())
+    words = _parts("", part, whole, lang)
+    if not part:
+        return Finding(say("None of {whole} visitors refused web tracking", lang, whole=words["whole"]))
+    return Finding(say("{share} refused web tracking ({part} of {whole})", lang, **words))
+
+
+def first_day(activity: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how much of a delivery's pages were displayed on the first day; None below 30 pages.
+
+    In: the frame of `web.visit_activity`.
+    """
+    whole = int(activity["count"].sum())
+    if whole < LEAST:
+        return None
+    day = pl.col("starts_at").dt.date()
+    part = int(activity.filter(day == day.min())["count"].sum())
+    words = _parts("", part, whole, lang)
+    return Finding(say("{share} of the pages were displayed on the first day ({part} of {whole})", lang, **words))
 
 
 def opened_of(sent: pl.DataFrame, lang: str = "en") -> Finding | None:

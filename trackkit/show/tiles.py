@@ -5,6 +5,7 @@ Words and choices are those of the page's template (`[lead]`, `[[tile]]`, `[[loo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import polars as pl
@@ -19,7 +20,7 @@ from trackkit.show.definitions import marked
 from trackkit.show.findings import CASES, LEAST
 from trackkit.show.wording import NOT_AVAILABLE, clipped, elapsed, figure, instant, number, percent
 
-__all__ = ["Headed", "lead", "look", "row"]
+__all__ = ["Headed", "Large", "large", "lead", "look", "row"]
 
 Row = Mapping[str, Any]
 MOST_FACTS = 3
@@ -71,6 +72,22 @@ class Headed(Protocol):
 
     def headline(self, metrics: Sequence[str]) -> pl.DataFrame:
         """Return metrics in the columns of `analysis.usual`, one row each."""
+
+
+@dataclass(frozen=True)
+class Large:
+    """A large figure that is no metric: its name, the figure, and what it is made of."""
+
+    name: str
+    value: cells.Cell
+    beneath: str = ""
+
+
+def large(figures: Sequence[Large], data: dict[str, Any] | None = None) -> Block:
+    """Show large figures in a row; `data` is that of `data.table_data`."""
+    tile = '<li class="tk-tile"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span></li>'
+    shown = [Markup(tile).format(each.name, each.value, each.beneath) for each in figures]
+    return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
 
 
 def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:

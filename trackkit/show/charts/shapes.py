@@ -4,6 +4,7 @@ All of them are single views with one axis of each kind, so that they are drawn 
 width: names stand above bars and panels, where the narrowest screen has room for them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from trackkit.show.charts import canvas, clock
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
+PALE = 0.45  # the opacity of a period that is not whole
 PANEL, FILLED = 92, 0.7  # pixels of height, and the part of it that the highest column fills
 ROW, BAR = 40, 12  # pixels from bar to bar, and of a bar
 ROOM = 1.3  # the axis extends beyond the longest bar, for the figure beside it
@@ -44,7 +46,7 @@ def panels(
 
     The plot's axis `y` names the column of the figures and how they are written; its series are the panels, from the
     top down, with the words of `heads`. All panels have the same scale if `common`, else each its own. A line marks
-    the instant `launched`.
+    the instant `launched`. Columns whose `is_whole` is false are paler.
     """
     assert isinstance(plot.y, canvas.Numbers) and plot.series
     names = [name for name in plot.series.names if name in set(plot.rows["name"])]
@@ -55,6 +57,8 @@ def panels(
     ends = {"x2": "ends_at"} if isinstance(plot.x, canvas.TimeAxis) else {}
     y = alt.Y("bottom:Q", title=plot.y.title, axis=_panel_axis(rows, names, plot.y, lang), scale=_panel_scale(names))
     drawn = base.mark_bar(orient="vertical", cornerRadiusEnd=0).encode(y=y, y2="top:Q", **ends)
+    if "is_whole" in rows.columns:
+        drawn = drawn.encode(opacity=alt.condition("datum.is_whole === false", alt.value(PALE), alt.value(1)))
     words = pl.DataFrame(
         {"at": [len(names) - place - 0.17 for place in range(len(names))], "head": [heads[name] for name in names]},
         schema={"at": pl.Float64, "head": pl.String},
@@ -97,15 +101,29 @@ def _in_panels(rows: pl.DataFrame, value: str, names: Sequence[str], common: boo
 
 
 def _panel_axis(rows: pl.DataFrame, names: Sequence[str], axis: canvas.Numbers, lang: str) -> alt.Axis:
-    """Two marks in each panel: 0, and the highest value drawn."""
+    """The marks of each panel: 0, and one or two round values up to the highest one drawn."""
     written = number if axis.is_count else percent
-    highest = {name: rows.filter(pl.col("name") == name).sort("top")[[-1], [axis.field, "top"]] for name in names}
-    zero = written(0, 0, lang)
-    marks = [(float(len(names) - place - 1), zero) for place in range(len(names))]
-    marks += [(each["top"].item(), written(each[axis.field].item(), 0, lang)) for each in highest.values()]
+    marks: list[tuple[float, str]] = []
+    for place, name in enumerate(names):
+        bottom, of_panel = float(len(names) - place - 1), rows.filter(pl.col("name") == name).sort("top")
+        top, highest = of_panel["top"][-1] - bottom, of_panel[axis.field][-1] or 0
+        for value in [0, *(_round_values(highest, axis.is_count) if top > 0 else ())]:
+            marks.append((round(bottom + top * value / (highest or 1), 4), written(value, 0, lang)))
     places, words = [at for at, _ in marks], [text for _, text in marks]
     expression = f"{words}[indexof({places}, datum.value)]".replace("'", '"')
-    return alt.Axis(values=places, labelExpr=expression, labelOverlap=False)
+    return alt.Axis(values=places, tickCount=len(places), labelExpr=expression, labelOverlap=False)
+
+
+def _round_values(highest: float, is_count: bool) -> list[float]:
+    """Two or three round values evenly apart, up to the highest one; of a count of 1, that.
+
+    >>> _round_values(459, True), _round_values(7, True), _round_values(1, True), _round_values(0.35, False)
+    ([200, 400], [3.0, 6.0], [1], [0.1, 0.2, 0.3])
+    """
+    power = math.floor(math.log10(highest)) - 1
+    steps = [digit * 10**power for digit in (50, 40, 30, 25, 20, 10, 5) if digit * 10**power <= highest / 2]
+    step = next((each for each in steps if not is_count or (each >= 1 and each == int(each))), 1)
+    return [round(nth * step, 6) for nth in range(1, int(highest / step) + 1)]
 
 
 def _panel_scale(names: Sequence[str]) -> alt.Scale:
