@@ -72,7 +72,7 @@ class Cluster:
 
 
 def _wait(asked: Callable[[], str | bool | None], process: subprocess.Popen[bytes]) -> str:
-    until, is_over = time.monotonic() + 60, False
+    until, is_over = time.monotonic() + 120, False
     while not is_over:
         is_over = time.monotonic() > until or process.poll() is not None  # it may have ended after it was done
         try:
