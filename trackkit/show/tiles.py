@@ -417,7 +417,7 @@ def _unusual(page: Headed, rows: Mapping[str, Row]) -> Iterator[Fact]:
         words = {
             "rate": _value(values, page.lang),
             "parts": _parts(values, None, page.lang),
-            "median": figure(each.metric, values["median"], page.lang, values["whole"]),
+            "median": _value({**values, "value": values["median"]}, page.lang),
         }
         is_good = (GOOD.get(METRICS[each.metric].higher_is) == HIGHER) is is_higher
         yield (0 if is_good else 50), each.report, sentence.format(**words)

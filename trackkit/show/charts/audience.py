@@ -104,7 +104,7 @@ def folded_columns(
         tips=canvas.tips(lang, when="When", name="Series", count="Events", total="Total", share="Share"),
         series=canvas.series_colours(labels, lang),
     )
-    return shapes.panels(plot, _with_totals(rows, measured, lang), measured == "share", lang)
+    return shapes.panels(plot, _with_totals(rows, measured, lang), False, lang)
 
 
 def _with_totals(rows: pl.DataFrame, measured: Measured, lang: str) -> dict[str, str]:
@@ -120,12 +120,14 @@ def _with_totals(rows: pl.DataFrame, measured: Measured, lang: str) -> dict[str,
 def opens_bars(
     opens: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(KINDS)] = None, lang: str = "en"
 ) -> alt.LayerChart:
-    """Draw opens by name, the most first, each bar divided into computers, mobiles and unknown devices.
+    """Draw opens by name, the most first, what is unknown last, divided into computers, mobiles and unknown devices.
 
     In: the frame of `audience.opens_by`.
     """
     words = said(KINDS, lang) | dict(labels or {})
-    named = _with_names(opens.filter(pl.col("row").cast(pl.String) != "total"), lang)
+    kind = pl.col("row").cast(pl.String)
+    is_unknown = pl.col("name").is_null() & (kind == "group")
+    named = _with_names(opens.filter(kind != "total").sort(is_unknown, maintain_order=True), lang)
     rows = named.unpivot(list(KINDS), index=["label", "opens", "total"], variable_name="kind", value_name="count")
     rows = rows.filter(pl.col("count") > 0).with_columns(
         place=pl.col("kind").replace_strict({kind: place for place, kind in enumerate(KINDS)}, return_dtype=pl.Int64),
