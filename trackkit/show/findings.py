@@ -594,7 +594,7 @@ def busiest_start(clicks: pl.DataFrame, every: Literal["1h", "1d"] = "1h", lang:
     zone = str(getattr(starts.schema["starts_at"], "time_zone", None) or "UTC")
     names = pl.Series([instant(at, zone, lang=lang, weekday=True) for at in days], dtype=pl.String)
     first = _first(starts.with_columns(name=names, total=pl.col("count").sum()), "count", "total", "name")
-    return first if first is None or starts.height < 2 else Finding(say(_STARTS[period], lang, **first(lang)))
+    return None if first is None or starts.height < 2 else Finding(say(_STARTS[period], lang, **first(lang)))
 
 
 def last_share(reached: pl.DataFrame, lang: str = "en", pace: pl.DataFrame | None = None) -> Finding | None:

@@ -22,6 +22,7 @@ __all__ = [
     "Measured",
     "Slot",
     "folded_columns",
+    "is_spread",
     "kinds_bar",
     "opens_bars",
     "slot_names",
@@ -73,6 +74,14 @@ def slots_named(folded: pl.DataFrame, every: Slot, lang: str = "en") -> dict[int
     return {
         slot: say("{time} (twice)", lang, time=names[slot]) if twice else names[slot] for slot, twice in slots.items()
     }
+
+
+def is_spread(folded: pl.DataFrame, every: Slot) -> bool:
+    """Whether a folded activity is worth drawing: not by weekday, where all happened on one.
+
+    In: the frame of `activities.folded_activity`.
+    """
+    return every != "day" or folded.filter(pl.col("count") > 0)["slot"].n_unique() > 1
 
 
 def folded_columns(
