@@ -1,6 +1,6 @@
 """Findings: what is said of figures, and where nothing is: few cases, chance, ties, hostile names."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import nbformat
 import polars as pl
@@ -12,31 +12,45 @@ from trackkit.show.findings import (
     MIME,
     Finding,
     above,
+    above_average,
     acts_counted,
     brought_most,
     busiest,
     busiest_hour,
+    busiest_start,
+    clicked_times,
     counted_of,
     fails_most,
+    fastest,
     fastest_half,
     first_day,
     grown,
+    half_of_acts,
     highest,
+    in_message,
     joined_lately,
     largest,
     largest_loss,
+    last_share,
     left_from,
+    left_out,
     limits_kept,
     listed,
     loses_most,
     lowest,
+    most_clicked,
     most_shared_in,
     most_shared_on,
     most_used,
+    on_mobiles,
     opened_of,
+    outcome,
     outlier,
+    outside_message,
     pages_and_sales,
     refused,
+    sent_within,
+    shown_of,
     strongest_in_message,
     strongest_link,
     together,
@@ -349,3 +363,90 @@ def test_the_first_rate_with_an_outlier_is_said() -> None:
     rows = by_domain(("a.example", 40, 100), ("b.example", 42, 100), ("c.example", 5, 100))
     assert text(outlier(rows, "domain", ["open_rate"])) == "c.example opens least: 5.0% (5 of 100)"
     assert outlier(rows[:2], "domain", ["open_rate"]) is None and outlier(rows, "domain", None) is None
+
+
+def one(**figures: int | None) -> pl.DataFrame:
+    """A frame of `measure` with one row."""
+    return pl.DataFrame([figures], schema=dict.fromkeys(figures, pl.Int64))
+
+
+def test_what_became_of_the_messages_says_out_of_what() -> None:
+    counts = {"delivered_with_seeds": 1_680, "failed": 63, "processed": 1_743, "to_deliver": 3_101}
+    # 1,680 / 1,743 = 0.9639; 1,680 / 3,101 = 0.5418.
+    assert text(outcome(one(**counts), "processed")) == "1,680 of 1,743 messages processed were delivered (96.4%)"
+    assert text(outcome(one(**counts), "to_deliver")) == "1,680 of 3,101 messages were delivered (54.2%)"
+    pending = one(**counts, pending=1_358)
+    said = "1,680 of 3,101 messages were delivered (54.2%), 1,358 are pending"
+    assert text(outcome(pending, "to_deliver")) == said
+    assert text(outcome(one(delivered=3, to_deliver=4), "to_deliver")) == "3 of 4 messages were delivered (75.0%)"
+    assert outcome(one(delivered=None, to_deliver=4), "to_deliver") is None
+    assert outcome(one(delivered=0, to_deliver=0), "to_deliver") is None
+    left = one(rejected=631, targeted=3_753)  # 0.1681
+    assert text(left_out(left)) == "631 of 3,753 recipients were left out before sending (16.8%)"
+
+
+def test_how_fast_it_was_sent() -> None:
+    dates = {"started_at": datetime(2026, 11, 8, 17, tzinfo=UTC), "last_at": datetime(2026, 11, 8, 17, 30, tzinfo=UTC)}
+    pace = pl.DataFrame([{**dates, "messages_per_hour": 6_200.0, "pending": 0}])
+    assert text(sent_within(pace)) == "Sent within 30 min, at 6,200 messages an hour"
+    late = pace.with_columns(pending=7)
+    assert text(sent_within(late)) == "7 messages are pending after 30 min at 6,200 an hour"
+    assert sent_within(pace.with_columns(messages_per_hour=0.9)) is None
+    assert sent_within(pace.with_columns(last_at=pl.lit(None, pl.Datetime))) is None
+    starts = [datetime(2026, 11, 8, 17, n, tzinfo=UTC) for n in (0, 1, 1)]
+    throughput = pl.DataFrame(
+        {"starts_at": starts, "messages_per_hour": [600.0, 540.0, 120.0], "bits_per_second": None}
+    )
+    throughput = throughput.cast({"bits_per_second": pl.Float64})
+    assert text(fastest(throughput)) == "At most 660 messages per hour, from Sun, 2026-11-08 17:01 on"
+    assert fastest(throughput, "bits_per_second") is None and fastest(throughput.clear()) is None
+
+
+def test_opens_on_known_devices_and_clicks_beside_the_average() -> None:
+    opens = pl.DataFrame({"row": ["group", "total"], "computer": [1, 40], "mobile": [2, 60]})
+    assert text(on_mobiles(opens)) == "60.0% of the opens on known devices were on mobiles (60 of 100)"
+    assert on_mobiles(opens.with_columns(mobile=pl.lit(None, pl.Int64), computer=3)) is None
+    figures = pl.DataFrame([{"platform_average": 0.2256, "numerator": 303, "denominator": 1_260}])
+    said = "24.0% of those who opened clicked; the platform average is 22.6%"
+    assert text(above_average(figures)) == said
+    alone = figures.with_columns(platform_average=pl.lit(None, pl.Float64))
+    assert text(above_average(alone)) == "24.0% of those who opened clicked (303 of 1,260)"
+    assert text(clicked_times(one(unique_clicks=303, total_clicks=807))) == "303 recipients clicked 807 times"
+    assert clicked_times(one(unique_clicks=0, total_clicks=0)) is None
+
+
+def test_when_most_clicks_came() -> None:
+    starts = [datetime(2026, 11, day, hour, tzinfo=UTC) for day, hour in ((8, 17), (8, 18), (9, 9), (8, 17))]
+    series = ["clicks", "clicks", "clicks", "opens"]
+    activity = pl.DataFrame({"starts_at": starts, "series": series, "count": [30, 10, 20, 900]})
+    hours = "Most clicks came in the hour from Sun, 2026-11-08 17:00: 50.0% (30 of 60)"
+    assert text(busiest_start(activity)) == hours
+    days = activity[:3].rename({"count": "clicks"}).drop("series")
+    assert text(busiest_start(days, "1d")) == "Most clicks came on Sun, 2026-11-08: 66.7% (40 of 60)"
+    # One day alone is said by its hours: 30 of 40.
+    assert text(busiest_start(days[:2], "1d")) == hours.replace("50.0% (30 of 60)", "75.0% (30 of 40)")
+    assert busiest_start(days[:1], "1d") is None and busiest_start(days.clear()) is None
+    reached = pl.DataFrame({"share": [0.5, 0.9], "clicks": ["1 h", "18 h 40 min"]})
+    assert text(last_share(reached)) == "90% of the clicks came within 18 h 40 min"
+    assert last_share(reached, "en", pl.DataFrame({"phase": ["running"]})) is None
+
+
+def test_clicks_in_the_message_and_elsewhere() -> None:
+    placement = one(placed_clicks=807, total=1_355)  # 0.5956
+    assert text(in_message(placement)) == "807 of 1,355 clicks were on links of the message (59.6%)"
+    assert text(outside_message(placement)) == "548 of 1,355 clicks were elsewhere (40.4%)"
+    assert in_message(one(placed_clicks=0, total=0)) is None
+    links = pl.DataFrame({"label": [None, "Shop"], "url": ["https://a.example", "x"], "clicks": [30, 10], "total": 40})
+    assert text(most_clicked(links)) == "“https://a.example” took 75.0% of all clicks (30 of 40)"
+
+
+def test_half_of_the_acts_and_a_list_of_messages() -> None:
+    launched = datetime(2026, 11, 8, 17, tzinfo=UTC)
+    minutes = pl.Series([-9, *range(1, 41)])  # the 21st of 41 acts is the one of minute 20
+    at = [launched + timedelta(minutes=n) for n in minutes]
+    acts = pl.DataFrame({"occurred_at": at, "act": "opened"})
+    sent = pl.DataFrame({"occurred_at": [launched] * 99, "act": "sent"})
+    said = "Half of what readers did happened within 20 min of the launch"
+    assert text(half_of_acts(pl.concat([sent, acts]), launched)) == said
+    assert half_of_acts(acts[:29], launched) is None and half_of_acts(acts, None) is None
+    assert text(shown_of(acts, 3_122)) == "The 41 messages acted on last, of 3,122" and shown_of(acts, 41) is None

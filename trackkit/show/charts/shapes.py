@@ -20,10 +20,10 @@ from trackkit.show.wording import number, percent
 
 PALE = 0.45  # the opacity of a period that is not whole
 PANEL, FILLED = 92, 0.7  # pixels of height, and the part of it that the highest column fills
-ROW, BAR = 40, 12  # pixels from bar to bar, and of a bar
-ROOM = 1.3  # the axis extends beyond the longest bar, for the figure beside it
+ROW, BAR = 26, 14  # pixels from bar to bar, and of a bar
+ROOM = 1.4  # the axis extends beyond the longest bar, for the figure beside it
 ABOVE_NAMES = 20  # pixels from a plot to the words of its lines: on a phone the first name stands between them
-LANE, DOT = 26, 90  # pixels from name to name, and the area of a dot
+LANE, DOTS = 26, [170, 70, 50, 40]  # pixels from name to name, and the areas of dots: each shows on the one before
 BESIDE_DOTS = 26  # letters of a name beside dots
 NOTE_HEIGHT = 15  # pixels of a line above a plot
 NEAR = timedelta(hours=1)  # from the launch to the first event
@@ -133,32 +133,20 @@ def _panel_scale(names: Sequence[str]) -> alt.Scale:
 def labelled_bars(
     plot: canvas.Plot, figures: pl.DataFrame, marks: Sequence[Mark] = (), **options: Any
 ) -> alt.LayerChart:
-    """Draw horizontal bars with the name above each one and its figure at its end.
+    """Draw horizontal bars, each with its figure at its end; `marks` are lines across them.
 
     `figures` has a row for each name of the axis `y`: `name`, `end` (of the bar, on the axis) and `said`.
     """
     assert isinstance(plot.x, canvas.Numbers) and isinstance(plot.y, canvas.Names)
     longest = max([*figures["end"].drop_nulls(), *(mark.at for mark in marks)], default=0) or 1
-    sized = replace(
-        plot, x=replace(plot.x, most=ROOM * longest, title=None), y=replace(plot.y, size=ROW), title=plot.title
-    )
-    scale = alt.Scale(domain=list(plot.y.names))
-    names = alt.Y(f"{plot.y.field}:N", title=None, scale=scale, axis=None)
-    bars = canvas.bars(sized, BAR, yOffset=10, **options).encode(y=names)
+    sized = replace(plot, x=replace(plot.x, most=ROOM * longest, title=None), y=replace(plot.y, size=ROW))
+    bars = canvas.bars(sized, BAR, **options)
     bars.encoding.x.axis = None
-    words = figures.with_columns(name=pl.col("name").map_elements(_short, return_dtype=pl.String), key="name")
-    by_name = alt.Chart(words).encode(y=alt.Y("key:N", title=None, scale=scale, axis=None))
+    by_name = alt.Chart(figures.rename({"name": plot.y.field})).encode(x="end:Q", y=bars.encoding.y, text="said:N")
     around_words: tuple[dict[str, Any], ...] = (halo(), {}) if marks else ({},)
-    above = [
-        by_name.mark_text(align="left", dy=-8, aria=False, **around).encode(x=alt.value(0), text="name:N")
-        for around in around_words
-    ]
-    beside = [
-        by_name.mark_text(align="left", dx=6, dy=10, aria=False, **around).encode(x="end:Q", text="said:N")
-        for around in around_words
-    ]
+    beside = [by_name.mark_text(align="left", dx=6, aria=False, **around) for around in around_words]
     chart: alt.LayerChart = canvas.layered(
-        sized, bars, beside=[*lines_at(marks), *above, *beside] if len(words) else []
+        sized, bars, beside=[*lines_at(marks, ABOVE_NAMES), *beside] if len(figures) else []
     )
     return chart
 
@@ -166,21 +154,22 @@ def labelled_bars(
 def parts_bar(parts: pl.DataFrame, description: str, lang: str) -> alt.Chart:
     """Draw parts of a whole as one bar from 0 to 100 %, in order, each with a line of the legend that says its figures.
 
-    In: a row for each part: `place`, `indicator` (its name), `count`, `whole`, `share`. The third part is grey.
+    In: a row for each part: `place`, `indicator` (its name), `count`, `whole`, `share`. The part at place 2 is grey.
     """
     said = [
         f"{name}: {number(count, lang=lang)} ({percent(share, lang=lang, of=of)})"
         for name, count, share, of in parts.select("indicator", "count", "share", "whole").rows()
     ]
     rows = parts.with_columns(part=pl.Series(said, dtype=pl.String), whole_bar=pl.lit(""))
-    colours = theme().light.series
+    series = theme().light.series
+    colours = [series[0], series[1], series[-1], *series[2:-1]]
     plot = canvas.Plot(
         rows,
         description,
         x=canvas.Numbers("share", None, canvas.PERCENT, is_count=False),
         y=canvas.Names("whole_bar", [""]),
         tips=canvas.tips(lang, indicator="Indicator", share="Share", count="Numerator", whole="Denominator"),
-        series=canvas.Series("part", said, [colours[0], colours[1], colours[-1], *colours[2:-1]][: max(1, len(said))]),
+        series=canvas.Series("part", said, [colours[place] for place in parts["place"]] or [colours[0]]),
     )
     return _whole_bar(plot)
 
@@ -216,7 +205,9 @@ def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = (), labels: Mapping[str,
     y = alt.Y(f"{plot.y.field}:N", title=None, sort=list(plot.y.names), axis=axis)
     x = plot.x.field
     shapes = alt.Shape(f"{plot.series.field}:N", scale=alt.Scale(domain=list(plot.series.names), range=SHAPES))
-    dots = base.mark_point(filled=True, opacity=1, size=DOT).encode(y=y, shape=shapes)
+    area = alt.Scale(domain=list(plot.series.names), range=DOTS[: len(plot.series.names)])
+    size = {"size": alt.Size(f"{plot.series.field}:N", scale=area, legend=None)} if len(plot.series.names) > 1 else {}
+    dots = base.mark_point(filled=True, opacity=1, size=DOTS[1]).encode(y=y, shape=shapes, **size)
     dots.encoding.x.scale = alt.Scale(domainMin=0)
     span = alt.Chart(base.data).mark_rule(strokeWidth=3, color=theme().light.soft, aria=False)
     span = span.transform_aggregate(low=f"min({x})", high=f"max({x})", groupby=[plot.y.field])
@@ -251,7 +242,3 @@ def _rows_of(marks: Sequence[Mark]) -> list[int]:
         near = [row for row, other in zip(rows, marks[:nth], strict=True) if abs(other.at - mark.at) < most / 5]
         rows.append(1 + max(near, default=-1))
     return rows
-
-
-def _short(name: str) -> str:
-    return canvas.cut(name, canvas.IN_LEGENDS)
