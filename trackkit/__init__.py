@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         consent,
         curves,
         domains,
+        intervals,
         links,
         logs,
         messages,
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
 __all__ += ["tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
+__all__ += ["intervals"]
 __all__ += [
     "messages",
     "overview",
