@@ -1,6 +1,8 @@
 """Intervals of rates: bounds worked out by hand or published, what has none, and what small cells are drawn to."""
 
 import math
+import subprocess
+import sys
 from itertools import product
 from typing import Any
 
@@ -162,6 +164,12 @@ def test_intervals_hold_what_they_promise_of_rare_events() -> None:
     reach = math.sqrt(Z2) * np.sqrt(counts / 400 * (1 - counts / 400) / 400)
     textbook = chance[(counts / 400 - reach <= 0.005) & (counts / 400 + reach >= 0.005)].sum()
     assert chance[(low <= 0.005) & (high >= 0.005)].sum() >= 0.94 and textbook == pytest.approx(0.865, abs=0.002)
+
+
+def test_a_question_without_intervals_loads_nothing_for_them() -> None:
+    code = "import sys; from tests.spec.golden import golden; from trackkit import measure; measure(golden()); "
+    code += "print(*sorted({'numpy', 'scipy', 'statsmodels', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
 # ---- small cells ----

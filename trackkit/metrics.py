@@ -20,6 +20,7 @@ __all__ = [
     "METRICS",
     "Metric",
     "beyond_chance",
+    "bounds_of",
     "breakdowns_of",
     "lineage",
     "made_of",
@@ -758,6 +759,15 @@ def sources_of(name: str) -> frozenset[str]:
     ['event', 'message']
     """
     return frozenset(METRICS[part].source for part in lineage(name) if METRICS[part].source)
+
+
+def bounds_of(name: str) -> tuple[str, str]:
+    """Return the names of a rate's bounds.
+
+    >>> bounds_of("open_rate")
+    ('open_rate_low', 'open_rate_high')
+    """
+    return f"{name}_low", f"{name}_high"
 
 
 def beyond_chance(rate: Any, usual: Any, cases: Any) -> Any:

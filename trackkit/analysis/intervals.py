@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trackkit.engine.intervals import require_level
+from trackkit.engine.measure import require_level
 from trackkit.errors import RequestError
 from trackkit.metrics import METRICS, WILSON
 

@@ -16,36 +16,13 @@ import polars as pl
 
 from trackkit.engine.counting import PART_ROWS, row_tests
 from trackkit.engine.selection import Selection
-from trackkit.errors import RequestError
-from trackkit.metrics import BOOTSTRAP, METRICS, PEOPLE, WILSON, Metric, Ratio, where_of
+from trackkit.metrics import BOOTSTRAP, METRICS, PEOPLE, WILSON, Metric, Ratio, bounds_of, where_of
 
 DRAWS = 2_000  # of a bootstrap
 SEED = 17  # the same for each rate, so that equal messages have equal bounds, whatever else is asked
 AT_ONCE = 2_000_000  # numbers drawn at a time, about 16 MB
 EVENTS, MESSAGES = "events of a message", "messages"
 Bounds = tuple[Any, Any]
-
-
-def require_level(interval: float) -> float:
-    """Return the confidence of an interval, or refuse what is not between 0 and 1, with RequestError.
-
-    >>> require_level(0.95)
-    0.95
-    """
-    is_number = isinstance(interval, int | float) and not isinstance(interval, bool)
-    if is_number and 0 < interval < 1:
-        return float(interval)
-    hint = f" Did you mean {interval / 100:g}?" if is_number and 1 < interval < 100 else ""
-    raise RequestError(f"The confidence of an interval is between 0 and 1, such as 0.95, not {interval!r}.{hint}")
-
-
-def bounds_of(name: str) -> tuple[str, str]:
-    """Return the names of a rate's bounds.
-
-    >>> bounds_of("open_rate")
-    ('open_rate_low', 'open_rate_high')
-    """
-    return f"{name}_low", f"{name}_high"
 
 
 def with_intervals(

@@ -15,7 +15,6 @@ from trackkit.engine.completeness import add_deliveries, completed, kept_currenc
 from trackkit.engine.conditions import condition
 from trackkit.engine.counting import count_source, joined
 from trackkit.engine.deliveries import require_deliveries, zone_of
-from trackkit.engine.intervals import bounds_of, require_level, with_intervals
 from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
@@ -29,6 +28,7 @@ from trackkit.metrics import (
     Formula,
     Metric,
     Ratio,
+    bounds_of,
     breakdowns_of,
     lineage,
     money_of,
@@ -36,7 +36,7 @@ from trackkit.metrics import (
     where_of,
 )
 
-__all__ = ["ENGINES", "measure", "not_added", "quotient"]
+__all__ = ["ENGINES", "measure", "not_added", "quotient", "require_level"]
 ENGINES = ("polars", "spark")
 
 
@@ -90,10 +90,25 @@ def measure(
     level = None if interval is None else require_level(interval)
     measured = _with_rates(_measure_with_kept(selection, names, groups), names)
     if level is not None:
+        from trackkit.engine.intervals import with_intervals  # numpy, which nothing else here needs
+
         measured = with_intervals(selection, measured, names, groups, level)
     enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
     declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
     return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+
+
+def require_level(interval: float) -> float:
+    """Return the confidence of an interval, or refuse what is not between 0 and 1, with RequestError.
+
+    >>> require_level(0.95)
+    0.95
+    """
+    is_number = isinstance(interval, int | float) and not isinstance(interval, bool)
+    if is_number and 0 < interval < 1:
+        return float(interval)
+    hint = f" Did you mean {interval / 100:g}?" if is_number and 1 < interval < 100 else ""
+    raise RequestError(f"The confidence of an interval is between 0 and 1, such as 0.95, not {interval!r}.{hint}")
 
 
 def _columns(measured: pl.DataFrame, names: list[str]) -> list[str]:
