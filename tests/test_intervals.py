@@ -172,6 +172,16 @@ def test_a_question_without_intervals_loads_nothing_for_them() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
+def test_bounds_of_rare_clicks_hold_what_they_promise() -> None:
+    """Two of 400 messages are clicked on average, and then twice: one delivery in seven has none."""
+    random = np.random.default_rng(1)
+    counts = [random.geometric(0.5, clicked) for clicked in random.binomial(400, 0.005, 400)]
+    bounds = [bootstrap(*np.unique(each, return_counts=True), 400, 0.95) for each in counts]
+    assert np.mean([low <= 0.01 <= high for low, high in bounds]) >= 0.94
+    totals = np.array([each.sum() for each in counts]) / 400
+    assert np.mean(np.abs(totals - 0.01) <= np.sqrt(Z2 * totals * (1 - totals) / 400)) < 0.75
+
+
 # ---- small cells ----
 
 

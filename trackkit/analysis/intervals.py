@@ -2,7 +2,11 @@
 
 The best and the worst of many small cells are those of most chance. A beta-binomial distribution is fitted to all cells
 (scipy): how far their true rates lie apart. Each cell's own counts then speak against it, which leaves large cells
-where they are, and small ones near the middle. The bounds take the fitted distribution as known.
+where they are, and small ones near the middle. The bounds take the fitted distribution as known, and as worth at most
+as many cases as all cells have.
+
+Which cells are unlike the others is judged by the median and the median distance from it, which the unusual ones hardly
+move, and with the false discovery rate controlled (Benjamini and Hochberg, statsmodels).
 """
 
 from typing import Any
@@ -14,12 +18,13 @@ from trackkit.engine.measure import require_level
 from trackkit.errors import RequestError
 from trackkit.metrics import METRICS, WILSON
 
-__all__ = ["FEWEST", "SMALL", "shrunk"]
+__all__ = ["FEWEST", "SMALL", "shrunk", "unusual"]
 
 FEWEST = 5  # cells: fewer do not show how far rates lie apart
 SMALL = 30  # cases: the rate of fewer is hardly a figure
-CONCENTRATION = (0.1, 1e7)  # of the distribution of rates; at the end, they differ by chance alone
+CONCENTRATION = 0.1  # of the distribution of rates, at least; at most the cases there are: rates differ by chance alone
 MEAN = 1e-7  # the least
+NORMAL = 1.4826  # standard deviations of a normal distribution in its median distance from the median
 
 
 def shrunk(rows: pl.DataFrame, rate: str, parts: tuple[str, str] | None = None, level: float = 0.95) -> pl.DataFrame:
@@ -87,7 +92,45 @@ def _fitted(part: Any, whole: Any) -> tuple[float, float]:
         return -float(betabinom.logpmf(part, whole, *shapes(point)).sum())
 
     overall = float(np.clip(part.sum() / whole.sum(), MEAN, 1 - MEAN))
-    spans = [(logit(MEAN), logit(1 - MEAN)), tuple(np.log(CONCENTRATION))]
-    starts = [(logit(overall), np.log(concentration)) for concentration in (10, 1_000, 100_000)]
+    spans = [(logit(MEAN), logit(1 - MEAN)), (np.log(CONCENTRATION), np.log(whole.sum()))]
+    starts = [(logit(overall), np.log(concentration)) for concentration in (10, 1_000)]
     found = [minimize(unlikely, start, method="L-BFGS-B", bounds=spans) for start in starts]
     return shapes(min(found, key=lambda each: each.fun).x)
+
+
+def unusual(rows: pl.DataFrame, rate: str, parts: tuple[str, str] | None = None, level: float = 0.95) -> pl.DataFrame:
+    """Return a frame with which rows have a rate unlike the others, beyond chance and beyond how far others lie apart.
+
+    In: as for `shrunk`. Out: the rows in their order, with `usual`, the median rate (of logits); `z`, how many standard
+    deviations the row's rate lies from it, on the scale of logits; `p`, the chance of such a z, adjusted so that at
+    most 1 - `level` of the rows called unusual are not; `is_unusual`. Null for cells of fewer than 30 cases, for counts
+    that give no share, and where fewer than five cells remain. Raises RequestError as `shrunk`.
+
+    >>> cells = pl.DataFrame({"domain": [*"abcdef"], "k": [30, 31, 29, 33, 28, 90]}).with_columns(n=300)
+    >>> unusual(cells, "rate", ("k", "n")).filter("is_unusual")["domain"].to_list()
+    ['f']
+    """
+    level, (part, whole) = require_level(level), _parts(rows, rate, parts)
+    placed, is_share = rows.with_row_index("place"), (pl.col(part) <= pl.col(whole)).fill_null(False)
+    cells = placed.filter(is_share, pl.col(whole) >= SMALL).select("place", part, whole)
+    if cells.height < FEWEST:
+        cells = cells.clear()
+    values = _distances(cells[part].to_numpy(), cells[whole].to_numpy()) if cells.height else ([],) * 3
+    series = [pl.Series(name, value, pl.Float64) for name, value in zip(("usual", "z", "p"), values, strict=True)]
+    judged = cells.select("place").with_columns(series).with_columns(is_unusual=pl.col("p") < 1 - level)
+    return placed.join(judged, on="place", how="left", maintain_order="left").drop("place")
+
+
+def _distances(part: Any, whole: Any) -> tuple[Any, Any, Any]:
+    """The usual rate, each cell's distance from it, and the adjusted chance of that."""
+    from scipy.special import expit
+    from scipy.stats import norm
+    from statsmodels.stats.multitest import multipletests
+
+    logits = np.log((part + 0.5) / (whole - part + 0.5))
+    by_chance = 1 / (part + 0.5) + 1 / (whole - part + 0.5)
+    middle = np.median(logits)
+    spread = (NORMAL * np.median(np.abs(logits - middle))) ** 2
+    z = (logits - middle) / np.sqrt(by_chance + max(0.0, spread - np.median(by_chance)))
+    adjusted = multipletests(2 * norm.sf(np.abs(z)), method="fdr_bh")[1]
+    return np.full(len(z), expit(middle)), z, adjusted

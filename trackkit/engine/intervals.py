@@ -79,6 +79,12 @@ def _clusters(selection: Selection, counted: Metric, groups: list[str]) -> pl.Da
     return pl.concat(frames).group_by(*groups, EVENTS).agg(pl.col(MESSAGES).sum()).sort(*groups, EVENTS)
 
 
+def clusters_of(selection: Selection, counted: Metric) -> tuple[Any, Any]:
+    """Return how many events messages have, and how many messages have so many: two arrays, for `drawn`."""
+    sizes = _clusters(selection, counted, [])
+    return sizes[EVENTS].to_numpy(), sizes[MESSAGES].to_numpy()
+
+
 def _of_part(part: Selection, counted: Metric, groups: list[str]) -> Any:
     api, key = part.backend.api, dict.fromkeys([*groups, "delivery_id", "message_id"])
     rows = part.in_scope(part.of("event"))
