@@ -9,21 +9,30 @@ Which cells are unlike the others is judged by the median and the median distanc
 move, and with the false discovery rate controlled (Benjamini and Hochberg, statsmodels).
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 
+from trackkit.analysis.domains import OTHERS
 from trackkit.engine.measure import require_level
 from trackkit.errors import RequestError
 from trackkit.metrics import METRICS, WILSON
 
-__all__ = ["FEWEST", "SMALL", "shrunk", "unusual"]
+__all__ = ["FEWEST", "SMALL", "anomalies", "shrunk", "unusual"]
 
 FEWEST = 5  # cells: fewer do not show how far rates lie apart
 SMALL = 30  # cases: the rate of fewer is hardly a figure
 CONCENTRATION = 0.1  # of the distribution of rates, at least; at most the cases there are: rates differ by chance alone
 MEAN = 1e-7  # the least
+SHARES = tuple(name for name, metric in METRICS.items() if metric.interval == WILSON)
+ANOMALIES: dict[str, Any] = {
+    **dict.fromkeys(("name", "metric"), pl.String),
+    **dict.fromkeys(("part", "whole"), pl.Int64),
+    **dict.fromkeys(("rate", "usual", "z", "p"), pl.Float64),
+    "is_unusual": pl.Boolean,
+}
 NORMAL = 1.4826  # standard deviations of a normal distribution in its median distance from the median
 
 
@@ -119,6 +128,38 @@ def unusual(rows: pl.DataFrame, rate: str, parts: tuple[str, str] | None = None,
     series = [pl.Series(name, value, pl.Float64) for name, value in zip(("usual", "z", "p"), values, strict=True)]
     judged = cells.select("place").with_columns(series).with_columns(is_unusual=pl.col("p") < 1 - level)
     return placed.join(judged, on="place", how="left", maintain_order="left").drop("place")
+
+
+def anomalies(
+    rows: pl.DataFrame,
+    column: str,
+    metrics: Annotated[Sequence[str], SHARES],
+    level: float = 0.95,
+) -> Annotated[pl.DataFrame, ANOMALIES]:
+    """Return what groups are unlike the others in any of some rates: one row per group and metric, the oddest first.
+
+    In: a frame of `measure` by `column`, with the metrics. Columns: `name`, the group; `metric`; `part`, `whole` and
+    `rate`; `usual`, `z`, `p` and `is_unusual` as of `unusual`. Groups that are not judged are left out, as are the
+    unnamed one and what is added up as Others. Raises RequestError as `unusual`.
+    """
+    frames = [
+        unusual(rows, metric, level=level).select(
+            pl.col(column).cast(pl.String).alias("name"),
+            pl.lit(metric).alias("metric"),
+            *(
+                pl.col(part).cast(pl.Int64).alias(name)
+                for part, name in zip(METRICS[metric].parents, ("part", "whole"), strict=True)
+            ),
+            pl.col(metric).alias("rate"),
+            "usual",
+            "z",
+            "p",
+            "is_unusual",
+        )
+        for metric in metrics
+    ]
+    judged = pl.concat([pl.DataFrame(schema=ANOMALIES), *frames]).drop_nulls(["name", "p"])
+    return judged.filter(pl.col("name") != OTHERS).sort("p", "metric", "name")
 
 
 def _distances(part: Any, whole: Any) -> tuple[Any, Any, Any]:
