@@ -29,12 +29,12 @@ MACHINES = translatable("machines open too: no winner by opens")
 Deliveries = str | Sequence[str]
 COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("metric", "a", "b"), pl.String),
-    **{f"{name}_{side}": dtype for side in "ab" for name, dtype in
-       (("part", pl.Int64), ("whole", pl.Int64), ("rate", pl.Float64))},
+    **{"part_a": pl.Int64, "whole_a": pl.Int64, "rate_a": pl.Float64},
+    **{"part_b": pl.Int64, "whole_b": pl.Int64, "rate_b": pl.Float64},
     **dict.fromkeys(("difference", "low", "high", "p", "p_adjusted", "split_p"), pl.Float64),
     "is_different": pl.Boolean,
     "reason": pl.String,
-}  # fmt: skip
+}
 
 
 class Variant(NamedTuple):

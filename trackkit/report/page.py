@@ -114,7 +114,10 @@ class Page:
         """
         rates = [name for name in metrics if METRICS[name].interval] if self.interval else []
         figures = self._headline(metrics)
-        return figures.join(self._bounds(rates), on="metric", how="left", maintain_order="left") if rates else figures
+        if not rates:
+            return figures
+        bounded = figures.join(self._bounds(rates), on="metric", how="left", maintain_order="left")
+        return bounded.with_columns(pl.when(pl.col("value").is_not_null()).then(pl.col("low", "high")))
 
     def _bounds(self, rates: Sequence[str]) -> pl.DataFrame:
         chosen = [self.delivery] if self.delivery else list(self.deliveries) or None
