@@ -157,6 +157,7 @@ def test_conditions_zones_memory_and_the_prompt(spark: Any, store: Store) -> Non
         assert hours.n_unique() == hours.len() > 4
     row = assert_same(golden()).row(0, named=True)
     assert [row[name] for name in ("unique_clicks", "unique_people_clicks", "unique_opens")] == [2, 6, 3]
+    assert_same(store, metrics=["open_rate", "click_rate", "total_click_rate"], by="domain", interval=0.95)
     with pytest.raises(RequestError, match="MAX"):
         measure(store, "total_opens", where="domain = MAX(domain)", engine="spark")
 

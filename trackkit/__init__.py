@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         consent,
         curves,
         domains,
+        intervals,
         links,
         logs,
         messages,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         webapp,
     )
     from trackkit.analysis import caveats as limits
+    from trackkit.analysis.compare import compare
     from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page
@@ -46,6 +48,7 @@ __version__ = "0.1.0"
 __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
 __all__ += ["tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
+__all__ += ["compare", "intervals"]
 __all__ += [
     "messages",
     "overview",
@@ -63,6 +66,7 @@ __all__ += [
 # Where a name comes from; every other one is a module of `analysis`.
 _ATTRIBUTES = {
     "METRICS": "metrics",
+    "compare": "analysis.compare",
     "load": "store",
     "measure": "engine.measure",
     "open_page": "report",

@@ -237,6 +237,7 @@ def formats(as_json: bool) -> None:
     show_default=True,
     help="Who goes through the rows; Spark on the cluster that TRACKKIT_SPARK_MASTER names.",
 )
+@click.option("--interval", type=float, metavar="0.95", help="Also the bounds of each rate, with this confidence.")
 @_output
 def measure(
     store: str,
@@ -246,6 +247,7 @@ def measure(
     where: str | None,
     timezone: str,
     engine: str,
+    interval: float | None,
     output: str,
 ) -> None:
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
@@ -257,7 +259,7 @@ def measure(
     groups, options = _list(by) or [], (deliveries, where, timezone, engine)
 
     def answer(snapshot: Any) -> tuple[Any, list[str]]:
-        frame = measured(snapshot, _list(metrics), groups, *options)
+        frame = measured(snapshot, _list(metrics), groups, *options, interval=interval)
         return frame, not_added(frame, snapshot, groups, *options)
 
     frame, unadded = answered(tables, answer)

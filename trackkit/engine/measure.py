@@ -28,6 +28,7 @@ from trackkit.metrics import (
     Formula,
     Metric,
     Ratio,
+    bounds_of,
     breakdowns_of,
     lineage,
     money_of,
@@ -35,7 +36,7 @@ from trackkit.metrics import (
     where_of,
 )
 
-__all__ = ["ENGINES", "measure", "not_added", "quotient"]
+__all__ = ["ENGINES", "measure", "not_added", "quotient", "require_level"]
 ENGINES = ("polars", "spark")
 
 
@@ -47,6 +48,7 @@ def measure(
     where: str | None = None,
     timezone: str = "",
     engine: str = "polars",
+    interval: float | None = None,
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
 
@@ -59,11 +61,15 @@ def measure(
     (see `conditions`). `engine` reads the rows: `polars` in this process, or `spark` (docs/spark.md); the figures are
     the same.
 
+    `interval`, such as 0.95, adds the bounds of every rate, as `open_rate_low` and `open_rate_high`: between them, with
+    this confidence, is the rate of such recipients, of whom these are taken as a sample (`engine.intervals`). They are
+    null where the rate is, and for rates without an interval (`Metric.interval`).
+
     Where retention removed rows of a delivery, its counts are those kept, or null. Other breakdowns leave such a
     delivery out, except that kept counts enter a single total; if it is named, counts that need its rows are null.
 
-    Raises RequestError for an unknown metric, breakdown, delivery, time zone or engine, and for a breakdown that a
-    metric's rows do not carry. Definitions: METRICS.md.
+    Raises RequestError for an unknown metric, breakdown, delivery, time zone or engine, for an interval not between 0
+    and 1, and for a breakdown that a metric's rows do not carry. Definitions: METRICS.md.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> clicks = pl.LazyFrame({"delivery_id": ["7"] * 3, "message_id": ["a", "a", "b"], "is_seed": [False] * 3,
@@ -81,11 +87,34 @@ def measure(
     for name in names:
         _refuse_breakdown(name, columns)
     selection = Selection(tables, _require_deliveries(tables, delivery), test, zone, _backend(engine))
+    level = None if interval is None else require_level(interval)
     measured = _with_rates(_measure_with_kept(selection, names, groups), names)
-    parts = [part for name in names for part in lineage(name)]
+    if level is not None:
+        from trackkit.engine.intervals import with_intervals  # numpy, which nothing else here needs
+
+        measured = with_intervals(selection, measured, names, groups, level)
     enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
     declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
-    return _sorted(measured, groups).select(*groups, *dict.fromkeys([*names, *parts])).with_columns(declared)
+    return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+
+
+def require_level(interval: float) -> float:
+    """Return the confidence of an interval, or refuse what is not between 0 and 1, with RequestError.
+
+    >>> require_level(0.95)
+    0.95
+    """
+    is_number = isinstance(interval, int | float) and not isinstance(interval, bool)
+    if is_number and 0 < interval < 1:
+        return float(interval)
+    hint = f" Did you mean {interval / 100:g}?" if is_number and 1 < interval < 100 else ""
+    raise RequestError(f"The confidence of an interval is between 0 and 1, such as 0.95, not {interval!r}.{hint}")
+
+
+def _columns(measured: pl.DataFrame, names: list[str]) -> list[str]:
+    """The columns to return: the metrics in the order asked, each with its bounds if measured, then their parts."""
+    listed = dict.fromkeys([*names, *_with_parts(names)])
+    return [column for name in listed for column in (name, *bounds_of(name)) if column in measured.columns]
 
 
 def _backend(engine: str) -> Backend:

@@ -202,6 +202,7 @@ class Template(_WordedModel):
 
     title: Words
     text: Prose = ""
+    interval: Annotated[float, Field(gt=0, lt=1, description="a confidence between 0 and 1, as 0.95")] | None = None
     parameters: dict[str, ParameterChoice] = {}
     lead: Lead = Lead()
     tile: Annotated[list[Tile], AfterValidator(_distinct)] = []
@@ -270,9 +271,18 @@ def misfits(
         for name in parsed.parameters
         if name not in names
     ]
+    if parsed.interval and not _shows_intervals(parsed, book):
+        problems.append(Problem(str(path), "", "interval", "no figure of this report has one."))
     for section in parsed.section:
         problems += [Problem(str(path), section.name, key, text) for key, text in _section_misfits(section, used)]
     return problems
+
+
+def _shows_intervals(parsed: Template, book: "NotebookNode") -> bool:
+    """Whether a cell measures with `page.interval`, or shows tiles of which one has an interval."""
+    cells = [cell.source for cell in notebook.code_cells(book)]
+    has_tile = any(METRICS[tile.metric].interval for tile in parsed.tile)
+    return any("page.interval" in cell or (has_tile and "tk.tiles.row(page" in cell) for cell in cells)
 
 
 def _section_misfits(section: Section, used: dict[str, set[str]]) -> list[tuple[str, str]]:

@@ -69,6 +69,7 @@ __all__ = [
     "strongest_in_message",
     "strongest_link",
     "together",
+    "unlike_others",
 ]
 
 MIME = "application/vnd.trackkit.finding+json"
@@ -962,3 +963,25 @@ def _groups(rows: pl.DataFrame, column: str, metric: str) -> pl.DataFrame:
 def _words(row: Mapping[str, Any], lang: str) -> dict[str, str]:
     shown = {"rate": percent(row["rate"], lang=lang, of=row["whole"]), "name": clipped(row["name"], LONGEST)}
     return shown | {part: number(row[part], lang=lang) for part in ("part", "whole")}
+
+
+def unlike_others(anomalies: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which group has a rate unlike the others', the least likely by chance; None if there is none.
+
+    In: the frame of `intervals.anomalies`. What is added up as Others is left out.
+
+    >>> row = {"name": "x.example", "metric": "open_rate", "part": 5, "whole": 100, "rate": 0.05, "usual": 0.4}
+    >>> unlike_others(pl.DataFrame([row | {"is_unusual": True}])).text
+    'x.example: Open rate (recipients) 5.0% (5 of 100), where 40.0% is usual'
+    """
+    for row in anomalies.filter("is_unusual").head(1).iter_rows(named=True):
+        words = {
+            "name": clipped(row["name"], LONGEST),
+            "label": label_of(row["metric"], lang),
+            "rate": percent(row["rate"], lang=lang, of=row["whole"]),
+            "usual": percent(row["usual"], lang=lang, of=row["whole"]),
+            "part": number(row["part"], lang=lang),
+            "whole": number(row["whole"], lang=lang),
+        }
+        return Finding(say("{name}: {label} {rate} ({part} of {whole}), where {usual} is usual", lang, **words))
+    return None

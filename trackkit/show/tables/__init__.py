@@ -12,19 +12,20 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE
+from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE, bounds_of
 from trackkit.show import cells
 from trackkit.show import data as page_data
-from trackkit.show.cells import RATES, Block, Cell, Labels, OneOf
+from trackkit.show.cells import BOUNDS, RATES, Block, Cell, Labels, OneOf
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
-from trackkit.show.tables import audience, overview, platform, sending, web
+from trackkit.show.tables import anomalies, audience, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
 from trackkit.show.wording import clipped, figure, percent, plain, short
 
 __all__ = [
+    "anomalies",
     "audience",
     "breakdown_table",
     "figures",
@@ -107,6 +108,9 @@ def _metric_data(
     words = said(METRIC_PARTS, lang)
     kinds: tuple[page_data.Kind, ...] = ("text", "count", "share", "count", "count")
     fields = [DataField(name, words[name], kind) for name, kind in zip(METRIC_PARTS, kinds, strict=True)]
+    bounded = {name: dict(zip(BOUNDS, map(row.get, bounds_of(name)), strict=True)) for name in metrics}
+    has_bounds = any(bounds_of(name)[0] in row for name in metrics)
+    fields += cells.bound_fields(BOUNDS, BOUNDS if has_bounds else (), words["rate"], lang)
     rows = []
     for name in metrics:
         metric = METRICS[name]
@@ -114,7 +118,7 @@ def _metric_data(
         parts = (row.get(top), row.get(bottom)) if bottom and bottom != name else (None, None)
         share = row[name] if metric.is_rate else cells.ratio(*parts) if not metric.denominator else None
         values = (labels.get(name, cells.label_of(name, lang)), None if metric.is_rate else row[name], share, *parts)
-        rows.append(dict(zip(METRIC_PARTS, values, strict=True)))
+        rows.append(dict(zip(METRIC_PARTS, values, strict=True)) | bounded[name])
     return table_data("metrics", fields, rows)
 
 
