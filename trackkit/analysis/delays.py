@@ -31,7 +31,7 @@ def first_hits(
 
     Columns: `delivery_id`; `sent_at`, when it was sent; `is_borrowed`, whether that is the delivery's start, because
     the message has no instant of its own; each of `events`, the instant of the first such hit, null without one; the
-    columns `of_message`, and those `of_hit`, of the first hit of the first of `events`. Messages of which neither
+    columns `of_message` and, if only one event is asked for, those `of_hit`, of its first hit. Messages of which neither
     instant is known are left out.
     """
     launched = [pl.when(pl.col(at) >= pl.lit(EARLIEST, schema.INSTANT)).then(at) for at in ("started_at", "contact_at")]
@@ -62,18 +62,16 @@ def _is_of(deliveries: Sequence[str]) -> pl.Expr:
 
 
 def _first(hits: pl.LazyFrame, events: Sequence[FirstEvent], of_hit: Sequence[str]) -> pl.LazyFrame:
-    """The first instants of each message, and columns of its first hit of the first event."""
-    at, order = pl.col("occurred_at"), [pl.col("occurred_at"), pl.col("event_id")]
-    is_first_event = _is(events[0])
-    columns = [
-        pl.col(name).filter(is_first_event).sort_by(*(each.filter(is_first_event) for each in order)).first()
-        for name in of_hit
-    ]
-    return hits.group_by(schema.MESSAGE.key).agg(*(at.filter(_is(name)).min().alias(name) for name in events), *columns)
+    """The first instant of each event of each message; `of_hit` are columns of the first hit of the only event."""
+    counted = hits if len(events) > 1 else hits.filter(_is(events[0]))
+    instants = {name: pl.when(_is(name)).then("occurred_at").min() for name in events}
+    firsts = pl.col(*of_hit).sort_by("occurred_at", "event_id").first() if of_hit else []
+    return counted.group_by(schema.MESSAGE.key).agg(firsts, **instants)
 
 
 def _is(event: FirstEvent) -> pl.Expr:
-    return pl.lit(True) if event == "opened" else pl.col("event_type").cast(pl.String).eq_missing(event)
+    is_any = event == "opened"
+    return pl.col("message_id").is_not_null() if is_any else pl.col("event_type").cast(pl.String).eq_missing(event)
 
 
 def watched(tables: Measurable, messages: pl.LazyFrame, event: FirstEvent) -> pl.LazyFrame:

@@ -30,7 +30,8 @@ def of_messages(rows: pl.DataFrame, groups: Sequence[str]) -> pl.DataFrame:
     [0.0, 0.5]
     """
     parts = rows.partition_by(groups, maintain_order=True) if groups else [rows]
-    return _stacked((_survival(part).with_columns(part[name][:1] for name in groups) for part in parts), groups, rows)
+    curves = (_survival(part).with_columns(_only(part[name]) for name in groups) for part in parts)
+    return _stacked(curves, groups, rows)
 
 
 def of_hits(rows: pl.DataFrame, group: str) -> pl.DataFrame:
@@ -54,7 +55,7 @@ def of_hits(rows: pl.DataFrame, group: str) -> pl.DataFrame:
         share, error = curve.cinc[cause - 1][at], curve.cinc_se[cause - 1][at]
         return _steps(rows, hours[status == cause], curve.times[at], share, error)
 
-    named = (of_cause(cause).with_columns(groups[group][cause - 1 : cause]) for cause in groups["cause"])
+    named = (of_cause(cause).with_columns(_only(groups[group][cause - 1 :])) for cause in groups["cause"])
     return _stacked(named, [group], rows)
 
 
@@ -86,6 +87,11 @@ def _with_band(steps: pl.DataFrame) -> pl.DataFrame:
     is_inside = (rest > 0) & (rest < 1) & pl.col("error").is_finite()
     bounds = {"low": 1 - rest ** spread.exp(), "high": 1 - rest ** (-spread).exp()}
     return steps.with_columns(pl.when(is_inside).then(bound).alias(name) for name, bound in bounds.items())
+
+
+def _only(names: pl.Series) -> pl.Expr:
+    """The first of some names, for all rows."""
+    return pl.lit(names[0], names.dtype).alias(names.name)
 
 
 def _stacked(curves: Iterable[pl.DataFrame], groups: Sequence[str], rows: pl.DataFrame) -> pl.DataFrame:
