@@ -265,7 +265,8 @@ def _projected(ages: pl.Series, seen: int, most: int, delays: pl.DataFrame) -> d
     count = by_peer.height
     if count < FEWEST or not seen:
         return {"comparable": count, "reason": FEW if count < FEWEST else NONE_YET}
-    pooled = combine_effects(by_peer["effect"].to_numpy(), by_peer["variance"].to_numpy(), method_re="iterated")
+    with np.errstate(divide="ignore"):  # of a figure that is not used, where the deliveries do not differ
+        pooled = combine_effects(by_peer["effect"].to_numpy(), by_peer["variance"].to_numpy(), method_re="iterated")
     expected = 1 / (1 + math.exp(-pooled.mean_effect_re))
     variance = pooled.tau2 + pooled.sd_eff_w_re**2 + 1 / (seen * (1 - expected))
     width = t.ppf((1 + INTERVAL) / 2, count - 1) * math.sqrt(variance)

@@ -29,7 +29,7 @@ def of_messages(rows: pl.DataFrame, groups: Sequence[str]) -> pl.DataFrame:
     >>> of_messages(rows, [])["share_so_far"].to_list()
     [0.0, 0.5]
     """
-    parts = rows.partition_by(groups, maintain_order=True) if groups else [rows]
+    parts = rows.partition_by(groups, maintain_order=True) if groups else [rows] if rows.height else []
     curves = (_survival(part).with_columns(_only(part[name]) for name in groups) for part in parts)
     return _stacked(curves, groups, rows)
 
