@@ -31,8 +31,8 @@ def first_hits(
 
     Columns: `delivery_id`; `sent_at`, when it was sent; `is_borrowed`, whether that is the delivery's start, because
     the message has no instant of its own; each of `events`, the instant of the first such hit, null without one; the
-    columns `of_message` and, if only one event is asked for, those `of_hit`, of its first hit. Messages of which neither
-    instant is known are left out.
+    columns `of_message`; and those `of_hit`, of the first hit, if only one event is asked for. Messages of which
+    neither instant is known are left out.
     """
     launched = [pl.when(pl.col(at) >= pl.lit(EARLIEST, schema.INSTANT)).then(at) for at in ("started_at", "contact_at")]
     starts = tables.scan("delivery").select("delivery_id", started=pl.coalesce(launched)).unique("delivery_id")
@@ -65,8 +65,8 @@ def _first(hits: pl.LazyFrame, events: Sequence[FirstEvent], of_hit: Sequence[st
     """The first instant of each event of each message; `of_hit` are columns of the first hit of the only event."""
     counted = hits if len(events) > 1 else hits.filter(_is(events[0]))
     instants = {name: pl.when(_is(name)).then("occurred_at").min() for name in events}
-    firsts = pl.col(*of_hit).sort_by("occurred_at", "event_id").first() if of_hit else []
-    return counted.group_by(schema.MESSAGE.key).agg(firsts, **instants)
+    firsts = [pl.col(name).sort_by("occurred_at", "event_id").first() for name in of_hit]
+    return counted.group_by(schema.MESSAGE.key).agg(*firsts, **instants)
 
 
 def _is(event: FirstEvent) -> pl.Expr:

@@ -323,8 +323,8 @@ def cured_share(delays: pl.Series, waiting: pl.Series) -> float | None:
     from scipy.special import expit, logit, ndtr
 
     logs = delays.log().to_numpy()
-    ages = waiting.round(2).value_counts(sort=True)  # by 36 seconds: a few thousand at most
-    at, weights = np.log(np.maximum(ages[:, 0].to_numpy(), SECOND)), ages["count"].to_numpy()
+    ages = waiting.rename("hours").round(2).value_counts().sort("hours")  # by 36 seconds: a few thousand at most
+    at, weights = np.log(np.maximum(ages["hours"].to_numpy(), SECOND)), ages["count"].to_numpy()
 
     def loss(parameters: np.ndarray[Any, Any]) -> float:
         share, mean, spread = expit(parameters[0]), parameters[1], math.exp(parameters[2])
