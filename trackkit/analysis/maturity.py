@@ -18,7 +18,9 @@ import numpy as np
 import polars as pl
 
 from trackkit.analysis.caveats import WAITING
+from trackkit.analysis.curves import time_to_first
 from trackkit.analysis.delays import HOUR, FirstEvent, first_hits, is_over
+from trackkit.analysis.survival import STEP
 from trackkit.analysis.unseen import WHY, observed, unseen
 from trackkit.analysis.usual import KIND, declared, is_settled
 from trackkit.engine.deliveries import AVERAGE_MONTHS, comparable, is_public, launch, of_delivery, require_delivery
@@ -29,7 +31,7 @@ from trackkit.errors import require_word
 from trackkit.language import translatable
 from trackkit.schema import INSTANT
 
-__all__ = ["AGES", "FIGURES", "backtest", "forecast", "stamp"]
+__all__ = ["AGES", "FIGURES", "backtest", "forecast", "growing", "stamp"]
 
 FEWEST = 3  # comparable deliveries: fewer have no spread
 MOST = 24  # comparable deliveries, the latest: more take time and change little
@@ -40,6 +42,8 @@ EVERYBODY = 0.99  # the share from which a cure model has found no limit
 SECOND = 1 / 3600  # the shortest delay of the cure model, in hours
 AGES = (1, 3, 6, 24, 48)  # hours after the launch at which finished deliveries are replayed
 FIGURES: Mapping[str, FirstEvent] = {"unique_opens": "opened", "unique_clicks": "clicked"}
+SERIES: Mapping[str, FirstEvent] = {"opens": "opened", "clicks": "clicked"}
+LEAST_AT_RISK = 30  # messages: with fewer, one open moves a curve by several points
 TOO_YOUNG, MATURING, FINAL = "too young", "maturing", "final"
 FEW = translatable("fewer than three comparable deliveries are finished")
 NO_LOG = translatable("when its messages were sent is not known")
@@ -123,6 +127,22 @@ def _rates() -> list[pl.Expr]:
     ]
 
 
+def growing(tables: Measurable, delivery: str) -> pl.DataFrame:
+    """Return `curves.time_to_first` of opens and clicks for a delivery that is not finished; for others, no row.
+
+    Columns: `series` ("opens", "clicks", those that can be observed) and those of `time_to_first`, up to the last step
+    with 30 messages at risk. Raises RequestError for an unknown delivery.
+    """
+    key = require_delivery(tables, delivery)
+    cannot = unseen(tables, [key], FIGURES)[key]
+    seen = {name: event for name, event in SERIES.items() if event not in cannot and not _is_final(tables, key)}
+    curves = [
+        time_to_first(tables, event, key).select(pl.lit(name).alias("series"), pl.all()) for name, event in seen.items()
+    ]
+    schema = {"series": pl.String} | STEP
+    return pl.concat([pl.DataFrame(schema=schema), *curves]).filter(pl.col("at_risk") >= LEAST_AT_RISK)
+
+
 def backtest(
     tables: Measurable, ages: Sequence[float] = AGES, others: Literal["all", "earlier"] = "all"
 ) -> pl.DataFrame:
@@ -184,19 +204,29 @@ def _messages(tables: Measurable, deliveries: Sequence[str]) -> pl.DataFrame:
 def _state(tables: Measurable, delivery: str, messages: pl.DataFrame) -> dict[str, Any]:
     """How old a delivery and its messages are; `maturity` is "final" or, as yet, null."""
     newest, launched = now(tables), launch(tables, delivery).at
-    described = of_delivery(tables, "delivery", delivery).select("validity_at", is_over=is_over()).head(1).collect()
-    deadline, ended = described.row(0) if described.height else (None, True)
-    own = pl.DataFrame({"launched_at": [launched], "is_over": [ended]}, schema_overrides={"launched_at": INSTANT})
+    deadline, ended = _end(tables, delivery)
     is_waiting = not ended and not (deadline and newest and deadline <= newest)
     delivered, pending = _sent(tables, delivery)
     return {
-        "maturity": FINAL if own.select(is_settled(tables)).item() else None,
+        "maturity": FINAL if _is_final(tables, delivery) else None,
         "as_of": newest,
         "age": newest - launched if newest and launched else None,
         "median_age": messages.select((pl.lit(newest, INSTANT) - pl.col("sent_at")).median()).item(),
         "delivered": delivered,
         "pending": pending if is_waiting else 0,
     }
+
+
+def _end(tables: Measurable, delivery: str) -> tuple[datetime | None, bool]:
+    """The deadline of a delivery, and whether it is over; one that is not listed is."""
+    described = of_delivery(tables, "delivery", delivery).select("validity_at", is_over=is_over()).head(1).collect()
+    return described.row(0) if described.height else (None, True)
+
+
+def _is_final(tables: Measurable, delivery: str) -> bool:
+    """Whether a delivery is finished, as those are that it may be compared with."""
+    own = {"launched_at": [launch(tables, delivery).at], "is_over": [_end(tables, delivery)[1]]}
+    return bool(pl.DataFrame(own, schema_overrides={"launched_at": INSTANT}).select(is_settled(tables)).item())
 
 
 def _sent(tables: Measurable, delivery: str) -> tuple[int | None, int]:
