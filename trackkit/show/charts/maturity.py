@@ -11,6 +11,7 @@ from trackkit.show.theme import theme
 __all__ = ["growth"]
 
 DRAWN = ("opens", "clicks")
+STEPS = 60  # of each curve that are drawn: more cannot be told apart
 
 
 def growth(curves: pl.DataFrame, lang: str = "en") -> alt.LayerChart | None:
@@ -21,17 +22,25 @@ def growth(curves: pl.DataFrame, lang: str = "en") -> alt.LayerChart | None:
     if curves.filter(pl.col("events") > 0).is_empty():
         return None
     name = pl.col("series").replace_strict(said(NAMES, lang), return_dtype=pl.String).alias("name")
-    rows = curves.with_columns(name)
+    place = (STEPS * pl.col("hours") / pl.col("hours").max()).cast(pl.Int64)
+    rows = curves.filter(pl.struct("series", place).is_last_distinct() | (pl.col("hours") == 0)).with_columns(name)
     names, light = [say(NAMES[series], lang) for series in DRAWN if series in set(curves["series"])], theme().light
     series = canvas.Series("name", names, [light.series[place] for place in range(len(names))])
-    titles = {"hours": "Hours since its own sending", "name": "Series", "share_so_far": "Share so far", "low": "From"}
-    titles |= {"high": "To", "events": "Messages with it", "at_risk": "Messages still watched"}
     plot = canvas.Plot(
         rows,
         say("Share of messages opened and clicked, by time since each message's own sending; band: 95 %.", lang),
         x=canvas.Numbers("hours", say("Hours since its own sending", lang), ".2~f", is_count=False),
         y=canvas.Numbers("share_so_far", None, canvas.PERCENT, is_count=False, stacked=False),
-        tips=canvas.tips(lang, **titles),
+        tips=canvas.tips(
+            lang,
+            name="Series",
+            hours="Hours since its own sending",
+            share_so_far="Share so far",
+            low="At least",
+            high="At most",
+            events="Messages so far",
+            at_risk="Messages still watched",
+        ),
         series=series,
         written={"hours": ".2f"},
     )
