@@ -17,11 +17,12 @@ from nbformat.v4 import new_output
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 import trackkit as tk
+from tests.conftest import about
 from trackkit import resources
 from trackkit.analysis.clickmap import annotated_message
 from trackkit.errors import RequestError
 from trackkit.language import SOURCE, catalogue_file, holes, languages, read, said, say, several, tag
-from trackkit.report import REPORTS, notebook, render
+from trackkit.report import REPORTS, notebook, render, report_path
 from trackkit.report.html_page import PageFacts, export
 from trackkit.report.phrases import phrases, refresh
 from trackkit.report.template import template
@@ -41,7 +42,7 @@ SAME = {
     "CSV", "Delicious", "Digg", "E-mail", "Facebook", "Google", "HTML", "Hot clicks", "Link", "LinkedIn", "Log", "Logs",
     "Mirror page", "Opt-out", "SMS", "Status",
     "Tag", "Total", "Twitter", "URL", "URLs", "Web", "e-mail", "fax", "h", "logs:", "push", "xlsx",
-    "{what} {before} → {after}",
+    "{what} {before} → {after}", "{points} pp",
     "{days} d", "{days} d {hours} h", "{days} d {minutes} min", "{hours} h", "{hours} h {minutes} min", "{minutes} min",
 }  # fmt: skip
 PROGRAMS = {"Apple Mail"}  # what user agents say beyond what is in a table
@@ -210,8 +211,11 @@ def _has_words(text: str) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_word_of_a_page_stays_english(demo_store: Path, delivery: str, data: set[str], name: str) -> None:
-    english, other = (_page(name, demo_store, delivery, lang) for lang in (SOURCE, "pt_BR"))
+def test_no_word_of_a_page_stays_english(
+    demo_store: Path, demo_pages: Path, delivery: str, data: set[str], name: str
+) -> None:
+    english = LexborHTMLParser(report_path(name, demo_pages, about(name, delivery)).read_text("utf-8"))
+    other = _page(name, demo_store, delivery, "pt_BR")
     assert other.css_first("html").attributes["lang"] == "pt-BR"
     alike = {text for text in _said(english) & _said(other) if _has_words(text) and not _is_data(text, data)}
     assert alike <= SAME, "these stand in both languages: say() them"
@@ -230,7 +234,9 @@ def test_a_run_in_another_language_end_to_end(
     index = LexborHTMLParser(Path("out/index.html").read_text("utf-8"))
     assert index.css_first("html").attributes["lang"] == "pt-BR"
     assert index.css_first("h1").text() == "Relatórios de entregas"
-    assert [node.text() for node in index.css("a.lang")] == ["en"], "all languages stand in one index"
+    assert [node.text() for node in index.css("a.lang")] == ["English"], "all languages stand in one index"
+    glossaries = [node.attributes["href"] for node in index.css("footer a")]
+    assert glossaries == ["glossary-pt_BR.html", "glossary.html"]
     pages = [path.read_text("utf-8") for path in sorted(Path("out").glob("tracking_*.html"))]
     assert [re.search(r'<html lang="([\w-]+)"', page)[1] for page in pages].count("pt-BR") == 2
     (indicators,) = [page for page in pages if "<title>" in page and "Indicadores de rastreamento</title>" in page]

@@ -100,11 +100,11 @@ def _of(columns: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _alike() -> Iterator[tuple[str, ...]]:
-    """All breakdowns, up to four at once that the same metrics can have."""
+    """All breakdowns, up to six at once that the same metrics can have."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for column in BREAKDOWNS:
         alike.setdefault(tuple(name for name in METRICS if column in breakdowns_of(name)), []).append(column)
-    return (tuple(columns[first : first + 4]) for columns in alike.values() for first in range(0, len(columns), 4))
+    return (tuple(columns[first : first + 6]) for columns in alike.values() for first in range(0, len(columns), 6))
 
 
 @pytest.mark.timeout(1200)

@@ -171,11 +171,17 @@ class Metric:
     formula: Formula
     definition: str
     reference: str
+    differs: str = ""  # in what the indicator is not quite that of its reference
     source: str = ""
     unit: str = RATIO
     platform_label: str = ""
     higher_is: str = BETTER
     name: str = ""  # its key in METRICS
+
+    @property
+    def cited(self) -> str:
+        """The reference, and in what the indicator differs from it."""
+        return ", ".join(filter(None, [self.reference, self.differs]))
 
     @property
     def numerator(self) -> str | None:
@@ -441,7 +447,8 @@ _DECLARED = {
         formula=Distinct("message_id", {"event_type": ("unsubscribed",)}),
         higher_is=WORSE,
         definition="Targeted recipients with at least one click on a link of the opt-out type, however many they made.",
-        reference=f"{INDICATORS}, @optOut, recipients in place of clicks",
+        reference=f"{INDICATORS}, @optOut",
+        differs="recipients in place of clicks",
     ),
     "mirror_page_clicks": Metric(
         label="Clicks on the mirror page link",
@@ -507,7 +514,8 @@ _DECLARED = {
         source="event",
         formula=Known("sale", IS_TRANSACTION),
         definition="Transactions whose amount is known and not below 0.",
-        reference=f"{INDICATORS}, @transaction, of known amount, refunds apart",
+        reference=f"{INDICATORS}, @transaction",
+        differs="of known amount, refunds apart",
     ),
     "sales_amount": Metric(
         label="Amount of sales",
@@ -515,7 +523,8 @@ _DECLARED = {
         source="event",
         formula=Total("sale", IS_TRANSACTION),
         definition="Amounts of the sales; unknown over several currencies.",
-        reference=f"{INDICATORS}, @amount, refunds apart",
+        reference=f"{INDICATORS}, @amount",
+        differs="refunds apart",
     ),
     "refunds": Metric(
         label="Refunds",
@@ -524,7 +533,8 @@ _DECLARED = {
         formula=Known("refund", IS_TRANSACTION),
         higher_is=WORSE,
         definition="Transactions whose amount is below 0.",
-        reference=f"{INDICATORS}, @transaction, refunds alone",
+        reference=f"{INDICATORS}, @transaction",
+        differs="refunds alone",
     ),
     "refunded_amount": Metric(
         label="Amount refunded",
@@ -533,7 +543,8 @@ _DECLARED = {
         formula=Total("refund", IS_TRANSACTION),
         higher_is=WORSE,
         definition="Amounts of the refunds, without their sign; unknown over several currencies.",
-        reference=f"{INDICATORS}, @amount, refunds alone",
+        reference=f"{INDICATORS}, @amount",
+        differs="refunds alone",
     ),
     "transaction_articles": Metric(
         label="Articles",
@@ -550,7 +561,8 @@ _DECLARED = {
         source="event",
         formula=Total("sold", IS_TRANSACTION),
         definition="Known articles of the transactions counted, but of refunds.",
-        reference=f"{INDICATORS}, @article, refunds apart",
+        reference=f"{INDICATORS}, @article",
+        differs="refunds apart",
     ),
     "sales_of_articles": Metric(
         label="Sales of known articles",
@@ -558,7 +570,8 @@ _DECLARED = {
         source="event",
         formula=Known("sold", IS_TRANSACTION),
         definition="Transactions whose articles are known, but refunds.",
-        reference=f"{INDICATORS}, @transaction, of known articles, refunds apart",
+        reference=f"{INDICATORS}, @transaction",
+        differs="of known articles, refunds apart",
     ),
     # ---- rates ----
     "delivery_rate": Metric(
@@ -652,7 +665,8 @@ _DECLARED = {
         formula=Ratio("unsubscribed_recipients", "delivered"),
         higher_is=WORSE,
         definition="Recipients who opted out, out of delivered messages.",
-        reference=f"{INDICATORS}, Reception statistics, recipients in place of clicks",
+        reference=f"{INDICATORS}, Reception statistics",
+        differs="recipients in place of clicks",
     ),
     "complaint_rate": Metric(
         label="Complaint rate",

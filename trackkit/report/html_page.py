@@ -183,6 +183,7 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
         "finding": findings[0] if findings and section.finding else "",
         "text": _paragraphs(section.text),
         "width": section.width,
+        "folded": section.folded,
         "pieces": shown,
     }
 
@@ -244,17 +245,20 @@ def _table_behind(unit: Mapping[str, Any], rows: list[dict[str, Any]], lang: str
     fields = behind.fields(unit)
     return {
         "columns": [behind.title(field) for field in fields],
-        "rows": [[_cell(row.get(field["field"]), field, lang) for field in fields] for row in rows[:MOST_ROWS]],
+        "rows": [[_cell(row, field, lang) for field in fields] for row in rows[:MOST_ROWS]],
         "left_out": max(0, len(rows) - MOST_ROWS),
     }
 
 
-def _cell(value: Any, field: Mapping[str, Any], lang: str) -> str:
-    """Format a value of a chart as its tooltip does, in the language's number format."""
+def _cell(row: Mapping[str, Any], field: Mapping[str, Any], lang: str) -> str:
+    """Format a value of a chart as the words at its marks do, in the language's number format."""
+    value, name = row.get(field["field"]), field["field"].removesuffix(behind.SHOWN)
     if value is None:
         return say(NOT_AVAILABLE, lang)
     if not isinstance(value, int | float) or "format" not in field:
         return plain(value)
+    if name + behind.DECIMALS in row:
+        return percent(row[name], row[name + behind.DECIMALS], lang)
     number_format = _D3_FORMAT.fullmatch(field["format"])
     if number_format is None:
         return format(value, field["format"])

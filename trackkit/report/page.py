@@ -291,7 +291,10 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
     ]
     heading = chosen["service"].item() if service else say("All services", lang)
     facts = [(say(name, lang), value) for name, value in shown if value]
-    line = [several("{count} act", "{count} acts", count, lang), _period(first, last, timezone, lang)]
+    line = [
+        several("history of {count} act", "history of {count} acts", count, lang),
+        _period(first, last, timezone, lang),
+    ]
     return Header(
         clipped(heading, 300),
         line=[words for words in line if words],

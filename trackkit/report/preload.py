@@ -4,6 +4,7 @@ polars and vl-convert are imported but never called: they would start threads, w
 would wait for.
 """
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,12 +16,15 @@ import trackkit
 
 REPORT = "tracking_indicators"
 LIBRARIES = ("altair", "papermill", "nbconvert", "babel.numbers", "lxml.etree", "nh3", "tinycss2", "deltalake")
+# jsonschema, which altair imports, has this compile grammars for seconds where JupyterLab brought it: no chart needs it
+GRAMMARS = "rfc3987_syntax"
 PRIVATE = ("narwhals._interchange.dataframe", "narwhals._polars.dataframe")  # other versions may not have them
 OURS = ("store", "report", "report.execute", "report.html_page", "report.shell", "report.workers")
 
 
 def preload() -> None:
     """Import and call once; RuntimeError if a Python thread was started, since a child would not have it."""
+    sys.modules.setdefault(GRAMMARS, None)  # type: ignore[arg-type]  # not to be imported
     for name in (*LIBRARIES, *PRIVATE, *(f"trackkit.{module}" for module in OURS)):
         with suppress(ModuleNotFoundError):
             import_module(name)

@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
-from html import escape
+from html import escape, unescape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
@@ -36,7 +37,8 @@ BAR = "bar.html.j2"
 MOST_OTHERS = 12  # pages of one report beside the manifest's that a bar lists; the index lists all
 LONGEST_NAME, LONGEST_ERROR = 40, 200
 INDEX = NO_REPORTS[0]
-_TO_REPORT = re.compile(rb'<a data-report="(\w+)"(?: href="[^"]*")?>')  # as pages have them, without a target
+# As pages have them, without a target: to a report on a delivery, by default the page's own.
+_TO_REPORT = re.compile(rb'<a data-report="(\w+)"( data-delivery="([^"]*)")?(?: href="[^"]*")?>')
 Link = dict[str, Any]
 
 
@@ -114,6 +116,7 @@ class Dossiers:
         self.listed = listed(tables, [name for name in self.by_delivery if name])
         names = self.listed.select("delivery_id", "label")
         self.labels = {name: plain(label or name) for name, label in names.iter_rows()}
+        self._launches = dict(self.listed.select("delivery_id", "launched_at").iter_rows())
         with_pages = [name for name in self.labels if any(leaf.path for leaf in self.leaves_of(name))]
         self.neighbours = {
             name: (earlier, later)
@@ -125,6 +128,15 @@ class Dossiers:
     def leaves_of(self, delivery: str) -> list[Leaf]:
         """Return all pages of a delivery."""
         return [leaf for some in self.by_delivery.get(delivery, {}).values() for leaf in some]
+
+    def day(self, delivery: str) -> date | None:
+        """Return the day of a delivery's launch by the clock of the platform; None if it is unknown."""
+        at = self._launches.get(delivery)
+        return at.astimezone(ZoneInfo(self.timezone)).date() if at else None
+
+    def shared_warnings(self, delivery: str) -> int:
+        """Return how many warnings stand on every page of a delivery ("": on all): they are about all of it."""
+        return min((leaf.warnings for leaf in self.leaves_of(delivery) if leaf.path), default=0)
 
     def words(self, lang: str) -> Words:
         """Return what is said in a language; in English if its catalogue is gone."""
@@ -154,10 +166,14 @@ class Dossiers:
         return next((leaf for leaf in [*preferred, *others] if leaf and leaf.path), None)
 
     def groups(self, delivery: str, lang: str) -> list[Link]:
-        """Return the groups of a delivery's reports ("": of those on all), each with its links."""
-        made = []
+        """Return the groups of a delivery's reports ("": of those on all), each with its links.
+
+        Their warnings are those that do not stand on every page.
+        """
+        made, shared = [], self.shared_warnings(delivery)
         for group in self.words(lang).groups:
             links = [link for report in group.reports for link in self.links(delivery, report, lang)]
+            links = [link | {"warnings": max(0, link["warnings"] - shared)} for link in links]
             reached = [link for link in links if link["href"]]
             first = reached[0]["href"] if reached else ""
             warnings = max((link["warnings"] for link in links), default=0)
@@ -217,6 +233,7 @@ class Bars:
         self._dossiers, self._folder = dossiers, dossiers.folder
         self._index = INDEX if index else ""
         self._shared: dict[tuple[str, str], tuple[Link, str]] = {}
+        self._overview_digests: dict[str, str] = {}
 
     def write_in_glossary(self, lang: str) -> None:
         """Write the bar of the page of definitions in a language, which is that of the reports on all deliveries."""
@@ -230,7 +247,9 @@ class Bars:
                 "failure": "",
                 "current": None,
             }
-            bar = self._of_dossier("", lang)[0] | nothing | {"path": page.name}
+            shared = self._of_dossier("", lang)[0]
+            groups = [group | {"warnings": 0} for group in shared["groups"]]
+            bar = shared | nothing | {"path": page.name, "groups": groups, "warnings": 0}
             html = self._dossiers.words(lang).template.render(bar=bar).strip()
             resources.write_whole(page, _with_bar(page.read_bytes(), html))
 
@@ -254,20 +273,27 @@ class Bars:
         return new != old
 
     def _with_links(self, page: bytes, leaf: Leaf) -> bytes:
-        """Let the links of a page to other reports on its delivery lead to those that there are."""
+        """Let the links of a page to other reports, on its delivery or one that they name, lead to those there are."""
 
         def linked(link: re.Match[bytes]) -> bytes:
-            report = link[1].decode()
-            target = self._dossiers.best(leaf.delivery, report, leaf.lang)
+            report, delivery = link[1].decode(), unescape(link[3].decode()) if link[2] else leaf.delivery
+            target = self._dossiers.best(delivery, report, leaf.lang)
             href = f' href="{escape(target.path)}"' if target and target.path else ""
-            return f'<a data-report="{report}"{href}>'.encode()
+            return b'<a data-report="%b"%b%b>' % (link[1], link[2] or b"", href.encode())
 
         return _TO_REPORT.sub(linked, page)
 
     def digest(self, leaf: Leaf) -> str:
-        """Return a digest of everything that the bar of a page says."""
+        """Return a digest of everything that the bar of a page says, and of where its links lead."""
         _, shared = self._of_dossier(leaf.delivery, leaf.lang)
-        return _digest([shared, self._own(leaf)])
+        return _digest([shared, self._own(leaf), "" if leaf.delivery else self._overviews(leaf.lang)])
+
+    def _overviews(self, lang: str) -> str:
+        """A digest of the pages that reports on all deliveries lead to."""
+        if lang not in self._overview_digests:
+            found = [self._dossiers.best(name, OVERVIEW, lang) for name in self._dossiers.labels]
+            self._overview_digests[lang] = _digest([leaf.path for leaf in found if leaf])
+        return self._overview_digests[lang]
 
     def html(self, leaf: Leaf) -> str:
         """Return the bar of a page."""
@@ -287,6 +313,7 @@ class Bars:
             shared = {
                 "overview": dossiers.link(overview, title, lang) if overview or is_missed else None,
                 "groups": dossiers.groups(delivery, lang),
+                "warnings": dossiers.shared_warnings(delivery),
                 "about": dossiers.labels.get(delivery, delivery) or say("All deliveries", lang),
                 "index": self._index,
                 "glossary": name if (self._folder / (name := glossary_name(lang))).exists() else "",
@@ -313,8 +340,8 @@ class Bars:
         page = self._dossiers.first(delivery, leaf.lang, leaf.report) if delivery else None
         if page is None:
             return None
-        label = self._dossiers.labels[delivery]
-        return {"href": page.path, "label": label, "short": clipped(label, LONGEST_NAME)}
+        label, day = self._dossiers.labels[delivery], instant(self._dossiers.day(delivery), lang=leaf.lang)
+        return {"href": page.path, "label": label, "short": day or clipped(label, LONGEST_NAME)}
 
     def _failure(self, leaf: Leaf) -> str:
         if not leaf.error:

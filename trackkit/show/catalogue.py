@@ -29,7 +29,7 @@ def _record(metric: Metric) -> dict[str, object]:
         "source": metric.source or " and ".join(sorted(sources_of(metric.name))),
         "formula": str(metric.formula),
         "definition": metric.definition,
-        "reference": metric.reference,
+        "reference": metric.cited,
         "higher_is": metric.higher_is,
         "numerator": metric.numerator,
         "denominator": metric.denominator,
@@ -51,7 +51,7 @@ def _section(metric: Metric) -> str:
         f"- **measured on**: {record['source']}",
         f"- **unit**: {metric.unit}; higher is {metric.higher_is}",
         f"- **broken down by**: {', '.join(breakdowns_of(metric.name))}",
-        f"- **reference**: {metric.reference}",
+        f"- **reference**: {metric.cited}",
     ]
     return "\n".join([f"## {metric.name}", "", f"**{metric.label}.** {metric.definition}", "", *facts, ""])
 

@@ -5,6 +5,7 @@ Words and choices are those of the page's template (`[lead]`, `[[tile]]`, `[[loo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import polars as pl
@@ -19,7 +20,7 @@ from trackkit.show.definitions import marked
 from trackkit.show.findings import CASES, LEAST
 from trackkit.show.wording import NOT_AVAILABLE, clipped, elapsed, figure, instant, number, percent
 
-__all__ = ["Headed", "lead", "look", "row"]
+__all__ = ["Headed", "Large", "large", "lead", "look", "row"]
 
 Row = Mapping[str, Any]
 MOST_FACTS = 3
@@ -71,6 +72,22 @@ class Headed(Protocol):
 
     def headline(self, metrics: Sequence[str]) -> pl.DataFrame:
         """Return metrics in the columns of `analysis.usual`, one row each."""
+
+
+@dataclass(frozen=True)
+class Large:
+    """A large figure that is no metric: its name, the figure, and what it is made of."""
+
+    name: str
+    value: cells.Cell
+    beneath: str = ""
+
+
+def large(figures: Sequence[Large], data: dict[str, Any] | None = None) -> Block:
+    """Show large figures in a row; `data` is that of `data.table_data`."""
+    tile = '<li class="tk-tile"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span></li>'
+    shown = [Markup(tile).format(each.name, each.value, each.beneath) for each in figures]
+    return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
 
 
 def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
@@ -245,8 +262,8 @@ def _sparkline(values: Row, lang: str) -> Markup:
         "The last {count} of its kind: from {lowest} to {highest}; this one: {value}.",
         lang,
         count=len(recent),
-        lowest=figure(values["metric"], min(recent), lang, values["whole"]),
-        highest=figure(values["metric"], max(recent), lang, values["whole"]),
+        lowest=_value({**values, "value": min(recent)}, lang),
+        highest=_value({**values, "value": max(recent)}, lang),
         value=_value(values, lang),
     )
     heights = [*recent, *(values[side] for side in ("lower", "upper") if values[side] is not None)]
@@ -417,7 +434,7 @@ def _unusual(page: Headed, rows: Mapping[str, Row]) -> Iterator[Fact]:
         words = {
             "rate": _value(values, page.lang),
             "parts": _parts(values, None, page.lang),
-            "median": figure(each.metric, values["median"], page.lang, values["whole"]),
+            "median": _value({**values, "value": values["median"]}, page.lang),
         }
         is_good = (GOOD.get(METRICS[each.metric].higher_is) == HIGHER) is is_higher
         yield (0 if is_good else 50), each.report, sentence.format(**words)

@@ -22,7 +22,7 @@ from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
 from trackkit.show.tables import audience, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
-from trackkit.show.wording import clipped, figure, number, percent, plain, short
+from trackkit.show.wording import clipped, figure, percent, plain, short
 
 __all__ = [
     "audience",
@@ -34,7 +34,6 @@ __all__ = [
     "message",
     "metric_table",
     "overview",
-    "placement",
     "platform",
     "sending",
     "share_table",
@@ -356,7 +355,7 @@ def _figure_rows(rows: pl.DataFrame, labels: Labels, lang: str) -> list[dict[str
 
 
 def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
-    average = figure(row["metric"], row["platform_average"], lang, row["average_denominator"])
+    average = figure(row["metric"], row["platform_average"], lang, row["denominator"])  # as many decimals as the rate
     parts = cells.fraction(row["average_numerator"], row["average_denominator"], lang)
     words = several("{parts}, {count} delivery", "{parts}, {count} deliveries", row["deliveries"], lang, parts=parts)
     basis = words if row["platform_average"] is not None else say(NOTHING_COMPARES, lang)
@@ -371,17 +370,3 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
         average,
         basis,
     )
-
-
-def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
-    """Say what share of the clicks a click map shows. In: the frame of `clickmap.placement`."""
-    row = placed.row(0, named=True)
-    words = say(
-        "{share} of the clicks on all tracked links ({parts}) were in the message: on {placed} links of {all}.",
-        lang,
-        share=percent(row["share"], lang=lang, of=row["total"]),
-        parts=cells.fraction(row["placed_clicks"], row["total"], lang),
-        placed=number(row["placed_links"], lang=lang),
-        all=number(row["links"], lang=lang),
-    )
-    return Block(Markup("<p>{}</p>").format(words))
