@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         intervals,
         links,
         logs,
+        maturity,
         messages,
         overview,
         recipes,
@@ -50,6 +51,7 @@ __all__ += ["tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
 __all__ += ["compare", "intervals"]
 __all__ += [
+    "maturity",
     "messages",
     "overview",
     "recipes",

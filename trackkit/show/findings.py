@@ -38,6 +38,7 @@ __all__ = [
     "grown",
     "half_of_acts",
     "highest",
+    "how_far",
     "in_message",
     "joined_lately",
     "largest",
@@ -126,6 +127,16 @@ _HALF_SO_FAR: Mapping[str, str] = translatable(
         "opens": "Half of the opens so far came within {time}",
         "clicks": "Half of the clicks so far came within {time}",
         "transactions": "Half of the transactions so far came within {time}",
+    }
+)
+# What is expected of a delivery that is not finished, by what is counted.
+_AHEAD: Mapping[str, str] = translatable(
+    {
+        "unique_opens": "At the newest hit known, {age} after the launch, {expected} of the final opens are expected "
+        "to be in; in the end {low} to {high} will have opened",
+        "unique_clicks": "At the newest hit known, {age} after the launch, {expected} of the final clicks are expected "
+        "to be in; in the end {low} to {high} will have clicked",
+        "": "At the newest hit known, {age} after the launch, what it will come to cannot be said: {why}",
     }
 )
 # The largest part of a whole, by what is counted.
@@ -282,6 +293,22 @@ def fastest_half(
         return None
     is_open = pace is not None and pace["phase"][0] in ("running", "paused")
     return Finding(say((_HALF_SO_FAR if is_open else _HALF)[series], lang, time=elapsed(half["after"][0], lang)))
+
+
+def how_far(forecast: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which share of the final opens, or else clicks, is expected by now, and how many there will be in the end.
+
+    In: the frame of `maturity.forecast`. None for a finished delivery, and for one of which nothing was sent.
+    """
+    open_ended = forecast.filter(pl.col("maturity").ne_missing("final"), pl.col("comparable").is_not_null())
+    if open_ended.is_empty() or open_ended["age"][0] is None:
+        return None
+    row = open_ended.sort(pl.col("rate").is_null(), maintain_order=True).row(0, named=True)
+    words = {"age": elapsed(row["age"], lang)}
+    if row["rate"] is None:
+        return Finding(say(_AHEAD[""], lang, **words, why=say(row["reason"], lang)))
+    words |= {name: percent(row[f"rate_{name}"], lang=lang, of=row["messages"]) for name in ("low", "high")}
+    return Finding(say(_AHEAD[row["metric"]], lang, **words, expected=percent(row["expected"], 0, lang)))
 
 
 def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:

@@ -17,7 +17,7 @@ from trackkit.clock import CALLED
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
-from trackkit.show.charts import audience, canvas, overview, platform, sending, shapes, story, web
+from trackkit.show.charts import audience, canvas, maturity, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.clock import (
     APART,
     MOST,
@@ -44,6 +44,7 @@ __all__ = [
     "activity_columns",
     "audience",
     "click_days",
+    "maturity",
     "overview",
     "pareto_curve",
     "platform",
