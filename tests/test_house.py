@@ -38,8 +38,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"errors", "schema"},
     "sources": {"plain", "errors", "toml", "schema"},
     "engine": {"errors", "clock", "schema", "metrics"},
+    "rules": {"errors", "toml", "resources", "language"},  # how machines are told from people
     "quality": {"errors", "toml", "resources", "language", "schema", "sources", "engine"},
-    "store": {"plain", "errors", "clock", "schema", "sources", "engine", "quality"},
+    "store": {"plain", "errors", "clock", "schema", "rules", "sources", "engine", "quality"},
     # figures out: asked for, shown, put on a page, many pages
     "analysis": {"errors", "clock", "toml", "resources", "language", "schema", "metrics", "sources", "engine"},
     "show": {"plain", "errors", "clock", "toml", "resources", "language", "schema", "metrics"},

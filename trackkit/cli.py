@@ -229,6 +229,13 @@ def formats(as_json: bool) -> None:
 @click.option("--by", default="delivery_id", show_default=True, help="Breakdowns, by commas; empty for one total.")
 @_delivery
 @click.option("--where", help="SQL condition, as in \"domain = 'post.example'\".")
+@click.option(
+    "--activity",
+    type=click.Choice(["all", "human"]),
+    default="all",
+    show_default=True,
+    help="Whose hits count; human: neither scanners' nor what machines fetch whether anybody reads or not.",
+)
 @_timezone
 @click.option(
     "--engine",
@@ -244,6 +251,7 @@ def measure(
     by: str,
     delivery: tuple[str, ...],
     where: str | None,
+    activity: str,
     timezone: str,
     engine: str,
     output: str,
@@ -254,7 +262,7 @@ def measure(
     from trackkit.store import answered, open_store
 
     tables, deliveries = open_store(store), list(delivery) or None
-    groups, options = _list(by) or [], (deliveries, where, timezone, engine)
+    groups, options = _list(by) or [], (deliveries, where, timezone, engine, activity)
 
     def answer(snapshot: Any) -> tuple[Any, list[str]]:
         frame = measured(snapshot, _list(metrics), groups, *options)
@@ -265,7 +273,7 @@ def measure(
         words = "Amounts of several currencies ({}) are not added: they are unknown. By currency each is told."
         _print_notice(words.format(", ".join(unadded)))
     zone = timezone or tables.timezone
-    filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone}
+    filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone, "Activity": activity}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
 
 
