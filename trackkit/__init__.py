@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         domains,
         links,
         logs,
+        machines,
         messages,
         overview,
         recipes,
@@ -46,6 +47,7 @@ __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "ope
 __all__ += ["tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
 __all__ += [
+    "machines",
     "messages",
     "overview",
     "recipes",

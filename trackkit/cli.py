@@ -273,7 +273,13 @@ def measure(
         words = "Amounts of several currencies ({}) are not added: they are unknown. By currency each is told."
         _print_notice(words.format(", ".join(unadded)))
     zone = timezone or tables.timezone
-    filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone, "Activity": activity}
+    filters = {
+        "By": by,
+        "Deliveries": ", ".join(delivery),
+        "Where": where or "",
+        "Time zone": zone,
+        "Activity": activity,
+    }
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
 
 
@@ -522,6 +528,17 @@ def set_(settings: tuple[str, ...], store: str) -> None:
     for name, value in _parameters(settings).items():
         open_store(store).set(name, value)
         _print_text(f"{name} is {value}.")
+
+
+@store.command()
+@_store
+def mark(store: str) -> None:
+    """Mark who was behind the hits of a store loaded before machines were marked: people, proxies, scanners."""
+    from trackkit.store import open_store
+
+    with _progress("Marking") as progress:
+        count = open_store(store).mark(progress)
+    _print_text(f"{count:,} deliveries had hits to mark.")
 
 
 @store.command()

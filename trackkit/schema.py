@@ -282,7 +282,9 @@ EVENT = Table("event", "one row per thing that happened to one message", ("event
     Column("is_first_click_of_person", FLAG, "the first of its person's clicks in its delivery", derived=True),
     Column("message_number", NUMBER, "its message among those of its delivery, from 1; 0: says none", derived=True),
     Column("person_number", NUMBER, "its person among those of its delivery, from 1; 0: says none", derived=True),
-    Column("activity", pl.Enum(ACTIVITIES), "who was behind a hit; null: no hit, or loaded before this was", derived=True),
+    Column(
+        "activity", pl.Enum(ACTIVITIES), "who was behind a hit; null: no hit, or loaded before this was", derived=True
+    ),
     Column("activity_rule", TEXT, "the rule by which it is no plain human's, as C2; else null", derived=True),
 )
 # The columns that identify a message or a person: the id of a message is unique only within its delivery, since two

@@ -65,8 +65,8 @@ def measure(
     Where retention removed rows of a delivery, its counts are those kept, or null. Other breakdowns leave such a
     delivery out, except that kept counts enter a single total; if it is named, counts that need its rows are null.
 
-    Raises RequestError for an unknown metric, breakdown, delivery, time zone, engine or activity, for a breakdown that a
-    metric's rows do not carry, and by activity where hits were loaded before it was marked. Definitions: METRICS.md.
+    Raises RequestError for an unknown metric, breakdown, delivery, time zone, engine or activity, for a breakdown that
+    a metric's rows do not carry, and by activity where hits were loaded before it was marked. Definitions: METRICS.md.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> clicks = pl.LazyFrame({"delivery_id": ["7"] * 3, "message_id": ["a", "a", "b"], "is_seed": [False] * 3,

@@ -1,11 +1,11 @@
 """Who was behind each hit: a person, a proxy or a scanner, by the rules of `trackkit.rules`.
 
-Proxies are recognised first, by their user agent, since lists of bots hold them too. Clicks are judged by evidence: each
-rule has a weight, and a scanner is what reaches `Rules.enough`. Evidence that a row lacks (no address, no instant, a
-hash in place of the user agent, a message without a sending instant of its own) is no evidence.
+Proxies are recognised first, by their user agent, since lists of bots hold them too. Clicks are judged by evidence:
+each rule has a weight, and a scanner is what reaches `Rules.enough`. What a row lacks (an address, an instant, a user
+agent that is a hash, a sending instant of its message's own) is no evidence.
 
 A large delivery comes in pieces of whole messages. What no piece shows alone is found over all of them: how many links
-a delivery has and which instants are of batches (`Delivery facts`), and which networks click for many recipients.
+a delivery has and which instants are of batches (`Facts`), and which networks click for many recipients.
 """
 
 from collections.abc import Sequence
@@ -114,7 +114,9 @@ def _with_burst(rows: pl.DataFrame, facts: Facts, known: Rules) -> pl.DataFrame:
     """Add `C2`: the weight of a click among most links of its message within seconds."""
     rule = known.C2
     least = (pl.col("links") * rule.share).ceil().clip(rule.links).cast(pl.UInt32)
-    hits = rows.lazy().filter(pl.col("message_number") > 0, pl.all_horizontal(pl.col("link_id", "occurred_at").is_not_null()))
+    hits = rows.lazy().filter(
+        pl.col("message_number") > 0, pl.all_horizontal(pl.col("link_id", "occurred_at").is_not_null())
+    )
     several = hits.group_by(_MESSAGE).agg(pl.col("link_id").n_unique().alias("hit"))
     several = several.join(facts.links.lazy(), on="delivery_id").with_columns(least=least)
     hits = hits.join(several.filter(pl.col("hit") >= pl.col("least")), on=_MESSAGE)
@@ -141,7 +143,9 @@ def _with_hidden_link(rows: pl.DataFrame, known: Rules) -> pl.DataFrame:
     return _near(rows, traps, [*_MESSAGE, "ip"], rule.seconds, "C3", rule.weight)
 
 
-def _near(rows: pl.DataFrame, others: pl.DataFrame, by: list[str], seconds: float, name: str, weight: float) -> pl.DataFrame:
+def _near(
+    rows: pl.DataFrame, others: pl.DataFrame, by: list[str], seconds: float, name: str, weight: float
+) -> pl.DataFrame:
     """Add the weight of rows that have another row with the same values within seconds."""
     if others.is_empty():
         return rows.with_columns(pl.lit(0.0).alias(name))
@@ -149,7 +153,12 @@ def _near(rows: pl.DataFrame, others: pl.DataFrame, by: list[str], seconds: floa
     beside = beside.with_columns(pl.col(by).cast(pl.String).fill_null(""))
     dated = rows.select(_ROW, *by, "occurred_at").drop_nulls("occurred_at").sort("occurred_at")
     near = dated.with_columns(pl.col(by).cast(pl.String).fill_null("")).join_asof(
-        beside, on="occurred_at", by=by, strategy="nearest", tolerance=f"{int(seconds * 1000)}ms", check_sortedness=False
+        beside,
+        on="occurred_at",
+        by=by,
+        strategy="nearest",
+        tolerance=f"{int(seconds * 1000)}ms",
+        check_sortedness=False,
     )
     found = near.filter("is_near")[_ROW]
     return rows.with_columns(pl.when(pl.col(_ROW).is_in(found.implode())).then(weight).otherwise(0.0).alias(name))
@@ -178,7 +187,9 @@ def _with_second_network(rows: pl.DataFrame, events: pl.DataFrame, known: Rules)
 def _early_opens(events: pl.DataFrame, messages: pl.DataFrame, found: pl.DataFrame, known: Rules) -> pl.DataFrame:
     """Opens within seconds of sending, of messages that may have been scanned: `O6`."""
     scanned = found.lazy().filter(pl.col("message_number") > 0).select(_MESSAGE).unique()
-    opens = events.lazy().select(*_MESSAGE, "message_id", "occurred_at", "event_type", "domain", "ip").with_row_index(_ROW)
+    opens = (
+        events.lazy().select(*_MESSAGE, "message_id", "occurred_at", "event_type", "domain", "ip").with_row_index(_ROW)
+    )
     opens = opens.filter(pl.col("event_type") == "opened").join(scanned, on=_MESSAGE, how="semi")
     key = list(schema.MESSAGE.key)
     opens = opens.join(_sent(messages.lazy()).select(*key, "status_at"), on=key)
@@ -189,7 +200,9 @@ def _early_opens(events: pl.DataFrame, messages: pl.DataFrame, found: pl.DataFra
 def _network() -> pl.Expr:
     """The network of an address: /24 of IPv4, the first three groups of IPv6."""
     ip = pl.col("ip")
-    return pl.coalesce(ip.str.extract(r"^(\d+\.\d+\.\d+)\.\d+$"), ip.str.extract("^((?:[0-9A-Fa-f]*:){3})")).alias("network")
+    return pl.coalesce(ip.str.extract(r"^(\d+\.\d+\.\d+)\.\d+$"), ip.str.extract("^((?:[0-9A-Fa-f]*:){3})")).alias(
+        "network"
+    )
 
 
 def crowds_of(signs: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -266,9 +279,16 @@ def _agents(events: pl.DataFrame, known: Rules) -> pl.DataFrame:
     text = pl.when(is_hash).then("browser").otherwise("user_agent")
     is_of = {name: _has_any(text, getattr(known, name).agents) for name in ("O3", "O4", "O5", "C4")}
     rule = (
-        pl.when(pl.col("user_agent").is_in(list(known.O1.agents)) | (is_hash & is_bare)).then(pl.lit("O1"))
-        .when(is_of["O3"]).then(pl.lit("O3")).when(is_of["O4"]).then(pl.lit("O4"))
-        .when(is_of["O5"]).then(pl.lit("O5")).when(is_of["C4"]).then(pl.lit("C4"))
+        pl.when(pl.col("user_agent").is_in(list(known.O1.agents)) | (is_hash & is_bare))
+        .then(pl.lit("O1"))
+        .when(is_of["O3"])
+        .then(pl.lit("O3"))
+        .when(is_of["O4"])
+        .then(pl.lit("O4"))
+        .when(is_of["O5"])
+        .then(pl.lit("O5"))
+        .when(is_of["C4"])
+        .then(pl.lit("C4"))
     )
     return each.select("user_agent", rule=rule).drop_nulls().collect()
 
