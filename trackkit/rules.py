@@ -43,19 +43,19 @@ Whole = Annotated[int, Field(ge=1)]
 Words = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
-class Rule(Strict):
+class NamedRule(Strict):
     """Any rule: its version."""
 
     version: Whole
 
 
-class AgentRule(Rule):
+class AgentRule(NamedRule):
     """User agents."""
 
     agents: Words
 
 
-class RangeRule(Rule):
+class RangeRule(NamedRule):
     """A dated file of address ranges."""
 
     file: str = ""
@@ -69,7 +69,7 @@ class RangeRule(Rule):
         return self
 
 
-class EarlyOpenRule(Rule):
+class EarlyOpenRule(NamedRule):
     """Opens seconds after sending, beside a scanner's click."""
 
     seconds: Seconds
@@ -78,7 +78,7 @@ class EarlyOpenRule(Rule):
     near_weight: Weight
 
 
-class EarlyClickRule(Rule):
+class EarlyClickRule(NamedRule):
     """Clicks seconds after sending."""
 
     seconds: Seconds
@@ -89,7 +89,7 @@ class EarlyClickRule(Rule):
     batch_weight: Weight
 
 
-class BurstRule(Rule):
+class BurstRule(NamedRule):
     """Many links within seconds."""
 
     links: Annotated[int, Field(ge=2)]
@@ -99,7 +99,7 @@ class BurstRule(Rule):
     weight: Weight
 
 
-class HiddenLinkRule(Rule):
+class HiddenLinkRule(NamedRule):
     """Links that no reader sees."""
 
     links: Words = ()
@@ -115,7 +115,7 @@ class ProgramRule(AgentRule):
     empty_weight: Weight
 
 
-class NetworkRule(Rule):
+class NetworkRule(NamedRule):
     """Files of address ranges of scanners and data centres."""
 
     scanners: str = ""
@@ -124,14 +124,14 @@ class NetworkRule(Rule):
     datacentre_weight: Weight
 
 
-class NearRule(Rule):
+class NearRule(NamedRule):
     """Hits seconds apart."""
 
     seconds: Seconds
     weight: Weight
 
 
-class CrowdRule(Rule):
+class CrowdRule(NamedRule):
     """One network for many recipients."""
 
     recipients: Annotated[int, Field(ge=2)]
@@ -139,7 +139,7 @@ class CrowdRule(Rule):
     weight: Weight
 
 
-class ReasonRule(Rule):
+class ReasonRule(NamedRule):
     """Words of senders."""
 
     reasons: Words
@@ -162,9 +162,9 @@ class Rules(Strict):
     C5: NetworkRule
     C6: NearRule
     C7: CrowdRule
-    C8: Rule
+    C8: NamedRule
     V1: ReasonRule
-    V2: Rule
+    V2: NamedRule
 
 
 def rules(path: Path | None = None) -> Rules:

@@ -84,14 +84,21 @@ def _looked_at(tables: Measurable, events: pl.LazyFrame, delivery: str) -> pl.Da
     message, at, ip = (pl.col(name).is_not_null() for name in ("message_id", "occurred_at", "ip"))
     burst, flag = is_link & message & at & pl.col("link_id").is_not_null(), pl.col("is_machine").is_not_null()
     sent = pl.col("is_sent").fill_null(False) & at
+    has_ranges, has_hidden = bool(known.C5.scanners or known.C5.datacentres), bool(known.C3.links)
     has_data = {
-        **dict.fromkeys(("O1", "O4"), is_open & agent), "O2": is_open & ip & bool(known.O2.file),
-        "V1": is_open & flag, "V2": flag, "C4": agent, "C3": is_link & message & bool(known.C3.links),
-        **dict.fromkeys(("C8", "C2"), burst), "C1": is_link & sent,
-        "C5": is_link & ip & bool(known.C5.scanners or known.C5.datacentres),
+        **dict.fromkeys(("O1", "O4"), is_open & agent),
+        "O2": is_open & ip & bool(known.O2.file),
+        "V1": is_open & flag,
+        "V2": flag,
+        "C4": agent,
+        "C3": is_link & message & has_hidden,
+        **dict.fromkeys(("C8", "C2"), burst),
+        "C1": is_link & sent,
+        "C5": is_link & ip & has_ranges,
         "C6": is_link & ip & at & bool(known.C5.datacentres),
-        "C7": is_link & ip & at & pl.col("domain").is_not_null(), "O6": is_open & sent,
-    }  # fmt: skip
+        "C7": is_link & ip & at & pl.col("domain").is_not_null(),
+        "O6": is_open & sent,
+    }
     rows = events.with_columns(pl.col("event_type").cast(pl.String))
     rows = rows.join(_sent(tables, delivery), on=["delivery_id", "message_id"], how="left")
     counts = rows.select(test.fill_null(False).sum().cast(pl.Int64).alias(name) for name, test in has_data.items())
