@@ -14,12 +14,15 @@ import polars as pl
 import pytest
 from bs4 import BeautifulSoup
 
+import trackkit as tk
 from trackkit import resources
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.report.checks import check
+from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
+from trackkit.runs.drawings import WIDTHS, trend
 from trackkit.runs.due import run, withdraw
 from trackkit.runs.index import write_index
 from trackkit.runs.leaves import leaves
@@ -47,7 +50,7 @@ class Folder:
 
     def __init__(self, path: Path, labels: dict[str, str]) -> None:
         path.mkdir(exist_ok=True)
-        self.path, self.labels, self.entries = path, labels, {}
+        self.path, self.labels, self.entries, self.states = path, labels, {}, {}
 
     @property
     def tables(self) -> Snapshot:
@@ -55,9 +58,10 @@ class Folder:
         rows = {
             "delivery_id": list(self.labels),
             "label": list(self.labels.values()),
+            "state": [self.states.get(name, 95) for name in self.labels],
             "started_at": [datetime(2026, 10, 1 + place, 10, tzinfo=UTC) for place in range(len(self.labels))],
         }
-        common = {"message_type": 0, "state": 95}
+        common = {"message_type": 0}
         nothing = dict.fromkeys(DELIVERY.schema.keys() - rows.keys() - common.keys())
         frame = pl.LazyFrame(rows).with_columns(**{name: pl.lit(value) for name, value in (common | nothing).items()})
         return Snapshot({"delivery": frame.select(pl.col(name).cast(kind) for name, kind in DELIVERY.schema.items())})
@@ -129,11 +133,10 @@ def test_every_page_reaches_every_other(folder: Folder) -> None:
     assert all_reach_all(folder.path, ["bounces-11-en.html", "hot_clicks-13-en.html", "browsers-platform-en.html"])
     assert folder.bar("bounces-12-en.html") == (
         "← All deliveries Overview not made yet Delivery & bounces Opens & devices not made yet Clicks & map Timing "
-        "not made yet Site & sales not made yet Logs ‹ Previous delivery: First letter Next delivery: "
-        "</a><script>alert(1)</script><!--/bar--… › Download ▾".replace(" ▾", "")
-        + " This page (HTML) Delivery summary Delivery dashboard not made yet Delivery statistics not made yet "
-        "Non-deliverables and bounces"
-    ).replace("Overview not made yet ", "" if "overview" not in _reports() else "Overview not made yet ")
+        "not made yet Site & sales not made yet Logs ‹ Previous delivery: 2026-10-01 , First letter Next delivery: "
+        '2026-10-03 , </a><script>alert(1)</script><!--/bar--> "x" \ufffd › Download This page (HTML) Delivery summary '
+        "Delivery dashboard not made yet Delivery statistics not made yet Non-deliverables and bounces"
+    )
 
 
 def _reports() -> list[str]:
@@ -145,6 +148,8 @@ def test_previous_and_next_lead_to_the_same_report_by_launch(folder: Folder) -> 
     bar = folder.page("bounces-12-en.html").select_one("nav.bar")
     assert bar.select_one("[rel=prev]")["href"] == "bounces-11-en.html"
     assert bar.select_one("[rel=next]")["href"] == "bounces-13-en.html"
+    earlier = bar.select_one("[rel=prev]")
+    assert earlier.select_one(".bar-date").get_text() == "2026-10-01" and earlier["title"] == "First letter"
     assert folder.page("bounces-11-en.html").select("[rel=prev]") == []
     (folder.path / "bounces-13-en.html").unlink()
     del folder.entries["13/bounces/en"]
@@ -240,13 +245,22 @@ def test_a_failure_is_grey_with_its_error_and_a_good_page_stays_linked(folder: F
     assert row.select_one('.status a[href="bounces-12-en.html"]')
 
 
-def test_warnings_are_counted_on_the_group(folder: Folder) -> None:
-    folder.add("bounces", "12", warnings=2)
+def test_a_warning_on_every_page_stands_once_and_others_on_their_group(folder: Folder) -> None:
+    folder.add("overview", "12", warnings=1)
+    for report in REPORTS:
+        folder.add(report, "12", warnings=3 if report == "bounces" else 1)
+    folder.add("browsers", "", warnings=1)
     folder.join()
-    group = next(
-        item for item in folder.page("hot_clicks-12-en.html").select(".bar-row li") if "bounces" in item.get_text()
-    )
-    assert group.select_one(".bar-badge").get_text() == "2" and "2 warnings" in group.get_text()
+
+    def badges(page: str) -> list[str]:
+        return [" ".join(item.parent.get_text(" ").split()) for item in folder.page(page).select(".bar-badge")]
+
+    assert badges("hot_clicks-12-en.html") == ["Overview 1 warning", "Delivery & bounces 2 warnings"]
+    assert badges("bounces-12-en.html")[2:] == ["Non-deliverables and bounces 2 warnings"]
+    assert badges("hot_clicks-11-en.html") == [] and badges("browsers-platform-en.html") == ["1 warning"]
+    write_glossary(folder.path)
+    write_bars(Dossiers(folder.tables, folder.path, leaves(folder.path, folder.entries)), glossary="en")
+    assert badges("glossary.html") == []
 
 
 def test_a_page_of_an_earlier_version_stays_and_is_listed_in_the_index(folder: Folder) -> None:
@@ -283,6 +297,25 @@ def test_what_stands_beside_a_page_is_offered(folder: Folder) -> None:
 
 def test_a_text_without_its_bar() -> None:
     assert without_bar("a<!--bar-->names<!--/bar-->b") == "ab" and without_bar("a<!--bar-->b") == "a<!--bar-->b"
+
+
+def test_the_trend_names_days_and_says_where_a_rate_is_unknown() -> None:
+    days = [f"{day} Oct" for day in range(1, 31)]
+    rates = [None if day in (3, 4, 10) else 0.4 for day in range(30)]
+    tips = [[f"{day}: n/a" for day in days]]
+    drawn = {width: trend([("Opened", rates)], tips, days, str, "Rates", "n/a", width) for width in WIDTHS}
+    pages = {width: BeautifulSoup(svg, "lxml") for width, svg in drawn.items()}
+    dates = {
+        width: [t.get_text() for t in page.select("text.middle") if "Oct" in t.contents[0]]
+        for width, page in pages.items()
+    }
+    # 1,140 - 40 - 84 pixels over 29 steps are 35 each, and a date needs 72; on the phone 216 pixels hold one in ten.
+    assert dates["wide"][-1] == dates["narrow"][-1] == "30 Oct"
+    assert len(dates["wide"]) == 10 and dates["narrow"] == ["10 Oct", "20 Oct", "30 Oct"]
+    gaps = {width: [t.get_text() for t in page.select("text.middle:has(title)")] for width, page in pages.items()}
+    assert gaps["wide"] == ["n/a4 Oct: n/a", "n/a5 Oct: n/a", "n/a11 Oct: n/a"]
+    assert gaps["narrow"] == ["n/a4 Oct: n/a", "n/a11 Oct: n/a"], "what would stand upon another is left out"
+    assert len(pages["wide"].select("circle")) == 27
 
 
 # --- the groups
@@ -334,7 +367,7 @@ def test_reports_that_no_group_lists_are_under_more(tmp_path: Path, monkeypatch:
 # --- runs
 
 
-@pytest.mark.parametrize("way", ["render", "withdraw"])
+@pytest.mark.parametrize("way", ["render", "python", "withdraw"])
 def test_a_folder_hangs_together_after_a_page_is_made_or_withdrawn_alone(
     demo_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -351,6 +384,9 @@ def test_a_folder_hangs_together_after_a_page_is_made_or_withdrawn_alone(
         command = ["render", "hot_clicks", "--store", str(demo_store), "--out", "out", "--delivery", first]
         assert CliRunner().invoke(app, command).exit_code == 0
         assert len(list(Path("out").glob("hot_clicks-*.html"))) == 1
+    elif way == "python":
+        made = tk.render("hot_clicks", demo_store, "out", first)
+        assert "All deliveries" in BeautifulSoup(made.read_text("utf-8"), "lxml").select_one("nav.bar").get_text()
     else:
         gone = withdraw(demo_store, "out", lambda path, text: first in path.name)
         assert len(gone) == 1 and first not in Path("out/index.html").read_text("utf-8")
@@ -419,7 +455,7 @@ def test_a_walk_through_a_folder(walked: Path, browser: Any, tmp_path: Path) -> 
     assert page.locator("nav.bar [aria-current=page]").inner_text() == "Overview"
     earlier = page.locator("h1").inner_text()
     tabs = page.locator(".bar-row li")
-    for place, report in enumerate(GROUPS, 2):
+    for place, report in enumerate(GROUPS, 1):
         page.locator(".bar-row li").nth(place).locator("a").click()
         assert page.url.rpartition("/")[2].startswith(report)
         assert tabs.nth(place).locator("a").get_attribute("aria-current") == "true"
@@ -439,9 +475,12 @@ def test_a_walk_through_a_folder(walked: Path, browser: Any, tmp_path: Path) -> 
     started.value.save_as(tmp_path / "figures.csv")
     rows = list(csv.reader((tmp_path / "figures.csv").read_text("utf-8-sig").splitlines()))
     assert len(rows) > 1 and all(len(row) == len(rows[0]) for row in rows)
-    page.locator(".bar-files summary").click()
-    assert page.locator(".bar-files a").first.is_visible()
-    page.click(".bar-all a")
+    for close in (lambda: page.keyboard.press("Escape"), lambda: page.mouse.click(300, 400)):
+        page.locator(".bar-files button").click()
+        assert page.locator(".bar-files a").first.is_visible()
+        close()
+        assert not page.locator(".bar-files a").first.is_visible()
+    page.click(".bar-all")
     assert page.url.endswith("index.html")
     assert said == []
 
@@ -457,6 +496,8 @@ def test_the_index_sorts_finds_and_filters(tmp_path: Path, browser: Any) -> None
         "error": "as told",
         "failed_at": "2026-11-03T09:30:00+00:00",
     }
+    folder.entries["13/bounces/en"]["quality"] = "warn"
+    folder.states["11"] = 75
     folder.join()
     page = browser.new_page()
     page.goto((folder.path / "index.html").as_uri())
@@ -485,10 +526,22 @@ def test_the_index_sorts_finds_and_filters(tmp_path: Path, browser: Any) -> None
         page.fill("#search", words)
         assert shown() == expected, words
     assert page.locator("#found").inner_text() == "0 of 3 shown"
-    page.fill("#search", "")
-    page.select_option("[data-filter=states]", "pages failed")
+    assert "No delivery matches." in page.locator("#none").inner_text()
+    page.select_option("[data-filter=problem]", "pages failed")
+    page.click("#none >> text=Clear filters")
+    assert shown() == ["13", "12", "11"] and page.locator("#search").input_value() == ""
+    assert not page.locator("#none").is_visible()
+    page.select_option("[data-filter=problem]", "pages failed")
     assert shown() == ["12"]
-    page.select_option("[data-filter=states]", "")
+    page.select_option("[data-filter=problem]", "")
+    states = page.locator("[data-filter=state] option").all_inner_texts()
+    assert states == ["all", "Finished", "Paused"], "a verdict on logs is no state"
+    page.select_option("[data-filter=state]", "Paused")
+    assert shown() == ["11"] and page.locator("tbody tr:visible .status").inner_text().split() == ["Paused"]
+    page.select_option("[data-filter=state]", "")
+    page.select_option("[data-filter=verdict]", "logs: warning")
+    assert shown() == ["13"]
+    page.select_option("[data-filter=verdict]", "")
     page.select_option("[data-filter=day]", "2026 2026-99")
     assert shown() == ["13", "12", "11"]
     without = browser.new_context(java_script_enabled=False).new_page()
@@ -501,6 +554,23 @@ def test_no_page_with_a_bar_is_wider_than_its_window(walked: Path, browser: Any)
     page = browser.new_page()
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 800})
+        page.goto((walked / "index.html").as_uri())
+        rows = page.locator("#deliveries tbody tr").evaluate_all("rows => rows.map(row => row.offsetHeight)")
+        assert max(rows) <= (80 if width == 1280 else 180), rows
+        assert page.locator(".trend:visible").count() == page.locator(".trend").count() // 2
         for path in [walked / "index.html", *walked.glob("hot_clicks-*.html")]:
             page.goto(path.as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+
+
+@pytest.mark.browser
+def test_on_a_phone_the_way_back_the_neighbours_and_the_downloads_stay_in_sight(walked: Path, browser: Any) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    last = sorted(walked.glob("delivery_tracking-*.html"))
+    for path in last:
+        page.goto(path.as_uri())
+        ends = page.locator(".bar-all, .bar-ends a:visible, .bar-files button, .bar-row [aria-current]")
+        boxes = [end.bounding_box() for end in ends.all()]
+        assert len(boxes) == 4 and all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+        assert all(box["width"] >= 24 and box["height"] >= 24 for box in boxes)
+        assert page.locator("nav.bar").bounding_box()["height"] < 90

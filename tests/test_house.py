@@ -49,7 +49,7 @@ MAY_IMPORT["report"] = {"__init__", "startup", "rules", "quality", "store", "eng
     "show"
 ]
 MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report"}
-MAY_IMPORT["__init__"] = {"metrics", "engine", "quality", "store", "analysis", "show", "report"}
+MAY_IMPORT["__init__"] = {"metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}
 # The modules whose functions users call.

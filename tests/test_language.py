@@ -41,7 +41,7 @@ SAME = {
     "CSV", "Delicious", "Digg", "E-mail", "Facebook", "Google", "HTML", "Hot clicks", "Link", "LinkedIn", "Log", "Logs",
     "Mirror page", "Opt-out", "SMS", "Status",
     "Tag", "Total", "Twitter", "URL", "URLs", "Web", "e-mail", "fax", "h", "logs:", "push", "xlsx",
-    "{what} {before} → {after}",
+    "{what} {before} → {after}", "{points} pp",
     "{days} d", "{days} d {hours} h", "{days} d {minutes} min", "{hours} h", "{hours} h {minutes} min", "{minutes} min",
 }  # fmt: skip
 PROGRAMS = {"Apple Mail"}  # what user agents say beyond what is in a table
@@ -230,7 +230,9 @@ def test_a_run_in_another_language_end_to_end(
     index = LexborHTMLParser(Path("out/index.html").read_text("utf-8"))
     assert index.css_first("html").attributes["lang"] == "pt-BR"
     assert index.css_first("h1").text() == "Relatórios de entregas"
-    assert [node.text() for node in index.css("a.lang")] == ["en"], "all languages stand in one index"
+    assert [node.text() for node in index.css("a.lang")] == ["English"], "all languages stand in one index"
+    glossaries = [node.attributes["href"] for node in index.css("footer a")]
+    assert glossaries == ["glossary-pt_BR.html", "glossary.html"]
     pages = [path.read_text("utf-8") for path in sorted(Path("out").glob("tracking_*.html"))]
     assert [re.search(r'<html lang="([\w-]+)"', page)[1] for page in pages].count("pt-BR") == 2
     (indicators,) = [page for page in pages if "<title>" in page and "Indicadores de rastreamento</title>" in page]

@@ -38,7 +38,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from trackkit.analysis import caveats as limits
     from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
-    from trackkit.report import open_page, render
+    from trackkit.report import open_page
+    from trackkit.runs.alone import render
     from trackkit.show import charts, findings, tables, tiles
     from trackkit.store import load, open_store
 
@@ -68,7 +69,7 @@ _ATTRIBUTES = {
     "measure": "engine.measure",
     "open_page": "report",
     "open_store": "store",
-    "render": "report",
+    "render": "runs.alone",
 }
 _MODULES = {
     "limits": "analysis.caveats",

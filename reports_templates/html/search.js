@@ -9,6 +9,7 @@
   const count = document.getElementById("found");
   const box = document.getElementById("search");
   const choices = [...form.querySelectorAll("select")];
+  const none = document.getElementById("none");
   const texts = new Map();
   // What a delivery is found by: its name, subject, id and dates, never the words of links to its reports.
   const text = (row) => {
@@ -18,25 +19,23 @@
     }
     return texts.get(row);
   };
-  const fits = {
-    channel: (row, value) => row.dataset.channel === value,
-    states: (row, value) => row.dataset.states.split("|").includes(value),
-    day: (row, value) => {
-      const [since, to] = value.split(" ");
-      return row.dataset.day >= since && row.dataset.day <= to && row.dataset.day !== "";
-    },
+  const fits = (row, name, value) => {
+    if (name !== "day") return row.dataset[name] === value;
+    const [since, to] = value.split(" ");
+    return row.dataset.day >= since && row.dataset.day <= to && row.dataset.day !== "";
   };
   const narrow = () => {
     const words = folded(box.value).split(/\s+/).filter(Boolean);
     const chosen = choices.filter((choice) => choice.value);
     let found = 0;
     rows.forEach((row) => {
-      const isShown = chosen.every((choice) => fits[choice.dataset.filter](row, choice.value))
+      const isShown = chosen.every((choice) => fits(row, choice.dataset.filter, choice.value))
         && (!words.length || words.every((word) => text(row).includes(word)));
       row.hidden = !isShown;
       found += isShown ? 1 : 0;
     });
     count.textContent = count.dataset.words.replace("{found}", found).replace("{all}", rows.length);
+    none.hidden = found > 0 || !rows.length;
   };
   const value = (row, place) => {
     const cell = row.cells[place];
@@ -68,5 +67,10 @@
   form.hidden = false;
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", narrow);
+  none.querySelector("button").addEventListener("click", () => {
+    form.reset();
+    narrow();
+    box.focus();
+  });
   narrow();
 })();

@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
@@ -114,6 +115,7 @@ class Dossiers:
         self.listed = listed(tables, [name for name in self.by_delivery if name])
         names = self.listed.select("delivery_id", "label")
         self.labels = {name: plain(label or name) for name, label in names.iter_rows()}
+        self._launches = dict(self.listed.select("delivery_id", "launched_at").iter_rows())
         with_pages = [name for name in self.labels if any(leaf.path for leaf in self.leaves_of(name))]
         self.neighbours = {
             name: (earlier, later)
@@ -125,6 +127,15 @@ class Dossiers:
     def leaves_of(self, delivery: str) -> list[Leaf]:
         """Return all pages of a delivery."""
         return [leaf for some in self.by_delivery.get(delivery, {}).values() for leaf in some]
+
+    def day(self, delivery: str) -> date | None:
+        """Return the day of a delivery's launch by the clock of the platform; None if it is unknown."""
+        at = self._launches.get(delivery)
+        return at.astimezone(ZoneInfo(self.timezone)).date() if at else None
+
+    def shared_warnings(self, delivery: str) -> int:
+        """Return how many warnings stand on every page of a delivery ("": on all): they are about all of it."""
+        return min((leaf.warnings for leaf in self.leaves_of(delivery) if leaf.path), default=0)
 
     def words(self, lang: str) -> Words:
         """Return what is said in a language; in English if its catalogue is gone."""
@@ -154,10 +165,14 @@ class Dossiers:
         return next((leaf for leaf in [*preferred, *others] if leaf and leaf.path), None)
 
     def groups(self, delivery: str, lang: str) -> list[Link]:
-        """Return the groups of a delivery's reports ("": of those on all), each with its links."""
-        made = []
+        """Return the groups of a delivery's reports ("": of those on all), each with its links.
+
+        Their warnings are those that do not stand on every page.
+        """
+        made, shared = [], self.shared_warnings(delivery)
         for group in self.words(lang).groups:
             links = [link for report in group.reports for link in self.links(delivery, report, lang)]
+            links = [link | {"warnings": max(0, link["warnings"] - shared)} for link in links]
             reached = [link for link in links if link["href"]]
             first = reached[0]["href"] if reached else ""
             warnings = max((link["warnings"] for link in links), default=0)
@@ -230,7 +245,9 @@ class Bars:
                 "failure": "",
                 "current": None,
             }
-            bar = self._of_dossier("", lang)[0] | nothing | {"path": page.name}
+            shared = self._of_dossier("", lang)[0]
+            groups = [group | {"warnings": 0} for group in shared["groups"]]
+            bar = shared | nothing | {"path": page.name, "groups": groups, "warnings": 0}
             html = self._dossiers.words(lang).template.render(bar=bar).strip()
             resources.write_whole(page, _with_bar(page.read_bytes(), html))
 
@@ -287,6 +304,7 @@ class Bars:
             shared = {
                 "overview": dossiers.link(overview, title, lang) if overview or is_missed else None,
                 "groups": dossiers.groups(delivery, lang),
+                "warnings": dossiers.shared_warnings(delivery),
                 "about": dossiers.labels.get(delivery, delivery) or say("All deliveries", lang),
                 "index": self._index,
                 "glossary": name if (self._folder / (name := glossary_name(lang))).exists() else "",
@@ -313,8 +331,8 @@ class Bars:
         page = self._dossiers.first(delivery, leaf.lang, leaf.report) if delivery else None
         if page is None:
             return None
-        label = self._dossiers.labels[delivery]
-        return {"href": page.path, "label": label, "short": clipped(label, LONGEST_NAME)}
+        label, day = self._dossiers.labels[delivery], instant(self._dossiers.day(delivery), lang=leaf.lang)
+        return {"href": page.path, "label": label, "short": day or clipped(label, LONGEST_NAME)}
 
     def _failure(self, leaf: Leaf) -> str:
         if not leaf.error:

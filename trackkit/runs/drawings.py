@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from math import ceil
 
 from markupsafe import Markup
 
 Line = tuple[str, Sequence[float | None]]  # its name and its values
 WIDTH, HEIGHT = 96, 24  # of a sparkline
-WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 1140, 150, 40, 90, 12, 24  # of the trend, and its margins
+WIDTHS = {"wide": 1140, "narrow": 340}  # of the trend: on a screen and on a phone
+HIGH, LEFT, RIGHT, TOP, BOTTOM = 156, 40, 84, 18, 24  # of the trend, and its margins
+A_DAY, A_GAP = 72, 26  # the width of a date under the trend, and of "n/a" in it
 
 
 def sparkline(counts: Sequence[int], words: str) -> Markup:
@@ -31,35 +34,64 @@ def sparkline(counts: Sequence[int], words: str) -> Markup:
 def trend(
     lines: Sequence[Line],
     tips: Sequence[Sequence[str]],
-    ends: tuple[str, str],
+    days: Sequence[str],
     tick: Callable[[float], str],
     words: str,
+    unknown: str,
+    width: str = "wide",
 ) -> Markup:
     """Return lines of rates over launches, each with its name at its end, on one scale that begins at 0.
 
-    `tips` are what each point of each line says; `ends` name the first and the last launch; `tick` writes a share. A
-    rate that is unknown leaves a gap.
+    `tips` are what each point of each line says; `days` name the launches, as many as there is room for; `tick` writes
+    a share. A rate that is unknown leaves a gap, with `unknown` above it.
     """
-    top = _top(max((value for _, values in lines for value in values if value is not None), default=0.0))
+    top, wide = (
+        _top(max((value for _, values in lines for value in values if value is not None), default=0.0)),
+        WIDTHS[width],
+    )
+    step = (wide - LEFT - RIGHT) / max(1, len(days) - 1)
+    places = [LEFT + at * step for at in range(len(days))]
     parts = {
-        "grid": _grid(top, tick),
-        "drawn": Markup("").join(_line(place, values, tips[place], top) for place, (_, values) in enumerate(lines)),
-        "names": _names(lines, top),
+        "grid": _grid(top, tick, wide),
+        "drawn": Markup("").join(_line(at, values, tips[at], top, places) for at, (_, values) in enumerate(lines)),
+        "gaps": _gaps(lines, tips, places, unknown),
+        "names": _names(lines, top, wide),
+        "days": _days(days, places, step),
     }
-    foot = {"left": LEFT, "right": WIDE - RIGHT, "foot": HIGH - 6, "first": ends[0], "last": ends[1]}
     return Markup(
-        '<svg class="trend" role="img" viewBox="0 0 {w} {h}"><title>{words}</title>{grid}{drawn}{names}'
-        '<text class="tick" x="{left}" y="{foot}">{first}</text>'
-        '<text class="tick end" x="{right}" y="{foot}">{last}</text></svg>'
-    ).format(w=WIDE, h=HIGH, words=words, **parts, **foot)
+        '<svg class="trend {width}" role="img" viewBox="0 0 {w} {h}"><title>{words}</title>{grid}{drawn}{gaps}{names}'
+        "{days}</svg>"
+    ).format(width=width, w=wide, h=HIGH, words=words, **parts)
 
 
-def _names(lines: Sequence[Line], top: float) -> Markup:
+def _days(days: Sequence[str], places: Sequence[float], step: float) -> Markup:
+    """The dates under the launches, the last one always."""
+    day = Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>')
+    shown = [*zip(places, days, strict=True)][:: -max(1, ceil(A_DAY / step)) if step else -1]
+    return Markup("").join(day.format(x, HIGH - 6, words) for x, words in reversed(shown))
+
+
+def _gaps(lines: Sequence[Line], tips: Sequence[Sequence[str]], places: Sequence[float], unknown: str) -> Markup:
+    """A word above each launch of which a rate is unknown; one for several that stand too close."""
+    word, drawn, last = (
+        Markup('<text class="tick middle" x="{:.1f}" y="{}">{}<title>{}</title></text>'),
+        [],
+        -float(A_GAP),
+    )
+    for at, x in enumerate(places):
+        missing = [tips[place][at] for place, (_, values) in enumerate(lines) if values[at] is None]
+        if missing and x - last >= A_GAP:
+            drawn.append(word.format(x, TOP - 6, unknown, "\n\n".join(missing)))
+            last = x
+    return Markup("").join(drawn)
+
+
+def _names(lines: Sequence[Line], top: float, wide: int) -> Markup:
     """The name of each line at its end."""
     lasts = [next((value for value in reversed(values) if value is not None), 0.0) for _, values in lines]
     heights = _apart([_y(value, top) for value in lasts])
     name = Markup('<text class="name line-{}" x="{}" y="{:.1f}">{}</text>')
-    x = WIDE - RIGHT + 10
+    x = wide - RIGHT + 10
     return Markup("").join(name.format(at + 1, x, y + 4, lines[at][0]) for at, y in enumerate(heights))
 
 
@@ -72,16 +104,18 @@ def _y(share: float, top: float) -> float:
     return HIGH - BOTTOM - share / top * (HIGH - TOP - BOTTOM)
 
 
-def _grid(top: float, tick: Callable[[float], str]) -> Markup:
+def _grid(top: float, tick: Callable[[float], str], wide: int) -> Markup:
     row = Markup('<path class="grid" d="M{} {:.1f}H{}"/><text class="tick end" x="{}" y="{:.1f}">{}</text>')
     heights = [(share, _y(share, top)) for share in (0, top / 2, top)]
-    rows = [row.format(LEFT, y, WIDE - RIGHT, LEFT - 6, y + 4, tick(share)) for share, y in heights]
+    rows = [row.format(LEFT, y, wide - RIGHT, LEFT - 6, y + 4, tick(share)) for share, y in heights]
     return Markup("").join(rows)
 
 
-def _line(place: int, values: Sequence[float | None], tips: Sequence[str], top: float) -> Markup:
-    step = (WIDE - LEFT - RIGHT) / max(1, len(values) - 1)
-    points = [(LEFT + at * step, None if value is None else _y(value, top)) for at, value in enumerate(values)]
+def _line(
+    place: int, values: Sequence[float | None], tips: Sequence[str], top: float, places: Sequence[float]
+) -> Markup:
+    heights = [None if value is None else _y(value, top) for value in values]
+    points = [*zip(places, heights, strict=True)]
     path, is_drawing = "", False
     for x, y in points:
         path += "" if y is None else f"{'L' if is_drawing else 'M'}{x:.1f} {y:.1f}"

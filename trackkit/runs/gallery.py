@@ -63,13 +63,15 @@ def recent(rows: pl.DataFrame, until: datetime | None) -> list[str]:
     return rows.filter(pl.col("launched_at").is_between(since, until, closed="right"))["delivery_id"].to_list()
 
 
-def together(tables: Snapshot, each: Figures, deliveries: Sequence[str]) -> dict[str, tuple[pl.DataFrame, int]]:
+def together(
+    tables: Snapshot, each: Figures, deliveries: Sequence[str], rates: Sequence[str] = TILES
+) -> dict[str, tuple[pl.DataFrame, int]]:
     """Return, by rate, the one row of it over some deliveries, measured over all of them, and how many were left out.
 
     Left out are those of which the rate cannot be known: opens of text messages, say, count in neither part.
     """
     measured = {}
-    for name in TILES:
+    for name in rates:
         seen = [delivery for delivery in deliveries if not each[delivery][name]["why"]]
         if seen:
             measured[name] = measure(tables, name, by=[], delivery=seen), len(deliveries) - len(seen)

@@ -5,28 +5,31 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from babel.dates import format_date
+from babel import Locale
+from babel.dates import format_date, format_skeleton
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from trackkit import __version__, resources
+from trackkit.analysis import unseen
+from trackkit.analysis.usual import FEWEST
 from trackkit.engine.snapshot import Snapshot
-from trackkit.language import say, several, speech, tag, translatable
+from trackkit.language import languages, say, several, speech, tag, translatable
 from trackkit.metrics import METRICS
 from trackkit.quality import worst
 from trackkit.report.glossary import glossary_name
 from trackkit.report.template import SKIN
 from trackkit.runs.dossier import Dossiers
-from trackkit.runs.drawings import sparkline, trend
+from trackkit.runs.drawings import WIDTHS, sparkline, trend
 from trackkit.runs.gallery import (
     RATES,
     RECENT_DAYS,
-    TILES,
     Figures,
     figures,
     newest,
@@ -56,7 +59,17 @@ HEADINGS = translatable(
     }
 )
 TREND = translatable("Open and click rates of the last {count} launches, without those still being sent")
-VERDICTS = translatable({"pass": "logs: pass", "warn": "logs: warn", "fail": "logs: fail"})
+VERDICTS = translatable({"pass": "logs: pass", "warn": "logs: warning", "fail": "logs: failure"})
+SHORT = translatable(  # why a figure is unknown, in the width of a cell
+    {
+        unseen.ALL_TEXT: "text only",
+        unseen.NO_HIT: "no hits",
+        unseen.NOT_OPENS: "opens not tracked",
+        unseen.NO_LINK: "no tracked link",
+        unseen.NO_SUCH_CHANNEL: "not in this channel",
+        unseen.NOT_TOLD: "not in its source",
+    }
+)
 _STAMP = re.compile(r"<time>[^<]*</time>")
 Row = dict[str, Any]
 
@@ -95,7 +108,8 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "headings": [say(HEADINGS[name], lang) for name in RATES],
         "rows": rows,
         "channels": _distinct(row["channel"] for row in rows),
-        "states": _distinct(word for row in rows for word in row["states"]),
+        **{f"{name}s": _distinct(row[name] for row in rows) for name in ("state", "verdict", "problem")},
+        "fewest": number(FEWEST, lang=lang),
         "periods": _periods(rows, until, tables.timezone, lang),
         "days": RECENT_DAYS,
         "until": instant(until, tables.timezone, lang=lang) if until else "",
@@ -106,13 +120,29 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
         "timezone": tables.timezone,
         "version": __version__,
-        "glossary": name if (dossiers.folder / (name := glossary_name(lang))).exists() else "",
+        "glossaries": _glossaries(dossiers.folder, lang),
         "lang": tag(lang),
     }
 
 
 def _distinct(words: Any) -> list[str]:
     return sorted({word for word in words if word})
+
+
+def _glossaries(folder: Path, lang: str) -> list[dict[str, str]]:
+    """The pages of definitions in a folder, that in the language of the index first."""
+    names = {other: glossary_name(other) for other in sorted(languages(), key=lambda other: (other != lang, other))}
+    there = [(other, name) for other, name in names.items() if (folder / name).exists()]
+    return [{"href": name, "tag": tag(other), "language": _language(other)} for other, name in there]
+
+
+def _language(lang: str) -> str:
+    """The name of a language in itself.
+
+    >>> _language("pt_BR")
+    'português'
+    """
+    return str(Locale.parse(lang).get_language_name() or tag(lang))
 
 
 def _rows(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> list[Row]:
@@ -126,7 +156,9 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
     delivery = fact["delivery_id"]
     leaves = dossiers.leaves_of(delivery)
     first, at = dossiers.first(delivery, lang), fact["launched_at"]
-    day = at.astimezone(ZoneInfo(timezone)).date() if at else None
+    day = dossiers.day(delivery)
+    rates = [fact["rates"][name] for name in RATES]
+    is_compared = any(rate["is_different"] is not None for rate in rates)
     launched = instant(day, lang=lang, weekday=True)
     return {
         "id": plain(delivery),
@@ -140,7 +172,8 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
         "day_in_words": format_date(day, "full", locale=lang) if day else "",
         "at": at.timestamp() if at else None,
         "opens": _sparkline(hours, lang) if hours else "",
-        "rates": [_rate(name, fact["rates"][name], lang) for name in RATES],
+        "rates": [_rate(name, rate, lang, is_compared) for name, rate in zip(RATES, rates, strict=True)],
+        "compared": _compared(rates, lang),
         "channel": _word(fact["message_type"], MESSAGE_TYPES, lang),
         **_status(fact, leaves, dossiers, lang),
         # Pages of an earlier version have no bar that leads from one to the next.
@@ -156,7 +189,11 @@ def _languages(dossiers: Dossiers, leaves: list[Leaf], first: Leaf | None, lang:
     """The pages that lead to a delivery in the languages that its row does not link already."""
     others = sorted({leaf.lang for leaf in leaves if leaf.path} - ({first.lang} if first else set()))
     pages = [(other, dossiers.first(delivery, other)) for other in others for delivery in [leaves[0].delivery]]
-    return [{"tag": tag(other), "href": page.path} for other, page in pages if page and page.lang == other]
+    return [
+        {"tag": tag(other), "language": _language(other), "href": page.path}
+        for other, page in pages
+        if page and page.lang == other
+    ]
 
 
 def _word(code: int | None, words: Mapping[int, str], lang: str) -> str:
@@ -177,28 +214,38 @@ def _sparkline(hours: list[int], lang: str) -> Markup:
     return sparkline(hours, words)
 
 
-def _rate(name: str, row: Row, lang: str) -> Row:
-    """A rate with its parts, or why it is unknown, and its distance from what is usual."""
-    value, part, whole = row["value"], row["part"], row["whole"]
+def _compared(rates: list[Row], lang: str) -> str:
+    """How a delivery is beside what is usual, or why none of its rates is compared; "" if none is known."""
+    verdicts = [rate["is_different"] for rate in rates if rate["is_different"] is not None]
+    reasons = sorted({rate["reason"] for rate in rates if rate["reason"]})
+    if not verdicts:
+        return say(reasons[0], lang) if reasons else ""
+    return say("not as usual", lang) if any(verdicts) else say("as usual", lang)
+
+
+def _rate(name: str, row: Row, lang: str, is_compared: bool = True) -> Row:
+    """A rate with its parts, or why it is unknown, and its distance from what is usual or why that is not known."""
+    rate: Row = {"value": say(NOT_AVAILABLE, lang), "of": "", "why": "", "short": "", "sort": None}
+    rate |= {"points": "", "usual": "", "is_different": bool(row["is_different"])}
     if row["why"]:
-        nothing = {"of": "", "why": say(row["why"], lang), "sort": None}
-        return {"value": say(NOT_AVAILABLE, lang), **nothing, "points": "", "usual": "", "is_different": False}
-    difference = None if row["reason"] else row["difference"]
-    return {
-        "value": figure(name, value, lang, whole),
-        "of": fraction(part, whole, lang),
-        "why": "",
-        "sort": value,
-        "points": "" if difference is None else _points(difference, lang),
-        "usual": "" if difference is None else _usual(name, row, lang),
-        "is_different": bool(row["is_different"]),
-    }
+        return rate | {"why": say(row["why"], lang), "short": _short(row["why"], lang)}
+    shown = figure(name, row["value"], lang, row["whole"])
+    rate |= {"value": shown, "of": fraction(row["part"], row["whole"], lang), "sort": row["value"]}
+    if is_compared and row["reason"]:
+        return rate | {"points": "\u2013", "usual": say(row["reason"], lang)}
+    if row["reason"] or row["difference"] is None:
+        return rate
+    return rate | {"points": _points(row["difference"], lang), "usual": _usual(name, row, lang)}
+
+
+def _short(why: str, lang: str) -> str:
+    return say(SHORT.get(why, why), lang)
 
 
 def _points(difference: float, lang: str) -> str:
     shown = number(abs(difference) * 100, 1, lang)
     sign = "" if shown == number(0, 1, lang) else "+" if difference > 0 else "\u2212"
-    return say("{points} pt", lang, points=f"{sign}{shown}")
+    return say("{points} pp", lang, points=f"{sign}{shown}")
 
 
 def _usual(name: str, row: Row, lang: str) -> str:
@@ -210,21 +257,19 @@ def _status(fact: Row, leaves: list[Leaf], dossiers: Dossiers, lang: str) -> Row
     """The words on a delivery's state, its logs and its failed pages, and the one that the dot stands for."""
     verdict = worst([leaf.entry["quality"] for leaf in leaves if leaf.entry.get("quality")] or ["pass"])
     failed = [leaf for leaf in leaves if leaf.error]
-    state = _word(fact["state"], STATES, lang)
+    state, logs = _word(fact["state"], STATES, lang), say(VERDICTS[verdict], lang)
     is_finished = fact["state"] in (None, FINISHED)
     sending = "running" if fact["state"] in RUNNING else "pass" if is_finished else "halted"
     problems = several("{count} page failed", "{count} pages failed", len(failed), lang) if failed else ""
     titles = dossiers.words(lang).titles
-    kind = "failed" if failed else verdict if verdict != "pass" else sending
-    words = ["" if is_finished else state, say(VERDICTS[verdict], lang)]
     return {
-        "dot": kind,
-        "words": [word for word in words if word],
-        "states": [
-            word for word in (state, say(VERDICTS[verdict], lang), problems and say("pages failed", lang)) if word
-        ],
+        "dot": "failed" if failed else verdict if verdict != "pass" else sending,
+        "words": [word for word, is_well in ((state, is_finished), (logs, verdict == "pass")) if word and not is_well],
+        "state": state,
+        "verdict": logs,
         "failed": [dossiers.link(leaf, titles[leaf.report], lang) for leaf in failed],
         "problems": problems,
+        "problem": say("pages failed", lang) if failed else "",
     }
 
 
@@ -248,26 +293,51 @@ def _back(today: date, days: int) -> str:
 def _tiles(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, lang: str) -> list[Row]:
     """Four figures on the deliveries of the last 30 days, each measured again over all of them."""
     chosen = recent(sent_to_readers(tables, rows), until)
-    measured = together(tables, each, chosen)
-    tiles = [{"name": say("Deliveries", lang), "value": number(len(chosen), lang=lang), "of": "", "note": ""}]
-    for name in TILES:
-        frame, left_out = measured.get(name, (None, 0))
-        if frame is None:
-            continue
-        fact, metric, is_count = frame.row(0, named=True), METRICS[name], name == "delivery_rate"
+    tiles: list[Row] = [
+        {"name": say("Deliveries", lang), "value": number(len(chosen), lang=lang), "of": "", "notes": []}
+    ]
+    for name, (frame, left_out) in together(tables, each, chosen).items():
+        fact, metric = frame.row(0, named=True), METRICS[name]
         part, whole = fact[str(metric.numerator)], fact[str(metric.denominator)]
-        rate = {"value": figure(name, fact[name], lang, whole), "of": fraction(part, whole, lang)}
-        value = figure("delivered", fact["delivered"], lang) if is_count else rate["value"]
-        of = _delivered(fact, rate["value"], lang) if is_count else rate["of"]
-        note = several(
-            "{count} delivery whose figure cannot be known is left out",
-            "{count} deliveries whose figures cannot be known are left out",
-            left_out,
-            lang,
+        rate = figure(name, fact[name], lang, whole)
+        title, value, of = say(metric.label, lang), rate, fraction(part, whole, lang)
+        if name == "delivery_rate":
+            title, value = say("Messages delivered", lang), figure("delivered", fact["delivered"], lang)
+            of = _delivered(fact, rate, lang)
+        tiles.append(
+            {"name": title, "value": value, "of": of, "notes": [_left_out(left_out, lang)] if left_out else []}
         )
-        title = say("Messages delivered", lang) if is_count else say(METRICS[name].label, lang)
-        tiles.append({"name": title, "value": value, "of": of, "note": note if left_out else ""})
+        if name == "delivery_rate":
+            tiles[-1]["notes"] += _without_unfinished(tables, rows, each, chosen, lang)
     return tiles
+
+
+def _left_out(count: int, lang: str) -> str:
+    return several(
+        "{count} delivery whose figure cannot be known is left out",
+        "{count} deliveries whose figures cannot be known are left out",
+        count,
+        lang,
+    )
+
+
+def _without_unfinished(tables: Snapshot, rows: pl.DataFrame, each: Figures, chosen: list[str], lang: str) -> list[str]:
+    """What share was delivered without the deliveries that are not finished, if there are such and others."""
+    is_finished = pl.col("state").is_null() | (pl.col("state") == FINISHED)
+    finished = rows.filter(pl.col("delivery_id").is_in(chosen), is_finished)["delivery_id"].to_list()
+    measured = together(tables, each, finished, ["delivery_rate"])
+    if len(finished) == len(chosen) or not measured:
+        return []
+    fact = measured["delivery_rate"][0].row(0, named=True)
+    return [
+        several(
+            "{rate} without {count} that is not finished",
+            "{rate} without the {count} that are not finished",
+            len(chosen) - len(finished),
+            lang,
+            rate=figure("delivery_rate", fact["delivery_rate"], lang, fact["to_deliver"]),
+        )
+    ]
 
 
 def _delivered(fact: Row, rate: str, lang: str) -> str:
@@ -275,7 +345,7 @@ def _delivered(fact: Row, rate: str, lang: str) -> str:
     return say("of {whole} to deliver: {rate}", lang, whole=whole, rate=rate)
 
 
-def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> dict[str, str]:
+def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> Row:
     """Open and click rates over the last launches, as lines; nothing with fewer than two.
 
     A delivery that is still being sent is left out: its rates are not yet what they will be.
@@ -288,16 +358,21 @@ def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> di
     names = ("open_rate", "recipient_click_rate")
     rates = {name: [each[fact["delivery_id"]][name] for fact in facts] for name in names}
     lines = [(say(HEADINGS[name], lang), [row["value"] for row in rates[name]]) for name in names]
-    days = [instant(fact["launched_at"], tables.timezone, lang=lang, weekday=True) for fact in facts]
-    labels = [dossiers.labels[fact["delivery_id"]] for fact in facts]
-    tips = [
-        [
-            f"{label}\n{day}\n{_rate(name, row, lang)['value']}"
-            for label, day, row in zip(labels, days, rates[name], strict=True)
-        ]
-        for name in names
-    ]
+    tips = [[_tip(name, row, dossiers, lang) for row in rates[name]] for name in names]
+    days = [format_skeleton("MMMd", dossiers.day(fact["delivery_id"]), locale=lang) for fact in facts]
     words = say(TREND, lang, count=number(len(facts), lang=lang))
-    ends = (days[0].rpartition(" ")[0], days[-1].rpartition(" ")[0])
-    drawn = trend(lines, tips, ends, lambda share: percent(share, 0 if share * 100 % 1 == 0 else 1, lang), words)
-    return {"trend": drawn, "trend_words": words}
+    unknown = sorted({_short(row["why"], lang) for row in chain(*rates.values()) if row["why"]})
+    gaps = say("n/a: a rate that cannot be known ({reasons})", lang, reasons=", ".join(unknown)) if unknown else ""
+
+    def tick(share: float) -> str:
+        return percent(share, 0 if share * 100 % 1 == 0 else 1, lang)
+
+    drawn = {width: trend(lines, tips, days, tick, words, say(NOT_AVAILABLE, lang), width) for width in WIDTHS}
+    return {"trend": drawn, "trend_words": " · ".join(filter(None, [words, gaps]))}
+
+
+def _tip(name: str, row: Row, dossiers: Dossiers, lang: str) -> str:
+    """What the point of a delivery says in the trend: its name, its day, the rate or why it is unknown."""
+    rate = _rate(name, row, lang)
+    label, day = dossiers.labels[row["delivery_id"]], instant(dossiers.day(row["delivery_id"]), lang=lang, weekday=True)
+    return "\n".join(filter(None, [label, day, f"{say(HEADINGS[name], lang)}: {rate['value']}", rate["why"]]))
