@@ -17,6 +17,7 @@ from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.rules import MEANINGS
+from trackkit.show import findings
 from trackkit.store import Store, open_store
 
 APPLE = "Mozilla/5.0"
@@ -88,7 +89,8 @@ def test_scanners_by_domain(ten: Store) -> None:
         ("a.example", 1, 0, 0.0, 1, 0, 0.0),
         ("g.example", 1, 0, 0.0, 1, 0, 0.0),
     ]
-    assert machines.by_domain(ten, least=2)["domain"].to_list() == ["s.example", "c.example"]
+    assert findings.scanned(found).text == "Scanners made 50.0% of the clicks: 4 of 8, at 1 domain"
+    assert findings.scanned(found.filter(domain="a.example")) is None
 
 
 def test_opt_outs_as_clicked_by_scanners_by_people_and_confirmed(ten: Store) -> None:
@@ -117,6 +119,17 @@ def test_a_departure_too_late_or_for_another_delivery_confirms_nothing(tmp_path:
     ]
     store = store_of(tmp_path, *rows, messages=["x-1", "x-2", "x-3", "x-4"], subscription=left)
     assert machines.opt_outs(store).select("recipients", "confirmed", "scanned").row(0) == (4, 1, 0)
+
+
+def test_figures_by_people_alone(ten: Store) -> None:
+    """9 opened, 3 of them machines (a-1, g-2, s-1); 5 clicked, 2 scanners (s-1, s-2); 3 opt-out clicks, 2 scanners'."""
+    found = machines.people(ten, "7").select("metric", "counted", "people", "machines", "rate", "machine_share")
+    assert found.rows() == [
+        ("open_rate", 9, 6, 3, 0.9, 1 / 3),
+        ("recipient_click_rate", 5, 3, 2, 0.5, 0.4),
+        ("unsubscribe_rate", 3, 1, 2, 0.3, 2 / 3),
+    ]
+    assert findings.machines(machines.people(ten)).text == "33.3% of those who opened are machines alone: 3 of 9"
 
 
 def test_the_band_of_open_rates(ten: Store) -> None:
@@ -149,11 +162,14 @@ def test_an_assumption_with_nothing_to_go_by_is_null(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_hits_loaded_before_are_refused_and_unknown_deliveries_too(ten: Store) -> None:
+def test_hits_loaded_before_are_unknown_and_unknown_deliveries_refused(ten: Store) -> None:
     old = unmarked(ten.snapshot())
-    for ask in (machines.funnel, machines.by_domain, machines.opt_outs, machines.band):
-        with pytest.raises(RequestError, match="`trackkit store mark"):
-            ask(old)
+    assert machines.people(old)["counted"].to_list() == [9, 5, 3] and machines.people(old)["people"].null_count() == 3
+    assert machines.funnel(old)["clicks"].null_count() == machines.funnel(old).height
+    assert machines.by_domain(old).select("clicks", "scanner_clicks").row(0) == (4, None)
+    assert machines.opt_outs(old).select("clicks", "scanner_clicks", "confirmed").row(0) == (3, None, None)
+    assert machines.band(old)["openers_low"].to_list() == [None] * 4 + [9]
+    for ask in (machines.people, machines.funnel, machines.by_domain, machines.opt_outs, machines.band):
         with pytest.raises(RequestError, match="There is no delivery '9'"):
             ask(ten, "9")
 

@@ -3,36 +3,67 @@
 The rules are those of `trackkit.rules`, applied as deliveries were loaded. A rule can only speak of hits that have what
 it looks at (a user agent, an address, a sending instant of the message's own): `funnel` counts them, `looked_at`.
 
-Every function raises RequestError for an unknown delivery, and where hits were loaded before activity was marked.
+Every function raises RequestError for an unknown delivery. What only the marks can tell is null where hits were loaded
+before trackkit marked them: `trackkit store mark` marks them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.analysis.unseen import observed, unseen
 from trackkit.engine.deliveries import counted_events, is_human, of_delivery, require_delivery
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Measurable
+from trackkit.metrics import METRICS
 from trackkit.rules import MEANINGS, rules
 
-__all__ = ["band", "by_domain", "funnel", "opt_outs"]
+__all__ = ["band", "by_domain", "funnel", "opt_outs", "people"]
 
 KEPT = len(MEANINGS) + 1  # the step of a hit that no rule removes
 COUNTS = ("opens", "openers", "clicks", "clickers")
-FUNNEL = {"rule": pl.String, "meaning": pl.String, "looked_at": pl.Int64}
+FIGURES = ("open_rate", "recipient_click_rate", "unsubscribe_rate")
+_PEOPLE = ("counted", "people", "delivered")
 CONFIRMED_HOURS = 48
 PREFETCH_OF_READERS = ("O1", "O2", "V1")  # of clients that show what they fetched: later opens leave no trace
 LINK_HITS = ("clicked", "unsubscribed", "mirror_page", "unknown")
 
 
-def _require(tables: Measurable, delivery: str) -> list[str] | None:
-    """The deliveries asked about, all of them marked."""
+def _asked(tables: Measurable, delivery: str) -> tuple[list[str] | None, bool]:
+    """The deliveries asked about, and whether their hits are there and marked."""
     keys = [require_delivery(tables, delivery)] if delivery else None
-    Selection(tables, keys, None, "UTC").require_activity()
-    return keys
+    return keys, tables.has("event") and not Selection(tables, keys, None, "UTC").unmarked()
+
+
+def people(tables: Measurable, delivery: str = "") -> pl.DataFrame:
+    """Return what was opened, clicked and opted out of, as it is counted and by people alone: one row per `metric`.
+
+    Columns: `metric` (of `FIGURES`, a rate), `counted` (its numerator, machines included) and `people` (that of
+    `measure(..., activity="human")`), `machines` (the difference: of opens and clicks, messages that only machines
+    opened or clicked), `delivered`; `rate` and `people_rate` (of those delivered), `machine_share` (machines of those
+    counted); `why`, where a figure cannot be observed.
+    """
+    keys, is_marked = _asked(tables, delivery)
+    counted = measure(tables, FIGURES, [], keys)
+    counted = observed(counted, unseen(tables, keys, FIGURES)) if keys else counted
+    by_people = measure(tables, FIGURES, [], keys, activity="human") if is_marked else counted.clear(1)
+    rows = [_compared(name, counted.row(0, named=True), by_people.row(0, named=True)) for name in FIGURES]
+    schema_of = {"metric": pl.String, **dict.fromkeys(_PEOPLE, pl.Int64), "why": pl.String}
+    frame = pl.DataFrame(rows, schema=schema_of).with_columns(machines=pl.col("counted") - pl.col("people"))
+    shares = {"rate": ("counted", "delivered"), "people_rate": ("people", "delivered")}
+    shares |= {"machine_share": ("machines", "counted")}
+    return frame.with_columns(quotient(*parts).alias(name) for name, parts in shares.items())
+
+
+def _compared(name: str, counted: Mapping[str, Any], by_people: Mapping[str, Any]) -> dict[str, Any]:
+    top, bottom = METRICS[name].parents
+    why = counted.get(f"why {name}") or counted.get(f"why {top}")
+    whole = None if why else counted[top]
+    part = None if why else by_people[top]
+    return {"metric": name, "counted": whole, "people": part, "delivered": counted[bottom], "why": why}
 
 
 def funnel(tables: Measurable, delivery: str = "") -> pl.DataFrame:
@@ -45,12 +76,12 @@ def funnel(tables: Measurable, delivery: str = "") -> pl.DataFrame:
     nothing: they name proxies that fetch when a person reads. The last row is `measure(..., activity="human")`. Without
     a delivery, proofs, models and deleted ones are left out. All counts are null where no hits were loaded.
     """
-    _require(tables, delivery)
+    _, is_marked = _asked(tables, delivery)
     events = counted_events(tables, delivery)
     removing = [rule for rule in MEANINGS if rule not in schema.READ_RULES]
     step = pl.col("activity_rule").replace_strict(removing, range(len(removing)), default=KEPT, return_dtype=pl.Int32)
     hits = events.select("delivery_id", "message_id", pl.col("event_type").cast(pl.String), step=step)
-    left = _left(hits, removing) if tables.has("event") else pl.DataFrame({"step": range(-1, len(removing))})
+    left = _left(hits, removing) if is_marked else pl.DataFrame({"step": range(-1, len(removing))})
     left = left.with_columns(pl.lit(None, pl.Int64).alias(name) for name in COUNTS if name not in left.columns)
     tried = pl.DataFrame({"rule": [None, *removing], "meaning": [None, *(MEANINGS[rule] for rule in removing)]})
     removed = [(pl.col(name).shift() - pl.col(name)).alias(f"{name}_removed") for name in COUNTS]
@@ -115,19 +146,20 @@ def _sent(tables: Measurable, delivery: str) -> pl.LazyFrame:
     return rows.filter(own).select("delivery_id", "message_id", is_sent=True)
 
 
-def by_domain(tables: Measurable, delivery: str = "", least: int = 0) -> pl.DataFrame:
+def by_domain(tables: Measurable, delivery: str = "") -> pl.DataFrame:
     """Return the clicks of each mail domain, and those of scanners: one row per domain, most scanner clicks first.
 
     Columns: `domain` (null: unknown), `clicks`, `scanner_clicks`, `scanner_share` (of the clicks), `clickers`,
     `machine_clickers` (messages that only scanners clicked), `machine_share` (of the clickers). Shares are null without
-    clicks. `least` leaves out domains with fewer clicks.
+    clicks.
     """
-    keys, names = _require(tables, delivery), ["total_clicks", "unique_clicks"]
+    (keys, is_marked), names = _asked(tables, delivery), ["total_clicks", "unique_clicks"]
     everything = measure(tables, names, "domain", keys)
-    people = measure(tables, names, "domain", keys, activity="human").rename({name: f"people {name}" for name in names})
-    both = everything.join(people, on="domain", how="left", nulls_equal=True).with_columns(
-        pl.col(f"people {name}").fill_null(pl.when(pl.col(name).is_not_null()).then(0)) for name in names
-    )
+    by_people = measure(tables, names, "domain", keys, activity="human") if is_marked else everything.clear()
+    by_people = by_people.rename({name: f"people {name}" for name in names})
+    both = everything.join(by_people, on="domain", how="left", nulls_equal=True)
+    if is_marked:
+        both = both.with_columns(pl.col(f"people {name}").fill_null(pl.min_horizontal(0, name)) for name in names)
     rows = both.select(
         "domain",
         clicks="total_clicks",
@@ -140,7 +172,7 @@ def by_domain(tables: Measurable, delivery: str = "", least: int = 0) -> pl.Data
         "machine_share": quotient("machine_clickers", "clickers"),
     }
     order = ["domain", "clicks", "scanner_clicks", "scanner_share", "clickers", "machine_clickers", "machine_share"]
-    found = rows.filter(pl.col("clicks") >= max(least, 1)).with_columns(**shares).select(order)
+    found = rows.filter(pl.col("clicks") > 0).with_columns(**shares).select(order)
     return found.sort("scanner_clicks", "clicks", "domain", descending=[True, True, False], nulls_last=True)
 
 
@@ -153,7 +185,7 @@ def opt_outs(tables: Measurable, delivery: str = "", hours: int = CONFIRMED_HOUR
     unsubscription of the same recipient in the subscription history, for this delivery or for none named, from a
     minute before to `hours` after the click. Both counts are null where no history was loaded.
     """
-    _require(tables, delivery)
+    _, is_marked = _asked(tables, delivery)
     clicks = counted_events(tables, delivery).filter(pl.col("event_type").cast(pl.String) == "unsubscribed")
     clicks = clicks.with_columns(is_scanner=pl.col("activity").cast(pl.String) == "scanner")
     totals = clicks.group_by("delivery_id").agg(
@@ -172,9 +204,13 @@ def opt_outs(tables: Measurable, delivery: str = "", hours: int = CONFIRMED_HOUR
     rows = totals.join(confirmed, on="delivery_id", how="left").with_columns(
         pl.col("recipients", "confirmed", "scanned", "scanned_confirmed").fill_null(0)
     )
-    if not tables.has("subscription"):
-        rows = rows.with_columns(pl.lit(None, pl.Int64).alias(name) for name in ("confirmed", "scanned_confirmed"))
+    by_history = [] if tables.has("subscription") else ["confirmed", "scanned_confirmed"]
+    unknown = by_history if is_marked else _BY_MARKS
+    rows = rows.with_columns(pl.lit(None, pl.Int64).alias(name) for name in unknown)
     return rows.sort(pl.col("delivery_id").cast(pl.Int64, strict=False), "delivery_id").collect()
+
+
+_BY_MARKS = ["scanner_clicks", "people_clicks", "recipients", "confirmed", "scanned", "scanned_confirmed"]
 
 
 def _with_departures(tables: Measurable, clicks: pl.LazyFrame, hours: int) -> pl.LazyFrame:
@@ -203,10 +239,10 @@ def band(tables: Measurable, delivery: str = "") -> pl.DataFrame:
     `protected`, `trackable_openers`, `trackable_clickers`, `protected_seen`, `protected_clickers`.
     A protected message that was never fetched looks trackable and unread, so `alike` is rather too low.
     """
-    keys = _require(tables, delivery)
+    keys, is_marked = _asked(tables, delivery)
     known = measure(tables, ["delivered", "unique_opens"], [], keys)
     counts = (
-        _of_messages(tables, delivery)
+        _of_messages(tables, delivery, is_marked)
         .with_columns(known)
         .with_columns(trackable=pl.col("delivered") - pl.col("protected"))
     )
@@ -238,7 +274,7 @@ def _share(part: pl.Expr, of: pl.Expr, whole: pl.Expr) -> pl.Expr:
     return pl.when(whole > 0).then((2 * part * of + whole) // (2 * whole))
 
 
-def _of_messages(tables: Measurable, delivery: str) -> pl.DataFrame:
+def _of_messages(tables: Measurable, delivery: str, is_marked: bool) -> pl.DataFrame:
     """The counts of messages by whether a machine fetched their images: one row."""
     hits = counted_events(tables, delivery).filter(pl.col("message_id").is_not_null())
     is_clicked = is_human() & (pl.col("event_type").cast(pl.String) == "clicked")
@@ -252,5 +288,5 @@ def _of_messages(tables: Measurable, delivery: str) -> pl.DataFrame:
         zip(_SPLIT, [~fetched & seen, ~fetched & clicked, fetched, fetched & seen, fetched & clicked], strict=True)
     )
     counted = messages.select(test.sum().cast(pl.Int64).alias(name) for name, test in sums.items()).collect()
-    unknown = [pl.lit(None, pl.Int64).alias(name) for name in _SPLIT if not tables.has("event")]
+    unknown = [pl.lit(None, pl.Int64).alias(name) for name in _SPLIT if not is_marked]
     return counted.with_columns(unknown)

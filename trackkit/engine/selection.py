@@ -185,19 +185,24 @@ class Selection:
         return not any(unflagged)
 
     def require_activity(self) -> None:
-        """Refuse hits of which nothing says who was behind them: they were loaded before trackkit marked that."""
+        """Refuse hits of which nothing says who was behind them."""
+        ids = self.unmarked()
+        if ids:
+            raise RequestError(UNMARKED.format(len(ids), ", ".join(ids[:5])))
+
+    def unmarked(self) -> list[str]:
+        """The deliveries with hits that were loaded before trackkit marked who was behind them."""
         events, api = self.of_deliveries("event"), self.backend.api
         if not self.has("event"):
-            return
+            return []
         unknown = events
         if "activity" in events.collect_schema():
             is_unknown = api.col("activity").is_null()
             if not self.backend.collect(events.filter(is_unknown).select("delivery_id").head(1)).height:
-                return
+                return []
             unknown = events.filter(is_unknown, is_hit(api))
-        ids = self.backend.collect(unknown.select("delivery_id").unique()).to_series().drop_nulls().sort()
-        if ids.len():
-            raise RequestError(UNMARKED.format(ids.len(), ", ".join(ids.head(5))))
+        ids = self.backend.collect(unknown.select("delivery_id").unique()).to_series()
+        return list(ids.drop_nulls().sort())
 
     @cached_property
     def stated(self) -> pl.DataFrame:
