@@ -47,7 +47,9 @@ SAME = {
 PROGRAMS = {"Apple Mail"}  # what user agents say beyond what is in a table
 # What a page shows that is neither data nor words: names of programs, rules, zones and units, and addresses.
 NAMED = re.compile(
-    rf"https?://\S+|trackkit [\d.]+ · ({'|'.join(NAMES)}).*|UTC|[OCV]\d(, [OCV]\d)*|\d+(\.\d+)?( [dh]|k| min)|(\d+ h )?\d+ min", re.DOTALL
+    rf"https?://\S+|trackkit [\d.]+ · ({'|'.join(NAMES)}).*|UTC|[OCV]\d(, [OCV]\d)*|"
+    r"\d+(\.\d+)?( [dh]|k| min)|(\d+ h )?\d+ min",
+    re.DOTALL,
 )
 
 

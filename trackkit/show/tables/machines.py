@@ -16,6 +16,7 @@ Row = Mapping[str, Any]
 __all__ = ["band_table", "domain_table", "opt_out_table", "people_table", "rule_table"]
 
 UNMARKED = translatable("loaded before machines were marked: `trackkit store mark`")
+NOT_MARKED = translatable("Loaded before machines were marked: `trackkit store mark` marks them.")
 NONE_COUNTED, NOTHING_TO_GO_BY, NO_SCANNER, NO_OPT_OUT, IDLE = translatable(
     (
         "none counted",
@@ -56,11 +57,11 @@ BAND = {
 RULES = {
     "rule": TableColumn("Rule", "text"),
     "meaning": TableColumn("What it finds", "word"),
-    "looked_at": TableColumn("Hits judged", why_unknown=UNMARKED),
-    "openers_removed": TableColumn("Openers out", why_unknown=UNMARKED),
-    "openers": TableColumn("Openers left", why_unknown=UNMARKED),
-    "clickers_removed": TableColumn("Clickers out", why_unknown=UNMARKED),
-    "clickers": TableColumn("Clickers left", why_unknown=UNMARKED),
+    "looked_at": TableColumn("Hits judged"),
+    "openers_removed": TableColumn("Openers out"),
+    "openers": TableColumn("Openers left"),
+    "clickers_removed": TableColumn("Clickers out"),
+    "clickers": TableColumn("Clickers left"),
 }
 OPT_OUTS = translatable(
     {
@@ -126,22 +127,22 @@ def band_table(band: pl.DataFrame, lang: str = "en") -> GT:
     return column_table(rows, BAND, ["assumption", "rate"], lang=lang)
 
 
-def rule_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
+def rule_table(funnel: pl.DataFrame, lang: str = "en") -> GT | Block:
     """Show what each rule leaves, and what it could judge. In: the frame of `machines.funnel`."""
+    if funnel["openers"].null_count():
+        return nothing(NOT_MARKED, lang)
 
     is_idle = (pl.col("looked_at") == 0).fill_null(False) & (pl.col("openers_removed").fill_null(0) == 0)
     idle, tried = funnel.filter(is_idle), funnel.filter(~is_idle)
     if idle.height:
         names = pl.DataFrame({"rule": [", ".join(idle["rule"])], "meaning": [IDLE]})
         tried = pl.concat([tried, names], how="diagonal")
-    is_marked = funnel["openers"].null_count() == 0
 
     def meaning(row: Row) -> Cell:
         return say(row["meaning"] or RAW, lang)
 
     def count(name: str) -> Callable[[Row], Cell]:
-        unknown = "" if is_marked else unavailable(UNMARKED, lang)
-        return lambda row: unknown if row[name] is None else number(row[name], lang=lang)
+        return lambda row: "" if row[name] is None else number(row[name], lang=lang)
 
     own = {"meaning": meaning} | {name: count(name) for name in list(RULES)[2:]}
     return column_table(tried, RULES, list(RULES), lang=lang, own=own)
