@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.analysis.unseen import observed, unseen
+from trackkit.analysis.unseen import observed
 from trackkit.engine.deliveries import counted_events, is_human, of_delivery, require_delivery
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.selection import Selection
@@ -38,7 +38,9 @@ def _asked(tables: Measurable, delivery: str) -> tuple[list[str] | None, bool]:
     return keys, tables.has("event") and not Selection(tables, keys, None, "UTC").unmarked()
 
 
-def people(tables: Measurable, delivery: str = "") -> pl.DataFrame:
+def people(
+    tables: Measurable, delivery: str = "", hidden: Mapping[str, Mapping[str, str]] | None = None
+) -> pl.DataFrame:
     """Return what was opened, clicked and opted out of, as it is counted and by people alone: one row per `metric`.
 
     Columns: `metric` (of `FIGURES`, a rate), `counted` (its numerator, machines included) and `people` (that of
@@ -48,7 +50,7 @@ def people(tables: Measurable, delivery: str = "") -> pl.DataFrame:
     """
     keys, is_marked = _asked(tables, delivery)
     counted = measure(tables, FIGURES, [], keys)
-    counted = observed(counted, unseen(tables, keys, FIGURES)) if keys else counted
+    counted = observed(counted, {name: dict(kinds) for name, kinds in (hidden or {}).items()})
     by_people = measure(tables, FIGURES, [], keys, activity="human") if is_marked else counted.clear(1)
     rows = [_compared(name, counted.row(0, named=True), by_people.row(0, named=True)) for name in FIGURES]
     schema_of = {"metric": pl.String, **dict.fromkeys(_PEOPLE, pl.Int64), "why": pl.String}
