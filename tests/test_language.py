@@ -46,9 +46,11 @@ SAME = {
     "{days} d", "{days} d {hours} h", "{days} d {minutes} min", "{hours} h", "{hours} h {minutes} min", "{minutes} min",
 }  # fmt: skip
 PROGRAMS = {"Apple Mail"}  # what user agents say beyond what is in a table
-# What a page shows that is neither data nor words: names of programs, zones and units, and addresses.
+# What a page shows that is neither data nor words: names of programs, rules, zones and units, and addresses.
 NAMED = re.compile(
-    rf"https?://\S+|trackkit [\d.]+ · ({'|'.join(NAMES)}).*|UTC|\d+(\.\d+)?( [dh]|k| min)|(\d+ h )?\d+ min", re.DOTALL
+    rf"https?://\S+|trackkit [\d.]+ · ({'|'.join(NAMES)}).*|UTC|[OCV]\d(, [OCV]\d)*|"
+    r"\d+(\.\d+)?( [dh]|k| min)|(\d+ h )?\d+ min",
+    re.DOTALL,
 )
 
 

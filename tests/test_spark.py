@@ -155,6 +155,9 @@ def test_conditions_zones_memory_and_the_prompt(spark: Any, store: Store) -> Non
     for zone, at in TURNED:
         hours = assert_same(_from(at), metrics="total_clicks", by="hour", timezone=zone)["hour"]
         assert hours.n_unique() == hours.len() > 4
+    machines = assert_same(store, metrics="total_opens", by="activity_rule")
+    assert {"O1", "O3"} <= set(machines["activity_rule"])
+    assert_same(store, metrics=["unique_opens", "delivered"], by=[], activity="human")
     row = assert_same(golden()).row(0, named=True)
     assert [row[name] for name in ("unique_clicks", "unique_people_clicks", "unique_opens")] == [2, 6, 3]
     assert_same(store, metrics=["open_rate", "click_rate", "total_click_rate"], by="domain", interval=0.95)

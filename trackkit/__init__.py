@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         intervals,
         links,
         logs,
+        machines,
         maturity,
         messages,
         overview,
@@ -51,6 +52,7 @@ __all__ += ["tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
 __all__ += ["compare", "intervals"]
 __all__ += [
+    "machines",
     "maturity",
     "messages",
     "overview",

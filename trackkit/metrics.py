@@ -37,13 +37,14 @@ BETTER, WORSE, NEUTRAL = "better", "worse", "neutral"
 # The sources that have each breakdown column. A metric can be broken down by what all its sources have.
 _OF_HITS = ("link_id", "link_label", "link_category", "hour", "day", "device", "operating_system")
 _OF_AGENTS = ("operating_system_version", "browser", "browser_version", "message_format", "currency")
+_OF_ACTIVITY = ("activity", "activity_rule")
 BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "delivery_id": ("delivery", "message", "event"),
         "domain": ("message", "event"),
         "country": ("message", "event"),
         "failure_reason": ("message",),
-        **dict.fromkeys((*_OF_HITS, *_OF_AGENTS), ("event",)),
+        **dict.fromkeys((*_OF_HITS, *_OF_AGENTS, *_OF_ACTIVITY), ("event",)),
     }
 )
 

@@ -15,7 +15,7 @@ from trackkit.engine.completeness import add_deliveries, completed, kept_currenc
 from trackkit.engine.conditions import condition
 from trackkit.engine.counting import count_source, joined
 from trackkit.engine.deliveries import require_deliveries, zone_of
-from trackkit.engine.selection import Selection
+from trackkit.engine.selection import ACTIVITIES, ALL, Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.metrics import (
@@ -49,6 +49,7 @@ def measure(
     timezone: str = "",
     engine: str = "polars",
     interval: float | None = None,
+    activity: str = ALL,
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
 
@@ -59,7 +60,9 @@ def measure(
     `timezone`, by default the platform's. Without `delivery`, proofs, models and deleted deliveries are left out.
     `where` is a SQL condition on the breakdown columns, such as `domain = 'post.example'` or `day >= '2026-10-01'`
     (see `conditions`). `engine` reads the rows: `polars` in this process, or `spark` (docs/spark.md); the figures are
-    the same.
+    the same. `activity="human"` leaves out the hits of scanners and what machines fetch whether anybody reads or not
+    (rules O1, O2, O4, and the sender's word V1); it keeps those of people and of proxies that fetch when the message is
+    read (O3, O5), and every message: what was delivered does not change.
 
     `interval`, such as 0.95, adds the bounds of every rate, as `open_rate_low` and `open_rate_high`: between them, with
     this confidence, is the rate of such recipients, of whom these are taken as a sample (`engine.intervals`). They are
@@ -68,8 +71,9 @@ def measure(
     Where retention removed rows of a delivery, its counts are those kept, or null. Other breakdowns leave such a
     delivery out, except that kept counts enter a single total; if it is named, counts that need its rows are null.
 
-    Raises RequestError for an unknown metric, breakdown, delivery, time zone or engine, for an interval not between 0
-    and 1, and for a breakdown that a metric's rows do not carry. Definitions: METRICS.md.
+    Raises RequestError for an unknown metric, breakdown, delivery, time zone, engine or activity, for an interval not
+    between 0 and 1, for a breakdown that a metric's rows do not carry, and by activity where hits were loaded before it
+    was marked. Definitions: METRICS.md.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> clicks = pl.LazyFrame({"delivery_id": ["7"] * 3, "message_id": ["a", "a", "b"], "is_seed": [False] * 3,
@@ -86,7 +90,11 @@ def measure(
         raise _no_metric_error(columns)
     for name in names:
         _refuse_breakdown(name, columns)
-    selection = Selection(tables, _require_deliveries(tables, delivery), test, zone, _backend(engine))
+    _require_known(activity, ACTIVITIES, "activity")
+    asked = _require_deliveries(tables, delivery)
+    selection = Selection(tables, asked, test, zone, _backend(engine), activity=activity)
+    if activity != ALL or columns & set(schema.ACTIVITY):
+        selection.require_activity()
     level = None if interval is None else require_level(interval)
     measured = _with_rates(_measure_with_kept(selection, names, groups), names)
     if level is not None:
@@ -137,7 +145,7 @@ def _measure_with_kept(selection: Selection, names: list[str], groups: list[str]
     purged_ids = set(purges["delivery_id"])
     if selection.delivery is not None:
         purged_ids &= set(selection.delivery)
-    kept = purged_ids & kept_deliveries(selection.tables) if not groups and selection.where is None else set()
+    kept = purged_ids & kept_deliveries(selection.tables) if not groups and selection.is_unfiltered else set()
     lost_sources = set(purges.filter(pl.col("delivery_id").is_in(list(purged_ids - kept)))["source"])
     if selection.delivery is not None and lost_sources:
         unknown = [name for name in _with_parts(names) if sources_of(name) & lost_sources]
@@ -253,6 +261,7 @@ def not_added(
     where: str | None = None,
     timezone: str = "",
     engine: str = "polars",
+    activity: str = ALL,
 ) -> list[str]:
     """Return the currencies that are mixed in a row of `measured`, which is why its sums of money are null.
 
@@ -260,7 +269,7 @@ def not_added(
     """
     if "currency" in by or not any(measured[name].null_count() for name in money_of(measured.columns)):
         return []
-    counts = measure(tables, PURCHASES, [*by, "currency"], delivery, where, timezone, engine)
+    counts = measure(tables, PURCHASES, [*by, "currency"], delivery, where, timezone, engine, activity)
     with_currency = counts.filter(pl.col("currency").is_not_null(), pl.sum_horizontal(PURCHASES) > 0)
     groups = with_currency.group_by(list(by)) if by else with_currency.group_by(pl.lit(1))
     mixed = groups.agg("currency").filter(pl.col("currency").list.len() > 1)

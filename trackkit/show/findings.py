@@ -51,6 +51,7 @@ __all__ = [
     "listed",
     "loses_most",
     "lowest",
+    "machines",
     "most_clicked",
     "most_shared_in",
     "most_shared_on",
@@ -64,6 +65,7 @@ __all__ = [
     "outside_message",
     "pages_and_sales",
     "refused",
+    "scanned",
     "sent_within",
     "shown_of",
     "stands_out",
@@ -959,6 +961,44 @@ def listed(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
         return None
     shown, in_all = number(rows.height, lang=lang), number(count, lang=lang)
     return Finding(say("The newest {shown} of {count} hits", lang, shown=shown, count=in_all))
+
+
+_MACHINES: Mapping[str, str] = translatable(
+    {
+        "open_rate": "{rate} of those who opened are machines alone: {part} of {whole}",
+        "recipient_click_rate": "{rate} of those who clicked are machines alone: {part} of {whole}",
+        "unsubscribe_rate": "{rate} of the clicks on opt-out links are scanners': {part} of {whole}",
+    }
+)
+
+
+def machines(people: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which figure owes most to machines; None below three cases. In: the frame of `machines.people`."""
+    rows = people.filter(pl.col("machines") >= CASES).sort("machine_share", descending=True, maintain_order=True)
+    if rows.is_empty():
+        return None
+    row = rows.row(0, named=True)
+    words = _parts("", row["machines"], row["counted"], lang)
+    return Finding(say(_MACHINES[row["metric"]], lang, rate=words["share"], part=words["part"], whole=words["whole"]))
+
+
+def scanned(domains: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which part of the clicks scanners made; None below three. In: the frame of `machines.by_domain`, whole."""
+    part, whole = (int(domains[name].sum()) for name in ("scanner_clicks", "clicks"))
+    if part < CASES:
+        return None
+    words = _parts("", part, whole, lang)
+    shown = {name: words[name] for name in ("share", "part", "whole")}
+    at = domains.filter(pl.col("scanner_clicks") > 0).height
+    return Finding(
+        several(
+            "Scanners made {share} of the clicks: {part} of {whole}, at {count} domain",
+            "Scanners made {share} of the clicks: {part} of {whole}, at {count} domains",
+            at,
+            lang,
+            **shown,
+        )
+    )
 
 
 def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str) -> Finding | None:
