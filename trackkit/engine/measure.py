@@ -48,8 +48,8 @@ def measure(
     where: str | None = None,
     timezone: str = "",
     engine: str = "polars",
-    interval: float | None = None,
     activity: str = ALL,
+    interval: float | None = None,
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
 
