@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"errors", "clock", "toml", "resources", "language", "schema", "metrics", "sources", "engine"},
     "show": {"plain", "errors", "clock", "toml", "resources", "language", "schema", "metrics"},
 }
+MAY_IMPORT["analysis"] |= {"__init__"}  # for its version
 MAY_IMPORT["report"] = {"__init__", "startup", "quality", "store", "engine", "analysis", "show"} | MAY_IMPORT["show"]
 MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report"}
 MAY_IMPORT["__init__"] = {"metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}

@@ -129,6 +129,9 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
         "policy": _policy(scripts),
+        "provenance": {},
+        "short": {},
+        "made": {},
         **_made(facts, datetime.now(UTC)),
     }
 

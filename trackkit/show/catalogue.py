@@ -1,6 +1,6 @@
 """The metrics listed for people and programs: METRICS.md and `trackkit metrics` both come from here."""
 
-from trackkit.metrics import BREAKDOWNS, METRICS, Metric, breakdowns_of, sources_of
+from trackkit.metrics import BREAKDOWNS, METRICS, Metric, breakdowns_of, sources_of, version_of
 
 _HEAD = """# Metrics
 
@@ -34,6 +34,7 @@ def _record(metric: Metric) -> dict[str, object]:
         "numerator": metric.numerator,
         "denominator": metric.denominator,
         "breakdowns": list(breakdowns_of(metric.name)),
+        "version": version_of(metric.name),
     }
 
 
