@@ -197,8 +197,8 @@ def _event_cells(selection: Selection) -> pl.DataFrame:
     cells = [selection.in_scope(rows).group_by(keys).agg(rows=pl.len().cast(pl.Int64))]
     if counted is not None:
         cells.append(selection.in_scope(counted.counts.lazy()).group_by(keys).agg(pl.col("rows").sum().cast(pl.Int64)))
-    rows: pl.DataFrame = pl.concat(cells).collect()
-    return rows
+    added: pl.DataFrame = pl.concat(cells).collect()
+    return added
 
 
 def _refused(selection: Selection) -> int:

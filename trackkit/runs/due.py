@@ -30,7 +30,7 @@ from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import REPORTS, require_report
-from trackkit.report.formats import HTML, others, require_formats
+from trackkit.report.formats import HTML, PROVENANCE, others, require_formats
 from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
 from trackkit.report.provenance import beside
@@ -222,7 +222,8 @@ def withdraw(
 ) -> list[str]:
     """Delete the pages and failed notebooks of a folder for which `is_concerned(path, text)`; return their names.
 
-    Their other formats go with them, and so do earlier versions of any page for which it is true.
+    Their other formats go with them, what is beside them of their provenance (which is not named), and earlier versions
+    of any page for which it is true.
 
     The manifest and the index lose them too, so that a run renders them again. Raises RequestError as `run`.
     """
@@ -230,7 +231,8 @@ def withdraw(
     with _locked(folder):
         manifest = Manifest.read(folder)
         withdrawn = list(_withdrawn(folder, is_concerned))
-        names = sorted(path.relative_to(folder).as_posix() for path in withdrawn)
+        named = [path for path in withdrawn if not path.name.endswith(PROVENANCE)]
+        names = sorted(path.relative_to(folder).as_posix() for path in named)
         if dry_run or not withdrawn:
             return names
         archive = Archive(folder, manifest.lang, open_store(store).timezone, None)
