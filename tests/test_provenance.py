@@ -188,6 +188,7 @@ def test_a_page_says_where_its_figures_come_from_and_so_does_the_file_beside_it(
     for record in (SCRIPT.findall(text)[0], beside(page).read_text("utf-8")):
         assert "@" not in record and str(tmp_path) not in record and "/raw" not in record
     assert "In all: 2 / 3 · definition " + version_of("open_rate") in text
+    assert "<dt>Events counted</dt><dd>3 of 4 · control addresses 1 · repeats counted once 1</dd>" in text
 
 
 def test_the_object_in_a_notebook_says_the_same(store: str) -> None:

@@ -132,6 +132,7 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "provenance": {},
         "short": {},
         "made": {},
+        "counted": [],
         **_made(facts, datetime.now(UTC)),
     }
 

@@ -14,19 +14,32 @@ from trackkit.analysis.provenance import Provenance, provenance
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.language import say
+from trackkit.language import say, translatable
 from trackkit.metrics import CURRENCY, METRICS, lineage
 from trackkit.report.formats import PROVENANCE, Contents
+from trackkit.show.cells import PARTS
 from trackkit.show.wording import NOT_AVAILABLE, number
 
 SCRIPT = re.compile(r'<script type="application/json" id="provenance">(.*?)</script>\n?', re.DOTALL)
 NOT_ON_PAGE = ("newest", "hits_from")
 MOST_ON_PAGE = 4_500  # bytes; what is longer stands on the page without its formulas
+COUNTED = translatable({"delivery": "Deliveries counted", "message": "Messages counted", "event": "Events counted"})
+LEFT_OUT = translatable(
+    {
+        "control_addresses": "control addresses",
+        "no_hits": "sends and bounces",
+        "refused_visits": "refused visits",
+        "proofs_models_deleted": "proofs, models and deleted",
+        "collapsed": "repeats counted once",
+    }
+)
 Version = tuple[str, int, str]  # where a store is, and the number and the id of a load
 
 
 def of_page(page: Contents, store: str, parameters: Mapping[str, Any], made_of: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a page says of its provenance: `provenance`, in full, `short`, and `made`, by metric, in words.
+    """Return what a page says of its provenance: `provenance`, in full, `short`, and in words `made` and `counted`.
+
+    `made` is by metric; `counted` are facts with their names.
 
     In: the contents of a page, the store it was made from, its parameters, and digests of the files it was made of. It
     is about the version of the store that the page's header names, and the metrics that the page explains; those of a
@@ -43,7 +56,7 @@ def of_page(page: Contents, store: str, parameters: Mapping[str, Any], made_of: 
     traced["figures"] = {name: traced["figures"][name] for name in figures if name in traced["figures"]}
     full = {"format": traced.pop("format"), "report": report, **traced}
     made = {name: _words(name, figure, page["locale"]) for name, figure in full["figures"].items()}
-    return {"provenance": full, "short": _short(full), "made": made}
+    return {"provenance": full, "short": _short(full), "made": made, "counted": _counted(full, page["locale"])}
 
 
 def _traced(store: Version, used: tuple[str, ...], parameters: Mapping[str, Any], timezone: str) -> Provenance:
@@ -91,6 +104,20 @@ def _words(name: str, figure: Mapping[str, Any], lang: str) -> str:
     shown = " / ".join(_number(part, value, lang) for part, value in parts)
     version = say("definition {version}", lang, version=figure["definition"])
     return f"{say('In all: {parts}', lang, parts=shown)} · {version}"
+
+
+def _counted(full: Mapping[str, Any], lang: str) -> list[tuple[str, str]]:
+    """What was counted and left out, and the version of the store, each with its name, for the foot of the page."""
+    facts = []
+    shown_rows = {name: rows for name, rows in full["rows"].items() if rows["left_out"] or name != "delivery"}
+    for source, rows in shown_rows.items():
+        left_out = {**rows["left_out"], "collapsed": rows.get("collapsed", 0)}
+        shown = [f"{say(LEFT_OUT[why], lang)} {number(count, lang=lang)}" for why, count in left_out.items() if count]
+        parts = say(PARTS, lang, part=number(rows["counted"], lang=lang), whole=number(rows["rows"], lang=lang))
+        facts.append((say(COUNTED[source], lang), " · ".join([parts, *shown])))
+    version, files = full["store"]["load"], number(full["inputs"]["files"], lang=lang)
+    facts.append((say("Files read", lang), f"{files} · {full['inputs']['digest']}"))
+    return [*facts, (say("Version of the store", lang), str(version))]
 
 
 def _number(name: str, value: float | None, lang: str) -> str:
