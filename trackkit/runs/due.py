@@ -33,7 +33,7 @@ from trackkit.report import REPORTS, require_report
 from trackkit.report.formats import HTML, PROVENANCE, others, require_formats
 from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
-from trackkit.report.provenance import beside
+from trackkit.report.provenance import SCRIPT, beside
 from trackkit.runs.archive import Archive, archived
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
@@ -258,7 +258,8 @@ def _withdrawn(folder: Path, is_concerned: Callable[[Path, str], bool]) -> Itera
 
 
 def _text(path: Path) -> str:
-    return path.read_text("utf-8", errors="replace")
+    """What a file says, without its provenance, whose numbers could be taken for somebody's id."""
+    return SCRIPT.sub("", path.read_text("utf-8", errors="replace"))
 
 
 @contextmanager
