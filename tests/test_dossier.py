@@ -245,6 +245,19 @@ def test_a_failure_is_grey_with_its_error_and_a_good_page_stays_linked(folder: F
     assert row.select_one('.status a[href="bounces-12-en.html"]')
 
 
+def test_names_of_deliveries_lead_to_the_overviews_that_there_are(folder: Folder) -> None:
+    page = folder.path / folder.add("cumulative", "")
+    links = "".join(f'<a data-report="overview" data-delivery="{name}">{name}</a>' for name in (11, 12))
+    page.write_text(page.read_text("utf-8").replace("</main>", f"{links}</main>"), "utf-8")
+    folder.join()
+    leads = 'a[data-delivery="{}"]'.format
+    assert not [link for link in folder.page(page.name).select("a[data-delivery]") if link.get("href")]
+    name = folder.add("overview", "12")
+    assert page.name in folder.join(), "an Overview that came later"
+    assert folder.page(page.name).select_one(leads(12))["href"] == name
+    assert not folder.page(page.name).select_one(leads(11)).get("href")
+
+
 def test_a_warning_on_every_page_stands_once_and_others_on_their_group(folder: Folder) -> None:
     folder.add("overview", "12", warnings=1)
     for report in REPORTS:

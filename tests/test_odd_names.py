@@ -24,9 +24,9 @@ ODD = [
     "${x}", "</script>", "Others", "(unknown)", "#1f6f8b", "datum.group", "\u05e8\u05e9\u05d9\u05de\u05d4: (2)!",
 ]  # fmt: skip
 LONG = ["a" * 600, FAMILY * 40, BRAZIL * 40, "e\u0301" * 60, "\u4e2d" * 60, "\u05e9\u05dc\u05d5\u05dd! " * 20]
-# 107 of 4,000 are 2.675 %, and 81 of 800 are 10.125 %: in binary both are a little less.
-HALVES = [(1, 32, "3.13%", "3,13%"), (81, 800, "10.13%", "10,13%"), (107, 4_000, "2.68%", "2,68%"),
-          (2, 3, "66.67%", "66,67%"), (1, 1, "100.00%", "100,00%")]  # fmt: skip
+# 29 of 20,000 are 0.145 %, and 2,675 of 100,000 are 2.675 %: in binary both are a little less.
+HALVES = [(29, 20_000, "0.15%", "0,15%"), (9, 2_000, "0.5%", "0,5%"), (13, 400, "3.3%", "3,3%"),
+          (2_675, 100_000, "2.68%", "2,68%"), (1, 1, "100.0%", "100,0%")]  # fmt: skip
 SEEN = """(id) => {
   const plot = document.querySelector(`#${id} svg:not(.narrow)`);
   const texts = (of) => [...plot.querySelectorAll(`.role-${of} text`)].map((text) => text.textContent);
@@ -77,22 +77,10 @@ def _steps() -> alt.LayerChart:
     return charts.web.funnel_bars(pl.DataFrame(steps | counts))
 
 
-def _sources() -> alt.LayerChart:
-    rows = {
-        "rank": range(1, 13),
-        "source": ["toString"] * 12,
-        "visitors": 4,
-        "share": 1 / 12,
-        "goal": None,
-        "web_application": "x",
-    }
-    return charts.web.source_bars(pl.DataFrame(rows))
-
-
-def _service() -> alt.Chart:
+def _service() -> alt.LayerChart:
     acts = {"series": ["subscriptions"] * 2, "count": 1, "cumulated": [1, 2], "service": "__proto__", "service_id": "1"}
-    curves = pl.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)]} | acts)
-    return charts.platform.subscription_charts(curves)[0]
+    weeks = pl.DataFrame({"starts_on": [date(2026, 1, 5), date(2026, 1, 12)], "is_whole": True} | acts)
+    return charts.platform.subscription_charts(weeks)[0]
 
 
 def _halves(lang: str) -> alt.Chart:
@@ -104,7 +92,7 @@ def _halves(lang: str) -> alt.Chart:
 CHARTS = {
     "rates": _rates([*ODD, None]), "long": _rates(LONG), "days": _days(ODD[:22]),
     "colours": _days([theme().light.accent, "Home"]), "shares": _shares(), "opens": _opens(), "usage": _usage(),
-    "steps": _steps(), "sources": _sources(), "service": _service(), "halves": _halves("en"),
+    "steps": _steps(), "service": _service(), "halves": _halves("en"),
     "halves_pt": _halves("pt_BR"),
 }  # fmt: skip
 
@@ -138,11 +126,11 @@ def test_each_odd_name_has_its_mark(page: Any) -> None:
     seen = {name: page.evaluate(SEEN, name) for name in CHARTS}
     bars = {name: found["bars"] for name, found in seen.items() if found["bars"]}
     assert bars == {
-        "days": 5, "colours": 3, "shares": 30, "opens": 2 * len(ODD), "steps": 24,
-        "sources": 12, "halves": 5, "halves_pt": 5,
+        "days": 5, "colours": 3, "shares": 30, "opens": 2 * len(ODD), "steps": 12,
+        "service": 2, "halves": 5, "halves_pt": 5,
     }  # fmt: skip
     assert (seen["rates"]["dots"], seen["long"]["dots"]) == (len(ODD) + 1, 6)
-    assert (seen["usage"]["lines"], seen["service"]["lines"]) == (12, 1)
+    assert seen["usage"]["lines"] == 12
     assert [text for text in seen["rates"]["axis"] if text in TAKEN] == list(TAKEN)
     assert (seen["steps"]["title"], seen["service"]["title"]) == (["constructor · toString"], ["__proto__"])
     assert seen["days"]["legend"] == [*ODD[:4], "Others"]
@@ -164,5 +152,5 @@ def test_the_figures_of_a_chart_are_rounded_as_in_tables(page: Any, name: str, p
     wanted = [count[place] for count in sorted(HALVES, key=lambda count: count[1] / count[0])]
     assert [row[1] for row in _piece(name)["rows"]] == wanted, "the table behind"
     bars = page.query_selector_all(f"#{name} svg.wide .mark-rect.role-mark path")
-    said = [bar.get_attribute("data-words").split(" · ")[1].split(": ")[1] for bar in bars]
+    said = [bar.get_attribute("data-words").split(" · ")[1].split(" (")[0] for bar in bars]
     assert said == wanted, "the words at its marks, which tips show"

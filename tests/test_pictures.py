@@ -114,14 +114,27 @@ def test_a_chart_is_the_same_whatever_its_process_drew_before() -> None:
 def test_marks_say_their_values_in_the_language_of_the_page() -> None:
     labels = re.findall(r'<path data-words="([^"]+)"', drawings(_activity().to_dict(), theme(), "en", False, "s")[0])
     assert labels == [
-        "From: Sun, 2026-03-01 06:00 · Series: Sum of opens · Events: 1,200",
-        "From: Sun, 2026-03-01 06:00 · Series: Cumulated clicks · Events: 30",
-        "From: Sun, 2026-03-01 07:00 · Series: Sum of opens · Events: 7",
+        "Sun, 2026-03-01 06:00 · Sum of opens: 1,200",
+        "Sun, 2026-03-01 06:00 · Cumulated clicks: 30",
+        "Sun, 2026-03-01 07:00 · Sum of opens: 7",
     ]
-    assert "Events: 1.200" in drawings(_activity().to_dict(), theme(), "pt_BR", False, "s")[0]
-    assert "Day: b · Sent: 1,234" in drawings(_plain().to_dict(), theme(), "en", False, "s")[0]
+    assert "Sum of opens: 1.200" in drawings(_activity().to_dict(), theme(), "pt_BR", False, "s")[0]
+    assert "b · Sent: 1,234" in drawings(_plain().to_dict(), theme(), "en", False, "s")[0]
     own = alt.Chart(alt.InlineData([{"day": "a", "sent": 5}])).mark_point().encode(x="day:N", y="sent:Q")
     assert "sent: 5" in drawings(own.to_dict(), theme(), "en", False, "s")[0], "without a tooltip: as Vega-Lite does"
+
+
+def test_a_rate_stands_over_its_parts_with_the_decimals_of_its_denominator() -> None:
+    names, opens, delivered = ["a", "b", "c", "d"], [61, 107, 1, None], [143, 40_000, 3_206, 9]
+    rates = [top / bottom if top else None for top, bottom in zip(opens, delivered, strict=True)]
+    rows = pl.DataFrame({"domain": names, "unique_opens": opens, "delivered": delivered, "open_rate": rates})
+    drawn = charts.rate_bars(rows, "domain", ["open_rate"]).to_dict()
+    for lang, wanted in {
+        "en": ["a · {}: 42.7% (61 of 143)", "b · {}: 0.27% (107 of 40,000)", "c · {}: 0.03% (1 of 3,206)"],
+        "pt_BR": ["a · {}: 42,7% (61 de 143)", "b · {}: 0,27% (107 de 40.000)", "c · {}: 0,03% (1 de 3.206)"],
+    }.items():
+        words = re.findall(r'data-words="([^"]+)"', drawings(drawn, theme(), lang, True, "s")[0])
+        assert words == [each.format("Open rate (recipients)") for each in wanted]
 
 
 def test_the_data_of_a_chart_is_raw_and_instants_are_in_utc() -> None:
@@ -182,15 +195,19 @@ def test_tips_show_all_series_of_a_column_by_pointer_and_by_keyboard(opened: Any
     column = opened.locator("svg.wide .m > path").nth(0).bounding_box()
     opened.mouse.move(column["x"] + column["width"] / 2, column["y"] + column["height"] / 2)
     tip = opened.locator(".tip")
-    first = "From: Sun, 2026-03-01 06:00\nSeries: Sum of opens · Events: 1,200\nSeries: Cumulated clicks · Events: 30"
+    first = "Sun, 2026-03-01 06:00\nSum of opens: 1,200\nCumulated clicks: 30"
     assert tip.inner_text() == first
     opened.mouse.move(2, 2)
     assert tip.is_hidden()
     opened.locator("svg.wide").nth(0).focus()
     opened.keyboard.press("ArrowRight")
     assert tip.inner_text() == first
+    box, shown = tip.bounding_box(), opened.locator("svg.wide .on").all()
+    assert len(shown) == 2 and all(box["x"] > (at := mark.bounding_box())["x"] + at["width"] for mark in shown), (
+        "beside"
+    )
     opened.keyboard.press("ArrowRight")
-    assert tip.inner_text().split("\n")[0] == "From: Sun, 2026-03-01 07:00"
+    assert tip.inner_text().split("\n")[0] == "Sun, 2026-03-01 07:00"
     opened.keyboard.press("Escape")
     assert tip.is_hidden()
 
@@ -219,7 +236,9 @@ def test_downloads_read_back_equal_to_the_data(opened: Any) -> None:
     for kind in ("csv", "xlsx"):
         with opened.expect_download() as saving:
             opened.locator("figure").nth(1).locator(f"[data-as={kind}]").click()
-        assert saving.value.suggested_filename.endswith(f".{kind}")
+        assert saving.value.suggested_filename == f"Drawn-Drawn-Open-rate-recipients-by-domain.{kind}", (
+            "page, card, chart"
+        )
         found[kind] = Path(saving.value.path()).read_bytes()
     read = list(csv.reader(io.StringIO(found["csv"].decode("utf-8"), newline="")))
     assert read == [heads, *[[str(cell) for cell in row] for row in data["rows"]]]

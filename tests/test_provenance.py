@@ -156,6 +156,28 @@ def test_an_unknown_metric_is_refused(store: str) -> None:
         tk.provenance(open_store(store), "open_rat")
 
 
+def test_machines_left_out_are_counted_and_bounds_stand_beside_a_rate() -> None:
+    event = [
+        {
+            "delivery_id": "7",
+            "event_type": "clicked",
+            "message_id": each,
+            "is_seed": False,
+            "activity": who,
+            "activity_rule": None,
+        }
+        for each, who in (("a", "human"), ("b", "scanner"), ("c", "human"))
+    ]
+    found = tables(
+        event=event, message=[{"delivery_id": "7", "message_id": each, "status": "delivered"} for each in "abcd"]
+    )
+    record = tk.provenance(found, "recipient_click_rate", delivery="7", activity="human", interval=0.95)
+    assert record["rows"]["event"]["left_out"] == {"machines": 1} and record["rows"]["event"]["counted"] == 2
+    rate = record["figures"]["recipient_click_rate"]
+    assert (rate["numerator"], rate["denominator"]) == (["unique_clicks", 2], ["delivered", 4])
+    assert rate["low"] < rate["value"] == 0.5 < rate["high"] and record["asked"]["interval"] == 0.95
+
+
 # ---- versions of a store ----
 
 

@@ -228,7 +228,7 @@ def test_an_analyst_reorders_renames_drops_and_chooses_without_python(
     assert "Ouvertures" in figure.css_first("svg").html and figure.css("svg .mark-area"), (
         "the template ships with lines"
     )
-    assert "Ouvertures" in {row[0] for row in json.loads(page.css_first("#cumulated_activity script").text())["rows"]}
+    assert "Ouvertures" in {row[1] for row in json.loads(page.css_first("#cumulated_activity script").text())["rows"]}
     assert "--accent: #123456" in page.css_first("style").text()
 
 

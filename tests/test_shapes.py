@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 
 from tests import drawn
+from trackkit.report.picture import _shortened
 from trackkit.show import charts
+from trackkit.show.charts import behind
 from trackkit.show.charts.clock import band_labels, periods_that_fit, time_labels, until_most
 from trackkit.show.charts.shapes import FILLED
 from trackkit.show.theme import Colours, theme
@@ -66,9 +68,9 @@ def test_each_series_has_a_panel_and_a_scale_of_its_own() -> None:
         ("Cumulated clicks", 3): (0, pytest.approx(FILLED)),
     }
     axis = drawn.encoding(chart)["y"]["axis"]
-    assert axis["values"] == pytest.approx([1, 0, 1 + FILLED, FILLED]) and axis["labelExpr"].startswith(
-        '["0", "0", "4", "3"]'
-    )
+    halves, thirds = [1, 1 + FILLED / 2, 1 + FILLED], [0, FILLED / 3, FILLED * 2 / 3, FILLED]
+    assert axis["values"] == pytest.approx([*halves, *thirds], abs=1e-4)
+    assert axis["labelExpr"].startswith('["0", "2", "4", "0", "1", "2", "3"]') and axis["tickCount"] == 7
     assert drawn.words(chart) == ["Sum of opens", "Cumulated clicks"]
 
 
@@ -85,8 +87,12 @@ def test_what_is_within_three_days_is_drawn_by_the_hour() -> None:
     # 17:00 and 17:30 are one hour, 18:00 another; in days all of them are one.
     short = _activity(*((SUNDAY + timedelta(minutes=30 * n), "opens", 2) for n in range(3)))
     by_hour, step = periods_that_fit(short, "1d", ["count"])
-    assert step == "1h" and by_hour["count"].to_list() == [4, 2]
-    assert [row["count"] for row in drawn.rows(charts.activity_columns(short, "day"))] == [4, 2]
+    assert step == "30m" and by_hour["count"].to_list() == [2, 2, 2]
+    # More than six hours are drawn by the hour.
+    long = _activity(*((SUNDAY + timedelta(minutes=30 * n), "opens", 2) for n in (0, 1, 2, 12)))
+    by_hour, step = periods_that_fit(long, "1d", ["count"])
+    assert step == "1h" and by_hour["count"].to_list() == [4, 2, 2]
+    assert [row["count"] for row in drawn.rows(charts.activity_columns(short, "day"))] == [2, 2, 2]
     # A fourth one, three days after the first: 11 October has six, 14 October two.
     long = pl.concat([short, _activity((SUNDAY + timedelta(days=3), "opens", 2))])
     by_day, step = periods_that_fit(long, "1d", ["count"])
@@ -156,7 +162,8 @@ def test_what_is_more_than_the_whole_is_not_stacked() -> None:
 def test_bars_are_in_order_of_size_and_others_last() -> None:
     rows = pl.DataFrame({"rule": ["Double", "Others", "Denylisted"], "n": [2, 9, 5], "all": 20})
     chart = charts.sending.share_bars(rows.with_columns(share=pl.col("n") / 20), "rule", "n", "all", "share")
-    assert drawn.words(chart) == ["Denylisted", "Double", "Others", "5 (25.0%)", "2 (10.0%)", "9 (45.0%)"]
+    assert drawn.words(chart) == ["5 (25.0%)", "2 (10.0%)", "9 (45.0%)"]
+    assert drawn.encoding(chart)["y"]["sort"] == ["Denylisted", "Double", "Others"]
 
 
 def test_a_line_marks_the_share_of_all() -> None:
@@ -165,13 +172,30 @@ def test_a_line_marks_the_share_of_all() -> None:
     )
     rows = rows.with_columns(all=pl.Series([50, 50, 100])).with_columns(share=pl.col("n") / pl.col("all"))
     chart = charts.sending.share_bars(rows, "domain", "n", "all", "share", overall=True)
-    assert drawn.words(chart) == ["All: 4.0%", "a.example", "b.example", "3 (6.0%)", "1 (2.0%)"]
+    assert drawn.words(chart) == ["All: 4.0%", "3 (6.0%)", "1 (2.0%)"]
+    assert drawn.encoding(chart)["y"]["sort"] == ["a.example", "b.example"]
+
+
+def test_deliveries_are_named_with_their_launch_and_what_is_not_drawn_is_said() -> None:
+    launches = [datetime(2026, 11, day, 23, 30, tzinfo=UTC) for day in (15, 8, 1)]
+    names = ["A letter whose name is too long to stand beside a chart", "Text only", "Not tracked"]
+    rates = {"open_rate": [0.4, None, None], "recipient_click_rate": [0.1, 0.05, None]}
+    parts = {"unique_opens": [4, None, None], "unique_clicks": [1, 1, None], "delivered": [10, 20, 5]}
+    unread, unseen = "why open_rate", "why recipient_click_rate"
+    whys = {unread: [None, "no event", "nothing is known"], unseen: [None, None, "no event"]}
+    side = pl.DataFrame({"delivery": names, "launched_at": launches, **rates, **parts, **whys})
+    spec = charts.rate_bars(side, "delivery", list(rates), timezone="Europe/Paris").to_dict()
+    assert "Open rate (recipients) is unknown: Text only – no event." in spec["description"]
+    assert spec["description"].endswith("Not drawn: Not tracked – nothing is known.")
+    beside = _shortened(next(unit["encoding"]["y"] for unit in behind.units(spec) if "axis" in unit["encoding"]["y"]))
+    assert list(beside.values())[:2] == ["A letter whose name is too lon… · 16 Nov", "Text only · 9 Nov"]
+    assert all(len(name) <= 40 for name in beside.values())
 
 
 def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:
     rates = {"hard_bounces": [3, 1], "processed": [100, 100], "hard_bounce_rate": [0.03, 0.01]}
     measured = pl.DataFrame({"domain": ["a.example", "b.example"], **rates})
-    total = pl.DataFrame({"hard_bounce_rate": [0.02]})
+    total = pl.DataFrame({"hard_bounces": [4], "processed": [200], "hard_bounce_rate": [0.02]})
     limited = charts.rate_bars(
         measured, "domain", ["hard_bounce_rate"], ceilings={"hard_bounce_rate": 0.02}, total=total
     )
@@ -179,7 +203,7 @@ def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:
     assert "2%" in drawn.words(limited) and "Hard-bounce rate, advised up to 2%" in _legend(limited)
     beside_all = charts.rate_bars(measured, "domain", ["hard_bounce_rate"], total=total)
     assert [row["over"] for row in drawn.rows(beside_all)] == [None, None]
-    assert "2%" in drawn.words(beside_all) and "Hard-bounce rate, all: 2%" in _legend(beside_all)
+    assert "2.0%" in drawn.words(beside_all) and "Hard-bounce rate, all: 2.0%" in _legend(beside_all)
 
 
 def test_four_links_have_a_colour_and_the_others_are_one() -> None:
@@ -207,8 +231,8 @@ def test_the_curve_ends_where_each_series_is_nearly_whole() -> None:
     curve = pl.DataFrame({"hours": hours, "series": "opens", "cumulated": [0, 10, 19, 20], "total": 20})
     chart = charts.pareto_curve(curve.with_columns(share=pl.col("cumulated") / 20))
     assert [row["hours"] for row in drawn.rows(chart)] == [0, 1, 2]
-    assert drawn.encoding(chart)["x"]["title"] == ["Time since the launch", "The last events came after 4 d 4 h."]
-    assert drawn.words(chart) == ["Sum of opens"] * 2  # one of the two places is drawn, by a condition
+    assert chart.to_dict()["description"].endswith(" The last events came after 4 d 4 h.")
+    assert drawn.words(chart) == ["Sum of opens"]
 
 
 def test_kinds_of_devices_are_one_bar() -> None:

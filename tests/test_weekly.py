@@ -11,7 +11,8 @@ from trackkit.analysis.activities import weekly_activity
 from trackkit.analysis.audience import usage, weekly
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.show.charts.audience import usage_lines, week_tiles
+from trackkit.show.charts.audience import usage_lines, version_label, week_tiles
+from trackkit.show.findings import leads
 from trackkit.show.theme import theme
 
 Row = dict[str, Any]
@@ -123,6 +124,29 @@ def test_versions_by_week_and_a_week_without_one() -> None:
     ]  # fmt: skip
     with pytest.raises(RequestError, match="Did you mean 'versions'"):
         weekly(hits(), "browser", of="version")
+
+
+def test_the_leader_of_the_weeks_is_said_and_the_other_versions_are_no_line() -> None:
+    # Firefox is ahead in the first and the third week, Safari in the second; Opera's visitor is another version
+    days = {3: ("Firefox", 2, 1), 10: ("Firefox", 0, 2), 17: ("Firefox", 3, 2)}
+    rows = [used(f"f{day}{n}", day, "Firefox", "145") for day, (_, count, _) in days.items() for n in range(count)]
+    rows += [used(f"s{day}{n}", day, "Safari", "26") for day, (*_, count) in days.items() for n in range(count)]
+    one, two = (
+        weekly(hits(*rows, used("o", 17, "Opera", "9")), "browser", top=2, of=of) for of in ("names", "versions")
+    )
+    (first, second) = (leads(frame) for frame in (one, two))
+    assert first and first.text == "Firefox leads in 2 of 3 weeks"
+    assert second and second.text == "Firefox 145 leads in 2 of 3 weeks"
+    drawn = usage_lines(two).to_dict()
+    assert {row["label"] for rows in drawn["datasets"].values() for row in rows} == {"Firefox 145", "Safari 26"}
+    assert leads(weekly(hits(*WEEKS[:4]), "browser")) is None, "a single week"
+
+
+def test_a_version_that_stands_for_later_ones_says_so() -> None:
+    versions = {"name": ["Windows", "Mac OS", "iOS"], "version": ["10", "10.15", "10"]}
+    assert pl.DataFrame(versions).select(version_label()).to_series().to_list() == [
+        "Windows 10+", "Mac OS 10.15+", "iOS 10",
+    ]  # fmt: skip
 
 
 def test_lines_leave_out_weeks_of_few_and_name_themselves() -> None:

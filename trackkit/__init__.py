@@ -20,8 +20,11 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         consent,
         curves,
         domains,
+        intervals,
         links,
         logs,
+        machines,
+        maturity,
         messages,
         overview,
         recipes,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         webapp,
     )
     from trackkit.analysis import caveats as limits
+    from trackkit.analysis.compare import compare
     from trackkit.analysis.provenance import changes, provenance
     from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
@@ -47,7 +51,10 @@ __version__ = "0.1.0"
 __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
 __all__ += ["changes", "provenance", "tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
+__all__ += ["compare", "intervals"]
 __all__ += [
+    "machines",
+    "maturity",
     "messages",
     "overview",
     "recipes",
@@ -66,6 +73,7 @@ _ATTRIBUTES = {
     "changes": "analysis.provenance",
     "provenance": "analysis.provenance",
     "METRICS": "metrics",
+    "compare": "analysis.compare",
     "load": "store",
     "measure": "engine.measure",
     "open_page": "report",

@@ -21,6 +21,7 @@ __all__ = [
     "METRICS",
     "Metric",
     "beyond_chance",
+    "bounds_of",
     "breakdowns_of",
     "lineage",
     "made_of",
@@ -31,18 +32,21 @@ __all__ = [
 ERRORS = 3  # standard errors between two rates that differ: among a dozen of them, chance rarely gives as many
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"
 CURRENCY, ARTICLES, RATIO = "currency", "articles", "ratio"
+ONE_EACH = (MESSAGES, RECIPIENTS)  # units of which each message is one at most
+WILSON, BOOTSTRAP = "wilson", "bootstrap"  # intervals of rates
 BETTER, WORSE, NEUTRAL = "better", "worse", "neutral"
 
 # The sources that have each breakdown column. A metric can be broken down by what all its sources have.
 _OF_HITS = ("link_id", "link_label", "link_category", "hour", "day", "device", "operating_system")
 _OF_AGENTS = ("operating_system_version", "browser", "browser_version", "message_format", "currency")
+_OF_ACTIVITY = ("activity", "activity_rule")
 BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "delivery_id": ("delivery", "message", "event"),
         "domain": ("message", "event"),
         "country": ("message", "event"),
         "failure_reason": ("message",),
-        **dict.fromkeys((*_OF_HITS, *_OF_AGENTS), ("event",)),
+        **dict.fromkeys((*_OF_HITS, *_OF_AGENTS, *_OF_ACTIVITY), ("event",)),
     }
 )
 
@@ -173,11 +177,17 @@ class Metric:
     formula: Formula
     definition: str
     reference: str
+    differs: str = ""  # in what the indicator is not quite that of its reference
     source: str = ""
     unit: str = RATIO
     platform_label: str = ""
     higher_is: str = BETTER
     name: str = ""  # its key in METRICS
+
+    @property
+    def cited(self) -> str:
+        """The reference, and in what the indicator differs from it."""
+        return ", ".join(filter(None, [self.reference, self.differs]))
 
     @property
     def numerator(self) -> str | None:
@@ -188,6 +198,25 @@ class Metric:
     def denominator(self) -> str | None:
         """The denominator of a ratio."""
         return self.formula.denominator if isinstance(self.formula, Ratio) else None
+
+    @property
+    def interval(self) -> str:
+        """How a rate's interval is made, by what its parts count: `wilson`, `bootstrap`, or empty if it has none.
+
+        Wilson's holds where each message of the denominator is in the numerator at most once, and messages are alike:
+        shares of messages and recipients, those who clicked of those who opened among them, since a click implies an
+        open. Events and people number several for one message, so that messages are drawn again (`engine.intervals`).
+        Amounts, planned counts and estimates have none: no chance of recipients is in their spread.
+        """
+        if not isinstance(self.formula, Ratio):
+            return ""
+        top, bottom = METRICS[self.formula.numerator], METRICS[self.formula.denominator]
+        if "delivery" in sources_of(self.name) or bottom.unit not in ONE_EACH:
+            return ""
+        if top.unit in ONE_EACH:
+            return WILSON
+        is_drawn = top.source == "event" and top.unit in (EVENTS, PEOPLE) and "is_refused" not in where_of(top.formula)
+        return BOOTSTRAP if is_drawn else ""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -443,7 +472,8 @@ _DECLARED = {
         formula=Distinct("message_id", {"event_type": ("unsubscribed",)}),
         higher_is=WORSE,
         definition="Targeted recipients with at least one click on a link of the opt-out type, however many they made.",
-        reference=f"{INDICATORS}, @optOut, recipients in place of clicks",
+        reference=f"{INDICATORS}, @optOut",
+        differs="recipients in place of clicks",
     ),
     "mirror_page_clicks": Metric(
         label="Clicks on the mirror page link",
@@ -509,7 +539,8 @@ _DECLARED = {
         source="event",
         formula=Known("sale", IS_TRANSACTION),
         definition="Transactions whose amount is known and not below 0.",
-        reference=f"{INDICATORS}, @transaction, of known amount, refunds apart",
+        reference=f"{INDICATORS}, @transaction",
+        differs="of known amount, refunds apart",
     ),
     "sales_amount": Metric(
         label="Amount of sales",
@@ -517,7 +548,8 @@ _DECLARED = {
         source="event",
         formula=Total("sale", IS_TRANSACTION),
         definition="Amounts of the sales; unknown over several currencies.",
-        reference=f"{INDICATORS}, @amount, refunds apart",
+        reference=f"{INDICATORS}, @amount",
+        differs="refunds apart",
     ),
     "refunds": Metric(
         label="Refunds",
@@ -526,7 +558,8 @@ _DECLARED = {
         formula=Known("refund", IS_TRANSACTION),
         higher_is=WORSE,
         definition="Transactions whose amount is below 0.",
-        reference=f"{INDICATORS}, @transaction, refunds alone",
+        reference=f"{INDICATORS}, @transaction",
+        differs="refunds alone",
     ),
     "refunded_amount": Metric(
         label="Amount refunded",
@@ -535,7 +568,8 @@ _DECLARED = {
         formula=Total("refund", IS_TRANSACTION),
         higher_is=WORSE,
         definition="Amounts of the refunds, without their sign; unknown over several currencies.",
-        reference=f"{INDICATORS}, @amount, refunds alone",
+        reference=f"{INDICATORS}, @amount",
+        differs="refunds alone",
     ),
     "transaction_articles": Metric(
         label="Articles",
@@ -552,7 +586,8 @@ _DECLARED = {
         source="event",
         formula=Total("sold", IS_TRANSACTION),
         definition="Known articles of the transactions counted, but of refunds.",
-        reference=f"{INDICATORS}, @article, refunds apart",
+        reference=f"{INDICATORS}, @article",
+        differs="refunds apart",
     ),
     "sales_of_articles": Metric(
         label="Sales of known articles",
@@ -560,7 +595,8 @@ _DECLARED = {
         source="event",
         formula=Known("sold", IS_TRANSACTION),
         definition="Transactions whose articles are known, but refunds.",
-        reference=f"{INDICATORS}, @transaction, of known articles, refunds apart",
+        reference=f"{INDICATORS}, @transaction",
+        differs="of known articles, refunds apart",
     ),
     # ---- rates ----
     "delivery_rate": Metric(
@@ -654,7 +690,8 @@ _DECLARED = {
         formula=Ratio("unsubscribed_recipients", "delivered"),
         higher_is=WORSE,
         definition="Recipients who opted out, out of delivered messages.",
-        reference=f"{INDICATORS}, Reception statistics, recipients in place of clicks",
+        reference=f"{INDICATORS}, Reception statistics",
+        differs="recipients in place of clicks",
     ),
     "complaint_rate": Metric(
         label="Complaint rate",
@@ -752,6 +789,15 @@ def sources_of(name: str) -> frozenset[str]:
     ['event', 'message']
     """
     return frozenset(METRICS[part].source for part in lineage(name) if METRICS[part].source)
+
+
+def bounds_of(name: str) -> tuple[str, str]:
+    """Return the names of a rate's bounds.
+
+    >>> bounds_of("open_rate")
+    ('open_rate_low', 'open_rate_high')
+    """
+    return f"{name}_low", f"{name}_high"
 
 
 def beyond_chance(rate: Any, usual: Any, cases: Any) -> Any:

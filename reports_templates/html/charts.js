@@ -20,7 +20,7 @@
     document.querySelectorAll(".plot .on").forEach((mark) => mark.classList.remove("on"));
   };
   // What the marks have in common stands once; the rest beside the colour of each.
-  const show = (marks, x, y) => {
+  const show = (marks, x, side) => {
     hide();
     if (!marks.length) return;
     const parts = marks.map((mark) => mark.words.split(" · "));
@@ -34,9 +34,19 @@
     });
     marks.forEach((mark) => mark.element.classList.add("on"));
     tip.hidden = false;
+    place(marks.map((mark) => mark.box), x, side);
+  };
+  // Beside the marks, or, if they are a row or there is no room, above or below them: never on what it is about.
+  const place = (boxes, x, side) => {
     const { width, height } = tip.getBoundingClientRect();
-    const left = x + 14 + width > innerWidth ? x - 14 - width : x + 14;
-    tip.style.transform = `translate(${Math.max(4, left)}px, ${Math.max(4, Math.min(y - height - 10, innerHeight - height))}px)`;
+    const [left, right] = [Math.min(...boxes.map((box) => box.left)), Math.max(...boxes.map((box) => box.right))];
+    const [top, bottom] = [Math.min(...boxes.map((box) => box.top)), Math.max(...boxes.map((box) => box.bottom))];
+    const within = (at, size, room) => Math.max(4, Math.min(at, room - size - 4));
+    const across = right + 12 + width < innerWidth ? right + 12 : left - 12 - width;
+    const isBeside = side === "x" && across > 4;
+    const above = top - 10 - height;
+    const [at, down] = isBeside ? [across, within(above, height, innerHeight)] : [within(x + 12, width, innerWidth), above > 4 ? above : bottom + 10];
+    tip.style.transform = `translate(${at}px, ${down}px)`;
   };
   const watch = (plot) => {
     const pictures = [...plot.querySelectorAll("svg")];
@@ -77,7 +87,7 @@
           const far = gap(mark, event.clientX, event.clientY) * 1e4 + Math.hypot(mark.x - event.clientX, mark.y - event.clientY);
           return best && best.far <= far ? best : { mark, far };
         }, null);
-        if (near && near.far < 40e4) show(beside(every, near.mark), event.clientX, event.clientY); else hide();
+        if (near && near.far < 40e4) show(beside(every, near.mark), event.clientX, side); else hide();
       });
       svg.addEventListener("pointerleave", (event) => event.pointerType === "touch" || hide());
       svg.addEventListener("blur", hide);
@@ -89,7 +99,7 @@
         const every = marks().sort((one, other) => one[side] - other[side] || one.y - other.y);
         const stops = by === "mark" ? every : every.filter((mark, place) => !place || mark[side] - every[place - 1][side] > 0.5);
         at = Math.max(0, Math.min(stops.length - 1, at + step));
-        if (stops[at]) show(beside(every, stops[at]), stops[at].x, stops[at].box.top);
+        if (stops[at]) show(beside(every, stops[at]), stops[at].x, side);
       });
       svg.tabIndex = 0;
     });

@@ -79,14 +79,26 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   };
-  document.querySelectorAll(".downloads").forEach((place) => {
+  // A file is named by its page and its card; where a card has several, by what each shows, or else by a number.
+  const places = [...document.querySelectorAll(".downloads")];
+  const cardOf = (place) => place.closest("section")?.querySelector(".topic, h2")?.textContent || "";
+  const named = (words) => words.normalize("NFC").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
+  const taken = new Map();
+  const nameOf = (place) => {
+    const isAlone = places.filter((other) => cardOf(other) === cardOf(place)).length === 1;
+    const shown = isAlone ? "" : place.closest("figure")?.querySelector(".sentence")?.textContent || "";
+    const name = named([named(document.title).slice(0, 80), cardOf(place), shown].join("-").slice(0, 200)) || "data";
+    taken.set(name, (taken.get(name) || 0) + 1);
+    return taken.get(name) > 1 ? `${name}-${taken.get(name)}` : name;
+  };
+  places.forEach((place) => {
+    const name = nameOf(place);
     place.hidden = false;
     place.addEventListener("click", (event) => {
       const type = event.target.dataset.as;
       if (!type) return;
       const data = JSON.parse(document.getElementById(place.dataset.of).textContent);
-      const name = `${document.title} ${data.name}`.normalize("NFC").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 80);
-      save(type === "csv" ? csv(data) : xlsx(data), type, name || "data");
+      save(type === "csv" ? csv(data) : xlsx(data), type, name);
     });
   });
 })();

@@ -25,7 +25,7 @@
     const headings = [...table.tHead.rows[0].cells];
     const sorted = { place: -1, way: 0 };
     headings.forEach((heading, place) => {
-      if (heading.tagName !== "TH") return;
+      if (heading.tagName !== "TH" || heading.classList.contains("bar")) return;
       const keys = keysOf(table, rows, place);
       const first = heading.classList.contains("n") ? -1 : 1; // figures begin with the largest
       const button = document.createElement("button");

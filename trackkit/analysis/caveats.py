@@ -261,16 +261,13 @@ def _platform_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Ca
         .join(purged(tables).lazy(), on="delivery_id", how="anti")
         .select(pl.len())
     )
-    counts = real.select(
-        real=pl.len(),
-        running=pl.col("state").is_in(RUNNING).sum(),
-        text_unknown=pl.col("text_messages").is_null().sum(),
-    )
     is_unsent = is_set_aside() & ~is_deleted()
     sizes = deliveries.select(pl.len(), unsent=is_unsent.sum(), deleted=is_deleted().sum())
-    real_frame, all_frame, untracked_frame = pl.collect_all([counts, sizes, untracked])
+    real_frame, all_frame, untracked_frame = pl.collect_all([_real_counts(real), sizes, untracked])
     real_counts, (all_count, unsent_count, deleted_count) = real_frame.row(0, named=True), all_frame.row(0)
-    yield from _if_any("deliveries_running", real_counts["running"], real_counts["real"])
+    if real_counts["running"]:
+        names = real_counts["names"]
+        yield Caveat("deliveries_running", real_counts["running"], real_counts["real"], concerns=names)
     if tables.has("event"):
         yield from _if_any("deliveries_untracked", untracked_frame.item(), real_counts["real"])
     if tables.has("message") and len(unlogged := _unlogged_deliveries(tables)):
@@ -282,6 +279,17 @@ def _platform_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Ca
     yield from _if_any("deliveries_text_unknown", real_counts["text_unknown"], real_counts["real"])
     yield from _message_limits(tables)
     yield from _if_any("without_delivery", hits["without_delivery"], hits["total"])
+
+
+def _real_counts(real: pl.LazyFrame) -> pl.LazyFrame:
+    """Count the deliveries that are not set aside, in all, running, or of unknown texts, and name running ones."""
+    name, is_running = pl.coalesce("label", "internal_name", "delivery_id"), pl.col("state").is_in(RUNNING)
+    return real.select(
+        real=pl.len(),
+        running=is_running.sum(),
+        names=name.filter(is_running).sort().head(MAX_NAMED).implode(),
+        text_unknown=pl.col("text_messages").is_null().sum(),
+    )
 
 
 def _message_limits(tables: Measurable) -> Iterator[Caveat]:

@@ -9,6 +9,7 @@ import json
 import platform
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from html import escape
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,7 @@ from trackkit.engine.conditions import condition
 from trackkit.engine.deliveries import is_hit, is_public, is_set_aside, require_deliveries, zone_of
 from trackkit.engine.measure import measure
 from trackkit.engine.refusals import is_visit, with_refusals
-from trackkit.engine.selection import Selection
+from trackkit.engine.selection import ALL, Selection
 from trackkit.engine.snapshot import Traced
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
@@ -78,21 +79,23 @@ def provenance(
     delivery: str | Sequence[str] | None = None,
     where: str | None = None,
     timezone: str = "",
+    activity: str = ALL,
+    interval: float | None = None,
 ) -> Provenance:
     """Return where figures come from, measured together over the named deliveries, or all that are not set aside.
 
     In: a store or its snapshot, and the arguments of `measure`. Out, as plain data: `asked`; `figures`, by metric (the
     parts of a rate too): `value`, `definition` (its version), `formula`, `numerator` and `denominator` (name and
-    value), `why` if it cannot be observed; `rows`, by source: `rows`, `counted` and `left_out` (by reason), and for
-    `event` the `collapsed` repeats; `inputs`: how many `files`, their `digest`, the `newest` and those that the hits
-    came from (`hits_from`), each with name and fingerprint or number of hits, and what became of the lines of all
-    `loads`; `store`: the number of its last load, its id, and the version of each table; `rules` and `software`, by
-    name. Raises RequestError as `measure`.
+    value), `low` and `high` with an `interval`, `why` if it cannot be observed; `rows`, by source: `rows`, `counted`
+    and `left_out` (by reason), and for `event` the `collapsed` repeats; `inputs`: how many `files`, their `digest`, the
+    `newest` and those that the hits came from (`hits_from`), each with name and fingerprint or number of hits, and what
+    became of the lines of all `loads`; `store`: the number of its last load, its id, and the version of each table;
+    `rules` and `software`, by name. Raises RequestError as `measure`.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> hits = {"delivery_id": ["7"] * 2, "message_id": ["a", "b"], "is_seed": [False, True]}
     >>> events = pl.LazyFrame({**hits, "event_type": ["clicked"] * 2})
-    >>> traced = provenance(Snapshot({"event": events}), "unique_clicks", delivery="7")
+    >>> traced = provenance(Snapshot({"event": events}), "unique_clicks")
     >>> traced["figures"]["unique_clicks"]["value"], traced["rows"]["event"]["left_out"]
     (1, {'control_addresses': 1})
     """
@@ -102,11 +105,12 @@ def provenance(
             raise RequestError(f"There is no metric {name!r}.{did_you_mean(name, METRICS)}")
     zone, ids = zone_of(tables, timezone), _ids(tables, delivery)
     test = condition(where, BREAKDOWNS, zone) if where else None
-    selection = Selection(tables, ids, test, zone)
+    selection = Selection(tables, ids, test, zone, activity=activity)
+    asked = {"delivery": ids, "where": where or None, "timezone": zone, "activity": activity, "interval": interval}
     return Provenance(
         format=FORMAT,
-        asked={"delivery": ids, "where": where or None, "timezone": zone},
-        figures=_figures(tables, names, ids, where, zone),
+        asked=asked,
+        figures=_figures(tables, names, asked),
         rows=_rows(selection),
         inputs=_inputs(tables, selection),
         store=_version(tables),
@@ -129,15 +133,13 @@ def _row(name: str, figure: Record) -> tuple[Any, ...]:
 # ---- figures and rows ----
 
 
-def _figures(
-    tables: Traced, names: Sequence[str], ids: list[str] | None, where: str | None, zone: str
-) -> dict[str, dict[str, Any]]:
+def _figures(tables: Traced, names: Sequence[str], asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     every = list(dict.fromkeys(part for name in names for part in lineage(name)))
     if not every:
         return {}
-    is_one = ids is not None and len(ids) == 1
-    measured = measure(tables, every, "delivery_id" if is_one else [], ids, where, zone)
-    if ids is not None and is_one and not where:
+    ids, is_one = asked["delivery"], len(asked["delivery"] or ()) == 1
+    measured = measure(tables, every, "delivery_id" if is_one else [], **asked)
+    if is_one and not asked["where"] and asked["activity"] == ALL:
         measured = observed(measured, unseen(tables, ids, names))
     values = measured.row(0, named=True) if measured.height else {}
     return {name: _figure(name, values) for name in every}
@@ -152,6 +154,7 @@ def _figure(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         **{kind: [part, values.get(part)] for kind, part in parts.items() if part},
         "definition": version_of(name),
         "formula": str(metric.formula),
+        **{side: values[f"{name}_{side}"] for side in ("low", "high") if f"{name}_{side}" in values},
         **({"why": why} if why else {}),
     }
 
@@ -187,7 +190,11 @@ def _event_rows(selection: Selection) -> dict[str, Any]:
         "no_hits": int(others["rows"].sum()),
         "refused_visits": _refused(selection),
     }
-    return _accounted(int(rows["rows"].sum()), left_out) | {"collapsed": _collapsed(selection)}
+    total = int(rows["rows"].sum())
+    if selection.activity != ALL:
+        every = int(_event_cells(replace(selection, activity=ALL))["rows"].sum())
+        left_out, total = left_out | {"machines": every - total}, every
+    return _accounted(total, left_out) | {"collapsed": _collapsed(selection)}
 
 
 def _event_cells(selection: Selection) -> pl.DataFrame:

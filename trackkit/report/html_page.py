@@ -51,6 +51,11 @@ MOST_ROWS = 200  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
 VERDICTS = translatable({"pass": "pass", "warn": "warning", "fail": "failure"})
+INTERVALS = translatable(
+    "In brackets: where the rate of such recipients is, with {level} confidence, these being a sample of them. "
+    "A delivery to a whole list is a census: its counts are exact, and the brackets say nothing of machines, or of "
+    "events still to come."
+)
 WORDS = translatable({"filter": "Filter these rows", "found": "{found} of {all}"})  # for scripts
 
 
@@ -124,6 +129,7 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "verdicts": said(VERDICTS, facts.lang),
         "words": said(WORDS, facts.lang),
         "text": _paragraphs(template.text),
+        "intervals": _of_intervals(template, every, facts.lang),
         "header": _header(executed),
         "sections": sections,
         "style": Markup(page_style(colours)),
@@ -135,6 +141,14 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "counted": [],
         **_made(facts, datetime.now(UTC)),
     }
+
+
+def _of_intervals(template: Template, pieces: list[dict[str, Any]], lang: str) -> str:
+    """What the intervals of a page mean, if it shows any."""
+    if not template.interval or not any('class="tk-range"' in str(piece.get("html", "")) for piece in pieces):
+        return ""
+    places = 0 if round(1000 * template.interval) % 10 == 0 else 1
+    return say(INTERVALS, lang, level=percent(template.interval, places, lang))
 
 
 def _made(facts: PageFacts, now: datetime) -> dict[str, Any]:
@@ -187,6 +201,7 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
         "finding": findings[0] if findings and section.finding else "",
         "text": _paragraphs(section.text),
         "width": section.width,
+        "folded": section.folded,
         "pieces": shown,
     }
 
@@ -248,17 +263,20 @@ def _table_behind(unit: Mapping[str, Any], rows: list[dict[str, Any]], lang: str
     fields = behind.fields(unit)
     return {
         "columns": [behind.title(field) for field in fields],
-        "rows": [[_cell(row.get(field["field"]), field, lang) for field in fields] for row in rows[:MOST_ROWS]],
+        "rows": [[_cell(row, field, lang) for field in fields] for row in rows[:MOST_ROWS]],
         "left_out": max(0, len(rows) - MOST_ROWS),
     }
 
 
-def _cell(value: Any, field: Mapping[str, Any], lang: str) -> str:
-    """Format a value of a chart as its tooltip does, in the language's number format."""
+def _cell(row: Mapping[str, Any], field: Mapping[str, Any], lang: str) -> str:
+    """Format a value of a chart as the words at its marks do, in the language's number format."""
+    value, name = row.get(field["field"]), field["field"].removesuffix(behind.SHOWN)
     if value is None:
         return say(NOT_AVAILABLE, lang)
     if not isinstance(value, int | float) or "format" not in field:
         return plain(value)
+    if name + behind.DECIMALS in row:
+        return percent(row[name], row[name + behind.DECIMALS], lang)
     number_format = _D3_FORMAT.fullmatch(field["format"])
     if number_format is None:
         return format(value, field["format"])

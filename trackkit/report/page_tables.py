@@ -3,6 +3,7 @@
 Our tables are great_tables objects, which analysts restyle; so this works on the HTML that they give.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ _BLOCK = re.compile(r'\s*<div class="tk-block"')
 WIDE = 3  # columns; with more of them a table is a list on a phone
 FEW = 2  # rows; with more of them a table can be sorted
 LONG = 20  # rows; with more of them a table scrolls by itself and has a box to filter it
+BENEATH = ("tk-of", "tk-range")  # what stands beneath a figure
 _NOISE = {"gt_row", "gt_left", "gt_col_heading", "gt_columns_bottom_border", "gt_center"}
 
 
@@ -37,8 +39,9 @@ def on_page(html: str, title: str, data: Mapping[str, Any] | None = None) -> Mar
     _set_head(table, title)
     _set_rows(table, rows)
     is_grouped = any(_is_heading(row) for row in rows)
-    _align_parts([row for row in rows if not _is_heading(row)])
     is_metrics = (data or {}).get("name") == "metrics"  # of several units, which cannot be compared
+    heads = table.findall("./thead/tr/*") if is_metrics else []
+    _align_parts(table, heads, [row for row in rows if not _is_heading(row)])
     if len(rows) > FEW and not is_grouped and not is_metrics:
         table.set("class", f"{table.get('class')} sortable")
     size = "scroll long" if len(rows) > LONG else "scroll"
@@ -100,7 +103,7 @@ def _set_row_heading(row: HtmlElement, cell: HtmlElement, before: str) -> str:
     bold = cell.find("./b")
     if bold is not None and not bold.find("./span") and cell.find("./span") is None:
         row.set("class", "sum")
-    parts = [cell.text or "", *(part.text_content() for part in cell if part.get("class") != "tk-of")]
+    parts = [cell.text or "", *(part.text_content() for part in cell if part.get("class") not in BENEATH)]
     words = " ".join("".join(parts).split())
     if words or before:
         cell.tag = "th"
@@ -112,14 +115,26 @@ def _set_row_heading(row: HtmlElement, cell: HtmlElement, before: str) -> str:
     return words or before
 
 
-def _align_parts(rows: Sequence[HtmlElement]) -> None:
-    """Give the parts of a column's rates one width, so that the rates stand below each other."""
-    for column in zip(*(list(row) for row in rows), strict=False):
-        parts = [part for cell in column for part in cell.findall("./span[@class='tk-of']")]
-        widest = max((len(part.text_content()) for part in parts), default=0)
-        for part in parts:
-            if part.getparent().get("class", "").startswith("n") and len(part.text_content()) < widest:
-                part.set("style", f"min-width:{widest - 1}ch")
+def _align_parts(table: HtmlElement, heads: Sequence[HtmlElement], rows: Sequence[HtmlElement]) -> None:
+    """Give the parts of a column's rates one width, that of the widest, so that the rates stand below each other.
+
+    Figures without parts, and `heads`, get the room for them. The style sheet writes the widest text unseen below each:
+    `data-widest` in a column, `--widest` on a phone, where the columns of a row stand below each other.
+    """
+    every = [""]
+    for column in zip(*(list(row) for row in ([heads] if heads else []) + list(rows)), strict=False):
+        figures = [cell for cell in column if cell.get("class", "").split()[:1] == ["n"]]
+        parts = {cell: part for cell in figures if (part := cell.find("./span[@class='tk-of']")) is not None}
+        widest = max((part.text_content() for part in parts.values()), key=len, default="")
+        every.append(widest)
+        for cell in figures if widest else ():
+            if cell not in parts and cell.find("./span") is None and cell.text_content().strip():
+                parts[cell] = lxml.html.Element("span", {"class": "tk-of"})
+                cell.append(parts[cell])
+            if cell in parts and len(parts[cell].text_content()) < len(widest):
+                parts[cell].set("data-widest", widest)
+    if "listed" in table.get("class", "") and any(every):
+        table.set("style", f"--widest:{json.dumps(max(every, key=len), ensure_ascii=False)}")
 
 
 def _is_heading(row: HtmlElement) -> bool:

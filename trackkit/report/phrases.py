@@ -29,7 +29,7 @@ from trackkit.show.cells import headline
 
 Phrase = str | tuple[str, str]
 TRANSLATING_CALLS = ("say", "unavailable", "TableColumn")  # calls whose first argument is translated
-METRIC_WORDS = ("label", "definition")
+METRIC_WORDS = ("label", "definition", "differs")
 HEAD = """# The words of reports in {name}. `make messages` keeps the list of sentences in step with the code.
 msgid ""
 msgstr ""

@@ -181,11 +181,13 @@ def _with_encoding(spec: Mapping[str, Any], change: Any) -> dict[str, Any]:
 
 
 def _narrow(encoding: Mapping[str, Any], step: float | None, thickness: int) -> Iterator[tuple[str, Any]]:
-    y, colour = encoding.get("y", {}), encoding.get("color", {})
+    x, y, colour = encoding.get("x", {}), encoding.get("y", {}), encoding.get("color", {})
+    if x.get("type") == "quantitative" and x.get("axis", {}) is not None and "values" not in x.get("axis", {}):
+        yield "x", {**x, "axis": {**x.get("axis", {}), "tickCount": 4, "labelOverlap": "greedy", "labelSeparation": 8}}
     if step and _is_list(y) and y.get("axis", {}) is not None:
         padding = LABEL_ROOM / (step + LABEL_ROOM)
         above = -((thickness or step * 0.9) / 2 + 2)
-        labels = {"labelAlign": "left", "labelBaseline": "bottom", "labelPadding": 0, "labelOffset": above}
+        labels = {"zindex": 1, "labelAlign": "left", "labelBaseline": "bottom", "labelPadding": 0, "labelOffset": above}
         scale = {**(y.get("scale") or {}), "paddingInner": padding, "paddingOuter": padding / 2}
         yield "y", {**y, "axis": {**y.get("axis", {}), **labels, "labelLimit": NARROW - 10}, "scale": scale}
     domain = (colour.get("scale") or {}).get("domain") if isinstance(colour, dict) else None

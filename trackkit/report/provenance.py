@@ -31,6 +31,7 @@ LEFT_OUT = translatable(
         "refused_visits": "refused visits",
         "proofs_models_deleted": "proofs, models and deleted",
         "collapsed": "repeats counted once",
+        "machines": "machines",
     }
 )
 Version = tuple[str, int, str]  # where a store is, and the number and the id of a load

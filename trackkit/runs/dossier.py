@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from html import escape
+from html import escape, unescape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ BAR = "bar.html.j2"
 MOST_OTHERS = 12  # pages of one report beside the manifest's that a bar lists; the index lists all
 LONGEST_NAME, LONGEST_ERROR = 40, 200
 INDEX = NO_REPORTS[0]
-_TO_REPORT = re.compile(rb'<a data-report="(\w+)"(?: href="[^"]*")?>')  # as pages have them, without a target
+# As pages have them, without a target: to a report on a delivery, by default the page's own.
+_TO_REPORT = re.compile(rb'<a data-report="(\w+)"( data-delivery="([^"]*)")?(?: href="[^"]*")?>')
 Link = dict[str, Any]
 
 
@@ -232,6 +233,7 @@ class Bars:
         self._dossiers, self._folder = dossiers, dossiers.folder
         self._index = INDEX if index else ""
         self._shared: dict[tuple[str, str], tuple[Link, str]] = {}
+        self._overview_digests: dict[str, str] = {}
 
     def write_in_glossary(self, lang: str) -> None:
         """Write the bar of the page of definitions in a language, which is that of the reports on all deliveries."""
@@ -271,20 +273,27 @@ class Bars:
         return new != old
 
     def _with_links(self, page: bytes, leaf: Leaf) -> bytes:
-        """Let the links of a page to other reports on its delivery lead to those that there are."""
+        """Let the links of a page to other reports, on its delivery or one that they name, lead to those there are."""
 
         def linked(link: re.Match[bytes]) -> bytes:
-            report = link[1].decode()
-            target = self._dossiers.best(leaf.delivery, report, leaf.lang)
+            report, delivery = link[1].decode(), unescape(link[3].decode()) if link[2] else leaf.delivery
+            target = self._dossiers.best(delivery, report, leaf.lang)
             href = f' href="{escape(target.path)}"' if target and target.path else ""
-            return f'<a data-report="{report}"{href}>'.encode()
+            return b'<a data-report="%b"%b%b>' % (link[1], link[2] or b"", href.encode())
 
         return _TO_REPORT.sub(linked, page)
 
     def digest(self, leaf: Leaf) -> str:
-        """Return a digest of everything that the bar of a page says."""
+        """Return a digest of everything that the bar of a page says, and of where its links lead."""
         _, shared = self._of_dossier(leaf.delivery, leaf.lang)
-        return _digest([shared, self._own(leaf)])
+        return _digest([shared, self._own(leaf), "" if leaf.delivery else self._overviews(leaf.lang)])
+
+    def _overviews(self, lang: str) -> str:
+        """A digest of the pages that reports on all deliveries lead to."""
+        if lang not in self._overview_digests:
+            found = [self._dossiers.best(name, OVERVIEW, lang) for name in self._dossiers.labels]
+            self._overview_digests[lang] = _digest([leaf.path for leaf in found if leaf])
+        return self._overview_digests[lang]
 
     def html(self, leaf: Leaf) -> str:
         """Return the bar of a page."""

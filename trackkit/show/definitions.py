@@ -55,10 +55,15 @@ def entries(names: Iterable[str], lang: str = "en") -> list[Entry]:
     """
     known = (_metric(name) for name in set(names))
     listed = [
-        Entry(each.name, say(each.label, lang), say(each.definition, lang), _formula(each, lang), each.reference)
+        Entry(each.name, say(each.label, lang), say(each.definition, lang), _formula(each, lang), _cited(each, lang))
         for each in known
     ]
     return sorted(listed, key=lambda entry: entry.label.casefold())
+
+
+def _cited(metric: Metric, lang: str) -> str:
+    """Where a definition comes from: the title of a document, which has one language, and how we differ from it."""
+    return ", ".join(filter(None, [metric.reference, say(metric.differs, lang)]))
 
 
 def _formula(metric: Metric, lang: str) -> str:

@@ -5,18 +5,19 @@ them are based on `charts.canvas`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import altair as alt
 import polars as pl
+from babel.dates import format_date
 
 from trackkit.clock import CALLED
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
-from trackkit.show.charts import audience, canvas, overview, platform, sending, shapes, story, web
+from trackkit.show.charts import audience, canvas, maturity, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.clock import (
     APART,
     MOST,
@@ -33,6 +34,7 @@ from trackkit.show.charts.clock import (
     written,
     zone_of,
 )
+from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
 from trackkit.show.wording import elapsed, percent
 
@@ -42,6 +44,7 @@ __all__ = [
     "activity_columns",
     "audience",
     "click_days",
+    "maturity",
     "overview",
     "pareto_curve",
     "platform",
@@ -69,6 +72,9 @@ RATE_ROWS = {
     **{"numerator": pl.Int64, "denominator": pl.Int64, "over": pl.String},
 }
 ADVISED, OF_ALL = translatable(("{label}, advised up to {rate}", "{label}, all: {rate}"))
+APART_FROM_DAY = " · "
+MOST_NAMED = 3  # deliveries that a chart does not draw
+FAR = 1.5  # a line further away than this, in terms of the highest rate, is only in the legend
 MOST_LINKS = 4  # with a colour of their own
 MOST_POINTS = 1_000  # of a curve
 MOST_DAYS = 366  # that are drawn as days
@@ -87,23 +93,26 @@ def pareto_curve(
     """
     rows = canvas.named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
     drawn = rows.filter(pl.col("hours") <= _mostly_over(rows))
-    series = canvas.series_colours(labels, lang)
+    series, colours = canvas.series_colours(labels, lang), theme().light.series
+    described = say("Share of the total of each series, by time since the launch.", lang)
     plot = canvas.Plot(
         drawn,
-        say("Share of the total of each series, by time since the launch.", lang),
+        f"{described} {_later(rows, drawn, lang)}".rstrip(),
         x=canvas.Numbers("hours"),
         y=canvas.Numbers("share", None, ".0%", is_count=False, stacked=False),
         tips=canvas.tips(
-            lang, name="Series", hours="Hours since the launch", cumulated="Cumulated", total="Total", share="Share"
+            lang, hours="Hours since the launch", name="Series", share="Share", cumulated="Cumulated", total="Total"
         ),
         series=canvas.Series("name", series.names, legend=None),
     )
     # Half of all clicks come within hours, the last after weeks: on a linear axis the curve would be a corner.
-    hours = alt.X("hours:Q", title=_since(rows, drawn, lang), axis=_elapsed(drawn["hours"], lang), scale=SQUARE_ROOT)
+    hours = alt.X("hours:Q", title=None, axis=_elapsed(drawn["hours"], lang), scale=SQUARE_ROOT)
     area, line = canvas.lines(plot, area=0.1 if kind == "area" else 0.0), canvas.lines(plot)
     whole = alt.Y("share:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5), scale=alt.Scale(domain=[0, 1]))
     curves = [area.encode(x=hours), line.encode(x=hours, y=whole)][kind == "line" :]
-    return canvas.layered(plot, *curves, beside=_on_lines(drawn, series))
+    named = ends(drawn, "hours", "share", "name", canvas.HEIGHT, 1.0)
+    beside = canvas.at_ends(named, "hours:Q", series.names, colours[: len(series.names)])
+    return canvas.with_room(canvas.layered(plot, *curves, beside=beside), named)
 
 
 def _mostly_over(rows: pl.DataFrame) -> int:
@@ -113,38 +122,12 @@ def _mostly_over(rows: pl.DataFrame) -> int:
     return int(mostly if mostly <= SHORTENED * last else last)
 
 
-def _since(rows: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str | list[str]:
-    """The title of the axis, which says until when the events came that are not drawn."""
-    title = say("Time since the launch", lang)
+def _later(rows: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str:
+    """Until when the events came that are not drawn."""
     if rows.height == drawn.height:
-        return title
+        return ""
     last = elapsed(timedelta(hours=int(rows["hours"].max())), lang)  # type: ignore[arg-type]
-    return [title, say("The last events came after {time}.", lang, time=last)]
-
-
-def _on_lines(drawn: pl.DataFrame, series: canvas.Series) -> list[alt.Chart]:
-    """The name of each line, beside the line, where the lines are furthest apart."""
-    if drawn.is_empty():
-        return []
-    ordered = pl.col("share").sort_by("share")
-    gaps = drawn.group_by("hours").agg(gap=ordered.diff().min().fill_null(0), highest=pl.col("share").max())
-    inside = gaps.filter(pl.col("hours").sqrt() >= 0.35 * pl.col("hours").max().sqrt(), pl.col("highest") > 0)
-    at = inside.sort("gap", "hours", descending=[True, False])["hours"][0]
-    points = drawn.filter(pl.col("hours") == at).sort("share", "place", descending=[True, False])
-    points = points.with_columns(nth=pl.int_range(pl.len()))
-    base = alt.Chart(points.select("hours", "share", "name", "nth")).encode(x="hours:Q", y="share:Q")
-    colour = alt.Color("name:N", scale=alt.Scale(domain=list(series.names)), legend=None)
-    dots = base.mark_circle(size=50, opacity=1, aria=False).encode(color=colour)
-    places: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("datum.nth == 0", {"align": "right", "dx": -8, "dy": -8}),
-        ("datum.nth", {"align": "left", "dx": 8, "dy": 9}),
-    )
-    words = [
-        base.transform_filter(which).mark_text(fontWeight=600, aria=False, **at_the_dot, **around).encode(text="name:N")
-        for which, at_the_dot in places
-        for around in (shapes.halo(), {})
-    ]
-    return [words[0], words[2], dots, words[1], words[3]]
+    return say("The last events came after {time}.", lang, time=last)
 
 
 def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
@@ -271,46 +254,81 @@ def rate_bars(
     lang: str = "en",
     ceilings: Annotated[Mapping[str, float] | None, RATES] = None,
     total: pl.DataFrame | None = None,
+    timezone: str = "UTC",
 ) -> alt.LayerChart:
     """Draw rates by group, a dot for each rate, in the order of the frame.
 
-    In: a frame of `measure` with the column `by`, the rates and their parts. A rate that is null has no dot, and if all
-    are 0, or there are none, nothing is drawn. A dashed line marks each rate's ceiling in `ceilings`, and what is above
-    is written beside its dot; or the rates of `total`, a frame of `measure` with one row.
+    In: a frame of `measure` with the column `by`, the rates and their parts, or of `several.side_by_side`: names of
+    deliveries are followed by the day of the launch. A rate that is null has no dot, which the description explains if
+    the frame does; if all are 0, or there are none, nothing is drawn. A dashed line marks each rate's ceiling in
+    `ceilings`, and what is above is written beside its dot; or the rates of `total`, a frame of `measure` with one row.
     """
     shown, rates = canvas.readable(measured, by), rates or []
     drawn = [_rate_rows(shown, by, name, place, lang, ceilings) for place, name in enumerate(rates)]
     rows = pl.concat([pl.DataFrame(schema=RATE_ROWS), *drawn], how="vertical_relaxed")
     rows = (rows if (rows["rate"] > 0).any() else rows.clear()).drop_nulls("rate")
-    names, lines = [say(METRICS[name].label, lang) for name in rates], _lines(rates, ceilings, total)
+    names, lines = [say(METRICS[name].label, lang) for name in rates], _lines(rates, ceilings, total, lang)
     line = ADVISED if ceilings else OF_ALL
     words = [
-        say(line, lang, label=label, rate=_limit_words(lines[name], lang)) if name in lines else label
+        say(line, lang, label=label, rate=lines[name].words) if name in lines else label
         for name, label in zip(rates, names, strict=True)
     ]
     description = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
     plot = canvas.Plot(
         rows,
-        description,
+        " ".join([description, *(_undrawn(shown, by, rates, lang) if rows.height else [])]),
         x=canvas.Numbers("rate", None, canvas.PERCENT, is_count=False),
         y=canvas.Names("group", _groups(rows), 26),
         tips={"group": headline(by, lang)}
         | canvas.tips(lang, name="Rate", rate="Value", numerator="Numerator", denominator="Denominator"),
         series=canvas.Series("name", names, legend=_rate_legend(names, words)),
     )
-    marks = [shapes.Mark(at, _limit_words(at, lang), is_limit=bool(ceilings)) for at in lines.values()]
-    return shapes.dot_plot(plot, marks if rows.height else [])
+    furthest = FAR * rows.select(pl.col("rate").max().fill_null(0)).item()
+    near = [mark for mark in lines.values() if mark.at <= furthest] if rows.height else []
+    dated = _with_days(shown, by, timezone, lang) if "launched_at" in shown.columns else None
+    return shapes.dot_plot(plot, near, dated)
 
 
-def _lines(rates: Sequence[str], ceilings: Mapping[str, float] | None, total: pl.DataFrame | None) -> dict[str, float]:
-    """Where lines stand, by rate: at the ceilings, or at the rates of all groups together where they are known."""
+def _with_days(measured: pl.DataFrame, by: str, timezone: str, lang: str) -> dict[str, str]:
+    """The names of deliveries beside an axis, by name: as long as there is room before the day of the launch."""
+    launched = pl.col("launched_at").dt.convert_time_zone(timezone).dt.date()
+    days = {name: format_date(day, "d MMM", locale=lang) for name, day in measured.select(by, launched).rows() if day}
+    room = canvas.BESIDE_BARS - max(map(len, days.values()), default=0) - len(APART_FROM_DAY)
+    return {name: f"{canvas.cut(name, room)}{APART_FROM_DAY}{day}" for name, day in days.items()}
+
+
+def _undrawn(measured: pl.DataFrame, by: str, rates: Sequence[str], lang: str) -> Iterator[str]:
+    """Yield which groups lack the dot of a rate, or all, and why, as far as the frame says so."""
+    known = [name for name in rates if f"why {name}" in measured.columns]
+    is_missing = pl.all_horizontal(pl.col(known).is_null()) if known == list(rates) and known else pl.lit(False)
+    for metric in known:
+        why = pl.col(f"why {metric}")
+        rows = measured.filter(pl.col(metric).is_null(), why.is_not_null(), ~is_missing).select(by, why).rows()
+        if rows:
+            names = _with_reasons(rows, lang)
+            yield say("{label} is unknown: {names}.", lang, label=say(METRICS[metric].label, lang), names=names)
+    if missing := measured.filter(is_missing).select(by, f"why {known[0]}").rows() if known else []:
+        yield say("Not drawn: {names}.", lang, names=_with_reasons(missing, lang))
+
+
+def _with_reasons(rows: Sequence[tuple[str, str | None]], lang: str) -> str:
+    """The first few names, each with the reason why a figure of it is unknown."""
+    named = [f"{name} – {say(why, lang)}" if why else name for name, why in rows[:MOST_NAMED]]
+    return "; ".join([*named, "…"] if len(rows) > MOST_NAMED else named)
+
+
+def _lines(
+    rates: Sequence[str], ceilings: Mapping[str, float] | None, total: pl.DataFrame | None, lang: str
+) -> dict[str, shapes.Mark]:
+    """The lines, by rate: at the ceilings, or at the rates of all groups together where they are known."""
     if ceilings or total is None or total.is_empty():
-        return {name: at for name, at in (ceilings or {}).items() if name in rates}
-    return {name: rate for name in rates if (rate := total[name].item()) is not None}
-
-
-def _limit_words(at: float, lang: str) -> str:
-    return percent(at, 0 if 100 * at % 1 == 0 else 1, lang)
+        limits = {name: at for name, at in (ceilings or {}).items() if name in rates}
+        words = {name: percent(at, 0 if 100 * at % 1 == 0 else 1, lang) for name, at in limits.items()}
+        return {name: shapes.Mark(at, words[name], is_limit=True) for name, at in limits.items()}
+    row = total.row(0, named=True)
+    known = {name: row[name] for name in rates if row[name] is not None}
+    wholes = {name: row.get(METRICS[name].denominator or "") for name in known}
+    return {name: shapes.Mark(at, percent(at, lang=lang, of=wholes[name])) for name, at in known.items()}
 
 
 def _rate_legend(names: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
@@ -341,7 +359,10 @@ def _rate_rows(
 ) -> pl.DataFrame:
     """The rows of one rate; `over` is the rate in words where it is above its ceiling."""
     metric, ceiling = METRICS[name], (ceilings or {}).get(name)
-    over = [percent(rate, 1, lang) if ceiling and rate and rate > ceiling else None for rate in measured[name]]
+    over = [
+        percent(rate, lang=lang, of=of) if ceiling and rate and rate > ceiling else None
+        for rate, of in measured.select(name, metric.denominator or name).rows()
+    ]
     return measured.with_row_index("order").select(
         pl.col("order").cast(pl.Int64),
         group=_group(by, lang),

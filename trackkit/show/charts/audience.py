@@ -19,15 +19,19 @@ from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
 __all__ = [
+    "FROZEN",
     "Measured",
     "Slot",
+    "enough_weeks",
     "folded_columns",
+    "is_spread",
     "kinds_bar",
     "opens_bars",
     "slot_names",
     "slots_named",
     "usage_history",
     "usage_lines",
+    "version_label",
     "week_tiles",
 ]
 
@@ -41,9 +45,11 @@ WHEN = translatable(
 )
 Measured = Literal["share", "count"]
 Heat = Literal["opens", "clicks", "transactions"]
+# What browsers say of the system on every later version of it, too: their user agents no longer change.
+FROZEN = {"Mac OS": "10.15", "Windows": "10"}
 ENOUGH = 20  # visitors of a week whose shares are drawn
 STEPS = 5  # of heat, besides none
-PALE, FULL = 0.04, (0.16, 0.34, 0.54, 0.76, 1.0)  # opacities of no event, and of the steps
+PALE, FULL = 0.04, (0.24, 0.43, 0.62, 0.81, 1.0)  # opacities of no event, and of the steps
 HEAT = translatable(
     {
         "opens": "Opens by weekday and hour, by the clock of the report.",
@@ -75,6 +81,14 @@ def slots_named(folded: pl.DataFrame, every: Slot, lang: str = "en") -> dict[int
     }
 
 
+def is_spread(folded: pl.DataFrame, every: Slot) -> bool:
+    """Whether a folded activity is worth drawing: not by weekday, where all happened on one.
+
+    In: the frame of `activities.folded_activity`.
+    """
+    return every != "day" or folded.filter(pl.col("count") > 0)["slot"].n_unique() > 1
+
+
 def folded_columns(
     folded: pl.DataFrame,
     every: Slot,
@@ -101,10 +115,10 @@ def folded_columns(
         say(WHEN[every], lang),
         x=canvas.Names("when", names),
         y=axes[measured],
-        tips=canvas.tips(lang, when="When", name="Series", count="Events", total="Total", share="Share"),
+        tips=canvas.tips(lang, when="When", name="Series", share="Share", count="Events", total="Total"),
         series=canvas.series_colours(labels, lang),
     )
-    return shapes.panels(plot, _with_totals(rows, measured, lang), measured == "share", lang)
+    return shapes.panels(plot, _with_totals(rows, measured, lang), False, lang)
 
 
 def _with_totals(rows: pl.DataFrame, measured: Measured, lang: str) -> dict[str, str]:
@@ -120,14 +134,17 @@ def _with_totals(rows: pl.DataFrame, measured: Measured, lang: str) -> dict[str,
 def opens_bars(
     opens: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(KINDS)] = None, lang: str = "en"
 ) -> alt.LayerChart:
-    """Draw opens by name, the most first, each bar divided into computers, mobiles and unknown devices.
+    """Draw opens by name, the most first, what is unknown last, divided into computers, mobiles and unknown devices.
 
     In: the frame of `audience.opens_by`.
     """
     words = said(KINDS, lang) | dict(labels or {})
-    named = _with_names(opens.filter(pl.col("row").cast(pl.String) != "total"), lang)
+    kind = pl.col("row").cast(pl.String)
+    is_unknown = pl.col("name").is_null() & (kind == "group")
+    named = _with_names(opens.filter(kind != "total").sort(is_unknown, maintain_order=True), lang)
     rows = named.unpivot(list(KINDS), index=["label", "opens", "total"], variable_name="kind", value_name="count")
     rows = rows.filter(pl.col("count") > 0).with_columns(
+        share=pl.col("count") / pl.col("total"),
         place=pl.col("kind").replace_strict({kind: place for place, kind in enumerate(KINDS)}, return_dtype=pl.Int64),
         kind=pl.col("kind").replace_strict(words, return_dtype=pl.String),
     )
@@ -137,15 +154,13 @@ def opens_bars(
         say("Opens of each name, on computers, on mobiles and on unknown devices.", lang),
         x=canvas.Numbers("count", stacked=True),
         y=canvas.Names("label", named["label"].to_list()),
-        tips=canvas.tips(
-            lang, label="Name", kind="Device", count="Value", opens="Opens of the name", total="Sum of opens"
-        ),
+        tips=canvas.tips(lang, label="Name", kind="Device", share="Share", count="Opens", total="Sum of opens"),
         series=canvas.Series("kind", [words[kind] for kind in KINDS], [colours[0], colours[1], colours[-1]]),
         order="place",
     )
     said_beside = [
-        f"{number(opens, lang=lang)} ({percent(share, 1, lang)})"
-        for opens, share in named.select("opens", share=pl.col("opens") / pl.col("total")).rows()
+        f"{number(opens, lang=lang)} ({percent(opens / total, lang=lang, of=total)})"
+        for opens, total in named.select("opens", "total").rows()
     ]
     figures = named.select(name="label", end="opens", said=pl.Series(said_beside, dtype=pl.String))
     return shapes.labelled_bars(plot, figures)
@@ -190,9 +205,9 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
             lang,
             when="Day",
             label="Name",
+            rate="Share",
             visitors="Visitors",
             day_visitors="Visitors of the day",
-            rate="Share",
             week_rate="Share, last seven days",
         ),
         series=canvas.Series(
@@ -208,20 +223,21 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
 def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     """Draw each name's share of the visitors of a week as a line, with its name at the end.
 
-    In: the frame of `audience.weekly`, of names or of versions. Weeks of fewer than 20 visitors are only in the
-    tables, unless there are no others; the description says how many.
+    In: the frame of `audience.weekly`, of names or of versions, of which the others together are no line. Weeks of
+    fewer than 20 visitors are only in the tables, unless there are no others; the description says how many.
     """
-    is_enough = pl.col("week_visitors") >= ENOUGH
-    drawn = weekly.filter(is_enough) if weekly.filter(is_enough).height else weekly
-    few = weekly["week"].n_unique() - drawn["week"].n_unique()
+    weeks = enough_weeks(weekly)
+    few = weekly["week"].n_unique() - weeks["week"].n_unique()
+    is_split = weekly["version"].is_not_null().any()
+    drawn = weeks.filter(pl.col("row").cast(pl.String) != "others") if is_split else weeks
     rows = _named_lines(drawn, lang)
     names = rows.sort("place").unique("label", maintain_order=True)["label"].to_list()
     colours = [*theme().light.series[: len(names)]]
     colours[-1:] = [theme().light.series[-1]] if rows["is_others"].any() else colours[-1:]
-    top = 1.12 * rows.select(pl.col("share").max().fill_null(1)).item()
+    top = rows.select((pl.col("share").max().fill_null(1) * 10).ceil().clip(1) / 10).item()
     plot = canvas.Plot(
         rows.drop("is_others"),
-        _weeks_described(few, lang),
+        _weeks_described(few, is_split, lang),
         x=canvas.TimeAxis(least="days", lang=lang),
         y=canvas.Numbers(
             "share", say("Share of the week's visitors", lang), canvas.PERCENT, is_count=False, stacked=False, most=top
@@ -230,9 +246,9 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
             lang,
             when="Week from",
             label="Name",
+            share="Share",
             visitors="Visitors",
             week_visitors="Visitors of the week",
-            share="Share",
         ),
         series=canvas.Series("label", names, colours, legend=None),
     )
@@ -240,8 +256,23 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     return canvas.with_ends(plot, words, names, colours)
 
 
-def _weeks_described(few: int, lang: str) -> str:
+def enough_weeks(weekly: pl.DataFrame) -> pl.DataFrame:
+    """Return the weeks of 20 visitors or more of `audience.weekly`; all, if there are no such weeks."""
+    enough = weekly.filter(pl.col("week_visitors") >= ENOUGH)
+    return enough if enough.height else weekly
+
+
+def version_label() -> pl.Expr:
+    """Return name and version; a version that browsers give for all later ones, too, ends in "+"."""
+    is_frozen = pl.col("version") == pl.col("name").replace_strict(FROZEN, default=None, return_dtype=pl.String)
+    end = pl.when(is_frozen).then(pl.lit("+")).otherwise(pl.lit(""))
+    return pl.format("{} {}{}", "name", "version", end)
+
+
+def _weeks_described(few: int, is_split: bool, lang: str) -> str:
     words = say("Share of the visitors of each week, by name.", lang)
+    if is_split:
+        words = say("Share of the visitors of each week who use the most common versions.", lang)
     if not few:
         return words
     return several(
@@ -258,7 +289,7 @@ def _named_lines(weekly: pl.DataFrame, lang: str) -> pl.DataFrame:
     """The rows of lines: named, the others last."""
     is_others = pl.col("row").cast(pl.String) == "others"
     unknown = pl.lit(say(UNKNOWN, lang))
-    version = pl.when(pl.col("version").is_not_null()).then(pl.format("{} {}", "name", "version"))
+    version = pl.when(pl.col("version").is_not_null()).then(version_label())
     is_split = weekly["version"].is_not_null().any()
     plain_name = pl.format("{} {}", "name", unknown) if is_split else pl.col("name")
     proxies = weekly.with_columns(pl.col("name").replace({MAIL_PROXY: say(MAIL_PROXY, lang)}).fill_null(unknown))
@@ -302,7 +333,7 @@ def week_tiles(weekly: pl.DataFrame, series: Heat = "clicks", lang: str = "en") 
         say(HEAT[series], lang),
         x=canvas.Names("hour", hours),
         y=canvas.Names("day", days),
-        tips=canvas.tips(lang, when="When", count="Events", total="Total", share="Share"),
+        tips=canvas.tips(lang, when="When", share="Share", count="Events", total="Total"),
         height=24 * len(days),
     )
     return _heated(canvas.tiles(plot, strokeWidth=1), _heat_steps(most), hours, lang)

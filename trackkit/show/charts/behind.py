@@ -5,16 +5,19 @@ Both follow the chart's tooltips, so that a chart made with altair alone has the
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from trackkit.language import say
+from trackkit.show.cells import PARTS
 from trackkit.show.wording import NOT_AVAILABLE
 
-SHOWN = "_shown"  # ends the name of a column that is rounded for tooltips
+SHOWN, DECIMALS = "_shown", "_decimals"  # end the names of columns beside a share: rounded, and its decimals in words
 WHEN = "when"  # a column of instants in words, beside the instants of the axis
 BETWEEN = " · "  # the parts of the words at a mark
+_EPSILON = 1e-12  # more than the binary error of a share: Vega would round 0.145 % down
+_HOLE = "\u241f"
 _WHOLE = re.compile(r",?\.0f|,|d|,d")
 # Properties of a spec that hold no part of the chart.
 _APART = ("config", "data", "datasets", "encoding", "params", "transform", "usermeta")
@@ -112,7 +115,7 @@ def _value(row: Spec, source: str, kind: str) -> Any:
     value = row.get(source.removesuffix(SHOWN), row.get(source))
     if kind == "instant" and isinstance(value, int | float):
         return datetime.fromtimestamp(value / 1_000, UTC).isoformat().replace("+00:00", "Z")
-    return value
+    return value.rstrip() if isinstance(value, str) else value  # a name of ours may end in a space
 
 
 def described(spec: Spec, lang: str) -> dict[str, Any]:
@@ -130,17 +133,56 @@ def _described(encoding: Spec, tips: list[dict[str, Any]], lang: str) -> dict[st
     kept = {channel: value for channel, value in encoding.items() if channel != "tooltip"}
     if not tips or "description" in encoding:
         return kept
-    words = f" + {json.dumps(BETWEEN)} + ".join(_expression(field, lang) for field in tips)
+    words = f" + {json.dumps(BETWEEN)} + ".join(_phrases(kept, tips, lang))
     return kept | {"description": {"value": {"expr": words}}}
 
 
-def _expression(field: Spec, lang: str) -> str:
-    """A Vega expression of the title and the value of a field."""
-    value, written = f"datum[{json.dumps(field['field'])}]", field.get("format")
+def _phrases(encoding: Spec, tips: Sequence[Spec], lang: str) -> Iterator[str]:
+    """Vega expressions of the words at a mark: "mail.example", "Opened: 42.7% (61 of 143)".
+
+    What is named on an axis or by a colour, or comes first, needs no heading; a rate over its parts, or a single
+    figure, is headed by the name of its series.
+    """
+    known = {channel.get("field") for channel in encoding.values() if isinstance(channel, dict)}
+    figures = [nth for nth, field in enumerate(tips) if field.get("type") == "quantitative"]
+    rates = [nth for nth in figures if _is_rate(tips, nth)]
+    named = {nth - 1 for nth in figures if nth in rates or figures == [nth]}
+    named = {nth for nth in named if nth >= 0 and tips[nth]["field"] == encoding.get("color", {}).get("field")}
+    for nth, field in enumerate(tips):
+        if nth in named or {nth - 1, nth - 2} & set(rates):
+            continue
+        is_plain = nth in rates or (nth not in figures and (nth == 0 or field["field"] in known))
+        heading = "" if is_plain else json.dumps(title(field) + ": ") + " + "
+        heading = f"{_shown(tips[nth - 1], lang)} + ': ' + " if nth - 1 in named else heading
+        yield heading + (_with_parts(tips[nth : nth + 3], lang) if nth in rates else _shown(field, lang))
+
+
+def _is_rate(tips: Sequence[Spec], nth: int) -> bool:
+    """Whether a column of a tooltip is a share over the two counts that follow it."""
+    return [_kind(field, False) for field in tips[nth : nth + 3]] == ["share", "count", "count"]
+
+
+def _with_parts(fields: Sequence[Spec], lang: str) -> str:
+    """A Vega expression of a rate over its parts; one that is unknown has none."""
+    rate, *parts = (_shown(field, lang) for field in fields)
+    before, between, after = map(json.dumps, f" ({say(PARTS, lang, part=_HOLE, whole=_HOLE)})".split(_HOLE))
+    over = f"{before} + {parts[0]} + {between} + {parts[1]} + {after}"
+    return f"{rate} + (isValid({_datum(fields[0])}) ? {over} : '')"
+
+
+def _datum(field: Spec) -> str:
+    return f"datum[{json.dumps(field['field'])}]"
+
+
+def _shown(field: Spec, lang: str) -> str:
+    """A Vega expression of the value of a field; a share of ours has the decimals that its row says."""
+    value, written, name = _datum(field), json.dumps(field.get("format") or "%Y-%m-%d %H:%M"), field["field"]
     shown = value
     if field.get("type") == "temporal":
-        shown = f"utcFormat({value}, {json.dumps(written or '%Y-%m-%d %H:%M')})"
-    elif written:
-        shown = f"format({value}, {json.dumps(written)})"
-    unknown = json.dumps(say(NOT_AVAILABLE, lang))
-    return f"{json.dumps(title(field) + ': ')} + (isValid({value}) ? {shown} : {unknown})"
+        shown = f"utcFormat({value}, {written})"
+    elif name.endswith(SHOWN):
+        share, decimals = (f"datum[{json.dumps(name.removesuffix(SHOWN) + end)}]" for end in ("", DECIMALS))
+        shown = f"format({share} + {_EPSILON}, '.' + {decimals} + '%')"
+    elif "format" in field:
+        shown = f"format({value}, {written})"
+    return f"(isValid({value}) ? {shown} : {json.dumps(say(NOT_AVAILABLE, lang))})"

@@ -23,7 +23,7 @@ from trackkit.show.charts import behind
 from trackkit.show.charts.clock import MINUTES, band_labels, time_labels
 from trackkit.show.data import MIME as DATA
 from trackkit.show.theme import chart_config, theme
-from trackkit.show.wording import clipped
+from trackkit.show.wording import clipped, decimals_of
 
 Labels = Mapping[str, str]
 MIME = "application/vnd.vegalite.v5+json"
@@ -50,6 +50,7 @@ TAKEN = [
 ]
 WHOLE, SHARE, PERCENT = ",.0f", ".2%", "%"  # formats of counts, of fractions, and of fractions on an axis
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # if counts only go up to 1, tickMinStep still lets 0.5 through
+SHORT, PLAIN_ZERO = "~s", "datum.value ? datum.label : '0'"  # "20k", but not "0k"
 SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 MOST_ROWS = 20_000  # that a chart draws
 
@@ -112,7 +113,8 @@ class Plot:
     """A declared chart: its rows, a description (for screen readers), its axes, series and tooltips.
 
     `tips` are the lines of a tooltip: columns with their titles. Whole numbers are shown as counts and fractions as
-    percentages, unless `written` has another format for the column. Marks are stacked in the order of the column
+    percentages, unless `written` has another format for the column; a fraction that two counts follow is shown over
+    them, as in "42.7% (61 of 143)". Marks are stacked in the order of the column
     `order`; those of different values of `beside` stand side by side.
     """
 
@@ -192,12 +194,24 @@ def with_ends(
     In: the frame of `labels.ends` of the plot's rows.
     """
     assert isinstance(plot.x, TimeAxis)
-    base = alt.Chart(ends).encode(x=f"{plot.x.field}:T", y="label_y:Q")
+    chart = layered(plot, lines(plot, **options), beside=at_ends(ends, f"{plot.x.field}:T", names, colours))
+    return with_room(chart, ends)
+
+
+def at_ends(ends: pl.DataFrame, x: str, names: Sequence[str], colours: Sequence[str]) -> list[alt.Chart]:
+    """Return the names of lines at their ends, each after a dot in its colour. In: the frame of `labels.ends`."""
+    if ends.is_empty():
+        return []
+    base = alt.Chart(ends).encode(x=x, y="label_y:Q")
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
     mark: dict[str, Any] = {"align": "left", "baseline": "middle", "aria": False}
     spots = base.mark_text(dx=5, fontSize=13, text="●", **mark).encode(color=colour)
     words = base.mark_text(dx=17, **mark).encode(text="label:N")
-    chart = layered(plot, lines(plot, **options), beside=[spots, words] if ends.height else [])
+    return [spots, words]
+
+
+def with_room(chart: alt.LayerChart, ends: pl.DataFrame) -> alt.LayerChart:
+    """Leave room beside a chart for the names of `at_ends`."""
     longest = max((len(label) for label in ends["label"]), default=0)
     room: alt.LayerChart = chart.properties(usermeta={BESIDE_LINES: 24 + 7 * longest})
     return room
@@ -211,7 +225,8 @@ def tips(lang: str, /, **titles: str) -> dict[str, str]:
 def canvas(plot: Plot) -> alt.Chart:
     """Turn a plot into an altair chart without a mark."""
     floats = [name for name, dtype in plot.rows.schema.items() if dtype == pl.Float64]
-    rows = plot.rows.with_columns(_half_up(name) for name in floats)
+    shares = [name for name in floats if name in plot.tips and name not in plot.written]
+    rows = plot.rows.with_columns(*(_half_up(name) for name in floats), *(_decimals(plot, name) for name in shares))
     channels: dict[str, Any] = {
         "x": _channel(plot, plot.x, alt.X),
         "y": _channel(plot, plot.y, alt.Y),
@@ -233,6 +248,16 @@ def _half_up(fraction: str) -> pl.Expr:
     """A fraction, rounded for tooltips: Vega would round 0.145 % down, since its binary value is a little less."""
     epsilon = 1e-9  # more than the binary error, less than any difference between two shares
     return ((10_000 * pl.col(fraction) + 0.5 + epsilon).floor() / 10_000).alias(f"{fraction}_shown")
+
+
+def _decimals(plot: Plot, name: str) -> pl.Series:
+    """The decimals of a share in words, by its denominator, if its two parts follow it in the tooltip."""
+    shown = [*plot.tips, "", ""]
+    part, whole = shown[shown.index(name) + 1 :][:2]
+    has_parts = all(plot.rows.schema[each].is_integer() for each in (part, whole) if each) and bool(whole)
+    of = plot.rows[whole] if has_parts else [None] * plot.rows.height
+    decimals = [decimals_of(share or 0, count) for share, count in zip(plot.rows[name], of, strict=True)]
+    return pl.Series(name + behind.DECIMALS, decimals, dtype=pl.Int64)
 
 
 def _tooltip(plot: Plot, name: str) -> alt.Tooltip:
@@ -262,6 +287,7 @@ def _number_axis(axis: Numbers, channel: type[alt.X] | type[alt.Y]) -> Any:
     has_grid = channel is alt.X and axis.most is None
     labels: dict[str, Any] = {"format": axis.written, "tickCount": 6, "grid": True} if has_grid else {"tickCount": 5}
     labels |= {"format": axis.written} | ({"tickMinStep": 1, "labelExpr": WHOLE_ONLY} if axis.is_count else {})
+    labels |= {"labelExpr": PLAIN_ZERO} if axis.written == SHORT else {}
     options: dict[str, Any] = {} if axis.stacked is None else {"stack": "zero" if axis.stacked else None}
     options |= {} if axis.most is None else {"scale": alt.Scale(domainMax=axis.most, nice=False)}
     return channel(f"{axis.field}:Q", title=axis.title, axis=alt.Axis(**labels), **options)
@@ -341,8 +367,12 @@ def _titled(plot: Plot) -> dict[str, Any]:
 
 def short_labels(names: Sequence[str], widest: int) -> dict[str, Any]:
     """Return options that shorten labels that are too wide: Vega itself would cut inside an emoji."""
-    short = {name: narrow for name in names if (narrow := cut(name, widest)) != name}
-    return {"labelExpr": f"{json.dumps(short)}[datum.label] || datum.label"} if short else {}
+    return relabelled({name: narrow for name in names if (narrow := cut(name, widest)) != name})
+
+
+def relabelled(words: Labels) -> dict[str, Any]:
+    """Return options that show words in place of names."""
+    return {"labelExpr": f"{json.dumps(words)}[datum.label] || datum.label"} if words else {}
 
 
 def cut(name: str, widest: int) -> str:

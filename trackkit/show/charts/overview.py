@@ -43,7 +43,9 @@ def first_hours(cumulated: pl.DataFrame, hours: int = 48, lang: str = "en") -> a
         say("Share of all opens and clicks that had come by each hour after the launch.", lang),
         x=canvas.Numbers("hours"),
         y=canvas.Numbers("share", None, canvas.PERCENT, is_count=False, stacked=False),
-        tips=canvas.tips(lang, hours="Hours since the launch", name="Series", cumulated="Cumulated", share="Share"),
+        tips=canvas.tips(
+            lang, hours="Hours since the launch", name="Series", share="Share", cumulated="Cumulated", total="Total"
+        ),
         series=canvas.Series("name", names, [light.series[0], light.series[1]], legend=None),
         height=150,
     )

@@ -1,5 +1,6 @@
 """Tables of the audience: names in order of use, each rate over its parts; activity in each slot of a week or day."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from trackkit.language import say, translatable
 from trackkit.schema import MAIL_PROXY
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
-from trackkit.show.charts.audience import Slot, slots_named
+from trackkit.show.charts.audience import FROZEN, Slot, slots_named
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
@@ -21,6 +22,9 @@ __all__ = ["folded_table", "name_table"]
 NOTHING, NO_DAY, DATED, NO_HIT = translatable(
     ("nothing to divide by", "no day with a hit", "Total with a date", "There is no such hit in this period.")
 )
+PROGRAM, OR_LATER = translatable(("a program, not a person", "or later: browsers do not tell"))
+# Software that follows links by itself, by the name that it gives.
+_PROGRAM = re.compile(r"(?i)headless|python|requests|curl|wget|bot\b|spider|crawl|okhttp|go-http|java/|apache-http")
 
 
 def _rate(heading: str, top: str, bottom: str) -> TableColumn:
@@ -50,6 +54,16 @@ COLUMNS = {
     "relative_rate": _rate(translatable("Relative rate"), "visitors", "name_visitors"),
     "global_rate": _rate(translatable("Global rate"), "visitors", "total"),
 }
+# What a bar is drawn of, by its rate.
+BARS = translatable(
+    {
+        "share": "Of all opens",
+        "mobile_share": "Of opens on mobiles",
+        "usage_rate": "Of all visitors",
+        "relative_rate": "Of the same name",
+        "global_rate": "Of all visitors",
+    }
+)
 
 
 def name_table(
@@ -64,12 +78,13 @@ def name_table(
     first rate among them; a frame without rows is a sentence. Raises RequestError for a column that is not there.
     """
     drawn = next((name for name in columns if name in COLUMNS and COLUMNS[name].kind == "share"), None)
+    words = ({"bar": say(BARS[drawn], lang)} if drawn else {}) | dict(labels or {})
     own = {
         "bar": lambda row: cells.bar(row, drawn, "others" if row["row"] == "others" else "1"),
         "name": lambda row: _name_cell(row, "name", lang),
-        "version": lambda row: _name_cell(row, "version", lang),
+        "version": lambda row: _version_cell(row, lang),
     }
-    table = column_table(rows, COLUMNS, columns, labels, lang, own)
+    table = column_table(rows, COLUMNS, columns, words, lang, own)
     return cells.nothing(NO_HIT, lang) if rows.is_empty() else table
 
 
@@ -79,7 +94,14 @@ def _name_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
         return cells.bold(say(our_word, lang))
     if row[name] is None:
         return say(cells.UNKNOWN, lang)
-    return short(say(MAIL_PROXY, lang) if row[name] == MAIL_PROXY else row[name], lang=lang)
+    shown = short(say(MAIL_PROXY, lang) if row[name] == MAIL_PROXY else row[name], lang=lang)
+    return cells.over(shown, say(PROGRAM, lang)) if name == "name" and _PROGRAM.search(row[name]) else shown
+
+
+def _version_cell(row: Mapping[str, Any], lang: str) -> Cell:
+    shown = _name_cell(row, "version", lang)
+    is_frozen = row["version"] is not None and FROZEN.get(row["name"]) == row["version"]
+    return cells.over(str(shown), say(OR_LATER, lang)) if is_frozen else shown
 
 
 def folded_table(
