@@ -8,6 +8,7 @@ Sources: `delivery` (one row per delivery), `message` (one row per message prepa
 a formula excludes them), `event` (one row per counted hit, without those of control addresses).
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -26,6 +27,7 @@ __all__ = [
     "made_of",
     "money_of",
     "sources_of",
+    "version_of",
 ]
 ERRORS = 3  # standard errors between two rates that differ: among a dozen of them, chance rarely gives as many
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"
@@ -755,16 +757,29 @@ def money_of(names: Iterable[str]) -> list[str]:
     return [name for name in names if name in METRICS and METRICS[name].unit == CURRENCY]
 
 
-def lineage(name: str) -> tuple[str, ...]:
+def lineage(name: str, metrics: Mapping[str, Metric] = METRICS) -> tuple[str, ...]:
     """Return a metric's name, preceded by those of all its parts.
 
     >>> lineage("open_rate")
     ('unique_opens', 'delivered', 'open_rate')
     """
     parts: dict[str, None] = {}
-    for parent in METRICS[name].parents:
-        parts.update(dict.fromkeys(lineage(parent)))
+    for parent in metrics[name].parents:
+        parts.update(dict.fromkeys(lineage(parent, metrics)))
     return (*parts, name)
+
+
+def version_of(name: str, metrics: Mapping[str, Metric] = METRICS) -> str:
+    """Return the version of a metric's definition: it changes with its formula, or that of any of its parts.
+
+    Words that only describe it do not count; the conditions of its formula, and the rows it is measured on, do.
+
+    >>> len(version_of("open_rate")), version_of("open_rate") == version_of("click_rate")
+    (8, False)
+    """
+    parts = [metrics[part] for part in lineage(name, metrics)]
+    told = [f"{part.name} {part.source} {part.unit} {part.formula!r} {part.formula}" for part in parts]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
 
 
 def sources_of(name: str) -> frozenset[str]:

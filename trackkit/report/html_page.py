@@ -135,6 +135,10 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
         "policy": _policy(scripts),
+        "provenance": {},
+        "short": {},
+        "made": {},
+        "counted": [],
         **_made(facts, datetime.now(UTC)),
     }
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from trackkit import resources
 from trackkit.analysis import caveats
+from trackkit.analysis.provenance import Provenance, provenance
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
@@ -60,6 +61,7 @@ class Header:
     remarks: list[str] = field(default_factory=list)
     data_through: str = ""
     loads: list[str] = field(default_factory=list)
+    version: tuple[int, str] | None = None  # of the store: number and id of its last load
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in self.facts)
@@ -133,6 +135,11 @@ class Page:
             place = pl.col("metric").cast(pl.Enum(list(metrics)))
             return self.usual.filter(pl.col("metric").is_in(list(metrics))).sort(place)
         return usual(self.tables, metrics, self.delivery)
+
+    def provenance(self, metrics: str | Sequence[str]) -> Provenance:
+        """Return where figures of the page come from: `trackkit.provenance`, of its delivery or its deliveries."""
+        chosen = [self.delivery] if self.delivery else list(self.deliveries) or None
+        return provenance(self.tables, metrics, chosen, timezone=self.timezone)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.header._repr_mimebundle_()
@@ -326,7 +333,13 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
         facts=facts,
         data_through=instant(last, timezone, lang=lang),
         loads=_loads(tables),
+        version=_version(tables),
     )
+
+
+def _version(tables: Snapshot) -> tuple[int, str] | None:
+    last = tables.loads[-1] if len(tables.loads) else {}
+    return (last["number"], last["load_id"]) if "number" in last else None
 
 
 def _loads(tables: Snapshot) -> list[str]:
@@ -365,6 +378,7 @@ def _header(
         line=[clipped(words, 120) for words in line if words],
         facts=[(say(name, lang), clipped(value, 120)) for name, value in facts if value],
         loads=_loads(tables),
+        version=_version(tables),
     )
 
 

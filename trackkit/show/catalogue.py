@@ -1,6 +1,6 @@
 """The metrics listed for people and programs: METRICS.md and `trackkit metrics` both come from here."""
 
-from trackkit.metrics import BOOTSTRAP, BREAKDOWNS, METRICS, WILSON, Metric, breakdowns_of, sources_of
+from trackkit.metrics import BOOTSTRAP, BREAKDOWNS, METRICS, WILSON, Metric, breakdowns_of, sources_of, version_of
 
 _HEAD = """# Metrics
 
@@ -40,6 +40,7 @@ def _record(metric: Metric) -> dict[str, object]:
         "denominator": metric.denominator,
         "interval": metric.interval or None,
         "breakdowns": list(breakdowns_of(metric.name)),
+        "version": version_of(metric.name),
     }
 
 
