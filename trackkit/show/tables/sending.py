@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -17,7 +18,15 @@ from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, column_cells, colum
 from trackkit.show.data import DataField, table_data
 from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, short
 
-__all__ = ["ErrorGroup", "bounce_details", "bounce_table", "exclusion_table", "failure_table", "pace_figures"]
+__all__ = [
+    "ErrorGroup",
+    "axes_table",
+    "bounce_details",
+    "bounce_table",
+    "exclusion_table",
+    "failure_table",
+    "pace_figures",
+]
 
 ErrorGroup = Literal["type", "domain"]
 NOTHING_FAILED, NONE_PROCESSED, NO_FAILURE = translatable(("nothing failed", "no message processed", "Nothing failed."))
@@ -48,6 +57,32 @@ FAILURES = {
     "messages": TableColumn("Messages", why_unknown=NOT_AVAILABLE),
     "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
 }
+AXES = {
+    "cause": TableColumn(
+        "Cause",
+        "word",
+        words=translatable(
+            {
+                "address": "Address",
+                "mailbox": "Mailbox",
+                "system": "Receiving system",
+                "network": "Network",
+                "protocol": "Protocol",
+                "content": "Content",
+                "policy": "Policy or reputation",
+                "unclassified": "Unclassified",
+            }
+        ),
+    ),
+    "permanent": TableColumn("Permanent"),
+    "persistent_transient": TableColumn("May pass"),
+    "unknown": TableColumn("Not told"),
+    "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
+    "codes": TableColumn("Codes", "text"),
+    "otherwise": TableColumn("The platform says otherwise", "text"),
+}
+PERMANENCES = ("permanent", "persistent_transient", "unknown")
+HOTTEST = 45  # percent of colour, on which text stays legible
 MASKED = r"\s+(\*{3}|#x+#)(\s+(\*{3}|#x+#))*\s*$"  # what a platform has hidden at the end of a text
 FIGURES_OF_ERRORS = ("errors", "contribution", "breakdown")
 FIGURES = translatable(
@@ -177,6 +212,57 @@ def failure_table(
     text = pl.col("first_text").cast(pl.String).str.replace(MASKED, " …")
     types = pl.col("failure_type").replace_strict(FAILURE_TYPES, default=None, return_dtype=pl.String)
     return column_table(failures.with_columns(types, text), FAILURES, list(FAILURES), labels, lang)
+
+
+def axes_table(
+    axes: pl.DataFrame, labels: Annotated[Labels | None, OneOf(AXES)] = None, lang: str = "en"
+) -> GT | Block:
+    """Show failed messages by cause and permanence, the warmer the more, with their codes and the platform's reasons.
+
+    In: the frame of `bounces.axes`. The causes with most messages come first, those unclassified last.
+    """
+    if not axes["messages"].count():
+        return cells.nothing(UNKNOWN if axes.height else NO_FAILURE, lang)
+    rows = _by_cause(axes, lang)
+    most = rows.select(pl.max_horizontal(pl.col(PERMANENCES).max())).item()
+    own = {name: partial(_heated, name=name, most=most, lang=lang) for name in PERMANENCES}
+    chosen = [name for name in AXES if name != "otherwise" or rows["otherwise"].count()]
+    return column_table(rows, AXES, chosen, labels, lang, own=own)
+
+
+def _by_cause(axes: pl.DataFrame, lang: str) -> pl.DataFrame:
+    """One row per cause: messages of each permanence, their codes, and what the platform says otherwise."""
+    messages = pl.col("messages")
+    counts = {name: messages.filter(pl.col("permanence") == name).sum() for name in PERMANENCES}
+    words = pl.col("platform").explode(empty_as_null=False).unique(maintain_order=True)
+    rows = axes.group_by("cause", maintain_order=True).agg(
+        messages.sum(),
+        pl.col("failed").first(),
+        pl.col("disagree").sum(),
+        pl.col("codes").explode(empty_as_null=False),
+        words.alias("platform"),
+        **counts,
+    )
+    otherwise = [
+        say("{count}: {reasons}", lang, count=number(count, lang=lang), reasons=", ".join(say(n, lang) for n in names))
+        if count
+        else None
+        for count, names in rows.select("disagree", "platform").rows()
+    ]
+    is_last = pl.col("cause") == "unclassified"
+    return rows.with_columns(
+        pl.col("codes").list.join(", "),
+        pl.Series("otherwise", otherwise, pl.String),
+        share=pl.col("messages") / pl.col("failed"),
+        cause=pl.col("cause").cast(pl.String),
+    ).sort(is_last, "messages", descending=[False, True], maintain_order=True)
+
+
+def _heated(row: Mapping[str, Any], name: str, most: int, lang: str) -> Cell:
+    if not row[name]:
+        return ""
+    heat = round(HOTTEST * row[name] / most)
+    return Markup('<span class="tk-heat" style="--heat:{}%">{}</span>').format(heat, number(row[name], lang=lang))
 
 
 def pace_figures(
