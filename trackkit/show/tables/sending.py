@@ -10,7 +10,7 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.schema import FAILURE_TYPES
+from trackkit.schema import FAILURE_REASONS, FAILURE_TYPES
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
 from trackkit.show.charts.sending import LAST
@@ -23,6 +23,7 @@ __all__ = [
     "axes_table",
     "bounce_details",
     "bounce_table",
+    "counter_table",
     "exclusion_table",
     "failure_table",
     "pace_figures",
@@ -80,6 +81,14 @@ AXES = {
     "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
     "codes": TableColumn("Codes", "text"),
     "otherwise": TableColumn("The platform says otherwise", "text"),
+}
+COUNTERS = {
+    "counter": TableColumn("Counter", "text"),
+    "stored": TableColumn("The platform"),
+    "ours": TableColumn("Ours", why_unknown=cells.NOT_LOADED),
+    "difference": TableColumn("Difference", "change"),
+    "relative": TableColumn("Of the platform's", "growth"),
+    "why": TableColumn("Likely cause", "text", longest=120),
 }
 PERMANENCES = ("permanent", "persistent_transient", "unknown")
 HOTTEST = 45  # percent of colour, on which text stays legible
@@ -191,13 +200,18 @@ def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels | None, lang
     count = several("{count} error", "{count} errors", int(rows["errors"].sum()), lang)
     chosen = [inner, *FIGURES_OF_ERRORS]
     words = column_headings(BOUNCES, chosen, labels, lang)
+    table = _behind(column_cells(rows, BOUNCES, chosen, words, lang), chosen, words)
+    return Markup("<details><summary><span>{}</span> {}</summary>{}</details>").format(name, count, table)
+
+
+def _behind(rows: Sequence[Mapping[str, Cell]], chosen: Sequence[str], words: Labels) -> Markup:
+    """A table of cells behind a fold."""
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(words[column]) for column in chosen)
     body = Markup("").join(
         Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(row[column]) for column in chosen))
-        for row in column_cells(rows, BOUNCES, chosen, words, lang)
+        for row in rows
     )
-    table = Markup('<table class="behind"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(head, body)
-    return Markup("<details><summary><span>{}</span> {}</summary>{}</details>").format(name, count, table)
+    return Markup('<table class="behind"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(head, body)
 
 
 def failure_table(
@@ -212,6 +226,41 @@ def failure_table(
     text = pl.col("first_text").cast(pl.String).str.replace(MASKED, " …")
     types = pl.col("failure_type").replace_strict(FAILURE_TYPES, default=None, return_dtype=pl.String)
     return column_table(failures.with_columns(types, text), FAILURES, list(FAILURES), labels, lang)
+
+
+def counter_table(
+    compared: pl.DataFrame, labels: Annotated[Labels | None, OneOf(COUNTERS)] = None, lang: str = "en"
+) -> Block | None:
+    """Show the platform's counters beside ours, those that differ first, behind a fold; None without any.
+
+    In: the frame of `counters.compare`.
+    """
+    if compared.is_empty():
+        return None
+    chosen = list(COUNTERS)
+    words = column_headings(COUNTERS, chosen, labels, lang)
+    why = [say(text, lang) if text else None for text in compared["why"]]
+    rows = compared.with_columns(pl.Series("why", why, pl.String)).sort("differs", descending=True, maintain_order=True)
+    own = {name: partial(_counted, name=name, lang=lang) for name in ("stored", "ours", "difference")}
+    figures = column_cells(rows, COUNTERS, chosen, words, lang, own | {"counter": partial(_counter, lang=lang)})
+    data = column_data(rows, COUNTERS, chosen, words, lang, figures)
+    fold = Markup("<details><summary>{}</summary>{}</details>")
+    head = several("{count} counter", "{count} counters", rows.height, lang)
+    return Block(fold.format(head, _behind(figures, chosen, words)), data)
+
+
+def _counter(row: Mapping[str, Any], lang: str) -> Cell:
+    """What is counted, and the platform's name for it."""
+    reason = FAILURE_REASONS.get(row["reason"])
+    counted = cells.label_of(row["metric"], lang) if reason is None else say(reason, lang)
+    return cells.over(counted, row["column"])
+
+
+def _counted(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    if row[name] is None:
+        return cells.unavailable(cells.NOT_LOADED, lang) if name == "ours" else ""
+    shown = number(row[name], 2 if row["counter"] == "amount" else 0, lang)
+    return f"+{shown}" if name == "difference" and row[name] > 0 else shown
 
 
 def axes_table(
