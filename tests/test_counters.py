@@ -52,7 +52,7 @@ def _instance(folder: Path, deliveries: list[dict[str, object]]) -> Path:
     folder.mkdir()
     ended = {"iState": 95, "tsBroadStart": SENT, "tsBroadEnd": "2026-03-01 09:00:00"}
     _write(folder, "delivery", [ended | row for row in deliveries])
-    names = "iBroadLogId iDeliveryId sAddress iStatus iMsgId tsEvent iIsSeed".split()
+    names = ["iBroadLogId", "iDeliveryId", "sAddress", "iStatus", "iMsgId", "tsEvent", "iIsSeed"]
     messages = [(n, 10, "a@x.example", 1, 0, SENT, 0) for n in range(1, 9)]
     messages += [(9, 10, "a@x.example", 2, 1, SENT, 0), (10, 10, "a@x.example", 2, 2, LATE, 0)]  # the latter came back
     messages += [(11, 10, "seed@x.example", 1, 0, SENT, 1)]
@@ -60,12 +60,12 @@ def _instance(folder: Path, deliveries: list[dict[str, object]]) -> Path:
     messages += [(201, 30, "a@x.example", 1, 0, SENT, 0), (301, 40, "a@x.example", 1, 0, SENT, 0)]
     _write(folder, "broadlog", [dict(zip(names, row, strict=True)) for row in messages])
     failures = [(1, 2, 1, "550 5.1.1 no"), (2, 1, 5, "452 4.2.2 full")]
-    names = "iBroadLogMsgId iFailureType iFailureReason sFirstText".split()
+    names = ["iBroadLogMsgId", "iFailureType", "iFailureReason", "sFirstText"]
     _write(folder, "broadlog_msg", [dict(zip(names, row, strict=True)) for row in failures])
     links = [(OPEN, 0, 2), (CLICK, 10, 1), (OPT_OUT, 10, 3)]
     names = ["iTrackingUrlId", "iDeliveryId", "iType"]
     _write(folder, "tracking_url", [dict(zip(names, row, strict=True)) for row in links])
-    names = "iTrackingLogId tsLog iUrlId iBroadLogId iDeliveryId".split()
+    names = ["iTrackingLogId", "tsLog", "iUrlId", "iBroadLogId", "iDeliveryId"]
     _write(folder, "tracking_log", [dict(zip(names, row, strict=True)) | {"sSourceId": f"p{row[3]}"} for row in HITS])
     return folder
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         audience,
         bounces,
         clickmap,
+        complaints,
         consent,
         counters,
         curves,
@@ -46,8 +47,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
 __version__ = "0.1.0"
 __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
 __all__ += ["tables", "tiles"]
-__all__ += ["activities", "audience", "bounces", "clickmap", "consent", "counters", "curves"]
-__all__ += ["domains", "limits", "links", "logs"]
+__all__ += ["activities", "audience", "bounces", "clickmap", "complaints", "consent", "counters"]
+__all__ += ["curves", "domains", "limits", "links", "logs"]
 __all__ += [
     "messages",
     "overview",

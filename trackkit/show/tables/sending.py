@@ -23,6 +23,7 @@ __all__ = [
     "axes_table",
     "bounce_details",
     "bounce_table",
+    "complaint_table",
     "counter_table",
     "exclusion_table",
     "failure_table",
@@ -81,6 +82,17 @@ AXES = {
     "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
     "codes": TableColumn("Codes", "text"),
     "otherwise": TableColumn("The platform says otherwise", "text"),
+}
+COMPLAINTS = {
+    "feedback": TableColumn(
+        "Feedback loop",
+        "group",
+        words=translatable({"told": "The domain has one", "untold": "The domain has none", "unknown": "Unknown"}),
+    ),
+    "domains": TableColumn("Mail domains", "text"),
+    "delivered": TableColumn("Delivered", why_unknown=cells.NOT_LOADED),
+    "complaints": TableColumn("Complaints", why_unknown=NOT_AVAILABLE),
+    "complaint_rate": _errors(translatable("Complaint rate"), ("complaints", "delivered"), NONE_PROCESSED),
 }
 COUNTERS = {
     "counter": TableColumn("Counter", "text"),
@@ -206,9 +218,12 @@ def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels | None, lang
 
 def _behind(rows: Sequence[Mapping[str, Cell]], chosen: Sequence[str], words: Labels) -> Markup:
     """A table of cells behind a fold."""
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(words[column]) for column in chosen)
+    head = Markup("").join(
+        Markup('<th scope="col" class="{}">{}</th>').format(column, words[column]) for column in chosen
+    )
+    cell = Markup('<td class="{}">{}</td>')
     body = Markup("").join(
-        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(row[column]) for column in chosen))
+        Markup("<tr>{}</tr>").format(Markup("").join(cell.format(column, row[column]) for column in chosen))
         for row in rows
     )
     return Markup('<table class="behind"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(head, body)
@@ -228,6 +243,19 @@ def failure_table(
     return column_table(failures.with_columns(types, text), FAILURES, list(FAILURES), labels, lang)
 
 
+def complaint_table(
+    rates: pl.DataFrame, labels: Annotated[Labels | None, OneOf(COMPLAINTS)] = None, lang: str = "en"
+) -> GT | None:
+    """Show complaints by whether the mail domain tells them; None if it is unknown of all domains.
+
+    In: the frame of `complaints.rates`.
+    """
+    if not rates["feedback"].cast(pl.String).is_in(["told", "untold"]).any():
+        return None
+    rows = rates.with_columns(pl.col("row", "feedback").cast(pl.String), domains=pl.col("domains").list.join(", "))
+    return column_table(rows, COMPLAINTS, list(COMPLAINTS), labels, lang)
+
+
 def counter_table(
     compared: pl.DataFrame, labels: Annotated[Labels | None, OneOf(COUNTERS)] = None, lang: str = "en"
 ) -> Block | None:
@@ -241,7 +269,7 @@ def counter_table(
     words = column_headings(COUNTERS, chosen, labels, lang)
     why = [say(text, lang) if text else None for text in compared["why"]]
     rows = compared.with_columns(pl.Series("why", why, pl.String)).sort("differs", descending=True, maintain_order=True)
-    own = {name: partial(_counted, name=name, lang=lang) for name in ("stored", "ours", "difference")}
+    own = {name: partial(_counted, name=name, lang=lang) for name in ("stored", "ours", "difference", "relative")}
     figures = column_cells(rows, COUNTERS, chosen, words, lang, own | {"counter": partial(_counter, lang=lang)})
     data = column_data(rows, COUNTERS, chosen, words, lang, figures)
     fold = Markup("<details><summary>{}</summary>{}</details>")
@@ -259,8 +287,11 @@ def _counter(row: Mapping[str, Any], lang: str) -> Cell:
 def _counted(row: Mapping[str, Any], name: str, lang: str) -> Cell:
     if row[name] is None:
         return cells.unavailable(cells.NOT_LOADED, lang) if name == "ours" else ""
-    shown = number(row[name], 2 if row["counter"] == "amount" else 0, lang)
-    return f"+{shown}" if name == "difference" and row[name] > 0 else shown
+    if name == "relative":
+        shown = percent(row[name], lang=lang, of=row["stored"])
+    else:
+        shown = number(row[name], 2 if row["counter"] == "amount" else 0, lang)
+    return f"+{shown}" if name in ("difference", "relative") and row[name] > 0 else shown
 
 
 def axes_table(
