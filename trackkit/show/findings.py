@@ -538,7 +538,7 @@ def counters_differ(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
     if not compared["differs"].any():
         return Finding(
             several(
-                "The counter of the platform agrees",
+                "{count} counter of the platform agrees",
                 "All {count} counters of the platform agree",
                 compared.height,
                 lang,

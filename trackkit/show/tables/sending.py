@@ -324,9 +324,7 @@ def _by_cause(axes: pl.DataFrame, lang: str) -> pl.DataFrame:
         **counts,
     )
     otherwise = [
-        say("{count}: {reasons}", lang, count=number(count, lang=lang), reasons=", ".join(say(n, lang) for n in names))
-        if count
-        else None
+        f"{number(count, lang=lang)}: {', '.join(say(name, lang) for name in names)}" if count else None
         for count, names in rows.select("disagree", "platform").rows()
     ]
     is_last = pl.col("cause") == "unclassified"
