@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         audience,
         bounces,
         clickmap,
+        complaints,
         consent,
+        counters,
         curves,
         domains,
         intervals,
@@ -50,7 +52,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
 __version__ = "0.1.0"
 __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
 __all__ += ["changes", "provenance", "tables", "tiles"]
-__all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
+__all__ += ["activities", "audience", "bounces", "clickmap", "complaints", "consent", "counters"]
+__all__ += ["curves", "domains", "limits", "links", "logs"]
 __all__ += ["compare", "intervals"]
 __all__ += [
     "machines",

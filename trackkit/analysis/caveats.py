@@ -17,6 +17,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.engine.completeness import purged, removal_of
+from trackkit.engine.counters import differences
 from trackkit.engine.deliveries import (
     deleted,
     has_no_status,
@@ -309,6 +310,7 @@ def _delivery_limits(
     facts = row.row(0, named=True) if row.height else {}
     sent = _message_counts(tables, key)
     yield from _identity_limits(tables, facts)
+    yield from _counter_limits(tables, key)
     if facts:
         yield from _finality_limits(facts, max(filter(None, (newest, sent["newest"])), default=None), sent["delivered"])
     yield from _if_any("waiting", sent["waiting"], sent["messages"])
@@ -320,6 +322,16 @@ def _delivery_limits(
     if facts:
         yield from _text_limits(facts.get("text_messages"), facts.get("to_deliver"))
     yield from _if_any("seeds", sent["seeds"])
+
+
+def _counter_limits(tables: Measurable, key: str) -> Iterator[Caveat]:
+    """Whether the platform's own counters of a delivery agree with ours, where an export brings any."""
+    if not tables.has("counter"):
+        return
+    rows = differences(tables, [key])
+    differing = int(rows["differs"].sum())
+    if rows.height:
+        yield Caveat("counters_differ" if differing else "counters_agree", differing or rows.height, rows.height)
 
 
 def _missing_row_limits(

@@ -149,7 +149,7 @@ def report_path(
 def sources_of(report: str, lang: str = "en") -> list[Path]:
     """Return the files that a page is made of, as they are now: notebook, template, lists, page skin, translations."""
     names = [f"{notebook.NOTEBOOKS}/{report}.ipynb"]
-    names += [f"{TEMPLATES}/{name}.toml" for name in ("domains", "quality", report)]
+    names += [f"{TEMPLATES}/{name}.toml" for name in ("bounce_causes", "domains", "feedback_loops", "quality", report)]
     paths = []
     for name in names:
         with suppress(RequestError):  # a missing file is an error when the report is rendered

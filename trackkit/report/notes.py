@@ -71,6 +71,9 @@ SENTENCES: Mapping[str, str] = translatable(
         "text_some": "Text messages, whose opens cannot be seen: {count} of {total}. The estimates allow for them; "
         "other figures of opens do not.",
         "text_unknown": "How many messages are text is unknown: estimated opens equal those counted.",
+        "counters_differ": "Counters of the platform that differ from ours: {count} of {total}. The delivery dashboard "
+        "lists them, each with its likely cause.",
+        "counters_agree": "The platform's own counters of this delivery agree with ours: all {count}.",
         "seeds": "Messages to control addresses, left out of success: {count}.",
         "seed_hits": "Hits of control addresses, left out of every count: {count} of {total}.",
         "currencies": "Purchases are in {count} currencies ({currencies}), which are never added: their amounts and "

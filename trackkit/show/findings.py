@@ -30,6 +30,7 @@ __all__ = [
     "busiest_start",
     "clicked_times",
     "counted_of",
+    "counters_differ",
     "fails_most",
     "fastest",
     "fastest_half",
@@ -917,6 +918,23 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
     shown = {"part": number(counted, lang=lang), "whole": number(of, lang=lang)}
     shown |= {"rate": percent(counted / of, lang=lang, of=of)}
     return Finding(say(_LARGEST[part], lang, name=clipped(spoken(name, lang), LONGEST), **shown))
+
+
+def counters_differ(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the platform's counters differ from ours. In: the frame of `counters.compare`."""
+    if compared.is_empty():
+        return None
+    count, total = (number(n, lang=lang) for n in (int(compared["differs"].sum()), compared.height))
+    if not compared["differs"].any():
+        return Finding(
+            several(
+                "{count} counter of the platform agrees",
+                "All {count} counters of the platform agree",
+                compared.height,
+                lang,
+            )
+        )
+    return Finding(say("{count} of {total} counters of the platform differ", lang, count=count, total=total))
 
 
 def fails_most(bounces: pl.DataFrame, lang: str = "en") -> Finding | None:
