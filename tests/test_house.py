@@ -34,16 +34,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "language": {"errors", "resources"},  # whoever has words for readers may use it
     "schema": {"errors", "language"},
     "metrics": {"errors", "schema", "language"},
+    "definition_sets": {"errors", "toml", "language", "metrics"},
     # raw logs in: to the canonical store, each load judged
     "demo": {"errors", "schema"},
     "sources": {"plain", "errors", "toml", "schema"},
-    "engine": {"errors", "clock", "schema", "metrics"},
+    "engine": {"errors", "clock", "schema", "metrics", "definition_sets"},
     "quality": {"errors", "toml", "resources", "language", "schema", "sources", "engine"},
     "store": {"plain", "errors", "clock", "schema", "sources", "engine", "quality"},
     # figures out: asked for, shown, put on a page, many pages
     "analysis": {"errors", "clock", "toml", "resources", "language", "schema", "metrics", "sources", "engine"},
     "show": {"plain", "errors", "clock", "toml", "resources", "language", "schema", "metrics"},
 }
+MAY_IMPORT["analysis"] |= {"definition_sets"}
+MAY_IMPORT["show"] |= {"definition_sets"}
 MAY_IMPORT["report"] = {"__init__", "startup", "quality", "store", "engine", "analysis", "show"} | MAY_IMPORT["show"]
 MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report"}
 MAY_IMPORT["__init__"] = {"metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}

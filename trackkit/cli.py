@@ -61,6 +61,13 @@ _output = click.option(
     help="How to print.",
 )
 _columns = click.option("--columns", metavar="a,b", help="Columns, separated by commas.")
+_definitions = click.option(
+    "--definitions",
+    default="adobe",
+    show_default=True,
+    metavar="NAME|TOML",
+    help="Whose definitions: a set of `trackkit definitions`, or the path of one's own.",
+)
 _tab = click.option(
     "--tab", type=click.Choice(["logs", "urls"]), default="logs", show_default=True, help="Which sub-tab."
 )
@@ -237,6 +244,7 @@ def formats(as_json: bool) -> None:
     show_default=True,
     help="Who goes through the rows; Spark on the cluster that TRACKKIT_SPARK_MASTER names.",
 )
+@_definitions
 @_output
 def measure(
     store: str,
@@ -246,6 +254,7 @@ def measure(
     where: str | None,
     timezone: str,
     engine: str,
+    definitions: str,
     output: str,
 ) -> None:
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
@@ -257,7 +266,7 @@ def measure(
     groups, options = _list(by) or [], (deliveries, where, timezone, engine)
 
     def answer(snapshot: Any) -> tuple[Any, list[str]]:
-        frame = measured(snapshot, _list(metrics), groups, *options)
+        frame = measured(snapshot, _list(metrics), groups, *options, definitions=definitions)
         return frame, not_added(frame, snapshot, groups, *options)
 
     frame, unadded = answered(tables, answer)
@@ -266,6 +275,7 @@ def measure(
         _print_notice(words.format(", ".join(unadded)))
     zone = timezone or tables.timezone
     filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone}
+    filters |= {} if definitions == "adobe" else {"Definitions": definitions}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
 
 
