@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         clickmap,
         consent,
         curves,
+        definitions,
         domains,
         links,
         logs,
@@ -45,7 +46,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
 __version__ = "0.1.0"
 __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
 __all__ += ["tables", "tiles"]
-__all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves", "domains", "limits", "links", "logs"]
+__all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves"]
+__all__ += ["definitions", "domains", "limits", "links", "logs"]
 __all__ += [
     "messages",
     "overview",

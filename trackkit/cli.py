@@ -295,6 +295,26 @@ def metrics(as_json: bool, markdown: bool) -> None:
 
 
 @app.command()
+@click.option("--store", help="Folder or URL of the store, with --delivery.")
+@click.option("--delivery", metavar="ID", help="Print this delivery under each set.")
+@click.option("--sets", metavar="a,b", help="Sets, or paths of one's own, separated by commas [those of the package].")
+@_output
+def definitions(store: str | None, delivery: str | None, sets: str | None, output: str) -> None:
+    """List the definition sets: which metric each word of a sender means; or one delivery under each of them."""
+    from trackkit.analysis.definitions import side_by_side, words
+    from trackkit.store import answered, open_store
+
+    if (store is None) is not (delivery is None):
+        raise RequestError("A delivery under each set needs both --store and --delivery.")
+    if store is None or delivery is None:
+        frame, brief = words(_list(sets)), ["definitions", "word", "label", "metric", "tag", "why"]
+    else:
+        frame = answered(open_store(store), lambda now: side_by_side(now, delivery, _list(sets)))
+        brief = ["question", "sender", "label", "rate", "numerator", "denominator", "metric", "why"]
+    _print_frame(frame.select(brief) if output == "table" else frame, output, lambda: {"What": "Definition sets"})
+
+
+@app.command()
 @_json
 def reports(as_json: bool) -> None:
     """List the standard reports and their parameters."""
@@ -538,12 +558,16 @@ def verify(store: str) -> None:
 @app.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
 def check(folder: Path | None) -> None:
-    """Check templates, notebooks, translations and maps of formats, naming file, section, key and the nearest word."""
+    """Check templates, notebooks, translations, maps of formats and definition sets.
+
+    Each problem names file, section, key and the nearest word.
+    """
+    from trackkit.definition_sets import check as check_sets
     from trackkit.report.checks import check as checked
     from trackkit.runs import retention
     from trackkit.sources.feeds.feed import check_maps
 
-    problems = [*checked(folder), *check_maps(folder), *retention.check(folder)]
+    problems = [*checked(folder), *check_maps(folder), *retention.check(folder), *check_sets(folder)]
     for problem in problems:
         _print_notice(str(problem))
     if problems:

@@ -23,8 +23,12 @@ SIDE_BY_SIDE = {
 WORDS = ("definitions", "sender", "word", "label", "metric", "formula", "tag", "source", "note", "why")
 
 
-def side_by_side(tables: Measurable, delivery: str, sets: str | Iterable[str] | None = None) -> pl.DataFrame:
-    """Return one delivery under each definition set: one row per question and set, by default all of the package.
+def side_by_side(
+    tables: Measurable, delivery: str, sets: str | Iterable[str] | None = None, also: str = ""
+) -> pl.DataFrame:
+    """Return one delivery under each definition set: one row per question and set.
+
+    `sets` are by default all of the package, `also` is one more, as that of a page: names, or paths of one's own.
 
     Columns: `question` ("open_rate"), `definitions` (the set), `sender`, `label` (the sender's word), `metric`, `rate`
     (a fraction), `numerator` and `denominator` (counts) with `numerator_metric` and `denominator_metric`, `why` (the
@@ -32,7 +36,7 @@ def side_by_side(tables: Measurable, delivery: str, sets: str | Iterable[str] | 
     checked). Raises RequestError for an unknown delivery or set.
     """
     key = require_delivery(tables, delivery)
-    chosen = {name: definition_set(name) for name in ([sets] if isinstance(sets, str) else sets or shipped())}
+    chosen = _chosen(sets, also)
     answers = {(question, name): each.words.get(question) for question in QUESTIONS for name, each in chosen.items()}
     metrics = list(dict.fromkeys(word.metric for word in answers.values() if word and word.metric))
     row: Mapping[str, Any] = {}
@@ -58,20 +62,23 @@ def _row(
 def words(sets: str | Iterable[str] | None = None) -> pl.DataFrame:
     """Return the words of definition sets, by default those of the package: one row per set and word.
 
-    Columns: `definitions`, `sender`, `word`, `label` (the sender's), `metric`, `formula`, `tag`, `source`, `note`, `why`
-    (these data cannot tell it). Raises RequestError for an unknown set.
+    Columns: `definitions`, `sender`, `word`, `label` (the sender's), `metric`, `formula`, `tag`, `source`, `note`, and
+    `why` (these data cannot tell it). Raises RequestError for an unknown set.
 
     >>> words("sendgrid").filter(pl.col("word") == "click_to_open_rate")["label"].item()
     'Click-through rate (CTR)'
     """
-    names = [sets] if isinstance(sets, str) else sets or shipped()
     rows = [
-        {"definitions": name, "sender": chosen.label, "word": word, **meaning.model_dump(), "formula": _formula(meaning)}
-        for name in names
-        for chosen in [definition_set(name)]
+        {"definitions": name, "sender": chosen.label, "word": word, "formula": _formula(meaning), **meaning.model_dump()}
+        for name, chosen in _chosen(sets).items()
         for word, meaning in chosen.words.items()
     ]
     return pl.DataFrame(rows, dict.fromkeys(WORDS, pl.String()))
+
+
+def _chosen(sets: str | Iterable[str] | None, also: str = "") -> dict[str, DefinitionSet]:
+    names = [sets] if isinstance(sets, str) else [*(sets or shipped()), *([also] if also else [])]
+    return {name: definition_set(name) for name in names}
 
 
 def _formula(word: Word) -> str | None:

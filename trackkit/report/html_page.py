@@ -183,6 +183,7 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
         "finding": findings[0] if findings and section.finding else "",
         "text": _paragraphs(section.text),
         "width": section.width,
+        "folded": section.folded,
         "pieces": shown,
     }
 

@@ -177,6 +177,7 @@ class Section(_WordedModel):
     text: Prose = ""
     width: Literal["full", "half"] = "full"
     show: Annotated[list[Literal["chart", "table"]], AfterValidator(_distinct)] = []
+    folded: bool = False  # whether its reader opens it; its heading stands there
     finding: bool = True  # whether what the notebook finds is the heading, with the title above it as its topic
     # Read by notebooks; each section of a notebook offers some of these.
     metrics: Names | None = None
@@ -192,7 +193,7 @@ class Section(_WordedModel):
     ceilings: dict[str, Share] | None = None
 
 
-PAGE_OPTIONS = {"name", "title", "text", "width", "show", "finding"}
+PAGE_OPTIONS = {"name", "title", "text", "width", "show", "folded", "finding"}
 OPTIONS = set(Section.model_fields) - PAGE_OPTIONS
 
 

@@ -20,13 +20,14 @@ from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
-from trackkit.show.tables import audience, overview, platform, sending, web
+from trackkit.show.tables import audience, definitions, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
 from trackkit.show.wording import clipped, figure, number, percent, plain, short
 
 __all__ = [
     "audience",
     "breakdown_table",
+    "definitions",
     "figures",
     "largest",
     "link_table",
