@@ -335,6 +335,7 @@ def reports(as_json: bool) -> None:
 @_lang
 @_assets
 @_formats
+@_definitions
 @_parameter
 def render(
     report: str,
@@ -343,6 +344,7 @@ def render(
     delivery: tuple[str, ...],
     lang: str,
     formats: str,
+    definitions: str,
     parameter: tuple[str, ...],
 ) -> None:
     """Render one report, one self-contained HTML file per delivery, and print its path.
@@ -358,6 +360,7 @@ def render(
     from trackkit.runs.due import join
 
     chosen, parameters = require_formats(formats), _parameters(parameter)
+    parameters |= {} if definitions == "adobe" else {"definitions": definitions}
     asked = [name for name in chosen if name in formats.lower()] or chosen
     for name in delivery or (None,):
         page = rendered(report, store, out, name, lang, parameters, chosen)
@@ -403,6 +406,7 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
 @_fail_on
 @_assets
 @_formats
+@_definitions
 def run(
     store: str,
     out: Path,
@@ -415,6 +419,7 @@ def run(
     keep: int | None,
     fail_on: str | None,
     formats: str,
+    definitions: str,
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing.
 
@@ -427,9 +432,8 @@ def run(
     from trackkit.runs.due import run as ran
 
     with _progress("Rendering") as progress:
-        deliveries = list(delivery) or None
-        chosen = _list(reports)
-        summary = ran(store, out, chosen, deliveries, since, jobs, lang, progress, scheduler, formats, keep)
+        options = (since, jobs, lang, progress, scheduler, formats, keep, definitions)
+        summary = ran(store, out, _list(reports), list(delivery) or None, *options)
     _print_text(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)

@@ -69,9 +69,9 @@ def words(sets: str | Iterable[str] | None = None) -> pl.DataFrame:
     'Click-through rate (CTR)'
     """
     rows = [
-        {"definitions": name, "sender": chosen.label, "word": word, "formula": _formula(meaning), **meaning.model_dump()}
+        {"definitions": name, "sender": chosen.label, "word": word, "formula": _formula(told), **told.model_dump()}
         for name, chosen in _chosen(sets).items()
-        for word, meaning in chosen.words.items()
+        for word, told in chosen.words.items()
     ]
     return pl.DataFrame(rows, dict.fromkeys(WORDS, pl.String()))
 

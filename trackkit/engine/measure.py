@@ -81,8 +81,8 @@ def measure(
     if definitions != PLATFORM:
         from trackkit.engine.words import by_words  # pydantic, which nothing else here needs
 
-        options = {"by": by, "delivery": delivery, "where": where, "timezone": timezone, "engine": engine}
-        return by_words(definitions, metrics, by, partial(measure, tables, **options))
+        asked = partial(measure, tables, by=by, delivery=delivery, where=where, timezone=timezone, engine=engine)
+        return by_words(definitions, metrics, by, asked)
     groups = _require_known(by, BREAKDOWNS, "breakdown")
     zone = zone_of(tables, timezone)
     test = None if where is None or (isinstance(where, str) and not where) else condition(where, BREAKDOWNS, zone)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackkit import resources
+from trackkit.definition_sets import definition_set
 from trackkit.engine.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import catalogue_file
@@ -181,6 +182,8 @@ def _values(report: Report, arguments: Mapping[str, Any], words: Template) -> di
         raise RequestError(f"{report.name} needs a {needed}: give its id.")
     if values.get("timezone"):
         require_timezone(str(values["timezone"]))
+    if "definitions" in values:
+        definition_set(str(values["definitions"]))
     return values
 
 
