@@ -34,7 +34,7 @@ QUESTION_LABELS = translatable(
         "open_rate": "Open rate",
         "click_rate": "Click rate",
         "click_to_open_rate": "Click-to-open rate",
-        "bounce_rate": "Bounce rate",
+        "bounce_rate": "Bounce rate of messages",
         "unsubscribe_rate": "Unsubscribe rate",
         "complaint_rate": "Complaint rate",
         "delivery_rate": "Delivery rate",

@@ -277,6 +277,8 @@ def _section_by(chosen: DefinitionSet, section: Section) -> Section:
     words = [word for name in section.metrics or [] if (word := chosen.in_place_of(name)) and word.metric]
     changed["labels"] = section.labels | {str(word.metric): word.label for word in words if word.label}
     ceilings = {_meant_by(chosen, name): ceiling for name, ceiling in (section.ceilings or {}).items()}
+    if any(_meant_by(chosen, name) != name for name in section.metrics or []):
+        changed["text"] = ""  # it may speak of the platform's definitions
     return section.model_copy(update=changed | ({"ceilings": ceilings} if ceilings else {}))
 
 

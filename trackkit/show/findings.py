@@ -114,7 +114,6 @@ _DIFFERS: Mapping[tuple[bool, bool], str] = translatable(
         (True, False): "{question}: between {low} and {high}, by definition: what differs is the denominator",
         (False, True): "{question}: between {low} and {high}, by definition: what differs is what is counted",
         (False, False): "{question}: between {low} and {high}, by definition: what is counted differs, and out of what",
-        (True, True): "{question}: between {low} and {high}, by definition",
     }
 )
 # The largest part of a whole, by what is counted.

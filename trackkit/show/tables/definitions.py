@@ -37,7 +37,7 @@ def side_by_side_table(compared: pl.DataFrame, lang: str = "en") -> GT:
     In: the frame of `definitions.side_by_side`. A cell has the rate, its parts as numbers and in words, and the
     sender's own word. RequestError for another frame.
     """
-    require(["question", "sender", "label", "rate", "numerator_metric", "denominator_metric", "why"], compared.columns)
+    require(["question", "sender", "rate", "numerator_metric", "denominator_metric", "why", "note"], compared.columns)
     questions = compared["question"].unique(maintain_order=True)
     rows: dict[str, dict[str, Cell]] = {name: {"question": say(QUESTION_LABELS[name], lang)} for name in questions}
     for row in compared.iter_rows(named=True):
@@ -54,9 +54,11 @@ def _cell(row: Mapping[str, Any], lang: str) -> Cell:
         return unavailable(why, lang, denominator=_words(row, lang)[1])
     parts = fraction(row["numerator"], row["denominator"], lang)
     shown = percent(row["rate"], lang=lang, of=row["denominator"])
-    label = Markup("“{}” {}").format(plain(row["label"] or row["metric"]), mark(row["metric"], lang))
-    cell = Markup('<b>{}</b><span class="tk-of">{}</span><span class="tk-of tk-words">{}<br>{}</span>')
-    return cell.format(shown, parts, " / ".join(_words(row, lang)), label)
+    label = Markup('<span lang="en" translate="no">“{}”</span> {}')
+    label = label.format(plain(row["label"] or row["metric"]), mark(row["metric"], lang))
+    cell = Markup('<b>{}</b><span class="tk-of">{}</span><span class="tk-of tk-words"{}>{}<br>{}</span>')
+    note = Markup(' title="{}"').format(plain(say(row["note"], lang))) if row["note"] else ""
+    return cell.format(shown, parts, note, " / ".join(_words(row, lang)), label)
 
 
 def _words(row: Mapping[str, Any], lang: str) -> tuple[str, str]:
