@@ -302,6 +302,7 @@ def metrics(as_json: bool, markdown: bool) -> None:
 def definitions(store: str | None, delivery: str | None, sets: str | None, output: str) -> None:
     """List the definition sets: which metric each word of a sender means; or one delivery under each of them."""
     from trackkit.analysis.definitions import side_by_side, words
+    from trackkit.analysis.unseen import unseen
     from trackkit.store import answered, open_store
 
     if (store is None) is not (delivery is None):
@@ -309,7 +310,11 @@ def definitions(store: str | None, delivery: str | None, sets: str | None, outpu
     if store is None or delivery is None:
         frame, brief = words(_list(sets)), ["definitions", "word", "label", "metric", "tag", "why"]
     else:
-        frame = answered(open_store(store), lambda now: side_by_side(now, delivery, _list(sets)))
+        chosen, asked = _list(sets), delivery
+        frame = answered(
+            open_store(store),
+            lambda now: side_by_side(now, asked, chosen, hidden=unseen(now, [asked], ("complaints",))),
+        )
         brief = ["question", "sender", "label", "rate", "numerator", "denominator", "metric", "why"]
     _print_frame(frame.select(brief) if output == "table" else frame, output, lambda: {"What": "Definition sets"})
 

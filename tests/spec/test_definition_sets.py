@@ -90,6 +90,15 @@ def test_measure_answers_by_the_words_of_a_set(delivery, name):
     assert {question: row[question] for question in QUESTIONS} == wanted
 
 
+def test_what_cannot_be_observed_has_no_rate(delivery):
+    hidden = {"D": {"opened": "only text was sent", "clicked": "no link"}}
+    answers = definitions.side_by_side(delivery, "D", "sendgrid", hidden=hidden)
+    assert answers.filter(pl.col("question") == "open_rate").select("rate", "why").row(0) == (
+        None,
+        "only text was sent",
+    )
+
+
 def test_prefetched_opens_by_hand(delivery):
     # Confirmed: M1 to M5; M3 by machines alone, so that four of seven remain.
     row = measure(delivery, "open_rate_without_prefetched", definitions="sparkpost").row(0, named=True)
@@ -155,9 +164,9 @@ def test_a_set_of_ones_own(delivery, tmp_path):
     ("wrong", "right", "error"),
     [
         ('metric = "sent_open_rate"', 'metric = "sent_open_rat"',
-         "key 'words.open_rate.metric': there is no metric 'sent_open_rat'. Did you mean 'sent_open_rate'?"),
+         "'words.open_rate.metric': there is no metric 'sent_open_rat'. Did you mean 'sent_open_rate'?"),
         ("why =", "whi =", "key 'words.read.whi': there is no such key. Did you mean 'why'?"),
-        ('why = "nobody tells us who read it"', "", "key 'words.read': a word has either a metric, or why there is none."),
+        ('why = "nobody tells us who read it"', "", "'words.read': a word has either a metric, or why there is none."),
         ("[words.sent]", "[words.displayed_unique_opens]",
          "'open_rate' is made of the metric 'displayed_unique_opens', which is another word here: name it."),
     ],

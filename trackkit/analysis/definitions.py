@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.analysis.unseen import WHY, observed, unseen
+from trackkit.analysis.unseen import WHY, Kinds, observed
 from trackkit.definition_sets import NOT_DEFINED, QUESTIONS, DefinitionSet, Word, definition_set, shipped
 from trackkit.engine.deliveries import require_delivery
 from trackkit.engine.measure import measure
@@ -24,11 +24,16 @@ WORDS = ("definitions", "sender", "word", "label", "metric", "formula", "tag", "
 
 
 def side_by_side(
-    tables: Measurable, delivery: str, sets: str | Iterable[str] | None = None, also: str = ""
+    tables: Measurable,
+    delivery: str,
+    sets: str | Iterable[str] | None = None,
+    also: str = "",
+    hidden: Mapping[str, Kinds] | None = None,
 ) -> pl.DataFrame:
     """Return one delivery under each definition set: one row per question and set.
 
     `sets` are by default all of the package, `also` is one more, as that of a page: names, or paths of one's own.
+    `hidden` is what cannot be observed of it (`analysis.unseen`), as `page.unseen`: its figures are then null.
 
     Columns: `question` ("open_rate"), `definitions` (the set), `sender`, `label` (the sender's word), `metric`, `rate`
     (a fraction), `numerator` and `denominator` (counts) with `numerator_metric` and `denominator_metric`, `why` (the
@@ -41,7 +46,7 @@ def side_by_side(
     metrics = list(dict.fromkeys(word.metric for word in answers.values() if word and word.metric))
     row: Mapping[str, Any] = {}
     if metrics:
-        row = observed(measure(tables, metrics, delivery=key), unseen(tables, [key])).row(0, named=True)
+        row = observed(measure(tables, metrics, delivery=key), hidden or {}).row(0, named=True)
     rows = [_row(row, chosen, *place, word) for place, word in answers.items()]
     return pl.DataFrame(rows, SIDE_BY_SIDE)
 
