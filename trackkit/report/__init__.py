@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackkit import resources
-from trackkit.definition_sets import definition_set
+from trackkit.definition_sets import ADOBE, definition_set
 from trackkit.engine.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import catalogue_file
@@ -106,7 +106,8 @@ def render(
     from trackkit.report.html_page import PageFacts, contents, written
 
     executed = execute(_trimmed(book, words), arguments, failed)
-    shown_parameters = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
+    unsaid = {"timezone": values["timezone"], "definitions": ADOBE}
+    shown_parameters = {name: value for name, value in values.items() if value not in ("", None, unsaid.get(name))}
     page = contents(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))
     write(page, written(page), path, chosen)
     failed.unlink(missing_ok=True)
