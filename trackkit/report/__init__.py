@@ -33,7 +33,7 @@ from trackkit.report import fork_server, notebook
 from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
-from trackkit.report.template import SKIN, TEMPLATES, ParameterChoice, Template, template
+from trackkit.report.template import SKIN, TEMPLATES, ParameterChoice, Template, by_definitions, template
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -96,6 +96,7 @@ def render(
     definition, words, book = _report(report, lang)
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     values = _values(definition, requested, words)
+    words = by_definitions(words, str(values.get("definitions", ADOBE)))
     path = _path(definition, Path(out), values, lang)
     values["timezone"] = values.get("timezone") or _platform_zone(store)
     path.parent.mkdir(parents=True, exist_ok=True)
