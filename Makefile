@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 USE_PIP ?=
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# One worker more than processors, of which there are two: each waits for processes and pages a third of its time.
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 BENCH_ARGS ?= --events 20000000 --rounds 3
 RENDER_ARGS ?= --reports 100
 LOADING_ARGS ?= --events 2000000 --rounds 3

@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# A store asks it many hundred times a load: connections are kept, nothing is logged, and S3 alone is served.
 _SERVER = """
 import sys
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import run_simple
-run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app), threaded=True)
+from moto.server import create_backend_app
+from werkzeug.serving import WSGIRequestHandler, run_simple
+class Kept(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_request(self, *_): pass
+run_simple("127.0.0.1", int(sys.argv[1]), create_backend_app("s3"), threaded=True, request_handler=Kept)
 """
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -17,11 +18,18 @@ from tests import databases
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
                  "disable-component-update", "disable-sync")  # fmt: skip
-SLOW_FILES = {
-    "test_scheduler.py", "test_spark.py", "test_forget.py", "test_packaging.py", "test_explore.py", "test_store.py",
-    "test_at_once.py", "test_any_order.py", "test_pieces.py", "test_forked.py", "test_runs.py",
-    "test_reports.py", "test_same_figures.py", "test_machines.py",
-}  # fmt: skip
+# The longest first; a worker has one of them at a time.
+SLOW_FILES = (
+    "test_machines.py", "test_scheduler.py", "test_forget.py", "test_reports.py", "test_access.py", "test_spark.py",
+    "test_store.py", "test_pieces.py", "test_any_order.py", "test_explore.py", "test_language.py", "test_dossier.py",
+    "test_runs.py", "test_at_once.py", "test_packaging.py", "test_flags.py", "test_forked.py", "test_personal.py",
+    "test_databases_kinds.py", "test_feeds_vendors.py", "test_feeds_tables_vendors.py", "test_same_figures.py",
+)  # fmt: skip
+# Tests start hundreds of processes: what is compiled is kept, whatever the environment says, and jsonschema is spared
+# the grammars that `trackkit.report.preload` leaves out too.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 DEMO_SEED, DEMO_DELIVERIES, DEMO_RECIPIENTS = 1, 4, 120
 
 
@@ -35,7 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slowest files first, so that no worker is left alone with them at the end."""
-    items.sort(key=lambda item: item.path.name not in SLOW_FILES)
+    places = {name: place for place, name in enumerate(SLOW_FILES)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -22,4 +22,5 @@ def words(chart: alt.TopLevelMixin) -> list[str]:
     """What is written on the plot itself, by layers of text, not of lines' halos."""
     spec = chart.to_dict()
     texts = [unit for unit in behind.units(spec) if unit["mark"]["type"] == "text" and "stroke" not in unit["mark"]]
-    return [row[unit["encoding"]["text"]["field"]] for unit in texts for row in behind.rows(spec, unit)]
+    named = [unit for unit in texts if "text" in unit["encoding"]]
+    return [row[unit["encoding"]["text"]["field"]] for unit in named for row in behind.rows(spec, unit)]

@@ -112,6 +112,7 @@ def choices_of(tables: Snapshot) -> Choices:
         "mode": ["session", "anonymous"],
         "ranked_by": ["failures"],
         "label_contains": ["a"],
+        "event": ["opened", "clicked", "transaction"],
     }
 
 

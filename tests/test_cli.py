@@ -117,6 +117,13 @@ def test_where_and_total(demo_store):
     assert total == [{"total_clicks": sum(row["total_clicks"] for row in each)}]
 
 
+def test_measure_with_an_interval(demo_store):
+    asked = ["measure", "--store", demo_store, "--metrics", "open_rate", "--by", "", "--output", "json", "--interval"]
+    (row,) = json.loads(trackkit(*asked, "0.95").stdout)
+    assert row["open_rate_low"] < row["open_rate"] < row["open_rate_high"]
+    assert "Did you mean 0.95?" in trackkit(*asked, "95", code=2).stderr
+
+
 def test_metrics():
     records = json.loads(trackkit("metrics", "--json").stdout)
     assert [record["name"] for record in records] == list(METRICS)

@@ -1,6 +1,6 @@
 """Findings: what is said of figures, and where nothing is: few cases, chance, ties, hostile names."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import nbformat
 import polars as pl
@@ -12,25 +12,45 @@ from trackkit.show.findings import (
     MIME,
     Finding,
     above,
+    above_average,
     acts_counted,
+    brought_most,
     busiest,
     busiest_hour,
-    converted,
+    busiest_start,
+    clicked_times,
+    counted_of,
     fails_most,
+    fastest,
     fastest_half,
+    first_day,
     grown,
+    half_of_acts,
     highest,
+    in_message,
+    joined_lately,
     largest,
     largest_loss,
+    last_share,
+    left_from,
+    left_out,
     limits_kept,
     listed,
+    loses_most,
     lowest,
+    most_clicked,
     most_shared_in,
     most_shared_on,
     most_used,
+    on_mobiles,
     opened_of,
+    outcome,
     outlier,
+    outside_message,
     pages_and_sales,
+    refused,
+    sent_within,
+    shown_of,
     strongest_in_message,
     strongest_link,
     together,
@@ -156,6 +176,7 @@ def test_a_page_gets_the_finding_and_no_piece_of_it() -> None:
     assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
     assert page_section(outputs, finding=False)["finding"] == "" and page_section([table])["finding"] == ""
     assert page_section([{MIME: {"text": "x"}}], show=["table"])["finding"] == "x"
+    assert page_section([table], folded=True)["folded"] is True and page_section([table])["folded"] is False
 
 
 def test_what_took_most_and_ties() -> None:
@@ -183,11 +204,67 @@ def test_the_busiest_hour_of_the_week() -> None:
 
 def test_a_service_grew_or_shrank() -> None:
     row = {"service": ["News"], "period": "6 months", "joined": 12, "left": 2, "change": 10, "subscribers": 110}
-    assert text(grown(pl.DataFrame(row), "6 months")) == "News grew by 10 to 110 subscribers: 12 joined, 2 left"
+    assert (
+        text(grown(pl.DataFrame(row), "6 months"))
+        == "News grew by 10 to 110 subscribers in 6 months: 12 joined, 2 left"
+    )
     shrunk = row | {"joined": 0, "change": -2, "subscribers": 98}
-    assert text(grown(pl.DataFrame(shrunk), "6 months")) == "News lost 2 and has 98 subscribers: 0 joined, 2 left"
+    assert (
+        text(grown(pl.DataFrame(shrunk), "6 months")) == "News lost 2 to 98 subscribers in 6 months: 0 joined, 2 left"
+    )
     assert grown(pl.DataFrame(row), "24H") is None
     assert grown(pl.DataFrame(row | {"joined": 0, "left": 0, "change": 0}), "6 months") is None
+
+
+def test_which_service_loses_most() -> None:
+    services = {"service": ["News", "Offers"], "period": "1 month", "subscribers": [980, 170], "joined": [20, 0]}
+    losses = {"left": [20, 30], "change": [0, -30], "everybody": [1000, 200], "loss_rate": [0.02, 0.15]}
+    progress = pl.DataFrame(services | losses)
+    assert text(loses_most(progress, "1 month")) == "Offers loses most: 15.0% left in 1 month (30 of 200)"
+    few = progress.with_columns(left=pl.Series([20, 5]), loss_rate=pl.Series([0.02, 0.025]))
+    grew = "News grew by 0 to 980 subscribers in 1 month: 20 joined, 20 left"
+    assert text(loses_most(few, "1 month")) == grew == text(loses_most(progress[:1], "1 month"))
+    assert loses_most(progress, "24H") is None
+
+
+def test_who_joined_and_left_lately() -> None:
+    starts = [date(2026, 8, 3) + timedelta(weeks=nth) for nth in range(10)]
+    joined = pl.DataFrame({"series": "subscriptions", "starts_on": starts, "count": range(1, 11)})
+    left = pl.DataFrame({"series": "unsubscriptions", "starts_on": starts[-2:], "count": [1, 7]})
+    weeks = pl.concat([joined, left]).with_columns(is_whole=pl.col("starts_on") < starts[-1])
+    # the last week is not whole: 6 + 7 + 8 + 9 joined and 1 left, after 2 + 3 + 4 + 5 and none
+    assert text(joined_lately(weeks)) == "Last 4 weeks: 30 joined and 1 left; the 4 before: 14 and 0"
+    assert joined_lately(weeks.filter(pl.col("starts_on") > starts[1])) is None
+
+
+def test_which_deliveries_people_left_from() -> None:
+    rows = pl.DataFrame({"delivery": [None, "A", "B", "C"], "unsubscriptions": [6, 2, 1, 1], "total": 10})
+    assert text(left_from(rows)) == "4 of 10 departures name a delivery; most name “A” (2)"
+    two = rows.with_columns(unsubscriptions=pl.Series([5, 2, 2, 1]))
+    assert text(left_from(two)) == "5 of 10 departures name a delivery; most name “A” and “B” (2 each)"
+    tied = rows.with_columns(unsubscriptions=pl.Series([7, 1, 1, 1]))
+    assert text(left_from(tied)) == "3 of 10 departures name a delivery"
+    assert left_from(rows[:1]) is None
+
+
+def test_visits_choices_and_sources() -> None:
+    sources = pl.DataFrame(
+        {
+            "found_by": ["nothing", "cookie", "cookie", None],
+            "rank": [1, 2, 3, None],
+            "source": [None, "A", "B", None],
+            "visitors": [90, 20, 15, 5],
+        }
+    )
+    said = "“A” brought most: 20 of the 40 visitors whose delivery is known"
+    assert text(brought_most(sources)) == said and brought_most(sources[:2]) is None
+    choices = pl.DataFrame({"web_choice": ["allowed", "refused", "refused"], "visitors": [30, 5, 5]})
+    assert text(refused(choices)) == "25.0% refused web tracking (10 of 40)" and refused(choices.clear()) is None
+    assert text(refused(choices[:1])) == "None of 30 visitors refused web tracking"
+    hours = pl.Series([datetime(2026, 11, 8, 17), datetime(2026, 11, 8, 23), datetime(2026, 11, 9)])
+    activity = pl.DataFrame({"starts_at": hours, "count": [20, 10, 10]})
+    assert text(first_day(activity)) == "75.0% of the pages were displayed on the first day (30 of 40)"
+    assert first_day(activity[:1]) is None
 
 
 def test_what_one_recipient_did() -> None:
@@ -204,9 +281,10 @@ def test_pages_sales_and_paths() -> None:
     assert text(pages_and_sales(measured)) == "448 pages displayed, 1 sale worth 45.50"
     assert pages_and_sales(measured.with_columns(sales_amount=None)) is None
     path = {"web_application": ["Quiz"], "goal": "won"}
-    begun = pl.DataFrame(path | {"started": 40, "converted": 10, "conversion_rate": 0.25})
-    assert text(converted(begun)) == "Quiz · won: 25.0% of those who began it finished (10 of 40)"
-    assert converted(begun.with_columns(started=20)) is None
+    begun = pl.DataFrame(path | {"started": 40})
+    begun = begun.with_columns(visitors=45, everyone=50)
+    assert text(counted_of(begun)) == "Quiz · won: of 50 visitors, 45 are counted, of whom 40 began"
+    assert counted_of(begun.with_columns(everyone=0)) is None and counted_of(begun.clear()) is None
     steps = {"web_application": "Quiz", "goal": None, "page": ["One", "Two", "Three"], "lost": [None, 10, 20]}
     lost = pl.DataFrame(steps | {"before": [None, 40, 30], "loss_rate": [None, 0.25, 2 / 3]})
     assert text(largest_loss(lost)) == "Most are lost before “Three” of Quiz: 66.7% (20 of 30)"
@@ -216,10 +294,15 @@ def test_sharing_and_deliveries_together() -> None:
     sharing = {"row": ["network", "network", "total"], "network": ["x", "y", None], "shares": [30, 10, 40]}
     named = most_shared_on(pl.DataFrame(sharing | {"total_shares": 40}), {"x": "X!"})
     assert text(named) == "Shared most by X!: 30 of 40 sharing activities (75.0%)"
-    months = {"starts_on": [date(2026, 10, 1), date(2026, 11, 1), None], "shares": [30, 10, 40]}
+    even = pl.DataFrame(sharing | {"total_shares": 43}).with_columns(shares=pl.Series([22, 21, 43]))
+    said = "No network is clearly ahead: X! has 22 of 43 sharing activities (51.2%)"
+    assert text(most_shared_on(even, {"x": "X!"})) == said
+    days = [date(2026, 10, 1), date(2026, 11, 1), None]
+    months = {"starts_on": days, "shares": [30, 10, 40], "is_whole": [True, True, None]}
     said = "Most was shared in October 2026: 75.0% of the sharing activities (30 of 40)"
     assert text(most_shared_in(pl.DataFrame(months))) == said
     assert most_shared_in(pl.DataFrame(months)[:1]) is None
+    assert most_shared_in(pl.DataFrame(months | {"is_whole": [True, False, None]})) is None
     total = pl.DataFrame({"open_rate": [0.324], "recipient_click_rate": [0.08], "delivered": [500]})
     assert text(together(total, total)) == "1 delivery: 32.4% opened, 8.0% clicked"
     assert together(total, total.with_columns(open_rate=None)) is None
@@ -280,3 +363,90 @@ def test_the_first_rate_with_an_outlier_is_said() -> None:
     rows = by_domain(("a.example", 40, 100), ("b.example", 42, 100), ("c.example", 5, 100))
     assert text(outlier(rows, "domain", ["open_rate"])) == "c.example opens least: 5.0% (5 of 100)"
     assert outlier(rows[:2], "domain", ["open_rate"]) is None and outlier(rows, "domain", None) is None
+
+
+def one(**figures: int | None) -> pl.DataFrame:
+    """A frame of `measure` with one row."""
+    return pl.DataFrame([figures], schema=dict.fromkeys(figures, pl.Int64))
+
+
+def test_what_became_of_the_messages_says_out_of_what() -> None:
+    counts = {"delivered_with_seeds": 1_680, "failed": 63, "processed": 1_743, "to_deliver": 3_101}
+    # 1,680 / 1,743 = 0.9639; 1,680 / 3,101 = 0.5418.
+    assert text(outcome(one(**counts), "processed")) == "1,680 of 1,743 messages processed were delivered (96.4%)"
+    assert text(outcome(one(**counts), "to_deliver")) == "1,680 of 3,101 messages were delivered (54.2%)"
+    pending = one(**counts, pending=1_358)
+    said = "1,680 of 3,101 messages were delivered (54.2%), 1,358 are pending"
+    assert text(outcome(pending, "to_deliver")) == said
+    assert text(outcome(one(delivered=3, to_deliver=4), "to_deliver")) == "3 of 4 messages were delivered (75.0%)"
+    assert outcome(one(delivered=None, to_deliver=4), "to_deliver") is None
+    assert outcome(one(delivered=0, to_deliver=0), "to_deliver") is None
+    left = one(rejected=631, targeted=3_753)  # 0.1681
+    assert text(left_out(left)) == "631 of 3,753 recipients were left out before sending (16.8%)"
+
+
+def test_how_fast_it_was_sent() -> None:
+    dates = {"started_at": datetime(2026, 11, 8, 17, tzinfo=UTC), "last_at": datetime(2026, 11, 8, 17, 30, tzinfo=UTC)}
+    pace = pl.DataFrame([{**dates, "messages_per_hour": 6_200.0, "pending": 0}])
+    assert text(sent_within(pace)) == "Sent within 30 min, at 6,200 messages an hour"
+    late = pace.with_columns(pending=7)
+    assert text(sent_within(late)) == "7 messages are pending after 30 min at 6,200 an hour"
+    assert sent_within(pace.with_columns(messages_per_hour=0.9)) is None
+    assert sent_within(pace.with_columns(last_at=pl.lit(None, pl.Datetime))) is None
+    starts = [datetime(2026, 11, 8, 17, n, tzinfo=UTC) for n in (0, 1, 1)]
+    throughput = pl.DataFrame(
+        {"starts_at": starts, "messages_per_hour": [600.0, 540.0, 120.0], "bits_per_second": None}
+    )
+    throughput = throughput.cast({"bits_per_second": pl.Float64})
+    assert text(fastest(throughput)) == "At most 660 messages per hour, from Sun, 2026-11-08 17:01 on"
+    assert fastest(throughput, "bits_per_second") is None and fastest(throughput.clear()) is None
+
+
+def test_opens_on_known_devices_and_clicks_beside_the_average() -> None:
+    opens = pl.DataFrame({"row": ["group", "total"], "computer": [1, 40], "mobile": [2, 60]})
+    assert text(on_mobiles(opens)) == "60.0% of the opens on known devices were on mobiles (60 of 100)"
+    assert on_mobiles(opens.with_columns(mobile=pl.lit(None, pl.Int64), computer=3)) is None
+    figures = pl.DataFrame([{"platform_average": 0.2256, "numerator": 303, "denominator": 1_260}])
+    said = "24.0% of those who opened clicked; the platform average is 22.6%"
+    assert text(above_average(figures)) == said
+    alone = figures.with_columns(platform_average=pl.lit(None, pl.Float64))
+    assert text(above_average(alone)) == "24.0% of those who opened clicked (303 of 1,260)"
+    assert text(clicked_times(one(unique_clicks=303, total_clicks=807))) == "303 recipients clicked 807 times"
+    assert clicked_times(one(unique_clicks=0, total_clicks=0)) is None
+
+
+def test_when_most_clicks_came() -> None:
+    starts = [datetime(2026, 11, day, hour, tzinfo=UTC) for day, hour in ((8, 17), (8, 18), (9, 9), (8, 17))]
+    series = ["clicks", "clicks", "clicks", "opens"]
+    activity = pl.DataFrame({"starts_at": starts, "series": series, "count": [30, 10, 20, 900]})
+    hours = "Most clicks came in the hour from Sun, 2026-11-08 17:00: 50.0% (30 of 60)"
+    assert text(busiest_start(activity)) == hours
+    days = activity[:3].rename({"count": "clicks"}).drop("series")
+    assert text(busiest_start(days, "1d")) == "Most clicks came on Sun, 2026-11-08: 66.7% (40 of 60)"
+    # One day alone is said by its hours: 30 of 40.
+    assert text(busiest_start(days[:2], "1d")) == hours.replace("50.0% (30 of 60)", "75.0% (30 of 40)")
+    assert busiest_start(days[:1], "1d") is None and busiest_start(days.clear()) is None
+    reached = pl.DataFrame({"share": [0.5, 0.9], "clicks": ["1 h", "18 h 40 min"]})
+    assert text(last_share(reached)) == "90% of the clicks came within 18 h 40 min"
+    assert last_share(reached, "en", pl.DataFrame({"phase": ["running"]})) is None
+
+
+def test_clicks_in_the_message_and_elsewhere() -> None:
+    placement = one(placed_clicks=807, total=1_355)  # 0.5956
+    assert text(in_message(placement)) == "807 of 1,355 clicks were on links of the message (59.6%)"
+    assert text(outside_message(placement)) == "548 of 1,355 clicks were elsewhere (40.4%)"
+    assert in_message(one(placed_clicks=0, total=0)) is None
+    links = pl.DataFrame({"label": [None, "Shop"], "url": ["https://a.example", "x"], "clicks": [30, 10], "total": 40})
+    assert text(most_clicked(links)) == "“https://a.example” took 75.0% of all clicks (30 of 40)"
+
+
+def test_half_of_the_acts_and_a_list_of_messages() -> None:
+    launched = datetime(2026, 11, 8, 17, tzinfo=UTC)
+    minutes = pl.Series([-9, *range(1, 41)])  # the 21st of 41 acts is the one of minute 20
+    at = [launched + timedelta(minutes=n) for n in minutes]
+    acts = pl.DataFrame({"occurred_at": at, "act": "opened"})
+    sent = pl.DataFrame({"occurred_at": [launched] * 99, "act": "sent"})
+    said = "Half of what readers did happened within 20 min of the launch"
+    assert text(half_of_acts(pl.concat([sent, acts]), launched)) == said
+    assert half_of_acts(acts[:29], launched) is None and half_of_acts(acts, None) is None
+    assert text(shown_of(acts, 3_122)) == "The 41 messages acted on last, of 3,122" and shown_of(acts, 41) is None

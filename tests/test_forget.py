@@ -472,7 +472,7 @@ def test_whichever_change_fails_the_store_is_as_it_was_or_as_it_will_be(
     forget(tmp_path / "whole", recipient="1")
     after = contents(open_store(tmp_path / "whole"))
     seen = set()
-    for fails_at in itertools.count(1, 3 if done else 2):
+    for fails_at in itertools.count(1, 4 if done else 3):
         folder = shutil.copytree(tmp_path / "given", tmp_path / str(fails_at))
         lake = _Failing(str(folder), fails_at, done)
         monkeypatch.setattr(forgetting, "Fence", _FailingFence)

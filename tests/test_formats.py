@@ -55,7 +55,8 @@ def _contents(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "title": "Links", "header": header, "sections": [{**section, "pieces": pieces}], "report": "links",
-        "lang": "en", "locale": "en", "version": "1", "timezone": "Europe/Paris", "parameters": {"delivery": "7"},
+        "lang": "en", "locale": "en", "version": "1", "intervals": "", "timezone": "Europe/Paris",
+        "parameters": {"delivery": "7"},
         "calculated": "2026-11-03 10:00:00", "calculated_at": datetime(2026, 11, 3, 9, tzinfo=UTC), **more,
     }  # fmt: skip
 

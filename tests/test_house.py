@@ -39,15 +39,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"errors", "schema"},
     "sources": {"plain", "errors", "toml", "schema"},
     "engine": {"errors", "clock", "schema", "metrics", "definition_sets"},
+    "rules": {"errors", "toml", "resources", "language"},  # how machines are told from people
     "quality": {"errors", "toml", "resources", "language", "schema", "sources", "engine"},
-    "store": {"plain", "errors", "clock", "schema", "sources", "engine", "quality"},
+    "store": {"plain", "errors", "clock", "schema", "rules", "sources", "engine", "quality"},
     # figures out: asked for, shown, put on a page, many pages
-    "analysis": {"errors", "clock", "toml", "resources", "language", "schema", "metrics", "sources", "engine"},
+    "analysis": {"errors", "clock", "toml", "resources", "language", "schema", "metrics", "rules", "sources", "engine"},
     "show": {"plain", "errors", "clock", "toml", "resources", "language", "schema", "metrics"},
 }
 MAY_IMPORT["analysis"] |= {"definition_sets"}
 MAY_IMPORT["show"] |= {"definition_sets"}
-MAY_IMPORT["report"] = {"__init__", "startup", "quality", "store", "engine", "analysis", "show"} | MAY_IMPORT["show"]
+MAY_IMPORT["report"] = {"__init__", "startup", "rules", "quality", "store", "engine", "analysis", "show"} | MAY_IMPORT[
+    "show"
+]
 MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report"}
 MAY_IMPORT["__init__"] = {"metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

@@ -49,7 +49,7 @@ def words(chart) -> str:
 def test_the_pace_of_one_a_day_is_one_a_day() -> None:
     shown = pace_figures(pace(delivery(DAILY), KEY))._repr_html_()
     # 600 messages in 599 days: 1.0017 a day.
-    assert "Pace so far, messages per day" in shown and "<strong>1.0</strong>" in shown
+    assert "Average pace, messages per day" in shown and "<strong>1.0</strong>" in shown
     assert "600 messages in 599 d" in shown and "<strong>0</strong>" not in shown.split("Messages pending")[0]
 
 

@@ -77,22 +77,10 @@ def _steps() -> alt.LayerChart:
     return charts.web.funnel_bars(pl.DataFrame(steps | counts))
 
 
-def _sources() -> alt.LayerChart:
-    rows = {
-        "rank": range(1, 13),
-        "source": ["toString"] * 12,
-        "visitors": 4,
-        "share": 1 / 12,
-        "goal": None,
-        "web_application": "x",
-    }
-    return charts.web.source_bars(pl.DataFrame(rows))
-
-
-def _service() -> alt.Chart:
+def _service() -> alt.LayerChart:
     acts = {"series": ["subscriptions"] * 2, "count": 1, "cumulated": [1, 2], "service": "__proto__", "service_id": "1"}
-    curves = pl.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)]} | acts)
-    return charts.platform.subscription_charts(curves)[0]
+    weeks = pl.DataFrame({"starts_on": [date(2026, 1, 5), date(2026, 1, 12)], "is_whole": True} | acts)
+    return charts.platform.subscription_charts(weeks)[0]
 
 
 def _halves(lang: str) -> alt.Chart:
@@ -104,7 +92,7 @@ def _halves(lang: str) -> alt.Chart:
 CHARTS = {
     "rates": _rates([*ODD, None]), "long": _rates(LONG), "days": _days(ODD[:22]),
     "colours": _days([theme().light.accent, "Home"]), "shares": _shares(), "opens": _opens(), "usage": _usage(),
-    "steps": _steps(), "sources": _sources(), "service": _service(), "halves": _halves("en"),
+    "steps": _steps(), "service": _service(), "halves": _halves("en"),
     "halves_pt": _halves("pt_BR"),
 }  # fmt: skip
 
@@ -138,11 +126,11 @@ def test_each_odd_name_has_its_mark(page: Any) -> None:
     seen = {name: page.evaluate(SEEN, name) for name in CHARTS}
     bars = {name: found["bars"] for name, found in seen.items() if found["bars"]}
     assert bars == {
-        "days": 5, "colours": 3, "shares": 30, "opens": 2 * len(ODD), "steps": 24,
-        "sources": 12, "halves": 5, "halves_pt": 5,
+        "days": 5, "colours": 3, "shares": 30, "opens": 2 * len(ODD), "steps": 12,
+        "service": 2, "halves": 5, "halves_pt": 5,
     }  # fmt: skip
     assert (seen["rates"]["dots"], seen["long"]["dots"]) == (len(ODD) + 1, 6)
-    assert (seen["usage"]["lines"], seen["service"]["lines"]) == (12, 1)
+    assert seen["usage"]["lines"] == 12
     assert [text for text in seen["rates"]["axis"] if text in TAKEN] == list(TAKEN)
     assert (seen["steps"]["title"], seen["service"]["title"]) == (["constructor · toString"], ["__proto__"])
     assert seen["days"]["legend"] == [*ODD[:4], "Others"]

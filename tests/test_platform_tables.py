@@ -8,7 +8,13 @@ from tests.spec.golden import at, golden, tables
 from tests.spec.test_sharing import display, instance, share
 from trackkit.analysis.several import side_by_side
 from trackkit.analysis.sharing import NETWORKS, sharing_activity, social_sharing
-from trackkit.analysis.subscriptions import acts_by_delivery, subscription_curves, subscription_progress
+from trackkit.analysis.subscriptions import (
+    acts_by_delivery,
+    acts_by_week,
+    subscription_curves,
+    subscription_progress,
+    subscription_totals,
+)
 from trackkit.errors import RequestError
 from trackkit.show.charts.platform import network_bars, sharing_columns, subscription_charts
 from trackkit.show.tables.platform import (
@@ -17,6 +23,8 @@ from trackkit.show.tables.platform import (
     departures_table,
     network_table,
     progress_table,
+    sharing_figures,
+    subscription_figures,
 )
 
 WORDS = {name: name.capitalize() for name in NETWORKS}
@@ -57,12 +65,17 @@ def test_an_unknown_column_says_why_once():
 def test_what_is_drawn_of_sharing():
     sharing = social_sharing(instance(share(), display()), "7")
     assert set(_rows(network_bars(sharing, WORDS))["kind"]) == {"Sharing activities", "Opens of shared pages"}
-    assert _rows(network_bars(social_sharing(instance(), "7"), WORDS)).is_empty()
-    drawn = _rows(sharing_columns(sharing_activity(instance(share(), display(recipient_id="9")), "7")))
+    nobody = social_sharing(instance(), "7")
+    assert network_bars(nobody, WORDS) is None
+    assert "Nothing was shared." in network_table(nobody, ["network", "shares"], WORDS)._repr_html_()
+    later = display(recipient_id="9", occurred_at=at(12, day=21))
+    both = sharing_activity(instance(share(), later), "7", every="day")
+    drawn = _rows(sharing_columns(both, "day"))
     panels = drawn.sort("bottom", descending=True)["name"].to_list()
     assert panels == ["Sharing activities", "Opens of shared pages", "New contacts"]
     assert drawn["ends_at"].max() < at(0, day=29).timestamp() * 1000 + 86_400_000
-    assert _rows(sharing_columns(sharing_activity(instance(), "7"))).is_empty()
+    assert drawn["is_whole"].to_list() == [True] * 3
+    assert sharing_columns(sharing_activity(instance(share()), "7")) is None  # one bar says nothing
 
 
 def _rows(chart) -> pl.DataFrame:
@@ -85,14 +98,46 @@ def test_services_and_their_periods():
     assert cells(progress_table(unloaded, ["service", "loyalty"]))[0] == ["8", "n/a not in the data loaded"]
 
 
-def test_departures_and_curves():
+def test_departures_and_weeks():
     given = letters(("8", "a", 1, 1), ("8", "a", 0, 20))
-    columns = ["delivery", "unsubscriptions", "share"]
-    assert cells(departures_table(acts_by_delivery(given), columns)) == [["(no delivery known)", "1", "100.0% 1 of 1"]]
-    (chart,) = subscription_charts(subscription_curves(given))
-    assert chart.to_dict()["title"]["text"] == HOSTILE and _rows(chart)["cumulated"].max() == 1
-    (empty,) = subscription_charts(subscription_curves(tables()))
+    columns = ["delivery", "subscriptions", "unsubscriptions", "share"]
+    shown = cells(departures_table(acts_by_delivery(given), columns))
+    assert shown == [["(no delivery known)", "1", "100.0% 1 of 1"]]  # a column that is 0 for all deliveries is none
+    (chart,) = subscription_charts(acts_by_week(subscription_curves(given)))
+    drawn = _rows(chart).sort("bottom", descending=True)
+    assert chart.to_dict()["title"]["text"] == HOSTILE
+    assert drawn.select("name", "count", "is_whole").rows() == [
+        ("Subscriptions", 1, True),
+        ("Unsubscriptions", 1, False),
+    ]
+    assert "Paler: periods that are not whole." in chart.to_dict()["description"]
+    (empty,) = subscription_charts(acts_by_week(subscription_curves(tables())))
     assert _rows(empty).is_empty()
+
+
+def test_unknown_deliveries_come_last():
+    acts = [("a", "7"), ("b", None), ("c", None)]
+    rows = [{"service_id": "8", "recipient_id": who, "action": 0, "occurred_at": at(12), "delivery_id": delivery}
+            for who, delivery in acts]  # fmt: skip
+    given = tables(subscription=rows, delivery=[{"delivery_id": "7", "label": "Spring"}])
+    shown = cells(departures_table(acts_by_delivery(given), ["delivery", "unsubscriptions"], 1))
+    assert shown == [["Spring", "1"], ["(no delivery known)", "2"]]
+
+
+def test_large_figures_of_sharing_and_services():
+    html = sharing_figures(social_sharing(instance(share(), share("12"), display()), "7"))._repr_html_()
+    assert '<strong>2</strong><span class="tk-of">on 2 networks' in html and "50.0%</strong>" in html
+    assert "2 of 4" in html and "0.50 per sharing activity" in html
+    given = letters(("8", "a", 1, 1), ("8", "b", 1, 19), ("8", "a", 0, 20), ("9", "a", 1, 20))
+    totals = subscription_totals(subscription_progress(given))
+    html = subscription_figures(totals, "48H")._repr_html_()
+    # a was subscribed to 8 at noon on the 18th; b and the subscription to 9 came, a left 8
+    for words in ("<strong>2</strong><span class=\"tk-of\">to 2 services", "Net growth in 48 hours</span><strong>+1",
+                  "2 joined, 1 left", "at the start: 1", "33.3%: 1 of 3"):  # fmt: skip
+        assert words in html
+    unloaded = subscription_totals(subscription_progress(tables(service=[{"service_id": "8"}])))
+    assert "n/a" in subscription_figures(unloaded, "48H")._repr_html_()
+    assert "tk-tile" not in subscription_figures(totals.clear(), "48H")._repr_html_()
 
 
 def test_deliveries_side_by_side():

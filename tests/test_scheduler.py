@@ -22,7 +22,7 @@ from trackkit.store import open_store
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("delivery_tracking", "hot_clicks")
-PAGES = 13  # of three reports of four deliveries, and one of all
+PAGES = 9  # of two reports of four deliveries, and one of all
 STAMP = re.compile(r"Calculated: <time[^<]*</time>")
 
 
@@ -37,12 +37,20 @@ class Cluster:
 
     def add_worker(self, package: Path = ROOT) -> subprocess.Popen[bytes]:
         """Start a worker that imports trackkit from a folder; return when the scheduler knows it."""
-        name = f"w{len(self.started)}"
-        worker = self._start("worker", self.address, "--no-nanny", "--nthreads", "1", "--name", name,
-                             "--local-directory", str(self.folder), package=package)  # fmt: skip
-        log = self.folder / f"{worker.pid}.log"
-        _wait(lambda: "Starting established connection" in log.read_text("utf-8") or None, worker)
+        (worker,) = self.add_workers(package)
         return worker
+
+    def add_workers(self, *packages: Path) -> list[subprocess.Popen[bytes]]:
+        """Start workers side by side; return when the scheduler has known each."""
+        options = ("--no-nanny", "--nthreads", "1", "--local-directory", str(self.folder))
+        workers = [
+            self._start("worker", self.address, *options, "--name", f"w{len(self.started)}", package=package)
+            for package in packages
+        ]
+        for worker in workers:
+            log = self.folder / f"{worker.pid}.log"
+            _wait(lambda log=log: "Starting established connection" in log.read_text("utf-8"), worker)
+        return workers
 
     def _start(self, what: str, *options: str, package: Path = ROOT, failures: int = 3) -> subprocess.Popen[bytes]:
         environment = os.environ | {
@@ -64,8 +72,9 @@ class Cluster:
 
 
 def _wait(asked: Callable[[], str | bool | None], process: subprocess.Popen[bytes]) -> str:
-    until = time.monotonic() + 60
-    while time.monotonic() < until and process.poll() is None:
+    until, is_over = time.monotonic() + 120, False
+    while not is_over:
+        is_over = time.monotonic() > until or process.poll() is not None  # it may have ended after it was done
         try:
             if found := asked():
                 return str(found)
@@ -80,8 +89,7 @@ def two_workers(folder: Path, **how: Any) -> Iterator[Cluster]:
     """A cluster of two workers, which ends with the block."""
     made = Cluster(folder, **how)
     try:
-        for _ in range(2):
-            made.add_worker()
+        made.add_workers(ROOT, ROOT)
         yield made
     finally:
         made.end()
@@ -123,13 +131,13 @@ def _pages(folder: Path) -> dict[str, str]:
     return {path.name: STAMP.sub("", path.read_text("utf-8")) for path in folder.glob("*.html")}
 
 
-def _break(folder: Path, report: str, code: str) -> None:
-    """A local notebook, which wins over the shipped one, whose first cell of its own runs other code."""
+def _break(folder: Path, report: str, code: str, rest: bool = False) -> None:
+    """A local notebook, which wins over the shipped one, whose first cell of its own runs other code, or that first."""
     book = json.loads(resources.find(f"notebooks/reports/{report}.ipynb").read_text("utf-8"))
     opening = next(cell for cell in book["cells"] if "open_page" in "".join(cell["source"]))
-    opening["source"] = code
+    opening["source"] = "\n".join([code, *(["".join(opening["source"])] if rest else [])])
     place = folder / "notebooks" / "reports" / f"{report}.ipynb"
-    place.parent.mkdir(parents=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(json.dumps(book))
 
 
@@ -170,7 +178,7 @@ def test_a_worker_that_dies_fails_no_report(demo_store, tmp_path):
     (tmp_path / "cluster").mkdir()
     cluster = Cluster(tmp_path / "cluster")
     try:
-        victim, _ = cluster.add_worker(), cluster.add_worker()
+        victim, _ = cluster.add_workers(ROOT, ROOT)
         command = _command(demo_store, "--out", "out", "--reports", "delivery_tracking,hot_clicks,browsers",
                            "--scheduler", cluster.address)  # fmt: skip
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -236,14 +244,21 @@ def test_dask_is_imported_only_when_a_cluster_is_asked_for(tmp_path):
     assert done.returncode == 2 and "trackkit[dask]" in done.stderr
 
 
+LATE = ("--out", "out", "--reports", "delivery_tracking,hot_clicks,browsers")
+
+
 def _late(cluster: Cluster, demo_store: Path, tmp_path: Path, join: Callable[[], object]) -> tuple[int, str, str]:
-    """Run while another worker joins once the first page is there; return how it ended and what it said."""
-    reports = "delivery_tracking,hot_clicks,browsers,recipient_tracking"
-    command = _command(demo_store, "--out", "out", "--reports", reports, "--scheduler", cluster.address)
+    """Run while others join after the first page and before the second; return how it ended and what it said."""
+    out, joined = tmp_path / "out", tmp_path / "joined"
+    waiting = "import pathlib, time\nwhile any(pathlib.Path({!r}).glob('*.html')) and not pathlib.Path({!r}).exists():"
+    for report in QUICK:
+        _break(tmp_path, report, f"{waiting}\n    time.sleep(0.05)".format(str(out), str(joined)), rest=True)
+    command = _command(demo_store, *LATE, "--scheduler", cluster.address)
     how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, **how)
-    _wait(lambda: any((tmp_path / "out").glob("*.html")), running)
+    _wait(lambda: any(out.glob("*.html")), running)
     join()
+    joined.touch()
     said, told = running.communicate(timeout=200)
     return running.returncode, said, told
 
@@ -268,26 +283,23 @@ def _without_what_is_shared(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["another folder", "another version", "no trackkit"])
-def test_a_worker_that_joins_late_and_is_not_fit_is_left_out_and_no_page_is_missing(demo_store, tmp_path, kind):
+def test_workers_that_join_late_and_are_not_fit_are_left_out_and_no_page_is_missing(demo_store, tmp_path):
     (tmp_path / "cluster").mkdir()
     cluster = Cluster(tmp_path / "cluster")
     try:
         cluster.add_worker()
-        package = _without_what_is_shared(tmp_path / "far")
-        if kind == "another version":
-            module = package / "trackkit" / "runs" / "cluster.py"
-            module.write_text(f'{module.read_text("utf-8")}\n__version__ = "9.9"\n')
-        elif kind == "no trackkit":
-            (package / "trackkit" / "__init__.py").write_text("raise ImportError('no such thing')")
-        code, said, told = _late(cluster, demo_store, tmp_path, lambda: cluster.add_worker(package))
+        folder, version, nothing = (_without_what_is_shared(tmp_path / name) for name in ("far", "new", "none"))
+        module = version / "trackkit" / "runs" / "cluster.py"
+        module.write_text(f'{module.read_text("utf-8")}\n__version__ = "9.9"\n')
+        (nothing / "trackkit" / "__init__.py").write_text("raise ImportError('no such thing')")
+        code, said, told = _late(cluster, demo_store, tmp_path, lambda: cluster.add_workers(folder, version, nothing))
         assert (code, said.splitlines()[0]) == (0, f"Reports: {PAGES} rendered, 0 unchanged, 0 failed."), said
         _all_are_there(tmp_path / "out")
-        why = {"another folder": "does not see the output folder", "another version": "runs trackkit 9.9"}
-        if kind in why:  # a worker without trackkit ends when it is asked for anything
-            assert re.match(rf"The worker tcp://\S+ is left out: it {why[kind]}", told)
-            assert told.count("left out") == 1
-        assert not list((tmp_path / "far" / "elsewhere").iterdir())
+        for why in ("does not see the output folder", r"runs trackkit 9\.9"):
+            assert len(re.findall(rf"(?m)^The worker tcp://\S+ is left out: it {why}", told)) == 1, told
+        # one without trackkit may end as soon as it is asked for anything, and so not be named
+        assert told.count("left out") == 2 + ("does not have this trackkit" in told)
+        assert not any(any((package / "elsewhere").iterdir()) for package in (folder, version, nothing))
     finally:
         cluster.end()
 
@@ -312,8 +324,7 @@ def test_a_late_worker_that_is_fit_is_given_reports_and_one_that_is_left_alone_u
         cluster.add_worker()
         cluster.started[-2].kill()  # the unfit one
         time.sleep(1)
-        again = _run(tmp_path, demo_store, "--out", "out", "--reports", "delivery_tracking,hot_clicks,browsers,"
-                     "recipient_tracking", "--scheduler", cluster.address)  # fmt: skip
+        again = _run(tmp_path, demo_store, *LATE, "--scheduler", cluster.address)
         assert again.returncode == 0, again.stdout + again.stderr
         _all_are_there(tmp_path / "out")
     finally:

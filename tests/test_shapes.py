@@ -68,9 +68,9 @@ def test_each_series_has_a_panel_and_a_scale_of_its_own() -> None:
         ("Cumulated clicks", 3): (0, pytest.approx(FILLED)),
     }
     axis = drawn.encoding(chart)["y"]["axis"]
-    assert axis["values"] == pytest.approx([1, 0, 1 + FILLED, FILLED]) and axis["labelExpr"].startswith(
-        '["0", "0", "4", "3"]'
-    )
+    halves, thirds = [1, 1 + FILLED / 2, 1 + FILLED], [0, FILLED / 3, FILLED * 2 / 3, FILLED]
+    assert axis["values"] == pytest.approx([*halves, *thirds], abs=1e-4)
+    assert axis["labelExpr"].startswith('["0", "2", "4", "0", "1", "2", "3"]') and axis["tickCount"] == 7
     assert drawn.words(chart) == ["Sum of opens", "Cumulated clicks"]
 
 
@@ -87,8 +87,12 @@ def test_what_is_within_three_days_is_drawn_by_the_hour() -> None:
     # 17:00 and 17:30 are one hour, 18:00 another; in days all of them are one.
     short = _activity(*((SUNDAY + timedelta(minutes=30 * n), "opens", 2) for n in range(3)))
     by_hour, step = periods_that_fit(short, "1d", ["count"])
-    assert step == "1h" and by_hour["count"].to_list() == [4, 2]
-    assert [row["count"] for row in drawn.rows(charts.activity_columns(short, "day"))] == [4, 2]
+    assert step == "30m" and by_hour["count"].to_list() == [2, 2, 2]
+    # More than six hours are drawn by the hour.
+    long = _activity(*((SUNDAY + timedelta(minutes=30 * n), "opens", 2) for n in (0, 1, 2, 12)))
+    by_hour, step = periods_that_fit(long, "1d", ["count"])
+    assert step == "1h" and by_hour["count"].to_list() == [4, 2, 2]
+    assert [row["count"] for row in drawn.rows(charts.activity_columns(short, "day"))] == [2, 2, 2]
     # A fourth one, three days after the first: 11 October has six, 14 October two.
     long = pl.concat([short, _activity((SUNDAY + timedelta(days=3), "opens", 2))])
     by_day, step = periods_that_fit(long, "1d", ["count"])
@@ -158,7 +162,8 @@ def test_what_is_more_than_the_whole_is_not_stacked() -> None:
 def test_bars_are_in_order_of_size_and_others_last() -> None:
     rows = pl.DataFrame({"rule": ["Double", "Others", "Denylisted"], "n": [2, 9, 5], "all": 20})
     chart = charts.sending.share_bars(rows.with_columns(share=pl.col("n") / 20), "rule", "n", "all", "share")
-    assert drawn.words(chart) == ["Denylisted", "Double", "Others", "5 (25.0%)", "2 (10.0%)", "9 (45.0%)"]
+    assert drawn.words(chart) == ["5 (25.0%)", "2 (10.0%)", "9 (45.0%)"]
+    assert drawn.encoding(chart)["y"]["sort"] == ["Denylisted", "Double", "Others"]
 
 
 def test_a_line_marks_the_share_of_all() -> None:
@@ -167,7 +172,8 @@ def test_a_line_marks_the_share_of_all() -> None:
     )
     rows = rows.with_columns(all=pl.Series([50, 50, 100])).with_columns(share=pl.col("n") / pl.col("all"))
     chart = charts.sending.share_bars(rows, "domain", "n", "all", "share", overall=True)
-    assert drawn.words(chart) == ["All: 4.0%", "a.example", "b.example", "3 (6.0%)", "1 (2.0%)"]
+    assert drawn.words(chart) == ["All: 4.0%", "3 (6.0%)", "1 (2.0%)"]
+    assert drawn.encoding(chart)["y"]["sort"] == ["a.example", "b.example"]
 
 
 def test_deliveries_are_named_with_their_launch_and_what_is_not_drawn_is_said() -> None:
@@ -225,8 +231,8 @@ def test_the_curve_ends_where_each_series_is_nearly_whole() -> None:
     curve = pl.DataFrame({"hours": hours, "series": "opens", "cumulated": [0, 10, 19, 20], "total": 20})
     chart = charts.pareto_curve(curve.with_columns(share=pl.col("cumulated") / 20))
     assert [row["hours"] for row in drawn.rows(chart)] == [0, 1, 2]
-    assert drawn.encoding(chart)["x"]["title"] == ["Time since the launch", "The last events came after 4 d 4 h."]
-    assert drawn.words(chart) == ["Sum of opens"] * 2  # one of the two places is drawn, by a condition
+    assert chart.to_dict()["description"].endswith(" The last events came after 4 d 4 h.")
+    assert drawn.words(chart) == ["Sum of opens"]
 
 
 def test_kinds_of_devices_are_one_bar() -> None:

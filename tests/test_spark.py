@@ -100,11 +100,11 @@ def _of(columns: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _alike() -> Iterator[tuple[str, ...]]:
-    """All breakdowns, up to four at once that the same metrics can have."""
+    """All breakdowns, up to six at once that the same metrics can have."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for column in BREAKDOWNS:
         alike.setdefault(tuple(name for name in METRICS if column in breakdowns_of(name)), []).append(column)
-    return (tuple(columns[first : first + 4]) for columns in alike.values() for first in range(0, len(columns), 4))
+    return (tuple(columns[first : first + 6]) for columns in alike.values() for first in range(0, len(columns), 6))
 
 
 @pytest.mark.timeout(1200)
@@ -155,8 +155,12 @@ def test_conditions_zones_memory_and_the_prompt(spark: Any, store: Store) -> Non
     for zone, at in TURNED:
         hours = assert_same(_from(at), metrics="total_clicks", by="hour", timezone=zone)["hour"]
         assert hours.n_unique() == hours.len() > 4
+    machines = assert_same(store, metrics="total_opens", by="activity_rule")
+    assert {"O1", "O3"} <= set(machines["activity_rule"])
+    assert_same(store, metrics=["unique_opens", "delivered"], by=[], activity="human")
     row = assert_same(golden()).row(0, named=True)
     assert [row[name] for name in ("unique_clicks", "unique_people_clicks", "unique_opens")] == [2, 6, 3]
+    assert_same(store, metrics=["open_rate", "click_rate", "total_click_rate"], by="domain", interval=0.95)
     with pytest.raises(RequestError, match="MAX"):
         measure(store, "total_opens", where="domain = MAX(domain)", engine="spark")
 

@@ -53,7 +53,8 @@ CREATE TABLE hit AS SELECT l.delivery::VARCHAR AS delivery_id,
     split_part(a.sOSName, ' ', 1) || CASE WHEN a.sOSName LIKE 'Mac%' THEN ' OS' ELSE '' END AS operating_system,
     nullif(split_part(replace(replace(a.sOSName, 'Mac OS X', 'Mac_'), 'Mac OS', 'Mac_'), ' ', 2), '')
         AS operating_system_version,
-    a.sBrowserName AS browser, a.sBrowserVersion AS browser_version
+    a.sBrowserName AS browser, a.sBrowserVersion AS browser_version,
+    'human' AS activity, NULL::VARCHAR AS activity_rule -- no proxy among the agents, and hits are hours apart
     FROM log l
     LEFT JOIN url u ON l.url = u.iTrackingUrlId::BIGINT
     LEFT JOIN message m ON l.message = m.id::BIGINT AND l.delivery::VARCHAR = m.delivery_id

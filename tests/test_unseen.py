@@ -128,7 +128,7 @@ def test_no_page_of_a_delivery_of_text_shows_opens(store: Path) -> None:
     assert cells["Distinct opens for the population reached"][1] == reason
     assert cells["Estimated recipient reactivity"][2] == reason
     assert cells["Visited pages"][1] == f"n/a {unseen.NO_PAGE}"
-    assert cells["Total"][1:] == ["20", "0.000% 0 of 20", reason, "15.0% 3 of 20", reason]
+    assert cells["Total"][1:] == ["20", "0.000% 0 of 20 (0.000–16.113%)", reason, "15.0% 3 of 20 (5.2–36.0%)", reason]
     assert cells["one.example"][3] == "n/a", "a row says n/a, the total why"
 
 

@@ -21,8 +21,11 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         curves,
         definitions,
         domains,
+        intervals,
         links,
         logs,
+        machines,
+        maturity,
         messages,
         overview,
         recipes,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         webapp,
     )
     from trackkit.analysis import caveats as limits
+    from trackkit.analysis.compare import compare
     from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page
@@ -48,7 +52,10 @@ __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "ope
 __all__ += ["tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves"]
 __all__ += ["definitions", "domains", "limits", "links", "logs"]
+__all__ += ["compare", "intervals"]
 __all__ += [
+    "machines",
+    "maturity",
     "messages",
     "overview",
     "recipes",
@@ -65,6 +72,7 @@ __all__ += [
 # Where a name comes from; every other one is a module of `analysis`.
 _ATTRIBUTES = {
     "METRICS": "metrics",
+    "compare": "analysis.compare",
     "load": "store",
     "measure": "engine.measure",
     "open_page": "report",

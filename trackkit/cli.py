@@ -236,6 +236,13 @@ def formats(as_json: bool) -> None:
 @click.option("--by", default="delivery_id", show_default=True, help="Breakdowns, by commas; empty for one total.")
 @_delivery
 @click.option("--where", help="SQL condition, as in \"domain = 'post.example'\".")
+@click.option(
+    "--activity",
+    type=click.Choice(["all", "human"]),
+    default="all",
+    show_default=True,
+    help="Whose hits count; human: neither scanners' nor what machines fetch whether anybody reads or not.",
+)
 @_timezone
 @click.option(
     "--engine",
@@ -244,6 +251,7 @@ def formats(as_json: bool) -> None:
     show_default=True,
     help="Who goes through the rows; Spark on the cluster that TRACKKIT_SPARK_MASTER names.",
 )
+@click.option("--interval", type=float, metavar="0.95", help="Also the bounds of each rate, with this confidence.")
 @_definitions
 @_output
 def measure(
@@ -252,8 +260,10 @@ def measure(
     by: str,
     delivery: tuple[str, ...],
     where: str | None,
+    activity: str,
     timezone: str,
     engine: str,
+    interval: float | None,
     definitions: str,
     output: str,
 ) -> None:
@@ -263,10 +273,10 @@ def measure(
     from trackkit.store import answered, open_store
 
     tables, deliveries = open_store(store), list(delivery) or None
-    groups, options = _list(by) or [], (deliveries, where, timezone, engine)
+    groups, options = _list(by) or [], (deliveries, where, timezone, engine, activity)
 
     def answer(snapshot: Any) -> tuple[Any, list[str]]:
-        frame = measured(snapshot, _list(metrics), groups, *options, definitions=definitions)
+        frame = measured(snapshot, _list(metrics), groups, *options, interval=interval, definitions=definitions)
         return frame, not_added(frame, snapshot, groups, *options)
 
     frame, unadded = answered(tables, answer)
@@ -274,7 +284,13 @@ def measure(
         words = "Amounts of several currencies ({}) are not added: they are unknown. By currency each is told."
         _print_notice(words.format(", ".join(unadded)))
     zone = timezone or tables.timezone
-    filters = {"By": by, "Deliveries": ", ".join(delivery), "Where": where or "", "Time zone": zone}
+    filters = {
+        "By": by,
+        "Deliveries": ", ".join(delivery),
+        "Where": where or "",
+        "Time zone": zone,
+        "Activity": activity,
+    }
     filters |= {} if definitions == "adobe" else {"Definitions": definitions}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
 
@@ -553,6 +569,17 @@ def set_(settings: tuple[str, ...], store: str) -> None:
     for name, value in _parameters(settings).items():
         open_store(store).set(name, value)
         _print_text(f"{name} is {value}.")
+
+
+@store.command()
+@_store
+def mark(store: str) -> None:
+    """Mark who was behind the hits of a store loaded before machines were marked: people, proxies, scanners."""
+    from trackkit.store import open_store
+
+    with _progress("Marking") as progress:
+        count = open_store(store).mark(progress)
+    _print_text(f"{count:,} deliveries had hits to mark.")
 
 
 @store.command()

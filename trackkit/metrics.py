@@ -20,6 +20,7 @@ __all__ = [
     "METRICS",
     "Metric",
     "beyond_chance",
+    "bounds_of",
     "breakdowns_of",
     "lineage",
     "made_of",
@@ -29,18 +30,21 @@ __all__ = [
 ERRORS = 3  # standard errors between two rates that differ: among a dozen of them, chance rarely gives as many
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"
 CURRENCY, ARTICLES, RATIO = "currency", "articles", "ratio"
+ONE_EACH = (MESSAGES, RECIPIENTS)  # units of which each message is one at most
+WILSON, BOOTSTRAP = "wilson", "bootstrap"  # intervals of rates
 BETTER, WORSE, NEUTRAL = "better", "worse", "neutral"
 
 # The sources that have each breakdown column. A metric can be broken down by what all its sources have.
 _OF_HITS = ("link_id", "link_label", "link_category", "hour", "day", "device", "operating_system")
 _OF_AGENTS = ("operating_system_version", "browser", "browser_version", "message_format", "currency")
+_OF_ACTIVITY = ("activity", "activity_rule")
 BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "delivery_id": ("delivery", "message", "event"),
         "domain": ("message", "event"),
         "country": ("message", "event"),
         "failure_reason": ("message",),
-        **dict.fromkeys((*_OF_HITS, *_OF_AGENTS), ("event",)),
+        **dict.fromkeys((*_OF_HITS, *_OF_AGENTS, *_OF_ACTIVITY), ("event",)),
     }
 )
 
@@ -176,6 +180,7 @@ class Metric:
     unit: str = RATIO
     platform_label: str = ""
     higher_is: str = BETTER
+    is_part: bool = True  # of a rate: whoever is in its numerator is in its denominator; else it has no interval
     by_default: bool = True  # measured where no metrics are named; those of other senders' definitions only by name
     name: str = ""  # its key in METRICS
 
@@ -193,6 +198,25 @@ class Metric:
     def denominator(self) -> str | None:
         """The denominator of a ratio."""
         return self.formula.denominator if isinstance(self.formula, Ratio) else None
+
+    @property
+    def interval(self) -> str:
+        """How a rate's interval is made, by what its parts count: `wilson`, `bootstrap`, or empty if it has none.
+
+        Wilson's holds where each message of the denominator is in the numerator at most once, and messages are alike:
+        shares of messages and recipients, those who clicked of those who opened among them, since a click implies an
+        open. Events and people number several for one message, so that messages are drawn again (`engine.intervals`).
+        Amounts, planned counts and estimates have none: no chance of recipients is in their spread.
+        """
+        if not isinstance(self.formula, Ratio) or not self.is_part:
+            return ""
+        top, bottom = METRICS[self.formula.numerator], METRICS[self.formula.denominator]
+        if "delivery" in sources_of(self.name) or bottom.unit not in ONE_EACH:
+            return ""
+        if top.unit in ONE_EACH:
+            return WILSON
+        is_drawn = top.source == "event" and top.unit in (EVENTS, PEOPLE) and "is_refused" not in where_of(top.formula)
+        return BOOTSTRAP if is_drawn else ""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -838,6 +862,7 @@ _DECLARED = {
     "displayed_click_to_open_rate": Metric(
         label="Clicks per open by images",
         formula=Ratio("unique_clicks", "displayed_unique_opens"),
+        is_part=False,
         by_default=False,
         definition="Recipients who clicked out of those whose message loaded its images; clicks without an open are in "
         "the numerator alone, so that it may exceed 1.",
@@ -904,6 +929,15 @@ def sources_of(name: str) -> frozenset[str]:
     ['event', 'message']
     """
     return frozenset(METRICS[part].source for part in lineage(name) if METRICS[part].source)
+
+
+def bounds_of(name: str) -> tuple[str, str]:
+    """Return the names of a rate's bounds.
+
+    >>> bounds_of("open_rate")
+    ('open_rate_low', 'open_rate_high')
+    """
+    return f"{name}_low", f"{name}_high"
 
 
 def beyond_chance(rate: Any, usual: Any, cases: Any) -> Any:

@@ -23,6 +23,10 @@ EVENT_TYPES = (*HANDED_OVER, *_REFUSED, *_BY_READERS, "mirror_page", "web_visite
 # What happened to a message or an address; everything else is a hit, that is, an act of a reader.
 NO_HITS = (*HANDED_OVER, *_REFUSED, "complained", "subscribed")
 HITS = tuple(name for name in EVENT_TYPES if name not in NO_HITS)
+# Who was behind a hit: a person; a machine that may carry one; a machine without one (the rules: `trackkit.rules`).
+ACTIVITIES = ("human", "proxy", "scanner")
+PROXY_RULES = ("O1", "O2", "O3", "O4", "O5", "V1")
+READ_RULES = ("O3", "O5")  # proxies that fetch when a person reads; the others fetch whether anybody does or not
 ALL_TOLD = "nothing"  # in `delivery.untold`: all is reported; an earlier load may have listed gaps
 LINK_TYPES = {1: "clicked", 2: "opened", 3: "unsubscribed", 4: "web_visited", 5: "transaction", 6: "mirror_page"}
 
@@ -278,6 +282,10 @@ EVENT = Table("event", "one row per thing that happened to one message", ("event
     Column("is_first_click_of_person", FLAG, "the first of its person's clicks in its delivery", derived=True),
     Column("message_number", NUMBER, "its message among those of its delivery, from 1; 0: says none", derived=True),
     Column("person_number", NUMBER, "its person among those of its delivery, from 1; 0: says none", derived=True),
+    Column(
+        "activity", pl.Enum(ACTIVITIES), "who was behind a hit; null: no hit, or loaded before this was", derived=True
+    ),
+    Column("activity_rule", TEXT, "the rule by which it is no plain human's, as C2; else null", derived=True),
 )
 # The columns that identify a message or a person: the id of a message is unique only within its delivery, since two
 # deliveries may use the same one; a browser is the same in all deliveries.
@@ -292,6 +300,8 @@ FIRSTS: dict[str, tuple[str, str | None]] = {
 }
 # What a load computes for whole deliveries once their hits are reconciled.
 MARKS = (*FIRSTS, *NUMBERS.values())
+# What a load finds of a hit beside the others of its message and its delivery; removing others leaves it as it was.
+ACTIVITY = ("activity", "activity_rule")
 _REPEATED = "one row per repeated open set aside because it counts once with an earlier one"
 COLLAPSED = Table("collapsed", _REPEATED, EVENT.key, EVENT.columns)
 WEB_EVENT = Table("web_event", "one row per web hit that carries parameters", ("event_id",)).with_columns(

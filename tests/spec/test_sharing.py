@@ -144,19 +144,21 @@ def test_activity_over_time():
         opened | {"occurred_at": at(9, day=20)}, opened | {"occurred_at": at(9, day=27)},
     )  # fmt: skip
     found = sharing_activity(given, "7", every="day")
-    assert found.columns == ["starts_on", "row", "new_contacts", "shared_opens", "opens", "shares"]
+    assert found.columns == ["starts_on", "row", "new_contacts", "shared_opens", "opens", "shares", "is_whole"]
     assert found.rows() == [
-        (date(2012, 2, 20), "period", 0, 0, 1, 1), (date(2012, 2, 21), "period", 1, 2, 0, 1),
-        (date(2012, 2, 27), "period", 1, 2, 1, 0), (None, "undated", 0, 0, 0, 1),
-        (None, "total", 1, 4, 2, 3),  # recipient 9 is one contact, though seen on two days
+        (date(2012, 2, 20), "period", 0, 0, 1, 1, True), (date(2012, 2, 21), "period", 1, 2, 0, 1, True),
+        (date(2012, 2, 27), "period", 1, 2, 1, 0, True), (None, "undated", 0, 0, 0, 1, None),
+        (None, "total", 1, 4, 2, 3, None),  # recipient 9 is one contact, though seen on two days
     ]  # fmt: skip
     # Mondays: 20 and 27 February 2012; half past eleven at night is the next day in Paris, of the same week
     weeks = sharing_activity(given, "7", every="week", timezone="Europe/Paris")
     assert weeks.select("starts_on", "shares").rows()[:2] == [(date(2012, 2, 20), 2), (date(2012, 2, 27), 0)]
+    assert weeks["is_whole"].to_list() == [True, False, None, None]  # hits from Monday 20 to Monday 27 February
     days = sharing_activity(given, "7", every="day", timezone="Europe/Paris")
     assert days.select("starts_on", "shares").rows()[:2] == [(date(2012, 2, 20), 0), (date(2012, 2, 21), 2)]
     months = sharing_activity(given, every="month")
     assert months.select("starts_on", "shares").rows() == [(date(2012, 2, 1), 2), (None, 1), (None, 3)]
+    assert months["is_whole"].to_list() == [False, None, None]
     assert sharing_activity(given, "7", every="day", last=1).rows() == found.rows()[2:]
     with pytest.raises(RequestError, match=r"no period 'wek'.*week"):
         sharing_activity(given, "7", every="wek")
@@ -164,9 +166,9 @@ def test_activity_over_time():
 
 def test_activity_that_cannot_be_known_is_null():
     untracked = instance(share(), links={"10": LINKS["10"]})
-    assert sharing_activity(untracked, "7").rows()[-1] == (None, "total", None, None, 0, 1)
-    assert sharing_activity(Snapshot({})).rows() == [(None, "total", None, None, None, None)]
-    assert sharing_activity(instance(), "7").rows() == [(None, "total", 0, 0, 0, 0)]
+    assert sharing_activity(untracked, "7").rows()[-1] == (None, "total", None, None, 0, 1, None)
+    assert sharing_activity(Snapshot({})).rows() == [(None, "total", None, None, None, None, None)]
+    assert sharing_activity(instance(), "7").rows() == [(None, "total", 0, 0, 0, 0, None)]
 
 
 SECOND = """
@@ -223,4 +225,4 @@ def test_the_same_by_a_second_implementation(seed):
     found = by_network(given, "shares", "opens", delivery=None)
     assert found == networks | {None: total} and total[0] and total[1]
     shown = sharing_activity(given, every="week", timezone="Europe/Paris")
-    assert shown.filter(pl.col("row") != "total").drop("row").rows() == periods
+    assert shown.filter(pl.col("row") != "total").drop("row", "is_whole").rows() == periods

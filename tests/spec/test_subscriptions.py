@@ -8,7 +8,14 @@ import polars as pl
 import pytest
 
 from tests.spec.golden import tables
-from trackkit.analysis.subscriptions import acts_by_delivery, subscription_curves, subscription_progress, with_rates
+from trackkit.analysis.subscriptions import (
+    acts_by_delivery,
+    acts_by_week,
+    subscription_curves,
+    subscription_progress,
+    subscription_totals,
+    with_rates,
+)
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 
@@ -166,6 +173,30 @@ def test_curves_begin_at_zero_and_end_today():
     two = tables(subscription=[{"service_id": key, "recipient_id": who, "action": 1, "occurred_at": NOW}
                                for key, who in ("8a", "9a", "9b")])  # fmt: skip
     assert subscription_curves(two, top=1)["service_id"].unique().to_list() == ["9"]
+
+
+def test_acts_of_weeks_and_of_all_services():
+    # NOW is Monday 31 August 2026; a week back begins on Monday 24 at noon: no week is whole
+    given = history(("a", JOINED, before(days=7, hours=-1)), ("b", JOINED, before(days=2)), ("a", LEFT, NOW))
+    weeks = acts_by_week(subscription_curves(given, period="1 week"))
+    assert weeks.drop("service_id", "service").rows() == [
+        ("subscriptions", date(2026, 8, 24), 2, 2, False), ("unsubscriptions", date(2026, 8, 31), 1, 1, False)
+    ]  # fmt: skip
+    # a month back begins on Friday 31 July: the week of 3 August is the first whole one
+    longer = acts_by_week(subscription_curves(history(("a", JOINED, before(days=31)), ("b", JOINED, before(days=25)),
+        ("c", JOINED, NOW)), period="1 month"))  # fmt: skip
+    assert longer.select("starts_on", "is_whole").rows() == [(date(2026, 8, 3), True), (date(2026, 8, 31), False)]
+    acts = [("8", "a", 1, before(days=9)), ("8", "b", 1, NOW), ("9", "a", 1, before(days=9)), ("9", "a", 0, NOW)]
+    rows = [
+        {"service_id": key, "recipient_id": who, "action": action, "occurred_at": at} for key, who, action, at in acts
+    ]
+    totals = subscription_totals(subscription_progress(tables(subscription=rows)))
+    day = totals.filter(pl.col("period") == "24H").drop("period")
+    # two were subscribed (a, to both); b joined 8, and a left 9
+    assert day.columns == ["services", "subscribers", "at_start", "joined", "left", "everybody", "change", "loss_rate"]
+    assert day.row(0) == (2, 2, 2, 1, 1, 3, 0, 1 / 3)
+    unloaded = subscription_totals(subscription_progress(tables(service=[{"service_id": "9"}])))
+    assert unloaded.select("subscribers", "change", "loss_rate").unique().rows() == [(None, None, None)]
 
 
 def test_deliveries_that_people_left_from():

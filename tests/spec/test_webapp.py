@@ -20,8 +20,8 @@ from trackkit.analysis.webapp import (
 )
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
-from trackkit.show.charts.web import funnel_bars, source_bars
-from trackkit.show.tables.web import consent_table, conversion_table, funnel_table, source_table
+from trackkit.show.charts.web import funnel_bars
+from trackkit.show.tables.web import consent_table, conversion_figures, conversion_table, funnel_table, source_table
 
 
 def hit(minute: int, person: str | None, step: int | None, **more):
@@ -190,21 +190,34 @@ def test_bars_and_tables_show_each_source_and_step_once():
     rows = [hit(1, "ann", 1, delivery_id="7"), hit(1, "bob", 1, delivery_id="8"), hit(2, "bob", 2)]
     given = tables(page_hit=rows, delivery=deliveries)
     pages = counted_pages(given)
-    drawn = source_bars(traffic_sources(given, pages)).to_dict()
-    told = [row["source"] for rows in drawn["datasets"].values() for row in rows if "source" in row]
-    assert told == ["1. <b>Letter", "2. <b>Letter"]  # two deliveries of one label are two bars
-    shown = [row["said"] for rows in funnel_bars(funnel(pages)).to_dict()["datasets"].values() for row in rows]
-    assert shown == ["2 (100.0%)", "1 (50.0%)", "1 (50.0%)"]
+    drawn = funnel_bars(funnel(pages)).to_dict()["datasets"].values()
+    shown = [(row["key"], row["said"]) for rows in drawn for row in rows if "said" in row]
+    assert shown == [("1. Page 1", "2 (100.0%)"), ("2. Page 2 · 1 lost (50.0%)", "1 (50.0%)")]
     html = source_table(traffic_sources(given, pages)).as_raw_html()
-    assert "&lt;b&gt;Letter" in html and "<b>Letter" not in html and "50.0%" in html and "1 of 2" in html
+    assert html.count("&lt;b&gt;Letter") == 2 and "<b>Letter" not in html and "50.0%" in html and "1 of 2" in html
+    assert "Traffic sources of Order" in html and "Found in" not in html
     steps = funnel_table(funnel(pages)).as_raw_html()
     assert "Loss since the step before" in steps and "1 of 2" in steps and "n/a" not in steps
+    large = conversion_figures(conversion(pages))._repr_html_()
+    assert "Order: finished</span><strong>50.0%" in large and "1 of 2 who began" in large
+
+
+def test_sources_that_are_unknown_come_last():
+    rows = [hit(1, "ann", 1), hit(1, "bob", 1), hit(1, "cid", 1, delivery_id="7")]
+    given = tables(page_hit=rows, delivery=[{"delivery_id": "7", "label": "Letter"}])
+    sources = traffic_sources(given, counted_pages(given))
+    assert sources["visitors"].to_list() == [2, 1]
+    html = source_table(sources).as_raw_html()
+    assert html.index("Letter") < html.index("(no delivery known)")
+    applied = source_table(traffic_sources(given, counted_pages(given), "7")).as_raw_html()
+    assert "Found in" in applied and "the web application" in applied
 
 
 def test_a_rate_of_nobody_says_why():
     nobody = counted_pages(tables(page_hit=[hit(1, "eve", 1, web_optout=1)]))
     html = conversion_table(conversion(nobody)).as_raw_html()
     assert html.count("On the first page is 0") == 2 and "100.0%" in html
+    assert "who began" not in conversion_figures(conversion(nobody))._repr_html_()
     empty = counted_pages(Snapshot({}))
     assert "No web application was visited." in conversion_table(conversion(empty))._repr_html_()
     assert "No web application was visited." in consent_table(choices(empty))._repr_html_()

@@ -7,6 +7,7 @@ In the order of a message's life:
   `clickmap` (over `content`, which reads a message, and `sanitize`, which makes it safe), `logs`, `story`
 - after the click: `web`, `webapp`, `consent`, `sharing`
 - over many deliveries: `several`, `subscriptions`, `recipes` (segments of recipients)
+- `machines` among the hits: rules, scanners' domains, opt-outs, open rates under mail privacy
 - limits of the figures: `caveats`, of the data; `unseen`, of each figure of a delivery
 - shared by many tables: `ranking`
 

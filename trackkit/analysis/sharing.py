@@ -28,7 +28,7 @@ COLUMNS = """
     open_breakdown open_rate added_open_rates
 """
 ACTIVITIES = ("new_contacts", "shared_opens", "opens", "shares")
-PERIOD_COLUMNS = ("starts_on", "row", *ACTIVITIES)
+PERIOD_COLUMNS = ("starts_on", "row", *ACTIVITIES, "is_whole")
 Deliveries = str | Sequence[str] | None
 
 
@@ -73,7 +73,8 @@ def sharing_activity(
 
     Columns: `starts_on` (first day of the period in `timezone`; weeks start on Monday), `row` ("period", "undated" or
     "total"); `new_contacts`, distinct recipients seen on a shared page who were not sent the message; `shared_opens`,
-    displays of a shared page; `opens`, all opens; `shares`. A contact in two months counts once in the total. `last`
+    displays of a shared page; `opens`, all opens; `shares`; `is_whole`, whether all of the period is between the first
+    and the last of these hits, null for other rows. A contact in two months counts once in the total. `last`
     keeps the newest periods; the total is of all. Raises RequestError for an unknown delivery, period or time zone.
     """
     step = step_of(every, EVERY, "period")
@@ -83,7 +84,7 @@ def sharing_activity(
     opens = _events(tables, ids).filter(_is_type("opened"), pl.col("delivery_id").is_not_null())
     hits = pl.concat(
         [
-            acts.select("recipient_id", "kind", starts_on=local.dt.truncate(step))
+            acts.select("recipient_id", "kind", day=local, starts_on=local.dt.truncate(step))
             for acts in (
                 _hits(tables, ids, network_keys).with_columns(kind=pl.col("kind").replace("opens", "shared_opens")),
                 opens.with_columns(kind=pl.lit("opens")),
@@ -92,11 +93,18 @@ def sharing_activity(
     ).collect()
     counts = _activity_counts(tables, network_keys)
     periods = hits.group_by("starts_on").agg(counts).sort("starts_on")
-    dated = periods.drop_nulls("starts_on").with_columns(row=pl.lit("period", PERIOD_ROWS))
+    whole = _is_whole(step, hits["day"].min(), hits["day"].max())
+    dated = periods.drop_nulls("starts_on").with_columns(row=pl.lit("period", PERIOD_ROWS), is_whole=whole)
     undated = periods.filter(pl.col("starts_on").is_null()).with_columns(row=pl.lit("undated", PERIOD_ROWS))
     total = hits.select(counts).with_columns(row=pl.lit("total", PERIOD_ROWS))
     newest = dated if last is None else dated.tail(last)
     return pl.concat([newest, undated, total], how="diagonal").select(PERIOD_COLUMNS)
+
+
+def _is_whole(step: str, first: object, last: object) -> pl.Expr:
+    """Whether a period lies within the days with hits, the first and the last."""
+    starts = pl.col("starts_on")
+    return (starts >= pl.lit(first, pl.Date)) & (starts.dt.offset_by(step).dt.offset_by("-1d") <= pl.lit(last, pl.Date))
 
 
 def _network_keys(networks: Sequence[str]) -> pl.DataFrame:

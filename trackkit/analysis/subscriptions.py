@@ -21,7 +21,15 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.schema import INSTANT
 
-__all__ = ["acts_by_delivery", "services", "subscription_curves", "subscription_progress", "with_rates"]
+__all__ = [
+    "acts_by_delivery",
+    "acts_by_week",
+    "services",
+    "subscription_curves",
+    "subscription_progress",
+    "subscription_totals",
+    "with_rates",
+]
 
 # The platform's periods: hours by the clock, months by the calendar (UTC).
 PERIODS = {"24H": "-24h", "48H": "-48h", "1 week": "-168h", "2 weeks": "-336h", "1 month": "-1mo", "6 months": "-6mo"}
@@ -35,6 +43,7 @@ _CHANGES = ("joins", "leaves")  # acts that changed something
 PEOPLE = ("at_start", "joined", "left")
 OF_PEOPLE = ("everybody", "change", "loss_rate")
 PROGRESS = ("service_id", "service", "period", "starts_at", "as_of", *COUNTS, *RATES, *PEOPLE, *OF_PEOPLE)
+TOTALS = ("period", "services", "subscribers", *PEOPLE, *OF_PEOPLE)
 BY_DELIVERY = "delivery_id delivery subscriptions unsubscriptions total share"
 
 
@@ -77,6 +86,19 @@ def subscription_progress(
         .sort("subscribers", "service", "service_id", "period", descending=[True, False, False, False])
         .select(PROGRESS)
     )
+
+
+def subscription_totals(progress: pl.DataFrame) -> Annotated[pl.DataFrame, TOTALS]:
+    """Return the subscriptions to all services together: one row per period, in the order of the frame.
+
+    In: the frame of `subscription_progress`. Columns: `period`, `services`, and the sums of `subscribers`, `at_start`,
+    `joined`, `left`, `everybody` and `change`, of subscriptions: who is subscribed to two services is in them twice;
+    `loss_rate`, left / everybody. All are null without a history of acts.
+    """
+    counts = ["subscribers", *PEOPLE, "everybody", "change"]
+    sums = [pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name) for name in counts]
+    totals = progress.group_by("period", maintain_order=True).agg(pl.len().cast(pl.Int64).alias("services"), *sums)
+    return totals.with_columns(loss_rate=quotient("left", "everybody")).select(TOTALS)
 
 
 def with_rates(counted: pl.DataFrame) -> pl.DataFrame:
@@ -137,6 +159,24 @@ def subscription_curves(
         .sort("place", "series", "day")
         .select("service_id", "service", "series", "day", "count", "cumulated")
         .collect()
+    )
+
+
+def acts_by_week(curves: pl.DataFrame) -> pl.DataFrame:
+    """Return the acts of each calendar week: one row per service, series and week with acts.
+
+    In: the frame of `subscription_curves`. Columns: `service_id`, `service`, `series`, `starts_on` (a Monday), `count`
+    (of the week), `cumulated` (at its end, since the period began), `is_whole` (whether the week is all in the period).
+    """
+    first, last = pl.col("day").min() + timedelta(days=2), pl.col("day").max()  # the period begins within a day
+    weeks = curves.with_columns(starts_on=pl.col("day").dt.truncate("1w"), first=first, last=last)
+    is_whole = (pl.col("starts_on") >= pl.col("first")) & (pl.col("starts_on") + timedelta(days=6) <= pl.col("last"))
+    return (
+        weeks.group_by("service_id", "service", "series", "starts_on", maintain_order=True)
+        .agg(pl.col("count").sum(), pl.col("cumulated").last(), pl.col("first", "last").first())
+        .with_columns(is_whole=is_whole)
+        .filter(pl.col("count") > 0)
+        .drop("first", "last")
     )
 
 

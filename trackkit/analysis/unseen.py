@@ -18,7 +18,7 @@ from trackkit.engine.measure import measure
 from trackkit.engine.plausible import now
 from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
-from trackkit.metrics import METRICS, Estimate, lineage
+from trackkit.metrics import METRICS, Estimate, bounds_of, lineage
 from trackkit.sources.feeds.feed import can_tell
 
 __all__ = ["observed", "unseen"]
@@ -40,6 +40,7 @@ SEEN_BY = {
     **{"mirror_page": "mirror_page_clicks", "web_visited": "web_visits", "transaction": "transactions"},
     **{"complained": "complaints", "reason": "hard_bounces"},
 }
+BOUNDED = {bound: name for name in METRICS for bound in bounds_of(name)}  # the rate that each bound is of
 _ALWAYS_COUNTED, _FAILURE_KINDS = ("delivered", "unique_clicks"), ("complained", "reason")
 EMAIL, WITHOUT_LINKS = 0, (2, 3, 4)  # channels: phone, direct mail and fax have no links
 IN_MESSAGE, ON_SITE = ("clicked", "unsubscribed", "mirror_page"), ("web_visited", "transaction")
@@ -80,7 +81,7 @@ def observed(frame: pl.DataFrame, unseen_by_delivery: Mapping[str, Kinds]) -> pl
     """Return a frame of figures with unobservable ones set to null and their reasons in columns beside them.
 
     In: a frame of `measure`, or one with columns or rows of series (`curves.SERIES`); and the result of `unseen` for
-    the deliveries of its rows, or for the one that all of it is about. A rate depends on its parts.
+    the deliveries of its rows, or for the one that all of it is about. A rate depends on its parts, its bounds on it.
 
     >>> observed(pl.DataFrame({"total_opens": [0]}), {"7": {"opened": "SMS"}}).row(0)
     (None, 'SMS')
@@ -88,7 +89,9 @@ def observed(frame: pl.DataFrame, unseen_by_delivery: Mapping[str, Kinds]) -> pl
     if "series" in frame.columns:
         return _observed_series(frame, unseen_by_delivery)
     for name in frame.columns:
-        by_delivery = {delivery: _reason(name, kinds) for delivery, kinds in unseen_by_delivery.items()}
+        by_delivery = {
+            delivery: _reason(BOUNDED.get(name, name), kinds) for delivery, kinds in unseen_by_delivery.items()
+        }
         reasons = {delivery: reason for delivery, reason in by_delivery.items() if reason}
         if reasons and "delivery_id" in frame.columns:
             why = pl.col("delivery_id").replace_strict(reasons, default=None, return_dtype=pl.String)

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.analysis.sending import OVER, PHASES
+from trackkit.analysis.delays import is_over
 from trackkit.analysis.unseen import WHY, observed, unseen
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_set_aside, require_deliveries
 from trackkit.engine.measure import measure
@@ -59,13 +59,13 @@ def usual(tables: Measurable, metrics: Sequence[str], delivery: str | Sequence[s
     Without `delivery`, all that are not set aside; a delivery that no table of deliveries dates compares with none.
     Raises RequestError for an unknown metric or delivery.
     """
-    known = _deliveries(tables)
+    known = declared(tables)
     asked = known.filter("is_real")["delivery_id"].to_list() if delivery is None else _ids(tables, delivery)
     known = _with_undeclared(known, asked)
     needed = known["delivery_id"].to_list() if delivery is None else _kin(known, asked)
     figures = observed(measure(tables, metrics, delivery=needed), unseen(tables, needed, metrics))
     long = pl.concat([_figure(figures, name) for name in metrics]).join(known, on="delivery_id", how="left")
-    compared = _beside_peers(long.with_columns(_is_settled(tables)))
+    compared = _beside_peers(long.with_columns(is_settled(tables)))
     order = pl.DataFrame({"delivery_id": asked}, schema={"delivery_id": pl.String}).with_row_index("place")
     judged = compared.with_columns(_difference()).with_columns(reason=_reason()).with_columns(is_different=_verdict())
     rows = order.join(judged, on="delivery_id").sort(
@@ -88,16 +88,15 @@ def _ids(tables: Measurable, delivery: str | Sequence[str]) -> list[str]:
     return require_deliveries(tables, [delivery] if isinstance(delivery, str) else dict.fromkeys(delivery))
 
 
-def _deliveries(tables: Measurable) -> pl.DataFrame:
-    """The deliveries declared: `delivery_id`, their kind, `launched_at`, `is_real`, `is_over`."""
+def declared(tables: Measurable) -> pl.DataFrame:
+    """Return the deliveries declared: `delivery_id`, their kind, `launched_at`, `is_real`, `is_over`."""
     launches = [pl.when(pl.col(at) >= pl.lit(EARLIEST, INSTANT)).then(at) for at in ("started_at", "contact_at")]
-    phase = pl.col("state").replace_strict(PHASES, default=None, return_dtype=pl.String)
     described = tables.scan("delivery").select(
         "delivery_id",
         *KIND,
         launched_at=pl.coalesce(launches),
         is_real=~is_set_aside(),
-        is_over=phase.eq_missing(OVER) | phase.is_null(),
+        is_over=is_over(),
     )
     return described.unique("delivery_id", keep="first", maintain_order=True).collect()
 
@@ -131,7 +130,8 @@ def _figure(figures: pl.DataFrame, name: str) -> pl.DataFrame:
     )
 
 
-def _is_settled(tables: Measurable) -> pl.Expr:
+def is_settled(tables: Measurable) -> pl.Expr:
+    """True for finished deliveries, those whose figures hardly grow: by `launched_at` and `is_over`."""
     newest = now(tables)
     if newest is None:
         return pl.col("is_over").fill_null(True).alias("is_settled")

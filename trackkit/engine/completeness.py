@@ -25,7 +25,7 @@ _PROCESSED = ("prepared", "failed", "delivered")  # what counts as processed
 def completed(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """Complete counts of rows with those that rows cannot give; null where they are unknown."""
     counted = _with_stated(selection, _with_unknown(selection, counted, metrics, groups), metrics, groups)
-    is_whole = groups == ["delivery_id"] and selection.where is None
+    is_whole = groups == ["delivery_id"] and selection.is_unfiltered
     return _with_kept(selection.tables, counted, metrics, is_whole) if "delivery_id" in groups else counted
 
 

@@ -318,7 +318,7 @@ def distinct_counts(
         alike.setdefault((repr(formula.where), *selection.grain(formula.column, groups)), {})[name] = formula
     frames = []
     for (_, *grain), same in alike.items():
-        tests = _row_tests(selection, next(iter(same.values())).where, cells)
+        tests = row_tests(selection, next(iter(same.values())).where, cells)
         counted = _count_values(selection, tests, source, same, grain)
         frames.append(counted if grain == groups else _add_deliveries(counted, list(same), groups))
     return frames
@@ -412,8 +412,8 @@ def _by_value(
     return part.backend.collect(part.in_scope(counted) if by_delivery else counted)
 
 
-def _row_tests(selection: Selection, where: Condition, cells: pl.DataFrame | None) -> list[Any]:
-    """Tests for the rows of a distinct count: its condition, and whether they count unless all do."""
+def row_tests(selection: Selection, where: Condition, cells: pl.DataFrame | None = None) -> list[Any]:
+    """Return tests for the events of a condition that count; those that `cells` of the same events all pass skipped."""
     api = selection.backend.api
     tests = [meets(where, api)] if where else []
     if cells is None or not cells.filter(~is_public()).is_empty():

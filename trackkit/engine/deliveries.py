@@ -106,6 +106,12 @@ def is_counted(api: Any = pl) -> Any:
     return is_public(api) & is_hit(api)
 
 
+def is_human(api: Any = pl) -> Any:
+    """True for hits by people, also through a proxy that fetches when they read (`schema.READ_RULES`)."""
+    is_read = api.col("activity_rule").is_in(list(schema.READ_RULES)).fill_null(False)
+    return (api.col("activity").cast(api.String) == "human").fill_null(False) | is_read
+
+
 def is_link_hit() -> pl.Expr:
     """True for every hit on a link that is no open; an e-mail click counts even without a link."""
     event_type = pl.col("event_type").cast(pl.String)

@@ -6,7 +6,6 @@ never added up from a finer one, except over deliveries, which share no message 
 """
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import polars as pl
 
@@ -16,7 +15,7 @@ from trackkit.engine.completeness import add_deliveries, completed, kept_currenc
 from trackkit.engine.conditions import condition
 from trackkit.engine.counting import count_source, joined
 from trackkit.engine.deliveries import require_deliveries, zone_of
-from trackkit.engine.selection import Selection
+from trackkit.engine.selection import ACTIVITIES, ALL, Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.metrics import (
@@ -29,6 +28,7 @@ from trackkit.metrics import (
     Formula,
     Metric,
     Ratio,
+    bounds_of,
     breakdowns_of,
     lineage,
     money_of,
@@ -36,7 +36,7 @@ from trackkit.metrics import (
     where_of,
 )
 
-__all__ = ["ENGINES", "measure", "not_added", "quotient"]
+__all__ = ["ENGINES", "measure", "not_added", "quotient", "require_level"]
 ENGINES = ("polars", "spark")
 PLATFORM = "adobe"  # the definitions of METRICS.md
 
@@ -49,6 +49,8 @@ def measure(
     where: str | None = None,
     timezone: str = "",
     engine: str = "polars",
+    activity: str = ALL,
+    interval: float | None = None,
     definitions: str = PLATFORM,
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
@@ -60,7 +62,13 @@ def measure(
     `timezone`, by default the platform's. Without `delivery`, proofs, models and deleted deliveries are left out.
     `where` is a SQL condition on the breakdown columns, such as `domain = 'post.example'` or `day >= '2026-10-01'`
     (see `conditions`). `engine` reads the rows: `polars` in this process, or `spark` (docs/spark.md); the figures are
-    the same.
+    the same. `activity="human"` leaves out the hits of scanners and what machines fetch whether anybody reads or not
+    (rules O1, O2, O4, and the sender's word V1); it keeps those of people and of proxies that fetch when the message is
+    read (O3, O5), and every message: what was delivered does not change.
+
+    `interval`, such as 0.95, adds the bounds of every rate, as `open_rate_low` and `open_rate_high`: between them, with
+    this confidence, is the rate of such recipients, of whom these are taken as a sample (`engine.intervals`). They are
+    null where the rate is, and for rates without an interval (`Metric.interval`).
 
     `definitions` names a definition set (`trackkit definitions`), or the path of one's own: `metrics` are then words of
     that sender, as "open_rate" of "sendgrid", and so are the columns. A word that these data cannot tell is null, and
@@ -69,8 +77,9 @@ def measure(
     Where retention removed rows of a delivery, its counts are those kept, or null. Other breakdowns leave such a
     delivery out, except that kept counts enter a single total; if it is named, counts that need its rows are null.
 
-    Raises RequestError for an unknown metric, breakdown, delivery, time zone, engine or set, for a word outside of the
-    set, and for a breakdown that a metric's rows do not carry. Definitions: METRICS.md.
+    Raises RequestError for an unknown metric, breakdown, delivery, time zone, engine, activity or set, for a word
+    outside of the set, for an interval not between 0 and 1, for a breakdown that a metric's rows do not carry, and by
+    activity where hits were loaded before it was marked. Definitions: METRICS.md.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> clicks = pl.LazyFrame({"delivery_id": ["7"] * 3, "message_id": ["a", "a", "b"], "is_seed": [False] * 3,
@@ -81,8 +90,8 @@ def measure(
     if definitions != PLATFORM:
         from trackkit.engine.words import by_words  # pydantic, which nothing else here needs
 
-        asked = partial(measure, tables, by=by, delivery=delivery, where=where, timezone=timezone, engine=engine)
-        return by_words(definitions, metrics, by, asked)
+        options = (by, delivery, where, timezone, engine, activity, interval)
+        return by_words(definitions, metrics, by, lambda names: measure(tables, names, *options))
     groups = _require_known(by, BREAKDOWNS, "breakdown")
     zone = zone_of(tables, timezone)
     test = None if where is None or (isinstance(where, str) and not where) else condition(where, BREAKDOWNS, zone)
@@ -92,12 +101,39 @@ def measure(
         raise _no_metric_error(columns)
     for name in names:
         _refuse_breakdown(name, columns)
-    selection = Selection(tables, _require_deliveries(tables, delivery), test, zone, _backend(engine))
+    _require_known(activity, ACTIVITIES, "activity")
+    asked = _require_deliveries(tables, delivery)
+    selection = Selection(tables, asked, test, zone, _backend(engine), activity=activity)
+    if activity != ALL or columns & set(schema.ACTIVITY):
+        selection.require_activity()
+    level = None if interval is None else require_level(interval)
     measured = _with_rates(_measure_with_kept(selection, names, groups), names)
-    parts = [part for name in names for part in lineage(name)]
+    if level is not None:
+        from trackkit.engine.intervals import with_intervals  # numpy, which nothing else here needs
+
+        measured = with_intervals(selection, measured, names, groups, level)
     enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
     declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
-    return _sorted(measured, groups).select(*groups, *dict.fromkeys([*names, *parts])).with_columns(declared)
+    return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+
+
+def require_level(interval: float) -> float:
+    """Return the confidence of an interval, or refuse what is not between 0 and 1, with RequestError.
+
+    >>> require_level(0.95)
+    0.95
+    """
+    is_number = isinstance(interval, int | float) and not isinstance(interval, bool)
+    if is_number and 0 < interval < 1:
+        return float(interval)
+    hint = f" Did you mean {interval / 100:g}?" if is_number and 1 < interval < 100 else ""
+    raise RequestError(f"The confidence of an interval is between 0 and 1, such as 0.95, not {interval!r}.{hint}")
+
+
+def _columns(measured: pl.DataFrame, names: list[str]) -> list[str]:
+    """The columns to return: the metrics in the order asked, each with its bounds if measured, then their parts."""
+    listed = dict.fromkeys([*names, *_with_parts(names)])
+    return [column for name in listed for column in (name, *bounds_of(name)) if column in measured.columns]
 
 
 def _backend(engine: str) -> Backend:
@@ -120,7 +156,7 @@ def _measure_with_kept(selection: Selection, names: list[str], groups: list[str]
     purged_ids = set(purges["delivery_id"])
     if selection.delivery is not None:
         purged_ids &= set(selection.delivery)
-    kept = purged_ids & kept_deliveries(selection.tables) if not groups and selection.where is None else set()
+    kept = purged_ids & kept_deliveries(selection.tables) if not groups and selection.is_unfiltered else set()
     lost_sources = set(purges.filter(pl.col("delivery_id").is_in(list(purged_ids - kept)))["source"])
     if selection.delivery is not None and lost_sources:
         unknown = [name for name in _with_parts(names) if sources_of(name) & lost_sources]
@@ -241,6 +277,7 @@ def not_added(
     where: str | None = None,
     timezone: str = "",
     engine: str = "polars",
+    activity: str = ALL,
 ) -> list[str]:
     """Return the currencies that are mixed in a row of `measured`, which is why its sums of money are null.
 
@@ -248,7 +285,7 @@ def not_added(
     """
     if "currency" in by or not any(measured[name].null_count() for name in money_of(measured.columns)):
         return []
-    counts = measure(tables, PURCHASES, [*by, "currency"], delivery, where, timezone, engine)
+    counts = measure(tables, PURCHASES, [*by, "currency"], delivery, where, timezone, engine, activity)
     with_currency = counts.filter(pl.col("currency").is_not_null(), pl.sum_horizontal(PURCHASES) > 0)
     groups = with_currency.group_by(list(by)) if by else with_currency.group_by(pl.lit(1))
     mixed = groups.agg("currency").filter(pl.col("currency").list.len() > 1)

@@ -10,9 +10,15 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.engine.backends import POLARS, Backend
-from trackkit.engine.deliveries import is_set_aside
+from trackkit.engine.deliveries import is_hit, is_human, is_set_aside
 from trackkit.engine.snapshot import Counted, Measurable
+from trackkit.errors import RequestError
 
+ALL, HUMAN = ACTIVITIES = ("all", "human")  # whose hits are counted
+UNMARKED = (
+    "Who was behind the hits of {:,} deliveries is unknown ({} …): they were loaded before trackkit marked machines. "
+    "`trackkit store mark --store STORE` marks them; a question without `activity` needs none of it."
+)
 HELD = 4_000_000  # events kept in memory at most, about 50 bytes each in the columns needed
 
 
@@ -31,16 +37,21 @@ class Selection:
     span: tuple[str, str] | None = None
     events: int = 0  # in the span, with or without meeting the condition
     flagged: dict[tuple[str, ...], bool] = field(default_factory=dict)
+    activity: str = ALL
 
     def only(self, delivery: list[str]) -> "Selection":
         """The same question about some deliveries."""
-        return Selection(self.tables, delivery, self.where, self.timezone, self.backend)
+        return self._about(delivery)
 
     def without(self, delivery: Iterable[str]) -> "Selection":
         """The same question, leaving out some deliveries."""
         excluded = sorted(delivery)
         included = None if self.delivery is None else [name for name in self.delivery if name not in set(excluded)]
-        return Selection(self.tables, included, self.where, self.timezone, self.backend, excluded)
+        return self._about(included, excluded)
+
+    def _about(self, delivery: list[str] | None, left_out: Sequence[str] = ()) -> "Selection":
+        options = self.where, self.timezone, self.backend, left_out
+        return Selection(self.tables, delivery, *options, activity=self.activity)
 
     def meeting(self, tests: Sequence[Any]) -> "Selection":
         """The rows that also meet tests, which are expressions of the backend."""
@@ -116,12 +127,17 @@ class Selection:
     def _all(self, source: str) -> Any:
         rows = self.of_deliveries(source)
         if source == "event":
-            rows = self.timed(rows)
+            rows = self.timed(rows if self.activity == ALL else rows.filter(is_human(self.backend.api)))
         return rows if self.where is None else self.backend.filtered(rows, self.where)
 
     def counted(self, groups: list[str]) -> Counted | None:
         """Stored counts of events, and events without; None if they cannot answer: other groups, or a condition."""
-        return self._counted_beforehand() if groups == ["delivery_id"] and self.where is None else None
+        return self._counted_beforehand() if groups == ["delivery_id"] and self.is_unfiltered else None
+
+    @property
+    def is_unfiltered(self) -> bool:
+        """Whether every row of the deliveries is asked about, so that counts made beforehand may answer."""
+        return self.where is None and self.activity == ALL
 
     def _counted_beforehand(self) -> Counted | None:
         # For few deliveries, reading the rows is faster than opening all files.
@@ -134,7 +150,8 @@ class Selection:
         country is no fixed attribute of a message: where the message table is missing, each hit has its own.
         """
         columns = {*groups, *(self.where.meta.root_names() if self.where is not None else ())}
-        return groups == ["delivery_id"] and columns == {"delivery_id"} and self._is_flagged(*schema.FIRSTS)
+        is_whole = groups == ["delivery_id"] and columns == {"delivery_id"} and self.activity == ALL
+        return is_whole and self._is_flagged(*schema.FIRSTS)
 
     def grain(self, column: str, groups: list[str]) -> list[str]:
         """The groups within which a column identifies its values; if finer than `groups`, counts are then added up.
@@ -166,6 +183,26 @@ class Selection:
         rows = events if self.delivery is None else events.filter(api.col("delivery_id").is_in(self.delivery))
         unflagged = self.backend.collect(rows.select(*(api.col(flag).null_count() for flag in flags))).row(0)
         return not any(unflagged)
+
+    def require_activity(self) -> None:
+        """Refuse hits of which nothing says who was behind them."""
+        ids = self.unmarked()
+        if ids:
+            raise RequestError(UNMARKED.format(len(ids), ", ".join(ids[:5])))
+
+    def unmarked(self) -> list[str]:
+        """The deliveries with hits that were loaded before trackkit marked who was behind them."""
+        events, api = self.of_deliveries("event"), self.backend.api
+        if not self.has("event"):
+            return []
+        unknown = events
+        if "activity" in events.collect_schema():
+            is_unknown = api.col("activity").is_null()
+            if not self.backend.collect(events.filter(is_unknown).select("delivery_id").head(1)).height:
+                return []
+            unknown = events.filter(is_unknown, is_hit(api))
+        ids = self.backend.collect(unknown.select("delivery_id").unique()).to_series()
+        return list(ids.drop_nulls().sort())
 
     @cached_property
     def stated(self) -> pl.DataFrame:

@@ -18,11 +18,14 @@ from trackkit.report.groups import LIST as GROUPS
 from trackkit.report.groups import Groups
 from trackkit.report.groups import misfits as group_misfits
 from trackkit.report.template import TEMPLATES, Template, misfits
+from trackkit.rules import LIST as MACHINES
+from trackkit.rules import Rules
 from trackkit.show.theme import THEME, Theme
 from trackkit.toml import Problem
 
 # The files that analysts edit beside the reports, with their models.
 LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds, GROUPS: Groups}
+LISTS |= {MACHINES: Rules}
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:

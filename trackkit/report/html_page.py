@@ -51,6 +51,11 @@ MOST_ROWS = 200  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
 VERDICTS = translatable({"pass": "pass", "warn": "warning", "fail": "failure"})
+INTERVALS = translatable(
+    "In brackets: where the rate of such recipients is, with {level} confidence, these being a sample of them. "
+    "A delivery to a whole list is a census: its counts are exact, and the brackets say nothing of machines, or of "
+    "events still to come."
+)
 WORDS = translatable({"filter": "Filter these rows", "found": "{found} of {all}"})  # for scripts
 
 
@@ -124,6 +129,7 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "verdicts": said(VERDICTS, facts.lang),
         "words": said(WORDS, facts.lang),
         "text": _paragraphs(template.text),
+        "intervals": _of_intervals(template, every, facts.lang),
         "header": _header(executed),
         "sections": sections,
         "style": Markup(page_style(colours)),
@@ -131,6 +137,14 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "policy": _policy(scripts),
         **_made(facts, datetime.now(UTC)),
     }
+
+
+def _of_intervals(template: Template, pieces: list[dict[str, Any]], lang: str) -> str:
+    """What the intervals of a page mean, if it shows any."""
+    if not template.interval or not any('class="tk-range"' in str(piece.get("html", "")) for piece in pieces):
+        return ""
+    places = 0 if round(1000 * template.interval) % 10 == 0 else 1
+    return say(INTERVALS, lang, level=percent(template.interval, places, lang))
 
 
 def _made(facts: PageFacts, now: datetime) -> dict[str, Any]:

@@ -22,10 +22,12 @@ from trackkit.analysis.unseen import Kinds, observed, unseen
 from trackkit.analysis.usual import totals, usual
 from trackkit.definition_sets import ADOBE, QUESTION_LABELS, QUESTIONS, definition_set
 from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
+from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
+from trackkit.metrics import METRICS, bounds_of
 from trackkit.quality.finding import verdict
 from trackkit.report import notebook, notes
 from trackkit.report.common import Common, common
@@ -101,8 +103,31 @@ class Page:
         """Return figures of the delivery; those that cannot be observed are null, with the reason beside them."""
         return observed(figures, self.unseen)
 
+    @property
+    def interval(self) -> float | None:
+        """The confidence of the intervals that the analyst wants shown, for `measure`; None for no intervals."""
+        return self.template.interval
+
     def headline(self, metrics: Sequence[str]) -> pl.DataFrame:
-        """Return metrics of the delivery beside the usual ones, or their totals, in the columns of `analysis.usual`."""
+        """Return metrics of the delivery beside the usual ones, or their totals, in the columns of `analysis.usual`.
+
+        With the template's `interval`, also `low` and `high`, the bounds of the rates that have some.
+        """
+        rates = [name for name in metrics if METRICS[name].interval] if self.interval else []
+        figures = self._headline(metrics)
+        if not rates:
+            return figures
+        bounded = figures.join(self._bounds(rates), on="metric", how="left", maintain_order="left")
+        return bounded.with_columns(pl.when(pl.col("value").is_not_null()).then(pl.col("low", "high")))
+
+    def _bounds(self, rates: Sequence[str]) -> pl.DataFrame:
+        chosen = [self.delivery] if self.delivery else list(self.deliveries) or None
+        row = measure(self.tables, rates, by=[], delivery=chosen, interval=self.interval).row(0, named=True)
+        bounds = [[row[name] for name in bounds_of(rate)] for rate in rates]
+        columns = {"metric": pl.String(), "low": pl.Float64(), "high": pl.Float64()}
+        return pl.DataFrame([(rate, *pair) for rate, pair in zip(rates, bounds, strict=True)], columns, orient="row")
+
+    def _headline(self, metrics: Sequence[str]) -> pl.DataFrame:
         if not self.delivery:
             return totals(self.tables, metrics, list(self.deliveries) or None)
         if self.usual is not None and set(metrics) <= set(self.usual["metric"]):
@@ -311,7 +336,10 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
     ]
     heading = chosen["service"].item() if service else say("All services", lang)
     facts = [(say(name, lang), value) for name, value in shown if value]
-    line = [several("{count} act", "{count} acts", count, lang), _period(first, last, timezone, lang)]
+    line = [
+        several("history of {count} act", "history of {count} acts", count, lang),
+        _period(first, last, timezone, lang),
+    ]
     return Header(
         clipped(heading, 300),
         line=[words for words in line if words],

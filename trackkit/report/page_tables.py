@@ -18,6 +18,7 @@ _BLOCK = re.compile(r'\s*<div class="tk-block"')
 WIDE = 3  # columns; with more of them a table is a list on a phone
 FEW = 2  # rows; with more of them a table can be sorted
 LONG = 20  # rows; with more of them a table scrolls by itself and has a box to filter it
+BENEATH = ("tk-of", "tk-range")  # what stands beneath a figure
 _NOISE = {"gt_row", "gt_left", "gt_col_heading", "gt_columns_bottom_border", "gt_center"}
 
 
@@ -102,7 +103,7 @@ def _set_row_heading(row: HtmlElement, cell: HtmlElement, before: str) -> str:
     bold = cell.find("./b")
     if bold is not None and not bold.find("./span") and cell.find("./span") is None:
         row.set("class", "sum")
-    parts = [cell.text or "", *(part.text_content() for part in cell if part.get("class") != "tk-of")]
+    parts = [cell.text or "", *(part.text_content() for part in cell if part.get("class") not in BENEATH)]
     words = " ".join("".join(parts).split())
     if words or before:
         cell.tag = "th"

@@ -4,6 +4,8 @@ polars and vl-convert are imported but never called: they would start threads, w
 would wait for.
 """
 
+import re
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,20 +14,30 @@ from importlib import import_module
 from typing import Any
 
 import trackkit
+from trackkit import resources
+from trackkit.report.template import TEMPLATES
 
 REPORT = "tracking_indicators"
 LIBRARIES = ("altair", "papermill", "nbconvert", "babel.numbers", "lxml.etree", "nh3", "tinycss2", "deltalake")
+# jsonschema, which altair imports, has this compile grammars for seconds where JupyterLab brought it: no chart needs it
+GRAMMARS = "rfc3987_syntax"
 PRIVATE = ("narwhals._interchange.dataframe", "narwhals._polars.dataframe")  # other versions may not have them
+STATISTICS = "statsmodels.stats.proportion"  # takes seconds to import; only templates with an interval need it
 OURS = ("store", "report", "report.execute", "report.html_page", "report.shell", "report.workers")
+
+_INTERVAL = re.compile(r"^interval\s*=", re.MULTILINE)
 
 
 def preload() -> None:
     """Import and call once; RuntimeError if a Python thread was started, since a child would not have it."""
+    sys.modules.setdefault(GRAMMARS, None)  # type: ignore[arg-type]  # not to be imported
     for name in (*LIBRARIES, *PRIVATE, *(f"trackkit.{module}" for module in OURS)):
         with suppress(ModuleNotFoundError):
             import_module(name)
     for name in trackkit.__all__:
         getattr(trackkit, name)
+    if any(_INTERVAL.search(path.read_text("utf-8")) for path in resources.files(TEMPLATES, "*.toml").values()):
+        import_module(STATISTICS)
     _use_once()
     if threading.active_count() > 1:
         raise RuntimeError("the fork server of reports has threads, which its children would wait for")

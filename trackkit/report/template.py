@@ -178,7 +178,7 @@ class Section(_WordedModel):
     text: Prose = ""
     width: Literal["full", "half"] = "full"
     show: Annotated[list[Literal["chart", "table"]], AfterValidator(_distinct)] = []
-    folded: bool = False  # whether its reader opens it; its heading stands there
+    folded: bool = False  # whether what it shows is behind a line to open; on paper it is open
     finding: bool = True  # whether what the notebook finds is the heading, with the title above it as its topic
     # Read by notebooks; each section of a notebook offers some of these.
     metrics: Names | None = None
@@ -203,6 +203,7 @@ class Template(_WordedModel):
 
     title: Words
     text: Prose = ""
+    interval: Annotated[float, Field(gt=0, lt=1, description="a confidence between 0 and 1, as 0.95")] | None = None
     parameters: dict[str, ParameterChoice] = {}
     lead: Lead = Lead()
     tile: Annotated[list[Tile], AfterValidator(_distinct)] = []
@@ -312,9 +313,18 @@ def misfits(
         for name in parsed.parameters
         if name not in names
     ]
+    if parsed.interval and not _shows_intervals(parsed, book):
+        problems.append(Problem(str(path), "", "interval", "no figure of this report has one."))
     for section in parsed.section:
         problems += [Problem(str(path), section.name, key, text) for key, text in _section_misfits(section, used)]
     return problems
+
+
+def _shows_intervals(parsed: Template, book: "NotebookNode") -> bool:
+    """Whether a cell measures with `page.interval`, or shows tiles of which one has an interval."""
+    cells = [cell.source for cell in notebook.code_cells(book)]
+    has_tile = any(METRICS[tile.metric].interval for tile in parsed.tile)
+    return any("page.interval" in cell or (has_tile and "tk.tiles.row(page" in cell) for cell in cells)
 
 
 def _section_misfits(section: Section, used: dict[str, set[str]]) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """The metrics listed for people and programs: METRICS.md and `trackkit metrics` both come from here."""
 
-from trackkit.metrics import BREAKDOWNS, METRICS, Metric, breakdowns_of, sources_of
+from trackkit.metrics import BOOTSTRAP, BREAKDOWNS, METRICS, WILSON, Metric, breakdowns_of, sources_of
 
 _HEAD = """# Metrics
 
@@ -9,6 +9,11 @@ rates fractions that may exceed 1, and a rate on an empty denominator is null. *
 `delivery` one row per delivery, `message` one per message prepared, `event` one per counted hit (hits of control
 addresses left out). *Higher is* tells the direction.
 """
+_INTERVALS = {
+    WILSON: "Wilson's, of a share of messages",
+    BOOTSTRAP: "bootstrap, messages drawn again with all their events",
+    "": "none: a planned count, an estimate, or no count of messages is in it",
+}
 
 
 def records() -> list[dict[str, object]]:
@@ -33,6 +38,7 @@ def _record(metric: Metric) -> dict[str, object]:
         "higher_is": metric.higher_is,
         "numerator": metric.numerator,
         "denominator": metric.denominator,
+        "interval": metric.interval or None,
         "breakdowns": list(breakdowns_of(metric.name)),
     }
 
@@ -51,6 +57,7 @@ def _section(metric: Metric) -> str:
         f"- **measured on**: {record['source']}",
         f"- **unit**: {metric.unit}; higher is {metric.higher_is}",
         f"- **broken down by**: {', '.join(breakdowns_of(metric.name))}",
+        *([f"- **interval**: {_INTERVALS[metric.interval]}"] if metric.denominator else []),
         f"- **reference**: {metric.cited}",
     ]
     return "\n".join([f"## {metric.name}", "", f"**{metric.label}.** {metric.definition}", "", *facts, ""])

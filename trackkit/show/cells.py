@@ -16,11 +16,11 @@ from markupsafe import Markup
 
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import said, say, translatable
-from trackkit.metrics import CURRENCY, METRICS, PURCHASES
+from trackkit.metrics import CURRENCY, METRICS, PURCHASES, bounds_of
 from trackkit.schema import FAILURE_TYPE_LABELS, FORMAT_LABELS, STATUS_LABELS
 from trackkit.show import data as page_data
 from trackkit.show.data import DataField
-from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, percent, plain, short
+from trackkit.show.wording import NOT_AVAILABLE, between, figure, instant, number, percent, plain, short
 
 Labels = Mapping[str, str]
 _WHAT = re.compile(r'<a class="tk-what".*?</a>')  # a mark of a definition
@@ -44,6 +44,7 @@ COUNTS = OneOf(name for name, metric in METRICS.items() if not metric.denominato
 Cell = Markup | str
 OTHERS, TOTAL, UNKNOWN = translatable(("Others", "Total", "(unknown)"))
 PARTS = translatable("{part} of {whole}")
+BOUNDS = ("low", "high")  # of a rate, in frames of one row per metric
 NOT_LOADED = translatable("not in the data loaded")
 SEVERAL_CURRENCIES = translatable("in several currencies, which are not added")
 translatable(("{denominator} is 0", "yes", "no"))
@@ -53,6 +54,7 @@ VOCABULARY = {**STATUS_LABELS, **FAILURE_TYPE_LABELS, **FORMAT_LABELS}
 # The style of cells outside a report's page, as in JupyterLab.
 STYLE = """
 .tk-of{opacity:.7;font-size:.85em;display:block}
+.tk-range{opacity:.7;font-size:.85em;display:block}
 .gt_right>.tk-of{display:inline-block;min-width:8em;margin-left:.6em}.tk-what{margin-left:.3em;text-decoration:none}
 .tk-na{opacity:.7;font-style:italic}.tk-bar{display:block;min-width:60px;height:8px}
 .tk-bar>span{display:block;height:8px;background:#1f6f8b}
@@ -151,7 +153,15 @@ def rate_cell(row: Mapping[str, Any], top: str, bottom: str, lang: str, name: st
     rate = row[name] if name else row[top] / row[bottom]
     words = f"{label_of(top, lang)} / {label_of(bottom, lang)}"
     shown = figure(name, rate, lang, row[bottom]) if name else percent(rate, lang=lang, of=row[bottom])
-    return over(shown, parts, words)
+    low, high = (row.get(bound) if name else None for bound in bounds_of(name or top))
+    return over(shown, parts, words) + bracketed(name or top, rate, low, high, row[bottom], lang)
+
+
+def bracketed(name: str, rate: float | None, low: float | None, high: float | None, of: float, lang: str) -> Markup:
+    """Show the interval of a rate, small and in brackets; nothing if it has none, or cannot be observed."""
+    if rate is None or low is None or high is None:
+        return Markup("")
+    return Markup(' <span class="tk-range">({})</span>').format(between(name, rate, low, high, of, lang))
 
 
 def ratio(top: float | None, bottom: float | None) -> float | None:
@@ -279,7 +289,15 @@ def metric_fields(names: Sequence[str], columns: Sequence[str], labels: Labels, 
         parts = [part for part in pair if part and part in columns]
         for each in (name, *parts):
             fields.setdefault(each, metric_field(each, labels.get(each) or label_of(each, lang)))
+        words = labels.get(name) or label_of(name, lang)
+        fields |= {each.name: each for each in bound_fields(bounds_of(name), columns, words, lang)}
     return list(fields.values())
+
+
+def bound_fields(bounds: Sequence[str], columns: Sequence[str], label: str, lang: str) -> list[DataField]:
+    """Return the fields of a rate's bounds, if a frame has them."""
+    words = say("{rate}, lower bound", lang, rate=label), say("{rate}, upper bound", lang, rate=label)
+    return [DataField(*each, "share") for each in zip(bounds, words, strict=True) if each[0] in columns]
 
 
 def only_row(measured: pl.DataFrame, needed: Sequence[str]) -> dict[str, Any]:

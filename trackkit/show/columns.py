@@ -44,6 +44,7 @@ DATA_KINDS: Mapping[str, page_data.Kind] = {
     "group": "text",
 }  # the others by the type of their values
 UNKNOWN_TEXT = translatable("unknown")  # shown without a reason, as n/a is
+DOUBLED = translatable("more than doubled")  # a growth rate of hundreds of per cent says only that it began with few
 SEVEN = translatable("The platform's seven types")
 # The rows that are not groups: their names in the column `row`, and their words.
 ROWS = {"total": TOTAL, "others": OTHERS, "seven": SEVEN}
@@ -54,9 +55,9 @@ class TableColumn:
     """One column of a table: its English heading (by default the column's own name), and what it shows.
 
     Kinds of figures: "count", a whole number; "change", one with its sign; "share", a fraction shown as a percentage;
-    "growth", one with its sign; "average". Kinds of text: "text" of a log; "word", one of our own `words`; "group",
-    the row's group, or "Total" and the like in a row that we added; "bar", a share as a bar. A "part" is never shown:
-    its heading names the denominator of a share.
+    "growth", one with its sign, up to 100 %; "average". Kinds of text: "text" of a log; "word", one of our own `words`;
+    "group", the row's group, or "Total" and the like in a row that we added; "bar", a share as a bar. A "part" is never
+    shown: its heading names the denominator of a share.
 
     `parts` are the columns of numerator and denominator. `why_empty` says why known parts give no figure, `why_unknown`
     why a figure or a part is unknown; a cell without a reason is empty.
@@ -194,7 +195,7 @@ def _formatted(value: float, kind: Kind, lang: str, of: float | None = None) -> 
         case "share":
             return percent(value, lang=lang, of=of)
         case "growth":
-            return f"{'+' if value > 0 else ''}{percent(value, lang=lang, of=of)}"
+            return say(DOUBLED, lang) if value > 1 else f"{'+' if value > 0 else ''}{percent(value, lang=lang, of=of)}"
         case "average":
             return number(value, 2, lang)
         case "change":

@@ -6,6 +6,7 @@ saying: too few cases, or no difference beyond chance. A notebook displays it in
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -15,46 +16,71 @@ from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS, beyond_chance
 from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
 from trackkit.show.charts.audience import Slot, enough_weeks, slot_names, version_label
-from trackkit.show.charts.platform import CalendarPeriod, period_name
-from trackkit.show.wording import clipped, elapsed, number, percent
+from trackkit.show.charts.platform import PERIODS, CalendarPeriod, period_name
+from trackkit.show.wording import clipped, elapsed, instant, number, percent
 
 __all__ = [
     "LEAST",
     "Finding",
     "above",
+    "above_average",
     "acts_counted",
+    "brought_most",
     "busiest",
     "busiest_hour",
-    "converted",
+    "busiest_start",
+    "clicked_times",
+    "counted_of",
     "definitions_apart",
     "fails_most",
+    "fastest",
     "fastest_half",
+    "first_day",
     "furthest",
     "grown",
+    "half_of_acts",
     "highest",
+    "how_far",
+    "in_message",
+    "joined_lately",
     "largest",
     "largest_loss",
+    "last_share",
     "leads",
+    "left_from",
+    "left_out",
     "limits_kept",
     "listed",
+    "loses_most",
     "lowest",
+    "machines",
+    "most_clicked",
     "most_shared_in",
     "most_shared_on",
     "most_used",
     "most_used_version",
     "most_visited",
+    "on_mobiles",
     "opened_of",
+    "outcome",
     "outlier",
+    "outside_message",
     "pages_and_sales",
+    "refused",
+    "scanned",
+    "sent_within",
+    "shown_of",
     "stands_out",
     "strongest_in_message",
     "strongest_link",
     "together",
+    "unlike_others",
 ]
 
 MIME = "application/vnd.trackkit.finding+json"
 LEAST = 30  # fewer cases than this prove nothing
 CASES = 3  # a group above what is advised has at least as many: one or two are chance
+RECENT = 4  # weeks, beside as many before
 LONGEST = 60  # letters of a name in a sentence
 ADDED_ROWS = ("others", "total", "seven")  # rows that are no groups, in frames with a column `row`
 NO_GROUPS = ("others", "total", "seven", "detail", "unlisted")
@@ -116,6 +142,16 @@ _DIFFERS: Mapping[tuple[bool, bool], str] = translatable(
         (False, False): "{question}: between {low} and {high}, by definition: what is counted differs, and out of what",
     }
 )
+# What is expected of a delivery that is not finished, by what is counted.
+_AHEAD: Mapping[str, str] = translatable(
+    {
+        "unique_opens": "At the newest hit known, {age} after the launch, {expected} of the final opens are expected "
+        "to be in; in the end {low} to {high} will have opened",
+        "unique_clicks": "At the newest hit known, {age} after the launch, {expected} of the final clicks are expected "
+        "to be in; in the end {low} to {high} will have clicked",
+        "": "At the newest hit known, {age} after the launch, what it will come to cannot be said: {why}",
+    }
+)
 # The largest part of a whole, by what is counted.
 _LARGEST: Mapping[str, str] = translatable(
     {
@@ -139,8 +175,37 @@ _BUSIEST: Mapping[str, str] = translatable(
         "clicks": "The busiest hour for clicks is {name}: {share} ({part} of {whole})",
     }
 )
-_GREW = translatable("{name} grew by {change} to {subscribers} subscribers: {joined} joined, {left} left")
-_SHRANK = translatable("{name} lost {change} and has {subscribers} subscribers: {joined} joined, {left} left")
+_MOST_SHARED: Mapping[CalendarPeriod, str] = translatable(
+    {
+        "day": "Most was shared on {name}: {share} of the sharing activities ({part} of {whole})",
+        "week": "{name} had most: {share} of the sharing activities ({part} of {whole})",
+        "month": "Most was shared in {name}: {share} of the sharing activities ({part} of {whole})",
+    }
+)
+_GREW = translatable("{name} grew by {change} to {subscribers} subscribers in {period}: {joined} joined, {left} left")
+_SHRANK = translatable("{name} lost {change} to {subscribers} subscribers in {period}: {joined} joined, {left} left")
+
+
+# What became of the messages, out of those to deliver or processed.
+_OUTCOMES: Mapping[str, str] = translatable(
+    {
+        "to_deliver": "{part} of {whole} messages were delivered ({rate})",
+        "processed": "{part} of {whole} messages processed were delivered ({rate})",
+        "pending": "{part} of {whole} messages were delivered ({rate}), {pending} are pending",
+    }
+)
+_FASTEST: Mapping[str, str] = translatable(
+    {
+        "messages_per_hour": "At most {speed} messages per hour, from {when} on",
+        "bits_per_second": "At most {speed} bits per second, from {when} on",
+    }
+)
+_STARTS: Mapping[str, str] = translatable(
+    {
+        "1h": "Most clicks came in the hour from {name}: {share} ({part} of {whole})",
+        "1d": "Most clicks came on {name}: {share} ({part} of {whole})",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -243,6 +308,22 @@ def fastest_half(
     return Finding(say((_HALF_SO_FAR if is_open else _HALF)[series], lang, time=elapsed(half["after"][0], lang)))
 
 
+def how_far(forecast: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which share of the final opens, or else clicks, is expected by now, and how many there will be in the end.
+
+    In: the frame of `maturity.forecast`. None for a finished delivery, and for one of which nothing was sent.
+    """
+    open_ended = forecast.filter(pl.col("maturity").ne_missing("final"), pl.col("comparable").is_not_null())
+    if open_ended.is_empty() or open_ended["age"][0] is None:
+        return None
+    row = open_ended.sort(pl.col("rate").is_null(), maintain_order=True).row(0, named=True)
+    words = {"age": elapsed(row["age"], lang)}
+    if row["rate"] is None:
+        return Finding(say(_AHEAD[""], lang, **words, why=say(row["reason"], lang)))
+    words |= {name: percent(row[f"rate_{name}"], lang=lang, of=row["messages"]) for name in ("low", "high")}
+    return Finding(say(_AHEAD[row["metric"]], lang, **words, expected=percent(row["expected"], 0, lang)))
+
+
 def strongest_link(links: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which link took most of the clicks; None below 30 clicks, or if the first place is shared by more than two.
 
@@ -327,30 +408,35 @@ def leads(weekly: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def most_shared_on(sharing: pl.DataFrame, networks: Mapping[str, str], lang: str = "en") -> Finding | None:
-    """Say on which network most was shared; None below 30 sharing activities, or if two had as many.
+    """Say on which network most was shared, or that none is ahead beyond chance; None below 30 sharing activities.
 
     In: the frame of `sharing.social_sharing`; `networks` maps each network to words.
     """
-    named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(pl.col("network").replace(networks))
-    first = _first(named, "shares", "total_shares", "network")
-    return first and Finding(
-        say("Shared most by {name}: {part} of {whole} sharing activities ({share})", lang, **first(lang))
+    named = sharing.filter(pl.col("row").cast(pl.String) == "network", pl.col("shares") > 0)
+    ranked = named.with_columns(pl.col("network").replace(networks)).sort("shares", descending=True)
+    if ranked.is_empty() or ranked["total_shares"][0] < LEAST:
+        return None
+    words = _parts(clipped(ranked["network"][0], LONGEST), ranked["shares"][0], ranked["total_shares"][0], lang)
+    ahead = [*ranked["shares"], 0][:2]  # of the two first, whose halves chance explains
+    if beyond_chance(ahead[0] / sum(ahead), 0.5, sum(ahead)):
+        return Finding(say("Shared most by {name}: {part} of {whole} sharing activities ({share})", lang, **words))
+    return Finding(
+        say("No network is clearly ahead: {name} has {part} of {whole} sharing activities ({share})", lang, **words)
     )
 
 
 def most_shared_in(activity: pl.DataFrame, every: CalendarPeriod = "month", lang: str = "en") -> Finding | None:
     """Say in which period most was shared; None below 30 sharing activities or in a single period.
 
-    In: the frame of `sharing.sharing_activity`.
+    In: the frame of `sharing.sharing_activity`. Periods that are not whole say nothing.
     """
-    periods = activity.drop_nulls("starts_on")
+    periods = activity.filter("is_whole")
     names = pl.Series([period_name(day, every, lang) for day in periods["starts_on"]], dtype=pl.String)
-    first = _first(periods.with_columns(name=names, total=pl.col("shares").sum()), "shares", "total", "name")
+    total = activity.drop_nulls("starts_on")["shares"].sum()
+    first = _first(periods.with_columns(name=names, total=pl.lit(total)), "shares", "total", "name")
     if first is None or periods.height < 2:
         return None
-    return Finding(
-        say("Most was shared in {name}: {share} of the sharing activities ({part} of {whole})", lang, **first(lang))
-    )
+    return Finding(say(_MOST_SHARED[every], lang, **first(lang)))
 
 
 def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang: str = "en") -> Finding | None:
@@ -400,7 +486,79 @@ def grown(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | No
     counts = {name: number(row[name], lang=lang) for name in ("joined", "left", "subscribers")}
     name = clipped(row["service"], LONGEST)
     sentence = _GREW if row["change"] >= 0 else _SHRANK
-    return Finding(say(sentence, lang, name=name, change=number(abs(row["change"]), lang=lang), **counts))
+    words = {"name": name, "change": number(abs(row["change"]), lang=lang), "period": say(PERIODS[period], lang)}
+    return Finding(say(sentence, lang, **words, **counts))
+
+
+def loses_most(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | None:
+    """Say which service lost the largest part of its subscribers; if chance explains it, what `grown` says.
+
+    In: the frame of `subscriptions.subscription_progress`. Services of fewer than 30 are left out.
+    """
+    is_period = pl.col("period").cast(pl.String) == period
+    rows = progress.filter(is_period, pl.col("everybody") >= LEAST).sort("loss_rate", descending=True)
+    if rows.height < 2 or rows["left"][0] < CASES:
+        return grown(progress, period, lang)
+    first = rows.row(0, named=True)
+    left, everybody = rows[1:].select("left", "everybody").sum().row(0)
+    if not beyond_chance(first["loss_rate"], left / everybody, first["everybody"]):
+        return grown(progress, period, lang)
+    words = _parts(clipped(first["service"], LONGEST), first["left"], first["everybody"], lang)
+    words["period"] = say(PERIODS[period], lang)
+    return Finding(say("{name} loses most: {share} left in {period} ({part} of {whole})", lang, **words))
+
+
+def joined_lately(weeks: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many joined and left in the last four whole weeks, and in the four before; None with fewer weeks.
+
+    In: the frame of `subscriptions.acts_by_week`; all services are added up.
+    """
+    starts = weeks.filter("is_whole")["starts_on"].unique().sort()
+    if starts.len() < 2 * RECENT:
+        return None
+    series, counts = pl.col("series").cast(pl.String), {}
+    for which, first in (("", -RECENT), ("before_", -2 * RECENT)):
+        chosen = weeks.filter(pl.col("starts_on").is_in(starts[first:][:RECENT].implode()))
+        for name in ("subscriptions", "unsubscriptions"):
+            counts[which + name] = number(int(chosen.filter(series == name)["count"].sum()), lang=lang)
+    return Finding(
+        say(
+            "Last 4 weeks: {subscriptions} joined and {unsubscriptions} left; "
+            "the 4 before: {before_subscriptions} and {before_unsubscriptions}",
+            lang,
+            **counts,
+        )
+    )
+
+
+def left_from(by_delivery: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of those who left named a delivery, and which one most did; None if none named one.
+
+    In: the frame of `subscriptions.acts_by_delivery`.
+    """
+    named = by_delivery.filter(pl.col("delivery").is_not_null(), pl.col("unsubscriptions") > 0)
+    if named.is_empty():
+        return None
+    part, whole = int(named["unsubscriptions"].sum()), named["total"][0]
+    most = named.filter(pl.col("unsubscriptions") == pl.col("unsubscriptions").max())
+    words = {"part": number(part, lang=lang), "whole": number(whole, lang=lang)}
+    if most.height > 2:
+        return Finding(say("{part} of {whole} departures name a delivery", lang, **words))
+    names = [clipped(name, LONGEST // 2) for name in most["delivery"]]
+    words["count"] = number(most["unsubscriptions"][0], lang=lang)
+    if len(names) == 2:
+        return Finding(
+            say(
+                "{part} of {whole} departures name a delivery; most name “{first}” and “{second}” ({count} each)",
+                lang,
+                first=names[0],
+                second=names[1],
+                **words,
+            )
+        )
+    return Finding(
+        say("{part} of {whole} departures name a delivery; most name “{name}” ({count})", lang, name=names[0], **words)
+    )
 
 
 def pages_and_sales(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -424,17 +582,23 @@ def pages_and_sales(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
     )
 
 
-def converted(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many of those who began the most visited path finished it; None below 30 who began.
+def counted_of(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the visitors of the most visited path count, and how many began; None without visitors.
 
     In: the frame of `webapp.conversion`.
     """
-    rows = conversion.filter(pl.col("started") >= LEAST).drop_nulls("conversion_rate")
-    if rows.is_empty():
+    if conversion.is_empty() or not conversion["everyone"][0]:
         return None
-    row = rows.row(0, named=True)
-    words = _parts(_path_name(row), row["converted"], row["started"], lang)
-    return Finding(say("{name}: {share} of those who began it finished ({part} of {whole})", lang, **words))
+    row = conversion.row(0, named=True)
+    counts = {name: number(row[name], lang=lang) for name in ("everyone", "visitors", "started")}
+    return Finding(
+        say(
+            "{name}: of {everyone} visitors, {visitors} are counted, of whom {started} began",
+            lang,
+            name=_path_name(row),
+            **counts,
+        )
+    )
 
 
 def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -450,6 +614,49 @@ def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
     return Finding(
         say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, path=_path_name(row), **words)
     )
+
+
+def brought_most(sources: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which delivery brought most visitors of one path, of those whose delivery is known; None below 30 of these.
+
+    In: the frame of `webapp.traffic_sources` for one path.
+    """
+    known = sources.filter(pl.col("found_by").cast(pl.String).fill_null("others") != "nothing")
+    ranked = known.filter(pl.col("rank").is_not_null(), pl.col("source").is_not_null())
+    rows = ranked.with_columns(of=pl.lit(known["visitors"].sum()))
+    first = _first(rows, "visitors", "of", "source")
+    return first and Finding(
+        say("“{name}” brought most: {part} of the {whole} visitors whose delivery is known", lang, **first(lang))
+    )
+
+
+def refused(choices: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many visitors refused web tracking; None without visitors.
+
+    In: the frame of `consent.consent_counts`; visitors of several applications are in it once for each.
+    """
+    whole = int(choices["visitors"].sum())
+    if not whole:
+        return None
+    part = int(choices.filter(pl.col("web_choice").cast(pl.String) == "refused")["visitors"].sum())
+    words = _parts("", part, whole, lang)
+    if not part:
+        return Finding(say("None of {whole} visitors refused web tracking", lang, whole=words["whole"]))
+    return Finding(say("{share} refused web tracking ({part} of {whole})", lang, **words))
+
+
+def first_day(activity: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how much of a delivery's pages were displayed on the first day; None below 30 pages.
+
+    In: the frame of `web.visit_activity`.
+    """
+    whole = int(activity["count"].sum())
+    if whole < LEAST:
+        return None
+    day = pl.col("starts_at").dt.date()
+    part = int(activity.filter(day == day.min())["count"].sum())
+    words = _parts("", part, whole, lang)
+    return Finding(say("{share} of the pages were displayed on the first day ({part} of {whole})", lang, **words))
 
 
 def opened_of(sent: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -469,6 +676,189 @@ def acts_counted(acts: pl.DataFrame, labels: Mapping[str, str], lang: str = "en"
     counts = dict(acts.select(pl.col("act").cast(pl.String).value_counts()).unnest("act").iter_rows())
     words = [f"{say(word, lang)} {number(counts[act], lang=lang)}" for act, word in labels.items() if act in counts]
     return Finding(" · ".join(words)) if words else None
+
+
+def outcome(measured: pl.DataFrame, over: Literal["to_deliver", "processed"], lang: str = "en") -> Finding | None:
+    """Say how many of the messages to deliver, or of those processed, were delivered; None if that is unknown.
+
+    In: a frame of `measure` with one row, and `over`, `delivered_with_seeds` or `delivered`, and maybe `pending`.
+    """
+    row = measured.row(0, named=True)
+    part, whole = row.get("delivered_with_seeds", row.get("delivered")), row[over]
+    is_open = over == "to_deliver" and row.get("pending")
+    words = {"pending": number(row["pending"], lang=lang)} if is_open else {}
+    return _of(say(_OUTCOMES["pending" if is_open else over], lang), part, whole, lang, **words)
+
+
+def left_out(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many recipients of the initial population were left out; None if that is unknown.
+
+    In: a frame of `measure` with one row, and `rejected` and `targeted`.
+    """
+    row = measured.row(0, named=True)
+    sentence = say("{part} of {whole} recipients were left out before sending ({rate})", lang)
+    return _of(sentence, row["rejected"], row["targeted"], lang)
+
+
+def sent_within(pace: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how fast messages went out, and how many are pending; None below one message an hour, or if unknown.
+
+    In: the frame of `sending.pace`.
+    """
+    row = pace.row(0, named=True)
+    if not row["last_at"] or not row["started_at"] or (row["messages_per_hour"] or 0) < 1:
+        return None
+    spent, speed = elapsed(row["last_at"] - row["started_at"], lang), number(row["messages_per_hour"], lang=lang)
+    words = {"spent": spent, "speed": speed, "pending": number(row["pending"], lang=lang)}
+    if row["pending"]:
+        return Finding(say("{pending} messages are pending after {spent} at {speed} an hour", lang, **words))
+    return Finding(say("Sent within {spent}, at {speed} messages an hour", lang, **words))
+
+
+def fastest(
+    throughput: pl.DataFrame,
+    speed: Literal["messages_per_hour", "bits_per_second"] = "messages_per_hour",
+    lang: str = "en",
+) -> Finding | None:
+    """Say when the sending was fastest, and how fast; None below 1, or if unknown. In: `sending.throughput`."""
+    starts = throughput.group_by("starts_at").agg(pl.col(speed).sum())
+    starts = starts.sort(speed, "starts_at", descending=[True, False])
+    if starts.is_empty() or starts[speed][0] < 1:
+        return None
+    at = starts["starts_at"][0]
+    words = {"speed": number(starts[speed][0], lang=lang), "when": instant(at, str(at.tzinfo), lang=lang, weekday=True)}
+    return Finding(say(_FASTEST[speed], lang, **words))
+
+
+def on_mobiles(opens: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the opens on known devices were on mobiles; None below 30 of them.
+
+    In: the frame of `audience.opens_by`.
+    """
+    total = opens.filter(pl.col("row").cast(pl.String) == "total").select("computer", "mobile")
+    computer, mobile = total.row(0) if total.height else (0, 0)
+    if (computer or 0) + (mobile or 0) < LEAST:
+        return None
+    sentence = say("{rate} of the opens on known devices were on mobiles ({part} of {whole})", lang)
+    return _of(sentence, mobile, computer + mobile, lang)
+
+
+def above_average(figures: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of those who opened clicked, beside the platform average; None if that is unknown.
+
+    In: the frame of `links.click_figures`.
+    """
+    row = figures.row(0, named=True)
+    if row["platform_average"] is None:
+        return _of(
+            say("{rate} of those who opened clicked ({part} of {whole})", lang),
+            row["numerator"],
+            row["denominator"],
+            lang,
+        )
+    average = percent(row["platform_average"], lang=lang, of=row["denominator"])
+    sentence = say("{rate} of those who opened clicked; the platform average is {average}", lang)
+    return _of(sentence, row["numerator"], row["denominator"], lang, average=average)
+
+
+def clicked_times(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many recipients clicked how often; None if that is unknown, or nobody did.
+
+    In: a frame of `measure` with one row, and `unique_clicks` and `total_clicks`.
+    """
+    people, clicks = measured.select("unique_clicks", "total_clicks").row(0)
+    if not people or not clicks:
+        return None
+    recipients = number(people, lang=lang)
+    return Finding(
+        several(
+            "{recipients} recipients clicked {count} time",
+            "{recipients} recipients clicked {count} times",
+            clicks,
+            lang,
+            recipients=recipients,
+        )
+    )
+
+
+def busiest_start(clicks: pl.DataFrame, every: Literal["1h", "1d"] = "1h", lang: str = "en") -> Finding | None:
+    """Say in which hour, or on which day, most clicks came; None below 30, or if two had as many.
+
+    In: the frame of `curves.activity`, or of `links.clicks_per_day` by the hour. One day alone is said by its hours.
+    """
+    named = clicks if "count" in clicks.columns else clicks.rename({"clicks": "count"})
+    rows = named.filter(pl.col("series").cast(pl.String) == "clicks") if "series" in named.columns else named
+    start = pl.col("starts_at").dt.truncate
+    period = every if rows.select(start("1d").n_unique()).item() > 1 else "1h"
+    starts = rows.group_by(start(period)).agg(pl.col("count").sum()).sort("starts_at")
+    days = starts["starts_at"] if period == "1h" else starts["starts_at"].dt.date()
+    zone = str(getattr(starts.schema["starts_at"], "time_zone", None) or "UTC")
+    names = pl.Series([instant(at, zone, lang=lang, weekday=True) for at in days], dtype=pl.String)
+    first = _first(starts.with_columns(name=names, total=pl.col("count").sum()), "count", "total", "name")
+    return None if first is None or starts.height < 2 else Finding(say(_STARTS[period], lang, **first(lang)))
+
+
+def last_share(reached: pl.DataFrame, lang: str = "en", pace: pl.DataFrame | None = None) -> Finding | None:
+    """Say within which time the largest share of the clicks came; None without clicks, or while the delivery runs.
+
+    In: the frame of `curves.pareto`, and that of `sending.pace`.
+    """
+    is_open = pace is not None and pace["phase"][0] in ("running", "paused")
+    if reached.is_empty() or reached["clicks"][-1] is None or is_open:
+        return None
+    words = {"share": percent(reached["share"][-1], 0, lang), "time": reached["clicks"][-1]}
+    return Finding(say("{share} of the clicks came within {time}", lang, **words))
+
+
+def most_clicked(links: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which tracked link took most of all clicks; None below 30, or if two took as many.
+
+    In: the frame of `links.tracked_links`.
+    """
+    first = _first(links.with_columns(name=pl.coalesce("label", "url")), "clicks", "total", "name")
+    return first and Finding(say("“{name}” took {share} of all clicks ({part} of {whole})", lang, **first(lang)))
+
+
+def in_message(placement: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of all clicks were on links of the message; None without clicks. In: `clickmap.placement`."""
+    row = placement.row(0, named=True)
+    sentence = say("{part} of {whole} clicks were on links of the message ({rate})", lang)
+    return _of(sentence, row["placed_clicks"], row["total"], lang)
+
+
+def outside_message(placement: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of all clicks were on other links; None without clicks. In: `clickmap.placement`."""
+    row = placement.row(0, named=True)
+    sentence = say("{part} of {whole} clicks were elsewhere ({rate})", lang)
+    return _of(sentence, row["total"] - row["placed_clicks"], row["total"], lang)
+
+
+def half_of_acts(acts: pl.DataFrame, launched: datetime | None, lang: str = "en") -> Finding | None:
+    """Say how soon after the launch half of what readers did had happened; None below 30 acts.
+
+    In: the frame of `story.timeline` of a delivery.
+    """
+    read = acts.filter(~pl.col("act").cast(pl.String).is_in(["sent", "failed"]))["occurred_at"].sort()
+    if launched is None or len(read) < LEAST:
+        return None
+    time = elapsed(max(read[(len(read) - 1) // 2] - launched, timedelta()), lang)
+    return Finding(say("Half of what readers did happened within {time} of the launch", lang, time=time))
+
+
+def shown_of(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
+    """Say how many of all messages a list shows; None if it shows all of them."""
+    if rows.height >= count:
+        return None
+    words = {"shown": number(rows.height, lang=lang), "count": number(count, lang=lang)}
+    return Finding(say("The {shown} messages acted on last, of {count}", lang, **words))
+
+
+def _of(sentence: str, part: int | None, whole: int | None, lang: str, **words: str) -> Finding | None:
+    """A translated sentence with a count, its whole and their rate; None if one is unknown, or the whole is 0."""
+    if part is None or not whole:
+        return None
+    counts = {"part": number(part, lang=lang), "whole": number(whole, lang=lang)}
+    return Finding(sentence.format(**counts, rate=percent(part / whole, lang=lang, of=whole), **words))
 
 
 def _first(rows: pl.DataFrame, count: str, total: str, name: str) -> Callable[[str], dict[str, str]] | None:
@@ -496,10 +886,10 @@ def outlier(
 ) -> Finding | None:
     """Say which group has a rate that is lower, or else higher, than the others beyond chance: the first such rate.
 
-    In: a frame as for `lowest`, with all the metrics; None without any.
+    Else that none of the first rate has, as `stands_out` does. In: a frame as for `lowest`, with all the metrics.
     """
     each = (side(rows, column, metric, lang) for metric in metrics or [] for side in (lowest, highest))
-    return next((finding for finding in each if finding), None)
+    return next(filter(None, each), None) or (stands_out(rows, column, metrics[0], lang) if metrics else None)
 
 
 def limits_kept(
@@ -541,18 +931,20 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
 
 
 def fails_most(bounces: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say in which mail domain messages fail most, as `highest` does; None if it is not the one with the highest rate.
+    """Say in which mail domain messages fail most, as `highest` does, or else that no domain stands out.
 
-    In: the frame of `bounces.bounces` by domain, where a smaller one may have a higher rate by chance.
+    In: the frame of `bounces.bounces` by domain. Where the highest rate is of a domain too small to say, no other one
+    is said to fail most.
     """
     part, whole = METRICS["failure_rate"].parents
     require(["row", "domain", "errors", "breakdown_of", "breakdown"], bounces.columns)
     groups = bounces.filter(pl.col("row").cast(pl.String) == "group")
     names = {"errors": part, "breakdown_of": whole, "breakdown": "failure_rate"}
     first = groups.sort("breakdown", descending=True, nulls_last=True).head(1)
+    rates = groups.select("domain", *names).rename(names)
     if first.is_empty() or (first["breakdown_of"][0] or 0) < LEAST:
         return None
-    return highest(groups.select("domain", *names).rename(names), "domain", "failure_rate", lang)
+    return highest(rates, "domain", "failure_rate", lang) or stands_out(rates, "domain", "failure_rate", lang)
 
 
 def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
@@ -602,6 +994,44 @@ def definitions_apart(compared: pl.DataFrame, lang: str = "en") -> Finding | Non
     return None
 
 
+_MACHINES: Mapping[str, str] = translatable(
+    {
+        "open_rate": "{rate} of those who opened are machines alone: {part} of {whole}",
+        "recipient_click_rate": "{rate} of those who clicked are machines alone: {part} of {whole}",
+        "unsubscribe_rate": "{rate} of the clicks on opt-out links are scanners': {part} of {whole}",
+    }
+)
+
+
+def machines(people: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which figure owes most to machines; None below three cases. In: the frame of `machines.people`."""
+    rows = people.filter(pl.col("machines") >= CASES).sort("machine_share", descending=True, maintain_order=True)
+    if rows.is_empty():
+        return None
+    row = rows.row(0, named=True)
+    words = _parts("", row["machines"], row["counted"], lang)
+    return Finding(say(_MACHINES[row["metric"]], lang, rate=words["share"], part=words["part"], whole=words["whole"]))
+
+
+def scanned(domains: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which part of the clicks scanners made; None below three. In: the frame of `machines.by_domain`, whole."""
+    part, whole = (int(domains[name].sum()) for name in ("scanner_clicks", "clicks"))
+    if part < CASES:
+        return None
+    words = _parts("", part, whole, lang)
+    shown = {name: words[name] for name in ("share", "part", "whole")}
+    at = domains.filter(pl.col("scanner_clicks") > 0).height
+    return Finding(
+        several(
+            "Scanners made {share} of the clicks: {part} of {whole}, at {count} domain",
+            "Scanners made {share} of the clicks: {part} of {whole}, at {count} domains",
+            at,
+            lang,
+            **shown,
+        )
+    )
+
+
 def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str) -> Finding | None:
     groups = _groups(rows, column, metric)
     groups = groups.reverse() if side == "lowest" else groups
@@ -631,3 +1061,25 @@ def _groups(rows: pl.DataFrame, column: str, metric: str) -> pl.DataFrame:
 def _words(row: Mapping[str, Any], lang: str) -> dict[str, str]:
     shown = {"rate": percent(row["rate"], lang=lang, of=row["whole"]), "name": clipped(row["name"], LONGEST)}
     return shown | {part: number(row[part], lang=lang) for part in ("part", "whole")}
+
+
+def unlike_others(anomalies: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which group has a rate unlike the others', the least likely by chance; None if there is none.
+
+    In: the frame of `intervals.anomalies`. What is added up as Others is left out.
+
+    >>> row = {"name": "x.example", "metric": "open_rate", "part": 5, "whole": 100, "rate": 0.05, "usual": 0.4}
+    >>> unlike_others(pl.DataFrame([row | {"is_unusual": True}])).text
+    'x.example: Open rate (recipients) 5.0% (5 of 100), where 40.0% is usual'
+    """
+    for row in anomalies.filter("is_unusual").head(1).iter_rows(named=True):
+        words = {
+            "name": clipped(row["name"], LONGEST),
+            "label": label_of(row["metric"], lang),
+            "rate": percent(row["rate"], lang=lang, of=row["whole"]),
+            "usual": percent(row["usual"], lang=lang, of=row["whole"]),
+            "part": number(row["part"], lang=lang),
+            "whole": number(row["whole"], lang=lang),
+        }
+        return Finding(say("{name}: {label} {rate} ({part} of {whole}), where {usual} is usual", lang, **words))
+    return None

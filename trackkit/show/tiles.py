@@ -5,6 +5,7 @@ Words and choices are those of the page's template (`[lead]`, `[[tile]]`, `[[loo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import polars as pl
@@ -13,13 +14,13 @@ from markupsafe import Markup
 from trackkit.language import said, say, several, translatable
 from trackkit.metrics import BETTER, CURRENCY, METRICS, WORSE
 from trackkit.show import cells
-from trackkit.show.cells import Block
+from trackkit.show.cells import BOUNDS, Block
 from trackkit.show.data import DataField, Kind, table_data
 from trackkit.show.definitions import marked
 from trackkit.show.findings import CASES, LEAST
 from trackkit.show.wording import NOT_AVAILABLE, clipped, elapsed, figure, instant, number, percent
 
-__all__ = ["Headed", "lead", "look", "row"]
+__all__ = ["Headed", "Large", "large", "lead", "look", "row"]
 
 Row = Mapping[str, Any]
 MOST_FACTS = 3
@@ -73,6 +74,22 @@ class Headed(Protocol):
         """Return metrics in the columns of `analysis.usual`, one row each."""
 
 
+@dataclass(frozen=True)
+class Large:
+    """A large figure that is no metric: its name, the figure, and what it is made of."""
+
+    name: str
+    value: cells.Cell
+    beneath: str = ""
+
+
+def large(figures: Sequence[Large], data: dict[str, Any] | None = None) -> Block:
+    """Show large figures in a row; `data` is that of `data.table_data`."""
+    tile = '<li class="tk-tile"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span></li>'
+    shown = [Markup(tile).format(each.name, each.value, each.beneath) for each in figures]
+    return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
+
+
 def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
     """Show large figures: those of the template's `[[tile]]`, or of `metrics`.
 
@@ -86,7 +103,7 @@ def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
     labels = {name: _label(tiles.get(name), name, page.lang) for name in names}
     silent = _few(page) is not None  # the first sentences have said it
     shown = [_tile(rows, name, labels[name], tiles.get(name), page.lang, silent) for name in names]
-    data = table_data("headline", _fields(page.lang), (_raw(rows[name], labels[name]) for name in names))
+    data = table_data("headline", _fields(rows, page.lang), (_raw(rows[name], labels[name]) for name in names))
     return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
 
 
@@ -150,13 +167,14 @@ def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str, 
         value, beneath = _value(values, lang), _parts(values, rows.get(COUNT_OF.get(name, "")), lang)
     kind, words = ("", "") if silent and values["median"] is None else _against_usual(values, tile, lang)
     return Markup(
-        '<li class="tk-tile"><span class="tk-name">{}</span><strong{}>{}</strong><span class="tk-of">{}</span>'
+        '<li class="tk-tile"><span class="tk-name">{}</span><strong{}>{}</strong><span class="tk-of">{}{}</span>'
         '<span class="tk-usual{}">{}</span>{}</li>'
     ).format(
         marked(label, name, lang),
         _NONE if values["value"] is None else "",
         value,
         beneath,
+        cells.bracketed(name, values["value"], values.get("low"), values.get("high"), values["whole"], lang),
         kind,
         words,
         _sparkline(values, lang),
@@ -273,8 +291,9 @@ def _y(value: float, least: float, span: float) -> int:
     return HEIGHT - EDGE - round((value - least) / span * (HEIGHT - 2 * EDGE))
 
 
-def _fields(lang: str) -> list[DataField]:
-    return [DataField(name, label, KINDS.get(name, "average")) for name, label in said(FIELDS, lang).items()]
+def _fields(rows: Mapping[str, Row], lang: str) -> list[DataField]:
+    fields = [DataField(name, label, KINDS.get(name, "average")) for name, label in said(FIELDS, lang).items()]
+    return fields + cells.bound_fields(BOUNDS, list(next(iter(rows.values()), {})), say("Rate", lang), lang)
 
 
 # ---- the first sentences ----

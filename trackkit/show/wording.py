@@ -142,6 +142,16 @@ def figure(name: str, value: float | None, lang: str = "en", of: float | None = 
     return number(value, 2 if metric.unit == CURRENCY or metric.denominator else 0, lang)
 
 
+def between(name: str, value: float, low: float, high: float, of: float, lang: str = "en") -> str:
+    """Return the bounds of a rate, with the decimals that the rate itself has.
+
+    >>> between("open_rate", 0.3875, 0.3703, 0.40505, 3014), between("complaint_rate", 0.001, 0.00034, 0.0029, 3014)
+    ('37.0–40.5%', '0.034–0.290%')
+    """
+    places = max(DECIMALS.get(name, 0), decimals_of(value, of))
+    return f"{number(100 * low, places, lang)}–{percent(high, places, lang)}"
+
+
 @lru_cache(maxsize=32)
 def chart_locale(lang: str) -> dict[str, Any]:
     """Return how charts write numbers and days in a language: Vega's `config.locale`.

@@ -286,6 +286,19 @@ class Store:
         self._current = None
         return report
 
+    def mark(self, progress: Progress | None = None) -> int:
+        """Mark who was behind the hits of a store written before that was marked; return how many deliveries had any.
+
+        Nothing is read from sources, and marks that are there stay. Raises RequestError if there is no store.
+        """
+        with _IMPORTING:
+            from trackkit.store.ingest import mark
+
+        self.snapshot()
+        count = mark(self._lake, self.timezone, progress)
+        self._current = None
+        return count
+
     def forget(
         self,
         before: Mapping[str, Asked] | None = None,

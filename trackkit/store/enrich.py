@@ -108,9 +108,10 @@ def enrich_events(
     agents = known_agents(keys, tables) if agents is None else agents
     rows = _joined(_joined(rows, web, "event_id"), agents, "user_agent")
     rows = rows.with_columns(tag_id=pl.coalesce("tag_id", "link_tag"))  # the hit's own tag, else that of its link
-    derived = [name for name in schema.EVENT.derived if name not in schema.MARKS]
+    later = (*schema.MARKS, *schema.ACTIVITY)  # filled by `with_marks`, and by `activity.with_activity`
+    derived = [name for name in schema.EVENT.derived if name not in later]
     filled = rows.select("recipient_id", *(name for name in (FILLED,) if name in events.columns), *derived).collect()
-    marks = [pl.lit(None, schema.EVENT.schema[mark]).alias(mark) for mark in schema.MARKS]  # filled by `with_marks`
+    marks = [pl.lit(None, dtype).alias(name) for name, dtype in as_texts(schema.EVENT.schema).items() if name in later]
     extra_columns = [name for name in events.columns if name not in schema.EVENT.schema]
     return events.with_columns(filled.get_columns()).with_columns(marks).select(*schema.EVENT.schema, *extra_columns)
 

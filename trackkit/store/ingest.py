@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
+from trackkit.engine.deliveries import is_hit
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import DataError
 from trackkit.plain import encodable
@@ -75,6 +76,32 @@ def ingest(
             committed = among_others(lake, load.commit)
             report.event_types, report.quality = committed.event_types, committed.quality
         return report
+
+
+def mark(lake: Lake, timezone: str, progress: Progress | None) -> int:
+    """Mark in one commit who was behind the hits loaded before that was marked; return their deliveries' number.
+
+    Raises RequestError if there is no store, or if another load holds it.
+    """
+    with alone(lake), staging(lake) as folder:
+        require_whole(lake)
+        options, mute = {"timezone": timezone, "format": "auto"}, lambda done, total, label: None
+        unchanged = Unchanged(lake.loads("mark", newest=True)["mark"].to_list()[0] or "")
+        load = Load(lake, folder, options, progress or mute, pseudonyms=unchanged)
+        return among_others(lake, load.mark)
+
+
+class Unchanged(Pseudonyms):
+    """Hides nothing new: the store keeps its pseudonyms, and the mark of their key."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__()
+        self._mark = mark
+
+    @property
+    def mark(self) -> str:
+        """The mark of the store's key."""
+        return self._mark
 
 
 def _read(load: "Load", sources: Sequence[str | Path]) -> list[LoadReport]:
@@ -178,6 +205,18 @@ class Load:
         self._finish(report)
         return report
 
+    def mark(self) -> int:
+        """Settle the deliveries with unmarked hits again, and commit; return how many they are."""
+        self._begin()
+        unmarked = self.before.scan("event").filter(pl.col("activity").is_null(), is_hit())
+        again = unmarked.select("delivery_id").unique().collect()
+        if again.height:
+            self._mark(self._rewrite({}, again))
+            report = LoadReport()
+            report.quality = nothing_new()
+            self._finish(report)
+        return again["delivery_id"].drop_nulls().len()
+
     def _replace(self, name: str, parts: list[pl.LazyFrame], most: int) -> None:
         """Replace older rows of a table by new ones, of which there are at most `most`."""
         stored = self.before.scan(name)
@@ -196,7 +235,7 @@ class Load:
         if name not in self.versions:
             self.versions[name] = self.lake.create(name)
 
-    def _rewrite(self, parts: Mapping[str, list[pl.LazyFrame]]) -> Outcome:
+    def _rewrite(self, parts: Mapping[str, list[pl.LazyFrame]], again: pl.DataFrame | None = None) -> Outcome:
         new = {name: parts[name] for name in ("event", "message") if name in parts}
         for name in (*new, *(["collapsed"] if "event" in new else [])):
             self._created(name)
@@ -205,7 +244,8 @@ class Load:
         new["event"] = [rows.with_columns(**defaults) for rows in events]
         fences = self.before.scan(FENCE).collect() if FENCE in self.versions else first_fences()
         folder = Path(tempfile.mkdtemp(dir=self.staging))
-        work = Rewrite(self.before, StoredTables(self.lake, self.versions), new, folder, self._silent_senders())
+        now = StoredTables(self.lake, self.versions)
+        work = Rewrite(self.before, now, new, folder, self._silent_senders(), again)
         outcome = work.run(self.changed, fences, self.progress)
         if not outcome.fences.equals(fences) or FENCE not in self.versions:
             self._put(FENCE, outcome.fences)

@@ -15,6 +15,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.engine.snapshot import Tables
+from trackkit.store.activity import crowds_of, facts_of, marked, signs_of, with_activity
 from trackkit.store.dedupe import merge_copies, replace_rows, set_repeats_aside
 from trackkit.store.enrich import (
     agent_texts,
@@ -178,6 +179,7 @@ class Pieces:
         for piece in cut.pieces:
             self._keep(self.settling.settle(Unsettled(*(part.rows(piece) for part in partitions))), piece, cut, mixed)
         if len(cut.pieces) > 1:
+            self._find_activity()
             self._number()
 
     def _mixed(self, cut: Cut, partitions: list[Partitions]) -> dict[str, Partitions]:
@@ -199,12 +201,26 @@ class Pieces:
             mixed_rows = partitions.rows(piece).collect()
             tables[name] = in_order(name, pl.concat([tables[name], mixed_rows])) if mixed_rows.height else tables[name]
         tables["event"] = with_marks(tables["event"])
+        if len(cut.pieces) == 1:
+            tables["event"] = with_activity(tables["event"], tables["message"])
         has_table = [tables[name]["has_messages"].any() for name in ("event", "collapsed")]
         self.is_known |= any(has_table) or not tables["message"]["is_implied"].fill_null(False).all()
         self.messages.append(tables["event"].select(pl.col("message_number").max().fill_null(0)).item())
         for name in BY_DELIVERY:
             file = self.folder / f"{name} {piece}.settled" if len(cut.pieces) > 1 else None
             self.rows[name].append(spilled(tables.pop(name), file))
+
+    def _find_activity(self) -> None:
+        """Find who was behind each hit, by evidence from all pieces."""
+        events, messages = self.rows["event"], self.rows["message"]
+        facts = facts_of(events, messages)
+        pieces = list(zip(events, messages, strict=True))
+        signs = [signs_of(hits.collect(), sent.collect(), facts) for hits, sent in pieces]
+        crowds = crowds_of(signs)
+        for piece, sign in enumerate(signs):
+            rows = marked(events[piece].collect(), sign, crowds)
+            events[piece] = spilled(rows, self.folder / f"event {piece}.active")
+            (self.folder / f"event {piece}.settled").unlink()
 
     def _number(self) -> None:
         """List the people of all pieces, and find first clicks of a person in a piece that are later ones overall."""

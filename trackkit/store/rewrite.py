@@ -81,6 +81,7 @@ class Rewrite:
     new: dict[str, list[pl.LazyFrame]]  # new rows of `event` and `message` in parts: sourced columns and `file`
     staging: Path
     senders: Mapping[str, bool] = field(default_factory=dict)  # see `silent_on_deliveries`
+    again: pl.DataFrame | None = None  # deliveries to settle though nothing of them is new
     settling: Settling = field(init=False)
     arriving: dict[str, Partitions] = field(init=False)  # the new rows by chunk
     had_unassigned: bool = False
@@ -114,6 +115,7 @@ class Rewrite:
 
     def _touched(self, changed: Mapping[str, pl.DataFrame], new_sizes: pl.DataFrame) -> pl.Series:
         frames = [new_sizes.lazy().select("delivery_id")]
+        frames += [] if self.again is None else [self.again.lazy()]
         if self.had_unassigned:  # assigned rows leave the bucket without delivery
             frames.append(pl.LazyFrame({"delivery_id": [None]}, schema={"delivery_id": pl.String}))
         for table, rows in changed.items():

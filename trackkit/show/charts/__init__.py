@@ -17,7 +17,7 @@ from trackkit.clock import CALLED
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
-from trackkit.show.charts import audience, canvas, overview, platform, sending, shapes, story, web
+from trackkit.show.charts import audience, canvas, maturity, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.clock import (
     APART,
     MOST,
@@ -34,6 +34,7 @@ from trackkit.show.charts.clock import (
     written,
     zone_of,
 )
+from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
 from trackkit.show.wording import elapsed, percent
 
@@ -43,6 +44,7 @@ __all__ = [
     "activity_columns",
     "audience",
     "click_days",
+    "maturity",
     "overview",
     "pareto_curve",
     "platform",
@@ -72,6 +74,7 @@ RATE_ROWS = {
 ADVISED, OF_ALL = translatable(("{label}, advised up to {rate}", "{label}, all: {rate}"))
 APART_FROM_DAY = " · "
 MOST_NAMED = 3  # deliveries that a chart does not draw
+FAR = 1.5  # a line further away than this, in terms of the highest rate, is only in the legend
 MOST_LINKS = 4  # with a colour of their own
 MOST_POINTS = 1_000  # of a curve
 MOST_DAYS = 366  # that are drawn as days
@@ -90,10 +93,11 @@ def pareto_curve(
     """
     rows = canvas.named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
     drawn = rows.filter(pl.col("hours") <= _mostly_over(rows))
-    series = canvas.series_colours(labels, lang)
+    series, colours = canvas.series_colours(labels, lang), theme().light.series
+    described = say("Share of the total of each series, by time since the launch.", lang)
     plot = canvas.Plot(
         drawn,
-        say("Share of the total of each series, by time since the launch.", lang),
+        f"{described} {_later(rows, drawn, lang)}".rstrip(),
         x=canvas.Numbers("hours"),
         y=canvas.Numbers("share", None, ".0%", is_count=False, stacked=False),
         tips=canvas.tips(
@@ -102,11 +106,13 @@ def pareto_curve(
         series=canvas.Series("name", series.names, legend=None),
     )
     # Half of all clicks come within hours, the last after weeks: on a linear axis the curve would be a corner.
-    hours = alt.X("hours:Q", title=_since(rows, drawn, lang), axis=_elapsed(drawn["hours"], lang), scale=SQUARE_ROOT)
+    hours = alt.X("hours:Q", title=None, axis=_elapsed(drawn["hours"], lang), scale=SQUARE_ROOT)
     area, line = canvas.lines(plot, area=0.1 if kind == "area" else 0.0), canvas.lines(plot)
     whole = alt.Y("share:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5), scale=alt.Scale(domain=[0, 1]))
     curves = [area.encode(x=hours), line.encode(x=hours, y=whole)][kind == "line" :]
-    return canvas.layered(plot, *curves, beside=_on_lines(drawn, series))
+    named = ends(drawn, "hours", "share", "name", canvas.HEIGHT, 1.0)
+    beside = canvas.at_ends(named, "hours:Q", series.names, colours[: len(series.names)])
+    return canvas.with_room(canvas.layered(plot, *curves, beside=beside), named)
 
 
 def _mostly_over(rows: pl.DataFrame) -> int:
@@ -116,38 +122,12 @@ def _mostly_over(rows: pl.DataFrame) -> int:
     return int(mostly if mostly <= SHORTENED * last else last)
 
 
-def _since(rows: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str | list[str]:
-    """The title of the axis, which says until when the events came that are not drawn."""
-    title = say("Time since the launch", lang)
+def _later(rows: pl.DataFrame, drawn: pl.DataFrame, lang: str) -> str:
+    """Until when the events came that are not drawn."""
     if rows.height == drawn.height:
-        return title
+        return ""
     last = elapsed(timedelta(hours=int(rows["hours"].max())), lang)  # type: ignore[arg-type]
-    return [title, say("The last events came after {time}.", lang, time=last)]
-
-
-def _on_lines(drawn: pl.DataFrame, series: canvas.Series) -> list[alt.Chart]:
-    """The name of each line, beside the line, where the lines are furthest apart."""
-    if drawn.is_empty():
-        return []
-    ordered = pl.col("share").sort_by("share")
-    gaps = drawn.group_by("hours").agg(gap=ordered.diff().min().fill_null(0), highest=pl.col("share").max())
-    inside = gaps.filter(pl.col("hours").sqrt() >= 0.35 * pl.col("hours").max().sqrt(), pl.col("highest") > 0)
-    at = inside.sort("gap", "hours", descending=[True, False])["hours"][0]
-    points = drawn.filter(pl.col("hours") == at).sort("share", "place", descending=[True, False])
-    points = points.with_columns(nth=pl.int_range(pl.len()))
-    base = alt.Chart(points.select("hours", "share", "name", "nth")).encode(x="hours:Q", y="share:Q")
-    colour = alt.Color("name:N", scale=alt.Scale(domain=list(series.names)), legend=None)
-    dots = base.mark_circle(size=50, opacity=1, aria=False).encode(color=colour)
-    places: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("datum.nth == 0", {"align": "right", "dx": -8, "dy": -8}),
-        ("datum.nth", {"align": "left", "dx": 8, "dy": 9}),
-    )
-    words = [
-        base.transform_filter(which).mark_text(fontWeight=600, aria=False, **at_the_dot, **around).encode(text="name:N")
-        for which, at_the_dot in places
-        for around in (shapes.halo(), {})
-    ]
-    return [words[0], words[2], dots, words[1], words[3]]
+    return say("The last events came after {time}.", lang, time=last)
 
 
 def _thinned(cumulated: pl.DataFrame) -> pl.DataFrame:
@@ -303,8 +283,10 @@ def rate_bars(
         | canvas.tips(lang, name="Rate", rate="Value", numerator="Numerator", denominator="Denominator"),
         series=canvas.Series("name", names, legend=_rate_legend(names, words)),
     )
+    furthest = FAR * rows.select(pl.col("rate").max().fill_null(0)).item()
+    near = [mark for mark in lines.values() if mark.at <= furthest] if rows.height else []
     dated = _with_days(shown, by, timezone, lang) if "launched_at" in shown.columns else None
-    return shapes.dot_plot(plot, list(lines.values()) if rows.height else [], dated)
+    return shapes.dot_plot(plot, near, dated)
 
 
 def _with_days(measured: pl.DataFrame, by: str, timezone: str, lang: str) -> dict[str, str]:

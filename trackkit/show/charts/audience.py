@@ -24,6 +24,7 @@ __all__ = [
     "Slot",
     "enough_weeks",
     "folded_columns",
+    "is_spread",
     "kinds_bar",
     "opens_bars",
     "slot_names",
@@ -80,6 +81,14 @@ def slots_named(folded: pl.DataFrame, every: Slot, lang: str = "en") -> dict[int
     }
 
 
+def is_spread(folded: pl.DataFrame, every: Slot) -> bool:
+    """Whether a folded activity is worth drawing: not by weekday, where all happened on one.
+
+    In: the frame of `activities.folded_activity`.
+    """
+    return every != "day" or folded.filter(pl.col("count") > 0)["slot"].n_unique() > 1
+
+
 def folded_columns(
     folded: pl.DataFrame,
     every: Slot,
@@ -109,7 +118,7 @@ def folded_columns(
         tips=canvas.tips(lang, when="When", name="Series", share="Share", count="Events", total="Total"),
         series=canvas.series_colours(labels, lang),
     )
-    return shapes.panels(plot, _with_totals(rows, measured, lang), measured == "share", lang)
+    return shapes.panels(plot, _with_totals(rows, measured, lang), False, lang)
 
 
 def _with_totals(rows: pl.DataFrame, measured: Measured, lang: str) -> dict[str, str]:
@@ -125,12 +134,14 @@ def _with_totals(rows: pl.DataFrame, measured: Measured, lang: str) -> dict[str,
 def opens_bars(
     opens: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(KINDS)] = None, lang: str = "en"
 ) -> alt.LayerChart:
-    """Draw opens by name, the most first, each bar divided into computers, mobiles and unknown devices.
+    """Draw opens by name, the most first, what is unknown last, divided into computers, mobiles and unknown devices.
 
     In: the frame of `audience.opens_by`.
     """
     words = said(KINDS, lang) | dict(labels or {})
-    named = _with_names(opens.filter(pl.col("row").cast(pl.String) != "total"), lang)
+    kind = pl.col("row").cast(pl.String)
+    is_unknown = pl.col("name").is_null() & (kind == "group")
+    named = _with_names(opens.filter(kind != "total").sort(is_unknown, maintain_order=True), lang)
     rows = named.unpivot(list(KINDS), index=["label", "opens", "total"], variable_name="kind", value_name="count")
     rows = rows.filter(pl.col("count") > 0).with_columns(
         share=pl.col("count") / pl.col("total"),

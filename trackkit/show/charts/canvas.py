@@ -50,6 +50,7 @@ TAKEN = [
 ]
 WHOLE, SHARE, PERCENT = ",.0f", ".2%", "%"  # formats of counts, of fractions, and of fractions on an axis
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # if counts only go up to 1, tickMinStep still lets 0.5 through
+SHORT, PLAIN_ZERO = "~s", "datum.value ? datum.label : '0'"  # "20k", but not "0k"
 SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 MOST_ROWS = 20_000  # that a chart draws
 
@@ -193,12 +194,24 @@ def with_ends(
     In: the frame of `labels.ends` of the plot's rows.
     """
     assert isinstance(plot.x, TimeAxis)
-    base = alt.Chart(ends).encode(x=f"{plot.x.field}:T", y="label_y:Q")
+    chart = layered(plot, lines(plot, **options), beside=at_ends(ends, f"{plot.x.field}:T", names, colours))
+    return with_room(chart, ends)
+
+
+def at_ends(ends: pl.DataFrame, x: str, names: Sequence[str], colours: Sequence[str]) -> list[alt.Chart]:
+    """Return the names of lines at their ends, each after a dot in its colour. In: the frame of `labels.ends`."""
+    if ends.is_empty():
+        return []
+    base = alt.Chart(ends).encode(x=x, y="label_y:Q")
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
     mark: dict[str, Any] = {"align": "left", "baseline": "middle", "aria": False}
     spots = base.mark_text(dx=5, fontSize=13, text="●", **mark).encode(color=colour)
     words = base.mark_text(dx=17, **mark).encode(text="label:N")
-    chart = layered(plot, lines(plot, **options), beside=[spots, words] if ends.height else [])
+    return [spots, words]
+
+
+def with_room(chart: alt.LayerChart, ends: pl.DataFrame) -> alt.LayerChart:
+    """Leave room beside a chart for the names of `at_ends`."""
     longest = max((len(label) for label in ends["label"]), default=0)
     room: alt.LayerChart = chart.properties(usermeta={BESIDE_LINES: 24 + 7 * longest})
     return room
@@ -274,6 +287,7 @@ def _number_axis(axis: Numbers, channel: type[alt.X] | type[alt.Y]) -> Any:
     has_grid = channel is alt.X and axis.most is None
     labels: dict[str, Any] = {"format": axis.written, "tickCount": 6, "grid": True} if has_grid else {"tickCount": 5}
     labels |= {"format": axis.written} | ({"tickMinStep": 1, "labelExpr": WHOLE_ONLY} if axis.is_count else {})
+    labels |= {"labelExpr": PLAIN_ZERO} if axis.written == SHORT else {}
     options: dict[str, Any] = {} if axis.stacked is None else {"stack": "zero" if axis.stacked else None}
     options |= {} if axis.most is None else {"scale": alt.Scale(domainMax=axis.most, nice=False)}
     return channel(f"{axis.field}:Q", title=axis.title, axis=alt.Axis(**labels), **options)

@@ -26,6 +26,7 @@ EACH = translatable(
 MINUTES, DAYS, MONTHS = "minutes", "days", "months"
 MOST_LABELS = 9  # on an axis
 SHORT = timedelta(days=3)  # what happened within is shown by the hour
+SHORTER = timedelta(hours=6)  # and within these by the half-hour
 BY_DAYS = timedelta(hours=60)  # longer axes of hours have marks for days
 CLOSEST = 16  # labels side by side that would fill an axis
 MOST_BANDS = 7  # labels of periods with their weekdays
@@ -86,15 +87,17 @@ def step_that_fits(rows: pl.DataFrame, step: str, most: int = MOST_PERIODS) -> s
 
 
 def periods_that_fit(rows: pl.DataFrame, step: str, counts: Sequence[str]) -> tuple[pl.DataFrame, str]:
-    """Return rows added up in periods of `step`, and the step: hours instead of longer ones if all is within 3 days.
+    """Return rows added up in periods of `step`, and the step: shorter ones than a day if all is within 3 days.
 
-    In: `starts_at`, in periods no longer than `step`. Rows that are of whole days cannot be shown by the hour.
+    In: `starts_at`, in periods no longer than `step`. Rows that are of whole days, or hours, are not divided.
     """
     if rows.is_empty() or SECONDS[step] <= SECONDS["1h"]:
         return rows, step
     at, zone = instants(rows), zone_of(rows)
-    is_daily, span = rows.select(daily=(at == begins(at, zone, "1d")).all(), span=at.max() - at.min()).row(0)
-    fits = step if is_daily or span >= SHORT else "1h"
+    is_of = {each: (at == begins(at, zone, each)).all() for each in ("1d", "1h")}
+    is_daily, is_hourly, span = rows.select(**is_of, span=at.max() - at.min()).row(0)
+    short = "1h" if is_hourly or span >= SHORTER else "30m"
+    fits = step if is_daily or span >= SHORT else short
     is_ready = rows.select((at == begins(at, zone, fits)).all()).item()
     return (rows if is_ready else in_steps(rows, fits, counts)), fits
 

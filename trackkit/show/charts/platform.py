@@ -12,8 +12,7 @@ from trackkit.clock import CALLED
 from trackkit.language import said, say, translatable
 from trackkit.show.cells import OneOf
 from trackkit.show.charts import canvas, shapes
-from trackkit.show.charts.clock import axis_instant, by_the_clock, instants, written
-from trackkit.show.charts.labels import ends
+from trackkit.show.charts.clock import by_the_clock
 from trackkit.show.theme import theme
 from trackkit.show.wording import instant, number
 
@@ -28,17 +27,27 @@ ACTIVITY = translatable(
     }
 )
 SUBSCRIPTIONS = translatable({"subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions"})
+PERIODS = translatable(
+    {
+        "24H": "24 hours",
+        "48H": "48 hours",
+        "1 week": "1 week",
+        "2 weeks": "2 weeks",
+        "1 month": "1 month",
+        "6 months": "6 months",
+    }
+)
+
 CalendarPeriod = Literal["day", "week", "month"]
 LENGTHS: dict[CalendarPeriod, str] = {every: CALLED[every] for every in get_args(CalendarPeriod)}
 WEEK = translatable("Week of {day}")
-CURVES = 200  # pixels of height
 
 
-def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.LayerChart:
+def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.LayerChart | None:
     """Draw the sharing activities on each network, with the opens of shared pages below them if they are known.
 
     In: the frame of `sharing.social_sharing`. The network with most comes first; one without either is only in the
-    table.
+    table. None if nothing was shared.
     """
     words = said(SHARING, lang)
     named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(
@@ -47,7 +56,9 @@ def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en
     named = named.sort("shares", descending=True, nulls_last=True, maintain_order=True)
     rows = named.unpivot(["shares", "opens"], index=["name"], variable_name="kind", value_name="count").drop_nulls()
     is_shared = pl.col("count").sum().over("name") > 0
-    rows = rows.filter(is_shared) if rows.height else rows
+    rows = rows.filter(is_shared)
+    if rows.is_empty():
+        return None
     totals = rows.group_by("kind").agg(total=pl.col("count").sum())
     rows = rows.join(totals, on="kind", maintain_order="left").with_columns(
         share=pl.when(pl.col("total") > 0).then(pl.col("count") / pl.col("total")),
@@ -75,29 +86,27 @@ def sharing_columns(
     every: CalendarPeriod = "month",
     labels: Annotated[canvas.Labels | None, OneOf(ACTIVITY)] = None,
     lang: str = "en",
-) -> alt.LayerChart:
+) -> alt.LayerChart | None:
     """Draw sharing activities, opens of shared pages and new contacts over time, each in a panel on its own scale.
 
     In: the frame of `sharing.sharing_activity`. All opens are only in the table: there are a hundred times as many. An
-    activity that is unknown, or never happened, is not drawn.
+    activity that is unknown, or never happened, is not drawn; a period that is not whole is paler. None if
+    all happened in one period.
     """
     words = said(ACTIVITY, lang) | dict(labels or {})
     kinds = {name: words[name] for name in ACTIVITY}
     rows = activity.drop_nulls("starts_on").unpivot(
-        list(kinds), index="starts_on", variable_name="kind", value_name="count"
+        list(kinds), index=["starts_on", "is_whole"], variable_name="kind", value_name="count"
     )
-    rows = rows.filter(pl.col("count") > 0).rename({"starts_on": "starts_at"})
+    rows = rows.filter(pl.col("count") > 0)
+    if rows["starts_on"].n_unique() < 2:
+        return None
     drawn = [label for kind, label in kinds.items() if kind in rows["kind"].to_list()]
     colours = [theme().light.series[place] for place, label in enumerate(kinds.values()) if label in drawn]
-    named = rows.select(
-        "count",
-        name=pl.col("kind").replace_strict(kinds, return_dtype=pl.String),
-        **by_the_clock(rows, LENGTHS[every], lang)
-        | {"when": pl.Series([period_name(day, every, lang) for day in rows["starts_at"]], dtype=pl.String)},
-    )
+    name = pl.col("kind").replace_strict(kinds, return_dtype=pl.String)
     plot = canvas.Plot(
-        named,
-        say("What sharing brought in each period.", lang),
+        _periods(rows, every, lang).with_columns(name=name),
+        " ".join([say("What sharing brought in each period.", lang), *_paler(rows, lang)]),
         x=canvas.TimeAxis(lang=lang, step=LENGTHS[every]),
         y=canvas.Numbers("count"),
         tips=canvas.tips(lang, when="Period", name="Series", count="Value"),
@@ -107,45 +116,44 @@ def sharing_columns(
 
 
 def subscription_charts(
-    curves: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(SUBSCRIPTIONS)] = None, lang: str = "en"
+    weeks: pl.DataFrame, labels: Annotated[canvas.Labels | None, OneOf(SUBSCRIPTIONS)] = None, lang: str = "en"
 ) -> list[alt.LayerChart]:
-    """Draw cumulated subscriptions and unsubscriptions: one chart per service, or an empty one without any.
+    """Draw who joined and who left in each week, in panels: one chart per service, or an empty one without any.
 
-    In: the frame of `subscriptions.subscription_curves`.
+    In: the frame of `subscriptions.acts_by_week`.
     """
-    services = [of_service for _, of_service in curves.group_by("service_id", maintain_order=True)]
-    return [_curves(of_service, labels or {}, lang) for of_service in services or [curves]]
+    services = [of_service for _, of_service in weeks.group_by("service_id", maintain_order=True)]
+    return [_weeks(of_service, labels or {}, lang) for of_service in services or [weeks]]
 
 
-def _curves(curves: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.LayerChart:
+def _weeks(weeks: pl.DataFrame, labels: canvas.Labels, lang: str) -> alt.LayerChart:
     words = said(SUBSCRIPTIONS, lang) | dict(labels)
-    series = pl.col("series").cast(pl.String)
-    rows = curves.select(
-        "count",
-        "cumulated",
-        name=series.replace_strict(words, return_dtype=pl.String),
-        starts_at=axis_instant(instants(curves, "day")),
-        when=written(pl.col("day"), lang),
-    )
-    title = canvas.name_shown(str(curves["service"].first() or ""))
-    sums = rows.group_by("name").agg(pl.col("cumulated").max())
-    totals = {name: f"{name}: {number(count, lang=lang)}" for name, count in sums.iter_rows()}
-    top = 1.1 * max(1, sums.select(pl.col("cumulated").max().fill_null(0)).item())
+    names = pl.col("series").cast(pl.String).replace_strict(words, return_dtype=pl.String)
+    title = canvas.name_shown(str(weeks["service"].first() or ""))
     plot = canvas.Plot(
-        rows,
-        say("Who joined and left {service} since the period began.", lang, service=title),
-        x=canvas.TimeAxis(least="days", lang=lang),
-        y=canvas.Numbers("cumulated", say("Cumulated", lang), most=top),
-        tips=canvas.tips(lang, when="Day", name="Series", count="Of the day", cumulated="Cumulated"),
-        series=canvas.Series("name", list(words.values()), legend=None),
-        height=CURVES,
+        _periods(weeks, "week", lang).with_columns(name=names),
+        " ".join([say("Who joined and left {service} in each week.", lang, service=title), *_paler(weeks, lang)]),
+        x=canvas.TimeAxis(lang=lang, step=LENGTHS["week"]),
+        y=canvas.Numbers("count"),
+        tips=canvas.tips(lang, when="Period", name="Series", count="Value", cumulated="Cumulated"),
+        series=canvas.Series("name", list(words.values()), theme().light.series[: len(words)]),
         title=title,
     )
-    places = ends(rows, "starts_at", "cumulated", "name", CURVES, top).with_columns(
-        label=pl.col("name").replace(totals)
-    )
-    colours = theme().light.series[: len(words)]
-    return canvas.with_ends(plot, places, list(words.values()), colours, interpolate="step-after")
+    totals = dict(weeks.group_by("series").agg(pl.col("count").sum()).iter_rows())
+    heads = {word: f"{word}: {number(totals.get(series, 0), lang=lang)}" for series, word in words.items()}
+    return shapes.panels(plot, heads, False, lang)
+
+
+def _periods(rows: pl.DataFrame, every: CalendarPeriod, lang: str) -> pl.DataFrame:
+    """Add where the column of each period stands, and its name, `when`. In: `starts_on`, `is_whole`."""
+    named = pl.Series([period_name(day, every, lang) for day in rows["starts_on"]], dtype=pl.String)
+    dated = rows.rename({"starts_on": "starts_at"})
+    return dated.with_columns(**by_the_clock(dated, LENGTHS[every], lang) | {"when": named})
+
+
+def _paler(rows: pl.DataFrame, lang: str) -> list[str]:
+    """What is said of the periods that are drawn paler, if there are any."""
+    return [] if rows["is_whole"].all() else [say("Paler: periods that are not whole.", lang)]
 
 
 def period_name(day: date, every: CalendarPeriod, lang: str = "en") -> str:

@@ -26,7 +26,7 @@ MOST_BARS, TEN = 30, 10
 LAST = [OTHERS, "Other"]  # groups that stand last, however large
 DRAWN = translatable(
     {
-        "rule": "Recipients left out by each rule, out of the initial population.",
+        "rule": "Recipients left out by each rule, out of all left out.",
         "type": "Errors of each type, out of all errors.",
         "domain": "Errors in each domain, out of the messages processed of that domain.",
     }
@@ -61,7 +61,7 @@ def share_bars(
         drawn,
         description or say(DRAWN.get(by, ""), lang),
         x=canvas.Numbers("share", None, canvas.PERCENT, is_count=False),
-        y=canvas.Names("group", drawn["group"].to_list(), 24),
+        y=canvas.Names("group", drawn["group"].to_list()),
         tips={"group": headline(by, lang)} | canvas.tips(lang, share="Share", part="Numerator", whole="Denominator"),
     )
     said = [
@@ -105,14 +105,14 @@ def whole_bar(
 ) -> alt.Chart | alt.LayerChart:
     """Draw the parts of a count of one row of `measure` as one bar from 0 to 100 %, each with its figures.
 
-    In: a frame of `measure` with one row that holds `metrics` and `over`. An unknown part is left out. Counts that are
-    more than the whole together are no parts of it: they are drawn as in `metric_bars`.
+    In: a frame of `measure` with one row that holds `metrics` and `over`. A part that is unknown or 0 is left out.
+    Counts that are more than the whole together are no parts of it: they are drawn as in `metric_bars`.
     """
     rows, description = _counted(measured, metrics, over, labels, lang)
-    parts = rows.drop_nulls("share").with_row_index("place").with_columns(pl.col("place").cast(pl.Int64))
+    parts = rows.with_row_index("place").with_columns(pl.col("place").cast(pl.Int64)).drop_nulls("share")
     if parts.height and parts["count"].sum() > parts["whole"][0]:
         return metric_bars(measured, metrics, over, labels, lang)
-    return shapes.parts_bar(parts, description, lang)
+    return shapes.parts_bar(parts.filter(pl.col("count") > 0), description, lang)
 
 
 def _counted(
@@ -166,7 +166,7 @@ def throughput_columns(
 def _form(speed: str, fastest: float) -> str:
     """The format of an axis, with enough decimals for distinct marks."""
     if speed == "bits_per_second" and fastest >= 1:
-        return "~s"
+        return canvas.SHORT
     return canvas.WHOLE if fastest >= TEN else FINE if fastest >= LITTLE else FINER
 
 

@@ -4,6 +4,7 @@ All of them are single views with one axis of each kind, so that they are drawn 
 width: names stand above bars and panels, where the narrowest screen has room for them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,11 +18,12 @@ from trackkit.show.charts import canvas, clock
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
+PALE = 0.45  # the opacity of a period that is not whole
 PANEL, FILLED = 92, 0.7  # pixels of height, and the part of it that the highest column fills
-ROW, BAR = 40, 12  # pixels from bar to bar, and of a bar
-ROOM = 1.3  # the axis extends beyond the longest bar, for the figure beside it
+ROW, BAR = 26, 14  # pixels from bar to bar, and of a bar
+ROOM = 1.4  # the axis extends beyond the longest bar, for the figure beside it
 ABOVE_NAMES = 20  # pixels from a plot to the words of its lines: on a phone the first name stands between them
-LANE, DOT = 26, 90  # pixels from name to name, and the area of a dot
+LANE, DOTS = 26, [170, 70, 50, 40]  # pixels from name to name, and the areas of dots: each shows on the one before
 BESIDE_DOTS = 26  # letters of a name beside dots
 NOTE_HEIGHT = 15  # pixels of a line above a plot
 NEAR = timedelta(hours=1)  # from the launch to the first event
@@ -44,7 +46,7 @@ def panels(
 
     The plot's axis `y` names the column of the figures and how they are written; its series are the panels, from the
     top down, with the words of `heads`. All panels have the same scale if `common`, else each its own. A line marks
-    the instant `launched`.
+    the instant `launched`. Columns whose `is_whole` is false are paler.
     """
     assert isinstance(plot.y, canvas.Numbers) and plot.series
     names = [name for name in plot.series.names if name in set(plot.rows["name"])]
@@ -55,6 +57,8 @@ def panels(
     ends = {"x2": "ends_at"} if isinstance(plot.x, canvas.TimeAxis) else {}
     y = alt.Y("bottom:Q", title=plot.y.title, axis=_panel_axis(rows, names, plot.y, lang), scale=_panel_scale(names))
     drawn = base.mark_bar(orient="vertical", cornerRadiusEnd=0).encode(y=y, y2="top:Q", **ends)
+    if "is_whole" in rows.columns:
+        drawn = drawn.encode(opacity=alt.condition("datum.is_whole === false", alt.value(PALE), alt.value(1)))
     words = pl.DataFrame(
         {"at": [len(names) - place - 0.17 for place in range(len(names))], "head": [heads[name] for name in names]},
         schema={"at": pl.Float64, "head": pl.String},
@@ -97,15 +101,29 @@ def _in_panels(rows: pl.DataFrame, value: str, names: Sequence[str], common: boo
 
 
 def _panel_axis(rows: pl.DataFrame, names: Sequence[str], axis: canvas.Numbers, lang: str) -> alt.Axis:
-    """Two marks in each panel: 0, and the highest value drawn."""
+    """The marks of each panel: 0, and one or two round values up to the highest one drawn."""
     written = number if axis.is_count else percent
-    highest = {name: rows.filter(pl.col("name") == name).sort("top")[[-1], [axis.field, "top"]] for name in names}
-    zero = written(0, 0, lang)
-    marks = [(float(len(names) - place - 1), zero) for place in range(len(names))]
-    marks += [(each["top"].item(), written(each[axis.field].item(), 0, lang)) for each in highest.values()]
+    marks: list[tuple[float, str]] = []
+    for place, name in enumerate(names):
+        bottom, of_panel = float(len(names) - place - 1), rows.filter(pl.col("name") == name).sort("top")
+        top, highest = of_panel["top"][-1] - bottom, of_panel[axis.field][-1] or 0
+        for value in [0, *(_round_values(highest, axis.is_count) if top > 0 else ())]:
+            marks.append((round(bottom + top * value / (highest or 1), 4), written(value, 0, lang)))
     places, words = [at for at, _ in marks], [text for _, text in marks]
     expression = f"{words}[indexof({places}, datum.value)]".replace("'", '"')
-    return alt.Axis(values=places, labelExpr=expression, labelOverlap=False)
+    return alt.Axis(values=places, tickCount=len(places), labelExpr=expression, labelOverlap=False)
+
+
+def _round_values(highest: float, is_count: bool) -> list[float]:
+    """Two or three round values evenly apart, up to the highest one; of a count of 1, that.
+
+    >>> _round_values(459, True), _round_values(7, True), _round_values(1, True), _round_values(0.35, False)
+    ([200, 400], [3.0, 6.0], [1], [0.1, 0.2, 0.3])
+    """
+    power = math.floor(math.log10(highest)) - 1
+    steps = [digit * 10**power for digit in (50, 40, 30, 25, 20, 10, 5) if digit * 10**power <= highest / 2]
+    step = next((each for each in steps if not is_count or (each >= 1 and each == int(each))), 1)
+    return [round(nth * step, 6) for nth in range(1, int(highest / step) + 1)]
 
 
 def _panel_scale(names: Sequence[str]) -> alt.Scale:
@@ -115,32 +133,20 @@ def _panel_scale(names: Sequence[str]) -> alt.Scale:
 def labelled_bars(
     plot: canvas.Plot, figures: pl.DataFrame, marks: Sequence[Mark] = (), **options: Any
 ) -> alt.LayerChart:
-    """Draw horizontal bars with the name above each one and its figure at its end.
+    """Draw horizontal bars, each with its figure at its end; `marks` are lines across them.
 
     `figures` has a row for each name of the axis `y`: `name`, `end` (of the bar, on the axis) and `said`.
     """
     assert isinstance(plot.x, canvas.Numbers) and isinstance(plot.y, canvas.Names)
     longest = max([*figures["end"].drop_nulls(), *(mark.at for mark in marks)], default=0) or 1
-    sized = replace(
-        plot, x=replace(plot.x, most=ROOM * longest, title=None), y=replace(plot.y, size=ROW), title=plot.title
-    )
-    scale = alt.Scale(domain=list(plot.y.names))
-    names = alt.Y(f"{plot.y.field}:N", title=None, scale=scale, axis=None)
-    bars = canvas.bars(sized, BAR, yOffset=10, **options).encode(y=names)
+    sized = replace(plot, x=replace(plot.x, most=ROOM * longest, title=None), y=replace(plot.y, size=ROW))
+    bars = canvas.bars(sized, BAR, **options)
     bars.encoding.x.axis = None
-    words = figures.with_columns(name=pl.col("name").map_elements(_short, return_dtype=pl.String), key="name")
-    by_name = alt.Chart(words).encode(y=alt.Y("key:N", title=None, scale=scale, axis=None))
+    by_name = alt.Chart(figures.rename({"name": plot.y.field})).encode(x="end:Q", y=bars.encoding.y, text="said:N")
     around_words: tuple[dict[str, Any], ...] = (halo(), {}) if marks else ({},)
-    above = [
-        by_name.mark_text(align="left", dy=-8, aria=False, **around).encode(x=alt.value(0), text="name:N")
-        for around in around_words
-    ]
-    beside = [
-        by_name.mark_text(align="left", dx=6, dy=10, aria=False, **around).encode(x="end:Q", text="said:N")
-        for around in around_words
-    ]
+    beside = [by_name.mark_text(align="left", dx=6, aria=False, **around) for around in around_words]
     chart: alt.LayerChart = canvas.layered(
-        sized, bars, beside=[*lines_at(marks), *above, *beside] if len(words) else []
+        sized, bars, beside=[*lines_at(marks, ABOVE_NAMES), *beside] if len(figures) else []
     )
     return chart
 
@@ -148,21 +154,22 @@ def labelled_bars(
 def parts_bar(parts: pl.DataFrame, description: str, lang: str) -> alt.Chart:
     """Draw parts of a whole as one bar from 0 to 100 %, in order, each with a line of the legend that says its figures.
 
-    In: a row for each part: `place`, `indicator` (its name), `count`, `whole`, `share`. The third part is grey.
+    In: a row for each part: `place`, `indicator` (its name), `count`, `whole`, `share`. The part at place 2 is grey.
     """
     said = [
         f"{name}: {number(count, lang=lang)} ({percent(share, lang=lang, of=of)})"
         for name, count, share, of in parts.select("indicator", "count", "share", "whole").rows()
     ]
     rows = parts.with_columns(part=pl.Series(said, dtype=pl.String), whole_bar=pl.lit(""))
-    colours = theme().light.series
+    series = theme().light.series
+    colours = [series[0], series[1], series[-1], *series[2:-1]]
     plot = canvas.Plot(
         rows,
         description,
         x=canvas.Numbers("share", None, canvas.PERCENT, is_count=False),
         y=canvas.Names("whole_bar", [""]),
         tips=canvas.tips(lang, indicator="Indicator", share="Share", count="Numerator", whole="Denominator"),
-        series=canvas.Series("part", said, [colours[0], colours[1], colours[-1], *colours[2:-1]][: max(1, len(said))]),
+        series=canvas.Series("part", said, [colours[place] for place in parts["place"]] or [colours[0]]),
     )
     return _whole_bar(plot)
 
@@ -198,7 +205,9 @@ def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = (), labels: Mapping[str,
     y = alt.Y(f"{plot.y.field}:N", title=None, sort=list(plot.y.names), axis=axis)
     x = plot.x.field
     shapes = alt.Shape(f"{plot.series.field}:N", scale=alt.Scale(domain=list(plot.series.names), range=SHAPES))
-    dots = base.mark_point(filled=True, opacity=1, size=DOT).encode(y=y, shape=shapes)
+    area = alt.Scale(domain=list(plot.series.names), range=DOTS[: len(plot.series.names)])
+    size = {"size": alt.Size(f"{plot.series.field}:N", scale=area, legend=None)} if len(plot.series.names) > 1 else {}
+    dots = base.mark_point(filled=True, opacity=1, size=DOTS[1]).encode(y=y, shape=shapes, **size)
     dots.encoding.x.scale = alt.Scale(domainMin=0)
     span = alt.Chart(base.data).mark_rule(strokeWidth=3, color=theme().light.soft, aria=False)
     span = span.transform_aggregate(low=f"min({x})", high=f"max({x})", groupby=[plot.y.field])
@@ -233,7 +242,3 @@ def _rows_of(marks: Sequence[Mark]) -> list[int]:
         near = [row for row, other in zip(rows, marks[:nth], strict=True) if abs(other.at - mark.at) < most / 5]
         rows.append(1 + max(near, default=-1))
     return rows
-
-
-def _short(name: str) -> str:
-    return canvas.cut(name, canvas.IN_LEGENDS)

@@ -13,7 +13,7 @@ from trackkit.show.theme import theme
 
 __all__ = ["act_timeline"]
 
-LANE, SMALLEST, LARGEST = 40, 60, 420  # pixels of height, and of area
+LANE, SMALLEST, LARGEST = 40, 60, 260  # pixels of height, and of area
 MANY = 10  # acts that the largest dot stands for, at least
 
 
@@ -24,10 +24,11 @@ def act_timeline(
 
     In: the frame of `story.gathered` (`act`, `at`, `first_at`, `last_at`, `count`, `documents`, `document`); `labels`
     are the words of the acts, in the order of the lanes. A lane where nothing happened is not drawn. Where the instant
-    `launched` is given, a line marks it, and the chart ends when 95 % of what readers did has happened.
+    `launched` is given, a line marks it, and the chart begins there and ends when 95 % of what readers did has
+    happened; it says how many acts are not drawn.
     """
     words = said(labels, lang)
-    drawn, later = (acts, "") if launched is None else _until_most(acts, lang)
+    drawn, later = (acts, "") if launched is None else _until_most(*_since(acts, launched, lang), lang)
     rows = _moments(drawn, words, lang)
     lanes = [word for word in words.values() if word in set(rows["name"])]
     plot = canvas.Plot(
@@ -48,16 +49,26 @@ def act_timeline(
     return dots if at is None else canvas.layered(plot, dots, beside=shapes.launch(at, lang))
 
 
-def _until_most(acts: pl.DataFrame, lang: str) -> tuple[pl.DataFrame, str]:
-    """The acts until 95 % of what readers did has happened, and how many came later."""
+def _since(acts: pl.DataFrame, launched: datetime, lang: str) -> tuple[pl.DataFrame, str]:
+    """The acts from an hour before the launch on, and how many came earlier: all of them if none did."""
+    is_since = pl.col("last_at") >= launched - shapes.NEAR
+    since, before = acts.filter(is_since), acts.filter(~is_since)
+    if since.is_empty() or before.is_empty():
+        return acts, ""
+    many = int(before["count"].sum())
+    return since, several("{count} event came before the launch.", "{count} events came before the launch.", many, lang)
+
+
+def _until_most(acts: pl.DataFrame, earlier: str, lang: str) -> tuple[pl.DataFrame, str]:
+    """The acts until 95 % of what readers did has happened, and how many came earlier and later."""
     named = acts.rename({"at": "starts_at"})
     read = named.filter(~pl.col("act").cast(pl.String).is_in(["sent", "failed"]))
     if read.is_empty():
-        return acts, ""
+        return acts, earlier
     mostly = until_most(read, "1h", "count", int(read["count"].sum()))
     last = named["starts_at"].max() if mostly.height == read.height else mostly["starts_at"].max()
     kept = named.filter(pl.col("starts_at") <= last)
-    return kept.rename({"starts_at": "at"}), later_words(named, kept, lang)
+    return kept.rename({"starts_at": "at"}), f"{earlier} {later_words(named, kept, lang)}".strip()
 
 
 def _colour(act: str) -> str:

@@ -12,19 +12,20 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE
+from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE, bounds_of
 from trackkit.show import cells
 from trackkit.show import data as page_data
-from trackkit.show.cells import RATES, Block, Cell, Labels, OneOf
+from trackkit.show.cells import BOUNDS, RATES, Block, Cell, Labels, OneOf
 from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
-from trackkit.show.tables import audience, definitions, overview, platform, sending, web
+from trackkit.show.tables import anomalies, audience, definitions, machines, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
-from trackkit.show.wording import clipped, figure, number, percent, plain, short
+from trackkit.show.wording import clipped, figure, percent, plain, short
 
 __all__ = [
+    "anomalies",
     "audience",
     "breakdown_table",
     "definitions",
@@ -32,10 +33,10 @@ __all__ = [
     "largest",
     "link_table",
     "log_table",
+    "machines",
     "message",
     "metric_table",
     "overview",
-    "placement",
     "platform",
     "sending",
     "share_table",
@@ -109,6 +110,9 @@ def _metric_data(
     words = said(METRIC_PARTS, lang)
     kinds: tuple[page_data.Kind, ...] = ("text", "count", "share", "count", "count")
     fields = [DataField(name, words[name], kind) for name, kind in zip(METRIC_PARTS, kinds, strict=True)]
+    bounded = {name: dict(zip(BOUNDS, map(row.get, bounds_of(name)), strict=True)) for name in metrics}
+    has_bounds = any(bounds_of(name)[0] in row for name in metrics)
+    fields += cells.bound_fields(BOUNDS, BOUNDS if has_bounds else (), words["rate"], lang)
     rows = []
     for name in metrics:
         metric = METRICS[name]
@@ -116,7 +120,7 @@ def _metric_data(
         parts = (row.get(top), row.get(bottom)) if bottom and bottom != name else (None, None)
         share = row[name] if metric.is_rate else cells.ratio(*parts) if not metric.denominator else None
         values = (labels.get(name, cells.label_of(name, lang)), None if metric.is_rate else row[name], share, *parts)
-        rows.append(dict(zip(METRIC_PARTS, values, strict=True)))
+        rows.append(dict(zip(METRIC_PARTS, values, strict=True)) | bounded[name])
     return table_data("metrics", fields, rows)
 
 
@@ -357,7 +361,7 @@ def _figure_rows(rows: pl.DataFrame, labels: Labels, lang: str) -> list[dict[str
 
 
 def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
-    average = figure(row["metric"], row["platform_average"], lang, row["average_denominator"])
+    average = figure(row["metric"], row["platform_average"], lang, row["denominator"])  # as many decimals as the rate
     parts = cells.fraction(row["average_numerator"], row["average_denominator"], lang)
     words = several("{parts}, {count} delivery", "{parts}, {count} deliveries", row["deliveries"], lang, parts=parts)
     basis = words if row["platform_average"] is not None else say(NOTHING_COMPARES, lang)
@@ -372,17 +376,3 @@ def _tile(row: Mapping[str, Any], labels: Labels, lang: str) -> Markup:
         average,
         basis,
     )
-
-
-def placement(placed: pl.DataFrame, lang: str = "en") -> Block:
-    """Say what share of the clicks a click map shows. In: the frame of `clickmap.placement`."""
-    row = placed.row(0, named=True)
-    words = say(
-        "{share} of the clicks on all tracked links ({parts}) were in the message: on {placed} links of {all}.",
-        lang,
-        share=percent(row["share"], lang=lang, of=row["total"]),
-        parts=cells.fraction(row["placed_clicks"], row["total"], lang),
-        placed=number(row["placed_links"], lang=lang),
-        all=number(row["links"], lang=lang),
-    )
-    return Block(Markup("<p>{}</p>").format(words))

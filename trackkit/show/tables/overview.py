@@ -1,4 +1,4 @@
-"""Tables of a delivery's overview: how far its messages came, and the links of the message."""
+"""Tables of a delivery's overview: how far its messages came, what is to be expected, the links of the message."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,12 @@ from markupsafe import Markup
 
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
-from trackkit.show.cells import Cell, bar, unavailable
+from trackkit.show.cells import Cell, bar, over, unavailable
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.definitions import marked
 from trackkit.show.wording import number, percent
 
-__all__ = ["funnel_table", "message_link_table"]
+__all__ = ["forecast_table", "funnel_table", "message_link_table"]
 
 STEPS = translatable(
     {
@@ -39,6 +39,41 @@ FUNNEL = {
     "count": TableColumn("Messages", "count", why_unknown=UNKNOWN_STEP),
     "share": TableColumn("Of the step before", "share"),
 }
+# What is expected of a delivery that is not finished: the last column only where it contradicts.
+FORECAST = {
+    "metric": TableColumn("", "word", words=STEPS),
+    "seen": TableColumn("So far"),
+    "expected": TableColumn("Expected by now, of the final count", "share"),
+    "rate": TableColumn("In the end", "share", ("final", "messages")),
+    "interval": TableColumn("In nine of ten such cases", "text"),
+    "comparable": TableColumn("Comparable deliveries"),
+    "cure": TableColumn("By this delivery alone, which contradicts", "share"),
+}
+BETWEEN = translatable("{low} to {high}")
+
+
+def forecast_table(forecast: pl.DataFrame, lang: str = "en") -> GT | None:
+    """Show the opens and clicks so far and those to be expected; None where nothing is forecast.
+
+    In: the frame of `maturity.forecast`.
+    """
+    rows = forecast.filter(pl.col("rate_low").is_not_null())
+    if rows.is_empty():
+        return None
+
+    def interval(row: Mapping[str, Any]) -> Cell:
+        rates = (percent(row[f"rate_{side}"], lang=lang, of=row["messages"]) for side in ("low", "high"))
+        counts = (number(row[side], lang=lang) for side in ("low", "high"))
+        return over(*(say(BETWEEN, lang, low=low, high=high) for low, high in (rates, counts)))
+
+    def expected(row: Mapping[str, Any]) -> Cell:
+        return percent(row["expected"], 0, lang)
+
+    contradicts = rows.filter(~pl.col("agrees")).height > 0
+    chosen = [name for name in FORECAST if name != "cure" or contradicts]
+    cure = pl.when(~pl.col("agrees")).then(pl.col("cure") / pl.col("messages"))
+    shown = rows.with_columns(cure=cure, interval=pl.format("{} to {}", "low", "high"))
+    return column_table(shown, FORECAST, chosen, lang=lang, own={"interval": interval, "expected": expected})
 
 
 def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:

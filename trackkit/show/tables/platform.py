@@ -11,7 +11,7 @@ from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
-from trackkit.show.charts.platform import CalendarPeriod, period_name
+from trackkit.show.charts.platform import PERIODS, CalendarPeriod, period_name
 from trackkit.show.columns import (
     UNKNOWN_TEXT,
     TableColumn,
@@ -23,7 +23,8 @@ from trackkit.show.columns import (
 )
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
-from trackkit.show.wording import NOT_AVAILABLE, instant, short
+from trackkit.show.tiles import Large, large
+from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, short
 
 __all__ = [
     "activity_table",
@@ -32,20 +33,20 @@ __all__ = [
     "network_table",
     "progress_table",
     "sharing_figures",
+    "subscription_figures",
 ]
 
+NOT_SHARED = translatable("Nothing was shared.")
 NO_PAGE, NOTHING = translatable(("no shared page is tracked", "nothing to divide by"))
 NOBODY, NONE_LEFT = translatable(("nobody was registered", "nobody left"))
 NO_SUBSCRIBER = translatable("nobody was subscribed")
 NO_DATE, NO_DELIVERY = translatable(("Without a date", "(no delivery known)"))
-PERIODS = translatable(
+LARGE = translatable(
     {
-        "24H": "24 hours",
-        "48H": "48 hours",
-        "1 week": "1 week",
-        "2 weeks": "2 weeks",
-        "1 month": "1 month",
-        "6 months": "6 months",
+        "subscribers": "Subscriptions now",
+        "change": "Net growth in {period}",
+        "joined": "Joined in {period}",
+        "left": "Left in {period}",
     }
 )
 
@@ -91,6 +92,7 @@ SERVICES = {
     "evolution_rate": TableColumn("Evolution rate", "growth", ("evolution", "registered"), NOBODY, cells.NOT_LOADED),
     "loyalty": _of_people(translatable("Loyalty"), "kept", "remaining", NOBODY),
     "delivery": TableColumn("Delivery", "text"),
+    "bar": TableColumn("", "bar"),
     "share": _of_people(translatable("Share of unsubscriptions"), "unsubscriptions", "total", NONE_LEFT),
     "at_start": _count(translatable("At start")),
     "joined": _count(translatable("People who joined")),
@@ -106,11 +108,12 @@ def network_table(
     networks: Labels,
     labels: Annotated[Labels | None, OneOf(NETWORKS)] = None,
     lang: str = "en",
-) -> GT:
+) -> GT | Block:
     """Show the sharing activities on each network and their results, each rate over its numerator / denominator.
 
     In: the frame of `sharing.social_sharing`. `columns` are among its own; `networks` maps each network to words. The
-    total says why a figure is unknown. Raises RequestError for a column that is not there.
+    total says why a figure is unknown; a sentence if nothing was shared. Raises RequestError for a column that is not
+    there.
     """
 
     def network(row: Mapping[str, Any]) -> Cell:
@@ -121,7 +124,9 @@ def network_table(
         )
 
     rows = _with_reasons(sharing, ["opens"])
-    return column_table(rows, NETWORKS, columns, labels, lang, {"network": network}, brief=True)
+    table = column_table(rows, NETWORKS, columns, labels, lang, {"network": network}, brief=True)
+    is_shared = sharing.select(pl.any_horizontal(pl.col("shares", "opens").fill_null(1) > 0).any()).item()
+    return table if is_shared else cells.nothing(NOT_SHARED, lang)
 
 
 def sharing_figures(
@@ -132,13 +137,45 @@ def sharing_figures(
     In: the frame of `sharing.social_sharing`, of which the total is shown.
     """
     chosen = ["shares", "sharing_rate", "opens"]
+    networks = sharing.filter(pl.col("row").cast(pl.String) == "network", pl.col("shares") > 0).height
     total = _with_reasons(sharing, ["opens"]).filter(pl.col("row").cast(pl.String) == "total")
     words = column_headings(NETWORKS, chosen, labels, lang)
     (shown,) = column_cells(total, NETWORKS, chosen, words, lang)
-    tile = '<li class="tk-tile"><span class="tk-name">{}</span><strong>{}</strong></li>'
-    tiles = [Markup(tile).format(words[name], shown[name]) for name in chosen]
-    data = column_data(total, NETWORKS, chosen, words, lang, [shown])
-    return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(tiles)), data)
+    row = total.row(0, named=True)
+    beneath = {"shares": several("on {count} network", "on {count} networks", networks, lang) if networks else ""}
+    if row["sharing_rate"] is not None:
+        shown["sharing_rate"] = percent(row["sharing_rate"], lang=lang, of=row["to_deliver"])
+        beneath["sharing_rate"] = cells.fraction(row["shares"], row["to_deliver"], lang)
+    if row["open_rate"] is not None:
+        beneath["opens"] = say("{rate} per sharing activity", lang, rate=number(row["open_rate"], 2, lang))
+    figures = [Large(words[name], shown[name], beneath.get(name, "")) for name in chosen]
+    return large(figures, column_data(total, NETWORKS, chosen, words, lang, [shown]))
+
+
+def subscription_figures(totals: pl.DataFrame, period: Annotated[str, OneOf(PERIODS)], lang: str = "en") -> Block:
+    """Show in large type how many subscriptions there are, and how many began and ended in a period.
+
+    In: the frame of `subscriptions.subscription_totals`; nothing without that period.
+    """
+    rows = totals.filter(pl.col("period").cast(pl.String) == period)
+    if rows.is_empty():
+        return Block(Markup(""))
+    chosen = ["subscribers", "change", "joined", "left"]
+    spoken = {name: say(words, lang, period=say(PERIODS[period], lang)) for name, words in LARGE.items()}
+    (shown,) = column_cells(rows, SERVICES, chosen, spoken, lang)
+    row = rows.row(0, named=True)
+    known = row | {name: number(row[name] or 0, lang=lang) for name in ("joined", "left", "at_start")}
+    beneath = {
+        "subscribers": several("to {count} service", "to {count} services", row["services"], lang),
+        "change": say("{joined} joined, {left} left", lang, joined=known["joined"], left=known["left"]),
+        "joined": say("at the start: {count}", lang, count=known["at_start"]),
+        "left": f"{percent(row['loss_rate'] or 0, lang=lang, of=row['everybody'])}: "
+        f"{cells.fraction(row['left'], row['everybody'], lang)}",
+    }
+    figures = [Large(spoken[name], shown[name], beneath[name] if row["subscribers"] else "") for name in chosen]
+    fields = ["period", *chosen, "at_start", "loss_rate"]
+    words = column_headings(SERVICES, fields, None, lang)
+    return large(figures, column_data(rows, SERVICES, fields, words, lang, [dict.fromkeys(fields, "")]))
 
 
 def activity_table(
@@ -210,9 +247,17 @@ def departures_table(
     labels: Annotated[Labels | None, OneOf(SERVICES)] = None,
     lang: str = "en",
 ) -> GT:
-    """Show the `top` deliveries by unsubscriptions. In: the frame of `subscriptions.acts_by_delivery`."""
-    rows = by_delivery.head(top).with_columns(pl.col("delivery").fill_null(say(NO_DELIVERY, lang)))
-    return column_table(rows, SERVICES, columns, labels, lang)
+    """Show the `top` deliveries by unsubscriptions, and last the acts that name none.
+
+    In: the frame of `subscriptions.acts_by_delivery`. Subscriptions have no column if none names a delivery.
+    """
+    is_known = pl.col("delivery").is_not_null()
+    rows = pl.concat([by_delivery.filter(is_known).head(top), by_delivery.filter(~is_known)])
+    empty = [] if rows.filter(is_known)["subscriptions"].sum() else ["subscriptions"]
+    shown = [name for name in columns if name not in empty]
+    named = rows.with_columns(pl.col("delivery").fill_null(say(NO_DELIVERY, lang)))
+    own = {"bar": lambda row: cells.bar(row, "share", "others" if row["delivery_id"] is None else "1")}
+    return column_table(named, SERVICES, shown, labels, lang, own)
 
 
 def comparison_table(

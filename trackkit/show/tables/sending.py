@@ -21,6 +21,7 @@ __all__ = ["ErrorGroup", "bounce_details", "bounce_table", "exclusion_table", "f
 
 ErrorGroup = Literal["type", "domain"]
 NOTHING_FAILED, NONE_PROCESSED, NO_FAILURE = translatable(("nothing failed", "no message processed", "Nothing failed."))
+DETAILED = translatable({"type": "Each type, by domain", "domain": "Each domain, by type"})
 NO_ONE_REJECTED, NO_TARGET = translatable(("no one rejected", "the initial population is not in the data loaded"))
 
 
@@ -48,15 +49,15 @@ FAILURES = {
     "messages": TableColumn("Messages", why_unknown=NOT_AVAILABLE),
     "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
 }
-MASKED = r"\s+(\*{3}|#x+#)(\s+(\*{3}|#x+#))*\s*$"  # what a platform has hidden at the end of a text
+MASKED = r":?\s+(\*{3}|#x+#)(\s+(\*{3}|#x+#))*\s*$"  # what a platform has hidden at the end of a text
 FIGURES_OF_ERRORS = ("errors", "contribution", "breakdown")
 FIGURES = translatable(
     {
         "progress": "Progress",
-        "speed": "Pace so far, messages per hour",
-        "per_day": "Pace so far, messages per day",
-        "per_month": "Pace so far, messages per month",
-        "per_year": "Pace so far, messages per year",
+        "speed": "Average pace, messages per hour",
+        "per_day": "Average pace, messages per day",
+        "per_month": "Average pace, messages per month",
+        "per_year": "Average pace, messages per year",
         "busiest": "Busiest hour, messages",
         "pending": "Messages pending",
         "ends": "Projected end",
@@ -129,7 +130,7 @@ def bounce_details(
     labels: Annotated[Labels | None, OneOf(BOUNCES)] = None,
     lang: str = "en",
 ) -> Block:
-    """Show each type by domain, or each domain by type: a list of groups with failures, each of which unfolds.
+    """Show each type by domain, or each domain by type: a list that unfolds, of groups with failures that do too.
 
     In: the frame of `bounces.bounces(..., by)`.
     """
@@ -141,7 +142,10 @@ def bounce_details(
     parts = [_detail(rows, by, inner, labels, lang) for rows in details]
     data = _detail_data(bounces.filter(pl.col("row") == "detail"), (by, inner), labels, lang)
     is_known = bounces.filter(pl.col("row") == "total")["errors"].null_count() == 0
-    return Block(Markup("").join(parts), data) if parts else cells.nothing(NO_FAILURE if is_known else UNKNOWN, lang)
+    if not parts:
+        return cells.nothing(NO_FAILURE if is_known else UNKNOWN, lang)
+    folded = Markup('<details class="tk-details"><summary>{}</summary>{}</details>')
+    return Block(folded.format(say(DETAILED[by], lang), Markup("").join(parts)), data)
 
 
 def _detail_data(rows: pl.DataFrame, groups: Sequence[str], labels: Labels | None, lang: str) -> dict[str, Any]:

@@ -1,18 +1,28 @@
 """Tables of web tracking and web applications, from the frames of `analysis.web`, `webapp` and `consent`."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import say, several, translatable
-from trackkit.show.cells import Block, Labels, OneOf, nothing
-from trackkit.show.charts.web import source_name
+from trackkit.show.cells import Block, Labels, OneOf, bar, nothing
+from trackkit.show.charts.web import path_title, source_name
 from trackkit.show.columns import TableColumn, column_table
+from trackkit.show.tiles import Large, large
+from trackkit.show.wording import clipped, number, percent
 
-__all__ = ["attribution_table", "consent_table", "conversion_table", "funnel_table", "nobody", "source_table"]
+__all__ = [
+    "attribution_table",
+    "consent_table",
+    "conversion_figures",
+    "conversion_table",
+    "funnel_table",
+    "nobody",
+    "source_table",
+]
 
 NO_RATE, NOBODY, NO_PATH = translatable(("{denominator} is 0", "No web application was visited.", "(no path)"))
 KINDS = translatable(
@@ -26,6 +36,9 @@ KINDS = translatable(
 )
 CHOICES = translatable({"allowed": "Allowed", "undecided": "Not decided", "refused": "Refused"})
 COUNTED = translatable({"True": "yes", "False": "no, left out"})
+MOST_PATHS, LONGEST = 3, 40  # in large figures, and the letters of their names
+FINISHED, LEFT, BEGAN = translatable(("{path}: finished", "{path}: left at once", "{part} of {whole} who began"))
+OUTCOMES = ((FINISHED, "conversion_rate", "converted"), (LEFT, "bounce_rate", "bounced"))
 FOUND_BY = translatable({"cookie": "the cookie", "application": "the web application", "nothing": ""})
 
 
@@ -55,10 +68,10 @@ CONSENT = {
 CONVERSION = {
     "web_application": TableColumn("Web application", "text"),
     "goal": TableColumn("Path", "text"),
-    "visitors": TableColumn("Visitors"),
-    "conversion_rate": _rate(translatable("Conversion rate"), "converted", "started"),
-    "bounce_rate": _rate(translatable("Bounce rate"), "bounced", "started"),
-    "left_out_rate": _rate(translatable("Visitors left out"), "left_out", "everyone"),
+    "left_out_rate": _rate(translatable("Refused, left out"), "left_out", "everyone"),
+    "visitors": TableColumn("Visitors counted"),
+    "bounce_rate": _rate(translatable("Left at once (bounce rate)"), "bounced", "started"),
+    "conversion_rate": _rate(translatable("Finished (conversion rate)"), "converted", "started"),
     "started": TableColumn("On the first page", "part"),
     "converted": TableColumn("On every page", "part"),
     "bounced": TableColumn("On the first page only", "part"),
@@ -76,10 +89,10 @@ FUNNEL = {
     "before": TableColumn("At the step before", "part"),
 }
 SOURCES = {
-    "rank": TableColumn("#"),
     "source": TableColumn("Traffic source", "text"),
     "found_by": TableColumn("Found in", "word", words=FOUND_BY),
     "visitors": TableColumn("Visitors"),
+    "bar": TableColumn("", "bar"),
     "share": _rate(translatable("Share of visitors"), "visitors", "total"),
     "conversion_rate": _rate(translatable("Conversion rate"), "converted", "started"),
     "total": TableColumn("All visitors", "part"),
@@ -97,7 +110,7 @@ def attribution_table(
     figures = pl.col("visits", "application_pages", "outside").fill_null(0)
     kinds = counts.filter(pl.any_horizontal(figures > 0))
     tied = kinds.filter(pl.col("attribution").cast(pl.String) != "none")
-    if tied["attribution"].cast(pl.String).to_list() != ["direct"]:
+    if tied["attribution"].cast(pl.String).to_list() != ["direct"] or not tied["visits"][0]:
         return _shown(kinds, ATTRIBUTION, labels, lang)
     words = several(
         "The {count} page of this delivery follows a click in its message.",
@@ -137,6 +150,28 @@ def conversion_table(
     return _shown(rows, CONVERSION, labels, lang)
 
 
+def conversion_figures(conversion: pl.DataFrame, lang: str = "en") -> Block:
+    """Show in large type how many of the visitors of each path finished it, and how many left at once.
+
+    In: the frame of `webapp.conversion`, of which the three most visited paths are shown; nothing without any.
+    """
+    shown = conversion.filter(pl.col("started") > 0).head(MOST_PATHS)
+    figures = [
+        Large(
+            say(name, lang, path=clipped(_path(row), LONGEST)),
+            percent(row[rate], lang=lang, of=row["started"]),
+            say(BEGAN, lang, part=number(row[part], lang=lang), whole=number(row["started"], lang=lang)),
+        )
+        for row in shown.iter_rows(named=True)
+        for name, rate, part in OUTCOMES
+    ]
+    return large(figures) if figures else Block(Markup(""))
+
+
+def _path(row: Mapping[str, Any]) -> str:
+    return " · ".join(name for name in (row["web_application"], row["goal"]) if name)
+
+
 def funnel_table(steps: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FUNNEL)] = None, lang: str = "en") -> GT:
     """Show how many visitors reached each step, and how many were lost. In: the frame of `webapp.funnel`."""
     return _shown(steps, FUNNEL, labels, lang)
@@ -145,8 +180,21 @@ def funnel_table(steps: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FUN
 def source_table(
     sources: pl.DataFrame, labels: Annotated[Labels | None, OneOf(SOURCES)] = None, lang: str = "en"
 ) -> GT:
-    """Show where visitors came from, and what became of them. In: the frame of `webapp.traffic_sources`."""
-    return _shown(sources.with_columns(source=source_name(lang)), SOURCES, labels, lang)
+    """Show where the visitors of one path came from, and what became of them; last those of no known delivery.
+
+    In: the frame of `webapp.traffic_sources` for one path, whose name is in the heading. How a delivery was found is
+    only said if some were found in the application.
+    """
+    is_unknown = pl.col("found_by").cast(pl.String) == "nothing"
+    rows = sources.with_columns(source=source_name(lang), row=pl.lit("source"))
+    rows = rows.sort(is_unknown.fill_null(False), maintain_order=True)
+    by_application = (sources["found_by"].cast(pl.String) == "application").any()
+    chosen = [name for name, column in SOURCES.items() if column.kind != "part"]
+    chosen = [name for name in chosen if name != "found_by" or by_application]
+    path = path_title(sources)
+    named = {"source": say("Traffic sources of {path}", lang, path=clipped(path, 60))} if path else {}
+    own = {"bar": lambda row: bar(row, "share", "others" if row["found_by"] in (None, "nothing") else "1")}
+    return column_table(rows, SOURCES, chosen, named | dict(labels or {}), lang, own)
 
 
 def nobody(applications: Sequence[str], lang: str = "en") -> Block:
