@@ -118,7 +118,9 @@ def test_hostile_delivery_ids_are_only_values():
 def test_without_metrics_all_that_apply_are_measured():
     measured = measure(golden(), by="device")
     assert measured.columns[0] == "device"
-    assert measured.columns[1:] == [name for name in METRICS if "device" in breakdowns_of(name)]
+    assert measured.columns[1:] == [
+        name for name, metric in METRICS.items() if metric.by_default and "device" in breakdowns_of(name)
+    ]
 
 
 def test_rates_travel_with_their_parts():

@@ -34,10 +34,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "language": {"errors", "resources"},  # whoever has words for readers may use it
     "schema": {"errors", "language"},
     "metrics": {"errors", "schema", "language"},
+    "definition_sets": {"errors", "toml", "language", "metrics"},
     # raw logs in: to the canonical store, each load judged
     "demo": {"errors", "schema"},
     "sources": {"plain", "errors", "toml", "schema"},
-    "engine": {"errors", "clock", "schema", "metrics"},
+    "engine": {"errors", "clock", "schema", "metrics", "definition_sets"},
     "rules": {"errors", "toml", "resources", "language"},  # how machines are told from people
     "quality": {"errors", "toml", "resources", "language", "schema", "sources", "engine"},
     "store": {"plain", "errors", "clock", "schema", "rules", "sources", "engine", "quality"},
@@ -45,7 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"errors", "clock", "toml", "resources", "language", "schema", "metrics", "rules", "sources", "engine"},
     "show": {"plain", "errors", "clock", "toml", "resources", "language", "schema", "metrics"},
 }
-MAY_IMPORT["analysis"] |= {"__init__"}  # for its version
+MAY_IMPORT["analysis"] |= {"__init__", "definition_sets"}  # the first for its version
+MAY_IMPORT["show"] |= {"definition_sets"}
 MAY_IMPORT["report"] = {"__init__", "startup", "rules", "quality", "store", "engine", "analysis", "show"} | MAY_IMPORT[
     "show"
 ]

@@ -42,10 +42,11 @@ SAME = {
     "CSV", "Delicious", "Digg", "E-mail", "Facebook", "Google", "HTML", "Hot clicks", "Link", "LinkedIn", "Log", "Logs",
     "Mirror page", "Opt-out", "SMS", "Status",
     "Tag", "Total", "Twitter", "URL", "URLs", "Web", "e-mail", "fax", "h", "logs:", "push", "xlsx",
-    "{what} {before} → {after}", "{points} pp",
+    "{what} {before} → {after}", "{points} pp", "{question}: {why}.",
     "{days} d", "{days} d {hours} h", "{days} d {minutes} min", "{hours} h", "{hours} h {minutes} min", "{minutes} min",
 }  # fmt: skip
-PROGRAMS = {"Apple Mail"}  # what user agents say beyond what is in a table
+SENDERS = {"Adobe Campaign Classic", "Mailchimp", "Salesforce", "SendGrid", "SparkPost"}
+PROGRAMS = {"Apple Mail"} | SENDERS  # what user agents say beyond what is in a table
 # What a page shows that is neither data nor words: names of programs, rules, zones and units, and addresses.
 NAMED = re.compile(
     rf"https?://\S+|trackkit [\d.]+ · ({'|'.join(NAMES)}).*|UTC|[OCV]\d(, [OCV]\d)*|"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         consent,
         counters,
         curves,
+        definitions,
         domains,
         intervals,
         links,
@@ -53,7 +54,7 @@ __version__ = "0.1.0"
 __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
 __all__ += ["changes", "provenance", "tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "complaints", "consent", "counters"]
-__all__ += ["curves", "domains", "limits", "links", "logs"]
+__all__ += ["curves", "definitions", "domains", "limits", "links", "logs"]
 __all__ += ["compare", "intervals"]
 __all__ += [
     "machines",

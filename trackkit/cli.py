@@ -61,6 +61,13 @@ _output = click.option(
     help="How to print.",
 )
 _columns = click.option("--columns", metavar="a,b", help="Columns, separated by commas.")
+_definitions = click.option(
+    "--definitions",
+    default="adobe",
+    show_default=True,
+    metavar="NAME|TOML",
+    help="Whose definitions: a set of `trackkit definitions`, or the path of one's own.",
+)
 _tab = click.option(
     "--tab", type=click.Choice(["logs", "urls"]), default="logs", show_default=True, help="Which sub-tab."
 )
@@ -245,6 +252,7 @@ def formats(as_json: bool) -> None:
     help="Who goes through the rows; Spark on the cluster that TRACKKIT_SPARK_MASTER names.",
 )
 @click.option("--interval", type=float, metavar="0.95", help="Also the bounds of each rate, with this confidence.")
+@_definitions
 @_output
 def measure(
     store: str,
@@ -256,6 +264,7 @@ def measure(
     timezone: str,
     engine: str,
     interval: float | None,
+    definitions: str,
     output: str,
 ) -> None:
     """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
@@ -267,7 +276,7 @@ def measure(
     groups, options = _list(by) or [], (deliveries, where, timezone, engine, activity)
 
     def answer(snapshot: Any) -> tuple[Any, list[str]]:
-        frame = measured(snapshot, _list(metrics), groups, *options, interval=interval)
+        frame = measured(snapshot, _list(metrics), groups, *options, interval=interval, definitions=definitions)
         return frame, not_added(frame, snapshot, groups, *options)
 
     frame, unadded = answered(tables, answer)
@@ -282,6 +291,7 @@ def measure(
         "Time zone": zone,
         "Activity": activity,
     }
+    filters |= {} if definitions == "adobe" else {"Definitions": definitions}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
 
 
@@ -298,6 +308,31 @@ def metrics(as_json: bool, markdown: bool) -> None:
         _print_json(records())
     else:
         _print_records([{name: record[name] for name in ("name", "label", "unit", "formula")} for record in records()])
+
+
+@app.command()
+@click.option("--store", help="Folder or URL of the store, with --delivery.")
+@click.option("--delivery", metavar="ID", help="Print this delivery under each set.")
+@click.option("--sets", metavar="a,b", help="Sets, or paths of one's own, separated by commas [those of the package].")
+@_output
+def definitions(store: str | None, delivery: str | None, sets: str | None, output: str) -> None:
+    """List the definition sets: which metric each word of a sender means; or one delivery under each of them."""
+    from trackkit.analysis.definitions import side_by_side, words
+    from trackkit.analysis.unseen import unseen
+    from trackkit.store import answered, open_store
+
+    if (store is None) is not (delivery is None):
+        raise RequestError("A delivery under each set needs both --store and --delivery.")
+    if store is None or delivery is None:
+        frame, brief = words(_list(sets)), ["definitions", "word", "label", "metric", "tag", "why"]
+    else:
+        chosen, asked = _list(sets), delivery
+        frame = answered(
+            open_store(store),
+            lambda now: side_by_side(now, asked, chosen, hidden=unseen(now, [asked], ("complaints",))),
+        )
+        brief = ["question", "sender", "label", "rate", "numerator", "denominator", "metric", "why"]
+    _print_frame(frame.select(brief) if output == "table" else frame, output, lambda: {"What": "Definition sets"})
 
 
 @app.command()
@@ -321,6 +356,7 @@ def reports(as_json: bool) -> None:
 @_lang
 @_assets
 @_formats
+@_definitions
 @_parameter
 def render(
     report: str,
@@ -329,6 +365,7 @@ def render(
     delivery: tuple[str, ...],
     lang: str,
     formats: str,
+    definitions: str,
     parameter: tuple[str, ...],
 ) -> None:
     """Render one report, one self-contained HTML file per delivery, and print its path.
@@ -346,6 +383,7 @@ def render(
     from trackkit.runs.due import join
 
     chosen, parameters = require_formats(formats), _parameters(parameter)
+    parameters |= {} if definitions == "adobe" else {"definitions": definitions}
     asked = [name for name in chosen if name in formats.lower()] or chosen
     for name in delivery or (None,):
         page = rendered(report, store, out, name, lang, parameters, chosen)
@@ -391,6 +429,7 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
 @_fail_on
 @_assets
 @_formats
+@_definitions
 def run(
     store: str,
     out: Path,
@@ -403,6 +442,7 @@ def run(
     keep: int | None,
     fail_on: str | None,
     formats: str,
+    definitions: str,
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing.
 
@@ -415,9 +455,8 @@ def run(
     from trackkit.runs.due import run as ran
 
     with _progress("Rendering") as progress:
-        deliveries = list(delivery) or None
-        chosen = _list(reports)
-        summary = ran(store, out, chosen, deliveries, since, jobs, lang, progress, scheduler, formats, keep)
+        options = (since, jobs, lang, progress, scheduler, formats, keep, definitions)
+        summary = ran(store, out, _list(reports), list(delivery) or None, *options)
     _print_text(str(summary))
     if summary.failed:
         raise click.exceptions.Exit(4)
@@ -577,12 +616,16 @@ def verify(store: str) -> None:
 @app.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
 def check(folder: Path | None) -> None:
-    """Check templates, notebooks, translations and maps of formats, naming file, section, key and the nearest word."""
+    """Check templates, notebooks, translations, maps of formats and definition sets.
+
+    Each problem names file, section, key and the nearest word.
+    """
+    from trackkit.definition_sets import check as check_sets
     from trackkit.report.checks import check as checked
     from trackkit.runs import retention
     from trackkit.sources.feeds.feed import check_maps
 
-    problems = [*checked(folder), *check_maps(folder), *retention.check(folder)]
+    problems = [*checked(folder), *check_maps(folder), *retention.check(folder), *check_sets(folder)]
     for problem in problems:
         _print_notice(str(problem))
     if problems:

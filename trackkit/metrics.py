@@ -182,6 +182,8 @@ class Metric:
     unit: str = RATIO
     platform_label: str = ""
     higher_is: str = BETTER
+    is_part: bool = True  # of a rate: whoever is in its numerator is in its denominator; else it has no interval
+    by_default: bool = True  # measured where no metrics are named; those of other senders' definitions only by name
     name: str = ""  # its key in METRICS
 
     @property
@@ -208,7 +210,7 @@ class Metric:
         open. Events and people number several for one message, so that messages are drawn again (`engine.intervals`).
         Amounts, planned counts and estimates have none: no chance of recipients is in their spread.
         """
-        if not isinstance(self.formula, Ratio):
+        if not isinstance(self.formula, Ratio) or not self.is_part:
             return ""
         top, bottom = METRICS[self.formula.numerator], METRICS[self.formula.denominator]
         if "delivery" in sources_of(self.name) or bottom.unit not in ONE_EACH:
@@ -238,6 +240,7 @@ class Metric:
 
 IS_OPEN: Condition = {"event_type": ("opened",)}
 IS_CLICK: Condition = {"event_type": ("clicked",)}
+IS_CONFIRMED: Condition = {"event_type": ("opened", "clicked")}
 # Visits of those who refused web tracking do not count; if refusals are unknown, all do.
 ON_SITE: Condition = {"event_type": ("web_visited", "transaction")}
 NOT_REFUSED: Condition = {"is_refused": (False, None)}
@@ -245,10 +248,16 @@ IS_VISIT: Condition = {**ON_SITE, **NOT_REFUSED}
 IS_TRANSACTION: Condition = {"event_type": ("transaction",), **NOT_REFUSED}
 IS_FAILED: Condition = {"status": ("failed",)}
 NOT_SEED: Condition = {"is_seed": (False, None)}
+SOFT_REASONS = (2, 3, 4, 5, 6, 20)
+BOUNCE_REASONS = (1, *SOFT_REASONS)
 
 INDICATORS = "Adobe Campaign Classic, Tracking indicators"
 SUMMARY = "Adobe Campaign Classic, Delivery summary"
 STATISTICS = "Adobe Campaign Classic, Delivery statistics"
+# Where the indicators of other senders come from: their definition sets say more (`trackkit definitions`).
+SENDGRID, MAILCHIMP = "SendGrid, glossary", "Mailchimp, About email campaign reports"
+SPARKPOST = "SparkPost, Enterprise metrics definitions"
+SALESFORCE = "Salesforce, Tracking rate differences between Marketing Cloud and Salesforce"
 
 _DECLARED = {
     # ---- what was sent ----
@@ -375,7 +384,7 @@ _DECLARED = {
         platform_label="Soft bounces",
         unit=MESSAGES,
         source="message",
-        formula=Count(dict(IS_FAILED) | {"failure_reason": (2, 3, 4, 5, 6, 20)}),
+        formula=Count(dict(IS_FAILED) | {"failure_reason": SOFT_REASONS}),
         higher_is=WORSE,
         definition="Failed messages: invalid domain, unreachable, disabled, mailbox full, not connected or refused.",
         reference=f"{STATISTICS}, @unreachable + @mailBoxFull + @invalidDomain + @disabled + @notConnected + @refused",
@@ -737,6 +746,152 @@ _DECLARED = {
         formula=Ratio("transaction_amount", "to_deliver"),
         definition="Amount of transactions, refunds taken off, per message to deliver.",
         reference=f"{INDICATORS}, Web tracking",
+    ),
+    # ---- what other senders count (their definition sets choose among these, too) ----
+    "sent_messages": Metric(
+        label="Messages sent (without control addresses)",
+        unit=MESSAGES,
+        source="message",
+        formula=Count({"status": ("delivered", "failed")} | dict(NOT_SEED)),
+        higher_is=NEUTRAL,
+        by_default=False,
+        definition="Messages whose delivery was attempted: delivered or failed, control addresses left out.",
+        reference=f"{SPARKPOST}, Sent",
+    ),
+    "bounces": Metric(
+        label="Bounces",
+        unit=MESSAGES,
+        source="message",
+        formula=Count(dict(IS_FAILED) | {"failure_reason": (None, 0, *BOUNCE_REASONS)} | dict(NOT_SEED)),
+        higher_is=WORSE,
+        by_default=False,
+        definition="Failed messages that came back, hard, soft or for a reason unknown, control addresses left out; "
+        "complaints and addresses never tried are none.",
+        reference=f"{MAILCHIMP}, Bounced",
+    ),
+    "displayed_unique_opens": Metric(
+        label="Opens by images (recipients)",
+        unit=RECIPIENTS,
+        source="event",
+        formula=Distinct("message_id", IS_OPEN),
+        by_default=False,
+        definition="Targeted recipients whose message loaded its images at least once; a click alone is no open. "
+        "Counted by message: a recipient of two counts twice.",
+        reference=f"{SENDGRID}, Unique opens",
+    ),
+    "confirmed_unique_opens": Metric(
+        label="Confirmed opens (recipients)",
+        unit=RECIPIENTS,
+        source="event",
+        formula=Distinct("message_id", IS_CONFIRMED),
+        by_default=False,
+        definition="Targeted recipients whose message loaded its images or who clicked a tracked link; opt-out, mirror "
+        "page and pages of the site alone are none.",
+        reference=f"{SPARKPOST}, Unique Confirmed Opens",
+    ),
+    "unprefetched_unique_opens": Metric(
+        label="Confirmed opens, prefetched ones left out (recipients)",
+        unit=RECIPIENTS,
+        source="event",
+        formula=Distinct("message_id", dict(IS_CONFIRMED) | {"is_machine": (False, None)}),
+        by_default=False,
+        definition="Recipients of confirmed opens by hits of which the sender does not say that a machine made them; "
+        "where it says nothing, all count.",
+        reference=f"{SPARKPOST}, Open Rate, Unique Confirmed Non-prefetch Opens",
+    ),
+    "prefetched_only": Metric(
+        label="Only prefetched (recipients)",
+        unit=RECIPIENTS,
+        formula=Difference("confirmed_unique_opens", "unprefetched_unique_opens"),
+        higher_is=NEUTRAL,
+        by_default=False,
+        definition="Recipients of confirmed opens of which the sender says that machines made them all.",
+        reference=f"{SPARKPOST}, Open Rate",
+        differs="what it leaves out",
+    ),
+    "delivered_without_prefetched": Metric(
+        label="Success without those only prefetched",
+        unit=MESSAGES,
+        formula=Difference("delivered", "prefetched_only"),
+        by_default=False,
+        definition="Messages delivered with success, without those that only machines opened.",
+        reference=f"{SPARKPOST}, Accepted",
+        differs="without prefetched",
+    ),
+    "displayed_open_rate": Metric(
+        label="Open rate (by images)",
+        formula=Ratio("displayed_unique_opens", "delivered"),
+        by_default=False,
+        definition="Recipients whose message loaded its images out of delivered messages.",
+        reference=f"{SENDGRID}, Unique opens",
+    ),
+    "total_open_rate": Metric(
+        label="Open rate (all opens)",
+        formula=Ratio("total_opens", "delivered"),
+        by_default=False,
+        definition="Opens in all out of delivered messages; may exceed 1.",
+        reference=f"{SENDGRID}, Opens",
+    ),
+    "sent_open_rate": Metric(
+        label="Open rate (by images, of sent)",
+        formula=Ratio("displayed_unique_opens", "sent_messages"),
+        by_default=False,
+        definition="Recipients whose message loaded its images out of messages sent, those that failed included.",
+        reference=f"{SALESFORCE}, Open Rate",
+    ),
+    "unprefetched_open_rate": Metric(
+        label="Open rate (confirmed, prefetched left out)",
+        formula=Ratio("unprefetched_unique_opens", "delivered"),
+        by_default=False,
+        definition="Recipients of confirmed opens, without those only prefetched, out of delivered messages.",
+        reference=f"{SPARKPOST}, Open Rate",
+    ),
+    "trackable_open_rate": Metric(
+        label="Open rate (confirmed, of those not only prefetched)",
+        formula=Ratio("unprefetched_unique_opens", "delivered_without_prefetched"),
+        by_default=False,
+        definition="Recipients of confirmed opens out of delivered messages, those only prefetched in neither.",
+        reference=f"{SPARKPOST}, Open Rate",
+        differs="without prefetched ones in the denominator, too",
+    ),
+    "sent_click_rate": Metric(
+        label="Click rate (recipients, of sent)",
+        formula=Ratio("unique_clicks", "sent_messages"),
+        by_default=False,
+        definition="Recipients who clicked out of messages sent, those that failed included.",
+        reference=f"{SALESFORCE}, Click Rate",
+    ),
+    "displayed_click_to_open_rate": Metric(
+        label="Clicks per open by images",
+        formula=Ratio("unique_clicks", "displayed_unique_opens"),
+        is_part=False,
+        by_default=False,
+        definition="Recipients who clicked out of those whose message loaded its images; clicks without an open are in "
+        "the numerator alone, so that it may exceed 1.",
+        reference=f"{SENDGRID}, Click-Through Rate (CTR)",
+    ),
+    "sent_delivery_rate": Metric(
+        label="Delivered of sent",
+        formula=Ratio("delivered", "sent_messages"),
+        by_default=False,
+        definition="Delivered messages out of messages sent, those that failed included.",
+        reference=f"{SPARKPOST}, Accepted Rate",
+    ),
+    "bounce_rate": Metric(
+        label="Bounce rate (of sent)",
+        formula=Ratio("bounces", "sent_messages"),
+        higher_is=WORSE,
+        by_default=False,
+        definition="Bounces out of messages sent.",
+        reference=f"{SPARKPOST}, Soft, Hard, Block and Undetermined Bounce Rate",
+    ),
+    "sent_unsubscribe_rate": Metric(
+        label="Opt-out rate (recipients, of sent)",
+        formula=Ratio("unsubscribed_recipients", "sent_messages"),
+        higher_is=WORSE,
+        by_default=False,
+        definition="Recipients who opted out, out of messages sent, those that failed included.",
+        reference=f"{SALESFORCE}, Unsubscribe Rate",
     ),
 }
 

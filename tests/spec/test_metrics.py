@@ -90,6 +90,16 @@ EXPECTED = {
     "click_to_open_rate": 0.5, "estimated_click_to_open_rate": 0.4, "unsubscribe_rate": 0.2, "complaint_rate": 0.2,
     "hard_bounce_rate": 1 / 9, "soft_bounce_rate": 1 / 9, "average_transaction_amount": 15.0,
     "average_articles_per_transaction": 1.5, "amount_per_message": 3.0,
+    # ---- other senders' ----
+    "sent_messages": 8,        # five delivered but the seed, three failed; the pending one was not tried
+    "bounces": 2,              # reasons 1 and 5; the complaint (8) did not come back
+    "displayed_unique_opens": 2,     # A1 A4: their images were loaded; A2 and A3 only clicked
+    "confirmed_unique_opens": 3,     # A1 A4, and A2 by a click; the mirror page of A3 is none
+    "unprefetched_unique_opens": 3,  # nothing is said of machines: all count
+    "prefetched_only": 0, "delivered_without_prefetched": 5,
+    "displayed_open_rate": 0.4, "total_open_rate": 0.8, "sent_open_rate": 0.25, "unprefetched_open_rate": 0.6,
+    "trackable_open_rate": 0.6, "sent_click_rate": 0.25, "displayed_click_to_open_rate": 1.0,
+    "sent_delivery_rate": 0.625, "bounce_rate": 0.25, "sent_unsubscribe_rate": 0.125,
 }  # fmt: skip
 
 
@@ -257,7 +267,7 @@ class TestRegistry:
 
 
 def test_frames_have_documented_types():
-    measured = measure(_ordinary(), delivery="A")
+    measured = measure(_ordinary(), [*METRICS], delivery="A")
     for name, metric in METRICS.items():
         expected = pl.Float64 if isinstance(metric.formula, Ratio) or metric.unit == "currency" else pl.Int64
         assert measured.schema[name] == expected, name

@@ -38,6 +38,7 @@ from trackkit.metrics import (
 
 __all__ = ["ENGINES", "measure", "not_added", "quotient", "require_level"]
 ENGINES = ("polars", "spark")
+PLATFORM = "adobe"  # the definitions of METRICS.md
 
 
 def measure(
@@ -50,6 +51,7 @@ def measure(
     engine: str = "polars",
     activity: str = ALL,
     interval: float | None = None,
+    definitions: str = PLATFORM,
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
 
@@ -68,12 +70,16 @@ def measure(
     this confidence, is the rate of such recipients, of whom these are taken as a sample (`engine.intervals`). They are
     null where the rate is, and for rates without an interval (`Metric.interval`).
 
+    `definitions` names a definition set (`trackkit definitions`), or the path of one's own: `metrics` are then words of
+    that sender, as "open_rate" of "sendgrid", and so are the columns. A word that these data cannot tell is null, and
+    without `metrics` all words are measured that apply. Under the default, words are the names of METRICS.md.
+
     Where retention removed rows of a delivery, its counts are those kept, or null. Other breakdowns leave such a
     delivery out, except that kept counts enter a single total; if it is named, counts that need its rows are null.
 
-    Raises RequestError for an unknown metric, breakdown, delivery, time zone, engine or activity, for an interval not
-    between 0 and 1, for a breakdown that a metric's rows do not carry, and by activity where hits were loaded before it
-    was marked. Definitions: METRICS.md.
+    Raises RequestError for an unknown metric, breakdown, delivery, time zone, engine, activity or set, for a word
+    outside of the set, for an interval not between 0 and 1, for a breakdown that a metric's rows do not carry, and by
+    activity where hits were loaded before it was marked. Definitions: METRICS.md.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> clicks = pl.LazyFrame({"delivery_id": ["7"] * 3, "message_id": ["a", "a", "b"], "is_seed": [False] * 3,
@@ -81,6 +87,11 @@ def measure(
     >>> measure(Snapshot({"event": clicks}), "click_to_open_rate").to_dicts()
     [{'delivery_id': '7', 'click_to_open_rate': 0.5, 'unique_clicks': 1, 'unique_opens': 2}]
     """
+    if definitions != PLATFORM:
+        from trackkit.engine.words import by_words  # pydantic, which nothing else here needs
+
+        options = (by, delivery, where, timezone, engine, activity, interval)
+        return by_words(definitions, metrics, by, lambda names: measure(tables, names, *options))
     groups = _require_known(by, BREAKDOWNS, "breakdown")
     zone = zone_of(tables, timezone)
     test = None if where is None or (isinstance(where, str) and not where) else condition(where, BREAKDOWNS, zone)
@@ -182,7 +193,7 @@ def _measured(selection: Selection, names: Iterable[str], groups: list[str]) -> 
     measured = _counted(selection, [metric for metric in metrics if metric.source], groups)
     per_delivery = [metric for metric in metrics if isinstance(metric.formula, Difference | Estimate)]
     if "delivery_id" in groups:
-        measured = measured.with_columns(_value_of(metric.formula).alias(metric.name) for metric in per_delivery)
+        measured = _with_values(measured, per_delivery)
     elif per_delivery:
         measured = joined([measured, _added_over_deliveries(selection, per_delivery, groups)], groups)
         values = [pl.when(pl.col(metric.parents[0]).is_not_null()).then(metric.name) for metric in per_delivery]
@@ -228,12 +239,17 @@ def _dtype(metric: Metric) -> pl.DataType:
 def _added_over_deliveries(selection: Selection, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """Compute formulas for each delivery, then add them up within each group."""
     grain = [*groups, "delivery_id"]
-    parts = [METRICS[part] for part in dict.fromkeys(part for metric in metrics for part in metric.parents)]
-    by_delivery = _counted(selection, parts, grain).select(
-        *grain, *(_value_of(metric.formula).alias(metric.name) for metric in metrics)
-    )
+    parts = [METRICS[part] for part in _with_parts(metric.name for metric in metrics) if METRICS[part].source]
+    by_delivery = _with_values(_counted(selection, parts, grain), metrics)
     sums = [_sum_or_null(metric.name) for metric in metrics]
     return by_delivery.group_by(groups).agg(sums) if groups else by_delivery.select(sums)
+
+
+def _with_values(counted: pl.DataFrame, metrics: list[Metric]) -> pl.DataFrame:
+    """Add metrics computed per delivery, one after the other: some are parts of later ones."""
+    for metric in metrics:
+        counted = counted.with_columns(_value_of(metric.formula).alias(metric.name))
+    return counted
 
 
 def _sum_or_null(name: str) -> pl.Expr:
@@ -315,7 +331,7 @@ def _require_deliveries(tables: Measurable, delivery: str | Sequence[str] | None
 
 
 def _applicable(columns: set[str]) -> list[str]:
-    return [name for name in METRICS if columns <= set(breakdowns_of(name))]
+    return [name for name, metric in METRICS.items() if metric.by_default and columns <= set(breakdowns_of(name))]
 
 
 def _no_metric_error(columns: set[str]) -> RequestError:

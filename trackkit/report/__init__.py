@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackkit import resources
+from trackkit.definition_sets import ADOBE, definition_set
 from trackkit.engine.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import catalogue_file
@@ -32,7 +33,7 @@ from trackkit.report import fork_server, notebook
 from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, open_page
-from trackkit.report.template import SKIN, TEMPLATES, ParameterChoice, Template, template
+from trackkit.report.template import SKIN, TEMPLATES, ParameterChoice, Template, by_definitions, template
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -101,6 +102,7 @@ def render(
     definition, words, book = _report(report, lang)
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     values = _values(definition, requested, words)
+    words = by_definitions(words, str(values.get("definitions", ADOBE)))
     path = _path(definition, Path(out), values, lang)
     values["timezone"] = values.get("timezone") or _platform_zone(store)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +114,8 @@ def render(
     from trackkit.report.provenance import of_page
 
     executed = execute(_trimmed(book, words), arguments, failed)
-    shown_parameters = {name: value for name, value in values.items() if name != "timezone" and value not in ("", None)}
+    unsaid = {"timezone": values["timezone"], "definitions": ADOBE}
+    shown_parameters = {name: value for name, value in values.items() if value not in ("", None, unsaid.get(name))}
     page = contents(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))
     page |= of_page(page, str(store), values, digests_of(report, lang))
     write(page, written(page), path, chosen)
@@ -199,6 +202,8 @@ def _values(report: Report, arguments: Mapping[str, Any], words: Template) -> di
         raise RequestError(f"{report.name} needs a {needed}: give its id.")
     if values.get("timezone"):
         require_timezone(str(values["timezone"]))
+    if "definitions" in values:
+        definition_set(str(values["definitions"]))
     return values
 
 

@@ -21,6 +21,7 @@ from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
 from trackkit.analysis.usual import totals, usual
+from trackkit.definition_sets import ADOBE, QUESTION_LABELS, QUESTIONS, definition_set
 from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, plausible
@@ -31,7 +32,7 @@ from trackkit.metrics import METRICS, bounds_of
 from trackkit.quality.finding import verdict
 from trackkit.report import notebook, notes
 from trackkit.report.common import Common, common
-from trackkit.report.template import Section, Template, template
+from trackkit.report.template import Section, Template, by_definitions, template
 from trackkit.schema import INSTANT, MESSAGE_TYPES, STATES
 from trackkit.show.wording import clipped, instant, moment, number, plain
 
@@ -154,13 +155,15 @@ def open_page(
     lang: str = "en",
     deliveries: str | None = None,
     service: str | None = None,
+    definitions: str = ADOBE,
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
     `deliveries`, if given, holds several ids separated by commas, or "" for those of the last months; the chosen ones
-    are `page.deliveries`. `service`, if given, is the id of an information service, or "" for all. Raises RequestError
-    for an unknown report, delivery, recipient, service, time zone or language, and if a report about one delivery or
-    recipient gets no id.
+    are `page.deliveries`. `service`, if given, is the id of an information service, or "" for all. `definitions` is a
+    definition set: the template's rates are then the sender's, under its labels, and the header says so. Raises
+    RequestError for an unknown report, delivery, recipient, service, time zone, language or set, and if a report about
+    one delivery or recipient gets no id.
     """
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
@@ -168,7 +171,7 @@ def open_page(
     delivery = require_delivery(tables, delivery) if delivery else ""
     recipient = require_recipient(tables, recipient) if recipient else ""
     service = None if service is None else str(service)
-    words = template(report, lang)
+    words = by_definitions(template(report, lang), definitions)
     if not (delivery or recipient or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
     shared = (
@@ -191,7 +194,24 @@ def open_page(
         header = _with_limits(selection_header(tables, chosen, zone, lang), limits, zone, lang, shared.quality)
         return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
     header = _with_limits(_subject_header(tables, delivery, recipient, zone, lang), limits, zone, lang, shared.quality)
+    header = _with_definitions(header, definitions, lang)
     return Page(tables, words, header, delivery or None, recipient or None, zone, (), lang, shared.usual)
+
+
+def _with_definitions(header: Header, definitions: str, lang: str) -> Header:
+    """Say whose definitions the rates follow, and what these do not define; nothing of the platform's own."""
+    if definitions == ADOBE:
+        return header
+    chosen = definition_set(definitions)
+    undefined = [
+        say("{question}: {why}.", lang, question=say(QUESTION_LABELS[name], lang), why=say(word.why, lang))
+        for name in QUESTIONS
+        if (word := chosen.words.get(name)) and word.why
+    ]
+    first = say("Rates follow the definitions of {sender}, not the platform's.", lang, sender=plain(chosen.label))
+    note = " ".join([first, *([say(chosen.about, lang)] if chosen.about else []), *undefined])
+    line = [*header.line, say("definitions: {sender}", lang, sender=plain(chosen.label))]
+    return replace(header, line=line, notes=[note, *header.notes])
 
 
 def _earlier_limits(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
 from trackkit import resources
+from trackkit.definition_sets import sentences_of, shipped
 from trackkit.language import LOCALES, SOURCE, catalogue_file, languages, read
 from trackkit.metrics import BREAKDOWNS
 from trackkit.report.groups import LIST as GROUPS
@@ -45,7 +46,7 @@ msgstr ""
 def phrases() -> dict[Phrase, list[str]]:
     """Return every sentence with the files that use it; one with a plural is a pair (singular, plural)."""
     files: dict[Phrase, set[str]] = {}
-    for phrase, place in [*_of_package(), *_of_templates(), *_of_pages(), *_of_headings()]:
+    for phrase, place in [*_of_package(), *_of_templates(), *_of_sets(), *_of_pages(), *_of_headings()]:
         if phrase:
             files.setdefault(phrase, set()).add(place)
     plurals = {phrase[0]: phrase for phrase in files if isinstance(phrase, tuple)}
@@ -131,6 +132,12 @@ def _of_templates() -> Iterator[tuple[Phrase, str]]:
         if report in resources.files(NOTEBOOKS, "*.ipynb"):
             words, columns = words_of(path)
             yield from ((text, f"{TEMPLATES}/{path.name}") for text in [*words, *map(headline, columns)])
+
+
+def _of_sets() -> Iterator[tuple[Phrase, str]]:
+    """The sentences of the definition sets."""
+    for name, path in shipped().items():
+        yield from ((text, f"trackkit/definition_sets/{name}.toml") for text in sentences_of(path))
 
 
 def _of_pages() -> Iterator[tuple[Phrase, str]]:

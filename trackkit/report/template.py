@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo
 
 from trackkit import resources, toml
+from trackkit.definition_sets import ADOBE, DefinitionSet, definition_set
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import holes, require_language, say
 from trackkit.metrics import METRICS
@@ -239,6 +240,47 @@ def template(report: str, lang: str = "en") -> Template:
     if problems or not parsed:
         raise RequestError(str(problems[0]))
     return parsed
+
+
+def by_definitions(words: Template, definitions: str) -> Template:
+    """Return a template whose rates are those of a definition set, under the sender's labels; the default's as it is.
+
+    A rate that the set does not define is left out, unless nothing else is listed with it.
+    """
+    if definitions == ADOBE:
+        return words
+    chosen = definition_set(definitions)
+    tiles = [_tile_by(chosen, tile) for tile in words.tile if _kept_by(chosen, [tile.metric])]
+    sections = [_section_by(chosen, section) for section in words.section]
+    return words.model_copy(update={"tile": tiles, "section": sections})
+
+
+def _kept_by(chosen: DefinitionSet, metrics: list[str]) -> list[str]:
+    """The metrics that a set does not leave undefined."""
+    return [name for name in metrics if not (word := chosen.in_place_of(name)) or word.metric]
+
+
+def _meant_by(chosen: DefinitionSet, metric: str) -> str:
+    word = chosen.in_place_of(metric)
+    return (word.metric if word else None) or metric
+
+
+def _tile_by(chosen: DefinitionSet, tile: Tile) -> Tile:
+    word = chosen.in_place_of(tile.metric)
+    return tile.model_copy(update={"metric": word.metric, "label": word.label or tile.label}) if word else tile
+
+
+def _section_by(chosen: DefinitionSet, section: Section) -> Section:
+    changed: dict[str, Any] = {}
+    for key in ("metrics", "charted"):
+        if names := getattr(section, key):
+            changed[key] = list(dict.fromkeys(_meant_by(chosen, name) for name in _kept_by(chosen, names) or names))
+    words = [word for name in section.metrics or [] if (word := chosen.in_place_of(name)) and word.metric]
+    changed["labels"] = section.labels | {str(word.metric): word.label for word in words if word.label}
+    ceilings = {_meant_by(chosen, name): ceiling for name, ceiling in (section.ceilings or {}).items()}
+    if any(_meant_by(chosen, name) != name for name in section.metrics or []):
+        changed["text"] = ""  # it may speak of the platform's definitions
+    return section.model_copy(update=changed | ({"ceilings": ceilings} if ceilings else {}))
 
 
 def words_of(path: Path) -> tuple[list[str], list[str]]:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from trackkit import __version__, resources
 from trackkit.analysis.provenance import changes
 from trackkit.clock import Asked, moment
+from trackkit.definition_sets import ADOBE, definition_set
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
 from trackkit.engine.snapshot import Snapshot
@@ -87,6 +88,7 @@ def run(
     scheduler: str | None = None,
     formats: str | Sequence[str] = HTML,
     keep: int | None = None,
+    definitions: str = ADOBE,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
@@ -95,17 +97,19 @@ def run(
     after a date by the platform's clock, or an instant (either may be ISO text). `jobs` reports are rendered at once
     (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers.
     `formats` are as for `render`; a page that lacks one is due. With `keep`, so many earlier versions of each page are
-    kept (`archive`). A failed report does not stop the others. Raises RequestError for an unknown report, delivery,
-    date, format or language, if another run writes to the same folder, or if a worker is not fit.
+    kept (`archive`). Reports with the parameter `definitions` follow that set. A failed report does not stop the
+    others. Raises RequestError for an unknown report, delivery, date, format, language or set, if another run writes to
+    the same folder, or if a worker is not fit.
     """
     require_language(lang)
     wanted = require_formats(formats, printing=scheduler is None)
+    definition_set(definitions)
     theme(), thresholds(), groups(lang)  # every page needs them: report an error once, before anything is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        planning = partial(_planned, reports=_selected(reports), lang=lang, formats=wanted)
+        planning = partial(_planned, reports=_selected(reports), lang=lang, formats=wanted, definitions=definitions)
         return _run(open_store(store), folder, planning, delivery, since, execute, lang, keep, progress)
 
 
@@ -302,10 +306,11 @@ def _require(name: str, delivery_ids: list[str]) -> str:
 
 
 def _planned(
-    store: Store, delivery_ids: list[str], reports: list[str], lang: str, formats: Sequence[str]
+    store: Store, delivery_ids: list[str], reports: list[str], lang: str, formats: Sequence[str], definitions: str
 ) -> Iterator[Job]:
     """Yield one job per delivery and report, but only one for a report on the whole platform, due after every load."""
     files = {report: made_of(report, lang) for report in reports}
+    chosen = {report: _definitions_of(report, definitions) for report in reports}
     left_out, watermarks = _left_out_of_averages(store, delivery_ids), store.watermarks
     platform_wide = [report for report in reports if _is_platform_wide(report)]
     averaging = {report for report in reports if left_out and report not in platform_wide and _has_averages(report)}
@@ -316,7 +321,9 @@ def _planned(
                 continue
             parts = [__version__, files[report], lang, store.timezone, load]
             parts += left_out.get(delivery, []) if report in averaging else []
-            yield Job(report, delivery, lang, {}, hashlib.sha256(json.dumps(parts).encode()).hexdigest(), formats)
+            parts += [definition_set(name).model_dump_json() for name in chosen[report].values()]
+            key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+            yield Job(report, delivery, lang, chosen[report], key, formats)
 
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:
@@ -333,6 +340,12 @@ def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, li
 
 def _has_averages(report: str) -> bool:
     return "click_figures" in resources.find(f"notebooks/reports/{report}.ipynb").read_text("utf-8")
+
+
+def _definitions_of(report: str, definitions: str) -> dict[str, str]:
+    """The parameter of a report that chooses a definition set, but the default's."""
+    text = resources.find(f"notebooks/reports/{report}.ipynb").read_text("utf-8")
+    return {"definitions": definitions} if definitions != ADOBE and "definitions: str" in text else {}
 
 
 def _is_platform_wide(report: str) -> bool:

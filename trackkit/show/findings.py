@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import polars as pl
 
+from trackkit.definition_sets import QUESTION_LABELS
 from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS, beyond_chance
 from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
@@ -31,6 +32,7 @@ __all__ = [
     "clicked_times",
     "counted_of",
     "counters_differ",
+    "definitions_apart",
     "fails_most",
     "fastest",
     "fastest_half",
@@ -130,6 +132,15 @@ _HALF_SO_FAR: Mapping[str, str] = translatable(
         "opens": "Half of the opens so far came within {time}",
         "clicks": "Half of the clicks so far came within {time}",
         "transactions": "Half of the transactions so far came within {time}",
+    }
+)
+APART = 1.05  # one rate is so many times another: worth a sentence
+# What differs between the lowest and the highest rate, by whether they have the numerator, and the denominator, alike.
+_DIFFERS: Mapping[tuple[bool, bool], str] = translatable(
+    {
+        (True, False): "{question}: between {low} and {high}, by definition: what differs is the denominator",
+        (False, True): "{question}: between {low} and {high}, by definition: what differs is what is counted",
+        (False, False): "{question}: between {low} and {high}, by definition: what is counted differs, and out of what",
     }
 )
 # What is expected of a delivery that is not finished, by what is counted.
@@ -979,6 +990,26 @@ def listed(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
         return None
     shown, in_all = number(rows.height, lang=lang), number(count, lang=lang)
     return Finding(say("The newest {shown} of {count} hits", lang, shown=shown, count=in_all))
+
+
+def definitions_apart(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say between what a rate lies under several definitions, and what differs; None if none differs by a twentieth.
+
+    In: the frame of `definitions.side_by_side`. Of the questions whose answers differ that much, it is the first.
+    """
+    require(["question", "rate", "numerator_metric", "denominator_metric"], compared.columns)
+    known = compared.filter(pl.col("rate").is_not_null(), pl.col("denominator") >= LEAST)
+    for _, rows in known.group_by("question", maintain_order=True):
+        ends = rows.sort("rate")
+        low, high = ends.row(0, named=True), ends.row(-1, named=True)
+        if high["rate"] > low["rate"] * APART:
+            alike = tuple(low[part] == high[part] for part in ("numerator_metric", "denominator_metric"))
+            rates = {
+                name: percent(end["rate"], lang=lang, of=end["denominator"])
+                for name, end in (("low", low), ("high", high))
+            }
+            return Finding(say(_DIFFERS[alike], lang, question=say(QUESTION_LABELS[low["question"]], lang), **rates))
+    return None
 
 
 _MACHINES: Mapping[str, str] = translatable(

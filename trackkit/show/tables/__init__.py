@@ -20,7 +20,7 @@ from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
-from trackkit.show.tables import anomalies, audience, machines, overview, platform, sending, web
+from trackkit.show.tables import anomalies, audience, definitions, machines, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
 from trackkit.show.wording import clipped, figure, percent, plain, short
 
@@ -28,6 +28,7 @@ __all__ = [
     "anomalies",
     "audience",
     "breakdown_table",
+    "definitions",
     "figures",
     "largest",
     "link_table",

@@ -1,0 +1,47 @@
+"""Measuring by the words of a definition set: the registry's metrics measured, and called as the sender does."""
+
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from trackkit.definition_sets import DefinitionSet, definition_set
+from trackkit.metrics import BREAKDOWNS, breakdowns_of, lineage
+
+BOUNDS = ("", "_low", "_high")  # columns beside a rate
+LEAST = "delivered"  # measured where no word that was asked for can be
+
+
+def by_words(
+    definitions: str,
+    words: str | Sequence[str] | None,
+    by: str | Sequence[str],
+    measured: Callable[[list[str]], pl.DataFrame],
+) -> pl.DataFrame:
+    """Return what `measured` answers for the metrics behind words of a set, by default all that apply.
+
+    Out: its breakdowns, the words in the order asked (null where the set says that these data cannot tell), then the
+    parts of rates, each by its word, else by its registered name. RequestError for a word that the set does not have.
+    """
+    chosen = definition_set(definitions)
+    asked = _applicable(chosen, by) if words is None else chosen.require(words)
+    metrics = [metric for word in asked if (metric := chosen.words[word].metric)]
+    frame = measured(list(dict.fromkeys(metrics)) or [LEAST])
+    groups = [name for name in frame.columns if name in BREAKDOWNS]
+    named = {column.meta.output_name(): column for word in asked for column in _columns(frame, chosen, word)}
+    parts = {chosen.name_of(part): pl.col(part) for metric in metrics for part in lineage(metric)[:-1]}
+    others = [column.alias(name) for name, column in parts.items() if name not in named]
+    return frame.select(*groups, *named.values(), *others)
+
+
+def _columns(frame: pl.DataFrame, chosen: DefinitionSet, word: str) -> list[pl.Expr]:
+    """A word's column and the bounds beside it; null where the set has no metric for it."""
+    metric = chosen.words[word].metric
+    if metric is None:
+        return [pl.lit(None, pl.Float64 if word.endswith("_rate") else pl.Int64).alias(word)]
+    return [pl.col(metric + end).alias(word + end) for end in BOUNDS if metric + end in frame.columns]
+
+
+def _applicable(chosen: DefinitionSet, by: str | Sequence[str]) -> list[str]:
+    groups = {by} if isinstance(by, str) else set(by)
+    metrics = {word: meaning.metric for word, meaning in chosen.words.items()}
+    return [word for word, metric in metrics.items() if not metric or groups <= set(breakdowns_of(metric))]
