@@ -561,7 +561,9 @@ def counted_of(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say at which step of a path most are lost; None if no step was reached by 30 or lost anybody.
+    """Say at which step the largest part is lost, and, if that is another, at which most people are.
+
+    None if no step was reached by 30 or lost anybody.
 
     In: the frame of `webapp.funnel`.
     """
@@ -569,9 +571,20 @@ def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
     if rows.is_empty():
         return None
     row = rows.sort("loss_rate", "lost", descending=True).row(0, named=True)
-    words = _parts(clipped(row["page"] or "", LONGEST), row["lost"], row["before"], lang)
+    most = rows.sort("lost", "loss_rate", descending=True).row(0, named=True)
+    words = _parts(clipped(row["page"] or "", LONGEST), row["lost"], row["before"], lang) | {"path": _path_name(row)}
+    if most["lost"] == row["lost"]:
+        return Finding(say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, **words))
+    people = {"most": number(most["lost"], lang=lang), "all": number(most["before"], lang=lang)}
+    people |= {"other": clipped(most["page"] or "", LONGEST), "other_path": _path_name(most)}
     return Finding(
-        say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, path=_path_name(row), **words)
+        say(
+            "Largest loss: {share} before “{name}” of {path} ({part} of {whole}); "
+            "most people: {most} of {all}, before “{other}” of {other_path}",
+            lang,
+            **words,
+            **people,
+        )
     )
 
 
