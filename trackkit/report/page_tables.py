@@ -103,7 +103,7 @@ def _set_rows(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
 def _is_narrow(classes: Sequence[str]) -> bool:
     """Whether columns fit on a phone: a rank, one of names, a bar, which is left out there, and three of figures."""
     kinds = [set(names.split()) for names in classes]
-    figures = [names for names in kinds if "n" in names]
+    figures = [names for names in kinds if "n" in names and "rank" not in names]
     words = [names for names in kinds if not names & {"n", "rank", "bar"}]
     return len(words) == 1 and len(figures) <= FIGURES
 

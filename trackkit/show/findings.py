@@ -412,12 +412,34 @@ def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang:
     return first and Finding(say(_BUSIEST[series], lang, **first(lang)))
 
 
-def together(rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many people opened and clicked over several deliveries; None if either rate is unknown.
+def together(
+    rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()
+) -> Finding | None:
+    """Say which delivery was opened most and which least; of fewer than three, how many people opened and clicked.
 
-    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`.
+    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`. Deliveries
+    of fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known.
     """
     require(["open_rate", "recipient_click_rate", "delivered"], total.columns)
+    return _opened_most(rows, lang, unfinished) or _opened_together(rows, total, lang)
+
+
+def _opened_most(rows: pl.DataFrame, lang: str, unfinished: Sequence[str]) -> Finding | None:
+    over = rows.filter(~pl.col("delivery_id").is_in(list(unfinished))) if unfinished else rows
+    known = over.filter(pl.col("delivered") >= LEAST, pl.col("open_rate").is_not_null())
+    ranked = known.sort("open_rate", descending=True)
+    if ranked.height < 3 or ranked["open_rate"][0] == ranked["open_rate"][-1]:
+        return None
+    first, last = ranked.row(0, named=True), ranked.row(-1, named=True)
+    words = {"first": clipped(first["delivery"], LONGEST), "last": clipped(last["delivery"], LONGEST)}
+    words |= {"most": percent(first["open_rate"], lang=lang, of=first["delivered"])}
+    words |= {"least": percent(last["open_rate"], lang=lang, of=last["delivered"])}
+    if not unfinished:
+        return Finding(say("Opened most: “{first}”, {most}; least: “{last}”, {least}", lang, **words))
+    return Finding(say("Of what is finished, opened most: “{first}”, {most}; least: “{last}”, {least}", lang, **words))
+
+
+def _opened_together(rows: pl.DataFrame, total: pl.DataFrame, lang: str) -> Finding | None:
     opened, clicked, delivered = total.select("open_rate", "recipient_click_rate", "delivered").row(0)
     if opened is None or clicked is None:
         return None

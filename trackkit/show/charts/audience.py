@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Annotated, Literal
 
 import altair as alt
@@ -18,6 +17,8 @@ from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
+
+WEEK = 7 * 24 * 3_600_000  # of the axis, in milliseconds
 
 __all__ = [
     "FROZEN",
@@ -291,7 +292,7 @@ def _weeks_described(few: int, is_split: bool, lang: str) -> str:
 def _in_runs(rows: pl.DataFrame) -> pl.DataFrame:
     """Number in `run` the weeks that follow each other: lines break between runs, where a week is not drawn."""
     weeks = rows.select(pl.col("starts_at").unique().sort())
-    is_new = pl.col("starts_at").diff() > timedelta(days=8)
+    is_new = pl.col("starts_at").diff() > WEEK
     return rows.join(weeks.with_columns(run=is_new.fill_null(False).cum_sum()), on="starts_at", maintain_order="left")
 
 
