@@ -72,8 +72,8 @@ def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | S
 def opens_known(tables: Measurable, deliveries: Sequence[str]) -> pl.DataFrame:
     """Return what was opened of the deliveries whose opens can be known, and how much is in the others: one row.
 
-    Columns: `unique_opens`, `delivered` and `open_rate` of those, measured over them alone; `unknown`, the number of the
-    others, and `unknown_delivered`, null if there are none. Raises RequestError for an unknown delivery.
+    Columns: `unique_opens`, `delivered` and `open_rate` of those, measured over them alone; `unknown`, the
+    number of the others, and `unknown_delivered`, null if there are none. Raises RequestError for an unknown delivery.
     """
     hidden = unseen(tables, deliveries, ["open_rate"])
     known = [delivery for delivery in deliveries if "opened" not in hidden[delivery]]
