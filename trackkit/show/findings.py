@@ -611,14 +611,24 @@ def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def brought_most(sources: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say which delivery brought most visitors of one path, of those whose delivery is known; None below 30 of these.
+    """Say which delivery brought most visitors of one path, or that none is ahead beyond chance; None below 30 known.
 
     In: the frame of `webapp.traffic_sources` for one path.
     """
     known = sources.filter(pl.col("found_by").cast(pl.String).fill_null("others") != "nothing")
     ranked = known.filter(pl.col("rank").is_not_null(), pl.col("source").is_not_null())
     rows = ranked.with_columns(of=pl.lit(known["visitors"].sum()))
-    first = _first(rows, "visitors", "of", "source")
+    first, ahead = _first(rows, "visitors", "of", "source"), rows["visitors"].sort(descending=True)[:2].to_list()
+    if first and len(ahead) == 2 and not beyond_chance(ahead[0] / sum(ahead), 0.5, sum(ahead)):
+        whole = sources["total"][0]
+        counts = _parts(_path_name(sources.row(0, named=True)), whole - known["visitors"].sum(), whole, lang)
+        return Finding(
+            say(
+                "{name}: no delivery is clearly ahead; {part} of {whole} visitors name none ({share})",
+                lang,
+                **counts,
+            )
+        )
     return first and Finding(
         say("“{name}” brought most: {part} of the {whole} visitors whose delivery is known", lang, **first(lang))
     )
