@@ -256,8 +256,13 @@ def test_visits_choices_and_sources() -> None:
             "visitors": [90, 20, 15, 5],
         }
     )
-    said = "“A” brought most: 20 of the 40 visitors whose delivery is known"
-    assert text(brought_most(sources)) == said and brought_most(sources[:2]) is None
+    said = "“A” brought most: 35 of the 40 visitors whose delivery is known"
+    # 35 of 37 are more than chance beside 18.5; 20 of 35 are not
+    ahead = sources.with_columns(visitors=pl.Series([90, 35, 2, 3]))
+    assert text(brought_most(ahead)) == said and brought_most(sources[:2]) is None
+    even = sources.with_columns(total=130, web_application=pl.lit("Quiz"), goal=pl.lit(None, pl.String))
+    said = "Quiz: no delivery is clearly ahead; 90 of 130 visitors name none (69.2%)"
+    assert text(brought_most(even)) == said
     choices = pl.DataFrame({"web_choice": ["allowed", "refused", "refused"], "visitors": [30, 5, 5]})
     assert text(refused(choices)) == "25.0% refused web tracking (10 of 40)" and refused(choices.clear()) is None
     assert text(refused(choices[:1])) == "None of 30 visitors refused web tracking"
@@ -288,6 +293,9 @@ def test_pages_sales_and_paths() -> None:
     steps = {"web_application": "Quiz", "goal": None, "page": ["One", "Two", "Three"], "lost": [None, 10, 20]}
     lost = pl.DataFrame(steps | {"before": [None, 40, 30], "loss_rate": [None, 0.25, 2 / 3]})
     assert text(largest_loss(lost)) == "Most are lost before “Three” of Quiz: 66.7% (20 of 30)"
+    more = lost.with_columns(lost=pl.Series([None, 130, 20]), before=pl.Series([None, 359, 30]))
+    said = "Largest loss: 66.7% before “Three” of Quiz (20 of 30); most people: 130 of 359, before “Two” of Quiz"
+    assert text(largest_loss(more.with_columns(loss_rate=pl.Series([None, 130 / 359, 2 / 3])))) == said
 
 
 def test_sharing_and_deliveries_together() -> None:
@@ -304,7 +312,15 @@ def test_sharing_and_deliveries_together() -> None:
     assert most_shared_in(pl.DataFrame(months)[:1]) is None
     assert most_shared_in(pl.DataFrame(months | {"is_whole": [True, False, None]})) is None
     total = pl.DataFrame({"open_rate": [0.324], "recipient_click_rate": [0.08], "delivered": [500]})
+    total = total.with_columns(delivery_id=pl.lit("7"))
     assert text(together(total, total)) == "1 delivery: 32.4% opened, 8.0% clicked"
+    opened = {"open_rate": [0.3, None, 0.4, 0.1, 0.9, 0.2], "delivered": [100, 100, 100, 100, 29, 100]}
+    rows = pl.DataFrame({"delivery_id": list("abcdef"), "delivery": list("ABCDEF")} | opened)
+    # B's opens are unknown, E is small
+    assert text(together(rows, total)) == "Opened most: “C”, 40.0%; least: “D”, 10.0%"
+    assert text(together(rows, total, unfinished=["d"])) == (
+        "Of what is finished, opened most: “C”, 40.0%; least: “F”, 20.0%"
+    )
     assert together(total, total.with_columns(open_rate=None)) is None
 
 

@@ -186,15 +186,19 @@ def open_page(
             .then(pl.lit("warning", caveats.WEIGHTS))
             .otherwise("weight")
         )
-        header = _with_limits(service_header(tables, service, zone, lang), service_limits, zone, lang)
+        header = service_header(tables, service, zone, lang)
+        header = header if service else _titled(header, words.title)
+        header = _with_limits(header, service_limits, zone, lang)
         return Page(tables, words, header, None, None, zone, lang=lang)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
         limits = limits if deliveries else pl.concat([limits, _earlier_limits(tables, chosen)])
-        header = _with_limits(selection_header(tables, chosen, zone, lang), limits, zone, lang, shared.quality)
+        header = _titled(selection_header(tables, chosen, zone, lang), words.title)
+        header = _with_limits(header, limits, zone, lang, shared.quality)
         return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
-    header = _with_limits(_subject_header(tables, delivery, recipient, zone, lang), limits, zone, lang, shared.quality)
-    header = _with_definitions(header, definitions, lang)
+    header = _subject_header(tables, delivery, recipient, zone, lang)
+    header = header if delivery or recipient else _titled(header, words.title)
+    header = _with_definitions(_with_limits(header, limits, zone, lang, shared.quality), definitions, lang)
     return Page(tables, words, header, delivery or None, recipient or None, zone, (), lang, shared.usual)
 
 
@@ -212,6 +216,11 @@ def _with_definitions(header: Header, definitions: str, lang: str) -> Header:
     note = " ".join([first, *([say(chosen.about, lang)] if chosen.about else []), *undefined])
     line = [*header.line, say("definitions: {sender}", lang, sender=plain(chosen.label))]
     return replace(header, line=line, notes=[note, *header.notes])
+
+
+def _titled(header: Header, title: str) -> Header:
+    """Head a report on many by its own name, as all of them are about the same; what it is about goes into the line."""
+    return replace(header, heading=title, line=[header.heading, *header.line])
 
 
 def _earlier_limits(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:
@@ -315,8 +324,9 @@ def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header
     )
     facts = [("Deliveries", number(count, lang=lang)), *_launches(first, last, timezone, lang)]
     hits = still_there(tables, tables.scan("event"))
-    line = [several("{count} delivery", "{count} deliveries", count, lang), _period(first, last, timezone, lang)]
-    return _header(tables, say("All deliveries", lang), "", line, facts, hits, timezone, lang)
+    line = [_period(first, last, timezone, lang)]
+    heading = several("{count} delivery", "{count} deliveries", count, lang)
+    return _header(tables, heading, "", line, facts, hits, timezone, lang)
 
 
 def selection_header(tables: Snapshot, chosen: pl.DataFrame, timezone: str, lang: str = "en") -> Header:

@@ -454,12 +454,34 @@ def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang:
     return first and Finding(say(_BUSIEST[series], lang, **first(lang)))
 
 
-def together(rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many people opened and clicked over several deliveries; None if either rate is unknown.
+def together(
+    rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()
+) -> Finding | None:
+    """Say which delivery was opened most and which least; of fewer than three, how many people opened and clicked.
 
-    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`.
+    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`. Deliveries
+    of fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known.
     """
     require(["open_rate", "recipient_click_rate", "delivered"], total.columns)
+    return _opened_most(rows, lang, unfinished) or _opened_together(rows, total, lang)
+
+
+def _opened_most(rows: pl.DataFrame, lang: str, unfinished: Sequence[str]) -> Finding | None:
+    over = rows.filter(~pl.col("delivery_id").is_in(list(unfinished))) if unfinished else rows
+    known = over.filter(pl.col("delivered") >= LEAST, pl.col("open_rate").is_not_null())
+    ranked = known.sort("open_rate", descending=True)
+    if ranked.height < 3 or ranked["open_rate"][0] == ranked["open_rate"][-1]:
+        return None
+    first, last = ranked.row(0, named=True), ranked.row(-1, named=True)
+    words = {"first": clipped(first["delivery"], LONGEST), "last": clipped(last["delivery"], LONGEST)}
+    words |= {"most": percent(first["open_rate"], lang=lang, of=first["delivered"])}
+    words |= {"least": percent(last["open_rate"], lang=lang, of=last["delivered"])}
+    if not unfinished:
+        return Finding(say("Opened most: “{first}”, {most}; least: “{last}”, {least}", lang, **words))
+    return Finding(say("Of what is finished, opened most: “{first}”, {most}; least: “{last}”, {least}", lang, **words))
+
+
+def _opened_together(rows: pl.DataFrame, total: pl.DataFrame, lang: str) -> Finding | None:
     opened, clicked, delivered = total.select("open_rate", "recipient_click_rate", "delivered").row(0)
     if opened is None or clicked is None:
         return None
@@ -603,7 +625,9 @@ def counted_of(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say at which step of a path most are lost; None if no step was reached by 30 or lost anybody.
+    """Say at which step the largest part is lost, and, if that is another, at which most people are.
+
+    None if no step was reached by 30 or lost anybody.
 
     In: the frame of `webapp.funnel`.
     """
@@ -611,21 +635,42 @@ def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
     if rows.is_empty():
         return None
     row = rows.sort("loss_rate", "lost", descending=True).row(0, named=True)
-    words = _parts(clipped(row["page"] or "", LONGEST), row["lost"], row["before"], lang)
+    most = rows.sort("lost", "loss_rate", descending=True).row(0, named=True)
+    words = _parts(clipped(row["page"] or "", LONGEST), row["lost"], row["before"], lang) | {"path": _path_name(row)}
+    if most["lost"] == row["lost"]:
+        return Finding(say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, **words))
+    people = {"most": number(most["lost"], lang=lang), "all": number(most["before"], lang=lang)}
+    people |= {"other": clipped(most["page"] or "", LONGEST), "other_path": _path_name(most)}
     return Finding(
-        say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, path=_path_name(row), **words)
+        say(
+            "Largest loss: {share} before “{name}” of {path} ({part} of {whole}); "
+            "most people: {most} of {all}, before “{other}” of {other_path}",
+            lang,
+            **words,
+            **people,
+        )
     )
 
 
 def brought_most(sources: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say which delivery brought most visitors of one path, of those whose delivery is known; None below 30 of these.
+    """Say which delivery brought most visitors of one path, or that none is ahead beyond chance; None below 30 known.
 
     In: the frame of `webapp.traffic_sources` for one path.
     """
     known = sources.filter(pl.col("found_by").cast(pl.String).fill_null("others") != "nothing")
     ranked = known.filter(pl.col("rank").is_not_null(), pl.col("source").is_not_null())
     rows = ranked.with_columns(of=pl.lit(known["visitors"].sum()))
-    first = _first(rows, "visitors", "of", "source")
+    first, ahead = _first(rows, "visitors", "of", "source"), rows["visitors"].sort(descending=True)[:2].to_list()
+    if first and len(ahead) == 2 and not beyond_chance(ahead[0] / sum(ahead), 0.5, sum(ahead)):
+        whole = sources["total"][0]
+        counts = _parts(_path_name(sources.row(0, named=True)), whole - known["visitors"].sum(), whole, lang)
+        return Finding(
+            say(
+                "{name}: no delivery is clearly ahead; {part} of {whole} visitors name none ({share})",
+                lang,
+                **counts,
+            )
+        )
     return first and Finding(
         say("“{name}” brought most: {part} of the {whole} visitors whose delivery is known", lang, **first(lang))
     )

@@ -18,6 +18,8 @@ from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
+WEEK = 7 * 24 * 3_600_000  # of the axis, in milliseconds
+
 __all__ = [
     "FROZEN",
     "Measured",
@@ -236,7 +238,7 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     colours[-1:] = [theme().light.series[-1]] if rows["is_others"].any() else colours[-1:]
     top = rows.select((pl.col("share").max().fill_null(1) * 10).ceil().clip(1) / 10).item()
     plot = canvas.Plot(
-        rows.drop("is_others"),
+        _in_runs(rows).drop("is_others"),
         _weeks_described(few, is_split, lang),
         x=canvas.TimeAxis(least="days", lang=lang),
         y=canvas.Numbers(
@@ -253,7 +255,9 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         series=canvas.Series("label", names, colours, legend=None),
     )
     words = ends(rows, "starts_at", "share", "label", canvas.HEIGHT, top)
-    return canvas.with_ends(plot, words, names, colours)
+    chart = canvas.with_ends(plot, words, names, colours, point=alt.OverlayMarkDef(size=24))
+    chart.layer[0] = chart.layer[0].encode(detail="run:O")
+    return chart
 
 
 def enough_weeks(weekly: pl.DataFrame) -> pl.DataFrame:
@@ -283,6 +287,13 @@ def _weeks_described(few: int, is_split: bool, lang: str) -> str:
         words=words,
         least=ENOUGH,
     )
+
+
+def _in_runs(rows: pl.DataFrame) -> pl.DataFrame:
+    """Number in `run` the weeks that follow each other: lines break between runs, where a week is not drawn."""
+    weeks = rows.select(pl.col("starts_at").unique().sort())
+    is_new = pl.col("starts_at").diff() > WEEK
+    return rows.join(weeks.with_columns(run=is_new.fill_null(False).cum_sum()), on="starts_at", maintain_order="left")
 
 
 def _named_lines(weekly: pl.DataFrame, lang: str) -> pl.DataFrame:
