@@ -150,6 +150,12 @@ def links(*clicks: tuple[str, int]) -> pl.DataFrame:
     return named.with_columns(row=pl.lit("link"), total=pl.lit(total))
 
 
+def test_the_most_clicked_of_all_links() -> None:
+    assert text(most_clicked(links(("a", 20), ("b", 12)))) == "“a” took 62.5% of all clicks (20 of 32)"
+    tracked = pl.DataFrame({"label": ["a", None], "url": ["x", "y"], "clicks": [12, 20], "total": 32})
+    assert text(most_clicked(tracked)) == "“y” took 62.5% of all clicks (20 of 32)"
+
+
 def test_the_strongest_link_and_ties() -> None:
     assert text(strongest_link(links(("a", 20), ("b", 12)))) == "“a” took 62.5% of the clicks (20 of 32)"
     assert text(strongest_link(links(("a", 20), ("b", 20), ("c", 1)))) == "“a” and “b” took 48.8% of the clicks each"

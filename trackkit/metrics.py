@@ -606,6 +606,13 @@ _DECLARED = {
         definition="Failed messages out of messages to deliver.",
         reference=f"{SUMMARY}, Errors",
     ),
+    "processed_failure_rate": Metric(
+        label="Error rate of messages processed",
+        formula=Ratio("failed", "processed"),
+        higher_is=WORSE,
+        definition="Failed messages out of messages processed.",
+        reference=f"{STATISTICS}, Errors",
+    ),
     "new_quarantine_rate": Metric(
         label="New-quarantine rate",
         formula=Ratio("new_quarantines", "to_deliver"),

@@ -772,9 +772,13 @@ def last_share(reached: pl.DataFrame, lang: str = "en", pace: pl.DataFrame | Non
 def most_clicked(links: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which tracked link took most of all clicks; None below 30, or if two took as many.
 
-    In: the frame of `links.tracked_links`.
+    In: the frame of `links.tracked_links`, or of `links.link_clicks`.
     """
-    first = _first(links.with_columns(name=pl.coalesce("label", "url")), "clicks", "total", "name")
+    if "link" in links.columns:
+        named = links.filter(pl.col("row").cast(pl.String) == "link").with_columns(name="link")
+    else:
+        named = links.with_columns(name=pl.coalesce("label", "url"))
+    first = _first(named, "clicks", "total", "name")
     return first and Finding(say("“{name}” took {share} of all clicks ({part} of {whole})", lang, **first(lang)))
 
 

@@ -44,7 +44,7 @@ BOUNCES = {
 }
 FAILURES = {
     "reason": TableColumn("Reason", "word", words=cells.VOCABULARY, why_unknown=UNKNOWN_TEXT),
-    "failure_type": TableColumn("Type", "word", words=cells.VOCABULARY),
+    "failure_type": TableColumn("Type in the log", "word", words=cells.VOCABULARY),
     "first_text": TableColumn("First text received", "text", why_unknown=UNKNOWN_TEXT, longest=160),
     "messages": TableColumn("Messages", why_unknown=NOT_AVAILABLE),
     "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
