@@ -59,6 +59,12 @@ def test_the_state_says_whether_figures_can_change(state, limit):
     assert {"not_sent", "running", "ended_early"} & set(said) == ({limit} if limit else set())
 
 
+def test_past_its_deadline_with_messages_waiting_a_delivery_is_late():
+    waiting = {"message_id": "9", "delivery_id": "1", "status": "pending"}
+    given = one([hit()], state=55, validity_at=SENT, message=[waiting])
+    assert {"late", "running"} & set(found(given, "weight")) == {"running"}, "no load says when it was known"
+
+
 def test_until_the_deadline_and_a_week_after_the_last_message_figures_are_provisional():
     deadline = SENT + timedelta(days=5)
     assert found(one([hit(4.9)], validity_at=deadline), "at", "until")["valid"] == (

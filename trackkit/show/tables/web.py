@@ -143,7 +143,7 @@ def tied_pages(total: pl.DataFrame, counted: pl.DataFrame, lang: str = "en") -> 
         whole=number(whole, lang=lang),
         part=number(part, lang=lang),
     )
-    return Block(Markup('<p class="words">{}</p>').format(words))
+    return Block(Markup('<p class="tk-after">{}</p>').format(words))
 
 
 def consent_table(
