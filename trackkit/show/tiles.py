@@ -288,7 +288,7 @@ def _band(values: Row, least: float, span: float) -> Markup:
     low, high = usual_spread(values["median"], values["lower"], values["upper"], cases)
     edges = min(high, least + span), max(low, least)
     top, bottom = (_y(edge, least, span) for edge in edges)
-    top, bottom = max(0, top - EDGE), min(HEIGHT, bottom + EDGE)
+    top, bottom = 0 if high >= least + span else top, HEIGHT if low <= least else bottom
     return Markup('<rect x="0" y="{}" width="{}" height="{}"/>').format(top, WIDTH, max(1, bottom - top))
 
 
