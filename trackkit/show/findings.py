@@ -696,7 +696,7 @@ def outcome(measured: pl.DataFrame, over: Literal["to_deliver", "processed"], la
     part, whole = row.get("delivered_with_seeds", row.get("delivered")), row[over]
     is_open = over == "to_deliver" and row.get("pending")
     words = {"pending": number(row["pending"], lang=lang)} if is_open else {}
-    kind = "pending" if is_open else over
+    kind: str = "pending" if is_open else over
     if over == "to_deliver" and "delivered_with_seeds" in row:
         kind = "pending_with_seeds" if is_open else "with_seeds"
     return _of(say(_OUTCOMES[kind], lang), part, whole, lang, **words)
