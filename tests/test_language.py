@@ -43,7 +43,8 @@ SAME = {
     "Mirror page", "Opt-out", "SMS", "Status",
     "Tag", "Total", "Twitter", "URL", "URLs", "Web", "e-mail", "fax", "h", "logs:", "push", "xlsx",
     "{what} {before} → {after}", "{points} pp",
-    "{days} d", "{days} d {hours} h", "{days} d {minutes} min", "{hours} h", "{hours} h {minutes} min", "{minutes} min {seconds} s", "{seconds} s", "{minutes} min",
+    "{days} d", "{days} d {hours} h", "{days} d {minutes} min", "{hours} h", "{hours} h {minutes} min", "{minutes} min",
+    "{minutes} min {seconds} s", "{seconds} s",
 }  # fmt: skip
 PROGRAMS = {"Apple Mail"}  # what user agents say beyond what is in a table
 # What a page shows that is neither data nor words: names of programs, zones and units, and addresses.
