@@ -30,6 +30,7 @@ __all__ = [
     "version_of",
 ]
 ERRORS = 3  # standard errors between two rates that differ: among a dozen of them, chance rarely gives as many
+FENCE = 1.5  # times the distance of the quartiles beyond them, as in box plots
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"
 CURRENCY, ARTICLES, RATIO = "currency", "articles", "ratio"
 ONE_EACH = (MESSAGES, RECIPIENTS)  # units of which each message is one at most
@@ -640,6 +641,13 @@ _DECLARED = {
         definition="Failed messages out of messages to deliver.",
         reference=f"{SUMMARY}, Errors",
     ),
+    "processed_failure_rate": Metric(
+        label="Error rate of messages processed",
+        formula=Ratio("failed", "processed"),
+        higher_is=WORSE,
+        definition="Failed messages out of messages processed.",
+        reference=f"{STATISTICS}, Errors",
+    ),
     "new_quarantine_rate": Metric(
         label="New-quarantine rate",
         formula=Ratio("new_quarantines", "to_deliver"),
@@ -965,6 +973,22 @@ def beyond_chance(rate: Any, usual: Any, cases: Any) -> Any:
     """
     variance = (abs(usual * (1 - usual)) + 1 / cases) / cases
     return (rate - usual) ** 2 >= ERRORS**2 * variance
+
+
+def usual_spread(median: float, lower: float, upper: float, cases: float | None) -> tuple[float, float]:
+    """Return from where to where a figure is as usual: to the fences of its quartiles, or as far as chance reaches.
+
+    `cases` are those of a rate; None for a count or an amount, of which chance is unknown.
+
+    >>> [round(each, 3) for each in usual_spread(0.30, 0.28, 0.32, None)]
+    [0.22, 0.38]
+    >>> [round(each, 3) for each in usual_spread(0.50, 0.49, 0.51, 100)]
+    [0.347, 0.653]
+    """
+    fence = FENCE * (upper - lower)
+    variance = (abs(median * (1 - median)) + 1 / cases) / cases if cases else 0.0
+    chance = ERRORS * variance**0.5
+    return min(lower - fence, median - chance), max(upper + fence, median + chance)
 
 
 def made_of(value: str) -> tuple[str, ...]:

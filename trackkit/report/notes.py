@@ -51,6 +51,8 @@ SENTENCES: Mapping[str, str] = translatable(
         "deleted": "This delivery was deleted on the platform: totals, averages, lists and the index leave it out.",
         "not_sent": "The delivery has not been sent (state: {state}).",
         "running": "The delivery is still running (state: {state}): its figures will change.",
+        "late": "The delivery is late (state: {state}): its deadline of {until} has passed with messages pending. Its "
+        "figures may still change.",
         "ended_early": "The delivery ended early (state: {state}): not every message may have been sent.",
         "valid": "The delivery is valid until {until}, and the data goes to {at}: its figures are provisional.",
         "late_bounces": "Late bounces may arrive until {until}, and the data goes to {at}: success is provisional.",

@@ -50,6 +50,7 @@ Heat = Literal["opens", "clicks", "transactions"]
 # What browsers say of the system on every later version of it, too: their user agents no longer change.
 FROZEN = {"Mac OS": "10.15", "Windows": "10"}
 ENOUGH = 20  # visitors of a week whose shares are drawn
+WEEK = 7  # days
 STEPS = 5  # of heat, besides none
 PALE, FULL = 0.04, (0.24, 0.43, 0.62, 0.81, 1.0)  # opacities of no event, and of the steps
 HEAT = translatable(
@@ -83,12 +84,17 @@ def slots_named(folded: pl.DataFrame, every: Slot, lang: str = "en") -> dict[int
     }
 
 
-def is_spread(folded: pl.DataFrame, every: Slot) -> bool:
-    """Whether a folded activity is worth drawing: not by weekday, where all happened on one.
+def is_spread(folded: pl.DataFrame, every: Slot, activity: pl.DataFrame) -> bool:
+    """Whether a folded activity is worth drawing: by the hour from the second day on, by weekday after a week.
 
-    In: the frame of `activities.folded_activity`.
+    In: the frames of `activities.folded_activity` and `activities.activity_over_time`. What has no event is shown, with
+    the reason.
     """
-    return every != "day" or folded.filter(pl.col("count") > 0)["slot"].n_unique() > 1
+    if activity.is_empty():
+        return every != "day"
+    days = activity.select((pl.col("starts_at").max() - pl.col("starts_at").min()).dt.total_hours() / 24).item()
+    is_of_one = folded.filter(pl.col("count") > 0)["slot"].n_unique() == 1
+    return bool(days >= WEEK and not is_of_one) if every == "day" else bool(days >= 1)
 
 
 def folded_columns(

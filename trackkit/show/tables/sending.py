@@ -16,7 +16,7 @@ from trackkit.show.cells import Block, Cell, Labels, OneOf
 from trackkit.show.charts.sending import LAST
 from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, column_cells, column_data, column_headings, column_table
 from trackkit.show.data import DataField, table_data
-from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, short
+from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, precisely, short
 
 __all__ = [
     "ErrorGroup",
@@ -55,7 +55,7 @@ BOUNCES = {
 }
 FAILURES = {
     "reason": TableColumn("Reason", "word", words=cells.VOCABULARY, why_unknown=UNKNOWN_TEXT),
-    "failure_type": TableColumn("Type", "word", words=cells.VOCABULARY),
+    "failure_type": TableColumn("Type in the log", "word", words=cells.VOCABULARY),
     "first_text": TableColumn("First text received", "text", why_unknown=UNKNOWN_TEXT, longest=160),
     "messages": TableColumn("Messages", why_unknown=NOT_AVAILABLE),
     "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
@@ -385,7 +385,7 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
     share = row["processed"] / row["to_deliver"] if row["processed"] is not None and row["to_deliver"] else None
     since = row["last_at"] - row["started_at"] if row["last_at"] and row["started_at"] else None
     pace_basis = "" if since is None else _pace_basis(row["sent"] or 0, since, lang)
-    needed = "" if row["hours_needed"] is None else _time_needed(row, lang)
+    needed = _time_needed(row, timezone, lang)
     parts = cells.fraction(row["processed"], row["to_deliver"], lang)
     why_no_share = NONE_TO_DELIVER if row["to_deliver"] == 0 else cells.NOT_LOADED
     why_no_pace = cells.NOT_LOADED if row["sent"] is None else NO_PACE
@@ -402,6 +402,8 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
             say(cells.NOT_LOADED, lang) if row["pending"] is None else needed,
         ),
     }
+    if since is not None and since < timedelta(hours=1):
+        del figures["busiest"]  # it is all that went out
     if row["ends_at"] is not None:
         deadline = instant(row["validity_at"], timezone, lang=lang)
         beneath = say("deadline {deadline}", lang, deadline=deadline) if deadline else ""
@@ -420,11 +422,16 @@ def _pace(an_hour: float | None, lang: str) -> tuple[str, str]:
 
 
 def _pace_basis(messages: int, since: timedelta, lang: str) -> str:
-    spent = elapsed(since, lang)
+    spent = precisely(since, lang)
     return several("{count} message in {spent}", "{count} messages in {spent}", messages, lang, spent=spent)
 
 
-def _time_needed(row: Mapping[str, Any], lang: str) -> str:
+def _time_needed(row: Mapping[str, Any], timezone: str, lang: str) -> str:
+    """How long the rest takes; when nothing has gone out for long, since when."""
+    if row["hours_needed"] is None:
+        return ""
+    if row["outlook"] in ("overdue", "behind"):
+        return say("none went out since {when}", lang, when=instant(row["last_at"], timezone, lang=lang))
     return say("{needed} at this pace", lang, needed=_duration(row["hours_needed"], lang))
 
 
