@@ -165,6 +165,22 @@ def open_page(
     RequestError for an unknown report, delivery, recipient, service, time zone, language or set, and if a report about
     one delivery or recipient gets no id.
     """
+    page = _opened(report, store, delivery, recipient, timezone, lang, deliveries, service, definitions)
+    is_about_one = page.delivery or page.recipient or service
+    return page if is_about_one else replace(page, header=_titled(page.header, page.template.title))
+
+
+def _opened(
+    report: str,
+    store: str | os.PathLike[str] | Snapshot,
+    delivery: str,
+    recipient: str,
+    timezone: str,
+    lang: str,
+    deliveries: str | None,
+    service: str | None,
+    definitions: str,
+) -> Page:
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
     # An id may be a number here: papermill reads one from `-p delivery 701`.
@@ -181,25 +197,23 @@ def open_page(
     )
     limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
     if service is not None:
-        service_limits = limits.filter(pl.col("limit").is_in(["missing", "quarantined"])).with_columns(
-            weight=pl.when(pl.col("table") == "subscription")
-            .then(pl.lit("warning", caveats.WEIGHTS))
-            .otherwise("weight")
-        )
-        header = service_header(tables, service, zone, lang)
-        header = header if service else _titled(header, words.title)
-        header = _with_limits(header, service_limits, zone, lang)
+        header = _with_limits(service_header(tables, service, zone, lang), _of_service(limits), zone, lang)
         return Page(tables, words, header, None, None, zone, lang=lang)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
         limits = limits if deliveries else pl.concat([limits, _earlier_limits(tables, chosen)])
-        header = _titled(selection_header(tables, chosen, zone, lang), words.title)
-        header = _with_limits(header, limits, zone, lang, shared.quality)
+        header = _with_limits(selection_header(tables, chosen, zone, lang), limits, zone, lang, shared.quality)
         return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
-    header = _subject_header(tables, delivery, recipient, zone, lang)
-    header = header if delivery or recipient else _titled(header, words.title)
-    header = _with_definitions(_with_limits(header, limits, zone, lang, shared.quality), definitions, lang)
+    header = _with_limits(_subject_header(tables, delivery, recipient, zone, lang), limits, zone, lang, shared.quality)
+    header = _with_definitions(header, definitions, lang)
     return Page(tables, words, header, delivery or None, recipient or None, zone, (), lang, shared.usual)
+
+
+def _of_service(limits: pl.DataFrame) -> pl.DataFrame:
+    """The limits of a report on services: what was not loaded, acts above all."""
+    is_of_acts = pl.col("table") == "subscription"
+    weight = pl.when(is_of_acts).then(pl.lit("warning", caveats.WEIGHTS)).otherwise("weight")
+    return limits.filter(pl.col("limit").is_in(["missing", "quarantined"])).with_columns(weight=weight)
 
 
 def _with_definitions(header: Header, definitions: str, lang: str) -> Header:
