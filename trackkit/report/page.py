@@ -174,12 +174,7 @@ def open_page(
     )
     limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
     if service is not None:
-        service_limits = limits.filter(pl.col("limit").is_in(["missing", "quarantined"])).with_columns(
-            weight=pl.when(pl.col("table") == "subscription")
-            .then(pl.lit("warning", caveats.WEIGHTS))
-            .otherwise("weight")
-        )
-        header = _with_limits(service_header(tables, service, zone, lang), service_limits, zone, lang)
+        header = _with_limits(service_header(tables, service, zone, lang), _of_service(limits), zone, lang)
         return Page(tables, words, header, None, None, zone, lang=lang)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
@@ -189,6 +184,13 @@ def open_page(
     header = _with_limits(_subject_header(tables, delivery, recipient, zone, lang), limits, zone, lang, shared.quality)
     header = _with_definitions(header, definitions, lang)
     return Page(tables, words, header, delivery or None, recipient or None, zone, (), lang, shared.usual)
+
+
+def _of_service(limits: pl.DataFrame) -> pl.DataFrame:
+    """The limits of a report on services: what was not loaded, acts above all."""
+    is_of_acts = pl.col("table") == "subscription"
+    weight = pl.when(is_of_acts).then(pl.lit("warning", caveats.WEIGHTS)).otherwise("weight")
+    return limits.filter(pl.col("limit").is_in(["missing", "quarantined"])).with_columns(weight=weight)
 
 
 def _with_definitions(header: Header, definitions: str, lang: str) -> Header:
