@@ -28,6 +28,11 @@ FILE = Path(tk.__file__).parent / "analysis" / "reads.toml"
 KEYS = {"delivery_id", "domain", "has_messages"}
 # The modules whose functions are about the data itself, and not asked by a section.
 NOT_ASKED = {"limits"}
+# Tables that a function reads if they are there, and whose absence leaves no gap in what it says.
+IF_THERE = {
+    "bounces.axes": {"event", "link"},  # bounces of a sender's own log; the platform's are failure messages
+    "complaints.rates": {"delivery", "event", "link", "page_hit"},  # why complaints may be unobservable
+}
 Read = dict[str, set[str]]
 Choices = dict[str, list[Any]]
 
@@ -129,6 +134,7 @@ def record(tables: Snapshot) -> dict[str, dict[str, list[str]]]:
             watched.deleted.clear()
             call()
             needed |= needs(read)
+        needed -= IF_THERE.get(f"{module}.{name}", set())
         found[module][name] = [table for table in TABLES if table in needed]
     return dict(found)
 

@@ -18,7 +18,7 @@ from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.rules import LIST, MEANINGS, Rules
-from trackkit.store import open_store
+from trackkit.store import open_store, reconcile
 from trackkit.store.ranges import Range, are_in, ranges_of
 
 HOURS = 3600.0
@@ -379,3 +379,17 @@ def test_a_filter_by_activity_is_that_of_any_breakdown(tmp_path: Path) -> None:
     assert measure(store, names, [], activity="human").row(0) == (1, 1, 1)
     assert measure(store, names, [], where="activity = 'scanner'", activity="human").row(0) == (0, 0, 0)
     assert measure(store, names, activity="human").row(0) == ("7", 1, 1, 1)
+
+
+def test_a_store_written_before_is_marked_where_it_lies(tmp_path: Path) -> None:
+    rows = [opened(HOURS, GMAIL), *burst(HOURS, [2, 3, 9]), clicked(2 * HOURS)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reconcile, "with_activity", lambda events, messages: events)
+        add(tmp_path / "old", event=rows, message=[message_of("m", "7")], link=LINKS)
+    add(tmp_path / "new", event=rows, message=[message_of("m", "7")], link=LINKS)
+    old = open_store(tmp_path / "old")
+    with pytest.raises(RequestError, match="`trackkit store mark"):
+        measure(old, "total_opens", activity="human")
+    assert (old.mark(), old.mark()) == (1, 0)
+    assert_same(contents(old), contents(open_store(tmp_path / "new")))
+    assert measure(old, "total_clicks", [], activity="human").item() == 1

@@ -13,6 +13,7 @@ from tests import machines as agreement
 from tests.test_activity import AHEAD, CHROME, GMAIL, HOURS, LINKS, burst, clicked, opened, unmarked
 from tests.test_store import START, Row, add, message_of
 from trackkit.analysis import machines
+from trackkit.analysis.curves import time_to_first
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
@@ -69,6 +70,13 @@ def test_the_funnel_takes_each_rule_away_in_turn(ten: Store) -> None:
                    for kind in ("all", "human"))  # fmt: skip
     assert raw.row(0)[:4] == steps[None][:4] and people.row(0)[:4] == steps["O6"][:4]
     assert machines.funnel(ten).equals(machines.funnel(ten, "7"))
+
+
+def test_delays_of_people_leave_machines_out(ten: Store) -> None:
+    """Of 10 messages 9 were opened; by people 6 (a-2, a-3, g-1, c-1, c-2, s-2), which is the funnel's last step."""
+    for activity, opened_by in (("all", 9), ("human", 6)):
+        curve = time_to_first(ten, "opened", "7", activity=activity)
+        assert curve["events"].max() == opened_by and curve["messages"][0] == 10
 
 
 def test_a_rule_says_of_how_many_hits_it_could_speak(ten: Store) -> None:

@@ -11,6 +11,7 @@ from tests.test_intervals import campaign
 from trackkit.analysis.compare import MACHINES, compare, sequence
 from trackkit.analysis.intervals import unusual
 from trackkit.engine.intervals import wilson
+from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 
 CLICKED = "recipient_click_rate"
@@ -66,6 +67,17 @@ def test_no_variant_wins_by_opens() -> None:
     verdicts = dict(frame.select("metric", "is_different").iter_rows())
     assert verdicts["open_rate"] is None and verdicts["click_to_open_rate"] is None and verdicts[CLICKED] is True
     assert row(frame, "open_rate")["reason"] == MACHINES and row(frame)["reason"] is None
+
+
+def test_of_people_opens_may_win() -> None:
+    """A scanner clicked 70 of the 90 messages of delivery 8: people 20, as in delivery 7."""
+    store = campaign({"7": [1] * 20, "8": [1] * 90})
+    is_scanned = (pl.col("delivery_id") == "8") & (pl.col("message_id").cast(pl.Int64) >= 20)
+    marked = pl.when(is_scanned).then(pl.lit("scanner")).otherwise(pl.lit("human"))
+    events = store.scan("event").with_columns(activity=marked, activity_rule=pl.lit(None, pl.String))
+    marked_store = Snapshot({"event": events} | {name: store.scan(name) for name in ("delivery", "message")})
+    frame = compare(marked_store, "7", "8", metrics=["open_rate", CLICKED], activity="human")
+    assert frame.select("part_a", "part_b", "is_different", "reason").rows() == [(20, 20, False, None)] * 2
 
 
 def test_the_split_is_checked_against_what_was_planned() -> None:

@@ -24,6 +24,7 @@ from trackkit.show.findings import (
     fastest,
     fastest_half,
     first_day,
+    first_days,
     grown,
     half_of_acts,
     highest,
@@ -150,6 +151,12 @@ def links(*clicks: tuple[str, int]) -> pl.DataFrame:
     return named.with_columns(row=pl.lit("link"), total=pl.lit(total))
 
 
+def test_the_most_clicked_of_all_links() -> None:
+    assert text(most_clicked(links(("a", 20), ("b", 12)))) == "“a” took 62.5% of all clicks (20 of 32)"
+    tracked = pl.DataFrame({"label": ["a", None], "url": ["x", "y"], "clicks": [12, 20], "total": 32})
+    assert text(most_clicked(tracked)) == "“y” took 62.5% of all clicks (20 of 32)"
+
+
 def test_the_strongest_link_and_ties() -> None:
     assert text(strongest_link(links(("a", 20), ("b", 12)))) == "“a” took 62.5% of the clicks (20 of 32)"
     assert text(strongest_link(links(("a", 20), ("b", 20), ("c", 1)))) == "“a” and “b” took 48.8% of the clicks each"
@@ -256,8 +263,13 @@ def test_visits_choices_and_sources() -> None:
             "visitors": [90, 20, 15, 5],
         }
     )
-    said = "“A” brought most: 20 of the 40 visitors whose delivery is known"
-    assert text(brought_most(sources)) == said and brought_most(sources[:2]) is None
+    said = "“A” brought most: 35 of the 40 visitors whose delivery is known"
+    # 35 of 37 are more than chance beside 18.5; 20 of 35 are not
+    ahead = sources.with_columns(visitors=pl.Series([90, 35, 2, 3]))
+    assert text(brought_most(ahead)) == said and brought_most(sources[:2]) is None
+    even = sources.with_columns(total=130, web_application=pl.lit("Quiz"), goal=pl.lit(None, pl.String))
+    said = "Quiz: no delivery is clearly ahead; 90 of 130 visitors name none (69.2%)"
+    assert text(brought_most(even)) == said
     choices = pl.DataFrame({"web_choice": ["allowed", "refused", "refused"], "visitors": [30, 5, 5]})
     assert text(refused(choices)) == "25.0% refused web tracking (10 of 40)" and refused(choices.clear()) is None
     assert text(refused(choices[:1])) == "None of 30 visitors refused web tracking"
@@ -265,6 +277,17 @@ def test_visits_choices_and_sources() -> None:
     activity = pl.DataFrame({"starts_at": hours, "count": [20, 10, 10]})
     assert text(first_day(activity)) == "75.0% of the pages were displayed on the first day (30 of 40)"
     assert first_day(activity[:1]) is None
+    one_day = activity.with_columns(starts_at=pl.Series([datetime(2026, 11, 8, hour) for hour in (17, 18, 19)]))
+    assert text(first_day(one_day)) == "Busiest hour so far: from 17:00, 50.0% of the pages (20 of 40)"
+
+
+def test_how_much_came_on_the_busiest_day() -> None:
+    hours = [datetime(2026, 11, 7, 9), *[datetime(2026, 11, 8, 17)] * 2, *[datetime(2026, 11, 9, 8)] * 2]
+    series = ["clicks", "opens", "clicks", "opens", "clicks"]
+    acts = pl.DataFrame({"starts_at": hours, "series": series, "count": [1, 60, 30, 20, 9]})  # 60 of 80, 30 of 40
+    assert text(first_days(acts)) == "75.0% of the opens and 75.0% of the clicks came on Sun, 2026-11-08"
+    assert first_days(acts[1:3]) is None and first_days(acts.filter(pl.col("series") == "opens")) is None
+    assert first_days(acts.clear()) is None
 
 
 def test_what_one_recipient_did() -> None:
@@ -288,6 +311,9 @@ def test_pages_sales_and_paths() -> None:
     steps = {"web_application": "Quiz", "goal": None, "page": ["One", "Two", "Three"], "lost": [None, 10, 20]}
     lost = pl.DataFrame(steps | {"before": [None, 40, 30], "loss_rate": [None, 0.25, 2 / 3]})
     assert text(largest_loss(lost)) == "Most are lost before “Three” of Quiz: 66.7% (20 of 30)"
+    more = lost.with_columns(lost=pl.Series([None, 130, 20]), before=pl.Series([None, 359, 30]))
+    said = "Largest loss: 66.7% before “Three” of Quiz (20 of 30); most people: 130 of 359, before “Two” of Quiz"
+    assert text(largest_loss(more.with_columns(loss_rate=pl.Series([None, 130 / 359, 2 / 3])))) == said
 
 
 def test_sharing_and_deliveries_together() -> None:
@@ -304,7 +330,15 @@ def test_sharing_and_deliveries_together() -> None:
     assert most_shared_in(pl.DataFrame(months)[:1]) is None
     assert most_shared_in(pl.DataFrame(months | {"is_whole": [True, False, None]})) is None
     total = pl.DataFrame({"open_rate": [0.324], "recipient_click_rate": [0.08], "delivered": [500]})
+    total = total.with_columns(delivery_id=pl.lit("7"))
     assert text(together(total, total)) == "1 delivery: 32.4% opened, 8.0% clicked"
+    opened = {"open_rate": [0.3, None, 0.4, 0.1, 0.9, 0.2], "delivered": [100, 100, 100, 100, 29, 100]}
+    rows = pl.DataFrame({"delivery_id": list("abcdef"), "delivery": list("ABCDEF")} | opened)
+    # B's opens are unknown, E is small
+    assert text(together(rows, total)) == "Opened most: “C”, 40.0%; least: “D”, 10.0%"
+    assert text(together(rows, total, unfinished=["d"])) == (
+        "Of what is finished, opened most: “C”, 40.0%; least: “F”, 20.0%"
+    )
     assert together(total, total.with_columns(open_rate=None)) is None
 
 
@@ -374,9 +408,10 @@ def test_what_became_of_the_messages_says_out_of_what() -> None:
     counts = {"delivered_with_seeds": 1_680, "failed": 63, "processed": 1_743, "to_deliver": 3_101}
     # 1,680 / 1,743 = 0.9639; 1,680 / 3,101 = 0.5418.
     assert text(outcome(one(**counts), "processed")) == "1,680 of 1,743 messages processed were delivered (96.4%)"
-    assert text(outcome(one(**counts), "to_deliver")) == "1,680 of 3,101 messages were delivered (54.2%)"
+    of_all = "1,680 of 3,101 messages were delivered, control addresses included (54.2%)"
+    assert text(outcome(one(**counts), "to_deliver")) == of_all
     pending = one(**counts, pending=1_358)
-    said = "1,680 of 3,101 messages were delivered (54.2%), 1,358 are pending"
+    said = f"{of_all}; 1,358 are pending"
     assert text(outcome(pending, "to_deliver")) == said
     assert text(outcome(one(delivered=3, to_deliver=4), "to_deliver")) == "3 of 4 messages were delivered (75.0%)"
     assert outcome(one(delivered=None, to_deliver=4), "to_deliver") is None
@@ -389,16 +424,24 @@ def test_how_fast_it_was_sent() -> None:
     dates = {"started_at": datetime(2026, 11, 8, 17, tzinfo=UTC), "last_at": datetime(2026, 11, 8, 17, 30, tzinfo=UTC)}
     pace = pl.DataFrame([{**dates, "messages_per_hour": 6_200.0, "pending": 0}])
     assert text(sent_within(pace)) == "Sent within 30 min, at 6,200 messages an hour"
+    uneven = pace.with_columns(last_at=pl.lit(dates["last_at"] + timedelta(seconds=78)))
+    assert text(sent_within(uneven)) == "Sent within 31 min 18 s, at 6,200 messages an hour"
     late = pace.with_columns(pending=7)
     assert text(sent_within(late)) == "7 messages are pending after 30 min at 6,200 an hour"
     assert sent_within(pace.with_columns(messages_per_hour=0.9)) is None
     assert sent_within(pace.with_columns(last_at=pl.lit(None, pl.Datetime))) is None
     starts = [datetime(2026, 11, 8, 17, n, tzinfo=UTC) for n in (0, 1, 1)]
     throughput = pl.DataFrame(
-        {"starts_at": starts, "messages_per_hour": [600.0, 540.0, 120.0], "bits_per_second": None}
+        {
+            "starts_at": starts,
+            "seconds": 60,
+            "messages": [10, 9, 2],
+            "messages_per_hour": [600.0, 540.0, 120.0],
+            "bits_per_second": None,
+        }
     )
     throughput = throughput.cast({"bits_per_second": pl.Float64})
-    assert text(fastest(throughput)) == "At most 660 messages per hour, from Sun, 2026-11-08 17:01 on"
+    assert text(fastest(throughput)) == "Busiest minute: 11 messages (Sun, 2026-11-08 17:01)"
     assert fastest(throughput, "bits_per_second") is None and fastest(throughput.clear()) is None
 
 
@@ -407,10 +450,10 @@ def test_opens_on_known_devices_and_clicks_beside_the_average() -> None:
     assert text(on_mobiles(opens)) == "60.0% of the opens on known devices were on mobiles (60 of 100)"
     assert on_mobiles(opens.with_columns(mobile=pl.lit(None, pl.Int64), computer=3)) is None
     figures = pl.DataFrame([{"platform_average": 0.2256, "numerator": 303, "denominator": 1_260}])
-    said = "24.0% of those who opened clicked; the platform average is 22.6%"
+    said = "303 of the estimated 1,260 who opened clicked (24.0%); the platform average is 22.6%"
     assert text(above_average(figures)) == said
     alone = figures.with_columns(platform_average=pl.lit(None, pl.Float64))
-    assert text(above_average(alone)) == "24.0% of those who opened clicked (303 of 1,260)"
+    assert text(above_average(alone)) == "303 of the estimated 1,260 who opened clicked (24.0%)"
     assert text(clicked_times(one(unique_clicks=303, total_clicks=807))) == "303 recipients clicked 807 times"
     assert clicked_times(one(unique_clicks=0, total_clicks=0)) is None
 
@@ -419,10 +462,10 @@ def test_when_most_clicks_came() -> None:
     starts = [datetime(2026, 11, day, hour, tzinfo=UTC) for day, hour in ((8, 17), (8, 18), (9, 9), (8, 17))]
     series = ["clicks", "clicks", "clicks", "opens"]
     activity = pl.DataFrame({"starts_at": starts, "series": series, "count": [30, 10, 20, 900]})
-    hours = "Most clicks came in the hour from Sun, 2026-11-08 17:00: 50.0% (30 of 60)"
+    hours = "Busiest hour for clicks: from Sun, 2026-11-08 17:00, 50.0% (30 of 60)"
     assert text(busiest_start(activity)) == hours
     days = activity[:3].rename({"count": "clicks"}).drop("series")
-    assert text(busiest_start(days, "1d")) == "Most clicks came on Sun, 2026-11-08: 66.7% (40 of 60)"
+    assert text(busiest_start(days, "1d")) == "Busiest day for clicks: Sun, 2026-11-08, 66.7% (40 of 60)"
     # One day alone is said by its hours: 30 of 40.
     assert text(busiest_start(days[:2], "1d")) == hours.replace("50.0% (30 of 60)", "75.0% (30 of 40)")
     assert busiest_start(days[:1], "1d") is None and busiest_start(days.clear()) is None

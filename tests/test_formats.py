@@ -22,6 +22,7 @@ from trackkit.report import render
 from trackkit.report.formats import ENDINGS, beside, require_formats
 from trackkit.report.formats.mail import MOST_BYTES, eml
 from trackkit.report.formats.sheets import _workbook, csv_zip, facts, ods, parquet, tables, xlsx
+from trackkit.report.provenance import beside as provenance_of
 from trackkit.runs.due import deliveries
 from trackkit.show.exports import sheet_name
 from trackkit.store import open_store
@@ -277,7 +278,7 @@ def every_format(demo_store: Path, once: Any) -> Path:
 def test_the_formats_lie_beside_the_page_and_tell_the_same_figures(every_format):
     (page,) = every_format.glob("*.html")
     made = {path.name for path in every_format.iterdir()}
-    assert made == {beside(page, name).name for name in ENDINGS if name != "pdf"}
+    assert made == {beside(page, name).name for name in ENDINGS if name != "pdf"} | {provenance_of(page).name}
     frame = pl.read_parquet(beside(page, "parquet"))
     opens = frame.filter(section="reception_statistics", kind="count").filter(pl.col("number") > 0)["number"]
     with zipfile.ZipFile(beside(page, "csv")) as archive:
@@ -307,7 +308,11 @@ def test_other_formats_of_an_earlier_rendering_go(every_format, demo_store, tmp_
     shutil.copytree(every_format, folder)
     delivery = deliveries(open_store(str(demo_store)))[1]
     page = render("tracking_indicators", demo_store, folder, delivery, "pt_BR", formats="csv")
-    assert {path.name for path in folder.iterdir()} == {page.name, beside(page, "csv").name}
+    assert {path.name for path in folder.iterdir()} == {
+        page.name,
+        beside(page, "csv").name,
+        provenance_of(page).name,
+    }
 
 
 @pytest.mark.browser

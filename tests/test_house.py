@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"errors", "clock", "toml", "resources", "language", "schema", "metrics", "rules", "sources", "engine"},
     "show": {"plain", "errors", "clock", "toml", "resources", "language", "schema", "metrics"},
 }
-MAY_IMPORT["analysis"] |= {"definition_sets"}
+MAY_IMPORT["analysis"] |= {"__init__", "definition_sets"}  # the first for its version
 MAY_IMPORT["show"] |= {"definition_sets"}
 MAY_IMPORT["report"] = {"__init__", "startup", "rules", "quality", "store", "engine", "analysis", "show"} | MAY_IMPORT[
     "show"

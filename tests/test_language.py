@@ -44,6 +44,7 @@ SAME = {
     "Tag", "Total", "Twitter", "URL", "URLs", "Web", "e-mail", "fax", "h", "logs:", "push", "xlsx",
     "{what} {before} → {after}", "{points} pp", "{question}: {why}.",
     "{days} d", "{days} d {hours} h", "{days} d {minutes} min", "{hours} h", "{hours} h {minutes} min", "{minutes} min",
+    "{minutes} min {seconds} s", "{seconds} s",
 }  # fmt: skip
 SENDERS = {"Adobe Campaign Classic", "Mailchimp", "Salesforce", "SendGrid", "SparkPost"}
 PROGRAMS = {"Apple Mail"} | SENDERS  # what user agents say beyond what is in a table

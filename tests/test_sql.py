@@ -162,6 +162,7 @@ RATES = {
     "amount_per_message": ("transaction_amount", "to_deliver"),
     "rejection_rate": ("rejected", "targeted"), "progress_rate": ("processed", "to_deliver"),
     "acceptance_rate": ("delivered_with_seeds", "processed"), "failure_rate": ("failed", "to_deliver"),
+    "processed_failure_rate": ("failed", "processed"),
     "new_quarantine_rate": ("new_quarantines", "to_deliver"),
     "displayed_open_rate": ("displayed_unique_opens", "delivered"), "total_open_rate": ("total_opens", "delivered"),
     "sent_open_rate": ("displayed_unique_opens", "sent_messages"), "bounce_rate": ("bounces", "sent_messages"),

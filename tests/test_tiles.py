@@ -70,10 +70,10 @@ def said(page: Page, state: pl.DataFrame | None = None, half: pl.DataFrame | Non
 HALF = "Half of the clicks came within 1 h 40 min."
 
 
-def test_finished_and_a_little_more_than_usual() -> None:
-    assert said(Page()) == f"38 of 100 opened and 9 clicked, a little more than usual. {HALF}"
+def test_finished_and_as_usual_in_the_words_of_the_tiles() -> None:
+    assert said(Page()) == f"38 of 100 opened and 9 clicked, as usual. {HALF}"
     assert said(Page(lang="pt_BR")) == (
-        "Abriram 38 de 100 e clicaram 9, um pouco mais que o usual. Metade dos cliques veio em até 1 h 40 min."
+        "Abriram 38 de 100 e clicaram 9, como de costume. Metade dos cliques veio em até 1 h 40 min."
     )
 
 
@@ -86,13 +86,13 @@ def level(name: str, value: float, **more: Any) -> dict[str, Any]:
     [
         (level("open_rate", 0.365), level("recipient_click_rate", 0.08), "37 of 100 opened and 8 clicked, as usual."),
         (level("open_rate", 0.34), level("recipient_click_rate", 0.07),
-         "34 of 100 opened and 7 clicked, a little less than usual."),
+         "34 of 100 opened and 7 clicked, as usual."),
         (level("open_rate", 0.5, is_different=True), level("recipient_click_rate", 0.08),
          "50 of 100 opened, more than usual. 8 of 100 clicked, as usual."),
         (level("open_rate", 0.2, is_different=True), level("recipient_click_rate", 0.01, is_different=True),
          "20 of 100 opened and 10 of 1,000 clicked, less than usual."),
         (level("open_rate", 0.37), level("recipient_click_rate", 0.0),
-         "37 of 100 opened, a little more than usual. Nobody has clicked."),
+         "37 of 100 opened, as usual. Nobody has clicked."),
     ],
 )  # fmt: skip
 def test_opens_and_clicks_are_compared_together_or_apart(
@@ -124,7 +124,7 @@ def test_few_messages_are_counted_and_not_made_a_share_of_a_hundred() -> None:
         open_rate={"part": 12, "whole": 53, "value": 12 / 53},
         recipient_click_rate={"part": 3, "whole": 53, "value": 3 / 53},
     )
-    assert said(Page(few)) == f"12 of 53 opened and 3 clicked, a little less than usual. {HALF}"
+    assert said(Page(few)) == f"12 of 53 opened and 3 clicked, as usual. {HALF}"
 
 
 def test_a_running_delivery_says_how_far_it_is_and_that_figures_change() -> None:
@@ -138,9 +138,9 @@ def test_a_running_delivery_says_how_far_it_is_and_that_figures_change() -> None
         f"{start}, the last about Sun, 2026-11-15 20:30 at this pace."
     )
     facts = state | {"pending": 1358, "last_at": datetime(2026, 11, 15, 17, 31, tzinfo=UTC), "outlook": "overdue"}
-    assert said(page, pace(**facts, validity_at=datetime(2026, 11, 20, 17, tzinfo=UTC))).startswith(
-        "No message is known to have gone out since Sun, 2026-11-15 17:31: 1,743 of 3,101 messages are out (56.2%), "
-        "1,358 are pending, and the deadline of Fri, 2026-11-20 17:00 has passed. 38 of 100"
+    assert said(page, pace(**facts, validity_at=datetime(2026, 11, 20, 17, tzinfo=UTC))) == (
+        "38 of 100 opened and 9 clicked. Sending stopped at Sun, 2026-11-15 17:31 with 1,358 of 3,101 pending; "
+        "the deadline of Fri, 2026-11-20 17:00 has passed."
     )
     paused = said(page, pace(**state | {"phase": "paused"}))
     assert paused.startswith("Sending is paused: 1,743 of 3,101 messages are out (56.2%). 38 of 100")
@@ -155,8 +155,7 @@ def test_not_sent_and_nobody_yet() -> None:
 def test_what_cannot_be_seen_is_said_with_its_reason_once() -> None:
     text = {"value": None, "part": None, "why": "only text was sent: its opens cannot be seen"}
     assert said(Page(figures(open_rate=text))) == (
-        "Opens are unknown (only text was sent: its opens cannot be seen). 9 of 100 clicked, a little more than usual. "
-        + HALF
+        "Opens are unknown (only text was sent: its opens cannot be seen). 9 of 100 clicked, as usual. " + HALF
     )
     silent = {"value": None, "part": None, "why": "this channel does not tell it"}
     both = Page(figures(open_rate=silent, recipient_click_rate=silent))
@@ -251,6 +250,18 @@ def test_the_line_of_the_last_twelve_is_a_picture_with_a_sentence() -> None:
     assert short.select("li.tk-tile")[1].select_one("svg") is None
     few = BeautifulSoup(row(Page(figures(open_rate=FEW))).html, "html.parser")  # no line without what is usual
     assert [bool(tile.select_one("svg")) for tile in few.select("li.tk-tile")] == [True, False, True, True, True, False]
+
+
+@pytest.mark.parametrize("last", [0.30, 0.37, 0.45])
+def test_what_is_as_usual_stands_in_the_band_and_what_is_not_stands_outside(last: float) -> None:
+    # quartiles 0.35 and 0.37: fences at 0.32 and 0.40; of 3,206 cases chance reaches 0.025 from 0.36
+    changed = {"value": last, "lower": 0.35, "upper": 0.37, "recent": [0.25, 0.5, last]}
+    page = BeautifulSoup(row(Page(figures(open_rate=changed))).html, "html.parser")
+    drawn = page.select("li.tk-tile")[1]
+    band, dot = drawn.select_one("rect"), drawn.select_one("circle")
+    assert band is not None and dot is not None
+    top, height, at = (float(str(each)) for each in (band["y"], band["height"], dot["cy"]))
+    assert (top <= at <= top + height) is (0.32 <= last <= 0.40)
 
 
 def test_totals_have_no_usual() -> None:

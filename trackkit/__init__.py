@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
         audience,
         bounces,
         clickmap,
+        complaints,
         consent,
+        counters,
         curves,
         definitions,
         domains,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     )
     from trackkit.analysis import caveats as limits
     from trackkit.analysis.compare import compare
+    from trackkit.analysis.provenance import changes, provenance
     from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
     from trackkit.report import open_page
@@ -49,9 +52,9 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
 
 __version__ = "0.1.0"
 __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
-__all__ += ["tables", "tiles"]
-__all__ += ["activities", "audience", "bounces", "clickmap", "consent", "curves"]
-__all__ += ["definitions", "domains", "limits", "links", "logs"]
+__all__ += ["changes", "provenance", "tables", "tiles"]
+__all__ += ["activities", "audience", "bounces", "clickmap", "complaints", "consent", "counters"]
+__all__ += ["curves", "definitions", "domains", "limits", "links", "logs"]
 __all__ += ["compare", "intervals"]
 __all__ += [
     "machines",
@@ -71,6 +74,8 @@ __all__ += [
 
 # Where a name comes from; every other one is a module of `analysis`.
 _ATTRIBUTES = {
+    "changes": "analysis.provenance",
+    "provenance": "analysis.provenance",
     "METRICS": "metrics",
     "compare": "analysis.compare",
     "load": "store",

@@ -370,6 +370,8 @@ def render(
 ) -> None:
     """Render one report, one self-contained HTML file per delivery, and print its path.
 
+    Where the figures come from stands beside the page, in NAME.provenance.json.
+
     Other formats lie beside the page, which is always made, under the same name: pdf (printed by Chromium, Chrome or
     Edge), xlsx and ods (a sheet for each table and chart), csv (the same as files in an archive, .csv.zip), parquet
     (one tidy table) and eml (an unsent e-mail). The paths of the formats asked for are printed.
@@ -459,6 +461,26 @@ def run(
     if summary.failed:
         raise click.exceptions.Exit(4)
     _exit_on_verdict(fail_on, summary.verdict, "The reports were made")
+
+
+@app.command()
+@click.argument("page", metavar="PAGE", type=FOLDER)
+@_store
+def reproduce(page: Path, store: str) -> None:
+    """Make a page again from the version of the store that it was made from, and compare the bytes.
+
+    PAGE is an HTML page, or the .provenance.json beside it. The bar, the stamp "Calculated" and the list of earlier
+    versions are not compared. Other software, or other files of the report, are named and do not stop it.
+
+    Exit codes: 0 the same bytes, 1 not the same (the first difference is printed), 2 the request is wrong, 3 that
+    version of the store is there no more, 4 the report failed.
+    """
+    from trackkit.runs.reproduce import reproduce as reproduced
+
+    outcome = reproduced(page, store)
+    _print_text(str(outcome))
+    if not outcome.is_same:
+        raise click.exceptions.Exit(1)
 
 
 @app.command()

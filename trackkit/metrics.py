@@ -8,6 +8,7 @@ Sources: `delivery` (one row per delivery), `message` (one row per message prepa
 a formula excludes them), `event` (one row per counted hit, without those of control addresses).
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -26,8 +27,10 @@ __all__ = [
     "made_of",
     "money_of",
     "sources_of",
+    "version_of",
 ]
 ERRORS = 3  # standard errors between two rates that differ: among a dozen of them, chance rarely gives as many
+FENCE = 1.5  # times the distance of the quartiles beyond them, as in box plots
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"
 CURRENCY, ARTICLES, RATIO = "currency", "articles", "ratio"
 ONE_EACH = (MESSAGES, RECIPIENTS)  # units of which each message is one at most
@@ -638,6 +641,13 @@ _DECLARED = {
         definition="Failed messages out of messages to deliver.",
         reference=f"{SUMMARY}, Errors",
     ),
+    "processed_failure_rate": Metric(
+        label="Error rate of messages processed",
+        formula=Ratio("failed", "processed"),
+        higher_is=WORSE,
+        definition="Failed messages out of messages processed.",
+        reference=f"{STATISTICS}, Errors",
+    ),
     "new_quarantine_rate": Metric(
         label="New-quarantine rate",
         formula=Ratio("new_quarantines", "to_deliver"),
@@ -910,16 +920,29 @@ def money_of(names: Iterable[str]) -> list[str]:
     return [name for name in names if name in METRICS and METRICS[name].unit == CURRENCY]
 
 
-def lineage(name: str) -> tuple[str, ...]:
+def lineage(name: str, metrics: Mapping[str, Metric] = METRICS) -> tuple[str, ...]:
     """Return a metric's name, preceded by those of all its parts.
 
     >>> lineage("open_rate")
     ('unique_opens', 'delivered', 'open_rate')
     """
     parts: dict[str, None] = {}
-    for parent in METRICS[name].parents:
-        parts.update(dict.fromkeys(lineage(parent)))
+    for parent in metrics[name].parents:
+        parts.update(dict.fromkeys(lineage(parent, metrics)))
     return (*parts, name)
+
+
+def version_of(name: str, metrics: Mapping[str, Metric] = METRICS) -> str:
+    """Return the version of a metric's definition: it changes with its formula, or that of any of its parts.
+
+    Words that only describe it do not count; the conditions of its formula, and the rows it is measured on, do.
+
+    >>> len(version_of("open_rate")), version_of("open_rate") == version_of("click_rate")
+    (8, False)
+    """
+    parts = [metrics[part] for part in lineage(name, metrics)]
+    told = [f"{part.name} {part.source} {part.unit} {part.formula!r} {part.formula}" for part in parts]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
 
 
 def sources_of(name: str) -> frozenset[str]:
@@ -950,6 +973,22 @@ def beyond_chance(rate: Any, usual: Any, cases: Any) -> Any:
     """
     variance = (abs(usual * (1 - usual)) + 1 / cases) / cases
     return (rate - usual) ** 2 >= ERRORS**2 * variance
+
+
+def usual_spread(median: float, lower: float, upper: float, cases: float | None) -> tuple[float, float]:
+    """Return from where to where a figure is as usual: to the fences of its quartiles, or as far as chance reaches.
+
+    `cases` are those of a rate; None for a count or an amount, of which chance is unknown.
+
+    >>> [round(each, 3) for each in usual_spread(0.30, 0.28, 0.32, None)]
+    [0.22, 0.38]
+    >>> [round(each, 3) for each in usual_spread(0.50, 0.49, 0.51, 100)]
+    [0.347, 0.653]
+    """
+    fence = FENCE * (upper - lower)
+    variance = (abs(median * (1 - median)) + 1 / cases) / cases if cases else 0.0
+    chance = ERRORS * variance**0.5
+    return min(lower - fence, median - chance), max(upper + fence, median + chance)
 
 
 def made_of(value: str) -> tuple[str, ...]:

@@ -104,6 +104,48 @@ STATES = translatable(
         100: "Deleted",
     }
 )
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A counter that the platform keeps of a delivery: its column there, and the metric that we compute.
+
+    With `reason`, the metric counts the messages that failed for it only.
+    """
+
+    column: str
+    metric: str
+    reason: int | None = None
+
+
+# The platform's counters of a delivery (spec, 1.3), by our name for each.
+COUNTERS = {
+    "processed": Counter("iProcessed", "processed"),
+    "success": Counter("iSuccess", "delivered_with_seeds"),
+    "success_without_seeds": Counter("iSuccessWithoutSeeds", "delivered"),
+    "error": Counter("iError", "failed"),
+    "unknown_user": Counter("iUnknownUser", "failed", 1),
+    "invalid_domain": Counter("iInvalidDomain", "failed", 2),
+    "unreachable": Counter("iUnreachable", "failed", 3),
+    "disabled": Counter("iDisabled", "failed", 4),
+    "mail_box_full": Counter("iMailBoxFull", "failed", 5),
+    "not_connected": Counter("iNotConnected", "failed", 6),
+    "refused": Counter("iRefused", "failed", 20),
+    "recipient_open": Counter("iRecipientOpen", "unique_opens"),
+    "total_recipient_open": Counter("iTotalRecipientOpen", "total_opens"),
+    "estimated_recipient_open": Counter("estimatedRecipientOpen", "estimated_unique_opens"),
+    "estimated_total_recipient_open": Counter("estimatedTotalRecipientOpen", "estimated_total_opens"),
+    "recipient_click": Counter("iRecipientClick", "unique_clicks"),
+    "total_recipient_click": Counter("iTotalRecipientClick", "total_clicks"),
+    "person_click": Counter("iPersonClick", "unique_people_clicks"),
+    "opt_out": Counter("iOptOut", "unsubscribe_clicks"),
+    "mirror_page": Counter("iMirrorPage", "mirror_page_clicks"),
+    "forward": Counter("iForward", "estimated_forwards"),
+    "total_web_page": Counter("iTotalWebPage", "web_visits"),
+    "transaction": Counter("iTransaction", "transactions"),
+    "amount": Counter("dAmount", "transaction_amount"),
+    "article": Counter("iArticle", "transaction_articles"),
+}
 DELETED = 100  # the state of a deleted delivery
 
 
@@ -132,6 +174,7 @@ class Table:
     grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...] = ()
+    beside: str = ""  # the table whose files state the rows of this one too
 
     def with_columns(self, *columns: Column) -> "Table":
         """Return the table with these columns."""
@@ -353,6 +396,18 @@ SERVICE = Table("service", "one row per information service", ("service_id",)).w
     Column("service_id", TEXT, "key of the service"),
     Column("label", TEXT, "label shown to people"),
 )
+COUNTER = Table(
+    "counter",
+    "one row per delivery, counter of the platform and time when it was computed",
+    ("delivery_id", "counter", "computed_at"),
+    beside="delivery",
+).with_columns(
+    Column("delivery_id", TEXT, "the delivery"),
+    Column("counter", TEXT, "the platform's counter, a key of `COUNTERS`"),
+    Column("computed_at", INSTANT, "when the platform computed it, or last changed the delivery; null if not told"),
+    Column("value", AMOUNT, "its value: a count, or a sum of money"),
+    Column("source", TEXT, "name of the format it was read from"),
+)
 PAGE_HIT = Table(
     "page_hit",
     "one row per displayed page of a web application, and per tag where a page has several",
@@ -406,6 +461,6 @@ KEPT_COUNT = Table(
     Column("measured_at", INSTANT, "when it was measured"),
 )
 _LOGS = (DELIVERY, LINK, MESSAGE, EVENT, COLLAPSED, WEB_EVENT)
-_LISTS = (RECIPIENT, FAILURE, EXCLUSION, USER_AGENT, SUBSCRIPTION, SERVICE, PAGE_HIT, CONTENT)
+_LISTS = (RECIPIENT, FAILURE, EXCLUSION, USER_AGENT, SUBSCRIPTION, SERVICE, PAGE_HIT, CONTENT, COUNTER)
 _OWN = (QUARANTINE, PURGE, KEPT_COUNT)
 TABLES = {table.name: table for table in (*_LOGS, *_LISTS, *_OWN)}

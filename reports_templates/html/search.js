@@ -1,7 +1,7 @@
 // Sorts, finds and filters the deliveries of the index. Loads nothing; without it everything is listed.
 (function () {
   "use strict";
-  const folded = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  const folded = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").replace(/[\u2010-\u2015\u2212]/g, "-").toLowerCase();
   const table = document.getElementById("deliveries");
   const form = document.getElementById("filters");
   const body = table.tBodies[0];
@@ -24,13 +24,21 @@
     const [since, to] = value.split(" ");
     return row.dataset.day >= since && row.dataset.day <= to && row.dataset.day !== "";
   };
+  // From where a word begins, so that "ink" is not part of "hyperlink".
+  const isLetter = (letter) => /[\p{L}\p{N}]/u.test(letter);
+  const isBegun = (words, part) => {
+    for (let at = words.indexOf(part); at >= 0; at = words.indexOf(part, at + 1)) {
+      if (!at || !isLetter(words[at - 1]) || !isLetter(part[0])) return true;
+    }
+    return false;
+  };
   const narrow = () => {
     const words = folded(box.value).split(/\s+/).filter(Boolean);
     const chosen = choices.filter((choice) => choice.value);
     let found = 0;
     rows.forEach((row) => {
       const isShown = chosen.every((choice) => fits(row, choice.dataset.filter, choice.value))
-        && (!words.length || words.every((word) => text(row).includes(word)));
+        && (!words.length || words.every((word) => isBegun(text(row), word)));
       row.hidden = !isShown;
       found += isShown ? 1 : 0;
     });

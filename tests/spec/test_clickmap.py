@@ -3,6 +3,7 @@
 import html
 import time
 
+import polars as pl
 import pytest
 from bs4 import BeautifulSoup
 from hypothesis import given, settings
@@ -13,12 +14,15 @@ from trackkit.analysis.clickmap import (
     annotated_message,
     clicked_links,
     content_formats,
+    link_names,
     main_format,
     marked_message,
     message_links,
+    named_links,
     placed_clicks,
     placement,
 )
+from trackkit.analysis.links import link_clicks
 from trackkit.analysis.sanitize import safe_style
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
@@ -117,6 +121,19 @@ def test_two_links_of_one_name_are_two_rows():
     body = '<a data-url-id="11" href="x">Read</a> <a data-url-id="13" href="y">Read</a>'
     rows = clicked_links(message(body, clicked=["11", "11", "13"]), "230")
     assert rows.select("link", "number", "clicks").rows() == [("Read", 1, 2), ("Read", 2, 1), ("Total", None, 3)]
+
+
+def test_a_link_has_one_name_of_its_own_on_every_page():
+    body = '<a data-url-id="11" href="x">Read</a> <a data-url-id="13" href="y">Read</a>'
+    given = message(body, clicked=["11", "11", "13", "12"])
+    names = dict(link_names(given, "230").rows())
+    assert (names["11"], names["13"]) == ("Read (1)", "Read (2)") and len(set(names.values())) == len(names)
+    listed = link_clicks(given, "230", "link", names=link_names(given, "230")).filter(pl.col("rank") == 1)
+    tracked = named_links(given, "230")
+    assert listed.select("link", "clicks", "total").rows() == [("Read (1)", 2, 4)]
+    assert tracked.select("label", "clicks", "total").row(0) == ("Read (1)", 2, 4)
+    alone = dict(link_names(message(BODY), "230").rows())
+    assert (alone["11"], alone["13"]) == ("one", "offer")
 
 
 def test_every_place_of_a_link_has_its_number():

@@ -1,5 +1,6 @@
 """What the figures cannot say: each limit against a case made for it, and the counts against SQL on random data."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,6 +58,18 @@ def test_the_state_says_whether_figures_can_change(state, limit):
     said = found(one([hit()], state=state), "weight", "code")
     assert said.get(limit) == (("warning", state) if limit else None)
     assert {"not_sent", "running", "ended_early"} & set(said) == ({limit} if limit else set())
+
+
+def test_past_its_deadline_with_messages_waiting_a_delivery_is_late():
+    waiting = {"message_id": "9", "delivery_id": "1", "status": "pending"}
+    for messages, day, is_late in (
+        ([*MESSAGES, waiting], 3, True),
+        (MESSAGES, 3, False),
+        ([*MESSAGES, waiting], 1, False),
+    ):
+        given = one([hit()], messages, state=55, validity_at=SENT + timedelta(days=2))
+        loaded = replace(given, as_of=SENT + timedelta(days=day))
+        assert {"late", "running"} & set(found(loaded, "weight")) == {"late" if is_late else "running"}
 
 
 def test_until_the_deadline_and_a_week_after_the_last_message_figures_are_provisional():

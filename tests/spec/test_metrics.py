@@ -73,6 +73,7 @@ EXPECTED = {
     "delivered": 5,            # six less the seed
     "delivered_with_seeds": 6, "pending": 1, "cancelled": 0,
     "rejection_rate": 2 / 12, "progress_rate": 0.9, "acceptance_rate": 6 / 9, "failure_rate": 0.3,
+    "processed_failure_rate": 3 / 9,
     "new_quarantine_rate": 0.1,
     "failed": 3, "hard_bounces": 1, "soft_bounces": 1, "complaints": 1,
     "unique_opens": 4,         # A1 A2 A3 A4: any hit implies an open; the seed and the unlinked hit do not count

@@ -1,4 +1,4 @@
-"""Messages that failed: by reason and domain, in either order, and the mail servers' messages.
+"""Messages that failed: by reason and domain, in either order, the mail servers' messages, and what these say.
 
 Types are the platform's seven failure reasons. Failures for another reason have the type "Other", which is there only
 if there are any, so that types always add up to all failed messages.
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import polars as pl
 
+from trackkit.analysis.causes import CAUSES, PERMANENCES, with_axes
 from trackkit.analysis.caveats import has_log
 from trackkit.analysis.domains import by_class
 from trackkit.engine.completeness import removal_of
@@ -20,7 +21,7 @@ from trackkit.language import translatable
 from trackkit.metrics import METRICS, Count
 from trackkit.schema import FAILURE_REASONS
 
-__all__ = ["bounces", "failures"]
+__all__ = ["axes", "bounces", "failures"]
 
 REASONS = (1, 2, 3, 4, 5, 6, 20)
 OTHER = translatable("Other")
@@ -30,6 +31,11 @@ ROWS = pl.Enum(["group", "detail", "seven", "total"])
 WAYS = {"type": ("type", "domain"), "domain": ("domain", "type")}
 FAILURES: dict[str, Any] = {"reason": pl.String, "failure_type": pl.Int16, "first_text": pl.String}
 FAILURES |= {"messages": pl.Int64, "failed": pl.Int64, "share": pl.Float64}
+AXES: dict[str, Any] = {"permanence": pl.Enum(PERMANENCES), "cause": pl.Enum(CAUSES)}
+AXES |= {"messages": pl.Int64, "failed": pl.Int64, "share": pl.Float64, "codes": pl.List(pl.String)}
+AXES |= {"agree": pl.Int64, "disagree": pl.Int64, "platform": pl.List(pl.String)}
+AXIS = ["permanence", "cause"]
+FAILING, MOST_CODES = ("bounced", "failed", "rejected"), 5
 COLUMNS = "row type domain errors contribution_of contribution breakdown_of breakdown"
 
 
@@ -86,6 +92,63 @@ def failures(tables: Measurable, delivery: str, top: int = 10) -> pl.DataFrame:
         .select(*FAILURES)
         .collect()
     )
+
+
+def axes(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, list(AXES)]:
+    """Return the failed messages of a delivery by what mail servers said: whether it is permanent, and its cause.
+
+    One row per `permanence` ("permanent", "persistent_transient", "unknown") and `cause` that occurs ("address",
+    "mailbox", "system", "network", "protocol", "content", "policy", "unclassified"), in these orders; only "permanent"
+    and "address" means an invalid address. By the enhanced code of the last bounce or of its text, else the words, else
+    the basic code (`causes`). Columns: `messages`, `failed` (all failed messages), `share` (messages / failed), `codes`
+    (the five most frequent), `agree` and `disagree` (messages whose platform reason is, or is not, one that goes with
+    the cause; the rest are unclassified or without a reason), `platform` (its words where it disagrees, the most
+    frequent first). One row is all null when no log of messages was loaded. Raises RequestError for an unknown
+    delivery, or a wrong list of causes.
+    """
+    key = require_delivery(tables, delivery)
+    if not tables.has("message"):
+        return pl.DataFrame([{}], schema=AXES)
+    number, reason = pl.col("messages"), pl.col("failure_reason")
+    is_judged = pl.col("reasons").is_not_null() & (reason > 0).fill_null(False)
+    agrees = is_judged & pl.col("reasons").list.contains(reason)
+    word = reason.replace_strict(FAILURE_REASONS, default=OTHER, return_dtype=pl.String)
+    rows = with_axes(_failed_texts(tables, key)).collect()
+    rows = rows.with_columns(agrees=agrees, otherwise=pl.when(is_judged & ~agrees).then(word))
+    counts = rows.group_by(AXIS).agg(
+        number.sum(),
+        agree=number.filter("agrees").sum(),
+        disagree=number.filter(pl.col("otherwise").is_not_null()).sum(),
+    )
+    for name, column in {"codes": "code", "platform": "otherwise"}.items():
+        counts = counts.join(_most_frequent(rows, column, name), on=AXIS, how="left")
+    counts = counts.with_columns(pl.col("codes", "platform").fill_null([]), failed=number.sum())
+    counts = counts.with_columns(share=quotient("messages", "failed"))
+    return counts.select(pl.col(name).cast(dtype) for name, dtype in AXES.items()).sort(AXIS)
+
+
+def _failed_texts(tables: Measurable, delivery: str) -> pl.LazyFrame:
+    """The failed messages by what is known of each: `smtp_status`, `text`, `failure_reason`, `messages`."""
+    texts = tables.scan("failure").select("failure_id", "first_text")
+    at = pl.col("occurred_at")
+    last = [pl.col(name).sort_by(at, nulls_last=False).drop_nulls().last() for name in ("smtp_status", "diagnostic")]
+    events = of_delivery(tables, "event", delivery).filter(pl.col("event_type").cast(pl.String).is_in(FAILING))
+    events = events.filter(pl.col("message_id").is_not_null()).group_by("message_id").agg(last)
+    return (
+        of_delivery(tables, "message", delivery)
+        .filter(pl.col("status") == "failed")
+        .join(events, on="message_id", how="left")
+        .join(texts, on="failure_id", how="left")
+        .group_by("smtp_status", "failure_reason", text=pl.coalesce("diagnostic", "first_text"))
+        .agg(messages=pl.len())
+    )
+
+
+def _most_frequent(rows: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
+    """The most frequent values of a column as the list `name`, one row per permanence and cause."""
+    counts = rows.filter(pl.col(column).is_not_null()).group_by(*AXIS, column).agg(pl.col("messages").sum())
+    ordered = counts.sort("messages", column, descending=[True, False])
+    return ordered.group_by(AXIS).agg(pl.col(column).head(MOST_CODES).alias(name))
 
 
 def _processed(tables: Measurable, delivery: str, top: int) -> pl.DataFrame:

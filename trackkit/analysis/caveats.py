@@ -17,6 +17,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.engine.completeness import purged, removal_of
+from trackkit.engine.counters import differences
 from trackkit.engine.deliveries import (
     deleted,
     has_no_status,
@@ -50,7 +51,7 @@ _TABLES = "delivery message event link web_event failure exclusion recipient sub
 TABLES = tuple(_TABLES.split())
 # Caveats that change how figures must be read; a missing table is listed by its name.
 _WARNINGS = """
-    delivery message event not_listed proof model not_sent running ended_early valid late_bounces purged
+    delivery message event not_listed proof model not_sent running late ended_early valid late_bounces purged
     tracking_missing no_hit text_only unclassified deliveries_running deliveries_untracked only_failures
     deliveries_unlogged removed kept deliveries_removed unknown_statuses currencies deleted
 """
@@ -309,8 +310,11 @@ def _delivery_limits(
     facts = row.row(0, named=True) if row.height else {}
     sent = _message_counts(tables, key)
     yield from _identity_limits(tables, facts)
+    yield from _counter_limits(tables, key)
     if facts:
-        yield from _finality_limits(facts, max(filter(None, (newest, sent["newest"])), default=None), sent["delivered"])
+        yield from _finality_limits(
+            facts, max(filter(None, (newest, sent["newest"])), default=None), sent, getattr(tables, "as_of", None)
+        )
     yield from _if_any("waiting", sent["waiting"], sent["messages"])
     yield from _if_any("unknown_statuses", sent["unknown"], sent["messages"])
     if removal := removal_of(tables, key):
@@ -320,6 +324,16 @@ def _delivery_limits(
     if facts:
         yield from _text_limits(facts.get("text_messages"), facts.get("to_deliver"))
     yield from _if_any("seeds", sent["seeds"])
+
+
+def _counter_limits(tables: Measurable, key: str) -> Iterator[Caveat]:
+    """Whether the platform's own counters of a delivery agree with ours, where an export brings any."""
+    if not tables.has("counter"):
+        return
+    rows = differences(tables, [key])
+    differing = int(rows["differs"].sum())
+    if rows.height:
+        yield Caveat("counters_differ" if differing else "counters_agree", differing or rows.height, rows.height)
 
 
 def _missing_row_limits(
@@ -361,16 +375,20 @@ def _identity_limits(tables: Measurable, facts: Mapping[str, Any]) -> Iterator[C
         yield Caveat("model")
 
 
-def _finality_limits(facts: Mapping[str, Any], newest: datetime | None, delivered: int) -> Iterator[Caveat]:
+def _finality_limits(
+    facts: Mapping[str, Any], newest: datetime | None, sent: Mapping[str, Any], as_of: datetime | None
+) -> Iterator[Caveat]:
     """Whether its figures can still change, by its state, its deadline, and how long bounces take."""
     state, last_sent = facts.get("state"), facts.get("ended_at") or facts.get("started_at")
     bounces_until = last_sent and last_sent + LATE_BOUNCES
     if facts.get("is_model"):
         return
-    if not _is_sent(facts) and not delivered:
+    if not _is_sent(facts) and not sent["delivered"]:
         yield Caveat("not_sent", code=state)
     elif state in RUNNING or not _is_sent(facts):
-        yield Caveat("running", code=state, until=facts.get("validity_at"))
+        deadline = facts.get("validity_at")
+        is_late = bool(as_of and deadline and as_of > deadline and sent["waiting"])
+        yield Caveat("late" if is_late else "running", code=state, until=deadline)
     else:
         if state in ENDED_EARLY:
             yield Caveat("ended_early", code=state)

@@ -31,9 +31,11 @@ __all__ = [
     "annotated_message",
     "clicked_links",
     "content_formats",
+    "link_names",
     "main_format",
     "marked_message",
     "message_links",
+    "named_links",
     "placed_clicks",
     "placement",
 ]
@@ -179,6 +181,26 @@ def _link_names(tables: Measurable, delivery: str) -> pl.DataFrame:
     numbers = message_links(tables, delivery, format).select("link_id", "number")
     named = placed_clicks(tables, delivery, format).select("link_id", link=pl.coalesce(words))
     return named.join(numbers, on="link_id", how="left")
+
+
+def link_names(tables: Measurable, delivery: str) -> pl.DataFrame:
+    """Return what each tracked link is called on every page: one row per link.
+
+    Columns: `link_id`; `link`, its words in the message, else its label, URL or id, as in `clicked_links`. Where two
+    links would go by one name, the number of its badge stands behind it, or its id. Raises RequestError for an unknown
+    delivery.
+    """
+    mark = pl.coalesce(pl.col("number").cast(pl.String), "link_id")
+    called = pl.when(pl.col("link").is_duplicated()).then(pl.format("{} ({})", "link", mark)).otherwise("link")
+    named = _link_names(tables, delivery).drop_nulls("link_id")
+    return named.select("link_id", link=called)
+
+
+def named_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, TRACKED.split()]:
+    """Return `tracked_links` with the names of `link_names` as their labels."""
+    links, names = tracked_links(tables, delivery), link_names(tables, delivery)
+    joined = links.join(names, on="link_id", how="left", maintain_order="left")
+    return joined.with_columns(label=pl.coalesce("link", "label")).select(TRACKED.split())
 
 
 def main_format(tables: Measurable, delivery: str) -> str:

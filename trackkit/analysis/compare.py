@@ -16,7 +16,7 @@ import polars as pl
 from trackkit.engine.deliveries import require_deliveries
 from trackkit.engine.intervals import SEED, clusters_of, drawn
 from trackkit.engine.measure import measure, require_level
-from trackkit.engine.selection import Selection
+from trackkit.engine.selection import ALL, Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
@@ -38,10 +38,11 @@ COLUMNS: dict[str, Any] = {
 
 
 class Variant(NamedTuple):
-    """One variant: its name, its deliveries, and what `measure` says of them."""
+    """One variant: its name, its deliveries, whose hits count, and what `measure` says of them."""
 
     name: str
     deliveries: list[str]
+    activity: str
     figures: dict[str, Any]
 
 
@@ -62,6 +63,7 @@ def compare(
     level: float = 0.95,
     peeking: bool = False,
     split: Sequence[float] | None = None,
+    activity: str = ALL,
 ) -> pl.DataFrame:
     """Compare rates of variants, each a delivery or several: one row per metric and pair of variants.
 
@@ -69,9 +71,9 @@ def compare(
     `rate_a`; `difference` (rate b - rate a) with its bounds `low` and `high` of confidence `level`; `p`, the chance of
     as large a difference among equals, for events at least 0.001; `p_adjusted`, by Holm over the pairs of a metric;
     `is_different`, whether that is below 1 - `level`; `reason`, why it is null: machines open too, so that no variant
-    wins by opens. With `peeking`, bounds and p hold however often they are looked at, and are wider. `split` is how
-    messages were to be shared, as (0.5, 0.5): `split_p` is then the chance of so uneven a split of the messages
-    processed; below 0.001, mend the split before reading on.
+    wins by opens but with `activity="human"`, which counts as in `measure`. With `peeking`, bounds and p hold however
+    often they are looked at, and are wider. `split` is how messages were to be shared, as (0.5, 0.5): `split_p` is then
+    the chance of so uneven a split of the messages processed; below 0.001, mend the split before reading on.
 
     `metrics` are rates, by default all that have an interval (`Metric.interval`); any other has only its difference.
     Raises RequestError for what is no rate, for unknown deliveries and for one in two variants, and for an invalid
@@ -79,13 +81,12 @@ def compare(
     """
     level, names = require_level(level), _rates(metrics)
     asked = _asked(tables, (a, b, *others))
-    variants = [Variant("+".join(ids), ids, _figures(tables, ids, names)) for ids in asked]
+    variants = [Variant("+".join(ids), ids, activity, _figures(tables, ids, names, activity)) for ids in asked]
     chance = _of_split(variants, split)
-    rows = [
-        row
-        for name in names
-        for row in _adjusted([_row(tables, name, *pair, level, peeking) for pair in combinations(variants, 2)], level)
-    ]
+    rows = []
+    for name in names:
+        compared = [_row(tables, name, *pair, level, peeking) for pair in combinations(variants, 2)]
+        rows += _adjusted(compared, level, activity)
     return pl.DataFrame(rows, schema=COLUMNS).with_columns(split_p=pl.lit(chance, pl.Float64))
 
 
@@ -111,8 +112,8 @@ def _asked(tables: Measurable, variants: Sequence[Deliveries]) -> list[list[str]
     return asked
 
 
-def _figures(tables: Measurable, ids: list[str], names: list[str]) -> dict[str, Any]:
-    return measure(tables, [*names, "processed"], by=[], delivery=ids).row(0, named=True)
+def _figures(tables: Measurable, ids: list[str], names: list[str], activity: str) -> dict[str, Any]:
+    return measure(tables, [*names, "processed"], by=[], delivery=ids, activity=activity).row(0, named=True)
 
 
 def _row(tables: Measurable, name: str, a: Variant, b: Variant, level: float, peeking: bool) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def _of_events(tables: Measurable, name: str, a: Variant, b: Variant, level: flo
     top, bottom = METRICS[name].parents
     rates, sizes = [], []
     for place, variant in enumerate((a, b)):
-        selection = Selection(tables, variant.deliveries, None, tables.timezone)
+        selection = Selection(tables, variant.deliveries, None, tables.timezone, activity=variant.activity)
         events, messages = clusters_of(selection, METRICS[top])
         if variant.figures[top] != events @ messages:
             return Sureness()
@@ -181,14 +182,14 @@ def sequence(difference: float, variance: float, whole_a: float, whole_b: float,
     return Sureness(difference - reach, difference + reach, np.minimum(1.0, np.sqrt(mixed) * np.exp(-evidence)))
 
 
-def _adjusted(rows: list[dict[str, Any]], level: float) -> list[dict[str, Any]]:
-    """The pairs of one metric, their p adjusted for how many there are; no verdict on opens."""
+def _adjusted(rows: list[dict[str, Any]], level: float, activity: str) -> list[dict[str, Any]]:
+    """The pairs of one metric, their p adjusted for how many there are; no verdict on opens of machines."""
     from statsmodels.stats.multitest import multipletests
 
     tested = [row for row in rows if row.get("p") is not None]
     values = multipletests([row["p"] for row in tested], method="holm")[1] if tested else []
     for row, value in zip(tested, values, strict=True):
-        is_of_opens = _counts_opens(row["metric"])
+        is_of_opens = activity == ALL and _counts_opens(row["metric"])
         row["p_adjusted"], row["reason"] = float(value), MACHINES if is_of_opens else None
         row["is_different"] = None if is_of_opens else bool(value < 1 - level)
     return rows

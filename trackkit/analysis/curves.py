@@ -26,6 +26,7 @@ from trackkit.engine.deliveries import (
 from trackkit.engine.measure import quotient
 from trackkit.engine.plausible import plausible
 from trackkit.engine.refusals import with_refusals
+from trackkit.engine.selection import ACTIVITIES, ALL, Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, require_word
 from trackkit.schema import INSTANT
@@ -165,6 +166,7 @@ def time_to_first(
     event: FirstEvent,
     delivery: str | Sequence[str],
     by: GroupOfMessages | GroupOfHits = "",
+    activity: Annotated[str, ACTIVITIES] = ALL,
 ) -> pl.DataFrame:
     """Return by when messages were first opened, clicked …, those not yet counted as unknown: one row per step.
 
@@ -178,15 +180,18 @@ def time_to_first(
     a column of hits (device, operating system, browser, link) it is the share that had the event *first* there, of all
     messages (cumulative incidence by Aalen and Johansen); so these shares add up, and their groups share the messages.
     The first row of a group is hour 0; at most 200 are kept. `opened` is any hit, since whoever clicks has opened.
-    Raises RequestError for an unknown delivery, event or group.
+    With `activity="human"` machines are left out as in `measure`: their fetches at the first second are no delay of a
+    reader. Raises RequestError for an unknown delivery, event, group or activity, or one that was never marked.
     """
     require_word("event", event, get_args(FirstEvent))
     require_word("group", by, (*get_args(GroupOfMessages), *get_args(GroupOfHits)))
     keys = require_deliveries(tables, [delivery] if isinstance(delivery, str) else delivery)
+    if require_word("activity", activity, ACTIVITIES) != ALL:
+        Selection(tables, keys, None, "UTC").require_activity()
     groups = [by] if by else []
     is_of_hits = by in get_args(GroupOfHits)
     of_message = [name for name in groups if name != "delivery_id" and not is_of_hits]
-    messages = first_hits(tables, keys, [event], of_message, groups if is_of_hits else [])
+    messages = first_hits(tables, keys, [event], of_message, groups if is_of_hits else [], activity)
     rows = watched(tables, messages, event).select(*groups, "hours", "is_seen", "is_borrowed").sort(pl.all()).collect()
     return survival.of_hits(rows, by) if is_of_hits else survival.of_messages(rows, groups)
 

@@ -10,9 +10,10 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.sending import OVER, PHASES
-from trackkit.engine.deliveries import is_counted, is_public
+from trackkit.engine.deliveries import is_counted, is_human, is_public
 from trackkit.engine.plausible import EARLIEST, now, plausible
 from trackkit.engine.refusals import VISITS, with_refusals
+from trackkit.engine.selection import ALL
 from trackkit.engine.snapshot import Measurable
 
 HOUR = 3_600_000_000  # microseconds
@@ -26,13 +27,14 @@ def first_hits(
     events: Sequence[FirstEvent],
     of_message: Sequence[str] = (),
     of_hit: Sequence[str] = (),
+    activity: str = ALL,
 ) -> pl.LazyFrame:
     """Return the messages delivered in some deliveries, without control addresses: one row per message.
 
     Columns: `delivery_id`; `sent_at`, when it was sent; `is_borrowed`, whether that is the delivery's start, because
     the message has no instant of its own; each of `events`, the instant of the first such hit, null without one; the
     columns `of_message`; and those `of_hit`, of the first hit, if only one event is asked for. Messages of which
-    neither instant is known are left out.
+    neither instant is known are left out. With `activity="human"` hits of machines are no first hits, as in `measure`.
     """
     launched = [pl.when(pl.col(at) >= pl.lit(EARLIEST, schema.INSTANT)).then(at) for at in ("started_at", "contact_at")]
     starts = tables.scan("delivery").select("delivery_id", started=pl.coalesce(launched)).unique("delivery_id")
@@ -43,14 +45,15 @@ def first_hits(
         .join(starts, on="delivery_id", how="left")
         .with_columns(sent_at=pl.coalesce(own, "started"), is_borrowed=own.is_null())
         .filter(pl.col("sent_at").is_not_null())
-        .join(_first(_hits(tables, deliveries, events), events, of_hit), on=schema.MESSAGE.key, how="left")
+        .join(_first(_hits(tables, deliveries, events, activity), events, of_hit), on=schema.MESSAGE.key, how="left")
         .select("delivery_id", "sent_at", "is_borrowed", *events, *of_message, *of_hit)
     )
 
 
-def _hits(tables: Measurable, deliveries: Sequence[str], events: Sequence[FirstEvent]) -> pl.LazyFrame:
-    """The dated hits that count. What machines do is no delay of a reader: the one place to leave it out."""
+def _hits(tables: Measurable, deliveries: Sequence[str], events: Sequence[FirstEvent], activity: str) -> pl.LazyFrame:
+    """The dated hits that count, of people alone if asked."""
     hits = tables.scan("event").filter(_is_of(deliveries), is_counted(), plausible(tables).holds())
+    hits = hits if activity == ALL else hits.filter(is_human())
     if not set(events) & set(VISITS):
         return hits
     counted: pl.LazyFrame = with_refusals(tables, hits)

@@ -36,13 +36,20 @@ OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
 # The name of a link by what it is grouped by: the first of these columns that is not empty.
 NAMED_BY = {
+    "link": ("link_label", "url", "link_id"),
     "label": ("link_label", "url", "link_id"),
     "url": ("url", "link_label", "link_id"),
     "category": ("link_category",),
     "tag": ("tag_id", "link_label", "url", "link_id"),
 }
 UNNAMED = translatable(
-    {"label": "(unknown link)", "url": "(unknown link)", "category": "(no category)", "tag": "(no tag)"}
+    {
+        "link": "(unknown link)",
+        "label": "(unknown link)",
+        "url": "(unknown link)",
+        "category": "(no category)",
+        "tag": "(no tag)",
+    }
 )
 CLICKS = "rank row link clicks total share"
 TRACKED = "link_id label category url type occurrence clicks recipients total share"
@@ -69,16 +76,18 @@ def link_clicks(
     by: Annotated[str, NAMED_BY] = "label",
     top: Annotated[int, FROM_1] = 10,
     hours: Annotated[float | None, FROM_1] = None,
+    names: pl.DataFrame | None = None,
 ) -> Annotated[pl.DataFrame, CLICKS.split()]:
     """Return the most visited links of a delivery: one row per link of the top, then "Others" and "Total".
 
     Columns: `rank` (from 1; null for the two last rows); `row` ("link", "others" or "total"); `link`, its label, URL or
     category as asked `by`; `clicks`; `total`, the same in each row, counted separately; `share`, clicks / total, null
     without clicks. Links are grouped by their exact text, case and spaces included; equal counts are in the order of
-    their text. A link without a label is named by its URL, and vice versa. `hours` keeps what happened before
+    their text. A link without a label is named by its URL, and vice versa; `by` "link" takes the `names` of
+    `clickmap.link_names`, in which each link has its own. `hours` keeps what happened before
     launch + `hours`. Raises RequestError for an unknown delivery or `by`, or a `top` or `hours` that is not positive.
     """
-    clicks = _link_hits(tables, delivery, by, hours)
+    clicks = _link_hits(tables, delivery, by, hours, names)
     total = clicks.select(clicks=pl.len().cast(pl.Int64)).collect()
     name = pl.col("row").replace_strict({"others": OTHERS, "total": TOTAL}, default=None, return_dtype=pl.String)
     return (
@@ -97,6 +106,7 @@ def clicks_per_day(
     hours: Annotated[float | None, FROM_1] = None,
     timezone: str = "",
     every: Annotated[str, LINK_PERIODS] = "day",
+    names: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
 
@@ -107,7 +117,7 @@ def clicks_per_day(
     step, zone = step_of(every, LINK_PERIODS, "period"), zone_of(tables, timezone)
     at = local("occurred_at", zone)
     name, start = ("starts_at", begins(at, zone, step)) if every == "hour" else ("day", at.dt.date().dt.truncate(step))
-    clicks = _link_hits(tables, delivery, by, hours)
+    clicks = _link_hits(tables, delivery, by, hours, names)
     ranks = _ranked_links(clicks, top).select("link", "rank").lazy()
     is_other = pl.col("rank").is_null()
     return (
@@ -176,10 +186,15 @@ def _all_link_hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
     return counted_events(tables, delivery).filter(is_link_hit())
 
 
-def _link_hits(tables: Measurable, delivery: str, by: str, hours: float | None) -> pl.LazyFrame:
+def _link_hits(
+    tables: Measurable, delivery: str, by: str, hours: float | None, names: pl.DataFrame | None
+) -> pl.LazyFrame:
     """The clicks for a table of links: `link` (the text grouped by), `occurred_at`."""
     name = _link_name(by)
     hits = _all_link_hits(tables, require_delivery(tables, delivery))
+    if by == "link" and names is not None:
+        hits = hits.join(names.lazy().select("link_id", name="link"), on="link_id", how="left")
+        name = pl.coalesce("name", name)
     if hours is not None:
         hits = hits.filter(pl.col("occurred_at") < _time_limit(tables, delivery, hours))
     return hits.select("occurred_at", link=name)

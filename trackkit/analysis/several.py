@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from trackkit.analysis.sending import OVER, PHASES
 from trackkit.analysis.unseen import observed, unseen
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_set_aside, require_deliveries, without_aside
 from trackkit.engine.measure import measure
@@ -18,7 +19,7 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
 
-__all__ = ["SideBySide", "chosen_deliveries", "not_chosen", "side_by_side"]
+__all__ = ["SideBySide", "chosen_deliveries", "not_chosen", "opens_known", "side_by_side", "unfinished"]
 
 MOST = 1_000  # nobody reads a report with more rows (spec, 2.0)
 
@@ -66,6 +67,35 @@ def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | S
     measured = observed(measure(tables, metrics, by="delivery_id", delivery=keys), unseen(tables, keys, metrics))
     rows = chosen.join(measured, on="delivery_id", how="left", maintain_order="left")
     return SideBySide(rows, measure(tables, metrics, by=[], delivery=keys))
+
+
+def opens_known(tables: Measurable, deliveries: Sequence[str]) -> pl.DataFrame:
+    """Return what was opened of the deliveries whose opens can be known, and how much is in the others: one row.
+
+    Columns: `unique_opens`, `delivered` and `open_rate` of those, measured over them alone; `unknown`, the
+    number of the others, and `unknown_delivered`, null if there are none. Raises RequestError for an unknown delivery.
+    """
+    hidden = unseen(tables, deliveries, ["open_rate"])
+    known = [delivery for delivery in deliveries if "opened" not in hidden[delivery]]
+    others = [delivery for delivery in deliveries if delivery not in known]
+    opened = measure(tables, ["unique_opens", "delivered", "open_rate"], by=[], delivery=known) if known else None
+    sent = measure(tables, ["delivered"], by=[], delivery=others)["delivered"].item() if others else None
+    row = (
+        opened
+        if opened is not None
+        else pl.DataFrame({name: [None] for name in ("unique_opens", "delivered", "open_rate")})
+    )
+    return row.select(
+        "unique_opens", "delivered", "open_rate", unknown=pl.lit(len(others)), unknown_delivered=pl.lit(sent)
+    )
+
+
+def unfinished(tables: Measurable, deliveries: Sequence[str]) -> list[str]:
+    """Return those of some deliveries that are known not to be over, by id, in their order."""
+    phase = pl.col("state").replace_strict(PHASES, default=None, return_dtype=pl.String)
+    is_open = pl.col("delivery_id").is_in(list(deliveries)) & (phase != OVER)
+    ids = tables.scan("delivery").filter(is_open).select("delivery_id").collect()["delivery_id"].to_list()
+    return [delivery for delivery in deliveries if delivery in ids]
 
 
 def _ids(deliveries: str | Sequence[str]) -> list[str]:

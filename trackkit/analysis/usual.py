@@ -22,7 +22,7 @@ from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, now
 from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
-from trackkit.metrics import METRICS, beyond_chance
+from trackkit.metrics import FENCE, METRICS, beyond_chance
 from trackkit.schema import INSTANT
 
 __all__ = ["FEWEST", "RECENT", "totals", "usual"]
@@ -30,7 +30,6 @@ __all__ = ["FEWEST", "RECENT", "totals", "usual"]
 FEWEST = 5  # comparable deliveries: fewer have no spread worth the name
 RECENT = 12  # figures of a sparkline, the delivery's own included
 SETTLED = timedelta(days=3)  # after which a delivery's figures hardly grow
-FENCE = 1.5  # times the distance of the quartiles, as in box plots
 TOO_FEW = translatable("too few to compare")
 UNFINISHED = translatable("figures will change")
 KIND = ("typology_id", "message_type")

@@ -1,6 +1,6 @@
 """The canonical tables as of one instant: what a store, or a load in memory, gives to every question."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -35,6 +35,15 @@ class Measurable(Tables, Protocol):
     def timezone(self) -> str: ...
     def stored(self, table: str) -> pl.LazyFrame: ...
     def counted(self) -> Counted | None: ...
+
+
+class Traced(Measurable, Protocol):
+    """Tables that know where they come from: those of a store, or of a load in memory."""
+
+    @property
+    def loads(self) -> Sequence[dict[str, Any]]: ...
+    @property
+    def versions(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,11 @@ class Snapshot:
         """Return the Parquet files with the rows of a table; None for tables in memory."""
         listed = getattr(self.texts, "files", None)
         return None if listed is None else listed(table)
+
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """The version of each table in its store; empty for tables in memory."""
+        return getattr(self.texts, "versions", {})
 
     def counted(self) -> Counted | None:
         """Return the counts stored with event files, and the events of files without; None for tables in memory."""

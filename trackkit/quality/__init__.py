@@ -12,7 +12,7 @@ import polars as pl
 
 from trackkit.engine.deliveries import require_delivery
 from trackkit.engine.plausible import plausible
-from trackkit.engine.snapshot import Tables
+from trackkit.engine.snapshot import Measurable
 from trackkit.quality.curves import curve_findings, hourly
 from trackkit.quality.finding import CheckResult, frame, verdict, worst
 from trackkit.quality.hits import Scope, hit_findings
@@ -24,7 +24,7 @@ __all__ = ["VERDICTS", "quality", "verdict", "worst"]
 MOST_READ = 0.9  # share of hits that ends the time of reading: weeks later, single hits would meet any gap
 
 
-def quality(tables: Tables, delivery: str | None = None) -> pl.DataFrame:
+def quality(tables: Measurable, delivery: str | None = None) -> pl.DataFrame:
     """Return one row for each possible check of the logs of a delivery, or of everything; the worst first.
 
     Columns: `check`; `verdict` ("pass", "warn", "fail"); `count` of problems and the `total` it is out of (log

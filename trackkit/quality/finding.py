@@ -98,6 +98,8 @@ REASONS = translatable(
         "deliveries_untracked": "Deliveries with success and no hit, where tracking is missing: {count} of {total}.",
         "repeated_opens": "Opens set aside as repeated: {count} of {total}. Hits may be logged twice.",
         "duplicated_forwarding": "Log lines that were forwarded again: {count} of {total}. They count once.",
+        "stored_counters": "Counters of the platform that differ from ours, because rows are missing here or without a "
+        "cause that was found: {count} of {total} ({examples}).",
         "corrupt_lines": "Lines that could not be read, kept apart: {count} of {total}.",
     }
 )

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import polars as pl
 
+from trackkit.engine.counters import BENIGN, differences
 from trackkit.engine.deliveries import has_no_status, is_hit, is_public, is_set_aside
 from trackkit.engine.plausible import BEFORE, EARLIEST, TIMES, now
-from trackkit.engine.snapshot import Tables
+from trackkit.engine.snapshot import Measurable
 from trackkit.quality.finding import EXAMPLES, CheckResult
 from trackkit.quality.thresholds import FAIL, PASS, FileLimits, ShareLimits, Thresholds
 from trackkit.schema import MESSAGE
@@ -18,7 +19,7 @@ from trackkit.schema import MESSAGE
 class Scope:
     """The deliveries to check: one (message by message), several, or all (None)."""
 
-    tables: Tables
+    tables: Measurable
     limits: Thresholds
     deliveries: Sequence[str] | None = None
 
@@ -42,6 +43,7 @@ class Scope:
 def hit_findings(scope: Scope) -> Iterator[CheckResult]:
     """Yield a finding for each check of hits and messages that the tables allow."""
     yield from _unknown_statuses(scope)
+    yield from _stored_counters(scope)
     if not scope.tables.has("event"):
         return
     events = scope.hits()
@@ -70,6 +72,26 @@ def _unknown_statuses(scope: Scope) -> Iterator[CheckResult]:
     examples = tally.sort("len", "example", descending=[True, False])["example"].drop_nulls().head(EXAMPLES)
     yield CheckResult(
         "unknown_statuses", limits.judge(count, total), count, total, str(limits), examples=examples.to_list()
+    )
+
+
+def _stored_counters(scope: Scope) -> Iterator[CheckResult]:
+    """Counters of the platform that differ from ours, unless a cause is found by which both are right."""
+    if not scope.tables.has("counter"):
+        return
+    limits = scope.limits.stored_counters
+    rows = differences(scope.tables, scope.deliveries, limits.tolerance)
+    if rows.is_empty():
+        return
+    wrong = rows.filter("differs", ~pl.col("cause").cast(pl.String).is_in(BENIGN).fill_null(False))
+    named = "column" if scope.is_one else pl.format("{} of {}", "column", "delivery_id").alias("column")
+    yield CheckResult(
+        "stored_counters",
+        limits.judge(wrong.height, rows.height),
+        wrong.height,
+        rows.height,
+        str(limits),
+        examples=wrong.select(named)["column"].head(EXAMPLES).to_list(),
     )
 
 

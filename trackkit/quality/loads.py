@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from trackkit.engine.plausible import plausible
-from trackkit.engine.snapshot import Tables
+from trackkit.engine.snapshot import Measurable
 from trackkit.quality.curves import Window, curve_findings, hourly
 from trackkit.quality.finding import EXAMPLES, CheckResult, frame, reason, verdict, worst
 from trackkit.quality.hits import Scope, hit_findings
@@ -25,7 +25,7 @@ def nothing_new() -> dict[str, Any]:
 
 
 def judge_load(
-    tables: Tables, sources: Sequence[Source], earlier: Iterable[Source], touched: Sequence[str], hits: pl.LazyFrame
+    tables: Measurable, sources: Sequence[Source], earlier: Iterable[Source], touched: Sequence[str], hits: pl.LazyFrame
 ) -> dict[str, Any]:
     """Return the quality of a load for its report: `verdict`, `reasons`, `servers`, `gaps`.
 

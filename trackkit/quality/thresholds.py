@@ -68,6 +68,12 @@ class SequenceLimits(ShareLimits):
     dense: Part
 
 
+class CounterLimits(ShareLimits):
+    """For counters of the platform that differ from ours by more than `tolerance`."""
+
+    tolerance: Part
+
+
 class EarlyHitLimits(ShareLimits):
     """For hits before their message."""
 
@@ -131,6 +137,7 @@ class Thresholds(_Limits):
     corrupt_lines: FileLimits
     unknown_values: FileLimits = FileLimits(warn=0.01, fail=0.1, least=10)
     unknown_types: FileLimits
+    stored_counters: CounterLimits = CounterLimits(warn=0.0, tolerance=0.01)
 
 
 CHECKS = tuple(Thresholds.model_fields)

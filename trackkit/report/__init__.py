@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["REPORTS", "Page", "Report", "open_page", "render", "report_path", "slug"]
 
 
+# No page is rendered from these.
+OF_FOLDER = ("bar.html.j2", "runs.html.j2", "search.js", "runs.css", "preview.html.j2", "preview.js")
+_KINDS = {".ipynb": "notebook", ".toml": "template", ".po": "words"}
+
+
 @dataclass(frozen=True)
 class Report:
     """One standard report: its name, its title, what it is about, and its parameters."""
@@ -87,7 +92,8 @@ def render(
 
     `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
     `formats` are further files beside the page, of the same stem: "pdf", "xlsx", "ods", "csv", "parquet", "eml", as a
-    list or separated by commas; those of an earlier rendering that are not named are removed.
+    list or separated by commas; those of an earlier rendering that are not named are removed. Where the figures come
+    from stands beside the page in `<name>.provenance.json`.
     The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
     parameter, value, delivery, format or language, or for pdf without a browser; DataError for refused data;
     ReportError when the notebook fails: it is then kept as `<name>.failed.ipynb`, and no page is written.
@@ -105,11 +111,13 @@ def render(
     fork_server.start()  # it imports while this process does
     from trackkit.report.execute import execute
     from trackkit.report.html_page import PageFacts, contents, written
+    from trackkit.report.provenance import of_page
 
     executed = execute(_trimmed(book, words), arguments, failed)
     unsaid = {"timezone": values["timezone"], "definitions": ADOBE}
     shown_parameters = {name: value for name, value in values.items() if value not in ("", None, unsaid.get(name))}
     page = contents(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))
+    page |= of_page(page, str(store), values, digests_of(report, lang))
     write(page, written(page), path, chosen)
     failed.unlink(missing_ok=True)
     return path
@@ -144,13 +152,23 @@ def report_path(
 def sources_of(report: str, lang: str = "en") -> list[Path]:
     """Return the files that a page is made of, as they are now: notebook, template, lists, page skin, translations."""
     names = [f"{notebook.NOTEBOOKS}/{report}.ipynb"]
-    names += [f"{TEMPLATES}/{name}.toml" for name in ("domains", "quality", report)]
+    names += [f"{TEMPLATES}/{name}.toml" for name in ("bounce_causes", "domains", "feedback_loops", "quality", report)]
     paths = []
     for name in names:
         with suppress(RequestError):  # a missing file is an error when the report is rendered
             paths.append(resources.find(name))
     skin = sorted(path for path in resources.folder(SKIN).rglob("*") if path.is_file())
     return [*paths, *skin, *filter(None, [catalogue_file(lang)])]
+
+
+def digests_of(report: str, lang: str = "en") -> dict[str, str]:
+    """Return a digest for each kind of file behind a page: its notebook, template, page skin and translations."""
+    kinds: dict[str, Any] = {}
+    for path in sources_of(report, lang):
+        if path.name not in OF_FOLDER:
+            kind = _KINDS.get(path.suffix, "skin") if path.name != "theme.toml" else "skin"
+            kinds.setdefault(kind, hashlib.sha256()).update(path.read_bytes())
+    return {kind: digest.hexdigest()[:12] for kind, digest in kinds.items()}
 
 
 def _report(name: str, lang: str = "en") -> tuple[Report, Template, NotebookNode]:

@@ -6,6 +6,10 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from trackkit import resources, toml
+from trackkit.analysis.causes import LIST as CAUSES
+from trackkit.analysis.causes import CauseList
+from trackkit.analysis.complaints import LIST as LOOPS
+from trackkit.analysis.complaints import FeedbackLoops
 from trackkit.analysis.domains import LIST as DOMAINS
 from trackkit.analysis.domains import DomainList
 from trackkit.errors import RequestError, TrackkitError
@@ -25,7 +29,7 @@ from trackkit.toml import Problem
 
 # The files that analysts edit beside the reports, with their models.
 LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds, GROUPS: Groups}
-LISTS |= {MACHINES: Rules}
+LISTS |= {CAUSES: CauseList, LOOPS: FeedbackLoops, MACHINES: Rules}
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:

@@ -21,7 +21,8 @@ MOST = 8  # deliveries that a renderer keeps: reports come delivery by delivery
 # The metrics of the shipped templates' tiles, measured once for all reports of a delivery.
 HEADLINES = (
     *("delivery_rate", "open_rate", "recipient_click_rate", "click_to_open_rate", "recipient_unsubscribe_rate"),
-    *("acceptance_rate", "failure_rate", "rejection_rate", "hard_bounce_rate", "soft_bounce_rate"),
+    *("acceptance_rate", "failure_rate", "processed_failure_rate", "rejection_rate"),
+    *("hard_bounce_rate", "soft_bounce_rate"),
     *("total_opens", "sales_amount", "sales"),
 )
 _handed: dict[Any, "Common"] = {}

@@ -115,7 +115,8 @@ def script_json(value: Any) -> Markup:
 def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
     """Return everything that the template of the page, or another format, may show; plain data only."""
     colours = theme()
-    sections = _sections(template, executed, colours, facts.lang)
+    sections, header = _sections(template, executed, colours, facts.lang), _header(executed)
+    lead = _lead(sections) if header["heading"] == template.title else ""
     pieces = [piece for section in sections for piece in section["pieces"]]
     every = [*pieces, *_folded(pieces)]
     used = definitions.used_in("".join(str(piece.get("html", "")) for piece in every))
@@ -130,11 +131,16 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "words": said(WORDS, facts.lang),
         "text": _paragraphs(template.text),
         "intervals": _of_intervals(template, every, facts.lang),
-        "header": _header(executed),
+        "header": header,
+        "lead": lead,
         "sections": sections,
         "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
         "policy": _policy(scripts),
+        "provenance": {},
+        "short": {},
+        "made": {},
+        "counted": [],
         **_made(facts, datetime.now(UTC)),
     }
 
@@ -170,6 +176,15 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
             if HEADER in data:
                 return dict(data[HEADER])
     return asdict(Header(""))
+
+
+def _lead(sections: list[dict[str, Any]]) -> str:
+    """Take the first finding of a report that is headed by its own name: it stands below that, and once."""
+    found = [section for section in sections if section["finding"]]
+    lead = str(found[0]["finding"]) if found else ""
+    for section in found[:1]:
+        section["finding"] = ""
+    return lead
 
 
 def _sections(template: Template, executed: NotebookNode, colours: Theme, lang: str) -> list[dict[str, Any]]:

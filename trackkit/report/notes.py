@@ -51,6 +51,8 @@ SENTENCES: Mapping[str, str] = translatable(
         "deleted": "This delivery was deleted on the platform: totals, averages, lists and the index leave it out.",
         "not_sent": "The delivery has not been sent (state: {state}).",
         "running": "The delivery is still running (state: {state}): its figures will change.",
+        "late": "The delivery is late (state: {state}): its deadline of {until} has passed with messages pending. Its "
+        "figures may still change.",
         "ended_early": "The delivery ended early (state: {state}): not every message may have been sent.",
         "valid": "The delivery is valid until {until}, and the data goes to {at}: its figures are provisional.",
         "late_bounces": "Late bounces may arrive until {until}, and the data goes to {at}: success is provisional.",
@@ -71,6 +73,9 @@ SENTENCES: Mapping[str, str] = translatable(
         "text_some": "Text messages, whose opens cannot be seen: {count} of {total}. The estimates allow for them; "
         "other figures of opens do not.",
         "text_unknown": "How many messages are text is unknown: estimated opens equal those counted.",
+        "counters_differ": "Counters of the platform that differ from ours: {count} of {total}. The delivery dashboard "
+        "lists them, each with its likely cause.",
+        "counters_agree": "The platform's own counters of this delivery agree with ours: all {count}.",
         "seeds": "Messages to control addresses, left out of success: {count}.",
         "seed_hits": "Hits of control addresses, left out of every count: {count} of {total}.",
         "currencies": "Purchases are in {count} currencies ({currencies}), which are never added: their amounts and "

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from trackkit import resources
 from trackkit.analysis import caveats
+from trackkit.analysis.provenance import Provenance, provenance
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
@@ -61,6 +62,7 @@ class Header:
     remarks: list[str] = field(default_factory=list)
     data_through: str = ""
     loads: list[str] = field(default_factory=list)
+    version: tuple[int, str] | None = None  # of the store: number and id of its last load
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in self.facts)
@@ -135,6 +137,11 @@ class Page:
             return self.usual.filter(pl.col("metric").is_in(list(metrics))).sort(place)
         return usual(self.tables, metrics, self.delivery)
 
+    def provenance(self, metrics: str | Sequence[str]) -> Provenance:
+        """Return where figures of the page come from: `trackkit.provenance`, of its delivery or its deliveries."""
+        chosen = [self.delivery] if self.delivery else list(self.deliveries) or None
+        return provenance(self.tables, metrics, chosen, timezone=self.timezone)
+
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.header._repr_mimebundle_()
 
@@ -174,15 +181,19 @@ def open_page(
     )
     limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
     if service is not None:
-        header = _with_limits(service_header(tables, service, zone, lang), _of_service(limits), zone, lang)
+        header = service_header(tables, service, zone, lang)
+        header = header if service else _titled(header, words.title)
+        header = _with_limits(header, _of_service(limits), zone, lang)
         return Page(tables, words, header, None, None, zone, lang=lang)
     if deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
         limits = limits if deliveries else pl.concat([limits, _earlier_limits(tables, chosen)])
-        header = _with_limits(selection_header(tables, chosen, zone, lang), limits, zone, lang, shared.quality)
+        header = _titled(selection_header(tables, chosen, zone, lang), words.title)
+        header = _with_limits(header, limits, zone, lang, shared.quality)
         return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
-    header = _with_limits(_subject_header(tables, delivery, recipient, zone, lang), limits, zone, lang, shared.quality)
-    header = _with_definitions(header, definitions, lang)
+    header = _subject_header(tables, delivery, recipient, zone, lang)
+    header = header if delivery or recipient else _titled(header, words.title)
+    header = _with_definitions(_with_limits(header, limits, zone, lang, shared.quality), definitions, lang)
     return Page(tables, words, header, delivery or None, recipient or None, zone, (), lang, shared.usual)
 
 
@@ -207,6 +218,11 @@ def _with_definitions(header: Header, definitions: str, lang: str) -> Header:
     note = " ".join([first, *([say(chosen.about, lang)] if chosen.about else []), *undefined])
     line = [*header.line, say("definitions: {sender}", lang, sender=plain(chosen.label))]
     return replace(header, line=line, notes=[note, *header.notes])
+
+
+def _titled(header: Header, title: str) -> Header:
+    """Head a report on many by its own name, as all of them are about the same; what it is about goes into the line."""
+    return replace(header, heading=title, line=[header.heading, *header.line])
 
 
 def _earlier_limits(tables: Snapshot, chosen: pl.DataFrame) -> pl.DataFrame:
@@ -310,8 +326,9 @@ def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header
     )
     facts = [("Deliveries", number(count, lang=lang)), *_launches(first, last, timezone, lang)]
     hits = still_there(tables, tables.scan("event"))
-    line = [several("{count} delivery", "{count} deliveries", count, lang), _period(first, last, timezone, lang)]
-    return _header(tables, say("All deliveries", lang), "", line, facts, hits, timezone, lang)
+    line = [_period(first, last, timezone, lang)]
+    heading = several("{count} delivery", "{count} deliveries", count, lang)
+    return _header(tables, heading, "", line, facts, hits, timezone, lang)
 
 
 def selection_header(tables: Snapshot, chosen: pl.DataFrame, timezone: str, lang: str = "en") -> Header:
@@ -348,7 +365,13 @@ def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "e
         facts=facts,
         data_through=instant(last, timezone, lang=lang),
         loads=_loads(tables),
+        version=_version(tables),
     )
+
+
+def _version(tables: Snapshot) -> tuple[int, str] | None:
+    last = tables.loads[-1] if len(tables.loads) else {}
+    return (last["number"], last["load_id"]) if "number" in last else None
 
 
 def _loads(tables: Snapshot) -> list[str]:
@@ -387,6 +410,7 @@ def _header(
         line=[clipped(words, 120) for words in line if words],
         facts=[(say(name, lang), clipped(value, 120)) for name, value in facts if value],
         loads=_loads(tables),
+        version=_version(tables),
     )
 
 

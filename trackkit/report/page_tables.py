@@ -15,7 +15,8 @@ from markupsafe import Markup
 _OURS = re.compile(r'\s*<div id="tk-[0-9a-f]{10}"')
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _BLOCK = re.compile(r'\s*<div class="tk-block"')
-WIDE = 3  # columns; with more of them a table is a list on a phone
+WIDE = 3  # columns; with more of them a table is a list on a phone, unless they are narrow
+FIGURES = 3  # columns of figures beside a name, which still fit there
 FEW = 2  # rows; with more of them a table can be sorted
 LONG = 20  # rows; with more of them a table scrolls by itself and has a box to filter it
 BENEATH = ("tk-of", "tk-range")  # what stands beneath a figure
@@ -79,8 +80,10 @@ def _set_rows(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
     labels = [_label(heading) for heading in headings]
     classes = [heading.get("class", "") for heading in headings]
     at = _heading_column(rows, classes)
-    if len(labels) > WIDE:
-        table.set("class", "gt_table listed")
+    is_listed = len(labels) > WIDE
+    if is_listed:
+        table.set("class", "gt_table few" if _is_narrow(classes) else "gt_table listed")
+        is_listed = not _is_narrow(classes)
     named = ""
     for row in rows:
         cells = list(row)
@@ -92,10 +95,18 @@ def _set_rows(table: HtmlElement, rows: Sequence[HtmlElement]) -> None:
             cell.attrib.pop("headers", None)
             name = classes[place] if place < len(classes) else ""
             cell.attrib["class"] = name or "c"
-            if len(labels) > WIDE and place < len(labels) and place != at and labels[place]:
+            if is_listed and place < len(labels) and place != at and labels[place]:
                 cell.set("data-label", labels[place])
         if at is not None and at < len(cells):
             named = _set_row_heading(row, cells[at], named)
+
+
+def _is_narrow(classes: Sequence[str]) -> bool:
+    """Whether columns fit on a phone: a rank, one of names, a bar, which is left out there, and three of figures."""
+    kinds = [set(names.split()) for names in classes]
+    figures = [names for names in kinds if "n" in names and "rank" not in names]
+    words = [names for names in kinds if not names & {"n", "rank", "bar"}]
+    return len(words) == 1 and len(figures) <= FIGURES
 
 
 def _set_row_heading(row: HtmlElement, cell: HtmlElement, before: str) -> str:

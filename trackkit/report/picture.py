@@ -22,7 +22,7 @@ from trackkit.show.wording import chart_locale
 WIDE, HALF, NARROW = 860, 420, 340
 # Text is laid out for this font, which vl-convert brings, in a size a little larger than style sheets show it in: the
 # fonts of readers differ in width.
-MEASURED, SIZE, TITLE_SIZE = "Liberation Sans", 13, 15
+MEASURED, SIZE, TITLE_SIZE = "Liberation Sans", 13, 13
 LABEL_ROOM = 18  # pixels for the name above a bar, on a phone
 LETTER = 7  # pixels of a letter, on the average
 BESIDE_NUMBERS = 70  # pixels beside an axis of numbers, for its labels and its title

@@ -111,9 +111,7 @@ class Together(_WordedModel):
     """What is said of opens and clicks, by how both compare with what is usual; `alone` if nothing compares."""
 
     more: OfReading = None
-    little_more: OfReading = None
     usual: OfReading = None
-    little_less: OfReading = None
     less: OfReading = None
     alone: OfReading = None
 
@@ -122,9 +120,7 @@ class Apart(_WordedModel):
     """What is said of opens or of clicks, where they compare differently, or one of them is unknown."""
 
     more: OfPart = None
-    little_more: OfPart = None
     usual: OfPart = None
-    little_less: OfPart = None
     less: OfPart = None
     alone: OfPart = None
 

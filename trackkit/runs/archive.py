@@ -18,7 +18,9 @@ from typing import Any
 from markupsafe import Markup
 
 from trackkit import resources
+from trackkit.analysis.provenance import CAUSES, reasons
 from trackkit.language import say, several, translatable
+from trackkit.report.provenance import SCRIPT, held
 from trackkit.runs.executors import Result
 from trackkit.show.data import shown
 from trackkit.show.wording import clipped, instant, percent
@@ -70,7 +72,7 @@ class Archive:
         aside = self._of(page) / _ASIDE
         if self._keep is not None and aside.exists():
             before = aside.read_text("utf-8")
-            if _content(before) != _content(page.read_text("utf-8")):
+            if content(before) != content(page.read_text("utf-8")):
                 self._add(page, before)
             self.erase([aside])
         return {**result, "sha256": self.list_versions(page)}
@@ -123,9 +125,12 @@ class Archive:
             Markup('<a href="{}/{}/{}">{}</a>').format(ARCHIVE, page.stem, path.name, self._shown(_made_at(path)))
             for path in versions
         )
-        changed = changes(versions[0].read_text("utf-8"), text, self._lang)
+        before = versions[0].read_text("utf-8")
+        changed = changes(before, text, self._lang)
         said = Markup('<p class="archive">{} {}</p>').format(say("Earlier versions:", self._lang), links)
-        return said + Markup('<p class="archive">{}</p>').format(_summary(changed, self._lang))
+        why = because(held(before), held(text), self._lang) if changed else ""
+        words = " ".join(filter(None, [_summary(changed, self._lang), why]))
+        return said + Markup('<p class="archive">{}</p>').format(words)
 
 
 def archived(folder: Path) -> Iterator[tuple[Path, Path]]:
@@ -143,6 +148,13 @@ def changes(before: str, after: str, lang: str = "en") -> list[str]:
     differing = [place for place in new if place in old and _differs(old[place], new[place])]
     lasting = [place for place in differing if not place[0][1]] or differing
     return [_change(place, old[place], new[place], lang) for place in lasting]
+
+
+def because(before: Mapping[str, Any], after: Mapping[str, Any], lang: str = "en") -> str:
+    """Say why the figures of two versions of a page differ, by their provenance; empty if that is not known."""
+    found = reasons(before, after) if before and after else {}
+    words = [f"{say(CAUSES[cause], lang)} ({clipped(detail, 160)})" for cause, detail in found.items()]
+    return say("Because of: {causes}.", lang, causes="; ".join(words)) if words else ""
 
 
 Place = tuple[tuple[Any, ...], tuple[Any, ...]]
@@ -198,9 +210,12 @@ def _summary(changed: Sequence[str], lang: str) -> str:
     return say("Changed since the last one: {figures}.", lang, figures=figures)
 
 
-def _content(html: str) -> str:
-    """A page without what changes by itself: the stamp, the bar, the list of its versions, and where facts lead."""
-    return _LEADS.sub(r"\1", _STAMP.sub("", _MARKED.sub("", html)))
+def content(html: str) -> str:
+    """A page without what changes by itself or is compared apart.
+
+    These are the stamp, the bar, the list of its versions, where facts lead, and its provenance.
+    """
+    return _LEADS.sub(r"\1", _STAMP.sub("", _MARKED.sub("", SCRIPT.sub("", html))))
 
 
 def _with_notice(html: str, notice: str) -> str:

@@ -135,8 +135,14 @@ class Dossiers:
         return at.astimezone(ZoneInfo(self.timezone)).date() if at else None
 
     def shared_warnings(self, delivery: str) -> int:
-        """Return how many warnings stand on every page of a delivery ("": on all): they are about all of it."""
-        return min((leaf.warnings for leaf in self.leaves_of(delivery) if leaf.path), default=0)
+        """Return how many warnings stand on every page of a delivery: they are about all of it.
+
+        On pages about all ("") they stand on most: reports that read other tables need not say them.
+        """
+        counts = [leaf.warnings for leaf in self.leaves_of(delivery) if leaf.path]
+        with_some = [count for count in counts if count]
+        is_shared = not delivery and 2 * len(with_some) > len(counts)
+        return min(with_some if is_shared else counts, default=0)
 
     def words(self, lang: str) -> Words:
         """Return what is said in a language; in English if its catalogue is gone."""
@@ -313,7 +319,7 @@ class Bars:
             shared = {
                 "overview": dossiers.link(overview, title, lang) if overview or is_missed else None,
                 "groups": dossiers.groups(delivery, lang),
-                "warnings": dossiers.shared_warnings(delivery),
+                "warnings": dossiers.shared_warnings(delivery) if delivery else 0,  # the box on the page says them
                 "about": dossiers.labels.get(delivery, delivery) or say("All deliveries", lang),
                 "index": self._index,
                 "glossary": name if (self._folder / (name := glossary_name(lang))).exists() else "",

@@ -7,7 +7,8 @@ its parameters, this version of trackkit, or a load that changed its delivery.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -18,6 +19,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from trackkit import __version__, resources
+from trackkit.analysis.provenance import changes
 from trackkit.clock import Asked, moment
 from trackkit.definition_sets import ADOBE, definition_set
 from trackkit.engine.completeness import purged
@@ -29,9 +31,10 @@ from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import REPORTS, require_report
-from trackkit.report.formats import HTML, others, require_formats
+from trackkit.report.formats import HTML, PROVENANCE, others, require_formats
 from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
+from trackkit.report.provenance import SCRIPT, beside
 from trackkit.runs.archive import Archive, archived
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
@@ -48,13 +51,17 @@ Executor = Callable[[list[Job], str, Path], Generator[tuple[Job, Result], None, 
 
 @dataclass
 class RunSummary:
-    """What a run did: jobs rendered, unchanged, and failed (with the error); `quality` by delivery."""
+    """What a run did: jobs rendered, unchanged, and failed (with the error); `quality` by delivery.
+
+    `because` is on how many pages figures in all are others than before, by cause (`trackkit.changes`).
+    """
 
     index: Path
     rendered: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     quality: dict[str, str] = field(default_factory=dict)
+    because: dict[str, int] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -64,7 +71,9 @@ class RunSummary:
     def __str__(self) -> str:
         counts = f"{len(self.rendered)} rendered, {len(self.unchanged)} unchanged, {len(self.failed)} failed"
         failures = [one_line(f"  {name}: {error}") for name, error in self.failed.items()]
-        return "\n".join([f"Reports: {counts}.", *failures, one_line(self.index)])
+        causes = [f"{cause} ({count} {'page' if count == 1 else 'pages'})" for cause, count in self.because.items()]
+        changed = [f"Figures changed because of: {', '.join(causes)}."] if causes else []
+        return "\n".join([f"Reports: {counts}.", *changed, *failures, one_line(self.index)])
 
 
 def run(
@@ -136,6 +145,7 @@ def _run(
     manifest.forget_failures(planned)
     due = [manifest.completed(job) for job in planned if not manifest.holds(job)]
     archive = Archive(folder, lang, store.timezone, keep)
+    traced = _traced(folder, [manifest.entries[job.name]["path"] for job in due if _has_page(manifest, job)])
     archive.set_aside(manifest.entries[job.name] for job in due if job.name in manifest.entries)
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
     with closing(execute(due, store.location, folder)) as results:
@@ -144,6 +154,7 @@ def _run(
             if progress:
                 progress(done, len(due), job.name)
     archive.finish()
+    summary.because = _because(traced, _traced(folder, traced))
     finished = {*summary.rendered, *summary.failed}
     for job in due:
         if job.name not in finished:  # whatever the executor does, a due page is rendered or has failed
@@ -152,6 +163,26 @@ def _run(
     manifest.lang = lang
     answered(store, lambda now: _joined(now.snapshot(), manifest))
     return summary
+
+
+def _has_page(manifest: Manifest, job: Job) -> bool:
+    return bool(manifest.entries.get(job.name, {}).get("path"))
+
+
+def _traced(folder: Path, pages: Iterable[str]) -> dict[str, str]:
+    """The provenance beside pages, as text, by the name of the page."""
+    known = {page: beside(folder / page) for page in pages}
+    return {page: path.read_text("utf-8") for page, path in known.items() if path.is_file()}
+
+
+def _because(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, int]:
+    """On how many pages figures changed, by cause, the most frequent first."""
+    found: Counter[str] = Counter()
+    for page, text in after.items():
+        if text != before[page]:
+            causes = changes(json.loads(before[page]), json.loads(text))["causes"]
+            found.update(set(causes.explode().drop_nulls()))
+    return dict(found.most_common())
 
 
 def _joined(tables: Snapshot, manifest: Manifest) -> None:
@@ -195,7 +226,8 @@ def withdraw(
 ) -> list[str]:
     """Delete the pages and failed notebooks of a folder for which `is_concerned(path, text)`; return their names.
 
-    Their other formats go with them, and so do earlier versions of any page for which it is true.
+    Their other formats go with them, what is beside them of their provenance (which is not named), and earlier versions
+    of any page for which it is true.
 
     The manifest and the index lose them too, so that a run renders them again. Raises RequestError as `run`.
     """
@@ -203,7 +235,8 @@ def withdraw(
     with _locked(folder):
         manifest = Manifest.read(folder)
         withdrawn = list(_withdrawn(folder, is_concerned))
-        names = sorted(path.relative_to(folder).as_posix() for path in withdrawn)
+        named = [path for path in withdrawn if not path.name.endswith(PROVENANCE)]
+        names = sorted(path.relative_to(folder).as_posix() for path in named)
         if dry_run or not withdrawn:
             return names
         archive = Archive(folder, manifest.lang, open_store(store).timezone, None)
@@ -229,7 +262,8 @@ def _withdrawn(folder: Path, is_concerned: Callable[[Path, str], bool]) -> Itera
 
 
 def _text(path: Path) -> str:
-    return path.read_text("utf-8", errors="replace")
+    """What a file says, without its provenance, whose numbers could be taken for somebody's id."""
+    return SCRIPT.sub("", path.read_text("utf-8", errors="replace"))
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from trackkit.runs.drawings import WIDTHS, sparkline, trend
 from trackkit.runs.gallery import (
     RATES,
     RECENT_DAYS,
+    TILES,
     Figures,
     figures,
     newest,
@@ -113,6 +114,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "periods": _periods(rows, until, tables.timezone, lang),
         "days": RECENT_DAYS,
         "until": instant(until, tables.timezone, lang=lang) if until else "",
+        "finding": _finding(tables, dossiers.listed, each, until, lang),
         "tiles": _tiles(tables, dossiers.listed, each, until, lang),
         **_trend(tables, dossiers, each, lang),
         "platform": dossiers.groups("", lang),
@@ -158,7 +160,6 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
     first, at = dossiers.first(delivery, lang), fact["launched_at"]
     day = dossiers.day(delivery)
     rates = [fact["rates"][name] for name in RATES]
-    is_compared = any(rate["is_different"] is not None for rate in rates)
     launched = instant(day, lang=lang, weekday=True)
     return {
         "id": plain(delivery),
@@ -172,8 +173,9 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
         "day_in_words": format_date(day, "full", locale=lang) if day else "",
         "at": at.timestamp() if at else None,
         "opens": _sparkline(hours, lang) if hours else "",
-        "rates": [_rate(name, rate, lang, is_compared) for name, rate in zip(RATES, rates, strict=True)],
+        "rates": [_rate(name, rate, lang) for name, rate in zip(RATES, rates, strict=True)],
         "compared": _compared(rates, lang),
+        "is_compared": any(rate["is_different"] is not None for rate in rates),
         "channel": _word(fact["message_type"], MESSAGE_TYPES, lang),
         **_status(fact, leaves, dossiers, lang),
         # Pages of an earlier version have no bar that leads from one to the next.
@@ -223,16 +225,14 @@ def _compared(rates: list[Row], lang: str) -> str:
     return say("not as usual", lang) if any(verdicts) else say("as usual", lang)
 
 
-def _rate(name: str, row: Row, lang: str, is_compared: bool = True) -> Row:
-    """A rate with its parts, or why it is unknown, and its distance from what is usual or why that is not known."""
+def _rate(name: str, row: Row, lang: str) -> Row:
+    """A rate with its parts, or why it is unknown, and its distance from what is usual, if that is known."""
     rate: Row = {"value": say(NOT_AVAILABLE, lang), "of": "", "why": "", "short": "", "sort": None}
     rate |= {"points": "", "usual": "", "is_different": bool(row["is_different"])}
     if row["why"]:
         return rate | {"why": say(row["why"], lang), "short": _short(row["why"], lang)}
     shown = figure(name, row["value"], lang, row["whole"])
     rate |= {"value": shown, "of": fraction(row["part"], row["whole"], lang), "sort": row["value"]}
-    if is_compared and row["reason"]:
-        return rate | {"points": "\u2013", "usual": say(row["reason"], lang)}
     if row["reason"] or row["difference"] is None:
         return rate
     return rate | {"points": _points(row["difference"], lang), "usual": _usual(name, row, lang)}
@@ -255,16 +255,22 @@ def _usual(name: str, row: Row, lang: str) -> str:
 
 def _status(fact: Row, leaves: list[Leaf], dossiers: Dossiers, lang: str) -> Row:
     """The words on a delivery's state, its logs and its failed pages, and the one that the dot stands for."""
-    verdict = worst([leaf.entry["quality"] for leaf in leaves if leaf.entry.get("quality")] or ["pass"])
+    logged = worst([leaf.entry["quality"] for leaf in leaves if leaf.entry.get("quality")] or ["pass"])
     failed = [leaf for leaf in leaves if leaf.error]
-    state, logs = _word(fact["state"], STATES, lang), say(VERDICTS[verdict], lang)
+    state, logs = _word(fact["state"], STATES, lang), say(VERDICTS[logged], lang)
     is_finished = fact["state"] in (None, FINISHED)
+    is_blind = any(rate["why"] == unseen.NO_HIT for rate in fact["rates"].values())
+    verdict = "warn" if is_blind and logged == "pass" else logged
     sending = "running" if fact["state"] in RUNNING else "pass" if is_finished else "halted"
     problems = several("{count} page failed", "{count} pages failed", len(failed), lang) if failed else ""
     titles = dossiers.words(lang).titles
     return {
         "dot": "failed" if failed else verdict if verdict != "pass" else sending,
-        "words": [word for word, is_well in ((state, is_finished), (logs, verdict == "pass")) if word and not is_well],
+        "words": [
+            *([state] if state and not is_finished else []),
+            *([say("tracking missing", lang)] if is_blind else []),
+            *([logs] if logged != "pass" else []),
+        ],
         "state": state,
         "verdict": logs,
         "failed": [dossiers.link(leaf, titles[leaf.report], lang) for leaf in failed],
@@ -307,9 +313,36 @@ def _tiles(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime 
         tiles.append(
             {"name": title, "value": value, "of": of, "notes": [_left_out(left_out, lang)] if left_out else []}
         )
-        if name == "delivery_rate":
-            tiles[-1]["notes"] += _without_unfinished(tables, rows, each, chosen, lang)
+        tiles[-1]["notes"] += _without_unfinished(tables, rows, each, chosen, name, lang)
     return tiles
+
+
+def _finished(rows: pl.DataFrame, chosen: list[str]) -> list[str]:
+    is_finished = pl.col("state").is_null() | (pl.col("state") == FINISHED)
+    return rows.filter(pl.col("delivery_id").is_in(chosen), is_finished)["delivery_id"].to_list()
+
+
+def _finding(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, lang: str) -> str:
+    """Say what the finished deliveries of the last 30 days came to, beside those of the 30 before; "" without any."""
+    if until is None:
+        return ""
+    real, shown, words = sent_to_readers(tables, rows), TILES[1:], {}
+    for ending, last in (("", until), ("_before", until - timedelta(days=RECENT_DAYS))):
+        measured = together(tables, each, _finished(real, recent(real, last)), shown)
+        for name, (frame, _) in measured.items():
+            fact = frame.row(0, named=True)
+            words[name + ending] = figure(name, fact[name], lang, fact[str(METRICS[name].denominator)])
+    if not set(shown) <= words.keys():
+        return ""
+    if len(words) < 2 * len(shown):
+        return say("Finished deliveries: {open_rate} opened, {recipient_click_rate} clicked", lang, **words)
+    return say(
+        "Finished deliveries: {open_rate} opened, {recipient_click_rate} clicked; "
+        "in the {days} days before: {open_rate_before} and {recipient_click_rate_before}",
+        lang,
+        days=number(RECENT_DAYS, lang=lang),
+        **words,
+    )
 
 
 def _left_out(count: int, lang: str) -> str:
@@ -321,21 +354,22 @@ def _left_out(count: int, lang: str) -> str:
     )
 
 
-def _without_unfinished(tables: Snapshot, rows: pl.DataFrame, each: Figures, chosen: list[str], lang: str) -> list[str]:
-    """What share was delivered without the deliveries that are not finished, if there are such and others."""
-    is_finished = pl.col("state").is_null() | (pl.col("state") == FINISHED)
-    finished = rows.filter(pl.col("delivery_id").is_in(chosen), is_finished)["delivery_id"].to_list()
-    measured = together(tables, each, finished, ["delivery_rate"])
+def _without_unfinished(
+    tables: Snapshot, rows: pl.DataFrame, each: Figures, chosen: list[str], name: str, lang: str
+) -> list[str]:
+    """What a rate is without the deliveries that are not finished, if there are such and others."""
+    finished = _finished(rows, chosen)
+    measured = together(tables, each, finished, [name])
     if len(finished) == len(chosen) or not measured:
         return []
-    fact = measured["delivery_rate"][0].row(0, named=True)
+    fact = measured[name][0].row(0, named=True)
     return [
         several(
             "{rate} without {count} that is not finished",
             "{rate} without the {count} that are not finished",
             len(chosen) - len(finished),
             lang,
-            rate=figure("delivery_rate", fact["delivery_rate"], lang, fact["to_deliver"]),
+            rate=figure(name, fact[name], lang, fact[str(METRICS[name].denominator)]),
         )
     ]
 

@@ -12,14 +12,12 @@ from typing import Any
 from trackkit import __version__, resources
 from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality, verdict
-from trackkit.report import sources_of
+from trackkit.report import OF_FOLDER, sources_of
 from trackkit.report.formats import HTML, beside
 
 MANIFEST = "manifest.json"
 PLATFORM = "platform"
 KEPT = ("path", "sha256", "rendered_at", "warnings", "bar")  # of the last good page, when it fails now
-# No page is rendered from these.
-OF_FOLDER = ("bar.html.j2", "runs.html.j2", "search.js", "runs.css", "preview.html.j2", "preview.js")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The metrics listed for people and programs: METRICS.md and `trackkit metrics` both come from here."""
 
-from trackkit.metrics import BOOTSTRAP, BREAKDOWNS, METRICS, WILSON, Metric, breakdowns_of, sources_of
+from trackkit.metrics import BOOTSTRAP, BREAKDOWNS, METRICS, WILSON, Metric, breakdowns_of, sources_of, version_of
 
 _HEAD = """# Metrics
 
@@ -12,7 +12,7 @@ addresses left out). *Higher is* tells the direction.
 _INTERVALS = {
     WILSON: "Wilson's, of a share of messages",
     BOOTSTRAP: "bootstrap, messages drawn again with all their events",
-    "": "none: a planned count, an estimate, no count of messages is in it, or its numerator is no part of its denominator",
+    "": "none: a planned count, an estimate, no count of messages is in it, or its parts overlap only in part",
 }
 
 
@@ -40,6 +40,7 @@ def _record(metric: Metric) -> dict[str, object]:
         "denominator": metric.denominator,
         "interval": metric.interval or None,
         "breakdowns": list(breakdowns_of(metric.name)),
+        "version": version_of(metric.name),
     }
 
 

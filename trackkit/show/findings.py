@@ -17,7 +17,7 @@ from trackkit.metrics import METRICS, beyond_chance
 from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
 from trackkit.show.charts.audience import Slot, enough_weeks, slot_names, version_label
 from trackkit.show.charts.platform import PERIODS, CalendarPeriod, period_name
-from trackkit.show.wording import clipped, elapsed, instant, number, percent
+from trackkit.show.wording import clipped, elapsed, instant, number, percent, precisely
 
 __all__ = [
     "LEAST",
@@ -31,11 +31,13 @@ __all__ = [
     "busiest_start",
     "clicked_times",
     "counted_of",
+    "counters_differ",
     "definitions_apart",
     "fails_most",
     "fastest",
     "fastest_half",
     "first_day",
+    "first_days",
     "furthest",
     "grown",
     "half_of_acts",
@@ -190,8 +192,11 @@ _SHRANK = translatable("{name} lost {change} to {subscribers} subscribers in {pe
 _OUTCOMES: Mapping[str, str] = translatable(
     {
         "to_deliver": "{part} of {whole} messages were delivered ({rate})",
+        "with_seeds": "{part} of {whole} messages were delivered, control addresses included ({rate})",
         "processed": "{part} of {whole} messages processed were delivered ({rate})",
         "pending": "{part} of {whole} messages were delivered ({rate}), {pending} are pending",
+        "pending_with_seeds": "{part} of {whole} messages were delivered, control addresses included ({rate}); "
+        "{pending} are pending",
     }
 )
 _FASTEST: Mapping[str, str] = translatable(
@@ -200,10 +205,18 @@ _FASTEST: Mapping[str, str] = translatable(
         "bits_per_second": "At most {speed} bits per second, from {when} on",
     }
 )
+# The period that most messages went out in, by its seconds.
+_MOST_SENT: Mapping[int, str] = translatable(
+    {
+        60: "Busiest minute: {messages} messages ({when})",
+        600: "Busiest ten minutes: {messages} messages (from {when})",
+        3_600: "Busiest hour: {messages} messages (from {when})",
+    }
+)
 _STARTS: Mapping[str, str] = translatable(
     {
-        "1h": "Most clicks came in the hour from {name}: {share} ({part} of {whole})",
-        "1d": "Most clicks came on {name}: {share} ({part} of {whole})",
+        "1h": "Busiest hour for clicks: from {name}, {share} ({part} of {whole})",
+        "1d": "Busiest day for clicks: {name}, {share} ({part} of {whole})",
     }
 )
 
@@ -251,7 +264,9 @@ def stands_out(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -
     label = label_of(metric, lang)
     shown = [percent(groups["rate"][at], lang=lang, of=groups["whole"][at]) for at in (-1, 0)]
     words = {"label": label, "lowest": shown[0], "highest": shown[1]}
-    return Finding(say("{label}: {lowest} to {highest}, no more than chance explains", lang, **words))
+    if column == "domain":
+        return Finding(say("No domain stands out: {label} {lowest} to {highest}, within chance", lang, **words))
+    return Finding(say("None stands out: {label} {lowest} to {highest}, within chance", lang, **words))
 
 
 def furthest(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -453,12 +468,34 @@ def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang:
     return first and Finding(say(_BUSIEST[series], lang, **first(lang)))
 
 
-def together(rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many people opened and clicked over several deliveries; None if either rate is unknown.
+def together(
+    rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()
+) -> Finding | None:
+    """Say which delivery was opened most and which least; of fewer than three, how many people opened and clicked.
 
-    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`.
+    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`. Deliveries
+    of fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known.
     """
     require(["open_rate", "recipient_click_rate", "delivered"], total.columns)
+    return _opened_most(rows, lang, unfinished) or _opened_together(rows, total, lang)
+
+
+def _opened_most(rows: pl.DataFrame, lang: str, unfinished: Sequence[str]) -> Finding | None:
+    over = rows.filter(~pl.col("delivery_id").is_in(list(unfinished))) if unfinished else rows
+    known = over.filter(pl.col("delivered") >= LEAST, pl.col("open_rate").is_not_null())
+    ranked = known.sort("open_rate", descending=True)
+    if ranked.height < 3 or ranked["open_rate"][0] == ranked["open_rate"][-1]:
+        return None
+    first, last = ranked.row(0, named=True), ranked.row(-1, named=True)
+    words = {"first": clipped(first["delivery"], LONGEST), "last": clipped(last["delivery"], LONGEST)}
+    words |= {"most": percent(first["open_rate"], lang=lang, of=first["delivered"])}
+    words |= {"least": percent(last["open_rate"], lang=lang, of=last["delivered"])}
+    if not unfinished:
+        return Finding(say("Opened most: “{first}”, {most}; least: “{last}”, {least}", lang, **words))
+    return Finding(say("Of what is finished, opened most: “{first}”, {most}; least: “{last}”, {least}", lang, **words))
+
+
+def _opened_together(rows: pl.DataFrame, total: pl.DataFrame, lang: str) -> Finding | None:
     opened, clicked, delivered = total.select("open_rate", "recipient_click_rate", "delivered").row(0)
     if opened is None or clicked is None:
         return None
@@ -602,7 +639,9 @@ def counted_of(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say at which step of a path most are lost; None if no step was reached by 30 or lost anybody.
+    """Say at which step the largest part is lost, and, if that is another, at which most people are.
+
+    None if no step was reached by 30 or lost anybody.
 
     In: the frame of `webapp.funnel`.
     """
@@ -610,21 +649,42 @@ def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
     if rows.is_empty():
         return None
     row = rows.sort("loss_rate", "lost", descending=True).row(0, named=True)
-    words = _parts(clipped(row["page"] or "", LONGEST), row["lost"], row["before"], lang)
+    most = rows.sort("lost", "loss_rate", descending=True).row(0, named=True)
+    words = _parts(clipped(row["page"] or "", LONGEST), row["lost"], row["before"], lang) | {"path": _path_name(row)}
+    if most["lost"] == row["lost"]:
+        return Finding(say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, **words))
+    people = {"most": number(most["lost"], lang=lang), "all": number(most["before"], lang=lang)}
+    people |= {"other": clipped(most["page"] or "", LONGEST), "other_path": _path_name(most)}
     return Finding(
-        say("Most are lost before “{name}” of {path}: {share} ({part} of {whole})", lang, path=_path_name(row), **words)
+        say(
+            "Largest loss: {share} before “{name}” of {path} ({part} of {whole}); "
+            "most people: {most} of {all}, before “{other}” of {other_path}",
+            lang,
+            **words,
+            **people,
+        )
     )
 
 
 def brought_most(sources: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say which delivery brought most visitors of one path, of those whose delivery is known; None below 30 of these.
+    """Say which delivery brought most visitors of one path, or that none is ahead beyond chance; None below 30 known.
 
     In: the frame of `webapp.traffic_sources` for one path.
     """
     known = sources.filter(pl.col("found_by").cast(pl.String).fill_null("others") != "nothing")
     ranked = known.filter(pl.col("rank").is_not_null(), pl.col("source").is_not_null())
     rows = ranked.with_columns(of=pl.lit(known["visitors"].sum()))
-    first = _first(rows, "visitors", "of", "source")
+    first, ahead = _first(rows, "visitors", "of", "source"), rows["visitors"].sort(descending=True)[:2].to_list()
+    if first and len(ahead) == 2 and not beyond_chance(ahead[0] / sum(ahead), 0.5, sum(ahead)):
+        whole = sources["total"][0]
+        counts = _parts(_path_name(sources.row(0, named=True)), whole - known["visitors"].sum(), whole, lang)
+        return Finding(
+            say(
+                "{name}: no delivery is clearly ahead; {part} of {whole} visitors name none ({share})",
+                lang,
+                **counts,
+            )
+        )
     return first and Finding(
         say("“{name}” brought most: {part} of the {whole} visitors whose delivery is known", lang, **first(lang))
     )
@@ -646,7 +706,9 @@ def refused(choices: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def first_day(activity: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how much of a delivery's pages were displayed on the first day; None below 30 pages.
+    """Say how much of a delivery's pages were displayed on the first day, or, of one day, in the busiest hour.
+
+    None below 30 pages, or if two hours of the one day had as many.
 
     In: the frame of `web.visit_activity`.
     """
@@ -654,9 +716,43 @@ def first_day(activity: pl.DataFrame, lang: str = "en") -> Finding | None:
     if whole < LEAST:
         return None
     day = pl.col("starts_at").dt.date()
+    if activity.select(day.n_unique()).item() == 1:
+        return _busiest_hour_of(activity, lang)
     part = int(activity.filter(day == day.min())["count"].sum())
     words = _parts("", part, whole, lang)
     return Finding(say("{share} of the pages were displayed on the first day ({part} of {whole})", lang, **words))
+
+
+def first_days(activity: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the opens and of the clicks came on the busiest day; None on one day alone, or below 30 of each.
+
+    In: the frame of `activities.activity_over_time`.
+    """
+    day, series = pl.col("starts_at").dt.date(), pl.col("series").cast(pl.String)
+    days = activity.group_by(day=day, name=series).agg(pl.col("count").sum()).sort("day")
+    busiest_day = days.group_by("day").agg(pl.col("count").sum()).sort("count", "day", descending=[True, False])
+    totals = dict(days.group_by("name").agg(pl.col("count").sum()).iter_rows())
+    if busiest_day.height < 2 or min(totals.get(name, 0) for name in ("opens", "clicks")) < LEAST:
+        return None
+    at = busiest_day["day"][0]
+    on_day = dict(days.filter(pl.col("day") == at).select("name", "count").iter_rows())
+    shares = {
+        name: percent(on_day.get(name, 0) / totals[name], lang=lang, of=totals[name]) for name in ("opens", "clicks")
+    }
+    when = instant(at, lang=lang, weekday=True)
+    return Finding(say("{opens} of the opens and {clicks} of the clicks came on {when}", lang, when=when, **shares))
+
+
+def _busiest_hour_of(activity: pl.DataFrame, lang: str) -> Finding | None:
+    """In which hour of one day most pages were displayed."""
+    hours = activity.group_by(pl.col("starts_at").dt.truncate("1h")).agg(pl.col("count").sum()).sort("starts_at")
+    names = hours["starts_at"].dt.strftime("%H:%M")
+    first = _first(hours.with_columns(name=names, total=pl.col("count").sum()), "count", "total", "name")
+    if first is None or hours.height == 1:
+        return None
+    return Finding(
+        say("Busiest hour so far: from {name}, {share} of the pages ({part} of {whole})", lang, **first(lang))
+    )
 
 
 def opened_of(sent: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -687,7 +783,10 @@ def outcome(measured: pl.DataFrame, over: Literal["to_deliver", "processed"], la
     part, whole = row.get("delivered_with_seeds", row.get("delivered")), row[over]
     is_open = over == "to_deliver" and row.get("pending")
     words = {"pending": number(row["pending"], lang=lang)} if is_open else {}
-    return _of(say(_OUTCOMES["pending" if is_open else over], lang), part, whole, lang, **words)
+    kind: str = "pending" if is_open else over
+    if over == "to_deliver" and "delivered_with_seeds" in row:
+        kind = "pending_with_seeds" if is_open else "with_seeds"
+    return _of(say(_OUTCOMES[kind], lang), part, whole, lang, **words)
 
 
 def left_out(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -708,7 +807,7 @@ def sent_within(pace: pl.DataFrame, lang: str = "en") -> Finding | None:
     row = pace.row(0, named=True)
     if not row["last_at"] or not row["started_at"] or (row["messages_per_hour"] or 0) < 1:
         return None
-    spent, speed = elapsed(row["last_at"] - row["started_at"], lang), number(row["messages_per_hour"], lang=lang)
+    spent, speed = precisely(row["last_at"] - row["started_at"], lang), number(row["messages_per_hour"], lang=lang)
     words = {"spent": spent, "speed": speed, "pending": number(row["pending"], lang=lang)}
     if row["pending"]:
         return Finding(say("{pending} messages are pending after {spent} at {speed} an hour", lang, **words))
@@ -721,12 +820,15 @@ def fastest(
     lang: str = "en",
 ) -> Finding | None:
     """Say when the sending was fastest, and how fast; None below 1, or if unknown. In: `sending.throughput`."""
-    starts = throughput.group_by("starts_at").agg(pl.col(speed).sum())
+    starts = throughput.group_by("starts_at").agg(pl.col(speed, "messages").sum(), pl.col("seconds").max())
     starts = starts.sort(speed, "starts_at", descending=[True, False])
     if starts.is_empty() or starts[speed][0] < 1:
         return None
-    at = starts["starts_at"][0]
+    at, seconds = starts["starts_at"][0], starts["seconds"][0]
     words = {"speed": number(starts[speed][0], lang=lang), "when": instant(at, str(at.tzinfo), lang=lang, weekday=True)}
+    if speed == "messages_per_hour" and seconds in _MOST_SENT:
+        words["messages"] = number(starts["messages"][0], lang=lang)
+        return Finding(say(_MOST_SENT[seconds], lang, **words))
     return Finding(say(_FASTEST[speed], lang, **words))
 
 
@@ -751,13 +853,15 @@ def above_average(figures: pl.DataFrame, lang: str = "en") -> Finding | None:
     row = figures.row(0, named=True)
     if row["platform_average"] is None:
         return _of(
-            say("{rate} of those who opened clicked ({part} of {whole})", lang),
+            say("{part} of the estimated {whole} who opened clicked ({rate})", lang),
             row["numerator"],
             row["denominator"],
             lang,
         )
     average = percent(row["platform_average"], lang=lang, of=row["denominator"])
-    sentence = say("{rate} of those who opened clicked; the platform average is {average}", lang)
+    sentence = say(
+        "{part} of the estimated {whole} who opened clicked ({rate}); the platform average is {average}", lang
+    )
     return _of(sentence, row["numerator"], row["denominator"], lang, average=average)
 
 
@@ -813,9 +917,13 @@ def last_share(reached: pl.DataFrame, lang: str = "en", pace: pl.DataFrame | Non
 def most_clicked(links: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which tracked link took most of all clicks; None below 30, or if two took as many.
 
-    In: the frame of `links.tracked_links`.
+    In: the frame of `links.tracked_links`, or of `links.link_clicks`.
     """
-    first = _first(links.with_columns(name=pl.coalesce("label", "url")), "clicks", "total", "name")
+    if "link" in links.columns:
+        named = links.filter(pl.col("row").cast(pl.String) == "link").with_columns(name="link")
+    else:
+        named = links.with_columns(name=pl.coalesce("label", "url"))
+    first = _first(named, "clicks", "total", "name")
     return first and Finding(say("“{name}” took {share} of all clicks ({part} of {whole})", lang, **first(lang)))
 
 
@@ -928,6 +1036,23 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
     shown = {"part": number(counted, lang=lang), "whole": number(of, lang=lang)}
     shown |= {"rate": percent(counted / of, lang=lang, of=of)}
     return Finding(say(_LARGEST[part], lang, name=clipped(spoken(name, lang), LONGEST), **shown))
+
+
+def counters_differ(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the platform's counters differ from ours. In: the frame of `counters.compare`."""
+    if compared.is_empty():
+        return None
+    count, total = (number(n, lang=lang) for n in (int(compared["differs"].sum()), compared.height))
+    if not compared["differs"].any():
+        return Finding(
+            several(
+                "{count} counter of the platform agrees",
+                "All {count} counters of the platform agree",
+                compared.height,
+                lang,
+            )
+        )
+    return Finding(say("{count} of {total} counters of the platform differ", lang, count=count, total=total))
 
 
 def fails_most(bounces: pl.DataFrame, lang: str = "en") -> Finding | None:

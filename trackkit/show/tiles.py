@@ -12,7 +12,7 @@ import polars as pl
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import BETTER, CURRENCY, METRICS, WORSE
+from trackkit.metrics import BETTER, CURRENCY, METRICS, WORSE, usual_spread
 from trackkit.show import cells
 from trackkit.show.cells import BOUNDS, Block
 from trackkit.show.data import DataField, Kind, table_data
@@ -117,7 +117,8 @@ def lead(page: Headed, pace: pl.DataFrame, reached: pl.DataFrame) -> Block:
     opened, clicked = page.headline(["open_rate", "recipient_click_rate"]).to_dicts()
     sentences = list(_state(page, state))
     if state["phase"] != "not started" and (opened["whole"] or 0) > 0:
-        sentences += [*_reading(page, opened, clicked), *_speed(page, state, reached), *_compared(page)]
+        read = [*_reading(page, opened, clicked), *_speed(page, state, reached), *_compared(page)]
+        sentences = [*read, *sentences] if state["outlook"] == "overdue" else [*sentences, *read]
     return Block(Markup('<p class="tk-lead">{}</p>').format(" ".join(sentences)))
 
 
@@ -252,7 +253,7 @@ def _signed(values: Row, lang: str) -> str:
 
 
 def _sparkline(values: Row, lang: str) -> Markup:
-    """The last figures of its kind as a line, its own as a dot, over a band from the lower to the upper quartile.
+    """The last figures of its kind as a line, its own as a dot, over a band of what is as usual.
 
     None where too few compare, as said beneath the figure.
     """
@@ -281,9 +282,14 @@ def _sparkline(values: Row, lang: str) -> Markup:
 
 
 def _band(values: Row, least: float, span: float) -> Markup:
+    """The very spread that the verdict uses, as far as it is in the picture: what is as usual stands in it."""
     if values["lower"] is None:
         return Markup("")
-    top, bottom = _y(values["upper"], least, span), _y(values["lower"], least, span)
+    cases = values["whole"] if METRICS[values["metric"]].is_rate else None
+    low, high = usual_spread(values["median"], values["lower"], values["upper"], cases)
+    edges = min(high, least + span), max(low, least)
+    top, bottom = (_y(edge, least, span) for edge in edges)
+    top, bottom = 0 if high >= least + span else top, HEIGHT if low <= least else bottom
     return Markup('<rect x="0" y="{}" width="{}" height="{}"/>').format(top, WIDTH, max(1, bottom - top))
 
 
@@ -357,12 +363,11 @@ def _reading(page: Headed, opened: Row, clicked: Row) -> Iterator[str]:
 
 def _level(values: Row) -> str:
     """How a figure compares with what is usual."""
-    value, upper, lower = values["value"], values["upper"], values["lower"]
-    if value is None or values["reason"] or upper is None:
+    if values["value"] is None or values["reason"] or values["upper"] is None:
         return "alone"
     if values["is_different"]:
         return "more" if values["difference"] > 0 else "less"
-    return "little_more" if value > upper else "little_less" if value < lower else "usual"
+    return "usual"
 
 
 def _of_hundred(values: Row) -> tuple[int, int]:

@@ -43,6 +43,8 @@ _ELAPSED = translatable(
         ("days",): "{days} d",
         ("hours",): "{hours} h",
         ("minutes",): "{minutes} min",
+        ("minutes", "seconds"): "{minutes} min {seconds} s",
+        ("seconds",): "{seconds} s",
     }
 )
 _ADDRESS = re.compile(r"([A-Za-z0-9])[A-Za-z0-9._+%-]{0,63}(@|%(?:25)*40)(?=[A-Za-z0-9-]+\.[A-Za-z])")
@@ -347,4 +349,18 @@ def elapsed(value: timedelta, lang: str = "en") -> str:
     minutes = int(value.total_seconds() // 60)
     parts = {"days": minutes // 1440, "hours": minutes // 60 % 24, "minutes": minutes % 60}
     units = [name for name, count in parts.items() if count][:2] or ["minutes"]
+    return say(_ELAPSED[tuple(units)], lang, **{name: number(parts[name], lang=lang) for name in units})
+
+
+def precisely(value: timedelta, lang: str = "en") -> str:
+    """Return a duration as `elapsed` does, below an hour with its seconds: what is divided by it then comes out even.
+
+    >>> precisely(timedelta(minutes=31, seconds=18)), precisely(timedelta(minutes=30)), precisely(timedelta(hours=2))
+    ('31 min 18 s', '30 min', '2 h')
+    """
+    seconds = round(value.total_seconds())
+    if seconds >= 3_600:
+        return elapsed(timedelta(minutes=round(seconds / 60)), lang)
+    parts = {"minutes": seconds // 60, "seconds": seconds % 60}
+    units = [name for name, count in parts.items() if count] or ["minutes"]
     return say(_ELAPSED[tuple(units)], lang, **{name: number(parts[name], lang=lang) for name in units})

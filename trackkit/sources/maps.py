@@ -81,8 +81,8 @@ class Field:
 
     @property
     def is_lenient(self) -> bool:
-        """Whether an unknown word makes the value unknown instead of refusing the row."""
-        return self.kind in ("code", "flag")
+        """Whether an unknown word makes the value unknown instead of refusing the row: codes, flags and counters."""
+        return self.kind in ("code", "flag") or self.table == schema.COUNTER.name
 
     @property
     def offset_name(self) -> str:
@@ -144,7 +144,8 @@ class TableMap:
         plain = set(map(plain_name, headers))
         if plain & set(map(plain_name, self.key_titles)):
             return self.count_known(headers)
-        return sum(not plain.isdisjoint(field.names) for field in self.fields)
+        telling = (field for field in self.fields if field.table != schema.COUNTER.name)  # "error" may be anything's
+        return sum(not plain.isdisjoint(field.names) for field in telling)
 
     def flat(self, headers: list[str]) -> set[int]:
         """Return the places of columns that can hold no line end: all but texts."""

@@ -27,6 +27,7 @@ _NAMES_OF_CODES: dict[str, Mapping[int, str]] = {
     "failure_reason": schema.FAILURE_REASONS,
     "state": schema.STATES,
 }
+_OTHER_TABLES = ("link", "delivery", "failure", "recipient", "user_agent", "counter")
 _UNKNOWN_TYPES = {
     "event": pl.sql_expr("case when reported_type = 'unknown' then raw_event_type end"),
     "link": pl.col(unknown("type_code")),
@@ -110,6 +111,7 @@ class TableSection(Strict):
     failure: Columns = {}
     recipient: Columns = {}
     user_agent: Columns = {}
+    counter: Columns = {}  # the platform's counters of a delivery, by their names in `schema.COUNTERS`
     derive: dict[str, DerivedColumn | bool | int | Sql] = {}
     # For a table of a database, whose name is the first word of `name`:
     # columns of when a row was added or changed, `a | b` the first that exists; without one all rows are read.
@@ -123,7 +125,7 @@ class TableSection(Strict):
 
     def listed(self) -> Iterator[tuple[str, str, ColumnHeaders]]:
         """Yield each column with the name of its table, if that is another one."""
-        of_others = {name: getattr(self, name) for name in ("link", "delivery", "failure", "recipient", "user_agent")}
+        of_others = {name: getattr(self, name) for name in _OTHER_TABLES}
         for table, columns in {"": self.columns, **of_others}.items():
             for name, column in columns.items():
                 yield table, name, column if isinstance(column, ColumnHeaders) else ColumnHeaders(headers=column)
@@ -137,10 +139,15 @@ class TableSection(Strict):
             known.append(name)
         own = [*schema.TABLES[self.table].sourced, *chain.from_iterable(map(_used, self.derive.values()))]
         for table, name, _ in self.listed():
-            allowed = schema.TABLES[table].sourced if table else own
+            allowed = _allowed(table) if table else own
             if name not in allowed:
                 raise ValueError(f"there is no column {name!r} of {table or self.table}.{did_you_mean(name, allowed)}")
         return self
+
+
+def _allowed(table: str) -> Iterable[str]:
+    """The columns that a file of another table may have values for."""
+    return ("computed_at", *schema.COUNTERS) if table == schema.COUNTER.name else schema.TABLES[table].sourced
 
 
 def _used(rule: DerivedColumn | bool | int | str) -> list[str]:
@@ -301,6 +308,8 @@ def _require_list(kind: str, names: Iterable[str], known: Iterable[str]) -> None
 
 
 def _kind_by_schema(table: str, column: str) -> Any:
+    if table == schema.COUNTER.name and column in schema.COUNTERS:
+        return "amount" if column == "amount" else "count"
     dtype = schema.TABLES[table].schema.get(column, pl.String())
     return "amount" if dtype == schema.MONEY else _KIND_OF_TYPE.get(dtype, "text")
 

@@ -228,11 +228,13 @@ class _Reading:
             collapse_seconds=pl.lit(collapse_seconds, pl.Int32),
         )
         frames = {report.table: _canonical(accepted, report.table, {})}
+        if counters := {field.inner: field.column for field in self.places if field.table == schema.COUNTER.name}:
+            frames[schema.COUNTER.name] = _counters(accepted, counters)
         return Staged(report, frames, quarantine, self._gleaned(accepted))
 
     def _gleaned(self, accepted: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
         frames = {}
-        for table in sorted({field.table for field in self.places if field.table}):
+        for table in sorted({field.table for field in self.places} - {"", schema.COUNTER.name}):
             inner_names = {field.column: field.inner for field in self.table_map.fields if field.table == table}
             key = pl.col(schema.TABLES[table].key[0])
             rows = accepted.filter(
@@ -302,6 +304,17 @@ def _plain_person(field: Field, table: str, text: pl.Expr) -> pl.Expr:
     if field.kind == "text" and _kind(field, table) == "address":
         return values.address(text)
     return values.person_key(text) if field.kind == "text" and field.column == "recipient_id" else text
+
+
+def _counters(accepted: pl.LazyFrame, names: Mapping[str, str]) -> pl.LazyFrame:
+    """Return the counters of deliveries as rows; `names` are their columns here and in `schema.COUNTERS`."""
+    known = {column: inner for inner, column in names.items()}
+    at = pl.col(known["computed_at"]) if "computed_at" in known else pl.lit(None)
+    values = {name: pl.col(inner).cast(pl.Float64) for name, inner in known.items() if name in schema.COUNTERS}
+    index = ["delivery_id", "computed_at", "source", "source_file", "source_row"]
+    wide = accepted.select(*(name for name in index if name != "computed_at"), computed_at=at, **values)
+    rows = wide.unpivot(list(values), index=index, variable_name="counter").filter(pl.col("value").is_not_null())
+    return _canonical(rows, schema.COUNTER.name, {})
 
 
 def _canonical(rows: pl.LazyFrame, table: str, renamed: Mapping[str, str]) -> pl.LazyFrame:

@@ -81,6 +81,11 @@ class _Texts(Mapping[str, pl.LazyFrame]):
         """Return the files of a table; none if no load brought it."""
         return self._lake.files(table, self._versions[table]) if table in self else []
 
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """The version of each table."""
+        return self._versions
+
     @cached_property
     def counted(self) -> Counted | None:
         """Counts from the files that hold them, and the events of all other files; None for a remote store."""
@@ -109,6 +114,17 @@ class _Loads(Sequence[dict[str, Any]]):
         rows = self._lake.loads("number", "load_id", "loaded_at", "timezone", "report")
         rows = rows.filter(pl.col("number") <= self._commit.number)
         return [row | {"report": json.loads(row["report"])} for row in rows.iter_rows(named=True)]
+
+    def files(self) -> list[tuple[str, str]]:
+        """Return the fingerprint and the path in its source of every file that was loaded, oldest load first."""
+        rows = self._lake.loads("number", "fingerprints").filter(pl.col("number") <= self._commit.number)
+        prints = [json.loads(text) for text in rows["fingerprints"]]
+        return [
+            (fingerprint, load["report"]["sources"][numbers[0]]["path"])
+            for load, known in zip(self, prints, strict=True)
+            for fingerprint, numbers in known.items()
+            if isinstance(numbers, list) and numbers
+        ]
 
     @overload
     def __getitem__(self, place: int) -> dict[str, Any]: ...
@@ -223,6 +239,11 @@ class Store:
     def counted(self) -> Counted | None:
         """Return counts from the files that hold them, and the events of all other files."""
         return self._tables.counted()
+
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """The version of each table that is read: the tables can be opened by any reader of Delta tables."""
+        return self._tables.versions
 
     @property
     def loads(self) -> Sequence[dict[str, Any]]:
@@ -343,7 +364,8 @@ class Store:
 def open_store(location: str | PathLike[str], timezone: str | None = None) -> Store:
     """Open a store in a folder or under a URL; it need not exist before the first `ingest`.
 
-    `timezone` overrides the stored one, for days, hours, and instants without an offset.
+    `timezone` overrides the stored one, for days, hours, and instants without an offset. `STORE@v12` is the store as
+    its load 12 left it, to be read only.
     """
     return Store(fspath(location), timezone)
 

@@ -229,7 +229,8 @@ class Load:
             self.versions[name] = self.lake.tidied(name)
         shutil.rmtree(folder, ignore_errors=True)  # made only for several portions
         self.changed[name] = pl.concat(work.changed)
-        self.kept.update(work.kept)
+        if not schema.TABLES[name].beside:  # its rows are no lines of their own
+            self.kept.update(work.kept)
 
     def _created(self, name: str) -> None:
         if name not in self.versions:
@@ -342,7 +343,8 @@ def _numbered(raws: Sequence[RawLoad]) -> dict[str, list[pl.LazyFrame]]:
     first = 0
     for raw in raws:
         for name, frames in ({"quarantine": [raw.quarantine.lazy()]} | raw.parts).items():
-            numbers = {file.path: n for n, file in enumerate(raw.report.sources, first) if file.table == name}
+            stated_by = (name, schema.TABLES[name].beside)
+            numbers = {file.path: n for n, file in enumerate(raw.report.sources, first) if file.table in stated_by}
             number = pl.col("source_file").replace_strict(numbers, default=None, return_dtype=pl.Int32)
             parts.setdefault(name, []).extend(_shaped(name, frame, number) for frame in frames)
         first += len(raw.report.sources)

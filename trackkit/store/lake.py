@@ -11,6 +11,7 @@ the same number one is refused.
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -47,6 +48,7 @@ ROWS_PER_WRITE = 1_000_000
 ATTEMPTS = 6  # to commit while other loads do
 _PAUSE = 1.0  # seconds at most before the second attempt, doubled before each further one
 _LOOKS = 4  # attempts to read `load` while removals delete its files
+_AT_VERSION = re.compile(r"(.+)@v(\d+)")
 T = TypeVar("T")
 
 
@@ -91,11 +93,37 @@ def _require_place(location: str) -> None:
         raise RequestError(f"{location!r} names no bucket; a URL has one, as in 's3://bucket/store'.")
 
 
+def at_version(location: str) -> tuple[str, int | None]:
+    """Return where a store is, and the number of the load after which it is asked for (None: the newest).
+
+    >>> at_version("data/store@v12"), at_version("data/store")
+    (('data/store', 12), ('data/store', None))
+    """
+    match = _AT_VERSION.fullmatch(location)
+    if match is None or ("://" not in location and Path(location).exists()):
+        return location, None
+    return match[1], int(match[2])
+
+
+def pinned(location: str, version: int) -> str:
+    """Return the name of a version of a store.
+
+    >>> pinned("data/store", 3), pinned("data/store@v12", 3)
+    ('data/store@v3', 'data/store@v3')
+    """
+    return f"{at_version(location)[0]}@v{version}"
+
+
 class Lake:
-    """The Delta tables of one store, in a folder or under an object-store URL (credentials from the environment)."""
+    """The Delta tables of one store, in a folder or under an object-store URL (credentials from the environment).
+
+    `STORE@v12` is the same store as its load 12 left it: earlier versions can be read, as long as their files are
+    there, and never written.
+    """
 
     def __init__(self, location: str) -> None:
         _require_place(location)
+        location, self.at = at_version(location)
         self.location = location if location.endswith("://") else location.rstrip("/")
         self.is_local = "://" not in location
         self.require_hold: Callable[[], None] = lambda: None  # raises once this process lost the store
@@ -117,6 +145,11 @@ class Lake:
     def open(self, name: str, version: int | None = None) -> DeltaTable:
         """Open a Delta table, by default its newest version, committed or not."""
         return opened(self.location, name, version)
+
+    def require_newest(self) -> None:
+        """Refuse to write to an earlier version."""
+        if self.at is not None:
+            raise RequestError(f"Version {self.at} of {self.location!r} can only be read: leave '@v{self.at}' out.")
 
     def begin(self, load_id: str) -> None:
         """Write as this load from now on; a commit by another load makes its own fail."""
@@ -158,6 +191,17 @@ class Lake:
                 return self._loads(*columns, newest=newest)
         return self._loads(*columns, newest=newest)
 
+    def _until(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows of `load` up to the version asked for, which must be among them."""
+        if self.at is None:
+            return rows
+        numbers = rows.select(pl.col("number").max(), is_there=(pl.col("number") == self.at).any()).collect()
+        if not numbers["is_there"].item():
+            raise RequestError(
+                f"The store at {self.location!r} has no version {self.at}; its newest is {numbers['number'].item()}."
+            )
+        return rows.filter(pl.col("number") <= self.at)
+
     def _loads(self, *columns: str, newest: bool) -> pl.DataFrame:
         try:
             table = self.open(LOAD)
@@ -165,9 +209,9 @@ class Lake:
             return pl.DataFrame(schema={column: OWN[LOAD][column] for column in columns})
         files = files_of(table)
         require_files(self.location, LOAD, files)
-        if newest and files.height:
+        if newest and files.height and self.at is None:
             files = files.top_k(1, by="max.number")
-        rows = self._rows(LOAD, files).sort("number").select(columns)
+        rows = self._until(self._rows(LOAD, files)).sort("number").select(columns)
         return (rows.tail(1) if newest else rows).collect()
 
     def set(self, load_id: str, settings: Mapping[str, str]) -> None:

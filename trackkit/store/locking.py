@@ -46,6 +46,7 @@ _last_held = 0.0  # when this process last released a store
 @contextmanager
 def alone(lake: Lake) -> Iterator[None]:
     """Hold the store, by a lock file (in its folder, if it has one) and, if it is named by a URL, a lease."""
+    lake.require_newest()
     with ExitStack() as stack:
         if lake.is_local:
             stack.enter_context(_locked(lake, _own_folder(Path(lake.location)) / _LOCK))

@@ -40,7 +40,10 @@ class Old:
 
     def __init__(self, tables: StoredTables, cutoffs: Mapping[str, datetime], files: pl.DataFrame) -> None:
         self.tables, self.cutoffs, self.files = tables, dict(cutoffs), files
-        for name, dependents in {"event": ("collapsed", "web_event"), "delivery": ("link", "content")}.items():
+        for name, dependents in {
+            "event": ("collapsed", "web_event"),
+            "delivery": ("link", "content", "counter"),
+        }.items():
             if name in cutoffs:
                 self.cutoffs |= dict.fromkeys(dependents, cutoffs[name])
         self._undated_at: dict[str, pl.DataFrame] = {}
@@ -60,7 +63,7 @@ class Old:
             "subscription": self._subscriptions,
             "exclusion": self._exclusions,
             "quarantine": self._quarantine,
-            **dict.fromkeys(("delivery", "link", "content"), self._of_deliveries),
+            **dict.fromkeys(("delivery", "link", "content", "counter"), self._of_deliveries),
         }
         return rules[table](rows).with_columns(pl.col(GOES).fill_null(False), pl.lit(False).alias(ALTERED))
 

@@ -4,6 +4,7 @@
 comma-separated files (csv, zipped) or one tidy table (parquet). `mail` writes it as an unsent e-mail (eml).
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,7 +24,8 @@ ENDINGS: Mapping[str, str] = {
     "parquet": ".parquet",
     "eml": ".eml",
 }
-_OTHERS = "|".join(re.escape(ending) for name, ending in ENDINGS.items() if name != HTML)
+PROVENANCE = ".provenance.json"  # beside every page: no format of it, but it goes with it
+_OTHERS = "|".join(re.escape(ending) for ending in (*ENDINGS.values(), PROVENANCE) if ending != ENDINGS[HTML])
 _NAMED = re.compile(rf"(\w+-.+-[0-9a-f]{{8}})(?:{_OTHERS})")  # as `report_path` names pages
 Contents = Mapping[str, Any]  # of `html_page.contents`
 
@@ -59,7 +61,10 @@ def beside(page: Path, name: str) -> Path:
 
 
 def others(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield every file in a folder that is a page in another format, with that page, which may be gone."""
+    """Yield every file in a folder that goes with a page (another format, its provenance), with that page.
+
+    The page may be gone.
+    """
     for path in sorted(folder.iterdir()):
         if match := _NAMED.fullmatch(path.name):
             yield path, path.with_name(match[1] + ENDINGS[HTML])
@@ -76,6 +81,11 @@ def write(contents: Contents, html: str, page: Path, formats: Iterable[str]) -> 
             resources.write_whole(beside(page, name), made[name])
         elif name != HTML:
             beside(page, name).unlink(missing_ok=True)
+    traced = page.with_name(page.name.removesuffix(ENDINGS[HTML]) + PROVENANCE)
+    if provenance := contents.get("provenance"):
+        resources.write_whole(traced, json.dumps(provenance, ensure_ascii=False, indent=1) + "\n")
+    else:
+        traced.unlink(missing_ok=True)
     resources.write_whole(page, html)
 
 

@@ -52,7 +52,7 @@ def eml(contents: Contents) -> bytes:
     """
     pictures = dict(_pictures(contents))
     message = EmailMessage(policy=SMTP)
-    about = filter(None, (contents["title"], contents["header"]["heading"]))
+    about = filter(None, dict.fromkeys((contents["title"], contents["header"]["heading"])))
     message["Subject"] = clipped(_GAPS.sub(" ", " · ".join(about)), 200)
     message["To"] = ""
     message["X-Unsent"] = "1"

@@ -360,7 +360,7 @@ def _rate_rows(
     """The rows of one rate; `over` is the rate in words where it is above its ceiling."""
     metric, ceiling = METRICS[name], (ceilings or {}).get(name)
     over = [
-        percent(rate, lang=lang, of=of) if ceiling and rate and rate > ceiling else None
+        f"▲ {percent(rate, lang=lang, of=of)}" if ceiling and rate and rate > ceiling else None
         for rate, of in measured.select(name, metric.denominator or name).rows()
     ]
     return measured.with_row_index("order").select(

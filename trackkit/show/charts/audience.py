@@ -18,6 +18,8 @@ from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
+WEEK = 7 * 24 * 3_600_000  # of the axis, in milliseconds
+
 __all__ = [
     "FROZEN",
     "Measured",
@@ -48,6 +50,7 @@ Heat = Literal["opens", "clicks", "transactions"]
 # What browsers say of the system on every later version of it, too: their user agents no longer change.
 FROZEN = {"Mac OS": "10.15", "Windows": "10"}
 ENOUGH = 20  # visitors of a week whose shares are drawn
+WEEK = 7  # days
 STEPS = 5  # of heat, besides none
 PALE, FULL = 0.04, (0.24, 0.43, 0.62, 0.81, 1.0)  # opacities of no event, and of the steps
 HEAT = translatable(
@@ -81,12 +84,17 @@ def slots_named(folded: pl.DataFrame, every: Slot, lang: str = "en") -> dict[int
     }
 
 
-def is_spread(folded: pl.DataFrame, every: Slot) -> bool:
-    """Whether a folded activity is worth drawing: not by weekday, where all happened on one.
+def is_spread(folded: pl.DataFrame, every: Slot, activity: pl.DataFrame) -> bool:
+    """Whether a folded activity is worth drawing: by the hour from the second day on, by weekday after a week.
 
-    In: the frame of `activities.folded_activity`.
+    In: the frames of `activities.folded_activity` and `activities.activity_over_time`. What has no event is shown, with
+    the reason.
     """
-    return every != "day" or folded.filter(pl.col("count") > 0)["slot"].n_unique() > 1
+    if activity.is_empty():
+        return every != "day"
+    days = activity.select((pl.col("starts_at").max() - pl.col("starts_at").min()).dt.total_hours() / 24).item()
+    is_of_one = folded.filter(pl.col("count") > 0)["slot"].n_unique() == 1
+    return bool(days >= WEEK and not is_of_one) if every == "day" else bool(days >= 1)
 
 
 def folded_columns(
@@ -236,7 +244,7 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     colours[-1:] = [theme().light.series[-1]] if rows["is_others"].any() else colours[-1:]
     top = rows.select((pl.col("share").max().fill_null(1) * 10).ceil().clip(1) / 10).item()
     plot = canvas.Plot(
-        rows.drop("is_others"),
+        _in_runs(rows).drop("is_others"),
         _weeks_described(few, is_split, lang),
         x=canvas.TimeAxis(least="days", lang=lang),
         y=canvas.Numbers(
@@ -253,7 +261,9 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
         series=canvas.Series("label", names, colours, legend=None),
     )
     words = ends(rows, "starts_at", "share", "label", canvas.HEIGHT, top)
-    return canvas.with_ends(plot, words, names, colours)
+    chart = canvas.with_ends(plot, words, names, colours, point=alt.OverlayMarkDef(size=24))
+    chart.layer[0] = chart.layer[0].encode(detail="run:O")
+    return chart
 
 
 def enough_weeks(weekly: pl.DataFrame) -> pl.DataFrame:
@@ -283,6 +293,13 @@ def _weeks_described(few: int, is_split: bool, lang: str) -> str:
         words=words,
         least=ENOUGH,
     )
+
+
+def _in_runs(rows: pl.DataFrame) -> pl.DataFrame:
+    """Number in `run` the weeks that follow each other: lines break between runs, where a week is not drawn."""
+    weeks = rows.select(pl.col("starts_at").unique().sort())
+    is_new = pl.col("starts_at").diff() > WEEK
+    return rows.join(weeks.with_columns(run=is_new.fill_null(False).cum_sum()), on="starts_at", maintain_order="left")
 
 
 def _named_lines(weekly: pl.DataFrame, lang: str) -> pl.DataFrame:

@@ -87,11 +87,11 @@ def step_that_fits(rows: pl.DataFrame, step: str, most: int = MOST_PERIODS) -> s
 
 
 def periods_that_fit(rows: pl.DataFrame, step: str, counts: Sequence[str]) -> tuple[pl.DataFrame, str]:
-    """Return rows added up in periods of `step`, and the step: shorter ones than a day if all is within 3 days.
+    """Return rows added up in periods of `step`, and the step: hours if all is within 3 days, halves within 6 hours.
 
     In: `starts_at`, in periods no longer than `step`. Rows that are of whole days, or hours, are not divided.
     """
-    if rows.is_empty() or SECONDS[step] <= SECONDS["1h"]:
+    if rows.is_empty() or SECONDS[step] < SECONDS["1h"]:
         return rows, step
     at, zone = instants(rows), zone_of(rows)
     is_of = {each: (at == begins(at, zone, each)).all() for each in ("1d", "1h")}

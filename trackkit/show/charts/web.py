@@ -26,7 +26,7 @@ from trackkit.show.wording import number, percent
 
 __all__ = ["funnel_bars", "path_title", "source_name", "visit_columns"]
 
-SERIES = translatable({"pages": "Pages", "transactions": "Transactions"})
+SERIES = translatable({"pages": "Other pages", "transactions": "Transactions"})
 NO_SOURCE = translatable("(no delivery known)")
 MOST_PERIODS = 1_000  # more are merged into longer periods
 SHORT = 190  # pixels of height, beside a short table

@@ -260,6 +260,10 @@ def link_table(
     """
     if {"row", "clicks"} <= set(links.columns):
         links = links.filter((pl.col("row").cast(pl.String) != "others") | (pl.col("clicks") != 0))
+    if {"row", "share"} <= set(links.columns):  # on the scale of the longest, all others included
+        longest = pl.col("share").filter(pl.col("row").cast(pl.String) != "total").max()
+        is_bar = pl.col("row").cast(pl.String) != "total"
+        links = links.with_columns(bar=pl.when(is_bar, longest > 0).then(pl.col("share") / longest))
     if "url" in links.columns:
         links = links.with_columns(pl.col("url").cast(pl.String).str.replace_all(_FILLED_IN, "…"))
     table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar, "number": link_mark})
@@ -272,11 +276,15 @@ COLOURED = 4  # links with a colour of their own in the chart of days
 
 
 def _link_bar(row: Mapping[str, Any]) -> Markup:
-    """A bar of the share, in the link's colour in the chart of days."""
+    """A bar on the scale of the longest, in the link's colour in the chart of days."""
     if "message_share" in row:
         return cells.bar(row, "message_share", "1")
     rank = row.get("rank") or 1
-    return cells.bar(row, "share", "others" if row.get("row") == "others" or rank > COLOURED else str(rank))
+    return cells.bar(
+        row,
+        "bar" if "bar" in row else "share",
+        "others" if row.get("row") == "others" or rank > COLOURED else str(rank),
+    )
 
 
 def log_table(

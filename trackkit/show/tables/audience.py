@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Any
 
 import polars as pl
@@ -17,11 +18,12 @@ from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.wording import number, percent, short
 
-__all__ = ["folded_table", "name_table"]
+__all__ = ["folded_table", "name_table", "too_short"]
 
 NOTHING, NO_DAY, DATED, NO_HIT = translatable(
     ("nothing to divide by", "no day with a hit", "Total with a date", "There is no such hit in this period.")
 )
+TOO_SHORT = translatable("Less than a day is known: hours and weekdays are compared after that.")
 PROGRAM, OR_LATER = translatable(("a program, not a person", "or later: browsers do not tell"))
 # Software that follows links by itself, by the name that it gives.
 _PROGRAM = re.compile(r"(?i)headless|python|requests|curl|wget|bot\b|spider|crawl|okhttp|go-http|java/|apache-http")
@@ -102,6 +104,17 @@ def _version_cell(row: Mapping[str, Any], lang: str) -> Cell:
     shown = _name_cell(row, "version", lang)
     is_frozen = row["version"] is not None and FROZEN.get(row["name"]) == row["version"]
     return cells.over(str(shown), say(OR_LATER, lang)) if is_frozen else shown
+
+
+def too_short(activity: pl.DataFrame, lang: str = "en") -> Block | None:
+    """Say that less than a day is known, so that no day can be laid over another; None from a day on, or of nothing.
+
+    In: the frame of `activities.activity_over_time`.
+    """
+    first, last = activity.select(first=pl.col("starts_at").min(), last=pl.col("starts_at").max()).row(0)
+    if first is None or last - first >= timedelta(days=1):
+        return None
+    return cells.nothing(TOO_SHORT, lang)
 
 
 def folded_table(

@@ -100,11 +100,11 @@ def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
 def message_link_table(links: pl.DataFrame, lang: str = "en") -> GT | None:
     """Show the links of the message, with clicks and people; None without clicks. In: `clickmap.clicked_links`.
 
-    Bars are on the scale of the most clicked link. Links of one name go with the number of their badge.
+    Bars are on the scale of the longest, all others included. Links of one name go with the number of their badge.
     """
     if links.is_empty() or not links["total"][0]:
         return None
-    largest = pl.col("clicks").filter(pl.col("row").cast(pl.String) == "link").max()
+    largest = pl.col("clicks").filter(pl.col("row").cast(pl.String) != "total").max()
     is_alike = pl.col("link").is_duplicated() & pl.col("number").is_not_null()
     name = pl.when(is_alike).then(pl.format("{} ({})", "link", "number")).otherwise("link")
     rows = links.filter(pl.col("row").cast(pl.String) != "total").with_columns(

@@ -31,6 +31,7 @@ __all__ = [
     "comparison_table",
     "departures_table",
     "network_table",
+    "opens_known_note",
     "progress_table",
     "sharing_figures",
     "subscription_figures",
@@ -258,6 +259,29 @@ def departures_table(
     named = rows.with_columns(pl.col("delivery").fill_null(say(NO_DELIVERY, lang)))
     own = {"bar": lambda row: cells.bar(row, "share", "others" if row["delivery_id"] is None else "1")}
     return column_table(named, SERVICES, shown, labels, lang, own)
+
+
+def opens_known_note(known: pl.DataFrame, lang: str = "en") -> Block:
+    """Say how much of what was delivered is in deliveries whose opens cannot be known, and the rate without them.
+
+    In: the frame of `several.opens_known`; nothing if all are known, or none is.
+    """
+    row = known.row(0, named=True)
+    if not row["unknown"] or row["open_rate"] is None:
+        return Block(Markup(""))
+    counts = {name: number(row[name], lang=lang) for name in ("unique_opens", "delivered", "unknown_delivered")}
+    rate = percent(row["open_rate"], 2, lang)
+    words = several(
+        "Opened: {unknown_delivered} of these were delivered in {count} delivery whose opens cannot be known. "
+        "Of the deliveries whose opens are known: {rate} ({unique_opens} of {delivered}).",
+        "Opened: {unknown_delivered} of these were delivered in {count} deliveries whose opens cannot be known. "
+        "Of the deliveries whose opens are known: {rate} ({unique_opens} of {delivered}).",
+        row["unknown"],
+        lang,
+        rate=rate,
+        **counts,
+    )
+    return Block(Markup('<p class="words tk-known">{}</p>').format(words))
 
 
 def comparison_table(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -9,15 +10,25 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.schema import FAILURE_TYPES
+from trackkit.schema import FAILURE_REASONS, FAILURE_TYPES
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
 from trackkit.show.charts.sending import LAST
 from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, column_cells, column_data, column_headings, column_table
 from trackkit.show.data import DataField, table_data
-from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, short
+from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, precisely, short
 
-__all__ = ["ErrorGroup", "bounce_details", "bounce_table", "exclusion_table", "failure_table", "pace_figures"]
+__all__ = [
+    "ErrorGroup",
+    "axes_table",
+    "bounce_details",
+    "bounce_table",
+    "complaint_table",
+    "counter_table",
+    "exclusion_table",
+    "failure_table",
+    "pace_figures",
+]
 
 ErrorGroup = Literal["type", "domain"]
 NOTHING_FAILED, NONE_PROCESSED, NO_FAILURE = translatable(("nothing failed", "no message processed", "Nothing failed."))
@@ -44,11 +55,56 @@ BOUNCES = {
 }
 FAILURES = {
     "reason": TableColumn("Reason", "word", words=cells.VOCABULARY, why_unknown=UNKNOWN_TEXT),
-    "failure_type": TableColumn("Type", "word", words=cells.VOCABULARY),
+    "failure_type": TableColumn("Type in the log", "word", words=cells.VOCABULARY),
     "first_text": TableColumn("First text received", "text", why_unknown=UNKNOWN_TEXT, longest=160),
     "messages": TableColumn("Messages", why_unknown=NOT_AVAILABLE),
     "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
 }
+AXES = {
+    "cause": TableColumn(
+        "Cause",
+        "word",
+        words=translatable(
+            {
+                "address": "Address",
+                "mailbox": "Mailbox",
+                "system": "Receiving system",
+                "network": "Network",
+                "protocol": "Protocol",
+                "content": "Content",
+                "policy": "Policy or reputation",
+                "unclassified": "Unclassified",
+            }
+        ),
+    ),
+    "permanent": TableColumn("Permanent"),
+    "persistent_transient": TableColumn("May pass"),
+    "unknown": TableColumn("Not told"),
+    "share": _errors(translatable("Share of errors"), ("messages", "failed"), NOTHING_FAILED),
+    "codes": TableColumn("Codes", "text"),
+    "otherwise": TableColumn("The platform says otherwise", "text"),
+}
+COMPLAINTS = {
+    "feedback": TableColumn(
+        "Feedback loop",
+        "group",
+        words=translatable({"told": "The domain has one", "untold": "The domain has none", "unknown": "Unknown"}),
+    ),
+    "domains": TableColumn("Mail domains", "text"),
+    "delivered": TableColumn("Delivered", why_unknown=cells.NOT_LOADED),
+    "complaints": TableColumn("Complaints", why_unknown=NOT_AVAILABLE),
+    "complaint_rate": _errors(translatable("Complaint rate"), ("complaints", "delivered"), NONE_PROCESSED),
+}
+COUNTERS = {
+    "counter": TableColumn("Counter", "text"),
+    "stored": TableColumn("The platform"),
+    "ours": TableColumn("Ours", why_unknown=cells.NOT_LOADED),
+    "difference": TableColumn("Difference", "change"),
+    "relative": TableColumn("Of the platform's", "growth"),
+    "why": TableColumn("Likely cause", "text", longest=120),
+}
+PERMANENCES = ("permanent", "persistent_transient", "unknown")
+HOTTEST = 45  # percent of colour, on which text stays legible
 MASKED = r":?\s+(\*{3}|#x+#)(\s+(\*{3}|#x+#))*\s*$"  # what a platform has hidden at the end of a text
 FIGURES_OF_ERRORS = ("errors", "contribution", "breakdown")
 FIGURES = translatable(
@@ -160,13 +216,21 @@ def _detail(rows: pl.DataFrame, by: str, inner: str, labels: Labels | None, lang
     count = several("{count} error", "{count} errors", int(rows["errors"].sum()), lang)
     chosen = [inner, *FIGURES_OF_ERRORS]
     words = column_headings(BOUNCES, chosen, labels, lang)
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(words[column]) for column in chosen)
-    body = Markup("").join(
-        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(row[column]) for column in chosen))
-        for row in column_cells(rows, BOUNCES, chosen, words, lang)
-    )
-    table = Markup('<table class="behind"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(head, body)
+    table = _behind(column_cells(rows, BOUNCES, chosen, words, lang), chosen, words)
     return Markup("<details><summary><span>{}</span> {}</summary>{}</details>").format(name, count, table)
+
+
+def _behind(rows: Sequence[Mapping[str, Cell]], chosen: Sequence[str], words: Labels) -> Markup:
+    """A table of cells behind a fold."""
+    head = Markup("").join(
+        Markup('<th scope="col" class="{}">{}</th>').format(column, words[column]) for column in chosen
+    )
+    cell = Markup('<td class="{}">{}</td>')
+    body = Markup("").join(
+        Markup("<tr>{}</tr>").format(Markup("").join(cell.format(column, row[column]) for column in chosen))
+        for row in rows
+    )
+    return Markup('<table class="behind"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(head, body)
 
 
 def failure_table(
@@ -181,6 +245,106 @@ def failure_table(
     text = pl.col("first_text").cast(pl.String).str.replace(MASKED, " …")
     types = pl.col("failure_type").replace_strict(FAILURE_TYPES, default=None, return_dtype=pl.String)
     return column_table(failures.with_columns(types, text), FAILURES, list(FAILURES), labels, lang)
+
+
+def complaint_table(
+    rates: pl.DataFrame, labels: Annotated[Labels | None, OneOf(COMPLAINTS)] = None, lang: str = "en"
+) -> GT | None:
+    """Show complaints by whether the mail domain tells them; None if it is unknown of all domains.
+
+    In: the frame of `complaints.rates`.
+    """
+    if not rates["feedback"].cast(pl.String).is_in(["told", "untold"]).any():
+        return None
+    rows = rates.with_columns(pl.col("row", "feedback").cast(pl.String), domains=pl.col("domains").list.join(", "))
+    return column_table(rows, COMPLAINTS, list(COMPLAINTS), labels, lang)
+
+
+def counter_table(
+    compared: pl.DataFrame, labels: Annotated[Labels | None, OneOf(COUNTERS)] = None, lang: str = "en"
+) -> Block | None:
+    """Show the platform's counters beside ours, those that differ first, behind a fold; None without any.
+
+    In: the frame of `counters.compare`.
+    """
+    if compared.is_empty():
+        return None
+    chosen = list(COUNTERS)
+    words = column_headings(COUNTERS, chosen, labels, lang)
+    why = [say(text, lang) if text else None for text in compared["why"]]
+    rows = compared.with_columns(pl.Series("why", why, pl.String)).sort("differs", descending=True, maintain_order=True)
+    own = {name: partial(_counted, name=name, lang=lang) for name in ("stored", "ours", "difference", "relative")}
+    figures = column_cells(rows, COUNTERS, chosen, words, lang, own | {"counter": partial(_counter, lang=lang)})
+    data = column_data(rows, COUNTERS, chosen, words, lang, figures)
+    fold = Markup("<details><summary>{}</summary>{}</details>")
+    head = several("{count} counter", "{count} counters", rows.height, lang)
+    return Block(fold.format(head, _behind(figures, chosen, words)), data)
+
+
+def _counter(row: Mapping[str, Any], lang: str) -> Cell:
+    """What is counted, and the platform's name for it."""
+    reason = FAILURE_REASONS.get(row["reason"])
+    counted = cells.label_of(row["metric"], lang) if reason is None else say(reason, lang)
+    return cells.over(counted, row["column"])
+
+
+def _counted(row: Mapping[str, Any], name: str, lang: str) -> Cell:
+    if row[name] is None:
+        return cells.unavailable(cells.NOT_LOADED, lang) if name == "ours" else ""
+    if name == "relative":
+        shown = percent(row[name], lang=lang, of=row["stored"])
+    else:
+        shown = number(row[name], 2 if row["counter"] == "amount" else 0, lang)
+    return f"+{shown}" if name in ("difference", "relative") and row[name] > 0 else shown
+
+
+def axes_table(
+    axes: pl.DataFrame, labels: Annotated[Labels | None, OneOf(AXES)] = None, lang: str = "en"
+) -> GT | Block:
+    """Show failed messages by cause and permanence, the warmer the more, with their codes and the platform's reasons.
+
+    In: the frame of `bounces.axes`. The causes with most messages come first, those unclassified last.
+    """
+    if not axes["messages"].count():
+        return cells.nothing(UNKNOWN if axes.height else NO_FAILURE, lang)
+    rows = _by_cause(axes, lang)
+    most = rows.select(pl.max_horizontal(pl.col(PERMANENCES).max())).item()
+    own = {name: partial(_heated, name=name, most=most, lang=lang) for name in PERMANENCES}
+    chosen = [name for name in AXES if name != "otherwise" or rows["otherwise"].count()]
+    return column_table(rows, AXES, chosen, labels, lang, own=own)
+
+
+def _by_cause(axes: pl.DataFrame, lang: str) -> pl.DataFrame:
+    """One row per cause: messages of each permanence, their codes, and what the platform says otherwise."""
+    messages = pl.col("messages")
+    counts = {name: messages.filter(pl.col("permanence") == name).sum() for name in PERMANENCES}
+    words = pl.col("platform").explode(empty_as_null=False).unique(maintain_order=True)
+    rows = axes.group_by("cause", maintain_order=True).agg(
+        messages.sum(),
+        pl.col("failed").first(),
+        pl.col("disagree").sum(),
+        pl.col("codes").explode(empty_as_null=False),
+        words.alias("platform"),
+        **counts,
+    )
+    otherwise = [
+        f"{number(count, lang=lang)}: {', '.join(say(name, lang) for name in names)}" if count else None
+        for count, names in rows.select("disagree", "platform").rows()
+    ]
+    is_last = pl.col("cause") == "unclassified"
+    return rows.with_columns(
+        pl.col("codes").list.join(", "),
+        pl.Series("otherwise", otherwise, pl.String),
+        share=pl.col("messages") / pl.col("failed"),
+        cause=pl.col("cause").cast(pl.String),
+    ).sort(is_last, "messages", descending=[False, True], maintain_order=True)
+
+
+def _heated(row: Mapping[str, Any], name: str, most: int, lang: str) -> Cell:
+    if not row[name]:
+        return ""
+    heat = round(HOTTEST * row[name] / most)
+    return Markup('<span class="tk-heat" style="--heat:{}%">{}</span>').format(heat, number(row[name], lang=lang))
 
 
 def pace_figures(
@@ -221,7 +385,7 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
     share = row["processed"] / row["to_deliver"] if row["processed"] is not None and row["to_deliver"] else None
     since = row["last_at"] - row["started_at"] if row["last_at"] and row["started_at"] else None
     pace_basis = "" if since is None else _pace_basis(row["sent"] or 0, since, lang)
-    needed = "" if row["hours_needed"] is None else _time_needed(row, lang)
+    needed = _time_needed(row, timezone, lang)
     parts = cells.fraction(row["processed"], row["to_deliver"], lang)
     why_no_share = NONE_TO_DELIVER if row["to_deliver"] == 0 else cells.NOT_LOADED
     why_no_pace = cells.NOT_LOADED if row["sent"] is None else NO_PACE
@@ -238,6 +402,8 @@ def _figures(row: Mapping[str, Any], timezone: str, lang: str) -> dict[str, tupl
             say(cells.NOT_LOADED, lang) if row["pending"] is None else needed,
         ),
     }
+    if since is not None and since < timedelta(hours=1):
+        del figures["busiest"]  # it is all that went out
     if row["ends_at"] is not None:
         deadline = instant(row["validity_at"], timezone, lang=lang)
         beneath = say("deadline {deadline}", lang, deadline=deadline) if deadline else ""
@@ -256,11 +422,16 @@ def _pace(an_hour: float | None, lang: str) -> tuple[str, str]:
 
 
 def _pace_basis(messages: int, since: timedelta, lang: str) -> str:
-    spent = elapsed(since, lang)
+    spent = precisely(since, lang)
     return several("{count} message in {spent}", "{count} messages in {spent}", messages, lang, spent=spent)
 
 
-def _time_needed(row: Mapping[str, Any], lang: str) -> str:
+def _time_needed(row: Mapping[str, Any], timezone: str, lang: str) -> str:
+    """How long the rest takes; when nothing has gone out for long, since when."""
+    if row["hours_needed"] is None:
+        return ""
+    if row["outlook"] in ("overdue", "behind"):
+        return say("none went out since {when}", lang, when=instant(row["last_at"], timezone, lang=lang))
     return say("{needed} at this pace", lang, needed=_duration(row["hours_needed"], lang))
 
 

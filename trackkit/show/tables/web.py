@@ -22,6 +22,7 @@ __all__ = [
     "funnel_table",
     "nobody",
     "source_table",
+    "tied_pages",
 ]
 
 NO_RATE, NOBODY, NO_PATH = translatable(("{denominator} is 0", "No web application was visited.", "(no path)"))
@@ -126,6 +127,23 @@ def attribution_table(
         lang,
     )
     return Block(Markup('<p class="words">{} {}</p>').format(words, beside if loose else ""))
+
+
+def tied_pages(total: pl.DataFrame, counted: pl.DataFrame, lang: str = "en") -> Block | None:
+    """Say of how many of the pages that name a delivery its other figures are; None if they are of all, or unknown.
+
+    In: two frames of `measure` with one row and `web_visits`: of all, and of the visits tied to the delivery.
+    """
+    (whole,), (part,) = total.select("web_visits").row(0), counted.select("web_visits").row(0)
+    if whole is None or part is None or whole == part:
+        return None
+    words = say(
+        "The figures above count all {whole} pages that name this delivery; those below, the {part} tied to a message.",
+        lang,
+        whole=number(whole, lang=lang),
+        part=number(part, lang=lang),
+    )
+    return Block(Markup('<p class="tk-after">{}</p>').format(words))
 
 
 def consent_table(
