@@ -12,7 +12,7 @@ addresses left out). *Higher is* tells the direction.
 _INTERVALS = {
     WILSON: "Wilson's, of a share of messages",
     BOOTSTRAP: "bootstrap, messages drawn again with all their events",
-    "": "none: a planned count, an estimate, or no count of messages is in it",
+    "": "none: a planned count, an estimate, no count of messages is in it, or its parts overlap only in part",
 }
 
 
