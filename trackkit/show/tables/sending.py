@@ -88,7 +88,9 @@ COMPLAINTS = {
     "feedback": TableColumn(
         "Feedback loop",
         "group",
-        words=translatable({"told": "The domain has one", "untold": "The domain has none", "unknown": "Unknown"}),
+        words=translatable(
+            {"told": "The domain has one", "untold": "The domain has none", "unknown": "It is not known"}
+        ),
     ),
     "domains": TableColumn("Mail domains", "text"),
     "delivered": TableColumn("Delivered", why_unknown=cells.NOT_LOADED),
