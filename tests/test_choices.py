@@ -303,7 +303,7 @@ def test_a_call_that_does_not_exist_or_does_not_fit_is_told(tmp_path: Path) -> N
     called, faults = calls(book, tmp_path)
     assert [call.name for call in called] == ["tk.links.link_clicks"]
     assert "there is no tk.tables.metric_tabel" in faults[0] and "missing a required argument" in faults[1]
-    assert "'colour' is not known here. Known: category, label, tag, url." in faults[2]
+    assert "'colour' is not known here. Known: category, label, link, tag, url." in faults[2]
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def test_visits_choices_and_sources() -> None:
     assert text(brought_most(even)) == said
     choices = pl.DataFrame({"web_choice": ["allowed", "refused", "refused"], "visitors": [30, 5, 5]})
     assert text(refused(choices)) == "25.0% refused web tracking (10 of 40)" and refused(choices.clear()) is None
-    assert text(refused(choices[:1])) == "None of 30 visitors refused web tracking"
+    assert text(refused(choices[:1])) == "No visitor of 30 refused web tracking"
     hours = pl.Series([datetime(2026, 11, 8, 17), datetime(2026, 11, 8, 23), datetime(2026, 11, 9)])
     activity = pl.DataFrame({"starts_at": hours, "count": [20, 10, 10]})
     assert text(first_day(activity)) == "75.0% of the pages were displayed on the first day (30 of 40)"

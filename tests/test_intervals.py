@@ -19,7 +19,7 @@ from trackkit.errors import RequestError
 from trackkit.metrics import METRICS
 
 Z2 = 3.841459  # the square of 1.959964
-EVENT_RATES = ["click_rate", "total_click_rate", "unsubscribe_rate"]
+EVENT_RATES = ["click_rate", "total_click_rate", "total_open_rate", "unsubscribe_rate"]
 
 
 def campaign(clicks: dict[str, list[int]], delivered: int = 400, domain: str = "post.example") -> Snapshot:
@@ -70,9 +70,10 @@ def test_every_rate_says_which_interval_it_has() -> None:
         *("delivery_rate", "rejection_rate", "progress_rate", "failure_rate", "new_quarantine_rate"),
         *("estimated_click_to_open_rate", "amount_per_message"),
         *("average_transaction_amount", "average_articles_per_transaction"),
+        "displayed_click_to_open_rate",  # who clicks may have seen no image
     }
     assert not any(METRICS[name].interval for name in METRICS if name not in kinds)
-    row = measure(campaign({"7": [1, 3]}), interval=0.95).row(0, named=True)
+    row = measure(campaign({"7": [1, 3]}), list(kinds), interval=0.95).row(0, named=True)
     for name, kind in kinds.items():
         bounds = [row[f"{name}_low"], row[f"{name}_high"]]
         assert bounds == [None, None] if not kind or row[name] is None else bounds[0] <= row[name] <= bounds[1], name

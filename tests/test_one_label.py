@@ -193,7 +193,7 @@ def test_a_metric_has_one_label_and_a_label_one_metric() -> None:
 SYNONYMS = [
     {"Delivery {id}", "delivery {id}"}, {"Message share", "Share of message clicks"},
     {"Shares", "Sharing activities"}, {"Share breakdown", "Breakdown of sharing activities"}, {"Url", "URL"},
-    {"Open breakdown", "Breakdown of opens"}, {"E-mail", "e-mail"}, {"Other", "other"},
+    {"Open breakdown", "Breakdown of opens"}, {"E-mail", "e-mail"}, {"Other", "other"}, {"Machines", "machines"},
 ]  # fmt: skip
 
 

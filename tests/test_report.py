@@ -49,7 +49,7 @@ def test_the_registry_tells_each_report_and_its_parameters() -> None:
     assert by_name["top"] == {
         "name": "top", "type": "int", "default": 10, "help": "how many links to show before the others", "choices": (),
     }  # fmt: skip
-    assert by_name["by"]["choices"] == ("label", "url", "category")
+    assert by_name["by"]["choices"] == ("link", "label", "url", "category")
     assert {report.scope for report in REPORTS.values()} == {"delivery", "recipient", "platform"}
     assert REPORTS["recipient_tracking"].scope == "recipient"
     json.dumps([report.to_dict() for report in REPORTS.values()])

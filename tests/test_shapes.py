@@ -199,7 +199,7 @@ def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:
     limited = charts.rate_bars(
         measured, "domain", ["hard_bounce_rate"], ceilings={"hard_bounce_rate": 0.02}, total=total
     )
-    assert [row["over"] for row in drawn.rows(limited)] == ["3.0%", None]
+    assert [row["over"] for row in drawn.rows(limited)] == ["▲ 3.0%", None]
     assert "2%" in drawn.words(limited) and "Hard-bounce rate, advised up to 2%" in _legend(limited)
     beside_all = charts.rate_bars(measured, "domain", ["hard_bounce_rate"], total=total)
     assert [row["over"] for row in drawn.rows(beside_all)] == [None, None]

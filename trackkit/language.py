@@ -49,8 +49,8 @@ def translatable(words: Words) -> Words:
 def say(text: str, lang: str = SOURCE, /, **values: object) -> str:
     """Return a sentence in a language with its placeholders filled; in English if it has no translation.
 
-    >>> say("Time since the launch", "pt_BR"), say("{of} of {all}", "en", of=2, all=3)
-    ('Tempo desde o lançamento', '2 of 3')
+    >>> say("Others", "pt_BR"), say("{of} of {all}", "en", of=2, all=3)
+    ('Outros', '2 of 3')
     """
     translated = _catalogue(lang).gettext(text) if text else ""
     return translated.format(**values) if values else translated

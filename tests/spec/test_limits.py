@@ -220,7 +220,10 @@ def test_a_report_knows_which_sections_read_which_tables():
     read = needs("tracking_indicators", template("tracking_indicators"))
     assert read["web_event"] == ["Web tracking"]
     assert read["message"] == ["Figures", "Delivery statistics", "Generated click streams", "Reception statistics",
-                               "Sharing to social networks", "Open and click-through rate"]  # fmt: skip
+                               "Sharing to social networks", "Open and click-through rate",
+                               "Complaints, and who tells them", "Domains unlike the others", "People and machines",
+                               "Open rate under mail privacy", "What each rule leaves",
+                               "The same delivery under each sender's definitions"]  # fmt: skip
     assert needs("hot_clicks", template("hot_clicks"))["content"] == [], "every section"
     assert metric_needs("amount_per_message") == {"delivery", "event", "web_event", "link", "page_hit"}
 

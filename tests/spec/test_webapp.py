@@ -191,7 +191,7 @@ def test_bars_and_tables_show_each_source_and_step_once():
     given = tables(page_hit=rows, delivery=deliveries)
     pages = counted_pages(given)
     drawn = funnel_bars(funnel(pages)).to_dict()["datasets"].values()
-    shown = [(row["key"], row["said"]) for rows in drawn for row in rows if "said" in row]
+    shown = [(row["name"], row["said"]) for rows in drawn for row in rows if "said" in row]
     assert shown == [("1. Page 1", "2 (100.0%)"), ("2. Page 2 · 1 lost (50.0%)", "1 (50.0%)")]
     html = source_table(traffic_sources(given, pages)).as_raw_html()
     assert html.count("&lt;b&gt;Letter") == 2 and "<b>Letter" not in html and "50.0%" in html and "1 of 2" in html

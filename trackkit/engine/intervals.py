@@ -52,7 +52,7 @@ def wilson(part: Any, whole: Any, level: float) -> Bounds:
     """Return the bounds of shares, arrays of counts in, by Wilson (1927); NaN where `part` is no part of `whole`.
 
     >>> low, high = wilson([0, 3], [400, 2], 0.95)
-    >>> float(low[0]), round(float(high[0]), 4), high[1]
+    >>> float(low[0]), round(float(high[0]), 4), float(high[1])
     (0.0, 0.0095, nan)
     """
     from statsmodels.stats.proportion import proportion_confint  # takes seconds to import
@@ -121,7 +121,7 @@ def bootstrap(events: Any, messages: Any, whole: float, level: float) -> tuple[f
     """Return the bounds of a rate of events: `messages` of the `whole` have so many `events` each, the others none.
 
     >>> [round(bound, 3) for bound in bootstrap([1, 2, 5], [60, 25, 15], 1_000, 0.95)]
-    [0.148, 0.225]
+    [0.146, 0.232]
     """
     rates = drawn(events, messages, whole, level)
     low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])

@@ -701,7 +701,7 @@ def refused(choices: pl.DataFrame, lang: str = "en") -> Finding | None:
     part = int(choices.filter(pl.col("web_choice").cast(pl.String) == "refused")["visitors"].sum())
     words = _parts("", part, whole, lang)
     if not part:
-        return Finding(say("None of {whole} visitors refused web tracking", lang, whole=words["whole"]))
+        return Finding(say("No visitor of {whole} refused web tracking", lang, whole=words["whole"]))
     return Finding(say("{share} refused web tracking ({part} of {whole})", lang, **words))
 
 

@@ -18,7 +18,7 @@ from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent
 
-WEEK = 7 * 24 * 3_600_000  # of the axis, in milliseconds
+WEEK_WIDTH = 7 * 24 * 3_600_000  # of the axis, in milliseconds
 
 __all__ = [
     "FROZEN",
@@ -298,7 +298,7 @@ def _weeks_described(few: int, is_split: bool, lang: str) -> str:
 def _in_runs(rows: pl.DataFrame) -> pl.DataFrame:
     """Number in `run` the weeks that follow each other: lines break between runs, where a week is not drawn."""
     weeks = rows.select(pl.col("starts_at").unique().sort())
-    is_new = pl.col("starts_at").diff() > WEEK
+    is_new = pl.col("starts_at").diff() > WEEK_WIDTH
     return rows.join(weeks.with_columns(run=is_new.fill_null(False).cum_sum()), on="starts_at", maintain_order="left")
 
 

@@ -138,13 +138,16 @@ def rule_table(funnel: pl.DataFrame, lang: str = "en") -> GT | Block:
         names = pl.DataFrame({"rule": [", ".join(idle["rule"])], "meaning": [IDLE]})
         tried = pl.concat([tried, names], how="diagonal")
 
+    def rule(row: Row) -> Cell:
+        return row["rule"] or say(RAW, lang)
+
     def meaning(row: Row) -> Cell:
-        return say(row["meaning"] or RAW, lang)
+        return say(row["meaning"], lang) if row["meaning"] else ""
 
     def count(name: str) -> Callable[[Row], Cell]:
         return lambda row: "" if row[name] is None else number(row[name], lang=lang)
 
-    own = {"meaning": meaning} | {name: count(name) for name in list(RULES)[2:]}
+    own = {"rule": rule, "meaning": meaning} | {name: count(name) for name in list(RULES)[2:]}
     return column_table(tried, RULES, list(RULES), lang=lang, own=own)
 
 
