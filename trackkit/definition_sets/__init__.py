@@ -4,7 +4,7 @@ A set is a TOML. Those of this folder are chosen by name, one of the user's by i
 can never compute. `adobe` is the default: there, words are the registry's own names.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -123,6 +123,22 @@ def shipped() -> dict[str, Path]:
     ['adobe', 'mailchimp', 'salesforce', 'sendgrid', 'sparkpost']
     """
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+class Sets(Collection[str]):
+    """What a parameter `definitions` takes, for `trackkit check`: the name of a set, or the path of a TOML."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in shipped() or str(name).endswith(".toml")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(shipped())
+
+    def __len__(self) -> int:
+        return len(shipped())
+
+
+SETS = Sets()
 
 
 def definition_set(name: str) -> DefinitionSet:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -21,7 +21,7 @@ from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
 from trackkit.analysis.usual import totals, usual
-from trackkit.definition_sets import ADOBE, QUESTION_LABELS, QUESTIONS, definition_set
+from trackkit.definition_sets import ADOBE, QUESTION_LABELS, QUESTIONS, SETS, definition_set
 from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, plausible
@@ -155,7 +155,7 @@ def open_page(
     lang: str = "en",
     deliveries: str | None = None,
     service: str | None = None,
-    definitions: str = ADOBE,
+    definitions: Annotated[str, SETS] = ADOBE,
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
