@@ -87,7 +87,7 @@ def _imported(folder: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.split(".")[0])
-    return found - set(sys.stdlib_module_names) - {"trackkit", "tests"}
+    return found - set(sys.stdlib_module_names) - {"trackkit", "tests", "benchmarks"}
 
 
 def _distributions(imported: set[str]) -> set[str]:
