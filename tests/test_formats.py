@@ -20,9 +20,9 @@ from bs4 import BeautifulSoup
 from trackkit.errors import RequestError
 from trackkit.report import render
 from trackkit.report.formats import ENDINGS, beside, require_formats
+from trackkit.report.formats import provenance_beside as provenance_of
 from trackkit.report.formats.mail import MOST_BYTES, eml
 from trackkit.report.formats.sheets import _workbook, csv_zip, facts, ods, parquet, tables, xlsx
-from trackkit.report.provenance import beside as provenance_of
 from trackkit.runs.due import deliveries
 from trackkit.show.exports import sheet_name
 from trackkit.store import open_store

@@ -19,7 +19,8 @@ from trackkit import resources
 from trackkit.analysis.provenance import causes_of, reasons
 from trackkit.errors import DataError, RequestError
 from trackkit.metrics import METRICS, Count, version_of
-from trackkit.report.provenance import SCRIPT, beside, held, read
+from trackkit.report.formats import provenance_beside as beside
+from trackkit.report.provenance import SCRIPT, held, read
 from trackkit.runs.archive import because
 from trackkit.runs.due import run, withdraw
 from trackkit.runs.reproduce import _differing, reproduce

@@ -17,6 +17,7 @@ from typing import Any
 from trackkit.schema import IDENTITY
 
 __all__ = [
+    "ADOBE",
     "BREAKDOWNS",
     "METRICS",
     "Metric",
@@ -29,6 +30,7 @@ __all__ = [
     "sources_of",
     "version_of",
 ]
+ADOBE = "adobe"  # the definition set of the names here
 ERRORS = 3  # standard errors between two rates that differ: among a dozen of them, chance rarely gives as many
 FENCE = 1.5  # times the distance of the quartiles beyond them, as in box plots
 RECIPIENTS, PEOPLE, EVENTS, MESSAGES = "recipients", "people", "events", "messages"

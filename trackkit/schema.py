@@ -23,6 +23,7 @@ EVENT_TYPES = (*HANDED_OVER, *_REFUSED, *_BY_READERS, "mirror_page", "web_visite
 # What happened to a message or an address; everything else is a hit, that is, an act of a reader.
 NO_HITS = (*HANDED_OVER, *_REFUSED, "complained", "subscribed")
 HITS = tuple(name for name in EVENT_TYPES if name not in NO_HITS)
+LINK_HITS = ("clicked", "unsubscribed", "mirror_page", "unknown")  # on links of messages, which scanners click
 # Who was behind a hit: a person; a machine that may carry one; a machine without one (the rules: `trackkit.rules`).
 ACTIVITIES = ("human", "proxy", "scanner")
 PROXY_RULES = ("O1", "O2", "O3", "O4", "O5", "V1")

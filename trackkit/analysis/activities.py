@@ -72,8 +72,7 @@ def weekly_activity(
     unknown delivery, series or zone.
     """
     series_shown, zone = _series_asked(series), zone_of(tables, timezone)
-    asked = [delivery] if isinstance(delivery, str | int) else delivery
-    keys = "" if delivery == "" else require_deliveries(tables, asked)
+    keys = "" if delivery == "" else require_deliveries(tables, delivery)
     clock = pl.col("clock").dt
     events = series_events(tables, keys).select("series", clock=local("occurred_at", zone))
     placed = events.with_columns(weekday=clock.weekday().cast(pl.Int64) - 1, hour=clock.hour().cast(pl.Int64))

@@ -102,7 +102,7 @@ def _rates(metrics: Sequence[str] | None) -> list[str]:
 
 
 def _asked(tables: Measurable, variants: Sequence[Deliveries]) -> list[list[str]]:
-    asked = [require_deliveries(tables, [each] if isinstance(each, str) else each) for each in variants]
+    asked = [require_deliveries(tables, each) for each in variants]
     listed = [name for ids in asked for name in ids]
     for name in listed:
         if listed.count(name) > 1:

@@ -185,7 +185,7 @@ def time_to_first(
     """
     require_word("event", event, get_args(FirstEvent))
     require_word("group", by, (*get_args(GroupOfMessages), *get_args(GroupOfHits)))
-    keys = require_deliveries(tables, [delivery] if isinstance(delivery, str) else delivery)
+    keys = require_deliveries(tables, delivery)
     if require_word("activity", activity, ACTIVITIES) != ALL:
         Selection(tables, keys, None, "UTC").require_activity()
     groups = [by] if by else []

@@ -36,8 +36,7 @@ def first_hits(
     columns `of_message`; and those `of_hit`, of the first hit, if only one event is asked for. Messages of which
     neither instant is known are left out. With `activity="human"` hits of machines are no first hits, as in `measure`.
     """
-    launched = [pl.when(pl.col(at) >= pl.lit(EARLIEST, schema.INSTANT)).then(at) for at in ("started_at", "contact_at")]
-    starts = tables.scan("delivery").select("delivery_id", started=pl.coalesce(launched)).unique("delivery_id")
+    starts = tables.scan("delivery").select("delivery_id", started=planned_launch()).unique("delivery_id")
     own = pl.when(plausible(tables, "message").holds("status_at")).then("status_at")
     return (
         tables.scan("message")
@@ -91,6 +90,12 @@ def watched(tables: Measurable, messages: pl.LazyFrame, event: FirstEvent) -> pl
     is_seen = (delay <= length).fill_null(False)
     spent = pl.when(is_seen).then(delay).otherwise(length)
     return known.with_columns(hours=spent.dt.total_microseconds() / HOUR, is_seen=is_seen)
+
+
+def planned_launch() -> pl.Expr:
+    """When deliveries were launched, by their own table; implausibly early dates are skipped."""
+    dates = [pl.when(pl.col(at) >= pl.lit(EARLIEST, schema.INSTANT)).then(at) for at in ("started_at", "contact_at")]
+    return pl.coalesce(dates)
 
 
 def is_over() -> pl.Expr:

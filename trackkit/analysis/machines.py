@@ -29,7 +29,6 @@ FIGURES = ("open_rate", "recipient_click_rate", "unsubscribe_rate")
 _PEOPLE = ("counted", "people", "delivered")
 CONFIRMED_HOURS = 48
 PREFETCH_OF_READERS = ("O1", "O2", "V1")  # of clients that show what they fetched: later opens leave no trace
-LINK_HITS = ("clicked", "unsubscribed", "mirror_page", "unknown")
 
 
 def _asked(tables: Measurable, delivery: str) -> tuple[list[str] | None, bool]:
@@ -112,7 +111,7 @@ def _left(hits: pl.LazyFrame, removing: Sequence[str]) -> pl.DataFrame:
 def _looked_at(tables: Measurable, events: pl.LazyFrame, delivery: str) -> pl.DataFrame:
     """How many hits have what each rule needs: (rule, looked_at)."""
     known = rules()
-    is_open, is_link = pl.col("event_type") == "opened", pl.col("event_type").is_in(list(LINK_HITS))
+    is_open, is_link = pl.col("event_type") == "opened", pl.col("event_type").is_in(list(schema.LINK_HITS))
     agent = pl.col("user_agent").str.contains(r"[^\d\s-]") | pl.col("browser").is_not_null()
     message, at, ip = (pl.col(name).is_not_null() for name in ("message_id", "occurred_at", "ip"))
     burst, flag = is_link & message & at & pl.col("link_id").is_not_null(), pl.col("is_machine").is_not_null()

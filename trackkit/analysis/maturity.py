@@ -134,8 +134,8 @@ def growing(tables: Measurable, delivery: str) -> pl.DataFrame:
     with 30 messages at risk. Raises RequestError for an unknown delivery.
     """
     key = require_delivery(tables, delivery)
-    cannot = unseen(tables, [key], FIGURES)[key]
-    seen = {name: event for name, event in SERIES.items() if event not in cannot and not _is_final(tables, key)}
+    cannot, asked = unseen(tables, [key], FIGURES)[key], {} if _is_final(tables, key) else SERIES
+    seen = {name: event for name, event in asked.items() if event not in cannot}
     curves = [
         time_to_first(tables, event, key).select(pl.lit(name).alias("series"), pl.all()) for name, event in seen.items()
     ]

@@ -27,12 +27,13 @@ from trackkit.engine.selection import ALL, Selection
 from trackkit.engine.snapshot import Traced
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
-from trackkit.metrics import BREAKDOWNS, METRICS, lineage, sources_of, version_of
+from trackkit.metrics import BREAKDOWNS, METRICS, bounds_of, lineage, sources_of, version_of
 
 __all__ = ["Provenance", "changes", "provenance"]
 
 FORMAT = 1
 MOST_FILES = 50  # that are named; all are counted, and part of the digest
+SIDES = ("low", "high")  # of an interval
 RULES = ("reports_templates/machines.toml",)  # by which hits are told apart as they are loaded
 CAUSES = translatable(
     {
@@ -103,7 +104,8 @@ def provenance(
     for name in names:
         if name not in METRICS:
             raise RequestError(f"There is no metric {name!r}.{did_you_mean(name, METRICS)}")
-    zone, ids = zone_of(tables, timezone), _ids(tables, delivery)
+    zone = zone_of(tables, timezone)
+    ids = None if delivery is None else require_deliveries(tables, delivery)
     test = condition(where, BREAKDOWNS, zone) if where else None
     selection = Selection(tables, ids, test, zone, activity=activity)
     asked = {"delivery": ids, "where": where or None, "timezone": zone, "activity": activity, "interval": interval}
@@ -117,12 +119,6 @@ def provenance(
         rules=_rules(),
         software=software(),
     )
-
-
-def _ids(tables: Traced, delivery: str | Sequence[str] | None) -> list[str] | None:
-    if delivery is None:
-        return None
-    return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else list(delivery))
 
 
 def _row(name: str, figure: Record) -> tuple[Any, ...]:
@@ -154,7 +150,7 @@ def _figure(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         **{kind: [part, values.get(part)] for kind, part in parts.items() if part},
         "definition": version_of(name),
         "formula": str(metric.formula),
-        **{side: values[f"{name}_{side}"] for side in ("low", "high") if f"{name}_{side}" in values},
+        **{side: values[bound] for side, bound in zip(SIDES, bounds_of(name), strict=True) if bound in values},
         **({"why": why} if why else {}),
     }
 

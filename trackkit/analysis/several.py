@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from trackkit.analysis.sending import OVER, PHASES
+from trackkit.analysis.delays import is_over
 from trackkit.analysis.unseen import observed, unseen
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_set_aside, require_deliveries, without_aside
 from trackkit.engine.measure import measure
@@ -92,8 +92,7 @@ def opens_known(tables: Measurable, deliveries: Sequence[str]) -> pl.DataFrame:
 
 def unfinished(tables: Measurable, deliveries: Sequence[str]) -> list[str]:
     """Return those of some deliveries that are known not to be over, by id, in their order."""
-    phase = pl.col("state").replace_strict(PHASES, default=None, return_dtype=pl.String)
-    is_open = pl.col("delivery_id").is_in(list(deliveries)) & (phase != OVER)
+    is_open = pl.col("delivery_id").is_in(list(deliveries)) & ~is_over()
     ids = tables.scan("delivery").filter(is_open).select("delivery_id").collect()["delivery_id"].to_list()
     return [delivery for delivery in deliveries if delivery in ids]
 

@@ -148,7 +148,7 @@ def _events(tables: Measurable, ids: list[str] | None) -> pl.LazyFrame:
 def _delivery_ids(tables: Measurable, delivery: Deliveries) -> list[str] | None:
     if delivery is None or delivery == "":
         return None
-    return require_deliveries(tables, [delivery] if isinstance(delivery, str | int) else delivery)
+    return require_deliveries(tables, delivery)
 
 
 def _shares_are_known(tables: Measurable) -> bool:

@@ -15,11 +15,11 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.analysis.delays import is_over
+from trackkit.analysis.delays import is_over, planned_launch
 from trackkit.analysis.unseen import WHY, observed, unseen
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_set_aside, require_deliveries
 from trackkit.engine.measure import measure
-from trackkit.engine.plausible import EARLIEST, now
+from trackkit.engine.plausible import now
 from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
 from trackkit.metrics import FENCE, METRICS, beyond_chance
@@ -89,11 +89,10 @@ def _ids(tables: Measurable, delivery: str | Sequence[str]) -> list[str]:
 
 def declared(tables: Measurable) -> pl.DataFrame:
     """Return the deliveries declared: `delivery_id`, their kind, `launched_at`, `is_real`, `is_over`."""
-    launches = [pl.when(pl.col(at) >= pl.lit(EARLIEST, INSTANT)).then(at) for at in ("started_at", "contact_at")]
     described = tables.scan("delivery").select(
         "delivery_id",
         *KIND,
-        launched_at=pl.coalesce(launches),
+        launched_at=planned_launch(),
         is_real=~is_set_aside(),
         is_over=is_over(),
     )

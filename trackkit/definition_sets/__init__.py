@@ -18,7 +18,6 @@ from trackkit.metrics import METRICS, lineage
 from trackkit.toml import Problem, Strict
 
 FOLDER = Path(__file__).parent
-ADOBE = "adobe"
 # What is asked of a delivery under each set, each a word of the sets: with the platform's metrics that answer it.
 QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "open_rate": ("open_rate",),

@@ -152,9 +152,10 @@ def number_hint(given: object) -> str:
     return " It was given as a number: text keeps its zeros, as in `papermill … -r delivery 007`."
 
 
-def require_deliveries(tables: Tables, deliveries: Iterable[str]) -> list[str]:
-    """Return ids as text, or refuse them as `require_delivery` does; they are looked up at once."""
-    keys = [str(name) for name in deliveries]
+def require_deliveries(tables: Tables, deliveries: str | Iterable[str]) -> list[str]:
+    """Return one id, or several, as text, or refuse them as `require_delivery` does; they are looked up at once."""
+    is_several = isinstance(deliveries, Iterable) and not isinstance(deliveries, str)
+    keys = [str(name) for name in (deliveries if is_several else [deliveries])]
     declared_ids = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys)).select("delivery_id").collect()
     known = set(declared_ids["delivery_id"])
     return [key if key in known else require_delivery(tables, key) for key in keys]

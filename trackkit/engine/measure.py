@@ -19,6 +19,7 @@ from trackkit.engine.selection import ACTIVITIES, ALL, Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.metrics import (
+    ADOBE,
     BREAKDOWNS,
     CURRENCY,
     METRICS,
@@ -38,7 +39,6 @@ from trackkit.metrics import (
 
 __all__ = ["ENGINES", "measure", "not_added", "quotient", "require_level"]
 ENGINES = ("polars", "spark")
-PLATFORM = "adobe"  # the definitions of METRICS.md
 
 
 def measure(
@@ -51,7 +51,7 @@ def measure(
     engine: str = "polars",
     activity: str = ALL,
     interval: float | None = None,
-    definitions: str = PLATFORM,
+    definitions: str = ADOBE,
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
 
@@ -87,7 +87,7 @@ def measure(
     >>> measure(Snapshot({"event": clicks}), "click_to_open_rate").to_dicts()
     [{'delivery_id': '7', 'click_to_open_rate': 0.5, 'unique_clicks': 1, 'unique_opens': 2}]
     """
-    if definitions != PLATFORM:
+    if definitions != ADOBE:
         from trackkit.engine.words import by_words  # pydantic, which nothing else here needs
 
         options = (by, delivery, where, timezone, engine, activity, interval)
@@ -102,7 +102,7 @@ def measure(
     for name in names:
         _refuse_breakdown(name, columns)
     _require_known(activity, ACTIVITIES, "activity")
-    asked = _require_deliveries(tables, delivery)
+    asked = None if delivery is None else require_deliveries(tables, delivery)
     selection = Selection(tables, asked, test, zone, _backend(engine), activity=activity)
     if activity != ALL or columns & set(schema.ACTIVITY):
         selection.require_activity()
@@ -321,13 +321,6 @@ def _require_known(names_asked: str | Sequence[str], choices: Iterable[str], kin
         if name not in set(choices):
             raise RequestError(f"There is no {kind} {name!r}.{did_you_mean(name, choices)}")
     return names
-
-
-def _require_deliveries(tables: Measurable, delivery: str | Sequence[str] | None) -> list[str] | None:
-    if delivery is None:
-        return None
-    is_several = isinstance(delivery, Iterable) and not isinstance(delivery, str)
-    return require_deliveries(tables, delivery if is_several else [str(delivery)])
 
 
 def _applicable(columns: set[str]) -> list[str]:

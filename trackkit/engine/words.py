@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from trackkit.definition_sets import DefinitionSet, definition_set
-from trackkit.metrics import BREAKDOWNS, breakdowns_of, lineage
+from trackkit.metrics import BREAKDOWNS, bounds_of, breakdowns_of, lineage
 
-BOUNDS = ("", "_low", "_high")  # columns beside a rate
 LEAST = "delivered"  # measured where no word that was asked for can be
 
 
@@ -38,7 +37,8 @@ def _columns(frame: pl.DataFrame, chosen: DefinitionSet, word: str) -> list[pl.E
     metric = chosen.words[word].metric
     if metric is None:
         return [pl.lit(None, pl.Float64 if word.endswith("_rate") else pl.Int64).alias(word)]
-    return [pl.col(metric + end).alias(word + end) for end in BOUNDS if metric + end in frame.columns]
+    names = zip((metric, *bounds_of(metric)), (word, *bounds_of(word)), strict=True)
+    return [pl.col(name).alias(called) for name, called in names if name in frame.columns]
 
 
 def _applicable(chosen: DefinitionSet, by: str | Sequence[str]) -> list[str]:

@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trackkit import resources
-from trackkit.definition_sets import ADOBE, definition_set
+from trackkit.definition_sets import definition_set
 from trackkit.engine.deliveries import require_timezone
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import catalogue_file
+from trackkit.metrics import ADOBE
 from trackkit.report import fork_server, notebook
 from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter

@@ -37,7 +37,7 @@ from trackkit.show.data import MIME as DATA
 from trackkit.show.findings import MIME as FINDING
 from trackkit.show.tables.message import ON_PAGE
 from trackkit.show.theme import Theme, page_style, theme
-from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain
+from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain, round_percent
 
 INDEX = "index.html.j2"
 Contents = Mapping[str, Any]  # of a page, as `contents` returns them
@@ -149,8 +149,7 @@ def _of_intervals(template: Template, pieces: list[dict[str, Any]], lang: str) -
     """What the intervals of a page mean, if it shows any."""
     if not template.interval or not any('class="tk-range"' in str(piece.get("html", "")) for piece in pieces):
         return ""
-    places = 0 if round(1000 * template.interval) % 10 == 0 else 1
-    return say(INTERVALS, lang, level=percent(template.interval, places, lang))
+    return say(INTERVALS, lang, level=round_percent(template.interval, lang))
 
 
 def _made(facts: PageFacts, now: datetime) -> dict[str, Any]:

@@ -21,14 +21,14 @@ from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
 from trackkit.analysis.usual import totals, usual
-from trackkit.definition_sets import ADOBE, QUESTION_LABELS, QUESTIONS, SETS, definition_set
+from trackkit.definition_sets import QUESTION_LABELS, QUESTIONS, SETS, definition_set
 from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
-from trackkit.metrics import METRICS, bounds_of
+from trackkit.metrics import ADOBE, METRICS, bounds_of
 from trackkit.quality.finding import verdict
 from trackkit.report import notebook, notes
 from trackkit.report.common import Common, common
@@ -165,22 +165,6 @@ def open_page(
     RequestError for an unknown report, delivery, recipient, service, time zone, language or set, and if a report about
     one delivery or recipient gets no id.
     """
-    page = _opened(report, store, delivery, recipient, timezone, lang, deliveries, service, definitions)
-    is_about_one = page.delivery or page.recipient or service
-    return page if is_about_one else replace(page, header=_titled(page.header, page.template.title))
-
-
-def _opened(
-    report: str,
-    store: str | os.PathLike[str] | Snapshot,
-    delivery: str,
-    recipient: str,
-    timezone: str,
-    lang: str,
-    deliveries: str | None,
-    service: str | None,
-    definitions: str,
-) -> Page:
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
     # An id may be a number here: papermill reads one from `-p delivery 701`.
@@ -196,17 +180,20 @@ def _opened(
         else Common(list(caveats.of_data(tables, None, None)), None)
     )
     limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
+    selected: tuple[str, ...] = ()
+    if service is not None or deliveries is not None:
+        delivery = recipient = ""  # the page is about neither
     if service is not None:
-        header = _with_limits(service_header(tables, service, zone, lang), _of_service(limits), zone, lang)
-        return Page(tables, words, header, None, None, zone, lang=lang)
-    if deliveries is not None:
+        header, limits = service_header(tables, service, zone, lang), _of_service(limits)
+    elif deliveries is not None:
         chosen = chosen_deliveries(tables, deliveries)
         limits = limits if deliveries else pl.concat([limits, _earlier_limits(tables, chosen)])
-        header = _with_limits(selection_header(tables, chosen, zone, lang), limits, zone, lang, shared.quality)
-        return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
-    header = _with_limits(_subject_header(tables, delivery, recipient, zone, lang), limits, zone, lang, shared.quality)
-    header = _with_definitions(header, definitions, lang)
-    return Page(tables, words, header, delivery or None, recipient or None, zone, (), lang, shared.usual)
+        header, selected = selection_header(tables, chosen, zone, lang), tuple(chosen["delivery_id"])
+    else:
+        header = _with_definitions(_subject_header(tables, delivery, recipient, zone, lang), definitions, lang)
+    header = header if delivery or recipient or service else _titled(header, words.title)
+    header = _with_limits(header, limits, zone, lang, shared.quality)
+    return Page(tables, words, header, delivery or None, recipient or None, zone, selected, lang, shared.usual)
 
 
 def _of_service(limits: pl.DataFrame) -> pl.DataFrame:

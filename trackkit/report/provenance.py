@@ -16,7 +16,7 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, translatable
 from trackkit.metrics import CURRENCY, METRICS, lineage
-from trackkit.report.formats import PROVENANCE, Contents
+from trackkit.report.formats import Contents
 from trackkit.show.cells import PARTS
 from trackkit.show.wording import NOT_AVAILABLE, number
 
@@ -125,15 +125,6 @@ def _number(name: str, value: float | None, lang: str) -> str:
     if value is None:
         return say(NOT_AVAILABLE, lang)
     return number(value, 2 if METRICS[name].unit == CURRENCY else 0, lang)
-
-
-def beside(page: Path) -> Path:
-    """Return where the provenance of a page stands.
-
-    >>> beside(Path("out/bounces-7-1.html")).name
-    'bounces-7-1.provenance.json'
-    """
-    return page.with_name(page.name.removesuffix(".html") + PROVENANCE)
 
 
 def read(path: Path) -> dict[str, Any]:

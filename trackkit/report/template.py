@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo
 
 from trackkit import resources, toml
-from trackkit.definition_sets import ADOBE, DefinitionSet, definition_set
+from trackkit.definition_sets import DefinitionSet, definition_set
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import holes, require_language, say
-from trackkit.metrics import METRICS
+from trackkit.metrics import ADOBE, METRICS
 from trackkit.report import notebook
 from trackkit.toml import Problem, Strict
 

@@ -45,10 +45,8 @@ def trend(
     `tips` are what each point of each line says; `days` name the launches, as many as there is room for; `tick` writes
     a share. A rate that is unknown leaves a gap, with `unknown` above it.
     """
-    top, wide = (
-        _top(max((value for _, values in lines for value in values if value is not None), default=0.0)),
-        WIDTHS[width],
-    )
+    top = _top(max((value for _, values in lines for value in values if value is not None), default=0.0))
+    wide = WIDTHS[width]
     step = (wide - LEFT - RIGHT) / max(1, len(days) - 1)
     places = [LEFT + at * step for at in range(len(days))]
     parts = {
@@ -73,11 +71,9 @@ def _days(days: Sequence[str], places: Sequence[float], step: float) -> Markup:
 
 def _gaps(lines: Sequence[Line], tips: Sequence[Sequence[str]], places: Sequence[float], unknown: str) -> Markup:
     """A word above each launch of which a rate is unknown; one for several that stand too close."""
-    word, drawn, last = (
-        Markup('<text class="tick middle" x="{:.1f}" y="{}">{}<title>{}</title></text>'),
-        [],
-        -float(A_GAP),
-    )
+    word = Markup('<text class="tick middle" x="{:.1f}" y="{}">{}<title>{}</title></text>')
+    drawn: list[Markup] = []
+    last = -float(A_GAP)
     for at, x in enumerate(places):
         missing = [tips[place][at] for place, (_, values) in enumerate(lines) if values[at] is None]
         if missing and x - last >= A_GAP:

@@ -21,20 +21,21 @@ from filelock import FileLock, Timeout
 from trackkit import __version__, resources
 from trackkit.analysis.provenance import changes
 from trackkit.clock import Asked, moment
-from trackkit.definition_sets import ADOBE, definition_set
+from trackkit.definition_sets import definition_set
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language
+from trackkit.metrics import ADOBE
 from trackkit.plain import one_line
 from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import REPORTS, require_report
-from trackkit.report.formats import HTML, PROVENANCE, others, require_formats
+from trackkit.report.formats import HTML, PROVENANCE, others, provenance_beside, require_formats
 from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
-from trackkit.report.provenance import SCRIPT, beside
+from trackkit.report.provenance import SCRIPT
 from trackkit.runs.archive import Archive, archived
 from trackkit.runs.dossier import Dossiers, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
@@ -171,7 +172,7 @@ def _has_page(manifest: Manifest, job: Job) -> bool:
 
 def _traced(folder: Path, pages: Iterable[str]) -> dict[str, str]:
     """The provenance beside pages, as text, by the name of the page."""
-    known = {page: beside(folder / page) for page in pages}
+    known = {page: provenance_beside(folder / page) for page in pages}
     return {page: path.read_text("utf-8") for page, path in known.items() if path.is_file()}
 
 

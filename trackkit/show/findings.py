@@ -432,8 +432,7 @@ def most_shared_on(sharing: pl.DataFrame, networks: Mapping[str, str], lang: str
     if ranked.is_empty() or ranked["total_shares"][0] < LEAST:
         return None
     words = _parts(clipped(ranked["network"][0], LONGEST), ranked["shares"][0], ranked["total_shares"][0], lang)
-    ahead = [*ranked["shares"], 0][:2]  # of the two first, whose halves chance explains
-    if beyond_chance(ahead[0] / sum(ahead), 0.5, sum(ahead)):
+    if _is_ahead(ranked["shares"]):
         return Finding(say("Shared most by {name}: {part} of {whole} sharing activities ({share})", lang, **words))
     return Finding(
         say("No network is clearly ahead: {name} has {part} of {whole} sharing activities ({share})", lang, **words)
@@ -674,8 +673,8 @@ def brought_most(sources: pl.DataFrame, lang: str = "en") -> Finding | None:
     known = sources.filter(pl.col("found_by").cast(pl.String).fill_null("others") != "nothing")
     ranked = known.filter(pl.col("rank").is_not_null(), pl.col("source").is_not_null())
     rows = ranked.with_columns(of=pl.lit(known["visitors"].sum()))
-    first, ahead = _first(rows, "visitors", "of", "source"), rows["visitors"].sort(descending=True)[:2].to_list()
-    if first and len(ahead) == 2 and not beyond_chance(ahead[0] / sum(ahead), 0.5, sum(ahead)):
+    first = _first(rows, "visitors", "of", "source")
+    if first and rows.height > 1 and not _is_ahead(rows["visitors"]):
         whole = sources["total"][0]
         counts = _parts(_path_name(sources.row(0, named=True)), whole - known["visitors"].sum(), whole, lang)
         return Finding(
@@ -980,6 +979,12 @@ def _first(rows: pl.DataFrame, count: str, total: str, name: str) -> Callable[[s
     return lambda lang: _parts(clipped(row[name], LONGEST), row[count], row[total], lang)
 
 
+def _is_ahead(counts: pl.Series) -> bool:
+    """Whether the largest count is ahead of the next one by more than chance, which shares cases out in halves."""
+    first, second = [*counts.sort(descending=True)[:2], 0][:2]
+    return bool(beyond_chance(first / (first + second), 0.5, first + second))
+
+
 def _parts(name: str, part: int, whole: int, lang: str) -> dict[str, str]:
     share = percent(part / whole, lang=lang, of=whole)
     return {"name": name, "share": share, "part": number(part, lang=lang), "whole": number(whole, lang=lang)}
@@ -1197,14 +1202,16 @@ def unlike_others(anomalies: pl.DataFrame, lang: str = "en") -> Finding | None:
     >>> unlike_others(pl.DataFrame([row | {"is_unusual": True}])).text
     'x.example: Open rate (recipients) 5.0% (5 of 100), where 40.0% is usual'
     """
-    for row in anomalies.filter("is_unusual").head(1).iter_rows(named=True):
-        words = {
-            "name": clipped(row["name"], LONGEST),
-            "label": label_of(row["metric"], lang),
-            "rate": percent(row["rate"], lang=lang, of=row["whole"]),
-            "usual": percent(row["usual"], lang=lang, of=row["whole"]),
-            "part": number(row["part"], lang=lang),
-            "whole": number(row["whole"], lang=lang),
-        }
-        return Finding(say("{name}: {label} {rate} ({part} of {whole}), where {usual} is usual", lang, **words))
-    return None
+    unusual = anomalies.filter("is_unusual")
+    if unusual.is_empty():
+        return None
+    row = unusual.row(0, named=True)
+    words = {
+        "name": clipped(row["name"], LONGEST),
+        "label": label_of(row["metric"], lang),
+        "rate": percent(row["rate"], lang=lang, of=row["whole"]),
+        "usual": percent(row["usual"], lang=lang, of=row["whole"]),
+        "part": number(row["part"], lang=lang),
+        "whole": number(row["whole"], lang=lang),
+    }
+    return Finding(say("{name}: {label} {rate} ({part} of {whole}), where {usual} is usual", lang, **words))

@@ -18,7 +18,7 @@ from trackkit.show.cells import BOUNDS, Block
 from trackkit.show.data import DataField, Kind, table_data
 from trackkit.show.definitions import marked
 from trackkit.show.findings import CASES, LEAST
-from trackkit.show.wording import NOT_AVAILABLE, clipped, elapsed, figure, instant, number, percent
+from trackkit.show.wording import NOT_AVAILABLE, clipped, elapsed, figure, instant, number, percent, round_percent
 
 __all__ = ["Headed", "Large", "large", "lead", "look", "row"]
 
@@ -425,7 +425,7 @@ def _above(page: Headed, by_domain: pl.DataFrame) -> Iterator[Fact]:
                 "name": clipped(values["domain"], 60),
                 "rate": percent(rate, lang=page.lang, of=values[whole]),
                 "parts": cells.fraction(values[part], values[whole], page.lang),
-                "limit": percent(each.ceiling, 0 if round(1000 * each.ceiling) % 10 == 0 else 1, page.lang),
+                "limit": round_percent(each.ceiling, page.lang),
             }
             yield 100 + rate / each.ceiling, each.report, each.above.format(**words)
 

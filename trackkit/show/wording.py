@@ -144,6 +144,15 @@ def figure(name: str, value: float | None, lang: str = "en", of: float | None = 
     return number(value, 2 if metric.unit == CURRENCY or metric.denominator else 0, lang)
 
 
+def round_percent(value: float, lang: str = "en") -> str:
+    """Return a fraction that somebody chose, as a limit: without decimals if it needs none, else with one.
+
+    >>> round_percent(0.02), round_percent(0.07), round_percent(0.995)
+    ('2%', '7%', '99.5%')
+    """
+    return percent(value, 0 if round(1000 * value) % 10 == 0 else 1, lang)
+
+
 def between(name: str, value: float, low: float, high: float, of: float, lang: str = "en") -> str:
     """Return the bounds of a rate, with the decimals that the rate itself has.
 

@@ -18,7 +18,6 @@ from trackkit.rules import Rules, rules
 from trackkit.store.layout import FILLED
 from trackkit.store.ranges import are_in, ranges_of
 
-LINK_HITS = ("clicked", "unsubscribed", "mirror_page", "unknown")
 _ROW = "row of all"
 _MESSAGE = ["delivery_id", "message_number"]
 _CROWD = ["delivery_id", "domain", "network", "while"]
@@ -69,7 +68,7 @@ def _sent(messages: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _is_link_hit() -> pl.Expr:
-    return pl.col("event_type").is_in(list(LINK_HITS))
+    return pl.col("event_type").is_in(list(schema.LINK_HITS))
 
 
 # ---- evidence ----

@@ -60,6 +60,15 @@ def beside(page: Path, name: str) -> Path:
     return page.with_name(page.name.removesuffix(ENDINGS[HTML]) + ENDINGS[name])
 
 
+def provenance_beside(page: Path) -> Path:
+    """Return where the provenance of a page stands.
+
+    >>> provenance_beside(Path("out/bounces-7-1.html")).name
+    'bounces-7-1.provenance.json'
+    """
+    return page.with_name(page.name.removesuffix(ENDINGS[HTML]) + PROVENANCE)
+
+
 def others(folder: Path) -> Iterator[tuple[Path, Path]]:
     """Yield every file in a folder that goes with a page (another format, its provenance), with that page.
 
@@ -81,7 +90,7 @@ def write(contents: Contents, html: str, page: Path, formats: Iterable[str]) -> 
             resources.write_whole(beside(page, name), made[name])
         elif name != HTML:
             beside(page, name).unlink(missing_ok=True)
-    traced = page.with_name(page.name.removesuffix(ENDINGS[HTML]) + PROVENANCE)
+    traced = provenance_beside(page)
     if provenance := contents.get("provenance"):
         resources.write_whole(traced, json.dumps(provenance, ensure_ascii=False, indent=1) + "\n")
     else:
