@@ -231,6 +231,10 @@ DELIVERY = Table("delivery", "one row per delivery (one send action)", ("deliver
     Column("is_model", FLAG, "a template of deliveries, never sent"),
     Column("is_proof", FLAG, "a proof, left out of averages and totals"),
     Column("typology_id", TEXT, "typology, which the platform average compares within"),
+    Column("campaign_id", TEXT, "the campaign that it belongs to"),
+    Column("folder_id", TEXT, "the folder that it lies in"),
+    Column("delivery_code", TEXT, "its code, which people give it"),
+    Column("nature", TEXT, "its nature, as people class it"),
     Column("contact_at", INSTANT, "planned contact instant"),
     Column("started_at", INSTANT, "first message sent"),
     Column("ended_at", INSTANT, "last message sent"),
@@ -397,6 +401,27 @@ SERVICE = Table("service", "one row per information service", ("service_id",)).w
     Column("service_id", TEXT, "key of the service"),
     Column("label", TEXT, "label shown to people"),
 )
+CAMPAIGN = Table("campaign", "one row per campaign", ("campaign_id",)).with_columns(
+    Column("campaign_id", TEXT, "key of the campaign"),
+    Column("internal_name", TEXT, "unique internal name"),
+    Column("label", TEXT, "label shown to people"),
+    Column("campaign_code", TEXT, "its code, which people give it"),
+    Column("programme_id", TEXT, "the programme that it belongs to"),
+    Column("folder_id", TEXT, "the folder that it lies in"),
+    Column("started_at", INSTANT, "planned start"),
+    Column("ended_at", INSTANT, "planned end"),
+)
+PROGRAMME = Table("programme", "one row per programme, which holds campaigns", ("programme_id",)).with_columns(
+    Column("programme_id", TEXT, "key of the programme"),
+    Column("internal_name", TEXT, "unique internal name"),
+    Column("label", TEXT, "label shown to people"),
+)
+FOLDER = Table("folder", "one row per folder of the platform's tree", ("folder_id",)).with_columns(
+    Column("folder_id", TEXT, "key of the folder"),
+    Column("parent_id", TEXT, "the folder that it lies in; null at the top"),
+    Column("internal_name", TEXT, "unique internal name"),
+    Column("label", TEXT, "label shown to people"),
+)
 COUNTER = Table(
     "counter",
     "one row per delivery, counter of the platform and time when it was computed",
@@ -462,6 +487,19 @@ KEPT_COUNT = Table(
     Column("measured_at", INSTANT, "when it was measured"),
 )
 _LOGS = (DELIVERY, LINK, MESSAGE, EVENT, COLLAPSED, WEB_EVENT)
-_LISTS = (RECIPIENT, FAILURE, EXCLUSION, USER_AGENT, SUBSCRIPTION, SERVICE, PAGE_HIT, CONTENT, COUNTER)
+_LISTS = (
+    RECIPIENT,
+    FAILURE,
+    EXCLUSION,
+    USER_AGENT,
+    SUBSCRIPTION,
+    SERVICE,
+    PAGE_HIT,
+    CONTENT,
+    COUNTER,
+    CAMPAIGN,
+    PROGRAMME,
+    FOLDER,
+)
 _OWN = (QUARANTINE, PURGE, KEPT_COUNT)
 TABLES = {table.name: table for table in (*_LOGS, *_LISTS, *_OWN)}
