@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .PHONY: help report test coverage lab lint bench bench-smoke loading soak rendering metrics messages reads lock clean env
-.PHONY: chromium databases spark
+.PHONY: chromium databases spark docs
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -78,7 +78,14 @@ lock: $(READY) ## renew the lock files from pyproject.toml, then the environment
 	$(COMPILE) --upgrade --group bootstrap --output-file requirements-uv.txt
 	$(COMPILE) --upgrade --group spark --output-file requirements-spark.txt
 	$(COMPILE) --upgrade --extra dask --extra lab --extra mysql --extra pdf --extra postgres --group test --group dev --group build pyproject.toml --output-file requirements.txt
+	$(COMPILE) --upgrade --group docs --constraints requirements.txt --output-file requirements-docs.txt
 	@$(MAKE) --no-print-directory env
+
+docs: $(READY) ## build the documentation site into build/site; warnings fail
+	@$(BIN)/python -c 'import zensical' 2>/dev/null || $(BIN)/pip install --quiet --require-hashes -r requirements-docs.txt
+	$(BIN)/python docs/generate.py build/docs
+	$(BIN)/zensical build --strict --clean
+	@printf '\nOpen in a browser: %s\n' '$(CURDIR)/build/site/index.html'
 
 clean: ## remove all that make wrote: the environment, the demo, its store and reports
 	rm -rf $(VENV) raw store reports build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov

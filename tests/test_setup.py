@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-LOCKS = ("requirements.txt", "requirements-uv.txt", "requirements-spark.txt")
+LOCKS = ("requirements.txt", "requirements-uv.txt", "requirements-spark.txt", "requirements-docs.txt")
 CONDA_NAMES = {"playwright-python": "playwright", "python-duckdb": "duckdb"}
 # Declared, and used without an import: each with its reason.
 NOT_IMPORTED = {
