@@ -27,7 +27,17 @@ _NAMES_OF_CODES: dict[str, Mapping[int, str]] = {
     "failure_reason": schema.FAILURE_REASONS,
     "state": schema.STATES,
 }
-_OTHER_TABLES = ("link", "delivery", "failure", "recipient", "user_agent", "counter")
+_OTHER_TABLES = (
+    "link",
+    "delivery",
+    "campaign",
+    "folder",
+    "failure",
+    "recipient",
+    "user_agent",
+    "web_event",
+    "counter",
+)
 _UNKNOWN_TYPES = {
     "event": pl.sql_expr("case when reported_type = 'unknown' then raw_event_type end"),
     "link": pl.col(unknown("type_code")),
@@ -108,9 +118,12 @@ class TableSection(Strict):
     columns: Columns = {}
     link: Columns = {}
     delivery: Columns = {}
+    campaign: Columns = {}
+    folder: Columns = {}
     failure: Columns = {}
     recipient: Columns = {}
     user_agent: Columns = {}
+    web_event: Columns = {}
     counter: Columns = {}  # the platform's counters of a delivery, by their names in `schema.COUNTERS`
     derive: dict[str, DerivedColumn | bool | int | Sql] = {}
     # For a table of a database, whose name is the first word of `name`:
