@@ -16,21 +16,22 @@ from trackkit.store import Store, open_store
 
 # The platform's columns by table, as its documentation, its diagrams and its queries write them.
 COLUMNS = {
-    "delivery": "iDeliveryId sInternalName sLabel sDeliveryCode sNature iMessageType iState iDeliveryMode iIsModel "
-    "iFCP iDeleteStatus iOperationId iTypologyId iMappingId iFolderId tsContact tsBroadStart tsBroadEnd "
-    "tsValidity tsWebValidity tsLastModified tsLastTrackingComputation iTotalTarget iReject iToDeliver "
-    "iText iHtml iMultipart iProcessed iSent iSuccess iSuccessWithoutSeeds iSeedProcessed iError "
-    "iNewQuarantine iUnknownUser iUnreachable iRefused iInvalidDomain iDisabled iMailBoxFull "
-    "iNotConnected iRecipientOpen iTotalRecipientOpen iRecipientClick iTotalRecipientClick iPersonClick "
-    "iOptOut iMirrorPage iForward iWebPage iTotalWebPage iTransaction dAmount iArticle",
+    "delivery": "iDeliveryId sInternalName sLabel sDeliveryCode sNature iMessageType iState iDeliveryMode "
+    "iIsModel iFCP iDeleteStatus iOperationId iTypologyId iMappingId iFolderId tsContact "
+    "tsBroadStart tsBroadEnd tsValidity tsWebValidity tsLastModified tsLastTrackingComputation "
+    "iTotalTarget iReject iToDeliver iText iHtml iMultipart iProcessed iSent iSuccess "
+    "iSuccessWithoutSeeds iSeedProcessed iError iNewQuarantine iUnknownUser iUnreachable iRefused "
+    "iInvalidDomain iDisabled iMailBoxFull iNotConnected iRecipientOpen iTotalRecipientOpen "
+    "iRecipientClick iTotalRecipientClick iPersonClick iOptOut iMirrorPage iForward iWebPage "
+    "iTotalWebPage iTransaction dAmount iArticle",
     "broadlog": "iBroadLogId iDeliveryId iRecipientId iServiceId iMsgId iStatus sAddress @domain tsEvent "
     "tsLastModified iFlags iIsSeed @publicId iFailureReason iFailureType sMessage",
-    "broadlog_msg": "iBroadLogMsgId iCount iFailureReason iFailureType iQualifStatus iRuleId sFirstAddress sFirstText "
-    "sText sMd5 tsCreated tsLastModified",
-    "tracking_log": "iTrackingLogId tsLog iDeliveryId iBroadLogId iRecipientId iUrlId sSourceId sSourceType sExternalId "
-    "iUserAgent webTrackingLog/@amount webTrackingLog/@article",
-    "tracking_url": "iTrackingUrlId iDeliveryId iType sLabel sSource sCategory sTagId sTrackerName sGoal iStep iWebAppId "
-    "iOfferId iOccurrence iWithParams iFolderId iChecksum tsValidity tsLastModified",
+    "broadlog_msg": "iBroadLogMsgId iCount iFailureReason iFailureType iQualifStatus iRuleId sFirstAddress "
+    "sFirstText sText sMd5 tsCreated tsLastModified",
+    "tracking_log": "iTrackingLogId tsLog iDeliveryId iBroadLogId iRecipientId iUrlId sSourceId sSourceType "
+    "sExternalId iUserAgent webTrackingLog/@amount webTrackingLog/@article",
+    "tracking_url": "iTrackingUrlId iDeliveryId iType sLabel sSource sCategory sTagId sTrackerName sGoal iStep "
+    "iWebAppId iOfferId iOccurrence iWithParams iFolderId iChecksum tsValidity tsLastModified",
     "campaign": "iOperationId sInternalName sLabel iProgramId iFolderId tsStart tsEnd",
     "programme": "iProgramId sInternalName sLabel",
     "folder": "iFolderId iParentId sName sLabel",
