@@ -35,7 +35,11 @@ def write_instance(
     hit_rows = [_hit(chance, number, message_rows, links, deliveries) for number in range(1, hits + 1)]
     in_table = [row for row in hit_rows if row["place"] in ("table", "both")]
     _table(folder, "delivery", "iDeliveryId,sLabel,iIsModel,iFCP,iTypologyId,tsBroadStart,iTotalTarget,iReject,"
-           "iToDeliver,iText,iNewQuarantine", [_delivery(chance, key) for key in range(1, deliveries + 1)])  # fmt: skip
+           "iToDeliver,iText,iNewQuarantine,iOperationId,iFolderId,iMessageType,sSubject,sFromName,sFromAddress,tsContact",
+           [_delivery(chance, key) for key in range(1, deliveries + 1)])  # fmt: skip
+    _table(folder, "campaign", "iOperationId,sLabel,iProgramId", [[12, "Spring", 31], [13, "Autumn", ""]])
+    _table(folder, "programme", "iProgramId,sLabel", [[31, "The year"]])
+    _table(folder, "folder", "iFolderId,iParentId,sLabel", [[20, 0, "All"], [21, 20, "Letters"]])
     columns = "iTrackingUrlId,iDeliveryId,iType,sLabel,sCategory,sSource,sTagId,iOccurrence"
     _table(folder, "tracking_url", columns, links)
     columns = "iBroadLogId,iDeliveryId,iRecipientId,sAddress,iStatus,iMsgId,tsEvent,iIsSeed"
@@ -73,9 +77,16 @@ def _currency(number: int) -> str:
 
 def _delivery(chance: random.Random, key: int) -> list[object]:
     to_deliver = chance.choice([100, 137, 50, ""])
-    return [key, f"Delivery {key}", 0, int(key == 3), 1, "2026-03-01 06:00:00", chance.randint(100, 200),
-            chance.choice([0, 7, ""]), to_deliver, chance.choice([0, 13, 50, ""]),
-            chance.choice([0, 2, ""])]  # fmt: skip
+    return [key, f"Delivery {key}", 0, int(key == 3), 1, "" if key == 4 else "2026-03-01 06:00:00",
+            chance.randint(100, 200), chance.choice([0, 7, ""]), to_deliver, chance.choice([0, 13, 50, ""]),
+            chance.choice([0, 2, ""]), *_belonging(key)]  # fmt: skip
+
+
+def _belonging(key: int) -> list[object]:
+    """Two campaigns, one delivery of none; channels, one of an unknown code; senders, one known by name only."""
+    started = "2026-02-27 23:30:00" if key == 4 else ""  # the last hours of a Friday, and of a week in Kolkata no more
+    return [(12, 13, 12, 12, 0)[key % 5], 20 + key % 2, (0, 0, 1, 77, "")[key % 5], ("Été", "=1+1", "")[key % 3],
+            "Ann" if key % 2 else "", "" if key % 5 == 1 else f"{'ab'[key % 2]}@shop.example", started]  # fmt: skip
 
 
 def _message(chance: random.Random, number: int, deliveries: int, recipients: list) -> list[object]:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     )
     from trackkit.analysis import caveats as limits
     from trackkit.analysis.compare import compare
+    from trackkit.analysis.console import deliveries
     from trackkit.analysis.provenance import changes, provenance
     from trackkit.engine.measure import measure
     from trackkit.metrics import METRICS
@@ -55,7 +56,7 @@ __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "ope
 __all__ += ["changes", "provenance", "tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "complaints", "consent", "counters"]
 __all__ += ["curves", "definitions", "domains", "limits", "links", "logs"]
-__all__ += ["compare", "intervals"]
+__all__ += ["compare", "deliveries", "intervals"]
 __all__ += [
     "machines",
     "maturity",
@@ -78,6 +79,7 @@ _ATTRIBUTES = {
     "provenance": "analysis.provenance",
     "METRICS": "metrics",
     "compare": "analysis.compare",
+    "deliveries": "analysis.console",
     "load": "store",
     "measure": "engine.measure",
     "open_page": "report",

@@ -501,6 +501,28 @@ def quality(store: str, delivery: str | None, fail_on: str | None, output: str) 
 
 
 @app.command()
+@_store
+@click.option("--since", default="", metavar="DATE", help="Only those launched on this day of the platform, or later.")
+@click.option("--state", default="", metavar="WORD", help="Only those in this state, as 'Finished'.")
+@click.option("--channel", default="", metavar="WORD", help="Only those of this channel, as 'e-mail'.")
+@click.option("--campaign", default="", metavar="ID", help="Only those of this campaign.")
+@click.option("--folder", default="", metavar="ID", help="Only those in this folder, or in one below it.")
+@click.option("--all", "every", is_flag=True, help="Also proofs, models and deleted deliveries.")
+@_timezone
+@_output
+def deliveries(store: str, output: str, **asked: Any) -> None:
+    """Print the console's list of deliveries, the last launched first."""
+    from trackkit.analysis.console import deliveries as listed
+    from trackkit.store import answered, open_store
+
+    tables = open_store(store)
+    rows = answered(tables, lambda now: listed(now, **asked))
+    filters = {name.capitalize(): str(value) for name, value in asked.items() if value}
+    about = {"What": "Deliveries", "Store": store, **filters, "Time zone": asked["timezone"] or tables.timezone}
+    _print_frame(rows, output, lambda: about)
+
+
+@app.command()
 @click.argument("recipient_id", metavar="ID|ADDRESS")
 @_store
 @_tab

@@ -20,6 +20,7 @@ __all__ = [
     "ADOBE",
     "BREAKDOWNS",
     "METRICS",
+    "OF_DELIVERIES",
     "Metric",
     "beyond_chance",
     "bounds_of",
@@ -43,13 +44,29 @@ BETTER, WORSE, NEUTRAL = "better", "worse", "neutral"
 _OF_HITS = ("link_id", "link_label", "link_category", "hour", "day", "device", "operating_system")
 _OF_AGENTS = ("operating_system_version", "browser", "browser_version", "message_format", "currency")
 _OF_ACTIVITY = ("activity", "activity_rule")
+_OF_CLOCK = ("week", "month", "weekday", "hour_of_day")
+# What the delivery of a row is (`engine.attributes`): rows of every source have it.
+OF_DELIVERIES = (
+    "campaign",
+    "campaign_label",
+    "programme",
+    "programme_label",
+    "folder",
+    "folder_label",
+    "channel",
+    "typology",
+    "subject",
+    "sender",
+    "launch_day",
+    "launch_week",
+)
 BREAKDOWNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "delivery_id": ("delivery", "message", "event"),
+        **dict.fromkeys(("delivery_id", *OF_DELIVERIES), ("delivery", "message", "event")),
         "domain": ("message", "event"),
         "country": ("message", "event"),
         "failure_reason": ("message",),
-        **dict.fromkeys((*_OF_HITS, *_OF_AGENTS, *_OF_ACTIVITY), ("event",)),
+        **dict.fromkeys((*_OF_HITS, *_OF_CLOCK, *_OF_AGENTS, *_OF_ACTIVITY), ("event",)),
     }
 )
 
@@ -1005,8 +1022,8 @@ def made_of(value: str) -> tuple[str, ...]:
 def breakdowns_of(name: str) -> tuple[str, ...]:
     """Return what a metric can be broken down by: the columns that all its sources have.
 
-    >>> breakdowns_of("open_rate")
-    ('delivery_id', 'domain', 'country')
+    >>> [name for name in breakdowns_of("open_rate") if name not in OF_DELIVERIES]
+    ['delivery_id', 'domain', 'country']
     """
     sources = sources_of(name)
     return tuple(column for column, carriers in BREAKDOWNS.items() if sources <= set(carriers))

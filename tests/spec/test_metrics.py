@@ -7,8 +7,19 @@ import pytest
 
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from trackkit import schema
+from trackkit.engine.backends import CLOCK
 from trackkit.engine.measure import measure
-from trackkit.metrics import BREAKDOWNS, METRICS, Estimate, Ratio, breakdowns_of, lineage, made_of, sources_of
+from trackkit.metrics import (
+    BREAKDOWNS,
+    METRICS,
+    OF_DELIVERIES,
+    Estimate,
+    Ratio,
+    breakdowns_of,
+    lineage,
+    made_of,
+    sources_of,
+)
 
 # Delivery A, an ordinary one. Ten messages: six delivered (one of them a seed), three failed, one pending.
 STATUSES = [
@@ -40,7 +51,7 @@ HITS = [
 ]
 
 # Columns of `event` that are not stored: cut from its instant in the time zone asked for, and told by `refusals`.
-MADE = ("hour", "day", "is_refused")
+MADE = (*CLOCK, "is_refused")
 
 
 def _ordinary():
@@ -257,14 +268,15 @@ class TestRegistry:
 
     def test_breakdowns_are_columns_of_their_sources(self):
         for column, carriers in BREAKDOWNS.items():
-            assert all(column in MADE or column in schema.TABLES[table].schema for table in carriers)
+            made = (*MADE, *OF_DELIVERIES)
+            assert all(column in made or column in schema.TABLES[table].schema for table in carriers)
 
     def test_every_metric_can_be_broken_down_by_delivery(self):
         assert all("delivery_id" in breakdowns_of(name) and sources_of(name) for name in METRICS)
 
     def test_estimates_need_the_delivery(self):
         estimates = [metric.name for metric in METRICS.values() if isinstance(metric.formula, Estimate)]
-        assert all(breakdowns_of(name) == ("delivery_id",) for name in estimates)
+        assert all(breakdowns_of(name) == ("delivery_id", *OF_DELIVERIES) for name in estimates)
 
 
 def test_frames_have_documented_types():

@@ -19,7 +19,7 @@ import polars as pl
 
 from trackkit import __version__, resources
 from trackkit.analysis.unseen import WHY, observed, unseen
-from trackkit.engine.conditions import condition
+from trackkit.engine.conditions import conditions
 from trackkit.engine.deliveries import is_hit, is_public, is_set_aside, require_deliveries, zone_of
 from trackkit.engine.measure import measure
 from trackkit.engine.refusals import is_visit, with_refusals
@@ -106,8 +106,8 @@ def provenance(
             raise RequestError(f"There is no metric {name!r}.{did_you_mean(name, METRICS)}")
     zone = zone_of(tables, timezone)
     ids = None if delivery is None else require_deliveries(tables, delivery)
-    test = condition(where, BREAKDOWNS, zone) if where else None
-    selection = Selection(tables, ids, test, zone, activity=activity)
+    tests = conditions(where, BREAKDOWNS, zone) if where else []
+    selection = Selection.asked(tables, ids, tests, zone, activity=activity)
     asked = {"delivery": ids, "where": where or None, "timezone": zone, "activity": activity, "interval": interval}
     return Provenance(
         format=FORMAT,
@@ -218,7 +218,7 @@ def _collapsed(selection: Selection) -> int:
     if not selection.has("collapsed"):
         return 0
     rows = selection.timed(selection.in_scope(selection.of_deliveries("collapsed")))
-    rows = rows if selection.where is None else selection.backend.filtered(rows, selection.where)
+    rows = selection.meeting_condition(rows)
     return int(rows.select(pl.len()).collect().item())
 
 

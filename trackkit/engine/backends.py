@@ -12,6 +12,9 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.schema import LARGEST_AMOUNT, MONEY
 
 AMOUNTS = ("amount",)
+# What is cut from the instant of an event: a week is its Monday, a month its first day, a weekday from 1, Monday.
+CLOCK: dict[str, pl.DataType] = {"hour": pl.Datetime("us", "UTC"), "day": pl.Date(), "week": pl.Date()}
+CLOCK |= {"month": pl.Date(), "weekday": pl.Int8(), "hour_of_day": pl.Int8()}
 
 
 class Backend(Protocol):
@@ -44,9 +47,17 @@ class Polars:
         return frame.lazy()
 
     def timed(self, events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
-        """Add `hour` and `day`, cut from `occurred_at` in a time zone."""
+        """Add the columns of `CLOCK`, cut from `occurred_at` in a time zone."""
         local = pl.col("occurred_at").dt.convert_time_zone(timezone)
-        return events.with_columns(hour=local.dt.truncate("1h"), day=local.dt.date())
+        day = local.dt.date()
+        return events.with_columns(
+            hour=local.dt.truncate("1h"),
+            day=day,
+            week=day.dt.truncate("1w"),
+            month=day.dt.truncate("1mo"),
+            weekday=local.dt.weekday(),
+            hour_of_day=local.dt.hour(),
+        )
 
     def filtered(self, rows: pl.LazyFrame, condition: pl.Expr) -> pl.LazyFrame:
         """Return the rows that meet a condition."""

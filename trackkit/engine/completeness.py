@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from trackkit import schema
+from trackkit.engine.attributes import keyed
 from trackkit.engine.deliveries import has_no_status, is_public
 from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Tables
-from trackkit.metrics import BREAKDOWNS, METRICS, Count, Distinct, Metric, Ratio, where_of
+from trackkit.metrics import BREAKDOWNS, METRICS, OF_DELIVERIES, Count, Distinct, Metric, Ratio, where_of
 
 PURGES = {"delivery_id": pl.String(), "source": pl.String()}
 MESSAGE = "message"
@@ -121,9 +122,11 @@ def _tests_of_completeness(source: str, api: Any) -> dict[str, Any]:
 
 def _groups_of(selection: Selection, rows: Any, groups: list[str], where: pl.Expr | None) -> pl.DataFrame:
     """The groups with rows that meet a condition, marked as unknown."""
-    matching = rows if where is None else selection.backend.filtered(rows, where)
+    matching = rows if where is None else selection.meeting_condition(rows)
     marked = matching.with_columns(is_unknown=selection.backend.api.lit(True))
-    return selection.backend.collect(marked.select(*groups, "is_unknown").unique())
+    found = selection.backend.collect(marked.select(*keyed(groups), "is_unknown").unique())
+    described: pl.DataFrame = selection.described(found, groups)
+    return described.select(*groups, "is_unknown").unique()
 
 
 # ---- counts that a source made itself ----
@@ -131,7 +134,7 @@ def _groups_of(selection: Selection, rows: Any, groups: list[str], where: pl.Exp
 
 def _is_whole(selection: Selection, groups: list[str]) -> bool:
     """Whether counts of whole deliveries are asked for: sources that only state totals have no others."""
-    return selection.where is None and groups in ([], ["delivery_id"])
+    return selection.where is None and keyed(groups) in ([], ["delivery_id"])
 
 
 def _with_stated(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
@@ -144,9 +147,21 @@ def _with_stated(selection: Selection, counted: pl.DataFrame, metrics: list[Metr
     for metric in metrics:
         unknown = selection.stated.filter(_is_unknown(metric, is_whole))["delivery_id"]
         if unknown.len():
-            is_theirs = pl.col("delivery_id").is_in(unknown.implode()) if "delivery_id" in groups else pl.lit(True)
-            counted = counted.with_columns(pl.when(~is_theirs).then(metric.name).alias(metric.name))
+            counted = _without_groups(selection, counted, metric.name, unknown, groups)
     return counted
+
+
+def _without_groups(
+    selection: Selection, counted: pl.DataFrame, name: str, deliveries: pl.Series, groups: list[str]
+) -> pl.DataFrame:
+    """Make a count null in the groups that deliveries are in: all, unless the groups say so."""
+    keys = [group for group in groups if group == "delivery_id" or group in OF_DELIVERIES]
+    if not keys:
+        return counted.with_columns(pl.lit(None, counted.schema[name]).alias(name))
+    theirs: pl.DataFrame = selection.described(deliveries.to_frame(), keys).select(keys).unique()
+    marked = theirs.with_columns(is_theirs=pl.lit(True))
+    counted = counted.join(marked, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    return counted.with_columns(pl.when(pl.col("is_theirs").is_null()).then(name).alias(name)).drop("is_theirs")
 
 
 def _is_unknown(metric: Metric, is_whole: bool) -> pl.Expr:
@@ -171,18 +186,34 @@ def _with_sent(selection: Selection, counted: pl.DataFrame, metrics: list[Metric
     unreported = sent.join(processed.collect(), on="delivery_id", how="left").select(
         "delivery_id", unreported=(pl.col("sent") - pl.col("processed").fill_null(0)).clip(0)
     )
-    if groups:
+    if "delivery_id" in groups:
         counted = counted.join(unreported, on="delivery_id", how="left", maintain_order="left")
         is_stated = pl.col("unreported").is_not_null()
     else:
-        counted = counted.with_columns(unreported=pl.lit(unreported["unreported"].sum()))
-        is_all = set(selection.deliveries()["delivery_id"]) <= set(unreported["delivery_id"])
-        is_stated = pl.lit(is_all and not selection.has(MESSAGE))  # without a message table, the stated ones are all
+        counted = joined_to(counted, _unreported_by(selection, unreported, groups), groups)
+        # Without a message table, the stated ones are all.
+        is_stated = pl.col("is_all") if not selection.has(MESSAGE) else pl.lit(False)
     for metric in metrics:
         value = pl.when(is_stated).then(pl.col(metric.name).fill_null(0)).otherwise(metric.name)
         extra = pl.col("unreported").fill_null(0) if _counts_delivered(metric) else 0
         counted = counted.with_columns((value + extra).alias(metric.name))
-    return counted.drop("unreported")
+    return counted.drop("unreported", "is_all", strict=False)
+
+
+def _unreported_by(selection: Selection, unreported: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
+    """The messages only stated in each group, and whether sources state those of all its deliveries (`is_all`)."""
+    every = selection.described(selection.deliveries().join(unreported, on="delivery_id", how="left"), groups)
+    value = pl.col("unreported")
+    sums = {"is_all": value.is_not_null().all(), "unreported": value.sum()}
+    by_group: pl.DataFrame = every.group_by(groups).agg(**sums) if groups else every.select(**sums)
+    return by_group
+
+
+def joined_to(counted: pl.DataFrame, others: pl.DataFrame, groups: list[str]) -> pl.DataFrame:
+    """Counts with the columns of another frame of the same groups."""
+    if not groups:
+        return pl.concat([counted, others], how="horizontal")
+    return counted.join(others, on=groups, how="left", nulls_equal=True, maintain_order="left")
 
 
 def _counts_delivered(metric: Metric) -> bool:
@@ -257,17 +288,21 @@ def _kept_or_null(name: str, purged_ids: pl.Series, kept: pl.DataFrame | None, d
     return pl.when(pl.col("delivery_id").is_in(purged_ids.implode())).then(value).otherwise(pl.col(name)).alias(name)
 
 
-def add_deliveries(total: pl.DataFrame, each: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Return one total row with whole deliveries added: counts of messages and hits add up, those of people do not.
+def add_deliveries(total: pl.DataFrame, each: pl.DataFrame, names: Iterable[str], groups: list[str]) -> pl.DataFrame:
+    """Return totals with whole deliveries added: counts of messages and hits add up, those of people do not.
 
-    In: `total`, one row, and `each`, one row per delivery. A count that is null in all of them stays null.
+    In: `total`, one row per group, and `each`, one row per delivery with its group. Out: the groups and the counts
+    among `names`; one that is null in all rows of a group stays null.
     """
-    sums = {}
-    for name in names:
-        formula = METRICS[name].formula
-        if isinstance(formula, Ratio):
-            continue
-        values = pl.concat([total[name], each[name]]).drop_nulls()
-        is_people = isinstance(formula, Distinct) and "delivery_id" not in schema.IDENTITY[formula.column]
-        sums[name] = pl.lit(values.sum() if values.len() and not is_people else None, total.schema[name])
-    return total.with_columns(**sums)
+    counts = [name for name in names if not isinstance(METRICS[name].formula, Ratio)]
+    rows = [total.select(*groups, *counts, is_kept=pl.lit(False)), each.select(*groups, *counts, is_kept=pl.lit(True))]
+    sums = [_sum_of_deliveries(name) for name in counts]
+    both = pl.concat(rows, how="vertical_relaxed")
+    return both.group_by(groups).agg(sums) if groups else both.select(sums)
+
+
+def _sum_of_deliveries(name: str) -> pl.Expr:
+    formula, is_known = METRICS[name].formula, pl.col(name).count() > 0
+    if isinstance(formula, Distinct) and "delivery_id" not in schema.IDENTITY[formula.column]:
+        is_known &= ~pl.col("is_kept").any()
+    return pl.when(is_known).then(pl.col(name).sum()).alias(name)

@@ -5,7 +5,7 @@ is not what its author meant would silently give wrong figures: `day >= 2026-10-
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -13,9 +13,11 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.clock import moment
+from trackkit.engine.backends import CLOCK
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.metrics import OF_DELIVERIES
 
-_DERIVED = {"day": pl.Date(), "hour": pl.Datetime("us", "UTC")}
+_DERIVED = CLOCK | dict.fromkeys(OF_DELIVERIES, pl.String()) | dict.fromkeys(("launch_day", "launch_week"), pl.Date())
 _SUPPORTED = "Tests are =, <>, <, <=, >, >=, IN, BETWEEN, LIKE and IS NULL, joined by AND, OR and NOT"
 _EXAMPLES = {"text": "'post.example'", "number": "5", "date": "'2026-10-01'", "instant": "'2026-10-01 09:00'"}
 _LIKE = {"%": ".*", "_": "."}
@@ -23,14 +25,14 @@ _QUOTED_LENGTH = 200  # characters of a condition quoted in an error
 _PARTS = {"this", "expression", "expressions", "low", "high", "negate"}  # any further one changes what a test means
 
 
-def condition(written: str, columns: Mapping[str, Any], timezone: str) -> pl.Expr:
-    """Return a SQL condition as an expression that is true, false or null for each row.
+def conditions(written: str, columns: Mapping[str, Any], timezone: str) -> list[pl.Expr]:
+    """Return a SQL condition as expressions that must all be true for a row; each is true, false or null.
 
     `columns` are those that may be tested; dates and instants are written as ISO text, in `timezone`.
     Raises RequestError for what is no condition, an unknown column, and values that its type cannot be compared with.
 
-    >>> str(condition("day >= '2026-10-01'", {"day": ()}, "UTC"))
-    '[(col("day")) >= (2026-10-01)]'
+    >>> [str(test) for test in conditions("day >= '2026-10-01' AND NOT weekday = 7", {"day": (), "weekday": ()}, "UTC")]
+    ['[(col("day")) >= (2026-10-01)]', '[(col("weekday")) == (dyn int: 7)].not()']
     """
     return _Condition(written, columns, timezone).read()
 
@@ -58,7 +60,7 @@ class _Condition:
             exp.NullSafeNEQ: lambda left, right: left.ne_missing(right),
         }
 
-    def read(self) -> pl.Expr:
+    def read(self) -> list[pl.Expr]:
         from sqlglot import parse
         from sqlglot.errors import SqlglotError
 
@@ -68,11 +70,19 @@ class _Condition:
             trees = parse(self.written, dialect="postgres")
             if len(trees) != 1 or trees[0] is None:
                 raise self._error("it is not one condition")
-            return self._test(trees[0])
+            return [self._test(node) for node in self._parts(trees[0])]
         except RecursionError:
             raise self._error("it is nested too deeply; many values are tested as domain IN ('a', 'b')") from None
         except SqlglotError as error:
             raise self._error(f"it is no SQL: {str(error).splitlines()[0][:_QUOTED_LENGTH]}") from None
+
+    def _parts(self, node: Any) -> Iterator[Any]:
+        """The tests that AND joins."""
+        inner = node.unnest()
+        if isinstance(inner, self.exp.And):
+            yield from (*self._parts(inner.left), *self._parts(inner.right))
+        else:
+            yield node
 
     def _error(self, why: str) -> RequestError:
         hint = "Try \"domain = 'post.example'\"."
@@ -192,7 +202,7 @@ class _Condition:
         if kind == "instant":
             return pl.lit(moment(words[1:-1], self.timezone, f"The condition {self.written!r}")), kind, words
         if at != datetime.combine(at.date(), datetime.min.time()):
-            raise self._error(f"{words} is an instant, and 'day' is a date; write it as {_EXAMPLES[kind]}")
+            raise self._error(f"{words} is an instant, and a date is compared; write it as {_EXAMPLES[kind]}")
         return pl.lit(date(at.year, at.month, at.day)), kind, words
 
 

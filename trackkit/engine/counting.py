@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
+from trackkit.engine.attributes import keyed
 from trackkit.engine.backends import AMOUNTS, POLARS, Backend, changes
 from trackkit.engine.deliveries import is_counted, is_hit, is_public
 from trackkit.engine.refusals import with_refusals
@@ -32,6 +33,7 @@ from trackkit.metrics import (
     made_of,
     where_of,
 )
+from trackkit.schema import IDENTITY
 
 ROWS = "rows of cell"
 PRECOUNTED = ("amount", "sale", "articles", "sold")  # their sums are stored with the files
@@ -52,8 +54,14 @@ def count_source(selection: Selection, source: str, metrics: list[Metric], group
     """One row per group of a source: what adds up, and what is distinct where no stored flag answers."""
     formulas = {metric.name: metric.formula for metric in metrics}
     distinct = {name: formula for name, formula in formulas.items() if isinstance(formula, Distinct)}
-    if distinct and selection.has_firsts(groups):
-        distinct = {name: formula for name, formula in distinct.items() if not flag_of(formula)}
+    if distinct and selection.has_firsts(keyed(groups)):
+        # Marked once per delivery: of several, messages differ, and people may be the same.
+        are_added = "delivery_id" in groups
+        distinct = {
+            name: formula
+            for name, formula in distinct.items()
+            if not flag_of(formula) or not (are_added or "delivery_id" in IDENTITY[formula.column])
+        }
     portions: Iterable[Selection] = [selection]
     if source == "event":
         columns = _columns_needed(selection, formulas, distinct, groups)
@@ -68,14 +76,14 @@ def _count_portion(
 ) -> pl.DataFrame:
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
     # The sums have all groups; a distinct count lacks those where no row meets its condition.
-    counted = selection.counted(groups) if source == "event" else None
+    counted = selection.counted(keyed(groups)) if source == "event" else None
     precounted = [name for name, formula in adding.items() if counted and _is_precounted(selection, counted, formula)]
     others = {name: formula for name, formula in adding.items() if name not in precounted}
     frames, source_cells = [], None
     if counted is not None and precounted:
-        frames.append(_add_up_precounted(selection, counted, {name: adding[name] for name in precounted}))
+        frames.append(_add_up_precounted(selection, counted, {name: adding[name] for name in precounted}, groups))
     if others or (groups and not precounted):
-        source_cells = _cells(selection, source, others, groups)
+        source_cells = selection.described(_cells(selection, source, others, keyed(groups)), groups)
         frames.append(added_up(_counted_cells(source, source_cells), others, groups))
     frames += distinct_counts(selection, source, distinct, groups, source_cells) if distinct else []
     return joined(frames, groups)
@@ -100,12 +108,14 @@ def _is_precounted(selection: Selection, counted: Counted, formula: Formula) -> 
     return where_of(formula).keys() <= columns and has_values
 
 
-def _add_up_precounted(selection: Selection, counted: Counted, formulas: dict[str, Formula]) -> pl.DataFrame:
+def _add_up_precounted(
+    selection: Selection, counted: Counted, formulas: dict[str, Formula], groups: list[str]
+) -> pl.DataFrame:
     """Add up stored counts, and the rows that have none."""
     uncounted_cells = cells(counted.uncounted, formulas.values(), list(COUNTED_BY), selection.backend)
     parts = [_precounted_cells(counted.counts).lazy(), *uncounted_cells]
-    all_cells = _collect_cells(selection, parts, ["delivery_id"])
-    return added_up(_counted_cells("event", all_cells), formulas, ["delivery_id"])
+    all_cells = selection.described(_collect_cells(selection, parts, ["delivery_id"]), groups)
+    return added_up(_counted_cells("event", all_cells), formulas, groups)
 
 
 def _cells(selection: Selection, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
@@ -320,7 +330,8 @@ def distinct_counts(
     for (_, *grain), same in alike.items():
         tests = row_tests(selection, next(iter(same.values())).where, cells)
         counted = _count_values(selection, tests, source, same, grain)
-        frames.append(counted if grain == groups else _add_deliveries(counted, list(same), groups))
+        added = selection.described(counted, groups)
+        frames.append(counted if grain == groups else _add_deliveries(added, list(same), groups))
     return frames
 
 
@@ -405,7 +416,8 @@ def _by_value(
     """Count distinct values in memory."""
     source_rows, by_delivery = part.of(source), "delivery_id" in groups
     columns = dict.fromkeys([*groups, *(column_of(formula, is_numbered) for formula in formulas.values())])
-    rows = part.backend.unrepeated(source_rows if by_delivery else part.in_scope(source_rows), list(columns))
+    source_rows = part.described(source_rows if by_delivery else part.in_scope(source_rows), groups)
+    rows = part.backend.unrepeated(source_rows, list(columns))
     values = [_n_unique(formula, is_numbered, part.backend.api).alias(name) for name, formula in formulas.items()]
     counted = rows.group_by(groups).agg(values) if groups else rows.select(values)
     # By delivery, filtering a few counts is cheaper than filtering all rows.

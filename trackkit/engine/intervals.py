@@ -87,7 +87,7 @@ def clusters_of(selection: Selection, counted: Metric) -> tuple[Any, Any]:
 
 def _of_part(part: Selection, counted: Metric, groups: list[str]) -> Any:
     api, key = part.backend.api, dict.fromkeys([*groups, "delivery_id", "message_id"])
-    rows = part.in_scope(part.of("event"))
+    rows = part.described(part.in_scope(part.of("event")), groups)
     if counted.unit == PEOPLE:
         known = rows.filter(~api.col("person_id").is_null()).group_by([*groups, "person_id"])
         rows = known.agg(api.col(name).min() for name in key if name not in groups)

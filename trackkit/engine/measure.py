@@ -10,9 +10,17 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from trackkit import schema
+from trackkit.engine.attributes import keyed
 from trackkit.engine.backends import POLARS, Backend
-from trackkit.engine.completeness import add_deliveries, completed, kept_currencies, kept_deliveries, purged
-from trackkit.engine.conditions import condition
+from trackkit.engine.completeness import (
+    add_deliveries,
+    completed,
+    joined_to,
+    kept_currencies,
+    kept_deliveries,
+    purged,
+)
+from trackkit.engine.conditions import conditions
 from trackkit.engine.counting import count_source, joined
 from trackkit.engine.deliveries import require_deliveries, zone_of
 from trackkit.engine.selection import ACTIVITIES, ALL, Selection
@@ -23,6 +31,7 @@ from trackkit.metrics import (
     BREAKDOWNS,
     CURRENCY,
     METRICS,
+    OF_DELIVERIES,
     PURCHASES,
     Difference,
     Estimate,
@@ -94,8 +103,8 @@ def measure(
         return by_words(definitions, metrics, by, lambda names: measure(tables, names, *options))
     groups = _require_known(by, BREAKDOWNS, "breakdown")
     zone = zone_of(tables, timezone)
-    test = None if where is None or (isinstance(where, str) and not where) else condition(where, BREAKDOWNS, zone)
-    columns = {*groups, *(test.meta.root_names() if test is not None else ())}
+    tests = [] if where is None or (isinstance(where, str) and not where) else conditions(where, BREAKDOWNS, zone)
+    columns = {*groups, *(name for test in tests for name in test.meta.root_names())}
     names = _applicable(columns) if metrics is None else _require_known(metrics, METRICS, "metric")
     if metrics is None and not names:
         raise _no_metric_error(columns)
@@ -103,15 +112,18 @@ def measure(
         _refuse_breakdown(name, columns)
     _require_known(activity, ACTIVITIES, "activity")
     asked = None if delivery is None else require_deliveries(tables, delivery)
-    selection = Selection(tables, asked, test, zone, _backend(engine), activity=activity)
+    selection = Selection.asked(tables, asked, tests, zone, _backend(engine), activity)
     if activity != ALL or columns & set(schema.ACTIVITY):
         selection.require_activity()
     level = None if interval is None else require_level(interval)
-    measured = _with_rates(_measure_with_kept(selection, names, groups), names)
+    # What a delivery is makes no further groups of it.
+    keys = [name for name in groups if name not in OF_DELIVERIES] if "delivery_id" in groups else groups
+    measured = _with_rates(_measure_with_kept(selection, names, keys), names)
     if level is not None:
         from trackkit.engine.intervals import with_intervals  # numpy, which nothing else here needs
 
-        measured = with_intervals(selection, measured, names, groups, level)
+        measured = with_intervals(selection, measured, names, keys, level)
+    measured = selection.described(measured, groups)
     enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
     declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
     return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
@@ -156,31 +168,40 @@ def _measure_with_kept(selection: Selection, names: list[str], groups: list[str]
     purged_ids = set(purges["delivery_id"])
     if selection.delivery is not None:
         purged_ids &= set(selection.delivery)
-    kept = purged_ids & kept_deliveries(selection.tables) if not groups and selection.is_unfiltered else set()
+    is_whole = keyed(groups) in ([], ["delivery_id"]) and selection.is_unfiltered
+    kept = purged_ids & kept_deliveries(selection.tables) if is_whole else set()
     lost_sources = set(purges.filter(pl.col("delivery_id").is_in(list(purged_ids - kept)))["source"])
-    if selection.delivery is not None and lost_sources:
+    if selection.delivery is not None and selection.is_named and lost_sources:
         unknown = [name for name in _with_parts(names) if sources_of(name) & lost_sources]
         return _measured(selection, names, groups).with_columns(
             pl.lit(None).cast(_dtype(METRICS[name])).alias(name) for name in unknown
         )
     measured = _measured(selection.without(purged_ids), names, groups)
     if selection.delivery is None:
-        kept -= set(selection.backend.collect(selection.set_aside()).to_series())
+        kept -= {*selection.backend.collect(selection.set_aside()).to_series(), *selection.left_out}
     by_delivery = _measured(selection.only(sorted(kept)), names, ["delivery_id"]) if kept else None
     if by_delivery is None:
         return measured
-    total = add_deliveries(measured, by_delivery, _with_parts(names))
-    return _without_mixed_currencies(total, selection.without(purged_ids), kept)
+    by_delivery = selection.described(by_delivery, groups)
+    total = add_deliveries(measured, by_delivery, _with_parts(names), groups)
+    return _without_mixed_currencies(total, selection.without(purged_ids), kept, groups)
 
 
-def _without_mixed_currencies(total: pl.DataFrame, counted: Selection, kept: set[str]) -> pl.DataFrame:
-    """Make sums of money null where kept sums and counted rows are in several currencies."""
+def _without_mixed_currencies(
+    total: pl.DataFrame, counted: Selection, kept: set[str], groups: list[str]
+) -> pl.DataFrame:
+    """Make sums of money null where there are kept ones, and kept sums and counted rows are in several currencies."""
     money = money_of(total.columns)
     if not money:
         return total
     purchases = _measured(counted, PURCHASES, ["currency"]).filter(pl.sum_horizontal(PURCHASES) > 0)
     currencies = kept_currencies(counted.tables, kept) | set(purchases["currency"].drop_nulls())
-    return total.with_columns(pl.lit(None, total.schema[name]).alias(name) for name in money if len(currencies) > 1)
+    if len(currencies) < 2:
+        return total
+    of_kept: pl.DataFrame = counted.described(pl.DataFrame({"delivery_id": sorted(kept)}), groups)
+    theirs = of_kept.select(*groups, is_kept=pl.lit(True)).unique()
+    rows = joined_to(total, theirs, groups)
+    return rows.with_columns(pl.when(pl.col("is_kept").is_null()).then(name).alias(name) for name in money)
 
 
 def _with_parts(names: Iterable[str]) -> list[str]:
@@ -215,8 +236,8 @@ def _counted(selection: Selection, metrics: list[Metric], groups: list[str]) -> 
     # A source that was not loaded has no groups, and its columns may differ in type from those of the others.
     sources = [source for source in by_source if selection.has(source)] or list(by_source)
     frames = [count_source(selection, source, by_source[source], groups) for source in sources]
-    if groups == ["delivery_id"]:
-        frames.append(selection.deliveries())
+    if keyed(groups) == ["delivery_id"]:
+        frames.append(selection.described(selection.deliveries(), groups).select(groups).unique())
     counted = joined(frames, groups).with_columns(_filled(selection, metric) for metric in metrics)
     return completed(selection, counted, metrics, groups)
 
@@ -238,11 +259,12 @@ def _dtype(metric: Metric) -> pl.DataType:
 
 def _added_over_deliveries(selection: Selection, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """Compute formulas for each delivery, then add them up within each group."""
-    grain = [*groups, "delivery_id"]
+    grain = list(dict.fromkeys([*keyed(groups), "delivery_id"]))
     parts = [METRICS[part] for part in _with_parts(metric.name for metric in metrics) if METRICS[part].source]
-    by_delivery = _with_values(_counted(selection, parts, grain), metrics)
+    by_delivery = selection.described(_with_values(_counted(selection, parts, grain), metrics), groups)
     sums = [_sum_or_null(metric.name) for metric in metrics]
-    return by_delivery.group_by(groups).agg(sums) if groups else by_delivery.select(sums)
+    added: pl.DataFrame = by_delivery.group_by(groups).agg(sums) if groups else by_delivery.select(sums)
+    return added
 
 
 def _with_values(counted: pl.DataFrame, metrics: list[Metric]) -> pl.DataFrame:

@@ -3,16 +3,19 @@
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import and_
 from typing import Any
 
 import polars as pl
 
 from trackkit import schema
+from trackkit.engine.attributes import attributes, keyed
 from trackkit.engine.backends import POLARS, Backend
 from trackkit.engine.deliveries import is_hit, is_human, is_set_aside
 from trackkit.engine.snapshot import Counted, Measurable
 from trackkit.errors import RequestError
+from trackkit.metrics import OF_DELIVERIES
 
 ALL, HUMAN = ACTIVITIES = ("all", "human")  # whose hits are counted
 UNMARKED = (
@@ -38,6 +41,51 @@ class Selection:
     events: int = 0  # in the span, with or without meeting the condition
     flagged: dict[tuple[str, ...], bool] = field(default_factory=dict)
     activity: str = ALL
+    is_named: bool = True  # `delivery` were asked for; else they are all that meet a condition on deliveries
+
+    @classmethod
+    def asked(
+        cls,
+        tables: Measurable,
+        delivery: list[str] | None,
+        tests: Sequence[pl.Expr],
+        timezone: str,
+        backend: Backend = POLARS,
+        activity: str = ALL,
+    ) -> "Selection":
+        """The rows that meet tests; those that only look at what deliveries are choose whole deliveries."""
+        of_deliveries = [test for test in tests if _is_of_deliveries(test)]
+        others = [test for test in tests if not _is_of_deliveries(test)]
+        where = reduce(and_, others) if others else None
+        selection = cls(tables, delivery, where, timezone, backend, activity=activity)
+        return selection._of_kind(reduce(and_, of_deliveries)) if of_deliveries else selection
+
+    def _of_kind(self, test: pl.Expr) -> "Selection":
+        """The same question about the deliveries that meet a test; of one that no table tells of, nothing is known."""
+        known = self.attributes
+        meeting = set(known.filter(test)["delivery_id"])
+        is_met_by_unknown = known.clear(1).filter(test).height > 0
+        if self.delivery is not None:
+            unknown = set(self.delivery) - set(known["delivery_id"]) if is_met_by_unknown else set()
+            return self._replace(delivery=[key for key in self.delivery if key in meeting | unknown])
+        if is_met_by_unknown:
+            return self._replace(left_out=sorted(set(known["delivery_id"]) - meeting))
+        aside = set(self.backend.collect(self.set_aside()).to_series())
+        return self._replace(delivery=sorted(meeting - aside), is_named=False)
+
+    @cached_property
+    def attributes(self) -> pl.DataFrame:
+        """What every delivery is (`engine.attributes`)."""
+        return attributes(self.tables, self.timezone).collect()
+
+    def described(self, rows: Any, names: Iterable[str]) -> Any:
+        """Rows or counts with `delivery_id`, with those of `names` that say what their delivery is."""
+        lacking = [name for name in names if name in OF_DELIVERIES and name not in rows.collect_schema()]
+        if not lacking:
+            return rows
+        known = self.attributes.select("delivery_id", *lacking)
+        others = known if isinstance(rows, pl.DataFrame) else self.backend.from_polars(known)
+        return rows.join(others, on="delivery_id", how="left")
 
     def only(self, delivery: list[str]) -> "Selection":
         """The same question about some deliveries."""
@@ -50,8 +98,8 @@ class Selection:
         return self._about(included, excluded)
 
     def _about(self, delivery: list[str] | None, left_out: Sequence[str] = ()) -> "Selection":
-        options = self.where, self.timezone, self.backend, left_out
-        return Selection(self.tables, delivery, *options, activity=self.activity)
+        options = self.where, self.timezone, self.backend, sorted({*self.left_out, *left_out})
+        return Selection(self.tables, delivery, *options, activity=self.activity, is_named=self.is_named)
 
     def meeting(self, tests: Sequence[Any]) -> "Selection":
         """The rows that also meet tests, which are expressions of the backend."""
@@ -128,7 +176,13 @@ class Selection:
         rows = self.of_deliveries(source)
         if source == "event":
             rows = self.timed(rows if self.activity == ALL else rows.filter(is_human(self.backend.api)))
-        return rows if self.where is None else self.backend.filtered(rows, self.where)
+        return self.meeting_condition(rows)
+
+    def meeting_condition(self, rows: Any) -> Any:
+        """Rows that meet the condition."""
+        if self.where is None:
+            return rows
+        return self.backend.filtered(self.described(rows, _names(self.where)), self.where)
 
     def counted(self, groups: list[str]) -> Counted | None:
         """Stored counts of events, and events without; None if they cannot answer: other groups, or a condition."""
@@ -141,7 +195,13 @@ class Selection:
 
     def _counted_beforehand(self) -> Counted | None:
         # For few deliveries, reading the rows is faster than opening all files.
-        return self.tables.counted() if self.backend.is_local and self.delivery is None else None
+        if not self.backend.is_local or (self.delivery is not None and self.is_named):
+            return None
+        counted = self.tables.counted()
+        if counted is None or self.delivery is None:
+            return counted
+        is_asked = pl.col("delivery_id").is_in(self.delivery)
+        return Counted(counted.counts.filter(is_asked), counted.uncounted.filter(is_asked))
 
     def has_firsts(self, groups: list[str]) -> bool:
         """Whether stored flags answer distinct counts, which takes whole deliveries with every event flagged.
@@ -158,8 +218,9 @@ class Selection:
 
         Messages of two deliveries differ, whatever their ids (`schema.IDENTITY`).
         """
-        is_identified = self._is_within(groups) or "delivery_id" not in schema.IDENTITY[column]
-        return groups if is_identified else [*groups, "delivery_id"]
+        if self._is_within(groups) or "delivery_id" not in schema.IDENTITY[column]:
+            return groups
+        return list(dict.fromkeys([*keyed(groups), "delivery_id"]))
 
     def _is_within(self, groups: list[str]) -> bool:
         """Whether each group is of one delivery."""
@@ -245,5 +306,14 @@ class Selection:
         return self.backend.scan(self.tables, "delivery").filter(is_set_aside(self.backend.api)).select("delivery_id")
 
     def timed(self, events: Any) -> Any:
-        """Events with `hour` and `day`, in the time zone asked for."""
+        """Events with the columns of `backends.CLOCK`, in the time zone asked for."""
         return self.backend.timed(events, self.timezone) if "occurred_at" in events.collect_schema() else events
+
+
+def _is_of_deliveries(test: pl.Expr) -> bool:
+    return bool(_names(test)) and _names(test) <= set(OF_DELIVERIES)
+
+
+def _names(test: pl.Expr) -> set[str]:
+    """The columns that a test looks at."""
+    return set(test.meta.root_names())

@@ -26,7 +26,7 @@ from pyspark.sql import functions as f
 from pyspark.sql import types as t
 
 from trackkit import schema
-from trackkit.engine.backends import AMOUNTS
+from trackkit.engine.backends import AMOUNTS, CLOCK
 from trackkit.engine.snapshot import Tables
 from trackkit.errors import RequestError
 from trackkit.schema import LARGEST_AMOUNT, MONEY
@@ -90,7 +90,7 @@ class Spark:
         return nw.from_native(f.broadcast(self._native(frame)))
 
     def timed(self, events: Any, timezone: str) -> Any:
-        """Add `day`, and `hour`, the instant at which the hour began, both by clocks in `timezone`."""
+        """Add the columns of `CLOCK` by clocks in `timezone`; `hour` is the instant at which the hour began."""
         self._timezone, at = timezone, f.col("occurred_at")
         clock = f.from_utc_timestamp(at, timezone)
         shown = f.date_trunc("hour", clock)
@@ -98,7 +98,9 @@ class Spark:
         # If clocks changed within the hour, by half an hour, it began when they first showed it.
         is_whole = f.from_utc_timestamp(hour, timezone) == shown
         hour = f.when(is_whole, hour).otherwise(f.to_utc_timestamp(shown, timezone))
-        return nw.from_native(events.to_native().withColumns({"hour": hour, "day": f.to_date(clock)}))
+        dates = {name: f.to_date(f.date_trunc(name, clock)) for name in ("day", "week", "month")}
+        numbers = {"weekday": f.weekday(clock) + 1, "hour_of_day": f.hour(clock)}
+        return nw.from_native(events.to_native().withColumns({"hour": hour, **dates, **numbers}))
 
     def filtered(self, rows: Any, condition: pl.Expr) -> Any:
         """Return the rows that meet a condition; polars evaluates it on each distinct combination of values.
@@ -125,7 +127,7 @@ class Spark:
         """Run a pass; return its result in the types of the canonical tables."""
         with _errors_in_words():
             result = pl.DataFrame(rows.to_native().toArrow())
-        types = _TYPES_RETURNED | {"hour": pl.Datetime("us", self._timezone)}
+        types = _TYPES_RETURNED | CLOCK | {"hour": pl.Datetime("us", self._timezone)}
         return result.with_columns(_cast_to(name, types[name]) for name in result.columns if name in types)
 
 

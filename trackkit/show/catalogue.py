@@ -1,6 +1,18 @@
 """The metrics listed for people and programs: METRICS.md and `trackkit metrics` both come from here."""
 
-from trackkit.metrics import BOOTSTRAP, BREAKDOWNS, METRICS, WILSON, Metric, breakdowns_of, sources_of, version_of
+from collections.abc import Iterable
+
+from trackkit.metrics import (
+    BOOTSTRAP,
+    BREAKDOWNS,
+    METRICS,
+    OF_DELIVERIES,
+    WILSON,
+    Metric,
+    breakdowns_of,
+    sources_of,
+    version_of,
+)
 
 _HEAD = """# Metrics
 
@@ -9,6 +21,10 @@ rates fractions that may exceed 1, and a rate on an empty denominator is null. *
 `delivery` one row per delivery, `message` one per message prepared, `event` one per counted hit (hits of control
 addresses left out). *Higher is* tells the direction.
 """
+_OF_DELIVERIES = """What a delivery is ({}) is a breakdown of everything that is measured: ids, with labels beside them;
+`channel` is a word, `sender` an address, else a name. A week is its Monday, a month its first day, a weekday a number
+from 1, Monday. A delivery is launched when its first message is sent, else when that was planned. Days and hours are
+the platform's. People in several deliveries are counted again, never added."""
 _INTERVALS = {
     WILSON: "Wilson's, of a share of messages",
     BOOTSTRAP: "bootstrap, messages drawn again with all their events",
@@ -57,13 +73,20 @@ def _section(metric: Metric) -> str:
         f"- **formula**: {record['formula']}",
         f"- **measured on**: {record['source']}",
         f"- **unit**: {metric.unit}; higher is {metric.higher_is}",
-        f"- **broken down by**: {', '.join(breakdowns_of(metric.name))}",
+        f"- **broken down by**: {', '.join(_listed(breakdowns_of(metric.name)))}",
         *([f"- **interval**: {_INTERVALS[metric.interval]}"] if metric.denominator else []),
         f"- **reference**: {metric.cited}",
     ]
     return "\n".join([f"## {metric.name}", "", f"**{metric.label}.** {metric.definition}", "", *facts, ""])
 
 
+def _listed(columns: Iterable[str]) -> list[str]:
+    """The breakdowns, those that say what a delivery is in one word."""
+    named = ("[what its delivery is](#breakdowns)" if name in OF_DELIVERIES else name for name in columns)
+    return list(dict.fromkeys(named))
+
+
 def _breakdowns() -> str:
     rows = [f"| `{column}` | {', '.join(carriers)} |" for column, carriers in BREAKDOWNS.items()]
-    return "\n".join(["## Breakdowns", "", "| column | rows that carry it |", "|---|---|", *rows, ""])
+    head = ["## Breakdowns", "", _OF_DELIVERIES.format(", ".join(f"`{name}`" for name in OF_DELIVERIES)), ""]
+    return "\n".join([*head, "| column | rows that carry it |", "|---|---|", *rows, ""])

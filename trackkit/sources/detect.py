@@ -132,13 +132,16 @@ def _as_feed(found: Found, feeds: Mapping[str, Feed]) -> Choice | None:
 
 def _as_table(found: Found, maps: Sequence[TableMap], feeds: Mapping[str, Feed]) -> Choice:
     candidates = called(maps, names(found))
+    complete: list[tuple[int, TableMap]] = []
     for table_map in candidates:
         try:
             headers = dialect(found, table_map.count_known).headers
         except DataError:  # damaged, which its reader will say
             return Choice(table_map.format, f"named as '{table_map.name}'", table_map)
-        if not table_map.missing(headers):
-            return Choice(table_map.format, f"named as '{table_map.name}', with its headers", table_map)
+        complete += [] if table_map.missing(headers) else [(table_map.count_known(headers), table_map)]
+    if complete:  # of several products, the one whose headers these are
+        named = max(complete, key=lambda pair: pair[0])[1]
+        return Choice(named.format, f"named as '{named.name}', with its headers", named)
     if feed := of_table(found, feeds):
         return Choice(feed.name, feed.recognised, feed=feed)
     fitting = [(table_map.evidence(_headers(found, table_map)), table_map) for table_map in maps]

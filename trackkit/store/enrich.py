@@ -31,7 +31,7 @@ def enrich_messages(messages: pl.LazyFrame, tables: Tables, verdicts: pl.LazyFra
     failures = tables.scan("failure").select("failure_id", "failure_type", "failure_reason")
     rows = with_implied(messages.select(*schema.MESSAGE.sourced, *extra_columns), verdicts)
     return (
-        rows.with_columns(status=_status(), domain=_domain("address"))
+        rows.with_columns(status=_status(), domain=pl.coalesce(_domain("address"), _told_domain()))
         .join(_needed(tables, "recipient", "recipient_id", ["country"], rows), on="recipient_id", how="left")
         .join(failures, on="failure_id", how="left")
         .with_columns(_failure("failure_type", "verdict_type"), _failure("failure_reason", "verdict_reason"))
@@ -62,6 +62,12 @@ def with_borrowed(messages: pl.LazyFrame, tables: Tables) -> pl.LazyFrame:
 
 def _domain(address: str) -> pl.Expr:
     return pl.col(address).str.strip_chars().str.to_lowercase().str.extract(r"@([^@]+)$")
+
+
+def _told_domain() -> pl.Expr:
+    """The domain that an export without addresses tells; a class of domains, as Others, is none."""
+    told = pl.col("told_domain").str.strip_chars().str.to_lowercase()
+    return pl.when(told.str.contains(".", literal=True)).then(told)
 
 
 def _status() -> pl.Expr:

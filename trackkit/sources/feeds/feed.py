@@ -157,6 +157,13 @@ class DeliveryColumns(Strict):
 
     label: MayRead = None
     subject: MayRead = None
+    campaign_id: MayRead = None
+
+
+class CampaignColumns(Strict):
+    """What an event says about the campaign of its delivery."""
+
+    label: MayRead = None
 
 
 class Rule(Strict):
@@ -257,6 +264,7 @@ class Feed(Strict):
     columns: Columns
     link: LinkColumns = LinkColumns()
     delivery: DeliveryColumns = DeliveryColumns()
+    campaign: CampaignColumns = CampaignColumns()  # which holds several deliveries; not what we call a delivery
     attributes: list[Paths] = []
     rule: list[Rule] = []
     sibling: list[Sibling] = []  # tables: those that come with the events
@@ -286,7 +294,7 @@ class Feed(Strict):
 
     def readings(self) -> dict[str, Reading]:
         """Return the readings by canonical column, `table.column` for other tables than `event`."""
-        tables = {"": self.columns, "link.": self.link, "delivery.": self.delivery}
+        tables = {"": self.columns, "link.": self.link, "delivery.": self.delivery, "campaign.": self.campaign}
         return {f"{table}{name}": reading for table, columns in tables.items() for name, reading in columns if reading}
 
 

@@ -39,7 +39,8 @@ _LINK_CODES = {name: code for code, name in schema.LINK_TYPES.items() if name in
 _ORDERS = (DAY_FIRST, MONTH_FIRST)
 _NOTHING = "nothing"
 _MOST_TELLING = (*schema.PERSONAL, _NOTHING)
-TOLD = ("link.url", "link.label", "delivery.label", "delivery.subject")  # of other tables than `event`
+# Of other tables than `event`.
+TOLD = ("link.url", "link.label", "delivery.label", "delivery.subject", "delivery.campaign_id", "campaign.label")
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,9 @@ class _FileMapping:
         self._account(rows)
         events = {"event": rows.select(handed_on("event"))}
         copies = rows.select("exact", "loose") if self.mapper.feed.engine != "access_log" else None  # every line counts
-        return Staged(self.report, events, quarantine, _gleaned(rows), copies)
+        return Staged(
+            self.report, events, quarantine, _gleaned(rows, "delivery.campaign_id" in self.mapper.readings), copies
+        )
 
     def _account(self, rows: pl.LazyFrame) -> None:
         report, oddity, kind = self.report, pl.col("oddity"), pl.col("reported_type")
@@ -191,17 +193,23 @@ def _no_cells(mapper: EventMapper) -> pl.DataFrame:
     return pl.DataFrame(schema=types | {"source_row": pl.Int64, "is_shared": pl.Boolean, "is_empty": pl.Boolean})
 
 
-def _gleaned(rows: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
-    has_text = pl.any_horizontal(pl.col("delivery.label", "delivery.subject").is_not_null())
+def _gleaned(rows: pl.LazyFrame, has_campaigns: bool) -> dict[str, pl.LazyFrame]:
+    delivery = {name: f"delivery.{name}" for name in ("label", "subject", "campaign_id")}
+    is_told = pl.any_horizontal(pl.col(list(delivery.values())).is_not_null())
+    has_delivery, has_campaign = (pl.col(name).is_not_null() for name in ("delivery_id", "delivery.campaign_id"))
     link = {"link_id": "link_id", "delivery_id": "delivery_id", "type_code": "link.type_code"}
     link |= {"label": "link.label", "url": "link.url"}
-    delivery = {"delivery_id": "delivery_id", "label": "delivery.label", "subject": "delivery.subject"}
+    delivery |= {"delivery_id": "delivery_id"}
+    campaign = {"campaign_id": "delivery.campaign_id", "label": "campaign.label"}
     recipient = {"recipient_id": "recipient_id", "email": "recipient_key"}
-    return {
+    told = {
         "link": _as_handed_on("link", rows.filter(pl.col("link.url").is_not_null()), link),
-        "delivery": _as_handed_on("delivery", rows.filter(pl.col("delivery_id").is_not_null() & has_text), delivery),
+        "delivery": _as_handed_on("delivery", rows.filter(has_delivery & is_told), delivery),
         "recipient": _as_handed_on("recipient", rows.filter(pl.col("recipient_id").is_not_null()), recipient),
     }
+    if has_campaigns:
+        told["campaign"] = _as_handed_on("campaign", rows.filter(has_delivery & has_campaign), campaign)
+    return told
 
 
 def _as_handed_on(table: str, rows: pl.LazyFrame, sources: Mapping[str, str]) -> pl.LazyFrame:

@@ -1,0 +1,80 @@
+"""What deliveries are (campaign, channel, launch …), as columns to break figures down by: one row per delivery.
+
+They are no columns of rows. Whatever adds up is counted by delivery first, from stored counts where there are such, and
+then added; only people, who may be in several deliveries, are counted again over rows to which these are joined.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from trackkit import schema
+from trackkit.engine.plausible import EARLIEST
+from trackkit.engine.snapshot import Tables
+from trackkit.metrics import OF_DELIVERIES
+
+_DELIVERY = (
+    "delivery_id",
+    "campaign_id",
+    "folder_id",
+    "typology_id",
+    "message_type",
+    "subject",
+    "sender_address",
+    "sender_name",
+    "started_at",
+    "contact_at",
+)
+
+
+def keyed(groups: Sequence[str]) -> list[str]:
+    """Return groups with the delivery instead of what only says what it is.
+
+    >>> keyed(["campaign", "day", "channel"]), keyed(["day"])
+    (['day', 'delivery_id'], ['day'])
+    """
+    others = [name for name in groups if name not in OF_DELIVERIES]
+    return others if len(others) == len(groups) or "delivery_id" in others else [*others, "delivery_id"]
+
+
+def attributes(tables: Tables, timezone: str) -> pl.LazyFrame:
+    """Return one row per delivery of the table `delivery`: `delivery_id` and `OF_DELIVERIES`, null where not known.
+
+    `channel` is a word of `schema.MESSAGE_TYPES`, or an unknown code; `sender` an address, else a name. A delivery was
+    launched when its first message was sent, else when that was planned; `launch_day` is a day in `timezone`, and
+    `launch_week` the Monday of its week.
+
+    >>> from trackkit.engine.snapshot import Snapshot
+    >>> deliveries = pl.LazyFrame({"delivery_id": ["7"], "campaign_id": ["12"], "message_type": [1]})
+    >>> attributes(Snapshot({"delivery": deliveries}), "UTC").select("campaign", "channel", "folder").collect().row(0)
+    ('12', 'SMS', None)
+    """
+    rows = _rows(tables, "delivery", _DELIVERY).unique("delivery_id", keep="last", maintain_order=True)
+    campaigns = _rows(tables, "campaign", ("campaign_id", "label", "programme_id")).unique("campaign_id")
+    rows = rows.join(campaigns.rename({"label": "campaign_label"}), on="campaign_id", how="left")
+    for name in ("programme", "folder"):
+        key = f"{name}_id"
+        named = _rows(tables, name, (key, "label")).unique(key).rename({"label": f"{name}_label"})
+        rows = rows.join(named, on=key, how="left")
+    code = pl.col("message_type")
+    launched = [pl.when(pl.col(name) >= EARLIEST).then(name) for name in ("started_at", "contact_at")]
+    day = pl.coalesce(launched).dt.convert_time_zone(timezone).dt.date()
+    return rows.with_columns(
+        campaign="campaign_id",
+        programme="programme_id",
+        folder="folder_id",
+        typology="typology_id",
+        channel=code.replace_strict(schema.MESSAGE_TYPES, default=code.cast(pl.String), return_dtype=pl.String),
+        sender=pl.coalesce("sender_address", "sender_name"),
+        launch_day=day,
+        launch_week=day.dt.truncate("1w"),
+    ).select("delivery_id", *OF_DELIVERIES)
+
+
+def _rows(tables: Tables, table: str, columns: Sequence[str]) -> pl.LazyFrame:
+    """Some columns of a table, null where its rows have none."""
+    rows, types = tables.scan(table), schema.TABLES[table].schema
+    known = rows.collect_schema()
+    return rows.select(
+        (pl.col(name) if name in known else pl.lit(None)).cast(types[name]).alias(name) for name in columns
+    )
