@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.engine.deliveries import require_delivery
+from trackkit.engine.deliveries import Deliveries, asked_about, the_one
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.quality.curves import curve_findings, hourly
@@ -24,25 +24,24 @@ __all__ = ["VERDICTS", "quality", "verdict", "worst"]
 MOST_READ = 0.9  # share of hits that ends the time of reading: weeks later, single hits would meet any gap
 
 
-def quality(tables: Measurable, delivery: str | None = None) -> pl.DataFrame:
-    """Return one row for each possible check of the logs of a delivery, or of everything; the worst first.
+def quality(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
+    """Return one row for each possible check of the logs of a delivery, of several, or of everything; the worst first.
 
     Columns: `check`; `verdict` ("pass", "warn", "fail"); `count` of problems and the `total` it is out of (log
     ids, hours, servers, hits, deliveries, lines; null without one); `share`, count / total; `first` and `last`
     (UTC), when; `examples`, at most five servers, files, ids or instants; `threshold`, as the analysts' list has it.
 
-    For one delivery only its own rows are read; lines missing on a server during that time come from the reports of
-    the loads. For everything, `before_send` compares with the start of the delivery, not with each message.
+    For deliveries only their own rows are read; lines missing on a server during that time come from the reports of
+    the loads. For more than one, `before_send` compares with the start of the delivery, not with each message.
     Raises RequestError for an unknown delivery, or a wrong list of thresholds.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> verdict(quality(Snapshot({})))
     'pass'
     """
-    limits = thresholds()
-    if delivery is None:
-        return frame(_all_findings(Scope(tables, limits)))
-    return frame(_delivery_findings(Scope(tables, limits, [require_delivery(tables, delivery)])))
+    ids = asked_about(tables, delivery)
+    scope = Scope(tables, thresholds(), ids)
+    return frame(_all_findings(scope) if ids is None else _findings_of_some(scope))
 
 
 def _all_findings(scope: Scope) -> Iterator[CheckResult]:
@@ -54,10 +53,10 @@ def _all_findings(scope: Scope) -> Iterator[CheckResult]:
     yield from file_findings(*_files(_loads(scope)), scope.limits)
 
 
-def _delivery_findings(scope: Scope) -> Iterator[CheckResult]:
+def _findings_of_some(scope: Scope) -> Iterator[CheckResult]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
-    dated = scope.hits().filter(plausible(scope.tables, "event", (scope.deliveries or [""])[0]).holds())
+    dated = scope.hits().filter(plausible(scope.tables, "event", the_one(scope.deliveries)).holds())
     ends = dated.select(first=at.min(), last=at.quantile(MOST_READ, "nearest")).collect()
     since, until = ends.row(0)
     if gaps and since:
