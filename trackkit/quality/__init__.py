@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.engine.deliveries import require_delivery
+from trackkit.engine.deliveries import require_deliveries
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.quality.curves import curve_findings, hourly
 from trackkit.quality.finding import CheckResult, frame, verdict, worst
-from trackkit.quality.hits import Scope, hit_findings
+from trackkit.quality.hits import Judged, hit_findings
 from trackkit.quality.loads import file_findings, known_gaps
 from trackkit.quality.sequence import nearby, sequence
 from trackkit.quality.thresholds import VERDICTS, thresholds
@@ -24,15 +24,16 @@ __all__ = ["VERDICTS", "quality", "verdict", "worst"]
 MOST_READ = 0.9  # share of hits that ends the time of reading: weeks later, single hits would meet any gap
 
 
-def quality(tables: Measurable, delivery: str | None = None) -> pl.DataFrame:
-    """Return one row for each possible check of the logs of a delivery, or of everything; the worst first.
+def quality(tables: Measurable, delivery: str | Sequence[str] | None = None) -> pl.DataFrame:
+    """Return one row for each possible check of the logs of a delivery, of several, or of everything; the worst first.
 
     Columns: `check`; `verdict` ("pass", "warn", "fail"); `count` of problems and the `total` it is out of (log
     ids, hours, servers, hits, deliveries, lines; null without one); `share`, count / total; `first` and `last`
     (UTC), when; `examples`, at most five servers, files, ids or instants; `threshold`, as the analysts' list has it.
 
     For one delivery only its own rows are read; lines missing on a server during that time come from the reports of
-    the loads. For everything, `before_send` compares with the start of the delivery, not with each message.
+    the loads. For several, nothing is said of hours and servers: what is silent between two deliveries is no gap. For
+    several and for everything, `before_send` compares with the start of the delivery, not with each message.
     Raises RequestError for an unknown delivery, or a wrong list of thresholds.
 
     >>> from trackkit.engine.snapshot import Snapshot
@@ -41,11 +42,12 @@ def quality(tables: Measurable, delivery: str | None = None) -> pl.DataFrame:
     """
     limits = thresholds()
     if delivery is None:
-        return frame(_all_findings(Scope(tables, limits)))
-    return frame(_delivery_findings(Scope(tables, limits, [require_delivery(tables, delivery)])))
+        return frame(_all_findings(Judged(tables, limits)))
+    judged = Judged(tables, limits, require_deliveries(tables, delivery))
+    return frame(_delivery_findings(judged) if isinstance(delivery, str) else hit_findings(judged))
 
 
-def _all_findings(scope: Scope) -> Iterator[CheckResult]:
+def _all_findings(scope: Judged) -> Iterator[CheckResult]:
     judged = sequence(scope.tables, scope.limits.gap_in_sequence)
     if judged:
         yield judged.finding
@@ -54,7 +56,7 @@ def _all_findings(scope: Scope) -> Iterator[CheckResult]:
     yield from file_findings(*_files(_loads(scope)), scope.limits)
 
 
-def _delivery_findings(scope: Scope) -> Iterator[CheckResult]:
+def _delivery_findings(scope: Judged) -> Iterator[CheckResult]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
     dated = scope.hits().filter(plausible(scope.tables, "event", (scope.deliveries or [""])[0]).holds())
@@ -66,7 +68,7 @@ def _delivery_findings(scope: Scope) -> Iterator[CheckResult]:
     yield from hit_findings(scope)
 
 
-def _loads(scope: Scope) -> Sequence[dict[str, Any]]:
+def _loads(scope: Judged) -> Sequence[dict[str, Any]]:
     return getattr(scope.tables, "loads", ())
 
 
