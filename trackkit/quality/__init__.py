@@ -15,7 +15,7 @@ from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.quality.curves import curve_findings, hourly
 from trackkit.quality.finding import CheckResult, frame, verdict, worst
-from trackkit.quality.hits import Judged, hit_findings
+from trackkit.quality.hits import Examined, hit_findings
 from trackkit.quality.loads import file_findings, known_gaps
 from trackkit.quality.sequence import nearby, sequence
 from trackkit.quality.thresholds import VERDICTS, thresholds
@@ -42,12 +42,12 @@ def quality(tables: Measurable, delivery: str | Sequence[str] | None = None) -> 
     """
     limits = thresholds()
     if delivery is None:
-        return frame(_all_findings(Judged(tables, limits)))
-    judged = Judged(tables, limits, require_deliveries(tables, delivery))
+        return frame(_all_findings(Examined(tables, limits)))
+    judged = Examined(tables, limits, require_deliveries(tables, delivery))
     return frame(_delivery_findings(judged) if isinstance(delivery, str) else hit_findings(judged))
 
 
-def _all_findings(scope: Judged) -> Iterator[CheckResult]:
+def _all_findings(scope: Examined) -> Iterator[CheckResult]:
     judged = sequence(scope.tables, scope.limits.gap_in_sequence)
     if judged:
         yield judged.finding
@@ -56,7 +56,7 @@ def _all_findings(scope: Judged) -> Iterator[CheckResult]:
     yield from file_findings(*_files(_loads(scope)), scope.limits)
 
 
-def _delivery_findings(scope: Judged) -> Iterator[CheckResult]:
+def _delivery_findings(scope: Examined) -> Iterator[CheckResult]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
     dated = scope.hits().filter(plausible(scope.tables, "event", (scope.deliveries or [""])[0]).holds())
@@ -68,7 +68,7 @@ def _delivery_findings(scope: Judged) -> Iterator[CheckResult]:
     yield from hit_findings(scope)
 
 
-def _loads(scope: Judged) -> Sequence[dict[str, Any]]:
+def _loads(scope: Examined) -> Sequence[dict[str, Any]]:
     return getattr(scope.tables, "loads", ())
 
 
