@@ -22,7 +22,7 @@ from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 
-__all__ = ["GROUPS", "Part", "Scope", "every", "resolve"]
+__all__ = ["GROUPS", "Part", "Scope", "every", "group", "resolve"]
 
 GROUPS = ("campaign", "programme", "folder")  # of deliveries; `every` lists them
 NAMED, PERIOD, PLATFORM = "deliveries", "period", "platform"
@@ -154,6 +154,11 @@ def _quoted(value: str) -> str:
     return value if _PLAIN.fullmatch(value) and value != PLATFORM else f'"{doubled}"'
 
 
+def group(tables: Measurable, kind: str, value: str) -> Part:
+    """Return a campaign, programme or folder by its id or label, with its label; RequestError for an unknown one."""
+    return _of_groups(tables, kind, [value])
+
+
 def _part(tables: Measurable, known: pl.DataFrame, kind: str, values: list[str]) -> Part:
     if kind == PLATFORM:
         return Part(PLATFORM)
@@ -161,6 +166,10 @@ def _part(tables: Measurable, known: pl.DataFrame, kind: str, values: list[str])
         return Part(PERIOD, days=_days(values))
     if kind == NAMED:
         return Part(NAMED, tuple(sorted(set(_deliveries(tables, known, values)))))
+    return _of_groups(tables, kind, values)
+
+
+def _of_groups(tables: Measurable, kind: str, values: Sequence[str]) -> Part:
     groups = _groups(tables, kind.removeprefix("only-"))
     ids = tuple(sorted({_group(groups, kind.removeprefix("only-"), value) for value in values}))
     labels = groups.filter(pl.col("id").is_in(ids)).select(pl.coalesce("label", "internal_name", "id")).to_series()
