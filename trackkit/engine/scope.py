@@ -9,7 +9,7 @@ only one has it (`campaign:"Spring sale"`); what holds spaces, commas or quotes 
 
 import calendar
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,7 +22,7 @@ from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 
-__all__ = ["GROUPS", "Part", "Scope", "every", "group", "resolve"]
+__all__ = ["GROUPS", "Part", "Scope", "each_of", "every", "group", "resolve"]
 
 GROUPS = ("campaign", "programme", "folder")  # of deliveries; `every` lists them
 NAMED, PERIOD, PLATFORM = "deliveries", "period", "platform"
@@ -129,6 +129,15 @@ def every(tables: Measurable, kind: str) -> list[Scope]:
     known = _known(tables).filter(~pl.col("is_aside"))
     ids = _groups(tables, kind)["id"].to_list()
     return [resolve(tables, f"{kind}:{_quoted(each)}") for each in ids if _members(tables, known, Part(kind, (each,)))]
+
+
+def each_of(tables: Measurable, texts: Iterable[str]) -> list[Scope]:
+    """Return the scopes that texts name, each once; "campaign", "programme" or "folder" alone stand for all of these.
+
+    Raises RequestError as `resolve`.
+    """
+    found = [every(tables, text) if text in GROUPS else [resolve(tables, text)] for text in texts]
+    return list({scope.text: scope for some in found for scope in some}.values())
 
 
 def _read(text: str) -> Iterator[tuple[str, list[str]]]:
