@@ -3,10 +3,10 @@
 The folder holds every file of the contract's instance folder. `truth/`, which no source reads, says what every hit
 really was (`truth/events.parquet`) and what a load must count (`truth/summary.json`). Same seed, same bytes.
 
-In the order of the data: `words` (the invented shop and its campaigns), `clients` (user agents), `people` (recipients),
-`plan` (deliveries and their links), `mailing` (messages of a delivery), `scene` (a delivery with its people), `hits`
-and `web` (what they do), `acts` (subscriptions, web applications), `content` (the message), `logs` (raw log files),
-`tables` (table exports), `summary` (the truth).
+In the order of the data: `words` (the invented shop and its messages), `clients` (user agents), `people` (recipients),
+`plan` (deliveries and their links), `entities` (what they belong to), `mailing` (messages of a delivery),
+`scene` (a delivery with its people), `hits` and `web` (what they do), `acts` (subscriptions, web applications),
+`content` (the message), `logs` (raw log files), `tables` (table exports), `summary` (the truth).
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trackkit.demo import tables
+from trackkit.demo import entities, tables
 from trackkit.demo.acts import leave, write_page_hits, write_subscriptions
 from trackkit.demo.hits import make_hits
 from trackkit.demo.logs import DAILY, FIRST_IDS, WEEKLY, LogFiles, make_lines, route, with_fate, with_ids
@@ -32,6 +32,7 @@ FIRST_MESSAGE = 102_000_001
 _FOLDERS = ("redir/log", "broadlog", "tracking_log", "content", "truth")
 _TEXTS = ("delivery.csv", "tracking_url.csv", "service.csv", "broadlog_msg.tsv", "web_tracking_log.csv")
 _HISTORIES = ("subscription_history.tsv", "web_page_hit.csv.gz", "exclusion.csv.gz", "exclusion.part")
+_ENTITIES = ("campaign.csv", "programme.tsv", "folder.csv")
 _PEOPLE = ("recipient.csv.zst", "user_agent.parquet")
 _MARK = "demo.json"
 
@@ -64,6 +65,7 @@ def _write(folder: Path, seed: int, deliveries: int, recipients: int) -> DemoSum
     files = LogFiles(folder / "redir/log", seed, WEEKLY if weekly else DAILY)
     counts = _write_mailings(folder, people, plans, files)
     tables.write_links(folder, plans)
+    entities.write(folder)
     counts["page_hits"] = write_page_hits(folder, people, [plan.delivery_id for plan in plans if plan.is_real], seed)
     tables.compress_exclusions(folder)
     counts["log_lines"], counts["corrupt_lines"] = files.age()
@@ -89,7 +91,7 @@ def _prepare(folder: Path, request: dict[str, int]) -> None:
 def _remove_demo(folder: Path) -> None:
     for name in _FOLDERS:
         shutil.rmtree(folder / name.split("/")[0], ignore_errors=True)
-    for name in (*_TEXTS, *_HISTORIES, *_PEOPLE):
+    for name in (*_TEXTS, *_HISTORIES, *_ENTITIES, *_PEOPLE):
         (folder / name).unlink(missing_ok=True)
 
 

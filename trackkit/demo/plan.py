@@ -1,4 +1,4 @@
-"""What is sent and when: every delivery of the demo with its role, campaign and tracked links."""
+"""What is sent and when: every delivery of the demo with its role, theme and tracked links."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from trackkit.demo.words import HOSTILE, LETTERS, NETWORKS, OFFERS, SILENT, SITE, Campaign
+from trackkit.demo.words import HOSTILE, LETTERS, NETWORKS, OFFERS, SILENT, SITE, Motif
 
 HOUR, DAY = 3_600_000, 86_400_000
 NOW = int(datetime(2026, 11, 15, 20, tzinfo=UTC).timestamp()) * 1000  # the demo's "now": a constant, never the clock
@@ -46,7 +46,7 @@ class Plan:
     number: int
     delivery_id: int
     role: str
-    theme: Campaign
+    theme: Motif
     label: str
     start: int
     typology: int
@@ -78,7 +78,7 @@ def table_window(plans: Sequence[Plan]) -> tuple[int, int]:
     return first + min(12 * HOUR, (NOW - first) // 40), first + (NOW - first) * 3 // 10
 
 
-Draft = tuple[str, Campaign, str, int, int, float]
+Draft = tuple[str, Motif, str, int, int, float]
 
 
 def _letters(count: int) -> list[Draft]:
@@ -127,7 +127,7 @@ def _sizes(count: int, weeks: int, largest: float) -> list[float]:
     return [largest / (1 + place * 7 % weekly) ** 0.45 for place in range(count)]
 
 
-def _numbered(theme: Campaign, place: int, themes: int) -> str:
+def _numbered(theme: Motif, place: int, themes: int) -> str:
     return theme.label if place < themes else f"{theme.label} ({place // themes + 1})"
 
 
@@ -138,7 +138,7 @@ def _plan(number: int, draft: Draft, seed: int) -> Plan:
     return Plan(number, 7_471_011 + number * 37, role, theme, label, start, typology, share, links)
 
 
-def _links(theme: Campaign, role: str, first_id: int, rng: np.random.Generator) -> list[TrackedLink]:
+def _links(theme: Motif, role: str, first_id: int, rng: np.random.Generator) -> list[TrackedLink]:
     """The tracked links: one URL twice (occurrence 2), one label on two URLs, one personalised URL, shares, service."""
     hero, shelf = f"{SITE}/stories/{first_id % 977}", f"{SITE}/shelf?from=mail&week={first_id % 53}"
     products = zip(range(4), theme.products, (0.16, 0.11, 0.07, 0.05), strict=True)

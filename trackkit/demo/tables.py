@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from trackkit.demo import entities
 from trackkit.demo.clients import CLIENTS
 from trackkit.demo.content import html_content, text_content
 from trackkit.demo.logs import amounts
@@ -65,6 +66,7 @@ def delivery_row(mailing: Mailing, size: int) -> dict[str, object]:
         "iNewQuarantine": mailing.new_quarantines,
         "iMessageSize": size,
         "sOperator": "invented",
+        **entities.columns(plan),
     }
 
 

@@ -1,4 +1,4 @@
-"""The words of the synthetic platform, from `words.toml`: an invented shop, its campaigns, names, domains, failures."""
+"""The words of the synthetic platform, from `words.toml`: an invented shop, its messages, names, domains, failures."""
 
 import tomllib
 from dataclasses import dataclass
@@ -18,11 +18,16 @@ FAILURES: list[tuple[int, int, str, int]] = _WORDS["failures"]
 COMPLAINT = len(FAILURES) - 1
 EXCLUSION_RULES: dict[int, float] = {int(code): share for code, share in _WORDS["exclusion_rules"].items()}
 NETWORKS: dict[str, float] = _WORDS["networks"]
+PROGRAMMES: list[tuple[int, str, str]] = _WORDS["programmes"]
+CAMPAIGNS: list[tuple[int, str, str, int, int]] = _WORDS["campaigns"]
+FOLDERS: list[tuple[int, int, str, str]] = _WORDS["folders"]
+BELONGING: dict[str, tuple[int, int]] = _WORDS["belonging"]
+MAILBOXES: tuple[str, str] = tuple(_WORDS["mailboxes"])
 
 
 @dataclass(frozen=True)
-class Campaign:
-    """The words and colours of one campaign."""
+class Motif:
+    """The words and colours of one message."""
 
     label: str
     subject: str
@@ -33,5 +38,5 @@ class Campaign:
     light: str
 
 
-LETTERS, OFFERS = ([Campaign(**words) for words in _WORDS[kind]] for kind in ("letters", "offers"))
-HOSTILE, SILENT = (Campaign(**_WORDS[kind]) for kind in ("hostile", "silent"))
+LETTERS, OFFERS = ([Motif(**words) for words in _WORDS[kind]] for kind in ("letters", "offers"))
+HOSTILE, SILENT = (Motif(**_WORDS[kind]) for kind in ("hostile", "silent"))
