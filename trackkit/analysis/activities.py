@@ -5,7 +5,6 @@ ones included. Undated events have no time of day, so totals here are those of d
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Annotated
 
@@ -13,7 +12,7 @@ import polars as pl
 
 from trackkit.analysis.curves import SERIES, SERIES_TYPE, series_events
 from trackkit.clock import begins, instants_of, is_changed, local, step_of
-from trackkit.engine.deliveries import require_deliveries, require_delivery, zone_of
+from trackkit.engine.deliveries import Deliveries, asked_about, zone_of
 from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
@@ -26,7 +25,7 @@ ALL_SERIES = "all"
 
 def folded_activity(
     tables: Measurable,
-    delivery: str,
+    delivery: Deliveries = None,
     every: Annotated[str, SLOTS] = "day",
     timezone: str = "",
     series: Annotated[str, (ALL_SERIES, *SERIES)] = ALL_SERIES,
@@ -59,22 +58,20 @@ def folded_activity(
 
 def weekly_activity(
     tables: Measurable,
-    delivery: str | Sequence[str] = "",
+    delivery: Deliveries = None,
     timezone: str = "",
     series: Annotated[str, (ALL_SERIES, *SERIES)] = ALL_SERIES,
 ) -> pl.DataFrame:
     """Return activity by weekday and hour: one row per hour of the week and series, quiet hours included.
 
     Columns: `weekday`, from 0, Monday; `hour`, from 0, by the clock of `timezone`; `series`; `count`; `total` of the
-    series; `share` (count / total, null without events); `twice`. `delivery` is an id, several, or empty for all
-    that are not set aside. The hour that clocks show twice in autumn is one, marked by `twice`; the one that they skip
-    in spring has no row if no other day of that weekday is in the span of the events. Raises RequestError for an
-    unknown delivery, series or zone.
+    series; `share` (count / total, null without events); `twice`. The hour that clocks show twice in autumn is one,
+    marked by `twice`; the one that they skip in spring has no row if no other day of that weekday is in the span of the
+    events. Raises RequestError for an unknown delivery, series or zone.
     """
     series_shown, zone = _series_asked(series), zone_of(tables, timezone)
-    keys = "" if delivery == "" else require_deliveries(tables, delivery)
     clock = pl.col("clock").dt
-    events = series_events(tables, keys).select("series", clock=local("occurred_at", zone))
+    events = series_events(tables, asked_about(tables, delivery)).select("series", clock=local("occurred_at", zone))
     placed = events.with_columns(weekday=clock.weekday().cast(pl.Int64) - 1, hour=clock.hour().cast(pl.Int64))
     days = events.select(first=pl.col("clock").min().dt.date(), last=pl.col("clock").max().dt.date())
     by_hour = placed.group_by("weekday", "hour", "series").agg(count=pl.len().cast(pl.Int64))
@@ -119,7 +116,7 @@ def foldings(every: Annotated[str, SLOTS]) -> tuple[str, str]:
 
 def activity_over_time(
     tables: Measurable,
-    delivery: str,
+    delivery: Deliveries = None,
     every: Annotated[str, SLOTS] = "day",
     timezone: str = "",
     series: Annotated[str, (ALL_SERIES, *SERIES)] = ALL_SERIES,
@@ -156,10 +153,10 @@ def _clock_changes(first: date | None, last: date | None, zone: str, every: str)
     return skipped, sorted(twice)
 
 
-def _local_events(tables: Measurable, delivery: str, every: str, timezone: str) -> pl.LazyFrame:
+def _local_events(tables: Measurable, delivery: Deliveries, every: str, timezone: str) -> pl.LazyFrame:
     require_word("interval", every, SLOTS)
     zoned = local("occurred_at", zone_of(tables, timezone))
-    return series_events(tables, require_delivery(tables, delivery)).select("series", clock=zoned)
+    return series_events(tables, asked_about(tables, delivery)).select("series", clock=zoned)
 
 
 def _slot(every: str) -> pl.Expr:

@@ -2,8 +2,8 @@
 
 A visit is any hit except an open (a click, a page of the site, the opt-out...), since only a click shows the reader's
 own browser. A visitor is a message whose recipient made a visit, by default counted once per day, as in the platform's
-table of visitors: a recipient active on two days counts twice. Figures are for one delivery or the whole platform.
-Names and versions are those of `event`; a null name is a user agent that gives none, shown as unknown.
+table of visitors: a recipient active on two days counts twice. Figures are for one delivery, several or the whole
+platform. Names and versions are those of `event`; a null name is a user agent that gives none, shown as unknown.
 """
 
 from datetime import date, timedelta
@@ -14,7 +14,7 @@ import polars as pl
 
 from trackkit.analysis.ranking import ranked, top_rows
 from trackkit.clock import local
-from trackkit.engine.deliveries import counted_events, is_link_hit, require_delivery, zone_of
+from trackkit.engine.deliveries import Deliveries, asked_about, counted_events, is_link_hit, the_one, zone_of
 from trackkit.engine.measure import quotient
 from trackkit.engine.plausible import now, plausible
 from trackkit.engine.snapshot import Measurable
@@ -54,27 +54,22 @@ class Period(NamedTuple):
         return (self.last - self.first).days + 1 if self.first and self.last else 0
 
 
-def period(tables: Measurable, delivery: str = "", days: int = PERIOD_DAYS, timezone: str = "") -> Period:
+def period(tables: Measurable, delivery: Deliveries = None, days: int = PERIOD_DAYS, timezone: str = "") -> Period:
     """Return the period: the last `days` calendar days up to the last plausible hit, but not before the first.
 
     0 means all days. Raises RequestError for an unknown delivery or zone, or days below 0.
     """
     if not (isinstance(days, int) and days >= 0):
         raise RequestError(f"A period is a whole number of days, 0 for all; got {days!r}.")
-    zone, in_range = zone_of(tables, timezone), plausible(tables, "event", delivery)
-    day = _day_of(zone)
-    dated = _hits(tables, delivery).filter(in_range.holds())
+    ids, zone = asked_about(tables, delivery), zone_of(tables, timezone)
+    in_range, day = plausible(tables, "event", the_one(ids)), _day_of(zone)
+    dated = counted_events(tables, ids).filter(in_range.holds())
     first, last = dated.select(day.min().alias("first"), day.max().alias("last")).collect().row(0)
-    if last and in_range.last and (newest := now(tables, "event", delivery)):
+    if last and in_range.last and (newest := now(tables, "event", the_one(ids))):
         last = max(first, min(last, newest.astimezone(ZoneInfo(zone)).date()))
     if first is None or not days:
         return Period(first, last)
     return Period(max(first, last - timedelta(days=min(days, 100_000) - 1)), last)
-
-
-def _hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
-    """The counted hits of a delivery, or of all; RequestError for an unknown delivery."""
-    return counted_events(tables, require_delivery(tables, delivery) if delivery else "")
 
 
 def _with_name(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
@@ -127,7 +122,7 @@ def _within(period: Period, timezone: str) -> pl.Expr:
 def opens_by(
     tables: Measurable,
     by: Annotated[str, ("device", "browser", "operating_system")],
-    delivery: str = "",
+    delivery: Deliveries = None,
     days: Annotated[int, FROM_0] = 0,
     top: Annotated[int, FROM_1] = 10,
     timezone: str = "",
@@ -140,7 +135,9 @@ def opens_by(
     known device is mobile. Totals are counted separately. Undated opens count if no period is asked for.
     Raises RequestError for an unknown `by`, delivery or zone, or a `top` or `days` that is no whole number.
     """
-    opens = _with_name(_hits(tables, delivery), by).filter(pl.col("event_type").cast(pl.String) == "opened")
+    opens = _with_name(counted_events(tables, asked_about(tables, delivery)), by).filter(
+        pl.col("event_type").cast(pl.String) == "opened"
+    )
     if days:
         zone = zone_of(tables, timezone)
         opens = opens.filter(_within(period(tables, delivery, days, zone), zone))
@@ -160,7 +157,7 @@ def opens_by(
 def usage(
     tables: Measurable,
     by: Annotated[str, ("browser", "operating_system")],
-    delivery: str = "",
+    delivery: Deliveries = None,
     days: Annotated[int, FROM_0] = PERIOD_DAYS,
     top: Annotated[int, FROM_1] = 10,
     timezone: str = "",
@@ -190,7 +187,7 @@ def usage(
 def history(
     tables: Measurable,
     by: Annotated[str, ("browser", "operating_system")],
-    delivery: str = "",
+    delivery: Deliveries = None,
     days: Annotated[int, FROM_0] = PERIOD_DAYS,
     top: Annotated[int, FROM_1] = 5,
     timezone: str = "",
@@ -233,7 +230,7 @@ def history(
 def weekly(
     tables: Measurable,
     by: Annotated[str, ("browser", "operating_system")],
-    delivery: str = "",
+    delivery: Deliveries = None,
     days: Annotated[int, FROM_0] = PERIOD_DAYS,
     top: Annotated[int, FROM_1] = 4,
     timezone: str = "",
@@ -273,7 +270,7 @@ def weekly(
 def versions(
     tables: Measurable,
     by: Annotated[str, ("browser", "operating_system")],
-    delivery: str = "",
+    delivery: Deliveries = None,
     days: Annotated[int, FROM_0] = PERIOD_DAYS,
     top: Annotated[int, FROM_1] = 10,
     of: str = ALL_NAMES,
@@ -323,9 +320,11 @@ def _first_versions(rows: pl.DataFrame) -> pl.DataFrame:
     return grouped.group_by(keys, maintain_order=True).agg(pl.col("visitors").sum())
 
 
-def _visits(tables: Measurable, by: str, delivery: str, dates: Period, timezone: str) -> pl.LazyFrame:
+def _visits(tables: Measurable, by: str, delivery: Deliveries, dates: Period, timezone: str) -> pl.LazyFrame:
     """The dated visits of a period: `name`, `version`, `day`, and the key of the message."""
-    hits = _with_name(_hits(tables, delivery), by).filter(is_link_hit(), _within(dates, timezone))
+    hits = _with_name(counted_events(tables, asked_about(tables, delivery)), by).filter(
+        is_link_hit(), _within(dates, timezone)
+    )
     return hits.select("name", "version", *MESSAGE.key, day=_day_of(timezone))
 
 

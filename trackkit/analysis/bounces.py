@@ -4,22 +4,22 @@ Types are the platform's seven failure reasons. Failures for another reason have
 if there are any, so that types always add up to all failed messages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import polars as pl
 
 from trackkit.analysis.causes import CAUSES, PERMANENCES, with_axes
-from trackkit.analysis.caveats import has_log
+from trackkit.analysis.caveats import without_log
 from trackkit.analysis.domains import by_class
-from trackkit.engine.completeness import removal_of
-from trackkit.engine.deliveries import of_delivery, require_delivery, statuses_are_unknown
-from trackkit.engine.measure import measure, quotient
+from trackkit.engine.completeness import purged
+from trackkit.engine.deliveries import Deliveries, asked_about, of_deliveries, statuses_are_unknown
+from trackkit.engine.measure import measure_together, quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Count
-from trackkit.schema import FAILURE_REASONS
+from trackkit.schema import FAILURE_REASONS, MESSAGE
 
 __all__ = ["axes", "bounces", "failures"]
 
@@ -39,47 +39,50 @@ FAILING, MOST_CODES = ("bounced", "failed", "rejected"), 5
 COLUMNS = "row type domain errors contribution_of contribution breakdown_of breakdown"
 
 
-def bounces(tables: Measurable, delivery: str, by: Annotated[str, WAYS] = "type", top: int = 10) -> pl.DataFrame:
-    """Return the failed messages of a delivery by type, or by domain, and each group by the other: see `row`.
+def bounces(
+    tables: Measurable, delivery: Deliveries = None, by: Annotated[str, WAYS] = "type", top: int = 10
+) -> pl.DataFrame:
+    """Return the failed messages of deliveries by type, or by domain, and each group by the other: see `row`.
 
-    Rows, in the order of the platform's types and of the domains with most failures: `row` is "group" (one type, or
-    one domain), "detail" (a type in a domain; only those that failed), "seven" (the platform's total of its seven
-    types; only by type, beside an "Other"), "total" (all failed messages). Columns: `type` and `domain` (a class of
+    Rows, in the order of the platform's types and of the domains with most failures: `row` is "group" (one type, or one
+    domain), "detail" (a type in a domain; only those that failed), "seven" (the platform's total of its seven types;
+    only by type, beside an "Other"), "total" (all failed messages). Columns: `type` and `domain` (a class of
     `domains.by_class` of the `top`), null where the row is about all; `errors`, messages; `contribution`, errors out of
     `contribution_of`: all errors, for a detail those of its group; `breakdown`, errors out of `breakdown_of`: all
     messages processed, by domain those of that domain. Shares are null when nothing failed or was processed; every
     count is null if no message log was loaded or all statuses are unknown, and so is the number processed in a domain
-    if only failures were logged. Control addresses count. Raises RequestError for an unknown delivery or `by`.
+    if only failures of any of the deliveries were logged. Control addresses count. Raises RequestError for an unknown
+    delivery or `by`.
     """
     if by not in WAYS:
         raise RequestError(f"Bounces are not grouped by {by!r}.{did_you_mean(str(by), WAYS)}")
-    key = require_delivery(tables, delivery)
-    messages = _processed(tables, key, top)
-    if not tables.has("message") or statuses_are_unknown(tables, key):
+    ids = asked_about(tables, delivery)
+    messages = _processed(tables, ids, top)
+    if not tables.has("message") or statuses_are_unknown(tables, ids):
         return _unknown_rows(by)
     errors = messages.filter(pl.col("type").is_not_null())
     rows = pl.concat([_groups(errors, messages, by), _details(errors, by), _totals(errors, by)], how="diagonal")
     rows = _with_breakdown_of(rows, messages, by)
-    if not has_log(tables, key) and removal_of(tables, key) is None:
-        rows = _without_domain_totals(tables, key, rows, by)
+    if without_log(tables, ids).difference(purged(tables)["delivery_id"]):
+        rows = _without_domain_totals(tables, ids, rows, by)
     return _with_shares(rows)
 
 
-def failures(tables: Measurable, delivery: str, top: int = 10) -> pl.DataFrame:
-    """Return the `top` messages of mail servers behind the failures of a delivery, the most frequent first.
+def failures(tables: Measurable, delivery: Deliveries = None, top: int = 10) -> pl.DataFrame:
+    """Return the `top` messages of mail servers behind the failures of deliveries, the most frequent first.
 
     Columns: `reason` (the platform's word), `failure_type` (its code, 1 soft, 2 hard), `first_text` (as received:
     text of a log), `messages`, `failed` (all failed messages), `share` (messages / failed). Those without a failure
     message go by their reason; unknown ones are null, and one row is all null when no log of messages was loaded.
     Raises RequestError for an unknown delivery.
     """
-    key = require_delivery(tables, delivery)
+    ids = asked_about(tables, delivery)
     if not tables.has("message"):
         return pl.DataFrame([{}], schema=FAILURES)
     texts = tables.scan("failure").select("failure_id", "first_text")
     keys = ["reason", "failure_type", "first_text"]
     return (
-        of_delivery(tables, "message", key)
+        of_deliveries(tables, "message", ids)
         .filter(pl.col("status") == "failed")
         .join(texts, on="failure_id", how="left")
         .with_columns(reason=pl.col("failure_reason").replace_strict(FAILURE_REASONS, default=None))
@@ -94,8 +97,8 @@ def failures(tables: Measurable, delivery: str, top: int = 10) -> pl.DataFrame:
     )
 
 
-def axes(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, list(AXES)]:
-    """Return the failed messages of a delivery by what mail servers said: whether it is permanent, and its cause.
+def axes(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFrame, list(AXES)]:
+    """Return the failed messages of deliveries by what mail servers said: whether it is permanent, and its cause.
 
     One row per `permanence` ("permanent", "persistent_transient", "unknown") and `cause` that occurs ("address",
     "mailbox", "system", "network", "protocol", "content", "policy", "unclassified"), in these orders; only "permanent"
@@ -106,14 +109,14 @@ def axes(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, list(AXES
     frequent first). One row is all null when no log of messages was loaded. Raises RequestError for an unknown
     delivery, or a wrong list of causes.
     """
-    key = require_delivery(tables, delivery)
+    ids = asked_about(tables, delivery)
     if not tables.has("message"):
         return pl.DataFrame([{}], schema=AXES)
     number, reason = pl.col("messages"), pl.col("failure_reason")
     is_judged = pl.col("reasons").is_not_null() & (reason > 0).fill_null(False)
     agrees = is_judged & pl.col("reasons").list.contains(reason)
     word = reason.replace_strict(FAILURE_REASONS, default=OTHER, return_dtype=pl.String)
-    rows = with_axes(_failed_texts(tables, key)).collect()
+    rows = with_axes(_failed_texts(tables, ids)).collect()
     rows = rows.with_columns(agrees=agrees, otherwise=pl.when(is_judged & ~agrees).then(word))
     counts = rows.group_by(AXIS).agg(
         number.sum(),
@@ -127,17 +130,17 @@ def axes(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, list(AXES
     return counts.select(pl.col(name).cast(dtype) for name, dtype in AXES.items()).sort(AXIS)
 
 
-def _failed_texts(tables: Measurable, delivery: str) -> pl.LazyFrame:
+def _failed_texts(tables: Measurable, ids: Sequence[str] | None) -> pl.LazyFrame:
     """The failed messages by what is known of each: `smtp_status`, `text`, `failure_reason`, `messages`."""
     texts = tables.scan("failure").select("failure_id", "first_text")
     at = pl.col("occurred_at")
     last = [pl.col(name).sort_by(at, nulls_last=False).drop_nulls().last() for name in ("smtp_status", "diagnostic")]
-    events = of_delivery(tables, "event", delivery).filter(pl.col("event_type").cast(pl.String).is_in(FAILING))
-    events = events.filter(pl.col("message_id").is_not_null()).group_by("message_id").agg(last)
+    events = of_deliveries(tables, "event", ids).filter(pl.col("event_type").cast(pl.String).is_in(FAILING))
+    events = events.filter(pl.col("message_id").is_not_null()).group_by(MESSAGE.key).agg(last)
     return (
-        of_delivery(tables, "message", delivery)
+        of_deliveries(tables, "message", ids)
         .filter(pl.col("status") == "failed")
-        .join(events, on="message_id", how="left")
+        .join(events, on=MESSAGE.key, how="left")
         .join(texts, on="failure_id", how="left")
         .group_by("smtp_status", "failure_reason", text=pl.coalesce("diagnostic", "first_text"))
         .agg(messages=pl.len())
@@ -151,14 +154,14 @@ def _most_frequent(rows: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
     return ordered.group_by(AXIS).agg(pl.col(column).head(MOST_CODES).alias(name))
 
 
-def _processed(tables: Measurable, delivery: str, top: int) -> pl.DataFrame:
+def _processed(tables: Measurable, ids: Sequence[str] | None, top: int) -> pl.DataFrame:
     """Counts of messages processed, sorted by domain: `domain`, `type` (null if not failed), `messages`."""
     formula = METRICS["processed"].formula
     assert isinstance(formula, Count)
     status = pl.col("status").cast(pl.String)
     words: Mapping[int, str] = {reason: FAILURE_REASONS[reason] for reason in REASONS}
     kind = pl.col("failure_reason").replace_strict(words, default=OTHER, return_dtype=pl.String)
-    classed = by_class(tables, delivery, top, ranked_by="failures").scan("message")
+    classed = by_class(tables, ids, top, ranked_by="failures").scan("message")
     return (
         classed.filter(status.is_in(formula.where["status"]))
         .group_by("domain", type=pl.when(status == "failed").then(kind))
@@ -213,9 +216,9 @@ def _with_breakdown_of(rows: pl.DataFrame, messages: pl.DataFrame, by: str) -> p
     return joined.with_columns(pl.col("breakdown_of").fill_null(processed))
 
 
-def _without_domain_totals(tables: Measurable, delivery: str, rows: pl.DataFrame, by: str) -> pl.DataFrame:
+def _without_domain_totals(tables: Measurable, ids: Sequence[str] | None, rows: pl.DataFrame, by: str) -> pl.DataFrame:
     """Where only failures are logged, the number of messages processed is unknown by domain."""
-    processed = measure(tables, "processed", delivery=delivery)["processed"].item()
+    processed = measure_together(tables, ["processed"], ids)["processed"].item()
     is_of_all = pl.lit(by == "type") | (pl.col("row") == "total")
     return rows.with_columns(breakdown_of=pl.when(is_of_all).then(pl.lit(processed, pl.Int64)))
 

@@ -16,18 +16,22 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
+from trackkit.analysis.unseen import unseen
 from trackkit.engine.completeness import purged, removal_of
 from trackkit.engine.counters import differences
 from trackkit.engine.deliveries import (
+    Deliveries,
+    asked_about,
     deleted,
     has_no_status,
     is_deleted,
     is_hit,
+    is_of,
     is_public,
     is_set_aside,
-    require_delivery,
+    of_deliveries,
     still_there,
-    without_aside,
+    the_one,
 )
 from trackkit.engine.plausible import now
 from trackkit.engine.refusals import is_visit, with_refusals
@@ -53,7 +57,7 @@ TABLES = tuple(_TABLES.split())
 _WARNINGS = """
     delivery message event not_listed proof model not_sent running late ended_early valid late_bounces purged
     tracking_missing no_hit text_only unclassified deliveries_running deliveries_untracked only_failures
-    deliveries_unlogged removed kept deliveries_removed unknown_statuses currencies deleted
+    deliveries_unlogged removed kept deliveries_removed chosen_removed opens_unseen unknown_statuses currencies deleted
 """
 # The table from which a load fills a column of another one.
 FILLED_FROM = {
@@ -84,11 +88,11 @@ class Caveat:
 
 def limits(
     tables: Measurable,
-    delivery: str | None = None,
+    delivery: Deliveries = None,
     recipient: str | None = None,
     needs: Mapping[str, Sequence[str]] | None = None,
 ) -> pl.DataFrame:
-    """Return the caveats on the figures of a delivery, a recipient, or everything: one row each.
+    """Return the caveats on the figures of a delivery, several, a recipient, or everything: one row each.
 
     `needs` gives the tables used and the sections that use them (`{"failure": ["Bounces"]}`); without it every missing
     table has a row. Columns: `limit`, the caveat's name ("running", "unknown_links", or "missing" for a table);
@@ -116,16 +120,17 @@ def as_frame(
     return pl.DataFrame(rows, schema=SCHEMA).sort("weight", maintain_order=True)
 
 
-def of_data(tables: Measurable, delivery: str | None, recipient: str | None) -> Iterator[Caveat]:
+def of_data(tables: Measurable, delivery: Deliveries, recipient: str | None) -> Iterator[Caveat]:
     """Yield the caveats of the loaded rows, which do not depend on what is shown."""
-    hits, newest = _hits(tables, delivery, recipient)
-    if delivery:
-        yield from _delivery_limits(tables, require_delivery(tables, delivery), hits, newest)
-    elif recipient:
+    ids = asked_about(tables, delivery)
+    hits, newest = _hits(tables, ids, recipient)
+    if key := the_one(ids):
+        yield from _delivery_limits(tables, key, hits, newest)
+    elif ids is None and recipient:
         yield from _if_any("deliveries_left_out", _deleted_of(tables, recipient))
     else:
-        yield from _platform_limits(tables, hits)
-    yield from _hit_limits(tables, hits, bool(recipient and not delivery))
+        yield from _limits_together(tables, ids, hits)
+    yield from _hit_limits(tables, hits, bool(recipient and ids is None))
     lines = tables.scan("quarantine").select(pl.len()).collect().item()
     yield from _if_any("quarantined", lines)
     if newest:
@@ -151,12 +156,14 @@ def _missing_tables(tables: Measurable, needs: Mapping[str, Sequence[str]] | Non
             yield Caveat("missing", table=table, concerns=list((needs or {}).get(table, ())))
 
 
-def _hits(tables: Measurable, delivery: str | None, recipient: str | None) -> tuple[dict[str, Any], datetime | None]:
+def _hits(
+    tables: Measurable, ids: Sequence[str] | None, recipient: str | None
+) -> tuple[dict[str, Any], datetime | None]:
     """Count the hits asked about, and those with each fault; also return the newest instant of all hits."""
     all_events = tables.scan("event")
-    events = (all_events if delivery else still_there(tables, all_events)).filter(
+    events = (all_events if ids else still_there(tables, all_events)).filter(
         is_hit(),
-        *([pl.col("delivery_id") == delivery] if delivery else []),
+        *([is_of(ids)] if ids else []),
         *([pl.col("recipient_id") == recipient] if recipient else []),
     )
     is_open = (pl.col("event_type") == "opened").fill_null(False)
@@ -176,7 +183,7 @@ def _hits(tables: Measurable, delivery: str | None, recipient: str | None) -> tu
         [
             counts,
             _orphans(tables, events.filter(~is_open), "link"),
-            _unlogged_hits(tables, events, delivery, recipient),
+            _unlogged_hits(tables, events, ids, recipient),
             _orphans(tables, events, "delivery"),
         ]
     )
@@ -217,14 +224,13 @@ def _orphans(tables: Measurable, events: pl.LazyFrame, table: str, listed: pl.La
 
 
 def _unlogged_hits(
-    tables: Measurable, events: pl.LazyFrame, delivery: str | None, recipient: str | None
+    tables: Measurable, events: pl.LazyFrame, ids: Sequence[str] | None, recipient: str | None
 ) -> pl.LazyFrame:
     """Hits without their message in the delivery log; skipped over all deliveries, where it takes longest."""
-    if not (delivery or recipient) or (delivery and _is_counted_only(tables, delivery)):
-        return pl.LazyFrame({"len": [0]})
-    log = tables.scan("message")
-    listed = log.filter(pl.col("delivery_id") == delivery) if delivery else log
-    return _orphans(tables, events, "message", listed)
+    if ids is None:
+        return _orphans(tables, events, "message") if recipient else pl.LazyFrame({"len": [0]})
+    logged = [delivery for delivery in ids if delivery not in _counted_only(tables, ids)]
+    return _orphans(tables, events.filter(is_of(logged)), "message", of_deliveries(tables, "message", logged))
 
 
 def _amount_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Caveat]:
@@ -252,9 +258,10 @@ def _hit_limits(tables: Measurable, hits: Mapping[str, Any], of_recipient: bool)
         yield from _if_any("unlisted_deliveries", hits["unlisted_deliveries"], total)
 
 
-def _platform_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Caveat]:
+def _limits_together(tables: Measurable, ids: Sequence[str] | None, hits: Mapping[str, Any]) -> Iterator[Caveat]:
+    """The caveats of several deliveries, or of all."""
     deliveries = tables.scan("delivery")
-    real = deliveries.filter(~is_set_aside())
+    real = of_deliveries(tables, "delivery", ids)
     delivered = tables.scan("message").filter(pl.col("status") == "delivered", is_public())
     untracked = (
         real.join(delivered.select("delivery_id").unique(), on="delivery_id", how="semi")
@@ -271,15 +278,29 @@ def _platform_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Ca
         yield Caveat("deliveries_running", real_counts["running"], real_counts["real"], concerns=names)
     if tables.has("event"):
         yield from _if_any("deliveries_untracked", untracked_frame.item(), real_counts["real"])
-    if tables.has("message") and len(unlogged := _unlogged_deliveries(tables)):
-        yield Caveat("deliveries_unlogged", len(unlogged), _with_events(tables), concerns=list(unlogged[:MAX_NAMED]))
-    yield from _if_any("deliveries_set_aside", unsent_count, all_count)
-    yield from _if_any("deliveries_deleted", deleted_count, all_count)
-    removed = still_there(tables, purged(tables).lazy()).collect()
-    yield from _if_any("deliveries_removed", removed["delivery_id"].n_unique())
+    if tables.has("message") and len(unlogged := _unlogged_deliveries(tables, ids)):
+        yield Caveat(
+            "deliveries_unlogged", len(unlogged), _with_events(tables, ids), concerns=list(unlogged[:MAX_NAMED])
+        )
+    yield from _opens_unseen(tables, ids)
+    if ids is None:
+        yield from _if_any("deliveries_set_aside", unsent_count, all_count)
+        yield from _if_any("deliveries_deleted", deleted_count, all_count)
+    removed = purged(tables).lazy()
+    removed = still_there(tables, removed) if ids is None else removed.filter(is_of(ids))
+    name = "deliveries_removed" if ids is None else "chosen_removed"
+    yield from _if_any(name, removed.collect()["delivery_id"].n_unique())
     yield from _if_any("deliveries_text_unknown", real_counts["text_unknown"], real_counts["real"])
-    yield from _message_limits(tables)
+    yield from _message_limits(tables, ids)
     yield from _if_any("without_delivery", hits["without_delivery"], hits["total"])
+
+
+def _opens_unseen(tables: Measurable, ids: Sequence[str] | None) -> Iterator[Caveat]:
+    """The deliveries whose opens cannot be observed, where those of others can."""
+    hidden = unseen(tables, ids, ["open_rate"])
+    unknown = sorted(delivery for delivery, kinds in hidden.items() if "opened" in kinds)
+    if 0 < len(unknown) < len(hidden):
+        yield Caveat("opens_unseen", len(unknown), len(hidden), concerns=unknown[:MAX_NAMED])
 
 
 def _real_counts(real: pl.LazyFrame) -> pl.LazyFrame:
@@ -293,9 +314,10 @@ def _real_counts(real: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _message_limits(tables: Measurable) -> Iterator[Caveat]:
+def _message_limits(tables: Measurable, ids: Sequence[str] | None) -> Iterator[Caveat]:
     is_unknown = has_no_status() & ~pl.col("is_implied").fill_null(False)
-    messages = still_there(tables, tables.scan("message"))
+    messages = tables.scan("message")
+    messages = still_there(tables, messages) if ids is None else messages.filter(is_of(ids))
     counts = messages.select(pl.col("is_seed").sum(), is_unknown.sum().alias("unknown"), pl.len())
     seeds, unknown, total = counts.collect().row(0)
     yield from _if_any("unknown_statuses", unknown, total)
@@ -343,7 +365,7 @@ def _missing_row_limits(
     is_expected = hits or (facts.get("to_deliver") and _is_sent(facts))  # what was not sent has no log
     if tables.has("message") and not sent["messages"] and not is_counted and is_expected:
         yield Caveat("purged")
-    elif tables.has("message") and key in _unlogged_deliveries(tables, real=False):
+    elif tables.has("message") and key in _unlogged_deliveries(tables, [key]):
         yield Caveat("only_failures", sent["messages"])
     if tables.has("event") and not hits and _is_sent(facts):
         delivered = facts.get("sent") or sent["delivered"]
@@ -412,40 +434,36 @@ def _text_limits(text: int | None, to_deliver: int | None) -> Iterator[Caveat]:
         yield from _if_any("text_some", text, to_deliver)
 
 
-def _unlogged_deliveries(tables: Measurable, real: bool = True) -> pl.Series:
-    """The deliveries with events but without their messages, sorted; `real` leaves out those set aside."""
-    unknown = tables.scan("event").filter(~pl.col("has_messages")).select("delivery_id").unique()
+def _unlogged_deliveries(tables: Measurable, ids: Sequence[str] | None) -> pl.Series:
+    """The deliveries asked about with events but without their messages, sorted."""
+    unknown = of_deliveries(tables, "event", ids).filter(~pl.col("has_messages")).select("delivery_id").unique()
     deliveries = tables.scan("delivery")
     if "sent" in deliveries.collect_schema():  # its source states what it sent
         unknown = unknown.join(deliveries.filter(pl.col("sent").is_not_null()), on="delivery_id", how="anti")
-    if real:
-        unknown = without_aside(tables, unknown)
     return unknown.sort("delivery_id").collect()["delivery_id"]
 
 
-def _is_counted_only(tables: Measurable, delivery: str) -> bool:
-    """Return whether the source of a delivery states what it sent instead of logging it."""
-    deliveries = tables.scan("delivery")
+def _counted_only(tables: Measurable, ids: Sequence[str] | None) -> set[str]:
+    """The deliveries asked about whose source states what it sent instead of logging it."""
+    deliveries = of_deliveries(tables, "delivery", ids)
     if "sent" not in deliveries.collect_schema():
-        return False
-    stated = deliveries.filter(pl.col("delivery_id") == delivery, pl.col("sent").is_not_null())
-    return stated.select("sent").head(1).collect().height > 0
+        return set()
+    return set(deliveries.filter(pl.col("sent").is_not_null()).select("delivery_id").collect()["delivery_id"])
 
 
-def has_log(tables: Measurable, delivery: str) -> bool:
-    """Return whether all messages of a delivery are logged, rather than implied by events or stated as a total."""
-    events = tables.scan("event")
-    if "has_messages" in events.collect_schema():
-        unlogged = events.filter(pl.col("delivery_id") == delivery, ~pl.col("has_messages"))
-        if unlogged.select("delivery_id").head(1).collect().height:
-            return False
-    return not _is_counted_only(tables, delivery)
+def without_log(tables: Measurable, ids: Sequence[str] | None) -> set[str]:
+    """Return the deliveries `asked_about` whose messages are implied by events or stated as a total, not all logged."""
+    events = of_deliveries(tables, "event", ids)
+    if "has_messages" not in events.collect_schema():
+        return _counted_only(tables, ids)
+    implied = events.filter(~pl.col("has_messages")).select("delivery_id").unique().collect()
+    return {*implied["delivery_id"], *_counted_only(tables, ids)}
 
 
-def _with_events(tables: Measurable) -> int:
-    """Return how many deliveries that are not set aside have events."""
-    ids = tables.scan("event").select("delivery_id").drop_nulls().unique()
-    return int(without_aside(tables, ids).select(pl.len()).collect().item())
+def _with_events(tables: Measurable, ids: Sequence[str] | None) -> int:
+    """Return how many of the deliveries asked about have events."""
+    rows = of_deliveries(tables, "event", ids)
+    return int(rows.select(pl.col("delivery_id").n_unique()).collect().item())
 
 
 def _has_failure_reasons(tables: Measurable) -> bool:

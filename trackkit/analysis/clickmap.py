@@ -16,9 +16,17 @@ import polars as pl
 
 from trackkit.analysis.content import Place, read_content
 from trackkit.analysis.links import OTHERS, ROWS, TOTAL, TRACKED, UNNAMED, tracked_links
+from trackkit.analysis.messages import with_label
 from trackkit.analysis.ranking import ranked
 from trackkit.analysis.sanitize import BADGE, page, sentence, too_heavy
-from trackkit.engine.deliveries import counted_events, of_delivery, require_delivery
+from trackkit.engine.deliveries import (
+    Deliveries,
+    asked_about,
+    counted_events,
+    of_deliveries,
+    require_delivery,
+    the_one,
+)
 from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import require_word
@@ -157,7 +165,7 @@ def clicked_links(
     messages), counted anew in each row; `total`; `share`, clicks / total. Two links of one name are two rows.
     Raises RequestError for an unknown delivery, or a `top` that is not positive.
     """
-    events = counted_events(tables, require_delivery(tables, delivery))
+    events = counted_events(tables, [require_delivery(tables, delivery)])
     clicks = events.filter(pl.col("event_type").cast(pl.String) == "clicked").select("message_id", "link_id").collect()
     counts = [pl.len().cast(pl.Int64).alias("clicks"), pl.col("message_id").drop_nulls().n_unique().alias("people")]
     ranks = ranked(clicks.group_by("link_id").agg(counts, id=ID.first()), "clicks", ["id", "link_id"], top, "links")
@@ -183,23 +191,40 @@ def _link_names(tables: Measurable, delivery: str) -> pl.DataFrame:
     return named.join(numbers, on="link_id", how="left")
 
 
-def link_names(tables: Measurable, delivery: str) -> pl.DataFrame:
+def link_names(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     """Return what each tracked link is called on every page: one row per link.
 
     Columns: `link_id`; `link`, its words in the message, else its label, URL or id, as in `clicked_links`. Where two
-    links would go by one name, the number of its badge stands behind it, or its id. Raises RequestError for an unknown
-    delivery.
+    links would go by one name, the number of its badge stands behind it, or its id. Of several deliveries, whose
+    messages are not read, it is the label, the URL or the id, behind which the name of the delivery stands. Raises
+    RequestError for an unknown delivery.
     """
+    ids = asked_about(tables, delivery)
+    if not the_one(ids):
+        return _names_of_several(tables, ids)
     mark = pl.coalesce(pl.col("number").cast(pl.String), "link_id")
     called = pl.when(pl.col("link").is_duplicated()).then(pl.format("{} ({})", "link", mark)).otherwise("link")
-    named = _link_names(tables, delivery).drop_nulls("link_id")
+    named = _link_names(tables, the_one(ids)).drop_nulls("link_id")
     return named.select("link_id", link=called)
 
 
-def named_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, TRACKED.split()]:
-    """Return `tracked_links` with the names of `link_names` as their labels."""
-    links, names = tracked_links(tables, delivery), link_names(tables, delivery)
-    joined = links.join(names, on="link_id", how="left", maintain_order="left")
+def _names_of_several(tables: Measurable, ids: Sequence[str] | None) -> pl.DataFrame:
+    """The links of several deliveries by label, URL or id; those of one name by their delivery, or at last by id."""
+    words = [pl.when(pl.col(name) != "").then(pl.col(name)) for name in ("label", "url", "link_id")]
+    links = of_deliveries(tables, "link", ids).filter(pl.col("type_code").ne_missing(2))
+    links = with_label(tables, links, "document").select("link_id", "document", link=pl.coalesce(words))
+    for mark in ("document", "link_id"):
+        is_shared = pl.col("link").is_duplicated()
+        links = links.with_columns(link=pl.when(is_shared).then(pl.format("{} ({})", "link", mark)).otherwise("link"))
+    return links.select("link_id", "link").collect()
+
+
+def named_links(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFrame, TRACKED.split()]:
+    """Return `tracked_links` with the names of `link_names` as their labels; those of several keep their own."""
+    links, ids = tracked_links(tables, delivery), asked_about(tables, delivery)
+    if not the_one(ids):
+        return links
+    joined = links.join(link_names(tables, ids), on="link_id", how="left", maintain_order="left")
     return joined.with_columns(label=pl.coalesce("link", "label")).select(TRACKED.split())
 
 
@@ -210,7 +235,7 @@ def main_format(tables: Measurable, delivery: str) -> str:
 
 def content_formats(tables: Measurable, delivery: str) -> list[str]:
     """Return the formats, of "html" and "text", in which the message of a delivery was loaded."""
-    rows = of_delivery(tables, "content", require_delivery(tables, delivery)).drop_nulls("body")
+    rows = of_deliveries(tables, "content", [require_delivery(tables, delivery)]).drop_nulls("body")
     loaded = set(rows.select("message_format").collect().to_series())
     return [format for format in FORMATS if format in loaded]
 
@@ -289,7 +314,7 @@ def _whole_percent(clicks: int, total: int) -> str:
 
 def _body(tables: Measurable, delivery: str, format: str) -> str | None:
     require_word("message format", format, FORMATS)
-    contents = of_delivery(tables, "content", require_delivery(tables, delivery))
+    contents = of_deliveries(tables, "content", [require_delivery(tables, delivery)])
     return next(iter(contents.filter(pl.col("message_format") == format).select("body").collect().to_series()), None)
 
 

@@ -8,8 +8,8 @@ from pydantic import model_validator
 
 from trackkit import resources, toml
 from trackkit.analysis.domains import Domain, domain_list
-from trackkit.analysis.unseen import WHY, unseen
-from trackkit.engine.deliveries import require_delivery
+from trackkit.analysis.unseen import WHY, together
+from trackkit.engine.deliveries import Deliveries, asked_about
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
@@ -53,26 +53,27 @@ def feedback_loops() -> FeedbackLoops:
     return toml.read(resources.find(LIST), FeedbackLoops)
 
 
-def rates(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, list(RATES)]:
-    """Return the complaints of a delivery by whether the mail domain tells them: one row each, then the total.
+def rates(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFrame, list(RATES)]:
+    """Return the complaints of deliveries by whether the mail domain tells them: one row each, then the total.
 
     Rows: `feedback` "told" (the domains have a feedback loop), "untold" (they have none) and "unknown" (in neither
     list), each only if it has messages, and `row` "total", the platform's own rate. Columns: `domains` (the five with
     most messages), `delivered`, `complaints`, `complaint_rate` (complaints / delivered). Complaints and their rate are
-    null, and `why complaint_rate` says so, where none can be seen: in "untold", unless there are some. Raises
-    RequestError for an unknown delivery, or a wrong list.
+    null, and `why complaint_rate` says so, where none can be seen: in "untold", unless there are some, and where no
+    delivery tells any. Raises RequestError for an unknown delivery, or a wrong list.
     """
-    key = require_delivery(tables, delivery)
-    each = measure(tables, ["delivered", "complaints"], by="domain", delivery=key)
+    ids = asked_about(tables, delivery)
+    each = measure(tables, ["delivered", "complaints"], by="domain", delivery=ids)
     each = each.with_columns(pl.col("domain").cast(pl.String), feedback=_feedback(pl.col("domain").cast(pl.String)))
     counts = pl.col("delivered", "complaints")
     by_delivered = pl.col("domain").sort_by("delivered", descending=True, maintain_order=True).drop_nulls()
     groups = each.group_by("feedback").agg(by_delivered.head(MOST_NAMED).alias("domains"), counts.sum())
-    total = measure(tables, ["delivered", "complaints"], by=[], delivery=key)
+    total = measure(tables, ["delivered", "complaints"], by=[], delivery=ids)
     rows = [groups.with_columns(row=pl.lit("group")), total.with_columns(row=pl.lit("total"))]
     both = pl.concat(rows, how="diagonal").filter((pl.col("delivered") > 0) | (pl.col("row") == "total"))
     is_blind = (pl.col("feedback") == UNTOLD).fill_null(False)
-    unobserved = unseen(tables, [key], [RATE])[key].get("complained")
+    rate = together(tables, [RATE], ids)
+    unobserved = rate[WHY.format(RATE)].item() if WHY.format(RATE) in rate.columns else None
     why = pl.coalesce(pl.lit(unobserved, pl.String), pl.when(is_blind).then(pl.lit(NOT_SEEN)))
     why = pl.when(~(pl.col("complaints") > 0).fill_null(False)).then(why)
     shown = both.with_columns(why.alias(WHY.format(RATE)))

@@ -16,11 +16,12 @@ from trackkit.analysis import survival
 from trackkit.analysis.delays import FirstEvent, first_hits, watched
 from trackkit.clock import STEPS, begins, local, step_of
 from trackkit.engine.deliveries import (
+    Deliveries,
+    asked_about,
     counted_events,
-    is_counted,
-    launch,
-    require_deliveries,
-    require_delivery,
+    launches,
+    the_one,
+    with_launch,
     zone_of,
 )
 from trackkit.engine.measure import quotient
@@ -29,7 +30,6 @@ from trackkit.engine.refusals import with_refusals
 from trackkit.engine.selection import ACTIVITIES, ALL, Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, require_word
-from trackkit.schema import INSTANT
 from trackkit.toml import FROM_1
 
 __all__ = [
@@ -53,12 +53,14 @@ GroupOfHits = Literal["device", "operating_system", "browser", "link_label"]
 
 def time_to_reach(
     tables: Measurable,
-    delivery: str,
+    delivery: Deliveries = None,
     shares: Sequence[float] = TENTHS,
     bucket_minutes: int = 10,
     period_hours: float | None = None,
 ) -> pl.DataFrame:
     """Return how long after the launch each series had reached each share of its total: one row per series and share.
+
+    Over several deliveries, or all, each event counts from the launch of its own.
 
     Columns: `series`; `share` (fraction of the total); `after` (duration), the end of the first bucket of
     `bucket_minutes` in which the cumulated count is at least share x total, less the launch; `shown`, the same in
@@ -91,7 +93,7 @@ def time_to_reach(
 
 def pareto(
     tables: Measurable,
-    delivery: str,
+    delivery: Deliveries = None,
     shares: Sequence[float] = TENTHS,
     bucket_minutes: int = 10,
     period_hours: Annotated[float | None, FROM_1] = None,
@@ -107,11 +109,13 @@ def pareto(
 
 def cumulative_activity(
     tables: Measurable,
-    delivery: str,
+    delivery: Deliveries = None,
     every: Annotated[str, TIMESCALES] = "1h",
     period_hours: Annotated[float | None, FROM_1] = None,
 ) -> pl.DataFrame:
     """Return the growing count of each series since the launch: one row per series and bucket with events.
+
+    Over several deliveries, or all, each event counts from the launch of its own.
 
     Columns: `hours` (since the launch, at the end of the bucket; 0 is the origin, where nothing had happened);
     `series`; `count` in the bucket; `cumulated`; `total`; `share` (cumulated / total, null for an empty series).
@@ -135,7 +139,7 @@ def cumulative_activity(
 
 
 def activity(
-    tables: Measurable, delivery: str, every: Annotated[str, TIMESCALES] = "1h", timezone: str = ""
+    tables: Measurable, delivery: Deliveries = None, every: Annotated[str, TIMESCALES] = "1h", timezone: str = ""
 ) -> pl.DataFrame:
     """Return what happened when by the clock of `timezone`: one row per series and bucket with events.
 
@@ -143,9 +147,8 @@ def activity(
     the last is a calendar day of the zone, 23 or 25 hours when the clocks change. Undated events are left out.
     """
     step, zone = step_of(every, TIMESCALES, "timescale"), zone_of(tables, timezone)
-    key = require_delivery(tables, delivery)
     return (
-        series_events(tables, key)
+        series_events(tables, asked_about(tables, delivery))
         .group_by(starts_at=begins(local("occurred_at", zone), zone, step), series="series")
         .agg(count=pl.len().cast(pl.Int64))
         .sort("starts_at", "series")
@@ -153,18 +156,19 @@ def activity(
     )
 
 
-def launched(tables: Measurable, delivery: str) -> datetime | None:
+def launched(tables: Measurable, delivery: Deliveries = None) -> datetime | None:
     """Return when a delivery was launched: its first message, else its planned contact, else its first dated event.
 
-    None if nothing is dated. Raises RequestError for an unknown delivery.
+    Of several, or of all, it is the first launch. None if nothing is dated. Raises RequestError for an unknown
+    delivery.
     """
-    return launch(tables, delivery).at
+    return launches(tables, asked_about(tables, delivery)).select(pl.col("launched_at").min()).item()  # type: ignore
 
 
 def time_to_first(
     tables: Measurable,
     event: FirstEvent,
-    delivery: str | Sequence[str],
+    delivery: Deliveries = None,
     by: GroupOfMessages | GroupOfHits = "",
     activity: Annotated[str, ACTIVITIES] = ALL,
 ) -> pl.DataFrame:
@@ -185,42 +189,38 @@ def time_to_first(
     """
     require_word("event", event, get_args(FirstEvent))
     require_word("group", by, (*get_args(GroupOfMessages), *get_args(GroupOfHits)))
-    keys = require_deliveries(tables, delivery)
+    ids = asked_about(tables, delivery)
     if require_word("activity", activity, ACTIVITIES) != ALL:
-        Selection(tables, keys, None, "UTC").require_activity()
+        Selection(tables, ids, None, "UTC").require_activity()
     groups = [by] if by else []
     is_of_hits = by in get_args(GroupOfHits)
     of_message = [name for name in groups if name != "delivery_id" and not is_of_hits]
-    messages = first_hits(tables, keys, [event], of_message, groups if is_of_hits else [], activity)
+    messages = first_hits(tables, ids, [event], of_message, groups if is_of_hits else [], activity)
     rows = watched(tables, messages, event).select(*groups, "hours", "is_seen", "is_borrowed").sort(pl.all()).collect()
     return survival.of_hits(rows, by) if is_of_hits else survival.of_messages(rows, groups)
 
 
-def series_events(tables: Measurable, delivery: str | Sequence[str]) -> pl.LazyFrame:
-    """Return the dated events (`plausible`) of the three series: `occurred_at`, `series`.
+def series_events(tables: Measurable, ids: Sequence[str] | None) -> pl.LazyFrame:
+    """Return the dated events (`plausible`) of the three series in the deliveries `asked_about`.
 
-    They are those of a delivery, of several, or with an empty text of all that are not set aside. Transactions of
-    visitors who refused web tracking are left out, as in `measure`.
+    Columns: `occurred_at`, `series`, `delivery_id`. Transactions of visitors who refused web tracking are left out, as
+    in `measure`.
     """
     names = {event_type: name for name, event_type in SERIES.items()}
     event_type = pl.col("event_type").cast(pl.String)
-    if isinstance(delivery, str):
-        is_dated, events = plausible(tables, "event", delivery).holds(), counted_events(tables, delivery)
-    else:
-        of_those = pl.col("delivery_id").is_in(list(delivery))
-        is_dated, events = plausible(tables).holds(), tables.scan("event").filter(of_those, is_counted())
-    dated = events.filter(event_type.is_in(list(names)), is_dated)
+    is_dated = plausible(tables, "event", the_one(ids)).holds()
+    dated = counted_events(tables, ids).filter(event_type.is_in(list(names)), is_dated)
     counted: pl.LazyFrame = with_refusals(tables, dated)
     return counted.filter(~pl.col("is_refused").fill_null(False)).select(
-        "occurred_at", series=event_type.replace_strict(names, return_dtype=SERIES_TYPE)
+        "occurred_at", "delivery_id", series=event_type.replace_strict(names, return_dtype=SERIES_TYPE)
     )
 
 
-def _buckets(tables: Measurable, delivery: str, width: timedelta, period_hours: float | None) -> pl.LazyFrame:
+def _buckets(tables: Measurable, delivery: Deliveries, width: timedelta, period_hours: float | None) -> pl.LazyFrame:
     """Count per series and bucket since the launch: `series`, `bucket` (0 the first), `count`, `cumulated`."""
-    start = pl.lit(launch(tables, delivery).at, INSTANT)
-    since = (pl.col("occurred_at") - start).dt.total_microseconds()
-    events = series_events(tables, str(delivery)).with_columns(since=since)
+    ids = asked_about(tables, delivery)
+    since = (pl.col("occurred_at") - pl.col("launched_at")).dt.total_microseconds()
+    events = with_launch(tables, series_events(tables, ids), ids).with_columns(since=since)
     if period_hours is not None:
         events = events.filter(pl.col("since") < min(round(period_hours * 3_600_000_000), 2**62))
     return (

@@ -1,4 +1,4 @@
-"""One delivery under the definitions of several senders: what each calls its open rate, and what that is here."""
+"""Deliveries under the definitions of several senders: what each calls its open rate, and what that is here."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,8 +7,8 @@ import polars as pl
 
 from trackkit.analysis.unseen import WHY, Kinds, observed
 from trackkit.definition_sets import NOT_DEFINED, QUESTIONS, DefinitionSet, Word, definition_set, shipped
-from trackkit.engine.deliveries import require_delivery
-from trackkit.engine.measure import measure
+from trackkit.engine.deliveries import Deliveries
+from trackkit.engine.measure import measure_together
 from trackkit.engine.snapshot import Measurable
 from trackkit.metrics import METRICS
 
@@ -25,28 +25,27 @@ WORDS = ("definitions", "sender", "word", "label", "metric", "formula", "tag", "
 
 def side_by_side(
     tables: Measurable,
-    delivery: str,
+    delivery: Deliveries = None,
     sets: str | Iterable[str] | None = None,
     also: str = "",
     hidden: Mapping[str, Kinds] | None = None,
 ) -> pl.DataFrame:
-    """Return one delivery under each definition set: one row per question and set.
+    """Return deliveries, measured together, under each definition set: one row per question and set.
 
     `sets` are by default all of the package, `also` is one more, as that of a page: names, or paths of one's own.
-    `hidden` is what cannot be observed of it (`analysis.unseen`), as `page.unseen`: its figures are then null.
+    `hidden` is what cannot be observed of them (`analysis.unseen`), as `page.unseen`: its figures are then null.
 
     Columns: `question` ("open_rate"), `definitions` (the set), `sender`, `label` (the sender's word), `metric`, `rate`
     (a fraction), `numerator` and `denominator` (counts) with `numerator_metric` and `denominator_metric`, `why` (the
     reason if there is no rate), `note`, `source` and `tag` of the definition (R read, S seen as an excerpt, K to be
     checked). Raises RequestError for an unknown delivery or set.
     """
-    key = require_delivery(tables, delivery)
     chosen = _chosen(sets, also)
     answers = {(question, name): each.words.get(question) for question in QUESTIONS for name, each in chosen.items()}
     metrics = list(dict.fromkeys(word.metric for word in answers.values() if word and word.metric))
     row: Mapping[str, Any] = {}
     if metrics:
-        row = observed(measure(tables, metrics, delivery=key), hidden or {}).row(0, named=True)
+        row = observed(measure_together(tables, metrics, delivery), hidden or {}).row(0, named=True)
     rows = [_row(row, chosen, *place, word) for place, word in answers.items()]
     return pl.DataFrame(rows, SIDE_BY_SIDE)
 

@@ -10,8 +10,8 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.sending import OVER, PHASES
-from trackkit.engine.deliveries import is_counted, is_human, is_public
-from trackkit.engine.plausible import EARLIEST, now, plausible
+from trackkit.engine.deliveries import counted_events, is_human, is_public, of_deliveries, planned_launch
+from trackkit.engine.plausible import now, plausible
 from trackkit.engine.refusals import VISITS, with_refusals
 from trackkit.engine.selection import ALL
 from trackkit.engine.snapshot import Measurable
@@ -23,13 +23,13 @@ FirstEvent = Literal["opened", "clicked", "unsubscribed", "mirror_page", "web_vi
 
 def first_hits(
     tables: Measurable,
-    deliveries: Sequence[str],
+    ids: Sequence[str] | None,
     events: Sequence[FirstEvent],
     of_message: Sequence[str] = (),
     of_hit: Sequence[str] = (),
     activity: str = ALL,
 ) -> pl.LazyFrame:
-    """Return the messages delivered in some deliveries, without control addresses: one row per message.
+    """Return the messages delivered in the deliveries `asked_about`, without control addresses: one row per message.
 
     Columns: `delivery_id`; `sent_at`, when it was sent; `is_borrowed`, whether that is the delivery's start, because
     the message has no instant of its own; each of `events`, the instant of the first such hit, null without one; the
@@ -39,28 +39,24 @@ def first_hits(
     starts = tables.scan("delivery").select("delivery_id", started=planned_launch()).unique("delivery_id")
     own = pl.when(plausible(tables, "message").holds("status_at")).then("status_at")
     return (
-        tables.scan("message")
-        .filter(_is_of(deliveries), pl.col("status").cast(pl.String) == "delivered", is_public())
+        of_deliveries(tables, "message", ids)
+        .filter(pl.col("status").cast(pl.String) == "delivered", is_public())
         .join(starts, on="delivery_id", how="left")
         .with_columns(sent_at=pl.coalesce(own, "started"), is_borrowed=own.is_null())
         .filter(pl.col("sent_at").is_not_null())
-        .join(_first(_hits(tables, deliveries, events, activity), events, of_hit), on=schema.MESSAGE.key, how="left")
+        .join(_first(_hits(tables, ids, events, activity), events, of_hit), on=schema.MESSAGE.key, how="left")
         .select("delivery_id", "sent_at", "is_borrowed", *events, *of_message, *of_hit)
     )
 
 
-def _hits(tables: Measurable, deliveries: Sequence[str], events: Sequence[FirstEvent], activity: str) -> pl.LazyFrame:
+def _hits(tables: Measurable, ids: Sequence[str] | None, events: Sequence[FirstEvent], activity: str) -> pl.LazyFrame:
     """The dated hits that count, of people alone if asked."""
-    hits = tables.scan("event").filter(_is_of(deliveries), is_counted(), plausible(tables).holds())
+    hits = counted_events(tables, ids).filter(plausible(tables).holds())
     hits = hits if activity == ALL else hits.filter(is_human())
     if not set(events) & set(VISITS):
         return hits
     counted: pl.LazyFrame = with_refusals(tables, hits)
     return counted.filter(~pl.col("is_refused").fill_null(False))
-
-
-def _is_of(deliveries: Sequence[str]) -> pl.Expr:
-    return pl.col("delivery_id").is_in(list(deliveries))
 
 
 def _first(hits: pl.LazyFrame, events: Sequence[FirstEvent], of_hit: Sequence[str]) -> pl.LazyFrame:
@@ -90,12 +86,6 @@ def watched(tables: Measurable, messages: pl.LazyFrame, event: FirstEvent) -> pl
     is_seen = (delay <= length).fill_null(False)
     spent = pl.when(is_seen).then(delay).otherwise(length)
     return known.with_columns(hours=spent.dt.total_microseconds() / HOUR, is_seen=is_seen)
-
-
-def planned_launch() -> pl.Expr:
-    """When deliveries were launched, by their own table; implausibly early dates are skipped."""
-    dates = [pl.when(pl.col(at) >= pl.lit(EARLIEST, schema.INSTANT)).then(at) for at in ("started_at", "contact_at")]
-    return pl.coalesce(dates)
 
 
 def is_over() -> pl.Expr:

@@ -5,7 +5,7 @@ within Others, rather than added up.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from trackkit import resources, schema, toml
 from trackkit.analysis.ranking import require_top
-from trackkit.engine.deliveries import still_there
+from trackkit.engine.deliveries import Deliveries, asked_about, of_deliveries
 from trackkit.engine.snapshot import Measurable, Snapshot
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.toml import Strict
@@ -105,22 +105,21 @@ def _suffixes() -> PublicSuffixList:
     return PublicSuffixList(only_icann=True)
 
 
-def by_class(
-    tables: Measurable, delivery: str | Sequence[str] | None = None, top: int = 10, ranked_by: str = "messages"
-) -> Snapshot:
+def by_class(tables: Measurable, delivery: Deliveries = None, top: int = 10, ranked_by: str = "messages") -> Snapshot:
     """Return the tables with the class of each mail domain as `domain`, ready for `measure(..., by="domain")`.
 
-    `message` and `event` hold the rows of `delivery` only (one id, several, or None for all still there). Their
-    `domain` is an ordered category: the `top` classes with most messages (`ranked_by` "messages"; ties in the
-    order of their names) or most failed ones ("failures"), then "Others"; a single class beyond the top keeps its
-    name. Without messages, hits decide. An unknown domain stays null. Raises RequestError for an invalid `top`,
+    `message` and `event` hold the rows of `delivery` only (one id, several, or None for all not set aside). Their
+    `domain` is an ordered category: the `top` classes with most messages (`ranked_by` "messages"; ties in the order of
+    their names) or most failed ones ("failures"), then "Others"; a single class beyond the top keeps its name. Without
+    messages, hits decide. An unknown domain stays null. Raises RequestError for an unknown delivery, an invalid `top`,
     `ranked_by` or list of domains.
     """
     require_top(top, "domains")
     if ranked_by not in RANKS:
         raise RequestError(f"Domains are not ranked by {ranked_by!r}.{did_you_mean(str(ranked_by), RANKS)}")
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name)}
-    carriers = {name: _of_deliveries(tables, frames[name], delivery) for name in CARRIERS if name in frames}
+    ids = asked_about(tables, delivery)
+    carriers = {name: of_deliveries(tables, name, ids) for name in CARRIERS if name in frames}
     classes = _classes(carriers, top, ranked_by)
     order = pl.Enum(classes.sort("place")["class"].unique(maintain_order=True))
     shown_class = pl.col("domain").replace_strict(classes["domain"], classes["class"], default=None, return_dtype=order)
@@ -138,14 +137,6 @@ class _Classed(Snapshot):
         """Return the frame of a table with classes as `domain`."""
         rows = super().scan(table)
         return rows.with_columns(pl.col("domain").cast(self.order)) if table in CARRIERS else rows
-
-
-def _of_deliveries(tables: Measurable, rows: pl.LazyFrame, delivery: str | Sequence[str] | None) -> pl.LazyFrame:
-    if delivery is None:
-        return still_there(tables, rows)
-    return rows.filter(
-        pl.col("delivery_id").is_in([str(delivery)] if isinstance(delivery, str | int) else list(delivery))
-    )
 
 
 def _classes(carriers: Mapping[str, pl.LazyFrame], top: int, ranked_by: str) -> pl.DataFrame:

@@ -5,20 +5,23 @@ on the platform, so the total may exceed the cumulated clicks of the header, whi
 """
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import polars as pl
 
 from trackkit.analysis.ranking import ranked, top_rows
-from trackkit.analysis.unseen import WHY, observed, unseen
+from trackkit.analysis.unseen import WHY, together
 from trackkit.clock import begins, local, step_of
 from trackkit.engine.deliveries import (
+    Deliveries,
+    asked_about,
     comparable,
     counted_events,
     is_link_hit,
-    launch,
-    of_delivery,
-    require_delivery,
+    of_deliveries,
+    the_one,
+    with_launch,
     zone_of,
 )
 from trackkit.engine.measure import measure, quotient
@@ -27,7 +30,7 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS
-from trackkit.schema import INSTANT, LINK_TYPES
+from trackkit.schema import LINK_TYPES, MESSAGE
 from trackkit.toml import FROM_1
 
 __all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_clicks", "tracked_links"]
@@ -72,20 +75,21 @@ translatable(("Autoresponded", "Complained", "Subscribed", "Unknown"))
 
 def link_clicks(
     tables: Measurable,
-    delivery: str,
+    delivery: Deliveries = None,
     by: Annotated[str, NAMED_BY] = "label",
     top: Annotated[int, FROM_1] = 10,
     hours: Annotated[float | None, FROM_1] = None,
     names: pl.DataFrame | None = None,
 ) -> Annotated[pl.DataFrame, CLICKS.split()]:
-    """Return the most visited links of a delivery: one row per link of the top, then "Others" and "Total".
+    """Return the most visited links of deliveries: one row per link of the top, then "Others" and "Total".
 
     Columns: `rank` (from 1; null for the two last rows); `row` ("link", "others" or "total"); `link`, its label, URL or
     category as asked `by`; `clicks`; `total`, the same in each row, counted separately; `share`, clicks / total, null
     without clicks. Links are grouped by their exact text, case and spaces included; equal counts are in the order of
     their text. A link without a label is named by its URL, and vice versa; `by` "link" takes the `names` of
-    `clickmap.link_names`, in which each link has its own. `hours` keeps what happened before
-    launch + `hours`. Raises RequestError for an unknown delivery or `by`, or a `top` or `hours` that is not positive.
+    `clickmap.link_names`, in which each link has its own. `hours` keeps what happened before launch + `hours`, the
+    launch of its own delivery. Raises RequestError for an unknown delivery or `by`, or a `top` or `hours` that is not
+    positive.
     """
     clicks = _link_hits(tables, delivery, by, hours, names)
     total = clicks.select(clicks=pl.len().cast(pl.Int64)).collect()
@@ -100,7 +104,7 @@ def link_clicks(
 
 def clicks_per_day(
     tables: Measurable,
-    delivery: str,
+    delivery: Deliveries = None,
     by: Annotated[str, NAMED_BY] = "label",
     top: Annotated[int, FROM_1] = 10,
     hours: Annotated[float | None, FROM_1] = None,
@@ -121,7 +125,7 @@ def clicks_per_day(
     ranks = _ranked_links(clicks, top).select("link", "rank").lazy()
     is_other = pl.col("rank").is_null()
     return (
-        clicks.filter(plausible(tables, "event", str(delivery)).holds())
+        clicks.filter(plausible(tables, "event", the_one(asked_about(tables, delivery))).holds())
         .join(ranks, on="link")
         .with_columns(
             link=pl.when(is_other).then(pl.lit(OTHERS)).otherwise("link"),
@@ -135,41 +139,48 @@ def clicks_per_day(
     )
 
 
-def click_figures(tables: Measurable, delivery: str) -> pl.DataFrame:
+def click_figures(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     """Return the three header figures with their platform average: one row each for the rates of `FIGURES`.
 
     Columns: `metric`, `label`, `numerator_name`, `numerator`, `denominator_name`, `denominator`, `rate`; `why`, the
     reason where it cannot be observed (`unseen`); `platform_average`, the rate of the sums (`average_numerator` /
     `average_denominator`) over the `deliveries` of `comparable` that have the rate; `mean_of_rates`, the plain mean
-    over the same ones. The first is what the platform's sums of indicators give; both are null when nothing compares.
-    Raises RequestError for an unknown delivery.
+    over the same ones. The first is what the platform's sums of indicators give; both are null when nothing compares,
+    as with all deliveries. Several compare with those that any of them does, without themselves. Raises RequestError
+    for an unknown delivery.
     """
-    key = require_delivery(tables, delivery)
-    peers = comparable(tables, key)["delivery_id"].to_list()
-    figures = observed(measure(tables, FIGURES, delivery=[key]), unseen(tables, [key], FIGURES))
+    ids = asked_about(tables, delivery)
+    peers = comparable(tables, ids)["delivery_id"].to_list()
+    figures = together(tables, FIGURES, ids)
     peer_figures = measure(tables, FIGURES, delivery=peers) if peers else figures.clear()
     return pl.concat([_figure(figures, peer_figures, name) for name in FIGURES])
 
 
-def tracked_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, TRACKED.split()]:
+def tracked_links(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFrame, TRACKED.split()]:
     """Return the URLs tab of a delivery: one row per tracked link, most clicked first, never clicked ones included.
 
     Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `clicks` (hits that are
     no opens), `recipients` (distinct messages among them), `total` (clicks on all links), `share` (clicks / total).
     A link that was hit but not listed has the label, category and URL of its hits; hits without a link make one row
-    with a null `link_id`. Opens are no link here. Raises RequestError for an unknown delivery.
+    with a null `link_id`. Opens are no link here.
+
+    A link is of one delivery. Of several, those alike in label, category, URL and type make one row, whose `link_id`
+    and `occurrence` are null if they differ; `recipients` are counted again. Raises RequestError for an unknown
+    delivery.
     """
-    key = require_delivery(tables, delivery)
-    declared = of_delivery(tables, "link", key).filter(pl.col("type_code").ne_missing(2)).collect()
-    hits = _all_link_hits(tables, key).group_by("link_id").agg(_hit_columns()).collect()
+    ids = asked_about(tables, delivery)
+    declared = of_deliveries(tables, "link", ids).filter(pl.col("type_code").ne_missing(2)).collect()
+    events = counted_events(tables, ids).filter(is_link_hit())
+    hits = events.group_by("link_id").agg(_hit_columns()).collect()
     links = declared.join(hits, on="link_id", how="full", coalesce=True, nulls_equal=True)
     texts = [pl.coalesce(column, f"hit_{column}").alias(column) for column in ("label", "category", "url")]
     number = pl.col("link_id").cast(pl.Int64, strict=False)
+    counted = links.with_columns(pl.col("clicks", "recipients").fill_null(0), *texts, type=_type_label())
     return (
-        links.with_columns(pl.col("clicks", "recipients").fill_null(0), *texts, type=_type_label())
+        (counted if the_one(ids) else _alike(counted, events))
         .with_columns(total=pl.col("clicks").sum())
         .with_columns(share=quotient("clicks", "total"))
-        .sort("clicks", number, "link_id", descending=[True, False, False], nulls_last=True)
+        .sort("clicks", number, "link_id", "label", "url", descending=[True, *[False] * 4], nulls_last=True)
         .select(TRACKED.split())
     )
 
@@ -182,21 +193,30 @@ def event_label(event_type: pl.Expr) -> pl.Expr:
     return name.replace_strict(EVENT_LABELS, default=capital, return_dtype=pl.String)
 
 
-def _all_link_hits(tables: Measurable, delivery: str) -> pl.LazyFrame:
-    return counted_events(tables, delivery).filter(is_link_hit())
+def _alike(links: pl.DataFrame, events: pl.LazyFrame) -> pl.DataFrame:
+    """The links of several deliveries, those alike in one row; their recipients are counted in the `events` on them."""
+    alike = ["label", "category", "url", "type"]
+    rows = links.group_by(alike, maintain_order=True).agg(
+        pl.col("clicks").sum(), _common_value("link_id"), _common_value("occurrence")
+    )
+    named = events.filter(pl.col("message_id").is_not_null()).select("link_id", *MESSAGE.key).unique()
+    of_links = named.join(links.lazy().select("link_id", *alike), on="link_id", nulls_equal=True)
+    recipients = of_links.unique([*alike, *MESSAGE.key]).group_by(alike).agg(recipients=pl.len().cast(pl.Int64))
+    joined = rows.join(recipients.collect(), on=alike, how="left", nulls_equal=True, maintain_order="left")
+    return joined.with_columns(pl.col("recipients").fill_null(0))
 
 
 def _link_hits(
-    tables: Measurable, delivery: str, by: str, hours: float | None, names: pl.DataFrame | None
+    tables: Measurable, delivery: Deliveries, by: str, hours: float | None, names: pl.DataFrame | None
 ) -> pl.LazyFrame:
     """The clicks for a table of links: `link` (the text grouped by), `occurred_at`."""
-    name = _link_name(by)
-    hits = _all_link_hits(tables, require_delivery(tables, delivery))
+    name, ids = _link_name(by), asked_about(tables, delivery)
+    hits = counted_events(tables, ids).filter(is_link_hit())
     if by == "link" and names is not None:
         hits = hits.join(names.lazy().select("link_id", name="link"), on="link_id", how="left")
         name = pl.coalesce("name", name)
     if hours is not None:
-        hits = hits.filter(pl.col("occurred_at") < _time_limit(tables, delivery, hours))
+        hits = _within(tables, hits, ids, hours)
     return hits.select("occurred_at", link=name)
 
 
@@ -208,11 +228,12 @@ def _link_name(by: str) -> pl.Expr:
     return pl.coalesce(*names, pl.lit(UNNAMED[by]))
 
 
-def _time_limit(tables: Measurable, delivery: str, hours: float) -> pl.Expr:
+def _within(tables: Measurable, hits: pl.LazyFrame, ids: Sequence[str] | None, hours: float) -> pl.LazyFrame:
+    """The hits before so many hours after the launch of their delivery."""
     if not 0 < hours < math.inf:
         raise RequestError(f"A time filter is a positive number of hours; got {hours!r}.")
-    start = pl.lit(launch(tables, delivery).at, INSTANT)
-    return start + pl.duration(microseconds=min(round(hours * 3_600_000_000), 2**60))
+    limit = pl.col("launched_at") + pl.duration(microseconds=min(round(hours * 3_600_000_000), 2**60))
+    return with_launch(tables, hits, ids).filter(pl.col("occurred_at") < limit)
 
 
 def _ranked_links(clicks: pl.LazyFrame, top: int) -> pl.DataFrame:
@@ -235,7 +256,7 @@ def _hit_columns() -> list[pl.Expr]:
 def _common_value(column: str) -> pl.Expr:
     """The value that all hits share, else null."""
     values = pl.col(column).drop_nulls()
-    return pl.when(values.n_unique() == 1).then(values.min())
+    return pl.when(values.n_unique() == 1).then(values.min()).alias(column)
 
 
 def _type_label() -> pl.Expr:
@@ -244,7 +265,7 @@ def _type_label() -> pl.Expr:
 
 
 def _figure(this: pl.DataFrame, others: pl.DataFrame, name: str) -> pl.DataFrame:
-    """One header figure of this delivery, with the two averages over others."""
+    """One header figure of these deliveries, with the two averages over others."""
     metric = METRICS[name]
     parts = [str(metric.numerator), str(metric.denominator)]  # never None: it is a rate
     peers = others.drop_nulls(name)

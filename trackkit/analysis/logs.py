@@ -1,4 +1,4 @@
-"""The Tracking tabs: every hit of a delivery or of a recipient, newest first.
+"""The Tracking tabs: every hit of a delivery, of several, or of a recipient, newest first.
 
 A log includes hits of control addresses, though figures leave them out. IP addresses are never a column; e-mail
 addresses are one only on request.
@@ -13,7 +13,7 @@ import polars as pl
 from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
 from trackkit.analysis.messages import with_label
 from trackkit.clock import local
-from trackkit.engine.deliveries import require_delivery, still_there, zone_of
+from trackkit.engine.deliveries import Deliveries, asked_about, of_deliveries, still_there, the_one, zone_of
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean, require_word
@@ -85,23 +85,26 @@ COMPUTED = {
 
 def tracking_log(
     tables: Measurable,
-    delivery: str | None = None,
+    delivery: Deliveries = None,
     recipient: str | None = None,
     columns: Annotated[Sequence[str] | None, COLUMNS] = None,
     limit: Annotated[int | None, FROM_1] = None,
     timezone: str = "",
     address: str | None = None,
 ) -> Annotated[pl.DataFrame, COLUMNS]:
-    """Return the Tracking tab of a delivery, or of a recipient over all deliveries still there: one row per hit.
+    """Return the Tracking tab of deliveries, or of a recipient over all deliveries still there: one row per hit.
 
-    The newest comes first; a deleted delivery has a tab only if it is named.
+    The newest comes first; a deleted delivery has a tab only if it is named. Without a recipient, all deliveries are
+    those that are not set aside.
 
     `columns` are names of `COLUMNS` (whose values are the headings), by default the platform's: for a delivery date,
     label, type, recipient and requester UUID; for a recipient label, URL, date, document (the delivery's label) and
     type. `occurred_at` is in `timezone`; undated hits come last. `limit` keeps the newest. `address` names a
-    recipient by their address in the tables. Raises RequestError without a delivery or a recipient, and for an unknown
-    one or an unknown column.
+    recipient by their address in the tables. Raises RequestError without a delivery, a recipient or a limit, and for an
+    unknown delivery, recipient or column.
     """
+    if limit is None:
+        _require_some(delivery, recipient, address)
     hits = _hits(tables, delivery, recipient, address)
     chosen = _columns(columns, DELIVERY_COLUMNS if recipient is None and address is None else RECIPIENT_COLUMNS)
     hits = _limited(_newest_first(hits), limit)
@@ -110,21 +113,21 @@ def tracking_log(
     return joined.with_columns(**COMPUTED, occurred_at=at).select(chosen).collect()
 
 
-def count(tables: Measurable, delivery: str | None = None, recipient: str | None = None) -> int:
-    """Return how many hits the Tracking tab of a delivery or of a recipient has. Raises RequestError as it does."""
+def count(tables: Measurable, delivery: Deliveries = None, recipient: str | None = None) -> int:
+    """Return how many hits the Tracking tab of deliveries or of a recipient has. Raises RequestError as it does."""
     return int(_hits(tables, delivery, recipient, None).select(pl.len()).collect().item())
 
 
 def clicked_urls(
     tables: Measurable,
-    delivery: str | None = None,
+    delivery: Deliveries = None,
     recipient: str | None = None,
     columns: Annotated[Sequence[str] | None, URL_COLUMNS] = None,
     limit: Annotated[int | None, FROM_1] = None,
     timezone: str = "",
     address: str | None = None,
 ) -> Annotated[pl.DataFrame, URL_COLUMNS]:
-    """Return every tracked URL that a recipient clicked, over all deliveries still there: one row per URL.
+    """Return every tracked URL that a recipient clicked, or that was clicked in some deliveries: one row per URL.
 
     `columns` are names of `URL_COLUMNS`, by default all but `recipients`: label, URL, type and category (together what
     a row is), `clicks` (hits that are no opens), `deliveries` (how many), `latest_document` (its label),
@@ -135,7 +138,7 @@ def clicked_urls(
     chosen = _columns(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
     clicks = hits.filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))
     labelled = _with_document(tables, clicks, ["document"]).with_columns(**COMPUTED)
-    dated = pl.col("occurred_at").filter(plausible(tables, "event", delivery or "").holds())
+    dated = pl.col("occurred_at").filter(plausible(tables, "event", the_one(asked_about(tables, delivery))).holds())
     urls = labelled.group_by("label", "url", "type", "category").agg(
         clicks=pl.len().cast(pl.Int64),
         deliveries=pl.col("delivery_id").drop_nulls().n_unique().cast(pl.Int64),
@@ -153,7 +156,7 @@ def clicked_urls(
 def tracking_tab(
     tables: Measurable,
     tab: str = "logs",
-    delivery: str | None = None,
+    delivery: Deliveries = None,
     recipient: str | None = None,
     columns: Sequence[str] | None = None,
     timezone: str = "",
@@ -161,12 +164,13 @@ def tracking_tab(
 ) -> pl.DataFrame:
     """Return a sub-tab of the Tracking tab by its name: "logs" (`tracking_log`) or "urls".
 
-    The URLs are those that a recipient clicked (`clicked_urls`), or all tracked links of a delivery, never clicked ones
+    The URLs are those that a recipient clicked (`clicked_urls`), or all tracked links of deliveries, never clicked ones
     included (`links.tracked_links`). Raises RequestError for another name, and as those functions do.
     """
+    _require_some(delivery, recipient, address)
     if require_word("tab", tab, TABS) == "logs":
         return tracking_log(tables, delivery, recipient, columns, timezone=timezone, address=address)
-    if recipient is not None or address is not None or delivery is None:
+    if recipient is not None or address is not None:
         return clicked_urls(tables, delivery, recipient, columns, timezone=timezone, address=address)
     links = tracked_links(tables, delivery)
     return links.select(_columns(columns, links.columns, dict.fromkeys(links.columns, "")))
@@ -182,16 +186,18 @@ def headings(frame: pl.DataFrame, lang: str = "en") -> dict[str, str]:
     return {column: say(words[column], lang) for column in frame.columns}
 
 
-def _hits(tables: Measurable, delivery: str | None, recipient: str | None, address: str | None) -> pl.LazyFrame:
+def _require_some(delivery: Deliveries, recipient: str | None, address: str | None) -> None:
+    if not delivery and recipient is None and address is None:
+        raise RequestError("A Tracking tab is that of a delivery or of a recipient: say which, or give a limit.")
+
+
+def _hits(tables: Measurable, delivery: Deliveries, recipient: str | None, address: str | None) -> pl.LazyFrame:
     """The hits of the tracking log: opens and hits on links, not what mail servers report."""
-    if delivery is None and recipient is None and address is None:
-        raise RequestError("A Tracking tab is that of a delivery or of a recipient; say which.")
     is_tracked = pl.col("event_type").cast(pl.String).is_in(list(EVENT_LABELS)) | pl.col("link_id").is_not_null()
-    hits = tables.scan("event").filter(is_tracked)
-    if delivery is None:
-        hits = still_there(tables, hits)
-    else:
-        hits = hits.filter(pl.col("delivery_id") == require_delivery(tables, delivery))
+    ids = asked_about(tables, delivery)
+    is_of_recipient = ids is None and not (recipient is None and address is None)
+    hits = still_there(tables, tables.scan("event")) if is_of_recipient else of_deliveries(tables, "event", ids)
+    hits = hits.filter(is_tracked)
     if recipient is not None:
         hits = hits.filter(pl.col("recipient_id") == _require_recipient(tables, recipient))
     return hits if address is None else _of_address(tables, hits, address)

@@ -3,8 +3,9 @@
 The rules are those of `trackkit.rules`, applied as deliveries were loaded. A rule can only speak of hits that have what
 it looks at (a user agent, an address, a sending instant of the message's own): `funnel` counts them, `looked_at`.
 
-Every function raises RequestError for an unknown delivery. What only the marks can tell is null where hits were loaded
-before trackkit marked them: `trackkit store mark` marks them.
+Every function is about one delivery, several, or all that are not set aside, of which messages are counted together:
+assumptions about readers are of all of them. It raises RequestError for an unknown delivery. What only the marks can
+tell is null where hits were loaded before trackkit marked them: `trackkit store mark` marks them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.unseen import observed
-from trackkit.engine.deliveries import counted_events, is_human, of_delivery, require_delivery
+from trackkit.engine.deliveries import Deliveries, asked_about, counted_events, is_human, of_deliveries
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Measurable
@@ -31,14 +32,14 @@ CONFIRMED_HOURS = 48
 PREFETCH_OF_READERS = ("O1", "O2", "V1")  # of clients that show what they fetched: later opens leave no trace
 
 
-def _asked(tables: Measurable, delivery: str) -> tuple[list[str] | None, bool]:
+def _asked(tables: Measurable, delivery: Deliveries) -> tuple[list[str] | None, bool]:
     """The deliveries asked about, and whether their hits are there and marked."""
-    keys = [require_delivery(tables, delivery)] if delivery else None
-    return keys, tables.has("event") and not Selection(tables, keys, None, "UTC").unmarked()
+    ids = asked_about(tables, delivery)
+    return ids, tables.has("event") and not Selection(tables, ids, None, "UTC").unmarked()
 
 
 def people(
-    tables: Measurable, delivery: str = "", hidden: Mapping[str, Mapping[str, str]] | None = None
+    tables: Measurable, delivery: Deliveries = None, hidden: Mapping[str, Mapping[str, str]] | None = None
 ) -> pl.DataFrame:
     """Return what was opened, clicked and opted out of, as it is counted and by people alone: one row per `metric`.
 
@@ -47,10 +48,10 @@ def people(
     opened or clicked), `delivered`; `rate` and `people_rate` (of those delivered), `machine_share` (machines of those
     counted); `why`, where a figure cannot be observed.
     """
-    keys, is_marked = _asked(tables, delivery)
-    counted = measure(tables, FIGURES, [], keys)
+    ids, is_marked = _asked(tables, delivery)
+    counted = measure(tables, FIGURES, [], ids)
     counted = observed(counted, {name: dict(kinds) for name, kinds in (hidden or {}).items()})
-    by_people = measure(tables, FIGURES, [], keys, activity="human") if is_marked else counted.clear(1)
+    by_people = measure(tables, FIGURES, [], ids, activity="human") if is_marked else counted.clear(1)
     rows = [_compared(name, counted.row(0, named=True), by_people.row(0, named=True)) for name in FIGURES]
     schema_of = {"metric": pl.String, **dict.fromkeys(_PEOPLE, pl.Int64), "why": pl.String}
     frame = pl.DataFrame(rows, schema=schema_of).with_columns(machines=pl.col("counted") - pl.col("people"))
@@ -67,7 +68,7 @@ def _compared(name: str, counted: Mapping[str, Any], by_people: Mapping[str, Any
     return {"metric": name, "counted": whole, "people": part, "delivered": counted[bottom], "why": why}
 
 
-def funnel(tables: Measurable, delivery: str = "") -> pl.DataFrame:
+def funnel(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     """Return opens, openers, clicks and clickers as they are left by each rule in turn.
 
     One row for all hits (`rule` null), then one for each rule, in the order in which they are tried. `opens` and
@@ -77,8 +78,8 @@ def funnel(tables: Measurable, delivery: str = "") -> pl.DataFrame:
     nothing: they name proxies that fetch when a person reads. The last row is `measure(..., activity="human")`. Without
     a delivery, proofs, models and deleted ones are left out. All counts are null where no hits were loaded.
     """
-    _, is_marked = _asked(tables, delivery)
-    events = counted_events(tables, delivery)
+    ids, is_marked = _asked(tables, delivery)
+    events = counted_events(tables, ids)
     removing = [rule for rule in MEANINGS if rule not in schema.READ_RULES]
     step = pl.col("activity_rule").replace_strict(removing, range(len(removing)), default=KEPT, return_dtype=pl.Int32)
     hits = events.select("delivery_id", "message_id", pl.col("event_type").cast(pl.String), step=step)
@@ -86,7 +87,7 @@ def funnel(tables: Measurable, delivery: str = "") -> pl.DataFrame:
     left = left.with_columns(pl.lit(None, pl.Int64).alias(name) for name in COUNTS if name not in left.columns)
     tried = pl.DataFrame({"rule": [None, *removing], "meaning": [None, *(MEANINGS[rule] for rule in removing)]})
     removed = [(pl.col(name).shift() - pl.col(name)).alias(f"{name}_removed") for name in COUNTS]
-    looked = tried.join(_looked_at(tables, events, delivery), on="rule", how="left", maintain_order="left")
+    looked = tried.join(_looked_at(tables, events, ids), on="rule", how="left", maintain_order="left")
     return pl.concat([looked, left.drop("step")], how="horizontal").with_columns(removed)
 
 
@@ -108,7 +109,7 @@ def _left(hits: pl.LazyFrame, removing: Sequence[str]) -> pl.DataFrame:
     return counted.filter(pl.col("step") < KEPT)
 
 
-def _looked_at(tables: Measurable, events: pl.LazyFrame, delivery: str) -> pl.DataFrame:
+def _looked_at(tables: Measurable, events: pl.LazyFrame, ids: Sequence[str] | None) -> pl.DataFrame:
     """How many hits have what each rule needs: (rule, looked_at)."""
     known = rules()
     is_open, is_link = pl.col("event_type") == "opened", pl.col("event_type").is_in(list(schema.LINK_HITS))
@@ -132,14 +133,14 @@ def _looked_at(tables: Measurable, events: pl.LazyFrame, delivery: str) -> pl.Da
         "O6": is_open & sent,
     }
     rows = events.with_columns(pl.col("event_type").cast(pl.String))
-    rows = rows.join(_sent(tables, delivery), on=["delivery_id", "message_id"], how="left")
+    rows = rows.join(_sent(tables, ids), on=["delivery_id", "message_id"], how="left")
     counts = rows.select(test.fill_null(False).sum().cast(pl.Int64).alias(name) for name, test in has_data.items())
     return counts.collect().unpivot(variable_name="rule", value_name="looked_at")
 
 
-def _sent(tables: Measurable, delivery: str) -> pl.LazyFrame:
+def _sent(tables: Measurable, ids: Sequence[str] | None) -> pl.LazyFrame:
     """Delivered messages with a sending instant of their own; one borrowed from the delivery is its start."""
-    messages = of_delivery(tables, "message", delivery) if delivery else tables.scan("message")
+    messages = of_deliveries(tables, "message", ids)
     starts = tables.scan("delivery").select("delivery_id", "started_at")
     rows = messages.filter(pl.col("status") == "delivered", pl.col("message_id").is_not_null())
     rows = rows.join(starts, on="delivery_id", how="left")
@@ -147,16 +148,16 @@ def _sent(tables: Measurable, delivery: str) -> pl.LazyFrame:
     return rows.filter(own).select("delivery_id", "message_id", is_sent=True)
 
 
-def by_domain(tables: Measurable, delivery: str = "") -> pl.DataFrame:
+def by_domain(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     """Return the clicks of each mail domain, and those of scanners: one row per domain, most scanner clicks first.
 
     Columns: `domain` (null: unknown), `clicks`, `scanner_clicks`, `scanner_share` (of the clicks), `clickers`,
     `machine_clickers` (messages that only scanners clicked), `machine_share` (of the clickers). Shares are null without
     clicks.
     """
-    (keys, is_marked), names = _asked(tables, delivery), ["total_clicks", "unique_clicks"]
-    everything = measure(tables, names, "domain", keys)
-    by_people = measure(tables, names, "domain", keys, activity="human") if is_marked else everything.clear()
+    (ids, is_marked), names = _asked(tables, delivery), ["total_clicks", "unique_clicks"]
+    everything = measure(tables, names, "domain", ids)
+    by_people = measure(tables, names, "domain", ids, activity="human") if is_marked else everything.clear()
     by_people = by_people.rename({name: f"people {name}" for name in names})
     both = everything.join(by_people, on="domain", how="left", nulls_equal=True)
     if is_marked:
@@ -177,7 +178,7 @@ def by_domain(tables: Measurable, delivery: str = "") -> pl.DataFrame:
     return found.sort("scanner_clicks", "clicks", "domain", descending=[True, True, False], nulls_last=True)
 
 
-def opt_outs(tables: Measurable, delivery: str = "", hours: int = CONFIRMED_HOURS) -> pl.DataFrame:
+def opt_outs(tables: Measurable, delivery: Deliveries = None, hours: int = CONFIRMED_HOURS) -> pl.DataFrame:
     """Return clicks on opt-out links: as clicked, by scanners, by people, and confirmed; one row per delivery.
 
     Columns: `delivery_id`; `clicks` (as `unsubscribe_clicks`), `scanner_clicks`, `people_clicks`; `recipients` who
@@ -186,8 +187,8 @@ def opt_outs(tables: Measurable, delivery: str = "", hours: int = CONFIRMED_HOUR
     unsubscription of the same recipient in the subscription history, for this delivery or for none named, from a
     minute before to `hours` after the click. Both counts are null where no history was loaded.
     """
-    _, is_marked = _asked(tables, delivery)
-    clicks = counted_events(tables, delivery).filter(pl.col("event_type").cast(pl.String) == "unsubscribed")
+    ids, is_marked = _asked(tables, delivery)
+    clicks = counted_events(tables, ids).filter(pl.col("event_type").cast(pl.String) == "unsubscribed")
     clicks = clicks.with_columns(is_scanner=pl.col("activity").cast(pl.String) == "scanner")
     totals = clicks.group_by("delivery_id").agg(
         clicks=pl.len().cast(pl.Int64),
@@ -227,7 +228,7 @@ def _with_departures(tables: Measurable, clicks: pl.LazyFrame, hours: int) -> pl
     return both.group_by(key).agg(only_scanner=pl.col("is_scanner").all(), has_left=pl.col("has_left").any())
 
 
-def band(tables: Measurable, delivery: str = "") -> pl.DataFrame:
+def band(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     """Return the open rate under mail privacy protection: what is known of it, and under which assumption.
 
     The messages delivered are split: *protected* ones, whose images a machine fetched (rules O1, O2, V1), so that it is
@@ -240,10 +241,10 @@ def band(tables: Measurable, delivery: str = "") -> pl.DataFrame:
     `protected`, `trackable_openers`, `trackable_clickers`, `protected_seen`, `protected_clickers`.
     A protected message that was never fetched looks trackable and unread, so `alike` is rather too low.
     """
-    keys, is_marked = _asked(tables, delivery)
-    known = measure(tables, ["delivered", "unique_opens"], [], keys)
+    ids, is_marked = _asked(tables, delivery)
+    known = measure(tables, ["delivered", "unique_opens"], [], ids)
     counts = (
-        _of_messages(tables, delivery, is_marked)
+        _of_messages(tables, ids, is_marked)
         .with_columns(known)
         .with_columns(trackable=pl.col("delivered") - pl.col("protected"))
     )
@@ -275,9 +276,9 @@ def _share(part: pl.Expr, of: pl.Expr, whole: pl.Expr) -> pl.Expr:
     return pl.when(whole > 0).then((2 * part * of + whole) // (2 * whole))
 
 
-def _of_messages(tables: Measurable, delivery: str, is_marked: bool) -> pl.DataFrame:
+def _of_messages(tables: Measurable, ids: Sequence[str] | None, is_marked: bool) -> pl.DataFrame:
     """The counts of messages by whether a machine fetched their images: one row."""
-    hits = counted_events(tables, delivery).filter(pl.col("message_id").is_not_null())
+    hits = counted_events(tables, ids).filter(pl.col("message_id").is_not_null())
     is_clicked = is_human() & (pl.col("event_type").cast(pl.String) == "clicked")
     messages = hits.group_by("delivery_id", "message_id").agg(
         fetched=pl.col("activity_rule").is_in(list(PREFETCH_OF_READERS)).fill_null(False).any(),

@@ -23,7 +23,7 @@ from trackkit.analysis.delays import HOUR, FirstEvent, first_hits, is_over
 from trackkit.analysis.survival import STEP
 from trackkit.analysis.unseen import WHY, observed, unseen
 from trackkit.analysis.usual import KIND, declared, is_settled
-from trackkit.engine.deliveries import AVERAGE_MONTHS, comparable, is_public, launch, of_delivery, require_delivery
+from trackkit.engine.deliveries import AVERAGE_MONTHS, comparable, is_public, launch, of_deliveries, require_delivery
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import now
 from trackkit.engine.snapshot import Measurable
@@ -219,7 +219,7 @@ def _state(tables: Measurable, delivery: str, messages: pl.DataFrame) -> dict[st
 
 def _end(tables: Measurable, delivery: str) -> tuple[datetime | None, bool]:
     """The deadline of a delivery, and whether it is over; one that is not listed is."""
-    described = of_delivery(tables, "delivery", delivery).select("validity_at", is_over=is_over()).head(1).collect()
+    described = of_deliveries(tables, "delivery", [delivery]).select("validity_at", is_over=is_over()).head(1).collect()
     return described.row(0) if described.height else (None, True)
 
 
@@ -234,7 +234,7 @@ def _sent(tables: Measurable, delivery: str) -> tuple[int | None, int]:
     counted = measure(tables, ["delivered", "failed"], delivery=delivery)
     delivered, failed = counted.select("delivered", "failed").row(0) if counted.height else (None, None)
     is_waiting = pl.col("status").cast(pl.String).is_in(WAITING) & is_public()
-    waiting = of_delivery(tables, "message", delivery).select(is_waiting.sum()).collect().item()
+    waiting = of_deliveries(tables, "message", [delivery]).select(is_waiting.sum()).collect().item()
     processed = (delivered or 0) + (failed or 0)
     return delivered, round(waiting * ((delivered or 0) / processed if processed else 1))
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import polars as pl
 
-from trackkit.engine.deliveries import is_hit, require_delivery, still_there
+from trackkit.engine.deliveries import Deliveries, asked_about, is_hit, of_deliveries, still_there, the_one
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
@@ -18,29 +18,26 @@ __all__ = ["messages"]
 
 def messages(
     tables: Measurable,
-    delivery: str | None = None,
+    delivery: Deliveries = None,
     recipient: str | None = None,
     limit: Annotated[int | None, FROM_1] = None,
 ) -> Annotated[pl.DataFrame, COLUMNS]:
-    """Return the messages of a delivery, of a recipient, or of both: one row per message, the latest acted on first.
+    """Return the messages of deliveries, of a recipient, or of both: one row per message, the latest acted on first.
 
     Columns: `recipient_id`, `document` (label of the delivery), `status_at` (UTC), `status`, `opens`, `clicks` (e-mail
     links only), `hits` (of any kind), `last_hit_at` (UTC). Messages missing from the delivery log are left out,
-    and so are those of a deleted delivery that is not named. `limit` keeps the first. Raises RequestError when
-    neither id is given, or the delivery is unknown.
+    and so are those of a deleted delivery that is not named. `limit` keeps the first, which all deliveries together
+    need. Raises RequestError when neither an id nor a limit is given, or the delivery is unknown.
     """
-    if delivery is None and recipient is None:
-        raise RequestError("Messages are those of a delivery or of a recipient; say which.")
-    sent, hits = tables.scan("message"), tables.scan("event")
-    if delivery is not None:
-        key = pl.col("delivery_id") == require_delivery(tables, delivery)
-        sent, hits = sent.filter(key), hits.filter(key)
-    else:
-        sent = still_there(tables, sent)
+    ids = asked_about(tables, delivery)
+    if ids is None and recipient is None and limit is None:
+        raise RequestError("Messages are those of a delivery or of a recipient: say which, or give a limit.")
+    sent, hits = (of_deliveries(tables, name, ids) for name in ("message", "event"))
     if recipient is not None:
-        sent = sent.filter(pl.col("recipient_id") == recipient)
+        every = still_there(tables, tables.scan("message")) if ids is None else sent
+        sent, hits = every.filter(pl.col("recipient_id") == recipient), hits if ids else tables.scan("event")
     hits = hits.join(sent.select(MESSAGE.key), on=MESSAGE.key, how="semi", nulls_equal=True)
-    is_dated = plausible(tables, "event", delivery or "").holds()
+    is_dated = plausible(tables, "event", the_one(ids)).holds()
     labelled = with_label(tables, sent, "document").with_columns(pl.col("status").cast(pl.String))
     with_hits = labelled.join(_hit_counts(hits, is_dated), on=MESSAGE.key, how="left", nulls_equal=True)
     rows = with_hits.with_columns(pl.col("opens", "clicks", "hits").fill_null(0)).sort(

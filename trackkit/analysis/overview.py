@@ -1,16 +1,16 @@
-"""The way of a delivery's messages, from those to deliver to those who bought."""
+"""The way of deliveries' messages, from those to deliver to those who bought."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import polars as pl
 
-from trackkit.analysis.unseen import WHY, observed, unseen
-from trackkit.engine.completeness import removal_of
-from trackkit.engine.deliveries import counted_events, require_delivery
-from trackkit.engine.measure import measure
+from trackkit.analysis.unseen import WHY, together
+from trackkit.engine.completeness import purged
+from trackkit.engine.deliveries import Deliveries, asked_about, counted_events, is_of, without_aside
 from trackkit.engine.refusals import with_refusals
 from trackkit.engine.snapshot import Measurable
+from trackkit.schema import MESSAGE
 
 __all__ = ["funnel"]
 
@@ -19,8 +19,8 @@ STEPS = (*COUNTED, "buyers")
 FUNNEL = "step count first before share why"
 
 
-def funnel(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, FUNNEL.split()]:
-    """Return how many messages of a delivery came how far: one row per step of `STEPS`.
+def funnel(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFrame, FUNNEL.split()]:
+    """Return how many messages of deliveries came how far: one row per step of `STEPS`.
 
     The steps are metrics, and at last "buyers": the messages with at least one of the metric `transactions`.
 
@@ -29,11 +29,9 @@ def funnel(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, FUNNEL.
     either is unknown. Who bought need not have clicked, so a share may exceed 1. Raises RequestError for an unknown
     delivery.
     """
-    key = require_delivery(tables, delivery)
-    metrics = [*COUNTED, "transactions"]
-    counts = observed(measure(tables, metrics, delivery=key), unseen(tables, [key], metrics))
-    row = counts.row(0, named=True) if counts.height else {}
-    row |= {"buyers": _buyers(tables, key, row), WHY.format("buyers"): row.get(WHY.format("transactions"))}
+    ids = asked_about(tables, delivery)
+    row = together(tables, [*COUNTED, "transactions"], ids).row(0, named=True)
+    row |= {"buyers": _buyers(tables, ids, row), WHY.format("buyers"): row.get(WHY.format("transactions"))}
     steps = {
         "step": list(STEPS),
         "count": [row.get(name) for name in STEPS],
@@ -49,11 +47,18 @@ def funnel(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, FUNNEL.
     )
 
 
-def _buyers(tables: Measurable, delivery: str, row: Mapping[str, Any]) -> int | None:
-    """The messages with a transaction; None if transactions are unknown, or their logs were removed."""
-    if row.get("transactions") is None or removal_of(tables, delivery) is not None:
+def _buyers(tables: Measurable, ids: Sequence[str] | None, row: Mapping[str, Any]) -> int | None:
+    """The messages with a transaction; None if transactions are unknown, or logs of any delivery were removed."""
+    if row.get("transactions") is None or _is_removed(tables, ids):
         return None
-    bought = counted_events(tables, delivery).filter(pl.col("event_type").cast(pl.String) == "transaction")
+    bought = counted_events(tables, ids).filter(pl.col("event_type").cast(pl.String) == "transaction")
     counted: pl.LazyFrame = with_refusals(tables, bought)
-    is_counted = ~pl.col("is_refused").fill_null(False)
-    return int(counted.filter(is_counted).select(pl.col("message_id").drop_nulls().n_unique()).collect().item())
+    is_counted = ~pl.col("is_refused").fill_null(False) & pl.col("message_id").is_not_null()
+    return int(counted.filter(is_counted).select(pl.struct(MESSAGE.key).n_unique()).collect().item())
+
+
+def _is_removed(tables: Measurable, ids: Sequence[str] | None) -> bool:
+    """Whether retention removed rows of any of the deliveries asked about."""
+    rows = purged(tables).lazy()
+    removed = without_aside(tables, rows) if ids is None else rows.filter(is_of(ids))
+    return removed.head(1).collect().height > 0

@@ -20,7 +20,7 @@ import polars as pl
 from trackkit import __version__, resources
 from trackkit.analysis.unseen import WHY, observed, unseen
 from trackkit.engine.conditions import condition
-from trackkit.engine.deliveries import is_hit, is_public, is_set_aside, require_deliveries, zone_of
+from trackkit.engine.deliveries import Deliveries, asked_about, is_hit, is_public, is_set_aside, zone_of
 from trackkit.engine.measure import measure
 from trackkit.engine.refusals import is_visit, with_refusals
 from trackkit.engine.selection import ALL, Selection
@@ -77,7 +77,7 @@ class Provenance(dict[str, Any]):
 def provenance(
     tables: Traced,
     metrics: str | Sequence[str],
-    delivery: str | Sequence[str] | None = None,
+    delivery: Deliveries = None,
     where: str | None = None,
     timezone: str = "",
     activity: str = ALL,
@@ -105,7 +105,7 @@ def provenance(
         if name not in METRICS:
             raise RequestError(f"There is no metric {name!r}.{did_you_mean(name, METRICS)}")
     zone = zone_of(tables, timezone)
-    ids = None if delivery is None else require_deliveries(tables, delivery)
+    ids = asked_about(tables, delivery)
     test = condition(where, BREAKDOWNS, zone) if where else None
     selection = Selection(tables, ids, test, zone, activity=activity)
     asked = {"delivery": ids, "where": where or None, "timezone": zone, "activity": activity, "interval": interval}

@@ -9,7 +9,7 @@ from datetime import UTC, timedelta
 import polars as pl
 
 from trackkit.clock import Asked, moment
-from trackkit.engine.deliveries import counted_events, is_public, of_delivery, require_delivery, without_aside
+from trackkit.engine.deliveries import counted_events, is_public, of_deliveries, require_delivery, without_aside
 from trackkit.engine.plausible import now
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
@@ -60,10 +60,10 @@ def behaviour(tables: Measurable, delivery: str) -> pl.DataFrame:
     it shows that the message was displayed) or "inactive". The three add up to the success.
     Raises RequestError for an unknown delivery.
     """
-    key = require_delivery(tables, delivery)
+    ids = [require_delivery(tables, delivery)]
     kind = pl.col("event_type").cast(pl.String)
     acts = (
-        counted_events(tables, key)
+        counted_events(tables, ids)
         .filter(pl.col("message_id").is_not_null())
         .group_by(MESSAGE.key)
         .agg(clicked=(kind == "clicked").any())
@@ -72,7 +72,7 @@ def behaviour(tables: Measurable, delivery: str) -> pl.DataFrame:
         pl.when(pl.col("clicked")).then(pl.lit("clicked")).when(pl.col("clicked").is_not_null()).then(pl.lit("opened"))
     )
     return (
-        _delivered(of_delivery(tables, "message", key))
+        _delivered(of_deliveries(tables, "message", ids))
         .join(acts, on=MESSAGE.key, how="left")
         .select("recipient_id", "message_id", behaviour=act.otherwise(pl.lit("inactive")).cast(BEHAVIOURS))
         .sort(pl.col("message_id").cast(pl.Int64, strict=False), "message_id")

@@ -1,15 +1,15 @@
-"""How a delivery is sent: who was excluded and why, how fast messages go out, and whether the rest will be in time."""
+"""How deliveries are sent: who was excluded and why, how fast messages go out, and whether the rest will be in time."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import polars as pl
 
 from trackkit.clock import STEPS, begins, ends, local, step_of
-from trackkit.engine.deliveries import launch, of_delivery, require_delivery, zone_of
-from trackkit.engine.measure import measure, quotient
+from trackkit.engine.deliveries import Deliveries, asked_about, of_deliveries, the_one, with_launch, zone_of
+from trackkit.engine.measure import measure, measure_together, quotient
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
@@ -31,7 +31,7 @@ OUTCOMES = {"delivered": "success", "failed": "errors"}
 OUTCOME = pl.Enum(["success", "errors"])
 TIMESCALES = ("1m", "10m", "1h", "3h", "24h", "1w", "1mo", "1y")
 MOST_BUCKETS = 72  # with "auto"
-HOUR = timedelta(hours=1)
+HOUR = 3_600_000_000  # microseconds
 EXCLUSION_ROWS = pl.Enum(["rule", "unlisted", "total"])
 UNLISTED = translatable("(rule not in the data loaded)")
 UNNAMED = translatable("(no rule named)")
@@ -44,21 +44,19 @@ PHASES: Mapping[int, str] = (
 )
 
 
-def exclusions(tables: Measurable, delivery: str) -> pl.DataFrame:
+def exclusions(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     """Return who was excluded at analysis, and why: one row per rule, most recipients first, then the rest and a total.
 
-    Columns: `row` ("rule"; "unlisted", those rejected according to the delivery but not listed by rule; "total"),
+    Columns: `row` ("rule"; "unlisted", those rejected according to their delivery but not listed by rule; "total"),
     `rule`, `recipients`; `rejected` (all of them) and `contribution` (recipients / rejected); `targeted` (the initial
     population, null if unknown) and `share` (recipients / targeted). A rule that is the code of a failure reason is
-    replaced by its label. Recipients are null when neither the delivery nor a list of exclusions was loaded. Raises
-    RequestError for an unknown delivery.
+    replaced by its label. Those not listed are found for each delivery, then added. Recipients are null when neither
+    the delivery nor a list of exclusions was loaded. Raises RequestError for an unknown delivery.
     """
-    key = require_delivery(tables, delivery)
-    counts = measure(tables, ["rejected", "targeted"], delivery=key)
-    targeted, rejected = counts.select("targeted", "rejected").row(0) if counts.height else (None, None)
-    listed = _by_rule(tables, key)
+    ids = asked_about(tables, delivery)
+    listed, total = _by_rule(tables, ids), _rejected(tables, ids)
+    targeted = measure_together(tables, ["targeted"], ids)["targeted"].item()
     listed_total = int(listed["recipients"].sum()) if tables.has("exclusion") else None
-    total = listed_total if rejected is None else max(rejected, listed_total or 0)
     unlisted = [] if not total or total == listed_total else [("unlisted", UNLISTED, total - (listed_total or 0))]
     ending = pl.DataFrame([*unlisted, ("total", None, total)], schema=listed.schema, orient="row")
     return (
@@ -68,9 +66,18 @@ def exclusions(tables: Measurable, delivery: str) -> pl.DataFrame:
     )
 
 
+def _rejected(tables: Measurable, ids: Sequence[str] | None) -> int | None:
+    """The recipients rejected: of each delivery what it states, or those listed if they are more."""
+    stated = measure(tables, ["rejected"], delivery=ids)
+    listed = of_deliveries(tables, "exclusion", ids).group_by("delivery_id").agg(listed=pl.len().cast(pl.Int64))
+    each = stated.join(listed.collect(), on="delivery_id", how="full", coalesce=True)
+    most = each.select(pl.max_horizontal("rejected", "listed").alias("most"))["most"]
+    return int(most.sum()) if most.count() else 0 if tables.has("exclusion") else None
+
+
 def throughput(
     tables: Measurable,
-    delivery: str,
+    delivery: Deliveries = None,
     every: Annotated[str, ("auto", *TIMESCALES)] = "auto",
     hours: Annotated[float | None, FROM_1] = None,
     timezone: str = "",
@@ -82,30 +89,34 @@ def throughput(
     when the size of a message is unknown. `every` is "1m", "10m", "1h", "3h", "24h" (a calendar day, 23 or 25 hours
     when the clocks change), "1w", "1mo" or "1y" (a week from Monday, a calendar month, a year) or "auto": the shortest
     that makes no more than 72 periods, or "1y". Only messages before launch + `hours` are included; without `hours`,
-    those up to the last success, since bounces trickle in for days. A message is in the period of its last change of
-    status. Raises RequestError for an unknown delivery, zone or `every`, or `hours` that are not positive.
+    those up to the last success, since bounces trickle in for days: launch and last success of their own delivery. A
+    message is in the period of its last change of status, and as large as those of its delivery. Raises RequestError
+    for an unknown delivery, zone or `every`, or `hours` that are not positive.
     """
     zone = zone_of(tables, timezone)
-    outcomes = _outcomes(tables, require_delivery(tables, delivery))
-    dated = outcomes.filter(_in_span(tables, delivery, hours)).collect()
+    dated = _in_span(tables, asked_about(tables, delivery), hours).collect()
     step = _step(dated, every)
     clock = begins(local("status_at", zone), zone, step)
     seconds = (ends(pl.col("starts_at"), zone, step) - pl.col("starts_at")).dt.total_seconds()
-    size = _fact(tables, delivery, "message_size")
+    sizes = tables.scan("delivery").select("delivery_id", size="message_size").unique("delivery_id", keep="first")
+    messages, is_sized = pl.col("messages"), pl.col("size").null_count() == 0
     return (
-        dated.group_by(starts_at=clock, series="series")
+        dated.group_by("delivery_id", starts_at=clock, series="series")
         .agg(messages=pl.len().cast(pl.Int64))
+        .join(sizes.collect(), on="delivery_id", how="left")
+        .group_by("starts_at", "series")
+        .agg(messages.sum(), bytes=pl.when(is_sized).then((messages * pl.col("size")).sum()))
         .with_columns(seconds=seconds)
         .with_columns(
-            messages_per_hour=pl.col("messages") * 3_600 / pl.col("seconds"),
-            bits_per_second=pl.col("messages") * pl.lit(size, pl.Int64) * 8 / pl.col("seconds"),
+            messages_per_hour=messages * 3_600 / pl.col("seconds"),
+            bits_per_second=pl.col("bytes") * 8 / pl.col("seconds"),
         )
         .sort("starts_at", "series")
         .select("starts_at", "seconds", "series", "messages", "messages_per_hour", "bits_per_second")
     )
 
 
-def pace(tables: Measurable, delivery: str) -> pl.DataFrame:
+def pace(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     """Return how far a delivery is, how fast it goes and when it will be done, against its deadline: one row.
 
     Counts (null without a log of messages): `to_deliver`, `processed`, `pending`, `cancelled`. Instants (UTC):
@@ -117,31 +128,41 @@ def pace(tables: Measurable, delivery: str) -> pl.DataFrame:
     `ends_at`, last_at + hours_needed, a projection that holds only while the pace does. `outlook` compares: "in time"
     and "late" with the deadline; "overdue" when the deadline had passed at the newest load, "behind" when the
     projected end had, and messages are still pending; null when that cannot be said. What the data itself has refuted
-    is not projected. Raises RequestError for an unknown delivery.
+    is not projected.
+
+    Of several deliveries, counts are added, `messages_per_hour` is out of the hours that each was sent in, added,
+    `started_at` is the first and `last_at` the last of all, and `phase` is "running" if any is, else "paused", "not
+    started" or "over". They have no common deadline, so what is compared with one is null. Raises RequestError for an
+    unknown delivery.
     """
-    key = require_delivery(tables, delivery)
+    ids = asked_about(tables, delivery)
     metrics = ["to_deliver", "processed", "pending", "cancelled"]
-    measured = measure(tables, metrics, delivery=key)
-    row: dict[str, Any] = dict.fromkeys(metrics) | (measured.row(0, named=True) if measured.height else {})
-    state = _fact(tables, key, "state")
-    row |= _speed(tables, key)
-    row |= {"validity_at": _fact(tables, key, "validity_at"), "as_of": getattr(tables, "as_of", None)}
-    row |= {"phase": _phase(state, row["processed"])}
-    return pl.DataFrame([row | _projection(row)], schema=PACE)
+    row: dict[str, Any] = dict.fromkeys(metrics) | measure_together(tables, metrics, ids).row(0, named=True)
+    row |= _speed(tables, ids) | {"as_of": getattr(tables, "as_of", None), "phase": _phase(tables, ids)}
+    if key := the_one(ids):
+        deadlines = of_deliveries(tables, "delivery", [key]).select("validity_at").head(1).collect()
+        row |= {"validity_at": deadlines.item() if deadlines.height else None}
+        row |= _projection(row)
+    return pl.DataFrame([{name: row.get(name) for name in PACE}], schema=PACE)
 
 
-def _phase(state: int | None, processed: int | None) -> str | None:
-    phase = PHASES.get(state) if state is not None else None
-    return RUNNING if phase == NOT_STARTED and processed else phase
+def _phase(tables: Measurable, ids: Sequence[str] | None) -> str | None:
+    """How far deliveries are, by their states: the phase of that which has most yet to come."""
+    states = of_deliveries(tables, "delivery", ids).select("delivery_id", "state").collect()
+    each = measure(tables, ["processed"], delivery=ids).join(states, on="delivery_id")
+    phase = pl.col("state").replace_strict(PHASES, default=None, return_dtype=pl.String)
+    has_started = (phase == NOT_STARTED) & (pl.col("processed") > 0)
+    phases = set(each.select(pl.when(has_started).then(pl.lit(RUNNING)).otherwise(phase)).to_series())
+    return next((name for name in (RUNNING, PAUSED, NOT_STARTED, OVER) if name in phases), None)
 
 
-def _by_rule(tables: Measurable, delivery: str) -> pl.DataFrame:
+def _by_rule(tables: Measurable, ids: Sequence[str] | None) -> pl.DataFrame:
     """The listed exclusions: `row`, `rule`, `recipients`."""
     labels = {str(code): reason for code, reason in FAILURE_REASONS.items()}
     rule = pl.col("rule").str.strip_chars().replace(labels)
     rule_or_unnamed = pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED))
     return (
-        of_delivery(tables, "exclusion", delivery)
+        of_deliveries(tables, "exclusion", ids)
         .group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule=rule_or_unnamed)
         .agg(recipients=pl.len().cast(pl.Int64))
         .sort("recipients", "rule", descending=[True, False])
@@ -149,24 +170,27 @@ def _by_rule(tables: Measurable, delivery: str) -> pl.DataFrame:
     )
 
 
-def _outcomes(tables: Measurable, delivery: str) -> pl.LazyFrame:
-    """The messages whose outcome is known and dated: `status_at`, `series`."""
-    status = pl.col("status").cast(pl.String)
-    return (
-        of_delivery(tables, "message", delivery)
-        .filter(status.is_in(list(OUTCOMES)), plausible(tables, "message", delivery).holds("status_at"))
-        .select("status_at", series=status.replace_strict(OUTCOMES, return_dtype=OUTCOME))
-    )
+def _in_span(tables: Measurable, ids: Sequence[str] | None, hours: float | None) -> pl.LazyFrame:
+    """The messages whose outcome is known and dated, within so many hours or until the last success of their delivery.
 
-
-def _in_span(tables: Measurable, delivery: str, hours: float | None) -> pl.Expr:
-    if hours is None:
-        last = pl.col("status_at").filter(pl.col("series") == "success").max()
-        return (pl.col("status_at") <= last).fill_null(True)
-    if not 0 < hours < math.inf:
+    Columns: `delivery_id`, `status_at`, `series`.
+    """
+    if hours is not None and not 0 < hours < math.inf:
         raise RequestError(f"A period is a positive number of hours; got {hours!r}.")
-    start = pl.coalesce(pl.lit(launch(tables, delivery).at, INSTANT), pl.col("status_at").min())
-    return pl.col("status_at") < start + pl.duration(microseconds=min(round(hours * 3_600_000_000), 2**60))
+    status, at = pl.col("status").cast(pl.String), pl.col("status_at")
+    rows = of_deliveries(tables, "message", ids).select(
+        "delivery_id", "status_at", series=status.replace_strict(OUTCOMES, default=None, return_dtype=OUTCOME)
+    )
+    is_dated = plausible(tables, "message", the_one(ids)).holds("status_at")
+    outcomes = rows.filter(pl.col("series").is_not_null(), is_dated)
+    first, last = at.min(), at.filter(pl.col("series") == "success").max()
+    if not the_one(ids):
+        first, last = first.over("delivery_id"), last.over("delivery_id")
+    if hours is None:
+        return outcomes.filter((at <= last).fill_null(True))
+    start = pl.coalesce("launched_at", first)
+    ends_at = start + pl.duration(microseconds=min(round(hours * 3_600_000_000), 2**60))
+    return with_launch(tables, outcomes, ids).filter(at < ends_at)
 
 
 def _step(dated: pl.DataFrame, every: str) -> str:
@@ -180,19 +204,18 @@ def _step(dated: pl.DataFrame, every: str) -> str:
     return next((step for step in steps if span / STEPS[step] < MOST_BUCKETS), steps[-1])
 
 
-def _fact(tables: Measurable, delivery: str, column: str) -> Any:
-    value = of_delivery(tables, "delivery", delivery).select(column).head(1).collect()
-    return value.item() if value.height else None
-
-
-def _speed(tables: Measurable, delivery: str) -> dict[str, Any]:
+def _speed(tables: Measurable, ids: Sequence[str] | None) -> dict[str, Any]:
     """The first and last message, the number of messages, and the two paces."""
-    dated = _outcomes(tables, delivery).filter(_in_span(tables, delivery, None)).sort("status_at").collect()
-    successes = dated.filter(pl.col("series") == "success")["status_at"]
-    first, last = _fact(tables, delivery, "started_at") or dated["status_at"].min(), successes.max()
-    hours = (last - first) / HOUR if isinstance(first, datetime) and isinstance(last, datetime) else 0
+    dated = _in_span(tables, ids, None).sort("status_at").collect()
+    starts = of_deliveries(tables, "delivery", ids).select("delivery_id", "started_at").unique("delivery_id")
+    at, started = pl.col("status_at"), pl.col("started_at")
+    each = dated.group_by("delivery_id").agg(earliest=at.min(), last=at.filter(pl.col("series") == "success").max())
+    each = each.join(starts.collect(), on="delivery_id", how="full", coalesce=True)
+    hours = (pl.col("last") - pl.col("first")).clip(pl.duration()).dt.total_microseconds() / HOUR
+    spans = each.with_columns(first=pl.coalesce(started, "earliest")).with_columns(hours=hours)
+    first, last, hours_sent = spans.select(pl.col("first").min(), pl.col("last").max(), pl.col("hours").sum()).row(0)
     busiest_hour = dated.rolling("status_at", period="1h").agg(pl.len())["len"].max() if dated.height else None
-    pace = {"messages_per_hour": dated.height / hours if hours > 0 else None, "busiest_hour": busiest_hour}
+    pace = {"messages_per_hour": dated.height / hours_sent if hours_sent > 0 else None, "busiest_hour": busiest_hour}
     return {"started_at": first, "last_at": last, "sent": dated.height if tables.has("message") else None} | pace
 
 

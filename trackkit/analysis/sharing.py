@@ -11,7 +11,7 @@ from typing import Annotated
 import polars as pl
 
 from trackkit.clock import step_of
-from trackkit.engine.deliveries import is_public, require_deliveries, without_aside, zone_of
+from trackkit.engine.deliveries import Deliveries, asked_about, is_of, is_public, without_aside, zone_of
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.plausible import plausible
 from trackkit.engine.refusals import VISITS, with_refusals
@@ -29,7 +29,6 @@ COLUMNS = """
 """
 ACTIVITIES = ("new_contacts", "shared_opens", "opens", "shares")
 PERIOD_COLUMNS = ("starts_on", "row", *ACTIVITIES, "is_whole")
-Deliveries = str | Sequence[str] | None
 
 
 def social_sharing(
@@ -45,7 +44,7 @@ def social_sharing(
     unknown count. Without `delivery`, proofs, models and deleted deliveries are left out. Raises
     RequestError for an unknown delivery.
     """
-    ids = _delivery_ids(tables, delivery)
+    ids = asked_about(tables, delivery)
     network_keys = _network_keys(networks)
     hits = _hits(tables, ids, network_keys).group_by("network", "kind").agg(pl.len().cast(pl.Int64)).collect()
     counted = network_keys.with_columns(
@@ -80,7 +79,7 @@ def sharing_activity(
     step = step_of(every, EVERY, "period")
     at = pl.when(plausible(tables).holds()).then(pl.col("occurred_at"))
     local = at.dt.convert_time_zone(zone_of(tables, timezone)).dt.date()
-    network_keys, ids = _network_keys(networks), _delivery_ids(tables, delivery)
+    network_keys, ids = _network_keys(networks), asked_about(tables, delivery)
     opens = _events(tables, ids).filter(_is_type("opened"), pl.col("delivery_id").is_not_null())
     hits = pl.concat(
         [
@@ -141,14 +140,8 @@ def _events(tables: Measurable, ids: list[str] | None) -> pl.LazyFrame:
     """The events of some deliveries, or of all except those set aside."""
     events = tables.scan("event").filter(is_public())
     if ids is not None:
-        return events.filter(pl.col("delivery_id").is_in(ids))
+        return events.filter(is_of(ids))
     return without_aside(tables, events)
-
-
-def _delivery_ids(tables: Measurable, delivery: Deliveries) -> list[str] | None:
-    if delivery is None or delivery == "":
-        return None
-    return require_deliveries(tables, delivery)
 
 
 def _shares_are_known(tables: Measurable) -> bool:

@@ -8,7 +8,15 @@ import polars as pl
 
 from trackkit.analysis.links import event_label
 from trackkit.analysis.messages import with_label
-from trackkit.engine.deliveries import require_delivery, require_timezone, still_there, unnamed_if_deleted
+from trackkit.engine.deliveries import (
+    Deliveries,
+    asked_about,
+    is_of,
+    require_timezone,
+    still_there,
+    the_one,
+    unnamed_if_deleted,
+)
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
@@ -44,8 +52,8 @@ _OF_MESSAGES = {"delivered": "sent", "failed": "failed"}
 COLUMNS = ("occurred_at", "act", "type", "label", "document", "amount", "currency", "delivery_id", "recipient_id")
 
 
-def timeline(tables: Measurable, recipient: str | None = None, delivery: str | None = None) -> pl.DataFrame:
-    """Return what happened to a recipient over all deliveries, or in one delivery: one row per act, the oldest first.
+def timeline(tables: Measurable, recipient: str | None = None, delivery: Deliveries = None) -> pl.DataFrame:
+    """Return what happened to a recipient over all deliveries, or in some of them: one row per act, the oldest first.
 
     Columns: `occurred_at` (UTC), `act` (a name of `ACT_LABELS`), `type` (the platform's word), `label` (of the link, or
     of the service joined or left), `document` (label of the delivery), `amount` and `currency` of a purchase,
@@ -53,19 +61,20 @@ def timeline(tables: Measurable, recipient: str | None = None, delivery: str | N
     from the history of subscriptions. Undated acts are left out, and so is what a recipient did in
     deleted deliveries. Raises RequestError when neither id is given, or the delivery is unknown.
     """
-    if recipient is None and delivery is None:
+    ids = asked_about(tables, delivery)
+    if recipient is None and ids is None:
         raise RequestError("A timeline is that of a recipient or of a delivery; say which.")
     conditions = [] if recipient is None else [pl.col("recipient_id") == recipient]
-    conditions += [] if delivery is None else [pl.col("delivery_id") == require_delivery(tables, delivery)]
+    conditions += [] if ids is None else [is_of(ids)]
     scanned = {name: tables.scan(name) for name in ("message", "event")}
     acts = _of_subscriptions(tables, conditions)
-    if delivery is None:
+    if ids is None:
         scanned = {name: still_there(tables, rows) for name, rows in scanned.items()}
         acts = acts.with_columns(unnamed_if_deleted(tables))
     sent = _of_messages(scanned["message"].filter(*conditions))
     hits = _of_events(scanned["event"].filter(*conditions), sent)
     by_table = {"message": sent, "event": hits, "subscription": acts}
-    dated = [rows.filter(plausible(tables, table, delivery or "").holds()) for table, rows in by_table.items()]
+    dated = [rows.filter(plausible(tables, table, the_one(ids)).holds()) for table, rows in by_table.items()]
     return (
         with_label(tables, pl.concat(dated, how="diagonal"), "document")
         .sort("occurred_at", "act", "label", "delivery_id", "recipient_id", nulls_last=True)

@@ -5,7 +5,7 @@ show n/a with the reason. What is unobservable is given by kind: a type of event
 messages) or "reason" (why messages failed). A kind that was seen even once is observable.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -14,14 +14,15 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.curves import SERIES
-from trackkit.engine.measure import measure
+from trackkit.engine.deliveries import Deliveries, asked_about, is_of
+from trackkit.engine.measure import measure, measure_together
 from trackkit.engine.plausible import now
 from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Estimate, bounds_of, lineage
 from trackkit.sources.feeds.feed import can_tell
 
-__all__ = ["observed", "unseen"]
+__all__ = ["observed", "partly_seen", "together", "unseen"]
 
 Kinds = Mapping[str, str]  # what cannot be observed -> why, an English sentence to be translated
 WHY = "why {}"  # the column with the reason beside a figure that cannot be observed
@@ -34,6 +35,7 @@ NO_HIT = translatable("not one hit is known: tracking was off, or its logs are m
 NO_PAGE = translatable("no page of the site is tracked")
 NO_PURCHASE = translatable("no purchase is tracked")
 NO_REASON = translatable("why messages failed is not in the data loaded")
+SEVERAL_REASONS = translatable("none of these deliveries tells it, for several reasons")
 # The metric that shows whether a kind was seen.
 SEEN_BY = {
     **{"opened": "total_opens", "clicked": "total_clicks", "unsubscribed": "unsubscribe_clicks"},
@@ -48,21 +50,26 @@ CLICKERS = 5  # clickers nearly always load images: with this many, at least one
 MESSAGES, SILENCE = 50, timedelta(hours=24)  # this many messages always have a hit after this long
 
 
-def unseen(tables: Measurable, deliveries: Iterable[str], figures: Iterable[str] | None = None) -> dict[str, Kinds]:
+def unseen(
+    tables: Measurable, deliveries: Iterable[str] | None, figures: Iterable[str] | None = None
+) -> dict[str, Kinds]:
     """Return what cannot be observed of each delivery: kinds with their reasons, empty if all can be.
 
-    `figures` are the metrics asked about, all by default; if none counts failures or complaints, these are not
-    checked. Raises RequestError for an unknown delivery.
+    `deliveries` are ids, or None for all that are not set aside. `figures` are the metrics asked about, all by default;
+    if none counts failures or complaints, these are not checked. Raises RequestError for an unknown delivery.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> text = pl.LazyFrame({"delivery_id": ["7"], "to_deliver": [9], "text_messages": [9]})
     >>> unseen(Snapshot({"delivery": text}), ["7"])["7"]["opened"]
     'only text was sent: its opens cannot be seen'
     """
-    keys = list(dict.fromkeys(deliveries))
+    keys = None if deliveries is None else list(dict.fromkeys(deliveries))
+    if keys == []:
+        return {}
+    counts = measure(tables, _counts_behind(figures), delivery=keys).drop_nulls("delivery_id")
+    keys = counts["delivery_id"].to_list()
     if not keys:
         return {}
-    counts = measure(tables, _counts_behind(figures), delivery=keys)
     facts = counts.join(_delivery_facts(tables, keys), on="delivery_id", how="left").to_dicts()
     context = _Surroundings(tables, keys)
     return {fact["delivery_id"]: _unseen_of(fact, context) for fact in facts}
@@ -81,7 +88,8 @@ def observed(frame: pl.DataFrame, unseen_by_delivery: Mapping[str, Kinds]) -> pl
     """Return a frame of figures with unobservable ones set to null and their reasons in columns beside them.
 
     In: a frame of `measure`, or one with columns or rows of series (`curves.SERIES`); and the result of `unseen` for
-    the deliveries of its rows, or for the one that all of it is about. A rate depends on its parts, its bounds on it.
+    the deliveries of its rows, or for those that all of it is about: what can be observed in any of these stays, and
+    `partly_seen` says of how many it is. A rate depends on its parts, its bounds on it.
 
     >>> observed(pl.DataFrame({"total_opens": [0]}), {"7": {"opened": "SMS"}}).row(0)
     (None, 'SMS')
@@ -95,8 +103,8 @@ def observed(frame: pl.DataFrame, unseen_by_delivery: Mapping[str, Kinds]) -> pl
         reasons = {delivery: reason for delivery, reason in by_delivery.items() if reason}
         if reasons and "delivery_id" in frame.columns:
             why = pl.col("delivery_id").replace_strict(reasons, default=None, return_dtype=pl.String)
-        elif len(reasons) == len(unseen_by_delivery) == 1:
-            why = pl.lit(next(iter(reasons.values())), pl.String)
+        elif reasons and len(reasons) == len(unseen_by_delivery):
+            why = pl.lit(_common(reasons.values()), pl.String)
         else:
             continue
         frame = frame.with_columns(pl.when(why.is_null()).then(name).alias(name), why.alias(WHY.format(name)))
@@ -104,12 +112,55 @@ def observed(frame: pl.DataFrame, unseen_by_delivery: Mapping[str, Kinds]) -> pl
 
 
 def _observed_series(frame: pl.DataFrame, unseen_by_delivery: Mapping[str, Kinds]) -> pl.DataFrame:
-    kinds = next(iter(unseen_by_delivery.values()), {}) if len(unseen_by_delivery) == 1 else {}
-    reasons = {name: kinds[kind] for name, kind in SERIES.items() if kind in kinds}
+    known = list(unseen_by_delivery.values())
+    is_hidden = {name: bool(known) and all(kind in kinds for kinds in known) for name, kind in SERIES.items()}
+    reasons = {name: _common(kinds[SERIES[name]] for kinds in known) for name, hidden in is_hidden.items() if hidden}
     reason = pl.col("series").cast(pl.String).replace_strict(reasons, default=None, return_dtype=pl.String)
     counts = [name for name, dtype in frame.schema.items() if dtype.is_numeric() and name != "slot"]
     values = [pl.when(reason.is_null()).then(name).alias(name) for name in counts]
     return frame.with_columns(*values, reason.alias(WHY.format("series")))
+
+
+def _common(reasons: Iterable[str]) -> str:
+    """The reason that all of some deliveries share, or that there are several."""
+    first, *others = dict.fromkeys(reasons)
+    return SEVERAL_REASONS if others else first
+
+
+def together(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = None) -> pl.DataFrame:
+    """Return metrics over deliveries together, in one row; what can be observed in none of them is null (`observed`).
+
+    Raises RequestError as `measure`.
+    """
+    ids = asked_about(tables, delivery)
+    return observed(measure_together(tables, metrics, ids), unseen(tables, ids, metrics))
+
+
+def partly_seen(hidden: Mapping[str, Kinds], metrics: Iterable[str]) -> pl.DataFrame:
+    """Return the metrics that can be observed in some of several deliveries only: one row each, in their order.
+
+    In: the result of `unseen` for these deliveries. Columns: `metric`; `unknown`, the deliveries in which it cannot be
+    observed, `deliveries`, how many they are of, and `why`, the reason. Such a figure over all of them is that of
+    the others, and a rate has the messages of all below it. Empty for one delivery.
+
+    >>> partly_seen({"7": {"opened": "SMS"}, "8": {}}, ["total_opens", "total_clicks"]).rows()
+    [('total_opens', ['7'], 2, 'SMS')]
+    """
+    columns: dict[str, Any] = {
+        "metric": pl.String,
+        "unknown": pl.List(pl.String),
+        "deliveries": pl.Int64,
+        "why": pl.String,
+    }
+    by_metric = {
+        name: {delivery: why for delivery, kinds in hidden.items() if (why := _reason(name, kinds))} for name in metrics
+    }
+    rows = [
+        (name, list(reasons), len(hidden), _common(reasons.values()))
+        for name, reasons in by_metric.items()
+        if 0 < len(reasons) < len(hidden)
+    ]
+    return pl.DataFrame(rows, columns, orient="row")
 
 
 def _reason(name: str, kinds: Kinds) -> str:
@@ -133,7 +184,7 @@ def _kinds_of(name: str) -> set[str]:
 
 
 def _delivery_facts(tables: Measurable, keys: list[str]) -> pl.DataFrame:
-    rows = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys))
+    rows = tables.scan("delivery").filter(is_of(keys))
     available, types = rows.collect_schema(), schema.DELIVERY.schema
     names = ("delivery_id", "message_type", "text_messages", "to_deliver", "untold", "started_at", "ended_at")
     columns = [pl.col(name) if name in available else pl.lit(None, types[name]).alias(name) for name in names]
@@ -145,7 +196,7 @@ class _Surroundings:
 
     def __init__(self, tables: Measurable, keys: list[str]) -> None:
         self.tables, self.keys = tables, keys
-        self.events = tables.scan("event").filter(pl.col("delivery_id").is_in(keys))
+        self.events = tables.scan("event").filter(is_of(keys))
 
     @cached_property
     def newest(self) -> datetime | None:
@@ -179,8 +230,7 @@ class _Surroundings:
     @cached_property
     def explained(self) -> set[str]:
         """The deliveries in which any message has a failure reason."""
-        of_keys = pl.col("delivery_id").is_in(self.keys)
-        messages = self.tables.scan("message").filter(of_keys, pl.col("failure_reason").is_not_null())
+        messages = self.tables.scan("message").filter(is_of(self.keys), pl.col("failure_reason").is_not_null())
         return set(messages.select("delivery_id").unique().collect()["delivery_id"])
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.analysis.delays import is_over, planned_launch
-from trackkit.analysis.unseen import WHY, observed, unseen
-from trackkit.engine.deliveries import AVERAGE_MONTHS, is_set_aside, require_deliveries
+from trackkit.analysis.delays import is_over
+from trackkit.analysis.unseen import WHY, observed, together, unseen
+from trackkit.engine.deliveries import AVERAGE_MONTHS, Deliveries, asked_about, is_set_aside, planned_launch
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import now
 from trackkit.engine.snapshot import Measurable
@@ -46,7 +46,7 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def usual(tables: Measurable, metrics: Sequence[str], delivery: str | Sequence[str] | None = None) -> pl.DataFrame:
+def usual(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = None) -> pl.DataFrame:
     """Return figures of deliveries beside the usual ones: one row per delivery and metric, in the order asked.
 
     Columns: `delivery_id`, `metric`; `value`, with `part` and `whole`, the numerator and the denominator of a rate;
@@ -58,10 +58,12 @@ def usual(tables: Measurable, metrics: Sequence[str], delivery: str | Sequence[s
     Without `delivery`, all that are not set aside; a delivery that no table of deliveries dates compares with none.
     Raises RequestError for an unknown metric or delivery.
     """
-    known = declared(tables)
-    asked = known.filter("is_real")["delivery_id"].to_list() if delivery is None else _ids(tables, delivery)
+    known, ids = declared(tables), asked_about(tables, delivery)
+    asked = known.filter("is_real")["delivery_id"].to_list() if ids is None else ids
     known = _with_undeclared(known, asked)
-    needed = known["delivery_id"].to_list() if delivery is None else _kin(known, asked)
+    needed = known["delivery_id"].to_list() if ids is None else _kin(known, asked)
+    if not needed:
+        return pl.DataFrame(schema=COLUMNS)
     figures = observed(measure(tables, metrics, delivery=needed), unseen(tables, needed, metrics))
     long = pl.concat([_figure(figures, name) for name in metrics]).join(known, on="delivery_id", how="left")
     compared = _beside_peers(long.with_columns(is_settled(tables)))
@@ -73,18 +75,15 @@ def usual(tables: Measurable, metrics: Sequence[str], delivery: str | Sequence[s
     return rows.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
 
 
-def totals(tables: Measurable, metrics: Sequence[str], delivery: Sequence[str] | None = None) -> pl.DataFrame:
+def totals(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = None) -> pl.DataFrame:
     """Return metrics over several deliveries, or over all that are not set aside, in the columns of `usual`.
 
-    One row per metric, measured together; nothing compares with them. Raises RequestError as `measure`.
+    One row per metric, measured together; nothing compares with them. What can be observed in none of the deliveries
+    is null, and `why` says so. Raises RequestError as `measure`.
     """
-    figures = measure(tables, metrics, by=[], delivery=delivery).with_columns(delivery_id=pl.lit(None, pl.String))
+    figures = together(tables, metrics, delivery).with_columns(delivery_id=pl.lit(None, pl.String))
     rows = pl.concat([_figure(figures, name) for name in metrics])
     return pl.concat([pl.DataFrame(schema=COLUMNS), rows], how="diagonal_relaxed")
-
-
-def _ids(tables: Measurable, delivery: str | Sequence[str]) -> list[str]:
-    return require_deliveries(tables, [delivery] if isinstance(delivery, str) else dict.fromkeys(delivery))
 
 
 def declared(tables: Measurable) -> pl.DataFrame:

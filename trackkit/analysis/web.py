@@ -3,6 +3,7 @@
 A visit is a page displayed: a hit of link type 4 (page of the site) or 5 (transaction), or a page of a web application.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import polars as pl
@@ -10,7 +11,15 @@ import polars as pl
 from trackkit import schema
 from trackkit.analysis.consent import displays
 from trackkit.clock import begins, local, step_of
-from trackkit.engine.deliveries import deleted, is_public, require_delivery, require_timezone
+from trackkit.engine.deliveries import (
+    Deliveries,
+    asked_about,
+    deleted,
+    is_of,
+    is_public,
+    is_set_aside,
+    require_timezone,
+)
 from trackkit.engine.measure import quotient
 from trackkit.engine.plausible import plausible
 from trackkit.engine.refusals import is_visit
@@ -41,13 +50,13 @@ def attribute_web(
     tables: Measurable,
     mode: Annotated[str, MODES] = "session",
     option: Annotated[str, OPTIONS] = "last",
-    delivery: str = "",
+    delivery: Deliveries = None,
 ) -> pl.DataFrame:
     """Tie every visit to the delivery that brought it: one row per visit, in order of time; the store is not changed.
 
     Out: the columns of `event`, except those about how a row was read; `origin` ("site", or "web_application" for a
     `page_hit`, whose `web_application`, `goal`, `page`, `step` and `web_optout` follow); `attribution`. `delivery_id`
-    and `message_id` are those tied to, both null for "none". With `delivery`, visits in sessions of other deliveries
+    and `message_id` are those tied to, both null for "none". With `delivery`, visits in sessions of others
     are left out and not read; all visits outside a session are included. Each mode includes the one before:
 
     - "session": "direct", the row itself states delivery and message (of a web application, the delivery), as the
@@ -57,13 +66,15 @@ def attribute_web(
       delivery that the row names without a message, as the page's tag does;
     - "anonymous": "retro", a visit still untied takes those of the person's first later click in a message.
 
-    Undated visits and those without `person_id` are tied only by what they state. Those tied to a deleted delivery
-    other than the one asked for are left out. Raises RequestError for another mode or option, or an unknown delivery.
+    Undated visits and those without `person_id` are tied only by what they state. Those tied to a deleted delivery that
+    is not asked for are left out, and of all deliveries those tied to a proof or a model too. Raises RequestError for
+    another mode or option, or an unknown delivery.
     """
     require_word("mode", mode, MODES)
     require_word("option", option, OPTIONS)
     has_delivery = pl.col("delivery_id").is_not_null()
-    of_session = pl.col("delivery_id") == require_delivery(tables, delivery) if delivery else has_delivery
+    ids = asked_about(tables, delivery)
+    of_session = has_delivery if ids is None else is_of(ids)
     direct = _visits(tables, of_session & pl.col("message_id").is_not_null(), of_session)
     untied = _visits(tables, ~has_delivery | pl.col("message_id").is_null(), ~has_delivery)
     tied = [direct.with_columns(_attribution("direct"))]
@@ -77,11 +88,17 @@ def attribute_web(
     if mode == "anonymous":
         untied = _tied_by_person(untied, _identifying_hits(tables, untied, _IN_MESSAGE), "retro", "forward")
     visits = pl.concat([*tied, untied]).sort(_time_order(), nulls_last=True)
-    other_deleted = deleted(tables).filter(deleted(tables) != delivery)
-    return visits.filter(~pl.col("delivery_id").is_in(other_deleted.implode()).fill_null(False))
+    return visits.filter(~pl.col("delivery_id").is_in(_left_out(tables, ids).implode()).fill_null(False))
 
 
-def counted_tables(tables: Measurable, visits: pl.DataFrame, delivery: str = "") -> Snapshot:
+def _left_out(tables: Measurable, ids: Sequence[str] | None) -> pl.Series:
+    """The deliveries whose visits are left out: deleted ones that are not named, or all that are set aside."""
+    if ids is None:
+        return tables.scan("delivery").filter(is_set_aside()).select("delivery_id").collect()["delivery_id"]
+    return deleted(tables).filter(~deleted(tables).is_in(ids))
+
+
+def counted_tables(tables: Measurable, visits: pl.DataFrame, delivery: Deliveries = None) -> Snapshot:
     """Return the tables with the counted visits to the site as their only events, to `measure` web metrics on.
 
     In: `visits` of `attribute_web`, through `with_consent`, which has decided whose visits count; `page_hit`, with the
@@ -91,23 +108,23 @@ def counted_tables(tables: Measurable, visits: pl.DataFrame, delivery: str = "")
     counted = visits.lazy().filter(pl.col("is_counted"), pl.col("origin") == "site")
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name) and name != "page_hit"}
     frames |= {"event": counted.select(_OF_EVENT)} if tables.has("event") else {}
-    if delivery:
-        deliveries, key = tables.scan("delivery"), require_delivery(tables, delivery)
-        unlisted = pl.LazyFrame({"delivery_id": [key]}).join(deliveries, on="delivery_id", how="anti")
+    if ids := asked_about(tables, delivery):
+        deliveries = tables.scan("delivery")
+        unlisted = pl.LazyFrame({"delivery_id": ids}).join(deliveries, on="delivery_id", how="anti")
         frames["delivery"] = pl.concat([deliveries, unlisted], how="diagonal")
     return Snapshot(frames, getattr(tables, "as_of", None), timezone=getattr(tables, "timezone", "UTC"))
 
 
-def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
+def attribution_counts(visits: pl.DataFrame, delivery: Deliveries = None) -> pl.DataFrame:
     """Return how many counted visits each kind of attribution brought: one row per kind, in the order of `ATTRIBUTION`.
 
-    In: `visits` through `with_consent`. Columns: `attribution`; of this delivery `visits` to the site, their `total`
+    In: `visits` through `with_consent`. Columns: `attribution`; of these deliveries `visits` to the site, their `total`
     and `share`, and `application_pages` of web applications; of all deliveries and of none, the visits to the site
     outside a session: `outside`, `outside_total`, `outside_share`, null for "direct". Control addresses are left out; a
     share out of 0 is null.
     """
     counted = visits.filter("is_counted", is_public())
-    is_site, is_of_delivery = pl.col("origin") == "site", pl.col("delivery_id") == str(delivery)
+    is_site, is_of_delivery = pl.col("origin") == "site", _is_tied(delivery)
     counts = counted.group_by("attribution").agg(
         visits=(is_site & is_of_delivery).sum().cast(pl.Int64),
         application_pages=displays(~is_site & is_of_delivery),
@@ -126,9 +143,9 @@ def attribution_counts(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
 
 
 def visit_activity(
-    visits: pl.DataFrame, delivery: str, every: Annotated[str, TIMESCALES] = "24h", timezone: str = "UTC"
+    visits: pl.DataFrame, delivery: Deliveries = None, every: Annotated[str, TIMESCALES] = "24h", timezone: str = "UTC"
 ) -> pl.DataFrame:
-    """Return a delivery's counted visits by the clock of `timezone`: one row per period of `every` and series.
+    """Return the counted visits of deliveries by the clock of `timezone`: one row per period of `every` and series.
 
     In: `visits` through `with_consent`. Columns: `starts_at` (in that zone), `series` ("pages", without transactions;
     "transactions"), `count`. `every` is "1h", "3h" or "24h", a calendar day. Undated visits are left out.
@@ -146,9 +163,16 @@ def visit_activity(
     )
 
 
-def of_delivery(visits: pl.DataFrame, delivery: str) -> pl.DataFrame:
-    """Return the visits tied to a delivery, those of control addresses left out, as every count does."""
-    return visits.filter(pl.col("delivery_id") == str(delivery), is_public())
+def of_delivery(visits: pl.DataFrame, delivery: Deliveries = None) -> pl.DataFrame:
+    """Return the visits tied to deliveries, those of control addresses left out, as every count does."""
+    return visits.filter(_is_tied(delivery), is_public())
+
+
+def _is_tied(delivery: Deliveries) -> pl.Expr:
+    """True for visits tied to a delivery, to one of several, or to any; of an empty list to none."""
+    if delivery is None or (isinstance(delivery, str) and not delivery):
+        return pl.col("delivery_id").is_not_null()
+    return is_of([delivery] if isinstance(delivery, str) else delivery)
 
 
 def _visits(tables: Measurable, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:

@@ -1,6 +1,6 @@
-"""Facts about deliveries that several analyses need: whether one exists, its launch, which others compare with it."""
+"""Facts about deliveries that several analyses need: which are asked about, their rows, their launch, their like."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from trackkit.engine.snapshot import Measurable, Tables
 from trackkit.errors import RequestError, did_you_mean
 
 AVERAGE_MONTHS = 6  # the platform average looks back this many calendar months
+Deliveries = str | Sequence[str] | None  # one delivery, several, or (None, or an empty text) all not set aside
 
 
 class Launch(NamedTuple):
@@ -22,22 +23,35 @@ class Launch(NamedTuple):
     basis: str | None
 
 
-def of_delivery(tables: Tables, table: str, delivery: str) -> pl.LazyFrame:
-    """Return the rows of one delivery in a table that has `delivery_id`."""
-    return tables.scan(table).filter(pl.col("delivery_id") == str(delivery))
+def asked_about(tables: Tables, delivery: Deliveries) -> list[str] | None:
+    """Return the ids of the deliveries that a question is about, each once; None for all that are not set aside.
 
-
-def counted_events(tables: Tables, delivery: str = "") -> pl.LazyFrame:
-    """Return the events that `measure` counts: hits, except those of control addresses.
-
-    They are those of one delivery or, without an id, of all that are not set aside (`is_set_aside`).
+    Raises RequestError as `require_deliveries`.
     """
-    events = of_delivery(tables, "event", delivery) if delivery else _events_not_aside(tables)
-    return events.filter(is_counted())
+    is_all = delivery is None or (isinstance(delivery, str) and not delivery)
+    return None if is_all else require_deliveries(tables, delivery)  # type: ignore[arg-type]
 
 
-def _events_not_aside(tables: Tables) -> pl.LazyFrame:
-    return without_aside(tables, tables.scan("event").filter(pl.col("delivery_id").is_not_null()))
+def the_one(ids: Sequence[str] | None) -> str:
+    """Return the id of the only delivery that a question is about; an empty text if it is about several or all."""
+    return ids[0] if ids is not None and len(ids) == 1 else ""
+
+
+def is_of(ids: Sequence[str]) -> pl.Expr:
+    """True for rows of some deliveries."""
+    key = pl.col("delivery_id")
+    return key == ids[0] if len(ids) == 1 else key.is_in(list(ids))
+
+
+def of_deliveries(tables: Tables, table: str, ids: Sequence[str] | None) -> pl.LazyFrame:
+    """Return the rows of some deliveries in a table that has `delivery_id`, or of all that are not set aside."""
+    rows = tables.scan(table)
+    return without_aside(tables, rows.drop_nulls("delivery_id")) if ids is None else rows.filter(is_of(ids))
+
+
+def counted_events(tables: Tables, ids: Sequence[str] | None) -> pl.LazyFrame:
+    """Return the events that `measure` counts, of the deliveries `asked_about`: hits, except of control addresses."""
+    return of_deliveries(tables, "event", ids).filter(is_counted())
 
 
 def without_aside(tables: Tables, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -118,9 +132,9 @@ def is_link_hit() -> pl.Expr:
     return event_type.ne_missing("opened") & (pl.col("link_id").is_not_null() | event_type.eq_missing("clicked"))
 
 
-def statuses_are_unknown(tables: Tables, delivery: str) -> bool:
-    """Return whether a delivery has messages, all of unknown status."""
-    all_unknown = of_delivery(tables, "message", str(delivery)).select(has_no_status().all() & (pl.len() > 0))
+def statuses_are_unknown(tables: Tables, ids: Sequence[str] | None) -> bool:
+    """Return whether there are messages of the deliveries `asked_about`, all of unknown status."""
+    all_unknown = of_deliveries(tables, "message", ids).select(has_no_status().all() & (pl.len() > 0))
     return bool(all_unknown.collect().item())
 
 
@@ -153,16 +167,24 @@ def number_hint(given: object) -> str:
 
 
 def require_deliveries(tables: Tables, deliveries: str | Iterable[str]) -> list[str]:
-    """Return one id, or several, as text, or refuse them as `require_delivery` does; they are looked up at once."""
+    """Return one id, or several, as text, each once; they are looked up at once.
+
+    Raises RequestError as `require_delivery`, and for an empty list: it names no delivery, which is not all of them.
+    """
     is_several = isinstance(deliveries, Iterable) and not isinstance(deliveries, str)
-    keys = [str(name) for name in (deliveries if is_several else [deliveries])]
-    declared_ids = tables.scan("delivery").filter(pl.col("delivery_id").is_in(keys)).select("delivery_id").collect()
-    known = set(declared_ids["delivery_id"])
-    return [key if key in known else require_delivery(tables, key) for key in keys]
+    names: list[str] = list(deliveries) if is_several else [deliveries]  # type: ignore[list-item]
+    named = {str(name): name for name in names}
+    if not named:
+        raise RequestError("No delivery is named: the list of ids is empty. None, or an empty text, means all of them.")
+    known = set[str]()
+    if len(named) > 1:
+        declared = tables.scan("delivery").filter(is_of(list(named))).select("delivery_id").collect()
+        known = set(declared["delivery_id"])
+    return [key if key in known else require_delivery(tables, name) for key, name in named.items()]
 
 
 def _mentions(tables: Tables, table: str, delivery: str) -> bool:
-    return of_delivery(tables, table, delivery).select("delivery_id").head(1).collect().height > 0
+    return of_deliveries(tables, table, [delivery]).select("delivery_id").head(1).collect().height > 0
 
 
 def require_timezone(timezone: str) -> str:
@@ -190,31 +212,69 @@ def launch(tables: Tables, delivery: str) -> Launch:
     Both fields are None if nothing is dated. Raises RequestError when the delivery is unknown.
     """
     key = require_delivery(tables, delivery)
-    planned = of_delivery(tables, "delivery", key).select("started_at", "contact_at").head(1).collect()
+    planned = of_deliveries(tables, "delivery", [key]).select("started_at", "contact_at").head(1).collect()
     for basis in planned.columns if planned.height else ():
         if (instant := planned.item(0, basis)) is not None and instant >= EARLIEST:
             return Launch(instant, basis)
-    hits = counted_events(tables, key).filter(plausible(tables, "event", key).holds())
+    hits = counted_events(tables, [key]).filter(plausible(tables, "event", key).holds())
     first = hits.select(pl.col("occurred_at").min()).collect().item()
     return Launch(first, None if first is None else "first_event")
 
 
-def comparable(tables: Tables, delivery: str) -> pl.DataFrame:
+def planned_launch() -> pl.Expr:
+    """When deliveries were launched, by their own table; implausibly early dates are skipped."""
+    dates = [pl.when(pl.col(at) >= pl.lit(EARLIEST, schema.INSTANT)).then(at) for at in ("started_at", "contact_at")]
+    return pl.coalesce(dates)
+
+
+def launches(tables: Tables, ids: Sequence[str] | None) -> pl.DataFrame:
+    """Return when each delivery `asked_about` was launched, as `launch` does: (delivery_id, launched_at).
+
+    A delivery of which nothing is dated has no row.
+    """
+    if key := the_one(ids):
+        row = {"delivery_id": [key], "launched_at": [launch(tables, key).at]}
+        return pl.DataFrame(row, {"delivery_id": pl.String, "launched_at": schema.INSTANT}).drop_nulls()
+    declared = of_deliveries(tables, "delivery", ids).unique("delivery_id", keep="first", maintain_order=True)
+    dated = declared.select("delivery_id", launched_at=planned_launch()).drop_nulls().collect()
+    if ids is not None and dated.height == len(ids):
+        return dated
+    others = counted_events(tables, ids).join(dated.lazy(), on="delivery_id", how="anti")
+    hits = others.filter(plausible(tables).holds()).group_by("delivery_id")
+    return pl.concat([dated, hits.agg(launched_at=pl.col("occurred_at").min()).collect()])
+
+
+def with_launch(tables: Tables, rows: pl.LazyFrame, ids: Sequence[str] | None) -> pl.LazyFrame:
+    """Add to rows of the deliveries `asked_about` when their own delivery was launched, as `launched_at`."""
+    if key := the_one(ids):
+        return rows.with_columns(launched_at=pl.lit(launch(tables, key).at, schema.INSTANT))
+    return rows.join(launches(tables, ids).lazy(), on="delivery_id", how="left")
+
+
+def comparable(tables: Tables, delivery: Deliveries) -> pl.DataFrame:
     """Return the deliveries that make up the platform average for this one: one row each, with `launched_at`.
 
     They were launched in the six calendar months before this delivery: launch - 6 months <= theirs < launch (a day
     that the earlier month lacks becomes its last day). They have the same typology and channel, null equal to null.
     This delivery itself, those set aside (`is_set_aside`) and undated ones are left out.
+
+    Of several deliveries, they are those that compare with any of them, and are none of them; so of all there are none.
     """
-    launched_at = launch(tables, delivery).at
-    kinds = ("typology_id", "message_type")
+    ids, kinds, launched = asked_about(tables, delivery), ["typology_id", "message_type"], pl.col("launched_at")
     deliveries = tables.scan("delivery").with_columns(launched_at=pl.coalesce("started_at", "contact_at"))
-    reference = deliveries.filter(pl.col("delivery_id") == str(delivery)).select(*kinds).head(1)
-    start = pl.lit(launched_at, dtype=pl.Datetime("us", "UTC")).dt.offset_by(f"-{AVERAGE_MONTHS}mo")
+    if ids is None:
+        return deliveries.clear().collect()
+    own = of_deliveries(tables, "delivery", ids).unique("delivery_id", keep="first", maintain_order=True)
+    spans = own.select("delivery_id", *kinds).join(launches(tables, ids).lazy(), on="delivery_id")
+    spans = spans.select(*kinds, since=launched.dt.offset_by(f"-{AVERAGE_MONTHS}mo"), until=launched).unique()
+    is_other = ~is_of(ids) & ~is_set_aside()
     return (
-        deliveries.join(reference, on=kinds, how="inner", nulls_equal=True)
-        .filter(pl.col("delivery_id") != str(delivery), ~is_set_aside())
-        .filter(pl.col("launched_at") >= start, pl.col("launched_at") < launched_at)
+        deliveries.with_row_index("row")
+        .filter(is_other)
+        .join(spans, on=kinds, how="inner", nulls_equal=True)
+        .filter(launched >= pl.col("since"), launched < pl.col("until"))
+        .unique("row")
         .sort("launched_at", "delivery_id")
+        .drop("row", "since", "until")
         .collect()
     )

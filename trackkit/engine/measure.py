@@ -14,7 +14,7 @@ from trackkit.engine.backends import POLARS, Backend
 from trackkit.engine.completeness import add_deliveries, completed, kept_currencies, kept_deliveries, purged
 from trackkit.engine.conditions import condition
 from trackkit.engine.counting import count_source, joined
-from trackkit.engine.deliveries import require_deliveries, zone_of
+from trackkit.engine.deliveries import Deliveries, asked_about, the_one, zone_of
 from trackkit.engine.selection import ACTIVITIES, ALL, Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
@@ -37,7 +37,7 @@ from trackkit.metrics import (
     where_of,
 )
 
-__all__ = ["ENGINES", "measure", "not_added", "quotient", "require_level"]
+__all__ = ["ENGINES", "measure", "measure_together", "not_added", "quotient", "require_level"]
 ENGINES = ("polars", "spark")
 
 
@@ -45,7 +45,7 @@ def measure(
     tables: Measurable,
     metrics: str | Sequence[str] | None = None,
     by: str | Sequence[str] = "delivery_id",
-    delivery: str | Sequence[str] | None = None,
+    delivery: Deliveries = None,
     where: str | None = None,
     timezone: str = "",
     engine: str = "polars",
@@ -59,7 +59,8 @@ def measure(
     columns (none for a single total row), the metrics in the order asked, then the counts that rates are made of.
     Counts are Int64, amounts Float64 in the sender's currency, rates Float64 fractions that may exceed 1. A rate with
     an empty or unknown denominator is null, and so is a count whose table was never loaded. `hour` and `day` are in
-    `timezone`, by default the platform's. Without `delivery`, proofs, models and deleted deliveries are left out.
+    `timezone`, by default the platform's. `delivery` is one id or several; None, or an empty text, means all, except
+    proofs, models and deleted ones, which count where they are named.
     `where` is a SQL condition on the breakdown columns, such as `domain = 'post.example'` or `day >= '2026-10-01'`
     (see `conditions`). `engine` reads the rows: `polars` in this process, or `spark` (docs/spark.md); the figures are
     the same. `activity="human"` leaves out the hits of scanners and what machines fetch whether anybody reads or not
@@ -78,8 +79,8 @@ def measure(
     delivery out, except that kept counts enter a single total; if it is named, counts that need its rows are null.
 
     Raises RequestError for an unknown metric, breakdown, delivery, time zone, engine, activity or set, for a word
-    outside of the set, for an interval not between 0 and 1, for a breakdown that a metric's rows do not carry, and by
-    activity where hits were loaded before it was marked. Definitions: METRICS.md.
+    outside of the set, for an empty list of ids, for an interval not between 0 and 1, for a breakdown that a metric's
+    rows do not carry, and by activity where hits were loaded before it was marked. Definitions: METRICS.md.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> clicks = pl.LazyFrame({"delivery_id": ["7"] * 3, "message_id": ["a", "a", "b"], "is_seed": [False] * 3,
@@ -102,8 +103,7 @@ def measure(
     for name in names:
         _refuse_breakdown(name, columns)
     _require_known(activity, ACTIVITIES, "activity")
-    asked = None if delivery is None else require_deliveries(tables, delivery)
-    selection = Selection(tables, asked, test, zone, _backend(engine), activity=activity)
+    selection = Selection(tables, asked_about(tables, delivery), test, zone, _backend(engine), activity=activity)
     if activity != ALL or columns & set(schema.ACTIVITY):
         selection.require_activity()
     level = None if interval is None else require_level(interval)
@@ -115,6 +115,12 @@ def measure(
     enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
     declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
     return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+
+
+def measure_together(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = None) -> pl.DataFrame:
+    """Measure metrics over deliveries together: one row, which of a single delivery has its `delivery_id`."""
+    ids = asked_about(tables, delivery)
+    return measure(tables, metrics, "delivery_id" if the_one(ids) else [], ids)
 
 
 def require_level(interval: float) -> float:

@@ -35,7 +35,10 @@ class PlausibleRange(NamedTuple):
 
 
 def plausible(tables: Tables, table: str = "event", delivery: str = "") -> PlausibleRange:
-    """Return the plausible range of instants of a table, or of its rows of one delivery."""
+    """Return the plausible range of instants of a table, or of its rows of one delivery.
+
+    Rows of several deliveries have the range of the table, since each of these began at another instant.
+    """
     delivery = str(delivery or "")
     cached: dict[tuple[str, str], PlausibleRange] = getattr(tables, "plausible", {})  # a snapshot does not change
     if (table, delivery) not in cached:

@@ -17,7 +17,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.clock import moment
-from trackkit.engine.deliveries import is_set_aside, require_deliveries
+from trackkit.engine.deliveries import is_set_aside, planned_launch, require_deliveries
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
@@ -272,7 +272,7 @@ def _columns(tables: Measurable, table: str, *names: str) -> pl.LazyFrame:
 def _known(tables: Measurable) -> pl.DataFrame:
     """Every delivery that is declared or has rows, the latest launch first: its groups, and whether it is set aside."""
     described = _columns(tables, "delivery", *OF_DELIVERY, *SETS_ASIDE, "started_at", "contact_at").select(
-        *OF_DELIVERY, "is_proof", is_aside=is_set_aside(), launched_at=pl.coalesce("started_at", "contact_at")
+        *OF_DELIVERY, "is_proof", is_aside=is_set_aside(), launched_at=planned_launch()
     )
     rows = described.unique("delivery_id").collect()
     ids = pl.collect_all([_columns(tables, name, "delivery_id").unique() for name in ("message", "event")])

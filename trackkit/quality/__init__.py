@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.engine.deliveries import require_deliveries
+from trackkit.engine.deliveries import Deliveries, asked_about, the_one
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.quality.curves import curve_findings, hourly
@@ -24,7 +24,7 @@ __all__ = ["VERDICTS", "quality", "verdict", "worst"]
 MOST_READ = 0.9  # share of hits that ends the time of reading: weeks later, single hits would meet any gap
 
 
-def quality(tables: Measurable, delivery: str | Sequence[str] | None = None) -> pl.DataFrame:
+def quality(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     """Return one row for each possible check of the logs of a delivery, of several, or of everything; the worst first.
 
     Columns: `check`; `verdict` ("pass", "warn", "fail"); `count` of problems and the `total` it is out of (log
@@ -40,11 +40,11 @@ def quality(tables: Measurable, delivery: str | Sequence[str] | None = None) -> 
     >>> verdict(quality(Snapshot({})))
     'pass'
     """
-    limits = thresholds()
-    if delivery is None:
-        return frame(_all_findings(Examined(tables, limits)))
-    judged = Examined(tables, limits, require_deliveries(tables, delivery))
-    return frame(_delivery_findings(judged) if isinstance(delivery, str) else hit_findings(judged))
+    ids = asked_about(tables, delivery)
+    scope = Examined(tables, thresholds(), ids)
+    if ids is None:
+        return frame(_all_findings(scope))
+    return frame(_findings_of_one(scope) if scope.is_one else hit_findings(scope))
 
 
 def _all_findings(scope: Examined) -> Iterator[CheckResult]:
@@ -56,10 +56,10 @@ def _all_findings(scope: Examined) -> Iterator[CheckResult]:
     yield from file_findings(*_files(_loads(scope)), scope.limits)
 
 
-def _delivery_findings(scope: Examined) -> Iterator[CheckResult]:
+def _findings_of_one(scope: Examined) -> Iterator[CheckResult]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
-    dated = scope.hits().filter(plausible(scope.tables, "event", (scope.deliveries or [""])[0]).holds())
+    dated = scope.hits().filter(plausible(scope.tables, "event", the_one(scope.deliveries)).holds())
     ends = dated.select(first=at.min(), last=at.quantile(MOST_READ, "nearest")).collect()
     since, until = ends.row(0)
     if gaps and since:

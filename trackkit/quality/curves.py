@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from trackkit.engine.deliveries import the_one
 from trackkit.engine.plausible import plausible
 from trackkit.quality.finding import EXAMPLES, CheckResult
 from trackkit.quality.hits import Examined
@@ -25,8 +26,7 @@ def hourly(scope: Examined, window: Window | None = None) -> pl.DataFrame:
     frames = (scope.hits(), scope.scan("collapsed"))
     rows = pl.concat([frame.select("log_server", "occurred_at") for frame in frames])
     at = pl.col("occurred_at")
-    delivery = scope.deliveries[0] if scope.deliveries and scope.is_one else ""
-    rows = rows.filter(plausible(scope.tables, "event", delivery).holds())
+    rows = rows.filter(plausible(scope.tables, "event", the_one(scope.deliveries)).holds())
     rows = rows.filter(at.is_between(window[0] - AROUND, window[1] + AROUND)) if window else rows
     return (
         rows.group_by("log_server", hour=at.dt.truncate("1h"))

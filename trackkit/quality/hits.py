@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from trackkit.engine.counters import BENIGN, differences
-from trackkit.engine.deliveries import has_no_status, is_hit, is_public, is_set_aside
+from trackkit.engine.deliveries import has_no_status, is_hit, is_of, is_public, is_set_aside
 from trackkit.engine.plausible import BEFORE, EARLIEST, TIMES, now
 from trackkit.engine.snapshot import Measurable
 from trackkit.quality.finding import EXAMPLES, CheckResult
@@ -33,7 +33,7 @@ class Examined:
         rows = self.tables.scan(table)
         if self.deliveries is None:
             return rows
-        return rows.filter(pl.col("delivery_id").is_in(list(self.deliveries)))
+        return rows.filter(is_of(self.deliveries))
 
     def hits(self) -> pl.LazyFrame:
         """Return the hits in these deliveries: acts of readers, without the sends and bounces of an event feed."""

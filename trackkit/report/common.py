@@ -45,8 +45,7 @@ def common(tables: Snapshot, store: Any, chosen: Chosen, recipient: str = "") ->
     """Return what was handed to this process for these tables of a store, else compute it."""
     if _handed and not recipient and (handed := _handed.get(_key(tables, store, chosen))):
         return handed
-    one = chosen if isinstance(chosen, str) else None
-    limits = list(caveats.of_data(tables, one, recipient or None))
+    limits = list(caveats.of_data(tables, chosen, recipient or None))
     return Common(limits, None if recipient else quality(tables, chosen))
 
 

@@ -124,7 +124,10 @@ class Page:
     @cached_property
     def unseen(self) -> dict[str, Kinds]:
         """What cannot be observed of each delivery of the page, and why: `analysis.unseen`."""
-        return unseen(self.tables, [self.delivery] if self.delivery else self.deliveries)
+        chosen = self.chosen
+        if chosen is None and self.scope is None:  # of a recipient, or of all by their own choice
+            return {}
+        return unseen(self.tables, [chosen] if isinstance(chosen, str) else chosen)
 
     def observed(self, figures: pl.DataFrame) -> pl.DataFrame:
         """Return figures of the page; those that cannot be observed are null, with the reason beside them."""
