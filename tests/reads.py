@@ -32,6 +32,8 @@ NOT_ASKED = {"limits"}
 IF_THERE = {
     "bounces.axes": {"event", "link"},  # bounces of a sender's own log; the platform's are failure messages
     "complaints.rates": {"delivery", "event", "link", "page_hit"},  # why complaints may be unobservable
+    # The first hit is the launch of a delivery that nothing else dates.
+    **{"curves.launched": {"event", "link"}, "sending.throughput": {"event", "link"}, "sending.pace": {"event"}},
 }
 Read = dict[str, set[str]]
 Choices = dict[str, list[Any]]
