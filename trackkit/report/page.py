@@ -44,7 +44,8 @@ translatable(("Recipient", "Messages prepared", "Deliveries", "First launch", "L
 translatable(("Services", "Acts", "First act", "Last act"))
 translatable(("Scope",))
 COUNTED_ONCE = translatable(
-    "Counted over all of these deliveries together: people count once, messages and recipients once per delivery."
+    "Counted over all of these deliveries together: people count once, messages and recipients once per delivery. "
+    "Times after the launch are counted from the launch of each delivery."
 )
 PART_WORDS = translatable(
     {
@@ -417,11 +418,9 @@ def scope_header(tables: Snapshot, scope: Scope, timezone: str, lang: str = "en"
     """Describe a scope: what it is called, how many deliveries it has and when they were launched, and which ones."""
     chosen = _launched(tables, scope.deliveries)
     first, last = chosen["launched_at"].min(), chosen["launched_at"].max()
-    count = several("{count} delivery", "{count} deliveries", chosen.height, lang)
-    parts = [words for part in scope.parts if (words := _part_words(part, lang))]
-    heading = " · ".join(_part_heading(part, lang) or count for part in scope.parts)
     launched = _period(first, last, timezone, lang)  # type: ignore[arg-type]
-    line = [words for words in (*parts, count, launched) if words != heading]
+    heading, line = scope_words(scope, lang)
+    line = [words for words in (*line, launched) if words != heading]
     hits = tables.scan("event").filter(pl.col("delivery_id").is_in(list(scope.deliveries)))
     facts = [("Scope", scope.text), *_launches(first, last, timezone, lang)]  # type: ignore[arg-type]
     header = _header(tables, heading, "", line, facts, hits, timezone, lang)
@@ -431,6 +430,14 @@ def scope_header(tables: Snapshot, scope: Scope, timezone: str, lang: str = "en"
         for name, label, at in chosen.select("delivery_id", "delivery", "launched_at").iter_rows()
     ]
     return replace(header, about=say(COUNTED_ONCE, lang) if chosen.height > 1 else "", members=members)
+
+
+def scope_words(scope: Scope, lang: str = "en") -> tuple[str, list[str]]:
+    """Return what people call a scope, and in a few words what that is: by its ids, and how many deliveries."""
+    count = several("{count} delivery", "{count} deliveries", len(scope.deliveries), lang)
+    parts = [words for part in scope.parts if (words := _part_words(part, lang))]
+    heading = " · ".join(_part_heading(part, lang) or count for part in scope.parts)
+    return heading, [words for words in (*parts, count) if words != heading]
 
 
 def _launched(tables: Snapshot, deliveries: Sequence[str]) -> pl.DataFrame:
