@@ -71,7 +71,8 @@ def test_one_several_and_all_deliveries() -> None:
     given = hits(*opened(utc(11, 3, 9)), *opened(utc(11, 3, 9), delivery="8"))
     totals = [weekly_activity(given, asked, series="opens")["total"][0] for asked in ("", "7", ["7", "8"], ["8"])]
     assert totals == [2, 1, 2, 1]
-    assert weekly_activity(hits(), [], series="opens").is_empty() or weekly_activity(hits(), [])["total"].sum() == 0
+    with pytest.raises(RequestError, match="list of ids is empty"):
+        weekly_activity(given, [])
     with pytest.raises(RequestError, match="Did you mean 'opens'"):
         weekly_activity(given, series="open")
     with pytest.raises(RequestError, match="no delivery '9'"):

@@ -260,39 +260,46 @@ def _hit_limits(tables: Measurable, hits: Mapping[str, Any], of_recipient: bool)
 
 def _limits_together(tables: Measurable, ids: Sequence[str] | None, hits: Mapping[str, Any]) -> Iterator[Caveat]:
     """The caveats of several deliveries, or of all."""
-    deliveries = tables.scan("delivery")
     real = of_deliveries(tables, "delivery", ids)
+    frames = pl.collect_all([_real_counts(real), _untracked(tables, real)])
+    counts, untracked = (frame.row(0, named=True) for frame in frames)
+    if counts["running"]:
+        yield Caveat("deliveries_running", counts["running"], counts["real"], concerns=counts["names"])
+    if tables.has("event"):
+        yield from _if_any("deliveries_untracked", untracked["len"], counts["real"])
+    if tables.has("message") and len(unlogged := _unlogged_deliveries(tables, ids)):
+        names = list(unlogged[:MAX_NAMED])
+        yield Caveat("deliveries_unlogged", len(unlogged), _with_events(tables, ids), concerns=names)
+    yield from _opens_unseen(tables, ids)
+    if ids is None:
+        yield from _left_out(tables)
+    removed = purged(tables).lazy()
+    removed = still_there(tables, removed) if ids is None else removed.filter(is_of(ids))
+    name = "deliveries_removed" if ids is None else "chosen_removed"
+    yield from _if_any(name, removed.collect()["delivery_id"].n_unique())
+    yield from _if_any("deliveries_text_unknown", counts["text_unknown"], counts["real"])
+    yield from _message_limits(tables, ids)
+    yield from _if_any("without_delivery", hits["without_delivery"], hits["total"])
+
+
+def _untracked(tables: Measurable, real: pl.LazyFrame) -> pl.LazyFrame:
+    """How many of some deliveries have messages delivered and not one hit, though retention removed none."""
     delivered = tables.scan("message").filter(pl.col("status") == "delivered", is_public())
-    untracked = (
+    return (
         real.join(delivered.select("delivery_id").unique(), on="delivery_id", how="semi")
         .join(tables.scan("event").filter(is_hit()).select("delivery_id").unique(), on="delivery_id", how="anti")
         .join(purged(tables).lazy(), on="delivery_id", how="anti")
         .select(pl.len())
     )
+
+
+def _left_out(tables: Measurable) -> Iterator[Caveat]:
+    """The deliveries that totals leave out."""
     is_unsent = is_set_aside() & ~is_deleted()
-    sizes = deliveries.select(pl.len(), unsent=is_unsent.sum(), deleted=is_deleted().sum())
-    real_frame, all_frame, untracked_frame = pl.collect_all([_real_counts(real), sizes, untracked])
-    real_counts, (all_count, unsent_count, deleted_count) = real_frame.row(0, named=True), all_frame.row(0)
-    if real_counts["running"]:
-        names = real_counts["names"]
-        yield Caveat("deliveries_running", real_counts["running"], real_counts["real"], concerns=names)
-    if tables.has("event"):
-        yield from _if_any("deliveries_untracked", untracked_frame.item(), real_counts["real"])
-    if tables.has("message") and len(unlogged := _unlogged_deliveries(tables, ids)):
-        yield Caveat(
-            "deliveries_unlogged", len(unlogged), _with_events(tables, ids), concerns=list(unlogged[:MAX_NAMED])
-        )
-    yield from _opens_unseen(tables, ids)
-    if ids is None:
-        yield from _if_any("deliveries_set_aside", unsent_count, all_count)
-        yield from _if_any("deliveries_deleted", deleted_count, all_count)
-    removed = purged(tables).lazy()
-    removed = still_there(tables, removed) if ids is None else removed.filter(is_of(ids))
-    name = "deliveries_removed" if ids is None else "chosen_removed"
-    yield from _if_any(name, removed.collect()["delivery_id"].n_unique())
-    yield from _if_any("deliveries_text_unknown", real_counts["text_unknown"], real_counts["real"])
-    yield from _message_limits(tables, ids)
-    yield from _if_any("without_delivery", hits["without_delivery"], hits["total"])
+    sizes = tables.scan("delivery").select(pl.len(), unsent=is_unsent.sum(), deleted=is_deleted().sum()).collect()
+    every, unsent, gone = sizes.row(0)
+    yield from _if_any("deliveries_set_aside", unsent, every)
+    yield from _if_any("deliveries_deleted", gone, every)
 
 
 def _opens_unseen(tables: Measurable, ids: Sequence[str] | None) -> Iterator[Caveat]:

@@ -64,6 +64,9 @@ def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | S
     """
     chosen = chosen_deliveries(tables, deliveries)
     keys = chosen["delivery_id"].to_list()
+    if not keys:
+        none = chosen.join(measure(tables, metrics).clear(), on="delivery_id", how="left")
+        return SideBySide(none, measure(tables, metrics, by=[]).clear(1))
     measured = observed(measure(tables, metrics, by="delivery_id", delivery=keys), unseen(tables, keys, metrics))
     rows = chosen.join(measured, on="delivery_id", how="left", maintain_order="left")
     return SideBySide(rows, measure(tables, metrics, by=[], delivery=keys))

@@ -18,6 +18,7 @@ from trackkit.engine.deliveries import (
     is_of,
     is_public,
     is_set_aside,
+    listed,
     require_timezone,
 )
 from trackkit.engine.measure import quotient
@@ -172,7 +173,7 @@ def _is_tied(delivery: Deliveries) -> pl.Expr:
     """True for visits tied to a delivery, to one of several, or to any; of an empty list to none."""
     if delivery is None or (isinstance(delivery, str) and not delivery):
         return pl.col("delivery_id").is_not_null()
-    return is_of([delivery] if isinstance(delivery, str) else delivery)
+    return is_of([str(name) for name in listed(delivery)])
 
 
 def _visits(tables: Measurable, of_site: pl.Expr, of_pages: pl.Expr) -> pl.DataFrame:

@@ -32,6 +32,12 @@ def asked_about(tables: Tables, delivery: Deliveries) -> list[str] | None:
     return None if is_all else require_deliveries(tables, delivery)  # type: ignore[arg-type]
 
 
+def listed(deliveries: str | Iterable[str]) -> list[str]:
+    """Return one id, or several, as a list; papermill makes a number of a numeric one."""
+    is_several = isinstance(deliveries, Iterable) and not isinstance(deliveries, str)
+    return list(deliveries) if is_several else [deliveries]  # type: ignore[list-item]
+
+
 def the_one(ids: Sequence[str] | None) -> str:
     """Return the id of the only delivery that a question is about; an empty text if it is about several or all."""
     return ids[0] if ids is not None and len(ids) == 1 else ""
@@ -171,9 +177,7 @@ def require_deliveries(tables: Tables, deliveries: str | Iterable[str]) -> list[
 
     Raises RequestError as `require_delivery`, and for an empty list: it names no delivery, which is not all of them.
     """
-    is_several = isinstance(deliveries, Iterable) and not isinstance(deliveries, str)
-    names: list[str] = list(deliveries) if is_several else [deliveries]  # type: ignore[list-item]
-    named = {str(name): name for name in names}
+    named = {str(name): name for name in listed(deliveries)}
     if not named:
         raise RequestError("No delivery is named: the list of ids is empty. None, or an empty text, means all of them.")
     known = set[str]()

@@ -11,7 +11,7 @@ import calendar
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 
 import polars as pl
 
@@ -335,8 +335,9 @@ def _members(tables: Measurable, known: pl.DataFrame, part: Part) -> list[str]:
 def _launched_in(days: Days, zone: str) -> pl.Expr:
     """True for deliveries launched from the first to the last of some days by the clock of `zone`."""
     launched, (first, last) = pl.col("launched_at"), days
-    tests = [launched >= moment(first, zone, "The period")] if first else []
-    tests += [launched <= moment(last, zone, "The period", end_of_day=True)] if last else []
+    tests = [launched >= moment(first, zone, "The period").astimezone(UTC)] if first else []
+    ending = moment(last, zone, "The period", end_of_day=True) if last else None
+    tests += [launched <= ending.astimezone(UTC)] if ending else []
     return pl.all_horizontal(launched.is_not_null(), *tests)
 
 
