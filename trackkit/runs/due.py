@@ -363,9 +363,9 @@ def _named_alone(scopes: Sequence[Scope], delivery_ids: Sequence[str]) -> list[s
 
 def _campaigns(store: Store) -> dict[str, str]:
     """The label of the campaign of each delivery that has one: it stands on its pages."""
-    labels = store.scan("campaign").select("campaign_id", "label")
+    labels = store.scan("campaign").select("campaign_id", campaign="label")
     rows = store.scan("delivery").drop_nulls("campaign_id").join(labels, on="campaign_id", how="left")
-    return dict(rows.select("delivery_id", pl.coalesce("label", "campaign_id")).collect().iter_rows())
+    return dict(rows.select("delivery_id", pl.coalesce("campaign", "campaign_id")).collect().iter_rows())
 
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:

@@ -123,12 +123,14 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "platform": dossiers.groups("", lang),
         "selections": _selections(tables, dossiers, lang),
         "loose": [dossiers.link(leaf, leaf.title, lang) for leaf in dossiers.present if leaf.title],
-        "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
-        "timezone": tables.timezone,
-        "version": __version__,
         "glossaries": _glossaries(dossiers.folder, lang),
-        "lang": tag(lang),
+        **_made(tables.timezone, lang),
     }
+
+
+def _made(timezone: str, lang: str) -> dict[str, Any]:
+    calculated = instant(datetime.now(UTC), timezone, seconds=True, lang=lang)
+    return {"calculated": calculated, "timezone": timezone, "version": __version__, "lang": tag(lang)}
 
 
 def _distinct(words: Any) -> list[str]:
@@ -187,13 +189,15 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
         "is_compared": any(rate["is_different"] is not None for rate in rates),
         "channel": _word(fact["message_type"], MESSAGE_TYPES, lang),
         **_status(fact, leaves, dossiers, lang),
-        # Pages of an earlier version have no bar that leads from one to the next.
-        "pages": [
-            dossiers.link(leaf, dossiers.words(lang).titles[leaf.report], lang)
-            for leaf in leaves
-            if leaf.path and leaf.entry.get("bar", {}).get("none")
-        ],
+        "pages": _without_bar(dossiers, leaves, lang),
     }
+
+
+def _without_bar(dossiers: Dossiers, leaves: list[Leaf], lang: str) -> list[Row]:
+    """The pages of an earlier version, which have no bar that leads from one to the next."""
+    titles = dossiers.words(lang).titles
+    barless = [leaf for leaf in leaves if leaf.path and leaf.entry.get("bar", {}).get("none")]
+    return [dossiers.link(leaf, titles[leaf.report], lang) for leaf in barless]
 
 
 def _processed(sent: Row, lang: str) -> Row:
