@@ -134,6 +134,7 @@ def record(tables: Snapshot) -> dict[str, dict[str, list[str]]]:
             call()
             read.clear()
             watched.deleted.clear()
+            watched.unseen.clear()
             call()
             needed |= needs(read)
         needed -= IF_THERE.get(f"{module}.{name}", set())

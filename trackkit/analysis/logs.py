@@ -134,6 +134,8 @@ def clicked_urls(
     `first_hit_at` and `last_hit_at` in `timezone`, `recipients` (how many, for a delivery). Most clicked first, then
     the latest. `limit` keeps the first. Raises RequestError as `tracking_log`.
     """
+    if limit is None:
+        _require_some(delivery, recipient, address)
     hits = _hits(tables, delivery, recipient, address)
     chosen = _columns(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
     clicks = hits.filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))

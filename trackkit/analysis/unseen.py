@@ -66,12 +66,20 @@ def unseen(
     keys = None if deliveries is None else list(dict.fromkeys(deliveries))
     if keys == []:
         return {}
-    counts = measure(tables, _counts_behind(figures), delivery=keys).drop_nulls("delivery_id")
-    keys = counts["delivery_id"].to_list()
-    if not keys:
+    cached: dict[Any, dict[str, Kinds]] = getattr(tables, "unseen", {})  # a snapshot does not change
+    place = keys and tuple(keys), tuple(counted := _counts_behind(figures))
+    if place not in cached:
+        cached[place] = _unseen(tables, keys, counted)
+    return cached[place]
+
+
+def _unseen(tables: Measurable, keys: list[str] | None, counted: list[str]) -> dict[str, Kinds]:
+    counts = measure(tables, counted, delivery=keys).drop_nulls("delivery_id")
+    known = counts["delivery_id"].to_list()
+    if not known:
         return {}
-    facts = counts.join(_delivery_facts(tables, keys), on="delivery_id", how="left").to_dicts()
-    context = _Surroundings(tables, keys)
+    facts = counts.join(_delivery_facts(tables, known), on="delivery_id", how="left").to_dicts()
+    context = _Surroundings(tables, known)
     return {fact["delivery_id"]: _unseen_of(fact, context) for fact in facts}
 
 

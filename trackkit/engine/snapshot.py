@@ -65,6 +65,8 @@ class Snapshot:
     deleted: list[pl.Series] = field(default_factory=list, init=False, repr=False, compare=False)
     # Plausible ranges of instants, by table and delivery (`trackkit.engine.plausible`).
     plausible: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # What cannot be observed (`trackkit.analysis.unseen`), by the deliveries and counts asked about.
+    unseen: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def has(self, table: str) -> bool:
         """Return whether any load brought this table; counts of a missing one are null, never 0."""
