@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from trackkit.analysis.console import deliveries
     from trackkit.analysis.provenance import changes, provenance
     from trackkit.engine.measure import measure
+    from trackkit.engine.scope import resolve as scope
     from trackkit.metrics import METRICS
     from trackkit.report import open_page
     from trackkit.runs.alone import render
@@ -56,7 +57,7 @@ __all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "ope
 __all__ += ["changes", "provenance", "tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "complaints", "consent", "counters"]
 __all__ += ["curves", "definitions", "domains", "limits", "links", "logs"]
-__all__ += ["compare", "deliveries", "intervals"]
+__all__ += ["compare", "deliveries", "intervals", "scope"]
 __all__ += [
     "machines",
     "maturity",
@@ -85,7 +86,9 @@ _ATTRIBUTES = {
     "open_page": "report",
     "open_store": "store",
     "render": "runs.alone",
+    "scope": "engine.scope",
 }
+_CALLED = {"scope": "resolve"}  # where it comes from, by another name
 _MODULES = {
     "limits": "analysis.caveats",
     "quality": "quality",
@@ -96,7 +99,7 @@ if not TYPE_CHECKING:  # for a type checker, any name would then be one of the p
 
     def __getattr__(name: str) -> Any:
         if name in _ATTRIBUTES:
-            return getattr(import_module(f"trackkit.{_ATTRIBUTES[name]}"), name)
+            return getattr(import_module(f"trackkit.{_ATTRIBUTES[name]}"), _CALLED.get(name, name))
         if name in __all__:
             return import_module(f"trackkit.{_MODULES.get(name, f'analysis.{name}')}")
         raise AttributeError(f"trackkit has no {name!r}; it has {', '.join(__all__)}.")

@@ -30,6 +30,13 @@ FOLDER = click.Path(path_type=Path)
 # Options that several commands have.
 _store = click.option("--store", required=True, help="Folder or URL of the store.")
 _delivery = click.option("--delivery", multiple=True, metavar="ID…", help="Only these deliveries; several may follow.")
+_scope = click.option(
+    "--scope",
+    multiple=True,
+    metavar="TEXT…",
+    help="Several deliveries together: 7,8 · campaign:12 · programme:2 · folder:3 · period:2026-10-01.. · platform; "
+    'or campaign, programme or folder for each of these. In quotes, "campaign:12 period:2026-10" is what is in both.',
+)
 _timezone = click.option(
     "--timezone",
     default="",
@@ -235,6 +242,7 @@ def formats(as_json: bool) -> None:
 @click.option("--metrics", metavar="a,b", help="Metrics, separated by commas [all that apply].")
 @click.option("--by", default="delivery_id", show_default=True, help="Breakdowns, by commas; empty for one total.")
 @_delivery
+@_scope
 @click.option("--where", help="SQL condition, as in \"domain = 'post.example'\".")
 @click.option(
     "--activity",
@@ -259,6 +267,7 @@ def measure(
     metrics: str | None,
     by: str,
     delivery: tuple[str, ...],
+    scope: tuple[str, ...],
     where: str | None,
     activity: str,
     timezone: str,
@@ -267,15 +276,18 @@ def measure(
     definitions: str,
     output: str,
 ) -> None:
-    """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown."""
+    """Measure indicators: one row per breakdown, counts as integers, rates as fractions, empty where unknown.
+
+    A --scope is measured over its deliveries, each of them a row unless --by says otherwise.
+    """
     from trackkit.engine.measure import measure as measured
     from trackkit.engine.measure import not_added
     from trackkit.store import answered, open_store
 
-    tables, deliveries = open_store(store), list(delivery) or None
-    groups, options = _list(by) or [], (deliveries, where, timezone, engine, activity)
+    tables, groups = open_store(store), _list(by) or []
 
     def answer(snapshot: Any) -> tuple[Any, list[str]]:
+        options = (_chosen(snapshot, delivery, scope), where, timezone, engine, activity)
         frame = measured(snapshot, _list(metrics), groups, *options, interval=interval, definitions=definitions)
         return frame, not_added(frame, snapshot, groups, *options)
 
@@ -286,13 +298,25 @@ def measure(
     zone = timezone or tables.timezone
     filters = {
         "By": by,
-        "Deliveries": ", ".join(delivery),
+        "Deliveries": ", ".join([*delivery, *scope]),
         "Where": where or "",
         "Time zone": zone,
         "Activity": activity,
     }
     filters |= {} if definitions == "adobe" else {"Definitions": definitions}
     _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
+
+
+def _chosen(tables: Any, delivery: tuple[str, ...], scope: tuple[str, ...]) -> list[str] | None:
+    """The deliveries named by their ids or by scopes; None for all that count."""
+    from trackkit.engine.scope import PLATFORM, each_of
+
+    found = each_of(tables, scope)
+    if scope and not found:
+        raise RequestError(f"There is no {' and no '.join(scope)} in which a delivery counts.")
+    if not delivery and any(each.kind == PLATFORM for each in found):
+        return None
+    return list(dict.fromkeys([*delivery, *(name for each in found for name in each.deliveries)])) or None
 
 
 @app.command()
@@ -353,6 +377,7 @@ def reports(as_json: bool) -> None:
 @_store
 @click.option("--out", required=True, type=FOLDER, help="Folder for the HTML files.")
 @_delivery
+@_scope
 @_lang
 @_assets
 @_formats
@@ -363,12 +388,13 @@ def render(
     store: str,
     out: Path,
     delivery: tuple[str, ...],
+    scope: tuple[str, ...],
     lang: str,
     formats: str,
     definitions: str,
     parameter: tuple[str, ...],
 ) -> None:
-    """Render one report, one self-contained HTML file per delivery, and print its path.
+    """Render one report, one self-contained HTML file per delivery or scope, and print its path.
 
     Where the figures come from stands beside the page, in NAME.provenance.json.
 
@@ -385,11 +411,26 @@ def render(
     chosen, parameters = require_formats(formats), _parameters(parameter)
     parameters |= {} if definitions == "adobe" else {"definitions": definitions}
     asked = [name for name in chosen if name in formats.lower()] or chosen
-    for name in delivery or (None,):
-        page = rendered(report, store, out, name, lang, parameters, chosen)
+    for name, over in _subjects(store, delivery, scope):
+        page = rendered(report, store, out, name, lang, parameters, chosen, over)
         for each in asked:
             _print_text(beside(page, each))
     join(store, out)
+
+
+def _subjects(store: str, delivery: tuple[str, ...], scope: tuple[str, ...]) -> Iterator[tuple[str | None, str | None]]:
+    """Yield what pages are asked for: each delivery, then each scope; or one page on neither."""
+    from trackkit.engine.scope import GROUPS, every
+    from trackkit.store import open_store
+
+    yield from ((name, None) for name in delivery)
+    for text in scope:
+        found = [each.text for each in every(open_store(store).snapshot(), text)] if text in GROUPS else [text]
+        if not found:
+            raise RequestError(f"There is no {text} in which a delivery counts.")
+        yield from ((None, each) for each in found)
+    if not (delivery or scope):
+        yield None, None
 
 
 @app.command()
@@ -419,6 +460,7 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
 @click.option("--out", required=True, type=FOLDER, help="Folder for reports, index.html and manifest.json.")
 @click.option("--reports", metavar="a,b", help="Reports, separated by commas [all].")
 @_delivery
+@_scope
 @click.option(
     "--since", metavar="DATE", help="Only deliveries launched on or after this date of the platform, or instant."
 )
@@ -435,6 +477,7 @@ def run(
     out: Path,
     reports: str | None,
     delivery: tuple[str, ...],
+    scope: tuple[str, ...],
     since: str | None,
     jobs: int | None,
     scheduler: str | None,
@@ -446,6 +489,8 @@ def run(
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing.
 
+    With --scope, every report that can be about several deliveries gets a page on each scope too.
+
     Other formats are as for `render`; a page that lacks one is due. Versions that --keep keeps are in OUT/archive, and
     the foot of a page leads to them and says which figures changed.
 
@@ -455,7 +500,7 @@ def run(
     from trackkit.runs.due import run as ran
 
     with _progress("Rendering") as progress:
-        options = (since, jobs, lang, progress, scheduler, formats, keep, definitions)
+        options = (since, jobs, lang, progress, scheduler, formats, keep, definitions, scope)
         summary = ran(store, out, _list(reports), list(delivery) or None, *options)
     _print_text(str(summary))
     if summary.failed:
@@ -730,7 +775,7 @@ def _flush() -> int:
     return 0
 
 
-_MULTI_VALUE = {"--delivery": "--delivery", "-p": "-p", "--parameter": "-p"}
+_MULTI_VALUE = {"--delivery": "--delivery", "--scope": "--scope", "-p": "-p", "--parameter": "-p"}
 _COMMANDS_WITH_ARGUMENT = ("render", "preview")
 
 

@@ -15,7 +15,7 @@ from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.quality.curves import curve_findings, hourly
 from trackkit.quality.finding import CheckResult, frame, verdict, worst
-from trackkit.quality.hits import Scope, hit_findings
+from trackkit.quality.hits import Examined, hit_findings
 from trackkit.quality.loads import file_findings, known_gaps
 from trackkit.quality.sequence import nearby, sequence
 from trackkit.quality.thresholds import VERDICTS, thresholds
@@ -31,8 +31,9 @@ def quality(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     ids, hours, servers, hits, deliveries, lines; null without one); `share`, count / total; `first` and `last`
     (UTC), when; `examples`, at most five servers, files, ids or instants; `threshold`, as the analysts' list has it.
 
-    For deliveries only their own rows are read; lines missing on a server during that time come from the reports of
-    the loads. For more than one, `before_send` compares with the start of the delivery, not with each message.
+    For one delivery only its own rows are read; lines missing on a server during that time come from the reports of
+    the loads. For several, nothing is said of hours and servers: what is silent between two deliveries is no gap. For
+    several and for everything, `before_send` compares with the start of the delivery, not with each message.
     Raises RequestError for an unknown delivery, or a wrong list of thresholds.
 
     >>> from trackkit.engine.snapshot import Snapshot
@@ -40,11 +41,13 @@ def quality(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     'pass'
     """
     ids = asked_about(tables, delivery)
-    scope = Scope(tables, thresholds(), ids)
-    return frame(_all_findings(scope) if ids is None else _findings_of_some(scope))
+    scope = Examined(tables, thresholds(), ids)
+    if ids is None:
+        return frame(_all_findings(scope))
+    return frame(_findings_of_one(scope) if scope.is_one else hit_findings(scope))
 
 
-def _all_findings(scope: Scope) -> Iterator[CheckResult]:
+def _all_findings(scope: Examined) -> Iterator[CheckResult]:
     judged = sequence(scope.tables, scope.limits.gap_in_sequence)
     if judged:
         yield judged.finding
@@ -53,7 +56,7 @@ def _all_findings(scope: Scope) -> Iterator[CheckResult]:
     yield from file_findings(*_files(_loads(scope)), scope.limits)
 
 
-def _findings_of_some(scope: Scope) -> Iterator[CheckResult]:
+def _findings_of_one(scope: Examined) -> Iterator[CheckResult]:
     gaps = known_gaps(_loads(scope))
     at = pl.col("occurred_at")
     dated = scope.hits().filter(plausible(scope.tables, "event", the_one(scope.deliveries)).holds())
@@ -65,7 +68,7 @@ def _findings_of_some(scope: Scope) -> Iterator[CheckResult]:
     yield from hit_findings(scope)
 
 
-def _loads(scope: Scope) -> Sequence[dict[str, Any]]:
+def _loads(scope: Examined) -> Sequence[dict[str, Any]]:
     return getattr(scope.tables, "loads", ())
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from trackkit.engine.deliveries import the_one
 from trackkit.engine.plausible import plausible
 from trackkit.quality.finding import EXAMPLES, CheckResult
-from trackkit.quality.hits import Scope
+from trackkit.quality.hits import Examined
 from trackkit.quality.thresholds import FAIL, PASS, WARN, SilenceLimits, SilentServerLimits, SkewLimits, Thresholds
 
 HOUR = timedelta(hours=1)
@@ -21,7 +21,7 @@ AROUND = 3 * HOUR  # the hours judged around the hits of a load
 Window = tuple[datetime, datetime]
 
 
-def hourly(scope: Scope, window: Window | None = None) -> pl.DataFrame:
+def hourly(scope: Examined, window: Window | None = None) -> pl.DataFrame:
     """Return the hits, repeated opens included, of each hour and server: `log_server`, `hour`, `hits`."""
     frames = (scope.hits(), scope.scan("collapsed"))
     rows = pl.concat([frame.select("log_server", "occurred_at") for frame in frames])

@@ -16,7 +16,7 @@ from trackkit.schema import MESSAGE
 
 
 @dataclass(frozen=True)
-class Scope:
+class Examined:
     """The deliveries to check: one (message by message), several, or all (None)."""
 
     tables: Measurable
@@ -40,7 +40,7 @@ class Scope:
         return self.scan("event").filter(is_hit())
 
 
-def hit_findings(scope: Scope) -> Iterator[CheckResult]:
+def hit_findings(scope: Examined) -> Iterator[CheckResult]:
     """Yield a finding for each check of hits and messages that the tables allow."""
     yield from _unknown_statuses(scope)
     yield from _stored_counters(scope)
@@ -61,7 +61,7 @@ def hit_findings(scope: Scope) -> Iterator[CheckResult]:
     yield from _tracking_missing(scope, hits)
 
 
-def _unknown_statuses(scope: Scope) -> Iterator[CheckResult]:
+def _unknown_statuses(scope: Examined) -> Iterator[CheckResult]:
     """Messages with an unknown or missing status in their table."""
     if not scope.tables.has("message"):
         return
@@ -75,7 +75,7 @@ def _unknown_statuses(scope: Scope) -> Iterator[CheckResult]:
     )
 
 
-def _stored_counters(scope: Scope) -> Iterator[CheckResult]:
+def _stored_counters(scope: Examined) -> Iterator[CheckResult]:
     """Counters of the platform that differ from ours, unless a cause is found by which both are right."""
     if not scope.tables.has("counter"):
         return
@@ -104,7 +104,7 @@ def _is_open() -> pl.Expr:
     return (pl.col("event_type").cast(pl.String) == "opened").fill_null(False)
 
 
-def _tallies(scope: Scope, events: pl.LazyFrame) -> Iterator[tuple[str, pl.LazyFrame]]:
+def _tallies(scope: Examined, events: pl.LazyFrame) -> Iterator[tuple[str, pl.LazyFrame]]:
     """Yield for each check the number of its hits by example."""
     for check, table, key, rows in (
         ("unknown_deliveries", "delivery", "delivery_id", events.filter(~_is_of_feed())),
@@ -137,7 +137,7 @@ def _count_by_example(rows: pl.LazyFrame, example: str | pl.Expr) -> pl.LazyFram
     return rows.group_by(by.alias("example")).agg(pl.len(), first=at.min(), last=at.max())
 
 
-def _share_finding(scope: Scope, check: str, tally: pl.DataFrame, total: int) -> CheckResult:
+def _share_finding(scope: Examined, check: str, tally: pl.DataFrame, total: int) -> CheckResult:
     limits: ShareLimits = getattr(scope.limits, check)
     count = int(tally["len"].sum())
     examples = tally.sort("len", "example", descending=[True, False])["example"].drop_nulls().head(EXAMPLES)
@@ -146,7 +146,7 @@ def _share_finding(scope: Scope, check: str, tally: pl.DataFrame, total: int) ->
     return CheckResult(check, judge(count, total), count, total, str(limits), first, last, examples.to_list())
 
 
-def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator[CheckResult]:
+def _unknown_messages(scope: Examined, events: pl.LazyFrame, hits: int) -> Iterator[CheckResult]:
     """Hits without their message, except where the delivery has none at all: they are purged after some months."""
     if not scope.tables.has("message"):
         return
@@ -165,7 +165,7 @@ def _unknown_messages(scope: Scope, events: pl.LazyFrame, hits: int) -> Iterator
     yield _share_finding(scope, "unknown_messages", orphans.collect(engine="streaming"), hits)
 
 
-def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[CheckResult]:
+def _before_send(scope: Examined, events: pl.LazyFrame) -> Iterator[CheckResult]:
     """Hits before their message was sent, or, for many deliveries, before the first message of the delivery."""
     limits = scope.limits.before_send
     # Within one delivery the message id is a sufficient key.
@@ -189,7 +189,7 @@ def _before_send(scope: Scope, events: pl.LazyFrame) -> Iterator[CheckResult]:
     yield CheckResult("before_send", limits.judge(count, total), count, total, str(limits), first, last, examples)
 
 
-def _misdated(scope: Scope) -> Iterator[CheckResult]:
+def _misdated(scope: Examined) -> Iterator[CheckResult]:
     """Rows dated after the load that brought them, or long before their delivery or any.
 
     If most rows are, the clock of the machine that loaded them is in doubt, and none are reported.
@@ -203,7 +203,7 @@ def _misdated(scope: Scope) -> Iterator[CheckResult]:
     yield CheckResult("misdated", limits.judge(count, total), count, total, str(limits), first, last, examples)
 
 
-def _misdated_counts(scope: Scope, table: str) -> pl.LazyFrame:
+def _misdated_counts(scope: Examined, table: str) -> pl.LazyFrame:
     """The number of dated rows of a table, of those too early and too late, and the range of the latter two."""
     at, loaded = pl.col(TIMES[table]), getattr(scope.tables, "as_of", None)
     starts = scope.scan("delivery").group_by("delivery_id").agg(start=pl.col("started_at").min())
@@ -220,7 +220,7 @@ def _misdated_counts(scope: Scope, table: str) -> pl.LazyFrame:
     )
 
 
-def _tracking_missing(scope: Scope, hits: int) -> Iterator[CheckResult]:
+def _tracking_missing(scope: Examined, hits: int) -> Iterator[CheckResult]:
     """Deliveries whose messages were delivered long enough ago, without any hit."""
     limits = scope.limits.tracking_missing
     if not scope.tables.has("message") or (scope.is_one and hits):
@@ -246,7 +246,7 @@ def _tracking_missing(scope: Scope, hits: int) -> Iterator[CheckResult]:
         yield CheckResult("tracking_missing", FAIL if ids else PASS, delivered, None, str(limits), first, last, ids)
 
 
-def _delivered_counts(scope: Scope) -> pl.LazyFrame:
+def _delivered_counts(scope: Examined) -> pl.LazyFrame:
     """For each delivery not set aside: messages delivered, those not in text, and when the last was sent."""
     deliveries = scope.scan("delivery").select("delivery_id", "text_messages", is_aside=is_set_aside())
     sent = scope.scan("message").filter(pl.col("status").cast(pl.String) == "delivered", is_public())

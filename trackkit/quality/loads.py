@@ -11,7 +11,7 @@ from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.quality.curves import Window, curve_findings, hourly
 from trackkit.quality.finding import EXAMPLES, CheckResult, frame, reason, verdict, worst
-from trackkit.quality.hits import Scope, hit_findings
+from trackkit.quality.hits import Examined, hit_findings
 from trackkit.quality.sequence import Gap, Judged, sequence
 from trackkit.quality.thresholds import FAIL, PASS, WARN, FileLimits, ShareLimits, Thresholds, thresholds
 from trackkit.sources.redirection import NAME as RAW_LOG
@@ -35,7 +35,7 @@ def judge_load(
     of these hits and the hours around it are judged: an older gap is not reported again.
     """
     limits = thresholds()
-    scope = Scope(tables, limits, touched)
+    scope = Examined(tables, limits, touched)
     at = pl.col("occurred_at")
     dated = at.filter(plausible(tables).holds())
     ends = hits.select(pl.col("log_server").unique().drop_nulls().sort().implode(), first=dated.min(), last=dated.max())

@@ -33,7 +33,7 @@ from trackkit.metrics import ADOBE
 from trackkit.report import fork_server, notebook
 from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter
-from trackkit.report.page import Page, open_page
+from trackkit.report.page import Page, asked_scope, open_page
 from trackkit.report.template import SKIN, TEMPLATES, ParameterChoice, Template, by_definitions, template
 
 if TYPE_CHECKING:
@@ -88,21 +88,24 @@ def render(
     lang: str = "en",
     parameters: Mapping[str, Any] | None = None,
     formats: str | Sequence[str] = HTML,
+    scope: str | None = None,
 ) -> Path:
     """Render one report into the folder `out` and return the path of its HTML file, which loads nothing.
 
-    `parameters` are those of the report's notebook beside `delivery` (see `REPORTS`); text is turned into their types.
-    `formats` are further files beside the page, of the same stem: "pdf", "xlsx", "ods", "csv", "parquet", "eml", as a
-    list or separated by commas; those of an earlier rendering that are not named are removed. Where the figures come
+    `scope` names several deliveries instead of one, such as "campaign:12" (`engine.scope`). `parameters` are those of
+    the report's notebook beside `delivery` and `scope` (see `REPORTS`); text is turned into their types. `formats` are
+    further files beside the page, of the same stem: "pdf", "xlsx", "ods", "csv", "parquet", "eml", as a list or
+    separated by commas; those of an earlier rendering that are not named are removed. Where the figures come
     from stands beside the page in `<name>.provenance.json`.
     The same inputs give the same bytes but for the stamp "Calculated". Raises RequestError for an unknown report,
-    parameter, value, delivery, format or language, or for pdf without a browser; DataError for refused data;
+    parameter, value, delivery, scope, format or language, or for pdf without a browser; DataError for refused data;
     ReportError when the notebook fails: it is then kept as `<name>.failed.ipynb`, and no page is written.
     """
     chosen = require_formats(formats)
     definition, words, book = _report(report, lang)
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
-    values = _values(definition, requested, words)
+    requested |= {} if scope is None else {"scope": scope}
+    values = _values(definition, _scoped(definition, store, requested), words)
     words = by_definitions(words, str(values.get("definitions", ADOBE)))
     path = _path(definition, Path(out), values, lang)
     values["timezone"] = values.get("timezone") or _platform_zone(store)
@@ -122,6 +125,25 @@ def render(
     write(page, written(page), path, chosen)
     failed.unlink(missing_ok=True)
     return path
+
+
+def _scoped(report: Report, store: str | os.PathLike[str], requested: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters asked for, with a scope in its one spelling; what is one delivery, or all, is not a scope."""
+    from trackkit.store import open_store
+
+    others = {name: value for name, value in requested.items() if name != "scope"}
+    declared = [parameter.name for parameter in report.parameters]
+    if not requested.get("scope"):
+        return dict(requested) if "scope" in declared else others
+    found = asked_scope(open_store(store).snapshot(), str(others.get("delivery") or ""), str(requested["scope"]))
+    if found and found.kind == "delivery" and "delivery" in declared:
+        return others | {"delivery": found.chosen}
+    if found and found.kind == notebook.PLATFORM == report.scope:
+        return others
+    if found and notebook.SCOPE not in declared:
+        about = f"one {report.scope}" if report.scope != notebook.PLATFORM else "all deliveries"
+        raise RequestError(f"{report.name} is about {about}, so it has no scope; got {requested['scope']!r}.")
+    return others | ({"scope": found.text} if found else {})
 
 
 def _platform_zone(store: str | os.PathLike[str]) -> str:
@@ -198,9 +220,10 @@ def _values(report: Report, arguments: Mapping[str, Any], words: Template) -> di
             raise RequestError(f"{report.name} has no parameter {str(name)!r}.{did_you_mean(str(name), declared)}")
     values = {name: parameter.default for name, parameter in declared.items()}
     values |= {name: declared[name].value(argument) for name, argument in arguments.items()}
-    if report.scope != "platform" and not any(values.get(name) for name in notebook.IDS):
+    if report.scope != notebook.PLATFORM and not any(values.get(name) for name in (*notebook.IDS, notebook.SCOPE)):
         needed = " or ".join(name for name in notebook.IDS if name in declared)
-        raise RequestError(f"{report.name} needs a {needed}: give its id.")
+        several = ', or a scope of several, such as "campaign:12" or "platform"' if notebook.SCOPE in declared else ""
+        raise RequestError(f"{report.name} needs a {needed}: give its id{several}.")
     if values.get("timezone"):
         require_timezone(str(values["timezone"]))
     if "definitions" in values:
@@ -213,7 +236,8 @@ def _path(report: Report, out: Path, values: Mapping[str, Any], lang: str) -> Pa
     defaults = {parameter.name: parameter.default for parameter in report.parameters}
     identifying = {name: value for name, value in values.items() if name in notebook.IDS or value != defaults[name]}
     digest = hashlib.sha256(json.dumps([report.name, lang, identifying], sort_keys=True).encode()).hexdigest()[:8]
-    subject = "-".join(slug(values[name]) for name in notebook.IDS if values.get(name)) or "platform"
+    named = (*notebook.IDS, notebook.SCOPE)
+    subject = "-".join(slug(values[name]) for name in named if values.get(name)) or notebook.PLATFORM
     return out / f"{slug(report.name)}-{subject}-{digest}.html"
 
 

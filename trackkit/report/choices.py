@@ -19,6 +19,7 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.metrics import ARTICLES, CURRENCY, METRICS, breakdowns_of
 from trackkit.report import notebook
 from trackkit.report.notebook import Parameter
+from trackkit.report.page import Page
 from trackkit.report.template import OPTIONS, ParameterChoice, Section
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ DRAWN = "bar"  # a column that tables draw and no frame has
 HEADED = {"columns", "metrics"}  # arguments whose headings `labels` may replace
 IN_ONE_CALL = ("labels", "categories")  # choices of which each word needs to fit only one call of the section
 SHOWN_BY = {"chart": "tk.charts.", "table": "tk.tables."}
-OURS = re.compile(r"tk(\.\w+)+")
+OURS = re.compile(r"tk(\.\w+)+|page\.measure")
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,11 @@ def _metric_misfit(name: str, call: Call) -> str:
     """Say why a call cannot measure or show a metric; empty if it can."""
     metric = METRICS[name]
     by, over = call.arguments.get("by"), call.arguments.get("over")
-    if call.function is trackkit.measure and isinstance(by, ast.Constant) and by.value not in breakdowns_of(name):
+    if (
+        call.function in (trackkit.measure, Page.measure)
+        and isinstance(by, ast.Constant)
+        and by.value not in breakdowns_of(name)
+    ):
         return f"{name!r} cannot be broken down by {by.value!r}."
     if over and metric.unit in (CURRENCY, ARTICLES) and not metric.denominator:
         return f"{name!r} is no share of {ast.unparse(over)}."
@@ -210,7 +215,8 @@ def _function_and_arguments(call: ast.Call) -> tuple[Callable[..., Any], Mapping
     if any(isinstance(value, ast.Starred) for value in call.args) or any(each.arg is None for each in call.keywords):
         return function, {}
     by_name = {each.arg: each.value for each in call.keywords if each.arg}
-    return function, inspect.signature(function).bind(*call.args, **by_name).arguments
+    page = [call.func] if function is Page.measure else []  # its own
+    return function, inspect.signature(function).bind(*page, *call.args, **by_name).arguments
 
 
 def _invalid_constants(call: Call, node: ast.Call) -> Iterator[str]:
@@ -224,7 +230,7 @@ def _function(node: ast.expr) -> Callable[..., Any] | None:
     """Return the function that an expression such as `tk.tables.metric_table` names; None if it names none."""
     if not OURS.fullmatch(name := ast.unparse(node)):
         return None
-    value: Any = trackkit
+    value: Any = trackkit if name.startswith("tk.") else Page
     for part in name.split(".")[1:]:
         value = getattr(value, part, None)
     return value if callable(value) else None

@@ -1,23 +1,24 @@
-"""What the reports of one delivery have in common: computed once by their renderer and handed to each.
+"""What the reports of one delivery or one scope have in common: computed once by their renderer and handed to each.
 
 It comes from the store alone, untouched by the cells of other reports. A report that is run alone, or whose store has
 changed since, computes it by itself: the figures are the same.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from trackkit.analysis import caveats
 from trackkit.analysis.caveats import Caveat
-from trackkit.analysis.usual import usual
+from trackkit.analysis.usual import totals, usual
+from trackkit.engine.scope import resolve
 from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality
 from trackkit.quality.thresholds import thresholds
 
-MOST = 8  # deliveries that a renderer keeps: reports come delivery by delivery
+MOST = 8  # deliveries and scopes that a renderer keeps: reports come delivery by delivery
 # The metrics of the shipped templates' tiles, measured once for all reports of a delivery.
 HEADLINES = (
     *("delivery_rate", "open_rate", "recipient_click_rate", "click_to_open_rate", "recipient_unsubscribe_rate"),
@@ -29,6 +30,9 @@ _handed: dict[Any, "Common"] = {}
 _packed: dict[Any, bytes] = {}
 
 
+Chosen = str | list[str] | None  # what a page is about: a delivery, several, all
+
+
 class Common(NamedTuple):
     """The caveats of the figures, how well the logs were forwarded (None for a recipient), and the `HEADLINES`."""
 
@@ -37,31 +41,37 @@ class Common(NamedTuple):
     usual: pl.DataFrame | None = None
 
 
-def common(tables: Snapshot, store: Any, delivery: str, recipient: str) -> Common:
+def common(tables: Snapshot, store: Any, chosen: Chosen, recipient: str = "") -> Common:
     """Return what was handed to this process for these tables of a store, else compute it."""
-    if _handed and not recipient and (handed := _handed.get(_key(tables, store, delivery))):
+    if _handed and not recipient and (handed := _handed.get(_key(tables, store, chosen))):
         return handed
-    limits = list(caveats.of_data(tables, delivery or None, recipient or None))
-    return Common(limits, None if recipient else quality(tables, delivery or None))
+    limits = list(caveats.of_data(tables, chosen, recipient or None))
+    return Common(limits, None if recipient else quality(tables, chosen))
 
 
-def _key(tables: Snapshot, store: Any, delivery: str) -> tuple[str, ...]:
-    return str(store), str(tables.as_of), delivery, repr(thresholds())
+def headline(tables: Snapshot, metrics: Sequence[str], chosen: Chosen) -> pl.DataFrame:
+    """Return metrics of a delivery beside the usual ones, or totals of several, in the columns of `analysis.usual`."""
+    return usual(tables, metrics, chosen) if isinstance(chosen, str) else totals(tables, metrics, chosen)
+
+
+def _key(tables: Snapshot, store: Any, chosen: Chosen) -> tuple[str, ...]:
+    return str(store), str(tables.as_of), repr(chosen), repr(thresholds())
 
 
 def packed(arguments: Mapping[str, Any]) -> bytes:
     """Return what a report with these arguments shares with others, pickled for `take`; empty if nothing."""
     from trackkit.store import open_store
 
-    delivery = arguments.get("delivery")
-    if not delivery or arguments.get("recipient"):
+    delivery, scope = arguments.get("delivery"), arguments.get("scope")
+    if not (delivery or scope) or arguments.get("recipient"):
         return b""
     try:
         tables = open_store(arguments["store"]).snapshot()
-        key = _key(tables, arguments["store"], delivery)
+        chosen = delivery or resolve(tables, scope).chosen
+        key = _key(tables, arguments["store"], chosen)
         if key not in _packed:
-            shared = common(tables, arguments["store"], delivery, "")
-            shared = shared._replace(usual=usual(tables, HEADLINES, delivery))
+            shared = common(tables, arguments["store"], chosen)
+            shared = shared._replace(usual=headline(tables, HEADLINES, chosen))
             for oldest in list(_packed)[: len(_packed) + 1 - MOST]:
                 del _packed[oldest]
             _packed[key] = pickle.dumps((key, shared))

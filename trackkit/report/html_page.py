@@ -156,6 +156,7 @@ def _made(facts: PageFacts, now: datetime) -> dict[str, Any]:
     return {
         "report": facts.report,
         "delivery": plain(facts.parameters.get("delivery") or ""),
+        "scope": plain(facts.parameters.get("scope") or ""),
         "version": __version__,
         "timezone": facts.timezone,
         "locale": facts.lang,

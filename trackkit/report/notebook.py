@@ -31,6 +31,8 @@ SECTION = "section:"
 ALWAYS = ("store", "timezone", "lang")  # parameters of every report
 GIVEN_APART = ("store", "lang")  # of these, arguments of `render` that are not in `parameters`
 IDS = ("delivery", "recipient")
+SCOPE = "scope"  # the parameter of reports that take several deliveries instead of one
+PLATFORM = "platform"
 Value = bool | int | float | str
 TYPES: dict[str, type[Value]] = {"str": str, "int": int, "float": float, "bool": bool}
 _CONVERTERS = {name: TypeAdapter(kind) for name, kind in TYPES.items()}
@@ -159,7 +161,7 @@ def scope(notebook: NotebookNode, names: Iterable[str]) -> str:
     With "platform" in the metadata `trackkit.scope` no id is needed, even if the report has such a parameter.
     """
     declared = notebook.metadata.get("trackkit", {}).get("scope")
-    return declared or next((name for name in ("recipient", "delivery") if name in set(names)), "platform")
+    return declared or next((name for name in ("recipient", "delivery") if name in set(names)), PLATFORM)
 
 
 def parameters(notebook: NotebookNode, path: Path) -> tuple[Parameter, ...]:

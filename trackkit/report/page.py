@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -20,18 +20,18 @@ from trackkit.analysis.provenance import Provenance, provenance
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
-from trackkit.analysis.usual import totals, usual
 from trackkit.definition_sets import QUESTION_LABELS, QUESTIONS, SETS, definition_set
 from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, plausible
-from trackkit.engine.snapshot import Snapshot
+from trackkit.engine.scope import PERIOD, PLATFORM, Part, Scope, group, resolve
+from trackkit.engine.snapshot import Measurable, Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
 from trackkit.metrics import ADOBE, METRICS, bounds_of
 from trackkit.quality.finding import verdict
 from trackkit.report import notebook, notes
-from trackkit.report.common import Common, common
+from trackkit.report.common import common, headline
 from trackkit.report.template import Section, Template, by_definitions, template
 from trackkit.schema import INSTANT, MESSAGE_TYPES, STATES
 from trackkit.show.wording import clipped, instant, moment, number, plain
@@ -42,6 +42,19 @@ translatable(
 )
 translatable(("Recipient", "Messages prepared", "Deliveries", "First launch", "Last launch", "Hits", "Last hit"))
 translatable(("Services", "Acts", "First act", "Last act"))
+translatable(("Scope",))
+COUNTED_ONCE = translatable(
+    "Counted over all of these deliveries together: people count once, messages and recipients once per delivery. "
+    "Times after the launch are counted from the launch of each delivery."
+)
+PART_WORDS = translatable(
+    {
+        "campaign": "campaign {id}",
+        "programme": "programme {id}",
+        "folder": "folder {id}, with those in it",
+        "only-folder": "folder {id} alone",
+    }
+)
 MIME = "application/vnd.trackkit.header+json"
 
 
@@ -51,12 +64,17 @@ class Header:
 
     `line` says in a few words what and when, `verdict` what the logs are worth ("" if unknown). `facts` are for the
     foot: how the figures were made. `notes` affect how the figures must be read; `remarks` are background information.
+    `about` says what a scope counts, and `members` are its deliveries (id, name, day); `within` is the campaign of a
+    delivery: its scope, and what it is called.
     """
 
     heading: str
     subtitle: str = ""
     line: list[str] = field(default_factory=list)
     verdict: str = ""
+    about: str = ""
+    members: list[tuple[str, str, str]] = field(default_factory=list)
+    within: tuple[str, str] | None = None
     facts: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -83,9 +101,10 @@ class Page:
     delivery: str | None
     recipient: str | None
     timezone: str  # the requested one, else the platform's
-    deliveries: tuple[str, ...] = ()  # the chosen ones, in a report on several
+    deliveries: tuple[str, ...] = ()  # those of a report on several
     lang: str = "en"
-    usual: pl.DataFrame | None = None  # of this delivery, if it was handed to this process
+    usual: pl.DataFrame | None = None  # the headline figures, if they were handed to this process
+    scope: Scope | None = None  # of a report on several
 
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
@@ -96,14 +115,33 @@ class Page:
         known = {"recipient_id": self.recipient, "document": self.delivery}
         return [name for name in columns if not known.get(name)] or list(columns)
 
+    @property
+    def chosen(self) -> str | list[str] | None:
+        """What questions of the page are asked about: its delivery, several by their ids, None for the platform."""
+        if self.delivery or self.scope is None:
+            return self.delivery or list(self.deliveries) or None
+        return self.scope.chosen
+
     @cached_property
     def unseen(self) -> dict[str, Kinds]:
-        """What cannot be observed of the delivery, and why: `analysis.unseen`."""
-        return unseen(self.tables, [self.delivery] if self.delivery else [])
+        """What cannot be observed of each delivery of the page, and why: `analysis.unseen`."""
+        chosen = self.chosen
+        if chosen is None and self.scope is None:  # of a recipient, or of all by their own choice
+            return {}
+        return unseen(self.tables, [chosen] if isinstance(chosen, str) else chosen)
 
     def observed(self, figures: pl.DataFrame) -> pl.DataFrame:
-        """Return figures of the delivery; those that cannot be observed are null, with the reason beside them."""
+        """Return figures of the page; those that cannot be observed are null, with the reason beside them."""
         return observed(figures, self.unseen)
+
+    def measure(self, metrics: Sequence[str], by: str = "", tables: Measurable | None = None) -> pl.DataFrame:
+        """Return metrics of the page, `observed` and with the template's intervals: one row, or one for each of `by`.
+
+        Those of all its deliveries are measured together; `tables` are its own, or others, such as `domains.by_class`.
+        """
+        groups = [by] if by else ["delivery_id"] if self.delivery else []
+        read = self.tables if tables is None else tables
+        return self.observed(measure(read, metrics, groups, self.chosen, interval=self.interval))
 
     @property
     def interval(self) -> float | None:
@@ -111,7 +149,7 @@ class Page:
         return self.template.interval
 
     def headline(self, metrics: Sequence[str]) -> pl.DataFrame:
-        """Return metrics of the delivery beside the usual ones, or their totals, in the columns of `analysis.usual`.
+        """Return metrics of the delivery beside the usual ones, or the totals of several, as `analysis.usual` does.
 
         With the template's `interval`, also `low` and `high`, the bounds of the rates that have some.
         """
@@ -123,23 +161,20 @@ class Page:
         return bounded.with_columns(pl.when(pl.col("value").is_not_null()).then(pl.col("low", "high")))
 
     def _bounds(self, rates: Sequence[str]) -> pl.DataFrame:
-        chosen = [self.delivery] if self.delivery else list(self.deliveries) or None
-        row = measure(self.tables, rates, by=[], delivery=chosen, interval=self.interval).row(0, named=True)
+        row = measure(self.tables, rates, by=[], delivery=self.chosen, interval=self.interval).row(0, named=True)
         bounds = [[row[name] for name in bounds_of(rate)] for rate in rates]
         columns = {"metric": pl.String(), "low": pl.Float64(), "high": pl.Float64()}
         return pl.DataFrame([(rate, *pair) for rate, pair in zip(rates, bounds, strict=True)], columns, orient="row")
 
     def _headline(self, metrics: Sequence[str]) -> pl.DataFrame:
-        if not self.delivery:
-            return totals(self.tables, metrics, list(self.deliveries) or None)
         if self.usual is not None and set(metrics) <= set(self.usual["metric"]):
             place = pl.col("metric").cast(pl.Enum(list(metrics)))
             return self.usual.filter(pl.col("metric").is_in(list(metrics))).sort(place)
-        return usual(self.tables, metrics, self.delivery)
+        return headline(self.tables, metrics, self.chosen)
 
     def provenance(self, metrics: str | Sequence[str]) -> Provenance:
         """Return where figures of the page come from: `trackkit.provenance`, of its delivery or its deliveries."""
-        chosen = [self.delivery] if self.delivery else list(self.deliveries) or None
+        chosen = [self.delivery] if self.delivery else self.chosen
         return provenance(self.tables, metrics, chosen, timezone=self.timezone)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
@@ -156,44 +191,69 @@ def open_page(
     deliveries: str | None = None,
     service: str | None = None,
     definitions: Annotated[str, SETS] = ADOBE,
+    scope: str = "",
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
-    `deliveries`, if given, holds several ids separated by commas, or "" for those of the last months; the chosen ones
-    are `page.deliveries`. `service`, if given, is the id of an information service, or "" for all. `definitions` is a
-    definition set: the template's rates are then the sender's, under its labels, and the header says so. Raises
-    RequestError for an unknown report, delivery, recipient, service, time zone, language or set, and if a report about
-    one delivery or recipient gets no id.
+    `scope` names several deliveries instead of one, as `engine.scope` says: "campaign:12", or "platform". `deliveries`,
+    if given, holds several ids separated by commas, or "" for those of the last months. What questions are to be
+    asked with is `page.chosen`. `service`, if given, is the id of an information service, or "" for all. `definitions`
+    is a definition set: the template's rates are then the sender's, under its labels, and the header says so. Raises
+    RequestError for an unknown report, delivery, recipient, service, time zone, language or set, for a scope as
+    `engine.scope.resolve`, and if a report about one delivery or recipient gets no id.
     """
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
+    over = asked_scope(tables, str(delivery or ""), scope)
     # An id may be a number here: papermill reads one from `-p delivery 701`.
-    delivery = require_delivery(tables, delivery) if delivery else ""
+    delivery = require_delivery(tables, delivery) if delivery else over.deliveries[0] if is_one(over) else ""
+    over = None if delivery else over
     recipient = require_recipient(tables, recipient) if recipient else ""
-    service = None if service is None else str(service)
     words = by_definitions(template(report, lang), definitions)
-    if not (delivery or recipient or _is_platform_wide(report)):
-        raise RequestError(f"{report} needs the id of a delivery or of a recipient.")
-    shared = (
-        common(tables, store, delivery, recipient)
-        if service is None
-        else Common(list(caveats.of_data(tables, None, None)), None)
-    )
-    limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
-    selected: tuple[str, ...] = ()
-    if service is not None or deliveries is not None:
-        delivery = recipient = ""  # the page is about neither
+    if not (delivery or recipient or over or _is_platform_wide(report)):
+        raise RequestError(f"{report} needs the id of a delivery or of a recipient, or a scope.")
     if service is not None:
-        header, limits = service_header(tables, service, zone, lang), _of_service(limits)
-    elif deliveries is not None:
-        chosen = chosen_deliveries(tables, deliveries)
-        limits = limits if deliveries else pl.concat([limits, _earlier_limits(tables, chosen)])
-        header, selected = selection_header(tables, chosen, zone, lang), tuple(chosen["delivery_id"])
-    else:
-        header = _with_definitions(_subject_header(tables, delivery, recipient, zone, lang), definitions, lang)
-    header = header if delivery or recipient or service else _titled(header, words.title)
+        return _on_services(report, tables, words, str(service), zone, lang)
+    if deliveries is not None and not over:
+        return _on_last_months(report, tables, words, deliveries, zone, lang)
+    ids = over.deliveries if over else ()
+    shared = common(tables, store, delivery or (over.chosen if over else None), recipient)
+    limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
+    header = _subject_header(tables, over, delivery, recipient, zone, lang)
+    header = _with_definitions(header, definitions, lang)
+    header = header if delivery or recipient or over else _titled(header, words.title)
     header = _with_limits(header, limits, zone, lang, shared.quality)
-    return Page(tables, words, header, delivery or None, recipient or None, zone, selected, lang, shared.usual)
+    return Page(tables, words, header, delivery or None, recipient or None, zone, ids, lang, shared.usual, over)
+
+
+def asked_scope(tables: Snapshot, delivery: str, scope: str) -> Scope | None:
+    """Return the scope that a report is asked about, or None without one; RequestError if a delivery is named too."""
+    if scope and delivery:
+        raise RequestError(f"A report is about a delivery or a scope: got delivery {delivery!r} and scope {scope!r}.")
+    return resolve(tables, scope) if scope else None
+
+
+def is_one(scope: Scope | None) -> TypeGuard[Scope]:
+    """Whether a scope is one delivery, named by its id: a report on it is that on the delivery."""
+    return scope is not None and scope.kind == "delivery"
+
+
+def _on_services(report: str, tables: Snapshot, words: Template, service: str, zone: str, lang: str) -> Page:
+    limits = caveats.as_frame(tables, caveats.of_data(tables, None, None), notes.needs(report, words))
+    header = service_header(tables, service, zone, lang)
+    header = header if service else _titled(header, words.title)
+    return Page(tables, words, _with_limits(header, _of_service(limits), zone, lang), None, None, zone, (), lang)
+
+
+def _on_last_months(report: str, tables: Snapshot, words: Template, asked: str, zone: str, lang: str) -> Page:
+    """A report on several deliveries named by their ids, or on those of the last months."""
+    chosen = chosen_deliveries(tables, asked)
+    shared = common(tables, "", None, "")
+    limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
+    limits = limits if asked else pl.concat([limits, _earlier_limits(tables, chosen)])
+    header = _titled(selection_header(tables, chosen, zone, lang), words.title)
+    header = _with_limits(header, limits, zone, lang, shared.quality)
+    return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
 
 
 def _of_service(limits: pl.DataFrame) -> pl.DataFrame:
@@ -246,7 +306,11 @@ def _with_limits(
     return replace(header, verdict=found, notes=[*header.notes, *warnings], remarks=remarks, data_through=through)
 
 
-def _subject_header(tables: Snapshot, delivery: str, recipient: str, timezone: str, lang: str) -> Header:
+def _subject_header(
+    tables: Snapshot, scope: Scope | None, delivery: str, recipient: str, timezone: str, lang: str
+) -> Header:
+    if scope:
+        return scope_header(tables, scope, timezone, lang)
     if recipient:
         return recipient_header(tables, recipient, timezone, lang)
     return delivery_header(tables, delivery, timezone, lang) if delivery else platform_header(tables, timezone, lang)
@@ -289,7 +353,17 @@ def delivery_header(tables: Snapshot, delivery: str, timezone: str, lang: str = 
         _code(row.get("state"), STATES, lang).lower(),
         say("delivery {id}", lang, id=delivery),
     ]
-    return _header(tables, label, row.get("subject") or "", line, facts, hits, timezone, lang)
+    header = _header(tables, label, row.get("subject") or "", line, facts, hits, timezone, lang)
+    return replace(header, within=_campaign_of(tables, row.get("campaign_id"), lang))
+
+
+def _campaign_of(tables: Snapshot, campaign: str | None, lang: str) -> tuple[str, str] | None:
+    """The campaign of a delivery: its scope, and what it is called."""
+    if not campaign:
+        return None
+    part = group(tables, "campaign", campaign)
+    label = part.label if part.label != campaign else say(PART_WORDS["campaign"], lang, id=campaign)
+    return part.text, clipped(label, 120)
 
 
 def _launch(row: Mapping[str, Any], timezone: str, lang: str) -> list[str]:
@@ -338,6 +412,60 @@ def selection_header(tables: Snapshot, chosen: pl.DataFrame, timezone: str, lang
     facts = _launches(launched.min(), launched.max(), timezone, lang)  # type: ignore[arg-type]
     line = [_period(launched.min(), launched.max(), timezone, lang)]  # type: ignore[arg-type]
     return _header(tables, heading, "", line, facts, hits, timezone, lang)
+
+
+def scope_header(tables: Snapshot, scope: Scope, timezone: str, lang: str = "en") -> Header:
+    """Describe a scope: what it is called, how many deliveries it has and when they were launched, and which ones."""
+    chosen = _launched(tables, scope.deliveries)
+    first, last = chosen["launched_at"].min(), chosen["launched_at"].max()
+    launched = _period(first, last, timezone, lang)  # type: ignore[arg-type]
+    heading, line = scope_words(scope, lang)
+    line = [words for words in (*line, launched) if words != heading]
+    hits = tables.scan("event").filter(pl.col("delivery_id").is_in(list(scope.deliveries)))
+    facts = [("Scope", scope.text), *_launches(first, last, timezone, lang)]  # type: ignore[arg-type]
+    header = _header(tables, heading, "", line, facts, hits, timezone, lang)
+    days = ZoneInfo(timezone)
+    members = [
+        (name, clipped(label, 120), instant(at.astimezone(days).date(), lang=lang) if at else "")
+        for name, label, at in chosen.select("delivery_id", "delivery", "launched_at").iter_rows()
+    ]
+    return replace(header, about=say(COUNTED_ONCE, lang) if chosen.height > 1 else "", members=members)
+
+
+def scope_words(scope: Scope, lang: str = "en") -> tuple[str, list[str]]:
+    """Return what people call a scope, and in a few words what that is: by its ids, and how many deliveries."""
+    count = several("{count} delivery", "{count} deliveries", len(scope.deliveries), lang)
+    parts = [words for part in scope.parts if (words := _part_words(part, lang))]
+    heading = " · ".join(_part_heading(part, lang) or count for part in scope.parts)
+    return heading, [words for words in (*parts, count) if words != heading]
+
+
+def _launched(tables: Snapshot, deliveries: Sequence[str]) -> pl.DataFrame:
+    """Each of some deliveries in their order: `delivery_id`, `delivery` (its name) and `launched_at`."""
+    named = pl.coalesce("label", "internal_name", "delivery_id")
+    order = pl.LazyFrame({"delivery_id": list(deliveries)}, {"delivery_id": pl.String})
+    declared = tables.scan("delivery").unique("delivery_id")
+    rows = order.join(declared, on="delivery_id", how="left", maintain_order="left")
+    return rows.select("delivery_id", delivery=named, launched_at=pl.coalesce("started_at", "contact_at")).collect()
+
+
+def _part_words(part: Part, lang: str) -> str:
+    """What a part of a scope is by its ids, as in "campaign 12"; nothing where the heading says it."""
+    if not part.ids or part.kind not in PART_WORDS:
+        return ""
+    return say(PART_WORDS[part.kind], lang, id=clipped(", ".join(part.ids), 60))
+
+
+def _part_heading(part: Part, lang: str) -> str:
+    """What people call a part of a scope; nothing for deliveries by their own ids."""
+    if part.kind == PLATFORM:
+        return say("All deliveries", lang)
+    if part.kind != PERIOD:
+        return clipped(part.label, 120)
+    first, last = (instant(day, lang=lang) if day else "" for day in part.days)
+    if first and last:
+        return first if first == last else f"{first} – {last}"
+    return say("since {day}", lang, day=first) if first else say("until {day}", lang, day=last)
 
 
 def service_header(tables: Snapshot, service: str, timezone: str, lang: str = "en") -> Header:

@@ -12,6 +12,7 @@ from typing import Any
 
 from trackkit.analysis.provenance import Provenance, provenance
 from trackkit.analysis.several import chosen_deliveries
+from trackkit.engine.scope import resolve
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, translatable
@@ -61,21 +62,29 @@ def of_page(page: Contents, store: str, parameters: Mapping[str, Any], made_of: 
 
 
 def _traced(store: Version, used: tuple[str, ...], parameters: Mapping[str, Any], timezone: str) -> Provenance:
-    """The provenance of figures; that of a delivery is of all metrics, once for all its reports."""
+    """The provenance of figures; that of a delivery or a scope is of all metrics, once for all its reports."""
     if parameters.get("recipient") or parameters.get("service") is not None:
-        return _of_deliveries(store, (), "", None, timezone)
-    delivery = str(parameters.get("delivery") or "")
-    names = tuple(METRICS) if delivery else used
-    return _of_deliveries(store, names, delivery, parameters.get("deliveries"), timezone)
+        return _of_deliveries(store, (), "", "", None, timezone)
+    delivery, scope = (str(parameters.get(name) or "") for name in ("delivery", "scope"))
+    names = tuple(METRICS) if delivery or scope else used
+    return _of_deliveries(store, names, delivery, scope, parameters.get("deliveries"), timezone)
 
 
 @lru_cache(maxsize=4)
 def _of_deliveries(
-    store: Version, names: tuple[str, ...], delivery: str, deliveries: str | None, timezone: str
+    store: Version, names: tuple[str, ...], delivery: str, scope: str, deliveries: str | None, timezone: str
 ) -> Provenance:
-    tables = _opened(store)
-    chosen = None if deliveries is None else chosen_deliveries(tables, deliveries)["delivery_id"].to_list()
-    return provenance(tables, names, [delivery] if delivery else chosen, timezone=timezone)
+    return provenance(_opened(store), names, _chosen(_opened(store), delivery, scope, deliveries), timezone=timezone)
+
+
+def _chosen(tables: Snapshot, delivery: str, scope: str, deliveries: str | None) -> list[str] | None:
+    """The deliveries that a report with these parameters counts; None for all."""
+    if delivery:
+        return [delivery]
+    if scope:
+        chosen = resolve(tables, scope).chosen
+        return [chosen] if isinstance(chosen, str) else chosen
+    return None if deliveries is None else chosen_deliveries(tables, deliveries)["delivery_id"].to_list()
 
 
 @lru_cache(maxsize=1)

@@ -20,12 +20,13 @@ def render(
     lang: str = "en",
     parameters: Mapping[str, Any] | None = None,
     formats: str | Sequence[str] = HTML,
+    scope: str | None = None,
 ) -> Path:
     """Render one report into the folder `out` and return the path of its HTML file, which loads nothing.
 
     Arguments and errors are those of `trackkit.report.render`. The bars of all pages in the folder are brought in step,
     so that each reaches the others; while a run is writing to the folder, the run does so at its end.
     """
-    page = rendered(report, store, out, delivery, lang, parameters, formats)
+    page = rendered(report, store, out, delivery, lang, parameters, formats, scope)
     join(store, out)
     return page

@@ -33,7 +33,7 @@ _MARKED = re.compile(r"<!--(archive|bar)-->.*?<!--/\1-->", re.DOTALL)
 _FOOT = re.compile(r"(<!--archive-->).*?(<!--/archive-->)", re.DOTALL)
 _STAMP = re.compile(r'<time class="calculated">.*?</time>', re.DOTALL)
 _LEADS = re.compile(
-    r'(<a data-report="\w+"(?: data-delivery="[^"]*")?) href="[^"]*"'
+    r'(<a data-report="\w+"(?: data-(?:delivery|scope)="[^"]*")?) href="[^"]*"'
 )  # given by a run, when the page is there
 _LINK = re.compile(r'\b(href|src)="(?![a-zA-Z][\w+.-]*:|[#/"])')
 _DATA = re.compile(r'<script type="application/json" id="data-[\w-]+">(.*?)</script>', re.DOTALL)

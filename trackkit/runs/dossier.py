@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -22,14 +22,16 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from trackkit import resources
+from trackkit.engine.scope import Part, Scope, resolve
 from trackkit.engine.snapshot import Snapshot
-from trackkit.errors import TrackkitError
+from trackkit.errors import RequestError, TrackkitError
 from trackkit.language import catalogue_file, languages, say, speech, tag
 from trackkit.report import REPORTS
 from trackkit.report.glossary import glossary_name
 from trackkit.report.groups import OVERVIEW, groups
+from trackkit.report.notebook import SCOPE
 from trackkit.report.template import SKIN, template
-from trackkit.runs.leaves import BEGIN, END, NO_REPORTS, Leaf
+from trackkit.runs.leaves import BEGIN, END, NO_REPORTS, Leaf, about
 from trackkit.runs.listed import listed
 from trackkit.show.wording import clipped, instant, plain
 
@@ -37,8 +39,8 @@ BAR = "bar.html.j2"
 MOST_OTHERS = 12  # pages of one report beside the manifest's that a bar lists; the index lists all
 LONGEST_NAME, LONGEST_ERROR = 40, 200
 INDEX = NO_REPORTS[0]
-# As pages have them, without a target: to a report on a delivery, by default the page's own.
-_TO_REPORT = re.compile(rb'<a data-report="(\w+)"( data-delivery="([^"]*)")?(?: href="[^"]*")?>')
+# As pages have them, without a target: to a report on a delivery or a scope, by default the page's own.
+_TO_REPORT = re.compile(rb'<a data-report="(\w+)"( data-(delivery|scope)="([^"]*)")?(?: href="[^"]*")?>')
 Link = dict[str, Any]
 
 
@@ -73,6 +75,13 @@ def scopes() -> dict[str, str]:
         with suppress(TrackkitError):
             known[report] = REPORTS[report].scope
     return known
+
+
+def takes_scopes(report: str) -> bool:
+    """Return whether a report can be about several deliveries; not if its template or notebook is wrong."""
+    with suppress(TrackkitError):
+        return any(parameter.name == SCOPE for parameter in REPORTS[report].parameters)
+    return False
 
 
 def without_bar(text: str) -> str:
@@ -110,12 +119,14 @@ class Dossiers:
 
     def __init__(self, tables: Snapshot, folder: Path, present: list[Leaf]) -> None:
         self.folder, self.present, self.timezone = folder, present, tables.timezone
-        self.by_delivery: dict[str, dict[str, list[Leaf]]] = {}
+        self.by_subject: dict[str, dict[str, list[Leaf]]] = {}
         for leaf in present:
-            self.by_delivery.setdefault(leaf.delivery, {}).setdefault(leaf.report, []).append(leaf)
-        self.listed = listed(tables, [name for name in self.by_delivery if name])
+            self.by_subject.setdefault(leaf.about, {}).setdefault(leaf.report, []).append(leaf)
+        self.listed = listed(tables, [leaf.delivery for leaf in present if leaf.delivery])
         names = self.listed.select("delivery_id", "label")
         self.labels = {name: plain(label or name) for name, label in names.iter_rows()}
+        campaigns = self.listed.drop_nulls("campaign_id").select("delivery_id", "campaign_id").iter_rows()
+        self.campaigns = {name: about("", Part("campaign", (campaign,)).text) for name, campaign in campaigns}
         self._launches = dict(self.listed.select("delivery_id", "launched_at").iter_rows())
         with_pages = [name for name in self.labels if any(leaf.path for leaf in self.leaves_of(name))]
         self.neighbours = {
@@ -123,25 +134,28 @@ class Dossiers:
             for name, later, earlier in zip(with_pages, ["", *with_pages], [*with_pages[1:], ""], strict=False)
         }
         self.scopes = scopes()
+        self.selections = dict(_selections(tables, present))
+        self.scoped = {report for report in self.scopes if takes_scopes(report)} if self.selections else set()
+        self.labels |= {name: clipped(scope.label, 120) for name, scope in self.selections.items()}
         self._words: dict[str, Words] = {}
 
-    def leaves_of(self, delivery: str) -> list[Leaf]:
-        """Return all pages of a delivery."""
-        return [leaf for some in self.by_delivery.get(delivery, {}).values() for leaf in some]
+    def leaves_of(self, subject: str) -> list[Leaf]:
+        """Return all pages about a subject: a delivery, a scope, or all deliveries (""), as `Leaf.about` has it."""
+        return [leaf for some in self.by_subject.get(subject, {}).values() for leaf in some]
 
     def day(self, delivery: str) -> date | None:
         """Return the day of a delivery's launch by the clock of the platform; None if it is unknown."""
         at = self._launches.get(delivery)
         return at.astimezone(ZoneInfo(self.timezone)).date() if at else None
 
-    def shared_warnings(self, delivery: str) -> int:
-        """Return how many warnings stand on every page of a delivery: they are about all of it.
+    def shared_warnings(self, subject: str) -> int:
+        """Return how many warnings stand on every page about a subject: they are about all of it.
 
         On pages about all ("") they stand on most: reports that read other tables need not say them.
         """
-        counts = [leaf.warnings for leaf in self.leaves_of(delivery) if leaf.path]
+        counts = [leaf.warnings for leaf in self.leaves_of(subject) if leaf.path]
         with_some = [count for count in counts if count]
-        is_shared = not delivery and 2 * len(with_some) > len(counts)
+        is_shared = not subject and 2 * len(with_some) > len(counts)
         return min(with_some if is_shared else counts, default=0)
 
     def words(self, lang: str) -> Words:
@@ -151,17 +165,17 @@ class Dossiers:
             self._words[lang] = Words(known, groups(known), titles(known))
         return self._words[lang]
 
-    def best(self, delivery: str, report: str, lang: str) -> Leaf | None:
+    def best(self, subject: str, report: str, lang: str) -> Leaf | None:
         """Return the page of a report: in the language, else in another; else how it failed; else None."""
-        some = [leaf for leaf in self.by_delivery.get(delivery, {}).get(report, []) if not leaf.title]
+        some = [leaf for leaf in self.by_subject.get(subject, {}).get(report, []) if not leaf.title]
         return min(some, key=lambda leaf: (not leaf.path, leaf.lang != lang, leaf.lang), default=None)
 
-    def first(self, delivery: str, lang: str, report: str = OVERVIEW) -> Leaf | None:
-        """Return the page that leads to a delivery: of the report, else its Overview, else any."""
-        preferred = [self.best(delivery, name, lang) for name in (report, OVERVIEW)]
+    def first(self, subject: str, lang: str, report: str = OVERVIEW) -> Leaf | None:
+        """Return the page that leads to a subject: of the report, else its Overview, else any."""
+        preferred = [self.best(subject, name, lang) for name in (report, OVERVIEW)]
         order = [name for group in self.words(lang).groups for name in group.reports]
         others = sorted(
-            self.leaves_of(delivery),
+            self.leaves_of(subject),
             key=lambda each: (
                 bool(each.title),
                 each.lang != lang,
@@ -171,14 +185,14 @@ class Dossiers:
         )
         return next((leaf for leaf in [*preferred, *others] if leaf and leaf.path), None)
 
-    def groups(self, delivery: str, lang: str) -> list[Link]:
-        """Return the groups of a delivery's reports ("": of those on all), each with its links.
+    def groups(self, subject: str, lang: str) -> list[Link]:
+        """Return the groups of the reports about a subject ("": of those on all), each with its links.
 
         Their warnings are those that do not stand on every page.
         """
-        made, shared = [], self.shared_warnings(delivery)
+        made, shared = [], self.shared_warnings(subject)
         for group in self.words(lang).groups:
-            links = [link for report in group.reports for link in self.links(delivery, report, lang)]
+            links = [link for report in group.reports for link in self.links(subject, report, lang)]
             links = [link | {"warnings": max(0, link["warnings"] - shared)} for link in links]
             reached = [link for link in links if link["href"]]
             first = reached[0]["href"] if reached else ""
@@ -187,16 +201,22 @@ class Dossiers:
             made += [words | {"links": links, "href": first, "warnings": warnings}] if links else []
         return made
 
-    def links(self, delivery: str, report: str, lang: str) -> list[Link]:
+    def links(self, subject: str, report: str, lang: str) -> list[Link]:
         """Return the links of a report: its page, or why there is none, and such pages that no manifest lists."""
         title = self.words(lang).titles.get(report, report)
-        leaf = self.best(delivery, report, lang)
-        loose = [other for other in self.by_delivery.get(delivery, {}).get(report, []) if other.title]
+        leaf = self.best(subject, report, lang)
+        loose = [other for other in self.by_subject.get(subject, {}).get(report, []) if other.title]
         loose = [other for other in loose if other.lang == lang] or loose
-        is_here = (self.scopes.get(report) == "platform") == (not delivery)
+        is_here = self._is_made_for(report, subject)
         main = [self.link(leaf, title, lang)] if leaf or (is_here and not loose and self._is_of_run(report)) else []
         only = len(loose) == 1 and not main
         return main + [self.link(other, title if only else other.title, lang) for other in loose[:MOST_OTHERS]]
+
+    def _is_made_for(self, report: str, subject: str) -> bool:
+        """Whether pages of a report are about such a subject."""
+        if subject in self.selections:
+            return report in self.scoped
+        return (self.scopes.get(report) == "platform") == (not subject)
 
     def _is_of_run(self, report: str) -> bool:
         """Whether a run makes pages of a report; nobody misses a recipient's."""
@@ -230,6 +250,13 @@ class Dossiers:
 
     def _moment(self, text: str, lang: str) -> str:
         return instant(datetime.fromisoformat(text), self.timezone, lang=lang) if text else say("n/a", lang)
+
+
+def _selections(tables: Snapshot, present: Iterable[Leaf]) -> Iterator[tuple[str, Scope]]:
+    """The scopes with pages that name something in the store, by what their pages are about."""
+    for leaf in {leaf.about: leaf for leaf in present if leaf.about and not leaf.delivery}.values():
+        with suppress(RequestError):
+            yield leaf.about, resolve(tables, leaf.scope)
 
 
 class Bars:
@@ -279,11 +306,12 @@ class Bars:
         return new != old
 
     def _with_links(self, page: bytes, leaf: Leaf) -> bytes:
-        """Let the links of a page to other reports, on its delivery or one that they name, lead to those there are."""
+        """Let the links of a page to other reports, on its subject or one that they name, lead to those there are."""
 
         def linked(link: re.Match[bytes]) -> bytes:
-            report, delivery = link[1].decode(), unescape(link[3].decode()) if link[2] else leaf.delivery
-            target = self._dossiers.best(delivery, report, leaf.lang)
+            report, named = link[1].decode(), unescape(link[4].decode()) if link[2] else ""
+            subject = (about("", named) if link[3] == b"scope" else named) if link[2] else leaf.about
+            target = self._dossiers.best(subject, report, leaf.lang)
             href = f' href="{escape(target.path)}"' if target and target.path else ""
             return b'<a data-report="%b"%b%b>' % (link[1], link[2] or b"", href.encode())
 
@@ -291,8 +319,15 @@ class Bars:
 
     def digest(self, leaf: Leaf) -> str:
         """Return a digest of everything that the bar of a page says, and of where its links lead."""
-        _, shared = self._of_dossier(leaf.delivery, leaf.lang)
-        return _digest([shared, self._own(leaf), "" if leaf.delivery else self._overviews(leaf.lang)])
+        _, shared = self._of_dossier(leaf.about, leaf.lang)
+        return _digest([shared, self._own(leaf), self._led_to(leaf)])
+
+    def _led_to(self, leaf: Leaf) -> str:
+        """What tells where the links of a page lead: of a delivery to its campaign, of several to each of them."""
+        if not leaf.delivery:
+            return self._overviews(leaf.lang)
+        campaign = self._dossiers.best(self._dossiers.campaigns.get(leaf.delivery, "scope"), OVERVIEW, leaf.lang)
+        return campaign.path if campaign else ""
 
     def _overviews(self, lang: str) -> str:
         """A digest of the pages that reports on all deliveries lead to."""
@@ -303,33 +338,33 @@ class Bars:
 
     def html(self, leaf: Leaf) -> str:
         """Return the bar of a page."""
-        context = self._of_dossier(leaf.delivery, leaf.lang)[0] | self._own(leaf)
+        context = self._of_dossier(leaf.about, leaf.lang)[0] | self._own(leaf)
         current = [group for group in context["groups"] if leaf.report in group["reports"]]
         words = self._dossiers.words(leaf.lang)
         return words.template.render(bar=context | {"current": current[0] if current else None}).strip()
 
-    def _of_dossier(self, delivery: str, lang: str) -> tuple[Link, str]:
-        """What the bars of all pages of a delivery in one language share, and its digest."""
-        if (delivery, lang) not in self._shared:
+    def _of_dossier(self, subject: str, lang: str) -> tuple[Link, str]:
+        """What the bars of all pages about a subject in one language share, and its digest."""
+        if (subject, lang) not in self._shared:
             dossiers = self._dossiers
             words = dossiers.words(lang)
-            overview = dossiers.best(delivery, OVERVIEW, lang) if delivery else None
-            is_missed = delivery and OVERVIEW in words.titles
+            overview = dossiers.best(subject, OVERVIEW, lang)
+            is_missed = subject and OVERVIEW in words.titles
             title = words.titles.get(OVERVIEW, "")
             shared = {
                 "overview": dossiers.link(overview, title, lang) if overview or is_missed else None,
-                "groups": dossiers.groups(delivery, lang),
-                "warnings": dossiers.shared_warnings(delivery) if delivery else 0,  # the box on the page says them
-                "about": dossiers.labels.get(delivery, delivery) or say("All deliveries", lang),
+                "groups": dossiers.groups(subject, lang),
+                "warnings": dossiers.shared_warnings(subject) if subject else 0,  # the box on the page says them
+                "about": dossiers.labels.get(subject, subject) or say("All deliveries", lang),
                 "index": self._index,
                 "glossary": name if (self._folder / (name := glossary_name(lang))).exists() else "",
             }
-            self._shared[delivery, lang] = shared, _digest([shared, words.digest])
-        return self._shared[delivery, lang]
+            self._shared[subject, lang] = shared, _digest([shared, words.digest])
+        return self._shared[subject, lang]
 
     def _own(self, leaf: Leaf) -> Link:
         """What only the bar of this page says."""
-        alike = self._dossiers.by_delivery[leaf.delivery][leaf.report]
+        alike = self._dossiers.by_subject[leaf.about][leaf.report]
         others = [one for one in alike if one.path and one.lang != leaf.lang and bool(one.title) == bool(leaf.title)]
         others.sort(key=lambda one: (one.lang, one.path))
         earlier, later = self._dossiers.neighbours.get(leaf.delivery, ("", ""))

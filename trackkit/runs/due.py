@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from filelock import FileLock, Timeout
@@ -24,6 +25,7 @@ from trackkit.clock import Asked, moment
 from trackkit.definition_sets import definition_set
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
+from trackkit.engine.scope import Scope, each_of
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language
@@ -35,13 +37,14 @@ from trackkit.report import REPORTS, require_report
 from trackkit.report.formats import HTML, PROVENANCE, others, provenance_beside, require_formats
 from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
+from trackkit.report.notebook import PLATFORM
 from trackkit.report.provenance import SCRIPT
 from trackkit.runs.archive import Archive, archived
-from trackkit.runs.dossier import Dossiers, without_bar, write_bars
+from trackkit.runs.dossier import Dossiers, takes_scopes, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
 from trackkit.runs.index import write_index
 from trackkit.runs.leaves import NO_REPORTS, leaves
-from trackkit.runs.manifest import PLATFORM, Job, Manifest, made_of
+from trackkit.runs.manifest import Job, Manifest, made_of
 from trackkit.show.theme import theme
 from trackkit.store import Store, answered, open_store
 
@@ -90,17 +93,20 @@ def run(
     formats: str | Sequence[str] = HTML,
     keep: int | None = None,
     definitions: str = ADOBE,
+    scope: Sequence[str] = (),
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
+    `scope` names selections that get pages too, such as "campaign:12" (`engine.scope`), or "campaign", "programme" or
+    "folder" for all of these: every report that can be about several deliveries.
     Proofs, models and deleted deliveries are left out, and pages of a delivery whose logs were since removed by
     retention stay as they are, unless the delivery is named in `delivery`. `since` keeps deliveries launched on or
     after a date by the platform's clock, or an instant (either may be ISO text). `jobs` reports are rendered at once
     (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers.
     `formats` are as for `render`; a page that lacks one is due. With `keep`, so many earlier versions of each page are
     kept (`archive`). Reports with the parameter `definitions` follow that set. A failed report does not stop the
-    others. Raises RequestError for an unknown report, delivery, date, format, language or set, if another run writes to
-    the same folder, or if a worker is not fit.
+    others. Raises RequestError for an unknown report, delivery, scope, date, format, language or set, if another run
+    writes to the same folder, or if a worker is not fit.
     """
     require_language(lang)
     wanted = require_formats(formats, printing=scheduler is None)
@@ -110,7 +116,8 @@ def run(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        planning = partial(_planned, reports=_selected(reports), lang=lang, formats=wanted, definitions=definitions)
+        asked = {"reports": _selected(reports), "lang": lang, "formats": wanted, "definitions": definitions}
+        planning = partial(_planned, **asked, scopes=scope)  # type: ignore[arg-type]
         return _run(open_store(store), folder, planning, delivery, since, execute, lang, keep, progress)
 
 
@@ -307,24 +314,58 @@ def _require(name: str, delivery_ids: list[str]) -> str:
 
 
 def _planned(
-    store: Store, delivery_ids: list[str], reports: list[str], lang: str, formats: Sequence[str], definitions: str
+    store: Store,
+    delivery_ids: list[str],
+    reports: list[str],
+    lang: str,
+    formats: Sequence[str],
+    definitions: str,
+    scopes: Sequence[str] = (),
 ) -> Iterator[Job]:
-    """Yield one job per delivery and report, but only one for a report on the whole platform, due after every load."""
+    """Yield one job per delivery and report, and per scope and report; but one for a report on the whole platform.
+
+    That is due after every load; the others when their deliveries change, or the names of what these belong to.
+    """
     files = {report: made_of(report, lang) for report in reports}
     chosen = {report: _definitions_of(report, definitions) for report in reports}
-    left_out, watermarks = _left_out_of_averages(store, delivery_ids), store.watermarks
+    over = each_of(store.snapshot(), scopes)
+    every_one = list(dict.fromkeys([*delivery_ids, *(each for scope in over for each in scope.deliveries)]))
+    left_out, watermarks = _left_out_of_averages(store, every_one), store.watermarks
+    named = _campaigns(store)
     platform_wide = [report for report in reports if _is_platform_wide(report)]
     averaging = {report for report in reports if left_out and report not in platform_wide and _has_averages(report)}
-    loads = [(name, watermarks.get(name, ""), reports) for name in delivery_ids]
-    for delivery, load, its_reports in [("", store.loads[-1]["load_id"], platform_wide), *loads]:
-        for report in its_reports:
-            if delivery and report in platform_wide:
-                continue
-            parts = [__version__, files[report], lang, store.timezone, load]
-            parts += left_out.get(delivery, []) if report in averaging else []
-            parts += [definition_set(name).model_dump_json() for name in chosen[report].values()]
-            key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-            yield Job(report, delivery, lang, chosen[report], key, formats)
+
+    def job(report: str, delivery: str, load: Any, others: Iterable[str], **parameters: str) -> Job:
+        parts = [__version__, files[report], lang, store.timezone, load]
+        parts += sorted({gone for name in others for gone in left_out.get(name, [])}) if report in averaging else []
+        parts += [definition_set(name).model_dump_json() for name in chosen[report].values()]
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return Job(report, delivery, lang, chosen[report] | parameters, key, formats)
+
+    for report in platform_wide:
+        yield job(report, "", store.loads[-1]["load_id"], ())
+    for delivery in [*delivery_ids, *_named_alone(over, delivery_ids)]:
+        load: Any = watermarks.get(delivery, "")
+        load = [load, named[delivery]] if delivery in named else load
+        yield from (job(report, delivery, load, [delivery]) for report in reports if report not in platform_wide)
+    scoped = [report for report in reports if takes_scopes(report)] if over else []
+    for scope in (each for each in over if each.kind != "delivery"):
+        made = [scope.text, scope.label, [(name, watermarks.get(name, "")) for name in scope.deliveries]]
+        for report in scoped:
+            if not (scope.kind == PLATFORM and report in platform_wide):  # that is its page without a scope
+                yield job(report, "", made, scope.deliveries, scope=scope.text)
+
+
+def _named_alone(scopes: Sequence[Scope], delivery_ids: Sequence[str]) -> list[str]:
+    """The deliveries that scopes name by their ids alone: their pages are those of any delivery."""
+    return [each.deliveries[0] for each in scopes if each.kind == "delivery" and each.deliveries[0] not in delivery_ids]
+
+
+def _campaigns(store: Store) -> dict[str, str]:
+    """The label of the campaign of each delivery that has one: it stands on its pages."""
+    labels = store.scan("campaign").select("campaign_id", campaign="label")
+    rows = store.scan("delivery").drop_nulls("campaign_id").join(labels, on="campaign_id", how="left")
+    return dict(rows.select("delivery_id", pl.coalesce("campaign", "campaign_id")).collect().iter_rows())
 
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from trackkit.analysis.unseen import together as observed_together
 from trackkit.analysis.usual import usual
 from trackkit.engine.deliveries import is_counted, is_set_aside
 from trackkit.engine.measure import measure
@@ -24,6 +25,17 @@ def figures(tables: Snapshot, deliveries: Sequence[str]) -> Figures:
     for row in usual(tables, RATES, deliveries).drop("recent").iter_rows(named=True) if deliveries else ():
         each[row["delivery_id"]][row["metric"]] = row
     return each
+
+
+def progress(tables: Snapshot, deliveries: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return how many messages of each delivery are to deliver and how many are processed, by delivery."""
+    measured = measure(tables, ["to_deliver", "processed"], delivery=deliveries) if deliveries else pl.DataFrame()
+    return {row["delivery_id"]: row for row in measured.iter_rows(named=True)}
+
+
+def selected(tables: Snapshot, deliveries: Sequence[str]) -> dict[str, Any]:
+    """Return the rates of the tiles over some deliveries together, with their parts; None for what nobody can tell."""
+    return observed_together(tables, TILES, deliveries).row(0, named=True)
 
 
 def opens_by_hour(tables: Snapshot, launches: pl.DataFrame) -> dict[str, list[int]]:

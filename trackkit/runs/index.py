@@ -24,6 +24,7 @@ from trackkit.language import languages, say, several, speech, tag, translatable
 from trackkit.metrics import METRICS
 from trackkit.quality import worst
 from trackkit.report.glossary import glossary_name
+from trackkit.report.page import scope_words
 from trackkit.report.template import SKIN
 from trackkit.runs.dossier import Dossiers
 from trackkit.runs.drawings import WIDTHS, sparkline, trend
@@ -35,7 +36,9 @@ from trackkit.runs.gallery import (
     figures,
     newest,
     opens_by_hour,
+    progress,
     recent,
+    selected,
     sent_to_readers,
     together,
 )
@@ -118,13 +121,16 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "tiles": _tiles(tables, dossiers.listed, each, until, lang),
         **_trend(tables, dossiers, each, lang),
         "platform": dossiers.groups("", lang),
+        "selections": _selections(tables, dossiers, lang),
         "loose": [dossiers.link(leaf, leaf.title, lang) for leaf in dossiers.present if leaf.title],
-        "calculated": instant(datetime.now(UTC), tables.timezone, seconds=True, lang=lang),
-        "timezone": tables.timezone,
-        "version": __version__,
         "glossaries": _glossaries(dossiers.folder, lang),
-        "lang": tag(lang),
+        **_made(tables.timezone, lang),
     }
+
+
+def _made(timezone: str, lang: str) -> dict[str, Any]:
+    calculated = instant(datetime.now(UTC), timezone, seconds=True, lang=lang)
+    return {"calculated": calculated, "timezone": timezone, "version": __version__, "lang": tag(lang)}
 
 
 def _distinct(words: Any) -> list[str]:
@@ -150,7 +156,11 @@ def _language(lang: str) -> str:
 def _rows(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> list[Row]:
     """One row per delivery, with what it shows, what it is sorted by and what it is found by."""
     hours = opens_by_hour(tables, dossiers.listed)
-    facts = [fact | {"rates": each[fact["delivery_id"]]} for fact in dossiers.listed.to_dicts()]
+    sent = progress(tables, dossiers.listed["delivery_id"].to_list())
+    facts = [
+        fact | {"rates": each[fact["delivery_id"]], "sent": sent.get(fact["delivery_id"], {})}
+        for fact in dossiers.listed.to_dicts()
+    ]
     return [_row(fact, dossiers, hours.get(fact["delivery_id"], []), tables.timezone, lang) for fact in facts]
 
 
@@ -173,24 +183,63 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
         "day_in_words": format_date(day, "full", locale=lang) if day else "",
         "at": at.timestamp() if at else None,
         "opens": _sparkline(hours, lang) if hours else "",
+        "processed": _processed(fact["sent"], lang),
         "rates": [_rate(name, rate, lang) for name, rate in zip(RATES, rates, strict=True)],
         "compared": _compared(rates, lang),
         "is_compared": any(rate["is_different"] is not None for rate in rates),
         "channel": _word(fact["message_type"], MESSAGE_TYPES, lang),
         **_status(fact, leaves, dossiers, lang),
-        # Pages of an earlier version have no bar that leads from one to the next.
-        "pages": [
-            dossiers.link(leaf, dossiers.words(lang).titles[leaf.report], lang)
-            for leaf in leaves
-            if leaf.path and leaf.entry.get("bar", {}).get("none")
-        ],
+        "pages": _without_bar(dossiers, leaves, lang),
     }
+
+
+def _without_bar(dossiers: Dossiers, leaves: list[Leaf], lang: str) -> list[Row]:
+    """The pages of an earlier version, which have no bar that leads from one to the next."""
+    titles = dossiers.words(lang).titles
+    barless = [leaf for leaf in leaves if leaf.path and leaf.entry.get("bar", {}).get("none")]
+    return [dossiers.link(leaf, titles[leaf.report], lang) for leaf in barless]
+
+
+def _processed(sent: Row, lang: str) -> Row:
+    """How many messages were processed, of those to deliver."""
+    count, whole = sent.get("processed"), sent.get("to_deliver")
+    shown = say(NOT_AVAILABLE, lang) if count is None else number(count, lang=lang)
+    return {
+        "value": shown,
+        "of": "" if whole is None else say("of {whole}", lang, whole=number(whole, lang=lang)),
+        "sort": count,
+    }
+
+
+def _selections(tables: Snapshot, dossiers: Dossiers, lang: str) -> list[Row]:
+    """The campaigns, folders and other scopes that have pages: their names, what they are, and their figures."""
+    rows = []
+    for subject, scope in sorted(dossiers.selections.items(), key=lambda item: (item[1].kind, item[1].text)):
+        heading, line = scope_words(scope, lang)
+        leaves, first = dossiers.leaves_of(subject), dossiers.first(subject, lang)
+        facts = selected(tables, scope.deliveries)
+        wholes = {name: facts[str(METRICS[name].denominator)] for name in TILES}
+        rates = [(say(HEADINGS[name], lang), figure(name, facts[name], lang, wholes[name])) for name in TILES]
+        titles = dossiers.words(lang).titles
+        failed = [dossiers.link(leaf, titles[leaf.report], lang) for leaf in leaves if leaf.error]
+        rows.append(
+            {
+                "label": plain(heading),
+                "href": first.path if first else "",
+                "languages": _languages(dossiers, leaves, first, lang),
+                "line": " · ".join(line),
+                "rates": rates,
+                "failed": failed,
+                "problems": several("{count} page failed", "{count} pages failed", len(failed), lang) if failed else "",
+            }
+        )
+    return rows
 
 
 def _languages(dossiers: Dossiers, leaves: list[Leaf], first: Leaf | None, lang: str) -> list[dict[str, str]]:
     """The pages that lead to a delivery in the languages that its row does not link already."""
     others = sorted({leaf.lang for leaf in leaves if leaf.path} - ({first.lang} if first else set()))
-    pages = [(other, dossiers.first(delivery, other)) for other in others for delivery in [leaves[0].delivery]]
+    pages = [(other, dossiers.first(delivery, other)) for other in others for delivery in [leaves[0].about]]
     return [
         {"tag": tag(other), "language": _language(other), "href": page.path}
         for other, page in pages

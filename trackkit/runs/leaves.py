@@ -16,6 +16,7 @@ from typing import Any
 from trackkit.errors import TrackkitError
 from trackkit.report import REPORTS, report_path
 from trackkit.report.formats import ENDINGS, HTML
+from trackkit.report.notebook import PLATFORM, SCOPE
 
 NO_REPORTS = ("index.html", "glossary.html")
 HEAD = 4_096  # bytes of a page that hold its facts
@@ -27,7 +28,7 @@ _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Leaf:
-    """One report on one delivery ("": on all) in one language: its page, if there is one, and how it fared last.
+    """One report on a delivery or scope (else on all) in a language: its page, if there is one, and how it fared last.
 
     `path` is "" without a page; `error` is that of the last attempt, if it failed, at `failed_at`; `title` is that of
     a page which no manifest lists, with parameters of its own; `files` are the same figures in other formats.
@@ -43,7 +44,22 @@ class Leaf:
     warnings: int = 0
     title: str = ""
     files: tuple[str, ...] = ()
+    scope: str = ""
     entry: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # of the manifest
+
+    @property
+    def about(self) -> str:
+        """What it is about: pages about the same are one dossier."""
+        return about(self.delivery, self.scope)
+
+
+def about(delivery: str, scope: str) -> str:
+    """Return what pages are about: the id of a delivery, "scope …", or "" for all deliveries.
+
+    >>> about("7", ""), about("", "campaign:12"), about("", "platform")
+    ('7', 'scope campaign:12', '')
+    """
+    return delivery or (f"scope {scope}" if scope not in ("", PLATFORM) else "")
 
 
 def leaves(folder: Path, entries: Mapping[str, dict[str, Any]]) -> list[Leaf]:
@@ -71,6 +87,7 @@ def _listed(entry: dict[str, Any], names: set[str]) -> Leaf:
         failed_at=entry.get("failed_at", "") or entry.get("rendered_at", "") if is_failed else "",
         warnings=entry.get("warnings", 0),
         files=_files(path, names),
+        scope=entry.get("parameters", {}).get(SCOPE, ""),
         entry=entry,
     )
 
@@ -89,14 +106,16 @@ def _loose(folder: Path, pages: Iterable[str], names: set[str], known: set[str])
         facts, lang, title = facts_of(head), _LANGUAGE.search(head), _TITLE.search(head)
         if facts.get("report") in known and lang and title:
             of = facts["report"], facts.get("delivery", ""), lang[1].replace("-", "_")
-            own_title = "" if _is_usual(name, *of) else unescape(title[1])
-            yield Leaf(*of, path=name, warnings=warnings_of(head), title=own_title, files=_files(name, names))
+            scope = facts.get(SCOPE, "")
+            own_title = "" if _is_usual(name, *of, scope) else unescape(title[1])
+            found = {"title": own_title, "files": _files(name, names), "scope": scope}
+            yield Leaf(*of, path=name, warnings=warnings_of(head), **found)  # type: ignore[arg-type]
 
 
-def _is_usual(name: str, report: str, delivery: str, lang: str) -> bool:
+def _is_usual(name: str, report: str, delivery: str, lang: str, scope: str) -> bool:
     """Whether a page has the name of one without parameters of its own, as a run makes it."""
     with suppress(TrackkitError):
-        return name == report_path(report, "", delivery or None, lang).name
+        return name == report_path(report, "", delivery or None, lang, {SCOPE: scope} if scope else None).name
     return False
 
 

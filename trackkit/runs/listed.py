@@ -7,7 +7,7 @@ import polars as pl
 from trackkit.engine.deliveries import deleted
 from trackkit.engine.snapshot import Snapshot
 
-FACTS = ("label", "subject", "message_type", "state", "ended_at", "typology_id")
+FACTS = ("label", "subject", "message_type", "state", "ended_at", "typology_id", "campaign_id", "to_deliver")
 
 
 def listed(tables: Snapshot, delivery_ids: Iterable[str]) -> pl.DataFrame:

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from trackkit import __version__, resources
+from trackkit.engine.scope import resolve
 from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality, verdict
 from trackkit.report import OF_FOLDER, sources_of
 from trackkit.report.formats import HTML, beside
+from trackkit.report.notebook import PLATFORM, SCOPE
+from trackkit.runs.leaves import about
 
 MANIFEST = "manifest.json"
-PLATFORM = "platform"
 KEPT = ("path", "sha256", "rendered_at", "warnings", "bar")  # of the last good page, when it fails now
 
 
 @dataclass(frozen=True)
 class Job:
-    """One report on one delivery, or on all (delivery ""); `key` is the fingerprint of its inputs."""
+    """One report on one delivery, a scope (in `parameters`), or all; `key` is the fingerprint of its inputs."""
 
     report: str
     delivery: str
@@ -32,9 +34,14 @@ class Job:
     formats: Sequence[str] = (HTML,)
 
     @property
+    def scope(self) -> str:
+        """The scope that it is about, "" for one delivery or a report on the whole platform."""
+        return str(self.parameters.get(SCOPE, ""))
+
+    @property
     def name(self) -> str:
         """Its name in the manifest."""
-        return f"{self.delivery or PLATFORM}/{self.report}/{self.lang}"
+        return f"{about(self.delivery, self.scope) or PLATFORM}/{self.report}/{self.lang}"
 
 
 class Manifest:
@@ -84,23 +91,22 @@ class Manifest:
         """Forget failures of a report as a whole (its files were wrong) if it is now planned for each delivery."""
         names, reports = {job.name for job in planned}, {job.report for job in planned}
         for name, entry in list(self.entries.items()):
-            failed = entry.get("status") == "failed" and not entry.get("delivery")
+            is_whole = not entry.get("delivery") and not entry.get("parameters", {}).get(SCOPE)
+            failed = entry.get("status") == "failed" and is_whole
             if failed and name not in names and entry.get("report") in reports:
                 del self.entries[name]
 
     def judged(self, tables: Snapshot, planned: list[Job], due: list[Job]) -> dict[str, str]:
-        """Return the verdict on the logs of every planned delivery ("": of all), and record it with its reports.
+        """Return the verdict on the logs of every planned delivery and scope ("": of all), recorded with its reports.
 
         Verdicts of reports that are not due are taken from the manifest.
         """
-        changed = {job.delivery for job in due}
-        known = {job.delivery: self.entries[job.name].get("quality") for job in planned if job.delivery not in changed}
-        verdicts = {
-            name: known.get(name) or verdict(quality(tables, name or None))
-            for name in dict.fromkeys(job.delivery for job in planned)
-        }
+        jobs = {about(job.delivery, job.scope): job for job in planned}
+        changed = {about(job.delivery, job.scope) for job in due}
+        known = {name: self.entries[job.name].get("quality") for name, job in jobs.items() if name not in changed}
+        verdicts = {name: known.get(name) or _judged(tables, job) for name, job in jobs.items()}
         for job in planned:
-            self.entries[job.name]["quality"] = verdicts[job.delivery]
+            self.entries[job.name]["quality"] = verdicts[about(job.delivery, job.scope)]
         return verdicts
 
     def save_now_and_then(self) -> None:
@@ -113,6 +119,11 @@ class Manifest:
         content = {"trackkit": __version__, "lang": self.lang, "reports": dict(sorted(self.entries.items()))}
         resources.write_whole(self.folder / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1))
         self._saved = time.monotonic()
+
+
+def _judged(tables: Snapshot, job: Job) -> str:
+    chosen = job.delivery or (resolve(tables, job.scope).chosen if job.scope else None)
+    return verdict(quality(tables, chosen))
 
 
 def _formats(entry: Mapping[str, Any]) -> Sequence[str]:

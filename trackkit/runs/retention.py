@@ -59,6 +59,9 @@ class _Retention(Strict):
     periods: _Periods = Field(_Periods(), description="a section: [periods], and below it a line event = '1 year'")
 
 
+# A page, or a failed notebook, about several deliveries; and each of those in its header.
+_SCOPE = re.compile(r'<meta name="trackkit:scope" content="[^"]|^ *"scope = \\"[^\\]', re.MULTILINE)
+_MEMBER = re.compile(r'<a data-report="overview" data-delivery="([^"]*)"')
 PERIODS = tuple(_Periods.model_fields)
 
 
@@ -153,6 +156,9 @@ def _folder(place: str | os.PathLike[str]) -> Path:
 def _is_concerned(report: ForgetReport, path: Path, text: str) -> bool:
     """Whether a page shows removed data: it names the person, or is about a delivery that lost rows by date."""
     if report.person is None:
+        if _SCOPE.search(text):
+            named = {unescape(name) for name in _MEMBER.findall(text)}
+            return path.suffix != ".html" or not named.isdisjoint(report.deliveries)
         match = re.fullmatch(r"[^-]+-(.+)-[0-9a-f]{8}(?:\.failed)?", path.stem)
         parts = match[1].split("-") if match else []
         slugs = {"-".join(parts[:end]) for end in range(1, len(parts) + 1)}
