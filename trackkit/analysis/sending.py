@@ -54,8 +54,12 @@ def exclusions(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     the delivery nor a list of exclusions was loaded. Raises RequestError for an unknown delivery.
     """
     ids = asked_about(tables, delivery)
-    listed, total = _by_rule(tables, ids), _rejected(tables, ids)
-    targeted = measure_together(tables, ["targeted"], ids)["targeted"].item()
+    listed, stated = _listed(tables, ids), measure(tables, ["rejected", "targeted"], delivery=ids)
+    total, targeted = (
+        _rejected(tables, stated, listed),
+        stated["targeted"].sum() if stated["targeted"].count() else None,
+    )
+    listed = _by_rule(listed)
     listed_total = int(listed["recipients"].sum()) if tables.has("exclusion") else None
     unlisted = [] if not total or total == listed_total else [("unlisted", UNLISTED, total - (listed_total or 0))]
     ending = pl.DataFrame([*unlisted, ("total", None, total)], schema=listed.schema, orient="row")
@@ -66,11 +70,10 @@ def exclusions(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     )
 
 
-def _rejected(tables: Measurable, ids: Sequence[str] | None) -> int | None:
+def _rejected(tables: Measurable, stated: pl.DataFrame, listed: pl.DataFrame) -> int | None:
     """The recipients rejected: of each delivery what it states, or those listed if they are more."""
-    stated = measure(tables, ["rejected"], delivery=ids)
-    listed = of_deliveries(tables, "exclusion", ids).group_by("delivery_id").agg(listed=pl.len().cast(pl.Int64))
-    each = stated.join(listed.collect(), on="delivery_id", how="full", coalesce=True)
+    by_delivery = listed.group_by("delivery_id").agg(listed=pl.col("recipients").sum())
+    each = stated.join(by_delivery, on="delivery_id", how="full", coalesce=True)
     most = each.select(pl.max_horizontal("rejected", "listed").alias("most"))["most"]
     return int(most.sum()) if most.count() else 0 if tables.has("exclusion") else None
 
@@ -156,18 +159,19 @@ def _phase(tables: Measurable, ids: Sequence[str] | None) -> str | None:
     return next((name for name in (RUNNING, PAUSED, NOT_STARTED, OVER) if name in phases), None)
 
 
-def _by_rule(tables: Measurable, ids: Sequence[str] | None) -> pl.DataFrame:
-    """The listed exclusions: `row`, `rule`, `recipients`."""
+def _listed(tables: Measurable, ids: Sequence[str] | None) -> pl.DataFrame:
+    """The listed exclusions: `delivery_id`, `rule`, `recipients`."""
     labels = {str(code): reason for code, reason in FAILURE_REASONS.items()}
     rule = pl.col("rule").str.strip_chars().replace(labels)
     rule_or_unnamed = pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED))
-    return (
-        of_deliveries(tables, "exclusion", ids)
-        .group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule=rule_or_unnamed)
-        .agg(recipients=pl.len().cast(pl.Int64))
-        .sort("recipients", "rule", descending=[True, False])
-        .collect()
-    )
+    rows = of_deliveries(tables, "exclusion", ids).group_by("delivery_id", rule=rule_or_unnamed)
+    return rows.agg(recipients=pl.len().cast(pl.Int64)).collect()
+
+
+def _by_rule(listed: pl.DataFrame) -> pl.DataFrame:
+    """The listed exclusions by rule: `row`, `rule`, `recipients`."""
+    rows = listed.group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule="rule").agg(pl.col("recipients").sum())
+    return rows.sort("recipients", "rule", descending=[True, False])
 
 
 def _in_span(tables: Measurable, ids: Sequence[str] | None, hours: float | None) -> pl.LazyFrame:
