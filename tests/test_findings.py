@@ -180,9 +180,9 @@ def test_a_page_gets_the_finding_and_no_piece_of_it() -> None:
     table: dict[str, object] = {"text/html": "<table></table>"}
     outputs = [dict(Finding("a <b>")._repr_mimebundle_()), table, {"text/plain": "None"}]
     section = page_section(outputs)
-    assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
-    assert page_section(outputs, finding=False)["finding"] == "" and page_section([table])["finding"] == ""
-    assert page_section([{MIME: {"text": "x"}}], show=["table"])["finding"] == "x"
+    assert section["findings"] == ["a <b>"] and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
+    assert page_section(outputs, finding=False)["findings"] == [] == page_section([table])["findings"]
+    assert page_section([{MIME: {"text": "x"}}], show=["table"])["findings"] == ["x"]
     assert page_section([table], folded=True)["folded"] is True and page_section([table])["folded"] is False
 
 

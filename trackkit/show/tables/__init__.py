@@ -22,7 +22,7 @@ from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
 from trackkit.show.tables import anomalies, audience, definitions, machines, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
-from trackkit.show.wording import clipped, figure, percent, plain, short
+from trackkit.show.wording import clipped, figure, percent, plain, round_percent, short
 
 __all__ = [
     "anomalies",
@@ -186,7 +186,7 @@ def _group_cells(
 
 
 def _marked(cell: Cell, ceiling: float, lang: str) -> Cell:
-    words = say("above {ceiling}", lang, ceiling=percent(ceiling, 0 if ceiling * 100 % 1 == 0 else 2, lang))
+    words = say("above {ceiling}", lang, ceiling=round_percent(ceiling, lang))
     return Markup('{}<span class="tk-over">▲ {}</span>').format(cell, words)
 
 
