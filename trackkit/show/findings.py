@@ -1331,8 +1331,13 @@ def left_by_rules(funnel: pl.DataFrame, lang: str = "en") -> Finding | None:
     if None in counts.values() or not counts["all_openers"]:
         return None
     words = {name: number(count, lang=lang) for name, count in counts.items()}
-    sentence = "The rules leave {openers} of {all_openers} who opened, and {clickers} of {all_clickers} who clicked"
-    return Finding(say(sentence, lang, **words))
+    return Finding(
+        say(
+            "The rules leave {openers} of {all_openers} who opened, and {clickers} of {all_clickers} who clicked",
+            lang,
+            **words,
+        )
+    )
 
 
 def opted_out(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -1382,8 +1387,14 @@ def tied_by(counts: pl.DataFrame, lang: str = "en") -> Finding | None:
     direct = tied.filter(pl.col("attribution").cast(pl.String) == "direct")
     part, whole = (int(rows["visits"].sum()) for rows in (direct, tied))
     if part == whole > 0:
-        sentence = "The {count} page follows a click in the message", "All {count} pages follow a click in the message"
-        return Finding(several(*sentence, whole, lang))
+        return Finding(
+            several(
+                "The {count} page follows a click in the message",
+                "All {count} pages follow a click in the message",
+                whole,
+                lang,
+            )
+        )
     return _of(say("{part} of {whole} pages follow a click in the message ({rate})", lang), part, whole, lang)
 
 

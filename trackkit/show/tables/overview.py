@@ -55,7 +55,7 @@ BEFORE = {
     "metric": TableColumn("Rate", "text"),
     "rate_b": TableColumn("Now", "share", ("part_b", "whole_b")),
     "rate_a": TableColumn("Before", "share", ("part_a", "whole_a")),
-    "difference": TableColumn("Difference in points", "text"),
+    "difference": TableColumn("Points apart", "text"),
     "p_adjusted": TableColumn("Beyond chance?", "text"),
 }
 YES, NO, MACHINES_TOO = translatable(("yes ({p})", "no ({p})", "machines open too"))
