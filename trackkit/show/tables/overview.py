@@ -82,7 +82,8 @@ def before_table(compared: pl.DataFrame, labels: Annotated[Labels | None, RATES]
     def verdict(row: Mapping[str, Any]) -> Cell:
         if row["is_different"] is None:
             return unavailable(MACHINES_TOO, lang) if row["reason"] else ""
-        return say(YES if row["is_different"] else NO, lang, p=f"p {number(row['p_adjusted'], 3, lang)}")
+        p = row["p_adjusted"]
+        return say(YES if row["is_different"] else NO, lang, p=f"p\u00a0{number(p, 3 if p < 0.01 else 2, lang)}")
 
     def metric(row: Mapping[str, Any]) -> Cell:
         return marked((labels or {}).get(row["metric"], label_of(row["metric"], lang)), row["metric"], lang)
