@@ -1,15 +1,15 @@
 """Tables of a delivery's overview: how far its messages came, what is to be expected, the links of the message."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
-from trackkit.language import say, translatable
+from trackkit.language import said, say, translatable
 from trackkit.metrics import METRICS
-from trackkit.show.cells import RATES, Cell, Labels, bar, label_of, over, unavailable
+from trackkit.show.cells import Cell, bar, label_of, over, unavailable
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.definitions import marked
 from trackkit.show.wording import number, percent
@@ -50,6 +50,14 @@ FORECAST = {
     "cure": TableColumn("By this delivery alone, which contradicts", "share"),
 }
 BETWEEN = translatable("{low} to {high}")
+SHORT = translatable(
+    {
+        "delivery_rate": "Delivered",
+        "open_rate": "Opened",
+        "recipient_click_rate": "Clicked",
+        "recipient_unsubscribe_rate": "Opted out",
+    }
+)
 # The rates of a delivery and of the one before it, and whether chance explains their difference.
 BEFORE = {
     "metric": TableColumn("Rate", "text"),
@@ -61,13 +69,15 @@ BEFORE = {
 YES, NO, MACHINES_TOO = translatable(("yes ({p})", "no ({p})", "machines open too"))
 
 
-def before_table(compared: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, lang: str = "en") -> GT | None:
+def before_table(compared: pl.DataFrame, lang: str = "en") -> GT | None:
     """Show rates beside those of the delivery before; None if there is none to compare with.
 
     In: the frame of `overview.beside_previous`. Below each difference stand the bounds of its interval.
     """
     if compared.is_empty():
         return None
+
+    words = said(SHORT, lang)
 
     def points(value: float) -> str:
         shown, sign = number(abs(100 * value), 1, lang), "+" if value > 0 else "\u2212"
@@ -86,7 +96,7 @@ def before_table(compared: pl.DataFrame, labels: Annotated[Labels | None, RATES]
         return say(YES if row["is_different"] else NO, lang, p=f"p\u00a0{number(p, 3 if p < 0.01 else 2, lang)}")
 
     def metric(row: Mapping[str, Any]) -> Cell:
-        return marked((labels or {}).get(row["metric"], label_of(row["metric"], lang)), row["metric"], lang)
+        return marked(words.get(row["metric"]) or label_of(row["metric"], lang), row["metric"], lang)
 
     own = {"metric": metric, "difference": difference, "p_adjusted": verdict}
     return column_table(compared, BEFORE, list(BEFORE), lang=lang, own=own)
