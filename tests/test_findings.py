@@ -18,6 +18,8 @@ from trackkit.show.findings import (
     busiest,
     busiest_hour,
     busiest_start,
+    by_people,
+    clicked_most,
     clicked_times,
     counted_of,
     fails_most,
@@ -29,10 +31,12 @@ from trackkit.show.findings import (
     half_of_acts,
     highest,
     in_message,
+    invalid_addresses,
     joined_lately,
     largest,
     largest_loss,
     last_share,
+    left_by_rules,
     left_from,
     left_out,
     limits_kept,
@@ -42,19 +46,26 @@ from trackkit.show.findings import (
     most_clicked,
     most_shared_in,
     most_shared_on,
+    most_tagged,
     most_used,
     on_mobiles,
+    opened_between,
     opened_of,
+    opted_out,
+    opted_out_by_people,
     outcome,
     outlier,
     outside_message,
     pages_and_sales,
+    reached_by_age,
     refused,
     sent_within,
     shown_of,
     strongest_in_message,
     strongest_link,
+    tied_by,
     together,
+    unlike_before,
 )
 from trackkit.show.theme import theme
 
@@ -180,9 +191,9 @@ def test_a_page_gets_the_finding_and_no_piece_of_it() -> None:
     table: dict[str, object] = {"text/html": "<table></table>"}
     outputs = [dict(Finding("a <b>")._repr_mimebundle_()), table, {"text/plain": "None"}]
     section = page_section(outputs)
-    assert section["finding"] == "a <b>" and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
-    assert page_section(outputs, finding=False)["finding"] == "" and page_section([table])["finding"] == ""
-    assert page_section([{MIME: {"text": "x"}}], show=["table"])["finding"] == "x"
+    assert section["findings"] == ["a <b>"] and [piece["id"] for piece in section["pieces"]] == ["s1-2"]  # type: ignore[attr-defined]
+    assert page_section(outputs, finding=False)["findings"] == [] == page_section([table])["findings"]
+    assert page_section([{MIME: {"text": "x"}}], show=["table"])["findings"] == ["x"]
     assert page_section([table], folded=True)["folded"] is True and page_section([table])["folded"] is False
 
 
@@ -340,6 +351,14 @@ def test_sharing_and_deliveries_together() -> None:
         "Of what is finished, opened most: “C”, 40.0%; least: “F”, 20.0%"
     )
     assert together(total, total.with_columns(open_rate=None)) is None
+    tied = rows.with_columns(open_rate=pl.Series([0.3998, None, 0.4, 0.1, 0.9, 0.2]), delivered=1000)
+    # E opens 90.0 %; without it, A and C both read 40.0 %.
+    assert text(together(tied, total, unfinished=["e"])) == (
+        "Of what is finished, opened most: “C” and “A”, 40.0%; least: “D”, 10.0%"
+    )
+    clicked = rows.rename({"open_rate": "recipient_click_rate"})
+    assert text(clicked_most(clicked)) == "Clicked most: “C”, 40.0%; least: “D”, 10.0%"
+    assert clicked_most(clicked[:2]) is None
 
 
 def test_the_largest_part_is_named_and_never_the_rest() -> None:
@@ -368,6 +387,11 @@ def test_the_busiest_time_is_said_of_a_series_that_is_there() -> None:
     folded = pl.DataFrame({"slot": [0, 6], "series": "opens", "count": [10, 30], "total": 40})
     assert busiest(folded, "day", "clicks") is None, "it is the weekday of the launch"
     assert text(busiest(folded, "hour", "clicks")) == "06:00 is the busiest time for opens: 75.0% (30 of 40)"
+    launched = datetime(2026, 11, 8, 5, 30, tzinfo=UTC)  # in Paris 06:30
+    said = "06:00, the time of the launch, is the busiest for opens: 75.0% (30 of 40)"
+    assert text(busiest(folded, "hour", "opens", "en", launched, "Europe/Paris")) == said
+    assert "is the busiest time for" in (text(busiest(folded, "hour", "opens", "en", launched)) or "")
+    assert "is the busiest time for" in (text(busiest(folded, "half_hour", "opens", "en", launched)) or "")
     assert busiest(folded.with_columns(count=20), "hour", "opens") is None
     assert busiest(folded.with_columns(total=29), "hour", "opens") is None
     assert busiest(folded.clear(), "hour", "opens") is None
@@ -471,7 +495,8 @@ def test_when_most_clicks_came() -> None:
     assert busiest_start(days[:1], "1d") is None and busiest_start(days.clear()) is None
     reached = pl.DataFrame({"share": [0.5, 0.9], "clicks": ["1 h", "18 h 40 min"]})
     assert text(last_share(reached)) == "90% of the clicks came within 18 h 40 min"
-    assert last_share(reached, "en", pl.DataFrame({"phase": ["running"]})) is None
+    so_far = last_share(reached, "en", pl.DataFrame({"phase": ["running"]}))
+    assert text(so_far) == "90% of the clicks so far came within 18 h 40 min"
 
 
 def test_clicks_in_the_message_and_elsewhere() -> None:
@@ -493,3 +518,62 @@ def test_half_of_the_acts_and_a_list_of_messages() -> None:
     assert text(half_of_acts(pl.concat([sent, acts]), launched)) == said
     assert half_of_acts(acts[:29], launched) is None and half_of_acts(acts, None) is None
     assert text(shown_of(acts, 3_122)) == "The 41 messages acted on last, of 3,122" and shown_of(acts, 41) is None
+
+
+def test_what_is_said_of_machines_and_of_people() -> None:
+    rows = {"metric": ["open_rate", "recipient_click_rate", "unsubscribe_rate"], "machines": [20, 4, 1]}
+    people = pl.DataFrame(rows | {"rate": [0.4, 0.1, 0.01], "people_rate": [0.3, 0.08, 0.0], "delivered": 200})
+    said = "30.0% opened and 8.0% clicked by people alone; with machines 40.0% and 10.0%"
+    assert text(by_people(people)) == said
+    assert text(by_people(people.with_columns(machines=0))) == (
+        "30.0% opened and 8.0% clicked; no machine is among them"
+    )
+    assert by_people(people.with_columns(people_rate=pl.Series([None, 0.08, 0.0]))) is None
+    band = pl.DataFrame({"assumption": ["bounds"], "rate_low": [0.31], "rate_high": [0.378], "delivered": [3014]})
+    assert text(opened_between(band)) == "Between 31.0% and 37.8% opened, machines aside"
+    assert text(opened_between(band.with_columns(rate_high=0.31))) == "31.0% opened, machines aside"
+    assert opened_between(band.with_columns(rate_low=pl.lit(None, pl.Float64))) is None
+    clicks = pl.DataFrame({"clicks": [25], "people_clicks": [6]})
+    assert text(opted_out_by_people(clicks)) == "6 of 25 clicks on opt-out links are people's"
+    assert opted_out_by_people(clicks.clear()) is None
+    assert opted_out_by_people(clicks.with_columns(people_clicks=None)) is None
+    funnel = pl.DataFrame({"openers": [40, 35, 30], "clickers": [9, 9, 8]})
+    assert text(left_by_rules(funnel)) == "The rules leave 30 of 40 who opened, and 8 of 9 who clicked"
+    assert left_by_rules(funnel.with_columns(openers=None)) is None
+    assert text(opted_out(pl.DataFrame({"unsubscribed_recipients": [25], "delivered": [3014]}))) == (
+        "25 of 3,014 recipients opted out (0.8%)"
+    )
+
+
+def test_what_differs_from_the_delivery_before() -> None:
+    rates = {"metric": ["open_rate", "recipient_click_rate"], "rate_a": [0.4, 0.1], "rate_b": [0.3, 0.2]}
+    rows = pl.DataFrame(rates | {"whole_a": 200, "whole_b": 200, "name": "A <b>", "p_adjusted": [0.03, 0.01]})
+    alike = rows.with_columns(is_different=pl.Series([None, False]))
+    assert text(unlike_before(alike)) == "As in “A <b>” before it: no rate differs beyond chance"
+    said = "Click rate (recipients): 20.0%, after 10.0% in “A <b>”"
+    assert text(unlike_before(rows.with_columns(is_different=True))) == said
+    assert unlike_before(alike.clear()) is None
+
+
+def test_what_errors_pages_and_tags_say() -> None:
+    axes = {"permanence": ["permanent", "unknown"], "cause": "address", "messages": [35, 8], "failed": 105}
+    assert text(invalid_addresses(pl.DataFrame(axes))) == "35 of 105 errors say that the address is invalid (33.3%)"
+    assert invalid_addresses(pl.DataFrame(axes).clear()) is None
+    ties = pl.DataFrame({"attribution": ["direct", "last", "none"], "visits": [30, 10, 0]})
+    assert text(tied_by(ties)) == "30 of 40 pages follow a click in the message (75.0%)"
+    assert text(tied_by(ties[:1])) == "All 30 pages follow a click in the message"
+    assert tied_by(ties[2:]) is None
+    tags = pl.DataFrame({"row": ["link", "link"], "link": ["shop", "help"], "clicks": [30, 10], "total": 40})
+    assert text(most_tagged(tags)) == "Tag “shop”: 75.0% of the pages (30 of 40)"
+    opens = {"row": "group", "name": ["PC", "Mac", None], "opens": [30, 10, 60], "total": 100}
+    known = largest(pl.DataFrame(opens), "name", "opens", "total")
+    assert text(known) == "PC: 30 of the 40 opens where it is known (75.0%)"
+    few = largest(pl.DataFrame(opens).with_columns(opens=pl.Series([30, 10, 20])), "name", "opens", "total")
+    assert text(few) == "PC: 30 of 100 opens (30.0%)"
+
+
+def test_what_messages_had_reached_at_an_age() -> None:
+    rows = {"series": ["opens", "opens", "clicks"], "hours": [1.0, 2.5, 2.25], "share_so_far": [0.1, 0.26, 0.05]}
+    curves = pl.DataFrame(rows | {"messages": 1000})
+    assert text(reached_by_age(curves)) == "26.0% opened and 5.0% clicked within 2 h 15 min of being sent"
+    assert reached_by_age(curves[:2]) is None and reached_by_age(curves.clear()) is None

@@ -87,8 +87,8 @@ def test_a_template_that_cannot_show_them_says_so(
 
 def test_a_page_says_once_what_they_mean(demo_store: Path, delivery: str, tmp_path: Path) -> None:
     page = render("delivery_statistics", demo_store, tmp_path, delivery).read_text("utf-8")
-    assert page.count("In brackets: where the rate of such recipients is, with 95% confidence") == 1
-    assert page.count("is a census") == 1 and len(brackets(page)) > 20
+    assert page.count("In brackets: between what the rate of recipients such as these lies, with 95% confidence") == 1
+    assert page.count("allow for chance") == 1 and len(brackets(page)) > 20
 
 
 # ---- domains unlike the others ----

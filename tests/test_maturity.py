@@ -122,6 +122,15 @@ def test_waiting_messages_go_out_until_the_deadline(more: dict[str, Any], pendin
     assert opens(store(*peers(), own))["pending"] == pending
 
 
+def test_no_waiting_message_goes_out_after_a_deadline_that_had_passed_at_the_newest_load() -> None:
+    """As `sending.pace` says of it: the newest hit is older."""
+    own = young(validity_at=NOW + timedelta(days=5))
+    own["message"] += [{"delivery_id": "own", "message_id": f"w{n}", "status": "pending"} for n in range(10)]
+    known = store(*peers(), own)
+    loaded = Snapshot(known.frames, NOW + timedelta(days=6), timezone=known.timezone)
+    assert opens(known)["pending"] == 10 and opens(loaded)["pending"] == 0
+
+
 def test_what_gives_no_forecast() -> None:
     two, none, unsent = (
         store(*peers(2), young()),

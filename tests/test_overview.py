@@ -1,5 +1,6 @@
 """The overview of a delivery: its funnel, the links of the message, and its page on the demo."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from bs4 import BeautifulSoup
 import trackkit as tk
 from tests.spec.golden import at, tables
 from trackkit.analysis.clickmap import clicked_links
-from trackkit.analysis.overview import funnel
+from trackkit.analysis.overview import beside_previous, funnel
 from trackkit.errors import RequestError
 from trackkit.show.tables.overview import message_link_table
 from trackkit.store import open_store
@@ -112,3 +113,42 @@ def test_a_card_without_anything_to_show_is_left_out(demo_store: Path, tmp_path:
     text = tk.render("overview", str(demo_store), tmp_path, delivery=quiet).read_text("utf-8")
     assert [section["id"] for section in BeautifulSoup(text, "html.parser").select("main section")][:3] == [
         "lead", "headline", "funnel"]  # fmt: skip
+
+
+def after(*clicks: int, state: int = 95, **facts: Any) -> Any:
+    """Deliveries 1, 2 … of 400 messages each, a week apart, the newest hit four days after the last one."""
+    deliveries, messages, hits = [], [], []
+    for place, count in enumerate(clicks):
+        key, launched = str(place + 1), at(12) + timedelta(days=7 * place)
+        deliveries.append(
+            {"delivery_id": key, "to_deliver": 400, "started_at": launched, "message_type": 0, "label": f"L{key}",
+             "state": state if place == len(clicks) - 1 else 95} | facts
+        )  # fmt: skip
+        message = {"delivery_id": key, "status": "delivered", "is_seed": False}
+        messages += [message | {"message_id": str(number)} for number in range(400)]
+        hit = {"delivery_id": key, "event_type": "clicked", "is_seed": False, "occurred_at": launched}
+        hits += [hit | {"message_id": str(n), "event_id": f"{key} {n}", "person_id": str(n)} for n in range(count)]
+    hits[-1] |= {"occurred_at": launched + timedelta(days=4)}
+    return tables(delivery=deliveries, message=messages, event=hits)
+
+
+def test_a_delivery_is_compared_with_the_one_before_it() -> None:
+    rates = ["delivery_rate", "recipient_click_rate"]
+    rows = beside_previous(after(90, 20, 48), "3", rates)
+    # 20 and 48 of 400, as by Newcombe in tests/test_compare.py; all are delivered, which has no test.
+    assert rows.select("metric", "a", "b", "part_a", "part_b", "is_different", "name").rows() == [
+        ("delivery_rate", "2", "3", 400, 400, None, "L2"),
+        ("recipient_click_rate", "2", "3", 20, 48, True, "L2"),
+    ]
+    both = beside_previous(after(20, 38), "2", ["recipient_click_rate", "total_click_rate"])
+    first, second = sorted(both["p"])
+    assert both["p_adjusted"].sort().to_list() == pytest.approx([2 * first, max(2 * first, second)])
+
+
+def test_only_finished_deliveries_of_a_kind_are_compared() -> None:
+    rates = ["recipient_click_rate"]
+    assert beside_previous(after(20, 48), "1", rates).is_empty(), "none is before it"
+    assert beside_previous(after(20, 48, state=55), "2", rates).is_empty(), "it is running"
+    assert beside_previous(after(20, 48, is_model=True), "2", rates).is_empty(), "the other is a model"
+    with pytest.raises(RequestError):
+        beside_previous(after(20, 48), "3", rates)

@@ -137,14 +137,13 @@ def test_links_have_no_row_of_no_others_and_no_code_of_a_template() -> None:
     assert _cells(tables.link_table(links, ["url"])) == [["https://a.example/?hello=…"]]
 
 
-def test_visits_that_all_follow_a_click_are_a_sentence() -> None:
+def test_visits_that_all_follow_a_click_need_no_table() -> None:
     kinds = {"attribution": ["direct", "forced", "none"], "visits": [86, 0, 0], "total": 86, "share": [1.0, 0.0, 0.0]}
     outside = {"application_pages": [59, 0, 0], "outside": [None, 0, 758], "outside_total": 758}
     counts = pl.DataFrame(kinds | outside).with_columns(outside_share=pl.col("outside") / 758)
     sentence = LexborHTMLParser(attribution_table(counts)._repr_html_()).css_first("p").text()
-    assert sentence == (
-        "All 86 pages of this delivery follow a click in its message. 758 pages of the site are tied to no delivery."
-    )
+    assert sentence == "758 pages of the site are tied to no delivery."
+    assert attribution_table(counts.with_columns(outside=None))._repr_html_().count("<p") == 0
     later = counts.with_columns(visits=pl.Series([80, 6, 0]))
     assert [cells[1] for cells in _cells(attribution_table(later))] == ["80", "6", "0"]
 

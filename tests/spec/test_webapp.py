@@ -199,7 +199,7 @@ def test_bars_and_tables_show_each_source_and_step_once():
     steps = funnel_table(funnel(pages)).as_raw_html()
     assert "Loss since the step before" in steps and "1 of 2" in steps and "n/a" not in steps
     large = conversion_figures(conversion(pages))._repr_html_()
-    assert "Order: finished</span><strong>50.0%" in large and "1 of 2 who began" in large
+    assert "Order: finished</span><strong>50.0%" in large and "1 of 2 who began saw every page" in large
 
 
 def test_sources_that_are_unknown_come_last():

@@ -22,7 +22,7 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import BOOTSTRAP, METRICS, WILSON, lineage, where_of
 
-__all__ = ["MACHINES", "compare", "sequence"]
+__all__ = ["MACHINES", "adjusted", "compare", "sequence"]
 
 MIXTURE = 0.1  # the standardised difference at which a confidence sequence is tightest: about 1,000 messages of each
 MACHINES = translatable("machines open too: no winner by opens")
@@ -86,7 +86,7 @@ def compare(
     rows = []
     for name in names:
         compared = [_row(tables, name, *pair, level, peeking) for pair in combinations(variants, 2)]
-        rows += _adjusted(compared, level, activity)
+        rows += adjusted(compared, level, activity)
     return pl.DataFrame(rows, schema=COLUMNS).with_columns(split_p=pl.lit(chance, pl.Float64))
 
 
@@ -182,8 +182,8 @@ def sequence(difference: float, variance: float, whole_a: float, whole_b: float,
     return Sureness(difference - reach, difference + reach, np.minimum(1.0, np.sqrt(mixed) * np.exp(-evidence)))
 
 
-def _adjusted(rows: list[dict[str, Any]], level: float, activity: str) -> list[dict[str, Any]]:
-    """The pairs of one metric, their p adjusted for how many there are; no verdict on opens of machines."""
+def adjusted(rows: list[dict[str, Any]], level: float, activity: str = ALL) -> list[dict[str, Any]]:
+    """Return rows of `compare`, their p adjusted for how many there are (Holm); no verdict on opens of machines."""
     from statsmodels.stats.multitest import multipletests
 
     tested = [row for row in rows if row.get("p") is not None]

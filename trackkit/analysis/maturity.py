@@ -205,7 +205,9 @@ def _state(tables: Measurable, delivery: str, messages: pl.DataFrame) -> dict[st
     """How old a delivery and its messages are; `maturity` is "final" or, as yet, null."""
     newest, launched = now(tables), launch(tables, delivery).at
     deadline, ended = _end(tables, delivery)
-    is_waiting = not ended and not (deadline and newest and deadline <= newest)
+    # As `sending.pace` says that a deadline has passed: what is pending after it will not be sent.
+    latest = max(filter(None, [newest, getattr(tables, "as_of", None)]), default=None)
+    is_waiting = not ended and not (deadline and latest and deadline <= latest)
     delivered, pending = _sent(tables, delivery)
     return {
         "maturity": FINAL if _is_final(tables, delivery) else None,

@@ -1,22 +1,36 @@
-"""The way of deliveries' messages, from those to deliver to those who bought."""
+"""Deliveries at a glance: the way of their messages, from those to deliver to those who bought, and the rates of one beside
+the delivery before."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import polars as pl
 
-from trackkit.analysis.unseen import WHY, together
+from trackkit.analysis.compare import COLUMNS, adjusted, compare
+from trackkit.analysis.several import chosen_deliveries
+from trackkit.analysis.unseen import WHY, observed, together, unseen
+from trackkit.analysis.usual import previous
 from trackkit.engine.completeness import purged
-from trackkit.engine.deliveries import Deliveries, asked_about, counted_events, is_of, without_aside
+from trackkit.engine.deliveries import (
+    Deliveries,
+    asked_about,
+    counted_events,
+    is_of,
+    require_delivery,
+    without_aside,
+)
+from trackkit.engine.measure import measure
 from trackkit.engine.refusals import with_refusals
 from trackkit.engine.snapshot import Measurable
-from trackkit.schema import MESSAGE
+from trackkit.schema import INSTANT, MESSAGE
 
-__all__ = ["funnel"]
+__all__ = ["beside_previous", "funnel"]
 
 COUNTED = ("to_deliver", "delivered", "unique_opens", "unique_clicks")
 STEPS = (*COUNTED, "buyers")
 FUNNEL = "step count first before share why"
+LEVEL = 0.95  # of the intervals of differences
+BESIDE = {"name": pl.String, "launched_at": INSTANT}  # of the delivery before
 
 
 def funnel(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFrame, FUNNEL.split()]:
@@ -62,3 +76,23 @@ def _is_removed(tables: Measurable, ids: Sequence[str] | None) -> bool:
     rows = purged(tables).lazy()
     removed = without_aside(tables, rows) if ids is None else rows.filter(is_of(ids))
     return removed.head(1).collect().height > 0
+
+
+def beside_previous(tables: Measurable, delivery: str, metrics: Sequence[str]) -> pl.DataFrame:
+    """Return rates of a delivery beside those of the comparable one before it: one row per metric.
+
+    Columns: those of `compare`, of which `a` is the delivery before and `b` this one, p adjusted for all these rates;
+    `name` and `launched_at` of the delivery before. Rates that cannot be observed in both have no row. There is no row
+    while the delivery is not finished, or if no comparable one before it is (`analysis.usual`). Raises RequestError for
+    an unknown delivery or metric.
+    """
+    key = require_delivery(tables, delivery)
+    before = previous(tables, key)
+    if before is None:
+        return pl.DataFrame(schema=COLUMNS | BESIDE)
+    both = [before, key]
+    figures = observed(measure(tables, metrics, by="delivery_id", delivery=both), unseen(tables, both, metrics))
+    known = [name for name in metrics if figures.height == len(both) and not figures[name].null_count()]
+    named = chosen_deliveries(tables, [before]).select(name="delivery", launched_at="launched_at")
+    rows = adjusted(compare(tables, before, key, metrics=known).to_dicts(), LEVEL) if known else []
+    return pl.DataFrame(rows, schema=COLUMNS).join(named, how="cross")

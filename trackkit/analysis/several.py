@@ -19,7 +19,15 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
 from trackkit.schema import INSTANT
 
-__all__ = ["SideBySide", "chosen_deliveries", "not_chosen", "opens_known", "side_by_side", "unfinished"]
+__all__ = [
+    "SideBySide",
+    "chosen_deliveries",
+    "not_chosen",
+    "of_known_opens",
+    "opens_known",
+    "side_by_side",
+    "unfinished",
+]
 
 MOST = 1_000  # nobody reads a report with more rows (spec, 2.0)
 
@@ -91,6 +99,14 @@ def opens_known(tables: Measurable, deliveries: Sequence[str]) -> pl.DataFrame:
     return row.select(
         "unique_opens", "delivered", "open_rate", unknown=pl.lit(len(others)), unknown_delivered=pl.lit(sent)
     )
+
+
+def of_known_opens(total: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Return the row of `side_by_side` for all deliveries, its open rate that of those whose opens can be known.
+
+    In: that row, and the frame of `opens_known`. Where none can be known, the rate is null.
+    """
+    return total.with_columns(pl.lit(known[name].item()).alias(name) for name in ("unique_opens", "open_rate"))
 
 
 def unfinished(tables: Measurable, deliveries: Sequence[str]) -> list[str]:

@@ -86,6 +86,16 @@ def totals(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = No
     return pl.concat([pl.DataFrame(schema=COLUMNS), rows], how="diagonal_relaxed")
 
 
+def previous(tables: Measurable, delivery: str) -> str | None:
+    """Return the id of the latest comparable delivery before this one, both of them finished; None if there is none."""
+    settled = declared(tables).filter(is_settled(tables))
+    own = settled.filter(pl.col("delivery_id") == delivery).select(*KIND, at="launched_at")
+    months, at = pl.col("at").dt.offset_by(f"-{AVERAGE_MONTHS}mo"), pl.col("launched_at")
+    peers = settled.filter("is_real").join(own, on=KIND, nulls_equal=True).filter(at >= months, at < pl.col("at"))
+    ids: list[str] = peers.sort("launched_at", "delivery_id")["delivery_id"].to_list()
+    return ids[-1] if ids else None
+
+
 def declared(tables: Measurable) -> pl.DataFrame:
     """Return the deliveries declared: `delivery_id`, their kind, `launched_at`, `is_real`, `is_over`."""
     described = tables.scan("delivery").select(

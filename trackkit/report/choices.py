@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Misfit = tuple[str, str]  # a key, and what is wrong with it
 DRAWN = "bar"  # a column that tables draw and no frame has
 HEADED = {"columns", "metrics"}  # arguments whose headings `labels` may replace
+LABEL = "label"  # the column of labels, which every table of metrics shows
 IN_ONE_CALL = ("labels", "categories")  # choices of which each word needs to fit only one call of the section
 SHOWN_BY = {"chart": "tk.charts.", "table": "tk.tables."}
 OURS = re.compile(r"tk(\.\w+)+|page\.measure")
@@ -160,7 +161,8 @@ def _valid_values(call: Call, argument: str, section: Section) -> Collection[Any
     """The valid values of an argument; labels name the columns and metrics that the call shows, if it lists any."""
     if argument == "labels" and not HEADED.isdisjoint(call.arguments):
         shown = [call.arguments[name] for name in (*HEADED, "by", "over") if name in call.arguments]
-        return [word for node in shown for word in call.values(node, section)]
+        always = [word for word in call.valid_values(argument) or () if word == LABEL]
+        return [*always, *(word for node in shown for word in call.values(node, section))]
     return call.valid_values(argument)
 
 

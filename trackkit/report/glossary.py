@@ -8,12 +8,13 @@ from markupsafe import Markup
 from trackkit import __version__, resources
 from trackkit.language import SOURCE, require_language, speech, tag
 from trackkit.metrics import METRICS
+from trackkit.report.html_page import policy
 from trackkit.report.template import SKIN
 from trackkit.show.definitions import entries
 from trackkit.show.theme import page_style, theme
 
 PAGE = "definitions.html.j2"
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+SCRIPT = "glossary.js"
 
 
 def glossary_name(lang: str = "en") -> str:
@@ -28,7 +29,8 @@ def glossary_name(lang: str = "en") -> str:
 def write_glossary(folder: Path, lang: str = "en") -> Path:
     """Write the page of all definitions beside the reports of a run, in one piece, and return its path.
 
-    It runs no script and loads nothing. Raises RequestError for an unknown language.
+    It loads nothing, and runs only the script of its filter, named by its hash in its content-security policy. Raises
+    RequestError for an unknown language.
     """
     environment = Environment(
         loader=FileSystemLoader([str(place) for place in resources.folders(SKIN)]),
@@ -36,8 +38,10 @@ def write_glossary(folder: Path, lang: str = "en") -> Path:
         undefined=StrictUndefined,
     )
     environment.globals |= speech(require_language(lang))
+    script = resources.find(f"{SKIN}/{SCRIPT}").read_text("utf-8")
     page = {
-        "policy": POLICY,
+        "policy": policy([script]),
+        "script": Markup(script),
         "style": Markup(page_style(theme())),
         "glossary": entries(METRICS, lang),
         "version": __version__,

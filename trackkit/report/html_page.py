@@ -47,14 +47,14 @@ SCRIPTS = {
     "tables.js": "is_table",
     "hotclicks.js": "is_marked",
 }  # each for pages with a piece that has this
+HEADLINE = "headline"  # the section of the large figures
 MOST_ROWS = 200  # of the table behind a chart
 _D3_FORMAT = re.compile(r",?\.(?P<decimals>\d)(?P<kind>[f%])")
 _NO_ROW = re.compile(r'<tbody class="gt_table_body">\s*</tbody>')
 VERDICTS = translatable({"pass": "pass", "warn": "warning", "fail": "failure"})
 INTERVALS = translatable(
-    "In brackets: where the rate of such recipients is, with {level} confidence, these being a sample of them. "
-    "A delivery to a whole list is a census: its counts are exact, and the brackets say nothing of machines, or of "
-    "events still to come."
+    "In brackets: between what the rate of recipients such as these lies, with {level} confidence. "
+    "The counts are exact: the brackets allow for chance, not for machines or for events still to come."
 )
 WORDS = translatable({"filter": "Filter these rows", "found": "{found} of {all}"})  # for scripts
 
@@ -116,7 +116,7 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
     """Return everything that the template of the page, or another format, may show; plain data only."""
     colours = theme()
     sections, header = _sections(template, executed, colours, facts.lang), _header(executed)
-    lead = _lead(sections) if header["heading"] == template.title else ""
+    lead = _lead(sections, header["heading"] == template.title)
     pieces = [piece for section in sections for piece in section["pieces"]]
     every = [*pieces, *_folded(pieces)]
     used = definitions.used_in("".join(str(piece.get("html", "")) for piece in every))
@@ -136,7 +136,7 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "sections": sections,
         "style": Markup(page_style(colours)),
         "scripts": [Markup(script) for script in scripts],
-        "policy": _policy(scripts),
+        "policy": policy(scripts),
         "provenance": {},
         "short": {},
         "made": {},
@@ -178,19 +178,23 @@ def _header(executed: NotebookNode) -> dict[str, Any]:
     return asdict(Header(""))
 
 
-def _lead(sections: list[dict[str, Any]]) -> str:
-    """Take the first finding of a report that is headed by its own name: it stands below that, and once."""
-    found = [section for section in sections if section["finding"]]
-    lead = str(found[0]["finding"]) if found else ""
-    for section in found[:1]:
-        section["finding"] = ""
+def _lead(sections: list[dict[str, Any]], is_titled: bool) -> str:
+    """Take the finding beside the large figures, and else, of a report headed by its own name, the first one.
+
+    It stands below the heading, and once: its card has the one that follows.
+    """
+    leading = [section for section in sections if section["findings"]]
+    chosen = [section for section in leading if section["name"] == HEADLINE] or (leading[:1] if is_titled else [])
+    lead = str(chosen[0]["findings"].pop(0)) if chosen else ""
+    for section in sections:
+        section["finding"] = next(iter(section.pop("findings")), "")
     return lead
 
 
 def _sections(template: Template, executed: NotebookNode, colours: Theme, lang: str) -> list[dict[str, Any]]:
     """The sections in the template's order, without those in which the notebook shows nothing."""
     every = [_section(section, executed, colours, place, lang) for place, section in enumerate(template.section, 1)]
-    return [section for section in every if section["pieces"] or section["finding"]]
+    return [section for section in every if section["pieces"] or section["findings"]]
 
 
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
@@ -209,7 +213,7 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
     return {
         "name": section.name,
         "title": section.title,
-        "finding": findings[0] if findings and section.finding else "",
+        "findings": findings if section.finding else [],
         "text": _paragraphs(section.text),
         "width": section.width,
         "folded": section.folded,
@@ -298,7 +302,8 @@ def _paragraphs(text: str) -> list[str]:
     return [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
 
 
-def _policy(scripts: list[str]) -> str:
+def policy(scripts: list[str]) -> str:
+    """Return the content-security policy of a page that runs only these scripts, and loads nothing."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'"
     return (

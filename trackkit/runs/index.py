@@ -46,7 +46,7 @@ from trackkit.runs.leaves import NO_REPORTS, Leaf
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.show.cells import fraction
 from trackkit.show.theme import page_style, theme
-from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, percent, plain
+from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, plain, round_percent
 
 NAME = NO_REPORTS[0]
 STYLE = f"{SKIN}/runs.css"
@@ -346,12 +346,18 @@ def _back(today: date, days: int) -> str:
 
 
 def _tiles(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, lang: str) -> list[Row]:
-    """Four figures on the deliveries of the last 30 days, each measured again over all of them."""
-    chosen = recent(sent_to_readers(tables, rows), until)
+    """Four figures on the deliveries of the last 30 days, each measured again over those that are compared."""
+    real = sent_to_readers(tables, rows)
+    chosen, kept = recent(real, until), _compared_of(real, each, until)
     tiles: list[Row] = [
-        {"name": say("Deliveries", lang), "value": number(len(chosen), lang=lang), "of": "", "notes": []}
+        {
+            "name": say("Deliveries", lang),
+            "value": number(len(chosen), lang=lang),
+            "of": "",
+            "notes": _not_in_figures(real, chosen, kept, lang),
+        }
     ]
-    for name, (frame, left_out) in together(tables, each, chosen).items():
+    for name, (frame, _) in together(tables, each, kept).items():
         fact, metric = frame.row(0, named=True), METRICS[name]
         part, whole = fact[str(metric.numerator)], fact[str(metric.denominator)]
         rate = figure(name, fact[name], lang, whole)
@@ -359,10 +365,7 @@ def _tiles(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime 
         if name == "delivery_rate":
             title, value = say("Messages delivered", lang), figure("delivered", fact["delivered"], lang)
             of = _delivered(fact, rate, lang)
-        tiles.append(
-            {"name": title, "value": value, "of": of, "notes": [_left_out(left_out, lang)] if left_out else []}
-        )
-        tiles[-1]["notes"] += _without_unfinished(tables, rows, each, chosen, name, lang)
+        tiles.append({"name": title, "value": value, "of": of, "notes": []})
     return tiles
 
 
@@ -371,56 +374,63 @@ def _finished(rows: pl.DataFrame, chosen: list[str]) -> list[str]:
     return rows.filter(pl.col("delivery_id").is_in(chosen), is_finished)["delivery_id"].to_list()
 
 
+def _compared_of(rows: pl.DataFrame, each: Figures, until: datetime | None) -> list[str]:
+    """The deliveries of the 30 days up to an instant that all figures are of: finished, with known opens and clicks.
+
+    Where there is none, those of which these are known, finished or not; and else all.
+    """
+    chosen = recent(rows, until)
+    known = [delivery for delivery in chosen if not any(each[delivery][name]["why"] for name in TILES)]
+    return _finished(rows, known) or known or chosen
+
+
+def _not_in_figures(rows: pl.DataFrame, chosen: list[str], kept: list[str], lang: str) -> list[str]:
+    """How many of the deliveries are in no figure, and why."""
+    left_out = set(chosen) - set(kept)
+    unknown = len(left_out & set(_finished(rows, chosen)))
+    notes = []
+    if count := len(left_out) - unknown:
+        notes.append(
+            several(
+                "{count} is not finished: in none of these figures",
+                "{count} are not finished: in none of these figures",
+                count,
+                lang,
+            )
+        )
+    if unknown:
+        notes.append(
+            several(
+                "{count} is in none of these figures: its opens or clicks cannot be known",
+                "{count} are in none of these figures: their opens or clicks cannot be known",
+                unknown,
+                lang,
+            )
+        )
+    return notes
+
+
 def _finding(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, lang: str) -> str:
-    """Say what the finished deliveries of the last 30 days came to, beside those of the 30 before; "" without any."""
+    """Say what the deliveries of the last 30 days came to, beside those of the 30 before; "" without any."""
     if until is None:
         return ""
     real, shown, words = sent_to_readers(tables, rows), TILES[1:], {}
     for ending, last in (("", until), ("_before", until - timedelta(days=RECENT_DAYS))):
-        measured = together(tables, each, _finished(real, recent(real, last)), shown)
+        measured = together(tables, each, _compared_of(real, each, last), shown)
         for name, (frame, _) in measured.items():
             fact = frame.row(0, named=True)
             words[name + ending] = figure(name, fact[name], lang, fact[str(METRICS[name].denominator)])
     if not set(shown) <= words.keys():
         return ""
     if len(words) < 2 * len(shown):
-        return say("Finished deliveries: {open_rate} opened, {recipient_click_rate} clicked", lang, **words)
+        return say("{open_rate} opened, {recipient_click_rate} clicked", lang, **words)
     return say(
-        "Finished deliveries: {open_rate} opened, {recipient_click_rate} clicked; "
+        "{open_rate} opened, {recipient_click_rate} clicked; "
         "in the {days} days before: {open_rate_before} and {recipient_click_rate_before}",
         lang,
         days=number(RECENT_DAYS, lang=lang),
         **words,
     )
-
-
-def _left_out(count: int, lang: str) -> str:
-    return several(
-        "{count} delivery whose figure cannot be known is left out",
-        "{count} deliveries whose figures cannot be known are left out",
-        count,
-        lang,
-    )
-
-
-def _without_unfinished(
-    tables: Snapshot, rows: pl.DataFrame, each: Figures, chosen: list[str], name: str, lang: str
-) -> list[str]:
-    """What a rate is without the deliveries that are not finished, if there are such and others."""
-    finished = _finished(rows, chosen)
-    measured = together(tables, each, finished, [name])
-    if len(finished) == len(chosen) or not measured:
-        return []
-    fact = measured[name][0].row(0, named=True)
-    return [
-        several(
-            "{rate} without {count} that is not finished",
-            "{rate} without the {count} that are not finished",
-            len(chosen) - len(finished),
-            lang,
-            rate=figure(name, fact[name], lang, fact[str(METRICS[name].denominator)]),
-        )
-    ]
 
 
 def _delivered(fact: Row, rate: str, lang: str) -> str:
@@ -448,7 +458,7 @@ def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> Ro
     gaps = say("n/a: a rate that cannot be known ({reasons})", lang, reasons=", ".join(unknown)) if unknown else ""
 
     def tick(share: float) -> str:
-        return percent(share, 0 if share * 100 % 1 == 0 else 1, lang)
+        return round_percent(share, lang)
 
     drawn = {width: trend(lines, tips, days, tick, words, say(NOT_AVAILABLE, lang), width) for width in WIDTHS}
     return {"trend": drawn, "trend_words": " · ".join(filter(None, [words, gaps]))}

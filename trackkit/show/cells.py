@@ -121,6 +121,11 @@ def _heading(words: Cell) -> Any:
     return html(str(words)) if isinstance(words, Markup) else plain(words)
 
 
+def is_open(pace: pl.DataFrame | None) -> bool:
+    """Whether a delivery is not over, by the frame of `sending.pace`; not where that is unknown."""
+    return pace is not None and pace["phase"][0] in ("running", "paused")
+
+
 def label_of(name: str, lang: str = "en") -> str:
     """Return the words of a metric, the same on every page.
 

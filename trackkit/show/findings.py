@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from trackkit.definition_sets import QUESTION_LABELS
 from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS, beyond_chance
-from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
+from trackkit.show.cells import OTHERS, RATES, is_open, label_of, require, spoken
 from trackkit.show.charts.audience import Slot, enough_weeks, slot_names, version_label
 from trackkit.show.charts.platform import PERIODS, CalendarPeriod, period_name
-from trackkit.show.wording import clipped, elapsed, instant, number, percent, precisely
+from trackkit.show.wording import clipped, elapsed, instant, number, percent, precisely, round_percent
 
 __all__ = [
     "LEAST",
@@ -29,6 +30,8 @@ __all__ = [
     "busiest",
     "busiest_hour",
     "busiest_start",
+    "by_people",
+    "clicked_most",
     "clicked_times",
     "counted_of",
     "counters_differ",
@@ -44,11 +47,13 @@ __all__ = [
     "highest",
     "how_far",
     "in_message",
+    "invalid_addresses",
     "joined_lately",
     "largest",
     "largest_loss",
     "last_share",
     "leads",
+    "left_by_rules",
     "left_from",
     "left_out",
     "limits_kept",
@@ -59,15 +64,20 @@ __all__ = [
     "most_clicked",
     "most_shared_in",
     "most_shared_on",
+    "most_tagged",
     "most_used",
     "most_used_version",
     "most_visited",
     "on_mobiles",
+    "opened_between",
     "opened_of",
+    "opted_out",
+    "opted_out_by_people",
     "outcome",
     "outlier",
     "outside_message",
     "pages_and_sales",
+    "reached_by_age",
     "refused",
     "scanned",
     "sent_within",
@@ -75,7 +85,9 @@ __all__ = [
     "stands_out",
     "strongest_in_message",
     "strongest_link",
+    "tied_by",
     "together",
+    "unlike_before",
     "unlike_others",
 ]
 
@@ -163,6 +175,10 @@ _LARGEST: Mapping[str, str] = translatable(
         "opens": "{name}: {part} of {whole} opens ({rate})",
     }
 )
+# Where the unnamed are more than the largest part.
+_LARGEST_KNOWN: Mapping[str, str] = translatable(
+    {"opens": "{name}: {part} of the {whole} opens where it is known ({rate})"}
+)
 _HOURS: Mapping[str, str] = translatable(
     {
         "opens": "{slot} is the busiest time for opens: {rate} ({part} of {whole})",
@@ -170,7 +186,13 @@ _HOURS: Mapping[str, str] = translatable(
         "transactions": "{slot} is the busiest time for transactions: {rate} ({part} of {whole})",
     }
 )
-
+_AT_LAUNCH: Mapping[str, str] = translatable(
+    {
+        "opens": "{slot}, the time of the launch, is the busiest for opens: {rate} ({part} of {whole})",
+        "clicks": "{slot}, the time of the launch, is the busiest for clicks: {rate} ({part} of {whole})",
+        "transactions": "{slot}, the time of the launch, is the busiest for transactions: {rate} ({part} of {whole})",
+    }
+)
 _BUSIEST: Mapping[str, str] = translatable(
     {
         "opens": "The busiest hour for opens is {name}: {share} ({part} of {whole})",
@@ -217,6 +239,24 @@ _STARTS: Mapping[str, str] = translatable(
     {
         "1h": "Busiest hour for clicks: from {name}, {share} ({part} of {whole})",
         "1d": "Busiest day for clicks: {name}, {share} ({part} of {whole})",
+    }
+)
+
+
+# Which delivery has most and least, by the rate, whether two share the first place, and whether some are not finished.
+_MOST_AND_LEAST: Mapping[str, str] = translatable(
+    {
+        "open_rate": "Opened most: “{first}”, {most}; least: “{last}”, {least}",
+        "open_rate, two": "Opened most: “{first}” and “{second}”, {most}; least: “{last}”, {least}",
+        "open_rate, finished": "Of what is finished, opened most: “{first}”, {most}; least: “{last}”, {least}",
+        "open_rate, two, finished": "Of what is finished, opened most: “{first}” and “{second}”, {most}; "
+        "least: “{last}”, {least}",
+        "recipient_click_rate": "Clicked most: “{first}”, {most}; least: “{last}”, {least}",
+        "recipient_click_rate, two": "Clicked most: “{first}” and “{second}”, {most}; least: “{last}”, {least}",
+        "recipient_click_rate, finished": "Of what is finished, clicked most: “{first}”, {most}; "
+        "least: “{last}”, {least}",
+        "recipient_click_rate, two, finished": "Of what is finished, clicked most: “{first}” and “{second}”, {most}; "
+        "least: “{last}”, {least}",
     }
 )
 
@@ -293,7 +333,7 @@ def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: st
     groups = _groups(rows, column, metric)
     if groups.is_empty():
         return None
-    label, limit = label_of(metric, lang), percent(ceiling, 0 if 100 * ceiling % 1 == 0 else 1, lang)
+    label, limit = label_of(metric, lang), round_percent(ceiling, lang)
     over = groups.filter(pl.col("rate") > ceiling, pl.col("part") >= CASES)
     if over.is_empty():
         return Finding(say("{label}: nowhere above the advised {limit}", lang, label=label, limit=limit))
@@ -319,8 +359,7 @@ def fastest_half(
     half = reached.filter(pl.col("series").cast(pl.String) == series, pl.col("share") == 0.5)
     if half.is_empty() or half["after"][0] is None or half["total"][0] < LEAST:
         return None
-    is_open = pace is not None and pace["phase"][0] in ("running", "paused")
-    return Finding(say((_HALF_SO_FAR if is_open else _HALF)[series], lang, time=elapsed(half["after"][0], lang)))
+    return Finding(say((_HALF_SO_FAR if is_open(pace) else _HALF)[series], lang, time=elapsed(half["after"][0], lang)))
 
 
 def how_far(forecast: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -476,22 +515,26 @@ def together(
     of fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known.
     """
     require(["open_rate", "recipient_click_rate", "delivered"], total.columns)
-    return _opened_most(rows, lang, unfinished) or _opened_together(rows, total, lang)
+    return _most_and_least(rows, "open_rate", lang, unfinished) or _opened_together(rows, total, lang)
 
 
-def _opened_most(rows: pl.DataFrame, lang: str, unfinished: Sequence[str]) -> Finding | None:
+def clicked_most(rows: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()) -> Finding | None:
+    """Say which delivery was clicked most and which least, as `together` does of opens; None of fewer than three."""
+    return _most_and_least(rows, "recipient_click_rate", lang, unfinished)
+
+
+def _most_and_least(rows: pl.DataFrame, metric: str, lang: str, unfinished: Sequence[str]) -> Finding | None:
     over = rows.filter(~pl.col("delivery_id").is_in(list(unfinished))) if unfinished else rows
-    known = over.filter(pl.col("delivered") >= LEAST, pl.col("open_rate").is_not_null())
-    ranked = known.sort("open_rate", descending=True)
-    if ranked.height < 3 or ranked["open_rate"][0] == ranked["open_rate"][-1]:
+    known = over.filter(pl.col("delivered") >= LEAST, pl.col(metric).is_not_null())
+    ranked = known.sort(metric, descending=True)
+    if ranked.height < 3 or ranked[metric][0] == ranked[metric][-1]:
         return None
-    first, last = ranked.row(0, named=True), ranked.row(-1, named=True)
-    words = {"first": clipped(first["delivery"], LONGEST), "last": clipped(last["delivery"], LONGEST)}
-    words |= {"most": percent(first["open_rate"], lang=lang, of=first["delivered"])}
-    words |= {"least": percent(last["open_rate"], lang=lang, of=last["delivered"])}
-    if not unfinished:
-        return Finding(say("Opened most: “{first}”, {most}; least: “{last}”, {least}", lang, **words))
-    return Finding(say("Of what is finished, opened most: “{first}”, {most}; least: “{last}”, {least}", lang, **words))
+    rates = [percent(rate, lang=lang, of=of) for rate, of in ranked.select(metric, "delivered").rows()]
+    names = [clipped(name, LONGEST) for name in ranked["delivery"]]
+    words = {"first": names[0], "last": names[-1], "most": rates[0], "least": rates[-1]}
+    is_shared = rates[0] == rates[1] != rates[2]  # as they are shown
+    kind = [metric, *(["two"] if is_shared else []), *(["finished"] if unfinished else [])]
+    return Finding(say(_MOST_AND_LEAST[", ".join(kind)], lang, **words, second=names[1]))
 
 
 def _opened_together(rows: pl.DataFrame, total: pl.DataFrame, lang: str) -> Finding | None:
@@ -902,14 +945,15 @@ def busiest_start(clicks: pl.DataFrame, every: Literal["1h", "1d"] = "1h", lang:
 
 
 def last_share(reached: pl.DataFrame, lang: str = "en", pace: pl.DataFrame | None = None) -> Finding | None:
-    """Say within which time the largest share of the clicks came; None without clicks, or while the delivery runs.
+    """Say within which time the largest share of the clicks came; None without clicks.
 
     In: the frame of `curves.pareto`, and that of `sending.pace`.
     """
-    is_open = pace is not None and pace["phase"][0] in ("running", "paused")
-    if reached.is_empty() or reached["clicks"][-1] is None or is_open:
+    if reached.is_empty() or reached["clicks"][-1] is None:
         return None
     words = {"share": percent(reached["share"][-1], 0, lang), "time": reached["clicks"][-1]}
+    if is_open(pace):
+        return Finding(say("{share} of the clicks so far came within {time}", lang, **words))
     return Finding(say("{share} of the clicks came within {time}", lang, **words))
 
 
@@ -1025,7 +1069,7 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
 
     In: a frame with a name in `column` and the counts `part` and `whole`, as of `sending.exclusions`,
     `bounces.bounces`, `bounces.failures` or `audience.opens_by`. Further rows, such as the total, and the unnamed are
-    left out.
+    left out; opens are out of the named ones where the unnamed are more than the largest part.
 
     >>> rows = pl.DataFrame({"rule": ["Denylisted", "Double"], "recipients": [30, 10], "rejected": 40})
     >>> largest(rows, "rule", "recipients", "rejected").text
@@ -1038,9 +1082,12 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
     if groups.is_empty() or (groups.height > 1 and groups[part][0] == groups[part][1]):
         return None
     name, counted, of = groups.select(pl.col(column).cast(pl.String), part, whole).row(0)
+    unnamed = rows.filter(is_group, pl.col(column).is_null())[part].sum() or 0
+    sentences = _LARGEST_KNOWN if part in _LARGEST_KNOWN and unnamed > counted else _LARGEST
+    of -= unnamed if sentences is _LARGEST_KNOWN else 0
     shown = {"part": number(counted, lang=lang), "whole": number(of, lang=lang)}
     shown |= {"rate": percent(counted / of, lang=lang, of=of)}
-    return Finding(say(_LARGEST[part], lang, name=clipped(spoken(name, lang), LONGEST), **shown))
+    return Finding(say(sentences[part], lang, name=clipped(spoken(name, lang), LONGEST), **shown))
 
 
 def counters_differ(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -1077,8 +1124,15 @@ def fails_most(bounces: pl.DataFrame, lang: str = "en") -> Finding | None:
     return highest(rates, "domain", "failure_rate", lang) or stands_out(rates, "domain", "failure_rate", lang)
 
 
-def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") -> Finding | None:
-    """Say in which hour of the day a series happens most; None below 30 events.
+def busiest(
+    folded: pl.DataFrame,
+    every: Slot,
+    series: str,
+    lang: str = "en",
+    launched: datetime | None = None,
+    timezone: str = "UTC",
+) -> Finding | None:
+    """Say in which hour of the day a series happens most, and if it is that of the launch; None below 30 events.
 
     In: the frame of `activities.folded_activity`. If it has another series only, that one is meant. None for weekdays:
     most happens on the day of the launch, whichever it is.
@@ -1093,7 +1147,14 @@ def busiest(folded: pl.DataFrame, every: Slot, series: str, lang: str = "en") ->
         return None
     slot, count, total = slots.select("slot", "count", "total").row(0)
     words = {"slot": slot_names(every, lang)[slot], "part": number(count, lang=lang), "whole": number(total, lang=lang)}
-    return Finding(say(_HOURS[chosen], lang, rate=percent(count / total, lang=lang, of=total), **words))
+    sentences = _AT_LAUNCH if launched and slot == _slot_of(launched, every, timezone) else _HOURS
+    return Finding(say(sentences[chosen], lang, rate=percent(count / total, lang=lang, of=total), **words))
+
+
+def _slot_of(at: datetime, every: Slot, timezone: str) -> int:
+    """The hour, or half-hour, of a day by the clock of a zone."""
+    clock = at.astimezone(ZoneInfo(timezone))
+    return (60 * clock.hour + clock.minute) // (60 if every == "hour" else 30)
 
 
 def listed(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
@@ -1215,3 +1276,145 @@ def unlike_others(anomalies: pl.DataFrame, lang: str = "en") -> Finding | None:
         "whole": number(row["whole"], lang=lang),
     }
     return Finding(say("{name}: {label} {rate} ({part} of {whole}), where {usual} is usual", lang, **words))
+
+
+def by_people(people: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say what was opened and clicked by people alone, beside what is counted; None if a figure is unknown.
+
+    In: the frame of `machines.people`. Where no machine is among them, that is what is said.
+    """
+    rows = {row["metric"]: row for row in people.iter_rows(named=True)}
+    opened, clicked = rows["open_rate"], rows["recipient_click_rate"]
+    names = {"opened": (opened, "people_rate"), "clicked": (clicked, "people_rate")}
+    names |= {"opened_in_all": (opened, "rate"), "clicked_in_all": (clicked, "rate")}
+    if any(row[column] is None for row, column in names.values()):
+        return None
+    words = {name: percent(row[column], lang=lang, of=row["delivered"]) for name, (row, column) in names.items()}
+    if not opened["machines"] + clicked["machines"]:
+        return Finding(say("{opened} opened and {clicked} clicked; no machine is among them", lang, **words))
+    return Finding(
+        say(
+            "{opened} opened and {clicked} clicked by people alone; with machines {opened_in_all} and {clicked_in_all}",
+            lang,
+            **words,
+        )
+    )
+
+
+def opened_between(band: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say between what the open rate lies under mail privacy; None if unknown. In: the frame of `machines.band`."""
+    bounds = band.filter(pl.col("assumption") == "bounds").row(0, named=True)
+    if bounds["rate_low"] is None or bounds["rate_high"] is None:
+        return None
+    low, high = (percent(bounds[name], lang=lang, of=bounds["delivered"]) for name in ("rate_low", "rate_high"))
+    if low == high:
+        return Finding(say("{rate} opened, machines aside", lang, rate=low))
+    return Finding(say("Between {low} and {high} opened, machines aside", lang, low=low, high=high))
+
+
+def opted_out_by_people(opt_outs: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many clicks on opt-out links are people's; None without any. In: `machines.opt_outs` of a delivery."""
+    if opt_outs.is_empty():
+        return None
+    row, sentence = opt_outs.row(0, named=True), say("{part} of {whole} clicks on opt-out links are people's", lang)
+    return _of(sentence, row["people_clicks"], row["clicks"], lang)
+
+
+def left_by_rules(funnel: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of those who opened and clicked are left by all rules; None if unknown. In: `machines.funnel`."""
+    counts = {
+        "openers": funnel["openers"][-1],
+        "clickers": funnel["clickers"][-1],
+        "all_openers": funnel["openers"][0],
+        "all_clickers": funnel["clickers"][0],
+    }
+    if None in counts.values() or not counts["all_openers"]:
+        return None
+    words = {name: number(count, lang=lang) for name, count in counts.items()}
+    return Finding(
+        say(
+            "The rules leave {openers} of {all_openers} who opened, and {clickers} of {all_clickers} who clicked",
+            lang,
+            **words,
+        )
+    )
+
+
+def opted_out(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many recipients opted out; None if unknown.
+
+    In: a frame of `measure` with one row, and `unsubscribed_recipients` and `delivered`.
+    """
+    part, whole = measured.select("unsubscribed_recipients", "delivered").row(0)
+    return _of(say("{part} of {whole} recipients opted out ({rate})", lang), part, whole, lang)
+
+
+def unlike_before(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which rate differs most surely from the delivery before, or that none does beyond chance.
+
+    In: the frame of `overview.beside_previous`; None if it is empty.
+    """
+    if compared.is_empty():
+        return None
+    name = clipped(compared["name"][0], LONGEST)
+    surely = compared.filter(pl.col("is_different").fill_null(False)).sort("p_adjusted", maintain_order=True)
+    if surely.is_empty():
+        return Finding(say("As in “{name}” before it: no rate differs beyond chance", lang, name=name))
+    row = surely.row(0, named=True)
+    words = {
+        "label": label_of(row["metric"], lang),
+        "rate": percent(row["rate_b"], lang=lang, of=row["whole_b"]),
+        "before": percent(row["rate_a"], lang=lang, of=row["whole_a"]),
+    }
+    return Finding(say("{label}: {rate}, after {before} in “{name}”", lang, name=name, **words))
+
+
+def invalid_addresses(axes: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many errors mean that an address is invalid for good; None without errors. In: `bounces.axes`."""
+    if not axes["messages"].count():
+        return None
+    is_invalid = (pl.col("cause") == "address") & (pl.col("permanence") == "permanent")
+    part, whole = int(axes.filter(is_invalid)["messages"].sum()), axes["failed"][0]
+    return _of(say("{part} of {whole} errors say that the address is invalid ({rate})", lang), part, whole, lang)
+
+
+def tied_by(counts: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many pages of a delivery follow a click in its message; None without pages.
+
+    In: the frame of `web.attribution_counts`.
+    """
+    tied = counts.filter(pl.col("attribution").cast(pl.String) != "none")
+    direct = tied.filter(pl.col("attribution").cast(pl.String) == "direct")
+    part, whole = (int(rows["visits"].sum()) for rows in (direct, tied))
+    if part == whole > 0:
+        return Finding(
+            several(
+                "The {count} page follows a click in the message",
+                "All {count} pages follow a click in the message",
+                whole,
+                lang,
+            )
+        )
+    return _of(say("{part} of {whole} pages follow a click in the message ({rate})", lang), part, whole, lang)
+
+
+def most_tagged(links: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which tag was seen most; None below 30, or if two were as often. In: `links.link_clicks` by tag."""
+    first = _first(links.filter(pl.col("row").cast(pl.String) == "link"), "clicks", "total", "link")
+    return first and Finding(say("Tag “{name}”: {share} of the pages ({part} of {whole})", lang, **first(lang)))
+
+
+def reached_by_age(curves: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say what messages had reached at the greatest age known, since their own sending; None where nothing happened.
+
+    In: the frame of `maturity.growing`.
+    """
+    last = curves.filter(pl.col("share_so_far") > 0).group_by("series").agg(pl.all().sort_by("hours").last())
+    rows = {row["series"]: row for row in last.iter_rows(named=True)}
+    if set(rows) != {"opens", "clicks"}:
+        return None
+    words = {
+        name: percent(rows[name]["share_so_far"], lang=lang, of=rows[name]["messages"]) for name in ("opens", "clicks")
+    }
+    time = elapsed(timedelta(hours=min(row["hours"] for row in rows.values())), lang)
+    return Finding(say("{opens} opened and {clicks} clicked within {time} of being sent", lang, time=time, **words))

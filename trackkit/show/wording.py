@@ -1,5 +1,6 @@
 """Numbers, instants and log text as they are shown: by locale, shortened, free of misleading or personal parts."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -145,12 +146,21 @@ def figure(name: str, value: float | None, lang: str = "en", of: float | None = 
 
 
 def round_percent(value: float, lang: str = "en") -> str:
-    """Return a fraction that somebody chose, as a limit: without decimals if it needs none, else with one.
+    """Return a fraction that somebody chose, as a limit, with as many decimals as it needs, three at most.
 
-    >>> round_percent(0.02), round_percent(0.07), round_percent(0.995)
-    ('2%', '7%', '99.5%')
+    >>> round_percent(0.02), round_percent(0.07), round_percent(0.995), round_percent(0.0015)
+    ('2%', '7%', '99.5%', '0.15%')
     """
-    return percent(value, 0 if round(1000 * value) % 10 == 0 else 1, lang)
+    return percent(value, next((n for n in range(3) if math.isclose(round(100 * value, n), 100 * value)), 3), lang)
+
+
+def with_share(count: int, share: float, of: float | None, lang: str = "en") -> str:
+    """Return a count and its share of a whole, as they stand beside bars.
+
+    >>> with_share(4, 4 / 33, 33)
+    '4 (12.1%)'
+    """
+    return f"{number(count, lang=lang)} ({percent(share, lang=lang, of=of)})"
 
 
 def between(name: str, value: float, low: float, high: float, of: float, lang: str = "en") -> str:

@@ -16,7 +16,7 @@ from babel.dates import format_date
 from trackkit.clock import CALLED
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
-from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
+from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline, is_open
 from trackkit.show.charts import audience, canvas, maturity, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.clock import (
     APART,
@@ -36,7 +36,7 @@ from trackkit.show.charts.clock import (
 )
 from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
-from trackkit.show.wording import elapsed, percent
+from trackkit.show.wording import elapsed, percent, round_percent
 
 __all__ = [
     "CurveKind",
@@ -74,6 +74,12 @@ RATE_ROWS = {
 ADVISED, OF_ALL = translatable(("{label}, advised up to {rate}", "{label}, all: {rate}"))
 APART_FROM_DAY = " · "
 MOST_NAMED = 3  # deliveries that a chart does not draw
+SINCE_LAUNCH: Mapping[bool, str] = translatable(  # by whether the delivery is not over
+    {
+        False: "Share of the total of each series, by time since the launch.",
+        True: "Share of the total so far of each series, by time since the launch: 100 % is what is known by now.",
+    }
+)
 FAR = 1.5  # a line further away than this, in terms of the highest rate, is only in the legend
 MOST_LINKS = 4  # with a colour of their own
 MOST_POINTS = 1_000  # of a curve
@@ -85,16 +91,18 @@ def pareto_curve(
     kind: CurveKind = "line",
     labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
     lang: str = "en",
+    pace: pl.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Draw the share of each series' total that had happened by each time after the launch.
 
     In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "line"
-    or "area". A series without events is not drawn; the axis ends when each series has reached 95 %.
+    or "area". A series without events is not drawn; the axis ends when each series has reached 95 %. With the frame of
+    `sending.pace`, a delivery that is not over is said of as it is so far.
     """
     rows = canvas.named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
     drawn = rows.filter(pl.col("hours") <= _mostly_over(rows))
     series, colours = canvas.series_colours(labels, lang), theme().light.series
-    described = say("Share of the total of each series, by time since the launch.", lang)
+    described = say(SINCE_LAUNCH[is_open(pace)], lang)
     plot = canvas.Plot(
         drawn,
         f"{described} {_later(rows, drawn, lang)}".rstrip(),
@@ -323,7 +331,7 @@ def _lines(
     """The lines, by rate: at the ceilings, or at the rates of all groups together where they are known."""
     if ceilings or total is None or total.is_empty():
         limits = {name: at for name, at in (ceilings or {}).items() if name in rates}
-        words = {name: percent(at, 0 if 100 * at % 1 == 0 else 1, lang) for name, at in limits.items()}
+        words = {name: round_percent(at, lang) for name, at in limits.items()}
         return {name: shapes.Mark(at, words[name], is_limit=True) for name, at in limits.items()}
     row = total.row(0, named=True)
     known = {name: row[name] for name in rates if row[name] is not None}

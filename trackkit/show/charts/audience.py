@@ -16,7 +16,7 @@ from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.charts.labels import ends
 from trackkit.show.theme import theme
-from trackkit.show.wording import number, percent
+from trackkit.show.wording import number, with_share
 
 WEEK_WIDTH = 7 * 24 * 3_600_000  # of the axis, in milliseconds
 
@@ -167,8 +167,7 @@ def opens_bars(
         order="place",
     )
     said_beside = [
-        f"{number(opens, lang=lang)} ({percent(opens / total, lang=lang, of=total)})"
-        for opens, total in named.select("opens", "total").rows()
+        with_share(opens, opens / total, total, lang) for opens, total in named.select("opens", "total").rows()
     ]
     figures = named.select(name="label", end="opens", said=pl.Series(said_beside, dtype=pl.String))
     return shapes.labelled_bars(plot, figures)

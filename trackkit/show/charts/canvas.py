@@ -311,6 +311,7 @@ def _time_axis(axis: TimeAxis, rows: pl.DataFrame) -> alt.X:
         labelExpr=expression,
         labelOverlap=overlap,
         labelSeparation=8 if axis.step else 0,
+        labelFlush=False,  # a first label that is moved aside would stand upon the next
     )
     scale = alt.Scale(type="utc", padding=axis.padding) if axis.padding else alt.Scale(type="utc")
     return alt.X(f"{axis.field}:T", title=None, scale=scale, axis=marks)

@@ -1,6 +1,6 @@
 """Charts of a delivery's overview: its first hours, and how its mail domains read it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import altair as alt
@@ -8,7 +8,7 @@ import polars as pl
 
 from trackkit.language import said, say, translatable
 from trackkit.metrics import METRICS
-from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
+from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline, is_open
 from trackkit.show.charts import canvas
 from trackkit.show.theme import theme
 from trackkit.show.wording import percent
@@ -18,6 +18,12 @@ __all__ = ["domain_dots", "first_hours"]
 # Their names at the end of a line.
 NAMES = translatable({"opens": "Opens", "clicks": "Clicks", "transactions": "Transactions"})
 DRAWN = ("opens", "clicks")
+BY_HOUR: Mapping[bool, str] = translatable(  # by whether the delivery is not over
+    {
+        False: "Share of all opens and clicks that had come by each hour after the launch.",
+        True: "Share of the opens and clicks so far, by the hour after the launch: 100 % is what is known by now.",
+    }
+)
 ROW = 18  # pixels of a domain
 SPANS = (4, 12, 24, 48)  # hours that an axis ends at, the first after the last hour known
 TICKS = (*range(0, 24), *range(24, 169, 6))
@@ -26,10 +32,13 @@ LETTER, ACROSS = 8, 370  # pixels: of a letter of their names, and of the narrow
 SHORT = translatable({"open_rate": "Opened", "recipient_click_rate": "Clicked", "click_rate": "Clicked"})
 
 
-def first_hours(cumulated: pl.DataFrame, hours: int = 48, lang: str = "en") -> alt.LayerChart | None:
+def first_hours(
+    cumulated: pl.DataFrame, hours: int = 48, lang: str = "en", pace: pl.DataFrame | None = None
+) -> alt.LayerChart | None:
     """Draw the share of all opens and clicks known that had come by each hour after the launch, named on the lines.
 
-    In: the frame of `curves.cumulative_activity` by the hour. None where neither has any.
+    In: the frame of `curves.cumulative_activity` by the hour, and that of `sending.pace`, so that a delivery that is
+    not over is said of as it is so far. None where neither has any.
     """
     rows = _first(cumulated, hours, lang)
     if rows.is_empty():
@@ -40,7 +49,7 @@ def first_hours(cumulated: pl.DataFrame, hours: int = 48, lang: str = "en") -> a
     axis.labelExpr = f"datum.value + ' {say('h', lang)}'"
     plot = canvas.Plot(
         rows,
-        say("Share of all opens and clicks that had come by each hour after the launch.", lang),
+        say(BY_HOUR[is_open(pace)], lang),
         x=canvas.Numbers("hours"),
         y=canvas.Numbers("share", None, canvas.PERCENT, is_count=False, stacked=False),
         tips=canvas.tips(

@@ -11,7 +11,7 @@ from trackkit.language import said, say, translatable
 from trackkit.show.cells import COUNTS, OTHERS, Block, Labels, OneOf, headline, label_of, nothing, only_row, spoken
 from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import FILLED, axis_instant, instants, written, zone_of
-from trackkit.show.wording import number, percent
+from trackkit.show.wording import percent, with_share
 
 __all__ = ["Speed", "metric_bars", "share_bars", "throughput_columns", "whole_bar"]
 
@@ -64,10 +64,7 @@ def share_bars(
         y=canvas.Names("group", drawn["group"].to_list()),
         tips={"group": headline(by, lang)} | canvas.tips(lang, share="Share", part="Numerator", whole="Denominator"),
     )
-    said = [
-        f"{number(n, lang=lang)} ({percent(rate, lang=lang, of=of)})"
-        for n, rate, of in drawn.select("part", "share", "whole").rows()
-    ]
+    said = [with_share(n, share, of, lang) for n, share, of in drawn.select("part", "share", "whole").rows()]
     figures = drawn.select(name="group", end="share", said=pl.Series(said, dtype=pl.String))
     return shapes.labelled_bars(
         plot, figures, _total_line(groups, share, whole, lang) if overall and drawn.height else []

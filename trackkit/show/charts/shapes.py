@@ -16,7 +16,7 @@ import polars as pl
 from trackkit.language import say
 from trackkit.show.charts import canvas, clock
 from trackkit.show.theme import theme
-from trackkit.show.wording import number, percent
+from trackkit.show.wording import number, percent, with_share
 
 PALE = 0.45  # the opacity of a period that is not whole
 PANEL, FILLED = 92, 0.7  # pixels of height, and the part of it that the highest column fills
@@ -157,7 +157,7 @@ def parts_bar(parts: pl.DataFrame, description: str, lang: str) -> alt.Chart:
     In: a row for each part: `place`, `indicator` (its name), `count`, `whole`, `share`. The part at place 2 is grey.
     """
     said = [
-        f"{name}: {number(count, lang=lang)} ({percent(share, lang=lang, of=of)})"
+        f"{name}: {with_share(count, share, of, lang)}"
         for name, count, share, of in parts.select("indicator", "count", "share", "whole").rows()
     ]
     rows = parts.with_columns(part=pl.Series(said, dtype=pl.String), whole_bar=pl.lit(""))

@@ -22,7 +22,7 @@ from trackkit.show.charts.clock import (
     written,
     zone_of,
 )
-from trackkit.show.wording import number, percent
+from trackkit.show.wording import percent, with_share
 
 __all__ = ["funnel_bars", "path_title", "source_name", "visit_columns"]
 
@@ -116,7 +116,7 @@ def _step(row: Mapping[str, Any], lang: str) -> str:
 
 
 def _beside(row: Mapping[str, Any], lang: str) -> str:
-    return f"{number(row['visitors'], lang=lang)} ({percent(row['share'] or 0, 1, lang)})"
+    return with_share(row["visitors"], row["share"] or 0, row["started"], lang)
 
 
 def source_name(lang: str) -> pl.Expr:

@@ -22,7 +22,7 @@ from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
 from trackkit.show.tables import anomalies, audience, definitions, machines, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
-from trackkit.show.wording import clipped, figure, percent, plain, short
+from trackkit.show.wording import clipped, figure, percent, plain, round_percent, short
 
 __all__ = [
     "anomalies",
@@ -67,6 +67,7 @@ LINKS = {
     "percent": TableColumn(),
     "message_share": TableColumn("Share of message clicks", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
 }
+LABEL = "label"  # the column of labels
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate"})
 FIGURE_WORDS = translatable(
     {
@@ -89,17 +90,20 @@ def metric_table(
     measured: pl.DataFrame,
     metrics: Annotated[Sequence[str], OneOf(METRICS)],
     over: str | None = None,
-    labels: Annotated[Labels | None, OneOf(METRICS)] = None,
+    labels: Annotated[Labels | None, OneOf(METRICS, [LABEL])] = None,
     lang: str = "en",
 ) -> GT:
     """Show metrics one below the other: label, value, rate beside its numerator / denominator.
 
     In: a frame of `measure` with one row that holds `metrics` and, if given, `over`: every count is also shown as a
-    share of that metric, as the platform does ("every rate / Success"). Raises RequestError for another frame.
+    share of that metric, as the platform does ("every rate / Success"). The label "label" is the heading of the
+    labels. Raises RequestError for another frame.
     """
     row = cells.only_row(measured, [*metrics, *([over] if over else [])])
     rows = [_metric_cells(row, name, over, labels or {}, lang) for name in metrics]
-    shown = {name: words for name, words in said(METRIC_WORDS, lang).items() if any(row[name] for row in rows)}
+    words = said(METRIC_WORDS, lang)
+    words[LABEL] = (labels or {}).get(LABEL, words[LABEL])
+    shown = {name: heading for name, heading in words.items() if any(row[name] for row in rows)}
     return cells.presented(rows, shown, ("value", "rate"), _metric_data(row, metrics, over, labels or {}, lang))
 
 
@@ -108,6 +112,7 @@ def _metric_data(
 ) -> dict[str, Any]:
     """One row per metric: its value or rate, and the two parts of the rate."""
     words = said(METRIC_PARTS, lang)
+    words[LABEL] = labels.get(LABEL, words[LABEL])
     kinds: tuple[page_data.Kind, ...] = ("text", "count", "share", "count", "count")
     fields = [DataField(name, words[name], kind) for name, kind in zip(METRIC_PARTS, kinds, strict=True)]
     bounded = {name: dict(zip(BOUNDS, map(row.get, bounds_of(name)), strict=True)) for name in metrics}
@@ -186,7 +191,7 @@ def _group_cells(
 
 
 def _marked(cell: Cell, ceiling: float, lang: str) -> Cell:
-    words = say("above {ceiling}", lang, ceiling=percent(ceiling, 0 if ceiling * 100 % 1 == 0 else 2, lang))
+    words = say("above {ceiling}", lang, ceiling=round_percent(ceiling, lang))
     return Markup('{}<span class="tk-over">▲ {}</span>').format(cell, words)
 
 

@@ -7,14 +7,14 @@ import polars as pl
 from great_tables import GT
 from markupsafe import Markup
 
-from trackkit.language import say, translatable
+from trackkit.language import said, say, translatable
 from trackkit.metrics import METRICS
-from trackkit.show.cells import Cell, bar, over, unavailable
+from trackkit.show.cells import Cell, bar, label_of, over, unavailable
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.definitions import marked
 from trackkit.show.wording import number, percent
 
-__all__ = ["forecast_table", "funnel_table", "message_link_table"]
+__all__ = ["before_table", "forecast_table", "funnel_table", "message_link_table"]
 
 STEPS = translatable(
     {
@@ -50,6 +50,56 @@ FORECAST = {
     "cure": TableColumn("By this delivery alone, which contradicts", "share"),
 }
 BETWEEN = translatable("{low} to {high}")
+SHORT = translatable(
+    {
+        "delivery_rate": "Delivered",
+        "open_rate": "Opened",
+        "recipient_click_rate": "Clicked",
+        "recipient_unsubscribe_rate": "Opted out",
+    }
+)
+# The rates of a delivery and of the one before it, and whether chance explains their difference.
+BEFORE = {
+    "metric": TableColumn("Rate", "text"),
+    "rate_b": TableColumn("Now", "share", ("part_b", "whole_b")),
+    "rate_a": TableColumn("Before", "share", ("part_a", "whole_a")),
+    "difference": TableColumn("Points apart", "text"),
+    "p_adjusted": TableColumn("Beyond chance?", "text"),
+}
+YES, NO, MACHINES_TOO = translatable(("yes ({p})", "no ({p})", "machines open too"))
+
+
+def before_table(compared: pl.DataFrame, lang: str = "en") -> GT | None:
+    """Show rates beside those of the delivery before; None if there is none to compare with.
+
+    In: the frame of `overview.beside_previous`. Below each difference stand the bounds of its interval.
+    """
+    if compared.is_empty():
+        return None
+
+    words = said(SHORT, lang)
+
+    def points(value: float) -> str:
+        shown, sign = number(abs(100 * value), 1, lang), "+" if value > 0 else "\u2212"
+        return shown if shown == number(0, 1, lang) else f"{sign}{shown}"
+
+    def difference(row: Mapping[str, Any]) -> Cell:
+        if row["low"] is None:
+            return points(row["difference"])
+        ends = {side: points(row[side]) for side in ("low", "high")}
+        return over(points(row["difference"]), say(BETWEEN, lang, **ends))
+
+    def verdict(row: Mapping[str, Any]) -> Cell:
+        if row["is_different"] is None:
+            return unavailable(MACHINES_TOO, lang) if row["reason"] else ""
+        p = row["p_adjusted"]
+        return say(YES if row["is_different"] else NO, lang, p=f"p\u00a0{number(p, 3 if p < 0.01 else 2, lang)}")
+
+    def metric(row: Mapping[str, Any]) -> Cell:
+        return marked(words.get(row["metric"]) or label_of(row["metric"], lang), row["metric"], lang)
+
+    own = {"metric": metric, "difference": difference, "p_adjusted": verdict}
+    return column_table(compared, BEFORE, list(BEFORE), lang=lang, own=own)
 
 
 def forecast_table(forecast: pl.DataFrame, lang: str = "en") -> GT | None:

@@ -38,8 +38,15 @@ KINDS = translatable(
 CHOICES = translatable({"allowed": "Allowed", "undecided": "Not decided", "refused": "Refused"})
 COUNTED = translatable({"True": "yes", "False": "no, left out"})
 MOST_PATHS, LONGEST = 3, 40  # in large figures, and the letters of their names
-FINISHED, LEFT, BEGAN = translatable(("{path}: finished", "{path}: left at once", "{part} of {whole} who began"))
-OUTCOMES = ((FINISHED, "conversion_rate", "converted"), (LEFT, "bounce_rate", "bounced"))
+FINISHED, LEFT = translatable(("{path}: finished", "{path}: left at once"))
+# Beneath: that both are different people, even where they are as many.
+TO_THE_END, NO_FURTHER = translatable(
+    ("{part} of {whole} who began saw every page", "{part} of {whole} who began saw no other page")
+)
+OUTCOMES = (
+    (FINISHED, TO_THE_END, "conversion_rate", "converted"),
+    (LEFT, NO_FURTHER, "bounce_rate", "bounced"),
+)
 FOUND_BY = translatable({"cookie": "the cookie", "application": "the web application", "nothing": ""})
 
 
@@ -106,19 +113,13 @@ def attribution_table(
 ) -> GT | Block:
     """Show how many visits each kind of attribution brought. In: the frame of `web.attribution_counts`.
 
-    A sentence if all of them follow a click; kinds without any visit have no row.
+    Only what is tied to none if all of them follow a click; kinds without any visit have no row.
     """
     figures = pl.col("visits", "application_pages", "outside").fill_null(0)
     kinds = counts.filter(pl.any_horizontal(figures > 0))
     tied = kinds.filter(pl.col("attribution").cast(pl.String) != "none")
     if tied["attribution"].cast(pl.String).to_list() != ["direct"] or not tied["visits"][0]:
         return _shown(kinds, ATTRIBUTION, labels, lang)
-    words = several(
-        "The {count} page of this delivery follows a click in its message.",
-        "All {count} pages of this delivery follow a click in its message.",
-        tied["visits"].item(),
-        lang,
-    )
     loose = int(counts["outside"].sum())
     beside = several(
         "{count} page of the site is tied to no delivery.",
@@ -126,7 +127,7 @@ def attribution_table(
         loose,
         lang,
     )
-    return Block(Markup('<p class="words">{} {}</p>').format(words, beside if loose else ""))
+    return Block(Markup('<p class="words">{}</p>').format(beside) if loose else Markup(""))
 
 
 def tied_pages(total: pl.DataFrame, counted: pl.DataFrame, lang: str = "en") -> Block | None:
@@ -138,10 +139,12 @@ def tied_pages(total: pl.DataFrame, counted: pl.DataFrame, lang: str = "en") -> 
     if whole is None or part is None or whole == part:
         return None
     words = say(
-        "The figures above count all {whole} pages that name this delivery; those below, the {part} tied to a message.",
+        "{whole} pages name this delivery, and the figures above count all of them. The cards below count the {part} "
+        "that are tied to one of its messages; the other {rest} cannot be.",
         lang,
         whole=number(whole, lang=lang),
         part=number(part, lang=lang),
+        rest=number(whole - part, lang=lang),
     )
     return Block(Markup('<p class="tk-after">{}</p>').format(words))
 
@@ -178,10 +181,10 @@ def conversion_figures(conversion: pl.DataFrame, lang: str = "en") -> Block:
         Large(
             say(name, lang, path=clipped(_path(row), LONGEST)),
             percent(row[rate], lang=lang, of=row["started"]),
-            say(BEGAN, lang, part=number(row[part], lang=lang), whole=number(row["started"], lang=lang)),
+            say(beneath, lang, part=number(row[part], lang=lang), whole=number(row["started"], lang=lang)),
         )
         for row in shown.iter_rows(named=True)
-        for name, rate, part in OUTCOMES
+        for name, beneath, rate, part in OUTCOMES
     ]
     return large(figures) if figures else Block(Markup(""))
 
