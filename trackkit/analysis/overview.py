@@ -1,5 +1,4 @@
-"""Deliveries at a glance: the way of their messages, from those to deliver to those who bought, and the rates of one beside
-the delivery before."""
+"""Deliveries at a glance: the way of their messages, to those who bought, and rates beside the delivery before."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
