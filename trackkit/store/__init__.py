@@ -23,7 +23,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from html import escape
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -32,10 +31,12 @@ import polars as pl
 from trackkit import schema
 from trackkit.clock import Asked, moment
 from trackkit.engine.deliveries import require_timezone
+from trackkit.engine.described import Extent
 from trackkit.engine.snapshot import Counted, Snapshot
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.listing import Listing
 from trackkit.store.damage import require_whole, verify
-from trackkit.store.datafile import read_counts
+from trackkit.store.datafile import period, read_counts
 from trackkit.store.lake import Commit, Lake, among_others
 from trackkit.store.layout import WATERMARK, as_declared
 
@@ -61,6 +62,7 @@ class _Texts(Mapping[str, pl.LazyFrame]):
         self._lake = lake
         self._versions = {name: version for name, version in commit.versions.items() if name in schema.TABLES}
         self._opened: dict[str, pl.LazyFrame] = {}
+        self._extents: dict[str, Extent] = {}
 
     def __getitem__(self, table: str) -> pl.LazyFrame:
         if table not in self._opened:
@@ -80,6 +82,15 @@ class _Texts(Mapping[str, pl.LazyFrame]):
     def files(self, table: str) -> list[str]:
         """Return the files of a table; none if no load brought it."""
         return self._lake.files(table, self._versions[table]) if table in self else []
+
+    def extent(self, table: str) -> Extent:
+        """Return the rows and bytes of a table from its log; from when to when they are from its files, if local."""
+        if table not in self._extents:
+            files = self._lake.listed(table, self._versions[table])
+            dated_by = schema.TABLES[table].dated_by
+            ends = period(self.files(table), dated_by) if dated_by and self._lake.is_local else (None, None)
+            self._extents[table] = Extent(int(files["num_records"].sum()), *ends, int(files["size_bytes"].sum()))
+        return self._extents[table]
 
     @property
     def versions(self) -> Mapping[str, int]:
@@ -224,6 +235,18 @@ class Store:
         """Return the lazy frame of a canonical table, empty (with its columns) when no load brought it."""
         return self._tables.scan(table)
 
+    def __getitem__(self, table: str) -> pl.LazyFrame:
+        """Return the lazy frame of a table, as `scan` does; `collect()` reads it."""
+        return self.scan(table)
+
+    def describe(self, table: str | None = None) -> pl.DataFrame:
+        """Describe the columns of a table, or, without one, the tables: see `Snapshot.describe`."""
+        return self._tables.describe(table)
+
+    def sql(self, query: str) -> pl.LazyFrame:
+        """Return the lazy answer to a SELECT over the tables, in polars' SQL: see `Snapshot.sql`."""
+        return self._tables.sql(query)
+
     def stored(self, table: str) -> pl.LazyFrame:
         """Return the lazy frame of a table as stored: enumerations as text, which saves casting them."""
         return self._tables.stored(table)
@@ -349,16 +372,26 @@ class Store:
         self._current = None
         return report
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return self._tables._ipython_key_completions_()
+
     def __repr__(self) -> str:
-        return f"Store({self.location!r})"
+        return str(self._listing())
 
     def _repr_html_(self) -> str:
-        if self._lake.last_commit() is None:
-            return f"<p>Store {escape(self.location)}: nothing was loaded yet.</p>"
-        current = self._current or self.snapshot()
-        when = f"{current.as_of:%Y-%m-%d %H:%M} UTC"
-        heading = f"<p>Store {escape(self.location)}, {len(current.loads)} loads, the last at {when}</p>"
-        return heading + current._repr_html_()
+        return self._listing()._repr_html_()
+
+    def _listing(self) -> Listing:
+        """The tables, or, since showing a store never fails, what is wrong with it."""
+        name = f"Store {self.location!r}"
+        try:
+            if self._lake.last_commit() is None:
+                return Listing([f"{name}: nothing was loaded yet."], [], [])
+            now, count = self._tables, len(self._tables.loads)
+            loads = f"{count} load{'s' * (count != 1)}, the last {self.as_of:%Y-%m-%d %H:%M} UTC"
+            return now.listing(f"{name}: {loads}; time zone {now.timezone}")
+        except (TrackkitError, OSError) as error:
+            return Listing([f"{name}: {error}"], [], [])
 
 
 def open_store(location: str | PathLike[str], timezone: str | None = None) -> Store:
