@@ -8,6 +8,7 @@ Names load when they are first used, so that a question at the prompt does not w
 """
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
@@ -96,8 +97,17 @@ if not TYPE_CHECKING:  # for a type checker, any name would then be one of the p
         if name in _ATTRIBUTES:
             return getattr(import_module(f"trackkit.{_ATTRIBUTES[name]}"), name)
         if name in __all__:
-            return import_module(f"trackkit.{_MODULES.get(name, f'analysis.{name}')}")
+            return _shown(import_module(f"trackkit.{_MODULES.get(name, f'analysis.{name}')}"))
         raise AttributeError(f"trackkit has no {name!r}; it has {', '.join(__all__)}.")
+
+
+def _shown(module: ModuleType) -> ModuleType:
+    """Let completion show only what a module, and each of its own, says is public."""
+    vars(module).setdefault("__dir__", lambda: list(module.__all__))
+    for name in module.__all__:
+        if isinstance(own := vars(module).get(name), ModuleType):
+            _shown(own)
+    return module
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 @dataclass(frozen=True)
 class Listing:
-    """A table of texts and whole numbers, between sentences; None is an empty cell.
+    """A table of texts and whole numbers, between sentences; None is an empty cell, `columns` may be nameless.
 
     >>> print(Listing(["2 tables"], ["table", "rows"], [["event", 12345], ["link", None]]))
     2 tables
@@ -27,7 +27,8 @@ class Listing:
     foot: Sequence[str] = ()
 
     def __str__(self) -> str:
-        cells = [[_clipped(_written(cell)) for cell in row] for row in (self.columns, *self.rows)]
+        lines_of = (self.columns, *self.rows) if any(self.columns) else self.rows
+        cells = [[_clipped(_written(cell)) for cell in row] for row in lines_of]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         sides = [str.rjust if is_number else str.ljust for is_number in self._are_numbers()]
         lines = [
@@ -39,7 +40,8 @@ class Listing:
     def _repr_html_(self) -> str:
         sides = ["right" if is_number else "left" for is_number in self._are_numbers()]
         rows = [_row(row, "td", sides) for row in self.rows]
-        table = f"<table><thead>{_row(self.columns, 'th', sides)}</thead><tbody>{''.join(rows)}</tbody></table>"
+        head = f"<thead>{_row(self.columns, 'th', sides)}</thead>" if any(self.columns) else ""
+        table = f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
         return _sentences(self.head) + (table if rows else "") + _sentences(self.foot)
 
     def _are_numbers(self) -> list[bool]:

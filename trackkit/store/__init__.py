@@ -50,6 +50,8 @@ __all__ = ["Store", "answered", "load", "open_store"]
 SETTINGS = ("timezone",)
 _ATTEMPTS = 4  # to answer a question while removals delete the files it reads
 _IMPORTING = threading.RLock()  # threads that import from one package at once may see half-initialised modules
+_LOADS_SHOWN = 20
+COUNTS = ("read", "kept", "duplicate", "collapsed", "quarantined")
 T = TypeVar("T")
 Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
@@ -146,6 +148,27 @@ class _Loads(Sequence[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def _listing(self) -> Listing:
+        """The newest loads, each with its verdict and what became of all its lines."""
+        rows = [_load_row(load) for load in self._rows[: -_LOADS_SHOWN - 1 : -1]]
+        more = len(self) - len(rows)
+        columns = ["load", "at (UTC)", "verdict", "files", *COUNTS]
+        head = f"{len(self)} load{'s' * (len(self) != 1)}, newest first"
+        return Listing([head], columns, rows, [f"And {more:,} earlier."] if more else [])
+
+    def __repr__(self) -> str:
+        return str(self._listing())
+
+    def _repr_html_(self) -> str:
+        return self._listing()._repr_html_()
+
+
+def _load_row(load: Mapping[str, Any]) -> list[str | int | None]:
+    sources = load["report"].get("sources", [])
+    verdict = (load["report"].get("quality") or {}).get("verdict")
+    totals = [sum(source[count] for source in sources) for count in COUNTS]
+    return [load["number"], f"{load['loaded_at']:%Y-%m-%d %H:%M}", verdict, len(sources), *totals]
 
 
 class Store:
