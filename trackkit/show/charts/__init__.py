@@ -18,6 +18,7 @@ from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline
 from trackkit.show.charts import audience, canvas, maturity, overview, platform, sending, shapes, story, web
+from trackkit.show.charts.canvas import use_everywhere
 from trackkit.show.charts.clock import (
     APART,
     MOST,
@@ -35,6 +36,7 @@ from trackkit.show.charts.clock import (
     zone_of,
 )
 from trackkit.show.charts.labels import ends
+from trackkit.show.naming import SERIES
 from trackkit.show.theme import theme
 from trackkit.show.wording import elapsed, percent
 
@@ -51,6 +53,7 @@ __all__ = [
     "rate_bars",
     "sending",
     "story",
+    "use_everywhere",
     "web",
 ]
 CurveKind = Literal["area", "line"]
@@ -83,7 +86,7 @@ MOST_DAYS = 366  # that are drawn as days
 def pareto_curve(
     cumulated: pl.DataFrame,
     kind: CurveKind = "line",
-    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
 ) -> alt.LayerChart:
     """Draw the share of each series' total that had happened by each time after the launch.
@@ -143,7 +146,7 @@ def activity_columns(
     activity: pl.DataFrame,
     every: Period = "1h",
     days: int | None = None,
-    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
     launched: datetime | None = None,
 ) -> alt.LayerChart:
