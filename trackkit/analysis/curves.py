@@ -164,16 +164,17 @@ def launched(tables: Measurable, delivery: str) -> datetime | None:
 def time_to_first(
     tables: Measurable,
     event: FirstEvent,
-    delivery: str | Sequence[str],
+    delivery: str | Sequence[str] | None = None,
     by: GroupOfMessages | GroupOfHits = "",
     activity: Annotated[str, ACTIVITIES] = ALL,
 ) -> pl.DataFrame:
     """Return by when messages were first opened, clicked …, those not yet counted as unknown: one row per step.
 
-    Columns: the group `by`, if any; `hours` since each message's own sending; `at_risk`, messages watched up to there
-    without the event; `events`, messages with it by then; `share_so_far`, the estimated share of all messages that have
-    it by then, with its 95 % band `low` to `high` (null where it has none); `messages`, those delivered; `borrowed`,
-    those of them whose time counts from the delivery's start, since they have no instant of their own.
+    Without `delivery` it is of all that are not set aside. Columns: the group `by`, if any; `hours` since each
+    message's own sending; `at_risk`, messages watched up to there without the event; `events`, messages with it by
+    then; `share_so_far`, the estimated share of all messages that have it by then, with its 95 % band `low` to
+    `high` (null where it has none); `messages`, those delivered; `borrowed`, those of them whose time counts from
+    the delivery's start, since they have no instant of their own.
 
     A message is watched up to the newest hit known, or, where its delivery is over, up to the deadline if that is
     earlier; later events are left out. The share is Kaplan and Meier's, its band Greenwood's on the log-log scale. By
@@ -185,7 +186,8 @@ def time_to_first(
     """
     require_word("event", event, get_args(FirstEvent))
     require_word("group", by, (*get_args(GroupOfMessages), *get_args(GroupOfHits)))
-    keys = require_deliveries(tables, delivery)
+    everything = Selection(tables, None, None, "UTC").deliveries() if delivery is None else None
+    keys = require_deliveries(tables, delivery or ()) if everything is None else sorted(everything["delivery_id"])
     if require_word("activity", activity, ACTIVITIES) != ALL:
         Selection(tables, keys, None, "UTC").require_activity()
     groups = [by] if by else []

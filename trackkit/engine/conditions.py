@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from trackkit import schema
 from trackkit.clock import moment
@@ -23,16 +24,18 @@ _QUOTED_LENGTH = 200  # characters of a condition quoted in an error
 _PARTS = {"this", "expression", "expressions", "low", "high", "negate"}  # any further one changes what a test means
 
 
-def condition(written: str, columns: Mapping[str, Any], timezone: str) -> pl.Expr:
-    """Return a SQL condition as an expression that is true, false or null for each row.
+def condition(written: str | pl.Expr, columns: Mapping[str, Any], timezone: str) -> pl.Expr:
+    """Return a SQL condition, or one of polars, as an expression that is true, false or null for each row.
 
-    `columns` are those that may be tested; dates and instants are written as ISO text, in `timezone`.
+    `columns` are those that may be tested; dates and instants in SQL are written as ISO text, in `timezone`.
     Raises RequestError for what is no condition, an unknown column, and values that its type cannot be compared with.
 
     >>> str(condition("day >= '2026-10-01'", {"day": ()}, "UTC"))
     '[(col("day")) >= (2026-10-01)]'
     """
-    return _Condition(written, columns, timezone).read()
+    return (
+        _expression(written, columns) if isinstance(written, pl.Expr) else _Condition(written, columns, timezone).read()
+    )
 
 
 class _Condition:
@@ -160,7 +163,7 @@ class _Condition:
             quotes = f" Text stands in single quotes: '{name}'." if is_quoted else ""
             near = did_you_mean(name, self.columns)
             raise RequestError(f"There is no column to filter by {name!r}.{near}{quotes}")
-        dtype = _DERIVED.get(name) or schema.EVENT.schema.get(name) or schema.MESSAGE.schema[name]
+        dtype = _type_of(name)
         kind = "number" if dtype.is_numeric() else {pl.Date: "date", pl.Datetime: "instant"}.get(type(dtype), "text")
         value = pl.col(name).cast(pl.String) if isinstance(dtype, pl.Enum) else pl.col(name)
         return value, kind, f"column {name!r}"
@@ -194,6 +197,31 @@ class _Condition:
         if at != datetime.combine(at.date(), datetime.min.time()):
             raise self._error(f"{words} is an instant, and 'day' is a date; write it as {_EXAMPLES[kind]}")
         return pl.lit(date(at.year, at.month, at.day)), kind, words
+
+
+def _expression(written: pl.Expr, columns: Mapping[str, Any]) -> pl.Expr:
+    """A condition of polars, checked against columns without rows, where a test of each row has no value."""
+    quoted = f"The condition {_short(str(written))}"
+    if not (names := written.meta.root_names()):
+        raise RequestError(f"{quoted} tests no column. Try pl.col('domain') == 'post.example'.")
+    for name in names:
+        if name not in columns:
+            raise RequestError(f"There is no column to filter by {name!r}.{did_you_mean(name, columns)}")
+    types = {name: _type_of(name) for name in names}
+    try:
+        tested = pl.DataFrame(schema=types).select(written)
+    except PolarsError as error:
+        raise RequestError(f"{quoted} is not understood: {str(error).splitlines()[0][:_QUOTED_LENGTH]}.") from None
+    if tested.dtypes != [pl.Boolean()]:
+        kinds = ", ".join(map(str, tested.dtypes))
+        raise RequestError(f"{quoted} is neither true nor false of a row: it is {kinds}. Compare it with something.")
+    if tested.height:
+        raise RequestError(f"{quoted} tests all rows together, and a condition tests each by itself.")
+    return written
+
+
+def _type_of(name: str) -> pl.DataType:
+    return _DERIVED.get(name) or schema.EVENT.schema.get(name) or schema.MESSAGE.schema[name]
 
 
 def _number(node: Any) -> int | float | None:

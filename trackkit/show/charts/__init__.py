@@ -36,6 +36,7 @@ from trackkit.show.charts.clock import (
     zone_of,
 )
 from trackkit.show.charts.labels import ends
+from trackkit.show.charts.measured import dots, heatmap, lines
 from trackkit.show.naming import SERIES
 from trackkit.show.theme import theme
 from trackkit.show.wording import elapsed, percent
@@ -46,6 +47,9 @@ __all__ = [
     "activity_columns",
     "audience",
     "click_days",
+    "dots",
+    "heatmap",
+    "lines",
     "maturity",
     "overview",
     "pareto_curve",
