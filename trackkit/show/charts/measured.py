@@ -52,7 +52,7 @@ def lines(measured: pl.DataFrame, x: str, metric: str, series: str = "", lang: s
 
     In: a frame of `measure` with these columns. Instants are those of the clock that they were measured
     in; a line breaks where its value is null, not where a row is missing. Raises RequestError for a
-    column that is not there.
+    column that is not there, and for more series than there are colours.
 
     >>> from datetime import date
     >>> rows = pl.DataFrame({"day": [date(2026, 5, 1), date(2026, 5, 2)], "total_clicks": [3, 1]})
@@ -62,6 +62,11 @@ def lines(measured: pl.DataFrame, x: str, metric: str, series: str = "", lang: s
     names = [series] if series else []
     rows = _rows(measured, (x, metric, *names), [name for name in (x, *names) if not _is_ordered(measured, name)], lang)
     kind = "T" if rows.schema[x].is_temporal() else "Q" if rows.schema[x].is_numeric() else "N"
+    if series and rows[series].n_unique() > len(theme().light.series):
+        raise RequestError(
+            f"{rows[series].n_unique()} lines cannot be told apart by {len(theme().light.series)} colours: "
+            f"keep the {series} values that matter."
+        )
     along = alt.X(f"{x}:{kind}", title=headline(x, lang))
     legend = alt.Legend(columns=5)
     colour: dict[str, Any] = (
