@@ -75,6 +75,14 @@ def test_lines_go_along_days_and_dots_lack_what_is_unknown():
     assert [row["domain"] for row in drawn.rows(dots)] == ["a.example"]
 
 
+def test_more_lines_than_colours_are_refused():
+    many = pl.DataFrame(
+        {"day": [date(2026, 5, 1)] * 30, "device": [f"d{n}" for n in range(30)], "total_clicks": [1] * 30}
+    )
+    with pytest.raises(RequestError, match="30 lines cannot be told apart"):
+        tk.charts.lines(many, "day", "total_clicks", "device")
+
+
 def test_they_can_be_restyled_and_refuse_what_is_not_there():
     restyled = tk.charts.heatmap(MEASURED, "country", "domain", "open_rate").properties(title="Mine")
     assert restyled.to_dict()["title"] == "Mine"

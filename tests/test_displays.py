@@ -35,8 +35,14 @@ def test_a_load_begins_with_its_verdict_and_its_total():
 
 def test_so_it_does_in_a_notebook_above_the_files():
     shown = _loaded()._repr_html_()
-    places = [shown.index(words) for words in ("quality: warn", "1,208 read", "a.log", "x.txt: no known format")]
-    assert places == sorted(places) and "<b>" not in shown and "&lt;b&gt;.csv" in shown
+    places = [shown.index(words) for words in ("quality: warn", "1,208 read", "x.txt: no known format", "a.log")]
+    assert places == sorted(places) and "<details>" not in shown and "<b>" not in shown and "&lt;b&gt;.csv" in shown
+
+
+def test_many_files_are_folded():
+    many = LoadReport([SourceReport(f"{place}.log", "adobe_redirection_log", "event") for place in range(11)])
+    before, _, folded = many._repr_html_().partition("<details>")
+    assert "11 files: 0 read" in before and "10.log" in folded and "10.log" not in before
 
 
 def test_the_loads_of_a_store_are_a_table_newest_first(tmp_path, demo_raw):

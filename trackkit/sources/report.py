@@ -10,6 +10,7 @@ import polars as pl
 from trackkit.listing import Listing
 from trackkit.plain import one_line
 
+_MOST_FILES = 10  # that are shown unasked in a notebook
 _COUNTS = ("read", "kept", "duplicate", "collapsed", "quarantined", "undated")
 
 
@@ -150,9 +151,10 @@ class LoadReport:
             for source in self.sources
         ]
         unread = (self.unreadable | self.ignored_files).items()
-        not_read = [f"Not read: {path}: {why}" for path, why in unread]
-        columns = ["file", "format", "table", *_COUNTS, "notes"]
-        return Listing(self._head(), columns, rows, not_read)._repr_html_()
+        head = [*self._head(), *(f"Not read: {path}: {why}" for path, why in unread)]
+        files = Listing([], ["file", "format", "table", *_COUNTS, "notes"], rows)._repr_html_()
+        folded = f"<details><summary>Every file</summary>{files}</details>" if len(rows) > _MOST_FILES else files
+        return Listing(head, [], [])._repr_html_() + folded
 
 
 def _noted(source: SourceReport) -> str:
