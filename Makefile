@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help report test coverage lab lint bench bench-smoke loading soak rendering metrics messages reads lock clean env
+.PHONY: help report test coverage lab lint bench bench-smoke loading soak rendering metrics schema messages reads lock clean env
 .PHONY: chromium databases spark docs
 
 help: ## say what there is
@@ -64,6 +64,9 @@ soak: $(READY) ## load mixed logs 200 times, killed, repeated and late, and comp
 
 metrics: $(READY) ## write METRICS.md from the registry
 	$(BIN)/trackkit metrics --markdown > METRICS.md.part && mv METRICS.md.part METRICS.md
+
+schema: $(READY) ## write SCHEMA.md from the columns that the code declares
+	$(BIN)/trackkit schema --markdown > SCHEMA.md.part && mv SCHEMA.md.part SCHEMA.md
 
 messages: $(READY) ## bring the catalogues of languages in step with what the reports say
 	$(BIN)/python -m trackkit.report.phrases

@@ -43,7 +43,7 @@ def test_a_chart_is_valid_drawable_and_says_what_it_is(name: str) -> None:
 
 
 def test_a_notebook_takes_what_a_chart_shows() -> None:
-    (bundle, _) = alt.renderers.get()(_drawn()["click_days"].to_dict()), None
+    bundle = _drawn()["click_days"]._repr_mimebundle_()
     assert set(bundle) == {
         "application/vnd.vegalite.v5+json",
         "application/vnd.trackkit.table+json",

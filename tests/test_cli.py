@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from trackkit.metrics import METRICS
+from trackkit.schema import TABLES
 
 
 def trackkit(*arguments: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -134,6 +135,19 @@ def test_metrics():
 def test_metrics_page_is_current():
     page = Path(__file__).resolve().parents[1] / "METRICS.md"
     assert trackkit("metrics", "--markdown").stdout == page.read_text("utf-8"), "run `make metrics`"
+
+
+def test_schema():
+    records = json.loads(trackkit("schema", "--json").stdout)
+    assert {record["table"] for record in records} == set(TABLES)
+    assert "key of the service" in trackkit("schema", "service").stdout
+    assert "one row per information service" in trackkit("schema").stdout
+    assert "Did you mean 'service'?" in trackkit("schema", "servce", code=2).stderr
+
+
+def test_schema_page_is_current():
+    page = Path(__file__).resolve().parents[1] / "SCHEMA.md"
+    assert trackkit("schema", "--markdown").stdout == page.read_text("utf-8"), "run `make schema`"
 
 
 def test_formats_and_reports():

@@ -26,6 +26,7 @@ BODY = 30  # lines; a function aims at 8, a module is as long as its subject
 MAY_IMPORT: dict[str, set[str]] = {
     "startup": set(),
     "plain": set(),
+    "listing": {"plain"},
     "errors": {"plain"},
     "failures": {"errors"},
     "clock": {"errors"},
@@ -33,15 +34,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": {"errors"},
     "language": {"errors", "resources"},  # whoever has words for readers may use it
     "schema": {"errors", "language"},
-    "metrics": {"errors", "schema", "language"},
+    "metrics": {"listing", "errors", "schema", "language"},
     "definition_sets": {"errors", "toml", "language", "metrics"},
     # raw logs in: to the canonical store, each load judged
     "demo": {"errors", "schema"},
-    "sources": {"plain", "errors", "toml", "schema"},
-    "engine": {"errors", "clock", "schema", "metrics", "definition_sets"},
+    "sources": {"plain", "listing", "errors", "toml", "schema"},
+    "engine": {"listing", "errors", "clock", "schema", "metrics", "definition_sets"},
     "rules": {"errors", "toml", "resources", "language"},  # how machines are told from people
     "quality": {"errors", "toml", "resources", "language", "schema", "sources", "engine"},
-    "store": {"plain", "errors", "clock", "schema", "rules", "sources", "engine", "quality"},
+    "store": {"plain", "listing", "errors", "clock", "schema", "rules", "sources", "engine", "quality"},
     # figures out: asked for, shown, put on a page, many pages
     "analysis": {"errors", "clock", "toml", "resources", "language", "schema", "metrics", "rules", "sources", "engine"},
     "show": {"plain", "errors", "clock", "toml", "resources", "language", "schema", "metrics"},

@@ -385,7 +385,7 @@ def test_what_a_killed_load_left_goes_with_a_removal(placed: Callable[[Path, str
     retention.forget(url, before="2020-01-01")
     commit = lake.last_commit()
     for name in lake.present():
-        kept = set(lake._files(name, commit.versions[name])["path"]) if name in commit.versions else set()
+        kept = set(lake.listed(name, commit.versions[name])["path"]) if name in commit.versions else set()
         assert {path for path in listed(f"{url}/{name}") if not path.startswith("_delta_log")} == kept
 
 

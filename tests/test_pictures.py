@@ -26,7 +26,7 @@ from trackkit.report.picture import drawings
 from trackkit.report.svg import picture
 from trackkit.report.template import Section, Template
 from trackkit.show import charts
-from trackkit.show.charts import behind
+from trackkit.show.charts import behind, canvas
 from trackkit.show.theme import theme
 
 HOUR = 3_600_000
@@ -57,9 +57,7 @@ def _plain() -> alt.TopLevelMixin:
 
 
 def _page(*shown: alt.TopLevelMixin | dict[str, Any], lang: str = "en") -> str:
-    renderer = alt.renderers.get()
-    assert renderer
-    bundles = [renderer(chart if isinstance(chart, dict) else chart.to_dict()) for chart in shown]
+    bundles = [canvas.bundle(chart if isinstance(chart, dict) else chart.to_dict()) for chart in shown]
     outputs = [new_output("display_data", data=json.loads(json.dumps(bundle))) for bundle in bundles]
     cell = new_code_cell("", outputs=outputs, metadata={"tags": ["section:drawn"]})
     book: nbformat.NotebookNode = new_notebook(cells=[cell])

@@ -602,7 +602,7 @@ def test_a_store_shows_itself_without_trusting_its_name(tmp_path: Path) -> None:
     store = open_store(tmp_path / "<b>x")
     assert "&lt;b&gt;x" in store._repr_html_() and "<b>" not in store._repr_html_()
     add(tmp_path / "<b>x", **_two_loads()[0])
-    assert "1 loads" in store._repr_html_() and "<b>" not in store._repr_html_()
+    assert "1 load, the last" in store._repr_html_() and "<b>" not in store._repr_html_()
 
 
 def test_opening_imports_only_what_reading_needs(demo_store: Path) -> None:

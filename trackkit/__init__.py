@@ -8,6 +8,7 @@ Names load when they are first used, so that a question at the prompt does not w
 """
 
 from importlib import import_module
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
@@ -101,8 +102,22 @@ if not TYPE_CHECKING:  # for a type checker, any name would then be one of the p
         if name in _ATTRIBUTES:
             return getattr(import_module(f"trackkit.{_ATTRIBUTES[name]}"), _CALLED.get(name, name))
         if name in __all__:
-            return import_module(f"trackkit.{_MODULES.get(name, f'analysis.{name}')}")
+            return _shown(import_module(f"trackkit.{_MODULES.get(name, f'analysis.{name}')}"))
         raise AttributeError(f"trackkit has no {name!r}; it has {', '.join(__all__)}.")
+
+
+def _shown(module: ModuleType) -> ModuleType:
+    """Let completion show only what a module, and each of its own, says is public; what is shown takes any frame."""
+    if "__dir__" in vars(module):
+        return module
+    vars(module)["__dir__"] = lambda: list(module.__all__)
+    for name in module.__all__:
+        own = vars(module).get(name)
+        if isinstance(own, ModuleType):
+            _shown(own)
+        elif isinstance(own, FunctionType) and module.__name__.startswith("trackkit.show."):
+            vars(module)[name] = import_module("trackkit.show.frames").any_frame(own)
+    return module
 
 
 def __dir__() -> list[str]:

@@ -335,6 +335,28 @@ def metrics(as_json: bool, markdown: bool) -> None:
 
 
 @app.command()
+@click.argument("table", required=False)
+@_json
+@click.option("--markdown", is_flag=True, help="Print SCHEMA.md.")
+def schema(table: str | None, as_json: bool, markdown: bool) -> None:
+    """List the tables of a store, or the columns of one: name, type, unit, meaning."""
+    from trackkit.errors import require_word
+    from trackkit.schema import TABLES
+    from trackkit.show.catalogue import columns_of, schema_page
+
+    names = list(TABLES) if table is None else [require_word("table", table, TABLES)]
+    if markdown:
+        print(schema_page(), end="")
+    elif as_json:
+        _print_json([record for name in names for record in columns_of(name)])
+    elif table is None:
+        _print_records([{"table": name, "what is in it": TABLES[name].grain} for name in names])
+    else:
+        brief = ("column", "type", "unit", "meaning", "personal")
+        _print_records([{name: record[name] for name in brief} for record in columns_of(names[0])])
+
+
+@app.command()
 @click.option("--store", help="Folder or URL of the store, with --delivery.")
 @click.option("--delivery", metavar="ID", help="Print this delivery under each set.")
 @click.option("--sets", metavar="a,b", help="Sets, or paths of one's own, separated by commas [those of the package].")

@@ -9,11 +9,13 @@ a formula excludes them), `event` (one row per counted hit, without those of con
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from trackkit.errors import RequestError, did_you_mean
+from trackkit.listing import Listing
 from trackkit.schema import IDENTITY
 
 __all__ = [
@@ -185,7 +187,7 @@ def where_of(formula: Formula) -> Condition:
     return getattr(formula, "where", ALWAYS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Metric:
     """One indicator: its label, formula, definition, and where the definition comes from.
 
@@ -256,6 +258,28 @@ class Metric:
     def is_rate(self) -> bool:
         """Whether it is a fraction, shown as a percentage."""
         return self.unit == RATIO
+
+    def has_words(self, words: str) -> bool:
+        """Return whether each of these words is in its name, label or definition."""
+        text = " ".join([self.name, self.label, self.definition]).lower()
+        return all(word in text for word in words.lower().split())
+
+    def listing(self) -> Listing:
+        """Return it as it is shown: its label and definition, then facts."""
+        facts = {
+            "formula": str(self.formula),
+            "unit": f"{self.unit}; higher is {self.higher_is}",
+            "by": ", ".join(breakdowns_of(self.name)) if self.name in METRICS else "",
+            "reference": self.cited,
+        }
+        rows = [(name, text) for name, text in facts.items() if text]
+        return Listing([f"{self.name}: {self.label}", self.definition], ["", ""], rows)
+
+    def __repr__(self) -> str:
+        return str(self.listing())
+
+    def _repr_html_(self) -> str:
+        return self.listing()._repr_html_()
 
 
 IS_OPEN: Condition = {"event_type": ("opened",)}
@@ -922,9 +946,63 @@ _DECLARED = {
     ),
 }
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {name: replace(metric, name=name) for name, metric in _DECLARED.items()}
-)
+
+class UnknownMetricError(RequestError, KeyError):
+    """There is no metric of this name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError would quote it
+
+
+class Metrics(Mapping[str, Metric]):
+    """Metrics by name, to be read: shown, they are a short table, and `search` finds some."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self._by_name = dict(metrics)
+
+    def __getitem__(self, name: str) -> Metric:
+        if name not in self._by_name:
+            raise UnknownMetricError(f"There is no metric {name!r}.{did_you_mean(str(name), self._by_name)}")
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def search(self, words: str) -> "Metrics":
+        """Return the metrics with all these words in their name, label or definition.
+
+        >>> list(METRICS.search("opted out sent"))
+        ['sent_unsubscribe_rate']
+        """
+        return Metrics({name: metric for name, metric in self.items() if metric.has_words(words)})
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    def listing(self) -> Listing:
+        """Return the metrics as they are shown, without those that `measure` leaves out unless they are named."""
+        shown = [metric for metric in self.values() if metric.by_default or len(self) <= _FEW]
+        rows = [(metric.name, metric.label, metric.unit) for metric in shown]
+        more = [f"And {len(self) - len(rows)} of other senders' definitions."] if len(rows) < len(self) else []
+        head = f"{len(self)} metric{'s' * (len(self) != 1)}"
+        return Listing([head], ["metric", "label", "unit"], rows, [*more, _HOW])
+
+    def __repr__(self) -> str:
+        return str(self.listing())
+
+    def _repr_html_(self) -> str:
+        return f'<div style="max-height:26em;overflow:auto">{self.listing()._repr_html_()}</div>'
+
+
+_FEW = 30
+_HOW = 'METRICS["open_rate"] says what one of them means; METRICS.search("bounce") finds some; METRICS.md lists all.'
+METRICS = Metrics({name: replace(metric, name=name) for name, metric in _DECLARED.items()})
 
 
 PURCHASES = ("sales", "refunds")  # the counts behind every sum of money

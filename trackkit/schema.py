@@ -169,6 +169,39 @@ class Column:
     meaning: str
     derived: bool = False
     personal: str = ""  # one of PERSONAL, if neither type nor name implies it
+    unit: str = ""  # of a number
+
+    @property
+    def measured_in(self) -> str:
+        """The unit of its values; instants are UTC.
+
+        >>> Column("occurred_at", INSTANT, "when").measured_in
+        'UTC'
+        """
+        return "UTC" if self.dtype == INSTANT else self.unit
+
+    @property
+    def comment(self) -> str:
+        """Its meaning and its unit.
+
+        >>> Column("message_size", COUNT, "size of a message", unit="bytes").comment
+        'size of a message; in bytes'
+        """
+        return self.meaning + (f"; in {self.measured_in}" if self.measured_in else "")
+
+    @property
+    def type_name(self) -> str:
+        """Its type, as polars calls it.
+
+        >>> Column("occurred_at", INSTANT, "when").type_name
+        'Datetime'
+        """
+        return str(self.dtype.base_type())
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of an enumeration, in order; none for any other column."""
+        return tuple(self.dtype.categories) if isinstance(self.dtype, pl.Enum) else ()
 
 
 @dataclass(frozen=True)
@@ -227,6 +260,15 @@ class Table:
         return "id" if name in self.key or name.endswith("_id") else "text"
 
     @property
+    def dated_by(self) -> str:
+        """The column that says when its rows are: the first of its instants; none without one.
+
+        >>> EVENT.dated_by, SERVICE.dated_by
+        ('occurred_at', '')
+        """
+        return next((column.name for column in self.columns if column.dtype == INSTANT), "")
+
+    @property
     def by_delivery(self) -> bool:
         """Whether each row belongs to a delivery, so that a load replaces whole deliveries."""
         return "delivery_id" in self.schema and self.name in ("message", "event", "collapsed")
@@ -250,13 +292,18 @@ DELIVERY = Table("delivery", "one row per delivery (one send action)", ("deliver
     Column("started_at", INSTANT, "first message sent"),
     Column("ended_at", INSTANT, "last message sent"),
     Column("validity_at", INSTANT, "deadline of the delivery"),
-    Column("targeted", COUNT, "initial population, recipients"),
-    Column("rejected", COUNT, "recipients dropped by rules at analysis"),
-    Column("to_deliver", COUNT, "messages to deliver after analysis"),
-    Column("text_messages", COUNT, "messages sent in text format, which cannot be open-tracked"),
-    Column("new_quarantines", COUNT, "addresses quarantined following the delivery"),
-    Column("message_size", COUNT, "bytes per message"),
-    Column("sent", COUNT, "messages sent, as a source counts them that keeps no log of messages; else null"),
+    Column("targeted", COUNT, "initial population", unit="recipients"),
+    Column("rejected", COUNT, "recipients dropped by rules at analysis", unit="recipients"),
+    Column("to_deliver", COUNT, "messages to deliver after analysis", unit="messages"),
+    Column("text_messages", COUNT, "messages sent in text format, which cannot be open-tracked", unit="messages"),
+    Column("new_quarantines", COUNT, "addresses quarantined following the delivery", unit="addresses"),
+    Column("message_size", COUNT, "size of a message", unit="bytes"),
+    Column(
+        "sent",
+        COUNT,
+        "messages sent, as a source counts them that keeps no log of messages; else null",
+        unit="messages",
+    ),
     Column("untold", TEXT, "what no table of its source told: event types, `message`, or `nothing`; by spaces"),
     Column("delete_status", CODE, "0 there; else deleted, as a delivery in state 100 is: left out of all totals"),
     Column("campaign_id", TEXT, "the campaign that it belongs to"),
@@ -347,7 +394,9 @@ EVENT = Table("event", "one row per thing that happened to one message", ("event
     Column("link_position", COUNT, "place of the link in the message, as the sender counts"),
     Column("tags", TEXT, "the sender's tags or categories, as a JSON array"),
     Column("attributes", TEXT, "what else the sender tells of the event, as a JSON object"),
-    Column("collapse_seconds", pl.Int32(), "window in which a repeated open counts once; 0 for exports"),
+    Column(
+        "collapse_seconds", pl.Int32(), "window in which a repeated open counts once; 0 for exports", unit="seconds"
+    ),
     Column("source", TEXT, "name of the format it was read from"),
     Column("source_file", TEXT, "file it was read from, relative to the source named", personal="id"),
     Column("source_row", COUNT, "line or row in that file, from 1; of a database table, its own number of the row"),
@@ -359,9 +408,11 @@ EVENT = Table("event", "one row per thing that happened to one message", ("event
     Column("link_label", TEXT, "label of the link", derived=True),
     Column("link_category", TEXT, "category of the link", derived=True),
     Column("url", TEXT, "original URL of the link", derived=True, personal="url"),
-    Column("amount", AMOUNT, "amount of a transaction, in `currency`; below 0, a refund", derived=True),
+    Column(
+        "amount", AMOUNT, "amount of a transaction, in `currency`; below 0, a refund", derived=True, unit="currency"
+    ),
     Column("currency", TEXT, "currency of the amount, as EUR; null: the sender's one", derived=True),
-    Column("articles", COUNT, "articles of a transaction", derived=True),
+    Column("articles", COUNT, "articles of a transaction", derived=True, unit="articles"),
     Column("tag_id", TEXT, "web-tracking tag", derived=True),
     Column("device", TEXT, "device family", derived=True),
     Column("operating_system", TEXT, "operating-system family", derived=True),
@@ -397,9 +448,9 @@ _REPEATED = "one row per repeated open set aside because it counts once with an 
 COLLAPSED = Table("collapsed", _REPEATED, EVENT.key, EVENT.columns)
 WEB_EVENT = Table("web_event", "one row per web hit that carries parameters", ("event_id",)).with_columns(
     Column("event_id", TEXT, "the log id of the hit"),
-    Column("amount", AMOUNT, "amount of the transaction; below 0, a refund"),
+    Column("amount", AMOUNT, "amount of the transaction; below 0, a refund", unit="currency"),
     Column("currency", TEXT, "currency of the amount, as EUR; null where its source does not say"),
-    Column("articles", COUNT, "articles of the transaction"),
+    Column("articles", COUNT, "articles of the transaction", unit="articles"),
     Column("tag_id", TEXT, "web-tracking tag"),
 )
 RECIPIENT = Table("recipient", "one row per recipient", ("recipient_id",)).with_columns(
@@ -524,7 +575,7 @@ PURGE = Table(
     Column("purged_table", TEXT, "the table, message or event: what is left of it there is not the whole"),
     Column("purged_before", INSTANT, "what happened before this instant was removed"),
     Column("purged_at", INSTANT, "when it was last removed"),
-    Column("purged_rows", COUNT, "rows removed so far"),
+    Column("purged_rows", COUNT, "rows removed so far", unit="rows"),
 )
 KEPT_COUNT = Table(
     "kept_count",

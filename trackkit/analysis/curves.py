@@ -174,10 +174,11 @@ def time_to_first(
 ) -> pl.DataFrame:
     """Return by when messages were first opened, clicked …, those not yet counted as unknown: one row per step.
 
-    Columns: the group `by`, if any; `hours` since each message's own sending; `at_risk`, messages watched up to there
-    without the event; `events`, messages with it by then; `share_so_far`, the estimated share of all messages that have
-    it by then, with its 95 % band `low` to `high` (null where it has none); `messages`, those delivered; `borrowed`,
-    those of them whose time counts from the delivery's start, since they have no instant of their own.
+    Without `delivery` it is of all that are not set aside. Columns: the group `by`, if any; `hours` since each
+    message's own sending; `at_risk`, messages watched up to there without the event; `events`, messages with it by
+    then; `share_so_far`, the estimated share of all messages that have it by then, with its 95 % band `low` to
+    `high` (null where it has none); `messages`, those delivered; `borrowed`, those of them whose time counts from
+    the delivery's start, since they have no instant of their own.
 
     A message is watched up to the newest hit known, or, where its delivery is over, up to the deadline if that is
     earlier; later events are left out. The share is Kaplan and Meier's, its band Greenwood's on the log-log scale. By

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from trackkit import schema
 from trackkit.clock import moment
@@ -25,15 +26,17 @@ _QUOTED_LENGTH = 200  # characters of a condition quoted in an error
 _PARTS = {"this", "expression", "expressions", "low", "high", "negate"}  # any further one changes what a test means
 
 
-def conditions(written: str, columns: Mapping[str, Any], timezone: str) -> list[pl.Expr]:
-    """Return a SQL condition as expressions that must all be true for a row; each is true, false or null.
+def conditions(written: str | pl.Expr, columns: Mapping[str, Any], timezone: str) -> list[pl.Expr]:
+    """Return a condition, of SQL or polars, as expressions that must all be true for a row; each true, false or null.
 
-    `columns` are those that may be tested; dates and instants are written as ISO text, in `timezone`.
+    `columns` are those that may be tested; dates and instants in SQL are written as ISO text, in `timezone`.
     Raises RequestError for what is no condition, an unknown column, and values that its type cannot be compared with.
 
     >>> [str(test) for test in conditions("day >= '2026-10-01' AND NOT weekday = 7", {"day": (), "weekday": ()}, "UTC")]
     ['[(col("day")) >= (2026-10-01)]', '[(col("weekday")) == (dyn int: 7)].not()']
     """
+    if isinstance(written, pl.Expr):
+        return [_expression(written, columns)]
     return _Condition(written, columns, timezone).read()
 
 
@@ -170,7 +173,7 @@ class _Condition:
             quotes = f" Text stands in single quotes: '{name}'." if is_quoted else ""
             near = did_you_mean(name, self.columns)
             raise RequestError(f"There is no column to filter by {name!r}.{near}{quotes}")
-        dtype = _DERIVED.get(name) or schema.EVENT.schema.get(name) or schema.MESSAGE.schema[name]
+        dtype = _type_of(name)
         kind = "number" if dtype.is_numeric() else {pl.Date: "date", pl.Datetime: "instant"}.get(type(dtype), "text")
         value = pl.col(name).cast(pl.String) if isinstance(dtype, pl.Enum) else pl.col(name)
         return value, kind, f"column {name!r}"
@@ -204,6 +207,31 @@ class _Condition:
         if at != datetime.combine(at.date(), datetime.min.time()):
             raise self._error(f"{words} is an instant, and a date is compared; write it as {_EXAMPLES[kind]}")
         return pl.lit(date(at.year, at.month, at.day)), kind, words
+
+
+def _expression(written: pl.Expr, columns: Mapping[str, Any]) -> pl.Expr:
+    """A condition of polars, checked against columns without rows, where a test of each row has no value."""
+    quoted = f"The condition {_short(str(written))}"
+    if not (names := written.meta.root_names()):
+        raise RequestError(f"{quoted} tests no column. Try pl.col('domain') == 'post.example'.")
+    for name in names:
+        if name not in columns:
+            raise RequestError(f"There is no column to filter by {name!r}.{did_you_mean(name, columns)}")
+    types = {name: _type_of(name) for name in names}
+    try:
+        tested = pl.DataFrame(schema=types).select(written)
+    except PolarsError as error:
+        raise RequestError(f"{quoted} is not understood: {str(error).splitlines()[0][:_QUOTED_LENGTH]}.") from None
+    if tested.dtypes != [pl.Boolean()]:
+        kinds = ", ".join(map(str, tested.dtypes))
+        raise RequestError(f"{quoted} is neither true nor false of a row: it is {kinds}. Compare it with something.")
+    if tested.height:
+        raise RequestError(f"{quoted} tests all rows together, and a condition tests each by itself.")
+    return written
+
+
+def _type_of(name: str) -> pl.DataType:
+    return _DERIVED.get(name) or schema.EVENT.schema.get(name) or schema.MESSAGE.schema[name]
 
 
 def _number(node: Any) -> int | float | None:

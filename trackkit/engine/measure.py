@@ -55,7 +55,7 @@ def measure(
     metrics: str | Sequence[str] | None = None,
     by: str | Sequence[str] = "delivery_id",
     delivery: Deliveries = None,
-    where: str | None = None,
+    where: str | pl.Expr | None = None,
     timezone: str = "",
     engine: str = "polars",
     activity: str = ALL,
@@ -75,6 +75,8 @@ def measure(
     the same. `activity="human"` leaves out the hits of scanners and what machines fetch whether anybody reads or not
     (rules O1, O2, O4, and the sender's word V1); it keeps those of people and of proxies that fetch when the message is
     read (O3, O5), and every message: what was delivered does not change.
+
+    `where` may also be a condition of polars on the same columns: `pl.col("domain") == "post.example"`.
 
     `interval`, such as 0.95, adds the bounds of every rate, as `open_rate_low` and `open_rate_high`: between them, with
     this confidence, is the rate of such recipients, of whom these are taken as a sample (`engine.intervals`). They are

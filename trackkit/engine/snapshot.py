@@ -8,7 +8,10 @@ from typing import Any, NamedTuple, Protocol
 import polars as pl
 
 from trackkit import schema
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine import described, sql
+from trackkit.engine.described import Extent
+from trackkit.errors import require_word
+from trackkit.listing import Listing
 
 # The columns by which stored counts of events are grouped.
 COUNTED_BY = ("delivery_id", "event_type", "is_seed")
@@ -46,9 +49,11 @@ class Traced(Measurable, Protocol):
     def versions(self) -> Mapping[str, int]: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Snapshot:
     """Named lazy frames, one per canonical table that was loaded, and the reports of the loads behind them.
+
+    Shown, it lists its tables; `["event"]` is one of them, `describe` says what is in it, `sql` asks about several.
 
     `texts` are the same frames with enumerations still as text, if a store keeps them so. `timezone` is the platform's,
     used for days, hours and instants unless a question names another.
@@ -78,8 +83,7 @@ class Snapshot:
         >>> Snapshot({}).scan("delivery").collect().height
         0
         """
-        if table not in schema.TABLES:
-            raise RequestError(f"There is no table {table!r}.{did_you_mean(table, schema.TABLES)}")
+        require_word("table", table, schema.TABLES)
         return self.frames[table] if table in self.frames else pl.LazyFrame(schema=schema.TABLES[table].schema)
 
     def stored(self, table: str) -> pl.LazyFrame:
@@ -100,10 +104,59 @@ class Snapshot:
         """Return the counts stored with event files, and the events of files without; None for tables in memory."""
         return getattr(self.texts, "counted", None) if self.has("event") else None
 
+    def __getitem__(self, table: str) -> pl.LazyFrame:
+        """Return the lazy frame of a table, as `scan` does.
+
+        >>> Snapshot({})["delivery"].collect_schema().names()[:2]
+        ['delivery_id', 'internal_name']
+        """
+        return self.scan(table)
+
+    def describe(self, table: str | None = None) -> pl.DataFrame:
+        """Describe the columns of a table, or, without one, the tables.
+
+        Columns of a table: `column`, `type` (that of polars), `unit`, `meaning`, `values` (the words of an
+        enumeration), `derived` (computed from other tables at each load) and `personal` (the personal data that it may
+        hold: address, ip, url, person, id, or in text all of these). Tables: `table`, `rows`, `first` and `last` (of
+        its first column of instants; null without one, or in a store under a URL), `bytes` (null in memory), `grain`.
+        Raises RequestError for an unknown table.
+
+        >>> Snapshot({}).describe("event").row(2, named=True)["unit"]
+        'UTC'
+        """
+        if table is None:
+            return described.tables({name: self.extent(name) for name in schema.TABLES if name in self.frames})
+        return described.columns(schema.TABLES[require_word("table", table, schema.TABLES)])
+
+    def extent(self, table: str) -> Extent:
+        """Return the rows of a table, from when to when they are, and its bytes on disk."""
+        kept = getattr(self.texts, "extent", None)
+        return described.extent(self.scan(table), schema.TABLES[table].dated_by) if kept is None else kept(table)
+
+    def sql(self, query: str) -> pl.LazyFrame:
+        """Return the lazy answer to a SELECT over the tables that were loaded, in polars' SQL.
+
+        Enumerations are text. Rows are read when it is collected: `sql("...").collect()`. Raises RequestError for a
+        table or column that is not there, and for what is no SELECT.
+
+        >>> clicks = pl.LazyFrame({"delivery_id": ["7", "7"], "event_type": ["clicked", "opened"]})
+        >>> Snapshot({"event": clicks}).sql("SELECT count(*) FROM event WHERE event_type = 'clicked'").collect().item()
+        1
+        """
+        return sql.answer(query, {name: self.stored(name) for name in schema.TABLES if name in self.frames})
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.frames)
+
+    def listing(self, head: str) -> Listing:
+        """Return the tables as they are shown, below a sentence."""
+        return described.listing(head, self.describe(), self.timezone)
+
+    def __repr__(self) -> str:
+        return str(self.listing(self._sentence()))
+
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{name}</td><td>{schema.TABLES[name].grain}</td>"
-            f"<td style='text-align:right'>{frame.select(pl.len()).collect().item():,}</td></tr>"
-            for name, frame in self.frames.items()
-        )
-        return f"<table><tr><th>table</th><th>grain</th><th>rows</th></tr>{rows}</table>"
+        return self.listing(self._sentence())._repr_html_()
+
+    def _sentence(self) -> str:
+        return f"{len(self.frames)} tables" + (f", loaded {self.as_of:%Y-%m-%d %H:%M} UTC" if self.as_of else "")

@@ -76,3 +76,7 @@ def _files(loads: Sequence[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
     """The files of all loads, and those of all but the last load."""
     sources = [load.get("report", {}).get("sources", []) for load in loads]
     return list(chain.from_iterable(sources)), list(chain.from_iterable(sources[:-1]))
+
+
+def __dir__() -> list[str]:  # the front door, which sees to the other modules, is not asked for a package beside it
+    return list(__all__)

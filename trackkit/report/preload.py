@@ -36,6 +36,7 @@ def preload() -> None:
             import_module(name)
     for name in trackkit.__all__:
         getattr(trackkit, name)
+    trackkit.charts.use_everywhere()  # a report's own notebook may draw with altair itself
     if any(_INTERVAL.search(path.read_text("utf-8")) for path in resources.files(TEMPLATES, "*.toml").values()):
         import_module(STATISTICS)
     _use_once()
@@ -72,16 +73,16 @@ def _chart(lang: str) -> Any:
     """A chart of plain rows, made with altair itself, since the package's charts work on a frame."""
     import altair as alt
 
-    from trackkit.show.charts.canvas import WHOLE, WHOLE_ONLY, series_names
+    from trackkit.show.charts.canvas import WHOLE, WHOLE_ONLY, Layers, Picture, series_names
 
     rows = alt.InlineData([{"name": "Opens", "count": 1}])
     count_axis = alt.Axis(format=WHOLE, tickMinStep=1, tickCount=5, labelExpr=WHOLE_ONLY)
     legend = alt.Legend(symbolOpacity=1)
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(series_names(None, lang).values())), legend=legend)
-    bars = alt.Chart(rows, description="-").encode(
+    bars = Picture(rows, description="-").encode(
         x=alt.X("count:Q", axis=count_axis), color=colour, tooltip=[alt.Tooltip("name:N", title="-")]
     )
-    return alt.layer(bars.mark_bar(), bars.mark_text(), description="-")
+    return Layers(layer=[bars.mark_bar(), bars.mark_text()], description="-")
 
 
 def _header(lang: str) -> Any:

@@ -1,4 +1,4 @@
-"""The metrics listed for people and programs: METRICS.md and `trackkit metrics` both come from here."""
+"""Metrics and tables listed for people and programs: METRICS.md, SCHEMA.md, `trackkit metrics` and `schema`."""
 
 from collections.abc import Iterable
 
@@ -13,6 +13,7 @@ from trackkit.metrics import (
     sources_of,
     version_of,
 )
+from trackkit.schema import TABLES, Column, Table
 
 _HEAD = """# Metrics
 
@@ -90,3 +91,57 @@ def _breakdowns() -> str:
     rows = [f"| `{column}` | {', '.join(carriers)} |" for column, carriers in BREAKDOWNS.items()]
     head = ["## Breakdowns", "", _OF_DELIVERIES.format(", ".join(f"`{name}`" for name in OF_DELIVERIES)), ""]
     return "\n".join([*head, "| column | rows that carry it |", "|---|---|", *rows, ""])
+
+
+_SCHEMA = """# Schema
+
+Made from `trackkit/schema.py` by `make schema`; a test fails when this page is out of date.
+`store.describe("event")` and `trackkit schema event` say the same, as do the comments of columns in the Delta tables.
+
+Types are those of polars; instants are UTC, ids text, amounts in the currency beside them, and null means unknown. A
+*derived* column is computed from other tables at each load. *Personal* says which personal data a column may hold: an
+e-mail address or an IP address as a whole, a URL in its query, the id of a person, an id as such, any other text all of
+these.
+"""
+
+
+def columns_of(table: str) -> list[dict[str, object]]:
+    """Return a record for each column of a table: table, column, type, unit, meaning, values, derived, personal.
+
+    >>> columns_of("service")[0]["meaning"]
+    'key of the service'
+    """
+    return [_column(TABLES[table], column) for column in TABLES[table].columns]
+
+
+def _column(table: Table, column: Column) -> dict[str, object]:
+    return {
+        "table": table.name,
+        "column": column.name,
+        "type": column.type_name,
+        "unit": column.measured_in or None,
+        "meaning": column.meaning,
+        "values": list(column.words),
+        "derived": column.derived,
+        "personal": table.personal.get(column.name),
+    }
+
+
+def schema_page() -> str:
+    """Return SCHEMA.md: the tables, then the columns of each."""
+    rows = [f"| [`{name}`](#{name}) | {table.grain} | {', '.join(table.key)} |" for name, table in TABLES.items()]
+    summary = ["| table | what is in it | key |", "|---|---|---|", *rows]
+    return "\n".join([_SCHEMA, *summary, *(_table_section(table) for table in TABLES.values()), ""])
+
+
+def _table_section(table: Table) -> str:
+    rows = [_schema_row(record) for record in columns_of(table.name)]
+    head = ["| column | type | unit | meaning | derived | personal |", "|---|---|---|---|---|---|"]
+    return "\n".join(["", f"## {table.name}", "", f"{table.grain[0].upper()}{table.grain[1:]}.", "", *head, *rows])
+
+
+def _schema_row(record: dict[str, object]) -> str:
+    values: object = record["values"]
+    words = f" ({', '.join(values)})" if isinstance(values, list) and values else ""
+    cells = (f"{record['meaning']}{words}", "yes" if record["derived"] else "", record["personal"] or "")
+    return f"| `{record['column']}` | {record['type']} | {record['unit'] or ''} | {' | '.join(map(str, cells))} |"

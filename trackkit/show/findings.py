@@ -16,8 +16,7 @@ from trackkit.definition_sets import QUESTION_LABELS
 from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS, beyond_chance
 from trackkit.show.cells import OTHERS, RATES, is_open, label_of, require, spoken
-from trackkit.show.charts.audience import Slot, enough_weeks, slot_names, version_label
-from trackkit.show.charts.platform import PERIODS, CalendarPeriod, period_name
+from trackkit.show.naming import PERIODS, CalendarPeriod, Slot, enough_weeks, period_name, slot_names, version_label
 from trackkit.show.wording import clipped, elapsed, instant, number, percent, precisely, round_percent
 
 __all__ = [

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from html import escape
 from typing import Any
 
 import polars as pl
 
+from trackkit.listing import Listing
 from trackkit.plain import one_line
 
+_MOST_FILES = 10  # that are shown unasked in a notebook
 _COUNTS = ("read", "kept", "duplicate", "collapsed", "quarantined", "undated")
 
 
@@ -57,9 +58,11 @@ class SourceReport:
         return asdict(self)
 
 
-@dataclass
+@dataclass(repr=False)
 class LoadReport:
     """A load of one or several sources; the store fills what concerns all of them.
+
+    Shown, it begins with the verdict and the total; `print` lists every file, and ends with them.
 
     `event_types` counts the kept events by type; `quality` is the verdict on the load (`quality.loads.judge_load`);
     `unreadable` says why nothing of a source could be read.
@@ -131,14 +134,31 @@ class LoadReport:
         reasons = [f"    {one_line(reason['reason'])}" for reason in self.quality["reasons"]]
         return [f"quality: {self.quality['verdict']}", *reasons]
 
+    def _head(self) -> list[str]:
+        """The verdict with its reasons, the total, and the kept events by type."""
+        files = f"{len(self.sources)} file{'s' * (len(self.sources) != 1)}"
+        events = ", ".join(f"{count:,} {name}" for name, count in self.event_types.items())
+        total = f"{files}: {_sum({name: self.total(name) for name in _COUNTS})}"
+        return [*self._judgement(), total, *([f"events: {events}"] if events else [])]
+
+    def __repr__(self) -> str:
+        unread = len(self.failures)
+        return "\n".join([*self._head(), *([f"{unread} not read"] if unread else []), "print() lists every file."])
+
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in ("file", "format", "table", *_COUNTS, "notes"))
-        rows = "".join(_html_row(source) for source in self.sources)
-        judgement = "<br>".join(escape(line) for line in self._judgement())
+        rows = [
+            (source.path, source.format, source.table, *(getattr(source, name) for name in _COUNTS), _noted(source))
+            for source in self.sources
+        ]
         unread = (self.unreadable | self.ignored_files).items()
-        not_read = "".join(f"<li>{escape(one_line(path))}: {escape(one_line(why))}</li>" for path, why in unread)
-        not_read = f"<p>Not read:</p><ul>{not_read}</ul>" if not_read else ""
-        return f"<table><tr>{head}</tr>{rows}</table>{not_read}" + (f"<p>{judgement}</p>" if judgement else "")
+        head = [*self._head(), *(f"Not read: {path}: {why}" for path, why in unread)]
+        files = Listing([], ["file", "format", "table", *_COUNTS, "notes"], rows)._repr_html_()
+        folded = f"<details><summary>Every file</summary>{files}</details>" if len(rows) > _MOST_FILES else files
+        return Listing(head, [], [])._repr_html_() + folded
+
+
+def _noted(source: SourceReport) -> str:
+    return "; ".join(_notes(source))
 
 
 def _sum(counts: Mapping[str, int]) -> str:
@@ -168,12 +188,6 @@ def _notes(source: SourceReport) -> list[str]:
         more = f" and {len(source.ignored_columns) - 8} more" if len(source.ignored_columns) > 8 else ""
         notes.append("columns not used: " + ", ".join(source.ignored_columns[:8]) + more)
     return [one_line(note) for note in notes]
-
-
-def _html_row(source: SourceReport) -> str:
-    words = "".join(f"<td>{escape(one_line(word))}</td>" for word in (source.path, source.format, source.table))
-    counts = "".join(f"<td style='text-align:right'>{getattr(source, name):,}</td>" for name in _COUNTS)
-    return f"<tr>{words}{counts}<td>{'<br>'.join(escape(note) for note in _notes(source))}</td></tr>"
 
 
 MOST_WORDS = 20  # unknown words of a column that are listed one by one

@@ -23,7 +23,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from html import escape
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -32,10 +31,12 @@ import polars as pl
 from trackkit import schema
 from trackkit.clock import Asked, moment
 from trackkit.engine.deliveries import require_timezone
+from trackkit.engine.described import Extent
 from trackkit.engine.snapshot import Counted, Snapshot
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.listing import Listing
 from trackkit.store.damage import require_whole, verify
-from trackkit.store.datafile import read_counts
+from trackkit.store.datafile import period, read_counts
 from trackkit.store.lake import Commit, Lake, among_others
 from trackkit.store.layout import WATERMARK, as_declared
 
@@ -49,6 +50,8 @@ __all__ = ["Store", "answered", "load", "open_store"]
 SETTINGS = ("timezone",)
 _ATTEMPTS = 4  # to answer a question while removals delete the files it reads
 _IMPORTING = threading.RLock()  # threads that import from one package at once may see half-initialised modules
+_LOADS_SHOWN = 20
+COUNTS = ("read", "kept", "duplicate", "collapsed", "quarantined")
 T = TypeVar("T")
 Keep = Callable[[Snapshot, list[str]], pl.DataFrame]
 Progress = Callable[[int, int, str], object]
@@ -61,6 +64,7 @@ class _Texts(Mapping[str, pl.LazyFrame]):
         self._lake = lake
         self._versions = {name: version for name, version in commit.versions.items() if name in schema.TABLES}
         self._opened: dict[str, pl.LazyFrame] = {}
+        self._extents: dict[str, Extent] = {}
 
     def __getitem__(self, table: str) -> pl.LazyFrame:
         if table not in self._opened:
@@ -80,6 +84,15 @@ class _Texts(Mapping[str, pl.LazyFrame]):
     def files(self, table: str) -> list[str]:
         """Return the files of a table; none if no load brought it."""
         return self._lake.files(table, self._versions[table]) if table in self else []
+
+    def extent(self, table: str) -> Extent:
+        """Return the rows and bytes of a table from its log; from when to when they are from its files, if local."""
+        if table not in self._extents:
+            files = self._lake.listed(table, self._versions[table])
+            dated_by = schema.TABLES[table].dated_by
+            ends = period(self.files(table), dated_by) if dated_by and self._lake.is_local else (None, None)
+            self._extents[table] = Extent(int(files["num_records"].sum()), *ends, int(files["size_bytes"].sum()))
+        return self._extents[table]
 
     @property
     def versions(self) -> Mapping[str, int]:
@@ -135,6 +148,27 @@ class _Loads(Sequence[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def _listing(self) -> Listing:
+        """The newest loads, each with its verdict and what became of all its lines."""
+        rows = [_load_row(load) for load in self._rows[: -_LOADS_SHOWN - 1 : -1]]
+        more = len(self) - len(rows)
+        columns = ["load", "at (UTC)", "verdict", "files", *COUNTS]
+        head = f"{len(self)} load{'s' * (len(self) != 1)}, newest first"
+        return Listing([head], columns, rows, [f"And {more:,} earlier."] if more else [])
+
+    def __repr__(self) -> str:
+        return str(self._listing())
+
+    def _repr_html_(self) -> str:
+        return self._listing()._repr_html_()
+
+
+def _load_row(load: Mapping[str, Any]) -> list[str | int | None]:
+    sources = load["report"].get("sources", [])
+    verdict = (load["report"].get("quality") or {}).get("verdict")
+    totals = [sum(source[count] for source in sources) for count in COUNTS]
+    return [load["number"], f"{load['loaded_at']:%Y-%m-%d %H:%M}", verdict, len(sources), *totals]
 
 
 class Store:
@@ -223,6 +257,18 @@ class Store:
     def scan(self, table: str) -> pl.LazyFrame:
         """Return the lazy frame of a canonical table, empty (with its columns) when no load brought it."""
         return self._tables.scan(table)
+
+    def __getitem__(self, table: str) -> pl.LazyFrame:
+        """Return the lazy frame of a table, as `scan` does; `collect()` reads it."""
+        return self.scan(table)
+
+    def describe(self, table: str | None = None) -> pl.DataFrame:
+        """Describe the columns of a table, or, without one, the tables: see `Snapshot.describe`."""
+        return self._tables.describe(table)
+
+    def sql(self, query: str) -> pl.LazyFrame:
+        """Return the lazy answer to a SELECT over the tables, in polars' SQL: see `Snapshot.sql`."""
+        return self._tables.sql(query)
 
     def stored(self, table: str) -> pl.LazyFrame:
         """Return the lazy frame of a table as stored: enumerations as text, which saves casting them."""
@@ -349,16 +395,26 @@ class Store:
         self._current = None
         return report
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return self._tables._ipython_key_completions_()
+
     def __repr__(self) -> str:
-        return f"Store({self.location!r})"
+        return str(self._listing())
 
     def _repr_html_(self) -> str:
-        if self._lake.last_commit() is None:
-            return f"<p>Store {escape(self.location)}: nothing was loaded yet.</p>"
-        current = self._current or self.snapshot()
-        when = f"{current.as_of:%Y-%m-%d %H:%M} UTC"
-        heading = f"<p>Store {escape(self.location)}, {len(current.loads)} loads, the last at {when}</p>"
-        return heading + current._repr_html_()
+        return self._listing()._repr_html_()
+
+    def _listing(self) -> Listing:
+        """The tables, or, since showing a store never fails, what is wrong with it."""
+        name = f"Store {self.location!r}"
+        try:
+            if self._lake.last_commit() is None:
+                return Listing([f"{name}: nothing was loaded yet."], [], [])
+            now, count = self._tables, len(self._tables.loads)
+            loads = f"{count} load{'s' * (count != 1)}, the last {self.as_of:%Y-%m-%d %H:%M} UTC"
+            return now.listing(f"{name}: {loads}; time zone {now.timezone}")
+        except (TrackkitError, OSError) as error:
+            return Listing([f"{name}: {error}"], [], [])
 
 
 def open_store(location: str | PathLike[str], timezone: str | None = None) -> Store:

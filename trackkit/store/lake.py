@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Field, Transaction, WriterProperties, write_deltalake
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -235,7 +236,7 @@ class Lake:
         self, name: str, version: int, buckets: Collection[int] | None = None, but: Collection[str] = ()
     ) -> pl.LazyFrame:
         """Return the same rows with enumerations as text, without the files in `but`."""
-        files = self._files(name, version)
+        files = self.listed(name, version)
         files = files.filter(~pl.Series(self._paths(name, files), dtype=pl.String).is_in(list(but))) if but else files
         if buckets is not None:
             files = files.filter(pl.col(f"partition.{BUCKET}").is_in(list(buckets)))
@@ -263,14 +264,14 @@ class Lake:
 
     def files(self, name: str, version: int) -> list[str]:
         """Return the full paths of a table's files at a version."""
-        return self._paths(name, self._files(name, version))
+        return self._paths(name, self.listed(name, version))
 
     def file_names(self, name: str, version: int) -> frozenset[str]:
         """Return the same files relative to the folder of the table."""
-        return frozenset(self._files(name, version)["path"])
+        return frozenset(self.listed(name, version)["path"])
 
-    def _files(self, name: str, version: int) -> pl.DataFrame:
-        """The files of a table at a version, from its log; local ones are checked to exist."""
+    def listed(self, name: str, version: int) -> pl.DataFrame:
+        """Return the files of a table at a version, from its log; local ones are checked to exist."""
         if (name, version) not in self._listed:
             files = files_of(self.open(name, version))
             require_files(self.location, name, files)
@@ -280,9 +281,9 @@ class Lake:
     def create(self, name: str) -> int:
         """Create an empty table (version 0); a checkpoint every ten commits keeps opening it fast."""
         settings = {"delta.checkpointInterval": "10", "delta.dataSkippingStatsColumns": SKIPPING.get(name, "")}
-        write_deltalake(
+        DeltaTable.create(
             f"{self.location}/{name}",
-            pl.DataFrame(schema=stored_schema(name)),
+            _with_meanings(name),
             mode="ignore",
             partition_by=[BUCKET] if name in BY_DELIVERY else None,
             commit_properties=self._signed(),
@@ -399,6 +400,14 @@ class Lake:
         """Delete files that no version of the last week needs; return the table's version (`own_version`)."""
         self.open(name).vacuum(dry_run=False, full=True, commit_properties=self._signed())
         return self.own_version(name)
+
+
+def _with_meanings(name: str) -> DeltaSchema:
+    """The columns of a Delta table, those of the schema with their meanings as comments, which other tools show."""
+    stored = DeltaSchema.from_arrow(pl.DataFrame(schema=stored_schema(name)).to_arrow().schema)
+    meanings = {each.name: each.comment for each in (schema.TABLES[name].columns if name in schema.TABLES else ())}
+    comments = {column: {"comment": words} for column, words in meanings.items()}
+    return DeltaSchema([Field(each.name, each.type, metadata=comments.get(each.name)) for each in stored.fields])
 
 
 def _as_stored(rows: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline, is_open
 from trackkit.show.charts import audience, canvas, maturity, overview, platform, sending, shapes, story, web
+from trackkit.show.charts.canvas import use_everywhere
 from trackkit.show.charts.clock import (
     APART,
     MOST,
@@ -35,6 +36,8 @@ from trackkit.show.charts.clock import (
     zone_of,
 )
 from trackkit.show.charts.labels import ends
+from trackkit.show.charts.measured import dots, heatmap, lines
+from trackkit.show.naming import SERIES
 from trackkit.show.theme import theme
 from trackkit.show.wording import elapsed, percent, round_percent
 
@@ -44,6 +47,9 @@ __all__ = [
     "activity_columns",
     "audience",
     "click_days",
+    "dots",
+    "heatmap",
+    "lines",
     "maturity",
     "overview",
     "pareto_curve",
@@ -51,6 +57,7 @@ __all__ = [
     "rate_bars",
     "sending",
     "story",
+    "use_everywhere",
     "web",
 ]
 CurveKind = Literal["area", "line"]
@@ -89,7 +96,7 @@ MOST_DAYS = 366  # that are drawn as days
 def pareto_curve(
     cumulated: pl.DataFrame,
     kind: CurveKind = "line",
-    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
     pace: pl.DataFrame | None = None,
 ) -> alt.LayerChart:
@@ -151,7 +158,7 @@ def activity_columns(
     activity: pl.DataFrame,
     every: Period = "1h",
     days: int | None = None,
-    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
     launched: datetime | None = None,
 ) -> alt.LayerChart:

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import altair as alt
 import polars as pl
-from babel.dates import get_day_names
 
 from trackkit.language import said, say, several, translatable
 from trackkit.schema import MAIL_PROXY
@@ -15,29 +14,23 @@ from trackkit.show.cells import OTHERS, UNKNOWN, OneOf
 from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import axis_instant, instants, written
 from trackkit.show.charts.labels import ends
+from trackkit.show.naming import ENOUGH, SERIES, Slot, enough_weeks, slot_names, slots_named, version_label
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, with_share
 
 WEEK_WIDTH = 7 * 24 * 3_600_000  # of the axis, in milliseconds
 
 __all__ = [
-    "FROZEN",
     "Measured",
-    "Slot",
-    "enough_weeks",
     "folded_columns",
     "is_spread",
     "kinds_bar",
     "opens_bars",
-    "slot_names",
-    "slots_named",
     "usage_history",
     "usage_lines",
-    "version_label",
     "week_tiles",
 ]
 
-Slot = Literal["half_hour", "hour", "day"]
 WHEN = translatable(
     {
         "day": "On which day of the week each series happens.",
@@ -47,9 +40,6 @@ WHEN = translatable(
 )
 Measured = Literal["share", "count"]
 Heat = Literal["opens", "clicks", "transactions"]
-# What browsers say of the system on every later version of it, too: their user agents no longer change.
-FROZEN = {"Mac OS": "10.15", "Windows": "10"}
-ENOUGH = 20  # visitors of a week whose shares are drawn
 WEEK = 7  # days
 STEPS = 5  # of heat, besides none
 PALE, FULL = 0.04, (0.24, 0.43, 0.62, 0.81, 1.0)  # opacities of no event, and of the steps
@@ -61,27 +51,6 @@ HEAT = translatable(
     }
 )
 KINDS = translatable({"computer": "Computer", "mobile": "Mobile", "unknown": "Unknown device"})
-
-
-def slot_names(every: Slot, lang: str = "en") -> list[str]:
-    """Return the names of the slots of a week or a day: weekdays from Monday, hours or half-hours from midnight.
-
-    >>> slot_names("day")[0], slot_names("half_hour")[3]
-    ('Monday', '01:30')
-    """
-    if every == "day":
-        days = get_day_names("wide", "stand-alone", locale=lang)
-        return [str(days[number]).capitalize() for number in range(7)]
-    minutes = 60 if every == "hour" else 30
-    return [f"{start // 60:02}:{start % 60:02}" for start in range(0, 24 * 60, minutes)]
-
-
-def slots_named(folded: pl.DataFrame, every: Slot, lang: str = "en") -> dict[int, str]:
-    """Return the names of the slots of `activities.folded_activity`; those that occur twice on one day are marked."""
-    names, slots = slot_names(every, lang), dict(folded.select("slot", "twice").unique().sort("slot").iter_rows())
-    return {
-        slot: say("{time} (twice)", lang, time=names[slot]) if twice else names[slot] for slot, twice in slots.items()
-    }
 
 
 def is_spread(folded: pl.DataFrame, every: Slot, activity: pl.DataFrame) -> bool:
@@ -101,7 +70,7 @@ def folded_columns(
     folded: pl.DataFrame,
     every: Slot,
     measured: Measured = "share",
-    labels: Annotated[canvas.Labels | None, OneOf(canvas.SERIES)] = None,
+    labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
 ) -> alt.LayerChart:
     """Draw when in the week or the day each series happens, in a panel for each series.
@@ -263,19 +232,6 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     chart = canvas.with_ends(plot, words, names, colours, point=alt.OverlayMarkDef(size=24))
     chart.layer[0] = chart.layer[0].encode(detail="run:O")
     return chart
-
-
-def enough_weeks(weekly: pl.DataFrame) -> pl.DataFrame:
-    """Return the weeks of 20 visitors or more of `audience.weekly`; all, if there are no such weeks."""
-    enough = weekly.filter(pl.col("week_visitors") >= ENOUGH)
-    return enough if enough.height else weekly
-
-
-def version_label() -> pl.Expr:
-    """Return name and version; a version that browsers give for all later ones, too, ends in "+"."""
-    is_frozen = pl.col("version") == pl.col("name").replace_strict(FROZEN, default=None, return_dtype=pl.String)
-    end = pl.when(is_frozen).then(pl.lit("+")).otherwise(pl.lit(""))
-    return pl.format("{} {}{}", "name", "version", end)
 
 
 def _weeks_described(few: int, is_split: bool, lang: str) -> str:

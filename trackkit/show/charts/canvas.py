@@ -3,12 +3,14 @@
 The marks: `bars` are horizontal, one for each name; `columns` are vertical, one for each period; `lines` and `dots` go
 along an axis. A plot is independent of altair; `canvas` turns it into an altair chart.
 
-Importing this module registers our theme (`reports_templates/html/theme.toml`) and renderer, for JupyterLab and reports
-alike: altair's own renderers need a network, or emit a type that notebooks refuse.
+Charts bring our theme (`reports_templates/html/theme.toml`), their limit of rows and their own way of being shown, in
+JupyterLab and in reports alike: altair's own renderers need a network, or emit a type that notebooks refuse. Charts
+that others make with altair are theirs, unless they call `use_everywhere`.
 """
 
 import dataclasses
 import json
+import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +20,11 @@ import altair as alt
 import polars as pl
 
 from trackkit.errors import RequestError
-from trackkit.language import said, translatable
+from trackkit.language import said
 from trackkit.show.charts import behind
 from trackkit.show.charts.clock import MINUTES, band_labels, time_labels
 from trackkit.show.data import MIME as DATA
+from trackkit.show.naming import SERIES
 from trackkit.show.theme import chart_config, theme
 from trackkit.show.wording import clipped, decimals_of
 
@@ -51,8 +54,63 @@ TAKEN = [
 WHOLE, SHARE, PERCENT = ",.0f", ".2%", "%"  # formats of counts, of fractions, and of fractions on an axis
 WHOLE_ONLY = "datum.value % 1 ? '' : datum.label"  # if counts only go up to 1, tickMinStep still lets 0.5 through
 SHORT, PLAIN_ZERO = "~s", "datum.value ? datum.label : '0'"  # "20k", but not "0k"
-SERIES = translatable({"opens": "Sum of opens", "clicks": "Cumulated clicks", "transactions": "Transactions"})
 MOST_ROWS = 20_000  # that a chart draws
+
+
+@alt.theme.register("trackkit", enable=False)
+def _theme() -> alt.theme.ThemeConfig:
+    return alt.theme.ThemeConfig(config=chart_config(theme()))  # type: ignore[typeddict-item]
+
+
+_ONE_AT_A_TIME = threading.RLock()  # altair's settings are those of the process: ours hold while a chart is written
+
+
+class Ours(alt.TopLevelMixin):
+    """A chart with our theme and limit of rows, whatever altair is set to, and as reports and notebooks take it."""
+
+    def to_dict(self, *args: Any, context: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        """Return the Vega-Lite spec; arguments are those of altair."""
+        if not (context or {}).get("top_level", True):
+            return super().to_dict(*args, context=context, **options)
+        with _ONE_AT_A_TIME, alt.theme.enable("trackkit"), alt.data_transformers.enable("default", max_rows=MOST_ROWS):
+            return super().to_dict(*args, context=context, **options)
+
+    def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return bundle(self.to_dict())
+
+
+class Picture(Ours, alt.Chart):
+    """A chart of one mark."""
+
+    def __add__(self, other: Any) -> "Layers":
+        return Layers(layer=[self, other])
+
+
+class Layers(Ours, alt.LayerChart):
+    """Charts one over the other."""
+
+
+def bundle(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a chart for JupyterLab, its figures for pages, and its sentence."""
+    return {MIME: spec, DATA: behind.table(spec), "text/plain": spec.get("description", "chart")}
+
+
+alt.renderers.register("trackkit", lambda spec, **_: bundle(spec))
+
+
+def use_everywhere() -> None:
+    """Give the charts that you make with altair yourself our theme, renderer and limit of rows, in this process.
+
+    Without it nothing of altair is changed. Processes of our own that render reports call it.
+
+    >>> use_everywhere()
+    >>> alt.theme.active, alt.renderers.active
+    ('trackkit', 'trackkit')
+    >>> _ = alt.theme.enable("default"), alt.renderers.enable("default"), alt.data_transformers.enable("default")
+    """
+    alt.theme.enable("trackkit")
+    alt.renderers.enable("trackkit")
+    alt.data_transformers.enable("default", max_rows=MOST_ROWS)
 
 
 @dataclass(frozen=True)
@@ -183,7 +241,7 @@ def layered(plot: Plot, *charts: alt.Chart, beside: Sequence[alt.Chart] = ()) ->
     for chart in charts:
         chart.data = charts[0].data  # the same object, so that the page holds the rows once
         chart.title = alt.Undefined
-    return alt.LayerChart(layer=[*charts, *beside], description=plot.description, **_titled(plot))
+    return Layers(layer=[*charts, *beside], description=plot.description, **_titled(plot))
 
 
 def with_ends(
@@ -202,7 +260,7 @@ def at_ends(ends: pl.DataFrame, x: str, names: Sequence[str], colours: Sequence[
     """Return the names of lines at their ends, each after a dot in its colour. In: the frame of `labels.ends`."""
     if ends.is_empty():
         return []
-    base = alt.Chart(ends).encode(x=x, y="label_y:Q")
+    base = Picture(ends).encode(x=x, y="label_y:Q")
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
     mark: dict[str, Any] = {"align": "left", "baseline": "middle", "aria": False}
     spots = base.mark_text(dx=5, fontSize=13, text="●", **mark).encode(color=colour)
@@ -240,7 +298,7 @@ def canvas(plot: Plot) -> alt.Chart:
     if plot.beside:
         offset = alt.XOffset if isinstance(plot.x, Names) else alt.YOffset
         channels[offset.__name__[0].lower() + "Offset"] = offset(f"{plot.beside}:O")
-    chart = alt.Chart(rows, description=plot.description, width=WIDTH, height=plot.height, **_titled(plot))
+    chart = Picture(rows, description=plot.description, width=WIDTH, height=plot.height, **_titled(plot))
     return chart.encode(**channels)
 
 
@@ -390,18 +448,3 @@ def _width(letter: str) -> float:
     if letter >= "\U0001f000":
         return 2.6
     return 2 if unicodedata.east_asian_width(letter) in "WF" else unicodedata.category(letter)[0] not in "MC"
-
-
-def _bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A chart for JupyterLab, its figures for pages, and its sentence."""
-    return {MIME: spec, DATA: behind.table(spec), "text/plain": spec.get("description", "chart")}
-
-
-@alt.theme.register("trackkit", enable=True)
-def _theme() -> alt.theme.ThemeConfig:
-    return alt.theme.ThemeConfig(config=chart_config(theme()))  # type: ignore[typeddict-item]
-
-
-alt.renderers.register("trackkit", _bundle)
-alt.renderers.enable("trackkit")
-alt.data_transformers.enable("default", max_rows=MOST_ROWS)

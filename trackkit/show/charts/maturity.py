@@ -50,6 +50,6 @@ def growth(curves: pl.DataFrame, lang: str = "en") -> alt.LayerChart | None:
 def _band(rows: pl.DataFrame, series: canvas.Series) -> alt.Chart:
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(series.names), range=list(series.colours or [])))
     known = rows.drop_nulls("low").select("hours", "low", "high", "name")
-    band = alt.Chart(known).mark_area(opacity=0.15, interpolate="step-after", aria=False)
+    band = canvas.Picture(known).mark_area(opacity=0.15, interpolate="step-after", aria=False)
     drawn: alt.Chart = band.encode(x="hours:Q", y="low:Q", y2="high:Q", color=colour)
     return drawn

@@ -95,7 +95,7 @@ def _at_the_ends(rows: pl.DataFrame, names: Sequence[str], colours: Sequence[str
     over = max(0.0, heights[-1] - 1)
     words = pl.col("name").replace_strict(_words_at_the_ends(rows, lang), return_dtype=pl.String)
     placed = ends.with_columns(place=pl.Series([height - over for height in heights]), words=words)
-    marks = alt.Chart(placed).mark_text(align="left", dx=6, fontWeight=600, aria=False)
+    marks = canvas.Picture(placed).mark_text(align="left", dx=6, fontWeight=600, aria=False)
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(colours)), legend=None)
     drawn: alt.Chart = marks.encode(x="hours:Q", y="place:Q", text="words:N", color=colour)
     return drawn
@@ -134,9 +134,9 @@ def domain_dots(
     )
     marks: alt.Chart = canvas.canvas(plot).mark_point(filled=True, size=90, opacity=1)
     marks.encoding.x.axis = alt.Axis(format=canvas.PERCENT, title=None, tickCount=4)
-    between = alt.Chart(marks.data).mark_line(strokeWidth=3, color=light.line, aria=False)
+    between = canvas.Picture(marks.data).mark_line(strokeWidth=3, color=light.line, aria=False)
     joined = between.encode(x="rate:Q", y=alt.Y("domain:N", sort=domains), detail="domain:N")
-    return alt.LayerChart(layer=[joined, marks, _of_all(total, names, series)], description=plot.description)
+    return canvas.Layers(layer=[joined, marks, _of_all(total, names, series)], description=plot.description)
 
 
 def _dots_of(measured: pl.DataFrame, name: str, label: str, lang: str) -> pl.DataFrame:
@@ -149,6 +149,6 @@ def _of_all(total: pl.DataFrame, names: canvas.Labels, series: canvas.Series) ->
     """A dashed line at each rate of all domains together."""
     rows = pl.concat([total.select(name=pl.lit(label), rate=pl.col(name)) for name, label in names.items()])
     colour = alt.Color("name:N", scale=alt.Scale(domain=list(series.names), range=list(series.colours or [])))
-    lines = alt.Chart(rows.drop_nulls("rate")).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False)
+    lines = canvas.Picture(rows.drop_nulls("rate")).mark_rule(strokeDash=[4, 3], strokeWidth=1.5, aria=False)
     drawn: alt.Chart = lines.encode(x="rate:Q", color=colour)
     return drawn

@@ -1,22 +1,21 @@
 """Charts beyond one delivery: sharing by network and over time, and subscriptions to services."""
 
 from dataclasses import replace
-from datetime import date
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 import altair as alt
 import polars as pl
-from babel.dates import format_skeleton
 
 from trackkit.clock import CALLED
 from trackkit.language import said, say, translatable
 from trackkit.show.cells import OneOf
 from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import by_the_clock
+from trackkit.show.naming import CalendarPeriod, period_name
 from trackkit.show.theme import theme
-from trackkit.show.wording import instant, number
+from trackkit.show.wording import number
 
-__all__ = ["CalendarPeriod", "network_bars", "period_name", "sharing_columns", "subscription_charts"]
+__all__ = ["network_bars", "sharing_columns", "subscription_charts"]
 
 SHARING = translatable({"shares": "Sharing activities", "opens": "Opens of shared pages"})
 ACTIVITY = translatable(
@@ -27,20 +26,7 @@ ACTIVITY = translatable(
     }
 )
 SUBSCRIPTIONS = translatable({"subscriptions": "Subscriptions", "unsubscriptions": "Unsubscriptions"})
-PERIODS = translatable(
-    {
-        "24H": "24 hours",
-        "48H": "48 hours",
-        "1 week": "1 week",
-        "2 weeks": "2 weeks",
-        "1 month": "1 month",
-        "6 months": "6 months",
-    }
-)
-
-CalendarPeriod = Literal["day", "week", "month"]
 LENGTHS: dict[CalendarPeriod, str] = {every: CALLED[every] for every in get_args(CalendarPeriod)}
-WEEK = translatable("Week of {day}")
 
 
 def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en") -> alt.LayerChart | None:
@@ -154,15 +140,3 @@ def _periods(rows: pl.DataFrame, every: CalendarPeriod, lang: str) -> pl.DataFra
 def _paler(rows: pl.DataFrame, lang: str) -> list[str]:
     """What is said of the periods that are drawn paler, if there are any."""
     return [] if rows["is_whole"].all() else [say("Paler: periods that are not whole.", lang)]
-
-
-def period_name(day: date, every: CalendarPeriod, lang: str = "en") -> str:
-    """Return the name of a period that starts on a day.
-
-    >>> period_name(date(2026, 11, 1), "month"), period_name(date(2026, 11, 2), "week")
-    ('November 2026', 'Week of 2026-11-02')
-    """
-    if every == "month":
-        return str(format_skeleton("yMMMM", day, locale=lang))
-    shown = instant(day, lang=lang, weekday=every == "day")
-    return say(WEEK, lang, day=shown) if every == "week" else shown

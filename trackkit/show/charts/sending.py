@@ -8,9 +8,10 @@ import polars as pl
 
 from trackkit.clock import STEPS as SECONDS
 from trackkit.language import said, say, translatable
-from trackkit.show.cells import COUNTS, OTHERS, Block, Labels, OneOf, headline, label_of, nothing, only_row, spoken
+from trackkit.show.cells import COUNTS, Block, Labels, OneOf, headline, label_of, nothing, only_row, spoken
 from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import FILLED, axis_instant, instants, written, zone_of
+from trackkit.show.naming import LAST
 from trackkit.show.wording import percent, with_share
 
 __all__ = ["Speed", "metric_bars", "share_bars", "throughput_columns", "whole_bar"]
@@ -23,7 +24,7 @@ SLOWER = translatable({24: "Messages per day", 730.5: "Messages per month", 8_76
 FINE, FINER, LITTLE = ",.2f", ".3~r", 0.1  # formats of figures below TEN, and below LITTLE on axes
 NO_SIZE = translatable("The size of a message is not in the data loaded, so that bits per second cannot be told.")
 MOST_BARS, TEN = 30, 10
-LAST = [OTHERS, "Other"]  # groups that stand last, however large
+
 DRAWN = translatable(
     {
         "rule": "Recipients left out by each rule, out of all left out.",

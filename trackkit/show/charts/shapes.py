@@ -64,7 +64,7 @@ def panels(
         schema={"at": pl.Float64, "head": pl.String},
     )
     lines = launch(launched, lang) if launched else []
-    above = alt.Chart(words).encode(x=alt.value(0), y="at:Q", text="head:N")
+    above = canvas.Picture(words).encode(x=alt.value(0), y="at:Q", text="head:N")
     heads_drawn = [above.mark_text(align="left", fontWeight=600, aria=False, **around) for around in (halo(), {})]
     chart: alt.LayerChart = canvas.layered(tall, drawn, beside=[*lines, *heads_drawn])
     return chart
@@ -86,7 +86,7 @@ def near(periods: pl.DataFrame, launched: datetime | None) -> datetime | None:
 def launch(at: datetime, lang: str) -> list[alt.Chart]:
     """Return a line at the launch, with its name above the panels."""
     row = pl.DataFrame({"at": [round(at.timestamp() * 1_000)], "said": [say("Launch", lang)]})
-    base = alt.Chart(row).encode(x="at:T")
+    base = canvas.Picture(row).encode(x="at:T")
     rule = base.mark_rule(strokeDash=[2, 3], strokeWidth=1.5, aria=False)
     words = base.mark_text(align="left", dx=-2, aria=False).encode(y=alt.value(-8), text="said:N")
     return [rule, words]
@@ -142,7 +142,7 @@ def labelled_bars(
     sized = replace(plot, x=replace(plot.x, most=ROOM * longest, title=None), y=replace(plot.y, size=ROW))
     bars = canvas.bars(sized, BAR, **options)
     bars.encoding.x.axis = None
-    by_name = alt.Chart(figures.rename({"name": plot.y.field})).encode(x="end:Q", y=bars.encoding.y, text="said:N")
+    by_name = canvas.Picture(figures.rename({"name": plot.y.field})).encode(x="end:Q", y=bars.encoding.y, text="said:N")
     around_words: tuple[dict[str, Any], ...] = (halo(), {}) if marks else ({},)
     beside = [by_name.mark_text(align="left", dx=6, aria=False, **around) for around in around_words]
     chart: alt.LayerChart = canvas.layered(
@@ -209,10 +209,10 @@ def dot_plot(plot: canvas.Plot, marks: Sequence[Mark] = (), labels: Mapping[str,
     size = {"size": alt.Size(f"{plot.series.field}:N", scale=area, legend=None)} if len(plot.series.names) > 1 else {}
     dots = base.mark_point(filled=True, opacity=1, size=DOTS[1]).encode(y=y, shape=shapes, **size)
     dots.encoding.x.scale = alt.Scale(domainMin=0)
-    span = alt.Chart(base.data).mark_rule(strokeWidth=3, color=theme().light.soft, aria=False)
+    span = canvas.Picture(base.data).mark_rule(strokeWidth=3, color=theme().light.soft, aria=False)
     span = span.transform_aggregate(low=f"min({x})", high=f"max({x})", groupby=[plot.y.field])
     span = span.encode(x="low:Q", x2="high:Q", y=y)
-    words = alt.Chart(base.data).transform_filter(alt.datum.over != None)  # noqa: E711
+    words = canvas.Picture(base.data).transform_filter(alt.datum.over != None)  # noqa: E711
     words = words.mark_text(align="left", dx=9, fontWeight=600, color=theme().light.warn, aria=False)
     words = words.encode(x=f"{x}:Q", y=y, text="over:N")
     chart: alt.LayerChart = canvas.layered(sized, span, dots, words, beside=lines_at(marks, ABOVE_NAMES))
@@ -227,7 +227,7 @@ def lines_at(marks: Sequence[Mark], above: int = 8) -> list[alt.Chart]:
     drawn = []
     for place, mark in zip(rows, marks, strict=True):
         colour = colours.warn if mark.is_limit else colours.muted
-        row = alt.Chart(pl.DataFrame({"at": [mark.at], "said": [mark.words]}))
+        row = canvas.Picture(pl.DataFrame({"at": [mark.at], "said": [mark.words]}))
         rule = row.mark_rule(strokeDash=[4, 3], strokeWidth=1.5, color=colour, aria=False).encode(x="at:Q")
         words = row.mark_text(color=colour, aria=False)
         drawn += [rule, words.encode(x="at:Q", y=alt.value(-above - NOTE_HEIGHT * place), text="said:N")]

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from trackkit.language import said, say, several, translatable
-from trackkit.show.cells import OTHERS, OneOf
+from trackkit.show.cells import OneOf
 from trackkit.show.charts import canvas, shapes
 from trackkit.show.charts.clock import (
     STEPS,
@@ -22,12 +22,12 @@ from trackkit.show.charts.clock import (
     written,
     zone_of,
 )
+from trackkit.show.naming import path_title
 from trackkit.show.wording import percent, with_share
 
-__all__ = ["funnel_bars", "path_title", "source_name", "visit_columns"]
+__all__ = ["funnel_bars", "visit_columns"]
 
 SERIES = translatable({"pages": "Other pages", "transactions": "Transactions"})
-NO_SOURCE = translatable("(no delivery known)")
 MOST_PERIODS = 1_000  # more are merged into longer periods
 SHORT = 190  # pixels of height, beside a short table
 LONGEST_STEP = 25  # letters of a step, beside the visitors lost before it
@@ -100,12 +100,6 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     return shapes.labelled_bars(plot, shown.select("name", "said", end="share"))
 
 
-def path_title(rows: pl.DataFrame) -> str:
-    """Return the name of the web application and the path that rows are of; empty if they are of several."""
-    named = rows.select("web_application", "goal").unique().drop_nulls("web_application").rows()
-    return " · ".join(name for name in named[0] if name) if len(named) == 1 else ""
-
-
 def _step(row: Mapping[str, Any], lang: str) -> str:
     """A step, and how many were lost before it."""
     name = canvas.cut(f"{row['place']}. {row['page'] or ''}", LONGEST_STEP)
@@ -117,9 +111,3 @@ def _step(row: Mapping[str, Any], lang: str) -> str:
 
 def _beside(row: Mapping[str, Any], lang: str) -> str:
     return with_share(row["visitors"], row["share"] or 0, row["started"], lang)
-
-
-def source_name(lang: str) -> pl.Expr:
-    """The label of the source delivery; our own words for the others and for an unknown source."""
-    nowhere, others = pl.lit(say(NO_SOURCE, lang)), pl.lit(say(OTHERS, lang))
-    return pl.when(pl.col("rank").is_null()).then(others).otherwise(pl.coalesce("source", nowhere))

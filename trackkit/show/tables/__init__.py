@@ -16,10 +16,10 @@ from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE, bounds_of
 from trackkit.show import cells
 from trackkit.show import data as page_data
 from trackkit.show.cells import BOUNDS, RATES, Block, Cell, Labels, OneOf
-from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
+from trackkit.show.naming import SERIES
 from trackkit.show.tables import anomalies, audience, definitions, machines, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
 from trackkit.show.wording import clipped, figure, percent, plain, round_percent, short

@@ -12,10 +12,9 @@ from trackkit.language import say, translatable
 from trackkit.schema import MAIL_PROXY
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
-from trackkit.show.charts.audience import FROZEN, Slot, slots_named
-from trackkit.show.charts.canvas import SERIES
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
+from trackkit.show.naming import FROZEN, SERIES, Slot, slots_named
 from trackkit.show.wording import number, percent, short
 
 __all__ = ["folded_table", "name_table", "too_short"]

@@ -11,7 +11,6 @@ from trackkit.language import say, several, translatable
 from trackkit.metrics import METRICS
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
-from trackkit.show.charts.platform import PERIODS, CalendarPeriod, period_name
 from trackkit.show.columns import (
     UNKNOWN_TEXT,
     TableColumn,
@@ -23,6 +22,7 @@ from trackkit.show.columns import (
 )
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
+from trackkit.show.naming import PERIODS, CalendarPeriod, period_name
 from trackkit.show.tiles import Large, large
 from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, short
 

@@ -13,9 +13,9 @@ from trackkit.language import said, say, several, translatable
 from trackkit.schema import FAILURE_REASONS, FAILURE_TYPES
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
-from trackkit.show.charts.sending import LAST
 from trackkit.show.columns import UNKNOWN_TEXT, TableColumn, column_cells, column_data, column_headings, column_table
 from trackkit.show.data import DataField, table_data
+from trackkit.show.naming import LAST
 from trackkit.show.wording import NOT_AVAILABLE, elapsed, instant, number, percent, precisely, short
 
 __all__ = [

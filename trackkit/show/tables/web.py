@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from trackkit.language import say, several, translatable
 from trackkit.show.cells import Block, Labels, OneOf, bar, nothing
-from trackkit.show.charts.web import path_title, source_name
 from trackkit.show.columns import TableColumn, column_table
+from trackkit.show.naming import path_title, source_name
 from trackkit.show.tiles import Large, large
 from trackkit.show.wording import clipped, number, percent
 
