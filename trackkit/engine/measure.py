@@ -69,8 +69,9 @@ def measure(
     Counts are Int64, amounts Float64 in the sender's currency, rates Float64 fractions that may exceed 1. A rate with
     an empty or unknown denominator is null, and so is a count whose table was never loaded. `hour` and `day` are in
     `timezone`, by default the platform's. Without `delivery`, proofs, models and deleted deliveries are left out.
-    `where` is a SQL condition on the breakdown columns, such as `domain = 'post.example'` or `day >= '2026-10-01'`
-    (see `conditions`). `engine` reads the rows: `polars` in this process, or `spark` (docs/spark.md); the figures are
+    What a delivery is (`campaign`, `channel`, `launch_week` …) breaks down every count; people in several deliveries
+    are counted again, never added. `where` is a SQL condition on the breakdown columns, such as
+    `domain = 'post.example'` or `channel = 'e-mail' AND day >= '2026-10-01'` (see `conditions`). `engine` reads the rows: `polars` in this process, or `spark` (docs/spark.md); the figures are
     the same. `activity="human"` leaves out the hits of scanners and what machines fetch whether anybody reads or not
     (rules O1, O2, O4, and the sender's word V1); it keeps those of people and of proxies that fetch when the message is
     read (O3, O5), and every message: what was delivered does not change.
@@ -362,7 +363,8 @@ def _refuse_breakdown(name: str, columns: set[str]) -> None:
     possible = breakdowns_of(name)
     if unfit := sorted(columns - set(possible)):
         lacking = sorted(sources_of(name) - set(BREAKDOWNS[unfit[0]]))
+        own = [column for column in possible if column not in OF_DELIVERIES]
         raise RequestError(
             f"{name} is measured on {' and '.join(lacking)} rows, which have no {unfit[0]}; "
-            f"it can be broken down by {', '.join(possible)}."
+            f"it can be broken down by {', '.join(own)}, and by what deliveries are, as campaign or channel."
         )
