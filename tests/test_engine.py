@@ -22,7 +22,8 @@ from trackkit.metrics import METRICS, breakdowns_of
         (
             {"metrics": "open_rate", "by": "link_id"},
             "open_rate is measured on message rows, which have no link_id; "
-            "it can be broken down by delivery_id, domain, country, and by what deliveries are, as campaign or channel.",
+            "it can be broken down by delivery_id, domain, country, "
+            "and by what deliveries are, as campaign or channel.",
         ),
         (
             {"metrics": "delivered", "where": "device = 'PC'"},

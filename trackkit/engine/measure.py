@@ -71,10 +71,11 @@ def measure(
     `timezone`, by default the platform's. Without `delivery`, proofs, models and deleted deliveries are left out.
     What a delivery is (`campaign`, `channel`, `launch_week` …) breaks down every count; people in several deliveries
     are counted again, never added. `where` is a SQL condition on the breakdown columns, such as
-    `domain = 'post.example'` or `channel = 'e-mail' AND day >= '2026-10-01'` (see `conditions`). `engine` reads the rows: `polars` in this process, or `spark` (docs/spark.md); the figures are
-    the same. `activity="human"` leaves out the hits of scanners and what machines fetch whether anybody reads or not
-    (rules O1, O2, O4, and the sender's word V1); it keeps those of people and of proxies that fetch when the message is
-    read (O3, O5), and every message: what was delivered does not change.
+    `domain = 'post.example'` or `channel = 'e-mail' AND day >= '2026-10-01'` (see `conditions`). `engine` reads the
+    rows: `polars` in this process, or `spark` (docs/spark.md); the figures are the same. `activity="human"` leaves out
+    the hits of scanners and what machines fetch whether anybody reads or not (rules O1, O2, O4, and the sender's word
+    V1); it keeps those of people and of proxies that fetch when the message is read (O3, O5), and every message: what
+    was delivered does not change.
 
     `interval`, such as 0.95, adds the bounds of every rate, as `open_rate_low` and `open_rate_high`: between them, with
     this confidence, is the rate of such recipients, of whom these are taken as a sample (`engine.intervals`). They are
