@@ -118,17 +118,24 @@ def measure(
     if activity != ALL or columns & set(schema.ACTIVITY):
         selection.require_activity()
     level = None if interval is None else require_level(interval)
-    # What a delivery is makes no further groups of it.
+    measured = _measured_and_described(selection, names, groups, level)
+    enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
+    declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
+    return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+
+
+def _measured_and_described(
+    selection: Selection, names: list[str], groups: list[str], level: float | None
+) -> pl.DataFrame:
+    """Measure with rates and intervals; what a delivery is makes no further groups of it, and is added at the end."""
     keys = [name for name in groups if name not in OF_DELIVERIES] if "delivery_id" in groups else groups
     measured = _with_rates(_measure_with_kept(selection, names, keys), names)
     if level is not None:
         from trackkit.engine.intervals import with_intervals  # numpy, which nothing else here needs
 
         measured = with_intervals(selection, measured, names, keys, level)
-    measured = selection.described(measured, groups)
-    enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
-    declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
-    return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+    described: pl.DataFrame = selection.described(measured, groups)
+    return described
 
 
 def require_level(interval: float) -> float:
