@@ -22,12 +22,14 @@ from trackkit.metrics import METRICS, breakdowns_of
         (
             {"metrics": "open_rate", "by": "link_id"},
             "open_rate is measured on message rows, which have no link_id; "
-            "it can be broken down by delivery_id, domain, country.",
+            "it can be broken down by delivery_id, domain, country, "
+            "and by what deliveries are, as campaign or channel.",
         ),
         (
             {"metrics": "delivered", "where": "device = 'PC'"},
             "delivered is measured on message rows, which have no device; "
-            "it can be broken down by delivery_id, domain, country, failure_reason.",
+            "it can be broken down by delivery_id, domain, country, failure_reason, "
+            "and by what deliveries are, as campaign or channel.",
         ),
     ],
 )

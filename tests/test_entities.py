@@ -1,6 +1,8 @@
 """Campaigns, programmes and folders, and all columns of the platform's tables: read as exported, kept, listed."""
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +11,7 @@ import pytest
 from tests.test_cli import trackkit
 from trackkit import schema
 from trackkit.analysis.console import deliveries, within
+from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.sources.table_formats import built_in
@@ -99,6 +102,28 @@ def test_keys_win_over_names(tmp_path: Path) -> None:
     again = store.ingest(str(tmp_path / "in"), timezone="UTC")
     assert again.total("kept") == 0
     assert deliveries(store, folder="4")["delivery_id"].to_list() == ["7"]
+
+
+def test_they_are_read_from_the_platform_s_database(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "acc.db")) as database:
+        database.executescript(
+            """
+            CREATE TABLE NmsDelivery (iDeliveryId INT, sLabel TEXT, iOperationId INT, iFolderId INT,
+                tsWebValidity TEXT);
+            INSERT INTO NmsDelivery VALUES (7, 'June', 12, 5, '2026-07-01 00:00:00'), (8, 'July', 0, 0, NULL);
+            CREATE TABLE NmsOperation (iOperationId INT, sLabel TEXT, iProgramId INT);
+            INSERT INTO NmsOperation VALUES (12, 'Spring', 31);
+            CREATE TABLE NmsProgram (iProgramId INT, sLabel TEXT); INSERT INTO NmsProgram VALUES (31, 'Year');
+            CREATE TABLE XtkFolder (iFolderId INT, iParentId INT, sName TEXT, sLabel TEXT);
+            INSERT INTO XtkFolder VALUES (5, 0, 'f', 'Letters');
+            """
+        )
+    store = open_store(str(tmp_path / "store"))
+    assert store.ingest(f"sqlite:///{tmp_path}/acc.db", timezone="UTC").total("kept") == 5
+    assert store.ingest(f"sqlite:///{tmp_path}/acc.db", timezone="UTC").total("kept") == 0
+    named = measure(store, "to_deliver", by=["campaign", "campaign_label", "programme_label", "folder_label"])
+    assert named.drop("to_deliver").rows() == [("12", "Spring", "Year", "Letters"), (None,) * 4]
+    assert store.scan("delivery").drop_nulls("web_validity_at").collect().height == 1
 
 
 def test_the_flattened_archive_tells_of_deliveries_and_links(tmp_path: Path) -> None:

@@ -240,7 +240,12 @@ def formats(as_json: bool) -> None:
 @app.command()
 @_store
 @click.option("--metrics", metavar="a,b", help="Metrics, separated by commas [all that apply].")
-@click.option("--by", default="delivery_id", show_default=True, help="Breakdowns, by commas; empty for one total.")
+@click.option(
+    "--by",
+    default="delivery_id",
+    show_default=True,
+    help="Breakdowns, by commas, as campaign,day; empty for one total.",
+)
 @_delivery
 @_scope
 @click.option("--where", help="SQL condition, as in \"domain = 'post.example'\".")

@@ -70,11 +70,13 @@ def measure(
     an empty or unknown denominator is null, and so is a count whose table was never loaded. `hour` and `day` are in
     `timezone`, by default the platform's. `delivery` is one id or several; None, or an empty text, means all, except
     proofs, models and deleted ones, which count where they are named.
-    `where` is a SQL condition on the breakdown columns, such as `domain = 'post.example'` or `day >= '2026-10-01'`
-    (see `conditions`). `engine` reads the rows: `polars` in this process, or `spark` (docs/spark.md); the figures are
-    the same. `activity="human"` leaves out the hits of scanners and what machines fetch whether anybody reads or not
-    (rules O1, O2, O4, and the sender's word V1); it keeps those of people and of proxies that fetch when the message is
-    read (O3, O5), and every message: what was delivered does not change.
+    What a delivery is (`campaign`, `channel`, `launch_week` …) breaks down every count; people in several deliveries
+    are counted again, never added. `where` is a SQL condition on the breakdown columns, such as
+    `domain = 'post.example'` or `channel = 'e-mail' AND day >= '2026-10-01'` (see `conditions`). `engine` reads the
+    rows: `polars` in this process, or `spark` (docs/spark.md); the figures are the same. `activity="human"` leaves out
+    the hits of scanners and what machines fetch whether anybody reads or not (rules O1, O2, O4, and the sender's word
+    V1); it keeps those of people and of proxies that fetch when the message is read (O3, O5), and every message: what
+    was delivered does not change.
 
     `where` may also be a condition of polars on the same columns: `pl.col("domain") == "post.example"`.
 
@@ -118,17 +120,24 @@ def measure(
     if activity != ALL or columns & set(schema.ACTIVITY):
         selection.require_activity()
     level = None if interval is None else require_level(interval)
-    # What a delivery is makes no further groups of it.
+    measured = _measured_and_described(selection, names, groups, level)
+    enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
+    declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
+    return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+
+
+def _measured_and_described(
+    selection: Selection, names: list[str], groups: list[str], level: float | None
+) -> pl.DataFrame:
+    """Measure with rates and intervals; what a delivery is makes no further groups of it, and is added at the end."""
     keys = [name for name in groups if name not in OF_DELIVERIES] if "delivery_id" in groups else groups
     measured = _with_rates(_measure_with_kept(selection, names, keys), names)
     if level is not None:
         from trackkit.engine.intervals import with_intervals  # numpy, which nothing else here needs
 
         measured = with_intervals(selection, measured, names, keys, level)
-    measured = selection.described(measured, groups)
-    enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
-    declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
-    return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+    described: pl.DataFrame = selection.described(measured, groups)
+    return described
 
 
 def measure_together(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = None) -> pl.DataFrame:
@@ -370,7 +379,8 @@ def _refuse_breakdown(name: str, columns: set[str]) -> None:
     possible = breakdowns_of(name)
     if unfit := sorted(columns - set(possible)):
         lacking = sorted(sources_of(name) - set(BREAKDOWNS[unfit[0]]))
+        own = [column for column in possible if column not in OF_DELIVERIES]
         raise RequestError(
             f"{name} is measured on {' and '.join(lacking)} rows, which have no {unfit[0]}; "
-            f"it can be broken down by {', '.join(possible)}."
+            f"it can be broken down by {', '.join(own)}, and by what deliveries are, as campaign or channel."
         )

@@ -87,9 +87,11 @@ def period(paths: Sequence[str], column: str) -> tuple[datetime | None, datetime
 
     ends = []
     for footer in map(parquet.read_metadata, paths):
-        place = footer.schema.names.index(column) if column in footer.schema.names else -1
+        if column not in footer.schema.names:  # written before the column was
+            continue
+        place = footer.schema.names.index(column)
         groups = [footer.row_group(group).column(place).statistics for group in range(footer.num_row_groups)]
-        ends += [(each.min, each.max) for each in groups if place >= 0 and each is not None and each.has_min_max]
+        ends += [(each.min, each.max) for each in groups if each is not None and each.has_min_max]
     return min((first for first, _ in ends), default=None), max((last for _, last in ends), default=None)
 
 
