@@ -24,6 +24,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_the_example_of_the_guide_reads_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     written(tmp_path, EXAMPLE)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "mailings.csv").write_text("Primary key,name\n5,Spring\n", "utf-8")

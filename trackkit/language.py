@@ -166,17 +166,32 @@ def _compile(path: Path, lang: str, changed_at: int) -> GNUTranslations:
 
 def read(path: Path, lang: str) -> Catalog:
     """Read a gettext catalogue; RequestError if the file is none, or there is no such locale."""
-    from babel import Locale, UnknownLocaleError
     from babel.messages.pofile import PoFileError, read_po
 
     try:
-        Locale.parse(lang)
+        require_locale(lang)
         with path.open("rb") as file:
             return read_po(file, locale=lang, abort_invalid=True)
     except (PoFileError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not a gettext catalogue: {error}.") from None
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from None
+
+
+def require_locale(lang: str) -> str:
+    """Return the name of a language if there is such a one, whether it has a catalogue or not.
+
+    >>> require_locale("french")
+    Traceback (most recent call last):
+    trackkit.errors.RequestError: 'french' is no language and country such as 'pt_BR' or 'fr'.
+    """
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        Locale.parse(lang)
     except (UnknownLocaleError, ValueError):
-        raise RequestError(f"{path}: {lang!r} is no language and country such as 'pt_BR' or 'fr'.") from None
+        raise RequestError(f"{lang[:40]!r} is no language and country such as 'pt_BR' or 'fr'.") from None
+    return lang
 
 
 def _placeholder_error(message: Message) -> str:

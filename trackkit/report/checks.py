@@ -12,12 +12,16 @@ from trackkit.analysis.complaints import LIST as LOOPS
 from trackkit.analysis.complaints import FeedbackLoops
 from trackkit.analysis.domains import LIST as DOMAINS
 from trackkit.analysis.domains import DomainList
-from trackkit.errors import RequestError, TrackkitError
-from trackkit.language import LOCALES, require_catalogue
+from trackkit.definition_sets import shipped
+from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.language import LOCALES, languages, require_catalogue
+from trackkit.metrics import ADOBE
+from trackkit.project import Project, Settings, current
 from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import Thresholds
 from trackkit.report import notebook
 from trackkit.report.choices import Call, calls, parameter_misfits, section_misfits
+from trackkit.report.formats import ENDINGS, HTML
 from trackkit.report.groups import LIST as GROUPS
 from trackkit.report.groups import Groups
 from trackkit.report.groups import misfits as group_misfits
@@ -48,7 +52,7 @@ def check(folder: str | Path | None = None) -> list[Problem]:
         of_template, of_notebook = _of_report(stem, templates.get(stem), notebooks.get(stem))
         of_templates += of_template
         of_notebooks += of_notebook
-    problems = [*of_templates, *of_notebooks, *_of_lists(folder), *_of_catalogues(folder)]
+    problems = [*of_templates, *of_notebooks, *_of_lists(folder), *_of_catalogues(folder), *_of_project(folder)]
     return list(dict.fromkeys(problems))
 
 
@@ -115,6 +119,25 @@ def _of_lists(folder: str | Path | None) -> Iterator[Problem]:
         if isinstance(parsed, Groups):
             known = {*_files(None, notebook.NOTEBOOKS, "*.ipynb"), *_files(folder, notebook.NOTEBOOKS, "*.ipynb")}
             yield from group_misfits(parsed, path, known)
+
+
+def _of_project(folder: str | Path | None) -> Iterator[Problem]:
+    """Check the words of a `trackkit.toml` that the commands would refuse one by one."""
+    project = Project(Path(folder)) if folder else current()
+    if project is None or not project.file.is_file():
+        return
+    settled, problems = toml.parse(project.file, Settings)
+    yield from problems
+    if settled is None:
+        return
+    for key, asked, known in (
+        ("languages", settled.languages, [*languages(), *_files(folder, LOCALES, "*.po")]),
+        ("formats", settled.formats, [HTML, *ENDINGS]),
+        ("definitions", [settled.definitions or ADOBE], shipped()),
+    ):
+        for name in asked or ():
+            if name not in known and not name.endswith(".toml"):
+                yield Problem(str(project.file), "", key, f"{name!r} is not known.{did_you_mean(name, known)}")
 
 
 def _of_catalogues(folder: str | Path | None) -> Iterator[Problem]:

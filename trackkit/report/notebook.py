@@ -9,6 +9,7 @@ import ast
 import io
 import json
 import math
+import os
 import re
 import tokenize
 from collections.abc import Callable, Iterable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # it takes a second or two to import, and kernels do not need
 
 NOTEBOOKS = "notebooks/reports"
 PARAMETERS = "parameters"
+REPORT = "TRACKKIT_REPORT"  # in the environment of the cells: the name of their report
 SECTION = "section:"
 ALWAYS = ("store", "timezone", "lang")  # parameters of every report
 GIVEN_APART = ("store", "lang")  # of these, arguments of `render` that are not in `parameters`
@@ -86,6 +88,14 @@ def _is_sound(value: Value) -> bool:
         case float():
             return math.isfinite(value)
     return len(value) <= 10_000 and not any(letter != "\t" and category(letter) in _UNFIT for letter in value)
+
+
+def own_name() -> str:
+    """Return the name of the report whose notebook runs here, in a run or in JupyterLab; RequestError if unknown."""
+    name = os.environ.get(REPORT) or Path(os.environ.get("JPY_SESSION_NAME", "")).stem
+    if not name:
+        raise RequestError("Which report is not known here: name it, as in tk.open_page('overview', store).")
+    return name
 
 
 def read(path: Path) -> NotebookNode:

@@ -147,8 +147,8 @@ class Page:
 
 
 def open_page(
-    report: str,
-    store: str | os.PathLike[str] | Snapshot,
+    report: str = "",
+    store: str | os.PathLike[str] | Snapshot = "store",
     delivery: str = "",
     recipient: str = "",
     timezone: str = "",
@@ -159,12 +159,15 @@ def open_page(
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
+    Without a name it is that of the notebook, so that a copy under another name opens its own template. Its template is
+    the project's, else the shipped one.
     `deliveries`, if given, holds several ids separated by commas, or "" for those of the last months; the chosen ones
     are `page.deliveries`. `service`, if given, is the id of an information service, or "" for all. `definitions` is a
     definition set: the template's rates are then the sender's, under its labels, and the header says so. Raises
     RequestError for an unknown report, delivery, recipient, service, time zone, language or set, and if a report about
     one delivery or recipient gets no id.
     """
+    report = report or notebook.own_name()
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
     # An id may be a number here: papermill reads one from `-p delivery 701`.
