@@ -742,10 +742,12 @@ def verify(store: str) -> None:
 def check(folder: Path | None) -> None:
     """Check templates, notebooks, translations, maps of formats and definition sets.
 
-    Each problem names file, section, key and the nearest word.
+    Each problem names file, section, key and the nearest word. Without DIR, what the project or the package has is
+    checked. Rules of the package's own notebooks (no arithmetic, only `import trackkit`) are not asked of yours.
     """
     from trackkit.definition_sets import check as check_sets
     from trackkit.report.checks import check as checked
+    from trackkit.report.checks import missing_words
     from trackkit.runs import retention
     from trackkit.sources.feeds.feed import check_maps
 
@@ -754,6 +756,8 @@ def check(folder: Path | None) -> None:
         _print_notice(str(problem))
     if problems:
         raise click.exceptions.Exit(2)
+    for sentence in missing_words(folder):
+        _print_notice(sentence)
     _print_text("Templates and notebooks are in order.")
 
 

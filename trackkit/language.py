@@ -17,6 +17,7 @@ Functions whose output people read (charts, tables) take `lang: str = "en"`, las
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # imported only when a language is read, since most modules i
 SOURCE = "en"
 LOCALES = "reports_templates/locales"
 _ENGLISH = NullTranslations()
+_LINE = re.compile(r'(#.*|((msgid|msgid_plural|msgctxt|msgstr(\[\d\])?)\s+)?"([^"\\]|\\.)*"|)')
 Words = TypeVar("Words", str, Mapping[Any, str], Iterable[str])
 
 
@@ -117,13 +119,16 @@ def tag(lang: str) -> str:
 
 
 def holes(text: str) -> set[str]:
-    """Return the placeholders of a sentence; an unbalanced brace makes the whole sentence one.
+    """Return the placeholders of a sentence, each as it is written; an unbalanced brace makes the whole sentence one.
 
-    >>> sorted(holes("{of} of {all}")), holes("100 }")
-    (['all', 'of'], {'100 }'})
+    >>> sorted(holes("{of} of {all}")), holes("{all:d}"), holes("100 }")
+    (['all', 'of'], {'all:d'}, {'100 }'})
     """
     try:
-        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        parsed = [part for part in string.Formatter().parse(text) if part[1] is not None]
+        return {
+            f"{name}{f'!{turned}' if turned else ''}{f':{form}' if form else ''}" for _, name, form, turned in parsed
+        }
     except ValueError:
         return {text}
 
@@ -170,12 +175,20 @@ def read(path: Path, lang: str) -> Catalog:
 
     try:
         require_locale(lang)
+        _require_whole_lines(path)
         with path.open("rb") as file:
             return read_po(file, locale=lang, abort_invalid=True)
     except (PoFileError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not a gettext catalogue: {error}.") from None
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
+
+
+def _require_whole_lines(path: Path) -> None:
+    """Refuse a line whose quotes do not close: its words would be cut there, and published so."""
+    for place, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+        if not _LINE.fullmatch(line.strip()):
+            raise RequestError(f'line {place} is not keyword "words": a quote in words is written \\".')
 
 
 def require_locale(lang: str) -> str:

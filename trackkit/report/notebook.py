@@ -247,18 +247,32 @@ def tree_of(cell: NotebookNode, path: Path) -> ast.Module:
         raise RequestError(f"{path}: a cell is not Python: {error.msg}: {(error.text or '').strip()!r}.") from None
 
 
-def faults(notebook: NotebookNode, path: Path) -> list[str]:
-    """Return what is wrong with a report notebook, one sentence each: outputs, imports, arithmetic, tied sections."""
+def opened(notebook: NotebookNode, path: Path) -> set[str]:
+    """Return the reports whose templates a notebook opens by name, as in `tk.open_page("bounces", store)`."""
+    return {
+        str(node.args[0].value)
+        for cell in code_cells(notebook)
+        for node in ast.walk(tree_of(cell, path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("open_page")
+        if node.args and isinstance(node.args[0], ast.Constant)
+    }
+
+
+def faults(notebook: NotebookNode, path: Path, is_ours: bool = True) -> list[str]:
+    """Return what is wrong with a report notebook, one sentence each: outputs, imports, arithmetic, tied sections.
+
+    The rules of the house (no outputs, imports or arithmetic) are for the notebooks of the package alone.
+    """
     try:
         declared = {parameter.name for parameter in parameters(notebook, path)}
         trees = [(cell, tree_of(cell, path)) for cell in code_cells(notebook)]
     except RequestError as error:
         return [str(error)]
     problems = [f"it has no parameter {name!r}." for name in ALWAYS if name not in declared]
-    if any(cell.outputs or cell.execution_count for cell, _ in trees):
+    if is_ours and any(cell.outputs or cell.execution_count for cell, _ in trees):
         problems.append("it holds outputs; strip them before committing it.")
     for cell, tree in trees:
-        problems += [fault for node in ast.walk(tree) if (fault := _forbidden(node))]
+        problems += [fault for node in ast.walk(tree) if is_ours and (fault := _forbidden(node))]
         problems += [f"a cell has two section tags: {tags(cell)}."] * (len([t for t in tags(cell) if SECTION in t]) > 1)
     return problems + _dependent_sections(trees)
 

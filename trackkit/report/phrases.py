@@ -74,6 +74,12 @@ def refresh(lang: str, folder: Path = Path()) -> tuple[Path, int]:
     return path, sum(1 for message in catalogue if message.id and not _is_translated(message.string))
 
 
+def untranslated(path: Path, lang: str, known: Iterable[Phrase]) -> int:
+    """Return how many sentences a catalogue has no words for; RequestError if it is none."""
+    told = {_key(message.id) for message in read(path, lang) if message.id and _is_translated(message.string)}
+    return sum(1 for phrase in known if phrase not in told)
+
+
 def _translations(lang: str) -> dict[Phrase, Phrase]:
     if lang not in languages():
         return {}
