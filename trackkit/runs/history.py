@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,7 +80,8 @@ def recorded(folder: Path, work: Callable[[], RunSummary]) -> RunSummary:
     try:
         summary = work()
     except BaseException as error:
-        _append(folder, {**_facts(begun, started), "exit_code": code_of(error), "error": type(error).__name__})
+        with suppress(OSError):  # such as the full disk that ended the run: that is to be told
+            _append(folder, {**_facts(begun, started), "exit_code": code_of(error), "error": type(error).__name__})
         raise
     summary.started_at, summary.seconds = begun, time.monotonic() - started
     if summary.due is None:
