@@ -188,7 +188,9 @@ def _require_whole_lines(path: Path) -> None:
     """Refuse a line whose quotes do not close: its words would be cut there, and published so."""
     for place, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
         if not _LINE.fullmatch(line.strip()):
-            raise RequestError(f'line {place} is not keyword "words": a quote in words is written \\".')
+            raise RequestError(
+                f'it is not a gettext catalogue: line {place} is not keyword "words": a quote in words is written \\".'
+            )
 
 
 def require_locale(lang: str) -> str:
