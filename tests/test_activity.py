@@ -247,6 +247,7 @@ def with_rules(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[st
     (folder / "reports_templates").mkdir(parents=True)
     (folder / LIST).write_text(text, "utf-8")
     monkeypatch.chdir(folder)
+    (folder / "trackkit.toml").touch()
 
 
 def test_apples_ranges_are_the_users_dated_file_and_never_for_clicks(

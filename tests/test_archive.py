@@ -143,6 +143,7 @@ def made(demo_store, once, tmp_path, monkeypatch):
     def make(folder: Path) -> None:
         folder.mkdir()
         monkeypatch.chdir(folder)
+        (folder / "trackkit.toml").touch()
         shutil.copytree(demo_store, folder / "store")
         assert len(run("store", "out", **asked, formats="csv,parquet", keep=3).rendered) == 1
         assert run("store", "out", **asked, keep=3).rendered == [], "html alone is there"

@@ -163,6 +163,7 @@ def test_analysts_may_change_the_list(tmp_path: Path, monkeypatch: pytest.Monkey
     folder.mkdir()
     shipped = Path("reports_templates/bounce_causes.toml").read_text("utf-8")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     path = folder / "bounce_causes.toml"
     path.write_text(shipped.replace('"2.2" = { cause = "mailbox"', '"2.2" = { cause = "system"'))
     assert cause_list().codes["2.2"].cause == "system"

@@ -13,9 +13,9 @@ import pytest
 
 from tests.spec.golden import DELIVERY_ID, golden, tables
 from tests.spec.test_clickmap import message
-from trackkit import resources
 from trackkit.analysis.clickmap import annotated_message
 from trackkit.analysis.sanitize import too_heavy
+from trackkit.copies import copy_out
 from trackkit.engine.conditions import condition
 from trackkit.engine.measure import measure
 from trackkit.errors import DataError, RequestError
@@ -145,7 +145,7 @@ def test_a_file_under_a_url_is_no_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("cut", "said"), [("msgstr", "gettext catalogue"), ("{count}", "names in braces: count")])
 def test_check_reads_the_catalogues(tmp_path: Path, cut: str, said: str) -> None:
     """`run --lang` refused what `trackkit check` had called in order."""
-    resources.copy_out(tmp_path)
+    copy_out(tmp_path)
     catalogue = tmp_path / "reports_templates/locales/pt_BR.po"
     assert check(tmp_path) == []
     head, tail = catalogue.read_text("utf-8").split('msgid "About the data: {count}"', 1)

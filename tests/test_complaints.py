@@ -81,6 +81,7 @@ def test_where_nothing_is_known_of_complaints() -> None:
 
 def test_analysts_may_change_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     path = tmp_path / "reports_templates/feedback_loops.toml"
     path.parent.mkdir()
     head = "as_of = 2026-12-01\nsources = []\n"

@@ -84,6 +84,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "formats").mkdir()
     (tmp_path / "formats" / "shopmail.toml").write_text(SHOPMAIL)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     with sqlite3.connect(tmp_path / "shop.db") as connection:
         connection.executescript(TABLES)
     return tmp_path / "shop.db"

@@ -354,6 +354,7 @@ def test_wrong_groups_are_refused_and_checked(
     tmp_path: Path, demo_store: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     path = tmp_path / "reports_templates" / "dossier.toml"
     path.parent.mkdir()
     shipped = resources.find("reports_templates/dossier.toml").read_text("utf-8")
@@ -366,6 +367,7 @@ def test_wrong_groups_are_refused_and_checked(
 
 def test_reports_that_no_group_lists_are_under_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     path = tmp_path / "reports_templates" / "dossier.toml"
     path.parent.mkdir()
     path.write_text('[[group]]\nname = "mine"\ntitle = "My own"\nreports = ["hot_clicks", "bounces"]\n', "utf-8")
@@ -415,6 +417,7 @@ def test_a_failing_page_keeps_the_last_good_one(
     from trackkit.runs.due import deliveries
 
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     one = deliveries(open_store(str(demo_store)))[0]
     (made,) = run(demo_store, "out", ["bounces"], [one], jobs=1).rendered
     before = json.loads(Path("out/manifest.json").read_text("utf-8"))["reports"][made]

@@ -368,6 +368,7 @@ def test_a_map_in_the_working_folder_is_found_listed_and_checked(
     (tmp_path / "formats").mkdir()
     (tmp_path / "formats" / "own.toml").write_text(EXAMPLE)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     load = read(tmp_path / "in", POST_OFFICE)
     post_office(load)
     assert load.report.sources[0].format == "post_office"
@@ -383,6 +384,7 @@ def test_a_map_in_the_working_folder_is_found_listed_and_checked(
 def test_a_changed_map_reads_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "formats").mkdir()
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     (tmp_path / "in").mkdir()
     _written(tmp_path / "in", [{"kind": "seen", "moment": 1700000000}])
     (tmp_path / "formats" / "own.toml").write_text(OWN.replace('seen = "opened"', ""))

@@ -38,6 +38,7 @@ def test_a_script_without_a_guard_runs_once_whatever_is_beside_it(tmp_path):
     (tmp_path / "lib" / "ours.py").write_text("WORD = 'found'")
     (tmp_path / "reports_templates" / "html").mkdir(parents=True)
     (tmp_path / "reports_templates" / "html" / "theme.toml").write_text("[light]\ninc = 'red'")
+    (tmp_path / "trackkit.toml").touch()
     (tmp_path / "email.py").write_text("raise SyntaxError('a module of the analyst')")
     path = f"sys.path.append({str(tmp_path / 'lib')!r})"
     (tmp_path / "script.py").write_text(f"{BEGIN}{path}\nprint('once', said('import ours; print(ours.WORD)'))")

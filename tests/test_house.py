@@ -31,14 +31,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "failures": {"errors"},
     "clock": {"errors"},
     "toml": {"errors"},
-    "resources": {"errors"},
+    "project": {"errors", "toml"},
+    "resources": {"errors", "project"},
+    "copies": {"__init__", "errors", "project", "resources"},
     "language": {"errors", "resources"},  # whoever has words for readers may use it
     "schema": {"errors", "language"},
     "metrics": {"listing", "errors", "schema", "language"},
     "definition_sets": {"errors", "toml", "language", "metrics"},
     # raw logs in: to the canonical store, each load judged
     "demo": {"errors", "schema"},
-    "sources": {"plain", "listing", "errors", "toml", "schema"},
+    "sources": {"plain", "listing", "errors", "toml", "project", "schema"},
     "engine": {"listing", "errors", "clock", "schema", "metrics", "definition_sets"},
     "rules": {"errors", "toml", "resources", "language"},  # how machines are told from people
     "quality": {"errors", "toml", "resources", "language", "schema", "sources", "engine"},
@@ -52,8 +54,10 @@ MAY_IMPORT["show"] |= {"definition_sets"}
 MAY_IMPORT["report"] = {"__init__", "startup", "rules", "quality", "store", "engine", "analysis", "show"} | MAY_IMPORT[
     "show"
 ]
-MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report"}
+MAY_IMPORT["report"] |= {"project"}
+MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report", "copies"}
 MAY_IMPORT["__init__"] = {"metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}
+MAY_IMPORT["project_options"] = {"errors", "project", "resources", "copies", "report"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}
 # The modules whose functions users call.

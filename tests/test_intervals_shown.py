@@ -60,6 +60,7 @@ def test_tiles_have_them_where_the_template_says_so(tmp_path: Path, monkeypatch:
     assert [row[place] is None for row in block.data["rows"]] == [False, True, True, False]
     shipped = resources.find("reports_templates/overview.toml").read_text("utf-8")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     (tmp_path / "reports_templates").mkdir()
     without = "\n".join(line for line in shipped.splitlines() if not line.startswith("interval"))
     (tmp_path / "reports_templates/overview.toml").write_text(without, "utf-8")
@@ -78,6 +79,7 @@ def test_a_template_that_cannot_show_them_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     (tmp_path / "reports_templates").mkdir()
     (tmp_path / "reports_templates/urls_and_click_streams.toml").write_text(line + GOOD, "utf-8")
     with pytest.raises(RequestError) as refused:

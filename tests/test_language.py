@@ -285,6 +285,7 @@ msgstr[1] "{count} diffusions"
 def locales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of catalogues in a working directory of its own."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     folder = tmp_path / "reports_templates" / "locales"
     folder.mkdir(parents=True)
     return folder

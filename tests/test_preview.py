@@ -26,6 +26,7 @@ class Served:
     def __init__(self, folder: Path, store: Path) -> None:
         self.template = folder / "reports_templates" / f"{REPORT}.toml"
         self.template.parent.mkdir()
+        (folder / "trackkit.toml").touch()
         self.shipped = resources.find(f"reports_templates/{REPORT}.toml").read_text("utf-8")
         self.template.write_text(self.shipped)
         command = [sys.executable, "-m", "trackkit", "preview", REPORT, "--store", str(store)]

@@ -231,6 +231,7 @@ def test_a_page_is_made_again_after_more_was_loaded_but_not_after_rows_were_remo
     page: Path, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     _late(store, tmp_path)
     outcome = reproduce(page, store)
     assert outcome.is_same and outcome.notes == () and outcome.version == 1, str(outcome)

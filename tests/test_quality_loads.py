@@ -123,6 +123,7 @@ def test_a_wrong_list_of_thresholds_stops_a_load_before_it_begins(store: Store, 
     (tmp_path / "reports_templates").mkdir()
     (tmp_path / "reports_templates/quality.toml").write_text("[undated]\nwarn = 2\n")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     (tmp_path / "a.log").write_text(lines(1, 30, MONDAY))
     with pytest.raises(Exception, match=r"quality\.toml, key"):
         store.ingest(str(tmp_path / "a.log"))
@@ -148,9 +149,9 @@ def gapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_fail_on_lets_the_data_in_and_leaves_with_three(gapped: Path, tmp_path: Path) -> None:
+def test_fail_on_lets_the_data_in_and_leaves_with_five(gapped: Path, tmp_path: Path) -> None:
     asked = ["ingest", gapped / "a.log", "--store", tmp_path / "store", "--json"]
-    done = trackkit(*asked, "--fail-on", "warn", code=3)
+    done = trackkit(*asked, "--fail-on", "warn", code=5)
     told = json.loads(done.stdout)
     assert told["quality"]["verdict"] == "fail" and told["sources"][0]["kept"] == 800
     assert {one["check"] for one in told["quality"]["reasons"]} == {"gap_in_sequence", "gap_in_time"}
@@ -160,7 +161,7 @@ def test_fail_on_lets_the_data_in_and_leaves_with_three(gapped: Path, tmp_path: 
     assert printed[0]["verdict"] == "fail" and isinstance(printed[0]["examples"], list)
     of_one = trackkit("quality", "--store", tmp_path / "store", "--delivery", "1", "--fail-on", "fail").stdout
     assert "gap_in_time" in of_one, "of one delivery a gap in the ids never fails"
-    csv = trackkit("quality", "--store", tmp_path / "store", "--output", "csv", "--fail-on", "fail", code=3).stdout
+    csv = trackkit("quality", "--store", tmp_path / "store", "--output", "csv", "--fail-on", "fail", code=5).stdout
     assert csv.splitlines()[0] == "check,verdict,count,total,share,first,last,examples,threshold"
 
 

@@ -21,6 +21,7 @@ ALWAYS = 'store: str = "store"  # the store\ntimezone: str = "UTC"  # time zone\
 def analyst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """`analyst(cell, ...)`: a folder to work in that holds a report "mine" whose section runs that cell."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
 
     def write(cell: str, parameters: str = "", section: str = "", name: str = MINE) -> Path:
         cells = [
@@ -218,6 +219,7 @@ def test_an_analyst_reorders_renames_drops_and_chooses_without_python(
     (tmp_path / "reports_templates" / "html" / "theme.toml").write_text(theme, encoding="utf-8")
     delivery = _any_delivery(demo_store)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     page = LexborHTMLParser(render("tracking_statistics", demo_store, "out", delivery).read_text("utf-8"))
     titles = [card.css_first(".topic") or card.css_first("h2") for card in page.css("section.card")]
     assert [title.text() for title in titles] == ["Running <total>", "When"]

@@ -23,6 +23,7 @@ TWO = ["tracking_statistics", "delivery_tracking"]
 def here(tmp_path, monkeypatch):
     """An empty working directory, whose local notebooks and templates win."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     return tmp_path
 
 

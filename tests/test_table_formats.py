@@ -24,6 +24,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_the_example_of_the_guide_reads_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     written(tmp_path, EXAMPLE)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "mailings.csv").write_text("Primary key,name\n5,Spring\n", "utf-8")
@@ -74,6 +75,7 @@ def test_a_wrong_map_is_refused_in_words(right: str, wrong: str, said: str, tmp_
 
 def test_check_looks_at_the_users_formats_of_tables(tmp_path: Path) -> None:
     written(tmp_path, EXAMPLE.replace("label =", "labell =", 1))
+    (tmp_path / "trackkit.toml").touch()
     assert "there is no column 'labell'" in trackkit("check", cwd=tmp_path, code=2).stderr
 
 

@@ -29,6 +29,7 @@ columns = ["rank", "link", "clicks"]
 def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """`words(text)`: the analyst's own template of `urls_and_click_streams` in the working folder."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     path = tmp_path / "reports_templates" / "urls_and_click_streams.toml"
     path.parent.mkdir()
 
@@ -82,6 +83,7 @@ def test_a_mistake_is_named_where_it_is(words: Callable[[str], Path], before: st
 def test_a_metric_that_is_none_is_named_with_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = resources.find("reports_templates/tracking_indicators.toml").read_text("utf-8")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     path = tmp_path / "reports_templates" / "tracking_indicators.toml"
     path.parent.mkdir()
     path.write_text(shipped.replace('"open_rate", "recipient_click_rate"]\ntop', '"open_rat"]\ntop'), encoding="utf-8")
@@ -92,6 +94,7 @@ def test_a_metric_that_is_none_is_named_with_the_nearest(tmp_path: Path, monkeyp
 def test_the_theme_is_checked_and_reaches_page_and_charts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = resources.find("reports_templates/html/theme.toml").read_text("utf-8")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     path = tmp_path / "reports_templates" / "html" / "theme.toml"
     path.parent.mkdir(parents=True)
     path.write_text(shipped.replace("#1f6f8b", "#abcdef"), encoding="utf-8")

@@ -349,6 +349,7 @@ def test_a_mistake_in_the_first_sentences_is_named_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str, words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     path = tmp_path / "reports_templates" / "overview.toml"
     path.parent.mkdir()
     path.write_text(GOOD, "utf-8")

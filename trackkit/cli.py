@@ -1,7 +1,7 @@
 """`trackkit …`: arguments in, exit code out. Nothing is computed here.
 
-Exit codes: 0 done, 2 the request is wrong, 3 the data is refused or its quality is worse than `--fail-on` allows, 4 a
-report failed. Errors are one sentence on stderr; `--debug` adds the traceback. Progress bars need a terminal.
+The exit codes are in `CODES`, at the foot of every `--help`. Errors are one sentence on stderr; `--debug` adds the
+traceback. Progress bars need a terminal.
 """
 
 import gc
@@ -25,6 +25,24 @@ from trackkit.plain import in_json, one_line
 from trackkit.startup import begin
 
 FOLDER = click.Path(path_type=Path)
+CODES = (
+    "Exit codes: 0 done, 1 trackkit stumbled, 2 the request is wrong or the system refused it, 3 the data is refused, "
+    "4 a report failed, 5 the work is done but the quality of the logs is worse than --fail-on allows, 130 interrupted."
+)
+
+
+class _Command(click.Command):
+    """A command whose help ends with the exit codes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_text(CODES.removeprefix("Exit codes: "))
+
+
+class _Commands(_Command, click.Group):
+    """A group whose help, and that of its commands, ends with the exit codes."""
+
+    command_class = _Command
 
 
 # Options that several commands have.
@@ -82,7 +100,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _fail_on = click.option(
     "--fail-on",
     type=click.Choice(["warn", "fail"]),
-    help="Leave with exit code 3, the work done, when the quality of the logs is this or worse.",
+    help="Leave with exit code 5, the work done, when the quality of the logs is this or worse.",
 )
 _pseudonymise = click.option(
     "--pseudonymise",
@@ -93,19 +111,33 @@ _pseudonymise = click.option(
 
 
 def _exit_on_verdict(fail_on: str | None, verdict: str, done: str) -> None:
-    """Exit with code 3 if the verdict is as bad as `fail_on` or worse; the message says that the work was done."""
+    """Exit with code 5 if the verdict is as bad as `fail_on` or worse; the message says that the work was done."""
+    if _is_worse(fail_on, verdict):
+        _print_notice(f"{done}, and the quality of the logs is {verdict!r}: --fail-on {fail_on} gives exit code 5.")
+        raise click.exceptions.Exit(5)
+
+
+def _is_worse(fail_on: str | None, verdict: str) -> bool:
     from trackkit.quality import VERDICTS
 
-    if fail_on and VERDICTS.index(verdict) >= VERDICTS.index(fail_on):
-        _print_notice(f"{done}, and the quality of the logs is {verdict!r}: --fail-on {fail_on} gives exit code 3.")
-        raise click.exceptions.Exit(3)
+    return bool(fail_on) and VERDICTS.index(verdict) >= VERDICTS.index(str(fail_on))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--project", metavar="DIR", type=FOLDER, help="Folder with a trackkit.toml [the nearest one upwards].")
+@click.option("--verbose", is_flag=True, help="Say whose notebooks and templates count, even the shipped ones.")
 @click.version_option(__version__, message="%(version)s")
-def app(debug: bool) -> None:
+@click.pass_context
+def app(context: click.Context, debug: bool, project: Path | None, verbose: bool) -> None:
     """Raw e-mail tracking logs to exact indicators and reports."""
+    from trackkit.project_options import defaults, told, working_in
+
+    if context.invoked_subcommand != "init":
+        context.with_resource(working_in(project))
+        context.default_map = defaults(app)
+        for sentence in told(verbose):
+            _print_notice(sentence)
 
 
 @app.command()
@@ -218,13 +250,37 @@ def _exit_if_unread(report: Any) -> None:
 
 
 @app.command()
-@click.argument("folder", metavar="DIR", type=FOLDER)
-def init(folder: Path) -> None:
-    """Copy notebooks and report templates out of the package, to be changed; later commands prefer them."""
-    from trackkit.resources import copy_out
+@click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
+@click.option("--only", metavar="a,b", help="Copy only the notebooks and templates of these reports.")
+@click.option("--language", metavar="xx", help="Begin the words of a language, as fr: an empty catalogue.")
+@click.option("--upgrade", is_flag=True, help="Bring the copies of an earlier version of trackkit to this one.")
+def init(folder: Path | None, only: str | None, language: str | None, upgrade: bool) -> None:
+    """Make a folder a project: write trackkit.toml, and copy notebooks and report templates, to be changed.
 
-    for path in copy_out(folder):
+    Commands find the project from that folder and those below it, or by --project; its files come before the shipped
+    ones, file by file. An upgrade replaces what you did not touch, keeps what you changed, and where a file was changed
+    on both sides writes the new one beside it, as NAME.new. For --upgrade and --language, DIR is the project found.
+    """
+    from trackkit import copies
+    from trackkit.project_options import begin_language, found
+
+    if [bool(only), bool(language), upgrade].count(True) > 1:
+        raise RequestError("--only, --language and --upgrade are three requests: make them one by one.")
+    if folder is None and not (language or upgrade):
+        raise RequestError("Name the folder to be made a project: `trackkit init .` takes this one.")
+    if upgrade:
+        told = copies.upgrade(folder or found())
+        _print_text("\n".join(told) or "Nothing to upgrade: the copies are those of this version, or yours alone.")
+        return
+    if language:
+        _print_text(begin_language(folder or found(), language))
+        return
+    assert folder
+    written, kept = copies.copy_out(folder, _list(only) or [])
+    for path in written:
         _print_text(path)
+    for sentence in kept:
+        _print_notice(sentence)
 
 
 @app.command()
@@ -409,6 +465,7 @@ def reports(as_json: bool) -> None:
 @_assets
 @_formats
 @_definitions
+@_timezone
 @_parameter
 def render(
     report: str,
@@ -419,6 +476,7 @@ def render(
     lang: str,
     formats: str,
     definitions: str,
+    timezone: str,
     parameter: tuple[str, ...],
 ) -> None:
     """Render one report, one self-contained HTML file per delivery or scope, and print its path.
@@ -428,8 +486,6 @@ def render(
     Other formats lie beside the page, which is always made, under the same name: pdf (printed by Chromium, Chrome or
     Edge), xlsx and ods (a sheet for each table and chart), csv (the same as files in an archive, .csv.zip), parquet
     (one tidy table) and eml (an unsent e-mail). The paths of the formats asked for are printed.
-
-    Exit codes: 0 done, 2 the request is wrong (no browser for pdf, too), 3 the data is refused, 4 the report failed.
     """
     from trackkit.report import render as rendered
     from trackkit.report.formats import beside, require_formats
@@ -437,6 +493,8 @@ def render(
 
     chosen, parameters = require_formats(formats), _parameters(parameter)
     parameters |= {} if definitions == "adobe" else {"definitions": definitions}
+    if timezone:
+        parameters.setdefault("timezone", timezone)
     asked = [name for name in chosen if name in formats.lower()] or chosen
     for name, over in _subjects(store, delivery, scope):
         page = rendered(report, store, out, name, lang, parameters, chosen, over)
@@ -472,8 +530,6 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
 
     Prints the address, which only this machine can open. Errors appear on the page, with file, section and key, and the
     last good page stays below.
-
-    Exit codes: 0 ended by Ctrl-C, 2 the request is wrong, 3 the data is refused.
     """
     from trackkit.report.preview import preview as previewed
     from trackkit.runs.due import latest_delivery
@@ -489,12 +545,25 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
 @_delivery
 @_scope
 @click.option(
-    "--since", metavar="DATE", help="Only deliveries launched on or after this date of the platform, or instant."
+    "--since",
+    metavar="DATE",
+    help="Only deliveries launched on or after this date of the platform, or instant; or yesterday, or 7d.",
 )
 @click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Render on the workers of this dask scheduler.")
 @click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the last N versions of a page that changes.")
-@_lang
+@click.option("--prune", is_flag=True, help="Remove pages of deliveries and reports that are there no more.")
+@click.option("--dry-run", is_flag=True, help="Say what is due and what would be removed, and do nothing.")
+@click.option("--metrics-file", metavar="FILE", type=FOLDER, help="Write metrics in Prometheus' text format.")
+@click.option(
+    "--lang",
+    multiple=True,
+    default=["en"],
+    show_default=True,
+    help="Language of the reports; may be repeated, the index is in the first.",
+)
+@_timezone
+@_json
 @_fail_on
 @_assets
 @_formats
@@ -508,11 +577,15 @@ def run(
     since: str | None,
     jobs: int | None,
     scheduler: str | None,
-    lang: str,
+    lang: tuple[str, ...],
     keep: int | None,
     fail_on: str | None,
     formats: str,
     definitions: str,
+    timezone: str,
+    as_json: bool,
+    metrics_file: Path | None,
+    **extent: Any,
 ) -> None:
     """Render every due delivery × report; a second run with nothing new renders nothing.
 
@@ -521,18 +594,53 @@ def run(
     Other formats are as for `render`; a page that lacks one is due. Versions that --keep keeps are in OUT/archive, and
     the foot of a page leads to them and says which figures changed.
 
-    Exit codes: 0 done, 2 the request is wrong (no browser for pdf, too), 3 the data is refused, or its quality is worse
-    than --fail-on allows, 4 a report failed.
+    Off a terminal each page is a line on stderr. OUT/runs.jsonl has a line of every run.
     """
     from trackkit.runs.due import run as ran
 
-    with _progress("Rendering") as progress:
-        options = (since, jobs, lang, progress, scheduler, formats, keep, definitions, scope)
-        summary = ran(store, out, _list(reports), list(delivery) or None, *options)
-    _print_text(str(summary))
-    if summary.failed:
-        raise click.exceptions.Exit(4)
+    def work() -> Any:
+        with _page_progress(as_json) as progress:
+            options = (since, jobs, lang, progress, scheduler, formats, keep, definitions, timezone, scope)
+            return ran(store, out, _list(reports), list(delivery) or None, *options, **extent)
+
+    summary = _measured(metrics_file, fail_on, work)
+    _print_json(summary.to_dict()) if as_json else _print_text(str(summary))
+    if summary.exit_code:
+        raise click.exceptions.Exit(summary.exit_code)
     _exit_on_verdict(fail_on, summary.verdict, "The reports were made")
+
+
+def _measured(metrics_file: Path | None, fail_on: str | None, work: Callable[[], Any]) -> Any:
+    """Do the work of a run, and write its metrics however it ends."""
+    from trackkit.runs.history import code_of, write_metrics
+
+    if metrics_file is None:
+        return work()
+    try:
+        summary = work()
+    except BaseException as error:
+        write_metrics(metrics_file, None, code_of(_cause_of(error, None) if isinstance(error, Exception) else error))
+        raise
+    write_metrics(metrics_file, summary, summary.exit_code or (5 if _is_worse(fail_on, summary.verdict) else 0))
+    return summary
+
+
+@contextmanager
+def _page_progress(as_json: bool) -> Iterator[Any]:
+    """Yield what tells of each page of a run: a bar on a terminal, else a line on stderr, as text or as JSON."""
+    with _progress("Rendering") as bar:
+
+        def tell(done: int, total: int, page: str, result: dict[str, Any]) -> None:
+            if bar:
+                bar(done, total, page)
+                return
+            known = {name: result[name] for name in ("status", "seconds", "error") if name in result}
+            ends = f"failed: {known['error']}" if "error" in known else f"{known.get('seconds', 0)} s"
+            line = json.dumps({"done": done, "of": total, "page": page} | known, ensure_ascii=False, default=str)
+            text = in_json(line) if as_json else one_line(f"{done}/{total} {page}: {ends}")
+            print(text, file=sys.stderr, flush=True)
+
+        yield tell
 
 
 @app.command()
@@ -544,8 +652,8 @@ def reproduce(page: Path, store: str) -> None:
     PAGE is an HTML page, or the .provenance.json beside it. The bar, the stamp "Calculated" and the list of earlier
     versions are not compared. Other software, or other files of the report, are named and do not stop it.
 
-    Exit codes: 0 the same bytes, 1 not the same (the first difference is printed), 2 the request is wrong, 3 that
-    version of the store is there no more, 4 the report failed.
+    The exit code is 1 where the bytes are not the same (the first difference is printed), and 3 where that version of
+    the store is there no more.
     """
     from trackkit.runs.reproduce import reproduce as reproduced
 
@@ -654,7 +762,13 @@ def _about_the_data(store: str, tables: Any, filters: dict[str, str], timezone: 
 @click.option("--before", metavar="DATE", help="Remove what happened before this date of the platform, or instant.")
 @click.option("--recipient", metavar="ID", help="Remove every trace of a recipient.")
 @click.option("--address", metavar="ADDRESS", help="Remove every trace of an e-mail address.")
-@click.option("--retention", metavar="FILE", type=FOLDER, help="Remove what is older than the periods of this file.")
+@click.option(
+    "--retention",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="",
+    help="Remove what is older than the periods of this file [without a name: that of the project].",
+)
 @click.option("--as-of", metavar="DATE", help="The day of the platform that periods are counted back from [today].")
 @click.option("--keep-counts", is_flag=True, help="Keep the counts of finished deliveries that lose rows.")
 @click.option("--out", multiple=True, type=FOLDER, help="Delete concerned pages in this folder of reports too.")
@@ -666,11 +780,21 @@ def forget(as_json: bool, pseudonymise: Path | None, **options: Any) -> None:
     from trackkit.runs.retention import forget as forgotten
     from trackkit.store.pseudonyms import Pseudonyms
 
+    if options["retention"] == "":
+        options["retention"] = _retention_of_project()
     report = forgotten(**options, pseudonyms=Pseudonyms.read(pseudonymise))
     _print_json(report.to_dict()) if as_json else _print_text(str(report))
 
 
-@app.group()
+def _retention_of_project() -> str:
+    from trackkit.project_options import setting
+
+    if (path := setting("retention")) is None:
+        raise RequestError("--retention needs a file: name it, or settle 'retention' in the project's trackkit.toml.")
+    return str(path)
+
+
+@app.group(cls=_Commands)
 def store() -> None:
     """Look after a store."""
 
@@ -712,10 +836,12 @@ def verify(store: str) -> None:
 def check(folder: Path | None) -> None:
     """Check templates, notebooks, translations, maps of formats and definition sets.
 
-    Each problem names file, section, key and the nearest word.
+    Each problem names file, section, key and the nearest word. Without DIR, what the project or the package has is
+    checked. Rules of the package's own notebooks (no arithmetic, only `import trackkit`) are not asked of yours.
     """
     from trackkit.definition_sets import check as check_sets
     from trackkit.report.checks import check as checked
+    from trackkit.report.checks import missing_words
     from trackkit.runs import retention
     from trackkit.sources.feeds.feed import check_maps
 
@@ -724,6 +850,8 @@ def check(folder: Path | None) -> None:
         _print_notice(str(problem))
     if problems:
         raise click.exceptions.Exit(2)
+    for sentence in missing_words(folder):
+        _print_notice(sentence)
     _print_text("Templates and notebooks are in order.")
 
 
@@ -732,7 +860,7 @@ def main() -> None:
     begin()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what its encoding lacks
-    arguments = _repeat_options(sys.argv[1:])
+    arguments = _arguments(sys.argv[1:])
     try:
         code = app.main(arguments, prog_name="trackkit", standalone_mode=False)
     except Exception as error:
@@ -767,9 +895,11 @@ def _report_error(error: Exception) -> int:
 
 
 def _store_of(arguments: list[str]) -> str | None:
-    """Find the value of `--store` in arguments that may be wrong otherwise."""
+    """Find the value of `--store` in arguments that may be wrong otherwise, else the store of the project."""
+    from trackkit.project_options import setting
+
     padded = [*arguments, ""]
-    return next((padded[index + 1] for index, word in enumerate(arguments) if word == "--store"), None)
+    return next((padded[index + 1] for index, word in enumerate(arguments) if word == "--store"), setting("store"))
 
 
 def _cause_of(error: Exception, store: str | None) -> Exception:
@@ -804,6 +934,23 @@ def _flush() -> int:
 
 _MULTI_VALUE = {"--delivery": "--delivery", "--scope": "--scope", "-p": "-p", "--parameter": "-p"}
 _COMMANDS_WITH_ARGUMENT = ("render", "preview")
+
+
+def _arguments(given: list[str]) -> list[str]:
+    """Return arguments for click: --project and --verbose first, and one value for each option.
+
+    >>> _arguments(["run", "--project", "mine", "--delivery", "1", "2"])
+    ['--project', 'mine', 'run', '--delivery', '1', '--delivery', '2']
+    """
+    first, rest, words = [], [], iter(given)
+    for word in words:
+        if word == "--project":
+            first += [word, *([value] if (value := next(words, None)) is not None else [])]
+        elif word in ("--verbose", "--debug") or word.startswith("--project="):
+            first.append(word)
+        else:
+            rest.append(word)
+    return [*first, *_repeat_options(rest)]
 
 
 def _repeat_options(arguments: list[str]) -> list[str]:

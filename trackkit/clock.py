@@ -4,6 +4,7 @@ When clocks go back, an hour of the same name comes twice: they are two periods.
 some zones it is the first of the day. A period longer than an hour stays one period across a clock change.
 """
 
+import re
 from collections.abc import Collection
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ CALLED = {"24h": "1d", "half_hour": "30m", "hour": "1h", "day": "1d", "week": "1
 LONGER = tuple(step for step, seconds in STEPS.items() if seconds > 3_600)  # contain both hours of one name
 _LATER = ("0m", "30m", "1h", "1d")  # what clocks have skipped: half an hour, an hour, a day (Samoa, 2011)
 Asked = str | date | datetime
+_AGO = re.compile(r"(\d{1,5})([dw])")
 
 
 def step_of(every: str, offered: Collection[str], what: str) -> str:
@@ -121,6 +123,19 @@ def moment(asked: Asked, zone: str, what: str, end_of_day: bool = False) -> date
         return parsed.replace(tzinfo=ZoneInfo(zone)) if isinstance(asked, datetime) else only(parsed, zone, what)
     except OverflowError:
         raise _not_a_time(asked, what) from None
+
+
+def ago(asked: Asked, zone: str) -> Asked:
+    """Return the date that "today", "yesterday", "7d" or "2w" means in a zone now; anything else as it is.
+
+    >>> ago("2026-11-15", "UTC")
+    '2026-11-15'
+    """
+    words = str(asked).strip().lower()
+    back = {"today": 0, "yesterday": 1}.get(words)
+    if match := _AGO.fullmatch(words):
+        back = int(match[1]) * (7 if match[2] == "w" else 1)
+    return asked if back is None else datetime.now(ZoneInfo(zone)).date() - timedelta(days=back)
 
 
 def day(asked: Asked, zone: str, what: str) -> date:

@@ -17,6 +17,7 @@ Functions whose output people read (charts, tables) take `lang: str = "en"`, las
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # imported only when a language is read, since most modules i
 SOURCE = "en"
 LOCALES = "reports_templates/locales"
 _ENGLISH = NullTranslations()
+_LINE = re.compile(r'(#.*|((msgid|msgid_plural|msgctxt|msgstr(\[\d\])?)\s+)?"([^"\\]|\\.)*"|)')
 Words = TypeVar("Words", str, Mapping[Any, str], Iterable[str])
 
 
@@ -117,13 +119,16 @@ def tag(lang: str) -> str:
 
 
 def holes(text: str) -> set[str]:
-    """Return the placeholders of a sentence; an unbalanced brace makes the whole sentence one.
+    """Return the placeholders of a sentence, each as it is written; an unbalanced brace makes the whole sentence one.
 
-    >>> sorted(holes("{of} of {all}")), holes("100 }")
-    (['all', 'of'], {'100 }'})
+    >>> sorted(holes("{of} of {all}")), holes("{all:d}"), holes("100 }")
+    (['all', 'of'], {'all:d'}, {'100 }'})
     """
     try:
-        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        parsed = [part for part in string.Formatter().parse(text) if part[1] is not None]
+        return {
+            f"{name}{f'!{turned}' if turned else ''}{f':{form}' if form else ''}" for _, name, form, turned in parsed
+        }
     except ValueError:
         return {text}
 
@@ -166,17 +171,42 @@ def _compile(path: Path, lang: str, changed_at: int) -> GNUTranslations:
 
 def read(path: Path, lang: str) -> Catalog:
     """Read a gettext catalogue; RequestError if the file is none, or there is no such locale."""
-    from babel import Locale, UnknownLocaleError
     from babel.messages.pofile import PoFileError, read_po
 
     try:
-        Locale.parse(lang)
+        require_locale(lang)
+        _require_whole_lines(path)
         with path.open("rb") as file:
             return read_po(file, locale=lang, abort_invalid=True)
     except (PoFileError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not a gettext catalogue: {error}.") from None
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from None
+
+
+def _require_whole_lines(path: Path) -> None:
+    """Refuse a line whose quotes do not close: its words would be cut there, and published so."""
+    for place, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+        if not _LINE.fullmatch(line.strip()):
+            raise RequestError(
+                f'it is not a gettext catalogue: line {place} is not keyword "words": a quote in words is written \\".'
+            )
+
+
+def require_locale(lang: str) -> str:
+    """Return the name of a language if there is such a one, whether it has a catalogue or not.
+
+    >>> require_locale("french")
+    Traceback (most recent call last):
+    trackkit.errors.RequestError: 'french' is no language and country such as 'pt_BR' or 'fr'.
+    """
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        Locale.parse(lang)
     except (UnknownLocaleError, ValueError):
-        raise RequestError(f"{path}: {lang!r} is no language and country such as 'pt_BR' or 'fr'.") from None
+        raise RequestError(f"{lang[:40]!r} is no language and country such as 'pt_BR' or 'fr'.") from None
+    return lang
 
 
 def _placeholder_error(message: Message) -> str:

@@ -1,12 +1,10 @@
-"""Where notebooks and templates are: a local copy first, then the checkout, then the copy inside the wheel."""
+"""Where notebooks and templates are: the project's first, then the checkout's, then the copy inside the wheel."""
 
-import filecmp
 import secrets
-import sys
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from trackkit.errors import RequestError
+from trackkit.project import ignored, local_folder
 
 SHIPPED = ("notebooks", "reports_templates", "retention.toml")
 _PACKAGE = Path(__file__).resolve().parent
@@ -22,20 +20,20 @@ def folders(relative: str) -> list[Path]:
 
 
 def folder(relative: str) -> Path:
-    """Return the local folder in the current directory, else the shipped one.
+    """Return the folder of the project, else the shipped one.
 
     Raises RequestError when there is none, or when the name leads outside.
     """
     existing = folders(relative)
     if not existing:
-        raise RequestError(f"There is no folder {relative!r} here or in the package; known: {', '.join(SHIPPED)}.")
+        raise RequestError(f"There is no folder {relative!r} in project or package; known: {', '.join(SHIPPED)}.")
     return existing[0]
 
 
 def find(relative: str) -> Path:
-    """Return the local file in the current directory, else the shipped one.
+    """Return the file of the project, else the shipped one.
 
-    This goes file by file, so a local copy may hold only the changed files.
+    This goes file by file, so a project may hold only the changed files.
     Raises RequestError when there is none, or when the name leads outside.
 
     >>> find("reports_templates/../secret")
@@ -45,36 +43,17 @@ def find(relative: str) -> Path:
     for root in _roots():
         if (path := root / _checked(relative)).is_file():
             return path
-    raise RequestError(f"There is no {relative!r} here or in the package; `trackkit init DIR` shows what there is.")
+    raise RequestError(f"There is no {relative!r} in project or package; `trackkit init DIR` shows what there is.")
 
 
 def files(relative: str, pattern: str) -> dict[str, Path]:
-    """Return the files of a folder that match a pattern, by stem and sorted; local ones hide shipped ones.
+    """Return the files of a folder that match a pattern, by stem and sorted; those of the project hide shipped ones.
 
     >>> sorted(files("notebooks/explore", "*.ipynb"))[0]
     '01_first_look'
     """
     by_stem = {path.stem: path for directory in reversed(folders(relative)) for path in directory.glob(pattern)}
     return dict(sorted(by_stem.items()))
-
-
-def copy_out(target: Path, say: Callable[[str], None] | None = None) -> list[Path]:
-    """Copy the shipped notebooks and templates into a folder, to be changed there; return the files written.
-
-    An existing file that differs is kept, and reported to `say` (stderr by default).
-    """
-    say = say or (lambda line: print(line, file=sys.stderr))
-    shipped = _shipped()
-    written = []
-    for name in _resources(shipped):
-        source, destination = shipped / name, target / name
-        if not destination.exists():
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(destination, source.read_bytes())
-            written.append(destination)
-        elif not filecmp.cmp(source, destination, shallow=False):
-            say(f"Kept {destination}: it differs from the shipped one; remove it and repeat to get the shipped one.")
-    return written
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
@@ -89,18 +68,21 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 
 
 def _roots() -> list[Path]:
-    return [Path.cwd(), _shipped()]
+    return [*filter(None, [local_folder()]), shipped()]
 
 
-def _shipped() -> Path:
+def shipped() -> Path:
+    """Return the folder of the shipped notebooks and templates: the checkout, else the copy inside the wheel."""
     bundled = _PACKAGE / "_bundled"
     return bundled if bundled.is_dir() else _PACKAGE.parent
 
 
-def _resources(shipped: Path) -> list[Path]:
-    places = [path for top in SHIPPED for path in (shipped / top, *(shipped / top).rglob("*"))]
-    names = [path.relative_to(shipped) for path in places if path.is_file()]
-    return sorted(name for name in names if not any(part.startswith((".", "__pycache__")) for part in name.parts))
+def not_used() -> str:
+    """Say which notebooks and templates lie in the working folder and are not used, since it is in no project.
+
+    It is "" if there are none, in a project, and in the checkout.
+    """
+    return "" if Path.cwd() == shipped() or local_folder() else ignored(Path.cwd())
 
 
 def _checked(relative: str) -> PurePosixPath:

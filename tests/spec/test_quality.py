@@ -359,6 +359,7 @@ def test_a_local_list_of_thresholds_is_used(tmp_path, monkeypatch) -> None:
     text = find(LIST).read_text("utf-8").replace("fail = 0.10", "fail = 0.50", 1)
     (tmp_path / LIST).write_text(text, "utf-8")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "trackkit.toml").touch()
     assert found("gap_in_sequence", *rows)[0] == "warn"
 
 

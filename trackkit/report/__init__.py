@@ -117,7 +117,7 @@ def render(
     from trackkit.report.html_page import PageFacts, contents, written
     from trackkit.report.provenance import of_page
 
-    executed = execute(_trimmed(book, words), arguments, failed)
+    executed = execute(_trimmed(book, words), arguments, failed, report)
     unsaid = {"timezone": values["timezone"], "definitions": ADOBE}
     shown_parameters = {name: value for name, value in values.items() if value not in ("", None, unsaid.get(name))}
     page = contents(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))

@@ -1,7 +1,9 @@
 """`trackkit check`: validates templates, notebooks, the theme, lists and catalogues; nothing is rendered."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
@@ -12,20 +14,29 @@ from trackkit.analysis.complaints import LIST as LOOPS
 from trackkit.analysis.complaints import FeedbackLoops
 from trackkit.analysis.domains import LIST as DOMAINS
 from trackkit.analysis.domains import DomainList
-from trackkit.errors import RequestError, TrackkitError
-from trackkit.language import LOCALES, require_catalogue
+from trackkit.definition_sets import shipped
+from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.language import LOCALES, languages, require_catalogue
+from trackkit.metrics import ADOBE
+from trackkit.project import Project, Settings, current
 from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import Thresholds
 from trackkit.report import notebook
+from trackkit.report.check_skin import skin_problems
 from trackkit.report.choices import Call, calls, parameter_misfits, section_misfits
+from trackkit.report.formats import ENDINGS, HTML
 from trackkit.report.groups import LIST as GROUPS
 from trackkit.report.groups import Groups
 from trackkit.report.groups import misfits as group_misfits
+from trackkit.report.phrases import phrases, untranslated
 from trackkit.report.template import TEMPLATES, Template, misfits
 from trackkit.rules import LIST as MACHINES
 from trackkit.rules import Rules
 from trackkit.show.theme import THEME, Theme
 from trackkit.toml import Problem
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 # The files that analysts edit beside the reports, with their models.
 LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds, GROUPS: Groups}
@@ -48,7 +59,8 @@ def check(folder: str | Path | None = None) -> list[Problem]:
         of_template, of_notebook = _of_report(stem, templates.get(stem), notebooks.get(stem))
         of_templates += of_template
         of_notebooks += of_notebook
-    problems = [*of_templates, *of_notebooks, *_of_lists(folder), *_of_catalogues(folder)]
+    problems = [*of_templates, *of_notebooks, *_of_lists(folder), *_of_catalogues(folder), *_of_project(folder)]
+    problems += skin_problems(Path(folder) if folder else None)
     return list(dict.fromkeys(problems))
 
 
@@ -63,6 +75,17 @@ def problems_of(report: str, lang: str = "en") -> list[Problem]:
     return list(dict.fromkeys([*of_template, *of_notebook, *_of_lists(None), *catalogues]))
 
 
+def missing_words(folder: str | Path | None = None) -> list[str]:
+    """Return a sentence on each catalogue that lacks words: they are said in English."""
+    known = phrases()
+    told = []
+    for lang, path in _files(folder, LOCALES, "*.po").items():
+        with suppress(RequestError):  # it cannot be read, which is a problem by itself
+            if lacking := untranslated(path, lang, known):
+                told.append(f"{path} lacks {lacking:,} of {len(known):,} sentences: they are said in English.")
+    return told
+
+
 def _files(folder: str | Path | None, relative: str, pattern: str) -> dict[str, Path]:
     if folder is None:
         return resources.files(relative, pattern)
@@ -74,8 +97,9 @@ def _of_report(stem: str, path: Path | None, notebook_path: Path | None) -> tupl
     try:
         found_path = notebook_path or resources.find(f"{notebook.NOTEBOOKS}/{stem}.ipynb")
         book = notebook.read(found_path)
-        faults = notebook.faults(book, found_path)
+        faults = notebook.faults(book, found_path, is_ours=found_path.is_relative_to(resources.shipped()))
         valid_calls, invalid_calls = ([], []) if faults else calls(book, found_path)
+        faults += _of_others(book, found_path, stem)
         if path is None:
             resources.find(f"{TEMPLATES}/{stem}.toml")
     except TrackkitError as error:
@@ -91,6 +115,15 @@ def _of_report(stem: str, path: Path | None, notebook_path: Path | None) -> tupl
             parameters = notebook.parameters(book, found_path)
             problems = [Problem(str(path), *misfit) for misfit in _of_choices(words, parameters, valid_calls)]
     return problems, of_notebook
+
+
+def _of_others(book: "NotebookNode", path: Path, stem: str) -> list[str]:
+    """Say where a notebook opens the template of another report, as a copy under a new name does."""
+    named = notebook.opened(book, path)
+    return [
+        f"it opens the template of {name!r}: write tk.open_page(store=store, …) without a name, and it opens {stem!r}."
+        for name in sorted(named - {stem})
+    ]
 
 
 def _of_choices(
@@ -115,6 +148,25 @@ def _of_lists(folder: str | Path | None) -> Iterator[Problem]:
         if isinstance(parsed, Groups):
             known = {*_files(None, notebook.NOTEBOOKS, "*.ipynb"), *_files(folder, notebook.NOTEBOOKS, "*.ipynb")}
             yield from group_misfits(parsed, path, known)
+
+
+def _of_project(folder: str | Path | None) -> Iterator[Problem]:
+    """Check the words of a `trackkit.toml` that the commands would refuse one by one."""
+    project = Project(Path(folder)) if folder else current()
+    if project is None or not project.file.is_file():
+        return
+    settled, problems = toml.parse(project.file, Settings)
+    yield from problems
+    if settled is None:
+        return
+    for key, asked, known in (
+        ("languages", settled.languages, [*languages(), *_files(folder, LOCALES, "*.po")]),
+        ("formats", settled.formats, [HTML, *ENDINGS]),
+        ("definitions", [settled.definitions or ADOBE], shipped()),
+    ):
+        for name in asked or ():
+            if name not in known and not name.endswith(".toml"):
+                yield Problem(str(project.file), "", key, f"{name!r} is not known.{did_you_mean(name, known)}")
 
 
 def _of_catalogues(folder: str | Path | None) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ from traitlets.config import Config
 import trackkit
 from trackkit import errors
 from trackkit.errors import ReportError, TrackkitError
+from trackkit.project import local_folder
 from trackkit.report import common, fork_server, notebook
 from trackkit.report.forked import NAME, ForkedEngine
 
@@ -42,18 +43,21 @@ class _Manager(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[str(Path(self.connection_file).parent / "kernels")])
 
 
-def execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path) -> NotebookNode:
+def execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, report: str = "") -> NotebookNode:
     """Return the notebook with its outputs; ReportError when a cell fails, hangs or kills its process.
 
-    A notebook that failed is left at `failed`, with its traceback. A RequestError or DataError of a cell is raised
+    `report` is its name, whose template `open_page` opens by default; it may import modules of its project. A notebook
+    that failed is left at `failed`, with its traceback. A RequestError or DataError of a cell is raised
     again here, since it is about the request and not about the report.
     """
     with tempfile.TemporaryDirectory(prefix="tk-") as folder:
-        config = {} if fork_server.CAN_FORK else {"config": _kernel(Path(folder))}
-        return _execute(book, parameters, failed, config)
+        place = local_folder()
+        options: dict[str, Any] = {"report": report, "modules": str(place) if place else None}
+        options = options if fork_server.CAN_FORK else {"config": _kernel(Path(folder), report)}
+        return _execute(book, parameters, failed, options)
 
 
-def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, config: dict[str, Any]) -> NotebookNode:
+def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, options: dict[str, Any]) -> NotebookNode:
     started: list[NotebookNode] = []
     try:
         executed: NotebookNode = papermill.execute_notebook(
@@ -69,7 +73,7 @@ def _execute(book: NotebookNode, parameters: Mapping[str, Any], failed: Path, co
             run_timeout=RUN_SECONDS,
             begun=started.append,
             handed=common.packed(parameters) if fork_server.is_child() else b"",
-            **config,
+            **options,
         )
         return executed
     except papermill.PapermillExecutionError as error:
@@ -97,7 +101,7 @@ def _keep(started: list[NotebookNode], failed: Path) -> None:
             notebook.write(book, file)
 
 
-def _kernel(folder: Path) -> Config:
+def _kernel(folder: Path, report: str) -> Config:
     """Describe, where processes cannot be forked, a kernel with this interpreter and this trackkit."""
     kernel_folder = folder / "kernels" / NAME
     kernel_folder.mkdir(parents=True)
@@ -108,7 +112,8 @@ def _kernel(folder: Path) -> Config:
         "argv": [*command, "--log-level=50"],
         "display_name": NAME,
         "language": "python",
-        "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths, "PYTHONHASHSEED": "0"},
+        "env": {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": paths, "PYTHONHASHSEED": "0"}
+        | {notebook.REPORT: report},
     }
     (kernel_folder / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
     client = {"kernel_manager_class": _Manager, "shutdown_kernel": "immediate"}

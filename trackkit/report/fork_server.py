@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import trackkit
+from trackkit.project import VARIABLE
 from trackkit.startup import begin
 
 CAN_FORK = hasattr(os, "fork")  # not on Windows: there a kernel runs the cells
@@ -101,6 +102,7 @@ class _Server:
         package = str(Path(trackkit.__file__).resolve().parents[1])
         search_path = [*([] if package in sys.path else [package]), *filter(os.path.isabs, sys.path)]
         environment = {"PYTHONPATH": os.pathsep.join(search_path), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+        environment[VARIABLE] = ""  # no project: a child takes its client's
         command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment

@@ -38,8 +38,9 @@ class ForkedEngine(Engine):  # type: ignore[misc]  # papermill has no types
     """Runs a notebook in a forked child of its own.
 
     Options beside papermill's own: `run_timeout` (seconds for all cells together); `begun`, called with the notebook
-    before its first cell runs, so that the caller has it however the run ends; `handed`, the result of `common.packed`.
-    Raises CellTimeoutError, DeadKernelError.
+    before its first cell runs, so that the caller has it however the run ends; `handed`, the result of `common.packed`;
+    `report`, the name of the report that the cells are of; `modules`, the folder whose modules they may import first
+    (by default, as in any kernel, the working folder; None: no such folder). Raises CellTimeoutError, DeadKernelError.
     """
 
     @classmethod
@@ -51,6 +52,8 @@ class ForkedEngine(Engine):  # type: ignore[misc]  # papermill has no types
         begun: Callable[[NotebookNode], None] | None = None,
         run_timeout: float | None = None,
         handed: bytes = b"",
+        report: str = "",
+        modules: str | None = "",
         **options: Any,
     ) -> None:
         """Run the cells; options of papermill's own engine are honoured, or have no meaning here."""
@@ -62,21 +65,21 @@ class ForkedEngine(Engine):  # type: ignore[misc]  # papermill has no types
             return
         outputs = {name: options[name] for name in ("log_output", "stdout_file", "stderr_file") if name in options}
         client = _Client(nb_man, timeout=options.get("execution_timeout"), record_timing=False, **outputs)
-        client.run(time.monotonic() + (run_timeout or FOREVER), handed)
+        client.run(time.monotonic() + (run_timeout or FOREVER), (handed, report, modules))
         nb_man.nb.metadata["language_info"] = LANGUAGE
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
     """papermill's client of a kernel, connected to a child instead."""
 
-    def run(self, deadline: float, handed: bytes) -> None:
+    def run(self, deadline: float, begin: tuple[bytes, str, str | None]) -> None:
         """Run all cells in a new child until `deadline` of the monotonic clock."""
         self.reset_execution_trackers()
         self.clear_before_next_output = False
         self._deadline, self._child = deadline, Child("trackkit.report.shell")
         try:
             with contextlib.suppress(GoneError):  # the first cell raises it again
-                self._child.send(handed)
+                self._child.send(begin)
             self.papermill_execute_cells()
         finally:
             self._child.end()

@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 
 from trackkit import __version__, resources
 from trackkit.errors import ReportError
-from trackkit.language import said, say, speech, tag, translatable
+from trackkit.language import SOURCE, said, say, speech, tag, translatable
 from trackkit.report import notebook
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.page import Header
@@ -85,6 +85,11 @@ def written(page: Contents) -> str:
     except TemplateError as error:
         where = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
         raise ReportError(f"{SKIN}/{INDEX}{where}: {error}.") from None
+
+
+def skin_environment() -> Environment:
+    """Return the environment in which the page's templates are compiled."""
+    return _environment(tuple(resources.folders(SKIN)), resources.find(f"{SKIN}/{INDEX}"), SOURCE)
 
 
 @lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ import ast
 import io
 import json
 import math
+import os
 import re
 import tokenize
 from collections.abc import Callable, Iterable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # it takes a second or two to import, and kernels do not need
 
 NOTEBOOKS = "notebooks/reports"
 PARAMETERS = "parameters"
+REPORT = "TRACKKIT_REPORT"  # in the environment of the cells: the name of their report
 SECTION = "section:"
 ALWAYS = ("store", "timezone", "lang")  # parameters of every report
 GIVEN_APART = ("store", "lang")  # of these, arguments of `render` that are not in `parameters`
@@ -88,6 +90,14 @@ def _is_sound(value: Value) -> bool:
         case float():
             return math.isfinite(value)
     return len(value) <= 10_000 and not any(letter != "\t" and category(letter) in _UNFIT for letter in value)
+
+
+def own_name() -> str:
+    """Return the name of the report whose notebook runs here, in a run or in JupyterLab; RequestError if unknown."""
+    name = os.environ.get(REPORT) or Path(os.environ.get("JPY_SESSION_NAME", "")).stem
+    if not name:
+        raise RequestError("Which report is not known here: name it, as in tk.open_page('overview', store).")
+    return name
 
 
 def read(path: Path) -> NotebookNode:
@@ -239,18 +249,32 @@ def tree_of(cell: NotebookNode, path: Path) -> ast.Module:
         raise RequestError(f"{path}: a cell is not Python: {error.msg}: {(error.text or '').strip()!r}.") from None
 
 
-def faults(notebook: NotebookNode, path: Path) -> list[str]:
-    """Return what is wrong with a report notebook, one sentence each: outputs, imports, arithmetic, tied sections."""
+def opened(notebook: NotebookNode, path: Path) -> set[str]:
+    """Return the reports whose templates a notebook opens by name, as in `tk.open_page("bounces", store)`."""
+    return {
+        str(node.args[0].value)
+        for cell in code_cells(notebook)
+        for node in ast.walk(tree_of(cell, path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("open_page")
+        if node.args and isinstance(node.args[0], ast.Constant)
+    }
+
+
+def faults(notebook: NotebookNode, path: Path, is_ours: bool = True) -> list[str]:
+    """Return what is wrong with a report notebook, one sentence each: outputs, imports, arithmetic, tied sections.
+
+    The rules of the house (no outputs, imports or arithmetic) are for the notebooks of the package alone.
+    """
     try:
         declared = {parameter.name for parameter in parameters(notebook, path)}
         trees = [(cell, tree_of(cell, path)) for cell in code_cells(notebook)]
     except RequestError as error:
         return [str(error)]
     problems = [f"it has no parameter {name!r}." for name in ALWAYS if name not in declared]
-    if any(cell.outputs or cell.execution_count for cell, _ in trees):
+    if is_ours and any(cell.outputs or cell.execution_count for cell, _ in trees):
         problems.append("it holds outputs; strip them before committing it.")
     for cell, tree in trees:
-        problems += [fault for node in ast.walk(tree) if (fault := _forbidden(node))]
+        problems += [fault for node in ast.walk(tree) if is_ours and (fault := _forbidden(node))]
         problems += [f"a cell has two section tags: {tags(cell)}."] * (len([t for t in tags(cell) if SECTION in t]) > 1)
     return problems + _dependent_sections(trees)
 

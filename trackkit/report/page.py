@@ -182,8 +182,8 @@ class Page:
 
 
 def open_page(
-    report: str,
-    store: str | os.PathLike[str] | Snapshot,
+    report: str = "",
+    store: str | os.PathLike[str] | Snapshot = "store",
     delivery: str = "",
     recipient: str = "",
     timezone: str = "",
@@ -195,6 +195,8 @@ def open_page(
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
+    Without a name it is that of the notebook, so that a copy under another name opens its own template. Its template is
+    the project's, else the shipped one.
     `scope` names several deliveries instead of one, as `engine.scope` says: "campaign:12", or "platform". `deliveries`,
     if given, holds several ids separated by commas, or "" for those of the last months. What questions are to be
     asked with is `page.chosen`. `service`, if given, is the id of an information service, or "" for all. `definitions`
@@ -202,6 +204,7 @@ def open_page(
     RequestError for an unknown report, delivery, recipient, service, time zone, language or set, for a scope as
     `engine.scope.resolve`, and if a report about one delivery or recipient gets no id.
     """
+    report = report or notebook.own_name()
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
     over = asked_scope(tables, str(delivery or ""), scope)

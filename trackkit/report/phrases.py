@@ -3,8 +3,8 @@
     python -m trackkit.report.phrases          # every catalogue there is
     python -m trackkit.report.phrases fr       # a new one, to be translated
 
-Catalogues are written below the current directory, so that in a folder of `trackkit init` they hold the analyst's own
-titles too. A new sentence gets an empty translation; one that is no longer used is dropped.
+Catalogues are written below the current directory; those of `trackkit init --language` are written into the project,
+and hold the analyst's own titles too. A new sentence gets an empty translation; one that is no longer used is dropped.
 """
 
 import ast
@@ -20,7 +20,7 @@ from jinja2.ext import extract_from_ast
 
 from trackkit import resources
 from trackkit.definition_sets import sentences_of, shipped
-from trackkit.language import LOCALES, SOURCE, catalogue_file, languages, read
+from trackkit.language import LOCALES, SOURCE, catalogue_file, languages, read, require_locale
 from trackkit.metrics import BREAKDOWNS
 from trackkit.report.groups import LIST as GROUPS
 from trackkit.report.groups import titles_of
@@ -55,13 +55,16 @@ def phrases() -> dict[Phrase, list[str]]:
     }
 
 
-def refresh(lang: str) -> tuple[Path, int]:
-    """Write the catalogue of a language below the current directory; return its path and the number untranslated."""
+def refresh(lang: str, folder: Path = Path()) -> tuple[Path, int]:
+    """Write the catalogue of a language below a folder; return its path and the number untranslated.
+
+    Raises RequestError for a name that is no language.
+    """
     translations = _translations(lang)
-    catalogue = Catalog(locale=lang)
+    catalogue = Catalog(locale=require_locale(lang))
     for phrase, places in sorted(phrases().items(), key=lambda entry: (entry[1], str(entry[0]))):
         catalogue.add(phrase, translations.get(phrase) or None, locations=[(place, 0) for place in places])
-    path = Path(LOCALES) / f"{lang}.po"
+    path = folder / LOCALES / f"{lang}.po"
     path.parent.mkdir(parents=True, exist_ok=True)
     name = catalogue.locale.english_name if catalogue.locale else lang
     buffer = BytesIO(HEAD.format(name=name, lang=lang, plurals=catalogue.plural_forms).encode())
@@ -69,6 +72,12 @@ def refresh(lang: str) -> tuple[Path, int]:
     write_po(buffer, catalogue, width=120, omit_header=True, include_lineno=False)
     path.write_bytes(buffer.getvalue())
     return path, sum(1 for message in catalogue if message.id and not _is_translated(message.string))
+
+
+def untranslated(path: Path, lang: str, known: Iterable[Phrase]) -> int:
+    """Return how many sentences a catalogue has no words for; RequestError if it is none."""
+    told = {_key(message.id) for message in read(path, lang) if message.id and _is_translated(message.string)}
+    return sum(1 for phrase in known if phrase not in told)
 
 
 def _translations(lang: str) -> dict[Phrase, Phrase]:

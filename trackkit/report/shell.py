@@ -6,6 +6,7 @@ It sends the messages of a kernel in order over one connection, for papermill's 
 import contextlib
 import functools
 import io
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from traitlets import default
 from traitlets.config import Config
 
 from trackkit.report import common
+from trackkit.report.notebook import REPORT
 
 FLUSH_SECONDS, FLUSH_LETTERS = 0.2, 65_536
 
@@ -105,12 +107,19 @@ def serve(connection: Connection) -> None:
     session.talk = connection
     prepare: Callable[[], None] = ipython.init_environment
     prepare()
-    sys.path.insert(0, "")  # as in any kernel: modules beside the notebook can be imported
     sys.stdout, sys.stderr = _Stream("stdout", session), _Stream("stderr", session)
     with contextlib.suppress(EOFError):
-        common.take(connection.recv())
+        _begin(*connection.recv())
         while True:
             _run(ipython, session, connection.recv())
+
+
+def _begin(handed: bytes, report: str, modules: str | None) -> None:
+    """Take over what the renderer knows: shared figures, the report's name, and where its own modules may lie."""
+    common.take(handed)
+    os.environ[REPORT] = report
+    if modules is not None:
+        sys.path.insert(0, modules)
 
 
 def run_once(ipython: ZMQInteractiveShell) -> None:

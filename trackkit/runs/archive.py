@@ -65,8 +65,12 @@ class Archive:
             except OSError:
                 shutil.copyfile(page, aside)
 
-    def keep(self, result: Result) -> Result:
-        """Keep the page that was replaced if the new one differs, and list the versions at the new one's foot."""
+    def keep(self, result: Result, lang: str | None = None) -> Result:
+        """Keep the page that was replaced if the new one differs, and list the versions at the new one's foot.
+
+        `lang` is the language of the page, by default that of the archive.
+        """
+        self._lang = lang or self._lang
         if result["status"] != "done" or not (page := self._folder / result["path"]).is_file():
             return result
         aside = self._of(page) / _ASIDE

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from trackkit import __version__
 from trackkit.errors import RequestError, TrackkitError
+from trackkit.project import current
 from trackkit.report.formats import require_formats
 from trackkit.report.workers import Renderers
 from trackkit.runs.executors import Result, Results, failed, rendered
@@ -53,17 +54,17 @@ def by_cluster(jobs: list[Job], store: str, folder: Path, address: str) -> Resul
     require_dask(address)
     if not jobs:
         return
-    location, lang = store if "://" in store else str(Path(store).resolve()), jobs[0].lang
+    location = store if "://" in store else str(Path(store).resolve())
+    asked = sorted({(job.report, job.lang) for job in jobs})
     with _connected(address) as client, _probe(folder.resolve()) as probe:
         request = {
             "version": __version__,
             "store": location,
             "out": str(folder.resolve()),
-            "folder": os.getcwd(),
+            "folder": _folder_of_files(),
             "mark": probe,
-            "lang": lang,
             "formats": list(jobs[0].formats),
-            "made": {report: made_of(report, lang) for report in {job.report for job in jobs}},
+            "made": [[report, lang, made_of(report, lang)] for report, lang in asked],
             "load": open_store(location).loads[-1]["load_id"],
         }
         crew = Crew(client, request)
@@ -274,10 +275,15 @@ def _why_unfit(request: dict[str, Any]) -> str | None:
         if request["load"] not in loads:  # newer ones may follow
             return f"sees another store at {request['store']}"
         with chdir(_working_folder(request)) if _working_folder(request) != os.getcwd() else nullcontext():
-            differing = [report for report, made in request["made"].items() if made_of(report, request["lang"]) != made]
+            differing = {report for report, lang, made in request["made"] if made_of(report, lang) != made}
     except (OSError, IndexError, TrackkitError) as error:
         return f"cannot render: {error}"
     return f"has other notebooks, templates or words for {', '.join(sorted(differing))}" if differing else None
+
+
+def _folder_of_files() -> str:
+    project = current()
+    return str(project.folder) if project else os.getcwd()
 
 
 def _working_folder(request: dict[str, Any]) -> str:

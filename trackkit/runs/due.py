@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC
 from functools import partial
 from pathlib import Path
@@ -21,17 +21,15 @@ from filelock import FileLock, Timeout
 
 from trackkit import __version__, resources
 from trackkit.analysis.provenance import changes
-from trackkit.clock import Asked, moment
+from trackkit.clock import Asked, ago, moment
 from trackkit.definition_sets import definition_set
 from trackkit.engine.completeness import purged
-from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside
+from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside, require_timezone
 from trackkit.engine.scope import Scope, each_of
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import require_language
 from trackkit.metrics import ADOBE
-from trackkit.plain import one_line
-from trackkit.quality import worst
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import REPORTS, require_report
 from trackkit.report.formats import HTML, PROVENANCE, others, provenance_beside, require_formats
@@ -42,42 +40,31 @@ from trackkit.report.provenance import SCRIPT
 from trackkit.runs.archive import Archive, archived
 from trackkit.runs.dossier import Dossiers, takes_scopes, without_bar, write_bars
 from trackkit.runs.executors import Result, failed, locally
+from trackkit.runs.history import RunSummary, recorded
 from trackkit.runs.index import write_index
 from trackkit.runs.leaves import NO_REPORTS, leaves
-from trackkit.runs.manifest import Job, Manifest, made_of
+from trackkit.runs.manifest import Job, Manifest, made_of, project_of
+from trackkit.runs.prune import gone, known_deliveries, remove
 from trackkit.show.theme import theme
 from trackkit.store import Store, answered, open_store
 
 INDEX, LOCK = NO_REPORTS[0], ".lock"
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[int, int, str, Result], None]  # done, of how many, the page, and what became of it
 Executor = Callable[[list[Job], str, Path], Generator[tuple[Job, Result], None, None]]
 
 
-@dataclass
-class RunSummary:
-    """What a run did: jobs rendered, unchanged, and failed (with the error); `quality` by delivery.
+@dataclass(frozen=True)
+class _Wish:
+    """What is asked of a run beside its reports: see `run`."""
 
-    `because` is on how many pages figures in all are others than before, by cause (`trackkit.changes`).
-    """
-
-    index: Path
-    rendered: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    quality: dict[str, str] = field(default_factory=dict)
-    because: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def verdict(self) -> str:
-        """The worst verdict on the logs behind the reports."""
-        return worst(list(self.quality.values()))
-
-    def __str__(self) -> str:
-        counts = f"{len(self.rendered)} rendered, {len(self.unchanged)} unchanged, {len(self.failed)} failed"
-        failures = [one_line(f"  {name}: {error}") for name, error in self.failed.items()]
-        causes = [f"{cause} ({count} {'page' if count == 1 else 'pages'})" for cause, count in self.because.items()]
-        changed = [f"Figures changed because of: {', '.join(causes)}."] if causes else []
-        return "\n".join([f"Reports: {counts}.", *changed, *failures, one_line(self.index)])
+    delivery: list[str] | None
+    since: Asked | None
+    langs: Sequence[str]
+    keep: int | None
+    timezone: str
+    prune: bool
+    is_dry: bool
+    progress: Progress | None
 
 
 def run(
@@ -87,13 +74,16 @@ def run(
     delivery: list[str] | None = None,
     since: Asked | None = None,
     jobs: int | None = None,
-    lang: str = "en",
+    lang: str | Sequence[str] = "en",
     progress: Progress | None = None,
     scheduler: str | None = None,
     formats: str | Sequence[str] = HTML,
     keep: int | None = None,
     definitions: str = ADOBE,
+    timezone: str = "",
     scope: Sequence[str] = (),
+    prune: bool = False,
+    dry_run: bool = False,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
@@ -101,24 +91,34 @@ def run(
     "folder" for all of these: every report that can be about several deliveries.
     Proofs, models and deleted deliveries are left out, and pages of a delivery whose logs were since removed by
     retention stay as they are, unless the delivery is named in `delivery`. `since` keeps deliveries launched on or
-    after a date by the platform's clock, or an instant (either may be ISO text). `jobs` reports are rendered at once
-    (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its workers.
-    `formats` are as for `render`; a page that lacks one is due. With `keep`, so many earlier versions of each page are
-    kept (`archive`). Reports with the parameter `definitions` follow that set. A failed report does not stop the
-    others. Raises RequestError for an unknown report, delivery, scope, date, format, language or set, if another run
-    writes to the same folder, or if a worker is not fit.
+    after a date by the platform's clock, or an instant (either may be ISO text), or "yesterday", or "7d" for the last
+    seven days. `lang` is the language of the pages, or several; the index is in the first. `jobs` reports are rendered
+    at once (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its
+    workers. `formats` are as for `render`; a page that lacks one is due. With `keep`, so many earlier versions of each
+    page are kept (`archive`). Reports with the parameter `definitions` follow that set. `timezone` is that of the
+    pages' hours, days and instants, by default the store's. With `prune`, pages of deliveries that the store no longer
+    has, and of reports that there are no more, are removed. A dry run says what is due and what would be removed. A
+    failed report does not stop the others, and each run leaves a line in `runs.jsonl`. Raises RequestError for an
+    unknown report, delivery, scope, date, format, language, zone or set, if another run writes to the same folder, or
+    if a worker is not fit.
     """
-    require_language(lang)
+    langs = [lang] if isinstance(lang, str) else list(dict.fromkeys(lang))
+    for each in langs:
+        require_language(each)
+        groups(each)
     wanted = require_formats(formats, printing=scheduler is None)
     definition_set(definitions)
-    theme(), thresholds(), groups(lang)  # every page needs them: report an error once, before anything is rendered
+    if timezone:
+        require_timezone(timezone)
+    theme(), thresholds()  # every page needs them, and groups: report an error once, before anything is rendered
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        asked = {"reports": _selected(reports), "lang": lang, "formats": wanted, "definitions": definitions}
+        asked = {"reports": _selected(reports), "formats": wanted, "definitions": definitions}
         planning = partial(_planned, **asked, scopes=scope)  # type: ignore[arg-type]
-        return _run(open_store(store), folder, planning, delivery, since, execute, lang, keep, progress)
+        wish = _Wish(delivery, since, langs, keep, timezone, prune, dry_run, progress)
+        return recorded(folder, lambda: _run(open_store(store), folder, planning, execute, wish))
 
 
 def _executor(jobs: int | None, scheduler: str | None) -> Executor:
@@ -134,43 +134,65 @@ def _executor(jobs: int | None, scheduler: str | None) -> Executor:
 
 
 def _run(
-    store: Store,
-    folder: Path,
-    planning: Callable[[Store, list[str]], Iterator[Job]],
-    delivery: list[str] | None,
-    since: Asked | None,
-    execute: Executor,
-    lang: str,
-    keep: int | None,
-    progress: Progress | None,
+    store: Store, folder: Path, planning: Callable[..., Iterator[Job]], execute: Executor, wish: _Wish
 ) -> RunSummary:
     answered(store, Store.require_whole)
     manifest = Manifest.read(folder)
+    manifest.project = project_of(folder)
     # A page of a delivery whose logs were removed since cannot be rendered again.
-    manifest.settled = set() if delivery else set(answered(store, purged)["delivery_id"])
-    delivery_ids = answered(store, lambda now: deliveries(now, delivery, since))
-    planned = answered(store, lambda now: list(planning(now, delivery_ids)))
-    manifest.forget_failures(planned)
+    manifest.settled = set() if wish.delivery else set(answered(store, purged)["delivery_id"])
+    planned = _jobs(store, planning, wish)
     due = [manifest.completed(job) for job in planned if not manifest.holds(job)]
-    archive = Archive(folder, lang, store.timezone, keep)
+    removed = gone(manifest, answered(store, known_deliveries)) if wish.prune else []
+    summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)], pruned=removed)
+    summary.notes += manifest.notes
+    if wish.is_dry:
+        summary.due = [job.name for job in due]
+        return summary
+    manifest.forget_failures(planned)
+    archive = Archive(folder, wish.langs[0], store.timezone, wish.keep)
+    remove(manifest, archive, removed)
+    _render(manifest, archive, summary, due, execute(due, store.location, folder), wish.progress)
+    summary.quality = answered(store, lambda now: manifest.judged(now.snapshot(), planned, due))
+    manifest.lang = wish.langs[0]
+    for other in wish.langs[1:]:
+        write_glossary(folder, other)
+    answered(store, lambda now: _joined(now.snapshot(), manifest))
+    return summary
+
+
+def _jobs(store: Store, planning: Callable[..., Iterator[Job]], wish: _Wish) -> list[Job]:
+    """The jobs of a run in every language asked for."""
+    delivery_ids = answered(store, lambda now: deliveries(now, wish.delivery, wish.since))
+    zone = wish.timezone if wish.timezone != store.timezone else ""
+    return answered(
+        store, lambda now: [job.in_zone(zone) for lang in wish.langs for job in planning(now, delivery_ids, lang=lang)]
+    )
+
+
+def _render(
+    manifest: Manifest,
+    archive: Archive,
+    summary: RunSummary,
+    due: list[Job],
+    executed: Generator[tuple[Job, Result], None, None],
+    progress: Progress | None,
+) -> None:
+    """Render the pages that are due, and record each as soon as it is there."""
+    folder = manifest.folder
     traced = _traced(folder, [manifest.entries[job.name]["path"] for job in due if _has_page(manifest, job)])
     archive.set_aside(manifest.entries[job.name] for job in due if job.name in manifest.entries)
-    summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)])
-    with closing(execute(due, store.location, folder)) as results:
+    with closing(executed) as results:
         for done, (job, result) in enumerate(results, start=1):
-            _record(manifest, summary, job, archive.keep(result))
+            kept = _record(manifest, summary, job, archive.keep(result, job.lang))
             if progress:
-                progress(done, len(due), job.name)
+                progress(done, len(due), job.name, kept)
     archive.finish()
     summary.because = _because(traced, _traced(folder, traced))
     finished = {*summary.rendered, *summary.failed}
     for job in due:
         if job.name not in finished:  # whatever the executor does, a due page is rendered or has failed
             _record(manifest, summary, job, failed("Nobody rendered it."))
-    summary.quality = answered(store, lambda now: manifest.judged(now.snapshot(), planned, due))
-    manifest.lang = lang
-    answered(store, lambda now: _joined(now.snapshot(), manifest))
-    return summary
 
 
 def _has_page(manifest: Manifest, job: Job) -> bool:
@@ -216,7 +238,8 @@ def join(store: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
             manifest.write()
 
 
-def _record(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -> None:
+def _record(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -> Result:
+    """Record what became of a job, and return it."""
     if result["status"] == "done" and not (manifest.folder / result["path"]).is_file():
         result = failed("It was rendered, but its page is not in the output folder.")
     manifest.record(job, result)
@@ -224,6 +247,7 @@ def _record(manifest: Manifest, summary: RunSummary, job: Job, result: Result) -
         summary.rendered.append(job.name)
     else:
         summary.failed[job.name] = result["error"]
+    return result
 
 
 def withdraw(
@@ -286,7 +310,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def deliveries(store: Store, named: list[str] | None = None, since: Asked | None = None) -> list[str]:
     """Return the deliveries to report on, the latest launch first: the named ones, else all but those set aside."""
     launched = pl.coalesce("started_at", "contact_at")
-    begin = None if since is None else moment(since, store.timezone, "--since")
+    begin = None if since is None else moment(ago(since, store.timezone), store.timezone, "--since")
     rows = store.scan("delivery").select("delivery_id", launched=launched, is_aside=is_set_aside()).collect()
     mentioned = [store.scan(table).select("delivery_id").unique() for table in ("message", "event")]
     unlisted = pl.concat(pl.collect_all(mentioned)).unique().join(rows, "delivery_id", how="anti").drop_nulls()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from trackkit import __version__, resources
+from trackkit.copies import facts_of
 from trackkit.engine.scope import resolve
 from trackkit.engine.snapshot import Snapshot
+from trackkit.project import current
 from trackkit.quality import quality, verdict
 from trackkit.report import OF_FOLDER, sources_of
 from trackkit.report.formats import HTML, beside
@@ -43,6 +46,13 @@ class Job:
         """Its name in the manifest."""
         return f"{about(self.delivery, self.scope) or PLATFORM}/{self.report}/{self.lang}"
 
+    def in_zone(self, timezone: str) -> "Job":
+        """Return the job with its hours, days and instants in a zone; as it is for ""."""
+        if not timezone:
+            return self
+        key = hashlib.sha256(f"{self.key} {timezone}".encode()).hexdigest()
+        return replace(self, parameters={**self.parameters, "timezone": timezone}, key=key)
+
 
 class Manifest:
     """The reports in a folder and what each was made from; saved during the run, so that it can be resumed."""
@@ -50,16 +60,26 @@ class Manifest:
     def __init__(self, folder: Path, entries: dict[str, dict[str, Any]], lang: str = "") -> None:
         self.folder, self.entries, self._saved = folder, entries, time.monotonic()
         self.lang = lang or _last_language(entries)  # of the last run, and of the index
+        self.project: dict[str, str] | None = None  # of the last run: where it is from this folder, and a digest
+        self.notes: list[str] = []  # on what was wrong with the file
         self.settled: set[str] = set()  # deliveries whose pages stay as they are
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        """Read the manifest of a folder; an empty one if there is none, or if it is not ours."""
+        """Read the manifest of a folder; an empty one if there is none, and with a note if it cannot be read."""
+        path = folder / MANIFEST
         try:
-            content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            return cls(folder, content["reports"], content.get("lang", ""))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none yet, or not ours: everything is due
-            return cls(folder, {})
+            content = json.loads(path.read_text(encoding="utf-8"))
+            manifest = cls(
+                folder, {name: dict(entry) for name, entry in content["reports"].items()}, content.get("lang", "")
+            )
+            manifest.project = content.get("project")
+        except FileNotFoundError:
+            manifest = cls(folder, {})
+        except (ValueError, KeyError, TypeError, AttributeError):  # everything is due
+            manifest = cls(folder, {})
+            manifest.notes = [f"{path} was broken: every page was made again, and it is written anew."]
+        return manifest
 
     def holds(self, job: Job) -> bool:
         """Return whether the page of a job exists and is up to date."""
@@ -116,7 +136,8 @@ class Manifest:
 
     def write(self) -> None:
         """Write the manifest, in one step."""
-        content = {"trackkit": __version__, "lang": self.lang, "reports": dict(sorted(self.entries.items()))}
+        content: dict[str, Any] = {"trackkit": __version__, "lang": self.lang, "project": self.project}
+        content |= {"reports": dict(sorted(self.entries.items()))}
         resources.write_whole(self.folder / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1))
         self._saved = time.monotonic()
 
@@ -124,6 +145,12 @@ class Manifest:
 def _judged(tables: Snapshot, job: Job) -> str:
     chosen = job.delivery or (resolve(tables, job.scope).chosen if job.scope else None)
     return verdict(quality(tables, chosen))
+
+
+def project_of(folder: Path) -> dict[str, str] | None:
+    """Return what a manifest in `folder` says of the project: its path from there and a digest; None without one."""
+    project = current()
+    return {"path": os.path.relpath(project.folder, folder.resolve()), **facts_of(project)} if project else None
 
 
 def _formats(entry: Mapping[str, Any]) -> Sequence[str]:

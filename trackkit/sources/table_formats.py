@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from trackkit import schema, toml
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.project import local_folder
 from trackkit.sources import money, values
 from trackkit.sources.maps import KINDS, TableMap, unknown
 from trackkit.sources.maps import Field as TableField
@@ -356,7 +357,9 @@ def built_in(name: str) -> TableFormat:
 
 def all_table_formats(engine: Literal["tables", "database"] = "tables") -> dict[str, TableFormat]:
     """Return the formats of several tables, of files or databases, by name: built-in ones, then the user's."""
-    paths = [path for folder in (BUILT_IN, LOCAL) for path in sorted(folder.glob("*.toml"))]
+    project = local_folder()
+    folders = [BUILT_IN, *([project / LOCAL] if project else [])]
+    paths = [path for folder in folders for path in sorted(folder.glob("*.toml"))]
     formats = {format_.name: format_ for format_ in map(read_table_format, filter(is_table_format, paths))}
     return {name: format_ for name, format_ in formats.items() if format_.engine == engine}
 

@@ -36,7 +36,7 @@ from trackkit.store.damage import require_whole
 from trackkit.store.dedupe import FILE, IS_NEW, Replacement, known_rows
 from trackkit.store.implied import recounted
 from trackkit.store.lake import Lake, StoredTables, among_others
-from trackkit.store.layout import BY_DELIVERY, FENCE, FILLED, LOAD, WATERMARK, as_texts, first_fences
+from trackkit.store.layout import BY_DELIVERY, FENCE, FILLED, LAYOUT, LOAD, WATERMARK, as_texts, first_fences
 from trackkit.store.locking import alone, staging
 from trackkit.store.partition import spilled
 from trackkit.store.pseudonyms import Pseudonyms, require_same_key
@@ -184,7 +184,8 @@ class Load:
         """Start from the last commit."""
         self.lake.begin(self.load_id)
         self.last = self.lake.last_commit()
-        self.settings = self.last.settings if self.last else {"timezone": str(self.options["timezone"])}
+        kept = self.last.settings if self.last else {"timezone": str(self.options["timezone"])}
+        self.settings = kept | {"layout": str(LAYOUT)}
         self.before = StoredTables(self.lake, self.lake.recovered(self.last))
         self.versions = dict(self.before.versions)
         self.changed: dict[str, pl.DataFrame] = {}

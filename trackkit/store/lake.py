@@ -29,13 +29,14 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from trackkit import schema
 from trackkit.errors import RequestError
-from trackkit.store.damage import SEEN, opened, require_files
+from trackkit.store.damage import SEEN, NewerError, opened, require_files
 from trackkit.store.datafile import ROWS_PER_GROUP, add_files, bounds, files_of
 from trackkit.store.layout import (
     BUCKET,
     BY_DELIVERY,
     FENCE,
     FILLED,
+    LAYOUT,
     LOAD,
     OWN,
     SKIPPING,
@@ -183,7 +184,13 @@ class Lake:
     def last_commit(self) -> Commit | None:
         """Return the newest load, or None if there is none."""
         loads = self.loads("number", "load_id", "loaded_at", "timezone", "versions", "settings", newest=True)
-        return Commit.of(loads.row(0, named=True)) if loads.height else None
+        return self._known(Commit.of(loads.row(0, named=True))) if loads.height else None
+
+    def _known(self, commit: Commit) -> Commit:
+        """Refuse what a newer trackkit wrote and this one would read wrongly."""
+        if (layout := int(commit.settings.get("layout", "0"))) > LAYOUT:
+            raise NewerError(self.location, f"its layout is number {layout}, and this one knows those up to {LAYOUT}")
+        return commit
 
     def loads(self, *columns: str, newest: bool = False) -> pl.DataFrame:
         """Return the rows of `load` in order, all or the last one; empty if there is no store."""
@@ -219,7 +226,7 @@ class Lake:
         """Commit changed settings."""
         self.begin(load_id)
         row = self.loads(*OWN[LOAD], newest=True).row(0, named=True)
-        settings_before = Commit.of(row).settings
+        settings_before = self._known(Commit.of(row)).settings
         report = {"sources": [], "event_types": {}, "ignored_files": {}, "settings": dict(settings)}
         changed = {
             "number": row["number"] + 1,

@@ -23,6 +23,9 @@ OWN: dict[str, Types] = {
     | dict.fromkeys(_LOAD_TEXTS, pl.String()),
 }
 EVENTS = ("event", "collapsed")
+# What is on disk, by number, kept by each load. A higher one is refused: raise it when the version before would read
+# wrongly what is written now. New columns need no number: those that a file lacks are null.
+LAYOUT = 1
 BY_DELIVERY = [table.name for table in schema.TABLES.values() if table.by_delivery]
 MESSAGE_KEY = list(schema.MESSAGE.key)
 # Columns with statistics; more of them would only lengthen the log.

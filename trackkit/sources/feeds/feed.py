@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from trackkit import schema, toml
 from trackkit.errors import RequestError, did_you_mean
+from trackkit.project import local_folder
 from trackkit.sources.feeds.json_paths import alternatives
 from trackkit.sources.table_formats import BUILT_IN, LOCAL, Name, Zone, is_table_format, read_table_format
 from trackkit.toml import Strict
@@ -309,8 +310,9 @@ def _built_in() -> dict[str, Feed]:
 
 
 def local_maps(folder: Path | None = None) -> list[Path]:
-    """Return the maps of a folder, of the working folder by default."""
-    return sorted(((folder or Path()) / LOCAL).glob("*.toml"))
+    """Return the maps of a folder, of the project by default: of none outside a project."""
+    place = folder or local_folder()
+    return sorted((place / LOCAL).glob("*.toml")) if place else []
 
 
 def maps_behind(format: str) -> list[Path]:
@@ -319,7 +321,7 @@ def maps_behind(format: str) -> list[Path]:
 
 
 def all_feeds() -> dict[str, Feed]:
-    """Return all maps by name; those of the working folder override built-in ones.
+    """Return all maps by name; those of the project override built-in ones.
 
     >>> all_feeds()["sendgrid"].engine
     'json'
@@ -341,7 +343,7 @@ def can_tell(format: str) -> frozenset[str] | None:
 
 
 def check_maps(folder: Path | None = None) -> list[str]:
-    """Return what is wrong with the maps in `formats` of a folder, the working folder by default."""
+    """Return what is wrong with the maps in `formats` of a folder, the project by default."""
     problems = []
     for path in local_maps(folder):
         try:
