@@ -206,7 +206,12 @@ def taken_over() -> Iterator[tuple[str, str]]:
     """Yield (path, text) of the pages of this folder and of the top of the repository; links that leave the site go."""
     for path in HERE.glob("*.md"):
         yield path.name, re.sub(r"\[([^\]]+)\]\(\.\./(?!reference/)[^)]+\)", r"\1", path.read_text("utf-8"))
-    for file, page in (("METRICS.md", "metrics"), ("DECISIONS.md", "decisions"), ("CHANGELOG.md", "changelog")):
+    for file, page in (
+        ("METRICS.md", "metrics"),
+        ("SCHEMA.md", "schema"),
+        ("DECISIONS.md", "decisions"),
+        ("CHANGELOG.md", "changelog"),
+    ):
         text = (ROOT / file).read_text("utf-8")
         yield f"reference/{page}.md", re.sub(r"\[([^\]]+)\]\((?!http|#)[^)]+\)", r"\1", text)
 
