@@ -16,8 +16,10 @@ import polars as pl
 
 from trackkit.analysis.content import Place, read_content
 from trackkit.analysis.links import OTHERS, ROWS, TOTAL, TRACKED, UNNAMED, tracked_links
+from trackkit.analysis.listing import Words
 from trackkit.analysis.ranking import ranked
 from trackkit.analysis.sanitize import BADGE, page, sentence, too_heavy
+from trackkit.clock import Asked
 from trackkit.engine.deliveries import counted_events, of_delivery, require_delivery
 from trackkit.engine.measure import quotient
 from trackkit.engine.snapshot import Measurable
@@ -38,6 +40,7 @@ __all__ = [
     "named_links",
     "placed_clicks",
     "placement",
+    "sent_message",
 ]
 
 PLACED = [*TRACKED.split(), "position", "text", "matched_by", "places", "percent", "placed", "reason"]
@@ -196,9 +199,19 @@ def link_names(tables: Measurable, delivery: str) -> pl.DataFrame:
     return named.select("link_id", link=called)
 
 
-def named_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, TRACKED.split()]:
-    """Return `tracked_links` with the names of `link_names` as their labels."""
-    links, names = tracked_links(tables, delivery), link_names(tables, delivery)
+def named_links(
+    tables: Measurable,
+    delivery: str,
+    type: Words = "",
+    since: Asked = "",
+    until: Asked = "",
+    link: str = "",
+    device: Words = "",
+    timezone: str = "",
+) -> Annotated[pl.DataFrame, TRACKED.split()]:
+    """Return `tracked_links`, narrowed like it, with the names of `link_names` as their labels."""
+    links = tracked_links(tables, delivery, type, since, until, link, device, timezone)
+    names = link_names(tables, delivery)
     joined = links.join(names, on="link_id", how="left", maintain_order="left")
     return joined.with_columns(label=pl.coalesce("link", "label")).select(TRACKED.split())
 
@@ -249,14 +262,34 @@ def marked_message(
     be shown, it is a sentence saying so. Raises RequestError for an unknown delivery or format.
     """
     body = _body(tables, delivery, format)
-    if body is None or not body.strip() or too_heavy(body):
-        nothing = TOO_LARGE if body and too_heavy(body) else NOTHING_TO_SHOW[format]
-        return f"<p>{escape(say(nothing, lang))}</p>"
+    if nothing := _nothing_to_show(body, format, lang):
+        return nothing
     content = read_content(body, format)
     links = message_links(tables, delivery, format).drop_nulls("message_share")
     badges = {row["link_id"]: _mark(row, lang) for row in links.iter_rows(named=True)}
     matches = _matches(content.places, tracked_links(tables, delivery), str(delivery))
     return content.with_badges([badges.get(match.link_id) for match in matches])
+
+
+def sent_message(tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html", lang: str = "en") -> str:
+    """Return the message as it was sent, which a mirror page shows, as a safe fragment.
+
+    It runs and fetches nothing, and its links lead nowhere (see `sanitize`). Without content, or if it is too large to
+    be shown, it is a sentence saying so. Raises RequestError for an unknown delivery or format.
+    """
+    body = _body(tables, delivery, format)
+    if nothing := _nothing_to_show(body, format, lang):
+        return nothing
+    content = read_content(body, format)
+    return content.with_badges([None] * len(content.places))
+
+
+def _nothing_to_show(body: str | None, format: str, lang: str) -> str:
+    """A sentence in place of a message that is not there or too large, else ""."""
+    if body is not None and body.strip() and not too_heavy(body):
+        return ""
+    nothing = TOO_LARGE if body and too_heavy(body) else NOTHING_TO_SHOW[format]
+    return f"<p>{escape(say(nothing, lang))}</p>"
 
 
 def _mark(row: Mapping[str, Any], lang: str) -> str:

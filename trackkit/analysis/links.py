@@ -5,13 +5,15 @@ on the platform, so the total may exceed the cumulated clicks of the header, whi
 """
 
 import math
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import polars as pl
 
+from trackkit.analysis.listing import Words, asked_words, in_period, named
 from trackkit.analysis.ranking import ranked, top_rows
 from trackkit.analysis.unseen import WHY, observed, unseen
-from trackkit.clock import begins, local, step_of
+from trackkit.clock import Asked, begins, local, step_of
 from trackkit.engine.deliveries import (
     comparable,
     counted_events,
@@ -27,10 +29,10 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS
-from trackkit.schema import INSTANT, LINK_TYPES
+from trackkit.schema import HITS, INSTANT, LINK_TYPES
 from trackkit.toml import FROM_1
 
-__all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_clicks", "tracked_links"]
+__all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "kept", "link_clicks", "tracked_links"]
 
 OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
@@ -65,8 +67,10 @@ EVENT_LABELS = translatable(
         "mirror_page": "Mirror page",
     }
 )
-# What `event_label` returns for the other event types.
-translatable(("Queued", "Sent", "Delivered", "Deferred", "Bounced", "Rejected", "Failed"))
+TYPES = {label: name for name, label in EVENT_LABELS.items()} | {name: name for name in HITS}
+# What `event_label` returns for the other event types; the platform's "Rejected" is a reason of failures.
+REJECTED = {"rejected": translatable("Rejected by the sender")}
+translatable(("Queued", "Sent", "Delivered", "Deferred", "Bounced", "Failed"))
 translatable(("Autoresponded", "Complained", "Subscribed", "Unknown"))
 
 
@@ -151,18 +155,31 @@ def click_figures(tables: Measurable, delivery: str) -> pl.DataFrame:
     return pl.concat([_figure(figures, peer_figures, name) for name in FIGURES])
 
 
-def tracked_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, TRACKED.split()]:
+def tracked_links(
+    tables: Measurable,
+    delivery: str,
+    type: Words = "",
+    since: Asked = "",
+    until: Asked = "",
+    link: str = "",
+    device: Words = "",
+    timezone: str = "",
+) -> Annotated[pl.DataFrame, TRACKED.split()]:
     """Return the URLs tab of a delivery: one row per tracked link, most clicked first, never clicked ones included.
 
     Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `clicks` (hits that are
     no opens), `recipients` (distinct messages among them), `total` (clicks on all links), `share` (clicks / total).
     A link that was hit but not listed has the label, category and URL of its hits; hits without a link make one row
-    with a null `link_id`. Opens are no link here. Raises RequestError for an unknown delivery.
+    with a null `link_id`. Opens are no link here. Narrowed as by `kept`, only the clicks that it keeps are counted, and
+    only links with any are there. Raises RequestError for an unknown delivery, and as `kept`.
     """
     key = require_delivery(tables, delivery)
+    asked = kept(_all_link_hits(tables, key), type, since, until, link, device, zone_of(tables, timezone))
+    is_narrowed = any(value != "" for value in (type, since, until, link, device))
     declared = of_delivery(tables, "link", key).filter(pl.col("type_code").ne_missing(2)).collect()
-    hits = _all_link_hits(tables, key).group_by("link_id").agg(_hit_columns()).collect()
-    links = declared.join(hits, on="link_id", how="full", coalesce=True, nulls_equal=True)
+    hits = asked.group_by("link_id").agg(_hit_columns()).collect()
+    how: Literal["right", "full"] = "right" if is_narrowed else "full"
+    links = declared.join(hits, on="link_id", how=how, coalesce=True, nulls_equal=True)
     texts = [pl.coalesce(column, f"hit_{column}").alias(column) for column in ("label", "category", "url")]
     number = pl.col("link_id").cast(pl.Int64, strict=False)
     return (
@@ -174,12 +191,41 @@ def tracked_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, 
     )
 
 
+def kept(
+    hits: pl.LazyFrame, type: Words, since: Asked, until: Asked, link: str, device: Words, zone: str
+) -> pl.LazyFrame:
+    """Return the hits of some types, of a period, on a link, by some devices; those left empty do not narrow them.
+
+    `type` has names of `EVENT_LABELS`, as shown or as columns have them; `link` the id, label or URL of one. Raises
+    RequestError for an unknown type, a link or device of none of the hits, and what is no date.
+    """
+    if types := named(
+        type, {label: name for name, label in EVENT_LABELS.items()} | {t: t for t in HITS}, "type of hit"
+    ):
+        hits = hits.filter(pl.col("event_type").cast(pl.String).is_in(types))
+    if link:
+        hits = hits.filter(_is_among(hits, ("link_id", "link_label", "url"), [str(link)], "link"))
+    if devices := asked_words(device):
+        hits = hits.filter(_is_among(hits, ("device",), devices, "device"))
+    return in_period(hits, "occurred_at", since, until, zone)
+
+
+def _is_among(hits: pl.LazyFrame, columns: Sequence[str], asked: Sequence[str], what: str) -> pl.Expr:
+    """Whether one of the columns has a value asked for; RequestError for one that no hit has."""
+    values = [hits.select(pl.col(name).drop_nulls().unique()) for name in columns]
+    known = list(dict.fromkeys(value for found in pl.collect_all(values) for value in found.to_series()))
+    for value in asked:
+        if value not in known:
+            raise RequestError(f"No hit is of the {what} {value[:80]!r}.{did_you_mean(value, known)}")
+    return pl.any_horizontal(pl.col(name).is_in(list(asked)).fill_null(False) for name in columns)
+
+
 def event_label(event_type: pl.Expr) -> pl.Expr:
     """Return the platform's term for an event type ("Open", "Email click"...), or its name in words."""
     name = event_type.cast(pl.String)
     words = name.str.replace_all("_", " ")
     capital = words.str.slice(0, 1).str.to_uppercase() + words.str.slice(1)
-    return name.replace_strict(EVENT_LABELS, default=capital, return_dtype=pl.String)
+    return name.replace_strict({**EVENT_LABELS, **REJECTED}, default=capital, return_dtype=pl.String)
 
 
 def _all_link_hits(tables: Measurable, delivery: str) -> pl.LazyFrame:

@@ -17,7 +17,7 @@ from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT
 from trackkit.toml import FROM_1
 
-__all__ = ["exclusions", "pace", "throughput"]
+__all__ = ["exclusions", "named_rule", "pace", "throughput"]
 
 PACE: dict[str, Any] = {
     "phase": pl.String,
@@ -35,6 +35,8 @@ HOUR = timedelta(hours=1)
 EXCLUSION_ROWS = pl.Enum(["rule", "unlisted", "total"])
 UNLISTED = translatable("(rule not in the data loaded)")
 UNNAMED = translatable("(no rule named)")
+# The labels of rules by their code, and by a label that stores of older versions hold.
+RULES = {str(code): reason for code, reason in FAILURE_REASONS.items()} | {"Denylisted address": FAILURE_REASONS[8]}
 NOT_STARTED, RUNNING, PAUSED, OVER = "not started", "running", "paused", "over"
 PHASES: Mapping[int, str] = (
     dict.fromkeys((0, 11, 12, 13, 15, 21, 22, 25, 37, 45, 51), NOT_STARTED)
@@ -137,16 +139,22 @@ def _phase(state: int | None, processed: int | None) -> str | None:
 
 def _by_rule(tables: Measurable, delivery: str) -> pl.DataFrame:
     """The listed exclusions: `row`, `rule`, `recipients`."""
-    labels = {str(code): reason for code, reason in FAILURE_REASONS.items()}
-    rule = pl.col("rule").str.strip_chars().replace(labels)
-    rule_or_unnamed = pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED))
     return (
         of_delivery(tables, "exclusion", delivery)
-        .group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule=rule_or_unnamed)
+        .select("recipient_id", rule=named_rule())
+        .unique()  # a rule may have been stored under its older label too
+        .group_by("rule", row=pl.lit("rule", EXCLUSION_ROWS))
         .agg(recipients=pl.len().cast(pl.Int64))
+        .select("row", "rule", "recipients")
         .sort("recipients", "rule", descending=[True, False])
         .collect()
     )
+
+
+def named_rule() -> pl.Expr:
+    """Return the rule of an exclusion in the platform's words; its code is replaced by its label."""
+    rule = pl.col("rule").str.strip_chars().replace(RULES)
+    return pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED)).alias("rule")
 
 
 def _outcomes(tables: Measurable, delivery: str) -> pl.LazyFrame:
