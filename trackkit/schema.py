@@ -165,10 +165,14 @@ COUNTERS = {
 DELETED = 100  # the state of a deleted delivery
 
 
-# The personal data that a text column may hold: an e-mail or IP address as a whole, a URL in its query, an id as such
-# (that of a person may be a hash of the address), and any other text all of these.
-PERSONAL = ("address", "ip", "url", "person", "id", "text")
+# The personal data that a text column may hold: the address of the person whom its row is of, an address that it only
+# mentions (a sender's), an IP address, a URL in its query, an id as such (that of a person may be a hash of the
+# address), and any other text all of these.
+PERSONAL = ("address", "mention", "ip", "url", "person", "id", "text")
 IDS_OF_PEOPLE = ("recipient_id",)
+
+
+BITS = 30  # of `filled`, beside one that the store keeps for itself
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,17 @@ class Table:
         return {column.name: column.dtype for column in self.columns if not column.derived}
 
     @property
+    def gleaned(self) -> tuple[str, ...]:
+        """The columns that files of other tables may fill too, as far as `filled` of a stored row has bits for them.
+
+        A column's place is its bit, so that columns are only ever added at the end.
+
+        >>> DELIVERY.gleaned[:2], DELIVERY.gleaned.index("delete_status"), len(DELIVERY.gleaned)
+        (('internal_name', 'label'), 21, 30)
+        """
+        return tuple(name for name in self.sourced if name not in self.key)[:BITS]
+
+    @property
     def derived(self) -> tuple[str, ...]:
         """The columns that `enrich` fills."""
         return tuple(column.name for column in self.columns if column.derived)
@@ -215,8 +230,8 @@ class Table:
     def personal(self) -> dict[str, str]:
         """The personal data that each text column may hold (PERSONAL); by default an id, by its name, or any text.
 
-        >>> FAILURE.personal, MESSAGE.personal["address"]
-        ({'failure_id': 'id', 'first_text': 'text'}, 'address')
+        >>> SERVICE.personal, MESSAGE.personal["address"]
+        ({'service_id': 'id', 'label': 'text'}, 'address')
         """
         texts = [column for column in self.columns if column.dtype == pl.String()]
         return {column.name: column.personal or self._personal(column.name) for column in texts}
@@ -246,10 +261,6 @@ DELIVERY = Table("delivery", "one row per delivery (one send action)", ("deliver
     Column("is_model", FLAG, "a template of deliveries, never sent"),
     Column("is_proof", FLAG, "a proof, left out of averages and totals"),
     Column("typology_id", TEXT, "typology, which the platform average compares within"),
-    Column("campaign_id", TEXT, "the campaign that it belongs to"),
-    Column("folder_id", TEXT, "the folder that it lies in"),
-    Column("delivery_code", TEXT, "its code, which people give it"),
-    Column("nature", TEXT, "its nature, as people class it"),
     Column("contact_at", INSTANT, "planned contact instant"),
     Column("started_at", INSTANT, "first message sent"),
     Column("ended_at", INSTANT, "last message sent"),
@@ -263,6 +274,21 @@ DELIVERY = Table("delivery", "one row per delivery (one send action)", ("deliver
     Column("sent", COUNT, "messages sent, as a source counts them that keeps no log of messages; else null"),
     Column("untold", TEXT, "what no table of its source told: event types, `message`, or `nothing`; by spaces"),
     Column("delete_status", CODE, "0 there; else deleted, as a delivery in state 100 is: left out of all totals"),
+    Column("campaign_id", TEXT, "the campaign that it belongs to"),
+    Column("folder_id", TEXT, "the folder that it lies in"),
+    Column("delivery_code", TEXT, "its code, which people give it"),
+    Column("nature", TEXT, "its nature, as people class it"),
+    Column("mapping_id", TEXT, "the target mapping: which table its recipients come from"),
+    Column("sender_name", TEXT, "name of the sender that readers see"),
+    Column("sender_address", TEXT, "address of the sender that readers see", personal="mention"),
+    Column("web_validity_at", INSTANT, "end of its mirror page and of what its links lead to on the platform"),
+    Column("last_modified_at", INSTANT, "last change in the platform"),
+    Column("tracking_computed_at", INSTANT, "when the platform last computed its indicators of tracking"),
+    Column("html_messages", COUNT, "messages sent in HTML"),
+    Column("multipart_messages", COUNT, "messages sent in both formats"),
+    Column("seeds_processed", COUNT, "messages to control addresses processed, as the platform counts them"),
+    Column("handed_to_provider", COUNT, "SMS handed to the provider, as the platform counts them; never of e-mail"),
+    Column("web_pages", COUNT, "web pages, as the platform counts them beside all visits; nothing documents how"),
 )
 LINK = Table("link", "one row per tracked link of a delivery; link_id is unique in a store", ("link_id",)).with_columns(
     Column("link_id", TEXT, "key of the tracked link"),
@@ -273,6 +299,16 @@ LINK = Table("link", "one row per tracked link of a delivery; link_id is unique 
     Column("url", TEXT, "original URL", personal="url"),
     Column("tag_id", TEXT, "web-tracking tag"),
     Column("occurrence", COUNT, "which occurrence of the URL in the content, from 1"),
+    Column("offer_id", TEXT, "the offer that it shows; null: no offer"),
+    Column("valid_until", INSTANT, "end of its validity: later hits do not reach its target"),
+    Column("tracker_name", TEXT, "internal name of a tag of a web application"),
+    Column("goal", TEXT, "target action of a tag: the name of the path that its step is on", personal="id"),
+    Column("step", CODE, "stage of the tag on its path"),
+    Column("web_application_id", TEXT, "the web application of a tag"),
+    Column("has_parameters", FLAG, "its target takes values of each recipient"),
+    Column("folder_id", TEXT, "the folder that it lies in"),
+    Column("checksum", TEXT, "the platform's checksum of its URL; nothing documents how it is made"),
+    Column("last_modified_at", INSTANT, "last change in the platform"),
 )
 MESSAGE = Table(
     "message", "one row per message prepared: one recipient of one delivery", ("delivery_id", "message_id")
@@ -285,6 +321,11 @@ MESSAGE = Table(
     Column("status_at", INSTANT, "last change of status: the sending instant of a sent message"),
     Column("is_seed", FLAG, "a control address, left out of success"),
     Column("failure_id", TEXT, "the shared failure message"),
+    Column("service_id", TEXT, "the information service that it was sent for"),
+    Column("last_modified_at", INSTANT, "last change in the platform, by which it purges"),
+    Column("flags", TEXT, "a bit field of the platform; nothing documents it"),
+    Column("public_id", TEXT, "the outgoing IP address, by its id in the platform, where its logs are extended so"),
+    Column("told_domain", TEXT, "domain as its source tells it, maybe a class of domains, as Others"),
     Column("status", pl.Enum(STATUS_CLASSES), "what the status code means", derived=True),
     Column("domain", TEXT, "mail domain of the address, lower case", derived=True),
     Column("country", TEXT, "country code of the recipient", derived=True),
@@ -308,6 +349,8 @@ EVENT = Table("event", "one row per thing that happened to one message", ("event
     Column("user_agent", TEXT, "user agent as given: text, or the platform's hash"),
     Column("ip", TEXT, "address as logged; never shown in reports", personal="ip"),
     Column("address", TEXT, "e-mail address, bare and in lower case; never shown in reports", personal="address"),
+    Column("source_type", TEXT, "origin of the hit in the platform's log; nothing documents its values"),
+    Column("external_id", TEXT, "a further id in the platform's log; nothing documents it"),
     Column("vendor_id", TEXT, "the sender's own id of the event, where it gives one"),
     Column("bounce_class", pl.Enum(BOUNCE_CLASSES), "of a bounce: hard, soft, block (by policy), undetermined"),
     Column("bounce_reason", TEXT, "of a bounce: the sender's category, verbatim"),
@@ -386,6 +429,14 @@ FAILURE = Table("failure", "one row per failure message shared by many messages"
     Column("failure_type", CODE, "0 not defined, 1 soft, 2 hard, 3 ignored"),
     Column("failure_reason", CODE, "reason code"),
     Column("first_text", TEXT, "first text received from the mail server"),
+    Column("text", TEXT, "the text that they share, variable parts masked"),
+    Column("occurrences", COUNT, "how often it was received, as the platform counts up to 100,000"),
+    Column("qualification", TEXT, "to qualify, keep or ignore, as the export writes it; no page gives its codes"),
+    Column("rule_id", TEXT, "the rule that qualified it"),
+    Column("first_address", TEXT, "the first address that it was received for", personal="mention"),
+    Column("checksum", TEXT, "the platform's checksum (MD5) of its text"),
+    Column("created_at", INSTANT, "when it was first received"),
+    Column("last_modified_at", INSTANT, "last change in the platform"),
 )
 EXCLUSION = Table(
     "exclusion", "one row per recipient rejected from a delivery at analysis", ("delivery_id", "recipient_id", "rule")

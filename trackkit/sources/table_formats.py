@@ -147,7 +147,9 @@ class TableSection(Strict):
 
 def _allowed(table: str) -> Iterable[str]:
     """The columns that a file of another table may have values for."""
-    return ("computed_at", *schema.COUNTERS) if table == schema.COUNTER.name else schema.TABLES[table].sourced
+    if table == schema.COUNTER.name:
+        return ("computed_at", *schema.COUNTERS)
+    return (*schema.TABLES[table].key, *schema.TABLES[table].gleaned)
 
 
 def _used(rule: DerivedColumn | bool | int | str) -> list[str]:
@@ -182,7 +184,8 @@ class TableFormat(Strict):
     ids: list[str] = []  # columns of whole numbers or UUIDs; other ids are texts
     untold: str = ""  # what is unknown of deliveries, whichever tables are read
     # Lists of headers: `titles.label` among headers stands for any in the list; `linked.delivery` for the key of a
-    # linked table: its name, alone or followed by the title of the key (`titles.key`) in brackets.
+    # linked table: its name, alone or followed by the title of the key (`titles.key`) in brackets; `keyed.campaign` for
+    # the latter only, since the name alone heads labels.
     titles: dict[str, list[str]] = {}
     words: dict[str, dict[int, list[str]]] = {}
     table: list[TableSection] = Field(min_length=1)
@@ -266,9 +269,10 @@ class TableFormat(Strict):
 
     def _headers(self, written: str) -> list[str]:
         names = [name for titles in _titles(written) for name in self.titles[titles]] or [written]
-        if not written.startswith("linked."):
+        if not written.startswith(("linked.", "keyed.")):
             return names
-        return names + [f"{name} ({key})" for name in names for key in (*self.titles["key"], "id", "foreign key")]
+        keys = [f"{name} ({key})" for name in names for key in (*self.titles["key"], "id", "foreign key")]
+        return [*names, *keys] if written.startswith("linked.") else keys
 
     def _expression(self, rule: DerivedColumn | bool | int | str) -> pl.Expr:
         if isinstance(rule, DerivedColumn):
@@ -298,7 +302,7 @@ def _merged(base: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, An
 def _titles(header: str) -> list[str]:
     """Return the name of the list of `[titles]` that a header stands for, if any."""
     kind, _, name = header.partition(".")
-    return [name] if kind in ("titles", "linked") and name else []
+    return [name] if kind in ("titles", "linked", "keyed") and name else []
 
 
 def _require_list(kind: str, names: Iterable[str], known: Iterable[str]) -> None:

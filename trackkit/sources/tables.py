@@ -301,7 +301,7 @@ def _kind(field: Field, table: str) -> str:
 
 def _plain_person(field: Field, table: str, text: pl.Expr) -> pl.Expr:
     """Normalise an address, or an id that may be one; return other columns unchanged."""
-    if field.kind == "text" and _kind(field, table) == "address":
+    if field.kind == "text" and _kind(field, table) in ("address", "mention"):
         return values.address(text)
     return values.person_key(text) if field.kind == "text" and field.column == "recipient_id" else text
 

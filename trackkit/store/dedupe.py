@@ -25,7 +25,7 @@ IS_NEW = "is_new"  # the row is from this load; without the column, all are
 FILE = "file"  # number, in its load, of the file that states the row; null: gleaned, or stored before
 # Bit i of `filled` of an event: its FILLABLE[i] is from an export's copy.
 FILLABLE = ["message_id", "occurred_at", "recipient_id", "person_id", "link_id", "reported_type", "raw_event_type"]
-FILLABLE += ["message_format", "user_agent", "ip"]
+FILLABLE += ["message_format", "user_agent", "ip", "source_type", "external_id"]  # in this order: it is stored
 FROM_MESSAGE = 1 << 30  # bit of `filled`: the recipient is the message's (enrichment sets it)
 _GROUP = ["delivery_id", "event_id"]
 _KEY = [*_GROUP, "log_server"]
@@ -206,7 +206,7 @@ def replace_rows(table: Table, stored: pl.DataFrame | None, new: pl.DataFrame) -
 
     In: sourced columns; `new`, in the order read, with `file` (null: gleaned); `stored` with `filled`. Out: one row per
     key. The last stated row wins, but nulls erase nothing; a value never stated is the largest gleaned, marked by bit i
-    of `filled` (i counts the columns beside the key). Of a message, the latest `status_at` wins with its failure.
+    of `filled` (i counts `Table.gleaned`). Of a message, the latest `status_at` wins with its failure.
     """
     key, names = list(table.key), list(table.sourced)
     others = [name for name in names if name not in key]
@@ -261,7 +261,7 @@ def _last(rows: pl.DataFrame, key: list[str], others: list[str]) -> pl.DataFrame
 def _values(columns: list[str]) -> list[pl.Expr]:
     """Each value after a load, stated or else gleaned, and `filled`."""
     values, bits = [], [pl.lit(0, pl.Int32)]
-    for i, name in enumerate(columns):
+    for i, name in enumerate(columns[: schema.BITS]):
         before, gleaned = pl.col(f"{name} before"), pl.col(f"{name} gleaned")
         was_gleaned = (pl.col(f"{FILLED} before").fill_null(0) & (1 << i)) != 0
         stated = pl.coalesce(name, pl.when(~was_gleaned).then(before))
@@ -269,7 +269,8 @@ def _values(columns: list[str]) -> list[pl.Expr]:
         values.append(pl.coalesce(stated, pl.when(is_larger).then(before).otherwise(gleaned)).alias(name))
         is_gleaned = stated.is_null() & (gleaned.is_not_null() | (was_gleaned & before.is_not_null()))
         bits.append(pl.when(is_gleaned).then(pl.lit(1 << i, pl.Int32)).otherwise(0))
-    return [*values, pl.sum_horizontal(bits).cast(pl.Int32).alias(FILLED)]
+    stated_only = [pl.coalesce(name, f"{name} before").alias(name) for name in columns[schema.BITS :]]
+    return [*values, *stated_only, pl.sum_horizontal(bits).cast(pl.Int32).alias(FILLED)]
 
 
 def _of_message(columns: list[str]) -> list[pl.Expr]:

@@ -131,7 +131,7 @@ def deliveries_known(events: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFra
     return pl.concat([handed_over.select("delivery_id"), stated.select("delivery_id")]).unique()
 
 
-ALONE = 1 << 30  # bit of `filled`: a delivery mentioned only by its messages, removed with them
+ALONE = 1 << schema.BITS  # bit of `filled`: a delivery mentioned only by its messages, removed with them
 COUNTED = ("to_deliver", "started_at")  # columns of a delivery filled from implied messages unless stated
 
 
@@ -155,15 +155,14 @@ def recounted(deliveries: pl.DataFrame, messages: pl.LazyFrame, touched: pl.Seri
     is_alone = pl.col(FILLED).fill_null(ALONE) & ALONE != 0
     rows = rows.filter(is_counted | ~is_alone | (pl.col(FILLED).is_not_null() & pl.col("is_touched").is_null()))
     rows = rows.with_columns(pl.col(FILLED).fill_null(ALONE))
-    return rows.with_columns(_where_not_stated(list(schema.DELIVERY.sourced))).select(deliveries.columns)
+    return rows.with_columns(_where_not_stated()).select(deliveries.columns)
 
 
-def _where_not_stated(names: list[str]) -> list[pl.Expr]:
+def _where_not_stated() -> list[pl.Expr]:
     """Fill the counted values where no table states them, and set their bits of `filled` (see `replace_rows`)."""
     values, bits = [], pl.col(FILLED)
-    others = [name for name in names if name not in schema.DELIVERY.key]
     for name in COUNTED:
-        bit = pl.lit(1 << others.index(name), pl.Int32)
+        bit = pl.lit(1 << schema.DELIVERY.gleaned.index(name), pl.Int32)
         is_open = pl.col("is_touched").fill_null(False) & (pl.col(name).is_null() | (pl.col(FILLED) & bit != 0))
         counted = pl.col(f"{name} counted")
         values.append(pl.when(is_open).then(counted).otherwise(name).alias(name))

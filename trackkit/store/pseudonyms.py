@@ -107,7 +107,8 @@ class Pseudonyms(Hiding):
         by_kind: dict[str, Callable[[pl.Series], pl.Series]] = {"ip": self._ips}
         by_kind |= dict.fromkeys(("url", "text", "line"), self._lines)
         if self._key is not None:
-            by_kind |= {"address": self._addresses, "person": self._people, "id": self._ids, "hash": self._hashes}
+            by_kind |= dict.fromkeys(("address", "mention"), self._addresses)
+            by_kind |= {"person": self._people, "id": self._ids, "hash": self._hashes}
             by_kind |= {"url": self._urls, "text": self._texts}
         return by_kind[kind](column) if kind in by_kind else column
 

@@ -194,7 +194,7 @@ class Person:
         kinds = {name: kind for name, kind in schema.TABLES[table].personal.items() if name in columns}
         ids = [name for name, kind in kinds.items() if kind in ("person", "id") and name not in _NAMES_OF_FILES]
         rows = rows.with_columns(pl.any_horizontal(GOES, *map(self.names, ids)).alias(GOES))
-        texts = [name for name, kind in kinds.items() if kind in ("text", "url") or name in _NAMES_OF_FILES]
+        texts = [name for name, kind in kinds.items() if kind in ("text", "url", "mention") or name in _NAMES_OF_FILES]
         blank = {f"blank {name}": self._blank(name) for name in texts}
         is_other = pl.any_horizontal(False, *(pl.col(name).ne_missing(pl.col(f"blank {name}")) for name in texts))
         altered = (is_other & ~pl.col(GOES)).alias(ALTERED)
