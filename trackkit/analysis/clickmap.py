@@ -1,8 +1,9 @@
 """Hot clicks: where in the message the clicks fell, and the message itself with the share on each link.
 
 The share of a link is its clicks out of all hits on links except opens: opt-out, mirror page, personalised and offer
-links are in that total whether or not they can be shown. As on the platform, opt-out and mirror-page links get no
-badge. Clicks of both formats count in either, because a tracked link belongs to the delivery, not to a format.
+links are in that total whether or not they can be shown. As on the platform, opt-out, mirror-page and offer links get
+no badge, and links that are personalised otherwise do. Clicks of both formats count in either, because a tracked link
+belongs to the delivery, not to a format.
 """
 
 import re
@@ -38,6 +39,7 @@ __all__ = [
     "marked_message",
     "message_links",
     "named_links",
+    "offer_links",
     "placed_clicks",
     "placement",
     "sent_message",
@@ -61,6 +63,7 @@ class Match(NamedTuple):
 
 # Why a link has no badge.
 NO_BADGE, NO_LINK = translatable(("opt-out and mirror-page links carry no badge", "the log does not say which link"))
+OF_OFFER = translatable("links of offers carry no badge")
 NO_PLACE, NOT_FOUND = translatable(("a page of the site, not a link of the message", "not found in the content"))
 NOTHING_TO_SHOW = translatable(
     {"html": "No HTML content was loaded for this delivery.", "text": "No text content was loaded for this delivery."}
@@ -85,10 +88,13 @@ def placed_clicks(
     links = tracked_links(tables, delivery)
     places = read_content(body, format).places
     link_places = _link_places(places, _matches(places, links, str(delivery)))
-    hidden = pl.col("type").is_in(UNBADGED)
+    is_of_offer = pl.col("offer_id").is_not_null()
+    hidden = pl.col("type").is_in(UNBADGED).fill_null(False) | is_of_offer
     half_up = (200 * pl.col("clicks") + pl.col("total")) // (2 * pl.col("total"))
     reasons = (
-        pl.when(hidden)
+        pl.when(is_of_offer)
+        .then(pl.lit(OF_OFFER))
+        .when(hidden)
         .then(pl.lit(NO_BADGE))
         .when(pl.col("link_id").is_null())
         .then(pl.lit(NO_LINK))
@@ -102,7 +108,7 @@ def placed_clicks(
         .with_columns(
             percent=pl.when(pl.col("total") > 0).then(half_up),
             places=pl.col("places").fill_null(0),
-            placed=pl.col("position").is_not_null() & ~hidden.fill_null(False),
+            placed=pl.col("position").is_not_null() & ~hidden,
         )
         .with_columns(reason=pl.when(~pl.col("placed")).then(reasons))
     )
@@ -147,6 +153,15 @@ def message_links(
         .with_columns(message_share=quotient("clicks", "message_clicks"))
         .select(IN_MESSAGE)
     )
+
+
+def offer_links(tables: Measurable, delivery: str) -> Annotated[pl.DataFrame, TRACKED.split()]:
+    """Return the links of offers: one row per link, most clicked first, with the columns of `named_links`.
+
+    `total` counts the clicks on all links, so that the sum of `share` is what offers had of them. Raises RequestError
+    for an unknown delivery.
+    """
+    return named_links(tables, delivery).filter(pl.col("offer_id").is_not_null())
 
 
 def clicked_links(

@@ -32,7 +32,16 @@ from trackkit.metrics import METRICS
 from trackkit.schema import HITS, INSTANT, LINK_TYPES
 from trackkit.toml import FROM_1
 
-__all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "kept", "link_clicks", "tracked_links"]
+__all__ = [
+    "FIGURES",
+    "click_figures",
+    "clicks_per_day",
+    "event_label",
+    "kept",
+    "late_clicks",
+    "link_clicks",
+    "tracked_links",
+]
 
 OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
@@ -54,7 +63,8 @@ UNNAMED = translatable(
     }
 )
 CLICKS = "rank row link clicks total share"
-TRACKED = "link_id label category url type occurrence clicks recipients total share"
+TRACKED = "link_id label category url type occurrence offer_id clicks recipients total share"
+VALIDITY = "row link_id link valid_until clicks late share"
 LINK_PERIODS = ("hour", "day", "month")
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
 EVENT_LABELS = translatable(
@@ -167,9 +177,10 @@ def tracked_links(
 ) -> Annotated[pl.DataFrame, TRACKED.split()]:
     """Return the URLs tab of a delivery: one row per tracked link, most clicked first, never clicked ones included.
 
-    Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `clicks` (hits that are
-    no opens), `recipients` (distinct messages among them), `total` (clicks on all links), `share` (clicks / total).
-    A link that was hit but not listed has the label, category and URL of its hits; hits without a link make one row
+    Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `offer_id`, `clicks`
+    (hits that are no opens), `recipients` (distinct messages among them), `total` (clicks on all links), `share`
+    (clicks / total). A link that was hit but not listed has the label, category and URL of its hits; hits without a
+    link make one row
     with a null `link_id`. Opens are no link here. Narrowed as by `kept`, only the clicks that it keeps are counted, and
     only links with any are there. Raises RequestError for an unknown delivery, and as `kept`.
     """
@@ -189,6 +200,43 @@ def tracked_links(
         .sort("clicks", number, "link_id", descending=[True, False, False], nulls_last=True)
         .select(TRACKED.split())
     )
+
+
+def late_clicks(
+    tables: Measurable, delivery: str, names: pl.DataFrame | None = None
+) -> Annotated[pl.DataFrame, VALIDITY.split()]:
+    """Return the clicks that came after the validity of their link: one row per clicked link with one, then the total.
+
+    A link is valid until its own end, or until that of the delivery's web resources, whichever is first. Columns: `row`
+    ("link" or "total"); `link_id`, `link` (by the `names` of `clickmap.link_names`, else its label, URL or id);
+    `valid_until`, UTC; `clicks`, dated hits on it that are no opens; `late`, those after its end; `share`, late /
+    clicks. Most late ones first. Without any end known, the total alone, with nulls. Raises RequestError for an unknown
+    delivery.
+    """
+    known = _ending_clicks(tables, require_delivery(tables, delivery), names).collect()
+    is_late = pl.col("occurred_at") > pl.col("valid_until")
+    counts = [pl.len().alias("clicks"), is_late.sum().alias("late")]
+    rows = known.group_by("link_id").agg(pl.col("link", "valid_until").first(), *counts)
+    rows = rows.sort("late", "clicks", "link", "link_id", descending=[True, True, False, False])
+    total = known.select(counts).with_columns(pl.all() if known.height else pl.lit(None, pl.Int64).alias("clicks"))
+    parts = [rows.with_columns(row=pl.lit("link", ROWS)), total.with_columns(row=pl.lit("total", ROWS))]
+    counted = pl.concat(parts, how="diagonal_relaxed").with_columns(pl.col("clicks", "late").cast(pl.Int64))
+    late = pl.when(pl.col("clicks").is_not_null()).then("late")
+    return counted.with_columns(late=late).with_columns(share=quotient("late", "clicks")).select(VALIDITY.split())
+
+
+def _ending_clicks(tables: Measurable, delivery: str, names: pl.DataFrame | None) -> pl.LazyFrame:
+    """The dated clicks on links that end: `link_id`, `link`, `occurred_at`, `valid_until`."""
+    links = tables.scan("link").select("link_id", own_end="valid_until").unique("link_id", keep="any")
+    end = of_delivery(tables, "delivery", delivery).select(pl.col("web_validity_at").max()).collect().item()
+    hits = _all_link_hits(tables, delivery).filter(plausible(tables, "event", delivery).holds())
+    link = _link_name("link")
+    if names is not None:
+        hits = hits.join(names.lazy().select("link_id", name="link"), on="link_id", how="left")
+        link = pl.coalesce("name", link)
+    valid_until = pl.min_horizontal("own_end", pl.lit(end, INSTANT))
+    ending = hits.with_columns(link=link).join(links, on="link_id", how="left").with_columns(valid_until=valid_until)
+    return ending.filter(pl.col("valid_until").is_not_null()).select("link_id", "link", "occurred_at", "valid_until")
 
 
 def kept(

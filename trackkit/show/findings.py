@@ -1137,6 +1137,22 @@ def listed(
     return None if rows.height >= count else Finding(say(_CUT[of], lang, **words))
 
 
+def on_offers(offers: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say what share of all clicks was on offers; None without a click. In: the frame of `clickmap.offer_links`."""
+    whole = offers["total"].max() if offers.height else None
+    sentence = say("{rate} of all clicks were on offers ({part} of {whole})", lang)
+    return _of(sentence, int(offers["clicks"].sum()), whole, lang)  # type: ignore[arg-type]
+
+
+def after_validity(late: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many clicks came after the validity of their link; None without one. In: `links.late_clicks`."""
+    row = late.row(-1, named=True)
+    if not row["late"] and row["clicks"]:
+        return Finding(say("No click came after the validity of its link", lang))
+    sentence = say("{part} of {whole} clicks came after the validity of their link ({rate})", lang)
+    return _of(sentence, row["late"], row["clicks"], lang)
+
+
 def statuses_counted(statuses: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many messages have each status; None without a log of messages. In: the frame of `messages.statuses`."""
     rows = statuses.filter(pl.col("row") == "status").rows(named=True)
