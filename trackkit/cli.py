@@ -470,6 +470,29 @@ def run(
 
 
 @app.command()
+@click.option("--out", required=True, type=FOLDER, help="Folder of the reports.")
+@click.option("--report", default="", metavar="NAME", help="Only versions of this report.")
+@click.option("--delivery", default="", metavar="ID", help="Only versions of pages of this delivery.")
+@click.option("--before", default="", metavar="DATE", help="Only versions made before this date, or instant.")
+@click.option("--delete", is_flag=True, help="Delete them, without asking; at least one of the three above is needed.")
+@click.option("--dry-run", is_flag=True, help="With --delete: say what would be deleted, and delete nothing.")
+@click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Time zone of dates.")
+@_output
+def archive(out: Path, delete: bool, dry_run: bool, output: str, **chosen: str) -> None:
+    """List the earlier versions of pages that `run --keep` has kept, or delete some."""
+    from trackkit.runs.versions import delete_versions, versions
+
+    if dry_run and not delete:
+        raise RequestError("--dry-run goes with --delete.")
+    rows = delete_versions(out, **chosen, dry_run=dry_run) if delete else versions(out, **chosen)
+    rows = rows.with_columns(rows["made_at"].dt.convert_time_zone(chosen["timezone"]))
+    if delete:
+        done = "would be deleted" if dry_run else "deleted"
+        _print_notice(f"{rows.height:,} versions {done}, {rows['bytes'].sum():,} bytes.")
+    _print_frame(rows, output, lambda: {"What": "Earlier versions of pages", "Folder": str(out)})
+
+
+@app.command()
 @click.argument("page", metavar="PAGE", type=FOLDER)
 @_store
 def reproduce(page: Path, store: str) -> None:

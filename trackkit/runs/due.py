@@ -109,7 +109,7 @@ def run(
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         planning = partial(_planned, reports=_selected(reports), lang=lang, formats=wanted, definitions=definitions)
         return _run(open_store(store), folder, planning, delivery, since, execute, lang, keep, progress)
 
@@ -201,7 +201,7 @@ def join(store: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     If a run is writing to the folder, nothing is done: it does so at its end.
     """
     folder = Path(out)
-    with suppress(RequestError), _locked(folder):
+    with suppress(RequestError), locked(folder):
         manifest = Manifest.read(folder)
         tables = open_store(store).snapshot()
         write_bars(Dossiers(tables, folder, leaves(folder, manifest.entries)), index=(folder / INDEX).exists())
@@ -233,7 +233,7 @@ def withdraw(
     The manifest and the index lose them too, so that a run renders them again. Raises RequestError as `run`.
     """
     folder = Path(out)
-    with _locked(folder):
+    with locked(folder):
         manifest = Manifest.read(folder)
         withdrawn = list(_withdrawn(folder, is_concerned))
         named = [path for path in withdrawn if not path.name.endswith(PROVENANCE)]
@@ -268,7 +268,8 @@ def _text(path: Path) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of reports for one writer; RequestError while another does."""
     try:
         with FileLock(folder / LOCK, timeout=0):
             yield

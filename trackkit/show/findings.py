@@ -1137,6 +1137,16 @@ def listed(
     return None if rows.height >= count else Finding(say(_CUT[of], lang, **words))
 
 
+def reacted(breakdown: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the recipients reached reacted at all; None if that is unknown.
+
+    In: the frame of `reactions.breakdown`.
+    """
+    silent, whole = breakdown.row(-2, named=True)["recipients"], breakdown.row(-1, named=True)["recipients"]
+    part = None if silent is None else whole - silent
+    return _of(say("{part} of {whole} recipients reacted ({rate})", lang), part, whole, lang)
+
+
 def on_offers(offers: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say what share of all clicks was on offers; None without a click. In: the frame of `clickmap.offer_links`."""
     whole = offers["total"].max() if offers.height else None

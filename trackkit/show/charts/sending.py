@@ -27,6 +27,7 @@ LAST = [OTHERS, "Other"]  # groups that stand last, however large
 DRAWN = translatable(
     {
         "rule": "Recipients left out by each rule, out of all left out.",
+        "reaction": "Recipients by what they did at most, out of those reached.",
         "status": "Messages of each status, out of all messages.",
         "type": "Errors of each type, out of all errors.",
         "domain": "Errors in each domain, out of the messages processed of that domain.",
