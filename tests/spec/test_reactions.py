@@ -66,7 +66,8 @@ def test_the_second_implementation_agrees() -> None:
     steps = "CASE event_type WHEN 'transaction' THEN 3 WHEN 'clicked' THEN 2 ELSE 1 END"
     found = duckdb.sql(
         "SELECT coalesce(step, 0), count(*) FROM message LEFT JOIN "
-        f"(SELECT delivery_id, message_id, max({steps}) AS step FROM event WHERE NOT is_seed GROUP BY ALL) USING (delivery_id, message_id) "
+        f"(SELECT delivery_id, message_id, max({steps}) AS step FROM event WHERE NOT is_seed GROUP BY ALL) "
+        "USING (delivery_id, message_id) "
         "WHERE status = 'delivered' AND NOT is_seed GROUP BY 1 ORDER BY 1 DESC"
     ).fetchall()
     assert [n for _, n in found] == breakdown(reacting(), ["7", "8"])["recipients"].to_list()[:-1]
