@@ -5,6 +5,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.notebooks import run as run_notebook
+from tests.notebooks import texts
 from tests.spec.golden import DELIVERY_ID, at, golden, tables
 from trackkit.analysis.clickmap import (
     marked_message,
@@ -166,3 +168,23 @@ def test_clicks_after_the_validity_of_their_link() -> None:
                  link=[row | {"valid_until": ends[row["link_id"]]} for row in links])  # fmt: skip
     assert late_clicks(web, "7").select(columns).rows()[-1] == ("total", None, 10, 2 + 1 + 3)
     assert late_clicks(offers(), "7").rows() == [("total", None, None, None, None, None, None)]
+
+
+def test_offers_and_validity_stand_on_their_pages_only_where_there_are_some() -> None:
+    ends = [row | {"valid_until": at(12, 1)} for row in offers().scan("link").collect().to_dicts()]
+    outputs = [
+        output for section, output in run_notebook("hot_clicks", store=offers(), delivery="7") if section == "offers"
+    ]
+    assert "40.0% of all clicks were on offers (4 of 10)" in texts(outputs[0]) and ">offer</" in texts(outputs[1])
+    given = offers(link=ends)
+    shown = [
+        out
+        for section, out in run_notebook("urls_and_click_streams", store=given, delivery="7")
+        if section == "validity"
+    ]
+    # after minute 1: one of three, none of two, two of four, none of one
+    assert "3 of 10 clicks came after the validity of their link (30.0%)" in texts(shown[0])
+    assert "2012-02-20 12:01" in texts(shown[1]) and "Total" in texts(shown[1])
+    plain = offers(link=[row | {"offer_id": None, "valid_until": None} for row in ends])
+    for report, section in (("hot_clicks", "offers"), ("urls_and_click_streams", "validity")):
+        assert section not in [name for name, _ in run_notebook(report, store=plain, delivery="7")]
