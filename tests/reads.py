@@ -75,7 +75,8 @@ def questions() -> dict[tuple[str, str], Callable[..., Any]]:
 
 def calls(function: Callable[..., Any], tables: Snapshot, choices: Choices) -> list[Callable[[], Any]]:
     """The calls of a function: with what it must have, and then with each other choice instead."""
-    asked = list(inspect.signature(function).parameters.values())[1:]
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    asked = [each for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD]
     own = f"{function.__name__}."
     choices = choices | {name.removeprefix(own): values for name, values in choices.items() if name.startswith(own)}
     must: dict[str, Any] = {

@@ -1,5 +1,7 @@
 """Earlier versions of pages: which are kept, what the foot says of them, and that forgetting forgets them too."""
 
+import hashlib
+import json
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -9,13 +11,16 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
+from tests.test_cli import trackkit
 from trackkit import resources
+from trackkit.errors import RequestError
 from trackkit.report import render
 from trackkit.report.formats import beside
 from trackkit.report.html_page import script_json
 from trackkit.runs.archive import Archive, archived, changes
 from trackkit.runs.due import deliveries, run, withdraw
 from trackkit.runs.retention import forget
+from trackkit.runs.versions import delete_versions, versions
 from trackkit.store import open_store
 
 AT = datetime(2026, 11, 1, 8, tzinfo=UTC)
@@ -201,6 +206,32 @@ def test_a_version_may_go_while_its_page_stays(made):
     gone = withdraw(store, out, lambda path, text: "Who did what" not in text and path.suffix == ".html")
     assert gone == [version.relative_to(out).as_posix()]
     assert page.exists() and version.name not in page.read_text("utf-8"), "the foot no longer leads there"
+
+
+def test_versions_are_listed_and_deleted_and_the_page_and_manifest_say_so(made):
+    _, out, delivery, _ = made
+    (page,) = out.glob("delivery_tracking*.html")
+    (row,) = versions(out).rows(named=True)
+    assert (row["report"], row["delivery"], row["lang"]) == ("delivery_tracking", delivery, "en")
+    assert row["bytes"] == (out / row["path"]).stat().st_size and row["path"].startswith(f"archive/{page.stem}/")
+    assert abs(datetime.now(UTC) - row["made_at"]) < timedelta(hours=1)
+    assert versions(out, "delivery_tracking", delivery).height == 1 and versions(out, before="2020-01-01").is_empty()
+    with pytest.raises(RequestError, match="Did you mean 'delivery_tracking'"):
+        versions(out, "delivery_traking")
+    with pytest.raises(RequestError, match="delivery 'x'"):
+        versions(out, delivery="x")
+    with pytest.raises(RequestError, match="Say which"):
+        delete_versions(out)
+    before = page.read_bytes()
+    assert delete_versions(out, delivery=delivery, dry_run=True).height == 1 and page.read_bytes() == before
+    assert delete_versions(out, before="2020-01-01").is_empty() and len(_kept(out)) == 1
+    done = trackkit("archive", "--out", out, "--delete", "--report", "delivery_tracking", "--output", "csv")
+    assert "1 versions deleted" in done.stderr and f"delivery_tracking,{delivery},en," in done.stdout
+    text = page.read_text("utf-8")
+    assert not (out / "archive").exists() and "<!--archive--><!--/archive-->" in text
+    (entry,) = json.loads((out / "manifest.json").read_text("utf-8"))["reports"].values()
+    assert entry["sha256"] == hashlib.sha256(page.read_bytes()).hexdigest()
+    assert versions(out).is_empty()
 
 
 def test_render_alone_keeps_no_version(demo_store, tmp_path):

@@ -175,6 +175,24 @@ def test_tracking_tabs(demo_store, deliveries):
     assert "Did you mean" in trackkit("recipient", recipient, "--store", demo_store, "--columns", "ulr", code=2).stderr
 
 
+def test_messages_and_tabs_in_words_and_without_addresses(demo_store, deliveries):
+    store = ("--store", demo_store)
+    counted = json.loads(trackkit("messages", deliveries[0], *store, "--tab", "statuses", "--output", "json").stdout)
+    assert sum(row["messages"] for row in counted[:-1]) == counted[-1]["messages"] > 0
+    listed = json.loads(trackkit("messages", deliveries[0], *store, "--limit", 2, "--output", "json").stdout)
+    assert [*listed[0]] == ["recipient_id", "status", "status_at", "reason", "domain"] and len(listed) == 2
+    every = json.loads(trackkit("messages", deliveries[0], *store, "--addresses", "--output", "json").stdout)
+    row = next(row for row in every if row["recipient_id"] and row["address"])
+    own, options = row["recipient_id"], ("--columns", "status,document", "--lang", "pt_BR", "--output", "csv")
+    tab = trackkit("recipient", own, *store, "--tab", "deliveries", *options).stdout.splitlines()
+    assert tab[0] == "Status,Documento" and tab[1].split(",")[0] in ("Enviado", "Falha", "Pendente")
+    by_address = trackkit("recipient", "--address", row["address"], *store, "--tab", "deliveries", "--output", "csv")
+    assert row["address"] not in by_address.stdout and by_address.stdout.count("\n") > 1
+    assert "Name one recipient" in trackkit("recipient", *store, code=2).stderr
+    refused = trackkit("recipient", own, *store, "--tab", "deliveries", "--type", "Open", code=2).stderr
+    assert "--type narrows hits" in refused
+
+
 def test_check_is_content_with_what_is_shipped():
     assert "in order" in trackkit("check").stdout
 

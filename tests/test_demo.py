@@ -283,7 +283,7 @@ def test_every_failure_and_every_exclusion(demo: Demo) -> None:
     assert set(demo.messages.filter(pl.col("iStatus") != 2)["iMsgId"]) == {0}
     assert set(demo.messages["iStatus"]) == {1, 2, 3, 6, 7}
     assert {row["srule"] for row in _exclusions(demo)} == {
-        "Address not specified", "Denylisted address", "Address in quarantine", "Double", "Excluded by SQL rule",
+        "Address not specified", "Address on denylist", "Address in quarantine", "Double", "Excluded by SQL rule",
         "Excluded after arbitration", "Bad-quality address", "Unqualified address", "Not eligible for the offers",
         "Target limited in size", "Control address",
     }  # fmt: skip

@@ -425,7 +425,7 @@ def test_the_story_of_a_message_tells_no_failure_after_it_was_delivered(tmp_path
     never_tried = postmark("Bounce", "BouncedAt", Type="SMTPApiError", ID=2) | {"MessageID": "other"}
     figures(tmp_path / "a", [delivered, suppressed, never_tried], "delivered")
     told_of = timeline(open_store(tmp_path / "a" / "store"), delivery="welcome")
-    assert told_of.select("act", "type").rows() == [("sent", "Sent"), ("failed", "Rejected")]
+    assert told_of.select("act", "type").rows() == [("sent", "Sent"), ("failed", "Rejected by the sender")]
     figures(tmp_path / "b", [delivered, bounced, suppressed], "delivered")
     bounced_later = timeline(open_store(tmp_path / "b" / "store"), delivery="welcome")
-    assert bounced_later["type"].to_list().count("Rejected") == 0
+    assert bounced_later["type"].to_list().count("Rejected by the sender") == 0

@@ -401,7 +401,9 @@ def test_the_busiest_time_is_said_of_a_series_that_is_there() -> None:
 
 def test_a_list_that_is_cut_says_of_how_many() -> None:
     rows = pl.DataFrame({"label": ["a", "b"]})
-    assert text(listed(rows, 3_320)) == "The newest 2 of 3,320 hits" and listed(rows, 2) is None
+    assert text(listed(rows, 3_320)) == "The first 2 of 3,320 hits" and listed(rows, 2) is None
+    assert text(listed(rows, 5, "en", "messages", 9)) == "5 of 9 messages, as asked for; here are the first 2"
+    assert text(listed(rows, 2, "pt_BR", "messages", 9)) == "2 de 9 mensagens, conforme pedido"
 
 
 def test_the_first_limit_that_is_broken_is_said() -> None:

@@ -379,11 +379,11 @@ def test_what_is_not_in_the_catalogue_is_said_in_english_and_text_of_a_log_is_ne
 def test_labels_of_the_analyst_are_translated_by_their_own_catalogue(locales: Path) -> None:
     shipped = resources.find("reports_templates/hot_clicks.toml").read_text("utf-8")
     (locales.parent / "hot_clicks.toml").write_text(shipped.replace('title = "The message"', 'title = "Our letter"'))
-    assert ("Our letter" in phrases()) and template("hot_clicks", "pt_BR").section[0].title == "Our letter"
+    assert ("Our letter" in phrases()) and template("hot_clicks", "pt_BR")["html_message"].title == "Our letter"
     path, _ = refresh("pt_BR")
     translated = path.read_text("utf-8").replace('msgid "Our letter"\nmsgstr ""', 'msgid "Our letter"\nmsgstr "Carta"')
     path.write_text(translated, "utf-8")
-    assert template("hot_clicks", "pt_BR").section[0].title == "Carta"
+    assert template("hot_clicks", "pt_BR")["html_message"].title == "Carta"
     assert template("hot_clicks", "pt_BR").title == "Hot clicks"
 
 

@@ -31,7 +31,7 @@ from trackkit.store import open_store
 
 NAMES = sorted(REPORTS)
 MARKS = "svg:not(.narrow) .role-mark > *"
-WITHOUT_CHARTS = {"delivery_tracking", "hot_clicks"}  # and where the small demo has nothing to draw
+WITHOUT_CHARTS = {"delivery_tracking", "hot_clicks", "mirror_page"}  # and where the small demo has nothing to draw
 WITHOUT_CHARTS |= {"bounces", "delivery_statistics"}
 ABOUT_ONE = [name for name in NAMES if REPORTS[name].scope != "platform"]
 Once = Callable[[str, Callable[[Path], None]], Path]

@@ -154,7 +154,7 @@ def test_counts_over_unknown_statuses_are_null_or_said_to_be_partial(odd: Path, 
     assert bounces(tables, "5").filter(row="total")["errors"].to_list() == [None]
     assert bounces(tables, "6").filter(row="total")["errors"].to_list() == [2]
     rules = exclusions(tables, "6").select("rule", "recipients").rows()
-    assert rules == [("Refused", 3), ("Own rule", 1), (None, 4)]
+    assert rules == [("Rejected", 3), ("Own rule", 1), (None, 4)]
 
 
 def test_every_report_stands_unknown_codes(odd: Path, tmp_path: Path) -> None:

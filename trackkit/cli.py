@@ -93,9 +93,15 @@ _definitions = click.option(
     metavar="NAME|TOML",
     help="Whose definitions: a set of `trackkit definitions`, or the path of one's own.",
 )
-_tab = click.option(
-    "--tab", type=click.Choice(["logs", "urls"]), default="logs", show_default=True, help="Which sub-tab."
+_since = click.option("--since", default="", metavar="DATE", help="Only from this date of the platform, or instant.")
+_until = click.option("--until", default="", metavar="DATE", help="Only until this date of the platform, or instant.")
+_type = click.option(
+    "--type", default="", metavar="a,b", help="Only hits of these types, as shown: Open, Email click, …"
 )
+_order = click.option("--order", default="", metavar="a,-b", help="Columns to order by; a - before one: descending.")
+_limit = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows [all].")
+_addresses = click.option("--addresses", is_flag=True, help="Also the e-mail addresses.")
+_in_words = click.option("--lang", help="Headings and words in this language [names of columns, words in English].")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _fail_on = click.option(
     "--fail-on",
@@ -644,6 +650,29 @@ def _page_progress(as_json: bool) -> Iterator[Any]:
 
 
 @app.command()
+@click.option("--out", required=True, type=FOLDER, help="Folder of the reports.")
+@click.option("--report", default="", metavar="NAME", help="Only versions of this report.")
+@click.option("--delivery", default="", metavar="ID", help="Only versions of pages of this delivery.")
+@click.option("--before", default="", metavar="DATE", help="Only versions made before this date, or instant.")
+@click.option("--delete", is_flag=True, help="Delete them, without asking; at least one of the three above is needed.")
+@click.option("--dry-run", is_flag=True, help="With --delete: say what would be deleted, and delete nothing.")
+@click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Time zone of dates.")
+@_output
+def archive(out: Path, delete: bool, dry_run: bool, output: str, **chosen: str) -> None:
+    """List the earlier versions of pages that `run --keep` has kept, or delete some."""
+    from trackkit.runs.versions import delete_versions, versions
+
+    if dry_run and not delete:
+        raise RequestError("--dry-run goes with --delete.")
+    rows = delete_versions(out, **chosen, dry_run=dry_run) if delete else versions(out, **chosen)
+    rows = rows.with_columns(rows["made_at"].dt.convert_time_zone(chosen["timezone"]))
+    if delete:
+        done = "would be deleted" if dry_run else "deleted"
+        _print_notice(f"{rows.height:,} versions {done}, {rows['bytes'].sum():,} bytes.")
+    _print_frame(rows, output, lambda: {"What": "Earlier versions of pages", "Folder": str(out)})
+
+
+@app.command()
 @click.argument("page", metavar="PAGE", type=FOLDER)
 @_store
 def reproduce(page: Path, store: str) -> None:
@@ -703,47 +732,131 @@ def deliveries(store: str, output: str, **asked: Any) -> None:
 
 
 @app.command()
-@click.argument("recipient_id", metavar="ID|ADDRESS")
+@click.argument("recipient_id", metavar="[ID|ADDRESS]", default="")
 @_store
-@_tab
+@click.option("--address", default="", help="The recipient's e-mail address, in place of an id.")
+@click.option(
+    "--tab",
+    type=click.Choice(["logs", "urls", "deliveries"]),
+    default="logs",
+    show_default=True,
+    help="Which sub-tab: hits, URLs clicked, or the messages with their status.",
+)
+@click.option("--delivery", metavar="ID", help="Only what belongs to this delivery.")
+@_type
+@_since
+@_until
+@_order
+@_limit
 @_columns
+@_in_words
 @_timezone
 @_output
-def recipient(recipient_id: str, store: str, tab: str, columns: str | None, timezone: str, output: str) -> None:
-    """Print a recipient's Tracking tab over all deliveries: every hit, newest first, or the URLs clicked.
+def recipient(recipient_id: str, address: str, tab: str, delivery: str | None, **options: Any) -> None:
+    """Print a recipient's tabs over all deliveries: every hit, newest first, the URLs clicked, or the deliveries.
 
     A recipient is named by id or by e-mail address; in a store of pseudonyms TRACKKIT_KEY has the key.
     """
+    from trackkit.analysis.logs import tracking_tab
     from trackkit.store.pseudonyms import Pseudonyms
 
-    filters = {"recipient": recipient_id}
-    if "@" in recipient_id:
-        filters = {"address": Pseudonyms.read(None).of(recipient_id)}
-    _print_tab(f"recipient {recipient_id}", store, tab, filters, columns, timezone, output)
+    if bool(recipient_id) is bool(address):
+        raise RequestError("Name one recipient: by id, or by --address.")
+    named_by = address or (recipient_id if "@" in recipient_id else "")
+    who = {"address": Pseudonyms.read(None).of(named_by)} if named_by else {"recipient": recipient_id}
+    subject = "recipient" if named_by else f"recipient {recipient_id}"
+    filters = who | ({"delivery": delivery} if delivery else {})
+    if tab == "deliveries" and options["type"]:
+        raise RequestError("--type narrows hits; deliveries have none: leave one of the two out.")
+    _print_rows(tracking_tab, f"{subject}, {tab}", filters, tab=tab, **options)
 
 
 @app.command()
 @click.argument("delivery_id", metavar="DELIVERY")
 @_store
-@_tab
+@click.option("--tab", type=click.Choice(["logs", "urls"]), default="logs", show_default=True, help="Which sub-tab.")
+@_type
+@_since
+@_until
+@click.option("--link", default="", help="Only hits on the link of this id, label or URL.")
+@click.option("--device", default="", metavar="a,b", help="Only hits by these devices.")
+@_order
+@_limit
 @_columns
+@_in_words
 @_timezone
 @_output
-def tracking(delivery_id: str, store: str, tab: str, columns: str | None, timezone: str, output: str) -> None:
-    """Print a delivery's Tracking tab: every hit, newest first, or its tracked links with their clicks."""
-    _print_tab(f"delivery {delivery_id}", store, tab, {"delivery": delivery_id}, columns, timezone, output)
+def tracking(delivery_id: str, **options: Any) -> None:
+    """Print a delivery's Tracking tab: every hit, newest first, or its tracked links with their clicks.
 
-
-def _print_tab(
-    subject: str, store: str, tab: str, filters: dict[str, str], columns: str | None, timezone: str, output: str
-) -> None:
+    Narrowed by type, period, link or device, the second lists the URLs clicked then, and counts these clicks.
+    """
     from trackkit.analysis.logs import tracking_tab
+
+    _print_rows(tracking_tab, f"delivery {delivery_id}, {options['tab']}", {"delivery": delivery_id}, **options)
+
+
+@app.command()
+@click.argument("delivery_id", metavar="DELIVERY")
+@_store
+@click.option(
+    "--tab",
+    type=click.Choice(["messages", "statuses", "exclusions"]),
+    default="messages",
+    show_default=True,
+    help="Which sub-tab: messages, how many have each status, or who was left out.",
+)
+@click.option("--status", default="", metavar="a,b", help="Only messages of these statuses, as shown: Sent, Failed, …")
+@click.option("--domain", default="", metavar="a,b", help="Only messages to these mail domains.")
+@click.option("--rule", default="", help="Of the exclusions, only those by this rule.")
+@_since
+@_until
+@_order
+@_limit
+@_addresses
+@_columns
+@_in_words
+@_timezone
+@_output
+def messages(delivery_id: str, **options: Any) -> None:
+    """Print a delivery's messages with status, date and reason of failure, the latest first; or its exclusions.
+
+    E-mail addresses are printed only with --addresses.
+    """
+    from trackkit.analysis.messages import message_tab
+
+    _print_rows(message_tab, f"delivery {delivery_id}, {options['tab']}", {"delivery": delivery_id}, **options)
+
+
+def _print_rows(
+    asked: Callable[..., Any],
+    subject: str,
+    filters: dict[str, str],
+    store: str,
+    columns: str | None,
+    lang: str | None,
+    timezone: str,
+    output: str,
+    **options: Any,
+) -> None:
+    """Print the rows of a tab; `filters` say whose it is."""
+    from trackkit.analysis import logs, messages
+    from trackkit.language import require_language
     from trackkit.store import answered, open_store
 
-    tables = open_store(store)
+    tables, words = (
+        open_store(store),
+        {**messages.COLUMNS, **messages.EXCLUDED_COLUMNS, **logs.COLUMNS, **logs.URL_COLUMNS},
+    )
     zone = timezone or tables.timezone
-    rows = answered(tables, lambda now: tracking_tab(now, tab, columns=_list(columns), timezone=zone, **filters))
-    about = {"What": f"Tracking tab of {subject}, {tab}", "Columns": ", ".join(rows.columns), "Time zone": zone}
+    chosen = {name: value for name, value in options.items() if value not in ("", None, False)}
+    rows = answered(tables, lambda now: asked(now, columns=_list(columns), timezone=zone, **filters, **chosen))
+    about = {"What": f"Tab of {subject}", "Columns": ", ".join(rows.columns), "Time zone": zone}
+    about |= {name.capitalize(): str(value) for name, value in chosen.items() if name != "tab"}
+    if lang is not None:
+        from trackkit.show.cells import in_words
+
+        rows = in_words(rows, words, require_language(lang), has_headings=output not in ("json", "parquet"))
     _print_frame(rows, output, lambda: about | _about_the_data(store, tables.snapshot(), filters, zone))
 
 

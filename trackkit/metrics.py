@@ -394,13 +394,13 @@ _DECLARED = {
         reference="Adobe Campaign Classic, Delivery statuses, 5 and 6",
     ),
     "cancelled": Metric(
-        label="Messages cancelled",
-        platform_label="Delivery cancelled",
+        label="Messages canceled",
+        platform_label="Delivery canceled",
         unit=MESSAGES,
         source="message",
         formula=Count({"status": ("cancelled",)}),
         higher_is=WORSE,
-        definition="Messages cancelled by an operator, or still pending at the deadline.",
+        definition="Messages canceled by an operator, or still pending at the deadline.",
         reference="Adobe Campaign Classic, Delivery statuses, 7",
     ),
     "failed": Metric(
@@ -430,7 +430,7 @@ _DECLARED = {
         source="message",
         formula=Count(dict(IS_FAILED) | {"failure_reason": SOFT_REASONS}),
         higher_is=WORSE,
-        definition="Failed messages: invalid domain, unreachable, disabled, mailbox full, not connected or refused.",
+        definition="Failed messages: invalid domain, unreachable, disabled, inbox full, not connected or rejected.",
         reference=f"{STATISTICS}, @unreachable + @mailBoxFull + @invalidDomain + @disabled + @notConnected + @refused",
     ),
     "complaints": Metric(

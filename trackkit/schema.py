@@ -37,14 +37,29 @@ NOT_APPLICABLE = 1000
 _STATUSES = "excluded delivered failed delivered delivered in_progress pending cancelled prepared"
 STATUSES = dict(enumerate(_STATUSES.split())) | {NOT_APPLICABLE: "excluded"}
 STATUS_CLASSES = ("excluded", "delivered", "failed", "in_progress", "pending", "cancelled", "prepared", "unknown")
+# The platform's own names of the codes, and ours of the classes, where no code says more.
+STATUS_WORDS = translatable(
+    {
+        0: "Ignored",
+        1: "Sent",
+        2: "Failed",
+        3: "Taken into account by the service provider",
+        4: "Received on the mobile",
+        5: "Sent to the service provider",
+        6: "Delivery pending",
+        7: "Delivery canceled",
+        8: "Prepared",
+        NOT_APPLICABLE: "Not applicable",
+    }
+)
 STATUS_LABELS = translatable(
     {
         "excluded": "Excluded",
         "delivered": "Delivered",
         "failed": "Failed",
         "in_progress": "In progress",
-        "pending": "Pending",
-        "cancelled": "Cancelled",
+        "pending": "Delivery pending",
+        "cancelled": "Delivery canceled",
         "prepared": "Prepared",
         "unknown": "Unknown",
     }
@@ -58,10 +73,10 @@ FAILURE_REASONS = translatable(
         2: "Invalid domain",
         3: "Unreachable",
         4: "Account disabled",
-        5: "Mailbox full",
+        5: "Inbox full",
         6: "Not connected",
         7: "Address not specified",
-        8: "Denylisted address",
+        8: "Address on denylist",
         9: "Address in quarantine",
         10: "Double",
         11: "Excluded by SQL rule",
@@ -70,7 +85,7 @@ FAILURE_REASONS = translatable(
         15: "Unqualified address",
         16: "Not eligible for the offers",
         17: "Target limited in size",
-        20: "Refused",
+        20: "Rejected",
         25: "Error ignored",
         127: "Control address",
     }

@@ -58,7 +58,7 @@ class TestTheScreensOfThePlatform:
     TYPES = (
         ("User unknown", 4662, 12.01, 0.68), ("Invalid domain", 429, 1.11, 0.06),
         ("Unreachable", 30113, 77.59, 4.37), ("Account disabled", 193, 0.50, 0.03),
-        ("Mailbox full", 2126, 5.48, 0.31), ("Not connected", 0, 0.0, 0.0), ("Refused", 1287, 3.32, 0.19),
+        ("Inbox full", 2126, 5.48, 0.31), ("Not connected", 0, 0.0, 0.0), ("Rejected", 1287, 3.32, 0.19),
     )  # fmt: skip
 
     def test_bounces_by_type(self):
@@ -358,7 +358,7 @@ class TestBounces:
         texts = [{"failure_id": "7", "first_text": "550 <b>unknown</b>"}, {"failure_id": "8", "first_text": "452 full"}]
         found = failures(tables(message=[*failed, message(9, at(15))], failure=texts), KEY)
         assert found.select("reason", "first_text", "messages", "share").rows() == [
-            ("User unknown", "550 <b>unknown</b>", 2, 0.5), ("Mailbox full", "452 full", 1, 0.25),
+            ("User unknown", "550 <b>unknown</b>", 2, 0.5), ("Inbox full", "452 full", 1, 0.25),
             ("User unknown", None, 1, 0.25),
         ]  # fmt: skip
         assert failures(tables(delivery=[{"delivery_id": KEY}]), KEY).rows() == [(None,) * 6]
@@ -387,7 +387,7 @@ def randomised(seed: int) -> Snapshot:
 CLASSES = """CASE domain WHEN 'gmail.com' THEN 'Gmail' WHEN 'googlemail.com' THEN 'Gmail'
     WHEN 'mx.a.example' THEN 'a.example' WHEN 'c.b.co.uk' THEN 'b.co.uk' ELSE coalesce(domain, '(unknown)') END"""
 TYPES = """CASE failure_reason WHEN 1 THEN 'User unknown' WHEN 2 THEN 'Invalid domain' WHEN 3 THEN 'Unreachable'
-    WHEN 4 THEN 'Account disabled' WHEN 5 THEN 'Mailbox full' WHEN 6 THEN 'Not connected' WHEN 20 THEN 'Refused'
+    WHEN 4 THEN 'Account disabled' WHEN 5 THEN 'Inbox full' WHEN 6 THEN 'Not connected' WHEN 20 THEN 'Rejected'
     ELSE 'Other' END"""
 
 

@@ -85,6 +85,12 @@ def test_sources_are_the_first_delivery_in_the_cookie_then_the_external_one():
     ]  # fmt: skip
     external = traffic_sources(PAGES, counted_pages(PAGES), external_delivery="99").select(columns)
     assert external.row(0) == (1, "application", "99", "99", 3, 5, 3, 1)
+    (name,) = counted_pages(PAGES)["web_application"].unique()
+    for asked, source in {f"{name}=98, 99": "98", f"99,{name}=98": "98", "99,": "99"}.items():
+        own = traffic_sources(PAGES, counted_pages(PAGES), external_delivery=asked)
+        assert own.select("found_by", "delivery_id").row(0) == ("application", source)
+    with pytest.raises(RequestError, match="no web application 'Other'"):
+        traffic_sources(PAGES, counted_pages(PAGES), external_delivery="Other=98")
     others = traffic_sources(PAGES, counted_pages(PAGES), top=1).select(columns)
     assert others.row(1) == (None, None, None, None, 2, 5, 2, 0)
     with pytest.raises(RequestError, match="whole number from 1"):

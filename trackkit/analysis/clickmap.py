@@ -1,8 +1,9 @@
 """Hot clicks: where in the message the clicks fell, and the message itself with the share on each link.
 
 The share of a link is its clicks out of all hits on links except opens: opt-out, mirror page, personalised and offer
-links are in that total whether or not they can be shown. As on the platform, opt-out and mirror-page links get no
-badge. Clicks of both formats count in either, because a tracked link belongs to the delivery, not to a format.
+links are in that total whether or not they can be shown. As on the platform, opt-out, mirror-page and offer links get
+no badge, and links that are personalised otherwise do. Clicks of both formats count in either, because a tracked link
+belongs to the delivery, not to a format.
 """
 
 import re
@@ -16,9 +17,11 @@ import polars as pl
 
 from trackkit.analysis.content import Place, read_content
 from trackkit.analysis.links import OTHERS, ROWS, TOTAL, TRACKED, UNNAMED, tracked_links
+from trackkit.analysis.listing import Words
 from trackkit.analysis.messages import with_label
 from trackkit.analysis.ranking import ranked
 from trackkit.analysis.sanitize import BADGE, page, sentence, too_heavy
+from trackkit.clock import Asked
 from trackkit.engine.deliveries import (
     Deliveries,
     asked_about,
@@ -44,8 +47,10 @@ __all__ = [
     "marked_message",
     "message_links",
     "named_links",
+    "offer_links",
     "placed_clicks",
     "placement",
+    "sent_message",
 ]
 
 PLACED = [*TRACKED.split(), "position", "text", "matched_by", "places", "percent", "placed", "reason"]
@@ -66,6 +71,7 @@ class Match(NamedTuple):
 
 # Why a link has no badge.
 NO_BADGE, NO_LINK = translatable(("opt-out and mirror-page links carry no badge", "the log does not say which link"))
+OF_OFFER = translatable("links of offers carry no badge")
 NO_PLACE, NOT_FOUND = translatable(("a page of the site, not a link of the message", "not found in the content"))
 NOTHING_TO_SHOW = translatable(
     {"html": "No HTML content was loaded for this delivery.", "text": "No text content was loaded for this delivery."}
@@ -90,10 +96,13 @@ def placed_clicks(
     links = tracked_links(tables, delivery)
     places = read_content(body, format).places
     link_places = _link_places(places, _matches(places, links, str(delivery)))
-    hidden = pl.col("type").is_in(UNBADGED)
+    is_of_offer = pl.col("offer_id").is_not_null()
+    hidden = pl.col("type").is_in(UNBADGED).fill_null(False) | is_of_offer
     half_up = (200 * pl.col("clicks") + pl.col("total")) // (2 * pl.col("total"))
     reasons = (
-        pl.when(hidden)
+        pl.when(is_of_offer)
+        .then(pl.lit(OF_OFFER))
+        .when(hidden)
         .then(pl.lit(NO_BADGE))
         .when(pl.col("link_id").is_null())
         .then(pl.lit(NO_LINK))
@@ -107,7 +116,7 @@ def placed_clicks(
         .with_columns(
             percent=pl.when(pl.col("total") > 0).then(half_up),
             places=pl.col("places").fill_null(0),
-            placed=pl.col("position").is_not_null() & ~hidden.fill_null(False),
+            placed=pl.col("position").is_not_null() & ~hidden,
         )
         .with_columns(reason=pl.when(~pl.col("placed")).then(reasons))
     )
@@ -152,6 +161,15 @@ def message_links(
         .with_columns(message_share=quotient("clicks", "message_clicks"))
         .select(IN_MESSAGE)
     )
+
+
+def offer_links(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFrame, TRACKED.split()]:
+    """Return the links of offers: one row per link, most clicked first, with the columns of `named_links`.
+
+    `total` counts the clicks on all links, so that the sum of `share` is what offers had of them. Raises RequestError
+    for an unknown delivery.
+    """
+    return named_links(tables, delivery).filter(pl.col("offer_id").is_not_null())
 
 
 def clicked_links(
@@ -219,9 +237,19 @@ def _names_of_several(tables: Measurable, ids: Sequence[str] | None) -> pl.DataF
     return links.select("link_id", "link").collect()
 
 
-def named_links(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFrame, TRACKED.split()]:
-    """Return `tracked_links` with the names of `link_names` as their labels; those of several keep their own."""
-    links, ids = tracked_links(tables, delivery), asked_about(tables, delivery)
+def named_links(
+    tables: Measurable,
+    delivery: Deliveries = None,
+    type: Words = "",
+    since: Asked = "",
+    until: Asked = "",
+    link: str = "",
+    device: Words = "",
+    timezone: str = "",
+) -> Annotated[pl.DataFrame, TRACKED.split()]:
+    """Return `tracked_links`, narrowed like it, labelled by `link_names`; those of several keep their own labels."""
+    ids = asked_about(tables, delivery)
+    links = tracked_links(tables, ids, type, since, until, link, device, timezone)
     if not the_one(ids):
         return links
     joined = links.join(link_names(tables, ids), on="link_id", how="left", maintain_order="left")
@@ -274,14 +302,34 @@ def marked_message(
     be shown, it is a sentence saying so. Raises RequestError for an unknown delivery or format.
     """
     body = _body(tables, delivery, format)
-    if body is None or not body.strip() or too_heavy(body):
-        nothing = TOO_LARGE if body and too_heavy(body) else NOTHING_TO_SHOW[format]
-        return f"<p>{escape(say(nothing, lang))}</p>"
+    if nothing := _nothing_to_show(body, format, lang):
+        return nothing
     content = read_content(body, format)
     links = message_links(tables, delivery, format).drop_nulls("message_share")
     badges = {row["link_id"]: _mark(row, lang) for row in links.iter_rows(named=True)}
     matches = _matches(content.places, tracked_links(tables, delivery), str(delivery))
     return content.with_badges([badges.get(match.link_id) for match in matches])
+
+
+def sent_message(tables: Measurable, delivery: str, format: Annotated[str, FORMATS] = "html", lang: str = "en") -> str:
+    """Return the message as it was sent, which a mirror page shows, as a safe fragment.
+
+    It runs and fetches nothing, and its links lead nowhere (see `sanitize`). Without content, or if it is too large to
+    be shown, it is a sentence saying so. Raises RequestError for an unknown delivery or format.
+    """
+    body = _body(tables, delivery, format)
+    if nothing := _nothing_to_show(body, format, lang):
+        return nothing
+    content = read_content(body, format)
+    return content.with_badges([None] * len(content.places))
+
+
+def _nothing_to_show(body: str | None, format: str, lang: str) -> str:
+    """A sentence in place of a message that is not there or too large, else ""."""
+    if body is not None and body.strip() and not too_heavy(body):
+        return ""
+    nothing = TOO_LARGE if body and too_heavy(body) else NOTHING_TO_SHOW[format]
+    return f"<p>{escape(say(nothing, lang))}</p>"
 
 
 def _mark(row: Mapping[str, Any], lang: str) -> str:

@@ -17,7 +17,8 @@ from trackkit.analysis.sanitize import ATTRIBUTES, BADGE, DROPPED, TAGS, safe_fr
 __all__ = ["Content", "Place", "read_content"]
 
 TEXT_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s<>\"]+")
-TRAILING = ".,;:!?)]}'"  # punctuation after an address, not part of it
+TRAILING = ".,;:!?'"  # punctuation after an address, not part of it
+CLOSING = {"(": ")", "[": "]", "{": "}"}
 DEEPEST, LONGEST_WORDS = 512, 200
 BLOCKS = dict.fromkeys(("html", "head", "body"), "div") | dict.fromkeys(("plaintext", "xmp"), "pre")
 EMPTY = {"br", "col", "hr", "img", "wbr"}
@@ -62,14 +63,50 @@ def read_content(body: str | None, format: str) -> Content:
 
 
 def _read_text(body: str) -> Content:
-    places, parts, last = list[Place](), list[str](), 0
-    for match in TEXT_URL.finditer(body):
-        url = match.group().rstrip(TRAILING)
+    places, parts, last, opened = list[Place](), list[str](), 0, list[str]()
+    while match := TEXT_URL.search(body, last):
+        opened = _unclosed(body[last : match.start()], opened)
+        url = _ended(match.group(), opened)
         end = match.start() + len(url)
         parts += [escape(body[last:end]), MARK % len(places)]
         places.append(Place(url))
         last = end
     return Content(tuple(places), safe_fragment(f"<pre>{''.join(parts)}{escape(body[last:])}</pre>"))
+
+
+def _unclosed(text: str, opened: list[str]) -> list[str]:
+    """The closing delimiters that are awaited after a text, those `opened` before it included; a paragraph ends all."""
+    *ended, last = re.split(r"\n\s*\n", text)
+    awaited = [] if ended else list(opened)
+    for letter in re.findall(r"[()\[\]{}]", last):
+        if letter in CLOSING:
+            awaited.append(CLOSING[letter])
+        elif letter in awaited:
+            del awaited[len(awaited) - 1 - awaited[::-1].index(letter) :]
+    return awaited[-DEEPEST:]
+
+
+def _ended(url: str, opened: list[str]) -> str:
+    """The address without what follows it: from a closing delimiter that was opened before it, and punctuation.
+
+    >>> _ended("https://x.example/a).", [")"]), _ended("https://x.example/a_(b),", [])
+    ('https://x.example/a', 'https://x.example/a_(b)')
+    """
+    inner, strays = list[str](), list[int]()
+    for place, letter in enumerate(url):
+        if letter in CLOSING:
+            inner.append(CLOSING[letter])
+        elif letter in CLOSING.values() and inner and inner[-1] == letter:
+            inner.pop()
+        elif letter in CLOSING.values() and letter in opened:
+            url = url[:place]
+            break
+        elif letter in CLOSING.values():
+            strays.append(place)
+    end = len(url)
+    while end and (url[end - 1] in TRAILING or end - 1 in strays):
+        end -= 1
+    return url[:end]
 
 
 class _Link(NamedTuple):

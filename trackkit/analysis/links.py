@@ -6,13 +6,14 @@ on the platform, so the total may exceed the cumulated clicks of the header, whi
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import polars as pl
 
+from trackkit.analysis.listing import Words, asked_words, in_period, named
 from trackkit.analysis.ranking import ranked, top_rows
 from trackkit.analysis.unseen import WHY, together
-from trackkit.clock import begins, local, step_of
+from trackkit.clock import Asked, begins, local, step_of
 from trackkit.engine.deliveries import (
     Deliveries,
     asked_about,
@@ -30,10 +31,19 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
 from trackkit.metrics import METRICS
-from trackkit.schema import LINK_TYPES, MESSAGE
+from trackkit.schema import HITS, LINK_TYPES, MESSAGE
 from trackkit.toml import FROM_1
 
-__all__ = ["FIGURES", "click_figures", "clicks_per_day", "event_label", "link_clicks", "tracked_links"]
+__all__ = [
+    "FIGURES",
+    "click_figures",
+    "clicks_per_day",
+    "event_label",
+    "kept",
+    "late_clicks",
+    "link_clicks",
+    "tracked_links",
+]
 
 OTHERS, TOTAL = translatable(("Others", "Total"))
 ROWS = pl.Enum(["link", "others", "total"])
@@ -55,7 +65,8 @@ UNNAMED = translatable(
     }
 )
 CLICKS = "rank row link clicks total share"
-TRACKED = "link_id label category url type occurrence clicks recipients total share"
+TRACKED = "link_id label category url type occurrence offer_id clicks recipients total share"
+VALIDITY = "row link_id link valid_until clicks late share"
 LINK_PERIODS = ("hour", "day", "month")
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
 EVENT_LABELS = translatable(
@@ -68,8 +79,10 @@ EVENT_LABELS = translatable(
         "mirror_page": "Mirror page",
     }
 )
-# What `event_label` returns for the other event types.
-translatable(("Queued", "Sent", "Delivered", "Deferred", "Bounced", "Rejected", "Failed"))
+TYPES = {label: name for name, label in EVENT_LABELS.items()} | {name: name for name in HITS}
+# What `event_label` returns for the other event types; the platform's "Rejected" is a reason of failures.
+REJECTED = {"rejected": translatable("Rejected by the sender")}
+translatable(("Queued", "Sent", "Delivered", "Deferred", "Bounced", "Failed"))
 translatable(("Autoresponded", "Complained", "Subscribed", "Unknown"))
 
 
@@ -156,23 +169,35 @@ def click_figures(tables: Measurable, delivery: Deliveries = None) -> pl.DataFra
     return pl.concat([_figure(figures, peer_figures, name) for name in FIGURES])
 
 
-def tracked_links(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFrame, TRACKED.split()]:
+def tracked_links(
+    tables: Measurable,
+    delivery: Deliveries = None,
+    type: Words = "",
+    since: Asked = "",
+    until: Asked = "",
+    link: str = "",
+    device: Words = "",
+    timezone: str = "",
+) -> Annotated[pl.DataFrame, TRACKED.split()]:
     """Return the URLs tab of a delivery: one row per tracked link, most clicked first, never clicked ones included.
 
-    Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `clicks` (hits that are
-    no opens), `recipients` (distinct messages among them), `total` (clicks on all links), `share` (clicks / total).
-    A link that was hit but not listed has the label, category and URL of its hits; hits without a link make one row
-    with a null `link_id`. Opens are no link here.
+    Columns: `link_id`, `label`, `category`, `url`, `type` (the platform's word), `occurrence`, `offer_id`, `clicks`
+    (hits that are no opens), `recipients` (distinct messages among them), `total` (clicks on all links), `share`
+    (clicks / total). A link that was hit but not listed has the label, category and URL of its hits; hits without a
+    link make one row with a null `link_id`. Opens are no link here. Narrowed as by `kept`, only the clicks that it
+    keeps are counted, and only links with any are there.
 
-    A link is of one delivery. Of several, those alike in label, category, URL and type make one row, whose `link_id`
-    and `occurrence` are null if they differ; `recipients` are counted again. Raises RequestError for an unknown
-    delivery.
+    A link is of one delivery. Of several, those alike in label, category, URL, type and offer make one row, whose
+    `link_id` and `occurrence` are null if they differ; `recipients` are counted again. Raises RequestError for an
+    unknown delivery, and as `kept`.
     """
     ids = asked_about(tables, delivery)
     declared = of_deliveries(tables, "link", ids).filter(pl.col("type_code").ne_missing(2)).collect()
-    events = counted_events(tables, ids).filter(is_link_hit())
+    events = kept(_all_link_hits(tables, ids), type, since, until, link, device, zone_of(tables, timezone))
     hits = events.group_by("link_id").agg(_hit_columns()).collect()
-    links = declared.join(hits, on="link_id", how="full", coalesce=True, nulls_equal=True)
+    is_narrowed = any(value != "" for value in (type, since, until, link, device))
+    how: Literal["right", "full"] = "right" if is_narrowed else "full"
+    links = declared.join(hits, on="link_id", how=how, coalesce=True, nulls_equal=True)
     texts = [pl.coalesce(column, f"hit_{column}").alias(column) for column in ("label", "category", "url")]
     number = pl.col("link_id").cast(pl.Int64, strict=False)
     counted = links.with_columns(pl.col("clicks", "recipients").fill_null(0), *texts, type=_type_label())
@@ -185,17 +210,85 @@ def tracked_links(tables: Measurable, delivery: Deliveries = None) -> Annotated[
     )
 
 
+def late_clicks(
+    tables: Measurable, delivery: Deliveries = None, names: pl.DataFrame | None = None
+) -> Annotated[pl.DataFrame, VALIDITY.split()]:
+    """Return the clicks that came after the validity of their link: one row per clicked link with one, then the total.
+
+    A link is valid until its own end, or until that of the delivery's web resources, whichever is first. Columns: `row`
+    ("link" or "total"); `link_id`, `link` (by the `names` of `clickmap.link_names`, else its label, URL or id);
+    `valid_until`, UTC; `clicks`, dated hits on it that are no opens; `late`, those after its end; `share`, late /
+    clicks. Most late ones first. Without any end known, the total alone, with nulls. A link that was hit in several
+    deliveries has a row for each of its ends. Raises RequestError for an unknown delivery.
+    """
+    known = _ending_clicks(tables, asked_about(tables, delivery), names).collect()
+    is_late = pl.col("occurred_at") > pl.col("valid_until")
+    counts = [pl.len().alias("clicks"), is_late.sum().alias("late")]
+    rows = known.group_by("link_id", "valid_until").agg(pl.col("link").first(), *counts)
+    rows = rows.sort("late", "clicks", "link", "link_id", "valid_until", descending=[True, True, *[False] * 3])
+    total = known.select(counts).with_columns(pl.all() if known.height else pl.lit(None, pl.Int64).alias("clicks"))
+    parts = [rows.with_columns(row=pl.lit("link", ROWS)), total.with_columns(row=pl.lit("total", ROWS))]
+    counted = pl.concat(parts, how="diagonal_relaxed").with_columns(pl.col("clicks", "late").cast(pl.Int64))
+    late = pl.when(pl.col("clicks").is_not_null()).then("late")
+    return counted.with_columns(late=late).with_columns(share=quotient("late", "clicks")).select(VALIDITY.split())
+
+
+def _ending_clicks(tables: Measurable, ids: Sequence[str] | None, names: pl.DataFrame | None) -> pl.LazyFrame:
+    """The dated clicks on links that end: `link_id`, `link`, `occurred_at`, `valid_until`."""
+    links = tables.scan("link").select("link_id", own_end="valid_until").unique("link_id", keep="any")
+    ends = of_deliveries(tables, "delivery", ids).group_by("delivery_id").agg(end=pl.col("web_validity_at").max())
+    hits = _all_link_hits(tables, ids).filter(plausible(tables, "event", the_one(ids)).holds())
+    link = _link_name("link")
+    if names is not None:
+        hits = hits.join(names.lazy().select("link_id", name="link"), on="link_id", how="left")
+        link = pl.coalesce("name", link)
+    named_hits = hits.with_columns(link=link).join(links, on="link_id", how="left").join(ends, "delivery_id", "left")
+    ending = named_hits.with_columns(valid_until=pl.min_horizontal("own_end", "end"))
+    return ending.filter(pl.col("valid_until").is_not_null()).select("link_id", "link", "occurred_at", "valid_until")
+
+
+def kept(
+    hits: pl.LazyFrame, type: Words, since: Asked, until: Asked, link: str, device: Words, zone: str
+) -> pl.LazyFrame:
+    """Return the hits of some types, of a period, on a link, by some devices; those left empty do not narrow them.
+
+    `type` has names of `EVENT_LABELS`, as shown or as columns have them; `link` the id, label or URL of one. Raises
+    RequestError for an unknown type, a link or device of none of the hits, and what is no date.
+    """
+    if types := named(type, TYPES, "type of hit"):
+        hits = hits.filter(pl.col("event_type").cast(pl.String).is_in(types))
+    if link:
+        hits = hits.filter(_is_among(hits, ("link_id", "link_label", "url"), [str(link)], "link"))
+    if devices := asked_words(device):
+        hits = hits.filter(_is_among(hits, ("device",), devices, "device"))
+    return in_period(hits, "occurred_at", since, until, zone)
+
+
+def _is_among(hits: pl.LazyFrame, columns: Sequence[str], asked: Sequence[str], what: str) -> pl.Expr:
+    """Whether one of the columns has a value asked for; RequestError for one that no hit has."""
+    values = [hits.select(pl.col(name).drop_nulls().unique()) for name in columns]
+    known = list(dict.fromkeys(value for found in pl.collect_all(values) for value in found.to_series()))
+    for value in asked:
+        if value not in known:
+            raise RequestError(f"No hit is of the {what} {value[:80]!r}.{did_you_mean(value, known)}")
+    return pl.any_horizontal(pl.col(name).is_in(list(asked)).fill_null(False) for name in columns)
+
+
 def event_label(event_type: pl.Expr) -> pl.Expr:
     """Return the platform's term for an event type ("Open", "Email click"...), or its name in words."""
     name = event_type.cast(pl.String)
     words = name.str.replace_all("_", " ")
     capital = words.str.slice(0, 1).str.to_uppercase() + words.str.slice(1)
-    return name.replace_strict(EVENT_LABELS, default=capital, return_dtype=pl.String)
+    return name.replace_strict({**EVENT_LABELS, **REJECTED}, default=capital, return_dtype=pl.String)
+
+
+def _all_link_hits(tables: Measurable, ids: Sequence[str] | None) -> pl.LazyFrame:
+    return counted_events(tables, ids).filter(is_link_hit())
 
 
 def _alike(links: pl.DataFrame, events: pl.LazyFrame) -> pl.DataFrame:
     """The links of several deliveries, those alike in one row; their recipients are counted in the `events` on them."""
-    alike = ["label", "category", "url", "type"]
+    alike = ["label", "category", "url", "type", "offer_id"]
     rows = links.group_by(alike, maintain_order=True).agg(
         pl.col("clicks").sum(), _common_value("link_id"), _common_value("occurrence")
     )
@@ -211,7 +304,7 @@ def _link_hits(
 ) -> pl.LazyFrame:
     """The clicks for a table of links: `link` (the text grouped by), `occurred_at`."""
     name, ids = _link_name(by), asked_about(tables, delivery)
-    hits = counted_events(tables, ids).filter(is_link_hit())
+    hits = _all_link_hits(tables, ids)
     if by == "link" and names is not None:
         hits = hits.join(names.lazy().select("link_id", name="link"), on="link_id", how="left")
         name = pl.coalesce("name", name)

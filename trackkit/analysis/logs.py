@@ -4,19 +4,28 @@ A log includes hits of control addresses, though figures leave them out. IP addr
 addresses are one only on request.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 
-from trackkit.analysis.links import EVENT_LABELS, event_label, tracked_links
-from trackkit.analysis.messages import with_label
-from trackkit.clock import local
+from trackkit.analysis.links import EVENT_LABELS, TRACKED, event_label, kept, tracked_links
+from trackkit.analysis.listing import (
+    Words,
+    chosen_columns,
+    in_order,
+    limited,
+    of_address,
+    order_columns,
+)
+from trackkit.analysis.messages import RECIPIENT_COLUMNS as RECIPIENT_MESSAGES
+from trackkit.analysis.messages import messages, with_label
+from trackkit.clock import Asked, local
 from trackkit.engine.deliveries import Deliveries, asked_about, of_deliveries, still_there, the_one, zone_of
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
-from trackkit.errors import RequestError, did_you_mean, require_word
+from trackkit.errors import RequestError, require_word
 from trackkit.language import say, translatable
 from trackkit.schema import MESSAGE
 from trackkit.toml import FROM_1
@@ -75,7 +84,7 @@ URL_COLUMNS: Mapping[str, str] = MappingProxyType(
         }
     )
 )
-TABS = ("logs", "urls")
+TABS = ("logs", "urls", "deliveries")
 COMPUTED = {
     "label": pl.col("link_label"),
     "category": pl.col("link_category"),
@@ -91,6 +100,12 @@ def tracking_log(
     limit: Annotated[int | None, FROM_1] = None,
     timezone: str = "",
     address: str | None = None,
+    type: Words = "",
+    since: Asked = "",
+    until: Asked = "",
+    link: str = "",
+    device: Words = "",
+    order: Words = "",
 ) -> Annotated[pl.DataFrame, COLUMNS]:
     """Return the Tracking tab of deliveries, or of a recipient over all deliveries still there: one row per hit.
 
@@ -99,23 +114,43 @@ def tracking_log(
 
     `columns` are names of `COLUMNS` (whose values are the headings), by default the platform's: for a delivery date,
     label, type, recipient and requester UUID; for a recipient label, URL, date, document (the delivery's label) and
-    type. `occurred_at` is in `timezone`; undated hits come last. `limit` keeps the newest. `address` names a
-    recipient by their address in the tables. Raises RequestError without a delivery, a recipient or a limit, and for an
-    unknown delivery, recipient or column.
+    type. `occurred_at` is in `timezone`; undated hits come last. `limit` keeps the first. `address` names a
+    recipient by their address in the tables.
+
+    Some hits are kept by `type` (as shown, "Email click", or "clicked"; several by commas), by `since` and `until`, by
+    the id, label or URL of a `link`, and by `device`; `order` names columns, each descending with a `-`. Raises
+    RequestError without a delivery, a recipient or a limit, for an unknown one, an unknown column, type or order, a
+    link or device of none of the hits, and what is no date.
     """
     if limit is None:
         _require_some(delivery, recipient, address)
-    hits = _hits(tables, delivery, recipient, address)
-    chosen = _columns(columns, DELIVERY_COLUMNS if recipient is None and address is None else RECIPIENT_COLUMNS)
-    hits = _limited(_newest_first(hits), limit)
-    joined = _with_email(tables, _with_document(tables, hits, chosen), chosen)
-    at = local("occurred_at", zone_of(tables, timezone))
-    return joined.with_columns(**COMPUTED, occurred_at=at).select(chosen).collect()
+    chosen = chosen_columns(
+        columns, DELIVERY_COLUMNS if recipient is None and address is None else RECIPIENT_COLUMNS, COLUMNS
+    )
+    by, zone = order_columns(order, COLUMNS), zone_of(tables, timezone)
+    hits = _newest_first(kept(_hits(tables, delivery, recipient, address), type, since, until, link, device, zone))
+    needed = {*chosen, *by}
+    rows = _with_email(tables, _with_document(tables, hits if by else limited(hits, limit), needed), needed)
+    described = rows.with_columns(**COMPUTED, occurred_at=local("occurred_at", zone))
+    return limited(_ordered(described, by), limit).select(chosen).collect()
 
 
-def count(tables: Measurable, delivery: Deliveries = None, recipient: str | None = None) -> int:
+def count(
+    tables: Measurable,
+    delivery: Deliveries = None,
+    recipient: str | None = None,
+    timezone: str = "",
+    address: str | None = None,
+    type: Words = "",
+    since: Asked = "",
+    until: Asked = "",
+    link: str = "",
+    device: Words = "",
+) -> int:
     """Return how many hits the Tracking tab of deliveries or of a recipient has. Raises RequestError as it does."""
-    return int(_hits(tables, delivery, recipient, None).select(pl.len()).collect().item())
+    zone = zone_of(tables, timezone)
+    hits = kept(_hits(tables, delivery, recipient, address), type, since, until, link, device, zone)
+    return int(hits.select(pl.len()).collect().item())
 
 
 def clicked_urls(
@@ -126,18 +161,26 @@ def clicked_urls(
     limit: Annotated[int | None, FROM_1] = None,
     timezone: str = "",
     address: str | None = None,
+    type: Words = "",
+    since: Asked = "",
+    until: Asked = "",
+    link: str = "",
+    device: Words = "",
+    order: Words = "-clicks,-last_hit_at",
 ) -> Annotated[pl.DataFrame, URL_COLUMNS]:
     """Return every tracked URL that a recipient clicked, or that was clicked in some deliveries: one row per URL.
 
     `columns` are names of `URL_COLUMNS`, by default all but `recipients`: label, URL, type and category (together what
     a row is), `clicks` (hits that are no opens), `deliveries` (how many), `latest_document` (its label),
     `first_hit_at` and `last_hit_at` in `timezone`, `recipients` (how many, for a delivery). Most clicked first, then
-    the latest. `limit` keeps the first. Raises RequestError as `tracking_log`.
+    the latest. `limit` keeps the first; clicks are kept as by `tracking_log`. Raises RequestError as `tracking_log`.
     """
     if limit is None:
         _require_some(delivery, recipient, address)
-    hits = _hits(tables, delivery, recipient, address)
-    chosen = _columns(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
+    zone = zone_of(tables, timezone)
+    by = order_columns(order, URL_COLUMNS)
+    hits = kept(_hits(tables, delivery, recipient, address), type, since, until, link, device, zone)
+    chosen = chosen_columns(columns, [name for name in URL_COLUMNS if name != "recipients"], URL_COLUMNS)
     clicks = hits.filter(pl.col("event_type").cast(pl.String).ne_missing("opened"))
     labelled = _with_document(tables, clicks, ["document"]).with_columns(**COMPUTED)
     dated = pl.col("occurred_at").filter(plausible(tables, "event", the_one(asked_about(tables, delivery))).holds())
@@ -149,10 +192,9 @@ def clicked_urls(
         first_hit_at=dated.min(),
         last_hit_at=dated.max(),
     )
-    zoned = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(zone_of(tables, timezone))
-    order = ["clicks", "last_hit_at", "label", "url", "type", "category"]
-    ranked = urls.sort(order, descending=[True, True, False, False, False, False], nulls_last=True).with_columns(zoned)
-    return _limited(ranked, limit).select(chosen).collect()
+    zoned = pl.col("first_hit_at", "last_hit_at").dt.convert_time_zone(zone)
+    ranked = in_order(urls, by, ("label", "url", "type", "category")).with_columns(zoned)
+    return limited(ranked, limit).select(chosen).collect()
 
 
 def tracking_tab(
@@ -163,19 +205,32 @@ def tracking_tab(
     columns: Sequence[str] | None = None,
     timezone: str = "",
     address: str | None = None,
+    **options: Any,
 ) -> pl.DataFrame:
-    """Return a sub-tab of the Tracking tab by its name: "logs" (`tracking_log`) or "urls".
+    """Return a sub-tab by its name: "logs" (`tracking_log`), "urls", or a recipient's "deliveries".
 
     The URLs are those that a recipient clicked (`clicked_urls`), or all tracked links of deliveries, never clicked ones
-    included (`links.tracked_links`). Raises RequestError for another name, and as those functions do.
+    included (`links.tracked_links`). The deliveries are a recipient's messages (`messages.messages`). `options` are
+    those of these functions: filters, order and limit. Raises RequestError for another name, and as those functions do.
     """
-    _require_some(delivery, recipient, address)
-    if require_word("tab", tab, TABS) == "logs":
-        return tracking_log(tables, delivery, recipient, columns, timezone=timezone, address=address)
-    if recipient is not None or address is not None:
-        return clicked_urls(tables, delivery, recipient, columns, timezone=timezone, address=address)
-    links = tracked_links(tables, delivery)
-    return links.select(_columns(columns, links.columns, dict.fromkeys(links.columns, "")))
+    asked = {name: value for name, value in options.items() if value not in ("", None)}
+    who: dict[str, Any] = {"recipient": recipient, "address": address, "timezone": timezone}
+    is_of_recipient = recipient is not None or address is not None
+    if "limit" not in asked:
+        _require_some(delivery, recipient, address)
+    match require_word("tab", tab, TABS[:2] if delivery else TABS):
+        case "logs":
+            return tracking_log(tables, delivery, columns=columns, **who, **asked)
+        case "deliveries":
+            if recipient is not None:
+                _require_recipient(tables, recipient)
+            return messages(tables, columns=columns or RECIPIENT_MESSAGES, **{"order": "-status_at"} | who | asked)
+    if is_of_recipient:
+        return clicked_urls(tables, delivery, columns=columns, **who, **asked)
+    order, limit = order_columns(asked.pop("order", ""), TRACKED.split()), asked.pop("limit", None)
+    links = tracked_links(tables, delivery, timezone=timezone, **asked)
+    chosen = chosen_columns(columns, links.columns, links.columns)
+    return limited(_ordered(links.lazy(), order), limit).select(chosen).collect()
 
 
 def headings(frame: pl.DataFrame, lang: str = "en") -> dict[str, str]:
@@ -202,26 +257,14 @@ def _hits(tables: Measurable, delivery: Deliveries, recipient: str | None, addre
     hits = hits.filter(is_tracked)
     if recipient is not None:
         hits = hits.filter(pl.col("recipient_id") == _require_recipient(tables, recipient))
-    return hits if address is None else _of_address(tables, hits, address)
+    return hits if address is None else of_address(tables, hits, address)
 
 
-def _of_address(tables: Measurable, hits: pl.LazyFrame, address: str) -> pl.LazyFrame:
-    """The hits with an address, or of a recipient or message with it; senders' logs often identify nobody otherwise."""
-    columns = {"recipient": "email", "message": "address", "event": "address"}
-    with_address = {name: tables.scan(name).filter(_is_address(column, address)) for name, column in columns.items()}
-    recipients = pl.concat(rows.select("recipient_id") for rows in with_address.values()).unique()
-    counts = pl.concat(rows.select(pl.len()) for rows in with_address.values())
-    ids, messages, found = pl.collect_all([recipients, with_address["message"].select(MESSAGE.key), counts])
-    if not found["len"].sum():
-        raise RequestError("No recipient has this address in these tables; for pseudonyms, TRACKKIT_KEY has the key.")
-    of_message = messages.filter(pl.col("message_id").is_not_null()).unique().with_columns(is_theirs=True)
-    hits = hits.join(of_message.lazy(), on=MESSAGE.key, how="left", nulls_equal=True)
-    is_recipient = pl.col("recipient_id").is_in(ids["recipient_id"].drop_nulls().implode())
-    return hits.filter(pl.any_horizontal("is_theirs", _is_address("address", address), is_recipient)).drop("is_theirs")
-
-
-def _is_address(column: str, address: str) -> pl.Expr:
-    return pl.col(column).str.strip_chars().str.to_lowercase() == address
+def _ordered(rows: pl.LazyFrame, by: Mapping[str, bool]) -> pl.LazyFrame:
+    """The rows in the order asked for, else as they are; rows that tie stay as they are."""
+    if not by:
+        return rows
+    return rows.sort(list(by), descending=list(by.values()), nulls_last=True, maintain_order=True)
 
 
 def _require_recipient(tables: Measurable, recipient: str) -> str:
@@ -243,11 +286,11 @@ def _newest_first(hits: pl.LazyFrame) -> pl.LazyFrame:
     return hits.sort(keys, descending=True, nulls_last=True)
 
 
-def _with_document(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
+def _with_document(tables: Measurable, hits: pl.LazyFrame, chosen: Container[str]) -> pl.LazyFrame:
     return with_label(tables, hits, "document") if "document" in chosen else hits
 
 
-def _with_email(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]) -> pl.LazyFrame:
+def _with_email(tables: Measurable, hits: pl.LazyFrame, chosen: Container[str]) -> pl.LazyFrame:
     """Add `email`: the recipient's address, else the one that the message was sent to, else that of the hit."""
     if "email" not in chosen:
         return hits
@@ -256,19 +299,3 @@ def _with_email(tables: Measurable, hits: pl.LazyFrame, chosen: Sequence[str]) -
     joined = hits.join(recipients, on="recipient_id", how="left", maintain_order="left")
     joined = joined.join(messages, on=MESSAGE.key, how="left", maintain_order="left")
     return joined.with_columns(email=pl.coalesce("email", "sent_to", "address"))
-
-
-def _columns(columns: Sequence[str] | None, default: Sequence[str], known: Mapping[str, str] = COLUMNS) -> list[str]:
-    chosen = list(default if columns is None else [columns] if isinstance(columns, str) else columns)
-    for name in chosen:
-        if name not in known:
-            raise RequestError(f"A tracking log has no column {name!r}.{did_you_mean(str(name), known)}")
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise RequestError(f"A tracking log needs at least one column, each once; got {chosen!r}.")
-    return chosen
-
-
-def _limited(rows: pl.LazyFrame, limit: int | None) -> pl.LazyFrame:
-    if limit is not None and limit < 1:
-        raise RequestError(f"A limit is a number of rows from 1; got {limit!r}.")
-    return rows if limit is None else rows.head(limit)

@@ -17,7 +17,7 @@ from trackkit.language import translatable
 from trackkit.schema import FAILURE_REASONS, INSTANT
 from trackkit.toml import FROM_1
 
-__all__ = ["exclusions", "pace", "throughput"]
+__all__ = ["exclusions", "named_rule", "pace", "throughput"]
 
 PACE: dict[str, Any] = {
     "phase": pl.String,
@@ -35,6 +35,8 @@ HOUR = 3_600_000_000  # microseconds
 EXCLUSION_ROWS = pl.Enum(["rule", "unlisted", "total"])
 UNLISTED = translatable("(rule not in the data loaded)")
 UNNAMED = translatable("(no rule named)")
+# The labels of rules by their code, and by a label that stores of older versions hold.
+RULES = {str(code): reason for code, reason in FAILURE_REASONS.items()} | {"Denylisted address": FAILURE_REASONS[8]}
 NOT_STARTED, RUNNING, PAUSED, OVER = "not started", "running", "paused", "over"
 PHASES: Mapping[int, str] = (
     dict.fromkeys((0, 11, 12, 13, 15, 21, 22, 25, 37, 45, 51), NOT_STARTED)
@@ -161,17 +163,21 @@ def _phase(tables: Measurable, ids: Sequence[str] | None) -> str | None:
 
 def _listed(tables: Measurable, ids: Sequence[str] | None) -> pl.DataFrame:
     """The listed exclusions: `delivery_id`, `rule`, `recipients`."""
-    labels = {str(code): reason for code, reason in FAILURE_REASONS.items()}
-    rule = pl.col("rule").str.strip_chars().replace(labels)
-    rule_or_unnamed = pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED))
-    rows = of_deliveries(tables, "exclusion", ids).group_by("delivery_id", rule=rule_or_unnamed)
-    return rows.agg(recipients=pl.len().cast(pl.Int64)).collect()
+    rows = of_deliveries(tables, "exclusion", ids).select("delivery_id", "recipient_id", rule=named_rule())
+    each = rows.unique()  # a rule may have been stored under its older label too
+    return each.group_by("delivery_id", "rule").agg(recipients=pl.len().cast(pl.Int64)).collect()
 
 
 def _by_rule(listed: pl.DataFrame) -> pl.DataFrame:
     """The listed exclusions by rule: `row`, `rule`, `recipients`."""
-    rows = listed.group_by(row=pl.lit("rule", EXCLUSION_ROWS), rule="rule").agg(pl.col("recipients").sum())
-    return rows.sort("recipients", "rule", descending=[True, False])
+    rows = listed.group_by("rule", row=pl.lit("rule", EXCLUSION_ROWS)).agg(pl.col("recipients").sum())
+    return rows.select("row", "rule", "recipients").sort("recipients", "rule", descending=[True, False])
+
+
+def named_rule() -> pl.Expr:
+    """Return the rule of an exclusion in the platform's words; its code is replaced by its label."""
+    rule = pl.col("rule").str.strip_chars().replace(RULES)
+    return pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED)).alias("rule")
 
 
 def _in_span(tables: Measurable, ids: Sequence[str] | None, hours: float | None) -> pl.LazyFrame:

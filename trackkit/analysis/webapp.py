@@ -10,6 +10,7 @@ from typing import Annotated
 import polars as pl
 
 from trackkit.analysis.consent import CONSENTS, consent_counts, displays, with_consent
+from trackkit.analysis.listing import asked_words
 from trackkit.analysis.messages import with_label
 from trackkit.analysis.ranking import ranked, with_others
 from trackkit.engine.deliveries import unnamed_if_deleted
@@ -130,8 +131,9 @@ def traffic_sources(
     """Return where the visitors came from: one row per web application, path and source, the largest first.
 
     In: the frame of `counted_pages`. The source of a visitor is the delivery in the cookie of their earliest page that
-    has one not deleted; else `external_delivery`, the external delivery set in the application or, failing that, in its
-    target mapping. Columns: `web_application`, `goal`; `rank`, null for the others after the `top`; `found_by`
+    has one not deleted; else the external delivery set in the application or, failing that, in its target mapping:
+    `external_delivery` is an id for all applications, or, by commas, `NAME=ID` for each and an id for the others.
+    Columns: `web_application`, `goal`; `rank`, null for the others after the `top`; `found_by`
     ("cookie", "application", "nothing", null for the others); `delivery_id` and `source` (its label), null when there
     is none; `visitors`, their `total` on the path, `share`; `started`, `converted` and `conversion_rate` of this
     source's visitors, as in `conversion`.
@@ -139,10 +141,11 @@ def traffic_sources(
     cookie = pl.col("delivery_id").sort_by("occurred_at", nulls_last=True).drop_nulls().first()
     counted = _counted_visits(pages).with_columns(unnamed_if_deleted(tables))
     by_cookie = pl.col("cookie").is_not_null()
-    by_application = pl.lit("application" if external_delivery else "nothing")
+    external = _external(str(external_delivery), pages["web_application"].unique().to_list())
+    by_application = pl.when(external.is_null()).then(pl.lit("nothing")).otherwise(pl.lit("application"))
     sources = counted.group_by("web_application", "visitor").agg(cookie=cookie)
     sources = sources.with_columns(
-        delivery_id=pl.coalesce("cookie", pl.lit(str(external_delivery) if external_delivery else None, pl.String)),
+        delivery_id=pl.coalesce("cookie", external),
         found_by=pl.when(by_cookie).then(pl.lit("cookie")).otherwise(by_application).cast(FOUND_BY),
     )
     visitors = counted.select(*PATH, "visitor").unique().join(sources, on=["web_application", "visitor"])
@@ -153,6 +156,19 @@ def traffic_sources(
         .with_columns(share=quotient("visitors", "total"), conversion_rate=quotient("converted", "started"))
         .select(*PATH, *SOURCES.split())
     )
+
+
+def _external(asked: str, names: list[str]) -> pl.Expr:
+    """The external delivery of each web application; null without one."""
+    of_all, own = None, dict[str, str]()
+    for word in asked_words(asked):
+        name, is_named, delivery = word.rpartition("=")
+        if is_named:
+            own[require_word("web application", name, names)] = delivery
+        else:
+            of_all = delivery
+    application = pl.col("web_application")
+    return application.replace_strict(own, default=pl.lit(of_all, pl.String), return_dtype=pl.String)
 
 
 def of_application(pages: pl.DataFrame, web_application: str) -> pl.DataFrame:

@@ -24,7 +24,7 @@ HEADLINES = (
     *("delivery_rate", "open_rate", "recipient_click_rate", "click_to_open_rate", "recipient_unsubscribe_rate"),
     *("acceptance_rate", "failure_rate", "processed_failure_rate", "rejection_rate"),
     *("hard_bounce_rate", "soft_bounce_rate"),
-    *("total_opens", "sales_amount", "sales"),
+    *("total_opens", "sales_amount", "sales", "estimated_click_to_open_rate"),
 )
 _handed: dict[Any, "Common"] = {}
 _packed: dict[Any, bytes] = {}

@@ -126,7 +126,7 @@ class Archive:
 
     def _foot(self, page: Path, text: str, versions: Sequence[Path]) -> Markup:
         links = Markup(", ").join(
-            Markup('<a href="{}/{}/{}">{}</a>').format(ARCHIVE, page.stem, path.name, self._shown(_made_at(path)))
+            Markup('<a href="{}/{}/{}">{}</a>').format(ARCHIVE, page.stem, path.name, self._shown(made_at(path)))
             for path in versions
         )
         before = versions[0].read_text("utf-8")
@@ -228,5 +228,6 @@ def _with_notice(html: str, notice: str) -> str:
     return f"{head}{notice}{body}{rest}" if body else html
 
 
-def _made_at(version: Path) -> datetime:
+def made_at(version: Path) -> datetime:
+    """Return when a version was made, by its name; ValueError for another file."""
     return datetime.strptime(version.stem, _NAMED).replace(tzinfo=UTC)

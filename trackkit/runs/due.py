@@ -114,7 +114,7 @@ def run(
     execute = _executor(jobs, scheduler)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         asked = {"reports": _selected(reports), "formats": wanted, "definitions": definitions}
         planning = partial(_planned, **asked, scopes=scope)  # type: ignore[arg-type]
         wish = _Wish(delivery, since, langs, keep, timezone, prune, dry_run, progress)
@@ -230,7 +230,7 @@ def join(store: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
     If a run is writing to the folder, nothing is done: it does so at its end.
     """
     folder = Path(out)
-    with suppress(RequestError), _locked(folder):
+    with suppress(RequestError), locked(folder):
         manifest = Manifest.read(folder)
         tables = open_store(store).snapshot()
         write_bars(Dossiers(tables, folder, leaves(folder, manifest.entries)), index=(folder / INDEX).exists())
@@ -264,7 +264,7 @@ def withdraw(
     The manifest and the index lose them too, so that a run renders them again. Raises RequestError as `run`.
     """
     folder = Path(out)
-    with _locked(folder):
+    with locked(folder):
         manifest = Manifest.read(folder)
         withdrawn = list(_withdrawn(folder, is_concerned))
         named = [path for path in withdrawn if not path.name.endswith(PROVENANCE)]
@@ -299,7 +299,8 @@ def _text(path: Path) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of reports for one writer; RequestError while another does."""
     try:
         with FileLock(folder / LOCK, timeout=0):
             yield

@@ -34,7 +34,7 @@ Period = Annotated[
     StringConstraints(pattern=r"^(keep|[1-9]\d{0,4} (day|week|month|year)s?)$"),
     Field(description="a period; say '6 months', '30 days', '1 year' or 'keep'"),
 ]
-NAMING = ("recipient_tracking", "delivery_tracking")  # reports that show recipients' ids
+NAMING = ("recipient_tracking", "delivery_tracking", "message_list")  # reports that show recipients' ids
 COMING_BACK = (
     "Files that were loaded are not read again, but a new export or a database that still holds them would bring them "
     "back: remove them there first, or repeat this after the next load."

@@ -49,7 +49,7 @@ NOT_LOADED = translatable("not in the data loaded")
 SEVERAL_CURRENCIES = translatable("in several currencies, which are not added")
 translatable(("{denominator} is 0", "yes", "no"))
 # Columns whose text is our own vocabulary in any frame; all other text is data and never translated.
-OURS = ("type", "status", "reason", "failure_type", "device", "message_format")
+OURS = ("type", "status", "reason", "failure_type", "device", "message_format", "channel", "rule")
 VOCABULARY = {**STATUS_LABELS, **FAILURE_TYPE_LABELS, **FORMAT_LABELS}
 # The style of cells outside a report's page, as in JupyterLab.
 STYLE = """
@@ -235,6 +235,22 @@ def spoken(value: str | None, lang: str = "en") -> str:
     ('In progress', 'Mirror page')
     """
     return say(VOCABULARY.get(value, value), lang) if value else ""
+
+
+def in_words(rows: pl.DataFrame, words: Labels, lang: str = "en", has_headings: bool = True) -> pl.DataFrame:
+    """Return a list of log rows with our own vocabulary in a language, and its headings in place of column names.
+
+    `words` are the English headings of columns; any other is headed by its name.
+
+    >>> in_words(pl.DataFrame({"status": ["Sent"], "domain": ["x.example"]}), {"domain": "Domain"}, "pt_BR").to_dicts()
+    [{'Status': 'Enviado', 'Domínio': 'x.example'}]
+    """
+    ours = {name: rows[name].cast(pl.String).unique().drop_nulls() for name in OURS if name in rows.columns}
+    spoken_rows = rows.with_columns(
+        pl.col(name).cast(pl.String).replace({word: spoken(word, lang) for word in found})
+        for name, found in ours.items()
+    )
+    return spoken_rows.rename(headings(rows.columns, words, None, lang)) if has_headings else spoken_rows
 
 
 def bar(row: Mapping[str, Any], share: str | None, colour: str) -> Markup:

@@ -178,6 +178,27 @@ _LARGEST: Mapping[str, str] = translatable(
 _LARGEST_KNOWN: Mapping[str, str] = translatable(
     {"opens": "{name}: {part} of the {whole} opens where it is known ({rate})"}
 )
+_CUT: Mapping[str, str] = translatable(
+    {
+        "hits": "The first {shown} of {count} hits",
+        "messages": "The first {shown} of {count} messages",
+        "recipients": "The first {shown} of {count} recipients left out",
+    }
+)
+_NARROWED: Mapping[str, str] = translatable(
+    {
+        "hits": "{count} of {whole} hits, as asked for",
+        "messages": "{count} of {whole} messages, as asked for",
+        "recipients": "{count} of {whole} recipients left out, as asked for",
+    }
+)
+_NARROWED_AND_CUT: Mapping[str, str] = translatable(
+    {
+        "hits": "{count} of {whole} hits, as asked for; here are the first {shown}",
+        "messages": "{count} of {whole} messages, as asked for; here are the first {shown}",
+        "recipients": "{count} of {whole} recipients left out, as asked for; here are the first {shown}",
+    }
+)
 _HOURS: Mapping[str, str] = translatable(
     {
         "opens": "{slot} is the busiest time for opens: {rate} ({part} of {whole})",
@@ -801,7 +822,9 @@ def opened_of(sent: pl.DataFrame, lang: str = "en") -> Finding | None:
 
     In: the frame of `messages.messages`.
     """
-    if sent["recipient_id"].n_unique() != 1 or sent.height < 2:
+    if not {"recipient_id", "opens", "clicks"} <= set(sent.columns) or sent["recipient_id"].n_unique() != 1:
+        return None
+    if sent.height < 2:
         return None
     opened, clicked = (number(sent.filter(pl.col(name) > 0).height, lang=lang) for name in ("opens", "clicks"))
     words = {"opened": opened, "clicked": clicked, "sent": number(sent.height, lang=lang)}
@@ -1156,12 +1179,60 @@ def _slot_of(at: datetime, every: Slot, timezone: str) -> int:
     return (60 * clock.hour + clock.minute) // (60 if every == "hour" else 30)
 
 
-def listed(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
-    """Say how many of all hits a list shows, the newest ones; None if it shows all of them."""
-    if rows.height >= count:
+def listed(
+    rows: pl.DataFrame,
+    count: int,
+    lang: str = "en",
+    of: Literal["hits", "messages", "recipients"] = "hits",
+    whole: int = 0,
+) -> Finding | None:
+    """Say how many rows a list shows of the `count` asked for, and these of how many; None if it shows all of them.
+
+    `whole` is how many there are without a filter, if there is one.
+    """
+    figures = {"shown": rows.height, "count": count, "whole": max(whole, count)}
+    words = {name: number(value, lang=lang) for name, value in figures.items()}
+    if count < whole:
+        return Finding(say(_NARROWED[of] if rows.height >= count else _NARROWED_AND_CUT[of], lang, **words))
+    return None if rows.height >= count else Finding(say(_CUT[of], lang, **words))
+
+
+def reacted(breakdown: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the recipients reached reacted at all; None if that is unknown.
+
+    In: the frame of `reactions.breakdown`.
+    """
+    silent, whole = breakdown.row(-2, named=True)["recipients"], breakdown.row(-1, named=True)["recipients"]
+    part = None if silent is None else whole - silent
+    return _of(say("{part} of {whole} recipients reacted ({rate})", lang), part, whole, lang)
+
+
+def on_offers(offers: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say what share of all clicks was on offers; None without a click. In: the frame of `clickmap.offer_links`."""
+    whole = offers["total"].max() if offers.height else None
+    sentence = say("{rate} of all clicks were on offers ({part} of {whole})", lang)
+    return _of(sentence, int(offers["clicks"].sum()), whole, lang)  # type: ignore[arg-type]
+
+
+def after_validity(late: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many clicks came after the validity of their link; None without one. In: `links.late_clicks`."""
+    row = late.row(-1, named=True)
+    if not row["late"] and row["clicks"]:
+        return Finding(say("No click came after the validity of its link", lang))
+    sentence = say("{part} of {whole} clicks came after the validity of their link ({rate})", lang)
+    return _of(sentence, row["late"], row["clicks"], lang)
+
+
+def statuses_counted(statuses: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many messages have each status; None without a log of messages. In: the frame of `messages.statuses`."""
+    rows = statuses.filter(pl.col("row") == "status").rows(named=True)
+    words = [f"{spoken(row['status'], lang)} {number(row['messages'], lang=lang)}" for row in rows]
+    if not words:
         return None
-    shown, in_all = number(rows.height, lang=lang), number(count, lang=lang)
-    return Finding(say("The newest {shown} of {count} hits", lang, shown=shown, count=in_all))
+    count = rows[0]["of"]
+    return Finding(
+        several("{count} message: {parts}", "{count} messages: {parts}", count, lang, parts=" · ".join(words))
+    )
 
 
 def definitions_apart(compared: pl.DataFrame, lang: str = "en") -> Finding | None:

@@ -21,7 +21,7 @@ BORROWED = ("address", "status_at")  # of a message, from its recipient and its 
 # Derived columns depend on these alone; joins copy every column, so the others stay out of them.
 _KEYS = ["delivery_id", "message_id", "recipient_id", "link_id", "event_id", "user_agent", "address", "reported_type"]
 _KEYS += [FILLED]
-COMPLAINT = 8  # the platform's reason of a failure: "Denylisted address"
+COMPLAINT = 8  # the platform's reason of a failure: "Address on denylist"
 
 
 def enrich_messages(messages: pl.LazyFrame, tables: Tables, verdicts: pl.LazyFrame | None = None) -> pl.LazyFrame:

@@ -28,6 +28,8 @@ MOST_BARS, TEN = 30, 10
 DRAWN = translatable(
     {
         "rule": "Recipients left out by each rule, out of all left out.",
+        "reaction": "Recipients by what they did at most, out of those reached.",
+        "status": "Messages of each status, out of all messages.",
         "type": "Errors of each type, out of all errors.",
         "domain": "Errors in each domain, out of the messages processed of that domain.",
     }

@@ -40,6 +40,7 @@ __all__ = [
     "platform",
     "sending",
     "share_table",
+    "validity_table",
     "web",
 ]
 NO_EVENT, NOTHING_COMPARES, NO_LINK, NO_CLICK = translatable(
@@ -68,6 +69,13 @@ LINKS = {
     "message_share": TableColumn("Share of message clicks", "share", ("clicks", "message_clicks"), NO_CLICK, NO_CLICK),
 }
 LABEL = "label"  # the column of labels
+VALIDITY = {
+    "link": TableColumn("Link", "group"),
+    "valid_until": TableColumn("Valid until", "text"),
+    "clicks": TableColumn("Link clicks"),
+    "late": TableColumn("After it"),
+    "share": TableColumn("Share of its clicks", "share", ("late", "clicks"), NO_CLICK, NO_CLICK),
+}
 METRIC_WORDS = translatable({"label": "Indicator", "value": "Value", "rate": "Rate"})
 FIGURE_WORDS = translatable(
     {
@@ -274,6 +282,22 @@ def link_table(
     table = column_table(links, LINKS, columns, labels, lang, {"bar": _link_bar, "number": link_mark})
     is_empty = not (links["row"].cast(pl.String) == "link").any() if "row" in links.columns else links.is_empty()
     return cells.nothing(NO_LINK, lang) if is_empty else table
+
+
+def validity_table(
+    late: pl.DataFrame,
+    labels: Annotated[Labels | None, OneOf(VALIDITY)] = None,
+    timezone: str = "UTC",
+    lang: str = "en",
+) -> GT | None:
+    """Show when each link ended, and how many of its clicks came after that; None where no end is known.
+
+    In: the frame of `links.late_clicks`.
+    """
+    if late.row(-1, named=True)["clicks"] is None:
+        return None
+    own = {"valid_until": lambda row: cells.log_cell(row["valid_until"], timezone, lang)}
+    return column_table(late, VALIDITY, list(VALIDITY), labels, lang, own)
 
 
 LETTERS_OF_ID = 8

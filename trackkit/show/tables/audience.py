@@ -17,7 +17,7 @@ from trackkit.show.data import DataField, table_data
 from trackkit.show.naming import FROZEN, SERIES, Slot, slots_named
 from trackkit.show.wording import number, percent, short
 
-__all__ = ["folded_table", "name_table", "too_short"]
+__all__ = ["folded_table", "name_table", "reaction_table", "too_short"]
 
 NOTHING, NO_DAY, DATED, NO_HIT = translatable(
     ("nothing to divide by", "no day with a hit", "Total with a date", "There is no such hit in this period.")
@@ -55,6 +55,12 @@ COLUMNS = {
     "relative_rate": _rate(translatable("Relative rate"), "visitors", "name_visitors"),
     "global_rate": _rate(translatable("Global rate"), "visitors", "total"),
 }
+REACTIONS = {
+    "reaction": TableColumn("Reaction", "group", words=cells.VOCABULARY),
+    "recipients": TableColumn("Recipients", why_unknown=cells.NOT_LOADED),
+    "hits": TableColumn("Hits"),
+    "share": TableColumn("Of those reached", "share", ("recipients", "delivered"), NOTHING, cells.NOT_LOADED),
+}
 # What a bar is drawn of, by its rate.
 BARS = translatable(
     {
@@ -65,6 +71,16 @@ BARS = translatable(
         "global_rate": "Of all visitors",
     }
 )
+
+
+def reaction_table(
+    rows: pl.DataFrame, labels: Annotated[Labels | None, OneOf(REACTIONS)] = None, lang: str = "en"
+) -> GT:
+    """Show how many recipients reacted in each way, out of those reached.
+
+    In: the frame of `reactions.breakdown` or `reactions.kinds`.
+    """
+    return column_table(rows, REACTIONS, [name for name in REACTIONS if name in rows.columns], labels, lang)
 
 
 def name_table(

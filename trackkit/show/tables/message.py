@@ -76,7 +76,7 @@ class MarkedMessage:
 
 
 def message(html: str, title: str, lines: int = 40, lang: str = "en") -> MarkedMessage:
-    """Show the safe HTML of `clickmap.marked_message` or `annotated_message` whole, scaled to the width of its card.
+    """Show the safe HTML of `clickmap.marked_message` or `sent_message` whole, scaled to the width of its card.
 
     `title` names it for screen readers; `lines` is the height of its frame in JupyterLab.
     """

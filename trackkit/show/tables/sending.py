@@ -28,6 +28,7 @@ __all__ = [
     "exclusion_table",
     "failure_table",
     "pace_figures",
+    "status_table",
 ]
 
 ErrorGroup = Literal["type", "domain"]
@@ -45,6 +46,11 @@ EXCLUSIONS = {
     "recipients": TableColumn("Recipients left out", why_unknown=cells.NOT_LOADED),
     "contribution": _errors(translatable("Of the rejected"), ("recipients", "rejected"), NO_ONE_REJECTED),
     "share": _errors(translatable("Of the target"), ("recipients", "targeted"), NO_TARGET),
+}
+STATUSES = {
+    "status": TableColumn("Status", "group", words=cells.VOCABULARY),
+    "messages": TableColumn("Messages", why_unknown=cells.NOT_LOADED),
+    "share": _errors(translatable("Of all messages"), ("messages", "of"), translatable("no message")),
 }
 BOUNCES = {
     "type": TableColumn("Type of error", "group", words=cells.VOCABULARY),
@@ -156,6 +162,16 @@ def exclusion_table(
     return column_table(
         exclusions.with_columns(no_target.alias("why share")), EXCLUSIONS, list(EXCLUSIONS), labels, lang
     )
+
+
+def status_table(
+    statuses: pl.DataFrame, labels: Annotated[Labels | None, OneOf(STATUSES)] = None, lang: str = "en"
+) -> GT:
+    """Show how many messages have each status, and the total that they add up to.
+
+    In: the frame of `messages.statuses`.
+    """
+    return column_table(statuses, STATUSES, list(STATUSES), labels, lang)
 
 
 def bounce_table(
