@@ -34,7 +34,8 @@ REPORTS = [
 NONSENSE = "nonsense"
 NUMBERS = (0, -1, 3, 10**6, 1.5, True, "10", NONSENSE, [3], "")
 # Parameters whose values only the data knows.
-OF_DATA = ("delivery", "deliveries", "scope", "recipient", "service", "web_application", "external_delivery", "of", "as_of")
+OF_DATA = ("delivery", "deliveries", "scope", "recipient", "service", "web_application", "external_delivery")
+OF_DATA += ("of", "as_of", "type", "since", "until", "link", "device", "order", "status", "domain", "rule")
 Words = dict[str, Any]
 
 
