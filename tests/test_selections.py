@@ -422,8 +422,8 @@ def both(tmp_path_factory):
     connection = duckdb.connect()
     connection.execute(VIEWS.format(folder))
     connection.execute(
-        "CREATE TABLE start AS SELECT iDeliveryId AS delivery_id, "
-        f"coalesce(tsBroadStart, tsContact)::TIMESTAMP AS launch FROM read_csv('{folder}/delivery.csv', all_varchar=true)"
+        "CREATE TABLE start AS SELECT iDeliveryId AS delivery_id, coalesce(tsBroadStart, tsContact)::TIMESTAMP "
+        f"AS launch FROM read_csv('{folder}/delivery.csv', all_varchar=true)"
     )
     return store.snapshot(), connection
 
