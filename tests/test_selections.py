@@ -472,7 +472,8 @@ def both(tmp_path_factory):
     connection = duckdb.connect()
     connection.execute(VIEWS.format(folder))
     connection.execute(
-        f"CREATE TABLE start AS SELECT iDeliveryId AS delivery_id, tsBroadStart::TIMESTAMP AS launch "
+        "CREATE TABLE start AS "
+        "SELECT iDeliveryId AS delivery_id, coalesce(tsBroadStart, tsContact)::TIMESTAMP AS launch "
         f"FROM read_csv('{folder}/delivery.csv', all_varchar=true)"
     )
     return store.snapshot(), connection
