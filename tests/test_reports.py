@@ -70,8 +70,9 @@ def test_the_reports_of_the_contract_are_there() -> None:
     """Those that outside callers rely on; there may be more."""
     contract = {
         "bounces", "breakdown_of_opens", "browsers", "cumulative", "delivery_dashboard", "delivery_statistics",
-        "delivery_summary", "delivery_throughput", "delivery_tracking", "hot_clicks", "operating_systems",
-        "recipient_tracking", "sharing_activity", "social_sharing", "subscription_tracking", "tracking_indicators",
+        "delivery_summary", "delivery_throughput", "delivery_tracking", "hot_clicks", "message_list", "mirror_page",
+        "operating_systems", "reactivity_rate", "recipient_tracking", "sharing_activity", "social_sharing",
+        "subscription_tracking", "tracking_indicators",
         "tracking_statistics", "urls_and_click_streams", "user_activities", "web_application", "web_tracking",
     }  # fmt: skip
     assert contract <= set(NAMES)

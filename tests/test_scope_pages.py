@@ -161,7 +161,7 @@ def test_one_delivery_is_no_scope_and_all_are_none_for_a_report_on_all(scope_sto
     assert everything == report_path("browsers", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["hot_clicks", "recipient_tracking", "subscription_tracking"])
+@pytest.mark.parametrize("name", ["hot_clicks", "mirror_page", "recipient_tracking", "subscription_tracking"])
 def test_a_report_on_one_message_or_person_has_no_scope(scope_store: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError, match="no scope"):
         tk.render(name, scope_store, tmp_path, scope="campaign:12")
