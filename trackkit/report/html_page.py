@@ -29,6 +29,7 @@ from trackkit.report.page import MIME as HEADER
 from trackkit.report.page import Header
 from trackkit.report.page_tables import is_table, on_page
 from trackkit.report.picture import drawings
+from trackkit.report.prose import paragraphs
 from trackkit.report.template import SKIN, Section, Template
 from trackkit.show import definitions
 from trackkit.show.charts import behind
@@ -134,7 +135,7 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "glossary": definitions.entries(used, facts.lang),
         "verdicts": said(VERDICTS, facts.lang),
         "words": said(WORDS, facts.lang),
-        "text": _paragraphs(template.text),
+        "text": paragraphs(template.text),
         "intervals": _of_intervals(template, every, facts.lang),
         "header": header,
         "lead": lead,
@@ -219,7 +220,7 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
         "name": section.name,
         "title": section.title,
         "findings": findings if section.finding else [],
-        "text": _paragraphs(section.text),
+        "text": paragraphs(section.text),
         "width": section.width,
         "folded": section.folded,
         "pieces": shown,
@@ -301,10 +302,6 @@ def _cell(row: Mapping[str, Any], field: Mapping[str, Any], lang: str) -> str:
     if number_format is None:
         return format(value, field["format"])
     return (percent if number_format["kind"] == "%" else number)(value, int(number_format["decimals"]), lang)
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
 
 
 def policy(scripts: list[str]) -> str:

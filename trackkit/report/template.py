@@ -12,6 +12,7 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import holes, require_language, say
 from trackkit.metrics import ADOBE, METRICS
 from trackkit.report import notebook
+from trackkit.report.prose import require_links
 from trackkit.toml import Problem, Strict
 
 if TYPE_CHECKING:
@@ -39,7 +40,14 @@ def _distinct(values: Values) -> Values:
 
 # Translated, since readers see it; every other text of a template is a name.
 Words = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_in_language)]
-Prose = Annotated[str, StringConstraints(max_length=4_000), AfterValidator(_in_language)]
+# With links and bold; a translation of it is as strict.
+Prose = Annotated[
+    str,
+    StringConstraints(max_length=4_000),
+    AfterValidator(require_links),
+    AfterValidator(_in_language),
+    AfterValidator(require_links),
+]
 
 
 def _knows(*names: str) -> Callable[[str], str]:
@@ -86,11 +94,12 @@ OfOverdue = (
     ]
     | None
 )
-OfCeiling = Annotated[str, _LENGTH, AfterValidator(_knows("name", "rate", "parts", "limit")), _TRANSLATED] | None
+OfLimit = Annotated[str, _LENGTH, AfterValidator(_knows("name", "rate", "parts", "limit")), _TRANSLATED] | None
 OfDistance = Annotated[str, _LENGTH, AfterValidator(_knows("rate", "parts", "median")), _TRANSLATED] | None
 MetricName = Annotated[str, AfterValidator(_metric)]
 ReportName = Annotated[str, AfterValidator(_report)]
 Names = Annotated[list[str], Field(min_length=1, description="a list of names, each once"), AfterValidator(_distinct)]
+Decimals = Annotated[int, Field(ge=0, le=4, description="a whole number from 0 to 4")]
 Share = Annotated[float, Field(gt=0, le=1, description="a share above 0 and at most 1")]
 
 
@@ -153,15 +162,18 @@ class Tile(_WordedModel):
     metric: MetricName
     label: Words | None = None
     good: Literal["higher", "lower", "neither"] | None = None
+    decimals: Decimals | None = None
 
 
 class Look(_WordedModel):
-    """What is worth a look: a metric above what is advised in a mail domain, or not as usual; and where to look."""
+    """What is worth a look: a metric beyond a limit in a mail domain, or not as usual; and where to look."""
 
     metric: MetricName
     report: ReportName
     ceiling: Share | None = None
-    above: OfCeiling = None
+    above: OfLimit = None
+    floor: Share | None = None
+    below: OfLimit = None
     higher: OfDistance = None
     lower: OfDistance = None
 
@@ -188,8 +200,11 @@ class Section(_WordedModel):
     days: Annotated[int, Field(ge=1, le=400)] | None = None
     lines: Annotated[int, Field(ge=5, le=400)] | None = None
     ceilings: dict[str, Share] | None = None
+    floors: dict[str, Share] | None = None
+    decimals: Decimals | None = None  # of rates, amounts and averages; by default as `wording.decimals_of`
 
 
+WISHES = {"labels", "floors", "decimals"}  # choices that no section needs
 PAGE_OPTIONS = {"name", "title", "text", "width", "show", "folded", "finding"}
 OPTIONS = set(Section.model_fields) - PAGE_OPTIONS
 
@@ -273,10 +288,12 @@ def _section_by(chosen: DefinitionSet, section: Section) -> Section:
             changed[key] = list(dict.fromkeys(_meant_by(chosen, name) for name in _kept_by(chosen, names) or names))
     words = [word for name in section.metrics or [] if (word := chosen.in_place_of(name)) and word.metric]
     changed["labels"] = section.labels | {str(word.metric): word.label for word in words if word.label}
-    ceilings = {_meant_by(chosen, name): ceiling for name, ceiling in (section.ceilings or {}).items()}
+    for key in ("ceilings", "floors"):
+        if limits := getattr(section, key):
+            changed[key] = {_meant_by(chosen, name): limit for name, limit in limits.items()}
     if any(_meant_by(chosen, name) != name for name in section.metrics or []):
         changed["text"] = ""  # it may speak of the platform's definitions
-    return section.model_copy(update=changed | ({"ceilings": ceilings} if ceilings else {}))
+    return section.model_copy(update=changed)
 
 
 def words_of(path: Path) -> tuple[list[str], list[str]]:
@@ -332,11 +349,11 @@ def _section_misfits(section: Section, used: dict[str, set[str]]) -> list[tuple[
         (key, f"this section does not offer it; it offers: {', '.join(sorted(offered)) or 'nothing'}.")
         for key in sorted(chosen - offered)
     ]
-    problems += [(key, "this section needs it.") for key in sorted(offered - chosen - {"labels"})]
+    problems += [(key, "this section needs it.") for key in sorted(offered - chosen - WISHES)]
     problems += [
         (key, f"there is no metric {name!r}.{did_you_mean(name, METRICS)}")
-        for key, names in (("metrics", section.metrics), ("charted", section.charted), ("ceilings", section.ceilings))
-        for name in names or []
+        for key in ("metrics", "charted", "ceilings", "floors")
+        for name in getattr(section, key) or []
         if name not in METRICS
     ]
     uncharted = [name for name in section.charted or [] if name in METRICS and name not in (section.metrics or [])]
