@@ -28,6 +28,8 @@ from trackkit.report.formats import ENDINGS, HTML
 from trackkit.report.groups import LIST as GROUPS
 from trackkit.report.groups import Groups
 from trackkit.report.groups import misfits as group_misfits
+from trackkit.report.headlines import LIST as HEADLINES
+from trackkit.report.headlines import Headlines
 from trackkit.report.phrases import phrases, untranslated
 from trackkit.report.template import TEMPLATES, Template, misfits
 from trackkit.rules import LIST as MACHINES
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 # The files that analysts edit beside the reports, with their models.
 LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds, GROUPS: Groups}
-LISTS |= {CAUSES: CauseList, LOOPS: FeedbackLoops, MACHINES: Rules}
+LISTS |= {CAUSES: CauseList, LOOPS: FeedbackLoops, MACHINES: Rules, HEADLINES: Headlines}
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:

@@ -198,15 +198,15 @@ def _metric_misfit(name: str, call: Call) -> str:
 
 def _limits(section: Section) -> Iterator[Misfit]:
     """Yield limits of metrics that are no rates or are not shown, so that nothing would be marked."""
-    shown = section.metrics or [] if section.charted is None else section.charted
+    charted = section.metrics or [] if section.charted is None else section.charted
     ceilings, floors = section.ceilings or {}, section.floors or {}
     for key, name in [*(("ceilings", name) for name in ceilings), *(("floors", name) for name in floors)]:
         if name not in METRICS:
             continue
         if not METRICS[name].is_rate:
             yield key, f"{name!r} is no rate."
-        elif name not in shown:
-            among = "metrics" if section.charted is None else "charted"
+        elif name not in (charted if key == "ceilings" else section.metrics or []):
+            among = "metrics" if section.charted is None or key == "floors" else "charted"
             yield key, f"{name!r} is not among the {among} of this section."
         elif key == "floors" and floors[name] > ceilings.get(name, 1):
             yield key, f"{name!r} would be below {floors[name]} or above {ceilings[name]}: the floor is the lower one."

@@ -25,6 +25,7 @@ from trackkit import __version__, resources
 from trackkit.errors import ReportError
 from trackkit.language import SOURCE, said, say, speech, tag, translatable
 from trackkit.report import notebook
+from trackkit.report.conditions import conditions
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.page import Header
 from trackkit.report.page_tables import is_table, on_page
@@ -121,7 +122,8 @@ def script_json(value: Any) -> Markup:
 def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
     """Return everything that the template of the page, or another format, may show; plain data only."""
     colours = theme()
-    sections, header = _sections(template, executed, colours, facts.lang), _header(executed)
+    header = _header(executed)
+    sections = _sections(template, executed, colours, facts.lang, header["figures"])
     lead = _lead(sections, header["heading"] == template.title)
     pieces = [piece for section in sections for piece in section["pieces"]]
     every = [*pieces, *_folded(pieces)]
@@ -197,10 +199,24 @@ def _lead(sections: list[dict[str, Any]], is_titled: bool) -> str:
     return lead
 
 
-def _sections(template: Template, executed: NotebookNode, colours: Theme, lang: str) -> list[dict[str, Any]]:
-    """The sections in the template's order, without those in which the notebook shows nothing."""
-    every = [_section(section, executed, colours, place, lang) for place, section in enumerate(template.section, 1)]
+def _sections(
+    template: Template, executed: NotebookNode, colours: Theme, lang: str, figures: Mapping[str, float | None]
+) -> list[dict[str, Any]]:
+    """The sections in the template's order, without those in which the notebook shows nothing.
+
+    `figures` are those that conditions of paragraphs ask about.
+    """
+    every = [
+        _section(section, executed, colours, place, lang) | {"notes": _notes(section, figures)}
+        for place, section in enumerate(template.section, 1)
+    ]
     return [section for section in every if section["pieces"] or section["findings"]]
+
+
+def _notes(section: Section, figures: Mapping[str, float | None]) -> list[str]:
+    """The paragraphs whose conditions hold."""
+    kept = [note for note in section.note if all(each.holds(figures) for each in conditions(note.when))]
+    return [paragraph for note in kept for paragraph in paragraphs(note.text)]
 
 
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:

@@ -81,6 +81,7 @@ class Header:
     data_through: str = ""
     loads: list[str] = field(default_factory=list)
     version: tuple[int, str] | None = None  # of the store: number and id of its last load
+    figures: dict[str, float | None] = field(default_factory=dict)  # those that conditions of paragraphs ask about
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in self.facts)
@@ -226,7 +227,16 @@ def open_page(
     header = _with_definitions(header, definitions, lang)
     header = header if delivery or recipient or over else _titled(header, words.title)
     header = _with_limits(header, limits, zone, lang, shared.quality)
-    return Page(tables, words, header, delivery or None, recipient or None, zone, ids, lang, shared.usual, over)
+    page = Page(tables, words, header, delivery or None, recipient or None, zone, ids, lang, shared.usual, over)
+    return _with_figures(page)
+
+
+def _with_figures(page: Page) -> Page:
+    """Measure what conditions of paragraphs ask about; nothing without any."""
+    if not page.template.asked:
+        return page
+    figures = page.headline(page.template.asked).select("metric", "value").rows()
+    return replace(page, header=replace(page.header, figures=dict(figures)))
 
 
 def asked_scope(tables: Snapshot, delivery: str, scope: str) -> Scope | None:
@@ -256,7 +266,7 @@ def _on_last_months(report: str, tables: Snapshot, words: Template, asked: str, 
     limits = limits if asked else pl.concat([limits, _earlier_limits(tables, chosen)])
     header = _titled(selection_header(tables, chosen, zone, lang), words.title)
     header = _with_limits(header, limits, zone, lang, shared.quality)
-    return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
+    return _with_figures(Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang))
 
 
 def _of_service(limits: pl.DataFrame) -> pl.DataFrame:

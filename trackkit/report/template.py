@@ -1,6 +1,6 @@
 """An analyst's template: a TOML per report that chooses, orders and words its sections. It cannot define formulas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import holes, require_language, say
 from trackkit.metrics import ADOBE, METRICS
 from trackkit.report import notebook
+from trackkit.report.conditions import conditions
 from trackkit.report.prose import require_links
 from trackkit.toml import Problem, Strict
 
@@ -178,6 +179,18 @@ class Look(_WordedModel):
     lower: OfDistance = None
 
 
+def _condition(text: str) -> str:
+    conditions(text)
+    return text
+
+
+class Note(_WordedModel):
+    """A paragraph of a section that stands there only while a condition holds on the figures of the whole page."""
+
+    when: Annotated[str, AfterValidator(_condition)]
+    text: Prose
+
+
 class Section(_WordedModel):
     """One section of a report: its words, and its choices among those that the notebook offers."""
 
@@ -188,6 +201,7 @@ class Section(_WordedModel):
     show: Annotated[list[Literal["chart", "table"]], AfterValidator(_distinct)] = []
     folded: bool = False  # whether what it shows is behind a line to open; on paper it is open
     finding: bool = True  # whether what the notebook finds is the heading, with the title above it as its topic
+    note: list[Note] = []
     # Read by notebooks; each section of a notebook offers some of these.
     metrics: Names | None = None
     charted: Names | None = None
@@ -204,8 +218,9 @@ class Section(_WordedModel):
     decimals: Decimals | None = None  # of rates, amounts and averages; by default as `wording.decimals_of`
 
 
+OF_DELIVERIES = {"delivery", "deliveries", "scope"}  # parameters of reports about some deliveries
 WISHES = {"labels", "floors", "decimals"}  # choices that no section needs
-PAGE_OPTIONS = {"name", "title", "text", "width", "show", "folded", "finding"}
+PAGE_OPTIONS = {"name", "title", "text", "width", "show", "folded", "finding", "note"}
 OPTIONS = set(Section.model_fields) - PAGE_OPTIONS
 
 
@@ -232,6 +247,12 @@ class Template(_WordedModel):
     def names(self) -> list[str]:
         """The names of the sections, in the analyst's order."""
         return [section.name for section in self.section]
+
+    @property
+    def asked(self) -> list[str]:
+        """The metrics that conditions of paragraphs ask about, each once."""
+        notes = [note for section in self.section for note in section.note]
+        return list(dict.fromkeys(each.metric for note in notes for each in conditions(note.when)))
 
 
 def template(report: str, lang: str = "en") -> Template:
@@ -281,6 +302,11 @@ def _tile_by(chosen: DefinitionSet, tile: Tile) -> Tile:
     return tile.model_copy(update={"metric": word.metric, "label": word.label or tile.label}) if word else tile
 
 
+def _same_in(chosen: DefinitionSet, note: Note) -> bool:
+    """Whether a set defines the metrics of a condition as the platform does, for whose figures its number is meant."""
+    return all(chosen.in_place_of(each.metric) is None for each in conditions(note.when))
+
+
 def _section_by(chosen: DefinitionSet, section: Section) -> Section:
     changed: dict[str, Any] = {}
     for key in ("metrics", "charted"):
@@ -291,6 +317,7 @@ def _section_by(chosen: DefinitionSet, section: Section) -> Section:
     for key in ("ceilings", "floors"):
         if limits := getattr(section, key):
             changed[key] = {_meant_by(chosen, name): limit for name, limit in limits.items()}
+    changed["note"] = [note for note in section.note if _same_in(chosen, note)]
     if any(_meant_by(chosen, name) != name for name in section.metrics or []):
         changed["text"] = ""  # it may speak of the platform's definitions
     return section.model_copy(update=changed)
@@ -326,11 +353,31 @@ def misfits(
         for name in parsed.parameters
         if name not in names
     ]
+    for problem in _unanswerable(parsed, names):
+        problems.append(Problem(str(path), *problem))
     if parsed.interval and not _shows_intervals(parsed, book):
         problems.append(Problem(str(path), "", "interval", "no figure of this report has one."))
     for section in parsed.section:
         problems += [Problem(str(path), section.name, key, text) for key, text in _section_misfits(section, used)]
     return problems
+
+
+def _unanswerable(parsed: Template, parameters: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield conditions in a report that is not about deliveries, and limits of figures that no section measures."""
+    if "recipient" in parameters or not OF_DELIVERIES.intersection(parameters):
+        for section in parsed.section:
+            if section.note:
+                yield section.name, "note", "a condition is on figures of deliveries, which this report is not about."
+    measured = {name for section in parsed.section for name in section.metrics or []}
+    for look in parsed.look:
+        if look.floor and look.metric not in measured:
+            yield (
+                "",
+                "look.floor",
+                f"{look.metric!r} is not among the metrics of a section, which are measured by domain.",
+            )
+        if bool(look.floor) is not bool(look.below):
+            yield "", "look.floor", "a `floor` needs the sentence `below`, and `below` a `floor`."
 
 
 def _shows_intervals(parsed: Template, book: "NotebookNode") -> bool:
