@@ -23,7 +23,8 @@ from trackkit.report.template import template
 from trackkit.runs.dossier import Dossiers
 from trackkit.runs.index import write_index
 from trackkit.runs.leaves import leaves
-from trackkit.show import charts, findings, tables, tiles
+from trackkit.show import charts, findings, logo, tables, tiles
+from trackkit.show.theme import Logo, theme
 
 Writes = Callable[[str, str], Path]
 
@@ -187,15 +188,101 @@ def test_an_analyst_chooses_the_figures_of_the_index(words: Writes, demo_store: 
     snapshot, folder = open_store(demo_store).snapshot(), Folder(path.parent / "out", {})
     folder.add("overview", delivery)
     dossiers = Dossiers(snapshot, folder.path, leaves(folder.path, folder.entries))
-    for lang, name in (("en", "Hard-bounce rate"), ("pt_BR", "Taxa")):
+    for lang, name, head in (("en", "Hard-bounce rate", "Complained"), ("pt_BR", "Taxa", "Reclamou")):
         html = write_index(snapshot, dossiers, lang).read_text("utf-8")
         page = BeautifulSoup(html, "html.parser")
         heads = [cell.get_text(strip=True) for cell in page.select("thead .number")]
         rows = page.select("tbody tr")
-        assert heads[1:] == ["Complained"] and len(page.select("tbody td.number")) == 2 * len(rows) > 0
+        assert heads[1:] == [head] and len(page.select("tbody td.number")) == 2 * len(rows) > 0
         assert len(page.select(".tiles dt")) == 2 and name in page.select(".tiles dt")[1].get_text()
     path.write_text('tile = []\n[[column]]\nmetric = "complaint_rat"\n', "utf-8")
     with pytest.raises(RequestError, match=r"index.toml, key 'column.0.metric': .*Did you mean 'complaint_rate'"):
         headlines()
     path.write_text('tile = []\n[[column]]\nmetric = "sales_amount"\n', "utf-8")
     assert any("'sales_amount' is no rate" in str(problem) for problem in problems_of("bounces"))
+
+
+VARIANT = """
+[[variant]]
+channel = "SMS"
+title = "Text messages"
+
+[[variant]]
+typology = "{typology}"
+channel = "e-mail"
+title = "Newsletter"
+sections = ["top_links"]
+tiles = ["open_rate"]
+titles = {{top_links = "Our links"}}
+"""
+
+
+def test_a_template_differs_by_kind_of_delivery(words: Writes, demo_store: Path, delivery: str) -> None:
+    kinds = open_store(demo_store).scan("delivery").select("delivery_id", "typology_id", "message_type").collect()
+    typology, message_type = kinds.filter(pl.col("delivery_id") == delivery).row(0)[1:]
+    own = GOOD + VARIANT.format(typology=typology)
+    assert message_type == 0 and typology
+    path = words("urls_and_click_streams", own)
+    assert problems_of("urls_and_click_streams") == []
+    page = render("urls_and_click_streams", demo_store, path.parent, delivery).read_text("utf-8")
+    assert "<title>" in page and " · Newsletter</title>" in page and ">Our links</" in page
+    assert 'id="figures"' not in page and 'id="top_links"' in page
+    shown = template("urls_and_click_streams")
+    assert shown.of_kind(typology, 1).title == "Text messages" and shown.of_kind("another", 0) is shown
+    assert [tile.metric for tile in shown.of_kind(typology, 0).tile] == ["open_rate"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('channel = "SMS"', 'channel = "SMSs"', "there is no channel 'SMSs'. Did you mean 'SMS'"),
+        ('channel = "SMS"\n', "", "a variant needs a `typology` or a `channel`"),
+        ('"top_links"', '"top_link"', "there is no section 'top_link'. Did you mean 'top_links'"),
+        ('"open_rate"', '"open_rat"', "there is no metric 'open_rat'. Did you mean 'open_rate'"),
+        ("{{top", "{{tip", "there is no section 'tip_links'. Did you mean 'top_links'"),
+    ],
+)
+def test_a_mistake_in_a_variant_is_named(words: Writes, before: str, after: str, said: str) -> None:
+    path = words("urls_and_click_streams", GOOD + VARIANT.replace(before, after, 1).format(typology="3"))
+    refused("urls_and_click_streams", path, "variant", said)
+
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:x="http://www.w3.org/1999/xlink">{}</svg>'
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "said"),
+    [
+        ("logo.svg", SVG.format("<script>alert(1)</script>"), "has <script>"),
+        ("logo.svg", SVG.format('<path onclick="alert(1)"/>'), "has onclick="),
+        ("logo.svg", SVG.format('<use x:href="https://a.example/b.svg#c"/>'), "has href="),
+        ("logo.svg", SVG.format('<rect fill="url(https://a.example)"/>'), "has fill="),
+        ("logo.svg", SVG.format("<style>@import 'a'</style>"), "has a style"),
+        ("logo.svg", "<!DOCTYPE svg [<!ENTITY a 'b'>]>" + SVG.format("&a;"), "has a document type"),
+        ("logo.svg", "<html/>", "is not an SVG"),
+        ("logo.svg", SVG.format("x" * 50_000), "bytes: it stands in every page, so at most 50,000"),
+        ("logo.png", "<svg/>", "is not a PNG"),
+    ],
+)
+def test_a_logo_is_a_small_picture_and_nothing_else(words: Writes, file: str, data: str, said: str) -> None:
+    html = words("index", "").parent / "html"
+    html.mkdir()
+    (html / file).write_text(data, "utf-8")
+    marked = theme().model_copy(update={"logo": Logo(file=file, words="us")})
+    with pytest.raises(RequestError) as error:
+        logo.logo(marked)
+    assert said in str(error.value) and file in str(error.value)
+
+
+def test_a_company_has_pages_that_look_like_its_own(
+    monkeypatch: pytest.MonkeyPatch, demo_store: Path, delivery: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRACKKIT_PROJECT", str(Path(__file__).resolve().parents[1] / "examples" / "corporate"))
+    assert problems_of("delivery_statistics") == []
+    page = BeautifulSoup(
+        render("delivery_statistics", demo_store, tmp_path, delivery).read_text("utf-8"), "html.parser"
+    )
+    mark, desk = page.select_one("header > img.logo"), page.select_one('a[href^="mailto:"]')
+    assert mark is not None and mark["alt"] == "Northwind" and str(mark["src"]).startswith("data:image/svg+xml;base64,")
+    assert desk is not None and desk.get_text() == "mail desk" and "Did it arrive?" in str(page.title)
+    assert "--page: #f3ead9" in str(page.style) and [each["id"] for each in page.select("section")][1:] == ["by_domain"]

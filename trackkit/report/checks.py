@@ -34,6 +34,7 @@ from trackkit.report.phrases import phrases, untranslated
 from trackkit.report.template import TEMPLATES, Template, misfits
 from trackkit.rules import LIST as MACHINES
 from trackkit.rules import Rules
+from trackkit.show.logo import logo
 from trackkit.show.theme import THEME, Theme
 from trackkit.toml import Problem
 
@@ -147,6 +148,11 @@ def _of_lists(folder: str | Path | None) -> Iterator[Problem]:
         yield from problems
         if isinstance(parsed, Theme) and len(parsed.light.series) != len(parsed.dark.series):
             yield Problem(str(path), "", "series", "light and dark must have as many colours.")
+        if isinstance(parsed, Theme):
+            try:
+                logo(parsed)
+            except RequestError as error:
+                yield Problem(str(path), "", "logo.file", str(error))
         if isinstance(parsed, Groups):
             known = {*_files(None, notebook.NOTEBOOKS, "*.ipynb"), *_files(folder, notebook.NOTEBOOKS, "*.ipynb")}
             yield from group_misfits(parsed, path, known)

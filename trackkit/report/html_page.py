@@ -37,6 +37,7 @@ from trackkit.show.charts import behind
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.data import MIME as DATA
 from trackkit.show.findings import MIME as FINDING
+from trackkit.show.logo import logo
 from trackkit.show.tables.message import ON_PAGE
 from trackkit.show.theme import Theme, page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain, round_percent
@@ -133,6 +134,7 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
     scripts = [resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in needed]
     return {
         "lang": tag(facts.lang),
+        "logo": logo(colours),
         "title": template.title,
         "glossary": definitions.entries(used, facts.lang),
         "verdicts": said(VERDICTS, facts.lang),

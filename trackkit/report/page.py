@@ -21,7 +21,15 @@ from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
 from trackkit.definition_sets import QUESTION_LABELS, QUESTIONS, SETS, definition_set
-from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
+from trackkit.engine.deliveries import (
+    is_hit,
+    is_set_aside,
+    number_hint,
+    of_deliveries,
+    require_delivery,
+    still_there,
+    zone_of,
+)
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.scope import PERIOD, PLATFORM, Part, Scope, group, resolve
@@ -213,7 +221,7 @@ def open_page(
     delivery = require_delivery(tables, delivery) if delivery else over.deliveries[0] if is_one(over) else ""
     over = None if delivery else over
     recipient = require_recipient(tables, recipient) if recipient else ""
-    words = by_definitions(template(report, lang), definitions)
+    words = by_definitions(of_delivery(template(report, lang), tables, delivery), definitions)
     if not (delivery or recipient or over or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient, or a scope.")
     if service is not None:
@@ -229,6 +237,14 @@ def open_page(
     header = _with_limits(header, limits, zone, lang, shared.quality)
     page = Page(tables, words, header, delivery or None, recipient or None, zone, ids, lang, shared.usual, over)
     return _with_figures(page)
+
+
+def of_delivery(words: Template, tables: Snapshot, delivery: str) -> Template:
+    """Return a template with what its variants say of the kind of a delivery; "" for none."""
+    if not (words.variant and delivery):
+        return words
+    kind = of_deliveries(tables, "delivery", [delivery]).select("typology_id", "message_type").first().collect()
+    return words.of_kind(*kind.row(0)) if kind.height else words
 
 
 def _with_figures(page: Page) -> Page:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 from trackkit import resources, toml
 from trackkit.definition_sets import DefinitionSet, definition_set
@@ -14,6 +14,7 @@ from trackkit.metrics import ADOBE, METRICS
 from trackkit.report import notebook
 from trackkit.report.conditions import conditions
 from trackkit.report.prose import require_links
+from trackkit.schema import MESSAGE_TYPES
 from trackkit.toml import Problem, Strict
 
 if TYPE_CHECKING:
@@ -219,9 +220,39 @@ class Section(_WordedModel):
 
 
 OF_DELIVERIES = {"delivery", "deliveries", "scope"}  # parameters of reports about some deliveries
+CHANNELS = {name: code for code, name in MESSAGE_TYPES.items()}
 WISHES = {"labels", "floors", "decimals"}  # choices that no section needs
 PAGE_OPTIONS = {"name", "title", "text", "width", "show", "folded", "finding", "note"}
 OPTIONS = set(Section.model_fields) - PAGE_OPTIONS
+
+
+def _channel(name: str) -> str:
+    if name not in CHANNELS:
+        raise ValueError(f"there is no channel {name!r}.{did_you_mean(name, CHANNELS)}")
+    return name
+
+
+class Variant(_WordedModel):
+    """What differs on the page of a delivery of one typology, one channel, or both."""
+
+    typology: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    channel: Annotated[str, AfterValidator(_channel)] | None = None
+    title: Words | None = None
+    text: Prose | None = None
+    sections: Names | None = None
+    tiles: Annotated[list[MetricName], AfterValidator(_distinct)] | None = None
+    titles: dict[str, Words] = {}
+
+    @model_validator(mode="after")
+    def _is_of_a_kind(self) -> "Variant":
+        if self.typology is None and self.channel is None:
+            raise ValueError("a variant needs a `typology` or a `channel`")
+        return self
+
+    def fits(self, typology: str | None, message_type: int | None) -> bool:
+        """Whether a delivery is of this kind."""
+        is_of_channel = self.channel is None or CHANNELS[self.channel] == message_type
+        return is_of_channel and self.typology in (None, typology)
 
 
 class Template(_WordedModel):
@@ -234,6 +265,7 @@ class Template(_WordedModel):
     lead: Lead = Lead()
     tile: Annotated[list[Tile], AfterValidator(_distinct)] = []
     look: list[Look] = []
+    variant: list[Variant] = []
     section: list[Section] = Field(min_length=1)
 
     def __getitem__(self, name: str) -> Section:
@@ -247,6 +279,25 @@ class Template(_WordedModel):
     def names(self) -> list[str]:
         """The names of the sections, in the analyst's order."""
         return [section.name for section in self.section]
+
+    def of_kind(self, typology: str | None, message_type: int | None) -> "Template":
+        """Return the template of a delivery: with what the first variant that fits says otherwise."""
+        chosen = next((each for each in self.variant if each.fits(typology, message_type)), None)
+        if chosen is None:
+            return self
+        sections = self.section if chosen.sections is None else [self[name] for name in chosen.sections]
+        tiles = {tile.metric: tile for tile in self.tile}
+        named = [tiles.get(metric) or Tile(metric=metric) for metric in chosen.tiles or []]
+        changed = {
+            "title": chosen.title or self.title,
+            "text": self.text if chosen.text is None else chosen.text,
+            "tile": self.tile if chosen.tiles is None else named,
+            "section": [
+                section.model_copy(update={"title": chosen.titles.get(section.name, section.title)})
+                for section in sections
+            ],
+        }
+        return self.model_copy(update=changed)
 
     @property
     def asked(self) -> list[str]:
@@ -353,8 +404,16 @@ def misfits(
         for name in parsed.parameters
         if name not in names
     ]
-    for problem in _unanswerable(parsed, names):
-        problems.append(Problem(str(path), *problem))
+    problems += [Problem(str(path), *problem) for problem in _unanswerable(parsed, names)]
+    problems += [
+        Problem(str(path), "", f"variant.{key}", f"there is no section {name!r}.{did_you_mean(name, parsed.names)}")
+        for variant in parsed.variant
+        for key in ("sections", "titles")
+        for name in getattr(variant, key) or []
+        if name not in parsed.names
+    ]
+    if parsed.variant and "delivery" not in names:
+        problems.append(Problem(str(path), "", "variant", "this report is not about one delivery."))
     if parsed.interval and not _shows_intervals(parsed, book):
         problems.append(Problem(str(path), "", "interval", "no figure of this report has one."))
     for section in parsed.section:

@@ -47,6 +47,7 @@ from trackkit.runs.gallery import (
 from trackkit.runs.leaves import NO_REPORTS, Leaf
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.show.cells import fraction
+from trackkit.show.logo import logo
 from trackkit.show.theme import page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, plain, round_percent
 
@@ -103,6 +104,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
     return {
         "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'",
+        "logo": logo(theme()),
         "style": Markup(style),
         "script": Markup(script),
         "headings": [column.name(lang) for column in chosen.column],
