@@ -129,9 +129,7 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
     pieces = [piece for section in sections for piece in section["pieces"]]
     every = [*pieces, *_folded(pieces)]
     used = definitions.used_in("".join(str(piece.get("html", "")) for piece in every))
-    needed = [name for name, part in SCRIPTS.items() if any(piece.get(part) for piece in every)]
-    needed += ["definitions.js"] if used else []
-    scripts = [resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in needed]
+    scripts = _scripts(every, explains=bool(used))
     return {
         "lang": tag(facts.lang),
         "logo": logo(colours),
@@ -153,6 +151,13 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "counted": [],
         **_made(facts, datetime.now(UTC)),
     }
+
+
+def _scripts(pieces: list[dict[str, Any]], explains: bool) -> list[str]:
+    """The scripts that pieces of a page need, and that of the marks which explain figures."""
+    needed = [name for name, part in SCRIPTS.items() if any(piece.get(part) for piece in pieces)]
+    needed += ["definitions.js"] if explains else []
+    return [resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in needed]
 
 
 def _of_intervals(template: Template, pieces: list[dict[str, Any]], lang: str) -> str:
