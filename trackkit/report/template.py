@@ -232,7 +232,7 @@ def _channel(name: str) -> str:
     return name
 
 
-class Variant(_WordedModel):
+class OfKind(_WordedModel):
     """What differs on the page of a delivery of one typology, one channel, or both."""
 
     typology: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
@@ -244,7 +244,7 @@ class Variant(_WordedModel):
     titles: dict[str, Words] = {}
 
     @model_validator(mode="after")
-    def _is_of_a_kind(self) -> "Variant":
+    def _is_of_a_kind(self) -> "OfKind":
         if self.typology is None and self.channel is None:
             raise ValueError("a variant needs a `typology` or a `channel`")
         return self
@@ -265,7 +265,7 @@ class Template(_WordedModel):
     lead: Lead = Lead()
     tile: Annotated[list[Tile], AfterValidator(_distinct)] = []
     look: list[Look] = []
-    variant: list[Variant] = []
+    variant: list[OfKind] = []
     section: list[Section] = Field(min_length=1)
 
     def __getitem__(self, name: str) -> Section:
